@@ -1,0 +1,186 @@
+"""Images per second: a plain distillation loop against this engine, on the same networks and data.
+
+    python benchmarks/training.py [--pairs resnet56:resnet20 resnet50:resnet18] [--repetitions 5]
+
+(a) is the loop of every tutorial: a DataLoader with PIL transforms and two workers, float32, the teacher's forward
+pass each batch, one student. (b) is `kdexplorer.train.Experiment`, with one student and with four, as the command
+line runs it with `--compile`. The three take turns, so that a machine whose speed drifts drifts for all of them; the
+medians and the ratios of each round's neighbours are printed. Student-images are images times students.
+
+It also multiplies two large bfloat16 matrices and says which share of that rate the engine's arithmetic reaches
+(convolutions and linear layers; forward and both backward passes of the students, forward of the teacher).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from kdexplorer import checkpoints, data, metrics
+from kdexplorer.config import ExperimentConfig, StudentConfig
+from kdexplorer.models import build, parameter_count
+from kdexplorer.train import Experiment
+
+BATCH = 128
+OBJECTIVES = ("response", "scratch", "feature", "combined")
+
+
+class PlainImages(Dataset):
+    """What torchvision's CIFAR10 does with an item: array to PIL image, transforms, tensor."""
+
+    def __init__(self, split: data.Split) -> None:
+        self.images, self.labels = np.array(split.images).transpose(0, 2, 3, 1), split.labels
+        mean, std = data.NORMALISATION["cifar10"].values()
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(32, padding=4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(mean, std),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
+
+
+def plain(teacher_name: str, student_name: str, split: data.Split) -> Callable[[], None]:
+    """One step of the plain loop."""
+    teacher, student = (build(name).to(memory_format=torch.contiguous_format) for name in (teacher_name, student_name))
+    teacher.eval()
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    loader = DataLoader(PlainImages(split), batch_size=BATCH, shuffle=True, num_workers=2, drop_last=True)
+    batches = iter(loader)
+
+    def step() -> None:
+        nonlocal batches
+        try:
+            images, labels = next(batches)
+        except StopIteration:
+            batches = iter(loader)
+            images, labels = next(batches)
+        with torch.no_grad():
+            teacher_logits = teacher(images)
+        logits = student(images)
+        soft = F.kl_div(F.log_softmax(logits / 4, 1), F.softmax(teacher_logits / 4, 1), reduction="batchmean") * 16
+        loss = 0.7 * soft + 0.3 * F.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def engine(teacher: Path, student_name: str, students: int, dataset: str, compiled: bool) -> Callable[[], None]:
+    """One step of the engine."""
+    config = ExperimentConfig(
+        dataset=dataset,
+        teacher=str(teacher),
+        students=[StudentConfig.parse(f"{student_name}:{OBJECTIVES[k % 4]}:name=s{k}") for k in range(students)],
+        batch_size=BATCH,
+        epochs=100,
+        learning_rate=0.01,
+        compile=compiled,
+    )
+    experiment, done = Experiment(config), 0
+
+    def step() -> None:
+        nonlocal done
+        experiment.step(*divmod(done, experiment.steps_per_epoch))
+        done += 1
+
+    return step
+
+
+def seconds(step: Callable[[], None], count: int) -> float:
+    """Seconds a step, over `count` of them."""
+    begin = time.perf_counter()
+    for _ in range(count):
+        step()
+    return (time.perf_counter() - begin) / count
+
+
+def matmul_rate(size: int = 2048) -> float:
+    """Floating-point operations per second of a bfloat16 matrix product: the median of nine."""
+    a, b = (torch.randn(size, size, dtype=torch.bfloat16) for _ in range(2))
+    times = [seconds(lambda: a @ b, 3) for _ in range(10)]
+    return 2 * size**3 / statistics.median(times[1:])
+
+
+def untrained_teacher(architecture: str, dataset: str, folder: Path) -> Path:
+    """A checkpoint whose weights are fresh: they cost what trained ones cost."""
+    network = build(architecture, seed=0)
+    card = {
+        "name": architecture,
+        "architecture": architecture,
+        "parameters": parameter_count(network),
+        "classes": list(data.CLASSES[dataset]),
+        "normalisation": data.NORMALISATION[dataset],
+        "test_accuracy": 0.1,
+        "test_cross_entropy": 2.3,
+    }
+    return checkpoints.save(folder / architecture, checkpoints.half_precision(network), card, None).path
+
+
+def main() -> None:
+    """Prints a block of figures per pair."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", nargs="+", default=["resnet56:resnet20", "resnet50:resnet18"])
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--eager", action="store_true", help="the engine without torch.compile")
+    options = parser.parse_args()
+    dataset = "cifar10" if data.find_cifar10(data.data_root()) else "synthetic"
+    split = data.load_split(dataset, "train")
+    limit = matmul_rate()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, data: {dataset}, batch {BATCH}")
+    print(f"bfloat16 matrix product: {limit / 1e9:.0f} GFLOP/s")
+    for pair in options.pairs:
+        teacher, student = pair.split(":")
+        with TemporaryDirectory() as folder:
+            path = untrained_teacher(teacher, dataset, Path(folder))
+            loops = {
+                "plain, 1 student": (plain(teacher, student, split), 1),
+                "engine, 1 student": (engine(path, student, 1, dataset, not options.eager), 1),
+                "engine, 4 students": (engine(path, student, 4, dataset, not options.eager), 4),
+            }
+            counts = {}
+            for name, (step, _) in loops.items():
+                seconds(step, 2)
+                counts[name] = max(2, round(5 / seconds(step, 1)))
+            times: dict[str, list[float]] = {name: [] for name in loops}
+            for _ in range(options.repetitions):
+                for name, (step, _) in loops.items():
+                    times[name].append(seconds(step, counts[name]))
+        print(
+            f"\n{teacher} -> {student}, {options.repetitions} rounds of "
+            + ", ".join(map(str, counts.values()))
+            + " steps"
+        )
+        base = times["plain, 1 student"]
+        work = {name: metrics.multiply_adds(name) for name in (teacher, student)}
+        for name, (_, students) in loops.items():
+            rates = [students * BATCH / t for t in times[name]]
+            ratios = [students * b / t for b, t in zip(base, times[name], strict=True)]
+            flops = 2 * BATCH * (work[teacher] + 3 * students * work[student]) / statistics.median(times[name])
+            print(
+                f"  {name:<20} {statistics.median(rates):7.0f} student-images/s  ({min(rates):.0f} to {max(rates):.0f})"
+                f"   {statistics.median(ratios):.2f} x plain   {100 * flops / limit:.0f} % of the matrix rate"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+"""The command line: `python -m kdexplorer train|resume|evaluate|runs|data`.
+
+Errors are one line on stderr without a traceback, unless `--debug`. Exit codes: 0 done, 1 it failed, 2 wrong usage,
+130 stopped by a signal with the state saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from kdexplorer import __version__
+from kdexplorer.config import PRESETS, ExperimentConfig, StudentConfig, validated
+from kdexplorer.errors import ConfigError, KDError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except ConfigError as error:
+        return _failed(options, error, 2)
+    except (KDError, OSError) as error:
+        return _failed(options, error, 1)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _failed(options: argparse.Namespace, error: Exception, code: int) -> int:
+    if options.debug:
+        raise error
+    print(f"error: {error}", file=sys.stderr)
+    return code
+
+
+# --- Commands ---------------------------------------------------------------------------------------------
+
+
+def _train(options: argparse.Namespace) -> int:
+    from kdexplorer import runs
+
+    values: dict[str, Any] = {}
+    if options.config:
+        values = ExperimentConfig.load(options.config).model_dump()
+    given = {name: getattr(options, name) for name in ExperimentConfig.model_fields if name != "students"}
+    values.update({name: value for name, value in given.items() if value is not None})
+    if options.students:
+        values["students"] = [StudentConfig.parse(text).model_dump() for text in options.students]
+    if not values.get("students"):
+        raise ConfigError("no students are given: try --students resnet20:scratch resnet20:response")
+    config = validated(ExperimentConfig, values)
+    if options.detach:
+        print(runs.launch(config).run_id)
+        return 0
+    return _execute(runs.create(config), options.quiet)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from kdexplorer import runs
+
+    run = runs.find(options.run_id)
+    state = run.status()["state"]
+    if state == "finished" or (state == "running"):
+        raise runs.RunError(f"{run.run_id} is {state}: there is nothing to resume.")
+    return _execute(run, options.quiet)
+
+
+def _execute(run: Any, quiet: bool) -> int:
+    from kdexplorer import table, train
+
+    if not quiet:
+        print(f"{run.run_id}: its folder is {run.path}; stop with Ctrl-C, resume with its id", file=sys.stderr)
+    state = train.execute(run, show=not quiet)
+    if state == "stopped":
+        print(f"stopped; go on with: python -m kdexplorer resume {run.run_id}", file=sys.stderr)
+        return 130
+    if not quiet:
+        print(table.markdown(table.rows(table.of_run(run))))
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from kdexplorer import evaluate
+
+    failed = 0
+    for name in options.checkpoints:
+        report = evaluate.evaluate(name, show=not options.json)
+        print(json.dumps(report) if options.json else evaluate.sentence(report), flush=True)
+        failed += not report["matches_card"]
+    return 1 if failed else 0
+
+
+def _runs_list(options: argparse.Namespace) -> int:
+    from kdexplorer import runs
+
+    rows = [{"run": run.run_id, **run.status()} for run in runs.list_runs()]
+    if options.json:
+        print(json.dumps(rows, indent=1))
+    elif not rows:
+        print(f"no runs in {runs.runs_root()} yet: start one with 'python -m kdexplorer train'")
+    else:
+        for row in rows:
+            epoch = f"epoch {row['epoch'] + 1}/{row['epochs']}" if "epochs" in row else ""
+            print(f"{row['run']:<48} {row['state']:<9} {epoch:<14} {row.get('message', '')}")
+    return 0
+
+
+def _runs_show(options: argparse.Namespace) -> int:
+    from kdexplorer import runs, table
+
+    run = runs.find(options.run_id)
+    status = run.status()
+    if options.json:
+        config = run.config().model_dump(mode="json")
+        print(json.dumps({"run": run.run_id, "status": status, "config": config, "metrics": run.metrics()}, indent=1))
+        return 0
+    print(f"{run.run_id}: {status['state']}  {status.get('message', '')}")
+    print("made by: " + command_line(run.config()))
+    latest = {row["student"]: row for row in run.metrics()}
+    for name, row in latest.items():
+        print(f"  {name:<32} epoch {row['epoch'] + 1:>3}  accuracy {100 * row['test']['accuracy']:.2f} %")
+    if table.of_run(run):
+        print("\n" + table.markdown(table.rows(table.of_run(run))))
+    if status["state"] in ("failed", "lost"):
+        print("\nlast lines of its log:\n" + run.log_tail())
+    return 0
+
+
+def _runs_table(options: argparse.Namespace) -> int:
+    from kdexplorer import checkpoints, runs, table
+
+    chosen = [c for run_id in options.run_ids for c in table.of_run(runs.find(run_id))]
+    if not options.run_ids:
+        chosen = checkpoints.bundled()
+    rows = table.rows(chosen)
+    print(json.dumps(rows, indent=1) if options.json else table.markdown(rows))
+    return 0
+
+
+def _runs_stop(options: argparse.Namespace) -> int:
+    from kdexplorer import runs
+
+    runs.stop(runs.find(options.run_id))
+    print("asked it to stop; it saves its state first")
+    return 0
+
+
+def _data_info(options: argparse.Namespace) -> int:
+    from kdexplorer import data
+
+    root = data.data_root()
+    source = data.find_cifar10(root)
+    if source is None:
+        print(f"CIFAR-10 is not in {root}: get it with 'python -m kdexplorer data download'")
+        return 1
+    print(f"CIFAR-10 is in {source}")
+    for split in data.SIZES:
+        with _bar(f"decoding {split}") as progress:
+            loaded = data.load_split("cifar10", split, root, progress)
+        print(f"  {split:<5} {len(loaded):>6} images {loaded.images.shape[1:]} {loaded.images.dtype}")
+    return 0
+
+
+def _data_download(options: argparse.Namespace) -> int:
+    from kdexplorer import data
+
+    print(f"CIFAR-10 is in {data.download_cifar10()}")
+    return 0
+
+
+class _bar:
+    """A tqdm bar that appears only when there is something to wait for."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.bar = what, None
+
+    def __enter__(self) -> Any:
+        return self.update
+
+    def update(self, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        self.bar = self.bar or tqdm(total=total, desc=self.what, unit="img", unit_scale=True)
+        self.bar.update(done - self.bar.n)
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.close()
+
+
+def command_line(config: ExperimentConfig) -> str:
+    """The command that launches this experiment: what differs from the defaults."""
+    words = ["python -m kdexplorer train"]
+    for name, field in ExperimentConfig.model_fields.items():
+        value = getattr(config, name)
+        if name != "students" and value != field.default:
+            words.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+    words.append("--students " + " ".join(student_notation(student) for student in config.students))
+    return " ".join(words)
+
+
+def student_notation(student: StudentConfig) -> str:
+    """The notation that `StudentConfig.parse` reads back to the same student."""
+    preset = PRESETS[student.method]
+    defaults = {name: field.default for name, field in StudentConfig.model_fields.items()} | preset
+    words = [student.architecture, student.method]
+    for name in StudentConfig.model_fields:
+        value = getattr(student, name)
+        if name == "name" and value != f"{student.architecture}-{student.method}":
+            words.append(f"name={value}")
+        elif name not in ("name", "architecture") and value != defaults[name]:
+            words.append(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}")
+    return ":".join(words)
+
+
+# --- Options ----------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kdexplorer", description="Distil CIFAR-10 networks and look at them.")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(where: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        made = where.add_parser(name, help=text, description=text)
+        made.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        made.set_defaults(run=run)
+        return made
+
+    train = command(commands, "train", _train, "train students, with or without a teacher")
+    train.add_argument("--config", type=Path, help="a JSON file with the configuration; options override it")
+    train.add_argument(
+        "--students",
+        nargs="+",
+        metavar="ARCHITECTURE:PRESET[:KEY=VALUE…]",
+        help=f"presets: {', '.join(PRESETS)}; keys: name, T, alpha, beta, power, smoothing; as in "
+        "resnet20:scratch resnet20:response:T=4:alpha=0.7 resnet20:feature:beta=1000",
+    )
+    for name, field in ExperimentConfig.model_fields.items():
+        if name != "students":
+            _add_option(train, name, field)
+    train.add_argument("--detach", action="store_true", help="train in the background and print the run's id")
+    train.add_argument("--quiet", action="store_true", help="no progress line and no table")
+
+    resume = command(commands, "resume", _resume, "go on with a run from its last saved step")
+    resume.add_argument("run_id", metavar="RUN", help="the run's id or folder")
+    resume.add_argument("--quiet", action="store_true", help="no progress line and no table")
+
+    evaluate = command(commands, "evaluate", _evaluate, "measure checkpoints again and compare with their cards")
+    evaluate.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="a name, RUN/STUDENT, or a folder")
+    evaluate.add_argument("--json", action="store_true", help="a JSON object a line")
+
+    run_commands = commands.add_parser("runs", help="list, show, stop runs; print the results table")
+    run_commands = run_commands.add_subparsers(required=True, metavar="COMMAND")
+    command(run_commands, "list", _runs_list, "all runs, the newest first").add_argument("--json", action="store_true")
+    show = command(run_commands, "show", _runs_show, "one run: state, command, latest figures")
+    show.add_argument("run_id", metavar="RUN")
+    show.add_argument("--json", action="store_true")
+    table = command(run_commands, "table", _runs_table, "the results table of runs, or of the bundled networks")
+    table.add_argument("run_ids", nargs="*", metavar="RUN")
+    table.add_argument("--json", action="store_true", help="JSON instead of Markdown")
+    command(run_commands, "stop", _runs_stop, "end a run after its current step, state saved").add_argument(
+        "run_id", metavar="RUN"
+    )
+
+    data_commands = commands.add_parser("data", help="get CIFAR-10, or see what is there")
+    data_commands = data_commands.add_subparsers(required=True, metavar="COMMAND")
+    command(data_commands, "info", _data_info, "what lies under KDEXPLORER_DATA")
+    command(data_commands, "download", _data_download, "fetch the official archive and verify it")
+    return parser
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str, field: Any) -> None:
+    """An option from a field: its description is the help, pydantic checks the value."""
+    flag, annotation = f"--{name.replace('_', '-')}", field.annotation
+    text = (field.description or "") + ("" if field.default in (None, False) else f" (default: {field.default})")
+    if annotation is bool:
+        parser.add_argument(flag, action="store_true", default=None, help=text.replace("%", "%%"))
+        return
+    kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not type(None)]
+    if all(isinstance(kind, str) for kind in kinds):
+        parser.add_argument(flag, choices=kinds, help=text)
+    else:
+        kind = kinds[0] if kinds[0] in (int, float) else str
+        parser.add_argument(flag, type=kind, metavar=kind.__name__.upper(), help=text.replace("%", "%%"))

@@ -1,0 +1,38 @@
+"""What can go wrong in a way that a user can mend. Every message says what to do.
+
+KDError
+├── ConfigError       an experiment that cannot be run as written
+├── DataError         data that is missing, truncated or foreign
+├── ImageError        an upload that is not an image that can be shown to a network
+├── CheckpointError   weights or a card that cannot be trusted
+├── RunError          a run folder in a state that does not allow what was asked
+└── TrainingError     training that went wrong (a loss that is not finite)
+"""
+
+
+class KDError(Exception):
+    """Base of all errors that carry a message for the user."""
+
+
+class ConfigError(KDError):
+    """The experiment cannot be run as written."""
+
+
+class DataError(KDError):
+    """The data set is missing, truncated or foreign."""
+
+
+class ImageError(KDError):
+    """The bytes are not an image that can be shown to a network."""
+
+
+class CheckpointError(KDError):
+    """The checkpoint is incomplete, altered, or not what its card says."""
+
+
+class RunError(KDError):
+    """The run's state does not allow what was asked."""
+
+
+class TrainingError(KDError):
+    """Training cannot go on."""

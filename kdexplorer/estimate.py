@@ -1,0 +1,132 @@
+"""How long an experiment will take on this machine: a few batches, measured in a process of its own.
+
+    python -m kdexplorer.estimate experiment.json
+
+prints one JSON object. The application starts that process, so that it stays free of torch and can give up waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.errors import KDError, RunError
+from kdexplorer.files import write_json
+
+WARM_UP, STEPS, BUDGET = 2, 8, 6.0
+"""Steps that are not counted, steps that are, and seconds after which enough has been seen."""
+
+
+def measure(config: ExperimentConfig) -> dict[str, float]:
+    """Times loading, steps and one batch of the measured images, and adds them up to the whole run.
+
+    Returns:
+        `seconds` (the whole run), `loading`, `step`, `evaluation` (after each epoch), `images_per_second`.
+
+    Raises:
+        KDError: whatever would end the run at its start.
+    """
+    import numpy as np
+
+    from kdexplorer import train
+
+    begin = time.perf_counter()
+    experiment = train.Experiment(config)
+    loading = time.perf_counter() - begin
+    steps, spent = [], 0.0
+    for number in range(min(WARM_UP + STEPS, experiment.steps)):
+        begin = time.perf_counter()
+        experiment.step(*divmod(number, experiment.steps_per_epoch))
+        steps.append(time.perf_counter() - begin)
+        spent += steps[-1]
+        if spent > BUDGET and number >= WARM_UP:
+            break
+    step = float(np.median(steps[WARM_UP:] or steps))
+    measured = len(experiment.measured)
+    experiment.measured = experiment.measured.take(np.arange(min(train.EVALUATION_BATCH, measured)))
+    share = measured / len(experiment.measured)
+    begin = time.perf_counter()
+    answers = experiment.teacher_on_measured() if experiment.teacher_forward else None
+    teacher = share * (time.perf_counter() - begin)
+    begin = time.perf_counter()
+    experiment.workers.each(lambda student: experiment.measure(student, answers), experiment.students)
+    evaluation = share * (time.perf_counter() - begin)
+    warm = sum(steps[:WARM_UP]) - step * len(steps[:WARM_UP])
+    return {
+        # At the end the float16 weights are measured once more, by teacher and students, in float32.
+        "seconds": loading + max(0.0, warm) + experiment.steps * step + (config.epochs + 1) * evaluation + 2 * teacher,
+        "loading": loading,
+        "step": step,
+        "evaluation": evaluation,
+        "images_per_second": config.batch_size / step,
+    }
+
+
+class Measurement:
+    """An estimate on its way. `poll` it; `cancel` it when the question has changed."""
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        self.config = config
+        self.started = time.time()
+        self._folder = tempfile.TemporaryDirectory(prefix="kdexplorer-estimate-")
+        folder = Path(self._folder.name)
+        write_json(folder / "experiment.json", config.model_dump(mode="json"))
+        with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "kdexplorer.estimate", str(folder / "experiment.json")],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+        self._result: dict[str, Any] | None = None
+
+    def poll(self) -> dict[str, Any] | None:
+        """The figures of `measure`, or None while it measures. Raises RunError when it failed."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        if self._result is None:
+            folder = Path(self._folder.name)
+            if code:
+                lines = (folder / "err").read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+                raise RunError(f"The time could not be estimated: {lines[-1].removeprefix('error: ')[:300]}")
+            self._result = json.loads((folder / "out").read_text())
+        return self._result
+
+    def cancel(self) -> None:
+        """Ends the process, if it still measures."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+
+
+def words(seconds: float) -> str:
+    """A duration for a reader: `40 s`, `3 min 20 s`, `2 h 5 min`."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        minutes, rest = divmod(seconds, 60)
+        return f"{minutes} min" + (f" {rest} s" if rest and minutes < 10 else "")
+    hours, rest = divmod(round(seconds / 60), 60)
+    return f"{hours} h" + (f" {rest} min" if rest else "")
+
+
+def main() -> int:
+    """Prints the figures for the configuration file that the command names."""
+    try:
+        print(json.dumps(measure(ExperimentConfig.load(Path(sys.argv[1])))))
+    except (KDError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

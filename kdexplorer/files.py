@@ -1,0 +1,75 @@
+"""Writes that are there whole or not at all, whatever happens in between."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces a file atomically and syncs it. On OSError the old file is untouched, no scrap is left."""
+    handle, scrap = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(scrap).chmod(0o644)
+        os.replace(scrap, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(scrap)
+        raise
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces a JSON file atomically. Not-a-number has no place in JSON: ValueError."""
+    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None when the file is missing, truncated, or holds something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename in the folder durable, where the platform can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields a scrap folder beside `path` that takes its place at the end, replacing what was there."""
+    import shutil
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scrap = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    old = scrap.with_name(f"{scrap.name}.old")
+    try:
+        yield scrap
+        scrap.chmod(0o755)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(path, old)
+        os.replace(scrap, path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        shutil.rmtree(scrap, ignore_errors=True)
+        raise
+    sync_folder(path.parent)
+    shutil.rmtree(old, ignore_errors=True)

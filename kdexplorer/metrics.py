@@ -1,0 +1,140 @@
+"""How good a network is, how sure that is, how like its teacher, and at what cost."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+
+def log_softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """`log softmax(logits / temperature)` along the last axis, float64."""
+    from scipy.special import log_softmax as scipy_log_softmax
+
+    return scipy_log_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=-1)
+
+
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The share of images whose largest logit is the label's, 0 to 1."""
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The mean of `-log p(label)` in nats."""
+    return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+
+
+def wilson_interval(correct: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of Wilson, "Probable inference", JASA 1927, for a share, 0 to 1."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(correct, count).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def calibration_bins(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> list[dict[str, float]]:
+    """The reliability diagram: per bin of confidence its bounds, count, mean confidence and accuracy."""
+    probabilities = np.exp(log_softmax(logits))
+    confidence, right = probabilities.max(axis=1), logits.argmax(axis=1) == labels
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        {
+            "low": bin_ / bins,
+            "high": (bin_ + 1) / bins,
+            "count": int((index == bin_).sum()),
+            "confidence": float(confidence[index == bin_].mean()),
+            "accuracy": float(right[index == bin_].mean()),
+        }
+        for bin_ in range(bins)
+        if (index == bin_).any()
+    ]
+
+
+def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3; 0 to 1."""
+    rows = calibration_bins(logits, labels, bins)
+    return sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / len(labels)
+
+
+def per_class_accuracy(logits: np.ndarray, labels: np.ndarray, classes: int = 10) -> list[float]:
+    """The share of each class's images that are right (recall), 0 to 1; NaN where a class has none."""
+    right = logits.argmax(axis=1) == labels
+    return [
+        float(right[labels == label].mean()) if (labels == label).any() else float("nan") for label in range(classes)
+    ]
+
+
+def agreement(logits: np.ndarray, teacher_logits: np.ndarray) -> float:
+    """The share of images on which both networks answer the same class, 0 to 1."""
+    return float((logits.argmax(axis=1) == teacher_logits.argmax(axis=1)).mean())
+
+
+def kl_divergence(teacher_logits: np.ndarray, student_logits: np.ndarray, temperature: float = 1.0) -> float:
+    """The mean of `KL(teacher || student)` at a temperature, in nats, without the factor T^2."""
+    teacher, student = log_softmax(teacher_logits, temperature), log_softmax(student_logits, temperature)
+    return float((np.exp(teacher) * (teacher - student)).sum(axis=1).mean())
+
+
+def mcnemar(logits: np.ndarray, other_logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """McNemar's exact test between two networks on the same images (Psychometrika 1947).
+
+    Returns:
+        `gained`: images that only the first gets right; `lost`: only the other; `difference` in accuracy;
+        `p`: two-sided, exact binomial.
+    """
+    from scipy.stats import binomtest
+
+    first, other = logits.argmax(axis=1) == labels, other_logits.argmax(axis=1) == labels
+    gained, lost = int((first & ~other).sum()), int((other & ~first).sum())
+    p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return {"gained": gained, "lost": lost, "difference": (gained - lost) / len(labels), "p": p}
+
+
+def summary(logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | None = None) -> dict[str, Any]:
+    """Everything that follows from stored logits: one row of the table."""
+    right = int((logits.argmax(axis=1) == labels).sum())
+    low, high = wilson_interval(right, len(labels))
+    row: dict[str, Any] = {
+        "accuracy": right / len(labels),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "cross_entropy": cross_entropy(logits, labels),
+        "calibration_error": expected_calibration_error(logits, labels),
+        "images": len(labels),
+    }
+    if teacher_logits is not None:
+        row["teacher_agreement"] = agreement(logits, teacher_logits)
+        row["teacher_kl"] = kl_divergence(teacher_logits, logits)
+    return row
+
+
+def multiply_adds(architecture: str) -> int:
+    """Multiply-adds of one 32x32 image, convolutions and linear layers, counted by torch."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from kdexplorer.models import build
+
+    network = build(architecture).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, 32, 32))
+    return counter.get_total_flops() // 2
+
+
+def latency(architecture: str, batch: int = 1, repetitions: int = 30) -> float:
+    """Seconds that a batch takes on this machine's processor in float32: the median, after a warm-up."""
+    import torch
+
+    from kdexplorer.models import build, folded
+
+    network = folded(build(architecture))
+    images = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    seconds = []
+    with torch.inference_mode():
+        for repetition in range(repetitions + 3):
+            begin = time.perf_counter()
+            network(images)
+            if repetition >= 3:
+                seconds.append(time.perf_counter() - begin)
+    return float(np.median(seconds))

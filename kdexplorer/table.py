@@ -1,0 +1,114 @@
+"""The results table: the lab's rows with what they can bear, intervals and paired tests.
+
+Cross-entropy is comparable between rows; the objective is not, because each method minimises another sum.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from kdexplorer import checkpoints, metrics, runs
+from kdexplorer.checkpoints import Checkpoint
+from kdexplorer.data import CLASSES, data_root, find_cifar10, load_split
+from kdexplorer.errors import CheckpointError
+
+
+def of_run(run: runs.Run) -> list[Checkpoint]:
+    """The finished students of a run whose checkpoints can be read."""
+    found = []
+    for path in runs.students(run):
+        try:
+            found.append(checkpoints.open_checkpoint(path))
+        except CheckpointError:
+            continue
+    return found
+
+
+def rows(chosen: list[Checkpoint]) -> list[dict[str, Any]]:
+    """A row per checkpoint from its card alone, with the paired test against its scratch twin.
+
+    The twin is the checkpoint of the same run and architecture whose method is `scratch`. The paired test needs
+    which images were right: it is computed from the stored test logits, and left out where they or the labels are
+    not at hand.
+    """
+    table = []
+    for checkpoint in chosen:
+        card = checkpoint.card
+        count = int(card.get("data", {}).get("measured_images", 10_000))
+        low, high = metrics.wilson_interval(round(card["test_accuracy"] * count), count)
+        row = {
+            "name": checkpoint.name,
+            "architecture": checkpoint.architecture,
+            "method": card.get("method"),
+            "parameters": card["parameters"],
+            "epochs": card.get("epochs"),
+            "objective": card.get("test_objective"),
+            "cross_entropy": card["test_cross_entropy"],
+            "accuracy": card["test_accuracy"],
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "measured_on": f"{count} {card.get('data', {}).get('measured_on', 'test')} images",
+            "seconds": card.get("seconds"),
+            "device": card.get("device"),
+        }
+        twin = _twin(checkpoint, chosen)
+        if twin is not None:
+            row |= _paired(checkpoint, twin)
+        table.append(row)
+    return table
+
+
+def markdown(table: list[dict[str, Any]]) -> str:
+    """The table as Markdown, numbers rounded for reading."""
+    lines = [
+        "| Network | Method | Objective | Cross-entropy | Accuracy, 95 % interval | To its scratch twin | Paired p |",
+        "|---|---|---:|---:|---|---:|---:|",
+    ]
+    for row in table:
+        interval = f"{100 * row['accuracy_low']:.2f} – {100 * row['accuracy_high']:.2f}"
+        objective = "" if row["objective"] is None else f"{row['objective']:.3f}"
+        difference = f"{100 * row['difference']:+.2f}" if "difference" in row else ""
+        p = "" if "p" not in row else "< 0.0001" if row["p"] < 1e-4 else f"{row['p']:.4f}"
+        lines.append(
+            f"| {row['name']} | {row['method'] or ''} | {objective} | {row['cross_entropy']:.3f} "
+            f"| {100 * row['accuracy']:.2f} % ({interval}) | {difference} | {p} |"
+        )
+    return "\n".join(lines)
+
+
+def measured_labels(checkpoint: Checkpoint) -> np.ndarray | None:
+    """The labels of the split that a card was measured on, or None where they are not at hand."""
+    facts = checkpoint.card.get("data", {})
+    dataset = facts.get("dataset", "cifar10")
+    if facts.get("measured_on", "test") != "test" or checkpoint.classes != CLASSES.get(dataset):
+        return None
+    if dataset == "cifar10" and find_cifar10(data_root()) is None:
+        return None
+    return load_split(dataset, "test").labels
+
+
+def _twin(checkpoint: Checkpoint, chosen: list[Checkpoint]) -> Checkpoint | None:
+    for other in chosen:
+        same = other.architecture == checkpoint.architecture and other.card.get("run") == checkpoint.card.get("run")
+        if same and other.card.get("method") == "scratch" and other is not checkpoint:
+            return other
+    return None
+
+
+def _paired(checkpoint: Checkpoint, twin: Checkpoint) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "twin": twin.name,
+        "difference": checkpoint.card["test_accuracy"] - twin.card["test_accuracy"],
+    }
+    labels = measured_labels(checkpoint)
+    try:
+        mine, theirs = checkpoint.logits(), twin.logits()
+    except CheckpointError:
+        return facts
+    if labels is None or not len(labels) == len(mine) == len(theirs):
+        return facts
+    p = metrics.mcnemar(mine, theirs, labels)["p"]
+    return facts | ({} if math.isnan(p) else {"p": p})

@@ -1,0 +1,664 @@
+"""The one training loop: a teacher and the students that see the same batches.
+
+The teacher's forward pass is paid once a batch, however many students listen. Every random choice derives from
+(seed, epoch, step), so a run that was killed goes on from its last saved step to the same bits. Nothing is
+selected on the measured split: the last epoch's weights are the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from kdexplorer import __version__, checkpoints, data, metrics, runs
+from kdexplorer.attention import attention_map
+from kdexplorer.checkpoints import Checkpoint
+from kdexplorer.config import ExperimentConfig, StudentConfig, is_name
+from kdexplorer.errors import ConfigError, KDError, RunError, TrainingError
+from kdexplorer.files import write_bytes, write_json
+from kdexplorer.losses import objective
+from kdexplorer.models import StagedNetwork, build, folded, parameter_count
+
+PROBES = 20
+"""Images of the measured split whose logits are kept after every epoch, so that one can watch it learn."""
+
+EVALUATION_BATCH = 500
+T = TypeVar("T")
+
+
+@dataclass
+class Student:
+    """A network in training with what belongs to it."""
+
+    config: StudentConfig
+    network: StagedNetwork
+    forward: Callable[..., Any]
+    optimizer: torch.optim.Optimizer
+    sums: dict[str, float] = field(default_factory=dict)
+    """Sums over the epoch's images so far: the loss terms, `correct`, and `images`."""
+
+
+@dataclass
+class TeacherAnswers:
+    """A teacher's answers on a batch, or on the whole measured split: logits, and maps by power."""
+
+    logits: Tensor
+    maps: dict[int, list[Tensor]]
+
+    def part(self, start: int, stop: int) -> TeacherAnswers:
+        maps = {power: [stage[start:stop] for stage in stages] for power, stages in self.maps.items()}
+        return TeacherAnswers(self.logits[start:stop], maps)
+
+
+class Stopped(Exception):
+    """SIGTERM or SIGINT came: the state is saved, the run ends as `stopped`."""
+
+
+# --- Where and how --------------------------------------------------------------------------------------
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is a GPU where there is one. Raises ConfigError when CUDA is asked for and absent."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: this machine has no CUDA device that torch can use; take 'cpu' or 'auto'.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the hardware multiplies it, float32 elsewhere."""
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc to keep large freed blocks instead of giving them back to the system at once.
+
+    A step frees and takes the same activations of several megabytes again and again; giving them back means that
+    the kernel clears them page by page each time (measured: a quarter of the page faults, 1.08 times the speed).
+    Elsewhere than on glibc nothing happens.
+    """
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    largest = 2**31 - 1
+    for option, value in ((-3, 2**30), (-1, largest), (-8, 1)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX
+        mallopt(option, value)
+
+
+def learning_rate(config: ExperimentConfig, step: int, steps: int) -> float:
+    """The rate of a step (from 0): up in a straight line, then down to zero in a line or half a cosine."""
+    rise = round(config.warmup * steps)
+    if step < rise:
+        return config.learning_rate * (step + 1) / rise
+    rest = (step - rise) / max(1, steps - rise)
+    shape = 1 - rest if config.schedule == "one_cycle" else (1 + math.cos(math.pi * rest)) / 2
+    return config.learning_rate * shape
+
+
+class Workers:
+    """Runs one function over the students: as many at once as there are threads, one thread each.
+
+    Two students side by side on a core each never wait for one another inside an operation; that is faster than
+    both cores on one student after the other. What does not fill a wave runs alone with all threads.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.threads = torch.get_num_threads() if device.type == "cpu" else 1
+        self.pool = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
+
+    def each(self, function: Callable[[Student], T], students: list[Student]) -> list[T]:
+        together = len(students) - len(students) % self.threads if self.threads > 1 else 0
+        results = list(self.pool.map(function, students[:together])) if together else []
+        return results + [function(student) for student in students[together:]]
+
+
+# --- The experiment -------------------------------------------------------------------------------------
+
+
+class Experiment:
+    """Everything of a configuration in memory: data, teacher, students. `step` is the loop's body."""
+
+    def __init__(self, config: ExperimentConfig, progress: data.Progress | None = None) -> None:
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+        _keep_freed_memory()
+        self.config = config
+        self.device = resolve_device(config.device)
+        self.dtype = resolve_precision(config.precision, self.device)
+        self.workers = Workers(self.device)
+        train, self.measured, self.measured_name = load_data(config, progress)
+        if config.batch_size > len(train):
+            raise ConfigError(f"batch_size: {config.batch_size} is more than the {len(train)} training images.")
+        self.train_count = len(train)
+        self.images = torch.from_numpy(np.array(train.images)).to(self.device)
+        self.labels = torch.from_numpy(train.labels).to(self.device)
+        self.normalisation = data.NORMALISATION[config.dataset]
+        self.steps_per_epoch = len(train) // config.batch_size
+        self.steps = self.steps_per_epoch * config.epochs
+        self._order, self._order_epoch = np.empty(0, dtype=np.int64), -1
+        self.powers = sorted({s.attention_power for s in config.students if s.attention_weight})
+        self.teacher: Checkpoint | None = None
+        self.teacher_forward: Callable[..., Any] | None = None
+        if config.teacher:
+            self.teacher = find_checkpoint(config.teacher)
+            if self.teacher.classes != train.classes:
+                raise ConfigError(
+                    f"teacher: {config.teacher} knows the classes {', '.join(self.teacher.classes[:3])}, …; the data "
+                    f"have {', '.join(train.classes[:3])}, …. Choose a teacher that was trained on the same data."
+                )
+            if any(student.needs_teacher for student in config.students):
+                self.teacher_network = self.teacher.network().to(self.device)
+                self.teacher_forward = self._compiled(folded(self.teacher_network))
+        self.students = [self._student(student) for student in config.students]
+        self._check_stages()
+
+    def _compiled(self, network: StagedNetwork) -> Callable[..., Any]:
+        return torch.compile(network, dynamic=False) if self.config.compile else network
+
+    def _student(self, student: StudentConfig) -> Student:
+        network = build(student.architecture, len(self.measured.classes), seed=self.config.seed).to(self.device)
+        decayed = [p for p in network.parameters() if p.ndim > 1]
+        plain = [p for p in network.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.SGD(
+            [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=self.config.learning_rate,
+            momentum=self.config.momentum,
+            nesterov=self.config.momentum > 0,
+        )
+        return Student(student, network, self._compiled(network), optimizer)
+
+    def _check_stages(self) -> None:
+        for student in self.students:
+            if student.config.attention_weight and self.teacher_forward:
+                have, need = len(student.network.stage_names), len(self.teacher_network.stage_names)
+                if have != need:
+                    raise ConfigError(
+                        f"students: {student.config.name} ({student.config.architecture}) has {have} stages and the "
+                        f"teacher {self.teacher.architecture} has {need}; attention transfer needs the same number. "
+                        "Choose networks of one family, or set its attention weight to 0."
+                    )
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def step(self, epoch: int, step: int) -> None:
+        """One batch for everyone. Raises TrainingError naming student, term and step if a loss is not finite."""
+        config = self.config
+        if self._order_epoch != epoch:
+            self._order, self._order_epoch = data.epoch_order(self.train_count, config.seed, epoch), epoch
+        indices = self._order[step * config.batch_size : (step + 1) * config.batch_size]
+        batch = data.augmented(self.images, indices, config.seed, epoch, step, config.crop_padding, config.flip)
+        labels = self.labels[torch.from_numpy(indices).to(self.device)]
+        inputs = data.normalise(batch, self.normalisation)
+        answers = None
+        if self.teacher_forward:
+            theirs = self.teacher.card["normalisation"]
+            teacher_inputs = inputs if theirs == self.normalisation else data.normalise(batch, theirs)
+            answers = self._teacher_answers(self.teacher_forward, teacher_inputs)
+        rate = learning_rate(config, epoch * self.steps_per_epoch + step, self.steps)
+
+        def learn(student: Student) -> None:
+            for group in student.optimizer.param_groups:
+                group["lr"] = rate
+            logits, terms = self._terms(student, student.forward, inputs, labels, answers)
+            values = {name: float(value.detach()) for name, value in terms.items()}
+            _check_finite(student, values, f"in epoch {epoch + 1}, step {step + 1}")
+            terms["objective"].backward()
+            student.optimizer.step()
+            student.optimizer.zero_grad(set_to_none=True)
+            values |= {"correct": float((logits.argmax(dim=1) == labels).sum()) / len(labels), "images": 1.0}
+            for name, value in values.items():
+                student.sums[name] = student.sums.get(name, 0.0) + value * len(labels)
+
+        self.workers.each(learn, self.students)
+
+    def _terms(
+        self,
+        student: Student,
+        forward: Callable[..., Any],
+        inputs: Tensor,
+        labels: Tensor,
+        answers: TeacherAnswers | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits `[B, classes]` float32 and the objective with its terms."""
+        stages: list[Tensor] = []
+        with self._autocast():
+            output = forward(inputs, return_stages=bool(student.config.attention_weight))
+        if student.config.attention_weight:
+            output, stages = output
+        logits = output.float()
+        teacher_logits = answers.logits if answers else None
+        maps = answers.maps[student.config.attention_power] if stages and answers else []
+        return logits, objective(student.config, logits, labels, stages, teacher_logits, maps)
+
+    @torch.no_grad()
+    def _teacher_answers(self, forward: Callable[..., Any], inputs: Tensor) -> TeacherAnswers:
+        with self._autocast():
+            output = forward(inputs, return_stages=bool(self.powers))
+        logits, stages = output if self.powers else (output, [])
+        maps = {power: [attention_map(stage, power) for stage in stages] for power in self.powers}
+        return TeacherAnswers(logits.float(), maps)
+
+    # --- Measuring ---
+
+    def _batches(self, normalisation: dict[str, list[float]]) -> Iterable[tuple[int, int, Tensor]]:
+        for start in range(0, len(self.measured), EVALUATION_BATCH):
+            stop = min(start + EVALUATION_BATCH, len(self.measured))
+            part = torch.from_numpy(np.array(self.measured.images[start:stop])).to(self.device)
+            yield start, stop, data.normalise(part, normalisation)
+
+    def teacher_on_measured(self) -> TeacherAnswers:
+        """The teacher's answers on the measured split, whose pixels never change: computed once."""
+        network = folded(self.teacher_network)
+        parts = [
+            self._teacher_answers(network, inputs) for _, _, inputs in self._batches(self.teacher.card["normalisation"])
+        ]
+        maps = {
+            p: [torch.cat(stage) for stage in zip(*(part.maps[p] for part in parts), strict=True)] for p in self.powers
+        }
+        return TeacherAnswers(torch.cat([part.logits for part in parts]), maps)
+
+    @torch.no_grad()
+    def measure(self, student: Student, answers: TeacherAnswers | None) -> tuple[np.ndarray, dict[str, float]]:
+        """Logits `[N, classes]` float32 on the measured split, and the terms' means over its images."""
+        labels = torch.from_numpy(self.measured.labels).to(self.device)
+        sums: dict[str, float] = {}
+        parts = []
+        student.network.eval()
+        try:
+            for start, stop, inputs in self._batches(self.normalisation):
+                part = answers.part(start, stop) if answers else None
+                logits, terms = self._terms(student, student.network, inputs, labels[start:stop], part)
+                parts.append(logits.cpu().numpy())
+                for name, value in terms.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * (stop - start)
+        finally:
+            student.network.train()
+        return np.concatenate(parts), {name: value / len(labels) for name, value in sums.items()}
+
+    # --- State ---
+
+    def state(self, epoch: int, step: int, seconds: float) -> bytes:
+        """Everything that a run needs to go on, as a file for `torch.load(weights_only=True)`."""
+        buffer = io.BytesIO()
+        students = {
+            student.config.name: {
+                "network": student.network.state_dict(),
+                "optimizer": student.optimizer.state_dict(),
+                "sums": student.sums,
+            }
+            for student in self.students
+        }
+        torch.save({"epoch": epoch, "step": step, "seconds": seconds, "students": students}, buffer)
+        return buffer.getvalue()
+
+    def restore(self, path: Path) -> tuple[int, int, float]:
+        """Takes up a saved state: the epoch and step to do next, and the seconds spent so far.
+
+        Raises:
+            RunError: when the file is damaged or belongs to another experiment.
+        """
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            for student in self.students:
+                saved = state["students"][student.config.name]
+                student.network.load_state_dict(saved["network"])
+                student.optimizer.load_state_dict(saved["optimizer"])
+                student.sums = dict(saved["sums"])
+            return int(state["epoch"]), int(state["step"]), float(state["seconds"])
+        except Exception as error:  # zip, pickle, torch: each damage has its own exception
+            raise RunError(f"{path} is damaged ({type(error).__name__}): delete it to start this run anew.") from error
+
+
+def _check_finite(student: Student, terms: dict[str, float], when: str) -> None:
+    for name, value in terms.items():
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{student.config.name}: {name} became {value} {when}. "
+                "Lower the learning rate or the weight of that term."
+            )
+
+
+def load_data(config: ExperimentConfig, progress: data.Progress | None = None) -> tuple[data.Split, data.Split, str]:
+    """The images to train on, those to measure on, and what the latter are called (`test` or `holdout`)."""
+    train = data.load_split(config.dataset, "train", progress=progress)
+    if config.holdout:
+        held = data.class_balanced(train.labels, config.holdout, seed=0)
+        kept = np.setdiff1d(np.arange(len(train)), held)
+        train, measured, name = train.take(kept), train.take(np.sort(held)), "holdout"
+    else:
+        measured, name = data.load_split(config.dataset, "test", progress=progress), "test"
+    if config.train_images is not None:
+        if config.train_images > len(train):
+            raise ConfigError(f"train_images: there are only {len(train)}; ask for fewer.")
+        train = train.take(class_balanced_order(train.labels, config.train_images))
+    return train, measured, name
+
+
+def class_balanced_order(labels: np.ndarray, count: int) -> np.ndarray:
+    """The same class-balanced part for every seed, so that runs on a part can be compared."""
+    return data.class_balanced(labels, count, seed=1)
+
+
+def find_checkpoint(name: str) -> Checkpoint:
+    """A bundled checkpoint by name, a run's student as RUN/STUDENT, or a checkpoint folder by path.
+
+    Raises:
+        ConfigError: when there is none.
+        CheckpointError: when its card is not in order.
+    """
+    places = [Path(name)]
+    run_id, _, student = name.partition("/")
+    if is_name(run_id) and is_name(student):
+        places.insert(0, runs.runs_root() / run_id / student)
+    if is_name(name):
+        places.insert(0, checkpoints.bundled_root() / name)
+    for place in places:
+        with contextlib.suppress(OSError):  # too long for a path
+            if (place / checkpoints.CARD).is_file():
+                return checkpoints.open_checkpoint(place)
+    choices = ", ".join(checkpoint.name for checkpoint in checkpoints.bundled()) or "none"
+    raise ConfigError(f"there is no checkpoint '{name[:100]}'. Bundled: {choices}; or give RUN/STUDENT or a folder.")
+
+
+# --- A run ----------------------------------------------------------------------------------------------
+
+
+def execute(run: runs.Run, show: bool = False) -> str:
+    """Waits for its turn, then trains a run to its end, from its saved state where there is one.
+
+    SIGTERM and SIGINT end it after the current step with its state saved.
+
+    Args:
+        run: a folder that `runs.create` wrote.
+        show: draw a progress line on stderr.
+
+    Returns:
+        The final state: `finished`, `stopped` or `failed`. Every outcome is also in `status.json`.
+    """
+    stopping = threading.Event()
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = {}
+    if in_main_thread:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, lambda *_: stopping.set())
+    logger = _logger(run)
+    lock = FileLock(run.path.parent / ".lock")
+    facts: dict[str, Any] = {}
+    try:
+        while True:
+            try:
+                lock.acquire(timeout=0.5)
+                break
+            except Timeout:
+                run.write_status("queued", "waiting for the run before it", **facts)
+                if stopping.is_set():
+                    raise Stopped from None
+        if runs.read_json(run.path / "status.json") and run.status()["state"] == "finished":
+            return "finished"
+        _train(run, logger, stopping, facts, show)
+        run.write_status("finished", "", **facts)
+        return "finished"
+    except Stopped:
+        logger.info("stopped; resume it to go on")
+        run.write_status("stopped", "stopped; it can be resumed", **facts)
+        return "stopped"
+    except KDError as error:
+        logger.error("%s", error)
+        run.write_status("failed", str(error), **facts)
+        raise
+    except BaseException as error:
+        logger.exception("failed")
+        message = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError):
+            message = f"the disk did not take it ({error}); make room and resume"
+        with contextlib.suppress(OSError):
+            run.write_status("failed", message[:500], **facts)
+        raise
+    finally:
+        lock.release()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def _train(run: runs.Run, logger: logging.Logger, stopping: threading.Event, facts: dict[str, Any], show: bool) -> None:
+    config = run.config()
+    run.write_status("running", "loading data and networks", **facts)
+    experiment = Experiment(config)
+    state = run.path / "state.pt"
+    epoch, step, before = experiment.restore(state) if state.exists() else (0, 0, 0.0)
+    run.drop_metrics_from(epoch)
+    begin = time.monotonic()
+    logger.info(
+        "%s: %s %s, %s, %d threads, %d images, epoch %d step %d",
+        run.run_id, experiment.device, experiment.dtype, platform.machine(), torch.get_num_threads(),
+        experiment.train_count, epoch, step,
+    )  # fmt: skip
+    answers = experiment.teacher_on_measured() if experiment.teacher_forward else None
+    if answers is not None:
+        write_json(run.path / "teacher.json", _teacher_facts(experiment, answers))
+    meter = _Meter(run, experiment, facts, epoch * experiment.steps_per_epoch + step, show)
+
+    def save(next_epoch: int, next_step: int) -> None:
+        """A full disk costs the newest state, never the last good one nor the run."""
+        try:
+            write_bytes(state, experiment.state(next_epoch, next_step, before + time.monotonic() - begin))
+            facts.pop("warning", None)
+        except OSError as error:
+            facts["warning"] = f"the state could not be saved ({error.strerror}); the last good one is kept"
+            logger.warning("%s", facts["warning"])
+
+    saved = time.monotonic()
+    while epoch < config.epochs:
+        while step < experiment.steps_per_epoch:
+            experiment.step(epoch, step)
+            step += 1
+            meter.update(epoch, step)
+            last = step == experiment.steps_per_epoch
+            if stopping.is_set() or (not last and time.monotonic() - saved > 60 * config.save_minutes):
+                save(epoch, step)
+                saved = time.monotonic()
+            if stopping.is_set():
+                raise Stopped
+        rows = _epoch_rows(experiment, answers, epoch, before + time.monotonic() - begin, meter.rate)
+        run.append_metrics(rows)
+        for row in rows:
+            logger.info("epoch %d %s: %s accuracy %.4f", epoch + 1, row["student"], experiment.measured_name,
+                        row["test"]["accuracy"])  # fmt: skip
+        meter.show_rows(rows)
+        epoch, step = epoch + 1, 0
+        save(epoch, step)
+        saved = time.monotonic()
+    meter.close()
+    run.write_status("running", "measuring the float16 weights", **facts)
+    _finish(run, experiment, before + time.monotonic() - begin)
+
+
+def _epoch_rows(
+    experiment: Experiment, answers: TeacherAnswers | None, epoch: int, seconds: float, rate: float
+) -> list[dict[str, Any]]:
+    def row(student: Student) -> dict[str, Any]:
+        logits, terms = experiment.measure(student, answers)
+        _check_finite(
+            student, terms, f"on the {experiment.measured_name} images after epoch {epoch + 1}, "
+            f"step {experiment.steps_per_epoch}",
+        )  # fmt: skip
+        images = student.sums.pop("images")
+        train = {name: value / images for name, value in student.sums.items()}
+        train["accuracy"] = train.pop("correct")
+        student.sums = {}
+        return {
+            "epoch": epoch,
+            "student": student.config.name,
+            "learning_rate": learning_rate(
+                experiment.config, (epoch + 1) * experiment.steps_per_epoch - 1, experiment.steps
+            ),
+            "train": train,
+            "test": terms | {"accuracy": metrics.accuracy(logits, experiment.measured.labels)},
+            "probes": np.round(logits[:PROBES].astype(float), 3).tolist(),
+            "seconds": round(seconds, 3),
+            "images_per_second": round(rate, 1),
+        }
+
+    return experiment.workers.each(row, experiment.students)
+
+
+def _teacher_facts(experiment: Experiment, answers: TeacherAnswers) -> dict[str, Any]:
+    logits = answers.logits.cpu().numpy()
+    return {
+        "name": experiment.teacher.name,
+        "measured_on": experiment.measured_name,
+        "accuracy": metrics.accuracy(logits, experiment.measured.labels),
+        "cross_entropy": metrics.cross_entropy(logits, experiment.measured.labels),
+        "probes": np.round(logits[:PROBES].astype(float), 3).tolist(),
+        "probe_labels": experiment.measured.labels[:PROBES].tolist(),
+    }
+
+
+def _finish(run: runs.Run, experiment: Experiment, seconds: float) -> None:
+    """Casts each student to float16, measures what will be stored in float32, and writes its checkpoint."""
+    config = experiment.config
+    experiment.dtype = torch.float32
+    answers = experiment.teacher_on_measured() if experiment.teacher_forward else None
+
+    def finish(student: Student) -> None:
+        state = checkpoints.half_precision(student.network)
+        student.network.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
+        logits, terms = experiment.measure(student, answers)
+        stored = logits.astype(np.float16)
+        cross_entropy = metrics.cross_entropy(stored, experiment.measured.labels)
+        _check_finite(student, terms | {"cross_entropy": cross_entropy}, "after the last step, as float16")
+        teacher = experiment.teacher if student.config.needs_teacher else None
+        card = {
+            "name": student.config.name,
+            "architecture": student.config.architecture,
+            "parameters": parameter_count(student.network),
+            "classes": list(experiment.measured.classes),
+            "normalisation": experiment.normalisation,
+            "method": student.config.method,
+            "objective": student.config.model_dump(mode="json", exclude={"name", "architecture"}),
+            "teacher": {"name": teacher.name, "sha256": teacher.sha256} if teacher else None,
+            "run": run.run_id,
+            "epochs": config.epochs,
+            "seed": config.seed,
+            "data": {
+                "dataset": config.dataset,
+                "train_images": experiment.train_count,
+                "measured_on": experiment.measured_name,
+                "measured_images": len(experiment.measured),
+            },
+            "recipe": config.model_dump(mode="json", exclude={"students", "teacher", "name", "epochs", "seed"}),
+            "versions": {
+                "kdexplorer": __version__,
+                "torch": torch.__version__.split("+")[0],
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+            "device": device_name(experiment.device),
+            "precision": str(resolve_precision(config.precision, experiment.device)).removeprefix("torch."),
+            "seconds": round(seconds, 1),
+            "students_in_run": len(config.students),
+            "test_accuracy": metrics.accuracy(stored, experiment.measured.labels),
+            "test_cross_entropy": cross_entropy,
+            "test_objective": terms["objective"],
+            "test_terms": {name: value for name, value in terms.items() if name != "objective"},
+        }
+        checkpoints.save(run.path / student.config.name, state, card, stored)
+
+    experiment.workers.each(finish, experiment.students)
+
+
+def device_name(device: torch.device) -> str:
+    """What the card calls the hardware: the GPU's name, or the processor's with its thread count."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    return f"{name}, {torch.get_num_threads()} threads"
+
+
+class _Meter:
+    """Keeps `status.json` fresh (every two seconds) and draws the progress line."""
+
+    def __init__(self, run: runs.Run, experiment: Experiment, facts: dict[str, Any], done: int, show: bool) -> None:
+        from tqdm import tqdm
+
+        self.run, self.experiment, self.facts = run, experiment, facts
+        self.batch = experiment.config.batch_size
+        self.begin, self.first, self.written = time.monotonic(), done, 0.0
+        self.rate = 0.0
+        self.bar = tqdm(
+            total=experiment.steps * self.batch, initial=done * self.batch, unit="img", unit_scale=True,
+            disable=not show, dynamic_ncols=True,
+        )  # fmt: skip
+
+    def update(self, epoch: int, step: int) -> None:
+        experiment, now = self.experiment, time.monotonic()
+        done = epoch * experiment.steps_per_epoch + step
+        self.bar.set_description(f"epoch {epoch + 1}/{experiment.config.epochs}", refresh=False)
+        self.bar.update(self.batch)
+        if done == self.first + 1:  # the first step compiles and warms up: it says nothing about the rest
+            self.begin = now
+        elif now > self.begin:
+            self.rate = (done - self.first - 1) * self.batch / (now - self.begin)
+        if now - self.written > 2:
+            self.written = now
+            left = (experiment.steps - done) * self.batch / self.rate if self.rate else None
+            self.facts |= {
+                "epoch": epoch, "epochs": experiment.config.epochs, "step": step,
+                "steps_per_epoch": experiment.steps_per_epoch, "images_per_second": round(self.rate, 1),
+                "seconds_left": round(left) if left is not None else None,
+            }  # fmt: skip
+            with contextlib.suppress(OSError):  # a full disk must not end a run for want of a heartbeat
+                self.run.write_status("running", "training", **self.facts)
+
+    def show_rows(self, rows: list[dict[str, Any]]) -> None:
+        shown = {row["student"]: f"{100 * row['test']['accuracy']:.2f} %" for row in rows}
+        self.bar.set_postfix(shown, refresh=False)
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+def _logger(run: runs.Run) -> logging.Logger:
+    logger = logging.getLogger(f"kdexplorer.run.{run.run_id}")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    handler = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    return logger

@@ -1,0 +1,1 @@
+"""What only the application needs: cached wrappers and charts."""
