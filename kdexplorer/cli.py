@@ -1,4 +1,4 @@
-"""The command line: `python -m kdexplorer train|resume|evaluate|runs|data`.
+"""The command line: `python -m kdexplorer train|resume|evaluate|import|runs|data`.
 
 Errors are one line on stderr without a traceback, unless `--debug`. Exit codes: 0 done, 1 it failed, 2 wrong usage,
 130 stopped by a signal with the state saved.
@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from kdexplorer import __version__
-from kdexplorer.config import PRESETS, ExperimentConfig, StudentConfig, validated
+from kdexplorer.config import ARCHITECTURES, PRESETS, ExperimentConfig, StudentConfig, validated
+from kdexplorer.data import NORMALISATION
 from kdexplorer.errors import ConfigError, KDError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         return options.run(options) or 0
     except ConfigError as error:
@@ -94,6 +94,17 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(json.dumps(report) if options.json else evaluate.sentence(report), flush=True)
         failed += not report["matches_card"]
     return 1 if failed else 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from kdexplorer import evaluate, runs
+
+    normalisation = {"mean": options.mean, "std": options.std}
+    made = evaluate.import_checkpoint(
+        options.weights, options.architecture, options.name, runs.imported_root(), normalisation, show=True
+    )
+    print(f"{made.path}: accuracy {100 * made.card['test_accuracy']:.2f} %; use it as --teacher imported/{made.name}")
+    return 0
 
 
 def _runs_list(options: argparse.Namespace) -> int:
@@ -222,11 +233,12 @@ def student_notation(student: StudentConfig) -> str:
 # --- Options ----------------------------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="kdexplorer", description="Distil CIFAR-10 networks and look at them.")
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="kdexplorer", description="Distil CIFAR-10 networks and look at them.")
+    top.add_argument("--version", action="version", version=__version__)
+    top.add_argument("--debug", action="store_true", help="show tracebacks")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def command(where: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
         made = where.add_parser(name, help=text, description=text)
@@ -257,6 +269,20 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="a name, RUN/STUDENT, or a folder")
     evaluate.add_argument("--json", action="store_true", help="a JSON object a line")
 
+    bring = command(commands, "import", _import, "make a checkpoint from your own CIFAR-10 weights and measure it")
+    bring.add_argument("weights", type=Path, help="a PyTorch state dict (.pt, .pth; never unpickled) or safetensors")
+    bring.add_argument("--architecture", required=True, choices=ARCHITECTURES)
+    bring.add_argument("--name", required=True, help="what it will be called")
+    for key in ("mean", "std"):
+        default = NORMALISATION["cifar10"][key]
+        bring.add_argument(
+            f"--{key}",
+            nargs=3,
+            type=float,
+            default=default,
+            help=f"of the channels, as it was trained (default: {default})",
+        )
+
     run_commands = commands.add_parser("runs", help="list, show, stop runs; print the results table")
     run_commands = run_commands.add_subparsers(required=True, metavar="COMMAND")
     command(run_commands, "list", _runs_list, "all runs, the newest first").add_argument("--json", action="store_true")
@@ -274,7 +300,7 @@ def _parser() -> argparse.ArgumentParser:
     data_commands = data_commands.add_subparsers(required=True, metavar="COMMAND")
     command(data_commands, "info", _data_info, "what lies under KDEXPLORER_DATA")
     command(data_commands, "download", _data_download, "fetch the official archive and verify it")
-    return parser
+    return top
 
 
 def _add_option(parser: argparse.ArgumentParser, name: str, field: Any) -> None:

@@ -138,3 +138,19 @@ def latency(architecture: str, batch: int = 1, repetitions: int = 30) -> float:
             if repetition >= 3:
                 seconds.append(time.perf_counter() - begin)
     return float(np.median(seconds))
+
+
+def class_similarity(logits: np.ndarray, groups: np.ndarray, temperature: float, classes: int = 10) -> np.ndarray:
+    """The mean soft label of each group of images: what a network holds to be alike.
+
+    Args:
+        logits: `[N, classes]`.
+        groups: `[N]` int, the class of each image: its label, or a network's answer where labels are not at hand.
+        temperature: above 0.
+
+    Returns:
+        `[classes, classes]` float64; each row is the mean of the group's probabilities, or NaN where it is empty.
+    """
+    probabilities = np.exp(log_softmax(logits, temperature))
+    rows = [probabilities[groups == group] for group in range(classes)]
+    return np.stack([row.mean(axis=0) if len(row) else np.full(classes, np.nan) for row in rows])

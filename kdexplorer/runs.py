@@ -37,6 +37,11 @@ def runs_root() -> Path:
     return Path(os.environ.get("KDEXPLORER_RUNS") or "runs").expanduser()
 
 
+def imported_root() -> Path:
+    """Where imported checkpoints are kept: `imported/` among the runs, so that `imported/NAME` names one."""
+    return runs_root() / "imported"
+
+
 @dataclass(frozen=True)
 class Run:
     """A run folder. Reading never fails on garbage: what cannot be read counts as absent."""
@@ -179,8 +184,12 @@ def list_runs(root: Path | None = None) -> list[Run]:
     root = root or runs_root()
     if not root.is_dir():
         return []
-    folders = [path for path in root.iterdir() if path.is_dir() and is_name(path.name)]
+    folders = [path for path in root.iterdir() if is_name(path.name) and _is_run(path)]
     return [Run(path) for path in sorted(folders, key=lambda path: path.name, reverse=True)]
+
+
+def _is_run(path: Path) -> bool:
+    return any((path / name).is_file() for name in ("config.json", "status.json"))
 
 
 def stop(run: Run) -> None:

@@ -14,14 +14,14 @@ import streamlit as st
 from kdexplorer import checkpoints, data, images, inference, metrics, runs, table
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import CheckpointError
+from kdexplorer.gallery import Answers
 
 
 def all_checkpoints() -> dict[str, Checkpoint]:
-    """Bundled networks by name, then finished students of runs as `RUN/STUDENT`, the newest run first."""
-    found = {
-        checkpoint.path.name: checkpoint
-        for checkpoint in _opened(str(checkpoints.bundled_root()), _stamp(checkpoints.bundled_root()))
-    }
+    """Bundled networks by name, imported ones as `imported/NAME`, finished students as `RUN/STUDENT`, newest first."""
+    found = {}
+    for root, prefix in ((checkpoints.bundled_root(), ""), (runs.imported_root(), "imported/")):
+        found |= {f"{prefix}{checkpoint.path.name}": checkpoint for checkpoint in _opened(str(root), _stamp(root))}
     for run in runs.list_runs():
         for path in runs.students(run):
             checkpoint = _open(str(path), (path / checkpoints.CARD).stat().st_mtime_ns)
@@ -92,15 +92,84 @@ def test_split(dataset: str = "cifar10") -> data.Split | None:
     return None if source is None else _split(dataset, "test", str(root), str(source))
 
 
-def gallery() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def class_names(dataset: str) -> tuple[str, ...]:
+    """The names of a data set's classes."""
+    return data.CLASSES[dataset]
+
+
+def dataset_of(checkpoint: Checkpoint) -> str:
+    """The data set whose images a network knows: its card's, where the classes agree, else CIFAR-10."""
+    named = (checkpoint.card.get("data") or {}).get("dataset")
+    return named if isinstance(named, str) and data.CLASSES.get(named) == checkpoint.classes else "cifar10"
+
+
+def gallery(dataset: str = "cifar10") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The images to choose from: uint8 `[N, 3, 32, 32]`, labels `[N]`, indices `[N]` in the test split.
 
-    The whole test split where CIFAR-10 is, else the 20 sample images that a package carries.
+    The whole test split where it is at hand, else the 20 sample images that a package carries.
     """
-    split = test_split()
+    split = test_split(dataset)
     if split is None:
         return images.sample_images()
     return split.images, split.labels, np.arange(len(split))
+
+
+def stored_logits(checkpoint: Checkpoint, dataset: str = "cifar10") -> np.ndarray | None:
+    """`test_logits` where they are this data set's whole test split in its order, else None."""
+    facts = checkpoint.card.get("data") or {}
+    try:
+        logits = test_logits(checkpoint)
+    except CheckpointError:
+        return None
+    sizes = {"cifar10": data.SIZES["test"], "synthetic": data.SYNTHETIC_SIZES["test"]}
+    whole = facts.get("measured_on", "test") == "test" and facts.get("dataset", "cifar10") == dataset
+    return logits if whole and len(logits) == sizes[dataset] else None
+
+
+def gallery_answers(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> Answers | None:
+    """Stored answers to the gallery's images, for its filters; None where the teacher's are not at hand."""
+    _, labels, indices = gallery(dataset)
+    if teacher.classes != data.CLASSES[dataset]:
+        return None
+
+    def stored(checkpoint: Checkpoint | None) -> np.ndarray | None:
+        logits = stored_logits(checkpoint, dataset) if checkpoint else None
+        return None if logits is None else logits[indices]
+
+    scratch = next((c for c in students if (c.card.get("method") or "scratch") == "scratch"), None)
+    distilled = next((c for c in students if (c.card.get("method") or "scratch") != "scratch"), None)
+    answer = stored(teacher)
+    return None if answer is None else Answers(labels, answer, stored(scratch), stored(distilled))
+
+
+def image_logits(checkpoint: Checkpoint, pixels: np.ndarray, index: int | None, dataset: str) -> np.ndarray:
+    """A network's logits for uint8 `[3, 32, 32]`: the stored ones of a test image, else computed. Raises KDError."""
+    if index is not None:
+        logits = stored_logits(checkpoint, dataset)
+        if logits is not None:
+            return logits[index]
+    return answer(checkpoint, pixels)[0]
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _similarity(folder: str, sha256: str, by: str, temperature: float, groups: bytes) -> np.ndarray:
+    checkpoint = checkpoints.open_checkpoint(Path(folder))
+    classes = len(checkpoint.classes)
+    return metrics.class_similarity(checkpoint.logits(), np.frombuffer(groups, np.int64), temperature, classes)
+
+
+def class_similarity(checkpoint: Checkpoint, teacher: Checkpoint, dataset: str, temperature: float) -> Any:
+    """`metrics.class_similarity` of the stored logits, and whether images were grouped by label.
+
+    Without labels at hand, images are grouped by the teacher's own answer. None without stored logits.
+    """
+    logits, teachers, split = stored_logits(checkpoint, dataset), stored_logits(teacher, dataset), test_split(dataset)
+    if logits is None or (teachers is None and split is None):
+        return None
+    groups = split.labels if split is not None else teachers.argmax(axis=1)
+    groups = np.ascontiguousarray(groups, dtype=np.int64)
+    rows = _similarity(str(checkpoint.path), checkpoint.sha256, dataset, temperature, groups.tobytes())
+    return rows, split is not None
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
