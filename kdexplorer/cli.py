@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,8 +66,11 @@ def _resume(options: argparse.Namespace) -> int:
     from kdexplorer import runs
 
     run = runs.find(options.run_id)
-    state = run.status()["state"]
-    if state == "finished" or (state == "running"):
+    status = run.status()
+    state = status["state"]
+    # A launched run is queued under its launcher's pid, then under its own, and this is its process.
+    others = state == "queued" and status.get("pid") not in (os.getpid(), os.getppid())
+    if state in ("finished", "running") or others:
         raise runs.RunError(f"{run.run_id} is {state}: there is nothing to resume.")
     return _execute(run, options.quiet)
 

@@ -238,6 +238,27 @@ def class_balanced(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return generator.permutation(indices)
 
 
+def probes(dataset: str, holdout: int = 0, count: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """The first images on which a run is measured, whose logits it keeps after every epoch, and their labels.
+
+    Returns:
+        Images uint8 `[N, 3, 32, 32]` and labels `[N]`; without CIFAR-10 the samples that a package carries stand in
+        for the test split's first images, and N is 0 where there is nothing.
+    """
+    from kdexplorer.images import sample_images
+
+    if dataset == "cifar10" and find_cifar10(data_root()) is None:
+        images, labels, indices = sample_images()
+        first = not holdout and np.array_equal(indices[:count], np.arange(min(count, len(indices))))
+        return (images[:count], labels[:count]) if first else (images[:0], labels[:0])
+    if not holdout:
+        split = load_split(dataset, "test")
+        return np.array(split.images[:count]), split.labels[:count]
+    split = load_split(dataset, "train")
+    held = np.sort(class_balanced(split.labels, holdout, seed=0))[:count]
+    return np.array(split.images[held]), split.labels[held]
+
+
 # --- Synthetic: ten drawn shapes in five pairs, a solid one and its frame ---------------------------------
 
 

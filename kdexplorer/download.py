@@ -7,6 +7,7 @@ data, its identity to `.download.json`. Progress is the size of the archive so f
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import time
@@ -79,13 +80,15 @@ def progress(root: Path | None = None) -> Progress:
 
 
 def cancel(root: Path | None = None) -> None:
-    """Ends a download that runs; what it had fetched is removed with its scrap folder."""
+    """Ends a download that runs and removes what it had fetched."""
     root = root or data.data_root()
     process = _process(read_json(root / STATUS) or {})
     if process is not None:
         with contextlib.suppress(psutil.Error):
-            process.send_signal(2)  # as Ctrl-C: the scrap folder is cleaned up
+            process.kill()
             process.wait(5)
+        for scrap in root.glob(".download-*/"):
+            shutil.rmtree(scrap, ignore_errors=True)
     (root / STATUS).unlink(missing_ok=True)
 
 

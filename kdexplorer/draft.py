@@ -68,8 +68,6 @@ STARTING_POINTS: dict[str, dict[str, Any]] = {
 STAGES = {name: 3 if name in ARCHITECTURES[:6] or name.startswith("wrn") else 4 for name in ARCHITECTURES}
 """How many stages an architecture has: attention transfer needs the same number in teacher and student."""
 
-SIDES = ("teacher", "batch_size", "train_images", "holdout", "students")
-
 Problems = dict[str, list[str]]
 
 
@@ -115,6 +113,41 @@ def preset_of(values: dict[str, Any]) -> str:
         if all(values.get(key) == filled[key] for key in listens):
             return name
     return "custom"
+
+
+def edited(rows: list[dict[str, Any]], edits: dict[str, Any]) -> tuple[list[dict[str, Any]], bool]:
+    """The students' table after what was done in an editor.
+
+    A preset that was chosen fills that row's weights, and a name that came from architecture and preset follows them.
+
+    Args:
+        rows: as `student` makes them.
+        edits: `edited_rows` (changes by row number), `added_rows`, `deleted_rows` (numbers).
+
+    Returns:
+        The new rows, and whether they hold more than was typed, so that the editor must be filled anew.
+    """
+    made: list[dict[str, Any]] = []
+    rewritten = bool(edits.get("added_rows") or edits.get("deleted_rows"))
+    changes_by_row = {int(number): changes for number, changes in (edits.get("edited_rows") or {}).items()}
+    for number, row in enumerate(rows):
+        if number in (edits.get("deleted_rows") or ()):
+            continue
+        changes = changes_by_row.get(number, {})
+        new = row | changes
+        if changes.get("preset") in PRESETS:
+            new |= student({"preset": changes["preset"], "architecture": new["architecture"], "name": new["name"]})
+        new["preset"] = preset_of(new)
+        if row["name"] == f"{row['architecture']}-{row['preset']}" and "name" not in changes:
+            label = new["preset"] if new["preset"] in PRESETS else row["preset"]
+            wanted = f"{new['architecture']}-{label}"
+            new["name"] = wanted if wanted == row["name"] else _free(wanted, {other["name"] for other in made})
+        rewritten |= new != row | changes
+        made.append(new)
+    for values in edits.get("added_rows") or ():
+        new = student(values, {row["name"] for row in made})
+        made.append(new | {"preset": preset_of(new)})
+    return made, rewritten
 
 
 TERMS = ("ce_weight", "response_weight", "temperature", "attention_weight", "attention_power", "label_smoothing")

@@ -1,0 +1,123 @@
+"""How alike a student's and its teacher's attention are over many images: measured once, kept in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from kdexplorer.checkpoints import Checkpoint
+from kdexplorer.errors import KDError
+from kdexplorer.files import write_bytes
+
+BATCH = 50
+Measured = dict[int, tuple[np.ndarray, np.ndarray]]
+"""By power (1, 2): cosine similarity and mean squared difference, each `[N, stages]` float32."""
+
+
+def pair(student: list[np.ndarray], teacher: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Cosine and mean squared difference `[N, stages]` of maps `[N, H, W]` a stage; None where stages differ."""
+    import torch
+
+    from kdexplorer.attention import similarity
+
+    if len(student) != len(teacher):
+        return None
+    both = [
+        similarity(torch.from_numpy(np.array(s)), torch.from_numpy(np.array(t)))
+        for s, t in zip(student, teacher, strict=True)
+    ]
+    return np.stack([c.numpy() for c, _ in both], axis=1), np.stack([m.numpy() for _, m in both], axis=1)
+
+
+def cache_folder() -> Path:
+    """Where measurements are kept."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("kdexplorer") / "attention"
+
+
+def _file(teacher: Checkpoint, student: Checkpoint, images: np.ndarray) -> Path:
+    facts = f"1 {teacher.sha256} {student.sha256} {student.card['normalisation']} {teacher.card['normalisation']} "
+    key = hashlib.sha256(facts.encode() + np.ascontiguousarray(images).tobytes()).hexdigest()[:24]
+    return cache_folder() / f"{key}.npz"
+
+
+def stored(teacher: Checkpoint, student: Checkpoint, images: np.ndarray) -> Measured | None:
+    """An earlier measurement on these very images, or None (also where it cannot be read)."""
+    try:
+        with np.load(_file(teacher, student, images), allow_pickle=False) as archive:
+            return {power: (archive[f"cosine_{power}"], archive[f"mse_{power}"]) for power in (1, 2)}
+    except Exception:  # zipfile, zlib and NumPy each have their own; it is measured again
+        return None
+
+
+def measure(
+    teacher: Checkpoint,
+    students: list[Checkpoint],
+    images: np.ndarray,
+    network: Callable[[Checkpoint], object],
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Compares each student's attention with the teacher's on uint8 `[N, 3, 32, 32]` and keeps the result.
+
+    Students with another number of stages are left out.
+
+    Args:
+        network: gives a checkpoint's network (a cache, where there is one).
+        progress: called with the share that is done, 0 to 1.
+
+    Raises:
+        KDError: when a network cannot be trusted.
+    """
+    from kdexplorer.inference import predict_with_stages
+
+    found: dict[Path, dict[int, list]] = {_file(teacher, s, images): {1: [], 2: []} for s in students}
+    networks = {c.sha256: network(c) for c in [teacher, *students]}
+    for begin in range(0, len(images), BATCH):
+        batch = np.ascontiguousarray(images[begin : begin + BATCH])
+        maps = {
+            c.sha256: predict_with_stages(networks[c.sha256], batch, c.card["normalisation"])[1]
+            for c in [teacher, *students]
+        }
+        for student, parts in zip(students, found.values(), strict=True):
+            for power in (1, 2):
+                parts[power].append(pair(maps[student.sha256][power], maps[teacher.sha256][power]))
+        if progress:
+            progress(min(1.0, (begin + BATCH) / len(images)))
+    for path, parts in found.items():
+        if None in parts[1]:
+            continue
+        arrays = {}
+        for power in (1, 2):
+            for place, name in enumerate(("cosine", "mse")):
+                arrays[f"{name}_{power}"] = np.concatenate([part[place] for part in parts[power]])
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, buffer.getvalue())
+        except OSError as error:
+            raise KDError(
+                f"{path.parent} cannot be written ({error.strerror}): free some space or check its rights."
+            ) from error
+
+
+def summarise(measured: Measured, power: int) -> list[dict[str, float]]:
+    """Per stage: the mean cosine, its 10th and 90th percentile over images, the mean MSE, and its share of the loss."""
+    cosine, mse = measured[power]
+    means = mse.mean(axis=0)
+    return [
+        {
+            "stage": stage + 1,
+            "cosine": float(cosine[:, stage].mean()),
+            "low": float(np.quantile(cosine[:, stage], 0.1)),
+            "high": float(np.quantile(cosine[:, stage], 0.9)),
+            "mse": float(means[stage]),
+            "share": float(means[stage] / max(means.sum(), 1e-30)),
+        }
+        for stage in range(cosine.shape[1])
+    ]

@@ -1,0 +1,71 @@
+"""What several test modules share: a runs folder of their own, tiny data, tiny networks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kdexplorer import checkpoints, data, models
+
+torch.set_num_threads(1)  # on tiny networks threads mostly wait for one another, on a busy machine for long
+
+
+@pytest.fixture(autouse=True)
+def runs_root(tmp_path_factory, monkeypatch):
+    """No test writes into the user's runs."""
+    root = tmp_path_factory.mktemp("runs")
+    monkeypatch.setenv("KDEXPLORER_RUNS", str(root))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """An experiment that asks for threads does so for the whole process."""
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A synthetic set that is drawn in a tenth of a second."""
+    monkeypatch.setitem(data.SYNTHETIC_SIZES, "train", 300)
+    monkeypatch.setitem(data.SYNTHETIC_SIZES, "test", 120)
+
+
+@pytest.fixture(scope="session")
+def real_root():
+    """The folder that KDEXPLORER_DATA names, where it holds CIFAR-10."""
+    root = os.environ.get("KDEXPLORER_DATA")
+    if not root or data.find_cifar10(Path(root)) is None:
+        pytest.skip("needs CIFAR-10: set KDEXPLORER_DATA to the folder that holds it")
+    return Path(root)
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint():
+    """Writes a checkpoint with random weights: `make_checkpoint(path, architecture, seed, card changes…)`."""
+
+    def make(path: Path, architecture: str = "resnet8", seed: int = 0, logits: np.ndarray | None = None, **changes):
+        network = models.build(architecture, seed=seed)
+        with torch.no_grad():
+            network(
+                torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+            )  # batch norm's statistics
+        card = {
+            "name": path.name,
+            "architecture": architecture,
+            "parameters": models.parameter_count(network),
+            "classes": list(data.SYNTHETIC_CLASSES),
+            "normalisation": data.NORMALISATION["synthetic"],
+            "method": "scratch",
+            "data": {"dataset": "synthetic", "measured_on": "test", "measured_images": 120},
+            "test_accuracy": 0.1,
+            "test_cross_entropy": 2.5,
+        }
+        return checkpoints.save(path, checkpoints.half_precision(network), card | changes, logits)
+
+    return make
