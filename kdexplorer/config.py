@@ -83,6 +83,9 @@ class StudentConfig(_Strict):
     attention_weight: float = Field(0.0, ge=0, le=1e6)
     attention_power: Literal[1, 2] = 1
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    initial: str | None = Field(
+        None, max_length=300, description="a checkpoint of this architecture to go on from, instead of fresh weights"
+    )
 
     @model_validator(mode="after")
     def _some_objective(self) -> StudentConfig:
@@ -132,7 +135,7 @@ class StudentConfig(_Strict):
             if key not in cls.model_fields:
                 choices = ", ".join(["T", "alpha", "beta", "power", "smoothing", *cls.model_fields])
                 raise ConfigError(f"'{text}': there is no key '{key}'. Choose one of {choices}.")
-            values[key] = value if key in ("name", "architecture") else _number(text, key, value)
+            values[key] = value if key in ("name", "architecture", "initial") else _number(text, key, value)
         return validated(cls, values, where=text)
 
 

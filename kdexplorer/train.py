@@ -181,7 +181,16 @@ class Experiment:
         return torch.compile(network, dynamic=False) if self.config.compile else network
 
     def _student(self, student: StudentConfig) -> Student:
-        network = build(student.architecture, len(self.measured.classes), seed=self.config.seed).to(self.device)
+        network = build(student.architecture, len(self.measured.classes), seed=self.config.seed)
+        if student.initial:
+            start = find_checkpoint(student.initial)
+            if (start.architecture, start.classes) != (student.architecture, self.measured.classes):
+                raise ConfigError(
+                    f"students: {student.name} cannot go on from {student.initial}, a {start.architecture} of "
+                    f"{len(start.classes)} classes: choose a checkpoint of the same architecture and data."
+                )
+            network.load_state_dict(start.network().state_dict())
+        network = network.to(self.device)
         decayed = [p for p in network.parameters() if p.ndim > 1]
         plain = [p for p in network.parameters() if p.ndim <= 1]
         optimizer = torch.optim.SGD(
@@ -194,7 +203,7 @@ class Experiment:
 
     def _check_stages(self) -> None:
         for student in self.students:
-            if student.config.attention_weight and self.teacher_forward:
+            if student.config.attention_weight and self.teacher_forward is not None:
                 have, need = len(student.network.stage_names), len(self.teacher_network.stage_names)
                 if have != need:
                     raise ConfigError(
@@ -216,7 +225,7 @@ class Experiment:
         labels = self.labels[torch.from_numpy(indices).to(self.device)]
         inputs = data.normalise(batch, self.normalisation)
         answers = None
-        if self.teacher_forward:
+        if self.teacher_forward is not None:
             theirs = self.teacher.card["normalisation"]
             teacher_inputs = inputs if theirs == self.normalisation else data.normalise(batch, theirs)
             answers = self._teacher_answers(self.teacher_forward, teacher_inputs)
@@ -462,7 +471,7 @@ def _train(run: runs.Run, logger: logging.Logger, stopping: threading.Event, fac
         run.run_id, experiment.device, experiment.dtype, platform.machine(), torch.get_num_threads(),
         experiment.train_count, epoch, step,
     )  # fmt: skip
-    answers = experiment.teacher_on_measured() if experiment.teacher_forward else None
+    answers = experiment.teacher_on_measured() if experiment.teacher_forward is not None else None
     if answers is not None:
         write_json(run.path / "teacher.json", _teacher_facts(experiment, answers))
     meter = _Meter(run, experiment, facts, epoch * experiment.steps_per_epoch + step, show)
@@ -547,7 +556,7 @@ def _finish(run: runs.Run, experiment: Experiment, seconds: float) -> None:
     """Casts each student to float16, measures what will be stored in float32, and writes its checkpoint."""
     config = experiment.config
     experiment.dtype = torch.float32
-    answers = experiment.teacher_on_measured() if experiment.teacher_forward else None
+    answers = experiment.teacher_on_measured() if experiment.teacher_forward is not None else None
 
     def finish(student: Student) -> None:
         state = checkpoints.half_precision(student.network)

@@ -1,6 +1,7 @@
 """The training loop: paired students, the same bits after any interruption, and a run's every end."""
 
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -154,6 +155,21 @@ def test_students_of_one_architecture_start_from_identical_weights(paired):
     for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
         assert torch.equal(a, b)
         assert a is not b
+
+
+def test_a_student_goes_on_from_a_checkpoint_of_its_own_kind(tiny, teacher):
+    (student,) = train.Experiment(configured(SCRATCH | {"initial": str(teacher.path)})).students
+    for key, value in teacher.network().state_dict().items():
+        assert torch.equal(student.network.state_dict()[key], value), key
+    assert all(parameter.requires_grad for parameter in student.network.parameters())
+    with pytest.raises(ConfigError, match="cannot go on from"):
+        train.Experiment(configured(SCRATCH | {"architecture": "resnet20", "initial": str(teacher.path)}))
+
+
+def test_compiled_networks_take_the_same_path(paired, undisturbed, monkeypatch):
+    """With the eager backend: the same numbers, through the wrapper objects that compiling makes."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    assert hashes(finished(paired.model_copy(update={"compile": True}))) == undisturbed
 
 
 def test_the_teacher_stays_untouched_and_the_students_learn(paired):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from kdexplorer import checkpoints, data, images, inference, metrics, runs, table
+from kdexplorer import checkpoints, comparison, data, images, inference, metrics, runs, table
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import CheckpointError
 from kdexplorer.gallery import Answers
@@ -126,9 +126,10 @@ def stored_logits(checkpoint: Checkpoint, dataset: str = "cifar10") -> np.ndarra
     return logits if whole and len(logits) == sizes[dataset] else None
 
 
-def gallery_answers(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> Answers | None:
-    """Stored answers to the gallery's images, for its filters; None where the teacher's are not at hand."""
-    _, labels, indices = gallery(dataset)
+def gallery_answers(
+    teacher: Checkpoint, students: list[Checkpoint], dataset: str, indices: np.ndarray, labels: np.ndarray
+) -> Answers | None:
+    """Stored answers to test images, for the gallery's filters; None where the teacher's are not at hand."""
     if teacher.classes != data.CLASSES[dataset]:
         return None
 
@@ -201,3 +202,67 @@ def cost(architecture: str) -> dict[str, float]:
         "latency": metrics.latency(architecture, 1),
         "latency_100": metrics.latency(architecture, 100, repetitions=10),
     }
+
+
+def labels_of(checkpoint: Checkpoint) -> np.ndarray | None:
+    """The labels of the images a network was measured on; None where they are not at hand. Raises DataError."""
+    facts = checkpoint.card.get("data") or {}
+    dataset = facts.get("dataset", "cifar10")
+    if facts.get("measured_on", "test") != "test" or checkpoint.classes != data.CLASSES.get(dataset):
+        return None
+    split = test_split(dataset)
+    return None if split is None or len(split) != facts.get("measured_images", len(split)) else split.labels
+
+
+def logits_or_none(checkpoint: Checkpoint) -> np.ndarray | None:
+    """`test_logits`, or None where they cannot be read."""
+    try:
+        return test_logits(checkpoint)
+    except CheckpointError:
+        return None
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _comparison(
+    names: tuple[tuple[str, str, str], ...],
+    teacher: str | None,
+    baseline: str | None,
+    with_labels: bool,
+    latency: tuple[tuple[str, float], ...],
+    _entries: dict[str, Checkpoint],
+    _teacher: Checkpoint | None,
+) -> list[dict[str, Any]]:
+    logits = {name: logits_or_none(checkpoint) for name, checkpoint in _entries.items()}
+    if teacher is not None and _teacher is not None:
+        logits.setdefault(teacher, logits_or_none(_teacher))
+    labels = labels_of(next(iter(_entries.values()))) if with_labels else None
+    return comparison.rows(_entries, logits, labels, teacher, baseline, dict(latency))
+
+
+def comparison_rows(
+    entries: dict[str, Checkpoint],
+    teacher: tuple[str, Checkpoint] | None,
+    baseline: str | None,
+    with_labels: bool,
+    latency: dict[str, float] | None = None,
+) -> list[dict[str, Any]]:
+    """`comparison.rows` of stored logits; `entries` must have been measured on the same images."""
+    keys = tuple((name, str(c.path), c.sha256) for name, c in entries.items())
+    name, network = teacher or (None, None)
+    known = tuple(sorted((latency or {}).items()))
+    return _comparison(keys, name, baseline, with_labels, known, entries, network)
+
+
+@st.cache_data(max_entries=8, show_spinner="Fetching the images that are watched …")
+def _probes(dataset: str, holdout: int, source: str) -> tuple[np.ndarray, np.ndarray]:
+    return data.probes(dataset, holdout)
+
+
+def probes(dataset: str, holdout: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first measured images of a run and their labels, as many as are at hand; see `data.probes`."""
+    return _probes(dataset, holdout, str(data.find_cifar10(data.data_root())))
+
+
+def network(checkpoint: Checkpoint) -> Any:
+    """The network itself, shared by everyone: never change it. Raises CheckpointError."""
+    return _network(str(checkpoint.path), checkpoint.sha256)
