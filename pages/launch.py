@@ -1,0 +1,632 @@
+"""Start an experiment from a form and watch it learn. The run's folder is all that this page knows of a run.
+
+A link `?run=ID` shows that run: after a refresh, in a second tab, after a restart of the application.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any, get_args
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer import cli, config, data, download, draft, estimate, images, inference, runs
+from kdexplorer.config import ARCHITECTURES, PRESETS, ExperimentConfig
+from kdexplorer.errors import KDError
+from kdexplorer.files import read_json
+from kdexplorer.ui import cached, charts_runs, choice, style
+
+# Seconds between two looks at a live run's folder; the trainer writes its status as often.
+POLL = 2.0
+
+LIVE = ("queued", "running")
+STATES = {
+    "queued": ":blue[:material/hourglass_top: Waiting]",
+    "running": ":blue[:material/play_arrow: Training]",
+    "finished": ":green[:material/check_circle: Finished]",
+    "stopped": ":orange[:material/pause_circle: Stopped]",
+    "failed": ":red[:material/error: Failed]",
+    "lost": ":orange[:material/help: Lost]",
+    "damaged": ":red[:material/broken_image: Damaged]",
+}
+TOLD = (*LIVE, "lost", "stopped")
+LABELS = {
+    "name": "Label",
+    "train_images": "Training images",
+    "epochs": "Epochs",
+    "batch_size": "Batch size",
+    "learning_rate": "Peak learning rate",
+    "seed": "Seed",
+    "schedule": "Schedule",
+    "warmup": "Warm-up",
+    "momentum": "Momentum",
+    "weight_decay": "Weight decay",
+    "crop_padding": "Crop padding (pixels)",
+    "flip": "Mirroring",
+    "holdout": "Images held out",
+    "device": "Device",
+    "precision": "Precision",
+    "compile": "Compile the networks",
+    "threads": "Processor threads",
+    "save_minutes": "Minutes between saves",
+}
+ADVANCED = tuple(name for name in list(LABELS)[6:])
+DATASETS = {"cifar10": "CIFAR-10", "synthetic": "Synthetic shapes"}
+NO_TEACHER = "No teacher"
+
+
+# --- The form -------------------------------------------------------------------------------------------------
+
+
+def values() -> dict[str, Any]:
+    """The form's values, kept while other pages are visited."""
+    if "draft" not in st.session_state:
+        have = data.find_cifar10(data.data_root()) is not None
+        fill("One-minute demo" if have else "A teacher from scratch")
+    return st.session_state["draft"]
+
+
+def fill(start: str) -> None:
+    """A starting point becomes the form's values."""
+    fields = {name: field.default for name, field in ExperimentConfig.model_fields.items() if name != "students"}
+    new = fields | draft.STARTING_POINTS[start]
+    new["students"] = [draft.student(one) | {"preset": draft.preset_of(draft.student(one))} for one in new["students"]]
+    found = cached.all_checkpoints()
+    if new["teacher"] and new["teacher"] not in found:
+        new["teacher"] = choice.default_teacher(found) if found else None
+    st.session_state["draft"] = new
+    for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
+        del st.session_state[key]
+    st.session_state["students_version"] = st.session_state.get("students_version", 0) + 1
+
+
+def field(name: str, slots: dict[str, Any]) -> None:
+    """Draws the widget that suits a field of the configuration, and a place for what is wrong with it."""
+    held, spec = values(), ExperimentConfig.model_fields[name]
+    key = f"form_{name}"
+    st.session_state.setdefault(key, held[name])
+    kinds = [kind for kind in (get_args(spec.annotation) or (spec.annotation,)) if kind is not type(None)]
+    text = spec.description and spec.description[0].upper() + spec.description[1:]
+    if spec.annotation is bool:
+        held[name] = st.toggle(LABELS[name], key=key, help=text)
+    elif all(isinstance(kind, str) for kind in kinds):
+        held[name] = st.selectbox(LABELS[name], kinds, key=key, help=text)
+    elif int in kinds:
+        empty = "all" if name == "train_images" else "automatic"
+        held[name] = st.number_input(LABELS[name], value=None, step=1, key=key, help=text, placeholder=empty)
+    elif float in kinds:
+        held[name] = st.number_input(LABELS[name], value=None, step=0.01, format="%g", key=key, help=text)
+    else:
+        held[name] = st.text_input(LABELS[name], key=key, help=text, max_chars=64)
+    slots[name] = st.container()
+
+
+def complain(slots: dict[str, Any], problems: draft.Problems) -> None:
+    """Each problem stands under its field; what has no place of its own stands under the students."""
+    for name, sentences in problems.items():
+        with slots.get(name, slots["students"]):
+            for sentence in sentences:
+                st.markdown(f":red[:material/error: {sentence[0].upper()}{sentence[1:]}.]")
+
+
+def students_changed(key: str) -> None:
+    """The editor's callback: a chosen preset fills the row's weights."""
+    held = values()
+    rows, rewritten = draft.edited(st.session_state["students_base"], st.session_state[key])
+    held["students"] = rows
+    if rewritten:
+        st.session_state["students_version"] += 1
+
+
+def add_student() -> None:
+    """One more row, from the two choices under the table."""
+    held = values()
+    chosen = {"architecture": st.session_state["new_architecture"], "preset": st.session_state["new_preset"]}
+    held["students"] = [*held["students"], draft.student(chosen, {row["name"] for row in held["students"]})]
+    st.session_state["students_version"] += 1
+
+
+def remove_student() -> None:
+    """The table's last row goes."""
+    values()["students"] = values()["students"][:-1]
+    st.session_state["students_version"] += 1
+
+
+def students_table(slots: dict[str, Any]) -> None:
+    """The students as an editable table, and a way to add one that needs no pointer."""
+    held = values()
+    st.markdown("**Students**: they see the same batches from the same initial weights")
+    version = st.session_state["students_version"]
+    if st.session_state.get("students_shown") != version:  # the editor's edits count from these rows
+        st.session_state["students_base"], st.session_state["students_shown"] = held["students"], version
+    column = st.column_config
+    key = f"students_{version}"
+    st.data_editor(
+        st.session_state["students_base"],
+        key=key,
+        on_change=students_changed,
+        args=(key,),
+        num_rows="dynamic",
+        hide_index=True,
+        column_order=("name", "architecture", "preset", *draft.TERMS[:-1]),
+        column_config={
+            "name": column.TextColumn("Name", width=150),
+            "architecture": column.SelectboxColumn("Network", options=ARCHITECTURES, default="resnet8", width=100),
+            "preset": column.SelectboxColumn(
+                "Preset", options=[*PRESETS, "custom"], width=90, help="Choosing one fills the weights of its row"
+            ),
+            "ce_weight": column.NumberColumn(
+                "CE ×", format="%g", width=65, help="Weight of cross-entropy: 1 − α in the lab"
+            ),
+            "response_weight": column.NumberColumn(
+                "KL ×", format="%g", width=65, help="Weight of T²·KL, the teacher's term: α"
+            ),
+            "temperature": column.NumberColumn(
+                "T", format="%g", width=50, help="Softens teacher and student in the KL term"
+            ),
+            "attention_weight": column.NumberColumn(
+                "AT ×", format="%g", width=70, help="Weight of attention transfer: β, 1000 in the lab"
+            ),
+            "attention_power": column.SelectboxColumn(
+                "Power", options=[1, 2], width=75, help="1: the channel mean of the lab; 2: the mean of squares"
+            ),
+        },
+        alt="The students of this experiment: name, network, preset and the weights of each loss term",
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox("Network to add", ARCHITECTURES, key="new_architecture", width=200)
+        st.selectbox("Preset", list(PRESETS), key="new_preset", width=170)
+        st.button("Add student", on_click=add_student, icon=":material/add:")
+        st.button(
+            "Remove the last", on_click=remove_student, disabled=len(held["students"]) < 2, icon=":material/remove:"
+        )
+    slots["students"] = st.container()
+
+
+def pick_teacher(slots: dict[str, Any]) -> Any:
+    """The teacher among all networks that know the chosen data's classes; returns its checkpoint or None."""
+    held, found = values(), cached.all_checkpoints()
+    fitting = [name for name, c in found.items() if c.classes == data.CLASSES[held["dataset"]]]
+    options = [NO_TEACHER, *fitting]
+    if held["teacher"] not in fitting:
+        held["teacher"] = None
+    st.session_state["form_teacher"] = held["teacher"] or NO_TEACHER
+
+    def label(name: str) -> str:
+        return name if name == NO_TEACHER else f"{name} ({100 * found[name].card['test_accuracy']:.1f} %)"
+
+    def chosen() -> None:
+        name = st.session_state["form_teacher"]
+        held["teacher"] = None if name == NO_TEACHER else name
+
+    st.selectbox(
+        "Teacher",
+        options,
+        key="form_teacher",
+        format_func=label,
+        on_change=chosen,
+        help="A bundled network or a finished student of a run, with its accuracy on the test images. "
+        "Without a teacher, students learn from labels alone: so a teacher is made.",
+    )
+    slots["teacher"] = st.container()
+    return found.get(held["teacher"])
+
+
+def form() -> None:
+    """The form, what is wrong with it, the estimate, the command, and the button that starts it."""
+    held, slots = values(), {}
+    st.markdown(
+        "An experiment is one teacher and the students that listen to it. Begin with one of these, change what you "
+        "like, and press **Start training**. It runs on when you close the page."
+    )
+    with st.container(horizontal=True):
+        for start in draft.STARTING_POINTS:
+            st.button(start, on_click=fill, args=(start,), key=f"start_{start}", icon=":material/edit_note:")
+    left, right = st.columns([5, 3], gap="large")
+    with left:
+        st.session_state.setdefault("form_dataset", held["dataset"])
+        held["dataset"] = (
+            st.segmented_control("Data", list(DATASETS), format_func=DATASETS.get, key="form_dataset", required=True)
+            or held["dataset"]
+        )
+        slots["dataset"] = st.container()
+        if held["dataset"] == "cifar10":
+            get_cifar10()
+        teacher = pick_teacher(slots)
+        students_table(slots)
+        columns = st.columns(3)
+        for position, name in enumerate(("epochs", "batch_size", "learning_rate", "train_images", "seed", "name")):
+            with columns[position % 3]:
+                field(name, slots)
+        with st.expander("Advanced"):
+            columns = st.columns(3)
+            for position, name in enumerate(ADVANCED):
+                with columns[position % 3]:
+                    field(name, slots)
+    fields = {key: value for key, value in held.items() if key != "students"}
+    rows = [{key: value for key, value in row.items() if key != "preset"} for row in held["students"]]
+    made, problems = draft.check({**fields, "students": rows}, teacher)
+    complain(slots, problems)
+    with right:
+        start_box(made, problems)
+
+
+def start_box(made: ExperimentConfig | None, problems: draft.Problems) -> None:
+    """Estimate, command, start."""
+    alive = sum(run.status()["state"] in LIVE for run in runs.list_runs()[:20])
+    with st.container(border=True):
+        st.subheader("Before the start")
+        if made is None:
+            count = sum(len(sentences) for sentences in problems.values())
+            st.markdown(f"{count} {'thing' if count == 1 else 'things'} to mend first, marked red beside the form.")
+        else:
+            estimate_box(made)
+            st.markdown("The same from the command line:")
+            st.code(cli.command_line(made), language="bash", wrap_lines=True)
+        if alive:
+            st.info(f"{alive} run{'s' if alive > 1 else ''} before it: it waits for its turn.")
+        label = "Add to the queue" if alive else "Start training"
+        if st.button(label, type="primary", disabled=made is None, key="start", icon=":material/play_arrow:"):
+            try:
+                run = runs.launch(made)
+            except KDError as error:
+                st.error(str(error))
+            else:
+                forget_estimate()
+                st.query_params["run"] = run.run_id
+                st.rerun()
+        st.caption("Nothing is chosen on the test images: the last epoch's weights are the result.")
+
+
+def forget_estimate() -> None:
+    """Ends a measurement that nobody waits for."""
+    measurement = st.session_state.pop("estimate", None)
+    if measurement is not None:
+        measurement.cancel()
+
+
+def estimate_box(made: ExperimentConfig) -> None:
+    """How long it will take, from a few batches that a process of its own measures."""
+    measurement: estimate.Measurement | None = st.session_state.get("estimate")
+    if measurement is not None and measurement.config != made:
+        forget_estimate()
+        measurement = None
+    if measurement is None:
+        if st.button("Estimate the time", key="estimate_button", icon=":material/timer:"):
+            st.session_state["estimate"] = estimate.Measurement(made)
+            st.rerun()
+        st.caption("Measures a few batches on this machine; takes about ten seconds.")
+        return
+
+    def show() -> None:
+        try:
+            result = measurement.poll()
+        except KDError as error:
+            st.error(str(error))
+            return
+        if result is None:
+            waited = time.time() - measurement.started
+            st.markdown(f":material/timer: Measuring a few batches … {waited:.0f} s")
+            return
+        if st.session_state.get("estimate_seen") != id(measurement):
+            st.session_state["estimate_seen"] = id(measurement)
+            st.rerun()  # the fragment stops polling
+        st.metric("About", estimate.words(result["seconds"]))
+        st.caption(
+            f"{result['images_per_second']:.0f} images/s; measuring takes {estimate.words(result['evaluation'])} after "
+            "each epoch. Other work on this machine makes it longer."
+        )
+
+    seen = st.session_state.get("estimate_seen") == id(measurement)
+    st.fragment(show, run_every=None if seen else 1.0)()
+
+
+def get_cifar10() -> None:
+    """Where CIFAR-10 is missing: the download as a background job, with its progress and its errors."""
+    if download.progress().state == "ready":
+        return
+
+    def show() -> None:
+        now = download.progress()
+        if now.state == "ready":
+            st.rerun()
+        with st.container(border=True):
+            st.markdown(
+                "**CIFAR-10 is not here yet.** 170 MB from its official site, checked; training on it needs it."
+            )
+            if now.state == "failed":
+                st.error(f"The download failed: {now.message}")
+            if now.state == "running":
+                st.progress(now.share, text=f"Getting CIFAR-10: {now.message}")
+                if st.button("Cancel", key="cancel_download"):
+                    download.cancel()
+                    st.rerun()
+            elif st.button("Get CIFAR-10", key="get_cifar10", icon=":material/download:"):
+                try:
+                    download.start()
+                    st.rerun()
+                except KDError as error:
+                    st.error(str(error))
+
+    st.fragment(show, run_every=POLL if download.progress().state == "running" else None)()
+
+
+# --- A run ------------------------------------------------------------------------------------------------------
+
+
+def close_run() -> None:
+    """Back to the form."""
+    st.query_params.pop("run", None)
+
+
+def run_view(run: runs.Run) -> None:
+    """One run: state, controls, curves, and one image's soft labels epoch by epoch."""
+    st.button("New experiment", on_click=close_run, icon=":material/arrow_back:", key="new_experiment")
+    try:
+        made = run.config()
+    except KDError as error:
+        st.error(str(error))
+        controls(run, run.status()["state"])
+        return
+    st.subheader(made.name)
+    st.caption(f"{run.run_id} · {facts_of(made)}")
+    live = run.status()["state"] in LIVE
+
+    def show() -> None:
+        status = run.status()
+        if live and status["state"] not in LIVE:
+            st.rerun()  # once more as a whole, without polling
+        progress(run, made, status)
+        controls(run, status["state"])
+        drawings(run, made, live)
+
+    st.fragment(show, run_every=POLL if live else None)()
+    with st.expander("Command line and log"):
+        st.code(cli.command_line(made), language="bash", wrap_lines=True)
+        st.code(run.log_tail(12) or "The log is empty.", language=None, wrap_lines=True)
+
+
+def facts_of(made: ExperimentConfig) -> str:
+    """An experiment in one line."""
+    count = "all" if made.train_images is None else f"{made.train_images:,}"
+    teacher = f"teacher {made.teacher}" if made.teacher else "no teacher"
+    return f"{DATASETS[made.dataset]}, {count} training images, {made.epochs} epochs, {teacher}, seed {made.seed}"
+
+
+def progress(run: runs.Run, made: ExperimentConfig, status: dict[str, Any]) -> None:
+    """The state in words, a bar with the time left, and what went wrong."""
+    state, message = status["state"], str(status.get("message") or "")
+    st.markdown(f"**{STATES[state]}**" + (f": {message}" if message not in ("", "training") and state in TOLD else ""))
+    epoch, step, per_epoch = (status.get(key) for key in ("epoch", "step", "steps_per_epoch"))
+    if state != "finished" and all(isinstance(value, int) for value in (epoch, step, per_epoch)) and per_epoch:
+        left = status.get("seconds_left")
+        words = f"Epoch {epoch + 1} of {made.epochs}"
+        if state == "running" and isinstance(left, (int, float)):
+            words += f", about {estimate.words(left)} left" if left >= 1 else ", measuring"
+        rate = status.get("images_per_second")
+        if state == "running" and isinstance(rate, (int, float)) and rate:
+            words += f", {rate:,.0f} images/s"
+        share = (epoch * per_epoch + step) / (made.epochs * per_epoch)
+        st.progress(min(1.0, max(0.0, share)), text=words)
+    if status.get("warning"):
+        st.warning(str(status["warning"]))
+    if state in ("failed", "damaged"):
+        st.error(message or "It ended without a message.")
+    if state in ("failed", "lost"):
+        st.markdown("The last lines of its log:")
+        st.code(run.log_tail(8) or "The log is empty.", language=None, wrap_lines=True)
+
+
+def controls(run: runs.Run, state: str) -> None:
+    """Stop, resume, discard: discarding asks first."""
+    with st.container(horizontal=True):
+        if state in LIVE and st.button("Stop", key="stop", icon=":material/stop:"):
+            act(lambda: runs.stop(run), "It saves its state and stops.")
+        if state in runs.RESUMABLE and st.button("Resume", key="resume", type="primary", icon=":material/play_arrow:"):
+            act(lambda: runs.start(run))
+        if state not in LIVE:
+            with st.popover("Discard", icon=":material/delete:"):
+                st.markdown("Delete this run with its curves and its finished students? This cannot be undone.")
+                if st.button("Yes, delete it", key="discard", type="primary"):
+                    act(lambda: runs.delete(run), forget=True)
+
+
+def act(action: Any, words: str = "", forget: bool = False) -> None:
+    """Does it, or says why not."""
+    try:
+        action()
+    except (KDError, OSError) as error:
+        st.error(str(error))
+        return
+    if words:
+        st.toast(words)
+    if forget:
+        close_run()
+    st.rerun()
+
+
+def drawings(run: runs.Run, made: ExperimentConfig, live: bool) -> None:
+    """Accuracy and a loss term of all students on shared axes, and the image that is watched."""
+    metrics = [row for row in run.metrics() if charts_runs.value_of(row, "cross_entropy") is not None]
+    teacher = read_json(run.path / "teacher.json")
+    if not metrics:
+        if live:
+            st.info("Curves appear after the first epoch. The first seconds go into loading the data and networks.")
+        return
+    looks = style.series({student.name: role_of(student, made) for student in made.students})
+    finished(run, made, live)
+    left, right = st.columns(2)
+    with left:
+        draw(charts_runs.learning_curves(metrics, looks, "accuracy", made.epochs, teacher), "accuracy_chart")
+    with right:
+        terms = [
+            m
+            for m in charts_runs.MEASURES
+            if m != "accuracy" and any(charts_runs.value_of(row, m) is not None for row in metrics)
+        ]
+        term = st.segmented_control(
+            "Loss term", terms, format_func=lambda m: charts_runs.MEASURES[m][0], default=terms[0], required=True
+        )
+        draw(charts_runs.learning_curves(metrics, looks, term or terms[0], made.epochs, teacher), "terms_chart")
+    watch(made, metrics, teacher, looks, live)
+
+
+def role_of(student: config.StudentConfig, made: ExperimentConfig) -> str:
+    """A student's role in colours: in a run without a teacher, a teacher is made (see `charts.role`)."""
+    alone = not made.teacher and student.method == "scratch" and "scratch" not in student.name.lower()
+    return "teacher" if alone else student.method
+
+
+def draw(chart: Any, key: str) -> None:
+    """A chart with its alt text, where there is one."""
+    if chart is not None:
+        st.altair_chart(chart, key=key)  # its description is its alt text
+
+
+def finished(run: runs.Run, made: ExperimentConfig, live: bool) -> None:
+    """Links that carry the finished students to the other pages."""
+    students = [path.name for path in runs.students(run)]
+    if live or not students:
+        return
+    names = [f"{run.run_id}/{name}" for name in students]
+    shared = {"students": ",".join(names[: choice.MAX_STUDENTS])}
+    if made.teacher:
+        shared["teacher"] = made.teacher
+    everyone = [*([made.teacher] if made.teacher else []), *names]
+    st.success(f"{len(students)} trained network{'s' if len(students) > 1 else ''}: on every page now.")
+    with st.container(horizontal=True):
+        link("compare", "Compare them", {"networks": ",".join(everyone)})
+        if made.teacher:
+            link("soft_labels", "Their soft labels", shared)
+            link("attention", "Their attention", shared)
+
+
+def link(page: str, label: str, query: dict[str, str]) -> None:
+    """A link to another page of this application that carries the choice."""
+    st.page_link(f"pages/{page}.py", label=label, query_params=query, icon=":material/arrow_forward:")
+
+
+def probes_of(row: dict[str, Any], classes: int) -> np.ndarray:
+    """The logits of the watched images `[N, classes]`; N is 0 where they cannot be read."""
+    with contextlib.suppress(ValueError, TypeError):
+        values = np.asarray(row.get("probes") or [], dtype=float)
+        if values.ndim == 2 and values.shape[1] == classes and np.isfinite(values).all():
+            return values
+    return np.empty((0, classes))
+
+
+def watch(
+    made: ExperimentConfig, metrics: list[dict[str, Any]], teacher: dict[str, Any] | None, looks: Any, live: bool
+) -> None:
+    """One image whose soft labels are redrawn after every epoch."""
+    classes = data.CLASSES[made.dataset]
+    by_epoch: dict[int, dict[str, np.ndarray]] = {}
+    for row in metrics:
+        by_epoch.setdefault(row["epoch"], {})[row["student"]] = probes_of(row, len(classes))
+    known = probes_of(teacher or {}, len(classes))
+    pictures, own_labels = cached.probes(made.dataset, made.holdout)
+    labels = (teacher or {}).get("probe_labels") or own_labels.tolist()
+    count = min(len(probes) for rows in by_epoch.values() for probes in rows.values())
+    if not count:
+        return
+    st.subheader("Watch it learn")
+
+    def name(index: int) -> str:
+        return f"{index}: {classes[labels[index]]}" if index < len(labels) else str(index)
+
+    settings, picture, chart = st.columns([2, 2, 5])
+    with settings:
+        index = st.selectbox("Image", range(count), format_func=name, key="watch_image")
+        softened = [student.temperature for student in made.students if student.response_weight]
+        choices = sorted({1.0, 2.0, 4.0, 8.0, *softened[:1]})
+        temperature = st.segmented_control(
+            "Temperature",
+            choices,
+            format_func="{:g}".format,
+            key="watch_T",
+            default=(softened or [1.0])[0],
+            required=True,
+        )
+        epochs = sorted(by_epoch)
+        epoch = epochs[-1]
+        if len(epochs) > 1 and not live:
+            epoch = st.select_slider("Epoch", epochs, epochs[-1], format_func=lambda e: str(e + 1), key="watch_epoch")
+    with picture:
+        if index < len(pictures):
+            label = name(index).partition(": ")[2]
+            st.image(images.enlarged_png(pictures[index].transpose(1, 2, 0), 256), width=256, caption=label)
+    with chart:
+        answers = [probes[index] for rows in by_epoch.values() for probes in rows.values()]
+        answers += list(known[index : index + 1])
+        top = float(inference.soften(np.stack(answers), temperature or 1.0).max())
+        drawn = charts_runs.soft_labels_at(
+            known[index] if index < len(known) else None,
+            {student: probes[index] for student, probes in by_epoch[epoch].items()},
+            looks,
+            classes,
+            temperature or 1.0,
+            labels[index] if index < len(labels) else None,
+            f"after epoch {epoch + 1}",
+            min(1.0, np.ceil(top * 10) / 10),
+        )
+        draw(drawn, "watch_chart")
+
+
+# --- All runs ---------------------------------------------------------------------------------------------------
+
+
+def open_run(run_id: str) -> None:
+    """The link to a run."""
+    st.query_params["run"] = run_id
+
+
+def all_runs(shown: str | None) -> None:
+    """The runs so far, the newest first, each a button that opens it."""
+    found = runs.list_runs()
+    st.subheader("Runs")
+    if not found:
+        st.markdown("None yet. The first one appears here, stays after a restart, and can be opened by its link.")
+        return
+    live = any(run.status()["state"] in LIVE for run in found[:20])
+
+    def show() -> None:
+        states = {run: run.status() for run in found[:20]}
+        if live and not any(status["state"] in LIVE for status in states.values()):
+            st.rerun()
+        for run, status in states.items():
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.button("Open", key=f"open_{run.run_id}", on_click=open_run, args=(run.run_id,), width=90)
+                words = ""
+                if isinstance(status.get("epoch"), int) and isinstance(status.get("epochs"), int):
+                    words = f", epoch {status['epoch'] + 1} of {status['epochs']}"
+                st.markdown(f"{STATES[status['state']]} `{run.run_id}`{words}", width="stretch")
+
+    st.fragment(show, run_every=POLL if live and shown is None else None)()
+    if len(found) > 20:
+        st.caption(f"{len(found) - 20} older runs: list them with 'python -m kdexplorer runs list'.")
+
+
+def main() -> None:
+    """The run that the link names, else the form."""
+    st.title("Launch")
+    run = None
+    run_id = st.query_params.get("run")
+    if run_id is not None and not (config.is_name(run_id) and (runs.runs_root() / run_id).is_dir()):
+        st.warning(f"There is no run '{run_id[:80]}' here: it may have been discarded. Here is the form for a new one.")
+    elif run_id is not None:
+        with contextlib.suppress(KDError):
+            run = runs.find(run_id)
+    if run is not None:
+        run_view(run)
+    else:
+        form()
+    all_runs(run_id if run else None)
+
+
+choice.through_the_door()
+try:
+    main()
+except KDError as error:
+    st.error(str(error))

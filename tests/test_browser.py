@@ -1,0 +1,267 @@
+"""The pages in a real headless Chromium: sliders that ask the server nothing, uploads, and no other host."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdexplorer import checkpoints, inference
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = next(filter(None, (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+BUNDLED = {checkpoint.name: checkpoint for checkpoint in checkpoints.bundled()}
+NEEDED = {"resnet56", "resnet20-scratch", "resnet20-response"}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.skipif(bool(NEEDED - BUNDLED.keys()), reason="the bundled networks are not here"),
+]
+SLOW = 120_000  # a shared machine may take long
+
+
+def start(folder: Path) -> tuple[subprocess.Popen, str]:
+    """Starts the application without CIFAR-10."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"KDEXPLORER_DATA": str(folder / "data"), "KDEXPLORER_RUNS": str(folder / "runs")}
+    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", f"--server.port={port}"]
+    with open(folder / "log.txt", "wb") as log:
+        process = subprocess.Popen(
+            [*command, "--server.headless=true"], cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1):
+                return process, f"http://localhost:{port}"
+        except OSError:
+            time.sleep(0.1)
+    process.kill()
+    raise RuntimeError("the application did not start")
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("app")
+    process, url = start(folder)
+    yield url
+    process.terminate()
+    process.wait()
+    assert "Traceback" not in (folder / "log.txt").read_text(errors="replace")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+class Watched:
+    """A tab that remembers errors, requests to other hosts, and messages to the server."""
+
+    def __init__(self, browser, width=1440, height=900):
+        self.page = browser.new_page(viewport={"width": width, "height": height})
+        self.errors, self.foreign, self.sent = [], [], 0
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._console)
+        self.page.on("request", self._request)
+        self.page.on("websocket", lambda ws: ws.on("framesent", self._frame))
+        self.page.set_default_timeout(SLOW)
+
+    def _console(self, message):
+        if message.type == "error" and "404" not in message.text:  # Streamlit probes two addresses on a deep link
+            self.errors.append(message.text)
+
+    def _request(self, request):
+        if not re.match(r"(https?://localhost:|wss?://localhost:|data:|blob:|about:)", request.url):
+            self.foreign.append(request.url)
+
+    def _frame(self, _):
+        self.sent += 1
+
+    def open(self, url):
+        self.page.goto(url, wait_until="domcontentloaded")
+        self.settle()
+        return self
+
+    def settle(self):
+        self.page.wait_for_selector("[data-testid=stMain] h1")
+        self.page.wait_for_timeout(300)
+        self.page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+        self.page.wait_for_timeout(700)
+
+    def chart(self, words):
+        """The chart whose drawing holds these words."""
+        found = self.page.locator(".stVegaLiteChart", has_text=words).first
+        found.wait_for()
+        return found
+
+
+@pytest.fixture
+def tab(browser, app):
+    """A desktop tab; at its end nothing must have gone wrong or elsewhere."""
+    watched = Watched(browser)
+    watched.app = app
+    yield watched
+    watched.page.close()
+    assert not watched.errors
+    assert not watched.foreign
+
+
+def drag(slider, value):
+    """What a hand does to a range input."""
+    slider.evaluate(
+        "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); "
+        "e.dispatchEvent(new Event('change', {bubbles: true})) }",
+        value,
+    )
+
+
+def test_overview_is_there_at_once_and_complete(tab):
+    tab.open(tab.app)
+    assert "knowledge distillation" in tab.page.locator("h1").inner_text()
+    for words in ("The teacher's answer", "The same answer, softened", "How accurate each network is"):
+        assert tab.chart(words).locator("svg").get_attribute("aria-label") or tab.chart(words).get_attribute(
+            "aria-label"
+        )
+    assert tab.page.locator("[data-testid=stException]").count() == 0
+
+
+def test_a_deep_link_to_a_fresh_server_has_its_navigation(browser, tmp_path):
+    process, url = start(tmp_path)
+    try:
+        watched = Watched(browser).open(f"{url}/soft_labels?image=3")
+        assert "Test image 3" in watched.page.inner_text("[data-testid=stMain]")
+        assert watched.page.get_by_role("link", name="Attention").count() > 0
+        assert not watched.foreign
+        watched.page.close()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_dragging_the_temperature_moves_the_bars_and_asks_nothing(tab):
+    tab.open(tab.app).open(f"{tab.app}/soft_labels?image=3&T=4")
+    chart = tab.chart("Soft labels at T = 4.00")
+    sent = tab.sent
+    drag(chart.locator("input[type=range]"), 1)
+    tab.page.wait_for_timeout(500)
+    moved = tab.chart("Soft labels at T = 2.00")
+    texts = moved.locator("text").all_text_contents()
+    teacher, student = (BUNDLED[name].logits()[3] for name in ("resnet56", "resnet20-response"))
+    for logits in (teacher, student):
+        entropy = inference.entropy(inference.soften(logits, 2.0))
+        assert f"{entropy:.2f} nats" in texts
+        assert f"{np.exp(entropy):.2f}" in texts
+    p, q = inference.soften(teacher, 2.0), inference.soften(student, 2.0)
+    kl = float((p * np.log(p / q)).sum())
+    assert f"{kl:.3f}" in texts
+    assert f"{4 * kl:.3f}" in texts
+    assert tab.sent == sent
+
+
+def test_the_slider_answers_to_the_keyboard(tab):
+    tab.open(tab.app).open(f"{tab.app}/soft_labels?image=3&T=4")
+    slider = tab.chart("Soft labels at T = 4.00").locator("input[type=range]")
+    slider.focus()
+    for _ in range(20):
+        tab.page.keyboard.press("ArrowRight")
+    tab.page.wait_for_timeout(500)
+    assert "T = 4.59" in tab.chart("Soft labels at T").inner_text()  # 2 ** 2.2
+
+
+def test_what_the_student_is_told_follows_both_sliders(tab):
+    tab.open(tab.app).open(f"{tab.app}/soft_labels?image=3&T=4&alpha=0.7")
+    sent = tab.sent
+    chart = tab.chart("who pushes")
+    first, second = chart.locator("input[type=range]").all()
+    drag(second, 0)
+    drag(first, 0)
+    tab.page.wait_for_timeout(500)
+    words = tab.chart("who pushes").inner_text()
+    assert "L = 0.00 · T² KL + 1.00 · CE at T = 1.00" in words
+    assert "the teacher makes 0% of the push" in words
+    assert tab.sent == sent
+
+
+def test_soft_label_of_an_uploaded_photo(tab, tmp_path):
+    cat = Path(__import__("skimage").__file__).parent / "data" / "chelsea.png"
+    if not cat.is_file():
+        cat = tmp_path / "drawn.png"
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)).save(cat)
+    tab.open(tab.app).open(f"{tab.app}/soft_labels")
+    tab.page.get_by_text("Upload a photo", exact=True).click()
+    tab.page.locator("input[type=file]").set_input_files(cat)
+    tab.page.get_by_text("Your photo as the network sees it").wait_for()
+    tab.settle()
+    assert "A photo has no hard label" in tab.chart("Soft labels at T").inner_text()
+    assert "ten classes and see 32 × 32 pixels" in tab.page.inner_text("[data-testid=stMain]")
+
+
+def test_attention_overlay_and_its_opacity(tab):
+    tab.open(tab.app).open(f"{tab.app}/attention?image=3")
+    chart = tab.chart("Where each network looks")
+    pictures = chart.locator("image")
+    stages = 3
+    networks = chart.inner_text().count("resnet")
+    assert pictures.count() == 2 * stages * networks  # the photo, and a map over it
+    sent = tab.sent
+    drag(chart.locator("input[type=range]"), 0.25)
+    tab.page.wait_for_timeout(500)
+    opacities = [
+        picture.get_attribute("opacity") for picture in tab.chart("Where each network looks").locator("image").all()
+    ]
+    assert opacities.count("0.25") == stages * networks
+    assert tab.sent == sent
+
+
+def test_the_choice_travels_with_the_navigation(tab):
+    tab.open(tab.app).open(f"{tab.app}/soft_labels?image=3")
+    tab.page.get_by_role("button", name="Next").click()
+    tab.page.get_by_text("Test image 4:").wait_for()
+    assert "image=4" in tab.page.url
+    tab.page.get_by_role("link", name="Attention").first.click()
+    tab.page.get_by_text("Where each network looks").wait_for()
+    tab.page.get_by_text("Test image 4:").wait_for()
+    tab.settle()
+    assert "image=4" in tab.page.url
+
+
+@pytest.mark.parametrize("name", ["", "soft_labels", "attention"])
+def test_fits_a_telephone(browser, app, name):
+    watched = Watched(browser, 390, 844).open(app).open(f"{app}/{name}")
+    wide = watched.page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
+    charts = watched.page.evaluate(
+        "[...document.querySelectorAll('.stVegaLiteChart svg')].map(e => Math.round(e.getBoundingClientRect().right))"
+    )
+    watched.page.close()
+    assert wide <= 390
+    assert max(charts) <= 390
+    assert not watched.errors
+    assert not watched.foreign

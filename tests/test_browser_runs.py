@@ -1,0 +1,142 @@
+"""In a real browser: a run from the form to Compare with a reload in the middle, and the download of the table."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from kdexplorer import runs
+
+ROOT = Path(__file__).resolve().parent.parent
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+MINUTES = 60_000
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless browser, or a skip that says why."""
+    path = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium on this machine")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def server(runs_root, tmp_path):
+    """The application on a free port, without CIFAR-10 and without bundled networks."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {
+        "KDEXPLORER_RUNS": str(runs_root),
+        "KDEXPLORER_DATA": str(tmp_path / "data"),
+        "KDEXPLORER_CHECKPOINTS": str(tmp_path / "bundled"),
+    }
+    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", f"--server.port={port}"]
+    process = subprocess.Popen([*command, "--server.headless=true"], cwd=ROOT, env=environment)
+    url = f"http://localhost:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{url}/_stcore/health", timeout=2).close()
+                break
+            except OSError:
+                time.sleep(0.25)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+        for run in runs.list_runs(runs_root):  # a run outlives the application: not this one
+            if run.status()["state"] in ("queued", "running"):
+                runs.stop(run)
+
+
+@pytest.fixture
+def page(chromium, server):
+    """A page that may ask no other host for anything and may log no error of ours."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(MINUTES)
+    foreign, errors = [], []
+    page.on(
+        "request",
+        lambda request: foreign.append(request.url) if not request.url.startswith((server, "data:", "blob:")) else None,
+    )
+    page.on(
+        "console",
+        lambda message: (
+            # On a deep link Streamlit probes two addresses of its own and gets 404.
+            errors.append(message.text) if message.type == "error" and "404" not in message.text else None
+        ),
+    )
+    yield page
+    context.close()
+    assert foreign == []
+    assert errors == []
+
+
+def number(page, label):
+    """A number field, by its label."""
+    return page.get_by_role("spinbutton", name=label).or_(page.get_by_label(label, exact=True)).first
+
+
+def test_a_run_from_the_form_to_compare_with_a_reload_in_the_middle(page, server, tmp_path, runs_root):
+    from playwright.sync_api import expect
+
+    page.goto(server)
+    page.get_by_role("link", name="Launch").click()
+    page.get_by_role("heading", name="Launch", exact=True).wait_for()
+    for label, value in (("Training images", "300"), ("Epochs", "2"), ("Batch size", "50")):
+        field = number(page, label)
+        field.fill(value)
+        field.press("Enter")
+    page.get_by_text("--train-images 300").wait_for()
+    page.get_by_text("--batch-size 50").wait_for()
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_url(re.compile(r"[?&]run="))
+    page.get_by_role("button", name="New experiment").wait_for()
+    link = page.url
+
+    page.reload()
+    page.get_by_role("button", name="New experiment").wait_for()
+    assert page.url == link
+    page.get_by_text("trained network: on every page now").wait_for(timeout=5 * MINUTES)
+    page.get_by_text("Watch it learn").wait_for()
+    expect(page.locator("[data-testid=stVegaLiteChart]")).to_have_count(3, timeout=MINUTES)
+
+    page.get_by_role("link", name="Compare them").click()
+    page.get_by_role("heading", name="Compare", exact=True).wait_for()
+    page.get_by_text("Measured on 2,000 test images of synthetic shapes").wait_for()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download CSV").click()
+    waiting.value.save_as(tmp_path / "table.csv")
+    with open(tmp_path / "table.csv", encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["Network"] == "resnet20"
+    assert 0 <= float(row["Accuracy"]) <= 1
+    (run,) = runs.list_runs(runs_root)
+    assert run.status()["state"] == "finished"

@@ -1,0 +1,419 @@
+"""Launch and Compare without a browser: first state, main action, and each way in which it can go wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from kdexplorer import checkpoints, data, download, estimate, metrics, runs
+from kdexplorer.config import ExperimentConfig
+
+APP = str(Path(__file__).resolve().parent.parent / "streamlit_app.py")
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch, tmp_path):
+    """No networks, no CIFAR-10, a small test split, nothing cached from the test before."""
+    monkeypatch.setitem(data.SYNTHETIC_SIZES, "test", 120)
+    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "data"))
+    st.cache_data.clear()
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def family(tmp_path, make_checkpoint):
+    """A bundled teacher with a scratch student and a distilled one, measured on 120 synthetic images."""
+    labels = data.load_split("synthetic", "test").labels
+
+    def make(name, right, seed, architecture="resnet8", **changes):
+        answers = np.where(np.arange(120) < right, labels, (labels + 1) % 10)
+        logits = np.random.default_rng(seed).normal(0, 0.1, (120, 10)) + 3 * np.eye(10)[answers]
+        facts = {"test_accuracy": right / 120, "test_cross_entropy": metrics.cross_entropy(logits, labels)}
+        return make_checkpoint(
+            tmp_path / "bundled" / name, architecture, seed=seed, logits=logits, test_objective=1.0, **facts | changes
+        )
+
+    teacher = make("teacher", 110, 0, architecture="resnet20")
+    make("small-scratch", 60, 1, run="r")
+    make(
+        "small-response", 80, 2, run="r", method="response", teacher={"name": "teacher", "sha256": teacher.sha256},
+        objective={"ce_weight": 0.3, "response_weight": 0.7}, test_terms={"cross_entropy": 1.0, "response": 1.0},
+    )  # fmt: skip
+    return tmp_path / "bundled"
+
+
+def page(name, **query):
+    at = AppTest.from_file(APP, default_timeout=60)
+    at.switch_page(f"pages/{name}.py")
+    for key, value in query.items():
+        at.query_params[key] = value
+    return healthy(at.run())
+
+
+def healthy(at):
+    """Nothing that looks like a traceback, ever."""
+    assert not at.exception
+    return at
+
+
+def text(at):
+    kinds = (at.markdown, at.caption, at.info, at.warning, at.error, at.success, at.code, at.subheader)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def button(at, label):
+    return next(b for b in at.button if b.label == label)
+
+
+def make_run(state="finished", name="demo", students=("scratch",), epochs=2, **facts):
+    """A run folder as the trainer would leave it."""
+    made = ExperimentConfig(
+        name=name,
+        dataset="synthetic",
+        train_images=300,
+        batch_size=64,
+        epochs=epochs,
+        students=[{"name": f"s-{method}", "architecture": "resnet8"} for method in students],
+    )
+    run = runs.create(made)
+    generator = np.random.default_rng(0)
+    rows = [
+        {
+            "epoch": epoch,
+            "student": student.name,
+            "train": {"objective": 2.0, "cross_entropy": 2.0, "accuracy": 0.2},
+            "test": {"objective": 2.0, "cross_entropy": 2.0 - epoch / 10, "accuracy": 0.3 + epoch / 10},
+            "probes": generator.normal(size=(20, 10)).round(3).tolist(),
+            "seconds": 1.0,
+        }
+        for epoch in range(epochs)
+        for student in made.students
+    ]
+    run.append_metrics(rows)
+    run.write_status(state, **facts)
+    return run
+
+
+# --- Launch: the form ---------------------------------------------------------------------------------------
+
+
+def test_the_first_state_offers_what_works_with_nothing(runs_root):
+    at = page("launch")
+    assert not button(at, "Start training").disabled
+    assert "None yet" in text(at)
+    assert "python -m kdexplorer train" in text(at)
+    assert "--dataset synthetic" in text(at)
+
+
+def test_a_wrong_value_is_told_and_nothing_can_start():
+    at = page("launch")
+    at.number_input(key="form_epochs").set_value(0)
+    healthy(at.run())
+    assert "Should be greater than or equal to 1" in text(at)
+    assert button(at, "Start training").disabled
+    assert "python -m kdexplorer train" not in text(at)
+    at.number_input(key="form_epochs").set_value(None)
+    healthy(at.run())
+    at.number_input(key="form_epochs").set_value(3)
+    healthy(at.run())
+    assert not button(at, "Start training").disabled
+
+
+def test_the_demo_without_cifar10_says_what_is_missing_and_offers_to_get_it(family):
+    at = page("launch")
+    button(at, "One-minute demo").click()
+    healthy(at.run())
+    assert "not here yet" in text(at)
+    assert "no teacher is given" in text(at) or "no network" in text(at)
+    assert button(at, "Get CIFAR-10")
+    assert button(at, "Start training").disabled
+
+
+def test_students_are_added_and_removed(family):
+    at = page("launch")
+    at.selectbox(key="new_preset").set_value("response")
+    button(at, "Add student").click()
+    healthy(at.run())
+    assert "no teacher is given" in text(at)
+    at.selectbox(key="form_teacher").set_value("teacher")
+    healthy(at.run())
+    assert "resnet8:response" in text(at)
+    assert "--teacher teacher" in text(at)
+    button(at, "Remove the last").click()
+    healthy(at.run())
+    assert "resnet8:response" not in text(at)
+
+
+def test_the_form_is_kept_while_other_pages_are_visited():
+    at = page("launch")
+    at.number_input(key="form_epochs").set_value(7)
+    healthy(at.run())
+    at.switch_page("pages/compare.py")
+    at.run()
+    at.switch_page("pages/launch.py")
+    healthy(at.run())
+    assert at.number_input(key="form_epochs").value == 7
+
+
+def test_starting_shows_the_run_and_puts_it_into_the_url(monkeypatch):
+    monkeypatch.setattr(runs, "launch", runs.create)  # queued by this process, no trainer
+    at = page("launch")
+    button(at, "Start training").click()
+    healthy(at.run())
+    (run,) = runs.list_runs()
+    assert at.query_params["run"] in (run.run_id, [run.run_id])
+    assert "Waiting" in text(at)
+    healthy(button(at, "Stop").click().run())
+    assert "has not started yet" in text(at)
+    second = page("launch")
+    assert "1 run before it" in text(second)
+    assert button(second, "Add to the queue")
+
+
+def test_a_launch_that_the_disk_refuses_is_a_sentence(monkeypatch):
+    def refuse(made):
+        raise runs.RunError("a run cannot be written: check the folder and the disk.")
+
+    monkeypatch.setattr(runs, "launch", refuse)
+    at = page("launch")
+    button(at, "Start training").click()
+    healthy(at.run())
+    assert "cannot be written" in at.error[0].value
+
+
+def test_the_estimate_is_asked_for_and_shown(monkeypatch):
+    class Done:
+        def __init__(self, made):
+            self.config, self.started = made, time.time()
+
+        def poll(self):
+            return {"seconds": 75.0, "images_per_second": 1000.0, "evaluation": 1.0}
+
+        def cancel(self):
+            pass
+
+    monkeypatch.setattr(estimate, "Measurement", Done)
+    at = page("launch")
+    button(at, "Estimate the time").click()
+    healthy(at.run())
+    assert at.metric[0].value == "1 min 15 s"
+    at.number_input(key="form_epochs").set_value(9)  # another question: the answer is gone
+    healthy(at.run())
+    assert not at.metric
+
+
+def test_a_download_that_fails_is_told_and_one_that_ends_goes_on(monkeypatch, tmp_path):
+    def program(code):
+        monkeypatch.setattr(download, "COMMAND", (sys.executable, "-c", code))
+
+    def settle():
+        for _ in range(200):
+            if download.progress().state != "running":
+                return
+            time.sleep(0.05)
+
+    at = page("launch")
+    at.segmented_control(key="form_dataset").set_value("cifar10")
+    healthy(at.run())
+    program("raise SystemExit('error: the network is down')")
+    button(at, "Get CIFAR-10").click()
+    healthy(at.run())
+    settle()
+    healthy(at.run())
+    assert "The download failed: the network is down" in text(at)
+    program(f"import os; os.mkdir({str(tmp_path / 'data' / 'cifar-10-batches-py')!r})")
+    button(at, "Get CIFAR-10").click()
+    healthy(at.run())
+    settle()
+    healthy(at.run())
+    assert not any(b.label == "Get CIFAR-10" for b in at.button)
+    assert "not here yet" not in text(at)
+
+
+# --- Launch: a run --------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_shows_its_curves_and_the_watched_image():
+    at = page("launch", run=make_run().run_id)
+    assert "Finished" in text(at)
+    assert len(at.get("vega_lite_chart")) == 3
+    healthy(at.selectbox(key="watch_image").set_value(5).run())
+    healthy(at.select_slider(key="watch_epoch").set_value(0).run())
+    healthy(at.segmented_control(key="watch_T").set_value(4.0).run())
+    spec = json.loads(at.get("vega_lite_chart")[2].proto.spec)
+    assert "after epoch 1" in spec["description"]
+
+
+@pytest.mark.parametrize("forged", ["../../etc", "x" * 300, "no-such-run", "<script>", "a\x00b"])
+def test_a_forged_run_in_the_url_is_a_warning_and_the_form(forged):
+    at = page("launch", run=forged)
+    assert "There is no run" in at.warning[0].value
+    assert button(at, "Start training")
+
+
+def test_a_failed_run_shows_message_and_log():
+    run = make_run("failed")
+    run.write_status("failed", "s-scratch: objective became nan in epoch 1, step 3.")
+    (run.path / "log.txt").write_text("INFO started\nERROR it broke here\n")
+    at = page("launch", run=run.run_id)
+    assert "became nan" in at.error[0].value
+    assert "it broke here" in text(at)
+    assert button(at, "Resume")
+
+
+def test_a_lost_run_can_be_resumed_and_a_refusal_is_a_sentence(monkeypatch):
+    run = make_run("running")
+    status = json.loads((run.path / "status.json").read_text())
+    (run.path / "status.json").write_text(json.dumps(status | {"pid": 2**22 + 1}))
+    at = page("launch", run=run.run_id)
+    assert "Lost" in text(at)
+
+    def refuse(run):
+        raise runs.RunError("it is running: there is nothing to start.")
+
+    monkeypatch.setattr(runs, "start", refuse)
+    healthy(button(at, "Resume").click().run())
+    assert "nothing to start" in at.error[0].value
+
+
+def test_a_live_run_has_progress_and_no_discard():
+    run = make_run("running", epochs=4, epoch=1, epochs_done=1, step=2, steps_per_epoch=4, seconds_left=95,
+                   images_per_second=321.0)  # fmt: skip
+    at = page("launch", run=run.run_id)
+    proto = at.get("progress")[0].proto
+    assert proto.value == round(100 * 6 / 16) or proto.value == int(100 * 6 / 16)
+    assert "Epoch 2 of 4, about 1 min 35 s left, 321 images/s" in proto.text
+    assert not any(b.label == "Yes, delete it" for b in at.button)
+
+
+@pytest.mark.parametrize("damage", ["config.json", "metrics.jsonl", "status.json", "teacher.json"])
+def test_damaged_files_never_show_a_traceback(damage):
+    run = make_run()
+    (run.path / damage).write_bytes(b'{"epoch": 1, "student": "s-scratch"}\n\xff[[[')
+    page("launch", run=run.run_id)
+
+
+def test_discarding_asks_first_and_forgets_the_link():
+    run = make_run()
+    at = page("launch", run=run.run_id)
+    assert "cannot be undone" in text(at)
+    assert run.path.is_dir()
+    healthy(button(at, "Yes, delete it").click().run())
+    assert not run.path.exists()
+    assert "run" not in at.query_params
+    assert button(at, "Start training")
+
+
+def test_runs_are_listed_and_opened():
+    run = make_run(name="older")
+    at = page("launch")
+    assert run.run_id in text(at)
+    at.button(key=f"open_{run.run_id}").click()
+    healthy(at.run())
+    assert "older" in text(at)
+    assert button(at, "New experiment")
+
+
+# --- Compare ----------------------------------------------------------------------------------------------------
+
+
+def test_without_any_network_compare_says_what_to_do():
+    assert "Train one on the page Launch" in page("compare").info[0].value
+
+
+def test_the_table_the_answers_and_the_files(family):
+    at = page("compare")
+    frame = at.dataframe[0].value
+    assert frame["name"].tolist() == ["teacher", "small-scratch", "small-response"]
+    assert frame["accuracy"].tolist() == pytest.approx([110 / 1.2, 50, 80 / 1.2])
+    assert "small-response is 16.67 points above its scratch twin small-scratch" in text(at)
+    assert "another sum than cross-entropy" in text(at)
+    assert len(at.get("download_button")) == 3
+
+
+def test_another_baseline_changes_the_differences(family):
+    at = page("compare")
+    before = at.dataframe[0].value["difference"].tolist()
+    at.selectbox(key="compare_baseline").set_value("teacher")
+    healthy(at.run())
+    after = at.dataframe[0].value["difference"].tolist()
+    assert before != after
+    assert at.query_params["baseline"] in ("teacher", ["teacher"])
+
+
+@pytest.mark.parametrize(
+    "section", ["Accuracy and cost", "Learning curves", "Calibration", "Classes", "Confusion", "Disagreements"]
+)
+def test_every_section_draws_or_says_why_not(family, section):
+    at = page("compare", show=section)
+    if section == "Learning curves":
+        assert "not on this machine" in text(at)
+    elif section == "Disagreements":
+        assert "Open image" in str([link.proto.label for link in at.get("page_link")])
+    else:
+        assert len(at.get("vega_lite_chart")) == (3 if section == "Confusion" else 1)
+
+
+def test_different_images_are_refused_and_one_group_can_be_kept(family, make_checkpoint):
+    make_checkpoint(family / "foreign", seed=5, data={"dataset": "synthetic", "measured_images": 2000})
+    at = page("compare", networks="teacher,foreign")
+    assert "different images" in at.error[0].value
+    assert not at.dataframe
+    next(b for b in at.button if b.label.startswith("Keep those on 120")).click()
+    healthy(at.run())
+    assert at.dataframe[0].value["name"].tolist() == ["teacher"]
+
+
+def test_without_labels_the_table_comes_from_the_cards(tmp_path, make_checkpoint):
+    make_checkpoint(
+        tmp_path / "bundled" / "net", classes=list(data.CIFAR10_CLASSES), logits=np.zeros((10_000, 10)),
+        data={"dataset": "cifar10", "measured_on": "test", "measured_images": 10_000},
+    )  # fmt: skip
+    at = page("compare", show="Calibration")
+    assert "labels of these images are not here" in text(at)
+    assert at.dataframe[0].value["accuracy"].tolist() == [10.0]
+    assert not at.get("vega_lite_chart")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"networks": "nobody"},
+        {"networks": "../../etc/passwd,teacher"},
+        {"runs": "nothing"},
+        {"baseline": "nobody"},
+        {"show": "<script>"},
+        {"teacher": "nobody"},
+    ],
+)
+def test_forged_values_in_the_url_are_dropped(family, query):
+    at = page("compare", **query)
+    assert len(at.dataframe[0].value) == 3
+
+
+def test_broken_logits_cost_only_what_needs_them(family):
+    (family / "small-response" / checkpoints.LOGITS).write_bytes(b"nonsense")
+    for section in ("Calibration", "Disagreements", "Confusion"):
+        at = page("compare", show=section)
+        assert len(at.dataframe[0].value) == 3
+
+
+def test_curves_of_a_run_are_shown_beside_the_bundled_networks(family):
+    run = make_run()
+    at = page("compare", runs=run.run_id, show="Learning curves")
+    assert len(at.get("vega_lite_chart")) == 1
+
+
+def test_nothing_chosen_teaches_what_to_choose(family):
+    at = page("compare")
+    at.multiselect(key="compare_networks").set_value([])
+    healthy(at.run())
+    assert "Choose networks above" in text(at)
