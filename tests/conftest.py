@@ -69,3 +69,20 @@ def make_checkpoint():
         return checkpoints.save(path, checkpoints.half_precision(network), card | changes, logits)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def a_server_past_its_first_page(monkeypatch):
+    """AppTest starts every run as a new server does, in the old mode of a folder called pages; a server starts once.
+
+    The first page of a new server is a browser test's matter (`test_browser.py`).
+    """
+    from streamlit.runtime.pages_manager import PagesManager
+
+    start = PagesManager.__init__
+
+    def started(self, *args, **kwargs):
+        start(self, *args, **kwargs)
+        PagesManager.uses_pages_directory = False
+
+    monkeypatch.setattr(PagesManager, "__init__", started)
