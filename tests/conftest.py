@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.app import CHROMIUM
 from kdexplorer import checkpoints, data, models
 
 torch.set_num_threads(1)  # on tiny networks threads mostly wait for one another, on a busy machine for long
+
+
+def pytest_sessionstart(session):
+    """Where a browser is required, its absence is a failure, not a skip."""
+    if os.environ.get("KDEXPLORER_REQUIRE_BROWSER") and CHROMIUM is None:
+        pytest.exit("KDEXPLORER_REQUIRE_BROWSER is set and there is no Chromium: install it", returncode=1)
 
 
 @pytest.fixture(autouse=True)

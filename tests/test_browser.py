@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.app import CHROMIUM, running, settle
+from benchmarks.app import browser as chromium_browser
 from kdexplorer import checkpoints, inference
 
-ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = next(filter(None, (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 BUNDLED = {checkpoint.name: checkpoint for checkpoint in checkpoints.bundled()}
 NEEDED = {"resnet56", "resnet20-scratch", "resnet20-response"}
 
@@ -41,45 +24,18 @@ pytestmark = [
 SLOW = 120_000  # a shared machine may take long
 
 
-def start(folder: Path) -> tuple[subprocess.Popen, str]:
-    """Starts the application without CIFAR-10."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = os.environ | {"KDEXPLORER_DATA": str(folder / "data"), "KDEXPLORER_RUNS": str(folder / "runs")}
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", f"--server.port={port}"]
-    with open(folder / "log.txt", "wb") as log:
-        process = subprocess.Popen(
-            [*command, "--server.headless=true"], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1):
-                return process, f"http://localhost:{port}"
-        except OSError:
-            time.sleep(0.1)
-    process.kill()
-    raise RuntimeError("the application did not start")
-
-
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
     folder = tmp_path_factory.mktemp("app")
-    process, url = start(folder)
-    yield url
-    process.terminate()
-    process.wait()
+    with running(folder) as url:
+        yield url
     assert "Traceback" not in (folder / "log.txt").read_text(errors="replace")
 
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
+    with chromium_browser() as chromium:
+        yield chromium
 
 
 class Watched:
@@ -111,10 +67,7 @@ class Watched:
         return self
 
     def settle(self):
-        self.page.wait_for_selector("[data-testid=stMain] h1")
-        self.page.wait_for_timeout(300)
-        self.page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
-        self.page.wait_for_timeout(700)
+        settle(self.page)
 
     def chart(self, words):
         """The chart whose drawing holds these words."""
@@ -154,16 +107,12 @@ def test_overview_is_there_at_once_and_complete(tab):
 
 
 def test_a_deep_link_to_a_fresh_server_has_its_navigation(browser, tmp_path):
-    process, url = start(tmp_path)
-    try:
+    with running(tmp_path) as url:
         watched = Watched(browser).open(f"{url}/soft_labels?image=3")
         assert "Test image 3" in watched.page.inner_text("[data-testid=stMain]")
         assert watched.page.get_by_role("link", name="Attention").count() > 0
         assert not watched.foreign
         watched.page.close()
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def test_dragging_the_temperature_moves_the_bars_and_asks_nothing(tab):

@@ -3,76 +3,31 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 
+from benchmarks.app import CHROMIUM, browser, running
 from kdexplorer import runs
 
-ROOT = Path(__file__).resolve().parent.parent
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 MINUTES = 60_000
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    """A headless browser, or a skip that says why."""
-    path = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else shutil.which("chromium")
-    if path is None:
-        pytest.skip("no chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
+    with browser() as running_browser:
+        yield running_browser
 
 
 @pytest.fixture
 def server(runs_root, tmp_path):
-    """The application on a free port, without CIFAR-10 and without bundled networks."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    environment = os.environ | {
-        "KDEXPLORER_RUNS": str(runs_root),
-        "KDEXPLORER_DATA": str(tmp_path / "data"),
-        "KDEXPLORER_CHECKPOINTS": str(tmp_path / "bundled"),
-    }
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", f"--server.port={port}"]
-    process = subprocess.Popen([*command, "--server.headless=true"], cwd=ROOT, env=environment)
-    url = f"http://localhost:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=2).close()
-                break
-            except OSError:
-                time.sleep(0.25)
+    """The application without CIFAR-10 and without bundled networks."""
+    with running(tmp_path, KDEXPLORER_RUNS=str(runs_root), KDEXPLORER_CHECKPOINTS=str(tmp_path / "bundled")) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(20)
-        for run in runs.list_runs(runs_root):  # a run outlives the application: not this one
-            if run.status()["state"] in ("queued", "running"):
-                runs.stop(run)
+    for run in runs.list_runs(runs_root):  # a run outlives the application: not this one
+        if run.status()["state"] in ("queued", "running"):
+            runs.stop(run)
 
 
 @pytest.fixture

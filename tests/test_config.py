@@ -34,7 +34,9 @@ def test_presets_are_the_labs_objectives(preset, weights):
 
 
 def test_the_notation_sets_what_its_keys_say():
-    student = StudentConfig.parse("resnet8:combined:T=2.5:alpha=0.9:beta=50:power=2:smoothing=0.1:initial=run/it:name=mine")
+    student = StudentConfig.parse(
+        "resnet8:combined:T=2.5:alpha=0.9:beta=50:power=2:smoothing=0.1:initial=run/it:name=mine"
+    )
     assert student.model_dump() == {
         "name": "mine",
         "architecture": "resnet8",

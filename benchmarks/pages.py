@@ -1,0 +1,136 @@
+"""How fast the application answers, and how much it sends: in a real browser, one visitor, nothing else running.
+
+    python -m benchmarks.pages [--repetitions 20]
+
+Prints the time from the server's start to the first page's heading (a fresh browser each time), then for each page and
+interaction the time from the browser's message to the last message of the server's answer, and the bytes that came:
+median and 95th percentile. Dragging the temperature is counted as well: it must send nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.app import browser, running, settle
+
+QUIET = 0.6
+"""Seconds without a message after which an answer counts as complete."""
+
+
+class Wire:
+    """The WebSocket between a tab and the server: when something passed, and how many bytes came."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.sent: list[float] = []
+        self.received: list[tuple[float, int]] = []
+        page.on("websocket", self._watch)
+
+    def _watch(self, socket: Any) -> None:
+        socket.on("framesent", lambda _: self.sent.append(time.perf_counter()))
+        socket.on("framereceived", lambda data: self.received.append((time.perf_counter(), len(data))))
+
+    def measure(self, act: Any) -> tuple[float, int]:
+        """Seconds from the first message to the last one of the answer, and bytes received."""
+        self.sent.clear()
+        self.received.clear()
+        act()
+        while True:
+            self.page.wait_for_timeout(100)
+            last = max([*self.sent, *(at for at, _ in self.received)], default=0)
+            if time.perf_counter() - last > QUIET:
+                break
+        if not self.sent:
+            return 0.0, 0
+        answers = [at for at, _ in self.received]
+        return (max(answers) - self.sent[0] if answers else 0.0), sum(size for _, size in self.received)
+
+
+def row(name: str, seconds: list[float], sizes: list[int]) -> str:
+    """A line of the table."""
+    ordered = sorted(seconds)
+    worst = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
+    return (
+        f"{name:<34} {1000 * statistics.median(seconds):6.0f} ms  {1000 * worst:6.0f} ms"
+        f"  {statistics.median(sizes) / 1000:8.1f} kB"
+    )
+
+
+def first_page(chromium: Any, repetitions: int) -> None:
+    """From the process's start to the first heading."""
+    served, seen = [], []
+    for _ in range(repetitions):
+        with tempfile.TemporaryDirectory() as folder:
+            begin = time.perf_counter()
+            with running(Path(folder)) as url:
+                served.append(time.perf_counter() - begin)
+                page = chromium.new_page()
+                begin = time.perf_counter()
+                page.goto(url, wait_until="commit")
+                page.wait_for_selector("[data-testid=stMain] h1", timeout=60_000)
+                seen.append(time.perf_counter() - begin)
+                page.close()
+    print(
+        f"server answers after {statistics.median(served):.2f} s; first heading {statistics.median(seen):.2f} s later"
+    )
+    print(f"  (medians of {repetitions}; the slowest first heading {max(seen):.2f} s)")
+
+
+def interactions(chromium: Any, url: str, repetitions: int) -> None:
+    """Image, networks and pinned temperature on the pages that have them."""
+    print(f"\n{'page, what changes':<34} {'median':>9}  {'95th':>9}  {'received':>11}")
+    for name in ("soft_labels", "attention"):
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        wire = Wire(page)
+        page.goto(f"{url}/{name}?students=resnet20-scratch", wait_until="domcontentloaded")
+        settle(page)
+        students = page.get_by_label("Students")
+
+        def add(page: Any = page, students: Any = students) -> None:
+            students.fill("resnet8-combined")
+            page.keyboard.press("Enter")
+
+        def remove(students: Any = students) -> None:
+            students.press("Backspace")
+
+        acts = {
+            "next image": [page.get_by_role("button", name="Next").click] * repetitions,
+            "a network more or less": [add, remove] * (repetitions // 2),
+        }
+        if name == "soft_labels":
+            presets = [page.get_by_text(f"T = {T}", exact=True).click for T in (1, 2, 8, 20, 4)]
+            acts["pinned T"] = (presets * repetitions)[:repetitions]
+        for what, each in acts.items():
+            seconds, sizes = zip(*(wire.measure(act) for act in each), strict=True)
+            print(row(f"{name}, {what}", list(seconds), list(sizes)))
+        if name == "soft_labels":
+            slider = page.locator(".stVegaLiteChart input[type=range]").first
+
+            def drag(page: Any = page, slider: Any = slider) -> None:
+                slider.focus()
+                for _ in range(50):
+                    page.keyboard.press("ArrowLeft")
+
+            silent = wire.measure(drag) == (0.0, 0)
+            print(f"{'soft_labels, dragging T':<34} {'nothing sent, nothing received' if silent else 'NOT SILENT'}")
+        page.close()
+
+
+def main() -> None:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=20)
+    options = parser.parse_args()
+    with browser() as chromium:
+        first_page(chromium, 5)
+        with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as url:
+            interactions(chromium, url, options.repetitions)
+
+
+if __name__ == "__main__":
+    main()
