@@ -1,6 +1,6 @@
 """Images per second: a plain distillation loop against this engine, on the same networks and data.
 
-    python benchmarks/training.py [--pairs resnet56:resnet20 resnet50:resnet18] [--repetitions 5]
+    python -m benchmarks.training [--pairs resnet56:resnet20 resnet50:resnet18] [--repetitions 5]
 
 (a) is the loop of every tutorial: a DataLoader with PIL transforms and two workers, float32, the teacher's forward
 pass each batch, one student. (b) is `kdexplorer.train.Experiment`, with one student and with four, as the command

@@ -16,7 +16,7 @@ from kdexplorer import cli, config, data, download, draft, estimate, images, inf
 from kdexplorer.config import ARCHITECTURES, PRESETS, ExperimentConfig
 from kdexplorer.errors import KDError
 from kdexplorer.files import read_json
-from kdexplorer.ui import cached, charts_runs, choice, style
+from kdexplorer.ui import cached, charts_runs, choice, door, style
 
 # Seconds between two looks at a live run's folder; the trainer writes its status as often.
 POLL = 2.0
@@ -270,7 +270,7 @@ def start_box(made: ExperimentConfig | None, problems: draft.Problems) -> None:
         label = "Add to the queue" if alive else "Start training"
         if st.button(label, type="primary", disabled=made is None, key="start", icon=":material/play_arrow:"):
             try:
-                run = runs.launch(made)
+                run = door.act(lambda: runs.launch(made))
             except KDError as error:
                 st.error(str(error))
             else:
@@ -295,8 +295,7 @@ def estimate_box(made: ExperimentConfig) -> None:
         measurement = None
     if measurement is None:
         if st.button("Estimate the time", key="estimate_button", icon=":material/timer:"):
-            st.session_state["estimate"] = estimate.Measurement(made)
-            st.rerun()
+            act(lambda: st.session_state.update(estimate=estimate.Measurement(made)))
         st.caption("Measures a few batches on this machine; takes about ten seconds.")
         return
 
@@ -341,14 +340,9 @@ def get_cifar10() -> None:
             if now.state == "running":
                 st.progress(now.share, text=f"Getting CIFAR-10: {now.message}")
                 if st.button("Cancel", key="cancel_download"):
-                    download.cancel()
-                    st.rerun()
+                    act(download.cancel)
             elif st.button("Get CIFAR-10", key="get_cifar10", icon=":material/download:"):
-                try:
-                    download.start()
-                    st.rerun()
-                except KDError as error:
-                    st.error(str(error))
+                act(download.start)
 
     st.fragment(show, run_every=POLL if download.progress().state == "running" else None)()
 
@@ -436,7 +430,7 @@ def controls(run: runs.Run, state: str) -> None:
 def act(action: Any, words: str = "", forget: bool = False) -> None:
     """Does it, or says why not."""
     try:
-        action()
+        door.act(action)
     except (KDError, OSError) as error:
         st.error(str(error))
         return
@@ -611,6 +605,7 @@ def all_runs(shown: str | None) -> None:
 def main() -> None:
     """The run that the link names, else the form."""
     st.title("Launch")
+    door.ask()
     run = None
     run_id = st.query_params.get("run")
     if run_id is not None and not (config.is_name(run_id) and (runs.runs_root() / run_id).is_dir()):

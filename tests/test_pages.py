@@ -19,7 +19,7 @@ from kdexplorer import attention_study, checkpoints, data
 
 ROOT = Path(__file__).resolve().parent.parent
 APP = str(ROOT / "streamlit_app.py")
-PAGES = next(folder for folder in ("app_pages", "pages") if (ROOT / folder).is_dir())
+PAGES = "pages"
 BUNDLED = {checkpoint.name for checkpoint in checkpoints.bundled()}
 
 needs_bundled = pytest.mark.skipif(

@@ -1,0 +1,121 @@
+"""Who may act: the rule itself, and that no page goes round it."""
+
+import re
+import threading
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from kdexplorer import presenter, runs
+from kdexplorer.config import ExperimentConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKEN = "correct horse battery staple"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(presenter, "PAUSE", 0.0)
+    monkeypatch.delenv(presenter.VARIABLE, raising=False)
+
+
+@pytest.mark.parametrize("address", ["localhost", "127.0.0.1", "::1"])
+def test_on_this_machine_alone_whoever_sits_there_may_act(address):
+    assert presenter.allowed(address, None, None)
+
+
+@pytest.mark.parametrize("address", [None, "", "0.0.0.0", "::", "192.168.1.7", "localhost.evil.example"])
+def test_elsewhere_nobody_may_act_without_a_token_set(address):
+    assert not presenter.allowed(address, None, None)
+    assert not presenter.allowed(address, None, "anything")
+
+
+@pytest.mark.parametrize("address", ["localhost", "0.0.0.0"])
+def test_a_token_that_is_set_must_be_proved(address):
+    assert not presenter.allowed(address, TOKEN, None)
+    assert not presenter.allowed(address, TOKEN, TOKEN)  # the token is not its own proof
+    assert presenter.allowed(address, TOKEN, presenter.prove(TOKEN, TOKEN))
+    assert not presenter.allowed(address, "another token", presenter.prove(TOKEN, TOKEN))
+
+
+@pytest.mark.parametrize(
+    "given", ["", "Correct horse battery staple", TOKEN + " ", TOKEN[:-1], "\0", "\ud800", "x" * 5000]
+)
+def test_what_is_not_the_token_proves_nothing_and_is_not_repeated(given):
+    with pytest.raises(presenter.NotPresenterError) as caught:
+        presenter.prove(given, TOKEN)
+    assert TOKEN not in str(caught.value)
+
+
+def test_attempts_wait_for_one_another(monkeypatch):
+    naps, inside = [], []
+
+    def nap(seconds):
+        inside.append(seconds)
+        assert len(inside) == 1
+        naps.append(seconds)
+        inside.clear()
+
+    monkeypatch.setattr(presenter, "PAUSE", 0.5)
+    monkeypatch.setattr(presenter.time, "sleep", nap)
+
+    def attempt():
+        with pytest.raises(presenter.NotPresenterError):
+            presenter.prove("no", TOKEN)
+
+    threads = [threading.Thread(target=attempt) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert naps == [0.5] * 8
+
+
+def test_pages_act_through_the_door_alone():
+    forbidden = re.compile(r"\b(runs\.(launch|start|stop|delete)|download\.(start|cancel)|estimate\.Measurement)\b")
+    for page in (ROOT / "pages").glob("*.py"):
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if forbidden.search(line) and "import" not in line and "Measurement | None" not in line:
+                assert "act(" in line, f"{page.name}: {line.strip()}"
+
+
+def launch(**query):
+    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=120)
+    at.switch_page("pages/launch.py")
+    for key, value in query.items():
+        at.query_params[key] = value
+    return at.run()
+
+
+def enter(at, given):
+    at.text_input[0].input(given)
+    next(button for button in at.button if button.label == "Enter").click().run()
+
+
+def test_a_guest_sees_the_run_and_cannot_delete_it_until_the_token_is_entered(monkeypatch):
+    monkeypatch.setenv(presenter.VARIABLE, TOKEN)
+    students = [{"name": "scratch", "architecture": "resnet8"}]
+    run = runs.create(ExperimentConfig(dataset="synthetic", students=students))
+    run.write_status("stopped", "stopped; it can be resumed")
+    at = launch(run=run.run_id)
+    assert any(run.run_id in caption.value for caption in at.caption)
+    at.button(key="discard").click().run()
+    assert "presenter token" in at.error[0].value
+    assert run.path.is_dir()
+    enter(at, "wrong")
+    assert "not the presenter token" in at.error[0].value
+    enter(at, TOKEN)
+    assert not any("presenter token" in block.value for block in at.markdown)
+    assert TOKEN not in str(at.main) + str(at.session_state)
+    at.button(key="discard").click().run()
+    assert not run.path.exists()
+
+
+def test_with_no_token_on_an_open_address_the_page_says_how_to_turn_it_on(monkeypatch):
+    import streamlit as st
+
+    option = st.get_option
+    monkeypatch.setattr(st, "get_option", lambda name: "0.0.0.0" if name == "server.address" else option(name))
+    at = launch()
+    assert presenter.VARIABLE in at.info[0].value
