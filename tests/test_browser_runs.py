@@ -95,3 +95,20 @@ def test_a_run_from_the_form_to_compare_with_a_reload_in_the_middle(page, server
     assert 0 <= float(row["Accuracy"]) <= 1
     (run,) = runs.list_runs(runs_root)
     assert run.status()["state"] == "finished"
+
+
+@pytest.mark.slow
+def test_the_one_minute_demo_on_real_images_ends_in_compare(chromium, runs_root, tmp_path, real_root):
+    with running(tmp_path, KDEXPLORER_DATA=str(real_root.resolve()), KDEXPLORER_RUNS=str(runs_root)) as url:
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(MINUTES)
+        page.goto(f"{url}/launch")
+        page.get_by_role("button", name="One-minute demo").click()
+        page.get_by_role("button", name="Start training").click()
+        page.get_by_text("Watch it learn").wait_for(timeout=5 * MINUTES)
+        page.get_by_text("trained networks: on every page now").wait_for(timeout=10 * MINUTES)
+        page.get_by_role("link", name="Compare them").click()
+        page.get_by_text("test images of CIFAR-10. Objective").wait_for()
+        page.close()
+    (run,) = runs.list_runs(runs_root)
+    assert [path.name for path in runs.students(run)] == ["resnet8-scratch", "resnet8-combined"]
