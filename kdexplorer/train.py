@@ -119,6 +119,19 @@ def learning_rate(config: ExperimentConfig, step: int, steps: int) -> float:
     return config.learning_rate * shape
 
 
+def _many_networks() -> None:
+    """All networks share `StagedNetwork.forward`, and torch.compile gives up on a function after eight variants.
+
+    The setting is a thread's own, so each worker needs it too.
+    """
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    _many_networks()
+
+
 class Workers:
     """Runs one function over the students: as many at once as there are threads, one thread each.
 
@@ -128,7 +141,7 @@ class Workers:
 
     def __init__(self, device: torch.device) -> None:
         self.threads = torch.get_num_threads() if device.type == "cpu" else 1
-        self.pool = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
+        self.pool = ThreadPoolExecutor(self.threads, initializer=_one_thread)
 
     def each(self, function: Callable[[Student], T], students: list[Student]) -> list[T]:
         together = len(students) - len(students) % self.threads if self.threads > 1 else 0
@@ -145,7 +158,7 @@ class Experiment:
     def __init__(self, config: ExperimentConfig, progress: data.Progress | None = None) -> None:
         if config.threads:
             torch.set_num_threads(config.threads)
-        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+        _many_networks()
         _keep_freed_memory()
         self.config = config
         self.device = resolve_device(config.device)
