@@ -89,7 +89,7 @@ def interactions(chromium: Any, url: str, repetitions: int) -> None:
         wire = Wire(page)
         page.goto(f"{url}/{name}?students=resnet20-scratch", wait_until="domcontentloaded")
         settle(page)
-        students = page.get_by_label("Students")
+        students = page.get_by_role("combobox", name="Students")
 
         def add(page: Any = page, students: Any = students) -> None:
             students.fill("resnet8-combined")
