@@ -8,7 +8,13 @@ line runs it with `--compile`. The three take turns, so that a machine whose spe
 medians and the ratios of each round's neighbours are printed. Student-images are images times students.
 
 It also multiplies two large bfloat16 matrices and says which share of that rate the engine's arithmetic reaches
-(convolutions and linear layers; forward and both backward passes of the students, forward of the teacher).
+(convolutions and linear layers; forward and both backward passes of the students, forward of the teacher). That rate is
+the processor's matrix unit at its best; with 16 to 64 channels a convolution cannot come near it.
+
+Where the rest goes: torch.profiler over five compiled ResNet-20 steps at batch 128 (2 threads) gave 34 % to the
+convolutions' backward, 11 % to their forward, 50 % to the fused batch norm, ReLU and addition kernels (31 % backward,
+19 % forward), 2 % to the optimizer. The fused kernels wait for memory: an activation of the first stage has 4 MB, more
+than a core's cache. Uncompiled, the same unfused operations take 57 %.
 """
 
 from __future__ import annotations
