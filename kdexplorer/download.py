@@ -17,7 +17,7 @@ from typing import Literal
 
 import psutil
 
-from kdexplorer import data
+from kdexplorer import data, runs
 from kdexplorer.errors import DataError
 from kdexplorer.files import read_json, write_json
 
@@ -48,7 +48,7 @@ def start(root: Path | None = None) -> None:
             process = subprocess.Popen(
                 COMMAND, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=Path.cwd()
             )
-        _children.append(process)
+        runs.adopt(process)
         started = time.time()
         with contextlib.suppress(psutil.NoSuchProcess):
             started = psutil.Process(process.pid).create_time()
@@ -92,21 +92,8 @@ def cancel(root: Path | None = None) -> None:
     (root / STATUS).unlink(missing_ok=True)
 
 
-_children: list[subprocess.Popen] = []
-"""Processes started here, polled so that a finished one does not stay a zombie that looks alive."""
-
-
 def _process(status: dict) -> psutil.Process | None:
-    for child in _children:
-        child.poll()
-    pid, started = status.get("pid"), status.get("pid_started")
-    if not isinstance(pid, int) or not isinstance(started, (int, float)) or pid <= 0:
-        return None
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        if abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
-            return process
-    return None
+    return runs.live_process(status.get("pid"), status.get("pid_started"))
 
 
 def _log(root: Path) -> str:

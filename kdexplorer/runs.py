@@ -59,7 +59,10 @@ class Run:
     def status(self) -> dict[str, Any]:
         """`status.json` with `state` put right: a live state whose process is gone is `lost`."""
         status = read_json(self.path / "status.json") or {"state": "lost", "message": "its status cannot be read"}
-        if status.get("state") in ("queued", "running") and not _alive(status.get("pid"), status.get("pid_started")):
+        if (
+            status.get("state") in ("queued", "running")
+            and live_process(status.get("pid"), status.get("pid_started")) is None
+        ):
             status |= {"state": "lost", "message": "its process is gone; it can be resumed"}
         elif status.get("state") not in (*FINAL, "queued", "running"):
             status["state"] = "lost"
@@ -151,8 +154,7 @@ def start(run: Run) -> None:
             start_new_session=True,
             cwd=Path.cwd(),
         )
-    _children.append(process)
-    _children[:] = [child for child in _children if child.poll() is None]
+    adopt(process)
     started = time.time()
     with contextlib.suppress(psutil.NoSuchProcess):
         started = psutil.Process(process.pid).create_time()
@@ -222,14 +224,20 @@ def students(run: Run) -> list[Path]:
     return []
 
 
-def _alive(pid: Any, started: Any) -> bool:
-    """Whether the very process lives: the pid and its start time agree, and it is not a zombie."""
+def adopt(process: subprocess.Popen) -> None:
+    """Remembers a process that was started here, so that its end is noticed and it does not stay a zombie."""
+    _children.append(process)
+    _children[:] = [child for child in _children if child.poll() is None]
+
+
+def live_process(pid: Any, started: Any) -> psutil.Process | None:
+    """The very process, where it lives: pid and start time (seconds since the epoch) agree, and it is no zombie."""
     if not isinstance(pid, int) or isinstance(pid, bool) or not isinstance(started, (int, float)) or pid <= 0:
-        return False
+        return None
     for child in _children:
         child.poll()
-    try:
+    with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
-        return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
+        if abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    return None
