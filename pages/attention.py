@@ -66,8 +66,8 @@ with right:
     colours = "difference" if mode == "difference" else "viridis"
     opacity = 0.85 if mode == "difference" else 0.65
     low, high = charts_attention.limits(charts_attention.shown_values(rows, mode), mode)
-    st.altair_chart(charts_attention.scale_bar(low, high, colours, mode, shared), width="stretch")
-    st.altair_chart(
+    st.vega_lite_chart(charts_attention.scale_bar(low, high, colours, mode, shared), width="stretch")
+    st.vega_lite_chart(
         charts_attention.grid(rows, image.for_the_eye, mode, shared, opacity, "viridis", beta=1000.0), width="stretch"
     )
     st.caption(
@@ -119,7 +119,7 @@ for checkpoint in comparable:
         st.caption(f"{checkpoint.name} is not shown: not measured yet, or its stages are not the teacher's.")
 
 chart, words = st.columns([3, 2], gap="large")
-chart.altair_chart(charts_attention.similarity_by_stage(lines, size), width="stretch")
+chart.vega_lite_chart(charts_attention.similarity_by_stage(lines, size), width="stretch")
 with words:
     st.subheader("Does it look where the teacher looks?")
     last = max(line["stage"] for line in lines)

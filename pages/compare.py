@@ -229,7 +229,7 @@ def display(row: dict[str, Any], teacher: str | None = None) -> dict[str, Any]:
 
 def draw(chart: Any, key: str) -> None:
     """A chart with its alt text."""
-    st.altair_chart(chart, key=key)  # its description is its alt text
+    st.vega_lite_chart(chart, key=key)  # its description is its alt text
 
 
 def needs_labels(labels: np.ndarray | None, logits: dict[str, np.ndarray]) -> bool:

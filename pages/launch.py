@@ -476,7 +476,7 @@ def role_of(student: config.StudentConfig, made: ExperimentConfig) -> str:
 def draw(chart: Any, key: str) -> None:
     """A chart with its alt text, where there is one."""
     if chart is not None:
-        st.altair_chart(chart, key=key)  # its description is its alt text
+        st.vega_lite_chart(chart, key=key)  # its description is its alt text
 
 
 def finished(run: runs.Run, made: ExperimentConfig, live: bool) -> None:

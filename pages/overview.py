@@ -51,8 +51,10 @@ def show_example(pixels, label, index):
     with left:
         st.image(images.enlarged_png(pixels.transpose(1, 2, 0), 224), width=224)
         st.caption(f"Test image {index}. The label says **{classes[label]}**, and nothing else.")
-    first.altair_chart(charts.answer(hard, classes, label, "teacher", "The teacher's answer", f"{teacher.name}, T = 1"))
-    second.altair_chart(
+    first.vega_lite_chart(
+        charts.answer(hard, classes, label, "teacher", "The teacher's answer", f"{teacher.name}, T = 1")
+    )
+    second.vega_lite_chart(
         charts.answer(soft, classes, label, "teacher", "The same answer, softened", f"{teacher.name}, T = {SOFT:g}")
     )
     runners_up = [k for k in np.argsort(-soft) if k != label][:2]
@@ -67,7 +69,7 @@ def show_example(pixels, label, index):
     for column, (role, heading) in zip(columns, heads.items(), strict=True):
         if role in logits:
             chart = charts.answer(soften(logits[role]), classes, label, role, heading, f"{networks[role].name}, T = 1")
-            column.altair_chart(chart)
+            column.vega_lite_chart(chart)
 
 
 if teacher is None:
@@ -114,7 +116,7 @@ if students:
     family = {"teacher": teacher} | students
     rows = [table.rows([c])[0] | {"role": role} for role, c in family.items()]
     chart, words = st.columns(2, gap="large")
-    chart.altair_chart(charts.accuracies(rows))
+    chart.vega_lite_chart(charts.accuracies(rows))
     with words:
         st.dataframe(
             pd.DataFrame(

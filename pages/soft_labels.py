@@ -54,7 +54,7 @@ with picture:
 with right:
     temperature = choice.pick_temperature()
     teacher_series, *student_series = series_names_apart(answers())
-    st.altair_chart(
+    st.vega_lite_chart(
         charts_soft.mirrored(teacher_series, student_series, teacher.classes, image.label, temperature), width="stretch"
     )
     st.caption(
@@ -97,7 +97,7 @@ def show_told():
         )
         if image.label is None:
             st.caption("A photo has no hard label, so only the teacher pushes.")
-        st.altair_chart(
+        st.vega_lite_chart(
             charts_soft.told(teacher_series, student, teacher.classes, image.label, temperature, alpha), width="stretch"
         )
 
@@ -110,7 +110,7 @@ def show_curves():
                 st.info("Choose a student to see its KL from the teacher.")
             else:
                 chart = charts_soft.over_temperature(teacher_series, student_series, measure, temperature)
-                st.altair_chart(chart, width="stretch")
+                st.vega_lite_chart(chart, width="stretch")
 
 
 def show_similarity():
@@ -144,7 +144,7 @@ def show_similarity():
             ):
                 with column:
                     chart = charts_soft.similarity(rows, teacher.classes, checkpoint.name, max(top, 1e-6), diagonal)
-                    st.altair_chart(chart, width="stretch")
+                    st.vega_lite_chart(chart, width="stretch")
 
 
 def show_logits():

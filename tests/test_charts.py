@@ -7,6 +7,7 @@ import io
 import math
 from types import SimpleNamespace
 
+import altair as alt
 import numpy as np
 import pytest
 from PIL import Image
@@ -80,7 +81,8 @@ def encodings(spec):
 
 @pytest.mark.parametrize("name", ALL)
 def test_says_what_it_shows(name):
-    spec = ALL[name]().to_dict()
+    spec = ALL[name]()
+    alt.Chart.from_dict(spec)  # against Vega-Lite's schema
     assert spec["title"]["text"]
     assert len(spec["description"]) > 20
     for channel, encoding in encodings(spec):
@@ -90,23 +92,32 @@ def test_says_what_it_shows(name):
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0, 20.0])
 def test_the_slider_is_logarithmic_and_starts_at_the_pinned_temperature(temperature):
-    params = {
-        p["name"]: p for p in charts_soft.mirrored(TEACHER, STUDENTS, CLASSES, 3, temperature).to_dict()["params"]
-    }
+    params = {p["name"]: p for p in charts_soft.mirrored(TEACHER, STUDENTS, CLASSES, 3, temperature)["params"]}
     slider = params["logT"]
     assert 2 ** slider["value"] == pytest.approx(temperature, rel=1e-3)
     assert (2 ** slider["bind"]["min"], 2 ** slider["bind"]["max"]) == pytest.approx((0.5, 20))
     assert params["T"]["expr"] == "pow(2, logT)"
 
 
+def test_a_shape_is_built_once_and_keeps_nothing_of_what_was_put_in():
+    first = charts_soft.mirrored(TEACHER, STUDENTS, CLASSES, 3, 4.0)
+    again = charts_soft.mirrored(STUDENTS[0], [TEACHER, STUDENTS[1]], CLASSES, None, 20.0)
+    assert first["layer"] is again["layer"]
+    assert (first["title"]["subtitle"], again["title"]["subtitle"]) == (
+        "★ and shading: the hard label, cat",
+        "A photo has no hard label",
+    )
+    assert {row["network"] for row in again["datasets"]["rows"] if row["side"] < 0} == {"alone"}
+    assert charts_soft.mirrored(TEACHER, STUDENTS, CLASSES, 3, 4.0) == first
+
+
 def test_alpha_has_a_slider_of_its_own():
-    params = {p["name"]: p for p in ALL["told"]().to_dict()["params"]}
+    params = {p["name"]: p for p in ALL["told"]()["params"]}
     assert params["alpha"]["value"] == 0.7
     assert params["alpha"]["bind"]["max"] == 1
 
 
-def values_of(chart):
-    spec = chart.to_dict()
+def values_of(spec):
     return max(spec["datasets"].values(), key=len)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import altair as alt
 import numpy as np
 import pytest
 
@@ -60,8 +61,8 @@ def every_chart(answers):
 
 
 def test_every_chart_has_title_alt_text_and_axes_with_words(answers):
-    for chart in every_chart(answers):
-        spec = chart.to_dict()
+    for spec in every_chart(answers):
+        alt.Chart.from_dict(spec)  # against Vega-Lite's schema
         assert spec["title"]["text"], spec
         assert len(spec["description"]) > 20
         assert spec["width"] == "container"
@@ -73,11 +74,11 @@ def test_every_chart_has_title_alt_text_and_axes_with_words(answers):
 
 def test_titles_break_before_a_phone_s_edge(answers):
     for chart in every_chart(answers):
-        assert all(len(line) <= 40 for line in chart.to_dict()["title"]["text"])
+        assert all(len(line) <= 40 for line in chart["title"]["text"])
 
 
 def test_learning_curves_draw_the_metrics_and_the_teacher():
-    spec = charts_runs.learning_curves(lines(), LOOKS, "accuracy", 10, {"accuracy": 0.9}).to_dict()
+    spec = charts_runs.learning_curves(lines(), LOOKS, "accuracy", 10, {"accuracy": 0.9})
     drawn = {(row["network"], row["epoch"]): row["value"] for row in rows_of(spec, "epoch")}
     assert drawn["taught", 3] == pytest.approx(0.4)
     assert {"value": 0.9} in rows_of(spec, "value")
@@ -92,13 +93,13 @@ def test_a_measure_that_nobody_has_draws_nothing(measure):
 
 def test_damaged_metrics_lines_are_left_out():
     rows = [*lines(1), {"epoch": 1, "student": "plain"}, {"epoch": 1, "student": "plain", "test": {"accuracy": "x"}}]
-    spec = charts_runs.learning_curves(rows, LOOKS).to_dict()
+    spec = charts_runs.learning_curves(rows, LOOKS)
     assert {row["epoch"] for row in rows_of(spec, "epoch")} == {1}
 
 
 def test_soft_labels_are_the_softmax_at_the_temperature():
     teacher, student = np.arange(10.0), np.zeros(10)
-    spec = charts_runs.soft_labels_at(teacher, {"plain": student}, LOOKS, CLASSES, 4.0, 9, "after epoch 1").to_dict()
+    spec = charts_runs.soft_labels_at(teacher, {"plain": student}, LOOKS, CLASSES, 4.0, 9, "after epoch 1")
     bars = {row["class"]: row["p"] for row in rows_of(spec, "p") if row["network"] == "teacher"}
     expected = np.exp(teacher / 4) / np.exp(teacher / 4).sum()
     assert list(bars.values()) == pytest.approx(expected.tolist(), abs=1e-5)
@@ -114,10 +115,10 @@ def test_same_method_same_colour_and_the_second_of_a_role_has_another_shape():
 
 def test_per_class_and_confusion_show_what_metrics_say(answers):
     logits, labels = answers
-    spec = charts_compare.per_class(logits, labels, LOOKS, CLASSES).to_dict()
+    spec = charts_compare.per_class(logits, labels, LOOKS, CLASSES)
     drawn = [row["accuracy"] for row in rows_of(spec, "accuracy") if row["network"] == "plain"]
     assert drawn == pytest.approx(metrics.per_class_accuracy(logits["plain"], labels), abs=1e-5)
-    cells = rows_of(charts_compare.confusion_map(logits["plain"], labels, CLASSES, "plain").to_dict(), "share")
+    cells = rows_of(charts_compare.confusion_map(logits["plain"], labels, CLASSES, "plain"), "share")
     assert [c["share"] for c in cells if c["true"] == c["answer"]] == pytest.approx(drawn, abs=1e-4)
     for true in CLASSES:
         assert sum(cell["share"] for cell in cells if cell["true"] == true) == pytest.approx(1, abs=1e-3)
@@ -125,7 +126,7 @@ def test_per_class_and_confusion_show_what_metrics_say(answers):
 
 def test_the_difference_of_a_network_to_itself_is_nothing(answers):
     logits, labels = answers
-    spec = charts_compare.confusion_difference(logits["plain"], logits["plain"], labels, CLASSES, ("x", "x")).to_dict()
+    spec = charts_compare.confusion_difference(logits["plain"], logits["plain"], labels, CLASSES, ("x", "x"))
     assert {row["share"] for row in rows_of(spec, "share")} == {0}
 
 

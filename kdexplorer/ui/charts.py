@@ -1,4 +1,9 @@
-"""Data to Altair charts, no streamlit. The colours here are the application's: same method, same colour everywhere."""
+"""Data to charts, no streamlit. The colours here are the application's: same method, same colour everywhere.
+
+A chart is a Vega-Lite specification, a dict. Altair builds it. Large charts that are drawn again and again are built
+once per shape (how many networks, how many classes), and rows and values are put into a copy: for the mirrored bars
+building takes a hundred times as long as that.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,11 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
+
+alt.theme.enable("none")  # the page's theme is laid over a chart in the browser
+
+Spec = dict[str, Any]
+"""A Vega-Lite specification."""
 
 INK = "currentColor"
 """For text in a chart: the page's own text colour, in the light theme and in the dark one (charts are SVG)."""
@@ -74,6 +84,25 @@ def shape(checkpoint: Any, teacher: Any = None) -> str:
     return SHAPES[role(checkpoint, teacher)]
 
 
+def spec(chart: alt.TopLevelMixin) -> Spec:
+    """A chart's specification. Not validated here, which would take longer than all else: tests validate each chart."""
+    return chart.to_dict(validate=False)
+
+
+def filled(shape: Spec, datasets: dict[str, list[dict[str, Any]]], values: dict[str, Any], **top: Any) -> Spec:
+    """A copy of a shape with everything in it that changes; the shape itself is left alone.
+
+    Args:
+        shape: a specification whose marks read named data.
+        datasets: the rows by name.
+        values: parameters' values by name.
+        top: what is put over the shape's top level; a `title` (a dict) over the shape's title.
+    """
+    params = [p | {"value": values[p["name"]]} if p["name"] in values else p for p in shape["params"]]
+    title = shape["title"] | top.pop("title", {})
+    return shape | {"datasets": shape.get("datasets", {}) | datasets, "params": params, "title": title} | top
+
+
 def title(text: Any, subtitle: str = "") -> alt.TitleParams:
     """A chart's title (text or a Vega expression) that says what it shows, with a quieter second line."""
     return alt.Title(
@@ -83,7 +112,7 @@ def title(text: Any, subtitle: str = "") -> alt.TitleParams:
 
 def answer(
     probabilities: np.ndarray, classes: Sequence[str], label: int | None, role_: str, heading: str, subtitle: str
-) -> alt.LayerChart:
+) -> Spec:
     """One network's answer to one image: a bar a class, the hard label starred."""
     names = [f"★ {name}" if index == label else name for index, name in enumerate(classes)]
     frame = pd.DataFrame({"class": names, "p": probabilities, "percent": [f"{p:.0%}" for p in probabilities]})
@@ -100,12 +129,13 @@ def answer(
     bars = base.mark_bar(color=COLOURS[role_])
     text = base.transform_filter("datum.p >= 0.005").mark_text(color=INK, align="left", dx=4, fontSize=13)
     shown = ", ".join(f"{classes[k]} {probabilities[k]:.0%}" for k in np.argsort(-probabilities)[:3])
-    return alt.layer(bars, text.encode(text="percent:N")).properties(
+    chart = alt.layer(bars, text.encode(text="percent:N")).properties(
         height=270, autosize=FIT, title=title(heading, subtitle), description=f"{heading}, {subtitle}: {shown}."
     )
+    return spec(chart)
 
 
-def accuracies(rows: Sequence[dict[str, Any]]) -> alt.LayerChart:
+def accuracies(rows: Sequence[dict[str, Any]]) -> Spec:
     """Test accuracy with its 95 % interval, a line per network; rows have `name`, `role` and `table.rows`' numbers."""
     frame = pd.DataFrame(rows)
     names, roles = list(frame["name"]), list(frame["role"])
@@ -123,9 +153,10 @@ def accuracies(rows: Sequence[dict[str, Any]]) -> alt.LayerChart:
         shape=alt.Shape("name:N", scale=alt.Scale(domain=names, range=[SHAPES[r] for r in roles]), legend=None),
         tooltip=["name:N", alt.Tooltip("accuracy:Q", format=".2f", title="accuracy (%)")],
     )
-    return alt.layer(intervals, points).properties(
+    chart = alt.layer(intervals, points).properties(
         height=36 * len(names),
         autosize=FIT,
         title=title("How accurate each network is", "lines: 95 % interval"),
         description="Accuracy: " + ", ".join(f"{r['name']} {100 * r['accuracy']:.1f} %" for r in rows) + ".",
     )
+    return spec(chart)

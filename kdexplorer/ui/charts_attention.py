@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
 from kdexplorer import drawing
-from kdexplorer.ui.charts import COLOURS, FIT, INK, SHAPES, title
+from kdexplorer.ui.charts import COLOURS, FIT, INK, SHAPES, Spec, filled, spec, title
 
 CELL, LABEL, LINE = 180, 30, 19
 """Pixels: a map at most, a network's name above its row, a line of numbers under a map."""
+PITCH = LABEL + CELL + 3 * LINE + 12
+"""Pixels from one network's row to the next."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def limits(values: Sequence[Sequence[np.ndarray | None]], mode: str) -> tuple[fl
 
 def grid(
     rows: Sequence[Row], photo: np.ndarray, mode: str, shared: bool, opacity: float, colours: str, beta: float
-) -> alt.LayerChart:
+) -> Spec:
     """Networks by stages: the photo under each map, the map's opacity on a slider in the browser.
 
     Args:
@@ -73,7 +76,6 @@ def grid(
     values = shown_values(rows, mode)
     low, high = limits(values, mode)
     columns = max(len(row.maps) for row in rows)
-    pitch = LABEL + CELL + 3 * LINE + 12
     cells = []
     for number, (row, maps) in enumerate(zip(rows, values, strict=True)):
         for stage, map_ in enumerate(maps):
@@ -83,56 +85,69 @@ def grid(
             cells.append(
                 {
                     "network": row.name,
-                    "role": row.role,
                     "stage": f"stage {stage + 1}",
                     "column": stage,
-                    "top": number * pitch + LABEL,
+                    "top": number * PITCH + LABEL,
                     "url": drawing.data_url(drawing.map_png(map_, *ends, colours)),
                     **numbers_under(row, stage, beta),
                 }
             )
-    heads = [{"network": row.name, "top": number * pitch + 15, "role": row.role} for number, row in enumerate(rows)]
+    heads = [
+        {"network": row.name, "top": number * PITCH + 15, "colour": COLOURS[row.role]}
+        for number, row in enumerate(rows)
+    ]
+    what = "Where each network looks"
+    if mode == "difference":
+        what = "Where each student looks more (orange) or less (violet) than its teacher"
+    return filled(
+        _grid_shape(len(rows), columns),
+        {"cells": cells, "heads": heads},
+        {"opacity": opacity, "photo": drawing.data_url(enlarged_png(photo, 192))},
+        title={"text": what},
+        description=(
+            f"Grid of attention maps over the image: {', '.join(row.name for row in rows)} in rows, "
+            f"{columns} stages in columns; under each student's map its similarity to the teacher's."
+        ),
+    )
+
+
+@lru_cache(maxsize=32)
+def _grid_shape(rows: int, columns: int) -> Spec:
+    """The grid without its pictures and numbers."""
     place = f"datum.column * min({CELL + 16}, width / {columns})"
     side = alt.expr(f"min({CELL}, width / {columns} - 8)")
-    base = alt.Chart(pd.DataFrame(cells)).transform_calculate(left=place, middle=f"{place} + cell / 2")
+    base = alt.Chart(alt.NamedData("cells")).transform_calculate(left=place, middle=f"{place} + cell / 2")
     x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("top:Q", scale=None, axis=None)
     picture = {"align": "left", "baseline": "top", "aspect": False, "width": side, "height": side}
     tooltip = ["network:N", "stage:N", alt.Tooltip("size:N", title="map")]
     layers = [
-        base.mark_image(**picture).encode(x=x, y=y, url=alt.UrlValue(drawing.data_url(enlarged_png(photo, 192)))),
+        base.mark_image(**picture).encode(x=x, y=y, url=alt.UrlValue(alt.expr("photo"))),
         base.mark_image(**picture, opacity=alt.expr("opacity")).encode(x=x, y=y, url="url:N", tooltip=tooltip),
     ]
     for line, field in enumerate(("first", "second", "third")):
         below = base.transform_calculate(below=f"datum.top + cell + {LINE * line + 14}")
         text = below.mark_text(color=INK, align="left", fontSize=13)
         layers.append(text.encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text=f"{field}:N"))
-    names = alt.Chart(pd.DataFrame(heads))
-    scale = alt.Scale(domain=[row.name for row in rows], range=[COLOURS[row.role] for row in rows])
+    names = alt.Chart(alt.NamedData("heads"))
     layers += [
         names.mark_square(size=200, opacity=1).encode(
-            x=alt.XValue(8), y=y, color=alt.Color("network:N", scale=scale, legend=None)
+            x=alt.XValue(8), y=y, color=alt.Color("colour:N", scale=None, legend=None)
         ),
         names.mark_text(color=INK, align="left", fontSize=16, fontWeight="bold").encode(
             x=alt.XValue(22), y=y, text="network:N"
         ),
     ]
     slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity, from photo to map alone")
-    what = "Where each network looks"
-    if mode == "difference":
-        what = "Where each student looks more (orange) or less (violet) than its teacher"
-    return (
+    return spec(
         alt.layer(*layers)
         .properties(
-            height=len(rows) * pitch,
+            height=rows * PITCH,
             autosize=FIT,
-            title=title(what, "columns: " + ", ".join(f"stage {k + 1}" for k in range(columns))),
-            description=(
-                f"Grid of attention maps over the image: {', '.join(row.name for row in rows)} in rows, "
-                f"{columns} stages in columns; under each student's map its similarity to the teacher's."
-            ),
+            title=title("", "columns: " + ", ".join(f"stage {k + 1}" for k in range(columns))),
         )
         .add_params(
-            alt.param(name="opacity", value=opacity, bind=slider),
+            alt.param(name="opacity", value=0, bind=slider),
+            alt.param(name="photo", value=""),
             alt.param(name="cell", expr=f"min({CELL}, width / {columns} - 8)"),
         )
     )
@@ -163,7 +178,7 @@ def numbers_under(row: Row, stage: int, beta: float) -> dict[str, str]:
     }
 
 
-def scale_bar(low: float, high: float, colours: str, mode: str, shared: bool) -> alt.Chart:
+def scale_bar(low: float, high: float, colours: str, mode: str, shared: bool) -> Spec:
     """What the colours measure, and whether all maps share the scale."""
     steps = pd.DataFrame({"value": np.linspace(low, high, 64)})
     step = (high - low) / 64
@@ -178,7 +193,7 @@ def scale_bar(low: float, high: float, colours: str, mode: str, shared: bool) ->
             labelExpr=f"datum.index == 0 ? {words} : {words.replace('−', '+').replace('least', 'most')}",
             grid=False,
         )
-    return (
+    return spec(
         alt.Chart(steps)
         .mark_rect()
         .encode(
@@ -197,7 +212,7 @@ def scale_bar(low: float, high: float, colours: str, mode: str, shared: bool) ->
     )
 
 
-def similarity_by_stage(rows: Sequence[dict], count: int) -> alt.LayerChart:
+def similarity_by_stage(rows: Sequence[dict], count: int) -> Spec:
     """Mean cosine to the teacher's map per stage and student; bars span the middle 80 % of images.
 
     Args:
@@ -233,7 +248,7 @@ def similarity_by_stage(rows: Sequence[dict], count: int) -> alt.LayerChart:
             alt.Tooltip("mse:Q", format=".2e", title="mean MSE"),
         ],
     )
-    return alt.layer(spread, points).properties(
+    chart = alt.layer(spread, points).properties(
         height=360,
         autosize=FIT,
         title=title(
@@ -241,3 +256,4 @@ def similarity_by_stage(rows: Sequence[dict], count: int) -> alt.LayerChart:
         ),
         description=f"Points with spread: cosine to the teacher's attention per stage for {', '.join(names)}.",
     )
+    return spec(chart)

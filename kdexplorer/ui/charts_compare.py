@@ -1,4 +1,4 @@
-"""Charts of networks side by side: cost, calibration, classes, confusion. Data to Altair, no streamlit."""
+"""Charts of networks side by side: cost, calibration, classes, confusion. No streamlit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from kdexplorer.metrics import calibration_bins, confusion, log_softmax, per_class_accuracy
 from kdexplorer.ui import style
+from kdexplorer.ui.charts import Spec, spec
 
 COSTS: dict[str, tuple[str, str, float]] = {
     "multiply_adds": ("Multiply-adds", "Multiply-adds of one image (millions)", 1e-6),
@@ -20,7 +21,7 @@ COSTS: dict[str, tuple[str, str, float]] = {
 """What a network costs: key of a table's row to short name, axis title and factor."""
 
 
-def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], cost: str) -> alt.LayerChart | None:
+def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], cost: str) -> Spec | None:
     """Accuracy with its interval against what the network costs; None where the cost is not known."""
     short, title, factor = COSTS[cost]
     rows = [
@@ -56,17 +57,19 @@ def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], co
     base = alt.Chart(style.data(rows)).encode(x=x, color=style.colour(looks), tooltip=tips)
     bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", title="Accuracy, with 95 % interval"), y2="high:Q")
     points = base.mark_point(size=130, filled=True, strokeWidth=2).encode(y=y, shape=style.shape(looks))
-    return alt.layer(bars, points).properties(
-        title=style.title(f"Accuracy against {short.lower()}", "Upper left is better; logarithmic cost axis"),
-        height=320,
-        width="container",
-        autosize=style.FIT,
-        description=f"Accuracy against {short.lower()}: "
-        + "; ".join(f"{row['network']} {row['accuracy']:.1%} at {row['cost']:.3g}" for row in rows),
+    return spec(
+        alt.layer(bars, points).properties(
+            title=style.title(f"Accuracy against {short.lower()}", "Upper left is better; logarithmic cost axis"),
+            height=320,
+            width="container",
+            autosize=style.FIT,
+            description=f"Accuracy against {short.lower()}: "
+            + "; ".join(f"{row['network']} {row['accuracy']:.1%} at {row['cost']:.3g}" for row in rows),
+        )
     )
 
 
-def reliability(logits: dict[str, np.ndarray], labels: np.ndarray, looks: Sequence[style.Series]) -> alt.LayerChart:
+def reliability(logits: dict[str, np.ndarray], labels: np.ndarray, looks: Sequence[style.Series]) -> Spec:
     """How often an answer of a given confidence is right; on the diagonal a network is calibrated."""
     rows = [
         {"network": name, **{key: round(value, 5) for key, value in row.items()}}
@@ -86,29 +89,31 @@ def reliability(logits: dict[str, np.ndarray], labels: np.ndarray, looks: Sequen
     base = alt.Chart(style.data(rows)).encode(x=x, y=y, color=style.colour(looks), tooltip=tips)
     ends = style.data([{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])
     diagonal = alt.Chart(ends).mark_line(color=style.NEUTRAL, strokeDash=[4, 4]).encode(x=x, y=y)
-    return alt.layer(
-        diagonal,
-        base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
-        base.mark_point(size=70, filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
-    ).properties(
-        title=style.title(
-            "Is a confident answer right as often as it says?", "Below the grey diagonal: too sure of itself"
-        ),
-        height=340,
-        width="container",
-        autosize=style.FIT,
-        description="Reliability diagram in ten bins of confidence: "
-        + "; ".join(
-            f"{name} is right on {np.mean(values.argmax(axis=1) == labels):.1%} at a mean confidence of "
-            f"{np.exp(log_softmax(values)).max(axis=1).mean():.1%}"
-            for name, values in logits.items()
-        ),
+    return spec(
+        alt.layer(
+            diagonal,
+            base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
+            base.mark_point(size=70, filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
+        ).properties(
+            title=style.title(
+                "Is a confident answer right as often as it says?", "Below the grey diagonal: too sure of itself"
+            ),
+            height=340,
+            width="container",
+            autosize=style.FIT,
+            description="Reliability diagram in ten bins of confidence: "
+            + "; ".join(
+                f"{name} is right on {np.mean(values.argmax(axis=1) == labels):.1%} at a mean confidence of "
+                f"{np.exp(log_softmax(values)).max(axis=1).mean():.1%}"
+                for name, values in logits.items()
+            ),
+        )
     )
 
 
 def per_class(
     logits: dict[str, np.ndarray], labels: np.ndarray, looks: Sequence[style.Series], classes: Sequence[str]
-) -> alt.LayerChart:
+) -> Spec:
     """The share of each class's images that are right, all networks on one axis."""
     rows = [
         {"network": name, "class": classes[number], "accuracy": round(value, 5)}
@@ -137,42 +142,52 @@ def per_class(
         x=x, color=style.colour(looks), shape=style.shape(looks), tooltip=tips
     )
     worst = min(rows, key=lambda row: row["accuracy"])
-    return alt.layer(span, points).properties(
-        title=style.title("Which classes are hard, and for whom"),
-        height=alt.Step(27),
-        width="container",
-        autosize=style.FIT,
-        description=f"Accuracy by class; the lowest is {worst['class']} by {worst['network']}, {worst['accuracy']:.1%}",
+    return spec(
+        alt.layer(span, points).properties(
+            title=style.title("Which classes are hard, and for whom"),
+            height=alt.Step(27),
+            width="container",
+            autosize=style.FIT,
+            description=(
+                f"Accuracy by class; the lowest is {worst['class']} by {worst['network']}, {worst['accuracy']:.1%}"
+            ),
+        )
     )
 
 
-def confusion_map(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], name: str) -> alt.LayerChart:
+def confusion_map(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], name: str) -> Spec:
     """How often each true class is taken for each class, a row sums to 100 %."""
     shares = confusion(logits, labels, len(classes))
     off = shares - np.diag(np.diag(shares))
     true, taken = np.unravel_index(int(off.argmax()), off.shape)
     scale = alt.Scale(scheme="cividis", domain=[0, 1], type="pow", exponent=0.5)
     colour = alt.Color("share:Q", scale=scale, legend=_bar("Share of the true class (square-root scale)", ".0%"))
-    return _cells(shares, classes, colour, ".0%", 0.005, "datum.share > 0.35").properties(
-        title=style.title(f"{name}: what is taken for what"),
-        description=f"Confusion matrix of {name}; most often {classes[true]} is taken for {classes[taken]}, "
-        f"{off[true, taken]:.1%} of its images",
+    return spec(
+        _cells(shares, classes, colour, ".0%", 0.005, "datum.share > 0.35").properties(
+            title=style.title(f"{name}: what is taken for what"),
+            description=f"Confusion matrix of {name}; most often {classes[true]} is taken for {classes[taken]}, "
+            f"{off[true, taken]:.1%} of its images",
+        )
     )
 
 
 def confusion_difference(
     first: np.ndarray, second: np.ndarray, labels: np.ndarray, classes: Sequence[str], names: tuple[str, str]
-) -> alt.LayerChart:
+) -> Spec:
     """The first network's confusion minus the second's, in points, on a scale that is symmetric about zero."""
     points = 100 * (confusion(first, labels, len(classes)) - confusion(second, labels, len(classes)))
     reach = max(1.0, float(np.abs(points).max()))
     i, j = np.unravel_index(int(np.abs(points).argmax()), points.shape)
     scale = alt.Scale(scheme="blueorange", domain=[-reach, reach], domainMid=0)
     colour = alt.Color("share:Q", scale=scale, legend=_bar("Difference (points of the true class)", "+.0f"))
-    return _cells(points, classes, colour, "+.0f", 0.5, f"abs(datum.share) < {0.6 * reach}").properties(
-        title=style.title("The difference of the two", f"{names[0]} minus {names[1]}"),
-        description=f"Difference of the confusion matrices, {names[0]} minus {names[1]}; largest: {classes[i]} taken "
-        f"for {classes[j]}, {points[i, j]:+.1f} points",
+    return spec(
+        _cells(points, classes, colour, "+.0f", 0.5, f"abs(datum.share) < {0.6 * reach}").properties(
+            title=style.title("The difference of the two", f"{names[0]} minus {names[1]}"),
+            description=(
+                f"Difference of the confusion matrices, {names[0]} minus {names[1]}; largest: {classes[i]} taken for "
+                f"{classes[j]}, {points[i, j]:+.1f} points"
+            ),
+        )
     )
 
 

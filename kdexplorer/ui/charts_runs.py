@@ -1,4 +1,4 @@
-"""Charts of runs: learning curves, and one image's soft labels epoch by epoch. Data to Altair, no streamlit."""
+"""Charts of runs: learning curves, and one image's soft labels epoch by epoch. No streamlit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from kdexplorer.metrics import log_softmax
 from kdexplorer.ui import style
-from kdexplorer.ui.charts import COLOURS
+from kdexplorer.ui.charts import COLOURS, Spec, spec
 
 MEASURES: dict[str, tuple[str, str, str]] = {
     "accuracy": ("Accuracy", "Accuracy (share of images)", ".0%"),
@@ -37,7 +37,7 @@ def learning_curves(
     epochs: int | None = None,
     teacher: dict[str, Any] | None = None,
     where: str = "test",
-) -> alt.LayerChart | None:
+) -> Spec | None:
     """A measure after every epoch, all students on shared axes; None while there is nothing to draw.
 
     Args:
@@ -94,12 +94,14 @@ def learning_curves(
     if measure == "objective":
         subtitle = "Not comparable between students: each minimises another sum"
     what = {"test": "on the measured images", "train": "on the training batches"}[where]
-    return alt.layer(*layers).properties(
-        title=style.title(f"{short} {what}, by epoch", subtitle),
-        height=300,
-        description=words,
-        width="container",
-        autosize=style.FIT,
+    return spec(
+        alt.layer(*layers).properties(
+            title=style.title(f"{short} {what}, by epoch", subtitle),
+            height=300,
+            description=words,
+            width="container",
+            autosize=style.FIT,
+        )
     )
 
 
@@ -112,7 +114,7 @@ def soft_labels_at(
     label: int | None,
     when: str,
     reach: float = 1.0,
-) -> alt.LayerChart:
+) -> Spec:
     """One image's soft labels: the teacher as bars, each student as a mark that moves towards them.
 
     Args:
@@ -154,11 +156,13 @@ def soft_labels_at(
     points = alt.Chart(style.data(rows)).mark_point(size=110, filled=True, strokeWidth=1.8, opacity=0.95)
     layers.append(points.encode(x=x, y=y, color=style.colour(looks), shape=style.shape(looks), tooltip=tips))
     subtitle = "Blue bars: the teacher. Marks: the students" if teacher is not None else ""
-    return alt.layer(*layers).properties(
-        title=style.title(f"What each network answers {when}", subtitle),
-        height=alt.Step(27),
-        width="container",
-        autosize=style.FIT,
-        description=f"Soft labels of one image {when} at T = {temperature:g}; largest: "
-        + "; ".join(f"{name}: {value}" for name, value in spoken.items()),
+    return spec(
+        alt.layer(*layers).properties(
+            title=style.title(f"What each network answers {when}", subtitle),
+            height=alt.Step(27),
+            width="container",
+            autosize=style.FIT,
+            description=f"Soft labels of one image {when} at T = {temperature:g}; largest: "
+            + "; ".join(f"{name}: {value}" for name, value in spoken.items()),
+        )
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import altair as alt
 import numpy as np
@@ -16,7 +17,7 @@ import pandas as pd
 
 from kdexplorer.inference import entropy, soften
 from kdexplorer.metrics import kl_divergence
-from kdexplorer.ui.charts import COLOURS, DASHES, FIT, INK, title
+from kdexplorer.ui.charts import COLOURS, DASHES, FIT, INK, Spec, filled, spec, title
 
 T_MIN, T_MAX = 0.5, 20.0
 ROW, LINE = 34, 24
@@ -32,6 +33,10 @@ SLIDER_STYLE = """<style>
 """Puts a chart's sliders above it, wide enough for a hand, and hides the raw log2 value that Vega writes beside one."""
 
 
+_OWN_COLOUR = alt.Color("colour:N", scale=None, legend=None)
+"""A row's colour stands in the row, so that a shape does not depend on which networks are shown."""
+
+
 @dataclass(frozen=True)
 class Series:
     """One network's answer as a chart takes it: its label in the chart, its role (for colour), logits `[classes]`."""
@@ -41,13 +46,17 @@ class Series:
     logits: np.ndarray
 
 
-def temperature_param(temperature: float) -> list[alt.Parameter]:
+def temperature_params() -> list[alt.Parameter]:
     """The slider (log2 T) and T itself."""
     slider = alt.binding_range(min=math.log2(T_MIN), max=math.log2(T_MAX), step=0.01, name="Temperature T, 0.5 to 20")
     return [
-        alt.param(name="logT", value=round(math.log2(temperature), 4), bind=slider),
+        alt.param(name="logT", value=0, bind=slider),
         alt.param(name="T", expr="pow(2, logT)"),
     ]
+
+
+def _log2(temperature: float) -> float:
+    return round(math.log2(temperature), 4)
 
 
 def colour_scale(series: Sequence[Series]) -> alt.Scale:
@@ -57,14 +66,29 @@ def colour_scale(series: Sequence[Series]) -> alt.Scale:
 
 def mirrored(
     teacher: Series, students: Sequence[Series], classes: Sequence[str], label: int | None, temperature: float
-) -> alt.LayerChart:
+) -> Spec:
     """Teacher's soft label left of the class names, the students' right, at a temperature that the browser holds."""
-    series = [teacher, *students]
-    count, lines = len(classes), len(series) + 1
-    header = lines * LINE / ROW + 0.4
-    rows = pd.DataFrame(_mirrored_rows(teacher, students, classes, label, header))
+    header = (len(students) + 2) * LINE / ROW + 0.4
+    told = f"★ and shading: the hard label, {classes[label]}" if label is not None else "A photo has no hard label"
+    return filled(
+        _mirrored_shape(len(classes), len(students)),
+        {"rows": _mirrored_rows(teacher, students, classes, label, header)},
+        {"logT": _log2(temperature)},
+        title={"subtitle": told},
+        description=(
+            f"Mirrored bars: {teacher.name}'s probabilities of {len(classes)} classes on the left, those of "
+            f"{', '.join(s.name for s in students) or 'no student'} on the right. A slider sets the temperature; a "
+            "table above the bars gives entropy and KL divergence from the teacher."
+        ),
+    )
+
+
+@lru_cache(maxsize=32)
+def _mirrored_shape(count: int, students: int) -> Spec:
+    """The mirrored bars of `count` classes without their rows."""
+    header = (students + 2) * LINE / ROW + 0.4
     base = (
-        alt.Chart(rows)
+        alt.Chart(alt.NamedData("rows"))
         .transform_calculate(e="exp(datum.d / T)", et="exp(datum.dt / T)")
         .transform_joinaggregate(S="sum(e)", St="sum(et)", groupby=["network"])
         .transform_calculate(
@@ -93,7 +117,7 @@ def mirrored(
         x2="end:Q",
         y=y,
         y2="y2:Q",
-        color=alt.Color("network:N", scale=colour_scale(series), legend=None),
+        color=_OWN_COLOUR,
         tooltip=[
             alt.Tooltip("network:N", title="network"),
             alt.Tooltip("class:N"),
@@ -101,18 +125,12 @@ def mirrored(
             alt.Tooltip("logit:Q", format=".3f"),
         ],
     )
-    layers = [bars]
-    if label is not None:
-        band = base.transform_filter("datum.hard && datum.side < 0").mark_rect(opacity=0.16, color="#888888")
-        layers.insert(
-            0,
-            band.encode(
-                x=alt.XValue(0), x2=alt.X2Value(alt.expr("width")), y=alt.Y("row:Q", axis=None, scale=down), y2="row2:Q"
-            ),
-        )
+    band = base.transform_filter("datum.hard && datum.side < 0").mark_rect(opacity=0.16, color="#888888")
+    row = alt.Y("row:Q", axis=None, scale=down)
+    layers = [band.encode(x=alt.XValue(0), x2=alt.X2Value(alt.expr("width")), y=row, y2="row2:Q"), bars]
     legible = (
         base.transform_filter("datum.p >= 0.005")
-        if len(students) <= 2
+        if students <= 2
         else base.transform_filter("datum.side < 0 && datum.p >= 0.005")
     )
     for side, align, dx in ((-1, "right", -4), (1, "left", 4)):
@@ -125,26 +143,12 @@ def mirrored(
     names = base.transform_filter("datum.side < 0").mark_text(color=INK, fontSize=14)
     middle = alt.XValue(alt.expr("width / 2"))
     layers.append(names.encode(x=middle, y=alt.Y("centre:Q", axis=None, scale=down), text="shown:N"))
-    layers += _live_table(base, down, series, header)
-    heading = title(
-        text=alt.expr("'Soft labels at T = ' + format(T, '.2f')"),
-        subtitle=f"★ and shading: the hard label, {classes[label]}"
-        if label is not None
-        else "A photo has no hard label",
-    )
-    return (
+    layers += _live_table(base, down, header)
+    heading = title(alt.expr("'Soft labels at T = ' + format(T, '.2f')"))
+    return spec(
         alt.layer(*layers)
-        .properties(
-            height=ROW * count + int(header * ROW),
-            autosize=FIT,
-            title=heading,
-            description=(
-                f"Mirrored bars: {teacher.name}'s probabilities of {count} classes on the left, those of "
-                f"{', '.join(s.name for s in students) or 'no student'} on the right. A slider sets the temperature; a "
-                "table above the bars gives entropy and KL divergence from the teacher."
-            ),
-        )
-        .add_params(*temperature_param(temperature), alt.param(name="gutter", expr="56 / (width / 2 - 56)"))
+        .properties(height=ROW * count + int(header * ROW), autosize=FIT, title=heading)
+        .add_params(*temperature_params(), alt.param(name="gutter", expr="56 / (width / 2 - 56)"))
     )
 
 
@@ -161,6 +165,7 @@ def _mirrored_rows(
             rows.append(
                 {
                     "network": series.name,
+                    "colour": COLOURS[series.role],
                     "side": -1 if slot == 0 else 1,
                     "class": name,
                     "shown": f"★ {name}" if index == label else name,
@@ -181,15 +186,13 @@ def _mirrored_rows(
     return rows
 
 
-def _live_table(base: alt.Chart, scale: alt.Scale, series: Sequence[Series], header: float) -> list[alt.Chart]:
+def _live_table(base: alt.Chart, scale: alt.Scale, header: float) -> list[alt.Chart]:
     """Entropy, effective classes, KL and T^2 KL of each network, as text that follows the slider."""
     once = base.transform_filter("datum.first")
     y = alt.Y("line:Q", axis=None, scale=scale)
     heads = alt.Chart(pd.DataFrame({"line": [-header + 0.5 * LINE / ROW]}))
     layers = [
-        once.mark_square(size=150, opacity=1).encode(
-            x=alt.XValue(8), y=y, color=alt.Color("network:N", scale=colour_scale(series), legend=None)
-        ),
+        once.mark_square(size=150, opacity=1).encode(x=alt.XValue(8), y=y, color=_OWN_COLOUR),
         once.mark_text(color=INK, align="left", fontSize=14).encode(x=alt.XValue(20), y=y, text="network:N"),
     ]
     columns = (
@@ -210,24 +213,36 @@ def _live_table(base: alt.Chart, scale: alt.Scale, series: Sequence[Series], hea
 
 def told(
     teacher: Series, student: Series, classes: Sequence[str], label: int | None, temperature: float, alpha: float
-) -> alt.LayerChart:
+) -> Spec:
     """What one image tells the student: the push `-dL/dz` on each logit, from the label and from the teacher."""
-    rows = pd.DataFrame(
-        [
-            {
-                "class": name,
-                "source": source,
-                "ds": float(student.logits[index] - student.logits.max()),
-                "dt": float(teacher.logits[index] - teacher.logits.max()),
-                "y": float(index == label),
-                "has": float(label is not None),
-            }
-            for source in ("hard label", "teacher")
-            for index, name in enumerate(classes)
-        ]
+    rows = [
+        {
+            "class": name,
+            "source": source,
+            "ds": float(student.logits[index] - student.logits.max()),
+            "dt": float(teacher.logits[index] - teacher.logits.max()),
+            "y": float(index == label),
+            "has": float(label is not None),
+        }
+        for source in ("hard label", "teacher")
+        for index, name in enumerate(classes)
+    ]
+    return filled(
+        _told_shape(tuple(classes)),
+        {"rows": rows},
+        {"logT": _log2(temperature), "alpha": alpha},
+        description=(
+            f"Bars: how strongly the hard label and {teacher.name} push each logit of {student.name} for this "
+            "image, and a diamond for their sum. Sliders set temperature and alpha."
+        ),
     )
+
+
+@lru_cache(maxsize=8)
+def _told_shape(classes: tuple[str, ...]) -> Spec:
+    """What one image tells the student, without its rows."""
     base = (
-        alt.Chart(rows)
+        alt.Chart(alt.NamedData("rows"))
         .transform_calculate(e="exp(datum.ds / T)", et="exp(datum.dt / T)", e1="exp(datum.ds)")
         .transform_joinaggregate(S="sum(e)", St="sum(et)", S1="sum(e1)", groupby=["source"])
         .transform_calculate(
@@ -271,7 +286,7 @@ def told(
         )
     )
     alpha_slider = alt.binding_range(min=0, max=1, step=0.01, name="α, weight on the teacher, 0 to 1")
-    return (
+    return spec(
         alt.layer(bars, total.encode(x=alt.X("total:Q", title=x_title), y=y), share)
         .properties(
             height=ROW * (len(classes) + 1),
@@ -283,12 +298,8 @@ def told(
                 ),
                 subtitle="◆ both together",
             ),
-            description=(
-                f"Bars: how strongly the hard label and {teacher.name} push each logit of {student.name} for this "
-                "image, and a diamond for their sum. Sliders set temperature and alpha."
-            ),
         )
-        .add_params(*temperature_param(temperature), alt.param(name="alpha", value=alpha, bind=alpha_slider))
+        .add_params(*temperature_params(), alt.param(name="alpha", value=0, bind=alpha_slider))
     )
 
 
@@ -300,7 +311,7 @@ CURVES = {
 _UNITS = {"entropy": "entropy (nats)", "top": "largest probability", "kl": "KL from the teacher (nats)"}
 
 
-def over_temperature(teacher: Series, students: Sequence[Series], measure: str, temperature: float) -> alt.LayerChart:
+def over_temperature(teacher: Series, students: Sequence[Series], measure: str, temperature: float) -> Spec:
     """One measure over T: `entropy`, `top` or `kl`; a line marks the pinned temperature."""
     grid = np.geomspace(T_MIN, T_MAX, 60)
     series = [teacher, *students] if measure != "kl" else list(students)
@@ -341,15 +352,16 @@ def over_temperature(teacher: Series, students: Sequence[Series], measure: str, 
         .mark_rule(strokeDash=[4, 4], color="#888888", size=2)
         .encode(x=alt.X("T:Q", title="temperature T (log scale)"))
     )
-    return alt.layer(lines, rule).properties(
+    chart = alt.layer(lines, rule).properties(
         height=260,
         autosize=FIT,
         title=title(CURVES[measure], subtitle=f"dashed rule: T = {temperature:g}"),
         description=f"Lines: {_UNITS[measure]} over temperature for {', '.join(s.name for s in series)}.",
     )
+    return spec(chart)
 
 
-def similarity(matrix: np.ndarray, classes: Sequence[str], name: str, top: float, diagonal: bool) -> alt.LayerChart:
+def similarity(matrix: np.ndarray, classes: Sequence[str], name: str, top: float, diagonal: bool) -> Spec:
     """The mean soft label per class as a map; `top` is the shared end of the colour scale."""
     rows = pd.DataFrame(
         [
@@ -375,9 +387,10 @@ def similarity(matrix: np.ndarray, classes: Sequence[str], name: str, top: float
         text=alt.Text("value:Q", format=".0%"),
         color=alt.condition("datum.light", alt.value("#14202B"), alt.value("#FFFFFF")),
     )
-    return alt.layer(cells, text).properties(
+    chart = alt.layer(cells, text).properties(
         height=420,
         autosize=FIT,
         title=title(name, "" if diagonal else "diagonal removed"),
         description=f"Map of classes by classes: the mean probability that {name} gives each, per class of image.",
     )
+    return spec(chart)
