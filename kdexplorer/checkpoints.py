@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdexplorer.config import ARCHITECTURES, is_name
+from kdexplorer.config import ARCHITECTURES, MAX_EPOCHS, is_name
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import new_folder, read_json, write_bytes, write_json
 
@@ -35,7 +35,7 @@ REQUIRED = {
     "test_cross_entropy": float,
     "sha256": str,
 }
-OPTIONAL = {"method": str, "objective": dict, "teacher": dict, "run": str, "test_objective": float}
+OPTIONAL = {"method": str, "objective": dict, "teacher": dict, "run": str, "test_objective": float, "history": list}
 """What a card may lack or leave null, and what it must be where it is given."""
 
 MAX_BYTES = 1 << 30
@@ -59,6 +59,12 @@ class Checkpoint:
     @property
     def classes(self) -> tuple[str, ...]:
         return tuple(self.card["classes"])
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The learning curve on the card, a line an epoch (`epoch`, `train`, `test`); what is damaged is left out."""
+        rows = self.card.get("history") or []
+        return [row for row in rows if isinstance(row, dict) and row.get("epoch") in range(MAX_EPOCHS)]
 
     @property
     def sha256(self) -> str:

@@ -69,6 +69,9 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+MAX_EPOCHS = 1000
+
+
 class StudentConfig(_Strict):
     """One student: an architecture and the objective that it minimises.
 
@@ -157,7 +160,7 @@ class ExperimentConfig(_Strict):
         None, max_length=300, description="bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder"
     )
     students: list[StudentConfig] = Field(min_length=1, max_length=64, description="the networks to train")
-    epochs: int = Field(10, ge=1, le=1000, description="passes over the training images")
+    epochs: int = Field(10, ge=1, le=MAX_EPOCHS, description="passes over the training images")
     batch_size: int = Field(128, ge=4, le=8192, description="images a step")
     learning_rate: float = Field(0.2, gt=0, le=20, description="peak learning rate")
     schedule: Literal["one_cycle", "cosine"] = Field(

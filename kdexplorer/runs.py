@@ -216,6 +216,16 @@ def delete(run: Run, root: Path | None = None) -> None:
     shutil.rmtree(path)
 
 
+def history(run: Run, student: str) -> list[dict[str, Any]]:
+    """A student's learning curve for its card: `epoch` (from 0), `train` and `test` of each line of its metrics."""
+
+    def rounded(part: Any) -> dict[str, float]:
+        return {key: float(f"{value:.5g}") for key, value in part.items()} if isinstance(part, dict) else {}
+
+    rows = [row for row in run.metrics() if row["student"] == student]
+    return [{"epoch": row["epoch"], **{part: rounded(row.get(part)) for part in ("train", "test")}} for row in rows]
+
+
 def students(run: Run) -> list[Path]:
     """The checkpoint folders of a run's finished students, in the order of its configuration."""
     with contextlib.suppress(ConfigError):

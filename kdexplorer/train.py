@@ -612,6 +612,7 @@ def _finish(run: runs.Run, experiment: Experiment, seconds: float) -> None:
             "precision": str(resolve_precision(config.precision, experiment.device)).removeprefix("torch."),
             "seconds": round(seconds, 1),
             "students_in_run": len(config.students),
+            "history": runs.history(run, student.config.name),
             "test_accuracy": metrics.accuracy(stored, experiment.measured.labels),
             "test_cross_entropy": cross_entropy,
             "test_objective": terms["objective"],

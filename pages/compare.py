@@ -258,33 +258,30 @@ def cost_section(table: list[dict[str, Any]], looks: Any, latency: dict[str, flo
 
 
 def curves_section(entries: dict[str, Checkpoint], opened: list[str], names: dict[str, str], teacher: Any) -> None:
-    """Learning curves of the chosen networks' runs, as far as those are here."""
-    by_run: dict[str, dict[str, str]] = {run_id: {} for run_id in opened}
-    roles: dict[str, str] = {}
+    """Learning curves: of the chosen networks from their cards, of runs that are not finished from their folders."""
+    rows, roles, longest = [], {}, 1
     for key, checkpoint in entries.items():
-        run_id = checkpoint.card.get("run")
-        if run_id:
-            by_run.setdefault(run_id, {})[checkpoint.name] = names[key]
-            roles[names[key]] = charts.role(checkpoint, teacher)
-    rows, own_teacher, longest = [], [], 1
-    for run_id, students in by_run.items():
+        roles[names[key]] = charts.role(checkpoint, teacher)
+        rows += [row | {"network": names[key]} for row in checkpoint.history]
+        longest = max(longest, len(checkpoint.history))
+    taught = {(checkpoint.card.get("teacher") or {}).get("sha256") for checkpoint in entries.values()} - {None}
+    alike = None
+    if teacher is not None and taught == {teacher.sha256}:
+        alike = {"accuracy": teacher.card["test_accuracy"], "cross_entropy": teacher.card["test_cross_entropy"]}
+    there = {(checkpoint.card.get("run"), checkpoint.name) for checkpoint in entries.values()}
+    for run_id in opened:
         try:
             run = runs.find(run_id)
             made = run.config()
         except KDError:
             continue
-        if run_id in opened:
-            for student in made.students:
-                label = students.setdefault(student.name, f"{student.name} ({made.name})")
-                roles.setdefault(label, student.method)
-        rows += [row | {"network": students[row["student"]]} for row in run.metrics() if row["student"] in students]
-        own_teacher.append(read_json(run.path / "teacher.json"))
+        labels = {s.name: f"{s.name} ({made.name})" for s in made.students if (run_id, s.name) not in there}
+        roles |= {labels[s.name]: s.method for s in made.students if s.name in labels}
+        rows += [row | {"network": labels[row["student"]]} for row in run.metrics() if row["student"] in labels]
         longest = max(longest, made.epochs)
+        alike = alike or (read_json(run.path / "teacher.json") if not entries else None)
     if not rows:
-        st.info(
-            "The runs that made these networks are not on this machine, so there are no curves. Train some on the page "
-            "Launch, and choose them above."
-        )
+        st.info("These networks' cards hold no learning curves. Train some on the page Launch, and choose them above.")
         return
     measures = [m for m in charts_runs.MEASURES if any(charts_runs.value_of(row, m) is not None for row in rows)]
     left, right = st.columns(2)
@@ -298,7 +295,6 @@ def curves_section(entries: dict[str, Checkpoint], opened: list[str], names: dic
             "On", ["test", "train"], format_func={"test": "Measured images", "train": "Training batches"}.get,
             default="test", key="curves_on", required=True,
         )  # fmt: skip
-    alike = own_teacher[0] if own_teacher and all(one == own_teacher[0] for one in own_teacher) else None
     looks = style.series(roles)
     chart = charts_runs.learning_curves(rows, looks, measure or measures[0], longest, alike, where or "test")
     if chart is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.app import CHROMIUM, running, settle
+from benchmarks.app import CHROMIUM, FAKE_CAMERA, running, settle
 from benchmarks.app import browser as chromium_browser
 from kdexplorer import checkpoints, inference
 
@@ -173,6 +173,20 @@ def test_soft_label_of_an_uploaded_photo(tab, tmp_path):
     assert "ten classes and see 32 × 32 pixels" in tab.page.inner_text("[data-testid=stMain]")
 
 
+def test_soft_label_of_a_camera_s_picture(app):
+    with chromium_browser(*FAKE_CAMERA) as chromium:
+        watched = Watched(chromium)
+        watched.page.context.grant_permissions(["camera"])
+        watched.open(app).open(f"{app}/soft_labels")
+        watched.page.get_by_text("Camera", exact=True).click()
+        watched.page.get_by_role("button", name="Take Photo").click()
+        watched.page.get_by_text("Your photo as the network sees it").wait_for()
+        watched.settle()
+        assert "A photo has no hard label" in watched.chart("Soft labels at T").inner_text()
+        assert not watched.errors
+        assert not watched.foreign
+
+
 def test_attention_overlay_and_its_opacity(tab):
     tab.open(tab.app).open(f"{tab.app}/attention?image=3")
     chart = tab.chart("Where each network looks")
@@ -180,6 +194,7 @@ def test_attention_overlay_and_its_opacity(tab):
     stages = 3
     networks = chart.inner_text().count("resnet")
     assert pictures.count() == 2 * stages * networks  # the photo, and a map over it
+    assert all(picture.get_attribute("href").startswith("data:image/png") for picture in pictures.all())
     sent = tab.sent
     drag(chart.locator("input[type=range]"), 0.25)
     tab.page.wait_for_timeout(500)

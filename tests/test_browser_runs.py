@@ -59,21 +59,69 @@ def number(page, label):
     return page.get_by_role("spinbutton", name=label).or_(page.get_by_label(label, exact=True)).first
 
 
+def fill(page, **fields):
+    """Types into number fields of the form."""
+    for label, value in fields.items():
+        field = number(page, label.replace("_", " "))
+        field.fill(str(value))
+        field.press("Enter")
+
+
+def start(page):
+    """Starts what the form says and returns the run's id."""
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_role("button", name="New experiment").wait_for()
+    page.wait_for_url(re.compile(r"[?&]run="))
+    return page.url.split("run=")[1].split("&")[0]
+
+
+def state(page, words):
+    """Waits for the open run's state."""
+    page.get_by_role("paragraph").filter(has_text=re.compile(rf"(^|\W){words}")).first.wait_for()
+
+
+def test_two_runs_take_turns_and_a_stopped_one_goes_on(page, server, runs_root):
+    page.goto(server)
+    page.get_by_role("link", name="Launch").click()
+    page.get_by_role("heading", name="Launch", exact=True).wait_for()
+    fill(page, Training_images=2000, Epochs=500)
+    page.get_by_text("--epochs 500").wait_for()
+    first = start(page)
+    state(page, "Training")
+    page.get_by_role("button", name="New experiment").click()
+    fill(page, Training_images=100, Epochs=1, Batch_size=50)
+    page.get_by_text("--epochs 1 ").wait_for()
+    second = start(page)
+    state(page, "Waiting")
+
+    page.goto(f"{server}/launch?run={first}")
+    page.get_by_role("button", name="Stop").click()
+    state(page, "Stopped")
+    page.goto(f"{server}/launch?run={second}")
+    state(page, "Finished")
+
+    page.goto(f"{server}/launch?run={first}")
+    page.get_by_role("button", name="Resume").click()
+    state(page, "Training")
+    page.get_by_role("button", name="Stop").click()
+    state(page, "Stopped")
+    page.get_by_role("button", name="Discard").click()
+    page.get_by_role("button", name="Yes, delete it").click()
+    page.get_by_role("heading", name="Runs").wait_for()
+    page.wait_for_url(re.compile(r"launch/?$"))
+    assert [run.run_id for run in runs.list_runs(runs_root)] == [second]
+
+
 def test_a_run_from_the_form_to_compare_with_a_reload_in_the_middle(page, server, tmp_path, runs_root):
     from playwright.sync_api import expect
 
     page.goto(server)
     page.get_by_role("link", name="Launch").click()
     page.get_by_role("heading", name="Launch", exact=True).wait_for()
-    for label, value in (("Training images", "300"), ("Epochs", "2"), ("Batch size", "50")):
-        field = number(page, label)
-        field.fill(value)
-        field.press("Enter")
+    fill(page, Training_images=300, Epochs=2, Batch_size=50)
     page.get_by_text("--train-images 300").wait_for()
     page.get_by_text("--batch-size 50").wait_for()
-    page.get_by_role("button", name="Start training").click()
-    page.wait_for_url(re.compile(r"[?&]run="))
-    page.get_by_role("button", name="New experiment").wait_for()
+    start(page)
     link = page.url
 
     page.reload()

@@ -355,11 +355,20 @@ def test_another_baseline_changes_the_differences(family):
 def test_every_section_draws_or_says_why_not(family, section):
     at = page("compare", show=section)
     if section == "Learning curves":
-        assert "not on this machine" in text(at)
+        assert "hold no learning curves" in text(at)
     elif section == "Disagreements":
         assert "Open image" in str([link.proto.label for link in at.get("page_link")])
     else:
         assert len(at.get("vega_lite_chart")) == (3 if section == "Confusion" else 1)
+
+
+def test_learning_curves_come_from_the_cards(family, make_checkpoint):
+    rows = [{"epoch": epoch, "test": {"accuracy": 0.1 + epoch / 10}, "train": {}} for epoch in range(3)]
+    damaged = [{"epoch": 10**30}, {"epoch": True}, "text", {"epoch": 1, "test": {"accuracy": "high"}}]
+    make_checkpoint(family / "curved", history=[*rows, *damaged])
+    at = page("compare", show="Learning curves", networks="curved")
+    (drawn,) = at.get("vega_lite_chart")
+    assert "at the latest: curved 30.0%" in json.loads(drawn.proto.spec)["description"]
 
 
 def test_different_images_are_refused_and_one_group_can_be_kept(family, make_checkpoint):

@@ -363,6 +363,11 @@ def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, tea
             "measured_images": 120,
         }
         assert (card["epochs"], card["seed"], card["run"]) == (2, 0, run.run_id)
+        assert [row["epoch"] for row in checkpoint.history] == [0, 1]
+        own = [row for row in run.metrics() if row["student"] == checkpoint.name]
+        assert [row["test"]["accuracy"] for row in checkpoint.history] == pytest.approx(
+            [row["test"]["accuracy"] for row in own], rel=1e-4
+        )
     assert card["teacher"] == {"name": "teacher", "sha256": teacher.sha256}
     terms = card["test_terms"]
     temperature = 3.0

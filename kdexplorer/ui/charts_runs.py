@@ -51,9 +51,9 @@ def learning_curves(
     short, title, form = MEASURES[measure]
     names = {look.name for look in looks}
     rows = [
-        {"epoch": row["epoch"] + 1, "network": row.get("network", row["student"]), "value": value}
+        {"epoch": row["epoch"] + 1, "network": (row.get("network") or row["student"]), "value": value}
         for row in metrics
-        if row.get("network", row["student"]) in names and (value := value_of(row, measure, where)) is not None
+        if (row.get("network") or row["student"]) in names and (value := value_of(row, measure, where)) is not None
     ]
     if not rows:
         return None
