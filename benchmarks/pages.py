@@ -10,9 +10,11 @@ median and 95th percentile. Dragging the temperature is counted as well: it must
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from benchmarks.app import browser, running, settle
 
 QUIET = 0.6
 """Seconds without a message after which an answer counts as complete."""
+
+
+PAGES = ("soft_labels", "attention", "compare", "launch")
 
 
 class Wire:
@@ -81,33 +86,61 @@ def first_page(chromium: Any, repetitions: int) -> None:
     print(f"  (medians of {repetitions}; the slowest first heading {max(seen):.2f} s)")
 
 
-def interactions(chromium: Any, url: str, repetitions: int) -> None:
-    """Image, networks and pinned temperature on the pages that have them."""
+def acts_on(name: str, page: Any, times: int) -> dict[str, list[Callable[[], Any]]]:
+    """What a visitor changes on a page, each as often as it is measured."""
+
+    def typed(box: Any, text: str) -> Callable[[], None]:
+        def act() -> None:
+            box.fill(text)
+            page.keyboard.press("Enter")
+            page.keyboard.press("Escape")  # an open list hides the rest of the page
+
+        return act
+
+    def turns(*each: Callable[[], Any]) -> list[Callable[[], Any]]:
+        return list(itertools.islice(itertools.cycle(each), times))
+
+    def choice(label: str) -> Callable[[], Any]:
+        return page.get_by_text(label, exact=True).click
+
+    box = {label: page.get_by_role("combobox", name=label) for label in ("Students", "Networks", "Pinned baseline")}
+    epochs = page.get_by_role("spinbutton", name="Epochs")
+    either = [typed(box["Students"], "resnet8-combined"), lambda: box["Students"].press("Backspace")]
+    next_image = page.get_by_role("button", name="Next").click
+    return {
+        "soft_labels": {
+            "next image": turns(next_image),
+            "a network more or less": turns(*either),
+            "pinned T": turns(*(choice(f"T = {T}") for T in (1, 2, 8, 20, 4))),
+        },
+        "attention": {
+            "next image": turns(next_image),
+            "a network more or less": turns(*either),
+            "difference or map": turns(choice("difference"), choice("map")),
+        },
+        "compare": {
+            "a network less or more": turns(
+                lambda: box["Networks"].press("Backspace"), typed(box["Networks"], "resnet8-combined")
+            ),
+            "baseline": turns(*(typed(box["Pinned baseline"], f"resnet{n}-scratch") for n in (8, 20))),
+            "section": turns(choice("Calibration"), choice("Classes"), choice("Confusion")),
+        },
+        "launch": {"a field of the form": turns(typed(epochs, "11"), typed(epochs, "12"))},
+    }[name]
+
+
+def interactions(chromium: Any, url: str, repetitions: int, names: list[str]) -> None:
+    """Every page: what a visitor changes there, and what comes back."""
     print(f"\n{'page, what changes':<34} {'median':>9}  {'95th':>9}  {'received':>11}")
-    for name in ("soft_labels", "attention"):
+    for name in names:
         page = chromium.new_page(viewport={"width": 1440, "height": 900})
         wire = Wire(page)
-        page.goto(f"{url}/{name}?students=resnet20-scratch", wait_until="domcontentloaded")
+        students = "?students=resnet20-scratch" if name in ("soft_labels", "attention") else ""
+        page.goto(f"{url}/{name}{students}", wait_until="domcontentloaded")
         settle(page)
-        students = page.get_by_role("combobox", name="Students")
-
-        def add(page: Any = page, students: Any = students) -> None:
-            students.fill("resnet8-combined")
-            page.keyboard.press("Enter")
-
-        def remove(students: Any = students) -> None:
-            students.press("Backspace")
-
-        acts = {
-            "next image": [page.get_by_role("button", name="Next").click] * repetitions,
-            "a network more or less": [add, remove] * (repetitions // 2),
-        }
-        if name == "soft_labels":
-            presets = [page.get_by_text(f"T = {T}", exact=True).click for T in (1, 2, 8, 20, 4)]
-            acts["pinned T"] = (presets * repetitions)[:repetitions]
-        for what, each in acts.items():
+        for what, each in acts_on(name, page, repetitions).items():
             seconds, sizes = zip(*(wire.measure(act) for act in each), strict=True)
-            print(row(f"{name}, {what}", list(seconds), list(sizes)))
+            print(row(f"{name}, {what}", list(seconds), list(sizes)), flush=True)
         if name == "soft_labels":
             slider = page.locator(".stVegaLiteChart input[type=range]").first
 
@@ -125,11 +158,12 @@ def main() -> None:
     """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=20)
+    parser.add_argument("--pages", nargs="+", choices=PAGES, default=list(PAGES))
     options = parser.parse_args()
     with browser() as chromium:
         first_page(chromium, 5)
         with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as url:
-            interactions(chromium, url, options.repetitions)
+            interactions(chromium, url, options.repetitions, options.pages)
 
 
 if __name__ == "__main__":

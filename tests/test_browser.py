@@ -34,7 +34,7 @@ def app(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with chromium_browser() as chromium:
+    with chromium_browser(*FAKE_CAMERA) as chromium:
         yield chromium
 
 
@@ -173,18 +173,13 @@ def test_soft_label_of_an_uploaded_photo(tab, tmp_path):
     assert "ten classes and see 32 × 32 pixels" in tab.page.inner_text("[data-testid=stMain]")
 
 
-def test_soft_label_of_a_camera_s_picture(app):
-    with chromium_browser(*FAKE_CAMERA) as chromium:
-        watched = Watched(chromium)
-        watched.page.context.grant_permissions(["camera"])
-        watched.open(app).open(f"{app}/soft_labels")
-        watched.page.get_by_text("Camera", exact=True).click()
-        watched.page.get_by_role("button", name="Take Photo").click()
-        watched.page.get_by_text("Your photo as the network sees it").wait_for()
-        watched.settle()
-        assert "A photo has no hard label" in watched.chart("Soft labels at T").inner_text()
-        assert not watched.errors
-        assert not watched.foreign
+def test_soft_label_of_a_camera_s_picture(tab):
+    tab.open(tab.app).open(f"{tab.app}/soft_labels")
+    tab.page.get_by_text("Camera", exact=True).click()
+    tab.page.get_by_role("button", name="Take Photo").click()
+    tab.page.get_by_text("Your photo as the network sees it").wait_for()
+    tab.settle()
+    assert "A photo has no hard label" in tab.chart("Soft labels at T").inner_text()
 
 
 def test_attention_overlay_and_its_opacity(tab):
