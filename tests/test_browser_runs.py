@@ -69,7 +69,7 @@ def fill(page, **fields):
 
 def start(page):
     """Starts what the form says and returns the run's id."""
-    page.get_by_role("button", name="Start training").click()
+    page.get_by_role("button", name=re.compile("Start training|Add to the queue")).click()
     page.get_by_role("button", name="New experiment").wait_for()
     page.wait_for_url(re.compile(r"[?&]run="))
     return page.url.split("run=")[1].split("&")[0]
