@@ -281,7 +281,7 @@ SOURCES = {
     "PNG with a palette": lambda: encoded(photo(40, 40, "P"), transparency=bytes(range(16))),
     "PNG of 16 bits": lambda: png(9, 9, 16, 6, interlaced=True),
     "animated PNG": lambda: encoded(photo(24, 24), save_all=True, append_images=[photo(24, 24, "L")]),
-    "JPEG": lambda: encoded(photo(40, 40), "JPEG", exif=exif()),
+    "JPEG": lambda: encoded(photo(40, 40), "JPEG", exif=b"Exif\0\0" + exif()),
     "progressive JPEG": lambda: encoded(photo(40, 40), "JPEG", progressive=True),
     "CMYK JPEG": lambda: encoded(photo(40, 40, "CMYK"), "JPEG"),
     "WebP": lambda: encoded(photo(40, 40), "WEBP", exif=exif()),
@@ -402,7 +402,13 @@ def test_exif_that_says_nothing_turns_nothing(data):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_what_is_kept_decodes_to_the_same_pixels(kind):
-    data = encoded(photo(), kind, exif=exif(), icc_profile=b"p" * 3000, **({"comment": "x"} if kind == "JPEG" else {}))
+    data = encoded(
+        photo(),
+        kind,
+        exif=b"Exif\0\0" + exif(),
+        icc_profile=b"p" * 3000,
+        **({"comment": "x"} if kind == "JPEG" else {}),
+    )
     bare = stripping.strip(data)
     assert bare.orientation == 6
     assert len(bare.data) < len(data) - 60
