@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from kdexplorer import comparison, export, images, metrics, runs
+from kdexplorer import comparison, data, export, images, metrics, runs
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import KDError
-from kdexplorer.files import read_json
 from kdexplorer.ui import cached, charts, charts_compare, charts_runs, choice, style
 
 MOST = 16
@@ -278,7 +277,7 @@ def curves_section(entries: dict[str, Checkpoint], opened: list[str], names: dic
                 label = students.setdefault(student.name, f"{student.name} ({made.name})")
                 roles.setdefault(label, student.method)
         rows += [row | {"network": students[row["student"]]} for row in run.metrics() if row["student"] in students]
-        own_teacher.append(read_json(run.path / "teacher.json"))
+        own_teacher.append(run.teacher(len(data.CLASSES[made.dataset])))
         longest = max(longest, made.epochs)
     if not rows:
         st.info(
