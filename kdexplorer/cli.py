@@ -121,7 +121,7 @@ def _runs_list(options: argparse.Namespace) -> int:
         print(f"no runs in {runs.runs_root()} yet: start one with 'python -m kdexplorer train'")
     else:
         for row in rows:
-            epoch = f"epoch {row['epoch'] + 1}/{row['epochs']}" if "epochs" in row else ""
+            epoch = f"epoch {row['epoch'] + 1}/{row['epochs']}" if {"epoch", "epochs"} <= row.keys() else ""
             print(f"{row['run']:<48} {row['state']:<9} {epoch:<14} {row.get('message', '')}")
     return 0
 
@@ -139,7 +139,10 @@ def _runs_show(options: argparse.Namespace) -> int:
     print("made by: " + command_line(run.config()))
     latest = {row["student"]: row for row in run.metrics()}
     for name, row in latest.items():
-        print(f"  {name:<32} epoch {row['epoch'] + 1:>3}  accuracy {100 * row['test']['accuracy']:.2f} %")
+        test = row.get("test")
+        accuracy = test.get("accuracy") if isinstance(test, dict) else None
+        words = f"accuracy {100 * accuracy:.2f} %" if isinstance(accuracy, (int, float)) else "its line is damaged"
+        print(f"  {name:<32} epoch {row['epoch'] + 1:>3}  {words}")
     if table.of_run(run):
         print("\n" + table.markdown(table.rows(table.of_run(run))))
     if status["state"] in ("failed", "lost"):

@@ -34,7 +34,16 @@ ARCHITECTURES = (
 METHODS = ("scratch", "response", "feature", "combined")
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.=+-]{0,63}"
-RUN_FILES = ("config.json", "status.json", "metrics.jsonl", "teacher.json", "log.txt", "state.pt")
+RUN_FILES = (
+    "config.json",
+    "status.json",
+    "metrics.jsonl",
+    "teacher.json",
+    "log.txt",
+    "state.pt",
+    "state.old.pt",
+    "state.damaged.pt",
+)
 """What else lies in a run's folder, beside a folder per student."""
 
 

@@ -10,14 +10,13 @@ import contextlib
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import psutil
 
-from kdexplorer import data, runs
+from kdexplorer import data, processes
 from kdexplorer.errors import DataError
 from kdexplorer.files import read_json, write_json
 
@@ -48,11 +47,8 @@ def start(root: Path | None = None) -> None:
             process = subprocess.Popen(
                 COMMAND, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=Path.cwd()
             )
-        runs.adopt(process)
-        started = time.time()
-        with contextlib.suppress(psutil.NoSuchProcess):
-            started = psutil.Process(process.pid).create_time()
-        write_json(root / STATUS, {"pid": process.pid, "pid_started": started})
+        processes.adopt(process)
+        write_json(root / STATUS, processes.identity(process.pid))
     except OSError as error:
         raise DataError(
             f"CIFAR-10 cannot be put into {root} ({error.strerror}): set KDEXPLORER_DATA to a folder that can be "
@@ -68,7 +64,7 @@ def progress(root: Path | None = None) -> Progress:
     status = read_json(root / STATUS)
     if status is None:
         return Progress("absent")
-    if _process(status) is None:
+    if processes.live(status) is None:
         lines = [line.strip() for line in _log(root).splitlines() if line.strip()] or ["it ended without a word"]
         return Progress("failed", 0.0, lines[-1].removeprefix("error: ")[:500])
     size = _archive_size(root)
@@ -82,7 +78,7 @@ def progress(root: Path | None = None) -> Progress:
 def cancel(root: Path | None = None) -> None:
     """Ends a download that runs and removes what it had fetched."""
     root = root or data.data_root()
-    process = _process(read_json(root / STATUS) or {})
+    process = processes.live(read_json(root / STATUS) or {})
     if process is not None:
         with contextlib.suppress(psutil.Error):
             process.kill()
@@ -90,10 +86,6 @@ def cancel(root: Path | None = None) -> None:
         for scrap in root.glob(".download-*/"):
             shutil.rmtree(scrap, ignore_errors=True)
     (root / STATUS).unlink(missing_ok=True)
-
-
-def _process(status: dict) -> psutil.Process | None:
-    return runs.live_process(status.get("pid"), status.get("pid_started"))
 
 
 def _log(root: Path) -> str:

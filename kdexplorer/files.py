@@ -28,15 +28,37 @@ def write_bytes(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def keep_old(path: Path, old: Path) -> None:
+    """Gives a file a second name, under which it stays when the first is replaced. No copy where the disk can link."""
+    scrap = old.with_name(f".{old.name}")
+    scrap.unlink(missing_ok=True)
+    try:
+        os.link(path, scrap)
+    except OSError:
+        import shutil
+
+        shutil.copyfile(path, scrap)
+    os.replace(scrap, old)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replaces a JSON file atomically. Not-a-number has no place in JSON: ValueError."""
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
+def parse_json(text: bytes) -> Any:
+    """JSON as it may be found on a disk: a whole number of more than 15 digits becomes a float, so that none overflows.
+
+    Raises:
+        ValueError, RecursionError: it is not JSON.
+    """
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 16 else float(digits))
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object, or None when the file is missing, truncated, or holds something else."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -1,15 +1,16 @@
 """The run folder: the only contract between the trainer, the command line and the pages.
 
 `runs/<run_id>/` holds `config.json`, `status.json`, `metrics.jsonl`, `teacher.json` (the teacher's own test
-figures), `log.txt`, `state.pt`, and a checkpoint folder per finished student. This module launches trainers as
-processes of their own and never imports the training loop. There is no scheduler: a queued run is a process
-that waits for a lock.
+figures), `log.txt`, `state.pt`, the state before it as `state.old.pt`, and a checkpoint folder per finished
+student. This module launches trainers as processes of their own and never imports the training loop. There is no
+scheduler: a queued run is a process that waits for a lock.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import shutil
@@ -22,14 +23,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psutil
+from filelock import FileLock
 
+from kdexplorer import processes
 from kdexplorer.config import ExperimentConfig, is_name
 from kdexplorer.errors import ConfigError, RunError
-from kdexplorer.files import read_json, sync_folder, write_bytes, write_json
+from kdexplorer.files import parse_json, read_json, sync_folder, write_bytes, write_json
 
 State = Literal["queued", "running", "finished", "stopped", "failed", "lost", "damaged"]
 FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
 RESUMABLE: tuple[State, ...] = ("stopped", "failed", "lost")
+
+MESSAGES = ("message", "warning")
+COUNTS = ("epoch", "epochs", "step", "steps_per_epoch", "images_per_second", "seconds_left", "heartbeat")
+"""What a status may say besides its state and its process: texts, and numbers that are finite and not negative."""
 
 
 def runs_root() -> Path:
@@ -57,12 +64,10 @@ class Run:
         return ExperimentConfig.load(self.path / "config.json")
 
     def status(self) -> dict[str, Any]:
-        """`status.json` with `state` put right: a live state whose process is gone is `lost`."""
-        status = read_json(self.path / "status.json") or {"state": "lost", "message": "its status cannot be read"}
-        if (
-            status.get("state") in ("queued", "running")
-            and live_process(status.get("pid"), status.get("pid_started")) is None
-        ):
+        """`status.json` with `state` put right (a live state whose process is gone is `lost`) and garbage left out."""
+        found = read_json(self.path / "status.json") or {"state": "lost", "message": "its status cannot be read"}
+        status = {key: value for key, value in found.items() if _is_fact(key, value)}
+        if status.get("state") in ("queued", "running") and processes.live(status) is None:
             status |= {"state": "lost", "message": "its process is gone; it can be resumed"}
         elif status.get("state") not in (*FINAL, "queued", "running"):
             status["state"] = "lost"
@@ -76,12 +81,30 @@ class Run:
         with contextlib.suppress(OSError):
             for line in (self.path / "metrics.jsonl").read_bytes().splitlines():
                 with contextlib.suppress(ValueError, RecursionError):
-                    row = json.loads(line)
+                    row = parse_json(line)
                     if not isinstance(row, dict):
                         continue
-                    if isinstance(row.get("epoch"), int) and isinstance(row.get("student"), str):
+                    student = row.get("student")
+                    if _is_count(row.get("epoch"), 10**6) and isinstance(student, str) and is_name(student):
                         rows.append(row)
         return rows
+
+    def teacher(self, classes: int) -> dict[str, Any] | None:
+        """The teacher's own figures from `teacher.json`, garbage left out; None where there are none.
+
+        Args:
+            classes: how many there are: what a label must be below.
+
+        Returns:
+            `accuracy` (0 to 1), `cross_entropy` (nats), `probes` (rows of logits) and `probe_labels` (class indices).
+        """
+        found = read_json(self.path / "teacher.json")
+        if found is None:
+            return None
+        labels = found.get("probe_labels")
+        if not isinstance(labels, list) or not all(_is_count(label, classes) for label in labels):
+            found.pop("probe_labels", None)
+        return {k: v for k, v in found.items() if k not in ("accuracy", "cross_entropy") or _is_number(v)}
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of the log."""
@@ -94,8 +117,7 @@ class Run:
 
     def write_status(self, state: State, message: str = "", **facts: Any) -> None:
         """Replaces the status; the process that calls it is the run's process."""
-        me = psutil.Process()
-        identity = {"pid": me.pid, "pid_started": me.create_time(), "heartbeat": time.time()}
+        identity = processes.identity() | {"heartbeat": time.time()}
         write_json(self.path / "status.json", {"state": state, "message": message, **identity, **facts})
 
     def append_metrics(self, rows: list[dict[str, Any]]) -> None:
@@ -121,6 +143,7 @@ def create(config: ExperimentConfig, root: Path | None = None) -> Run:
         write_json(run.path / "config.json", config.model_dump(mode="json"))
         run.write_status("queued", "waiting to start")
     except OSError as error:
+        shutil.rmtree(run.path, ignore_errors=True)
         raise RunError(
             f"a run cannot be written to {root} ({error.strerror}): check the folder and the disk."
         ) from error
@@ -136,13 +159,24 @@ def launch(config: ExperimentConfig, root: Path | None = None) -> Run:
 
 
 def start(run: Run) -> None:
-    """Starts (or resumes) a run's trainer in its own session, output to the log.
+    """Starts (or resumes) a run's trainer in its own session, output to the log. One start at a time, for all callers.
 
     Raises:
-        RunError: when the run is alive, finished or damaged.
+        RunError: when the run is alive, finished or damaged, or its folder cannot be written.
     """
-    state = run.status()["state"]
-    status = read_json(run.path / "status.json") or {}
+    try:
+        with FileLock(run.path.parent / ".start.lock", timeout=30):
+            _start(run)
+    except OSError as error:  # filelock's Timeout is one
+        raise RunError(
+            f"{run.run_id} cannot be started ({error.strerror or 'another start takes long'}): check its folder and "
+            "the disk."
+        ) from error
+
+
+def _start(run: Run) -> None:
+    status = run.status()
+    state = status["state"]
     if state in ("finished", "damaged", "running") or (state == "queued" and status.get("pid") != os.getpid()):
         raise RunError(f"{run.run_id} is {state}: there is nothing to start.")
     with open(run.path / "log.txt", "ab") as log:
@@ -154,19 +188,11 @@ def start(run: Run) -> None:
             start_new_session=True,
             cwd=Path.cwd(),
         )
-    adopt(process)
-    started = time.time()
-    with contextlib.suppress(psutil.NoSuchProcess):
-        started = psutil.Process(process.pid).create_time()
+    processes.adopt(process)
+    identity = processes.identity(process.pid) | {"heartbeat": time.time()}
     latest = read_json(run.path / "status.json") or {}
     if latest.get("pid") != process.pid:
-        facts = {key: value for key, value in latest.items() if key not in ("state", "message")}
-        identity = {"pid": process.pid, "pid_started": started, "heartbeat": time.time()}
-        write_json(run.path / "status.json", {**facts, "state": "queued", "message": "starting", **identity})
-
-
-_children: list[subprocess.Popen] = []
-"""Trainers started here, polled so that a finished one does not stay a zombie that looks alive."""
+        write_json(run.path / "status.json", {**latest, "state": "queued", "message": "starting", **identity})
 
 
 def find(run_id: str, root: Path | None = None) -> Run:
@@ -201,19 +227,33 @@ def stop(run: Run) -> None:
         raise RunError(f"{run.run_id} is {status['state']}: there is nothing to stop.")
     if status["pid"] == os.getpid():
         raise RunError(f"{run.run_id} has not started yet: try again in a moment.")
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(status["pid"], signal.SIGTERM)
+    process = processes.live(status)
+    with contextlib.suppress(psutil.NoSuchProcess):  # psutil looks at the start time once more
+        if process is not None:
+            process.send_signal(signal.SIGTERM)
 
 
 def delete(run: Run, root: Path | None = None) -> None:
-    """Removes a run folder. Raises RunError when it is alive or not directly inside the runs folder."""
+    """Removes a run folder. Raises RunError when it is alive or not directly inside the runs folder.
+
+    The folder leaves the list in one step, so that an end in the middle leaves no half of a run.
+    """
     root = (root or runs_root()).resolve()
     path = run.path.resolve()
     if run.path.is_symlink() or path.parent != root or not is_name(path.name):
         raise RunError(f"'{run.run_id[:100]}' is not a run in {root}: nothing was deleted.")
-    if run.status()["state"] in ("queued", "running"):
-        raise RunError(f"{run.run_id} is still alive: stop it first.")
-    shutil.rmtree(path)
+    scrap = root / f".deleted-{path.name}-{secrets.token_hex(2)}"
+    try:
+        with FileLock(root / ".start.lock", timeout=30):
+            if run.status()["state"] in ("queued", "running"):
+                raise RunError(f"{run.run_id} is still alive: stop it first.")
+            path.rename(scrap)
+    except OSError as error:
+        raise RunError(f"{run.run_id} cannot be deleted ({error.strerror}): nothing was deleted.") from error
+    try:
+        shutil.rmtree(scrap)
+    except OSError as error:
+        raise RunError(f"{run.run_id} is gone from the list; some of its files stay in {scrap} ({error}).") from error
 
 
 def history(run: Run, student: str) -> list[dict[str, Any]]:
@@ -234,20 +274,17 @@ def students(run: Run) -> list[Path]:
     return []
 
 
-def adopt(process: subprocess.Popen) -> None:
-    """Remembers a process that was started here, so that its end is noticed and it does not stay a zombie."""
-    _children.append(process)
-    _children[:] = [child for child in _children if child.poll() is None]
+def _is_count(value: Any, below: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below
 
 
-def live_process(pid: Any, started: Any) -> psutil.Process | None:
-    """The very process, where it lives: pid and start time (seconds since the epoch) agree, and it is no zombie."""
-    if not isinstance(pid, int) or isinstance(pid, bool) or not isinstance(started, (int, float)) or pid <= 0:
-        return None
-    for child in _children:
-        child.poll()
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        if abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
-            return process
-    return None
+def _is_number(value: Any) -> bool:
+    """Finite and not negative; JSON knows integers that no float holds."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 0 <= value < 1e15 and math.isfinite(value)
+
+
+def _is_fact(key: str, value: Any) -> bool:
+    if key in COUNTS:
+        return _is_number(value)
+    return isinstance(value, str) if key in MESSAGES else True

@@ -8,6 +8,7 @@ selected on the measured split: the last epoch's weights are the result.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 import math
@@ -31,10 +32,12 @@ from kdexplorer.attention import attention_map
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.config import ExperimentConfig, StudentConfig, is_name
 from kdexplorer.errors import ConfigError, KDError, RunError, TrainingError
-from kdexplorer.files import write_bytes, write_json
+from kdexplorer.files import keep_old, write_bytes, write_json
 from kdexplorer.losses import objective
 from kdexplorer.models import StagedNetwork, build, folded, parameter_count
 
+STATE, OLD_STATE, DAMAGED_STATE = "state.pt", "state.old.pt", "state.damaged.pt"
+HASH = b"sha256:"
 PROBES = 20
 """Images of the measured split whose logits are kept after every epoch, so that one can watch it learn."""
 
@@ -330,7 +333,10 @@ class Experiment:
     # --- State ---
 
     def state(self, epoch: int, step: int, seconds: float) -> bytes:
-        """Everything that a run needs to go on, as a file for `torch.load(weights_only=True)`."""
+        """Everything that a run needs to go on, as a file for `torch.load(weights_only=True)`, with its hash behind.
+
+        torch does not notice a changed bit in the weights, and the run would go on to other bits without a word.
+        """
         buffer = io.BytesIO()
         students = {
             student.config.name: {
@@ -341,24 +347,35 @@ class Experiment:
             for student in self.students
         }
         torch.save({"epoch": epoch, "step": step, "seconds": seconds, "students": students}, buffer)
-        return buffer.getvalue()
+        content = buffer.getvalue()
+        return content + HASH + hashlib.sha256(content).digest()
 
     def restore(self, path: Path) -> tuple[int, int, float]:
         """Takes up a saved state: the epoch and step to do next, and the seconds spent so far.
 
         Raises:
-            RunError: when the file is damaged or belongs to another experiment.
+            RunError: when the file is damaged or belongs to another experiment; the students may be half restored.
         """
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
+            content, mark, digest = path.read_bytes().rpartition(HASH)
+            if not mark or hashlib.sha256(content).digest() != digest:
+                raise ValueError("its hash is missing or another")
+            state = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
             for student in self.students:
                 saved = state["students"][student.config.name]
                 student.network.load_state_dict(saved["network"])
                 student.optimizer.load_state_dict(saved["optimizer"])
                 student.sums = dict(saved["sums"])
-            return int(state["epoch"]), int(state["step"]), float(state["seconds"])
+            epoch, step, seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])
+            if not (0 <= epoch <= self.config.epochs and 0 <= step <= self.steps_per_epoch):
+                raise ValueError(f"epoch {epoch}, step {step}")
+            return epoch, step, seconds
+        except (OSError, MemoryError, torch.OutOfMemoryError):  # says nothing about the file
+            raise
         except Exception as error:  # zip, pickle, torch: each damage has its own exception
-            raise RunError(f"{path} is damaged ({type(error).__name__}): delete it to start this run anew.") from error
+            raise RunError(
+                f"{path.name} could not be read ({type(error).__name__}): the run goes on from the state before it."
+            ) from error
 
 
 def _check_finite(student: Student, terms: dict[str, float], when: str) -> None:
@@ -426,7 +443,23 @@ def execute(run: runs.Run, show: bool = False) -> str:
 
     Returns:
         The final state: `finished`, `stopped` or `failed`. Every outcome is also in `status.json`.
+
+    Raises:
+        RunError: when another process trains this very run; it is left alone.
     """
+    own = FileLock(run.path / ".lock")
+    try:
+        own.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"{run.run_id} is in the hands of another process: there is nothing to do.") from None
+    try:
+        return _in_turn(run, show)
+    finally:
+        own.release()
+
+
+def _in_turn(run: runs.Run, show: bool) -> str:
+    """What `execute` promises, once no other process holds this run."""
     stopping = threading.Event()
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = {}
@@ -479,8 +512,8 @@ def _train(run: runs.Run, logger: logging.Logger, stopping: threading.Event, fac
     config = run.config()
     run.write_status("running", "loading data and networks", **facts)
     experiment = Experiment(config)
-    state = run.path / "state.pt"
-    epoch, step, before = experiment.restore(state) if state.exists() else (0, 0, 0.0)
+    state = run.path / STATE
+    epoch, step, before = _restored(run, experiment, logger, facts)
     run.drop_metrics_from(epoch)
     begin = time.monotonic()
     logger.info(
@@ -496,7 +529,10 @@ def _train(run: runs.Run, logger: logging.Logger, stopping: threading.Event, fac
     def save(next_epoch: int, next_step: int) -> None:
         """A full disk costs the newest state, never the last good one nor the run."""
         try:
-            write_bytes(state, experiment.state(next_epoch, next_step, before + time.monotonic() - begin))
+            content = experiment.state(next_epoch, next_step, before + time.monotonic() - begin)
+            if state.exists():
+                keep_old(state, run.path / OLD_STATE)
+            write_bytes(state, content)
             facts.pop("warning", None)
         except OSError as error:
             facts["warning"] = f"the state could not be saved ({error.strerror}); the last good one is kept"
@@ -526,6 +562,26 @@ def _train(run: runs.Run, logger: logging.Logger, stopping: threading.Event, fac
     meter.close()
     run.write_status("running", "measuring the float16 weights", **facts)
     _finish(run, experiment, before + time.monotonic() - begin)
+    (run.path / OLD_STATE).unlink(missing_ok=True)
+
+
+def _restored(
+    run: runs.Run, experiment: Experiment, logger: logging.Logger, facts: dict[str, Any]
+) -> tuple[int, int, float]:
+    """The last good state: the newest, else the one before it, else the beginning. What was skipped is told."""
+    for name in (STATE, OLD_STATE):
+        path = run.path / name
+        if not path.exists():
+            continue
+        try:
+            return experiment.restore(path)
+        except RunError as error:
+            facts["warning"] = str(error)
+            logger.warning("%s", error)
+            if name == STATE:  # out of the way of the next one, which would put it in the good one's place
+                path.replace(run.path / DAMAGED_STATE)
+            experiment.students = [experiment._student(student) for student in experiment.config.students]
+    return 0, 0, 0.0
 
 
 def _epoch_rows(

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from kdexplorer import comparison, export, images, metrics, runs
+from kdexplorer import comparison, data, export, images, metrics, runs
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import KDError
-from kdexplorer.files import read_json
 from kdexplorer.ui import cached, charts, charts_compare, charts_runs, choice, style
 
 MOST = 16
@@ -279,7 +278,7 @@ def curves_section(entries: dict[str, Checkpoint], opened: list[str], names: dic
         roles |= {labels[s.name]: s.method for s in made.students if s.name in labels}
         rows += [row | {"network": labels[row["student"]]} for row in run.metrics() if row["student"] in labels]
         longest = max(longest, made.epochs)
-        alike = alike or (read_json(run.path / "teacher.json") if not entries else None)
+        alike = alike or (run.teacher(len(data.CLASSES[made.dataset])) if not entries else None)
     if not rows:
         st.info("These networks' cards hold no learning curves. Train some on the page Launch, and choose them above.")
         return

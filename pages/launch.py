@@ -15,7 +15,6 @@ import streamlit as st
 from kdexplorer import cli, config, data, download, draft, estimate, images, inference, runs
 from kdexplorer.config import ARCHITECTURES, PRESETS, ExperimentConfig
 from kdexplorer.errors import KDError
-from kdexplorer.files import read_json
 from kdexplorer.ui import cached, charts_runs, choice, door, style
 
 # Seconds between two looks at a live run's folder; the trainer writes its status as often.
@@ -443,13 +442,15 @@ def act(action: Any, words: str = "", forget: bool = False) -> None:
 
 def drawings(run: runs.Run, made: ExperimentConfig, live: bool) -> None:
     """Accuracy and a loss term of all students on shared axes, and the image that is watched."""
-    metrics = [row for row in run.metrics() if charts_runs.value_of(row, "cross_entropy") is not None]
-    teacher = read_json(run.path / "teacher.json")
+    roles = {student.name: role_of(student, made) for student in made.students}
+    looks = style.series(roles)
+    rows = [row for row in run.metrics() if row["student"] in roles and row["epoch"] < made.epochs]
+    metrics = [row for row in rows if charts_runs.value_of(row, "cross_entropy") is not None]
+    teacher = run.teacher(len(data.CLASSES[made.dataset]))
     if not metrics:
         if live:
             st.info("Curves appear after the first epoch. The first seconds go into loading the data and networks.")
         return
-    looks = style.series({student.name: role_of(student, made) for student in made.students})
     finished(run, made, live)
     left, right = st.columns(2)
     with left:

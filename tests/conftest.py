@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,25 @@ def pytest_sessionstart(session):
     """Where a browser is required, its absence is a failure, not a skip."""
     if os.environ.get("KDEXPLORER_REQUIRE_BROWSER") and CHROMIUM is None:
         pytest.exit("KDEXPLORER_REQUIRE_BROWSER is set and there is no Chromium: install it", returncode=1)
+
+
+_figures = Counter()
+
+
+@pytest.fixture(scope="session")
+def reliability():
+    """What the README's reliability table counts: name to number, printed after `-m reliability`."""
+    return _figures
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """The figures of `python -m pytest -m reliability`, and how many of its tests failed."""
+    if "reliability" not in str(config.getoption("markexpr")).replace("not reliability", ""):
+        return
+    terminalreporter.section("reliability")
+    failed = sum(len(terminalreporter.stats.get(kind, ())) for kind in ("failed", "error"))
+    for name, figure in [*_figures.items(), ("tests that failed", failed)]:
+        terminalreporter.line(f"| {name} | {figure:,} |")
 
 
 @pytest.fixture(autouse=True)

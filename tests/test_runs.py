@@ -1,16 +1,18 @@
 """The run folder: states, garbage, and who may be started, stopped or deleted."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
 import pytest
 
-from kdexplorer import runs
+from kdexplorer import processes, runs
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.errors import ConfigError, RunError
 
@@ -33,14 +35,14 @@ def sleeper():
 
 
 def write_status(run, state, process=None, **changes):
-    identity = {"pid": process.pid, "pid_started": process.create_time()} if process else {}
+    identity = processes.identity(process.pid) if process else {}
     (run.path / "status.json").write_text(json.dumps({"state": state, **identity, **changes}))
 
 
 def gone():
     """A pid and start time of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    facts = {"pid": process.pid, "pid_started": psutil.Process(process.pid).create_time()}
+    facts = processes.identity(process.pid)
     process.communicate(b"\n")
     return facts
 
@@ -68,57 +70,26 @@ def test_a_live_state_is_believed_only_while_its_process_lives(run, sleeper, sta
     assert "can be resumed" in run.status()["message"]
 
 
-def test_a_recycled_pid_is_not_taken_for_the_trainer(run, sleeper):
-    write_status(run, "running", sleeper, pid_started=sleeper.create_time() - 30)
-    assert run.status()["state"] == "lost"
-
-
-def test_a_zombie_is_not_alive(run):
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    facts = {"pid": process.pid, "pid_started": psutil.Process(process.pid).create_time()}
-    write_status(run, "running", **facts)
-    assert run.status()["state"] == "running"
-    process.stdin.close()
-    deadline = time.monotonic() + 10
-    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert run.status()["state"] == "lost"
-    process.wait()
-
-
 @pytest.mark.parametrize("state", ["finished", "stopped", "failed"])
 def test_a_final_state_outlives_its_process(run, state):
     write_status(run, state, **gone())
     assert run.status()["state"] == state
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"pid": None},
-        {"pid": "1"},
-        {"pid": True},
-        {"pid": -1},
-        {"pid": 0},
-        {"pid": 10**30},
-        {"pid_started": None},
-        {"pid_started": float("nan")},
-        {"pid_started": "now"},
-    ],
-)
-def test_a_live_state_with_an_impossible_process_is_lost(run, sleeper, changes):
-    write_status(run, "running", sleeper, **changes)
+def test_a_live_state_without_its_process_is_lost(run, sleeper):
+    write_status(run, "running", sleeper, pid_started=processes.identity(sleeper.pid)["pid_started"] - 30)
     assert run.status()["state"] == "lost"
 
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda b: repr(b[:12]))
 def test_garbage_in_the_folder_never_breaks_a_reader(run, garbage):
-    for name in ("status.json", "metrics.jsonl", "config.json", "log.txt"):
+    for name in ("status.json", "metrics.jsonl", "config.json", "log.txt", "teacher.json"):
         (run.path / name).write_bytes(garbage)
     assert run.status()["state"] == "lost"
     assert run.metrics() == []
     assert isinstance(run.log_tail(), str)
     assert runs.students(run) == []
+    assert not (run.teacher(10) or {}).keys() & {"accuracy", "cross_entropy", "probe_labels"}
     with pytest.raises(ConfigError, match=r"config\.json"):
         run.config()
     assert [found.run_id for found in runs.list_runs()] == [run.run_id]
@@ -204,10 +175,10 @@ def popen(monkeypatch):
 
     monkeypatch.setattr(runs.subprocess, "Popen", start)
     yield calls
-    for child in runs._children:
+    for child in processes._children:
         child.kill()
         child.wait()
-    runs._children.clear()
+    processes._children.clear()
 
 
 def wait_until(condition, seconds=10):
@@ -227,7 +198,7 @@ def test_launch_starts_a_process_of_its_own_that_outlives_its_caller(popen):
     assert "shell" not in options
     status = run.status()
     assert status["state"] == "queued"
-    assert status["pid"] == runs._children[-1].pid != os.getpid()
+    assert status["pid"] == processes._children[-1].pid != os.getpid()
 
 
 def test_a_live_run_cannot_be_started_twice_nor_deleted_and_stops_on_request(popen):
@@ -239,7 +210,7 @@ def test_a_live_run_cannot_be_started_twice_nor_deleted_and_stops_on_request(pop
     assert len(popen) == 1
     runs.stop(run)
     assert wait_until(lambda: run.status()["state"] == "lost")  # the stand-in dies of SIGTERM
-    assert runs._children[-1].returncode == -signal.SIGTERM
+    assert processes._children[-1].returncode == -signal.SIGTERM
     with pytest.raises(RunError, match=r"is lost.*nothing to stop"):
         runs.stop(run)
     runs.start(run)
@@ -320,7 +291,117 @@ def test_the_status_says_who_writes_it(run):
     run.write_status("running", "training", epoch=2)
     status = json.loads((run.path / "status.json").read_text())
     assert status["pid"] == os.getpid()
-    assert status["pid_started"] == psutil.Process().create_time()
+    assert {key: status[key] for key in ("pid", "pid_started", "boot")} == processes.identity()
     assert abs(status["heartbeat"] - time.time()) < 5
     assert (status["state"], status["epoch"]) == ("running", 2)
     assert run.status()["state"] == "running"
+
+
+# --- Garbage that is JSON ---------------------------------------------------------------------------------
+
+
+ODD = [None, True, -1, 10**400, 1e300, float("nan"), float("inf"), "9", [], {}, "<script>"]
+
+
+@pytest.mark.parametrize("key", [*runs.COUNTS, *runs.MESSAGES])
+@pytest.mark.parametrize("value", ODD, ids=lambda value: repr(value)[:12])
+def test_a_status_says_only_what_can_be_shown(run, key, value):
+    write_status(run, "stopped", **{key: value})
+    shown = run.status()
+    assert shown["state"] == "stopped"
+    if key in runs.MESSAGES:
+        assert key not in shown or isinstance(shown[key], str)
+    else:
+        assert key not in shown or 0 <= shown[key] < 1e15
+
+
+def test_lines_that_no_run_writes_are_no_metrics(run):
+    odd = [-1, True, 10**400, 1.5, "0", None, [0]]
+    lines = [{"epoch": epoch, "student": "a"} for epoch in odd]
+    lines += [{"epoch": 0, "student": name} for name in ("../a", "", 7, None, "<b>", "x" * 100)]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run.metrics() == []
+
+
+def test_a_teachers_figures_are_numbers_and_classes(run):
+    path = run.path / "teacher.json"
+    path.write_text(json.dumps({"accuracy": 0.9, "cross_entropy": 0.3, "probe_labels": [0, 9], "probes": [[1.0]]}))
+    assert run.teacher(10) == json.loads(path.read_text())
+    path.write_text(json.dumps({"accuracy": "high", "cross_entropy": float("nan"), "probe_labels": [10]}))
+    assert run.teacher(10) == {}
+
+
+# --- What the disk refuses, and what comes at once --------------------------------------------------------
+
+
+def refuse(number):
+    def call(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_run_that_the_disk_refuses_leaves_nothing_half_made(runs_root, monkeypatch, number):
+    monkeypatch.setattr(runs, "write_json", refuse(number))
+    with pytest.raises(RunError, match="check the folder and the disk"):
+        runs.create(CONFIG)
+    assert list(runs_root.iterdir()) == []
+
+
+def test_a_read_only_folder_is_a_sentence_and_starts_nothing(run, popen, monkeypatch):
+    write_status(run, "stopped")
+    monkeypatch.setattr("builtins.open", refuse(errno.EROFS))
+    with pytest.raises(RunError, match=r"cannot be started .Read-only file system"):
+        runs.start(run)
+    monkeypatch.undo()
+    assert popen == []
+    assert run.status()["state"] == "stopped"
+
+
+def test_a_run_that_cannot_be_deleted_stays_whole(run, monkeypatch):
+    write_status(run, "finished")
+    monkeypatch.setattr(runs.Path, "rename", refuse(errno.EROFS))
+    with pytest.raises(RunError, match=r"Read-only file system.: nothing was deleted"):
+        runs.delete(run)
+    assert run.status()["state"] == "finished"
+    assert run.config() == CONFIG
+
+
+def test_a_deletion_that_ends_in_the_middle_leaves_no_half_of_a_run(run, runs_root, monkeypatch):
+    write_status(run, "finished")
+    monkeypatch.setattr(runs.shutil, "rmtree", refuse(errno.EIO))
+    with pytest.raises(RunError, match="gone from the list; some of its files stay"):
+        runs.delete(run)
+    assert runs.list_runs() == []
+    assert not run.path.exists()
+
+
+def test_two_tabs_that_start_one_run_start_one_trainer(run, popen):
+    write_status(run, "stopped")
+    said = []
+
+    def press():
+        try:
+            runs.start(run)
+        except RunError as error:
+            said.append(str(error))
+
+    tabs = [threading.Thread(target=press) for _ in range(6)]
+    for tab in tabs:
+        tab.start()
+    for tab in tabs:
+        tab.join()
+    assert len(popen) == 1
+    assert len(said) == 5
+    assert all("is queued: there is nothing to start" in sentence for sentence in said)
+
+
+def test_a_run_that_was_recycled_is_not_signalled(run, sleeper, monkeypatch):
+    """Between the look at the status and the signal, the pid goes to another process."""
+    write_status(run, "running", sleeper)
+    monkeypatch.setattr(runs.processes, "live", lambda facts: None)
+    monkeypatch.setattr(runs.Run, "status", lambda self: {"state": "running", "pid": sleeper.pid})
+    runs.stop(run)
+    assert sleeper.is_running()
+    assert sleeper.status() != psutil.STATUS_ZOMBIE

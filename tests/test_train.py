@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import signal
 import threading
 import time
@@ -623,23 +624,88 @@ class Marker:
         return (open, (str(self.path), "w"))
 
 
-def test_a_damaged_or_hostile_state_fails_the_run_and_says_what_to_do(tiny, tmp_path):
-    config, fired = configured(epochs=1), tmp_path / "fired"
-    good = (finished(config).path / "state.pt").read_bytes()
-    for content in (
-        b"",
-        good[:1000],
-        b"garbage",
-        pickle.dumps(Marker(fired), protocol=2),
-        good.replace(b"scratch", b"Scratch"),
-    ):
-        run = runs.create(config)
+def damages(good, fired):
+    """What a state may be found as, and what it may try."""
+    middle = len(good) // 2
+    return {
+        "empty": b"",
+        "cut": good[:1000],
+        "cut at the end": good[:-1],
+        "garbage": b"garbage" * 1000,
+        "hostile": pickle.dumps(Marker(fired), protocol=2),
+        "another run's": good.replace(b"scratch", b"Scratch"),
+        "one bit": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
+    }
+
+
+def stopped_at(run, where):
+    """Trains until that step, as if stopped in it."""
+    step = train.Experiment.step
+
+    def interrupted(experiment, *now):
+        if now == where:
+            os.kill(os.getpid(), signal.SIGTERM)
+        step(experiment, *now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train.Experiment, "step", interrupted)
+        assert train.execute(run) == "stopped"
+
+
+def test_a_damaged_or_hostile_state_is_told_and_the_run_goes_on_from_the_one_before_it(
+    paired, undisturbed, monkeypatch, tmp_path
+):
+    run, fired = runs.create(paired), tmp_path / "fired"
+    stopped_at(run, (1, 2))
+    shutil.copytree(run.path, tmp_path / "kept")
+    step = train.Experiment.step
+    for name, content in damages((run.path / "state.pt").read_bytes(), fired).items():
+        shutil.rmtree(run.path)
+        shutil.copytree(tmp_path / "kept", run.path)
         (run.path / "state.pt").write_bytes(content)
-        with pytest.raises(RunError, match=r"state\.pt is damaged.*delete it to start this run anew"):
-            train.execute(run)
-        assert run.status()["state"] == "failed"
+        done = []
+        with monkeypatch.context() as patch:
+            patch.setattr(train.Experiment, "step", lambda e, *where, done=done: done.append(where) or step(e, *where))
+            assert train.execute(run) == "finished"
+        assert done[0] == (1, 0), name  # the state after the first epoch
+        assert hashes(run) == undisturbed
+        assert "state.pt could not be read" in run.log_tail(50)
+        assert (run.path / "state.damaged.pt").read_bytes() == content
+        assert not (run.path / "state.old.pt").exists()
     assert not fired.exists()
-    (run.path / "state.pt").unlink()
+
+
+def test_with_no_good_state_a_run_begins_anew(paired, undisturbed):
+    run = runs.create(paired)
+    stopped_at(run, (1, 2))
+    (run.path / "state.pt").write_bytes(b"garbage")
+    (run.path / "state.old.pt").write_bytes(b"")
+    assert train.execute(run) == "finished"
+    assert hashes(run) == undisturbed
+
+
+def test_a_state_that_cannot_be_read_now_is_not_taken_for_damaged(tiny, monkeypatch):
+    run = runs.create(configured())
+    stopped_at(run, (1, 2))
+    good = (run.path / "state.pt").read_bytes()
+
+    def no_memory(*_, **__):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", no_memory)
+        with pytest.raises(MemoryError):
+            train.execute(run)
+    assert run.status()["state"] == "failed"
+    assert (run.path / "state.pt").read_bytes() == good
+
+
+def test_a_run_in_other_hands_is_left_alone(tiny):
+    run = runs.create(configured(epochs=1))
+    before = (run.path / "status.json").read_bytes()
+    with FileLock(run.path / ".lock"), pytest.raises(RunError, match="in the hands of another process"):
+        train.execute(run)
+    assert (run.path / "status.json").read_bytes() == before
     assert train.execute(run) == "finished"
 
 

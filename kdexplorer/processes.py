@@ -1,0 +1,65 @@
+"""Which process is meant: a pid and the moment at which it began, in a clock that nobody can set.
+
+A pid alone is given again after its process has ended, and a moment on the wall clock moves when that clock is set. On
+Linux the kernel counts from the boot, so a moment holds for one boot only and the boot's id goes with it; elsewhere it
+notes the wall clock once and does not change it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_children: list[subprocess.Popen] = []
+"""Processes started here, polled so that a finished one does not stay a zombie that looks alive."""
+
+
+def identity(pid: int | None = None) -> dict[str, Any]:
+    """What `live` needs to know a process (this one by default) again: `pid`, `pid_started` (seconds) and `boot`.
+
+    A process that has just ended has only its pid, and is never taken for alive.
+    """
+    facts: dict[str, Any] = {"pid": psutil.Process().pid if pid is None else pid, "pid_started": None, "boot": _boot()}
+    with contextlib.suppress(psutil.Error):
+        facts["pid_started"] = _began(psutil.Process(pid))
+    return facts
+
+
+def live(facts: Mapping[str, Any]) -> psutil.Process | None:
+    """The very process that `identity` described, where it lives; a zombie does not. Anything may be in `facts`."""
+    pid, began = facts.get("pid"), facts.get("pid_started")
+    if not isinstance(pid, int) or isinstance(pid, bool) or not isinstance(began, (int, float)) or pid <= 0:
+        return None
+    if facts.get("boot") != _boot():
+        return None
+    for child in _children:
+        child.poll()
+    with contextlib.suppress(psutil.Error, OverflowError):
+        process = psutil.Process(pid)
+        if abs(_began(process) - began) < 0.005 and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    return None
+
+
+def adopt(process: subprocess.Popen) -> None:
+    """Remembers a process that was started here, so that its end is noticed and it does not stay a zombie."""
+    _children.append(process)
+    _children[:] = [child for child in _children if child.poll() is None]
+
+
+def _began(process: psutil.Process) -> float:
+    """psutil adds the boot's moment on the wall clock, which moves with it, to the kernel's count: taken off again."""
+    boot = psutil.boot_time() if psutil.LINUX else 0.0  # first: older versions of psutil keep it for the next line
+    return process.create_time() - boot
+
+
+def _boot() -> str | None:
+    with contextlib.suppress(OSError):
+        return _BOOT_ID.read_text().strip()
+    return None

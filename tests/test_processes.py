@@ -1,0 +1,76 @@
+"""Which process is meant: never another one that was given the same pid, whatever happens to the clock."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from kdexplorer import processes
+
+
+@pytest.fixture
+def sleeper():
+    """A living process that is not this one."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_process_is_known_again_by_itself_and_by_others(sleeper):
+    assert processes.live(processes.identity()).pid == os.getpid()
+    assert processes.live(processes.identity(sleeper.pid)).pid == sleeper.pid
+    code = "import json, sys; from kdexplorer import processes; print(json.dumps(processes.identity(int(sys.argv[1]))))"
+    told = subprocess.run([sys.executable, "-c", code, str(sleeper.pid)], capture_output=True, check=True)
+    assert processes.live(json.loads(told.stdout)).pid == sleeper.pid
+
+
+@pytest.mark.parametrize("seconds", [-30, -0.02, 0.02, 30])
+def test_a_recycled_pid_is_another_process(sleeper, seconds):
+    facts = processes.identity(sleeper.pid)
+    assert processes.live(facts | {"pid_started": facts["pid_started"] + seconds}) is None
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="elsewhere the kernel notes a moment that nobody moves")
+@pytest.mark.parametrize("jump", [-86_400, -2, 2, 3600, 10**9])
+def test_a_clock_that_jumps_changes_nothing(sleeper, monkeypatch, jump):
+    """Linux moves the boot's moment with the clock, and psutil adds it to every start time."""
+    facts = processes.identity(sleeper.pid)
+    boot = psutil.boot_time()
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot + jump)
+    assert abs(psutil.Process(sleeper.pid).create_time() - facts["pid_started"] - boot - jump) < 0.1
+    assert processes.live(facts).pid == sleeper.pid
+
+
+def test_after_another_boot_nothing_lives(sleeper, monkeypatch):
+    facts = processes.identity(sleeper.pid)
+    monkeypatch.setattr(processes, "_boot", lambda: "another")
+    assert processes.live(facts) is None
+
+
+def test_what_has_ended_is_not_alive(sleeper):
+    facts = processes.identity(sleeper.pid)
+    sleeper.kill()
+    deadline = time.monotonic() + 30
+    while psutil.Process(sleeper.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert processes.live(facts) is None  # a zombie
+    sleeper.wait()
+    assert processes.live(facts) is None
+    assert processes.live(processes.identity(sleeper.pid)) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pid": value} for value in (None, "1", True, -1, 0, 1.5, 10**30)
+    ] + [{"pid_started": value} for value in (None, float("nan"), float("inf"), "now", [])],
+    ids=str,
+)  # fmt: skip
+def test_an_impossible_process_is_not_alive(sleeper, changes):
+    assert processes.live(processes.identity(sleeper.pid) | changes) is None
+    assert processes.live({}) is None
