@@ -57,12 +57,12 @@ def running(folder: Path, **environment: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def browser() -> Iterator[Any]:
-    """A headless Chromium, driven by Playwright."""
+def browser(*flags: str) -> Iterator[Any]:
+    """A headless Chromium, driven by Playwright, with these flags besides."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
         try:
             yield chromium
         finally:
