@@ -27,12 +27,13 @@ left_out = [checkpoint.name for checkpoint in students if checkpoint not in able
 if left_out:
     st.caption(f"Not here: {', '.join(left_out)}. The page runs up to {MAX_LIVE} students, small ResNets only.")
 
+told = st.container()
 try:
     picture = live.live_view(teacher, able[:MAX_LIVE], choice.temperature())
     if picture is not None:
         choice.use_photo(picture)
-        st.success("The other pages show this picture now.")
-        with st.container(horizontal=True):
+        with told.container(horizontal=True, vertical_alignment="center"):
+            st.success("The other pages show this picture now.", width=420)
             st.page_link("pages/soft_labels.py", label="Soft labels of it")
             st.page_link("pages/attention.py", label="Attention on it")
 except KDError as error:

@@ -69,7 +69,7 @@ function mount(host, settings) {
 
   const root = element("div", { className: "kd-live" },
     element("div", { className: "kd-controls" },
-      element("label", { className: "kd-file" }, "Choose a picture ", file), start, freeze, save, ...(settings.canUse ? [use] : [])),
+      element("label", { className: "kd-file" }, "Choose a picture", file), start, freeze, save, ...(settings.canUse ? [use] : [])),
     status,
     element("div", { className: "kd-columns" },
       element("div", { className: "kd-picture" }, photo, element("div", { className: "kd-seen" }, seen,
