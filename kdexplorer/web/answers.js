@@ -24,6 +24,11 @@ function divergence(logP, logQ) {
   return Math.max(0, logP.reduce((sum, value, k) => sum + Math.exp(value) * (value - logQ[k]), 0));
 }
 
+/** Shannon entropy in nats, from log p. */
+function entropy(logP) {
+  return logP.reduce((sum, value) => sum - Math.exp(value) * value, 0);
+}
+
 /** A map at unit length, as the loss takes it. */
 function unit(map) {
   const norm = Math.sqrt(map.reduce((sum, value) => sum + value * value, 0)) || 1;
@@ -88,7 +93,7 @@ function answersTable(networks, palette, onChoice) {
   const table = element("table", { className: "kd-answers" },
     element("thead", {}, head),
     element("tbody", {}, number("answers", "answer"), ...bars),
-    element("tbody", {}, number("entropy", "entropy"), number("KL from teacher", "kl"), number("T² · KL", "t2kl")),
+    element("tbody", {}, number("entropy (nats)", "entropy"), number("KL from teacher", "kl"), number("T² · KL", "t2kl")),
     element("tbody", { className: "kd-maps" }, ...overlays));
 
   function choose(n, wanted) {
@@ -110,7 +115,7 @@ function answersTable(networks, palette, onChoice) {
         cell.bars[k].parentNode.classList.toggle("kd-best", k === best);
       });
       cell.answer.textContent = best < 0 ? "–" : classes[best];
-      cell.entropy.textContent = logP ? `${logP.reduce((sum, l) => sum - Math.exp(l) * l, 0).toFixed(2)} nats` : "–";
+      cell.entropy.textContent = logP ? entropy(logP).toFixed(2) : "–";
       cell.kl.textContent = kl === null ? "–" : kl.toFixed(3);
       cell.t2kl.textContent = kl === null ? "–" : (temperature * temperature * kl).toFixed(3);
     });

@@ -33,9 +33,8 @@ function poster({ networks, table, answers, temperature, opacity, photo, seen, i
       context.fillRect(x, top + (k + 2) * line - 14, p * (column - 70), 17);
       if (p >= 0.005) write(`${Math.round(100 * p)}%`, x + p * (column - 70) + 5, top + (k + 2) * line);
     });
-    const entropy = logs[n].reduce((sum, l) => sum - Math.exp(l) * l, 0);
     const kl = n && logs[0] ? divergence(logs[0], logs[n]) : null;
-    const numbers = [`${entropy.toFixed(2)} nats`, ...(kl === null ? [] : [kl.toFixed(3), (temperature ** 2 * kl).toFixed(3)])];
+    const numbers = [`${entropy(logs[n]).toFixed(2)} nats`, ...(kl === null ? [] : [kl.toFixed(3), (temperature ** 2 * kl).toFixed(3)])];
     numbers.forEach((text, k) => write(text, x, top + (table.classes.length + 2 + k) * line));
     table.overlays[n].forEach((map, s) => {
       const y = top + (table.classes.length + 5) * line + s * 130;
