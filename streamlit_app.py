@@ -16,6 +16,7 @@ PAGES = (
     ("overview", "Overview"),
     ("soft_labels", "Soft labels"),
     ("attention", "Attention"),
+    ("live", "Live"),
     ("launch", "Launch"),
     ("compare", "Compare"),
 )

@@ -62,7 +62,7 @@ FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-st
 
 @contextlib.contextmanager
 def browser(*flags: str) -> Iterator[Any]:
-    """A headless Chromium, driven by Playwright."""
+    """A headless Chromium, driven by Playwright, with these flags besides."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -59,7 +59,8 @@ def decode_image(data: bytes, fit: Fit = "crop") -> np.ndarray:
             if image.format == "WEBP":
                 stripping.check_size("WebP", *image.size)
                 turn = stripping.orientation(image.info.get("exif", b""))
-            image.draft("RGB", (4 * SIZE, 4 * SIZE))  # a JPEG need not be decoded larger than that
+            # A large JPEG is decoded at half size or less: 64 pixels a cell and side make the same average.
+            image.draft("RGB", (64 * SIZE, 64 * SIZE))
             image.load()
             return _fitted(image, fit, turn)
     except ImageError:

@@ -15,6 +15,7 @@ from kdexplorer import checkpoints, comparison, data, images, inference, metrics
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import CheckpointError
 from kdexplorer.gallery import Answers
+from kdexplorer.web import export
 
 
 def all_checkpoints() -> dict[str, Checkpoint]:
@@ -261,6 +262,16 @@ def _probes(dataset: str, holdout: int, source: str) -> tuple[np.ndarray, np.nda
 def probes(dataset: str, holdout: int) -> tuple[np.ndarray, np.ndarray]:
     """The first measured images of a run and their labels, as many as are at hand; see `data.probes`."""
     return _probes(dataset, holdout, str(data.find_cifar10(data.data_root())))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _exported(folder: str, sha256: str) -> export.Exported:
+    return export.exported(checkpoints.open_checkpoint(Path(folder)))
+
+
+def exported(checkpoint: Checkpoint) -> export.Exported:
+    """A network as the page runs it. Raises CheckpointError, for large architectures too."""
+    return _exported(str(checkpoint.path), checkpoint.sha256)
 
 
 def network(checkpoint: Checkpoint) -> Any:

@@ -46,6 +46,9 @@ SHAPES = {
 }
 """The second cue on points."""
 
+MARKS = {"teacher": "●", "scratch": "■", "response": "▲", "feature": "◆", "combined": "▼"}
+"""The same shapes as characters, where a page is text."""
+
 ROLE_NAMES = {
     "teacher": "teacher",
     "scratch": "from scratch",

@@ -286,7 +286,7 @@ def _pick_photo(source: str) -> ChosenImage:
     )
     if file is not None:
         try:
-            memory["photo"] = {fit: images.decode_image(file.getvalue(), fit) for fit in FITS}
+            _take_photo(file.getvalue())
         except ImageError as error:
             memory.pop("photo", None)
             st.error(str(error))
@@ -298,6 +298,17 @@ def _pick_photo(source: str) -> ChosenImage:
         "whatever the photo shows."
     )
     return ChosenImage(memory["photo"][memory.get("fit", "crop")].transpose(2, 0, 1))
+
+
+def _take_photo(data: bytes) -> None:
+    photo = {fit: images.decode_image(data, fit) for fit in FITS}
+    st.session_state.setdefault(_MEMORY, {})["photo"] = photo
+
+
+def use_photo(data: bytes) -> None:
+    """Makes a picture the one that every page shows, as if it had been uploaded. Raises ImageError."""
+    _take_photo(data)
+    st.session_state[_MEMORY]["source"] = SOURCES[1]
 
 
 def _remember_fit() -> None:
