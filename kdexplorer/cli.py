@@ -12,12 +12,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from kdexplorer import __version__
 from kdexplorer.config import ARCHITECTURES, PRESETS, ExperimentConfig, StudentConfig, validated
 from kdexplorer.data import NORMALISATION
 from kdexplorer.errors import ConfigError, KDError
+
+if TYPE_CHECKING:
+    from kdexplorer.sweep import SweepConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +75,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from kdexplorer import runs, sweep
+    from kdexplorer import sweep
 
     grid = ("temperatures", "response_weights", "seeds", "students_per_experiment", "memory_gib")
     chosen = {name: getattr(options, name) for name in grid if getattr(options, name) is not None}
@@ -83,7 +86,7 @@ def _sweep(options: argparse.Namespace) -> int:
     if options.detach:
         if options.ray:
             raise ConfigError("--detach starts a sweep on this machine: leave it out with --ray, or use nohup.")
-        runs.start(made)
+        sweep.start(made)
         print(made.run_id)
         return 0
     return _execute_sweep(made, options)
@@ -270,13 +273,31 @@ class _bar:
 
 def command_line(config: ExperimentConfig) -> str:
     """The command that launches this experiment: what differs from the defaults."""
-    words = ["python -m kdexplorer train"]
+    words = ["python -m kdexplorer train", *_options(config)]
+    words.append("--students " + " ".join(student_notation(student) for student in config.students))
+    return " ".join(words)
+
+
+def sweep_command_line(config: SweepConfig) -> str:
+    """The command that launches this sweep, its grid in full."""
+    words = [f"python -m kdexplorer sweep --student {config.student}", *_options(config.recipe)]
+    for flag, values in (("--temperature", config.temperatures), ("--response-weight", config.response_weights)):
+        words.append(f"{flag} " + " ".join(f"{value:g}" for value in values))
+    words.append(f"--seeds {config.seeds}")
+    if config.students_per_experiment != type(config).model_fields["students_per_experiment"].default:
+        words.append(f"--students-per-experiment {config.students_per_experiment}")
+    if config.memory_gib:
+        words.append(f"--memory {config.memory_gib:g}")
+    return " ".join(words)
+
+
+def _options(config: ExperimentConfig) -> list[str]:
+    made = []
     for name, field in ExperimentConfig.model_fields.items():
         value = getattr(config, name)
         if name != "students" and value != field.default:
-            words.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
-    words.append("--students " + " ".join(student_notation(student) for student in config.students))
-    return " ".join(words)
+            made.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+    return made
 
 
 def student_notation(student: StudentConfig) -> str:

@@ -174,8 +174,16 @@ def create(config: SweepConfig, root: Path | None = None) -> Sweep:
 def launch(config: SweepConfig, root: Path | None = None) -> Sweep:
     """Creates a sweep, or finds it, and starts its driver as a process of its own. Raises RunError."""
     sweep = create(config, root)
-    runs.start(sweep)
+    start(sweep)
     return sweep
+
+
+def start(sweep: Sweep) -> None:
+    """Starts a sweep's driver as a process of its own, unless it is at work or has nothing left to do."""
+    status = sweep.status()
+    waiting = status["state"] == "queued" and status["pid"] == os.getpid()
+    if waiting or status["state"] in runs.RESUMABLE:
+        runs.start(sweep)
 
 
 def pack(config: SweepConfig, sweep_id: str) -> list[dict[str, Any]]:
