@@ -86,8 +86,7 @@ class Team:
         """The forward pass whose backward pass averages gradients over the team."""
         if self.size == 1:
             return network
-        # Running statistics take no part in training; those that are stored are the leader's.
-        return nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(network)  # running statistics: everybody has the leader's
 
 
 def join() -> Team:
@@ -95,11 +94,15 @@ def join() -> Team:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return Team()
     if not dist.is_initialized():
+        backend = "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(local_rank())
-            dist.init_process_group("cpu:gloo,cuda:nccl")
-        else:
-            dist.init_process_group("gloo")
+            backend = "cpu:gloo,cuda:nccl"
+        store, rank, size = next(dist.rendezvous("env://"))
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            # torchrun's own store outlives a restart (torch 2.8 to 2.13): the addresses of the dead are still in it.
+            store = dist.PrefixStore(f"attempt-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     return Team(dist.get_rank(), dist.get_world_size())
 
 

@@ -58,7 +58,13 @@ def torchrun(tmp_path, words, *options, **environment):
 
 
 def figures(run):
-    return {(row["epoch"], row["student"], name): row["train"][name] for row in run.metrics() for name in row["train"]}
+    """The losses that training saw, by epoch, student and term."""
+    return {
+        (row["epoch"], row["student"], name): row["train"][name]
+        for row in run.metrics()
+        for name in row["train"]
+        if name != "accuracy"  # one image more or less
+    }
 
 
 @pytest.mark.slow
@@ -72,10 +78,12 @@ def test_two_processes_follow_one_and_the_losses_differ_where_batch_norm_does(ti
     assert len(runs.students(run)) == 2
     two = figures(run)
     assert two.keys() == one.keys()
-    assert two == pytest.approx(one, rel=2e-3, abs=2e-5)
+    assert two == pytest.approx(one, rel=5e-3)  # float32 after twelve steps, two orders of summing
+    first = [key for key in one if key[0] == 0]
+    assert {key: two[key] for key in first} == pytest.approx({key: one[key] for key in first}, rel=1e-3)
     run.path.rename(tmp_path / "synced")
     _, run = torchrun(tmp_path, words)
-    assert figures(run) != pytest.approx(one, rel=2e-3, abs=2e-5)
+    assert figures(run) != pytest.approx(one, rel=2e-2)
 
 
 @pytest.mark.slow
