@@ -1,4 +1,4 @@
-"""The command line: `python -m kdexplorer train|resume|evaluate|import|runs|data`.
+"""The command line: `python -m kdexplorer train|sweep|resume|evaluate|import|runs|data`.
 
 Errors are one line on stderr without a traceback, unless `--debug`. Exit codes: 0 done, 1 it failed, 2 wrong usage,
 130 stopped by a signal with the state saved.
@@ -12,12 +12,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from kdexplorer import __version__
 from kdexplorer.config import ARCHITECTURES, PRESETS, ExperimentConfig, StudentConfig, validated
 from kdexplorer.data import NORMALISATION
 from kdexplorer.errors import ConfigError, KDError
+
+if TYPE_CHECKING:
+    from kdexplorer.sweep import SweepConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,33 +60,92 @@ def _train(options: argparse.Namespace) -> int:
         raise ConfigError("no students are given: try --students resnet20:scratch resnet20:response")
     config = validated(ExperimentConfig, values)
     if options.detach:
+        _without_torchrun("--detach")
         print(runs.launch(config).run_id)
         return 0
-    return _execute(runs.create(config), options.quiet)
+    from kdexplorer import parallel
+
+    run_id = parallel.run_id(config.name)
+
+    def begun() -> runs.Run:
+        started_before = run_id is not None and (runs.runs_root() / run_id).is_dir()
+        return runs.find(run_id) if started_before else runs.create(config, run_id=run_id)
+
+    return _execute(parallel.join().lead(begun), options.quiet)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from kdexplorer import sweep
+
+    grid = ("temperatures", "response_weights", "seeds", "students_per_experiment", "memory_gib")
+    chosen = {name: getattr(options, name) for name in grid if getattr(options, name) is not None}
+    recipe = {name: getattr(options, name) for name in ExperimentConfig.model_fields if name != "students"}
+    recipe = {name: value for name, value in recipe.items() if value is not None}
+    _without_torchrun("sweep")
+    made = sweep.create(sweep.configure(options.student, recipe, **chosen))
+    if options.detach:
+        if options.ray:
+            raise ConfigError("--detach starts a sweep on this machine: leave it out with --ray, or use nohup.")
+        sweep.start(made)
+        print(made.run_id)
+        return 0
+    return _execute_sweep(made, options)
+
+
+def _execute_sweep(made: Any, options: argparse.Namespace) -> int:
+    from kdexplorer import surface, sweep
+
+    if not options.quiet:
+        print(f"{made.run_id}: its folder is {made.path}; the same command goes on after Ctrl-C", file=sys.stderr)
+    state = sweep.execute(made, getattr(options, "ray", None), show=not options.quiet)
+    if not options.quiet and made.table():
+        print(json.dumps(made.table(), indent=1) if getattr(options, "json", False) else surface.markdown(made.table()))
+    if state == "failed":
+        print(f"error: {made.status()['message']}", file=sys.stderr)
+    return {"finished": 0, "stopped": 130}.get(state, 1)
 
 
 def _resume(options: argparse.Namespace) -> int:
+    from kdexplorer import parallel, sweep
+
+    found = sweep.find(options.run_id)
+    if found is not None:
+        _without_torchrun("sweep")
+        return _execute_sweep(found, options)
+    return _execute(parallel.join().lead(lambda: _resumable(options.run_id)), options.quiet)
+
+
+def _resumable(run_id: str) -> Any:
     from kdexplorer import runs
 
-    run = runs.find(options.run_id)
+    run = runs.find(run_id)
     status = run.status()
     state = status["state"]
     # A launched run is queued under its launcher's pid, then under its own, and this is its process.
     others = state == "queued" and status.get("pid") not in (os.getpid(), os.getppid())
     if state in ("finished", "running") or others:
         raise runs.RunError(f"{run.run_id} is {state}: there is nothing to resume.")
-    return _execute(run, options.quiet)
+    return run
+
+
+def _without_torchrun(what: str) -> None:
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ConfigError(f"{what}: start this without torchrun; it starts processes of its own.")
 
 
 def _execute(run: Any, quiet: bool) -> int:
-    from kdexplorer import table, train
+    from kdexplorer import parallel, table, train
 
+    team = parallel.join()
+    quiet = quiet or not team.leads
     if not quiet:
         print(f"{run.run_id}: its folder is {run.path}; stop with Ctrl-C, resume with its id", file=sys.stderr)
     state = train.execute(run, show=not quiet)
+    parallel.leave()
     if state == "stopped":
-        print(f"stopped; go on with: python -m kdexplorer resume {run.run_id}", file=sys.stderr)
-        return 130
+        if team.leads:
+            print(f"stopped; go on with: python -m kdexplorer resume {run.run_id}", file=sys.stderr)
+        return 130 if team.size == 1 else 0  # torchrun would take anything but 0 for a failure and start again
     if not quiet:
         print(table.markdown(table.rows(table.of_run(run))))
     return 0
@@ -214,13 +276,31 @@ class _bar:
 
 def command_line(config: ExperimentConfig) -> str:
     """The command that launches this experiment: what differs from the defaults."""
-    words = ["python -m kdexplorer train"]
+    words = ["python -m kdexplorer train", *_options(config)]
+    words.append("--students " + " ".join(student_notation(student) for student in config.students))
+    return " ".join(words)
+
+
+def sweep_command_line(config: SweepConfig) -> str:
+    """The command that launches this sweep, its grid in full."""
+    words = [f"python -m kdexplorer sweep --student {config.student}", *_options(config.recipe)]
+    for flag, values in (("--temperature", config.temperatures), ("--response-weight", config.response_weights)):
+        words.append(f"{flag} " + " ".join(f"{value:g}" for value in values))
+    words.append(f"--seeds {config.seeds}")
+    if config.students_per_experiment != type(config).model_fields["students_per_experiment"].default:
+        words.append(f"--students-per-experiment {config.students_per_experiment}")
+    if config.memory_gib:
+        words.append(f"--memory {config.memory_gib:g}")
+    return " ".join(words)
+
+
+def _options(config: ExperimentConfig) -> list[str]:
+    made = []
     for name, field in ExperimentConfig.model_fields.items():
         value = getattr(config, name)
         if name != "students" and value != field.default:
-            words.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
-    words.append("--students " + " ".join(student_notation(student) for student in config.students))
-    return " ".join(words)
+            made.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+    return made
 
 
 def student_notation(student: StudentConfig) -> str:
@@ -268,8 +348,32 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--detach", action="store_true", help="train in the background and print the run's id")
     train.add_argument("--quiet", action="store_true", help="no progress line and no table")
 
-    resume = command(commands, "resume", _resume, "go on with a run from its last saved step")
-    resume.add_argument("run_id", metavar="RUN", help="the run's id or folder")
+    sweep = command(commands, "sweep", _sweep, "train a grid of students over temperature and weight, with seeds")
+    sweep.add_argument("--student", required=True, choices=ARCHITECTURES, help="the network that is taught")
+    for flag, name, kind, text in (
+        ("--temperature", "temperatures", float, "temperatures of the grid (default: 1 2 4 8 16)"),
+        ("--response-weight", "response_weights", float, "weights of the teacher's term, with 1 - weight on the "
+         "cross-entropy (default: 0.3 0.5 0.7 0.9)"),
+    ):  # fmt: skip
+        sweep.add_argument(flag, dest=name, nargs="+", type=kind, metavar=kind.__name__.upper(), help=text)
+    sweep.add_argument("--seeds", type=int, metavar="INT", help="how many seeds, from --seed on (default: 3)")
+    sweep.add_argument(
+        "--students-per-experiment", type=int, metavar="INT", help="at most; fewer make more experiments for a cluster"
+    )
+    sweep.add_argument(
+        "--memory", dest="memory_gib", type=float, metavar="GIB",
+        help="what one experiment may take (default: seven tenths of what is free here)",
+    )  # fmt: skip
+    for name, field in ExperimentConfig.model_fields.items():
+        if name != "students":
+            _add_option(sweep, name, field)
+    sweep.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster takes the experiments: its address, or auto")
+    sweep.add_argument("--json", action="store_true", help="print the results as JSON instead of Markdown")
+    sweep.add_argument("--detach", action="store_true", help="in the background; print the sweep's id")
+    sweep.add_argument("--quiet", action="store_true", help="no lines while it works and no table")
+
+    resume = command(commands, "resume", _resume, "go on with a run from its last saved step, or with a sweep")
+    resume.add_argument("run_id", metavar="RUN", help="the id or folder of a run or sweep")
     resume.add_argument("--quiet", action="store_true", help="no progress line and no table")
 
     evaluate = command(commands, "evaluate", _evaluate, "measure checkpoints again and compare with their cards")

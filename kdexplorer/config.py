@@ -190,6 +190,9 @@ class ExperimentConfig(_Strict):
     compile: bool = Field(
         False, description="torch.compile the networks: half a minute at the start, 1.2 times the speed after"
     )
+    sync_batch_norm: bool = Field(
+        False, description="in a team of processes: batch norm over the whole batch instead of each process's part"
+    )
     threads: int | None = Field(None, ge=1, le=256, description="processor threads (default: torch's choice)")
     save_minutes: float = Field(5.0, gt=0, le=1440, description="the state is saved every epoch and this often")
 

@@ -1,4 +1,6 @@
-"""How long an experiment will take on this machine: a few batches, measured in a process of its own.
+"""How long an experiment will take on this machine, and how much memory.
+
+The time is that of a few batches, measured in a process of its own:
 
     python -m kdexplorer.estimate experiment.json
 
@@ -7,17 +9,27 @@ prints one JSON object. The application starts that process, so that it stays fr
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
 
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.errors import KDError, RunError
 from kdexplorer.files import write_json
+
+if TYPE_CHECKING:
+    import torch
+
+RUNTIME = 0.5 * 2**30
+"""Bytes of the interpreter and of torch itself."""
 
 WARM_UP, STEPS, BUDGET = 2, 8, 6.0
 """Steps that are not counted, steps that are, and seconds after which enough has been seen."""
@@ -32,8 +44,6 @@ def measure(config: ExperimentConfig) -> dict[str, float]:
     Raises:
         KDError: whatever would end the run at its start.
     """
-    import numpy as np
-
     from kdexplorer import train
 
     begin = time.perf_counter()
@@ -66,6 +76,74 @@ def measure(config: ExperimentConfig) -> dict[str, float]:
         "evaluation": evaluation,
         "images_per_second": config.batch_size / step,
     }
+
+
+def memory(config: ExperimentConfig) -> float:
+    """Bytes that an experiment takes at its height, estimated from its networks; see `docs/scaling.md`.
+
+    A student's weights, gradients, momentum and what saving its state copies are seven float32 a parameter. Activations
+    are those that autograd keeps, once for each student that learns at the same time (on a processor one a thread), and
+    half as much again for what comes and goes. The images of both splits lie in memory as bytes.
+
+    Raises:
+        KDError: when the teacher cannot be found.
+    """
+    import torch
+
+    from kdexplorer import data, models, train
+
+    device = train.resolve_device(config.device)
+    dtype = train.resolve_precision(config.precision, device)
+    at_once = (config.threads or torch.get_num_threads()) if device.type == "cpu" else 1
+    kept = sorted((_activations(one.architecture, dtype)[0] for one in config.students), reverse=True)
+    total = 28 * sum(models.parameter_count(models.build(one.architecture)) for one in config.students)
+    total += 1.5 * sum(kept[:at_once]) * config.batch_size
+    if config.teacher:
+        architecture = train.find_checkpoint(config.teacher).architecture
+        total += 8 * models.parameter_count(models.build(architecture))  # as it is, and folded
+        # Without gradients a forward pass holds about three outputs at a time; it is widest where it is measured.
+        images = max(config.batch_size, train.EVALUATION_BATCH)
+        total += 3 * images * _activations(architecture, torch.float32)[1]
+    sizes = data.SIZES if config.dataset == "cifar10" else data.SYNTHETIC_SIZES
+    return RUNTIME + total + sum(sizes.values()) * 3 * 32 * 32
+
+
+@functools.cache
+def _activations(architecture: str, dtype: torch.dtype) -> tuple[float, float]:
+    """Bytes an image that autograd keeps of a forward pass, and those of the largest single tensor."""
+    import torch
+
+    from kdexplorer import models
+
+    network = models.build(architecture)
+
+    def kept(batch: int) -> np.ndarray:
+        storages: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        images = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+        autocast = torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
+            logits = network(images)  # alive until here, so that no address is used twice
+        del logits
+        return np.array([sum(storages.values()), max(storages.values())])
+
+    whole, largest = (kept(4) - kept(2)) / 2  # what does not grow with the batch is the weights
+    return float(whole), float(largest)
+
+
+def free_memory(config: ExperimentConfig) -> float:
+    """Bytes that an experiment may take: seven tenths of what is free on the device that it would run on."""
+    import torch
+
+    from kdexplorer import train
+
+    if train.resolve_device(config.device).type == "cuda":
+        return 0.7 * torch.cuda.mem_get_info()[0]
+    return 0.7 * psutil.virtual_memory().available
 
 
 class Measurement:

@@ -91,6 +91,59 @@ def mcnemar(logits: np.ndarray, other_logits: np.ndarray, labels: np.ndarray) ->
     return {"gained": gained, "lost": lost, "difference": (gained - lost) / len(labels), "p": p}
 
 
+def paired_test(right: np.ndarray, other_right: np.ndarray) -> dict[str, float]:
+    """Whether one recipe beats another on the same images, when each was trained from several seeds.
+
+    An image counts by how many more of the one's seeds get it right, so the same image under several seeds is one
+    observation and not several. Under the null hypothesis each image's count is as likely with the other sign: the
+    distribution of the sum is computed exactly. With one seed this is McNemar's exact test.
+
+    Args:
+        right, other_right: bool `[seeds, images]`, the same seeds and images.
+
+    Returns:
+        `gained`, `lost`: images on which the one (the other) has more seeds right; `difference` in mean accuracy;
+        `p`: two-sided, exact. It speaks of other images, not of other seeds.
+    """
+    from scipy.stats import binom
+
+    score = right.sum(axis=0, dtype=np.int64) - other_right.sum(axis=0, dtype=np.int64)
+    sizes, counts = np.unique(np.abs(score[score != 0]), return_counts=True)
+    pmf = np.ones(1)  # of the sum, from -reach to reach
+    for size, count in zip(sizes, counts, strict=True):
+        steps = np.zeros(2 * size * count + 1)
+        steps[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        pmf = np.convolve(pmf, steps)
+    reach = len(pmf) // 2
+    far = np.abs(np.arange(-reach, reach + 1)) >= abs(int(score.sum()))
+    return {
+        "gained": int((score > 0).sum()),
+        "lost": int((score < 0).sum()),
+        "difference": float(score.sum()) / right.size,
+        "p": min(1.0, float(pmf[far].sum())),
+    }
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """p values after the correction for many looks of Holm, Scandinavian Journal of Statistics 1979, in their order."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def seed_interval(values: list[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Student's t interval for the mean over seeds; None for a single seed, which says nothing about others."""
+    from scipy.stats import sem, t
+
+    if len(values) < 2:
+        return None
+    middle, error = float(np.mean(values)), float(sem(values))
+    reach = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * error
+    return middle - reach, middle + reach
+
+
 def confusion(logits: np.ndarray, labels: np.ndarray, classes: int = 10) -> np.ndarray:
     """How often each class is taken for each: `[classes, classes]`, rows are true, each row sums to 1 (or is 0)."""
     counts = np.zeros((classes, classes))

@@ -133,10 +133,26 @@ class Run:
         write_bytes(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept).encode())
 
 
-def create(config: ExperimentConfig, root: Path | None = None) -> Run:
-    """Writes a new run folder in state queued. Its id is the date, the time, the label and four random digits."""
+class Reader(Run):
+    """A run for the processes of a team that do not lead: they write nothing."""
+
+    def write_status(self, state: State, message: str = "", **facts: Any) -> None:
+        pass
+
+    def append_metrics(self, rows: list[dict[str, Any]]) -> None:
+        pass
+
+    def drop_metrics_from(self, epoch: int) -> None:
+        pass
+
+
+def create(config: ExperimentConfig, root: Path | None = None, run_id: str | None = None) -> Run:
+    """Writes a new run folder in state queued. Its id is the date, the time, the label and four random digits.
+
+    Who must find the same run again (a sweep, a process that torchrun starts anew) gives the id.
+    """
     root = root or runs_root()
-    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.name[:40]}-{secrets.token_hex(2)}"
+    run_id = run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{config.name[:40]}-{secrets.token_hex(2)}"
     run = Run(root / run_id)
     try:
         run.path.mkdir(parents=True)

@@ -27,7 +27,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from kdexplorer import __version__, checkpoints, data, metrics, runs
+from kdexplorer import __version__, checkpoints, data, metrics, parallel, runs
 from kdexplorer.attention import attention_map
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.config import ExperimentConfig, StudentConfig, is_name
@@ -80,7 +80,9 @@ def resolve_device(name: str) -> torch.device:
     """`auto` is a GPU where there is one. Raises ConfigError when CUDA is asked for and absent."""
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device: this machine has no CUDA device that torch can use; take 'cpu' or 'auto'.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", parallel.local_rank())
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
@@ -143,11 +145,12 @@ class Workers:
     """Runs one function over the students: as many at once as there are threads, one thread each.
 
     Two students side by side on a core each never wait for one another inside an operation; that is faster than
-    both cores on one student after the other. What does not fill a wave runs alone with all threads.
+    both cores on one student after the other. What does not fill a wave runs alone with all threads. In a team of
+    processes all go in turn: the exchanges of gradients must come in the same order everywhere.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.threads = torch.get_num_threads() if device.type == "cpu" else 1
+    def __init__(self, device: torch.device, in_turn: bool = False) -> None:
+        self.threads = torch.get_num_threads() if device.type == "cpu" and not in_turn else 1
         self.pool = ThreadPoolExecutor(self.threads, initializer=_one_thread)
 
     def each(self, function: Callable[[Student], T], students: list[Student]) -> list[T]:
@@ -170,7 +173,9 @@ class Experiment:
         self.config = config
         self.device = resolve_device(config.device)
         self.dtype = resolve_precision(config.precision, self.device)
-        self.workers = Workers(self.device)
+        self.team = parallel.join()
+        self.part = self.team.part(config.batch_size)
+        self.workers = Workers(self.device, in_turn=self.team.size > 1)
         train, self.measured, self.measured_name = load_data(config, progress)
         if config.batch_size > len(train):
             raise ConfigError(f"batch_size: {config.batch_size} is more than the {len(train)} training images.")
@@ -210,7 +215,7 @@ class Experiment:
                     f"{len(start.classes)} classes: choose a checkpoint of the same architecture and data."
                 )
             network.load_state_dict(start.network().state_dict())
-        network = network.to(self.device)
+        network = self.team.network(network.to(self.device), self.config.sync_batch_norm)
         decayed = [p for p in network.parameters() if p.ndim > 1]
         plain = [p for p in network.parameters() if p.ndim <= 1]
         optimizer = torch.optim.SGD(
@@ -219,7 +224,7 @@ class Experiment:
             momentum=self.config.momentum,
             nesterov=self.config.momentum > 0,
         )
-        return Student(student, network, self._compiled(network), optimizer)
+        return Student(student, network, self.team.forward(self._compiled(network)), optimizer)
 
     def _check_stages(self) -> None:
         for student in self.students:
@@ -241,8 +246,10 @@ class Experiment:
         if self._order_epoch != epoch:
             self._order, self._order_epoch = data.epoch_order(self.train_count, config.seed, epoch), epoch
         indices = self._order[step * config.batch_size : (step + 1) * config.batch_size]
-        batch = data.augmented(self.images, indices, config.seed, epoch, step, config.crop_padding, config.flip)
-        labels = self.labels[torch.from_numpy(indices).to(self.device)]
+        batch = data.augmented(
+            self.images, indices, config.seed, epoch, step, config.crop_padding, config.flip, self.part
+        )
+        labels = self.labels[data.moved(indices[self.part], self.device)]
         inputs = data.normalise(batch, self.normalisation)
         answers = None
         if self.teacher_forward is not None:
@@ -256,13 +263,14 @@ class Experiment:
                 group["lr"] = rate
             logits, terms = self._terms(student, student.forward, inputs, labels, answers)
             values = {name: float(value.detach()) for name, value in terms.items()}
+            correct = float((logits.argmax(dim=1) == labels).sum()) / len(labels)
+            values = self.team.mean(values | {"correct": correct})
             _check_finite(student, values, f"in epoch {epoch + 1}, step {step + 1}")
             terms["objective"].backward()
             student.optimizer.step()
             student.optimizer.zero_grad(set_to_none=True)
-            values |= {"correct": float((logits.argmax(dim=1) == labels).sum()) / len(labels), "images": 1.0}
-            for name, value in values.items():
-                student.sums[name] = student.sums.get(name, 0.0) + value * len(labels)
+            for name, value in (values | {"images": 1.0}).items():
+                student.sums[name] = student.sums.get(name, 0.0) + value * config.batch_size
 
         self.workers.each(learn, self.students)
 
@@ -447,19 +455,24 @@ def execute(run: runs.Run, show: bool = False) -> str:
     Raises:
         RunError: when another process trains this very run; it is left alone.
     """
+    team = parallel.join()
     own = FileLock(run.path / ".lock")
+
+    def take() -> None:
+        try:
+            own.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{run.run_id} is in the hands of another process: there is nothing to do.") from None
+
+    team.lead(take)
     try:
-        own.acquire(timeout=0)
-    except Timeout:
-        raise RunError(f"{run.run_id} is in the hands of another process: there is nothing to do.") from None
-    try:
-        return _in_turn(run, show)
+        return _in_turn(run if team.leads else runs.Reader(run.path), team, show)
     finally:
         own.release()
 
 
-def _in_turn(run: runs.Run, show: bool) -> str:
-    """What `execute` promises, once no other process holds this run."""
+def _in_turn(run: runs.Run, team: parallel.Team, show: bool) -> str:
+    """What `execute` promises, once no other process or team holds this run."""
     stopping = threading.Event()
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = {}
@@ -471,14 +484,15 @@ def _in_turn(run: runs.Run, show: bool) -> str:
     facts: dict[str, Any] = {}
     try:
         while True:
-            try:
-                lock.acquire(timeout=0.5)
+            with contextlib.suppress(Timeout):
+                if team.leads:
+                    lock.acquire(timeout=0.5)
+            if team.any(lock.is_locked):
                 break
-            except Timeout:
-                run.write_status("queued", "waiting for the run before it", **facts)
-                if stopping.is_set():
-                    raise Stopped from None
-        if runs.read_json(run.path / "status.json") and run.status()["state"] == "finished":
+            run.write_status("queued", "waiting for the run before it", **facts)
+            if team.any(stopping.is_set()):
+                raise Stopped
+        if team.lead(lambda: runs.read_json(run.path / "status.json") and run.status()["state"] == "finished"):
             return "finished"
         _train(run, logger, stopping, facts, show)
         run.write_status("finished", "", **facts)
@@ -521,13 +535,16 @@ def _train(run: runs.Run, logger: logging.Logger, stopping: threading.Event, fac
         run.run_id, experiment.device, experiment.dtype, platform.machine(), torch.get_num_threads(),
         experiment.train_count, epoch, step,
     )  # fmt: skip
-    answers = experiment.teacher_on_measured() if experiment.teacher_forward is not None else None
-    if answers is not None:
+    team, answers = experiment.team, None
+    if team.leads and experiment.teacher_forward is not None:
+        answers = experiment.teacher_on_measured()
         write_json(run.path / "teacher.json", _teacher_facts(experiment, answers))
     meter = _Meter(run, experiment, facts, epoch * experiment.steps_per_epoch + step, show)
 
     def save(next_epoch: int, next_step: int) -> None:
         """A full disk costs the newest state, never the last good one nor the run."""
+        if not team.leads:
+            return
         try:
             content = experiment.state(next_epoch, next_step, before + time.monotonic() - begin)
             if state.exists():
@@ -544,11 +561,11 @@ def _train(run: runs.Run, logger: logging.Logger, stopping: threading.Event, fac
             experiment.step(epoch, step)
             step += 1
             meter.update(epoch, step)
-            last = step == experiment.steps_per_epoch
-            if stopping.is_set() or (not last and time.monotonic() - saved > 60 * config.save_minutes):
+            last, stop = step == experiment.steps_per_epoch, team.any(stopping.is_set())
+            if stop or (not last and time.monotonic() - saved > 60 * config.save_minutes):
                 save(epoch, step)
                 saved = time.monotonic()
-            if stopping.is_set():
+            if stop:
                 raise Stopped
         rows = _epoch_rows(experiment, answers, epoch, before + time.monotonic() - begin, meter.rate)
         run.append_metrics(rows)
@@ -561,8 +578,9 @@ def _train(run: runs.Run, logger: logging.Logger, stopping: threading.Event, fac
         saved = time.monotonic()
     meter.close()
     run.write_status("running", "measuring the float16 weights", **facts)
-    _finish(run, experiment, before + time.monotonic() - begin)
-    (run.path / OLD_STATE).unlink(missing_ok=True)
+    if team.leads:
+        _finish(run, experiment, before + time.monotonic() - begin)
+        (run.path / OLD_STATE).unlink(missing_ok=True)
 
 
 def _restored(
@@ -578,7 +596,8 @@ def _restored(
         except RunError as error:
             facts["warning"] = str(error)
             logger.warning("%s", error)
-            if name == STATE:  # out of the way of the next one, which would put it in the good one's place
+            experiment.team.any(False)  # everybody has read it
+            if name == STATE and experiment.team.leads:  # else the next one would put it in the good one's place
                 path.replace(run.path / DAMAGED_STATE)
             experiment.students = [experiment._student(student) for student in experiment.config.students]
     return 0, 0, 0.0
@@ -587,6 +606,11 @@ def _restored(
 def _epoch_rows(
     experiment: Experiment, answers: TeacherAnswers | None, epoch: int, seconds: float, rate: float
 ) -> list[dict[str, Any]]:
+    if not experiment.team.leads:
+        for student in experiment.students:
+            student.sums = {}
+        return []
+
     def row(student: Student) -> dict[str, Any]:
         logits, terms = experiment.measure(student, answers)
         _check_finite(
@@ -706,7 +730,7 @@ class _Meter:
         self.rate = 0.0
         self.bar = tqdm(
             total=experiment.steps * self.batch, initial=done * self.batch, unit="img", unit_scale=True,
-            disable=not show, dynamic_ncols=True,
+            disable=not (show and experiment.team.leads), dynamic_ncols=True,
         )  # fmt: skip
 
     def update(self, epoch: int, step: int) -> None:
@@ -741,6 +765,8 @@ def _logger(run: runs.Run) -> logging.Logger:
     logger = logging.getLogger(f"kdexplorer.run.{run.run_id}")
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    if not parallel.join().leads:
+        return logger
     handler = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)

@@ -10,11 +10,11 @@ import streamlit as st
 from kdexplorer import comparison, data, export, images, metrics, runs
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import KDError
-from kdexplorer.ui import cached, charts, charts_compare, charts_runs, choice, style
+from kdexplorer.ui import cached, charts, charts_compare, charts_runs, choice, style, sweeps
 
 MOST = 16
 SHOWN = 12
-SECTIONS = ("Accuracy and cost", "Learning curves", "Calibration", "Classes", "Confusion", "Disagreements")
+SECTIONS = ("Accuracy and cost", "Learning curves", "Calibration", "Classes", "Confusion", "Disagreements", "Sweep")
 PER_CENT = {"accuracy", "calibration_error", "teacher_agreement"}
 
 
@@ -439,6 +439,8 @@ def main() -> None:
         cost_section(table, looks, latency)
     elif section == "Learning curves":
         curves_section(entries, opened, names, guide_network)
+    elif section == "Sweep":
+        sweeps.section()
     elif section == "Disagreements":
         disagreement_section(stored, labels, table, entries, names, teacher)
     elif needs_labels(labels, stored):

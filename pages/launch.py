@@ -12,10 +12,10 @@ from typing import Any, get_args
 import numpy as np
 import streamlit as st
 
-from kdexplorer import cli, config, data, download, draft, estimate, images, inference, runs
+from kdexplorer import cli, config, data, download, draft, estimate, images, inference, runs, surface, sweep
 from kdexplorer.config import ARCHITECTURES, PRESETS, ExperimentConfig
 from kdexplorer.errors import KDError
-from kdexplorer.ui import cached, charts_runs, choice, door, style
+from kdexplorer.ui import cached, charts_runs, choice, door, style, sweeps
 
 # Seconds between two looks at a live run's folder; the trainer writes its status as often.
 POLL = 2.0
@@ -215,7 +215,7 @@ def pick_teacher(slots: dict[str, Any]) -> Any:
 
 def form() -> None:
     """The form, what is wrong with it, the estimate, the command, and the button that starts it."""
-    held, slots = values(), {}
+    held, slots, fields_of_grid = values(), {}, None
     st.markdown(
         "An experiment is one teacher and the students that listen to it. Begin with one of these, change what you "
         "like, and press **Start training**. It runs on when you close the page."
@@ -234,7 +234,15 @@ def form() -> None:
         if held["dataset"] == "cifar10":
             get_cifar10()
         teacher = pick_teacher(slots)
-        students_table(slots)
+        st.session_state.setdefault("form_sweep", st.session_state.get("draft_is_sweep", False))
+        st.session_state["draft_is_sweep"] = st.toggle(
+            "Sweep temperature and weight", key="form_sweep", help="Which T and which weight pay for this pair?"
+        )
+        if st.session_state["draft_is_sweep"]:
+            fields_of_grid = sweeps.grid()
+            slots["students"] = st.container()
+        else:
+            students_table(slots)
         columns = st.columns(3)
         for position, name in enumerate(("epochs", "batch_size", "learning_rate", "train_images", "seed", "name")):
             with columns[position % 3]:
@@ -246,14 +254,21 @@ def form() -> None:
                     field(name, slots)
     fields = {key: value for key, value in held.items() if key != "students"}
     rows = [{key: value for key, value in row.items() if key != "preset"} for row in held["students"]]
+    if fields_of_grid is not None:
+        rows = [student.model_dump() for student in sweep.references(fields_of_grid["student"])]
     made, problems = draft.check({**fields, "students": rows}, teacher)
+    whole = None
+    if fields_of_grid is not None:
+        whole, wrong = sweeps.check(made, fields_of_grid)
+        problems = problems | ({"students": [*problems.get("students", []), *wrong]} if wrong else {})
+        made = None if whole is None else made
     complain(slots, problems)
     with right:
-        start_box(made, problems)
+        start_box(made, problems, whole)
 
 
-def start_box(made: ExperimentConfig | None, problems: draft.Problems) -> None:
-    """Estimate, command, start."""
+def start_box(made: ExperimentConfig | None, problems: draft.Problems, whole: sweep.SweepConfig | None) -> None:
+    """Estimate, command, start: of an experiment, or of the whole sweep that it is the recipe of."""
     alive = sum(run.status()["state"] in LIVE for run in runs.list_runs()[:20])
     with st.container(border=True):
         st.subheader("Before the start")
@@ -261,20 +276,28 @@ def start_box(made: ExperimentConfig | None, problems: draft.Problems) -> None:
             count = sum(len(sentences) for sentences in problems.values())
             st.markdown(f"{count} {'thing' if count == 1 else 'things'} to mend first, marked red beside the form.")
         else:
-            estimate_box(made)
+            if whole is None:
+                estimate_box(made)
+            else:
+                st.markdown(f"{sweeps.in_words(whole)}.")
+                students = whole.students()[: sweep.MOST_STUDENTS]
+                estimate_box(
+                    made.model_copy(update={"students": students}), whole.seeds * len(whole.students()) / len(students)
+                )
             st.markdown("The same from the command line:")
-            st.code(cli.command_line(made), language="bash", wrap_lines=True)
+            command = cli.command_line(made) if whole is None else cli.sweep_command_line(whole)
+            st.code(command, language="bash", wrap_lines=True)
         if alive:
             st.info(f"{alive} run{'s' if alive > 1 else ''} before it: it waits for its turn.")
-        label = "Add to the queue" if alive else "Start training"
+        label = "Add to the queue" if alive else "Start training" if whole is None else "Start the sweep"
         if st.button(label, type="primary", disabled=made is None, key="start", icon=":material/play_arrow:"):
             try:
-                run = door.act(lambda: runs.launch(made))
+                started = door.act(lambda: runs.launch(made) if whole is None else sweep.launch(whole))
             except KDError as error:
                 st.error(str(error))
             else:
                 forget_estimate()
-                st.query_params["run"] = run.run_id
+                st.query_params["run" if whole is None else "sweep"] = started.run_id
                 st.rerun()
         st.caption("Nothing is chosen on the test images: the last epoch's weights are the result.")
 
@@ -286,8 +309,8 @@ def forget_estimate() -> None:
         measurement.cancel()
 
 
-def estimate_box(made: ExperimentConfig) -> None:
-    """How long it will take, from a few batches that a process of its own measures."""
+def estimate_box(made: ExperimentConfig, times: float = 1) -> None:
+    """How long it will take (so many times), from a few batches that a process of its own measures."""
     measurement: estimate.Measurement | None = st.session_state.get("estimate")
     if measurement is not None and measurement.config != made:
         forget_estimate()
@@ -311,7 +334,7 @@ def estimate_box(made: ExperimentConfig) -> None:
         if st.session_state.get("estimate_seen") != id(measurement):
             st.session_state["estimate_seen"] = id(measurement)
             st.rerun()  # the fragment stops polling
-        st.metric("About", estimate.words(result["seconds"]))
+        st.metric("About", estimate.words(times * result["seconds"]))
         st.caption(
             f"{result['images_per_second']:.0f} images/s; measuring takes {estimate.words(result['evaluation'])} after "
             "each epoch. Other work on this machine makes it longer."
@@ -351,7 +374,39 @@ def get_cifar10() -> None:
 
 def close_run() -> None:
     """Back to the form."""
-    st.query_params.pop("run", None)
+    for name in ("run", "sweep"):
+        st.query_params.pop(name, None)
+
+
+def sweep_view(one: sweep.Sweep) -> None:
+    """One sweep: state, controls, its experiments, and its surface as far as it has come."""
+    st.button("New experiment", on_click=close_run, icon=":material/arrow_back:", key="new_experiment")
+    try:
+        made = one.config()
+    except KDError as error:
+        st.error(str(error))
+        controls(one, one.status()["state"])
+        return
+    st.subheader(made.recipe.name)
+    st.caption(f"{one.run_id} · {facts_of(made.recipe)} · {sweeps.in_words(made)}")
+    live = one.status()["state"] in LIVE
+
+    def show() -> None:
+        status = one.status()
+        if live and status["state"] not in LIVE:
+            st.rerun()  # once more as a whole, without polling
+        progress(one, made.recipe, status)
+        sweeps.progress(status)
+        controls(one, status["state"])
+
+    st.fragment(show, run_every=POLL if live else None)()
+    table = one.table()
+    if surface.readable(table):
+        link("compare", "Its surface in Compare", {"show": "Sweep", "sweep": one.run_id})
+        sweeps.show(table, one.run_id)
+    with st.expander("Command line and log"):
+        st.code(cli.sweep_command_line(made), language="bash", wrap_lines=True)
+        st.code(one.log_tail(12) or "The log is empty.", language=None, wrap_lines=True)
 
 
 def run_view(run: runs.Run) -> None:
@@ -421,9 +476,12 @@ def controls(run: runs.Run, state: str) -> None:
             act(lambda: runs.start(run))
         if state not in LIVE:
             with st.popover("Discard", icon=":material/delete:"):
-                st.markdown("Delete this run with its curves and its finished students? This cannot be undone.")
+                what = "this run with its curves and its finished students"
+                if isinstance(run, sweep.Sweep):
+                    what = "this sweep's table (its runs stay)"
+                st.markdown(f"Delete {what}? This cannot be undone.")
                 if st.button("Yes, delete it", key="discard", type="primary"):
-                    act(lambda: runs.delete(run), forget=True)
+                    act(lambda: runs.delete(run, run.path.parent), forget=True)
 
 
 def act(action: Any, words: str = "", forget: bool = False) -> None:
@@ -572,9 +630,23 @@ def watch(
 # --- All runs ---------------------------------------------------------------------------------------------------
 
 
-def open_run(run_id: str) -> None:
-    """The link to a run."""
-    st.query_params["run"] = run_id
+def open_run(run_id: str, kind: str = "run") -> None:
+    """The link to a run or a sweep."""
+    close_run()
+    st.query_params[kind] = run_id
+
+
+def all_sweeps() -> None:
+    """The sweeps so far, the newest first, each a button that opens it."""
+    found = sweep.list_sweeps()[:10]
+    if found:
+        st.subheader("Sweeps")
+    for one in found:
+        status = one.status()
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button("Open", key=f"open_{one.run_id}", on_click=open_run, args=(one.run_id, "sweep"), width=90)
+            words = f", {status['finished']} of {status['experiments']} experiments" if "finished" in status else ""
+            st.markdown(f"{STATES[status['state']]} `{one.run_id}`{words}", width="stretch")
 
 
 def all_runs(shown: str | None) -> None:
@@ -614,11 +686,18 @@ def main() -> None:
     elif run_id is not None:
         with contextlib.suppress(KDError):
             run = runs.find(run_id)
+    sweep_id = st.query_params.get("sweep")
+    one = sweep.find(sweep_id) if sweep_id is not None and config.is_name(sweep_id) else None
     if run is not None:
         run_view(run)
+    elif one is not None:
+        sweep_view(one)
     else:
+        if sweep_id is not None:
+            st.warning(f"There is no sweep '{sweep_id[:80]}' here. Here is the form for a new one.")
         form()
-    all_runs(run_id if run else None)
+    all_sweeps()
+    all_runs(run_id if run else sweep_id if one else None)
 
 
 choice.through_the_door()

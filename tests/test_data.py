@@ -441,3 +441,12 @@ def test_cifar10_is_what_was_published_and_loads_at_once(real_root):
     begin = time.perf_counter()
     data.load_split("cifar10", "train", real_root)
     assert time.perf_counter() - begin < 0.5
+
+
+@pytest.mark.parametrize("flip", ["alternating", "random", "none"])
+def test_a_part_of_a_batch_is_what_the_whole_batch_has_there(flip):
+    images = torch.from_numpy(data.synthetic(60).images)
+    indices = data.epoch_order(60, seed=1, epoch=2)[:12]
+    whole = data.augmented(images, indices, 1, 2, 3, 4, flip)
+    parts = [data.augmented(images, indices, 1, 2, 3, 4, flip, slice(start, start + 4)) for start in (0, 4, 8)]
+    assert torch.equal(torch.cat(parts), whole)

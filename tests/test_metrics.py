@@ -127,3 +127,46 @@ def test_multiply_adds_agree_with_a_count_by_hand():
 
 def test_latency_is_a_median_in_seconds():
     assert 0 < metrics.latency("resnet8", batch=2, repetitions=3) < 5
+
+
+# --- Several seeds ------------------------------------------------------------------------------------------
+
+
+def test_with_one_seed_the_paired_test_is_mcnemars():
+    generator = np.random.default_rng(3)
+    labels = generator.integers(0, 10, 400)
+    one, other = (np.eye(10)[np.where(generator.random(400) < share, labels, 0)] for share in (0.8, 0.7))
+    right = [(logits.argmax(axis=1) == labels)[None] for logits in (one, other)]
+    facts = metrics.mcnemar(one, other, labels)
+    assert metrics.paired_test(*right) == pytest.approx(facts)
+    assert 1e-6 < facts["p"] < 0.2
+
+
+def test_with_several_seeds_the_paired_test_is_the_share_of_sign_flips_that_are_as_far():
+    generator = np.random.default_rng(4)
+    right, other = generator.random((3, 12)) < 0.7, generator.random((3, 12)) < 0.4
+    score = right.sum(axis=0) - other.sum(axis=0)
+    flips = np.array(list(itertools.product([-1, 1], repeat=12))) @ score
+    facts = metrics.paired_test(right, other)
+    assert facts["p"] == pytest.approx(np.mean(np.abs(flips) >= abs(score.sum())))
+    assert facts["difference"] == pytest.approx(right.mean() - other.mean())
+    assert (facts["gained"], facts["lost"]) == ((score > 0).sum(), (score < 0).sum())
+
+
+def test_networks_that_answer_alike_are_not_told_apart():
+    right = np.ones((2, 5), dtype=bool)
+    assert metrics.paired_test(right, right) == {"gained": 0, "lost": 0, "difference": 0.0, "p": 1.0}
+
+
+def test_holm_by_hand():
+    # Sorted 0.01, 0.03, 0.04, times 3, 2, 1 is 0.03, 0.06, 0.04: the last cannot be below the one before it.
+    assert metrics.holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert metrics.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert metrics.holm([]) == []
+
+
+def test_the_interval_over_seeds_by_hand():
+    low, high = metrics.seed_interval([0.80, 0.82, 0.84])
+    assert (low + high) / 2 == pytest.approx(0.82)
+    assert high - low == pytest.approx(2 * 4.302653 * 0.02 / 3**0.5, rel=1e-6)  # t with two degrees of freedom
+    assert metrics.seed_interval([0.8]) is None

@@ -12,7 +12,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from kdexplorer import checkpoints, data, download, estimate, metrics, runs
+from kdexplorer import checkpoints, data, download, estimate, metrics, presenter, runs, surface, sweep
 from kdexplorer.config import ExperimentConfig
 
 APP = str(Path(__file__).resolve().parent.parent / "streamlit_app.py")
@@ -426,3 +426,112 @@ def test_nothing_chosen_teaches_what_to_choose(family):
     at.multiselect(key="compare_networks").set_value([])
     healthy(at.run())
     assert "Choose networks above" in text(at)
+
+
+# --- Sweeps -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def swept(family):
+    """A sweep whose results lie in its folder: two temperatures, two weights, three seeds, as its driver leaves it."""
+    recipe = {"dataset": "synthetic", "teacher": "teacher", "train_images": 300, "batch_size": 50, "epochs": 2}
+    made = sweep.create(sweep.configure("resnet8", recipe, temperatures=[2.0, 4.0], response_weights=[0.5, 0.7]))
+    generator = np.random.default_rng(0)
+    rows, right = [], {}
+    for temperature, weight in ((None, 0.0), (2.0, 0.5), (2.0, 0.7), (4.0, 0.5), (4.0, 0.7)):
+        for seed in range(3):
+            chance = 0.9 if (temperature, weight) == (2.0, 0.7) else 0.6
+            right[temperature, weight, seed] = generator.random(120) < chance
+            row = dict.fromkeys(surface.MEASURES, 0.5) | {"accuracy": float(right[temperature, weight, seed].mean())}
+            rows.append({"seed": seed, "temperature": temperature, "response_weight": weight} | row)
+    results = surface.results(made) | {"students": rows, "measured_on": "120 test images of synthetic shapes"}
+    every = surface.cells(rows, right, results["default"])
+    results |= {"cells": every[1:], "scratch": every[0], "best": {"temperature": 2.0, "response_weight": 0.7}}
+    (made.path / "table.json").write_text(json.dumps(results))
+    made.write_status("stopped", experiments=3, finished=2, working=[], failed={})
+    return made
+
+
+def test_the_form_starts_a_sweep_and_shows_it(family, monkeypatch):
+    monkeypatch.setattr(sweep, "start", lambda made: None)
+    at = page("launch")
+    at.selectbox(key="form_teacher").set_value("teacher")
+    healthy(at.run())
+    at.toggle(key="form_sweep").set_value(True)
+    healthy(at.run())
+    assert "13 students" in text(at)
+    assert "× 3 seeds = 39 trainings" in text(at)
+    assert "python -m kdexplorer sweep --student resnet8" in text(at)
+    at.multiselect(key="form_sweep_temperatures").set_value([2.0])
+    at.number_input(key="form_sweep_seeds").set_value(2)
+    healthy(at.run())
+    assert "--temperature 2 --response-weight 0.5 0.7 0.9 --seeds 2" in text(at)
+    button(at, "Start the sweep").click()
+    healthy(at.run())
+    (made,) = sweep.list_sweeps()
+    assert at.query_params["sweep"] in (made.run_id, [made.run_id])
+    assert "Waiting" in text(at)
+
+
+def test_a_grid_that_is_no_grid_is_told_and_cannot_start(family):
+    at = page("launch")
+    at.selectbox(key="form_teacher").set_value("teacher")
+    at.toggle(key="form_sweep").set_value(True)
+    healthy(at.run())
+    at.multiselect(key="form_sweep_temperatures").set_value([])
+    healthy(at.run())
+    assert "emperatures" in text(at)
+    assert button(
+        at, "Start the sweep" if any(b.label == "Start the sweep" for b in at.button) else "Start training"
+    ).disabled
+
+
+def test_a_guest_cannot_start_a_sweep(family, monkeypatch):
+    at = page("launch")
+    at.selectbox(key="form_teacher").set_value("teacher")
+    at.toggle(key="form_sweep").set_value(True)
+    healthy(at.run())
+    monkeypatch.setattr(presenter, "allowed", lambda *_: False)
+    button(at, "Start the sweep").click()
+    healthy(at.run())
+    assert not sweep.list_sweeps()
+    assert "presenter" in at.error[0].value
+
+
+def test_a_sweep_shows_its_progress_its_surface_and_what_one_may_do(swept):
+    at = page("launch", sweep=swept.run_id)
+    assert "Stopped" in text(at)
+    assert "2 of 3 experiments finished" in at.get("progress")[0].proto.text
+    assert button(at, "Resume")
+    assert "The best of 4 cells is T = 2 with weight 0.7" in text(at)
+    assert len(at.get("vega_lite_chart")) == 2
+    healthy(button(at, "Yes, delete it").click().run())
+    assert not swept.path.exists()
+
+
+def test_a_forged_sweep_in_the_url_is_a_warning_and_the_form():
+    for forged in ("../..", "x" * 300, "nothing", "a\x00b"):
+        at = page("launch", sweep=forged)
+        assert "There is no sweep" in at.warning[0].value
+        assert button(at, "Start training")
+
+
+def test_compare_draws_the_surface_and_answers(swept):
+    at = page("compare", show="Sweep")
+    assert "after Holm's correction for 4 looks" in text(at)
+    charts = at.get("vega_lite_chart")
+    assert "T 2, weight 0.7" in json.loads(charts[0].proto.spec)["description"]
+    at.segmented_control(key="surface_measure").set_value("calibration_error")
+    healthy(at.run())
+    assert "calibration error" in json.loads(at.get("vega_lite_chart")[0].proto.spec)["description"]
+    healthy(page("compare", show="Sweep", sweep="nobody"))
+    (swept.path / "table.json").write_text('{"cells": [1]}')
+    assert "There is no sweep yet" in text(page("compare", show="Sweep"))
+
+
+def test_a_bundled_sweeps_table_is_drawn_without_its_runs(swept, family, tmp_path):
+    (tmp_path / "sweeps").mkdir()
+    (swept.path / "table.json").rename(tmp_path / "sweeps" / "lecture.json")
+    at = page("compare", show="Sweep", sweep="lecture")
+    assert at.selectbox(key="compare_sweep").value == "lecture"
+    assert len(at.get("vega_lite_chart")) == 2
