@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from kdexplorer import drawing
+from kdexplorer import attention_study, drawing
 from kdexplorer.ui.charts import COLOURS, FIT, INK, SHAPES, title
 
 CELL, LABEL, LINE = 180, 30, 19
@@ -25,6 +25,13 @@ class Row:
     maps: list[np.ndarray]
     cosine: np.ndarray | None = None
     mse: np.ndarray | None = None
+
+
+def row(name: str, role: str, maps: list[np.ndarray], teacher: list[np.ndarray] | None = None) -> Row:
+    """A network's row, with its likeness to the teacher's maps where those are given and have the same stages."""
+    alike = None if teacher is None else attention_study.pair([m[None] for m in maps], [m[None] for m in teacher])
+    cosine, mse = (None, None) if alike is None else (part[0] for part in alike)
+    return Row(name, role, maps, cosine, mse)
 
 
 def shown_values(rows: Sequence[Row], mode: str) -> list[list[np.ndarray | None]]:

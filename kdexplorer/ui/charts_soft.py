@@ -349,19 +349,34 @@ def over_temperature(teacher: Series, students: Sequence[Series], measure: str, 
     )
 
 
-def similarity(matrix: np.ndarray, classes: Sequence[str], name: str, top: float, diagonal: bool) -> alt.LayerChart:
-    """The mean soft label per class as a map; `top` is the shared end of the colour scale."""
-    rows = pd.DataFrame(
-        [
-            {"of": of, "as": as_, "value": float(matrix[i, j]), "light": bool(matrix[i, j] > 0.6 * top)}
-            for i, of in enumerate(classes)
-            for j, as_ in enumerate(classes)
-            if (diagonal or i != j) and np.isfinite(matrix[i, j])
-        ]
-    )
-    base = alt.Chart(rows).encode(
-        x=alt.X("as:N", sort=list(classes), title="probability given to", axis=alt.Axis(labelAngle=-60)),
-        y=alt.Y("of:N", sort=list(classes), title="images of class"),
+def similarity(
+    matrices: np.ndarray, classes: Sequence[str], name: str, top: float, diagonal: bool, octaves: tuple[float, ...] = ()
+) -> alt.LayerChart:
+    """The mean soft label per class as a map; `top` is the shared end of the colour scale.
+
+    Args:
+        matrices: `[classes, classes]`; or one for each of `octaves`, `[S, classes, classes]`.
+        classes: their names.
+        name: the network's.
+        top: the probability at the end of the colour scale.
+        diagonal: whether the diagonal is shown.
+        octaves: log2 T of each matrix, evenly spaced; the parameter `logT` then picks the nearest in the browser.
+    """
+    matrices = matrices if octaves else matrices[None]
+    rows = [
+        {"of": of, "as": as_, "values": np.round(matrices[:, i, j], 5).tolist()}
+        for i, of in enumerate(classes)
+        for j, as_ in enumerate(classes)
+        if (diagonal or i != j) and np.isfinite(matrices[:, i, j]).all()
+    ]
+    base = (
+        alt.Chart(alt.Data(values=rows))
+        .transform_calculate(value=f"datum.values[{'step' if octaves else 0}]")
+        .transform_calculate(light=f"datum.value > {0.6 * top}")
+        .encode(
+            x=alt.X("as:N", sort=list(classes), title="probability given to", axis=alt.Axis(labelAngle=-60)),
+            y=alt.Y("of:N", sort=list(classes), title="images of class"),
+        )
     )
     cells = base.mark_rect().encode(
         color=alt.Color(
@@ -375,9 +390,19 @@ def similarity(matrix: np.ndarray, classes: Sequence[str], name: str, top: float
         text=alt.Text("value:Q", format=".0%"),
         color=alt.condition("datum.light", alt.value("#14202B"), alt.value("#FFFFFF")),
     )
-    return alt.layer(cells, text).properties(
-        height=420,
-        autosize=FIT,
-        title=title(name, "" if diagonal else "diagonal removed"),
-        description=f"Map of classes by classes: the mean probability that {name} gives each, per class of image.",
+    heading, parameters = name, []
+    if octaves:
+        first, spacing = octaves[0], octaves[1] - octaves[0]
+        nearest = f"clamp(round((logT - {first}) / {spacing}), 0, {len(octaves) - 1})"
+        parameters = [alt.param(name="logT", value=2.0), alt.param(name="step", expr=nearest)]
+        heading = alt.expr(f"'{name} at T = ' + format(pow(2, {first} + step * {spacing}), '.2f')")
+    return (
+        alt.layer(cells, text)
+        .properties(
+            height=420,
+            autosize=FIT,
+            title=title(heading, "" if diagonal else "diagonal removed"),
+            description=f"Map of classes by classes: the mean probability that {name} gives each, per class of image.",
+        )
+        .add_params(*parameters)
     )
