@@ -60,8 +60,9 @@
   // The numbers behind the bars, as the chart itself computed them.
   function showNumbers(view) {
     if (!one("#numbers").open) return;
-    const sets = Object.values(view.getState({ signals: () => false, data: () => true }).data);
-    const rows = sets.filter((rows) => rows?.[0] && "K" in rows[0]).sort((a, b) => b.length - a.length)[0];
+    const names = Object.keys(view.getState({ signals: () => false, data: () => true }).data);
+    const sets = names.map((name) => view.data(name)).filter((rows) => rows?.[0] && "K" in rows[0]);
+    const rows = sets.sort((a, b) => b.length - a.length)[0]; // the others are parts of it
     const networks = [...new Set(rows.map((row) => row.network))];
     const by = (name) => rows.filter((row) => row.network === name);
     const T = 2 ** signals.logT;

@@ -193,7 +193,7 @@ def _live_table(base: alt.Chart, scale: alt.Scale, series: Sequence[Series], hea
         once.mark_text(color=INK, align="left", fontSize=14).encode(x=alt.XValue(20), y=y, text="network:N"),
     ]
     columns = (
-        (0.55, "entropy", "format(datum.H, '.2f') + ' nats'"),
+        (0.55, "entropy", "format(datum.H, '.2f') + (width < 400 ? '' : ' nats')"),  # a telephone has no room
         (0.70, "classes", "format(exp(datum.H), '.2f')"),
         (0.85, "KL", "datum.side < 0 ? '' : format(max(0, datum.K), '.3f')"),
         (1.0, "T²·KL", "datum.side < 0 ? '' : format(max(0, T * T * datum.K), '.3f')"),
@@ -243,7 +243,8 @@ def told(
     order = [" ", *classes]
     y = alt.Y("class:N", sort=order, scale=alt.Scale(domain=order), title=None, axis=alt.Axis(labelFontSize=13))
     x_title = "push on the logit, −∂L/∂z (← lower · raise →)"
-    x = alt.X("push:Q", title=x_title, axis=alt.Axis(tickCount=6))
+    narrow = "width < 300"  # a telephone
+    x = alt.X("push:Q", title=x_title, axis=alt.Axis(tickCount=6, titleFontSize=alt.expr(f"{narrow} ? 10 : 13")))
     sources = alt.Scale(domain=["hard label", "teacher"], range=["#7F7F7F", COLOURS["teacher"]])
     bars = base.mark_bar().encode(
         x=x,
@@ -263,7 +264,7 @@ def told(
             row="' '",
             words="'the teacher makes ' + format(datum.all > 0 ? datum.size / datum.all : 0, '.0%') + ' of the push'",
         )
-        .mark_text(color=INK, align="center", fontSize=14)
+        .mark_text(color=INK, align="center", fontSize=alt.expr(f"{narrow} ? 11 : 14"))
         .encode(
             x=alt.XValue(alt.expr("width / 2")),
             y=alt.Y("row:N", sort=order, title=None, scale=alt.Scale(domain=order)),
@@ -282,6 +283,7 @@ def told(
                     "+ format(T, '.2f')"
                 ),
                 subtitle="◆ both together",
+                size=alt.expr(f"{narrow} ? 13 : 17"),
             ),
             description=(
                 f"Bars: how strongly the hard label and {teacher.name} push each logit of {student.name} for this "
