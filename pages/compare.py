@@ -258,15 +258,9 @@ def cost_section(table: list[dict[str, Any]], looks: Any, latency: dict[str, flo
 
 def curves_section(entries: dict[str, Checkpoint], opened: list[str], names: dict[str, str], teacher: Any) -> None:
     """Learning curves: of the chosen networks from their cards, of runs that are not finished from their folders."""
-    rows, roles, longest = [], {}, 1
-    for key, checkpoint in entries.items():
-        roles[names[key]] = charts.role(checkpoint, teacher)
-        rows += [row | {"network": names[key]} for row in checkpoint.history]
-        longest = max(longest, len(checkpoint.history))
-    taught = {(checkpoint.card.get("teacher") or {}).get("sha256") for checkpoint in entries.values()} - {None}
-    alike = None
-    if teacher is not None and taught == {teacher.sha256}:
-        alike = {"accuracy": teacher.card["test_accuracy"], "cross_entropy": teacher.card["test_cross_entropy"]}
+    roles = {names[key]: charts.role(checkpoint, teacher) for key, checkpoint in entries.items()}
+    rows, alike = comparison.learning_curves({names[key]: c for key, c in entries.items()}, teacher)
+    longest = max((len(checkpoint.history) for checkpoint in entries.values()), default=1)
     there = {(checkpoint.card.get("run"), checkpoint.name) for checkpoint in entries.values()}
     for run_id in opened:
         try:

@@ -10,7 +10,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from kdexplorer import drawing
+from kdexplorer import attention_study, drawing
 from kdexplorer.ui.charts import COLOURS, FIT, INK, SHAPES, Spec, filled, spec, title
 
 CELL, LABEL, LINE = 180, 30, 19
@@ -28,6 +28,13 @@ class Row:
     maps: list[np.ndarray]
     cosine: np.ndarray | None = None
     mse: np.ndarray | None = None
+
+
+def row(name: str, role: str, maps: list[np.ndarray], teacher: list[np.ndarray] | None = None) -> Row:
+    """A network's row, with its likeness to the teacher's maps where those are given and have the same stages."""
+    alike = None if teacher is None else attention_study.pair([m[None] for m in maps], [m[None] for m in teacher])
+    cosine, mse = (None, None) if alike is None else (part[0] for part in alike)
+    return Row(name, role, maps, cosine, mse)
 
 
 def shown_values(rows: Sequence[Row], mode: str) -> list[list[np.ndarray | None]]:
@@ -115,7 +122,7 @@ def grid(
 def _grid_shape(rows: int, columns: int) -> Spec:
     """The grid without its pictures and numbers."""
     place = f"datum.column * min({CELL + 16}, width / {columns})"
-    side = alt.expr(f"min({CELL}, width / {columns} - 8)")
+    side = alt.expr(f"max(0, min({CELL}, width / {columns} - 8))")  # a first layout may leave no width
     base = alt.Chart(alt.NamedData("cells")).transform_calculate(left=place, middle=f"{place} + cell / 2")
     x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("top:Q", scale=None, axis=None)
     picture = {"align": "left", "baseline": "top", "aspect": False, "width": side, "height": side}
@@ -126,7 +133,7 @@ def _grid_shape(rows: int, columns: int) -> Spec:
     ]
     for line, field in enumerate(("first", "second", "third")):
         below = base.transform_calculate(below=f"datum.top + cell + {LINE * line + 14}")
-        text = below.mark_text(color=INK, align="left", fontSize=13)
+        text = below.mark_text(color=INK, align="left", fontSize=alt.expr("cell < 120 ? 10 : 13"))
         layers.append(text.encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text=f"{field}:N"))
     names = alt.Chart(alt.NamedData("heads"))
     layers += [
@@ -148,7 +155,7 @@ def _grid_shape(rows: int, columns: int) -> Spec:
         .add_params(
             alt.param(name="opacity", value=0, bind=slider),
             alt.param(name="photo", value=""),
-            alt.param(name="cell", expr=f"min({CELL}, width / {columns} - 8)"),
+            alt.param(name="cell", expr=f"max(0, min({CELL}, width / {columns} - 8))"),
         )
     )
 
