@@ -39,6 +39,8 @@ OPTIONAL = {"method": str, "objective": dict, "teacher": dict, "run": str, "test
 """What a card may lack or leave null, and what it must be where it is given."""
 
 MAX_BYTES = 1 << 30
+MAX_LOGITS_BYTES = 1 << 26
+"""Unpacked: 10,000 images of 1000 classes in float32 are 40 MB."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class Checkpoint:
         path = self.path / LOGITS
         try:
             with np.load(path, allow_pickle=False) as archive:
+                if sum(part.file_size for part in archive.zip.infolist()) > MAX_LOGITS_BYTES:
+                    raise ValueError("it unpacks to more than any test split needs")
                 logits = archive["logits"]
         except Exception as error:  # zipfile, zlib and NumPy each have their own
             raise CheckpointError(f"{path} cannot be read ({error}): restore it or train again.") from error
@@ -194,6 +198,10 @@ def network_from_state(architecture: str, state: dict[str, torch.Tensor], classe
                 f"{where}: {key} has shape {tuple(getattr(tensor, 'shape', ()))}, {architecture} needs "
                 f"{tuple(expected[key].shape)}."
             )
+        if tensor.layout != torch.strided or tensor.device.type == "meta":
+            raise CheckpointError(
+                f"{where}: {key} is {tensor.layout} on {tensor.device}; weights must be plain numbers."
+            )
         if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
             raise CheckpointError(f"{where}: {key} is {tensor.dtype}; weights must be floating point.")
         if not torch.isfinite(tensor.float()).all():
@@ -245,6 +253,8 @@ def import_weights(source: Path, architecture: str) -> dict[str, torch.Tensor]:
     import torch
 
     try:
+        if source.stat().st_size > MAX_BYTES:
+            raise ValueError("over 1 GiB")
         if source.suffix == ".safetensors":
             import safetensors.torch
 
@@ -260,4 +270,7 @@ def import_weights(source: Path, architecture: str) -> dict[str, torch.Tensor]:
     named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
     if not named or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise CheckpointError(f"{source} does not hold a state dict (names to tensors).")
-    return {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    bare = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    if len(bare) < len(state):
+        raise CheckpointError(f"{source} holds the same weights twice, with and without 'module.': keep one of them.")
+    return bare

@@ -2,7 +2,8 @@
 
 Where the server listens on this machine alone, whoever sits there is the presenter. Elsewhere it takes the presenter
 token, and with no token set those actions are off. A token that is set is asked for on localhost too: behind a proxy
-every visitor seems to come from there.
+every visitor seems to come from there. And where a browser came under another name than localhost (through a proxy, or
+on a foreign page that lets its own name point here), it is not somebody who sits at this machine.
 """
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ def token(secret: str | None = None) -> str | None:
     return os.environ.get(VARIABLE) or secret or None
 
 
-def allowed(address: str | None, token: str | None, proof: str | None) -> bool:
+def allowed(address: str | None, token: str | None, proof: str | None, host: str | None = None) -> bool:
     """The rule.
 
     Args:
         address: where the server listens (`server.address`); None is every address.
         token: the presenter token, or None where none is set.
         proof: what `prove` gave this visitor, or None.
+        host: the Host header under which the visitor came, or None where there is none.
     """
     if token is None:
-        return address in LOCAL
+        name = None if host is None else host.strip().rpartition(":")[0] or host.strip()
+        return address in LOCAL and (name is None or name.strip("[]") in LOCAL)
     return proof is not None and hmac.compare_digest(proof, _digest(token))
 
 

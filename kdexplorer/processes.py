@@ -53,6 +53,12 @@ def adopt(process: subprocess.Popen) -> None:
     _children[:] = [child for child in _children if child.poll() is None]
 
 
+def step_back(pid: int) -> None:
+    """Lets everybody else on the machine go first: a trainer must not keep the pages waiting."""
+    with contextlib.suppress(psutil.Error, OSError):
+        psutil.Process(pid).nice(10 if psutil.POSIX else psutil.BELOW_NORMAL_PRIORITY_CLASS)
+
+
 def _began(process: psutil.Process) -> float:
     """psutil adds the boot's moment on the wall clock, which moves with it, to the kernel's count: taken off again."""
     boot = psutil.boot_time() if psutil.LINUX else 0.0  # first: older versions of psutil keep it for the next line

@@ -205,6 +205,7 @@ def _start(run: Run) -> None:
             cwd=Path.cwd(),
         )
     processes.adopt(process)
+    processes.step_back(process.pid)
     identity = processes.identity(process.pid) | {"heartbeat": time.time()}
     latest = read_json(run.path / "status.json") or {}
     if latest.get("pid") != process.pid:

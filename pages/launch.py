@@ -107,7 +107,7 @@ def complain(slots: dict[str, Any], problems: draft.Problems) -> None:
     for name, sentences in problems.items():
         with slots.get(name, slots["students"]):
             for sentence in sentences:
-                st.markdown(f":red[:material/error: {sentence[0].upper()}{sentence[1:]}.]")
+                st.markdown(f":red[:material/error: {choice.as_text(sentence[0].upper() + sentence[1:])}.]")
 
 
 def students_changed(key: str) -> None:
@@ -682,7 +682,8 @@ def main() -> None:
     run = None
     run_id = st.query_params.get("run")
     if run_id is not None and not (config.is_name(run_id) and (runs.runs_root() / run_id).is_dir()):
-        st.warning(f"There is no run '{run_id[:80]}' here: it may have been discarded. Here is the form for a new one.")
+        named = choice.as_text(run_id[:80])
+        st.warning(f"There is no run '{named}' here: it may have been discarded. Here is the form for a new one.")
     elif run_id is not None:
         with contextlib.suppress(KDError):
             run = runs.find(run_id)

@@ -172,6 +172,51 @@ def test_a_forged_safetensors_header_is_refused(saved, header):
         reopened(saved).network()
 
 
+A_KEY = b'"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+
+
+def header(claimed, text):
+    return claimed.to_bytes(8, "little") + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header(2**63, b"{}"),
+        header(2**40, b"{}"),
+        header(99_999_999, b"{" + b" " * 1000),
+        header(200_000, b"[" * 200_000),
+        header(2, b"{}") + b"\0" * 100,
+        header(120, b"{%s,%s}".replace(b"%s", A_KEY).ljust(120)) + b"\0" * 4,
+        header(78, b'{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}'.ljust(78)) + b"\0" * 4,
+        header(60, b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[-4,4]}}'.ljust(60)) + b"\0" * 4,
+    ],
+    ids=["exabytes", "terabytes", "cut", "nested", "empty", "a key twice", "overflowing", "before the file"],
+)  # fmt: skip
+def test_a_header_that_lies_is_refused(saved, content):
+    replace_weights(saved, content)
+    with pytest.raises(CheckpointError):
+        reopened(saved).network()
+
+
+def test_logits_that_unpack_to_gigabytes_are_refused_before_they_do(saved):
+    path = saved.path / "test_logits.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("logits.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": (2**26, 10)})
+        for _ in range(80):
+            file.write(bytes(2**20))
+    assert path.stat().st_size < 2**20
+    with pytest.raises(CheckpointError, match="unpacks to more"):
+        saved.logits()
+
+
+def test_an_array_header_that_lies_is_refused(saved):
+    with zipfile.ZipFile(saved.path / "test_logits.npz", "w") as archive, archive.open("logits.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": (2**50, 10)})
+    with pytest.raises(CheckpointError, match=r"test_logits\.npz cannot be read"):
+        saved.logits()
+
+
 def test_missing_or_huge_weights_are_refused(saved, monkeypatch):
     monkeypatch.setattr(checkpoints, "MAX_BYTES", 10)
     with pytest.raises(CheckpointError, match="over 1 GiB"):
@@ -319,6 +364,102 @@ def test_weights_from_elsewhere_are_read_without_unpickling(tmp_path, wrap):
 def test_safetensors_from_elsewhere_are_read(tmp_path):
     safetensors.torch.save_file({"fc.bias": torch.arange(10.0)}, tmp_path / "net.safetensors")
     assert checkpoints.import_weights(tmp_path / "net.safetensors", "resnet8")["fc.bias"].tolist() == list(range(10))
+
+
+def test_tensors_that_hold_no_plain_numbers_are_refused(tmp_path):
+    network = models.build("resnet8", seed=0)
+    for odd in (torch.zeros(10).to_sparse(), torch.zeros(10, device="meta")):
+        torch.save(network.state_dict() | {"fc.bias": odd}, tmp_path / "net.pth")
+        state = checkpoints.import_weights(tmp_path / "net.pth", "resnet8")
+        with pytest.raises(CheckpointError, match=r"fc\.bias is .*plain numbers"):
+            checkpoints.network_from_state("resnet8", state, 10, "net.pth")
+
+
+def test_a_tensor_that_claims_a_shape_it_has_no_numbers_for_is_refused(tmp_path):
+    network = models.build("resnet8", seed=0)
+    torch.save(network.state_dict() | {"fc.bias": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "net.pth")
+    state = checkpoints.import_weights(tmp_path / "net.pth", "resnet8")
+    with pytest.raises(CheckpointError, match=r"fc\.bias has shape"):
+        checkpoints.network_from_state("resnet8", state, 10, "net.pth")
+
+
+def test_the_same_weights_twice_are_refused(tmp_path):
+    torch.save({"fc.bias": torch.zeros(1), "module.fc.bias": torch.ones(1)}, tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match="the same weights twice"):
+        checkpoints.import_weights(tmp_path / "net.pth", "resnet8")
+
+
+# --- Mutations --------------------------------------------------------------------------------------------
+
+
+@st.composite
+def accidents(draw):
+    """What happens to the bytes of a file: where (as a share of its length), what, and how much."""
+    place, width = st.floats(0, 1), st.sampled_from([1, 1, 4, 16, 300])
+    kind = st.sampled_from(["flip", "zero", "ones", "drop", "again", "cut"])
+    return draw(st.lists(st.tuples(place, kind, width), min_size=1, max_size=4))
+
+
+def mutated(data, accidents):
+    data = bytearray(data)
+    for place, kind, width in accidents:
+        at = int(place**3 * len(data))  # headers are at the beginning
+        part = data[at : at + width]
+        data[at : at + width] = {
+            "flip": bytes(byte ^ 0x10 for byte in part),
+            "zero": bytes(len(part)),
+            "ones": b"\xff" * len(part),
+            "drop": b"",
+            "again": part * 2,
+            "cut": part,
+        }[kind]
+        if kind == "cut":
+            del data[at + width :]
+    return bytes(data)
+
+
+def hunt(saved, examples, reliability):
+    """Usable or refused: weights whose hash the forger fits, logits, cards, and a PyTorch file."""
+    files = {name: (saved.path / name).read_bytes() for name in ("weights.safetensors", "test_logits.npz", "card.json")}
+    foreign = saved.path.parent / "net.pth"
+    torch.save(saved.network().state_dict(), foreign)
+    files["net.pth"] = foreign.read_bytes()
+    card = json.loads(files["card.json"])
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(st.sampled_from(sorted(files)), accidents())
+    def search(name, what):
+        content = mutated(files[name], what)
+        for other, good in files.items():
+            ((saved.path if other != "net.pth" else saved.path.parent) / other).write_bytes(good)
+        reliability["checkpoints tried"] += 1
+        try:
+            if name == "net.pth":
+                foreign.write_bytes(content)
+                state = checkpoints.import_weights(foreign, "resnet8")
+                network = checkpoints.network_from_state("resnet8", state, 10, "net.pth")
+            else:
+                (saved.path / name).write_bytes(content)
+                if name == "weights.safetensors":
+                    forged = card | {"sha256": hashlib.sha256(content).hexdigest()}
+                    (saved.path / "card.json").write_text(json.dumps(forged))
+                opened = reopened(saved)
+                assert np.isfinite(opened.logits()).all()
+                network = opened.network()
+            assert all(torch.isfinite(p).all() for p in network.parameters())
+        except CheckpointError:
+            reliability["checkpoints refused"] += 1
+
+    search()
+
+
+def test_a_mutated_checkpoint_is_usable_or_refused(saved, reliability):
+    hunt(saved, 40, reliability)
+
+
+@pytest.mark.reliability
+def test_thousands_of_mutated_checkpoints_are_usable_or_refused(saved, reliability):
+    hunt(saved, 5000, reliability)
 
 
 def _zip(path, name, data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from kdexplorer import checkpoints, data, download, estimate, metrics, presenter, runs, surface, sweep
+from kdexplorer import checkpoints, cli, data, download, estimate, metrics, presenter, runs, surface, sweep
 from kdexplorer.config import ExperimentConfig
 
 APP = str(Path(__file__).resolve().parent.parent / "streamlit_app.py")
@@ -73,7 +74,7 @@ def button(at, label):
     return next(b for b in at.button if b.label == label)
 
 
-def make_run(state="finished", name="demo", students=("scratch",), epochs=2, **facts):
+def make_run(state="finished", name="demo", students=("scratch",), epochs=2, teacher=None, **facts):
     """A run folder as the trainer would leave it."""
     made = ExperimentConfig(
         name=name,
@@ -81,6 +82,7 @@ def make_run(state="finished", name="demo", students=("scratch",), epochs=2, **f
         train_images=300,
         batch_size=64,
         epochs=epochs,
+        teacher=teacher,
         students=[{"name": f"s-{method}", "architecture": "resnet8"} for method in students],
     )
     run = runs.create(made)
@@ -292,6 +294,45 @@ def test_a_live_run_has_progress_and_no_discard():
     assert proto.value == round(100 * 6 / 16) or proto.value == int(100 * 6 / 16)
     assert "Epoch 2 of 4, about 1 min 35 s left, 321 images/s" in proto.text
     assert not any(b.label == "Yes, delete it" for b in at.button)
+
+
+ODD = [None, True, -1, 10**400, 1e300, float("nan"), "9", [], {}, "![x](http://evil.example/x.png) <b>"]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda value: repr(value)[:12])
+def test_odd_values_in_a_runs_files_never_show_a_traceback(odd):
+    run = make_run("running", teacher="teacher")
+    facts = dict.fromkeys((*runs.COUNTS, *runs.MESSAGES), odd)
+    (run.path / "status.json").write_text(json.dumps({"state": "stopped", **facts}))
+    line = {"epoch": 0, "student": "s-scratch", "test": {"cross_entropy": 1.0, "accuracy": odd}, "probes": odd}
+    lines = [line, line | {"epoch": odd}, line | {"student": "stranger"}, line | {"test": odd}, line | {"epoch": 99}]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    keys = ("name", "accuracy", "cross_entropy", "probes", "probe_labels")
+    (run.path / "teacher.json").write_text(json.dumps(dict.fromkeys(keys, odd)))
+    page("launch", run=run.run_id)
+    page("compare", runs=run.run_id, show="Learning curves")
+    assert cli.main(["runs", "list"]) == 0
+    assert cli.main(["runs", "show", run.run_id]) == 0
+
+
+MARKUP = "![x](http://evil.example/x.png) [y](//evil.example) www.evil.example <img src=x> $z$ :red[w] `v`"
+
+
+@pytest.mark.parametrize("name", ["run", "teacher", "students", "image", "T", "networks", "baseline", "runs"])
+def test_markup_in_a_link_is_shown_as_text(family, name):
+    for where in ("launch",) if name == "run" else ("soft_labels", "compare"):
+        shown = [warning.value for warning in page(where, **{name: MARKUP}).warning]
+        for words in shown:
+            assert not re.search(r"(?<!\\)[\[<`$]", words)
+            assert "//" not in words
+            assert "www." not in words
+
+
+@pytest.mark.parametrize("value", ["x" * 100_000, "9" * 5000, "-1", "1e999", "nan", "\0", "%00", "../..", ",,,,", " "])
+def test_odd_values_in_a_link_never_show_a_traceback(family, value):
+    names = ("run", "teacher", "students", "image", "T", "alpha", "networks", "runs", "baseline", "show", "source")
+    for where in ("soft_labels", "attention", "compare", "launch"):
+        page(where, **dict.fromkeys(names, value))
 
 
 @pytest.mark.parametrize("damage", ["config.json", "metrics.jsonl", "status.json", "teacher.json"])

@@ -25,6 +25,17 @@ def test_on_this_machine_alone_whoever_sits_there_may_act(address):
     assert presenter.allowed(address, None, None)
 
 
+@pytest.mark.parametrize("host", ["localhost:8501", "127.0.0.1:8501", "[::1]:8501", "localhost", "127.0.0.1", None])
+def test_who_comes_under_a_local_name_sits_here(host):
+    assert presenter.allowed("localhost", None, None, host)
+
+
+@pytest.mark.parametrize("host", ["kd.example.org", "evil.example:80", "localhost.evil.example", "", "192.168.1.7:80"])
+def test_a_foreign_name_that_points_here_is_a_guest(host):
+    """A proxy, or a web page elsewhere whose name was made to point at this machine."""
+    assert not presenter.allowed("localhost", None, None, host)
+
+
 @pytest.mark.parametrize("address", [None, "", "0.0.0.0", "::", "192.168.1.7", "localhost.evil.example"])
 def test_elsewhere_nobody_may_act_without_a_token_set(address):
     assert not presenter.allowed(address, None, None)

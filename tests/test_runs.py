@@ -199,6 +199,7 @@ def test_launch_starts_a_process_of_its_own_that_outlives_its_caller(popen):
     status = run.status()
     assert status["state"] == "queued"
     assert status["pid"] == processes._children[-1].pid != os.getpid()
+    assert psutil.Process(status["pid"]).nice() > psutil.Process().nice()  # the pages go first
 
 
 def test_a_live_run_cannot_be_started_twice_nor_deleted_and_stops_on_request(popen):

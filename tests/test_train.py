@@ -19,7 +19,7 @@ from filelock import FileLock
 from scipy.special import log_softmax
 from torch.nn import functional as F
 
-from kdexplorer import checkpoints, data, inference, losses, models, runs, train
+from kdexplorer import checkpoints, data, inference, losses, models, processes, runs, train
 from kdexplorer.config import ExperimentConfig, StudentConfig
 from kdexplorer.errors import CheckpointError, ConfigError, RunError, TrainingError
 
@@ -491,6 +491,62 @@ def test_a_process_that_was_killed_and_then_stopped_goes_on_to_the_same_bits(for
     wait_for(lambda: process.run.status()["state"] == "stopped", 30)
     assert (1, 2) <= process.saved() < (1, 12)
     assert process.finish() == expected
+
+
+@pytest.mark.reliability
+def test_kills_at_any_moment_lose_nothing_and_touch_no_other_run(for_a_process, reliability):
+    """SIGKILL after a random time, from the first import to the last write, until 25 are survived."""
+    expected, generator = hashes(finished(for_a_process)), np.random.default_rng(0)
+    other = finished(for_a_process.model_copy(update={"seed": 1, "epochs": 1}))
+    before = {path: path.read_bytes() for path in sorted(other.path.rglob("*")) if path.is_file()}
+    run, begin = runs.create(for_a_process.model_copy(update={"save_minutes": 1e-4})), time.monotonic()
+    runs.start(run)
+    wait_for(lambda: run.status()["state"] == "finished")
+    whole = time.monotonic() - begin
+    assert hashes(run) == expected
+    kills = 0
+    while kills < 25:
+        run = runs.create(for_a_process.model_copy(update={"save_minutes": 1e-4}))
+        while run.status()["state"] != "finished":
+            if run.status()["state"] not in ("queued", "running") or run.status()["pid"] == os.getpid():
+                runs.start(run)
+            time.sleep(generator.uniform(0, whole))
+            process = processes.live(run.status()) if run.status()["state"] in ("queued", "running") else None
+            if process is not None and process.pid != os.getpid():
+                process.kill()
+                wait_for(lambda run=run: run.status()["state"] in ("lost", "finished"), 30)
+                kills += 1
+            assert run.status()["state"] != "failed", run.log_tail()
+        assert hashes(run) == expected
+        reliability["kills survived, to the same bits"] = kills
+    assert before == {path: path.read_bytes() for path in sorted(other.path.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.reliability
+def test_two_launches_at_the_same_instant_both_end_finished_one_after_the_other(for_a_process, reliability):
+    launched, both = [], threading.Barrier(2)
+
+    def press():
+        both.wait()
+        launched.append(runs.launch(for_a_process))
+
+    tabs = [threading.Thread(target=press) for _ in range(2)]
+    for tab in tabs:
+        tab.start()
+    for tab in tabs:
+        tab.join()
+    together = []
+
+    def over():
+        states = [run.status()["state"] for run in launched]
+        together.append(states.count("running"))
+        return not {"queued", "running"} & set(states)
+
+    wait_for(over, 600)
+    assert [run.status()["state"] for run in launched] == ["finished"] * 2
+    assert max(together) == 1
+    assert hashes(launched[0]) == hashes(launched[1])
+    reliability["launches at the same instant, both finished"] += 2
 
 
 def test_a_second_run_waits_its_turn(tiny, runs_root):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,8 +64,14 @@ def get(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
             memory[name] = parse(text)
         except (ValueError, OverflowError) as error:
             memory.pop(name, None)
-            st.warning(f"The link's '{name}' was not used: {error}.")
+            st.warning(f"The link's '{name}' was not used: {as_text(str(error))}.")
     return memory.get(name, default)
+
+
+def as_text(words: str) -> str:
+    """Words from outside, for a place that reads Markdown: shown as they are, no link, no image, no formula."""
+    escaped = re.sub(r"([\\`*_\[\]<>#!|~$:&])", r"\\\1", words)
+    return escaped.replace("//", "/\u2060/").replace("www.", "www\u2060.")  # what Markdown makes a link by itself
 
 
 def put(name: str, value: Any, text: str | None = None) -> None:

@@ -20,7 +20,8 @@ WHY_NOT = (
 
 def is_presenter() -> bool:
     """Whether this visitor may act."""
-    return presenter.allowed(st.get_option("server.address"), _token(), st.session_state.get(_PROOF))
+    host = st.context.headers.get("Host")
+    return presenter.allowed(st.get_option("server.address"), _token(), st.session_state.get(_PROOF), host)
 
 
 def act(action: Callable[[], T]) -> T:

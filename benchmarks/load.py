@@ -1,0 +1,394 @@
+"""A full hall: people who join at once and then click, each over a real WebSocket in Streamlit's own protocol.
+
+    python -m benchmarks.load --people 100 --minutes 10 --train
+
+Starts the application (or goes to `--url`, as often as there are processes to spread people over) and lets each person
+open a page, then think 5 to 15 seconds and change the image, a network, the pinned temperature or the page, upload a
+photo, or watch the run that trains meanwhile. An action lasts from its message to the server's word that the script has
+finished. Prints percentiles while people join and after, errors, lost connections, the server's memory and its slope,
+and how many saw the run's progress move. The generator needs a core of its own for more than some 200 people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import io
+import os
+import random
+import statistics
+import tempfile
+import time
+import urllib.request
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import websockets
+from PIL import Image
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+from benchmarks.app import running
+from kdexplorer import runs
+from kdexplorer.config import ExperimentConfig
+
+PATIENCE = 120.0
+"""Seconds after which a visitor gives up: an error."""
+
+TRAINING = {
+    "name": "load", "dataset": "synthetic", "epochs": 1000, "batch_size": 64,
+    "students": [{"name": "student", "architecture": "resnet8"}],
+}  # fmt: skip
+
+
+@dataclass
+class Tally:
+    """What all visitors lived through; times in seconds since the beginning."""
+
+    begin: float = field(default_factory=time.perf_counter)
+    joined_until: float = 0.0
+    actions: list[tuple[float, float, str]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    lost: int = 0
+    received: int = 0
+    progress: dict[int, set[str]] = field(default_factory=dict)
+    memory: list[tuple[float, float]] = field(default_factory=list)
+
+    def now(self) -> float:
+        return time.perf_counter() - self.begin
+
+
+class Visitor:
+    """A browser without a screen: it keeps the widgets of the page and what it has set them to."""
+
+    def __init__(self, number: int, url: str, tally: Tally, run: str | None) -> None:
+        self.number, self.url, self.tally, self.run = number, url.rstrip("/"), tally, run
+        self.random = random.Random(number)
+        self.socket: Any = None
+        self.cookie = self.session = self.query = self.page = ""
+        self.pages: dict[str, str] = {}
+        self.known: dict[str, ForwardMsg] = {}
+        self.widgets: dict[str, tuple[str, Any]] = {}
+        self.values: dict[str, Any] = {}
+        self.repeats: dict[str, float] = {}
+        self.urls: Any = None
+
+    # --- The protocol ---
+
+    async def open(self, page: str) -> None:
+        """Fetches the first document and the cookie, connects, and asks for a page."""
+        await self._fetch("/")
+        await self._fetch("/_stcore/host-config")
+        headers = await self._fetch("/_stcore/health")
+        self.cookie = "; ".join(line.split(";")[0] for line in headers.get_all("Set-Cookie") or [])
+        self.socket = await websockets.connect(
+            self.url.replace("http", "ws", 1) + "/_stcore/stream",
+            subprotocols=["streamlit"], origin=self.url, max_size=None, open_timeout=PATIENCE,
+            additional_headers={"Cookie": self.cookie} if self.cookie else {},
+        )  # fmt: skip
+        await self.act(f"join {page}", page_name=page)
+
+    async def _fetch(self, path: str, method: str = "GET", data: bytes | None = None, **headers: str) -> Any:
+        request = urllib.request.Request(self.url + path, data, {"Cookie": self.cookie} | headers, method=method)
+
+        def call() -> Any:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                self.tally.received += len(answer.read())
+                return answer.headers
+
+        return await asyncio.to_thread(call)
+
+    async def act(self, what: str, **changes: Any) -> None:
+        """Sends the state of all widgets, and waits until the script has finished."""
+        message = BackMsg()
+        state = message.rerun_script
+        state.query_string, state.page_script_hash = self.query, self.page
+        state.cached_message_hashes.extend(self.known)
+        for name, value in changes.items():
+            if name == "trigger":
+                state.widget_states.widgets.add(id=value, trigger_value=True)
+            else:
+                setattr(state, name, value)
+        if not changes.get("page_name"):
+            for key, value in self.values.items():
+                widget = state.widget_states.widgets.add(id=key)
+                if isinstance(value, list):
+                    widget.string_array_value.data.extend(value)
+                else:
+                    widget.file_uploader_state_value.CopyFrom(value)
+        begin = self.tally.now()
+        await self.socket.send(message.SerializeToString())
+        await asyncio.wait_for(self._until_finished(), PATIENCE)
+        self.tally.actions.append((begin, self.tally.now() - begin, what))
+
+    async def _until_finished(self) -> None:
+        while True:
+            message = await self._receive()
+            kind = message.WhichOneof("type")
+            early = ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
+            if kind == "script_finished" and message.script_finished != early:
+                return
+            if kind == "file_urls_response":
+                self.urls = message.file_urls_response.file_urls
+                return
+
+    async def _receive(self) -> ForwardMsg:
+        data = await self.socket.recv()
+        self.tally.received += len(data)
+        message = ForwardMsg.FromString(data)
+        if message.WhichOneof("type") == "ref_hash":
+            message = self.known[message.ref_hash]
+        elif message.metadata.cacheable:
+            self.known[message.hash] = message
+        getattr(self, f"_{message.WhichOneof('type')}", lambda _: None)(message)
+        return message
+
+    def _new_session(self, message: ForwardMsg) -> None:
+        self.session = message.new_session.initialize.session_id or self.session
+        self.page = message.new_session.page_script_hash
+        if not message.metadata.run.fragment_ids:
+            self.widgets, self.repeats = {}, {}
+
+    def _navigation(self, message: ForwardMsg) -> None:
+        self.pages = {
+            page.url_pathname or page.page_name: page.page_script_hash for page in message.navigation.app_pages
+        }
+        self.page = message.navigation.page_script_hash
+
+    def _page_info_changed(self, message: ForwardMsg) -> None:
+        self.query = message.page_info_changed.query_string
+
+    def _auto_rerun(self, message: ForwardMsg) -> None:
+        self.repeats[message.auto_rerun.fragment_id] = message.auto_rerun.interval
+
+    def _stop_auto_rerun(self, message: ForwardMsg) -> None:
+        for key in message.stop_auto_rerun.fragment_ids:
+            self.repeats.pop(key, None)
+
+    def _delta(self, message: ForwardMsg) -> None:
+        element = message.delta.new_element
+        kind = element.WhichOneof("type")
+        widget = getattr(element, kind) if kind else None
+        if kind == "exception":
+            self.tally.errors.append(f"{widget.type}: {widget.message[:100]}")
+        elif kind == "progress":
+            self.tally.progress.setdefault(self.number, set()).add(widget.text)
+        elif kind in ("button", "button_group", "multiselect", "file_uploader"):
+            self.widgets[widget.label] = (kind, widget)
+
+    # --- What people do ---
+
+    async def stay(self, seconds: float, think: tuple[float, float]) -> None:
+        """Thinks and acts until the time is over; fragments of the page repeat by themselves meanwhile."""
+        end = self.tally.now() + seconds
+        while self.tally.now() < end:
+            await self._think(min(self.random.uniform(*think), end - self.tally.now()))
+            acts = [self.next_image, self.pin, self.network, self.turn_page, self.upload, self.watch]
+            await self.random.choices(acts, weights=[4, 4, 2, 2, 1, 2 if self.run else 0])[0]()
+
+    async def _think(self, seconds: float) -> None:
+        end, due = self.tally.now() + seconds, {}
+        while (now := self.tally.now()) < end:
+            due = {key: due.get(key, now + every) for key, every in self.repeats.items()}
+            wake = min([end, *due.values()])
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._receive(), max(0.01, wake - now))
+            for key in [key for key, at in due.items() if at <= self.tally.now()]:
+                del due[key]
+                await self.act("a fragment by itself", fragment_id=key, is_auto_rerun=True)
+
+    async def press(self, label: str) -> None:
+        """A button, where the page has it; any other action where it has not."""
+        found = self.widgets.get(label)
+        if found is None:
+            await self.turn_page("soft_labels")
+        else:
+            await self.act(label.lower(), trigger=found[1].id)
+
+    async def next_image(self) -> None:
+        await self.press("Next")
+
+    async def choose(self, label: str, what: str, options: list[str]) -> None:
+        """A choice of a button group or a list."""
+        found = self.widgets.get(label)
+        if found is None:
+            await self.turn_page("soft_labels")
+            return
+        self.values[found[1].id] = options
+        await self.act(what)
+
+    async def pin(self) -> None:
+        await self.choose("Pinned temperature", "pin T", [f"T = {self.random.choice((1, 2, 4, 8, 20))}"])
+
+    async def network(self) -> None:
+        found = self.widgets.get("Students")
+        names = list(found[1].options) if found else []
+        await self.choose("Students", "choose networks", self.random.sample(names, min(len(names), 2)))
+
+    async def turn_page(self, page: str | None = None) -> None:
+        """Another page, as its link in the navigation does it."""
+        page = page or self.random.choice(["overview", "soft_labels", "attention", "compare"])
+        self.page, self.values, self.query = self.pages.get(page, ""), {}, ""
+        await self.act(f"open {page}", page_name=page)
+
+    async def watch(self) -> None:
+        """The run's own page."""
+        self.page, self.values, self.query = self.pages.get("launch", ""), {}, f"run={self.run}"
+        await self.act("open launch", page_name="launch")
+
+    async def upload(self) -> None:
+        """A photo of 12 megapixels, as a phone makes it."""
+        await self.turn_page("soft_labels")
+        await self.choose("Where the image comes from", "choose upload", ["Upload a photo"])
+        found = next((widget for kind, widget in self.widgets.values() if kind == "file_uploader"), None)
+        if found is None:
+            self.tally.errors.append("the page offers no upload")
+            return
+        message = BackMsg()
+        request = message.file_urls_request
+        request.request_id, request.session_id = str(uuid.uuid4()), self.session
+        request.file_names.append("photo.jpg")
+        begin, data = self.tally.now(), photo()
+        await self.socket.send(message.SerializeToString())
+        await asyncio.wait_for(self._until_finished(), PATIENCE)
+        (place,) = self.urls
+        border = uuid.uuid4().hex
+        head = f'--{border}\r\nContent-Disposition: form-data; name="photo.jpg"; filename="photo.jpg"\r\n\r\n'
+        body = head.encode() + data + f"\r\n--{border}--\r\n".encode()
+        token = next((part.partition("=")[2] for part in self.cookie.split("; ") if "xsrf" in part), "")
+        kind = f"multipart/form-data; boundary={border}"
+        await self._fetch(place.upload_url, "PUT", body, **{"X-Xsrftoken": token, "Content-Type": kind})
+        state = BackMsg().rerun_script.widget_states.widgets.add().file_uploader_state_value
+        state.uploaded_file_info.add(name="photo.jpg", size=len(data), file_id=place.file_id, file_urls=place)
+        self.values[found.id] = state
+        await self.act("show the upload")
+        self.tally.actions.append((begin, self.tally.now() - begin, "upload, all of it"))
+
+
+_photos: list[bytes] = []
+
+
+def photo() -> bytes:
+    """A JPEG of 4000 × 3000 pixels, made once."""
+    if not _photos:
+        blocks = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(np.kron(blocks, np.ones((100, 100, 1), np.uint8))).save(buffer, "JPEG", quality=85)
+        _photos.append(buffer.getvalue())
+    return _photos[0]
+
+
+async def visit(visitor: Visitor, wait: float, options: argparse.Namespace) -> None:
+    """One person's whole visit; whatever goes wrong is told, and ends only this visit."""
+    await asyncio.sleep(wait)
+    try:
+        await visitor.open(visitor.random.choice(["overview", "soft_labels", "attention"]))
+        visitor.tally.joined_until = max(visitor.tally.joined_until, visitor.tally.now())
+        await visitor.stay(60 * options.minutes, tuple(options.think))
+    except websockets.ConnectionClosed as error:
+        visitor.tally.lost += 1
+        visitor.tally.errors.append(f"connection lost: {error}")
+    except (OSError, TimeoutError, KeyError) as error:
+        visitor.tally.errors.append(f"{type(error).__name__}: {error}"[:200])
+    finally:
+        if visitor.socket is not None:
+            await visitor.socket.close()
+
+
+async def remember(servers: list[psutil.Process], tally: Tally) -> None:
+    """The servers' memory, every few seconds."""
+    while True:
+        with contextlib.suppress(psutil.Error):
+            tally.memory.append((tally.now(), sum(server.memory_info().rss for server in servers) / 1e6))
+        await asyncio.sleep(5)
+
+
+async def hall(urls: list[str], run: str | None, servers: list[psutil.Process], options: argparse.Namespace) -> Tally:
+    """Everybody at once."""
+    tally = Tally()
+    watcher = asyncio.create_task(remember(servers, tally))
+    visits = [
+        visit(Visitor(n, urls[n % len(urls)], tally, run), options.join * n / options.people, options)
+        for n in range(options.people)
+    ]
+    await asyncio.gather(*visits)
+    watcher.cancel()
+    return tally
+
+
+def percentiles(times: list[float]) -> str:
+    """Count, median, 95th percentile and the longest."""
+    if not times:
+        return "none"
+    ordered = sorted(times)
+    worst = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
+    return (
+        f"{len(times):6d}  median {statistics.median(times):6.2f} s  95th {worst:6.2f} s  longest {ordered[-1]:6.2f} s"
+    )
+
+
+def report(tally: Tally, options: argparse.Namespace) -> None:
+    """Prints what came of it."""
+    mine = [one for one in tally.actions if one[2] != "upload, all of it"]
+    print(f"{options.people} people joined within {options.join:g} s, the last was in after {tally.joined_until:.1f} s")
+    print(f"{'while they join':<24} {percentiles([took for at, took, _ in mine if at <= tally.joined_until])}")
+    print(f"{'after':<24} {percentiles([took for at, took, _ in mine if at > tally.joined_until])}")
+    for what in sorted({what for _, _, what in tally.actions}):
+        print(f"  {what:<22} {percentiles([took for _, took, name in tally.actions if name == what])}")
+    print(f"errors {len(tally.errors)}, connections lost {tally.lost}, received {tally.received / 1e6:.1f} MB")
+    for sentence in sorted(set(tally.errors))[:10]:
+        print(f"  {tally.errors.count(sentence)} × {sentence}")
+    steady = [(at, size) for at, size in tally.memory if at > tally.joined_until + 30]
+    if len(steady) > 5:
+        slope = 60 * np.polyfit(*zip(*steady, strict=True), 1)[0]
+        print(f"memory {steady[0][1]:.0f} to {steady[-1][1]:.0f} MB, slope {slope:+.2f} MB/min")
+    if options.train:
+        moved = sum(len(texts) > 1 for texts in tally.progress.values())
+        print(f"the run's progress was seen by {len(tally.progress)}, and seen to move by {moved}")
+
+
+def main(arguments: list[str] | None = None) -> Tally:
+    """Parses the command line, and returns what was counted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--people", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long each stays after joining")
+    parser.add_argument("--join", type=float, default=30.0, help="seconds within which all join")
+    parser.add_argument("--think", type=float, nargs=2, default=(5.0, 15.0), metavar=("LEAST", "MOST"))
+    parser.add_argument("--train", action="store_true", help="a run trains meanwhile, and people watch it")
+    parser.add_argument("--processes", type=int, default=1, help="applications to start and to spread people over")
+    parser.add_argument("--url", nargs="+", help="applications that run already; memory and --train are left to you")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder, run, servers, urls = Path(name), None, [], options.url or []
+        if not options.url:
+            before = set(psutil.Process().children())
+            for number in range(options.processes):
+                place = folder / f"app{number}"
+                place.mkdir()
+                urls.append(stack.enter_context(running(place, KDEXPLORER_RUNS=str(folder / "runs"))))
+            servers = [child for child in psutil.Process().children() if child not in before]
+            if options.train:
+                os.environ.pop("KDEXPLORER_DATA", None)
+                run = runs.launch(ExperimentConfig(**TRAINING), folder / "runs")
+                stack.callback(end, run)
+        tally = asyncio.run(hall(urls, run.run_id if run else None, servers, options))
+    report(tally, options)
+    return tally
+
+
+def end(run: runs.Run) -> None:
+    """Stops the run and waits until it has saved its state."""
+    runs.stop(run)
+    for _ in range(600):
+        if run.status()["state"] not in ("queued", "running"):
+            return
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()
