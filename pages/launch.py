@@ -238,11 +238,12 @@ def form() -> None:
         st.session_state["draft_is_sweep"] = st.toggle(
             "Sweep temperature and weight", key="form_sweep", help="Which T and which weight pay for this pair?"
         )
-        if st.session_state["draft_is_sweep"]:
-            fields_of_grid = sweeps.grid()
-            slots["students"] = st.container()
-        else:
-            students_table(slots)
+        with st.container():  # of one place, whatever it holds: what stands below keeps its place and its values
+            if st.session_state["draft_is_sweep"]:
+                fields_of_grid = sweeps.grid()
+                slots["students"] = st.container()
+            else:
+                students_table(slots)
         columns = st.columns(3)
         for position, name in enumerate(("epochs", "batch_size", "learning_rate", "train_images", "seed", "name")):
             with columns[position % 3]:

@@ -94,6 +94,16 @@ def test_the_same_configuration_is_the_same_sweep_and_another_is_not(small, reci
     assert not runs.list_runs()  # sweeps do not stand among the runs
 
 
+def test_the_command_line_of_a_sweep_reads_back_to_the_same_sweep(recipe, capsys, monkeypatch):
+    made = sweep.configure(
+        "resnet8", recipe | {"name": "mine", "seed": 5, "compile": True}, temperatures=[1.5, 20.0],
+        response_weights=[0.25], seeds=4, students_per_experiment=3, memory_gib=2.5,
+    )  # fmt: skip
+    monkeypatch.setattr(sweep, "start", lambda found: None)
+    assert cli.main([*cli.sweep_command_line(made).split()[3:], "--detach"]) == 0
+    assert sweep.find(capsys.readouterr().out.strip()).config() == made
+
+
 # --- Packing ------------------------------------------------------------------------------------------------
 
 

@@ -105,7 +105,12 @@ def spread(made: dict[str, Any]) -> Spec | None:
         for cell in cells + scratch
         if cell["accuracy_low"] is not None
     ]
-    y = alt.Y("cell:N", sort=list(names.values()), title=None, axis=alt.Axis(labelLimit=170, ticks=False))
+    y = alt.Y(
+        "cell:N",
+        sort=list(names.values()),
+        title=None,
+        axis=alt.Axis(labelLimit=170, ticks=False, labelFlush=False),
+    )
     x = alt.X(
         "accuracy:Q", title="Accuracy", axis=alt.Axis(format=".1%", tickCount=4), scale=alt.Scale(zero=False, padding=8)
     )
@@ -135,7 +140,7 @@ def spread(made: dict[str, Any]) -> Spec | None:
         title=style.title(
             "Every cell, seed by seed", "A point a seed; bar: its mean; line: 95 % interval for the mean over seeds"
         ),
-        height=alt.Step(24),
+        height=24 * len(names),
         width="container",
         autosize=style.FIT,
         description="Accuracy by cell, the best first: "

@@ -1,0 +1,177 @@
+"""What many students cost in one experiment, what that saves a sweep, and whether a cluster loses one.
+
+    python -m benchmarks.sweep cost  [--pair resnet56:resnet8] [--counts 1 2 4 8] [--repetitions 5] [--eager]
+    python -m benchmarks.sweep share [--pair resnet56:resnet8] [--repetitions 5] [--eager]
+    python -m benchmarks.sweep ray   [--train-images 2000] [--epochs 4]
+
+`cost`: a step with N students against the sum of its parts, the teacher's forward pass and N times a student that
+learns alone without a teacher; both are measured in the same rounds.
+`share`: a step of a sweep over five temperatures in one experiment against five experiments of one temperature each.
+`ray`: 20 students on synthetic data over two local nodes, one of which is killed half-way; counts how often each
+experiment finished. Needs Ray.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.training import BATCH, seconds, untrained_teacher
+from kdexplorer import data, runs, sweep
+from kdexplorer.config import ExperimentConfig, StudentConfig
+from kdexplorer.train import Experiment
+
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
+
+
+def stepper(dataset: str, compiled: bool, students: list[StudentConfig], teacher: Path | None) -> Callable[[], None]:
+    """One training step of an experiment, again and again."""
+    config = ExperimentConfig(
+        dataset=dataset, teacher=str(teacher) if teacher else None, students=students, batch_size=BATCH, epochs=1000,
+        learning_rate=0.01, compile=compiled,
+    )  # fmt: skip
+    experiment, done = Experiment(config), 0
+
+    def step() -> None:
+        nonlocal done
+        experiment.step(*divmod(done, experiment.steps_per_epoch))
+        done += 1
+
+    return step
+
+
+def teacher_alone(dataset: str, compiled: bool, student: StudentConfig, teacher: Path) -> Callable[[], None]:
+    """The teacher's part of a step: its answers to one batch."""
+    config = ExperimentConfig(
+        dataset=dataset, teacher=str(teacher), students=[student], batch_size=BATCH, compile=compiled
+    )
+    experiment = Experiment(config)
+    inputs = data.normalise(experiment.images[:BATCH], experiment.normalisation)
+    return lambda: experiment._teacher_answers(experiment.teacher_forward, inputs)
+
+
+def in_rounds(steps: dict[str, Callable[[], None]], repetitions: int, budget: float) -> dict[str, list[float]]:
+    """Seconds a step of each, in turns, so that a machine whose speed drifts drifts for all of them."""
+    counts = {}
+    for name, step in steps.items():
+        seconds(step, 2)
+        counts[name] = max(1, round(budget / seconds(step, 1)))
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(repetitions):
+        for name, step in steps.items():
+            times[name].append(seconds(step, counts[name]))
+    return times
+
+
+def cost(options: argparse.Namespace, dataset: str, teacher: Path, student: str) -> None:
+    """Prints a line per number of students."""
+    taught = [sweep.cell(student, 1.0 + number, 0.7) for number in range(max(options.counts))]
+    scratch = StudentConfig.parse(f"{student}:scratch")
+    steps = {
+        "teacher": teacher_alone(dataset, options.compiled, taught[0], teacher),
+        "student": stepper(dataset, options.compiled, [scratch], None),
+    } | {str(n): stepper(dataset, options.compiled, taught[:n], teacher) for n in options.counts}
+    times = in_rounds(steps, options.repetitions, options.budget)
+    for name in ("teacher", "student"):
+        print(f"  {name} alone: {1e3 * statistics.median(times[name]):.1f} ms a batch")
+    for n in options.counts:
+        parts = [t + n * s for t, s in zip(times["teacher"], times["student"], strict=True)]
+        ratio = statistics.median(whole / part for whole, part in zip(times[str(n)], parts, strict=True))
+        print(
+            f"  {n} student{'s' if n > 1 else ' '}: {1e3 * statistics.median(times[str(n)]):.1f} ms a step, "
+            f"{ratio:.2f} of the sum of its parts ({1e3 * statistics.median(parts):.1f} ms)"
+        )
+
+
+def share(options: argparse.Namespace, dataset: str, teacher: Path, student: str) -> None:
+    """Prints the ratio of five experiments to one."""
+    taught = [sweep.cell(student, temperature, 0.7) for temperature in TEMPERATURES]
+    steps = {"together": stepper(dataset, options.compiled, taught, teacher)}
+    steps |= {one.name: stepper(dataset, options.compiled, [one], teacher) for one in taught}
+    times = in_rounds(steps, options.repetitions, options.budget)
+    apart = [sum(values) for values in zip(*(times[one.name] for one in taught), strict=True)]
+    ratios = [five / one for five, one in zip(apart, times["together"], strict=True)]
+    print(
+        f"  five temperatures in one experiment: {1e3 * statistics.median(times['together']):.1f} ms a step; in five: "
+        f"{1e3 * statistics.median(apart):.1f} ms; {statistics.median(ratios):.2f} times as fast "
+        f"({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+
+
+def lose_a_node(options: argparse.Namespace, root: Path) -> None:
+    """A sweep of 20 students over two local nodes; kills one when half of the experiments are done."""
+    from ray.cluster_utils import Cluster
+
+    recipe: dict[str, Any] = {
+        "dataset": "synthetic", "train_images": options.train_images, "epochs": options.epochs, "batch_size": 64,
+        "teacher": str(untrained_teacher("resnet20", "synthetic", root)), "threads": 1, "device": "cpu",
+    }  # fmt: skip
+    grid = {"temperatures": [2.0, 4.0, 8.0], "response_weights": [0.5, 0.7, 0.9], "seeds": 2}
+    made = sweep.create(sweep.configure("resnet8", recipe, **grid, students_per_experiment=2))
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    doomed, over = nodes.add_node(num_cpus=1), threading.Event()
+    nodes.add_node(num_cpus=1)
+
+    def kill() -> None:
+        while not over.wait(0.5):
+            status = made.status()
+            if status.get("finished", 0) * 2 >= status.get("experiments", 1):
+                print(f"  one node is killed after {status['finished']} of {status['experiments']} experiments")
+                nodes.remove_node(doomed, allow_graceful=False)
+                return
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    begin = time.monotonic()
+    try:
+        state = sweep.execute(made, nodes.address)
+    finally:
+        over.set()
+        killer.join()
+        nodes.shutdown()
+    log = (made.path / "log.txt").read_text()
+    students = sum(len(runs.students(run)) for run in made.runs())
+    ends = [log.count(f"{run.run_id} finished\n") for run in made.runs()]
+    print(
+        f"  {state} after {time.monotonic() - begin:.0f} s: {students} students in {len(ends)} experiments, each "
+        f"finished {min(ends)} to {max(ends)} times; {log.count('was lost')} given out again"
+    )
+
+
+def main() -> None:
+    """Prints the block that the first word names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("cost", "share", "ray"))
+    parser.add_argument("--pair", default="resnet56:resnet8")
+    parser.add_argument("--counts", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--budget", type=float, default=5.0, help="seconds a round of each")
+    parser.add_argument("--eager", dest="compiled", action="store_false", help="without torch.compile")
+    parser.add_argument("--train-images", type=int, default=2000)
+    parser.add_argument("--epochs", type=int, default=4)
+    options = parser.parse_args()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.what}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.what == "ray":
+            os.environ["KDEXPLORER_RUNS"] = str(Path(folder) / "runs")
+            lose_a_node(options, Path(folder))
+            return
+        teacher, student = options.pair.split(":")
+        dataset = "cifar10" if data.find_cifar10(data.data_root()) else "synthetic"
+        print(f"{teacher} -> {student}, {dataset}, batch {BATCH}, {options.repetitions} rounds", flush=True)
+        {"cost": cost, "share": share}[options.what](
+            options, dataset, untrained_teacher(teacher, dataset, Path(folder)), student
+        )
+
+
+if __name__ == "__main__":
+    main()
