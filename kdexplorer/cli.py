@@ -1,4 +1,4 @@
-"""The command line: `python -m kdexplorer train|resume|evaluate|import|runs|data`.
+"""The command line: `python -m kdexplorer train|resume|evaluate|import|runs|handout|data`.
 
 Errors are one line on stderr without a traceback, unless `--debug`. Exit codes: 0 done, 1 it failed, 2 wrong usage,
 130 stopped by a signal with the state saved.
@@ -166,6 +166,26 @@ def _runs_stop(options: argparse.Namespace) -> int:
     return 0
 
 
+def _handout(options: argparse.Namespace) -> int:
+    from kdexplorer.files import write_bytes
+    from kdexplorer.handout import order, page, sources
+
+    given = sources.from_disk()
+    wanted = order.ordered(
+        options.networks,
+        options.images,
+        options.test_images,
+        options.photos,
+        options.temperature,
+        options.alpha,
+        given,
+    )
+    text = page.build(wanted, given).encode()
+    write_bytes(options.output, text)
+    print(f"{options.output}: {len(text) / 1e6:.2f} MB, {len(wanted.pictures)} pictures; open it in a browser")
+    return 0
+
+
 def _data_info(options: argparse.Namespace) -> int:
     from kdexplorer import data
 
@@ -299,6 +319,15 @@ def parser() -> argparse.ArgumentParser:
     command(run_commands, "stop", _runs_stop, "end a run after its current step, state saved").add_argument(
         "run_id", metavar="RUN"
     )
+
+    handout = command(commands, "handout", _handout, "one HTML file with networks' answers, alive without a server")
+    handout.add_argument("--networks", nargs="+", required=True, metavar="CHECKPOINT", help="a teacher, then students")
+    handout.add_argument("--images", type=int, default=12, metavar="INT", help="how many pictures (default: 12)")
+    handout.add_argument("--test-images", nargs="+", type=int, default=[], metavar="INDEX", help="these come first")
+    handout.add_argument("--photos", nargs="+", type=Path, default=[], metavar="FILE", help="your own come first")
+    handout.add_argument("--temperature", type=float, default=4.0, help="where its slider begins (default: 4)")
+    handout.add_argument("--alpha", type=float, default=0.7, help="where its slider begins (default: 0.7)")
+    handout.add_argument("-o", "--output", type=Path, default=Path("handout.html"), help="default: handout.html")
 
     data_commands = commands.add_parser("data", help="get CIFAR-10, or see what is there")
     data_commands = data_commands.add_subparsers(required=True, metavar="COMMAND")

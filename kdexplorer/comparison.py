@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kdexplorer import checkpoints, metrics
+from kdexplorer import checkpoints, data, metrics
 from kdexplorer.checkpoints import Checkpoint
 
 COLUMNS = {
@@ -73,12 +73,26 @@ def training_differs(entries: dict[str, Checkpoint]) -> str | None:
     return "These were trained on different numbers of images, so more than the method differs: " + "; ".join(parts)
 
 
+def dataset_of(checkpoint: Checkpoint) -> str:
+    """The data set whose images a network knows: its card's, where the classes agree, else CIFAR-10."""
+    named = (checkpoint.card.get("data") or {}).get("dataset")
+    return named if isinstance(named, str) and data.CLASSES.get(named) == checkpoint.classes else "cifar10"
+
+
 def stored_logits(checkpoint: Checkpoint) -> np.ndarray | None:
     """The logits beside a checkpoint, or None where they cannot be read."""
     try:
         return checkpoint.logits()
     except checkpoints.CheckpointError:
         return None
+
+
+def on_whole_split(checkpoint: Checkpoint, logits: np.ndarray | None, dataset: str) -> np.ndarray | None:
+    """A network's stored logits where they are those of this data set's whole test split in its order, else None."""
+    facts = checkpoint.card.get("data") or {}
+    sizes = {"cifar10": data.SIZES["test"], "synthetic": data.SYNTHETIC_SIZES["test"]}
+    whole = facts.get("measured_on", "test") == "test" and facts.get("dataset", "cifar10") == dataset
+    return logits if logits is not None and whole and len(logits) == sizes[dataset] else None
 
 
 def rows(

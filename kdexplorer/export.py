@@ -24,16 +24,16 @@ def as_json(table: list[dict[str, Any]]) -> str:
     return json.dumps(table, indent=1, allow_nan=False, default=float) + "\n"
 
 
-def as_markdown(table: list[dict[str, Any]], baseline: str | None = None) -> str:
-    """For a report: rounded for reading, shares in per cent."""
+def readable(table: list[dict[str, Any]], baseline: str | None = None) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells for a reader: rounded, shares in per cent; the first two columns are words."""
     heads = ["Network", "Method", "Objective", "Cross-entropy", "Accuracy (95 % interval)"]
     heads += [f"To {baseline}" if baseline else "To baseline", "McNemar p", "Calibration error"]
     heads += ["Agrees with teacher", "KL from teacher", "Parameters", "Multiply-adds"]
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
 
     def number(value: float | None, form: str, scale: float = 1) -> str:
         return "" if value is None else form.format(value * scale)
 
+    lines = []
     for row in table:
         interval = f"{100 * row['accuracy_low']:.2f} – {100 * row['accuracy_high']:.2f}"
         cells = [
@@ -44,6 +44,14 @@ def as_markdown(table: list[dict[str, Any]], baseline: str | None = None) -> str
             number(row["teacher_kl"], "{:.3f}"), f"{row['parameters']:,}",
             number(row["multiply_adds"], "{:.1f} M", 1e-6),
         ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(cells)
+    return heads, lines
+
+
+def as_markdown(table: list[dict[str, Any]], baseline: str | None = None) -> str:
+    """For a report: `readable` as a table."""
+    heads, lines = readable(table, baseline)
+    rule = "|---|---|" + "---:|" * (len(heads) - 2)
+    text = ["| " + " | ".join(heads) + " |", rule, *("| " + " | ".join(cells) + " |" for cells in lines)]
     measured = sorted({row["measured_on"] for row in table})
-    return "\n".join(lines) + f"\n\nMeasured on {'; '.join(measured)}. One training run a row; last epoch's weights.\n"
+    return "\n".join(text) + f"\n\nMeasured on {'; '.join(measured)}. One training run a row; last epoch's weights.\n"

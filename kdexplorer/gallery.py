@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.inference import entropy
 from kdexplorer.metrics import log_softmax
 
@@ -60,6 +61,24 @@ EXPLAINED = {
     "Most uncertain teacher": "by the entropy of the teacher's answer at T = 1, largest first",
     "Largest disagreement": "by KL from the teacher to the distilled student at T = 1, largest first",
 }
+
+
+def answers(
+    teacher: Checkpoint,
+    students: Sequence[Checkpoint],
+    stored: Callable[[Checkpoint], np.ndarray | None],
+    labels: np.ndarray,
+) -> Answers | None:
+    """What is known of the images: the first student from scratch and the first distilled one stand for their kind.
+
+    None where the teacher's stored answers are not at hand.
+    """
+    scratch = next((c for c in students if (c.card.get("method") or "scratch") == "scratch"), None)
+    distilled = next((c for c in students if (c.card.get("method") or "scratch") != "scratch"), None)
+    logits = stored(teacher)
+    if logits is None:
+        return None
+    return Answers(labels, logits, *(stored(c) if c else None for c in (scratch, distilled)))
 
 
 def available(answers: Answers) -> list[str]:

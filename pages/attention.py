@@ -51,17 +51,11 @@ with right:
             if checkpoint is teacher:
                 st.stop()
             continue
-        role = charts.role(checkpoint, teacher)
-        if teacher_maps is None:
-            teacher_maps = maps
-            rows.append(charts_attention.Row(checkpoint.name, role, maps))
-            continue
-        alike = attention_study.pair([m[None] for m in maps], [m[None] for m in teacher_maps])
-        cosine, mse = (None, None) if alike is None else (part[0] for part in alike)
         name = checkpoint.name
         if any(row.name == name for row in rows):
             name = f"{name} ({len(rows)})"
-        rows.append(charts_attention.Row(name, role, maps, cosine, mse))
+        rows.append(charts_attention.row(name, charts.role(checkpoint, teacher), maps, teacher_maps))
+        teacher_maps = teacher_maps or maps
 
     colours = "difference" if mode == "difference" else "viridis"
     opacity = 0.85 if mode == "difference" else 0.65

@@ -14,7 +14,7 @@ import streamlit as st
 from kdexplorer import checkpoints, comparison, data, images, inference, metrics, runs, table
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import CheckpointError
-from kdexplorer.gallery import Answers
+from kdexplorer.gallery import Answers, answers
 from kdexplorer.web import export
 
 
@@ -98,10 +98,7 @@ def class_names(dataset: str) -> tuple[str, ...]:
     return data.CLASSES[dataset]
 
 
-def dataset_of(checkpoint: Checkpoint) -> str:
-    """The data set whose images a network knows: its card's, where the classes agree, else CIFAR-10."""
-    named = (checkpoint.card.get("data") or {}).get("dataset")
-    return named if isinstance(named, str) and data.CLASSES.get(named) == checkpoint.classes else "cifar10"
+dataset_of = comparison.dataset_of
 
 
 def gallery(dataset: str = "cifar10") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -117,14 +114,7 @@ def gallery(dataset: str = "cifar10") -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 def stored_logits(checkpoint: Checkpoint, dataset: str = "cifar10") -> np.ndarray | None:
     """`test_logits` where they are this data set's whole test split in its order, else None."""
-    facts = checkpoint.card.get("data") or {}
-    try:
-        logits = test_logits(checkpoint)
-    except CheckpointError:
-        return None
-    sizes = {"cifar10": data.SIZES["test"], "synthetic": data.SYNTHETIC_SIZES["test"]}
-    whole = facts.get("measured_on", "test") == "test" and facts.get("dataset", "cifar10") == dataset
-    return logits if whole and len(logits) == sizes[dataset] else None
+    return comparison.on_whole_split(checkpoint, logits_or_none(checkpoint), dataset)
 
 
 def gallery_answers(
@@ -134,14 +124,11 @@ def gallery_answers(
     if teacher.classes != data.CLASSES[dataset]:
         return None
 
-    def stored(checkpoint: Checkpoint | None) -> np.ndarray | None:
-        logits = stored_logits(checkpoint, dataset) if checkpoint else None
+    def stored(checkpoint: Checkpoint) -> np.ndarray | None:
+        logits = stored_logits(checkpoint, dataset)
         return None if logits is None else logits[indices]
 
-    scratch = next((c for c in students if (c.card.get("method") or "scratch") == "scratch"), None)
-    distilled = next((c for c in students if (c.card.get("method") or "scratch") != "scratch"), None)
-    answer = stored(teacher)
-    return None if answer is None else Answers(labels, answer, stored(scratch), stored(distilled))
+    return answers(teacher, students, stored, labels)
 
 
 def image_logits(checkpoint: Checkpoint, pixels: np.ndarray, index: int | None, dataset: str) -> np.ndarray:

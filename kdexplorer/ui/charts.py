@@ -77,10 +77,10 @@ def shape(checkpoint: Any, teacher: Any = None) -> str:
     return SHAPES[role(checkpoint, teacher)]
 
 
-def title(text: Any, subtitle: str = "") -> alt.TitleParams:
+def title(text: Any, subtitle: str = "", size: Any = 17) -> alt.TitleParams:
     """A chart's title (text or a Vega expression) that says what it shows, with a quieter second line."""
     return alt.Title(
-        text=text, subtitle=subtitle, subtitleColor=INK, subtitleFontSize=14, fontSize=17, anchor="start", offset=14
+        text=text, subtitle=subtitle, subtitleColor=INK, subtitleFontSize=14, fontSize=size, anchor="start", offset=14
     )
 
 

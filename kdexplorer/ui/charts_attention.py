@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from kdexplorer import drawing
+from kdexplorer import attention_study, drawing
 from kdexplorer.ui.charts import COLOURS, FIT, INK, SHAPES, title
 
 CELL, LABEL, LINE = 180, 30, 19
@@ -25,6 +25,13 @@ class Row:
     maps: list[np.ndarray]
     cosine: np.ndarray | None = None
     mse: np.ndarray | None = None
+
+
+def row(name: str, role: str, maps: list[np.ndarray], teacher: list[np.ndarray] | None = None) -> Row:
+    """A network's row, with its likeness to the teacher's maps where those are given and have the same stages."""
+    alike = None if teacher is None else attention_study.pair([m[None] for m in maps], [m[None] for m in teacher])
+    cosine, mse = (None, None) if alike is None else (part[0] for part in alike)
+    return Row(name, role, maps, cosine, mse)
 
 
 def shown_values(rows: Sequence[Row], mode: str) -> list[list[np.ndarray | None]]:
@@ -93,7 +100,7 @@ def grid(
             )
     heads = [{"network": row.name, "top": number * pitch + 15, "role": row.role} for number, row in enumerate(rows)]
     place = f"datum.column * min({CELL + 16}, width / {columns})"
-    side = alt.expr(f"min({CELL}, width / {columns} - 8)")
+    side = alt.expr(f"max(0, min({CELL}, width / {columns} - 8))")  # a first layout may leave no width
     base = alt.Chart(pd.DataFrame(cells)).transform_calculate(left=place, middle=f"{place} + cell / 2")
     x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("top:Q", scale=None, axis=None)
     picture = {"align": "left", "baseline": "top", "aspect": False, "width": side, "height": side}
@@ -104,7 +111,7 @@ def grid(
     ]
     for line, field in enumerate(("first", "second", "third")):
         below = base.transform_calculate(below=f"datum.top + cell + {LINE * line + 14}")
-        text = below.mark_text(color=INK, align="left", fontSize=13)
+        text = below.mark_text(color=INK, align="left", fontSize=alt.expr("cell < 120 ? 10 : 13"))
         layers.append(text.encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text=f"{field}:N"))
     names = alt.Chart(pd.DataFrame(heads))
     scale = alt.Scale(domain=[row.name for row in rows], range=[COLOURS[row.role] for row in rows])
@@ -133,7 +140,7 @@ def grid(
         )
         .add_params(
             alt.param(name="opacity", value=opacity, bind=slider),
-            alt.param(name="cell", expr=f"min({CELL}, width / {columns} - 8)"),
+            alt.param(name="cell", expr=f"max(0, min({CELL}, width / {columns} - 8))"),
         )
     )
 

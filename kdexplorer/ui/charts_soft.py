@@ -193,7 +193,7 @@ def _live_table(base: alt.Chart, scale: alt.Scale, series: Sequence[Series], hea
         once.mark_text(color=INK, align="left", fontSize=14).encode(x=alt.XValue(20), y=y, text="network:N"),
     ]
     columns = (
-        (0.55, "entropy", "format(datum.H, '.2f') + ' nats'"),
+        (0.55, "entropy", "format(datum.H, '.2f') + (width < 400 ? '' : ' nats')"),  # a telephone has no room
         (0.70, "classes", "format(exp(datum.H), '.2f')"),
         (0.85, "KL", "datum.side < 0 ? '' : format(max(0, datum.K), '.3f')"),
         (1.0, "T²·KL", "datum.side < 0 ? '' : format(max(0, T * T * datum.K), '.3f')"),
@@ -243,7 +243,8 @@ def told(
     order = [" ", *classes]
     y = alt.Y("class:N", sort=order, scale=alt.Scale(domain=order), title=None, axis=alt.Axis(labelFontSize=13))
     x_title = "push on the logit, −∂L/∂z (← lower · raise →)"
-    x = alt.X("push:Q", title=x_title, axis=alt.Axis(tickCount=6))
+    narrow = "width < 300"  # a telephone
+    x = alt.X("push:Q", title=x_title, axis=alt.Axis(tickCount=6, titleFontSize=alt.expr(f"{narrow} ? 10 : 13")))
     sources = alt.Scale(domain=["hard label", "teacher"], range=["#7F7F7F", COLOURS["teacher"]])
     bars = base.mark_bar().encode(
         x=x,
@@ -263,7 +264,7 @@ def told(
             row="' '",
             words="'the teacher makes ' + format(datum.all > 0 ? datum.size / datum.all : 0, '.0%') + ' of the push'",
         )
-        .mark_text(color=INK, align="center", fontSize=14)
+        .mark_text(color=INK, align="center", fontSize=alt.expr(f"{narrow} ? 11 : 14"))
         .encode(
             x=alt.XValue(alt.expr("width / 2")),
             y=alt.Y("row:N", sort=order, title=None, scale=alt.Scale(domain=order)),
@@ -282,6 +283,7 @@ def told(
                     "+ format(T, '.2f')"
                 ),
                 subtitle="◆ both together",
+                size=alt.expr(f"{narrow} ? 13 : 17"),
             ),
             description=(
                 f"Bars: how strongly the hard label and {teacher.name} push each logit of {student.name} for this "
@@ -349,19 +351,34 @@ def over_temperature(teacher: Series, students: Sequence[Series], measure: str, 
     )
 
 
-def similarity(matrix: np.ndarray, classes: Sequence[str], name: str, top: float, diagonal: bool) -> alt.LayerChart:
-    """The mean soft label per class as a map; `top` is the shared end of the colour scale."""
-    rows = pd.DataFrame(
-        [
-            {"of": of, "as": as_, "value": float(matrix[i, j]), "light": bool(matrix[i, j] > 0.6 * top)}
-            for i, of in enumerate(classes)
-            for j, as_ in enumerate(classes)
-            if (diagonal or i != j) and np.isfinite(matrix[i, j])
-        ]
-    )
-    base = alt.Chart(rows).encode(
-        x=alt.X("as:N", sort=list(classes), title="probability given to", axis=alt.Axis(labelAngle=-60)),
-        y=alt.Y("of:N", sort=list(classes), title="images of class"),
+def similarity(
+    matrices: np.ndarray, classes: Sequence[str], name: str, top: float, diagonal: bool, octaves: tuple[float, ...] = ()
+) -> alt.LayerChart:
+    """The mean soft label per class as a map; `top` is the shared end of the colour scale.
+
+    Args:
+        matrices: `[classes, classes]`; or one for each of `octaves`, `[S, classes, classes]`.
+        classes: their names.
+        name: the network's.
+        top: the probability at the end of the colour scale.
+        diagonal: whether the diagonal is shown.
+        octaves: log2 T of each matrix, evenly spaced; the parameter `logT` then picks the nearest in the browser.
+    """
+    matrices = matrices if octaves else matrices[None]
+    rows = [
+        {"of": of, "as": as_, "values": np.round(matrices[:, i, j], 5).tolist()}
+        for i, of in enumerate(classes)
+        for j, as_ in enumerate(classes)
+        if (diagonal or i != j) and np.isfinite(matrices[:, i, j]).all()
+    ]
+    base = (
+        alt.Chart(alt.Data(values=rows))
+        .transform_calculate(value=f"datum.values[{'step' if octaves else 0}]")
+        .transform_calculate(light=f"datum.value > {0.6 * top}")
+        .encode(
+            x=alt.X("as:N", sort=list(classes), title="probability given to", axis=alt.Axis(labelAngle=-60)),
+            y=alt.Y("of:N", sort=list(classes), title="images of class"),
+        )
     )
     cells = base.mark_rect().encode(
         color=alt.Color(
@@ -375,9 +392,19 @@ def similarity(matrix: np.ndarray, classes: Sequence[str], name: str, top: float
         text=alt.Text("value:Q", format=".0%"),
         color=alt.condition("datum.light", alt.value("#14202B"), alt.value("#FFFFFF")),
     )
-    return alt.layer(cells, text).properties(
-        height=420,
-        autosize=FIT,
-        title=title(name, "" if diagonal else "diagonal removed"),
-        description=f"Map of classes by classes: the mean probability that {name} gives each, per class of image.",
+    heading, parameters = name, []
+    if octaves:
+        first, spacing = octaves[0], octaves[1] - octaves[0]
+        nearest = f"clamp(round((logT - {first}) / {spacing}), 0, {len(octaves) - 1})"
+        parameters = [alt.param(name="logT", value=2.0), alt.param(name="step", expr=nearest)]
+        heading = alt.expr(f"'{name} at T = ' + format(pow(2, {first} + step * {spacing}), '.2f')")
+    return (
+        alt.layer(cells, text)
+        .properties(
+            height=420,
+            autosize=FIT,
+            title=title(heading, "" if diagonal else "diagonal removed"),
+            description=f"Map of classes by classes: the mean probability that {name} gives each, per class of image.",
+        )
+        .add_params(*parameters)
     )

@@ -1,0 +1,145 @@
+"""A handout's charts: the application's own, drawn once, with the temperature and alpha left to the page's sliders."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from kdexplorer import images, metrics, runs, table
+from kdexplorer.checkpoints import Checkpoint
+from kdexplorer.errors import KDError
+from kdexplorer.files import read_json
+from kdexplorer.handout.order import Order
+from kdexplorer.handout.sources import Picture, Sources
+from kdexplorer.ui import charts, charts_attention, charts_runs, charts_soft, style
+
+OCTAVES = tuple(k / 4 for k in range(-4, 18))
+"""log2 T of the class maps: from 0.5 to 19, four to the octave."""
+
+LOOK: dict[str, Any] = {
+    "background": "transparent",
+    "font": "system-ui, sans-serif",
+    "axis": {
+        **dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), charts.INK),
+        **dict.fromkeys(("labelFontSize", "titleFontSize"), 13),
+        "titleFontWeight": "normal",
+        "domainOpacity": 0.4,
+        "tickOpacity": 0.4,
+        "gridOpacity": 0.12,
+    },
+    "legend": {"labelColor": charts.INK, "titleColor": charts.INK, "labelFontSize": 13, "titleFontSize": 13},
+    "title": {"color": charts.INK, "subtitleColor": charts.INK},
+    "view": {"stroke": None},
+}
+"""What the application's theme does to a chart, for a page that has none."""
+
+
+def of_pictures(order: Order, sources: Sources) -> list[dict[str, Any]]:
+    """Each picture with its caption, its pixels and its charts (Vega-Lite, by the name the page draws them under)."""
+    made = []
+    for picture in order.pictures:
+        answers = {n: sources.answer_to(c, picture, order.dataset) for n, c in order.networks.items()}
+        png = images.enlarged_png(picture.pixels.transpose(1, 2, 0), images.SIZE)
+        made.append(
+            {
+                "caption": caption(order, picture),
+                "pixels": "data:image/png;base64," + base64.b64encode(png).decode(),
+                "charts": {name: plain(chart) for name, chart in _picture_charts(order, picture, answers).items()},
+            }
+        )
+    return made
+
+
+def caption(order: Order, picture: Picture) -> str:
+    """What a picture is: plain text, to be escaped where it is shown."""
+    if picture.index is None:
+        return f"{picture.name or 'A photo'} as the networks see it: it has no hard label"
+    label = order.hard_label(picture)
+    return f"Test image {picture.index}" + (f": {order.teacher.classes[label]}" if label is not None else "")
+
+
+def _picture_charts(order: Order, picture: Picture, answers: dict[str, Any]) -> dict[str, alt.TopLevelMixin]:
+    classes, label, roles = order.teacher.classes, order.hard_label(picture), order.roles(order.networks)
+    teacher, *students = [charts_soft.Series(name, roles[name], logits) for name, (logits, _) in answers.items()]
+    maps = {name: maps[1] for name, (_, maps) in answers.items()}
+    rows = [
+        charts_attention.row(name, roles[name], mine, None if name == teacher.name else maps[teacher.name])
+        for name, mine in maps.items()
+    ]
+    low, high = charts_attention.limits(charts_attention.shown_values(rows, "map"), "map")
+    photo = picture.pixels.transpose(1, 2, 0)
+    return {
+        "mirrored": charts_soft.mirrored(teacher, students, classes, label, order.temperature),
+        "scale": charts_attention.scale_bar(low, high, "viridis", "map", True),
+        "attention": charts_attention.grid(rows, photo, "map", True, 0.65, "viridis", beta=1000.0),
+    } | {
+        f"told {number}": charts_soft.told(teacher, student, classes, label, order.temperature, order.alpha)
+        for number, student in enumerate(students, start=1)
+    }
+
+
+def of_the_split(order: Order, sources: Sources, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The charts that no picture changes: class maps over T, accuracies, learning curves where the runs are here."""
+    roles = order.roles(order.compared)
+    drawn = {"accuracies": charts.accuracies([row | {"role": roles[row["name"]]} for row in rows])}
+    drawn |= _class_maps(order, sources) | _curves(order.compared, roles)
+    return {name: plain(chart) for name, chart in drawn.items()}
+
+
+def _class_maps(order: Order, sources: Sources) -> dict[str, alt.TopLevelMixin]:
+    stored = {name: sources.stored(checkpoint, order.dataset) for name, checkpoint in order.networks.items()}
+    groups = table.measured_labels(order.teacher)
+    if groups is None:
+        teacher = next(iter(stored.values()))
+        groups = None if teacher is None else teacher.argmax(axis=1)
+    if groups is None:
+        return {}
+    classes = order.teacher.classes
+    stacks = {
+        number: np.stack([metrics.class_similarity(logits, groups, 2**octave, len(classes)) for octave in OCTAVES])
+        for number, logits in enumerate(stored.values())
+        if logits is not None and len(logits) == len(groups)
+    }
+    off = ~np.eye(len(classes), dtype=bool)
+    top = max((float(np.nanmax(stack[:, off])) for stack in stacks.values()), default=1.0)
+    names = list(order.networks)
+    return {
+        f"classes {number}": charts_soft.similarity(stack, classes, names[number], top, False, OCTAVES)
+        for number, stack in stacks.items()
+    }
+
+
+def _curves(compared: dict[str, Checkpoint], roles: dict[str, str]) -> dict[str, alt.TopLevelMixin]:
+    by_run: dict[str, dict[str, str]] = {}
+    for name, checkpoint in compared.items():
+        if checkpoint.card.get("run"):
+            by_run.setdefault(checkpoint.card["run"], {})[checkpoint.name] = name
+    rows, teachers, epochs = [], [], 1
+    for run_id, names in by_run.items():
+        try:
+            run = runs.find(run_id)
+            epochs = max(epochs, run.config().epochs)
+        except KDError:
+            continue
+        rows += [row | {"network": names[row["student"]]} for row in run.metrics() if row["student"] in names]
+        teachers.append(read_json(run.path / "teacher.json"))
+    teacher = teachers[0] if teachers and all(one == teachers[0] for one in teachers) else None
+    looks = style.series(roles)
+    drawn = {
+        f"curve {measure}": charts_runs.learning_curves(rows, looks, measure, epochs, teacher)
+        for measure in ("accuracy", "cross_entropy")
+    }
+    return {name: chart for name, chart in drawn.items() if chart is not None}
+
+
+def plain(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """A chart's specification as wide as its frame; the page's own sliders stand in for the chart's."""
+    spec = chart.to_dict() | {"width": "container"}
+    for key in ("$schema", "config"):
+        spec.pop(key, None)
+    for parameter in spec.get("params", []):
+        parameter.pop("bind", None)
+    return spec

@@ -1,0 +1,108 @@
+"""What a handout is made from: networks' answers to pictures, and which pictures are worth taking home."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdexplorer import comparison, data, gallery, images
+from kdexplorer.checkpoints import Checkpoint
+
+Answer = tuple[np.ndarray, dict[int, list[np.ndarray]]]
+"""Logits `[classes]`, and attention maps `[H, W]` a stage by power."""
+
+FILTERS = ("Distillation fixed it", "Most uncertain teacher", "All images")
+"""The gallery's filters that a choice of pictures takes turns with."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the networks are shown: uint8 `[3, 32, 32]`; a test image has an index and a label, a photo a file name."""
+
+    pixels: np.ndarray
+    index: int | None = None
+    label: int | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where answers and images come from; the pages give their cached ones.
+
+    `answer(checkpoint, pixels)`; `stored(checkpoint, dataset)`: the logits `[N, classes]` of the whole test split, or
+    None; `gallery(dataset)`: images `[N, 3, 32, 32]`, labels `[N]` and indices `[N]` in the test split.
+    """
+
+    answer: Callable[[Checkpoint, np.ndarray], Answer]
+    stored: Callable[[Checkpoint, str], np.ndarray | None]
+    gallery: Callable[[str], tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+    def answer_to(self, checkpoint: Checkpoint, picture: Picture, dataset: str) -> Answer:
+        """As `answer`, with the stored logits of a test image where they are at hand. Raises KDError."""
+        logits, maps = self.answer(checkpoint, picture.pixels)
+        stored = self.stored(checkpoint, dataset) if picture.index is not None else None
+        return (logits if stored is None else stored[picture.index]), maps
+
+
+def from_disk() -> Sources:
+    """Sources that read each network once and keep it."""
+    from kdexplorer import inference
+
+    networks: dict[Path, Any] = {}
+
+    def answer(checkpoint: Checkpoint, pixels: np.ndarray) -> Answer:
+        if checkpoint.path not in networks:
+            networks[checkpoint.path] = checkpoint.network()
+        normalisation = checkpoint.card["normalisation"]
+        logits, maps = inference.predict_with_stages(networks[checkpoint.path], pixels[None], normalisation)
+        return logits[0], {power: [stage[0] for stage in stages] for power, stages in maps.items()}
+
+    def stored(checkpoint: Checkpoint, dataset: str) -> np.ndarray | None:
+        return comparison.on_whole_split(checkpoint, comparison.stored_logits(checkpoint), dataset)
+
+    def everything(dataset: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if dataset == "cifar10" and data.find_cifar10(data.data_root()) is None:
+            return images.sample_images()
+        split = data.load_split(dataset, "test")
+        return split.images, split.labels, np.arange(len(split))
+
+    return Sources(answer, stored, everything)
+
+
+def test_pictures(indices: Sequence[int], dataset: str, sources: Sources) -> list[Picture]:
+    """Images of the test split by index. Raises DataError for one that is not here."""
+    pixels, labels, known = sources.gallery(dataset)
+    rank = {int(index): place for place, index in enumerate(known)}
+    missing = [index for index in indices if index not in rank]
+    if missing:
+        raise data.DataError(
+            f"there is no test image {missing[0]} here: choose from {', '.join(map(str, known[:20]))}"
+            f"{', …' if len(known) > 20 else ''}, or get CIFAR-10 with 'python -m kdexplorer data download'."
+        )
+    return [Picture(np.array(pixels[rank[i]]), int(i), int(labels[rank[i]])) for i in indices]
+
+
+def choose(count: int, teacher: Checkpoint, students: Sequence[Checkpoint], sources: Sources) -> list[Picture]:
+    """Up to `count` test images that have something to tell: the first of each of `FILTERS`, in turns.
+
+    Where the networks' stored answers are not at hand, the first of the gallery.
+    """
+    dataset = comparison.dataset_of(teacher)
+    _, labels, indices = sources.gallery(dataset)
+
+    def stored(checkpoint: Checkpoint) -> np.ndarray | None:
+        logits = sources.stored(checkpoint, dataset)
+        return None if logits is None else logits[indices]
+
+    own = teacher.classes == data.CLASSES[dataset]
+    known = gallery.answers(teacher, students, stored, labels) if own else None
+    names = [name for name in FILTERS if known and name in gallery.available(known)]
+    order = [gallery.positions(name, known) for name in names] or [range(len(labels))]
+    turns = (rank for ranks in zip_longest(*(each[:count] for each in order)) for rank in ranks)
+    chosen = [rank for rank in dict.fromkeys(turns) if rank is not None][:count]
+    return test_pictures([int(indices[rank]) for rank in chosen], dataset, sources)
