@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
+import streamlit as st
 from PIL import Image
+from streamlit.testing.v1 import AppTest
 
 from benchmarks.app import CHROMIUM, running, settle
 from benchmarks.app import browser as chromium_browser
@@ -19,6 +22,7 @@ from kdexplorer.ui import live
 
 needs_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 BUNDLED = {checkpoint.name for checkpoint in checkpoints.bundled()}
+ROOT = Path(__file__).resolve().parent.parent
 SLOW = 120_000  # a shared machine may take long
 
 
@@ -285,6 +289,38 @@ class TestInTheApplication:
             camera.get_by_text("Drop a picture here").wait_for()
             assert not [one for one in camera.requested if one.endswith(".bin")]  # weights are fetched once
         camera.goto("about:blank")
+
+
+class TestWithoutABrowser:
+    @pytest.fixture(autouse=True)
+    def own(self, tmp_path, monkeypatch, make_checkpoint):
+        monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
+        monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "no-data"))
+        make_checkpoint(tmp_path / "bundled" / "small", "resnet20", 1)
+        for seed in range(4):
+            make_checkpoint(tmp_path / "bundled" / f"s{seed}", "resnet8", seed)
+        make_checkpoint(tmp_path / "bundled" / "wide", "wrn_16_2", 3)
+        st.cache_data.clear()
+        st.cache_resource.clear()
+
+    def shown(self, **query):
+        at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=120)
+        at.switch_page("pages/live.py")
+        for name, value in query.items():
+            at.query_params[name] = value
+        at.run()
+        assert not at.exception
+        return at
+
+    def test_a_network_that_is_too_large_is_named_and_the_page_goes_on(self):
+        at = self.shown(teacher="small", students="s0,wide")
+        assert "Not here: wide." in at.caption[0].value
+        assert not at.error
+        assert "too large to run in a page" in self.shown(teacher="wide").info[0].value
+
+    def test_a_fourth_student_is_left_out(self):
+        at = self.shown(teacher="small", students="s0,s1,s2,s3")
+        assert "Not here: s3. The page runs up to 3 students" in at.caption[0].value
 
 
 @pytest.mark.parametrize("picture", [3, "data:text/html,hello", live.PREFIX + "%%%"])
