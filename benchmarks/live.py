@@ -15,6 +15,7 @@ import base64
 import json
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from PIL import Image
 
 from benchmarks.app import browser
 from kdexplorer import checkpoints, images
+from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.ui import charts
 from kdexplorer.web import assemble, export
 
@@ -58,7 +60,10 @@ ALONE = """async ([seconds, chosen]) => {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const networks = settings.networks.slice(...chosen).map((n) => KDInfer.load(n.description, bytes(n.weights)));
   const rgba = new Uint8ClampedArray(4 * 480 * 480).map((_, i) => (i * 31) % 251);
-  const look = () => networks.forEach((network) => KDInfer.run(network, KDInfer.shrink(rgba, 480, 480)));
+  const look = () => {
+    const pixels = KDInfer.shrink(rgba, 480, 480);
+    networks.forEach((network) => KDInfer.run(network, pixels));
+  };
   for (let i = 0; i < 20; i++) look();
   const begin = performance.now();
   let count = 0;
@@ -86,15 +91,13 @@ def write_clip(path: Path, width: int = 640, height: int = 480, frames: int = 12
                 file.write(plane.resize((width // 2, height // 2), Image.Resampling.BOX).tobytes())
 
 
-def page_of(names: list[str]) -> str:
-    """A page of its own with these bundled networks in it, the teacher first."""
-    known = {checkpoint.name: checkpoint for checkpoint in checkpoints.bundled()}
-    teacher = known[names[0]]
+def page_of(networks: Sequence[Checkpoint]) -> str:
+    """A page of its own with these networks in it, the teacher first."""
     told = []
-    for name in names:
-        role = charts.role(known[name], teacher)
-        made = export.exported(known[name])
-        told.append(assemble.network(name, charts.COLOURS[role], charts.MARKS[role], made))
+    for checkpoint in networks:
+        role = charts.role(checkpoint, networks[0])
+        made = export.exported(checkpoint)
+        told.append(assemble.network(checkpoint.name, charts.COLOURS[role], charts.MARKS[role], made))
     settings = json.dumps(assemble.settings(told, 4.0, 0.5, 20.0)).replace("<", "\\u003c")
     return PAGE.format(styles=assemble.styles(), script=assemble.script(), settings=settings)
 
@@ -138,8 +141,9 @@ def main() -> None:
     parser.add_argument("--students", nargs="+", default=["resnet20-scratch", "resnet20-response"])
     parser.add_argument("--seconds", type=float, default=10)
     options = parser.parse_args()
-    names = [options.teacher, *options.students]
-    html = page_of(names)
+    known = {checkpoint.name: checkpoint for checkpoint in checkpoints.bundled()}
+    networks = [known[name] for name in (options.teacher, *options.students)]
+    html = page_of(networks)
     with tempfile.TemporaryDirectory() as folder:
         clip, file = Path(folder, "clip.y4m"), Path(folder, "live.html")
         write_clip(clip)
@@ -151,7 +155,7 @@ def main() -> None:
                 page.goto(file.as_uri())
                 act(page, options.seconds, len(options.students))
                 page.close()
-    weights = sum(len(base64.b64encode(export.exported(c).weights)) for c in checkpoints.bundled() if c.name in names)
+    weights = sum(len(base64.b64encode(export.exported(c).weights)) for c in networks)
     code = len(assemble.script()) + len(assemble.styles())
     print(f"\nin a page: {weights / 1e6:.2f} MB of weights as base64, {code / 1e3:.0f} kB of script and styles")
 

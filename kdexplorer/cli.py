@@ -244,6 +244,7 @@ def _handout(options: argparse.Namespace) -> int:
         options.temperature,
         options.alpha,
         given,
+        options.live,
     )
     text = page.build(wanted, given).encode()
     write_bytes(options.output, text)
@@ -434,6 +435,7 @@ def parser() -> argparse.ArgumentParser:
     handout.add_argument("--photos", nargs="+", type=Path, default=[], metavar="FILE", help="your own come first")
     handout.add_argument("--temperature", type=float, default=4.0, help="where its slider begins (default: 4)")
     handout.add_argument("--alpha", type=float, default=0.7, help="where its slider begins (default: 0.7)")
+    handout.add_argument("--live", action="store_true", help="the networks too, for pictures of the reader's own")
     handout.add_argument("-o", "--output", type=Path, default=Path("handout.html"), help="default: handout.html")
 
     data_commands = commands.add_parser("data", help="get CIFAR-10, or see what is there")

@@ -5,8 +5,7 @@ import streamlit as st
 from kdexplorer.errors import KDError
 from kdexplorer.ui import choice, live
 from kdexplorer.web import export
-
-MAX_LIVE = 3
+from kdexplorer.web.assemble import MOST_STUDENTS
 
 choice.through_the_door()
 st.title("Live")
@@ -23,13 +22,13 @@ if not export.runs_in_browser(teacher):
     )
     st.stop()
 able = [checkpoint for checkpoint in students if export.runs_in_browser(checkpoint)]
-left_out = [checkpoint.name for checkpoint in students if checkpoint not in able[:MAX_LIVE]]
+left_out = [checkpoint.name for checkpoint in students if checkpoint not in able[:MOST_STUDENTS]]
 if left_out:
-    st.caption(f"Not here: {', '.join(left_out)}. The page runs up to {MAX_LIVE} students, small ResNets only.")
+    st.caption(f"Not here: {', '.join(left_out)}. The page runs up to {MOST_STUDENTS} students, small ResNets only.")
 
 told = st.container()
 try:
-    picture = live.live_view(teacher, able[:MAX_LIVE], choice.temperature())
+    picture = live.live_view(teacher, able[:MOST_STUDENTS], choice.temperature())
     if picture is not None:
         choice.use_photo(picture)
         with told.container(horizontal=True, vertical_alignment="center"):

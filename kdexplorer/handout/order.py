@@ -30,6 +30,7 @@ class Order:
         temperature: where the slider begins, `T_MIN` to `T_MAX`.
         alpha: weight on the teacher's term, where its slider begins, 0 to 1.
         command: how to make this file again, if there is a command.
+        live: whether the networks themselves go in, to answer to pictures of the reader's own.
 
     Raises:
         ConfigError: when one of these does not hold.
@@ -41,6 +42,7 @@ class Order:
     temperature: float = 4.0
     alpha: float = 0.7
     command: str = ""
+    live: bool = False
 
     def __post_init__(self) -> None:
         if not self.compared:
@@ -90,6 +92,7 @@ def ordered(
     temperature: float,
     alpha: float,
     given: Sources,
+    live: bool = False,
 ) -> Order:
     """An order by the names that a command line gives; see `train.find_checkpoint`.
 
@@ -108,7 +111,8 @@ def ordered(
     words = ["python", "-m", "kdexplorer", "handout", "--networks", *names, "--images", str(count)]
     words += ["--test-images", *map(str, test_images)] if test_images else []
     words += ["--photos", *(path.name for path in photos)] if photos else []
-    return Order(networks, pictures, {}, temperature, alpha, shlex.join(words))
+    words += ["--live"] if live else []
+    return Order(networks, pictures, {}, temperature, alpha, shlex.join(words), live)
 
 
 def _photo(path: Path) -> Picture:

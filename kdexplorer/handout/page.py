@@ -26,7 +26,10 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.handout import content
 from kdexplorer.handout.order import Order
 from kdexplorer.handout.sources import Sources
+from kdexplorer.ui import charts
 from kdexplorer.ui.charts_soft import T_MAX, T_MIN
+from kdexplorer.web import assemble
+from kdexplorer.web.export import exported, runs_in_browser
 
 FORMULAS = (
     (
@@ -71,12 +74,17 @@ def build(order: Order, sources: Sources) -> str:
     }
     heads, lines = export.readable(rows, order.baseline)
     scripts, styles = [_library(), _part("page.js")], [_part("page.css")]
+    own = _own_pictures(order) if order.live else None
+    if own is not None:
+        scripts += [assemble.script(), _part("page_own.js")]
+        styles.append(assemble.styles())
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_part("page.html"))
     return template.render(
-        policy=policy(scripts, styles),
+        policy=policy(scripts, styles, workers=own is not None),
         scripts=[Markup(script) for script in scripts],
         styles=[Markup(style) for style in styles],
-        data=Markup(json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")),
+        data=_json(data),
+        own=None if own is None else _json(own),
         pictures=data["pictures"],
         shared=shared,
         teacher=teacher,
@@ -92,6 +100,23 @@ def build(order: Order, sources: Sources) -> str:
         date=datetime.date.today().isoformat(),
         version=__version__,
     )
+
+
+def _json(value: Any) -> Markup:
+    """JSON that ends no script element."""
+    return Markup(json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _own_pictures(order: Order) -> dict[str, Any]:
+    """The networks that run in the page: the teacher and its first students that can. Raises CheckpointError."""
+    roles = order.roles(order.networks)
+    teacher, *students = order.networks
+    able = [name for name in students if runs_in_browser(order.networks[name])]
+    told = [
+        assemble.network(name, charts.COLOURS[roles[name]], charts.MARKS[roles[name]], exported(order.networks[name]))
+        for name in [teacher, *able[: assemble.MOST_STUDENTS]]
+    ]
+    return assemble.settings(told, order.temperature, T_MIN, T_MAX)
 
 
 def _rows(order: Order) -> list[dict[str, Any]]:
@@ -134,8 +159,11 @@ def retraining(checkpoint: Checkpoint) -> str | None:
         return None
 
 
-def policy(scripts: list[str], styles: list[str]) -> str:
-    """The Content-Security-Policy: these scripts and styles by hash, pictures from the file itself, nothing else."""
+def policy(scripts: list[str], styles: list[str], workers: bool = False) -> str:
+    """The Content-Security-Policy: these scripts and styles by hash, pictures from the file itself, nothing else.
+
+    With `workers`, a script of the file may start a worker that it holds; the worker is under the same policy.
+    """
 
     def hashes(texts: list[str]) -> str:
         digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
@@ -149,6 +177,8 @@ def policy(scripts: list[str], styles: list[str]) -> str:
         "base-uri": "'none'",
         "form-action": "'none'",
     }
+    if workers:
+        allowed["worker-src"] = "blob:"
     return "; ".join(f"{name} {value}" for name, value in allowed.items())
 
 

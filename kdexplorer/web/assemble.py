@@ -16,6 +16,10 @@ PARTS = ("picture.js", "answers.js", "poster.js", "live.js")
 """What runs in the page; `infer.js` and `worker.js` travel in it as text and run in a worker."""
 
 
+MOST_STUDENTS = 3
+"""Beside the teacher: more columns than four do not fit a phone."""
+
+
 @cache
 def script() -> str:
     """A classic script that defines `KDLive.mount(host, settings)`; safe inside a script element."""

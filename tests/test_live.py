@@ -1,0 +1,329 @@
+"""The live view in Chromium: pictures and a fake camera, sentences where there is none, and nothing that is sent."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from benchmarks.app import CHROMIUM, running, settle
+from benchmarks.app import browser as chromium_browser
+from benchmarks.live import FAKE_CAMERA, page_of, write_clip
+from kdexplorer import attention, checkpoints, images, inference
+from kdexplorer.errors import ImageError
+from kdexplorer.handout import order, page, sources
+from kdexplorer.ui import live
+
+needs_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+BUNDLED = {checkpoint.name for checkpoint in checkpoints.bundled()}
+ROOT = Path(__file__).resolve().parent.parent
+SLOW = 120_000  # a shared machine may take long
+
+
+def browsers(*flags):
+    """A tab of a Chromium with these flags; at its end no script must have failed."""
+    with chromium_browser(*flags) as chromium:
+        tab = chromium.new_page(viewport={"width": 1440, "height": 900})
+        tab.set_default_timeout(SLOW)
+        tab.failed, tab.requested = [], []
+        tab.on("pageerror", lambda error: tab.failed.append(str(error)))
+        tab.on("request", lambda request: tab.requested.append(request.url))
+        yield tab
+        assert not tab.failed
+
+
+@pytest.fixture(scope="module")
+def family(make_checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("family")
+    return [
+        make_checkpoint(folder / "teacher", "resnet20", 1),
+        make_checkpoint(folder / "alone", "resnet8", 2),
+        make_checkpoint(folder / "told", "resnet8", 3, method="response"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def html(family, tmp_path_factory):
+    file = tmp_path_factory.mktemp("page") / "live.html"
+    file.write_text(page_of(family), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="class")  # Playwright takes one browser at a time, and one class needs others
+def camera(tmp_path_factory):
+    """A tab whose camera shows a clip."""
+    clip = tmp_path_factory.mktemp("clip") / "clip.y4m"
+    write_clip(clip, 320, 240, 20)
+    yield from browsers(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={clip}")
+
+
+@pytest.fixture
+def opened(camera, html):
+    camera.goto(html.as_uri())
+    camera.get_by_text("Drop a picture here").wait_for()
+    return camera
+
+
+def photo(width=203, height=97, kind="PNG"):
+    y, x = np.mgrid[0:height, 0:width] / 25
+    waves = 127 + 120 * np.sin(np.stack([x + y, x - y, x * y / 3], axis=2))
+    file = io.BytesIO()
+    Image.fromarray(waves.astype(np.uint8)).save(file, kind)
+    return file.getvalue()
+
+
+def answered(tab, count=1):
+    tab.wait_for_timeout(50)
+    tab.locator(f'.kd-live[data-pictures="{count}"]').wait_for()
+
+
+def seen(tab):
+    """The 32 x 32 pixels on show."""
+    text = tab.locator(".kd-seen canvas").evaluate("(canvas) => canvas.toDataURL()")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text.split(",")[1]))).convert("RGB")).astype(int)
+
+
+def cells(tab, name):
+    """A row of the table."""
+    row = tab.locator(".kd-answers tr").filter(has=tab.get_by_role("rowheader", name=name, exact=True))
+    return row.locator("td").all_inner_texts()
+
+
+def check_answers(tab, family, pixels, temperature):
+    """What stands in the table is what the package says."""
+    image = pixels.transpose(2, 0, 1)[None]
+    answers = [inference.predict_with_stages(c.network(), image, c.card["normalisation"]) for c in family]
+    soft = [inference.soften(logits[0], temperature) for logits, _ in answers]
+    classes = family[0].classes
+    assert cells(tab, "answers") == [classes[p.argmax()] for p in soft]
+    for got, p in zip(cells(tab, "entropy (nats)"), soft, strict=True):
+        assert float(got) == pytest.approx(inference.entropy(p), abs=6e-3)
+    kl = [float((soft[0] * np.log(soft[0] / q)).sum()) for q in soft[1:]]
+    assert [float(text) for text in cells(tab, "KL from teacher")[1:]] == pytest.approx(kl, abs=6e-4)
+    assert [float(text) for text in cells(tab, "T² · KL")[1:]] == pytest.approx(
+        [temperature**2 * one for one in kl], abs=6e-4
+    )
+    import torch
+
+    for stage in range(3):
+        maps = [torch.from_numpy(by_power[1][stage]) for _, by_power in answers]
+        alike = [attention.similarity(one, maps[0])[0].item() for one in maps[1:]]
+        shown = [float(text.split()[-1]) for text in cells(tab, f"stage {stage + 1}")[1:]]
+        assert shown == pytest.approx(alike, abs=6e-4)
+
+
+def set_slider(tab, name, value):
+    tab.locator("label.kd-slider", has_text=name).locator("input").evaluate(
+        "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", value
+    )
+
+
+class TestInAPage:
+    pytestmark = needs_browser
+
+    def test_a_file_is_answered_as_by_the_package_at_every_temperature(self, opened, family):
+        opened.locator("input[type=file]").set_input_files(
+            {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
+        )
+        answered(opened)
+        expected = images.decode_image(photo())
+        assert np.abs(seen(opened) - expected).max() <= 2
+        check_answers(opened, family, seen(opened).astype(np.uint8), 4.0)
+        set_slider(opened, "Temperature", 0)
+        assert "T = 1.00" in opened.locator("label.kd-slider").first.inner_text()
+        check_answers(opened, family, seen(opened).astype(np.uint8), 1.0)
+
+    def test_a_jpeg_gives_the_pixels_of_an_upload(self, opened):
+        data = photo(1300, 900, "JPEG")
+        opened.locator("input[type=file]").set_input_files({"name": "w.jpg", "mimeType": "image/jpeg", "buffer": data})
+        answered(opened)
+        assert np.abs(seen(opened) - images.decode_image(data)).max() <= 2
+
+    @pytest.mark.parametrize("way", ["drop", "paste"])
+    def test_pictures_are_dropped_and_pasted(self, opened, way):
+        opened.evaluate(
+            """([text, way]) => {
+              const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+              const carried = new DataTransfer();
+              carried.items.add(new File([bytes], "waves.png", {type: "image/png"}));
+              const event = way === "drop"
+                ? new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true})
+                : new ClipboardEvent("paste", {clipboardData: carried, bubbles: true, cancelable: true});
+              document.querySelector(".kd-photo").dispatchEvent(event);
+            }""",
+            [base64.b64encode(photo()).decode(), way],
+        )
+        answered(opened)
+        assert np.abs(seen(opened) - images.decode_image(photo())).max() <= 2
+
+    def test_what_is_no_picture_gets_a_sentence(self, opened):
+        chosen = {"name": "<b>.png", "mimeType": "image/png", "buffer": b"GIF89a nothing"}
+        opened.locator("input[type=file]").set_input_files(chosen)
+        opened.get_by_text("<b>.png is not a PNG, JPEG or WebP picture that can be read.").wait_for()
+        assert opened.locator(".kd-live[data-pictures]").count() == 0
+
+    def test_opacity_goes_from_the_photo_to_the_map(self, opened):
+        chosen = {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
+        opened.locator("input[type=file]").set_input_files(chosen)
+        answered(opened)
+        pixels = "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, 32, 32).data]"
+        overlay = opened.locator(".kd-maps canvas").first
+        set_slider(opened, "Opacity", 0)
+        assert (np.array(overlay.evaluate(pixels)).reshape(32, 32, 4)[..., :3] == seen(opened)).all()
+        set_slider(opened, "Opacity", 1)
+        alone = np.array(overlay.evaluate(pixels)).reshape(32, 32, 4)[..., :3]
+        assert np.abs(alone - seen(opened)).mean() > 20
+
+    def test_the_camera_runs_freezes_saves_and_asks_nobody_for_anything(self, opened, tmp_path):
+        opened.requested.clear()
+        opened.get_by_role("button", name="Start the camera").click()
+        opened.locator(".kd-live[data-pictures]").wait_for()
+        opened.get_by_text("pictures a second").wait_for()
+        opened.locator(".kd-answers thead input").first.uncheck()  # students alone
+        opened.get_by_role("button", name="Freeze").click()
+        opened.wait_for_timeout(1500)
+        count = opened.locator(".kd-live").get_attribute("data-pictures")
+        assert int(count) > 2
+        assert cells(opened, "answers")[0] == "–"
+        opened.wait_for_timeout(1500)
+        assert opened.locator(".kd-live").get_attribute("data-pictures") == count
+        with opened.expect_download() as download:
+            opened.get_by_role("button", name="Save as PNG").click()
+        download.value.save_as(tmp_path / "saved.png")
+        saved = np.asarray(Image.open(tmp_path / "saved.png").convert("RGB"))
+        assert saved.shape[1] > 1000
+        assert len(np.unique(saved.reshape(-1, 3), axis=0)) > 1000  # pictures and bars, not an empty sheet
+        opened.get_by_role("button", name="Stop the camera").click()
+        opened.get_by_role("button", name="Start the camera").wait_for()
+        assert [url for url in opened.requested if not url.startswith("blob:")] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "address", "sentence"),
+    [
+        ([], None, "There is no camera on this device"),
+        (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], None, "The camera was refused"),
+        ([], "http://live.test/", "Browsers open the camera only for pages from https"),
+    ],
+    ids=["absent", "refused", "insecure"],
+)
+class TestWithoutACamera:
+    pytestmark = needs_browser
+
+    def test_a_sentence_says_so_and_files_still_work(self, html, flags, address, sentence):
+        for tab in browsers(*flags):
+            if address:
+                tab.route(address, lambda route: route.fulfill(path=html, content_type="text/html"))
+            tab.goto(address or html.as_uri())
+            tab.get_by_text("Drop a picture here").wait_for()
+            tab.get_by_role("button", name="Start the camera").click()
+            tab.get_by_text(sentence).wait_for()
+            assert tab.get_by_role("button", name="Start the camera").is_enabled()
+            chosen = {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
+            tab.locator("input[type=file]").set_input_files(chosen)
+            answered(tab)
+
+
+class TestInAHandout:
+    pytestmark = needs_browser
+
+    def test_your_own_picture_is_answered_in_the_file(self, camera, family, tmp_path):
+        picture = sources.Picture(np.zeros((3, 32, 32), np.uint8), name="dark.png")
+        wanted = order.Order({c.name: c for c in family}, [picture], live=True)
+        (tmp_path / "handout.html").write_text(page.build(wanted, sources.from_disk()), encoding="utf-8")
+        camera.goto((tmp_path / "handout.html").as_uri())
+        camera.requested.clear()
+        camera.locator("#own").scroll_into_view_if_needed()
+        camera.get_by_text("Drop a picture here").wait_for()
+        chosen = {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
+        camera.locator("#own input[type=file]").set_input_files(chosen)
+        answered(camera)
+        check_answers(camera, family, seen(camera).astype(np.uint8), 4.0)
+        assert [url for url in camera.requested if not url.startswith("blob:")] == []
+
+
+@pytest.mark.skipif(not {"resnet56", "resnet8-scratch"} <= BUNDLED, reason="the bundled networks are not here")
+class TestInTheApplication:
+    pytestmark = needs_browser
+
+    def test_the_frozen_frame_is_handed_to_the_other_pages_and_nothing_else_is_sent(self, camera, tmp_path):
+        sent = []
+        camera.on("websocket", lambda socket: socket.on("framesent", lambda _: sent.append(1)))
+        with running(tmp_path) as url:
+            camera.goto(f"{url}/live?students=resnet8-scratch", wait_until="domcontentloaded")
+            settle(camera)
+            camera.get_by_text("Drop a picture here").wait_for()
+            fetched = [one for one in camera.requested if one.endswith(".bin")]
+            assert len(fetched) == 2
+            camera.requested.clear()
+            sent.clear()
+            camera.get_by_role("button", name="Start the camera").click()
+            camera.get_by_text("pictures a second").wait_for()
+            set_slider(camera, "Temperature", 1)
+            camera.get_by_role("button", name="Freeze").click()
+            camera.wait_for_timeout(1500)
+            assert not sent
+            assert [one for one in camera.requested if not one.startswith("blob:")] == []
+            pixels = seen(camera)
+            camera.get_by_role("button", name="Use this picture").click()
+            camera.get_by_role("link", name="Soft labels of it").click()
+            camera.get_by_text("Your photo as the network sees it").wait_for()
+            settle(camera)
+            shown = camera.locator("[data-testid=stImage] img").first.evaluate(
+                """async (image) => {
+                  const canvas = Object.assign(document.createElement("canvas"), {width: 32, height: 32});
+                  const context = canvas.getContext("2d");
+                  context.imageSmoothingEnabled = false;
+                  context.drawImage(image, 0, 0, 32, 32);
+                  return [...context.getImageData(0, 0, 32, 32).data];
+                }"""
+            )
+            assert np.abs(np.array(shown).reshape(32, 32, 4)[..., :3] - pixels).mean() < 8  # a JPEG of it
+            camera.get_by_role("link", name="Live").first.click()
+            camera.get_by_text("Drop a picture here").wait_for()
+            assert not [one for one in camera.requested if one.endswith(".bin")]  # weights are fetched once
+        camera.goto("about:blank")
+
+
+class TestWithoutABrowser:
+    @pytest.fixture(autouse=True)
+    def own(self, tmp_path, monkeypatch, make_checkpoint):
+        monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
+        monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "no-data"))
+        make_checkpoint(tmp_path / "bundled" / "small", "resnet20", 1)
+        for seed in range(4):
+            make_checkpoint(tmp_path / "bundled" / f"s{seed}", "resnet8", seed)
+        make_checkpoint(tmp_path / "bundled" / "wide", "wrn_16_2", 3)
+        st.cache_data.clear()
+        st.cache_resource.clear()
+
+    def shown(self, **query):
+        at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=120)
+        at.switch_page("pages/live.py")
+        for name, value in query.items():
+            at.query_params[name] = value
+        at.run()
+        assert not at.exception
+        return at
+
+    def test_a_network_that_is_too_large_is_named_and_the_page_goes_on(self):
+        at = self.shown(teacher="small", students="s0,wide")
+        assert "Not here: wide." in at.caption[0].value
+        assert not at.error
+        assert "too large to run in a page" in self.shown(teacher="wide").info[0].value
+
+    def test_a_fourth_student_is_left_out(self):
+        at = self.shown(teacher="small", students="s0,s1,s2,s3")
+        assert "Not here: s3. The page runs up to 3 students" in at.caption[0].value
+
+
+@pytest.mark.parametrize("picture", [3, "data:text/html,hello", live.PREFIX + "%%%"])
+def test_only_the_views_own_pictures_are_taken(picture):
+    with pytest.raises(ImageError, match="not a picture that the live view made"):
+        live._png(picture)
