@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kdexplorer import checkpoints, data, metrics
+from kdexplorer import checkpoints, data, metrics, people
 from kdexplorer.checkpoints import Checkpoint
 
 COLUMNS = {
@@ -18,6 +18,7 @@ COLUMNS = {
     "method": "Method",
     "objective": "Objective",
     "cross_entropy": "Cross-entropy (nats)",
+    "people": "Cross-entropy against people (nats)",
     "accuracy": "Accuracy",
     "accuracy_low": "95 % from",
     "accuracy_high": "95 % to",
@@ -102,6 +103,7 @@ def rows(
     teacher: str | None = None,
     baseline: str | None = None,
     latency: dict[str, float] | None = None,
+    answers: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """One row a network; what cannot be known is None.
 
@@ -112,6 +114,7 @@ def rows(
         teacher: whose answers `teacher_agreement` and `teacher_kl` are about.
         baseline: to whom `difference` and `p` refer.
         latency: seconds for one image by architecture, where it was measured.
+        answers: people's to CIFAR-10's test split, as `people.load` gives them, where they are at hand.
     """
     table = []
     for name, checkpoint in entries.items():
@@ -143,6 +146,9 @@ def rows(
         }
         if labels is not None and _fits(mine, labels):
             row["calibration_error"] = metrics.expected_calibration_error(mine, labels)
+        whole = on_whole_split(checkpoint, mine, "cifar10")
+        if answers is not None and whole is not None and checkpoint.classes == data.CIFAR10_CLASSES:
+            row["people"] = float(people.cross_entropy(answers, whole).mean())
         theirs = logits.get(teacher) if teacher and teacher != name else None
         if mine is not None and theirs is not None and mine.shape == theirs.shape:
             row["teacher_agreement"] = metrics.agreement(mine, theirs)

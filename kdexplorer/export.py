@@ -29,6 +29,8 @@ def readable(table: list[dict[str, Any]], baseline: str | None = None) -> tuple[
     heads = ["Network", "Method", "Objective", "Cross-entropy", "Accuracy (95 % interval)"]
     heads += [f"To {baseline}" if baseline else "To baseline", "McNemar p", "Calibration error"]
     heads += ["Agrees with teacher", "KL from teacher", "Parameters", "Multiply-adds"]
+    with_people = any(row["people"] is not None for row in table)
+    heads += ["Cross-entropy against people"] if with_people else []
 
     def number(value: float | None, form: str, scale: float = 1) -> str:
         return "" if value is None else form.format(value * scale)
@@ -44,7 +46,7 @@ def readable(table: list[dict[str, Any]], baseline: str | None = None) -> tuple[
             number(row["teacher_kl"], "{:.3f}"), f"{row['parameters']:,}",
             number(row["multiply_adds"], "{:.1f} M", 1e-6),
         ]  # fmt: skip
-        lines.append(cells)
+        lines.append(cells + ([number(row["people"], "{:.3f}")] if with_people else []))
     return heads, lines
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 from kdexplorer import comparison, data, export, images, metrics, runs
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import KDError
-from kdexplorer.ui import cached, charts, charts_compare, charts_runs, choice, style, sweeps
+from kdexplorer.ui import cached, charts, charts_compare, charts_runs, choice, handouts, style, sweeps
 
 MOST = 16
 SHOWN = 12
@@ -153,18 +153,19 @@ def table_view(table: list[dict[str, Any]], baseline: str, teacher: str | None, 
         return column.NumberColumn(label, format=form, help=text)
 
     shown = [display(row, teacher) for row in table]
-    with_latency = any(row["latency"] is not None for row in table)
+    empty = {key for key in ("latency", "people") if all(row[key] is None for row in table)}
     st.dataframe(
         shown,
         hide_index=True,
         placeholder="–",
         key="compare_table",
-        column_order=[key for key in shown[0] if with_latency or key != "latency"],
+        column_order=[key for key in shown[0] if key not in empty],
         column_config={
             "name": column.TextColumn("Network", pinned=True),
             "method": column.TextColumn("Method"),
             "objective": number("Objective", "%.3f", "What this network minimised: not comparable between methods"),
             "cross_entropy": number("Cross-entropy", "%.3f", "Nats, on the measured images: comparable"),
+            "people": number("Cross-entropy to people", "%.3f", "Nats at T = 1, against CIFAR-10H's answers"),
             "accuracy": number("Accuracy %", "%.2f", "Share of the measured images that are right"),
             "interval": column.TextColumn("95 % interval", help="Wilson's interval for the accuracy"),
             "difference": number("To baseline", "%+.2f", f"Points of accuracy above {baseline}"),
@@ -202,6 +203,15 @@ def table_view(table: list[dict[str, Any]], baseline: str, teacher: str | None, 
                 f"Download {name}", text, f"kdexplorer-table.{ending}", kind, key=f"download_{ending}",
                 on_click="ignore", icon=":material/download:",
             )  # fmt: skip
+
+
+def take_home(guide: tuple[str, Checkpoint] | None, shown: dict[str, Checkpoint]) -> None:
+    """The handout's button: the teacher, its first four students here, and all rows of the table."""
+    if guide is None:
+        return
+    teacher = guide[1]
+    students = [(n, c) for n, c in shown.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
+    handouts.button(dict([guide, *students[:4]]), [], choice.temperature(), choice.alpha(), compared=shown)
 
 
 def display(row: dict[str, Any], teacher: str | None = None) -> dict[str, Any]:
@@ -406,9 +416,11 @@ def main() -> None:
         measured = st.session_state.get("latency_measured", set())
         latency = {name: cached.cost(name)["latency"] for name in measured & {c.architecture for c in entries.values()}}
         guide = (names.get(teacher, teacher), found[teacher]) if teacher else None
-        table = cached.comparison_rows(shown, guide, names[baseline], labels is not None, latency)
+        answers = cached.peoples_answers()
+        table = cached.comparison_rows(shown, guide, names[baseline], labels is not None, latency, answers)
         logits = {name: cached.logits_or_none(checkpoint) for name, checkpoint in shown.items()}
     table_view(table, names[baseline], guide[0] if guide else None, labels)
+    take_home(guide, shown)
     uneven = comparison.training_differs(shown)
     if uneven:
         st.warning(f"{uneven}.")

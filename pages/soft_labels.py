@@ -5,7 +5,8 @@ import streamlit as st
 
 from kdexplorer import inference
 from kdexplorer.errors import KDError
-from kdexplorer.ui import cached, charts, charts_soft, choice
+from kdexplorer.handout.sources import Picture
+from kdexplorer.ui import cached, charts, charts_people, charts_soft, choice, handouts
 
 choice.through_the_door()
 st.title("Soft labels")
@@ -16,14 +17,20 @@ st.markdown(
 st.html(charts_soft.SLIDER_STYLE)
 
 teacher, students = choice.pick_networks()
-left, right = st.columns([2, 3], gap="large")
+try:
+    human = cached.peoples_answers()
+except KDError as error:
+    st.error(str(error))
+    human = None
+left, right, *third = st.columns([2, 3] if human is None else [4, 6, 3], gap="large")
 with left:
     picture = st.container()
     image = choice.pick_image(teacher, students)
+human = human if image.index is not None and image.dataset == "cifar10" else None
 
 
 def answers():
-    """The networks' logits as series; a network that cannot be used is named and left out."""
+    """The networks with their logits as series; a network that cannot be used is named and left out."""
     found = []
     for checkpoint in [teacher, *students]:
         try:
@@ -33,7 +40,7 @@ def answers():
             if checkpoint is teacher:
                 st.stop()
             continue
-        found.append(charts_soft.Series(checkpoint.name, charts.role(checkpoint, teacher), logits))
+        found.append((checkpoint, charts_soft.Series(checkpoint.name, charts.role(checkpoint, teacher), logits)))
     return found
 
 
@@ -53,7 +60,9 @@ with picture:
 
 with right:
     temperature = choice.pick_temperature()
-    teacher_series, *student_series = series_names_apart(answers())
+    found = answers()
+    used = [checkpoint for checkpoint, _ in found]
+    teacher_series, *student_series = series_names_apart([series for _, series in found])
     st.vega_lite_chart(
         charts_soft.mirrored(teacher_series, student_series, teacher.classes, image.label, temperature), width="stretch"
     )
@@ -61,6 +70,28 @@ with right:
         "The slider moves in your browser. The pinned temperature is where it starts, what the parts below are "
         "computed for, and what a link to this page carries. Point at a bar for its logit."
     )
+    handouts.button(
+        {series.name: c for series, c in zip([teacher_series, *student_series], used, strict=True)},
+        [Picture(image.pixels, image.index, image.label)],
+        temperature,
+        choice.alpha(),
+    )
+
+
+if human is not None and image.label is not None:
+    with third[0]:
+        chart = charts.answer(
+            human[image.index], teacher.classes, image.label, "people", "What people answered", "about 50 people"
+        )
+        st.vega_lite_chart(chart, width="stretch")
+        nearest = cached.closeness(teacher, image.index)
+        if nearest is not None and nearest.temperature is not None:
+            st.markdown(f"{teacher.name} is closest to them **{charts_people.in_words(nearest)}**.")
+        elif nearest is not None:
+            st.markdown(
+                f"No temperature brings {teacher.name} closest to them: people agree on its first answer, or answer "
+                "what it holds to be unlikely."
+            )
 
 
 def show_told():
@@ -147,6 +178,33 @@ def show_similarity():
                     st.vega_lite_chart(chart, width="stretch")
 
 
+def show_people():
+    """How close each network is to people over T, on this image and over the split."""
+    if human is None:
+        st.info(
+            "CIFAR-10H holds what about 50 people answered to each test image of CIFAR-10. Where you have it, set "
+            "KDEXPLORER_CIFAR10H to its file cifar10h-counts.npy, and choose a test image."
+        )
+        return
+    series = {s.name: c for s, c in zip([teacher_series, *student_series], used, strict=True)}
+    roles = {s.name: s.role for s in [teacher_series, *student_series]}
+    for column, index in zip(st.columns(2), (None, image.index), strict=True):
+        near = {name: found for name, c in series.items() if (found := cached.closeness(c, index)) is not None}
+        with column:
+            if not near:
+                st.info("These networks have no stored answers to the whole test split.")
+                return
+            answers = human if index is None else human[index]
+            of = "over 10,000 test images" if index is None else f"test image {index}"
+            st.vega_lite_chart(charts_people.closest(near, roles, answers, of), width="stretch")
+        if index is None:
+            whole = near
+    st.dataframe(charts_people.table(whole), hide_index=True)
+    said = charts_people.doubt(whole, roles)
+    if said:
+        st.markdown(f"**Does distillation carry human doubt over?** {said} One training run each.")
+
+
 def show_logits():
     """The numbers before the softmax."""
     st.dataframe(
@@ -157,9 +215,15 @@ def show_logits():
         st.caption("Logits of test images are the stored ones, written when the network was measured.")
 
 
-TABS = ("What the student is told", "Curves over T", "Class similarity", "Logits")
-told, curves, similar, numbers = st.tabs(TABS, key="soft_tab", on_change="rerun")  # only the open one is computed
-PARTS = ((told, show_told), (curves, show_curves), (similar, show_similarity), (numbers, show_logits))
+TABS = ("What the student is told", "Curves over T", "Class similarity", "People", "Logits")
+told, curves, similar, near, numbers = st.tabs(TABS, key="soft_tab", on_change="rerun")  # only the open one is computed
+PARTS = (
+    (told, show_told),
+    (curves, show_curves),
+    (similar, show_similarity),
+    (near, show_people),
+    (numbers, show_logits),
+)
 for tab, show in PARTS:
     if tab.open:
         with tab:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdexplorer import cli, data
+from kdexplorer import cli, data, images, people
 from kdexplorer.errors import ConfigError, DataError
 from kdexplorer.handout import content, order, page, sources
 
@@ -147,6 +147,10 @@ def test_pictures_that_tell_something_come_first_and_none_twice(networks):
     first = chosen[0]
     assert distilled[first.index] == first.label != scratch[first.index]
     assert len(sources.choose(500, teacher, students, given)) == 120
+    own = [*chosen[3:5], sources.Picture(np.zeros((3, 32, 32), np.uint8), name="mine")]
+    more = sources.choose(6, teacher, students, given, own)
+    assert more[:3] == own
+    assert len({picture.index for picture in more}) == len(more) == 6
 
 
 def test_what_cannot_be_ordered_says_why(networks):
@@ -162,6 +166,30 @@ def test_what_cannot_be_ordered_says_why(networks):
     ):
         with pytest.raises(ConfigError, match=words):
             order.Order(**{"networks": networks, "pictures": pictures} | changes)
+
+
+def test_people_are_in_the_handout_where_their_answers_are(tmp_path, make_checkpoint, library, monkeypatch):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "no-data"))
+    logits = np.random.default_rng(0).normal(0, 3, (10_000, 10))
+    facts = {
+        "classes": list(data.CIFAR10_CLASSES),
+        "data": {"dataset": "cifar10", "measured_on": "test", "measured_images": 10_000},
+    }
+    networks = {"teacher": make_checkpoint(tmp_path / "teacher", logits=logits, **facts)}
+    counts = np.ones((10_000, 10))
+    _, labels, indices = images.sample_images()
+    counts[indices, labels] += 30
+    assert "people" not in Parsed(made(networks)).data()["pictures"][0]["charts"]
+    np.save(tmp_path / "answers.npy", counts)
+    monkeypatch.setenv("KDEXPLORER_CIFAR10H", str(tmp_path / "answers.npy"))
+    parsed = Parsed(made(networks))
+    shown = parsed.data()["pictures"][0]["charts"]["people"]
+    rows = max(shown["datasets"].values(), key=len)
+    assert max(row["p"] for row in rows) == pytest.approx(31 / 40)
+    stored = networks["teacher"].logits()
+    at_one = people.cross_entropy(counts / counts.sum(axis=1, keepdims=True), stored).mean()
+    assert f"{at_one:.4f}".rstrip("0") in parsed.words
+    assert "closest of all" in parsed.data()["shared"]
 
 
 def test_the_command_writes_a_file_that_says_how_it_was_made(networks, library, tmp_path, capsys, monkeypatch):

@@ -15,7 +15,7 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from kdexplorer import attention_study, checkpoints, data
+from kdexplorer import attention_study, checkpoints, data, images, people
 
 ROOT = Path(__file__).resolve().parent.parent
 APP = str(ROOT / "streamlit_app.py")
@@ -211,6 +211,58 @@ def test_class_similarity_without_labels_says_so(pair):
     at.session_state["soft_tab"] = "Class similarity"
     assert "grouped by the teacher's first answer" in text(healthy(at.run()))
     assert "diagonal removed" in str(specs(at)[-1]["title"]["subtitle"])
+
+
+@pytest.fixture
+def human(tmp_path, monkeypatch):
+    """People's answers, all in doubt between the label's class and the next."""
+    _, labels, indices = images.sample_images()
+    counts = np.ones((10_000, 10))
+    counts[np.arange(10_000), 0] += 20
+    counts[indices] = 1 + 40 * np.eye(10)[labels] + 15 * np.eye(10)[(labels + 1) % 10]
+    np.save(tmp_path / "cifar10h-counts.npy", counts)
+    monkeypatch.setenv(people.VARIABLE, str(tmp_path))
+    return counts / counts.sum(axis=1, keepdims=True)
+
+
+def test_people_have_a_column_and_a_tab(pair, human):
+    at = page("soft_labels", image="3")
+    assert "What people answered" in titles(at)
+    assert "closest" in text(at)
+    at.session_state["soft_tab"] = "People"
+    assert "How close to people" in str(titles(healthy(at.run())))
+    found = at.dataframe[0].value
+    logits = checkpoints.open_checkpoint(pair / "small-response").logits()
+    line = found[found["network"] == "small-response"].iloc[0]
+    assert line.iloc[1] == pytest.approx(people.cross_entropy(human, logits).mean(), abs=1e-4)
+    assert "Does distillation carry human doubt over?" in text(at)
+
+
+def test_without_peoples_answers_the_tab_says_where_they_come_from(pair):
+    at = page("soft_labels")
+    assert "What people answered" not in titles(at)
+    at.session_state["soft_tab"] = "People"
+    assert "KDEXPLORER_CIFAR10H" in text(healthy(at.run()))
+
+
+def test_a_foreign_file_of_answers_is_one_sentence_and_the_page_goes_on(pair, human, tmp_path):
+    (tmp_path / "cifar10h-counts.npy").write_bytes(b"no answers")
+    at = page("soft_labels")
+    assert "cannot be read as people's answers" in at.error[0].value
+    assert "Soft labels at T" in str(specs(at)[0])
+
+
+def test_compare_has_people_as_a_column(pair, human):
+    table = page("compare").dataframe[0].value
+    logits = checkpoints.open_checkpoint(pair / "small-scratch").logits()
+    line = table[table["name"] == "small-scratch"].iloc[0]
+    assert line["people"] == pytest.approx(people.cross_entropy(human, logits).mean())
+
+
+@pytest.mark.parametrize("name", ["soft_labels", "compare"])
+def test_the_handouts_button(pair, name):
+    at = page(name)
+    assert "Take it home" in [button.proto.label for button in at.get("download_button")]
 
 
 def test_next_previous_random_and_thumbnails(pair):

@@ -83,7 +83,7 @@ def test_a_table_from_a_file_is_checked_before_it_is_drawn():
 
 def test_the_surface_says_what_it_shows():
     made, _ = grid((0.5, 0.6, 0.9, 0.6))
-    spec = charts_sweep.surface(made, "accuracy").to_dict()
+    spec = charts_sweep.surface(made, "accuracy")
     rows = spec["layer"][0]["data"]["values"] if "data" in spec["layer"][0] else spec["data"]["values"]
     assert [row["T"] for row in rows] == ["1", "2", "4"]
     assert rows[1]["text"] == f"★ {100 * made['cells'][1]['accuracy']:.1f}"
@@ -96,9 +96,9 @@ def test_the_surface_says_what_it_shows():
 
 def test_every_seed_is_a_point_and_one_seed_has_no_interval():
     made, _ = grid((0.5, 0.6, 0.9, 0.6))
-    assert len(charts_sweep.spread(made).to_dict()["layer"]) == 3
+    assert len(charts_sweep.spread(made)["layer"]) == 3
     alone, _ = grid((0.5, 0.6, 0.9, 0.6), seeds=1)
-    chart = charts_sweep.spread(alone).to_dict()
+    chart = charts_sweep.spread(alone)
     assert len(chart["layer"]) == 1
     assert chart["description"].startswith("Accuracy by cell, the best first: ★ T 2, weight 0.7")
     assert charts_sweep.spread(made | {"cells": []}) is None

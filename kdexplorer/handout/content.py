@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from kdexplorer import comparison, images, metrics, table
+from kdexplorer.data import CIFAR10_CLASSES
 from kdexplorer.handout.order import Order
 from kdexplorer.handout.sources import Picture, Sources
-from kdexplorer.ui import charts, charts_attention, charts_runs, charts_soft, style
+from kdexplorer.ui import charts, charts_attention, charts_people, charts_runs, charts_soft, style
 
 OCTAVES = tuple(k / 4 for k in range(-4, 18))
 """log2 T of the class maps: from 0.5 to 19, four to the octave."""
@@ -37,13 +38,14 @@ def of_pictures(order: Order, sources: Sources) -> list[dict[str, Any]]:
     """Each picture with its caption, its pixels and its charts (Vega-Lite, by the name the page draws them under)."""
     made = []
     for picture in order.pictures:
+        drawn = _people_charts(order, sources, picture)
         answers = {n: sources.answer_to(c, picture, order.dataset) for n, c in order.networks.items()}
         png = images.enlarged_png(picture.pixels.transpose(1, 2, 0), images.SIZE)
         made.append(
             {
                 "caption": caption(order, picture),
                 "pixels": "data:image/png;base64," + base64.b64encode(png).decode(),
-                "charts": {name: plain(chart) for name, chart in _picture_charts(order, picture, answers).items()},
+                "charts": {n: plain(c) for n, c in (_picture_charts(order, picture, answers) | drawn).items()},
             }
         )
     return made
@@ -77,11 +79,41 @@ def _picture_charts(order: Order, picture: Picture, answers: dict[str, Any]) -> 
     }
 
 
+def _people_charts(order: Order, sources: Sources, picture: Picture) -> dict[str, charts.Spec]:
+    """What people answered to a test image, and how close each network is to it."""
+    near = {} if picture.index is None else near_people(order, sources, picture.index)
+    if not near:
+        return {}
+    human, classes, label = sources.people[picture.index], order.teacher.classes, order.hard_label(picture)
+    name = f"test image {picture.index}"
+    return {
+        "people": charts.answer(human, classes, label, "people", "What people answered", f"about 50 people, {name}"),
+        "closest": charts_people.closest(near, order.roles(order.networks), human, name),
+    }
+
+
+def near_people(order: Order, sources: Sources, index: int | None) -> dict[str, charts_people.Closeness]:
+    """How close each network is to people, on one test image or (None) the split; empty where that is not known."""
+    if sources.people is None or order.teacher.classes != CIFAR10_CLASSES:
+        return {}
+    known = {name: sources.stored(checkpoint, "cifar10") for name, checkpoint in order.networks.items()}
+    which = slice(None) if index is None else index
+    return {
+        name: charts_people.closeness(sources.people[which], logits[which])
+        for name, logits in known.items()
+        if logits is not None
+    }
+
+
 def of_the_split(order: Order, sources: Sources, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The charts that no picture changes: class maps over T, accuracies, learning curves from the cards."""
     roles = order.roles(order.compared)
     drawn = {"accuracies": charts.accuracies([row | {"role": roles[row["name"]]} for row in rows])}
     drawn |= _class_maps(order, sources) | _curves(order, roles)
+    near = near_people(order, sources, None)
+    if near:
+        roles = order.roles(order.networks)
+        drawn["closest of all"] = charts_people.closest(near, roles, sources.people, "over 10,000 test images")
     return {name: plain(chart) for name, chart in drawn.items()}
 
 

@@ -107,7 +107,7 @@ def ordered(
     teacher, *students = networks.values()
     pictures = [_photo(path) for path in photos]
     pictures += sources.test_pictures(test_images, comparison.dataset_of(teacher), given)
-    pictures += sources.choose(max(0, count - len(pictures)), teacher, students, given)
+    pictures = sources.choose(count, teacher, students, given, pictures)
     words = ["python", "-m", "kdexplorer", "handout", "--networks", *names, "--images", str(count)]
     words += ["--test-images", *map(str, test_images)] if test_images else []
     words += ["--photos", *(path.name for path in photos)] if photos else []

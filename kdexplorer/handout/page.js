@@ -113,10 +113,10 @@
         const grid = document.createElement("div");
         const frames = paperTemperatures.map(() => Object.assign(document.createElement("div"), { className: "chart" }));
         grid.append(...frames);
-        sheet.append(name, image, grid);
+        sheet.append(image, name, grid);
         one("#paper").append(sheet);
         const at = (T) => ({ ...signals, logT: Math.log2(T) });
-        await Promise.all(frames.map((frame, k) => draw(frame, each.charts.mirrored, at(paperTemperatures[k]), 330)));
+        await Promise.all(frames.map((frame, k) => draw(frame, each.charts.mirrored, at(paperTemperatures[k]), 420)));
       }),
       ...all("section:not(.live) > .chart, section:not(.live) .columns > .chart").map(refresh),
     ]);

@@ -26,7 +26,7 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.handout import content
 from kdexplorer.handout.order import Order
 from kdexplorer.handout.sources import Sources
-from kdexplorer.ui import charts
+from kdexplorer.ui import charts, charts_people
 from kdexplorer.ui.charts_soft import T_MAX, T_MIN
 from kdexplorer.web import assemble
 from kdexplorer.web.export import exported, runs_in_browser
@@ -62,7 +62,8 @@ def build(order: Order, sources: Sources) -> str:
     Raises:
         KDError: when a network cannot be trusted or its answers cannot be had.
     """
-    rows = _rows(order)
+    rows = _rows(order, sources)
+    near = content.near_people(order, sources, None)
     shared = content.of_the_split(order, sources, rows)
     teacher, *students = order.networks
     data = {
@@ -93,6 +94,8 @@ def build(order: Order, sources: Sources) -> str:
         heads=heads,
         lines=lines,
         measured_on=rows[0]["measured_on"],
+        near=charts_people.table(near),
+        doubt=charts_people.doubt(near, order.roles(order.networks)),
         loss=comparison.why_the_loss_is_larger(rows),
         cards=[(name, facts(checkpoint)) for name, checkpoint in (order.networks | order.compared).items()],
         formulas=[(name, Markup(mathml(latex)), words) for name, latex, words in FORMULAS],
@@ -119,11 +122,12 @@ def _own_pictures(order: Order) -> dict[str, Any]:
     return assemble.settings(told, order.temperature, T_MIN, T_MAX)
 
 
-def _rows(order: Order) -> list[dict[str, Any]]:
+def _rows(order: Order, sources: Sources) -> list[dict[str, Any]]:
     known = order.networks | order.compared
     logits = {name: comparison.stored_logits(checkpoint) for name, checkpoint in known.items()}
     labels = table.measured_labels(next(iter(order.compared.values())))
-    return comparison.rows(order.compared, logits, labels, next(iter(order.networks)), order.baseline)
+    teacher = next(iter(order.networks))
+    return comparison.rows(order.compared, logits, labels, teacher, order.baseline, answers=sources.people)
 
 
 def facts(checkpoint: Checkpoint) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kdexplorer import comparison, data, gallery, images
+from kdexplorer import comparison, data, gallery, images, people
 from kdexplorer.checkpoints import Checkpoint
 
 Answer = tuple[np.ndarray, dict[int, list[np.ndarray]]]
@@ -35,12 +35,14 @@ class Sources:
     """Where answers and images come from; the pages give their cached ones.
 
     `answer(checkpoint, pixels)`; `stored(checkpoint, dataset)`: the logits `[N, classes]` of the whole test split, or
-    None; `gallery(dataset)`: images `[N, 3, 32, 32]`, labels `[N]` and indices `[N]` in the test split.
+    None; `gallery(dataset)`: images `[N, 3, 32, 32]`, labels `[N]` and indices `[N]` in the test split; `people`: what
+    people answered to CIFAR-10's test split, as `people.load` gives it, where it is at hand.
     """
 
     answer: Callable[[Checkpoint, np.ndarray], Answer]
     stored: Callable[[Checkpoint, str], np.ndarray | None]
     gallery: Callable[[str], tuple[np.ndarray, np.ndarray, np.ndarray]]
+    people: np.ndarray | None = None
 
     def answer_to(self, checkpoint: Checkpoint, picture: Picture, dataset: str) -> Answer:
         """As `answer`, with the stored logits of a test image where they are at hand. Raises KDError."""
@@ -50,7 +52,7 @@ class Sources:
 
 
 def from_disk() -> Sources:
-    """Sources that read each network once and keep it."""
+    """Sources that read each network once and keep it. Raises DataError where people's answers are a foreign file."""
     from kdexplorer import inference
 
     networks: dict[Path, Any] = {}
@@ -71,7 +73,8 @@ def from_disk() -> Sources:
         split = data.load_split(dataset, "test")
         return split.images, split.labels, np.arange(len(split))
 
-    return Sources(answer, stored, everything)
+    answers = people.find()
+    return Sources(answer, stored, everything, None if answers is None else people.load(answers))
 
 
 def test_pictures(indices: Sequence[int], dataset: str, sources: Sources) -> list[Picture]:
@@ -87,8 +90,14 @@ def test_pictures(indices: Sequence[int], dataset: str, sources: Sources) -> lis
     return [Picture(np.array(pixels[rank[i]]), int(i), int(labels[rank[i]])) for i in indices]
 
 
-def choose(count: int, teacher: Checkpoint, students: Sequence[Checkpoint], sources: Sources) -> list[Picture]:
-    """Up to `count` test images that have something to tell: the first of each of `FILTERS`, in turns.
+def choose(
+    count: int,
+    teacher: Checkpoint,
+    students: Sequence[Checkpoint],
+    sources: Sources,
+    first: Sequence[Picture] = (),
+) -> list[Picture]:
+    """These pictures first, then up to `count` in all test images that have something to tell: `FILTERS`, in turns.
 
     Where the networks' stored answers are not at hand, the first of the gallery.
     """
@@ -104,5 +113,7 @@ def choose(count: int, teacher: Checkpoint, students: Sequence[Checkpoint], sour
     names = [name for name in FILTERS if known and name in gallery.available(known)]
     order = [gallery.positions(name, known) for name in names] or [range(len(labels))]
     turns = (rank for ranks in zip_longest(*(each[:count] for each in order)) for rank in ranks)
-    chosen = [rank for rank in dict.fromkeys(turns) if rank is not None][:count]
-    return test_pictures([int(indices[rank]) for rank in chosen], dataset, sources)
+    taken = {picture.index for picture in first}
+    found = [int(indices[rank]) for rank in dict.fromkeys(turns) if rank is not None]
+    more = [index for index in found if index not in taken][: max(0, count - len(first))]
+    return [*first, *test_pictures(more, dataset, sources)]

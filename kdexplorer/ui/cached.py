@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from kdexplorer import checkpoints, comparison, data, images, inference, metrics, runs, table
+from kdexplorer import checkpoints, comparison, data, images, inference, metrics, people, runs, table
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import CheckpointError
 from kdexplorer.gallery import Answers, answers
+from kdexplorer.handout.order import Order
+from kdexplorer.handout.sources import Sources
+from kdexplorer.ui import charts_people
 from kdexplorer.web import export
 
 
@@ -217,14 +220,16 @@ def _comparison(
     baseline: str | None,
     with_labels: bool,
     latency: tuple[tuple[str, float], ...],
+    with_people: str,
     _entries: dict[str, Checkpoint],
     _teacher: Checkpoint | None,
+    _people: np.ndarray | None,
 ) -> list[dict[str, Any]]:
     logits = {name: logits_or_none(checkpoint) for name, checkpoint in _entries.items()}
     if teacher is not None and _teacher is not None:
         logits.setdefault(teacher, logits_or_none(_teacher))
     labels = labels_of(next(iter(_entries.values()))) if with_labels else None
-    return comparison.rows(_entries, logits, labels, teacher, baseline, dict(latency))
+    return comparison.rows(_entries, logits, labels, teacher, baseline, dict(latency), _people)
 
 
 def comparison_rows(
@@ -233,12 +238,14 @@ def comparison_rows(
     baseline: str | None,
     with_labels: bool,
     latency: dict[str, float] | None = None,
+    answers: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """`comparison.rows` of stored logits; `entries` must have been measured on the same images."""
     keys = tuple((name, str(c.path), c.sha256) for name, c in entries.items())
     name, network = teacher or (None, None)
     known = tuple(sorted((latency or {}).items()))
-    return _comparison(keys, name, baseline, with_labels, known, entries, network)
+    source = "" if answers is None else str(people.find())
+    return _comparison(keys, name, baseline, with_labels, known, source, entries, network, answers)
 
 
 @st.cache_data(max_entries=8, show_spinner="Fetching the images that are watched …")
@@ -259,6 +266,51 @@ def _exported(folder: str, sha256: str) -> export.Exported:
 def exported(checkpoint: Checkpoint) -> export.Exported:
     """A network as the page runs it. Raises CheckpointError, for large architectures too."""
     return _exported(str(checkpoint.path), checkpoint.sha256)
+
+
+@st.cache_data(max_entries=2, show_spinner=False)
+def _people(path: str, stamp: int) -> np.ndarray:
+    return people.load(Path(path))
+
+
+def peoples_answers() -> np.ndarray | None:
+    """What people answered, as `people.load`; None where the file is not here. Raises DataError where it is foreign."""
+    path = people.find()
+    return None if path is None else _people(str(path), path.stat().st_mtime_ns)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _closeness(folder: str, sha256: str, path: str, index: int | None, _logits: np.ndarray) -> charts_people.Closeness:
+    answers = peoples_answers()
+    return charts_people.closeness(answers if index is None else answers[index], _logits)
+
+
+def closeness(checkpoint: Checkpoint, index: int | None = None) -> charts_people.Closeness | None:
+    """How close a network is to people, on a test image or (None) the split; None where answers are not stored."""
+    logits = stored_logits(checkpoint)
+    if logits is None or checkpoint.classes != data.CIFAR10_CLASSES:
+        return None
+    of = logits if index is None else logits[index]
+    return _closeness(str(checkpoint.path), checkpoint.sha256, str(people.find()), index, of)
+
+
+def sources() -> Sources:
+    """What a handout is made from, out of these caches. Raises DataError where people's answers are a foreign file."""
+    return Sources(answer, stored_logits, gallery, peoples_answers())
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _handout(key: str, _order: Order) -> bytes:
+    from kdexplorer.handout import page
+
+    return page.build(_order, sources()).encode()
+
+
+def handout(order: Order) -> bytes:
+    """`handout.page.build` as a file's bytes. Raises KDError."""
+    networks = [[(n, str(c.path), c.sha256) for n, c in each.items()] for each in (order.networks, order.compared)]
+    pictures = [(p.index, p.label, p.name, p.pixels.tobytes().hex()) for p in order.pictures]
+    return _handout(repr((networks, pictures, order.temperature, order.alpha, people.find())), order)
 
 
 def network(checkpoint: Checkpoint) -> Any:

@@ -34,6 +34,9 @@ COLOURS = {
 }
 """A role's colour, from the Okabe-Ito set: told apart by colour-blind eyes, visible on white and on near-black."""
 
+PEOPLE = "#56B4E9"
+"""People's answers: the same set's sky blue."""
+
 DASHES = {"teacher": [1, 0], "scratch": [6, 3], "response": [2, 2], "feature": [10, 3, 2, 3], "combined": [12, 4]}
 """The second cue on lines."""
 
@@ -116,7 +119,7 @@ def title(text: Any, subtitle: str = "", size: Any = 17) -> alt.TitleParams:
 def answer(
     probabilities: np.ndarray, classes: Sequence[str], label: int | None, role_: str, heading: str, subtitle: str
 ) -> Spec:
-    """One network's answer to one image: a bar a class, the hard label starred."""
+    """One network's answer to one image (or people's: `people`), a bar a class, the hard label starred."""
     names = [f"★ {name}" if index == label else name for index, name in enumerate(classes)]
     frame = pd.DataFrame({"class": names, "p": probabilities, "percent": [f"{p:.0%}" for p in probabilities]})
     base = alt.Chart(frame).encode(
@@ -129,7 +132,7 @@ def answer(
         y=alt.Y("class:N", sort=names, title=None),
         tooltip=["class:N", alt.Tooltip("p:Q", format=".2%", title="probability")],
     )
-    bars = base.mark_bar(color=COLOURS[role_])
+    bars = base.mark_bar(color=COLOURS.get(role_, PEOPLE))
     text = base.transform_filter("datum.p >= 0.005").mark_text(color=INK, align="left", dx=4, fontSize=13)
     shown = ", ".join(f"{classes[k]} {probabilities[k]:.0%}" for k in np.argsort(-probabilities)[:3])
     chart = alt.layer(bars, text.encode(text="percent:N")).properties(
