@@ -32,6 +32,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What EXIF's orientations ask for."""
+_FLIP_X, _FLIP_Y = (2, 3, 7, 8), (3, 4, 6, 7)
+"""The orientations that show the file's columns, or rows, from the far end."""
 
 
 def decode_image(data: bytes, fit: Fit = "crop") -> np.ndarray:
@@ -73,7 +75,9 @@ def _fitted(image: Image.Image, fit: Fit, turn: int) -> np.ndarray:
     width, height = image.size
     if fit == "crop":
         side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
+        # Whole pixels, and the same ones as if the picture had been turned before: an odd one more is cut off the far side.
+        left = (width - side + (turn in _FLIP_X)) // 2
+        top = (height - side + (turn in _FLIP_Y)) // 2
         small = _shrunk(image, (SIZE, SIZE), (left, top, left + side, top + side))
         return np.array(_turned(small, turn))
     scale = SIZE / max(width, height)

@@ -195,7 +195,7 @@ def show_people():
                 st.info("These networks have no stored answers to the whole test split.")
                 return
             answers = human if index is None else human[index]
-            of = "over 10,000 test images" if index is None else f"test image {index}"
+            of = "10,000 test images" if index is None else f"test image {index}"
             st.vega_lite_chart(charts_people.closest(near, roles, answers, of), width="stretch")
         if index is None:
             whole = near

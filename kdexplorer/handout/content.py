@@ -113,7 +113,7 @@ def of_the_split(order: Order, sources: Sources, rows: list[dict[str, Any]]) -> 
     near = near_people(order, sources, None)
     if near:
         roles = order.roles(order.networks)
-        drawn["closest of all"] = charts_people.closest(near, roles, sources.people, "over 10,000 test images")
+        drawn["closest of all"] = charts_people.closest(near, roles, sources.people, "10,000 test images")
     return {name: plain(chart) for name, chart in drawn.items()}
 
 

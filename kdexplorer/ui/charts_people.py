@@ -49,7 +49,7 @@ def closest(networks: dict[str, Closeness], roles: dict[str, str], answers: np.n
         networks: by name.
         roles: each network's, for its colour.
         answers: people's probabilities `[classes]` or `[N, classes]`: their entropy is the least that can be reached.
-        of: what was answered, for the title: "this image", "10,000 test images".
+        of: what was answered, for the subtitle.
     """
     looks = style.series({name: roles[name] for name in networks})
     grid = temperatures()
@@ -85,7 +85,7 @@ def closest(networks: dict[str, Closeness], roles: dict[str, str], answers: np.n
         height=280,
         width="container",
         autosize=style.FIT,
-        title=style.title(f"How close to people, {of}", "Marks: the closest T. Light blue: people's own entropy"),
+        title=style.title("How close to people", f"{of}. Marks: the closest T. Light blue: people's own entropy"),
         description=f"Cross-entropy against people over temperature, {of}; closest: "
         + ", ".join(f"{name} {in_words(found)}" for name, found in networks.items()),
     )
@@ -115,15 +115,19 @@ def doubt(networks: dict[str, Closeness], roles: dict[str, str]) -> str | None:
 
     None where there is not one of each.
     """
-    at_one = {name: found.at_one for name, found in networks.items()}
     alone = next((name for name in networks if roles[name] == "scratch"), None)
     told = [name for name in networks if roles[name] in ("response", "combined")]
     if alone is None or not told:
         return None
-    best = min(told, key=at_one.__getitem__)
-    gain = at_one[alone] - at_one[best]
-    verdict = "closer to people than" if gain > 0 else "no closer to people than"
-    return (
-        f"At T = 1 {best}, which heard a teacher's soft labels, is {verdict} {alone}, which heard none: "
-        f"{at_one[best]:.3f} against {at_one[alone]:.3f} nats."
+    best = min(told, key=lambda name: networks[name].at_one)
+
+    def against(first: float, second: float) -> str:
+        words = "closer to people" if first < second else "no closer to people"
+        return f"{words} ({first:.3f} against {second:.3f} nats)"
+
+    text = (
+        f"At T = 1 {best}, which heard a teacher's soft labels, is "
+        f"{against(networks[best].at_one, networks[alone].at_one)} than {alone}, which heard none"
     )
+    least = [networks[name].least for name in (best, alone)]
+    return text + ("." if None in least else f"; each at its own closest T, it is {against(*least)}.")
