@@ -75,7 +75,7 @@ def _fitted(image: Image.Image, fit: Fit, turn: int) -> np.ndarray:
     width, height = image.size
     if fit == "crop":
         side = min(width, height)
-        # Whole pixels, and the same ones as if the picture had been turned before: an odd one more is cut off the far side.
+        # Whole pixels, and the same ones as if the picture had been turned before.
         left = (width - side + (turn in _FLIP_X)) // 2
         top = (height - side + (turn in _FLIP_Y)) // 2
         small = _shrunk(image, (SIZE, SIZE), (left, top, left + side, top + side))
