@@ -377,7 +377,7 @@ def test_the_table_the_answers_and_the_files(family):
     assert frame["accuracy"].tolist() == pytest.approx([110 / 1.2, 50, 80 / 1.2])
     assert "small-response is 16.67 points above its scratch twin small-scratch" in text(at)
     assert "another sum than cross-entropy" in text(at)
-    assert len(at.get("download_button")) == 3
+    assert len(at.get("download_button")) == 4  # the handout is one
 
 
 def test_another_baseline_changes_the_differences(family):
