@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from kdexplorer.errors import ImageError
 
-MEGAPIXELS = {"PNG": 24, "JPEG": 64, "JPEG in several passes": 32, "WebP": 16}
+MEGAPIXELS = {"PNG": 24, "JPEG": 64, "JPEG in several passes": 24, "WebP": 16}
 """The largest picture that its decoder makes within a second and 300 MB, by kind (`tests/test_images_bounds.py`).
 
-Pillow keeps 4 bytes for a pixel of a PNG, and unfiltering 16-bit ones takes the second. A JPEG is decoded at an eighth
-of its size; one in several passes keeps 2 bytes of coefficients for each pixel of up to four components first. libwebp
-holds two canvases of 4 bytes, and Pillow a copy and the picture.
+Pillow keeps 4 bytes for a pixel of a PNG, and unfiltering 16-bit ones takes the second. A large JPEG is decoded at half
+its size or less; one in several passes keeps 2 bytes of coefficients for each pixel of up to four components first.
+libwebp holds two canvases of 4 bytes, and Pillow a copy and the picture.
 """
 
 MAX_PIECES = 20_000

@@ -207,10 +207,10 @@ TAKEN = {
     "as wide as can be": lambda: png(6_000_000, 4, 16, 6),
     "64 megapixels of JPEG": lambda: encoded(Image.new("L", (8000, 8000), 99), "JPEG"),
     "a JPEG that cannot be drafted": lambda: encoded(Image.new("RGB", (65_500, 250)), "JPEG"),
-    "32 megapixels in passes": lambda: passes_again(
-        encoded(Image.new("RGB", (8000, 4000), (9, 99, 200)), "JPEG", progressive=True, subsampling=0), 8
+    "24 megapixels in passes": lambda: passes_again(
+        encoded(Image.new("RGB", (6000, 4000), (9, 99, 200)), "JPEG", progressive=True, subsampling=0), 8
     ),
-    "32 megapixels of CMYK in passes": lambda: encoded(Image.new("CMYK", (8000, 4000)), "JPEG", progressive=True),
+    "24 megapixels of CMYK in passes": lambda: encoded(Image.new("CMYK", (6000, 4000)), "JPEG", progressive=True),
     "200 passes over few pixels": lambda: passes_again(encoded(photo(1600, 1600), "JPEG", progressive=True), 200),
     "large WebP": lambda: encoded(Image.new("RGBA", (4000, 4000), (9, 99, 200, 100)), "WEBP", **WEBP),
     "large animated WebP": lambda: encoded(
@@ -239,7 +239,7 @@ REFUSED = {
     "PNG of 2 gigapixels a side": lambda: png(8, 8, head=struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 6, 0, 0, 0)),
     "PNG of no width": lambda: png(8, 8, head=struct.pack(">IIBBBBB", 0, 8, 8, 6, 0, 0, 0)),
     "JPEG beyond its limit": lambda: encoded(Image.new("L", (8000, 8001)), "JPEG"),
-    "progressive JPEG beyond its limit": lambda: encoded(Image.new("L", (8000, 4001)), "JPEG", progressive=True),
+    "progressive JPEG beyond its limit": lambda: encoded(Image.new("L", (6000, 4001)), "JPEG", progressive=True),
     "too many passes": lambda: passes_again(encoded(Image.new("L", (6000, 5000)), "JPEG", progressive=True), 100),
     "WebP beyond its limit": lambda: encoded(Image.new("RGB", (4000, 4001)), "WEBP", **WEBP),
     "WebP that claims the largest canvas": lambda: b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\2\0\0\0" + b"\xff" * 6,
