@@ -41,7 +41,7 @@
       if (drawn.get(frame) !== next) return next.view.finalize();
       if (!performance.getEntriesByName("first chart").length) performance.mark("first chart"); // for measurements
     }
-    const { view } = drawn.get(frame);
+    const view = drawn.get(frame)?.view; // none where a picture has no such chart
     if (!view) return;
     for (const { name } of spec.params ?? []) if (name in signals) view.signal(name, signals[name]);
     await view.runAsync();
