@@ -176,6 +176,7 @@ def test_soft_label_of_an_uploaded_photo(tab, tmp_path):
 def test_soft_label_of_a_camera_s_picture(tab):
     tab.open(tab.app).open(f"{tab.app}/soft_labels")
     tab.page.get_by_text("Camera", exact=True).click()
+    tab.page.wait_for_function("document.querySelector('video')?.videoWidth > 0")  # the camera's first frame is there
     tab.page.get_by_role("button", name="Take Photo").click()
     tab.page.get_by_text("Your photo as the network sees it").wait_for()
     tab.settle()
