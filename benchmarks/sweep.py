@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.training import BATCH, seconds, untrained_teacher
+from benchmarks.training import BATCH, seconds, stepping, untrained_teacher
 from kdexplorer import data, runs, sweep
 from kdexplorer.config import ExperimentConfig, StudentConfig
 from kdexplorer.train import Experiment
@@ -39,14 +39,7 @@ def stepper(dataset: str, compiled: bool, students: list[StudentConfig], teacher
         dataset=dataset, teacher=str(teacher) if teacher else None, students=students, batch_size=BATCH, epochs=1000,
         learning_rate=0.01, compile=compiled,
     )  # fmt: skip
-    experiment, done = Experiment(config), 0
-
-    def step() -> None:
-        nonlocal done
-        experiment.step(*divmod(done, experiment.steps_per_epoch))
-        done += 1
-
-    return step
+    return stepping(config)
 
 
 def teacher_alone(dataset: str, compiled: bool, student: StudentConfig, teacher: Path) -> Callable[[], None]:

@@ -102,6 +102,11 @@ def engine(teacher: Path, student_name: str, students: int, dataset: str, compil
         learning_rate=0.01,
         compile=compiled,
     )
+    return stepping(config)
+
+
+def stepping(config: ExperimentConfig) -> Callable[[], None]:
+    """One training step of an experiment, again and again."""
     experiment, done = Experiment(config), 0
 
     def step() -> None:

@@ -8,8 +8,10 @@ notes the wall clock once and does not change it.
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,20 @@ def step_back(pid: int) -> None:
     """Lets everybody else on the machine go first: a trainer must not keep the pages waiting."""
     with contextlib.suppress(psutil.Error, OSError):
         psutil.Process(pid).nice(10 if psutil.POSIX else psutil.BELOW_NORMAL_PRIORITY_CLASS)
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """SIGTERM and SIGINT set an event instead of ending the process; outside the main thread nothing changes."""
+    stopping, before = threading.Event(), {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, lambda *_: stopping.set())
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _began(process: psutil.Process) -> float:

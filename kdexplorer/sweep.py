@@ -14,7 +14,6 @@ import json
 import logging
 import math
 import os
-import signal
 import sys
 import threading
 import time
@@ -25,7 +24,7 @@ from typing import Annotated, Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kdexplorer import runs
+from kdexplorer import processes, runs
 from kdexplorer.config import ARCHITECTURES, PRESETS, ExperimentConfig, StudentConfig, validated
 from kdexplorer.errors import ConfigError, KDError, RunError
 from kdexplorer.files import read_json, write_bytes, write_json
@@ -251,36 +250,31 @@ def execute(sweep: Sweep, ray_address: str | None = None, show: bool = False) ->
         lock.acquire(timeout=0)
     except Timeout:
         raise RunError(f"{sweep.run_id} is being carried out by another process: stop that one first.") from None
-    stopping, before = threading.Event(), {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            before[number] = signal.signal(number, lambda *_: stopping.set())
-    progress = Progress(sweep, show)
-    try:
-        progress.write("running", "packing the students into experiments")
-        todo = [run for run in prepare(sweep) if not progress.settled(run)]
-        if ray_address:
-            from kdexplorer import cluster
+    with processes.stop_signals() as stopping:
+        progress = Progress(sweep, show)
+        try:
+            progress.write("running", "packing the students into experiments")
+            todo = [run for run in prepare(sweep) if not progress.settled(run)]
+            if ray_address:
+                from kdexplorer import cluster
 
-            cluster.carry_out(todo, ray_address, stopping, progress)
-        else:
-            for run in todo:
-                in_turn(run, stopping, progress)
-        state, message = ("failed", progress.failures()) if progress.failed else ("finished", "")
-        progress.write(state, message)
-        return state
-    except Stopped:
-        progress.write("stopped", "stopped; it can be resumed")
-        return "stopped"
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            progress.write("failed", str(error)[:500])
-        raise
-    finally:
-        progress.close()
-        lock.release()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+                cluster.carry_out(todo, ray_address, stopping, progress)
+            else:
+                for run in todo:
+                    in_turn(run, stopping, progress)
+            state, message = ("failed", progress.failures()) if progress.failed else ("finished", "")
+            progress.write(state, message)
+            return state
+        except Stopped:
+            progress.write("stopped", "stopped; it can be resumed")
+            return "stopped"
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                progress.write("failed", str(error)[:500])
+            raise
+        finally:
+            progress.close()
+            lock.release()
 
 
 def in_turn(run: runs.Run, stopping: threading.Event, progress: Progress) -> None:

@@ -13,7 +13,6 @@ import io
 import logging
 import math
 import platform
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -27,7 +26,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from kdexplorer import __version__, checkpoints, data, metrics, parallel, runs
+from kdexplorer import __version__, checkpoints, data, metrics, parallel, processes, runs
 from kdexplorer.attention import attention_map
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.config import ExperimentConfig, StudentConfig, is_name
@@ -466,19 +465,14 @@ def execute(run: runs.Run, show: bool = False) -> str:
 
     team.lead(take)
     try:
-        return _in_turn(run if team.leads else runs.Reader(run.path), team, show)
+        with processes.stop_signals() as stopping:
+            return _in_turn(run if team.leads else runs.Reader(run.path), team, stopping, show)
     finally:
         own.release()
 
 
-def _in_turn(run: runs.Run, team: parallel.Team, show: bool) -> str:
+def _in_turn(run: runs.Run, team: parallel.Team, stopping: threading.Event, show: bool) -> str:
     """What `execute` promises, once no other process or team holds this run."""
-    stopping = threading.Event()
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    before = {}
-    if in_main_thread:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            before[number] = signal.signal(number, lambda *_: stopping.set())
     logger = _logger(run)
     lock = FileLock(run.path.parent / ".lock")
     facts: dict[str, Any] = {}
@@ -515,8 +509,6 @@ def _in_turn(run: runs.Run, team: parallel.Team, show: bool) -> str:
         raise
     finally:
         lock.release()
-        for number, handler in before.items():
-            signal.signal(number, handler)
         for handler in list(logger.handlers):
             logger.removeHandler(handler)
             handler.close()

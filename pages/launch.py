@@ -379,62 +379,71 @@ def close_run() -> None:
         st.query_params.pop(name, None)
 
 
-def sweep_view(one: sweep.Sweep) -> None:
-    """One sweep: state, controls, its experiments, and its surface as far as it has come."""
+def opened(run: runs.Run) -> Any:
+    """The way back to the form, and what a run or sweep was made of; None where that cannot be read."""
     st.button("New experiment", on_click=close_run, icon=":material/arrow_back:", key="new_experiment")
     try:
-        made = one.config()
+        return run.config()
     except KDError as error:
         st.error(str(error))
-        controls(one, one.status()["state"])
+        controls(run, run.status()["state"])
+        return None
+
+
+def followed(run: runs.Run, show: Any, command: str, between: Any = None) -> None:
+    """Draws a run or sweep again and again while it lives, then its command line and the end of its log."""
+    live = run.status()["state"] in LIVE
+
+    def look() -> None:
+        status = run.status()
+        if live and status["state"] not in LIVE:
+            st.rerun()  # once more as a whole, without polling
+        show(status, live)
+
+    st.fragment(look, run_every=POLL if live else None)()
+    if between is not None:
+        between()
+    with st.expander("Command line and log"):
+        st.code(command, language="bash", wrap_lines=True)
+        st.code(run.log_tail(12) or "The log is empty.", language=None, wrap_lines=True)
+
+
+def sweep_view(one: sweep.Sweep) -> None:
+    """One sweep: state, controls, its experiments, and its surface as far as it has come."""
+    made = opened(one)
+    if made is None:
         return
     st.subheader(made.recipe.name)
     st.caption(f"{one.run_id} · {facts_of(made.recipe)} · {sweeps.in_words(made)}")
-    live = one.status()["state"] in LIVE
 
-    def show() -> None:
-        status = one.status()
-        if live and status["state"] not in LIVE:
-            st.rerun()  # once more as a whole, without polling
+    def show(status: dict[str, Any], live: bool) -> None:
         progress(one, made.recipe, status)
         sweeps.progress(status)
         controls(one, status["state"])
 
-    st.fragment(show, run_every=POLL if live else None)()
-    table = one.table()
-    if surface.readable(table):
-        link("compare", "Its surface in Compare", {"show": "Sweep", "sweep": one.run_id})
-        sweeps.show(table, one.run_id)
-    with st.expander("Command line and log"):
-        st.code(cli.sweep_command_line(made), language="bash", wrap_lines=True)
-        st.code(one.log_tail(12) or "The log is empty.", language=None, wrap_lines=True)
+    def results() -> None:
+        table = one.table()
+        if surface.readable(table):
+            link("compare", "Its surface in Compare", {"show": "Sweep", "sweep": one.run_id})
+            sweeps.show(table, one.run_id)
+
+    followed(one, show, cli.sweep_command_line(made), results)
 
 
 def run_view(run: runs.Run) -> None:
     """One run: state, controls, curves, and one image's soft labels epoch by epoch."""
-    st.button("New experiment", on_click=close_run, icon=":material/arrow_back:", key="new_experiment")
-    try:
-        made = run.config()
-    except KDError as error:
-        st.error(str(error))
-        controls(run, run.status()["state"])
+    made = opened(run)
+    if made is None:
         return
     st.subheader(made.name)
     st.caption(f"{run.run_id} · {facts_of(made)}")
-    live = run.status()["state"] in LIVE
 
-    def show() -> None:
-        status = run.status()
-        if live and status["state"] not in LIVE:
-            st.rerun()  # once more as a whole, without polling
+    def show(status: dict[str, Any], live: bool) -> None:
         progress(run, made, status)
         controls(run, status["state"])
         drawings(run, made, live)
 
-    st.fragment(show, run_every=POLL if live else None)()
-    with st.expander("Command line and log"):
-        st.code(cli.command_line(made), language="bash", wrap_lines=True)
-        st.code(run.log_tail(12) or "The log is empty.", language=None, wrap_lines=True)
+    followed(run, show, cli.command_line(made))
 
 
 def facts_of(made: ExperimentConfig) -> str:

@@ -5,7 +5,6 @@ import streamlit as st
 
 from kdexplorer import inference
 from kdexplorer.errors import KDError
-from kdexplorer.handout.sources import Picture
 from kdexplorer.ui import cached, charts, charts_people, charts_soft, choice, handouts
 
 choice.through_the_door()
@@ -72,7 +71,7 @@ with right:
     )
     handouts.button(
         {series.name: c for series, c in zip([teacher_series, *student_series], used, strict=True)},
-        [Picture(image.pixels, image.index, image.label)],
+        [image],
         temperature,
         choice.alpha(),
     )

@@ -25,6 +25,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from kdexplorer import gallery, images
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import ImageError
+from kdexplorer.handout.sources import Picture
 from kdexplorer.ui import cached
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
@@ -250,12 +251,9 @@ THUMBNAILS = 10
 
 
 @dataclass(frozen=True)
-class ChosenImage:
-    """What the networks are shown: uint8 `[3, 32, 32]`; `index` and `label` are None for a photo."""
+class ChosenImage(Picture):
+    """The picture that every page shows, and the data set whose test image it is."""
 
-    pixels: np.ndarray
-    index: int | None = None
-    label: int | None = None
     dataset: str = "cifar10"
 
     @property
@@ -362,7 +360,7 @@ def _pick_from_gallery(teacher: Checkpoint, students: list[Checkpoint]) -> Chose
     _thumbnails(pixels, indices, order, place[index])
     rank = ranks[index]
     known_label = dataset if teacher.classes == cached.class_names(dataset) else None
-    return ChosenImage(pixels[rank], index, int(labels[rank]) if known_label else None, dataset)
+    return ChosenImage(pixels[rank], index, int(labels[rank]) if known_label else None, dataset=dataset)
 
 
 def _jump() -> None:
