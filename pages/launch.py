@@ -705,7 +705,7 @@ def main() -> None:
         sweep_view(one)
     else:
         if sweep_id is not None:
-            st.warning(f"There is no sweep '{sweep_id[:80]}' here. Here is the form for a new one.")
+            st.warning(f"There is no sweep '{choice.as_text(sweep_id[:80])}' here. Here is the form for a new one.")
         form()
     all_sweeps()
     all_runs(run_id if run else sweep_id if one else None)

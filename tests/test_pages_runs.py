@@ -318,9 +318,9 @@ def test_odd_values_in_a_runs_files_never_show_a_traceback(odd):
 MARKUP = "![x](http://evil.example/x.png) [y](//evil.example) www.evil.example <img src=x> $z$ :red[w] `v`"
 
 
-@pytest.mark.parametrize("name", ["run", "teacher", "students", "image", "T", "networks", "baseline", "runs"])
+@pytest.mark.parametrize("name", ["run", "sweep", "teacher", "students", "image", "T", "networks", "baseline", "runs"])
 def test_markup_in_a_link_is_shown_as_text(family, name):
-    for where in ("launch",) if name == "run" else ("soft_labels", "compare"):
+    for where in ("launch",) if name in ("run", "sweep") else ("soft_labels", "compare"):
         shown = [warning.value for warning in page(where, **{name: MARKUP}).warning]
         for words in shown:
             assert not re.search(r"(?<!\\)[\[<`$]", words)
@@ -330,7 +330,20 @@ def test_markup_in_a_link_is_shown_as_text(family, name):
 
 @pytest.mark.parametrize("value", ["x" * 100_000, "9" * 5000, "-1", "1e999", "nan", "\0", "%00", "../..", ",,,,", " "])
 def test_odd_values_in_a_link_never_show_a_traceback(family, value):
-    names = ("run", "teacher", "students", "image", "T", "alpha", "networks", "runs", "baseline", "show", "source")
+    names = (
+        "run",
+        "sweep",
+        "teacher",
+        "students",
+        "image",
+        "T",
+        "alpha",
+        "networks",
+        "runs",
+        "baseline",
+        "show",
+        "source",
+    )
     for where in ("soft_labels", "attention", "compare", "launch"):
         page(where, **dict.fromkeys(names, value))
 
