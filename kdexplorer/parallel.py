@@ -42,11 +42,15 @@ class Team:
             try:
                 made[0] = make()
             except KDError as error:
-                made[1] = error
+                made[1] = error.with_traceback(None)
         dist.broadcast_object_list(made, src=0)
-        if made[1] is not None:
-            raise made[1]
-        return made[0]
+        error = made.pop()
+        if error is None:
+            return made[0]
+        try:
+            raise error
+        finally:
+            del error  # no cycle through this frame: what its callers hold must be free when the team leaves
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process: all go the same way."""
@@ -134,26 +138,41 @@ def run_id(name: str) -> str | None:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(agent.create_time()))}-{name[:40]}-{key}"
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over the team. Its gradient is the sum of the team's gradients.
+
+    Unlike `torch.distributed.nn`'s, a graph of it holds no process group: one that outlives `leave` would be torn down
+    at the interpreter's end, where its threads abort the process.
+    """
+
+    @staticmethod
+    def forward(_: Any, part: Tensor) -> Tensor:
+        total = part.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(_, gradient)
+
+
 class SyncedBatchNorm2d(nn.BatchNorm2d):
     """Batch norm over the global batch, for processors: torch's own `SyncBatchNorm` is for GPUs alone.
 
     The slices are of equal size, so the global mean is the mean of means, and the global variance the mean of
-    variances and of the means' squared distances (Chan, Golub & LeVeque 1983). `torch.distributed.nn` differentiates
-    the exchange.
+    variances and of the means' squared distances (Chan, Golub & LeVeque 1983).
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, H, W]` to the same, in the input's dtype."""
         if not self.training:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_gather
-
-        variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
-        every = torch.stack(all_gather(torch.stack([mean, variance])))
-        mean = every[:, 0].mean(dim=0)
-        variance = every[:, 1].mean(dim=0) + (every[:, 0] - mean).square().mean(dim=0)
+        size = dist.get_world_size()
+        variance, own = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
+        mean = _Sum.apply(own) / size
+        variance = _Sum.apply(variance + (own - mean).square()) / size
         with torch.no_grad():
-            count = len(every) * x.numel() / x.shape[1]
+            count = size * x.numel() / x.shape[1]
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
             self.num_batches_tracked.add_(1)

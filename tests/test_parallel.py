@@ -1,10 +1,13 @@
 """A team of processes: the same figures as one process, and a run that outlives one of them."""
 
+import gc
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 import torch.multiprocessing
@@ -129,6 +132,8 @@ def test_what_starts_processes_refuses_torchrun(monkeypatch, capsys):
 def _member(rank, size, port, folder):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
+    gc.disable()
+    threads = psutil.Process().num_threads()
     team = parallel.join()
     generator = torch.Generator().manual_seed(0)
     x, weights = torch.randn(6, 3, 4, 4, generator=generator) * 3 + 5, torch.randn(6, 3, 4, 4, generator=generator)
@@ -145,12 +150,12 @@ def _member(rank, size, port, folder):
         {"out": out.detach(), "grad": mine.grad, "state": network.state_dict(), "told": told}, folder / f"{rank}.pt"
     )
     parallel.leave()
+    # Nothing keeps the group's threads until the interpreter's end: there they abort the process now and then.
+    assert psutil.Process().num_threads() <= threads
 
 
 def test_two_members_normalise_over_the_whole_batch_and_hear_the_leader(tmp_path):
     """Against torch's own batch norm on the whole batch, forward, backward and running statistics."""
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
