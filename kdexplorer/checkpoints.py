@@ -7,6 +7,7 @@ and dtype are checked before anything is used, and the weights' hash against the
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import os
 from dataclasses import dataclass
@@ -238,8 +239,9 @@ def save(path: Path, state: dict[str, torch.Tensor], card: dict[str, Any], logit
     with new_folder(path) as folder:
         write_bytes(folder / WEIGHTS, data)
         if logits is not None:
-            with open(folder / LOGITS, "wb") as file:
-                np.savez_compressed(file, logits=logits.astype(np.float16))
+            packed = io.BytesIO()
+            np.savez_compressed(packed, logits=logits.astype(np.float16))
+            write_bytes(folder / LOGITS, packed.getvalue())
         write_json(folder / CARD, card)
     return open_checkpoint(path)
 

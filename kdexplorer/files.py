@@ -28,6 +28,17 @@ def write_bytes(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def forget_scraps(path: Path) -> None:
+    """Removes what a process that was killed while it wrote `path` has left beside it; for who alone writes there."""
+    import shutil
+
+    for scrap in path.parent.glob(f".{path.name}.*"):
+        if scrap.is_dir():
+            shutil.rmtree(scrap, ignore_errors=True)
+        else:
+            scrap.unlink(missing_ok=True)
+
+
 def keep_old(path: Path, old: Path) -> None:
     """Gives a file a second name, under which it stays when the first is replaced. No copy where the disk can link."""
     scrap = old.with_name(f".{old.name}")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from kdexplorer import processes
 from kdexplorer.config import ExperimentConfig, is_name
@@ -59,6 +59,11 @@ class Run:
     def run_id(self) -> str:
         return self.path.name
 
+    @staticmethod
+    def home() -> Path:
+        """The folder that holds all of its kind: nothing outside it is ever deleted."""
+        return runs_root()
+
     def config(self) -> ExperimentConfig:
         """Raises ConfigError when `config.json` is missing or damaged."""
         return ExperimentConfig.load(self.path / "config.json")
@@ -67,13 +72,24 @@ class Run:
         """`status.json` with `state` put right (a live state whose process is gone is `lost`) and garbage left out."""
         found = read_json(self.path / "status.json") or {"state": "lost", "message": "its status cannot be read"}
         status = {key: value for key, value in found.items() if _is_fact(key, value)}
-        if status.get("state") in ("queued", "running") and processes.live(status) is None:
+        if status.get("state") in ("queued", "running"):
+            if processes.live(status) is not None:
+                return status
             status |= {"state": "lost", "message": "its process is gone; it can be resumed"}
-        elif status.get("state") not in (*FINAL, "queued", "running"):
+        elif status.get("state") not in FINAL:
             status["state"] = "lost"
-        if not (self.path / "config.json").is_file():
-            status |= {"state": "damaged", "message": "its config.json is missing"}
+        if read_json(self.path / "config.json") is None:
+            status |= {"state": "damaged", "message": "its config.json is missing or cannot be read"}
         return status
+
+    def is_held(self) -> bool:
+        """Whether a trainer has the run in its hands, whatever its files say. Raises OSError."""
+        lock = FileLock(self.path / ".lock")
+        try:
+            with lock.acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl` that can be read, one a student and epoch, in order."""
@@ -215,7 +231,7 @@ def _start(run: Run) -> None:
 def find(run_id: str, root: Path | None = None) -> Run:
     """The run of that id (or a path to its folder). Raises RunError when there is none."""
     root = root or runs_root()
-    if is_name(run_id) and (root / run_id).is_dir():
+    if is_name(run_id) and _is_run(root / run_id):
         return Run(root / run_id)
     with contextlib.suppress(OSError, ValueError):  # too long for a path, or a zero byte in it
         path = Path(run_id)
@@ -250,19 +266,19 @@ def stop(run: Run) -> None:
             process.send_signal(signal.SIGTERM)
 
 
-def delete(run: Run, root: Path | None = None) -> None:
-    """Removes a run folder. Raises RunError when it is alive or not directly inside the runs folder.
+def delete(run: Run) -> None:
+    """Removes a run folder. Raises RunError when it is alive, no run, or not directly inside `run.home()`.
 
     The folder leaves the list in one step, so that an end in the middle leaves no half of a run.
     """
-    root = (root or runs_root()).resolve()
+    root = run.home().resolve()
     path = run.path.resolve()
-    if run.path.is_symlink() or path.parent != root or not is_name(path.name):
+    if run.path.is_symlink() or path.parent != root or not is_name(path.name) or not _is_run(path):
         raise RunError(f"'{run.run_id[:100]}' is not a run in {root}: nothing was deleted.")
     scrap = root / f".deleted-{path.name}-{secrets.token_hex(2)}"
     try:
         with FileLock(root / ".start.lock", timeout=30):
-            if run.status()["state"] in ("queued", "running"):
+            if run.status()["state"] in ("queued", "running") or run.is_held():
                 raise RunError(f"{run.run_id} is still alive: stop it first.")
             path.rename(scrap)
     except OSError as error:

@@ -123,6 +123,10 @@ class Sweep(runs.Run):
             raise ConfigError(f"{self.path / 'config.json'} cannot be read as a sweep.")
         return validated(SweepConfig, values, where=self.run_id)
 
+    @staticmethod
+    def home() -> Path:
+        return sweeps_root()
+
     @property
     def root(self) -> Path:
         """The runs folder that its experiments' runs are in."""

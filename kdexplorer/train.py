@@ -31,7 +31,7 @@ from kdexplorer.attention import attention_map
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.config import ExperimentConfig, StudentConfig, is_name
 from kdexplorer.errors import ConfigError, KDError, RunError, TrainingError
-from kdexplorer.files import keep_old, write_bytes, write_json
+from kdexplorer.files import forget_scraps, keep_old, write_bytes, write_json
 from kdexplorer.losses import objective
 from kdexplorer.models import StagedNetwork, build, folded, parameter_count
 
@@ -517,6 +517,9 @@ def _in_turn(run: runs.Run, team: parallel.Team, stopping: threading.Event, show
 def _train(run: runs.Run, logger: logging.Logger, stopping: threading.Event, facts: dict[str, Any], show: bool) -> None:
     config = run.config()
     run.write_status("running", "loading data and networks", **facts)
+    if parallel.join().leads:  # what a kill in the middle of a write has left
+        for name in (STATE, "metrics.jsonl", "teacher.json", *(student.name for student in config.students)):
+            forget_scraps(run.path / name)
     experiment = Experiment(config)
     state = run.path / STATE
     epoch, step, before = _restored(run, experiment, logger, facts)

@@ -491,7 +491,7 @@ def controls(run: runs.Run, state: str) -> None:
                     what = "this sweep's table (its runs stay)"
                 st.markdown(f"Delete {what}? This cannot be undone.")
                 if st.button("Yes, delete it", key="discard", type="primary"):
-                    act(lambda: runs.delete(run, run.path.parent), forget=True)
+                    act(lambda: runs.delete(run), forget=True)
 
 
 def act(action: Any, words: str = "", forget: bool = False) -> None:
@@ -691,12 +691,12 @@ def main() -> None:
     door.ask()
     run = None
     run_id = st.query_params.get("run")
-    if run_id is not None and not (config.is_name(run_id) and (runs.runs_root() / run_id).is_dir()):
-        named = choice.as_text(run_id[:80])
-        st.warning(f"There is no run '{named}' here: it may have been discarded. Here is the form for a new one.")
-    elif run_id is not None:
+    if run_id is not None and config.is_name(run_id):  # never a path
         with contextlib.suppress(KDError):
             run = runs.find(run_id)
+    if run_id is not None and run is None:
+        named = choice.as_text(run_id[:80])
+        st.warning(f"There is no run '{named}' here: it may have been discarded. Here is the form for a new one.")
     sweep_id = st.query_params.get("sweep")
     one = sweep.find(sweep_id) if sweep_id is not None and config.is_name(sweep_id) else None
     if run is not None:
