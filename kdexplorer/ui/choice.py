@@ -289,9 +289,9 @@ def _pick_photo(source: str) -> ChosenImage:
     st.segmented_control(
         "To make it square", list(FITS), format_func=FITS.get, key="pick_fit", required=True, on_change=_remember_fit
     )
-    if file is not None:
+    if file is not None and memory.get("photo", {}).get("of") != file.file_id:  # decoded once, however often the page runs
         try:
-            _take_photo(file.getvalue())
+            _take_photo(file.getvalue(), file.file_id)
         except ImageError as error:
             memory.pop("photo", None)
             st.error(str(error))
@@ -305,9 +305,9 @@ def _pick_photo(source: str) -> ChosenImage:
     return ChosenImage(memory["photo"][memory.get("fit", "crop")].transpose(2, 0, 1))
 
 
-def _take_photo(data: bytes) -> None:
+def _take_photo(data: bytes, file_id: str | None = None) -> None:
     photo = {fit: images.decode_image(data, fit) for fit in FITS}
-    st.session_state.setdefault(_MEMORY, {})["photo"] = photo
+    st.session_state.setdefault(_MEMORY, {})["photo"] = {**photo, "of": file_id}
 
 
 def use_photo(data: bytes) -> None:
