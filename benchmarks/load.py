@@ -241,8 +241,8 @@ class Visitor:
         self.page, self.values, self.query = self.pages.get("launch", ""), {}, f"run={self.run}"
         await self.act("open launch", page_name="launch")
 
-    async def upload(self) -> None:
-        """A photo of 12 megapixels, as a phone makes it."""
+    async def upload(self, data: bytes | None = None, name: str = "photo.jpg") -> None:
+        """A photo of 12 megapixels, as a phone makes it, or other data."""
         await self.turn_page("soft_labels")
         await self.choose("Where the image comes from", "choose upload", ["Upload a photo"])
         found = next((widget for kind, widget in self.widgets.values() if kind == "file_uploader"), None)
@@ -252,19 +252,19 @@ class Visitor:
         message = BackMsg()
         request = message.file_urls_request
         request.request_id, request.session_id = str(uuid.uuid4()), self.session
-        request.file_names.append("photo.jpg")
-        begin, data = self.tally.now(), photo()
+        request.file_names.append(name)
+        begin, data = self.tally.now(), data or photo()
         await self.socket.send(message.SerializeToString())
         await asyncio.wait_for(self._until_finished(), PATIENCE)
         (place,) = self.urls
         border = uuid.uuid4().hex
-        head = f'--{border}\r\nContent-Disposition: form-data; name="photo.jpg"; filename="photo.jpg"\r\n\r\n'
+        head = f'--{border}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n\r\n'
         body = head.encode() + data + f"\r\n--{border}--\r\n".encode()
         token = next((part.partition("=")[2] for part in self.cookie.split("; ") if "xsrf" in part), "")
         kind = f"multipart/form-data; boundary={border}"
         await self._fetch(place.upload_url, "PUT", body, **{"X-Xsrftoken": token, "Content-Type": kind})
         state = BackMsg().rerun_script.widget_states.widgets.add().file_uploader_state_value
-        state.uploaded_file_info.add(name="photo.jpg", size=len(data), file_id=place.file_id, file_urls=place)
+        state.uploaded_file_info.add(name=name, size=len(data), file_id=place.file_id, file_urls=place)
         self.values[found.id] = state
         await self.act("show the upload")
         self.tally.actions.append((begin, self.tally.now() - begin, "upload, all of it"))

@@ -1,26 +1,26 @@
 """What a machine does to a run: kills at every write, a disk that is full or read-only, a server that is killed.
 
-Each time the run is shown for what it is, goes on to the bits of one that was never disturbed, and leaves nothing behind.
+Each time the run is shown for what it is, goes on to the bits of one that was never disturbed, and leaves no scrap.
 """
 
 import asyncio
+import contextlib
 import errno
 import itertools
 import os
 import shutil
 import signal
 import subprocess
-import threading
-import time
+import sys
 
 import psutil
 import pytest
 from filelock import FileLock
-from test_train import COMBINED, SCRATCH, configured, finished, hashes, wait_for
+from test_train import COMBINED, configured, finished, hashes, wait_for
 
 from benchmarks import load
 from benchmarks.app import running
-from kdexplorer import data, processes, runs, train
+from kdexplorer import processes, runs, train
 from kdexplorer.errors import RunError
 
 WRITES = ("replace", "link", "fsync", "unlink")
@@ -65,8 +65,12 @@ def killed(run, number, ending=""):
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+class FullError(OSError):
+    """What a full disk says, and nothing else."""
+
+
 def no_room():
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    raise FullError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def left_behind(run):
@@ -132,8 +136,17 @@ def test_a_trainer_whose_files_are_garbage_is_still_not_deleted(small):
 
 
 @pytest.fixture
-def halfway(small, monkeypatch):
+def halfway(small):
     """A run that was stopped in the middle of its second epoch, and what it will come to."""
+    return stopped_halfway(small)
+
+
+@pytest.fixture
+def halfway_on_disk(small, disk):
+    return stopped_halfway(small)
+
+
+def stopped_halfway(small):
     expected, run, step = hashes(finished(small)), runs.create(small), train.Experiment.step
 
     def interrupted(experiment, *where):
@@ -141,7 +154,7 @@ def halfway(small, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         step(experiment, *where)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train.Experiment, "step", interrupted)
         assert train.execute(run) == "stopped"
     return run, expected
@@ -181,3 +194,148 @@ def test_garbage_in_any_file_costs_a_run_nothing(halfway, reliability, tmp_path)
             else:
                 goes_on(run, expected)
             reliability["damaged files of a run, told or mended"] += 1
+
+
+# --- The disk -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.reliability
+def test_a_disk_that_is_full_from_any_write_on_costs_nothing(small, reliability):
+    expected = hashes(finished(small))
+    for number in itertools.count(1):
+        run, count = runs.create(small), itertools.count(1)
+        patch = before_writes(lambda _, count=count, number=number: no_room() if next(count) >= number else None)
+        ended = False
+        try:
+            with contextlib.suppress(FullError):
+                ended = train.execute(run) == "finished"
+        finally:
+            patch.undo()
+        assert train.execute(run) == "finished"
+        assert hashes(run) == expected
+        assert left_behind(run) == []
+        if ended and next(count) <= number:
+            break
+        reliability["moments from which the disk was full, survived to the same bits"] += 1
+    assert number > 50
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch):
+    """A disk of 4 MB with the runs on it, and a way to mount it anew."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(*options):
+        return subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", place], capture_output=True).returncode == 0
+
+    if not (sys.platform == "linux" and os.geteuid() == 0 and mount("-o", "size=4m")):
+        pytest.skip("a disk of its own can be mounted by root only")
+    monkeypatch.setenv("KDEXPLORER_RUNS", str(place / "runs"))
+    (place / "runs").mkdir()
+    yield place, lambda how: mount("-o", f"remount,{how}")
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_real_disk_that_fills_up_costs_nothing(small, disk, monkeypatch):
+    expected = hashes(finished(small))
+    place, _ = disk
+    run, step = runs.create(small), train.Experiment.step
+
+    def fill(experiment, *where):
+        if where == (1, 1):
+            with contextlib.suppress(OSError), open(place / "ballast", "wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+        step(experiment, *where)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Experiment, "step", fill)
+        with pytest.raises(OSError, match="No space left"):
+            train.execute(run)
+    assert (place / "ballast").stat().st_size > 10**6
+    with pytest.raises(RunError, match="check the folder and the disk"):
+        runs.create(small)
+    assert [found.run_id for found in runs.list_runs()[:1]] == [run.run_id]
+    (place / "ballast").unlink()
+    assert train.execute(run) == "finished"
+    assert hashes(run) == expected
+    assert left_behind(run) == []
+
+
+def test_a_real_disk_that_is_read_only_is_read_and_not_written(halfway_on_disk, disk):
+    (run, expected), (_, remount) = halfway_on_disk, disk
+    assert remount("ro")
+    try:
+        assert run.status()["state"] == "stopped"
+        assert run.config().students[0].name == "combined"
+        assert len(run.metrics()) == 1
+        for action, words in ((runs.start, "cannot be started .Read-only"), (runs.delete, "cannot be deleted")):
+            with pytest.raises(RunError, match=words):
+                action(run)
+        with pytest.raises(RunError, match="check the folder and the disk"):
+            runs.create(run.config())
+        with pytest.raises(OSError, match="Read-only file system"):
+            train.execute(run)
+    finally:
+        assert remount("rw")
+    goes_on(run, expected)
+
+
+# --- The server -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.1, 0.5, 2.0, 6.0])
+def test_a_server_that_is_killed_takes_no_run_with_it(seconds, tmp_path, runs_root, reliability):
+    """SIGKILL so long after "Start training" was pressed: the next server shows what there is, and it ends."""
+    with server(tmp_path, runs_root) as (url, process):
+
+        async def press():
+            visitor = load.Visitor(0, url, load.Tally(), None)
+            await visitor.open("launch")
+            pressing = asyncio.create_task(visitor.press("Start training"))
+            await asyncio.sleep(seconds)
+            process.kill()
+            pressing.cancel()
+
+        asyncio.run(press())
+        process.wait()
+    before = {run.run_id: processes.live(run.status()) for run in runs.list_runs()}
+    assert seconds < 0.5 or len(before) == 1
+    for run_id, trainer in before.items():
+        run = runs.find(run_id)
+        with server(tmp_path, runs_root) as (url, _):
+
+            async def look(url=url, run_id=run_id):
+                visitor = load.Visitor(1, url, load.Tally(), run_id)
+                await visitor.open("overview")
+                await visitor.watch()
+                assert visitor.tally.errors == []
+                if "Resume" in visitor.widgets:
+                    await visitor.press("Resume")
+                await visitor.socket.close()
+
+            assert trainer is None or trainer.is_running()
+            asyncio.run(look())
+            wait_for(lambda run=run: run.status()["state"] not in ("queued", "running", "lost"))
+        assert run.status()["state"] == "finished", run.log_tail()
+        assert left_behind(run) == []
+        assert hashes(run) == hashes(undisturbed_form(run))
+    reliability["kills of the server survived"] += 1
+
+
+@contextlib.contextmanager
+def server(tmp_path, runs_root):
+    """The application and its process; it may be killed."""
+    before = set(psutil.Process().children())
+    with running(tmp_path, KDEXPLORER_RUNS=str(runs_root), KDEXPLORER_CHECKPOINTS=str(tmp_path / "bundled")) as url:
+        (process,) = set(psutil.Process().children()) - before
+        yield url, process
+
+
+def undisturbed_form(run):
+    """The same experiment by a process that nobody kills."""
+    other = runs.launch(run.config())
+    wait_for(lambda: other.status()["state"] not in ("queued", "running"))
+    return other

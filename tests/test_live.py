@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -321,6 +322,20 @@ class TestWithoutABrowser:
     def test_a_fourth_student_is_left_out(self):
         at = self.shown(teacher="small", students="s0,s1,s2,s3")
         assert "Not here: s3. The page runs up to 3 students" in at.caption[0].value
+
+    def test_a_picture_that_is_handed_over_is_seen_by_nobody_else(self, monkeypatch):
+        handed = live.PREFIX + base64.b64encode(images.enlarged_png(np.full((32, 32, 3), 77, np.uint8), 32)).decode()
+        monkeypatch.setattr(live, "_view", lambda **_: SimpleNamespace(picture=handed))
+
+        def captions(at):
+            at.switch_page("pages/soft_labels.py")
+            return " ".join(caption.value for caption in at.run().caption)
+
+        owner = self.shown(teacher="small", students="s0")
+        assert "show this picture now" in owner.success[0].value
+        assert "Your photo as the network sees it" in captions(owner)
+        monkeypatch.setattr(live, "_view", lambda **_: SimpleNamespace(picture=None))
+        assert "Your photo" not in captions(self.shown(**{k: v[0] for k, v in owner.query_params.items()}))
 
 
 @pytest.mark.parametrize("picture", [3, "data:text/html,hello", live.PREFIX + "%%%"])

@@ -2,13 +2,18 @@
 
 import argparse
 import asyncio
+import base64
+import io
+import urllib.request
 
 import numpy as np
 import pytest
+from PIL import Image
+from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from benchmarks import load
 from benchmarks.app import running
-from kdexplorer import checkpoints
+from kdexplorer import checkpoints, images
 
 pytestmark = pytest.mark.skipif(len(checkpoints.bundled()) < 3, reason="the bundled networks are not here")
 
@@ -46,6 +51,86 @@ def test_a_visitor_does_everything_a_browser_does(url):
         "join overview", "open soft_labels", "pin T", "choose networks", "next", "open soft_labels", "choose upload",
         "show the upload", "upload, all of it", "open attention",
     ]  # fmt: skip
+
+
+class Witness(load.Visitor):
+    """A visitor who keeps every message, to say what was in it."""
+
+    def __init__(self, number, url):
+        super().__init__(number, url, load.Tally(), run=None)
+        self.seen = []
+
+    async def _receive(self):
+        message = await super()._receive()
+        self.seen.append(message)
+        return message
+
+    def elements(self):
+        """What the last run of the page drew; the handout's button has another address each time."""
+        begin = max(at for at, message in enumerate(self.seen) if message.WhichOneof("type") == "new_session")
+        drawn = [message.delta.new_element for message in self.seen[begin:] if message.WhichOneof("type") == "delta"]
+        return [element.SerializeToString() for element in drawn if element.WhichOneof("type") != "download_button"]
+
+    async def handout(self):
+        """The bytes of what "Take it home" gives."""
+        buttons = [message.delta.new_element.download_button for message in self.seen]
+        message = BackMsg()
+        request = message.backend_operation_request
+        request.request_id, request.session_id = "1", self.session
+        request.deferred_file.file_id = [button.deferred_file_id for button in buttons if button.label][-1]
+        await self.socket.send(message.SerializeToString())
+        while self.seen[-1].WhichOneof("type") != "backend_operation_response":
+            await self._receive()
+        assert not self.seen[-1].backend_operation_response.error_msg, self.seen[-1]
+        path = self.seen[-1].backend_operation_response.deferred_file.url
+        return await asyncio.to_thread(lambda: urllib.request.urlopen(self.url + path).read())
+
+
+def test_a_visitor_sees_nothing_of_anothers_upload(url):
+    """Neither by the other's link, nor through what is cached for everybody, nor at its address."""
+    look_for_anothers_upload(url)
+
+
+@pytest.mark.reliability
+def test_a_handout_holds_nothing_of_anothers_upload(url):
+    look_for_anothers_upload(url, handout=True)
+
+
+def look_for_anothers_upload(url, handout=False):
+    pixels = np.random.default_rng(7).integers(0, 256, (32, 32, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    picture, secret = buffer.getvalue(), base64.b64encode(images.enlarged_png(pixels, images.SIZE))
+
+    async def visit():
+        owner, guest = Witness(1, url), Witness(2, url)
+        for visitor in (owner, guest):
+            await visitor.open("soft_labels")
+        usual = owner.elements()
+        await owner.upload(picture, "private-holiday.png")
+        private = set(owner.elements()) - set(usual)
+        assert any(b"Your photo as the network sees it" in element for element in private)
+        if handout:
+            assert secret in await owner.handout()  # as a handout carries its pictures
+
+        for query in ("", owner.query, f"{owner.query}&source=Upload a photo&photo=1"):
+            guest.query, guest.values = query, {}
+            await guest.act("look", page_name="soft_labels")
+            if not query:
+                assert guest.elements() == usual
+        if handout:
+            assert secret not in await guest.handout()
+        assert not private & {message.delta.new_element.SerializeToString() for message in guest.seen}
+        for words in (b"private-holiday", b"Your photo"):
+            assert not any(words in message.SerializeToString() for message in guest.seen)
+        with urllib.request.urlopen(url + owner.urls[0].upload_url) as answer:  # any address but the server's own ones
+            assert b'<div id="root">' in (body := answer.read())  # are the application's first document
+            assert picture[:40] not in body
+        for visitor in (owner, guest):
+            await visitor.socket.close()
+            assert visitor.tally.errors == []
+
+    asyncio.run(visit())
 
 
 def test_a_small_hall_is_served(url, capsys):

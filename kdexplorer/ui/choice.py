@@ -289,7 +289,8 @@ def _pick_photo(source: str) -> ChosenImage:
     st.segmented_control(
         "To make it square", list(FITS), format_func=FITS.get, key="pick_fit", required=True, on_change=_remember_fit
     )
-    if file is not None and memory.get("photo", {}).get("of") != file.file_id:  # decoded once, however often the page runs
+    # Decoded once, however often the page runs while it is shown.
+    if file is not None and memory.get("photo", {}).get("of") != file.file_id:
         try:
             _take_photo(file.getvalue(), file.file_id)
         except ImageError as error:
