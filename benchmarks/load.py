@@ -17,12 +17,12 @@ import contextlib
 import io
 import os
 import random
-import statistics
 import tempfile
 import time
 import urllib.request
 import uuid
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ from kdexplorer.config import ExperimentConfig
 
 PATIENCE = 120.0
 """Seconds after which a visitor gives up: an error."""
+
+UPLOADER = "PNG, JPEG or WebP, at most 5 MB"
+WHOLE_UPLOAD = "upload, all of it"
 
 TRAINING = {
     "name": "load", "dataset": "synthetic", "epochs": 1000, "batch_size": 64,
@@ -73,10 +76,9 @@ class Visitor:
         self.cookie = self.session = self.query = self.page = ""
         self.pages: dict[str, str] = {}
         self.known: dict[str, ForwardMsg] = {}
-        self.widgets: dict[str, tuple[str, Any]] = {}
+        self.widgets: dict[str, Any] = {}
         self.values: dict[str, Any] = {}
         self.repeats: dict[str, float] = {}
-        self.urls: Any = None
 
     # --- The protocol ---
 
@@ -103,39 +105,35 @@ class Visitor:
 
         return await asyncio.to_thread(call)
 
-    async def act(self, what: str, **changes: Any) -> None:
-        """Sends the state of all widgets, and waits until the script has finished."""
+    async def act(self, what: str, press: str = "", **changes: Any) -> None:
+        """Sends the state of all widgets (and one button pressed), and waits until the script has finished."""
         message = BackMsg()
         state = message.rerun_script
         state.query_string, state.page_script_hash = self.query, self.page
         state.cached_message_hashes.extend(self.known)
         for name, value in changes.items():
-            if name == "trigger":
-                state.widget_states.widgets.add(id=value, trigger_value=True)
+            setattr(state, name, value)
+        for key, value in self.values.items():
+            widget = state.widget_states.widgets.add(id=key)
+            if isinstance(value, list):
+                widget.string_array_value.data.extend(value)
             else:
-                setattr(state, name, value)
-        if not changes.get("page_name"):
-            for key, value in self.values.items():
-                widget = state.widget_states.widgets.add(id=key)
-                if isinstance(value, list):
-                    widget.string_array_value.data.extend(value)
-                else:
-                    widget.file_uploader_state_value.CopyFrom(value)
+                widget.file_uploader_state_value.CopyFrom(value)
+        if press:
+            state.widget_states.widgets.add(id=press, trigger_value=True)
         begin = self.tally.now()
-        await self.socket.send(message.SerializeToString())
-        await asyncio.wait_for(self._until_finished(), PATIENCE)
+        await self._send(message, "script_finished")
         self.tally.actions.append((begin, self.tally.now() - begin, what))
 
-    async def _until_finished(self) -> None:
-        while True:
-            message = await self._receive()
-            kind = message.WhichOneof("type")
-            early = ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
-            if kind == "script_finished" and message.script_finished != early:
-                return
-            if kind == "file_urls_response":
-                self.urls = message.file_urls_response.file_urls
-                return
+    async def _send(self, message: BackMsg, kind: str) -> ForwardMsg:
+        """Sends a message and takes what comes until the answer of that kind."""
+        await self.socket.send(message.SerializeToString())
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                answer = await self._receive()
+                early = answer.script_finished == ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
+                if answer.WhichOneof("type") == kind and not early:
+                    return answer
 
     async def _receive(self) -> ForwardMsg:
         data = await self.socket.recv()
@@ -179,7 +177,7 @@ class Visitor:
         elif kind == "progress":
             self.tally.progress.setdefault(self.number, set()).add(widget.text)
         elif kind in ("button", "button_group", "multiselect", "file_uploader"):
-            self.widgets[widget.label] = (kind, widget)
+            self.widgets[widget.label] = widget
 
     # --- What people do ---
 
@@ -202,61 +200,48 @@ class Visitor:
                 del due[key]
                 await self.act("a fragment by itself", fragment_id=key, is_auto_rerun=True)
 
-    async def press(self, label: str) -> None:
-        """A button, where the page has it; any other action where it has not."""
-        found = self.widgets.get(label)
-        if found is None:
+    async def use(self, label: str, what: str, options: list[str] | None = None) -> None:
+        """Presses a button, or chooses in a list, where the page has it; goes to the page of pictures where not."""
+        widget = self.widgets.get(label)
+        if widget is None:
             await self.turn_page("soft_labels")
+        elif options is None:
+            await self.act(what, press=widget.id)
         else:
-            await self.act(label.lower(), trigger=found[1].id)
+            self.values[widget.id] = options
+            await self.act(what)
 
     async def next_image(self) -> None:
-        await self.press("Next")
-
-    async def choose(self, label: str, what: str, options: list[str]) -> None:
-        """A choice of a button group or a list."""
-        found = self.widgets.get(label)
-        if found is None:
-            await self.turn_page("soft_labels")
-            return
-        self.values[found[1].id] = options
-        await self.act(what)
+        await self.use("Next", "next image")
 
     async def pin(self) -> None:
-        await self.choose("Pinned temperature", "pin T", [f"T = {self.random.choice((1, 2, 4, 8, 20))}"])
+        await self.use("Pinned temperature", "pin T", [f"T = {self.random.choice((1, 2, 4, 8, 20))}"])
 
     async def network(self) -> None:
-        found = self.widgets.get("Students")
-        names = list(found[1].options) if found else []
-        await self.choose("Students", "choose networks", self.random.sample(names, min(len(names), 2)))
+        widget = self.widgets.get("Students")
+        names = list(widget.options) if widget else []
+        await self.use("Students", "choose networks", self.random.sample(names, min(len(names), 2)))
 
-    async def turn_page(self, page: str | None = None) -> None:
+    async def turn_page(self, page: str = "", query: str = "") -> None:
         """Another page, as its link in the navigation does it."""
         page = page or self.random.choice(["overview", "soft_labels", "attention", "compare"])
-        self.page, self.values, self.query = self.pages.get(page, ""), {}, ""
+        self.page, self.values, self.query = self.pages.get(page, ""), {}, query
         await self.act(f"open {page}", page_name=page)
 
     async def watch(self) -> None:
         """The run's own page."""
-        self.page, self.values, self.query = self.pages.get("launch", ""), {}, f"run={self.run}"
-        await self.act("open launch", page_name="launch")
+        await self.turn_page("launch", f"run={self.run}")
 
-    async def upload(self, data: bytes | None = None, name: str = "photo.jpg") -> None:
-        """A photo of 12 megapixels, as a phone makes it, or other data."""
+    async def upload(self, data: bytes | None = None, name: str = "photo.jpg") -> str:
+        """A photo of 12 megapixels, as a phone makes it, or other data; returns the address it was sent to."""
         await self.turn_page("soft_labels")
-        await self.choose("Where the image comes from", "choose upload", ["Upload a photo"])
-        found = next((widget for kind, widget in self.widgets.values() if kind == "file_uploader"), None)
-        if found is None:
-            self.tally.errors.append("the page offers no upload")
-            return
+        await self.use("Where the image comes from", "choose upload", ["Upload a photo"])
+        begin, data = self.tally.now(), data or photo()
         message = BackMsg()
         request = message.file_urls_request
         request.request_id, request.session_id = str(uuid.uuid4()), self.session
         request.file_names.append(name)
-        begin, data = self.tally.now(), data or photo()
-        await self.socket.send(message.SerializeToString())
-        await asyncio.wait_for(self._until_finished(), PATIENCE)
-        (place,) = self.urls
+        (place,) = (await self._send(message, "file_urls_response")).file_urls_response.file_urls
         border = uuid.uuid4().hex
         head = f'--{border}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n\r\n'
         body = head.encode() + data + f"\r\n--{border}--\r\n".encode()
@@ -265,22 +250,19 @@ class Visitor:
         await self._fetch(place.upload_url, "PUT", body, **{"X-Xsrftoken": token, "Content-Type": kind})
         state = BackMsg().rerun_script.widget_states.widgets.add().file_uploader_state_value
         state.uploaded_file_info.add(name=name, size=len(data), file_id=place.file_id, file_urls=place)
-        self.values[found.id] = state
+        self.values[self.widgets[UPLOADER].id] = state
         await self.act("show the upload")
-        self.tally.actions.append((begin, self.tally.now() - begin, "upload, all of it"))
+        self.tally.actions.append((begin, self.tally.now() - begin, WHOLE_UPLOAD))
+        return place.upload_url
 
 
-_photos: list[bytes] = []
-
-
+@cache
 def photo() -> bytes:
-    """A JPEG of 4000 × 3000 pixels, made once."""
-    if not _photos:
-        blocks = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
-        buffer = io.BytesIO()
-        Image.fromarray(np.kron(blocks, np.ones((100, 100, 1), np.uint8))).save(buffer, "JPEG", quality=85)
-        _photos.append(buffer.getvalue())
-    return _photos[0]
+    """A JPEG of 4000 × 3000 pixels."""
+    blocks = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(np.kron(blocks, np.ones((100, 100, 1), np.uint8))).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
 
 
 async def visit(visitor: Visitor, wait: float, options: argparse.Namespace) -> None:
@@ -325,16 +307,13 @@ def percentiles(times: list[float]) -> str:
     """Count, median, 95th percentile and the longest."""
     if not times:
         return "none"
-    ordered = sorted(times)
-    worst = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
-    return (
-        f"{len(times):6d}  median {statistics.median(times):6.2f} s  95th {worst:6.2f} s  longest {ordered[-1]:6.2f} s"
-    )
+    median, worst = np.percentile(times, (50, 95))
+    return f"{len(times):6d}  median {median:6.2f} s  95th {worst:6.2f} s  longest {max(times):6.2f} s"
 
 
 def report(tally: Tally, options: argparse.Namespace) -> None:
     """Prints what came of it."""
-    mine = [one for one in tally.actions if one[2] != "upload, all of it"]
+    mine = [one for one in tally.actions if one[2] != WHOLE_UPLOAD]
     print(f"{options.people} people joined within {options.join:g} s, the last was in after {tally.joined_until:.1f} s")
     print(f"{'while they join':<24} {percentiles([took for at, took, _ in mine if at <= tally.joined_until])}")
     print(f"{'after':<24} {percentiles([took for at, took, _ in mine if at > tally.joined_until])}")

@@ -294,7 +294,7 @@ def test_a_server_that_is_killed_takes_no_run_with_it(seconds, tmp_path, runs_ro
         async def press():
             visitor = load.Visitor(0, url, load.Tally(), None)
             await visitor.open("launch")
-            pressing = asyncio.create_task(visitor.press("Start training"))
+            pressing = asyncio.create_task(visitor.use("Start training", "start"))
             await asyncio.sleep(seconds)
             process.kill()
             pressing.cancel()
@@ -313,7 +313,7 @@ def test_a_server_that_is_killed_takes_no_run_with_it(seconds, tmp_path, runs_ro
                 await visitor.watch()
                 assert visitor.tally.errors == []
                 if "Resume" in visitor.widgets:
-                    await visitor.press("Resume")
+                    await visitor.use("Resume", "resume")
                 await visitor.socket.close()
 
             assert trainer is None or trainer.is_running()

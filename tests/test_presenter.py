@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from kdexplorer import presenter, runs
+from kdexplorer import download, estimate, presenter, runs
 from kdexplorer.config import ExperimentConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,8 +84,10 @@ def test_attempts_wait_for_one_another(monkeypatch):
 
 
 def test_pages_act_through_the_door_alone():
-    forbidden = re.compile(r"\b(runs\.(launch|start|stop|delete)|download\.(start|cancel)|estimate\.Measurement)\b")
-    for page in (ROOT / "pages").glob("*.py"):
+    forbidden = re.compile(
+        r"\b((runs|sweep)\.(launch|start|stop|delete|create)|download\.(start|cancel)|estimate\.Measurement)\b"
+    )
+    for page in [*(ROOT / "pages").glob("*.py"), *(ROOT / "kdexplorer" / "ui").glob("*.py")]:
         for line in page.read_text(encoding="utf-8").splitlines():
             if forbidden.search(line) and "import" not in line and "Measurement | None" not in line:
                 assert "act(" in line, f"{page.name}: {line.strip()}"
@@ -104,7 +106,8 @@ def enter(at, given):
     next(button for button in at.button if button.label == "Enter").click().run()
 
 
-def test_a_guest_sees_the_run_and_cannot_delete_it_until_the_token_is_entered(monkeypatch):
+def test_a_guest_sees_the_run_and_cannot_delete_it_until_the_token_is_entered(monkeypatch, caplog):
+    caplog.set_level("DEBUG")
     monkeypatch.setenv(presenter.VARIABLE, TOKEN)
     students = [{"name": "scratch", "architecture": "resnet8"}]
     run = runs.create(ExperimentConfig(dataset="synthetic", students=students))
@@ -118,9 +121,35 @@ def test_a_guest_sees_the_run_and_cannot_delete_it_until_the_token_is_entered(mo
     assert "not the presenter token" in at.error[0].value
     enter(at, TOKEN)
     assert not any("presenter token" in block.value for block in at.markdown)
-    assert TOKEN not in str(at.main) + str(at.session_state)
+    assert TOKEN not in str(at.main) + str(at.session_state) + str(at.query_params) + caplog.text
     at.button(key="discard").click().run()
     assert not run.path.exists()
+
+
+@pytest.mark.parametrize("secret", [TOKEN, None], ids=["no token entered", "no token set"])
+def test_a_guest_sees_every_button_and_none_of_them_acts(monkeypatch, tmp_path, secret):
+    monkeypatch.setattr(presenter, "LOCAL", ())
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+    if secret:
+        monkeypatch.setenv(presenter.VARIABLE, secret)
+    config = ExperimentConfig(dataset="synthetic", students=[{"name": "scratch", "architecture": "resnet8"}])
+    stopped, running = runs.create(config), runs.create(config)
+    stopped.write_status("stopped")
+    running.write_status("running")
+    done = []
+    actions = [(runs, name) for name in ("launch", "start", "stop", "delete")]
+    for module, name in [*actions, (download, "start"), (estimate, "Measurement")]:
+        monkeypatch.setattr(module, name, lambda *_, name=name: done.append(name))
+    form = launch()
+    form.button_group(key="form_dataset").set_value("cifar10").run()
+    for at, key in [
+        (form, "get_cifar10"), (launch(), "estimate_button"), (launch(), "start"),
+        (launch(run=running.run_id), "stop"), (launch(run=stopped.run_id), "resume"),
+        (launch(run=stopped.run_id), "discard"),
+    ]:  # fmt: skip
+        at.button(key=key).click().run()
+        assert any("presenter token" in error.value or presenter.VARIABLE in error.value for error in at.error), key
+    assert done == []
 
 
 def test_with_no_token_on_an_open_address_the_page_says_how_to_turn_it_on(monkeypatch):

@@ -11,6 +11,7 @@ import time
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from kdexplorer import processes, runs
 from kdexplorer.config import ExperimentConfig
@@ -85,7 +86,7 @@ def test_a_live_state_without_its_process_is_lost(run, sleeper):
 def test_garbage_in_the_folder_never_breaks_a_reader(run, garbage):
     for name in ("status.json", "metrics.jsonl", "config.json", "log.txt", "teacher.json"):
         (run.path / name).write_bytes(garbage)
-    assert run.status()["state"] == "lost"
+    assert run.status()["state"] == ("lost" if garbage.startswith(b'{"') else "damaged")
     assert run.metrics() == []
     assert isinstance(run.log_tail(), str)
     assert runs.students(run) == []
@@ -95,8 +96,11 @@ def test_garbage_in_the_folder_never_breaks_a_reader(run, garbage):
     assert [found.run_id for found in runs.list_runs()] == [run.run_id]
 
 
-def test_a_run_without_a_configuration_is_damaged_and_cannot_be_started(run):
+def test_a_run_without_a_configuration_is_damaged_and_cannot_be_started(run, sleeper):
+    write_status(run, "running", sleeper)
     (run.path / "config.json").unlink()
+    assert run.status()["state"] == "running"  # its trainer has read it: it can be stopped, not deleted
+    write_status(run, "finished")
     assert run.status()["state"] == "damaged"
     with pytest.raises(RunError, match="is damaged"):
         runs.start(run)
@@ -275,6 +279,25 @@ def test_nothing_outside_the_runs_folder_is_deleted(run, runs_root, tmp_path):
             runs.delete(runs.Run(path))
     assert (outside / "config.json").exists()
     assert (run.path / "config.json").exists()
+
+
+@pytest.mark.parametrize("name", ["sweeps", "imported"])
+def test_what_else_lies_among_the_runs_is_no_run(runs_root, name):
+    inside = runs_root / name / "precious"
+    inside.mkdir(parents=True)
+    (inside / "config.json").write_text("{}")
+    with pytest.raises(RunError, match="there is no run"):
+        runs.find(name)
+    with pytest.raises(RunError, match="nothing was deleted"):
+        runs.delete(runs.Run(runs_root / name))
+    assert (inside / "config.json").exists()
+
+
+def test_a_trainer_that_holds_the_run_keeps_it_from_being_deleted(run):
+    write_status(run, "finished")
+    with FileLock(run.path / ".lock"), pytest.raises(RunError, match="still alive"):
+        runs.delete(run)
+    runs.delete(run)
 
 
 def test_finished_students_are_listed_in_the_configurations_order():
