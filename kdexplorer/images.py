@@ -6,7 +6,7 @@ import importlib.util
 import io
 import math
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -145,9 +145,14 @@ def sample_images() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def enlarged_png(pixels: np.ndarray, size: int = 320) -> bytes:
     """A PNG of uint8 `[H, W, 3]`, its pixels kept hard by nearest-neighbour scaling to about `size` a side."""
-    factor = max(1, size // pixels.shape[0])
-    image = Image.fromarray(pixels)
-    image = image.resize((pixels.shape[1] * factor, pixels.shape[0] * factor), Image.Resampling.NEAREST)
+    return _enlarged_png(np.ascontiguousarray(pixels).tobytes(), *pixels.shape[:2], size)
+
+
+@lru_cache(maxsize=1024)  # a page draws a dozen, the same ones for everybody and again and again
+def _enlarged_png(pixels: bytes, height: int, width: int, size: int) -> bytes:
+    factor = max(1, size // height)
+    image = Image.frombytes("RGB", (width, height), pixels)
+    image = image.resize((width * factor, height * factor), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()

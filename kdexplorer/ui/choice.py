@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from kdexplorer import gallery, images
 from kdexplorer.checkpoints import Checkpoint
@@ -289,13 +290,14 @@ def _pick_photo(source: str) -> ChosenImage:
     st.segmented_control(
         "To make it square", list(FITS), format_func=FITS.get, key="pick_fit", required=True, on_change=_remember_fit
     )
-    # Decoded once, however often the page runs while it is shown.
-    if file is not None and memory.get("photo", {}).get("of") != file.file_id:
+    if file is not None:
         try:
-            _take_photo(file.getvalue(), file.file_id)
+            _take_photo(file.getvalue())
         except ImageError as error:
             memory.pop("photo", None)
             st.error(str(error))
+        else:
+            _forget(file.file_id)
     if "photo" not in memory:
         st.info("No photo yet: choose one above, or go back to the test images.")
         st.stop()
@@ -306,9 +308,19 @@ def _pick_photo(source: str) -> ChosenImage:
     return ChosenImage(memory["photo"][memory.get("fit", "crop")].transpose(2, 0, 1))
 
 
-def _take_photo(data: bytes, file_id: str | None = None) -> None:
+def _take_photo(data: bytes) -> None:
     photo = {fit: images.decode_image(data, fit) for fit in FITS}
-    st.session_state.setdefault(_MEMORY, {})["photo"] = {**photo, "of": file_id}
+    st.session_state.setdefault(_MEMORY, {})["photo"] = photo
+
+
+def _forget(file_id: str) -> None:
+    """Lets an upload go whose pixels were taken: Streamlit (1.67) would keep every one until the visitor has left.
+
+    The widget then says that there is no file, so that it is not decoded again at every run of the page either.
+    """
+    context = get_script_run_ctx()
+    if context is not None:
+        context.uploaded_file_mgr.remove_file(context.session_id, file_id)
 
 
 def use_photo(data: bytes) -> None:
