@@ -3,10 +3,11 @@
     python -m benchmarks.load --people 100 --minutes 10 --train
 
 Starts the application (or goes to `--url`, as often as there are processes to spread people over) and lets each person
-open a page, then think 5 to 15 seconds and change the image, a network, the pinned temperature or the page, upload a
-photo, or watch the run that trains meanwhile. An action lasts from its message to the server's word that the script has
-finished. Prints percentiles while people join and after, errors, lost connections, the server's memory and its slope,
-and how many saw the run's progress move. The generator needs a core of its own for more than some 200 people.
+open a page, and the run that trains meanwhile, then think 5 to 15 seconds and change the image, a network, the pinned
+temperature or the page, upload a photo, or watch the run again. An action lasts from its message to the server's word
+that the script has finished. Prints percentiles while people join and after, errors, lost connections, the server's
+memory and its slope, and how many saw the run's progress move. The generator needs a core of its own for more than some
+200 people.
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ class Tally:
 
     def now(self) -> float:
         return time.perf_counter() - self.begin
+
+    def slope(self) -> float:
+        """MB a minute by which the servers' memory grows, from half a minute after the last has joined."""
+        steady = [(at, size) for at, size in self.memory if at > self.joined_until + 30]
+        return 60 * np.polyfit(*zip(*steady, strict=True), 1)[0] if len(steady) > 5 else float("nan")
 
 
 class Visitor:
@@ -271,6 +277,8 @@ async def visit(visitor: Visitor, wait: float, options: argparse.Namespace) -> N
     try:
         await visitor.open(visitor.random.choice(["overview", "soft_labels", "attention"]))
         visitor.tally.joined_until = max(visitor.tally.joined_until, visitor.tally.now())
+        if visitor.run:
+            await visitor.watch()
         await visitor.stay(60 * options.minutes, tuple(options.think))
     except websockets.ConnectionClosed as error:
         visitor.tally.lost += 1
@@ -284,7 +292,7 @@ async def visit(visitor: Visitor, wait: float, options: argparse.Namespace) -> N
 
 async def remember(servers: list[psutil.Process], tally: Tally) -> None:
     """The servers' memory, every few seconds."""
-    while True:
+    while servers:
         with contextlib.suppress(psutil.Error):
             tally.memory.append((tally.now(), sum(server.memory_info().rss for server in servers) / 1e6))
         await asyncio.sleep(5)
@@ -322,10 +330,9 @@ def report(tally: Tally, options: argparse.Namespace) -> None:
     print(f"errors {len(tally.errors)}, connections lost {tally.lost}, received {tally.received / 1e6:.1f} MB")
     for sentence in sorted(set(tally.errors))[:10]:
         print(f"  {tally.errors.count(sentence)} × {sentence}")
-    steady = [(at, size) for at, size in tally.memory if at > tally.joined_until + 30]
-    if len(steady) > 5:
-        slope = 60 * np.polyfit(*zip(*steady, strict=True), 1)[0]
-        print(f"memory {steady[0][1]:.0f} to {steady[-1][1]:.0f} MB, slope {slope:+.2f} MB/min")
+    if tally.memory:
+        sizes = [size for _, size in tally.memory]
+        print(f"memory {min(sizes):.0f} to {max(sizes):.0f} MB, slope {tally.slope():+.2f} MB/min once all are in")
     if options.train:
         moved = sum(len(texts) > 1 for texts in tally.progress.values())
         print(f"the run's progress was seen by {len(tally.progress)}, and seen to move by {moved}")

@@ -161,6 +161,9 @@ def test_a_full_hall_is_served_while_a_run_trains(reliability, capsys):
     joining, after = (
         [took for at, took, _ in tally.actions if (at <= tally.joined_until) is now] for now in (True, False)
     )
+    reliability["95th percentile after joining, ms"] = round(1000 * np.percentile(after, 95))
+    reliability["memory, MB more each minute"] = round(tally.slope())
     assert np.percentile(joining, 95) < 5
     assert np.percentile(after, 95) < 1.5
-    assert all(len(texts) > 1 for texts in tally.progress.values())
+    assert sum(len(texts) > 1 for texts in tally.progress.values()) == 100
+    assert tally.slope() < 10
