@@ -123,6 +123,8 @@ class Visitor:
             widget = state.widget_states.widgets.add(id=key)
             if isinstance(value, list):
                 widget.string_array_value.data.extend(value)
+            elif isinstance(value, float):
+                widget.double_value = value
             else:
                 widget.file_uploader_state_value.CopyFrom(value)
         if press:
@@ -182,7 +184,7 @@ class Visitor:
             self.tally.errors.append(f"{widget.type}: {widget.message[:100]}")
         elif kind == "progress":
             self.tally.progress.setdefault(self.number, set()).add(widget.text)
-        elif kind in ("button", "button_group", "multiselect", "file_uploader"):
+        elif kind in ("button", "button_group", "multiselect", "number_input", "file_uploader"):
             self.widgets[widget.label] = widget
 
     # --- What people do ---
