@@ -21,6 +21,5 @@ VOLUME /data
 EXPOSE 8501
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://localhost:8501/_stcore/health', timeout=4)"]
-# Runs are processes of their own and outlive the server, not the container: `docker stop` gives them time to save.
-STOPSIGNAL SIGTERM
+# Runs outlive the server, not the container: they end with it as at a power cut, and are resumed from their last save.
 CMD ["streamlit", "run", "streamlit_app.py", "--server.address=0.0.0.0", "--server.headless=true"]
