@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import secrets
@@ -18,6 +19,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -115,6 +117,25 @@ class Run:
 
     # What the trainer writes.
 
+    @contextlib.contextmanager
+    def log(self) -> Iterator[logging.Logger]:
+        """A logger whose lines are appended to `log.txt`, until the end of the block."""
+        logger = logging.getLogger(f"kdexplorer.{self.run_id}")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        handler = self._log_handler()
+        logger.addHandler(handler)
+        try:
+            yield logger
+        finally:
+            logger.removeHandler(handler)
+            handler.close()
+
+    def _log_handler(self) -> logging.Handler:
+        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        return handler
+
     def write_status(self, state: State, message: str = "", **facts: Any) -> None:
         """Replaces the status; the process that calls it is the run's process."""
         identity = processes.identity() | {"heartbeat": time.time()}
@@ -135,6 +156,9 @@ class Run:
 
 class Reader(Run):
     """A run for the processes of a team that do not lead: they write nothing."""
+
+    def _log_handler(self) -> logging.Handler:
+        return logging.NullHandler()
 
     def write_status(self, state: State, message: str = "", **facts: Any) -> None:
         pass
