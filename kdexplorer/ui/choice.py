@@ -27,10 +27,10 @@ from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import ImageError
 from kdexplorer.handout.sources import Picture
 from kdexplorer.ui import cached
+from kdexplorer.ui.charts_soft import T_MAX, T_MIN
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
 ALPHAS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
-T_MIN, T_MAX = 0.5, 20.0
 MAX_STUDENTS = 4
 
 _MEMORY, _URL = "choice", "choice_url"
@@ -145,7 +145,7 @@ def pick_networks(
     teacher_name = teacher_name if teacher_name in found else default_teacher(found)
     st.session_state["pick_teacher"] = teacher_name
     with left:
-        st.selectbox("Teacher", list(found), key="pick_teacher", on_change=_remember, args=("teacher", "pick_teacher"))
+        st.selectbox("Teacher", list(found), key="pick_teacher", on_change=remember, args=("teacher", "pick_teacher"))
     teacher = found[teacher_name]
 
     others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
@@ -160,7 +160,7 @@ def pick_networks(
             key="pick_students",
             max_selections=MAX_STUDENTS,
             placeholder="Choose up to four students",
-            on_change=_remember,
+            on_change=remember,
             args=("students", "pick_students"),
         )
     if touched("teacher"):
@@ -168,23 +168,6 @@ def pick_networks(
     if touched("students"):
         publish("students", ",".join(chosen))
     return teacher, [found[name] for name in chosen]
-
-
-def pick_alpha() -> float:
-    """Draws the presets and returns the pinned weight on the teacher's term."""
-    pinned = alpha()
-    st.session_state["pick_alpha"] = pinned if pinned in ALPHAS else None
-    st.segmented_control(
-        "Pinned α",
-        ALPHAS,
-        format_func="{:g}".format,
-        key="pick_alpha",
-        on_change=_remember,
-        args=("alpha", "pick_alpha"),
-    )
-    if touched("alpha"):
-        publish("alpha", f"{pinned:g}")
-    return pinned
 
 
 def number_within(low: float, high: float) -> Callable[[str], float]:
@@ -207,40 +190,39 @@ def temperature() -> float:
     return get("T", 4.0, number_within(T_MIN, T_MAX))
 
 
-def pick_temperature() -> float:
-    """Draws the presets and returns the pinned temperature: where sliders start, and what the URL carries."""
-    pinned = temperature()
-    st.session_state["pick_T"] = pinned if pinned in TEMPERATURES else None
-    st.segmented_control(
-        "Pinned temperature",
-        TEMPERATURES,
-        format_func="T = {:g}".format,
-        key="pick_T",
-        on_change=_remember,
-        args=("T", "pick_T"),
-    )
-    if touched("T"):
-        publish("T", f"{pinned:g}")
-    return pinned
-
-
 def alpha() -> float:
     """The weight on the teacher's term, without a widget."""
     return get("alpha", 0.7, number_within(0.0, 1.0))
 
 
-def _remember(name: str, key: str) -> None:
-    """A widget's callback: what was chosen becomes the shared choice."""
+def pick_temperature() -> float:
+    """Draws the presets and returns the pinned temperature: where sliders start, and what the URL carries."""
+    return _pick_number("T", "Pinned temperature", temperature(), TEMPERATURES, "T = {:g}")
+
+
+def pick_alpha() -> float:
+    """Draws the presets and returns the pinned weight on the teacher's term."""
+    return _pick_number("alpha", "Pinned α", alpha(), ALPHAS, "{:g}")
+
+
+def _pick_number(name: str, label: str, pinned: float, presets: Sequence[float], form: str) -> float:
+    """Draws presets of a shared number; none is marked where a link pinned another value."""
+    key = f"pick_{name}"
+    st.session_state[key] = pinned if pinned in presets else None
+    st.segmented_control(label, presets, format_func=form.format, key=key, on_change=remember, args=(name, key))
+    if touched(name):
+        publish(name, f"{pinned:g}")
+    return pinned
+
+
+def remember(name: str, key: str) -> None:
+    """A widget's callback (`on_change=choice.remember, args=(name, key)`): what was chosen is the shared choice."""
     value = st.session_state[key]
     if value is None:
         return
     st.session_state.setdefault(_MEMORY, {})[name] = value
     text = ",".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
     publish(name, text)
-
-
-remember = _remember
-"""For pages: `on_change=choice.remember, args=(name, key)`."""
 
 
 # The image.
