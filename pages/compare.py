@@ -23,49 +23,31 @@ PER_CENT = {"accuracy", "calibration_error", "teacher_agreement"}
 
 def pick(found: dict[str, Checkpoint]) -> tuple[dict[str, Checkpoint], list[str]]:
     """The chosen networks by key (finished students of chosen runs among them), and the chosen runs."""
-    known_runs = [run.run_id for run in runs.list_runs()]
-
-    def parser(options: Any, what: str) -> Any:
-        def parse(text: str) -> list[str]:
-            names = [part for part in text.split(",") if part][:MOST]
-            for name in names:
-                if name not in options:
-                    raise ValueError(f"there is no {what} '{name[:60]}'")
-            return names
-
-        return parse
-
     usual = [name for name in found if "/" not in name][:MOST] or list(found)[:MOST]
     usual = comparison.groups({name: found[name] for name in usual})
-    chosen = list(choice.get("networks", next(iter(usual.values())), parser(found, "network")))
-    chosen = [name for name in chosen if name in found]
-    opened = [name for name in choice.get("runs", [], parser(known_runs, "run")) if name in known_runs]
-    st.session_state["compare_networks"], st.session_state["compare_runs"] = chosen, opened
     left, right = st.columns([3, 2])
     with left:
-        st.multiselect(
+        chosen = choice.pick_several(
+            "networks",
             "Networks",
             list(found),
-            key="compare_networks",
-            max_selections=MOST,
+            next(iter(usual.values())),
+            "compare_networks",
+            MOST,
             placeholder="Choose networks to compare",
-            on_change=choice.remember,
-            args=("networks", "compare_networks"),
         )
     with right:
-        st.multiselect(
+        opened = choice.pick_several(
+            "runs",
             "Runs",
-            known_runs,
-            key="compare_runs",
-            max_selections=MOST,
+            [run.run_id for run in runs.list_runs()],
+            [],
+            "compare_runs",
+            MOST,
+            what="run",
             placeholder="Add all students of a run",
             help="Its finished students join the table, its curves the learning curves",
-            on_change=choice.remember,
-            args=("runs", "compare_runs"),
         )
-    for name, value in (("networks", chosen), ("runs", opened)):
-        if choice.touched(name):
-            choice.publish(name, ",".join(value))
     for run_id in opened:
         chosen += [name for name in found if name.startswith(f"{run_id}/") and name not in chosen]
     return {name: found[name] for name in chosen}, opened
@@ -101,43 +83,30 @@ def pick_references(
     possible = [name for name, c in found.items() if comparison.measured_on(c) == where]
     taught = [(c.card.get("teacher") or {}).get("sha256") for c in entries.values()]
     usual = next((name for name in possible if found[name].sha256 in taught), None)
-
-    def one_of(options: list[str]) -> Any:
-        def parse(text: str) -> str:
-            if text not in options:
-                raise ValueError(f"'{text[:60]}' is not among them")
-            return text
-
-        return parse
-
-    teacher = choice.get("teacher", usual, lambda text: text if text in possible else usual)
-    teacher = teacher if teacher in possible else usual
-    scratch = [name for name, c in entries.items() if c.card.get("method") == "scratch" and name != teacher]
-    first = scratch[0] if scratch else next(iter(entries))
-    baseline = choice.get("baseline", first, one_of(list(entries)))
-    baseline = baseline if baseline in entries else first
-    st.session_state["compare_teacher"], st.session_state["compare_baseline"] = teacher, baseline
     left, right = st.columns(2)
-    with left:
-        st.selectbox(
-            "Pinned baseline",
-            list(entries),
-            key="compare_baseline",
-            format_func=lambda name: names.get(name, name),
-            help="Differences and McNemar's p are to this network, on the same images",
-            on_change=choice.remember,
-            args=("baseline", "compare_baseline"),
-        )
     with right:
-        st.selectbox(
+        teacher = choice.pick_one(
+            "teacher",
             "Teacher",
             possible,
+            usual,
+            "compare_teacher",
+            known=found,
             index=None,
-            key="compare_teacher",
             placeholder="No teacher",
             help="Agreement and KL compare each network's answers with this one's",
-            on_change=choice.remember,
-            args=("teacher", "compare_teacher"),
+        )
+    scratch = [name for name, c in entries.items() if c.card.get("method") == "scratch" and name != teacher]
+    with left:
+        baseline = choice.pick_one(
+            "baseline",
+            "Pinned baseline",
+            list(entries),
+            scratch[0] if scratch else next(iter(entries)),
+            "compare_baseline",
+            known=found,
+            format_func=lambda name: names.get(name, name),
+            help="Differences and McNemar's p are to this network, on the same images",
         )
     return teacher, baseline
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,47 +126,93 @@ def family(found: dict[str, Checkpoint], teacher: Checkpoint) -> dict[str, str]:
     return {method: same[method] for method in ("scratch", "response", "feature", "combined") if method in same}
 
 
+def pick_one(
+    name: str,
+    label: str,
+    options: Sequence[str],
+    usual: str | None,
+    key: str,
+    known: Collection[str] | None = None,
+    what: str = "network",
+    **widget: Any,
+) -> str | None:
+    """Draws the choice of one of several and returns it.
+
+    Args:
+        name: the shared choice's, also in the URL.
+        label: the widget's.
+        options: what can be chosen here.
+        usual: the choice until there is another one, and where that cannot be chosen here.
+        key: the widget's.
+        known: what a link may name without being told off, `options` if not given: a network may exist, yet not fit.
+        what: the options' kind, for that sentence.
+        widget: more of `st.selectbox`.
+    """
+    parse = _named(options if known is None else known, what)
+    chosen = get(name, usual, parse)
+    chosen = chosen if chosen in options else usual
+    st.session_state[key] = chosen
+    st.selectbox(label, options, key=key, on_change=remember, args=(name, key), **widget)
+    if touched(name) and chosen:
+        publish(name, chosen)
+    return chosen
+
+
+def pick_several(
+    name: str,
+    label: str,
+    options: Sequence[str],
+    usual: Sequence[str],
+    key: str,
+    most: int,
+    known: Collection[str] | None = None,
+    what: str = "network",
+    **widget: Any,
+) -> list[str]:
+    """Draws the choice of up to `most` of several and returns it; see `pick_one`. In the URL commas part the names."""
+    parse = _named(options if known is None else known, what)
+    chosen = get(name, usual, lambda text: [parse(part) for part in text.split(",") if part][:most])
+    chosen = [one for one in chosen if one in options]
+    st.session_state[key] = chosen
+    st.multiselect(label, options, key=key, max_selections=most, on_change=remember, args=(name, key), **widget)
+    if touched(name):
+        publish(name, ",".join(chosen))
+    return chosen
+
+
+def _named(known: Collection[str], what: str) -> Callable[[str], str]:
+    """A parser for the URL: a name that is known."""
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"there is no {what} '{text[:60]}'")
+        return text
+
+    return parse
+
+
 def pick_networks(
     default: Sequence[str] = ("scratch", "response"), columns: Sequence[Any] | None = None
 ) -> tuple[Checkpoint, list[Checkpoint]]:
     """Draws the choice of a teacher and up to four students; `default` lists methods of the teacher's students."""
     found = networks()
     left, right = columns or st.columns([1, 2])
-
-    def known(text: str) -> str:
-        if text not in found:
-            raise ValueError(f"there is no network '{text[:60]}'")
-        return text
-
-    def several(text: str) -> list[str]:
-        return [known(part) for part in text.split(",") if part][:MAX_STUDENTS]
-
-    teacher_name = get("teacher", default_teacher(found), known)
-    teacher_name = teacher_name if teacher_name in found else default_teacher(found)
-    st.session_state["pick_teacher"] = teacher_name
     with left:
-        st.selectbox("Teacher", list(found), key="pick_teacher", on_change=remember, args=("teacher", "pick_teacher"))
-    teacher = found[teacher_name]
-
+        teacher = found[pick_one("teacher", "Teacher", list(found), default_teacher(found), "pick_teacher")]
     others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
     relatives = family(found, teacher)
     usual = [relatives[method] for method in default if method in relatives] or others[:1]
-    chosen = [name for name in get("students", usual, several) if name in others]
-    st.session_state["pick_students"] = chosen
     with right:
-        st.multiselect(
+        chosen = pick_several(
+            "students",
             "Students",
             others,
-            key="pick_students",
-            max_selections=MAX_STUDENTS,
+            usual,
+            "pick_students",
+            MAX_STUDENTS,
+            known=found,
             placeholder="Choose up to four students",
-            on_change=remember,
-            args=("students", "pick_students"),
         )
-    if touched("teacher"):
-        publish("teacher", teacher_name)
-    if touched("students"):
-        publish("students", ",".join(chosen))
     return teacher, [found[name] for name in chosen]
 
 
