@@ -33,6 +33,7 @@ from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import parse_json, read_json, sync_folder, write_bytes, write_json
 
 State = Literal["queued", "running", "finished", "stopped", "failed", "lost", "damaged"]
+LIVE: tuple[State, ...] = ("queued", "running")
 FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
 RESUMABLE: tuple[State, ...] = ("stopped", "failed", "lost")
 
@@ -69,9 +70,9 @@ class Run:
         """`status.json` with `state` put right (a live state whose process is gone is `lost`) and garbage left out."""
         found = read_json(self.path / "status.json") or {"state": "lost", "message": "its status cannot be read"}
         status = {key: value for key, value in found.items() if _is_fact(key, value)}
-        if status.get("state") in ("queued", "running") and processes.live(status) is None:
+        if status.get("state") in LIVE and processes.live(status) is None:
             status |= {"state": "lost", "message": "its process is gone; it can be resumed"}
-        elif status.get("state") not in (*FINAL, "queued", "running"):
+        elif status.get("state") not in (*FINAL, *LIVE):
             status["state"] = "lost"
         if not (self.path / "config.json").is_file():
             status |= {"state": "damaged", "message": "its config.json is missing"}
@@ -264,7 +265,7 @@ def _is_run(path: Path) -> bool:
 def stop(run: Run) -> None:
     """Asks the trainer to save its state and end. Raises RunError when it is not alive."""
     status = run.status()
-    if status["state"] not in ("queued", "running"):
+    if status["state"] not in LIVE:
         raise RunError(f"{run.run_id} is {status['state']}: there is nothing to stop.")
     if status["pid"] == os.getpid():
         raise RunError(f"{run.run_id} has not started yet: try again in a moment.")
@@ -286,7 +287,7 @@ def delete(run: Run, root: Path | None = None) -> None:
     scrap = root / f".deleted-{path.name}-{secrets.token_hex(2)}"
     try:
         with FileLock(root / ".start.lock", timeout=30):
-            if run.status()["state"] in ("queued", "running"):
+            if run.status()["state"] in LIVE:
                 raise RunError(f"{run.run_id} is still alive: stop it first.")
             path.rename(scrap)
     except OSError as error:

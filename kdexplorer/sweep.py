@@ -286,7 +286,7 @@ def in_turn(run: runs.Run, stopping: threading.Event, progress: Progress) -> Non
     while True:
         status = run.status()
         state = status["state"]
-        if state in ("queued", "running") and status["pid"] != os.getpid():
+        if state in runs.LIVE and status["pid"] != os.getpid():
             if stopping.is_set():
                 with contextlib.suppress(RunError):
                     runs.stop(run)

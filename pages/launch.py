@@ -20,7 +20,6 @@ from kdexplorer.ui import cached, charts_runs, choice, door, style, sweeps
 # Seconds between two looks at a live run's folder; the trainer writes its status as often.
 POLL = 2.0
 
-LIVE = ("queued", "running")
 STATES = {
     "queued": ":blue[:material/hourglass_top: Waiting]",
     "running": ":blue[:material/play_arrow: Training]",
@@ -30,7 +29,7 @@ STATES = {
     "lost": ":orange[:material/help: Lost]",
     "damaged": ":red[:material/broken_image: Damaged]",
 }
-TOLD = (*LIVE, "lost", "stopped")
+TOLD = (*runs.LIVE, "lost", "stopped")
 LABELS = {
     "name": "Label",
     "train_images": "Training images",
@@ -270,7 +269,7 @@ def form() -> None:
 
 def start_box(made: ExperimentConfig | None, problems: draft.Problems, whole: sweep.SweepConfig | None) -> None:
     """Estimate, command, start: of an experiment, or of the whole sweep that it is the recipe of."""
-    alive = sum(run.status()["state"] in LIVE for run in runs.list_runs()[:20])
+    alive = sum(run.status()["state"] in runs.LIVE for run in runs.list_runs()[:20])
     with st.container(border=True):
         st.subheader("Before the start")
         if made is None:
@@ -292,15 +291,15 @@ def start_box(made: ExperimentConfig | None, problems: draft.Problems, whole: sw
             st.info(f"{alive} run{'s' if alive > 1 else ''} before it: it waits for its turn.")
         label = "Add to the queue" if alive else "Start training" if whole is None else "Start the sweep"
         if st.button(label, type="primary", disabled=made is None, key="start", icon=":material/play_arrow:"):
-            try:
-                started = door.act(lambda: runs.launch(made) if whole is None else sweep.launch(whole))
-            except KDError as error:
-                st.error(str(error))
-            else:
-                forget_estimate()
-                st.query_params["run" if whole is None else "sweep"] = started.run_id
-                st.rerun()
+            door.carry_out(lambda: start(made, whole))
         st.caption("Nothing is chosen on the test images: the last epoch's weights are the result.")
+
+
+def start(made: ExperimentConfig, whole: sweep.SweepConfig | None) -> None:
+    """Launches it and opens it."""
+    started = runs.launch(made) if whole is None else sweep.launch(whole)
+    forget_estimate()
+    st.query_params["run" if whole is None else "sweep"] = started.run_id
 
 
 def forget_estimate() -> None:
@@ -318,7 +317,7 @@ def estimate_box(made: ExperimentConfig, times: float = 1) -> None:
         measurement = None
     if measurement is None:
         if st.button("Estimate the time", key="estimate_button", icon=":material/timer:"):
-            act(lambda: st.session_state.update(estimate=estimate.Measurement(made)))
+            door.carry_out(lambda: st.session_state.update(estimate=estimate.Measurement(made)))
         st.caption("Measures a few batches on this machine; takes about ten seconds.")
         return
 
@@ -363,9 +362,9 @@ def get_cifar10() -> None:
             if now.state == "running":
                 st.progress(now.share, text=f"Getting CIFAR-10: {now.message}")
                 if st.button("Cancel", key="cancel_download"):
-                    act(download.cancel)
+                    door.carry_out(download.cancel)
             elif st.button("Get CIFAR-10", key="get_cifar10", icon=":material/download:"):
-                act(download.start)
+                door.carry_out(download.start)
 
     st.fragment(show, run_every=POLL if download.progress().state == "running" else None)()
 
@@ -392,11 +391,11 @@ def opened(run: runs.Run) -> Any:
 
 def followed(run: runs.Run, show: Any, command: str, between: Any = None) -> None:
     """Draws a run or sweep again and again while it lives, then its command line and the end of its log."""
-    live = run.status()["state"] in LIVE
+    live = run.status()["state"] in runs.LIVE
 
     def look() -> None:
         status = run.status()
-        if live and status["state"] not in LIVE:
+        if live and status["state"] not in runs.LIVE:
             st.rerun()  # once more as a whole, without polling
         show(status, live)
 
@@ -480,32 +479,24 @@ def progress(run: runs.Run, made: ExperimentConfig, status: dict[str, Any]) -> N
 def controls(run: runs.Run, state: str) -> None:
     """Stop, resume, discard: discarding asks first."""
     with st.container(horizontal=True):
-        if state in LIVE and st.button("Stop", key="stop", icon=":material/stop:"):
-            act(lambda: runs.stop(run), "It saves its state and stops.")
+        if state in runs.LIVE and st.button("Stop", key="stop", icon=":material/stop:"):
+            door.carry_out(lambda: runs.stop(run), "It saves its state and stops.")
         if state in runs.RESUMABLE and st.button("Resume", key="resume", type="primary", icon=":material/play_arrow:"):
-            act(lambda: runs.start(run))
-        if state not in LIVE:
+            door.carry_out(lambda: runs.start(run))
+        if state not in runs.LIVE:
             with st.popover("Discard", icon=":material/delete:"):
                 what = "this run with its curves and its finished students"
                 if isinstance(run, sweep.Sweep):
                     what = "this sweep's table (its runs stay)"
                 st.markdown(f"Delete {what}? This cannot be undone.")
                 if st.button("Yes, delete it", key="discard", type="primary"):
-                    act(lambda: runs.delete(run, run.path.parent), forget=True)
+                    door.carry_out(lambda: discard(run))
 
 
-def act(action: Any, words: str = "", forget: bool = False) -> None:
-    """Does it, or says why not."""
-    try:
-        door.act(action)
-    except (KDError, OSError) as error:
-        st.error(str(error))
-        return
-    if words:
-        st.toast(words)
-    if forget:
-        close_run()
-    st.rerun()
+def discard(run: runs.Run) -> None:
+    """Deletes it and goes back to the form."""
+    runs.delete(run, run.path.parent)
+    close_run()
 
 
 def drawings(run: runs.Run, made: ExperimentConfig, live: bool) -> None:
@@ -666,11 +657,11 @@ def all_runs(shown: str | None) -> None:
     if not found:
         st.markdown("None yet. The first one appears here, stays after a restart, and can be opened by its link.")
         return
-    live = any(run.status()["state"] in LIVE for run in found[:20])
+    live = any(run.status()["state"] in runs.LIVE for run in found[:20])
 
     def show() -> None:
         states = {run: run.status() for run in found[:20]}
-        if live and not any(status["state"] in LIVE for status in states.values()):
+        if live and not any(status["state"] in runs.LIVE for status in states.values()):
             st.rerun()
         for run, status in states.items():
             with st.container(horizontal=True, vertical_alignment="center"):
