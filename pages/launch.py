@@ -6,16 +6,15 @@ A link `?run=ID` shows that run: after a refresh, in a second tab, after a resta
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import Any, get_args
 
 import numpy as np
 import streamlit as st
 
-from kdexplorer import cli, config, data, download, draft, estimate, images, inference, runs, surface, sweep
+from kdexplorer import cli, config, data, draft, estimate, images, inference, runs, surface, sweep
 from kdexplorer.config import ARCHITECTURES, PRESETS, ExperimentConfig
 from kdexplorer.errors import KDError
-from kdexplorer.ui import cached, charts_runs, choice, door, style, sweeps
+from kdexplorer.ui import cached, charts_runs, choice, door, launch_start, style, sweeps
 
 # Seconds between two looks at a live run's folder; the trainer writes its status as often.
 POLL = 2.0
@@ -231,7 +230,7 @@ def form() -> None:
         )
         slots["dataset"] = st.container()
         if held["dataset"] == "cifar10":
-            get_cifar10()
+            launch_start.get_cifar10()
         teacher = pick_teacher(slots)
         st.session_state.setdefault("form_sweep", st.session_state.get("draft_is_sweep", False))
         st.session_state["draft_is_sweep"] = st.toggle(
@@ -264,109 +263,7 @@ def form() -> None:
         made = None if whole is None else made
     complain(slots, problems)
     with right:
-        start_box(made, problems, whole)
-
-
-def start_box(made: ExperimentConfig | None, problems: draft.Problems, whole: sweep.SweepConfig | None) -> None:
-    """Estimate, command, start: of an experiment, or of the whole sweep that it is the recipe of."""
-    alive = sum(run.status()["state"] in runs.LIVE for run in runs.list_runs()[:20])
-    with st.container(border=True):
-        st.subheader("Before the start")
-        if made is None:
-            count = sum(len(sentences) for sentences in problems.values())
-            st.markdown(f"{count} {'thing' if count == 1 else 'things'} to mend first, marked red beside the form.")
-        else:
-            if whole is None:
-                estimate_box(made)
-            else:
-                st.markdown(f"{sweeps.in_words(whole)}.")
-                students = whole.students()[: sweep.MOST_STUDENTS]
-                estimate_box(
-                    made.model_copy(update={"students": students}), whole.seeds * len(whole.students()) / len(students)
-                )
-            st.markdown("The same from the command line:")
-            command = cli.command_line(made) if whole is None else cli.sweep_command_line(whole)
-            st.code(command, language="bash", wrap_lines=True)
-        if alive:
-            st.info(f"{alive} run{'s' if alive > 1 else ''} before it: it waits for its turn.")
-        label = "Add to the queue" if alive else "Start training" if whole is None else "Start the sweep"
-        if st.button(label, type="primary", disabled=made is None, key="start", icon=":material/play_arrow:"):
-            door.carry_out(lambda: start(made, whole))
-        st.caption("Nothing is chosen on the test images: the last epoch's weights are the result.")
-
-
-def start(made: ExperimentConfig, whole: sweep.SweepConfig | None) -> None:
-    """Launches it and opens it."""
-    started = runs.launch(made) if whole is None else sweep.launch(whole)
-    forget_estimate()
-    st.query_params["run" if whole is None else "sweep"] = started.run_id
-
-
-def forget_estimate() -> None:
-    """Ends a measurement that nobody waits for."""
-    measurement = st.session_state.pop("estimate", None)
-    if measurement is not None:
-        measurement.cancel()
-
-
-def estimate_box(made: ExperimentConfig, times: float = 1) -> None:
-    """How long it will take (so many times), from a few batches that a process of its own measures."""
-    measurement: estimate.Measurement | None = st.session_state.get("estimate")
-    if measurement is not None and measurement.config != made:
-        forget_estimate()
-        measurement = None
-    if measurement is None:
-        if st.button("Estimate the time", key="estimate_button", icon=":material/timer:"):
-            door.carry_out(lambda: st.session_state.update(estimate=estimate.Measurement(made)))
-        st.caption("Measures a few batches on this machine; takes about ten seconds.")
-        return
-
-    def show() -> None:
-        try:
-            result = measurement.poll()
-        except KDError as error:
-            st.error(str(error))
-            return
-        if result is None:
-            waited = time.time() - measurement.started
-            st.markdown(f":material/timer: Measuring a few batches … {waited:.0f} s")
-            return
-        if st.session_state.get("estimate_seen") != id(measurement):
-            st.session_state["estimate_seen"] = id(measurement)
-            st.rerun()  # the fragment stops polling
-        st.metric("About", estimate.words(times * result["seconds"]))
-        st.caption(
-            f"{result['images_per_second']:.0f} images/s; measuring takes {estimate.words(result['evaluation'])} after "
-            "each epoch. Other work on this machine makes it longer."
-        )
-
-    seen = st.session_state.get("estimate_seen") == id(measurement)
-    st.fragment(show, run_every=None if seen else 1.0)()
-
-
-def get_cifar10() -> None:
-    """Where CIFAR-10 is missing: the download as a background job, with its progress and its errors."""
-    if download.progress().state == "ready":
-        return
-
-    def show() -> None:
-        now = download.progress()
-        if now.state == "ready":
-            st.rerun()
-        with st.container(border=True):
-            st.markdown(
-                "**CIFAR-10 is not here yet.** 170 MB from its official site, checked; training on it needs it."
-            )
-            if now.state == "failed":
-                st.error(f"The download failed: {now.message}")
-            if now.state == "running":
-                st.progress(now.share, text=f"Getting CIFAR-10: {now.message}")
-                if st.button("Cancel", key="cancel_download"):
-                    door.carry_out(download.cancel)
-            elif st.button("Get CIFAR-10", key="get_cifar10", icon=":material/download:"):
-                door.carry_out(download.start)
-
-    st.fragment(show, run_every=POLL if download.progress().state == "running" else None)()
+        launch_start.show(made, problems, whole)
 
 
 # --- A run ------------------------------------------------------------------------------------------------------
