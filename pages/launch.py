@@ -6,15 +6,15 @@ A link `?run=ID` shows that run: after a refresh, in a second tab, after a resta
 from __future__ import annotations
 
 import contextlib
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from kdexplorer import cli, config, data, draft, estimate, images, inference, runs, surface, sweep
-from kdexplorer.config import ARCHITECTURES, PRESETS, ExperimentConfig
+from kdexplorer import cli, config, data, estimate, images, inference, runs, surface, sweep
+from kdexplorer.config import ExperimentConfig
 from kdexplorer.errors import KDError
-from kdexplorer.ui import cached, charts_runs, choice, door, launch_start, style, sweeps
+from kdexplorer.ui import cached, charts_runs, choice, door, launch_form, style, sweeps
 
 # Seconds between two looks at a live run's folder; the trainer writes its status as often.
 POLL = 2.0
@@ -29,241 +29,6 @@ STATES = {
     "damaged": ":red[:material/broken_image: Damaged]",
 }
 TOLD = (*runs.LIVE, "lost", "stopped")
-LABELS = {
-    "name": "Label",
-    "train_images": "Training images",
-    "epochs": "Epochs",
-    "batch_size": "Batch size",
-    "learning_rate": "Peak learning rate",
-    "seed": "Seed",
-    "schedule": "Schedule",
-    "warmup": "Warm-up",
-    "momentum": "Momentum",
-    "weight_decay": "Weight decay",
-    "crop_padding": "Crop padding (pixels)",
-    "flip": "Mirroring",
-    "holdout": "Images held out",
-    "device": "Device",
-    "precision": "Precision",
-    "compile": "Compile the networks",
-    "threads": "Processor threads",
-    "save_minutes": "Minutes between saves",
-}
-ADVANCED = tuple(name for name in list(LABELS)[6:])
-DATASETS = {"cifar10": "CIFAR-10", "synthetic": "Synthetic shapes"}
-NO_TEACHER = "No teacher"
-
-
-# --- The form -------------------------------------------------------------------------------------------------
-
-
-def values() -> dict[str, Any]:
-    """The form's values, kept while other pages are visited."""
-    if "draft" not in st.session_state:
-        have = data.find_cifar10(data.data_root()) is not None
-        fill("One-minute demo" if have else "A teacher from scratch")
-    return st.session_state["draft"]
-
-
-def fill(start: str) -> None:
-    """A starting point becomes the form's values."""
-    fields = {name: field.default for name, field in ExperimentConfig.model_fields.items() if name != "students"}
-    new = fields | draft.STARTING_POINTS[start]
-    new["students"] = [draft.student(one) | {"preset": draft.preset_of(draft.student(one))} for one in new["students"]]
-    found = cached.all_checkpoints()
-    if new["teacher"] and new["teacher"] not in found:
-        new["teacher"] = choice.default_teacher(found) if found else None
-    st.session_state["draft"] = new
-    for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
-        del st.session_state[key]
-    st.session_state["students_version"] = st.session_state.get("students_version", 0) + 1
-
-
-def field(name: str, slots: dict[str, Any]) -> None:
-    """Draws the widget that suits a field of the configuration, and a place for what is wrong with it."""
-    held, spec = values(), ExperimentConfig.model_fields[name]
-    key = f"form_{name}"
-    st.session_state.setdefault(key, held[name])
-    kinds = [kind for kind in (get_args(spec.annotation) or (spec.annotation,)) if kind is not type(None)]
-    text = spec.description and spec.description[0].upper() + spec.description[1:]
-    if spec.annotation is bool:
-        held[name] = st.toggle(LABELS[name], key=key, help=text)
-    elif all(isinstance(kind, str) for kind in kinds):
-        held[name] = st.selectbox(LABELS[name], kinds, key=key, help=text)
-    elif int in kinds:
-        empty = "all" if name == "train_images" else "automatic"
-        held[name] = st.number_input(LABELS[name], value=None, step=1, key=key, help=text, placeholder=empty)
-    elif float in kinds:
-        held[name] = st.number_input(LABELS[name], value=None, step=0.01, format="%g", key=key, help=text)
-    else:
-        held[name] = st.text_input(LABELS[name], key=key, help=text, max_chars=64)
-    slots[name] = st.container()
-
-
-def complain(slots: dict[str, Any], problems: draft.Problems) -> None:
-    """Each problem stands under its field; what has no place of its own stands under the students."""
-    for name, sentences in problems.items():
-        with slots.get(name, slots["students"]):
-            for sentence in sentences:
-                st.markdown(f":red[:material/error: {choice.as_text(sentence[0].upper() + sentence[1:])}.]")
-
-
-def students_changed(key: str) -> None:
-    """The editor's callback: a chosen preset fills the row's weights."""
-    held = values()
-    rows, rewritten = draft.edited(st.session_state["students_base"], st.session_state[key])
-    held["students"] = rows
-    if rewritten:
-        st.session_state["students_version"] += 1
-
-
-def add_student() -> None:
-    """One more row, from the two choices under the table."""
-    held = values()
-    chosen = {"architecture": st.session_state["new_architecture"], "preset": st.session_state["new_preset"]}
-    held["students"] = [*held["students"], draft.student(chosen, {row["name"] for row in held["students"]})]
-    st.session_state["students_version"] += 1
-
-
-def remove_student() -> None:
-    """The table's last row goes."""
-    values()["students"] = values()["students"][:-1]
-    st.session_state["students_version"] += 1
-
-
-def students_table(slots: dict[str, Any]) -> None:
-    """The students as an editable table, and a way to add one that needs no pointer."""
-    held = values()
-    st.markdown("**Students**: they see the same batches from the same initial weights")
-    version = st.session_state["students_version"]
-    if st.session_state.get("students_shown") != version:  # the editor's edits count from these rows
-        st.session_state["students_base"], st.session_state["students_shown"] = held["students"], version
-    column = st.column_config
-    key = f"students_{version}"
-    st.data_editor(
-        st.session_state["students_base"],
-        key=key,
-        on_change=students_changed,
-        args=(key,),
-        num_rows="dynamic",
-        hide_index=True,
-        column_order=("name", "architecture", "preset", *draft.TERMS[:-1]),
-        column_config={
-            "name": column.TextColumn("Name", width=150),
-            "architecture": column.SelectboxColumn("Network", options=ARCHITECTURES, default="resnet8", width=100),
-            "preset": column.SelectboxColumn(
-                "Preset", options=[*PRESETS, "custom"], width=90, help="Choosing one fills the weights of its row"
-            ),
-            "ce_weight": column.NumberColumn(
-                "CE ×", format="%g", width=65, help="Weight of cross-entropy: 1 − α in the lab"
-            ),
-            "response_weight": column.NumberColumn(
-                "KL ×", format="%g", width=65, help="Weight of T²·KL, the teacher's term: α"
-            ),
-            "temperature": column.NumberColumn(
-                "T", format="%g", width=50, help="Softens teacher and student in the KL term"
-            ),
-            "attention_weight": column.NumberColumn(
-                "AT ×", format="%g", width=70, help="Weight of attention transfer: β, 1000 in the lab"
-            ),
-            "attention_power": column.SelectboxColumn(
-                "Power", options=[1, 2], width=75, help="1: the channel mean of the lab; 2: the mean of squares"
-            ),
-        },
-        alt="The students of this experiment: name, network, preset and the weights of each loss term",
-    )
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox("Network to add", ARCHITECTURES, key="new_architecture", width=200)
-        st.selectbox("Preset", list(PRESETS), key="new_preset", width=170)
-        st.button("Add student", on_click=add_student, icon=":material/add:")
-        st.button(
-            "Remove the last", on_click=remove_student, disabled=len(held["students"]) < 2, icon=":material/remove:"
-        )
-    slots["students"] = st.container()
-
-
-def pick_teacher(slots: dict[str, Any]) -> Any:
-    """The teacher among all networks that know the chosen data's classes; returns its checkpoint or None."""
-    held, found = values(), cached.all_checkpoints()
-    fitting = [name for name, c in found.items() if c.classes == data.CLASSES[held["dataset"]]]
-    options = [NO_TEACHER, *fitting]
-    if held["teacher"] not in fitting:
-        held["teacher"] = None
-    st.session_state["form_teacher"] = held["teacher"] or NO_TEACHER
-
-    def label(name: str) -> str:
-        return name if name == NO_TEACHER else f"{name} ({100 * found[name].card['test_accuracy']:.1f} %)"
-
-    def chosen() -> None:
-        name = st.session_state["form_teacher"]
-        held["teacher"] = None if name == NO_TEACHER else name
-
-    st.selectbox(
-        "Teacher",
-        options,
-        key="form_teacher",
-        format_func=label,
-        on_change=chosen,
-        help="A bundled network or a finished student of a run, with its accuracy on the test images. "
-        "Without a teacher, students learn from labels alone: so a teacher is made.",
-    )
-    slots["teacher"] = st.container()
-    return found.get(held["teacher"])
-
-
-def form() -> None:
-    """The form, what is wrong with it, the estimate, the command, and the button that starts it."""
-    held, slots, fields_of_grid = values(), {}, None
-    st.markdown(
-        "An experiment is one teacher and the students that listen to it. Begin with one of these, change what you "
-        "like, and press **Start training**. It runs on when you close the page."
-    )
-    with st.container(horizontal=True):
-        for start in draft.STARTING_POINTS:
-            st.button(start, on_click=fill, args=(start,), key=f"start_{start}", icon=":material/edit_note:")
-    left, right = st.columns([5, 3], gap="large")
-    with left:
-        st.session_state.setdefault("form_dataset", held["dataset"])
-        held["dataset"] = (
-            st.segmented_control("Data", list(DATASETS), format_func=DATASETS.get, key="form_dataset", required=True)
-            or held["dataset"]
-        )
-        slots["dataset"] = st.container()
-        if held["dataset"] == "cifar10":
-            launch_start.get_cifar10()
-        teacher = pick_teacher(slots)
-        st.session_state.setdefault("form_sweep", st.session_state.get("draft_is_sweep", False))
-        st.session_state["draft_is_sweep"] = st.toggle(
-            "Sweep temperature and weight", key="form_sweep", help="Which T and which weight pay for this pair?"
-        )
-        with st.container():  # of one place, whatever it holds: what stands below keeps its place and its values
-            if st.session_state["draft_is_sweep"]:
-                fields_of_grid = sweeps.grid()
-                slots["students"] = st.container()
-            else:
-                students_table(slots)
-        columns = st.columns(3)
-        for position, name in enumerate(("epochs", "batch_size", "learning_rate", "train_images", "seed", "name")):
-            with columns[position % 3]:
-                field(name, slots)
-        with st.expander("Advanced"):
-            columns = st.columns(3)
-            for position, name in enumerate(ADVANCED):
-                with columns[position % 3]:
-                    field(name, slots)
-    fields = {key: value for key, value in held.items() if key != "students"}
-    rows = [{key: value for key, value in row.items() if key != "preset"} for row in held["students"]]
-    if fields_of_grid is not None:
-        rows = [student.model_dump() for student in sweep.references(fields_of_grid["student"])]
-    made, problems = draft.check({**fields, "students": rows}, teacher)
-    whole = None
-    if fields_of_grid is not None:
-        whole, wrong = sweeps.check(made, fields_of_grid)
-        problems = problems | ({"students": [*problems.get("students", []), *wrong]} if wrong else {})
-        made = None if whole is None else made
-    complain(slots, problems)
-    with right:
-        launch_start.show(made, problems, whole)
 
 
 # --- A run ------------------------------------------------------------------------------------------------------
@@ -346,7 +111,7 @@ def facts_of(made: ExperimentConfig) -> str:
     """An experiment in one line."""
     count = "all" if made.train_images is None else f"{made.train_images:,}"
     teacher = f"teacher {made.teacher}" if made.teacher else "no teacher"
-    return f"{DATASETS[made.dataset]}, {count} training images, {made.epochs} epochs, {teacher}, seed {made.seed}"
+    return f"{data.NAMES[made.dataset]}, {count} training images, {made.epochs} epochs, {teacher}, seed {made.seed}"
 
 
 def progress(run: runs.Run, made: ExperimentConfig, status: dict[str, Any]) -> None:
@@ -594,7 +359,7 @@ def main() -> None:
     else:
         if sweep_id is not None:
             st.warning(f"There is no sweep '{choice.as_text(sweep_id[:80])}' here. Here is the form for a new one.")
-        form()
+        launch_form.show()
     all_sweeps()
     all_runs(run_id if run else sweep_id if one else None)
 
