@@ -63,7 +63,8 @@ def disagreements(compared: Compared) -> None:
     with st.container(horizontal=True, gap="medium"):
         for index in shown[(page - 1) * SHOWN : page * SHOWN]:
             with st.container(width=190, border=True):
-                st.image(images.enlarged_png(pixels[place[index]].transpose(1, 2, 0), 160), width=160)
+                picture = images.enlarged_png(pixels[place[index]].transpose(1, 2, 0), 160)
+                st.image(picture, width=160, alt=f"Test image {index}")
                 true = "" if labels is None else f"**{classes[labels[index]]}**, "
                 st.markdown(f"{true}image {index}")
                 for name, values in zip(pair, (first, second), strict=True):

@@ -115,7 +115,8 @@ def _watch(
     with picture:
         if index < len(pictures):
             label = name(index).partition(": ")[2]
-            st.image(images.enlarged_png(pictures[index].transpose(1, 2, 0), 256), width=256, caption=label)
+            pixels = images.enlarged_png(pictures[index].transpose(1, 2, 0), 256)
+            st.image(pixels, width=256, caption=label, alt=f"Watched image {name(index)}")
     with chart:
         answers = [probes[index] for rows in by_epoch.values() for probes in rows.values()]
         answers += list(known[index : index + 1])

@@ -98,8 +98,7 @@ def _estimate_box(made: ExperimentConfig, times: float = 1) -> None:
         try:
             result = measurement.poll()
         except KDError as error:
-            st.error(str(error))
-            return
+            result = error
         if result is None:
             waited = time.time() - measurement.started
             st.markdown(f":material/timer: Measuring a few batches … {waited:.0f} s")
@@ -107,6 +106,12 @@ def _estimate_box(made: ExperimentConfig, times: float = 1) -> None:
         if st.session_state.get("estimate_seen") != id(measurement):
             st.session_state["estimate_seen"] = id(measurement)
             st.rerun()  # the fragment stops polling
+        if isinstance(result, KDError):
+            st.error(str(result))
+            if st.button("Measure again", key="estimate_again", icon=":material/refresh:"):
+                _forget_estimate()
+                st.rerun()
+            return
         st.metric("About", estimate.words(times * result["seconds"]))
         st.caption(
             f"{result['images_per_second']:.0f} images/s; measuring takes {estimate.words(result['evaluation'])} after "

@@ -157,7 +157,7 @@ def _thumbnails(pixels: np.ndarray, indices: np.ndarray, order: np.ndarray, posi
         for place, rank in enumerate(order[first : first + THUMBNAILS], start=first):
             index = int(indices[rank])
             with st.container(width=72, gap=None):
-                st.image(images.enlarged_png(pixels[rank].transpose(1, 2, 0), 64), width=72)
+                st.image(images.enlarged_png(pixels[rank].transpose(1, 2, 0), 64), width=72, alt=f"Test image {index}")
                 kind = "primary" if place == position else "secondary"
                 st.button(
                     f"{index}", key=f"pick_thumb_{index}", type=kind, width="stretch", on_click=_put, args=(index,)
@@ -166,9 +166,11 @@ def _thumbnails(pixels: np.ndarray, indices: np.ndarray, order: np.ndarray, posi
 
 def show(image: ChosenImage, teacher: Checkpoint, width: int = 256) -> None:
     """Draws what the networks see, enlarged with hard pixels, and says what it is."""
-    st.image(images.enlarged_png(image.for_the_eye, width), width=width)
-    if image.index is None:
-        st.caption("Your photo as the network sees it: 32 × 32 pixels.")
-        return
-    name = f"**{teacher.classes[image.label]}**" if image.label is not None else "its label is not among these classes"
-    st.caption(f"Test image {image.index}: {name}. This is all that the network sees: 32 × 32 pixels.")
+    name = teacher.classes[image.label] if image.label is not None else None
+    alt, words = "Your photo", "Your photo as the network sees it: 32 × 32 pixels."
+    if image.index is not None:
+        alt = f"Test image {image.index}" + (f": {name}" if name else "")
+        told = f"**{name}**" if name else "its label is not among these classes"
+        words = f"Test image {image.index}: {told}. This is all that the network sees: 32 × 32 pixels."
+    st.image(images.enlarged_png(image.for_the_eye, width), width=width, alt=alt)
+    st.caption(words)
