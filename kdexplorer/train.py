@@ -473,15 +473,15 @@ def execute(run: runs.Run, show: bool = False) -> str:
 
     team.lead(take)
     try:
-        with processes.stop_signals() as stopping:
-            return _in_turn(run if team.leads else runs.Reader(run.path), team, stopping, show)
+        run = run if team.leads else runs.Reader(run.path)
+        with processes.stop_signals() as stopping, run.log() as logger:
+            return _in_turn(run, team, logger, stopping, show)
     finally:
         own.release()
 
 
-def _in_turn(run: runs.Run, team: parallel.Team, stopping: threading.Event, show: bool) -> str:
+def _in_turn(run: runs.Run, team: parallel.Team, logger: logging.Logger, stopping: threading.Event, show: bool) -> str:
     """What `execute` promises, once no other process or team holds this run."""
-    logger = _logger(run)
     lock = FileLock(run.path.parent / ".lock")
     facts: dict[str, Any] = {}
     try:
@@ -517,9 +517,6 @@ def _in_turn(run: runs.Run, team: parallel.Team, stopping: threading.Event, show
         raise
     finally:
         lock.release()
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-            handler.close()
 
 
 def _train(run: runs.Run, logger: logging.Logger, stopping: threading.Event, facts: dict[str, Any], show: bool) -> None:
@@ -759,15 +756,3 @@ class _Meter:
 
     def close(self) -> None:
         self.bar.close()
-
-
-def _logger(run: runs.Run) -> logging.Logger:
-    logger = logging.getLogger(f"kdexplorer.run.{run.run_id}")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    if not parallel.join().leads:
-        return logger
-    handler = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    return logger

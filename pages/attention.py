@@ -6,7 +6,7 @@ import streamlit as st
 
 from kdexplorer import attention_study
 from kdexplorer.errors import KDError
-from kdexplorer.ui import cached, charts, charts_attention, charts_soft, choice
+from kdexplorer.ui import cached, charts, charts_attention, charts_soft, choice, picture
 
 METHODS = ("scratch", "response", "feature", "combined")
 SAMPLES = (200, 1_000, 10_000)
@@ -22,10 +22,10 @@ st.html(charts_soft.SLIDER_STYLE)
 teacher, students = choice.pick_networks(default=METHODS)
 left, right = st.columns([2, 3], gap="large")
 with left:
-    picture = st.container()
-    image = choice.pick_image(teacher, students)
-with picture:
-    choice.show_image(image, teacher)
+    above = st.container()
+    image = picture.pick(teacher, students)
+with above:
+    picture.show(image, teacher)
 
 with right:
     first, second, third = st.columns(3)

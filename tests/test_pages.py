@@ -144,6 +144,9 @@ def test_own_networks_of_any_name(pair, name):
     at = page(name)
     assert specs(at)
     assert not at.error
+    alts = [picture.alt for element in at.get("imgs") for picture in element.proto.imgs]
+    assert alts
+    assert all(alts)
 
 
 @pytest.mark.parametrize("name", [None, "soft_labels", "attention"])

@@ -212,6 +212,28 @@ def test_the_estimate_is_asked_for_and_shown(monkeypatch):
     assert not at.metric
 
 
+def test_an_estimate_that_fails_can_be_asked_for_again(monkeypatch):
+    class Failed:
+        def __init__(self, made):
+            self.config, self.started = made, time.time()
+
+        def poll(self):
+            raise runs.RunError("The time could not be estimated: no memory")
+
+        def cancel(self):
+            pass
+
+    monkeypatch.setattr(estimate, "Measurement", Failed)
+    at = page("launch")
+    button(at, "Estimate the time").click()
+    healthy(at.run())
+    assert "no memory" in at.error[0].value
+    button(at, "Measure again").click()
+    healthy(at.run())
+    assert not at.error
+    button(at, "Estimate the time")
+
+
 def test_a_download_that_fails_is_told_and_one_that_ends_goes_on(monkeypatch, tmp_path):
     def program(code):
         monkeypatch.setattr(download, "COMMAND", (sys.executable, "-c", code))

@@ -11,7 +11,7 @@ import numpy as np
 
 from kdexplorer.metrics import log_softmax
 from kdexplorer.ui import style
-from kdexplorer.ui.charts import COLOURS, Spec, spec
+from kdexplorer.ui.charts import COLOURS, FIT, Spec, spec, title
 
 MEASURES: dict[str, tuple[str, str, str]] = {
     "accuracy": ("Accuracy", "Accuracy (share of images)", ".0%"),
@@ -96,11 +96,11 @@ def learning_curves(
     what = {"test": "on the measured images", "train": "on the training batches"}[where]
     return spec(
         alt.layer(*layers).properties(
-            title=style.title(f"{short} {what}, by epoch", subtitle),
+            title=title(f"{short} {what}, by epoch", subtitle),
             height=300,
             description=words,
             width="container",
-            autosize=style.FIT,
+            autosize=FIT,
         )
     )
 
@@ -158,10 +158,10 @@ def soft_labels_at(
     subtitle = "Blue bars: the teacher. Marks: the students" if teacher is not None else ""
     return spec(
         alt.layer(*layers).properties(
-            title=style.title(f"What each network answers {when}", subtitle),
+            title=title(f"What each network answers {when}", subtitle),
             height=alt.Step(27),
             width="container",
-            autosize=style.FIT,
+            autosize=FIT,
             description=f"Soft labels of one image {when} at T = {temperature:g}; largest: "
             + "; ".join(f"{name}: {value}" for name, value in spoken.items()),
         )
