@@ -23,7 +23,7 @@ COSTS: dict[str, tuple[str, str, float]] = {
 
 def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], cost: str) -> Spec | None:
     """Accuracy with its interval against what the network costs; None where the cost is not known."""
-    short, title, factor = COSTS[cost]
+    short, unit, factor = COSTS[cost]
     rows = [
         {
             "network": row["name"],
@@ -40,7 +40,7 @@ def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], co
     looks = [look for look in looks if any(row["network"] == look.name for row in rows)]
     x = alt.X(
         "cost:Q",
-        title=title,
+        title=unit,
         scale=alt.Scale(
             type="log", nice=False, domain=[min(c["cost"] for c in rows) / 1.5, max(c["cost"] for c in rows) * 1.5]
         ),
@@ -51,7 +51,7 @@ def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], co
     )
     tips = [
         alt.Tooltip("network:N", title="Network"),
-        alt.Tooltip("cost:Q", title=title, format=",.4~g"),
+        alt.Tooltip("cost:Q", title=unit, format=",.4~g"),
         alt.Tooltip("accuracy:Q", title="Accuracy", format=".2%"),
     ]
     base = alt.Chart(style.data(rows)).encode(x=x, color=style.colour(looks), tooltip=tips)
@@ -191,8 +191,8 @@ def confusion_difference(
     )
 
 
-def _bar(title: str, form: str) -> alt.Legend:
-    return alt.Legend(orient="bottom", title=title, format=form, gradientLength=240, titleLimit=320, tickCount=5)
+def _bar(heading: str, form: str) -> alt.Legend:
+    return alt.Legend(orient="bottom", title=heading, format=form, gradientLength=240, titleLimit=320, tickCount=5)
 
 
 def _cells(

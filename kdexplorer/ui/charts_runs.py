@@ -48,7 +48,7 @@ def learning_curves(
         teacher: `teacher.json`: its accuracy or cross-entropy becomes a line across.
         where: `test` (the measured images) or `train`.
     """
-    short, title, form = MEASURES[measure]
+    short, unit, form = MEASURES[measure]
     names = {look.name for look in looks}
     rows = [
         {"epoch": row["epoch"] + 1, "network": (row.get("network") or row["student"]), "value": value}
@@ -72,7 +72,7 @@ def learning_curves(
         axis=alt.Axis(tickMinStep=1, format="d", grid=False),
         scale=alt.Scale(domain=[1, max(epochs or 1, max(row["epoch"] for row in rows), 2)], nice=False),
     )
-    y = alt.Y("value:Q", title=title, axis=alt.Axis(format=form), scale=alt.Scale(zero=False, nice=True))
+    y = alt.Y("value:Q", title=unit, axis=alt.Axis(format=form), scale=alt.Scale(zero=False, nice=True))
     tips = [
         alt.Tooltip("network:N", title="Network"),
         alt.Tooltip("epoch:Q", title="Epoch"),
