@@ -143,4 +143,5 @@ with words:
             }
         ),
         hide_index=True,
+        height="content",
     )

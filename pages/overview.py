@@ -117,7 +117,7 @@ if students:
     st.header("What came of it", divider="grey")
     family = {"teacher": teacher} | students
     rows = [table.rows([c])[0] | {"role": role} for role, c in family.items()]
-    chart, words = st.columns(2, gap="large")
+    chart, words = st.columns([2, 3], gap="large")
     chart.vega_lite_chart(charts.accuracies(rows))
     with words:
         st.dataframe(

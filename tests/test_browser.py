@@ -159,6 +159,14 @@ def test_what_the_student_is_told_follows_both_sliders(tab):
     assert tab.sent == sent
 
 
+def test_class_similarity_is_drawn(tab):
+    tab.open(tab.app).open(f"{tab.app}/soft_labels?image=3")
+    tab.page.get_by_role("tab", name="Class similarity").click()
+    cells = tab.chart("diagonal removed").locator("text").filter(has_text=re.compile(r"^\d+%$"))
+    cells.first.wait_for()
+    assert cells.count() >= 90  # and two at the ends of the scale
+
+
 def test_soft_label_of_an_uploaded_photo(tab, tmp_path):
     cat = Path(__import__("skimage").__file__).parent / "data" / "chelsea.png"
     if not cat.is_file():

@@ -92,8 +92,11 @@ def shape(checkpoint: Any, teacher: Any = None) -> str:
 
 
 def spec(chart: alt.TopLevelMixin) -> Spec:
-    """A chart's specification. Not validated here, which would take longer than all else: tests validate each chart."""
-    return chart.to_dict(validate=False)
+    """A chart's specification. Not validated here, which would take longer than all else: tests validate each chart.
+
+    Labels stand at their row: Streamlit's theme moves the first and the last one inwards.
+    """
+    return chart.to_dict(validate=False) | {"config": {"axisY": {"labelFlush": False}}}
 
 
 def filled(shape: Spec, datasets: dict[str, list[dict[str, Any]]], values: dict[str, Any], **top: Any) -> Spec:
