@@ -30,7 +30,12 @@ with above:
 with right:
     first, second, third = st.columns(3)
     mode = first.segmented_control(
-        "Colours show", ["map", "difference"], default="map", required=True, help="difference: student minus teacher"
+        "Colours show",
+        ["map", "difference"],
+        default="map",
+        required=True,
+        help="difference: student minus teacher",
+        wrap=True,
     )
     power = second.segmented_control(
         "Power",
@@ -38,8 +43,11 @@ with right:
         default=1,
         required=True,
         help="1: mean over channels, the lab's. 2: mean of squares, the paper's",
+        wrap=True,
     )
-    shared = third.segmented_control("Scale", ["shared", "per map"], default="shared", required=True) == "shared"
+    shared = (
+        third.segmented_control("Scale", ["shared", "per map"], default="shared", required=True, wrap=True) == "shared"
+    )
 
     rows = []
     teacher_maps = None
@@ -78,7 +86,12 @@ if not comparable or not len(indices):
     st.info("Choose a student to compare with its teacher over many images.")
     st.stop()
 size = st.segmented_control(
-    "Sample", sizes, default=sizes[min(1, len(sizes) - 1)], required=True, format_func="first {:,} test images".format
+    "Sample",
+    sizes,
+    default=sizes[min(1, len(sizes) - 1)],
+    required=True,
+    format_func="first {:,} test images".format,
+    wrap=True,
 )
 sample = pixels[:size]
 try:

@@ -64,7 +64,7 @@ def main() -> None:
     st.session_state["compare_show"] = section
     st.segmented_control(
         "Look closer", SECTIONS, key="compare_show", required=True, on_change=choice.remember,
-        args=("show", "compare_show"),
+        args=("show", "compare_show"), wrap=True,
     )  # fmt: skip
     stored = {n: v for n, v in logits.items() if v is not None and (labels is None or len(v) == len(labels))}
     keys = {short: key for key, short in names.items()} | ({guide[0]: teacher} if guide else {})

@@ -102,7 +102,7 @@ def show_told():
         usual = next((i for i, series in enumerate(student_series) if series.role != "scratch"), 0)
         left, right = st.columns(2)
         with left:
-            chosen = st.segmented_control("Student", names, default=names[usual], required=True)
+            chosen = st.segmented_control("Student", names, default=names[usual], required=True, wrap=True)
         with right:
             alpha = choice.pick_alpha()
         student = next((series for series in student_series if series.name == chosen), student_series[usual])

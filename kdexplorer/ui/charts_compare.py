@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -192,7 +193,8 @@ def confusion_difference(
 
 
 def _bar(heading: str, form: str) -> alt.Legend:
-    return alt.Legend(orient="bottom", title=heading, format=form, gradientLength=240, titleLimit=320, tickCount=5)
+    lines = textwrap.wrap(heading, 26)  # a telephone's plot is no wider
+    return alt.Legend(orient="bottom", title=lines, format=form, gradientLength=190, tickCount=5)
 
 
 def _cells(

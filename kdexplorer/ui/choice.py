@@ -253,7 +253,9 @@ def _pick_number(name: str, label: str, pinned: float, presets: Sequence[float],
     """Draws presets of a shared number; none is marked where a link pinned another value."""
     key = f"pick_{name}"
     st.session_state[key] = pinned if pinned in presets else None
-    st.segmented_control(label, presets, format_func=form.format, key=key, on_change=remember, args=(name, key))
+    st.segmented_control(
+        label, presets, format_func=form.format, key=key, on_change=remember, args=(name, key), wrap=True
+    )
     if touched(name):
         publish(name, f"{pinned:g}")
     return pinned

@@ -46,7 +46,7 @@ def disagreements(compared: Compared) -> None:
     kinds = [kind for kind in words if kind in groups]
     kind = st.segmented_control(
         "Images", kinds, format_func=lambda k: f"{words[k]} ({len(groups[k]):,})", default=kinds[0], key="differ_kind",
-        required=True,
+        required=True, wrap=True,
     )  # fmt: skip
     pixels, _, indices = cached.gallery(cached.dataset_of(compared.networks[pair[0]]))
     place = {int(index): rank for rank, index in enumerate(indices)}

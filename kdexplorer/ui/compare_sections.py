@@ -58,7 +58,13 @@ def cost(compared: Compared) -> None:
     table = compared.table
     kinds = [key for key in charts_compare.COSTS if any(row.get(key) for row in table)]
     kind = st.segmented_control(
-        "Cost", kinds, format_func=lambda key: charts_compare.COSTS[key][0], default=kinds[0], key="cost", required=True
+        "Cost",
+        kinds,
+        format_func=lambda key: charts_compare.COSTS[key][0],
+        default=kinds[0],
+        key="cost",
+        required=True,
+        wrap=True,
     )
     st.vega_lite_chart(charts_compare.accuracy_cost(table, compared.looks, kind or kinds[0]), key="cost_chart")
     missing = sorted({row["architecture"] for row in table} - compared.latency.keys())
@@ -100,12 +106,12 @@ def curves(networks: dict[str, Checkpoint], opened: list[str], teacher: Checkpoi
     with left:
         measure = st.segmented_control(
             "Measure", measures, format_func=lambda m: charts_runs.MEASURES[m][0], default=measures[0], key="measure",
-            required=True,
+            required=True, wrap=True,
         )  # fmt: skip
     with right:
         where = st.segmented_control(
             "On", ["test", "train"], format_func={"test": "Measured images", "train": "Training batches"}.get,
-            default="test", key="curves_on", required=True,
+            default="test", key="curves_on", required=True, wrap=True,
         )  # fmt: skip
     looks = style.series(roles)
     chart = charts_runs.learning_curves(rows, looks, measure or measures[0], longest, alike, where or "test")

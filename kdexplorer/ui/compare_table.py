@@ -22,7 +22,7 @@ def show(table: list[dict[str, Any]], baseline: str, teacher: str | None, labels
         return column.NumberColumn(label, format=form, help=text)
 
     shown = [_display(row, teacher) for row in table]
-    empty = {key for key in ("latency", "people") if all(row[key] is None for row in table)}
+    empty = {key for key in shown[0] if all(row[key] is None for row in shown)}
     st.dataframe(
         shown,
         hide_index=True,

@@ -35,7 +35,12 @@ def show(run: runs.Run, made: ExperimentConfig, live: bool) -> None:
             if m != "accuracy" and any(charts_runs.value_of(row, m) is not None for row in metrics)
         ]
         term = st.segmented_control(
-            "Loss term", terms, format_func=lambda m: charts_runs.MEASURES[m][0], default=terms[0], required=True
+            "Loss term",
+            terms,
+            format_func=lambda m: charts_runs.MEASURES[m][0],
+            default=terms[0],
+            required=True,
+            wrap=True,
         )
         _draw(charts_runs.learning_curves(metrics, looks, term or terms[0], made.epochs, teacher), "terms_chart")
     _watch(made, metrics, teacher, looks, live)
@@ -107,6 +112,7 @@ def _watch(
             key="watch_T",
             default=(softened or [1.0])[0],
             required=True,
+            wrap=True,
         )
         epochs = sorted(by_epoch)
         epoch = epochs[-1]

@@ -49,13 +49,12 @@ def show() -> None:
         st.session_state.setdefault("form_dataset", held["dataset"])
         held["dataset"] = (
             st.segmented_control(
-                "Data", list(data.NAMES), format_func=data.NAMES.get, key="form_dataset", required=True
+                "Data", list(data.NAMES), format_func=data.NAMES.get, key="form_dataset", required=True, wrap=True
             )
             or held["dataset"]
         )
         slots["dataset"] = st.container()
-        if held["dataset"] == "cifar10":
-            launch_start.get_cifar10()
+        launch_start.get_cifar10()
         teacher = _pick_teacher(slots)
         st.session_state.setdefault("form_sweep", st.session_state.get("draft_is_sweep", False))
         st.session_state["draft_is_sweep"] = st.toggle(

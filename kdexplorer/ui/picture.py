@@ -36,7 +36,7 @@ def pick(teacher: Checkpoint, students: list[Checkpoint]) -> ChosenImage:
     source = choice.get("source", SOURCES[0], lambda text: SOURCES[0])
     st.session_state["pick_source"] = source
     st.segmented_control(
-        "Where the image comes from", SOURCES, key="pick_source", required=True, on_change=_remember_source
+        "Where the image comes from", SOURCES, key="pick_source", required=True, on_change=_remember_source, wrap=True
     )
     return _pick_photo(source) if source != SOURCES[0] else _pick_from_gallery(teacher, students)
 
@@ -56,7 +56,13 @@ def _pick_photo(source: str) -> ChosenImage:
         file = st.camera_input("Take a picture", key="photo_camera")
     st.session_state["pick_fit"] = memory.get("fit", "crop")
     st.segmented_control(
-        "To make it square", list(FITS), format_func=FITS.get, key="pick_fit", required=True, on_change=_remember_fit
+        "To make it square",
+        list(FITS),
+        format_func=FITS.get,
+        key="pick_fit",
+        required=True,
+        on_change=_remember_fit,
+        wrap=True,
     )
     if file is not None:
         try:

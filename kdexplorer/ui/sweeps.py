@@ -117,7 +117,7 @@ def show(made: dict[str, Any], name: str) -> None:
     known = [key for key in charts_sweep.SURFACES if any(cell[key] is not None for cell in made["cells"])]
     measure = st.segmented_control(
         "Surface", known, format_func=lambda key: charts_sweep.SURFACES[key][0], default=known[0],
-        key="surface_measure", required=True,
+        key="surface_measure", required=True, wrap=True,
     )  # fmt: skip
     left, right = st.columns([3, 2])
     with left:
