@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
 import streamlit as st
 from PIL import Image
-from streamlit.testing.v1 import AppTest
 
 from benchmarks.app import CHROMIUM, running, settle
 from benchmarks.app import browser as chromium_browser
@@ -22,7 +20,6 @@ from kdexplorer.ui import live
 
 needs_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 BUNDLED = {checkpoint.name for checkpoint in checkpoints.bundled()}
-ROOT = Path(__file__).resolve().parent.parent
 SLOW = 120_000  # a shared machine may take long
 
 
@@ -303,23 +300,14 @@ class TestWithoutABrowser:
         st.cache_data.clear()
         st.cache_resource.clear()
 
-    def shown(self, **query):
-        at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=120)
-        at.switch_page("pages/live.py")
-        for name, value in query.items():
-            at.query_params[name] = value
-        at.run()
-        assert not at.exception
-        return at
-
-    def test_a_network_that_is_too_large_is_named_and_the_page_goes_on(self):
-        at = self.shown(teacher="small", students="s0,wide")
+    def test_a_network_that_is_too_large_is_named_and_the_page_goes_on(self, open_page):
+        at = open_page("live", teacher="small", students="s0,wide")
         assert "Not here: wide." in at.caption[0].value
         assert not at.error
-        assert "too large to run in a page" in self.shown(teacher="wide").info[0].value
+        assert "too large to run in a page" in open_page("live", teacher="wide").info[0].value
 
-    def test_a_fourth_student_is_left_out(self):
-        at = self.shown(teacher="small", students="s0,s1,s2,s3")
+    def test_a_fourth_student_is_left_out(self, open_page):
+        at = open_page("live", teacher="small", students="s0,s1,s2,s3")
         assert "Not here: s3. The page runs up to 3 students" in at.caption[0].value
 
 
