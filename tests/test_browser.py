@@ -18,6 +18,7 @@ NEEDED = {"resnet56", "resnet20-scratch", "resnet20-response"}
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.xdist_group("app"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.skipif(bool(NEEDED - BUNDLED.keys()), reason="the bundled networks are not here"),
 ]
@@ -25,24 +26,18 @@ SLOW = 120_000  # a shared machine may take long
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("app")
-    with running(folder) as url:
-        yield url
-    assert "Traceback" not in (folder / "log.txt").read_text(errors="replace")
-
-
-@pytest.fixture(scope="module")
 def browser():
+    """A window of Chromium whose tabs share what has been fetched."""
     with chromium_browser(*FAKE_CAMERA) as chromium:
-        yield chromium
+        yield chromium.new_context()
 
 
 class Watched:
     """A tab that remembers errors, requests to other hosts, and messages to the server."""
 
     def __init__(self, browser, width=1440, height=900):
-        self.page = browser.new_page(viewport={"width": width, "height": height})
+        self.page = browser.new_page()
+        self.page.set_viewport_size({"width": width, "height": height})
         self.errors, self.foreign, self.sent = [], [], 0
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._console)
