@@ -89,5 +89,5 @@ SETTLED = """async ([quiet, limit]) => {
 
 
 def settle(page: Any) -> None:
-    """Waits until, for 0.4 s, no script has run and every chart has been drawn."""
-    page.evaluate(SETTLED, [400, 120_000])
+    """Waits until, for half a second, no script has run and every chart has been drawn."""
+    page.evaluate(SETTLED, [500, 120_000])

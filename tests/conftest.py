@@ -1,4 +1,7 @@
-"""What several test modules share: a runs folder of their own, tiny data, tiny networks."""
+"""What several test modules share: a runs folder of their own, tiny data, tiny networks.
+
+torch is imported where it is used: the process that only hands tests out to others need not load it.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from benchmarks.app import CHROMIUM, ROOT, running
-from kdexplorer import checkpoints, data, models
-
-torch.set_num_threads(1)  # on tiny networks threads mostly wait for one another, on a busy machine for long
+from kdexplorer import checkpoints, data
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -56,9 +56,19 @@ def runs_root(tmp_path_factory, monkeypatch):
     return root
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_at_first():
+    """On tiny networks threads mostly wait for one another, on a busy machine for long."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     """An experiment that asks for threads does so for the whole process."""
+    import torch
+
     yield
     torch.set_num_threads(1)
 
@@ -82,6 +92,9 @@ def real_root():
 @pytest.fixture(scope="session")
 def make_checkpoint():
     """Writes a checkpoint with random weights: `make_checkpoint(path, architecture, seed, card changes…)`."""
+    import torch
+
+    from kdexplorer import models
 
     def make(path: Path, architecture: str = "resnet8", seed: int = 0, logits: np.ndarray | None = None, **changes):
         network = models.build(architecture, seed=seed)

@@ -221,7 +221,7 @@ def test_a_download_that_fails_is_told_and_one_that_ends_goes_on(monkeypatch, tm
         monkeypatch.setattr(download, "COMMAND", (sys.executable, "-c", code))
 
     def settle():
-        for _ in range(200):
+        for _ in range(6000):
             if download.progress().state != "running":
                 return
             time.sleep(0.05)
