@@ -81,6 +81,7 @@ SETTLED = """async ([quiet, limit]) => {
     const still =
       all("[data-testid=stMain] h1").length &&
       all("[data-testid=stApp][data-test-script-state=notRunning]").length &&
+      !all("[data-testid=stSkeleton]").length &&
       all(".stVegaLiteChart").every((chart) => chart.querySelector("svg"));
     if (!still) since = performance.now();
     if (performance.now() - begin > limit) throw new Error("the page did not come to rest");

@@ -219,6 +219,7 @@ def test_the_choice_travels_with_the_navigation(tab):
 @pytest.mark.parametrize("name", ["", "soft_labels", "attention"])
 def test_fits_a_telephone(browser, app, name):
     watched = Watched(browser, 390, 844).open(f"{app}/{name}")
+    watched.page.locator(".stVegaLiteChart svg").first.wait_for()
     wide = watched.page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
     charts = watched.page.evaluate(
         "[...document.querySelectorAll('.stVegaLiteChart svg')].map(e => Math.round(e.getBoundingClientRect().right))"

@@ -472,8 +472,10 @@ def for_a_process(teacher):
 def test_a_process_that_was_killed_in_mid_epoch_goes_on_to_the_bits_of_one_that_never_was(for_a_process):
     expected = hashes(finished(for_a_process))
     process = Process(for_a_process)
-    process.start(until=(1, 2)).kill()
-    wait_for(lambda: process.run.status()["state"] == "lost")
+    killed = process.start(until=(1, 2))
+    killed.kill()
+    killed.wait()  # until all of its threads are gone, and its lock with them
+    assert process.run.status()["state"] == "lost"
     assert (1, 2) <= process.saved() < (1, 12)
     assert train.execute(process.run) == "finished"  # here, since another process would load torch again
     assert hashes(process.run) == expected
