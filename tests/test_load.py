@@ -7,23 +7,19 @@ import numpy as np
 import pytest
 
 from benchmarks import load
-from benchmarks.app import running
 from kdexplorer import checkpoints
 
-pytestmark = pytest.mark.skipif(len(checkpoints.bundled()) < 3, reason="the bundled networks are not here")
+pytestmark = [
+    pytest.mark.xdist_group("app"),
+    pytest.mark.skipif(len(checkpoints.bundled()) < 3, reason="the bundled networks are not here"),
+]
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("app")) as url:
-        yield url
-
-
-def test_a_visitor_does_everything_a_browser_does(url):
+def test_a_visitor_does_everything_a_browser_does(app):
     tally = load.Tally()
 
     async def visit():
-        visitor = load.Visitor(0, url, tally, run=None)
+        visitor = load.Visitor(0, app, tally, run=None)
         await visitor.open("overview")
         assert {"overview", "soft_labels", "attention", "launch", "compare"} <= set(visitor.pages) | {"overview"}
         await visitor.turn_page("soft_labels")
@@ -48,8 +44,8 @@ def test_a_visitor_does_everything_a_browser_does(url):
     ]  # fmt: skip
 
 
-def test_a_small_hall_is_served(url, capsys):
-    tally = load.main(["--people", "3", "--minutes", "0.05", "--join", "1", "--think", "0.5", "1", "--url", url])
+def test_a_small_hall_is_served(app, capsys):
+    tally = load.main(["--people", "3", "--minutes", "0.03", "--join", "0.5", "--think", "0.2", "0.4", "--url", app])
     assert tally.errors == []
     assert len(tally.actions) >= 6
     assert "errors 0, connections lost 0" in capsys.readouterr().out

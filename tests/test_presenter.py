@@ -5,7 +5,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from kdexplorer import presenter, runs
 from kdexplorer.config import ExperimentConfig
@@ -91,25 +90,17 @@ def test_pages_act_through_the_door_alone():
                 assert "act(" in line, f"{page.name}: {line.strip()}"
 
 
-def launch(**query):
-    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=120)
-    at.switch_page("pages/launch.py")
-    for key, value in query.items():
-        at.query_params[key] = value
-    return at.run()
-
-
 def enter(at, given):
     at.text_input[0].input(given)
     next(button for button in at.button if button.label == "Enter").click().run()
 
 
-def test_a_guest_sees_the_run_and_cannot_delete_it_until_the_token_is_entered(monkeypatch):
+def test_a_guest_sees_the_run_and_cannot_delete_it_until_the_token_is_entered(monkeypatch, open_page):
     monkeypatch.setenv(presenter.VARIABLE, TOKEN)
     students = [{"name": "scratch", "architecture": "resnet8"}]
     run = runs.create(ExperimentConfig(dataset="synthetic", students=students))
     run.write_status("stopped", "stopped; it can be resumed")
-    at = launch(run=run.run_id)
+    at = open_page("launch", run=run.run_id)
     assert any(run.run_id in caption.value for caption in at.caption)
     at.button(key="discard").click().run()
     assert "presenter token" in at.error[0].value
@@ -123,10 +114,10 @@ def test_a_guest_sees_the_run_and_cannot_delete_it_until_the_token_is_entered(mo
     assert not run.path.exists()
 
 
-def test_with_no_token_on_an_open_address_the_page_says_how_to_turn_it_on(monkeypatch):
+def test_with_no_token_on_an_open_address_the_page_says_how_to_turn_it_on(monkeypatch, open_page):
     import streamlit as st
 
     option = st.get_option
     monkeypatch.setattr(st, "get_option", lambda name: "0.0.0.0" if name == "server.address" else option(name))
-    at = launch()
+    at = open_page("launch")
     assert presenter.VARIABLE in at.info[0].value
