@@ -73,9 +73,22 @@ def browser(*flags: str) -> Iterator[Any]:
             chromium.close()
 
 
+SETTLED = """async ([quiet, limit]) => {
+  const begin = performance.now();
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  for (let since = begin; performance.now() - since < quiet;) {
+    await new Promise((again) => setTimeout(again, 20));
+    const still =
+      all("[data-testid=stMain] h1").length &&
+      all("[data-testid=stApp][data-test-script-state=notRunning]").length &&
+      !all("[data-testid=stSkeleton]").length &&
+      all(".stVegaLiteChart").every((chart) => chart.querySelector("svg"));
+    if (!still) since = performance.now();
+    if (performance.now() - begin > limit) throw new Error("the page did not come to rest");
+  }
+}"""
+
+
 def settle(page: Any) -> None:
-    """Waits until the script has run and the charts have been drawn."""
-    page.wait_for_selector("[data-testid=stMain] h1", timeout=120_000)
-    page.wait_for_timeout(300)
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=120_000)
-    page.wait_for_timeout(700)
+    """Waits until, for half a second, no script has run and every chart has been drawn."""
+    page.evaluate(SETTLED, [500, 120_000])

@@ -36,6 +36,7 @@ SYNTHETIC_CLASSES = (
     "cross",
     "cross frame",
 )
+NAMES = {"cifar10": "CIFAR-10", "synthetic": "Synthetic shapes"}
 CLASSES = {"cifar10": CIFAR10_CLASSES, "synthetic": SYNTHETIC_CLASSES}
 NORMALISATION = {
     "cifar10": {"mean": [0.4914, 0.4822, 0.4465], "std": [0.2470, 0.2435, 0.2616]},

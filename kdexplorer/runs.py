@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import secrets
@@ -18,6 +19,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +33,7 @@ from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import parse_json, read_json, sync_folder, write_bytes, write_json
 
 State = Literal["queued", "running", "finished", "stopped", "failed", "lost", "damaged"]
+LIVE: tuple[State, ...] = ("queued", "running")
 FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
 RESUMABLE: tuple[State, ...] = ("stopped", "failed", "lost")
 
@@ -72,7 +75,7 @@ class Run:
         """`status.json` with `state` put right (a live state whose process is gone is `lost`) and garbage left out."""
         found = read_json(self.path / "status.json") or {"state": "lost", "message": "its status cannot be read"}
         status = {key: value for key, value in found.items() if _is_fact(key, value)}
-        if status.get("state") in ("queued", "running"):
+        if status.get("state") in LIVE:
             if processes.live(status) is not None:
                 return status
             status |= {"state": "lost", "message": "its process is gone; it can be resumed"}
@@ -131,6 +134,25 @@ class Run:
 
     # What the trainer writes.
 
+    @contextlib.contextmanager
+    def log(self) -> Iterator[logging.Logger]:
+        """A logger whose lines are appended to `log.txt`, until the end of the block."""
+        logger = logging.getLogger(f"kdexplorer.{self.run_id}")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        handler = self._log_handler()
+        logger.addHandler(handler)
+        try:
+            yield logger
+        finally:
+            logger.removeHandler(handler)
+            handler.close()
+
+    def _log_handler(self) -> logging.Handler:
+        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        return handler
+
     def write_status(self, state: State, message: str = "", **facts: Any) -> None:
         """Replaces the status; the process that calls it is the run's process."""
         identity = processes.identity() | {"heartbeat": time.time()}
@@ -151,6 +173,9 @@ class Run:
 
 class Reader(Run):
     """A run for the processes of a team that do not lead: they write nothing."""
+
+    def _log_handler(self) -> logging.Handler:
+        return logging.NullHandler()
 
     def write_status(self, state: State, message: str = "", **facts: Any) -> None:
         pass
@@ -256,7 +281,7 @@ def _is_run(path: Path) -> bool:
 def stop(run: Run) -> None:
     """Asks the trainer to save its state and end. Raises RunError when it is not alive."""
     status = run.status()
-    if status["state"] not in ("queued", "running"):
+    if status["state"] not in LIVE:
         raise RunError(f"{run.run_id} is {status['state']}: there is nothing to stop.")
     if status["pid"] == os.getpid():
         raise RunError(f"{run.run_id} has not started yet: try again in a moment.")
@@ -278,7 +303,7 @@ def delete(run: Run) -> None:
     scrap = root / f".deleted-{path.name}-{secrets.token_hex(2)}"
     try:
         with FileLock(root / ".start.lock", timeout=30):
-            if run.status()["state"] in ("queued", "running") or run.is_held():
+            if run.status()["state"] in LIVE or run.is_held():
                 raise RunError(f"{run.run_id} is still alive: stop it first.")
             path.rename(scrap)
     except OSError as error:

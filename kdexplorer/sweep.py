@@ -254,8 +254,8 @@ def execute(sweep: Sweep, ray_address: str | None = None, show: bool = False) ->
         lock.acquire(timeout=0)
     except Timeout:
         raise RunError(f"{sweep.run_id} is being carried out by another process: stop that one first.") from None
-    with processes.stop_signals() as stopping:
-        progress = Progress(sweep, show)
+    with processes.stop_signals() as stopping, sweep.log() as logger:
+        progress = Progress(sweep, logger, show)
         try:
             progress.write("running", "packing the students into experiments")
             todo = [run for run in prepare(sweep) if not progress.settled(run)]
@@ -277,7 +277,6 @@ def execute(sweep: Sweep, ray_address: str | None = None, show: bool = False) ->
                 progress.write("failed", str(error)[:500])
             raise
         finally:
-            progress.close()
             lock.release()
 
 
@@ -291,7 +290,7 @@ def in_turn(run: runs.Run, stopping: threading.Event, progress: Progress) -> Non
     while True:
         status = run.status()
         state = status["state"]
-        if state in ("queued", "running") and status["pid"] != os.getpid():
+        if state in runs.LIVE and status["pid"] != os.getpid():
             if stopping.is_set():
                 with contextlib.suppress(RunError):
                     runs.stop(run)
@@ -315,17 +314,11 @@ def in_turn(run: runs.Run, stopping: threading.Event, progress: Progress) -> Non
 class Progress:
     """What the driver tells: the sweep's status, its log, a line per experiment, and the results so far."""
 
-    def __init__(self, sweep: Sweep, show: bool) -> None:
-        self.sweep, self.show = sweep, show
+    def __init__(self, sweep: Sweep, logger: logging.Logger, show: bool) -> None:
+        self.sweep, self.logger, self.show = sweep, logger, show
         self.working: list[str] = []
         self.failed: dict[str, str] = {}
         self.written = 0.0
-        self.logger = logging.getLogger(f"kdexplorer.sweep.{sweep.run_id}")
-        self.logger.setLevel(logging.INFO)
-        self.logger.propagate = False
-        handler = logging.FileHandler(sweep.path / "log.txt", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self.logger.addHandler(handler)
 
     def settled(self, run: runs.Run) -> bool:
         """Whether there is nothing left to do for an experiment."""
@@ -376,8 +369,3 @@ class Progress:
         """What went wrong, in a sentence."""
         first, why = next(iter(self.failed.items()))
         return f"{len(self.failed)} of {len(self.sweep.runs())} experiments failed; {first}: {why}"
-
-    def close(self) -> None:
-        for handler in list(self.logger.handlers):
-            self.logger.removeHandler(handler)
-            handler.close()

@@ -50,7 +50,7 @@ def rows(chosen: list[Checkpoint]) -> list[dict[str, Any]]:
             "accuracy": card["test_accuracy"],
             "accuracy_low": low,
             "accuracy_high": high,
-            "measured_on": f"{count} {card.get('data', {}).get('measured_on', 'test')} images",
+            "measured_on": f"{count:,} {card.get('data', {}).get('measured_on', 'test')} images",
             "seconds": card.get("seconds"),
             "device": card.get("device"),
         }

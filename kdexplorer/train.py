@@ -8,6 +8,7 @@ selected on the measured split: the last epoch's weights are the result.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import logging
@@ -15,7 +16,7 @@ import math
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ PROBES = 20
 """Images of the measured split whose logits are kept after every epoch, so that one can watch it learn."""
 
 EVALUATION_BATCH = 500
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -66,6 +68,15 @@ class TeacherAnswers:
     def part(self, start: int, stop: int) -> TeacherAnswers:
         maps = {power: [stage[start:stop] for stage in stages] for power, stages in self.maps.items()}
         return TeacherAnswers(self.logits[start:stop], maps)
+
+    @classmethod
+    def joined(cls, parts: list[TeacherAnswers]) -> TeacherAnswers:
+        """The answers on parts of a batch as those on the whole."""
+        maps = {
+            power: [torch.cat(stage) for stage in zip(*(part.maps[power] for part in parts), strict=True)]
+            for power in parts[0].maps
+        }
+        return cls(torch.cat([part.logits for part in parts]), maps)
 
 
 class Stopped(Exception):
@@ -141,21 +152,22 @@ def _one_thread() -> None:
 
 
 class Workers:
-    """Runs one function over the students: as many at once as there are threads, one thread each.
+    """Runs one function over students, or parts of a batch: as many at once as there are threads, one thread each.
 
     Two students side by side on a core each never wait for one another inside an operation; that is faster than
-    both cores on one student after the other. What does not fill a wave runs alone with all threads. In a team of
-    processes all go in turn: the exchanges of gradients must come in the same order everywhere.
+    both cores on one student after the other, and much more so when other programs want the cores too. What does not
+    fill a wave runs alone with all threads. In a team of processes all go in turn: the exchanges of gradients must
+    come in the same order everywhere.
     """
 
     def __init__(self, device: torch.device, in_turn: bool = False) -> None:
         self.threads = torch.get_num_threads() if device.type == "cpu" and not in_turn else 1
         self.pool = ThreadPoolExecutor(self.threads, initializer=_one_thread)
 
-    def each(self, function: Callable[[Student], T], students: list[Student]) -> list[T]:
-        together = len(students) - len(students) % self.threads if self.threads > 1 else 0
-        results = list(self.pool.map(function, students[:together])) if together else []
-        return results + [function(student) for student in students[together:]]
+    def each(self, function: Callable[[S], T], tasks: Sequence[S]) -> list[T]:
+        together = len(tasks) - len(tasks) % self.threads if self.threads > 1 else 0
+        results = list(self.pool.map(function, tasks[:together])) if together else []
+        return results + [function(task) for task in tasks[together:]]
 
 
 # --- The experiment -------------------------------------------------------------------------------------
@@ -254,7 +266,8 @@ class Experiment:
         if self.teacher_forward is not None:
             theirs = self.teacher.card["normalisation"]
             teacher_inputs = inputs if theirs == self.normalisation else data.normalise(batch, theirs)
-            answers = self._teacher_answers(self.teacher_forward, teacher_inputs)
+            ask = functools.partial(self._teacher_answers, self.teacher_forward)
+            answers = TeacherAnswers.joined(self.workers.each(ask, teacher_inputs.chunk(self.workers.threads)))
         rate = learning_rate(config, epoch * self.steps_per_epoch + step, self.steps)
 
         def learn(student: Student) -> None:
@@ -311,13 +324,8 @@ class Experiment:
     def teacher_on_measured(self) -> TeacherAnswers:
         """The teacher's answers on the measured split, whose pixels never change: computed once."""
         network = folded(self.teacher_network)
-        parts = [
-            self._teacher_answers(network, inputs) for _, _, inputs in self._batches(self.teacher.card["normalisation"])
-        ]
-        maps = {
-            p: [torch.cat(stage) for stage in zip(*(part.maps[p] for part in parts), strict=True)] for p in self.powers
-        }
-        return TeacherAnswers(torch.cat([part.logits for part in parts]), maps)
+        batches = self._batches(self.teacher.card["normalisation"])
+        return TeacherAnswers.joined([self._teacher_answers(network, inputs) for _, _, inputs in batches])
 
     @torch.no_grad()
     def measure(self, student: Student, answers: TeacherAnswers | None) -> tuple[np.ndarray, dict[str, float]]:
@@ -465,15 +473,15 @@ def execute(run: runs.Run, show: bool = False) -> str:
 
     team.lead(take)
     try:
-        with processes.stop_signals() as stopping:
-            return _in_turn(run if team.leads else runs.Reader(run.path), team, stopping, show)
+        run = run if team.leads else runs.Reader(run.path)
+        with processes.stop_signals() as stopping, run.log() as logger:
+            return _in_turn(run, team, logger, stopping, show)
     finally:
         own.release()
 
 
-def _in_turn(run: runs.Run, team: parallel.Team, stopping: threading.Event, show: bool) -> str:
+def _in_turn(run: runs.Run, team: parallel.Team, logger: logging.Logger, stopping: threading.Event, show: bool) -> str:
     """What `execute` promises, once no other process or team holds this run."""
-    logger = _logger(run)
     lock = FileLock(run.path.parent / ".lock")
     facts: dict[str, Any] = {}
     try:
@@ -509,9 +517,6 @@ def _in_turn(run: runs.Run, team: parallel.Team, stopping: threading.Event, show
         raise
     finally:
         lock.release()
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-            handler.close()
 
 
 def _train(run: runs.Run, logger: logging.Logger, stopping: threading.Event, facts: dict[str, Any], show: bool) -> None:
@@ -754,15 +759,3 @@ class _Meter:
 
     def close(self) -> None:
         self.bar.close()
-
-
-def _logger(run: runs.Run) -> logging.Logger:
-    logger = logging.getLogger(f"kdexplorer.run.{run.run_id}")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    if not parallel.join().leads:
-        return logger
-    handler = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    return logger

@@ -6,7 +6,7 @@ import streamlit as st
 
 from kdexplorer import attention_study
 from kdexplorer.errors import KDError
-from kdexplorer.ui import cached, charts, charts_attention, charts_soft, choice
+from kdexplorer.ui import cached, charts, charts_attention, charts_soft, choice, picture
 
 METHODS = ("scratch", "response", "feature", "combined")
 SAMPLES = (200, 1_000, 10_000)
@@ -22,15 +22,20 @@ st.html(charts_soft.SLIDER_STYLE)
 teacher, students = choice.pick_networks(default=METHODS)
 left, right = st.columns([2, 3], gap="large")
 with left:
-    picture = st.container()
-    image = choice.pick_image(teacher, students)
-with picture:
-    choice.show_image(image, teacher)
+    above = st.container()
+    image = picture.pick(teacher, students)
+with above:
+    picture.show(image, teacher)
 
 with right:
     first, second, third = st.columns(3)
     mode = first.segmented_control(
-        "Colours show", ["map", "difference"], default="map", required=True, help="difference: student minus teacher"
+        "Colours show",
+        ["map", "difference"],
+        default="map",
+        required=True,
+        help="difference: student minus teacher",
+        wrap=True,
     )
     power = second.segmented_control(
         "Power",
@@ -38,8 +43,11 @@ with right:
         default=1,
         required=True,
         help="1: mean over channels, the lab's. 2: mean of squares, the paper's",
+        wrap=True,
     )
-    shared = third.segmented_control("Scale", ["shared", "per map"], default="shared", required=True) == "shared"
+    shared = (
+        third.segmented_control("Scale", ["shared", "per map"], default="shared", required=True, wrap=True) == "shared"
+    )
 
     rows = []
     teacher_maps = None
@@ -78,7 +86,12 @@ if not comparable or not len(indices):
     st.info("Choose a student to compare with its teacher over many images.")
     st.stop()
 size = st.segmented_control(
-    "Sample", sizes, default=sizes[min(1, len(sizes) - 1)], required=True, format_func="first {:,} test images".format
+    "Sample",
+    sizes,
+    default=sizes[min(1, len(sizes) - 1)],
+    required=True,
+    format_func="first {:,} test images".format,
+    wrap=True,
 )
 sample = pixels[:size]
 try:
@@ -143,4 +156,5 @@ with words:
             }
         ),
         hide_index=True,
+        height="content",
     )

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from kdexplorer.errors import KDError
-from kdexplorer.ui import choice, live
+from kdexplorer.ui import choice, live, picture
 from kdexplorer.web import export
 from kdexplorer.web.assemble import MOST_STUDENTS
 
@@ -28,9 +28,9 @@ if left_out:
 
 told = st.container()
 try:
-    picture = live.live_view(teacher, able[:MOST_STUDENTS], choice.temperature())
-    if picture is not None:
-        choice.use_photo(picture)
+    handed = live.live_view(teacher, able[:MOST_STUDENTS], choice.temperature())
+    if handed is not None:
+        picture.use_photo(handed)
         with told.container(horizontal=True, vertical_alignment="center"):
             st.success("The other pages show this picture now.", width=420)
             st.page_link("pages/soft_labels.py", label="Soft labels of it")

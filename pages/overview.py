@@ -49,7 +49,9 @@ def show_example(pixels, label, index):
     hard, soft = soften(logits["teacher"]), soften(logits["teacher"], SOFT)
     left, first, second = st.columns([1, 2, 2], gap="medium")
     with left:
-        st.image(images.enlarged_png(pixels.transpose(1, 2, 0), 224), width=224)
+        st.image(
+            images.enlarged_png(pixels.transpose(1, 2, 0), 224), width=224, alt=f"Test image {index}: {classes[label]}"
+        )
         st.caption(f"Test image {index}. The label says **{classes[label]}**, and nothing else.")
     first.vega_lite_chart(
         charts.answer(hard, classes, label, "teacher", "The teacher's answer", f"{teacher.name}, T = 1")
@@ -115,7 +117,7 @@ if students:
     st.header("What came of it", divider="grey")
     family = {"teacher": teacher} | students
     rows = [table.rows([c])[0] | {"role": role} for role, c in family.items()]
-    chart, words = st.columns(2, gap="large")
+    chart, words = st.columns([2, 3], gap="large")
     chart.vega_lite_chart(charts.accuracies(rows))
     with words:
         st.dataframe(

@@ -5,7 +5,7 @@ import streamlit as st
 
 from kdexplorer import inference
 from kdexplorer.errors import KDError
-from kdexplorer.ui import cached, charts, charts_people, charts_soft, choice, handouts
+from kdexplorer.ui import cached, charts, charts_people, charts_soft, choice, handouts, picture
 
 choice.through_the_door()
 st.title("Soft labels")
@@ -23,8 +23,8 @@ except KDError as error:
     human = None
 left, right, *third = st.columns([2, 3] if human is None else [4, 6, 3], gap="large")
 with left:
-    picture = st.container()
-    image = choice.pick_image(teacher, students)
+    above = st.container()
+    image = picture.pick(teacher, students)
 human = human if image.index is not None and image.dataset == "cifar10" else None
 
 
@@ -54,8 +54,8 @@ def series_names_apart(found):
     return apart
 
 
-with picture:
-    choice.show_image(image, teacher)
+with above:
+    picture.show(image, teacher)
 
 with right:
     temperature = choice.pick_temperature()
@@ -102,7 +102,7 @@ def show_told():
         usual = next((i for i, series in enumerate(student_series) if series.role != "scratch"), 0)
         left, right = st.columns(2)
         with left:
-            chosen = st.segmented_control("Student", names, default=names[usual], required=True)
+            chosen = st.segmented_control("Student", names, default=names[usual], required=True, wrap=True)
         with right:
             alpha = choice.pick_alpha()
         student = next((series for series in student_series if series.name == chosen), student_series[usual])

@@ -1,4 +1,7 @@
-"""What several test modules share: a runs folder of their own, tiny data, tiny networks."""
+"""What several test modules share: a runs folder of their own, tiny data, tiny networks.
+
+torch is imported where it is used: the process that only hands tests out to others need not load it.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from benchmarks.app import CHROMIUM
-from kdexplorer import checkpoints, data, models
+from benchmarks.app import CHROMIUM, ROOT, running
+from kdexplorer import checkpoints, data
 
-torch.set_num_threads(1)  # on tiny networks threads mostly wait for one another, on a busy machine for long
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Several processes for the whole default run; for chosen or marked tests one, which starts sooner and counts."""
+    chosen = config.args_source is config.ArgsSource.ARGS or config.getoption("keyword")
+    return 0 if chosen or "not slow" not in config.getoption("markexpr") else max(2, min(4, os.cpu_count() or 1))
 
 
 def pytest_sessionstart(session):
@@ -49,9 +56,19 @@ def runs_root(tmp_path_factory, monkeypatch):
     return root
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_at_first():
+    """On tiny networks threads mostly wait for one another, on a busy machine for long."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     """An experiment that asks for threads does so for the whole process."""
+    import torch
+
     yield
     torch.set_num_threads(1)
 
@@ -75,6 +92,9 @@ def real_root():
 @pytest.fixture(scope="session")
 def make_checkpoint():
     """Writes a checkpoint with random weights: `make_checkpoint(path, architecture, seed, card changes…)`."""
+    import torch
+
+    from kdexplorer import models
 
     def make(path: Path, architecture: str = "resnet8", seed: int = 0, logits: np.ndarray | None = None, **changes):
         network = models.build(architecture, seed=seed)
@@ -98,18 +118,47 @@ def make_checkpoint():
     return make
 
 
-@pytest.fixture(autouse=True)
-def a_server_past_its_first_page(monkeypatch):
-    """AppTest starts every run as a new server does, in the old mode of a folder called pages; a server starts once.
+@pytest.fixture(scope="session")
+def app(tmp_path_factory):
+    """The URL of an application with the bundled networks and the sample images, for all tests that only look."""
+    folder = tmp_path_factory.mktemp("app")
+    with running(folder) as url:
+        yield url
+    assert "Traceback" not in (folder / "log.txt").read_text(errors="replace")
 
-    The first page of a new server is a browser test's matter (`test_browser.py`).
+
+@pytest.fixture
+def open_page(monkeypatch):
+    """`open_page(name, **query)` runs a page without a browser; no run of it may end in what looks like a traceback.
+
+    AppTest starts every run as a new server does: in the old mode of a folder called pages, and by looking through all
+    installed packages for components. A server does so once; its first page is a browser test's matter.
     """
+    from streamlit.components.v2 import manifest_scanner
     from streamlit.runtime.pages_manager import PagesManager
+    from streamlit.testing.v1 import AppTest
 
-    start = PagesManager.__init__
+    start, run = PagesManager.__init__, AppTest._run
 
     def started(self, *args, **kwargs):
         start(self, *args, **kwargs)
         PagesManager.uses_pages_directory = False
 
+    def healthy(self, *args, **kwargs):
+        run(self, *args, **kwargs)
+        assert not self.exception
+        return self
+
     monkeypatch.setattr(PagesManager, "__init__", started)
+    monkeypatch.setattr(manifest_scanner, "scan_component_manifests", list)
+    monkeypatch.setattr(AppTest, "_run", healthy)
+
+    def open_page(name=None, **query):
+        at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=120)
+        if name:
+            at.switch_page(f"pages/{name}.py")
+        for key, value in query.items():
+            at.query_params[key] = value
+        return at.run()
+
+    return open_page

@@ -18,6 +18,7 @@ NEEDED = {"resnet56", "resnet20-scratch", "resnet20-response"}
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.xdist_group("app"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.skipif(bool(NEEDED - BUNDLED.keys()), reason="the bundled networks are not here"),
 ]
@@ -25,24 +26,18 @@ SLOW = 120_000  # a shared machine may take long
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("app")
-    with running(folder) as url:
-        yield url
-    assert "Traceback" not in (folder / "log.txt").read_text(errors="replace")
-
-
-@pytest.fixture(scope="module")
 def browser():
+    """A window of Chromium whose tabs share what has been fetched."""
     with chromium_browser(*FAKE_CAMERA) as chromium:
-        yield chromium
+        yield chromium.new_context()
 
 
 class Watched:
     """A tab that remembers errors, requests to other hosts, and messages to the server."""
 
     def __init__(self, browser, width=1440, height=900):
-        self.page = browser.new_page(viewport={"width": width, "height": height})
+        self.page = browser.new_page()
+        self.page.set_viewport_size({"width": width, "height": height})
         self.errors, self.foreign, self.sent = [], [], 0
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._console)
@@ -116,7 +111,7 @@ def test_a_deep_link_to_a_fresh_server_has_its_navigation(browser, tmp_path):
 
 
 def test_dragging_the_temperature_moves_the_bars_and_asks_nothing(tab):
-    tab.open(tab.app).open(f"{tab.app}/soft_labels?image=3&T=4")
+    tab.open(f"{tab.app}/soft_labels?image=3&T=4")
     chart = tab.chart("Soft labels at T = 4.00")
     sent = tab.sent
     drag(chart.locator("input[type=range]"), 1)
@@ -136,7 +131,7 @@ def test_dragging_the_temperature_moves_the_bars_and_asks_nothing(tab):
 
 
 def test_the_slider_answers_to_the_keyboard(tab):
-    tab.open(tab.app).open(f"{tab.app}/soft_labels?image=3&T=4")
+    tab.open(f"{tab.app}/soft_labels?image=3&T=4")
     slider = tab.chart("Soft labels at T = 4.00").locator("input[type=range]")
     slider.focus()
     for _ in range(20):
@@ -146,7 +141,7 @@ def test_the_slider_answers_to_the_keyboard(tab):
 
 
 def test_what_the_student_is_told_follows_both_sliders(tab):
-    tab.open(tab.app).open(f"{tab.app}/soft_labels?image=3&T=4&alpha=0.7")
+    tab.open(f"{tab.app}/soft_labels?image=3&T=4&alpha=0.7")
     sent = tab.sent
     chart = tab.chart("who pushes")
     first, second = chart.locator("input[type=range]").all()
@@ -159,12 +154,20 @@ def test_what_the_student_is_told_follows_both_sliders(tab):
     assert tab.sent == sent
 
 
+def test_class_similarity_is_drawn(tab):
+    tab.open(tab.app).open(f"{tab.app}/soft_labels?image=3")
+    tab.page.get_by_role("tab", name="Class similarity").click()
+    cells = tab.chart("diagonal removed").locator("text").filter(has_text=re.compile(r"^\d+%$"))
+    cells.first.wait_for()
+    assert cells.count() >= 90  # and two at the ends of the scale
+
+
 def test_soft_label_of_an_uploaded_photo(tab, tmp_path):
     cat = Path(__import__("skimage").__file__).parent / "data" / "chelsea.png"
     if not cat.is_file():
         cat = tmp_path / "drawn.png"
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)).save(cat)
-    tab.open(tab.app).open(f"{tab.app}/soft_labels")
+    tab.open(f"{tab.app}/soft_labels")
     tab.page.get_by_text("Upload a photo", exact=True).click()
     tab.page.locator("input[type=file]").set_input_files(cat)
     tab.page.get_by_text("Your photo as the network sees it").wait_for()
@@ -174,7 +177,7 @@ def test_soft_label_of_an_uploaded_photo(tab, tmp_path):
 
 
 def test_soft_label_of_a_camera_s_picture(tab):
-    tab.open(tab.app).open(f"{tab.app}/soft_labels")
+    tab.open(f"{tab.app}/soft_labels")
     tab.page.get_by_text("Camera", exact=True).click()
     tab.page.wait_for_function("document.querySelector('video')?.videoWidth > 0")  # the camera's first frame is there
     tab.page.get_by_role("button", name="Take Photo").click()
@@ -184,7 +187,7 @@ def test_soft_label_of_a_camera_s_picture(tab):
 
 
 def test_attention_overlay_and_its_opacity(tab):
-    tab.open(tab.app).open(f"{tab.app}/attention?image=3")
+    tab.open(f"{tab.app}/attention?image=3")
     chart = tab.chart("Where each network looks")
     pictures = chart.locator("image")
     stages = 3
@@ -202,7 +205,7 @@ def test_attention_overlay_and_its_opacity(tab):
 
 
 def test_the_choice_travels_with_the_navigation(tab):
-    tab.open(tab.app).open(f"{tab.app}/soft_labels?image=3")
+    tab.open(f"{tab.app}/soft_labels?image=3")
     tab.page.get_by_role("button", name="Next").click()
     tab.page.get_by_text("Test image 4:").wait_for()
     assert "image=4" in tab.page.url
@@ -215,7 +218,8 @@ def test_the_choice_travels_with_the_navigation(tab):
 
 @pytest.mark.parametrize("name", ["", "soft_labels", "attention"])
 def test_fits_a_telephone(browser, app, name):
-    watched = Watched(browser, 390, 844).open(app).open(f"{app}/{name}")
+    watched = Watched(browser, 390, 844).open(f"{app}/{name}")
+    watched.page.locator(".stVegaLiteChart svg").first.wait_for()
     wide = watched.page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
     charts = watched.page.evaluate(
         "[...document.querySelectorAll('.stVegaLiteChart svg')].map(e => Math.round(e.getBoundingClientRect().right))"

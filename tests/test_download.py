@@ -25,7 +25,7 @@ def program(monkeypatch, tmp_path):
 
 
 def settled():
-    for _ in range(200):
+    for _ in range(6000):
         now = download.progress()
         if now.state != "running":
             return now
@@ -61,7 +61,7 @@ def test_progress_is_the_size_of_the_archive_and_cancel_cleans_up(program):
         f"f.truncate({size}); f.close(); time.sleep(60)"
     )
     download.start()
-    for _ in range(200):
+    for _ in range(6000):
         if download.progress().share:
             break
         time.sleep(0.05)

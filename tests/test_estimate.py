@@ -28,7 +28,7 @@ def test_the_whole_is_the_sum_of_its_parts(tiny, epochs):
 def test_a_process_says_what_is_wrong():
     config = ExperimentConfig.model_validate(SMALL | {"teacher": "nobody"})
     measurement = estimate.Measurement(config)
-    measurement._process.wait(60)
+    measurement._process.wait(300)
     with pytest.raises(RunError, match="no checkpoint 'nobody'"):
         measurement.poll()
 

@@ -26,6 +26,7 @@ from kdexplorer import images, stripping
 from kdexplorer.errors import ImageError
 
 SECONDS, MEGABYTES = 1.0, 300
+pytestmark = pytest.mark.xdist_group("images")
 
 WORKER = """
 import json, struct, sys, time, warnings
@@ -60,19 +61,30 @@ class Decoder:
         self.tried, self.slowest, self.largest = 0, 0.0, 0.0
 
     def check(self, data, what=""):
-        """What the decoder said (None for a picture), after the bounds were checked."""
+        """What the decoder said (None for a picture), after the bounds were checked.
+
+        Processor time grows where others use the same core: what takes too long is timed up to three times.
+        """
+        for attempt in (1, 2, 3):
+            said, seconds, megabytes = self.ask(data, what)
+            assert megabytes < MEGABYTES, f"{what}: {megabytes:.0f} MB"
+            if seconds < SECONDS:
+                break
+            assert attempt < 3, f"{what}: {seconds:.2f} s"
+        self.tried += 1
+        self.slowest, self.largest = max(self.slowest, seconds), max(self.largest, megabytes)
+        return said
+
+    def ask(self, data, what):
+        """One answer, and what it cost in seconds and megabytes."""
         self.process.stdin.write(struct.pack(">I", len(data)) + data)
         self.process.stdin.flush()
         assert select.select([self.process.stdout], [], [], 300)[0], f"{what}: no answer"
         line = self.process.stdout.readline()
         assert line, f"{what}: the decoder died with {self.process.wait(10)}"
         right, said, seconds, megabytes = json.loads(line)
-        self.tried += 1
-        self.slowest, self.largest = max(self.slowest, seconds), max(self.largest, megabytes)
         assert right, f"{what}: {said}"
-        assert seconds < SECONDS, f"{what}: {seconds:.2f} s"
-        assert megabytes < MEGABYTES, f"{what}: {megabytes:.0f} MB"
-        return said
+        return said, seconds, megabytes
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +127,8 @@ def png(width, height, depth=8, colour=2, filtering=4, interlaced=False, extra=b
         for x, y, dx, dy in PASSES if interlaced else ((0, 0, 1, 1),):
             columns, rows = -(-(width - x) // dx), -(-(height - y) // dy)
             row = bytes([filtering]) + b"\1" * ((columns * CHANNELS[colour] * depth + 7) // 8)
-            parts += [packer.compress(row) for _ in range(rows if columns > 0 else 0)]
+            whole, rest = divmod(rows if columns > 0 else 0, 1000)
+            parts += [*(packer.compress(1000 * row) for _ in range(whole)), packer.compress(rest * row)]
         pixels = b"".join(parts) + packer.flush()
     head = head or struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     palette = PALETTE if colour == 3 else b""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import streamlit as st
 from PIL import Image
-from streamlit.testing.v1 import AppTest
 
-from benchmarks.app import CHROMIUM, running, settle
+from benchmarks.app import CHROMIUM, settle
 from benchmarks.app import browser as chromium_browser
 from benchmarks.live import FAKE_CAMERA, page_of, write_clip
 from kdexplorer import attention, checkpoints, images, inference
@@ -23,7 +21,6 @@ from kdexplorer.ui import live
 
 needs_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 BUNDLED = {checkpoint.name for checkpoint in checkpoints.bundled()}
-ROOT = Path(__file__).resolve().parent.parent
 SLOW = 120_000  # a shared machine may take long
 
 
@@ -126,7 +123,7 @@ def set_slider(tab, name, value):
 
 
 class TestInAPage:
-    pytestmark = needs_browser
+    pytestmark = [*needs_browser, pytest.mark.xdist_group("live")]
 
     def test_a_file_is_answered_as_by_the_package_at_every_temperature(self, opened, family):
         opened.locator("input[type=file]").set_input_files(
@@ -188,11 +185,11 @@ class TestInAPage:
         opened.get_by_text("pictures a second").wait_for()
         opened.locator(".kd-answers thead input").first.uncheck()  # students alone
         opened.get_by_role("button", name="Freeze").click()
-        opened.wait_for_timeout(1500)
+        opened.wait_for_timeout(700)
         count = opened.locator(".kd-live").get_attribute("data-pictures")
         assert int(count) > 2
         assert cells(opened, "answers")[0] == "–"
-        opened.wait_for_timeout(1500)
+        opened.wait_for_timeout(700)
         assert opened.locator(".kd-live").get_attribute("data-pictures") == count
         with opened.expect_download() as download:
             opened.get_by_role("button", name="Save as PNG").click()
@@ -215,7 +212,7 @@ class TestInAPage:
     ids=["absent", "refused", "insecure"],
 )
 class TestWithoutACamera:
-    pytestmark = needs_browser
+    pytestmark = [*needs_browser, pytest.mark.xdist_group("live")]
 
     def test_a_sentence_says_so_and_files_still_work(self, html, flags, address, sentence):
         for tab in browsers(*flags):
@@ -232,7 +229,7 @@ class TestWithoutACamera:
 
 
 class TestInAHandout:
-    pytestmark = needs_browser
+    pytestmark = [*needs_browser, pytest.mark.xdist_group("live")]
 
     def test_your_own_picture_is_answered_in_the_file(self, camera, family, tmp_path):
         picture = sources.Picture(np.zeros((3, 32, 32), np.uint8), name="dark.png")
@@ -251,44 +248,43 @@ class TestInAHandout:
 
 @pytest.mark.skipif(not {"resnet56", "resnet8-scratch"} <= BUNDLED, reason="the bundled networks are not here")
 class TestInTheApplication:
-    pytestmark = needs_browser
+    pytestmark = [*needs_browser, pytest.mark.xdist_group("app")]
 
-    def test_the_frozen_frame_is_handed_to_the_other_pages_and_nothing_else_is_sent(self, camera, tmp_path):
+    def test_the_frozen_frame_is_handed_to_the_other_pages_and_nothing_else_is_sent(self, camera, app):
         sent = []
         camera.on("websocket", lambda socket: socket.on("framesent", lambda _: sent.append(1)))
-        with running(tmp_path) as url:
-            camera.goto(f"{url}/live?students=resnet8-scratch", wait_until="domcontentloaded")
-            settle(camera)
-            camera.get_by_text("Drop a picture here").wait_for()
-            fetched = [one for one in camera.requested if one.endswith(".bin")]
-            assert len(fetched) == 2
-            camera.requested.clear()
-            sent.clear()
-            camera.get_by_role("button", name="Start the camera").click()
-            camera.get_by_text("pictures a second").wait_for()
-            set_slider(camera, "Temperature", 1)
-            camera.get_by_role("button", name="Freeze").click()
-            camera.wait_for_timeout(1500)
-            assert not sent
-            assert [one for one in camera.requested if not one.startswith("blob:")] == []
-            pixels = seen(camera)
-            camera.get_by_role("button", name="Use this picture").click()
-            camera.get_by_role("link", name="Soft labels of it").click()
-            camera.get_by_text("Your photo as the network sees it").wait_for()
-            settle(camera)
-            shown = camera.locator("[data-testid=stImage] img").first.evaluate(
-                """async (image) => {
-                  const canvas = Object.assign(document.createElement("canvas"), {width: 32, height: 32});
-                  const context = canvas.getContext("2d");
-                  context.imageSmoothingEnabled = false;
-                  context.drawImage(image, 0, 0, 32, 32);
-                  return [...context.getImageData(0, 0, 32, 32).data];
-                }"""
-            )
-            assert np.abs(np.array(shown).reshape(32, 32, 4)[..., :3] - pixels).mean() < 8  # a JPEG of it
-            camera.get_by_role("link", name="Live").first.click()
-            camera.get_by_text("Drop a picture here").wait_for()
-            assert not [one for one in camera.requested if one.endswith(".bin")]  # weights are fetched once
+        camera.goto(f"{app}/live?students=resnet8-scratch", wait_until="domcontentloaded")
+        settle(camera)
+        camera.get_by_text("Drop a picture here").wait_for()
+        fetched = [one for one in camera.requested if one.endswith(".bin")]
+        assert len(fetched) == 2
+        camera.requested.clear()
+        sent.clear()
+        camera.get_by_role("button", name="Start the camera").click()
+        camera.get_by_text("pictures a second").wait_for()
+        set_slider(camera, "Temperature", 1)
+        camera.get_by_role("button", name="Freeze").click()
+        camera.wait_for_timeout(1500)
+        assert not sent
+        assert [one for one in camera.requested if not one.startswith("blob:")] == []
+        pixels = seen(camera)
+        camera.get_by_role("button", name="Use this picture").click()
+        camera.get_by_role("link", name="Soft labels of it").click()
+        camera.get_by_text("Your photo as the network sees it").wait_for()
+        settle(camera)
+        shown = camera.locator("[data-testid=stImage] img").first.evaluate(
+            """async (image) => {
+              const canvas = Object.assign(document.createElement("canvas"), {width: 32, height: 32});
+              const context = canvas.getContext("2d");
+              context.imageSmoothingEnabled = false;
+              context.drawImage(image, 0, 0, 32, 32);
+              return [...context.getImageData(0, 0, 32, 32).data];
+            }"""
+        )
+        assert np.abs(np.array(shown).reshape(32, 32, 4)[..., :3] - pixels).mean() < 8  # a JPEG of it
+        camera.get_by_role("link", name="Live").first.click()
+        camera.get_by_text("Drop a picture here").wait_for()
+        assert not [one for one in camera.requested if one.endswith(".bin")]  # weights are fetched once
         camera.goto("about:blank")
 
 
@@ -304,26 +300,17 @@ class TestWithoutABrowser:
         st.cache_data.clear()
         st.cache_resource.clear()
 
-    def shown(self, **query):
-        at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=120)
-        at.switch_page("pages/live.py")
-        for name, value in query.items():
-            at.query_params[name] = value
-        at.run()
-        assert not at.exception
-        return at
-
-    def test_a_network_that_is_too_large_is_named_and_the_page_goes_on(self):
-        at = self.shown(teacher="small", students="s0,wide")
+    def test_a_network_that_is_too_large_is_named_and_the_page_goes_on(self, open_page):
+        at = open_page("live", teacher="small", students="s0,wide")
         assert "Not here: wide." in at.caption[0].value
         assert not at.error
-        assert "too large to run in a page" in self.shown(teacher="wide").info[0].value
+        assert "too large to run in a page" in open_page("live", teacher="wide").info[0].value
 
-    def test_a_fourth_student_is_left_out(self):
-        at = self.shown(teacher="small", students="s0,s1,s2,s3")
+    def test_a_fourth_student_is_left_out(self, open_page):
+        at = open_page("live", teacher="small", students="s0,s1,s2,s3")
         assert "Not here: s3. The page runs up to 3 students" in at.caption[0].value
 
-    def test_a_picture_that_is_handed_over_is_seen_by_nobody_else(self, monkeypatch):
+    def test_a_picture_that_is_handed_over_is_seen_by_nobody_else(self, monkeypatch, open_page):
         handed = live.PREFIX + base64.b64encode(images.enlarged_png(np.full((32, 32, 3), 77, np.uint8), 32)).decode()
         monkeypatch.setattr(live, "_view", lambda **_: SimpleNamespace(picture=handed))
 
@@ -331,11 +318,11 @@ class TestWithoutABrowser:
             at.switch_page("pages/soft_labels.py")
             return " ".join(caption.value for caption in at.run().caption)
 
-        owner = self.shown(teacher="small", students="s0")
+        owner = open_page("live", teacher="small", students="s0")
         assert "show this picture now" in owner.success[0].value
         assert "Your photo as the network sees it" in captions(owner)
         monkeypatch.setattr(live, "_view", lambda **_: SimpleNamespace(picture=None))
-        assert "Your photo" not in captions(self.shown(**{k: v[0] for k, v in owner.query_params.items()}))
+        assert "Your photo" not in captions(open_page("live", **{k: v[0] for k, v in owner.query_params.items()}))
 
 
 @pytest.mark.parametrize("picture", [3, "data:text/html,hello", live.PREFIX + "%%%"])

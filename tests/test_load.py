@@ -12,23 +12,19 @@ from PIL import Image
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from benchmarks import load
-from benchmarks.app import running
 from kdexplorer import checkpoints, images
 
-pytestmark = pytest.mark.skipif(len(checkpoints.bundled()) < 3, reason="the bundled networks are not here")
+pytestmark = [
+    pytest.mark.xdist_group("app"),
+    pytest.mark.skipif(len(checkpoints.bundled()) < 3, reason="the bundled networks are not here"),
+]
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("app")) as url:
-        yield url
-
-
-def test_a_visitor_does_everything_a_browser_does(url):
+def test_a_visitor_does_everything_a_browser_does(app):
     tally = load.Tally()
 
     async def visit():
-        visitor = load.Visitor(0, url, tally, run=None)
+        visitor = load.Visitor(0, app, tally, run=None)
         await visitor.open("overview")
         assert {"overview", "soft_labels", "attention", "launch", "compare"} <= set(visitor.pages) | {"overview"}
         await visitor.turn_page("soft_labels")
@@ -86,14 +82,14 @@ class Witness(load.Visitor):
         return await asyncio.to_thread(lambda: urllib.request.urlopen(self.url + path).read())
 
 
-def test_a_visitor_sees_nothing_of_anothers_upload(url):
+def test_a_visitor_sees_nothing_of_anothers_upload(app):
     """Neither by the other's link, nor through what is cached for everybody, nor at its address."""
-    look_for_anothers_upload(url)
+    look_for_anothers_upload(app)
 
 
 @pytest.mark.reliability
-def test_a_handout_holds_nothing_of_anothers_upload(url):
-    look_for_anothers_upload(url, handout=True)
+def test_a_handout_holds_nothing_of_anothers_upload(app):
+    look_for_anothers_upload(app, handout=True)
 
 
 def look_for_anothers_upload(url, handout=False):
@@ -132,8 +128,8 @@ def look_for_anothers_upload(url, handout=False):
     asyncio.run(visit())
 
 
-def test_a_small_hall_is_served(url, capsys):
-    tally = load.main(["--people", "3", "--minutes", "0.05", "--join", "1", "--think", "0.5", "1", "--url", url])
+def test_a_small_hall_is_served(app, capsys):
+    tally = load.main(["--people", "3", "--minutes", "0.03", "--join", "0.5", "--think", "0.2", "0.4", "--url", app])
     assert tally.errors == []
     assert len(tally.actions) >= 6
     assert "errors 0, connections lost 0" in capsys.readouterr().out

@@ -185,7 +185,7 @@ def popen(monkeypatch):
     processes._children.clear()
 
 
-def wait_until(condition, seconds=10):
+def wait_until(condition, seconds=300):
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from kdexplorer import checkpoints, data, images, inference, models
 from kdexplorer.errors import CheckpointError
 from kdexplorer.web import export
 
+pytestmark = pytest.mark.xdist_group("web")
 INFER = Path(export.__file__).with_name("infer.js").read_text(encoding="utf-8")
 BUNDLED = {checkpoint.name: checkpoint for checkpoint in checkpoints.bundled()}
 BYTES = "const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));"
@@ -98,23 +98,26 @@ def check(engine, checkpoint, pixels):
     assert np.ptp(expected.argmax(axis=1)) > 0  # not one constant answer
 
 
-@cache
-def drawn(count=200):
-    return data.synthetic(count, seed=1).images
-
-
 @pytest.mark.parametrize("name", ["resnet8-response", "resnet20-feature", "resnet56"])
 def test_the_page_answers_as_pytorch_on_the_same_weights(engine, name):
     if name not in BUNDLED:
         pytest.skip(f"{name} is not here")
-    check(engine, BUNDLED[name], drawn())
+    check(engine, BUNDLED[name], data.synthetic(24, seed=1).images)
 
 
 @pytest.mark.parametrize("name", ["resnet20-scratch", "resnet56"])
 def test_the_page_answers_as_pytorch_on_cifar10(engine, name, real_root):
     if name not in BUNDLED:
         pytest.skip(f"{name} is not here")
-    check(engine, BUNDLED[name], data.load_split("cifar10", "test", real_root).images[:200])
+    check(engine, BUNDLED[name], data.load_split("cifar10", "test", real_root).images[:24])
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_network_answers_as_pytorch_on_hundreds_of_images(engine, name, reliability):
+    pixels = np.concatenate([images.sample_images()[0], data.synthetic(180, seed=1).images])
+    check(engine, BUNDLED[name], pixels)
+    reliability["images answered in JavaScript as in PyTorch"] += len(pixels)
 
 
 def test_networks_share_buffers_and_do_not_disturb_one_another(engine, make_checkpoint, tmp_path):

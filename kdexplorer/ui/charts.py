@@ -7,6 +7,7 @@ building takes a hundred times as long as that.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ INK = "currentColor"
 """For text in a chart: the page's own text colour, in the light theme and in the dark one (charts are SVG)."""
 
 FIT = alt.AutoSizeParams(type="fit-x", contains="padding")
-"""The width is the page's; the height is the plot's own, whatever titles and axes add to it."""
+"""The width is the page's; title, axes and legend come on top of the height, they take nothing from the plot."""
 
 COLOURS = {
     "teacher": "#0072B2",
@@ -91,8 +92,11 @@ def shape(checkpoint: Any, teacher: Any = None) -> str:
 
 
 def spec(chart: alt.TopLevelMixin) -> Spec:
-    """A chart's specification. Not validated here, which would take longer than all else: tests validate each chart."""
-    return chart.to_dict(validate=False)
+    """A chart's specification. Not validated here, which would take longer than all else: tests validate each chart.
+
+    Labels stand at their row: Streamlit's theme moves the first and the last one inwards.
+    """
+    return chart.to_dict(validate=False) | {"config": {"axisY": {"labelFlush": False}}}
 
 
 def filled(shape: Spec, datasets: dict[str, list[dict[str, Any]]], values: dict[str, Any], **top: Any) -> Spec:
@@ -110,10 +114,25 @@ def filled(shape: Spec, datasets: dict[str, list[dict[str, Any]]], values: dict[
 
 
 def title(text: Any, subtitle: str = "", size: Any = 17) -> alt.TitleParams:
-    """A chart's title (text or a Vega expression) that says what it shows, with a quieter second line."""
+    """A chart's title that says what it shows, with a smaller second part.
+
+    Text breaks before it runs out of a telephone's screen; a Vega expression does not, so keep it short.
+    """
     return alt.Title(
-        text=text, subtitle=subtitle, subtitleColor=INK, subtitleFontSize=14, fontSize=size, anchor="start", offset=14
+        text=_broken(text, 34) if isinstance(text, str) else text,
+        subtitle=_broken(subtitle, 46),
+        subtitleColor=INK,
+        subtitleFontSize=14,
+        fontSize=size,
+        anchor="start",
+        frame="bounds",
+        offset=14,
     )
+
+
+def _broken(text: str, width: int) -> str | list[str]:
+    lines = textwrap.wrap(text, width)
+    return lines if len(lines) > 1 else text
 
 
 def answer(

@@ -12,6 +12,7 @@ import pandas as pd
 
 from kdexplorer import attention_study, drawing
 from kdexplorer.ui.charts import COLOURS, FIT, INK, SHAPES, Spec, filled, spec, title
+from kdexplorer.ui.style import legend
 
 CELL, LABEL, LINE = 180, 30, 19
 """Pixels: a map at most, a network's name above its row, a line of numbers under a map."""
@@ -237,7 +238,7 @@ def similarity_by_stage(rows: Sequence[dict], count: int) -> Spec:
         "network:N",
         scale=alt.Scale(domain=names, range=[COLOURS[role] for role in roles]),
         title=None,
-        legend=alt.Legend(orient="top", columns=2, labelLimit=0),
+        legend=legend(len(names)),
     )
     words = "cosine to the teacher's map (1 = same)"
     y = alt.Y("cosine:Q", title=words, scale=alt.Scale(zero=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from kdexplorer.metrics import calibration_bins, confusion, log_softmax, per_class_accuracy
 from kdexplorer.ui import style
-from kdexplorer.ui.charts import Spec, spec
+from kdexplorer.ui.charts import FIT, Spec, spec, title
 
 COSTS: dict[str, tuple[str, str, float]] = {
     "multiply_adds": ("Multiply-adds", "Multiply-adds of one image (millions)", 1e-6),
@@ -23,7 +24,7 @@ COSTS: dict[str, tuple[str, str, float]] = {
 
 def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], cost: str) -> Spec | None:
     """Accuracy with its interval against what the network costs; None where the cost is not known."""
-    short, title, factor = COSTS[cost]
+    short, unit, factor = COSTS[cost]
     rows = [
         {
             "network": row["name"],
@@ -40,7 +41,7 @@ def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], co
     looks = [look for look in looks if any(row["network"] == look.name for row in rows)]
     x = alt.X(
         "cost:Q",
-        title=title,
+        title=unit,
         scale=alt.Scale(
             type="log", nice=False, domain=[min(c["cost"] for c in rows) / 1.5, max(c["cost"] for c in rows) * 1.5]
         ),
@@ -51,7 +52,7 @@ def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], co
     )
     tips = [
         alt.Tooltip("network:N", title="Network"),
-        alt.Tooltip("cost:Q", title=title, format=",.4~g"),
+        alt.Tooltip("cost:Q", title=unit, format=",.4~g"),
         alt.Tooltip("accuracy:Q", title="Accuracy", format=".2%"),
     ]
     base = alt.Chart(style.data(rows)).encode(x=x, color=style.colour(looks), tooltip=tips)
@@ -59,10 +60,10 @@ def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], co
     points = base.mark_point(size=130, filled=True, strokeWidth=2).encode(y=y, shape=style.shape(looks))
     return spec(
         alt.layer(bars, points).properties(
-            title=style.title(f"Accuracy against {short.lower()}", "Upper left is better; logarithmic cost axis"),
+            title=title(f"Accuracy against {short.lower()}", "Upper left is better; logarithmic cost axis"),
             height=320,
             width="container",
-            autosize=style.FIT,
+            autosize=FIT,
             description=f"Accuracy against {short.lower()}: "
             + "; ".join(f"{row['network']} {row['accuracy']:.1%} at {row['cost']:.3g}" for row in rows),
         )
@@ -95,12 +96,12 @@ def reliability(logits: dict[str, np.ndarray], labels: np.ndarray, looks: Sequen
             base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
             base.mark_point(size=70, filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
         ).properties(
-            title=style.title(
+            title=title(
                 "Is a confident answer right as often as it says?", "Below the grey diagonal: too sure of itself"
             ),
             height=340,
             width="container",
-            autosize=style.FIT,
+            autosize=FIT,
             description="Reliability diagram in ten bins of confidence: "
             + "; ".join(
                 f"{name} is right on {np.mean(values.argmax(axis=1) == labels):.1%} at a mean confidence of "
@@ -144,10 +145,10 @@ def per_class(
     worst = min(rows, key=lambda row: row["accuracy"])
     return spec(
         alt.layer(span, points).properties(
-            title=style.title("Which classes are hard, and for whom"),
+            title=title("Which classes are hard, and for whom"),
             height=alt.Step(27),
             width="container",
-            autosize=style.FIT,
+            autosize=FIT,
             description=(
                 f"Accuracy by class; the lowest is {worst['class']} by {worst['network']}, {worst['accuracy']:.1%}"
             ),
@@ -164,7 +165,7 @@ def confusion_map(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]
     colour = alt.Color("share:Q", scale=scale, legend=_bar("Share of the true class (square-root scale)", ".0%"))
     return spec(
         _cells(shares, classes, colour, ".0%", 0.005, "datum.share > 0.35").properties(
-            title=style.title(f"{name}: what is taken for what"),
+            title=title(f"{name}: what is taken for what"),
             description=f"Confusion matrix of {name}; most often {classes[true]} is taken for {classes[taken]}, "
             f"{off[true, taken]:.1%} of its images",
         )
@@ -182,7 +183,7 @@ def confusion_difference(
     colour = alt.Color("share:Q", scale=scale, legend=_bar("Difference (points of the true class)", "+.0f"))
     return spec(
         _cells(points, classes, colour, "+.0f", 0.5, f"abs(datum.share) < {0.6 * reach}").properties(
-            title=style.title("The difference of the two", f"{names[0]} minus {names[1]}"),
+            title=title("The difference of the two", f"{names[0]} minus {names[1]}"),
             description=(
                 f"Difference of the confusion matrices, {names[0]} minus {names[1]}; largest: {classes[i]} taken for "
                 f"{classes[j]}, {points[i, j]:+.1f} points"
@@ -191,8 +192,9 @@ def confusion_difference(
     )
 
 
-def _bar(title: str, form: str) -> alt.Legend:
-    return alt.Legend(orient="bottom", title=title, format=form, gradientLength=240, titleLimit=320, tickCount=5)
+def _bar(heading: str, form: str) -> alt.Legend:
+    lines = textwrap.wrap(heading, 26)  # a telephone's plot is no wider
+    return alt.Legend(orient="bottom", title=lines, format=form, gradientLength=190, tickCount=5)
 
 
 def _cells(
@@ -227,5 +229,5 @@ def _cells(
         .encode(text="text:N", color=alt.condition(dark_text, alt.value("#111111"), alt.value("#FFFFFF")))
     )
     return alt.layer(base.mark_rect().encode(color=colour), numbers).properties(
-        height=380, width="container", autosize=style.FIT
+        height=380, width="container", autosize=FIT
     )

@@ -10,7 +10,7 @@ import numpy as np
 from kdexplorer import people
 from kdexplorer.inference import entropy
 from kdexplorer.ui import style
-from kdexplorer.ui.charts import PEOPLE, Spec, spec
+from kdexplorer.ui.charts import FIT, PEOPLE, Spec, spec, title
 from kdexplorer.ui.charts_soft import T_MAX, T_MIN
 
 STEPS = 40
@@ -84,8 +84,8 @@ def closest(networks: dict[str, Closeness], roles: dict[str, str], answers: np.n
     chart = alt.layer(*layers).properties(
         height=280,
         width="container",
-        autosize=style.FIT,
-        title=style.title("How close to people", f"{of}. Marks: the closest T. Light blue: people's own entropy"),
+        autosize=FIT,
+        title=title("How close to people", f"{of}. Marks: the closest T. Light blue: people's own entropy"),
         description=f"Cross-entropy against people over temperature, {of}; closest: "
         + ", ".join(f"{name} {in_words(found)}" for name, found in networks.items()),
     )

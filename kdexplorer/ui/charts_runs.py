@@ -11,7 +11,7 @@ import numpy as np
 
 from kdexplorer.metrics import log_softmax
 from kdexplorer.ui import style
-from kdexplorer.ui.charts import COLOURS, Spec, spec
+from kdexplorer.ui.charts import COLOURS, FIT, Spec, spec, title
 
 MEASURES: dict[str, tuple[str, str, str]] = {
     "accuracy": ("Accuracy", "Accuracy (share of images)", ".0%"),
@@ -48,7 +48,7 @@ def learning_curves(
         teacher: `teacher.json`: its accuracy or cross-entropy becomes a line across.
         where: `test` (the measured images) or `train`.
     """
-    short, title, form = MEASURES[measure]
+    short, unit, form = MEASURES[measure]
     names = {look.name for look in looks}
     rows = [
         {"epoch": row["epoch"] + 1, "network": (row.get("network") or row["student"]), "value": value}
@@ -72,7 +72,7 @@ def learning_curves(
         axis=alt.Axis(tickMinStep=1, format="d", grid=False),
         scale=alt.Scale(domain=[1, max(epochs or 1, max(row["epoch"] for row in rows), 2)], nice=False),
     )
-    y = alt.Y("value:Q", title=title, axis=alt.Axis(format=form), scale=alt.Scale(zero=False, nice=True))
+    y = alt.Y("value:Q", title=unit, axis=alt.Axis(format=form), scale=alt.Scale(zero=False, nice=True))
     tips = [
         alt.Tooltip("network:N", title="Network"),
         alt.Tooltip("epoch:Q", title="Epoch"),
@@ -96,11 +96,11 @@ def learning_curves(
     what = {"test": "on the measured images", "train": "on the training batches"}[where]
     return spec(
         alt.layer(*layers).properties(
-            title=style.title(f"{short} {what}, by epoch", subtitle),
+            title=title(f"{short} {what}, by epoch", subtitle),
             height=300,
             description=words,
             width="container",
-            autosize=style.FIT,
+            autosize=FIT,
         )
     )
 
@@ -158,10 +158,10 @@ def soft_labels_at(
     subtitle = "Blue bars: the teacher. Marks: the students" if teacher is not None else ""
     return spec(
         alt.layer(*layers).properties(
-            title=style.title(f"What each network answers {when}", subtitle),
+            title=title(f"What each network answers {when}", subtitle),
             height=alt.Step(27),
             width="container",
-            autosize=style.FIT,
+            autosize=FIT,
             description=f"Soft labels of one image {when} at T = {temperature:g}; largest: "
             + "; ".join(f"{name}: {value}" for name, value in spoken.items()),
         )

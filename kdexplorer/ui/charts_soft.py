@@ -24,8 +24,8 @@ ROW, LINE = 34, 24
 """Pixels that a class and a line of the live table are high."""
 
 SLIDER_STYLE = """<style>
-.stVegaLiteChart.vega-embed, .stVegaLiteChart .vega-embed {display: flex; flex-direction: column}
-.vega-bindings {order: -1; padding-bottom: 1rem}
+.stVegaLiteChart.vega-embed, .stVegaLiteChart .vega-embed {display: flex; flex-direction: column; gap: 1.5rem}
+.vega-bindings {order: -1}
 .vega-bind label {display: flex; flex-wrap: wrap; align-items: center; gap: .25rem .75rem; width: 100%}
 .vega-bind input[type=range] {flex: 1 1 12rem; max-width: 32rem; height: 1.75rem; accent-color: #0072B2}
 .vega-bind input[type=range] + * {display: none}
@@ -363,6 +363,12 @@ def over_temperature(teacher: Series, students: Sequence[Series], measure: str, 
     return spec(chart)
 
 
+def _shares(shares: np.ndarray) -> dict[str, float | list[float]]:
+    """One share as a number: Streamlit sends data as Arrow, in which a list is no list."""
+    rounded = np.round(shares, 5).tolist()
+    return {"values": rounded} if len(rounded) > 1 else {"value": rounded[0]}
+
+
 def similarity(
     matrices: np.ndarray, classes: Sequence[str], name: str, top: float, diagonal: bool, octaves: tuple[float, ...] = ()
 ) -> Spec:
@@ -378,19 +384,19 @@ def similarity(
     """
     matrices = matrices if octaves else matrices[None]
     rows = [
-        {"of": of, "as": as_, "values": np.round(matrices[:, i, j], 5).tolist()}
+        {"of": of, "as": as_} | _shares(matrices[:, i, j])
         for i, of in enumerate(classes)
         for j, as_ in enumerate(classes)
         if (diagonal or i != j) and np.isfinite(matrices[:, i, j]).all()
     ]
-    base = (
-        alt.Chart(alt.Data(values=rows))
-        .transform_calculate(value=f"datum.values[{'step' if octaves else 0}]")
-        .transform_calculate(light=f"datum.value > {0.6 * top}")
-        .encode(
-            x=alt.X("as:N", sort=list(classes), title="probability given to", axis=alt.Axis(labelAngle=-60)),
-            y=alt.Y("of:N", sort=list(classes), title="images of class"),
-        )
+    chart = alt.Chart(alt.Data(values=rows))
+    if octaves:
+        chart = chart.transform_calculate(value="datum.values[step]")
+    base = chart.transform_calculate(light=f"datum.value > {0.6 * top}").encode(
+        x=alt.X(
+            "as:N", sort=list(classes), title="probability given to", axis=alt.Axis(labelAngle=-60, labelOverlap=False)
+        ),
+        y=alt.Y("of:N", sort=list(classes), title="images of class"),
     )
     cells = base.mark_rect().encode(
         color=alt.Color(

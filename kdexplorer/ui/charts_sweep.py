@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.ui import style
-from kdexplorer.ui.charts import COLOURS, Spec, spec
+from kdexplorer.ui.charts import COLOURS, FIT, Spec, spec, title
 
 SURFACES: dict[str, tuple[str, str, float, str]] = {
     "accuracy": ("Accuracy", "Accuracy (%)", 100, ".1f"),
@@ -77,10 +77,10 @@ def surface(made: dict[str, Any], measure: str) -> Spec | None:
         base.mark_text(fontSize=14, fontWeight="bold", dy=-7).encode(text="text:N", color=ink),
         base.mark_text(fontSize=11, dy=11).encode(text="spread:N", color=ink),
     ).properties(
-        title=style.title(f"{short} over temperature and weight", f"{over}; ★ most accurate, ◆ the lab's default"),
+        title=title(f"{short} over temperature and weight", f"{over}; ★ most accurate, ◆ the lab's default"),
         height=alt.Step(52),
         width="container",
-        autosize=style.FIT,
+        autosize=FIT,
         description=f"{legend} over temperature and weight, {low:.4g} to {high:.4g}; the most accurate cell has "
         f"T {best['T']}, weight {best['weight']} and {best['value']:.4g}. All: "
         + "; ".join(f"T {row['T']}, weight {row['weight']}: {row['value']:.4g} {row['spread']}" for row in rows),
@@ -137,12 +137,12 @@ def spread(made: dict[str, Any]) -> Spec | None:
         )
         layers.append(bars.mark_tick(thickness=3, height=14, color=style.NEUTRAL).encode(x="mean:Q"))
     chart = alt.layer(*layers).properties(
-        title=style.title(
+        title=title(
             "Every cell, seed by seed", "A point a seed; bar: its mean; line: 95 % interval for the mean over seeds"
         ),
         height=24 * len(names),
         width="container",
-        autosize=style.FIT,
+        autosize=FIT,
         description="Accuracy by cell, the best first: "
         + "; ".join(f"{names[id(cell)]} {cell['accuracy']:.2%}" for cell in cells + scratch),
     )

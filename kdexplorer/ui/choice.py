@@ -1,37 +1,29 @@
-"""The choice that every page shares: image, networks, temperature, alpha. Kept across pages and in the URL.
+"""The choice that every page shares: networks, temperature, alpha (and the image, see `picture`), also in the URL.
 
 A value comes from the URL when that says something new, else from the session, else from the page's default. What
 comes from the URL is checked like anything from outside: a name that no network has, or an image that is not there,
 is dropped with a word.
 
     teacher, students = choice.pick_networks(default=("scratch", "response"))   # draws two widgets
-    image = choice.pick_image(teacher, students)
     temperature = choice.temperature()
 """
 
 from __future__ import annotations
 
 import math
-import random
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import numpy as np
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from kdexplorer import gallery, images
 from kdexplorer.checkpoints import Checkpoint
-from kdexplorer.errors import ImageError
-from kdexplorer.handout.sources import Picture
 from kdexplorer.ui import cached
+from kdexplorer.ui.charts_soft import T_MAX, T_MIN
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
 ALPHAS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
-T_MIN, T_MAX = 0.5, 20.0
 MAX_STUDENTS = 4
 
 _MEMORY, _URL = "choice", "choice_url"
@@ -49,6 +41,11 @@ def through_the_door() -> None:
         st.rerun()
 
 
+def memory() -> dict[str, Any]:
+    """What was chosen in this session, by name."""
+    return st.session_state.setdefault(_MEMORY, {})
+
+
 def get(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
     """The current value of a shared choice.
 
@@ -57,17 +54,17 @@ def get(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
         default: what it is until somebody chooses.
         parse: turns the URL's text into a value; raises ValueError on anything that must not be used.
     """
-    memory = st.session_state.setdefault(_MEMORY, {})
+    kept = memory()
     seen = st.session_state.setdefault(_URL, {})
     text = st.query_params.get(name)
     if text is not None and text != seen.get(name):
         seen[name] = text
         try:
-            memory[name] = parse(text)
+            kept[name] = parse(text)
         except (ValueError, OverflowError) as error:
-            memory.pop(name, None)
+            kept.pop(name, None)
             st.warning(f"The link's '{name}' was not used: {as_text(str(error))}.")
-    return memory.get(name, default)
+    return kept.get(name, default)
 
 
 def as_text(words: str) -> str:
@@ -78,7 +75,7 @@ def as_text(words: str) -> str:
 
 def put(name: str, value: Any, text: str | None = None) -> None:
     """Remembers a choice and writes it into the URL (`text`, or the value itself)."""
-    st.session_state.setdefault(_MEMORY, {})[name] = value
+    memory()[name] = value
     publish(name, str(value) if text is None else text)
 
 
@@ -91,7 +88,7 @@ def publish(name: str, text: str) -> None:
 
 def touched(name: str) -> bool:
     """Whether anybody (or the URL) has chosen this value."""
-    return name in st.session_state.get(_MEMORY, {})
+    return name in memory()
 
 
 def networks() -> dict[str, Checkpoint]:
@@ -127,65 +124,94 @@ def family(found: dict[str, Checkpoint], teacher: Checkpoint) -> dict[str, str]:
     return {method: same[method] for method in ("scratch", "response", "feature", "combined") if method in same}
 
 
+def pick_one(
+    name: str,
+    label: str,
+    options: Sequence[str],
+    usual: str | None,
+    key: str,
+    known: Collection[str] | None = None,
+    what: str = "network",
+    **widget: Any,
+) -> str | None:
+    """Draws the choice of one of several and returns it.
+
+    Args:
+        name: the shared choice's, also in the URL.
+        label: the widget's.
+        options: what can be chosen here.
+        usual: the choice until there is another one, and where that cannot be chosen here.
+        key: the widget's.
+        known: what a link may name without being told off, `options` if not given: a network may exist, yet not fit.
+        what: the options' kind, for that sentence.
+        widget: more of `st.selectbox`.
+    """
+    parse = _named(options if known is None else known, what)
+    chosen = get(name, usual, parse)
+    chosen = chosen if chosen in options else usual
+    st.session_state[key] = chosen
+    st.selectbox(label, options, key=key, on_change=remember, args=(name, key), **widget)
+    if touched(name) and chosen:
+        publish(name, chosen)
+    return chosen
+
+
+def pick_several(
+    name: str,
+    label: str,
+    options: Sequence[str],
+    usual: Sequence[str],
+    key: str,
+    most: int,
+    known: Collection[str] | None = None,
+    what: str = "network",
+    **widget: Any,
+) -> list[str]:
+    """Draws the choice of up to `most` of several and returns it; see `pick_one`. In the URL commas part the names."""
+    parse = _named(options if known is None else known, what)
+    chosen = get(name, usual, lambda text: [parse(part) for part in text.split(",") if part][:most])
+    chosen = [one for one in chosen if one in options]
+    st.session_state[key] = chosen
+    st.multiselect(label, options, key=key, max_selections=most, on_change=remember, args=(name, key), **widget)
+    if touched(name):
+        publish(name, ",".join(chosen))
+    return chosen
+
+
+def _named(known: Collection[str], what: str) -> Callable[[str], str]:
+    """A parser for the URL: a name that is known."""
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"there is no {what} '{text[:60]}'")
+        return text
+
+    return parse
+
+
 def pick_networks(
     default: Sequence[str] = ("scratch", "response"), columns: Sequence[Any] | None = None
 ) -> tuple[Checkpoint, list[Checkpoint]]:
     """Draws the choice of a teacher and up to four students; `default` lists methods of the teacher's students."""
     found = networks()
     left, right = columns or st.columns([1, 2])
-
-    def known(text: str) -> str:
-        if text not in found:
-            raise ValueError(f"there is no network '{text[:60]}'")
-        return text
-
-    def several(text: str) -> list[str]:
-        return [known(part) for part in text.split(",") if part][:MAX_STUDENTS]
-
-    teacher_name = get("teacher", default_teacher(found), known)
-    teacher_name = teacher_name if teacher_name in found else default_teacher(found)
-    st.session_state["pick_teacher"] = teacher_name
     with left:
-        st.selectbox("Teacher", list(found), key="pick_teacher", on_change=_remember, args=("teacher", "pick_teacher"))
-    teacher = found[teacher_name]
-
+        teacher = found[pick_one("teacher", "Teacher", list(found), default_teacher(found), "pick_teacher")]
     others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
     relatives = family(found, teacher)
     usual = [relatives[method] for method in default if method in relatives] or others[:1]
-    chosen = [name for name in get("students", usual, several) if name in others]
-    st.session_state["pick_students"] = chosen
     with right:
-        st.multiselect(
+        chosen = pick_several(
+            "students",
             "Students",
             others,
-            key="pick_students",
-            max_selections=MAX_STUDENTS,
+            usual,
+            "pick_students",
+            MAX_STUDENTS,
+            known=found,
             placeholder="Choose up to four students",
-            on_change=_remember,
-            args=("students", "pick_students"),
         )
-    if touched("teacher"):
-        publish("teacher", teacher_name)
-    if touched("students"):
-        publish("students", ",".join(chosen))
     return teacher, [found[name] for name in chosen]
-
-
-def pick_alpha() -> float:
-    """Draws the presets and returns the pinned weight on the teacher's term."""
-    pinned = alpha()
-    st.session_state["pick_alpha"] = pinned if pinned in ALPHAS else None
-    st.segmented_control(
-        "Pinned α",
-        ALPHAS,
-        format_func="{:g}".format,
-        key="pick_alpha",
-        on_change=_remember,
-        args=("alpha", "pick_alpha"),
-    )
-    if touched("alpha"):
-        publish("alpha", f"{pinned:g}")
-    return pinned
 
 
 def number_within(low: float, high: float) -> Callable[[str], float]:
@@ -208,211 +234,38 @@ def temperature() -> float:
     return get("T", 4.0, number_within(T_MIN, T_MAX))
 
 
-def pick_temperature() -> float:
-    """Draws the presets and returns the pinned temperature: where sliders start, and what the URL carries."""
-    pinned = temperature()
-    st.session_state["pick_T"] = pinned if pinned in TEMPERATURES else None
-    st.segmented_control(
-        "Pinned temperature",
-        TEMPERATURES,
-        format_func="T = {:g}".format,
-        key="pick_T",
-        on_change=_remember,
-        args=("T", "pick_T"),
-    )
-    if touched("T"):
-        publish("T", f"{pinned:g}")
-    return pinned
-
-
 def alpha() -> float:
     """The weight on the teacher's term, without a widget."""
     return get("alpha", 0.7, number_within(0.0, 1.0))
 
 
-def _remember(name: str, key: str) -> None:
-    """A widget's callback: what was chosen becomes the shared choice."""
+def pick_temperature() -> float:
+    """Draws the presets and returns the pinned temperature: where sliders start, and what the URL carries."""
+    return _pick_number("T", "Pinned temperature", temperature(), TEMPERATURES, "T = {:g}")
+
+
+def pick_alpha() -> float:
+    """Draws the presets and returns the pinned weight on the teacher's term."""
+    return _pick_number("alpha", "Pinned α", alpha(), ALPHAS, "{:g}")
+
+
+def _pick_number(name: str, label: str, pinned: float, presets: Sequence[float], form: str) -> float:
+    """Draws presets of a shared number; none is marked where a link pinned another value."""
+    key = f"pick_{name}"
+    st.session_state[key] = pinned if pinned in presets else None
+    st.segmented_control(
+        label, presets, format_func=form.format, key=key, on_change=remember, args=(name, key), wrap=True
+    )
+    if touched(name):
+        publish(name, f"{pinned:g}")
+    return pinned
+
+
+def remember(name: str, key: str) -> None:
+    """A widget's callback (`on_change=choice.remember, args=(name, key)`): what was chosen is the shared choice."""
     value = st.session_state[key]
     if value is None:
         return
-    st.session_state.setdefault(_MEMORY, {})[name] = value
+    memory()[name] = value
     text = ",".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
     publish(name, text)
-
-
-remember = _remember
-"""For pages: `on_change=choice.remember, args=(name, key)`."""
-
-
-# The image.
-
-SOURCES = ("Test images", "Upload a photo", "Camera")
-FITS = {"crop": "Centre crop", "letterbox": "Letterbox"}
-THUMBNAILS = 10
-
-
-@dataclass(frozen=True)
-class ChosenImage(Picture):
-    """The picture that every page shows, and the data set whose test image it is."""
-
-    dataset: str = "cifar10"
-
-    @property
-    def for_the_eye(self) -> np.ndarray:
-        """uint8 `[32, 32, 3]`."""
-        return self.pixels.transpose(1, 2, 0)
-
-
-def pick_image(teacher: Checkpoint, students: list[Checkpoint]) -> ChosenImage:
-    """Draws the choice of an image: gallery with filters, upload, camera. Ends the page while there is none."""
-    source = get("source", SOURCES[0], lambda text: SOURCES[0])
-    st.session_state["pick_source"] = source
-    st.segmented_control(
-        "Where the image comes from", SOURCES, key="pick_source", required=True, on_change=_remember_source
-    )
-    return _pick_photo(source) if source != SOURCES[0] else _pick_from_gallery(teacher, students)
-
-
-def _remember_source() -> None:
-    memory = st.session_state.setdefault(_MEMORY, {})
-    memory["source"] = st.session_state["pick_source"] or SOURCES[0]
-
-
-def _pick_photo(source: str) -> ChosenImage:
-    memory = st.session_state.setdefault(_MEMORY, {})
-    if source == SOURCES[1]:
-        file = st.file_uploader(
-            "PNG, JPEG or WebP, at most 5 MB", type=["png", "jpg", "jpeg", "webp"], key="photo_file"
-        )
-    else:
-        file = st.camera_input("Take a picture", key="photo_camera")
-    st.session_state["pick_fit"] = memory.get("fit", "crop")
-    st.segmented_control(
-        "To make it square", list(FITS), format_func=FITS.get, key="pick_fit", required=True, on_change=_remember_fit
-    )
-    if file is not None:
-        try:
-            _take_photo(file.getvalue())
-        except ImageError as error:
-            memory.pop("photo", None)
-            st.error(str(error))
-        else:
-            _forget(file.file_id)
-    if "photo" not in memory:
-        st.info("No photo yet: choose one above, or go back to the test images.")
-        st.stop()
-    st.warning(
-        "These networks know ten classes and see 32 × 32 pixels. They must answer with one of the ten, "
-        "whatever the photo shows."
-    )
-    return ChosenImage(memory["photo"][memory.get("fit", "crop")].transpose(2, 0, 1))
-
-
-def _take_photo(data: bytes) -> None:
-    photo = {fit: images.decode_image(data, fit) for fit in FITS}
-    st.session_state.setdefault(_MEMORY, {})["photo"] = photo
-
-
-def _forget(file_id: str) -> None:
-    """Lets an upload go whose pixels were taken: Streamlit (1.67) would keep every one until the visitor has left.
-
-    The widget then says that there is no file, so that it is not decoded again at every run of the page either.
-    """
-    context = get_script_run_ctx()
-    if context is not None:
-        context.uploaded_file_mgr.remove_file(context.session_id, file_id)
-
-
-def use_photo(data: bytes) -> None:
-    """Makes a picture the one that every page shows, as if it had been uploaded. Raises ImageError."""
-    _take_photo(data)
-    st.session_state[_MEMORY]["source"] = SOURCES[1]
-
-
-def _remember_fit() -> None:
-    st.session_state.setdefault(_MEMORY, {})["fit"] = st.session_state["pick_fit"] or "crop"
-
-
-def _pick_from_gallery(teacher: Checkpoint, students: list[Checkpoint]) -> ChosenImage:
-    dataset = cached.dataset_of(teacher)
-    pixels, labels, indices = cached.gallery(dataset)
-    if not len(labels):
-        st.info("There are no sample images here. Get CIFAR-10 on the page Launch, or upload a photo.")
-        st.stop()
-    ranks = {int(index): rank for rank, index in enumerate(indices)}
-
-    def known(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or int(text[:9]) not in ranks:
-            raise ValueError(f"there is no test image '{text[:20]}' here")
-        return int(text[:9])
-
-    index = get("image", None, known)
-    answers = cached.gallery_answers(teacher, students, dataset, indices, labels)
-    order = np.arange(len(labels))
-    if answers is not None:
-        left, right = st.columns(2)
-        filters = gallery.available(answers)
-        with left:
-            chosen = st.selectbox("Show", filters, key="pick_filter", on_change=_jump)
-        with right:
-            classes = ["Any class", *teacher.classes]
-            wanted = st.selectbox("Class", classes, key="pick_class", on_change=_jump)
-        order = gallery.positions(chosen, answers, classes.index(wanted) - 1 if wanted != classes[0] else None)
-        samples = "" if len(labels) > len(images.sample_images()[1]) else " These are samples: get CIFAR-10 on Launch."
-        st.caption(f"{len(order):,} of {len(labels):,} images: {gallery.EXPLAINED[chosen]}.{samples}")
-        if not len(order):
-            st.info("No image passes this filter. Choose another filter or class.")
-            st.stop()
-    place = {int(indices[rank]): position for position, rank in enumerate(order)}
-    if index not in place or st.session_state.pop("pick_jump", False):
-        index = int(indices[order[0]])
-        st.session_state.setdefault(_MEMORY, {})["image"] = index
-    if touched("image"):
-        publish("image", str(index))
-    _gallery_buttons(indices[order], place[index])
-    _thumbnails(pixels, indices, order, place[index])
-    rank = ranks[index]
-    known_label = dataset if teacher.classes == cached.class_names(dataset) else None
-    return ChosenImage(pixels[rank], index, int(labels[rank]) if known_label else None, dataset=dataset)
-
-
-def _jump() -> None:
-    st.session_state["pick_jump"] = True
-
-
-def _show(index: int) -> None:
-    put("image", index)
-
-
-def _gallery_buttons(shown: np.ndarray, position: int) -> None:
-    steps = {
-        "Previous": shown[position - 1],
-        "Next": shown[(position + 1) % len(shown)],
-        "Random": random.choice(shown),
-    }
-    with st.container(horizontal=True):
-        for label, index in steps.items():
-            st.button(label, key=f"pick_{label}", on_click=_show, args=(int(index),))
-
-
-def _thumbnails(pixels: np.ndarray, indices: np.ndarray, order: np.ndarray, position: int) -> None:
-    first = position // THUMBNAILS * THUMBNAILS
-    with st.container(horizontal=True, gap="small"):
-        for place, rank in enumerate(order[first : first + THUMBNAILS], start=first):
-            index = int(indices[rank])
-            with st.container(width=72, gap=None):
-                st.image(images.enlarged_png(pixels[rank].transpose(1, 2, 0), 64), width=72)
-                kind = "primary" if place == position else "secondary"
-                st.button(
-                    f"{index}", key=f"pick_thumb_{index}", type=kind, width="stretch", on_click=_show, args=(index,)
-                )
-
-
-def show_image(image: ChosenImage, teacher: Checkpoint, width: int = 256) -> None:
-    """Draws what the networks see, enlarged with hard pixels, and says what it is."""
-    st.image(images.enlarged_png(image.for_the_eye, width), width=width)
-    if image.index is None:
-        st.caption("Your photo as the network sees it: 32 × 32 pixels.")
-        return
-    name = f"**{teacher.classes[image.label]}**" if image.label is not None else "its label is not among these classes"
-    st.caption(f"Test image {image.index}: {name}. This is all that the network sees: 32 × 32 pixels.")

@@ -9,6 +9,7 @@ from typing import TypeVar
 import streamlit as st
 
 from kdexplorer import presenter
+from kdexplorer.errors import KDError
 
 T = TypeVar("T")
 _PROOF = "presenter_proof"
@@ -29,6 +30,18 @@ def act(action: Callable[[], T]) -> T:
     if not is_presenter():
         raise presenter.NotPresenterError(WHY_NOT if _token() is None else "Enter the presenter token first.")
     return action()
+
+
+def carry_out(action: Callable[[], object], words: str = "") -> None:
+    """Carries out an action of the presenter's, says `words` and runs the page again; or says why it did not."""
+    try:
+        act(action)
+    except (KDError, OSError) as error:
+        st.error(str(error))
+        return
+    if words:
+        st.toast(words)
+    st.rerun()
 
 
 def ask() -> None:

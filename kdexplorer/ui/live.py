@@ -14,7 +14,8 @@ import streamlit as st
 
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import ImageError
-from kdexplorer.ui import cached, charts, choice
+from kdexplorer.ui import cached, charts
+from kdexplorer.ui.charts_soft import T_MAX, T_MIN
 from kdexplorer.web import assemble
 
 PREFIX = "data:image/png;base64,"
@@ -36,7 +37,7 @@ def live_view(teacher: Checkpoint, students: Sequence[Checkpoint], temperature: 
         name = checkpoint.name
         url = _served(made.weights, f"kdexplorer_live_{number}")
         networks.append(assemble.network(name, charts.COLOURS[role], charts.MARKS[role], made, url))
-    settings = assemble.settings(networks, temperature, choice.T_MIN, choice.T_MAX)
+    settings = assemble.settings(networks, temperature, T_MIN, T_MAX)
     result = _view(data=settings, key="live_view", on_picture_change=lambda: None)
     return None if result.picture is None else _png(result.picture)
 

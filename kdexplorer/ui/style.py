@@ -1,4 +1,4 @@
-"""How networks look in charts: colour, dash, shape, title and legend, for Altair and without streamlit.
+"""How networks look in charts: colour, dash, shape and legend, for Altair and without streamlit.
 
 Colour is the role's (see `charts`), with dash and shape as second cues; where two networks share a role, the second
 one has another shape and a thin line. Data go in as plain lists, so that no chart needs pandas.
@@ -6,7 +6,6 @@ one has another shape and a thin line. Data go in as plain lists, so that no cha
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,6 @@ from kdexplorer.ui.charts import COLOURS, DASHES, SHAPES
 NEUTRAL = "#7F8C99"
 """For rules and diagonals: seen on white and on near-black."""
 
-QUIET = "#6F7B88"
-"""For subtitles, which the theme leaves black: readable on both grounds."""
-
 SECOND_SHAPES = {
     "teacher": "circle",
     "scratch": "cross",
@@ -29,9 +25,6 @@ SECOND_SHAPES = {
     "combined": "triangle-right",
 }
 """Points of the second network of a role; the path is a pentagon."""
-
-FIT = alt.AutoSizeParams(type="fit-x", contains="padding")
-"""The width is the page's; title and legend come on top of the height, they take nothing from the plot."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +51,6 @@ def series(roles: dict[str, str]) -> list[Series]:
         role = role if role in COLOURS else "scratch"
         made.append(Series(name, role, second=sum(one.role == role for one in made) % 2 == 1))
     return made
-
-
-def title(text: str, subtitle: str = "") -> alt.TitleParams:
-    """A title that breaks before it runs out of a phone's screen."""
-    below = {"subtitle": textwrap.wrap(subtitle, 46)} if subtitle else {}
-    return alt.TitleParams(
-        textwrap.wrap(text, 34),
-        anchor="start",
-        frame="bounds",
-        fontSize=17,
-        subtitleColor=QUIET,
-        subtitleFontSize=13,
-        **below,
-    )
 
 
 def legend(count: int) -> alt.Legend:

@@ -104,16 +104,7 @@ def section() -> None:
     if not found:
         st.info("There is no sweep yet. Start one on the page Launch: switch on 'Sweep temperature and weight'.")
         return
-
-    def known(text: str) -> str:
-        if text not in found:
-            raise ValueError(f"there is no sweep '{text[:60]}'")
-        return text
-
-    name = choice.get("sweep", next(iter(found)), known)
-    name = name if name in found else next(iter(found))
-    st.session_state["compare_sweep"] = name
-    st.selectbox("Sweep", list(found), key="compare_sweep", on_change=choice.remember, args=("sweep", "compare_sweep"))
+    name = choice.pick_one("sweep", "Sweep", list(found), next(iter(found)), "compare_sweep", what="sweep")
     show(found[name], name)
 
 
@@ -126,7 +117,7 @@ def show(made: dict[str, Any], name: str) -> None:
     known = [key for key in charts_sweep.SURFACES if any(cell[key] is not None for cell in made["cells"])]
     measure = st.segmented_control(
         "Surface", known, format_func=lambda key: charts_sweep.SURFACES[key][0], default=known[0],
-        key="surface_measure", required=True,
+        key="surface_measure", required=True, wrap=True,
     )  # fmt: skip
     left, right = st.columns([3, 2])
     with left:

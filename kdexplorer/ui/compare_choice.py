@@ -1,0 +1,102 @@
+"""What is compared on Compare: networks and runs, the teacher, and the pinned baseline."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from kdexplorer import comparison, runs
+from kdexplorer.checkpoints import Checkpoint
+from kdexplorer.ui import choice
+
+MOST = 16
+"""Rows that a table still shows at a glance, and lines that a chart can tell apart."""
+
+
+def pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Checkpoint], list[str]]:
+    """The chosen networks by key (finished students of chosen runs among them), and the chosen runs."""
+    usual = [name for name in found if "/" not in name][:MOST] or list(found)[:MOST]
+    usual = comparison.groups({name: found[name] for name in usual})
+    left, right = st.columns([3, 2])
+    with left:
+        chosen = choice.pick_several(
+            "networks",
+            "Networks",
+            list(found),
+            next(iter(usual.values())),
+            "compare_networks",
+            MOST,
+            placeholder="Choose networks to compare",
+        )
+    with right:
+        opened = choice.pick_several(
+            "runs",
+            "Runs",
+            [run.run_id for run in runs.list_runs()],
+            [],
+            "compare_runs",
+            MOST,
+            what="run",
+            placeholder="Add all students of a run",
+            help="Its finished students join the table, its curves the learning curves",
+        )
+    for run_id in opened:
+        chosen += [name for name in found if name.startswith(f"{run_id}/") and name not in chosen]
+    return {name: found[name] for name in chosen}, opened
+
+
+def refuse_a_mixture(entries: dict[str, Checkpoint]) -> None:
+    """Ends the page where the chosen networks were measured on different images."""
+    groups = comparison.groups(entries)
+    if len(groups) < 2:
+        return
+    parts = "\n".join(f"- {where}: {', '.join(names)}" for where, names in groups.items())
+    st.error(
+        "These networks were measured on different images. Their numbers cannot stand in one table, and averaging "
+        f"them would mean nothing:\n\n{parts}\n\nKeep the networks of one line only."
+    )
+    with st.container(horizontal=True):
+        for where, names in groups.items():
+            st.button(f"Keep those on {where}", on_click=_keep, args=(names,), key=f"keep_{where}")
+    st.stop()
+
+
+def _keep(names: list[str]) -> None:
+    """One group of a mixture."""
+    choice.put("networks", names, ",".join(names))
+    choice.put("runs", [], "")
+
+
+def pick_references(
+    entries: dict[str, Checkpoint], found: dict[str, Checkpoint], names: dict[str, str]
+) -> tuple[str | None, str | None]:
+    """The teacher that agreement and KL are about, and the baseline of the differences; both are keys."""
+    where = comparison.measured_on(next(iter(entries.values())))
+    possible = [name for name, c in found.items() if comparison.measured_on(c) == where]
+    taught = [(c.card.get("teacher") or {}).get("sha256") for c in entries.values()]
+    usual = next((name for name in possible if found[name].sha256 in taught), None)
+    left, right = st.columns(2)
+    with right:
+        teacher = choice.pick_one(
+            "teacher",
+            "Teacher",
+            possible,
+            usual,
+            "compare_teacher",
+            known=found,
+            index=None,
+            placeholder="No teacher",
+            help="Agreement and KL compare each network's answers with this one's",
+        )
+    scratch = [name for name, c in entries.items() if c.card.get("method") == "scratch" and name != teacher]
+    with left:
+        baseline = choice.pick_one(
+            "baseline",
+            "Pinned baseline",
+            list(entries),
+            scratch[0] if scratch else next(iter(entries)),
+            "compare_baseline",
+            known=found,
+            format_func=lambda name: names.get(name, name),
+            help="Differences and McNemar's p are to this network, on the same images",
+        )
+    return teacher, baseline
