@@ -126,7 +126,7 @@ def test_own_networks_of_any_name(pair, name, open_page):
     at = open_page(name)
     assert specs(at)
     assert not at.error
-    alts = [picture.alt for element in at.get("imgs") for picture in element.proto.imgs]
+    alts = [picture.alt for element in at.image for picture in element.proto.imgs]
     assert alts
     assert all(alts)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kdexplorer import attention_study, drawing
-from kdexplorer.ui.charts import COLOURS, FIT, INK, SHAPES, Spec, filled, spec, title
+from kdexplorer.ui.charts import COLOURS, FIT, INK, SHAPES, Spec, broken, filled, spec, title
 from kdexplorer.ui.style import legend
 
 CELL, LABEL, LINE = 180, 30, 19
@@ -111,7 +111,7 @@ def grid(
         _grid_shape(len(rows), columns),
         {"cells": cells, "heads": heads},
         {"opacity": opacity, "photo": drawing.data_url(enlarged_png(photo, 192))},
-        title={"text": what},
+        title={"text": broken(what)},
         description=(
             f"Grid of attention maps over the image: {', '.join(row.name for row in rows)} in rows, "
             f"{columns} stages in columns; under each student's map its similarity to the teacher's."
