@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import numpy as np
 
-from kdexplorer import comparison, images, metrics, table
+from kdexplorer import comparison, metrics, table
 from kdexplorer.data import CIFAR10_CLASSES
 from kdexplorer.handout.order import Order
 from kdexplorer.handout.sources import Picture, Sources
@@ -40,27 +39,18 @@ def of_pictures(order: Order, sources: Sources) -> list[dict[str, Any]]:
     for picture in order.pictures:
         drawn = _people_charts(order, sources, picture)
         answers = {n: sources.answer_to(c, picture, order.dataset) for n, c in order.networks.items()}
-        png = images.enlarged_png(picture.pixels.transpose(1, 2, 0), images.SIZE)
         made.append(
             {
-                "caption": caption(order, picture),
-                "pixels": "data:image/png;base64," + base64.b64encode(png).decode(),
+                "caption": picture.caption(order.teacher),
+                "pixels": picture.address(),
                 "charts": {n: plain(c) for n, c in (_picture_charts(order, picture, answers) | drawn).items()},
             }
         )
     return made
 
 
-def caption(order: Order, picture: Picture) -> str:
-    """What a picture is: plain text, to be escaped where it is shown."""
-    if picture.index is None:
-        return f"{picture.name or 'A photo'} as the networks see it: it has no hard label"
-    label = order.hard_label(picture)
-    return f"Test image {picture.index}" + (f": {order.teacher.classes[label]}" if label is not None else "")
-
-
 def _picture_charts(order: Order, picture: Picture, answers: dict[str, Any]) -> dict[str, charts.Spec]:
-    classes, label, roles = order.teacher.classes, order.hard_label(picture), order.roles(order.networks)
+    classes, label, roles = order.teacher.classes, picture.hard_label(order.teacher), order.roles(order.networks)
     teacher, *students = [charts_soft.Series(name, roles[name], logits) for name, (logits, _) in answers.items()]
     maps = {name: maps[1] for name, (_, maps) in answers.items()}
     rows = [
@@ -84,7 +74,7 @@ def _people_charts(order: Order, sources: Sources, picture: Picture) -> dict[str
     near = {} if picture.index is None else near_people(order, sources, picture.index)
     if not near:
         return {}
-    human, classes, label = sources.people[picture.index], order.teacher.classes, order.hard_label(picture)
+    human, classes, label = sources.people[picture.index], order.teacher.classes, picture.hard_label(order.teacher)
     name = f"test image {picture.index}"
     return {
         "people": charts.answer(human, classes, label, "people", "What people answered", f"about 50 people, {name}"),

@@ -29,7 +29,7 @@ from kdexplorer.handout.sources import Sources
 from kdexplorer.ui import charts, charts_people
 from kdexplorer.ui.charts_soft import T_MAX, T_MIN
 from kdexplorer.web import assemble
-from kdexplorer.web.export import exported, runs_in_browser
+from kdexplorer.web.export import exported
 
 FORMULAS = (
     (
@@ -113,13 +113,12 @@ def _json(value: Any) -> Markup:
 def _own_pictures(order: Order) -> dict[str, Any]:
     """The networks that run in the page: the teacher and its first students that can. Raises CheckpointError."""
     roles = order.roles(order.networks)
-    teacher, *students = order.networks
-    able = [name for name in students if runs_in_browser(order.networks[name])]
     told = [
-        assemble.network(name, charts.COLOURS[roles[name]], charts.MARKS[roles[name]], exported(order.networks[name]))
-        for name in [teacher, *able[: assemble.MOST_STUDENTS]]
+        assemble.network(name, charts.COLOURS[roles[name]], charts.MARKS[roles[name]], exported(checkpoint))
+        for name, checkpoint in assemble.able(order.networks).items()
     ]
-    return assemble.settings(told, order.temperature, T_MIN, T_MAX)
+    first = order.pictures[0]
+    return assemble.settings(told, order.temperature, T_MIN, T_MAX, (first.address(), first.caption(order.teacher)))
 
 
 def _rows(order: Order, sources: Sources) -> list[dict[str, Any]]:

@@ -19,7 +19,8 @@ async function weightsOf({ description, weights, url }) {
 /** Puts the view into `host` and returns `{setNetworks, onPicture, close}`.
 
     `settings`: `networks`, the teacher first, each `{name, colour, mark, description, weights | url}`; `palette`, the
-    colours of attention; `temperature`, `range` [lowest, highest T]; `canUse`, whether there are other pages. */
+    colours of attention; `temperature`, `range` [lowest, highest T]; `sample` {address, caption}, shown until there is
+    another picture, or null; `canUse`, whether there are other pages. */
 function mount(host, settings) {
   const worker = new Worker(URL.createObjectURL(new Blob([KD_WORKER], { type: "text/javascript" })));
   const readSquare = squareReader();
@@ -118,6 +119,7 @@ function mount(host, settings) {
   function take(data) {
     view.seen = data;
     if (photo.width !== data.side) photo.width = photo.height = data.side;
+    photo.classList.toggle("kd-pixels", data.side <= 64);
     photo.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(data.rgba), data.side, data.side), 0, 0);
     const image = new ImageData(32, 32);
     for (let i = 0; i < 4096; i++) image.data[i] = (i & 3) === 3 ? 255 : data.pixels[3 * (i >> 2) + (i & 3)];
@@ -143,6 +145,17 @@ function mount(host, settings) {
   /** Asks about the picture on show, where no camera brings a new one. */
   function again() {
     if (count && (view.frozen || !camera.isOn())) ask(photo, photo.width, photo.height);
+  }
+
+  /** What to do first, and meanwhile a sample that is answered. */
+  async function invite() {
+    const { sample } = settings;
+    const ways = "Drop a picture here, paste one, choose a file, or start the camera.";
+    say(sample ? `A sample to begin with (${sample.caption}). Now yours: ${ways[0].toLowerCase()}${ways.slice(1)}` : ways);
+    if (!sample || waiting) return;
+    const image = element("img", { src: sample.address });
+    await image.decode();
+    if (!count && !waiting && !camera.isOn()) ask(image, image.naturalWidth, image.naturalHeight);
   }
 
   async function open(picture) {
@@ -211,7 +224,8 @@ function mount(host, settings) {
       const weights = await Promise.all(networks.map(weightsOf));
       if (mine !== set) return;
       worker.postMessage({ set, networks: networks.map(({ description }, n) => ({ description, weights: weights[n] })) });
-      say(count || camera.isOn() ? "" : "Drop a picture here, paste one, choose a file, or start the camera.");
+      if (count || camera.isOn()) say("");
+      else invite();
       again();
     } catch (error) {
       say(error.message);
