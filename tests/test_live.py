@@ -237,10 +237,14 @@ class TestInAHandout:
         camera.goto((tmp_path / "handout.html").as_uri())
         camera.requested.clear()
         camera.locator("#own").scroll_into_view_if_needed()
-        camera.get_by_text("Drop a picture here").wait_for()
+        camera.get_by_text("A sample to begin with (dark.png").wait_for()
+        answered(camera)
+        assert not seen(camera).any()
+        check_answers(camera, family, seen(camera).astype(np.uint8), 4.0)
         chosen = {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
         camera.locator("#own input[type=file]").set_input_files(chosen)
-        answered(camera)
+        answered(camera, 2)
+        assert camera.get_by_text("A sample to begin with").count() == 0
         check_answers(camera, family, seen(camera).astype(np.uint8), 4.0)
         assert [url for url in camera.requested if not url.startswith("blob:")] == []
 
