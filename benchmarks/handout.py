@@ -3,14 +3,16 @@
     python -m benchmarks.handout --images 12 --networks resnet56 resnet20-scratch resnet20-response
     python -m benchmarks.handout --file handout.html --shots docs
 
-Opens the file from the disk in a headless Chromium that is cut off from the network, each time in a new tab, and prints
-the median from the start of the navigation to the first chart: at full speed, and with the processor throttled four
-times in a telephone's 360 pixels. `--shots` takes pictures in both themes at 1440 and 360 pixels.
+Prints the file's size, and what it is with the networks in it (`--live`). Opens it from the disk in a headless Chromium
+that is cut off from the network, each time in a new tab, and prints the median from the start of the navigation to the
+first chart: at full speed, and with the processor throttled four times in a telephone's 360 pixels. `--shots` takes
+pictures in both themes at 1440 and 360 pixels.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import statistics
 import tempfile
 from pathlib import Path
@@ -51,6 +53,8 @@ def main() -> None:
             given = sources.from_disk()
             wanted = order.ordered(options.networks, options.images, [], [], 4.0, 0.7, given)
             path.write_text(page.build(wanted, given), encoding="utf-8")
+            live = len(page.build(dataclasses.replace(wanted, live=True), given).encode())
+            print(f"with the networks in it: {live / 1e6:.2f} MB")
         print(f"{path.stat().st_size / 1e6:.2f} MB")
         for screen, (width, _, slower) in SCREENS.items():
             times = []

@@ -27,7 +27,7 @@ function mount(host, settings) {
   const palette = colours(settings.palette);
   const view = { temperature: settings.temperature, opacity: 0.65, frozen: false, seen: null, onPicture: null };
   let [networks, table, set, loaded] = [[], null, 0, false];
-  let [busy, waiting] = [false, null]; // the worker's state; the picture that waits for it
+  let [asked, waiting] = [0, null]; // questions in the worker; the picture that waits to be one
   let [count, since, counted] = [0, performance.now(), 0];
 
   const camera = cameraOf((video) => view.frozen || ask(video, video.videoWidth, video.videoHeight), () => {
@@ -82,6 +82,7 @@ function mount(host, settings) {
   function slider(name, min, max, step, value, take) {
     const output = element("output", { textContent: take(value) });
     const range = element("input", { type: "range", min, max, step, value });
+    range.setAttribute("aria-valuetext", output.textContent);
     range.addEventListener("input", () => {
       output.textContent = take(Number(range.value));
       range.setAttribute("aria-valuetext", output.textContent);
@@ -94,14 +95,15 @@ function mount(host, settings) {
     status.textContent = sentence;
   }
 
-  /** Asks the worker about a picture; one question at a time, and of those that come meanwhile only the latest. */
+  /** Asks the worker about a picture: one that it answers, one ready for it, and of those that come meanwhile the latest. */
   function ask(source, width, height) {
     if (!width) return;
-    if (busy || !loaded) {
+    if (asked > 1 || !loaded) {
       waiting = () => ask(source, width, height);
       return;
     }
-    [busy, waiting] = [true, null];
+    waiting = null;
+    asked++;
     const { rgba, side } = readSquare(source, width, height);
     worker.postMessage({ set, rgba, side, active: [...table.active] }, [rgba]);
   }
@@ -109,7 +111,7 @@ function mount(host, settings) {
   worker.onmessage = ({ data }) => {
     if (data.loaded) loaded = data.set === set;
     else {
-      busy = false;
+      asked--;
       if (data.set === set) take(data);
     }
     waiting?.();
