@@ -249,6 +249,18 @@ def test_the_library_can_stand_in_a_script_element():
     assert len(library) < 1_200_000
 
 
+def test_twelve_pictures_and_five_networks_weigh_at_most_three_megabytes(networks, tmp_path, make_checkpoint):
+    for seed in (3, 4):
+        networks[f"more{seed}"] = make_checkpoint(
+            tmp_path / f"more{seed}", seed=seed, logits=networks["told"].logits(), method="combined"
+        )
+    given = sources.from_disk()
+    pictures = sources.choose(12, networks["teacher"], [], given)
+    size = len(made(networks, pictures, given).encode())
+    assert len(pictures) == 12
+    assert 1_000_000 < size < 3_000_000
+
+
 def test_it_needs_no_streamlit():
     code = "import sys, kdexplorer.handout.page; print('streamlit' in sys.modules, 'altair' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -119,7 +119,7 @@ def title(text: Any, subtitle: str = "", size: Any = 17) -> alt.TitleParams:
     Text breaks before it runs out of a telephone's screen; a Vega expression does not, so keep it short.
     """
     return alt.Title(
-        text=_broken(text, 34) if isinstance(text, str) else text,
+        text=_broken(text, 30) if isinstance(text, str) else text,
         subtitle=_broken(subtitle, 46),
         subtitleColor=INK,
         subtitleFontSize=14,
