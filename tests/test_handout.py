@@ -89,8 +89,10 @@ def test_everything_is_in_the_file_and_nothing_else_may_come_in(networks, librar
     for tag, attributes in parsed.tags:
         assert tag not in ("link", "iframe", "object", "base"), tag
         assert not [name for name in attributes if name == "style" or name.startswith("on")]
-        for name in ("src", "href"):
-            assert attributes.get(name, "data:").startswith("data:")
+        assert attributes.get("src", "data:").startswith("data:")
+        assert attributes.get("href", "#").startswith("#")
+    parts = {attributes["id"] for tag, attributes in parsed.tags if tag == "section"}
+    assert [attributes["href"][1:] in parts for tag, attributes in parsed.tags if tag == "a"] == [True] * len(parts)
 
 
 def test_a_file_name_full_of_markup_stays_text(networks, library):
