@@ -105,14 +105,14 @@ function mount(host, settings) {
     waiting = null;
     asked++;
     const { rgba, side } = readSquare(source, width, height);
-    worker.postMessage({ set, rgba, side, active: [...table.active] }, [rgba]);
+    worker.postMessage({ set, rgba, side, active: [...table.active], again: source === photo }, [rgba]);
   }
 
   worker.onmessage = ({ data }) => {
     if (data.loaded) loaded = data.set === set;
     else {
       asked--;
-      if (data.set === set) take(data);
+      if (data.set === set && (data.again || !view.frozen)) take(data); // what was under way when it froze is dropped
     }
     waiting?.();
   };
@@ -193,6 +193,7 @@ function mount(host, settings) {
   function toggleFreeze() {
     view.frozen = !view.frozen;
     waiting = null;
+    again(); // by the networks that are chosen now
     showCamera();
   }
 
