@@ -245,7 +245,9 @@ class TestInAHandout:
         camera.locator("#own input[type=file]").set_input_files(chosen)
         answered(camera, 2)
         assert camera.get_by_text("A sample to begin with").count() == 0
-        check_answers(camera, family, seen(camera).astype(np.uint8), 4.0)
+        assert camera.locator(".kd-slider", has_text="Temperature").count() == 0  # the page's own is above
+        camera.locator("[data-temperature='1']").click()
+        check_answers(camera, family, seen(camera).astype(np.uint8), 1.0)
         assert [url for url in camera.requested if not url.startswith("blob:")] == []
 
 

@@ -113,6 +113,8 @@
       if (output) output.textContent = signals[name].toFixed(2);
     }
     for (const slider of all("[data-signal]")) slider.value = signals[slider.dataset.signal];
+    document.body.dataset.temperature = T;
+    dispatchEvent(new Event("temperature")); // for the section whose networks run in the page
   }
 
   function set(name, value) {
@@ -169,6 +171,6 @@
       if (!isIntersecting) visible.delete(target);
       else if (visible.add(target)) refresh(target);
     }
-  }, { rootMargin: "300px" });
+  }, { rootMargin: "600px" });
   all(".chart").forEach((frame) => watcher.observe(frame));
 })();

@@ -16,11 +16,12 @@ async function weightsOf({ description, weights, url }) {
   return fetched.get(sha256);
 }
 
-/** Puts the view into `host` and returns `{setNetworks, onPicture, close}`.
+/** Puts the view into `host` and returns `{setNetworks, setTemperature, hear, close}`.
 
     `settings`: `networks`, the teacher first, each `{name, colour, mark, description, weights | url}`; `palette`, the
     colours of attention; `temperature`, `range` [lowest, highest T]; `sample` {address, caption}, shown until there is
-    another picture, or null; `canUse`, whether there are other pages. */
+    another picture, or null; `canUse`, whether there are other pages; `follows`, whether the page around it has the
+    temperature's slider and calls `setTemperature`. */
 function mount(host, settings) {
   const worker = new Worker(URL.createObjectURL(new Blob([KD_WORKER], { type: "text/javascript" })));
   const readSquare = squareReader();
@@ -75,7 +76,7 @@ function mount(host, settings) {
     element("div", { className: "kd-columns" },
       element("div", { className: "kd-picture" }, photo, element("div", { className: "kd-seen" }, seen,
         element("small", { textContent: "What the networks see: 32 × 32 pixels." })), speed),
-      element("div", { className: "kd-right" }, temperature, answers, opacity, scale)));
+      element("div", { className: "kd-right" }, ...(settings.follows ? [] : [temperature]), answers, opacity, scale)));
   host.append(root);
   const endFiles = takeFiles(root, open);
 
@@ -235,6 +236,11 @@ function mount(host, settings) {
     }
   }
 
+  function setTemperature(T) {
+    view.temperature = T;
+    show();
+  }
+
   function close() {
     camera.stop();
     worker.terminate();
@@ -245,5 +251,5 @@ function mount(host, settings) {
   save.disabled = use.disabled = freeze.disabled = true;
   showCamera();
   setNetworks(settings.networks);
-  return { setNetworks, close, hear: (onPicture) => (view.onPicture = onPicture) };
+  return { setNetworks, setTemperature, close, hear: (onPicture) => (view.onPicture = onPicture) };
 }
