@@ -130,7 +130,7 @@ def title(text: Any, subtitle: str = "", size: Any = 17) -> alt.TitleParams:
     )
 
 
-def broken(text: str, width: int = 34) -> str | list[str]:
+def broken(text: str, width: int = 30) -> str | list[str]:
     """Text as lines of so many characters at the most; by default those of a title on a telephone."""
     lines = textwrap.wrap(text, width)
     return lines if len(lines) > 1 else text
