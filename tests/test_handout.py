@@ -154,6 +154,14 @@ def test_the_table_has_intervals_and_the_paired_test(networks, library):
     assert "95 % interval" in words
     assert "To alone" in words
     assert "McNemar p" in words
+    assert "Cross-entropy against people" not in words  # nobody's answers are at hand
+
+
+def test_a_column_without_a_value_is_left_out(networks, library):
+    alone = {name: networks[name] for name in ("teacher",)}
+    words = Parsed(made(alone)).words
+    assert "Calibration error" in words
+    assert "Agrees with teacher" not in words
 
 
 def test_pictures_that_tell_something_come_first_and_none_twice(networks):

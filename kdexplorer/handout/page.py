@@ -74,7 +74,7 @@ def build(order: Order, sources: Sources) -> str:
         "signals": {"T": order.temperature, "alpha": order.alpha, "opacity": 0.65},
         "range": [T_MIN, T_MAX],
     }
-    heads, lines = export.readable(rows, order.baseline)
+    heads, lines = _without_empty(*export.readable(rows, order.baseline))
     scripts, styles = [_library(), _part("page.js")], [_part("page.css")]
     own = _own_pictures(order) if order.live else None
     if own is not None:
@@ -105,6 +105,12 @@ def build(order: Order, sources: Sources) -> str:
         date=datetime.date.today().isoformat(),
         version=__version__,
     )
+
+
+def _without_empty(heads: list[str], lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table less the columns in which no row has a value."""
+    kept = [k for k in range(len(heads)) if any(line[k] for line in lines)]
+    return [heads[k] for k in kept], [[line[k] for k in kept] for line in lines]
 
 
 def _json(value: Any) -> Markup:
