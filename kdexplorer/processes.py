@@ -58,7 +58,8 @@ def adopt(process: subprocess.Popen) -> None:
 def step_back(pid: int) -> None:
     """Lets everybody else on the machine go first: a trainer must not keep the pages waiting."""
     with contextlib.suppress(psutil.Error, OSError):
-        psutil.Process(pid).nice(10 if psutil.POSIX else psutil.BELOW_NORMAL_PRIORITY_CLASS)
+        behind = min(19, psutil.Process().nice() + 10) if psutil.POSIX else psutil.BELOW_NORMAL_PRIORITY_CLASS
+        psutil.Process(pid).nice(behind)
 
 
 @contextlib.contextmanager
