@@ -184,10 +184,10 @@ class ExperimentConfig(_Strict):
     )
     start_resolution: int = Field(
         32,
-        ge=8,
+        ge=16,
         le=32,
-        multiple_of=4,
-        description="pixels a side in the first epoch; grows in even steps of 4, the last quarter of the epochs at 32",
+        multiple_of=8,
+        description="pixels a side in the first epoch, 16 or 24; grows by 8, and the last quarter of the epochs has 32",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="decides initial weights, order, crops and flips")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")

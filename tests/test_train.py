@@ -113,13 +113,13 @@ def test_the_resolution_grows_in_even_steps_and_the_last_quarter_is_full():
         return [train.resolution(config, epoch) for epoch in range(epochs)]
 
     assert sides(8, 32) == [32] * 8
-    assert sides(8, 16) == [16, 16, 20, 24, 24, 28, 32, 32]
-    assert sides(12, 24) == [24] * 5 + [28] * 4 + [32] * 3
+    assert sides(8, 16) == [16, 16, 16, 24, 24, 24, 32, 32]
+    assert sides(12, 24) == [24] * 9 + [32] * 3
     assert sides(1, 16) == [32]  # what is measured has been trained on
-    assert sides(2, 8) == [8, 32]
+    assert sides(2, 16) == [16, 32]
     for epochs in (3, 7, 40):
-        assert sides(epochs, 12)[-1] == 32
-        assert sides(epochs, 12) == sorted(sides(epochs, 12))
+        assert sides(epochs, 16)[-1] == 32
+        assert sides(epochs, 16) == sorted(sides(epochs, 16))
 
 
 def test_devices_and_precisions_are_what_was_asked_for():
@@ -285,14 +285,14 @@ def test_each_network_gets_the_input_that_it_was_trained_on(tiny, make_checkpoin
 def test_at_a_lower_resolution_everybody_sees_the_same_smaller_images_and_maps(tiny, make_checkpoint, tmp_path):
     theirs = {"mean": [0.1, 0.2, 0.3], "std": [1.0, 0.5, 0.7]}
     other = make_checkpoint(tmp_path / "other", seed=3, normalisation=theirs)
-    config = configured(SCRATCH, COMBINED, teacher=str(other.path), epochs=4, start_resolution=20, threads=1)
+    config = configured(SCRATCH, COMBINED, teacher=str(other.path), epochs=4, start_resolution=16, threads=1)
     experiment, seen = train.Experiment(config), []
     for who in (experiment, *experiment.students):
         key = "teacher_forward" if who is experiment else "forward"
         forward = getattr(who, key)
         setattr(who, key, lambda x, forward=forward, **options: seen.append(x) or forward(x, **options))
-    experiment.step(1, 2)
-    batch = data.augmented(experiment.images, data.epoch_order(300, 0, 1)[100:150], 0, 1, 2, 4, "alternating")
+    experiment.step(2, 2)
+    batch = data.augmented(experiment.images, data.epoch_order(300, 0, 2)[100:150], 0, 2, 2, 4, "alternating")
     pixels = batch.float() / 255
     for inputs, used in zip(seen, (theirs, *[data.NORMALISATION["synthetic"]] * 2), strict=True):
         mean, std = (torch.tensor(used[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
