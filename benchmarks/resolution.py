@@ -24,34 +24,28 @@ from kdexplorer.config import ExperimentConfig, StudentConfig
 from kdexplorer.train import Experiment, resolution
 
 
-def measure(experiment: Experiment, count: int) -> list[tuple[int, float, float]]:
-    """Pixels a side, seconds of the first step, and the median seconds of `count` more, by resolution."""
-    found, config = [], experiment.config
-    epochs = {resolution(config, epoch): epoch for epoch in range(config.epochs)}
-    for side, epoch in epochs.items():
-        times = []
-        for step in range(count + 1):
-            begin = time.perf_counter()
-            experiment.step(epoch, step)
-            times.append(time.perf_counter() - begin)
-        found.append((side, times[0], statistics.median(times[1:])))
-    return found
-
-
-def show(title: str, rows: list[tuple[int, float, float]]) -> None:
-    """Prints what `measure` found, and how much memory the process has taken so far."""
+def measure(title: str, experiment: Experiment, count: int) -> None:
+    """Prints, by resolution, the median of `count` steps and the first one, and the memory taken so far."""
     print(title)
-    for side, first, step in rows:
-        print(
-            f"  {side} px  {BATCH / step:6.0f} images/s   {step:6.3f} s a step   first step {first:4.0f} s", flush=True
-        )
+    epochs = {resolution(experiment.config, epoch): epoch for epoch in range(experiment.config.epochs)}
+    for side, epoch in epochs.items():
+        first = seconds(experiment, epoch, 0)
+        step = statistics.median(seconds(experiment, epoch, number) for number in range(1, count + 1))
+        print(f"  {side} px {BATCH / step:5.0f} images/s  {step:6.3f} s a step  first step {first:3.0f} s", flush=True)
     print(f"  memory at its height {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB", flush=True)
+
+
+def seconds(experiment: Experiment, epoch: int, step: int) -> float:
+    """Seconds of one step."""
+    begin = time.perf_counter()
+    experiment.step(epoch, step)
+    return time.perf_counter() - begin
 
 
 def main() -> None:
     """Prints a block for the network alone and one for each number of students."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--alone", default="resnet50")
+    parser.add_argument("--alone", nargs="*", default=["resnet50"])
     parser.add_argument("--teacher", default="resnet50")
     parser.add_argument("--student", default="resnet18")
     parser.add_argument("--students", type=int, nargs="+", default=[3, 4])
@@ -63,15 +57,16 @@ def main() -> None:
         "start_resolution": 16,
     }  # fmt: skip
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, data: {dataset}, batch {BATCH}")
-    alone = Experiment(ExperimentConfig(students=[StudentConfig.parse(options.alone)], **shared))
-    show(f"{options.alone} alone", measure(alone, options.steps))
-    del alone
+    for name in options.alone:
+        alone = Experiment(ExperimentConfig(students=[StudentConfig.parse(name)], **shared))
+        measure(f"{name} alone", alone, options.steps)
+        del alone
     for count in options.students:
         students = [StudentConfig.parse(f"{options.student}:{OBJECTIVES[k % 4]}:name=s{k}") for k in range(count)]
         with TemporaryDirectory() as folder:
             teacher = untrained_teacher(options.teacher, dataset, Path(folder))
             pair = Experiment(ExperimentConfig(students=students, teacher=str(teacher), **shared))
-        show(f"{options.teacher} -> {count} {options.student}", measure(pair, options.steps))
+        measure(f"{options.teacher} -> {count} {options.student}", pair, options.steps)
         del pair
 
 
