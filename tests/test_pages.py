@@ -78,7 +78,9 @@ def specs(at):
 
 
 def titles(at):
-    return [str(spec["title"]["text"]) for spec in specs(at)]
+    """Each chart's title, its lines joined."""
+    texts = [spec["title"]["text"] for spec in specs(at)]
+    return [" ".join(text) if isinstance(text, list) else str(text) for text in texts]
 
 
 def photo(**options):
