@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.app import browser, running, settle
 
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
-PAGES = ("overview", "soft_labels", "attention", "launch", "compare")
+PAGES = ("overview", "soft_labels", "attention", "live", "launch", "compare")
 
 
 def take(url: str, out: Path, pages: list[str], sizes: list[str], themes: list[str], whole: bool) -> None:

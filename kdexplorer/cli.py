@@ -252,6 +252,19 @@ def _handout(options: argparse.Namespace) -> int:
     return 0
 
 
+def _people(options: argparse.Namespace) -> int:
+    from kdexplorer import checkpoints, doubt, people
+    from kdexplorer.train import find_checkpoint
+
+    path = people.find()
+    if path is None:
+        raise KDError(f"people's answers are not here: set {people.VARIABLE} to CIFAR-10H's {people.FILES[0]}.")
+    chosen = [find_checkpoint(name) for name in options.checkpoints] or checkpoints.bundled()
+    rows = doubt.rows(chosen, people.load(path))
+    print(json.dumps(rows, indent=1) if options.json else doubt.markdown(rows))
+    return 0
+
+
 def _data_info(options: argparse.Namespace) -> int:
     from kdexplorer import data
 
@@ -437,6 +450,10 @@ def parser() -> argparse.ArgumentParser:
     handout.add_argument("--alpha", type=float, default=0.7, help="where its slider begins (default: 0.7)")
     handout.add_argument("--live", action="store_true", help="the networks too, for pictures of the reader's own")
     handout.add_argument("-o", "--output", type=Path, default=Path("handout.html"), help="default: handout.html")
+
+    near = command(commands, "people", _people, "networks against people's answers (CIFAR-10H)")
+    near.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT", help="default: the bundled networks")
+    near.add_argument("--json", action="store_true", help="JSON instead of Markdown")
 
     data_commands = commands.add_parser("data", help="get CIFAR-10, or see what is there")
     data_commands = data_commands.add_subparsers(required=True, metavar="COMMAND")

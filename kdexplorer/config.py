@@ -182,6 +182,13 @@ class ExperimentConfig(_Strict):
     flip: Literal["alternating", "random", "none"] = Field(
         "alternating", description="mirroring; alternating shows each image either way in turn"
     )
+    start_resolution: int = Field(
+        32,
+        ge=16,
+        le=32,
+        multiple_of=8,
+        description="pixels a side in the first epoch, 16 or 24; grows by 8, and the last quarter of the epochs has 32",
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="decides initial weights, order, crops and flips")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     precision: Literal["auto", "float32", "bfloat16"] = Field(

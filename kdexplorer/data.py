@@ -374,6 +374,18 @@ def augmented(
     return images[where[0][:, None, None, None], channels, where[1][:, None, :, None], where[2][:, None, None, :]]
 
 
+def scaled(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Float images `[B, 3, H, W]` in channels_last to `[B, 3, side, side]`: bilinear, antialiased.
+
+    It is linear and its weights add up to 1, so it may come after `normalise`. At their own size they stay as they are.
+    """
+    import torch.nn.functional as F
+
+    if images.shape[-1] == side:
+        return images
+    return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+
+
 def moved(array: np.ndarray, device: torch.device) -> torch.Tensor:
     """An array as a tensor on a device; a copy to a GPU does not wait."""
     import torch

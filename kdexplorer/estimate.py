@@ -28,6 +28,8 @@ from kdexplorer.files import write_json
 if TYPE_CHECKING:
     import torch
 
+    from kdexplorer import train
+
 RUNTIME = 0.5 * 2**30
 """Bytes of the interpreter and of torch itself."""
 
@@ -38,8 +40,10 @@ WARM_UP, STEPS, BUDGET = 2, 8, 6.0
 def measure(config: ExperimentConfig) -> dict[str, float]:
     """Times loading, steps and one batch of the measured images, and adds them up to the whole run.
 
+    Where the resolution grows, steps are timed at the first and at the last; those between follow their pixels.
+
     Returns:
-        `seconds` (the whole run), `loading`, `step`, `evaluation` (after each epoch), `images_per_second`.
+        `seconds` (the whole run), `loading`, `step` (the mean), `evaluation` (after each epoch), `images_per_second`.
 
     Raises:
         KDError: whatever would end the run at its start.
@@ -49,15 +53,12 @@ def measure(config: ExperimentConfig) -> dict[str, float]:
     begin = time.perf_counter()
     experiment = train.Experiment(config)
     loading = time.perf_counter() - begin
-    steps, spent = [], 0.0
-    for number in range(min(WARM_UP + STEPS, experiment.steps)):
-        begin = time.perf_counter()
-        experiment.step(*divmod(number, experiment.steps_per_epoch))
-        steps.append(time.perf_counter() - begin)
-        spent += steps[-1]
-        if spent > BUDGET and number >= WARM_UP:
-            break
-    step = float(np.median(steps[WARM_UP:] or steps))
+    pixels = [train.resolution(config, epoch) ** 2 for epoch in range(config.epochs)]
+    ends = {pixels[epoch]: epoch for epoch in (config.epochs - 1, 0)}
+    sizes = sorted(ends)
+    timed, beyond = zip(*(_timed_steps(experiment, ends[size]) for size in sizes), strict=True)
+    step = float(np.interp(pixels, sizes, timed).mean())
+    warm = float(np.interp(sorted(set(pixels)), sizes, beyond).sum())
     measured = len(experiment.measured)
     experiment.measured = experiment.measured.take(np.arange(min(train.EVALUATION_BATCH, measured)))
     share = measured / len(experiment.measured)
@@ -67,15 +68,27 @@ def measure(config: ExperimentConfig) -> dict[str, float]:
     begin = time.perf_counter()
     experiment.workers.each(lambda student: experiment.measure(student, answers), experiment.students)
     evaluation = share * (time.perf_counter() - begin)
-    warm = sum(steps[:WARM_UP]) - step * len(steps[:WARM_UP])
     return {
         # At the end the float16 weights are measured once more, by teacher and students, in float32.
-        "seconds": loading + max(0.0, warm) + experiment.steps * step + (config.epochs + 1) * evaluation + 2 * teacher,
+        "seconds": loading + warm + experiment.steps * step + (config.epochs + 1) * evaluation + 2 * teacher,
         "loading": loading,
         "step": step,
         "evaluation": evaluation,
         "images_per_second": config.batch_size / step,
     }
+
+
+def _timed_steps(experiment: train.Experiment, epoch: int) -> tuple[float, float]:
+    """Seconds of a step in that epoch, and what the first ones take beyond it (compiling, above all)."""
+    steps: list[float] = []
+    for number in range(min(WARM_UP + STEPS, experiment.steps_per_epoch)):
+        begin = time.perf_counter()
+        experiment.step(epoch, number)
+        steps.append(time.perf_counter() - begin)
+        if sum(steps) > BUDGET and number >= WARM_UP:
+            break
+    step = float(np.median(steps[WARM_UP:] or steps))
+    return step, max(0.0, sum(steps[:WARM_UP]) - step * len(steps[:WARM_UP]))
 
 
 def memory(config: ExperimentConfig) -> float:

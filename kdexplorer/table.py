@@ -54,7 +54,7 @@ def rows(chosen: list[Checkpoint]) -> list[dict[str, Any]]:
             "seconds": card.get("seconds"),
             "device": card.get("device"),
         }
-        twin = _twin(checkpoint, chosen)
+        twin = twin_of(checkpoint, chosen)
         if twin is not None:
             row |= _paired(checkpoint, twin)
         table.append(row)
@@ -90,7 +90,8 @@ def measured_labels(checkpoint: Checkpoint) -> np.ndarray | None:
     return load_split(dataset, "test").labels
 
 
-def _twin(checkpoint: Checkpoint, chosen: list[Checkpoint]) -> Checkpoint | None:
+def twin_of(checkpoint: Checkpoint, chosen: list[Checkpoint]) -> Checkpoint | None:
+    """The first of these that learnt from labels alone in the same run, with the same architecture; not itself."""
     for other in chosen:
         same = other.architecture == checkpoint.architecture and other.card.get("run") == checkpoint.card.get("run")
         if same and other.card.get("method") == "scratch" and other is not checkpoint:

@@ -4,8 +4,7 @@ import streamlit as st
 
 from kdexplorer.errors import KDError
 from kdexplorer.ui import choice, live, picture
-from kdexplorer.web import export
-from kdexplorer.web.assemble import MOST_STUDENTS
+from kdexplorer.web import assemble, export
 
 choice.through_the_door()
 st.title("Live")
@@ -21,14 +20,16 @@ if not export.runs_in_browser(teacher):
         f"Choose a teacher that is one of {', '.join(export.ARCHITECTURES)}."
     )
     st.stop()
-able = [checkpoint for checkpoint in students if export.runs_in_browser(checkpoint)]
-left_out = [checkpoint.name for checkpoint in students if checkpoint not in able[:MOST_STUDENTS]]
+_, *able = assemble.able({str(checkpoint.path): checkpoint for checkpoint in [teacher, *students]}).values()
+left_out = [checkpoint.name for checkpoint in students if checkpoint not in able]
 if left_out:
-    st.caption(f"Not here: {', '.join(left_out)}. The page runs up to {MOST_STUDENTS} students, small ResNets only.")
+    st.caption(
+        f"Not here: {', '.join(left_out)}. The page runs up to {assemble.MOST_STUDENTS} students, small ResNets only."
+    )
 
 told = st.container()
 try:
-    handed = live.live_view(teacher, able[:MOST_STUDENTS], choice.temperature())
+    handed = live.live_view(teacher, able, choice.temperature())
     if handed is not None:
         picture.use_photo(handed)
         with told.container(horizontal=True, vertical_alignment="center"):

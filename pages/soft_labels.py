@@ -21,11 +21,11 @@ try:
 except KDError as error:
     st.error(str(error))
     human = None
-left, right, *third = st.columns([2, 3] if human is None else [4, 6, 3], gap="large")
+left, right = st.columns([2, 3] if human is None else [4, 9], gap="large")
 with left:
     above = st.container()
     image = picture.pick(teacher, students)
-human = human if image.index is not None and image.dataset == "cifar10" else None
+human = human if image.label is not None and image.dataset == "cifar10" else None
 
 
 def answers():
@@ -58,6 +58,9 @@ with above:
     picture.show(image, teacher)
 
 with right:
+    bars, beside = (right, None) if human is None else st.columns([2, 1], gap="large")
+
+with bars:
     temperature = choice.pick_temperature()
     found = answers()
     used = [checkpoint for checkpoint, _ in found]
@@ -77,8 +80,8 @@ with right:
     )
 
 
-if human is not None and image.label is not None:
-    with third[0]:
+if beside is not None:
+    with beside:
         chart = charts.answer(
             human[image.index], teacher.classes, image.label, "people", "What people answered", "about 50 people"
         )

@@ -13,7 +13,6 @@ from kdexplorer import runs
 MINUTES = 60_000
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.xdist_group("runs"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
 ]
 

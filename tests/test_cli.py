@@ -32,6 +32,7 @@ def test_a_students_notation_reads_back_to_the_same_student(preset):
 def test_the_command_line_of_an_experiment_reads_back_to_the_same_experiment():
     config = ExperimentConfig(
         dataset="synthetic", epochs=3, compile=True, seed=7, teacher="resnet56", train_images=500, batch_size=100,
+        start_resolution=16,
         students=[StudentConfig.parse(text) for text in ("resnet8:response:T=2:alpha=0.9", "resnet8:feature:power=2")],
     )  # fmt: skip
     words = cli.command_line(config).split()[3:]

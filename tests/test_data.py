@@ -120,6 +120,34 @@ def test_no_augmentation_gives_the_images_that_were_asked_for():
     assert np.array_equal(augment([3, 3, 1], padding=0, flip="none"), NOISE[[3, 3, 1]])
 
 
+def test_half_the_size_is_an_antialiased_tent_and_the_same_before_or_after_normalising():
+    """At half the size a pixel is the tent filter's (1, 3, 3, 1) / 8 of the four that it covers, in each direction."""
+    image = torch.from_numpy(NOISE[:2]).contiguous(memory_format=torch.channels_last)
+    tent, expected = np.array([1, 3, 3, 1]) / 8, np.empty((2, 3, 14, 14))  # away from the rim
+    for row in range(14):
+        for column in range(14):
+            window = NOISE[:2, :, 2 * row + 1 : 2 * row + 5, 2 * column + 1 : 2 * column + 5]
+            expected[:, :, row, column] = np.einsum("bcij,i,j->bc", window, tent, tent)
+    small = data.scaled(image.float(), 16)
+    np.testing.assert_allclose(small[:, :, 1:-1, 1:-1], expected, rtol=1e-5)
+    normalisation = data.NORMALISATION["cifar10"]
+    after = data.scaled(data.normalise(image, normalisation), 16)
+    mean, std = (torch.tensor(normalisation[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    torch.testing.assert_close(after, (small / 255 - mean) / std, rtol=1e-4, atol=1e-5)
+    assert after.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_images_of_the_size_that_is_asked_for_are_left_alone():
+    image = torch.from_numpy(NOISE).float()
+    assert data.scaled(image, 32) is image
+
+
+@pytest.mark.parametrize("side", [8, 20, 28])
+def test_an_even_image_stays_even_at_every_size(side):
+    image = torch.full((2, 3, 32, 32), 0.3)
+    torch.testing.assert_close(data.scaled(image, side), torch.full((2, 3, side, side), 0.3))
+
+
 @given(st.integers(1, 300), st.integers(0, 2**31 - 1), st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
 def test_an_epochs_order_is_a_permutation(count, seed, epoch):

@@ -25,6 +25,19 @@ def test_the_whole_is_the_sum_of_its_parts(tiny, epochs):
     assert figures["images_per_second"] == pytest.approx(50 / figures["step"])
 
 
+def test_where_the_resolution_grows_steps_are_timed_at_both_ends_and_those_between_follow_their_pixels(
+    tiny, monkeypatch
+):
+    seconds = {0: 1.0, 4: 4.0}  # at 16 and at 32 pixels a side; 24 is between them
+    monkeypatch.setattr(estimate, "_timed_steps", lambda _, epoch: (seconds[epoch], 10 * seconds[epoch]))
+    config = ExperimentConfig.model_validate(SMALL | {"epochs": 5, "start_resolution": 16})
+    figures = estimate.measure(config)
+    steps = [1 + 3 * (side**2 - 256) / 768 for side in (16, 16, 24, 32, 32)]
+    assert figures["step"] == pytest.approx(sum(steps) / 5)
+    beyond = figures["seconds"] - figures["loading"] - 4 * sum(steps) - 6 * figures["evaluation"]
+    assert beyond == pytest.approx(10 * sum(steps[1:4]))  # each size is compiled for once
+
+
 def test_a_process_says_what_is_wrong():
     config = ExperimentConfig.model_validate(SMALL | {"teacher": "nobody"})
     measurement = estimate.Measurement(config)

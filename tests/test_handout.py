@@ -62,8 +62,11 @@ class Parsed(HTMLParser):
         given = next(a["content"] for _, a in self.tags if a.get("http-equiv") == "Content-Security-Policy")
         return {name: value for name, _, value in (part.strip().partition(" ") for part in given.split(";"))}
 
-    def data(self):
-        return next(json.loads(text) for tag, attributes, text in self.raw if attributes.get("id") == "data")
+    def data(self, name="data"):
+        return next(json.loads(text) for tag, attributes, text in self.raw if attributes.get("id") == name)
+
+    def captions(self):
+        return [attributes["alt"] for tag, attributes in self.tags if tag == "img" and attributes.get("width") == "48"]
 
 
 def made(networks, pictures=None, given=None, **options):
@@ -86,8 +89,10 @@ def test_everything_is_in_the_file_and_nothing_else_may_come_in(networks, librar
     for tag, attributes in parsed.tags:
         assert tag not in ("link", "iframe", "object", "base"), tag
         assert not [name for name in attributes if name == "style" or name.startswith("on")]
-        for name in ("src", "href"):
-            assert attributes.get(name, "data:").startswith("data:")
+        assert attributes.get("src", "data:").startswith("data:")
+        assert attributes.get("href", "#").startswith("#")
+    parts = {attributes["id"] for tag, attributes in parsed.tags if tag == "section"}
+    assert [attributes["href"][1:] in parts for tag, attributes in parsed.tags if tag == "a"] == [True] * len(parts)
 
 
 def test_a_file_name_full_of_markup_stays_text(networks, library):
@@ -98,37 +103,50 @@ def test_a_file_name_full_of_markup_stays_text(networks, library):
     assert [t for t, attributes in parsed.tags if t == "script" and not attributes] == ["script"] * 2
     assert not [a for _, a in parsed.tags if "onerror" in a]
     assert EVIL in parsed.words
-    assert parsed.data()["pictures"][0]["caption"].startswith(EVIL)
+    assert parsed.captions()[0].startswith(EVIL)
 
 
 def test_the_charts_hold_what_the_networks_answer(networks, library):
     given = sources.from_disk()
     pictures = sources.test_pictures([5, 7], "synthetic", given)
-    found = Parsed(made(networks, pictures, given, temperature=2.0, alpha=0.25)).data()
-    assert found["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.65}
-    spec = found["pictures"][1]["charts"]["mirrored"]
-    rows = max(spec["datasets"].values(), key=len)
+    parsed = Parsed(made(networks, pictures, given, temperature=2.0, alpha=0.25))
+    assert parsed.data()["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.65}
+    charts = parsed.data("charts-1")
+    rows = max(charts["mirrored"]["rows"].values(), key=len)
     for name, checkpoint in networks.items():
         logits = [row["logit"] for row in rows if row["network"] == name]
         np.testing.assert_allclose(logits, checkpoint.logits()[7], rtol=1e-6)
-    assert "Test image 7" in found["pictures"][1]["caption"]
-    assert found["pictures"][1]["charts"].keys() == {"mirrored", "scale", "attention", "told 1", "told 2"}
-    assert not any(
-        "bind" in p for each in found["pictures"] for c in each["charts"].values() for p in c.get("params", [])
-    )
+    assert "Test image 7" in parsed.captions()[1]
+    assert charts.keys() == {"mirrored", "scale", "attention", "told 1", "told 2"}
+
+
+def test_a_shape_is_in_the_file_once_and_has_no_slider_of_its_own(networks, library):
+    parsed = Parsed(made(networks))
+    shapes, first, second = parsed.data()["shapes"], parsed.data("charts-0"), parsed.data("charts-1")
+    for name in ("mirrored", "attention", "told 1", "told 2"):
+        assert first[name]["shape"] == second[name]["shape"]
+        assert first[name]["rows"] != second[name]["rows"]
+        shape = shapes[first[name]["shape"]]
+        assert {data["name"] for data in shape["data"] if "source" not in data} == first[name]["rows"].keys()
+        assert first[name]["values"].keys() <= {signal["name"] for signal in shape["signals"]}
+    assert first["mirrored"]["subtitle"].startswith("★ and shading")
+    assert not [signal for shape in shapes for signal in shape["signals"] if "bind" in signal]
+    assert len(shapes) == len({json.dumps(shape) for shape in shapes})
 
 
 def test_the_class_maps_follow_the_temperature(networks, library):
     from kdexplorer import metrics
 
     split = data.load_split("synthetic", "test")
-    spec = Parsed(made(networks)).data()["shared"]["classes 2"]
+    found = Parsed(made(networks)).data()
+    shape = found["shapes"][found["shared"]["classes 2"]["shape"]]
+    rows = next(data["values"] for data in shape["data"] if "values" in data["values"][0])
     at = content.OCTAVES.index(2.0)
     expected = metrics.class_similarity(networks["told"].logits(), split.labels, 4.0)
     names = list(split.classes)
-    for row in spec["data"]["values"]:
+    for row in rows:
         assert row["values"][at] == pytest.approx(expected[names.index(row["of"]), names.index(row["as"])], abs=1e-5)
-    assert len(spec["data"]["values"]) == 90
+    assert len(rows) == 90
 
 
 def test_the_table_has_intervals_and_the_paired_test(networks, library):
@@ -136,6 +154,14 @@ def test_the_table_has_intervals_and_the_paired_test(networks, library):
     assert "95 % interval" in words
     assert "To alone" in words
     assert "McNemar p" in words
+    assert "Cross-entropy against people" not in words  # nobody's answers are at hand
+
+
+def test_a_column_without_a_value_is_left_out(networks, library):
+    alone = {name: networks[name] for name in ("teacher",)}
+    words = Parsed(made(alone)).words
+    assert "Calibration error" in words
+    assert "Agrees with teacher" not in words
 
 
 def test_pictures_that_tell_something_come_first_and_none_twice(networks):
@@ -179,12 +205,11 @@ def test_people_are_in_the_handout_where_their_answers_are(tmp_path, make_checkp
     counts = np.ones((10_000, 10))
     _, labels, indices = images.sample_images()
     counts[indices, labels] += 30
-    assert "people" not in Parsed(made(networks)).data()["pictures"][0]["charts"]
+    assert "people" not in Parsed(made(networks)).data("charts-0")
     np.save(tmp_path / "answers.npy", counts)
     monkeypatch.setenv("KDEXPLORER_CIFAR10H", str(tmp_path / "answers.npy"))
     parsed = Parsed(made(networks))
-    shown = parsed.data()["pictures"][0]["charts"]["people"]
-    rows = max(shown["datasets"].values(), key=len)
+    rows = max(parsed.data("charts-0")["people"]["rows"].values(), key=len)
     assert max(row["p"] for row in rows) == pytest.approx(31 / 40)
     stored = networks["teacher"].logits()
     at_one = people.cross_entropy(counts / counts.sum(axis=1, keepdims=True), stored).mean()
@@ -203,7 +228,7 @@ def test_the_command_writes_a_file_that_says_how_it_was_made(networks, library, 
     assert cli.main(["handout", *words, "-o", str(output)]) == 0
     assert "3 pictures" in capsys.readouterr().out
     parsed = Parsed(output.read_text())
-    captions = [picture["caption"] for picture in parsed.data()["pictures"]]
+    captions = parsed.captions()
     assert captions[0].startswith("my <cat>.png")
     assert captions[1].startswith("Test image 8")
     command = next(line for line in parsed.words.splitlines() if "python -m kdexplorer handout" in line)
@@ -232,6 +257,18 @@ def test_the_library_can_stand_in_a_script_element():
     assert "vegaEmbed" in library
     assert "</script" not in library.lower()
     assert len(library) < 1_200_000
+
+
+def test_twelve_pictures_and_five_networks_weigh_at_most_three_megabytes(networks, tmp_path, make_checkpoint):
+    for seed in (3, 4):
+        networks[f"more{seed}"] = make_checkpoint(
+            tmp_path / f"more{seed}", seed=seed, logits=networks["told"].logits(), method="combined"
+        )
+    given = sources.from_disk()
+    pictures = sources.choose(12, networks["teacher"], [], given)
+    size = len(made(networks, pictures, given).encode())
+    assert len(pictures) == 12
+    assert 1_000_000 < size < 3_000_000
 
 
 def test_it_needs_no_streamlit():

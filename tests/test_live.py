@@ -17,7 +17,8 @@ from benchmarks.live import FAKE_CAMERA, page_of, write_clip
 from kdexplorer import attention, checkpoints, images, inference
 from kdexplorer.errors import ImageError
 from kdexplorer.handout import order, page, sources
-from kdexplorer.ui import live
+from kdexplorer.ui import cached, live
+from kdexplorer.web import export
 
 needs_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 BUNDLED = {checkpoint.name for checkpoint in checkpoints.bundled()}
@@ -238,11 +239,17 @@ class TestInAHandout:
         camera.goto((tmp_path / "handout.html").as_uri())
         camera.requested.clear()
         camera.locator("#own").scroll_into_view_if_needed()
-        camera.get_by_text("Drop a picture here").wait_for()
+        camera.get_by_text("A sample to begin with (dark.png").wait_for()
+        answered(camera)
+        assert not seen(camera).any()
+        check_answers(camera, family, seen(camera).astype(np.uint8), 4.0)
         chosen = {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
         camera.locator("#own input[type=file]").set_input_files(chosen)
-        answered(camera)
-        check_answers(camera, family, seen(camera).astype(np.uint8), 4.0)
+        answered(camera, 2)
+        assert camera.get_by_text("A sample to begin with").count() == 0
+        assert camera.locator(".kd-slider", has_text="Temperature").count() == 0  # the page's own is above
+        camera.locator("[data-temperature='1']").click()
+        check_answers(camera, family, seen(camera).astype(np.uint8), 1.0)
         assert [url for url in camera.requested if not url.startswith("blob:")] == []
 
 
@@ -305,6 +312,27 @@ class TestWithoutABrowser:
         assert "Not here: wide." in at.caption[0].value
         assert not at.error
         assert "too large to run in a page" in open_page("live", teacher="wide").info[0].value
+
+    def test_take_it_home_offers_the_networks_and_says_what_they_weigh(self, open_page):
+        at = open_page("soft_labels", teacher="small", students="s0,s1,wide")
+        known = {name: checkpoints.open_checkpoint(checkpoints.bundled_root() / name) for name in ("small", "s0", "s1")}
+        written = sum(len(base64.b64encode(export.exported(c).weights)) for c in known.values())
+        offer = at.toggle(key="handout_live")
+        assert f"(+ {written / 1e6:.1f} MB)" in offer.label
+        assert not offer.value
+        wide = open_page("soft_labels", teacher="wide", students="s0")  # a teacher that no page can run
+        assert "handout_live" not in [toggle.key for toggle in wide.toggle]
+
+    def test_a_handout_with_networks_is_another_file_than_one_without(self, monkeypatch):
+        monkeypatch.setattr(page, "_library", lambda: "window.vegaEmbed = null;")
+        small = checkpoints.open_checkpoint(checkpoints.bundled_root() / "small")
+        picture = sources.Picture(np.zeros((3, 32, 32), np.uint8), name="dark.png")
+        plain, live = (
+            cached.handout(order.Order({"small": small}, [picture], live=wanted)).decode() for wanted in (False, True)
+        )
+        weights = base64.b64encode(export.exported(small).weights).decode()
+        assert weights in live
+        assert weights not in plain
 
     def test_a_fourth_student_is_left_out(self, open_page):
         at = open_page("live", teacher="small", students="s0,s1,s2,s3")

@@ -78,7 +78,9 @@ def specs(at):
 
 
 def titles(at):
-    return [str(spec["title"]["text"]) for spec in specs(at)]
+    """Each chart's title, its lines joined."""
+    texts = [spec["title"]["text"] for spec in specs(at)]
+    return [" ".join(text) if isinstance(text, list) else str(text) for text in texts]
 
 
 def photo(**options):
@@ -126,7 +128,7 @@ def test_own_networks_of_any_name(pair, name, open_page):
     at = open_page(name)
     assert specs(at)
     assert not at.error
-    alts = [picture.alt for element in at.get("imgs") for picture in element.proto.imgs]
+    alts = [picture.alt for element in at.image for picture in element.proto.imgs]
     assert alts
     assert all(alts)
 

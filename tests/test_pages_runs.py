@@ -107,8 +107,13 @@ def test_a_wrong_value_is_told_and_nothing_can_start(open_page):
     at.number_input(key="form_epochs").set_value(None)
     at.run()
     at.number_input(key="form_epochs").set_value(3)
+    at.number_input(key="form_start_resolution").set_value(20)
+    at.run()
+    assert "Should be a multiple of 8" in text(at)
+    at.number_input(key="form_start_resolution").set_value(16)
     at.run()
     assert not button(at, "Start training").disabled
+    assert "--start-resolution 16" in text(at)
 
 
 def test_the_demo_without_cifar10_says_what_is_missing_and_offers_to_get_it(family, open_page):

@@ -107,6 +107,21 @@ def test_the_rate_stays_above_zero_and_reaches_its_peak(schedule, warmup, steps)
     assert max(rates) == pytest.approx(0.4)
 
 
+def test_the_resolution_grows_in_even_steps_and_the_last_quarter_is_full():
+    def sides(epochs, start):
+        config = configured(epochs=epochs, start_resolution=start)
+        return [train.resolution(config, epoch) for epoch in range(epochs)]
+
+    assert sides(8, 32) == [32] * 8
+    assert sides(8, 16) == [16, 16, 16, 24, 24, 24, 32, 32]
+    assert sides(12, 24) == [24] * 9 + [32] * 3
+    assert sides(1, 16) == [32]  # what is measured has been trained on
+    assert sides(2, 16) == [16, 32]
+    for epochs in (3, 7, 40):
+        assert sides(epochs, 16)[-1] == 32
+        assert sides(epochs, 16) == sorted(sides(epochs, 16))
+
+
 def test_devices_and_precisions_are_what_was_asked_for():
     cpu = torch.device("cpu")
     assert train.resolve_device("cpu") == cpu
@@ -265,6 +280,34 @@ def test_each_network_gets_the_input_that_it_was_trained_on(tiny, make_checkpoin
     experiment.step(0, 0)
     batch = experiment.images[data.epoch_order(300, 0, 0)[:50]]
     torch.testing.assert_close(seen[0], data.normalise(batch, theirs))
+
+
+def test_at_a_lower_resolution_everybody_sees_the_same_smaller_images_and_maps(tiny, make_checkpoint, tmp_path):
+    theirs = {"mean": [0.1, 0.2, 0.3], "std": [1.0, 0.5, 0.7]}
+    other = make_checkpoint(tmp_path / "other", seed=3, normalisation=theirs)
+    config = configured(SCRATCH, COMBINED, teacher=str(other.path), epochs=4, start_resolution=16, threads=1)
+    experiment, seen = train.Experiment(config), []
+    for who in (experiment, *experiment.students):
+        key = "teacher_forward" if who is experiment else "forward"
+        forward = getattr(who, key)
+        setattr(who, key, lambda x, forward=forward, **options: seen.append(x) or forward(x, **options))
+    experiment.step(2, 2)
+    batch = data.augmented(experiment.images, data.epoch_order(300, 0, 2)[100:150], 0, 2, 2, 4, "alternating")
+    pixels = batch.float() / 255
+    for inputs, used in zip(seen, (theirs, *[data.NORMALISATION["synthetic"]] * 2), strict=True):
+        mean, std = (torch.tensor(used[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+        small = F.interpolate((pixels - mean) / std, size=(24, 24), mode="bilinear", antialias=True)
+        torch.testing.assert_close(inputs, small, rtol=1e-4, atol=1e-5)
+    logits, stages = other.network()(seen[0], return_stages=True)
+    assert [stage.shape[-1] for stage in stages] == [24, 12, 6]
+    answers = experiment._teacher_answers(experiment.teacher_forward, seen[0])
+    torch.testing.assert_close(answers.logits, logits, rtol=1e-3, atol=1e-3)
+    for own, stage in zip(answers.maps[1], stages, strict=True):
+        torch.testing.assert_close(own, stage.mean(dim=1), rtol=1e-3, atol=1e-4)
+    seen.clear()
+    experiment.step(3, 0)
+    assert {inputs.shape[-1] for inputs in seen} == {32}
+    assert experiment.teacher_on_measured().maps[1][0].shape[-1] == 32  # measured as it is
 
 
 def test_stages_are_captured_only_where_a_term_asks_for_them(tiny, teacher):
@@ -427,6 +470,33 @@ def test_sigterm_ends_a_run_after_the_step_and_it_goes_on_to_the_same_bits(paire
         assert train.execute(run) == "finished"
     assert len(done) == 12 - (6 * stop_at[0] + stop_at[1] + 1)  # nothing is replayed
     assert hashes(run) == undisturbed
+
+
+def test_a_run_that_stops_where_the_resolution_grows_goes_on_to_the_same_bits(paired, undisturbed, monkeypatch):
+    """Compiled (with the eager backend), since there a resolution is a variant of its own."""
+    growing = paired.model_copy(update={"start_resolution": 16})
+    expected = hashes(finished(growing))
+    assert expected[0] != undisturbed[0]
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    for where in ((0, 3), (0, 5), (1, 1)):
+        run = runs.create(growing.model_copy(update={"compile": True}))
+        stopped_at(run, where)
+        assert train.execute(run) == "finished"
+        assert hashes(run) == expected
+
+
+def test_the_time_left_goes_by_pixels_where_the_resolution_grows(tiny, runs_root, monkeypatch):
+    """Two epochs of six steps, at 16 and 32 pixels a side; each step's clock is its pixels."""
+    run = runs.create(configured(start_resolution=16))
+    experiment, clock = train.Experiment(run.config()), [0.0]
+    monkeypatch.setattr(train.time, "monotonic", lambda: clock[0])
+    facts = {}
+    meter = train._Meter(run, experiment, facts, 0, show=False)
+    for number in range(12):
+        clock[0] += 3.0 * (train.resolution(experiment.config, number // 6) / 16) ** 2
+        meter.update(number // 6, number % 6 + 1)
+        expected = 3 * ((5 - number if number < 6 else 0) + 4 * min(6, 11 - number))
+        assert facts["seconds_left"] == (expected if number else None)
 
 
 def wait_for(condition, seconds=300):

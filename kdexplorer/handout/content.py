@@ -2,65 +2,39 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import numpy as np
 
-from kdexplorer import comparison, images, metrics, table
+from kdexplorer import comparison, metrics, table
 from kdexplorer.data import CIFAR10_CLASSES
 from kdexplorer.handout.order import Order
+from kdexplorer.handout.shapes import Chart, Shapes
 from kdexplorer.handout.sources import Picture, Sources
 from kdexplorer.ui import charts, charts_attention, charts_people, charts_runs, charts_soft, style
 
 OCTAVES = tuple(k / 4 for k in range(-4, 18))
 """log2 T of the class maps: from 0.5 to 19, four to the octave."""
 
-LOOK: dict[str, Any] = {
-    "background": "transparent",
-    "font": "system-ui, sans-serif",
-    "axis": {
-        **dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), charts.INK),
-        **dict.fromkeys(("labelFontSize", "titleFontSize"), 13),
-        "titleFontWeight": "normal",
-        "domainOpacity": 0.4,
-        "tickOpacity": 0.4,
-        "gridOpacity": 0.12,
-    },
-    "legend": {"labelColor": charts.INK, "titleColor": charts.INK, "labelFontSize": 13, "titleFontSize": 13},
-    "title": {"color": charts.INK, "subtitleColor": charts.INK},
-    "view": {"stroke": None},
-}
-"""What the application's theme does to a chart, for a page that has none."""
 
-
-def of_pictures(order: Order, sources: Sources) -> list[dict[str, Any]]:
-    """Each picture with its caption, its pixels and its charts (Vega-Lite, by the name the page draws them under)."""
+def of_pictures(order: Order, sources: Sources, shapes: Shapes) -> list[dict[str, Any]]:
+    """Each picture with its caption, its pixels and its charts by the name the page draws them under."""
     made = []
     for picture in order.pictures:
         drawn = _people_charts(order, sources, picture)
         answers = {n: sources.answer_to(c, picture, order.dataset) for n, c in order.networks.items()}
-        png = images.enlarged_png(picture.pixels.transpose(1, 2, 0), images.SIZE)
         made.append(
             {
-                "caption": caption(order, picture),
-                "pixels": "data:image/png;base64," + base64.b64encode(png).decode(),
-                "charts": {n: plain(c) for n, c in (_picture_charts(order, picture, answers) | drawn).items()},
+                "caption": picture.caption(order.teacher),
+                "pixels": picture.address(),
+                "charts": {n: shapes.chart(c) for n, c in (_picture_charts(order, picture, answers) | drawn).items()},
             }
         )
     return made
 
 
-def caption(order: Order, picture: Picture) -> str:
-    """What a picture is: plain text, to be escaped where it is shown."""
-    if picture.index is None:
-        return f"{picture.name or 'A photo'} as the networks see it: it has no hard label"
-    label = order.hard_label(picture)
-    return f"Test image {picture.index}" + (f": {order.teacher.classes[label]}" if label is not None else "")
-
-
 def _picture_charts(order: Order, picture: Picture, answers: dict[str, Any]) -> dict[str, charts.Spec]:
-    classes, label, roles = order.teacher.classes, order.hard_label(picture), order.roles(order.networks)
+    classes, label, roles = order.teacher.classes, picture.hard_label(order.teacher), order.roles(order.networks)
     teacher, *students = [charts_soft.Series(name, roles[name], logits) for name, (logits, _) in answers.items()]
     maps = {name: maps[1] for name, (_, maps) in answers.items()}
     rows = [
@@ -84,7 +58,7 @@ def _people_charts(order: Order, sources: Sources, picture: Picture) -> dict[str
     near = {} if picture.index is None else near_people(order, sources, picture.index)
     if not near:
         return {}
-    human, classes, label = sources.people[picture.index], order.teacher.classes, order.hard_label(picture)
+    human, classes, label = sources.people[picture.index], order.teacher.classes, picture.hard_label(order.teacher)
     name = f"test image {picture.index}"
     return {
         "people": charts.answer(human, classes, label, "people", "What people answered", f"about 50 people, {name}"),
@@ -105,7 +79,7 @@ def near_people(order: Order, sources: Sources, index: int | None) -> dict[str, 
     }
 
 
-def of_the_split(order: Order, sources: Sources, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def of_the_split(order: Order, sources: Sources, rows: list[dict[str, Any]], shapes: Shapes) -> dict[str, Chart]:
     """The charts that no picture changes: class maps over T, accuracies, learning curves from the cards."""
     roles = order.roles(order.compared)
     drawn = {"accuracies": charts.accuracies([row | {"role": roles[row["name"]]} for row in rows])}
@@ -114,7 +88,7 @@ def of_the_split(order: Order, sources: Sources, rows: list[dict[str, Any]]) -> 
     if near:
         roles = order.roles(order.networks)
         drawn["closest of all"] = charts_people.closest(near, roles, sources.people, "10,000 test images")
-    return {name: plain(chart) for name, chart in drawn.items()}
+    return {name: shapes.chart(chart) for name, chart in drawn.items()}
 
 
 def _class_maps(order: Order, sources: Sources) -> dict[str, charts.Spec]:
@@ -148,10 +122,3 @@ def _curves(order: Order, roles: dict[str, str]) -> dict[str, charts.Spec]:
         for measure in ("accuracy", "cross_entropy")
     }
     return {name: chart for name, chart in drawn.items() if chart is not None}
-
-
-def plain(spec: charts.Spec) -> charts.Spec:
-    """A chart as wide as its frame; the page's own sliders stand in for the chart's."""
-    kept = {key: value for key, value in spec.items() if key not in ("$schema", "config", "params")}
-    params = [{key: value for key, value in p.items() if key != "bind"} for p in spec.get("params", [])]
-    return kept | {"width": "container"} | ({"params": params} if params else {})

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from kdexplorer import comparison, images
 from kdexplorer.checkpoints import Checkpoint
-from kdexplorer.data import CLASSES
 from kdexplorer.errors import ConfigError, ImageError
 from kdexplorer.handout import sources
 from kdexplorer.handout.sources import Picture, Sources
@@ -78,10 +77,6 @@ class Order:
     def roles(self, networks: dict[str, Checkpoint]) -> dict[str, str]:
         """Each network's role, for its colour."""
         return {name: charts.role(checkpoint, self.teacher) for name, checkpoint in networks.items()}
-
-    def hard_label(self, picture: Picture) -> int | None:
-        """The picture's label where it is one of the networks' classes."""
-        return picture.label if self.teacher.classes == CLASSES[self.dataset] else None
 
 
 def ordered(

@@ -1,49 +1,67 @@
 "use strict";
 // Draws the handout's charts and moves them: one temperature, one alpha and one opacity for the whole page.
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const parsed = (id) => JSON.parse(document.getElementById(id).textContent);
+  const data = parsed("data");
   const signals = { logT: Math.log2(data.signals.T), alpha: data.signals.alpha, opacity: data.signals.opacity };
   const chosen = { picture: 0, student: 1 };
-  const drawn = new Map(); // frame -> {spec, view}
+  const drawn = new Map(); // frame -> {chart, view}
+  const pictures = new Map(); // number -> its charts, parsed when they are first wanted
   const visible = new Set();
   const paperTemperatures = [1, 2, 4, 8];
 
   const one = (selector) => document.querySelector(selector);
   const all = (selector) => [...document.querySelectorAll(selector)];
-  const picture = () => data.pictures[chosen.picture];
+  const thumbnails = all(".thumbnails img");
 
-  // A chart in a frame. The interpreter (`ast`) evaluates Vega's expressions: this page's policy forbids eval.
-  async function draw(frame, spec, values = signals, width = "container") {
-    const params = (spec.params ?? []).map((p) => (p.name in values ? { ...p, value: values[p.name] } : p));
-    const result = await vegaEmbed(frame, { ...spec, params, width }, {
-      mode: "vega-lite", ast: true, renderer: "svg", actions: false, defaultStyle: false, config: data.look, logLevel: 1,
+  function chartsOf(number) {
+    if (!pictures.has(number)) pictures.set(number, parsed(`charts-${number}`));
+    return pictures.get(number);
+  }
+
+  // A chart in a frame, as wide as that or as `width`: its shape with its own rows, words and values put in.
+  // The interpreter (`ast`) evaluates Vega's expressions: this page's policy forbids eval.
+  async function draw(frame, chart, signals_ = signals, width = null) {
+    const shape = data.shapes[chart.shape];
+    const values = { ...chart.values, ...signals_ };
+    const filled = (set) => ({ ...set, values: chart.rows[set.name].map((row) => ({ ...row })) }); // Vega writes into rows
+    const moved = (signal) => (signal.name in values ? { ...signal, value: values[signal.name] } : signal);
+    const vega = {
+      ...shape,
+      description: chart.description,
+      title: { ...shape.title, ...(chart.subtitle ? { subtitle: chart.subtitle } : {}) },
+      data: shape.data.map((set) => (set.name in chart.rows ? filled(set) : set)),
+      signals: shape.signals.map((signal) => (width && signal.name === "width" ? { name: "width", value: width } : moved(signal))),
+    };
+    const result = await vegaEmbed(frame, vega, {
+      mode: "vega", ast: true, renderer: "svg", actions: false, defaultStyle: false, logLevel: 1,
       tooltip: { disableDefaultStyle: true },
     });
     return result.view;
   }
 
-  function specOf(frame) {
+  function chartOf(frame) {
     const { chart, by } = frame.dataset;
     const name = by ? `${chart} ${chosen[by]}` : chart;
-    return picture().charts[name] ?? data.shared[name];
+    return chartsOf(chosen.picture)[name] ?? data.shared[name];
   }
 
   // Draws a frame whose chart has changed, else moves its signals. Frames off the screen wait until they are seen.
   async function refresh(frame) {
-    const spec = specOf(frame);
+    const chart = chartOf(frame);
     const before = drawn.get(frame);
-    if (before?.spec !== spec) {
-      const next = { spec, view: null };
+    if (before?.chart !== chart) {
+      const next = { chart, view: null };
       drawn.set(frame, next);
       before?.view?.finalize();
-      if (!spec) return frame.replaceChildren();
-      next.view = await draw(frame, spec);
+      if (!chart) return frame.replaceChildren();
+      next.view = await draw(frame, chart);
       if (drawn.get(frame) !== next) return next.view.finalize();
       if (!performance.getEntriesByName("first chart").length) performance.mark("first chart"); // for measurements
     }
     const view = drawn.get(frame)?.view; // none where a picture has no such chart
     if (!view) return;
-    for (const { name } of spec.params ?? []) if (name in signals) view.signal(name, signals[name]);
+    for (const name of Object.keys(chart.values)) if (name in signals) view.signal(name, signals[name]);
     await view.runAsync();
     if (frame.dataset.chart === "mirrored") showNumbers(view);
   }
@@ -81,8 +99,9 @@
   }
 
   function showPicture() {
-    one("#picture").src = picture().pixels;
-    one("#picture").alt = one("#caption").textContent = picture().caption;
+    const { src, alt } = thumbnails[chosen.picture];
+    Object.assign(one("#picture"), { src, alt });
+    one("#caption").textContent = alt;
   }
 
   function showSignals() {
@@ -94,6 +113,8 @@
       if (output) output.textContent = signals[name].toFixed(2);
     }
     for (const slider of all("[data-signal]")) slider.value = signals[slider.dataset.signal];
+    document.body.dataset.temperature = T;
+    dispatchEvent(new Event("temperature")); // for the section whose networks run in the page
   }
 
   function set(name, value) {
@@ -106,18 +127,19 @@
   let laidOut = null;
   function layOut() {
     laidOut ??= Promise.all([
-      ...data.pictures.map(async (each) => {
+      ...thumbnails.map(async ({ src, alt }, number) => {
         const sheet = document.createElement("section");
         sheet.className = "sheet";
-        const image = Object.assign(document.createElement("img"), { src: each.pixels, alt: "" });
-        const name = Object.assign(document.createElement("h2"), { textContent: each.caption });
+        const image = Object.assign(document.createElement("img"), { src, alt: "" });
+        const name = Object.assign(document.createElement("h2"), { textContent: alt });
         const grid = document.createElement("div");
         const frames = paperTemperatures.map(() => Object.assign(document.createElement("div"), { className: "chart" }));
         grid.append(...frames);
         sheet.append(image, name, grid);
         one("#paper").append(sheet);
         const at = (T) => ({ ...signals, logT: Math.log2(T) });
-        await Promise.all(frames.map((frame, k) => draw(frame, each.charts.mirrored, at(paperTemperatures[k]), 420)));
+        const { mirrored } = chartsOf(number);
+        await Promise.all(frames.map((frame, k) => draw(frame, mirrored, at(paperTemperatures[k]), 420)));
       }),
       ...all("section:not(.live) > .chart, section:not(.live) .columns > .chart").map(refresh),
     ]);
@@ -149,7 +171,6 @@
       if (!isIntersecting) visible.delete(target);
       else if (visible.add(target)) refresh(target);
     }
-  }, { rootMargin: "300px" });
+  }, { rootMargin: "600px" });
   all(".chart").forEach((frame) => watcher.observe(frame));
-  window.handout = { data, draw, set, layOut, signals }; // for further scripts of this file
 })();

@@ -23,13 +23,13 @@ from kdexplorer import __version__, cli, comparison, export, table
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.config import ExperimentConfig, StudentConfig, validated
 from kdexplorer.errors import ConfigError
-from kdexplorer.handout import content
+from kdexplorer.handout import content, shapes
 from kdexplorer.handout.order import Order
 from kdexplorer.handout.sources import Sources
 from kdexplorer.ui import charts, charts_people
 from kdexplorer.ui.charts_soft import T_MAX, T_MIN
 from kdexplorer.web import assemble
-from kdexplorer.web.export import exported, runs_in_browser
+from kdexplorer.web.export import exported
 
 FORMULAS = (
     (
@@ -64,16 +64,17 @@ def build(order: Order, sources: Sources) -> str:
     """
     rows = _rows(order, sources)
     near = content.near_people(order, sources, None)
-    shared = content.of_the_split(order, sources, rows)
+    made = shapes.Shapes()
+    shared = content.of_the_split(order, sources, rows, made)
+    pictures = content.of_pictures(order, sources, made)
     teacher, *students = order.networks
     data = {
-        "pictures": content.of_pictures(order, sources),
+        "shapes": made.compiled,
         "shared": shared,
-        "look": content.LOOK,
         "signals": {"T": order.temperature, "alpha": order.alpha, "opacity": 0.65},
         "range": [T_MIN, T_MAX],
     }
-    heads, lines = export.readable(rows, order.baseline)
+    heads, lines = _without_empty(*export.readable(rows, order.baseline))
     scripts, styles = [_library(), _part("page.js")], [_part("page.css")]
     own = _own_pictures(order) if order.live else None
     if own is not None:
@@ -85,8 +86,9 @@ def build(order: Order, sources: Sources) -> str:
         scripts=[Markup(script) for script in scripts],
         styles=[Markup(style) for style in styles],
         data=_json(data),
+        charts=[_json(picture.pop("charts")) for picture in pictures],
         own=None if own is None else _json(own),
-        pictures=data["pictures"],
+        pictures=pictures,
         shared=shared,
         teacher=teacher,
         students=students,
@@ -105,6 +107,12 @@ def build(order: Order, sources: Sources) -> str:
     )
 
 
+def _without_empty(heads: list[str], lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table less the columns in which no row has a value."""
+    kept = [k for k in range(len(heads)) if any(line[k] for line in lines)]
+    return [heads[k] for k in kept], [[line[k] for k in kept] for line in lines]
+
+
 def _json(value: Any) -> Markup:
     """JSON that ends no script element."""
     return Markup(json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"))
@@ -113,13 +121,12 @@ def _json(value: Any) -> Markup:
 def _own_pictures(order: Order) -> dict[str, Any]:
     """The networks that run in the page: the teacher and its first students that can. Raises CheckpointError."""
     roles = order.roles(order.networks)
-    teacher, *students = order.networks
-    able = [name for name in students if runs_in_browser(order.networks[name])]
     told = [
-        assemble.network(name, charts.COLOURS[roles[name]], charts.MARKS[roles[name]], exported(order.networks[name]))
-        for name in [teacher, *able[: assemble.MOST_STUDENTS]]
+        assemble.network(name, charts.COLOURS[roles[name]], charts.MARKS[roles[name]], exported(checkpoint))
+        for name, checkpoint in assemble.able(order.networks).items()
     ]
-    return assemble.settings(told, order.temperature, T_MIN, T_MAX)
+    first = order.pictures[0]
+    return assemble.settings(told, order.temperature, T_MIN, T_MAX, (first.address(), first.caption(order.teacher)))
 
 
 def _rows(order: Order, sources: Sources) -> list[dict[str, Any]]:
@@ -194,11 +201,9 @@ def mathml(latex: str) -> str:
 @cache
 def _library() -> str:
     """Vega, Vega-Lite and Vega-Embed of the Vega-Lite release that Altair writes, as `vegaEmbed`; about 0.9 MB."""
-    import altair
     import vl_convert
 
-    release = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", release)
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", shapes.release())
     return "(() => {" + bundle.replace("</script", r"<\/script").replace("<!--", r"<\!--") + "})();"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kdexplorer import comparison, data, gallery, images, people
+from kdexplorer import comparison, data, drawing, gallery, images, people
 from kdexplorer.checkpoints import Checkpoint
 
 Answer = tuple[np.ndarray, dict[int, list[np.ndarray]]]
@@ -28,6 +28,21 @@ class Picture:
     index: int | None = None
     label: int | None = None
     name: str = ""
+
+    def hard_label(self, teacher: Checkpoint) -> int | None:
+        """Its label where that is one of this network's classes."""
+        return self.label if teacher.classes == data.CLASSES[comparison.dataset_of(teacher)] else None
+
+    def caption(self, teacher: Checkpoint) -> str:
+        """What it is: plain text, to be escaped where it is shown."""
+        if self.index is None:
+            return f"{self.name or 'A photo'} as the networks see it: it has no hard label"
+        label = self.hard_label(teacher)
+        return f"Test image {self.index}" + (f": {teacher.classes[label]}" if label is not None else "")
+
+    def address(self) -> str:
+        """The 32 x 32 pixels as a data address."""
+        return drawing.data_url(images.enlarged_png(self.pixels.transpose(1, 2, 0), images.SIZE))
 
 
 @dataclass(frozen=True)

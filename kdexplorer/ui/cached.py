@@ -310,7 +310,7 @@ def handout(order: Order) -> bytes:
     """`handout.page.build` as a file's bytes. Raises KDError."""
     networks = [[(n, str(c.path), c.sha256) for n, c in each.items()] for each in (order.networks, order.compared)]
     pictures = [(p.index, p.label, p.name, p.pixels.tobytes().hex()) for p in order.pictures]
-    return _handout(repr((networks, pictures, order.temperature, order.alpha, people.find())), order)
+    return _handout(repr((networks, pictures, order.temperature, order.alpha, order.live, people.find())), order)
 
 
 def network(checkpoint: Checkpoint) -> Any:

@@ -119,8 +119,8 @@ def title(text: Any, subtitle: str = "", size: Any = 17) -> alt.TitleParams:
     Text breaks before it runs out of a telephone's screen; a Vega expression does not, so keep it short.
     """
     return alt.Title(
-        text=_broken(text, 34) if isinstance(text, str) else text,
-        subtitle=_broken(subtitle, 46),
+        text=broken(text) if isinstance(text, str) else text,
+        subtitle=broken(subtitle, 46),
         subtitleColor=INK,
         subtitleFontSize=14,
         fontSize=size,
@@ -130,7 +130,8 @@ def title(text: Any, subtitle: str = "", size: Any = 17) -> alt.TitleParams:
     )
 
 
-def _broken(text: str, width: int) -> str | list[str]:
+def broken(text: str, width: int = 30) -> str | list[str]:
+    """Text as lines of so many characters at the most; by default those of a title on a telephone."""
     lines = textwrap.wrap(text, width)
     return lines if len(lines) > 1 else text
 

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from kdexplorer import attention_study, drawing
-from kdexplorer.ui.charts import COLOURS, FIT, INK, SHAPES, Spec, filled, spec, title
+from kdexplorer.ui.charts import COLOURS, FIT, INK, SHAPES, Spec, broken, filled, spec, title
 from kdexplorer.ui.style import legend
 
 CELL, LABEL, LINE = 180, 30, 19
 """Pixels: a map at most, a network's name above its row, a line of numbers under a map."""
-PITCH = LABEL + CELL + 3 * LINE + 12
-"""Pixels from one network's row to the next."""
+BETWEEN = LABEL + 3 * LINE + 12
+"""Pixels from the end of one network's maps to the next one's."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +95,12 @@ def grid(
                     "network": row.name,
                     "stage": f"stage {stage + 1}",
                     "column": stage,
-                    "top": number * PITCH + LABEL,
+                    "row": number,
                     "url": drawing.data_url(drawing.map_png(map_, *ends, colours)),
                     **numbers_under(row, stage, beta),
                 }
             )
-    heads = [
-        {"network": row.name, "top": number * PITCH + 15, "colour": COLOURS[row.role]}
-        for number, row in enumerate(rows)
-    ]
+    heads = [{"network": row.name, "row": number, "colour": COLOURS[row.role]} for number, row in enumerate(rows)]
     what = "Where each network looks"
     if mode == "difference":
         what = "Where each student looks more (orange) or less (violet) than its teacher"
@@ -111,7 +108,7 @@ def grid(
         _grid_shape(len(rows), columns),
         {"cells": cells, "heads": heads},
         {"opacity": opacity, "photo": drawing.data_url(enlarged_png(photo, 192))},
-        title={"text": what},
+        title={"text": broken(what)},
         description=(
             f"Grid of attention maps over the image: {', '.join(row.name for row in rows)} in rows, "
             f"{columns} stages in columns; under each student's map its similarity to the teacher's."
@@ -124,7 +121,10 @@ def _grid_shape(rows: int, columns: int) -> Spec:
     """The grid without its pictures and numbers."""
     place = f"datum.column * min({CELL + 16}, width / {columns})"
     side = alt.expr(f"max(0, min({CELL}, width / {columns} - 8))")  # a first layout may leave no width
-    base = alt.Chart(alt.NamedData("cells")).transform_calculate(left=place, middle=f"{place} + cell / 2")
+    top = f"datum.row * (cell + {BETWEEN})"
+    base = alt.Chart(alt.NamedData("cells")).transform_calculate(
+        left=place, middle=f"{place} + cell / 2", top=f"{top} + {LABEL}"
+    )
     x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("top:Q", scale=None, axis=None)
     picture = {"align": "left", "baseline": "top", "aspect": False, "width": side, "height": side}
     tooltip = ["network:N", "stage:N", alt.Tooltip("size:N", title="map")]
@@ -136,7 +136,7 @@ def _grid_shape(rows: int, columns: int) -> Spec:
         below = base.transform_calculate(below=f"datum.top + cell + {LINE * line + 14}")
         text = below.mark_text(color=INK, align="left", fontSize=alt.expr("cell < 120 ? 10 : 13"))
         layers.append(text.encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text=f"{field}:N"))
-    names = alt.Chart(alt.NamedData("heads"))
+    names = alt.Chart(alt.NamedData("heads")).transform_calculate(top=f"{top} + 15")
     layers += [
         names.mark_square(size=200, opacity=1).encode(
             x=alt.XValue(8), y=y, color=alt.Color("colour:N", scale=None, legend=None)
@@ -149,7 +149,7 @@ def _grid_shape(rows: int, columns: int) -> Spec:
     return spec(
         alt.layer(*layers)
         .properties(
-            height=rows * PITCH,
+            height=rows * (CELL + BETWEEN),
             autosize=FIT,
             title=title("", "columns: " + ", ".join(f"stage {k + 1}" for k in range(columns))),
         )
@@ -157,6 +157,7 @@ def _grid_shape(rows: int, columns: int) -> Spec:
             alt.param(name="opacity", value=0, bind=slider),
             alt.param(name="photo", value=""),
             alt.param(name="cell", expr=f"max(0, min({CELL}, width / {columns} - 8))"),
+            alt.param(name="height", expr=f"{rows} * (cell + {BETWEEN})"),  # maps are smaller on a telephone
         )
     )
 

@@ -193,7 +193,9 @@ def _live_table(base: alt.Chart, scale: alt.Scale, header: float) -> list[alt.Ch
     heads = alt.Chart(pd.DataFrame({"line": [-header + 0.5 * LINE / ROW]}))
     layers = [
         once.mark_square(size=150, opacity=1).encode(x=alt.XValue(8), y=y, color=_OWN_COLOUR),
-        once.mark_text(color=INK, align="left", fontSize=14).encode(x=alt.XValue(20), y=y, text="network:N"),
+        once.mark_text(color=INK, align="left", fontSize=alt.expr("width < 400 ? 11 : 14")).encode(
+            x=alt.XValue(20), y=y, text="network:N"
+        ),
     ]
     columns = (
         (0.55, "entropy", "format(datum.H, '.2f') + (width < 400 ? '' : ' nats')"),  # a telephone has no room

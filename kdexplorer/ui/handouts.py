@@ -8,6 +8,7 @@ from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.handout.order import Order
 from kdexplorer.handout.sources import Picture, choose
 from kdexplorer.ui import cached
+from kdexplorer.web import assemble, export
 
 COUNT = 12
 
@@ -19,14 +20,25 @@ def button(
     alpha: float,
     compared: dict[str, Checkpoint] | None = None,
 ) -> None:
-    """Draws it: these pictures first, then test images that have something to tell, `COUNT` in all."""
+    """Draws it: these pictures first, then test images that have something to tell, `COUNT` in all.
+
+    Where the networks can run in a browser, a switch beside it puts them in.
+    """
+    teacher, *students = networks.values()
 
     def make() -> bytes:
-        teacher, *students = networks.values()
         pictures = choose(COUNT, teacher, students, cached.sources(), first)
-        return cached.handout(Order(networks, pictures, compared or {}, temperature, alpha))
+        return cached.handout(Order(networks, pictures, compared or {}, temperature, alpha, live=live))
 
-    st.download_button(
+    with st.container(horizontal=True, vertical_alignment="center"):
+        button = st.container(width="content")
+        live = export.runs_in_browser(teacher) and st.toggle(
+            f"with the networks in it (+ {_megabytes(assemble.able(networks)):.1f} MB)",
+            key="handout_live",
+            help="Then the file answers to pictures of the reader's own and to the camera too, without a server: "
+            f"{', '.join(assemble.able(networks))}.",
+        )
+    button.download_button(
         "Take it home",
         make,
         "knowledge-distillation.html",
@@ -37,3 +49,8 @@ def button(
         help=f"One file with up to {COUNT} pictures and these networks' answers: it opens in any browser, its sliders "
         "alive, and asks no server for anything. Making it takes a few seconds.",
     )
+
+
+def _megabytes(networks: dict[str, Checkpoint]) -> float:
+    """What these networks add to a file: two bytes a weight, written as base64."""
+    return sum(2 * checkpoint.card["parameters"] * 4 / 3 for checkpoint in networks.values()) / 1e6

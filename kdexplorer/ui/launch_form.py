@@ -23,6 +23,7 @@ LABELS = {
     "weight_decay": "Weight decay",
     "crop_padding": "Crop padding (pixels)",
     "flip": "Mirroring",
+    "start_resolution": "First resolution (pixels)",
     "holdout": "Images held out",
     "device": "Device",
     "precision": "Precision",

@@ -36,7 +36,8 @@ def show(run: runs.Run) -> None:
     st.caption(f"{run.run_id} · {_facts_of(made)}")
 
     def look(status: dict[str, Any], live: bool) -> None:
-        _progress(run, made, status)
+        with st.container():  # of one place, whatever it holds: else a button stands twice while the page is redrawn
+            _progress(run, made, status)
         _controls(run, status["state"])
         launch_curves.show(run, made, live)
 
@@ -52,8 +53,9 @@ def show_sweep(one: sweep.Sweep) -> None:
     st.caption(f"{one.run_id} · {_facts_of(made.recipe)} · {sweeps.in_words(made)}")
 
     def look(status: dict[str, Any], live: bool) -> None:
-        _progress(one, made.recipe, status)
-        sweeps.progress(status)
+        with st.container():
+            _progress(one, made.recipe, status)
+            sweeps.progress(status)
         _controls(one, status["state"])
 
     def results() -> None:

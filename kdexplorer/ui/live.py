@@ -14,6 +14,7 @@ import streamlit as st
 
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import ImageError
+from kdexplorer.handout.sources import Sources, choose
 from kdexplorer.ui import cached, charts
 from kdexplorer.ui.charts_soft import T_MAX, T_MIN
 from kdexplorer.web import assemble
@@ -26,6 +27,8 @@ _view = st.components.v2.component("kdexplorer_live", js=assemble.module(), css=
 def live_view(teacher: Checkpoint, students: Sequence[Checkpoint], temperature: float) -> bytes | None:
     """Draws the view; returns the bytes of a picture when one has just been handed over.
 
+    It begins with the test image at hand that has most to tell, answered.
+
     Raises:
         CheckpointError: for weights that cannot be trusted or an architecture that is too large for a page.
         ImageError: for what is not a picture of this view.
@@ -37,7 +40,9 @@ def live_view(teacher: Checkpoint, students: Sequence[Checkpoint], temperature: 
         name = checkpoint.name
         url = _served(made.weights, f"kdexplorer_live_{number}")
         networks.append(assemble.network(name, charts.COLOURS[role], charts.MARKS[role], made, url))
-    settings = assemble.settings(networks, temperature, T_MIN, T_MAX)
+    begin = choose(1, teacher, students, Sources(cached.answer, cached.stored_logits, cached.gallery))
+    sample = (begin[0].address(), begin[0].caption(teacher)) if begin else None
+    settings = assemble.settings(networks, temperature, T_MIN, T_MAX, sample)
     result = _view(data=settings, key="live_view", on_picture_change=lambda: None)
     return None if result.picture is None else _png(result.picture)
 

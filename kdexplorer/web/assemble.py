@@ -9,15 +9,22 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.drawing import PALETTES
-from kdexplorer.web.export import Exported
+from kdexplorer.web.export import Exported, runs_in_browser
 
 PARTS = ("picture.js", "answers.js", "poster.js", "live.js")
 """What runs in the page; `infer.js` and `worker.js` travel in it as text and run in a worker."""
 
-
 MOST_STUDENTS = 3
 """Beside the teacher: more columns than four do not fit a phone."""
+
+
+def able(networks: dict[str, Checkpoint]) -> dict[str, Checkpoint]:
+    """Of networks by name, the teacher first, those that the view takes: the teacher, and students that can run."""
+    teacher, *students = networks
+    can = [name for name in students if runs_in_browser(networks[name])]
+    return {name: networks[name] for name in [teacher, *can[:MOST_STUDENTS]]}
 
 
 @cache
@@ -56,13 +63,23 @@ def network(name: str, colour: str, mark: str, made: Exported, url: str | None =
     return told | ({"url": url} if url else {"weights": base64.b64encode(made.weights).decode()})
 
 
-def settings(networks: Sequence[dict[str, Any]], temperature: float, low: float, high: float) -> dict[str, Any]:
-    """What `KDLive.mount` takes: the networks, the teacher first, and where the temperature begins, ends and is."""
+def settings(
+    networks: Sequence[dict[str, Any]],
+    temperature: float,
+    low: float,
+    high: float,
+    sample: tuple[str, str] | None = None,
+) -> dict[str, Any]:
+    """What `KDLive.mount` takes: the networks, the teacher first, and where the temperature begins, ends and is.
+
+    `sample` is shown until there is another picture: its data address, and what it is ("test image 5, a frog").
+    """
     return {
         "networks": list(networks),
         "palette": PALETTES["viridis"],
         "temperature": temperature,
         "range": [low, high],
+        "sample": None if sample is None else dict(zip(("address", "caption"), sample, strict=True)),
     }
 
 

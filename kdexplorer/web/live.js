@@ -16,17 +16,19 @@ async function weightsOf({ description, weights, url }) {
   return fetched.get(sha256);
 }
 
-/** Puts the view into `host` and returns `{setNetworks, onPicture, close}`.
+/** Puts the view into `host` and returns `{setNetworks, setTemperature, hear, close}`.
 
     `settings`: `networks`, the teacher first, each `{name, colour, mark, description, weights | url}`; `palette`, the
-    colours of attention; `temperature`, `range` [lowest, highest T]; `canUse`, whether there are other pages. */
+    colours of attention; `temperature`, `range` [lowest, highest T]; `sample` {address, caption}, shown until there is
+    another picture, or null; `canUse`, whether there are other pages; `follows`, whether the page around it has the
+    temperature's slider and calls `setTemperature`. */
 function mount(host, settings) {
   const worker = new Worker(URL.createObjectURL(new Blob([KD_WORKER], { type: "text/javascript" })));
   const readSquare = squareReader();
   const palette = colours(settings.palette);
   const view = { temperature: settings.temperature, opacity: 0.65, frozen: false, seen: null, onPicture: null };
   let [networks, table, set, loaded] = [[], null, 0, false];
-  let [busy, waiting] = [false, null]; // the worker's state; the picture that waits for it
+  let [asked, waiting] = [0, null]; // questions in the worker; the picture that waits to be one
   let [count, since, counted] = [0, performance.now(), 0];
 
   const camera = cameraOf((video) => view.frozen || ask(video, video.videoWidth, video.videoHeight), () => {
@@ -74,13 +76,14 @@ function mount(host, settings) {
     element("div", { className: "kd-columns" },
       element("div", { className: "kd-picture" }, photo, element("div", { className: "kd-seen" }, seen,
         element("small", { textContent: "What the networks see: 32 × 32 pixels." })), speed),
-      element("div", { className: "kd-right" }, temperature, answers, opacity, scale)));
+      element("div", { className: "kd-right" }, ...(settings.follows ? [] : [temperature]), answers, opacity, scale)));
   host.append(root);
   const endFiles = takeFiles(root, open);
 
   function slider(name, min, max, step, value, take) {
     const output = element("output", { textContent: take(value) });
     const range = element("input", { type: "range", min, max, step, value });
+    range.setAttribute("aria-valuetext", output.textContent);
     range.addEventListener("input", () => {
       output.textContent = take(Number(range.value));
       range.setAttribute("aria-valuetext", output.textContent);
@@ -93,23 +96,24 @@ function mount(host, settings) {
     status.textContent = sentence;
   }
 
-  /** Asks the worker about a picture; one question at a time, and of those that come meanwhile only the latest. */
+  /** Asks the worker about a picture: one that it answers, one ready for it, and of those that come meanwhile the latest. */
   function ask(source, width, height) {
     if (!width) return;
-    if (busy || !loaded) {
+    if (asked > 1 || !loaded) {
       waiting = () => ask(source, width, height);
       return;
     }
-    [busy, waiting] = [true, null];
+    waiting = null;
+    asked++;
     const { rgba, side } = readSquare(source, width, height);
-    worker.postMessage({ set, rgba, side, active: [...table.active] }, [rgba]);
+    worker.postMessage({ set, rgba, side, active: [...table.active], again: source === photo }, [rgba]);
   }
 
   worker.onmessage = ({ data }) => {
     if (data.loaded) loaded = data.set === set;
     else {
-      busy = false;
-      if (data.set === set) take(data);
+      asked--;
+      if (data.set === set && (data.again || !view.frozen)) take(data); // what was under way when it froze is dropped
     }
     waiting?.();
   };
@@ -118,6 +122,7 @@ function mount(host, settings) {
   function take(data) {
     view.seen = data;
     if (photo.width !== data.side) photo.width = photo.height = data.side;
+    photo.classList.toggle("kd-pixels", data.side <= 64);
     photo.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(data.rgba), data.side, data.side), 0, 0);
     const image = new ImageData(32, 32);
     for (let i = 0; i < 4096; i++) image.data[i] = (i & 3) === 3 ? 255 : data.pixels[3 * (i >> 2) + (i & 3)];
@@ -143,6 +148,17 @@ function mount(host, settings) {
   /** Asks about the picture on show, where no camera brings a new one. */
   function again() {
     if (count && (view.frozen || !camera.isOn())) ask(photo, photo.width, photo.height);
+  }
+
+  /** What to do first, and meanwhile a sample that is answered. */
+  async function invite() {
+    const { sample } = settings;
+    const ways = "Drop a picture here, paste one, choose a file, or start the camera.";
+    say(sample ? `A sample to begin with (${sample.caption}). Now yours: ${ways[0].toLowerCase()}${ways.slice(1)}` : ways);
+    if (!sample || waiting) return;
+    const image = element("img", { src: sample.address });
+    await image.decode();
+    if (!count && !waiting && !camera.isOn()) ask(image, image.naturalWidth, image.naturalHeight);
   }
 
   async function open(picture) {
@@ -178,6 +194,7 @@ function mount(host, settings) {
   function toggleFreeze() {
     view.frozen = !view.frozen;
     waiting = null;
+    again(); // by the networks that are chosen now
     showCamera();
   }
 
@@ -211,11 +228,17 @@ function mount(host, settings) {
       const weights = await Promise.all(networks.map(weightsOf));
       if (mine !== set) return;
       worker.postMessage({ set, networks: networks.map(({ description }, n) => ({ description, weights: weights[n] })) });
-      say(count || camera.isOn() ? "" : "Drop a picture here, paste one, choose a file, or start the camera.");
+      if (count || camera.isOn()) say("");
+      else invite();
       again();
     } catch (error) {
       say(error.message);
     }
+  }
+
+  function setTemperature(T) {
+    view.temperature = T;
+    show();
   }
 
   function close() {
@@ -228,5 +251,5 @@ function mount(host, settings) {
   save.disabled = use.disabled = freeze.disabled = true;
   showCamera();
   setNetworks(settings.networks);
-  return { setNetworks, close, hear: (onPicture) => (view.onPicture = onPicture) };
+  return { setNetworks, setTemperature, close, hear: (onPicture) => (view.onPicture = onPicture) };
 }

@@ -12,5 +12,6 @@ onmessage = ({ data }) => {
   const pixels = KDInfer.shrink(new Uint8ClampedArray(data.rgba), data.side, data.side);
   const answers = networks.map((network, n) => (data.active[n] ? KDInfer.run(network, pixels) : null));
   const milliseconds = performance.now() - begin;
-  postMessage({ set: data.set, rgba: data.rgba, side: data.side, pixels, answers, milliseconds }, [data.rgba]);
+  const { set, again, rgba, side } = data;
+  postMessage({ set, again, rgba, side, pixels, answers, milliseconds }, [rgba]);
 };

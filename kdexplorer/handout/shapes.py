@@ -1,0 +1,83 @@
+"""Charts for the page, compiled from Vega-Lite to Vega where the file is made: a telephone would take long for that.
+
+The same chart of twelve pictures differs in its rows, its subtitle, its description and its parameters' values. What
+remains, its shape, is compiled and written into the file once.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kdexplorer.ui.charts import INK, Spec
+
+LOOK: dict[str, Any] = {
+    "background": "transparent",
+    "font": "system-ui, sans-serif",
+    "axis": {
+        **dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), INK),
+        **dict.fromkeys(("labelFontSize", "titleFontSize"), 13),
+        "titleFontWeight": "normal",
+        "domainOpacity": 0.4,
+        "tickOpacity": 0.4,
+        "gridOpacity": 0.12,
+    },
+    "legend": {"labelColor": INK, "titleColor": INK, "labelFontSize": 13, "titleFontSize": 13},
+    "title": {"color": INK, "subtitleColor": INK},
+    "view": {"stroke": None},
+}
+"""What the application's theme does to a chart, for a page that has none."""
+
+Chart = dict[str, Any]
+"""A chart as `page.js` draws it: `shape` (a place in `Shapes.compiled`), `rows` by data set, parameters' `values` by
+name, `subtitle`, `description`."""
+
+
+class Shapes:
+    """The shapes of one file's charts.
+
+    Attributes:
+        compiled: Vega specifications, their data sets empty, as wide as their frame, without sliders of their own.
+    """
+
+    def __init__(self) -> None:
+        self.compiled: list[dict[str, Any]] = []
+        self._places: dict[str, int] = {}
+
+    def chart(self, spec: Spec) -> Chart:
+        """Takes a Vega-Lite specification of the application's."""
+        title, params = spec["title"], spec.get("params", [])
+        taken = ("$schema", "config", "datasets", "description")
+        shape = {key: value for key, value in spec.items() if key not in taken} | {
+            "width": "container",
+            "title": {key: value for key, value in title.items() if key != "subtitle"},
+            "params": [{key: p[key] for key in ("name", "expr") if key in p} for p in params],
+        }
+        text, rows = json.dumps(shape, sort_keys=True), {}
+        for number, (name, values) in enumerate(spec.get("datasets", {}).items()):
+            rows[f"rows{number}"] = values  # Altair calls them by their content's hash
+            text = text.replace(f'{{"name": "{name}"}}', f'{{"name": "rows{number}"}}')
+        if text not in self._places:
+            self._places[text] = len(self.compiled)
+            self.compiled.append(_compiled(text))
+        return {
+            "shape": self._places[text],
+            "rows": rows,
+            "values": {p["name"]: p["value"] for p in params if "value" in p},
+            "subtitle": title.get("subtitle", ""),
+            "description": spec.get("description", ""),
+        }
+
+
+def release() -> str:
+    """The release of Vega-Lite that Altair writes, as `vl_convert` takes it."""
+    import altair
+
+    return ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+
+
+def _compiled(vega_lite: str) -> dict[str, Any]:
+    import vl_convert
+
+    vega = vl_convert.vegalite_to_vega(vega_lite, vl_version=release(), config=LOOK)
+    return {key: value for key, value in vega.items() if key != "$schema"}
