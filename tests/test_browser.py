@@ -18,7 +18,6 @@ NEEDED = {"resnet56", "resnet20-scratch", "resnet20-response"}
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.xdist_group("app"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.skipif(bool(NEEDED - BUNDLED.keys()), reason="the bundled networks are not here"),
 ]
