@@ -365,6 +365,9 @@ def main(arguments: list[str] | None = None) -> Tally:
                 run = runs.launch(ExperimentConfig(**TRAINING), folder / "runs")
                 stack.callback(end, run)
         tally = asyncio.run(hall(urls, run.run_id if run else None, servers, options))
+        for log in folder.glob("app*/log.txt"):
+            _, found, trace = log.read_text(errors="replace").partition("Traceback")
+            print((found + trace)[:3000], end="")
     report(tally, options)
     return tally
 

@@ -41,15 +41,22 @@ def forget_scraps(path: Path) -> None:
 
 def keep_old(path: Path, old: Path) -> None:
     """Gives a file a second name, under which it stays when the first is replaced. No copy where the disk can link."""
-    scrap = old.with_name(f".{old.name}")
+    if old.exists() and old.samefile(path):  # so a kill left it; a rename between two names of one file does nothing
+        return
+    scrap = old.with_name(f".{old.name}.new")
     scrap.unlink(missing_ok=True)
     try:
-        os.link(path, scrap)
-    except OSError:
-        import shutil
+        try:
+            os.link(path, scrap)
+        except OSError:
+            import shutil
 
-        shutil.copyfile(path, scrap)
-    os.replace(scrap, old)
+            shutil.copyfile(path, scrap)
+        os.replace(scrap, old)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            scrap.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

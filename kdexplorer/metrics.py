@@ -1,4 +1,8 @@
-"""How good a network is, how sure that is, how like its teacher, and at what cost."""
+"""How good a network is, how sure that is, how like its teacher, and at what cost.
+
+Of SciPy only plain functions of numbers are used: the rest (`scipy.stats`, `log_softmax`) asks whether its input is a
+tensor once anybody has begun to import torch, and fails while torch is half loaded: just when a hall opens the link.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,9 @@ import numpy as np
 
 def log_softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """`log softmax(logits / temperature)` along the last axis, float64."""
-    from scipy.special import log_softmax as scipy_log_softmax
-
-    return scipy_log_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=-1)
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    scaled = scaled - scaled.max(axis=-1, keepdims=True)
+    return scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -27,10 +31,13 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def wilson_interval(correct: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
     """The interval of Wilson, "Probable inference", JASA 1927, for a share, 0 to 1."""
-    from scipy.stats import binomtest
+    from scipy.special import ndtri
 
-    interval = binomtest(correct, count).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    share, z2 = correct / count, float(ndtri((1 + confidence) / 2)) ** 2
+    middle = share + z2 / (2 * count)
+    reach = (z2 * (share * (1 - share) + z2 / (4 * count)) / count) ** 0.5
+    low, high = ((middle + side * reach) / (1 + z2 / count) for side in (-1, 1))
+    return (0.0 if correct == 0 else low), (1.0 if correct == count else high)
 
 
 def calibration_bins(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> list[dict[str, float]]:
@@ -83,11 +90,11 @@ def mcnemar(logits: np.ndarray, other_logits: np.ndarray, labels: np.ndarray) ->
         `gained`: images that only the first gets right; `lost`: only the other; `difference` in accuracy;
         `p`: two-sided, exact binomial.
     """
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
     first, other = logits.argmax(axis=1) == labels, other_logits.argmax(axis=1) == labels
     gained, lost = int((first & ~other).sum()), int((other & ~first).sum())
-    p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    p = min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5))) if gained + lost else 1.0
     return {"gained": gained, "lost": lost, "difference": (gained - lost) / len(labels), "p": p}
 
 
@@ -105,14 +112,16 @@ def paired_test(right: np.ndarray, other_right: np.ndarray) -> dict[str, float]:
         `gained`, `lost`: images on which the one (the other) has more seeds right; `difference` in mean accuracy;
         `p`: two-sided, exact. It speaks of other images, not of other seeds.
     """
-    from scipy.stats import binom
+    from scipy.special import gammaln
 
     score = right.sum(axis=0, dtype=np.int64) - other_right.sum(axis=0, dtype=np.int64)
     sizes, counts = np.unique(np.abs(score[score != 0]), return_counts=True)
     pmf = np.ones(1)  # of the sum, from -reach to reach
     for size, count in zip(sizes, counts, strict=True):
         steps = np.zeros(2 * size * count + 1)
-        steps[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        heads = np.arange(count + 1)
+        ways = gammaln(count + 1) - gammaln(heads + 1) - gammaln(count - heads + 1)
+        steps[:: 2 * size] = np.exp(ways - count * np.log(2))
         pmf = np.convolve(pmf, steps)
     reach = len(pmf) // 2
     far = np.abs(np.arange(-reach, reach + 1)) >= abs(int(score.sum()))
@@ -135,12 +144,12 @@ def holm(p_values: list[float]) -> list[float]:
 
 def seed_interval(values: list[float], confidence: float = 0.95) -> tuple[float, float] | None:
     """Student's t interval for the mean over seeds; None for a single seed, which says nothing about others."""
-    from scipy.stats import sem, t
+    from scipy.special import stdtrit
 
     if len(values) < 2:
         return None
-    middle, error = float(np.mean(values)), float(sem(values))
-    reach = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * error
+    middle, error = float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5
+    reach = float(stdtrit(len(values) - 1, (1 + confidence) / 2)) * error
     return middle - reach, middle + reach
 
 

@@ -543,7 +543,7 @@ def _train(run: runs.Run, logger: logging.Logger, stopping: threading.Event, fac
     config = run.config()
     run.write_status("running", "loading data and networks", **facts)
     if parallel.join().leads:  # what a kill in the middle of a write has left
-        for name in (STATE, "metrics.jsonl", "teacher.json", *(student.name for student in config.students)):
+        for name in (STATE, OLD_STATE, "metrics.jsonl", "teacher.json", *(student.name for student in config.students)):
             forget_scraps(run.path / name)
     experiment = Experiment(config)
     state = run.path / STATE

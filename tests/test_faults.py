@@ -172,8 +172,9 @@ def test_garbage_in_any_file_costs_a_run_nothing(halfway, reliability, tmp_path)
     run, expected = halfway
     shutil.copytree(run.path, tmp_path / "kept")
     for name in (*WRITTEN, "state.old.pt", "config.json"):
-        good = (run.path / name).read_bytes()
-        for garbage in (b"", b"{", b"\xff\0" * 50, b"null", b"[" * 100_000, good[:-1], good[: len(good) // 2]):
+        good = (tmp_path / "kept" / name).read_bytes()
+        cut = () if name == "metrics.jsonl" else (good[:-1], good[: len(good) // 2])
+        for garbage in (b"", b"{", b"\xff\0" * 50, b"null", b"[" * 100_000, *cut):
             shutil.rmtree(run.path)
             shutil.copytree(tmp_path / "kept", run.path)
             damage(run, name, garbage)

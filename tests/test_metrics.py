@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import rel_entr, softmax
+from scipy.stats import binomtest
 
-from kdexplorer import metrics
+from kdexplorer import metrics, people
 
 
 def logits_of(answers, classes=10):
@@ -170,3 +173,23 @@ def test_the_interval_over_seeds_by_hand():
     assert (low + high) / 2 == pytest.approx(0.82)
     assert high - low == pytest.approx(2 * 4.302653 * 0.02 / 3**0.5, rel=1e-6)  # t with two degrees of freedom
     assert metrics.seed_interval([0.8]) is None
+
+
+def test_nothing_asks_a_half_loaded_torch_for_a_name(monkeypatch):
+    """Another visitor's page may be loading it in this very moment."""
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 10, 500)
+    logits, other = generator.normal(size=(2, 500, 10)) + 2 * np.eye(10)[labels]
+    assert metrics.summary(logits, labels, other)
+    assert metrics.mcnemar(logits, other, labels)["p"] <= 1
+    right = np.stack([logits.argmax(1) == labels, other.argmax(1) == labels])
+    assert metrics.paired_test(right, right[::-1])["p"] == pytest.approx(1)
+    assert metrics.seed_interval([0.1, 0.2])
+    assert people.closest_temperature(np.eye(10)[labels] * 0.9 + 0.01, logits)
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 10), (10, 10), (1, 3), (9298, 10_000)])
+def test_wilsons_interval_is_scipys(right, count):
+    theirs = binomtest(right, count).proportion_ci(0.95, method="wilson")
+    assert metrics.wilson_interval(right, count) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
