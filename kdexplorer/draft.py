@@ -31,7 +31,7 @@ ONE_MINUTE_DEMO: dict[str, Any] = {
             "attention_power": 1,
         },
     ],
-    "epochs": 12,
+    "epochs": 9,
     "batch_size": 128,
     "learning_rate": 0.2,
     "seed": 0,

@@ -23,6 +23,31 @@ def pytest_xdist_auto_num_workers(config):
     return 0 if chosen or "not slow" not in config.getoption("markexpr") else max(2, min(4, os.cpu_count() or 1))
 
 
+TOGETHER = {
+    "the application": ("tests/test_browser.py", "tests/test_load.py", "tests/test_live.py::TestInTheApplication"),
+    "the live view": ("tests/test_live.py",),
+    "the networks in JavaScript": ("tests/test_web.py",),
+    "the handout": ("tests/test_browser_handout.py",),
+    "the decoder of pictures": ("tests/test_images_bounds.py",),
+}
+"""What one process makes once for many tests, and where these begin; every other test goes where there is room."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Tests that share something costly go to one process, the rest one by one.
+
+    xdist has `--dist loadgroup` for that, but 3.8 does not find the groups under pytest 9.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return next((what for what, where in TOGETHER.items() if nodeid.startswith(where)), nodeid)
+
+    return Scheduling(config, log)
+
+
 def pytest_sessionstart(session):
     """Where a browser is required, its absence is a failure, not a skip."""
     if os.environ.get("KDEXPLORER_REQUIRE_BROWSER") and CHROMIUM is None:

@@ -18,7 +18,6 @@ NEEDED = {"resnet56", "resnet20-scratch", "resnet20-response"}
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.xdist_group("app"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.skipif(bool(NEEDED - BUNDLED.keys()), reason="the bundled networks are not here"),
 ]
@@ -82,6 +81,16 @@ def tab(browser, app):
     assert not watched.foreign
 
 
+@pytest.fixture(scope="module")
+def soft(browser, app):
+    """One tab with an image's soft labels, for what the sliders change in the drawing alone."""
+    watched = Watched(browser).open(f"{app}/soft_labels?image=3&T=4&alpha=0.7")
+    yield watched
+    watched.page.close()
+    assert not watched.errors
+    assert not watched.foreign
+
+
 def drag(slider, value):
     """What a hand does to a range input."""
     slider.evaluate(
@@ -110,13 +119,12 @@ def test_a_deep_link_to_a_fresh_server_has_its_navigation(browser, tmp_path):
         watched.page.close()
 
 
-def test_dragging_the_temperature_moves_the_bars_and_asks_nothing(tab):
-    tab.open(f"{tab.app}/soft_labels?image=3&T=4")
-    chart = tab.chart("Soft labels at T = 4.00")
-    sent = tab.sent
-    drag(chart.locator("input[type=range]"), 1)
-    tab.page.wait_for_timeout(500)
-    moved = tab.chart("Soft labels at T = 2.00")
+def test_dragging_the_temperature_moves_the_bars_and_asks_nothing(soft):
+    sent = soft.sent
+    for value, words in ((2, "Soft labels at T = 4.00"), (1, "Soft labels at T = 2.00")):
+        drag(soft.chart("Soft labels at T").locator("input[type=range]"), value)
+        moved = soft.chart(words)
+    soft.page.wait_for_timeout(500)
     texts = moved.locator("text").all_text_contents()
     teacher, student = (BUNDLED[name].logits()[3] for name in ("resnet56", "resnet20-response"))
     for logits in (teacher, student):
@@ -127,35 +135,34 @@ def test_dragging_the_temperature_moves_the_bars_and_asks_nothing(tab):
     kl = float((p * np.log(p / q)).sum())
     assert f"{kl:.3f}" in texts
     assert f"{4 * kl:.3f}" in texts
-    assert tab.sent == sent
+    assert soft.sent == sent
 
 
-def test_the_slider_answers_to_the_keyboard(tab):
-    tab.open(f"{tab.app}/soft_labels?image=3&T=4")
-    slider = tab.chart("Soft labels at T = 4.00").locator("input[type=range]")
+def test_the_slider_answers_to_the_keyboard(soft):
+    slider = soft.chart("Soft labels at T").locator("input[type=range]")
+    drag(slider, 2)
+    soft.chart("Soft labels at T = 4.00")
     slider.focus()
     for _ in range(20):
-        tab.page.keyboard.press("ArrowRight")
-    tab.page.wait_for_timeout(500)
-    assert "T = 4.59" in tab.chart("Soft labels at T").inner_text()  # 2 ** 2.2
+        soft.page.keyboard.press("ArrowRight")
+    soft.chart("Soft labels at T = 4.59")  # 2 ** 2.2
 
 
-def test_what_the_student_is_told_follows_both_sliders(tab):
-    tab.open(f"{tab.app}/soft_labels?image=3&T=4&alpha=0.7")
-    sent = tab.sent
-    chart = tab.chart("who pushes")
+def test_what_the_student_is_told_follows_both_sliders(soft):
+    sent = soft.sent
+    chart = soft.chart("who pushes")
     first, second = chart.locator("input[type=range]").all()
     drag(second, 0)
     drag(first, 0)
-    tab.page.wait_for_timeout(500)
-    words = tab.chart("who pushes").inner_text()
+    soft.page.wait_for_timeout(500)
+    words = soft.chart("who pushes").inner_text()
     assert "L = 0.00 · T² KL + 1.00 · CE at T = 1.00" in words
     assert "the teacher makes 0% of the push" in words
-    assert tab.sent == sent
+    assert soft.sent == sent
 
 
 def test_class_similarity_is_drawn(tab):
-    tab.open(tab.app).open(f"{tab.app}/soft_labels?image=3")
+    tab.open(f"{tab.app}/soft_labels?image=3")
     tab.page.get_by_role("tab", name="Class similarity").click()
     cells = tab.chart("diagonal removed").locator("text").filter(has_text=re.compile(r"^\d+%$"))
     cells.first.wait_for()

@@ -15,7 +15,6 @@ SLOW = 60_000  # a shared machine may take long
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.xdist_group("handout"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.skipif(bool(set(NAMES) - BUNDLED.keys()), reason="the bundled networks are not here"),
 ]

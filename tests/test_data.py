@@ -17,7 +17,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torchvision.datasets import CIFAR10
 
 from kdexplorer import data
 from kdexplorer.errors import DataError
@@ -381,6 +380,8 @@ def no_network(monkeypatch):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_the_official_layout_is_read_when_its_checksums_agree(small, monkeypatch, no_network, packed):
+    from torchvision.datasets import CIFAR10
+
     sums = write_batches(small)
     monkeypatch.setattr(CIFAR10, "train_list", [[f"data_batch_{k}", sums[f"data_batch_{k}"]] for k in range(1, 6)])
     monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])

@@ -34,10 +34,10 @@ def imports_of(path):
     return found
 
 
-def test_training_leaves_streamlit_unloaded():
-    loaded = loaded_by("kdexplorer.train")
-    assert "torch" in loaded
-    assert not loaded & {"streamlit", "altair", "pandas"}
+def test_training_leaves_streamlit_and_ray_unloaded():
+    loaded = loaded_by("kdexplorer.train, kdexplorer.sweep, kdexplorer.cli")
+    assert {"torch", "kdexplorer.sweep"} <= loaded
+    assert not loaded & {"streamlit", "altair", "pandas", "ray"}
 
 
 @pytest.mark.parametrize("module", ["config", "runs", "checkpoints", "metrics", "data", "cli"])

@@ -26,7 +26,6 @@ from kdexplorer import images, stripping
 from kdexplorer.errors import ImageError
 
 SECONDS, MEGABYTES = 1.0, 300
-pytestmark = pytest.mark.xdist_group("images")
 
 WORKER = """
 import json, struct, sys, time, warnings

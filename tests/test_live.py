@@ -124,7 +124,7 @@ def set_slider(tab, name, value):
 
 
 class TestInAPage:
-    pytestmark = [*needs_browser, pytest.mark.xdist_group("live")]
+    pytestmark = needs_browser
 
     def test_a_file_is_answered_as_by_the_package_at_every_temperature(self, opened, family):
         opened.locator("input[type=file]").set_input_files(
@@ -213,7 +213,7 @@ class TestInAPage:
     ids=["absent", "refused", "insecure"],
 )
 class TestWithoutACamera:
-    pytestmark = [*needs_browser, pytest.mark.xdist_group("live")]
+    pytestmark = needs_browser
 
     def test_a_sentence_says_so_and_files_still_work(self, html, flags, address, sentence):
         for tab in browsers(*flags):
@@ -230,7 +230,7 @@ class TestWithoutACamera:
 
 
 class TestInAHandout:
-    pytestmark = [*needs_browser, pytest.mark.xdist_group("live")]
+    pytestmark = needs_browser
 
     def test_your_own_picture_is_answered_in_the_file(self, camera, family, tmp_path):
         picture = sources.Picture(np.zeros((3, 32, 32), np.uint8), name="dark.png")
@@ -255,7 +255,7 @@ class TestInAHandout:
 
 @pytest.mark.skipif(not {"resnet56", "resnet8-scratch"} <= BUNDLED, reason="the bundled networks are not here")
 class TestInTheApplication:
-    pytestmark = [*needs_browser, pytest.mark.xdist_group("app")]
+    pytestmark = needs_browser
 
     def test_the_frozen_frame_is_handed_to_the_other_pages_and_nothing_else_is_sent(self, camera, app):
         sent = []

@@ -15,7 +15,6 @@ from benchmarks import load
 from kdexplorer import checkpoints, images
 
 pytestmark = [
-    pytest.mark.xdist_group("app"),
     pytest.mark.skipif(len(checkpoints.bundled()) < 3, reason="the bundled networks are not here"),
 ]
 

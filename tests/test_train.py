@@ -532,7 +532,8 @@ class Process:
 
 
 @pytest.fixture
-def for_a_process(teacher):
+def for_a_process(teacher, monkeypatch):
+    monkeypatch.setattr(data, "synthetic", functools.cache(data.synthetic))  # all 12,000: drawn here once
     return configured(
         SCRATCH, COMBINED, teacher=str(teacher.path), precision="auto", threads=2, batch_size=16, train_images=192,
         holdout=120,

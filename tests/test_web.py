@@ -19,7 +19,6 @@ from kdexplorer import checkpoints, data, images, inference, models
 from kdexplorer.errors import CheckpointError
 from kdexplorer.web import export
 
-pytestmark = pytest.mark.xdist_group("web")
 INFER = Path(export.__file__).with_name("infer.js").read_text(encoding="utf-8")
 BUNDLED = {checkpoint.name: checkpoint for checkpoint in checkpoints.bundled()}
 BYTES = "const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));"
