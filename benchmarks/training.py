@@ -11,12 +11,12 @@ It also multiplies two large bfloat16 matrices and says which share of that rate
 (convolutions and linear layers; forward and both backward passes of the students, forward of the teacher). That rate is
 the processor's matrix unit at its best; with 16 to 64 channels a convolution cannot come near it.
 
-Where the rest goes: torch.profiler over five compiled ResNet-20 steps at batch 128 (2 threads). On an Intel Xeon with matrix
-tiles 34 % went to the convolutions' backward, 11 % to their forward, 50 % to the fused batch norm, ReLU and addition
-kernels (31 % backward, 19 % forward), 2 % to the optimizer; uncompiled, the same unfused operations took 57 %. On an AMD
-EPYC without tiles, whose convolutions are slower, 43 %, 16 %, 36 % and 1 %. The fused kernels wait for memory: an
-activation of the first stage has 4 MB, more than a core's cache. There two students side by side, a core each, cost 90 ms
-each and one after the other with both cores 80 ms; beside other work it is the other way round, by far.
+Where the rest goes: torch.profiler over five compiled ResNet-20 steps at batch 128 (2 threads). On an Intel Xeon with
+matrix tiles 34 % went to the convolutions' backward, 11 % to their forward, 50 % to the fused batch norm, ReLU and
+addition kernels (31 % backward, 19 % forward), 2 % to the optimizer; uncompiled, the same unfused operations took 57 %.
+On an AMD EPYC without tiles, whose convolutions are slower, 43 %, 16 %, 36 % and 1 %. The fused kernels wait for memory:
+an activation of the first stage has 4 MB, more than a core's cache. There two students side by side, a core each, cost
+90 ms each, and one after the other on both cores 80 ms.
 """
 
 from __future__ import annotations
