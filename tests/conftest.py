@@ -18,9 +18,12 @@ from kdexplorer import checkpoints, data
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """Several processes for the whole default run; for chosen or marked tests one, which starts sooner and counts."""
+    """Several processes for the whole default run; for chosen or marked tests one, which starts sooner and counts.
+
+    One more than there are cores, up to four: tests in the browser wait a quarter of their time.
+    """
     chosen = config.args_source is config.ArgsSource.ARGS or config.getoption("keyword")
-    return 0 if chosen or "not slow" not in config.getoption("markexpr") else max(2, min(4, os.cpu_count() or 1))
+    return 0 if chosen or "not slow" not in config.getoption("markexpr") else min(4, 1 + (os.cpu_count() or 1))
 
 
 TOGETHER = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.app import CHROMIUM, FAKE_CAMERA, running, settle
+from benchmarks.app import CHROMIUM, FAKE_CAMERA, settle
 from benchmarks.app import browser as chromium_browser
 from kdexplorer import checkpoints, inference
 
@@ -100,6 +100,13 @@ def drag(slider, value):
     )
 
 
+def test_a_deep_link_to_a_fresh_server_has_its_navigation(tab):
+    """The first test here: nobody has opened a page of this server yet."""
+    tab.open(f"{tab.app}/soft_labels?image=3")
+    assert "Test image 3" in tab.page.inner_text("[data-testid=stMain]")
+    assert tab.page.get_by_role("link", name="Attention").count() > 0
+
+
 def test_overview_is_there_at_once_and_complete(tab):
     tab.open(tab.app)
     assert "knowledge distillation" in tab.page.locator("h1").inner_text()
@@ -108,15 +115,6 @@ def test_overview_is_there_at_once_and_complete(tab):
             "aria-label"
         )
     assert tab.page.locator("[data-testid=stException]").count() == 0
-
-
-def test_a_deep_link_to_a_fresh_server_has_its_navigation(browser, tmp_path):
-    with running(tmp_path) as url:
-        watched = Watched(browser).open(f"{url}/soft_labels?image=3")
-        assert "Test image 3" in watched.page.inner_text("[data-testid=stMain]")
-        assert watched.page.get_by_role("link", name="Attention").count() > 0
-        assert not watched.foreign
-        watched.page.close()
 
 
 def test_dragging_the_temperature_moves_the_bars_and_asks_nothing(soft):

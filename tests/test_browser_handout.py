@@ -39,7 +39,15 @@ def chromium():
         yield started
 
 
-@pytest.fixture(params=[(1440, "light"), (360, "dark")], ids=["desktop", "phone"])
+DESKTOP, PHONE = pytest.param((1440, "light"), id="desktop"), pytest.param((360, "dark"), id="phone")
+
+
+def on(*screens):
+    """The screens on which a test opens its tab."""
+    return pytest.mark.parametrize("tab", screens, indirect=True)
+
+
+@pytest.fixture
 def tab(request, chromium, made):
     """A tab without a network; at its end nothing was asked for and nothing went wrong."""
     width, theme = request.param
@@ -69,6 +77,7 @@ def bars(tab):
     return tab.locator("[data-chart=mirrored] .mark-rect path").evaluate_all("all => all.map(e => e.getAttribute('d'))")
 
 
+@on(DESKTOP)
 def test_numbers_agree_with_the_package_to_six_digits(tab):
     tab.locator("#numbers summary").click()
     before = bars(tab)
@@ -91,6 +100,7 @@ def test_numbers_agree_with_the_package_to_six_digits(tab):
     assert bars(tab) != before
 
 
+@on(PHONE)
 def test_sliders_answer_to_keyboard_and_hand(tab):
     tab.locator("#logT").focus()
     before = bars(tab)
@@ -111,6 +121,7 @@ def test_sliders_answer_to_keyboard_and_hand(tab):
     )
 
 
+@on(DESKTOP)
 def test_another_picture_and_another_student(tab):
     tab.locator("[name=picture]").nth(3).check(force=True)
     assert tab.locator("#caption").inner_text().startswith("<b>me</b>.png as the networks see it")
@@ -120,6 +131,7 @@ def test_another_picture_and_another_student(tab):
     tab.locator("[data-by=student]").get_by_text("resnet20-response at T = 4.00").wait_for()
 
 
+@on(DESKTOP, PHONE)
 def test_nothing_is_wider_than_the_screen(tab):
     tab.locator("#made").scroll_into_view_if_needed()
     tab.wait_for_timeout(1000)
@@ -127,6 +139,7 @@ def test_nothing_is_wider_than_the_screen(tab):
     assert tab.locator("math").count() == 4
 
 
+@on(DESKTOP)
 def test_paper_lays_out_four_temperatures_for_every_picture(tab):
     tab.pdf(print_background=True)  # asks for the page's print layout
     sheets = tab.locator("#paper .sheet")

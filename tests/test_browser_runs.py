@@ -84,7 +84,8 @@ def state(page, words):
     page.get_by_role("paragraph").filter(has_text=re.compile(rf"(^|\W){words}")).first.wait_for()
 
 
-def test_two_runs_take_turns_one_ends_in_compare_and_a_stopped_one_goes_on(page, server, runs_root, tmp_path):
+@pytest.mark.parametrize("resumed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_two_runs_take_turns_one_ends_in_compare_and_the_other_is_deleted(page, server, runs_root, tmp_path, resumed):
     from playwright.sync_api import expect
 
     page.goto(server)
@@ -128,9 +129,10 @@ def test_two_runs_take_turns_one_ends_in_compare_and_a_stopped_one_goes_on(page,
     assert 0 <= float(row["Accuracy"]) <= 1
 
     page.goto(f"{server}/launch?run={first}")
-    page.get_by_role("button", name="Resume").click()
-    state(page, "Training")
-    page.get_by_role("button", name="Stop").click()
+    if resumed:
+        page.get_by_role("button", name="Resume").click()
+        state(page, "Training")
+        page.get_by_role("button", name="Stop").click()
     state(page, "Stopped")
     page.get_by_role("button", name="Discard").click()
     page.get_by_role("button", name="Yes, delete it").click()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from kdexplorer import estimate
@@ -38,6 +40,17 @@ def test_where_the_resolution_grows_steps_are_timed_at_both_ends_and_those_betwe
     assert beyond == pytest.approx(10 * sum(steps[1:4]))  # each size is compiled for once
 
 
+def test_the_program_prints_the_figures_or_one_line_that_says_what_is_wrong(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(estimate.sys, "argv", ["estimate", str(tmp_path / "experiment.json")])
+    (tmp_path / "experiment.json").write_text(json.dumps(SMALL))
+    assert estimate.main() == 0
+    assert json.loads(capsys.readouterr().out)["seconds"] > 0
+    (tmp_path / "experiment.json").write_text(json.dumps(SMALL | {"teacher": "nobody"}))
+    assert estimate.main() == 1
+    assert "no checkpoint 'nobody'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_a_process_says_what_is_wrong():
     config = ExperimentConfig.model_validate(SMALL | {"teacher": "nobody"})
     measurement = estimate.Measurement(config)

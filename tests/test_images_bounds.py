@@ -271,7 +271,13 @@ REFUSED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TAKEN)
+RARE = {"large RGBA", "large grey of 16 bits", "large WebP", "24 megapixels of CMYK in passes"}
+"""Others of their kind are larger or slower: these run with `-m reliability`."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.reliability] if name in RARE else []) for name in TAKEN]
+)
 def test_what_can_be_shown_is_shown_within_the_bounds(decoder, name):
     assert decoder.check(TAKEN[name](), name) is None
 

@@ -206,7 +206,7 @@ class TestInAPage:
 @pytest.mark.parametrize(
     ("flags", "address", "sentence"),
     [
-        ([], None, "There is no camera on this device"),
+        pytest.param([], None, "There is no camera on this device", marks=pytest.mark.reliability),
         (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], None, "The camera was refused"),
         ([], "http://live.test/", "Browsers open the camera only for pages from https"),
     ],
@@ -271,7 +271,7 @@ class TestInTheApplication:
         camera.get_by_text("pictures a second").wait_for()
         set_slider(camera, "Temperature", 1)
         camera.get_by_role("button", name="Freeze").click()
-        camera.wait_for_timeout(1500)
+        camera.wait_for_timeout(700)
         assert not sent
         assert [one for one in camera.requested if not one.startswith("blob:")] == []
         pixels = seen(camera)

@@ -337,7 +337,13 @@ def test_markup_in_a_link_is_shown_as_text(family, name, open_page):
             assert "www." not in words
 
 
-@pytest.mark.parametrize("value", ["x" * 100_000, "9" * 5000, "-1", "1e999", "nan", "\0", "%00", "../..", ",,,,", " "])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("x" * 100_000, "-1", "nan", "\0"),
+        *(pytest.param(v, marks=pytest.mark.reliability) for v in ("9" * 5000, "1e999", "%00", "../..", ",,,,", " ")),
+    ],
+)
 def test_odd_values_in_a_link_never_show_a_traceback(family, value, open_page):
     names = (
         "run",

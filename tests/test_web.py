@@ -104,7 +104,7 @@ def test_the_page_answers_as_pytorch_on_the_same_weights(engine, name):
     check(engine, BUNDLED[name], data.synthetic(24, seed=1).images)
 
 
-@pytest.mark.parametrize("name", ["resnet20-scratch", "resnet56"])
+@pytest.mark.parametrize("name", ["resnet20-scratch", pytest.param("resnet56", marks=pytest.mark.reliability)])
 def test_the_page_answers_as_pytorch_on_cifar10(engine, name, real_root):
     if name not in BUNDLED:
         pytest.skip(f"{name} is not here")
