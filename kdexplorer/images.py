@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import itertools
 import math
 import re
 from functools import cache, lru_cache
@@ -20,6 +21,7 @@ MAX_BYTES = 5 * 1024 * 1024
 FORMATS = ["PNG", "JPEG", "WEBP"]
 SIZE = 32
 GREY = (125, 123, 114)
+PIXELS_AT_ONCE = 1_000_000
 Fit = Literal["crop", "letterbox"]
 
 _TURNS = {
@@ -93,16 +95,22 @@ def _turned(small: Image.Image, turn: int) -> Image.Image:
 
 
 def _shrunk(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
-    """The area average of a box of the picture, RGB, made a row at a time: no copy of the whole picture is held."""
+    """The area average of a box of the picture, RGB, made a row at a time: no copy of the whole picture is held.
+
+    What a row of the result needs can still be the whole picture, if that is very wide: then a part of a row.
+    """
     left, top, right, bottom = box
     small = Image.new("RGB", size)
-    for row in range(size[1]):
+    parts = min(size[0], max(1, round((right - left) * (bottom - top) / size[1] / PIXELS_AT_ONCE)))
+    for row, part in itertools.product(range(size[1]), range(parts)):
+        columns = size[0] * part // parts, size[0] * (part + 1) // parts
+        before, after = (left + (right - left) * edge / size[0] for edge in columns)
         above, below = (top + (bottom - top) * edge / size[1] for edge in (row, row + 1))
+        begin, end = math.floor(before), min(math.ceil(after), image.width)
         first, last = math.floor(above), min(math.ceil(below), image.height)
-        begin, end = math.floor(left), math.ceil(right)
-        rows = _rgb(image.crop((begin, first, end, last)))
-        inside = (left - begin, above - first, right - begin, min(below, last) - first)
-        small.paste(rows.resize((size[0], 1), Image.Resampling.BOX, box=inside), (0, row))
+        cut = _rgb(image.crop((begin, first, end, last)))
+        inside = (before - begin, above - first, min(after, end) - begin, min(below, last) - first)
+        small.paste(cut.resize((columns[1] - columns[0], 1), Image.Resampling.BOX, box=inside), (columns[0], row))
     return small
 
 
