@@ -273,8 +273,8 @@ REFUSED = {
 }  # fmt: skip
 
 
-RARE = {"large RGBA", "large grey of 16 bits", "large WebP", "24 megapixels of CMYK in passes"}
-"""Others of their kind are larger or slower: these run with `-m reliability`."""
+RARE = {"large RGBA", "large grey of 16 bits", "large WebP", "24 megapixels of CMYK in passes", "as wide as can be"}
+"""Other tests are of larger or slower ones of their kind: these run with `-m reliability`."""
 
 
 @pytest.mark.parametrize(

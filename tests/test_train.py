@@ -182,12 +182,6 @@ def test_a_student_goes_on_from_a_checkpoint_of_its_own_kind(tiny, teacher):
         train.Experiment(configured(SCRATCH | {"architecture": "resnet20", "initial": str(teacher.path)}))
 
 
-def test_compiled_networks_take_the_same_path(paired, undisturbed, monkeypatch):
-    """With the eager backend: the same numbers, through the wrapper objects that compiling makes."""
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    assert hashes(finished(paired.model_copy(update={"compile": True}))) == undisturbed
-
-
 def test_the_teacher_stays_untouched_and_the_students_learn(paired):
     experiment = train.Experiment(paired)
     networks = [experiment.teacher_network, experiment.teacher_forward]
@@ -473,16 +467,15 @@ def test_sigterm_ends_a_run_after_the_step_and_it_goes_on_to_the_same_bits(paire
 
 
 def test_a_run_that_stops_where_the_resolution_grows_goes_on_to_the_same_bits(paired, undisturbed, monkeypatch):
-    """Compiled (with the eager backend), since there a resolution is a variant of its own."""
+    """Compiled networks (with the eager backend; a resolution is a variant of its own) give what the others give."""
     growing = paired.model_copy(update={"start_resolution": 16})
     expected = hashes(finished(growing))
     assert expected[0] != undisturbed[0]
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    for where in ((0, 5), (1, 1)):
-        run = runs.create(growing.model_copy(update={"compile": True}))
-        stopped_at(run, where)
-        assert train.execute(run) == "finished"
-        assert hashes(run) == expected
+    run = runs.create(growing.model_copy(update={"compile": True}))
+    stopped_at(run, (0, 5))
+    assert train.execute(run) == "finished"
+    assert hashes(run) == expected
 
 
 def test_the_time_left_goes_by_pixels_where_the_resolution_grows(tiny, runs_root, monkeypatch):
