@@ -376,7 +376,7 @@ def end(run: runs.Run) -> None:
     """Stops the run and waits until it has saved its state."""
     runs.stop(run)
     for _ in range(600):
-        if run.status()["state"] not in ("queued", "running"):
+        if run.status()["state"] not in runs.LIVE:
             return
         time.sleep(0.1)
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
-import time
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
-from benchmarks.training import BATCH, OBJECTIVES, untrained_teacher
+from benchmarks.training import BATCH, OBJECTIVES, seconds, untrained_teacher
 from kdexplorer import data
 from kdexplorer.config import ExperimentConfig, StudentConfig
 from kdexplorer.train import Experiment, resolution
@@ -29,17 +29,10 @@ def measure(title: str, experiment: Experiment, count: int) -> None:
     print(title)
     epochs = {resolution(experiment.config, epoch): epoch for epoch in range(experiment.config.epochs)}
     for side, epoch in epochs.items():
-        first = seconds(experiment, epoch, 0)
-        step = statistics.median(seconds(experiment, epoch, number) for number in range(1, count + 1))
+        first, *others = (seconds(partial(experiment.step, epoch, number), 1) for number in range(count + 1))
+        step = statistics.median(others)
         print(f"  {side} px {BATCH / step:5.0f} images/s  {step:6.3f} s a step  first step {first:3.0f} s", flush=True)
     print(f"  memory at its height {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB", flush=True)
-
-
-def seconds(experiment: Experiment, epoch: int, step: int) -> float:
-    """Seconds of one step."""
-    begin = time.perf_counter()
-    experiment.step(epoch, step)
-    return time.perf_counter() - begin
 
 
 def main() -> None:

@@ -172,10 +172,11 @@ def _one_thread() -> None:
 class Workers:
     """Runs one function over students, or parts of a batch: as many at once as there are threads, one thread each.
 
-    Two students side by side on a core each never wait for one another inside an operation; that is faster than
-    both cores on one student after the other, and much more so when other programs want the cores too. What does not
-    fill a wave runs alone with all threads. In a team of processes all go in turn: the exchanges of gradients must
-    come in the same order everywhere.
+    Two students side by side on a core each never wait for one another inside an operation, which counts above all when
+    other programs want the cores too. Whether they are faster than one after the other on both cores depends on the
+    processor's caches: `benchmarks/training.py` has figures of one where they are not. What does not fill a wave runs
+    alone with all threads. In a team of processes all go in turn: the exchanges of gradients must come in the same
+    order everywhere.
     """
 
     def __init__(self, device: torch.device, in_turn: bool = False) -> None:
@@ -542,10 +543,10 @@ def _in_turn(run: runs.Run, team: parallel.Team, logger: logging.Logger, stoppin
 def _train(run: runs.Run, logger: logging.Logger, stopping: threading.Event, facts: dict[str, Any], show: bool) -> None:
     config = run.config()
     run.write_status("running", "loading data and networks", **facts)
-    if parallel.join().leads:  # what a kill in the middle of a write has left
+    experiment = Experiment(config)
+    if experiment.team.leads:  # what a kill in the middle of a write has left
         for name in (STATE, OLD_STATE, "metrics.jsonl", "teacher.json", *(student.name for student in config.students)):
             forget_scraps(run.path / name)
-    experiment = Experiment(config)
     state = run.path / STATE
     epoch, step, before = _restored(run, experiment, logger, facts)
     run.drop_metrics_from(epoch)

@@ -178,18 +178,24 @@ def test_a_launch_that_the_disk_refuses_is_a_sentence(monkeypatch, open_page):
     assert "cannot be written" in at.error[0].value
 
 
-def test_the_estimate_is_asked_for_and_shown(monkeypatch, open_page):
-    class Done:
+def measurement(monkeypatch, poll):
+    """Estimates end at once with what `poll` returns or raises."""
+
+    class Measurement:
         def __init__(self, made):
             self.config, self.started = made, time.time()
 
         def poll(self):
-            return {"seconds": 75.0, "images_per_second": 1000.0, "evaluation": 1.0}
+            return poll()
 
         def cancel(self):
             pass
 
-    monkeypatch.setattr(estimate, "Measurement", Done)
+    monkeypatch.setattr(estimate, "Measurement", Measurement)
+
+
+def test_the_estimate_is_asked_for_and_shown(monkeypatch, open_page):
+    measurement(monkeypatch, lambda: {"seconds": 75.0, "images_per_second": 1000.0, "evaluation": 1.0})
     at = open_page("launch")
     button(at, "Estimate the time").click()
     at.run()
@@ -200,17 +206,10 @@ def test_the_estimate_is_asked_for_and_shown(monkeypatch, open_page):
 
 
 def test_an_estimate_that_fails_can_be_asked_for_again(monkeypatch, open_page):
-    class Failed:
-        def __init__(self, made):
-            self.config, self.started = made, time.time()
+    def poll():
+        raise runs.RunError("The time could not be estimated: no memory")
 
-        def poll(self):
-            raise runs.RunError("The time could not be estimated: no memory")
-
-        def cancel(self):
-            pass
-
-    monkeypatch.setattr(estimate, "Measurement", Failed)
+    measurement(monkeypatch, poll)
     at = open_page("launch")
     button(at, "Estimate the time").click()
     at.run()
