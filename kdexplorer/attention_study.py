@@ -1,4 +1,7 @@
-"""How alike a student's and its teacher's attention are over many images: measured once, kept in the user's cache."""
+"""How alike a student's and its teacher's attention are over many images: measured once, kept in the user's cache.
+
+`python -m kdexplorer attention TEACHER STUDENT ...` prints it as a table.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,13 @@ import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from kdexplorer import metrics, table
 from kdexplorer.checkpoints import Checkpoint
+from kdexplorer.config import PRESETS
 from kdexplorer.errors import KDError
 from kdexplorer.files import write_bytes
 
@@ -121,3 +127,36 @@ def summarise(measured: Measured, power: int) -> list[dict[str, float]]:
         }
         for stage in range(cosine.shape[1])
     ]
+
+
+def rows(teacher: Checkpoint, students: list[Checkpoint], images: np.ndarray, power: int = 1) -> list[dict[str, Any]]:
+    """One row a student and stage of what `measure` kept; students of other stages than the teacher's are left out.
+
+    A row has `name`, `summarise`'s figures, `loss` (beta times the mean MSE; beta is the student's own, or the preset's
+    where it was not asked for attention), and where the twin from scratch is among the students `to_twin`: the paired
+    `difference` of the cosines (above zero: closer to the teacher), `half` of its 95 % interval, and `images`.
+    """
+    kept = {student.path: stored(teacher, student, images) for student in students}
+    found = []
+    for student in students:
+        mine, twin = kept[student.path], table.twin_of(student, students)
+        beta = (student.card.get("objective") or {}).get("attention_weight") or PRESETS["feature"]["attention_weight"]
+        theirs = kept[twin.path] if twin is not None else None
+        for stage, summary in enumerate(summarise(mine, power) if mine else []):
+            row = {"name": student.name, **summary, "loss": beta * summary["mse"]}
+            if theirs:
+                row["to_twin"] = metrics.paired_interval(mine[power][0][:, stage] - theirs[power][0][:, stage])
+            found.append(row)
+    return found
+
+
+def markdown(found: list[dict[str, Any]]) -> str:
+    """The rows as Markdown, numbers rounded for reading."""
+    heads = ["Network", "Stage", "Mean cosine (10 – 90 % of images)", "To its scratch twin", "β · MSE", "Share"]
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
+    for row in found:
+        cosine = f"{row['cosine']:.3f} ({row['low']:.3f} – {row['high']:.3f})"
+        twin = "{difference:+.3f} ± {half:.3f}".format(**row["to_twin"]) if "to_twin" in row else ""
+        share = f"{100 * row['share']:.1f} %"
+        lines.append([row["name"], str(row["stage"]), cosine, twin, f"{row['loss']:.4f}", share])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -252,6 +252,29 @@ def _handout(options: argparse.Namespace) -> int:
     return 0
 
 
+def _attention(options: argparse.Namespace) -> int:
+    from kdexplorer import attention_study, data
+    from kdexplorer.train import find_checkpoint
+
+    teacher, *students = (find_checkpoint(name) for name in (options.teacher, *options.students))
+    split = data.load_split((teacher.card.get("data") or {}).get("dataset", "cifar10"), "test")
+    images = split.images[: options.images]
+    missing = [c for c in students if attention_study.stored(teacher, c, images) is None]
+    if missing:
+        with _bar("comparing attention") as shown:
+
+            def progress(share: float) -> None:
+                shown(round(share * len(images)), len(images))
+
+            attention_study.measure(teacher, missing, images, lambda checkpoint: checkpoint.network(), progress)
+    rows = attention_study.rows(teacher, students, images, options.power)
+    left_out = {student.name for student in students} - {row["name"] for row in rows}
+    if left_out:
+        raise KDError(f"{', '.join(sorted(left_out))}: not as many stages as {teacher.name} has; leave it out.")
+    print(json.dumps(rows, indent=1) if options.json else attention_study.markdown(rows))
+    return 0
+
+
 def _people(options: argparse.Namespace) -> int:
     from kdexplorer import checkpoints, doubt, people
     from kdexplorer.train import find_checkpoint
@@ -450,6 +473,13 @@ def parser() -> argparse.ArgumentParser:
     handout.add_argument("--alpha", type=float, default=0.7, help="where its slider begins (default: 0.7)")
     handout.add_argument("--live", action="store_true", help="the networks too, for pictures of the reader's own")
     handout.add_argument("-o", "--output", type=Path, default=Path("handout.html"), help="default: handout.html")
+
+    look = command(commands, "attention", _attention, "students' attention against a teacher's, stage by stage")
+    look.add_argument("teacher", metavar="TEACHER", help="a checkpoint")
+    look.add_argument("students", nargs="+", metavar="STUDENT", help="checkpoints; with a scratch twin it is compared")
+    look.add_argument("--images", type=int, default=10_000, metavar="INT", help="of the test split (default: all)")
+    look.add_argument("--power", type=int, choices=(1, 2), default=1, help="1: mean over channels, 2: of squares")
+    look.add_argument("--json", action="store_true", help="JSON instead of Markdown")
 
     near = command(commands, "people", _people, "networks against people's answers (CIFAR-10H)")
     near.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT", help="default: the bundled networks")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kdexplorer import comparison, people, table
+from kdexplorer import comparison, metrics, people, table
 from kdexplorer.checkpoints import Checkpoint
 
 DOUBT = 0.1
@@ -53,15 +53,15 @@ def rows(chosen: list[Checkpoint], answers: np.ndarray) -> list[dict[str, Any]]:
 
 def _against(mine: np.ndarray, twin: np.ndarray, answers: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
     both = (answers, mine, twin)
-    found = {"all": _interval(_difference(*both))}
+    found = {"all": metrics.paired_interval(_difference(*both))}
     if labels is not None:
         right = (mine.argmax(axis=1) == labels) & (twin.argmax(axis=1) == labels)
         others = np.arange(answers.shape[1]) != labels[:, None]
         wrong, *less = (part[others].reshape(len(labels), -1) for part in both)
         doubted = wrong.sum(axis=1) >= DOUBT
         shares = wrong[doubted] / wrong[doubted].sum(axis=1, keepdims=True)
-        found["both right"] = _interval(_difference(*both)[right])
-        found["wrong classes"] = _interval(_difference(shares, *(part[doubted] for part in less)))
+        found["both right"] = metrics.paired_interval(_difference(*both)[right])
+        found["wrong classes"] = metrics.paired_interval(_difference(shares, *(part[doubted] for part in less)))
     return found
 
 
@@ -74,11 +74,6 @@ def _at_closest(answers: np.ndarray, logits: np.ndarray) -> tuple[float | None, 
     """The closest temperature, and each image's cross-entropy there (at T = 1 where there is none)."""
     temperature = people.closest_temperature(answers, logits)
     return temperature, people.cross_entropy(answers, logits, temperature or 1.0)
-
-
-def _interval(difference: np.ndarray) -> dict[str, float]:
-    half = 1.96 * difference.std() / max(1, len(difference)) ** 0.5
-    return {"difference": float(difference.mean()), "half": float(half), "images": len(difference)}
 
 
 def markdown(found: list[dict[str, Any]]) -> str:

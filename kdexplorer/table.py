@@ -12,6 +12,7 @@ import numpy as np
 
 from kdexplorer import checkpoints, metrics, runs
 from kdexplorer.checkpoints import Checkpoint
+from kdexplorer.comparison import p_text
 from kdexplorer.data import CLASSES, data_root, find_cifar10, load_split
 from kdexplorer.errors import CheckpointError
 
@@ -28,11 +29,12 @@ def of_run(run: runs.Run) -> list[Checkpoint]:
 
 
 def rows(chosen: list[Checkpoint]) -> list[dict[str, Any]]:
-    """A row per checkpoint from its card alone, with the paired test against its scratch twin.
+    """A row per checkpoint from its card alone, with the paired tests against its scratch twin and its teacher.
 
-    The twin is the checkpoint of the same run and architecture whose method is `scratch`. The paired test needs
-    which images were right: it is computed from the stored test logits, and left out where they or the labels are
-    not at hand.
+    The twin is the checkpoint of the same run and architecture whose method is `scratch`. Where the twin or the teacher
+    is among the chosen, `to_twin` or `to_teacher` holds its `name`, the `difference` of the accuracies, and McNemar's
+    `p`. The test needs which images were right: `p` is computed from the stored test logits, and left out where they or
+    the labels are not at hand.
     """
     table = []
     for checkpoint in chosen:
@@ -54,9 +56,9 @@ def rows(chosen: list[Checkpoint]) -> list[dict[str, Any]]:
             "seconds": card.get("seconds"),
             "device": card.get("device"),
         }
-        twin = twin_of(checkpoint, chosen)
-        if twin is not None:
-            row |= _paired(checkpoint, twin)
+        for key, other in (("to_twin", twin_of(checkpoint, chosen)), ("to_teacher", teacher_of(checkpoint, chosen))):
+            if other is not None:
+                row[key] = _paired(checkpoint, other)
         table.append(row)
     return table
 
@@ -64,19 +66,26 @@ def rows(chosen: list[Checkpoint]) -> list[dict[str, Any]]:
 def markdown(table: list[dict[str, Any]]) -> str:
     """The table as Markdown, numbers rounded for reading."""
     lines = [
-        "| Network | Method | Objective | Cross-entropy | Accuracy, 95 % interval | To its scratch twin | Paired p |",
+        "| Network | Method | Objective | Cross-entropy | Accuracy, 95 % interval "
+        "| To its scratch twin | To its teacher |",
         "|---|---|---:|---:|---|---:|---:|",
     ]
     for row in table:
         interval = f"{100 * row['accuracy_low']:.2f} – {100 * row['accuracy_high']:.2f}"
         objective = "" if row["objective"] is None else f"{row['objective']:.3f}"
-        difference = f"{100 * row['difference']:+.2f}" if "difference" in row else ""
-        p = "" if "p" not in row else "< 0.0001" if row["p"] < 1e-4 else f"{row['p']:.4f}"
+        twin, teacher = (_in_words(row.get(key)) for key in ("to_twin", "to_teacher"))
         lines.append(
             f"| {row['name']} | {row['method'] or ''} | {objective} | {row['cross_entropy']:.3f} "
-            f"| {100 * row['accuracy']:.2f} % ({interval}) | {difference} | {p} |"
+            f"| {100 * row['accuracy']:.2f} % ({interval}) | {twin} | {teacher} |"
         )
     return "\n".join(lines)
+
+
+def _in_words(paired: dict[str, Any] | None) -> str:
+    if paired is None:
+        return ""
+    p = f" ({p_text(paired['p'])})" if "p" in paired else ""
+    return f"{100 * paired['difference']:+.2f}{p}"
 
 
 def measured_labels(checkpoint: Checkpoint) -> np.ndarray | None:
@@ -99,14 +108,18 @@ def twin_of(checkpoint: Checkpoint, chosen: list[Checkpoint]) -> Checkpoint | No
     return None
 
 
-def _paired(checkpoint: Checkpoint, twin: Checkpoint) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "twin": twin.name,
-        "difference": checkpoint.card["test_accuracy"] - twin.card["test_accuracy"],
-    }
+def teacher_of(checkpoint: Checkpoint, chosen: list[Checkpoint]) -> Checkpoint | None:
+    """The one of these that a network learnt from; None for one from scratch, whose card names no teacher."""
+    told = (checkpoint.card.get("teacher") or {}).get("sha256")
+    return next((other for other in chosen if told and other.sha256 == told), None)
+
+
+def _paired(checkpoint: Checkpoint, other: Checkpoint) -> dict[str, Any]:
+    difference = checkpoint.card["test_accuracy"] - other.card["test_accuracy"]
+    facts: dict[str, Any] = {"name": other.name, "difference": difference}
     labels = measured_labels(checkpoint)
     try:
-        mine, theirs = checkpoint.logits(), twin.logits()
+        mine, theirs = checkpoint.logits(), other.logits()
     except CheckpointError:
         return facts
     if labels is None or not len(labels) == len(mine) == len(theirs):

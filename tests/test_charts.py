@@ -235,29 +235,3 @@ def test_class_similarity_by_hand():
     np.testing.assert_allclose(found[0], [0.6, 0.225, 0.175])
     np.testing.assert_allclose(found[1], [0.1, 0.8, 0.1])
     assert np.isnan(found[2]).all()
-
-
-def test_attention_study_is_kept_and_read_again(tmp_path, make_checkpoint, monkeypatch):
-    monkeypatch.setattr(attention_study, "cache_folder", lambda: tmp_path / "cache")
-    teacher, student = make_checkpoint(tmp_path / "t", seed=0), make_checkpoint(tmp_path / "s", seed=1)
-    images = GENERATOR.integers(0, 256, (60, 3, 32, 32), np.uint8)
-    seen = []
-    assert attention_study.stored(teacher, student, images) is None
-    attention_study.measure(teacher, [student], images, lambda c: c.network(), seen.append)
-    measured = attention_study.stored(teacher, student, images)
-    assert measured[1][0].shape == (60, 3)
-    assert seen[-1] == 1.0
-    summary = attention_study.summarise(measured, 1)
-    assert sum(row["share"] for row in summary) == pytest.approx(1)
-    assert all(row["low"] <= row["cosine"] <= row["high"] <= 1.0001 for row in summary)
-    assert attention_study.stored(teacher, student, images[:59]) is None
-    next((tmp_path / "cache").iterdir()).write_bytes(b"damaged")
-    assert attention_study.stored(teacher, student, images) is None
-
-
-def test_attention_study_leaves_out_other_stages(tmp_path, make_checkpoint, monkeypatch):
-    monkeypatch.setattr(attention_study, "cache_folder", lambda: tmp_path / "cache")
-    teacher, student = make_checkpoint(tmp_path / "t"), make_checkpoint(tmp_path / "s", "mobilenet_v2")
-    images = GENERATOR.integers(0, 256, (4, 3, 32, 32), np.uint8)
-    attention_study.measure(teacher, [student], images, lambda c: c.network())
-    assert attention_study.stored(teacher, student, images) is None

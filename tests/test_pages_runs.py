@@ -407,6 +407,20 @@ def test_the_table_the_answers_and_the_files(family, open_page):
     assert len(at.get("download_button")) == 4  # the handout is one
 
 
+def test_the_lightest_teacher_is_shown_first_and_another_family_is_one_click_away(family, make_checkpoint, open_page):
+    big = make_checkpoint(family / "big", "wrn_16_2", seed=7)
+    make_checkpoint(
+        family / "big-told", seed=8, run="q", method="response", teacher={"name": "big", "sha256": big.sha256}
+    )
+    make_checkpoint(family / "big-alone", seed=9, run="q")
+    at = open_page("compare")
+    assert at.dataframe[0].value["name"].tolist() == ["teacher", "small-scratch", "small-response"]
+    button(at, "big and its students").click()
+    at.run()
+    assert at.dataframe[0].value["name"].tolist() == ["big", "big-alone", "big-told"]
+    assert at.selectbox(key="compare_teacher").value == "big"
+
+
 def test_another_baseline_changes_the_differences(family, open_page):
     at = open_page("compare")
     before = at.dataframe[0].value["difference"].tolist()

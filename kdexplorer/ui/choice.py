@@ -106,9 +106,22 @@ def is_student_of(checkpoint: Checkpoint, teacher: Checkpoint) -> bool:
 
 
 def default_teacher(found: dict[str, Checkpoint]) -> str:
-    """The first network that others name as their teacher, else the largest."""
+    """The lightest bundled network that others learnt from: a hall waits for it. Else any such, else the largest."""
+    every = teachers(found)
+    bundled = [name for name in every if "/" not in name]
+    return min(bundled, key=lambda name: found[name].card["parameters"]) if bundled else next(iter(every or found))
+
+
+def teachers(found: dict[str, Checkpoint]) -> list[str]:
+    """The networks that others name as their teacher."""
     taught = {(c.card.get("teacher") or {}).get("sha256") for c in found.values()}
-    return next((name for name, c in found.items() if c.sha256 in taught), next(iter(found)))
+    return [name for name, c in found.items() if c.sha256 in taught]
+
+
+def pupils(found: dict[str, Checkpoint], teacher: Checkpoint) -> list[str]:
+    """All networks that learnt from a teacher, and those that learnt from labels alone beside them."""
+    heard = {c.card.get("run") for c in found.values() if is_student_of(c, teacher)} - {None}
+    return [name for name, c in found.items() if is_student_of(c, teacher) or c.card.get("run") in heard]
 
 
 def family(found: dict[str, Checkpoint], teacher: Checkpoint) -> dict[str, str]:

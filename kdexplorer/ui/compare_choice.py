@@ -14,8 +14,12 @@ MOST = 16
 
 def pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Checkpoint], list[str]]:
     """The chosen networks by key (finished students of chosen runs among them), and the chosen runs."""
-    usual = [name for name in found if "/" not in name][:MOST] or list(found)[:MOST]
+    bundled = {name: c for name, c in found.items() if "/" not in name}
+    teacher = choice.default_teacher(bundled or found)
+    usual = _with_pupils(bundled or found, teacher)
+    usual = usual if len(usual) > 1 else list(bundled or found)[:MOST]
     usual = comparison.groups({name: found[name] for name in usual})
+    _offer_families(bundled)
     left, right = st.columns([3, 2])
     with left:
         chosen = choice.pick_several(
@@ -42,6 +46,29 @@ def pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Chec
     for run_id in opened:
         chosen += [name for name in found if name.startswith(f"{run_id}/") and name not in chosen]
     return {name: found[name] for name in chosen}, opened
+
+
+def _with_pupils(found: dict[str, Checkpoint], teacher: str) -> list[str]:
+    """A teacher and its students, in one table."""
+    return [teacher, *(name for name in choice.pupils(found, found[teacher]) if name != teacher)][:MOST]
+
+
+def _offer_families(bundled: dict[str, Checkpoint]) -> None:
+    """A button a bundled teacher, where there is more than one."""
+    teachers = choice.teachers(bundled)
+    if len(teachers) < 2:
+        return
+    with st.container(horizontal=True):
+        for teacher in teachers:
+            names = _with_pupils(bundled, teacher)
+            st.button(
+                f"{teacher} and its students", on_click=_show_family, args=(teacher, names), key=f"family_{teacher}"
+            )
+
+
+def _show_family(teacher: str, names: list[str]) -> None:
+    choice.put("teacher", teacher)
+    _keep(names)
 
 
 def refuse_a_mixture(entries: dict[str, Checkpoint]) -> None:
