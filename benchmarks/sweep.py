@@ -117,7 +117,7 @@ def lose_a_node(options: argparse.Namespace, root: Path) -> None:
     def kill() -> None:
         while not over.wait(0.5):
             status = made.status()
-            if status.get("finished", 0) * 2 >= status.get("experiments", 1):
+            if status.get("experiments") and status.get("finished", 0) * 2 >= status["experiments"]:
                 print(f"  one node is killed after {status['finished']} of {status['experiments']} experiments")
                 nodes.remove_node(doomed, allow_graceful=False)
                 return
