@@ -253,12 +253,17 @@ def _handout(options: argparse.Namespace) -> int:
 
 
 def _attention(options: argparse.Namespace) -> int:
-    from kdexplorer import attention_study, data
+    from kdexplorer import attention_study, comparison, data
+    from kdexplorer.draft import STAGES
     from kdexplorer.train import find_checkpoint
 
+    if options.images < 1:
+        raise ConfigError("--images: it takes at least one image to compare attention on.")
     teacher, *students = (find_checkpoint(name) for name in (options.teacher, *options.students))
-    split = data.load_split((teacher.card.get("data") or {}).get("dataset", "cifar10"), "test")
-    images = split.images[: options.images]
+    others = [c.name for c in students if STAGES[c.architecture] != STAGES[teacher.architecture]]
+    if others:
+        raise KDError(f"{', '.join(others)}: not as many stages as {teacher.name} has; leave it out.")
+    images = data.load_split(comparison.dataset_of(teacher), "test").images[: options.images]
     missing = [c for c in students if attention_study.stored(teacher, c, images) is None]
     if missing:
         with _bar("comparing attention") as shown:
@@ -268,9 +273,6 @@ def _attention(options: argparse.Namespace) -> int:
 
             attention_study.measure(teacher, missing, images, lambda checkpoint: checkpoint.network(), progress)
     rows = attention_study.rows(teacher, students, images, options.power)
-    left_out = {student.name for student in students} - {row["name"] for row in rows}
-    if left_out:
-        raise KDError(f"{', '.join(sorted(left_out))}: not as many stages as {teacher.name} has; leave it out.")
     print(json.dumps(rows, indent=1) if options.json else attention_study.markdown(rows))
     return 0
 

@@ -82,3 +82,5 @@ def test_the_command_prints_the_table_and_refuses_other_stages(networks, tmp_pat
     other = make_checkpoint(tmp_path / "other", "mobilenet_v2")
     assert cli.main(["attention", paths[0], str(other.path), "--images", "10"]) == 1
     assert "other: not as many stages as teacher has" in capsys.readouterr().err
+    assert cli.main(["attention", *paths, "--images", "-5"]) == 2
+    assert "at least one image" in capsys.readouterr().err
