@@ -16,6 +16,7 @@ import numpy as np
 from kdexplorer import metrics, table
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.config import PRESETS
+from kdexplorer.draft import STAGES
 from kdexplorer.errors import KDError
 from kdexplorer.files import write_bytes
 
@@ -37,6 +38,12 @@ def pair(student: list[np.ndarray], teacher: list[np.ndarray]) -> tuple[np.ndarr
         for s, t in zip(student, teacher, strict=True)
     ]
     return np.stack([c.numpy() for c, _ in both], axis=1), np.stack([m.numpy() for _, m in both], axis=1)
+
+
+def split(teacher: Checkpoint, students: list[Checkpoint]) -> tuple[list[Checkpoint], list[Checkpoint]]:
+    """Those whose attention can be laid beside the teacher's stage by stage, and those of another number of stages."""
+    alike = [c for c in students if STAGES[c.architecture] == STAGES[teacher.architecture]]
+    return alike, [c for c in students if c not in alike]
 
 
 def cache_folder() -> Path:

@@ -254,15 +254,14 @@ def _handout(options: argparse.Namespace) -> int:
 
 def _attention(options: argparse.Namespace) -> int:
     from kdexplorer import attention_study, comparison, data
-    from kdexplorer.draft import STAGES
     from kdexplorer.train import find_checkpoint
 
     if options.images < 1:
         raise ConfigError("--images: it takes at least one image to compare attention on.")
     teacher, *students = (find_checkpoint(name) for name in (options.teacher, *options.students))
-    others = [c.name for c in students if STAGES[c.architecture] != STAGES[teacher.architecture]]
+    students, others = attention_study.split(teacher, students)
     if others:
-        raise KDError(f"{', '.join(others)}: not as many stages as {teacher.name} has; leave it out.")
+        raise KDError(f"{', '.join(c.name for c in others)}: not as many stages as {teacher.name} has; leave it out.")
     images = data.load_split(comparison.dataset_of(teacher), "test").images[: options.images]
     missing = [c for c in students if attention_study.stored(teacher, c, images) is None]
     if missing:

@@ -81,7 +81,9 @@ with right:
 st.header("Over many images", divider="grey")
 pixels, _, indices = cached.gallery(image.dataset)
 sizes = [size for size in SAMPLES if size < len(indices)] + [len(indices)]
-comparable = [checkpoint for checkpoint in students if checkpoint.sha256 != teacher.sha256]
+comparable, others = attention_study.split(teacher, students)
+for checkpoint in others:
+    st.caption(f"{checkpoint.name} is left out: its stages are not the teacher's.")
 if not comparable or not len(indices):
     st.info("Choose a student to compare with its teacher over many images.")
     st.stop()
@@ -97,7 +99,8 @@ sample = pixels[:size]
 try:
     found = {c.path: attention_study.stored(teacher, c, sample) for c in comparable}
     missing = [c for c in comparable if found[c.path] is None]
-    if missing and (size <= 20 or st.button(f"Measure {len(missing)} students on {size:,} images", type="primary")):
+    whom = "1 student" if len(missing) == 1 else f"{len(missing)} students"
+    if missing and (size <= 20 or st.button(f"Measure {whom} on {size:,} images", type="primary")):
         bar = st.progress(0.0, "Comparing attention maps …")
         attention_study.measure(
             teacher,
@@ -123,7 +126,7 @@ if not lines:
     st.stop()
 for checkpoint in comparable:
     if found[checkpoint.path] is None:
-        st.caption(f"{checkpoint.name} is not shown: not measured yet, or its stages are not the teacher's.")
+        st.caption(f"{checkpoint.name} is not shown: not measured yet.")
 
 chart, words = st.columns([3, 2], gap="large")
 chart.vega_lite_chart(charts_attention.similarity_by_stage(lines, size), width="stretch")

@@ -382,6 +382,17 @@ def test_attention_measures_the_samples_and_answers(pair, open_page):
     assert "Closest at stage 3" in text(at)
 
 
+def test_attention_names_who_cannot_be_compared_stage_by_stage(pair, open_page, make_checkpoint):
+    facts = {"classes": list(data.CIFAR10_CLASSES), "normalisation": data.NORMALISATION["cifar10"]}
+    make_checkpoint(pair / "mobile", "mobilenet_v2", **facts)
+    at = open_page("attention", students="small-scratch,mobile")
+    assert "mobile is left out" in text(at)
+    assert "small-scratch" in str(specs(at)[-1])
+    assert "mobile" not in str(specs(at)[-1])
+    at.multiselect(key="pick_students").set_value(["mobile"]).run()
+    assert "Choose a student" in text(at)
+
+
 @pytest.mark.parametrize("mode", ["map", "difference"])
 @pytest.mark.parametrize("scale", ["shared", "per map"])
 def test_attention_modes(pair, mode, scale, open_page):

@@ -99,8 +99,9 @@ def pick_references(
     """The teacher that agreement and KL are about, and the baseline of the differences; both are keys."""
     where = comparison.measured_on(next(iter(entries.values())))
     possible = [name for name, c in found.items() if comparison.measured_on(c) == where]
-    taught = [(c.card.get("teacher") or {}).get("sha256") for c in entries.values()]
-    usual = next((name for name in possible if found[name].sha256 in taught), None)
+    usual = next(
+        (name for name in possible if any(choice.is_student_of(c, found[name]) for c in entries.values())), None
+    )
     left, right = st.columns(2)
     with right:
         teacher = choice.pick_one(
