@@ -1,4 +1,4 @@
-"""The command line: `python -m kdexplorer train|sweep|resume|evaluate|import|runs|handout|data`.
+"""The command line: `python -m kdexplorer train|sweep|resume|evaluate|attention|people|import|runs|handout|data`.
 
 Errors are one line on stderr without a traceback, unless `--debug`. Exit codes: 0 done, 1 it failed, 2 wrong usage,
 130 stopped by a signal with the state saved.
@@ -397,7 +397,8 @@ def parser() -> argparse.ArgumentParser:
         "--students",
         nargs="+",
         metavar="ARCHITECTURE:PRESET[:KEY=VALUE…]",
-        help=f"presets: {', '.join(PRESETS)}; keys: name, T, alpha, beta, power, smoothing; as in "
+        help=f"presets: {', '.join(PRESETS)}; keys: name, T, alpha, beta, power, smoothing, initial "
+        "(a checkpoint to go on from); as in "
         "resnet20:scratch resnet20:response:T=4:alpha=0.7 resnet20:feature:beta=1000",
     )
     for name, field in ExperimentConfig.model_fields.items():

@@ -195,7 +195,8 @@ class ExperimentConfig(_Strict):
         "auto", description="of the forward passes; auto takes bfloat16 where the hardware has it"
     )
     compile: bool = Field(
-        False, description="torch.compile the networks: half a minute at the start, 1.2 times the speed after"
+        False,
+        description="torch.compile the networks: half a minute at the start, 1.2 times the speed after; needs g++",
     )
     sync_batch_norm: bool = Field(
         False, description="in a team of processes: batch norm over the whole batch instead of each process's part"

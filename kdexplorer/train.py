@@ -160,6 +160,19 @@ def _many_networks() -> None:
         setattr(torch._dynamo.config, name, max(512, getattr(torch._dynamo.config, name)))
 
 
+def _find_compiler() -> None:
+    """On a processor torch.compile needs a C++ compiler: missed before the first step, in words. Raises ConfigError."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except RuntimeError as error:
+        raise ConfigError(
+            "compile: torch compiles with a C++ compiler, and none works here. Install one (apt-get install g++), or "
+            "leave compile out."
+        ) from error
+
+
 def _one_thread() -> None:
     """What a worker is: one thread, also in compiled code, whose cache does not tell thread counts apart."""
     import torch._inductor.config
@@ -202,6 +215,8 @@ class Experiment:
         _keep_freed_memory()
         self.config = config
         self.device = resolve_device(config.device)
+        if config.compile and self.device.type == "cpu":
+            _find_compiler()
         self.dtype = resolve_precision(config.precision, self.device)
         self.team = parallel.join()
         self.part = self.team.part(config.batch_size)

@@ -6,6 +6,7 @@ torch is imported where it is used: the process that only hands tests out to oth
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -52,9 +53,9 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_sessionstart(session):
-    """Where a browser is required, its absence is a failure, not a skip."""
-    if os.environ.get("KDEXPLORER_REQUIRE_BROWSER") and CHROMIUM is None:
-        pytest.exit("KDEXPLORER_REQUIRE_BROWSER is set and there is no Chromium: install it", returncode=1)
+    """Where a browser is required, its absence is a failure, not a skip; and Node's, which runs the same script."""
+    if os.environ.get("KDEXPLORER_REQUIRE_BROWSER") and (CHROMIUM is None or shutil.which("node") is None):
+        pytest.exit("KDEXPLORER_REQUIRE_BROWSER is set and Chromium or Node is missing: install it", returncode=1)
 
 
 _figures = Counter()

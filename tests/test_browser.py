@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+import skimage
 
 from benchmarks.app import CHROMIUM, FAKE_CAMERA, settle
 from benchmarks.app import browser as chromium_browser
@@ -167,11 +167,8 @@ def test_class_similarity_is_drawn(tab):
     assert cells.count() >= 90  # and two at the ends of the scale
 
 
-def test_soft_label_of_an_uploaded_photo(tab, tmp_path):
-    cat = Path(__import__("skimage").__file__).parent / "data" / "chelsea.png"
-    if not cat.is_file():
-        cat = tmp_path / "drawn.png"
-        Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)).save(cat)
+def test_soft_label_of_an_uploaded_photo(tab):
+    cat = Path(skimage.__file__).parent / "data" / "chelsea.png"
     tab.open(f"{tab.app}/soft_labels")
     tab.page.get_by_text("Upload a photo", exact=True).click()
     tab.page.locator("input[type=file]").set_input_files(cat)

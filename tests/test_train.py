@@ -472,10 +472,17 @@ def test_a_run_that_stops_where_the_resolution_grows_goes_on_to_the_same_bits(pa
     expected = hashes(finished(growing))
     assert expected[0] != undisturbed[0]
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(train, "_find_compiler", lambda: None)  # that backend needs none
     run = runs.create(growing.model_copy(update={"compile": True}))
     stopped_at(run, (0, 5))
     assert train.execute(run) == "finished"
     assert hashes(run) == expected
+
+
+def test_compiling_without_a_compiler_is_refused_in_words(tiny):
+    config = configured(compile=True, device="cpu")
+    with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(ConfigError, match="g\\+\\+"):
+        train.Experiment(config)
 
 
 def test_the_time_left_goes_by_pixels_where_the_resolution_grows(tiny, runs_root, monkeypatch):
