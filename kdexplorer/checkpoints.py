@@ -164,14 +164,19 @@ def open_checkpoint(path: Path) -> Checkpoint:
         )
     if not 2 <= len(card["classes"]) <= 1000 or not all(isinstance(name, str) for name in card["classes"]):
         raise CheckpointError(f"{path / CARD}: 'classes' must list the names of the classes.")
-    for key in ("mean", "std"):
-        values = card["normalisation"].get(key)
-        numbers = isinstance(values, list) and len(values) == 3
-        if not numbers or not all(isinstance(v, (int, float)) and abs(v) < 1e3 for v in values):
-            raise CheckpointError(f"{path / CARD}: 'normalisation' needs 'mean' and 'std' of three channels.")
-    if not all(value > 0 for value in card["normalisation"]["std"]):
-        raise CheckpointError(f"{path / CARD}: the standard deviations of 'normalisation' must be above 0.")
+    check_normalisation(card["normalisation"], where=str(path / CARD))
     return Checkpoint(path, card)
+
+
+def check_normalisation(values: dict[str, Any], where: str) -> None:
+    """Whether images can be normalised so: `mean` and `std` of three channels. Raises CheckpointError."""
+    for key in ("mean", "std"):
+        channels = values.get(key)
+        numbers = isinstance(channels, list) and len(channels) == 3
+        if not numbers or not all(isinstance(v, (int, float)) and abs(v) < 1e3 for v in channels):
+            raise CheckpointError(f"{where}: 'normalisation' needs 'mean' and 'std' of three channels.")
+    if not all(value > 0 for value in values["std"]):
+        raise CheckpointError(f"{where}: the standard deviations of 'normalisation' must be above 0.")
 
 
 def network_from_state(architecture: str, state: dict[str, torch.Tensor], classes: int, where: str) -> StagedNetwork:
@@ -226,7 +231,10 @@ def half_precision(network: StagedNetwork) -> dict[str, torch.Tensor]:
     }
     for key, tensor in state.items():
         if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{key} holds values beyond float16's range (65504): lower the learning rate.")
+            raise CheckpointError(
+                f"{key} holds values beyond float16's range (65504), in which networks are stored: train it with a "
+                "lower learning rate."
+            )
     return state
 
 
@@ -243,6 +251,7 @@ def save(path: Path, state: dict[str, torch.Tensor], card: dict[str, Any], logit
             np.savez_compressed(packed, logits=logits.astype(np.float16))
             write_bytes(folder / LOGITS, packed.getvalue())
         write_json(folder / CARD, card)
+        open_checkpoint(folder)  # what could not be read again is not left there
     return open_checkpoint(path)
 
 

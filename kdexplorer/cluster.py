@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdexplorer import estimate, runs
+from kdexplorer import estimate, processes, runs
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import write_bytes
@@ -81,7 +81,8 @@ class _Given:
     def out(self, ray: Any) -> Any:
         """Gives it to the cluster, with the state that came back last; returns the generator of its messages."""
         threads = self.config.threads or 1
-        options = {"num_cpus": threads, "num_gpus": self.gpus, "memory": round(estimate.memory(self.config))}
+        memory = estimate.memory(self.config, at_once=1 if self.gpus else threads)
+        options = {"num_cpus": threads, "num_gpus": self.gpus, "memory": round(memory)}
         task = ray.remote(max_retries=0, max_calls=1, **options)(work)
         self.run.write_status("queued", "waiting for a machine of the cluster", **self.facts)
         return task.remote(self.run.run_id, contents(self.run.path), _teacher(self.config), threads)
@@ -124,7 +125,7 @@ class _Given:
             path.parent.mkdir(exist_ok=True)
             write_bytes(path, files[name])
         if status:
-            own = ("state", "message", "pid", "pid_started", "heartbeat")
+            own = {"state", "message", "heartbeat", *processes.identity()}  # whose run it is, is the driver's to say
             self.facts |= {key: value for key, value in status.items() if key not in own}
             self.run.write_status(status["state"], str(status["message"]), **self.facts)
 
@@ -161,6 +162,8 @@ def work(run_id: str, files: Files, teacher: Files, threads: int) -> Iterator[st
         if teacher:
             config["teacher"] = str(root / "teacher")
         (run.path / "config.json").write_text(json.dumps(config))
+        seen: dict[str, tuple[int, ...]] = {}
+        contents(run.path, seen)  # the driver has all this, and keeps its own configuration
 
         def trained() -> None:
             with contextlib.suppress(Exception):  # whatever it was, status.json and log.txt say so
@@ -168,28 +171,36 @@ def work(run_id: str, files: Files, teacher: Files, threads: int) -> Iterator[st
 
         trainer = threading.Thread(target=trained)
         trainer.start()
-        sent = {"config.json": (run.path / "config.json").read_bytes()}  # the driver keeps its own
         over = False
         while not over:
             trainer.join(LOOK)
             over = not trainer.is_alive()
-            now = contents(run.path)
-            changed = {name: content for name, content in now.items() if sent.get(name) != content}
-            sent |= changed
+            changed = contents(run.path, seen)
             if changed:
                 yield changed
 
 
-def contents(folder: Path) -> Files:
-    """A run's folder without scraps. State and status are read first: no other file is older than what they say."""
+def contents(folder: Path, seen: dict[str, tuple[int, ...]] | None = None) -> Files:
+    """A run's folder without scraps and older states, or what changed there.
+
+    State and status are read first: no other file is older than what they say.
+
+    Args:
+        seen: what marks the files of earlier looks, by name; those are left out, and the others join it.
+    """
     found: Files = {}
+    seen = {} if seen is None else seen
     for name in dict.fromkeys(["state.pt", "status.json", *sorted(path.name for path in folder.iterdir())]):
         path = folder / name
-        if name.startswith("."):
+        if name.startswith(".") or (name.startswith("state.") and name != "state.pt"):
             continue
         with contextlib.suppress(FileNotFoundError):  # replaced while it was read: it comes with the next look
-            inside = sorted(path.iterdir()) if path.is_dir() else [path]
-            found |= {str(file.relative_to(folder)): file.read_bytes() for file in inside if file.is_file()}
+            for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+                facts, inside = file.stat(), str(file.relative_to(folder))
+                mark = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
+                if file.is_file() and seen.get(inside) != mark:
+                    found[inside] = file.read_bytes()
+                    seen[inside] = mark
     return found
 
 

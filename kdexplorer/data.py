@@ -239,6 +239,11 @@ def class_balanced(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return generator.permutation(indices)
 
 
+def held_out(labels: np.ndarray, count: int) -> np.ndarray:
+    """Indices, ascending, of the training images that are never trained on while tuning: the same for every seed."""
+    return np.sort(class_balanced(labels, count, seed=0))
+
+
 def probes(dataset: str, holdout: int = 0, count: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """The first images on which a run is measured, whose logits it keeps after every epoch, and their labels.
 
@@ -256,7 +261,7 @@ def probes(dataset: str, holdout: int = 0, count: int = 20) -> tuple[np.ndarray,
         split = load_split(dataset, "test")
         return np.array(split.images[:count]), split.labels[:count]
     split = load_split(dataset, "train")
-    held = np.sort(class_balanced(split.labels, holdout, seed=0))[:count]
+    held = held_out(split.labels, holdout)[:count]
     return np.array(split.images[held]), split.labels[held]
 
 

@@ -134,7 +134,8 @@ def preset_of(values: dict[str, Any]) -> str:
 def edited(rows: list[dict[str, Any]], edits: dict[str, Any]) -> tuple[list[dict[str, Any]], bool]:
     """The students' table after what was done in an editor.
 
-    A preset that was chosen fills that row's weights, and a name that came from architecture and preset follows them.
+    A preset that was chosen fills that row's weights, and a name that came from architecture and preset follows them,
+    as does one that was emptied.
 
     Args:
         rows: as `student` makes them.
@@ -154,10 +155,12 @@ def edited(rows: list[dict[str, Any]], edits: dict[str, Any]) -> tuple[list[dict
         if changes.get("preset") in PRESETS:
             new |= student({"preset": changes["preset"], "architecture": new["architecture"], "name": new["name"]})
         new["preset"] = preset_of(new)
-        if row["name"] == f"{row['architecture']}-{row['preset']}" and "name" not in changes:
+        followed = row["name"] == f"{row['architecture']}-{row['preset']}" and "name" not in changes
+        if followed or not new["name"]:
             label = new["preset"] if new["preset"] in PRESETS else row["preset"]
             wanted = f"{new['architecture']}-{label}"
-            new["name"] = wanted if wanted == row["name"] else _free(wanted, {other["name"] for other in made})
+            others = {other["name"] for other in [*made, *rows[number + 1 :]]}
+            new["name"] = wanted if wanted == row["name"] else _free(wanted, others)
         rewritten |= new != row | changes
         made.append(new)
     for values in edits.get("added_rows") or ():

@@ -91,23 +91,27 @@ def _timed_steps(experiment: train.Experiment, epoch: int) -> tuple[float, float
     return step, max(0.0, sum(steps[:WARM_UP]) - step * len(steps[:WARM_UP]))
 
 
-def memory(config: ExperimentConfig) -> float:
+def memory(config: ExperimentConfig, at_once: int | None = None) -> float:
     """Bytes that an experiment takes at its height, estimated from its networks; see `docs/scaling.md`.
 
     A student's weights, gradients, momentum and what saving its state copies are seven float32 a parameter. Activations
     are those that autograd keeps, once for each student that learns at the same time (on a processor one a thread), and
     half as much again for what comes and goes. The images of both splits lie in memory as bytes.
 
+    Args:
+        at_once: how many students learn at the same time, where that is another machine's to say; else by this one's
+            device and threads.
+
     Raises:
-        KDError: when the teacher cannot be found.
+        KDError: when the teacher cannot be found, or this machine has not the device.
     """
     import torch
 
     from kdexplorer import data, models, train
 
-    device = train.resolve_device(config.device)
+    device = train.resolve_device("cpu" if at_once else config.device)
     dtype = train.resolve_precision(config.precision, device)
-    at_once = (config.threads or torch.get_num_threads()) if device.type == "cpu" else 1
+    at_once = at_once or ((config.threads or torch.get_num_threads()) if device.type == "cpu" else 1)
     kept = sorted((_activations(one.architecture, dtype)[0] for one in config.students), reverse=True)
     total = 28 * sum(models.parameter_count(models.build(one.architecture)) for one in config.students)
     total += 1.5 * sum(kept[:at_once]) * config.batch_size
@@ -123,18 +127,20 @@ def memory(config: ExperimentConfig) -> float:
 
 @functools.cache
 def _activations(architecture: str, dtype: torch.dtype) -> tuple[float, float]:
-    """Bytes an image that autograd keeps of a forward pass, and those of the largest single tensor."""
+    """Bytes an image that autograd keeps of a forward pass, and those of its largest single output."""
     import torch
 
     from kdexplorer import models
 
     network = models.build(architecture)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
 
     def kept(batch: int) -> np.ndarray:
         storages: dict[int, int] = {}
 
         def keep(tensor: torch.Tensor) -> torch.Tensor:
-            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            if tensor.untyped_storage().data_ptr() not in weights:
+                storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
             return tensor
 
         images = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
@@ -144,17 +150,17 @@ def _activations(architecture: str, dtype: torch.dtype) -> tuple[float, float]:
         del logits
         return np.array([sum(storages.values()), max(storages.values())])
 
-    whole, largest = (kept(4) - kept(2)) / 2  # what does not grow with the batch is the weights
+    whole, largest = (kept(4) - kept(2)) / 2  # what does not grow with the batch is no activation
     return float(whole), float(largest)
 
 
-def free_memory(config: ExperimentConfig) -> float:
+def free_memory(device: str) -> float:
     """Bytes that an experiment may take: seven tenths of what is free on the device that it would run on."""
     import torch
 
     from kdexplorer import train
 
-    if train.resolve_device(config.device).type == "cuda":
+    if train.resolve_device(device).type == "cuda":
         return 0.7 * torch.cuda.mem_get_info()[0]
     return 0.7 * psutil.virtual_memory().available
 

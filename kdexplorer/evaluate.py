@@ -40,6 +40,7 @@ def evaluate(name: str, show: bool = False) -> dict[str, Any]:
     report = {"name": checkpoint.name, **metrics.summary(logits, split.labels)}
     report["per_class_accuracy"] = metrics.per_class_accuracy(logits, split.labels, len(split.classes))
     report["card_accuracy"] = checkpoint.card["test_accuracy"]
+    report["card_cross_entropy"] = checkpoint.card["test_cross_entropy"]
     report["matches_card"] = bool(
         report["accuracy"] == checkpoint.card["test_accuracy"]
         and abs(report["cross_entropy"] - checkpoint.card["test_cross_entropy"]) < 1e-4
@@ -61,11 +62,12 @@ def import_checkpoint(
         show: draw a progress bar on stderr.
 
     Raises:
-        CheckpointError: when the weights do not fit, or the name is taken.
+        CheckpointError: when the weights or the normalisation do not fit, or the name is taken.
         DataError: when CIFAR-10 is not there.
     """
     if not is_name(name) or (output / name).exists():
         raise CheckpointError(f"'{name[:60]}' is not a free name in {output}: choose letters, digits and . _ - only.")
+    checkpoints.check_normalisation(normalisation, where=name)
     state = checkpoints.import_weights(source, architecture)
     network = checkpoints.network_from_state(architecture, state, len(data.CIFAR10_CLASSES), where=str(source))
     half = checkpoints.half_precision(network)
@@ -103,9 +105,8 @@ def _logits(network: StagedNetwork, split: data.Split, normalisation: dict, show
 
 def sentence(report: dict[str, Any]) -> str:
     """The report for a reader."""
-    agrees = (
-        "agrees with its card" if report["matches_card"] else f"ITS CARD SAYS {100 * report['card_accuracy']:.2f} %"
-    )
+    said = f"ITS CARD SAYS {100 * report['card_accuracy']:.2f} % AND {report['card_cross_entropy']:.4f}"
+    agrees = "agrees with its card" if report["matches_card"] else said
     return (
         f"{report['name']}: accuracy {100 * report['accuracy']:.2f} % "
         f"({100 * report['accuracy_low']:.2f} – {100 * report['accuracy_high']:.2f}, Wilson 95 %, "

@@ -46,6 +46,8 @@ def load(path: Path) -> np.ndarray:
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read as people's answers ({error}): fetch {FILES[0]} again.") from error
     shape = (SIZES["test"], len(CIFAR10_CLASSES))
+    if not isinstance(answers, np.ndarray):
+        raise DataError(f"{path} is an archive of several arrays, not people's answers: fetch {FILES[0]}.")
     if answers.shape != shape or answers.dtype.kind not in "iuf":
         raise DataError(f"{path} holds {answers.dtype} of shape {answers.shape}, not people's answers {shape}.")
     answers = answers.astype(np.float64)

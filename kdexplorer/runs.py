@@ -195,12 +195,15 @@ def create(config: ExperimentConfig, root: Path | None = None, run_id: str | Non
     root = root or runs_root()
     run_id = run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{config.name[:40]}-{secrets.token_hex(2)}"
     run = Run(root / run_id)
+    made = False
     try:
         run.path.mkdir(parents=True)
+        made = True
         write_json(run.path / "config.json", config.model_dump(mode="json"))
         run.write_status("queued", "waiting to start")
     except OSError as error:
-        shutil.rmtree(run.path, ignore_errors=True)
+        if made:  # a folder that was there before is somebody's
+            shutil.rmtree(run.path, ignore_errors=True)
         raise RunError(
             f"a run cannot be written to {root} ({error.strerror}): check the folder and the disk."
         ) from error
@@ -211,7 +214,12 @@ def create(config: ExperimentConfig, root: Path | None = None, run_id: str | Non
 def launch(config: ExperimentConfig, root: Path | None = None) -> Run:
     """Creates a run and starts its trainer as a process of its own, which outlives the caller."""
     run = create(config, root)
-    start(run)
+    try:
+        start(run)
+    except RunError as error:
+        with contextlib.suppress(OSError):
+            run.write_status("failed", str(error)[:500])  # else it would wait for this process as long as it lives
+        raise
     return run
 
 
@@ -307,7 +315,9 @@ def delete(run: Run) -> None:
                 raise RunError(f"{run.run_id} is still alive: stop it first.")
             path.rename(scrap)
     except OSError as error:
-        raise RunError(f"{run.run_id} cannot be deleted ({error.strerror}): nothing was deleted.") from error
+        raise RunError(
+            f"{run.run_id} cannot be deleted ({error.strerror or 'another start takes long'}): nothing was deleted."
+        ) from error
     try:
         shutil.rmtree(scrap)
     except OSError as error:

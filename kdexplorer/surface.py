@@ -146,7 +146,7 @@ def _labels(config: Any) -> np.ndarray | None:
         if not config.recipe.holdout:
             return data.load_split(config.recipe.dataset, "test").labels
         labels = data.load_split(config.recipe.dataset, "train").labels
-        return labels[np.sort(data.class_balanced(labels, config.recipe.holdout, seed=0))]
+        return labels[data.held_out(labels, config.recipe.holdout)]
     except DataError:
         return None
 

@@ -167,11 +167,21 @@ def create(config: SweepConfig, root: Path | None = None) -> Sweep:
     """The folder of this sweep: the one that is there already, or a new one. Raises RunError."""
     facts = config.model_dump(mode="json")
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+    folder = sweeps_root(root)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".create.lock", timeout=30):
+            return _found_or_made(config, key, folder, root)
+    except OSError as error:  # filelock's Timeout is one
+        why = error.strerror or "another start takes long"
+        raise RunError(f"a sweep cannot be written to {folder} ({why}): check the folder and the disk.") from error
+
+
+def _found_or_made(config: SweepConfig, key: str, folder: Path, root: Path | None) -> Sweep:
     for sweep in list_sweeps(root):
         if sweep.run_id.endswith(f"-{key}"):
             return sweep
-    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.recipe.name[:30]}-{key}"
-    return Sweep(runs.create(config, sweeps_root(root), run_id).path)
+    return Sweep(runs.create(config, folder, f"{time.strftime('%Y%m%d-%H%M%S')}-{config.recipe.name[:30]}-{key}").path)
 
 
 def launch(config: SweepConfig, root: Path | None = None) -> Sweep:
@@ -189,14 +199,19 @@ def start(sweep: Sweep) -> None:
         runs.start(sweep)
 
 
-def pack(config: SweepConfig, sweep_id: str) -> list[dict[str, Any]]:
-    """The experiments: per seed as few as memory allows, of even size. See `Sweep.experiments`."""
+def pack(config: SweepConfig, sweep_id: str, elsewhere: bool = False) -> list[dict[str, Any]]:
+    """The experiments: per seed as few as memory allows, of even size. See `Sweep.experiments`.
+
+    `elsewhere` is a cluster: its machines are taken to have this one's memory, unless `memory_gib` says what they have.
+    """
     from kdexplorer import estimate
 
     students = config.students()
-    limit = config.memory_gib * 2**30 if config.memory_gib else estimate.free_memory(config.recipe)
+    at_once = (config.recipe.threads or 1) if elsewhere else None
+    device = "cpu" if elsewhere else config.recipe.device
+    limit = config.memory_gib * 2**30 if config.memory_gib else estimate.free_memory(device)
     most = min(config.students_per_experiment, len(students))
-    while most > 1 and estimate.memory(_experiment(config, students[:most], "packing", 0)) > limit:
+    while most > 1 and estimate.memory(_experiment(config, students[:most], "packing", 0), at_once) > limit:
         most -= 1
     size = math.ceil(len(students) / math.ceil(len(students) / most))
     names = [student.name for student in students]
@@ -213,17 +228,20 @@ def _experiment(config: SweepConfig, students: list[StudentConfig], name: str, s
     return validated(ExperimentConfig, config.recipe.model_dump() | {"students": students, "name": name, "seed": seed})
 
 
-def prepare(sweep: Sweep) -> list[runs.Run]:
+def prepare(sweep: Sweep, elsewhere: bool = False) -> list[runs.Run]:
     """The experiments' run folders; packs the sweep and creates what is not there yet. Raises KDError."""
     config = sweep.config()
     if not sweep.experiments():
-        write_json(sweep.path / "experiments.json", {"experiments": pack(config, sweep.run_id)})
+        write_json(sweep.path / "experiments.json", {"experiments": pack(config, sweep.run_id, elsewhere)})
     by_name = {student.name: student for student in config.students()}
     for experiment, run in zip(sweep.experiments(), sweep.runs(), strict=True):
         if not (run.path / "config.json").is_file():
             students = [by_name[name] for name in experiment["students"]]
             made = _experiment(config, students, config.recipe.name, experiment["seed"])
-            runs.create(made, sweep.root, experiment["run"])
+            if run.path.is_dir():  # only its configuration was lost
+                write_json(run.path / "config.json", made.model_dump(mode="json"))
+            else:
+                runs.create(made, sweep.root, experiment["run"])
     return sweep.runs()
 
 
@@ -258,7 +276,7 @@ def execute(sweep: Sweep, ray_address: str | None = None, show: bool = False) ->
         progress = Progress(sweep, logger, show)
         try:
             progress.write("running", "packing the students into experiments")
-            todo = [run for run in prepare(sweep) if not progress.settled(run)]
+            todo = [run for run in prepare(sweep, bool(ray_address)) if not progress.settled(run)]
             if ray_address:
                 from kdexplorer import cluster
 
@@ -291,6 +309,7 @@ def in_turn(run: runs.Run, stopping: threading.Event, progress: Progress) -> Non
         status = run.status()
         state = status["state"]
         if state in runs.LIVE and status["pid"] != os.getpid():
+            started = True  # perhaps by a driver before this one
             if stopping.is_set():
                 with contextlib.suppress(RunError):
                     runs.stop(run)

@@ -442,9 +442,9 @@ def load_data(config: ExperimentConfig, progress: data.Progress | None = None) -
     """The images to train on, those to measure on, and what the latter are called (`test` or `holdout`)."""
     train = data.load_split(config.dataset, "train", progress=progress)
     if config.holdout:
-        held = data.class_balanced(train.labels, config.holdout, seed=0)
+        held = data.held_out(train.labels, config.holdout)
         kept = np.setdiff1d(np.arange(len(train)), held)
-        train, measured, name = train.take(kept), train.take(np.sort(held)), "holdout"
+        train, measured, name = train.take(kept), train.take(held), "holdout"
     else:
         measured, name = data.load_split(config.dataset, "test", progress=progress), "test"
     if config.train_images is not None:
@@ -493,10 +493,11 @@ def execute(run: runs.Run, show: bool = False) -> str:
         show: draw a progress line on stderr.
 
     Returns:
-        The final state: `finished`, `stopped` or `failed`. Every outcome is also in `status.json`.
+        The final state, `finished` or `stopped`. Every outcome is also in `status.json`.
 
     Raises:
         RunError: when another process trains this very run; it is left alone.
+        KDError, or anything else: what ended the run, which is then `failed`.
     """
     team = parallel.join()
     own = FileLock(run.path / ".lock")
@@ -689,6 +690,7 @@ def _finish(run: runs.Run, experiment: Experiment, seconds: float) -> None:
     """Casts each student to float16, measures what will be stored in float32, and writes its checkpoint."""
     config = experiment.config
     experiment.dtype = torch.float32
+    torch.backends.cudnn.allow_tf32 = False  # else a GPU rounds the convolutions' factors to ten bits
     answers = experiment.teacher_on_measured() if experiment.teacher_forward is not None else None
 
     def finish(student: Student) -> None:

@@ -27,6 +27,8 @@ def test_a_students_notation_reads_back_to_the_same_student(preset):
     values = PRESETS[preset] | {"ce_weight": 0.125, "label_smoothing": 0.05}
     changed = StudentConfig(name="mine", architecture="resnet8", **values)
     assert StudentConfig.parse(cli.student_notation(changed)) == changed
+    finer = changed.model_copy(update={"ce_weight": 1 / 3, "attention_weight": 123456.7})
+    assert StudentConfig.parse(cli.student_notation(finer)) == finer
 
 
 def test_the_command_line_of_an_experiment_reads_back_to_the_same_experiment():
@@ -129,6 +131,9 @@ def test_ones_own_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_pat
     assert json.loads(capsys.readouterr().out)["matches_card"] is True
     assert cli.main(words) == 1
     assert "not a free name" in capsys.readouterr().err
+    for _ in range(2):  # nothing was left in its place
+        assert cli.main([*words[:-1], "other", "--std", "0.2", "0.2", "-0.2"]) == 1
+        assert "must be above 0" in capsys.readouterr().err
 
 
 class _Marker:

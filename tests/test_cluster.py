@@ -63,7 +63,8 @@ def test_a_task_trains_in_a_folder_of_its_own_and_sends_what_changed(tiny, run, 
 
 def test_what_comes_back_becomes_a_run_folder_of_this_process(run):
     given = cluster._Given(run, with_gpus=False)
-    status = {"state": "running", "message": "training", "pid": 1, "pid_started": 1.0, "epoch": 1, "step": 2}
+    status = {"state": "running", "message": "training", "pid": 1, "pid_started": 1.0, "boot": "another machine's"}
+    status |= {"epoch": 1, "step": 2}
     given._keep({"status.json": json.dumps(status).encode(), "state.pt": b"s", "a/card.json": b"{}", "a/w": b"w"})
     assert (run.path / "a" / "w").read_bytes() == b"w"
     now = run.status()

@@ -97,3 +97,12 @@ def test_rows_are_added_with_free_names_and_deleted():
     new, rewritten = draft.edited(rows, {"added_rows": [{}], "deleted_rows": [1]})
     assert rewritten
     assert [row["name"] for row in new] == ["resnet8-scratch", "resnet8-scratch-2"]
+
+
+def test_an_emptied_name_and_a_new_preset_get_names_that_are_free():
+    rows = [draft.student({"architecture": "resnet8", "preset": preset}) for preset in ("scratch", "combined")]
+    renamed, _ = draft.edited(rows, {"edited_rows": {"0": {"preset": "combined"}}})
+    assert [row["name"] for row in renamed] == ["resnet8-combined-2", "resnet8-combined"]
+    emptied, rewritten = draft.edited(rows, {"edited_rows": {"1": {"name": None}}, "added_rows": [{}]})
+    assert [row["name"] for row in emptied] == ["resnet8-scratch", "resnet8-combined", "resnet8-scratch-2"]
+    assert rewritten

@@ -74,6 +74,12 @@ def test_a_foreign_file_is_refused(folder, content, words):
         people.load(folder / "a.npy")
 
 
+def test_an_archive_is_refused(folder):
+    np.savez(folder / "a.npz", counts=counts())
+    with pytest.raises(DataError, match="archive of several arrays"):
+        people.load(folder / "a.npz")
+
+
 def test_no_pickle_is_opened(folder):
     np.save(folder / "a.npy", np.array([{"evil": 1}], dtype=object), allow_pickle=True)
     (folder / "b.npy").write_bytes(b"nothing")

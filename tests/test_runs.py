@@ -429,3 +429,21 @@ def test_a_run_that_was_recycled_is_not_signalled(run, sleeper, monkeypatch):
     runs.stop(run)
     assert sleeper.is_running()
     assert sleeper.status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_folder_that_was_there_is_never_removed(runs_root):
+    theirs = runs_root / "20260101-000000-lab-0000"
+    theirs.mkdir(parents=True)
+    (theirs / "weights").write_bytes(b"w")
+    with pytest.raises(RunError, match="File exists"):
+        runs.create(CONFIG, run_id=theirs.name)
+    assert (theirs / "weights").read_bytes() == b"w"
+
+
+def test_a_launch_that_cannot_start_is_a_failed_run_and_not_a_waiting_one(monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", refuse(errno.ENOMEM))
+    with pytest.raises(RunError, match="cannot be started"):
+        runs.launch(CONFIG)
+    (run,) = runs.list_runs()
+    assert run.status()["state"] == "failed"
+    runs.delete(run)

@@ -108,8 +108,8 @@ def test_the_command_line_of_a_sweep_reads_back_to_the_same_sweep(recipe, capsys
 
 
 def test_students_of_one_seed_share_an_experiment_while_memory_lasts(recipe, monkeypatch):
-    monkeypatch.setattr(estimate, "free_memory", lambda config: 2**30)
-    monkeypatch.setattr(estimate, "memory", lambda config: 2**28 * len(config.students))
+    monkeypatch.setattr(estimate, "free_memory", lambda device: 2**30)
+    monkeypatch.setattr(estimate, "memory", lambda config, at_once: 2**28 * len(config.students))
     made = sweep.configure("resnet8", recipe, temperatures=[1.0, 2.0], response_weights=[0.3, 0.5], seeds=2)
     packed = sweep.pack(made, "id")  # six students a seed, of which four fit: three and three
     assert [(e["seed"], len(e["students"])) for e in packed] == [(0, 3), (0, 3), (1, 3), (1, 3)]
@@ -137,6 +137,8 @@ def test_the_estimate_of_memory_grows_with_what_fills_it(recipe):
     # ResNet-8 keeps per image, in float32: 7 convolutions' inputs and outputs, most of them 16 x 32 x 32.
     kept = estimate._activations("resnet8", torch.float32)[0]
     assert 5 * 16 * 32 * 32 * 4 < kept < 30 * 16 * 32 * 32 * 4
+    # A ResNet-50's widest output is its first stage's; its largest weights are far larger.
+    assert estimate._activations("resnet50", torch.float32)[1] == 256 * 32 * 32 * 4
 
 
 # --- Carrying out -------------------------------------------------------------------------------------------
@@ -247,3 +249,25 @@ def test_a_driver_that_is_killed_leaves_a_sweep_that_goes_on(small, runs_root):
     assert made.status()["finished"] == 4
     for run in made.runs():
         assert (run.path / "log.txt").read_text().count("epoch 1 ") == 2  # each of its two students once
+
+
+def test_an_experiment_whose_configuration_was_lost_keeps_what_it_has(tiny, small, here):
+    made = sweep.create(small)
+    assert sweep.execute(made) == "finished"
+    run = made.runs()[0]
+    students, config = runs.students(run), run.config()
+    (run.path / "config.json").unlink()
+    sweep.prepare(made)
+    assert run.config() == config
+    assert runs.students(run) == students
+    assert len(students) == 2
+
+
+def test_a_cluster_is_driven_from_a_machine_without_its_devices(recipe):
+    there = recipe | {"device": "cuda", "threads": 2}
+    made = sweep.configure("resnet8", there, temperatures=[2.0], response_weights=[0.5], seeds=1)
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ConfigError):
+        sweep.pack(made, "id")
+    assert [len(e["students"]) for e in sweep.pack(made, "id", elsewhere=True)] == [3]
