@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from kdexplorer import metrics, table
+from kdexplorer import metrics, relatives
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.config import PRESETS
 from kdexplorer.draft import STAGES
 from kdexplorer.errors import KDError
 from kdexplorer.files import write_bytes
 
-BATCH = 50
+BATCH, PART = 50, 1_000
+"""Images of a forward pass, and of a file of results: who is interrupted, or wants more images, goes on from there."""
+
 Measured = dict[int, tuple[np.ndarray, np.ndarray]]
 """By power (1, 2): cosine similarity and mean squared difference, each `[N, stages]` float32."""
 
@@ -53,19 +55,35 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("kdexplorer") / "attention"
 
 
-def _file(teacher: Checkpoint, student: Checkpoint, images: np.ndarray) -> Path:
+def _parts(images: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    """Images `PART` by `PART`, each with its hash."""
+    parts = [np.ascontiguousarray(images[begin : begin + PART]) for begin in range(0, len(images), PART)]
+    return [(part, hashlib.sha256(part).hexdigest()) for part in parts]
+
+
+def _file(teacher: Checkpoint, student: Checkpoint, images: str) -> Path:
     facts = f"1 {teacher.sha256} {student.sha256} {student.card['normalisation']} {teacher.card['normalisation']} "
-    key = hashlib.sha256(facts.encode() + np.ascontiguousarray(images).tobytes()).hexdigest()[:24]
-    return cache_folder() / f"{key}.npz"
+    return cache_folder() / f"{hashlib.sha256((facts + images).encode()).hexdigest()[:24]}.npz"
 
 
-def stored(teacher: Checkpoint, student: Checkpoint, images: np.ndarray) -> Measured | None:
-    """An earlier measurement on these very images, or None (also where it cannot be read)."""
+def stored(teacher: Checkpoint, students: list[Checkpoint], images: np.ndarray) -> dict[Path, Measured | None]:
+    """Earlier measurements on these very images by the student's folder; None where one is missing or damaged."""
+    parts = _parts(images)
+    return {student.path: _joined([_read(_file(teacher, student, key)) for _, key in parts]) for student in students}
+
+
+def _read(path: Path) -> Measured | None:
     try:
-        with np.load(_file(teacher, student, images), allow_pickle=False) as archive:
+        with np.load(path, allow_pickle=False) as archive:
             return {power: (archive[f"cosine_{power}"], archive[f"mse_{power}"]) for power in (1, 2)}
     except Exception:  # zipfile, zlib and NumPy each have their own; it is measured again
         return None
+
+
+def _joined(parts: list[Measured | None]) -> Measured | None:
+    if not parts or any(part is None for part in parts):
+        return None
+    return {power: tuple(np.concatenate([part[power][k] for part in parts]) for k in (0, 1)) for power in (1, 2)}
 
 
 def measure(
@@ -77,7 +95,7 @@ def measure(
 ) -> None:
     """Compares each student's attention with the teacher's on uint8 `[N, 3, 32, 32]` and keeps the result.
 
-    Students with another number of stages are left out.
+    Students with another number of stages are left out; what is kept already is not measured again.
 
     Args:
         network: gives a checkpoint's network (a cache, where there is one).
@@ -86,37 +104,53 @@ def measure(
     Raises:
         KDError: when a network cannot be trusted.
     """
+    students, _ = split(teacher, students)
+    done = 0
+    for part, key in _parts(images):
+        missing = {_file(teacher, s, key): s for s in students if _read(_file(teacher, s, key)) is None}
+
+        def told(share: float, begun: int = done, count: int = len(part)) -> None:
+            if progress:
+                progress((begun + share * count) / len(images))
+
+        for path, arrays in _measured(teacher, missing, part, network, told).items():
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **arrays)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(path, buffer.getvalue())
+            except OSError as error:
+                raise KDError(
+                    f"{path.parent} cannot be written ({error.strerror}): free some space or check its rights."
+                ) from error
+        done += len(part)
+        told(1.0)
+
+
+def _measured(
+    teacher: Checkpoint,
+    students: dict[Path, Checkpoint],
+    images: np.ndarray,
+    network: Callable[[Checkpoint], object],
+    progress: Callable[[float], None],
+) -> dict[Path, dict[str, np.ndarray]]:
+    """What is to be written into each file: the same weights stand under one name, and are compared once."""
     from kdexplorer.inference import predict_with_stages
 
-    found: dict[Path, dict[int, list]] = {_file(teacher, s, images): {1: [], 2: []} for s in students}
-    networks = {c.sha256: network(c) for c in [teacher, *students]}
+    if not students:
+        return {}
+    networks = {c.sha256: (network(c), c.card["normalisation"]) for c in [teacher, *students.values()]}
+    found: dict[Path, dict[str, list[np.ndarray]]] = {path: {} for path in students}
     for begin in range(0, len(images), BATCH):
-        batch = np.ascontiguousarray(images[begin : begin + BATCH])
-        maps = {
-            c.sha256: predict_with_stages(networks[c.sha256], batch, c.card["normalisation"])[1]
-            for c in [teacher, *students]
-        }
-        for student, parts in zip(students, found.values(), strict=True):
+        batch = images[begin : begin + BATCH]
+        maps = {sha256: predict_with_stages(one, batch, as_)[1] for sha256, (one, as_) in networks.items()}
+        for path, student in students.items():
             for power in (1, 2):
-                parts[power].append(pair(maps[student.sha256][power], maps[teacher.sha256][power]))
-        if progress:
-            progress(min(1.0, (begin + BATCH) / len(images)))
-    for path, parts in found.items():
-        if None in parts[1]:
-            continue
-        arrays = {}
-        for power in (1, 2):
-            for place, name in enumerate(("cosine", "mse")):
-                arrays[f"{name}_{power}"] = np.concatenate([part[place] for part in parts[power]])
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(path, buffer.getvalue())
-        except OSError as error:
-            raise KDError(
-                f"{path.parent} cannot be written ({error.strerror}): free some space or check its rights."
-            ) from error
+                cosine, mse = pair(maps[student.sha256][power], maps[teacher.sha256][power])
+                found[path].setdefault(f"cosine_{power}", []).append(cosine)
+                found[path].setdefault(f"mse_{power}", []).append(mse)
+        progress((begin + len(batch)) / len(images))
+    return {path: {name: np.concatenate(arrays) for name, arrays in parts.items()} for path, parts in found.items()}
 
 
 def summarise(measured: Measured, power: int) -> list[dict[str, float]]:
@@ -143,10 +177,10 @@ def rows(teacher: Checkpoint, students: list[Checkpoint], images: np.ndarray, po
     where it was not asked for attention), and where the twin from scratch is among the students `to_twin`: the paired
     `difference` of the cosines (above zero: closer to the teacher), `half` of its 95 % interval, and `images`.
     """
-    kept = {student.path: stored(teacher, student, images) for student in students}
+    kept = stored(teacher, students, images)
     found = []
     for student in students:
-        mine, twin = kept[student.path], table.twin_of(student, students)
+        mine, twin = kept[student.path], relatives.twin_of(student, students)
         beta = (student.card.get("objective") or {}).get("attention_weight") or PRESETS["feature"]["attention_weight"]
         theirs = kept[twin.path] if twin is not None else None
         for stage, summary in enumerate(summarise(mine, power) if mine else []):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,10 +83,10 @@ def _sweep(options: argparse.Namespace) -> int:
     recipe = {name: getattr(options, name) for name in ExperimentConfig.model_fields if name != "students"}
     recipe = {name: value for name, value in recipe.items() if value is not None}
     _without_torchrun("sweep")
+    if options.detach and options.ray:
+        raise ConfigError("--detach starts a sweep on this machine: leave it out with --ray, or use nohup.")
     made = sweep.create(sweep.configure(options.student, recipe, **chosen))
     if options.detach:
-        if options.ray:
-            raise ConfigError("--detach starts a sweep on this machine: leave it out with --ray, or use nohup.")
         sweep.start(made)
         print(made.run_id)
         return 0
@@ -213,20 +214,24 @@ def _runs_show(options: argparse.Namespace) -> int:
 
 
 def _runs_table(options: argparse.Namespace) -> int:
-    from kdexplorer import checkpoints, runs, table
+    from kdexplorer import checkpoints, comparison, runs, table
 
     chosen = [c for run_id in options.run_ids for c in table.of_run(runs.find(run_id))]
     if not options.run_ids:
         chosen = checkpoints.bundled()
+    groups = comparison.groups({f"{c.card.get('run') or c.path.parent.name}/{c.name}": c for c in chosen})
+    if len(groups) > 1:
+        parts = "; ".join(f"{where}: {', '.join(names)}" for where, names in groups.items())
+        raise ConfigError(f"these were measured on different images and cannot stand in one table. {parts}")
     rows = table.rows(chosen)
     print(json.dumps(rows, indent=1) if options.json else table.markdown(rows))
     return 0
 
 
 def _runs_stop(options: argparse.Namespace) -> int:
-    from kdexplorer import runs
+    from kdexplorer import runs, sweep
 
-    runs.stop(runs.find(options.run_id))
+    runs.stop(sweep.find(options.run_id) or runs.find(options.run_id))
     print("asked it to stop; it saves its state first")
     return 0
 
@@ -263,7 +268,7 @@ def _attention(options: argparse.Namespace) -> int:
     if others:
         raise KDError(f"{', '.join(c.name for c in others)}: not as many stages as {teacher.name} has; leave it out.")
     images = data.load_split(comparison.dataset_of(teacher), "test").images[: options.images]
-    missing = [c for c in students if attention_study.stored(teacher, c, images) is None]
+    missing = [c for c in students if attention_study.stored(teacher, [c], images)[c.path] is None]
     if missing:
         with _bar("comparing attention") as shown:
 
@@ -335,7 +340,7 @@ class _bar:
 def command_line(config: ExperimentConfig) -> str:
     """The command that launches this experiment: what differs from the defaults."""
     words = ["python -m kdexplorer train", *_options(config)]
-    words.append("--students " + " ".join(student_notation(student) for student in config.students))
+    words.append("--students " + shlex.join(student_notation(student) for student in config.students))
     return " ".join(words)
 
 
@@ -343,12 +348,12 @@ def sweep_command_line(config: SweepConfig) -> str:
     """The command that launches this sweep, its grid in full."""
     words = [f"python -m kdexplorer sweep --student {config.student}", *_options(config.recipe)]
     for flag, values in (("--temperature", config.temperatures), ("--response-weight", config.response_weights)):
-        words.append(f"{flag} " + " ".join(f"{value:g}" for value in values))
+        words.append(f"{flag} " + " ".join(_number(value) for value in values))
     words.append(f"--seeds {config.seeds}")
     if config.students_per_experiment != type(config).model_fields["students_per_experiment"].default:
         words.append(f"--students-per-experiment {config.students_per_experiment}")
     if config.memory_gib:
-        words.append(f"--memory {config.memory_gib:g}")
+        words.append(f"--memory {_number(config.memory_gib)}")
     return " ".join(words)
 
 
@@ -357,8 +362,14 @@ def _options(config: ExperimentConfig) -> list[str]:
     for name, field in ExperimentConfig.model_fields.items():
         value = getattr(config, name)
         if name != "students" and value != field.default:
-            made.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+            made.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))
     return made
+
+
+def _number(value: float) -> str:
+    """A number as short as it reads back to the same."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def student_notation(student: StudentConfig) -> str:
@@ -371,7 +382,7 @@ def student_notation(student: StudentConfig) -> str:
         if name == "name" and value != f"{student.architecture}-{student.method}":
             words.append(f"name={value}")
         elif name not in ("name", "architecture") and value != defaults[name]:
-            words.append(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}")
+            words.append(f"{name}={_number(value) if isinstance(value, float) else value}")
     return ":".join(words)
 
 

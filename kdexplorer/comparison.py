@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kdexplorer import checkpoints, data, metrics, people
+from kdexplorer import checkpoints, data, metrics, people, relatives
 from kdexplorer.checkpoints import Checkpoint
 
 COLUMNS = {
@@ -105,7 +105,7 @@ def rows(
     latency: dict[str, float] | None = None,
     answers: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
-    """One row a network; what cannot be known is None.
+    """One row a network; what cannot be known is None. `twin` and `taught_by` name rows (see `relatives`).
 
     Args:
         entries: networks by the name they are shown under, all measured on the same images.
@@ -117,6 +117,7 @@ def rows(
         answers: people's to CIFAR-10's test split, as `people.load` gives them, where they are at hand.
     """
     table = []
+    twins, guides = relatives.twins(entries), relatives.guides(entries)
     for name, checkpoint in entries.items():
         card, facts = checkpoint.card, checkpoint.card.get("data") or {}
         count = int(facts.get("measured_images", 10_000))
@@ -141,6 +142,8 @@ def rows(
             "epochs": card.get("epochs"),
             "seed": card.get("seed"),
             "run": card.get("run"),
+            "twin": twins.get(name),
+            "taught_by": guides.get(name),
             "measured_on": measured_on(checkpoint),
             "images": count,
         }
@@ -187,7 +190,7 @@ def _some(names: list[str], most: int = 4) -> str:
 
 def why_the_loss_is_larger(table: list[dict[str, Any]]) -> str:
     """Why a distilled student's "loss" is above its scratch twin's: the sum that it minimises, in numbers."""
-    distilled = [r for r in table if r["method"] in ("response", "feature", "combined") and r["objective"] is not None]
+    distilled = [row for row in distilled_of(table) if row["objective"] is not None]
     if not distilled:
         return "Choose a distilled student as well: then its loss is taken apart here."
     row = max(distilled, key=lambda r: r["objective"] - r["cross_entropy"])
@@ -208,7 +211,10 @@ def why_the_loss_is_larger(table: list[dict[str, Any]]) -> str:
 
 
 def _sum_in_words(row: dict[str, Any]) -> str:
+    """The terms that add up to the objective; nothing with smoothed labels, whose term no card holds."""
     weights, terms = row.get("weights") or {}, row.get("terms") or {}
+    if weights.get("label_smoothing"):
+        return ""
     parts = []
     for weight, term, words in (
         ("ce_weight", "cross_entropy", "cross-entropy {:.3f}"),
@@ -221,47 +227,58 @@ def _sum_in_words(row: dict[str, Any]) -> str:
     return " + ".join(parts)
 
 
-def really_better(
-    table: list[dict[str, Any]], logits: Logits, labels: np.ndarray | None, teacher: str | None = None
-) -> str:
-    """Whether the best distilled student beat its scratch twin and the teacher by more than chance."""
+def really_better(table: list[dict[str, Any]], logits: Logits, labels: np.ndarray | None) -> str:
+    """Whether the best distilled student beat its scratch twin and its teacher by more than chance.
+
+    It is the best of many looks, so p has Holm's correction for all distilled students that could be tested.
+    """
     by_name = {row["name"]: row for row in table}
-    distilled = [r for r in table if r["method"] in ("response", "feature", "combined")]
+    distilled = distilled_of(table)
     if not distilled:
         return "Choose a distilled student and its twin from scratch: then the two are tested here."
-    best = max(distilled, key=lambda r: r["accuracy"])
-    others = [(row, words) for row, words in ((twin_of(best, table), "its scratch twin"),) if row is not None]
-    if teacher in by_name and teacher != best["name"]:
-        others.append((by_name[teacher], "the teacher"))
-    if not others:
+    best = max(distilled, key=lambda row: row["accuracy"])
+    sentences = []
+    for relative, words in (("twin", "its scratch twin"), ("taught_by", "its teacher")):
+        if best[relative] is None:
+            continue
+        pairs = {row["name"]: row[relative] for row in distilled if row[relative] is not None}
+        found = {name: _test(logits.get(name), logits.get(other), labels) for name, other in pairs.items()}
+        tested = {name: facts for name, facts in found.items() if facts}
+        corrected = dict(zip(tested, metrics.holm([facts["p"] for facts in tested.values()]), strict=True))
+        facts = found[best["name"]] | {"p_holm": corrected.get(best["name"]), "looks": len(tested)}
+        sentences.append(_verdict(best, by_name[best[relative]], words, facts))
+    if not sentences:
         return f"Choose the scratch twin of {best['name']} or its teacher as well: then the two are tested here."
-    sentences = [_verdict(best, row, words, logits, labels) for row, words in others]
     return " ".join(sentences) + " Each row is one training run: what another seed would change is not in these tests."
 
 
-def _verdict(row: dict[str, Any], other: dict[str, Any], words: str, logits: Logits, labels: np.ndarray | None) -> str:
+def _verdict(row: dict[str, Any], other: dict[str, Any], words: str, facts: dict[str, Any]) -> str:
     points = 100 * (row["accuracy"] - other["accuracy"])
     side = "above" if points > 0 else "below"
     text = f"{row['name']} is {abs(points):.2f} points {side} {words} {other['name']}"
     text = text if round(points, 2) else f"{row['name']} has the accuracy of {words} {other['name']}"
-    facts = _test(logits.get(row["name"]), logits.get(other["name"]), labels)
-    if not facts:
+    if "p" not in facts:
         apart = row["accuracy_low"] > other["accuracy_high"] or row["accuracy_high"] < other["accuracy_low"]
         return (
             f"{text}; their 95 % intervals {'do not overlap' if apart else 'overlap'}, and the paired test needs "
             + ("the labels of the test images, which come with CIFAR-10.")
         )
-    chance = "more than chance on these images" if facts["p"] < 0.05 else "this could well be chance"
+    chance = "more than chance on these images" if facts["p_holm"] < 0.05 else "this could well be chance"
+    looks = f", {p_text(facts['p_holm'])} for the best of {facts['looks']} looks" if facts["looks"] > 1 else ""
     return (
         f"{text}: only it is right on {facts['gained']:,} images, only the other on {facts['lost']:,} "
-        f"(McNemar {p_text(facts['p'])}), {chance}."
+        f"(McNemar {p_text(facts['p'])}{looks}), {chance}."
     )
 
 
+def distilled_of(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of students that heard a teacher."""
+    return [row for row in table if row["method"] in ("response", "feature", "combined")]
+
+
 def twin_of(row: dict[str, Any], table: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The row that differs from this one in the method only: same run and architecture, from scratch."""
-    twins = [r for r in table if r["method"] == "scratch" and r["architecture"] == row["architecture"] and r is not row]
-    return next((r for r in twins if r["run"] == row["run"]), None)
+    """The row that differs from this one in the method only, from scratch; see `relatives.twin_of`."""
+    return next((other for other in table if other["name"] == row["twin"]), None)
 
 
 def p_text(p: float) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kdexplorer import comparison, metrics, people, table
+from kdexplorer import comparison, metrics, people, relatives, table
 from kdexplorer.checkpoints import Checkpoint
 
 DOUBT = 0.1
@@ -39,7 +39,7 @@ def rows(chosen: list[Checkpoint], answers: np.ndarray) -> list[dict[str, Any]]:
     stored = {c.path: comparison.on_whole_split(c, comparison.stored_logits(c), "cifar10") for c in chosen}
     found = []
     for checkpoint in chosen:
-        mine, twin = stored[checkpoint.path], table.twin_of(checkpoint, chosen)
+        mine, twin = stored[checkpoint.path], relatives.twin_of(checkpoint, chosen)
         if mine is None:
             continue
         temperature, least = _at_closest(answers, mine)

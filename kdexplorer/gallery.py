@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kdexplorer import relatives
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.inference import entropy
 from kdexplorer.metrics import log_softmax
@@ -69,12 +70,13 @@ def answers(
     stored: Callable[[Checkpoint], np.ndarray | None],
     labels: np.ndarray,
 ) -> Answers | None:
-    """What is known of the images: the first student from scratch and the first distilled one stand for their kind.
+    """What is known of the images: the first distilled student with its twin from scratch stands for all.
 
     None where the teacher's stored answers are not at hand.
     """
-    scratch = next((c for c in students if (c.card.get("method") or "scratch") == "scratch"), None)
-    distilled = next((c for c in students if (c.card.get("method") or "scratch") != "scratch"), None)
+    told = [c for c in students if relatives.method(c) != "scratch"]
+    distilled = next((c for c in told if relatives.twin_of(c, students)), next(iter(told), None))
+    scratch = relatives.twin_of(distilled, students) if distilled else None
     logits = stored(teacher)
     if logits is None:
         return None

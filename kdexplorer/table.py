@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from kdexplorer import checkpoints, metrics, runs
+from kdexplorer import checkpoints, metrics, relatives, runs
 from kdexplorer.checkpoints import Checkpoint
-from kdexplorer.comparison import p_text
+from kdexplorer.comparison import measured_on, p_text
 from kdexplorer.data import CLASSES, data_root, find_cifar10, load_split
 from kdexplorer.errors import CheckpointError
 
@@ -31,10 +31,9 @@ def of_run(run: runs.Run) -> list[Checkpoint]:
 def rows(chosen: list[Checkpoint]) -> list[dict[str, Any]]:
     """A row per checkpoint from its card alone, with the paired tests against its scratch twin and its teacher.
 
-    The twin is the checkpoint of the same run and architecture whose method is `scratch`. Where the twin or the teacher
-    is among the chosen, `to_twin` or `to_teacher` holds its `name`, the `difference` of the accuracies, and McNemar's
-    `p`. The test needs which images were right: `p` is computed from the stored test logits, and left out where they or
-    the labels are not at hand.
+    Where the twin or the teacher (see `relatives`) is among the chosen and was measured on the same images, `to_twin`
+    or `to_teacher` holds its `name`, the `difference` of the accuracies, and McNemar's `p`. The test needs which images
+    were right: `p` is computed from the stored test logits, and left out where they or the labels are not at hand.
     """
     table = []
     for checkpoint in chosen:
@@ -56,8 +55,9 @@ def rows(chosen: list[Checkpoint]) -> list[dict[str, Any]]:
             "seconds": card.get("seconds"),
             "device": card.get("device"),
         }
-        for key, other in (("to_twin", twin_of(checkpoint, chosen)), ("to_teacher", teacher_of(checkpoint, chosen))):
-            if other is not None:
+        for key, relative_of in (("to_twin", relatives.twin_of), ("to_teacher", relatives.teacher_of)):
+            other = relative_of(checkpoint, chosen)
+            if other is not None and measured_on(other) == measured_on(checkpoint):
                 row[key] = _paired(checkpoint, other)
         table.append(row)
     return table
@@ -97,21 +97,6 @@ def measured_labels(checkpoint: Checkpoint) -> np.ndarray | None:
     if dataset == "cifar10" and find_cifar10(data_root()) is None:
         return None
     return load_split(dataset, "test").labels
-
-
-def twin_of(checkpoint: Checkpoint, chosen: list[Checkpoint]) -> Checkpoint | None:
-    """The first of these that learnt from labels alone in the same run, with the same architecture; not itself."""
-    for other in chosen:
-        same = other.architecture == checkpoint.architecture and other.card.get("run") == checkpoint.card.get("run")
-        if same and other.card.get("method") == "scratch" and other is not checkpoint:
-            return other
-    return None
-
-
-def teacher_of(checkpoint: Checkpoint, chosen: list[Checkpoint]) -> Checkpoint | None:
-    """The one of these that a network learnt from; None for one from scratch, whose card names no teacher."""
-    told = (checkpoint.card.get("teacher") or {}).get("sha256")
-    return next((other for other in chosen if told and other.sha256 == told), None)
 
 
 def _paired(checkpoint: Checkpoint, other: Checkpoint) -> dict[str, Any]:

@@ -1,14 +1,21 @@
 """Attention: where teacher and students look, stage by stage, on the chosen image and over the test split."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from kdexplorer import attention_study
+from kdexplorer import attention_study, estimate, relatives
 from kdexplorer.errors import KDError
-from kdexplorer.ui import cached, charts, charts_attention, charts_soft, choice, picture
+from kdexplorer.ui import cached, charts, charts_attention, charts_soft, choice, door, picture
 
-METHODS = ("scratch", "response", "feature", "combined")
+ASKED = ("feature", "combined")
+"""Methods that ask a student for its teacher's maps."""
+
+FREE = 1_000
+"""Images that any visitor may have compared; more take minutes of the server, which are the presenter's."""
+
 SAMPLES = (200, 1_000, 10_000)
 
 choice.through_the_door()
@@ -19,7 +26,8 @@ st.markdown(
 )
 st.html(charts_soft.SLIDER_STYLE)
 
-teacher, students = choice.pick_networks(default=METHODS)
+teacher, students = choice.pick_networks(default=relatives.METHODS)
+names = dict(zip([c.path for c in [teacher, *students]], choice.short_names([teacher, *students]), strict=True))
 left, right = st.columns([2, 3], gap="large")
 with left:
     above = st.container()
@@ -59,10 +67,8 @@ with right:
             if checkpoint is teacher:
                 st.stop()
             continue
-        name = checkpoint.name
-        if any(row.name == name for row in rows):
-            name = f"{name} ({len(rows)})"
-        rows.append(charts_attention.row(name, charts.role(checkpoint, teacher), maps, teacher_maps))
+        name, role = names[checkpoint.path], charts.role(checkpoint, teacher)
+        rows.append(charts_attention.row(name, role, maps, teacher_maps))
         teacher_maps = teacher_maps or maps
 
     colours = "difference" if mode == "difference" else "viridis"
@@ -97,26 +103,29 @@ size = st.segmented_control(
 )
 sample = pixels[:size]
 try:
-    found = {c.path: attention_study.stored(teacher, c, sample) for c in comparable}
+    found = attention_study.stored(teacher, comparable, sample)
     missing = [c for c in comparable if found[c.path] is None]
     whom = "1 student" if len(missing) == 1 else f"{len(missing)} students"
-    if missing and (size <= 20 or st.button(f"Measure {whom} on {size:,} images", type="primary")):
-        bar = st.progress(0.0, "Comparing attention maps …")
-        attention_study.measure(
-            teacher,
-            missing,
-            sample,
-            cached.network,
-            lambda done: bar.progress(done, f"Comparing attention maps: {done:.0%}"),
-        )
+    may = size <= FREE or door.is_presenter()
+    if missing and not may:
+        st.caption(f"To measure {whom} on {size:,} images takes minutes of this server: it is the presenter's.")
+    if missing and may and (size <= 20 or st.button(f"Measure {whom} on {size:,} images", type="primary")):
+        bar, begin = st.progress(0.0, "Comparing attention maps …"), time.monotonic()
+
+        def tell(done):
+            """What is done, and what is left at this pace."""
+            left = estimate.words((time.monotonic() - begin) * (1 - done) / done)
+            bar.progress(done, f"Comparing attention maps: {done:.0%}, {left} left")
+
+        attention_study.measure(teacher, missing, sample, cached.network, tell)
         bar.empty()
-        found = {c.path: attention_study.stored(teacher, c, sample) for c in comparable}
+        found = attention_study.stored(teacher, comparable, sample)
 except KDError as error:
     st.error(str(error))
     st.stop()
 
 lines = [
-    {"network": c.name, "role": charts.role(c, teacher), **row}
+    {"network": names[c.path], "role": charts.role(c, teacher), **row}
     for c in comparable
     if found[c.path] is not None
     for row in attention_study.summarise(found[c.path], power)
@@ -126,7 +135,7 @@ if not lines:
     st.stop()
 for checkpoint in comparable:
     if found[checkpoint.path] is None:
-        st.caption(f"{checkpoint.name} is not shown: not measured yet.")
+        st.caption(f"{names[checkpoint.path]} is not shown: not measured yet.")
 
 chart, words = st.columns([3, 2], gap="large")
 chart.vega_lite_chart(charts_attention.similarity_by_stage(lines, size), width="stretch")
@@ -135,10 +144,12 @@ with words:
     last = max(line["stage"] for line in lines)
     final = {line["network"]: line for line in lines if line["stage"] == last}
     best = max(final.values(), key=lambda line: line["cosine"])
-    alone = next((line for line in final.values() if line["role"] == "scratch"), None)
-    told = [line for line in final.values() if line["role"] in ("feature", "combined")]
-    if alone and told:
+    twins = relatives.twins({names[c.path]: c for c in comparable})
+    asked = (c for c in comparable if relatives.is_student_of(c, teacher) and relatives.method(c) in ASKED)
+    told = [final[names[c.path]] for c in asked if names[c.path] in final and twins.get(names[c.path]) in final]
+    if told:
         most = max(told, key=lambda line: line["cosine"])
+        alone = final[twins[most["network"]]]
         gain = most["cosine"] - alone["cosine"]
         answer = "Yes" if gain > 0.02 else "Hardly" if gain > 0 else "No"
         st.markdown(

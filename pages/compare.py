@@ -38,12 +38,14 @@ def main() -> None:
     compare_choice.refuse_a_mixture(entries)
     names = comparison.short_names(list(entries))
     teacher, baseline = compare_choice.pick_references(entries, found, names)
-    guide = (names.get(teacher, teacher), found[teacher]) if teacher else None
+    if teacher and teacher not in names:
+        names = comparison.short_names([*entries, teacher])
+    guide = (names[teacher], found[teacher]) if teacher else None
     shown = {names[key]: checkpoint for key, checkpoint in entries.items()}
     with st.spinner("Comparing the stored answers …"):
         labels = cached.labels_of(next(iter(entries.values())))
         measured = st.session_state.get("latency_measured", set())
-        latency = {name: cached.cost(name)["latency"] for name in measured & {c.architecture for c in entries.values()}}
+        latency = {name: cached.latency(name) for name in measured & {c.architecture for c in entries.values()}}
         answers = cached.peoples_answers()
         table = cached.comparison_rows(shown, guide, names[baseline], labels is not None, latency, answers)
         logits = {name: cached.logits_or_none(checkpoint) for name, checkpoint in shown.items()}
@@ -58,7 +60,7 @@ def main() -> None:
         st.markdown(comparison.why_the_loss_is_larger(table))
     with right, st.container(border=True):
         st.markdown("**Did a student really beat its teacher, or its twin?**")
-        st.markdown(comparison.really_better(table, logits, labels, guide[0] if guide else None))
+        st.markdown(comparison.really_better(table, logits, labels))
     usual = next(iter(SECTIONS))
     section = choice.get("show", usual, lambda text: text if text in SECTIONS else usual)
     st.session_state["compare_show"] = section
@@ -67,7 +69,7 @@ def main() -> None:
         args=("show", "compare_show"), wrap=True,
     )  # fmt: skip
     stored = {n: v for n, v in logits.items() if v is not None and (labels is None or len(v) == len(labels))}
-    keys = {short: key for key, short in names.items()} | ({guide[0]: teacher} if guide else {})
+    keys = {short: key for key, short in names.items()}
     SECTIONS[section](Compared(shown, keys, guide, opened, table, labels, stored, latency))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from kdexplorer import gallery, images, table
+from kdexplorer import gallery, images, relatives, table
 from kdexplorer.errors import KDError
 from kdexplorer.inference import entropy, soften
 from kdexplorer.ui import cached, charts, choice
@@ -21,7 +21,7 @@ st.markdown(
 
 found = cached.all_checkpoints()
 teacher = found[choice.default_teacher(found)] if found else None
-students = {method: found[name] for method, name in choice.family(found, teacher).items()} if teacher else {}
+students = {method: found[name] for method, name in relatives.family(found, teacher).items()} if teacher else {}
 
 
 def telling_image():
@@ -137,10 +137,9 @@ if students:
             "**Cross-entropy** can be compared between rows. The **objective** cannot: it is what each row minimised, "
             "and each method adds other terms. So a distilled student's objective may be larger although it is better."
         )
-    facts = teacher.card
-    epochs = " and ".join(sorted({str(row["epochs"]) for row in rows if row["epochs"]}, key=int)) or "?"
+    one = next(iter(students.values())).card
     st.caption(
-        f"Where the numbers come from: {rows[0]['measured_on']} of CIFAR-10, the last epoch's weights (nothing was "
-        f"chosen on the test split), one run each with seed {facts.get('seed', '?')}, {epochs} epochs. One run "
-        "cannot rank methods: see Compare for paired tests."
+        f"Where the numbers come from: {rows[0]['measured_on']} of CIFAR-10, the last epoch's weights. The students "
+        f"are one run of {one.get('epochs', '?')} epochs with seed {one.get('seed', '?')}, and nothing was chosen "
+        "on the test split. One run cannot rank methods: see Compare for paired tests."
     )

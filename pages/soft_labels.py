@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from kdexplorer import inference
+from kdexplorer import inference, relatives
 from kdexplorer.errors import KDError
 from kdexplorer.ui import cached, charts, charts_people, charts_soft, choice, handouts, picture
 
@@ -31,7 +31,7 @@ human = human if image.label is not None and image.dataset == "cifar10" else Non
 def answers():
     """The networks with their logits as series; a network that cannot be used is named and left out."""
     found = []
-    for checkpoint in [teacher, *students]:
+    for checkpoint, name in zip([teacher, *students], choice.short_names([teacher, *students]), strict=True):
         try:
             logits = cached.image_logits(checkpoint, image.pixels, image.index, image.dataset)
         except KDError as error:
@@ -39,19 +39,8 @@ def answers():
             if checkpoint is teacher:
                 st.stop()
             continue
-        found.append((checkpoint, charts_soft.Series(checkpoint.name, charts.role(checkpoint, teacher), logits)))
+        found.append((checkpoint, charts_soft.Series(name, charts.role(checkpoint, teacher), logits)))
     return found
-
-
-def series_names_apart(found):
-    """Two networks may share a name (a bundled one and a run's): charts need them apart."""
-    seen, apart = {}, []
-    for series in found:
-        seen[series.name] = seen.get(series.name, 0) + 1
-        number = seen[series.name]
-        name = series.name if number == 1 else f"{series.name} ({number})"
-        apart.append(charts_soft.Series(name, series.role, series.logits))
-    return apart
 
 
 with above:
@@ -64,7 +53,7 @@ with bars:
     temperature = choice.pick_temperature()
     found = answers()
     used = [checkpoint for checkpoint, _ in found]
-    teacher_series, *student_series = series_names_apart([series for _, series in found])
+    teacher_series, *student_series = [series for _, series in found]
     st.vega_lite_chart(
         charts_soft.mirrored(teacher_series, student_series, teacher.classes, image.label, temperature), width="stretch"
     )
@@ -105,7 +94,17 @@ def show_told():
         usual = next((i for i, series in enumerate(student_series) if series.role != "scratch"), 0)
         left, right = st.columns(2)
         with left:
-            chosen = st.segmented_control("Student", names, default=names[usual], required=True, wrap=True)
+            kept = choice.memory().get("told")
+            st.session_state["pick_told"] = kept if kept in names else names[usual]
+            chosen = st.segmented_control(
+                "Student",
+                names,
+                key="pick_told",
+                required=True,
+                wrap=True,
+                on_change=choice.keep,
+                args=("told", "pick_told"),
+            )
         with right:
             alpha = choice.pick_alpha()
         student = next((series for series in student_series if series.name == chosen), student_series[usual])
@@ -202,7 +201,7 @@ def show_people():
         if index is None:
             whole = near
     st.dataframe(charts_people.table(whole), hide_index=True)
-    said = charts_people.doubt(whole, roles)
+    said = charts_people.doubt(whole, roles, relatives.twins(series))
     if said:
         st.markdown(f"**Does distillation carry human doubt over?** {said} One training run each.")
 

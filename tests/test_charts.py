@@ -183,9 +183,9 @@ def network(name, method, sha="a"):
 
 def test_a_role_has_its_colour_everywhere():
     teacher = network("resnet56", "scratch", "t")
-    assert charts.colour(teacher) == charts.colour(network("x", None)) == "#0072B2"
-    assert charts.colour(network("resnet20-scratch", "scratch")) == "#D55E00"
-    assert charts.colour(network("resnet20-response", "response")) == "#009E73"
+    assert charts.role(teacher) == charts.role(network("x", None)) == "teacher"
+    assert charts.role(network("resnet20-scratch", "scratch")) == "scratch"
+    assert charts.role(network("resnet20-response", "response")) == "response"
     assert charts.role(network("anything", "scratch"), teacher) == "scratch"
     assert charts.role(network("odd", "unheard of"), teacher) == "scratch"
     assert charts.role(teacher, teacher) == "teacher"
@@ -235,3 +235,15 @@ def test_class_similarity_by_hand():
     np.testing.assert_allclose(found[0], [0.6, 0.225, 0.175])
     np.testing.assert_allclose(found[1], [0.1, 0.8, 0.1])
     assert np.isnan(found[2]).all()
+
+
+def test_the_gallery_pairs_a_distilled_student_with_its_own_twin(tmp_path, make_checkpoint):
+    told = {"method": "response", "run": "r"}
+    stranger, twin, student = (
+        make_checkpoint(tmp_path / name, seed=seed, **facts)
+        for seed, (name, facts) in enumerate({"stranger": {"run": "x"}, "twin": {"run": "r"}, "student": told}.items())
+    )
+    known = {c.path: np.full((2, 10), float(seed)) for seed, c in enumerate((stranger, twin, student))}
+    found = gallery.answers(stranger, [stranger, twin, student], lambda c: known[c.path], np.zeros(2, int))
+    assert (found.scratch[0, 0], found.distilled[0, 0]) == (1.0, 2.0)
+    assert gallery.answers(stranger, [stranger, student], lambda c: known[c.path], np.zeros(2, int)).scratch is None

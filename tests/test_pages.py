@@ -290,6 +290,32 @@ def test_the_choice_is_kept_across_pages(pair, open_page):
     assert at.multiselect(key="pick_students").value == ["small-response"]
 
 
+def test_a_family_goes_with_its_teacher_on_every_page(pair, open_page, make_checkpoint):
+    """Students follow a teacher that is chosen; Compare shows the chosen teacher's family and tests against it."""
+    facts = json.loads((pair / "teacher" / "card.json").read_text())
+    facts = {key: facts[key] for key in ("classes", "normalisation", "data")}
+    logits = np.random.default_rng(5).normal(0, 3, (10_000, 10))
+    big = make_checkpoint(pair / "big", "resnet20", 5, logits, **facts)
+    told = {"name": "big", "sha256": big.sha256}
+    make_checkpoint(pair / "their-scratch", "resnet8", 6, logits, run="b", **facts)
+    make_checkpoint(pair / "their-feature", "resnet8", 7, logits, run="b", method="feature", teacher=told, **facts)
+    at = open_page("attention", students="small-scratch,small-response")
+    at.selectbox(key="pick_teacher").set_value("big").run()
+    assert at.multiselect(key="pick_students").value == ["their-scratch", "their-feature"]
+    assert "students" not in at.query_params
+    at.multiselect(key="pick_students").set_value(["their-feature", "small-response"]).run()
+    at.selectbox(key="pick_teacher").set_value("teacher").run()
+    assert at.multiselect(key="pick_students").value == ["their-feature", "small-response"]  # one is the new one's own
+    at.selectbox(key="pick_teacher").set_value("big").run()
+    at.switch_page("pages/compare.py").run()
+    assert set(at.multiselect(key="compare_networks").value) == {"big", "their-scratch", "their-feature"}
+    assert at.selectbox(key="compare_teacher").value == "big"
+    assert at.selectbox(key="compare_baseline").value == "their-scratch"
+    at.selectbox(key="compare_teacher").set_value(None).run()
+    assert at.selectbox(key="compare_teacher").value is None
+    assert set(at.multiselect(key="compare_networks").value) == {"big", "their-scratch", "their-feature"}
+
+
 def test_a_link_reproduces_the_view(pair, open_page):
     at = open_page("soft_labels", image="7", T="2", alpha="0.3", students="small-scratch", teacher="teacher")
     assert "Test image 7:" in text(at)

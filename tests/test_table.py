@@ -1,9 +1,11 @@
 """The results table: paired with the scratch twin and with the teacher, where these are there."""
 
+import json
+
 import numpy as np
 import pytest
 
-from kdexplorer import data, metrics, table
+from kdexplorer import checkpoints, cli, data, metrics, table
 
 
 @pytest.fixture
@@ -36,3 +38,13 @@ def test_without_logits_there_is_a_difference_and_no_test(family):
     assert "p" not in told["to_twin"]
     assert "| +15.00 | +6.67 |" in table.markdown([told])
     assert "to_teacher" not in table.rows(family[2:])[0]
+
+
+def test_networks_measured_on_different_images_are_not_subtracted(family, capsys, monkeypatch):
+    elsewhere = dict(family[2].card, data={"dataset": "synthetic", "measured_on": "holdout", "measured_images": 120})
+    (family[2].path / "card.json").write_text(json.dumps(elsewhere))
+    mixed = [*family[:2], checkpoints.open_checkpoint(family[2].path)]
+    assert {"to_twin", "to_teacher"}.isdisjoint(table.rows(mixed)[2])
+    monkeypatch.setattr(checkpoints, "bundled", lambda: mixed)
+    assert cli.main(["runs", "table"]) == 2
+    assert "measured on different images" in capsys.readouterr().err

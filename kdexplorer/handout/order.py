@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdexplorer import comparison, images
+from kdexplorer import comparison, images, relatives
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import ConfigError, ImageError
 from kdexplorer.handout import sources
@@ -70,8 +70,9 @@ class Order:
 
     @property
     def baseline(self) -> str | None:
-        """To whom the table's differences are: the first network in it that learnt from labels alone."""
-        others = (n for n, c in self.compared.items() if c.sha256 != self.teacher.sha256)
+        """To whom the table's differences are: the first network in it from scratch that is nobody's teacher."""
+        guides = {self.teacher.sha256, *(self.compared[name].sha256 for name in relatives.teachers(self.compared))}
+        others = (name for name, c in self.compared.items() if c.sha256 not in guides)
         return next((name for name in others if self.compared[name].card.get("method") == "scratch"), None)
 
     def roles(self, networks: dict[str, Checkpoint]) -> dict[str, str]:

@@ -19,7 +19,7 @@ import jinja2
 import latex2mathml.converter
 from markupsafe import Markup
 
-from kdexplorer import __version__, cli, comparison, export, table
+from kdexplorer import __version__, cli, comparison, export, relatives, table
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.config import ExperimentConfig, StudentConfig, validated
 from kdexplorer.errors import ConfigError
@@ -97,7 +97,7 @@ def build(order: Order, sources: Sources) -> str:
         lines=lines,
         measured_on=rows[0]["measured_on"],
         near=charts_people.table(near),
-        doubt=charts_people.doubt(near, order.roles(order.networks)),
+        doubt=charts_people.doubt(near, order.roles(order.networks), relatives.twins(order.networks)),
         loss=comparison.why_the_loss_is_larger(rows),
         cards=[(name, facts(checkpoint)) for name, checkpoint in (order.networks | order.compared).items()],
         formulas=[(name, Markup(mathml(latex)), words) for name, latex, words in FORMULAS],

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from kdexplorer import checkpoints, comparison, data, images, inference, metrics, people, runs, table
+from kdexplorer import checkpoints, comparison, data, images, inference, metrics, people, runs
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import CheckpointError
 from kdexplorer.gallery import Answers, answers
@@ -165,34 +165,9 @@ def class_similarity(checkpoint: Checkpoint, teacher: Checkpoint, dataset: str, 
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _summary(
-    folder: str, sha256: str, teacher_folder: str | None, teacher_sha256: str | None, root: str
-) -> dict[str, Any] | None:
-    checkpoint = checkpoints.open_checkpoint(Path(folder))
-    labels = table.measured_labels(checkpoint)
-    logits = checkpoint.logits()
-    if labels is None or len(labels) != len(logits):
-        return None
-    teacher = checkpoints.open_checkpoint(Path(teacher_folder)).logits() if teacher_folder else None
-    return metrics.summary(logits, labels, teacher if teacher is not None and len(teacher) == len(logits) else None)
-
-
-def summary(checkpoint: Checkpoint, teacher: Checkpoint | None = None) -> dict[str, Any] | None:
-    """`metrics.summary` of the stored logits; None where the labels are not at hand. Raises CheckpointError."""
-    pair = (str(teacher.path), teacher.sha256) if teacher else (None, None)
-    return _summary(
-        str(checkpoint.path), checkpoint.sha256, *pair, f"{data.data_root()} {data.find_cifar10(data.data_root())}"
-    )
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def cost(architecture: str) -> dict[str, float]:
-    """Multiply-adds of one image, and seconds for one image and for a batch of 100, on this machine."""
-    return {
-        "multiply_adds": metrics.multiply_adds(architecture),
-        "latency": metrics.latency(architecture, 1),
-        "latency_100": metrics.latency(architecture, 100, repetitions=10),
-    }
+def latency(architecture: str) -> float:
+    """Seconds for one image, on this machine."""
+    return metrics.latency(architecture, 1)
 
 
 def labels_of(checkpoint: Checkpoint) -> np.ndarray | None:

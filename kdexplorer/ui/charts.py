@@ -76,21 +76,6 @@ def role(checkpoint: Any, teacher: Any = None) -> str:
     return method if method in COLOURS else "scratch"
 
 
-def colour(checkpoint: Any, teacher: Any = None) -> str:
-    """The network's colour on every page."""
-    return COLOURS[role(checkpoint, teacher)]
-
-
-def dash(checkpoint: Any, teacher: Any = None) -> list[int]:
-    """The network's line dash, the cue beside colour."""
-    return DASHES[role(checkpoint, teacher)]
-
-
-def shape(checkpoint: Any, teacher: Any = None) -> str:
-    """The network's point shape, the cue beside colour."""
-    return SHAPES[role(checkpoint, teacher)]
-
-
 def spec(chart: alt.TopLevelMixin) -> Spec:
     """A chart's specification. Not validated here, which would take longer than all else: tests validate each chart.
 

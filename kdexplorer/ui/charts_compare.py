@@ -45,7 +45,7 @@ def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], co
         scale=alt.Scale(
             type="log", nice=False, domain=[min(c["cost"] for c in rows) / 1.5, max(c["cost"] for c in rows) * 1.5]
         ),
-        axis=alt.Axis(format="~s", tickCount=5),
+        axis=alt.Axis(format=",~r", tickCount=5),
     )
     y = alt.Y(
         "accuracy:Q", title="Accuracy, with 95 % interval", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False)

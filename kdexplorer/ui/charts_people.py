@@ -110,16 +110,16 @@ def table(networks: dict[str, Closeness]) -> list[dict[str, str | float | None]]
     ]
 
 
-def doubt(networks: dict[str, Closeness], roles: dict[str, str]) -> str | None:
-    """Does distillation carry human doubt over? The nearest student that heard soft labels, and one that did not.
+def doubt(networks: dict[str, Closeness], roles: dict[str, str], twins: dict[str, str]) -> str | None:
+    """Does distillation carry human doubt over? The nearest student that heard soft labels, and its scratch twin.
 
-    None where there is not one of each.
+    None where there is no such pair. `twins` are names by name (`relatives.twins`).
     """
-    alone = next((name for name in networks if roles[name] == "scratch"), None)
-    told = [name for name in networks if roles[name] in ("response", "combined")]
-    if alone is None or not told:
+    told = [name for name in networks if roles[name] in ("response", "combined") and twins.get(name) in networks]
+    if not told:
         return None
     best = min(told, key=lambda name: networks[name].at_one)
+    alone = twins[best]
 
     def against(first: float, second: float) -> str:
         words = "closer to people" if first < second else "no closer to people"

@@ -13,11 +13,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
+from kdexplorer import comparison, relatives
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.ui import cached
 from kdexplorer.ui.charts_soft import T_MAX, T_MIN
@@ -86,6 +88,13 @@ def publish(name: str, text: str) -> None:
         st.query_params[name] = text
 
 
+def forget(name: str) -> None:
+    """Makes a choice what it was before anybody chose."""
+    memory().pop(name, None)
+    st.session_state.setdefault(_URL, {}).pop(name, None)
+    st.query_params.pop(name, None)
+
+
 def touched(name: str) -> bool:
     """Whether anybody (or the URL) has chosen this value."""
     return name in memory()
@@ -100,41 +109,41 @@ def networks() -> dict[str, Checkpoint]:
     return found
 
 
-def is_student_of(checkpoint: Checkpoint, teacher: Checkpoint) -> bool:
-    """Whether a network learnt from this teacher (or, from scratch, beside one that did)."""
-    return (checkpoint.card.get("teacher") or {}).get("sha256") == teacher.sha256
-
-
 def default_teacher(found: dict[str, Checkpoint]) -> str:
     """The lightest bundled network that others learnt from: a hall waits for it. Else any such, else the largest."""
-    every = teachers(found)
-    bundled = [name for name in every if "/" not in name]
-    return min(bundled, key=lambda name: found[name].card["parameters"]) if bundled else next(iter(every or found))
+    every = relatives.teachers({name: c for name, c in found.items() if "/" not in name})
+    if every:
+        return min(every, key=lambda name: found[name].card["parameters"])
+    return next(iter(relatives.teachers(found) or found))
 
 
-def teachers(found: dict[str, Checkpoint]) -> list[str]:
-    """The networks that others name as their teacher."""
-    taught = {(c.card.get("teacher") or {}).get("sha256") for c in found.values()}
-    return [name for name, c in found.items() if c.sha256 in taught]
+def teacher(found: dict[str, Checkpoint]) -> str:
+    """The chosen teacher, without a widget."""
+    return get("teacher", None, _named(found, "network")) or default_teacher(found)
 
 
-def pupils(found: dict[str, Checkpoint], teacher: Checkpoint) -> list[str]:
-    """All networks that learnt from a teacher, and those that learnt from labels alone beside them."""
-    heard = {c.card.get("run") for c in found.values() if is_student_of(c, teacher)} - {None}
-    return [name for name, c in found.items() if is_student_of(c, teacher) or c.card.get("run") in heard]
+def choose_teacher(name: str) -> None:
+    """Makes a network the teacher; students that were chosen because the former one taught them go with it."""
+    found = networks()
+    former, kept = memory().get("teacher") or default_teacher(found), set(memory().get("students") or [])
+    theirs, own = (set(relatives.pupils(found, found[one])) if one in found else set() for one in (former, name))
+    if kept <= theirs and not kept & own:
+        forget("students")
+    put("teacher", name)
 
 
-def family(found: dict[str, Checkpoint], teacher: Checkpoint) -> dict[str, str]:
-    """The teacher's first students of one architecture and run, as method to name; may be empty."""
-    first = next((c for c in found.values() if is_student_of(c, teacher)), None)
-    if first is None:
-        return {}
-    same = {}
-    for name, c in found.items():
-        alike = c.architecture == first.architecture and c.card.get("run") == first.card.get("run")
-        if alike and c.sha256 != teacher.sha256:
-            same.setdefault(c.card.get("method") or "scratch", name)
-    return {method: same[method] for method in ("scratch", "response", "feature", "combined") if method in same}
+def key_of(name: str) -> str | None:
+    """The name by which pages know a network that a run's configuration names, perhaps by its folder; or None."""
+    found = cached.all_checkpoints()
+    if name in found:
+        return name
+    return next((key for key, c in found.items() if c.path.resolve() == Path(name).resolve()), None)
+
+
+def short_names(chosen: Sequence[Checkpoint]) -> list[str]:
+    """A name for each on charts: its own, with the end of its run's id where two share one."""
+    keys = {c.path: key for key, c in cached.all_checkpoints().items()}
+    return list(comparison.short_names([keys.get(c.path, c.name) for c in chosen]).values())
 
 
 def pick_one(
@@ -145,6 +154,7 @@ def pick_one(
     key: str,
     known: Collection[str] | None = None,
     what: str = "network",
+    optional: bool = False,
     **widget: Any,
 ) -> str | None:
     """Draws the choice of one of several and returns it.
@@ -157,12 +167,14 @@ def pick_one(
         key: the widget's.
         known: what a link may name without being told off, `options` if not given: a network may exist, yet not fit.
         what: the options' kind, for that sentence.
+        optional: whether none of them is a choice as well.
         widget: more of `st.selectbox`.
     """
     parse = _named(options if known is None else known, what)
     chosen = get(name, usual, parse)
-    chosen = chosen if chosen in options else usual
+    chosen = chosen if chosen in options or (optional and chosen is None) else usual
     st.session_state[key] = chosen
+    widget |= {"index": None} if optional else {}
     st.selectbox(label, options, key=key, on_change=remember, args=(name, key), **widget)
     if touched(name) and chosen:
         publish(name, chosen)
@@ -202,17 +214,15 @@ def _named(known: Collection[str], what: str) -> Callable[[str], str]:
     return parse
 
 
-def pick_networks(
-    default: Sequence[str] = ("scratch", "response"), columns: Sequence[Any] | None = None
-) -> tuple[Checkpoint, list[Checkpoint]]:
+def pick_networks(default: Sequence[str] = ("scratch", "response")) -> tuple[Checkpoint, list[Checkpoint]]:
     """Draws the choice of a teacher and up to four students; `default` lists methods of the teacher's students."""
     found = networks()
-    left, right = columns or st.columns([1, 2])
+    left, right = st.columns([1, 2])
     with left:
         teacher = found[pick_one("teacher", "Teacher", list(found), default_teacher(found), "pick_teacher")]
     others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
-    relatives = family(found, teacher)
-    usual = [relatives[method] for method in default if method in relatives] or others[:1]
+    family = relatives.family(found, teacher)
+    usual = [family[method] for method in default if method in family] or others[:1]
     with right:
         chosen = pick_several(
             "students",
@@ -278,7 +288,17 @@ def remember(name: str, key: str) -> None:
     """A widget's callback (`on_change=choice.remember, args=(name, key)`): what was chosen is the shared choice."""
     value = st.session_state[key]
     if value is None:
+        forget(name)
+        memory()[name] = None
+        return
+    if name == "teacher":
+        choose_teacher(value)
         return
     memory()[name] = value
     text = ",".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
     publish(name, text)
+
+
+def keep(name: str, key: str) -> None:
+    """A widget's callback for what every page shares, but no link carries."""
+    memory()[name] = st.session_state[key]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import streamlit as st
 
-from kdexplorer import comparison, runs
+from kdexplorer import comparison, relatives, runs
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.ui import choice
 
@@ -15,9 +17,15 @@ MOST = 16
 def pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Checkpoint], list[str]]:
     """The chosen networks by key (finished students of chosen runs among them), and the chosen runs."""
     bundled = {name: c for name, c in found.items() if "/" not in name}
-    teacher = choice.default_teacher(bundled or found)
-    usual = _with_pupils(bundled or found, teacher)
-    usual = usual if len(usual) > 1 else list(bundled or found)[:MOST]
+    among = bundled or found
+    teacher = choice.teacher(found)
+    if choice.memory().get("teacher", teacher) is None:  # no teacher was chosen: that changes columns, not rows
+        teacher = st.session_state.get("compare_family", teacher)
+    if teacher not in relatives.teachers(among):
+        teacher = choice.default_teacher(among)
+    st.session_state["compare_family"] = teacher
+    usual = _with_pupils(among, teacher)
+    usual = usual if len(usual) > 1 else list(among)[:MOST]
     usual = comparison.groups({name: found[name] for name in usual})
     _offer_families(bundled)
     left, right = st.columns([3, 2])
@@ -50,12 +58,12 @@ def pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Chec
 
 def _with_pupils(found: dict[str, Checkpoint], teacher: str) -> list[str]:
     """A teacher and its students, in one table."""
-    return [teacher, *(name for name in choice.pupils(found, found[teacher]) if name != teacher)][:MOST]
+    return [teacher, *(name for name in relatives.pupils(found, found[teacher]) if name != teacher)][:MOST]
 
 
 def _offer_families(bundled: dict[str, Checkpoint]) -> None:
     """A button a bundled teacher, where there is more than one."""
-    teachers = choice.teachers(bundled)
+    teachers = relatives.teachers(bundled)
     if len(teachers) < 2:
         return
     with st.container(horizontal=True):
@@ -67,7 +75,7 @@ def _offer_families(bundled: dict[str, Checkpoint]) -> None:
 
 
 def _show_family(teacher: str, names: list[str]) -> None:
-    choice.put("teacher", teacher)
+    choice.choose_teacher(teacher)
     _keep(names)
 
 
@@ -99,9 +107,9 @@ def pick_references(
     """The teacher that agreement and KL are about, and the baseline of the differences; both are keys."""
     where = comparison.measured_on(next(iter(entries.values())))
     possible = [name for name, c in found.items() if comparison.measured_on(c) == where]
-    usual = next(
-        (name for name in possible if any(choice.is_student_of(c, found[name]) for c in entries.values())), None
-    )
+    guides = relatives.guides({name: found[name] for name in possible} | entries)
+    taught = Counter(guides[name] for name in entries if name in guides)
+    usual = taught.most_common(1)[0][0] if taught else None
     left, right = st.columns(2)
     with right:
         teacher = choice.pick_one(
@@ -111,11 +119,12 @@ def pick_references(
             usual,
             "compare_teacher",
             known=found,
-            index=None,
+            optional=True,
             placeholder="No teacher",
             help="Agreement and KL compare each network's answers with this one's",
         )
-    scratch = [name for name, c in entries.items() if c.card.get("method") == "scratch" and name != teacher]
+    others = [name for name in entries if name not in {teacher, *relatives.teachers(entries)}]
+    scratch = [name for name in others if entries[name].card.get("method") == "scratch"]
     with left:
         baseline = choice.pick_one(
             "baseline",

@@ -83,8 +83,7 @@ def _two_networks(logits: dict[str, np.ndarray], table: list[dict[str, Any]], ke
         st.info("Choose at least two networks with stored answers.")
         return None
     rows = [row for row in table if row["name"] in logits]
-    distilled = [row for row in rows if row["method"] in ("response", "feature", "combined")]
-    best = max(distilled or rows, key=lambda row: row["accuracy"])
+    best = max(comparison.distilled_of(rows) or rows, key=lambda row: row["accuracy"])
     twin = comparison.twin_of(best, rows) or next(row for row in rows if row is not best)
     left, right = st.columns(2)
     with left:

@@ -71,7 +71,7 @@ def cost(compared: Compared) -> None:
     if missing and st.button(f"Measure latency here ({', '.join(missing)})", key="latency", icon=":material/timer:"):
         for architecture in missing:
             with st.spinner(f"Timing {architecture} on this machine …"):
-                cached.cost(architecture)
+                cached.latency(architecture)
         st.session_state["latency_measured"] = st.session_state.get("latency_measured", set()) | set(missing)
         st.rerun()
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from kdexplorer import comparison, export
+from kdexplorer import comparison, export, relatives
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.ui import choice, handouts
 
@@ -75,11 +75,13 @@ def show(table: list[dict[str, Any]], baseline: str, teacher: str | None, labels
 
 
 def take_home(guide: tuple[str, Checkpoint] | None, shown: dict[str, Checkpoint]) -> None:
-    """The handout's button: the teacher, its first four students here, and all rows of the table."""
+    """The handout's button: the teacher, four students here (its own first), and all rows of the table."""
     if guide is None:
         return
     teacher = guide[1]
     students = [(n, c) for n, c in shown.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
+    own = set(relatives.pupils(shown, teacher))
+    students.sort(key=lambda named: named[0] not in own)
     handouts.button(dict([guide, *students[:4]]), [], choice.temperature(), choice.alpha(), compared=shown)
 
 

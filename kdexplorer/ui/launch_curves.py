@@ -65,15 +65,15 @@ def _finished(run: runs.Run, made: ExperimentConfig, live: bool) -> None:
         return
     names = [f"{run.run_id}/{name}" for name in students]
     shared = {"students": ",".join(names[: choice.MAX_STUDENTS])}
-    if made.teacher:
-        shared["teacher"] = made.teacher
-    everyone = [*([made.teacher] if made.teacher else []), *names]
+    teacher = choice.key_of(made.teacher) if made.teacher else None
+    guide = {"teacher": teacher} if teacher else {}
+    everyone = [*guide.values(), *names]
     st.success(f"{len(students)} trained network{'s' if len(students) > 1 else ''}: on every page now.")
     with st.container(horizontal=True):
-        link("compare", "Compare them", {"networks": ",".join(everyone)})
-        if made.teacher:
-            link("soft_labels", "Their soft labels", shared)
-            link("attention", "Their attention", shared)
+        link("compare", "Compare them", {"networks": ",".join(everyone)} | guide)
+        if guide:
+            link("soft_labels", "Their soft labels", shared | guide)
+            link("attention", "Their attention", shared | guide)
 
 
 def link(page: str, label: str, query: dict[str, str]) -> None:

@@ -108,6 +108,7 @@ def _fill(start: str) -> None:
     if new["teacher"] and new["teacher"] not in found:
         new["teacher"] = choice.default_teacher(found) if found else None
     st.session_state["draft"] = new
+    st.session_state["teacher_for"] = {}
     for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
         del st.session_state[key]
     st.session_state["students_version"] = st.session_state.get("students_version", 0) + 1
@@ -147,8 +148,11 @@ def _pick_teacher(slots: dict[str, Any]) -> Any:
     held, found = _values(), cached.all_checkpoints()
     fitting = [name for name, c in found.items() if c.classes == data.CLASSES[held["dataset"]]]
     options = [NO_TEACHER, *fitting]
+    kept = st.session_state.setdefault("teacher_for", {})  # by data set, for who looks at the other one and comes back
     if held["teacher"] not in fitting:
-        held["teacher"] = None
+        usual = kept.get(held["dataset"])
+        held["teacher"] = usual if usual in fitting else None
+    kept[held["dataset"]] = held["teacher"]
     st.session_state["form_teacher"] = held["teacher"] or NO_TEACHER
 
     def label(name: str) -> str:
@@ -156,7 +160,7 @@ def _pick_teacher(slots: dict[str, Any]) -> Any:
 
     def chosen() -> None:
         name = st.session_state["form_teacher"]
-        held["teacher"] = None if name == NO_TEACHER else name
+        held["teacher"] = kept[held["dataset"]] = None if name == NO_TEACHER else name
 
     st.selectbox(
         "Teacher",

@@ -39,7 +39,9 @@ def pick(teacher: Checkpoint, students: list[Checkpoint]) -> ChosenImage:
     st.segmented_control(
         "Where the image comes from", SOURCES, key="pick_source", required=True, on_change=_remember_source, wrap=True
     )
-    return _pick_photo(source) if source != SOURCES[0] else _pick_from_gallery(teacher, students)
+    if source != SOURCES[0]:
+        return _pick_photo(source, cached.dataset_of(teacher))
+    return _pick_from_gallery(teacher, students)
 
 
 def _remember_source() -> None:
@@ -47,7 +49,7 @@ def _remember_source() -> None:
     memory["source"] = st.session_state["pick_source"] or SOURCES[0]
 
 
-def _pick_photo(source: str) -> ChosenImage:
+def _pick_photo(source: str, dataset: str) -> ChosenImage:
     memory = choice.memory()
     if source == SOURCES[1]:
         file = st.file_uploader(
@@ -80,7 +82,7 @@ def _pick_photo(source: str) -> ChosenImage:
         "These networks know ten classes and see 32 × 32 pixels. They must answer with one of the ten, "
         "whatever the photo shows."
     )
-    return ChosenImage(memory["photo"][memory.get("fit", "crop")].transpose(2, 0, 1))
+    return ChosenImage(memory["photo"][memory.get("fit", "crop")].transpose(2, 0, 1), dataset=dataset)
 
 
 def _take_photo(data: bytes) -> None:
@@ -126,12 +128,11 @@ def _pick_from_gallery(teacher: Checkpoint, students: list[Checkpoint]) -> Chose
     order = np.arange(len(labels))
     if answers is not None:
         left, right = st.columns(2)
-        filters = gallery.available(answers)
         with left:
-            chosen = st.selectbox("Show", filters, key="pick_filter", on_change=_jump)
+            chosen = _pick_kept("Show", gallery.available(answers), "filter")
         with right:
             classes = ["Any class", *teacher.classes]
-            wanted = st.selectbox("Class", classes, key="pick_class", on_change=_jump)
+            wanted = _pick_kept("Class", classes, "class")
         order = gallery.positions(chosen, answers, classes.index(wanted) - 1 if wanted != classes[0] else None)
         samples = "" if len(labels) > len(images.sample_images()[1]) else " These are samples: get CIFAR-10 on Launch."
         st.caption(f"{len(order):,} of {len(labels):,} images: {gallery.EXPLAINED[chosen]}.{samples}")
@@ -151,7 +152,15 @@ def _pick_from_gallery(teacher: Checkpoint, students: list[Checkpoint]) -> Chose
     return ChosenImage(pixels[rank], index, int(labels[rank]) if known_label else None, dataset=dataset)
 
 
-def _jump() -> None:
+def _pick_kept(label: str, options: list[str], name: str) -> str:
+    """A choice that narrows the gallery, the same on every page."""
+    kept, key = choice.memory().get(name), f"pick_{name}"
+    st.session_state[key] = kept if kept in options else options[0]
+    return st.selectbox(label, options, key=key, on_change=_jump, args=(name, key))
+
+
+def _jump(name: str, key: str) -> None:
+    choice.keep(name, key)
     st.session_state["pick_jump"] = True
 
 

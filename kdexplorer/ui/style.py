@@ -1,7 +1,7 @@
 """How networks look in charts: colour, dash, shape and legend, for Altair and without streamlit.
 
-Colour is the role's (see `charts`), with dash and shape as second cues; where two networks share a role, the second
-one has another shape and a thin line. Data go in as plain lists, so that no chart needs pandas.
+Colour is the role's (see `charts`), with dash and shape as second cues; where networks share a role, the second and the
+third one have other shapes and thinner lines. Data go in as plain lists, so that no chart needs pandas.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ from kdexplorer.ui.charts import COLOURS, DASHES, SHAPES
 NEUTRAL = "#7F8C99"
 """For rules and diagonals: seen on white and on near-black."""
 
-SECOND_SHAPES = {
-    "teacher": "circle",
-    "scratch": "cross",
-    "response": "triangle-left",
-    "feature": "M0,-1L0.95,-0.31L0.59,0.81L-0.59,0.81L-0.95,-0.31Z",
-    "combined": "triangle-right",
+MORE_SHAPES = {
+    "teacher": ("M-1,0.5A1,1,0,0,1,1,0.5Z", "M0,-1A1,1,0,0,1,0,1Z"),
+    "scratch": ("cross", "M-1,-0.3L1,-0.3L1,0.3L-1,0.3Z"),
+    "response": ("triangle-left", "arrow"),
+    "feature": (
+        "M0,-1L0.95,-0.31L0.59,0.81L-0.59,0.81L-0.95,-0.31Z",
+        "M-0.5,-0.87L0.5,-0.87L1,0L0.5,0.87L-0.5,0.87L-1,0Z",
+    ),
+    "combined": ("triangle-right", "wedge"),
 }
-"""Points of the second network of a role; the path is a pentagon."""
+"""Points of the second and the third network of a role; paths are half discs, a bar, a pentagon and a hexagon."""
+
+WIDTHS = (2.8, 1.5, 0.8)
+"""Lines of the first, second and third network of a role."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class Series:
 
     name: str
     role: str
-    second: bool = False
+    rank: int = 0
+    """Which network of its role it is, from 0; after the third the looks come again."""
 
     @property
     def colour(self) -> str:
@@ -41,15 +48,15 @@ class Series:
 
     @property
     def shape(self) -> str:
-        return SECOND_SHAPES[self.role] if self.second else SHAPES[self.role]
+        return (SHAPES[self.role], *MORE_SHAPES[self.role])[self.rank]
 
 
 def series(roles: dict[str, str]) -> list[Series]:
-    """Name to role (`charts.role`) becomes name to look: the second network of a role looks a little different."""
+    """Name to role (`charts.role`) becomes name to look: further networks of a role look a little different."""
     made: list[Series] = []
     for name, role in roles.items():
         role = role if role in COLOURS else "scratch"
-        made.append(Series(name, role, second=sum(one.role == role for one in made) % 2 == 1))
+        made.append(Series(name, role, sum(one.role == role for one in made) % len(WIDTHS)))
     return made
 
 
@@ -85,9 +92,9 @@ def shape(looks: Sequence[Series]) -> alt.Shape:
 
 
 def width(looks: Sequence[Series]) -> Any:
-    """Lines: thin for the second network of a role."""
-    thin = alt.FieldOneOfPredicate("network", [s.name for s in looks if s.second])
-    return alt.condition(thin, alt.value(1.5), alt.value(2.8))
+    """Lines: the thinner the further a network of its role."""
+    scale = alt.Scale(domain=[s.name for s in looks], range=[WIDTHS[s.rank] for s in looks])
+    return alt.StrokeWidth("network:N", scale=scale, legend=None)
 
 
 def data(rows: list[dict[str, Any]]) -> alt.Data:
