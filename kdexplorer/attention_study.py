@@ -61,6 +61,11 @@ def _parts(images: np.ndarray) -> list[tuple[np.ndarray, str]]:
     return [(part, hashlib.sha256(part).hexdigest()) for part in parts]
 
 
+def _key(checkpoint: Checkpoint) -> tuple[str, str]:
+    """What decides a network's maps: its weights, and how its card says that images are normalised."""
+    return checkpoint.sha256, str(checkpoint.card["normalisation"])
+
+
 def _file(teacher: Checkpoint, student: Checkpoint, images: str) -> Path:
     facts = f"1 {teacher.sha256} {student.sha256} {student.card['normalisation']} {teacher.card['normalisation']} "
     return cache_folder() / f"{hashlib.sha256((facts + images).encode()).hexdigest()[:24]}.npz"
@@ -139,14 +144,14 @@ def _measured(
 
     if not students:
         return {}
-    networks = {c.sha256: (network(c), c.card["normalisation"]) for c in [teacher, *students.values()]}
+    networks = {_key(c): (network(c), c.card["normalisation"]) for c in [teacher, *students.values()]}
     found: dict[Path, dict[str, list[np.ndarray]]] = {path: {} for path in students}
     for begin in range(0, len(images), BATCH):
         batch = images[begin : begin + BATCH]
-        maps = {sha256: predict_with_stages(one, batch, as_)[1] for sha256, (one, as_) in networks.items()}
+        maps = {key: predict_with_stages(one, batch, as_)[1] for key, (one, as_) in networks.items()}
         for path, student in students.items():
             for power in (1, 2):
-                cosine, mse = pair(maps[student.sha256][power], maps[teacher.sha256][power])
+                cosine, mse = pair(maps[_key(student)][power], maps[_key(teacher)][power])
                 found[path].setdefault(f"cosine_{power}", []).append(cosine)
                 found[path].setdefault(f"mse_{power}", []).append(mse)
         progress((begin + len(batch)) / len(images))

@@ -88,13 +88,18 @@ def _in_words(paired: dict[str, Any] | None) -> str:
     return f"{100 * paired['difference']:+.2f}{p}"
 
 
+def measured_dataset(checkpoint: Checkpoint) -> str | None:
+    """The data set whose test split a card was measured on; None for held-out images and for classes of its own."""
+    facts = checkpoint.card.get("data") or {}
+    dataset = facts.get("dataset", "cifar10")
+    known = facts.get("measured_on", "test") == "test" and checkpoint.classes == CLASSES.get(dataset)
+    return dataset if known else None
+
+
 def measured_labels(checkpoint: Checkpoint) -> np.ndarray | None:
     """The labels of the split that a card was measured on, or None where they are not at hand."""
-    facts = checkpoint.card.get("data", {})
-    dataset = facts.get("dataset", "cifar10")
-    if facts.get("measured_on", "test") != "test" or checkpoint.classes != CLASSES.get(dataset):
-        return None
-    if dataset == "cifar10" and find_cifar10(data_root()) is None:
+    dataset = measured_dataset(checkpoint)
+    if dataset is None or (dataset == "cifar10" and find_cifar10(data_root()) is None):
         return None
     return load_split(dataset, "test").labels
 

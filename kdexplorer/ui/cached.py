@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from kdexplorer import checkpoints, comparison, data, images, inference, metrics, people, runs
+from kdexplorer import checkpoints, comparison, data, images, inference, metrics, people, runs, table
 from kdexplorer.checkpoints import Checkpoint
 from kdexplorer.errors import CheckpointError
 from kdexplorer.gallery import Answers, answers
@@ -172,12 +172,10 @@ def latency(architecture: str) -> float:
 
 def labels_of(checkpoint: Checkpoint) -> np.ndarray | None:
     """The labels of the images a network was measured on; None where they are not at hand. Raises DataError."""
-    facts = checkpoint.card.get("data") or {}
-    dataset = facts.get("dataset", "cifar10")
-    if facts.get("measured_on", "test") != "test" or checkpoint.classes != data.CLASSES.get(dataset):
-        return None
-    split = test_split(dataset)
-    return None if split is None or len(split) != facts.get("measured_images", len(split)) else split.labels
+    dataset = table.measured_dataset(checkpoint)
+    split = test_split(dataset) if dataset else None
+    measured = (checkpoint.card.get("data") or {}).get("measured_images")
+    return None if split is None or measured not in (None, len(split)) else split.labels
 
 
 def logits_or_none(checkpoint: Checkpoint) -> np.ndarray | None:
