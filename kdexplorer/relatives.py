@@ -48,7 +48,14 @@ def _recipe(checkpoint: Checkpoint) -> tuple[Any, ...]:
     """What students of one comparison share beside the batches."""
     objective = checkpoint.card.get("objective") or {}
     run = checkpoint.card.get("run") or checkpoint.path  # what no run made has no twin
-    return run, checkpoint.architecture, objective.get("label_smoothing") or 0.0, objective.get("initial")
+    return run, checkpoint.architecture, objective.get("label_smoothing") or 0.0, _start(checkpoint)
+
+
+def _start(checkpoint: Checkpoint) -> str | None:
+    """What it went on from; the run alone where that was its own network there: so do twins that are trained on."""
+    initial = (checkpoint.card.get("objective") or {}).get("initial")
+    run, _, name = (initial or "").rpartition("/")
+    return run if run and name == checkpoint.card.get("name") else initial
 
 
 def twins(named: Mapping[str, Checkpoint]) -> dict[str, str]:

@@ -44,3 +44,16 @@ def test_what_no_run_made_has_no_twin(tmp_path, make_checkpoint):
     alone = make_checkpoint(tmp_path / "alone", seed=1)
     told = make_checkpoint(tmp_path / "told", seed=2, method="response")
     assert relatives.twin_of(told, [alone, told]) is None
+
+
+def test_twins_that_are_trained_on_stay_twins_and_others_do_not_become_any(tmp_path, make_checkpoint):
+    def went_on(name, seed, initial, **facts):
+        facts |= {"run": "second", "objective": {"initial": initial}}
+        return make_checkpoint(tmp_path / name, seed=seed, name=name, **facts)
+
+    twin = went_on("scratch", 1, "first/scratch")
+    told = went_on("response", 2, "first/response", method="response")
+    stranger = went_on("feature", 3, "other/feature", method="feature")
+    changed = went_on("combined", 4, "first/scratch", method="combined")
+    every = [twin, told, stranger, changed]
+    assert [relatives.twin_of(one, every) for one in every] == [None, twin, None, None]
