@@ -10,12 +10,8 @@ from kdexplorer import attention_study, estimate, relatives
 from kdexplorer.errors import KDError
 from kdexplorer.ui import cached, charts, charts_attention, charts_soft, choice, door, picture
 
-ASKED = ("feature", "combined")
-"""Methods that ask a student for its teacher's maps."""
-
-FREE = 1_000
-"""Images that any visitor may have compared; more take minutes of the server, which are the presenter's."""
-
+ASKED = ("feature", "combined")  # methods that ask a student for its teacher's maps
+FREE = 1_000  # images that any visitor may have compared; more take minutes of the server: the presenter's
 SAMPLES = (200, 1_000, 10_000)
 
 choice.through_the_door()

@@ -64,6 +64,13 @@ def test_the_package_below_the_pages_knows_neither_streamlit_nor_them(path):
     assert drawn or not any(name.startswith("kdexplorer.ui") for name in imported)
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.parent.glob("pages/*.py")), ids=lambda path: path.stem)
+def test_no_string_stands_alone_on_a_page(path):
+    """Streamlit would write it at the page's top, as it does with every value that nobody takes."""
+    rest = ast.parse(path.read_text()).body[1:]
+    assert not [line for line in rest if isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)]
+
+
 def test_every_architecture_that_forms_offer_can_be_built():
     assert list(config.ARCHITECTURES) == list(models.BUILDERS)
 

@@ -48,7 +48,7 @@ def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], co
         axis=alt.Axis(format=",~r", tickCount=5),
     )
     y = alt.Y(
-        "accuracy:Q", title="Accuracy, with 95 % interval", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False)
+        "accuracy:Q", title="Accuracy, with 95 % interval", axis=alt.Axis(format=".2~%"), scale=alt.Scale(zero=False)
     )
     tips = [
         alt.Tooltip("network:N", title="Network"),
@@ -127,7 +127,7 @@ def per_class(
     x = alt.X(
         "accuracy:Q",
         title="Share of the class's images that are right",
-        axis=alt.Axis(format=".0%"),
+        axis=alt.Axis(format=".2~%"),
         scale=alt.Scale(zero=False),
     )
     tips = [

@@ -14,7 +14,7 @@ from kdexplorer.ui import style
 from kdexplorer.ui.charts import COLOURS, FIT, Spec, spec, title
 
 MEASURES: dict[str, tuple[str, str, str]] = {
-    "accuracy": ("Accuracy", "Accuracy (share of images)", ".0%"),
+    "accuracy": ("Accuracy", "Accuracy (share of images)", ".2~%"),
     "cross_entropy": ("Cross-entropy", "Cross-entropy (nats)", ".2f"),
     "response": ("T²·KL to the teacher", "T²·KL (nats)", ".2f"),
     "attention": ("Attention term", "Attention term, unweighted (1)", ".1e"),
@@ -58,9 +58,7 @@ def learning_curves(
     if not rows:
         return None
     values = [row["value"] for row in rows]
-    if measure == "accuracy" and max(values) - min(values) < 0.05:
-        form = ".1%"  # else neighbouring ticks would read the same
-    elif max(values) >= 100:
+    if max(values) >= 100:
         form = ",.0f"
     drawn = {row["network"] for row in rows}
     looks = [look for look in looks if look.name in drawn]
