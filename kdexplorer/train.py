@@ -692,6 +692,7 @@ def _finish(run: runs.Run, experiment: Experiment, seconds: float) -> None:
     experiment.dtype = torch.float32
     torch.backends.cudnn.allow_tf32 = False  # else a GPU rounds the convolutions' factors to ten bits
     answers = experiment.teacher_on_measured() if experiment.teacher_forward is not None else None
+    device = device_name(experiment.device)  # a worker below knows of its own thread only
 
     def finish(student: Student) -> None:
         state = checkpoints.half_precision(student.network)
@@ -726,7 +727,7 @@ def _finish(run: runs.Run, experiment: Experiment, seconds: float) -> None:
                 "numpy": np.__version__,
                 "python": platform.python_version(),
             },
-            "device": device_name(experiment.device),
+            "device": device,
             "precision": str(resolve_precision(config.precision, experiment.device)).removeprefix("torch."),
             "seconds": round(seconds, 1),
             "students_in_run": len(config.students),

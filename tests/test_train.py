@@ -369,7 +369,7 @@ def test_an_unknown_checkpoint_is_refused_with_the_choices(teacher, monkeypatch,
 
 
 def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, teacher):
-    run = finished(paired)
+    run = finished(paired.model_copy(update={"threads": 2}))
     status = run.status()
     assert (status["state"], status["message"]) == ("finished", "")
     assert {"config.json", "status.json", "metrics.jsonl", "teacher.json", "log.txt", "state.pt"} < {
@@ -401,6 +401,7 @@ def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, tea
             "measured_images": 120,
         }
         assert (card["epochs"], card["seed"], card["run"]) == (2, 0, run.run_id)
+        assert card["device"].endswith(", 2 threads")  # of the run, not of the worker that wrote the card
         assert [row["epoch"] for row in checkpoint.history] == [0, 1]
         own = [row for row in run.metrics() if row["student"] == checkpoint.name]
         assert [row["test"]["accuracy"] for row in checkpoint.history] == pytest.approx(
