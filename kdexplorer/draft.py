@@ -46,7 +46,7 @@ STARTING_POINTS: dict[str, dict[str, Any]] = {
         "train_images": None,
         "teacher": "resnet50",
         "students": [{"name": f"resnet18-{m}", "architecture": "resnet18", **w} for m, w in PRESETS.items()],
-        "epochs": 10,
+        "epochs": 8,
         "batch_size": 128,
         "learning_rate": 0.1,
         "schedule": "cosine",
