@@ -24,3 +24,17 @@ def test_the_commands_of_the_readme_parse():
     for line in commands:
         words = line.split("#")[0].split()[3:]
         cli.parser().parse_args(words)
+
+
+def test_the_labs_pair_has_its_cards_figures():
+    """The lab's loss and accuracy stand first in each row, then what the card says."""
+    cards = {c.name: c.card for c in checkpoints.listed(Path(__file__).parent.parent / "checkpoints")}
+    number = r"([\d.]+)"
+    row = rf"^\| (resnet\S+) \| {number} \| {number} % \| {number} \| {number} \| {number} % "
+    rows = re.findall(row, README, re.M)
+    assert [row[0] for row in rows] == ["resnet50", "resnet18-scratch", "resnet18-response", "resnet18-feature"]
+    for name, _, _, objective, cross_entropy, accuracy in rows:
+        card = cards[name]
+        assert f"{card['test_objective']:.3f}" == objective
+        assert f"{card['test_cross_entropy']:.3f}" == cross_entropy
+        assert f"{100 * card['test_accuracy']:.2f}" == accuracy
