@@ -67,8 +67,8 @@ def _key(checkpoint: Checkpoint) -> tuple[str, str]:
 
 
 def _file(teacher: Checkpoint, student: Checkpoint, images: str) -> Path:
-    facts = f"1 {teacher.sha256} {student.sha256} {student.card['normalisation']} {teacher.card['normalisation']} "
-    return cache_folder() / f"{hashlib.sha256((facts + images).encode()).hexdigest()[:24]}.npz"
+    facts = repr((_key(teacher), _key(student), images))
+    return cache_folder() / f"{hashlib.sha256(facts.encode()).hexdigest()[:24]}.npz"
 
 
 def stored(teacher: Checkpoint, students: list[Checkpoint], images: np.ndarray) -> dict[Path, Measured | None]:

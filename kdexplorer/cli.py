@@ -268,7 +268,8 @@ def _attention(options: argparse.Namespace) -> int:
     if others:
         raise KDError(f"{', '.join(c.name for c in others)}: not as many stages as {teacher.name} has; leave it out.")
     images = data.load_split(comparison.dataset_of(teacher), "test").images[: options.images]
-    missing = [c for c in students if attention_study.stored(teacher, [c], images)[c.path] is None]
+    kept = attention_study.stored(teacher, students, images)
+    missing = [c for c in students if kept[c.path] is None]
     if missing:
         with _bar("comparing attention") as shown:
 

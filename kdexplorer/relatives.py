@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kdexplorer.checkpoints import Checkpoint
-
-METHODS = ("scratch", "response", "feature", "combined")
+from kdexplorer.config import METHODS
 
 
 def is_student_of(checkpoint: Checkpoint, teacher: Checkpoint) -> bool:

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from kdexplorer import attention_study, estimate, relatives
+from kdexplorer.config import METHODS
 from kdexplorer.errors import KDError
 from kdexplorer.ui import cached, charts, charts_attention, charts_soft, choice, door, picture
 
@@ -22,7 +23,7 @@ st.markdown(
 )
 st.html(charts_soft.SLIDER_STYLE)
 
-teacher, students = choice.pick_networks(default=relatives.METHODS)
+teacher, students = choice.pick_networks(default=METHODS)
 names = dict(zip([c.path for c in [teacher, *students]], choice.short_names([teacher, *students]), strict=True))
 left, right = st.columns([2, 3], gap="large")
 with left:
