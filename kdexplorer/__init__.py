@@ -1,3 +1,10 @@
 """KD Explorer: see knowledge distillation at work on real CIFAR-10 networks."""
 
+import os
+
+# Torch's threads on a processor (libgomp) wait for each other in a loop of so many turns, up to a millisecond, before
+# they sleep. By default it is 300,000: when other programs want the cores too, waiting then takes the time that the
+# others need to arrive. The library reads it when torch is imported. `benchmarks/training.py` has figures.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
 __version__ = "0.1.0"

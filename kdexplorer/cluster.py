@@ -81,7 +81,7 @@ class _Given:
     def out(self, ray: Any) -> Any:
         """Gives it to the cluster, with the state that came back last; returns the generator of its messages."""
         threads = self.config.threads or 1
-        memory = estimate.memory(self.config, at_once=1 if self.gpus else threads)
+        memory = estimate.memory(self.config, elsewhere=True)
         options = {"num_cpus": threads, "num_gpus": self.gpus, "memory": round(memory)}
         task = ray.remote(max_retries=0, max_calls=1, **options)(work)
         self.run.write_status("queued", "waiting for a machine of the cluster", **self.facts)

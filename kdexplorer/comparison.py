@@ -249,7 +249,7 @@ def really_better(table: list[dict[str, Any]], logits: Logits, labels: np.ndarra
         sentences.append(_verdict(best, by_name[best[relative]], words, facts))
     if not sentences:
         return f"Choose the scratch twin of {best['name']} or its teacher as well: then the two are tested here."
-    return " ".join(sentences) + " Each row is one training run: what another seed would change is not in these tests."
+    return " ".join(sentences) + " Each network was trained once: what another seed would change is not in these tests."
 
 
 def _verdict(row: dict[str, Any], other: dict[str, Any], words: str, facts: dict[str, Any]) -> str:

@@ -66,7 +66,8 @@ def measure(config: ExperimentConfig) -> dict[str, float]:
     answers = experiment.teacher_on_measured() if experiment.teacher_forward else None
     teacher = share * (time.perf_counter() - begin)
     begin = time.perf_counter()
-    experiment.workers.each(lambda student: experiment.measure(student, answers), experiment.students)
+    for student in experiment.students:
+        experiment.measure(student, answers)
     evaluation = share * (time.perf_counter() - begin)
     return {
         # At the end the float16 weights are measured once more, by teacher and students, in float32.
@@ -91,16 +92,15 @@ def _timed_steps(experiment: train.Experiment, epoch: int) -> tuple[float, float
     return step, max(0.0, sum(steps[:WARM_UP]) - step * len(steps[:WARM_UP]))
 
 
-def memory(config: ExperimentConfig, at_once: int | None = None) -> float:
+def memory(config: ExperimentConfig, elsewhere: bool = False) -> float:
     """Bytes that an experiment takes at its height, estimated from its networks; see `docs/scaling.md`.
 
     A student's weights, gradients, momentum and what saving its state copies are seven float32 a parameter. Activations
-    are those that autograd keeps, once for each student that learns at the same time (on a processor one a thread), and
-    half as much again for what comes and goes. The images of both splits lie in memory as bytes.
+    are those that autograd keeps, of the largest student, since they learn in turn, and half as much again for what
+    comes and goes. The images of both splits lie in memory as bytes.
 
     Args:
-        at_once: how many students learn at the same time, where that is another machine's to say; else by this one's
-            device and threads.
+        elsewhere: another machine will run it, so this one's devices are not asked for.
 
     Raises:
         KDError: when the teacher cannot be found, or this machine has not the device.
@@ -109,12 +109,11 @@ def memory(config: ExperimentConfig, at_once: int | None = None) -> float:
 
     from kdexplorer import data, models, train
 
-    device = train.resolve_device("cpu" if at_once else config.device)
+    device = train.resolve_device("cpu" if elsewhere else config.device)
     dtype = train.resolve_precision(config.precision, device)
-    at_once = at_once or ((config.threads or torch.get_num_threads()) if device.type == "cpu" else 1)
-    kept = sorted((_activations(one.architecture, dtype)[0] for one in config.students), reverse=True)
     total = 28 * sum(models.parameter_count(models.build(one.architecture)) for one in config.students)
-    total += 1.5 * sum(kept[:at_once]) * config.batch_size
+    kept = max(_activations(one.architecture, dtype)[0] for one in config.students)
+    total += 1.5 * kept * config.batch_size
     if config.teacher:
         architecture = train.find_checkpoint(config.teacher).architecture
         total += 8 * models.parameter_count(models.build(architecture))  # as it is, and folded

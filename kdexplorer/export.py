@@ -56,4 +56,7 @@ def as_markdown(table: list[dict[str, Any]], baseline: str | None = None) -> str
     rule = "|---|---|" + "---:|" * (len(heads) - 2)
     text = ["| " + " | ".join(heads) + " |", rule, *("| " + " | ".join(cells) + " |" for cells in lines)]
     measured = sorted({row["measured_on"] for row in table})
-    return "\n".join(text) + f"\n\nMeasured on {'; '.join(measured)}. One training run a row; last epoch's weights.\n"
+    return (
+        "\n".join(text)
+        + f"\n\nMeasured on {'; '.join(measured)}. Each network was trained once; last epoch's weights.\n"
+    )

@@ -207,11 +207,10 @@ def pack(config: SweepConfig, sweep_id: str, elsewhere: bool = False) -> list[di
     from kdexplorer import estimate
 
     students = config.students()
-    at_once = (config.recipe.threads or 1) if elsewhere else None
     device = "cpu" if elsewhere else config.recipe.device
     limit = config.memory_gib * 2**30 if config.memory_gib else estimate.free_memory(device)
     most = min(config.students_per_experiment, len(students))
-    while most > 1 and estimate.memory(_experiment(config, students[:most], "packing", 0), at_once) > limit:
+    while most > 1 and estimate.memory(_experiment(config, students[:most], "packing", 0), elsewhere) > limit:
         most -= 1
     size = math.ceil(len(students) / math.ceil(len(students) / most))
     names = [student.name for student in students]

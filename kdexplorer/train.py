@@ -8,7 +8,6 @@ selected on the measured split: the last epoch's weights are the result.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import io
 import logging
@@ -16,11 +15,10 @@ import math
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,9 +42,6 @@ PROBES = 20
 EVALUATION_BATCH = 500
 FULL = 32
 """Pixels a side of the images as they are, and as they are measured."""
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 @dataclass
@@ -154,7 +149,7 @@ def resolution(config: ExperimentConfig, epoch: int) -> int:
 def _many_networks() -> None:
     """All networks share `StagedNetwork.forward`, and torch.compile gives up on a function after eight variants.
 
-    A variant is a network at a resolution. The setting is a thread's own, so each worker needs it too.
+    A variant is a network at a resolution.
     """
     for name in ("recompile_limit", "accumulated_recompile_limit"):
         setattr(torch._dynamo.config, name, max(512, getattr(torch._dynamo.config, name)))
@@ -171,35 +166,6 @@ def _find_compiler() -> None:
             "compile: torch compiles with a C++ compiler, and none works here. Install one (apt-get install g++), or "
             "leave compile out."
         ) from error
-
-
-def _one_thread() -> None:
-    """What a worker is: one thread, also in compiled code, whose cache does not tell thread counts apart."""
-    import torch._inductor.config
-
-    torch.set_num_threads(1)
-    torch._inductor.config.cpp.threads = 1
-    _many_networks()
-
-
-class Workers:
-    """Runs one function over students, or parts of a batch: as many at once as there are threads, one thread each.
-
-    Two students side by side on a core each never wait for one another inside an operation, which counts above all when
-    other programs want the cores too. Whether they are faster than one after the other on both cores depends on the
-    processor's caches: `benchmarks/training.py` has figures of one where they are not. What does not fill a wave runs
-    alone with all threads. In a team of processes all go in turn: the exchanges of gradients must come in the same
-    order everywhere.
-    """
-
-    def __init__(self, device: torch.device, in_turn: bool = False) -> None:
-        self.threads = torch.get_num_threads() if device.type == "cpu" and not in_turn else 1
-        self.pool = ThreadPoolExecutor(self.threads, initializer=_one_thread)
-
-    def each(self, function: Callable[[S], T], tasks: Sequence[S]) -> list[T]:
-        together = len(tasks) - len(tasks) % self.threads if self.threads > 1 else 0
-        results = list(self.pool.map(function, tasks[:together])) if together else []
-        return results + [function(task) for task in tasks[together:]]
 
 
 # --- The experiment -------------------------------------------------------------------------------------
@@ -220,7 +186,6 @@ class Experiment:
         self.dtype = resolve_precision(config.precision, self.device)
         self.team = parallel.join()
         self.part = self.team.part(config.batch_size)
-        self.workers = Workers(self.device, in_turn=self.team.size > 1)
         train, self.measured, self.measured_name = load_data(config, progress)
         if config.batch_size > len(train):
             raise ConfigError(f"batch_size: {config.batch_size} is more than the {len(train)} training images.")
@@ -302,11 +267,10 @@ class Experiment:
             theirs, teacher_inputs = self.teacher.card["normalisation"], inputs
             if theirs != self.normalisation:
                 teacher_inputs = data.scaled(data.normalise(batch, theirs), side)
-            ask = functools.partial(self._teacher_answers, self.teacher_forward)
-            answers = TeacherAnswers.joined(self.workers.each(ask, teacher_inputs.chunk(self.workers.threads)))
+            answers = self._teacher_answers(self.teacher_forward, teacher_inputs)
         rate = learning_rate(config, epoch * self.steps_per_epoch + step, self.steps)
 
-        def learn(student: Student) -> None:
+        for student in self.students:
             for group in student.optimizer.param_groups:
                 group["lr"] = rate
             logits, terms = self._terms(student, student.forward, inputs, labels, answers)
@@ -319,8 +283,6 @@ class Experiment:
             student.optimizer.zero_grad(set_to_none=True)
             for name, value in (values | {"images": 1.0}).items():
                 student.sums[name] = student.sums.get(name, 0.0) + value * config.batch_size
-
-        self.workers.each(learn, self.students)
 
     def _terms(
         self,
@@ -671,7 +633,7 @@ def _epoch_rows(
             "images_per_second": round(rate, 1),
         }
 
-    return experiment.workers.each(row, experiment.students)
+    return [row(student) for student in experiment.students]
 
 
 def _teacher_facts(experiment: Experiment, answers: TeacherAnswers) -> dict[str, Any]:
@@ -692,9 +654,7 @@ def _finish(run: runs.Run, experiment: Experiment, seconds: float) -> None:
     experiment.dtype = torch.float32
     torch.backends.cudnn.allow_tf32 = False  # else a GPU rounds the convolutions' factors to ten bits
     answers = experiment.teacher_on_measured() if experiment.teacher_forward is not None else None
-    device = device_name(experiment.device)  # a worker below knows of its own thread only
-
-    def finish(student: Student) -> None:
+    for student in experiment.students:
         state = checkpoints.half_precision(student.network)
         student.network.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
         logits, terms = experiment.measure(student, answers)
@@ -727,7 +687,7 @@ def _finish(run: runs.Run, experiment: Experiment, seconds: float) -> None:
                 "numpy": np.__version__,
                 "python": platform.python_version(),
             },
-            "device": device,
+            "device": device_name(experiment.device),
             "precision": str(resolve_precision(config.precision, experiment.device)).removeprefix("torch."),
             "seconds": round(seconds, 1),
             "students_in_run": len(config.students),
@@ -738,8 +698,6 @@ def _finish(run: runs.Run, experiment: Experiment, seconds: float) -> None:
             "test_terms": {name: value for name, value in terms.items() if name != "objective"},
         }
         checkpoints.save(run.path / student.config.name, state, card, stored)
-
-    experiment.workers.each(finish, experiment.students)
 
 
 def device_name(device: torch.device) -> str:

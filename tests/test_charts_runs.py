@@ -134,3 +134,13 @@ def test_the_difference_of_a_network_to_itself_is_nothing(answers):
 def test_an_unknown_cost_draws_nothing():
     table = [{"name": "plain", "accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6, "latency": None}]
     assert charts_compare.accuracy_cost(table, LOOKS, "latency") is None
+
+
+def test_networks_that_cost_the_same_stand_side_by_side():
+    def row(name, cost):
+        return {"name": name, "accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6, "parameters": cost}
+
+    spec = charts_compare.accuracy_cost([row("plain", 10), row("taught", 10), row("large", 90)], LOOKS, "parameters")
+    aside = {row["network"]: row["aside"] for row in rows_of(spec, "aside")}
+    assert aside == {"plain": -charts_compare.ASIDE / 2, "taught": charts_compare.ASIDE / 2, "large": 0}
+    assert all(layer["mark"]["xOffset"] == {"expr": "datum.aside"} for layer in spec["layer"])

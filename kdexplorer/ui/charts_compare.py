@@ -21,6 +21,9 @@ COSTS: dict[str, tuple[str, str, float]] = {
 }
 """What a network costs: key of a table's row to short name, axis title and factor."""
 
+ASIDE = 9
+"""Pixels between networks that cost the same."""
+
 
 def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], cost: str) -> Spec | None:
     """Accuracy with its interval against what the network costs; None where the cost is not known."""
@@ -38,6 +41,9 @@ def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], co
     ]
     if not rows:
         return None
+    for row in rows:  # networks of one architecture cost the same: beside each other, their intervals can be told apart
+        equal = [other["network"] for other in rows if other["cost"] == row["cost"]]
+        row["aside"] = ASIDE * (equal.index(row["network"]) - (len(equal) - 1) / 2)
     looks = [look for look in looks if any(row["network"] == look.name for row in rows)]
     x = alt.X(
         "cost:Q",
@@ -56,11 +62,14 @@ def accuracy_cost(table: list[dict[str, Any]], looks: Sequence[style.Series], co
         alt.Tooltip("accuracy:Q", title="Accuracy", format=".2%"),
     ]
     base = alt.Chart(style.data(rows)).encode(x=x, color=style.colour(looks), tooltip=tips)
-    bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", title="Accuracy, with 95 % interval"), y2="high:Q")
-    points = base.mark_point(size=130, filled=True, strokeWidth=2).encode(y=y, shape=style.shape(looks))
+    aside = alt.ExprRef("datum.aside")
+    bars = base.mark_rule(strokeWidth=2, xOffset=aside).encode(
+        y=alt.Y("low:Q", title="Accuracy, with 95 % interval"), y2="high:Q"
+    )
+    points = base.mark_point(size=130, filled=True, strokeWidth=2, xOffset=aside).encode(y=y, shape=style.shape(looks))
     return spec(
         alt.layer(bars, points).properties(
-            title=title(f"Accuracy against {short.lower()}", "Upper left is better; logarithmic cost axis"),
+            title=title(f"Accuracy against {short.lower()}", "Upper left is better; equal costs stand side by side"),
             height=320,
             width="container",
             autosize=FIT,

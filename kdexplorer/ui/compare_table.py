@@ -53,8 +53,9 @@ def show(table: list[dict[str, Any]], baseline: str, teacher: str | None, labels
         alt="Results table: one row a network with objective, cross-entropy, accuracy, tests, likeness and cost",
     )  # fmt: skip
     st.caption(
-        f"Measured on {table[0]['measured_on']}. Objective and cross-entropy are two columns because each method "
-        "minimises another sum. One training run a row; the last epoch's weights, nothing chosen on the test images."
+        f"Measured on {table[0]['measured_on']}. Objective and cross-entropy are two columns because each "
+        "method minimises another sum. Each network was trained once; the last epoch's weights, nothing chosen on the "
+        "test images."
     )
     if labels is None:
         st.info(
