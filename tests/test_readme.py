@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kdexplorer import checkpoints, cli, data, table
+from kdexplorer import checkpoints, cli, data, surface, table
+from kdexplorer.files import read_json
 
 README = Path(__file__).parent.parent.joinpath("README.md").read_text(encoding="utf-8")
 
@@ -15,6 +16,26 @@ def test_the_results_table_is_what_the_command_prints():
         pytest.skip("the paired tests need the labels of CIFAR-10: set KDEXPLORER_DATA")
     printed = table.markdown(table.rows(checkpoints.listed(Path(__file__).parent.parent / "checkpoints")))
     assert printed in README
+
+
+def test_the_bundled_sweep_can_be_drawn_and_is_what_the_readme_says():
+    made = read_json(Path(__file__).parent.parent / "sweeps" / "resnet56-resnet8.json")
+    assert surface.readable(made)
+    assert surface.markdown(made).strip() in README
+    assert len(made["students"]) == 39
+    found = {(cell["temperature"], cell["response_weight"]): cell["accuracy_values"] for cell in made["cells"]}
+
+    def gains(better, worse):  # of each seed, in points
+        return [100 * (a - b) for a, b in zip(found[better], found[worse], strict=True)]
+
+    hotter = [gains((4.0, weight), (1.0, weight)) for weight in (0.5, 0.7, 0.9)]
+    means = [sum(values) / 3 for values in hotter]
+    assert "{:.1f}, {:.1f} and {:.1f} points at the\nthree weights".format(*means) in README
+    assert f"({min(map(min, hotter)):.1f} to {max(map(max, hotter)):.1f} with each seed)" in README
+    heavier = [gain for t in (4.0, 8.0) for gain in gains((t, 0.9), (t, 0.7))]
+    assert f"{min(heavier):.1f} to {max(heavier):.1f} with each seed;" in README
+    spread = max(max(values) - min(values) for values in found.values())
+    assert f"up to {100 * spread:.1f} points\napart" in README
 
 
 def test_the_commands_of_the_readme_parse():
