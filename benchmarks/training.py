@@ -15,8 +15,8 @@ Where the rest goes: torch.profiler over five compiled ResNet-20 steps at batch 
 matrix tiles 34 % went to the convolutions' backward, 11 % to their forward, 50 % to the fused batch norm, ReLU and
 addition kernels (31 % backward, 19 % forward), 2 % to the optimizer; uncompiled, the same unfused operations took 57
 %. On an AMD EPYC without tiles, whose convolutions are slower, 43 %, 16 %, 36 % and 1 %. The fused kernels wait for
-memory: an activation of the first stage has 4 MB, more than a core's cache. There two students side by side, a core
-each, cost 90 ms each, and one after the other on both cores 80 ms.
+memory: an activation of the first stage has 4 MB, more than a core's cache. So students learn in turn: side by side, a
+core each, one cost 90 ms there, and in turn on both cores 80 ms.
 """
 
 from __future__ import annotations

@@ -112,7 +112,10 @@ def spread(made: dict[str, Any]) -> Spec | None:
         axis=alt.Axis(labelLimit=170, ticks=False, labelFlush=False),
     )
     x = alt.X(
-        "accuracy:Q", title="Accuracy", axis=alt.Axis(format=".2~%", tickCount=4), scale=alt.Scale(zero=False, padding=8)
+        "accuracy:Q",
+        title="Accuracy",
+        axis=alt.Axis(format=".2~%", tickCount=4),
+        scale=alt.Scale(zero=False, padding=8),
     )
     scale = alt.Scale(domain=["response", "scratch"], range=[COLOURS["response"], COLOURS["scratch"]])
     points = (
