@@ -1,4 +1,4 @@
-"""The application as a process and a headless Chromium to look at it: for benchmarks and browser tests alike."""
+"""The application as a process, and a headless Chromium: for benchmarks and browser tests."""
 
 from __future__ import annotations
 
@@ -37,11 +37,15 @@ def running(folder: Path, **environment: str) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    here = {"KDEXPLORER_DATA": str(folder / "data"), "KDEXPLORER_RUNS": str(folder / "runs")}
+    defaults = {"KDEXPLORER_DATA": str(folder / "data"), "KDEXPLORER_RUNS": str(folder / "runs")}
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", f"--server.port={port}"]
     with open(folder / "log.txt", "wb") as log:
         process = subprocess.Popen(
-            [*command, "--server.headless=true"], cwd=ROOT, env=os.environ | here | environment, stdout=log, stderr=log
+            [*command, "--server.headless=true"],
+            cwd=ROOT,
+            env=os.environ | defaults | environment,
+            stdout=log,
+            stderr=log,
         )
     try:
         for _ in range(600):
@@ -57,12 +61,12 @@ def running(folder: Path, **environment: str) -> Iterator[str]:
 
 
 FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-"""Chromium's own test picture as a camera, and leave to use it without asking."""
+"""Chromium's test picture as a camera, which pages may use without asking."""
 
 
 @contextlib.contextmanager
 def browser(*flags: str) -> Iterator[Any]:
-    """A headless Chromium, driven by Playwright, with these flags besides."""
+    """A headless Chromium, driven by Playwright, with additional flags."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -84,11 +88,11 @@ SETTLED = """async ([quiet, limit]) => {
       !all("[data-testid=stSkeleton]").length &&
       all(".stVegaLiteChart").every((chart) => chart.querySelector("svg"));
     if (!still) since = performance.now();
-    if (performance.now() - begin > limit) throw new Error("the page did not come to rest");
+    if (performance.now() - begin > limit) throw new Error("the page did not settle");
   }
 }"""
 
 
 def settle(page: Any) -> None:
-    """Waits until, for half a second, no script has run and every chart has been drawn."""
+    """Waits until no script has run and every chart has been drawn for half a second."""
     page.evaluate(SETTLED, [500, 120_000])

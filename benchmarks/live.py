@@ -1,11 +1,11 @@
-"""How fast teacher and students answer in the page: Chromium's fake camera shows a clip that this script draws.
+"""How fast teacher and students classify in the page: Chromium's fake camera shows a clip that this script draws.
 
     python -m benchmarks.live --teacher resnet56 --students resnet20-scratch resnet20-response [--seconds 10]
 
-For the teacher with its students, and for the students alone: pictures answered a second while the camera runs and the
-temperature is being dragged, the time of one picture in the worker, and the page's own frame times meanwhile. Then the
-same loops without camera and worker on the page's main thread, plain and with the processor throttled (Chromium
-throttles no worker, so the camera's figures say nothing about a slow phone). Last, what the networks weigh in a page.
+For the teacher with its students, and for the students alone: images classified per second while the camera runs and
+the temperature is dragged, the time of one image in the worker, and the page's frame times meanwhile. Then the same
+loops without camera and worker on the page's main thread, at full speed and with the processor slowed down (Chromium
+slows down no worker, so the camera's figures say nothing about a slow phone). Last, the size of the networks in a page.
 """
 
 from __future__ import annotations
@@ -22,16 +22,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.app import browser
-from kdexplorer import checkpoints, images
-from kdexplorer.checkpoints import Checkpoint
-from kdexplorer.ui import charts
+from benchmarks.app import FAKE_CAMERA, browser
+from kdexplorer.charts.style import role_of
+from kdexplorer.datasets.samples import sample_images
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.web import assemble, export
 
 RATE = 120
-"""Frames a second of the clip: more than any network here answers, so that the clip never is what is measured."""
-
-FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+"""Frames a second of the clip: more than any network classifies, so that the clip never limits the rate."""
 
 PAGE = """<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src 'none';
 script-src 'unsafe-inline'; style-src 'unsafe-inline'; worker-src blob:"><title>live</title><style>{styles}</style>
@@ -73,8 +71,8 @@ ALONE = """async ([seconds, chosen]) => {
 
 
 def write_clip(path: Path, width: int = 640, height: int = 480, frames: int = 120) -> None:
-    """A YUV4MPEG2 clip at `RATE`: the sample images, enlarged, gliding past; drawn where there are none."""
-    samples, *_ = images.sample_images()
+    """A YUV4MPEG2 clip at `RATE`: the sample images, enlarged, moving past; random pixels where there are none."""
+    samples, *_ = sample_images()
     if not len(samples):
         samples = np.random.default_rng(0).integers(0, 256, (5, 3, 32, 32), np.uint8)
     large = [Image.fromarray(one.transpose(1, 2, 0)).resize((height, height)) for one in samples[:5]]
@@ -92,46 +90,44 @@ def write_clip(path: Path, width: int = 640, height: int = 480, frames: int = 12
 
 
 def page_of(networks: Sequence[Checkpoint]) -> str:
-    """A page of its own with these networks in it, the teacher first."""
-    told = []
-    for checkpoint in networks:
-        role = charts.role(checkpoint, networks[0])
-        made = export.exported(checkpoint)
-        told.append(assemble.network(checkpoint.name, charts.COLOURS[role], charts.MARKS[role], made))
-    settings = json.dumps(assemble.settings(told, 4.0, 0.5, 20.0)).replace("<", "\\u003c")
-    return PAGE.format(styles=assemble.styles(), script=assemble.script(), settings=settings)
+    """A page with these networks embedded, the teacher first."""
+    described = [
+        assemble.describe_network(one.name, role_of(one, networks[0]), export.export_network(one)) for one in networks
+    ]
+    settings = json.dumps(assemble.build_settings(described, 4.0, 0.5, 20.0)).replace("<", "\\u003c")
+    return PAGE.format(styles=assemble.read_styles(), script=assemble.build_script(), settings=settings)
 
 
 def row(name: str, found: dict[str, Any]) -> str:
-    """A line about a camera that ran."""
+    """A line of figures with the camera."""
     frames = sorted(found["frames"])
     each = found["each"] or [float("nan")]
     return (
-        f"{name:<34} {found['rate']:6.1f} pictures/s  {statistics.median(each):6.1f} ms each   page's frames: "
+        f"{name:<34} {found['rate']:6.1f} images/s  {statistics.median(each):6.1f} ms each   page's frames: "
         f"{statistics.median(frames):.1f} ms, 95th {frames[int(0.95 * (len(frames) - 1))]:.1f}, worst {frames[-1]:.1f}"
     )
 
 
 def with_camera(page: Any, seconds: float, students: int) -> None:
-    """The camera runs; the temperature is dragged all the while."""
+    """The camera runs while the temperature is dragged."""
     page.get_by_role("button", name="Start the camera").click()
     page.locator(".kd-live[data-pictures]").wait_for()
     page.wait_for_timeout(1000)
     print(row(f"camera, teacher and {students} students", page.evaluate(DRAG, seconds)))
-    page.locator(".kd-answers thead input").first.uncheck()
+    page.locator(".kd-predictions thead input").first.uncheck()
     page.wait_for_timeout(1000)
     print(row(f"camera, {students} students", page.evaluate(DRAG, seconds)))
 
 
 def on_the_main_thread(page: Any, seconds: float, students: int) -> None:
-    """No camera, no worker: what a processor as slow as the throttled one would do."""
+    """Without camera and worker: what a processor as slow as the slowed one would do."""
     infer = Path(export.__file__).with_name("infer.js").read_text(encoding="utf-8")
     session = page.context.new_cdp_session(page)
     for throttle in (1, 4):
         session.send("Emulation.setCPUThrottlingRate", {"rate": throttle})
         for who, chosen in (("teacher and students", [0]), ("students", [1])):
             rate = page.evaluate(f"(given) => {{ {infer}; return ({ALONE})(given); }}", [seconds, chosen])
-            print(f"{f'{who}, processor / {throttle}':<34} {rate:6.1f} pictures/s")
+            print(f"{f'{who}, processor / {throttle}':<34} {rate:6.1f} images/s")
 
 
 def main() -> None:
@@ -141,8 +137,7 @@ def main() -> None:
     parser.add_argument("--students", nargs="+", default=["resnet20-scratch", "resnet20-response"])
     parser.add_argument("--seconds", type=float, default=10)
     options = parser.parse_args()
-    known = {checkpoint.name: checkpoint for checkpoint in checkpoints.bundled()}
-    networks = [known[name] for name in (options.teacher, *options.students)]
+    networks = [find_checkpoint(name) for name in (options.teacher, *options.students)]
     html = page_of(networks)
     with tempfile.TemporaryDirectory() as folder:
         clip, file = Path(folder, "clip.y4m"), Path(folder, "live.html")
@@ -155,8 +150,8 @@ def main() -> None:
                 page.goto(file.as_uri())
                 act(page, options.seconds, len(options.students))
                 page.close()
-    weights = sum(len(base64.b64encode(export.exported(c).weights)) for c in networks)
-    code = len(assemble.script()) + len(assemble.styles())
+    weights = sum(len(base64.b64encode(export.export_network(c).weights)) for c in networks)
+    code = len(assemble.build_script()) + len(assemble.read_styles())
     print(f"\nin a page: {weights / 1e6:.2f} MB of weights as base64, {code / 1e3:.0f} kB of script and styles")
 
 

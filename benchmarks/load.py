@@ -1,13 +1,13 @@
-"""A full hall: people who join at once and then click, each over a real WebSocket in Streamlit's own protocol.
+"""A full lecture room: visitors who join at once and then click, each over a real WebSocket in Streamlit's protocol.
 
     python -m benchmarks.load --people 100 --minutes 10 --train
 
-Starts the application (or goes to `--url`, as often as there are processes to spread people over) and lets each person
-open a page, and the run that trains meanwhile, then think 5 to 15 seconds and change the image, a network, the pinned
-temperature or the page, upload a photo, or watch the run again. An action lasts from its message to the server's word
-that the script has finished. Prints percentiles while people join and after, errors, lost connections, the server's
-memory and its slope, and how many saw the run's progress move. The generator needs a core of its own for more than some
-200 people.
+Starts the application (or visits `--url`; visitors are spread over several). Each visitor opens a page, then the page
+of the run that trains meanwhile, and from then on thinks 5 to 15 seconds and changes the image, a network, the pinned
+temperature or the page, uploads a photo, or watches the run again. An action lasts from its message to the server's
+message that the script has finished. Prints percentiles while visitors join and after, errors, lost connections, the
+server's memory and its slope, and how many visitors saw the run's progress move. Above some 200 visitors this script
+needs a core of its own.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.app import running
-from kdexplorer import runs
 from kdexplorer.config import ExperimentConfig
+from kdexplorer.runs.launch import launch_run, stop_run
+from kdexplorer.runs.records import LIVE
+from kdexplorer.runs.run_folder import Run
 
 PATIENCE = 120.0
 """Seconds after which a visitor gives up: an error."""
@@ -52,7 +54,7 @@ TRAINING = {
 
 @dataclass
 class Tally:
-    """What all visitors lived through; times in seconds since the beginning."""
+    """What all visitors experienced; times in seconds since the start."""
 
     begin: float = field(default_factory=time.perf_counter)
     joined_until: float = 0.0
@@ -67,13 +69,13 @@ class Tally:
         return time.perf_counter() - self.begin
 
     def slope(self) -> float:
-        """MB a minute by which the servers' memory grows, from half a minute after the last has joined."""
+        """MB a minute by which the servers' memory grows, from half a minute after the last visitor has joined."""
         steady = [(at, size) for at, size in self.memory if at > self.joined_until + 30]
         return 60 * np.polyfit(*zip(*steady, strict=True), 1)[0] if len(steady) > 5 else float("nan")
 
 
 class Visitor:
-    """A browser without a screen: it keeps the widgets of the page and what it has set them to."""
+    """A browser without a screen: it keeps the page's widgets and the values that it has set."""
 
     def __init__(self, number: int, url: str, tally: Tally, run: str | None) -> None:
         self.number, self.url, self.tally, self.run = number, url.rstrip("/"), tally, run
@@ -89,7 +91,7 @@ class Visitor:
     # --- The protocol ---
 
     async def open(self, page: str) -> None:
-        """Fetches the first document and the cookie, connects, and asks for a page."""
+        """Fetches the first document and the cookie, connects, and requests a page."""
         await self._fetch("/")
         await self._fetch("/_stcore/host-config")
         headers = await self._fetch("/_stcore/health")
@@ -105,9 +107,9 @@ class Visitor:
         request = urllib.request.Request(self.url + path, data, {"Cookie": self.cookie} | headers, method=method)
 
         def call() -> Any:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-                self.tally.received += len(answer.read())
-                return answer.headers
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                self.tally.received += len(response.read())
+                return response.headers
 
         return await asyncio.to_thread(call)
 
@@ -134,14 +136,14 @@ class Visitor:
         self.tally.actions.append((begin, self.tally.now() - begin, what))
 
     async def _send(self, message: BackMsg, kind: str) -> ForwardMsg:
-        """Sends a message and takes what comes until the answer of that kind."""
+        """Sends a message and receives messages up to the response of that kind."""
         await self.socket.send(message.SerializeToString())
         async with asyncio.timeout(PATIENCE):
             while True:
-                answer = await self._receive()
-                early = answer.script_finished == ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
-                if answer.WhichOneof("type") == kind and not early:
-                    return answer
+                response = await self._receive()
+                early = response.script_finished == ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
+                if response.WhichOneof("type") == kind and not early:
+                    return response
 
     async def _receive(self) -> ForwardMsg:
         data = await self.socket.recv()
@@ -187,10 +189,10 @@ class Visitor:
         elif kind in ("button", "button_group", "multiselect", "number_input", "file_uploader"):
             self.widgets[widget.label] = widget
 
-    # --- What people do ---
+    # --- What visitors do ---
 
     async def stay(self, seconds: float, think: tuple[float, float]) -> None:
-        """Thinks and acts until the time is over; fragments of the page repeat by themselves meanwhile."""
+        """Thinks and acts until the time is over; the page's fragments rerun by themselves meanwhile."""
         end = self.tally.now() + seconds
         while self.tally.now() < end:
             await self._think(min(self.random.uniform(*think), end - self.tally.now()))
@@ -209,7 +211,7 @@ class Visitor:
                 await self.act("a fragment by itself", fragment_id=key, is_auto_rerun=True)
 
     async def use(self, label: str, what: str, options: list[str] | None = None) -> None:
-        """Presses a button, or chooses in a list, where the page has it; goes to the page of pictures where not."""
+        """Presses a button or chooses from a list where the page has it; opens the soft labels page where not."""
         widget = self.widgets.get(label)
         if widget is None:
             await self.turn_page("soft_labels")
@@ -231,19 +233,19 @@ class Visitor:
         await self.use("Students", "choose networks", self.random.sample(names, min(len(names), 2)))
 
     async def turn_page(self, page: str = "", query: str = "") -> None:
-        """Another page, as its link in the navigation does it."""
+        """Opens another page, as a link of the navigation does."""
         page = page or self.random.choice(["overview", "soft_labels", "attention", "compare"])
         self.page, self.values, self.query = self.pages.get(page, ""), {}, query
         await self.act(f"open {page}", page_name=page)
 
     async def watch(self) -> None:
-        """The run's own page."""
+        """Opens the run's page."""
         await self.turn_page("launch", f"run={self.run}")
 
     async def upload(self, data: bytes | None = None, name: str = "photo.jpg") -> str:
-        """A photo of 12 megapixels, as a phone makes it, or other data; returns the address it was sent to."""
+        """Uploads a phone's photo of 12 megapixels, or other data; returns the address it was sent to."""
         await self.turn_page("soft_labels")
-        await self.use("Where the image comes from", "choose upload", ["Upload a photo"])
+        await self.use("Source", "choose upload", ["Upload a photo"])
         begin, data = self.tally.now(), data or photo()
         message = BackMsg()
         request = message.file_urls_request
@@ -274,7 +276,7 @@ def photo() -> bytes:
 
 
 async def visit(visitor: Visitor, wait: float, options: argparse.Namespace) -> None:
-    """One person's whole visit; whatever goes wrong is told, and ends only this visit."""
+    """One visitor's whole visit; an error is recorded and ends only this visit."""
     await asyncio.sleep(wait)
     try:
         await visitor.open(visitor.random.choice(["overview", "soft_labels", "attention"]))
@@ -292,18 +294,20 @@ async def visit(visitor: Visitor, wait: float, options: argparse.Namespace) -> N
             await visitor.socket.close()
 
 
-async def remember(servers: list[psutil.Process], tally: Tally) -> None:
-    """The servers' memory, every few seconds."""
+async def watch_memory(servers: list[psutil.Process], tally: Tally) -> None:
+    """Records the servers' memory every few seconds."""
     while servers:
         with contextlib.suppress(psutil.Error):
             tally.memory.append((tally.now(), sum(server.memory_info().rss for server in servers) / 1e6))
         await asyncio.sleep(5)
 
 
-async def hall(urls: list[str], run: str | None, servers: list[psutil.Process], options: argparse.Namespace) -> Tally:
-    """Everybody at once."""
+async def run_visits(
+    urls: list[str], run: str | None, servers: list[psutil.Process], options: argparse.Namespace
+) -> Tally:
+    """All visits at once."""
     tally = Tally()
-    watcher = asyncio.create_task(remember(servers, tally))
+    watcher = asyncio.create_task(watch_memory(servers, tally))
     visits = [
         visit(Visitor(n, urls[n % len(urls)], tally, run), options.join * n / options.people, options)
         for n in range(options.people)
@@ -322,9 +326,9 @@ def percentiles(times: list[float]) -> str:
 
 
 def report(tally: Tally, options: argparse.Namespace) -> None:
-    """Prints what came of it."""
+    """Prints the figures."""
     mine = [one for one in tally.actions if one[2] != WHOLE_UPLOAD]
-    print(f"{options.people} people joined within {options.join:g} s, the last was in after {tally.joined_until:.1f} s")
+    print(f"{options.people} visitors joined within {options.join:g} s, the last after {tally.joined_until:.1f} s")
     print(f"{'while they join':<24} {percentiles([took for at, took, _ in mine if at <= tally.joined_until])}")
     print(f"{'after':<24} {percentiles([took for at, took, _ in mine if at > tally.joined_until])}")
     for what in sorted({what for _, _, what in tally.actions}):
@@ -334,22 +338,22 @@ def report(tally: Tally, options: argparse.Namespace) -> None:
         print(f"  {tally.errors.count(sentence)} × {sentence}")
     if tally.memory:
         sizes = [size for _, size in tally.memory]
-        print(f"memory {min(sizes):.0f} to {max(sizes):.0f} MB, slope {tally.slope():+.2f} MB/min once all are in")
+        print(f"memory {min(sizes):.0f} to {max(sizes):.0f} MB, slope {tally.slope():+.2f} MB/min once all have joined")
     if options.train:
         moved = sum(len(texts) > 1 for texts in tally.progress.values())
         print(f"the run's progress was seen by {len(tally.progress)}, and seen to move by {moved}")
 
 
 def main(arguments: list[str] | None = None) -> Tally:
-    """Parses the command line, and returns what was counted."""
+    """Parses the command line, runs the visits and returns the tally."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long each stays after joining")
     parser.add_argument("--join", type=float, default=30.0, help="seconds within which all join")
     parser.add_argument("--think", type=float, nargs=2, default=(5.0, 15.0), metavar=("LEAST", "MOST"))
-    parser.add_argument("--train", action="store_true", help="a run trains meanwhile, and people watch it")
-    parser.add_argument("--processes", type=int, default=1, help="applications to start and to spread people over")
-    parser.add_argument("--url", nargs="+", help="applications that run already; memory and --train are left to you")
+    parser.add_argument("--train", action="store_true", help="a run trains meanwhile, and visitors watch it")
+    parser.add_argument("--processes", type=int, default=1, help="applications to start; visitors are spread over them")
+    parser.add_argument("--url", nargs="+", help="running applications; without memory figures and --train")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder, run, servers, urls = Path(name), None, [], options.url or []
@@ -362,9 +366,9 @@ def main(arguments: list[str] | None = None) -> Tally:
             servers = [child for child in psutil.Process().children() if child not in before]
             if options.train:
                 os.environ.pop("KDEXPLORER_DATA", None)
-                run = runs.launch(ExperimentConfig(**TRAINING), folder / "runs")
+                run = launch_run(ExperimentConfig(**TRAINING), folder / "runs")
                 stack.callback(end, run)
-        tally = asyncio.run(hall(urls, run.run_id if run else None, servers, options))
+        tally = asyncio.run(run_visits(urls, run.run_id if run else None, servers, options))
         for log in folder.glob("app*/log.txt"):
             _, found, trace = log.read_text(errors="replace").partition("Traceback")
             print((found + trace)[:3000], end="")
@@ -372,11 +376,11 @@ def main(arguments: list[str] | None = None) -> Tally:
     return tally
 
 
-def end(run: runs.Run) -> None:
+def end(run: Run) -> None:
     """Stops the run and waits until it has saved its state."""
-    runs.stop(run)
+    stop_run(run)
     for _ in range(600):
-        if run.status()["state"] not in runs.LIVE:
+        if run.status().state not in LIVE:
             return
         time.sleep(0.1)
 

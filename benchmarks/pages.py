@@ -1,10 +1,10 @@
-"""How fast the application answers, and how much it sends: in a real browser, one visitor, nothing else running.
+"""How fast the application responds and how much it sends: one visitor with a real browser, nothing else running.
 
     python -m benchmarks.pages [--repetitions 20]
 
 Prints the time from the server's start to the first page's heading (a fresh browser each time), then for each page and
-interaction the time from the browser's message to the last message of the server's answer, and the bytes that came:
-median and 95th percentile. Dragging the temperature is counted as well: it must send nothing.
+interaction the time from the browser's message to the last message of the server's response, and the bytes received:
+median and 95th percentile. Dragging the temperature is included: it must send nothing.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from typing import Any
 from benchmarks.app import browser, running, settle
 
 QUIET = 0.6
-"""Seconds without a message after which an answer counts as complete."""
-
+"""Seconds without a message after which a response counts as complete."""
 
 PAGES = ("soft_labels", "attention", "compare", "launch")
 
 
 class Wire:
-    """The WebSocket between a tab and the server: when something passed, and how many bytes came."""
+    """The WebSocket between a tab and the server: when messages passed, and how many bytes were received."""
 
     def __init__(self, page: Any) -> None:
         self.page = page
@@ -41,7 +40,7 @@ class Wire:
         socket.on("framereceived", lambda data: self.received.append((time.perf_counter(), len(data))))
 
     def measure(self, act: Any) -> tuple[float, int]:
-        """Seconds from the first message to the last one of the answer, and bytes received."""
+        """Seconds from the first message to the last one of the response, and bytes received."""
         self.sent.clear()
         self.received.clear()
         act()
@@ -52,8 +51,8 @@ class Wire:
                 break
         if not self.sent:
             return 0.0, 0
-        answers = [at for at, _ in self.received]
-        return (max(answers) - self.sent[0] if answers else 0.0), sum(size for _, size in self.received)
+        responses = [at for at, _ in self.received]
+        return (max(responses) - self.sent[0] if responses else 0.0), sum(size for _, size in self.received)
 
 
 def row(name: str, seconds: list[float], sizes: list[int]) -> str:
@@ -67,7 +66,7 @@ def row(name: str, seconds: list[float], sizes: list[int]) -> str:
 
 
 def first_page(chromium: Any, repetitions: int) -> None:
-    """From the process's start to the first heading."""
+    """Prints the time from the process's start to the first heading."""
     served, seen = [], []
     for _ in range(repetitions):
         with tempfile.TemporaryDirectory() as folder:
@@ -81,13 +80,13 @@ def first_page(chromium: Any, repetitions: int) -> None:
                 seen.append(time.perf_counter() - begin)
                 page.close()
     print(
-        f"server answers after {statistics.median(served):.2f} s; first heading {statistics.median(seen):.2f} s later"
+        f"server responds after {statistics.median(served):.2f} s; first heading {statistics.median(seen):.2f} s later"
     )
     print(f"  (medians of {repetitions}; the slowest first heading {max(seen):.2f} s)")
 
 
-def acts_on(name: str, page: Any, times: int) -> dict[str, list[Callable[[], Any]]]:
-    """What a visitor changes on a page, each as often as it is measured."""
+def actions_on(name: str, page: Any, times: int) -> dict[str, list[Callable[[], Any]]]:
+    """What a visitor changes on a page, each as often as it is timed."""
 
     def typed(box: Any, text: str) -> Callable[[], None]:
         def act() -> None:
@@ -103,7 +102,7 @@ def acts_on(name: str, page: Any, times: int) -> dict[str, list[Callable[[], Any
     def choice(label: str) -> Callable[[], Any]:
         return page.get_by_text(label, exact=True).click
 
-    box = {label: page.get_by_role("combobox", name=label) for label in ("Students", "Networks", "Pinned baseline")}
+    box = {label: page.get_by_role("combobox", name=label) for label in ("Students", "Networks", "Baseline")}
     epochs = page.get_by_role("spinbutton", name="Epochs")
     either = [typed(box["Students"], "resnet8-combined"), lambda: box["Students"].press("Backspace")]
     next_image = page.get_by_role("button", name="Next").click
@@ -122,7 +121,7 @@ def acts_on(name: str, page: Any, times: int) -> dict[str, list[Callable[[], Any
             "a network less or more": turns(
                 lambda: box["Networks"].press("Backspace"), typed(box["Networks"], "resnet8-combined")
             ),
-            "baseline": turns(*(typed(box["Pinned baseline"], f"resnet{n}-scratch") for n in (8, 20))),
+            "baseline": turns(*(typed(box["Baseline"], f"resnet{n}-scratch") for n in (8, 20))),
             "section": turns(choice("Calibration"), choice("Classes"), choice("Confusion")),
         },
         "launch": {"a field of the form": turns(typed(epochs, "11"), typed(epochs, "12"))},
@@ -130,7 +129,7 @@ def acts_on(name: str, page: Any, times: int) -> dict[str, list[Callable[[], Any
 
 
 def interactions(chromium: Any, url: str, repetitions: int, names: list[str]) -> None:
-    """Every page: what a visitor changes there, and what comes back."""
+    """Prints a line for each page and change."""
     print(f"\n{'page, what changes':<34} {'median':>9}  {'95th':>9}  {'received':>11}")
     for name in names:
         page = chromium.new_page(viewport={"width": 1440, "height": 900})
@@ -138,7 +137,7 @@ def interactions(chromium: Any, url: str, repetitions: int, names: list[str]) ->
         students = "?students=resnet20-scratch" if name in ("soft_labels", "attention") else ""
         page.goto(f"{url}/{name}{students}", wait_until="domcontentloaded")
         settle(page)
-        for what, each in acts_on(name, page, repetitions).items():
+        for what, each in actions_on(name, page, repetitions).items():
             seconds, sizes = zip(*(wire.measure(act) for act in each), strict=True)
             print(row(f"{name}, {what}", list(seconds), list(sizes)), flush=True)
         if name == "soft_labels":

@@ -3,7 +3,7 @@
     python -m benchmarks.parallel [--pair resnet56:resnet20] [--students 1] [--repetitions 5] [--processes 2]
 
 Both train the same experiment: the global batch is the same, each process computes its slice, DistributedDataParallel
-averages the gradients. They take turns, a fresh start each; the medians and the ratio of each round are printed.
+averages the gradients. They take turns, each in new processes; the medians and the ratios of the rounds are printed.
 """
 
 from __future__ import annotations
@@ -19,37 +19,44 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.training import BATCH, untrained_teacher
-from kdexplorer import data, parallel
-from kdexplorer.config import ExperimentConfig, StudentConfig
-from kdexplorer.train import Experiment
+from benchmarks.training import BATCH, available_dataset, untrained_teacher
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.notation import parse_student
+from kdexplorer.training import ddp
+from kdexplorer.training.experiment import Experiment
+from kdexplorer.training.hardware import configure_process
 
 
 def member(options: argparse.Namespace) -> None:
-    """What each process does: warms up, times its steps, and lets the leader say how fast they were."""
+    """One process of a team: it warms up and times its steps; rank 0 prints the rate."""
     students = [
-        StudentConfig.parse(f"{options.pair.split(':')[1]}:response:name=s{number}")
-        for number in range(options.students)
+        parse_student(f"{options.pair.split(':')[1]}:response:name=s{number}") for number in range(options.students)
     ]
     config = ExperimentConfig(
         dataset=options.dataset, teacher=options.teacher, students=students, batch_size=BATCH, epochs=1000,
         learning_rate=0.01, threads=options.threads, compile=options.compile, sync_batch_norm=options.sync_batch_norm,
         device="cpu",
     )  # fmt: skip
+    configure_process(config.threads)
+    rate = time_steps(config, options.warm_up, options.steps)
+    if ddp.join().leads:
+        print(f"rate {rate}")
+    ddp.leave()
+
+
+def time_steps(config: ExperimentConfig, warm_up: int, steps: int) -> float:
+    """Images per second. The experiment ends here: torch hangs now and then when it outlives the process group."""
     experiment = Experiment(config)
-    for step in range(options.warm_up):
+    for step in range(warm_up):
         experiment.step(0, step)
     begin = time.perf_counter()
-    for step in range(options.steps):
+    for step in range(steps):
         experiment.step(1, step)
-    rate = options.steps * BATCH / (time.perf_counter() - begin)
-    if experiment.team.leads:
-        print(f"rate {rate}")
-    parallel.leave()
+    return steps * BATCH / (time.perf_counter() - begin)
 
 
 def rate(options: argparse.Namespace, processes: int, threads: int, teacher: Path, dataset: str) -> float:
-    """Images per second of a fresh start."""
+    """Images per second of new processes."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
     command = [sys.executable, *(launcher if processes > 1 else ["-m"]), "benchmarks.parallel", "--member"]
     command += ["--pair", options.pair, "--students", str(options.students), "--steps", str(options.steps)]
@@ -83,17 +90,17 @@ def main() -> None:
     if options.member:
         member(options)
         return
-    dataset = "cifar10" if data.find_cifar10(data.data_root()) else "synthetic"
+    dataset = available_dataset()
     print(f"torch {torch.__version__}, {options.pair}, {options.students} students, {dataset}, batch {BATCH}")
-    together, alone = [], []
+    several, single = [], []
     with tempfile.TemporaryDirectory() as folder:
         teacher = untrained_teacher(options.pair.split(":")[0], dataset, Path(folder))
         for _ in range(options.repetitions):
-            alone.append(rate(options, 1, options.processes, teacher, dataset))
-            together.append(rate(options, options.processes, 1, teacher, dataset))
-    ratios = [two / one for two, one in zip(together, alone, strict=True)]
-    print(f"  one process, {options.processes} threads: {statistics.median(alone):.0f} images/s")
-    print(f"  {options.processes} processes, one thread each: {statistics.median(together):.0f} images/s")
+            single.append(rate(options, 1, options.processes, teacher, dataset))
+            several.append(rate(options, options.processes, 1, teacher, dataset))
+    ratios = [two / one for two, one in zip(several, single, strict=True)]
+    print(f"  one process, {options.processes} threads: {statistics.median(single):.0f} images/s")
+    print(f"  {options.processes} processes, one thread each: {statistics.median(several):.0f} images/s")
     print(f"  ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 

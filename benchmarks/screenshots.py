@@ -1,4 +1,4 @@
-"""Takes pictures of the pages in a headless Chromium: both themes, a desktop and a telephone.
+"""Takes screenshots of the pages in a headless Chromium: both themes, a desktop and a phone.
 
     python -m benchmarks.screenshots --out shots                 # starts the application without CIFAR-10
     python -m benchmarks.screenshots --url http://localhost:8501 --pages overview attention
@@ -41,7 +41,7 @@ def take(url: str, out: Path, pages: list[str], sizes: list[str], themes: list[s
 
 
 def main() -> None:
-    """Parses the command line."""
+    """Parses the command line and takes the screenshots."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", help="a running application; started here if not given")
     parser.add_argument("--out", type=Path, default=Path("screenshots"))

@@ -4,10 +4,10 @@
     python -m benchmarks.sweep share [--pair resnet56:resnet8] [--repetitions 5] [--eager]
     python -m benchmarks.sweep ray   [--train-images 2000] [--epochs 4]
 
-`cost`: a step with N students against the sum of its parts, the teacher's forward pass and N times a student that
-learns alone without a teacher; both are measured in the same rounds.
+`cost`: a step with N students against the sum of its parts, the teacher's forward pass and N times a student that is
+trained alone without a teacher; both are timed in the same rounds.
 `share`: a step of a sweep over five temperatures in one experiment against five experiments of one temperature each.
-`ray`: 20 students on synthetic data over two local nodes, one of which is killed half-way; counts how often each
+`ray`: 20 students on synthetic data over two local nodes, one of which is killed halfway; counts how often each
 experiment finished. Needs Ray.
 """
 
@@ -25,10 +25,15 @@ from typing import Any
 
 import torch
 
-from benchmarks.training import BATCH, seconds, stepping, untrained_teacher
-from kdexplorer import data, runs, sweep
-from kdexplorer.config import ExperimentConfig, StudentConfig
-from kdexplorer.train import Experiment
+from benchmarks.training import BATCH, available_dataset, seconds, stepping, untrained_teacher
+from kdexplorer.config import SCRATCH, ExperimentConfig, StudentConfig
+from kdexplorer.datasets.augmentation import normalize
+from kdexplorer.notation import parse_student
+from kdexplorer.runs.run_folder import finished_students
+from kdexplorer.sweeps import folder, grid
+from kdexplorer.sweeps.driver import execute_sweep
+from kdexplorer.training.experiment import Experiment
+from kdexplorer.training.hardware import configure_process
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 
@@ -36,20 +41,31 @@ TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 def stepper(dataset: str, compiled: bool, students: list[StudentConfig], teacher: Path | None) -> Callable[[], None]:
     """One training step of an experiment, again and again."""
     config = ExperimentConfig(
-        dataset=dataset, teacher=str(teacher) if teacher else None, students=students, batch_size=BATCH, epochs=1000,
-        learning_rate=0.01, compile=compiled,
-    )  # fmt: skip
+        dataset=dataset,
+        teacher=str(teacher) if teacher else None,
+        students=students,
+        batch_size=BATCH,
+        epochs=1000,
+        learning_rate=0.01,
+        compile=compiled,
+    )
     return stepping(config)
 
 
 def teacher_alone(dataset: str, compiled: bool, student: StudentConfig, teacher: Path) -> Callable[[], None]:
-    """The teacher's part of a step: its answers to one batch."""
+    """The teacher's part of a step: what the student's method uses of it, for one batch."""
     config = ExperimentConfig(
         dataset=dataset, teacher=str(teacher), students=[student], batch_size=BATCH, compile=compiled
     )
     experiment = Experiment(config)
-    inputs = data.normalise(experiment.images[:BATCH], experiment.normalisation)
-    return lambda: experiment._teacher_answers(experiment.teacher_forward, inputs)
+    inputs = normalize(experiment.images[:BATCH], experiment.normalization)
+    forward = experiment.teacher_forward
+    assert forward is not None
+
+    def compute() -> None:
+        experiment._compute_targets(forward, inputs)
+
+    return compute
 
 
 def in_rounds(steps: dict[str, Callable[[], None]], repetitions: int, budget: float) -> dict[str, list[float]]:
@@ -67,12 +83,12 @@ def in_rounds(steps: dict[str, Callable[[], None]], repetitions: int, budget: fl
 
 def cost(options: argparse.Namespace, dataset: str, teacher: Path, student: str) -> None:
     """Prints a line per number of students."""
-    taught = [sweep.cell(student, 1.0 + number, 0.7) for number in range(max(options.counts))]
-    scratch = StudentConfig.parse(f"{student}:scratch")
+    distilled = [grid.cell(student, 1.0 + number, 0.7) for number in range(max(options.counts))]
+    scratch = parse_student(f"{student}:{SCRATCH}")
     steps = {
-        "teacher": teacher_alone(dataset, options.compiled, taught[0], teacher),
+        "teacher": teacher_alone(dataset, options.compiled, distilled[0], teacher),
         "student": stepper(dataset, options.compiled, [scratch], None),
-    } | {str(n): stepper(dataset, options.compiled, taught[:n], teacher) for n in options.counts}
+    } | {str(n): stepper(dataset, options.compiled, distilled[:n], teacher) for n in options.counts}
     times = in_rounds(steps, options.repetitions, options.budget)
     for name in ("teacher", "student"):
         print(f"  {name} alone: {1e3 * statistics.median(times[name]):.1f} ms a batch")
@@ -87,11 +103,11 @@ def cost(options: argparse.Namespace, dataset: str, teacher: Path, student: str)
 
 def share(options: argparse.Namespace, dataset: str, teacher: Path, student: str) -> None:
     """Prints the ratio of five experiments to one."""
-    taught = [sweep.cell(student, temperature, 0.7) for temperature in TEMPERATURES]
-    steps = {"together": stepper(dataset, options.compiled, taught, teacher)}
-    steps |= {one.name: stepper(dataset, options.compiled, [one], teacher) for one in taught}
+    distilled = [grid.cell(student, temperature, 0.7) for temperature in TEMPERATURES]
+    steps = {"together": stepper(dataset, options.compiled, distilled, teacher)}
+    steps |= {one.name: stepper(dataset, options.compiled, [one], teacher) for one in distilled}
     times = in_rounds(steps, options.repetitions, options.budget)
-    apart = [sum(values) for values in zip(*(times[one.name] for one in taught), strict=True)]
+    apart = [sum(values) for values in zip(*(times[one.name] for one in distilled), strict=True)]
     ratios = [five / one for five, one in zip(apart, times["together"], strict=True)]
     print(
         f"  five temperatures in one experiment: {1e3 * statistics.median(times['together']):.1f} ms a step; in five: "
@@ -101,24 +117,36 @@ def share(options: argparse.Namespace, dataset: str, teacher: Path, student: str
 
 
 def lose_a_node(options: argparse.Namespace, root: Path) -> None:
-    """A sweep of 20 students over two local nodes; kills one when half of the experiments are done."""
+    """Trains a sweep of 20 students on two local nodes; kills one when half of the experiments are done."""
     from ray.cluster_utils import Cluster
 
     recipe: dict[str, Any] = {
-        "dataset": "synthetic", "train_images": options.train_images, "epochs": options.epochs, "batch_size": 64,
-        "teacher": str(untrained_teacher("resnet20", "synthetic", root)), "threads": 1, "device": "cpu",
-    }  # fmt: skip
-    grid = {"temperatures": [2.0, 4.0, 8.0], "response_weights": [0.5, 0.7, 0.9], "seeds": 2}
-    made = sweep.create(sweep.configure("resnet8", recipe, **grid, students_per_experiment=2))
+        "dataset": "synthetic",
+        "train_images": options.train_images,
+        "epochs": options.epochs,
+        "batch_size": 64,
+        "teacher": str(untrained_teacher("resnet20", "synthetic", root)),
+        "threads": 1,
+        "device": "cpu",
+    }
+    config = grid.configure(
+        "resnet8",
+        recipe,
+        temperatures=[2.0, 4.0, 8.0],
+        weights=[0.5, 0.7, 0.9],
+        seeds=2,
+        students_per_experiment=2,
+    )
+    sweep = folder.create(config)
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     doomed, over = nodes.add_node(num_cpus=1), threading.Event()
     nodes.add_node(num_cpus=1)
 
     def kill() -> None:
         while not over.wait(0.5):
-            status = made.status()
-            if status.get("experiments") and status.get("finished", 0) * 2 >= status["experiments"]:
-                print(f"  one node is killed after {status['finished']} of {status['experiments']} experiments")
+            status = sweep.status()
+            if status.experiments and (status.finished or 0) * 2 >= status.experiments:
+                print(f"  one node is killed after {status.finished} of {status.experiments} experiments")
                 nodes.remove_node(doomed, allow_graceful=False)
                 return
 
@@ -126,17 +154,17 @@ def lose_a_node(options: argparse.Namespace, root: Path) -> None:
     killer.start()
     begin = time.monotonic()
     try:
-        state = sweep.execute(made, nodes.address)
+        state = execute_sweep(sweep, nodes.address)
     finally:
         over.set()
         killer.join()
         nodes.shutdown()
-    log = (made.path / "log.txt").read_text()
-    students = sum(len(runs.students(run)) for run in made.runs())
-    ends = [log.count(f"{run.run_id} finished\n") for run in made.runs()]
+    log = (sweep.path / "log.txt").read_text()
+    students = sum(len(finished_students(run)) for run in sweep.runs())
+    ends = [log.count(f"{run.run_id} finished\n") for run in sweep.runs()]
     print(
         f"  {state} after {time.monotonic() - begin:.0f} s: {students} students in {len(ends)} experiments, each "
-        f"finished {min(ends)} to {max(ends)} times; {log.count('was lost')} given out again"
+        f"finished {min(ends)} to {max(ends)} times; {log.count('was lost')} submitted again"
     )
 
 
@@ -147,23 +175,24 @@ def main() -> None:
     parser.add_argument("--pair", default="resnet56:resnet8")
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--budget", type=float, default=5.0, help="seconds a round of each")
+    parser.add_argument("--budget", type=float, default=5.0, help="seconds per round of each")
     parser.add_argument("--eager", dest="compiled", action="store_false", help="without torch.compile")
     parser.add_argument("--train-images", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=4)
     options = parser.parse_args()
+    configure_process()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.what}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch_folder:
+        root = Path(scratch_folder)
         if options.what == "ray":
-            os.environ["KDEXPLORER_RUNS"] = str(Path(folder) / "runs")
-            lose_a_node(options, Path(folder))
+            os.environ["KDEXPLORER_RUNS"] = str(root / "runs")
+            lose_a_node(options, root)
             return
         teacher, student = options.pair.split(":")
-        dataset = "cifar10" if data.find_cifar10(data.data_root()) else "synthetic"
+        dataset = available_dataset()
         print(f"{teacher} -> {student}, {dataset}, batch {BATCH}, {options.repetitions} rounds", flush=True)
-        {"cost": cost, "share": share}[options.what](
-            options, dataset, untrained_teacher(teacher, dataset, Path(folder)), student
-        )
+        run = {"cost": cost, "share": share}[options.what]
+        run(options, dataset, untrained_teacher(teacher, dataset, root), student)
 
 
 if __name__ == "__main__":

@@ -2,21 +2,21 @@
 
     python -m benchmarks.training [--pairs resnet56:resnet20 resnet50:resnet18] [--repetitions 5]
 
-(a) is the loop of every tutorial: a DataLoader with PIL transforms and two workers, float32, the teacher's forward
-pass each batch, one student. (b) is `kdexplorer.train.Experiment`, with one student and with four, as the command
-line runs it with `--compile`. The three take turns, so that a machine whose speed drifts drifts for all of them; the
-medians and the ratios of each round's neighbours are printed. Student-images are images times students.
+(a) is the usual loop of tutorials: a DataLoader with PIL transforms and two workers, float32, the teacher's forward
+pass for each batch, one student. (b) is `kdexplorer.training.experiment.Experiment`, with one student and with four, as
+the command line runs it with `--compile`. The three take turns, so that a drift of the machine's speed affects all of
+them; the medians and the ratios within each round are printed. Student-images are images times students.
 
-It also multiplies two large bfloat16 matrices and says which share of that rate the engine's arithmetic reaches
-(convolutions and linear layers; forward and both backward passes of the students, forward of the teacher). That rate is
-the processor's matrix unit at its best; with 16 to 64 channels a convolution cannot come near it.
+It also multiplies two large bfloat16 matrices and prints which share of that rate the engine reaches (convolutions and
+linear layers; forward and both backward passes of the students, forward of the teacher). That rate is the processor's
+maximum; convolutions of 16 to 64 channels stay far below it.
 
-Where the rest goes: torch.profiler over five compiled ResNet-20 steps at batch 128 (2 threads). On an Intel Xeon with
+The rest, by torch.profiler over five compiled ResNet-20 steps at batch 128 (2 threads): on an Intel Xeon with
 matrix tiles 34 % went to the convolutions' backward, 11 % to their forward, 50 % to the fused batch norm, ReLU and
 addition kernels (31 % backward, 19 % forward), 2 % to the optimizer; uncompiled, the same unfused operations took 57
 %. On an AMD EPYC without tiles, whose convolutions are slower, 43 %, 16 %, 36 % and 1 %. The fused kernels wait for
-memory: an activation of the first stage has 4 MB, more than a core's cache. So students learn in turn: side by side, a
-core each, one cost 90 ms there, and in turn on both cores 80 ms.
+memory: an activation of the first stage has 4 MB, more than a core's cache. So students are trained one after the other
+in each step: in parallel, a core each, one cost 90 ms there, and in sequence on both cores 80 ms.
 """
 
 from __future__ import annotations
@@ -35,27 +35,33 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from kdexplorer import checkpoints, data, metrics
 from kdexplorer.config import ExperimentConfig, StudentConfig
-from kdexplorer.models import build, parameter_count
-from kdexplorer.train import Experiment
+from kdexplorer.datasets import Split, get_dataset
+from kdexplorer.networks import build
+from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.notation import parse_student
+from kdexplorer.runs.card import Card
+from kdexplorer.runs.checkpoints import save_checkpoint
+from kdexplorer.runs.weights import to_half_precision
+from kdexplorer.training.experiment import Experiment
+from kdexplorer.training.hardware import configure_process
 
 BATCH = 128
 OBJECTIVES = ("response", "scratch", "feature", "combined")
 
 
 class PlainImages(Dataset):
-    """What torchvision's CIFAR10 does with an item: array to PIL image, transforms, tensor."""
+    """Items as torchvision's CIFAR10 gives them: array to PIL image, transforms, tensor."""
 
-    def __init__(self, split: data.Split) -> None:
+    def __init__(self, split: Split) -> None:
         self.images, self.labels = np.array(split.images).transpose(0, 2, 3, 1), split.labels
-        mean, std = data.NORMALISATION["cifar10"].values()
+        normalization = get_dataset("cifar10").normalization
         self.transform = transforms.Compose(
             [
                 transforms.RandomCrop(32, padding=4),
                 transforms.RandomHorizontalFlip(),
                 transforms.ToTensor(),
-                transforms.Normalize(mean, std),
+                transforms.Normalize(normalization.mean, normalization.std),
             ]
         )
 
@@ -66,7 +72,7 @@ class PlainImages(Dataset):
         return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
 
 
-def plain(teacher_name: str, student_name: str, split: data.Split) -> Callable[[], None]:
+def plain(teacher_name: str, student_name: str, split: Split) -> Callable[[], None]:
     """One step of the plain loop."""
     teacher, student = (build(name).to(memory_format=torch.contiguous_format) for name in (teacher_name, student_name))
     teacher.eval()
@@ -98,7 +104,7 @@ def engine(teacher: Path, student_name: str, students: int, dataset: str, compil
     config = ExperimentConfig(
         dataset=dataset,
         teacher=str(teacher),
-        students=[StudentConfig.parse(f"{student_name}:{OBJECTIVES[k % 4]}:name=s{k}") for k in range(students)],
+        students=parse_students(student_name, students),
         batch_size=BATCH,
         epochs=100,
         learning_rate=0.01,
@@ -107,8 +113,18 @@ def engine(teacher: Path, student_name: str, students: int, dataset: str, compil
     return stepping(config)
 
 
+def available_dataset() -> str:
+    """CIFAR-10 where it is available, else the synthetic shapes."""
+    return next(key for key in ("cifar10", "synthetic") if get_dataset(key).is_available())
+
+
+def parse_students(architecture: str, count: int) -> list[StudentConfig]:
+    """Students of one architecture, their objectives in turn."""
+    return [parse_student(f"{architecture}:{OBJECTIVES[k % 4]}:name=s{k}") for k in range(count)]
+
+
 def stepping(config: ExperimentConfig) -> Callable[[], None]:
-    """One training step of an experiment, again and again."""
+    """A function that does one training step of an experiment after another."""
     experiment, done = Experiment(config), 0
 
     def step() -> None:
@@ -120,7 +136,7 @@ def stepping(config: ExperimentConfig) -> Callable[[], None]:
 
 
 def seconds(step: Callable[[], None], count: int) -> float:
-    """Seconds a step, over `count` of them."""
+    """Mean seconds of `count` steps."""
     begin = time.perf_counter()
     for _ in range(count):
         step()
@@ -135,18 +151,18 @@ def matmul_rate(size: int = 2048) -> float:
 
 
 def untrained_teacher(architecture: str, dataset: str, folder: Path) -> Path:
-    """A checkpoint whose weights are fresh: they cost what trained ones cost."""
+    """A checkpoint with initial weights: its forward pass costs as much as a trained network's."""
     network = build(architecture, seed=0)
-    card = {
-        "name": architecture,
-        "architecture": architecture,
-        "parameters": parameter_count(network),
-        "classes": list(data.CLASSES[dataset]),
-        "normalisation": data.NORMALISATION[dataset],
-        "test_accuracy": 0.1,
-        "test_cross_entropy": 2.3,
-    }
-    return checkpoints.save(folder / architecture, checkpoints.half_precision(network), card, None).path
+    card = Card(
+        name=architecture,
+        architecture=architecture,
+        parameters=count_parameters(network),
+        classes=get_dataset(dataset).classes,
+        normalization=get_dataset(dataset).normalization,
+        test_accuracy=0.1,
+        test_cross_entropy=2.3,
+    )
+    return save_checkpoint(folder / architecture, to_half_precision(network), card, None).path
 
 
 def main() -> None:
@@ -156,8 +172,9 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--eager", action="store_true", help="the engine without torch.compile")
     options = parser.parse_args()
-    dataset = "cifar10" if data.find_cifar10(data.data_root()) else "synthetic"
-    split = data.load_split(dataset, "train")
+    configure_process()
+    dataset = available_dataset()
+    split = get_dataset(dataset).load("train")
     limit = matmul_rate()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, data: {dataset}, batch {BATCH}")
     print(f"bfloat16 matrix product: {limit / 1e9:.0f} GFLOP/s")
@@ -184,7 +201,7 @@ def main() -> None:
             + " steps"
         )
         base = times["plain, 1 student"]
-        work = {name: metrics.multiply_adds(name) for name in (teacher, student)}
+        work = {name: count_multiply_adds(name) for name in (teacher, student)}
         for name, (_, students) in loops.items():
             rates = [students * BATCH / t for t in times[name]]
             ratios = [students * b / t for b, t in zip(base, times[name], strict=True)]

@@ -1,39 +1,35 @@
 """What an experiment is: one teacher, several students, the same batches.
 
-Everything that changes a number stands here, validated and bounded, and goes to disk as JSON.
-No torch in this room: the application's forms and the command line read it before torch is loaded.
+Everything that changes a number is here, validated and bounded, and is stored as JSON. No torch is loaded: forms and
+the command line read it.
 """
 
 from __future__ import annotations
 
 import json
-import re
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from kdexplorer.datasets import all_datasets
 from kdexplorer.errors import ConfigError
+from kdexplorer.methods import Method, MethodSettings, all_methods, get_method
+from kdexplorer.networks import all_architectures
+from kdexplorer.presets import upgrade_experiment
+from kdexplorer.schema import Name, StrictModel, validate
 
-ARCHITECTURES = (
-    "resnet8",
-    "resnet20",
-    "resnet32",
-    "resnet44",
-    "resnet56",
-    "resnet110",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "wrn_16_2",
-    "wrn_40_2",
-    "mobilenet_v2",
-)
-"""The architectures that `kdexplorer.models` can build, in the order in which forms list them."""
+if TYPE_CHECKING:
+    ArchitectureKey = str
+    DatasetKey = str
+    Term = MethodSettings
+else:
+    ArchitectureKey = Literal[tuple(one.key for one in all_architectures())]
+    DatasetKey = Literal[tuple(one.key for one in all_datasets())]
+    Term = Annotated[reduce(or_, (method.Settings for method in all_methods())), Field(discriminator="method")]
 
-METHODS = ("scratch", "response", "feature", "combined")
-
-NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.=+-]{0,63}"
 RUN_FILES = (
     "config.json",
     "status.json",
@@ -44,118 +40,68 @@ RUN_FILES = (
     "state.old.pt",
     "state.damaged.pt",
 )
-"""What else lies in a run's folder, beside a folder per student."""
-
-
-def is_name(text: str) -> bool:
-    """Whether text may be a run's or a checkpoint's name (so it cannot leave its folder)."""
-    return re.fullmatch(NAME_PATTERN, text) is not None and ".." not in text
-
-
-def _one_folder(name: str) -> str:
-    if not is_name(name):
-        raise ValueError("must not hold two dots in a row")
-    return name
-
-
-Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$"), AfterValidator(_one_folder)]
-
-PRESETS: dict[str, dict[str, float]] = {
-    "scratch": {"ce_weight": 1.0},
-    "response": {"ce_weight": 0.3, "response_weight": 0.7, "temperature": 4.0},
-    "feature": {"ce_weight": 1.0, "attention_weight": 1000.0},
-    "combined": {
-        "ce_weight": 0.3,
-        "response_weight": 0.7,
-        "temperature": 4.0,
-        "attention_weight": 1000.0,
-    },
-}
-"""The lab's four objectives; `alpha` in the lab's formula is `response_weight`."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
+"""The files of a run's folder, beside a folder for each student."""
 
 MAX_EPOCHS = 1000
+SCRATCH = "scratch"
+"""The key of an objective without a teacher."""
 
 
-class StudentConfig(_Strict):
-    """One student: an architecture and the objective that it minimises.
+class Objective(StrictModel):
+    """What a student minimizes: `ce_weight * CE + sum of weight * method`, any number of terms."""
 
-    `L = ce_weight * CE + response_weight * T^2 * KL + attention_weight * AT`; see `losses.py`.
-    """
-
-    name: Name
-    architecture: Literal[ARCHITECTURES]  # type: ignore[valid-type]
-    ce_weight: float = Field(1.0, ge=0, le=1e6)
-    response_weight: float = Field(0.0, ge=0, le=1e6)
-    temperature: float = Field(4.0, ge=0.1, le=100)
-    attention_weight: float = Field(0.0, ge=0, le=1e6)
-    attention_power: Literal[1, 2] = 1
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-    initial: str | None = Field(
-        None, max_length=300, description="a checkpoint of this architecture to go on from, instead of fresh weights"
-    )
+    ce_weight: float = Field(1.0, ge=0, le=1e6, description="weight of cross-entropy with the hard label")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of the hard label spread over all classes")
+    terms: tuple[Term, ...] = Field((), max_length=16, description="distillation methods with weights and settings")
 
     @model_validator(mode="after")
-    def _some_objective(self) -> StudentConfig:
-        if self.ce_weight + self.response_weight + self.attention_weight == 0:
-            raise ValueError("all three weights are 0, so there is nothing to learn from: raise one of them")
+    def _has_a_term(self) -> Objective:
+        if not self.ce_weight and not self.terms:
+            raise ValueError("the objective has no term: set ce_weight above 0 or add a method")
         return self
 
     @property
-    def needs_teacher(self) -> bool:
-        return self.response_weight > 0 or self.attention_weight > 0
+    def methods(self) -> list[Method]:
+        """The terms' methods with their settings, in order."""
+        return [get_method(term.method)(term) for term in self.terms]
 
     @property
-    def method(self) -> str:
-        """The field's name for this objective: scratch, response, feature or combined."""
-        return METHODS[(self.response_weight > 0) + 2 * (self.attention_weight > 0)]
+    def needs_teacher(self) -> bool:
+        """Whether any term uses a teacher's outputs."""
+        return any(method.needs for method in self.methods)
 
-    @classmethod
-    def parse(cls, text: str) -> StudentConfig:
-        """Reads the command line's notation, `ARCHITECTURE:PRESET[:KEY=VALUE…]`.
+    @property
+    def key(self) -> str:
+        """The methods' keys, each once, in the registry's order: `scratch`, `kd`, `kd+at`."""
+        used = {term.method for term in self.terms}
+        return "+".join(method.key for method in all_methods() if method.key in used) or SCRATCH
 
-        Keys: `name`, `T` (temperature), `alpha` (response weight, with `1 - alpha` on the
-        cross-entropy), `beta` (attention weight), `power`, `smoothing`, and every field's full name.
-
-        Raises:
-            ConfigError: on an unknown architecture, preset, key, or a value out of bounds.
-        """
-        architecture, preset, *pairs = [*text.split(":"), "scratch"] if ":" not in text else text.split(":")
-        if preset not in PRESETS:
-            raise ConfigError(f"'{text}': there is no preset '{preset}'. Choose one of {', '.join(PRESETS)}.")
-        values: dict[str, Any] = {"name": f"{architecture}-{preset}", "architecture": architecture}
-        values.update(PRESETS[preset])
-        short = {
-            "T": "temperature",
-            "beta": "attention_weight",
-            "power": "attention_power",
-            "smoothing": "label_smoothing",
-        }
-        for pair in pairs:
-            key, separator, value = pair.partition("=")
-            if not separator:
-                raise ConfigError(f"'{text}': '{pair}' is not KEY=VALUE, as in T=4.")
-            if key == "alpha":
-                alpha = _number(text, key, value)
-                values.update(response_weight=alpha, ce_weight=round(1 - alpha, 12))
-                continue
-            key = short.get(key, key)
-            if key not in cls.model_fields:
-                choices = ", ".join(["T", "alpha", "beta", "power", "smoothing", *cls.model_fields])
-                raise ConfigError(f"'{text}': there is no key '{key}'. Choose one of {choices}.")
-            values[key] = value if key in ("name", "architecture", "initial") else _number(text, key, value)
-        return validated(cls, values, where=text)
+    def weights_by_method(self) -> dict[str, float]:
+        """The sum of the weights of each method's terms, by key."""
+        return {key: sum(t.weight for t in self.terms if t.method == key) for key in {t.method for t in self.terms}}
 
 
-class ExperimentConfig(_Strict):
+class StudentConfig(Objective):
+    """One student: an architecture and its objective."""
+
+    name: Name
+    architecture: ArchitectureKey
+    initial: str | None = Field(
+        None, max_length=300, description="a checkpoint of this architecture to start from instead of random weights"
+    )
+
+    @property
+    def objective(self) -> Objective:
+        """The objective alone."""
+        return Objective(ce_weight=self.ce_weight, label_smoothing=self.label_smoothing, terms=self.terms)
+
+
+class ExperimentConfig(StrictModel):
     """One teacher and the students that see the same batches from the same initial weights."""
 
+    version: Literal[2] = 2
     name: Name = Field("experiment", description="label that begins the run's id")
-    dataset: Literal["cifar10", "synthetic"] = Field("cifar10", description="where the images come from")
+    dataset: DatasetKey = Field("cifar10", description="where the images come from")
     train_images: int | None = Field(
         None, ge=20, le=1_000_000, description="a class-balanced part of the training split (default: all of it)"
     )
@@ -163,14 +109,14 @@ class ExperimentConfig(_Strict):
         0,
         ge=0,
         le=25_000,
-        description="tuning: hold this many training images out and measure on them instead of the test split",
+        description="for tuning: hold out this many training images and evaluate on them instead of the test split",
     )
     teacher: str | None = Field(
-        None, max_length=300, description="bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder"
+        None, max_length=300, description="a bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder"
     )
     students: list[StudentConfig] = Field(min_length=1, max_length=64, description="the networks to train")
     epochs: int = Field(10, ge=1, le=MAX_EPOCHS, description="passes over the training images")
-    batch_size: int = Field(128, ge=4, le=8192, description="images a step")
+    batch_size: int = Field(128, ge=4, le=8192, description="images per step")
     learning_rate: float = Field(0.2, gt=0, le=20, description="peak learning rate")
     schedule: Literal["one_cycle", "cosine"] = Field(
         "one_cycle", description="after the warm-up: a straight line to zero, or half a cosine"
@@ -180,7 +126,7 @@ class ExperimentConfig(_Strict):
     weight_decay: float = Field(5e-4, ge=0, le=0.1, description="on weights; biases and norms have none")
     crop_padding: int = Field(4, ge=0, le=8, description="random crop after reflecting this many pixels")
     flip: Literal["alternating", "random", "none"] = Field(
-        "alternating", description="mirroring; alternating shows each image either way in turn"
+        "alternating", description="mirroring; alternating shows each image both ways in turn"
     )
     start_resolution: int = Field(
         32,
@@ -199,66 +145,43 @@ class ExperimentConfig(_Strict):
         description="torch.compile the networks: half a minute at the start, 1.2 times the speed after; needs g++",
     )
     sync_batch_norm: bool = Field(
-        False, description="in a team of processes: batch norm over the whole batch instead of each process's part"
+        False, description="with several processes: batch norm over the whole batch instead of each process's part"
     )
     threads: int | None = Field(None, ge=1, le=256, description="processor threads (default: torch's choice)")
     save_minutes: float = Field(5.0, gt=0, le=1440, description="the state is saved every epoch and this often")
 
     @model_validator(mode="after")
-    def _consistent(self) -> ExperimentConfig:
-        names = [student.name.lower() for student in self.students]  # folders, and some disks know one case only
+    def _is_consistent(self) -> ExperimentConfig:
+        names = [student.name.lower() for student in self.students]  # folders; some disks ignore case
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two students are called {twice[0]}: give one of them another name")
-        taken = [name for name in names if name in RUN_FILES]
-        if taken:
-            raise ValueError(f"a student cannot be called {taken[0]}: the run keeps a file of that name")
+        reserved = [name for name in names if name in RUN_FILES]
+        if reserved:
+            raise ValueError(f"a student cannot be called {reserved[0]}: the run has a file of that name")
         if not self.teacher:
-            listening = [student.name for student in self.students if student.needs_teacher]
-            if listening:
-                raise ValueError(f"{listening[0]} learns from a teacher, but no teacher is given: choose one")
+            distilled = [student.name for student in self.students if student.needs_teacher]
+            if distilled:
+                raise ValueError(f"{distilled[0]} needs a teacher, but no teacher is given: choose one")
         if self.train_images is not None and self.batch_size > self.train_images:
             raise ValueError("the batch is larger than the training set: lower batch_size")
         return self
 
     @classmethod
     def load(cls, path: Path) -> ExperimentConfig:
-        """Reads a JSON file. Raises ConfigError when it is missing, not JSON, or not valid."""
+        """Reads a JSON file, of this version or of version 1. Raises ConfigError when it is missing or not valid."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path} cannot be read as an experiment: {error}") from error
-        return validated(cls, values, where=str(path))
+        return cls.parse(values, where=str(path))
+
+    @classmethod
+    def parse(cls, values: Any, where: str = "") -> ExperimentConfig:
+        """Builds a configuration from JSON of this version or of version 1. Raises ConfigError."""
+        return validate(cls, upgrade_experiment(values), where)
 
 
-def validated(model: type[_Strict], values: Any, where: str = "") -> Any:
-    """Builds a configuration; pydantic's report becomes one sentence per field in a ConfigError."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        sentences = [f"{field}: {message}" if field else message for field, message in problems(error)]
-        prefix = f"'{where}': " if where else ""
-        raise ConfigError(prefix + "; ".join(sentences)) from error
-
-
-def problems(error: ValidationError) -> list[tuple[str, str]]:
-    """The fields that are wrong and why, in a user's words, for forms that show it beside the field."""
-    found = []
-    for item in error.errors():
-        field = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ").replace("Input should", "should")
-        if item["type"] == "extra_forbidden":
-            message = "is not a setting"
-        elif item["type"] == "string_pattern_mismatch":
-            message = "takes letters, digits and . _ - = +, at most 64, beginning with a letter or digit"
-        elif item["input"] is not None and not isinstance(item["input"], (dict, list)):
-            message += f", not {str(item['input'])[:60]!r}"
-        found.append((field, message))
-    return found
-
-
-def _number(text: str, key: str, value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise ConfigError(f"'{text}': {key} takes a number, not '{value[:60]}'.") from None
+def objective_label(key: str) -> str:
+    """An objective's name in tables and charts, such as `KD + AT`. Raises ConfigError for an unknown method."""
+    return key if key == SCRATCH else " + ".join(get_method(method).label for method in key.split("+"))

@@ -1,12 +1,12 @@
-"""What can go wrong in a way that a user can mend. Every message says what to do.
+"""What can go wrong in a way that a user can fix. Every message says what to do.
 
 KDError
 ├── ConfigError       an experiment that cannot be run as written
-├── DataError         data that is missing, truncated or foreign
+├── DataError         data that is missing, truncated or of another kind
 ├── ImageError        an upload that is not an image that can be shown to a network
 ├── CheckpointError   weights or a card that cannot be trusted
-├── RunError          a run folder in a state that does not allow what was asked
-└── TrainingError     training that went wrong (a loss that is not finite)
+├── RunError          a run whose state does not allow the command
+└── TrainingError     training that failed (a loss that is not finite)
 """
 
 
@@ -19,7 +19,7 @@ class ConfigError(KDError):
 
 
 class DataError(KDError):
-    """The data set is missing, truncated or foreign."""
+    """The data set is missing, truncated or of another kind."""
 
 
 class ImageError(KDError):
@@ -31,7 +31,7 @@ class CheckpointError(KDError):
 
 
 class RunError(KDError):
-    """The run's state does not allow what was asked."""
+    """The run's state does not allow the command."""
 
 
 class TrainingError(KDError):

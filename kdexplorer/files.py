@@ -28,8 +28,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def forget_scraps(path: Path) -> None:
-    """Removes what a process that was killed while it wrote `path` has left beside it; for who alone writes there."""
+def remove_leftovers(path: Path) -> None:
+    """Removes what a killed writer of `path` left beside it. Only for the one process that writes there."""
     import shutil
 
     for scrap in path.parent.glob(f".{path.name}.*"):

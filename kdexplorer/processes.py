@@ -8,6 +8,7 @@ notes the wall clock once and does not change it.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import threading
@@ -55,11 +56,21 @@ def adopt(process: subprocess.Popen) -> None:
     _children[:] = [child for child in _children if child.poll() is None]
 
 
-def step_back(pid: int) -> None:
-    """Lets everybody else on the machine go first: a trainer must not keep the pages waiting."""
+def lower_priority(pid: int) -> None:
+    """Lowers a process's priority: a trainer must not slow down the pages."""
     with contextlib.suppress(psutil.Error, OSError):
         behind = min(19, psutil.Process().nice() + 10) if psutil.POSIX else psutil.BELOW_NORMAL_PRIORITY_CLASS
         psutil.Process(pid).nice(behind)
+
+
+def limit_thread_spinning() -> None:
+    """Makes torch's threads sleep sooner while they wait for each other; call it before torch is imported.
+
+    libgomp waits in a loop of so many turns, 300,000 by default, before it sleeps. When other programs want the cores
+    too, that takes the time which the others need to arrive: beside a program that never rests, a step of two ResNet-8
+    with ResNet-56 as teacher took 1.5 s on two cores, and 0.4 s with this limit; alone, 0.1 s either way.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
 @contextlib.contextmanager

@@ -2,39 +2,40 @@
 
 import streamlit as st
 
+from kdexplorer.app import live_view, navigation, network_picker, pickers, picture
 from kdexplorer.errors import KDError
-from kdexplorer.ui import choice, live, picture
+from kdexplorer.networks import all_architectures
 from kdexplorer.web import assemble, export
 
-choice.through_the_door()
 st.title("Live")
 st.markdown(
-    "Hold something up to the camera, or drop a picture: teacher and students answer **in this page**. Nothing is "
-    "sent anywhere. They know ten classes, see 32 × 32 pixels, and must answer with one of the ten whatever is shown."
+    "Hold something up to the camera, or drop a picture: teacher and students classify it **in this page**. No picture "
+    "leaves your device. The networks see 32 × 32 pixels and must choose one of their classes, whatever is shown."
 )
 
-teacher, students = choice.pick_networks()
+teacher, students = network_picker.pick_networks(count=2)
 if not export.runs_in_browser(teacher):
+    small = [architecture.key for architecture in all_architectures() if architecture.runs_in_browser]
     st.info(
-        f"{teacher.name} is a {teacher.architecture}: too large to run in a page. "
-        f"Choose a teacher that is one of {', '.join(export.ARCHITECTURES)}."
+        f"{teacher.name} is a {teacher.architecture}, which is too large for a browser. Choose a teacher among "
+        f"{', '.join(small)}."
     )
     st.stop()
-_, *able = assemble.able({str(checkpoint.path): checkpoint for checkpoint in [teacher, *students]}).values()
-left_out = [checkpoint.name for checkpoint in students if checkpoint not in able]
+_, *selected = assemble.select_networks({str(one.path): one for one in [teacher, *students]}).values()
+left_out = [student.name for student in students if student not in selected]
 if left_out:
     st.caption(
-        f"Not here: {', '.join(left_out)}. The page runs up to {assemble.MOST_STUDENTS} students, small ResNets only."
+        f"Not shown: {', '.join(left_out)}. The view runs up to {assemble.MAX_STUDENTS} students, small ResNets only."
     )
 
-told = st.container()
+message = st.container()
 try:
-    handed = live.live_view(teacher, able, choice.temperature())
-    if handed is not None:
-        picture.use_photo(handed)
-        with told.container(horizontal=True, vertical_alignment="center"):
-            st.success("The other pages show this picture now.", width=420)
-            st.page_link("pages/soft_labels.py", label="Soft labels of it")
-            st.page_link("pages/attention.py", label="Attention on it")
+    chosen = live_view.show(teacher, selected, pickers.temperature())
+    if chosen is not None:
+        picture.use_photo(chosen)
+        with message.container(horizontal=True, vertical_alignment="center"):
+            st.success("The other pages now show this picture.", width=420)
+            navigation.link_to("soft_labels", "Its soft labels")
+            navigation.link_to("attention", "Its attention maps")
 except KDError as error:
     st.error(str(error))

@@ -1,145 +1,137 @@
-"""What distillation is, on the bundled networks, with no click needed."""
+"""Overview: what distillation is, on the bundled networks, without a click."""
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
-from kdexplorer import gallery, images, relatives, table
+from kdexplorer.analysis import results, tables
+from kdexplorer.analysis.metrics import entropy, softmax
+from kdexplorer.app import caches, navigation, network_picker, result_caches
+from kdexplorer.charts import bars
+from kdexplorer.charts.common import select_classes
+from kdexplorer.charts.style import TEACHER, role_of
+from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
-from kdexplorer.inference import entropy, soften
-from kdexplorer.ui import cached, charts, choice
+from kdexplorer.images import render
+from kdexplorer.methods import FAMILIES, all_methods
+from kdexplorer.runs import lineage
 
 SOFT = 4.0
-
-choice.through_the_door()
-st.title("See knowledge distillation at work")
-st.markdown(
-    "A large network, the **teacher**, has learnt to tell ten kinds of pictures apart. A small one, the **student**, "
-    "can learn it from labels alone. Or it can learn from the teacher's answers too, and these say more "
-    "than a label does."
-)
-
-found = cached.all_checkpoints()
-teacher = found[choice.default_teacher(found)] if found else None
-students = {method: found[name] for method, name in relatives.family(found, teacher).items()} if teacher else {}
+COLUMNS = ("name", "method", "accuracy", "cross_entropy", "objective", "parameters")
+SEE = {"response": ("soft_labels", "See it on Soft labels →"), "feature": ("attention", "See it on Attention →")}
 
 
-def telling_image():
-    """The sample that teaches most: distillation put it right if there is one, else the teacher hesitates most."""
-    pixels, labels, indices = images.sample_images()
+def choose_example(teacher, students, dataset):
+    """The most instructive sample: one that only distillation gets right if there is any, else the most uncertain."""
+    pixels, labels, indices = get_dataset(dataset).samples()
     if not len(labels):
-        pixels, labels, indices = (part[:20] for part in cached.gallery())
-    alone, distilled = students.get("scratch"), students.get("response")
-    answers = cached.gallery_answers(teacher, [c for c in (alone, distilled) if c], "cifar10", indices, labels)
-    if answers is None:
+        pixels, labels, indices = (part[:20] for part in caches.gallery(dataset))
+    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
+    if predictions is None:
         return None
-    right = answers.right("teacher")
-    kinds = gallery.available(answers)
-    fixed = gallery.positions("Distillation fixed it", answers) if "Distillation fixed it" in kinds else []
-    good = [rank for rank in fixed if right[rank]] or list(np.flatnonzero(right)) or [0]
-    rank = max(good, key=lambda rank: entropy(soften(answers.teacher[rank], SOFT)))
+    right = predictions.is_right("teacher")
+    corrected = []
+    if predictions.scratch is not None and predictions.distilled is not None:
+        corrected = np.flatnonzero(~predictions.is_right("scratch") & predictions.is_right("distilled"))
+    candidates = [rank for rank in corrected if right[rank]] or list(np.flatnonzero(right)) or [0]
+    rank = max(candidates, key=lambda rank: entropy(softmax(predictions.teacher[rank], SOFT)))
     return pixels[rank], int(labels[rank]), int(indices[rank])
 
 
-def show_example(pixels, label, index):
-    """The image, the teacher's answer twice, and two students' answers."""
+def show_example(teacher, students, dataset):
+    """One image with the teacher's prediction at two temperatures, and the predictions of two students."""
+    example = choose_example(teacher, students, dataset)
+    if example is None:
+        st.info(f"{teacher.name} has no stored logits of the test split: choose another network on Soft labels.")
+        return
+    pixels, label, index = example
     classes = teacher.classes
-    networks = {"teacher": teacher} | {m: students[m] for m in ("scratch", "response") if m in students}
-    logits = {role: cached.image_logits(c, pixels, index, "cifar10") for role, c in networks.items()}
-    hard, soft = soften(logits["teacher"]), soften(logits["teacher"], SOFT)
+    logits = {c.name: caches.image_logits(c, pixels, index, dataset) for c in [teacher, *students]}
+    shown = select_classes(logits[teacher.name], label)
+    soft = softmax(logits[teacher.name], SOFT)
+
+    def draw(column, checkpoint, temperature, heading):
+        chart = bars.probability_bars(
+            softmax(logits[checkpoint.name], temperature), classes, label, role_of(checkpoint, teacher), heading,
+            f"{checkpoint.name}, T = {temperature:g}", shown,
+        )  # fmt: skip
+        column.vega_lite_chart(chart)
+
     left, first, second = st.columns([1, 2, 2], gap="medium")
     with left:
-        st.image(
-            images.enlarged_png(pixels.transpose(1, 2, 0), 224), width=224, alt=f"Test image {index}: {classes[label]}"
-        )
-        st.caption(f"Test image {index}. The label says **{classes[label]}**, and nothing else.")
-    first.vega_lite_chart(
-        charts.answer(hard, classes, label, "teacher", "The teacher's answer", f"{teacher.name}, T = 1")
-    )
-    second.vega_lite_chart(
-        charts.answer(soft, classes, label, "teacher", "The same answer, softened", f"{teacher.name}, T = {SOFT:g}")
-    )
+        image = render.enlarge_png(pixels.transpose(1, 2, 0), 224)
+        st.image(image, width=224, alt=f"Test image {index}: {classes[label]}")
+        st.caption(f"Test image {index}. The hard label is **{classes[label]}**, and nothing else.")
+    draw(first, teacher, 1.0, "The teacher's prediction")
+    draw(second, teacher, SOFT, "The same logits, softened")
     runners_up = [k for k in np.argsort(-soft) if k != label][:2]
     st.markdown(
-        f"Divide the logits by a temperature of {SOFT:g} and the small answers come into sight: "
-        f"{' and '.join(f'**{classes[k]} {soft[k]:.0%}**' for k in runners_up)}. "
-        f"That is what the teacher holds to be alike, and no label says it. A student trained on it learns from "
+        f"Divide the logits by a temperature of {SOFT:g}, and the small probabilities become visible: "
+        f"{' and '.join(f'**{classes[k]} {soft[k]:.0%}**' for k in runners_up)}. They show which classes the teacher "
+        f"finds similar, which no hard label says. A student trained on this soft label learns from "
         f"{np.exp(entropy(soft)):.1f} effective classes instead of one."
     )
-    heads = {"scratch": "A student alone", "response": "The same student, distilled"}
     columns = st.columns([1, 2, 2], gap="medium")[1:]
-    for column, (role, heading) in zip(columns, heads.items(), strict=True):
-        if role in logits:
-            chart = charts.answer(soften(logits[role]), classes, label, role, heading, f"{networks[role].name}, T = 1")
-            column.vega_lite_chart(chart)
+    for column, student in zip(columns, students, strict=False):
+        distilled = lineage.is_distilled(student)
+        draw(column, student, 1.0, "A distilled student" if distilled else "A student trained on labels alone")
 
 
-if teacher is None:
-    st.info("There is no network to show yet. Train one on the page Launch, or restore the folder checkpoints.")
-else:
-    try:
-        example = telling_image()
-        if example is None:
-            st.info(f"{teacher.name} has no stored answers to the test images: choose another network on Soft labels.")
-        else:
-            show_example(*example)
-    except KDError as error:
-        st.error(str(error))
-
-st.header("Two ways to teach", divider="grey")
-left, right = st.columns(2, gap="large")
-with left:
-    st.subheader("Response-based")
-    st.latex(
-        r"\begin{aligned}L ={}& \alpha\,T^2\,\mathrm{KL}\bigl(p^t(T)\,\|\,p^s(T)\bigr) \\ "
-        r"&{}+ (1-\alpha)\,\mathrm{CE}(p^s, y)\end{aligned}"
-    )
+def show_methods():
+    """How a student can be taught: every method of the registry, by family."""
+    st.header("How a student can be taught", divider="grey")
     st.markdown(
-        "The student imitates the teacher's softened answer. The temperature T decides how much of the small answers "
-        "is heard; T² keeps the push as strong at every T. The weight α divides the student's ear between the "
-        "teacher and the label."
+        "A student minimizes the cross-entropy with the hard labels plus any number of distillation terms, each with "
+        "its own weight. The methods differ in what the student imitates."
     )
-    st.page_link("pages/soft_labels.py", label="See it on Soft labels →")
-with right:
-    st.subheader("Feature-based")
-    st.latex(
-        r"\begin{aligned}L ={}& \mathrm{CE}(p^s, y) \\ "
-        r"&{}+ \beta \sum_{k}\mathrm{MSE}\bigl(\hat{A}^s_k,\, \hat{A}^t_k\bigr)"
-        r"\end{aligned}"
-    )
-    st.markdown(
-        "The student imitates where the teacher looks. Each stage's channels are averaged to a map A, scaled to "
-        "length 1. The weight β is large (1000) because the differences are tiny: see each stage's share."
-    )
-    st.page_link("pages/attention.py", label="See it on Attention →")
+    st.latex(r"L = w_\mathrm{CE}\,\mathrm{CE}(p^s, y) + \sum_m w_m\,L_m")
+    families = [family for family in FAMILIES if any(method.family == family for method in all_methods())]
+    for column, family in zip(st.columns(len(families), gap="large"), families, strict=True):
+        with column:
+            st.subheader(f"{family.capitalize()}-based")
+            for method in all_methods():
+                if method.family == family:
+                    st.markdown(f"**{method.label}**: {method.summary}", help=method.reference)
+                    st.latex(method.formula)
+            if family in SEE:
+                navigation.link_to(*SEE[family])
 
-if students:
-    st.header("What came of it", divider="grey")
-    family = {"teacher": teacher} | students
-    rows = [table.rows([c])[0] | {"role": role} for role, c in family.items()]
-    chart, words = st.columns([2, 3], gap="large")
-    chart.vega_lite_chart(charts.accuracies(rows))
-    with words:
-        st.dataframe(
-            pd.DataFrame(
-                {
-                    "network": [row["name"] for row in rows],
-                    "learnt": [charts.ROLE_NAMES[row["role"]] for row in rows],
-                    "accuracy": [f"{100 * row['accuracy']:.2f} %" for row in rows],
-                    "cross-entropy": [f"{row['cross_entropy']:.3f}" for row in rows],
-                    "objective": ["" if row["objective"] is None else f"{row['objective']:.3f}" for row in rows],
-                    "parameters": [f"{row['parameters']:,}" for row in rows],
-                }
-            ),
-            hide_index=True,
-        )
+
+def show_results(teacher, students):
+    """The family's accuracies and losses."""
+    st.header("Results", divider="grey")
+    entries = {c.name: c for c in [teacher, *students]}
+    rows = result_caches.result_rows(entries, None, None, False, {}, None)
+    chart, text = st.columns([2, 3], gap="large")
+    chart.vega_lite_chart(bars.accuracies(rows, {name: role_of(c, teacher) for name, c in entries.items()}))
+    headings, cells = tables.format_table(rows, columns=COLUMNS)
+    cells[0][COLUMNS.index("method")] = TEACHER
+    with text:
+        st.dataframe([dict(zip(headings, row, strict=True)) for row in cells], hide_index=True)
         st.markdown(
-            "**Cross-entropy** can be compared between rows. The **objective** cannot: it is what each row minimised, "
-            "and each method adds other terms. So a distilled student's objective may be larger although it is better."
+            "**Cross-entropy** can be compared between rows. The **objective** cannot: it is the sum that each network "
+            "minimizes, and each method adds other terms. A distilled student may have a larger objective although it "
+            "is more accurate."
         )
-    one = next(iter(students.values())).card
+    student = rows[1]
     st.caption(
-        f"Where the numbers come from: {rows[0]['measured_on']} of CIFAR-10, the last epoch's weights. The students "
-        f"are one run of {one.get('epochs', '?')} epochs with seed {one.get('seed', '?')}, and nothing was chosen "
-        "on the test split. One run cannot rank methods: see Compare for paired tests."
+        f"Evaluated on {student.evaluated_on}, with the last epoch's weights. The students were trained in one run of "
+        f"{student.epochs} epochs with seed {student.seed}. The test images are never used for selection. One run "
+        "cannot rank methods: see Compare for paired tests."
     )
+
+
+st.title("See knowledge distillation at work")
+st.markdown(
+    "A large network, the **teacher**, has learned to classify images. A small one, the **student**, can learn the "
+    "same from labels alone. Or it also learns from the teacher's predictions, which contain more than a label does."
+)
+found = network_picker.networks()
+teacher = found[network_picker.default_teacher(found)]
+family = [found[name] for name in lineage.first_family(found, teacher)]
+try:
+    show_example(teacher, family[:2], results.dataset_of(teacher))
+except KDError as error:
+    st.error(str(error))
+show_methods()
+if family:
+    show_results(teacher, family)

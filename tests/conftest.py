@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 from benchmarks.app import CHROMIUM, ROOT, running
-from kdexplorer import checkpoints, data
+from kdexplorer.datasets import get_dataset
+from kdexplorer.networks import build
+from kdexplorer.runs.card import Card
+from kdexplorer.runs.checkpoints import save_checkpoint
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -32,7 +35,7 @@ TOGETHER = {
     "the live view": ("tests/test_live.py",),
     "the networks in JavaScript": ("tests/test_web.py",),
     "the handout": ("tests/test_browser_handout.py",),
-    "the decoder of pictures": ("tests/test_images_bounds.py",),
+    "the decoder of pictures": ("tests/images/test_bounds.py",),
 }
 """What one process makes once for many tests, and where these begin; every other test goes where there is room."""
 
@@ -77,6 +80,22 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.line(f"| {name} | {figure:,} |")
 
 
+DATA_VARIABLES = ("KDEXPLORER_DATA", "KDEXPLORER_CIFAR10H")
+REAL_DATA = {name: os.environ[name] for name in DATA_VARIABLES if os.environ.get(name)}
+"""Where the user has real data, which only tests that ask for `real_root` see."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment(tmp_path_factory):
+    """Tests see the same whatever the user's environment says: no real data, no presenter's token."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDEXPLORER_DATA", str(tmp_path_factory.mktemp("data")))  # not ./data either
+        patch.delenv("KDEXPLORER_CIFAR10H", raising=False)
+        patch.delenv("KDEXPLORER_PRESENTER_TOKEN", raising=False)
+        patch.delenv("KDEXPLORER_CHECKPOINTS", raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def runs_root(tmp_path_factory, monkeypatch):
     """No test writes into the user's runs."""
@@ -105,44 +124,56 @@ def one_thread():
 @pytest.fixture
 def tiny(monkeypatch):
     """A synthetic set that is drawn in a tenth of a second."""
-    monkeypatch.setitem(data.SYNTHETIC_SIZES, "train", 300)
-    monkeypatch.setitem(data.SYNTHETIC_SIZES, "test", 120)
+    sizes = get_dataset("synthetic").sizes
+    monkeypatch.setitem(sizes, "train", 300)
+    monkeypatch.setitem(sizes, "test", 120)
 
 
-@pytest.fixture(scope="session")
-def real_root():
-    """The folder that KDEXPLORER_DATA names, where it holds CIFAR-10."""
-    root = os.environ.get("KDEXPLORER_DATA")
-    if not root or data.find_cifar10(Path(root)) is None:
-        pytest.skip("needs CIFAR-10: set KDEXPLORER_DATA to the folder that holds it")
+@pytest.fixture
+def real_root(monkeypatch):
+    """The folder that the user's KDEXPLORER_DATA names, where it contains CIFAR-10; the test sees that environment."""
+    for name, value in REAL_DATA.items():
+        monkeypatch.setenv(name, value)
+    root = REAL_DATA.get("KDEXPLORER_DATA")
+    if not root or not get_dataset("cifar10").is_available(Path(root)):
+        pytest.skip("needs CIFAR-10: set KDEXPLORER_DATA to the folder that contains it")
     return Path(root)
+
+
+LEG_FIELDS = ("run", "initial", "epochs", "seed", "history", "recipe")
+"""What `make_checkpoint` puts into the card's one leg of training."""
 
 
 @pytest.fixture(scope="session")
 def make_checkpoint():
-    """Writes a checkpoint with random weights: `make_checkpoint(path, architecture, seed, card changes…)`."""
+    """Writes a checkpoint with random weights: `make_checkpoint(path, architecture, seed, logits, **changes)`.
+
+    `changes` are fields of the card, or of its one leg of training (`LEG_FIELDS`).
+    """
     import torch
 
-    from kdexplorer import models
+    from kdexplorer.networks.cost import count_parameters
+    from kdexplorer.runs.weights import to_half_precision
 
     def make(path: Path, architecture: str = "resnet8", seed: int = 0, logits: np.ndarray | None = None, **changes):
-        network = models.build(architecture, seed=seed)
-        with torch.no_grad():
-            network(
-                torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
-            )  # batch norm's statistics
+        network = build(architecture, seed=seed)
+        with torch.no_grad():  # batch norm's statistics
+            network(torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(seed)))
+        leg = {name: changes.pop(name) for name in LEG_FIELDS if name in changes}
+        dataset = get_dataset("synthetic")
         card = {
             "name": path.name,
             "architecture": architecture,
-            "parameters": models.parameter_count(network),
-            "classes": list(data.SYNTHETIC_CLASSES),
-            "normalisation": data.NORMALISATION["synthetic"],
-            "method": "scratch",
-            "data": {"dataset": "synthetic", "measured_on": "test", "measured_images": 120},
+            "parameters": count_parameters(network),
+            "classes": dataset.classes,
+            "normalization": dataset.normalization,
+            "objective": {"ce_weight": 1.0},
+            "data": {"dataset": "synthetic", "evaluation_split": "test", "evaluation_images": 120},
+            "legs": [{"epochs": 1, **leg}] if leg else [],
             "test_accuracy": 0.1,
             "test_cross_entropy": 2.5,
         }
-        return checkpoints.save(path, checkpoints.half_precision(network), card | changes, logits)
+        return save_checkpoint(path, to_half_precision(network), Card.model_validate(card | changes), logits)
 
     return make
 
@@ -160,32 +191,25 @@ def app(tmp_path_factory):
 def open_page(monkeypatch):
     """`open_page(name, **query)` runs a page without a browser; no run of it may end in what looks like a traceback.
 
-    AppTest starts every run as a new server does: in the old mode of a folder called pages, and by looking through all
-    installed packages for components. A server does so once; its first page is a browser test's matter.
+    AppTest starts every run by searching all installed packages for components, which a server does once.
     """
     from streamlit.components.v2 import manifest_scanner
-    from streamlit.runtime.pages_manager import PagesManager
     from streamlit.testing.v1 import AppTest
 
-    start, run = PagesManager.__init__, AppTest._run
-
-    def started(self, *args, **kwargs):
-        start(self, *args, **kwargs)
-        PagesManager.uses_pages_directory = False
+    run = AppTest._run
 
     def healthy(self, *args, **kwargs):
         run(self, *args, **kwargs)
         assert not self.exception
         return self
 
-    monkeypatch.setattr(PagesManager, "__init__", started)
     monkeypatch.setattr(manifest_scanner, "scan_component_manifests", list)
     monkeypatch.setattr(AppTest, "_run", healthy)
 
     def open_page(name=None, **query):
-        at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=120)
+        at = AppTest.from_file(ROOT / "kdexplorer" / "app" / "main.py", default_timeout=120)
         if name:
-            at.switch_page(f"pages/{name}.py")
+            at.switch_page(str(ROOT / "pages" / f"{name}.py"))
         for key, value in query.items():
             at.query_params[key] = value
         return at.run()

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all."""
+"""Files and folders appear complete or not at all."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ def test_write_bytes_replaces_the_whole_file(tmp_path):
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_keeps_the_old_file_and_leaves_no_scrap(tmp_path, monkeypatch, call):
+def test_a_full_disk_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, monkeypatch, call):
     path = tmp_path / "state"
     files.write_bytes(path, b"good")
     monkeypatch.setattr(files.os, call, _full_disk)
@@ -47,7 +47,7 @@ def test_write_json_refuses_not_a_number_and_keeps_the_old_file(tmp_path):
 @pytest.mark.parametrize(
     "garbage", [b"", b'{"a": 1', b"[1]", b"null", b"\xff\xfe\x00", b"[" * 100_000], ids=lambda b: repr(b[:8])
 )
-def test_read_json_takes_garbage_for_absent(tmp_path, garbage):
+def test_read_json_reads_garbage_as_missing(tmp_path, garbage):
     path = tmp_path / "status.json"
     path.write_bytes(garbage)
     assert files.read_json(path) is None
@@ -57,8 +57,8 @@ def test_read_json_takes_garbage_for_absent(tmp_path, garbage):
 
 def test_new_folder_appears_only_when_complete(tmp_path):
     target = tmp_path / "deep" / "folder"
-    with files.new_folder(target) as scrap:
-        (scrap / "a").write_text("1")
+    with files.new_folder(target) as folder:
+        (folder / "a").write_text("1")
         assert not target.exists()
     assert (target / "a").read_text() == "1"
     assert names(target.parent) == {"folder"}
@@ -67,21 +67,21 @@ def test_new_folder_appears_only_when_complete(tmp_path):
 def test_new_folder_replaces_the_old_one_whole(tmp_path):
     target = tmp_path / "folder"
     for name in ("first", "second"):
-        with files.new_folder(target) as scrap:
-            (scrap / name).touch()
+        with files.new_folder(target) as folder:
+            (folder / name).touch()
     assert names(target) == {"second"}
     assert names(tmp_path) == {"folder"}
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_an_interrupted_new_folder_leaves_what_was_there(tmp_path, error):
+def test_an_interrupted_new_folder_leaves_the_old_one(tmp_path, error):
     target = tmp_path / "folder"
-    with files.new_folder(target) as scrap:
-        (scrap / "good").touch()
+    with files.new_folder(target) as folder:
+        (folder / "good").touch()
 
     def interrupted():
-        with files.new_folder(target) as scrap:
-            (scrap / "half").touch()
+        with files.new_folder(target) as folder:
+            (folder / "half").touch()
             raise error
 
     with pytest.raises(error):
@@ -92,8 +92,8 @@ def test_an_interrupted_new_folder_leaves_what_was_there(tmp_path, error):
 
 def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
     target, replace = tmp_path / "folder", os.replace
-    with files.new_folder(target) as scrap:
-        (scrap / "good").touch()
+    with files.new_folder(target) as folder:
+        (folder / "good").touch()
     refused = []
 
     def refuse_once(source, destination):
@@ -103,7 +103,44 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_pa
         replace(source, destination)
 
     monkeypatch.setattr(files.os, "replace", refuse_once)
-    with pytest.raises(OSError, match="No space"), files.new_folder(target) as scrap:
-        (scrap / "new").touch()
+    with pytest.raises(OSError, match="No space"), files.new_folder(target) as folder:
+        (folder / "new").touch()
     assert names(target) == {"good"}
     assert names(tmp_path) == {"folder"}
+
+
+def test_the_old_file_stays_under_its_second_name(tmp_path):
+    path, old = tmp_path / "state", tmp_path / "state.old"
+    for content in (b"first", b"second", b"third"):
+        if path.exists():
+            files.keep_old(path, old)
+        files.write_bytes(path, content)
+    assert (path.read_bytes(), old.read_bytes()) == (b"third", b"second")
+    files.keep_old(path, old)
+    files.keep_old(path, old)  # a kill after the first: both are names of one file
+    assert (path.read_bytes(), old.read_bytes()) == (b"third", b"third")
+    assert names(tmp_path) == {"state", "state.old"}
+
+
+def test_where_the_disk_has_no_links_the_old_file_is_copied(tmp_path, monkeypatch):
+    path, old = tmp_path / "state", tmp_path / "state.old"
+    files.write_bytes(path, b"good")
+    monkeypatch.setattr(files.os, "link", _full_disk)
+    files.keep_old(path, old)
+    assert old.read_bytes() == b"good"
+    assert not old.samefile(path)
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    files.write_bytes(tmp_path / "state", b"good")
+    (tmp_path / ".state.abc").write_bytes(b"half")
+    (tmp_path / ".state.folder").mkdir()
+    (tmp_path / ".stateful").touch()
+    files.remove_leftovers(tmp_path / "state")
+    assert names(tmp_path) == {"state", ".stateful"}
+
+
+def test_a_number_of_many_digits_overflows_nowhere():
+    value = files.parse_json(b"[123456789012345, 1234567890123456, 1" + b"0" * 5000 + b"]")
+    assert value == [123456789012345, 1234567890123456.0, float("inf")]
+    assert [type(number) for number in value] == [int, float, float]

@@ -1,4 +1,4 @@
-"""Which process is meant: never another one that was given the same pid, whatever happens to the clock."""
+"""A process is identified by more than its pid, and whatever happens to the clock."""
 
 import json
 import os
@@ -21,12 +21,12 @@ def sleeper():
     process.wait()
 
 
-def test_a_process_is_known_again_by_itself_and_by_others(sleeper):
+def test_a_process_is_recognized_by_itself_and_by_others(sleeper):
     assert processes.live(processes.identity()).pid == os.getpid()
     assert processes.live(processes.identity(sleeper.pid)).pid == sleeper.pid
     code = "import json, sys; from kdexplorer import processes; print(json.dumps(processes.identity(int(sys.argv[1]))))"
-    told = subprocess.run([sys.executable, "-c", code, str(sleeper.pid)], capture_output=True, check=True)
-    assert processes.live(json.loads(told.stdout)).pid == sleeper.pid
+    result = subprocess.run([sys.executable, "-c", code, str(sleeper.pid)], capture_output=True, check=True)
+    assert processes.live(json.loads(result.stdout)).pid == sleeper.pid
 
 
 @pytest.mark.parametrize("seconds", [-30, -0.02, 0.02, 30])
@@ -35,7 +35,7 @@ def test_a_recycled_pid_is_another_process(sleeper, seconds):
     assert processes.live(facts | {"pid_started": facts["pid_started"] + seconds}) is None
 
 
-@pytest.mark.skipif(not psutil.LINUX, reason="elsewhere the kernel notes a moment that nobody moves")
+@pytest.mark.skipif(not psutil.LINUX, reason="elsewhere the start time does not move with the clock")
 @pytest.mark.parametrize("jump", [-86_400, -2, 2, 3600, 10**9])
 def test_a_clock_that_jumps_changes_nothing(sleeper, monkeypatch, jump):
     """Linux moves the boot's moment with the clock, and psutil adds it to every start time."""

@@ -1,4 +1,4 @@
-"""The handout: one self-contained HTML file with real networks' answers, alive without a server.
+"""The handout: one self-contained HTML file with the predictions of real networks, interactive without a server.
 
-`sources` fetches answers and images, `content` draws them with the application's own charts, `page` makes the file.
+`sources` fetches predictions and images, `content` draws the application's own charts, `page` writes the file.
 """

@@ -1,37 +1,37 @@
 "use strict";
-// Draws the handout's charts and moves them: one temperature, one alpha and one opacity for the whole page.
+// Draws the handout's charts and updates them: one temperature, one alpha and one opacity for the whole page.
 (() => {
-  const parsed = (id) => JSON.parse(document.getElementById(id).textContent);
-  const data = parsed("data");
+  const parse = (id) => JSON.parse(document.getElementById(id).textContent);
+  const data = parse("data");
   const signals = { logT: Math.log2(data.signals.T), alpha: data.signals.alpha, opacity: data.signals.opacity };
   const chosen = { picture: 0, student: 1 };
   const drawn = new Map(); // frame -> {chart, view}
-  const pictures = new Map(); // number -> its charts, parsed when they are first wanted
+  const pictures = new Map(); // number -> its charts, parsed when they are first needed
   const visible = new Set();
-  const paperTemperatures = [1, 2, 4, 8];
+  const printTemperatures = [1, 2, 4, 8];
 
   const one = (selector) => document.querySelector(selector);
   const all = (selector) => [...document.querySelectorAll(selector)];
   const thumbnails = all(".thumbnails img");
 
   function chartsOf(number) {
-    if (!pictures.has(number)) pictures.set(number, parsed(`charts-${number}`));
+    if (!pictures.has(number)) pictures.set(number, parse(`charts-${number}`));
     return pictures.get(number);
   }
 
-  // A chart in a frame, as wide as that or as `width`: its shape with its own rows, words and values put in.
-  // The interpreter (`ast`) evaluates Vega's expressions: this page's policy forbids eval.
-  async function draw(frame, chart, signals_ = signals, width = null) {
+  // Draws a chart in a frame, as wide as the frame or `width`: the chart's shape with its rows, texts and values.
+  // The interpreter (`ast`) evaluates Vega's expressions, because this page's policy forbids eval.
+  async function draw(frame, chart, overrides = signals, width = null) {
     const shape = data.shapes[chart.shape];
-    const values = { ...chart.values, ...signals_ };
-    const filled = (set) => ({ ...set, values: chart.rows[set.name].map((row) => ({ ...row })) }); // Vega writes into rows
-    const moved = (signal) => (signal.name in values ? { ...signal, value: values[signal.name] } : signal);
+    const values = { ...chart.values, ...overrides };
+    const fill = (set) => ({ ...set, values: chart.rows[set.name].map((row) => ({ ...row })) }); // Vega changes rows
+    const update = (signal) => (signal.name in values ? { ...signal, value: values[signal.name] } : signal);
     const vega = {
       ...shape,
       description: chart.description,
       title: { ...shape.title, ...(chart.subtitle ? { subtitle: chart.subtitle } : {}) },
-      data: shape.data.map((set) => (set.name in chart.rows ? filled(set) : set)),
-      signals: shape.signals.map((signal) => (width && signal.name === "width" ? { name: "width", value: width } : moved(signal))),
+      data: shape.data.map((set) => (set.name in chart.rows ? fill(set) : set)),
+      signals: shape.signals.map((signal) => (width && signal.name === "width" ? { name: "width", value: width } : update(signal))),
     };
     const result = await vegaEmbed(frame, vega, {
       mode: "vega", ast: true, renderer: "svg", actions: false, defaultStyle: false, logLevel: 1,
@@ -46,7 +46,7 @@
     return chartsOf(chosen.picture)[name] ?? data.shared[name];
   }
 
-  // Draws a frame whose chart has changed, else moves its signals. Frames off the screen wait until they are seen.
+  // Draws a frame whose chart has changed, else updates its signals. Frames off the screen wait until they are visible.
   async function refresh(frame) {
     const chart = chartOf(frame);
     const before = drawn.get(frame);
@@ -57,7 +57,7 @@
       if (!chart) return frame.replaceChildren();
       next.view = await draw(frame, chart);
       if (drawn.get(frame) !== next) return next.view.finalize();
-      if (!performance.getEntriesByName("first chart").length) performance.mark("first chart"); // for measurements
+      if (!performance.getEntriesByName("first chart").length) performance.mark("first chart"); // for benchmarks
     }
     const view = drawn.get(frame)?.view; // none where a picture has no such chart
     if (!view) return;
@@ -76,18 +76,18 @@
     });
   }
 
-  // The numbers behind the bars, as the chart itself computed them.
+  // The numbers of the bars, as the chart computed them.
   function showNumbers(view) {
     if (!one("#numbers").open) return;
     const names = Object.keys(view.getState({ signals: () => false, data: () => true }).data);
     const sets = names.map((name) => view.data(name)).filter((rows) => rows?.[0] && "K" in rows[0]);
-    const rows = sets.sort((a, b) => b.length - a.length)[0]; // the others are parts of it
+    const rows = sets.sort((a, b) => b.length - a.length)[0]; // the others are subsets of it
     const networks = [...new Set(rows.map((row) => row.network))];
     const by = (name) => rows.filter((row) => row.network === name);
     const T = 2 ** signals.logT;
     const lines = by(networks[0]).map((row, k) => [row.class, ...networks.map((name) => by(name)[k].p.toFixed(6))]);
     lines.push(["entropy (nats)", ...networks.map((name) => by(name)[0].H.toFixed(6))]);
-    lines.push(["KL from the teacher", ...networks.map((name) => Math.max(0, by(name)[0].K).toFixed(6))]);
+    lines.push(["KL from teacher", ...networks.map((name) => Math.max(0, by(name)[0].K).toFixed(6))]);
     lines.push(["T² · KL", ...networks.map((name) => Math.max(0, T * T * by(name)[0].K).toFixed(6))]);
     const cell = (text, kind) => Object.assign(document.createElement(kind), { textContent: text });
     const line = (texts, kind) => {
@@ -114,7 +114,7 @@
     }
     for (const slider of all("[data-signal]")) slider.value = signals[slider.dataset.signal];
     document.body.dataset.temperature = T;
-    dispatchEvent(new Event("temperature")); // for the section whose networks run in the page
+    dispatchEvent(new Event("temperature")); // for page_live.js
   }
 
   function set(name, value) {
@@ -123,27 +123,27 @@
     refreshVisible();
   }
 
-  // Paper has no slider: a sheet for each picture, at four temperatures side by side.
-  let laidOut = null;
-  function layOut() {
-    laidOut ??= Promise.all([
+  // Paper has no slider: a sheet for each image, at four temperatures side by side.
+  let printLayout = null;
+  function layOutForPrint() {
+    printLayout ??= Promise.all([
       ...thumbnails.map(async ({ src, alt }, number) => {
         const sheet = document.createElement("section");
         sheet.className = "sheet";
         const image = Object.assign(document.createElement("img"), { src, alt: "" });
         const name = Object.assign(document.createElement("h2"), { textContent: alt });
         const grid = document.createElement("div");
-        const frames = paperTemperatures.map(() => Object.assign(document.createElement("div"), { className: "chart" }));
+        const frames = printTemperatures.map(() => Object.assign(document.createElement("div"), { className: "chart" }));
         grid.append(...frames);
         sheet.append(image, name, grid);
-        one("#paper").append(sheet);
+        one("#print").append(sheet);
         const at = (T) => ({ ...signals, logT: Math.log2(T) });
         const { mirrored } = chartsOf(number);
-        await Promise.all(frames.map((frame, k) => draw(frame, mirrored, at(paperTemperatures[k]), 420)));
+        await Promise.all(frames.map((frame, k) => draw(frame, mirrored, at(printTemperatures[k]), 420)));
       }),
-      ...all("section:not(.live) > .chart, section:not(.live) .columns > .chart").map(refresh),
+      ...all("section:not(.interactive) > .chart, section:not(.interactive) .columns > .chart").map(refresh),
     ]);
-    return laidOut;
+    return printLayout;
   }
 
   one("#logT").min = Math.log2(data.range[0]);
@@ -162,15 +162,15 @@
     });
   }
   one("#numbers").addEventListener("toggle", refreshVisible);
-  addEventListener("beforeprint", layOut);
+  addEventListener("beforeprint", layOutForPrint);
 
   showPicture();
   showSignals();
-  const watcher = new IntersectionObserver((entries) => {
+  const observer = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       if (!isIntersecting) visible.delete(target);
       else if (visible.add(target)) refresh(target);
     }
   }, { rootMargin: "600px" });
-  all(".chart").forEach((frame) => watcher.observe(frame));
+  all(".chart").forEach((frame) => observer.observe(frame));
 })();

@@ -1,7 +1,7 @@
-"""Charts for the page, compiled from Vega-Lite to Vega where the file is made: a telephone would take long for that.
+"""Charts for the page, compiled from Vega-Lite to Vega when the file is written: a phone would take long for it.
 
-The same chart of twelve pictures differs in its rows, its subtitle, its description and its parameters' values. What
-remains, its shape, is compiled and written into the file once.
+The same chart of twelve pictures differs in its rows, subtitle, description and parameter values only. Everything else,
+its shape, is compiled and stored in the file once.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kdexplorer.ui.charts import INK, Spec
+from kdexplorer.charts.common import INK, Spec
 
-LOOK: dict[str, Any] = {
+THEME: dict[str, Any] = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
     "axis": {
@@ -26,10 +26,10 @@ LOOK: dict[str, Any] = {
     "title": {"color": INK, "subtitleColor": INK},
     "view": {"stroke": None},
 }
-"""What the application's theme does to a chart, for a page that has none."""
+"""What the application's theme does to a chart."""
 
 Chart = dict[str, Any]
-"""A chart as `page.js` draws it: `shape` (a place in `Shapes.compiled`), `rows` by data set, parameters' `values` by
+"""A chart as `page.js` draws it: `shape` (an index of `Shapes.compiled`), `rows` by data set, parameters' `values` by
 name, `subtitle`, `description`."""
 
 
@@ -37,31 +37,31 @@ class Shapes:
     """The shapes of one file's charts.
 
     Attributes:
-        compiled: Vega specifications, their data sets empty, as wide as their frame, without sliders of their own.
+        compiled: Vega specifications with empty data sets, as wide as their frame, without sliders of their own.
     """
 
     def __init__(self) -> None:
         self.compiled: list[dict[str, Any]] = []
-        self._places: dict[str, int] = {}
+        self._indices: dict[str, int] = {}
 
-    def chart(self, spec: Spec) -> Chart:
-        """Takes a Vega-Lite specification of the application's."""
+    def add(self, spec: Spec) -> Chart:
+        """Splits one of the application's Vega-Lite specifications into its shape and the rest."""
         title, params = spec["title"], spec.get("params", [])
-        taken = ("$schema", "config", "datasets", "description")
-        shape = {key: value for key, value in spec.items() if key not in taken} | {
+        separate = ("$schema", "config", "datasets", "description")
+        shape = {key: value for key, value in spec.items() if key not in separate} | {
             "width": "container",
             "title": {key: value for key, value in title.items() if key != "subtitle"},
             "params": [{key: p[key] for key in ("name", "expr") if key in p} for p in params],
         }
         text, rows = json.dumps(shape, sort_keys=True), {}
         for number, (name, values) in enumerate(spec.get("datasets", {}).items()):
-            rows[f"rows{number}"] = values  # Altair calls them by their content's hash
+            rows[f"rows{number}"] = values  # Altair names them by their content's hash
             text = text.replace(f'{{"name": "{name}"}}', f'{{"name": "rows{number}"}}')
-        if text not in self._places:
-            self._places[text] = len(self.compiled)
-            self.compiled.append(_compiled(text))
+        if text not in self._indices:
+            self._indices[text] = len(self.compiled)
+            self.compiled.append(_compile(text))
         return {
-            "shape": self._places[text],
+            "shape": self._indices[text],
             "rows": rows,
             "values": {p["name"]: p["value"] for p in params if "value" in p},
             "subtitle": title.get("subtitle", ""),
@@ -69,15 +69,15 @@ class Shapes:
         }
 
 
-def release() -> str:
-    """The release of Vega-Lite that Altair writes, as `vl_convert` takes it."""
+def vega_lite_version() -> str:
+    """The version of Vega-Lite that Altair writes, as `vl_convert` takes it."""
     import altair
 
     return ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 
-def _compiled(vega_lite: str) -> dict[str, Any]:
+def _compile(vega_lite: str) -> dict[str, Any]:
     import vl_convert
 
-    vega = vl_convert.vegalite_to_vega(vega_lite, vl_version=release(), config=LOOK)
+    vega = vl_convert.vegalite_to_vega(vega_lite, vl_version=vega_lite_version(), config=THEME)
     return {key: value for key, value in vega.items() if key != "$schema"}

@@ -1,1 +1,1 @@
-"""Networks that run in a browser: exported by `export`, run by `infer.js`, shown by `live.js`."""
+"""Networks that run in a browser: exported by `export`, run by `infer.js`, displayed by `live.js`."""

@@ -1,4 +1,4 @@
-"""The live view's parts put together: one script, one style sheet, and what it is told about each network."""
+"""Assembles the live view: one script, one style sheet, and the settings that describe the networks."""
 
 from __future__ import annotations
 
@@ -9,79 +9,84 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from kdexplorer.checkpoints import Checkpoint
-from kdexplorer.drawing import PALETTES
-from kdexplorer.web.export import Exported, runs_in_browser
+from kdexplorer.charts.style import look_of
+from kdexplorer.images.color_maps import PALETTES
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.web.export import ExportedNetwork, runs_in_browser
 
-PARTS = ("picture.js", "answers.js", "poster.js", "live.js")
-"""What runs in the page; `infer.js` and `worker.js` travel in it as text and run in a worker."""
+PARTS = ("image_input.js", "predictions.js", "snapshot.js", "live.js")
+"""What runs in the page. `infer.js` and `worker.js` are embedded in it as text and run in a worker."""
 
-MOST_STUDENTS = 3
-"""Beside the teacher: more columns than four do not fit a phone."""
+MAX_STUDENTS = 3
+"""Beside the teacher: a phone has room for four columns."""
 
 
-def able(networks: dict[str, Checkpoint]) -> dict[str, Checkpoint]:
-    """Of networks by name, the teacher first, those that the view takes: the teacher, and students that can run."""
+def select_networks(networks: dict[str, Checkpoint]) -> dict[str, Checkpoint]:
+    """The networks that the view shows: the first, which is the teacher, and the first students that can run."""
     teacher, *students = networks
-    can = [name for name in students if runs_in_browser(networks[name])]
-    return {name: networks[name] for name in [teacher, *can[:MOST_STUDENTS]]}
+    supported = [name for name in students if runs_in_browser(networks[name])]
+    return {name: networks[name] for name in [teacher, *supported[:MAX_STUDENTS]]}
 
 
 @cache
-def script() -> str:
+def build_script() -> str:
     """A classic script that defines `KDLive.mount(host, settings)`; safe inside a script element."""
-    worker = json.dumps(_part("infer.js") + _part("worker.js")).replace("<", "\\u003c")
-    parts = "\n".join(map(_part, PARTS))
+    worker = json.dumps(_read("infer.js") + _read("worker.js")).replace("<", "\\u003c")
+    parts = "\n".join(map(_read, PARTS))
     return (
         f'"use strict";\nconst KDLive = (() => {{\nconst KD_WORKER = {worker};\n{parts}\nreturn {{ mount }};\n}})();\n'
     )
 
 
 @cache
-def module() -> str:
-    """`script` as a module for Streamlit's components, version 2."""
-    return script() + _part("component.js")
+def build_module() -> str:
+    """`build_script` as a module for Streamlit's components, version 2."""
+    return build_script() + _read("component.js")
 
 
 @cache
-def styles() -> str:
-    """The view's style sheet; colours are the surrounding page's."""
-    return _part("live.css")
+def read_styles() -> str:
+    """The view's style sheet; it takes its colors from the surrounding page."""
+    return _read("live.css")
 
 
-def network(name: str, colour: str, mark: str, made: Exported, url: str | None = None) -> dict[str, Any]:
-    """What the view is told about one network.
+def describe_network(name: str, role: str, exported: ExportedNetwork, url: str | None = None) -> dict[str, Any]:
+    """One network as the view takes it.
 
     Args:
-        name: what it is called on the page.
-        colour: of its bars, `#rrggbb`.
-        mark: a character beside its name, the cue beside colour.
-        made: the network.
-        url: where its weights are served; None puts them in, as base64.
+        name: its name on the page.
+        role: `charts.style.role_of`; decides the color and the character that is the second cue.
+        exported: the network.
+        url: where its weights are served; None embeds them as base64.
     """
-    told = {"name": name, "colour": colour, "mark": mark, "description": made.description}
-    return told | ({"url": url} if url else {"weights": base64.b64encode(made.weights).decode()})
+    look = look_of(role)
+    weights = {"url": url} if url else {"weights": base64.b64encode(exported.weights).decode()}
+    return {"name": name, "color": look.color, "mark": look.mark, "description": exported.description} | weights
 
 
-def settings(
+def build_settings(
     networks: Sequence[dict[str, Any]],
     temperature: float,
     low: float,
     high: float,
     sample: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What `KDLive.mount` takes: the networks, the teacher first, and where the temperature begins, ends and is.
+    """What `KDLive.mount` takes.
 
-    `sample` is shown until there is another picture: its data address, and what it is ("test image 5, a frog").
+    Args:
+        networks: of `describe_network`, the teacher first.
+        temperature: at the start, `low` to `high`.
+        low, high: the slider's ends.
+        sample: an image to begin with: its data URL and its caption.
     """
     return {
         "networks": list(networks),
         "palette": PALETTES["viridis"],
         "temperature": temperature,
         "range": [low, high],
-        "sample": None if sample is None else dict(zip(("address", "caption"), sample, strict=True)),
+        "sample": None if sample is None else dict(zip(("url", "caption"), sample, strict=True)),
     }
 
 
-def _part(name: str) -> str:
+def _read(name: str) -> str:
     return resources.files("kdexplorer.web").joinpath(name).read_text(encoding="utf-8")

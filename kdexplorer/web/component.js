@@ -1,23 +1,23 @@
-/* The live view as a Streamlit component: mounted once, told about other networks, gone with its page. */
+/* The live view as a Streamlit component: mounted once, updated when the networks change, removed with its page. */
 
 const views = new WeakMap();
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const chosen = JSON.stringify(data.networks);
-  let open = views.get(parentElement);
-  if (open) {
-    clearTimeout(open.closing);
-    if (open.chosen !== chosen) open.view.setNetworks(data.networks);
-    open.chosen = chosen;
+  let mounted = views.get(parentElement);
+  if (mounted) {
+    clearTimeout(mounted.closing);
+    if (mounted.chosen !== chosen) mounted.view.setNetworks(data.networks);
+    mounted.chosen = chosen;
   } else {
-    open = { view: KDLive.mount(parentElement, { ...data, canUse: true }), chosen };
-    views.set(parentElement, open);
+    mounted = { view: KDLive.mount(parentElement, { ...data, hasOtherPages: true }), chosen };
+    views.set(parentElement, mounted);
   }
-  open.view.hear((picture) => setTriggerValue("picture", picture));
-  // A new run of the page ends the component and starts it again at once: only one that stays away has gone.
+  mounted.view.setOnPicture((picture) => setTriggerValue("picture", picture));
+  // A rerun of the page ends the component and starts it again at once, so the view closes only after a while.
   return () => {
-    open.closing = setTimeout(() => {
-      open.view.close();
+    mounted.closing = setTimeout(() => {
+      mounted.view.close();
       views.delete(parentElement);
     }, 1000);
   };

@@ -1,24 +1,29 @@
-"""A checkpoint for the browser: its graph as JSON and its weights as one run of float16 values, for `infer.js`.
+"""Exports a checkpoint for the browser: its graph as JSON and its weights as one array of float16, for `infer.js`.
 
-The values are the checkpoint's own, so the page answers as the application does. Batch norm is folded into the
-convolutions where they are loaded, in double precision: folding here would round every weight a second time.
+The values are the checkpoint's own, so the page computes what the application computes. `infer.js` folds batch norm
+into the convolutions, in double precision; folding here would round every weight a second time.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from kdexplorer.checkpoints import Checkpoint, half_precision
+from kdexplorer.config import objective_label
 from kdexplorer.errors import CheckpointError
+from kdexplorer.networks import all_architectures, get_architecture
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.runs.weights import to_half_precision
 
-ARCHITECTURES = ("resnet8", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
-"""The CIFAR ResNets of He et al. 2016: at most 1.7 M weights, where a ResNet-18 has 11 M."""
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kdexplorer.networks.resnet import CifarResNet
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedNetwork:
     """A network as `infer.js` takes it: `description` goes through JSON, `weights` is little-endian float16."""
 
     description: dict[str, Any]
@@ -26,61 +31,78 @@ class Exported:
 
 
 def runs_in_browser(checkpoint: Checkpoint) -> bool:
-    """Whether `exported` takes this network, from its card alone."""
-    return checkpoint.architecture in ARCHITECTURES
+    """Whether `export_network` supports this network; reads no weights."""
+    return get_architecture(checkpoint.architecture).runs_in_browser
 
 
-def exported(checkpoint: Checkpoint) -> Exported:
-    """Turns a CIFAR ResNet into what `infer.js` runs.
+def export_network(checkpoint: Checkpoint) -> ExportedNetwork:
+    """Converts a CIFAR ResNet to what `infer.js` runs.
 
-    The description holds the card's `name`, `architecture`, `method`, `classes` and `normalisation`, the `sha256` of
-    the weights, and the `graph`: a `stem`, `stages` of blocks of two convolutions, and a `head`. Each part says where
-    its values begin (`at`): a convolution's kernel `[out, in, 3, 3]`, then its batch norm's scale, shift, mean and
-    variance `[out]`; the head's matrix `[classes, features]`, then its bias.
+    The description holds the card's `name`, `architecture`, `parameters`, `classes` and `normalization`, the
+    `objective`'s label, the `sha256` of the weights, and the `graph`: a `stem`, `stages` of blocks of two convolutions,
+    and a `head`. Each part says where its values begin (`at`): a convolution's kernel `[out, in, 3, 3]`, then its batch
+    norm's scale, shift, mean and variance `[out]`; the head's matrix `[classes, features]`, then its bias.
 
     Raises:
-        CheckpointError: for other architectures, and for weights that cannot be trusted.
+        CheckpointError: for other architectures, and for weights that do not match their card.
     """
     if not runs_in_browser(checkpoint):
+        supported = ", ".join(one.key for one in all_architectures() if one.runs_in_browser)
         raise CheckpointError(
-            f"{checkpoint.name} is a {checkpoint.architecture}: only {', '.join(ARCHITECTURES)} are small enough to "
-            "run in the page."
+            f"{checkpoint.name} is a {checkpoint.architecture}: only {supported} are small enough for a browser."
         )
-    network = checkpoint.network()
-    state = half_precision(network)
-    values: list[bytes] = []
-    length = 0
+    packed = _Packed(cast("CifarResNet", checkpoint.network()))
+    graph = packed.graph()
+    weights = b"".join(packed.values)
+    card = checkpoint.card
+    description = {
+        **card.model_dump(mode="json", include={"name", "architecture", "parameters", "classes", "normalization"}),
+        "objective": objective_label(card.objective_key),
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "graph": graph,
+    }
+    return ExportedNetwork(description, weights)
 
-    def put(*keys: str) -> int:
-        nonlocal length
-        at = length
-        for key in keys:
-            values.append(state[key].numpy().astype("<f2").tobytes())
-            length += state[key].numel()
-        return at
 
-    def convolution(prefix: str, number: int) -> dict[str, int]:
+class _Packed:
+    """A network's weights as one sequence, and where each part begins in it."""
+
+    def __init__(self, network: CifarResNet) -> None:
+        self.network = network
+        self.state = to_half_precision(network)
+        self.values: list[bytes] = []
+        self.length = 0
+
+    def graph(self) -> dict[str, Any]:
+        """The graph, whose parts are packed in the order in which they stand in it."""
+        network = self.network
+        graph: dict[str, Any] = {"epsilon": network.bn1.eps, "stem": self._convolution("", 1)}
+        graph["stages"] = [
+            [[self._convolution(f"{name}.{block}.", number) for number in (1, 2)] for block in range(len(stage))]
+            for name in network.stage_names
+            for stage in [getattr(network, name)]
+        ]
+        graph["head"] = {
+            "in": network.fc.in_features,
+            "out": network.fc.out_features,
+            "at": self._append("fc.weight", "fc.bias"),
+        }
+        return graph
+
+    def _convolution(self, prefix: str, number: int) -> dict[str, int]:
         layer, norm = f"{prefix}conv{number}", f"{prefix}bn{number}"
-        module = network.get_submodule(layer)
+        module = cast("nn.Conv2d", self.network.get_submodule(layer))
         parts = (f"{norm}.{part}" for part in ("weight", "bias", "running_mean", "running_var"))
         return {
             "in": module.in_channels,
             "out": module.out_channels,
             "stride": module.stride[0],
-            "at": put(f"{layer}.weight", *parts),
+            "at": self._append(f"{layer}.weight", *parts),
         }
 
-    graph: dict[str, Any] = {"epsilon": network.bn1.eps, "stem": convolution("", 1)}
-    graph["stages"] = [
-        [[convolution(f"{name}.{block}.", number) for number in (1, 2)] for block in range(len(getattr(network, name)))]
-        for name in network.stage_names
-    ]
-    graph["head"] = {
-        "in": network.fc.in_features,
-        "out": network.fc.out_features,
-        "at": put("fc.weight", "fc.bias"),
-    }
-    weights = b"".join(values)
-    card = checkpoint.card
-    kept = {key: card.get(key) for key in ("name", "architecture", "parameters", "method", "classes", "normalisation")}
-    return Exported(kept | {"sha256": hashlib.sha256(weights).hexdigest(), "graph": graph}, weights)
+    def _append(self, *keys: str) -> int:
+        begin = self.length
+        for key in keys:
+            self.values.append(self.state[key].numpy().astype("<f2").tobytes())
+            self.length += self.state[key].numel()
+        return begin

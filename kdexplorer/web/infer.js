@@ -1,16 +1,16 @@
 "use strict";
-/* The CIFAR ResNets of export.py as plain loops over typed arrays, and the way from a photo to 32 x 32 pixels.
+/* Runs the CIFAR ResNets of export.py as plain loops over typed arrays, and reduces a photo to 32 x 32 pixels.
 
    Convolutions of stride 1 are Winograd's F(4x4, 3x3) (Lavin & Gray, "Fast Algorithms for Convolutional Neural
    Networks", CVPR 2016): a tile of 4 x 4 outputs from 6 x 6 inputs takes 36 multiplications where the definition takes
    144. Both these and the strided ones (im2col) end in the one hot loop, `multiply`, whose 16 sums stay in registers.
 
-   Stage outputs are planes [channel][row][column] with a border of one zero pixel, so that no loop asks where the
-   picture ends. Buffers are shared by all networks and are overwritten by the next call. */
+   Stage outputs are planes [channel][row][column] with a border of one zero pixel, so that no loop checks where the
+   image ends. All networks share the buffers; the next call overwrites them. */
 
 const KDInfer = (() => {
   const SIZE = 32;
-  const GAP = 8; // keeps the 36 frequencies of a patch from falling into the same lines of the cache
+  const GAP = 8; // keeps the 36 frequencies of a patch out of the same cache lines
 
   /** IEEE half precision, little-endian bytes, to Float32Array. */
   function fromFloat16(bytes) {
@@ -75,7 +75,7 @@ const KDInfer = (() => {
     const values = fromFloat16(weights);
     const { epsilon, stem, stages, head } = description.graph;
     const { in: features, out: classes, at } = head;
-    if (values.length !== at + classes * (features + 1)) throw new Error(`${description.name}: its weights are cut short.`);
+    if (values.length !== at + classes * (features + 1)) throw new Error(`${description.name}: its weights are truncated.`);
     const convolution = (part) => loadConvolution(part, values, epsilon);
     return {
       description,
@@ -87,7 +87,7 @@ const KDInfer = (() => {
 
   const buffers = new Map();
 
-  /** A buffer of this name and length: zero at first, then as its last user left it. */
+  /** The buffer of this name and length: zero at first, then with the previous call's values. */
   function buffer(name, length) {
     const key = `${name} ${length}`;
     if (!buffers.has(key)) buffers.set(key, new Float32Array(length));
@@ -149,7 +149,7 @@ const KDInfer = (() => {
     }
   }
 
-  /** A^T m A to 4 x 4 outputs at `to`, with bias, with what stands there already (`residual` 1, else 0), and ReLU. */
+  /** A^T m A to 4 x 4 outputs at `to`, with bias, with the value that is there already (`residual` 1, else 0), and ReLU. */
   function transformOutput(sums, from, step, bias, residual, target, to, width) {
     for (let column = 0; column < 6; column++) {
       const at = from + column * step;
@@ -217,7 +217,7 @@ const KDInfer = (() => {
       }
   }
 
-  /** The parameter-free shortcut (option A): every second pixel, the new channels zero, half of them before. */
+  /** The parameter-free shortcut (option A): every second pixel, the new channels are zero, half of them in front. */
   function subsample(source, channels, side, target, channelsOut) {
     const width = side + 2, wide = 2 * side + 2, before = (channelsOut - channels) >> 1; // prettier-ignore
     target.fill(0);
@@ -228,7 +228,7 @@ const KDInfer = (() => {
             source[(c * wide + 2 * row + 1) * wide + 2 * column + 1];
   }
 
-  /** The mean over channels of a stage's output: its attention map [side * side] (power 1), not normalised. */
+  /** The mean over channels of a stage's output: its attention map [side * side] (power 1), not normalized. */
   function attentionMap(source, channels, side) {
     const width = side + 2;
     const map = new Float32Array(side * side);
@@ -243,7 +243,7 @@ const KDInfer = (() => {
 
   /** Logits [classes] and an attention map a stage, for RGB bytes [32 * 32 * 3]. */
   function run(network, pixels) {
-    const { mean, std } = network.description.normalisation;
+    const { mean, std } = network.description.normalization;
     const width = SIZE + 2;
     const image = planes("image", 3, SIZE);
     for (let c = 0; c < 3; c++)
@@ -283,7 +283,7 @@ const KDInfer = (() => {
     return { logits, maps };
   }
 
-  /** Which pixels Pillow's BOX filter averages for each of the 32: [begin, end) in a line of `length` from `offset`. */
+  /** The pixels that Pillow's BOX filter averages for each of the 32: [begin, end) in a line of `length` from `offset`. */
   function windows(offset, side, length) {
     const scale = side / SIZE;
     const reach = Math.max(scale, 1) / 2;
@@ -293,8 +293,8 @@ const KDInfer = (() => {
     });
   }
 
-  /** The middle square of a picture (RGBA bytes) as the networks see it: RGB bytes [32 * 32 * 3].
-      As images.py's decode_image: rows first, each step rounded to bytes. */
+  /** The middle square of an image (RGBA bytes) as the networks see it: RGB bytes [32 * 32 * 3].
+      As decode_image of images/decode.py: rows first, each step rounded to bytes. */
   function shrink(rgba, width, height) {
     const side = Math.min(width, height);
     const columns = windows((width - side) >> 1, side, width);

@@ -1,178 +1,214 @@
-/* The live view: a picture or the camera, teacher and students answering in a worker, two sliders. Sends nothing. */
+/* The live view: an image or the camera, teacher and students in a worker, two sliders. Nothing is sent. */
 
-const fetched = new Map(); // weights by their hash: fetched once however often the view is opened
+const OPACITY = 0.65; // where its slider starts
+const fetched = new Map(); // weights by their hash: each is fetched once, however often the view is opened
 
-/** A network's weights: from the page itself, or once from an address that names their hash. */
-async function weightsOf({ description, weights, url }) {
+/** A network's weights: embedded in the page, or fetched once from an address that contains their hash. */
+async function loadWeights({ description, weights, url }) {
   const { sha256, name } = description;
   if (!fetched.has(sha256)) {
     if (weights) fetched.set(sha256, Uint8Array.from(atob(weights), (letter) => letter.charCodeAt(0)));
     else {
       const response = await fetch(url, { cache: "force-cache" });
-      if (!response.ok) throw new Error(`The weights of ${name} did not arrive. Reload the page.`);
+      if (!response.ok) throw new Error(`The weights of ${name} could not be loaded. Reload the page.`);
       fetched.set(sha256, new Uint8Array(await response.arrayBuffer()));
     }
   }
   return fetched.get(sha256);
 }
 
-/** Puts the view into `host` and returns `{setNetworks, setTemperature, hear, close}`.
+/** The worker with its queue: it holds at most two images, and of later ones only the latest waits.
 
-    `settings`: `networks`, the teacher first, each `{name, colour, mark, description, weights | url}`; `palette`, the
-    colours of attention; `temperature`, `range` [lowest, highest T]; `sample` {address, caption}, shown until there is
-    another picture, or null; `canUse`, whether there are other pages; `follows`, whether the page around it has the
-    temperature's slider and calls `setTemperature`. */
-function mount(host, settings) {
+    `getOptions(source)` returns `{active, repeated}` for an image: which networks are selected, and whether it was shown
+    before. `onResult` receives the worker's message, `onError` a sentence. */
+function createClassifier(getOptions, onResult, onError) {
   const worker = new Worker(URL.createObjectURL(new Blob([KD_WORKER], { type: "text/javascript" })));
-  const readSquare = squareReader();
-  const palette = colours(settings.palette);
-  const view = { temperature: settings.temperature, opacity: 0.65, frozen: false, seen: null, onPicture: null };
-  let [networks, table, set, loaded] = [[], null, 0, false];
-  let [asked, waiting] = [0, null]; // questions in the worker; the picture that waits to be one
-  let [count, since, counted] = [0, performance.now(), 0];
-
-  const camera = cameraOf((video) => view.frozen || ask(video, video.videoWidth, video.videoHeight), () => {
-    say("The camera has gone. Choose a picture from a file, or start the camera again.");
-    showCamera();
-  });
-
-  const status = element("p", { className: "kd-status" });
-  status.setAttribute("role", "status");
-  const speed = element("p", { className: "kd-speed" });
-  const file = element("input", { type: "file", accept: KINDS.join(","), onchange: () => file.files[0] && open(file.files[0]) });
-  const button = (textContent, onclick, primary) =>
-    element("button", { type: "button", textContent, onclick, className: primary ? "kd-primary" : "" });
-  const start = button("Start the camera", toggleCamera, true);
-  const freeze = button("Freeze", toggleFreeze);
-  const save = button("Save as PNG", savePoster);
-  const use = button("Use this picture", () => view.onPicture?.(seen.toDataURL("image/png")));
-  const photo = element("canvas", { className: "kd-photo", width: 320, height: 320 });
-  const seen = element("canvas", { className: "kd-pixels", width: 32, height: 32 });
-  photo.setAttribute("role", "img");
-  photo.setAttribute("aria-label", "The middle square of the picture");
-  seen.setAttribute("role", "img");
-  seen.setAttribute("aria-label", "What the networks see: 32 × 32 pixels");
-  const answers = element("div", { className: "kd-wide", tabIndex: 0 });
-  answers.setAttribute("role", "region");
-  answers.setAttribute("aria-label", "Answers");
-  const scale = element("div", { className: "kd-scale" }, element("span", { textContent: "0" }),
-    element("i", { style: { background: `linear-gradient(90deg, ${settings.palette.join(", ")})` } }),
-    element("span", { textContent: `${TOP} × attention spread evenly` }));
-
-  const [low, high] = settings.range.map(Math.log2);
-  const temperature = slider("Temperature", low, high, 0.01, Math.log2(view.temperature), (value) => {
-    view.temperature = 2 ** value;
-    return `T = ${view.temperature.toFixed(2)}`;
-  });
-  const opacity = slider("Opacity, from photo to attention alone", 0, 1, 0.01, view.opacity, (value) => {
-    view.opacity = value;
-    return value.toFixed(2);
-  });
-
-  const root = element("div", { className: "kd-live" },
-    element("div", { className: "kd-controls" },
-      element("label", { className: "kd-file" }, "Choose a picture", file), start, freeze, save, ...(settings.canUse ? [use] : [])),
-    status,
-    element("div", { className: "kd-columns" },
-      element("div", { className: "kd-picture" }, photo, element("div", { className: "kd-seen" }, seen,
-        element("small", { textContent: "What the networks see: 32 × 32 pixels." })), speed),
-      element("div", { className: "kd-right" }, ...(settings.follows ? [] : [temperature]), answers, opacity, scale)));
-  host.append(root);
-  const endFiles = takeFiles(root, open);
-
-  function slider(name, min, max, step, value, take) {
-    const output = element("output", { textContent: take(value) });
-    const range = element("input", { type: "range", min, max, step, value });
-    range.setAttribute("aria-valuetext", output.textContent);
-    range.addEventListener("input", () => {
-      output.textContent = take(Number(range.value));
-      range.setAttribute("aria-valuetext", output.textContent);
-      show();
-    });
-    return element("label", { className: "kd-slider" }, element("span", {}, `${name} `, output), range);
-  }
-
-  function say(sentence) {
-    status.textContent = sentence;
-  }
-
-  /** Asks the worker about a picture: one that it answers, one ready for it, and of those that come meanwhile the latest. */
-  function ask(source, width, height) {
-    if (!width) return;
-    if (asked > 1 || !loaded) {
-      waiting = () => ask(source, width, height);
-      return;
-    }
-    waiting = null;
-    asked++;
-    const { rgba, side } = readSquare(source, width, height);
-    worker.postMessage({ set, rgba, side, active: [...table.active], again: source === photo }, [rgba]);
-  }
+  const readSquare = createSquareReader();
+  let [set, loaded, pending, next] = [0, false, 0, null];
 
   worker.onmessage = ({ data }) => {
     if (data.loaded) loaded = data.set === set;
     else {
-      asked--;
-      if (data.set === set && (data.again || !view.frozen)) take(data); // what was under way when it froze is dropped
+      pending--;
+      if (data.set === set) onResult(data);
     }
-    waiting?.();
+    next?.();
   };
-  worker.onerror = (event) => say(`The networks cannot run in this browser (${event.message}).`);
+  worker.onerror = (event) => onError(`The networks cannot run in this browser (${event.message}).`);
 
-  function take(data) {
-    view.seen = data;
+  function classify(source, width, height) {
+    if (!width) return;
+    if (pending > 1 || !loaded) {
+      next = () => classify(source, width, height);
+      return;
+    }
+    next = null;
+    pending++;
+    const { rgba, side } = readSquare(source, width, height);
+    worker.postMessage({ set, rgba, side, ...getOptions(source) }, [rgba]);
+  }
+
+  /** Replaces the networks; returns whether they are still the latest once their weights are there. */
+  async function load(networks) {
+    const mine = ++set;
+    loaded = false;
+    const weights = await Promise.all(networks.map(loadWeights));
+    if (mine !== set) return false;
+    worker.postMessage({ set, networks: networks.map(({ description }, n) => ({ description, weights: weights[n] })) });
+    return true;
+  }
+
+  return { classify, load, isWaiting: () => next !== null, dropWaiting: () => (next = null), close: () => worker.terminate() };
+}
+
+/** A slider with its value as text: `apply(value)` uses a value and returns its text. */
+function createSlider(name, min, max, value, apply) {
+  const output = element("output", { textContent: apply(value) });
+  const range = element("input", { type: "range", min, max, step: 0.01, value });
+  range.setAttribute("aria-valuetext", output.textContent);
+  range.addEventListener("input", () => {
+    output.textContent = apply(Number(range.value));
+    range.setAttribute("aria-valuetext", output.textContent);
+  });
+  return element("label", { className: "kd-slider" }, element("span", {}, `${name} `, output), range);
+}
+
+/** The view's elements by name; `actions` are called by its buttons and sliders. */
+function buildElements(settings, actions) {
+  const button = (textContent, onclick, primary) =>
+    element("button", { type: "button", textContent, onclick, className: primary ? "kd-primary" : "" });
+  const labeled = (one, role, label) => {
+    one.setAttribute("role", role);
+    one.setAttribute("aria-label", label);
+    return one;
+  };
+  const status = element("p", { className: "kd-status" });
+  status.setAttribute("role", "status");
+  const speed = element("p", { className: "kd-speed" });
+  const file = element("input", { type: "file", accept: IMAGE_TYPES.join(",") });
+  file.addEventListener("change", () => file.files[0] && actions.openFile(file.files[0]));
+  const start = button("Start the camera", actions.toggleCamera, true);
+  const freeze = button("Freeze", actions.toggleFreeze);
+  const save = button("Save as PNG", actions.saveSnapshot);
+  const use = button("Use this picture", actions.useImage);
+  const photo = labeled(element("canvas", { className: "kd-photo", width: 320, height: 320 }), "img", "The middle square of the image");
+  const input = labeled(element("canvas", { className: "kd-pixels", width: 32, height: 32 }), "img", "The networks' input: 32 × 32 pixels");
+  const predictions = labeled(element("div", { className: "kd-wide", tabIndex: 0 }), "region", "Predictions");
+  const [low, high] = settings.range.map(Math.log2);
+  const temperature = createSlider("Temperature", low, high, Math.log2(settings.temperature), actions.setLogTemperature);
+  const opacity = createSlider("Opacity, from photo to attention map", 0, 1, OPACITY, actions.setOpacity);
+  const scale = element("div", { className: "kd-scale" }, element("span", { textContent: "0" }),
+    element("i", { style: { background: `linear-gradient(90deg, ${settings.palette.join(", ")})` } }),
+    element("span", { textContent: `${MAX_ATTENTION} × uniform attention` }));
+  const root = element("div", { className: "kd-live" },
+    element("div", { className: "kd-controls" },
+      element("label", { className: "kd-file" }, "Choose an image", file), start, freeze, save, ...(settings.hasOtherPages ? [use] : [])),
+    status,
+    element("div", { className: "kd-columns" },
+      element("div", { className: "kd-picture" }, photo, element("div", { className: "kd-input" }, input,
+        element("small", { textContent: "The networks' input: 32 × 32 pixels." })), speed),
+      element("div", { className: "kd-right" }, ...(settings.externalTemperature ? [] : [temperature]), predictions, opacity, scale)));
+  return { root, status, speed, file, start, freeze, save, use, photo, input, predictions };
+}
+
+/** Puts the view into `host` and returns `{setNetworks, setTemperature, setOnPicture, close}`.
+
+    `settings`: `networks`, the teacher first, each `{name, color, mark, description, weights | url}`; `palette`, the
+    colors of attention; `temperature`, `range` [lowest, highest T]; `sample` {url, caption}, shown until the reader
+    chooses an image, or null; `hasOtherPages`, whether other pages can take the image; `externalTemperature`, whether
+    the surrounding page has the temperature's slider and calls `setTemperature`. */
+function mount(host, settings) {
+  const palette = interpolateColors(settings.palette);
+  const view = { temperature: settings.temperature, opacity: OPACITY, frozen: false, result: null, onPicture: null };
+  let [networks, table] = [[], null];
+  let [count, since, counted] = [0, performance.now(), 0];
+
+  const elements = buildElements(settings, {
+    openFile, toggleCamera, toggleFreeze, saveSnapshot,
+    useImage: () => view.onPicture?.(elements.input.toDataURL("image/png")),
+    setLogTemperature: (value) => {
+      setTemperature(2 ** value);
+      return `T = ${view.temperature.toFixed(2)}`;
+    },
+    setOpacity: (value) => {
+      view.opacity = value;
+      show();
+      return value.toFixed(2);
+    },
+  });
+  const { root, photo, input, speed } = elements;
+  host.append(root);
+  const stopAccepting = acceptFiles(root, openFile);
+  const getOptions = (source) => ({ active: [...table.active], repeated: source === photo });
+  const classifier = createClassifier(getOptions, receive, say);
+  const camera = createCamera((video) => view.frozen || classifier.classify(video, video.videoWidth, video.videoHeight), () => {
+    say("The camera was disconnected. Choose an image file, or start the camera again.");
+    showCamera();
+  });
+
+  function say(sentence) {
+    elements.status.textContent = sentence;
+  }
+
+  function receive(data) {
+    if (view.frozen && !data.repeated) return; // a frame from before the freeze
+    view.result = data;
     if (photo.width !== data.side) photo.width = photo.height = data.side;
     photo.classList.toggle("kd-pixels", data.side <= 64);
     photo.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(data.rgba), data.side, data.side), 0, 0);
     const image = new ImageData(32, 32);
     for (let i = 0; i < 4096; i++) image.data[i] = (i & 3) === 3 ? 255 : data.pixels[3 * (i >> 2) + (i & 3)];
-    seen.getContext("2d").putImageData(image, 0, 0);
+    input.getContext("2d").putImageData(image, 0, 0);
     root.dataset.pictures = ++count;
     root.dataset.milliseconds = data.milliseconds.toFixed(2);
-    const now = performance.now();
-    if (now - since > 500) {
-      const rate = ((count - counted) / (now - since)) * 1000;
-      speed.textContent = camera.isOn() ? `${rate.toFixed(0)} pictures a second, ${data.milliseconds.toFixed(0)} ms each` : "";
-      [since, counted] = [now, count];
-    }
-    save.disabled = use.disabled = false;
+    showSpeed(data.milliseconds);
+    elements.save.disabled = elements.use.disabled = false;
     show();
   }
 
+  function showSpeed(milliseconds) {
+    const now = performance.now();
+    if (now - since <= 500) return;
+    const rate = ((count - counted) / (now - since)) * 1000;
+    speed.textContent = camera.isOn() ? `${rate.toFixed(0)} images per second, ${milliseconds.toFixed(0)} ms each` : "";
+    [since, counted] = [now, count];
+  }
+
   function show() {
-    if (!view.seen) return;
-    table.show(view.seen.answers, view.temperature);
-    table.drawMaps(view.seen.answers, view.seen.pixels, view.opacity);
+    if (!view.result) return;
+    table.show(view.result.predictions, view.temperature);
+    table.drawMaps(view.result.predictions, view.result.pixels, view.opacity);
   }
 
-  /** Asks about the picture on show, where no camera brings a new one. */
-  function again() {
-    if (count && (view.frozen || !camera.isOn())) ask(photo, photo.width, photo.height);
+  /** Classifies the displayed image once more, unless the camera brings a new one. */
+  function repeat() {
+    if (count && (view.frozen || !camera.isOn())) classifier.classify(photo, photo.width, photo.height);
   }
 
-  /** What to do first, and meanwhile a sample that is answered. */
+  /** Says what to do first, and classifies the sample meanwhile. */
   async function invite() {
     const { sample } = settings;
-    const ways = "Drop a picture here, paste one, choose a file, or start the camera.";
-    say(sample ? `A sample to begin with (${sample.caption}). Now yours: ${ways[0].toLowerCase()}${ways.slice(1)}` : ways);
-    if (!sample || waiting) return;
-    const image = element("img", { src: sample.address });
+    const ways = "Drop an image here, paste one, choose a file, or start the camera.";
+    say(sample ? `This is a sample (${sample.caption}). ${ways}` : ways);
+    if (!sample || classifier.isWaiting()) return;
+    const image = element("img", { src: sample.url });
     await image.decode();
-    if (!count && !waiting && !camera.isOn()) ask(image, image.naturalWidth, image.naturalHeight);
+    if (count || classifier.isWaiting() || camera.isOn()) return;
+    classifier.classify(image, image.naturalWidth, image.naturalHeight);
   }
 
-  async function open(picture) {
+  async function openFile(chosen) {
     try {
-      const decoded = await decodeFile(picture);
+      const decoded = await decodeFile(chosen);
       camera.stop();
       view.frozen = false;
       showCamera();
       say("");
-      ask(decoded, decoded.width, decoded.height);
+      classifier.classify(decoded, decoded.width, decoded.height);
     } catch (error) {
       say(error.message);
     }
-    file.value = "";
+    elements.file.value = "";
   }
 
   async function toggleCamera() {
@@ -185,7 +221,7 @@ function mount(host, settings) {
         say("");
       } catch (error) {
         camera.stop();
-        say(cameraSentence(error));
+        say(explainCameraError(error));
       }
     }
     showCamera();
@@ -193,44 +229,42 @@ function mount(host, settings) {
 
   function toggleFreeze() {
     view.frozen = !view.frozen;
-    waiting = null;
-    again(); // by the networks that are chosen now
+    classifier.dropWaiting();
+    repeat(); // with the networks that are selected now
     showCamera();
   }
 
   function showCamera() {
+    const { start, freeze } = elements;
     start.textContent = camera.isOn() ? "Stop the camera" : "Start the camera";
     freeze.disabled = !camera.isOn();
-    freeze.textContent = view.frozen ? "Go on" : "Freeze";
+    freeze.textContent = view.frozen ? "Continue" : "Freeze";
     freeze.setAttribute("aria-pressed", view.frozen);
   }
 
-  function savePoster() {
-    const style = getComputedStyle(root);
-    const made = poster({ ...view, networks, table, answers: view.seen.answers, photo, seen, ink: style.color, ground: style.backgroundColor });
-    made.toBlob((blob) => {
+  function saveSnapshot() {
+    const { color: ink, backgroundColor: ground } = getComputedStyle(root);
+    const canvas = drawSnapshot({ ...view, networks, table, predictions: view.result.predictions, photo, input, ink, ground });
+    canvas.toBlob((blob) => {
       const address = URL.createObjectURL(blob);
       element("a", { href: address, download: "soft-labels.png" }).click();
       setTimeout(() => URL.revokeObjectURL(address), 10_000);
     }, "image/png");
   }
 
-  /** Shows these networks from now on; the picture or the camera stays. */
+  /** Shows these networks from now on; the image or the camera stays. */
   async function setNetworks(chosen) {
-    const mine = ++set;
-    loaded = false;
-    view.seen = null;
+    view.result = null;
+    elements.save.disabled = elements.use.disabled = true;
     networks = chosen;
-    table = answersTable(networks, palette, again);
-    answers.replaceChildren(table.table);
+    table = createTable(networks, palette, repeat);
+    elements.predictions.replaceChildren(table.table);
     say("Loading the networks …");
     try {
-      const weights = await Promise.all(networks.map(weightsOf));
-      if (mine !== set) return;
-      worker.postMessage({ set, networks: networks.map(({ description }, n) => ({ description, weights: weights[n] })) });
+      if (!(await classifier.load(networks))) return;
       if (count || camera.isOn()) say("");
       else invite();
-      again();
+      repeat();
     } catch (error) {
       say(error.message);
     }
@@ -243,13 +277,12 @@ function mount(host, settings) {
 
   function close() {
     camera.stop();
-    worker.terminate();
-    endFiles();
+    classifier.close();
+    stopAccepting();
     root.remove();
   }
 
-  save.disabled = use.disabled = freeze.disabled = true;
   showCamera();
   setNetworks(settings.networks);
-  return { setNetworks, setTemperature, close, hear: (onPicture) => (view.onPicture = onPicture) };
+  return { setNetworks, setTemperature, setOnPicture: (onPicture) => (view.onPicture = onPicture), close };
 }

@@ -1,4 +1,4 @@
-/* What runs beside the page: infer.js, asked by messages. A picture's bytes travel there and back without a copy. */
+/* The worker: infer.js, driven by messages. An image's bytes travel there and back without a copy. */
 
 let networks = [];
 
@@ -10,8 +10,8 @@ onmessage = ({ data }) => {
   }
   const begin = performance.now();
   const pixels = KDInfer.shrink(new Uint8ClampedArray(data.rgba), data.side, data.side);
-  const answers = networks.map((network, n) => (data.active[n] ? KDInfer.run(network, pixels) : null));
+  const predictions = networks.map((network, n) => (data.active[n] ? KDInfer.run(network, pixels) : null));
   const milliseconds = performance.now() - begin;
-  const { set, again, rgba, side } = data;
-  postMessage({ set, again, rgba, side, pixels, answers, milliseconds }, [rgba]);
+  const { set, repeated, rgba, side } = data;
+  postMessage({ set, repeated, rgba, side, pixels, predictions, milliseconds }, [rgba]);
 };

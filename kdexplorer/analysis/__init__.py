@@ -1,0 +1,1 @@
+"""What stored logits say: metrics, statistics, result tables, attention similarity, human agreement."""

@@ -1,0 +1,234 @@
+"""How similar students' attention maps are to their teacher's, on one image and over many.
+
+What is computed over many images is kept, see `attention_cache`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kdexplorer.analysis import attention_cache
+from kdexplorer.analysis.attention_cache import Similarity, identify, load_stored
+from kdexplorer.analysis.markdown import markdown_table
+from kdexplorer.analysis.statistics import MeanDifference, paired_interval
+from kdexplorer.methods.at import AT
+from kdexplorer.networks import get_architecture
+from kdexplorer.runs import lineage
+from kdexplorer.runs.checkpoints import Checkpoint
+
+if TYPE_CHECKING:
+    from kdexplorer.networks.base import StagedNetwork
+
+BATCH = 50
+"""Images of a forward pass."""
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """A student's attention compared with its teacher's at one stage."""
+
+    stage: int
+    """From 1."""
+    cosine: float
+    """The mean over images."""
+    low: float
+    """The cosine's 10th percentile over images."""
+    high: float
+    """Its 90th percentile."""
+    mse: float
+    """The mean squared difference of the normalized maps."""
+    share: float
+    """The stage's share of the sum of the MSE over stages, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class SimilarityRow(StageSummary):
+    """One student and stage."""
+
+    name: str
+    loss: float
+    """The MSE times the attention term's weight β: the student's own, else the default."""
+    to_scratch_baseline: MeanDifference | None = None
+    """The cosine minus the scratch baseline's, paired over images: above zero it is closer to the teacher."""
+
+
+# --- One image ----------------------------------------------------------------------------------------------
+
+
+def relative_map(attention: np.ndarray) -> np.ndarray:
+    """An attention map `[H, W]` on a scale that networks and stages share: 1 is attention spread evenly.
+
+    The map is scaled to unit L2 norm, as in the loss, and multiplied by `sqrt(H W)`.
+    """
+    attention = np.asarray(attention, dtype=np.float64)
+    return attention / max(np.sqrt((attention**2).sum()), 1e-12) * np.sqrt(attention.size)
+
+
+def map_difference(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """Student minus teacher, each as `relative_map`, at the smaller of the two sizes (pooled as in the loss)."""
+    import torch
+
+    from kdexplorer.methods.at import pool_to_same_size
+
+    pair = pool_to_same_size(torch.from_numpy(np.array(student))[None], torch.from_numpy(np.array(teacher))[None])
+    first, second = (relative_map(maps[0].numpy()) for maps in pair)
+    return first - second
+
+
+def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Cosine and mean squared difference `[N, stages]` of maps `[N, H, W]` for each stage; None if stages differ."""
+    import torch
+
+    from kdexplorer.methods.at import map_similarity
+
+    if len(student) != len(teacher):
+        return None
+    both = [
+        map_similarity(torch.from_numpy(np.array(s)), torch.from_numpy(np.array(t)))
+        for s, t in zip(student, teacher, strict=True)
+    ]
+    return np.stack([c.numpy() for c, _ in both], axis=1), np.stack([m.numpy() for _, m in both], axis=1)
+
+
+# --- Many images --------------------------------------------------------------------------------------------
+
+
+def split_by_stages(teacher: Checkpoint, students: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[Checkpoint]]:
+    """The students with as many stages as the teacher, which can be compared with it, and the others."""
+
+    def count(checkpoint: Checkpoint) -> int:
+        return len(get_architecture(checkpoint.architecture).stages)
+
+    comparable = [checkpoint for checkpoint in students if count(checkpoint) == count(teacher)]
+    return comparable, [checkpoint for checkpoint in students if checkpoint not in comparable]
+
+
+def measure(
+    teacher: Checkpoint,
+    students: Sequence[Checkpoint],
+    images: np.ndarray,
+    network: Callable[[Checkpoint], StagedNetwork],
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Compares each student's attention with the teacher's on uint8 `[N, 3, 32, 32]` and stores the result.
+
+    Students with another number of stages are left out; what is stored already is not computed again.
+
+    Args:
+        teacher: the network to compare with.
+        students: the networks to compare.
+        images: of the network's input.
+        network: loads a checkpoint's network, from a cache for instance.
+        progress: called with the share that is done, 0 to 1.
+
+    Raises:
+        KDError: when a network cannot be loaded or the cache cannot be written.
+    """
+    students, _ = split_by_stages(teacher, students)
+    done = 0
+    for part, key in attention_cache.split_images(images):
+        files = {attention_cache.result_file(teacher, student, key): student for student in students}
+        missing = {path: student for path, student in files.items() if attention_cache.read_result(path) is None}
+
+        def report(share: float, begun: int = done, count: int = len(part)) -> None:
+            if progress:
+                progress((begun + share * count) / len(images))
+
+        for path, similarity in _compute(teacher, missing, part, network, report).items():
+            attention_cache.write_result(path, similarity)
+        done += len(part)
+        report(1.0)
+
+
+def _compute(
+    teacher: Checkpoint,
+    students: dict[Path, Checkpoint],
+    images: np.ndarray,
+    network: Callable[[Checkpoint], StagedNetwork],
+    progress: Callable[[float], None],
+) -> dict[Path, Similarity]:
+    """The content of each file. Students with the same weights share a file and are computed once."""
+    from kdexplorer.analysis.inference import predict_with_attention
+
+    if not students:
+        return {}
+    networks = {identify(c): (network(c), c.card.normalization) for c in [teacher, *students.values()]}
+    batches: dict[Path, list[Similarity]] = {path: [] for path in students}
+    for begin in range(0, len(images), BATCH):
+        batch = images[begin : begin + BATCH]
+        maps = {key: predict_with_attention(one, batch, norm)[1] for key, (one, norm) in networks.items()}
+        theirs = maps[identify(teacher)]
+        for path, student in students.items():
+            mine = maps[identify(student)]
+            batches[path].append({power: compare_maps(mine[power], theirs[power]) for power in (1, 2)})
+        progress((begin + len(batch)) / len(images))
+    return {path: attention_cache.join_parts(parts) for path, parts in batches.items()}
+
+
+# --- Tables -------------------------------------------------------------------------------------------------
+
+
+def summarize(similarity: Similarity, power: int) -> list[StageSummary]:
+    """The figures of each stage over images."""
+    cosine, mse = similarity[power]
+    means = mse.mean(axis=0)
+    return [
+        StageSummary(
+            stage=stage + 1,
+            cosine=float(cosine[:, stage].mean()),
+            low=float(np.quantile(cosine[:, stage], 0.1)),
+            high=float(np.quantile(cosine[:, stage], 0.9)),
+            mse=float(means[stage]),
+            share=float(means[stage] / max(means.sum(), 1e-30)),
+        )
+        for stage in range(cosine.shape[1])
+    ]
+
+
+def build_rows(
+    teacher: Checkpoint, students: Sequence[Checkpoint], images: np.ndarray, power: int = 1
+) -> list[SimilarityRow]:
+    """One row for each student and stage of what `measure` stored; the others are left out.
+
+    A scratch baseline is searched among the students.
+    """
+    stored = load_stored(teacher, students, images)
+    rows = []
+    for student in students:
+        mine, baseline = stored[student.path], lineage.scratch_baseline_of(student, students)
+        theirs = stored[baseline.path] if baseline is not None else None
+        for summary in summarize(mine, power) if mine else []:
+            stage = summary.stage - 1
+            paired = paired_interval(mine[power][0][:, stage] - theirs[power][0][:, stage]) if theirs else None
+            row = SimilarityRow(
+                **vars(summary), name=student.name, loss=_weight(student) * summary.mse, to_scratch_baseline=paired
+            )
+            rows.append(row)
+    return rows
+
+
+def _weight(student: Checkpoint) -> float:
+    weights = student.card.objective.weights_by_method() if student.card.objective else {}
+    return weights.get(AT.key, AT.Settings().weight)
+
+
+def to_markdown(rows: Sequence[SimilarityRow]) -> str:
+    """The rows as a Markdown table, numbers rounded for reading."""
+    headings = ["Network", "Stage", "Mean cosine (10 – 90 % of images)", "To its scratch baseline", "β · MSE", "Share"]
+    cells = [
+        [
+            row.name,
+            str(row.stage),
+            f"{row.cosine:.3f} ({row.low:.3f} – {row.high:.3f})",
+            "" if row.to_scratch_baseline is None else str(row.to_scratch_baseline),
+            f"{row.loss:.4f}",
+            f"{100 * row.share:.1f} %",
+        ]
+        for row in rows
+    ]
+    return markdown_table(headings, cells)

@@ -1,0 +1,145 @@
+"""Evaluates a checkpoint again, from its weights, against its card; and makes a checkpoint from imported weights."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kdexplorer.analysis import metrics
+from kdexplorer.analysis.inference import predict
+from kdexplorer.analysis.results import evaluation_dataset
+from kdexplorer.analysis.statistics import wilson_interval
+from kdexplorer.datasets import Normalization, Split
+from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.errors import CheckpointError, DataError
+from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.runs.card import Card, DataFacts
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, save_checkpoint
+from kdexplorer.runs.weights import network_from_state, read_weights, to_half_precision
+from kdexplorer.schema import is_name
+
+if TYPE_CHECKING:
+    from kdexplorer.networks.base import StagedNetwork
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """A network's figures on the test split beside those of its card; shares are 0 to 1, cross-entropies in nats."""
+
+    name: str
+    images: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    """Wilson's 95 % interval."""
+    cross_entropy: float
+    calibration_error: float
+    per_class_accuracy: list[float]
+    card_accuracy: float
+    card_cross_entropy: float
+    matches_card: bool
+    """Whether as many images are classified correctly, and the cross-entropies differ by less than 1e-4."""
+
+
+def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
+    """Evaluates a network on the test split that its card names.
+
+    The network runs in float32; its logits are rounded to float16 as they are stored, so that the figures are those
+    that the application computes from the stored logits.
+
+    Args:
+        name: see `find_checkpoint`.
+        show: draw a progress bar on stderr.
+
+    Raises:
+        KDError: when the checkpoint or the data cannot be used.
+    """
+    checkpoint = find_checkpoint(name)
+    card, dataset = checkpoint.card, evaluation_dataset(checkpoint)
+    if dataset is None:
+        raise DataError(
+            f"{name} was not evaluated on the test split of a known data set, so there is nothing to compare."
+        )
+    split = dataset.load("test")
+    logits = _predict(checkpoint.network(), split, card.normalization, checkpoint.name if show else None)
+    accuracy, cross_entropy = metrics.accuracy(logits, split.labels), metrics.cross_entropy(logits, split.labels)
+    low, high = wilson_interval(round(accuracy * len(split)), len(split))
+    return EvaluationReport(
+        name=checkpoint.name,
+        images=len(split),
+        accuracy=accuracy,
+        accuracy_low=low,
+        accuracy_high=high,
+        cross_entropy=cross_entropy,
+        calibration_error=metrics.expected_calibration_error(logits, split.labels),
+        per_class_accuracy=metrics.per_class_accuracy(logits, split.labels, len(split.classes)),
+        card_accuracy=card.test_accuracy,
+        card_cross_entropy=card.test_cross_entropy,
+        matches_card=accuracy == card.test_accuracy and abs(cross_entropy - card.test_cross_entropy) < 1e-4,
+    )
+
+
+def format_report(report: EvaluationReport) -> str:
+    """The report as a sentence."""
+    differs = f"DIFFERS FROM ITS CARD: {100 * report.card_accuracy:.2f} % and {report.card_cross_entropy:.4f}"
+    return (
+        f"{report.name}: accuracy {100 * report.accuracy:.2f} % "
+        f"({100 * report.accuracy_low:.2f} – {100 * report.accuracy_high:.2f}, Wilson 95 %, {report.images:,} images), "
+        f"cross-entropy {report.cross_entropy:.4f}, calibration error {report.calibration_error:.4f}; "
+        + ("agrees with its card" if report.matches_card else differs)
+    )
+
+
+def import_checkpoint(
+    source: Path, architecture: str, name: str, output: Path, normalization: Normalization, show: bool = False
+) -> Checkpoint:
+    """Makes a checkpoint folder from CIFAR-10 weights of any origin and evaluates it on the test split.
+
+    Args:
+        source: a PyTorch file (read with `weights_only=True`) or safetensors with a state dict.
+        architecture: a key of the registry; resnet18, 34 and 50 have torchvision's parameter names.
+        name: the network's name.
+        output: the folder in which the checkpoint folder is made.
+        normalization: of the channels, as the network was trained.
+        show: draw a progress bar on stderr.
+
+    Raises:
+        CheckpointError: when the weights do not fit, or the name is taken.
+        DataError: when CIFAR-10 is missing.
+    """
+    if not is_name(name):
+        raise CheckpointError(f"'{name[:60]}' is not a name: use letters, digits and . _ - = +, at most 64.")
+    if (output / name).exists():
+        raise CheckpointError(f"{output / name} exists already: choose another name.")
+    dataset = Cifar10()
+    classes = dataset.classes
+    half = to_half_precision(network_from_state(architecture, read_weights(source), len(classes), where=str(source)))
+    network = network_from_state(architecture, half, len(classes), where=f"{source} as float16")
+    split = dataset.load("test")
+    logits = _predict(network, split, normalization, name if show else None)
+    card = Card(
+        name=name,
+        architecture=architecture,
+        parameters=count_parameters(network),
+        multiply_adds=count_multiply_adds(architecture, len(classes)),
+        classes=classes,
+        normalization=normalization,
+        data=DataFacts(dataset=dataset.key, evaluation_images=len(split)),
+        test_accuracy=metrics.accuracy(logits, split.labels),
+        test_cross_entropy=metrics.cross_entropy(logits, split.labels),
+    )
+    return save_checkpoint(output / name, half, card, logits)
+
+
+def _predict(network: StagedNetwork, split: Split, normalization: Normalization, shown: str | None) -> np.ndarray:
+    """Logits `[N, classes]` float16, as they are stored."""
+    from tqdm import tqdm
+
+    parts = []
+    for start in tqdm(range(0, len(split), 500), desc=shown, disable=shown is None, file=sys.stderr, leave=False):
+        parts.append(predict(network, split.images[start : start + 500], normalization))
+    return np.concatenate(parts).astype(np.float16)

@@ -1,0 +1,230 @@
+"""Networks and human labels: how close they are, and whether distillation transfers the annotators' uncertainty.
+
+Cross-entropy to human labels at T = 1 mostly says how confident a network is. So students are compared each at its own
+closest temperature, which corrects the level of confidence; then on the images that both classify correctly, so that
+not only accuracy is compared; then by the *wrong* classes alone, the label's class left out of all distributions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdexplorer.analysis.markdown import markdown_table
+from kdexplorer.analysis.metrics import log_softmax
+from kdexplorer.analysis.results import evaluation_labels, whole_split_logits
+from kdexplorer.analysis.statistics import MeanDifference, paired_interval
+from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.runs import lineage
+from kdexplorer.runs.checkpoints import Checkpoint
+
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 50.0
+"""Where the closest temperature is searched; at either end none is closest."""
+
+CURVE_TEMPERATURES = np.geomspace(0.5, 20.0, 40)
+"""The temperatures of a curve of closeness."""
+
+UNCERTAIN = 0.1
+"""Wrong classes are compared on images for which at least this share of the annotators chose one."""
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """A network's mean cross-entropy to human labels in nats: at `CURVE_TEMPERATURES`, at T = 1, at the closest T.
+
+    `temperature` and `least` are None where no temperature is closest; see `closest_temperature`.
+    """
+
+    curve: np.ndarray
+    at_one: float
+    temperature: float | None
+    least: float | None
+
+
+@dataclass(frozen=True)
+class AgreementRow:
+    """A network compared with the human labels, and with its scratch baseline where that is available.
+
+    Differences are its cross-entropy minus the baseline's, each at its own closest temperature: below zero it is closer
+    to the human labels.
+    """
+
+    name: str
+    at_one: float
+    """Cross-entropy to the human labels at T = 1."""
+    temperature: float | None
+    """The closest one."""
+    least: float
+    """Cross-entropy there, or at T = 1 where none is closest."""
+    scratch_baseline: str | None = None
+    all_images: MeanDifference | None = None
+    both_right: MeanDifference | None = None
+    """On the images that both classify correctly."""
+    wrong_classes: MeanDifference | None = None
+    """By the wrong classes alone, on images about which annotators disagree."""
+
+
+def cross_entropy_to_humans(human_labels: np.ndarray, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """`-sum p log softmax(z / T)` of each image in nats; at least the entropy of the human labels.
+
+    Args:
+        human_labels: shares of annotators `[..., classes]`.
+        logits: `[..., classes]`.
+        temperature: above 0.
+
+    Returns:
+        float64 `[...]`.
+    """
+    return -(human_labels * log_softmax(logits, temperature)).sum(axis=-1)
+
+
+def closest_temperature(human_labels: np.ndarray, logits: np.ndarray) -> float | None:
+    """The temperature at which the mean cross-entropy to human labels is least; None where there is no such T.
+
+    The cross-entropy is convex in 1/T, so there is one minimum or none: none where the annotators' mean logit
+    `sum p z` is the network's largest (all of them choose the class that it predicts: the colder the closer) or not
+    above its average one (they choose what it holds to be improbable: the hotter the closer).
+
+    Args:
+        human_labels: `[N, classes]`, or `[classes]` of one image.
+        logits: of the same shape.
+    """
+    from scipy.optimize import minimize_scalar
+
+    logits = np.asarray(logits, dtype=np.float64)
+    mean = float((human_labels * logits).sum(axis=-1).mean())
+    if not logits.mean() < mean < logits.max(axis=-1).mean():
+        return None
+    ends = np.log([MIN_TEMPERATURE, MAX_TEMPERATURE])
+    found = minimize_scalar(
+        lambda log_t: float(np.mean(cross_entropy_to_humans(human_labels, logits, np.exp(log_t)))),
+        bounds=ends,
+        method="bounded",
+        options={"xatol": 1e-4},
+    )
+    return float(np.exp(found.x)) if ends[0] + 0.01 < found.x < ends[1] - 0.01 else None
+
+
+def closeness(human_labels: np.ndarray, logits: np.ndarray) -> Closeness:
+    """How close a network is to the human labels of one image (`[classes]` each), or on average (`[N, classes]`)."""
+
+    def mean(temperature: float) -> float:
+        return float(cross_entropy_to_humans(human_labels, logits, temperature).mean())
+
+    closest = closest_temperature(human_labels, logits)
+    curve = np.array([mean(temperature) for temperature in CURVE_TEMPERATURES])
+    return Closeness(curve, mean(1.0), closest, None if closest is None else mean(closest))
+
+
+def build_rows(checkpoints: Sequence[Checkpoint], human_labels: np.ndarray) -> list[AgreementRow]:
+    """One row for each network whose logits of CIFAR-10's whole test split are stored; the others are left out.
+
+    Temperatures are fitted to the images on which they are used.
+
+    Args:
+        checkpoints: the networks; a scratch baseline is searched among them.
+        human_labels: `[10000, classes]`, as `load_human_labels` gives them.
+    """
+    stored = {c.path: whole_split_logits(c, c.logits_or_none(), Cifar10.key) for c in checkpoints}
+    fitted = {path: _fit(human_labels, logits) for path, logits in stored.items() if logits is not None}
+    rows = []
+    for checkpoint in checkpoints:
+        if checkpoint.path not in fitted:
+            continue
+        temperature, costs = fitted[checkpoint.path]
+        at_one = float(cross_entropy_to_humans(human_labels, stored[checkpoint.path]).mean())
+        baseline = lineage.scratch_baseline_of(checkpoint, checkpoints)
+        compared = {}
+        if baseline is not None and baseline.path in fitted:
+            difference = costs - fitted[baseline.path][1]
+            pair = stored[checkpoint.path], stored[baseline.path]
+            compared = {"scratch_baseline": baseline.name, "all_images": paired_interval(difference)}
+            compared |= _compare_given_labels(human_labels, *pair, difference, evaluation_labels(checkpoint))
+        rows.append(AgreementRow(checkpoint.name, at_one, temperature, float(costs.mean()), **compared))
+    return rows
+
+
+def _fit(human_labels: np.ndarray, logits: np.ndarray) -> tuple[float | None, np.ndarray]:
+    """The closest temperature, and each image's cross-entropy there (at T = 1 where there is none)."""
+    temperature = closest_temperature(human_labels, logits)
+    return temperature, cross_entropy_to_humans(human_labels, logits, temperature or 1.0)
+
+
+def _compare_given_labels(
+    human_labels: np.ndarray,
+    logits: np.ndarray,
+    baseline: np.ndarray,
+    difference: np.ndarray,
+    labels: np.ndarray | None,
+) -> dict[str, MeanDifference]:
+    """What needs the labels: the comparison on images that both classify correctly, and by the wrong classes."""
+    if labels is None:
+        return {}
+    right = (logits.argmax(axis=1) == labels) & (baseline.argmax(axis=1) == labels)
+    others = np.arange(human_labels.shape[1]) != labels[:, None]
+    shares, *wrong = (part[others].reshape(len(labels), -1) for part in (human_labels, logits, baseline))
+    uncertain = shares.sum(axis=1) >= UNCERTAIN
+    shares = shares[uncertain] / shares[uncertain].sum(axis=1, keepdims=True)
+    costs, baseline_costs = (_fit(shares, part[uncertain])[1] for part in wrong)
+    return {"both_right": paired_interval(difference[right]), "wrong_classes": paired_interval(costs - baseline_costs)}
+
+
+def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
+    """Whether distillation transferred the annotators' uncertainty, for each student with its scratch baseline.
+
+    None where there is no such pair.
+    """
+    sentences = []
+    for row in rows:
+        parts = (
+            (row.all_images, "on all images"),
+            (row.both_right, "on those that both classify correctly"),
+            (row.wrong_classes, "by the wrong classes alone"),
+        )
+        verdicts = [f"{_judge(paired)} {where} ({paired})" for paired, where in parts if paired is not None]
+        if verdicts:
+            sentences.append(f"{row.name} against {row.scratch_baseline}: {', '.join(verdicts)}.")
+    if not sentences:
+        return None
+    return (
+        "Is a distilled student closer to the human labels than its scratch baseline, each at its own closest "
+        f"temperature? {' '.join(sentences)} Differences of the cross-entropy in nats, with 95 % intervals over "
+        "images; each network was trained once."
+    )
+
+
+def _judge(paired: MeanDifference) -> str:
+    if abs(paired.difference) <= paired.half:
+        return "no clear difference"
+    return "closer" if paired.difference < 0 else "further away"
+
+
+def format_table(rows: Sequence[AgreementRow]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells as text, numbers rounded for reading."""
+    headings = [
+        "Network",
+        "Cross-entropy against human labels at T = 1",
+        "Closest T",
+        "Cross-entropy there",
+        "To its scratch baseline there",
+        "… on images both get right",
+        "… by the wrong classes",
+    ]
+    cells = [
+        [
+            row.name,
+            f"{row.at_one:.3f}",
+            "none" if row.temperature is None else f"{row.temperature:.2f}",
+            f"{row.least:.3f}",
+            *("" if one is None else str(one) for one in (row.all_images, row.both_right, row.wrong_classes)),
+        ]
+        for row in rows
+    ]
+    return headings, cells
+
+
+def to_markdown(rows: Sequence[AgreementRow]) -> str:
+    """`format_table` as Markdown."""
+    return markdown_table(*format_table(rows))

@@ -1,0 +1,112 @@
+"""Filters and orders of test images that follow from stored logits alone, so they are instant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdexplorer.analysis.metrics import entropy, log_softmax, softmax
+from kdexplorer.runs import lineage
+from kdexplorer.runs.checkpoints import Checkpoint
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Labels `[N]` and logits `[N, classes]` of N images; a student's are None where it is not chosen."""
+
+    labels: np.ndarray
+    teacher: np.ndarray
+    scratch: np.ndarray | None = None
+    distilled: np.ndarray | None = None
+
+    def is_right(self, network: str) -> np.ndarray:
+        """Whether `teacher`, `scratch` or `distilled` predicts the label, bool `[N]`."""
+        return getattr(self, network).argmax(axis=1) == self.labels
+
+
+@dataclass(frozen=True)
+class ImageFilter:
+    """Which images are shown and in which order."""
+
+    select: Callable[[Predictions], np.ndarray]
+    """Positions of the images that it keeps, in its order."""
+    description: str
+    needs: tuple[str, ...] = ()
+    """The students that it needs."""
+
+
+def _largest_first(score: np.ndarray) -> np.ndarray:
+    return np.argsort(-score, kind="stable")
+
+
+def _disagreement(found: Predictions) -> np.ndarray:
+    teacher, student = log_softmax(found.teacher), log_softmax(found.distilled)
+    return (np.exp(teacher) * (teacher - student)).sum(axis=1)
+
+
+_PAIR = ("scratch", "distilled")
+
+FILTERS = {
+    "All images": ImageFilter(lambda found: np.arange(len(found.labels)), "in the order of the test split"),
+    "Teacher right": ImageFilter(
+        lambda found: np.flatnonzero(found.is_right("teacher")), "the teacher predicts the label"
+    ),
+    "Teacher wrong": ImageFilter(
+        lambda found: np.flatnonzero(~found.is_right("teacher")), "the teacher predicts another class than the label"
+    ),
+    "Only the distilled student is right": ImageFilter(
+        lambda found: np.flatnonzero(~found.is_right("scratch") & found.is_right("distilled")),
+        "of the distilled student and its scratch baseline",
+        _PAIR,
+    ),
+    "Only the scratch baseline is right": ImageFilter(
+        lambda found: np.flatnonzero(found.is_right("scratch") & ~found.is_right("distilled")),
+        "of the distilled student and its scratch baseline",
+        _PAIR,
+    ),
+    "Most uncertain teacher": ImageFilter(
+        lambda found: _largest_first(entropy(softmax(found.teacher))),
+        "by the entropy of the teacher's prediction at T = 1, largest first",
+    ),
+    "Largest disagreement": ImageFilter(
+        lambda found: _largest_first(_disagreement(found)),
+        "by KL from the teacher to the distilled student at T = 1, largest first",
+        ("distilled",),
+    ),
+}
+"""Every filter by its name in the interface."""
+
+
+def gather_predictions(
+    teacher: Checkpoint,
+    students: Sequence[Checkpoint],
+    stored: Callable[[Checkpoint], np.ndarray | None],
+    labels: np.ndarray,
+) -> Predictions | None:
+    """Stored logits of the teacher and of the first distilled student, one with a scratch baseline if there is any.
+
+    None where the teacher's stored logits are missing.
+    """
+    logits = stored(teacher)
+    if logits is None:
+        return None
+    candidates = [checkpoint for checkpoint in students if lineage.is_distilled(checkpoint)]
+    paired = (checkpoint for checkpoint in candidates if lineage.scratch_baseline_of(checkpoint, students))
+    distilled = next(paired, next(iter(candidates), None))
+    scratch = lineage.scratch_baseline_of(distilled, students) if distilled else None
+    return Predictions(labels, logits, *(stored(one) if one else None for one in (scratch, distilled)))
+
+
+def available_filters(predictions: Predictions) -> list[str]:
+    """The names of the filters whose students are available."""
+    return [
+        name for name, one in FILTERS.items() if all(getattr(predictions, network) is not None for network in one.needs)
+    ]
+
+
+def filter_images(name: str, predictions: Predictions, label: int | None = None) -> np.ndarray:
+    """The positions (0 to N - 1) that a filter keeps, in its order; only of one class where `label` is given."""
+    positions = FILTERS[name].select(predictions)
+    return positions if label is None else positions[predictions.labels[positions] == label]

@@ -1,0 +1,102 @@
+"""How good a network's logits are and how similar to the teacher's: accuracy, cross-entropy, calibration, agreement."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Soft labels: `softmax(logits / temperature)` along the last axis, float64 (Hinton et al. 2015, equation 1)."""
+    return np.exp(log_softmax(logits, temperature))
+
+
+def log_softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """`log softmax(logits / temperature)` along the last axis, float64."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    scaled = scaled - scaled.max(axis=-1, keepdims=True)
+    return scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
+
+
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The share of images whose largest logit is the label's, 0 to 1."""
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The mean of `-log p(label)` in nats; for labels that are shares `[N, classes]`, that of `-sum share log p`."""
+    log_p = log_softmax(logits)
+    if labels.ndim == 2:
+        return float(-(labels * log_p).sum(axis=1).mean())
+    return float(-log_p[np.arange(len(labels)), labels].mean())
+
+
+def entropy(probabilities: np.ndarray) -> np.ndarray:
+    """Shannon entropy along the last axis in nats; its `exp` is the effective number of classes."""
+    safe = np.maximum(probabilities, 1e-300)
+    return -(probabilities * np.log(safe)).sum(axis=-1)
+
+
+def calibration_bins(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> list[dict[str, float]]:
+    """The reliability diagram: per bin of confidence its bounds, count, mean confidence and accuracy."""
+    probabilities = np.exp(log_softmax(logits))
+    confidence, right = probabilities.max(axis=1), logits.argmax(axis=1) == labels
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        {
+            "low": bin_ / bins,
+            "high": (bin_ + 1) / bins,
+            "count": int((index == bin_).sum()),
+            "confidence": float(confidence[index == bin_].mean()),
+            "accuracy": float(right[index == bin_].mean()),
+        }
+        for bin_ in range(bins)
+        if (index == bin_).any()
+    ]
+
+
+def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3; 0 to 1."""
+    rows = calibration_bins(logits, labels, bins)
+    return sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / len(labels)
+
+
+def per_class_accuracy(logits: np.ndarray, labels: np.ndarray, classes: int = 10) -> list[float]:
+    """The share of each class's images that are right (recall), 0 to 1; NaN where a class has none."""
+    right = logits.argmax(axis=1) == labels
+    return [
+        float(right[labels == label].mean()) if (labels == label).any() else float("nan") for label in range(classes)
+    ]
+
+
+def agreement(logits: np.ndarray, teacher_logits: np.ndarray) -> float:
+    """The share of images on which both networks predict the same class, 0 to 1."""
+    return float((logits.argmax(axis=1) == teacher_logits.argmax(axis=1)).mean())
+
+
+def kl_divergence(teacher_logits: np.ndarray, student_logits: np.ndarray, temperature: float = 1.0) -> float:
+    """The mean of `KL(teacher || student)` at a temperature, in nats, without the factor T^2."""
+    teacher, student = log_softmax(teacher_logits, temperature), log_softmax(student_logits, temperature)
+    return float((np.exp(teacher) * (teacher - student)).sum(axis=1).mean())
+
+
+def confusion(logits: np.ndarray, labels: np.ndarray, classes: int = 10) -> np.ndarray:
+    """How often each class is taken for each: `[classes, classes]`, rows are true, each row sums to 1 (or is 0)."""
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (labels, logits.argmax(axis=1)), 1)
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def class_similarity(logits: np.ndarray, groups: np.ndarray, temperature: float, classes: int = 10) -> np.ndarray:
+    """The mean soft label of each group of images: which classes a network finds similar.
+
+    Args:
+        logits: `[N, classes]`.
+        groups: `[N]` int, the class of each image: its label, or a network's prediction where labels are missing.
+        temperature: above 0.
+
+    Returns:
+        `[classes, classes]` float64; each row is the mean of the group's probabilities, or NaN where it is empty.
+    """
+    probabilities = np.exp(log_softmax(logits, temperature))
+    rows = [probabilities[groups == group] for group in range(classes)]
+    return np.stack([row.mean(axis=0) if len(row) else np.full(classes, np.nan) for row in rows])

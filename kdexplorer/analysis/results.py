@@ -1,0 +1,243 @@
+"""Results of trained networks: which images they were evaluated on, and one typed row for each network.
+
+Cross-entropy and accuracy can be compared between networks that were evaluated on the same images. The objective
+cannot: it is a different sum for each method. Networks evaluated on different images do not belong in one table.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kdexplorer.analysis import metrics
+from kdexplorer.analysis.records import PairedDifference, ResultRow
+from kdexplorer.analysis.statistics import mcnemar, wilson_interval
+from kdexplorer.config import objective_label
+from kdexplorer.datasets import Dataset, all_datasets
+from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.networks.cost import count_multiply_adds
+from kdexplorer.runs import lineage
+from kdexplorer.runs.card import EpochFigures
+from kdexplorer.runs.checkpoints import WEIGHTS, Checkpoint
+from kdexplorer.runs.records import TeacherFigures
+
+Logits = Mapping[str, "np.ndarray | None"]
+"""Logits `[N, classes]` of the evaluation split by network; None where they are missing."""
+
+
+# --- Evaluation images --------------------------------------------------------------------------------------
+
+
+def describe_evaluation(checkpoint: Checkpoint) -> str:
+    """The images on which a card's figures were computed, in words that are equal where the images are."""
+    data = checkpoint.card.data
+    dataset = _find_dataset(data.dataset)
+    name = f"other data ({', '.join(checkpoint.classes[:3])}, …)" if dataset is None else dataset.label
+    split = {"test": "test", "holdout": "held-out training"}[data.evaluation_split]
+    return f"{data.evaluation_images:,} {split} images of {name}"
+
+
+def group_by_evaluation(entries: Mapping[str, Checkpoint]) -> dict[str, list[str]]:
+    """Names by the images that the networks were evaluated on, see `describe_evaluation`."""
+    groups = defaultdict(list)
+    for name, checkpoint in entries.items():
+        groups[describe_evaluation(checkpoint)].append(name)
+    return dict(groups)
+
+
+def dataset_of(checkpoint: Checkpoint) -> str:
+    """The key of the data set that fits a network: its card's where the classes agree, else the first one."""
+    dataset = _find_dataset(checkpoint.card.data.dataset)
+    return dataset.key if dataset is not None and dataset.classes == checkpoint.classes else all_datasets()[0].key
+
+
+def evaluation_dataset(checkpoint: Checkpoint) -> Dataset | None:
+    """The data set on whose test split a card was computed; None for held-out images and for other classes."""
+    dataset = _find_dataset(checkpoint.card.data.dataset)
+    known = dataset is not None and checkpoint.card.data.evaluation_split == "test"
+    return dataset if known and dataset.classes == checkpoint.classes else None
+
+
+def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:
+    """The labels `[N]` of the test split that a card was computed on, or None where they are missing."""
+    dataset = evaluation_dataset(checkpoint)
+    return dataset.load("test").labels if dataset is not None and dataset.is_available() else None
+
+
+def whole_split_logits(checkpoint: Checkpoint, logits: np.ndarray | None, dataset: str) -> np.ndarray | None:
+    """A network's stored logits where they are those of this data set's whole test split in its order, else None."""
+    evaluated = evaluation_dataset(checkpoint)
+    if logits is None or evaluated is None or evaluated.key != dataset or len(logits) != evaluated.sizes["test"]:
+        return None
+    return logits
+
+
+def _find_dataset(key: str) -> Dataset | None:
+    return next((dataset for dataset in all_datasets() if dataset.key == key), None)
+
+
+# --- Rows ---------------------------------------------------------------------------------------------------
+
+
+def build_rows(
+    entries: Mapping[str, Checkpoint],
+    logits: Logits,
+    labels: np.ndarray | None,
+    teacher: str | None = None,
+    baseline: str | None = None,
+    latency: Mapping[str, float] | None = None,
+    human_labels: np.ndarray | None = None,
+) -> list[ResultRow]:
+    """One row a network; what cannot be known is None. Scratch baselines and teachers are those among the entries.
+
+    Args:
+        entries: networks by the name that they are shown under, all evaluated on the same images.
+        logits: of each, and of the teacher where it is none of the entries.
+        labels: `[N]` of the evaluation images, or None where they are missing.
+        teacher: the network that `teacher_agreement` and `teacher_kl` refer to.
+        baseline: the network that `difference` and `p` refer to.
+        latency: seconds for one image by architecture, where it was measured.
+        human_labels: `[10000, 10]` as `load_human_labels` gives them.
+    """
+    baselines, teachers = lineage.scratch_baselines(entries), lineage.teachers_of(entries)
+    rows = []
+    for name, checkpoint in entries.items():
+        mine, theirs = logits.get(name), logits.get(teacher) if teacher and teacher != name else None
+        facts: dict[str, Any] = {}
+        if labels is not None and mine is not None and len(mine) == len(labels):
+            facts["calibration_error"] = metrics.expected_calibration_error(mine, labels)
+        whole = whole_split_logits(checkpoint, mine, Cifar10.key)
+        if human_labels is not None and whole is not None:
+            facts["human_cross_entropy"] = metrics.cross_entropy(whole, human_labels)
+        if mine is not None and theirs is not None and mine.shape == theirs.shape:
+            facts["teacher_agreement"] = metrics.agreement(mine, theirs)
+            facts["teacher_kl"] = metrics.kl_divergence(theirs, mine)
+        to_baseline = _compare(name, baseline, entries, logits, labels)
+        if to_baseline is not None:
+            facts |= {key: getattr(to_baseline, key) for key in ("difference", "p", "gained", "lost")}
+        facts["to_scratch_baseline"] = _compare(name, baselines.get(name), entries, logits, labels)
+        facts["to_teacher"] = _compare(name, teachers.get(name), entries, logits, labels)
+        facts |= {"scratch_baseline": baselines.get(name), "teacher": teachers.get(name)}
+        rows.append(_describe(name, checkpoint, (latency or {}).get(checkpoint.architecture), facts))
+    return rows
+
+
+def _compare(
+    name: str, other: str | None, entries: Mapping[str, Checkpoint], logits: Logits, labels: np.ndarray | None
+) -> PairedDifference | None:
+    """A network minus another one; None where that is missing, the same, or was evaluated on other images."""
+    if other is None or other == name or other not in entries:
+        return None
+    if describe_evaluation(entries[name]) != describe_evaluation(entries[other]):
+        return None
+    difference = entries[name].card.test_accuracy - entries[other].card.test_accuracy
+    mine, theirs = logits.get(name), logits.get(other)
+    if labels is None or mine is None or theirs is None or not len(labels) == len(mine) == len(theirs):
+        return PairedDifference(other, difference)
+    test = mcnemar(mine, theirs, labels)
+    return PairedDifference(other, difference, test["p"], int(test["gained"]), int(test["lost"]))
+
+
+def _describe(name: str, checkpoint: Checkpoint, latency: float | None, facts: dict[str, Any]) -> ResultRow:
+    """A row from the card and what was computed besides."""
+    card = checkpoint.card
+    images = card.data.evaluation_images
+    low, high = wilson_interval(round(card.test_accuracy * images), images)
+    seconds = [leg.seconds for leg in card.legs]
+    weights = checkpoint.path / WEIGHTS
+    return ResultRow(
+        name=name,
+        architecture=card.architecture,
+        objective_key=card.objective_key,
+        method=objective_label(card.objective_key) if card.objective else "",
+        objective=card.test_objective,
+        objective_terms=card.objective,
+        terms=card.test_terms,
+        cross_entropy=card.test_cross_entropy,
+        accuracy=card.test_accuracy,
+        accuracy_low=low,
+        accuracy_high=high,
+        images=images,
+        evaluated_on=describe_evaluation(checkpoint),
+        parameters=card.parameters,
+        multiply_adds=card.multiply_adds or count_multiply_adds(card.architecture, len(card.classes)),
+        latency=latency,
+        size=weights.stat().st_size if weights.is_file() else None,
+        train_images=card.data.train_images,
+        epochs=card.epochs,
+        seed=card.seed,
+        run=card.run,
+        seconds=sum(seconds) if seconds and None not in seconds else None,
+        device=card.legs[-1].device if card.legs else None,
+        **facts,
+    )
+
+
+def describe_training_difference(entries: Mapping[str, Checkpoint]) -> str | None:
+    """A sentence when students were trained on different numbers of images, so that more than the method differs."""
+    teachers = {checkpoint.card.teacher.sha256 for checkpoint in entries.values() if checkpoint.card.teacher}
+    sizes: dict[int, list[str]] = defaultdict(list)
+    for name, checkpoint in entries.items():
+        count = checkpoint.card.data.train_images
+        if count and checkpoint.sha256 not in teachers:
+            sizes[count].append(name)
+    if len(sizes) < 2:
+        return None
+    parts = (f"{count:,} images ({_shorten(names)})" for count, names in sorted(sizes.items()))
+    return f"More than the method differs: these were trained on different numbers of images. {'; '.join(parts)}."
+
+
+def _shorten(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+# --- What tables and charts show besides --------------------------------------------------------------------
+
+
+def disagreements(first: np.ndarray, second: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Positions of the images for which two networks predict different classes, the most confident pair first.
+
+    Args:
+        first, second: logits `[N, classes]`.
+        labels: `[N]`, or None where they are missing: then there is only `all`.
+
+    Returns:
+        `all`; `first`: only the first is right; `second`: only the second; `neither`.
+    """
+    predicted, other = first.argmax(axis=1), second.argmax(axis=1)
+    confidence = np.minimum(metrics.softmax(first).max(axis=1), metrics.softmax(second).max(axis=1))
+    order = np.argsort(-confidence, kind="stable")
+    order = order[(predicted != other)[order]]
+    if labels is None:
+        return {"all": order}
+    right, other_right = (predicted == labels)[order], (other == labels)[order]
+    return {"all": order, "first": order[right], "second": order[other_right], "neither": order[~right & ~other_right]}
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Names for tables and legends: `STUDENT` where that is unique, else with the end of its run's id."""
+    students = [key.rpartition("/")[2] for key in keys]
+
+    def shorten(key: str) -> str:
+        run_id, _, student = key.rpartition("/")
+        if not run_id or students.count(student) == 1:
+            return student
+        return f"{student} ({run_id.split('-', 2)[2] if run_id.count('-') > 2 else run_id})"
+
+    named = {key: shorten(key) for key in keys}
+    return named if len(set(named.values())) == len(keys) else {key: key for key in keys}
+
+
+def learning_curves(
+    entries: Mapping[str, Checkpoint], teacher: Checkpoint | None
+) -> tuple[dict[str, list[EpochFigures]], TeacherFigures | None]:
+    """Learning curves from the cards, by network, and the teacher's figures if it is the only teacher of these."""
+    curves = {name: checkpoint.card.history for name, checkpoint in entries.items()}
+    teachers = {checkpoint.card.teacher.sha256 for checkpoint in entries.values() if checkpoint.card.teacher}
+    if teacher is None or teachers != {teacher.sha256}:
+        return curves, None
+    card = teacher.card
+    return curves, TeacherFigures(name=teacher.name, accuracy=card.test_accuracy, cross_entropy=card.test_cross_entropy)

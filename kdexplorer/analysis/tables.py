@@ -1,0 +1,169 @@
+"""Results as tables: the columns with their headings and formats, and files in CSV, JSON and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from kdexplorer.analysis.markdown import markdown_table
+from kdexplorer.analysis.records import PairedDifference, ResultRow
+from kdexplorer.analysis.statistics import format_p
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column for a reader; its heading names the unit."""
+
+    key: str
+    """A field of `ResultRow`, or a name of its own where `text` composes the cell."""
+    heading: str
+    format: str = ""
+    """A format of numbers, as in `format(value, ".3f")`."""
+    help: str = ""
+    scale: float = 1
+    """The field's value times this is in the heading's unit."""
+    text: Callable[[ResultRow], str] | None = None
+
+    def value(self, row: ResultRow) -> float | str | None:
+        """The cell as a number in the heading's unit, or as text; None where it is unknown."""
+        if self.text is not None:
+            return self.text(row) or None
+        value = getattr(row, self.key)
+        return value * self.scale if value is not None and self.format else value
+
+    def cell(self, row: ResultRow) -> str:
+        """The cell as text; empty where it is unknown."""
+        value = self.value(row)
+        return "" if value is None else format(value, self.format) if self.format else str(value)
+
+
+def _interval(row: ResultRow) -> str:
+    return f"{100 * row.accuracy_low:.2f} – {100 * row.accuracy_high:.2f}"
+
+
+def _p(row: ResultRow) -> str:
+    return "" if row.p is None else format_p(row.p).removeprefix("p ").removeprefix("= ")
+
+
+def _paired(other: PairedDifference | None) -> str:
+    if other is None:
+        return ""
+    return f"{100 * other.difference:+.2f}" + ("" if other.p is None else f" ({format_p(other.p)})")
+
+
+_COLUMNS = (
+    Column("name", "Network"),
+    Column("method", "Method", help="The distillation methods of its objective"),
+    Column("objective", "Objective", ".3f", "The sum that training minimized: not comparable between methods"),
+    Column("cross_entropy", "Cross-entropy", ".3f", "To the labels of the evaluation images, in nats: comparable"),
+    Column("human_cross_entropy", "Cross-entropy to human labels", ".3f", "To CIFAR-10H at T = 1, in nats"),
+    Column("accuracy", "Accuracy (%)", ".2f", "Share of the evaluation images that are classified correctly", 100),
+    Column("interval", "95 % interval", help="Wilson's interval of the accuracy", text=_interval),
+    Column(
+        "accuracy_interval",
+        "Accuracy, 95 % interval",
+        help="With Wilson's interval",
+        text=lambda row: f"{100 * row.accuracy:.2f} % ({_interval(row)})",
+    ),
+    Column(
+        "to_scratch_baseline",
+        "To its scratch baseline",
+        help="Difference of the accuracies in percentage points, with McNemar's p",
+        text=lambda row: _paired(row.to_scratch_baseline),
+    ),
+    Column(
+        "to_teacher",
+        "To its teacher",
+        help="Difference of the accuracies in percentage points, with McNemar's p",
+        text=lambda row: _paired(row.to_teacher),
+    ),
+    Column("difference", "To baseline", "+.2f", "Difference of the accuracies in percentage points", 100),
+    Column(
+        "p",
+        "McNemar p",
+        help="How probable so uneven a split of the images that only one of the two classifies correctly would be if "
+        "both were equally good; exact, two-sided",
+        text=_p,
+    ),
+    Column("calibration_error", "Calibration error (%)", ".2f", "Expected calibration error in 15 bins", 100),
+    Column("teacher_agreement", "Agrees with teacher (%)", ".2f", "Images with the same predicted class", 100),
+    Column("teacher_kl", "KL from teacher", ".3f", "Mean KL(teacher ‖ network) at T = 1, in nats"),
+    Column("parameters", "Parameters", ",", "Learned numbers"),
+    Column("multiply_adds", "Multiply-adds (M)", ".1f", "Millions for one image", 1e-6),
+    Column("latency", "Latency (ms)", ".2f", "One image on this machine's processor, median", 1e3),
+    Column("size", "Size (kB)", ".0f", "Weights on disk, float16", 1e-3),
+    Column("train_images", "Training images", ",", "Images that it was trained on"),
+    Column("epochs", "Epochs", "d", "Passes over them, in all runs of its training"),
+    Column("seed", "Seed", "d"),
+)
+COLUMNS = {column.key: column for column in _COLUMNS}
+"""Every column for readers by key, in their order."""
+
+SUMMARY_COLUMNS = (
+    "name",
+    "method",
+    "objective",
+    "cross_entropy",
+    "accuracy_interval",
+    "to_scratch_baseline",
+    "to_teacher",
+)
+"""Each network with the paired tests against its own scratch baseline and teacher."""
+
+COMPARISON_COLUMNS = (
+    *SUMMARY_COLUMNS[:5],
+    "difference",
+    "p",
+    "calibration_error",
+    "teacher_agreement",
+    "teacher_kl",
+    "human_cross_entropy",
+    "parameters",
+    "multiply_adds",
+)
+"""Each network with the paired test against one baseline."""
+
+
+def format_table(
+    rows: Sequence[ResultRow], baseline: str | None = None, columns: Sequence[str] | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells as text; the first two columns are words.
+
+    Args:
+        rows: the networks.
+        baseline: the network that `difference` refers to; it names that column.
+        columns: keys of `COLUMNS`. By default `SUMMARY_COLUMNS`, and with a baseline those of `COMPARISON_COLUMNS` in
+            which any row has a value.
+    """
+    if columns is None and baseline is not None:
+        columns = [key for key in COMPARISON_COLUMNS if any(COLUMNS[key].cell(row) for row in rows)]
+    chosen = [COLUMNS[key] for key in columns or SUMMARY_COLUMNS]
+    headings = [f"To {baseline}" if baseline and c.key == "difference" else c.heading for c in chosen]
+    return headings, [[column.cell(row) for column in chosen] for row in rows]
+
+
+def to_markdown(rows: Sequence[ResultRow], baseline: str | None = None, columns: Sequence[str] | None = None) -> str:
+    """`format_table` as Markdown, without a final line break."""
+    return markdown_table(*format_table(rows, baseline, columns), text_columns=2)
+
+
+def to_csv(rows: Sequence[ResultRow]) -> str:
+    """All numbers with full precision under the names of `ResultRow`'s fields; empty where unknown."""
+    nested = ("objective_terms", "terms", "to_scratch_baseline", "to_teacher")
+    keys = [field.name for field in fields(ResultRow) if field.name not in nested]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(keys)
+    writer.writerows([getattr(row, key) for key in keys] for row in rows)
+    return buffer.getvalue()
+
+
+def to_json(rows: Sequence[Any]) -> str:
+    """Rows of any dataclass with full precision as a list of objects; null where unknown."""
+    return json.dumps(
+        [asdict(row) for row in rows], indent=1, allow_nan=False, default=lambda model: model.model_dump(mode="json")
+    )

@@ -1,0 +1,103 @@
+"""The lab's two puzzles, answered in sentences from the rows of a results table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from kdexplorer.analysis.records import PairedDifference, ResultRow
+from kdexplorer.analysis.statistics import format_p, holm
+from kdexplorer.methods import get_method
+
+
+def explain_larger_loss(rows: Sequence[ResultRow]) -> str:
+    """Why a distilled student's loss is larger than its scratch baseline's: the sum that it minimizes, in numbers."""
+    distilled = [row for row in rows if row.is_distilled and row.objective is not None]
+    if not distilled:
+        return "Select a distilled student to see what its loss consists of."
+    row = max(distilled, key=lambda row: row.objective - row.cross_entropy)
+    baseline = next((other for other in rows if other.name == row.scratch_baseline), None)
+    terms = _format_objective(row)
+    value = f"{terms} = {row.objective:.3f}" if terms else f"{row.objective:.3f}"
+    text = f"The loss that {row.name} minimizes, {value}, is a different sum from cross-entropy. "
+    if baseline is None:
+        return f"{text}Its cross-entropy, which is comparable between rows, is {row.cross_entropy:.3f}."
+    if row.objective <= baseline.cross_entropy:
+        text += "Here that sum is the smaller number, which says just as little about which student is better. "
+    relation = _compare(row.cross_entropy, baseline.cross_entropy, "lower than", "equal to", "higher than")
+    return (
+        f"{text}Its cross-entropy, which is comparable between rows, is {row.cross_entropy:.3f}: {relation} the "
+        f"{baseline.cross_entropy:.3f} of {baseline.name}, which was trained on labels alone."
+    )
+
+
+def _format_objective(row: ResultRow) -> str:
+    """The terms that add up to the objective; empty where one is unknown, as with smoothed labels."""
+    objective, count = row.objective_terms, Counter[str]()
+    if objective is None or objective.label_smoothing:
+        return ""
+    parts = [(objective.ce_weight, "cross-entropy", row.terms.get("cross_entropy"))]
+    for term in objective.terms:
+        count[term.method] += 1
+        name = term.method if count[term.method] == 1 else f"{term.method}.{count[term.method]}"
+        parts.append((term.weight, get_method(term.method).label, row.terms.get(name)))
+    parts = [part for part in parts if part[0]]
+    if any(value is None for _, _, value in parts):
+        return ""
+    return " + ".join(
+        f"{weight:g} × {label} {value:{'.3f' if abs(value) >= 0.1 else '.3g'}}" for weight, label, value in parts
+    )
+
+
+def _compare(value: float, other: float, below: str, equal: str, above: str) -> str:
+    return below if value < other else above if value > other else equal
+
+
+def compare_with_teacher_and_baseline(rows: Sequence[ResultRow]) -> str:
+    """Whether the best distilled student differs from its scratch baseline and its teacher by more than chance.
+
+    It is selected by its accuracy, so p has Holm's correction for all distilled students that could be tested.
+    """
+    distilled = [row for row in rows if row.is_distilled]
+    if not distilled:
+        return "Select a distilled student and its scratch baseline to test the difference between the two."
+    best = max(distilled, key=lambda row: row.accuracy)
+    by_name = {row.name: row for row in rows}
+    sentences = []
+    for key, words in (("to_scratch_baseline", "its scratch baseline"), ("to_teacher", "its teacher")):
+        found: dict[str, PairedDifference | None] = {row.name: getattr(row, key) for row in distilled}
+        paired = found[best.name]
+        if paired is not None:
+            tested = {name: one.p for name, one in found.items() if one is not None and one.p is not None}
+            corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+            sentences.append(_judge(best, by_name[paired.name], words, paired, corrected))
+    if not sentences:
+        return f"Select the scratch baseline of {best.name} or its teacher to test the difference between the two."
+    if len(distilled) > 1:
+        sentences.append(
+            f"{best.name} is the most accurate of {len(distilled)} distilled students, so its accuracy is probably "
+            "overestimated."
+        )
+    sentences.append("Each network was trained once: the tests do not cover how much another seed would change.")
+    return " ".join(sentences)
+
+
+def _judge(row: ResultRow, other: ResultRow, words: str, paired: PairedDifference, corrected: dict[str, float]) -> str:
+    points = round(100 * paired.difference, 2)
+    relation = _compare(points, 0, "below", "", "above")
+    text = f"{row.name} is {abs(points):.2f} percentage points {relation} {words} {other.name}"
+    if not relation:
+        text = f"{row.name} has the same accuracy as {words} {other.name}"
+    if paired.p is None:
+        apart = row.accuracy_low > other.accuracy_high or row.accuracy_high < other.accuracy_low
+        return (
+            f"{text}; their 95 % intervals {'do not overlap' if apart else 'overlap'}. The paired test needs the "
+            "labels of the evaluation images and the stored logits of both networks."
+        )
+    p = corrected[row.name]
+    best_of = f", {format_p(p)} for the best of {len(corrected)} comparisons" if len(corrected) > 1 else ""
+    verdict = "more than chance explains on these images" if p < 0.05 else "which chance alone can explain"
+    return (
+        f"{text}: {paired.gained:,} images are classified correctly by it alone, {paired.lost:,} by the other alone "
+        f"(McNemar {format_p(paired.p)}{best_of}), {verdict}."
+    )

@@ -1,0 +1,1 @@
+"""What only the application needs: caches, URL state, access control, forms."""

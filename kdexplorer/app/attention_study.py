@@ -1,0 +1,123 @@
+"""Attention over many images on the page Attention: how similar each student's maps are to its teacher's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer.analysis import attention_cache, attention_similarity
+from kdexplorer.analysis.attention_similarity import SimilarityRow
+from kdexplorer.app import access, caches, network_picker
+from kdexplorer.charts import stage_similarity, style
+from kdexplorer.errors import KDError
+from kdexplorer.runs import lineage
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.training.estimate import format_duration
+
+PUBLIC = 1_000
+"""Images that every visitor may compare; more take minutes of processor time, so only the presenter may start it."""
+
+SIZES = (200, 1_000, 10_000)
+INSTANT = 20
+"""Images that are compared without a click."""
+
+
+def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, power: int) -> None:
+    """The section: how many images, the comparison, the chart, the conclusion and the table."""
+    pixels, _, _ = caches.gallery(dataset)
+    comparable, others = attention_similarity.split_by_stages(teacher, list(students.values()))
+    for checkpoint in others:
+        st.caption(f"{checkpoint.name} is left out: it does not have as many stages as the teacher.")
+    if not comparable or not len(pixels):
+        st.info("Choose a student with as many stages as its teacher to compare the two over many images.")
+        return
+    sizes = [size for size in SIZES if size < len(pixels)] + [len(pixels)]
+    size = st.segmented_control(
+        "Sample", sizes, default=sizes[min(1, len(sizes) - 1)], required=True,
+        format_func="first {:,} test images".format, wrap=True,
+    )  # fmt: skip
+    sample = pixels[:size]
+    try:
+        _measure(teacher, comparable, sample)
+    except KDError as error:
+        st.error(str(error))
+        return
+    stored = attention_cache.load_stored(teacher, comparable, sample)
+    compared = {name: c for name, c in students.items() if stored.get(c.path) is not None}
+    missing = [name for name, checkpoint in students.items() if checkpoint in comparable and name not in compared]
+    if missing:
+        st.caption(f"Not compared yet: {', '.join(missing)}. Each comparison is computed once and stored.")
+    if compared:
+        rows = attention_similarity.build_rows(teacher, network_picker.rename(compared), sample, power)
+        summaries = {name: attention_similarity.summarize(stored[c.path], power) for name, c in compared.items()}
+        roles = {name: style.role_of(student, teacher) for name, student in compared.items()}
+        chart, text = st.columns([3, 2], gap="large")
+        chart.vega_lite_chart(stage_similarity.similarity_by_stage(summaries, roles, size), width="stretch")
+        with text:
+            st.subheader("Does the student look where the teacher looks?")
+            st.markdown(describe_similarity(rows, compared, teacher))
+        st.markdown(attention_similarity.to_markdown(rows))
+
+
+def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.ndarray) -> None:
+    """Compares the students whose results are not stored yet, where this visitor may and wants to. Raises KDError."""
+    stored = attention_cache.load_stored(teacher, students, sample)
+    missing = [student for student in students if stored[student.path] is None]
+    if not missing:
+        return
+    size, count = len(sample), "1 student" if len(missing) == 1 else f"{len(missing)} students"
+    if size > PUBLIC and not access.is_presenter():
+        st.caption(f"Comparing {count} on {size:,} images takes minutes: only the presenter can start this.")
+        return
+    place, begin = st.empty(), time.monotonic()
+    if size > INSTANT and not place.button(f"Compare {count} on {size:,} images", type="primary"):
+        return
+    bar = place.progress(0.0, "Comparing attention maps …")
+
+    def show_progress(share: float) -> None:
+        left = format_duration((time.monotonic() - begin) * (1 - share) / share)
+        bar.progress(share, f"Comparing attention maps: {share:.0%}, {left} left")
+
+    attention_similarity.measure(teacher, missing, sample, caches.network, show_progress)
+    place.empty()
+
+
+def describe_similarity(rows: Sequence[SimilarityRow], students: Mapping[str, Checkpoint], teacher: Checkpoint) -> str:
+    """The conclusion at the last stage: the student trained on the teacher's stages against its scratch baseline.
+
+    Args:
+        rows: of these students, at every stage.
+        students: by name.
+        teacher: the network that they are compared with.
+    """
+    last = max(row.stage for row in rows)
+    final = {row.name: row for row in rows if row.stage == last}
+    closest = max(final.values(), key=lambda row: row.cosine)
+    sentences = [f"The most similar at stage {last} is **{closest.name}** with a mean cosine of {closest.cosine:.3f}."]
+    trained = [
+        row
+        for row in final.values()
+        if row.to_scratch_baseline is not None
+        and lineage.is_student_of(students[row.name], teacher)
+        and _uses_stages(students[row.name])
+    ]
+    if trained:
+        best = max(trained, key=lambda row: row.cosine)
+        paired = best.to_scratch_baseline
+        clear = abs(paired.difference) > paired.half
+        verdict = "No clear difference" if not clear else "Yes" if paired.difference > 0 else "No"
+        sentences.insert(
+            0,
+            f"**{verdict}.** At stage {last}, the mean cosine to {teacher.name} is **{best.cosine:.3f}** for "
+            f"{best.name}, which was trained on the teacher's stages, and {best.cosine - paired.difference:.3f} for "
+            f"its scratch baseline: a difference of {paired} (95 % interval over images).",
+        )
+    return " ".join(sentences)
+
+
+def _uses_stages(checkpoint: Checkpoint) -> bool:
+    objective = checkpoint.card.objective
+    return objective is not None and any("stages" in method.needs for method in objective.methods)

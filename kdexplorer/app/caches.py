@@ -1,0 +1,183 @@
+"""Cached networks, images and predictions. What the functions return is shared between visitors: never change it.
+
+Every `st.cache_*` wrapper is here or in `result_caches`, and each is bounded. The keys are what determines the result
+(a checkpoint's folder and hash, an image's bytes), never an object.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer.analysis import image_filters, results
+from kdexplorer.datasets import Split, data_root, get_dataset, human_labels, sampling
+from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.errors import CheckpointError
+from kdexplorer.runs import checkpoints, run_folder
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.web.export import ExportedNetwork, export_network
+
+if TYPE_CHECKING:
+    from kdexplorer.networks.base import StagedNetwork
+
+Prediction = tuple[np.ndarray, dict[int, list[np.ndarray]]]
+"""Logits `[K]`, and attention maps `[H, W]` of each stage by power."""
+
+
+# --- Networks -----------------------------------------------------------------------------------------------
+
+
+def all_checkpoints() -> dict[str, Checkpoint]:
+    """Bundled networks by name, imported ones as `imported/NAME`, finished students as `RUN/STUDENT`, newest first."""
+    found = {}
+    for root, prefix in ((checkpoints.bundled_root(), ""), (run_folder.imported_root(), "imported/")):
+        stamp = root.stat().st_mtime_ns if root.is_dir() else 0
+        found |= {f"{prefix}{checkpoint.path.name}": checkpoint for checkpoint in _list(str(root), stamp)}
+    for run in run_folder.list_runs():
+        for path in run_folder.finished_students(run):
+            checkpoint = _open(str(path), (path / checkpoints.CARD).stat().st_mtime_ns)
+            if checkpoint is not None:
+                found[f"{run.run_id}/{checkpoint.name}"] = checkpoint
+    return found
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _list(folder: str, stamp: int) -> list[Checkpoint]:
+    return checkpoints.list_checkpoints(Path(folder))
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _open(folder: str, stamp: int) -> Checkpoint | None:
+    try:
+        return checkpoints.open_checkpoint(Path(folder))
+    except CheckpointError:
+        return None
+
+
+def network(checkpoint: Checkpoint) -> StagedNetwork:
+    """The network itself. Raises CheckpointError."""
+    return _network(str(checkpoint.path), checkpoint.sha256)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Loading the network …")
+def _network(folder: str, sha256: str) -> StagedNetwork:
+    return checkpoints.open_checkpoint(Path(folder)).network()
+
+
+def exported(checkpoint: Checkpoint) -> ExportedNetwork:
+    """A network as a browser runs it. Raises CheckpointError, also for architectures that are too large."""
+    return _exported(str(checkpoint.path), checkpoint.sha256)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _exported(folder: str, sha256: str) -> ExportedNetwork:
+    return export_network(checkpoints.open_checkpoint(Path(folder)))
+
+
+# --- Images and labels --------------------------------------------------------------------------------------
+
+
+def test_split(dataset: str) -> Split | None:
+    """The test split, or None while the data are missing. Raises DataError when they are damaged."""
+    root = data_root()
+    source = get_dataset(dataset).find(root)
+    return None if source is None else _split(dataset, str(root), str(source))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Decoding the images, once …")
+def _split(dataset: str, root: str, source: str) -> Split:
+    return get_dataset(dataset).load("test", Path(root))
+
+
+def gallery(dataset: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The images to choose from: uint8 `[N, 3, 32, 32]`, labels `[N]`, positions in the test split `[N]`.
+
+    The whole test split, or samples of it while the data are missing.
+    """
+    split = test_split(dataset)
+    return get_dataset(dataset).samples() if split is None else (split.images, split.labels, np.arange(len(split)))
+
+
+def probes(dataset: str, holdout: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first images of a run's evaluation split and their labels, see `sampling.load_probes`."""
+    return _probes(dataset, holdout, str(get_dataset(dataset).find()))
+
+
+@st.cache_data(max_entries=8, show_spinner="Loading the images …")
+def _probes(dataset: str, holdout: int, source: str) -> tuple[np.ndarray, np.ndarray]:
+    return sampling.load_probes(get_dataset(dataset), holdout)
+
+
+def human_labels_of(dataset: str) -> np.ndarray | None:
+    """The shares of annotators `[N, K]` for each test image, or None where they are missing.
+
+    Raises DataError when the file contains something else.
+    """
+    path = human_labels.find_human_labels() if dataset == Cifar10.key else None
+    return None if path is None else _human_labels(str(path), path.stat().st_mtime_ns)
+
+
+@st.cache_data(max_entries=2, show_spinner=False)
+def _human_labels(path: str, stamp: int) -> np.ndarray:
+    return human_labels.load_human_labels(Path(path))
+
+
+# --- Predictions --------------------------------------------------------------------------------------------
+
+
+def predict(checkpoint: Checkpoint, image: np.ndarray) -> Prediction:
+    """A network's logits and attention maps for uint8 `[3, 32, 32]`. Raises CheckpointError for untrusted weights."""
+    return _predict(str(checkpoint.path), checkpoint.sha256, np.ascontiguousarray(image).tobytes())
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _predict(folder: str, sha256: str, pixels: bytes) -> Prediction:
+    from kdexplorer.analysis import inference
+
+    image = np.frombuffer(pixels, dtype=np.uint8).reshape(1, 3, 32, 32)
+    normalization = checkpoints.open_checkpoint(Path(folder)).card.normalization
+    logits, maps = inference.predict_with_attention(_network(folder, sha256), image, normalization)
+    return logits[0], {power: [stage[0] for stage in stages] for power, stages in maps.items()}
+
+
+def evaluation_logits(checkpoint: Checkpoint) -> np.ndarray | None:
+    """The stored logits `[N, K]` of the images on which the card was computed, or None where they cannot be read."""
+    path = checkpoint.path / checkpoints.LOGITS
+    stamp = path.stat().st_mtime_ns if path.exists() else 0
+    return _evaluation_logits(str(checkpoint.path), checkpoint.sha256, stamp)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _evaluation_logits(folder: str, sha256: str, stamp: int) -> np.ndarray | None:
+    return checkpoints.open_checkpoint(Path(folder)).logits_or_none()
+
+
+def stored_logits(checkpoint: Checkpoint, dataset: str) -> np.ndarray | None:
+    """The stored logits `[N, K]` where they are those of this data set's whole test split in its order, else None."""
+    return results.whole_split_logits(checkpoint, evaluation_logits(checkpoint), dataset)
+
+
+def image_logits(checkpoint: Checkpoint, pixels: np.ndarray, index: int | None, dataset: str) -> np.ndarray:
+    """A network's logits `[K]` for uint8 `[3, 32, 32]`: the stored ones of a test image, else computed.
+
+    Raises KDError.
+    """
+    logits = stored_logits(checkpoint, dataset) if index is not None else None
+    return predict(checkpoint, pixels)[0] if logits is None else logits[index]
+
+
+def gallery_predictions(
+    teacher: Checkpoint, students: list[Checkpoint], dataset: str, indices: np.ndarray, labels: np.ndarray
+) -> image_filters.Predictions | None:
+    """Stored predictions for test images, for the gallery's filters; None where the teacher's are missing."""
+    if teacher.classes != get_dataset(dataset).classes:
+        return None
+
+    def stored(checkpoint: Checkpoint) -> np.ndarray | None:
+        logits = stored_logits(checkpoint, dataset)
+        return None if logits is None else logits[indices]
+
+    return image_filters.gather_predictions(teacher, students, stored, labels)

@@ -1,0 +1,130 @@
+"""The side of the launch form: the data's download, the estimate, the command, and the button that starts the run."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from kdexplorer.app import access, sweeps
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.datasets import download
+from kdexplorer.errors import KDError
+from kdexplorer.notation import train_command
+from kdexplorer.runs.launch import launch_run
+from kdexplorer.runs.records import LIVE
+from kdexplorer.runs.run_folder import list_runs
+from kdexplorer.sweeps.folder import launch_sweep
+from kdexplorer.sweeps.grid import MAX_STUDENTS, SweepConfig, sweep_command
+from kdexplorer.training.checks import Problems
+from kdexplorer.training.estimate import Estimate, Measurement, format_duration
+
+POLL = 1.0
+"""Seconds between two reads of a measurement or a download."""
+
+
+def offer_download() -> None:
+    """While CIFAR-10 is missing: its download as a background process, with progress and errors."""
+    status = download.download_status()
+    if status.state == "ready":
+        return
+
+    def show() -> None:
+        status = download.download_status()
+        if status.state == "ready":
+            st.rerun()
+        with st.container(border=True):
+            st.markdown("**CIFAR-10 is missing.** The download from its official site has 170 MB and is verified.")
+            if status.state == "failed":
+                st.error(f"The download failed: {status.message}")
+            if status.state == "running":
+                st.progress(status.share, text=f"Downloading CIFAR-10: {status.message}")
+                if st.button("Cancel", key="cancel_download"):
+                    access.act_and_rerun(download.cancel_download)
+            elif st.button("Download CIFAR-10", key="download_cifar10", icon=":material/download:"):
+                access.act_and_rerun(download.start_download)
+
+    st.fragment(show, run_every=POLL if status.state == "running" else None)()
+
+
+def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig | None) -> None:
+    """Estimate, command and start of an experiment, or of the sweep whose recipe it is."""
+    alive = sum(run.status().state in LIVE for run in list_runs()[:20])
+    with st.container(border=True):
+        st.subheader("Before you start")
+        if config is None:
+            count = sum(len(sentences) for sentences in problems.values())
+            st.markdown(f"{count} problem{'s' if count > 1 else ''} to fix first, marked in red in the form.")
+        elif sweep is None:
+            _show_estimate(config)
+            _show_command(train_command(config))
+        else:
+            st.markdown(f"{sweeps.describe(sweep)}.")
+            students = sweep.students()[:MAX_STUDENTS]
+            times = sweep.seeds * len(sweep.students()) / len(students)
+            _show_estimate(config.model_copy(update={"students": students}), times)
+            _show_command(sweep_command(sweep))
+        if alive:
+            st.info(f"{alive} run{'s' if alive > 1 else ''} before this one: it will wait in the queue.")
+        label = "Add to the queue" if alive else "Start training" if sweep is None else "Start the sweep"
+        if st.button(label, type="primary", disabled=config is None, key="start", icon=":material/play_arrow:"):
+            access.act_and_rerun(lambda: _start(config, sweep))
+        st.caption("The test images are never used for selection: the last epoch's weights are the result.")
+
+
+def _show_command(command: str) -> None:
+    st.markdown("The same from the command line:")
+    st.code(command, language="bash", wrap_lines=True)
+
+
+def _start(config: ExperimentConfig, sweep: SweepConfig | None) -> None:
+    started = launch_run(config) if sweep is None else launch_sweep(sweep)
+    _forget_measurement()
+    st.query_params["run" if sweep is None else "sweep"] = started.run_id
+
+
+def _forget_measurement() -> None:
+    """Ends a measurement whose result is no longer needed."""
+    measurement = st.session_state.pop("measurement", None)
+    if measurement is not None:
+        measurement.cancel()
+
+
+def _show_estimate(config: ExperimentConfig, times: float = 1) -> None:
+    """The training time, times `times`, from a few batches that a process of its own measures."""
+    measurement: Measurement | None = st.session_state.get("measurement")
+    if measurement is not None and measurement.config != config:
+        _forget_measurement()
+        measurement = None
+    if measurement is None:
+        if st.button("Estimate the time", key="estimate", icon=":material/timer:"):
+            access.act_and_rerun(lambda: st.session_state.update(measurement=Measurement(config)))
+        st.caption("Times a few batches on this machine, which takes about ten seconds.")
+        return
+
+    def show() -> None:
+        result: Estimate | KDError | None
+        try:
+            result = measurement.poll()
+        except KDError as error:
+            result = error
+        if result is None:
+            st.markdown(f":material/timer: Timing a few batches … {time.time() - measurement.started:.0f} s")
+            return
+        if st.session_state.get("measurement_shown") != id(measurement):
+            st.session_state["measurement_shown"] = id(measurement)
+            st.rerun()  # the fragment stops polling
+        if isinstance(result, KDError):
+            st.error(str(result))
+            if st.button("Measure again", key="estimate_again", icon=":material/refresh:"):
+                _forget_measurement()
+                st.rerun()
+            return
+        st.metric("Estimated time", format_duration(times * result.seconds))
+        st.caption(
+            f"{result.images_per_second:.0f} images/s; evaluation takes {format_duration(result.evaluation)} after "
+            "each epoch. Other work on this machine makes it longer."
+        )
+
+    shown = st.session_state.get("measurement_shown") == id(measurement)
+    st.fragment(show, run_every=None if shown else POLL)()

@@ -1,0 +1,20 @@
+"""The script that Streamlit runs for every visitor: page configuration and navigation, nothing else."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from kdexplorer.app.navigation import FOLDER, TITLES
+
+st.set_page_config(
+    page_title="KD Explorer",
+    page_icon=str(Path(__file__).parent / "icon.png"),  # a local file: a Material icon asks a font host
+    layout="wide",
+)
+st.navigation(
+    [
+        st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
+        for number, (name, title) in enumerate(TITLES.items())
+    ],
+    position="top",
+).run()

@@ -1,0 +1,23 @@
+"""The application's pages, and links from one to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+FOLDER = Path(__file__).resolve().parents[2] / "pages"
+TITLES = {
+    "overview": "Overview",
+    "soft_labels": "Soft labels",
+    "attention": "Attention",
+    "live": "Live",
+    "launch": "Launch",
+    "compare": "Compare",
+}
+"""Each page's title by its file's name, in the order of the menu; the first is the home page."""
+
+
+def link_to(page: str, label: str, query: dict[str, str] | None = None, icon: str | None = None) -> None:
+    """Draws a link to another page; `query` carries choices there, see `url_state`."""
+    st.page_link(FOLDER / f"{page}.py", label=label, query_params=query, icon=icon)

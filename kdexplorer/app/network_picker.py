@@ -1,0 +1,105 @@
+"""The choice of a teacher and its students, shared by all pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import streamlit as st
+
+from kdexplorer.analysis import results
+from kdexplorer.app import caches, pickers, url_state
+from kdexplorer.runs import lineage
+from kdexplorer.runs.checkpoints import Checkpoint
+
+MAX_STUDENTS = 4
+
+
+def networks() -> dict[str, Checkpoint]:
+    """All networks by name; where there is none, the page says what to do and ends."""
+    found = caches.all_checkpoints()
+    if not found:
+        st.info("There are no networks yet. Train one on the Launch page, or restore the folder 'checkpoints'.")
+        st.stop()
+    return found
+
+
+def default_teacher(found: dict[str, Checkpoint]) -> str:
+    """The smallest bundled teacher, whose pages open fastest. Without one: any other teacher, else any network."""
+    bundled = lineage.list_teachers({name: c for name, c in found.items() if "/" not in name})
+    if bundled:
+        return min(bundled, key=lambda name: found[name].card.parameters)
+    return next(iter(lineage.list_teachers(found) or found))
+
+
+def chosen_teacher(found: dict[str, Checkpoint]) -> str:
+    """The chosen teacher, without a widget."""
+    return url_state.get("teacher", None, url_state.parse_name(found, "network")) or default_teacher(found)
+
+
+def choose_teacher(name: str) -> None:
+    """Makes a network the teacher. Chosen students of the previous teacher are removed unless they are its own too."""
+    found = networks()
+    previous = url_state.choices().get("teacher") or default_teacher(found)
+    students = set(url_state.choices().get("students") or [])
+    old, new = (
+        set(lineage.students_of(found, found[teacher])) if teacher in found else set() for teacher in (previous, name)
+    )
+    if students <= old and not students & new:
+        url_state.forget("students")
+    url_state.put("teacher", name)
+
+
+def remember_teacher(name: str, key: str) -> None:
+    """The callback of a widget that chooses the teacher."""
+    teacher = st.session_state[key]
+    if teacher is None:
+        url_state.remember(name, key)
+    else:
+        choose_teacher(teacher)
+
+
+def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
+    """Draws the choice of a teacher and of up to four students.
+
+    Args:
+        count: how many students are chosen by default, of the teacher's first family: the scratch baseline first.
+    """
+    found = networks()
+    left, right = st.columns([1, 2])
+    with left:
+        name = pickers.pick_one("teacher", "Teacher", list(found), default_teacher(found), on_change=remember_teacher)
+    teacher = found[name]
+    others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
+    family = [name for name in lineage.first_family(found, teacher) if name in others]
+    with right:
+        chosen = pickers.pick_several(
+            "students",
+            "Students",
+            others,
+            family[:count] or others[:1],
+            MAX_STUDENTS,
+            known=found,
+            placeholder="Choose up to four students",
+        )
+    return teacher, [found[name] for name in chosen]
+
+
+def find_name(reference: str) -> str | None:
+    """The name on the pages of a network that a run's configuration names, perhaps by its folder; or None."""
+    found = caches.all_checkpoints()
+    if reference in found:
+        return reference
+    return next((name for name, c in found.items() if c.path.resolve() == Path(reference).resolve()), None)
+
+
+def short_names(chosen: Sequence[Checkpoint]) -> list[str]:
+    """A name for each in charts: its own, with the end of its run's id where two have the same."""
+    names = {c.path: name for name, c in caches.all_checkpoints().items()}
+    return list(results.short_names([names.get(c.path, c.name) for c in chosen]).values())
+
+
+def rename(networks: Mapping[str, Checkpoint]) -> list[Checkpoint]:
+    """The networks with these names in their cards, for tables that show a card's name."""
+    return [replace(c, card=c.card.model_copy(update={"name": name})) for name, c in networks.items()]

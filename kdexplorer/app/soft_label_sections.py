@@ -1,0 +1,175 @@
+"""The tabs of the page Soft labels: gradient, curves, class similarity, human labels, logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer.analysis import human_agreement, inference, metrics
+from kdexplorer.app import pickers, result_caches, url_state
+from kdexplorer.app.picture import ChosenPicture
+from kdexplorer.charts import annotators, class_similarity, gradient, temperature
+from kdexplorer.charts.common import NetworkLogits
+from kdexplorer.config import SCRATCH
+from kdexplorer.datasets.human_labels import VARIABLE
+from kdexplorer.runs.checkpoints import Checkpoint
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """What the tabs show: one picture, the networks' logits for it, and the pinned temperature."""
+
+    picture: ChosenPicture
+    networks: dict[str, Checkpoint]
+    """By the name that they are shown under, the teacher first."""
+    logits: list[NetworkLogits]
+    """In the same order."""
+    temperature: float
+    human: np.ndarray | None
+    """The shares of annotators `[N, K]` for the test split, where they are available for this picture."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The teacher."""
+        return next(iter(self.networks.values()))
+
+    @property
+    def teacher(self) -> NetworkLogits:
+        return self.logits[0]
+
+    @property
+    def students(self) -> list[NetworkLogits]:
+        return self.logits[1:]
+
+
+def show_gradient(page: SoftLabels) -> None:
+    """The gradient of the lab's response-based loss on a student's logits, for the pinned T and alpha."""
+    if not page.students:
+        st.info("Choose a student above to see the gradient on its logits.")
+        return
+    left, right = st.columns(2)
+    with left:
+        student = _pick_student(page.students)
+    with right:
+        alpha = pickers.pick_alpha()
+    classes, label = page.checkpoint.classes, page.picture.label
+    st.latex(
+        r"\begin{aligned}\frac{\partial L}{\partial z_i} ={}& "
+        r"\underbrace{\alpha\,T\,\bigl(p^s_i(T) - p^t_i(T)\bigr)}_{\text{teacher}} \\ "
+        r"&{}+ \underbrace{(1-\alpha)\,\bigl(p^s_i(1) - y_i\bigr)}_{\text{hard label}}\end{aligned}"
+    )
+    st.latex(_gradient_in_numbers(page, student, alpha))
+    st.markdown(
+        f"The numbers are for the pinned T = {page.temperature:g} and α = {alpha:g}, where the sliders below start. "
+        "The hard label pushes one class up and every other class down by the probability that the student gives it. "
+        "The teacher says *how far* each wrong class should go: this is the dark knowledge."
+    )
+    if label is None:
+        st.caption("A photo has no hard label, so only the teacher pushes.")
+    chart = gradient.gradient_push(page.teacher, student, classes, label, page.temperature, alpha)
+    st.vega_lite_chart(chart, width="stretch")
+
+
+def _pick_student(students: list[NetworkLogits]) -> NetworkLogits:
+    """Draws the choice of a student; the default is the first distilled one."""
+    by_name = {student.name: student for student in students}
+    default = next((student.name for student in students if student.role != SCRATCH), students[0].name)
+    kept = url_state.choices().get("student")
+    st.session_state["pick_student"] = kept if kept in by_name else default
+    chosen = st.segmented_control(
+        "Student", list(by_name), key="pick_student", required=True, wrap=True, on_change=url_state.keep,
+        args=("student", "pick_student"),
+    )  # fmt: skip
+    return by_name.get(chosen, by_name[default])
+
+
+def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float) -> str:
+    """The formula with its numbers for one class: the hard label's, else the teacher's first."""
+    label, t = page.picture.label, page.temperature
+    parts = inference.gradient_on_logits(student.logits, page.teacher.logits, label, t, alpha)
+    index = label if label is not None else int(np.argmax(page.teacher.logits))
+    soft, of_teacher = (metrics.softmax(one.logits, t)[index] for one in (student, page.teacher))
+    hard = "" if label is None else f" + {1 - alpha:.2f}\\,({metrics.softmax(student.logits)[index]:.3f} - 1)"
+    return (
+        rf"\begin{{aligned}}\text{{{page.checkpoint.classes[index]}: }} & {alpha:.2f}\cdot{t:g}\,"
+        rf"({soft:.3f} - {of_teacher:.3f})\\ &{hard} = {parts['total'][index]:+.3f}\end{{aligned}}"
+    )
+
+
+def show_curves(page: SoftLabels) -> None:
+    """Entropy, largest probability and KL over temperature."""
+    for column, measure in zip(st.columns(len(temperature.CURVES)), temperature.CURVES, strict=True):
+        if measure == "kl" and not page.students:
+            column.info("Choose a student to see the KL divergence between it and the teacher.")
+        else:
+            chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
+            column.vega_lite_chart(chart, width="stretch")
+
+
+def show_class_similarity(page: SoftLabels) -> None:
+    """Which classes each network finds similar."""
+    classes = page.checkpoint.classes
+    st.markdown(
+        f"The mean soft label of each class over the test split at T = {page.temperature:g}. The values off the "
+        "diagonal show which classes a network finds similar."
+    )
+    diagonal = not st.toggle("Remove the diagonal", value=True)
+    maps, by_label = {}, True
+    for name, checkpoint in page.networks.items():
+        found = result_caches.class_similarity(checkpoint, page.checkpoint, page.picture.dataset, page.temperature)
+        if found is None:
+            st.info(f"{name} has no stored logits of the whole test split, so it is not shown.")
+        else:
+            maps[name], by_label = found[0], by_label and found[1]
+    if not maps:
+        return
+    off_diagonal = ~np.eye(len(classes), dtype=bool)
+    top = max(float(np.nanmax(rows if diagonal else np.where(off_diagonal, rows, np.nan))) for rows in maps.values())
+    if page.teacher.name in maps:
+        shares = np.where(off_diagonal, np.nan_to_num(maps[page.teacher.name]), 0)
+        pairs = (np.unravel_index(k, shares.shape) for k in np.argsort(-shares, axis=None)[:2])
+        texts = " and ".join(f"**{shares[i, j]:.0%} {classes[j]}** to images of {classes[i]}" for i, j in pairs)
+        st.markdown(f"On average {page.teacher.name} gives {texts}.")
+    if not by_label:
+        st.caption("The test labels are missing, so images are grouped by the class that the teacher predicts.")
+    shown = class_similarity.most_similar_classes(np.stack(list(maps.values())))
+    for begin in range(0, len(maps), 2):
+        for column, (name, rows) in zip(st.columns(2), list(maps.items())[begin : begin + 2], strict=False):
+            chart = class_similarity.similarity(rows, classes, name, max(top, 1e-6), diagonal, shown=shown)
+            column.vega_lite_chart(chart, width="stretch")
+
+
+def show_human_labels(page: SoftLabels) -> None:
+    """How close each network is to the annotators over T, for this image and over the split."""
+    if page.human is None:
+        st.info(
+            "CIFAR-10H contains the labels that about 50 annotators gave to each test image of CIFAR-10. If you have "
+            f"it, set {VARIABLE} to its file cifar10h-counts.npy and choose a test image."
+        )
+        return
+    roles = {one.name: one.role for one in page.logits}
+    for column, index in zip(st.columns(2), (None, page.picture.index), strict=True):
+        closeness = {name: result_caches.closeness(checkpoint, index) for name, checkpoint in page.networks.items()}
+        known = {name: one for name, one in closeness.items() if one is not None}
+        if not known:
+            st.info("These networks have no stored logits of the whole test split.")
+            return
+        labels = page.human if index is None else page.human[index]
+        subject = f"{len(page.human):,} test images" if index is None else f"test image {index}"
+        chart = annotators.closeness_curves(known, roles, labels, subject)
+        column.vega_lite_chart(chart, width="stretch")
+    rows = result_caches.agreement_rows(page.networks, page.human)
+    st.markdown(human_agreement.to_markdown(rows))
+    description = human_agreement.describe_agreement(rows)
+    if description:
+        st.markdown(description)
+
+
+def show_logits(page: SoftLabels) -> None:
+    """The numbers before the softmax."""
+    logits = {one.name: np.round(one.logits, 3) for one in page.logits}
+    st.dataframe({"class": list(page.checkpoint.classes)} | logits, hide_index=True)
+    if page.picture.index is not None:
+        st.caption("The logits of test images are those that were stored when the network was evaluated.")

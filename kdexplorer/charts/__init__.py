@@ -1,0 +1,1 @@
+"""Data to Vega-Lite specifications. No streamlit and no torch."""

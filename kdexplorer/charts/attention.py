@@ -1,0 +1,228 @@
+"""Attention maps of one image: a grid of overlays whose opacity is set in the browser, and its color scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from kdexplorer.analysis.attention_similarity import compare_maps, map_difference, relative_map
+from kdexplorer.charts import style
+from kdexplorer.charts.common import FIT, INK, Spec, break_lines, data, fill_shape, spec, title
+from kdexplorer.images import color_maps
+from kdexplorer.images.render import enlarge_png
+
+CELL, LABEL, LINE = 180, 30, 19
+"""Pixels: a map at most, a network's name above its row, a line of numbers under a map."""
+BETWEEN = LABEL + 3 * LINE + 12
+"""Pixels from the end of one network's maps to the next one's."""
+
+
+@dataclass(frozen=True)
+class NetworkMaps:
+    """One network's attention maps `[H, W]` of the image by stage, its name, and its role (see `style.role_of`)."""
+
+    name: str
+    role: str
+    maps: list[np.ndarray]
+
+
+def relative_maps(rows: Sequence[NetworkMaps], mode: str) -> list[list[np.ndarray | None]]:
+    """What is colored: `map` relative to an even spread, or `difference` to the first row's.
+
+    A map is None where the network has another number of stages than the first.
+    """
+    if mode != "difference":
+        return [[relative_map(map_) for map_ in row.maps] for row in rows]
+    teacher = rows[0]
+    return [
+        [
+            map_difference(map_, teacher.maps[stage]) if len(row.maps) == len(teacher.maps) else None
+            for stage, map_ in enumerate(row.maps)
+        ]
+        for row in rows
+    ]
+
+
+def color_limits(values: Sequence[Sequence[np.ndarray | None]], mode: str) -> tuple[float, float]:
+    """The ends of the shared scale: zero to the 99th percentile of all maps, or symmetric about zero for differences.
+
+    A single bright pixel would darken every map; values beyond the ends take the ends' color.
+    """
+    found = [map_ for row in values for map_ in row if map_ is not None]
+    top = max((float(np.quantile(np.abs(map_), 0.99)) for map_ in found), default=1.0)
+    if mode == "difference":
+        return -max(top, 1e-6), max(top, 1e-6)
+    return min(0.0, min((float(map_.min()) for map_ in found), default=0.0)), max(top, 1e-6)
+
+
+def _own_limits(map_: np.ndarray, mode: str) -> tuple[float, float]:
+    """The ends of one map's own scale."""
+    if mode == "difference":
+        top = max(float(np.abs(map_).max()), 1e-6)
+        return -top, top
+    return float(map_.min()), float(map_.max())
+
+
+def grid(
+    rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool, opacity: float, palette: str, beta: float
+) -> Spec:
+    """Networks by stages: the photo under each map, the map's opacity on a slider in the browser.
+
+    Args:
+        rows: the teacher first.
+        photo: uint8 `[32, 32, 3]`.
+        mode: `map` or `difference` (to the teacher).
+        shared: one color scale for all maps, or one for each map.
+        opacity: where the slider starts, 0 (photo) to 1 (map alone).
+        palette: `cividis` or `viridis`; differences have their own.
+        beta: weight of the attention term, for the numbers under the maps.
+    """
+    palette = "difference" if mode == "difference" else palette
+    values = relative_maps(rows, mode)
+    limits = color_limits(values, mode)
+    columns = max(len(row.maps) for row in rows)
+    cells = []
+    for number, (row, maps) in enumerate(zip(rows, values, strict=True)):
+        numbers = describe_stages(row, rows[0], beta)
+        for stage, map_ in enumerate(maps):
+            if map_ is not None:
+                ends = limits if shared else _own_limits(map_, mode)
+                url = color_maps.data_url(color_maps.map_png(map_, *ends, palette))
+                place = {"network": row.name, "stage": f"stage {stage + 1}", "column": stage, "row": number}
+                cells.append(place | {"url": url} | numbers[stage])
+    heads = [{"network": row.name, "row": k, "color": style.look_of(row.role).color} for k, row in enumerate(rows)]
+    heading = "Spatial attention of each network"
+    if mode == "difference":
+        heading = "Student minus teacher: more attention (orange) or less (violet)"
+    return fill_shape(
+        _grid_shape(len(rows), columns),
+        {"cells": cells, "heads": heads},
+        {"opacity": opacity, "photo": color_maps.data_url(enlarge_png(photo, 192))},
+        title={"text": break_lines(heading)},
+        description=(
+            f"Grid of attention maps over the image: {', '.join(row.name for row in rows)} in rows, "
+            f"{columns} stages in columns; under each student's map its similarity to the teacher's."
+        ),
+    )
+
+
+def describe_stages(row: NetworkMaps, teacher: NetworkMaps, beta: float) -> list[dict[str, str]]:
+    """For each stage three lines of numbers under the map, and its size for the tooltip.
+
+    Args:
+        row: the network.
+        teacher: to whose maps it is compared; the same object has the sizes alone.
+        beta: weight of the attention term.
+    """
+    sizes = [" × ".join(str(side) for side in map_.shape) for map_ in row.maps]
+    if row is teacher:
+        return [
+            {"size": size, "first": f"stage {number}: {size}", "second": "", "third": ""}
+            for number, size in enumerate(sizes, start=1)
+        ]
+    compared = compare_maps([map_[None] for map_ in row.maps], [map_[None] for map_ in teacher.maps])
+    if compared is None:
+        return [{"size": size, "first": "other stages than", "second": "the teacher's", "third": ""} for size in sizes]
+    cosine, mse = (part[0] for part in compared)
+    return [
+        {
+            "size": size,
+            "first": f"cosine {cosine[stage]:.3f}",
+            "second": f"MSE {mse[stage]:.1e}",
+            "third": f"β·MSE {beta * mse[stage]:.3f} ({mse[stage] / max(mse.sum(), 1e-30):.0%})",
+        }
+        for stage, size in enumerate(sizes)
+    ]
+
+
+@lru_cache(maxsize=32)
+def _grid_shape(rows: int, columns: int) -> Spec:
+    """The grid without its maps and numbers."""
+    slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity, from photo to map alone")
+    return spec(
+        alt.layer(*_pictures(columns), *_names())
+        .properties(
+            height=rows * (CELL + BETWEEN),
+            autosize=FIT,
+            title=title("", "columns: " + ", ".join(f"stage {k + 1}" for k in range(columns))),
+        )
+        .add_params(
+            alt.param(name="opacity", value=0, bind=slider),
+            alt.param(name="photo", value=""),
+            alt.param(name="cell", expr=f"max(0, min({CELL}, width / {columns} - 8))"),
+            alt.param(name="height", expr=f"{rows} * (cell + {BETWEEN})"),  # maps are smaller on a phone
+        )
+    )
+
+
+_TOP = f"datum.row * (cell + {BETWEEN})"
+
+
+def _pictures(columns: int) -> list[alt.Chart]:
+    """The photo, the map over it, and three lines of text under it."""
+    left = f"datum.column * min({CELL + 16}, width / {columns})"
+    side = alt.expr(f"max(0, min({CELL}, width / {columns} - 8))")  # the first layout may have no width
+    base = alt.Chart(alt.NamedData("cells")).transform_calculate(
+        left=left, middle=f"{left} + cell / 2", top=f"{_TOP} + {LABEL}"
+    )
+    x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("top:Q", scale=None, axis=None)
+    picture: dict[str, Any] = {"align": "left", "baseline": "top", "aspect": False, "width": side, "height": side}
+    tooltip = ["network:N", "stage:N", alt.Tooltip("size:N", title="map")]
+    layers = [
+        base.mark_image(**picture).encode(x=x, y=y, url=alt.UrlValue(alt.expr("photo"))),
+        base.mark_image(**picture, opacity=alt.expr("opacity")).encode(x=x, y=y, url="url:N", tooltip=tooltip),
+    ]
+    for line, field in enumerate(("first", "second", "third")):
+        below = base.transform_calculate(below=f"datum.top + cell + {LINE * line + 14}")
+        text = below.mark_text(color=INK, align="left", fontSize=alt.expr("cell < 120 ? 10 : 13"))
+        layers.append(text.encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text=f"{field}:N"))
+    return layers
+
+
+def _names() -> list[alt.Chart]:
+    """Each network's color and name above its row."""
+    heads = alt.Chart(alt.NamedData("heads")).transform_calculate(top=f"{_TOP} + 15")
+    y, color = alt.Y("top:Q", scale=None, axis=None), alt.Color("color:N", scale=None, legend=None)
+    return [
+        heads.mark_square(size=200, opacity=1).encode(x=alt.XValue(8), y=y, color=color),
+        heads.mark_text(color=INK, align="left", fontSize=16, fontWeight="bold").encode(
+            x=alt.XValue(22), y=y, text="network:N"
+        ),
+    ]
+
+
+def scale_bar(low: float, high: float, palette: str, mode: str, shared: bool) -> Spec:
+    """What the colors measure, and whether all maps share the scale."""
+    starts, step = np.linspace(low, high, 64), (high - low) / 64
+    steps = [{"value": float(start), "end": float(start + 1.5 * step)} for start in starts]  # overlap: no seams
+    unit = "student minus teacher" if mode == "difference" else "attention (1 = spread evenly)"
+    axis = alt.Axis(title=unit, tickCount=5, grid=False)
+    if not shared:
+        least, most = ("−", "+") if mode == "difference" else ("least", "most")
+        axis = alt.Axis(
+            title=f"{unit.split(' (')[0]}, each map on its own scale",
+            values=[low, high],
+            labelExpr=f"datum.index == 0 ? '{least}' : '{most}'",
+            grid=False,
+        )
+    colors = alt.Scale(range=list(color_maps.PALETTES[palette]), domain=[low, high])
+    return spec(
+        alt.Chart(data(steps))
+        .mark_rect()
+        .encode(
+            x=alt.X("value:Q", axis=axis, scale=alt.Scale(domain=[low, high + 1.5 * step], nice=False)),
+            x2="end:Q",
+            color=alt.Color("value:Q", scale=colors, legend=None),
+        )
+        .properties(
+            height=18,
+            autosize=FIT,
+            title=title("One scale for all maps" if shared else "A scale for each map"),
+            description=f"Color scale: {unit}, {'shared by all maps' if shared else 'each map on its own'}.",
+        )
+    )

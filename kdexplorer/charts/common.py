@@ -1,0 +1,123 @@
+"""What all charts share: specifications, titles, and which classes are shown.
+
+A chart is a Vega-Lite specification, a dict, built by Altair. Large charts that are redrawn often are built once per
+shape (how many networks, how many classes), and rows and values are put into a copy: for the mirrored bars building
+takes a hundred times as long.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+alt.theme.enable("none")  # the page's theme is applied in the browser
+
+Spec = dict[str, Any]
+"""A Vega-Lite specification."""
+
+INK = "currentColor"
+"""For text in a chart: the page's own text color, in the light theme and in the dark one (charts are SVG)."""
+
+FIT = alt.AutoSizeParams(type="fit-x", contains="padding")
+"""The width is the page's; title, axes and legend add to the height instead of shrinking the plot."""
+
+CLASS_LIMIT = 10
+"""Charts with a row or a column for each class show so many."""
+
+
+@dataclass(frozen=True)
+class NetworkLogits:
+    """One network's logits `[K]` of the image, its name in the chart, and its role (see `style.role_of`)."""
+
+    name: str
+    role: str
+    logits: np.ndarray
+
+    @property
+    def shifted(self) -> np.ndarray:
+        """The logits less the largest one, so that no exponential overflows."""
+        return self.logits - self.logits.max()
+
+
+def spec(chart: alt.TopLevelMixin) -> Spec:
+    """A chart's specification. Not validated, which would take longer than all else: tests validate each chart.
+
+    Labels are aligned with their row: Streamlit's theme moves the first and the last one inwards.
+    """
+    return chart.to_dict(validate=False) | {"config": {"axisY": {"labelFlush": False}}}
+
+
+def fill_shape(shape: Spec, datasets: dict[str, list[dict[str, Any]]], values: dict[str, Any], **top: Any) -> Spec:
+    """Copies a shape with everything in it that changes; the shape itself is not modified.
+
+    Args:
+        shape: a specification whose marks read named data.
+        datasets: the rows by name.
+        values: parameters' values by name.
+        top: what replaces the shape's top level; a `title` (a dict) is merged into the shape's title.
+    """
+    params = [p | {"value": values[p["name"]]} if p["name"] in values else p for p in shape["params"]]
+    heading = shape["title"] | top.pop("title", {})
+    return shape | {"datasets": shape.get("datasets", {}) | datasets, "params": params, "title": heading} | top
+
+
+def data(rows: list[dict[str, Any]]) -> alt.Data:
+    """Rows of a chart; the specification keeps them apart from what draws them."""
+    return alt.InlineData(values=rows)
+
+
+def title(text: Any, *subtitles: str, size: Any = 17) -> alt.TitleParams:
+    """A chart's title that says what it shows, with smaller parts below, see `break_subtitle`.
+
+    Text is broken to fit a phone's screen; a Vega expression is not, so keep it short.
+    """
+    return alt.Title(
+        text=break_lines(text) if isinstance(text, str) else text,
+        subtitle=break_subtitle(*subtitles),
+        subtitleColor=INK,
+        subtitleFontSize=14,
+        fontSize=size,
+        anchor="start",
+        frame="bounds",
+        offset=14,
+    )
+
+
+def break_lines(text: str, width: int = 30) -> str | list[str]:
+    """Breaks text into lines of at most so many characters; by default those of a title on a phone."""
+    lines = textwrap.wrap(text, width)
+    return lines if len(lines) > 1 else text
+
+
+def break_subtitle(*parts: str) -> str | list[str]:
+    """Joins the parts that are not empty and breaks them into lines for a phone."""
+    return break_lines("; ".join(filter(None, parts)), 46)
+
+
+def select_classes(teacher_logits: np.ndarray, label: int | None, limit: int = CLASS_LIMIT) -> list[int]:
+    """Which classes a chart of one image shows, as indices.
+
+    All in their own order where there are at most `limit`; otherwise the `limit` classes to which the teacher gives the
+    largest logits, in descending order, and the label's class where it is not among them.
+    """
+    count = len(teacher_logits)
+    if count <= limit:
+        return list(range(count))
+    top = np.argsort(-np.asarray(teacher_logits), kind="stable")[:limit].tolist()
+    return top if label is None or label in top else [*top, label]
+
+
+def largest_classes(scores: np.ndarray, limit: int = CLASS_LIMIT) -> list[int]:
+    """The `limit` classes with the largest scores `[K]` in their own order, as indices; NaN counts as the smallest."""
+    return sorted(np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:limit].tolist())
+
+
+def describe_selection(shown: int, count: int, rule: str) -> str:
+    """The part of a subtitle that says which classes are shown; empty where all are."""
+    if shown == count:
+        return ""
+    return f"{shown} of {count} classes: {rule}" + (" and the hard label" if shown > CLASS_LIMIT else "")

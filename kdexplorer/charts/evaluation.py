@@ -1,0 +1,185 @@
+"""Charts of networks side by side: cost, calibration, accuracy by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from kdexplorer.analysis.metrics import accuracy, calibration_bins, per_class_accuracy, softmax
+from kdexplorer.analysis.records import ResultRow
+from kdexplorer.charts import style
+from kdexplorer.charts.common import FIT, Spec, data, describe_selection, largest_classes, spec, title
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs: a name, the title of the axis, and what a result row's value is multiplied by."""
+
+    label: str
+    axis_title: str
+    factor: float
+
+
+COSTS = {
+    "multiply_adds": Cost("Multiply-adds", "Multiply-adds of one image (millions)", 1e-6),
+    "parameters": Cost("Parameters", "Parameters (thousands)", 1e-3),
+    "size": Cost("Size on disk", "Weights on disk (kB)", 1e-3),
+    "latency": Cost("Latency", "Time for one image on this machine (ms)", 1e3),
+}
+"""By the attribute of a result row."""
+
+ASIDE = 9
+"""Pixels between networks that cost the same."""
+
+
+def accuracy_cost(rows: Sequence[ResultRow], looks: Sequence[style.Series], cost: str) -> Spec | None:
+    """Accuracy with its interval against a cost (a key of `COSTS`); None where the cost is unknown."""
+    facts = COSTS[cost]
+    points = _cost_points(rows, cost)
+    if not points:
+        return None
+    looks = [look for look in looks if any(point["network"] == look.name for point in points)]
+    ends = min(point["cost"] for point in points) / 1.5, max(point["cost"] for point in points) * 1.5
+    heading = "Accuracy, with 95 % interval"
+    x = alt.X(
+        "cost:Q",
+        title=facts.axis_title,
+        scale=alt.Scale(type="log", nice=False, domain=list(ends)),
+        axis=alt.Axis(format=",~r", tickCount=5),
+    )
+    tips = [
+        alt.Tooltip("network:N", title="Network"),
+        alt.Tooltip("cost:Q", title=facts.axis_title, format=",.4~g"),
+        alt.Tooltip("accuracy:Q", title="Accuracy", format=".2%"),
+    ]
+    base = alt.Chart(data(points)).encode(x=x, color=style.color(looks), tooltip=tips)
+    aside = alt.ExprRef("datum.aside")
+    intervals = base.mark_rule(strokeWidth=2, xOffset=aside).encode(y=alt.Y("low:Q", title=heading), y2="high:Q")
+    markers = base.mark_point(size=130, filled=True, strokeWidth=2, xOffset=aside).encode(
+        y=alt.Y("accuracy:Q", title=heading, axis=alt.Axis(format=".2~%"), scale=alt.Scale(zero=False)),
+        shape=style.shape(looks),
+    )
+    label = facts.label.lower()
+    listed = "; ".join(f"{point['network']} {point['accuracy']:.1%} at {point['cost']:.3g}" for point in points)
+    chart = alt.layer(intervals, markers).properties(
+        title=title(f"Accuracy against {label}", "Upper left is better; equal costs are side by side"),
+        height=320,
+        width="container",
+        autosize=FIT,
+        description=f"Accuracy against {label}: {listed}",
+    )
+    return spec(chart)
+
+
+def _cost_points(rows: Sequence[ResultRow], cost: str) -> list[dict[str, Any]]:
+    """The networks whose cost is known; those of equal cost get an offset, so that their intervals do not overlap."""
+    points = [
+        {
+            "network": row.name,
+            "cost": getattr(row, cost) * COSTS[cost].factor,
+            "accuracy": row.accuracy,
+            "low": row.accuracy_low,
+            "high": row.accuracy_high,
+        }
+        for row in rows
+        if getattr(row, cost)
+    ]
+    for point in points:
+        equal = [other["network"] for other in points if other["cost"] == point["cost"]]
+        point["aside"] = ASIDE * (equal.index(point["network"]) - (len(equal) - 1) / 2)
+    return points
+
+
+def reliability(logits: Mapping[str, np.ndarray], labels: np.ndarray, looks: Sequence[style.Series]) -> Spec:
+    """How often a prediction of a given confidence is right; on the diagonal a network is calibrated.
+
+    Args:
+        logits: `[N, K]` by network.
+        labels: int `[N]`.
+        looks: the networks.
+    """
+    rows = [
+        {"network": name, **{key: round(value, 5) for key, value in row.items()}}
+        for name, values in logits.items()
+        for row in calibration_bins(values, labels, bins=10)
+    ]
+    looks = [look for look in looks if look.name in logits]
+    unit = alt.Scale(domain=[0, 1])
+    x = alt.X("confidence:Q", title="Mean confidence of the bin", scale=unit, axis=alt.Axis(format=".0%"))
+    y = alt.Y("accuracy:Q", title="Share of correct predictions", scale=unit, axis=alt.Axis(format=".0%"))
+    tips = [
+        alt.Tooltip("network:N", title="Network"),
+        alt.Tooltip("confidence:Q", title="Confidence", format=".1%"),
+        alt.Tooltip("accuracy:Q", title="Correct", format=".1%"),
+        alt.Tooltip("count:Q", title="Images"),
+    ]
+    base = alt.Chart(data(rows)).encode(x=x, y=y, color=style.color(looks), tooltip=tips)
+    ends = data([{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])
+    means = (
+        f"{name} has {accuracy(values, labels):.1%} accuracy at a mean confidence of "
+        f"{softmax(values).max(axis=1).mean():.1%}"
+        for name, values in logits.items()
+    )
+    chart = alt.layer(
+        alt.Chart(ends).mark_line(color=style.NEUTRAL, strokeDash=[4, 4]).encode(x=x, y=y),
+        base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
+        base.mark_point(size=70, filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
+    ).properties(
+        title=title("Accuracy of predictions by their confidence", "Below the gray diagonal: overconfident"),
+        height=340,
+        width="container",
+        autosize=FIT,
+        description="Reliability diagram in ten bins of confidence: " + "; ".join(means),
+    )
+    return spec(chart)
+
+
+def per_class(
+    logits: Mapping[str, np.ndarray], labels: np.ndarray, looks: Sequence[style.Series], classes: Sequence[str]
+) -> Spec:
+    """The share of each class's images that are classified correctly, all networks on one axis.
+
+    Args:
+        logits: `[N, K]` by network.
+        labels: int `[N]`.
+        looks: the networks.
+        classes: the names of all K classes; of more than ten, those with the lowest mean accuracy are shown.
+    """
+    accuracies = {name: np.array(per_class_accuracy(values, labels, len(classes))) for name, values in logits.items()}
+    shown = largest_classes(-np.mean(list(accuracies.values()), axis=0))
+    rows: list[dict[str, Any]] = [
+        {"network": name, "class": classes[index], "accuracy": round(float(values[index]), 5)}
+        for name, values in accuracies.items()
+        for index in shown
+        if np.isfinite(values[index])
+    ]
+    looks = [look for look in looks if look.name in logits]
+    heading = "Share of the class's images that are correct"
+    y = alt.Y("class:N", sort=[classes[i] for i in shown], title=None, axis=alt.Axis(labelLimit=140, ticks=False))
+    base = alt.Chart(data(rows)).encode(y=y)
+    span = base.mark_rule(color=style.NEUTRAL, opacity=0.5).encode(
+        x=alt.X("min(accuracy):Q", title=heading), x2="max(accuracy):Q"
+    )
+    points = base.mark_point(size=100, filled=True, strokeWidth=1.8).encode(
+        x=alt.X("accuracy:Q", title=heading, axis=alt.Axis(format=".2~%"), scale=alt.Scale(zero=False)),
+        color=style.color(looks),
+        shape=style.shape(looks),
+        tooltip=[
+            alt.Tooltip("network:N", title="Network"),
+            alt.Tooltip("class:N", title="Class"),
+            alt.Tooltip("accuracy:Q", title="Correct", format=".1%"),
+        ],
+    )
+    worst = min(rows, key=lambda row: row["accuracy"])
+    chart = alt.layer(span, points).properties(
+        title=title("Accuracy by class", describe_selection(len(shown), len(classes), "the least accurate")),
+        height=alt.Step(27),
+        width="container",
+        autosize=FIT,
+        description=f"Accuracy by class; the lowest is {worst['class']} by {worst['network']}, {worst['accuracy']:.1%}",
+    )
+    return spec(chart)

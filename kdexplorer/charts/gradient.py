@@ -1,0 +1,153 @@
+"""The gradient of the lab's response-based loss on one image's logits, with sliders for temperature and weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+
+from kdexplorer.charts import style
+from kdexplorer.charts.common import (
+    FIT,
+    INK,
+    NetworkLogits,
+    Spec,
+    break_subtitle,
+    describe_selection,
+    fill_shape,
+    select_classes,
+    spec,
+    title,
+)
+from kdexplorer.charts.soft_labels import ROW
+from kdexplorer.charts.temperature import slider_value, temperature_params
+
+_NARROW = "width < 300"
+"""Whether the chart is on a phone, as a Vega expression."""
+
+_HARD_LABEL = "hard label"
+_SOURCES = [_HARD_LABEL, style.TEACHER]
+
+
+def gradient_push(
+    teacher: NetworkLogits,
+    student: NetworkLogits,
+    classes: Sequence[str],
+    label: int | None,
+    temperature: float,
+    alpha: float,
+) -> Spec:
+    """The push `-dL/dz` on each of the student's logits for one image, by the hard label and by the teacher.
+
+    `L = alpha · T² KL + (1 - alpha) · CE`; see `analysis.inference.gradient_on_logits`.
+
+    Args:
+        teacher: the network whose largest logits select the classes, see `select_classes`.
+        student: the network whose logits are pushed.
+        classes: the names of all K classes.
+        label: the hard label, or None where there is none: then only the teacher pushes.
+        temperature: where its slider starts.
+        alpha: where its slider starts, 0 to 1.
+    """
+    shown = select_classes(teacher.logits, label)
+    own, others = student.shifted, teacher.shifted
+    rows = [
+        {
+            "class": name,
+            "source": source,
+            "ds": float(own[index]),
+            "dt": float(others[index]),
+            "y": float(index == label),
+            "has": float(label is not None),
+            "hidden": index not in shown,
+        }
+        for source in _SOURCES
+        for index, name in enumerate(classes)
+    ]
+    selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
+    return fill_shape(
+        _gradient_shape(tuple(classes[index] for index in shown)),
+        {"rows": rows},
+        {"logT": slider_value(temperature), "alpha": alpha},
+        title={"subtitle": break_subtitle("◆ their sum", selection)},
+        description=(
+            f"Bars: how strongly the hard label and {teacher.name} push each logit of {student.name} for this "
+            "image, and a diamond for their sum. Sliders set temperature and alpha."
+        ),
+    )
+
+
+@lru_cache(maxsize=8)
+def _gradient_shape(classes: tuple[str, ...]) -> Spec:
+    """The chart of these classes without its rows."""
+    order = [" ", *classes]  # the first line has the teacher's share
+    base = _pushes()
+    heading = (
+        "'L = ' + format(alpha, '.2f') + ' · T² KL + ' + format(1 - alpha, '.2f') + ' · CE at T = ' + format(T, '.2f')"
+    )
+    slider = alt.binding_range(min=0, max=1, step=0.01, name="α, weight of the teacher's term, 0 to 1")
+    return spec(
+        alt.layer(*_bars(base.transform_filter("!datum.hidden"), order), _teacher_share(base, order))
+        .properties(
+            height=ROW * (len(classes) + 1),
+            autosize=FIT,
+            title=title(alt.expr(heading), size=alt.expr(f"{_NARROW} ? 13 : 17")),
+        )
+        .add_params(*temperature_params(), alt.param(name="alpha", value=0, bind=slider))
+    )
+
+
+def _pushes() -> alt.Chart:
+    """Rows with both pushes at the sliders' T and alpha; the softmax is over all classes, also those not shown."""
+    return (
+        alt.Chart(alt.NamedData("rows"))
+        .transform_calculate(e="exp(datum.ds / T)", et="exp(datum.dt / T)", e1="exp(datum.ds)")
+        .transform_joinaggregate(S="sum(e)", St="sum(et)", S1="sum(e1)", groupby=["source"])
+        .transform_calculate(
+            byteacher="alpha * T * (datum.et / datum.St - datum.e / datum.S)",
+            bylabel="datum.has * (1 - alpha) * (datum.y - datum.e1 / datum.S1)",
+        )
+        .transform_calculate(
+            push=f"datum.source == '{style.TEACHER}' ? datum.byteacher : datum.bylabel",
+            total="datum.byteacher + datum.bylabel",
+        )
+        .transform_calculate(size="abs(datum.push)")
+    )
+
+
+def _class_axis(field: str, order: Sequence[str], **options: Any) -> alt.Y:
+    return alt.Y(f"{field}:N", sort=order, scale=alt.Scale(domain=order), title=None, **options)
+
+
+def _bars(base: alt.Chart, order: Sequence[str]) -> list[alt.Chart]:
+    """A bar for each source and class, and a diamond for the sum."""
+    heading = "push on the logit, −∂L/∂z (← lower · raise →)"
+    x = alt.X("push:Q", title=heading, axis=alt.Axis(tickCount=6, titleFontSize=alt.expr(f"{_NARROW} ? 10 : 13")))
+    y = _class_axis("class", order, axis=alt.Axis(labelFontSize=13))
+    colors = alt.Scale(domain=_SOURCES, range=[style.look_of(style.HUMAN).color, style.look_of(style.TEACHER).color])
+    bars = base.mark_bar().encode(
+        x=x,
+        y=y,
+        yOffset=alt.YOffset("source:N", sort=_SOURCES),
+        color=alt.Color("source:N", scale=colors, title="push by", legend=alt.Legend(orient="top")),
+        tooltip=["class:N", "source:N", alt.Tooltip("push:Q", format="+.4f"), alt.Tooltip("total:Q", format="+.4f")],
+    )
+    total = base.transform_filter(f"datum.source == '{style.TEACHER}'").mark_point(
+        shape="diamond", size=90, filled=True, color="#D55E00", opacity=1
+    )
+    return [bars, total.encode(x=alt.X("total:Q", title=heading), y=y)]
+
+
+def _teacher_share(base: alt.Chart, order: Sequence[str]) -> alt.Chart:
+    """The teacher's share of all pushes' sizes, as text in the first line."""
+    words = "'the teacher contributes ' + format(datum.all > 0 ? datum.size / datum.all : 0, '.0%') + ' of the push'"
+    return (
+        base.transform_aggregate(size="sum(size)", groupby=["source"])
+        .transform_joinaggregate(all="sum(size)")
+        .transform_filter(f"datum.source == '{style.TEACHER}'")
+        .transform_calculate(row="' '", words=words)
+        .mark_text(color=INK, align="center", fontSize=alt.expr(f"{_NARROW} ? 11 : 14"))
+        .encode(x=alt.XValue(alt.expr("width / 2")), y=_class_axis("row", order), text="words:N")
+    )

@@ -1,0 +1,225 @@
+"""Charts of runs: learning curves, and one image's soft labels epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from kdexplorer.analysis.metrics import softmax
+from kdexplorer.charts import style
+from kdexplorer.charts.common import FIT, Spec, data, describe_selection, select_classes, spec, title
+from kdexplorer.methods import all_methods, get_method
+from kdexplorer.runs.records import TeacherFigures
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of a network after an epoch: its name, the title of its axis, and the format of the axis."""
+
+    label: str
+    axis_title: str
+    number_format: str
+
+    def format(self, value: float) -> str:
+        """A value in words."""
+        return f"{value:.1%}" if self.number_format.endswith("%") else f"{value:.4g}"
+
+
+_ACCURACY = Measure("Accuracy", "Accuracy (share of images)", ".2~%")
+_CROSS_ENTROPY = Measure("Cross-entropy", "Cross-entropy (nats)", ".2f")
+_OBJECTIVE = Measure("Objective", "Objective (each student's own sum)", ".2f")
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A network after one epoch (from 0): figures on the training batches and on the evaluation split, by measure."""
+
+    network: str
+    epoch: int
+    train: Mapping[str, float]
+    test: Mapping[str, float]
+
+
+def get_measure(key: str) -> Measure:
+    """The measure of that key: `accuracy`, `cross_entropy`, `objective`, or a method's key, numbered where it repeats.
+
+    Raises:
+        ConfigError: for any other key.
+    """
+    fixed = {"accuracy": _ACCURACY, "cross_entropy": _CROSS_ENTROPY, "objective": _OBJECTIVE}
+    if key in fixed:
+        return fixed[key]
+    method, number = _split(key)
+    label = f"{get_method(method).label} term" + (f" {number}" if number else "")
+    return Measure(label, f"{label}, unweighted", ".3~g")
+
+
+def _split(key: str) -> tuple[str, str]:
+    """A term's method and, where an objective has several terms of it, its number."""
+    number = re.search(r"[._](\d+)$", key)
+    return (key[: number.start()], number[1]) if number else (key, "")
+
+
+def list_measures(points: Sequence[CurvePoint]) -> list[str]:
+    """The measures that have values on the evaluation split: accuracy, cross-entropy, methods' terms, objective."""
+    known = {key for point in points for key in point.test if value_of(point, key) is not None}
+    terms = [key for method in all_methods() for key in sorted(known) if _split(key)[0] == method.key]
+    return [key for key in ("accuracy", "cross_entropy", *terms, "objective") if key in known]
+
+
+def value_of(point: CurvePoint, measure: str, split: str = "test") -> float | None:
+    """A measure at a point, or None where it is not a finite number; `split` is `test` or `train`."""
+    value = getattr(point, split).get(measure)
+    return value if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def learning_curves(
+    points: Sequence[CurvePoint],
+    looks: Sequence[style.Series],
+    measure: str = "accuracy",
+    epochs: int | None = None,
+    teacher: TeacherFigures | None = None,
+    split: str = "test",
+) -> Spec | None:
+    """A measure after every epoch, all networks on shared axes; None while there is nothing to draw.
+
+    Args:
+        points: of one run or of several.
+        looks: the networks to draw.
+        measure: see `get_measure`.
+        epochs: of the whole run, so that the axis keeps its length while curves grow.
+        teacher: its accuracy or cross-entropy becomes a horizontal line.
+        split: `test` (the evaluation split) or `train` (the training batches).
+    """
+    names = {look.name for look in looks}
+    rows: list[dict[str, Any]] = [
+        {"epoch": point.epoch + 1, "network": point.network, "value": value}
+        for point in points
+        if point.network in names and (value := value_of(point, measure, split)) is not None
+    ]
+    if not rows:
+        return None
+    looks = [look for look in looks if any(row["network"] == look.name for row in rows)]
+    facts, last = get_measure(measure), {row["network"]: row["value"] for row in rows}
+    subtitle = "Not comparable between students: each minimizes a different sum" if measure == "objective" else ""
+    words = f"{facts.label} by epoch; latest: " + ", ".join(f"{name} {facts.format(v)}" for name, v in last.items())
+    layers = _curves(rows, looks, facts, epochs)
+    value = getattr(teacher, measure, None) if split == "test" else None
+    if value is not None:
+        subtitle = f"Blue line: the teacher, {facts.format(value)}"
+        words += f"; teacher {facts.format(value)}"
+        rule = alt.Chart(data([{"value": value}])).mark_rule(color=style.look_of(style.TEACHER).color, strokeWidth=2)
+        layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis_title)))
+    where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
+    heading = title(f"{facts.label} {where}, by epoch", subtitle)
+    chart = alt.layer(*layers).properties(title=heading, height=300, description=words, width="container", autosize=FIT)
+    return spec(chart)
+
+
+def _curves(
+    rows: list[dict[str, Any]], looks: Sequence[style.Series], measure: Measure, epochs: int | None
+) -> list[alt.Chart]:
+    """Lines and points of the rows `epoch`, `network` and `value`."""
+    number_format = ",.0f" if max(row["value"] for row in rows) >= 100 else measure.number_format
+    x = alt.X(
+        "epoch:Q",
+        title="Epoch",
+        axis=alt.Axis(tickMinStep=1, format="d", grid=False),
+        scale=alt.Scale(domain=[1, max(epochs or 1, max(row["epoch"] for row in rows), 2)], nice=False),
+    )
+    y = alt.Y(
+        "value:Q",
+        title=measure.axis_title,
+        axis=alt.Axis(format=number_format),
+        scale=alt.Scale(zero=False, nice=True),
+    )
+    tips = [
+        alt.Tooltip("network:N", title="Network"),
+        alt.Tooltip("epoch:Q", title="Epoch"),
+        alt.Tooltip("value:Q", title=measure.label, format=".2%" if measure is _ACCURACY else ".4g"),
+    ]
+    base = alt.Chart(data(rows)).encode(x=x, y=y, color=style.color(looks), tooltip=tips)
+    return [
+        base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
+        base.mark_point(size=70, filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
+    ]
+
+
+def soft_labels_at(
+    teacher: Sequence[float] | None,
+    students: Mapping[str, Sequence[float]],
+    looks: Sequence[style.Series],
+    classes: Sequence[str],
+    temperature: float,
+    label: int | None,
+    when: str,
+    reach: float = 1.0,
+) -> Spec:
+    """One image's soft labels: the teacher as bars, each student as a marker that approaches them.
+
+    Args:
+        teacher: its logits `[K]`, or None in a run without one; its largest logits select the classes (without one,
+            those of the first student), see `select_classes`.
+        students: logits `[K]` by name.
+        looks: how to draw the students.
+        classes: the names of all K classes.
+        temperature: of every softmax here.
+        label: the hard label.
+        when: for the title, such as "after epoch 3".
+        reach: the end of the axis, 0 to 1; the same for all epochs, so that the axis keeps its length.
+    """
+    known = ({} if teacher is None else {style.TEACHER: teacher}) | dict(students)
+    probabilities = {name: softmax(np.asarray(logits, dtype=float), temperature) for name, logits in known.items()}
+    shown = select_classes(next(iter(probabilities.values())), label)
+    names = {index: f"{classes[index]} (true)" if index == label else classes[index] for index in shown}
+    rows = {
+        name: [{"network": name, "class": names[index], "p": round(float(p[index]), 5)} for index in shown]
+        for name, p in probabilities.items()
+    }
+    largest = (f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
+    selection = describe_selection(len(shown), len(classes), "the most probable")
+    bars = "" if teacher is None else "Blue bars: the teacher. Markers: the students"
+    chart = alt.layer(*_soft_label_layers(rows, list(names.values()), students, looks, temperature, reach)).properties(
+        title=title(f"Soft labels {when}", bars, selection),
+        height=alt.Step(27),
+        width="container",
+        autosize=FIT,
+        description=f"Soft labels of one image {when} at T = {temperature:g}; largest: " + "; ".join(largest),
+    )
+    return spec(chart)
+
+
+def _soft_label_layers(
+    rows: Mapping[str, list[dict[str, Any]]],
+    classes: Sequence[str],
+    students: Mapping[str, Sequence[float]],
+    looks: Sequence[style.Series],
+    temperature: float,
+    reach: float,
+) -> list[alt.Chart]:
+    x = alt.X(
+        "p:Q",
+        title=f"Probability at T = {temperature:g}",
+        scale=alt.Scale(domain=[0, reach]),
+        axis=alt.Axis(format=".0%", tickCount=5),
+    )
+    tips = [
+        alt.Tooltip("network:N", title="Network"),
+        alt.Tooltip("class:N", title="Class"),
+        alt.Tooltip("p:Q", title="Probability", format=".1%"),
+    ]
+    y = alt.Y("class:N", sort=classes, title=None, axis=alt.Axis(labelLimit=140, ticks=False))
+    layers, looks = [], [look for look in looks if look.name in students]
+    if style.TEACHER in rows:
+        color = style.look_of(style.TEACHER).color
+        bars = alt.Chart(data(rows[style.TEACHER])).mark_bar(color=color, opacity=0.45, height={"band": 0.8})
+        layers.append(bars.encode(x=x, y=y, tooltip=tips))
+    points = alt.Chart(data([row for name in students for row in rows[name]]))
+    marks = points.mark_point(size=110, filled=True, strokeWidth=1.8, opacity=0.95)
+    return [*layers, marks.encode(x=x, y=y, color=style.color(looks), shape=style.shape(looks), tooltip=tips)]

@@ -1,0 +1,238 @@
+"""One image's soft labels as mirrored bars, with a temperature slider in the browser.
+
+The temperature is a Vega parameter bound to a range input, and softmax, entropy and KL are Vega transforms: moving the
+slider takes no request to the server. They are computed over all classes, whichever are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+
+from kdexplorer.charts import style
+from kdexplorer.charts.common import (
+    FIT,
+    INK,
+    NetworkLogits,
+    Spec,
+    break_subtitle,
+    data,
+    describe_selection,
+    fill_shape,
+    select_classes,
+    spec,
+    title,
+)
+from kdexplorer.charts.temperature import slider_value, temperature_params
+
+ROW, LINE = 34, 24
+"""Height in pixels of a class and of a line of the live table."""
+
+SLIDER_STYLE = """<style>
+.stVegaLiteChart.vega-embed, .stVegaLiteChart .vega-embed {display: flex; flex-direction: column; gap: 1.5rem}
+.vega-bindings {order: -1}
+.vega-bind label {display: flex; flex-wrap: wrap; align-items: center; gap: .25rem .75rem; width: 100%}
+.vega-bind input[type=range] {flex: 1 1 12rem; max-width: 32rem; height: 1.75rem; accent-color: #0072B2}
+.vega-bind input[type=range] + * {display: none}
+</style>"""
+"""Puts a chart's sliders above it, wide enough for a finger, and hides the raw log2 value that Vega writes beside."""
+
+_OWN_COLOR = alt.Color("color:N", scale=None, legend=None)
+"""A row's color is in the row, so that a shape does not depend on which networks are shown."""
+
+
+def mirrored(
+    teacher: NetworkLogits,
+    students: Sequence[NetworkLogits],
+    classes: Sequence[str],
+    label: int | None,
+    temperature: float,
+) -> Spec:
+    """The teacher's soft label on the left of the class names, the students' on the right, and a live table above.
+
+    Args:
+        teacher: the network whose largest logits select the classes, see `select_classes`.
+        students: any number.
+        classes: the names of all K classes.
+        label: the hard label, or None where there is none.
+        temperature: where the slider starts.
+    """
+    shown = select_classes(teacher.logits, label)
+    hard = f"★ and shading: the hard label, {classes[label]}" if label is not None else "This image has no hard label"
+    selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
+    return fill_shape(
+        _mirrored_shape(len(shown), len(students)),
+        {"rows": _mirrored_rows(teacher, students, classes, label, shown)},
+        {"logT": slider_value(temperature)},
+        title={"subtitle": break_subtitle(hard, selection)},
+        description=(
+            f"Mirrored bars: {teacher.name}'s probabilities of {len(shown)} classes on the left, those of "
+            f"{', '.join(s.name for s in students) or 'no student'} on the right. A slider sets the temperature; a "
+            "table above the bars gives entropy and KL divergence from the teacher."
+        ),
+    )
+
+
+def _header(students: int) -> float:
+    """Height of the live table, in rows."""
+    return (students + 2) * LINE / ROW + 0.4
+
+
+@lru_cache(maxsize=32)
+def _mirrored_shape(count: int, students: int) -> Spec:
+    """The mirrored bars of `count` classes without their rows."""
+    header = _header(students)
+    down = alt.Scale(domain=[-header, count], reverse=True, nice=False, zero=False)
+    base = _soft_labels()
+    layers = [
+        _hard_label_band(base, down),
+        *_bars(base, down, percent_of_students=students <= 2),
+        _class_names(base, down),
+        *_live_table(base, down, header),
+    ]
+    heading = title(alt.expr("'Soft labels at T = ' + format(T, '.2f')"))
+    return spec(
+        alt.layer(*layers)
+        .properties(height=ROW * count + int(header * ROW), autosize=FIT, title=heading)
+        .add_params(*temperature_params(), alt.param(name="gutter", expr="56 / (width / 2 - 56)"))
+    )
+
+
+def _soft_labels() -> alt.Chart:
+    """Rows with probabilities, entropy and KL at the slider's T; classes that are not shown only count in the sums."""
+    return (
+        alt.Chart(alt.NamedData("rows"))
+        .transform_calculate(e="exp(datum.d / T)", et="exp(datum.dt / T)")
+        .transform_joinaggregate(S="sum(e)", St="sum(et)", groupby=["network"])
+        .transform_calculate(
+            p="datum.e / datum.S",
+            pt="datum.et / datum.St",
+            logp="datum.d / T - log(datum.S)",
+            logpt="datum.dt / T - log(datum.St)",
+        )
+        .transform_calculate(h="-datum.p * datum.logp", k="datum.pt * (datum.logpt - datum.logp)")
+        .transform_joinaggregate(H="sum(h)", K="sum(k)", groupby=["network"])
+        .transform_filter("!datum.hidden")
+        .transform_calculate(
+            start="datum.side * gutter", end="datum.side * (gutter + datum.p)", percent="format(datum.p, '.0%')"
+        )
+    )
+
+
+def _hard_label_band(base: alt.Chart, down: alt.Scale) -> alt.Chart:
+    band = base.transform_filter("datum.hard && datum.side < 0").mark_rect(opacity=0.16, color="#888888")
+    row = alt.Y("row:Q", axis=None, scale=down)
+    return band.encode(x=alt.XValue(0), x2=alt.X2Value(alt.expr("width")), y=row, y2="row2:Q")
+
+
+def _bars(base: alt.Chart, down: alt.Scale, percent_of_students: bool) -> list[alt.Chart]:
+    """The bars and their percentages; with many students theirs are left out, as the bars are too thin."""
+    across = alt.Scale(domainMin=alt.expr("-1 - gutter"), domainMax=alt.expr("1 + gutter"), nice=False, zero=False)
+    axis = alt.Axis(
+        values=alt.expr("[-1 - gutter, -0.5 - gutter, -gutter, gutter, 0.5 + gutter, 1 + gutter]"),
+        labelExpr="format(abs(datum.value) - gutter, '.0%')",
+        title="← teacher · probability · students →",
+        grid=False,
+    )
+    layers = [
+        base.mark_bar().encode(
+            x=alt.X("start:Q", scale=across, axis=axis),
+            x2="end:Q",
+            y=alt.Y("y:Q", axis=None, scale=down),
+            y2="y2:Q",
+            color=_OWN_COLOR,
+            tooltip=[
+                alt.Tooltip("network:N", title="network"),
+                alt.Tooltip("class:N"),
+                alt.Tooltip("p:Q", format=".4f", title="probability at T"),
+                alt.Tooltip("logit:Q", format=".3f"),
+            ],
+        )
+    ]
+    legible = base.transform_filter("datum.p >= 0.005" if percent_of_students else "datum.side < 0 && datum.p >= 0.005")
+    for side, text in (
+        (-1, legible.mark_text(color=INK, align="right", dx=-4, fontSize=13)),
+        (1, legible.mark_text(color=INK, align="left", dx=4, fontSize=13)),
+    ):
+        end, middle = alt.X("end:Q", scale=across, axis=axis), alt.Y("middle:Q", axis=None, scale=down)
+        layers.append(text.transform_filter(f"datum.side == {side}").encode(x=end, y=middle, text="percent:N"))
+    return layers
+
+
+def _class_names(base: alt.Chart, down: alt.Scale) -> alt.Chart:
+    names = base.transform_filter("datum.side < 0").mark_text(color=INK, fontSize=14)
+    middle = alt.XValue(alt.expr("width / 2"))
+    return names.encode(x=middle, y=alt.Y("center:Q", axis=None, scale=down), text="shown:N")
+
+
+def _live_table(base: alt.Chart, down: alt.Scale, header: float) -> list[alt.Chart]:
+    """Entropy, effective classes, KL and T^2 KL of each network, as text that follows the slider."""
+    once = base.transform_filter("datum.first")
+    y = alt.Y("line:Q", axis=None, scale=down)
+    heads = alt.Chart(data([{"line": -header + 0.5 * LINE / ROW}]))
+    layers = [
+        once.mark_square(size=150, opacity=1).encode(x=alt.XValue(8), y=y, color=_OWN_COLOR),
+        once.mark_text(color=INK, align="left", fontSize=alt.expr("width < 400 ? 11 : 14")).encode(
+            x=alt.XValue(20), y=y, text="network:N"
+        ),
+    ]
+    columns = (
+        (0.55, "entropy", "format(datum.H, '.2f') + (width < 400 ? '' : ' nats')"),  # no room for units on a phone
+        (0.70, "classes", "format(exp(datum.H), '.2f')"),
+        (0.85, "KL", "datum.side < 0 ? '' : format(max(0, datum.K), '.3f')"),
+        (1.0, "T²·KL", "datum.side < 0 ? '' : format(max(0, T * T * datum.K), '.3f')"),
+    )
+    for place, head, expression in columns:
+        x = alt.XValue(alt.expr(f"width * {place}"))
+        layers.append(
+            heads.mark_text(color=INK, align="right", fontSize=12, text=head, fontStyle="italic").encode(x=x, y=y)
+        )
+        value = once.transform_calculate(shown_value=expression)
+        layers.append(value.mark_text(color=INK, align="right", fontSize=13).encode(x=x, y=y, text="shown_value:N"))
+    return layers
+
+
+def _mirrored_rows(
+    teacher: NetworkLogits,
+    students: Sequence[NetworkLogits],
+    classes: Sequence[str],
+    label: int | None,
+    shown: Sequence[int],
+) -> list[dict[str, Any]]:
+    """A row for each network and class; those not shown follow the others and have the logits alone."""
+    order = [*shown, *(index for index in range(len(classes)) if index not in shown)]
+    header, shifted, rows = _header(len(students)), teacher.shifted, []
+    for slot, network in enumerate([teacher, *students]):
+        share = 0.84 / (1 if slot == 0 else len(students))
+        offset = 0.08 + (0 if slot == 0 else (slot - 1) * share)
+        own = network.shifted
+        for place, index in enumerate(order):
+            hidden, name = place >= len(shown), classes[index]
+            row = {
+                "network": network.name,
+                "d": float(own[index]),
+                "dt": float(shifted[index]),
+                "hidden": hidden,
+            }
+            if not hidden:
+                row |= {
+                    "color": style.look_of(network.role).color,
+                    "side": -1 if slot == 0 else 1,
+                    "class": name,
+                    "shown": f"★ {name}" if index == label else name,
+                    "first": place == 0,
+                    "hard": index == label,
+                    "logit": float(network.logits[index]),
+                    "y": place + offset,
+                    "y2": place + offset + share * 0.94,
+                    "middle": place + offset + share * 0.47,
+                    "center": place + 0.5,
+                    "row": float(place),
+                    "row2": place + 1.0,
+                    "line": -header + (slot + 1.5) * LINE / ROW,
+                }
+            rows.append(row)
+    return rows

@@ -1,0 +1,194 @@
+"""How networks look in charts: color, marker, dash and legend.
+
+The color follows the family of the method, marker and dash follow the method: the registry of methods says which. Where
+networks share a look, the second and the third one have other markers and thinner lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+
+from kdexplorer.config import SCRATCH, objective_label
+from kdexplorer.methods import Method, all_methods, get_method
+from kdexplorer.runs.checkpoints import Checkpoint
+
+TEACHER = "teacher"
+"""The role of a network that others are distilled from; every other network's role is its objective's key."""
+
+HUMAN = "human"
+"""The role of human labels, beside the networks' roles."""
+
+NEUTRAL = "#7F8C99"
+"""For rules and diagonals: visible on white and on near-black."""
+
+FAMILY_COLORS = {"response": "#009E73", "feature": "#CC79A7", "relation": "#56B4E9"}
+"""From the Okabe-Ito set, as the other colors: distinguishable for color-blind eyes, on white and on near-black."""
+
+SEVERAL_FAMILIES = "#E69F00"
+"""The color of objectives whose methods belong to several families."""
+
+_PENTAGON = "M0,-1L0.95,-0.31L0.59,0.81L-0.59,0.81L-0.95,-0.31Z"
+_HEXAGON = "M-0.5,-0.87L0.5,-0.87L1,0L0.5,0.87L-0.5,0.87L-1,0Z"
+
+MARKS = {
+    "circle": "●",
+    "square": "■",
+    "triangle-up": "▲",
+    "diamond": "◆",
+    "triangle-down": "▼",
+    "cross": "✚",
+    "triangle-right": "►",
+    "triangle-left": "◄",
+    _PENTAGON: "⬟",
+    _HEXAGON: "⬢",
+}
+"""Markers as characters, for pages that are text; `✦` stands for any other."""
+
+_METHOD_SHAPES = ("triangle-up", "diamond", "cross", "triangle-right", "triangle-left", _PENTAGON, _HEXAGON)
+_METHOD_DASHES = ((2, 2), (10, 3, 2, 3), (8, 3), (5, 2, 1, 2), (3, 5), (14, 3), (8, 2, 2, 2, 2, 2))
+
+_FURTHER_SHAPES = {
+    "circle": ("M-1,0.5A1,1,0,0,1,1,0.5Z", "M0,-1A1,1,0,0,1,0,1Z"),  # half discs
+    "square": ("M-1,-0.3L1,-0.3L1,0.3L-1,0.3Z", "M-0.3,-1L0.3,-1L0.3,1L-0.3,1Z"),  # bars
+    "diamond": ("M0,-1L0.5,0L0,1L-0.5,0Z", "M-1,0L0,-0.5L1,0L0,0.5Z"),  # flat diamonds
+    "triangle-down": ("M-1,-0.7L1,-0.7L0.4,0.7L-0.4,0.7Z", "M-0.5,-1L0.5,-1L0,1Z"),  # a trapezoid, a narrow triangle
+}
+"""Markers of the second and the third network of a look."""
+
+_OTHER_FURTHER_SHAPES = ("arrow", "wedge")
+
+WIDTHS = (2.8, 1.5, 0.8)
+"""Line widths of the first, second and third network of a look."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a role is drawn: a color, and a marker or a dash as the second cue."""
+
+    color: str
+    shape: str
+    """A Vega symbol."""
+    dash: tuple[int, ...]
+    """Pixels on, off, …"""
+    label: str
+
+    @property
+    def mark(self) -> str:
+        """The marker as a character."""
+        return MARKS.get(self.shape, "✦")
+
+
+def role_of(checkpoint: Checkpoint, teacher: Checkpoint | None = None) -> str:
+    """A network's role: `TEACHER` or its objective's key.
+
+    With a chosen teacher, that network alone is one. Otherwise a network counts as a teacher when it was trained on
+    labels alone and is not called a scratch student.
+    """
+    key = checkpoint.card.objective_key
+    if teacher is not None:
+        return TEACHER if checkpoint.sha256 == teacher.sha256 else key
+    return TEACHER if key == SCRATCH and SCRATCH not in checkpoint.name.lower() else key
+
+
+def look_of(role: str) -> Look:
+    """How a role is drawn. Raises ConfigError for a key of a method that is not registered."""
+    if role == TEACHER:
+        return Look("#0072B2", "circle", (1, 0), TEACHER)
+    if role == HUMAN:
+        return Look("#8C8C8C", "stroke", (1, 3), "human labels")
+    if role == SCRATCH:
+        return Look("#D55E00", "square", (6, 3), SCRATCH)
+    methods = [get_method(key) for key in role.split("+")]
+    families = {method.family for method in methods}
+    color = FAMILY_COLORS[methods[0].family] if len(families) == 1 else SEVERAL_FAMILIES
+    shape, dash = _cues(all_methods())[role] if len(methods) == 1 else ("triangle-down", (12, 4))
+    return Look(color, shape, dash, objective_label(role))
+
+
+@lru_cache(maxsize=8)
+def _cues(methods: tuple[type[Method], ...]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Each method's marker and dash: its own, or the next that its family has left."""
+    cues = {}
+    for family in FAMILY_COLORS:
+        members = [method for method in methods if method.family == family]
+        shapes = iter([shape for shape in _METHOD_SHAPES if shape not in {method.marker for method in members}])
+        dashes = iter([dash for dash in _METHOD_DASHES if dash not in {method.dash for method in members}])
+        for method in members:
+            shape = method.marker or next(shapes, _METHOD_SHAPES[-1])
+            cues[method.key] = shape, method.dash or next(dashes, _METHOD_DASHES[-1])
+    return cues
+
+
+@dataclass(frozen=True)
+class Series:
+    """A network as charts draw it."""
+
+    name: str
+    look: Look
+    rank: int = 0
+    """Which network of its look it is, from 0; after the third they repeat."""
+
+    @property
+    def color(self) -> str:
+        return self.look.color
+
+    @property
+    def shape(self) -> str:
+        return (self.look.shape, *_FURTHER_SHAPES.get(self.look.shape, _OTHER_FURTHER_SHAPES))[self.rank]
+
+
+def series(roles: Mapping[str, str]) -> list[Series]:
+    """Assigns looks to networks, given each one's role by name (see `role_of`)."""
+    found: list[Series] = []
+    for name, role in roles.items():
+        look = look_of(role)
+        same = sum((one.color, one.look.shape) == (look.color, look.shape) for one in found)
+        found.append(Series(name, look, same % len(WIDTHS)))
+    return found
+
+
+def legend(count: int) -> alt.Legend:
+    """Below the plot: one name a line, so that none is cut on a phone, unless there are many."""
+    few = count <= 10
+    return alt.Legend(
+        orient="bottom",
+        columns=1 if few else 2,
+        title=None,
+        labelLimit=260 if few else 150,
+        symbolStrokeWidth=2,
+        symbolSize=90,
+    )
+
+
+def color(looks: Sequence[Series]) -> alt.Color:
+    """Encodes each network's color, with a legend."""
+    scale = alt.Scale(domain=[s.name for s in looks], range=[s.color for s in looks])
+    return alt.Color("network:N", scale=scale, legend=legend(len(looks)))
+
+
+def dash(looks: Sequence[Series]) -> alt.StrokeDash:
+    """Encodes each network's dash, the second cue on lines."""
+    scale = alt.Scale(domain=[s.name for s in looks], range=[list(s.look.dash) for s in looks])
+    return alt.StrokeDash("network:N", scale=scale, legend=legend(len(looks)))
+
+
+def shape(looks: Sequence[Series]) -> alt.Shape:
+    """Encodes each network's marker, the second cue on points."""
+    scale = alt.Scale(domain=[s.name for s in looks], range=[s.shape for s in looks])
+    return alt.Shape("network:N", scale=scale, legend=legend(len(looks)))
+
+
+def width(looks: Sequence[Series]) -> Any:
+    """Encodes the line width: thinner for the second and third network of a look."""
+    scale = alt.Scale(domain=[s.name for s in looks], range=[WIDTHS[s.rank] for s in looks])
+    return alt.StrokeWidth("network:N", scale=scale, legend=None)
+
+
+def list_values(values: Mapping[str, float], form: str) -> str:
+    """Names with their values, for alt text."""
+    return ", ".join(f"{name} {form.format(value)}" for name, value in values.items())

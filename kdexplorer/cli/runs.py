@@ -1,0 +1,125 @@
+"""`runs`: lists runs, shows one, prints results, stops a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from kdexplorer.cli.options import DONE, JSON_HELP, add_command
+from kdexplorer.errors import ConfigError
+from kdexplorer.notation import train_command
+from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, run_checkpoints
+from kdexplorer.runs.launch import stop_run
+from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
+
+if TYPE_CHECKING:
+    from kdexplorer.analysis.results import ResultRow
+
+HELP = "list, show and stop runs; print their results"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The subcommands."""
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = add_command(commands, "list", "list all runs, the newest first", subcommand=_list)
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command = add_command(commands, "show", "show one run: state, command, latest figures", subcommand=_show)
+    command.add_argument("run_id", metavar="RUN", help="the run's id or folder")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command = add_command(commands, "table", "print the results of runs or of the bundled networks", subcommand=_table)
+    command.add_argument("run_ids", nargs="*", metavar="RUN", help="ids or folders (default: the bundled networks)")
+    command.add_argument("--json", action="store_true", help=JSON_HELP)
+    command = add_command(commands, "stop", "stop a run or a sweep after saving its state", subcommand=_stop)
+    command.add_argument("run_id", metavar="RUN", help="the id or folder of a run or sweep")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the subcommand."""
+    return options.subcommand(options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    statuses = {found.run_id: found.status() for found in list_runs()}
+    if options.json:
+        rows = [{"run": run_id, **status.model_dump(mode="json")} for run_id, status in statuses.items()]
+        print(json.dumps(rows, indent=1))
+        return DONE
+    if not statuses:
+        print(f"no runs in {runs_root()} yet: start one with 'python -m kdexplorer train'")
+    for run_id, status in statuses.items():
+        known = status.epoch is not None and status.epochs is not None
+        epoch = f"epoch {status.epoch + 1}/{status.epochs}" if known else ""
+        print(f"{run_id:<48} {status.state:<9} {epoch:<14} {status.message}".rstrip())
+    return DONE
+
+
+def _show(options: argparse.Namespace) -> int:
+    found = find_run(options.run_id)
+    status, config, metrics = found.status(), found.config(), found.metrics()
+    if options.json:
+        report = {
+            "run": found.run_id,
+            "status": status.model_dump(mode="json"),
+            "config": config.model_dump(mode="json"),
+            "metrics": [row.model_dump(mode="json") for row in metrics],
+        }
+        print(json.dumps(report, indent=1))
+        return DONE
+    print(f"{found.run_id}: {status.state}  {status.message}".rstrip())
+    print(f"command: {train_command(config)}")
+    for row in {row.student: row for row in metrics}.values():
+        accuracy = f"{100 * row.test['accuracy']:.2f} %" if "accuracy" in row.test else "missing"
+        print(f"  {row.student:<32} epoch {row.epoch + 1:>3}  accuracy {accuracy}")
+    if run_checkpoints(found):
+        print("\n" + format_results(found))
+    if status.state in ("failed", "lost"):
+        print("\nlast lines of the log:\n" + found.log_tail())
+    return DONE
+
+
+def _table(options: argparse.Namespace) -> int:
+    from kdexplorer.analysis import results, tables
+
+    chosen = {
+        f"{run_id}/{checkpoint.name}": checkpoint
+        for run_id in options.run_ids
+        for checkpoint in run_checkpoints(find_run(run_id))
+    }
+    if options.run_ids:
+        short = results.short_names(list(chosen))
+        entries = {short[name]: checkpoint for name, checkpoint in chosen.items()}
+    else:
+        entries = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
+    groups = results.group_by_evaluation(entries)
+    if len(groups) > 1:
+        parts = "; ".join(f"{images}: {', '.join(names)}" for images, names in groups.items())
+        raise ConfigError(f"networks that were evaluated on different images cannot share a table. {parts}")
+    rows = build_results(entries)
+    print(tables.to_json(rows) if options.json else tables.to_markdown(rows))
+    return DONE
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from kdexplorer.sweeps.folder import find_sweep
+
+    stop_run(find_sweep(options.run_id) or find_run(options.run_id))
+    print("Stopping: saving state first")
+    return DONE
+
+
+def format_results(run: Run) -> str:
+    """The results of a run's finished students as a Markdown table."""
+    from kdexplorer.analysis import tables
+
+    return tables.to_markdown(build_results({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)}))
+
+
+def build_results(entries: dict[str, Checkpoint]) -> list[ResultRow]:
+    """The rows of networks that were evaluated on the same images, from their cards and stored logits."""
+    from kdexplorer.analysis import results
+
+    if not entries:
+        return []
+    logits = {name: checkpoint.logits_or_none() for name, checkpoint in entries.items()}
+    return results.build_rows(entries, logits, results.evaluation_labels(next(iter(entries.values()))))

@@ -1,0 +1,129 @@
+"""`train`: trains students, with or without a teacher."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from kdexplorer.cli.options import (
+    DONE,
+    STOPPED,
+    add_experiment_options,
+    experiment_values,
+    refuse_torchrun,
+)
+from kdexplorer.cli.runs import format_results
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.errors import ConfigError
+from kdexplorer.methods import all_methods
+from kdexplorer.networks import all_architectures
+from kdexplorer.notation import format_number, parse_student
+from kdexplorer.presets import PRESETS
+from kdexplorer.runs.launch import create_run, launch_run
+from kdexplorer.runs.run_folder import Run, find_run, runs_root
+from kdexplorer.schema import validate
+
+HELP = "train students, with or without a teacher"
+NOTATION = "ARCHITECTURE[:PRESET-OR-METHOD[:KEY=VALUE…][+METHOD[:KEY=VALUE…]…]]"
+EXAMPLES = " ".join(f"resnet20:{name}" for name in PRESETS)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The experiment's options, and where to train."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = describe_students()
+    parser.add_argument("--config", type=Path, help="a JSON file with the configuration; options override it")
+    parser.add_argument(
+        "--students", nargs="+", metavar="STUDENT", help=f"the networks to train: {NOTATION}; see the end of this page"
+    )
+    add_experiment_options(parser)
+    parser.add_argument("--detach", action="store_true", help="train in the background and print the run's id")
+    parser.add_argument("--quiet", action="store_true", help="print no progress and no results")
+
+
+def describe_students() -> str:
+    """The notation of a student with the presets, the methods and their settings."""
+    lines = [
+        f"STUDENT is {NOTATION}",
+        f"as in: {EXAMPLES}",
+        "",
+        "architectures: " + ", ".join(architecture.key for architecture in all_architectures()),
+        "keys of a student: name, initial (a checkpoint to start from), ce_weight, smoothing",
+        "",
+        "presets:",
+        *(f"  {name:<10} {_describe_preset(preset)}" for name, preset in PRESETS.items()),
+        "",
+        "methods, with the defaults of their settings:",
+    ]
+    for method in all_methods():
+        short = {name: key for key, name in method.short_keys.items()}
+        settings = [
+            f"{name}={format_number(field.default)}" + (f" (or {short[name]})" if name in short else "")
+            for name, field in method.Settings.model_fields.items()
+            if name != "method"
+        ]
+        lines += [f"  {method.key:<10} {method.summary}", f"  {'':<10} {', '.join(settings)}"]
+    return "\n".join(lines)
+
+
+def _describe_preset(preset: dict[str, Any]) -> str:
+    """`0.3 CE + 0.7 kd (temperature=4)`."""
+    parts = [f"{preset['ce_weight']:g} CE"]
+    for term in preset["terms"]:
+        settings = [f"{name}={value:g}" for name, value in term.items() if name not in ("method", "weight")]
+        parts.append(f"{term['weight']:g} {term['method']}" + (f" ({', '.join(settings)})" if settings else ""))
+    return " + ".join(parts)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Trains here, or with `--detach` in a process of its own. Raises ConfigError and RunError."""
+    config = read_config(options)
+    if options.detach:
+        refuse_torchrun("--detach")
+        print(launch_run(config).run_id)
+        return DONE
+    from kdexplorer.training import ddp
+
+    run_id = ddp.run_id(config.name)
+
+    def create_or_find() -> Run:
+        restarted = run_id is not None and (runs_root() / run_id).is_dir()
+        return find_run(run_id) if restarted else create_run(config, config.name, run_id=run_id)
+
+    return execute_run(ddp.join().lead(create_or_find), options.quiet)
+
+
+def read_config(options: argparse.Namespace) -> ExperimentConfig:
+    """The experiment: the file of `--config`, overridden by the other options. Raises ConfigError."""
+    values = ExperimentConfig.load(options.config).model_dump() if options.config else {}
+    values |= experiment_values(options)
+    if options.students:
+        values["students"] = [parse_student(text) for text in options.students]
+    if not values.get("students"):
+        raise ConfigError(f"no students are given: try --students {EXAMPLES}")
+    return validate(ExperimentConfig, values)
+
+
+def execute_run(run: Run, quiet: bool) -> int:
+    """Trains a run to its end or until a signal, and prints its results.
+
+    A process of a team exits with 0 when it is stopped: torchrun takes any other code for a failure and starts again.
+    """
+    from kdexplorer.training import ddp
+    from kdexplorer.training.execute import execute
+
+    team = ddp.join()
+    quiet = quiet or not team.leads
+    if not quiet:
+        print(f"{run.run_id}: in {run.path}; Ctrl-C stops it, `resume` continues it", file=sys.stderr)
+    state = execute(run, show=not quiet)
+    ddp.leave()
+    if state == "stopped":
+        if team.leads:
+            print(f"stopped; continue with: python -m kdexplorer resume {run.run_id}", file=sys.stderr)
+        return STOPPED if team.size == 1 else DONE
+    if not quiet:
+        print(format_results(run))
+    return DONE

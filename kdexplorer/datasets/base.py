@@ -1,0 +1,104 @@
+"""What a data set is: its description, and how its splits are found and loaded."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from kdexplorer.errors import DataError
+from kdexplorer.schema import StrictModel
+
+SplitName = Literal["train", "test"]
+Progress = Callable[[int, int], None]
+"""Called with the number of images done and the total."""
+
+_Channel = Annotated[float, Field(gt=-1e3, lt=1e3)]
+_Deviation = Annotated[float, Field(gt=0, lt=1e3)]
+
+
+class Normalization(StrictModel):
+    """Mean and standard deviation of the three channels, of pixel values from 0 to 1."""
+
+    mean: tuple[_Channel, _Channel, _Channel]
+    std: tuple[_Deviation, _Deviation, _Deviation]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images `[N, 3, 32, 32]` uint8 in RGB, labels `[N]` int64, and the names of the classes."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> Split:
+        """The images at these positions, in their order."""
+        return Split(self.images[indices], self.labels[indices], self.classes)
+
+
+class Dataset(ABC):
+    """A data set of 32-pixel images with a training and a test split."""
+
+    key: ClassVar[str]
+    """The name in configurations, on the command line and in cards."""
+    label: ClassVar[str]
+    """The name in the interface."""
+    classes: ClassVar[tuple[str, ...]]
+    sizes: ClassVar[dict[SplitName, int]]
+    normalization: ClassVar[Normalization]
+    can_download: ClassVar[bool] = False
+
+    @abstractmethod
+    def find(self, root: Path | None = None) -> Path | None:
+        """What `load` will read, or None where the data are missing."""
+
+    @abstractmethod
+    def load(
+        self, split: SplitName, root: Path | None = None, progress: Progress | None = None, seed: int = 0
+    ) -> Split:
+        """Loads a split.
+
+        Args:
+            split: which one.
+            root: where the data are; `data_root()` if not given.
+            progress: called while images are decoded or drawn.
+            seed: of a set that is drawn.
+
+        Raises:
+            DataError: when the data are missing, truncated or of another kind; it names the path and what to do.
+        """
+
+    def is_available(self, root: Path | None = None) -> bool:
+        """Whether the data can be loaded without a download."""
+        return self.find(root) is not None
+
+    def download(self, root: Path | None = None) -> Path:
+        """Fetches the data and returns where they are. Raises DataError where that is not possible."""
+        raise DataError(f"{self.label} cannot be downloaded.")
+
+    def samples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Test images for when the data are missing: images, labels and their positions in the test split."""
+        empty = np.empty(0, np.int64)
+        return np.empty((0, 3, 32, 32), np.uint8), empty, empty
+
+    def gallery(self, root: Path | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The test split with positions `[N]`, or its samples where the data are missing. Raises DataError."""
+        if not self.is_available(root):
+            return self.samples()
+        split = self.load("test", root)
+        return split.images, split.labels, np.arange(len(split))
+
+
+def data_root() -> Path:
+    """The folder that holds the data: `KDEXPLORER_DATA`, else `./data`."""
+    return Path(os.environ.get("KDEXPLORER_DATA") or "data").expanduser()

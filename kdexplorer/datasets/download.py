@@ -1,0 +1,105 @@
+"""CIFAR-10 downloaded in the background by a process of its own, with a status that any page can read.
+
+The process is the command line's `python -m kdexplorer data download`; its output goes to `.download.log` beside the
+data, its identity to `.download.json`. Progress is the size of the archive so far, so nothing has to be parsed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from kdexplorer import processes
+from kdexplorer.datasets.base import data_root
+from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.errors import DataError
+from kdexplorer.files import read_json, write_json
+
+ARCHIVE_BYTES = 170_498_071
+"""The size of the official cifar-10-python.tar.gz."""
+
+COMMAND = (sys.executable, "-m", "kdexplorer", "data", "download")
+STATUS, LOG = ".download.json", ".download.log"
+
+
+@dataclass(frozen=True)
+class DownloadStatus:
+    """How far a download is: `share` is 0 to 1; `message` says what it is doing or why it failed."""
+
+    state: Literal["absent", "running", "failed", "ready"]
+    share: float = 0.0
+    message: str = ""
+
+
+def start_download(root: Path | None = None) -> None:
+    """Starts the download unless one is running or the data are available. Raises DataError for a read-only folder."""
+    root = root or data_root()
+    if download_status(root).state in ("running", "ready"):
+        return
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with open(root / LOG, "wb") as log:
+            process = subprocess.Popen(
+                COMMAND, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=Path.cwd()
+            )
+        processes.adopt(process)
+        write_json(root / STATUS, processes.identity(process.pid))
+    except OSError as error:
+        raise DataError(
+            f"CIFAR-10 cannot be saved in {root} ({error.strerror}): set KDEXPLORER_DATA to a writable folder."
+        ) from error
+
+
+def download_status(root: Path | None = None) -> DownloadStatus:
+    """How far the download is; `absent` when none was started."""
+    root = root or data_root()
+    if Cifar10().is_available(root):
+        return DownloadStatus("ready", 1.0, "CIFAR-10 is available")
+    status = read_json(root / STATUS)
+    if status is None:
+        return DownloadStatus("absent")
+    if processes.live(status) is None:
+        lines = [line.strip() for line in _log(root).splitlines() if line.strip()] or [
+            "the download ended without a message"
+        ]
+        return DownloadStatus("failed", 0.0, lines[-1].removeprefix("error: ")[:500])
+    size = _archive_size(root)
+    if size >= ARCHIVE_BYTES:
+        return DownloadStatus("running", 1.0, "unpacking and checking")
+    if not size:
+        return DownloadStatus("running", 0.0, "connecting")
+    return DownloadStatus("running", size / ARCHIVE_BYTES, f"{size / 1e6:.0f} of {ARCHIVE_BYTES / 1e6:.0f} MB")
+
+
+def cancel_download(root: Path | None = None) -> None:
+    """Stops a running download and removes what it has downloaded."""
+    root = root or data_root()
+    process = processes.live(read_json(root / STATUS) or {})
+    if process is not None:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+            process.wait(5)
+        for temporary in root.glob(".download-*/"):
+            shutil.rmtree(temporary, ignore_errors=True)
+    (root / STATUS).unlink(missing_ok=True)
+
+
+def _log(root: Path) -> str:
+    with contextlib.suppress(OSError):
+        return (root / LOG).read_text(errors="replace").replace("\r", "\n")
+    return ""
+
+
+def _archive_size(root: Path) -> int:
+    sizes = [0]
+    for path in root.glob(".download-*/cifar-10-python.tar.gz*"):
+        with contextlib.suppress(OSError):
+            sizes.append(path.stat().st_size)
+    return max(sizes)

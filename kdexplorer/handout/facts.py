@@ -1,0 +1,137 @@
+"""A handout's texts: the formulas of the methods that its networks were trained with, and what their cards say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import latex2mathml.converter
+from markupsafe import Markup
+
+from kdexplorer.config import ExperimentConfig, Objective
+from kdexplorer.errors import ConfigError
+from kdexplorer.methods import all_methods
+from kdexplorer.notation import format_number, train_command
+from kdexplorer.runs.card import Leg
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.schema import validate
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula with its heading and one or two sentences."""
+
+    heading: str
+    latex: str
+    text: str
+
+    @property
+    def mathml(self) -> Markup:
+        """A MathML element, which browsers draw without a library."""
+        return Markup(latex2mathml.converter.convert(self.latex, display="block"))
+
+
+SOFT_LABEL = Formula(
+    "Soft label",
+    r"p_i(T) = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}",
+    "The logits z do not change. A higher temperature T raises the small probabilities.",
+)
+OBJECTIVE = Formula(
+    "Objective",
+    r"L = w_0 \, \mathrm{CE}\left(p^s(1), y\right) + \sum_m w_m L_m",
+    "The student minimizes cross-entropy with the hard label y plus a weighted term for each method m.",
+)
+GRADIENT = Formula(
+    "Gradient of response-based distillation on the student's logits",
+    r"\frac{\partial L}{\partial z_i} = \alpha \, T \left(p^s_i(T) - p^t_i(T)\right)"
+    r" + (1 - \alpha) \left(p^s_i(1) - y_i\right)",
+    "α is the weight of the teacher's term. Gradient descent moves the logits against it (Hinton et al. 2015).",
+)
+
+
+def list_formulas(networks: Iterable[Checkpoint]) -> list[Formula]:
+    """The general formulas, and one for each method that any of these networks was trained with."""
+    used = {term.method for c in networks if c.card.objective for term in c.card.objective.terms}
+    methods = [
+        Formula(
+            f"{method.label}, {method.family}-based",
+            f"L_{{\\mathrm{{{method.label}}}}} = {method.formula}",
+            f"{method.summary} {method.reference}.",
+        )
+        for method in all_methods()
+        if method.key in used
+    ]
+    return [SOFT_LABEL, OBJECTIVE, *methods, GRADIENT]
+
+
+def describe_card(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    """What a network's card says, as names and texts."""
+    card = checkpoint.card
+    facts = {
+        "Architecture": card.architecture,
+        "Parameters": f"{card.parameters:,}",
+        "Objective": None if card.objective is None else describe_objective(card.objective),
+        "Teacher": card.teacher.name if card.teacher else None,
+        "Epochs": _describe_epochs([leg.epochs for leg in card.legs]),
+        "Seed": _join(leg.seed for leg in card.legs),
+        "Test accuracy": f"{100 * card.test_accuracy:.2f} %",
+        "Trained on": _join(leg.device for leg in card.legs),
+        "Weights (SHA-256)": checkpoint.sha256,
+    }
+    known = [(name, str(value)) for name, value in facts.items() if value not in (None, "")]
+    return known + [("Command", command) for command in list_commands(checkpoint)]
+
+
+def describe_objective(objective: Objective) -> str:
+    """The weighted sum with each method's settings: `0.3 · CE + 0.7 · KD (temperature 4)`."""
+    cross_entropy = f"{format_number(objective.ce_weight)} · CE"
+    if objective.label_smoothing:
+        cross_entropy += f" (label smoothing {format_number(objective.label_smoothing)})"
+    terms = [cross_entropy] if objective.ce_weight else []
+    for method in objective.methods:
+        settings = method.settings.model_dump(exclude={"method", "weight"})
+        words = ", ".join(f"{name.replace('_', ' ')} {_format(value)}" for name, value in settings.items())
+        terms.append(f"{format_number(method.settings.weight)} · {method.label}" + (f" ({words})" if words else ""))
+    return " + ".join(terms)
+
+
+def list_commands(checkpoint: Checkpoint) -> list[str]:
+    """The commands that train such a network, one for each leg; legs whose recipe is unknown are left out."""
+    commands = (_format_command(checkpoint, leg) for leg in checkpoint.card.legs)
+    return [command for command in commands if command is not None]
+
+
+def _format_command(checkpoint: Checkpoint, leg: Leg) -> str | None:
+    card = checkpoint.card
+    recipe = {key: value for key, value in leg.recipe.items() if key in ExperimentConfig.model_fields}
+    if not recipe or card.objective is None:
+        return None
+    student = {
+        "name": card.name,
+        "architecture": card.architecture,
+        "initial": leg.initial,
+        **card.objective.model_dump(),
+    }
+    values = recipe | {
+        "teacher": card.teacher.name if card.teacher else None,
+        "seed": leg.seed or 0,
+        "epochs": leg.epochs,
+        "students": [student],
+    }
+    try:
+        return train_command(validate(ExperimentConfig, values))
+    except ConfigError:
+        return None
+
+
+def _describe_epochs(epochs: list[int]) -> str:
+    total = str(sum(epochs)) if epochs else ""
+    return f"{total} ({' + '.join(map(str, epochs))})" if len(epochs) > 1 else total
+
+
+def _join(values: Iterable[object]) -> str:
+    return ", ".join(dict.fromkeys(str(value) for value in values if value is not None))
+
+
+def _format(value: object) -> str:
+    return format_number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)

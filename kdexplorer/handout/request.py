@@ -1,0 +1,117 @@
+"""What a handout shall contain, validated."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kdexplorer.analysis.results import dataset_of, group_by_evaluation, short_names
+from kdexplorer.charts.style import role_of
+from kdexplorer.charts.temperature import T_MAX, T_MIN
+from kdexplorer.errors import ConfigError, ImageError
+from kdexplorer.handout.sources import Picture, Sources, choose_pictures, test_pictures
+from kdexplorer.images.decode import decode_image
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
+from kdexplorer.runs.lineage import is_distilled, list_teachers
+
+MAX_NETWORKS, MAX_PICTURES = 5, 48
+
+
+@dataclass(frozen=True)
+class HandoutRequest:
+    """What goes into a handout.
+
+    Attributes:
+        networks: by displayed name, the teacher first; at most `MAX_NETWORKS`, of the same classes.
+        pictures: 1 to `MAX_PICTURES`.
+        compared: rows of the results table, evaluated on the same images; the networks where it is empty.
+        temperature: the slider's start, `T_MIN` to `T_MAX`.
+        alpha: weight of the teacher's term, its slider's start, 0 to 1.
+        command: how to write this file again, if there is a command.
+        live: whether the networks are embedded, to classify the reader's own images.
+
+    Raises:
+        ConfigError: when one of these does not hold.
+    """
+
+    networks: dict[str, Checkpoint]
+    pictures: list[Picture]
+    compared: dict[str, Checkpoint] = field(default_factory=dict)
+    temperature: float = 4.0
+    alpha: float = 0.7
+    command: str = ""
+    live: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.compared:
+            object.__setattr__(self, "compared", self.networks)
+        problems = {
+            "give a teacher and at most four students": not 1 <= len(self.networks) <= MAX_NETWORKS,
+            f"choose 1 to {MAX_PICTURES} pictures": not 1 <= len(self.pictures) <= MAX_PICTURES,
+            f"the temperature must be {T_MIN:g} to {T_MAX:g}": not T_MIN <= self.temperature <= T_MAX,
+            "alpha must be 0 to 1": not 0 <= self.alpha <= 1,
+            "these networks have different classes": len({c.classes for c in self.networks.values()}) > 1,
+            "these networks were evaluated on different images": len(group_by_evaluation(self.compared)) > 1,
+        }
+        for problem, occurs in problems.items():
+            if occurs:
+                raise ConfigError(f"a handout cannot be written: {problem}.")
+
+    @property
+    def teacher(self) -> Checkpoint:
+        """The first network."""
+        return next(iter(self.networks.values()))
+
+    @property
+    def dataset(self) -> str:
+        """The data set of the test images."""
+        return dataset_of(self.teacher)
+
+    @property
+    def baseline(self) -> str | None:
+        """The network that the table's differences refer to: its first without a teacher that teaches none itself."""
+        teachers = {self.teacher.sha256, *(self.compared[name].sha256 for name in list_teachers(self.compared))}
+        others = (name for name, c in self.compared.items() if c.sha256 not in teachers)
+        return next((name for name in others if not is_distilled(self.compared[name])), None)
+
+    def roles(self, networks: dict[str, Checkpoint]) -> dict[str, str]:
+        """Each network's role, which decides its look in charts."""
+        return {name: role_of(checkpoint, self.teacher) for name, checkpoint in networks.items()}
+
+
+def make_request(
+    names: Sequence[str],
+    count: int,
+    test_images: Sequence[int],
+    photos: Sequence[Path],
+    temperature: float,
+    alpha: float,
+    sources: Sources,
+    live: bool = False,
+) -> HandoutRequest:
+    """A request from the values of a command line; `names` as `find_checkpoint` takes them.
+
+    `photos` and `test_images` come first; `choose_pictures` fills up to `count`.
+
+    Raises:
+        KDError: when something is missing or cannot be used; OSError when a photo cannot be opened.
+    """
+    networks = {short: find_checkpoint(name) for name, short in short_names(list(names)).items()}
+    teacher, *students = networks.values()
+    pictures = [_read_photo(path) for path in photos]
+    pictures += test_pictures(test_images, dataset_of(teacher), sources)
+    pictures = choose_pictures(count, teacher, students, sources, pictures)
+    words = ["python", "-m", "kdexplorer", "handout", "--networks", *names, "--images", str(count)]
+    words += ["--test-images", *map(str, test_images)] if test_images else []
+    words += ["--photos", *(path.name for path in photos)] if photos else []
+    words += ["--live"] if live else []
+    return HandoutRequest(networks, pictures, {}, temperature, alpha, shlex.join(words), live)
+
+
+def _read_photo(path: Path) -> Picture:
+    try:
+        return Picture(decode_image(path.read_bytes()).transpose(2, 0, 1), name=path.name)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error

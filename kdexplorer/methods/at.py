@@ -1,0 +1,138 @@
+"""Feature-based distillation: the student imitates the teacher's spatial attention, stage by stage.
+
+The pages draw maps by the same functions, so what is shown is what is trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from kdexplorer.methods.base import Method, MethodSettings
+from kdexplorer.networks.outputs import Outputs, as_float
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from kdexplorer.networks.registry import Architecture
+
+
+class AT(Method):
+    """Zagoruyko & Komodakis, "Paying More Attention to Attention", ICLR 2017, section 3.1, with the lab's MSE."""
+
+    key, label, family = "at", "AT", "feature"
+    reference = "Zagoruyko & Komodakis 2017, equation 2, as the lab computes it"
+    formula = r"\sum_{k}\mathrm{MSE}\bigl(\hat{A}^s_k,\, \hat{A}^t_k\bigr)"
+    summary = "The student imitates the teacher's spatial attention maps, stage by stage."
+    needs = frozenset({"stages"})
+    short_keys = {"beta": "weight"}
+    marker, dash = "diamond", (10, 3, 2, 3)
+
+    class Settings(MethodSettings):
+        """How channels become a map."""
+
+        weight: float = Field(1000.0, gt=0, le=1e6, description="weight of the attention term, β in the lab's formula")
+        power: Literal[1, 2] = Field(1, description="1: mean over channels (the lab); 2: mean of squares (the paper)")
+
+    def check(self, student: Architecture, teacher: Architecture) -> str | None:
+        """Maps are compared stage by stage, so both networks need the same number of stages."""
+        if len(student.stages) == len(teacher.stages):
+            return None
+        return (
+            f"attention transfer needs the same number of stages: {student.key} has {len(student.stages)}, the teacher "
+            f"{teacher.key} has {len(teacher.stages)}. Choose networks of one family or remove this term"
+        )
+
+    def reduce_teacher(self, teacher: Outputs) -> Outputs:
+        """The attention maps `[B, H, W]` in the place of the stages."""
+        return Outputs(teacher.logits, [attention_map(stage, self.settings.power) for stage in teacher.stages])
+
+    def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
+        """See `at_loss`; the teacher's stages are maps already."""
+        maps = [attention_map(stage, self.settings.power) for stage in student.stages]
+        return at_loss(maps, teacher.stages)
+
+
+def at_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:
+    """The sum over stages of the mean squared difference between L2-normalized flattened attention maps.
+
+    Args:
+        student_maps, teacher_maps: `[B, H, W]` for each stage. Maps of different size are average-pooled to the
+            smaller one. No gradient reaches the teacher's.
+
+    Returns:
+        A scalar, at least float32. One image's place weighs `1 / (B H W)`, so a stage of 4x4 counts 64 times one
+        of 32x32.
+
+    Raises:
+        ValueError: when the number of stages differs.
+    """
+    import torch
+
+    return torch.stack(stage_losses(student_maps, teacher_maps)).sum()
+
+
+def stage_losses(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> list[Tensor]:
+    """`at_loss` stage by stage: a scalar each."""
+    import torch.nn.functional as F
+
+    if len(student_maps) != len(teacher_maps):
+        raise ValueError(
+            f"the student has {len(student_maps)} stages and the teacher {len(teacher_maps)}: attention transfer needs "
+            "the same number"
+        )
+    losses = []
+    for student, teacher in zip(student_maps, teacher_maps, strict=True):
+        student, teacher = pool_to_same_size(student, teacher)
+        losses.append(F.mse_loss(normalize_maps(student), normalize_maps(teacher.detach())))
+    return losses
+
+
+def attention_map(features: Tensor, power: int = 1) -> Tensor:
+    """Reduces the channels of a stage's output to one map per image.
+
+    Args:
+        features: `[B, C, H, W]`, any floating dtype.
+        power: 1 is the mean over channels (the lab's); 2 the mean of squares (the paper's `F_sum^2` up to a constant,
+            which the normalization removes).
+
+    Returns:
+        `[B, H, W]`, at least float32, not normalized.
+    """
+    features = as_float(features)
+    return (features if power == 1 else features.pow(power)).mean(dim=1)
+
+
+def normalize_maps(maps: Tensor) -> Tensor:
+    """Flattens maps `[B, H, W]` and scales each image's to unit L2 norm: `[B, H*W]`, at least float32."""
+    import torch.nn.functional as F
+
+    return F.normalize(as_float(maps).flatten(1), dim=1)
+
+
+def pool_to_same_size(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Average-pools the larger of two `[B, H, W]` maps to the height and width of the smaller."""
+    import torch.nn.functional as F
+
+    size = min(first.shape[1], second.shape[1]), min(first.shape[2], second.shape[2])
+
+    def pool(maps: Tensor) -> Tensor:
+        return maps if tuple(maps.shape[1:]) == size else F.adaptive_avg_pool2d(maps[:, None], size)[:, 0]
+
+    return pool(first), pool(second)
+
+
+def map_similarity(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """How similar two networks' maps are, image by image.
+
+    Args:
+        first, second: `[B, H, W]` maps of the same images, pooled to the smaller size where they differ.
+
+    Returns:
+        Cosine similarity `[B]` (-1 to 1), and the mean squared difference `[B]` between the normalized maps:
+        `mse = 2 (1 - cosine) / (H W)`. The loss is the mean of the latter over images.
+    """
+    a, b = (normalize_maps(maps) for maps in pool_to_same_size(first, second))
+    return (a * b).sum(dim=1), (a - b).square().mean(dim=1)

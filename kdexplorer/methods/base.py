@@ -1,0 +1,118 @@
+"""What a distillation method is: its description, its settings, and its loss.
+
+A method is one file of this package with one subclass of `Method`; nothing else needs to know it. Reading a method's
+description must not load torch, so a method file imports torch inside its functions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+from pydantic import Field, create_model
+
+from kdexplorer.networks.outputs import Outputs
+from kdexplorer.schema import StrictModel
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from kdexplorer.networks.registry import Architecture
+
+Family = Literal["response", "feature", "relation"]
+Need = Literal["logits", "stages", "embedding"]
+
+FAMILIES: tuple[Family, ...] = ("response", "feature", "relation")
+"""The field's families (Gou et al., "Knowledge Distillation: A Survey", IJCV 2021), in the order of tables."""
+
+
+class MethodSettings(StrictModel):
+    """The settings of a method; a subclass adds its own fields and may give `weight` another default."""
+
+    method: str = Field("", description="key of the method")
+    weight: float = Field(1.0, gt=0, le=1e6, description="weight of this term in the objective")
+
+
+class Method:
+    """A distillation method with chosen settings. Two with equal settings are equal, whatever their weights.
+
+    A subclass sets the class attributes and implements `loss`; the other functions have defaults.
+    """
+
+    key: ClassVar[str]
+    """The name in configurations, on the command line and in files."""
+    label: ClassVar[str]
+    """The name in tables and charts."""
+    family: ClassVar[Family]
+    reference: ClassVar[str]
+    """Where the formula comes from: authors, venue, equation."""
+    formula: ClassVar[str]
+    """The unweighted loss in LaTeX."""
+    summary: ClassVar[str]
+    """One sentence: what the student imitates."""
+    needs: ClassVar[frozenset[Need]]
+    """Which of the teacher's outputs the loss uses; empty for a method without a teacher."""
+    short_keys: ClassVar[dict[str, str]] = {}
+    """Short spellings of settings on the command line, such as `T` for `temperature`."""
+    marker: ClassVar[str | None] = None
+    """A Vega symbol for charts; None takes the next one that the family has left."""
+    dash: ClassVar[tuple[int, ...] | None] = None
+    """A line pattern for charts (pixels on, off, …); None takes the next one that the family has left."""
+
+    class Settings(MethodSettings):
+        """The method's settings."""
+
+    def __init_subclass__(cls) -> None:
+        """Ties the settings to the method: in JSON they are one object, with the method's key in it."""
+        super().__init_subclass__()
+        key = getattr(cls, "key", "")
+        settings = create_model(
+            "Settings",
+            __base__=cls.Settings,
+            __doc__=cls.Settings.__doc__,
+            __module__=cls.__module__,
+            method=(cast(Any, Literal[key]), key),
+        )
+        settings.__qualname__ = f"{cls.__qualname__}.Settings"  # by which pickle finds it
+        cls.Settings = settings  # type: ignore[misc]
+
+    def __init__(self, settings: Any = None, **values: Any) -> None:
+        self.settings: Any = self.Settings(**values) if settings is None else settings
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash((self.key, repr(self._identity())))
+
+    def _identity(self) -> dict[str, Any]:
+        return self.settings.model_dump(exclude={"weight"})
+
+    def check(self, student: Architecture, teacher: Architecture) -> str | None:
+        """Why the two networks cannot be combined by this method and what to do, or None where they can."""
+        return None
+
+    def adapter(self, student: Architecture, teacher: Architecture) -> nn.Module | None:
+        """What is trained beside the student, such as a regressor; it is no part of the exported network."""
+        return None
+
+    def reduce_teacher(self, teacher: Outputs) -> Outputs:
+        """The part of the teacher's outputs that `loss` uses, computed once a batch for all students.
+
+        The result for the evaluation split is kept in memory while it is small. The default keeps what `needs` lists.
+        """
+        stages = teacher.stages if "stages" in self.needs else []
+        return Outputs(teacher.logits, stages, teacher.embedding if "embedding" in self.needs else None)
+
+    def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
+        """The unweighted loss.
+
+        Args:
+            student: logits float32 `[B, K]`, stages `[B, C, H, W]` each and embedding `[B, D]` in the training dtype.
+            teacher: what `reduce_teacher` kept; without gradient.
+            labels: int64 `[B]`.
+            adapter: the trained module, where `adapter` returned one.
+
+        Returns:
+            A scalar, the mean over the batch.
+        """
+        raise NotImplementedError

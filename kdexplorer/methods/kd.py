@@ -1,0 +1,55 @@
+"""Response-based distillation: the student imitates the teacher's soft labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from kdexplorer.methods.base import Method, MethodSettings
+from kdexplorer.networks.outputs import Outputs, as_float
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class KD(Method):
+    """Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2."""
+
+    key, label, family = "kd", "KD", "response"
+    reference = "Hinton et al. 2015, section 2"
+    formula = r"T^2\,\mathrm{KL}\bigl(p^t(T)\,\|\,p^s(T)\bigr)"
+    summary = "The student imitates the teacher's softened probabilities."
+    needs = frozenset({"logits"})
+    short_keys = {"T": "temperature", "alpha": "weight"}
+    marker, dash = "triangle-up", (2, 2)
+
+    class Settings(MethodSettings):
+        """The temperature of both softmaxes."""
+
+        weight: float = Field(0.7, gt=0, le=1e6, description="weight of T²·KL, α in the lab's formula")
+        temperature: float = Field(4.0, ge=0.1, le=100, description="divides the logits of teacher and student")
+
+    def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
+        """See `kd_loss`."""
+        return kd_loss(student.logits, teacher.logits, self.settings.temperature)
+
+
+def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """`T² · KL(softmax(z_t / T) ‖ softmax(z_s / T))`, the mean over the batch, in nats.
+
+    The factor T² balances the gradient's 1/T² in the limit of large T (Hinton et al. 2015, section 2.1). `batchmean`
+    divides by the batch size; `mean` would divide by the number of classes as well.
+
+    Args:
+        student_logits, teacher_logits: `[B, K]`; no gradient reaches the teacher's.
+        temperature: above 0.
+
+    Returns:
+        A scalar in the logits' dtype, at least float32.
+    """
+    import torch.nn.functional as F
+
+    student = F.log_softmax(as_float(student_logits) / temperature, dim=1)
+    teacher = F.log_softmax(as_float(teacher_logits).detach() / temperature, dim=1)
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2

@@ -1,0 +1,43 @@
+"""MobileNetV2 for 32-pixel images."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from kdexplorer.networks.base import StagedNetwork
+
+
+class MobileNetV2(StagedNetwork):
+    """torchvision's MobileNetV2 (Sandler et al., CVPR 2018) with its first two strides set to 1.
+
+    Without dropout: it would draw from torch's global generator, whose history a resumed run does not have.
+    """
+
+    stage_names = ("layer1", "layer2", "layer3", "layer4")
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        import torchvision.models
+
+        network = torchvision.models.mobilenet_v2(num_classes=classes, dropout=0.0)
+        blocks = list(network.features)
+        for convolution in (blocks[0].get_submodule("0"), blocks[2].get_submodule("conv.1.0")):
+            cast(nn.Conv2d, convolution).stride = (1, 1)
+        self.conv1 = blocks[0]
+        self.layer1 = nn.Sequential(*blocks[1:4])
+        self.layer2 = nn.Sequential(*blocks[4:7])
+        self.layer3 = nn.Sequential(*blocks[7:14])
+        self.layer4 = nn.Sequential(*blocks[14:18])
+        self.conv2 = blocks[18]
+        self.classifier = network.classifier
+
+    def stem(self, images: Tensor) -> Tensor:
+        return self.conv1(images)
+
+    def embed(self, features: Tensor) -> Tensor:
+        return self.conv2(features).mean(dim=(2, 3))
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        return self.classifier(embedding)

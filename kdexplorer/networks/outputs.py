@@ -1,0 +1,24 @@
+"""What a network computes for a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Outputs(NamedTuple):
+    """Logits `[B, K]`, the outputs of the stages `[B, C, H, W]`, and the embedding `[B, D]` before the classifier."""
+
+    logits: Tensor
+    stages: Sequence[Tensor] = ()
+    embedding: Tensor | None = None
+
+
+def as_float(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 where it is that already."""
+    import torch
+
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()

@@ -1,0 +1,120 @@
+"""The architectures by name. Reading them loads no torch.
+
+An entry says which class builds the network and what its stages are; what follows from the network itself (parameters,
+multiply-adds) is derived from it, see `cost`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kdexplorer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from kdexplorer.networks.base import StagedNetwork
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's output: its channels, and by how much it is smaller than the image in each direction."""
+
+    channels: int
+    reduction: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An architecture that can be trained, imported and drawn."""
+
+    key: str
+    label: str
+    builder: str
+    """`module.Class` in this package; called with `arguments` and `classes`."""
+    stages: tuple[Stage, ...]
+    embedding: int
+    """Length of the vector before the classifier."""
+    arguments: dict[str, int] = field(default_factory=dict)
+    runs_in_browser: bool = False
+    """Whether `web/infer.js` computes it: the CIFAR ResNets, at most 1.7 million weights."""
+
+
+def _stages(*channels: int) -> tuple[Stage, ...]:
+    return tuple(Stage(count, 2**number) for number, count in enumerate(channels))
+
+
+def _cifar_resnet(depth: int) -> Architecture:
+    return Architecture(
+        f"resnet{depth}", f"ResNet-{depth}", "resnet.CifarResNet", _stages(16, 32, 64), 64, {"depth": depth}, True
+    )
+
+
+def _torchvision_resnet(depth: int, expansion: int = 1) -> Architecture:
+    channels = [expansion * count for count in (64, 128, 256, 512)]
+    return Architecture(
+        f"resnet{depth}",
+        f"ResNet-{depth}",
+        "resnet.TorchvisionResNet",
+        _stages(*channels),
+        channels[-1],
+        {"depth": depth},
+    )
+
+
+def _wide_resnet(depth: int, width: int) -> Architecture:
+    return Architecture(
+        f"wrn_{depth}_{width}",
+        f"WRN-{depth}-{width}",
+        "wide_resnet.WideResNet",
+        _stages(16 * width, 32 * width, 64 * width),
+        64 * width,
+        {"depth": depth, "width": width},
+    )
+
+
+_ARCHITECTURES = (
+    *(_cifar_resnet(depth) for depth in (8, 20, 32, 44, 56, 110)),
+    _torchvision_resnet(18),
+    _torchvision_resnet(34),
+    _torchvision_resnet(50, expansion=4),
+    _wide_resnet(16, 2),
+    _wide_resnet(40, 2),
+    Architecture("mobilenet_v2", "MobileNetV2", "mobilenet.MobileNetV2", _stages(24, 32, 96, 320), 1280),
+)
+"""One entry each, in the order in which forms list them."""
+
+
+def all_architectures() -> tuple[Architecture, ...]:
+    """Every architecture, in the order in which forms list them."""
+    return _ARCHITECTURES
+
+
+def get_architecture(key: str) -> Architecture:
+    """The architecture of that key. Raises ConfigError, which lists the choices, for any other."""
+    found = {one.key: one for one in all_architectures()}
+    if key not in found:
+        raise ConfigError(f"unknown architecture '{key[:60]}': choose one of {', '.join(found)}")
+    return found[key]
+
+
+def build(architecture: str, classes: int = 10, seed: int | None = None) -> StagedNetwork:
+    """Builds a network with fresh weights, in train mode, float32, channels_last.
+
+    Args:
+        architecture: a key of the registry.
+        classes: length of the logits.
+        seed: makes the initial weights reproducible without touching torch's global generator.
+
+    Raises:
+        ConfigError: on a key that is not known.
+    """
+    import torch
+
+    entry = get_architecture(architecture)
+    module, _, name = entry.builder.partition(".")
+    make = getattr(importlib.import_module(f"kdexplorer.networks.{module}"), name)
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return make(**entry.arguments, classes=classes).to(memory_format=torch.channels_last)

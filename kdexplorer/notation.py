@@ -1,0 +1,172 @@
+"""The command line's notation: a student in one word, and the commands that repeat an experiment.
+
+`ARCHITECTURE[:PRESET-OR-METHOD[:KEY=VALUE…][+METHOD[:KEY=VALUE…]…]]`, such as `resnet20:response:T=4:alpha=0.7` or
+`resnet20:kd:T=4:weight=0.7+at:weight=1000`.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import shlex
+from typing import Any
+
+from pydantic import BaseModel
+
+from kdexplorer.config import SCRATCH, ExperimentConfig, StudentConfig
+from kdexplorer.errors import ConfigError
+from kdexplorer.methods import all_methods, get_method
+from kdexplorer.presets import LEGACY_SETTINGS, PRESETS
+from kdexplorer.schema import validate
+
+_TEXT_KEYS = ("name", "initial")
+_STUDENT_KEYS = {"smoothing": "label_smoothing", "label_smoothing": "label_smoothing", "ce": "ce_weight"} | {
+    key: key for key in ("ce_weight", *_TEXT_KEYS)
+}
+"""Keys that belong to the student rather than to a term: spelling to field."""
+
+
+def parse_student(text: str) -> StudentConfig:
+    """Reads a student; see the module.
+
+    A key belongs to the nearest of the words joined by `+` before it that has such a setting, in full or in the
+    method's short spelling (`T`), else to the student: `name`, `initial` (a checkpoint to start from), `ce_weight`,
+    `smoothing`. `alpha=0.7` also sets `ce_weight` to 0.3, as in the lab's formula.
+
+    Raises:
+        ConfigError: on an unknown architecture, preset, method or key, or a value out of bounds.
+    """
+    architecture, *rest = text.split(":")
+    words = rest.pop(0).split("+") if rest else [SCRATCH]
+    student: dict[str, Any] = {"architecture": architecture, "terms": []}
+    group = [_add_terms(student, text, word) for word in words]
+    for pair in rest:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise ConfigError(f"'{text}': '{pair}' is not KEY=VALUE, as in T=4")
+        value, *more = [value] if key in _TEXT_KEYS else re.split(r"\+(?=[A-Za-z])", value)
+        _set(student, group, text, key, value)
+        group = [_add_terms(student, text, word) for word in more] or group
+        words += more
+    return validate(StudentConfig, {"name": f"{architecture}-{'+'.join(words)}"} | student, where=text)
+
+
+def _add_terms(student: dict[str, Any], text: str, word: str) -> list[dict[str, Any]]:
+    """Adds the terms of a preset or a method to a student and returns them."""
+    if word in PRESETS:
+        preset = copy.deepcopy(PRESETS[word])
+        student["ce_weight"] = preset["ce_weight"]
+        added = preset["terms"]
+    elif word in (keys := [method.key for method in all_methods()]):
+        added = [{"method": word}]
+    else:
+        raise ConfigError(
+            f"'{text}': unknown preset or method '{word[:60]}': choose one of {', '.join([*PRESETS, *keys])}"
+        )
+    student["terms"] += added
+    return added
+
+
+def _set(student: dict[str, Any], group: list[list[dict[str, Any]]], text: str, key: str, value: str) -> None:
+    """Puts a value where its key belongs; `group` has the terms of each word."""
+    candidates = ([(term, name) for term in terms if (name := _setting(term["method"], key))] for terms in group[::-1])
+    matching = next((found for found in candidates if found), [])
+    if len(matching) > 1:
+        raise ConfigError(f"'{text}': {key} could mean several terms: write each method with its own keys")
+    if matching:
+        term, name = matching[0]
+        term[name] = _read(value)
+    elif key in _STUDENT_KEYS:
+        student[_STUDENT_KEYS[key]] = value if key in _TEXT_KEYS else _read(value)
+    elif LEGACY_SETTINGS.get(key, ("", ""))[1] == "weight":
+        term = {"method": LEGACY_SETTINGS[key][0], "weight": _read(value)}
+        student["terms"].append(term)
+        group.append([term])
+    else:
+        methods = [get_method(term["method"]) for terms in group for term in terms]
+        own = [name for method in methods for name in (*_settings(method.key), *method.short_keys)]
+        raise ConfigError(
+            f"'{text}': unknown key '{key[:60]}': choose one of {', '.join(dict.fromkeys([*own, *_STUDENT_KEYS]))}"
+        )
+    if key == "alpha" and isinstance(alpha := _read(value), float):
+        student["ce_weight"] = round(1 - alpha, 12)
+
+
+def _settings(method: str) -> list[str]:
+    return [name for name in get_method(method).Settings.model_fields if name != "method"]
+
+
+def _setting(method: str, key: str) -> str | None:
+    """The setting of a method that a key means, or None."""
+    legacy_method, legacy_name = LEGACY_SETTINGS.get(key, ("", ""))
+    name = legacy_name if legacy_method == method else get_method(method).short_keys.get(key, key)
+    return name if name in _settings(method) else None
+
+
+def _read(value: str) -> float | str:
+    """A number where it is one; whether the setting takes it is for the validation to say."""
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def preset_of(student: StudentConfig) -> str | None:
+    """The preset whose weights and settings a student has, or None."""
+    for name, preset in PRESETS.items():
+        same = StudentConfig(name="x", architecture=student.architecture, **preset)
+        if (same.ce_weight, same.terms) == (student.ce_weight, student.terms):
+            return name
+    return None
+
+
+def format_student(student: StudentConfig) -> str:
+    """The notation that `parse_student` reads back to the same student."""
+    word, default = preset_of(student), student.key
+    words = [student.architecture]
+    if word is not None:
+        words.append(word)
+        default = word
+    elif not student.terms:
+        words.append(SCRATCH)
+    else:
+        words.append("+".join(_format_term(term) for term in student.terms))
+        default = "+".join(term.method for term in student.terms)
+    if word is None and student.ce_weight != 1.0:
+        words.append(f"ce_weight={format_number(student.ce_weight)}")
+    if student.label_smoothing:
+        words.append(f"smoothing={format_number(student.label_smoothing)}")
+    if student.initial is not None:
+        words.append(f"initial={student.initial}")
+    if student.name != f"{student.architecture}-{default}":
+        words.append(f"name={student.name}")
+    return ":".join(words)
+
+
+def _format_term(term: Any) -> str:
+    fields = type(term).model_fields
+    changed = {name: getattr(term, name) for name, field in fields.items() if getattr(term, name) != field.default}
+    texts = {name: value if isinstance(value, str) else format_number(value) for name, value in changed.items()}
+    return ":".join([term.method, *(f"{name}={value}" for name, value in texts.items())])
+
+
+def format_number(value: float) -> str:
+    """A number as short as it reads back to the same."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def train_command(config: ExperimentConfig) -> str:
+    """The command that repeats this experiment: what differs from the defaults."""
+    students = shlex.join(format_student(student) for student in config.students)
+    return " ".join(["python -m kdexplorer train", *format_options(config), f"--students {students}"])
+
+
+def format_options(config: BaseModel) -> list[str]:
+    """The options of an experiment that differ from their defaults; its students are no option."""
+    options = []
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if name not in ("students", "version") and value != field.default:
+            options.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))
+    return options

@@ -1,0 +1,184 @@
+"""A checkpoint's card: what the network is, how it was trained, what it scores. JSON, versioned.
+
+Version 1 is upgraded on reading: it knew two methods by fields of their own, and one leg of training.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+
+from kdexplorer.config import MAX_EPOCHS, SCRATCH, ArchitectureKey, Objective
+from kdexplorer.datasets import Normalization
+from kdexplorer.errors import CheckpointError
+from kdexplorer.files import read_json
+from kdexplorer.presets import PRESETS, upgrade_metrics, upgrade_objective
+from kdexplorer.schema import Name, problems
+
+Text = Annotated[str, StringConstraints(max_length=300)]
+Count = Annotated[int, Field(ge=1, lt=10**15, strict=True)]
+Epochs = Annotated[int, Field(ge=0, le=MAX_EPOCHS, strict=True)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+class TeacherReference(_Record):
+    """The network that a student was distilled from: its weights' hash identifies it, whatever its name."""
+
+    name: Text
+    sha256: Text
+
+
+class DataFacts(_Record):
+    """What a network was trained and evaluated on."""
+
+    dataset: Text = "cifar10"
+    train_images: Count | None = None
+    evaluation_split: Literal["test", "holdout"] = "test"
+    """`holdout`: training images held out while settings were tuned."""
+    evaluation_images: Count = 10_000
+
+
+class EpochFigures(_Record):
+    """One point of a learning curve: the epoch (from 0), and loss terms and accuracy by name."""
+
+    epoch: Epochs
+    train: dict[str, float] = {}
+    test: dict[str, float] = {}
+
+
+class Leg(_Record):
+    """One run of a network's training; a network that is trained on has several."""
+
+    run: Text | None = None
+    initial: Text | None = None
+    """The checkpoint that it started from; None for random weights."""
+    epochs: Epochs
+    seed: int | None = None
+    recipe: dict[str, JsonValue] = {}
+    """The other settings of the experiment."""
+    seconds: float | None = None
+    device: Text | None = None
+    precision: Text | None = None
+    students: int | None = None
+    """How many students the run trained together."""
+    versions: dict[str, str] = {}
+    history: tuple[EpochFigures, ...] = ()
+    """The learning curve; empty where it was not stored."""
+
+
+class Card(_Record):
+    """A checkpoint's `card.json`."""
+
+    version: Literal[2] = 2
+    name: Name
+    architecture: ArchitectureKey
+    parameters: Count
+    multiply_adds: Count | None = None
+    """Of one image; None in cards of version 1."""
+    classes: tuple[Text, ...] = Field(min_length=2, max_length=1000)
+    normalization: Normalization
+    objective: Objective | None = None
+    """None for weights that were imported."""
+    teacher: TeacherReference | None = None
+    data: DataFacts = DataFacts()
+    legs: tuple[Leg, ...] = ()
+    """Every run of its training, in order."""
+    test_accuracy: float = Field(ge=0, le=1)
+    test_cross_entropy: float
+    test_objective: float | None = None
+    test_terms: dict[str, float] = {}
+    sha256: Text = ""
+    """Of the weights' file."""
+
+    @property
+    def objective_key(self) -> str:
+        """The methods' keys (see `Objective.key`); weights of unknown origin count as trained on labels alone."""
+        return self.objective.key if self.objective else SCRATCH
+
+    @property
+    def run(self) -> str | None:
+        """The run that wrote this checkpoint."""
+        return self.legs[-1].run if self.legs else None
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs over all legs."""
+        return sum(leg.epochs for leg in self.legs) if self.legs else None
+
+    @property
+    def seed(self) -> int | None:
+        """The last leg's seed."""
+        return self.legs[-1].seed if self.legs else None
+
+    @property
+    def history(self) -> list[EpochFigures]:
+        """The stored learning curve over all legs; epochs are counted from the first leg on."""
+        rows, begin = [], 0
+        for leg in self.legs:
+            rows += [row.model_copy(update={"epoch": begin + row.epoch}) for row in leg.history]
+            begin += leg.epochs
+        return rows
+
+
+def read_card(path: Path) -> Card:
+    """Reads and validates a `card.json` of any version. Raises CheckpointError, which says what is wrong with it."""
+    values = read_json(path)
+    if values is None:
+        raise CheckpointError(f"{path.parent} has no readable {path.name}: it is not a checkpoint of this application.")
+    try:
+        card = Card.model_validate(values if "version" in values else _upgrade(values))
+    except ValidationError as error:
+        field, message = problems(error)[0]
+        raise CheckpointError(f"{path}: {field}: {message}.") from error
+    if not card.sha256:
+        raise CheckpointError(f"{path}: sha256: the hash of the weights is missing.")
+    return card
+
+
+def _upgrade(values: dict[str, Any]) -> dict[str, Any]:
+    """Version 1, whose cards name no version; what is damaged stays so and is found by the validation."""
+    objective, method, facts = values.get("objective"), values.get("method"), values.get("data", {})
+    if isinstance(objective, dict):
+        objective = {key: value for key, value in upgrade_objective(objective).items() if key != "initial"}
+    elif objective is None and method is not None:
+        objective = PRESETS.get(str(method), method)
+    if isinstance(facts, dict):
+        names = {"measured_on": "evaluation_split", "measured_images": "evaluation_images"}
+        facts = {names.get(key, key): value for key, value in facts.items() if value is not None}
+    terms = values.get("test_terms")
+    upgraded = {
+        **values,
+        "version": 2,
+        "normalization": values.get("normalisation"),
+        "objective": objective,
+        "data": facts,
+        "test_terms": upgrade_metrics(terms) if isinstance(terms, dict) else terms or {},
+        "legs": [],
+    }
+    if values.get("epochs") is not None:
+        upgraded["legs"] = [_upgrade_leg(values)]
+    return upgraded
+
+
+def _upgrade_leg(values: dict[str, Any]) -> dict[str, Any]:
+    objective, history = values.get("objective"), values.get("history") or []
+    if isinstance(history, list):
+        history = [
+            {key: upgrade_metrics(part) if isinstance(part, dict) else part for key, part in row.items()}
+            if isinstance(row, dict)
+            else row
+            for row in history
+        ]
+    kept = ("run", "epochs", "seed", "seconds", "device", "precision")
+    return {key: values.get(key) for key in kept} | {
+        "initial": objective.get("initial") if isinstance(objective, dict) else None,
+        "recipe": values.get("recipe") or {},
+        "students": values.get("students_in_run"),
+        "versions": values.get("versions") or {},
+        "history": history,
+    }

@@ -1,0 +1,188 @@
+"""A network on disk: safetensors weights, a JSON card, and its logits on the split that it was evaluated on.
+
+Nothing here unpickles. The weights' hash is checked against the card's, keys, shapes and dtype before anything is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kdexplorer.errors import CheckpointError, ConfigError
+from kdexplorer.files import new_folder, write_bytes, write_json
+from kdexplorer.methods import all_methods
+from kdexplorer.runs.card import Card, read_card
+from kdexplorer.runs.run_folder import Run, finished_students, runs_root
+from kdexplorer.runs.weights import MAX_WEIGHTS_BYTES, network_from_state
+from kdexplorer.schema import is_name
+
+if TYPE_CHECKING:
+    import torch
+
+    from kdexplorer.networks.base import StagedNetwork
+
+WEIGHTS, CARD, LOGITS = "weights.safetensors", "card.json", "test_logits.npz"
+MAX_LOGITS_BYTES = 1 << 26
+"""Unpacked: 10,000 images of 1000 classes in float32 are 40 MB."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint folder whose card is valid; weights and logits are loaded on demand."""
+
+    path: Path
+    card: Card
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def architecture(self) -> str:
+        return self.card.architecture
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.card.classes
+
+    @property
+    def sha256(self) -> str:
+        return self.card.sha256
+
+    def network(self) -> StagedNetwork:
+        """The network in eval mode, float32, without gradients. Raises CheckpointError."""
+        import safetensors
+        import safetensors.torch
+
+        weights = self.path / WEIGHTS
+        try:
+            if weights.stat().st_size > MAX_WEIGHTS_BYTES:
+                raise CheckpointError(f"{weights} is over 1 GiB: not a network of this application.")
+            data = weights.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{weights} cannot be read: {error.strerror}.") from error
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise CheckpointError(f"{weights} does not match its card (different SHA-256): restore it.")
+        try:
+            state = safetensors.torch.load(data)
+        except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
+            raise CheckpointError(f"{weights} is not a readable safetensors file ({error}): restore it.") from error
+        return network_from_state(self.architecture, state, len(self.classes), where=str(weights))
+
+    def logits(self) -> np.ndarray:
+        """The stored logits `[N, K]` of the evaluation split as float32. Raises CheckpointError."""
+        path = self.path / LOGITS
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                if sum(part.file_size for part in archive.zip.infolist()) > MAX_LOGITS_BYTES:
+                    raise ValueError("it unpacks to more than any test split needs")
+                logits = archive["logits"]
+        except Exception as error:  # zipfile, zlib and NumPy each raise their own
+            raise CheckpointError(f"{path} cannot be read ({error}): restore it or train again.") from error
+        if logits.ndim != 2 or logits.shape[1] != len(self.classes) or logits.dtype.kind != "f":
+            raise CheckpointError(f"{path} contains {logits.dtype} of shape {logits.shape}, not logits: restore it.")
+        if not np.isfinite(logits).all():
+            raise CheckpointError(f"{path} contains values that are not finite: train again.")
+        return logits.astype(np.float32)
+
+    def logits_or_none(self) -> np.ndarray | None:
+        """The stored logits, or None where they cannot be read."""
+        try:
+            return self.logits()
+        except CheckpointError:
+            return None
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Reads and validates a card. Raises CheckpointError, which says what is wrong with it."""
+    return Checkpoint(path, read_card(path / CARD))
+
+
+def bundled_root() -> Path:
+    """Where the bundled networks are: `KDEXPLORER_CHECKPOINTS`, else `checkpoints/` beside the package."""
+    given = os.environ.get("KDEXPLORER_CHECKPOINTS")
+    beside = Path(__file__).resolve().parents[2] / "checkpoints"
+    return Path(given) if given else beside if beside.is_dir() else Path("checkpoints")
+
+
+def bundled_checkpoints() -> list[Checkpoint]:
+    """The bundled checkpoints that can be read, in the order of `list_checkpoints`."""
+    return list_checkpoints(bundled_root())
+
+
+def list_checkpoints(root: Path) -> list[Checkpoint]:
+    """The readable checkpoints in a folder: the largest network first, then by objective."""
+    found = []
+    for path in sorted(root.iterdir()) if root.is_dir() else []:
+        if (path / CARD).is_file() and not path.name.startswith("."):
+            with contextlib.suppress(CheckpointError):
+                found.append(open_checkpoint(path))
+    return sorted(found, key=lambda c: (-c.card.parameters, objective_rank(c), c.name))
+
+
+def objective_rank(checkpoint: Checkpoint) -> tuple[int, ...]:
+    """For sorting: networks trained on labels first, then one method in the registry's order, then several."""
+    order = [method.key for method in all_methods()]
+    terms = checkpoint.card.objective.terms if checkpoint.card.objective else ()
+    return len(terms), *(order.index(term.method) for term in terms)
+
+
+def run_checkpoints(run: Run) -> list[Checkpoint]:
+    """The finished students of a run whose checkpoints can be read."""
+    found = []
+    for path in finished_students(run):
+        with contextlib.suppress(CheckpointError):
+            found.append(open_checkpoint(path))
+    return found
+
+
+def find_checkpoint(name: str) -> Checkpoint:
+    """A bundled checkpoint by name, a run's student as RUN/STUDENT, or a checkpoint folder by path.
+
+    Raises:
+        ConfigError: when there is none.
+        CheckpointError: when its card is not valid.
+    """
+    places = [Path(name)]
+    run_id, _, student = name.partition("/")
+    if is_name(run_id) and is_name(student):
+        places.insert(0, runs_root() / run_id / student)
+    if is_name(name):
+        places.insert(0, bundled_root() / name)
+    for place in places:
+        with contextlib.suppress(OSError):  # too long for a path
+            if (place / CARD).is_file():
+                return open_checkpoint(place)
+    choices = ", ".join(checkpoint.name for checkpoint in bundled_checkpoints()) or "none"
+    raise ConfigError(f"there is no checkpoint '{name[:100]}'. Bundled: {choices}; or give RUN/STUDENT or a folder.")
+
+
+def save_checkpoint(path: Path, state: dict[str, torch.Tensor], card: Card, logits: np.ndarray | None) -> Checkpoint:
+    """Writes a checkpoint folder completely or not at all; `sha256` is put into the card.
+
+    Args:
+        path: the folder.
+        state: the weights, as `weights.to_half_precision` gives them.
+        card: the description.
+        logits: `[N, K]` of the evaluation split; stored as float16.
+    """
+    import safetensors.torch
+
+    data = safetensors.torch.save(state)
+    card = card.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
+    with new_folder(path) as folder:
+        write_bytes(folder / WEIGHTS, data)
+        if logits is not None:
+            packed = io.BytesIO()
+            np.savez_compressed(packed, logits=logits.astype(np.float16))
+            write_bytes(folder / LOGITS, packed.getvalue())
+        write_json(folder / CARD, card.model_dump(mode="json"))
+        open_checkpoint(folder)  # what cannot be read again is not kept
+    return open_checkpoint(path)

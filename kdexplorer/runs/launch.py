@@ -1,0 +1,146 @@
+"""Runs are created, started as processes of their own, stopped and deleted here; training itself is never imported.
+
+There is no scheduler: a queued run is a process that waits for a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+from filelock import FileLock
+from pydantic import BaseModel
+
+from kdexplorer import processes
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.errors import RunError
+from kdexplorer.files import read_json, sync_folder, write_json
+from kdexplorer.runs.records import LIVE
+from kdexplorer.runs.run_folder import Run, is_run_folder, runs_root
+from kdexplorer.schema import is_name
+
+
+def create_run(config: BaseModel, name: str, root: Path | None = None, run_id: str | None = None) -> Run:
+    """Writes a new run folder in state queued. Its id is the date, the time, the name and four random digits.
+
+    Args:
+        config: an `ExperimentConfig`, or a sweep's configuration.
+        name: the label in the id.
+        root: the folder of runs.
+        run_id: for callers that must find the same run again (a sweep, a process that torchrun restarts).
+
+    Raises:
+        RunError: when the folder cannot be written.
+    """
+    root = root or runs_root()
+    run = Run(root / (run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{name[:40]}-{secrets.token_hex(2)}"))
+    created = False
+    try:
+        run.path.mkdir(parents=True)
+        created = True
+        write_json(run.path / "config.json", config.model_dump(mode="json"))
+        run.write_status("queued", "waiting to start")
+    except OSError as error:
+        if created:  # an existing folder is somebody else's
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise RunError(
+            f"a run cannot be written to {root} ({error.strerror}): check the folder and the disk."
+        ) from error
+    sync_folder(root)
+    return run
+
+
+def launch_run(config: ExperimentConfig, root: Path | None = None) -> Run:
+    """Creates a run and starts its trainer as a process of its own, which outlives the caller. Raises RunError."""
+    run = create_run(config, config.name, root)
+    try:
+        start_run(run)
+    except RunError as error:
+        with contextlib.suppress(OSError):
+            run.write_status("failed", str(error)[:500])  # otherwise it would look queued as long as this process lives
+        raise
+    return run
+
+
+def start_run(run: Run) -> None:
+    """Starts (or resumes) a run's trainer in its own session, output to the log. One start at a time.
+
+    Raises:
+        RunError: when the run is alive, finished or damaged, or its folder cannot be written.
+    """
+    try:
+        with FileLock(run.path.parent / ".start.lock", timeout=30):
+            _start(run)
+    except OSError as error:  # filelock's Timeout is one
+        raise RunError(
+            f"{run.run_id} cannot be started ({error.strerror or 'another start is taking long'}): check its folder "
+            "and the disk."
+        ) from error
+
+
+def _start(run: Run) -> None:
+    status = run.status()
+    queued_elsewhere = status.state == "queued" and status.pid != os.getpid()
+    if status.state in ("finished", "damaged", "running") or queued_elsewhere:
+        raise RunError(f"{run.run_id} is {status.state}: there is nothing to start.")
+    with open(run.path / "log.txt", "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kdexplorer", "resume", str(run.path.resolve()), "--quiet"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=Path.cwd(),
+        )
+    processes.adopt(process)
+    processes.lower_priority(process.pid)
+    identity = processes.identity(process.pid) | {"heartbeat": time.time()}
+    latest = read_json(run.path / "status.json") or {}
+    if latest.get("pid") != process.pid:
+        write_json(run.path / "status.json", {**latest, "state": "queued", "message": "starting", **identity})
+
+
+def stop_run(run: Run) -> None:
+    """Asks the trainer to save its state and end. Raises RunError when it is not running."""
+    status = run.status()
+    if status.state not in LIVE:
+        raise RunError(f"{run.run_id} is {status.state}: there is nothing to stop.")
+    if status.pid == os.getpid():
+        raise RunError(f"{run.run_id} has not started yet: try again in a moment.")
+    process = processes.live(status.model_dump())
+    with contextlib.suppress(psutil.NoSuchProcess):  # psutil checks the start time once more
+        if process is not None:
+            process.send_signal(signal.SIGTERM)
+
+
+def delete_run(run: Run) -> None:
+    """Removes a run folder. Raises RunError when it is running, no run, or not directly in `run.parent_folder()`.
+
+    The folder leaves the list in one step, so that an interruption leaves no half of a run.
+    """
+    root = run.parent_folder().resolve()
+    path = run.path.resolve()
+    if run.path.is_symlink() or path.parent != root or not is_name(path.name) or not is_run_folder(path):
+        raise RunError(f"'{run.run_id[:100]}' is not a run in {root}: nothing was deleted.")
+    deleted = root / f".deleted-{path.name}-{secrets.token_hex(2)}"
+    try:
+        with FileLock(root / ".start.lock", timeout=30):
+            if run.status().state in LIVE or run.is_locked():
+                raise RunError(f"{run.run_id} is still running: stop it first.")
+            path.rename(deleted)
+    except OSError as error:
+        raise RunError(
+            f"{run.run_id} cannot be deleted ({error.strerror or 'another start is taking long'}): nothing was deleted."
+        ) from error
+    try:
+        shutil.rmtree(deleted)
+    except OSError as error:
+        raise RunError(f"{run.run_id} is deleted, but some of its files remain in {deleted} ({error}).") from error

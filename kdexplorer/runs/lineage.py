@@ -1,0 +1,102 @@
+"""Who distilled whom: teachers, their students, and scratch baselines, according to the cards.
+
+A teacher is identified by the hash of its weights, whatever its name. Students of one run saw the same batches from the
+same initial weights, so the one that was trained without a teacher there is the scratch baseline of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from kdexplorer.config import SCRATCH
+from kdexplorer.runs.checkpoints import Checkpoint, objective_rank
+
+
+def is_student_of(checkpoint: Checkpoint, teacher: Checkpoint) -> bool:
+    """Whether a network was distilled from this teacher."""
+    return _teacher_hash(checkpoint) == teacher.sha256
+
+
+def is_distilled(checkpoint: Checkpoint) -> bool:
+    """Whether a network was trained with a distillation method."""
+    return checkpoint.card.objective_key != SCRATCH
+
+
+def _teacher_hash(checkpoint: Checkpoint) -> str | None:
+    return checkpoint.card.teacher.sha256 if checkpoint.card.teacher else None
+
+
+def teacher_of(checkpoint: Checkpoint, chosen: Iterable[Checkpoint]) -> Checkpoint | None:
+    """The one of these that a network was distilled from, or None."""
+    sha256 = _teacher_hash(checkpoint)
+    return next((other for other in chosen if sha256 and other.sha256 == sha256), None)
+
+
+def scratch_baseline_of(checkpoint: Checkpoint, chosen: Iterable[Checkpoint]) -> Checkpoint | None:
+    """The one of these that was trained without a teacher in the same run, and otherwise like this one, or None."""
+    if not is_distilled(checkpoint):
+        return None
+    for other in chosen:
+        if not is_distilled(other) and _shared_settings(other) == _shared_settings(checkpoint):
+            return other
+    return None
+
+
+def _shared_settings(checkpoint: Checkpoint) -> tuple[Any, ...]:
+    """What students of one comparison share besides the batches."""
+    card = checkpoint.card
+    run = card.run or checkpoint.path  # imported weights have no scratch baseline
+    return run, checkpoint.architecture, card.objective.label_smoothing if card.objective else 0.0, _start(checkpoint)
+
+
+def _start(checkpoint: Checkpoint) -> str | None:
+    """What it started from; only the run where that was its own earlier leg, as a continued baseline starts there."""
+    initial = checkpoint.card.legs[-1].initial if checkpoint.card.legs else None
+    run, _, name = (initial or "").rpartition("/")
+    return run if run and name == checkpoint.name else initial
+
+
+def scratch_baselines(named: Mapping[str, Checkpoint]) -> dict[str, str]:
+    """Each network's scratch baseline among these, by name; see `scratch_baseline_of`."""
+    return _name_relatives(named, scratch_baseline_of)
+
+
+def teachers_of(named: Mapping[str, Checkpoint]) -> dict[str, str]:
+    """Each network's teacher among these, by name; see `teacher_of`."""
+    return _name_relatives(named, teacher_of)
+
+
+def _name_relatives(
+    named: Mapping[str, Checkpoint], relative_of: Callable[[Checkpoint, Iterable[Checkpoint]], Checkpoint | None]
+) -> dict[str, str]:
+    by_path = {checkpoint.path: name for name, checkpoint in named.items()}
+    relatives = ((name, relative_of(checkpoint, named.values())) for name, checkpoint in named.items())
+    return {name: by_path[relative.path] for name, relative in relatives if relative is not None}
+
+
+def list_teachers(found: Mapping[str, Checkpoint]) -> list[str]:
+    """The networks that others name as their teacher."""
+    hashes = {_teacher_hash(checkpoint) for checkpoint in found.values()}
+    return [name for name, checkpoint in found.items() if checkpoint.sha256 in hashes]
+
+
+def students_of(found: Mapping[str, Checkpoint], teacher: Checkpoint) -> list[str]:
+    """All networks that were distilled from a teacher, and the scratch baselines of their runs."""
+    runs = {c.card.run for c in found.values() if is_student_of(c, teacher)} - {None}
+    return [name for name, c in found.items() if is_student_of(c, teacher) or c.card.run in runs]
+
+
+def first_family(found: Mapping[str, Checkpoint], teacher: Checkpoint) -> list[str]:
+    """The teacher's first students of one architecture and run, one for each objective: the scratch baseline first."""
+    students = [(name, c) for name, c in found.items() if is_student_of(c, teacher)]
+    if not students:
+        return []
+    first_name, first = students[0]
+    same: dict[str, tuple[str, Checkpoint]] = {}
+    for name, c in students:
+        if (c.architecture, c.card.run) == (first.architecture, first.card.run):
+            same.setdefault(c.card.objective_key, (name, c))
+    baseline = scratch_baselines(found).get(first_name)
+    ordered = sorted(same.values(), key=lambda named: objective_rank(named[1]))
+    return [*([baseline] if baseline else []), *(name for name, _ in ordered)]

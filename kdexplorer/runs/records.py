@@ -1,0 +1,104 @@
+"""The records of a run's folder, as they are read: what is damaged is left out and never fails."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kdexplorer.presets import upgrade_metrics
+from kdexplorer.schema import Name
+
+State = Literal["queued", "running", "finished", "stopped", "failed", "lost", "damaged"]
+LIVE: tuple[State, ...] = ("queued", "running")
+FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
+RESUMABLE: tuple[State, ...] = ("stopped", "failed", "lost")
+
+Record = TypeVar("Record", bound=BaseModel)
+
+_Count = Annotated[int, Field(ge=0, lt=10**15, strict=True)]
+_Number = Annotated[float, Field(ge=0, lt=1e15)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+class RunStatus(_Record):
+    """`status.json` of a run or a sweep."""
+
+    state: State = "lost"
+    message: str = ""
+    warning: str = ""
+    epoch: _Count | None = None
+    """The current epoch, from 0."""
+    epochs: _Count | None = None
+    step: _Count | None = None
+    """Steps done in the current epoch."""
+    steps_per_epoch: _Count | None = None
+    images_per_second: _Number | None = None
+    seconds_left: _Number | None = None
+    heartbeat: _Number | None = None
+    """When it was written, in seconds since 1970."""
+    machine: str | None = None
+    pid: Any = None
+    pid_started: Any = None
+    boot: Any = None
+    experiments: _Count | None = None
+    """Of a sweep: how many it has."""
+    finished: _Count | None = None
+    working: tuple[str, ...] = ()
+    failed: dict[str, str] = {}
+    """Of a sweep: why experiments failed, by run."""
+
+
+class EpochMetrics(_Record):
+    """A line of `metrics.jsonl`: one student after one epoch."""
+
+    epoch: Annotated[int, Field(ge=0, lt=10**6, strict=True)]
+    student: Name
+    learning_rate: float | None = None
+    train: dict[str, float] = {}
+    """Means over the epoch's batches: objective, cross-entropy, terms, accuracy."""
+    test: dict[str, float] = {}
+    """The same on the evaluation split."""
+    probes: list[list[float]] = []
+    """Logits of the first images of the evaluation split."""
+    seconds: float | None = None
+    images_per_second: float | None = None
+
+
+class TeacherFigures(_Record):
+    """`teacher.json`: the teacher on the run's evaluation split."""
+
+    name: str = ""
+    evaluation_split: str = "test"
+    accuracy: _Share | None = None
+    cross_entropy: _Number | None = None
+    probes: list[list[float]] = []
+    probe_labels: list[Annotated[int, Field(ge=0, strict=True)]] = []
+
+
+def read_record(model: type[Record], values: dict[str, Any]) -> Record:
+    """The record with every field that is valid; the others have their defaults.
+
+    Raises:
+        ValidationError: when a field without a default is not valid.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        invalid = {item["loc"][0] for item in error.errors()}
+        return model.model_validate({key: value for key, value in values.items() if key not in invalid})
+
+
+def read_metrics(values: Any) -> EpochMetrics | None:
+    """A line of `metrics.jsonl`, also of version 1; None where it is damaged."""
+    if not isinstance(values, dict):
+        return None
+    parts = {key: upgrade_metrics(values[key]) for key in ("train", "test") if isinstance(values.get(key), dict)}
+    try:
+        return EpochMetrics.model_validate(values | parts)
+    except ValidationError:
+        return None

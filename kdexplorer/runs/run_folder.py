@@ -1,0 +1,214 @@
+"""The run folder: the only contract between the trainer, the command line and the pages.
+
+`runs/<run_id>/` contains `config.json`, `status.json`, `metrics.jsonl`, `teacher.json` (the teacher's figures),
+`log.txt`, `state.pt`, the state before it as `state.old.pt`, and a checkpoint folder for each finished student.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from kdexplorer import processes
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.errors import ConfigError, RunError
+from kdexplorer.files import parse_json, read_json, write_bytes, write_json
+from kdexplorer.runs.records import (
+    FINAL,
+    LIVE,
+    EpochMetrics,
+    RunStatus,
+    State,
+    TeacherFigures,
+    read_metrics,
+    read_record,
+)
+from kdexplorer.schema import is_name
+
+
+def runs_root() -> Path:
+    """Where runs are stored: `KDEXPLORER_RUNS`, else `./runs`."""
+    return Path(os.environ.get("KDEXPLORER_RUNS") or "runs").expanduser()
+
+
+def imported_root() -> Path:
+    """Where imported checkpoints are stored: `imported/` among the runs, so that `imported/NAME` names one."""
+    return runs_root() / "imported"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. Reading never fails on damaged files: what cannot be read counts as missing."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @staticmethod
+    def parent_folder() -> Path:
+        """The folder that contains all of its kind: nothing outside it is ever deleted."""
+        return runs_root()
+
+    def config(self) -> ExperimentConfig:
+        """Raises ConfigError when `config.json` is missing or damaged."""
+        return ExperimentConfig.load(self.path / "config.json")
+
+    def status(self) -> RunStatus:
+        """`status.json`, corrected: a live state whose process is gone is `lost`; damaged fields are left out."""
+        values = read_json(self.path / "status.json")
+        status = read_record(RunStatus, {"message": "its status cannot be read"} if values is None else values)
+        if status.state in LIVE:
+            if processes.live(values or {}) is not None:
+                return status
+            status = status.model_copy(update={"state": "lost", "message": "its process is gone; it can be resumed"})
+        elif status.state not in FINAL:
+            status = status.model_copy(update={"state": "lost"})
+        if read_json(self.path / "config.json") is None:
+            missing = "its config.json is missing or cannot be read"
+            status = status.model_copy(update={"state": "damaged", "message": missing})
+        return status
+
+    def is_locked(self) -> bool:
+        """Whether a trainer is using the run, whatever its files say. Raises OSError."""
+        lock = FileLock(self.path / ".lock")
+        try:
+            with lock.acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def metrics(self) -> list[EpochMetrics]:
+        """The readable lines of `metrics.jsonl`, one for each student and epoch, in order."""
+        rows = []
+        with contextlib.suppress(OSError):
+            for line in (self.path / "metrics.jsonl").read_bytes().splitlines():
+                with contextlib.suppress(ValueError, RecursionError):
+                    row = read_metrics(parse_json(line))
+                    if row is not None:
+                        rows.append(row)
+        return rows
+
+    def teacher(self, classes: int) -> TeacherFigures | None:
+        """The teacher's figures from `teacher.json`, damaged fields left out; None where there are none.
+
+        Args:
+            classes: the number of classes, which labels must be below.
+        """
+        values = read_json(self.path / "teacher.json")
+        if values is None:
+            return None
+        if "measured_on" in values:  # version 1
+            values["evaluation_split"] = values.pop("measured_on")
+        figures = read_record(TeacherFigures, values)
+        if any(label >= classes for label in figures.probe_labels):
+            figures = figures.model_copy(update={"probe_labels": []})
+        return figures
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines of the log."""
+        with contextlib.suppress(OSError), open(self.path / "log.txt", "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 200 * lines))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+        return ""
+
+    # What the trainer writes.
+
+    @contextlib.contextmanager
+    def log(self) -> Iterator[logging.Logger]:
+        """A logger whose lines are appended to `log.txt`, until the end of the block."""
+        logger = logging.getLogger(f"kdexplorer.{self.run_id}")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        handler = self._log_handler()
+        logger.addHandler(handler)
+        try:
+            yield logger
+        finally:
+            logger.removeHandler(handler)
+            handler.close()
+
+    def _log_handler(self) -> logging.Handler:
+        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        return handler
+
+    def write_status(self, state: State, message: str = "", **facts: Any) -> None:
+        """Replaces the status; the calling process becomes the run's process. `facts` are fields of `RunStatus`."""
+        status = RunStatus(state=state, message=message, **facts, **processes.identity(), heartbeat=time.time())
+        write_json(self.path / "status.json", status.model_dump(mode="json", exclude_defaults=True))
+
+    def append_metrics(self, rows: list[EpochMetrics]) -> None:
+        """Appends lines and syncs them."""
+        with open(self.path / "metrics.jsonl", "ab") as file:
+            file.write(_lines(rows))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def drop_metrics_from(self, epoch: int) -> None:
+        """Removes lines of epochs that a resumed run will do again, and a half-written last line."""
+        write_bytes(self.path / "metrics.jsonl", _lines([row for row in self.metrics() if row.epoch < epoch]))
+
+
+def _lines(rows: list[EpochMetrics]) -> bytes:
+    return "".join(json.dumps(row.model_dump(mode="json"), allow_nan=False) + "\n" for row in rows).encode()
+
+
+class ReadOnlyRun(Run):
+    """A run for the processes of an experiment that do not write: those with a rank above 0."""
+
+    def _log_handler(self) -> logging.Handler:
+        return logging.NullHandler()
+
+    def write_status(self, state: State, message: str = "", **facts: Any) -> None:
+        pass
+
+    def append_metrics(self, rows: list[EpochMetrics]) -> None:
+        pass
+
+    def drop_metrics_from(self, epoch: int) -> None:
+        pass
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether a folder is that of a run or a sweep."""
+    return any((path / name).is_file() for name in ("config.json", "status.json"))
+
+
+def find_run(run_id: str, root: Path | None = None) -> Run:
+    """The run of that id, or of that folder. Raises RunError when there is none."""
+    root = root or runs_root()
+    if is_name(run_id) and is_run_folder(root / run_id):
+        return Run(root / run_id)
+    with contextlib.suppress(OSError, ValueError):  # too long for a path, or a zero byte in it
+        path = Path(run_id)
+        if not is_name(run_id) and path.is_dir() and (path / "config.json").is_file():
+            return Run(path)
+    raise RunError(f"there is no run '{run_id[:100]}' in {root}. List the runs with 'python -m kdexplorer runs list'.")
+
+
+def list_runs(root: Path | None = None) -> list[Run]:
+    """All run folders, the newest first."""
+    root = root or runs_root()
+    if not root.is_dir():
+        return []
+    folders = [path for path in root.iterdir() if is_name(path.name) and is_run_folder(path)]
+    return [Run(path) for path in sorted(folders, key=lambda path: path.name, reverse=True)]
+
+
+def finished_students(run: Run) -> list[Path]:
+    """The checkpoint folders of a run's finished students, in the order of its configuration."""
+    with contextlib.suppress(ConfigError):
+        names = [student.name for student in run.config().students]
+        return [run.path / name for name in names if (run.path / name / "card.json").is_file()]
+    return []

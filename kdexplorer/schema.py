@@ -1,0 +1,72 @@
+"""What every record that is read from outside shares: strict models, names that stay in their folder, clear errors."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from kdexplorer.errors import ConfigError
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.=+-]{0,63}"
+
+
+class StrictModel(BaseModel):
+    """Immutable, without unknown fields, without infinities."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def is_name(text: str) -> bool:
+    """Whether text may name a run or a checkpoint, so that it cannot leave its folder."""
+    return re.fullmatch(NAME_PATTERN, text) is not None and ".." not in text
+
+
+def _stays_in_folder(name: str) -> str:
+    if not is_name(name):
+        raise ValueError("must not contain two dots in a row")
+    return name
+
+
+Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$"), AfterValidator(_stays_in_folder)]
+
+
+def validate(model: type[Model], values: Any, where: str = "") -> Model:
+    """Builds a model; pydantic's report becomes one sentence per field in a ConfigError.
+
+    Args:
+        model: the class.
+        values: what it is made from.
+        where: begins the message: a file or the text that was parsed.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        sentences = [f"{field}: {message}" if field else message for field, message in problems(error)]
+        prefix = f"'{where}': " if where else ""
+        raise ConfigError(prefix + "; ".join(sentences)) from error
+
+
+def problems(error: ValidationError) -> list[tuple[str, str]]:
+    """The invalid fields and the reasons in a user's words, for forms that show them beside the field."""
+    found = []
+    for item in error.errors():
+        field = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ").replace("Input should", "should")
+        if item["type"] == "extra_forbidden":
+            message = "is not a setting"
+        elif item["type"] == "string_pattern_mismatch":
+            message = "takes letters, digits and . _ - = +, at most 64, starting with a letter or digit"
+        elif item["type"] == "union_tag_invalid":
+            message = f"unknown {item['ctx']['discriminator']} '{item['ctx']['tag'][:60]}': choose one of "
+            message += item["ctx"]["expected_tags"]
+        elif (
+            item["type"] != "value_error" and item["input"] is not None and not isinstance(item["input"], (dict, list))
+        ):
+            message += f", not {str(item['input'])[:60]!r}"
+        found.append((field, message))
+    return found

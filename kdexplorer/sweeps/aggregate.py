@@ -1,0 +1,140 @@
+"""From a sweep's finished students to its results: every cell with its spread over seeds, the best one, and the tests.
+
+Everything is computed from stored logits and cards. The best cell is the best of many comparisons, so its difference to
+the lab's default is tested on the same images with Holm's correction for all cells that are compared.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kdexplorer.analysis.metrics import agreement, expected_calibration_error, kl_divergence
+from kdexplorer.analysis.results import describe_evaluation
+from kdexplorer.analysis.statistics import holm, paired_test, seed_interval
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.sampling import hold_out
+from kdexplorer.errors import CheckpointError, ConfigError, DataError
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, open_checkpoint
+from kdexplorer.sweeps.folder import Sweep
+from kdexplorer.sweeps.grid import DEFAULT_POINT, GridPoint, point_of
+from kdexplorer.sweeps.results import MEASURES, SweepCell, SweepResults, SweepStudent
+
+Right = dict[tuple[GridPoint, int], np.ndarray]
+"""Which images a student predicts correctly, `[images]` bool, by place and seed; only where labels are available."""
+
+
+def build_results(sweep: Sweep) -> SweepResults:
+    """The results of the students that have finished. Raises ConfigError when the configuration cannot be read."""
+    config = sweep.config()
+    labels, teacher = _load_labels(config.recipe), _load_teacher_logits(config.recipe)
+    students: list[SweepStudent] = []
+    right: Right = {}
+    evaluated_on = None
+    for experiment, run in zip(sweep.experiments(), sweep.runs(), strict=True):
+        for student in config.students():
+            if student.name not in experiment.students:
+                continue
+            try:
+                checkpoint = open_checkpoint(run.path / student.name)
+                logits = checkpoint.logits()
+            except CheckpointError:
+                continue
+            point, known = point_of(student), labels if labels is not None and len(labels) == len(logits) else None
+            facts = point.model_dump() | {"seed": experiment.seed, "run": run.run_id}
+            students.append(SweepStudent(**facts, **_measure(checkpoint, logits, known, teacher)))
+            if known is not None:
+                right[point, experiment.seed] = logits.argmax(axis=1) == known
+            evaluated_on = describe_evaluation(checkpoint)
+    cells = build_cells(students, right, DEFAULT_POINT)
+    grid = [cell for cell in cells if cell.temperature is not None]
+    best = max(grid, key=lambda cell: cell.accuracy, default=None)
+    return SweepResults(
+        sweep=sweep.run_id,
+        student=config.student,
+        teacher=config.recipe.teacher,
+        evaluated_on=evaluated_on,
+        temperatures=sorted({*config.temperatures, DEFAULT_POINT.temperature}),
+        weights=sorted({*config.weights, DEFAULT_POINT.weight}),
+        seeds=[config.recipe.seed + number for number in range(config.seeds)],
+        recipe=config.recipe.model_dump(mode="json", exclude={"version", "students", "seed"}),
+        students=students,
+        cells=grid,
+        scratch=next((cell for cell in cells if cell.temperature is None), None),
+        default=DEFAULT_POINT,
+        best=GridPoint(temperature=best.temperature, weight=best.weight) if best else None,
+    )
+
+
+def build_cells(students: list[SweepStudent], right: Right, default: GridPoint) -> list[SweepCell]:
+    """A cell for each place, the scratch baseline first, then by temperature and weight.
+
+    Args:
+        students: one for each place and seed.
+        right: see `Right`.
+        default: the place that the others are tested against.
+    """
+    by_point: dict[GridPoint, list[SweepStudent]] = {}
+    for student in students:
+        by_point.setdefault(GridPoint(temperature=student.temperature, weight=student.weight), []).append(student)
+    cells = []
+    for point in sorted(by_point, key=lambda point: (point.temperature or 0, point.weight)):
+        facts: dict[str, Any] = {"seeds": len(by_point[point])}
+        for measure in MEASURES:
+            values = [getattr(student, measure) for student in by_point[point]]
+            if None not in values:
+                facts |= {measure: float(np.mean(values)), f"{measure}_values": values}
+        facts["accuracy_low"], facts["accuracy_high"] = seed_interval(facts["accuracy_values"]) or (None, None)
+        cells.append(SweepCell(**point.model_dump(), **facts, **_compare(point, default, right)))
+    adjusted = iter(holm([cell.p for cell in cells if cell.p is not None]))
+    return [cell if cell.p is None else cell.model_copy(update={"p_holm": next(adjusted)}) for cell in cells]
+
+
+def _compare(point: GridPoint, default: GridPoint, right: Right) -> dict[str, Any]:
+    """The test of a place against the default over the seeds that both have; empty where that is not possible."""
+    seeds = [seed for place, seed in right if place == point and (default, seed) in right]
+    if point == default or not seeds:
+        return {}
+    own = np.stack([right[point, seed] for seed in seeds])
+    other = np.stack([right[default, seed] for seed in seeds])
+    by_seed = own.mean(axis=1) - other.mean(axis=1)
+    tested = paired_test(own, other)
+    ahead = int((by_seed > 0).sum())
+    return {"difference": tested["difference"], "differences": by_seed.tolist(), "ahead": ahead, "p": tested["p"]}
+
+
+def _measure(
+    checkpoint: Checkpoint, logits: np.ndarray, labels: np.ndarray | None, teacher: np.ndarray | None
+) -> dict[str, float]:
+    card = checkpoint.card
+    measures = {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
+    if labels is not None:
+        measures["calibration_error"] = expected_calibration_error(logits, labels)
+    if teacher is not None and teacher.shape == logits.shape:
+        measures["teacher_agreement"] = agreement(logits, teacher)
+        measures["teacher_kl"] = kl_divergence(teacher, logits)
+    return measures
+
+
+def _load_labels(config: ExperimentConfig) -> np.ndarray | None:
+    """The labels of the images that the students are evaluated on, or None where they are missing."""
+    dataset = get_dataset(config.dataset)
+    try:
+        if not config.holdout:
+            return dataset.load("test").labels
+        labels = dataset.load("train").labels
+        return labels[hold_out(labels, config.holdout)]
+    except DataError:
+        return None
+
+
+def _load_teacher_logits(config: ExperimentConfig) -> np.ndarray | None:
+    """The teacher's stored logits on the test split; None where the students are evaluated on other images."""
+    try:
+        teacher = find_checkpoint(config.teacher or "")
+    except (CheckpointError, ConfigError):
+        return None
+    same = not config.holdout and teacher.card.data.evaluation_split == "test"
+    return teacher.logits_or_none() if same else None

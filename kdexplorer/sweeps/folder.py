@@ -1,0 +1,170 @@
+"""A sweep's folder, and how its students are packed into experiments.
+
+`runs/sweeps/<id>/` contains `config.json` (the sweep), `experiments.json` (how it was packed), `status.json` and
+`log.txt` as a run has them, and the results so far (`table.json`, `table.md`). A sweep is found again by its
+configuration and its runs' ids derive from its own, so the same command continues where an earlier one ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kdexplorer.errors import ConfigError, RunError
+from kdexplorer.files import read_json, write_json
+from kdexplorer.runs import launch
+from kdexplorer.runs.records import RESUMABLE
+from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
+from kdexplorer.schema import Name
+from kdexplorer.sweeps.grid import SweepConfig, experiment_config
+from kdexplorer.sweeps.results import SweepResults, read_results
+
+
+class PackedExperiment(BaseModel):
+    """One experiment of a sweep: the run that trains it, its seed, and its students' names."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    run: Name
+    seed: int
+    students: tuple[Name, ...]
+
+
+@dataclass(frozen=True)
+class Sweep(Run):
+    """A sweep's folder: a run folder whose configuration is a `SweepConfig`."""
+
+    def config(self) -> SweepConfig:  # type: ignore[override]
+        """Raises ConfigError when `config.json` is missing or damaged."""
+        values = read_json(self.path / "config.json")
+        if values is None:
+            raise ConfigError(f"{self.path / 'config.json'} cannot be read as a sweep.")
+        return SweepConfig.parse(values, where=self.run_id)
+
+    @staticmethod
+    def parent_folder() -> Path:
+        return sweeps_root()
+
+    @property
+    def root(self) -> Path:
+        """The runs folder that contains its experiments' runs."""
+        return self.path.parent.parent
+
+    def experiments(self) -> list[PackedExperiment]:
+        """How it was packed; empty before it was, or where that cannot be read."""
+        values = read_json(self.path / "experiments.json") or {}
+        try:
+            return [PackedExperiment.model_validate(one) for one in values.get("experiments", [])]
+        except (ValidationError, TypeError):
+            return []
+
+    def runs(self) -> list[Run]:
+        """The experiments' runs, in order; those that have not started have no folder yet."""
+        return [Run(self.root / experiment.run) for experiment in self.experiments()]
+
+    def results(self) -> SweepResults | None:
+        """The results so far; None where there are none that can be read."""
+        return read_results(self.path / "table.json")
+
+
+def sweeps_root(root: Path | None = None) -> Path:
+    """Where sweeps are stored: `sweeps/` among the runs."""
+    return (root or runs_root()) / "sweeps"
+
+
+def list_sweeps(root: Path | None = None) -> list[Sweep]:
+    """All sweeps, the newest first."""
+    return [Sweep(run.path) for run in list_runs(sweeps_root(root))]
+
+
+def find_sweep(sweep_id: str, root: Path | None = None) -> Sweep | None:
+    """The sweep of that id or folder, or None."""
+    with contextlib.suppress(RunError):
+        path = find_run(sweep_id, sweeps_root(root)).path
+        return Sweep(path) if path.resolve().parent.name == "sweeps" else None
+    return None
+
+
+def create(config: SweepConfig, root: Path | None = None) -> Sweep:
+    """The folder of this sweep: the existing one of the same configuration, or a new one. Raises RunError."""
+    folder = sweeps_root(root)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".create.lock", timeout=30):
+            for sweep in list_sweeps(root):
+                with contextlib.suppress(ConfigError):
+                    if sweep.config() == config:
+                        return sweep
+            return Sweep(launch.create_run(config, config.recipe.name[:30], folder).path)
+    except OSError as error:  # filelock's Timeout is one
+        reason = error.strerror or "another start is taking long"
+        raise RunError(f"a sweep cannot be written to {folder} ({reason}): check the folder and the disk.") from error
+
+
+def launch_sweep(config: SweepConfig, root: Path | None = None) -> Sweep:
+    """Creates a sweep, or finds it, and starts its driver as a process of its own. Raises RunError."""
+    sweep = create(config, root)
+    start_sweep(sweep)
+    return sweep
+
+
+def start_sweep(sweep: Sweep) -> None:
+    """Starts a sweep's driver as a process of its own, unless it is running or finished. Raises RunError."""
+    status = sweep.status()
+    waiting = status.state == "queued" and status.pid == os.getpid()
+    if waiting or status.state in RESUMABLE:
+        launch.start_run(sweep)
+
+
+def pack(config: SweepConfig, sweep_id: str, elsewhere: bool = False) -> list[PackedExperiment]:
+    """The experiments of a sweep: for each seed as few as memory allows, of equal size.
+
+    Args:
+        config: the sweep.
+        sweep_id: begins the runs' ids.
+        elsewhere: a cluster trains it. Its machines are taken to have this one's memory, unless `memory_gib` is set.
+
+    Raises:
+        KDError: when the memory cannot be estimated, as without the teacher.
+    """
+    from kdexplorer.training import memory
+
+    students = config.students()
+    device = "cpu" if elsewhere else config.recipe.device
+    limit = config.memory_gib * 2**30 if config.memory_gib else memory.free_memory(device)
+    seed = config.recipe.seed
+    most = min(config.students_per_experiment, len(students))
+    while most > 1 and memory.estimate_memory(experiment_config(config, students[:most], seed), elsewhere) > limit:
+        most -= 1
+    size = math.ceil(len(students) / math.ceil(len(students) / most))
+    names = [student.name for student in students]
+    parts = [names[start : start + size] for start in range(0, len(names), size)]
+    every = [(seed + number, part) for number in range(config.seeds) for part in parts]
+    return [
+        PackedExperiment(run=f"{sweep_id}-{number}", seed=seed, students=tuple(part))
+        for number, (seed, part) in enumerate(every, start=1)
+    ]
+
+
+def prepare(sweep: Sweep, elsewhere: bool = False) -> list[Run]:
+    """The experiments' run folders; packs the sweep and creates the missing ones. Raises KDError."""
+    config = sweep.config()
+    if not sweep.experiments():
+        packed = [one.model_dump(mode="json") for one in pack(config, sweep.run_id, elsewhere)]
+        write_json(sweep.path / "experiments.json", {"experiments": packed})
+    by_name = {student.name: student for student in config.students()}
+    for experiment, run in zip(sweep.experiments(), sweep.runs(), strict=True):
+        if not (run.path / "config.json").is_file():
+            students = [by_name[name] for name in experiment.students]
+            of_run = experiment_config(config, students, experiment.seed)
+            if run.path.is_dir():  # only its configuration was lost
+                write_json(run.path / "config.json", of_run.model_dump(mode="json"))
+            else:
+                launch.create_run(of_run, of_run.name, sweep.root, experiment.run)
+    return sweep.runs()

@@ -1,0 +1,136 @@
+"""What a sweep is: a grid of students over temperature and weight, its seeds, and what all experiments share.
+
+The students are the lab's response-based preset with another temperature and another weight w, with `ce_weight` 1 - w
+as in the lab's formula.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from kdexplorer.config import SCRATCH, ArchitectureKey, ExperimentConfig, StudentConfig
+from kdexplorer.errors import ConfigError
+from kdexplorer.networks import get_architecture
+from kdexplorer.notation import format_number, format_options, parse_student
+from kdexplorer.presets import PRESETS, upgrade_experiment
+from kdexplorer.schema import StrictModel, validate
+
+MAX_STUDENTS = 64
+"""The most students that one experiment can have (see `ExperimentConfig`)."""
+
+_TERM: dict[str, Any] = PRESETS["response"]["terms"][0]
+"""The term whose temperature and weight are swept, with the lab's settings."""
+
+
+class GridPoint(StrictModel):
+    """A place in the grid; the scratch baseline has weight 0 and no temperature."""
+
+    temperature: float | None
+    weight: float
+
+
+DEFAULT_POINT = GridPoint(temperature=_TERM["temperature"], weight=_TERM["weight"])
+"""The lab's settings."""
+
+
+class SweepConfig(StrictModel):
+    """A grid over temperature and weight of the teacher's term, its seeds, and what all experiments share."""
+
+    version: Literal[2] = 2
+    recipe: ExperimentConfig
+    """What is the same for all; `seed` is the first seed. Its students are trained with every seed beside the grid: the
+    scratch baseline and the lab's default."""
+    student: ArchitectureKey
+    temperatures: list[Annotated[float, Field(ge=0.1, le=100)]] = Field([1.0, 2.0, 4.0, 8.0, 16.0], min_length=1)
+    weights: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.3, 0.5, 0.7, 0.9], min_length=1)
+    seeds: int = Field(3, ge=1, le=100)
+    students_per_experiment: int = Field(MAX_STUDENTS, ge=1, le=MAX_STUDENTS)
+    memory_gib: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> SweepConfig:
+        for values in (self.temperatures, self.weights):
+            if len(set(values)) < len(values):
+                raise ValueError("a value is in the grid twice: remove one")
+        if not self.recipe.teacher:
+            raise ValueError("a sweep needs a teacher: choose one")
+        return self
+
+    @classmethod
+    def parse(cls, values: Any, where: str = "") -> SweepConfig:
+        """Builds a configuration from JSON of this version or of version 1. Raises ConfigError."""
+        if isinstance(values, dict):
+            values = {"weights" if name == "response_weights" else name: value for name, value in values.items()}
+            values["recipe"] = upgrade_experiment(values.get("recipe"))
+        return validate(cls, values, where)
+
+    def students(self) -> list[StudentConfig]:
+        """Every student of one seed: the references, then the grid."""
+        by_name = {student.name: student for student in self.recipe.students}
+        for temperature in self.temperatures:
+            for weight in self.weights:
+                student = cell(self.student, temperature, weight)
+                by_name.setdefault(student.name, student)
+        return list(by_name.values())
+
+
+def cell(architecture: str, temperature: float, weight: float) -> StudentConfig:
+    """The student of one cell of the grid. Raises ConfigError."""
+    values = {
+        "name": f"{architecture}-T{temperature:g}-w{weight:g}",
+        "architecture": architecture,
+        "ce_weight": round(1 - weight, 12),
+        "terms": [_TERM | {"temperature": temperature, "weight": weight}],
+    }
+    return validate(StudentConfig, values)
+
+
+def point_of(student: StudentConfig) -> GridPoint:
+    """Where a sweep's student is in the grid."""
+    if not student.terms:
+        return GridPoint(temperature=None, weight=0)
+    return GridPoint(temperature=student.terms[0].temperature, weight=student.terms[0].weight)
+
+
+def references(architecture: str) -> list[StudentConfig]:
+    """The scratch baseline, and the lab's default as the cell of the grid that it is."""
+    default = cell(architecture, _TERM["temperature"], _TERM["weight"])
+    return [parse_student(f"{architecture}:{SCRATCH}"), default]
+
+
+def configure(student: str, recipe: dict[str, Any], **grid: Any) -> SweepConfig:
+    """Builds a sweep.
+
+    Args:
+        student: the architecture.
+        recipe: fields of `ExperimentConfig`, without students.
+        grid: other fields of `SweepConfig`.
+
+    Raises:
+        ConfigError: naming each invalid field.
+    """
+    get_architecture(student)
+    if not recipe.get("teacher"):
+        raise ConfigError("teacher: a sweep needs a teacher, as in --teacher resnet56.")
+    shared = validate(ExperimentConfig, {"name": "sweep", **recipe, "students": references(student)})
+    return validate(SweepConfig, {"recipe": shared, "student": student, **grid})
+
+
+def experiment_config(config: SweepConfig, students: list[StudentConfig], seed: int) -> ExperimentConfig:
+    """The experiment of some of a sweep's students and one seed. Raises ConfigError."""
+    return validate(ExperimentConfig, config.recipe.model_dump() | {"students": students, "seed": seed})
+
+
+def sweep_command(config: SweepConfig) -> str:
+    """The command that starts or continues this sweep, its grid in full."""
+    words = [f"python -m kdexplorer sweep --student {config.student}", *format_options(config.recipe)]
+    for option, values in (("--temperature", config.temperatures), ("--weight", config.weights)):
+        words.append(f"{option} " + " ".join(format_number(value) for value in values))
+    words.append(f"--seeds {config.seeds}")
+    if config.students_per_experiment != MAX_STUDENTS:
+        words.append(f"--students-per-experiment {config.students_per_experiment}")
+    if config.memory_gib:
+        words.append(f"--memory {format_number(config.memory_gib)}")
+    return " ".join(words)

@@ -1,0 +1,104 @@
+"""What a sweep's driver reports: its status, its log, a line for each experiment, and the results so far."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+
+from kdexplorer.errors import KDError
+from kdexplorer.files import write_bytes, write_json
+from kdexplorer.runs.records import RunStatus, State
+from kdexplorer.runs.run_folder import Run
+from kdexplorer.sweeps.aggregate import build_results
+from kdexplorer.sweeps.folder import Sweep
+from kdexplorer.sweeps.results import to_markdown
+
+ATTEMPTS = 3
+"""How often an experiment is started from the same place before it counts as failed."""
+
+
+class SweepStopped(Exception):
+    """SIGTERM or SIGINT arrived, or one of the sweep's runs was stopped."""
+
+
+class Attempts:
+    """Counts an experiment's starts that got no further than the one before."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._position: tuple[int | None, int | None] = (None, None)
+
+    def add(self, status: RunStatus) -> bool:
+        """Counts a start from this status. False when it would be one more than `ATTEMPTS` from the same place."""
+        position = (status.epoch, status.step)
+        self._count = self._count + 1 if position == self._position else 1
+        self._position = position
+        return self._count <= ATTEMPTS
+
+
+class SweepProgress:
+    """The state of a sweep while its driver works."""
+
+    def __init__(self, sweep: Sweep, logger: logging.Logger, show: bool) -> None:
+        self.sweep, self.logger, self.show = sweep, logger, show
+        self.working: list[str] = []
+        self.failed: dict[str, str] = {}
+        self._written = 0.0
+
+    def is_finished(self, run: Run) -> bool:
+        """Whether nothing is left to do for an experiment."""
+        return run.status().state == "finished"
+
+    def begin(self, run: Run, where: str = "on this machine") -> None:
+        """An experiment starts."""
+        self.working.append(run.run_id)
+        self.log(f"{run.run_id} begins {where}")
+        self.refresh(every=0)
+
+    def end(self, run: Run, state: State, message: str) -> None:
+        """An experiment is over: the results so far are written anew."""
+        self.working.remove(run.run_id)
+        if state == "failed":
+            self.failed[run.run_id] = message
+        self.log(f"{run.run_id} {state}" + (f": {message}" if message else ""))
+        try:
+            results = build_results(self.sweep)
+            write_json(self.sweep.path / "table.json", results.model_dump(mode="json"))
+            write_bytes(self.sweep.path / "table.md", to_markdown(results).encode())
+        except (KDError, OSError) as error:
+            self.log(f"the results so far could not be written: {error}")
+        self.refresh(every=0)
+
+    def log(self, line: str) -> None:
+        """Writes a line to the log, and to stderr where lines are shown."""
+        self.logger.info("%s", line)
+        if self.show:
+            print(line, file=sys.stderr, flush=True)
+
+    def refresh(self, every: float = 2.0) -> None:
+        """Writes the status again when it is `every` seconds old."""
+        if time.monotonic() - self._written >= every:
+            with contextlib.suppress(OSError):  # a full disk must not end a sweep
+                self.write("running", "training")
+
+    def write(self, state: State, message: str) -> None:
+        """Replaces the sweep's status. Raises OSError."""
+        runs = self.sweep.runs()
+        self._written = time.monotonic()
+        self.sweep.write_status(
+            state,
+            message,
+            experiments=len(runs),
+            finished=sum(self.is_finished(run) for run in runs),
+            working=self.working,
+            failed=self.failed,
+        )
+
+    def describe_failures(self) -> str:
+        """How many experiments failed and why the first one did; empty where none did."""
+        if not self.failed:
+            return ""
+        first, reason = next(iter(self.failed.items()))
+        return f"{len(self.failed)} of {len(self.sweep.runs())} experiments failed; {first}: {reason}"

@@ -1,0 +1,1 @@
+"""Training experiments: one teacher and the students that see the same batches."""

@@ -1,0 +1,90 @@
+"""What would end an experiment at its start, found before a run is created. Loads no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.datasets import get_dataset
+from kdexplorer.networks import get_architecture
+from kdexplorer.presets import upgrade_experiment
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.schema import problems
+
+Problems = dict[str, list[str]]
+"""Sentences by the field of `ExperimentConfig`; a student's are under `students`, with the student named."""
+
+
+def find_problems(
+    values: dict[str, Any], teacher: Checkpoint | None = None
+) -> tuple[ExperimentConfig | None, Problems]:
+    """The experiment that a form's values describe, or what is wrong with them.
+
+    Args:
+        values: fields of `ExperimentConfig`, not validated.
+        teacher: the network that `values["teacher"]` names, where it can be read.
+
+    Returns:
+        The configuration (None when there is any problem), and the problems.
+    """
+    found: Problems = {}
+    try:
+        config = ExperimentConfig.model_validate(upgrade_experiment(values))
+    except ValidationError as error:
+        for place, message in problems(error):
+            field, sentence = _locate(place, message, values.get("students") or [])
+            found.setdefault(field, []).append(sentence)
+        return None, found
+    for field, sentence in (*_data_problems(config), *_teacher_problems(config, teacher)):
+        found.setdefault(field, []).append(sentence)
+    return (None if found else config), found
+
+
+def _locate(place: str, message: str, students: list[dict[str, Any]]) -> tuple[str, str]:
+    """The field that a problem belongs to, and its sentence."""
+    field, _, rest = place.partition(".")
+    if field == "students" and rest:
+        number, _, column = rest.partition(".")
+        row = students[int(number)] if number.isdigit() and int(number) < len(students) else {}
+        name = row.get("name") or f"student {int(number) + 1}" if number.isdigit() else "students"
+        column = re.sub(r"^terms\.\d+\.?", "", column).replace(".", " ")  # a term is known by its method
+        return "students", f"{name}: {column} {message}" if column else f"{name}: {message}"
+    if not field:  # a sentence about several fields: it is shown beside the one that fixes it
+        words = {"batch": "batch_size", "no teacher is given": "teacher"}
+        field = next((name for word, name in words.items() if word in message), "students")
+    return field, message
+
+
+def _data_problems(config: ExperimentConfig) -> Iterator[tuple[str, str]]:
+    dataset = get_dataset(config.dataset)
+    if not dataset.is_available():
+        yield "dataset", f"{dataset.label} is not available yet: download it below, or choose another data set"
+    available = dataset.sizes["train"] - config.holdout
+    if available < 20:
+        yield "holdout", f"there are only {dataset.sizes['train']} training images: hold out fewer"
+    elif (config.train_images or 0) > available:
+        yield "train_images", f"there are only {available}: choose fewer"
+    elif config.batch_size > available:
+        yield "batch_size", f"there are only {available} training images: choose a smaller batch"
+
+
+def _teacher_problems(config: ExperimentConfig, teacher: Checkpoint | None) -> Iterator[tuple[str, str]]:
+    if not config.teacher:
+        return
+    if teacher is None:
+        yield "teacher", f"there is no network '{config.teacher[:100]}' that can be read: choose another"
+        return
+    if teacher.classes != get_dataset(config.dataset).classes:
+        names = ", ".join(teacher.classes[:3])
+        yield "teacher", f"it has other classes ({names}, …): choose one that was trained on these data"
+    elif not any(student.needs_teacher for student in config.students):
+        yield "teacher", "no student uses it: add a distillation method to one, or choose no teacher"
+    for student in config.students:
+        for method in student.methods:
+            problem = method.check(get_architecture(student.architecture), get_architecture(teacher.architecture))
+            if problem:
+                yield "students", f"{student.name}: {problem}"

@@ -1,0 +1,41 @@
+"""The images of an experiment: what is trained on, what is evaluated on."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.datasets import Split, get_dataset
+from kdexplorer.datasets.base import Progress
+from kdexplorer.datasets.sampling import hold_out, sample_class_balanced
+from kdexplorer.errors import ConfigError
+
+
+class ExperimentData(NamedTuple):
+    """The training images and the evaluation split: the test split, or training images held out while tuning."""
+
+    train: Split
+    evaluation: Split
+    evaluation_name: Literal["test", "holdout"]
+    """`test` or `holdout`."""
+
+
+def load_experiment_data(config: ExperimentConfig, progress: Progress | None = None) -> ExperimentData:
+    """Loads what a configuration asks for. Raises DataError when data are missing, ConfigError for too many images."""
+    dataset = get_dataset(config.dataset)
+    train = dataset.load("train", progress=progress)
+    if config.holdout:
+        held = hold_out(train.labels, config.holdout)
+        kept = np.setdiff1d(np.arange(len(train)), held)
+        train, evaluation = train.take(kept), train.take(held)
+    else:
+        evaluation = dataset.load("test", progress=progress)
+    if config.train_images is not None:
+        if config.train_images > len(train):
+            raise ConfigError(f"train_images: there are only {len(train)}; choose fewer.")
+        train = train.take(sample_class_balanced(train.labels, config.train_images, seed=1))  # the same for every seed
+    if config.batch_size > len(train):
+        raise ConfigError(f"batch_size: {config.batch_size} is more than the {len(train)} training images.")
+    return ExperimentData(train, evaluation, "holdout" if config.holdout else "test")

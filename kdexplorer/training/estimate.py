@@ -1,0 +1,159 @@
+"""How long an experiment will take on this machine.
+
+The time is that of a few batches, measured in a process of its own:
+
+    python -m kdexplorer.training.estimate experiment.json
+
+prints one JSON object. The application starts that process, so that it loads no torch and can stop waiting.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel
+
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.errors import KDError, RunError
+from kdexplorer.files import write_json
+
+if TYPE_CHECKING:
+    from kdexplorer.training.experiment import Experiment
+
+WARM_UP, STEPS, BUDGET = 2, 8, 6.0
+"""Steps that are not counted, steps that are, and seconds after which no further step is timed."""
+
+
+class Estimate(BaseModel):
+    """Seconds: of the whole run, of loading, of a step (the mean), of the evaluation after each epoch."""
+
+    seconds: float
+    loading: float
+    step: float
+    evaluation: float
+    images_per_second: float
+
+
+def measure(config: ExperimentConfig) -> Estimate:
+    """Times loading, some steps and one batch of the evaluation split, and adds them up to the whole run.
+
+    Where the resolution grows, steps are timed at the first and at the last; those between follow their pixels.
+
+    Raises:
+        KDError: whatever would end the run at its start.
+    """
+    from kdexplorer.training.experiment import EVALUATION_BATCH, Experiment
+    from kdexplorer.training.hardware import configure_process
+    from kdexplorer.training.schedule import resolution
+
+    configure_process(config.threads)
+    begin = time.perf_counter()
+    experiment = Experiment(config)
+    loading = time.perf_counter() - begin
+    pixels = [resolution(config, epoch) ** 2 for epoch in range(config.epochs)]
+    ends = {pixels[epoch]: epoch for epoch in (config.epochs - 1, 0)}
+    sizes = sorted(ends)
+    timed, beyond = zip(*(_time_steps(experiment, ends[size]) for size in sizes), strict=True)
+    step = float(np.interp(pixels, sizes, timed).mean())
+    warm_up = float(np.interp(sorted(set(pixels)), sizes, beyond).sum())
+    images = len(experiment.evaluation)
+    experiment.evaluation = experiment.evaluation.take(np.arange(min(EVALUATION_BATCH, images)))
+    share = images / len(experiment.evaluation)
+    begin = time.perf_counter()
+    teacher_outputs = experiment.evaluate_teacher()
+    teacher = share * (time.perf_counter() - begin)
+    begin = time.perf_counter()
+    for student in experiment.students:
+        experiment.evaluate(student, teacher_outputs)
+    evaluation = share * (time.perf_counter() - begin)
+    return Estimate(
+        # At the end the float16 weights are evaluated once more, with the teacher, in float32.
+        seconds=loading + warm_up + experiment.steps * step + (config.epochs + 1) * evaluation + 2 * teacher,
+        loading=loading,
+        step=step,
+        evaluation=evaluation,
+        images_per_second=config.batch_size / step,
+    )
+
+
+def _time_steps(experiment: Experiment, epoch: int) -> tuple[float, float]:
+    """Seconds of a step in that epoch, and what the first steps take beyond it (compiling, above all)."""
+    steps: list[float] = []
+    for number in range(min(WARM_UP + STEPS, experiment.steps_per_epoch)):
+        begin = time.perf_counter()
+        experiment.step(epoch, number)
+        steps.append(time.perf_counter() - begin)
+        if sum(steps) > BUDGET and number >= WARM_UP:
+            break
+    step = float(np.median(steps[WARM_UP:] or steps))
+    return step, max(0.0, sum(steps[:WARM_UP]) - step * len(steps[:WARM_UP]))
+
+
+class Measurement:
+    """An estimate that is being measured. `poll` it; `cancel` it when the configuration has changed."""
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        self.config = config
+        self.started = time.time()
+        self._folder = tempfile.TemporaryDirectory(prefix="kdexplorer-estimate-")
+        folder = Path(self._folder.name)
+        write_json(folder / "experiment.json", config.model_dump(mode="json"))
+        with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "kdexplorer.training.estimate", str(folder / "experiment.json")],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+        self._result: Estimate | None = None
+
+    def poll(self) -> Estimate | None:
+        """The estimate, or None while it is being measured. Raises RunError when it failed."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        if self._result is None:
+            folder = Path(self._folder.name)
+            if code:
+                lines = (folder / "err").read_text(errors="replace").strip().splitlines() or ["no message"]
+                raise RunError(f"The time could not be estimated: {lines[-1].removeprefix('error: ')[:300]}")
+            self._result = Estimate.model_validate_json((folder / "out").read_text())
+        return self._result
+
+    def cancel(self) -> None:
+        """Ends the process, if it still measures."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+
+
+def format_duration(seconds: float) -> str:
+    """A duration for a reader: `40 s`, `3 min 20 s`, `2 h 5 min`."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        minutes, rest = divmod(seconds, 60)
+        return f"{minutes} min" + (f" {rest} s" if rest and minutes < 10 else "")
+    hours, rest = divmod(round(seconds / 60), 60)
+    return f"{hours} h" + (f" {rest} min" if rest else "")
+
+
+def main() -> int:
+    """Prints the figures for the configuration file that the command names."""
+    try:
+        print(measure(ExperimentConfig.load(Path(sys.argv[1]))).model_dump_json())
+    except (KDError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

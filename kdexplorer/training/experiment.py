@@ -1,0 +1,282 @@
+"""An experiment in memory: data, teacher, students; one step for all of them; their evaluation.
+
+The teacher's forward pass is paid once a batch, however many students there are. Every random choice derives from
+(seed, epoch, step).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdexplorer.config import ExperimentConfig, StudentConfig
+from kdexplorer.datasets import Normalization, get_dataset
+from kdexplorer.datasets.augmentation import augment, epoch_order, normalize, resize, to_device
+from kdexplorer.datasets.base import Progress
+from kdexplorer.errors import ConfigError, TrainingError
+from kdexplorer.methods import Method
+from kdexplorer.networks import Outputs, build, get_architecture
+from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
+from kdexplorer.training import ddp
+from kdexplorer.training.data import load_experiment_data
+from kdexplorer.training.hardware import require_compiler, resolve_device, resolve_precision
+from kdexplorer.training.objective import BoundTerm, Targets, bind_terms, compute_objective
+from kdexplorer.training.schedule import learning_rate, resolution
+
+EVALUATION_BATCH = 500
+MAX_KEPT_BYTES = 1 << 30
+"""How much of the teacher's outputs on the evaluation split is kept; more is computed again in each epoch."""
+
+
+@dataclass
+class Student:
+    """A network in training with what belongs to it."""
+
+    config: StudentConfig
+    network: StagedNetwork
+    forward: Callable[..., Any]
+    terms: list[BoundTerm]
+    optimizer: torch.optim.Optimizer
+    sums: dict[str, float] = field(default_factory=dict)
+    """Sums over the epoch's images so far: the objective's parts, `correct`, and `images`."""
+
+    @property
+    def adapters(self) -> dict[str, nn.Module]:
+        """What is trained beside the network, by the term's name."""
+        return {term.name: term.adapter for term in self.terms if term.adapter is not None}
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether any term uses more than logits."""
+        return any(term.method.needs - {"logits"} for term in self.terms)
+
+
+@dataclass
+class EvaluationTeacher:
+    """The teacher on the evaluation split: its logits `[N, K]`, and what the methods keep, batch by batch."""
+
+    logits: np.ndarray
+    targets: Callable[[int, int], Targets]
+
+
+class Experiment:
+    """Everything of a configuration in memory. `step` is the loop's body."""
+
+    def __init__(self, config: ExperimentConfig, progress: Progress | None = None) -> None:
+        self.config = config
+        self.device = resolve_device(config.device)
+        if config.compile and self.device.type == "cpu":
+            require_compiler()
+        self.dtype = resolve_precision(config.precision, self.device)
+        self.team = ddp.join()
+        self.part = self.team.part(config.batch_size)
+        train, self.evaluation, self.evaluation_name = load_experiment_data(config, progress)
+        self.train_count = len(train)
+        self.images = torch.from_numpy(np.array(train.images)).to(self.device)
+        self.labels = torch.from_numpy(train.labels).to(self.device)
+        self.normalization = get_dataset(config.dataset).normalization
+        self.steps_per_epoch = len(train) // config.batch_size
+        self.steps = self.steps_per_epoch * config.epochs
+        self._order, self._order_epoch = np.empty(0, dtype=np.int64), -1
+        self._load_teacher(train.classes)
+        self.students = [self.build_student(student) for student in config.students]
+        self.methods: list[Method] = list(
+            dict.fromkeys(term.method for student in self.students for term in student.terms if term.method.needs)
+        )
+        self.teacher_needs_features = any(method.needs - {"logits"} for method in self.methods)
+
+    def _load_teacher(self, classes: tuple[str, ...]) -> None:
+        self.teacher: Checkpoint | None = None
+        self.teacher_forward: Callable[..., Any] | None = None
+        if not self.config.teacher:
+            return
+        self.teacher = find_checkpoint(self.config.teacher)
+        if self.teacher.classes != classes:
+            raise ConfigError(
+                f"teacher: {self.config.teacher} has the classes {', '.join(self.teacher.classes[:3])}, …; the data "
+                f"have {', '.join(classes[:3])}, …. Choose a teacher that was trained on the same data."
+            )
+        if any(student.needs_teacher for student in self.config.students):
+            self.teacher_network = self.teacher.network().to(self.device)
+            self.teacher_forward = self._compile(fold_batch_norm(self.teacher_network))
+
+    def _compile(self, network: StagedNetwork) -> nn.Module:
+        return cast(nn.Module, torch.compile(network, dynamic=False)) if self.config.compile else network
+
+    def build_student(self, student: StudentConfig) -> Student:
+        """A student as it is before the first step."""
+        network = build(student.architecture, len(self.evaluation.classes), seed=self.config.seed)
+        if student.initial:
+            start = find_checkpoint(student.initial)
+            if (start.architecture, start.classes) != (student.architecture, self.evaluation.classes):
+                raise ConfigError(
+                    f"students: {student.name} cannot start from {student.initial}, a {start.architecture} with "
+                    f"{len(start.classes)} classes: choose a checkpoint of the same architecture and data."
+                )
+            network.load_state_dict(start.network().state_dict())
+        terms = self._bind_terms(student)
+        network = self.team.network(network.to(self.device), self.config.sync_batch_norm)
+        parameters = [*network.parameters(), *(p for term in terms if term.adapter for p in term.adapter.parameters())]
+        decayed = [parameter for parameter in parameters if parameter.ndim > 1]
+        plain = [parameter for parameter in parameters if parameter.ndim <= 1]
+        optimizer = torch.optim.SGD(
+            [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=self.config.learning_rate,
+            momentum=self.config.momentum,
+            nesterov=self.config.momentum > 0,
+        )
+        return Student(student, network, self.team.forward(self._compile(network)), terms, optimizer)
+
+    def _bind_terms(self, student: StudentConfig) -> list[BoundTerm]:
+        """The student's terms; adapters start from the experiment's seed in every process."""
+        architecture = get_architecture(student.architecture)
+        teacher = get_architecture(self.teacher.architecture) if self.teacher else None
+        for method in student.methods:
+            problem = method.check(architecture, teacher) if teacher else None
+            if problem:
+                raise ConfigError(f"students: {student.name}: {problem}.")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            terms = bind_terms(student, architecture, teacher)
+        for term in terms:
+            if term.adapter is not None:
+                term.adapter = self.team.network(term.adapter.to(self.device), self.config.sync_batch_norm)
+        return terms
+
+    # --- One step ---
+
+    def step(self, epoch: int, step: int) -> None:
+        """One batch for all students. Raises TrainingError with student, term and step when a loss is not finite."""
+        config = self.config
+        inputs, labels, targets = self._load_batch(epoch, step)
+        rate = learning_rate(config, epoch * self.steps_per_epoch + step, self.steps)
+        for student in self.students:
+            for group in student.optimizer.param_groups:
+                group["lr"] = rate
+            outputs, parts = self._forward(student, student.forward, inputs, labels, targets)
+            values = {name: float(value.detach()) for name, value in parts.items()}
+            correct = float((outputs.logits.argmax(dim=1) == labels).sum()) / len(labels)
+            values = self.team.mean(values | {"correct": correct})
+            check_finite(student, values, f"in epoch {epoch + 1}, step {step + 1}")
+            parts["objective"].backward()
+            self.team.average_gradients([p for adapter in student.adapters.values() for p in adapter.parameters()])
+            student.optimizer.step()
+            student.optimizer.zero_grad(set_to_none=True)
+            for name, value in (values | {"images": 1.0}).items():
+                student.sums[name] = student.sums.get(name, 0.0) + value * config.batch_size
+
+    def _load_batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor, Targets]:
+        """This process's part of a batch: normalized images `[B, 3, S, S]`, labels `[B]`, the teacher's targets."""
+        config = self.config
+        if self._order_epoch != epoch:
+            self._order, self._order_epoch = epoch_order(self.train_count, config.seed, epoch), epoch
+        indices = self._order[step * config.batch_size : (step + 1) * config.batch_size]
+        images = augment(self.images, indices, config.seed, epoch, step, config.crop_padding, config.flip, self.part)
+        labels = self.labels[to_device(indices[self.part], self.device)]
+        side = resolution(config, epoch)
+        inputs = resize(normalize(images, self.normalization), side)
+        targets: Targets = {}
+        if self.teacher is not None and self.teacher_forward is not None:
+            own = self.teacher.card.normalization
+            theirs = inputs if own == self.normalization else resize(normalize(images, own), side)
+            targets = self._compute_targets(self.teacher_forward, theirs)[1]
+        return inputs, labels, targets
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def _forward(
+        self, student: Student, forward: Callable[..., Any], inputs: Tensor, labels: Tensor, targets: Targets
+    ) -> tuple[Outputs, dict[str, Tensor]]:
+        """A student's outputs, logits in float32, and its objective with its parts."""
+        with self._autocast():
+            found = forward(inputs, all_outputs=True) if student.needs_features else (forward(inputs),)
+        outputs = Outputs(found[0].float(), *found[1:])
+        return outputs, compute_objective(student.config, student.terms, outputs, labels, targets, self._run_adapter)
+
+    def _run_adapter(self, adapter: nn.Module) -> Callable[[Tensor], Tensor]:
+        def run(*tensors: Tensor) -> Tensor:
+            with self._autocast():
+                return adapter(*tensors)
+
+        return run
+
+    @torch.no_grad()
+    def _compute_targets(self, forward: Callable[..., Any], inputs: Tensor) -> tuple[Tensor, dict[Method, Outputs]]:
+        """The teacher's logits float32 `[B, K]`, and what each method keeps of its outputs."""
+        with self._autocast():
+            found = forward(inputs, all_outputs=True) if self.teacher_needs_features else (forward(inputs),)
+        outputs = Outputs(found[0].float(), *found[1:])
+        return outputs.logits, {method: method.reduce_teacher(outputs) for method in self.methods}
+
+    # --- Evaluation ---
+
+    def _evaluation_batches(self, normalization: Normalization) -> Iterator[tuple[int, int, Tensor]]:
+        for start in range(0, len(self.evaluation), EVALUATION_BATCH):
+            stop = min(start + EVALUATION_BATCH, len(self.evaluation))
+            part = torch.from_numpy(np.array(self.evaluation.images[start:stop])).to(self.device)
+            yield start, stop, normalize(part, normalization)
+
+    def evaluate_teacher(self) -> EvaluationTeacher | None:
+        """The teacher on the evaluation split, whose pixels never change; None where no student needs one."""
+        if self.teacher is None or self.teacher_forward is None:
+            return None
+        network, normalization = fold_batch_norm(self.teacher_network), self.teacher.card.normalization
+        logits, kept, room = [], {}, MAX_KEPT_BYTES
+        for start, stop, inputs in self._evaluation_batches(normalization):
+            found, targets = self._compute_targets(network, inputs)
+            logits.append(found.cpu().numpy())
+            room -= sum(_count_bytes(outputs) for outputs in targets.values())
+            if room > 0:
+                kept[start, stop] = targets
+
+        def targets_of(start: int, stop: int) -> Targets:
+            if (start, stop) in kept:
+                return kept[start, stop]
+            part = torch.from_numpy(np.array(self.evaluation.images[start:stop])).to(self.device)
+            return self._compute_targets(network, normalize(part, normalization))[1]
+
+        return EvaluationTeacher(np.concatenate(logits), targets_of)
+
+    @torch.no_grad()
+    def evaluate(self, student: Student, teacher: EvaluationTeacher | None) -> tuple[np.ndarray, dict[str, float]]:
+        """Logits `[N, K]` float32 on the evaluation split, and the means of the objective's parts over its images."""
+        labels = torch.from_numpy(self.evaluation.labels).to(self.device)
+        sums: dict[str, float] = {}
+        parts = []
+        modules = [student.network, *student.adapters.values()]
+        for module in modules:
+            module.eval()
+        try:
+            for start, stop, inputs in self._evaluation_batches(self.normalization):
+                targets = teacher.targets(start, stop) if teacher else {}
+                outputs, values = self._forward(student, student.network, inputs, labels[start:stop], targets)
+                parts.append(outputs.logits.cpu().numpy())
+                for name, value in values.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * (stop - start)
+        finally:
+            for module in modules:
+                module.train()
+        return np.concatenate(parts), {name: value / len(labels) for name, value in sums.items()}
+
+
+def _count_bytes(outputs: Outputs) -> int:
+    tensors = [outputs.logits, *outputs.stages, *([outputs.embedding] if outputs.embedding is not None else [])]
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def check_finite(student: Student, values: dict[str, float], when: str) -> None:
+    """Raises TrainingError, which names the student, the term and the moment, where a value is not finite."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{student.config.name}: {name} became {value} {when}. "
+                "Lower the learning rate or the weight of that term."
+            )

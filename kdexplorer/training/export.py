@@ -1,0 +1,96 @@
+"""What a finished run leaves: a checkpoint with a card for each student."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+import torch
+
+from kdexplorer import __version__
+from kdexplorer.analysis import metrics
+from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.runs.card import Card, DataFacts, EpochFigures, Leg, TeacherReference
+from kdexplorer.runs.checkpoints import find_checkpoint, save_checkpoint
+from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.weights import to_half_precision
+from kdexplorer.training.experiment import Experiment, Student, check_finite
+from kdexplorer.training.hardware import describe_device, resolve_precision
+
+
+def export_students(run: Run, experiment: Experiment, seconds: float) -> None:
+    """Casts each student to float16, evaluates what will be stored in float32, and writes its checkpoint."""
+    experiment.dtype = torch.float32
+    torch.backends.cudnn.allow_tf32 = False  # else a GPU rounds the convolutions' factors to ten bits
+    teacher = experiment.evaluate_teacher()
+    for student in experiment.students:
+        state = to_half_precision(student.network)
+        student.network.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
+        logits, parts = experiment.evaluate(student, teacher)
+        stored = logits.astype(np.float16)
+        cross_entropy = metrics.cross_entropy(stored, experiment.evaluation.labels)
+        check_finite(student, parts | {"cross_entropy": cross_entropy}, "after the last step, as float16")
+        card = _describe(run, experiment, student, seconds).model_copy(
+            update={
+                "test_accuracy": metrics.accuracy(stored, experiment.evaluation.labels),
+                "test_cross_entropy": cross_entropy,
+                "test_objective": parts["objective"],
+                "test_terms": {name: value for name, value in parts.items() if name != "objective"},
+            }
+        )
+        save_checkpoint(run.path / student.config.name, state, card, stored)
+
+
+def _describe(run: Run, experiment: Experiment, student: Student, seconds: float) -> Card:
+    """A card without the network's figures."""
+    config, teacher = experiment.config, experiment.teacher if student.config.needs_teacher else None
+    earlier = find_checkpoint(student.config.initial).card.legs if student.config.initial else ()
+    return Card(
+        name=student.config.name,
+        architecture=student.config.architecture,
+        parameters=count_parameters(student.network),
+        multiply_adds=count_multiply_adds(student.config.architecture, len(experiment.evaluation.classes)),
+        classes=experiment.evaluation.classes,
+        normalization=experiment.normalization,
+        objective=student.config.objective,
+        teacher=TeacherReference(name=teacher.name, sha256=teacher.sha256) if teacher else None,
+        data=DataFacts(
+            dataset=config.dataset,
+            train_images=experiment.train_count,
+            evaluation_split=experiment.evaluation_name,
+            evaluation_images=len(experiment.evaluation),
+        ),
+        legs=(*earlier, _describe_leg(run, experiment, student, seconds)),
+        test_accuracy=0.0,
+        test_cross_entropy=0.0,
+    )
+
+
+def _describe_leg(run: Run, experiment: Experiment, student: Student, seconds: float) -> Leg:
+    config = experiment.config
+    return Leg(
+        run=run.run_id,
+        initial=student.config.initial,
+        epochs=config.epochs,
+        seed=config.seed,
+        recipe=config.model_dump(mode="json", exclude={"students", "teacher", "name", "epochs", "seed", "version"}),
+        seconds=round(seconds, 1),
+        device=describe_device(experiment.device),
+        precision=str(resolve_precision(config.precision, experiment.device)).removeprefix("torch."),
+        students=len(config.students),
+        versions={
+            "kdexplorer": __version__,
+            "torch": torch.__version__.split("+")[0],
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        history=tuple(
+            EpochFigures(epoch=row.epoch, train=_round(row.train), test=_round(row.test))
+            for row in run.metrics()
+            if row.student == student.config.name
+        ),
+    )
+
+
+def _round(values: dict[str, float]) -> dict[str, float]:
+    return {key: float(f"{value:.5g}") for key, value in values.items()}

@@ -1,0 +1,105 @@
+"""Device, precision, and the settings of a training process. Settings of the whole process are made here only."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdexplorer.errors import ConfigError
+from kdexplorer.processes import limit_thread_spinning
+
+if TYPE_CHECKING:
+    import torch
+
+
+def configure_process(threads: int | None = None) -> None:
+    """Sets what holds for the whole process that trains: threads, memory, the limits of torch.compile.
+
+    Args:
+        threads: processor threads; torch's own choice if not given.
+    """
+    limit_thread_spinning()
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    _keep_freed_memory()
+    # All networks share `StagedNetwork.forward`, and torch.compile gives up on a function after eight variants; a
+    # variant is a network at a resolution.
+    for name in ("recompile_limit", "accumulated_recompile_limit"):
+        setattr(torch._dynamo.config, name, max(512, getattr(torch._dynamo.config, name)))
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc to keep large freed blocks instead of returning them to the system at once.
+
+    A step frees and allocates the same activations of several megabytes again and again; returning them means that
+    the kernel clears them page by page each time (measured: a quarter of the page faults, 1.08 times the speed).
+    Other C libraries are left as they are.
+    """
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    largest = 2**31 - 1
+    for option, value in ((-3, 2**30), (-1, largest), (-8, 1)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX
+        mallopt(option, value)
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is a GPU where there is one. Raises ConfigError when CUDA is requested and missing."""
+    import torch
+
+    from kdexplorer.training import ddp
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: this machine has no CUDA device that torch can use; choose 'cpu' or 'auto'.")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", ddp.local_rank())
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the hardware multiplies it, float32 elsewhere."""
+    import torch
+
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def require_compiler() -> None:
+    """torch.compile on a processor needs a C++ compiler. Raises ConfigError, before the first step, without one."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except RuntimeError as error:
+        raise ConfigError(
+            "compile: torch compiles with a C++ compiler, and none works here. Install one (apt-get install g++), or "
+            "leave compile out."
+        ) from error
+
+
+def describe_device(device: torch.device) -> str:
+    """The hardware's name for a card: the GPU's, or the processor's with the number of threads."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    return f"{name}, {torch.get_num_threads()} threads"

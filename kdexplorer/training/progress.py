@@ -1,0 +1,104 @@
+"""What a run reports while it trains: its status file, its log, and a progress bar."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from kdexplorer.runs.records import EpochMetrics, State
+from kdexplorer.runs.run_folder import Run
+from kdexplorer.training.experiment import Experiment
+from kdexplorer.training.schedule import resolution
+
+_EVERY = 2.0
+"""Seconds between two writes of the status."""
+
+
+class RunProgress:
+    """Keeps `status.json` fresh and draws the progress bar."""
+
+    def __init__(self, run: Run, logger: logging.Logger, show: bool = False) -> None:
+        self.run, self.logger, self.show = run, logger, show
+        self.facts: dict[str, Any] = {}
+        """Fields of `RunStatus` besides state and message."""
+        self.rate = 0.0
+        """Images a second."""
+
+    def write(self, state: State, message: str = "") -> None:
+        """Replaces the status."""
+        self.run.write_status(state, message, **self.facts)
+
+    def warn(self, message: str) -> None:
+        """A warning for the status and the log."""
+        self.facts["warning"] = message
+        self.logger.warning("%s", message)
+
+    def clear_warning(self) -> None:
+        """Removes the warning from the next status."""
+        self.facts.pop("warning", None)
+
+    def begin(self, experiment: Experiment, done: int) -> None:
+        """Training begins after so many steps."""
+        self.experiment, self.first, self.written = experiment, done, 0.0
+        self.started = time.monotonic()
+        self.batch = experiment.config.batch_size
+        work = [resolution(experiment.config, epoch) ** 2 for epoch in range(experiment.config.epochs)]
+        self.work = np.concatenate([[0.0], np.repeat(work, experiment.steps_per_epoch).cumsum()])
+        """Pixels a side, squared, of all steps before each: what the time is proportional to."""
+        self.bar = tqdm(
+            total=experiment.steps * self.batch,
+            initial=done * self.batch,
+            unit="img",
+            unit_scale=True,
+            disable=not (self.show and experiment.team.leads),
+            dynamic_ncols=True,
+        )
+
+    def update(self, epoch: int, step: int) -> None:
+        """A step is done; `step` counts those of the epoch."""
+        experiment, now = self.experiment, time.monotonic()
+        done = epoch * experiment.steps_per_epoch + step
+        self.bar.set_description(f"epoch {epoch + 1}/{experiment.config.epochs}", refresh=False)
+        self.bar.update(self.batch)
+        if done == self.first + 1:  # the first step compiles and warms up: it says nothing about the others
+            self.started = now
+        elif now > self.started:
+            self.rate = (done - self.first - 1) * self.batch / (now - self.started)
+        if now - self.written > _EVERY:
+            self.written = now
+            self.facts |= {
+                "epoch": epoch,
+                "epochs": experiment.config.epochs,
+                "step": step,
+                "steps_per_epoch": experiment.steps_per_epoch,
+                "images_per_second": round(self.rate, 1),
+                "seconds_left": self._seconds_left(done, now),
+            }
+            with contextlib.suppress(OSError):  # a full disk must not end a run because its status is old
+                self.write("running", "training")
+
+    def _seconds_left(self, done: int, now: float) -> int | None:
+        worked = self.work[done] - self.work[self.first + 1]
+        return round((self.work[-1] - self.work[done]) / worked * (now - self.started)) if worked > 0 else None
+
+    def show_metrics(self, rows: list[EpochMetrics]) -> None:
+        """An epoch is over: its accuracies go to the log and beside the bar."""
+        for row in rows:
+            self.logger.info(
+                "epoch %d %s: %s accuracy %.4f",
+                row.epoch + 1,
+                row.student,
+                self.experiment.evaluation_name,
+                row.test["accuracy"],
+            )
+        shown = {row.student: f"{100 * row.test['accuracy']:.2f} %" for row in rows}
+        self.bar.set_postfix(shown, refresh=False)
+
+    def close(self) -> None:
+        """Training is over."""
+        self.bar.close()

@@ -1,0 +1,104 @@
+"""The state of a run that was interrupted: saved as a file with its hash, restored to the same bits."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import torch
+
+from kdexplorer.errors import RunError
+from kdexplorer.files import keep_old, write_bytes
+from kdexplorer.presets import upgrade_metrics
+from kdexplorer.training.experiment import Experiment, Student
+from kdexplorer.training.progress import RunProgress
+
+STATE, OLD_STATE, DAMAGED_STATE = "state.pt", "state.old.pt", "state.damaged.pt"
+_HASH = b"sha256:"
+
+
+def pack_state(experiment: Experiment, epoch: int, step: int, seconds: float) -> bytes:
+    """Everything that a run needs to go on, as a file for `torch.load(weights_only=True)` followed by its hash.
+
+    torch does not notice a changed bit in the weights; without the hash the run would continue to other bits.
+
+    Args:
+        experiment: networks, optimizers, adapters and sums.
+        epoch, step: what is done next.
+        seconds: spent so far.
+    """
+    students = {
+        student.config.name: {
+            "network": student.network.state_dict(),
+            "optimizer": student.optimizer.state_dict(),
+            "adapters": {name: adapter.state_dict() for name, adapter in student.adapters.items()},
+            "sums": student.sums,
+        }
+        for student in experiment.students
+    }
+    buffer = io.BytesIO()
+    torch.save({"epoch": epoch, "step": step, "seconds": seconds, "students": students}, buffer)
+    content = buffer.getvalue()
+    return content + _HASH + hashlib.sha256(content).digest()
+
+
+def save_state(folder: Path, experiment: Experiment, epoch: int, step: int, seconds: float) -> None:
+    """Replaces a run's state; the one before it is kept until the run has finished. Raises OSError."""
+    content = pack_state(experiment, epoch, step, seconds)
+    if (folder / STATE).exists():
+        keep_old(folder / STATE, folder / OLD_STATE)
+    write_bytes(folder / STATE, content)
+
+
+def restore_state(experiment: Experiment, path: Path) -> tuple[int, int, float]:
+    """Restores a saved state: the epoch and step to do next, and the seconds spent so far.
+
+    Raises:
+        RunError: when the file is damaged or belongs to another experiment; the students may be half restored.
+    """
+    try:
+        content, mark, digest = path.read_bytes().rpartition(_HASH)
+        if not mark or hashlib.sha256(content).digest() != digest:
+            raise ValueError("its hash is missing or wrong")
+        state = torch.load(io.BytesIO(content), map_location=experiment.device, weights_only=True)
+        for student in experiment.students:
+            saved = state["students"][student.config.name]
+            student.network.load_state_dict(saved["network"])
+            student.optimizer.load_state_dict(saved["optimizer"])
+            for name, adapter in student.adapters.items():
+                adapter.load_state_dict(saved["adapters"][name])
+            student.sums = _read_sums(student, saved["sums"])
+        epoch, step, seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])
+        if not (0 <= epoch <= experiment.config.epochs and 0 <= step <= experiment.steps_per_epoch):
+            raise ValueError(f"epoch {epoch}, step {step}")
+        return epoch, step, seconds
+    except (OSError, MemoryError, torch.OutOfMemoryError):  # says nothing about the file
+        raise
+    except Exception as error:  # zip, pickle, torch: each kind of damage has its own exception
+        raise RunError(
+            f"{path.name} could not be read ({type(error).__name__}): the run continues from the state before it."
+        ) from error
+
+
+def _read_sums(student: Student, saved: dict[str, float]) -> dict[str, float]:
+    """An epoch's sums so far. What version 1 summed besides (attention by stage) would stay at half of its epoch."""
+    current = {"objective", "cross_entropy", "correct", "images", *(term.name for term in student.terms)}
+    return {name: value for name, value in upgrade_metrics(saved).items() if name in current}
+
+
+def restore_latest(experiment: Experiment, progress: RunProgress) -> tuple[int, int, float]:
+    """The newest good state, else the one before it, else the beginning. What was skipped becomes the run's warning."""
+    for name in (STATE, OLD_STATE):
+        path = progress.run.path / name
+        if not path.exists():
+            continue
+        try:
+            return restore_state(experiment, path)
+        except RunError as error:
+            progress.warn(str(error))
+            experiment.team.any(False)  # every process has read it
+            if name == STATE and experiment.team.leads:  # else the next one would replace the good one by it
+                path.replace(progress.run.path / DAMAGED_STATE)
+            experiment.students = [experiment.build_student(student) for student in experiment.config.students]
+    return 0, 0, 0.0

@@ -1,0 +1,166 @@
+"""The training loop: load, then for each epoch and each batch a step, an evaluation after each epoch, a result.
+
+Nothing is selected on the evaluation split: the last epoch's weights are the result. A run that was killed goes on from
+its last saved step to the same bits.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+
+import numpy as np
+import torch
+
+from kdexplorer.analysis import metrics
+from kdexplorer.files import remove_leftovers, write_json
+from kdexplorer.runs.records import EpochMetrics, TeacherFigures
+from kdexplorer.training.experiment import EvaluationTeacher, Experiment, Student, check_finite
+from kdexplorer.training.export import export_students
+from kdexplorer.training.progress import RunProgress
+from kdexplorer.training.schedule import learning_rate
+from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
+
+PROBES = 20
+"""Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
+
+
+class Stopped(Exception):
+    """A signal or another process asked the run to stop; its state is saved."""
+
+
+def train(progress: RunProgress, stopping: threading.Event) -> None:
+    """Trains a run to its end, from its saved state where there is one.
+
+    Args:
+        progress: of the run, whose folder receives everything.
+        stopping: when it is set, the state is saved after the current step and the run ends.
+
+    Raises:
+        Stopped: `stopping` was set.
+        KDError: what makes the run fail, such as a loss that is not finite.
+    """
+    run = progress.run
+    config = run.config()
+    progress.write("running", "loading data and networks")
+    experiment = Experiment(config)
+    team = experiment.team
+    if team.leads:
+        _remove_leftovers(progress, experiment)
+    epoch, step, seconds_before = restore_latest(experiment, progress)
+    run.drop_metrics_from(epoch)
+    clock = _Clock(seconds_before)
+    _log_start(progress, experiment, epoch, step)
+
+    teacher = experiment.evaluate_teacher() if team.leads else None
+    if teacher is not None:
+        write_json(run.path / "teacher.json", _describe_teacher(experiment, teacher).model_dump(mode="json"))
+
+    progress.begin(experiment, epoch * experiment.steps_per_epoch + step)
+    while epoch < config.epochs:
+        while step < experiment.steps_per_epoch:
+            experiment.step(epoch, step)
+            step += 1
+            progress.update(epoch, step)
+            stop, last = team.any(stopping.is_set()), step == experiment.steps_per_epoch
+            if stop or (not last and clock.since_save() > 60 * config.save_minutes):
+                _save(progress, experiment, epoch, step, clock)
+            if stop:
+                raise Stopped
+        rows = [_evaluate(experiment, student, teacher, epoch, clock, progress.rate) for student in experiment.students]
+        run.append_metrics(rows)
+        progress.show_metrics(rows if team.leads else [])
+        epoch, step = epoch + 1, 0
+        _save(progress, experiment, epoch, step, clock)
+    progress.close()
+
+    progress.write("running", "evaluating the float16 weights")
+    if team.leads:
+        export_students(run, experiment, clock.seconds())
+        (run.path / OLD_STATE).unlink(missing_ok=True)
+
+
+class _Clock:
+    """Seconds spent on the run in all its parts, and since its state was saved."""
+
+    def __init__(self, before: float) -> None:
+        self.before, self.begin = before, time.monotonic()
+        self.saved = self.begin
+
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.begin
+
+    def since_save(self) -> float:
+        return time.monotonic() - self.saved
+
+
+def _evaluate(
+    experiment: Experiment, student: Student, teacher: EvaluationTeacher | None, epoch: int, clock: _Clock, rate: float
+) -> EpochMetrics:
+    """A student after an epoch: means over its batches and, in the leading process, figures on the evaluation split."""
+    sums, student.sums = student.sums, {}
+    images = sums.pop("images")
+    means = {name: value / images for name, value in sums.items()}
+    means["accuracy"] = means.pop("correct")
+    row = EpochMetrics(epoch=epoch, student=student.config.name, train=means)
+    if not experiment.team.leads:
+        return row
+    logits, parts = experiment.evaluate(student, teacher)
+    where = f"on the {experiment.evaluation_name} images after epoch {epoch + 1}, step {experiment.steps_per_epoch}"
+    check_finite(student, parts, where)
+    last_step = (epoch + 1) * experiment.steps_per_epoch - 1
+    return row.model_copy(
+        update={
+            "learning_rate": learning_rate(experiment.config, last_step, experiment.steps),
+            "test": parts | {"accuracy": metrics.accuracy(logits, experiment.evaluation.labels)},
+            "probes": np.round(logits[:PROBES].astype(float), 3).tolist(),
+            "seconds": round(clock.seconds(), 3),
+            "images_per_second": round(rate, 1),
+        }
+    )
+
+
+def _describe_teacher(experiment: Experiment, teacher: EvaluationTeacher) -> TeacherFigures:
+    labels = experiment.evaluation.labels
+    return TeacherFigures(
+        name=experiment.teacher.name if experiment.teacher else "",
+        evaluation_split=experiment.evaluation_name,
+        accuracy=metrics.accuracy(teacher.logits, labels),
+        cross_entropy=metrics.cross_entropy(teacher.logits, labels),
+        probes=np.round(teacher.logits[:PROBES].astype(float), 3).tolist(),
+        probe_labels=labels[:PROBES].tolist(),
+    )
+
+
+def _save(progress: RunProgress, experiment: Experiment, epoch: int, step: int, clock: _Clock) -> None:
+    """Saves the state. A full disk costs the newest state, never the last good one nor the run."""
+    clock.saved = time.monotonic()
+    if not experiment.team.leads:
+        return
+    try:
+        save_state(progress.run.path, experiment, epoch, step, clock.seconds())
+        progress.clear_warning()
+    except OSError as error:
+        progress.warn(f"the state could not be saved ({error.strerror}); the last good one is kept")
+
+
+def _remove_leftovers(progress: RunProgress, experiment: Experiment) -> None:
+    """Removes what a kill in the middle of a write has left."""
+    students = [student.name for student in experiment.config.students]
+    for name in (STATE, OLD_STATE, "metrics.jsonl", "teacher.json", *students):
+        remove_leftovers(progress.run.path / name)
+
+
+def _log_start(progress: RunProgress, experiment: Experiment, epoch: int, step: int) -> None:
+    progress.logger.info(
+        "%s: %s %s, %s, %d threads, %d images, epoch %d step %d",
+        progress.run.run_id,
+        experiment.device,
+        experiment.dtype,
+        platform.machine(),
+        torch.get_num_threads(),
+        experiment.train_count,
+        epoch,
+        step,
+    )

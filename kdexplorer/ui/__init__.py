@@ -1,1 +1,0 @@
-"""What only the application needs: cached wrappers and charts."""

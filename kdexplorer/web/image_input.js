@@ -1,0 +1,108 @@
+/* Images from a file, a drop, the clipboard or the camera. None of them leaves this page. */
+
+const MAX_SIDE = 2048; // a larger crop is halved by the canvas first: 64 pixels a cell make the same average
+const IMAGE_TYPES = ["image/png", "image/jpeg", "image/webp"];
+
+/** Returns a function that reads the middle square of an image or a video: RGBA bytes and its side. */
+function createSquareReader() {
+  const canvas = document.createElement("canvas");
+  const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false });
+  return (source, width, height) => {
+    const crop = Math.min(width, height);
+    const side = Math.min(crop, MAX_SIDE);
+    if (canvas.width !== side) canvas.width = canvas.height = side;
+    context.imageSmoothingQuality = "high";
+    context.fillStyle = "#fff"; // transparent pixels lie over white, as in an upload
+    context.fillRect(0, 0, side, side);
+    context.drawImage(source, (width - crop) >> 1, (height - crop) >> 1, crop, crop, 0, 0, side, side);
+    return { rgba: context.getImageData(0, 0, side, side).data.buffer, side };
+  };
+}
+
+/** A file's image, rotated as its EXIF data say, its colors as stored. Throws an Error with a sentence for the user. */
+async function decodeFile(file) {
+  const name = file.name || "This file";
+  if (file.type && !IMAGE_TYPES.includes(file.type)) throw new Error(`${name} is not a PNG, JPEG or WebP image.`);
+  try {
+    return await createImageBitmap(file, { colorSpaceConversion: "none" });
+  } catch {
+    throw new Error(`${name} cannot be read as a PNG, JPEG or WebP image.`);
+  }
+}
+
+/** Why the camera cannot be used, as a sentence for the user. */
+function explainCameraError(error) {
+  const instead = "Choose an image file instead.";
+  if (!window.isSecureContext) {
+    return `Browsers open the camera only for pages from https, from this machine or from its disk. ${instead}`;
+  }
+  const reasons = {
+    NotAllowedError: "The camera was refused. Allow it beside the page's address.",
+    SecurityError: "The browser's settings block the camera for this page.",
+    NotFoundError: "This device has no camera.",
+    OverconstrainedError: "This device has no camera that this page can use.",
+    NotReadableError: "Another program is using the camera.",
+  };
+  return `${reasons[error?.name] ?? "This browser does not give this page a camera."} ${instead}`;
+}
+
+/** A camera that calls `onFrame(video)` for each new frame until it is stopped, and `onEnd` when it is disconnected. */
+function createCamera(onFrame, onEnd) {
+  const video = Object.assign(document.createElement("video"), { muted: true, playsInline: true });
+  let stream = null;
+
+  function waitForFrame() {
+    const step = () => {
+      if (!stream) return;
+      onFrame(video);
+      waitForFrame();
+    };
+    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(step);
+    else requestAnimationFrame(step);
+  }
+
+  function stop() {
+    stream?.getTracks().forEach((track) => track.stop());
+    stream = video.srcObject = null;
+  }
+
+  async function start() {
+    if (!navigator.mediaDevices?.getUserMedia) throw new Error("no mediaDevices");
+    stream = await navigator.mediaDevices.getUserMedia({
+      video: { facingMode: "environment", width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 60 } },
+    });
+    stream.getVideoTracks()[0].addEventListener("ended", () => {
+      stop();
+      onEnd();
+    });
+    video.srcObject = stream;
+    await video.play();
+    waitForFrame();
+  }
+
+  return { start, stop, isOn: () => stream !== null };
+}
+
+/** Accepts files dropped on `zone` and pasted anywhere in the page; returns a function that ends it. */
+function acceptFiles(zone, onFile) {
+  const drop = (event) => {
+    event.preventDefault();
+    zone.classList.remove("kd-over");
+    if (event.dataTransfer.files[0]) onFile(event.dataTransfer.files[0]);
+  };
+  const over = (event) => {
+    event.preventDefault();
+    zone.classList.add("kd-over");
+  };
+  const paste = (event) => {
+    const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
+    if (!file) return;
+    event.preventDefault();
+    onFile(file);
+  };
+  zone.addEventListener("drop", drop);
+  zone.addEventListener("dragover", over);
+  zone.addEventListener("dragleave", () => zone.classList.remove("kd-over"));
+  document.addEventListener("paste", paste);
+  return () => document.removeEventListener("paste", paste);
+}

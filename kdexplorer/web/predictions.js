@@ -1,0 +1,138 @@
+/* The networks' predictions as one table: a column per network, a row per class, then KL and the attention maps. */
+
+const MAX_ATTENTION = 2; // the brightest color: twice the value of a uniform map
+
+function element(tag, properties = {}, ...children) {
+  const { dataset, style, ...rest } = properties;
+  const created = Object.assign(document.createElement(tag), rest);
+  Object.assign(created.dataset, dataset);
+  Object.assign(created.style, style);
+  created.append(...children);
+  return created;
+}
+
+/** log softmax(logits / T), shifted by the largest logit against overflow. */
+function logSoftmax(logits, temperature) {
+  const largest = Math.max(...logits);
+  const scaled = [...logits].map((z) => (z - largest) / temperature);
+  const total = Math.log(scaled.reduce((sum, z) => sum + Math.exp(z), 0));
+  return scaled.map((z) => z - total);
+}
+
+/** KL(p || q) in nats, from log p and log q. */
+function klDivergence(logP, logQ) {
+  return Math.max(0, logP.reduce((sum, value, k) => sum + Math.exp(value) * (value - logQ[k]), 0));
+}
+
+/** Shannon entropy in nats, from log p. */
+function entropy(logP) {
+  return logP.reduce((sum, value) => sum - Math.exp(value) * value, 0);
+}
+
+/** A map scaled to unit L2 norm, as attention transfer compares maps. */
+function normalizeMap(map) {
+  const norm = Math.sqrt(map.reduce((sum, value) => sum + value * value, 0)) || 1;
+  return map.map((value) => value / norm);
+}
+
+/** 256 colors [r, g, b], interpolated between a palette's anchors "#rrggbb". */
+function interpolateColors(anchors) {
+  const parts = anchors.map((color) => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16)));
+  return Array.from({ length: 256 }, (_, i) => {
+    const place = (i / 255) * (parts.length - 1);
+    const first = Math.min(parts.length - 2, Math.floor(place));
+    return parts[first].map((value, c) => Math.round(value + (place - first) * (parts[first + 1][c] - value)));
+  });
+}
+
+/** Draws a map over the 32 x 32 pixels: opacity 0 is the photo, 1 the map alone. */
+function drawOverlay(canvas, pixels, map, opacity, palette) {
+  const image = new ImageData(32, 32);
+  const side = Math.sqrt(map.length);
+  const values = normalizeMap(map).map((value) => (value * side) / MAX_ATTENTION);
+  const shift = Math.log2(32 / side);
+  for (let i = 0; i < 1024; i++) {
+    const share = values[((i >> 5) >> shift) * side + ((i & 31) >> shift)];
+    const color = palette[Math.max(0, Math.min(255, Math.round(255 * share)))];
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = (1 - opacity) * pixels[3 * i + c] + opacity * color[c];
+    image.data[4 * i + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+/** Creates the table for these networks; `onSelect` is called when the reader selects or deselects a network. */
+function createTable(networks, palette, onSelect) {
+  const classes = networks[0].description.classes;
+  const stages = Math.max(...networks.map(({ description }) => description.graph.stages.length));
+  const cells = networks.map(() => ({ bars: [], percents: [], overlays: [], cosines: [] }));
+  const active = networks.map(() => true);
+
+  const row = (name, fill, kind = "td") =>
+    element("tr", {}, element("th", { scope: "row", textContent: name }), ...networks.map((_, n) => element(kind, {}, ...fill(n))));
+
+  const head = row("", (n) => {
+    const box = element("input", { type: "checkbox", checked: true, onchange: () => select(n, box.checked) });
+    const mark = element("span", { className: "kd-mark", textContent: networks[n].mark, style: { color: networks[n].color } });
+    return [element("label", {}, box, mark, ` ${networks[n].name}`)];
+  }, "th");
+  head.firstChild.replaceWith(element("td"));
+  head.querySelectorAll("th").forEach((cell) => (cell.scope = "col"));
+
+  const bars = classes.map((name, k) => row(name, (n) => {
+    const bar = (cells[n].bars[k] = element("i", { style: { background: networks[n].color } }));
+    const percent = (cells[n].percents[k] = element("span"));
+    return [element("div", { className: "kd-bar" }, bar, percent)];
+  }));
+  const number = (name, key) => row(name, (n) => [(cells[n][key] = element("span"))]);
+  const overlays = Array.from({ length: stages }, (_, s) => row(`stage ${s + 1}`, (n) => {
+    const canvas = (cells[n].overlays[s] = element("canvas", { width: 32, height: 32, className: "kd-pixels" }));
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `Attention of ${networks[n].name} at stage ${s + 1}`);
+    return [canvas, (cells[n].cosines[s] = element("small"))];
+  }));
+  const table = element("table", { className: "kd-predictions" },
+    element("thead", {}, head),
+    element("tbody", {}, number("prediction", "prediction"), ...bars),
+    element("tbody", {}, number("entropy (nats)", "entropy"), number("KL from teacher", "kl"), number("T² · KL", "t2kl")),
+    element("tbody", { className: "kd-maps" }, ...overlays));
+
+  function select(n, wanted) {
+    active[n] = wanted;
+    onSelect();
+  }
+
+  /** Fills the table with the worker's predictions (null for a network that is deselected). */
+  function show(predictions, temperature) {
+    const logs = predictions.map((one) => one && logSoftmax(one.logits, temperature));
+    logs.forEach((logP, n) => {
+      const cell = cells[n];
+      const kl = logP && logs[0] && n ? klDivergence(logs[0], logP) : null;
+      const best = logP ? logP.indexOf(Math.max(...logP)) : -1;
+      classes.forEach((_, k) => {
+        const p = logP ? Math.exp(logP[k]) : 0;
+        cell.bars[k].style.transform = `scaleX(${p})`;
+        cell.percents[k].textContent = p >= 0.005 ? `${Math.round(100 * p)}%` : "";
+        cell.bars[k].parentNode.classList.toggle("kd-best", k === best);
+      });
+      cell.prediction.textContent = best < 0 ? "–" : classes[best];
+      cell.entropy.textContent = logP ? entropy(logP).toFixed(2) : "–";
+      cell.kl.textContent = kl === null ? "–" : kl.toFixed(3);
+      cell.t2kl.textContent = kl === null ? "–" : (temperature * temperature * kl).toFixed(3);
+    });
+  }
+
+  /** Draws every map over the image, and its cosine to the teacher's map below. */
+  function drawMaps(predictions, pixels, opacity) {
+    const teacher = predictions[0]?.maps.map(normalizeMap);
+    predictions.forEach((one, n) => cells[n].overlays.forEach((canvas, s) => {
+      const map = one?.maps[s];
+      if (map) drawOverlay(canvas, pixels, map, opacity, palette);
+      else canvas.getContext("2d").clearRect(0, 0, 32, 32);
+      const comparable = map && n && teacher?.[s]?.length === map.length;
+      const cosine = () => normalizeMap(map).reduce((sum, value, i) => sum + value * teacher[s][i], 0);
+      cells[n].cosines[s].textContent = comparable ? `cos ${cosine().toFixed(3)}` : "";
+    }));
+  }
+
+  return { table, show, drawMaps, active, classes, overlays: cells.map((cell) => cell.overlays) };
+}

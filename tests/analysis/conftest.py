@@ -1,0 +1,57 @@
+"""A family of networks whose results are known by construction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from kdexplorer.analysis import metrics, results
+from kdexplorer.runs.checkpoints import Checkpoint
+
+KD_OBJECTIVE = {"ce_weight": 0.3, "terms": [{"method": "kd", "weight": 0.7, "temperature": 4.0}]}
+
+
+@dataclass
+class Family:
+    """Networks on the same 120 images, and their rows."""
+
+    entries: dict[str, Checkpoint]
+    labels: np.ndarray
+
+    def logits(self) -> dict[str, np.ndarray | None]:
+        return {name: checkpoint.logits_or_none() for name, checkpoint in self.entries.items()}
+
+    def rows(self, labels: bool = True, **options):
+        return results.build_rows(self.entries, self.logits(), self.labels if labels else None, **options)
+
+
+@pytest.fixture
+def family(tmp_path, make_checkpoint):
+    """A teacher, a scratch baseline and a distilled student; the first 90, 60 and 72 of 120 images are right."""
+    labels = np.arange(120) % 10
+
+    def make(name, right, seed, **changes):
+        noise = np.random.default_rng(seed).normal(0, 0.1, (120, 10))
+        predicted = np.where(np.arange(120) < right, labels, (labels + 1) % 10)
+        logits = (noise + 3 * np.eye(10)[predicted]).astype(np.float16).astype(np.float32)
+        figures = {
+            "test_accuracy": metrics.accuracy(logits, labels),
+            "test_cross_entropy": metrics.cross_entropy(logits, labels),
+            "test_objective": 1.0,
+        }
+        return make_checkpoint(tmp_path / name, seed=seed, logits=logits, **figures | {"run": "r"} | changes)
+
+    teacher = make("teacher", 90, 0, run="t")
+    baseline = make("plain", 60, 1)
+    student = make(
+        "student",
+        72,
+        2,
+        objective=KD_OBJECTIVE,
+        test_terms={"cross_entropy": 1.5, "kd": 2.0},
+        test_objective=1.85,
+        teacher={"name": "teacher", "sha256": teacher.sha256},
+    )
+    return Family({"teacher": teacher, "plain": baseline, "student": student}, labels)

@@ -1,0 +1,122 @@
+"""Students' attention maps against a teacher's, on one image and over many."""
+
+import numpy as np
+import pytest
+
+from kdexplorer.analysis import attention_cache, attention_similarity
+from kdexplorer.datasets import get_dataset
+from kdexplorer.methods.at import AT
+
+GENERATOR = np.random.default_rng(0)
+
+
+def random_images(count):
+    return GENERATOR.integers(0, 256, (count, 3, 32, 32), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(attention_cache, "cache_folder", lambda: tmp_path / "cache")
+
+
+@pytest.fixture
+def networks(tmp_path, make_checkpoint):
+    """A teacher, a scratch baseline, and a student of the same run whose weights are the teacher's own."""
+    teacher = make_checkpoint(tmp_path / "teacher", seed=0)
+    objective = {"terms": [{"method": "at", "weight": 500}]}
+    reference = {"name": "teacher", "sha256": teacher.sha256}
+    return [
+        teacher,
+        make_checkpoint(tmp_path / "baseline", seed=1, run="r"),
+        make_checkpoint(tmp_path / "copy", seed=0, run="r", teacher=reference, objective=objective),
+    ]
+
+
+def test_uniform_attention_is_one_everywhere():
+    np.testing.assert_allclose(attention_similarity.relative_map(np.full((8, 8), 7.0)), 1)
+    difference = attention_similarity.map_difference(np.full((8, 8), 7.0), np.full((16, 16), 2.0))
+    np.testing.assert_allclose(difference, np.zeros((8, 8)), atol=1e-7)
+
+
+def test_a_map_of_zeros_stays_so():
+    assert not attention_similarity.relative_map(np.zeros((4, 4))).any()
+
+
+def test_maps_of_each_stage_are_compared():
+    maps = [GENERATOR.random((5, side, side)).astype(np.float32) for side in (8, 4)]
+    cosine, mse = attention_similarity.compare_maps(maps, [maps[0], GENERATOR.random((5, 4, 4)).astype(np.float32)])
+    assert cosine.shape == mse.shape == (5, 2)
+    np.testing.assert_allclose(cosine[:, 0], 1, rtol=1e-5)
+    np.testing.assert_allclose(mse[:, 1], 2 * (1 - cosine[:, 1]) / 16, rtol=1e-3)
+    assert attention_similarity.compare_maps(maps, maps[:1]) is None
+
+
+def test_results_are_stored_and_read_again(tmp_path, make_checkpoint):
+    teacher, student = make_checkpoint(tmp_path / "t", seed=0), make_checkpoint(tmp_path / "s", seed=1)
+    images = random_images(60)
+    shares = []
+    assert attention_cache.load_stored(teacher, [student], images)[student.path] is None
+    attention_similarity.measure(teacher, [student], images, lambda c: c.network(), shares.append)
+    stored = attention_cache.load_stored(teacher, [student], images)[student.path]
+    assert stored[1][0].shape == (60, 3)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    summaries = attention_similarity.summarize(stored, 1)
+    assert sum(summary.share for summary in summaries) == pytest.approx(1)
+    assert all(summary.low <= summary.cosine <= summary.high <= 1.0001 for summary in summaries)
+    assert attention_cache.load_stored(teacher, [student], images[:59])[student.path] is None
+    next((tmp_path / "cache").iterdir()).write_bytes(b"damaged")
+    assert attention_cache.load_stored(teacher, [student], images)[student.path] is None
+
+
+def test_students_with_other_stages_are_left_out(tmp_path, make_checkpoint):
+    teacher, student = make_checkpoint(tmp_path / "t"), make_checkpoint(tmp_path / "s", "mobilenet_v2")
+    images = random_images(4)
+    assert attention_similarity.split_by_stages(teacher, [student, teacher]) == ([teacher], [student])
+    attention_similarity.measure(teacher, [student], images, lambda c: c.network())
+    assert attention_similarity.build_rows(teacher, [student], images) == []
+
+
+def test_each_stage_is_compared_with_the_scratch_baseline_image_by_image(networks, tiny):
+    teacher, baseline, copy = networks
+    images = get_dataset("synthetic").load("test").images[:40]
+    attention_similarity.measure(teacher, [baseline, copy], images, lambda c: c.network())
+    rows = attention_similarity.build_rows(teacher, [baseline, copy], images)
+    assert [(row.name, row.stage) for row in rows] == [(c.name, stage) for c in (baseline, copy) for stage in (1, 2, 3)]
+    cosines = attention_cache.load_stored(teacher, [baseline], images)[baseline.path][1][0]
+    for first, row in zip(rows[:3], rows[3:], strict=True):
+        assert first.to_scratch_baseline is None
+        assert first.loss == pytest.approx(AT.Settings().weight * first.mse)
+        assert row.cosine == pytest.approx(1, abs=1e-5)
+        gain = 1 - cosines[:, row.stage - 1]
+        assert row.to_scratch_baseline.difference == pytest.approx(gain.mean(), abs=1e-5)
+        assert row.to_scratch_baseline.half == pytest.approx(1.96 * gain.std() / 40**0.5, abs=1e-5)
+    assert rows[3].loss == pytest.approx(500 * rows[3].mse)
+    lines = attention_similarity.to_markdown(rows).splitlines()
+    assert len(lines) == 2 + 6
+    assert f"| copy | 3 | 1.000 (1.000 – 1.000) | {rows[5].to_scratch_baseline} |" in lines[-1]
+    assert "±" not in lines[2]
+
+
+def test_an_interrupted_measurement_continues_and_equal_weights_are_computed_once(
+    networks, tmp_path, make_checkpoint, monkeypatch
+):
+    teacher, baseline, _ = networks
+    again = make_checkpoint(tmp_path / "again", seed=1)  # the baseline's weights
+    images = random_images(50)
+    monkeypatch.setattr(attention_cache, "PART", 20)
+    monkeypatch.setattr(attention_similarity, "BATCH", 20)
+
+    def interrupt(share):
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        attention_similarity.measure(teacher, [baseline], images, lambda c: c.network(), interrupt)
+    assert attention_cache.load_stored(teacher, [baseline], images[:20])[baseline.path] is not None
+    loaded = []
+    attention_similarity.measure(teacher, [baseline, again], images, lambda c: loaded.append(c) or c.network())
+    assert len(loaded) == 2 * 2  # teacher and student, for the two parts that were missing
+    stored = attention_cache.load_stored(teacher, [baseline, again], images)
+    assert stored[baseline.path][1][0].shape == (50, 3)
+    assert np.array_equal(stored[baseline.path][1][0], stored[again.path][1][0])

@@ -1,0 +1,143 @@
+"""Networks and human labels: how close they are, and distilled students against their scratch baselines."""
+
+import numpy as np
+import pytest
+
+from kdexplorer.analysis import human_agreement
+from kdexplorer.analysis.human_agreement import AgreementRow, closest_temperature, cross_entropy_to_humans
+from kdexplorer.analysis.metrics import entropy, softmax
+from kdexplorer.analysis.statistics import MeanDifference
+from kdexplorer.datasets import get_dataset
+
+FACTS = {
+    "classes": get_dataset("cifar10").classes,
+    "data": {"dataset": "cifar10", "evaluation_images": 10_000},
+    "run": "r",
+}
+DISTILLED = {"objective": {"terms": [{"method": "kd"}]}}
+
+
+def test_cross_entropy_by_hand():
+    found = cross_entropy_to_humans(np.array([0.75, 0.25]), np.log(np.array([0.5, 0.5])))
+    assert found == pytest.approx(np.log(2))
+    p = np.array([[0.7, 0.3]])
+    assert cross_entropy_to_humans(p, np.log(p))[0] == pytest.approx(entropy(p)[0])
+
+
+def test_annotators_who_follow_the_network_at_some_temperature_are_closest_there():
+    logits = np.random.default_rng(1).normal(0, 4, (500, 10))
+    for temperature in (0.7, 2.5, 8.0):
+        shares = softmax(logits, temperature)
+        assert closest_temperature(shares, logits) == pytest.approx(temperature, rel=1e-3)
+        assert closest_temperature(shares[0], logits[0]) == pytest.approx(temperature, rel=1e-3)
+
+
+def test_no_temperature_is_closest_where_annotators_agree_or_the_network_is_wrong():
+    logits = np.array([5.0, 1.0, 0.0])
+    assert closest_temperature(np.array([1.0, 0, 0]), logits) is None
+    assert closest_temperature(np.array([0, 0, 1.0]), logits) is None
+
+
+def test_closeness_over_temperature():
+    logits = np.random.default_rng(2).normal(0, 4, (200, 10))
+    shares = softmax(logits, 3.0)
+    found = human_agreement.closeness(shares, logits)
+    temperatures = human_agreement.CURVE_TEMPERATURES
+    assert found.temperature == pytest.approx(3, rel=1e-3)
+    assert found.least == pytest.approx(entropy(shares).mean(), rel=1e-6)
+    assert found.at_one == pytest.approx(cross_entropy_to_humans(shares, logits).mean())
+    assert abs(temperatures[found.curve.argmin()] / 3 - 1) < 0.1
+    assert found.curve[7] == pytest.approx(cross_entropy_to_humans(shares, logits, temperatures[7]).mean())
+    certain = human_agreement.closeness(np.eye(10)[logits.argmax(axis=1)], logits)
+    assert (certain.temperature, certain.least) == (None, None)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.random.default_rng(0).integers(0, 10, 10_000)
+
+
+@pytest.fixture(scope="module")
+def human(labels):
+    """Annotators who disagree about every second image: 70 % the label, 20 % the next class, 10 % the one after."""
+    return shares_of(labels, 1)
+
+
+def shares_of(labels, step):
+    shares = np.eye(10)[labels]
+    uncertain = np.arange(0, 10_000, 2)
+    for times, share in enumerate((0.7, 0.2, 0.1)):
+        shares[uncertain, (labels[::2] + times * step) % 10] = share
+    return shares
+
+
+@pytest.fixture
+def networks(tmp_path, make_checkpoint, human, labels, monkeypatch):
+    """The student predicts what annotators do, sharpened; its baseline other classes, and is wrong on 100 images."""
+    monkeypatch.setattr(human_agreement, "evaluation_labels", lambda checkpoint: labels)
+    student = 2 * np.log(human + 1e-3)
+    baseline = 2 * np.log(shares_of(labels, 3) + 1e-3)
+    baseline[:100] = np.roll(student[:100], 5, axis=1)
+    return [
+        make_checkpoint(tmp_path / "baseline", seed=1, logits=baseline, **FACTS),
+        make_checkpoint(tmp_path / "student", seed=2, logits=student, **FACTS, **DISTILLED),
+        make_checkpoint(tmp_path / "without-logits", seed=3, **FACTS),
+    ]
+
+
+def test_the_numbers_are_those_of_a_paired_comparison(networks, human, labels):
+    baseline, student = human_agreement.build_rows(networks, human)  # the third has no stored logits
+    logits = {c.name: c.logits().astype(float) for c in networks[:2]}
+    closest = {name: closest_temperature(human, values) for name, values in logits.items()}
+    costs = {name: cross_entropy_to_humans(human, logits[name], closest[name]) for name in logits}
+    assert (baseline.all_images, baseline.scratch_baseline) == (None, None)
+    assert student.scratch_baseline == "baseline"
+    assert student.at_one == pytest.approx(cross_entropy_to_humans(human, logits["student"]).mean())
+    assert student.temperature == pytest.approx(closest["student"])
+    assert student.least == pytest.approx(costs["student"].mean())
+    difference = costs["student"] - costs["baseline"]
+    both = (logits["student"].argmax(axis=1) == labels) & (logits["baseline"].argmax(axis=1) == labels)
+    for paired, part in ((student.all_images, difference), (student.both_right, difference[both])):
+        assert paired.difference == pytest.approx(part.mean())
+        assert paired.half == pytest.approx(1.96 * part.std() / len(part) ** 0.5)
+        assert paired.images == len(part)
+    assert student.both_right.images == 9_900
+
+
+def test_wrong_classes_are_compared_where_annotators_disagree(networks, human):
+    student = human_agreement.build_rows(networks, human)[1]
+    assert student.wrong_classes.images == 5_000
+    assert student.wrong_classes.difference < -0.5
+
+
+def test_without_labels_only_what_needs_none(networks, human, monkeypatch):
+    monkeypatch.setattr(human_agreement, "evaluation_labels", lambda checkpoint: None)
+    student = human_agreement.build_rows(networks, human)[1]
+    assert student.all_images is not None
+    assert (student.both_right, student.wrong_classes) == (None, None)
+
+
+def test_the_table_has_a_cell_for_each_comparison(networks, human):
+    rows = human_agreement.build_rows(networks, human)
+    headings, _, baseline, student = human_agreement.to_markdown(rows).splitlines()
+    assert headings.count("|") == baseline.count("|") == student.count("|") == 8
+    assert str(rows[1].all_images) in student
+    assert "±" not in baseline
+
+
+@pytest.mark.parametrize(
+    ("difference", "half", "verdict"),
+    [(-0.02, 0.01, "closer"), (0.02, 0.01, "further away"), (0.005, 0.01, "no clear difference")],
+)
+def test_the_sentence_follows_the_interval(difference, half, verdict):
+    paired = MeanDifference(difference, half, 100)
+    row = AgreementRow("student", 0.5, 2.0, 0.4, "baseline", paired, paired)
+    text = human_agreement.describe_agreement([AgreementRow("baseline", 0.5, 1.0, 0.5), row])
+    found = {words: text.count(f"{words} on ") for words in ("closer", "further away", "no clear difference")}
+    assert found == dict.fromkeys(found, 0) | {verdict: 2}
+    assert "student against baseline" in text
+    assert "wrong classes" not in text
+
+
+def test_without_a_pair_there_is_no_sentence():
+    assert human_agreement.describe_agreement([AgreementRow("baseline", 0.5, 1.0, 0.5)]) is None

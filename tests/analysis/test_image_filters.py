@@ -1,0 +1,76 @@
+"""Which images each filter keeps, and in which order."""
+
+import numpy as np
+import pytest
+
+from kdexplorer.analysis import image_filters
+from kdexplorer.analysis.image_filters import Predictions
+
+
+def logits_of(predicted):
+    return 5.0 * np.eye(3)[np.array(predicted)]
+
+
+FOUR_IMAGES = Predictions(
+    np.array([0, 1, 2, 0]), logits_of([0, 1, 0, 0]), logits_of([1, 1, 2, 0]), logits_of([0, 2, 2, 0])
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("All images", [0, 1, 2, 3]),
+        ("Teacher right", [0, 1, 3]),
+        ("Teacher wrong", [2]),
+        ("Only the distilled student is right", [0]),
+        ("Only the scratch baseline is right", [1]),
+    ],
+)
+def test_filters(name, expected):
+    assert image_filters.filter_images(name, FOUR_IMAGES).tolist() == expected
+
+
+def test_orders():
+    teacher = np.array([[9.0, 0, 0], [1, 0, 0], [0, 0, 0]])
+    predictions = Predictions(np.zeros(3, int), teacher, None, np.array([[0.0, 9, 0], [1, 0, 0], [0, 0, 0]]))
+    assert image_filters.filter_images("Most uncertain teacher", predictions).tolist() == [2, 1, 0]
+    assert image_filters.filter_images("Largest disagreement", predictions).tolist()[0] == 0
+
+
+def test_one_class():
+    assert image_filters.filter_images("All images", FOUR_IMAGES, label=0).tolist() == [0, 3]
+
+
+def test_filters_need_their_students():
+    alone = image_filters.available_filters(Predictions(FOUR_IMAGES.labels, FOUR_IMAGES.teacher))
+    assert "Only the distilled student is right" not in alone
+    assert "Largest disagreement" not in alone
+    assert "Teacher wrong" in alone
+    assert image_filters.available_filters(FOUR_IMAGES) == list(image_filters.FILTERS)
+
+
+def test_a_distilled_student_is_paired_with_its_own_baseline(tmp_path, make_checkpoint):
+    facts = {
+        "other": {"run": "x"},
+        "baseline": {"run": "r"},
+        "unpaired": {"run": "y", "objective": {"terms": [{"method": "kd"}]}},
+        "student": {"run": "r", "objective": {"terms": [{"method": "at"}]}},
+    }
+    networks = {
+        name: make_checkpoint(tmp_path / name, seed=seed, **changes)
+        for seed, (name, changes) in enumerate(facts.items())
+    }
+    stored = {checkpoint.path: np.full((2, 10), float(seed)) for seed, checkpoint in enumerate(networks.values())}
+
+    def gather(*names):
+        students = [networks[name] for name in names]
+        return image_filters.gather_predictions(
+            networks["other"], students, lambda c: stored.get(c.path), np.zeros(2, int)
+        )
+
+    found = gather("other", "baseline", "unpaired", "student")
+    assert (found.scratch[0, 0], found.distilled[0, 0]) == (1.0, 3.0)
+    found = gather("other", "unpaired")
+    assert (found.scratch, found.distilled[0, 0]) == (None, 2.0)
+    del stored[networks["other"].path]
+    assert gather("baseline", "student") is None

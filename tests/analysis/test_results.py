@@ -1,0 +1,178 @@
+"""Rows of results against independent ways of computing them, and what may stand in one table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kdexplorer.analysis import metrics, results
+from kdexplorer.datasets import get_dataset
+from kdexplorer.runs.lineage import is_distilled
+
+
+def test_rows_agree_with_the_logits(family):
+    rows = family.rows(teacher="teacher", baseline="plain")
+    logits, student = family.logits(), rows[2]
+    assert student.accuracy == 72 / 120
+    assert student.difference == pytest.approx(12 / 120)
+    assert (student.gained, student.lost) == (12, 0)
+    assert student.p == pytest.approx(2 * 0.5**12)  # two-sided, all twelve on one side
+    assert student.teacher_agreement == pytest.approx((120 - 18) / 120)
+    p, q = (np.exp(logits[n]) / np.exp(logits[n]).sum(1, keepdims=True) for n in ("teacher", "student"))
+    assert student.teacher_kl == pytest.approx((p * np.log(p / q)).sum(1).mean(), rel=1e-5)
+    assert student.calibration_error == metrics.expected_calibration_error(logits["student"], family.labels)
+    assert student.size == (family.entries["student"].path / "weights.safetensors").stat().st_size
+    assert student.method == "KD"
+    assert [row.is_distilled for row in rows] == [is_distilled(c) for c in family.entries.values()]
+    assert rows[0].teacher_kl is None
+    assert rows[1].p is None
+
+
+def test_each_student_is_tested_against_its_baseline_and_its_teacher(family):
+    teacher, plain, student = family.rows()
+    assert (teacher.to_scratch_baseline, teacher.to_teacher) == (plain.to_scratch_baseline, plain.to_teacher)
+    assert teacher.to_teacher is None
+    assert student.to_scratch_baseline == results.PairedDifference(
+        "plain", pytest.approx(12 / 120), pytest.approx(2 * 0.5**12), 12, 0
+    )
+    assert student.to_teacher == results.PairedDifference(
+        "teacher", pytest.approx(-18 / 120), pytest.approx(2 * 0.5**18), 0, 18
+    )
+
+
+def test_without_labels_the_cards_figures_stay_and_the_rest_is_unknown(family):
+    student = family.rows(labels=False, teacher="teacher", baseline="plain")[2]
+    assert student.accuracy == 72 / 120
+    assert student.to_scratch_baseline == results.PairedDifference("plain", pytest.approx(12 / 120))
+    assert student.difference == pytest.approx(12 / 120)
+    assert (student.p, student.calibration_error) == (None, None)
+    assert student.teacher_agreement is not None
+
+
+def test_networks_without_logits_have_a_row(family):
+    (family.entries["student"].path / "test_logits.npz").write_bytes(b"broken")
+    student = family.rows(teacher="teacher", baseline="plain")[2]
+    assert student.accuracy == 72 / 120
+    assert student.to_teacher == results.PairedDifference("teacher", pytest.approx(-18 / 120))
+    assert (student.p, student.teacher_kl) == (None, None)
+
+
+def test_the_interval_uses_the_number_of_evaluation_images(family):
+    row = family.rows()[2]
+    assert row.images == 120
+    assert row.accuracy_high - row.accuracy_low == pytest.approx(2 * 1.96 * (0.6 * 0.4 / 120) ** 0.5, rel=0.03)
+
+
+def test_human_labels_apply_to_the_whole_test_split_of_cifar10_only(tmp_path, make_checkpoint, family):
+    cifar = get_dataset("cifar10")
+    human = np.full((10_000, 10), 0.1)
+    facts = {"classes": cifar.classes, "data": {"dataset": "cifar10", "evaluation_images": 10_000}}
+    checkpoint = make_checkpoint(tmp_path / "c", logits=np.zeros((10_000, 10)), **facts)
+    row = results.build_rows({"c": checkpoint}, {"c": checkpoint.logits()}, None, human_labels=human)[0]
+    assert row.human_cross_entropy == pytest.approx(np.log(10))
+    assert family.rows(human_labels=human)[0].human_cross_entropy is None
+
+
+def test_multiply_adds_come_from_the_card_or_are_counted(tmp_path, make_checkpoint):
+    counted, stated = make_checkpoint(tmp_path / "a"), make_checkpoint(tmp_path / "b", multiply_adds=7)
+    rows = results.build_rows({"a": counted, "b": stated}, {}, None)
+    assert rows[0].multiply_adds == pytest.approx(12_239_488)
+    assert rows[1].multiply_adds == 7
+
+
+def test_seconds_are_unknown_unless_every_leg_has_them(tmp_path, make_checkpoint):
+    def row(*seconds):
+        path = tmp_path / f"{len(seconds)}{seconds}"
+        legs = [{"epochs": 2, "seconds": value} for value in seconds]
+        checkpoint = make_checkpoint(path, name="x", legs=legs)
+        return results.build_rows({"x": checkpoint}, {}, None)[0]
+
+    assert (row(10.0, 20.0).seconds, row(10.0, 20.0).epochs) == (30, 4)
+    assert row(10.0, None).seconds is None
+    assert (row().seconds, row().epochs) == (None, None)
+
+
+def test_different_evaluation_images_are_different_groups(family, tmp_path, make_checkpoint):
+    assert list(results.group_by_evaluation(family.entries).values()) == [["teacher", "plain", "student"]]
+    other = make_checkpoint(tmp_path / "other", data={"dataset": "synthetic", "evaluation_images": 2000})
+    held = {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 120}
+    unknown = make_checkpoint(tmp_path / "unknown", data={"dataset": "somewhere else", "evaluation_images": 120})
+    networks = {"other": other, "held": make_checkpoint(tmp_path / "held", data=held), "unknown": unknown}
+    assert len(results.group_by_evaluation(family.entries | networks)) == 4
+
+
+def test_networks_evaluated_on_different_images_are_not_subtracted(family, tmp_path, make_checkpoint):
+    card = family.entries["student"].card
+    held = {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 120}
+    moved = make_checkpoint(tmp_path / "moved", objective=card.objective, teacher=card.teacher, run="r", data=held)
+    row = results.build_rows(family.entries | {"moved": moved}, family.logits(), family.labels)[3]
+    assert row.scratch_baseline == "plain"
+    assert (row.to_scratch_baseline, row.to_teacher) == (None, None)
+
+
+def test_labels_are_those_of_the_test_split_that_the_card_names(tmp_path, make_checkpoint, tiny):
+    synthetic = get_dataset("synthetic")
+    checkpoint = make_checkpoint(tmp_path / "a", logits=np.zeros((120, 10)))
+    np.testing.assert_array_equal(results.evaluation_labels(checkpoint), synthetic.load("test").labels)
+    assert results.whole_split_logits(checkpoint, checkpoint.logits(), "synthetic") is not None
+    assert results.whole_split_logits(checkpoint, checkpoint.logits()[:50], "synthetic") is None
+    assert results.whole_split_logits(checkpoint, checkpoint.logits(), "cifar10") is None
+    for name, changes in (
+        ("held", {"data": {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 120}}),
+        ("classes", {"classes": [str(number) for number in range(10)]}),
+        ("missing", {"classes": get_dataset("cifar10").classes, "data": {"dataset": "cifar10"}}),
+    ):
+        assert results.evaluation_labels(make_checkpoint(tmp_path / name, **changes)) is None
+
+
+def test_the_data_set_of_a_network_has_its_classes(tmp_path, make_checkpoint):
+    assert results.dataset_of(make_checkpoint(tmp_path / "a")) == "synthetic"
+    assert results.dataset_of(make_checkpoint(tmp_path / "b", classes=["a", "b"] * 5)) == "cifar10"
+
+
+def test_students_trained_on_fewer_images_are_named_and_their_teacher_is_not(tmp_path, make_checkpoint):
+    def data(count):
+        return {"dataset": "synthetic", "evaluation_images": 120, "train_images": count}
+
+    teacher = make_checkpoint(tmp_path / "t", data=data(1000))
+    student = make_checkpoint(tmp_path / "s", seed=1, data=data(300), teacher={"name": "t", "sha256": teacher.sha256})
+    assert results.describe_training_difference({"t": teacher, "s": student}) is None
+    other = make_checkpoint(tmp_path / "o", seed=2, data=data(500))
+    sentence = results.describe_training_difference({"t": teacher, "s": student, "o": other})
+    assert "300 images (s); 500 images (o)" in sentence
+
+
+def test_disagreements_are_complete_and_grouped_by_who_is_right(family):
+    logits = family.logits()
+    groups = results.disagreements(logits["student"], logits["plain"], family.labels)
+    assert sorted(groups["first"]) == list(range(60, 72))
+    assert len(groups["second"]) == len(groups["neither"]) == 0
+    assert sorted(groups["all"]) == list(range(60, 72))
+    assert results.disagreements(logits["student"], logits["plain"], None).keys() == {"all"}
+
+
+def test_disagreements_begin_with_the_most_confident_pair():
+    first = np.array([[2.0, 0], [5, 0], [1, 0], [9, 0]])
+    second = np.array([[0.0, 2], [0, 5], [0, 9], [9, 0]])
+    groups = results.disagreements(first, second, np.array([0, 1, 0, 0]))
+    assert groups["all"].tolist() == [1, 0, 2]
+    assert (groups["first"].tolist(), groups["second"].tolist()) == ([0, 2], [1])
+
+
+def test_short_names_are_unique():
+    keys = ["a", "20260101-000000-demo-1234/a", "20260102-000000-demo-5678/a", "20260102-000000-demo-5678/b"]
+    assert list(results.short_names(keys).values()) == ["a", "a (demo-1234)", "a (demo-5678)", "b"]
+    assert len(set(results.short_names(["x/a", "x/y/a"]).values())) == 2
+
+
+def test_the_teachers_figures_come_with_curves_only_where_it_is_the_only_teacher(family, tmp_path, make_checkpoint):
+    history = [{"epoch": 0, "test": {"accuracy": 0.5}}]
+    taught = {"objective": family.entries["student"].card.objective, "history": history}
+    teacher = family.entries["teacher"]
+    mine = make_checkpoint(tmp_path / "mine", teacher={"name": "teacher", "sha256": teacher.sha256}, **taught)
+    other = make_checkpoint(tmp_path / "other", teacher={"name": "x", "sha256": "another"}, **taught)
+    curves, figures = results.learning_curves({"mine": mine, "plain": family.entries["plain"]}, teacher)
+    assert (curves["mine"][0].epoch, curves["mine"][0].test, curves["plain"]) == (0, {"accuracy": 0.5}, [])
+    assert (figures.accuracy, figures.cross_entropy) == (90 / 120, teacher.card.test_cross_entropy)
+    assert results.learning_curves({"mine": mine, "other": other}, teacher)[1] is None
+    assert results.learning_curves({"mine": mine}, None)[1] is None

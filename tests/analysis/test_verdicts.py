@@ -1,0 +1,120 @@
+"""Generated sentences, for every outcome."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kdexplorer.analysis import results, verdicts
+from kdexplorer.config import Objective
+from kdexplorer.methods import get_method
+
+
+def test_the_objective_is_written_as_its_sum(family):
+    text = verdicts.explain_larger_loss(family.rows())
+    label = get_method("kd").label
+    assert f"0.3 × cross-entropy 1.500 + 0.7 × {label} 2.000 = 1.850" in text
+    assert "Select a distilled student" in verdicts.explain_larger_loss(family.rows()[:2])
+
+
+def test_several_terms_of_a_method_are_told_apart(family):
+    rows = family.rows()
+    terms = [{"method": "kd", "weight": 2, "temperature": 1}, {"method": "kd", "weight": 0.5, "temperature": 8}]
+    rows[2] = replace(rows[2], objective_terms=Objective(ce_weight=0, terms=terms), terms={"kd": 0.2, "kd.2": 0.03})
+    assert "2 × KD 0.200 + 0.5 × KD 0.03 = 1.850" in verdicts.explain_larger_loss(rows)
+
+
+def test_a_sum_with_an_unknown_term_is_not_shown(family):
+    rows = family.rows()
+    smoothed = rows[2].objective_terms.model_copy(update={"label_smoothing": 0.1})
+    for change in ({"objective_terms": smoothed}, {"terms": {"cross_entropy": 1.5}}, {"objective_terms": None}):
+        text = verdicts.explain_larger_loss([*rows[:2], replace(rows[2], **change)])
+        assert "×" not in text
+        assert "1.850" in text
+
+
+@pytest.mark.parametrize(("cross_entropy", "words"), [(0.5, "lower than"), (1.0, "equal to"), (1.5, "higher than")])
+def test_the_cross_entropy_is_compared_with_the_baselines(family, cross_entropy, words):
+    rows = family.rows()
+    rows[1], rows[2] = replace(rows[1], cross_entropy=1.0), replace(rows[2], cross_entropy=cross_entropy)
+    text = verdicts.explain_larger_loss(rows)
+    assert f"is {cross_entropy:.3f}: {words} the 1.000 of plain" in text
+    assert "smaller number" not in text
+    rows[2] = replace(rows[2], objective=0.9)
+    assert "smaller number" in verdicts.explain_larger_loss(rows)
+
+
+def test_without_its_baseline_a_students_cross_entropy_stands_alone(family):
+    rows = family.rows()
+    text = verdicts.explain_larger_loss([replace(rows[2], scratch_baseline=None)])
+    assert f"is {rows[2].cross_entropy:.3f}." in text
+    assert "plain" not in text
+
+
+def test_a_difference_beyond_chance_is_called_so(family):
+    text = verdicts.compare_with_teacher_and_baseline(family.rows())
+    assert "student is 10.00 percentage points above its scratch baseline plain" in text
+    assert "student is 15.00 percentage points below its teacher teacher" in text
+    assert text.count("more than chance explains") == 2
+    assert "chance alone" not in text
+    assert "overestimated" not in text  # there is one distilled student only
+
+
+def test_a_difference_within_chance_is_called_so(family):
+    logits = family.logits()
+    near = {name: logits["student"].copy() for name in logits}
+    near["plain"][0] = np.roll(near["plain"][0], 1)
+    text = verdicts.compare_with_teacher_and_baseline(results.build_rows(family.entries, near, family.labels))
+    assert text.count("chance alone can explain") == 2
+    assert "more than chance" not in text
+
+
+def test_equal_accuracies_are_neither_above_nor_below(family):
+    rows = family.rows()
+    rows[2] = replace(rows[2], to_teacher=replace(rows[2].to_teacher, difference=0.0))
+    assert "student has the same accuracy as its teacher teacher" in verdicts.compare_with_teacher_and_baseline(rows)
+
+
+@pytest.mark.parametrize(("high", "words"), [(0.4, "do not overlap"), (0.9, "intervals overlap")])
+def test_without_a_test_the_intervals_are_compared(family, high, words):
+    rows = family.rows(labels=False)[1:]
+    rows[0] = replace(rows[0], accuracy_low=0.3, accuracy_high=high)
+    text = verdicts.compare_with_teacher_and_baseline([rows[0], replace(rows[1], to_teacher=None)])
+    assert words in text
+    assert "needs the labels" in text
+
+
+def test_it_says_which_networks_to_select(family):
+    teacher, plain, student = family.rows()
+    assert "Select a distilled student" in verdicts.compare_with_teacher_and_baseline([teacher, plain])
+    alone = replace(student, to_scratch_baseline=None, to_teacher=None)
+    assert "Select the scratch baseline of student" in verdicts.compare_with_teacher_and_baseline([alone])
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_the_best_of_several_is_corrected_for_all_of_them(family, tmp_path, make_checkpoint, count):
+    """Students with the baseline's predictions on all images but six: p = 2 / 2^6 = 0.031, of five tests 0.16."""
+    card, baseline = family.entries["student"].card, family.logits()["plain"]
+    del family.entries["student"]
+    for number in range(count):
+        logits = baseline.copy()
+        for image in range(60 + 6 * number, 66 + 6 * number):
+            logits[image] = 3 * np.eye(10)[family.labels[image]]
+        facts = {key: getattr(card, key) for key in ("objective", "teacher", "run", "test_terms", "test_objective")}
+        facts |= {"test_accuracy": 66 / 120, "test_cross_entropy": 1.0}
+        family.entries[f"s{number}"] = make_checkpoint(
+            tmp_path / f"s{number}", seed=10 + number, logits=logits, **facts
+        )
+    text = verdicts.compare_with_teacher_and_baseline(family.rows())
+    assert "s0 is 5.00 percentage points above its scratch baseline plain" in text
+    corrected = "(McNemar p = 0.031, p = 0.16 for the best of 5 comparisons), which chance alone can explain"
+    assert (corrected in text) == ("overestimated" in text) == (count == 5)
+    assert ("(McNemar p = 0.031), more than chance explains" in text) == (count == 1)
+
+
+def test_a_student_is_compared_with_its_own_teacher(family, tmp_path, make_checkpoint):
+    other = make_checkpoint(tmp_path / "other", seed=7, logits=family.logits()["plain"], run="x")
+    family.entries = {"other": other} | family.entries
+    assert "below its teacher teacher" in verdicts.compare_with_teacher_and_baseline(family.rows(teacher="other"))

@@ -1,0 +1,193 @@
+"""Who may act: the rule itself, and that no page acts without it."""
+
+import ast
+import threading
+
+import pytest
+
+from benchmarks.app import ROOT
+from kdexplorer.app import access_rules, launch_run, launch_start
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.datasets import download
+from kdexplorer.runs.launch import create_run
+
+TOKEN = "correct horse battery staple"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(access_rules, "PAUSE", 0.0)
+
+
+@pytest.mark.parametrize("address", ["localhost", "127.0.0.1", "::1"])
+def test_on_a_server_for_this_machine_alone_every_visitor_may_act(address):
+    assert access_rules.is_allowed(address, None, None)
+
+
+@pytest.mark.parametrize("host", ["localhost:8501", "127.0.0.1:8501", "[::1]:8501", "localhost", "127.0.0.1", None])
+def test_a_local_host_name_is_this_machine(host):
+    assert access_rules.is_allowed("localhost", None, None, host)
+
+
+@pytest.mark.parametrize("host", ["kd.example.org", "evil.example:80", "localhost.evil.example", "", "192.168.1.7:80"])
+def test_any_other_host_name_is_a_guest(host):
+    """A proxy, or another site whose name was made to point at this machine."""
+    assert not access_rules.is_allowed("localhost", None, None, host)
+
+
+@pytest.mark.parametrize("address", [None, "", "0.0.0.0", "::", "192.168.1.7", "localhost.evil.example"])
+def test_on_any_other_server_nobody_may_act_without_a_token(address):
+    assert not access_rules.is_allowed(address, None, None)
+    assert not access_rules.is_allowed(address, None, "anything")
+
+
+@pytest.mark.parametrize("address", ["localhost", "0.0.0.0"])
+def test_a_token_that_is_set_must_be_proved(address):
+    assert not access_rules.is_allowed(address, TOKEN, None)
+    assert not access_rules.is_allowed(address, TOKEN, TOKEN)  # the token is not its own proof
+    assert access_rules.is_allowed(address, TOKEN, access_rules.prove(TOKEN, TOKEN))
+    assert not access_rules.is_allowed(address, "another token", access_rules.prove(TOKEN, TOKEN))
+
+
+@pytest.mark.parametrize(
+    "attempt", ["", "Correct horse battery staple", TOKEN + " ", TOKEN[:-1], "\0", "\ud800", "x" * 5000]
+)
+def test_anything_but_the_token_proves_nothing_and_the_message_does_not_contain_it(attempt):
+    with pytest.raises(access_rules.NotPresenterError) as caught:
+        access_rules.prove(attempt, TOKEN)
+    assert TOKEN not in str(caught.value)
+
+
+def test_attempts_wait_for_one_another(monkeypatch):
+    pauses, inside = [], []
+
+    def pause(seconds):
+        inside.append(seconds)
+        assert len(inside) == 1
+        pauses.append(seconds)
+        inside.clear()
+
+    monkeypatch.setattr(access_rules, "PAUSE", 0.5)
+    monkeypatch.setattr(access_rules.time, "sleep", pause)
+
+    def attempt():
+        with pytest.raises(access_rules.NotPresenterError):
+            access_rules.prove("no", TOKEN)
+
+    threads = [threading.Thread(target=attempt) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert pauses == [0.5] * 8
+
+
+ACTIONS = {"create_run", "launch_run", "start_run", "stop_run", "delete_run", "launch_sweep", "start_sweep",
+           "start_download", "cancel_download", "Measurement"}  # fmt: skip
+GUARDS = {"act", "act_and_rerun"}
+
+
+def name_of(node):
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
+
+
+def uses_by_place(tree, names):
+    """The uses of these names in a module: the name, the top-level function around it, and whether it is guarded."""
+    found = []
+
+    def visit(node, function, guarded):
+        if isinstance(node, ast.FunctionDef) and function is None:
+            function = node.name
+        if isinstance(node, ast.AnnAssign):  # a type is no action
+            node = node.value
+        if isinstance(node, (ast.arguments, type(None))):
+            return
+        if isinstance(node, ast.Call) and name_of(node.func) in GUARDS:
+            guarded = True
+        if name_of(node) in names:
+            found.append((name_of(node), function, guarded))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):  # a module or an object
+            return
+        for child in ast.iter_child_nodes(node):
+            visit(child, function, guarded)
+
+    visit(tree, None, False)
+    return found
+
+
+def test_every_action_of_a_page_is_guarded():
+    """It is an argument of `access.act…`, or in a function that is only used there."""
+    actions = 0
+    for path in [*(ROOT / "pages").glob("*.py"), *(ROOT / "kdexplorer" / "app").glob("*.py")]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for action, function, guarded in uses_by_place(tree, ACTIONS):
+            actions += 1
+            callers = uses_by_place(tree, {function}) if function else []
+            assert guarded or (callers and all(safe for _, _, safe in callers)), f"{path.name}: {action} in {function}"
+    assert actions >= 8
+
+
+def enter(at, attempt):
+    at.text_input[0].input(attempt)
+    next(button for button in at.button if button.label == "Enter").click().run()
+
+
+def make_stopped_run():
+    students = [{"name": "scratch", "architecture": "resnet8"}]
+    run = create_run(ExperimentConfig(dataset="synthetic", students=students), "demo")
+    run.write_status("stopped", "stopped; it can be resumed")
+    return run
+
+
+def test_a_guest_sees_a_run_and_cannot_delete_it_before_the_token_is_entered(monkeypatch, open_page, caplog):
+    caplog.set_level("DEBUG")
+    monkeypatch.setenv(access_rules.VARIABLE, TOKEN)
+    run = make_stopped_run()
+    at = open_page("launch", run=run.run_id)
+    assert any(run.run_id in caption.value for caption in at.caption)
+    at.button(key="delete").click().run()
+    assert "presenter token" in at.error[0].value
+    assert run.path.is_dir()
+    enter(at, "wrong")
+    assert "not the presenter token" in at.error[0].value
+    enter(at, TOKEN)
+    assert not any("presenter token" in block.value for block in at.markdown)
+    assert TOKEN not in str(at.main) + str(at.session_state) + str(at.query_params) + caplog.text
+    at.button(key="delete").click().run()
+    assert not run.path.exists()
+
+
+@pytest.mark.parametrize("token", [TOKEN, None], ids=["no token entered", "no token set"])
+def test_a_guest_sees_every_button_and_none_of_them_acts(monkeypatch, open_page, tmp_path, token):
+    monkeypatch.setattr(access_rules, "LOCAL", ())
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+    if token:
+        monkeypatch.setenv(access_rules.VARIABLE, token)
+    stopped, running = make_stopped_run(), make_stopped_run()
+    running.write_status("running")
+    done = []
+    actions = {launch_start: ("launch_run", "Measurement"), launch_run: ("start_run", "stop_run", "delete_run")}
+    for module, names in (actions | {download: ("start_download",)}).items():
+        for name in names:
+            monkeypatch.setattr(module, name, lambda *_, name=name: done.append(name))
+    form = open_page("launch")
+    form.button_group(key="form_dataset").set_value("cifar10").run()
+    for at, key in [
+        (form, "download_cifar10"),
+        (open_page("launch"), "estimate"),
+        (open_page("launch"), "start"),
+        (open_page("launch", run=running.run_id), "stop"),
+        (open_page("launch", run=stopped.run_id), "resume"),
+        (open_page("launch", run=stopped.run_id), "delete"),
+    ]:
+        at.button(key=key).click().run()
+        assert any("presenter token" in error.value or access_rules.VARIABLE in error.value for error in at.error), key
+    assert done == []
+
+
+def test_without_a_token_on_an_open_address_the_page_says_how_to_enable_the_actions(monkeypatch, open_page):
+    import streamlit as st
+
+    option = st.get_option
+    monkeypatch.setattr(st, "get_option", lambda name: "0.0.0.0" if name == "server.address" else option(name))
+    assert access_rules.VARIABLE in open_page("launch").info[0].value

@@ -1,0 +1,163 @@
+"""The load generator speaks the application's protocol: a few visitors, every action, no error."""
+
+import argparse
+import asyncio
+import base64
+import io
+import urllib.request
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.proto.BackMsg_pb2 import BackMsg
+
+from benchmarks import load
+from kdexplorer.images import decode, render
+from kdexplorer.runs.checkpoints import bundled_checkpoints
+
+pytestmark = pytest.mark.skipif(len(bundled_checkpoints()) < 3, reason="the bundled networks are missing")
+
+
+def test_a_visitor_does_everything_a_browser_does(app):
+    tally = load.Tally()
+
+    async def visit():
+        visitor = load.Visitor(0, app, tally, run=None)
+        await visitor.open("overview")
+        assert {"overview", "soft_labels", "attention", "launch", "compare"} <= set(visitor.pages) | {"overview"}
+        await visitor.turn_page("soft_labels")
+        assert {"Next", "Students", "Pinned temperature"} <= visitor.widgets.keys()
+        await visitor.pin()
+        assert "T=" in visitor.query
+        await visitor.network()
+        assert "students=" in visitor.query
+        before = visitor.query
+        await visitor.next_image()
+        assert visitor.query != before
+        await visitor.upload()
+        await visitor.turn_page("attention")
+        await visitor.socket.close()
+
+    asyncio.run(visit())
+    assert tally.errors == []
+    assert tally.lost == 0
+    assert [what for _, _, what in tally.actions] == [
+        "join overview", "open soft_labels", "pin T", "choose networks", "next image", "open soft_labels",
+        "choose upload", "show the upload", "upload, all of it", "open attention",
+    ]  # fmt: skip
+
+
+class RecordingVisitor(load.Visitor):
+    """A visitor who keeps every message."""
+
+    def __init__(self, number, url):
+        super().__init__(number, url, load.Tally(), run=None)
+        self.seen = []
+
+    async def _receive(self):
+        message = await super()._receive()
+        self.seen.append(message)
+        return message
+
+    def elements(self):
+        """What the last run of the page drew; the handout's button has another URL each time."""
+        begin = max(at for at, message in enumerate(self.seen) if message.WhichOneof("type") == "new_session")
+        drawn = [message.delta.new_element for message in self.seen[begin:] if message.WhichOneof("type") == "delta"]
+        return [element.SerializeToString() for element in drawn if element.WhichOneof("type") != "download_button"]
+
+    async def handout(self):
+        """The bytes of the handout."""
+        buttons = [message.delta.new_element.download_button for message in self.seen]
+        message = BackMsg()
+        request = message.backend_operation_request
+        request.request_id, request.session_id = "1", self.session
+        request.deferred_file.file_id = [button.deferred_file_id for button in buttons if button.label][-1]
+        await self.socket.send(message.SerializeToString())
+        while self.seen[-1].WhichOneof("type") != "backend_operation_response":
+            await self._receive()
+        assert not self.seen[-1].backend_operation_response.error_msg, self.seen[-1]
+        path = self.seen[-1].backend_operation_response.deferred_file.url
+        return await asyncio.to_thread(lambda: urllib.request.urlopen(self.url + path).read())
+
+
+def test_a_visitor_sees_nothing_of_anothers_upload(app):
+    """Neither by the other's link, nor through what is cached for all visitors, nor at its URL."""
+    look_for_anothers_upload(app)
+
+
+@pytest.mark.reliability
+def test_a_handout_contains_nothing_of_anothers_upload(app):
+    look_for_anothers_upload(app, handout=True)
+
+
+def look_for_anothers_upload(url, handout=False):
+    pixels = np.random.default_rng(7).integers(0, 256, (32, 32, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    picture, secret = buffer.getvalue(), base64.b64encode(render.enlarge_png(pixels, decode.SIZE))
+
+    async def visit():
+        owner, guest = RecordingVisitor(1, url), RecordingVisitor(2, url)
+        for visitor in (owner, guest):
+            await visitor.open("soft_labels")
+        public = owner.elements()
+        address = await owner.upload(picture, "private-holiday.png")
+        private = set(owner.elements()) - set(public)
+        assert any(b"Your photo" in element for element in private)
+        if handout:
+            assert secret in await owner.handout()  # as a handout carries its pictures
+
+        for query in ("", owner.query, f"{owner.query}&source=Upload a photo&photo=1"):
+            await guest.turn_page("soft_labels", query)
+            if not query:
+                assert guest.elements() == public
+        if handout:
+            assert secret not in await guest.handout()
+        assert not private & {message.delta.new_element.SerializeToString() for message in guest.seen}
+        for secret_text in (b"private-holiday", b"Your photo"):
+            assert not any(secret_text in message.SerializeToString() for message in guest.seen)
+        with urllib.request.urlopen(url + address) as response:
+            assert b'<div id="root">' in (body := response.read())  # the first document, as for any unknown URL
+            assert picture[:40] not in body
+        for visitor in (owner, guest):
+            await visitor.socket.close()
+            assert visitor.tally.errors == []
+
+    asyncio.run(visit())
+
+
+def test_a_few_visitors_are_served(app, capsys):
+    tally = load.main(["--people", "3", "--minutes", "0.03", "--join", "0.5", "--think", "0.2", "0.4", "--url", app])
+    assert tally.errors == []
+    assert len(tally.actions) >= 6
+    assert "errors 0, connections lost 0" in capsys.readouterr().out
+
+
+def test_percentiles_and_an_application_that_does_not_run():
+    assert "median   2.00 s" in load.percentiles([1.0, 2.0, 3.0])
+    options = argparse.Namespace(minutes=0.01, think=(1, 1), people=1, join=0)
+    tally = asyncio.run(load.run_visits(["http://localhost:9"], None, [], options))
+    assert len(tally.errors) == 1
+
+
+@pytest.mark.reliability
+def test_a_full_lecture_room_is_served_while_a_run_trains(reliability, capsys):
+    """A hundred visitors for ten minutes: no error, no lost connection. Needs a machine that does nothing else."""
+    tally = load.main(["--people", "100", "--minutes", "10", "--train"])
+    with capsys.disabled():
+        print("\n" + capsys.readouterr().out)
+    reliability["visitors served"] = 100
+    reliability["their actions"] = len(tally.actions)
+    reliability["errors"] = len(tally.errors)
+    reliability["connections lost"] = tally.lost
+    assert tally.errors == []
+    assert tally.lost == 0
+    joining, after = (
+        [took for at, took, _ in tally.actions if (at <= tally.joined_until) is now] for now in (True, False)
+    )
+    reliability["95th percentile after joining, ms"] = round(1000 * np.percentile(after, 95))
+    reliability["memory, MB more each minute"] = round(tally.slope())
+    assert np.percentile(joining, 95) < 5
+    assert np.percentile(after, 95) < 1.5
+    assert sum(len(texts) > 1 for texts in tally.progress.values()) == 100
+    assert tally.slope() < 10

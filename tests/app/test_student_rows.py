@@ -1,0 +1,92 @@
+"""The rows of the students' table: presets, terms, names and edits."""
+
+import pytest
+
+from kdexplorer.app import student_rows
+from kdexplorer.app.field_widgets import describe_field
+from kdexplorer.app.student_rows import edit_rows, make_row
+from kdexplorer.config import Objective, StudentConfig
+from kdexplorer.methods import all_methods, get_method
+from kdexplorer.presets import PRESETS, STARTING_POINTS
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_a_row_of_its_own_name(preset):
+    row = make_row({"preset": preset, "architecture": "resnet20"})
+    assert (row["name"], row["preset"]) == (f"resnet20-{preset}", preset)
+    student = StudentConfig.model_validate({key: value for key, value in row.items() if key != "preset"})
+    assert student.objective == Objective.model_validate(PRESETS[preset])
+
+
+@pytest.mark.parametrize("start", STARTING_POINTS)
+def test_rows_of_starting_points_keep_their_objectives(start):
+    for values in STARTING_POINTS[start]["students"]:
+        row = make_row(values)
+        student = StudentConfig.model_validate({key: value for key, value in row.items() if key != "preset"})
+        assert student == StudentConfig.model_validate(values)
+
+
+def test_a_chosen_preset_sets_the_objective_and_the_name_follows():
+    rows = [make_row({"architecture": "resnet8"})]
+    (row,), differs = edit_rows(rows, {"edited_rows": {0: {"preset": "response"}}})
+    assert differs
+    assert (row["name"], row["ce_weight"]) == ("resnet8-response", 0.3)
+    assert [(term["method"], term["weight"]) for term in row["terms"]] == [("kd", 0.7)]
+
+
+def test_a_typed_weight_stays_and_the_preset_becomes_custom():
+    rows = [make_row({"preset": "response"})]
+    edited, differs = edit_rows(rows, {"edited_rows": {0: {"ce_weight": 0.5}}})
+    assert (edited[0]["ce_weight"], edited[0]["preset"], edited[0]["name"]) == (0.5, "custom", "resnet8-response")
+    assert differs
+    assert not edit_rows(edited, {"edited_rows": {0: {"ce_weight": 0.6}}})[1]
+
+
+def test_an_emptied_weight_stays_empty_until_it_is_reported():
+    edited, _ = edit_rows([make_row({})], {"edited_rows": {0: {"ce_weight": None}}})
+    assert edited[0]["ce_weight"] is None
+
+
+def test_rows_are_added_with_free_names_and_deleted():
+    rows = [make_row({}), make_row({"preset": "feature"})]
+    edited, differs = edit_rows(rows, {"added_rows": [{}], "deleted_rows": [1]})
+    assert differs
+    assert [row["name"] for row in edited] == ["resnet8-scratch", "resnet8-scratch-2"]
+
+
+def test_an_emptied_name_and_a_new_preset_get_free_names():
+    rows = [make_row({"architecture": "resnet8", "preset": preset}) for preset in ("scratch", "combined")]
+    renamed, _ = edit_rows(rows, {"edited_rows": {"0": {"preset": "combined"}}})
+    assert [row["name"] for row in renamed] == ["resnet8-combined-2", "resnet8-combined"]
+    emptied, differs = edit_rows(rows, {"edited_rows": {"1": {"name": None}}, "added_rows": [{}]})
+    assert [row["name"] for row in emptied] == ["resnet8-scratch", "resnet8-combined", "resnet8-scratch-2"]
+    assert differs
+
+
+@pytest.mark.parametrize("method", all_methods())
+def test_a_term_is_described_with_every_number(method):
+    term = student_rows.fill_term({"method": method.key, "weight": 0.25})
+    assert term == method.Settings(weight=0.25).model_dump()
+    row = make_row({"ce_weight": 0.5, "terms": [term]})
+    assert student_rows.describe_terms(row) == f"0.25 {method.label}"
+    formula = student_rows.objective_formula(row)
+    assert formula.count("&") == 2
+    assert f"0.25\\,{method.formula}" in formula
+    for name, value in term.items():
+        if name not in ("method", "weight"):
+            assert f"= {value:g}" in formula
+
+
+def test_an_objective_without_cross_entropy_and_with_smoothing():
+    row = make_row({"terms": [{"method": "kd"}]})
+    assert "CE" not in student_rows.objective_formula(row | {"ce_weight": 0.0})
+    assert "0.1" in student_rows.objective_formula(row | {"label_smoothing": 0.1})
+    assert "?" in student_rows.objective_formula(
+        row | {"ce_weight": None, "terms": [row["terms"][0] | {"weight": None}]}
+    )
+
+
+def test_the_help_text_contains_the_bounds():
+    words = describe_field(get_method("kd").Settings.model_fields["temperature"])
+    assert "at least 0.1, at most 100" in words
+    assert "above 0, at most 1,000,000" in describe_field(get_method("kd").Settings.model_fields["weight"])

@@ -1,0 +1,98 @@
+"""Attention charts: what is colored, on which scale, and the numbers under the maps."""
+
+import base64
+import io
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdexplorer.analysis.attention_similarity import compare_maps
+from kdexplorer.charts import attention, style
+from tests.charts.drawing import rows_of
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+
+
+def make_maps(name, role, sizes=(32, 16, 8), seed=0):
+    generator = np.random.default_rng(seed)
+    return attention.NetworkMaps(name, role, [generator.random((size, size)) for size in sizes])
+
+
+TEACHER = make_maps("big", style.TEACHER)
+STUDENT = make_maps("small", "scratch", seed=1)
+OTHER = make_maps("other", "at", (32, 32, 16, 8), seed=2)
+
+
+def cells(mode="map", shared=True):
+    spec = attention.grid([TEACHER, STUDENT, OTHER], PHOTO, mode, shared, 0.6, "viridis", 1000.0)
+    return rows_of(spec, "url")
+
+
+def pixels_of(url):
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_a_network_of_other_stages_is_drawn_but_not_compared():
+    found = [cell for cell in cells() if cell["network"] == "other"]
+    assert len(found) == 4
+    assert {cell["first"] for cell in found} == {"other stages than"}
+    assert not [cell for cell in cells("difference") if cell["network"] == "other"]
+
+
+def test_numbers_under_a_map_are_the_similarity_to_the_teachers_map():
+    cosine, mse = (part[0] for part in compare_maps([m[None] for m in STUDENT.maps], [m[None] for m in TEACHER.maps]))
+    found = attention.describe_stages(STUDENT, TEACHER, 1000.0)
+    assert [stage["first"] for stage in found] == [f"cosine {value:.3f}" for value in cosine]
+    assert [stage["second"] for stage in found] == [f"MSE {value:.1e}" for value in mse]
+    assert [stage["third"].split(" (")[0] for stage in found] == [f"β·MSE {1000 * value:.3f}" for value in mse]
+    shares = [int(stage["third"].split("(")[1].rstrip("%)")) for stage in found]
+    assert abs(sum(shares) - 100) <= 2
+    assert [stage["size"] for stage in found] == ["32 × 32", "16 × 16", "8 × 8"]
+
+
+def test_the_teacher_has_sizes_instead_of_numbers():
+    assert [stage["first"] for stage in attention.describe_stages(TEACHER, TEACHER, 1.0)] == [
+        "stage 1: 32 × 32",
+        "stage 2: 16 × 16",
+        "stage 3: 8 × 8",
+    ]
+
+
+def test_a_map_is_relative_to_an_even_spread():
+    even = attention.NetworkMaps("even", "kd", [np.full((8, 8), 7.0)])
+    silent = attention.NetworkMaps("silent", "kd", [np.zeros((4, 4))])
+    ((first,), (second,)) = attention.relative_maps([even, silent], "map")
+    np.testing.assert_allclose(first, 1)
+    assert not second.any()
+
+
+def test_the_difference_is_to_the_first_network_at_the_smaller_size():
+    large, small = (attention.NetworkMaps("n", "kd", [np.full((side, side), 2.0)]) for side in (16, 8))
+    ((own,), (other,)) = attention.relative_maps([large, small], "difference")
+    assert (own.shape, other.shape) == ((16, 16), (8, 8))
+    np.testing.assert_allclose(other, 0, atol=1e-7)
+
+
+def test_one_bright_pixel_does_not_decide_the_scale():
+    map_ = np.ones((32, 32))
+    map_[0, 0] = 100
+    assert attention.color_limits([[map_, None]], "map") == (0.0, 1.0)
+    assert attention.color_limits([[-map_]], "difference") == (-1.0, 1.0)
+    assert attention.color_limits([[np.full((4, 4), -2.0)]], "map")[0] == -2
+
+
+def test_with_scales_of_their_own_every_map_has_both_ends_of_the_palette():
+    for cell in cells(shared=False):
+        colors = {tuple(pixel) for pixel in pixels_of(cell["url"]).reshape(-1, 3).tolist()}
+        assert {(0x44, 0x01, 0x54), (0xFD, 0xE7, 0x25)} <= colors
+
+
+@pytest.mark.parametrize(("mode", "shared"), [("map", True), ("difference", False)])
+def test_the_scale_bar_covers_the_limits(mode, shared):
+    rows = rows_of(attention.scale_bar(-1.0, 2.0, "difference", mode, shared), "end")
+    assert rows[0]["value"] == -1
+    assert rows[-1]["value"] == 2
+    assert all(row["end"] > following["value"] for row, following in pairwise(rows))

@@ -1,0 +1,168 @@
+"""Every chart is valid, says what it shows, and has alternative text, with ten classes and with a hundred."""
+
+import json
+
+import altair as alt
+import numpy as np
+import pytest
+
+from kdexplorer.analysis.attention_similarity import StageSummary
+from kdexplorer.analysis.human_agreement import closeness
+from kdexplorer.charts import (
+    annotators,
+    attention,
+    bars,
+    class_similarity,
+    confusion,
+    evaluation,
+    gradient,
+    learning_curves,
+    soft_labels,
+    stage_similarity,
+    style,
+    sweep_surface,
+    temperature,
+)
+from kdexplorer.charts.common import NetworkLogits, break_lines, fill_shape, select_classes
+from kdexplorer.runs.records import TeacherFigures
+from tests.charts.drawing import draw, texts
+from tests.charts.records import make_row
+from tests.sweeps.sample import make_results
+
+ROLES = {"big": style.TEACHER, "small": "scratch", "distilled": "kd+at"}
+LOOKS = style.series(ROLES)
+
+
+def one_image(count):
+    generator = np.random.default_rng(0)
+    classes = [f"class {index}" for index in range(count)]
+    teacher, *students = (NetworkLogits(name, role, generator.normal(0, 3, count)) for name, role in ROLES.items())
+    photo = generator.integers(0, 256, (32, 32, 3), np.uint8)
+    maps = [
+        attention.NetworkMaps(name, role, [generator.random((side, side)) for side in (32, 16, 8)])
+        for name, role in ROLES.items()
+    ]
+    some = {student.name: student.logits for student in students}
+    return {
+        "mirrored": soft_labels.mirrored(teacher, students, classes, 3, 4.0),
+        "mirrored, photo": soft_labels.mirrored(teacher, [], classes, None, 4.0),
+        "push": gradient.gradient_push(teacher, students[0], classes, 3, 4.0, 0.7),
+        "push, photo": gradient.gradient_push(teacher, students[0], classes, None, 4.0, 0.7),
+        **{key: temperature.over_temperature(teacher, students, key, 4.0) for key in temperature.CURVES},
+        "bars": bars.probability_bars(np.full(count, 1 / count), classes, 3, "kd", "Soft label", "T = 1"),
+        "grid": attention.grid(maps, photo, "map", True, 0.6, "viridis", 1000.0),
+        "difference": attention.grid(maps, photo, "difference", False, 0.6, "viridis", 1000.0),
+        "scale": attention.scale_bar(0, 3, "viridis", "map", True),
+        "own scales": attention.scale_bar(-1, 1, "difference", "difference", False),
+        "soft labels at": learning_curves.soft_labels_at(
+            teacher.logits, some, LOOKS, classes, 2.0, 3, "after epoch 1", 0.9
+        ),
+        "soft labels at, no teacher": learning_curves.soft_labels_at(
+            None, some, LOOKS, classes, 2.0, None, "after epoch 1"
+        ),
+    }
+
+
+def many_images(count):
+    generator = np.random.default_rng(0)
+    classes, labels = [f"class {index}" for index in range(count)], np.arange(200) % count
+    logits = {name: generator.normal(size=(200, count)) + 2.0 * np.eye(count)[labels] for name in ROLES}
+    shares = generator.dirichlet(np.ones(count), 200)
+    matrix = np.full((count, count), 1 / count)
+    near = {name: closeness(shares, values) for name, values in logits.items()}
+    stages = [StageSummary(stage, 0.9, 0.8, 0.95, 1e-3, 0.5) for stage in (1, 2)]
+    points = [
+        learning_curves.CurvePoint(name, epoch, {"accuracy": 0.1}, {"accuracy": 0.2, "objective": 3.0, "kd": 0.4})
+        for name in ROLES
+        for epoch in range(3)
+    ]
+    rows = [make_row(name) for name in ROLES]
+    results, _ = make_results((0.5, 0.6, 0.9, 0.6))
+    return {
+        "similarity": class_similarity.similarity(matrix, classes, "big", 0.2, False),
+        "similarity over T": class_similarity.similarity(
+            np.stack([matrix] * 3), classes, "big", 0.2, True, (0.0, 0.5, 1.0)
+        ),
+        "stages": stage_similarity.similarity_by_stage({"small": stages, "distilled": stages}, ROLES, 1000),
+        "accuracies": bars.accuracies(rows, ROLES),
+        "curves": learning_curves.learning_curves(points, LOOKS, teacher=TeacherFigures(accuracy=0.9)),
+        "curves of a term": learning_curves.learning_curves(points, LOOKS, "kd", split="test"),
+        "objectives": learning_curves.learning_curves(points, LOOKS, "objective"),
+        "cost": evaluation.accuracy_cost(rows, LOOKS, "multiply_adds"),
+        "reliability": evaluation.reliability(logits, labels, LOOKS),
+        "classes": evaluation.per_class(logits, labels, LOOKS, classes),
+        "confusion": confusion.confusion_map(logits["big"], labels, classes, "big"),
+        "confusion difference": confusion.confusion_difference(
+            logits["big"], logits["small"], labels, classes, ("big", "small")
+        ),
+        "closeness": annotators.closeness_curves(near, ROLES, shares, "200 images"),
+        "surface": sweep_surface.surface(results, "accuracy"),
+        "spread": sweep_surface.spread(results),
+    }
+
+
+@pytest.fixture(scope="module")
+def charts():
+    return one_image(10) | many_images(10)
+
+
+@pytest.fixture(scope="module")
+def hundred():
+    return one_image(100) | many_images(100)
+
+
+def encodings(spec):
+    for layer in [spec, *spec.get("layer", [])]:
+        yield from layer.get("encoding", {}).items()
+
+
+def test_each_is_valid_and_says_what_it_shows(charts):
+    for name, spec in charts.items():
+        alt.Chart.from_dict(spec)  # against Vega-Lite's schema
+        json.dumps(spec, allow_nan=False)
+        assert spec["title"]["text"], name
+        assert len(spec["description"]) > 20, name
+        for channel, encoding in encodings(spec):
+            if channel in ("x", "y") and "field" in encoding and encoding.get("axis", "drawn") is not None:
+                assert "title" in encoding or "title" in (encoding.get("axis") or {}), (name, channel, encoding)
+
+
+def test_each_can_be_drawn_and_lists_ten_of_a_hundred_classes_at_the_most(hundred):
+    for name, spec in hundred.items():
+        words = texts(draw(spec))
+        assert words, name
+        listed = {word.removeprefix("★ ").removesuffix(" (true)") for word in words}
+        assert len(listed & {f"class {index}" for index in range(100)}) <= 11, name
+
+
+def test_titles_break_before_a_phones_edge(hundred):
+    for name, spec in hundred.items():
+        for part in ("text", "subtitle"):
+            text = spec["title"].get(part, "")
+            lines = [text] if isinstance(text, str) else text if isinstance(text, list) else []
+            assert all(len(line) <= 52 for line in lines), (name, lines)
+
+
+def test_a_network_has_the_same_color_in_every_chart(charts):
+    color = style.look_of(ROLES["small"]).color
+    for name in ("mirrored", "kl", "grid", "stages", "curves", "cost", "reliability", "classes", "closeness"):
+        assert color in json.dumps(charts[name]), name
+
+
+def test_filling_leaves_the_shape_alone():
+    shape = {"params": [{"name": "a", "value": 0}, {"name": "b", "expr": "a"}], "title": {"text": "x"}, "datasets": {}}
+    before = json.dumps(shape)
+    filled = fill_shape(shape, {"rows": [{"y": 1}]}, {"a": 3}, title={"subtitle": "z"}, description="d")
+    assert json.dumps(shape) == before
+    assert filled["params"] == [{"name": "a", "value": 3}, {"name": "b", "expr": "a"}]
+    assert filled["title"] == {"text": "x", "subtitle": "z"}
+    assert (filled["datasets"], filled["description"]) == ({"rows": [{"y": 1}]}, "d")
+
+
+def test_short_text_stays_one_line():
+    assert break_lines("short") == "short"
+    assert break_lines("a title that is longer than a phone") == ["a title that is longer than a", "phone"]
+
+
+def test_the_limit_of_classes_counts_the_label_extra():
+    assert len(select_classes(np.zeros(100), 99)) == 11

@@ -1,0 +1,106 @@
+"""Charts of runs and results: the figures that go in are the figures that are drawn."""
+
+import json
+
+import pytest
+
+from kdexplorer.charts import bars, evaluation, learning_curves, style
+from kdexplorer.charts.learning_curves import CurvePoint
+from kdexplorer.errors import ConfigError
+from kdexplorer.methods import all_methods
+from kdexplorer.runs.records import TeacherFigures
+from tests.charts.drawing import rows_of
+from tests.charts.records import make_row
+
+LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})
+
+
+def points(epochs=3):
+    return [
+        CurvePoint(
+            name,
+            epoch,
+            {"accuracy": 0.1, "cross_entropy": 2.2},
+            {"accuracy": 0.1 * (epoch + number + 1), "cross_entropy": 2.0 - epoch / 10, "objective": 3.0},
+        )
+        for epoch in range(epochs)
+        for number, name in enumerate(("plain", "distilled"))
+    ]
+
+
+def test_learning_curves_draw_the_metrics_and_the_teacher():
+    spec = learning_curves.learning_curves(points(), LOOKS, "accuracy", 10, TeacherFigures(accuracy=0.9))
+    drawn = {(row["network"], row["epoch"]): row["value"] for row in rows_of(spec, "epoch")}
+    assert len(drawn) == 6
+    assert drawn["distilled", 3] == pytest.approx(0.4)
+    assert {"value": 0.9} in rows_of(spec, "value")
+    domains = [layer["encoding"]["x"]["scale"]["domain"] for layer in spec["layer"] if "x" in layer["encoding"]]
+    assert domains == [[1, 10]] * 2  # the axis keeps its length while curves grow
+    assert "90.0%" in spec["description"]
+
+
+def test_the_teacher_has_no_line_on_training_batches_or_for_the_objective():
+    teacher = TeacherFigures(accuracy=0.9, cross_entropy=0.4)
+    train = learning_curves.learning_curves(points(), LOOKS, "accuracy", teacher=teacher, split="train")
+    assert {row["value"] for row in rows_of(train, "value")} == {0.1}
+    objective = learning_curves.learning_curves(points(), LOOKS, "objective", teacher=teacher)
+    assert all("network" in row for row in rows_of(objective, "value"))
+
+
+def test_only_networks_with_a_look_are_drawn():
+    spec = learning_curves.learning_curves(points(), LOOKS[:1])
+    assert {row["network"] for row in rows_of(spec, "epoch")} == {"plain"}
+    assert "distilled" not in json.dumps(spec)
+
+
+@pytest.mark.parametrize("measure", [method.key for method in all_methods()])
+def test_a_measure_that_no_network_has_draws_nothing(measure):
+    assert learning_curves.learning_curves(points(), LOOKS, measure) is None
+
+
+@pytest.mark.parametrize("method", all_methods(), ids=lambda method: method.key)
+def test_every_method_has_a_measure(method):
+    assert learning_curves.get_measure(method.key).label == f"{method.label} term"
+    assert learning_curves.get_measure(f"{method.key}.2").label == f"{method.label} term 2"
+    assert method.label in learning_curves.get_measure(method.key).axis_title
+
+
+def test_an_unknown_measure_is_an_error():
+    with pytest.raises(ConfigError, match="unknown method"):
+        learning_curves.get_measure("unheard of")
+
+
+def test_measures_are_listed_in_a_fixed_order_where_they_have_values():
+    keys = [method.key for method in all_methods()]
+    test = {"objective": 1.0, "accuracy": 0.5, "other": 1.0, f"{keys[0]}.2": 0.1, keys[-1]: float("nan"), keys[0]: 0.2}
+    found = learning_curves.list_measures(
+        [CurvePoint("a", 0, {}, test), CurvePoint("b", 0, {}, {"cross_entropy": 1.0})]
+    )
+    assert found == ["accuracy", "cross_entropy", keys[0], f"{keys[0]}.2", "objective"]
+
+
+def test_values_that_are_no_numbers_are_left_out():
+    damaged = [CurvePoint("plain", 1, {}, {}), CurvePoint("plain", 1, {}, {"accuracy": float("inf")})]
+    spec = learning_curves.learning_curves([*points(1), *damaged], LOOKS)
+    assert {row["epoch"] for row in rows_of(spec, "epoch")} == {1}
+
+
+def test_an_unknown_cost_draws_nothing():
+    assert evaluation.accuracy_cost([make_row("plain")], LOOKS, "latency") is None
+
+
+def test_networks_of_equal_cost_are_side_by_side():
+    costs = {"plain": 10, "distilled": 10, "large": 90}
+    rows = [make_row(name, parameters=cost) for name, cost in costs.items()]
+    spec = evaluation.accuracy_cost(rows, LOOKS, "parameters")
+    aside = {row["network"]: row["aside"] for row in rows_of(spec, "aside")}
+    assert aside == {"plain": -evaluation.ASIDE / 2, "distilled": evaluation.ASIDE / 2, "large": 0}
+    assert all(layer["mark"]["xOffset"] == {"expr": "datum.aside"} for layer in spec["layer"])
+
+
+def test_accuracies_have_their_intervals_in_percent():
+    rows = [make_row("plain", accuracy=0.93, accuracy_low=0.92, accuracy_high=0.94), make_row("distilled")]
+    spec = bars.accuracies(rows, {"plain": "scratch", "distilled": "kd"})
+    found = {row["network"]: (row["low"], row["accuracy"], row["high"]) for row in rows_of(spec, "low")}
+    assert found["plain"] == pytest.approx((92, 93, 94))
+    assert found["distilled"] == pytest.approx((40, 50, 60))

@@ -1,0 +1,158 @@
+"""Charts of one image: what Vega computes in the browser are the numbers of the metrics, whatever is shown."""
+
+import math
+
+import numpy as np
+import pytest
+
+from kdexplorer.analysis.inference import gradient_on_logits
+from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
+from kdexplorer.charts import bars, common, gradient, learning_curves, soft_labels, style, temperature
+from kdexplorer.charts.common import NetworkLogits
+from tests.charts.drawing import draw, marks, number, rows_of, texts
+
+COUNTS = [10, 12, 100]
+
+
+def networks(count):
+    """A teacher and two students with random logits, the names of the classes, and a label the teacher ranks last."""
+    generator = np.random.default_rng(count)
+    teacher = NetworkLogits("big", style.TEACHER, generator.normal(0, 3, count))
+    students = [NetworkLogits(key, key, generator.normal(0, 3, count)) for key in ("scratch", "kd")]
+    return teacher, students, [f"class {index}" for index in range(count)], int(teacher.logits.argmin())
+
+
+def test_all_of_ten_classes_are_selected_in_their_order():
+    assert common.select_classes(np.arange(10.0), 3) == list(range(10))
+
+
+@pytest.mark.parametrize("count", [11, 12, 100])
+def test_of_more_the_teachers_ten_and_the_label_are_selected(count):
+    logits = np.arange(float(count))
+    top = list(range(count - 1, count - 11, -1))
+    assert common.select_classes(logits, None) == top
+    assert common.select_classes(logits, count - 3) == top
+    assert common.select_classes(logits, 0) == [*top, 0]
+    assert common.select_classes(logits, 0, limit=2) == [*top[:2], 0]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_mirrored_bars_are_the_softmax_over_all_classes(count):
+    teacher, students, classes, label = networks(count)
+    svg = draw(soft_labels.mirrored(teacher, students, classes, label, 4.0))
+    found = {(mark["network"], mark["class"]): number(mark["probability at T"]) for mark in marks(svg, "logit")}
+    shown = common.select_classes(teacher.logits, label)
+    assert len(found) == 3 * len(shown) == 3 * min(count, 11)
+    for one in [teacher, *students]:
+        expected = softmax(one.logits, 4.0)
+        assert [found[one.name, classes[k]] for k in shown] == pytest.approx(expected[shown], abs=6e-5)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_the_table_above_the_bars_counts_classes_that_are_not_shown(count):
+    teacher, students, classes, label = networks(count)
+    words = texts(draw(soft_labels.mirrored(teacher, students, classes, label, 4.0)))
+    for one in [teacher, *students]:
+        own = float(entropy(softmax(one.logits, 4.0)))
+        assert f"{own:.2f} nats" in words
+        assert f"{math.exp(own):.2f}" in words
+    for one in students:
+        kl = kl_divergence(teacher.logits[None], one.logits[None], 4.0)
+        assert f"{kl:.3f}" in words
+        assert f"{16 * kl:.3f}" in words
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("with_label", [True, False])
+def test_pushes_are_the_gradient_over_all_classes(count, with_label):
+    teacher, (student, _), classes, label = networks(count)
+    label = label if with_label else None
+    svg = draw(gradient.gradient_push(teacher, student, classes, label, 4.0, 0.7))
+    parts = gradient_on_logits(student.logits, teacher.logits, label, 4.0, 0.7)
+    shown = common.select_classes(teacher.logits, label)
+    found = {(mark["source"], mark["class"]): mark for mark in marks(svg, "push by")}
+    assert len(found) == 2 * len(shown)
+    for k in shown:
+        for source, key in (("teacher", "teacher"), ("hard label", "label")):
+            mark = found[source, classes[k]]
+            assert number(mark["push"]) == pytest.approx(-parts[key][k], abs=6e-5)
+            assert number(mark["total"]) == pytest.approx(-parts["total"][k], abs=6e-5)
+    sizes = [np.abs(parts[key]).sum() for key in ("teacher", "label")]
+    assert f"the teacher contributes {sizes[0] / sum(sizes):.0%} of the push" in texts(svg)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_probability_bars_show_the_probabilities_and_say_which_classes(count):
+    teacher, _, classes, label = networks(count)
+    probabilities = softmax(teacher.logits, 4.0)
+    spec = bars.probability_bars(probabilities, classes, label, style.HUMAN, "Labels", "50 annotators")
+    found = {row["class"]: row["p"] for row in rows_of(spec)}
+    shown = common.select_classes(teacher.logits, label)
+    expected = {("★ " if k == label else "") + classes[k]: probabilities[k] for k in shown}
+    assert found == pytest.approx(expected)
+    assert (f"{len(shown)} of {count} classes" in " ".join(np.atleast_1d(spec["title"]["subtitle"]))) == (count > 10)
+    assert spec["layer"][0]["mark"]["color"] == style.look_of(style.HUMAN).color
+
+
+def test_probability_bars_can_show_another_networks_classes():
+    spec = bars.probability_bars(np.full(12, 1 / 12), [*"abcdefghijkl"], None, "kd", "Soft label", "T = 1", [11, 0])
+    assert [row["class"] for row in rows_of(spec)] == ["l", "a"]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_soft_labels_of_an_epoch_are_the_softmax_over_all_classes(count):
+    teacher, students, classes, label = networks(count)
+    looks = style.series({one.name: one.role for one in students})
+    logits = {one.name: one.logits for one in students}
+    spec = learning_curves.soft_labels_at(teacher.logits, logits, looks, classes, 4.0, label, "after epoch 1")
+    shown = common.select_classes(teacher.logits, label)
+    for name, values in {"teacher": teacher.logits, **logits}.items():
+        found = {row["class"].removesuffix(" (true)"): row["p"] for row in rows_of(spec, "p") if row["network"] == name}
+        assert list(found) == [classes[k] for k in shown]
+        assert list(found.values()) == pytest.approx(softmax(values, 4.0)[shown], abs=1e-5)
+    assert f"{classes[label]} (true)" in [row["class"] for row in rows_of(spec, "p")]
+
+
+@pytest.mark.parametrize("pinned", [0.5, 1.0, 3.0, 20.0])
+def test_the_slider_is_logarithmic_and_starts_at_the_pinned_temperature(pinned):
+    teacher, students, classes, label = networks(10)
+    params = {p["name"]: p for p in soft_labels.mirrored(teacher, students, classes, label, pinned)["params"]}
+    slider = params["logT"]
+    assert 2 ** slider["value"] == pytest.approx(pinned, rel=1e-3)
+    assert (2 ** slider["bind"]["min"], 2 ** slider["bind"]["max"]) == pytest.approx((0.5, 20))
+    assert params["T"]["expr"] == "pow(2, logT)"
+
+
+def test_a_shape_is_built_once_and_keeps_nothing_of_what_was_put_in():
+    teacher, students, classes, label = networks(10)
+    first = soft_labels.mirrored(teacher, students, classes, label, 4.0)
+    again = soft_labels.mirrored(students[0], [teacher, students[1]], classes, None, 20.0)
+    assert first["layer"] is again["layer"]
+    assert first["title"]["subtitle"] != again["title"]["subtitle"]
+    assert {row["network"] for row in again["datasets"]["rows"] if row["side"] < 0} == {students[0].name}
+    assert soft_labels.mirrored(teacher, students, classes, label, 4.0) == first
+
+
+def test_alpha_has_a_slider_of_its_own():
+    teacher, students, classes, label = networks(10)
+    spec = gradient.gradient_push(teacher, students[0], classes, label, 4.0, 0.7)
+    params = {p["name"]: p for p in spec["params"]}
+    assert params["alpha"]["value"] == 0.7
+    assert params["alpha"]["bind"]["max"] == 1
+
+
+def test_curves_over_temperature_are_the_metrics():
+    teacher, students, _, _ = networks(10)
+    spec = temperature.over_temperature(teacher, students, "kl", 4.0)
+    assert {row["network"] for row in rows_of(spec, "network")} == {"scratch", "kd"}
+    for row in rows_of(spec, "value"):
+        student = next(one for one in students if one.name == row["network"])
+        expected = kl_divergence(teacher.logits[None], student.logits[None], row["T"])
+        assert row["value"] == pytest.approx(expected)
+    spec = temperature.over_temperature(teacher, students, "entropy", 4.0)
+    entropies = [row["value"] for row in rows_of(spec, "value") if row["network"] == "big"]
+    assert entropies == sorted(entropies)
+    assert entropies[-1] < math.log(10)
+    spec = temperature.over_temperature(teacher, students, "top", 4.0)
+    row = next(row for row in rows_of(spec, "value") if row["network"] == "big")
+    assert row["value"] == pytest.approx(softmax(teacher.logits, 0.5).max())

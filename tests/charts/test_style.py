@@ -1,0 +1,123 @@
+"""Looks come from the registry of methods: color by family, marker and dash by method."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from kdexplorer import methods
+from kdexplorer.charts import style
+from kdexplorer.config import SCRATCH
+from kdexplorer.errors import ConfigError
+from kdexplorer.methods import FAMILIES, Method, all_methods
+
+ROLES = [style.TEACHER, SCRATCH, *(method.key for method in all_methods()), "kd+at"]
+
+
+def network(name, key=SCRATCH, sha256="a"):
+    return SimpleNamespace(name=name, sha256=sha256, card=SimpleNamespace(objective_key=key))
+
+
+def make_method(name, family, **cues):
+    described = {"key": name, "label": name.upper(), "family": family, "reference": "", "formula": "", "summary": ""}
+    return type(name, (Method,), described | {"needs": frozenset({"logits"})} | cues)
+
+
+@pytest.fixture
+def crowded(monkeypatch):
+    """A registry with nine more response-based methods and two others, one of which has cues of its own."""
+    added = [make_method(f"m{number}", "response") for number in range(9)]
+    added += [make_method("far", "relation"), make_method("near", "relation", marker="star", dash=(1, 9))]
+    every = (*all_methods(), *added)
+    monkeypatch.setattr(methods, "all_methods", lambda: every)
+    monkeypatch.setattr(style, "all_methods", lambda: every)
+    return every
+
+
+def test_without_a_chosen_teacher_networks_trained_on_labels_alone_are_teachers_unless_called_scratch():
+    assert style.role_of(network("resnet56")) == style.TEACHER
+    assert style.role_of(network("resnet20-scratch")) == SCRATCH
+    assert style.role_of(network("resnet20", "kd+at")) == "kd+at"
+
+
+def test_a_chosen_teacher_is_the_only_one():
+    teacher = network("resnet56", sha256="t")
+    assert style.role_of(teacher, teacher) == style.TEACHER
+    assert style.role_of(network("distilled teacher", "kd", "t"), teacher) == style.TEACHER
+    assert style.role_of(network("anything"), teacher) == SCRATCH
+    assert style.role_of(network("student", "at"), teacher) == "at"
+
+
+def test_every_role_has_a_color_and_a_second_cue():
+    looks = [style.look_of(role) for role in [*ROLES, style.HUMAN]]
+    for cue in ("color", "shape", "dash", "label"):
+        assert len({getattr(look, cue) for look in looks}) == len(looks), cue
+
+
+def test_the_family_decides_the_color():
+    assert set(style.FAMILY_COLORS) == set(FAMILIES)
+    for method in all_methods():
+        assert style.look_of(method.key).color == style.FAMILY_COLORS[method.family]
+        assert style.look_of(method.key).label == method.label
+
+
+def test_several_methods_have_their_familys_color_or_the_mixed_one(crowded):
+    assert style.look_of("kd+at").color == style.SEVERAL_FAMILIES
+    within = style.look_of("kd+m0")
+    assert (within.color, within.shape, within.label) == (style.look_of("kd").color, "triangle-down", "KD + M0")
+
+
+def test_a_method_keeps_its_own_cues_and_others_get_those_that_are_left(crowded):
+    looks = {method.key: style.look_of(method.key) for method in crowded}
+    for method in crowded:
+        if method.marker:
+            assert (looks[method.key].shape, looks[method.key].dash) == (method.marker, method.dash)
+    free = [looks[key] for key in ("kd", *(f"m{number}" for number in range(6)))]
+    assert len({look.shape for look in free}) == len({look.dash for look in free}) == len(free)
+    assert looks["far"].color != looks["kd"].color
+    assert style.look_of("m8") == looks["m8"]  # after the last one they repeat
+
+
+@pytest.mark.parametrize("role", ["unheard of", "kd+unheard of", ""])
+def test_an_unknown_method_is_an_error(role):
+    with pytest.raises(ConfigError, match="unknown method"):
+        style.look_of(role)
+
+
+def test_every_marker_of_the_registry_is_a_character_too():
+    marks = [style.look_of(role).mark for role in ROLES]
+    assert marks[:2] == ["●", "■"]
+    assert len(set(marks)) == len(marks)
+    assert style.Look("#000000", "unheard of", (1, 0), "").mark not in style.MARKS.values()
+
+
+def luminance(color):
+    parts = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("ground", ["#FFFFFF", "#0E1117"])
+def test_human_labels_are_visible_in_both_themes(ground):
+    """WCAG 2.2, success criterion 1.4.11: 3 to 1 for graphics."""
+    pair = sorted(luminance(color) + 0.05 for color in (style.look_of(style.HUMAN).color, ground))
+    assert pair[1] / pair[0] >= 3
+
+
+def test_the_second_and_third_network_of_a_look_differ():
+    roles = {"a": SCRATCH, "b": "at", "c": SCRATCH, "d": SCRATCH, "e": "kd", "f": "kd"}
+    looks = style.series(roles)
+    assert [one.color for one in looks] == [style.look_of(role).color for role in roles.values()]
+    assert [one.rank for one in looks] == [0, 0, 1, 2, 0, 1]
+    assert len({(one.color, one.shape) for one in looks}) == len(roles)
+
+
+def test_after_the_third_network_of_a_look_they_repeat():
+    shapes = [one.shape for one in style.series(dict.fromkeys("abcd", SCRATCH))]
+    assert shapes[3] == shapes[0]
+    assert len(set(shapes)) == 3
+
+
+def test_different_combinations_that_look_the_same_count_as_one_look(crowded):
+    first, second = style.series({"a": "kd+at", "b": "far+m0"})
+    assert first.color == second.color
+    assert first.shape != second.shape

@@ -1,0 +1,227 @@
+"""The command line: what it accepts, what it prints, how it fails."""
+
+import dataclasses
+import json
+import pickle
+import re
+import shlex
+
+import pytest
+import torch
+
+from kdexplorer.cli.main import COMMANDS, build_parser, main
+from kdexplorer.cli.options import experiment_values
+from kdexplorer.cli.sweep import grid_values
+from kdexplorer.cli.train import read_config
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.datasets import all_datasets
+from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.datasets.synthetic import draw_shapes
+from kdexplorer.errors import RunError
+from kdexplorer.methods import all_methods
+from kdexplorer.networks import all_architectures, build
+from kdexplorer.notation import parse_student, train_command
+from kdexplorer.presets import PRESETS
+from kdexplorer.runs.run_folder import list_runs
+from kdexplorer.sweeps.grid import configure, sweep_command
+
+TINY = ["train", "--dataset", "synthetic", "--epochs", "1", "--batch-size", "64", "--train-images", "200"]
+
+
+@pytest.fixture
+def finished(tiny, capsys):
+    """A run of one student, and what the command printed."""
+    assert main([*TINY, "--students", "resnet8:scratch"]) == 0
+    return list_runs()[0], capsys.readouterr()
+
+
+def read_back(command):
+    """The options that a printed command gives."""
+    return build_parser().parse_args(shlex.split(command)[3:])
+
+
+def test_the_command_of_an_experiment_reads_back_to_the_same_experiment():
+    students = ["resnet8:response:T=2:alpha=0.9", "resnet8:feature:power=2", "resnet8:scratch:smoothing=0.1"]
+    config = ExperimentConfig(
+        dataset="synthetic",
+        epochs=3,
+        compile=True,
+        seed=7,
+        teacher="resnet56",
+        train_images=500,
+        batch_size=100,
+        start_resolution=16,
+        students=[parse_student(text) for text in students],
+    )
+    assert read_config(read_back(train_command(config))) == config
+
+
+def test_the_command_of_a_sweep_reads_back_to_the_same_sweep():
+    recipe = {"teacher": "resnet56", "epochs": 3, "seed": 5, "dataset": "synthetic"}
+    grid = {"temperatures": [1.0, 2.5], "weights": [0.25, 1.0], "seeds": 2, "students_per_experiment": 4}
+    config = configure("resnet8", recipe, **grid, memory_gib=1.5)
+    options = read_back(sweep_command(config))
+    assert configure(options.student, experiment_values(options), **grid_values(options)) == config
+
+
+def test_options_override_the_file_of_a_configuration(tmp_path):
+    config = ExperimentConfig(epochs=3, seed=7, students=[parse_student("resnet8")])
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    options = build_parser().parse_args(["train", "--config", str(tmp_path / "config.json"), "--epochs", "5"])
+    assert read_config(options) == config.model_copy(update={"epochs": 5})
+
+
+def test_the_help_of_train_lists_what_the_registries_contain(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--help"])
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    keys = [*PRESETS, *(method.key for method in all_methods()), *(one.key for one in all_architectures())]
+    assert not [key for key in keys if not re.search(rf"\b{re.escape(key)}\b", printed)]
+    for method in all_methods():
+        assert all(f"{name}=" in printed for name in method.Settings.model_fields if name != "method")
+
+
+@pytest.mark.parametrize("words", [["--version"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
+def test_every_command_has_help(words, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 0
+    assert capsys.readouterr().out
+
+
+def test_training_prints_the_table_and_where_the_run_is(finished):
+    run, printed = finished
+    assert run.status().state == "finished"
+    assert run.run_id in printed.err
+    assert "| resnet8-scratch " in printed.out
+
+
+def test_evaluating_a_checkpoint_gives_its_cards_figures_and_exit_code_0(finished, capsys):
+    run, _ = finished
+    assert main(["evaluate", f"{run.run_id}/resnet8-scratch", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    card = json.loads((run.path / "resnet8-scratch" / "card.json").read_text())
+    assert report["matches_card"] is True
+    assert report["accuracy"] == card["test_accuracy"]
+    assert report["accuracy_low"] < report["accuracy"] < report["accuracy_high"]
+    assert 0 <= report["calibration_error"] <= 1
+
+
+def test_a_card_that_differs_from_its_weights_is_reported(finished, capsys):
+    run, _ = finished
+    path = run.path / "resnet8-scratch" / "card.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps(card | {"test_accuracy": 0.999}))
+    assert main(["evaluate", str(path.parent)]) == 1
+    assert "99.90 %" in capsys.readouterr().out
+
+
+def test_runs_are_listed_and_shown_with_their_results(finished, capsys):
+    run, _ = finished
+    assert main(["runs", "list"]) == 0
+    assert re.search(rf"{run.run_id} +finished", capsys.readouterr().out)
+    assert main(["runs", "show", run.run_id, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["status"]["state"] == "finished"
+    assert [row["epoch"] for row in shown["metrics"]] == [0]
+    assert main(["runs", "show", run.run_id]) == 0
+    (command,) = re.findall("^command: (.*)$", capsys.readouterr().out, re.M)
+    assert read_config(read_back(command)) == run.config()
+    assert main(["runs", "table", run.run_id, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert 0 <= row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"] <= 1
+    assert row["objective"] == pytest.approx(row["cross_entropy"], abs=1e-3)  # it minimizes cross-entropy alone
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["train", "--students", "resnet9:scratch"], 2, "architecture"),
+        (["train", "--students", "resnet8:magic"], 2, "unknown preset or method 'magic'"),
+        (["train", "--students", "resnet8:response"], 2, "no teacher is given"),
+        (["train", "--students", "resnet8", "resnet8"], 2, "two students are called resnet8-scratch"),
+        (["train", "--students", "resnet8", "--epochs", "0"], 2, "epochs"),
+        (["train", "--students", "resnet8", "--config", "absent.json"], 2, "absent.json"),
+        (["train"], 2, "no students are given"),
+        (["sweep", "--student", "resnet8"], 2, "needs a teacher"),
+        (["sweep", "--student", "resnet8", "--teacher", "resnet56", "--weight", "2"], 2, "weights"),
+        (["attention", "resnet56", "resnet20-scratch", "--images", "0"], 2, "--images"),
+        (["resume", "../../etc"], 1, "there is no run"),
+        (["evaluate", "no-such-network"], 2, "there is no checkpoint"),
+        (["runs", "show", "nobody"], 1, "there is no run 'nobody'"),
+        (["runs", "stop", "nobody"], 1, "there is no run 'nobody'"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, capsys):
+    assert main(words) == code
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert says in error
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(RunError):
+        main(["--debug", "runs", "show", "nobody"])
+
+
+def test_a_finished_run_can_be_neither_stopped_nor_resumed(finished, capsys):
+    run, _ = finished
+    for command in (["runs", "stop"], ["resume"]):
+        assert main([*command, run.run_id]) == 1
+        assert "is finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["train", "--students", "resnet8", "--detach"], ["sweep", "--student", "resnet8"]])
+def test_what_starts_processes_of_its_own_refuses_torchrun(words, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(words) == 2
+    assert "without torchrun" in capsys.readouterr().err
+
+
+def test_missing_human_labels_are_an_error_that_names_the_variable(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KDEXPLORER_CIFAR10H", str(tmp_path))
+    assert main(["human-labels"]) == 1
+    assert "KDEXPLORER_CIFAR10H" in capsys.readouterr().err
+
+
+def test_data_info_names_the_download_for_missing_data(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+    assert main(["data", "info"]) == 1
+    printed = capsys.readouterr().out
+    assert "data download cifar10" in printed
+    assert all(dataset.label in printed for dataset in all_datasets())
+
+
+def test_imported_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_path, monkeypatch, capsys, tiny):
+    split = dataclasses.replace(draw_shapes(60, seed=3), classes=Cifar10.classes)
+    monkeypatch.setattr(Cifar10, "load", lambda *_args, **_kwargs: split)
+    network = build("resnet8", seed=5)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "mine.pt")
+    words = ["import", str(tmp_path / "mine.pt"), "--architecture", "resnet8", "--name", "mine"]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "imported/mine", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["matches_card"] is True
+    assert main(words) == 1
+    assert "exists already" in capsys.readouterr().err
+    for _ in range(2):  # a failed import leaves nothing
+        assert main([*words[:-1], "other", "--std", "0.2", "0.2", "-0.2"]) == 2
+        assert "std" in capsys.readouterr().err
+
+
+class _Marker:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_pickle_in_disguise_is_refused_and_not_executed(tmp_path, capsys):
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps({"conv1.weight": _Marker(tmp_path / "marker")}))
+    words = ["import", str(tmp_path / "evil.pt"), "--architecture", "resnet8", "--name", "evil"]
+    assert main(words) == 1
+    assert "not a plain file of weights" in capsys.readouterr().err
+    assert not (tmp_path / "marker").exists()

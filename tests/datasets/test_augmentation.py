@@ -1,0 +1,129 @@
+"""Batches: their order, crops, flips, size and normalization."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdexplorer.datasets import Normalization, get_dataset
+from kdexplorer.datasets.augmentation import augment, epoch_order, normalize, resize
+from kdexplorer.datasets.synthetic import draw_shapes
+
+NOISE = np.random.default_rng(0).integers(0, 256, (12, 3, 32, 32), dtype=np.uint8)
+
+
+def crops(indices=None, seed=0, epoch=0, step=0, padding=4, flip="random"):
+    indices = np.arange(len(NOISE)) if indices is None else np.array(indices)
+    return augment(torch.from_numpy(NOISE), indices, seed, epoch, step, padding, flip).numpy()
+
+
+def windows(image, padding):
+    """Every crop of the reflected image, as it is and mirrored: bytes -> (row, column, mirrored)."""
+    padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)), mode="reflect")
+    found = {}
+    for row in range(2 * padding + 1):
+        for column in range(2 * padding + 1):
+            crop = padded[:, row : row + 32, column : column + 32]
+            found[crop.tobytes()] = (row, column, False)
+            found[np.ascontiguousarray(crop[:, :, ::-1]).tobytes()] = (row, column, True)
+    return found
+
+
+def test_a_crop_is_a_window_of_the_reflected_image_and_every_shift_occurs():
+    places = []
+    choices = [windows(image, 2) for image in NOISE]
+    for step in range(40):
+        batch = crops(step=step, padding=2)
+        places += [choices[index][image.tobytes()] for index, image in enumerate(batch)]
+    rows, columns, mirrored = (set(values) for values in zip(*places, strict=True))
+    assert (rows, columns, mirrored) == (set(range(5)), set(range(5)), {False, True})
+    assert len(set(places)) == 50
+
+
+@pytest.mark.parametrize("padding", [4, 8])
+def test_large_crops_are_windows_too(padding):
+    for index, image in enumerate(crops(padding=padding)):
+        assert image.tobytes() in windows(NOISE[index], padding)
+
+
+def test_augmentation_follows_from_seed_epoch_and_step_alone():
+    batch = crops(seed=1, epoch=2, step=3)
+    crops(seed=9)
+    assert np.array_equal(crops(seed=1, epoch=2, step=3), batch)
+    for change in ({"seed": 2}, {"epoch": 4}, {"step": 4}):
+        assert not np.array_equal(crops(**({"seed": 1, "epoch": 2, "step": 3} | change)), batch)
+
+
+def test_alternating_flips_show_each_image_either_way_in_turn():
+    epochs = [crops(epoch=epoch, step=epoch, padding=0, flip="alternating") for epoch in range(4)]
+    assert np.array_equal(epochs[1], epochs[0][..., ::-1])
+    assert np.array_equal(epochs[2], epochs[0])
+    assert np.array_equal(epochs[3], epochs[1])
+    as_it_is = [np.array_equal(image, original) for image, original in zip(epochs[0], NOISE, strict=True)]
+    assert 2 <= sum(as_it_is) <= 10
+    shuffled = [5, 0, 11]
+    alone = crops(shuffled, step=7, padding=0, flip="alternating")
+    assert np.array_equal(alone, epochs[0][shuffled])  # an image's turn does not depend on its place in a batch
+
+
+def test_no_augmentation_gives_the_images_that_were_asked_for():
+    assert np.array_equal(crops([3, 3, 1], padding=0, flip="none"), NOISE[[3, 3, 1]])
+
+
+def test_half_the_size_is_an_antialiased_tent_and_the_same_before_or_after_normalizing():
+    """At half the size a pixel is the tent filter's (1, 3, 3, 1) / 8 of the four that it covers, in each direction."""
+    image = torch.from_numpy(NOISE[:2]).contiguous(memory_format=torch.channels_last)
+    tent, expected = np.array([1, 3, 3, 1]) / 8, np.empty((2, 3, 14, 14))  # away from the rim
+    for row in range(14):
+        for column in range(14):
+            window = NOISE[:2, :, 2 * row + 1 : 2 * row + 5, 2 * column + 1 : 2 * column + 5]
+            expected[:, :, row, column] = np.einsum("bcij,i,j->bc", window, tent, tent)
+    small = resize(image.float(), 16)
+    np.testing.assert_allclose(small[:, :, 1:-1, 1:-1], expected, rtol=1e-5)
+    normalization = get_dataset("cifar10").normalization
+    after = resize(normalize(image, normalization), 16)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (normalization.mean, normalization.std))
+    torch.testing.assert_close(after, (small / 255 - mean) / std, rtol=1e-4, atol=1e-5)
+    assert after.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_images_of_the_size_that_is_asked_for_are_left_alone():
+    image = torch.from_numpy(NOISE).float()
+    assert resize(image, 32) is image
+
+
+@pytest.mark.parametrize("side", [8, 20, 28])
+def test_an_even_image_stays_even_at_every_size(side):
+    image = torch.full((2, 3, 32, 32), 0.3)
+    torch.testing.assert_close(resize(image, side), torch.full((2, 3, side, side), 0.3))
+
+
+@given(st.integers(1, 300), st.integers(0, 2**31 - 1), st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_an_epochs_order_is_a_permutation(count, seed, epoch):
+    order = epoch_order(count, seed, epoch)
+    assert np.array_equal(np.sort(order), np.arange(count))
+    assert np.array_equal(order, epoch_order(count, seed, epoch))
+
+
+def test_each_epoch_and_seed_has_an_order_of_its_own():
+    orders = [epoch_order(50, seed, epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_normalize_scales_to_the_networks_mean_and_spread():
+    normalization = Normalization(mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0))
+    images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 2, 2)
+    result = normalize(images, normalization)
+    torch.testing.assert_close(result[:, :, 0, 0], torch.tensor([[-1.0, -1.0, 0.0], [1.0, 3.0, 1.0]]))
+    assert result.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("flip", ["alternating", "random", "none"])
+def test_a_part_of_a_batch_is_what_the_whole_batch_has_there(flip):
+    images = torch.from_numpy(draw_shapes(60).images)
+    indices = epoch_order(60, seed=1, epoch=2)[:12]
+    whole = augment(images, indices, 1, 2, 3, 4, flip)
+    parts = [augment(images, indices, 1, 2, 3, 4, flip, slice(start, start + 4)) for start in (0, 4, 8)]
+    assert torch.equal(torch.cat(parts), whole)

@@ -1,0 +1,77 @@
+"""The background download, with small programs in the place of the real one."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+
+from kdexplorer.datasets import download
+from kdexplorer.errors import DataError
+
+
+@pytest.fixture
+def program(monkeypatch, tmp_path):
+    """Replaces the download by Python code that finds its folder in `root`."""
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+
+    def replace(code):
+        text = f"import pathlib, sys, time; root = pathlib.Path({str(tmp_path)!r}); {code}"
+        monkeypatch.setattr(download, "COMMAND", (sys.executable, "-c", text))
+        return tmp_path
+
+    return replace
+
+
+def wait_for_the_end():
+    for _ in range(6000):
+        now = download.download_status()
+        if now.state != "running":
+            return now
+        time.sleep(0.05)
+    raise AssertionError("the download did not end")
+
+
+def test_nothing_was_started(program):
+    program("pass")
+    assert download.download_status().state == "absent"
+
+
+def test_the_data_come_without_a_restart(program):
+    program("(root / 'cifar-10-batches-py').mkdir()")
+    download.start_download()
+    assert wait_for_the_end().state == "ready"
+    download.start_download()  # nothing to do
+
+
+def test_a_failure_has_its_last_line_as_message_and_can_be_tried_again(program):
+    program("print('10 %'); sys.exit('error: the network is down')")
+    download.start_download()
+    assert wait_for_the_end() == download.DownloadStatus("failed", 0.0, "the network is down")
+    program("(root / 'cifar-10-batches-py').mkdir()")
+    download.start_download()
+    assert wait_for_the_end().state == "ready"
+
+
+def test_progress_is_the_size_of_the_archive_and_cancel_cleans_up(program):
+    size = download.ARCHIVE_BYTES // 4
+    root = program(
+        "d = root / '.download-x'; d.mkdir(); f = open(d / 'cifar-10-python.tar.gz', 'wb'); "
+        f"f.truncate({size}); f.close(); time.sleep(60)"
+    )
+    download.start_download()
+    for _ in range(6000):
+        if download.download_status().share:
+            break
+        time.sleep(0.05)
+    assert download.download_status().share == pytest.approx(0.25, abs=0.01)
+    download.cancel_download()
+    assert download.download_status().state == "absent"
+    assert not list(root.glob(".download-*/"))
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_advice(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="KDEXPLORER_DATA"):
+        download.start_download(tmp_path / "file")

@@ -1,0 +1,96 @@
+"""Human labels: where they are found, and what is refused."""
+
+import numpy as np
+import pytest
+
+from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.human_labels import VARIABLE, find_human_labels, load_human_labels
+from kdexplorer.datasets.samples import sample_images
+from kdexplorer.errors import DataError
+
+
+def counts():
+    """Fifty annotators for each image, most of whom choose a random class; samples have their own label."""
+    generator = np.random.default_rng(0)
+    first = generator.integers(0, 10, 10_000)
+    _, labels, indices = sample_images()
+    first[indices] = labels
+    found = generator.multinomial(10, np.full(10, 0.1), 10_000)
+    found[np.arange(10_000), first] += 40
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "cifar10"))
+    monkeypatch.delenv(VARIABLE, raising=False)
+    (tmp_path / "cifar10").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("place", ["cifar10", "cifar10h", "cifar10/cifar10h"])
+def test_found_beside_the_data(folder, place):
+    assert find_human_labels() is None
+    (folder / place).mkdir(exist_ok=True)
+    np.save(folder / place / "cifar10h-counts.npy", counts())
+    assert find_human_labels() == folder / place / "cifar10h-counts.npy"
+
+
+def test_the_variable_names_a_file_or_its_folder_and_replaces_the_search(folder, monkeypatch):
+    np.save(folder / "cifar10" / "cifar10h-counts.npy", counts())
+    np.save(folder / "mine.npy", counts())
+    for given, expected in (
+        (folder / "mine.npy", folder / "mine.npy"),
+        (folder / "cifar10", folder / "cifar10" / "cifar10h-counts.npy"),
+        (folder / "nowhere", None),
+    ):
+        monkeypatch.setenv(VARIABLE, str(given))
+        assert find_human_labels() == expected
+
+
+def test_counts_become_shares(folder):
+    np.save(folder / "a.npy", counts())
+    np.testing.assert_allclose(load_human_labels(folder / "a.npy"), counts() / 50)
+
+
+def in_the_wrong_order():
+    return np.roll(counts(), 1, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (lambda: counts()[:100], "shape"),
+        (lambda: counts().astype(str), "not human labels"),
+        (lambda: -counts(), "neither counts nor shares"),
+        (lambda: counts() * np.nan, "neither counts nor shares"),
+        (lambda: counts() * 0, "neither counts nor shares"),
+        (in_the_wrong_order, "not in the order"),
+    ],
+)
+def test_other_arrays_are_refused(folder, content, words):
+    np.save(folder / "a.npy", content())
+    with pytest.raises(DataError, match=words):
+        load_human_labels(folder / "a.npy")
+
+
+def test_an_archive_is_refused(folder):
+    np.savez(folder / "a.npz", counts=counts())
+    with pytest.raises(DataError, match="archive of several arrays"):
+        load_human_labels(folder / "a.npz")
+
+
+def test_no_pickle_is_opened(folder):
+    np.save(folder / "a.npy", np.array([{"evil": 1}], dtype=object), allow_pickle=True)
+    (folder / "b.npy").write_bytes(b"nothing")
+    for name in ("a.npy", "b.npy"):
+        with pytest.raises(DataError, match="cannot be read"):
+            load_human_labels(folder / name)
+
+
+def test_the_real_file_agrees_with_the_labels(real_root):
+    path = find_human_labels()
+    if path is None:
+        pytest.skip("needs CIFAR-10H: set KDEXPLORER_CIFAR10H")
+    agree = load_human_labels(path).argmax(axis=1) == get_dataset("cifar10").load("test", real_root).labels
+    assert 0.98 < agree.mean() < 1

@@ -1,0 +1,157 @@
+"""The handout opened from the disk in a headless Chromium without a network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.app import CHROMIUM, browser
+from kdexplorer.analysis import metrics
+from kdexplorer.handout import page
+from kdexplorer.handout.request import HandoutRequest
+from kdexplorer.handout.sources import Picture, open_sources
+from kdexplorer.handout.sources import test_pictures as load_test_pictures
+from kdexplorer.runs.checkpoints import bundled_checkpoints
+
+BUNDLED = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
+NAMES = ("resnet56", "resnet20-scratch", "resnet20-response")
+SLOW = 60_000  # a shared machine may take long
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.skipif(bool(set(NAMES) - BUNDLED.keys()), reason="the bundled networks are missing"),
+]
+
+
+@pytest.fixture(scope="module")
+def handout(tmp_path_factory):
+    """The path of a handout with three test images and a photo."""
+    sources = open_sources()
+    networks = {name: BUNDLED[name] for name in NAMES}
+    pictures = load_test_pictures([3, 5, 8], "cifar10", sources)
+    photo = Picture(np.random.default_rng(0).integers(0, 256, (3, 32, 32), np.uint8), name="<b>me</b>.png")
+    request = HandoutRequest(networks, [*pictures, photo])
+    path = tmp_path_factory.mktemp("handout") / "handout.html"
+    path.write_text(page.build(request, sources), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as started:
+        yield started
+
+
+DESKTOP, PHONE = pytest.param((1440, "light"), id="desktop"), pytest.param((360, "dark"), id="phone")
+
+
+def on(*screens):
+    """The screens on which a test opens its tab."""
+    return pytest.mark.parametrize("tab", screens, indirect=True)
+
+
+@pytest.fixture
+def tab(request, chromium, handout):
+    """A tab without a network; at its end nothing was requested and nothing went wrong."""
+    width, theme = request.param
+    context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=theme, offline=True)
+    context.set_default_timeout(SLOW)
+    opened = context.new_page()
+    requested, errors = [], []
+    opened.on("request", lambda r: None if r.url.startswith("data:") else requested.append(r.url))
+    opened.on("console", lambda m: errors.append(m.text) if m.type in ("error", "warning") else None)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto(handout.as_uri(), timeout=SLOW)
+    opened.wait_for_selector("[data-chart=mirrored] svg")
+    yield opened
+    context.close()
+    assert requested == [handout.as_uri()]
+    assert not errors
+
+
+def numbers(tab):
+    """The page's table of numbers, by row and network."""
+    rows = [row.locator("th, td").all_inner_texts() for row in tab.locator("#numbers tr").all()]
+    return {line[0]: dict(zip(rows[0][1:], line[1:], strict=True)) for line in rows}
+
+
+def bars(tab):
+    """Where the first chart's bars end."""
+    return tab.locator("[data-chart=mirrored] .mark-rect path").evaluate_all("all => all.map(e => e.getAttribute('d'))")
+
+
+@on(DESKTOP)
+def test_numbers_agree_with_the_package_to_six_digits(tab):
+    tab.locator("#numbers summary").click()
+    before = bars(tab)
+    for temperature in (0.5, 1.0, 4.0, 20.0):
+        tab.locator(f"[data-temperature='{temperature:g}']").click()
+        tab.wait_for_function(
+            "T => document.querySelector('#numbers th')?.textContent === `T = ${T.toFixed(2)}`", arg=temperature
+        )
+        found = numbers(tab)
+        networks = {name: BUNDLED[name].logits()[3].astype(float) for name in NAMES}
+        teacher = networks[NAMES[0]]
+        for name, logits in networks.items():
+            soft = metrics.softmax(logits, temperature)
+            for k, class_ in enumerate(BUNDLED[name].classes):
+                assert float(found[class_][name]) == pytest.approx(soft[k], abs=1e-6)
+            assert float(found["entropy (nats)"][name]) == pytest.approx(metrics.entropy(soft), abs=1e-6)
+            kl = metrics.kl_divergence(teacher[None], logits[None], temperature)
+            assert float(found["KL from teacher"][name]) == pytest.approx(kl, abs=1e-6)
+            assert float(found["T² · KL"][name]) == pytest.approx(temperature**2 * kl, abs=1e-5)
+    assert bars(tab) != before
+
+
+@on(PHONE)
+def test_sliders_follow_keyboard_and_pointer(tab):
+    tab.locator("#logT").focus()
+    before = bars(tab)
+    for _ in range(10):
+        tab.keyboard.press("ArrowRight")
+    assert tab.locator("#T").inner_text() == "T = 4.29"  # 2 ** 2.1
+    tab.get_by_text("Soft labels at T = 4.29").wait_for()
+    assert bars(tab) != before
+    tab.locator("#alpha").scroll_into_view_if_needed()
+    tab.locator("[data-chart=gradient]").get_by_text("L = 0.70 · T² KL + 0.30 · CE at T = 4.29").wait_for()
+    tab.locator("#alpha").fill("0.25")
+    tab.locator("[data-chart=gradient]").get_by_text("L = 0.25 · T² KL + 0.75 · CE at T = 4.29").wait_for()
+    tab.locator("#opacity").scroll_into_view_if_needed()
+    tab.locator("[data-chart=attention] image").first.wait_for()
+    tab.locator("#opacity").fill("0.2")
+    tab.wait_for_function(
+        "() => document.querySelectorAll('[data-chart=attention] image[opacity=\"0.2\"]').length === 9"
+    )
+
+
+@on(DESKTOP)
+def test_another_picture_and_another_student(tab):
+    tab.locator("[name=picture]").nth(3).check(force=True)
+    assert tab.locator("#caption").inner_text().startswith("<b>me</b>.png, reduced to 32 × 32 pixels")
+    tab.locator("[data-chart=mirrored]").get_by_text("This image has no hard label").wait_for()
+    tab.locator("[name=student]").nth(1).check()
+    tab.locator("#classes").scroll_into_view_if_needed()
+    tab.locator("[data-by=student]").get_by_text("resnet20-response at T = 4.00").wait_for()
+
+
+@on(DESKTOP, PHONE)
+def test_nothing_is_wider_than_the_screen(tab):
+    tab.locator("#training").scroll_into_view_if_needed()
+    tab.wait_for_timeout(1000)
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.locator("math").count() == 4  # three general ones and one of the student's method
+
+
+@on(DESKTOP)
+def test_paper_lays_out_four_temperatures_for_every_picture(tab):
+    tab.pdf(print_background=True)  # causes the page's print layout
+    sheets = tab.locator("#print .sheet")
+    assert sheets.count() == 4
+    for sheet in sheets.all():
+        words = sheet.text_content()
+        for temperature in ("1.00", "2.00", "4.00", "8.00"):
+            assert f"Soft labels at T = {temperature}" in words
+    tab.emulate_media(media="print")
+    assert not tab.locator(".controls").is_visible()
+    assert sheets.first.is_visible()

@@ -1,0 +1,329 @@
+"""The handout: what is in the file, that nothing can escape from its place in it, and which requests are refused."""
+
+import base64
+import dataclasses
+import hashlib
+import io
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
+from kdexplorer.analysis.metrics import class_similarity
+from kdexplorer.cli import main
+from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.samples import sample_images
+from kdexplorer.errors import ConfigError, DataError
+from kdexplorer.handout import content, facts, page
+from kdexplorer.handout.request import HandoutRequest
+from kdexplorer.handout.sources import Picture, choose_pictures, open_sources
+from kdexplorer.handout.sources import test_pictures as load_test_pictures
+from kdexplorer.methods import all_methods
+from kdexplorer.notation import parse_student
+from kdexplorer.presets import PRESETS
+from kdexplorer.runs.checkpoints import bundled_checkpoints
+
+EVIL = '"><img src=x onerror=alert(1)></script><script>alert(2)</script>.png'
+
+
+@pytest.fixture
+def networks(tmp_path, make_checkpoint, tiny):
+    """A teacher and two students on the synthetic set, with logits of its whole test split."""
+    logits = np.random.default_rng(0).normal(0, 3, (3, 120, 10))
+    split = get_dataset("synthetic").load("test")
+    logits[:, np.arange(120), split.labels] += np.array([4.0, 2.0, 3.0])[:, None]
+    teacher = make_checkpoint(tmp_path / "teacher", logits=logits[0])
+    reference = {"name": "teacher", "sha256": teacher.sha256}
+    distilled = {"run": "r", "teacher": reference, "objective": PRESETS["response"]}
+    return {
+        "teacher": teacher,
+        "baseline": make_checkpoint(tmp_path / "baseline", seed=1, logits=logits[1], run="r"),
+        "distilled": make_checkpoint(tmp_path / "distilled", seed=2, logits=logits[2], **distilled),
+    }
+
+
+@pytest.fixture
+def library(monkeypatch):
+    """Building the real library takes seconds; what is tested here does not run it."""
+    monkeypatch.setattr(page, "_bundle_library", lambda: "window.vegaEmbed = null;")
+
+
+class Parsed(HTMLParser):
+    """Tags with their attributes, and the text inside scripts and styles."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.raw, self.words = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, text):
+        if self.cdata_elem:
+            self.raw.append((*self.tags[-1], text))
+        else:
+            self.words += text
+
+    def policy(self):
+        text = next(a["content"] for _, a in self.tags if a.get("http-equiv") == "Content-Security-Policy")
+        return {name: value for name, _, value in (part.strip().partition(" ") for part in text.split(";"))}
+
+    def data(self, name="data"):
+        return next(json.loads(text) for tag, attributes, text in self.raw if attributes.get("id") == name)
+
+    def captions(self):
+        return [attributes["alt"] for tag, attributes in self.tags if tag == "img" and attributes.get("width") == "48"]
+
+
+def build(networks, pictures=None, sources=None, **options):
+    sources = sources or open_sources()
+    teacher, *students = networks.values()
+    pictures = pictures or choose_pictures(2, teacher, students, sources)
+    return page.build(HandoutRequest(networks, pictures, **options), sources)
+
+
+def test_everything_is_in_the_file_and_nothing_else_may_be_loaded(networks, library):
+    parsed = Parsed(build(networks))
+    policy = parsed.policy()
+    assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert policy["img-src"] == "data:"
+    for kind, directive in (("script", "script-src"), ("style", "style-src")):
+        texts = [text for tag, attributes, text in parsed.raw if tag == kind and "type" not in attributes]
+        hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+        assert texts
+        assert policy[directive] == " ".join(f"'sha256-{digest}'" for digest in hashes)
+    for tag, attributes in parsed.tags:
+        assert tag not in ("link", "iframe", "object", "base"), tag
+        assert not [name for name in attributes if name == "style" or name.startswith("on")]
+        assert attributes.get("src", "data:").startswith("data:")
+        assert attributes.get("href", "#").startswith("#")
+    parts = {attributes["id"] for tag, attributes in parsed.tags if tag == "section"}
+    assert [attributes["href"][1:] in parts for tag, attributes in parsed.tags if tag == "a"] == [True] * len(parts)
+
+
+def test_a_file_name_full_of_markup_stays_text(networks, library):
+    photo = Picture(np.zeros((3, 32, 32), np.uint8), name=EVIL)
+    text = build(networks, [photo], command=f"python -m kdexplorer handout --photos {EVIL}")
+    parsed = Parsed(text)
+    assert "alert(2)</script>" not in text
+    assert [t for t, attributes in parsed.tags if t == "script" and not attributes] == ["script"] * 2
+    assert not [a for _, a in parsed.tags if "onerror" in a]
+    assert EVIL in parsed.words
+    assert parsed.captions()[0].startswith(EVIL)
+
+
+def test_the_charts_contain_the_networks_logits(networks, library):
+    sources = open_sources()
+    pictures = load_test_pictures([5, 7], "synthetic", sources)
+    parsed = Parsed(build(networks, pictures, sources, temperature=2.0, alpha=0.25))
+    assert parsed.data()["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.65}
+    charts = parsed.data("charts-1")
+    rows = max(charts["mirrored"]["rows"].values(), key=len)
+    for name, checkpoint in networks.items():
+        logits = [row["logit"] for row in rows if row["network"] == name]
+        np.testing.assert_allclose(logits, checkpoint.logits()[7], rtol=1e-6)
+    assert "Test image 7" in parsed.captions()[1]
+    assert charts.keys() == {"mirrored", "scale", "attention", "gradient 1", "gradient 2"}
+
+
+def test_a_shape_is_in_the_file_once_and_has_no_slider_of_its_own(networks, library):
+    parsed = Parsed(build(networks))
+    shapes, first, second = parsed.data()["shapes"], parsed.data("charts-0"), parsed.data("charts-1")
+    for name in ("mirrored", "attention", "gradient 1", "gradient 2"):
+        assert first[name]["shape"] == second[name]["shape"]
+        assert first[name]["rows"] != second[name]["rows"]
+        shape = shapes[first[name]["shape"]]
+        assert {data["name"] for data in shape["data"] if "source" not in data} == first[name]["rows"].keys()
+        assert first[name]["values"].keys() <= {signal["name"] for signal in shape["signals"]}
+    assert first["mirrored"]["subtitle"].startswith("★ and shading")
+    assert not [signal for shape in shapes for signal in shape["signals"] if "bind" in signal]
+    assert len(shapes) == len({json.dumps(shape) for shape in shapes})
+
+
+def test_the_class_maps_follow_the_temperature(networks, library):
+    split = get_dataset("synthetic").load("test")
+    found = Parsed(build(networks)).data()
+    shape = found["shapes"][found["shared"]["classes 2"]["shape"]]
+    rows = next(data["values"] for data in shape["data"] if "values" in data["values"][0])
+    at = content.OCTAVES.index(2.0)
+    expected = class_similarity(networks["distilled"].logits(), split.labels, 4.0)
+    names = list(split.classes)
+    for row in rows:
+        assert row["values"][at] == pytest.approx(expected[names.index(row["of"]), names.index(row["as"])], abs=1e-5)
+    assert len(rows) == 90
+
+
+def test_the_table_has_intervals_and_the_paired_test(networks, library):
+    words = Parsed(build(networks)).words
+    assert "95 % interval" in words
+    assert "To baseline" in words
+    assert "McNemar p" in words
+    assert "Cross-entropy to human labels" not in words  # there are none
+
+
+def test_a_column_without_a_value_is_left_out(networks, library):
+    words = Parsed(build({"teacher": networks["teacher"]})).words
+    assert "Calibration error (%)" in words
+    assert "Agrees with teacher" not in words
+
+
+def test_informative_pictures_come_first_and_none_twice(networks):
+    teacher, *students = networks.values()
+    sources = open_sources()
+    chosen = choose_pictures(9, teacher, students, sources)
+    assert len({picture.index for picture in chosen}) == 9
+    scratch, distilled = (c.logits().argmax(axis=1) for c in students)
+    first = chosen[0]
+    assert distilled[first.index] == first.label != scratch[first.index]
+    assert len(choose_pictures(500, teacher, students, sources)) == 120
+    own = [*chosen[3:5], Picture(np.zeros((3, 32, 32), np.uint8), name="mine")]
+    more = choose_pictures(6, teacher, students, sources, own)
+    assert more[:3] == own
+    assert len({picture.index for picture in more}) == len(more) == 6
+
+
+def test_an_invalid_request_says_why(networks):
+    sources = open_sources()
+    pictures = load_test_pictures([1], "synthetic", sources)
+    with pytest.raises(DataError, match="test image 999 is missing"):
+        load_test_pictures([999], "synthetic", sources)
+    for changes, words in (
+        ({"pictures": []}, "choose 1 to"),
+        ({"temperature": 0.1}, "temperature must be 0.5 to 20"),
+        ({"alpha": float("nan")}, "alpha must be"),
+        ({"networks": {f"n{k}": networks["distilled"] for k in range(6)}}, "at most four students"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            HandoutRequest(**{"networks": networks, "pictures": pictures} | changes)
+
+
+def test_human_labels_are_in_the_handout_where_they_are_available(tmp_path, make_checkpoint, library, monkeypatch):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "no-data"))
+    logits = np.random.default_rng(0).normal(0, 3, (10_000, 10))
+    cifar10 = get_dataset("cifar10")
+    changes = {"classes": cifar10.classes, "data": {"dataset": "cifar10", "evaluation_images": 10_000}}
+    networks = {"teacher": make_checkpoint(tmp_path / "teacher", logits=logits, **changes)}
+    counts = np.ones((10_000, 10))
+    _, labels, indices = sample_images()
+    counts[indices, labels] += 30
+    assert "human labels" not in Parsed(build(networks)).data("charts-0")
+    np.save(tmp_path / "counts.npy", counts)
+    monkeypatch.setenv("KDEXPLORER_CIFAR10H", str(tmp_path / "counts.npy"))
+    parsed = Parsed(build(networks))
+    rows = max(parsed.data("charts-0")["human labels"]["rows"].values(), key=len)
+    assert max(row["p"] for row in rows) == pytest.approx(31 / 40)
+    stored = networks["teacher"].logits()
+    at_one = cross_entropy_to_humans(counts / counts.sum(axis=1, keepdims=True), stored).mean()
+    assert f"{at_one:.3f}" in parsed.words
+    assert "closeness on the split" in parsed.data()["shared"]
+
+
+def test_the_command_writes_a_file_that_contains_the_command(networks, library, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path))
+    cat = tmp_path / "my <cat>.png"
+    buffer = io.BytesIO()
+    Image.new("RGB", (60, 40), (200, 30, 30)).save(buffer, "PNG")
+    cat.write_bytes(buffer.getvalue())
+    output = tmp_path / "out.html"
+    words = ["--networks", "teacher", "distilled", "--images", "3", "--test-images", "8", "--photos", str(cat)]
+    assert main.main(["handout", *words, "-o", str(output)]) == 0
+    assert "3 images" in capsys.readouterr().out
+    parsed = Parsed(output.read_text())
+    captions = parsed.captions()
+    assert captions[0].startswith("my <cat>.png")
+    assert captions[1].startswith("Test image 8")
+    command = next(line for line in parsed.words.splitlines() if "python -m kdexplorer handout" in line)
+    assert "--photos 'my <cat>.png'" in command
+    assert str(tmp_path) not in output.read_text()
+    assert main.main(["handout", "--networks", "nobody", "-o", str(output)]) == 2
+    cat.write_bytes(b"no picture")
+    assert main.main(["handout", *words, "-o", str(output)]) == 1
+    assert "my <cat>.png" in capsys.readouterr().err
+
+
+def test_a_card_gives_the_commands_that_train_such_a_network(networks, make_checkpoint, tmp_path):
+    assert facts.list_commands(networks["distilled"]) == []  # its card contains no recipe
+    distilled = make_checkpoint(
+        tmp_path / "distilled2", epochs=7, recipe={"dataset": "synthetic", "batch_size": 64},
+        objective=PRESETS["combined"], teacher={"name": "resnet56", "sha256": "0"},
+    )  # fmt: skip
+    (command,) = facts.list_commands(distilled)
+    assert "--batch-size 64" in command
+    assert "--epochs 7" in command
+    assert "--teacher resnet56" in command
+    student = parse_student(command.split("--students ")[1])
+    assert (student.name, student.objective) == ("distilled2", distilled.card.objective)
+
+
+def test_every_leg_of_a_networks_training_has_its_command(networks):
+    first = {"run": "one", "epochs": 8, "recipe": {"dataset": "synthetic"}}
+    second = {"run": "two", "epochs": 5, "initial": "one/distilled", "recipe": {"dataset": "synthetic"}}
+    distilled = networks["distilled"]
+    legs = [distilled.card.legs[0].model_validate(leg) for leg in (first, second)]
+    continued = dataclasses.replace(distilled, card=distilled.card.model_copy(update={"legs": tuple(legs)}))
+    commands = facts.list_commands(continued)
+    assert ["--epochs 8" in commands[0], "initial=one/distilled" in commands[0]] == [True, False]
+    assert ["--epochs 5" in commands[1], "initial=one/distilled" in commands[1]] == [True, True]
+    assert ("Epochs", "13 (8 + 5)") in facts.describe_card(continued)
+
+
+def test_the_bundled_networks_commands_are_accepted(capsys):
+    bundled = {c.name: c for c in bundled_checkpoints()}
+    if "resnet20-response" not in bundled:
+        pytest.skip("the bundled networks are missing")
+    command = facts.list_commands(bundled["resnet20-response"])[-1]
+    assert command.startswith("python -m kdexplorer train")
+    assert "--teacher resnet56" in command
+    assert parse_student(command.split("--students ")[1]).objective == bundled["resnet20-response"].card.objective
+
+
+def test_the_formulas_are_those_of_the_methods_that_were_used(networks):
+    used = {term.method for term in networks["distilled"].card.objective.terms}
+    headings = [formula.heading for formula in facts.list_formulas(networks.values())]
+    for method in all_methods():
+        assert (f"{method.label}, {method.family}-based" in headings) == (method.key in used)
+    assert len(facts.list_formulas([networks["teacher"]])) == 3
+
+
+@pytest.mark.parametrize("method", all_methods(), ids=lambda method: method.key)
+def test_every_methods_formula_becomes_mathml(method):
+    text = facts.Formula("", method.formula, "").mathml
+    assert text.startswith("<math")
+    assert not re.search(r"\\[a-zA-Z]+", text)
+
+
+def test_an_objective_is_described_with_its_settings(networks):
+    described = facts.describe_objective(networks["distilled"].card.objective)
+    assert described == "0.3 · CE + 0.7 · KD (temperature 4)"
+
+
+def test_the_library_can_stand_in_a_script_element():
+    library = page._bundle_library()
+    assert "vegaEmbed" in library
+    assert "</script" not in library.lower()
+    assert len(library) < 1_200_000
+
+
+def test_twelve_pictures_and_five_networks_weigh_at_most_three_megabytes(networks, tmp_path, make_checkpoint):
+    for seed in (3, 4):
+        networks[f"more{seed}"] = make_checkpoint(
+            tmp_path / f"more{seed}", seed=seed, logits=networks["distilled"].logits(), objective=PRESETS["combined"]
+        )
+    sources = open_sources()
+    pictures = choose_pictures(12, networks["teacher"], [], sources)
+    size = len(build(networks, pictures, sources).encode())
+    assert len(pictures) == 12
+    assert 1_000_000 < size < 3_000_000
+
+
+def test_it_needs_no_streamlit():
+    code = "import sys, kdexplorer.handout.page; print('streamlit' in sys.modules, 'altair' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "True"]

@@ -1,0 +1,299 @@
+"""Any upload gives 32 × 32 pixels or an ImageError, and takes at most 300 MB of memory.
+
+Files are decoded in a separate process, which reports its peak memory and processor time for each; a crash of the
+decoder ends that process and fails the test. `-m reliability` tries more files and thousands of mutations, and prints
+the largest memory and the longest processor time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+import subprocess
+import sys
+import zlib
+from functools import cache
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, features
+
+from tests.images.image_files import (
+    DEPTHS,
+    SIGNATURE,
+    chunk,
+    encode,
+    exif,
+    fill,
+    header,
+    jpeg_with,
+    jpeg_with_exif,
+    photo,
+    png,
+    png_in_single_bytes,
+    repair_checksums,
+    repeat_last_scan,
+    segment,
+)
+
+MAX_MEGABYTES = 300
+HANG_SECONDS = 300
+
+WORKER = """
+import json, struct, sys, time, warnings
+from kdexplorer.errors import ImageError
+from kdexplorer.images.decode import decode_image
+warnings.simplefilter("ignore")
+def megabytes(key):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(key)) / 1024
+while head := sys.stdin.buffer.read(5):
+    size, letterbox = struct.unpack(">I?", head)
+    data = sys.stdin.buffer.read(size)
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # resets the peak
+    before, begin = megabytes("VmRSS"), time.process_time()
+    message = None
+    try:
+        pixels = decode_image(data, "letterbox" if letterbox else "crop")
+        valid = pixels.shape == (32, 32, 3) and pixels.dtype == "uint8"
+    except ImageError as error:
+        message, valid = str(error), True
+    except BaseException as error:
+        message, valid = repr(error), False
+    print(json.dumps([valid, message, time.process_time() - begin, megabytes("VmHWM") - before]), flush=True)
+"""
+
+
+class Decoder:
+    """A process that decodes one file after the other and reports the cost of each."""
+
+    def __init__(self):
+        self.process = subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.costs = []  # of each file: seconds of processor time, peak MB above the memory before
+
+    def check(self, data, name="", letterbox=None):
+        """Decodes a file within the memory bound: the ImageError's message, or None for an image.
+
+        Without `letterbox` the parity of the file's length chooses it or `crop`.
+        """
+        letterbox = len(data) % 2 == 1 if letterbox is None else letterbox
+        self.process.stdin.write(struct.pack(">I?", len(data), letterbox) + data)
+        self.process.stdin.flush()
+        assert select.select([self.process.stdout], [], [], HANG_SECONDS)[0], f"{name}: the decoder hangs"
+        line = self.process.stdout.readline()
+        assert line, f"{name}: the decoder died with {self.process.wait(10)}"
+        valid, message, seconds, megabytes = json.loads(line)
+        assert valid, f"{name}: {message}"
+        assert megabytes < MAX_MEGABYTES, f"{name}: {megabytes:.0f} MB"
+        self.costs.append((seconds, megabytes))
+        return message
+
+
+@pytest.fixture(scope="module")
+def decoder(reliability):
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        pytest.skip("peak memory is read from Linux's /proc")
+    decoder = Decoder()
+    yield decoder
+    decoder.process.stdin.close()
+    decoder.process.wait(30)
+    if decoder.costs:
+        seconds, megabytes = zip(*decoder.costs, strict=True)
+        reliability["image files decoded or refused"] = len(decoder.costs)
+        reliability["longest decoding of an image file, ms of processor time"] = round(1000 * max(seconds))
+        reliability["most memory for an image file, MB"] = round(max(megabytes))
+
+
+# --- Files ----------------------------------------------------------------------------------------------------
+
+WEBP = {"method": 0, "quality": 60}
+SMALL = {
+    **{
+        f"PNG of {depth} bits, color type {color}{', interlaced' * interlaced}": (
+            lambda depth=depth, color=color, interlaced=interlaced: png(37, 41, depth, color, 1, interlaced)
+        )
+        for color, depths in DEPTHS.items()
+        for depth in depths
+        for interlaced in (False, True)
+    },
+    **{
+        f"{kind} from {mode}": lambda kind=kind, mode=mode: encode(photo(mode=mode), kind)
+        for kind, modes in {
+            "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+            "JPEG": ("1", "L", "RGB", "CMYK", "YCbCr"),
+            "WEBP": ("L", "LA", "P", "RGB", "RGBA", "CMYK"),
+        }.items()
+        for mode in modes
+    },
+    "animated PNG": lambda: encode(photo(), save_all=True, append_images=[photo(mode="L"), photo()]),
+    "animated WebP": lambda: encode(photo(), "WEBP", save_all=True, append_images=[photo(), photo()]),
+    "two JPEGs in one file": lambda: encode(photo(), "MPO", save_all=True, append_images=[photo()]),
+    "palette with alpha": lambda: encode(photo(mode="P"), transparency=bytes(range(16))),
+    "1 × 1": lambda: png(1, 1),
+    "1 × 10,000": lambda: png(1, 10_000),
+    "10,000 × 1": lambda: png(10_000, 1, interlaced=True),
+}
+METADATA = {
+    "EXIF tags that share 3 MB in a PNG": lambda: png(32, 32, extra=chunk(b"eXIf", exif(6, 5000, 3_000_000))),
+    "EXIF tags that share 3 MB in a JPEG": lambda: jpeg_with_exif(exif(6, 4000, 3_000_000)),
+    "EXIF tags that share 3 MB in a WebP": lambda: encode(photo(), "WEBP", exif=b"Exif\0\0" + exif(6, 5000, 3_000_000)),
+    "64 MB of compressed text": lambda: png(
+        8, 8, extra=b"".join(chunk(b"zTXt", b"%d\0\0" % n + zlib.compress(bytes(10**6))) for n in range(64))
+    ),
+    "200 MB of compressed color profile": lambda: png(
+        8, 8, extra=chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(2 * 10**8), 1))
+    ),
+    "pixels after the last row": lambda: png(8, 8, pixels=zlib.compress(b"\0" * 10**8)),
+    "fill bytes before a marker": lambda: jpeg_with(fill(b"\xff")),
+    "13,000 frame headers without frames": lambda: png(8, 8, extra=fill(chunk(b"fcTL", bytes(26)), 500_000)),
+}
+LARGE = {
+    "24 megapixels of gray and alpha": lambda: png(4000, 6000, 8, 4),
+    "16 rows of 1,500,000 pixels": lambda: png(1_500_000, 16, 8, 6),
+    "64 megapixels of JPEG": lambda: encode(Image.new("RGB", (8000, 8000), (9, 99, 200)), "JPEG"),
+    "JPEG too narrow for a reduced size": lambda: encode(Image.new("RGB", (65_500, 250)), "JPEG"),
+    "24 megapixels of CMYK in scans": lambda: encode(Image.new("CMYK", (6000, 4000)), "JPEG", progressive=True),
+    "200 scans of few pixels": lambda: repeat_last_scan(encode(photo(1600, 1600), "JPEG", progressive=True), 200),
+    "16 megapixels of WebP": lambda: encode(Image.new("RGBA", (4000, 4000), (9, 99, 200, 100)), "WEBP", **WEBP),
+}
+SLOW = {
+    "24 megapixels of RGBA": lambda: png(4000, 6000, 8, 6),
+    "24 megapixels of 16-bit RGBA, interlaced": lambda: png(4000, 6000, 16, 6, interlaced=True),
+    "24 megapixels of 16-bit gray": lambda: png(4000, 6000, 16, 0),
+    "24 megapixels of palette with alpha": lambda: png(4000, 6000, 8, 3, extra=chunk(b"tRNS", b"\0\x80")),
+    "1,500,000 rows of 16 pixels": lambda: png(16, 1_500_000, 16, 6),
+    "4 rows of 6,000,000 pixels": lambda: png(6_000_000, 4, 16, 6),
+    "24 megapixels in scans": lambda: repeat_last_scan(
+        encode(Image.new("RGB", (6000, 4000), (9, 99, 200)), "JPEG", progressive=True, subsampling=0), 8
+    ),
+    "16 megapixels of animated WebP": lambda: encode(
+        Image.new("RGB", (4000, 3990)),
+        "WEBP",
+        save_all=True,
+        append_images=[Image.new("RGB", (4000, 3990), 255)],
+        **WEBP,
+    ),
+}
+ACCEPTED = SMALL | METADATA | LARGE
+
+REFUSED = {
+    "PNG over its limit": lambda: png(6000, 4001, 1, 0),
+    "PNG bomb": lambda: png(8, 8, head=header(60_000, 60_000)),
+    "PNG of 2 gigapixels a side": lambda: png(8, 8, head=header(2**31 - 1, 2**31 - 1)),
+    "PNG of width 0": lambda: png(8, 8, head=header(0, 8)),
+    "JPEG over its limit": lambda: encode(Image.new("L", (8000, 8001)), "JPEG"),
+    "progressive JPEG over its limit": lambda: encode(Image.new("L", (6000, 4001)), "JPEG", progressive=True),
+    "too many scans": lambda: repeat_last_scan(encode(Image.new("L", (4000, 4000)), "JPEG", progressive=True), 100),
+    "WebP over its limit": lambda: encode(Image.new("RGB", (4000, 4001)), "WEBP", **WEBP),
+    "WebP with the largest canvas": lambda: b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\2\0\0\0" + b"\xff" * 6,
+    "JPEG of two sizes": lambda: jpeg_with(segment(0xC0, struct.pack(">BHHB", 8, 16, 16, 1) + b"\1\x11\0")),
+    "arithmetic-coded JPEG": lambda: encode(photo(), "JPEG").replace(b"\xff\xc0", b"\xff\xc9"),
+    "lossless JPEG": lambda: encode(photo(), "JPEG").replace(b"\xff\xc0", b"\xff\xc3"),
+    "JPEG of comments": lambda: jpeg_with(fill(b"\xff\xfe\0\2")),
+    "JPEG of tiny EXIF segments": lambda: jpeg_with(fill(segment(0xE1, b"Exif\0\0ab"))),
+    "JPEG without markers": lambda: jpeg_with(fill(b"\1")),
+    "PNG of empty chunks": lambda: png(8, 8, extra=fill(chunk(b"teSt", b""))),
+    "PNG in single bytes": png_in_single_bytes,
+    "PNG header, JPEG body": lambda: encode(photo())[:33] + encode(photo(), "JPEG")[2:],
+    "JPEG header, PNG body": lambda: encode(photo(), "JPEG")[:20] + encode(photo())[8:],
+    "WebP header, JPEG body": lambda: encode(photo(), "WEBP")[:30] + encode(photo(), "JPEG"),
+    "PNG signature, WebP body": lambda: SIGNATURE + encode(photo(), "WEBP"),
+    "wrong checksum": lambda: encode(photo())[:-20] + b"\0" * 8 + encode(photo())[-12:],
+}
+
+SOURCES = {
+    "PNG": lambda: encode(photo(40, 40, "RGBA"), exif=exif()),
+    "PNG with a palette": lambda: encode(photo(40, 40, "P"), transparency=bytes(range(16))),
+    "PNG of 16 bits": lambda: png(9, 9, 16, 6, interlaced=True),
+    "animated PNG": lambda: encode(photo(24, 24), save_all=True, append_images=[photo(24, 24, "L")]),
+    "JPEG": lambda: encode(photo(40, 40), "JPEG", exif=b"Exif\0\0" + exif()),
+    "progressive JPEG": lambda: encode(photo(40, 40), "JPEG", progressive=True),
+    "CMYK JPEG": lambda: encode(photo(40, 40, "CMYK"), "JPEG"),
+    "WebP": lambda: encode(photo(40, 40), "WEBP", exif=exif()),
+    "lossless WebP": lambda: encode(photo(40, 40, "RGBA"), "WEBP", lossless=True),
+    "animated WebP": lambda: encode(photo(24, 24), "WEBP", save_all=True, append_images=[photo(24, 24, "L")]),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_accepted_files_stay_within_the_memory_bound(decoder, name):
+    assert decoder.check(ACCEPTED[name](), name) is None
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_files_stay_within_the_memory_bound(decoder, name):
+    assert decoder.check(REFUSED[name](), name)
+
+
+def test_very_wide_images_are_not_copied_whole(decoder):
+    """One output row of the letterbox needs the whole image."""
+    assert decoder.check(png(3_000_000, 8, 8, 6), letterbox=True) is None
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("letterbox", [False, True])
+@pytest.mark.parametrize("name", [*ACCEPTED, *SLOW])
+def test_accepted_files_stay_within_the_memory_bound_either_way(decoder, name, letterbox):
+    assert decoder.check((ACCEPTED | SLOW)[name](), name, letterbox) is None
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow writes no AVIF")
+def test_avif_is_refused(decoder):
+    assert decoder.check(encode(photo(), "AVIF"))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_truncated_files_are_refused(decoder, name):
+    data = SOURCES[name]()
+    ends = sorted({*range(64), *range(64, len(data), max(1, len(data) // 25))})
+    accepted = [end for end in ends if decoder.check(data[:end], f"{name} cut at {end}") is None]
+    assert not accepted
+
+
+# --- Mutations ------------------------------------------------------------------------------------------------
+
+
+@cache
+def sources():
+    return [make() for make in SOURCES.values()]
+
+
+@st.composite
+def mutated(draw):
+    """A valid file after one to four mutations."""
+    files = sources()
+    data = bytearray(draw(st.sampled_from(files)))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(data)))
+        width = draw(st.sampled_from([1, 1, 2, 4, 4, 16, 200]))
+        kind = draw(st.sampled_from(["flip", "write", "extreme", "drop", "repeat", "cut", "splice"]))
+        if kind == "flip" and at < len(data):
+            data[at] ^= 1 << draw(st.integers(0, 7))
+        elif kind == "write":
+            data[at : at + width] = draw(st.binary(min_size=width, max_size=width))
+        elif kind == "extreme":
+            data[at : at + width] = draw(st.sampled_from([b"\xff", b"\0", b"\x7f", b"\x80"])) * width
+        elif kind == "drop":
+            del data[at : at + width]
+        elif kind == "repeat":
+            data[at:at] = data[at : at + width] * draw(st.integers(1, 50))
+        elif kind == "cut":
+            del data[at:]
+        elif kind == "splice":
+            other = draw(st.sampled_from(files))
+            data[at:] = other[draw(st.integers(0, len(other))) :]
+    return repair_checksums(bytes(data)) if draw(st.booleans()) else bytes(data)
+
+
+@pytest.mark.parametrize("examples", [150, pytest.param(20_000, marks=pytest.mark.reliability)])
+def test_mutated_files_give_an_image_or_an_image_error(decoder, examples):
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(mutated())
+    def search(data):
+        decoder.check(data, f"{len(data)} bytes, {data[:12]!r}")
+
+    search()

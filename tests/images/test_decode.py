@@ -1,0 +1,195 @@
+"""Which uploads are decoded, to which pixels, and which are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from kdexplorer.errors import ImageError
+from kdexplorer.images import decode
+from tests.images.image_files import SIGNATURE, chunk, encode, exif, header, jpeg_with, photo, png, segment
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+GRAY = (125, 123, 114)
+
+
+def halves(width=64, height=64):
+    """Red on the left, blue on the right."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[:, : width // 2] = RED
+    pixels[:, width // 2 :] = BLUE
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True})])
+def test_lossless_formats_decode_to_32_by_32_rgb(kind, options):
+    pixels = decode.decode_image(encode(halves(), kind, **options))
+    assert pixels.shape == (32, 32, 3)
+    assert pixels.dtype == np.uint8
+    assert (pixels[:, :16] == RED).all()
+    assert (pixels[:, 16:] == BLUE).all()
+
+
+def test_jpeg_keeps_colors_approximately():
+    pixels = decode.decode_image(encode(halves(512, 512), "JPEG", quality=95)).astype(int)
+    assert np.abs(pixels[:, 2:14] - RED).max() < 12
+
+
+def test_reduced_size_of_a_large_jpeg_keeps_the_average():
+    image = photo(4096, 4096)
+    expected = np.asarray(image.resize((32, 32), Image.Resampling.BOX)).astype(int)
+    assert np.abs(decode.decode_image(encode(image, "JPEG", quality=95)) - expected).max() <= 2
+
+
+def test_pixels_are_averaged_not_sampled():
+    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    assert set(np.unique(decode.decode_image(encode(Image.fromarray(board))))) <= {127, 128}
+
+
+@pytest.mark.parametrize("block", [50, 1_000_000])
+@pytest.mark.parametrize("size", [(97, 61), (33, 200), (32, 32), (5, 7), (640, 480)])
+def test_average_in_blocks_equals_pillows_average_of_the_whole_image(monkeypatch, size, block):
+    monkeypatch.setattr(decode, "MAX_BLOCK_PIXELS", block)
+    image, (width, height) = photo(*size), size
+    side = min(size)
+    left, top = (width - side) // 2, (height - side) // 2
+    square = image.crop((left, top, left + side, top + side)).resize((32, 32), Image.Resampling.BOX)
+    assert np.abs(decode.decode_image(encode(image), "crop") - np.asarray(square).astype(int)).max() <= 1
+
+    columns, rows = (round(length * 32 / max(size)) for length in size)
+    whole = image.resize((columns, rows), Image.Resampling.BOX)
+    left, top = (32 - columns) // 2, (32 - rows) // 2
+    pixels = decode.decode_image(encode(image), "letterbox")[top : top + rows, left : left + columns]
+    assert np.abs(pixels - np.asarray(whole).astype(int)).max() <= 1
+
+
+def test_crop_keeps_the_central_square():
+    pixels = np.zeros((32, 96, 3), np.uint8)
+    pixels[:, 32:64] = 200
+    assert (decode.decode_image(encode(Image.fromarray(pixels)), "crop") == 200).all()
+
+
+def test_letterbox_keeps_the_whole_image():
+    pixels = decode.decode_image(encode(Image.new("RGB", (64, 32), RED)), "letterbox")
+    assert (pixels[8:24] == RED).all()
+    assert (pixels[:8] == GRAY).all()
+    assert (pixels[24:] == GRAY).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 400), (400, 1), (31, 33)])
+@pytest.mark.parametrize("fit", ["crop", "letterbox"])
+def test_extreme_sizes(size, fit):
+    pixels = decode.decode_image(encode(Image.new("RGB", size, RED)), fit)
+    assert pixels.shape == (32, 32, 3)
+    assert pixels[15, 15].tolist() == list(RED)
+
+
+# --- Orientation ----------------------------------------------------------------------------------------------
+
+
+def test_orientation_6_is_rotated_clockwise():
+    pixels = decode.decode_image(encode(halves(), exif=exif(6)))  # left becomes top
+    assert (pixels[:16] == RED).all()
+    assert (pixels[16:] == BLUE).all()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("fit", "width"), [("crop", 97), ("letterbox", 96)])
+def test_every_orientation_in_every_format_equals_pillows(order, orientation, fit, width):
+    """The crop's margin is odd: it has to leave out the same columns as after a transposition."""
+    image = photo(width, 64)
+    image.getexif()[0x0112] = orientation
+    expected = decode.decode_image(encode(ImageOps.exif_transpose(image), exif=b""), fit)
+    tags = exif(orientation, entries=3, order=order)
+    files = [
+        encode(photo(width, 64), exif=tags),
+        encode(photo(width, 64), "WEBP", lossless=True, exif=tags),
+        jpeg_with(segment(0xE1, b"Exif\0\0" + tags), image=photo(width, 64), quality=100, subsampling=0),
+    ]
+    for data, tolerance in zip(files, (1, 1, 12), strict=True):
+        assert np.abs(decode.decode_image(data, fit).astype(int) - expected).max() <= tolerance
+
+
+# --- Modes ----------------------------------------------------------------------------------------------------
+
+
+def test_transparency_is_composited_over_white():
+    assert (decode.decode_image(encode(Image.new("RGBA", (32, 32), (0, 0, 0, 0)))) == 255).all()
+    half = decode.decode_image(encode(Image.new("RGBA", (32, 32), (0, 0, 0, 128))))
+    assert abs(int(half[0, 0, 0]) - 127) <= 1
+
+
+def test_palette_with_a_transparent_entry():
+    image = Image.new("P", (32, 32), 0)
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    assert (decode.decode_image(encode(image, transparency=0)) == 255).all()
+    assert (decode.decode_image(encode(image)) == (10, 20, 30)).all()
+
+
+def test_gray_with_alpha():
+    assert (decode.decode_image(encode(Image.new("LA", (32, 32), (90, 255)))) == 90).all()
+
+
+@pytest.mark.parametrize(("value", "expected"), [(32896, 128), (200, 1), (65535, 255)])
+def test_16_bit_values_are_scaled_not_clipped(value, expected):
+    values = np.full((32, 32), value, np.uint16)
+    assert (decode.decode_image(encode(Image.fromarray(values))) == expected).all()
+
+
+def test_transparent_16_bit_value_is_composited_over_white():
+    data = png(32, 32, 16, 0, 0, extra=chunk(b"tRNS", b"\1\1"))  # every pixel has the value 0x0101
+    assert (decode.decode_image(data) == 255).all()
+
+
+def test_one_bit():
+    assert (decode.decode_image(encode(Image.new("1", (40, 40), 1))) == 255).all()
+
+
+def test_cmyk_jpeg():
+    pixels = decode.decode_image(encode(Image.new("CMYK", (64, 64), (0, 255, 255, 0)), "JPEG"))
+    red, green, blue = pixels.reshape(-1, 3).mean(axis=0)
+    assert red > 200
+    assert green < 60
+    assert blue < 60
+
+
+def test_first_frame_of_an_animation():
+    frames = [Image.new("RGB", (32, 32), color) for color in (RED, BLUE)]
+    data = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    assert (decode.decode_image(data) == RED).all()
+
+
+# --- Refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [9000, 60_000])
+def test_decompression_bomb_is_refused_by_its_header(side):
+    with pytest.raises(ImageError, match="megapixels"):
+        decode.decode_image(png(8, 8, head=header(side, side)))
+
+
+def test_file_over_the_byte_limit():
+    with pytest.raises(ImageError, match="5 MB"):
+        decode.decode_image(b"\0" * (5 * 1024 * 1024 + 1))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "EPS"])
+def test_other_formats_are_refused_by_content(kind):
+    with pytest.raises(ImageError, match="PNG, JPEG or WebP"):
+        decode.decode_image(encode(Image.new("RGB", (32, 32)), kind))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_truncated_file(kind):
+    generator = np.random.default_rng(0)
+    data = encode(Image.fromarray(generator.integers(0, 256, (64, 64, 3), np.uint8)), kind)
+    with pytest.raises(ImageError):
+        decode.decode_image(data[: len(data) // 3])
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image", SIGNATURE, b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP"])
+def test_garbage(data):
+    with pytest.raises(ImageError):
+        decode.decode_image(data)

@@ -1,0 +1,147 @@
+"""Attention maps as drawn and as trained on, and the loss: by hand, in NumPy, by finite differences."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from kdexplorer.methods import at
+from kdexplorer.networks import Outputs, get_architecture
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_map_is_the_mean_over_channels_or_of_their_squares():
+    features = torch.tensor([[[[1.0, -2.0]], [[3.0, 4.0]]]])
+    assert at.attention_map(features).tolist() == [[[2.0, 1.0]]]
+    assert at.attention_map(features, power=2).tolist() == [[[5.0, 10.0]]]
+
+
+def test_half_precision_is_averaged_in_float32_and_float64_stays():
+    features = torch.full((1, 3, 1, 1), 60_000.0, dtype=torch.float16)
+    assert at.attention_map(features, power=2).dtype == torch.float32
+    assert at.attention_map(features, power=2).item() == pytest.approx(60_000.0**2)
+    assert at.normalize_maps(at.attention_map(features.double())).dtype == torch.float64
+
+
+def test_each_image_is_scaled_to_unit_length_on_its_own():
+    maps = torch.tensor([[[3.0, 4.0]], [[0.0, 500.0]], [[0.0, 0.0]]])
+    torch.testing.assert_close(at.normalize_maps(maps), torch.tensor([[0.6, 0.8], [0.0, 1.0], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_larger_map_is_averaged_to_the_smaller(swapped):
+    large, small = random(2, 4, 8), random(2, 2, 4, seed=1)
+    by_hand = large.numpy().reshape(2, 2, 2, 4, 2).mean(axis=(2, 4))
+    pair = at.pool_to_same_size(small, large) if swapped else at.pool_to_same_size(large, small)
+    pooled, kept = pair[::-1] if swapped else pair
+    np.testing.assert_allclose(pooled.numpy(), by_hand, rtol=1e-6)
+    assert torch.equal(kept, small)
+
+
+def test_similarity_is_the_cosine_and_the_number_that_the_loss_minimizes():
+    first, second = random(5, 8, 8), random(5, 8, 8, seed=1)
+    cosine, difference = at.map_similarity(first, second)
+    a, b = first.flatten(1).numpy(), second.flatten(1).numpy()
+    expected = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    np.testing.assert_allclose(cosine.numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(difference.numpy(), 2 * (1 - expected) / 64, rtol=1e-5)
+    assert at.stage_losses([first], [second])[0].item() == pytest.approx(difference.mean().item(), rel=1e-6)
+
+
+def test_a_map_is_similar_to_itself_at_any_scale():
+    maps = random(3, 4, 4)
+    cosine, difference = at.map_similarity(maps, 7 * maps)
+    torch.testing.assert_close(cosine, torch.ones(3))
+    assert difference.max() < 1e-12
+
+
+# --- The loss ---------------------------------------------------------------------------------------------
+
+
+def exact(*shape, seed=0):
+    return random(*shape, seed=seed).double()
+
+
+def loss(student, teacher, power=1):
+    """The method's loss for stages `[B, C, H, W]`, as training computes it."""
+    method = at.AT(power=power)
+    logits = torch.zeros(len(student[0]), 10)
+    targets = method.reduce_teacher(Outputs(logits, teacher))
+    return method.loss(Outputs(logits, student), targets, torch.zeros(len(logits), dtype=torch.int64))
+
+
+def reference(student, teacher, power):
+    """The lab's formula in NumPy, for stages of one size."""
+    total = 0.0
+    for s, t in zip(student, teacher, strict=True):
+        maps = [(x.numpy() ** power).mean(axis=1).reshape(len(x), -1) for x in (s, t)]
+        a, b = (m / np.linalg.norm(m, axis=1, keepdims=True) for m in maps)
+        total += ((a - b) ** 2).mean()
+    return total
+
+
+def test_the_loss_by_hand():
+    """(3, 4) has length 5: (0.6, 0.8) against (1, 0) differs by (-0.4, 0.8); half of 0.16 + 0.64 is 0.4."""
+    student, teacher = torch.tensor([[[[3.0, 4.0]]]]), torch.tensor([[[[9.0, 0.0]], [[1.0, 0.0]]]])
+    assert loss([student], [teacher]).item() == pytest.approx(0.4)
+    assert loss([student, student], [teacher, teacher]).item() == pytest.approx(0.8)
+    assert loss([student, student], [teacher, student]).item() == pytest.approx(0.4)
+    squares = (9 / math.sqrt(337), 16 / math.sqrt(337))
+    assert loss([student], [teacher], power=2).item() == pytest.approx(((squares[0] - 1) ** 2 + squares[1] ** 2) / 2)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_the_loss_agrees_with_numpy(power):
+    student = [exact(4, 16, 8, 8), exact(4, 32, 4, 4, seed=1)]
+    teacher = [exact(4, 64, 8, 8, seed=2), exact(4, 8, 4, 4, seed=3)]
+    assert loss(student, teacher, power).item() == pytest.approx(reference(student, teacher, power), rel=1e-10)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("side", [4, 8])
+def test_the_loss_has_the_gradient_of_finite_differences(power, side):
+    student, teacher = exact(2, 3, 4, 4).requires_grad_(), exact(2, 5, side, side, seed=1)
+    assert torch.autograd.gradcheck(lambda x: loss([x], [teacher], power), student)
+
+
+def test_maps_are_normalized_per_image():
+    student, teacher = exact(3, 4, 4, 4), exact(3, 4, 4, 4, seed=1)
+    scales = torch.tensor([1e-2, 1.0, 1e3]).double().view(3, 1, 1, 1)
+    torch.testing.assert_close(loss([scales * student], [teacher]), loss([student], [teacher]))
+    each = [loss([student[i : i + 1]], [teacher[i : i + 1]]) for i in range(3)]
+    torch.testing.assert_close(loss([student], [teacher]), torch.stack(each).mean())
+
+
+@pytest.mark.parametrize("student_side", [4, 8])
+def test_stages_of_different_size_are_compared_at_the_smaller(student_side):
+    large, small = exact(2, 3, 8, 8), exact(2, 5, 4, 4, seed=1)
+    pooled = torch.from_numpy(large.numpy().reshape(2, 3, 4, 2, 4, 2).mean(axis=(3, 5)))
+    pair = (large, small) if student_side == 8 else (small, large)
+    assert loss([pair[0]], [pair[1]]).item() == pytest.approx(reference([pooled], [small], 1), rel=1e-10)
+
+
+def test_the_loss_is_the_sum_of_its_stages():
+    student, teacher = [exact(2, 4, 4), exact(2, 2, 2)], [exact(2, 4, 4, seed=1), exact(2, 2, 2, seed=1)]
+    stages = at.stage_losses(student, teacher)
+    assert len(stages) == 2
+    assert at.at_loss(student, teacher).item() == pytest.approx(sum(stage.item() for stage in stages))
+
+
+def test_no_gradient_reaches_the_teachers_stages():
+    student, teacher = exact(2, 3, 4, 4).requires_grad_(), exact(2, 3, 4, 4, seed=7).requires_grad_()
+    loss([student], [teacher]).backward()
+    assert teacher.grad is None
+    assert student.grad.abs().sum() > 0
+
+
+def test_a_different_number_of_stages_is_an_error_that_names_both():
+    with pytest.raises(ValueError, match=r"student has 3 stages and the teacher 4"):
+        loss([exact(1, 1, 2, 2)] * 3, [exact(1, 1, 2, 2)] * 4)
+    resnet8, resnet18, wide = (get_architecture(key) for key in ("resnet8", "resnet18", "wrn_16_2"))
+    assert at.AT().check(resnet8, wide) is None
+    problem = at.AT().check(resnet8, resnet18)
+    assert all(word in problem for word in ("resnet8 has 3", "resnet18 has 4"))

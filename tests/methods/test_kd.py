@@ -1,0 +1,104 @@
+"""The soft-label loss against results by hand, SciPy, and finite differences."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import rel_entr, softmax
+from torch.nn import functional as F
+
+from kdexplorer.methods.kd import KD, kd_loss
+from kdexplorer.networks import Outputs
+
+TEMPERATURES = [0.5, 1.0, 4.0, 20.0]
+
+
+def random(*shape, seed=0, scale=1.0):
+    return scale * torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_loss_by_hand():
+    """Teacher (1/4, 3/4), student (1/2, 1/2): KL = 1/4 ln 1/2 + 3/4 ln 3/2. At T 2 from doubled logits, times 4."""
+    student, teacher = torch.zeros(1, 2), torch.tensor([[0.0, math.log(3)]])
+    kl = 0.25 * math.log(1 / 2) + 0.75 * math.log(3 / 2)
+    assert kd_loss(student, teacher, 1.0).item() == pytest.approx(kl, rel=1e-6)
+    assert kd_loss(student, 2 * teacher, 2.0).item() == pytest.approx(4 * kl, rel=1e-6)
+
+
+def test_the_loss_is_the_mean_over_the_batch_and_not_over_classes():
+    student, teacher = torch.zeros(1, 2), torch.tensor([[0.0, math.log(3)]])
+    once = kd_loss(student, teacher, 1.0)
+    equal = torch.cat([teacher, torch.zeros(1, 2)])
+    torch.testing.assert_close(kd_loss(student.repeat(8, 1), teacher.repeat(8, 1), 1.0), once)
+    torch.testing.assert_close(kd_loss(student.repeat(2, 1), equal, 1.0), once / 2)
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_the_loss_agrees_with_scipy(temperature):
+    student, teacher = random(16, 10, scale=5), random(16, 10, seed=1, scale=5)
+    p, q = (softmax(logits.numpy() / temperature, axis=1) for logits in (teacher, student))
+    expected = temperature**2 * rel_entr(p, q).sum(axis=1).mean()
+    assert kd_loss(student, teacher, temperature).item() == pytest.approx(expected, rel=1e-10)
+    assert kd_loss(student.float(), teacher.float(), temperature).item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_the_loss_has_the_gradient_of_finite_differences_and_of_hinton(temperature):
+    student, teacher = random(6, 5).requires_grad_(), random(6, 5, seed=1)
+    assert torch.autograd.gradcheck(lambda z: kd_loss(z, teacher, temperature), student)
+    kd_loss(student, teacher, temperature).backward()
+    p_s, p_t = (F.softmax(z.detach() / temperature, dim=1) for z in (student, teacher))
+    torch.testing.assert_close(student.grad, temperature * (p_s - p_t) / 6)
+
+
+def test_temperature_squared_keeps_the_gradients_size():
+    """Without T^2 the gradient at T 20 would be some 400 times smaller than at T 1."""
+    teacher, sizes = random(32, 10, seed=1), {}
+    for temperature in (1.0, 2.0, 5.0, 10.0, 20.0):
+        student = random(32, 10).requires_grad_()
+        kd_loss(student, teacher, temperature).backward()
+        sizes[temperature] = student.grad.norm().item()
+    assert max(sizes.values()) / min(sizes.values()) < 2
+
+
+def test_at_high_temperature_the_student_matches_logits():
+    """Hinton et al. 2015, equation 4: the gradient tends to (z_s - z_t) / N for logits of mean zero."""
+    student, teacher = (z - z.mean(dim=1, keepdim=True) for z in (random(4, 10), random(4, 10, seed=1)))
+    student.requires_grad_()
+    kd_loss(student, teacher, 1e4).backward()
+    torch.testing.assert_close(student.grad, (student - teacher).detach() / 10 / 4, rtol=1e-3, atol=1e-5)
+
+
+@given(st.integers(0, 2**31), st.floats(0.1, 100), st.floats(-50, 50))
+@settings(max_examples=30, deadline=None)
+def test_the_loss_is_zero_for_equals_positive_otherwise_and_the_same_after_a_shift(seed, temperature, shift):
+    student, teacher = random(3, 10, seed=seed), random(3, 10, seed=seed + 1)
+    assert abs(kd_loss(teacher, teacher + shift, temperature).item()) < 1e-6
+    loss = kd_loss(student, teacher, temperature).item()
+    assert loss > 0
+    assert kd_loss(student + shift, teacher, temperature).item() == pytest.approx(loss, rel=1e-5)
+
+
+def test_confident_half_precision_logits_stay_finite():
+    logits = torch.tensor([[30_000.0, -30_000.0]], dtype=torch.float16, requires_grad=True)
+    loss = kd_loss(logits, -logits, 0.1)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert loss.isfinite()
+    assert logits.grad.isfinite().all()
+
+
+def test_the_method_is_the_function_with_its_temperature():
+    student, teacher, labels = random(4, 10), random(4, 10, seed=1), torch.zeros(4, dtype=torch.int64)
+    for temperature in TEMPERATURES:
+        loss = KD(temperature=temperature).loss(Outputs(student), Outputs(teacher), labels)
+        assert loss.item() == kd_loss(student, teacher, temperature).item()
+
+
+def test_no_gradient_reaches_the_teachers_logits():
+    student, teacher = random(2, 3).requires_grad_(), random(2, 3, seed=1).requires_grad_()
+    kd_loss(student, teacher, 4.0).backward()
+    assert teacher.grad is None
+    assert student.grad.abs().sum() > 0

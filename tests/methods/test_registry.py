@@ -1,0 +1,158 @@
+"""The registry of methods: what every method owes its reader, and that files alone decide what it has."""
+
+import copy
+import pickle
+import pkgutil
+import sys
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from kdexplorer import methods
+from kdexplorer.errors import ConfigError
+from kdexplorer.methods import FAMILIES, Method, MethodSettings, all_methods, get_method
+from kdexplorer.networks import Outputs, build, get_architecture
+
+METHODS = all_methods()
+each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
+
+
+def test_every_file_of_the_package_is_in_the_registry_once():
+    files = {module.name for module in pkgutil.iter_modules(methods.__path__)} - {"base"}
+    assert {method.__module__.rpartition(".")[2] for method in METHODS} == files
+    assert len({method.key for method in METHODS}) == len(METHODS) == len({method.label for method in METHODS})
+    order = [(FAMILIES.index(method.family), method.key) for method in METHODS]
+    assert order == sorted(order)
+    assert [get_method(method.key) for method in METHODS] == list(METHODS)
+
+
+EXTRA = """
+from kdexplorer.methods.base import Method
+
+class Extra(Method):
+    key, label, family = "a_extra", "Extra", "relation"
+    reference, formula, summary, needs = "", "", "", frozenset({"logits"})
+"""
+
+
+@pytest.fixture
+def register(tmp_path, monkeypatch):
+    """Adds a file to the package and reads the registry anew."""
+
+    def add(name, source):
+        (tmp_path / f"{name}.py").write_text(source)
+        monkeypatch.setattr(methods, "__path__", [methods.__path__[0], str(tmp_path)])
+        try:
+            return all_methods.__wrapped__()
+        finally:
+            (tmp_path / f"{name}.py").unlink()
+            sys.modules.pop(f"kdexplorer.methods.{name}")
+
+    return add
+
+
+def test_a_new_file_is_found_and_sorted_into_its_family(register):
+    *others, extra = register("extra", EXTRA)
+    assert others == list(METHODS)
+    assert extra.key == "a_extra"
+    assert extra.Settings().model_dump() == {"method": "a_extra", "weight": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"a_extra"', '"kd"', "Extra.*KD.*'kd'|KD.*Extra.*'kd'"),
+        ('"relation"', '"other"', "'other'.*response, feature, relation"),
+        ('key, label, family = "a_extra", "Extra", "relation"', "key = 'a_extra'", "Extra lacks label, family"),
+    ],
+)
+def test_a_file_with_an_incomplete_description_is_an_error(register, old, new, words):
+    with pytest.raises(TypeError, match=words):
+        register("extra", EXTRA.replace(old, new))
+
+
+def test_an_unknown_method_is_an_error_that_lists_the_choices():
+    with pytest.raises(ConfigError, match=r"'magic'.*kd"):
+        get_method("magic")
+
+
+@each_method
+def test_a_method_describes_itself(method):
+    assert method.__doc__
+    assert method.family in FAMILIES
+    for text in (method.key, method.label, method.reference, method.formula, method.summary):
+        assert text.strip() == text != ""
+    assert method.key.isidentifier()
+    assert method.key == method.key.lower()
+    assert method.needs <= {"logits", "stages", "embedding"}
+
+
+@each_method
+def test_every_setting_has_a_default_and_a_description(method):
+    settings = method.Settings()
+    assert settings.method == method.key
+    assert issubclass(method.Settings, MethodSettings)
+    for name, field in method.Settings.model_fields.items():
+        assert not field.is_required(), name
+        assert name == "method" or field.description, name
+    assert set(method.short_keys.values()) <= set(method.Settings.model_fields) - {"method"}
+    assert not set(method.short_keys) & set(method.Settings.model_fields)
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    with pytest.raises(ValidationError):
+        method.Settings(method="another")
+    for weight in (0, -1, float("inf"), float("nan")):
+        with pytest.raises(ValidationError):
+            method.Settings(weight=weight)
+
+
+@each_method
+def test_methods_with_equal_settings_are_equal_whatever_their_weights(method):
+    one, heavier = method(weight=1.0), method(weight=2.0)
+    assert one == heavier
+    assert len({one, heavier, copy.copy(one)}) == 1
+    assert all(one != other() for other in METHODS if other is not method)
+    for name, field in method.Settings.model_fields.items():
+        for value in (1, 2, 3.5):
+            changed = None
+            if name not in ("method", "weight") and value != field.default:
+                try:
+                    changed = method(**{name: value})
+                except ValidationError:
+                    continue
+            assert changed is None or changed != one
+
+
+@pytest.mark.parametrize("pair", [("resnet8", "resnet20"), ("resnet18", "mobilenet_v2")])
+@each_method
+def test_a_method_computes_a_scalar_with_a_gradient_for_the_student_alone(method, pair):
+    """With equal networks in eval mode, as training calls it: what the teacher's part keeps, the loss can use."""
+    student, teacher = (get_architecture(key) for key in pair)
+    method = method()
+    if method.check(student, teacher):
+        pytest.skip("these networks cannot be combined by this method")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(4, 3, 32, 32, generator=generator)
+    learner = build(student.key, seed=0)
+    with torch.no_grad():
+        found = Outputs(*build(teacher.key, seed=1).eval()(images, all_outputs=True))
+    kept = method.reduce_teacher(found)
+    assert kept.logits is found.logits
+    adapter = method.adapter(student, teacher)
+    arguments = (Outputs(*learner(images, all_outputs=True)), kept, torch.arange(4))
+    loss = method.loss(*arguments, adapter) if adapter is not None else method.loss(*arguments)
+    assert loss.shape == ()
+    assert loss.isfinite()
+    loss.backward()
+    assert sum(parameter.grad.abs().sum() for parameter in learner.parameters() if parameter.grad is not None) > 0
+
+
+def test_the_base_keeps_of_the_teacher_what_a_method_needs():
+    outputs = Outputs(torch.zeros(1, 2), [torch.zeros(1, 1, 2, 2)], torch.zeros(1, 3))
+
+    def kept(*needs):
+        return type("Sketch", (Method,), {"key": "sketch", "needs": frozenset(needs)})().reduce_teacher(outputs)
+
+    assert kept("logits") == Outputs(outputs.logits, [], None)
+    assert kept("logits", "stages") == Outputs(outputs.logits, outputs.stages, None)
+    assert kept("embedding") == Outputs(outputs.logits, [], outputs.embedding)

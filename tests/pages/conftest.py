@@ -1,0 +1,98 @@
+"""What the tests of the pages share: nothing cached, no real data, and a small family of networks of random weights."""
+
+import shutil
+
+import numpy as np
+import pytest
+import streamlit as st
+
+from kdexplorer.analysis import attention_cache, metrics
+from kdexplorer.datasets import get_dataset, human_labels
+from kdexplorer.datasets.samples import sample_images
+
+CIFAR10 = get_dataset("cifar10")
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch, tmp_path):
+    """Nothing cached by the test before, a small test split, no CIFAR-10."""
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "data"))
+    monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 120)
+    monkeypatch.setattr(attention_cache, "cache_folder", lambda: tmp_path / "cache")
+    st.cache_data.clear()
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """An empty folder of bundled networks to fill."""
+    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
+    return tmp_path / "bundled"
+
+
+@pytest.fixture(scope="session")
+def cifar10_card():
+    """The fields of a card of CIFAR-10's whole test split."""
+    return {
+        "classes": CIFAR10.classes,
+        "normalization": CIFAR10.normalization,
+        "data": {"dataset": "cifar10", "evaluation_split": "test", "evaluation_images": 10_000},
+    }
+
+
+@pytest.fixture(scope="session")
+def built(make_checkpoint, tmp_path_factory, cifar10_card):
+    """A teacher and two students with CIFAR-10's classes and logits of the whole test split."""
+    folder = tmp_path_factory.mktemp("family")
+
+    def make(name, seed, **changes):
+        logits = np.random.default_rng(seed).normal(0, 3, (10_000, 10))
+        return make_checkpoint(folder / name, "resnet8", seed, logits, **cifar10_card | changes)
+
+    teacher = make("teacher", 0)
+    make("small-scratch", 1, run="r")
+    make(
+        "small-response", 2, run="r", teacher={"name": "teacher", "sha256": teacher.sha256},
+        objective={"ce_weight": 0.3, "terms": [{"method": "kd", "weight": 0.7}]},
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def family(own, built):
+    """A copy of `built` that a test may damage."""
+    shutil.copytree(built, own)
+    return own
+
+
+@pytest.fixture
+def evaluated(own, make_checkpoint):
+    """A teacher, a scratch baseline and a distilled student with 110, 60 and 80 of 120 synthetic images right."""
+    labels = get_dataset("synthetic").load("test").labels
+
+    def make(name, right, seed, architecture="resnet8", **changes):
+        predicted = np.where(np.arange(120) < right, labels, (labels + 1) % 10)
+        logits = np.random.default_rng(seed).normal(0, 0.1, (120, 10)) + 3 * np.eye(10)[predicted]
+        facts = {"test_accuracy": right / 120, "test_cross_entropy": metrics.cross_entropy(logits, labels)}
+        return make_checkpoint(own / name, architecture, seed, logits, test_objective=1.0, **facts | changes)
+
+    teacher = make("teacher", 110, 0, "resnet20")
+    make("small-scratch", 60, 1, run="r")
+    make(
+        "small-response", 80, 2, run="r", teacher={"name": "teacher", "sha256": teacher.sha256},
+        objective={"ce_weight": 0.3, "terms": [{"method": "kd", "weight": 0.7}]},
+        test_terms={"cross_entropy": 1.0, "kd": 1.0},
+    )  # fmt: skip
+    return own
+
+
+@pytest.fixture
+def human(tmp_path, monkeypatch):
+    """Human labels that are divided between the label's class and the next; returns the shares."""
+    _, labels, indices = sample_images()
+    counts = np.ones((10_000, 10))
+    counts[np.arange(10_000), 0] += 20
+    counts[indices] = 1 + 40 * np.eye(10)[labels] + 15 * np.eye(10)[(labels + 1) % 10]
+    np.save(tmp_path / "cifar10h-counts.npy", counts)
+    monkeypatch.setenv(human_labels.VARIABLE, str(tmp_path))
+    return counts / counts.sum(axis=1, keepdims=True)

@@ -1,0 +1,66 @@
+"""What a page shows, as AppTest sees it."""
+
+import io
+import json
+
+import pyarrow.ipc
+from PIL import Image
+
+from benchmarks.app import ROOT
+
+
+def text(at):
+    """All words of the page."""
+    kinds = (at.title, at.subheader, at.markdown, at.caption, at.info, at.warning, at.error, at.success, at.code)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def specs(at):
+    """The charts' specifications."""
+    return [json.loads(element.proto.spec) for element in at.get("vega_lite_chart")]
+
+
+def params(spec):
+    """A chart's parameters by name."""
+    return {param["name"]: param.get("value") for param in spec["params"]}
+
+
+def link_labels(at):
+    """The labels of the page's links to other pages."""
+    return [link.proto.label for link in at.get("page_link")]
+
+
+def button(at, label):
+    """The button with this label."""
+    return next(one for one in at.button if one.label == label)
+
+
+def open_tab(at, name):
+    """Opens a tab of Soft labels."""
+    at.session_state["soft_label_tab"] = name
+    return at.run()
+
+
+def turn_to(at, page):
+    """Opens another page in the same session."""
+    return at.switch_page(str(ROOT / "pages" / f"{page}.py")).run()
+
+
+def make_photo():
+    """A PNG file."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (80, 40), (200, 30, 30)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def upload(at, name, content):
+    """Chooses a file on a page with a picture."""
+    at.button_group(key="pick_source").set_value("Upload a photo").run()
+    at.file_uploader(key="photo_file").set_value((name, content, "image/png")).run()
+    return at
+
+
+def dataset(at, chart, name):
+    """The rows of a chart's named data set; `chart` is the chart's position on the page."""
+    found = next(one for one in at.get("vega_lite_chart")[chart].proto.datasets if one.name == name)
+    return pyarrow.ipc.open_stream(found.data.data).read_all().to_pylist()

@@ -1,0 +1,32 @@
+"""Run folders as a trainer leaves them."""
+
+import numpy as np
+
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.runs.launch import create_run
+from kdexplorer.runs.records import EpochMetrics
+
+
+def make_run(state="finished", name="demo", students=("scratch",), epochs=2, teacher=None, **facts):
+    """A run folder as the trainer would leave it."""
+    config = ExperimentConfig(
+        name=name, dataset="synthetic", train_images=300, batch_size=64, epochs=epochs, teacher=teacher,
+        students=[{"name": f"s-{student}", "architecture": "resnet8"} for student in students],
+    )  # fmt: skip
+    run = create_run(config, name)
+    generator = np.random.default_rng(0)
+    rows = [
+        EpochMetrics(
+            epoch=epoch,
+            student=student.name,
+            train={"objective": 2.0, "cross_entropy": 2.0, "accuracy": 0.2},
+            test={"objective": 2.0, "cross_entropy": 2.0 - epoch / 10, "accuracy": 0.3 + epoch / 10},
+            probes=generator.normal(size=(20, 10)).round(3).tolist(),
+            seconds=1.0,
+        )
+        for epoch in range(epochs)
+        for student in config.students
+    ]
+    run.append_metrics(rows)
+    run.write_status(state, **facts)
+    return run

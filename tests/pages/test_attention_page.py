@@ -1,0 +1,92 @@
+"""Attention without a browser: the maps of one image and the comparison over many."""
+
+from dataclasses import replace
+
+import pytest
+
+from kdexplorer.analysis.attention_similarity import SimilarityRow
+from kdexplorer.analysis.statistics import MeanDifference
+from kdexplorer.app import access_rules, attention_study
+from kdexplorer.runs.checkpoints import open_checkpoint
+from tests.pages.reading import dataset, specs, text
+
+
+def test_the_samples_are_compared_at_once(family, open_page):
+    at = open_page("attention")
+    assert len(specs(at)) == 3
+    table = next(element.value for element in at.markdown if element.value.startswith("| Network"))
+    assert table.count("small-response") == 3  # stages
+
+
+def test_a_student_with_other_stages_is_left_out(family, open_page, make_checkpoint, cifar10_card):
+    make_checkpoint(family / "mobile", "mobilenet_v2", **cifar10_card)
+    at = open_page("attention", students="small-scratch,mobile")
+    assert "mobile is left out" in text(at)
+    assert "small-scratch" in str(specs(at)[-1])
+    assert "mobile" not in str(specs(at)[-1])
+    at.multiselect(key="pick_students").set_value(["mobile"]).run()
+    assert len(specs(at)) == 2
+
+
+@pytest.mark.parametrize(("mode", "distinct"), [("map", 9), ("difference", 7)])  # the teacher's differences are zero
+def test_maps_of_each_network_and_stage_on_both_scales(family, mode, distinct, open_page):
+    at = open_page("attention")
+    urls = []
+    for scale in ("shared", "per map"):
+        groups = {group.label: group for group in at.button_group}
+        groups["Colors show"].set_value(mode)
+        groups["Scale"].set_value(scale)
+        groups["Power"].set_value(2)
+        at.run()
+        urls.append([cell["url"] for cell in dataset(at, 1, "cells")])
+        assert len(urls[-1]) == 9
+        assert len(set(urls[-1])) == distinct
+    assert urls[0] != urls[1]
+
+
+def test_many_images_take_a_click_and_thousands_take_the_presenter(own, make_checkpoint, monkeypatch, open_page):
+    from kdexplorer.datasets import get_dataset
+
+    monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 1_100)
+    teacher = make_checkpoint(own / "shapes", "resnet8", 0)
+    reference = {"name": "shapes", "sha256": teacher.sha256}
+    make_checkpoint(own / "student", "resnet8", 1, objective={"terms": [{"method": "at"}]}, teacher=reference)
+    monkeypatch.setattr(access_rules, "is_allowed", lambda *_: False)
+    at = open_page("attention")
+    sample = next(group for group in at.button_group if group.label == "Sample")
+    assert [int(option.content.split()[1].replace(",", "")) for option in sample.proto.options] == [200, 1_000, 1_100]
+    assert any(button.label == "Compare 1 student on 1,000 images" for button in at.button)
+    sample.set_value(1_100).run()
+    assert not any(button.label.startswith("Compare 1 student") for button in at.button)
+    assert "only the presenter can start this" in text(at)
+
+
+ROW = SimilarityRow(stage=3, cosine=0.9, low=0.8, high=0.95, mse=1e-4, share=0.5, name="small-response", loss=0.1)
+
+
+@pytest.mark.parametrize(
+    ("difference", "half", "verdict"), [(0.05, 0.01, "Yes"), (-0.05, 0.01, "No"), (0.01, 0.02, "No clear difference")]
+)
+def test_the_conclusion_follows_the_numbers(tmp_path, make_checkpoint, difference, half, verdict):
+    teacher = make_checkpoint(tmp_path / "teacher")
+    student = make_checkpoint(
+        tmp_path / "small-response", seed=1, objective={"terms": [{"method": "at"}]},
+        teacher={"name": "teacher", "sha256": teacher.sha256},
+    )  # fmt: skip
+    row = replace(ROW, to_scratch_baseline=MeanDifference(difference, half, 100))
+    words = attention_study.describe_similarity([row], {"small-response": student}, teacher)
+    assert words.startswith(f"**{verdict}.**")
+    assert f"{0.9 - difference:.3f}" in words
+
+
+def test_without_a_student_trained_on_stages_there_is_no_verdict(built):
+    teacher, student = (open_checkpoint(built / name) for name in ("teacher", "small-response"))
+    row = replace(ROW, to_scratch_baseline=MeanDifference(0.05, 0.01, 100))
+    words = attention_study.describe_similarity([row], {"small-response": student}, teacher)
+    assert "**small-response**" in words
+    assert "Yes" not in words
+
+
+def test_the_maps_are_of_the_teacher_and_the_chosen_students(family, open_page):
+    at = open_page("attention", students="small-response")
+    assert {cell["network"] for cell in dataset(at, 1, "cells")} == {"teacher", "small-response"}

@@ -1,0 +1,230 @@
+"""The pages in a real headless Chromium: sliders that ask the server nothing, uploads, and no other host."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+
+from benchmarks.app import CHROMIUM, FAKE_CAMERA, settle
+from benchmarks.app import browser as chromium_browser
+from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
+from kdexplorer.runs.checkpoints import bundled_checkpoints
+
+BUNDLED = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
+NEEDED = {"resnet56", "resnet20-scratch", "resnet20-response"}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing"),
+    pytest.mark.skipif(bool(NEEDED - BUNDLED.keys()), reason="the bundled networks are missing"),
+]
+SLOW = 120_000  # a shared machine may take long
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium window whose tabs share a cache."""
+    with chromium_browser(*FAKE_CAMERA) as chromium:
+        yield chromium.new_context()
+
+
+class Tab:
+    """A tab that remembers errors, requests to other hosts, and messages to the server."""
+
+    def __init__(self, browser, width=1440, height=900):
+        self.page = browser.new_page()
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.errors, self.other_hosts, self.sent = [], [], 0
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._console)
+        self.page.on("request", self._request)
+        self.page.on("websocket", lambda ws: ws.on("framesent", self._frame))
+        self.page.set_default_timeout(SLOW)
+
+    def _console(self, message):
+        if message.type == "error" and "404" not in message.text:  # Streamlit probes two addresses on a deep link
+            self.errors.append(message.text)
+
+    def _request(self, request):
+        if not re.match(r"(https?://localhost:|wss?://localhost:|data:|blob:|about:)", request.url):
+            self.other_hosts.append(request.url)
+
+    def _frame(self, _):
+        self.sent += 1
+
+    def open(self, url):
+        self.page.goto(url, wait_until="domcontentloaded")
+        self.settle()
+        return self
+
+    def settle(self):
+        settle(self.page)
+
+    def chart(self, words):
+        """The chart that contains these words."""
+        found = self.page.locator(".stVegaLiteChart", has_text=words).first
+        found.wait_for()
+        return found
+
+
+@pytest.fixture
+def tab(browser, app):
+    """A desktop tab; at its end there are no errors and no requests to other hosts."""
+    tab = Tab(browser)
+    tab.app = app
+    yield tab
+    tab.page.close()
+    assert not tab.errors
+    assert not tab.other_hosts
+
+
+@pytest.fixture(scope="module")
+def soft(browser, app):
+    """One tab with an image's soft labels, for sliders that change the drawing alone."""
+    tab = Tab(browser).open(f"{app}/soft_labels?image=3&T=4&alpha=0.7")
+    yield tab
+    tab.page.close()
+    assert not tab.errors
+    assert not tab.other_hosts
+
+
+def drag(slider, value):
+    """Drags a range input to a value."""
+    slider.evaluate(
+        "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); "
+        "e.dispatchEvent(new Event('change', {bubbles: true})) }",
+        value,
+    )
+
+
+def test_a_deep_link_to_a_fresh_server_has_its_navigation(tab):
+    """The first test: no page of this server has been opened yet."""
+    tab.open(f"{tab.app}/soft_labels?image=3")
+    assert "Test image 3" in tab.page.inner_text("[data-testid=stMain]")
+    assert tab.page.get_by_role("link", name="Attention").count() > 0
+    assert tab.page.title() == "KD Explorer"
+
+
+def test_overview_is_complete_without_a_click(tab):
+    tab.open(tab.app)
+    charts = tab.page.locator(".stVegaLiteChart")
+    assert charts.count() == 5
+    for chart in charts.all():
+        assert chart.locator("svg").get_attribute("aria-label") or chart.get_attribute("aria-label")
+    assert tab.page.locator("[data-testid=stException]").count() == 0
+
+
+def test_dragging_the_temperature_moves_the_bars_without_a_request(soft):
+    sent = soft.sent
+    for value, words in ((2, "Soft labels at T = 4.00"), (1, "Soft labels at T = 2.00")):
+        drag(soft.chart("Soft labels at T").locator("input[type=range]"), value)
+        moved = soft.chart(words)
+    soft.page.wait_for_timeout(500)
+    texts = moved.locator("text").all_text_contents()
+    teacher, student = (BUNDLED[name].logits()[3] for name in ("resnet56", "resnet20-response"))
+    for logits in (teacher, student):
+        nats = entropy(softmax(logits, 2.0))
+        assert f"{nats:.2f} nats" in texts
+        assert f"{np.exp(nats):.2f}" in texts
+    kl = kl_divergence(teacher[None], student[None], 2.0)
+    assert f"{kl:.3f}" in texts
+    assert f"{4 * kl:.3f}" in texts
+    assert soft.sent == sent
+
+
+def test_the_slider_moves_by_keyboard(soft):
+    slider = soft.chart("Soft labels at T").locator("input[type=range]")
+    drag(slider, 2)
+    soft.chart("Soft labels at T = 4.00")
+    slider.focus()
+    for _ in range(20):
+        soft.page.keyboard.press("ArrowRight")
+    soft.chart("Soft labels at T = 4.59")  # 2 ** 2.2
+
+
+def test_the_gradient_follows_both_sliders(soft):
+    sent = soft.sent
+    chart = soft.chart("push by")
+    first, second = chart.locator("input[type=range]").all()
+    drag(second, 0)
+    drag(first, 0)
+    soft.page.wait_for_timeout(500)
+    words = soft.chart("push by").inner_text()
+    assert "L = 0.00 · T² KL + 1.00 · CE at T = 1.00" in words
+    assert re.search(r"\b0% of the push", words)
+    assert soft.sent == sent
+
+
+def test_class_similarity_is_drawn(tab):
+    tab.open(f"{tab.app}/soft_labels?image=3")
+    tab.page.get_by_role("tab", name="Class similarity").click()
+    cells = tab.chart("diagonal removed").locator("text").filter(has_text=re.compile(r"^\d+%$"))
+    cells.first.wait_for()
+    assert cells.count() >= 90  # and two at the ends of the scale
+
+
+def test_soft_label_of_an_uploaded_photo(tab):
+    cat = Path(skimage.__file__).parent / "data" / "chelsea.png"
+    tab.open(f"{tab.app}/soft_labels")
+    tab.page.get_by_text("Upload a photo", exact=True).click()
+    tab.page.locator("input[type=file]").set_input_files(cat)
+    tab.page.get_by_alt_text("Your photo").wait_for()
+    tab.settle()
+    assert "no hard label" in tab.chart("Soft labels at T").inner_text()
+
+
+def test_soft_label_of_a_camera_picture(tab):
+    tab.open(f"{tab.app}/soft_labels")
+    tab.page.get_by_text("Camera", exact=True).click()
+    tab.page.wait_for_function("document.querySelector('video')?.videoWidth > 0")  # the camera's first frame
+    tab.page.get_by_role("button", name="Take Photo").click()
+    tab.page.get_by_alt_text("Your photo").wait_for()
+    tab.settle()
+    assert "no hard label" in tab.chart("Soft labels at T").inner_text()
+
+
+def test_attention_overlay_and_its_opacity(tab):
+    tab.open(f"{tab.app}/attention?image=3")
+    chart = tab.chart("stage 1")
+    pictures = chart.locator("image")
+    stages = 3
+    networks = chart.inner_text().count("resnet")
+    assert pictures.count() == 2 * stages * networks  # the photo, and a map over it
+    assert all(picture.get_attribute("href").startswith("data:image/png") for picture in pictures.all())
+    sent = tab.sent
+    drag(chart.locator("input[type=range]"), 0.25)
+    tab.page.wait_for_timeout(500)
+    opacities = [picture.get_attribute("opacity") for picture in tab.chart("stage 1").locator("image").all()]
+    assert opacities.count("0.25") == stages * networks
+    assert tab.sent == sent
+
+
+def test_the_choice_is_kept_by_the_navigation(tab):
+    tab.open(f"{tab.app}/soft_labels?image=3")
+    tab.page.get_by_role("button", name="Next").click()
+    tab.page.get_by_text("Test image 4:").wait_for()
+    assert "image=4" in tab.page.url
+    tab.page.get_by_role("link", name="Attention").first.click()
+    tab.chart("stage 1")
+    tab.page.get_by_text("Test image 4:").wait_for()
+    tab.settle()
+    assert "image=4" in tab.page.url
+
+
+@pytest.mark.parametrize("name", ["", "soft_labels", "attention"])
+def test_fits_a_phone(browser, app, name):
+    tab = Tab(browser, 390, 844).open(f"{app}/{name}")
+    tab.page.locator(".stVegaLiteChart svg").first.wait_for()
+    wide = tab.page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
+    charts = tab.page.evaluate(
+        "[...document.querySelectorAll('.stVegaLiteChart svg')].map(e => Math.round(e.getBoundingClientRect().right))"
+    )
+    tab.page.close()
+    assert wide <= 390
+    assert max(charts) <= 390
+    assert not tab.errors
+    assert not tab.other_hosts

@@ -1,0 +1,162 @@
+"""In a real browser: runs from the form to Compare with a reload in the middle, and the download of the table."""
+
+from __future__ import annotations
+
+import csv
+import re
+
+import pytest
+
+from benchmarks.app import CHROMIUM, browser, running
+from kdexplorer.runs.launch import stop_run
+from kdexplorer.runs.records import LIVE
+from kdexplorer.runs.run_folder import Run, finished_students, list_runs
+
+MINUTES = 60_000
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as running_browser:
+        yield running_browser
+
+
+@pytest.fixture
+def server(runs_root, tmp_path):
+    """The application without CIFAR-10 and without bundled networks; its trainers use one thread."""
+    environment = {"KDEXPLORER_RUNS": str(runs_root), "KDEXPLORER_CHECKPOINTS": str(tmp_path / "bundled")}
+    with running(tmp_path, OMP_NUM_THREADS="1", **environment) as url:
+        yield url
+    for run in list_runs(runs_root):  # a run outlives the application
+        if run.status().state in LIVE:
+            stop_run(run)
+
+
+@pytest.fixture
+def page(chromium, server):
+    """A page that sends no request to another host and logs no error of the application."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(5 * MINUTES)  # a shared machine may take long
+    other_hosts, errors = [], []
+    page.on(
+        "request",
+        lambda request: (
+            other_hosts.append(request.url) if not request.url.startswith((server, "data:", "blob:")) else None
+        ),
+    )
+    page.on(
+        "console",
+        lambda message: (
+            # On a deep link Streamlit probes two addresses of its own and gets 404.
+            errors.append(message.text) if message.type == "error" and "404" not in message.text else None
+        ),
+    )
+    yield page
+    context.close()
+    assert other_hosts == []
+    assert errors == []
+
+
+def number(page, label):
+    """A number field, by its label."""
+    return page.get_by_role("spinbutton", name=label).or_(page.get_by_label(label, exact=True)).first
+
+
+def fill(page, **fields):
+    """Types into number fields of the form."""
+    for label, value in fields.items():
+        field = number(page, label.replace("_", " "))
+        field.fill(str(value))
+        field.press("Enter")
+
+
+def start(page):
+    """Starts the form's experiment and returns the run's id."""
+    page.get_by_role("button", name=re.compile("Start training|Add to the queue")).click()
+    page.get_by_role("button", name="New experiment").wait_for()
+    page.wait_for_url(re.compile(r"[?&]run="))
+    return page.url.split("run=")[1].split("&")[0]
+
+
+def state(page, words):
+    """Waits for the open run's state."""
+    page.get_by_role("paragraph").filter(has_text=re.compile(rf"(^|\W){words}")).first.wait_for()
+
+
+@pytest.mark.parametrize("resumed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_two_runs_in_turn_of_which_one_is_compared_and_the_other_deleted(page, server, runs_root, tmp_path, resumed):
+    from playwright.sync_api import expect
+
+    page.goto(server)
+    page.get_by_role("link", name="Launch").click()
+    page.get_by_role("heading", name="Launch", exact=True).wait_for()
+    fill(page, Training_images=2000, Epochs=500)
+    page.get_by_text("--epochs 500").wait_for()
+    first = start(page)
+    state(page, "Training")
+    page.get_by_role("button", name="New experiment").click()
+    fill(page, Training_images=100, Epochs=2, Batch_size=50)
+    page.get_by_text("--epochs 2 ").wait_for()
+    page.get_by_text("--batch-size 50").wait_for()
+    second = start(page)
+    state(page, "Waiting")
+    link = page.url
+
+    page.goto(f"{server}/launch?run={first}")
+    page.get_by_role("button", name="Stop").click()
+    state(page, "Stopped")
+    page.goto(link)
+    page.get_by_role("button", name="New experiment").wait_for()
+    page.reload()
+    page.get_by_role("button", name="New experiment").wait_for()
+    assert page.url == link
+    page.get_by_text("1 trained network").wait_for()
+    state(page, "Finished")
+    page.get_by_text("Soft labels, epoch by epoch").wait_for()
+    expect(page.locator("[data-testid=stVegaLiteChart]")).to_have_count(3, timeout=5 * MINUTES)
+    assert Run(runs_root / second).status().state == "finished"
+
+    page.get_by_role("link", name="Compare them").click()
+    page.get_by_role("heading", name="Compare", exact=True).wait_for()
+    page.get_by_text("Evaluated on 2,000 test images").wait_for()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download CSV").click()
+    waiting.value.save_as(tmp_path / "table.csv")
+    with open(tmp_path / "table.csv", encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["name"] == "resnet20"
+    assert 0 <= float(row["accuracy"]) <= 1
+
+    page.goto(f"{server}/launch?run={first}")
+    if resumed:
+        page.get_by_role("button", name="Resume").click()
+        state(page, "Training")
+        page.get_by_role("button", name="Stop").click()
+    state(page, "Stopped")
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("button", name="Yes, delete it").click()
+    page.get_by_role("heading", name="Runs").wait_for()
+    page.wait_for_url(re.compile(r"launch/?$"))
+    assert [run.run_id for run in list_runs(runs_root)] == [second]
+
+
+@pytest.mark.slow
+def test_the_one_minute_demo_on_real_images_ends_in_compare(chromium, runs_root, tmp_path, real_root):
+    with running(tmp_path, KDEXPLORER_DATA=str(real_root.resolve()), KDEXPLORER_RUNS=str(runs_root)) as url:
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(5 * MINUTES)  # a shared machine may take long
+        page.goto(f"{url}/launch")
+        page.get_by_role("button", name="One-minute demo").click()
+        page.get_by_role("button", name="Start training").click()
+        page.get_by_text("Soft labels, epoch by epoch").wait_for(timeout=5 * MINUTES)
+        page.get_by_text("2 trained networks").wait_for(timeout=10 * MINUTES)
+        page.get_by_role("link", name="Compare them").click()
+        page.get_by_text("Evaluated on 10,000 test images").wait_for()
+        page.close()
+    (run,) = list_runs(runs_root)
+    assert [path.name for path in finished_students(run)] == ["resnet8-scratch", "resnet8-combined"]

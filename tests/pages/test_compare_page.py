@@ -1,0 +1,211 @@
+"""Compare without a browser: the choice, the table, every section, sweeps."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kdexplorer.analysis import tables
+from kdexplorer.files import write_json
+from kdexplorer.runs.checkpoints import LOGITS
+from kdexplorer.sweeps import folder, grid
+from kdexplorer.sweeps.aggregate import build_cells, build_results
+from kdexplorer.sweeps.grid import DEFAULT_POINT, GridPoint
+from kdexplorer.sweeps.results import SweepStudent
+from tests.pages.reading import button, link_labels, specs, text
+from tests.pages.runs import make_run
+
+
+def names(at):
+    """The networks of the table."""
+    return at.dataframe[0].value["name"].tolist()
+
+
+def test_the_table_and_its_files(evaluated, open_page):
+    at = open_page("compare")
+    table = at.dataframe[0].value
+    assert names(at) == ["teacher", "small-scratch", "small-response"]
+    assert table["accuracy"].tolist() == pytest.approx([110 / 1.2, 50, 80 / 1.2])
+    assert table["method"].tolist() == ["teacher", "scratch", "KD"]
+    assert table["difference"].tolist()[2] == pytest.approx(20 / 1.2)
+    assert len(at.get("download_button")) == 4  # the handout is one
+
+
+def test_the_columns_are_those_of_all_tables(evaluated, open_page):
+    table = open_page("compare").dataframe[0].value
+    assert set(table.columns) <= tables.COLUMNS.keys()
+
+
+def test_the_verdicts_are_about_the_table(evaluated, open_page):
+    at = open_page("compare")
+    assert "16.67 percentage points" in text(at)
+    assert "small-response" in text(at)
+
+
+def test_the_smallest_teacher_is_shown_first_and_another_family_takes_a_click(evaluated, make_checkpoint, open_page):
+    big = make_checkpoint(evaluated / "big", "wrn_16_2", seed=7)
+    objective, reference = {"terms": [{"method": "kd"}]}, {"name": "big", "sha256": big.sha256}
+    make_checkpoint(evaluated / "big-distilled", seed=8, run="q", objective=objective, teacher=reference)
+    make_checkpoint(evaluated / "big-scratch", seed=9, run="q")
+    at = open_page("compare")
+    assert names(at) == ["teacher", "small-scratch", "small-response"]
+    button(at, "big and its students").click().run()
+    assert names(at) == ["big", "big-scratch", "big-distilled"]
+    assert at.selectbox(key="pick_teacher").value == "big"
+
+
+def test_another_baseline_changes_the_differences(evaluated, open_page):
+    at = open_page("compare")
+    before = at.dataframe[0].value["difference"].tolist()
+    at.selectbox(key="pick_baseline").set_value("teacher").run()
+    assert at.dataframe[0].value["difference"].tolist() != before
+    assert at.query_params["baseline"] in ("teacher", ["teacher"])
+
+
+SECTIONS = {"Accuracy and cost": 1, "Calibration": 1, "Classes": 1, "Confusion": 3, "Disagreements": 0}
+
+
+@pytest.mark.parametrize(("section", "count"), SECTIONS.items())
+def test_every_section_is_drawn(evaluated, section, count, open_page):
+    at = open_page("compare", show=section)
+    assert len(specs(at)) == count
+    if section == "Disagreements":
+        assert any(label.startswith("Open image") for label in link_labels(at))
+
+
+def test_latency_is_measured_on_request(evaluated, monkeypatch, open_page):
+    from kdexplorer.app import result_caches
+
+    monkeypatch.setattr(result_caches, "measure_latency", lambda architecture: 0.002)
+    at = open_page("compare")
+    assert at.dataframe[0].value["latency"].isna().all()
+    at.button(key="latency").click().run()
+    assert at.dataframe[0].value["latency"].tolist() == pytest.approx([2, 2, 2])
+
+
+def test_learning_curves_come_from_the_cards(evaluated, make_checkpoint, open_page):
+    rows = [{"epoch": epoch, "test": {"accuracy": 0.1 + epoch / 10}, "train": {}} for epoch in range(3)]
+    make_checkpoint(evaluated / "curved", history=rows, epochs=3)
+    at = open_page("compare", show="Learning curves", networks="curved")
+    (spec,) = specs(at)
+    assert "curved 30.0%" in spec["description"]
+    assert not specs(open_page("compare", show="Learning curves", networks="small-scratch"))
+
+
+def test_curves_of_a_run_are_shown_beside_those_of_networks(evaluated, open_page):
+    at = open_page("compare", runs=make_run().run_id, show="Learning curves")
+    assert "s-scratch (demo)" in specs(at)[0]["description"]
+
+
+def test_networks_of_different_images_are_refused_and_one_group_can_be_kept(evaluated, make_checkpoint, open_page):
+    make_checkpoint(evaluated / "other", seed=5, data={"dataset": "synthetic", "evaluation_images": 2000})
+    at = open_page("compare", networks="teacher,other")
+    assert "different images" in at.error[0].value
+    assert not at.dataframe
+    next(one for one in at.button if one.label.startswith("Keep those on 120")).click().run()
+    assert names(at) == ["teacher"]
+
+
+def test_without_labels_the_table_comes_from_the_cards(own, make_checkpoint, cifar10_card, open_page):
+    make_checkpoint(own / "net", logits=np.zeros((10_000, 10)), **cifar10_card)
+    at = open_page("compare", show="Calibration")
+    assert at.dataframe[0].value["accuracy"].tolist() == [10.0]
+    assert any("Download CIFAR-10" in info.value for info in at.info)
+    assert not specs(at)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"networks": "nobody"},
+        {"networks": "../../etc/passwd,teacher"},
+        {"runs": "nothing"},
+        {"baseline": "nobody"},
+        {"show": "<script>"},
+        {"teacher": "nobody"},
+    ],
+)
+def test_invalid_values_in_a_link_are_ignored(evaluated, query, open_page):
+    assert len(names(open_page("compare", **query))) == 3
+
+
+@pytest.mark.parametrize("section", ["Calibration", "Disagreements", "Confusion"])
+def test_damaged_logits_cost_only_what_needs_them(evaluated, section, open_page):
+    (evaluated / "small-response" / LOGITS).write_bytes(b"nonsense")
+    assert len(names(open_page("compare", show=section))) == 3
+
+
+def test_an_empty_choice_says_what_to_choose(evaluated, open_page):
+    at = open_page("compare")
+    at.multiselect(key="pick_networks").set_value([]).run()
+    assert "Choose networks above" in at.info[0].value
+    assert not at.dataframe
+
+
+# --- Sweeps -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def swept(evaluated):
+    """A sweep with results in its folder: two temperatures, two weights, three seeds, as its driver leaves it."""
+    recipe = {"dataset": "synthetic", "teacher": "teacher", "train_images": 300, "batch_size": 50, "epochs": 2}
+    sweep = folder.create(grid.configure("resnet8", recipe, temperatures=[2.0, 4.0], weights=[0.5, 0.7]))
+    generator = np.random.default_rng(0)
+    right = {
+        (GridPoint(temperature=temperature, weight=weight), seed): generator.random(120)
+        < (0.9 if (temperature, weight) == (2.0, 0.7) else 0.6)
+        for temperature, weight in ((None, 0.0), (2.0, 0.5), (2.0, 0.7), (4.0, 0.5), (4.0, 0.7))
+        for seed in range(3)
+    }
+    students = [
+        SweepStudent(
+            **point.model_dump(), seed=seed, accuracy=float(values.mean()), cross_entropy=0.5, calibration_error=0.5
+        )
+        for (point, seed), values in right.items()
+    ]
+    scratch, *cells = build_cells(students, right, DEFAULT_POINT)
+    results = build_results(sweep).model_copy(
+        update={
+            "students": students,
+            "evaluated_on": "120 test images of synthetic shapes",
+            "cells": cells,
+            "scratch": scratch,
+            "best": GridPoint(temperature=2.0, weight=0.7),
+        }
+    )
+    write_json(sweep.path / "table.json", results.model_dump(mode="json"))
+    sweep.write_status("stopped", experiments=3, finished=2)
+    return sweep
+
+
+def test_a_sweep_shows_its_progress_its_results_and_its_controls(swept, open_page):
+    at = open_page("launch", sweep=swept.run_id)
+    assert "Stopped" in text(at)
+    assert "2 of 3 experiments finished" in at.get("progress")[0].proto.text
+    assert button(at, "Resume")
+    assert "T = 2 with weight 0.7" in text(at)
+    assert len(specs(at)) == 2
+    button(at, "Yes, delete it").click().run()
+    assert not swept.path.exists()
+
+
+def test_a_sweeps_surface_and_conclusion(swept, open_page):
+    at = open_page("compare", show="Sweep")
+    assert "after Holm's correction for 4 comparisons" in text(at)
+    assert "T 2, weight 0.7" in specs(at)[0]["description"]
+    at.segmented_control(key="surface_measure").set_value("calibration_error").run()
+    assert "calibration error" in specs(at)[0]["description"]
+    assert specs(open_page("compare", show="Sweep", sweep="nobody"))
+
+
+def test_damaged_results_count_as_missing(swept, open_page):
+    (swept.path / "table.json").write_text(json.dumps({"cells": [1]}))
+    assert "There is no sweep yet" in text(open_page("compare", show="Sweep"))
+
+
+def test_a_bundled_sweep_is_drawn_without_its_runs(swept, tmp_path, open_page):
+    (tmp_path / "sweeps").mkdir()
+    (swept.path / "table.json").rename(tmp_path / "sweeps" / "lecture.json")
+    at = open_page("compare", show="Sweep", sweep="lecture")
+    assert at.selectbox(key="pick_sweep").value == "lecture"
+    assert len(specs(at)) == 2

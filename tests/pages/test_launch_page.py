@@ -1,0 +1,408 @@
+"""Launch without a browser: the form, a run, and each way in which they can go wrong."""
+
+import json
+import re
+import sys
+import time
+
+import pytest
+
+from kdexplorer.app import access_rules, launch_form, launch_run, launch_start
+from kdexplorer.cli import main as cli
+from kdexplorer.datasets import download, get_dataset
+from kdexplorer.errors import RunError
+from kdexplorer.methods import all_methods, get_method
+from kdexplorer.runs.launch import create_run
+from kdexplorer.runs.records import RunStatus, TeacherFigures
+from kdexplorer.runs.run_folder import list_runs
+from kdexplorer.sweeps import folder as sweep_folder
+from kdexplorer.training.estimate import Estimate
+from tests.pages.reading import button, specs, text, turn_to
+from tests.pages.runs import make_run
+
+
+@pytest.fixture(autouse=True)
+def no_networks(own):
+    """Only those that a test makes."""
+
+
+def experiment(at):
+    """The form's values."""
+    return at.session_state["experiment"]
+
+
+# --- The form -----------------------------------------------------------------------------------------------
+
+
+def test_the_first_state_works_without_data_and_without_a_teacher(open_page):
+    at = open_page("launch")
+    assert not button(at, "Start training").disabled
+    assert "python -m kdexplorer train" in text(at)
+    assert "--dataset synthetic" in text(at)
+
+
+def test_a_wrong_value_is_reported_beside_its_field_and_nothing_can_start(open_page):
+    at = open_page("launch")
+    at.number_input(key="form_epochs").set_value(0).run()
+    assert "greater than or equal to 1" in text(at)
+    assert button(at, "Start training").disabled
+    assert "python -m kdexplorer train" not in text(at)
+    at.number_input(key="form_epochs").set_value(None).run()
+    assert button(at, "Start training").disabled
+    at.number_input(key="form_epochs").set_value(3)
+    at.number_input(key="form_start_resolution").set_value(20).run()
+    assert "multiple of 8" in text(at)
+    at.number_input(key="form_start_resolution").set_value(16).run()
+    assert not button(at, "Start training").disabled
+    assert "--start-resolution 16" in text(at)
+
+
+def test_the_demo_without_data_says_what_is_missing_and_offers_the_download(evaluated, open_page):
+    at = open_page("launch")
+    button(at, "One-minute demo").click().run()
+    assert "CIFAR-10 is missing" in text(at)
+    assert button(at, "Download CIFAR-10")
+    assert button(at, "Start training").disabled
+
+
+def test_students_are_added_and_removed(evaluated, open_page):
+    at = open_page("launch")
+    at.selectbox(key="new_preset").set_value("response")
+    button(at, "Add student").click().run()
+    assert "no teacher is given" in text(at)
+    at.selectbox(key="form_teacher").set_value("teacher").run()
+    assert "resnet8:response" in text(at)
+    assert "--teacher teacher" in text(at)
+    button(at, "Remove the last student").click().run()
+    assert "resnet8:response" not in text(at)
+
+
+@pytest.mark.parametrize("method", [method.key for method in all_methods()])
+def test_a_method_of_the_registry_becomes_a_term_with_its_settings(evaluated, method, open_page):
+    at = open_page("launch")
+    at.selectbox(key="form_teacher").set_value("teacher").run()
+    at.selectbox(key="new_method").set_value(method).run()
+    at.button(key="add_term").click().run()
+    (row,) = experiment(at)["students"]
+    assert row["terms"] == [get_method(method).Settings().model_dump()]
+    assert get_method(method).formula in at.latex[0].value
+    (weight,) = [field for field in at.number_input if field.key.endswith("_weight") and "term" in field.key]
+    weight.set_value(0.25).run()
+    assert experiment(at)["students"][0]["terms"][0]["weight"] == 0.25
+    assert f"{method}:weight=0.25" in text(at)
+    assert r"0.25\," in at.latex[0].value
+    assert not button(at, "Start training").disabled
+    button(at, f"Remove {get_method(method).label}").click().run()
+    assert experiment(at)["students"][0]["terms"] == []
+
+
+def test_every_setting_of_a_term_has_a_widget_of_its_kind(evaluated, open_page):
+    at = open_page("launch")
+    at.selectbox(key="new_preset").set_value("combined")
+    button(at, "Add student").click().run()
+    at.selectbox(key="form_student").set_value(1).run()
+    numbers = {field.key.rpartition("_")[2]: field for field in at.number_input if "form_term" in field.key}
+    choices = {field.key.rpartition("_")[2]: field for field in at.selectbox if "form_term" in field.key}
+    assert set(numbers) == {"weight", "temperature"}
+    assert set(choices) == {"power"}
+    numbers["temperature"].set_value(2.0).run()
+    choices["power"].set_value(2).run()
+    row = experiment(at)["students"][1]
+    assert [row["terms"][0]["temperature"], row["terms"][1]["power"], row["preset"]] == [2.0, 2, "custom"]
+    assert "T = 2" in at.latex[0].value
+
+
+def test_a_wrong_setting_is_reported(evaluated, open_page):
+    at = open_page("launch")
+    at.selectbox(key="form_teacher").set_value("teacher").run()
+    at.button(key="add_term").click().run()
+    weight = next(field for field in at.number_input if field.key.endswith("_weight"))
+    weight.set_value(0.0).run()
+    assert "greater than 0" in text(at)
+    assert button(at, "Start training").disabled
+    next(field for field in at.number_input if field.key.endswith("_weight")).set_value(None).run()
+    assert button(at, "Start training").disabled
+    next(field for field in at.number_input if field.key.endswith("_weight")).set_value(1.0).run()
+    assert not button(at, "Start training").disabled
+
+
+def test_a_method_that_does_not_fit_the_networks_is_reported(evaluated, open_page):
+    at = open_page("launch")
+    at.selectbox(key="form_teacher").set_value("teacher").run()
+    at.selectbox(key="new_architecture").set_value("resnet18")
+    at.selectbox(key="new_preset").set_value("feature")
+    button(at, "Add student").click().run()
+    assert "stages" in text(at)
+    assert button(at, "Start training").disabled
+
+
+def test_the_form_keeps_its_values_while_other_pages_are_visited(evaluated, open_page):
+    at = open_page("launch")
+    at.number_input(key="form_epochs").set_value(7).run()
+    at.button(key="add_term").click().run()
+    next(field for field in at.number_input if field.key.endswith("_weight")).set_value(0.5).run()
+    turn_to(at, "compare")
+    turn_to(at, "launch")
+    assert at.number_input(key="form_epochs").value == 7
+    assert next(field for field in at.number_input if field.key.endswith("_weight")).value == 0.5
+
+
+def test_starting_shows_the_run_and_its_link(monkeypatch, open_page):
+    # Queued by this process, without a trainer.
+    monkeypatch.setattr(launch_start, "launch_run", lambda config: create_run(config, config.name))
+    at = open_page("launch")
+    button(at, "Start training").click().run()
+    (run,) = list_runs()
+    assert at.query_params["run"] in (run.run_id, [run.run_id])
+    assert "Waiting" in text(at)
+    button(at, "Stop").click().run()
+    assert "has not started yet" in text(at)
+    second = open_page("launch")
+    assert button(second, "Add to the queue")
+
+
+def test_a_start_that_the_disk_refuses_is_reported(monkeypatch, open_page):
+    def refuse(config):
+        raise RunError("a run cannot be written: check the folder and the disk.")
+
+    monkeypatch.setattr(launch_start, "launch_run", refuse)
+    at = open_page("launch")
+    button(at, "Start training").click().run()
+    assert "cannot be written" in at.error[0].value
+
+
+def measurement(monkeypatch, poll):
+    """Estimates end at once with what `poll` returns or raises."""
+
+    class Measurement:
+        def __init__(self, config):
+            self.config, self.started = config, time.time()
+
+        def poll(self):
+            return poll()
+
+        def cancel(self):
+            pass
+
+    monkeypatch.setattr(launch_start, "Measurement", Measurement)
+
+
+def test_an_estimate_is_shown_until_the_experiment_changes(monkeypatch, open_page):
+    estimate = Estimate(seconds=75.0, loading=1.0, step=0.1, evaluation=1.0, images_per_second=1000.0)
+    measurement(monkeypatch, lambda: estimate)
+    at = open_page("launch")
+    button(at, "Estimate the time").click().run()
+    assert at.metric[0].value == "1 min 15 s"
+    at.number_input(key="form_epochs").set_value(9).run()
+    assert not at.metric
+
+
+def test_an_estimate_that_fails_can_be_repeated(monkeypatch, open_page):
+    def poll():
+        raise RunError("The time could not be estimated: no memory")
+
+    measurement(monkeypatch, poll)
+    at = open_page("launch")
+    button(at, "Estimate the time").click().run()
+    assert "no memory" in at.error[0].value
+    button(at, "Measure again").click().run()
+    assert not at.error
+    assert button(at, "Estimate the time")
+
+
+def test_a_download_that_fails_is_reported_and_one_that_succeeds_ends_the_offer(monkeypatch, tmp_path, open_page):
+    def program(code):
+        monkeypatch.setattr(download, "COMMAND", (sys.executable, "-c", code))
+
+    def settle():
+        for _ in range(6000):
+            if download.download_status().state != "running":
+                return
+            time.sleep(0.05)
+
+    at = open_page("launch")
+    at.segmented_control(key="form_dataset").set_value("cifar10").run()
+    program("raise SystemExit('error: the network is down')")
+    button(at, "Download CIFAR-10").click().run()
+    settle()
+    at.run()
+    assert "the network is down" in at.error[0].value
+    program(f"import os; os.mkdir({str(tmp_path / 'data' / 'cifar-10-batches-py')!r})")
+    button(at, "Download CIFAR-10").click().run()
+    settle()
+    at.run()
+    assert not any(one.label == "Download CIFAR-10" for one in at.button)
+    assert "CIFAR-10 is missing" not in text(at)
+
+
+# --- A run --------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_shows_its_curves_and_an_image_by_epoch(open_page):
+    at = open_page("launch", run=make_run().run_id)
+    assert "Finished" in text(at)
+    assert len(specs(at)) == 3
+    at.selectbox(key="probe").set_value(5).run()
+    at.select_slider(key="probe_epoch").set_value(0).run()
+    at.segmented_control(key="probe_T").set_value(4.0).run()
+    assert "after epoch 1 at T = 4" in specs(at)[2]["description"]
+
+
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+@pytest.mark.parametrize("forged", ["../../etc", "..", "x" * 300, "no-such-run", "<script>", "a\x00b"])
+def test_an_unknown_id_in_a_link_is_a_warning_and_the_form(kind, forged, open_page):
+    at = open_page("launch", **{kind: forged})
+    assert f"There is no {kind}" in at.warning[0].value
+    assert button(at, "Start training")
+
+
+def test_a_failed_run_shows_its_message_and_its_log(open_page):
+    run = make_run("failed")
+    run.write_status("failed", "s-scratch: objective became nan in epoch 1, step 3.")
+    (run.path / "log.txt").write_text("INFO started\nERROR it broke here\n")
+    at = open_page("launch", run=run.run_id)
+    assert "became nan" in at.error[0].value
+    assert "it broke here" in text(at)
+    assert button(at, "Resume")
+
+
+def test_a_lost_run_can_be_resumed_and_a_refusal_is_reported(monkeypatch, open_page):
+    run = make_run("running")
+    status = json.loads((run.path / "status.json").read_text())
+    (run.path / "status.json").write_text(json.dumps(status | {"pid": 2**22 + 1}))
+    at = open_page("launch", run=run.run_id)
+    assert "Lost" in text(at)
+
+    def refuse(run):
+        raise RunError("it is running: there is nothing to start.")
+
+    monkeypatch.setattr(launch_run, "start_run", refuse)
+    button(at, "Resume").click().run()
+    assert "nothing to start" in at.error[0].value
+
+
+def test_a_live_run_has_progress_and_cannot_be_deleted(open_page):
+    run = make_run("running", epochs=4, epoch=1, step=2, steps_per_epoch=4, seconds_left=95, images_per_second=321.0)
+    at = open_page("launch", run=run.run_id)
+    proto = at.get("progress")[0].proto
+    assert proto.value in (37, 38)  # 6 of 16 steps
+    assert "Epoch 2 of 4, about 1 min 35 s left, 321 images/s" in proto.text
+    assert not any(one.label == "Yes, delete it" for one in at.button)
+
+
+ODD = [None, True, -1, 10**400, 1e300, float("nan"), "9", [], {}, "![x](http://evil.example/x.png) <b>"]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda value: repr(value)[:12])
+def test_odd_values_in_a_runs_files_never_show_a_traceback(odd, open_page):
+    run = make_run("running", teacher="teacher")
+    facts = {name: odd for name in RunStatus.model_fields if name != "state"}
+    (run.path / "status.json").write_text(json.dumps({"state": "stopped", **facts}))
+    line = {"epoch": 0, "student": "s-scratch", "test": {"cross_entropy": 1.0, "accuracy": odd}, "probes": odd}
+    lines = [line, line | {"epoch": odd}, line | {"student": "stranger"}, line | {"test": odd}, line | {"epoch": 99}]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (run.path / "teacher.json").write_text(json.dumps(dict.fromkeys(TeacherFigures.model_fields, odd)))
+    open_page("launch", run=run.run_id)
+    open_page("compare", runs=run.run_id, show="Learning curves")
+    assert cli.main(["runs", "list"]) == 0
+    assert cli.main(["runs", "show", run.run_id]) == 0
+
+
+MARKUP = "![x](http://evil.example/x.png) [y](//evil.example) www.evil.example <img src=x> $z$ :red[w] `v`"
+NAMES = ["run", "sweep", "teacher", "students", "image", "T", "networks", "baseline", "runs"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_markup_in_a_link_is_shown_as_text(evaluated, name, open_page):
+    pages = ("launch",) if name in ("run", "sweep") else ("compare",) if name in NAMES[6:] else ("soft_labels",)
+    for page in pages:
+        (warning,) = open_page(page, **{name: MARKUP}).warning
+        assert not re.search(r"(?<!\\)[\[<`$]", warning.value)
+        assert "//" not in warning.value
+        assert "www." not in warning.value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("x" * 100_000, "-1", "nan", "\0"),
+        *(pytest.param(v, marks=pytest.mark.reliability) for v in ("9" * 5000, "1e999", "%00", "../..", ",,,,", " ")),
+    ],
+)
+def test_odd_values_in_a_link_never_show_a_traceback(evaluated, value, open_page):
+    for page in ("soft_labels", "attention", "compare", "launch"):
+        open_page(page, **dict.fromkeys([*NAMES, "alpha", "show", "source"], value))
+
+
+@pytest.mark.parametrize("damage", ["config.json", "metrics.jsonl", "status.json", "teacher.json"])
+def test_damaged_files_never_show_a_traceback(damage, open_page):
+    run = make_run()
+    (run.path / damage).write_bytes(b'{"epoch": 1, "student": "s-scratch"}\n\xff[[[')
+    open_page("launch", run=run.run_id)
+
+
+def test_deleting_asks_for_confirmation_and_clears_the_link(open_page):
+    run = make_run()
+    at = open_page("launch", run=run.run_id)
+    assert "cannot be undone" in text(at)
+    assert run.path.is_dir()
+    button(at, "Yes, delete it").click().run()
+    assert not run.path.exists()
+    assert "run" not in at.query_params
+    assert button(at, "Start training")
+
+
+def test_runs_are_listed_and_opened(open_page):
+    run = make_run(name="older")
+    at = open_page("launch")
+    assert run.run_id in text(at)
+    at.button(key=f"open_{run.run_id}").click().run()
+    assert at.subheader[0].value == "older"
+    assert button(at, "New experiment")
+
+
+# --- A sweep ------------------------------------------------------------------------------------------------
+
+
+def choose_sweep(at):
+    at.selectbox(key="form_teacher").set_value("teacher").run()
+    at.toggle(key="form_is_sweep").set_value(True).run()
+    return at
+
+
+def test_the_form_starts_a_sweep_and_shows_it(evaluated, monkeypatch, open_page):
+    monkeypatch.setattr(sweep_folder, "start_sweep", lambda sweep: None)
+    at = choose_sweep(open_page("launch"))
+    assert "13 students" in text(at)
+    assert "× 3 seeds = 39 trained networks" in text(at)
+    assert "python -m kdexplorer sweep --student resnet8" in text(at)
+    at.multiselect(key="form_sweep_temperatures").set_value([2.0])
+    at.number_input(key="form_sweep_seeds").set_value(2).run()
+    assert "--temperature 2 --weight 0.5 0.7 0.9 --seeds 2" in text(at)
+    button(at, "Start the sweep").click().run()
+    (sweep,) = sweep_folder.list_sweeps()
+    assert at.query_params["sweep"] in (sweep.run_id, [sweep.run_id])
+    assert "Waiting" in text(at)
+
+
+@pytest.mark.parametrize("temperatures", [[], ["hot"], [1000.0]])
+def test_a_wrong_grid_is_reported_and_cannot_start(evaluated, temperatures, open_page):
+    at = choose_sweep(open_page("launch"))
+    at.multiselect(key="form_sweep_temperatures").set_value(temperatures).run()
+    assert "emperatures" in text(at)
+    assert button(at, "Start training").disabled
+
+
+def test_a_guest_cannot_start_a_sweep(evaluated, monkeypatch, open_page):
+    at = choose_sweep(open_page("launch"))
+    monkeypatch.setattr(access_rules, "is_allowed", lambda *_: False)
+    button(at, "Start the sweep").click().run()
+    assert not sweep_folder.list_sweeps()
+    assert access_rules.VARIABLE in at.error[0].value
+
+
+def test_the_form_starts_with_what_is_available(monkeypatch, open_page):
+    assert experiment(open_page("launch"))["dataset"] == "synthetic"
+    monkeypatch.setattr(type(get_dataset("cifar10")), "is_available", lambda self, root=None: True)
+    first = next(iter(launch_form.STARTING_POINTS.values()))
+    assert experiment(open_page("launch"))["name"] == first["name"]

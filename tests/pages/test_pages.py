@@ -1,0 +1,299 @@
+"""What all pages share: networks of any kind, links, the choice across pages, pictures."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks.app import ROOT
+from kdexplorer.runs.checkpoints import bundled_checkpoints
+from tests.pages.reading import link_labels, make_photo, params, specs, text, turn_to, upload
+
+BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
+PAGES = [None, "soft_labels", "attention"]
+
+
+def alt_texts(at):
+    return [picture.alt for element in at.image for picture in element.proto.imgs]
+
+
+@pytest.mark.skipif(
+    not {"resnet56", "resnet20-scratch", "resnet20-response"} <= BUNDLED, reason="the bundled networks are missing"
+)
+def test_overview_shows_an_example_every_method_and_results_without_a_click(open_page):
+    from kdexplorer.methods import all_methods
+
+    at = open_page()
+    assert len(specs(at)) == 5
+    assert at.dataframe[0].value["Network"].tolist()[:2] == ["resnet56", "resnet20-scratch"]
+    formulas = [element.value for element in at.latex]
+    for method in all_methods():
+        assert any(method.formula in formula for formula in formulas)
+        assert method.summary in text(at)
+    assert all(alt_texts(at))
+
+
+def test_overview_does_not_load_torch():
+    code = (
+        "import sys; from streamlit.testing.v1 import AppTest; "
+        "at = AppTest.from_file('kdexplorer/app/main.py', default_timeout=120).run(); "
+        "assert not at.exception; print('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", [*PAGES, "live", "compare"])
+def test_without_a_network_a_page_says_so(own, name, open_page):
+    at = open_page(name)
+    assert "Launch" in at.info[0].value
+    assert not specs(at)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_own_networks_of_any_name(family, name, open_page):
+    at = open_page(name)
+    assert specs(at)
+    assert not at.error
+    assert alt_texts(at)
+    assert all(alt_texts(at))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_damaged_card_is_left_out(family, name, open_page):
+    (family / "small-scratch" / "card.json").write_text("{")
+    at = open_page(name)
+    assert specs(at)
+    assert "small-scratch" not in str(specs(at))
+
+
+def test_missing_logits_are_computed_from_the_weights(family, open_page):
+    (family / "small-response" / "test_logits.npz").unlink()
+    at = open_page("soft_labels")
+    assert "small-response" in str(specs(at)[0])
+    assert not at.error
+
+
+def test_damaged_weights_are_reported_and_the_other_networks_are_shown(family, open_page):
+    weights = family / "small-response" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"oops")
+    at = open_page("attention")
+    assert "SHA-256" in at.error[0].value
+    assert "small-scratch" in str(specs(at))
+
+
+def test_a_damaged_teacher_stops_the_page(family, open_page):
+    (family / "teacher" / "weights.safetensors").write_bytes(b"")
+    at = open_page("attention")
+    assert "SHA-256" in at.error[0].value
+    assert not specs(at)
+
+
+def test_the_choice_is_kept_across_pages(family, open_page):
+    at = open_page("soft_labels")
+    at.button(key="pick_thumb_5").click().run()
+    at.multiselect(key="pick_students").set_value(["small-response"]).run()
+    turn_to(at, "attention")
+    assert "Test image 5:" in text(at)
+    assert at.multiselect(key="pick_students").value == ["small-response"]
+
+
+def test_students_follow_their_teacher_on_every_page(family, open_page, make_checkpoint, cifar10_card):
+    logits = np.random.default_rng(5).normal(0, 3, (10_000, 10))
+    big = make_checkpoint(family / "big", "resnet20", 5, logits, **cifar10_card)
+    reference = {"name": "big", "sha256": big.sha256}
+    objective = {"terms": [{"method": "at"}]}
+    make_checkpoint(family / "their-scratch", "resnet8", 6, logits, run="b", **cifar10_card)
+    make_checkpoint(
+        family / "their-feature", "resnet8", 7, logits, run="b", objective=objective, teacher=reference, **cifar10_card
+    )
+    at = open_page("attention", students="small-scratch,small-response")
+    at.selectbox(key="pick_teacher").set_value("big").run()
+    assert at.multiselect(key="pick_students").value == ["their-scratch", "their-feature"]
+    assert "students" not in at.query_params
+    at.multiselect(key="pick_students").set_value(["their-feature", "small-response"]).run()
+    at.selectbox(key="pick_teacher").set_value("teacher").run()
+    assert at.multiselect(key="pick_students").value == ["their-feature", "small-response"]  # one is its own
+    at.selectbox(key="pick_teacher").set_value("big").run()
+    turn_to(at, "compare")
+    assert set(at.multiselect(key="pick_networks").value) == {"big", "their-scratch", "their-feature"}
+    assert at.selectbox(key="pick_teacher").value == "big"
+    assert at.selectbox(key="pick_baseline").value == "their-scratch"
+    at.selectbox(key="pick_teacher").set_value(None).run()
+    assert at.selectbox(key="pick_teacher").value is None
+    assert set(at.multiselect(key="pick_networks").value) == {"big", "their-scratch", "their-feature"}
+
+
+def test_a_link_reproduces_the_view(family, open_page):
+    at = open_page("soft_labels", image="7", T="2", alpha="0.3", students="small-scratch", teacher="teacher")
+    assert "Test image 7:" in text(at)
+    assert at.multiselect(key="pick_students").value == ["small-scratch"]
+    assert params(specs(at)[0])["logT"] == 1
+    assert params(specs(at)[1])["alpha"] == 0.3
+
+
+FORGED = [
+    {"image": "-1"},
+    {"image": "99999999999999999999999"},
+    {"image": "١"},
+    {"image": "<script>"},
+    {"T": "0"},
+    {"T": "nan"},
+    {"T": "1e999"},
+    {"T": "four"},
+    {"alpha": "7"},
+    {"teacher": "../../etc/passwd"},
+    {"students": "small-scratch,nobody"},
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "query"), [*(("soft_labels", query) for query in FORGED), ("attention", {"image": "20"})], ids=str
+)
+def test_an_invalid_value_in_a_link_is_ignored_with_a_warning(family, name, query, open_page):
+    at = open_page(name, **query)
+    assert specs(at)
+    assert next(iter(query)) in at.warning[0].value
+
+
+def test_a_teacher_is_not_its_own_student(family, open_page):
+    at = open_page("soft_labels", students="teacher,small-scratch")
+    assert at.multiselect(key="pick_students").value == ["small-scratch"]
+
+
+@pytest.mark.parametrize("name", ["soft_labels", "attention"])
+def test_no_student_at_all(family, name, open_page):
+    at = open_page(name, students=",")
+    assert at.multiselect(key="pick_students").value == []
+    assert "Choose a student" in text(at)
+    assert specs(at)
+
+
+def test_two_classes_only(own, make_checkpoint, open_page, cifar10_card):
+    import torch
+
+    from kdexplorer.networks import build
+    from kdexplorer.runs.card import Card
+    from kdexplorer.runs.checkpoints import save_checkpoint
+    from kdexplorer.runs.weights import to_half_precision
+
+    network = build("resnet8", classes=2, seed=0)
+    parameters = sum(map(torch.numel, network.parameters()))
+    card = {"name": "two", "architecture": "resnet8", "parameters": parameters, "classes": ["cat", "dog"]}
+    card |= {"normalization": cifar10_card["normalization"], "test_accuracy": 0.5, "test_cross_entropy": 0.7}
+    save_checkpoint(own / "two", to_half_precision(network), Card.model_validate(card), None)
+    for name in PAGES:
+        assert not open_page(name).error
+
+
+# --- Pictures -----------------------------------------------------------------------------------------------
+
+
+def test_next_previous_and_thumbnails(family, open_page):
+    at = open_page("soft_labels")
+    at.button(key="pick_Next").click().run()
+    assert "Test image 1:" in text(at)
+    at.button(key="pick_Previous").click().run()
+    at.button(key="pick_Previous").click().run()
+    assert "Test image 19:" in text(at)  # before the first comes the last
+    at.button(key="pick_thumb_12").click().run()
+    assert "Test image 12:" in text(at)
+    assert at.query_params["image"] == "12"
+
+
+def test_a_random_image_is_one_of_the_shown(family, open_page, monkeypatch):
+    monkeypatch.setattr("random.choice", lambda shown: shown[7])
+    at = open_page("soft_labels")
+    at.button(key="pick_Random").click().run()
+    assert "Test image 7:" in text(at)
+
+
+def test_every_filter_shows_its_first_image(family, open_page):
+    from kdexplorer.analysis import image_filters
+    from kdexplorer.datasets.samples import sample_images
+    from kdexplorer.runs.checkpoints import open_checkpoint
+
+    _, labels, indices = sample_images()
+    logits = {
+        name: open_checkpoint(family / name).logits()[indices]
+        for name in ("teacher", "small-scratch", "small-response")
+    }
+    predictions = image_filters.Predictions(labels, *logits.values())
+    at = open_page("soft_labels")
+    assert at.selectbox(key="pick_filter").options == image_filters.available_filters(predictions)
+    for name in at.selectbox(key="pick_filter").options:
+        at.selectbox(key="pick_filter").select(name).run()
+        order = image_filters.filter_images(name, predictions)
+        expected = f"Test image {indices[order[0]]}:" if len(order) else "No image passes this filter"
+        assert expected in text(at), name
+
+
+def test_a_class_keeps_its_images(family, open_page):
+    at = open_page("soft_labels")
+    at.selectbox(key="pick_class").select("frog").run()
+    assert "**frog**" in text(at)
+    at.selectbox(key="pick_class").select("bird").run()  # none of the 20 samples
+    assert "No image passes this filter" in text(at)
+
+
+def test_an_upload_is_shown_on_every_page(family, open_page):
+    at = upload(open_page("soft_labels"), "photo.png", make_photo())
+    assert "Your photo" in alt_texts(at)
+    assert "only the teacher pushes" in text(at)
+    at.button_group(key="pick_fit").set_value("letterbox").run()
+    assert specs(at)
+    turn_to(at, "attention")
+    assert "Your photo" in alt_texts(at)
+
+
+def test_an_upload_is_freed_once_its_pixels_were_read(family, monkeypatch, open_page):
+    from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager as Manager
+
+    freed, remove = [], Manager.remove_file
+    monkeypatch.setattr(Manager, "remove_file", lambda self, *which: freed.append(which) or remove(self, *which))
+    at = upload(open_page("soft_labels"), "one.png", make_photo())
+    assert len(freed) == 1
+    assert "Your photo" in alt_texts(at)
+    at.file_uploader(key="photo_file").set_value(("bad.png", b"bad", "image/png")).run()
+    assert len(freed) == 1  # its message stays as long as it is chosen
+    assert at.error
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\nbroken", make_photo()[:40]])
+def test_a_file_that_is_no_image_is_reported(family, content, open_page):
+    at = upload(open_page("soft_labels"), "photo.png", content)
+    assert "PNG, JPEG or WebP" in at.error[0].value
+    assert not specs(at)
+    at.button_group(key="pick_source").set_value("Test images").run()
+    assert specs(at)
+
+
+def test_no_upload_yet(family, open_page):
+    at = open_page("attention")
+    at.button_group(key="pick_source").set_value("Upload a photo").run()
+    assert "No photo yet" in text(at)
+
+
+def test_the_whole_split(family, real_root, monkeypatch, open_page):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(real_root))
+    at = open_page("soft_labels", image="9999")
+    assert "Test image 9999:" in text(at)
+    assert "10,000 of 10,000 images" in text(at)
+
+
+def test_live_links_to_the_other_pages(own, make_checkpoint, monkeypatch, open_page):
+    import base64
+
+    from kdexplorer.app import live_view
+
+    make_checkpoint(own / "teacher", "resnet20")
+    picture = live_view.PREFIX + base64.b64encode(make_photo()).decode()
+    result = type("Result", (), {"picture": picture})
+    monkeypatch.setattr(live_view, "_view", lambda **_: result)
+    at = open_page("live")
+    assert len(link_labels(at)) == 2
+    turn_to(at, "soft_labels")
+    assert "Your photo" in alt_texts(at)
+    assert json.loads(json.dumps(specs(at)))

@@ -1,0 +1,107 @@
+"""Soft labels without a browser: temperature, tabs, human labels."""
+
+import numpy as np
+import pytest
+
+from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
+from kdexplorer.runs.checkpoints import open_checkpoint
+from tests.pages.reading import dataset, open_tab, params, specs, text
+
+
+def test_the_first_state(family, open_page):
+    at = open_page("soft_labels")
+    assert at.selectbox(key="pick_teacher").value == "teacher"
+    assert at.multiselect(key="pick_students").value == ["small-scratch", "small-response"]
+    assert params(specs(at)[0])["logT"] == 2  # T = 4
+    assert "20 of 20 images" in text(at)
+
+
+def test_presets_pin_the_temperature_and_the_link_carries_it(family, open_page):
+    at = open_page("soft_labels")
+    at.button_group(key="pick_T").set_value(8.0).run()
+    assert params(specs(at)[0])["logT"] == 3
+    assert at.query_params["T"] == "8"
+
+
+def test_every_tab_draws_its_charts(family, open_page):
+    at = open_page("soft_labels")
+    counts = {"Gradient on the student": 2, "Curves over T": 4, "Class similarity": 4, "Logits": 1}
+    for tab, count in counts.items():
+        open_tab(at, tab)
+        assert len(specs(at)) == count, tab
+    assert at.dataframe[0].value["class"].tolist()[:2] == ["airplane", "automobile"]
+
+
+def test_the_gradient_is_of_the_chosen_student(family, open_page):
+    at = open_page("soft_labels")
+    assert at.button_group(key="pick_student").value == "small-response"
+    before = at.latex[1].value
+    at.button_group(key="pick_student").set_value("small-scratch").run()
+    assert at.latex[1].value != before
+
+
+def test_class_similarity_without_labels_says_how_images_are_grouped(family, open_page):
+    at = open_tab(open_page("soft_labels"), "Class similarity")
+    assert "the class that the teacher predicts" in text(at)
+
+
+def test_class_similarity_of_the_whole_split(family, real_root, monkeypatch, open_page):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(real_root))
+    at = open_tab(open_page("soft_labels"), "Class similarity")
+    assert len(specs(at)) == 4
+    assert "the class that the teacher predicts" not in text(at)
+
+
+def test_human_labels_have_a_chart_and_a_tab(family, human, open_page):
+    at = open_page("soft_labels", image="3")
+    assert len(specs(at)) == 3  # with the gradient
+    assert f"{human[3].max():.0%}" in specs(at)[1]["description"]
+    open_tab(at, "Human labels")
+    assert len(specs(at)) == 4
+    table = next(element.value for element in at.markdown if element.value.startswith("| Network"))
+    row = next(line for line in table.splitlines() if "small-response" in line)
+    logits = open_checkpoint(family / "small-response").logits()
+    assert f"{cross_entropy_to_humans(human, logits).mean():.3f}" in row
+
+
+def test_human_labels_are_about_test_images_only(family, human, open_page):
+    from tests.pages.reading import make_photo, upload
+
+    at = upload(open_page("soft_labels"), "photo.png", make_photo())
+    assert len(specs(at)) == 2
+    open_tab(at, "Human labels")
+    assert "KDEXPLORER_CIFAR10H" in text(at)
+
+
+def test_without_human_labels_the_tab_says_where_they_come_from(family, open_page):
+    at = open_page("soft_labels")
+    assert len(specs(at)) == 2
+    assert "KDEXPLORER_CIFAR10H" in text(open_tab(at, "Human labels"))
+
+
+def test_a_file_that_is_not_of_human_labels_is_reported(family, human, tmp_path, open_page):
+    (tmp_path / "cifar10h-counts.npy").write_bytes(b"nothing")
+    at = open_page("soft_labels")
+    assert "cifar10h-counts.npy" in at.error[0].value
+    assert len(specs(at)) == 2
+
+
+def test_compare_has_a_column_for_human_labels(family, human, open_page):
+    table = open_page("compare").dataframe[0].value
+    logits = open_checkpoint(family / "small-scratch").logits()
+    row = table[table["name"] == "small-scratch"].iloc[0]
+    assert row["human_cross_entropy"] == pytest.approx(cross_entropy_to_humans(human, logits).mean())
+
+
+@pytest.mark.parametrize("name", ["soft_labels", "compare"])
+def test_a_handout_can_be_downloaded(family, name, open_page):
+    assert "handout" in [element.proto.id.rpartition("-")[2] for element in open_page(name).get("download_button")]
+
+
+def test_a_data_set_of_its_own_has_its_classes_and_images(own, make_checkpoint, open_page):
+    logits = np.random.default_rng(0).normal(size=(120, 10))
+    make_checkpoint(own / "shapes", "resnet8", 0, logits)
+    at = open_page("soft_labels")
+    assert {"shapes"} == {row["network"] for row in dataset(at, 0, "rows")}
+    assert "triangle frame" in {row["class"] for row in dataset(at, 0, "rows")}
+    assert "120 of 120 images" in text(at)

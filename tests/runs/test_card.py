@@ -1,0 +1,316 @@
+"""Cards: every version is read whole, and what is not valid is refused with the field's name."""
+
+import json
+import pickle
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kdexplorer.config import Objective
+from kdexplorer.errors import CheckpointError
+from kdexplorer.runs.card import Card, read_card
+from kdexplorer.runs.checkpoints import list_checkpoints
+from tests.runs.forgery import edit_card, reopen
+
+KD, AT = {"method": "kd", "weight": 0.9, "temperature": 2.0}, {"method": "at", "weight": 50.0, "power": 2}
+
+
+def figures(epoch, accuracy=0.5):
+    return {"epoch": epoch, "train": {"objective": 1.0}, "test": {"accuracy": accuracy}}
+
+
+# --- Version 2 --------------------------------------------------------------------------------------------
+
+
+def test_a_card_says_what_a_network_is_and_how_it_was_trained(saved):
+    facts = {
+        "objective": {"ce_weight": 0.1, "label_smoothing": 0.0, "terms": [KD, AT]},
+        "teacher": {"name": "resnet56", "sha256": "ab"},
+        "data": {
+            "dataset": "synthetic", "train_images": 300, "evaluation_split": "holdout", "evaluation_images": 120,
+        },
+        "multiply_adds": 12,
+        "test_objective": 0.5,
+        "test_terms": {"cross_entropy": 2.5, "kd": 1.0, "kd.2": 3.0},
+    }  # fmt: skip
+    edit_card(saved, **facts)
+    card = reopen(saved).card
+    assert card.model_dump(mode="json", include=set(facts)) == facts
+    assert card.objective_key == "kd+at"
+    assert card.objective == Objective(ce_weight=0.1, terms=[KD, AT])
+    assert Card.model_validate_json(card.model_dump_json()) == card
+    assert pickle.loads(pickle.dumps(card)) == card
+
+
+def test_epochs_are_the_sum_over_all_legs_and_the_history_goes_on_counting(saved):
+    edit_card(
+        saved,
+        legs=[
+            {"run": "first", "epochs": 3, "seed": 1, "history": [figures(0, 0.1), figures(1, 0.2), figures(2, 0.3)]},
+            {"run": "second", "epochs": 2, "seed": 2, "initial": "first/net"},  # its curve was not stored
+            {"run": "third", "epochs": 2, "seed": 3, "initial": "second/net", "history": [figures(0, 0.4), figures(1)]},
+        ],
+    )
+    card = reopen(saved).card
+    assert (card.epochs, card.run, card.seed) == (7, "third", 3)
+    assert [(row.epoch, row.test["accuracy"]) for row in card.history] == [
+        (0, 0.1), (1, 0.2), (2, 0.3), (5, 0.4), (6, 0.5),
+    ]  # fmt: skip
+    assert [row.epoch for row in card.legs[2].history] == [0, 1]
+
+
+def test_a_network_of_unknown_origin_counts_as_trained_on_labels_alone(saved):
+    edit_card(saved, objective=None, legs=[])
+    card = reopen(saved).card
+    assert card.objective_key == "scratch"
+    assert (card.run, card.epochs, card.seed, card.history) == (None, None, None, [])
+
+
+# --- Version 1 --------------------------------------------------------------------------------------------
+
+HISTORY_1 = [
+    {
+        "epoch": epoch,
+        "train": {"objective": 11.4, "cross_entropy": 1.8, "response": 11.5, "attention": 0.003, "accuracy": 0.4},
+        "test": {"objective": 8.5, "response": 8.8, "attention": 0.0018, "attention_2": 0.0001, "accuracy": 0.57},
+    }
+    for epoch in (0, 1)
+]
+VERSION_1 = {
+    "name": "both",
+    "architecture": "resnet20",
+    "parameters": 269722,
+    "classes": ["cat", "dog"],
+    "normalisation": {"mean": [0.4914, 0.4822, 0.4465], "std": [0.247, 0.2435, 0.2616]},
+    "method": "combined",
+    "objective": {
+        "ce_weight": 0.3,
+        "response_weight": 0.7,
+        "temperature": 4.0,
+        "attention_weight": 1000.0,
+        "attention_power": 2,
+        "label_smoothing": 0.1,
+        "initial": "earlier/both",
+    },
+    "teacher": {"name": "resnet56", "sha256": "6fe7cab7"},
+    "run": "20261124-164056-family20-0cf8",
+    "epochs": 2,
+    "seed": 3,
+    "data": {"dataset": "cifar10", "train_images": 50000, "measured_on": "holdout", "measured_images": 5000},
+    "recipe": {"batch_size": 128, "learning_rate": 0.1, "threads": None},
+    "versions": {"kdexplorer": "0.1.0", "torch": "2.13.0"},
+    "device": "a processor, 2 threads",
+    "precision": "bfloat16",
+    "seconds": 4851.4,
+    "students_in_run": 4,
+    "history": HISTORY_1,
+    "test_accuracy": 0.9225,
+    "test_cross_entropy": 0.267,
+    "test_objective": 0.986,
+    "test_terms": {"cross_entropy": 0.267, "response": 0.9, "attention": 0.0003, "attention_3": 0.0001},
+    "sha256": "3813a810",
+}
+
+
+def read(tmp_path, values):
+    path = tmp_path / "card.json"
+    path.write_text(json.dumps(values))
+    return read_card(path)
+
+
+def test_a_card_of_version_1_loses_nothing(tmp_path):
+    card = read(tmp_path, VERSION_1)
+    assert card.model_dump(mode="json") == {
+        "version": 2,
+        "name": "both",
+        "architecture": "resnet20",
+        "parameters": 269722,
+        "multiply_adds": None,
+        "classes": ["cat", "dog"],
+        "normalization": VERSION_1["normalisation"],
+        "objective": {
+            "ce_weight": 0.3,
+            "label_smoothing": 0.1,
+            "terms": [
+                {"method": "kd", "weight": 0.7, "temperature": 4.0},
+                {"method": "at", "weight": 1000.0, "power": 2},
+            ],
+        },
+        "teacher": {"name": "resnet56", "sha256": "6fe7cab7"},
+        "data": {
+            "dataset": "cifar10",
+            "train_images": 50000,
+            "evaluation_split": "holdout",
+            "evaluation_images": 5000,
+        },
+        "legs": [
+            {
+                "run": "20261124-164056-family20-0cf8",
+                "initial": "earlier/both",
+                "epochs": 2,
+                "seed": 3,
+                "recipe": VERSION_1["recipe"],
+                "seconds": 4851.4,
+                "device": "a processor, 2 threads",
+                "precision": "bfloat16",
+                "students": 4,
+                "versions": {"kdexplorer": "0.1.0", "torch": "2.13.0"},
+                "history": [
+                    {
+                        "epoch": epoch,
+                        "train": {"objective": 11.4, "cross_entropy": 1.8, "kd": 11.5, "at": 0.003, "accuracy": 0.4},
+                        "test": {"objective": 8.5, "kd": 8.8, "at": 0.0018, "at_2": 0.0001, "accuracy": 0.57},
+                    }
+                    for epoch in (0, 1)
+                ],
+            }
+        ],
+        "test_accuracy": 0.9225,
+        "test_cross_entropy": 0.267,
+        "test_objective": 0.986,
+        "test_terms": {"cross_entropy": 0.267, "kd": 0.9, "at": 0.0003, "at_3": 0.0001},
+        "sha256": "3813a810",
+    }
+    assert read(tmp_path, card.model_dump(mode="json")) == card
+
+
+@pytest.mark.parametrize(
+    ("method", "key"), [("scratch", "scratch"), ("response", "kd"), ("feature", "at"), ("combined", "kd+at")]
+)
+def test_a_method_of_version_1_without_its_weights_is_the_labs(tmp_path, method, key):
+    assert read(tmp_path, VERSION_1 | {"method": method, "objective": None}).objective_key == key
+
+
+def test_an_imported_card_of_version_1_has_no_training(tmp_path):
+    kept = ("name", "architecture", "parameters", "classes", "normalisation", "sha256")
+    values = {key: VERSION_1[key] for key in kept} | {"test_accuracy": 0.5, "test_cross_entropy": 1.5}
+    card = read(tmp_path, values | {"method": None, "objective": None, "run": None})
+    assert (card.objective, card.legs, card.test_terms, card.teacher) == (None, (), {}, None)
+    assert (card.data.dataset, card.data.evaluation_split, card.data.evaluation_images) == ("cifar10", "test", 10_000)
+    assert read(tmp_path, values) == card
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"normalisation": None}, "normalization"),
+        ({"normalisation": {"mean": [0, 0, 0], "std": [1, 1, 0]}}, "normalization.std.2"),
+        ({"data": "cifar10"}, "data"),
+        ({"data": None}, "data"),
+        ({"data": {"measured_images": 0}}, "data.evaluation_images"),
+        ({"objective": [1]}, "objective"),
+        ({"objective": {"response_weight": -1}}, "objective.terms.0.kd.weight"),
+        ({"method": "magic", "objective": None}, "objective"),
+        ({"method": ["scratch"], "objective": None}, "objective"),
+        ({"history": 3}, "legs.0.history"),
+        ({"history": [3]}, "legs.0.history.0"),
+        ({"history": [{"epoch": -1}]}, "legs.0.history.0.epoch"),
+        ({"history": [{"epoch": 0, "train": {"response": "low"}}]}, "legs.0.history.0.train.kd"),
+        ({"epochs": -1}, "legs.0.epochs"),
+        ({"epochs": "many"}, "legs.0.epochs"),
+        ({"test_terms": 3}, "test_terms"),
+        ({"recipe": 3}, "legs.0.recipe"),
+    ],
+)
+def test_an_invalid_card_of_version_1_is_refused_with_the_field(tmp_path, changes, field):
+    with pytest.raises(CheckpointError, match=rf"card\.json: {field}: "):
+        read(tmp_path, VERSION_1 | changes)
+
+
+# --- Cards that are refused -------------------------------------------------------------------------------
+
+REQUIRED = (
+    "name", "architecture", "parameters", "classes", "normalization", "test_accuracy", "test_cross_entropy", "sha256",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        *(({key: ...}, key) for key in REQUIRED),
+        *(({key: None}, key) for key in REQUIRED),
+        ({"version": 3}, "version"),
+        ({"version": None}, "version"),
+        ({"name": "../evil"}, "name"),
+        ({"name": "a/b"}, "name"),
+        ({"architecture": "resnet9"}, "architecture: .*resnet8.*'resnet9'"),
+        ({"architecture": "__class__"}, "architecture"),
+        ({"parameters": True}, "parameters"),
+        ({"parameters": "75290"}, "parameters"),
+        ({"parameters": 0}, "parameters"),
+        ({"multiply_adds": 1.5}, "multiply_adds"),
+        ({"classes": ["one"]}, "classes"),
+        ({"classes": [1, 2, 3]}, "classes.0"),
+        ({"classes": ["x"] * 1001}, "classes"),
+        ({"normalization": {}}, "normalization.mean"),
+        ({"normalization": {"mean": [0, 0, 0], "std": [1, 1]}}, "normalization.std"),
+        ({"normalization": {"mean": [0, 0, 0], "std": [1, 1, 0]}}, "normalization.std.2: .*greater than 0"),
+        ({"normalization": {"mean": [0, 0, "black"], "std": [1, 1, 1]}}, "normalization.mean.2"),
+        ({"normalization": {"mean": [0, 0, float("nan")], "std": [1, 1, 1]}}, "normalization.mean.2"),
+        ({"normalization": {"mean": [0, 0, 10**400], "std": [1, 1, 1]}}, "normalization.mean.2"),
+        ({"test_accuracy": float("nan")}, "test_accuracy"),
+        ({"test_accuracy": 91.5}, "test_accuracy: .*less than or equal to 1"),
+        ({"test_cross_entropy": float("inf")}, "test_cross_entropy"),
+        ({"test_objective": "low"}, "test_objective"),
+        ({"test_terms": {"kd": float("nan")}}, "test_terms.kd"),
+        ({"objective": "scratch"}, "objective"),
+        ({"objective": {"terms": [{"method": "magic"}]}}, "objective.terms.0: .*'magic'.*kd"),
+        ({"objective": {"terms": [{**KD, "temperature": 0}]}}, "objective.terms.0.kd.temperature"),
+        ({"objective": {"response_weight": 0.7}}, "objective.response_weight"),
+        ({"objective": {"ce_weight": 0}}, "objective"),
+        ({"teacher": {"name": "resnet56"}}, "teacher.sha256"),
+        ({"teacher": "resnet56"}, "teacher"),
+        ({"data": "cifar10"}, "data"),
+        ({"data": None}, "data"),
+        ({"data": {"evaluation_images": 0}}, "data.evaluation_images"),
+        ({"data": {"evaluation_images": "many"}}, "data.evaluation_images"),
+        ({"data": {"evaluation_split": "validation"}}, "data.evaluation_split"),
+        ({"legs": {}}, "legs"),
+        ({"legs": [{}]}, "legs.0.epochs"),
+        ({"legs": [{"epochs": 1001}]}, "legs.0.epochs"),
+        ({"legs": [{"epochs": 1, "history": [{"epoch": -1}]}]}, "legs.0.history.0.epoch"),
+        ({"legs": [{"epochs": 1, "history": [{"epoch": 0, "test": {"accuracy": "high"}}]}]}, "legs.0.history.0.test"),
+    ],
+    ids=str,
+)
+def test_an_invalid_card_is_refused_with_the_field(saved, changes, field):
+    edit_card(saved, **changes)
+    with pytest.raises(CheckpointError, match=rf"card\.json: {field}"):
+        reopen(saved)
+    assert list_checkpoints(saved.path.parent) == []
+
+
+@pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, pickle.dumps({"name": "x"})])
+def test_a_card_that_is_garbage_is_refused(saved, garbage):
+    (saved.path / "card.json").write_bytes(garbage)
+    with pytest.raises(CheckpointError, match=r"no readable card\.json"):
+        reopen(saved)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["mean", "std", "epochs", "x"]), inner),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_card_is_either_usable_or_refused(saved, version, data):
+    """One bad folder must not take the whole list down."""
+    path = saved.path / "card.json"
+    good = VERSION_1 if version == 1 else json.loads(Card.model_validate_json(path.read_bytes()).model_dump_json())
+    key = data.draw(st.sampled_from(sorted(good)))
+    before = path.read_bytes()
+    path.write_text(json.dumps(good | {key: data.draw(JSON)}))
+    try:
+        card = reopen(saved).card
+        assert [found.card for found in list_checkpoints(saved.path.parent)] == [card]
+        assert Card.model_validate_json(card.model_dump_json()) == card
+        assert card.history == [] or card.epochs is not None
+    except CheckpointError:
+        assert list_checkpoints(saved.path.parent) == []
+    finally:
+        path.write_bytes(before)

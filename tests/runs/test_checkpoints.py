@@ -1,0 +1,372 @@
+"""Checkpoints: what comes back, and what is refused before it is used."""
+
+import hashlib
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.errors import CheckpointError, ConfigError
+from kdexplorer.networks import build
+from kdexplorer.presets import PRESETS
+from kdexplorer.runs import checkpoints
+from kdexplorer.runs.checkpoints import (
+    bundled_checkpoints,
+    bundled_root,
+    find_checkpoint,
+    list_checkpoints,
+    run_checkpoints,
+    save_checkpoint,
+)
+from kdexplorer.runs.launch import create_run
+from kdexplorer.runs.weights import network_from_state, read_weights, to_half_precision
+from tests.runs.forgery import Marker, edit_card, edit_weights, reopen, replace_weights
+
+# --- The way there and back -------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_comes_back_as_it_was_stored(tmp_path, saved):
+    network = reopen(saved).network()
+    images = torch.randn(4, 3, 32, 32)
+    again = save_checkpoint(tmp_path / "copy", to_half_precision(network), saved.card, saved.logits())
+    assert again.sha256 == saved.sha256
+    assert torch.equal(again.network()(images), network(images))
+    assert np.array_equal(again.logits(), saved.logits())
+    assert (again.logits().dtype, again.logits().shape) == (np.float32, (120, 10))
+    assert not network.training
+    assert all(p.dtype == torch.float32 and not p.requires_grad for p in network.parameters())
+    assert sorted(path.name for path in again.path.iterdir()) == ["card.json", "test_logits.npz", "weights.safetensors"]
+
+
+def test_stored_weights_are_float16_without_counters(saved):
+    state = safetensors.torch.load_file(saved.path / "weights.safetensors")
+    assert {tensor.dtype for tensor in state.values()} == {torch.float16}
+    assert not any(key.endswith("num_batches_tracked") for key in state)
+    assert hashlib.sha256((saved.path / "weights.safetensors").read_bytes()).hexdigest() == saved.card.sha256
+
+
+def test_weights_beyond_float16_are_refused_when_they_are_saved():
+    network = build("resnet8", seed=0)
+    network.bn1.running_var[0] = 1e5
+    with pytest.raises(CheckpointError, match=r"bn1\.running_var.*float16"):
+        to_half_precision(network)
+
+
+def test_a_checkpoint_without_logits_says_so(tmp_path, make_checkpoint):
+    checkpoint = make_checkpoint(tmp_path / "net")
+    with pytest.raises(CheckpointError, match=r"test_logits\.npz"):
+        checkpoint.logits()
+    assert checkpoint.logits_or_none() is None
+
+
+# --- Weights that are refused -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("matching", [False, True])
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.99])
+def test_truncated_weights_are_refused(saved, keep, matching):
+    data = (saved.path / "weights.safetensors").read_bytes()
+    replace_weights(saved, data[: int(keep * len(data))], matching)
+    words = "not a readable safetensors" if matching else "SHA-256"
+    with pytest.raises(CheckpointError, match=words):
+        reopen(saved).network()
+
+
+def test_altered_weights_are_refused(saved):
+    edit_weights(saved, lambda state: state["fc.bias"].add_(1), matching=False)
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors .*SHA-256"):
+        reopen(saved).network()
+
+
+def _set(key, value):
+    return lambda state: state.update({key: value})
+
+
+FORGED = {
+    "a key is missing": (lambda state: state.pop("fc.bias"), r"lacks 'fc\.bias'"),
+    "a key too many": (_set("fc.extra", torch.zeros(1)), r"unknown 'fc\.extra'"),
+    "a wrong shape": (_set("fc.bias", torch.zeros(11)), r"fc\.bias has shape \(11,\).*needs \(10,\)"),
+    "a transposed matrix": (_set("fc.weight", torch.zeros(64, 10)), r"fc\.weight has shape"),
+    "whole numbers": (_set("fc.bias", torch.zeros(10, dtype=torch.int32)), r"fc\.bias is torch\.int32"),
+    "complex numbers": (_set("fc.bias", torch.zeros(10, dtype=torch.complex64)), r"fc\.bias is torch\.complex64"),
+    "not a number": (_set("fc.bias", torch.full((10,), torch.nan)), r"fc\.bias contains values that are not finite"),
+    "infinity": (_set("bn1.running_var", torch.full((16,), torch.inf)), r"bn1\.running_var.*not finite"),
+    "beyond float32": (_set("fc.bias", torch.full((10,), 1e300, dtype=torch.float64)), r"fc\.bias.*not finite"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), FORGED.values(), ids=FORGED)
+def test_forged_weights_are_refused_and_named(saved, change, words):
+    edit_weights(saved, change)
+    with pytest.raises(CheckpointError, match=words):
+        reopen(saved).network()
+
+
+def test_weights_of_another_architecture_are_refused(saved):
+    edit_card(saved, architecture="resnet20")
+    with pytest.raises(CheckpointError, match="is not a resnet20: it lacks"):
+        reopen(saved).network()
+
+
+def test_nothing_is_half_loaded(saved, monkeypatch):
+    """The last key in order is wrong: no weight may have reached a network by then."""
+    last = max(safetensors.torch.load_file(saved.path / "weights.safetensors"))
+    edit_weights(saved, lambda state: state[last].fill_(torch.nan))
+    loads = []
+    monkeypatch.setattr(torch.nn.Module, "load_state_dict", lambda *_, **__: loads.append(1))
+    with pytest.raises(CheckpointError, match="not finite"):
+        reopen(saved).network()
+    assert loads == []
+
+
+def test_a_pickle_in_disguise_is_refused_and_does_not_fire(saved, tmp_path):
+    fired = tmp_path / "fired"
+    replace_weights(saved, pickle.dumps(Marker(fired)))
+    with pytest.raises(CheckpointError, match="not a readable safetensors"):
+        reopen(saved).network()
+    torch.save(Marker(fired), saved.path / "weights.safetensors")
+    replace_weights(saved, (saved.path / "weights.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="not a readable safetensors"):
+        reopen(saved).network()
+    assert not fired.exists()
+
+
+@pytest.mark.parametrize(
+    "header", [b"{}", b"[]", b'{"fc.bias": 3}', b'{"fc.bias":{"dtype":"F32","shape":[10],"data_offsets":[0,40]}}']
+)
+def test_a_forged_safetensors_header_is_refused(saved, header):
+    replace_weights(saved, len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError):
+        reopen(saved).network()
+
+
+A_KEY = b'"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+
+
+def header(claimed, text):
+    return claimed.to_bytes(8, "little") + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header(2**63, b"{}"),
+        header(2**40, b"{}"),
+        header(99_999_999, b"{" + b" " * 1000),
+        header(200_000, b"[" * 200_000),
+        header(2, b"{}") + b"\0" * 100,
+        header(120, b"{%s,%s}".replace(b"%s", A_KEY).ljust(120)) + b"\0" * 4,
+        header(78, b'{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}'.ljust(78)) + b"\0" * 4,
+        header(60, b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[-4,4]}}'.ljust(60)) + b"\0" * 4,
+    ],
+    ids=["exabytes", "terabytes", "cut", "nested", "empty", "a key twice", "overflowing", "before the file"],
+)  # fmt: skip
+def test_a_header_that_lies_is_refused(saved, content):
+    replace_weights(saved, content)
+    with pytest.raises(CheckpointError):
+        reopen(saved).network()
+
+
+def test_logits_that_unpack_to_gigabytes_are_refused_before_they_do(saved):
+    path = saved.path / "test_logits.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("logits.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": (2**26, 10)})
+        for _ in range(80):
+            file.write(bytes(2**20))
+    assert path.stat().st_size < 2**20
+    with pytest.raises(CheckpointError, match="unpacks to more"):
+        saved.logits()
+
+
+def test_an_array_header_that_lies_is_refused(saved):
+    with zipfile.ZipFile(saved.path / "test_logits.npz", "w") as archive, archive.open("logits.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": (2**50, 10)})
+    with pytest.raises(CheckpointError, match=r"test_logits\.npz cannot be read"):
+        saved.logits()
+
+
+def test_missing_or_huge_weights_are_refused(saved, monkeypatch):
+    monkeypatch.setattr(checkpoints, "MAX_WEIGHTS_BYTES", 10)
+    with pytest.raises(CheckpointError, match="over 1 GiB"):
+        saved.network()
+    (saved.path / "weights.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors cannot be read"):
+        saved.network()
+
+
+# --- Logits that are refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"other": np.zeros((5, 10))},
+        {"logits": np.zeros((5, 9))},
+        {"logits": np.zeros(10)},
+        {"logits": np.zeros((5, 10), dtype=int)},
+        {"logits": np.full((5, 10), np.nan)},
+    ],
+    ids=["another key", "nine classes", "one dimension", "whole numbers", "not a number"],
+)
+def test_other_arrays_are_not_logits(saved, arrays):
+    np.savez(saved.path / "test_logits.npz", **arrays)
+    with pytest.raises(CheckpointError, match=r"test_logits\.npz"):
+        saved.logits()
+
+
+def test_pickled_logits_are_refused_and_do_not_fire(saved, tmp_path):
+    fired, path = tmp_path / "fired", saved.path / "test_logits.npz"
+    np.savez(path, logits=np.array([[Marker(fired)] * 10], dtype=object))
+    with pytest.raises(CheckpointError, match=r"test_logits\.npz"):
+        saved.logits()
+    path.write_bytes(pickle.dumps(Marker(fired)))
+    with pytest.raises(CheckpointError, match=r"test_logits\.npz"):
+        saved.logits()
+    assert not fired.exists()
+
+
+def test_truncated_logits_are_refused(saved):
+    path = saved.path / "test_logits.npz"
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(CheckpointError, match=r"test_logits\.npz cannot be read"):
+        saved.logits()
+
+
+# --- Lists and names --------------------------------------------------------------------------------------
+
+
+def test_the_list_has_the_largest_first_then_by_objective_and_skips_the_unreadable(
+    tmp_path, monkeypatch, make_checkpoint
+):
+    for name, architecture, preset in [
+        ("b", "resnet8", "combined"),
+        ("c", "resnet8", "feature"),
+        ("d", "resnet8", "response"),
+        ("z", "resnet8", "scratch"),
+        ("t", "resnet20", "scratch"),
+    ]:
+        make_checkpoint(tmp_path / name, architecture, objective=PRESETS[preset])
+    make_checkpoint(tmp_path / "y", objective=None)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    make_checkpoint(tmp_path / "broken")
+    (tmp_path / "broken" / "card.json").write_text("{}")
+    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path))
+    assert [checkpoint.name for checkpoint in bundled_checkpoints()] == ["t", "y", "z", "d", "c", "b"]
+    assert list_checkpoints(tmp_path / "nowhere") == []
+
+
+def test_the_bundled_networks_are_readable_and_match_their_cards():
+    found = bundled_checkpoints()
+    assert [checkpoint.path.name for checkpoint in found] == [checkpoint.name for checkpoint in found]
+    assert {checkpoint.path.name for checkpoint in found} == {path.name for path in bundled_root().iterdir()}
+    for checkpoint in found:
+        assert sum(parameter.numel() for parameter in checkpoint.network().parameters()) == checkpoint.card.parameters
+        assert checkpoint.logits().shape == (checkpoint.card.data.evaluation_images, len(checkpoint.classes))
+
+
+def test_a_checkpoint_is_found_by_name_by_run_and_student_and_by_folder(
+    tmp_path, runs_root, monkeypatch, make_checkpoint
+):
+    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path))
+    bundled = make_checkpoint(tmp_path / "net")
+    student = make_checkpoint(runs_root / "20260101-000000-lab-0000" / "net", seed=1)
+    assert find_checkpoint("net") == bundled
+    assert find_checkpoint("20260101-000000-lab-0000/net") == student
+    assert find_checkpoint(str(student.path)) == student
+    for name in ("", "nothing", "../net", "net/net", "x" * 5000, "run\0", "net/card.json"):
+        with pytest.raises(ConfigError, match="Bundled: net;"):
+            find_checkpoint(name)
+    (tmp_path / "net" / "card.json").write_text("{}")
+    with pytest.raises(CheckpointError):
+        find_checkpoint("net")
+
+
+def test_a_runs_finished_students_are_its_checkpoints(make_checkpoint):
+    names = ("b", "a", "broken", "unfinished")
+    students = [{"name": name, "architecture": "resnet8"} for name in names]
+    run = create_run(ExperimentConfig(dataset="synthetic", students=students), "lab")
+    for name in names[:3]:
+        make_checkpoint(run.path / name)
+    (run.path / "broken" / "card.json").write_text("{}")
+    assert [checkpoint.name for checkpoint in run_checkpoints(run)] == ["b", "a"]
+
+
+# --- Mutations --------------------------------------------------------------------------------------------
+
+
+@st.composite
+def accidents(draw):
+    """What happens to the bytes of a file: where (as a share of its length), what, and how much."""
+    place, width = st.floats(0, 1), st.sampled_from([1, 1, 4, 16, 300])
+    kind = st.sampled_from(["flip", "zero", "ones", "drop", "again", "cut"])
+    return draw(st.lists(st.tuples(place, kind, width), min_size=1, max_size=4))
+
+
+def mutated(data, accidents):
+    data = bytearray(data)
+    for place, kind, width in accidents:
+        at = int(place**3 * len(data))  # headers are at the beginning
+        part = data[at : at + width]
+        data[at : at + width] = {
+            "flip": bytes(byte ^ 0x10 for byte in part),
+            "zero": bytes(len(part)),
+            "ones": b"\xff" * len(part),
+            "drop": b"",
+            "again": part * 2,
+            "cut": part,
+        }[kind]
+        if kind == "cut":
+            del data[at + width :]
+    return bytes(data)
+
+
+def hunt(saved, examples, reliability):
+    """Usable or refused: weights whose hash the forger fits, logits, cards, and a PyTorch file."""
+    files = {name: (saved.path / name).read_bytes() for name in ("weights.safetensors", "test_logits.npz", "card.json")}
+    foreign = saved.path.parent / "net.pth"
+    torch.save(saved.network().state_dict(), foreign)
+    files["net.pth"] = foreign.read_bytes()
+    card = json.loads(files["card.json"])
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(st.sampled_from(sorted(files)), accidents())
+    def search(name, what):
+        content = mutated(files[name], what)
+        for other, good in files.items():
+            ((saved.path if other != "net.pth" else saved.path.parent) / other).write_bytes(good)
+        reliability["checkpoints tried"] += 1
+        try:
+            if name == "net.pth":
+                foreign.write_bytes(content)
+                state = read_weights(foreign)
+                network = network_from_state("resnet8", state, 10, "net.pth")
+            else:
+                (saved.path / name).write_bytes(content)
+                if name == "weights.safetensors":
+                    forged = card | {"sha256": hashlib.sha256(content).hexdigest()}
+                    (saved.path / "card.json").write_text(json.dumps(forged))
+                opened = reopen(saved)
+                assert np.isfinite(opened.logits()).all()
+                network = opened.network()
+            assert all(torch.isfinite(p).all() for p in network.parameters())
+        except CheckpointError:
+            reliability["checkpoints refused"] += 1
+
+    search()
+
+
+def test_a_mutated_checkpoint_is_usable_or_refused(saved, reliability):
+    hunt(saved, 40, reliability)
+
+
+@pytest.mark.reliability
+def test_thousands_of_mutated_checkpoints_are_usable_or_refused(saved, reliability):
+    hunt(saved, 5000, reliability)

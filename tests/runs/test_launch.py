@@ -1,0 +1,291 @@
+"""Who may be started, stopped or deleted; what the disk refuses; what comes at once."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+from filelock import FileLock
+
+from kdexplorer import processes
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.errors import RunError
+from kdexplorer.runs import launch
+from kdexplorer.runs.launch import create_run, delete_run, launch_run, start_run, stop_run
+from kdexplorer.runs.records import RunStatus
+from kdexplorer.runs.run_folder import Run, list_runs
+
+CONFIG = ExperimentConfig(name="lab", dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+@pytest.fixture
+def run():
+    return create_run(CONFIG, "lab")
+
+
+@pytest.fixture
+def sleeper():
+    """A living process that is not this one."""
+    process = subprocess.Popen(SLEEP)
+    yield psutil.Process(process.pid)
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def popen(monkeypatch):
+    """Stands in for the trainer: remembers how it was called, and sleeps."""
+    calls, real = [], subprocess.Popen
+
+    def start(arguments, **options):
+        calls.append((arguments, options))
+        return real(SLEEP, start_new_session=True)
+
+    monkeypatch.setattr(launch.subprocess, "Popen", start)
+    yield calls
+    for child in processes._children:
+        child.kill()
+        child.wait()
+    processes._children.clear()
+
+
+def write_status(run, state, process=None, **changes):
+    identity = processes.identity(process.pid) if process else {}
+    (run.path / "status.json").write_text(json.dumps({"state": state, **identity, **changes}))
+
+
+def wait_until(condition, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def refuse(number):
+    def call(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+# --- Starting and stopping --------------------------------------------------------------------------------
+
+
+def test_launch_starts_a_process_of_its_own_that_outlives_its_caller(popen):
+    run = launch_run(CONFIG)
+    ((arguments, options),) = popen
+    assert arguments[:4] == [sys.executable, "-m", "kdexplorer", "resume"]
+    assert arguments[4] == str(run.path.resolve())
+    assert options["start_new_session"]
+    assert options["stdin"] == subprocess.DEVNULL
+    assert "shell" not in options
+    status = run.status()
+    assert status.state == "queued"
+    assert status.pid == processes._children[-1].pid != os.getpid()
+    assert psutil.Process(status.pid).nice() > psutil.Process().nice()  # the pages go first
+
+
+def test_a_live_run_cannot_be_started_twice_nor_deleted_and_stops_on_request(popen):
+    run = launch_run(CONFIG)
+    with pytest.raises(RunError, match="queued"):
+        start_run(run)
+    with pytest.raises(RunError, match="running"):
+        delete_run(run)
+    assert len(popen) == 1
+    stop_run(run)
+    assert wait_until(lambda: run.status().state == "lost")  # the stand-in dies of SIGTERM
+    assert processes._children[-1].returncode == -signal.SIGTERM
+    with pytest.raises(RunError, match="lost"):
+        stop_run(run)
+    start_run(run)
+    assert len(popen) == 2
+    assert run.status().state == "queued"
+
+
+@pytest.mark.parametrize("state", ["finished", "running"])
+def test_what_is_finished_or_running_cannot_be_started(run, sleeper, popen, state):
+    write_status(run, state, sleeper)
+    with pytest.raises(RunError, match=state):
+        start_run(run)
+    assert popen == []
+
+
+def test_what_is_damaged_cannot_be_started(run, popen):
+    write_status(run, "stopped")
+    (run.path / "config.json").unlink()
+    with pytest.raises(RunError, match="damaged"):
+        start_run(run)
+    assert popen == []
+
+
+def test_starting_keeps_what_the_trainer_has_already_written(run, monkeypatch, popen):
+    start = launch.subprocess.Popen
+
+    def quick(arguments, **options):
+        process = start(arguments, **options)
+        write_status(run, "running", psutil.Process(process.pid), epoch=3)
+        return process
+
+    monkeypatch.setattr(launch.subprocess, "Popen", quick)
+    start_run(run)
+    assert (run.status().state, run.status().epoch) == ("running", 3)
+
+
+def test_a_run_that_has_not_started_is_not_stopped_by_killing_its_caller(run):
+    with pytest.raises(RunError, match="not started"):
+        stop_run(run)
+
+
+def test_another_process_with_the_same_pid_is_not_signalled(run, sleeper, monkeypatch):
+    """Between the look at the status and the signal, the pid goes to another process."""
+    monkeypatch.setattr(Run, "status", lambda self: RunStatus(state="running", pid=sleeper.pid, pid_started=1.0))
+    stop_run(run)
+    assert sleeper.is_running()
+    assert sleeper.status() != psutil.STATUS_ZOMBIE
+
+
+def test_two_tabs_that_start_one_run_start_one_trainer(run, popen):
+    write_status(run, "stopped")
+    refusals = []
+
+    def press():
+        try:
+            start_run(run)
+        except RunError as error:
+            refusals.append(str(error))
+
+    tabs = [threading.Thread(target=press) for _ in range(6)]
+    for tab in tabs:
+        tab.start()
+    for tab in tabs:
+        tab.join()
+    assert len(popen) == 1
+    assert len(refusals) == 5
+    assert all("queued" in sentence for sentence in refusals)
+
+
+# --- Deleting ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["finished", "stopped", "failed", "lost"])
+def test_a_run_that_is_over_is_deleted_whole(run, runs_root, state):
+    write_status(run, state)
+    (run.path / "a").mkdir()
+    (run.path / "a" / "card.json").touch()
+    delete_run(run)
+    assert [path for path in runs_root.iterdir() if not path.name.endswith(".lock")] == []
+
+
+def test_nothing_outside_the_runs_folder_is_deleted(run, runs_root, tmp_path):
+    write_status(run, "finished")
+    outside = tmp_path / "precious"
+    outside.mkdir()
+    (outside / "config.json").write_text("{}")
+    (runs_root / "link").symlink_to(outside)
+    (runs_root / "inside").symlink_to(run.path)
+    tricks = [
+        outside,
+        runs_root,
+        runs_root / "..",
+        runs_root / "link",
+        runs_root / "inside",
+        run.path / "..",
+        run.path / "a",
+    ]
+    for path in tricks:
+        with pytest.raises(RunError, match="nothing was deleted"):
+            delete_run(Run(path))
+    assert (outside / "config.json").exists()
+    assert (run.path / "config.json").exists()
+
+
+@pytest.mark.parametrize("name", ["sweeps", "imported"])
+def test_the_folders_beside_the_runs_are_not_deleted(runs_root, name):
+    inside = runs_root / name / "precious"
+    inside.mkdir(parents=True)
+    (inside / "config.json").write_text("{}")
+    with pytest.raises(RunError, match="nothing was deleted"):
+        delete_run(Run(runs_root / name))
+    assert (inside / "config.json").exists()
+
+
+def test_a_run_that_a_trainer_has_locked_is_not_deleted(run):
+    write_status(run, "finished")
+    assert not run.is_locked()
+    with FileLock(run.path / ".lock"):
+        assert run.is_locked()
+        with pytest.raises(RunError, match="running"):
+            delete_run(run)
+    delete_run(run)
+    assert not run.path.exists()
+
+
+# --- What the disk refuses --------------------------------------------------------------------------------
+
+
+def test_a_run_that_cannot_be_written_is_a_run_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="folder and the disk"):
+        create_run(CONFIG, "lab", tmp_path / "file")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_run_that_the_disk_refuses_leaves_nothing_behind(runs_root, monkeypatch, number):
+    monkeypatch.setattr(launch, "write_json", refuse(number))
+    with pytest.raises(RunError, match=os.strerror(number)):
+        create_run(CONFIG, "lab")
+    assert list(runs_root.iterdir()) == []
+
+
+def test_an_existing_folder_is_never_removed(runs_root):
+    theirs = runs_root / "20260101-000000-lab-0000"
+    theirs.mkdir(parents=True)
+    (theirs / "weights").write_bytes(b"w")
+    with pytest.raises(RunError, match="File exists"):
+        create_run(CONFIG, "lab", run_id=theirs.name)
+    assert (theirs / "weights").read_bytes() == b"w"
+
+
+def test_a_read_only_folder_is_a_run_error_and_starts_nothing(run, popen, monkeypatch):
+    write_status(run, "stopped")
+    monkeypatch.setattr("builtins.open", refuse(errno.EROFS))
+    with pytest.raises(RunError, match="Read-only file system"):
+        start_run(run)
+    monkeypatch.undo()
+    assert popen == []
+    assert Run(run.path).status().state == "stopped"
+
+
+def test_a_run_that_cannot_be_deleted_stays_whole(run, monkeypatch):
+    write_status(run, "finished")
+    monkeypatch.setattr(launch.Path, "rename", refuse(errno.EROFS))
+    with pytest.raises(RunError, match=r"Read-only file system.*nothing was deleted"):
+        delete_run(run)
+    assert run.status().state == "finished"
+    assert run.config() == CONFIG
+
+
+def test_a_deletion_that_ends_in_the_middle_leaves_no_half_of_a_run(run, runs_root, monkeypatch):
+    write_status(run, "finished")
+    monkeypatch.setattr(launch.shutil, "rmtree", refuse(errno.EIO))
+    with pytest.raises(RunError, match=r"remain in .*\.deleted-"):
+        delete_run(run)
+    assert list_runs() == []
+    assert not run.path.exists()
+
+
+def test_a_launch_that_cannot_start_is_a_failed_run_and_not_a_queued_one(monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", refuse(errno.ENOMEM))
+    with pytest.raises(RunError, match="cannot be started"):
+        launch_run(CONFIG)
+    (run,) = list_runs()
+    assert run.status().state == "failed"
+    delete_run(run)
+    assert list_runs() == []

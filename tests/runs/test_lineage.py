@@ -1,0 +1,87 @@
+"""Who distilled whom: by the hash of the teacher's weights, and by the run for scratch baselines."""
+
+import pytest
+
+from kdexplorer.presets import PRESETS
+from kdexplorer.runs import lineage
+
+SMOOTHED = {"label_smoothing": 0.1}
+
+
+@pytest.fixture
+def families(tmp_path, make_checkpoint):
+    """Two teachers; a run of each with students of one architecture, and a scratch student with smoothed labels."""
+
+    def make(name, seed, **facts):
+        return make_checkpoint(tmp_path / name, seed=seed, **facts)
+
+    found = {"large": make("large", 0, run="t"), "small": make("small", 1, run="u")}
+    seed = 2
+    for teacher in ("large", "small"):
+        reference = {"name": teacher, "sha256": found[teacher].sha256}
+        for name, facts in (
+            ("smoothed", {"objective": SMOOTHED}),
+            ("scratch", {}),
+            ("response", {"objective": PRESETS["response"], "teacher": reference}),
+        ):
+            found[f"{teacher}-{name}"] = make(f"{teacher}-{name}", seed, run=f"r-{teacher}", **facts)
+            seed += 1
+    return found
+
+
+def test_each_student_has_its_own_teacher_and_scratch_baseline(families):
+    assert lineage.list_teachers(families) == ["large", "small"]
+    assert lineage.teachers_of(families) == {"large-response": "large", "small-response": "small"}
+    assert lineage.scratch_baselines(families) == {
+        "large-response": "large-scratch",
+        "small-response": "small-scratch",
+    }
+    assert [name for name, one in families.items() if lineage.is_distilled(one)] == ["large-response", "small-response"]
+    student, teacher = families["small-response"], families["small"]
+    assert lineage.is_student_of(student, teacher)
+    assert not lineage.is_student_of(student, families["large"])
+    assert lineage.teacher_of(student, [families["large"]]) is None
+    assert lineage.teacher_of(teacher, families.values()) is None
+
+
+def test_a_teachers_students_include_the_scratch_baselines_of_their_runs(families):
+    small = families["small"]
+    assert lineage.students_of(families, small) == ["small-smoothed", "small-scratch", "small-response"]
+    assert lineage.students_of(families, families["small-scratch"]) == []
+
+
+def test_the_first_family_is_of_one_architecture_and_run_one_for_each_objective(families, tmp_path, make_checkpoint):
+    small, reference = families["small"], {"name": "small", "sha256": families["small"].sha256}
+
+    def add(name, preset, run="r-small", architecture="resnet8", **changes):
+        facts = {"objective": PRESETS[preset] | changes, "teacher": reference, "run": run}
+        families[name] = make_checkpoint(tmp_path / name, architecture, len(families), **facts)
+
+    add("both", "combined")
+    add("feature", "feature")
+    add("hotter", "response", ce_weight=0.5)  # the objective of small-response, with another weight
+    add("elsewhere", "feature", run="r-other")
+    add("larger", "feature", architecture="resnet20")
+    assert lineage.first_family(families, small) == ["small-scratch", "small-response", "feature", "both"]
+    assert lineage.first_family(families, families["small-scratch"]) == []
+    del families["small-scratch"]
+    assert lineage.first_family(families, small) == ["small-response", "feature", "both"]
+
+
+def test_weights_from_no_run_have_no_scratch_baseline(tmp_path, make_checkpoint):
+    alone = make_checkpoint(tmp_path / "alone", seed=1)
+    distilled = make_checkpoint(tmp_path / "distilled", seed=2, objective=PRESETS["response"])
+    assert lineage.scratch_baseline_of(distilled, [alone, distilled]) is None
+
+
+def test_students_that_train_on_keep_their_scratch_baseline_and_others_get_none(tmp_path, make_checkpoint):
+    def train_on(name, seed, initial, preset):
+        facts = {"run": "second", "initial": initial, "objective": PRESETS[preset]}
+        return make_checkpoint(tmp_path / name, seed=seed, **facts)
+
+    baseline = train_on("scratch", 1, "first/scratch", "scratch")
+    student = train_on("response", 2, "first/response", "response")
+    stranger = train_on("feature", 3, "other/feature", "feature")
+    changed = train_on("combined", 4, "first/scratch", "combined")
+    found = [baseline, student, stranger, changed]
+    assert [lineage.scratch_baseline_of(one, found) for one in found] == [None, baseline, None, None]

@@ -1,0 +1,284 @@
+"""The run folder: states, damaged files, names, and what the trainer writes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from pydantic import ValidationError
+
+from kdexplorer import processes
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.errors import ConfigError, RunError
+from kdexplorer.runs.launch import create_run
+from kdexplorer.runs.records import EpochMetrics, TeacherFigures
+from kdexplorer.runs.run_folder import ReadOnlyRun, Run, find_run, finished_students, imported_root, list_runs
+
+CONFIG = ExperimentConfig(name="lab", dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
+GARBAGE = [b"", b"{", b"[]", b"null", b"\xff\x00", b"[" * 100_000, b'{"state": ["running"]}', b'{"state": "flying"}']
+
+
+@pytest.fixture
+def run():
+    return create_run(CONFIG, "lab")
+
+
+@pytest.fixture
+def sleeper():
+    """A living process that is not this one."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield psutil.Process(process.pid)
+    process.kill()
+    process.wait()
+
+
+def write_status(run, state, process=None, **changes):
+    identity = processes.identity(process.pid) if process else {}
+    (run.path / "status.json").write_text(json.dumps({"state": state, **identity, **changes}))
+
+
+def ended_process():
+    """The identity of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    facts = processes.identity(process.pid)
+    process.communicate(b"\n")
+    return facts
+
+
+# --- States -----------------------------------------------------------------------------------------------
+
+
+def test_a_new_run_is_queued_and_can_be_read_back(run, runs_root):
+    assert run.path.parent == runs_root
+    assert run.run_id.split("-")[2] == "lab"
+    assert run.status().state == "queued"
+    assert run.config() == CONFIG
+    assert run.metrics() == []
+    assert run.teacher(10) is None
+    assert run.log_tail() == ""
+    assert finished_students(run) == []
+    assert find_run(run.run_id) == run
+    assert imported_root() == runs_root / "imported"
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_a_live_state_is_true_only_while_its_process_lives(run, sleeper, state):
+    write_status(run, state, sleeper)
+    assert run.status().state == state
+    write_status(run, state, **ended_process())
+    assert run.status().state == "lost"
+    assert "resumed" in run.status().message
+
+
+@pytest.mark.parametrize("state", ["finished", "stopped", "failed"])
+def test_a_final_state_outlives_its_process(run, state):
+    write_status(run, state, **ended_process())
+    assert run.status().state == state
+
+
+def test_a_live_state_without_its_process_is_lost(run, sleeper):
+    write_status(run, "running", sleeper, pid_started=processes.identity(sleeper.pid)["pid_started"] - 30)
+    assert run.status().state == "lost"
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda b: repr(b[:12]))
+def test_garbage_in_the_folder_never_breaks_a_reader(run, garbage):
+    for name in ("status.json", "metrics.jsonl", "config.json", "log.txt", "teacher.json"):
+        (run.path / name).write_bytes(garbage)
+    assert run.status().state == ("lost" if garbage.startswith(b'{"') else "damaged")
+    assert run.metrics() == []
+    assert run.log_tail() == garbage.decode(errors="replace")[-4000:]
+    assert finished_students(run) == []
+    assert run.teacher(10) in (None, TeacherFigures())
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        run.config()
+    assert [found.run_id for found in list_runs()] == [run.run_id]
+
+
+def test_a_run_without_a_configuration_is_damaged_unless_it_is_running(run, sleeper):
+    write_status(run, "running", sleeper)
+    (run.path / "config.json").unlink()
+    assert run.status().state == "running"  # its trainer has read it: it can be stopped, not deleted
+    write_status(run, "finished")
+    assert run.status().state == "damaged"
+
+
+# --- Metrics, the teacher's figures, the log --------------------------------------------------------------
+
+
+def metrics(epoch, accuracy=0.5):
+    return EpochMetrics(epoch=epoch, student="a", test={"accuracy": accuracy})
+
+
+def test_metrics_keep_what_can_be_read(run):
+    good = [metrics(epoch) for epoch in range(3)]
+    run.append_metrics(good[:2])
+    bad = [b"", b"{", b"[1]", b'{"epoch": "1", "student": "a"}', b'{"epoch": 1}', b'{"epoch": 1, "student": []}']
+    with open(run.path / "metrics.jsonl", "ab") as file:
+        file.write(b"\n".join(bad) + b"\n")
+    run.append_metrics(good[2:])
+    with open(run.path / "metrics.jsonl", "ab") as file:
+        file.write(b'{"epoch": 3, "stud')  # the process was killed in the middle of a line
+    assert run.metrics() == good
+    run.drop_metrics_from(2)
+    run.append_metrics([metrics(2, accuracy=0.75)])
+    lines = (run.path / "metrics.jsonl").read_text().splitlines()
+    assert [EpochMetrics.model_validate_json(line) for line in lines] == [*good[:2], metrics(2, accuracy=0.75)]
+
+
+def test_lines_of_version_1_are_read_with_todays_names(run):
+    parts = {"objective": 3.0, "response": 1.5, "attention": 0.25, "attention_2": 0.125, "accuracy": 0.5}
+    line = {
+        "epoch": 4, "student": "a", "learning_rate": 0.1, "train": parts, "test": parts, "probes": [[1.0, 2.0]],
+        "seconds": 12.5, "images_per_second": 100.0,
+    }  # fmt: skip
+    (run.path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    renamed = {"objective": 3.0, "kd": 1.5, "at": 0.25, "at_2": 0.125, "accuracy": 0.5}
+    assert [row.model_dump() for row in run.metrics()] == [line | {"train": renamed, "test": renamed}]
+
+
+def test_metrics_that_are_not_numbers_are_refused(run):
+    with pytest.raises(ValidationError, match="finite"):
+        EpochMetrics(epoch=0, student="a", train={"objective": float("nan")})
+    row = metrics(0).model_copy(update={"seconds": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        run.append_metrics([row])
+    assert run.metrics() == []
+
+
+def test_lines_that_no_run_writes_are_no_metrics(run):
+    odd = [-1, True, 10**400, 1.5, "0", None, [0]]
+    lines = [{"epoch": epoch, "student": "a"} for epoch in odd]
+    lines += [{"epoch": 0, "student": name} for name in ("../a", "", 7, None, "<b>", "x" * 100)]
+    lines += [{"epoch": 0, "student": "a", "test": test} for test in ([], {"accuracy": "high"}, {"kd": float("inf")})]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run.metrics() == []
+
+
+def test_a_teachers_figures_are_numbers_and_classes(run):
+    path = run.path / "teacher.json"
+    facts = {
+        "name": "resnet56", "evaluation_split": "holdout", "accuracy": 0.9, "cross_entropy": 0.3,
+        "probe_labels": [0, 9], "probes": [[1.0]],
+    }  # fmt: skip
+    path.write_text(json.dumps(facts))
+    assert run.teacher(10).model_dump() == facts
+    assert run.teacher(9).model_dump() == facts | {"probe_labels": []}
+    path.write_text(json.dumps({"accuracy": "high", "cross_entropy": float("nan"), "probe_labels": [-1], "probes": 3}))
+    assert run.teacher(10) == TeacherFigures()
+
+
+@pytest.mark.parametrize("split", ["test", "holdout"])
+def test_the_teachers_figures_of_version_1_say_on_which_split_they_are(run, split):
+    (run.path / "teacher.json").write_text(json.dumps({"name": "resnet56", "measured_on": split, "accuracy": 0.9}))
+    assert run.teacher(10) == TeacherFigures(name="resnet56", evaluation_split=split, accuracy=0.9)
+
+
+def test_the_logs_tail_is_its_last_lines(run):
+    (run.path / "log.txt").write_bytes("".join(f"line {n}\n" for n in range(5000)).encode() + b"\xff end")
+    assert run.log_tail(2) == "line 4999\n\ufffd end"
+
+
+def test_the_log_is_appended_to_until_the_block_ends(run):
+    for number in (1, 2):
+        with run.log() as logger:
+            logger.info("part %d", number)
+    logger.info("too late")
+    assert [line.split(" ", 2)[2] for line in run.log_tail().splitlines()] == ["INFO part 1", "INFO part 2"]
+
+
+def test_the_status_says_who_writes_it(run):
+    before = time.time()
+    run.write_status("running", "training", epoch=2)
+    status = json.loads((run.path / "status.json").read_text())
+    assert {key: status[key] for key in ("pid", "pid_started", "boot")} == processes.identity()
+    assert status["pid"] == os.getpid()
+    assert before <= status["heartbeat"] <= time.time()
+    assert (status["state"], status["message"], status["epoch"]) == ("running", "training", 2)
+    assert (run.status().state, run.status().epoch) == ("running", 2)
+
+
+def test_a_process_that_does_not_lead_writes_nothing(run):
+    before = {path: path.read_bytes() for path in run.path.iterdir()}
+    follower = ReadOnlyRun(run.path)
+    follower.write_status("running")
+    follower.append_metrics([metrics(0)])
+    follower.drop_metrics_from(0)
+    with follower.log() as logger:
+        logger.info("not written")
+    assert {path: path.read_bytes() for path in run.path.iterdir()} == before
+
+
+# --- A status that is JSON and nonsense -------------------------------------------------------------------
+
+COUNTS = [
+    "epoch", "epochs", "step", "steps_per_epoch", "images_per_second", "seconds_left", "heartbeat", "experiments",
+    "finished",
+]  # fmt: skip
+ODD = [None, True, -1, 10**400, 1e300, float("nan"), float("inf"), "9", [], {}, "<script>"]
+
+
+@pytest.mark.parametrize("key", [*COUNTS, "message", "warning"])
+@pytest.mark.parametrize("value", ODD, ids=lambda value: repr(value)[:12])
+def test_a_status_says_only_what_can_be_shown(run, key, value):
+    other = "step" if key == "epochs" else "epochs"
+    write_status(run, "stopped", **{other: 7, key: value})
+    status = run.status()
+    assert status.state == "stopped"
+    assert getattr(status, other) == 7
+    shown = getattr(status, key)
+    if key in ("message", "warning"):
+        assert shown == (value if isinstance(value, str) else "")
+    else:
+        assert shown is None or 0 <= shown < 1e15
+
+
+# --- Names and folders ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../runs", "no-such-run", "a/../b", "/", "/etc", "~", "x" * 300, "a\0b", "\n"]
+)
+def test_path_tricks_find_no_run(run, name):
+    with pytest.raises(RunError, match=r"(?s)no run .*runs list"):
+        find_run(name)
+
+
+def test_a_run_is_found_by_the_path_of_its_folder(run, tmp_path):
+    assert find_run(str(run.path)).path == run.path
+    (tmp_path / "not-a-run").mkdir()
+    with pytest.raises(RunError):
+        find_run(str(tmp_path / "not-a-run"))
+
+
+def test_the_list_has_the_newest_first_and_only_runs(runs_root):
+    for name in ("20250101-000000-a-0000", "20260101-000000-a-0000", ".temporary", "not a run"):
+        (runs_root / name).mkdir()
+        (runs_root / name / "config.json").touch()
+    (runs_root / "20270101-empty").mkdir()
+    (runs_root / "file").touch()
+    assert [run.run_id[:4] for run in list_runs()] == ["2026", "2025"]
+    assert list_runs(runs_root / "nowhere") == []
+
+
+@pytest.mark.parametrize("name", ["sweeps", "imported"])
+def test_the_folders_beside_the_runs_are_no_runs(runs_root, name):
+    inside = runs_root / name / "precious"
+    inside.mkdir(parents=True)
+    (inside / "config.json").write_text("{}")
+    with pytest.raises(RunError):
+        find_run(name)
+    assert list_runs() == []
+
+
+def test_finished_students_are_listed_in_the_configurations_order():
+    students = [CONFIG.students[0].model_copy(update={"name": name}) for name in ("b", "a", "c")]
+    run = create_run(CONFIG.model_copy(update={"students": students}), "lab")
+    for name in ("a", "b"):
+        (run.path / name).mkdir()
+        (run.path / name / "card.json").touch()
+    assert [path.name for path in finished_students(run)] == ["b", "a"]
+    assert Run(run.path) == run

@@ -1,0 +1,79 @@
+"""Weights from elsewhere: read without unpickling, checked before use."""
+
+import pickle
+import zipfile
+
+import pytest
+import safetensors.torch
+import torch
+
+from kdexplorer.errors import CheckpointError
+from kdexplorer.networks import build
+from kdexplorer.runs.weights import network_from_state, read_weights
+from tests.runs.forgery import Marker
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s}, lambda s: {"module." + k: s[k] for k in s}])
+def test_weights_from_elsewhere_are_read_without_unpickling(tmp_path, wrap):
+    network = build("resnet8", seed=3)
+    torch.save(wrap(network.state_dict()), tmp_path / "net.pth")
+    state = read_weights(tmp_path / "net.pth")
+    loaded = network_from_state("resnet8", state, 10, "net.pth")
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), network.parameters(), strict=True))
+
+
+def test_safetensors_from_elsewhere_are_read(tmp_path):
+    safetensors.torch.save_file({"fc.bias": torch.arange(10.0)}, tmp_path / "net.safetensors")
+    assert read_weights(tmp_path / "net.safetensors")["fc.bias"].tolist() == list(range(10))
+
+
+def test_tensors_that_hold_no_plain_numbers_are_refused(tmp_path):
+    network = build("resnet8", seed=0)
+    for odd in (torch.zeros(10).to_sparse(), torch.zeros(10, device="meta")):
+        torch.save(network.state_dict() | {"fc.bias": odd}, tmp_path / "net.pth")
+        state = read_weights(tmp_path / "net.pth")
+        with pytest.raises(CheckpointError, match=r"fc\.bias is .*plain numbers"):
+            network_from_state("resnet8", state, 10, "net.pth")
+
+
+def test_a_tensor_that_claims_a_shape_it_has_no_numbers_for_is_refused(tmp_path):
+    network = build("resnet8", seed=0)
+    torch.save(network.state_dict() | {"fc.bias": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "net.pth")
+    state = read_weights(tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match=r"fc\.bias has shape"):
+        network_from_state("resnet8", state, 10, "net.pth")
+
+
+def test_the_same_weights_twice_are_refused(tmp_path):
+    torch.save({"fc.bias": torch.zeros(1), "module.fc.bias": torch.ones(1)}, tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match="the same weights twice"):
+        read_weights(tmp_path / "net.pth")
+
+
+def _zip(path, name, data):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, data)
+
+
+def test_a_hostile_file_from_elsewhere_is_refused_and_does_not_fire(tmp_path):
+    fired, path = tmp_path / "fired", tmp_path / "net.pth"
+    writers = [
+        lambda: torch.save({"fc.bias": Marker(fired)}, path),
+        lambda: torch.save({"fc.bias": Marker(fired)}, path, _use_new_zipfile_serialization=False),
+        lambda: path.write_bytes(pickle.dumps(Marker(fired), protocol=2)),
+        lambda: _zip(path, "archive/data.pkl", pickle.dumps(Marker(fired), protocol=2)),
+    ]
+    for write in writers:
+        write()
+        with pytest.raises(CheckpointError, match="not a plain file of weights"):
+            read_weights(path)
+    assert not fired.exists()
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {0: torch.zeros(1)}, torch.zeros(3)])
+def test_a_file_without_names_and_tensors_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match="state dict"):
+        read_weights(tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match="not a plain file"):
+        read_weights(tmp_path / "missing.pth")

@@ -1,0 +1,145 @@
+"""What a sweep consists of, how it is stored and found again, and how it is packed into experiments."""
+
+import json
+import shlex
+
+import pytest
+import torch
+
+from kdexplorer.cli.main import main
+from kdexplorer.errors import ConfigError
+from kdexplorer.notation import parse_student
+from kdexplorer.runs.run_folder import list_runs
+from kdexplorer.sweeps import folder, grid
+from kdexplorer.training import memory
+
+
+def test_a_sweep_is_its_references_and_its_grid(recipe):
+    config = grid.configure("resnet8", recipe, temperatures=[1.0, 4.0], weights=[0.7, 1.0])
+    scratch, default, *_, last = students = config.students()
+    names = [student.name for student in students]
+    assert names == ["resnet8-scratch", "resnet8-T4-w0.7", "resnet8-T1-w0.7", "resnet8-T1-w1", "resnet8-T4-w1"]
+    assert (scratch.ce_weight, scratch.terms) == (1.0, ())
+    assert (default.objective, last.ce_weight) == (parse_student("resnet8:response").objective, 0.0)
+    assert [(term.temperature, term.weight) for term in last.terms] == [(4.0, 1.0)]
+    points = [(point.temperature, point.weight) for point in map(grid.point_of, students)]
+    assert points == [(None, 0), (4, 0.7), (1, 0.7), (1, 1), (4, 1)]
+    assert grid.point_of(default) == grid.DEFAULT_POINT
+
+
+@pytest.mark.parametrize(
+    ("student", "changes", "values", "message"),
+    [
+        ("resnet9", {}, {}, "resnet9"),
+        ("resnet8", {"teacher": None}, {}, "teacher"),
+        ("resnet8", {"epochs": 0}, {}, "epochs"),
+        ("resnet8", {}, {"temperatures": [2.0, 2.0]}, "twice"),
+        ("resnet8", {}, {"temperatures": []}, "temperatures"),
+        ("resnet8", {}, {"weights": [1.5]}, "weights"),
+        ("resnet8", {}, {"seeds": 0}, "seeds"),
+    ],
+)
+def test_an_invalid_sweep_is_refused_with_its_field(recipe, student, changes, values, message):
+    with pytest.raises(ConfigError, match=message):
+        grid.configure(student, recipe | changes, **values)
+
+
+def test_the_same_configuration_is_the_same_sweep_and_another_is_not(small, recipe):
+    first = folder.create(small)
+    assert folder.create(small) == first
+    assert [sweep.run_id for sweep in folder.list_sweeps()] == [first.run_id]
+    assert first.config() == small
+    other = folder.create(grid.configure("resnet8", recipe | {"epochs": 2}, seeds=2))
+    assert other.run_id != first.run_id
+    assert folder.find_sweep(first.run_id) == folder.find_sweep(str(first.path)) == first
+    assert folder.find_sweep("nothing") is None
+    assert not list_runs()  # sweeps are not among the runs
+
+
+def as_version_1(config):
+    """A sweep's configuration as version 1 wrote it."""
+    values = config.model_dump(mode="json")
+    values["response_weights"] = values.pop("weights")
+    del values["version"], values["recipe"]["version"]
+    for student in values["recipe"]["students"]:
+        (term,) = student.pop("terms") or [{"weight": 0.0, "temperature": 4.0}]
+        student |= {"response_weight": term["weight"], "temperature": term["temperature"]}
+        student |= {"attention_weight": 0.0, "attention_power": 1}
+    return values
+
+
+def test_a_sweep_of_version_1_is_listed_read_and_found_again(small, runs_root):
+    old = runs_root / "sweeps" / "20250101-000000-sweep-0123abcd"
+    old.mkdir(parents=True)
+    (old / "config.json").write_text(json.dumps(as_version_1(small)))
+    (sweep,) = folder.list_sweeps()
+    assert sweep.config() == small
+    assert folder.create(small) == sweep
+    assert sweep.status().state == "lost"
+    assert [run.config().seed for run in folder.prepare(sweep)] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("damage", ["[]", "{}", '{"recipe": 3}', '{"recipe": {"students": [1]}, "temperatures": 2}'])
+def test_a_damaged_configuration_is_an_error_that_names_the_sweep(small, damage):
+    sweep = folder.create(small)
+    (sweep.path / "config.json").write_text(damage)
+    with pytest.raises(ConfigError, match=sweep.run_id):
+        sweep.config()
+    (sweep.path / "experiments.json").write_text(damage)
+    assert sweep.experiments() == []
+    assert sweep.results() is None
+
+
+def test_the_command_names_everything_that_differs(recipe):
+    config = grid.configure(
+        "resnet8",
+        recipe | {"name": "mine", "seed": 5, "compile": True},
+        temperatures=[1.5, 20.0],
+        weights=[0.25],
+        seeds=4,
+        students_per_experiment=3,
+        memory_gib=2.5,
+    )
+    command = grid.sweep_command(config)
+    for part in (
+        "kdexplorer sweep --student resnet8 ", "--name mine", "--seed 5", "--compile", "--temperature 1.5 20 ",
+        "--weight 0.25 ", "--seeds 4", "--students-per-experiment 3", "--memory 2.5",
+    ):  # fmt: skip
+        assert part in command
+    assert "--students-per-experiment" not in grid.sweep_command(grid.configure("resnet8", recipe))
+
+
+def test_the_command_starts_the_same_sweep(recipe, capsys, monkeypatch):
+    config = grid.configure(
+        "resnet8", recipe | {"name": "mine", "compile": True}, temperatures=[1.5, 20.0], weights=[0.25], memory_gib=2.5
+    )
+    monkeypatch.setattr(folder, "start_sweep", lambda sweep: None)
+    assert main([*shlex.split(grid.sweep_command(config))[3:], "--detach"]) == 0
+    assert folder.find_sweep(capsys.readouterr().out.strip()).config() == config
+
+
+# --- Packing ---
+
+
+def test_students_of_one_seed_share_an_experiment_while_memory_lasts(recipe, monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda device: 2**30)
+    monkeypatch.setattr(memory, "estimate_memory", lambda config, elsewhere: 2**28 * len(config.students))
+    config = grid.configure("resnet8", recipe, temperatures=[1.0, 2.0], weights=[0.3, 0.5], seeds=2)
+    packed = folder.pack(config, "id")  # six students for each seed, of which four fit: three and three
+    assert [(one.seed, len(one.students)) for one in packed] == [(0, 3), (0, 3), (1, 3), (1, 3)]
+    assert [one.run for one in packed] == ["id-1", "id-2", "id-3", "id-4"]
+    for seed in (0, 1):
+        names = [name for one in packed if one.seed == seed for name in one.students]
+        assert names == [student.name for student in config.students()]
+    assert len(folder.pack(config.model_copy(update={"memory_gib": 64.0}), "id")) == 2
+    assert len(folder.pack(config.model_copy(update={"memory_gib": 0.001}), "id")) == 12  # one each, never none
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_cluster_is_driven_from_a_machine_without_its_devices(recipe):
+    config = grid.configure(
+        "resnet8", recipe | {"device": "cuda", "threads": 2}, temperatures=[2.0], weights=[0.5], seeds=1
+    )
+    with pytest.raises(ConfigError):
+        folder.pack(config, "id")
+    assert [len(one.students) for one in folder.pack(config, "id", elsewhere=True)] == [3]

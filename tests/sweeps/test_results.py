@@ -1,0 +1,134 @@
+"""A sweep's results, on grids whose outcome is known, and what they say."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kdexplorer.analysis import statistics
+from kdexplorer.files import write_json
+from kdexplorer.sweeps import results as results_module
+from kdexplorer.sweeps.results import SweepResults, bundled_sweeps, read_results, summarize, to_markdown
+from tests.sweeps.sample import POINTS, make_results
+
+CLEAR, CHANCE, DEFAULT_BEST = (0.5, 0.6, 0.9, 0.6), (0.5, 0.6, 0.61, 0.6), (0.5, 0.6, 0.6, 0.9)
+
+
+def test_a_cell_is_the_mean_of_its_seeds_and_is_tested_against_the_default():
+    results, right = make_results(CLEAR)
+    cell = results.cells[1]
+    values = [right[POINTS[2], seed].mean() for seed in range(3)]
+    assert cell.accuracy_values == pytest.approx(values)
+    assert cell.accuracy == pytest.approx(np.mean(values))
+    assert (cell.accuracy_low, cell.accuracy_high) == statistics.seed_interval(cell.accuracy_values)
+    own, default = (np.stack([right[point, seed] for seed in range(3)]) for point in (POINTS[2], POINTS[3]))
+    tested = statistics.paired_test(own, default)
+    assert (cell.p, cell.difference) == (tested["p"], pytest.approx(tested["difference"]))
+    assert (cell.ahead, len(cell.differences)) == (3, 3)
+    compared = results.all_cells()[:3]
+    assert [one.p_holm for one in compared] == statistics.holm([one.p for one in compared])
+    assert results.cells[2].p is None  # the default itself
+    assert cell.teacher_agreement is None
+
+
+def test_the_summary_states_the_best_its_interval_and_the_test():
+    results, _ = make_results(CLEAR)
+    text = summarize(results)
+    best = results.cells[1]
+    for part in (
+        "T = 2 with weight 0.7", f"{100 * best.accuracy:.2f} %", f"{100 * best.accuracy_low:.2f}", "3 of 3 seeds",
+        f"{100 * best.difference:.2f} points", "3 comparisons p < 0.0001", f"{100 * results.scratch.accuracy:.2f} %",
+        "more than chance on these images", "inflated",
+    ):  # fmt: skip
+        assert part in text
+    assert "could be chance" not in text
+
+
+def test_the_summary_does_not_call_chance_a_difference():
+    text = summarize(make_results(CHANCE)[0])
+    assert "could be chance" in text
+    assert "more than chance" not in text
+
+
+def test_the_summary_says_what_few_seeds_cannot_decide():
+    assert "variation between seeds is unknown" in summarize(make_results(CLEAR, seeds=1)[0])
+    assert "cannot decide" in summarize(make_results(CLEAR, seeds=4)[0])
+    assert "cannot decide" not in summarize(make_results(CLEAR, seeds=5)[0])
+
+
+def test_the_summary_of_the_default_of_missing_labels_and_of_nothing():
+    assert "lab's default itself" in summarize(make_results(DEFAULT_BEST)[0])
+    results, _ = make_results(CLEAR)
+    untested = results.cells[1].model_copy(update={"p": None, "p_holm": None, "difference": None})
+    unlabeled = results.model_copy(update={"cells": [results.cells[0], untested, results.cells[2]]})
+    assert "needs the labels" in summarize(unlabeled)
+    assert "more than chance" not in summarize(unlabeled)
+    assert "nothing is tested" in summarize(results.model_copy(update={"cells": results.cells[:2]}))
+    empty = results.model_copy(update={"cells": [], "best": None, "scratch": None, "evaluated_on": None})
+    assert "No student" in summarize(empty)
+    assert "None" not in to_markdown(empty)
+
+
+def test_the_markdown_has_a_row_for_each_cell():
+    rows = [line for line in to_markdown(make_results(CLEAR)[0]).splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + 4
+    assert rows[1].startswith("|  | 0 | 3 |")
+    assert rows[3].endswith("| < 0.0001 | < 0.0001 |")
+    assert rows[4].endswith("|  |  |  |")
+
+
+def test_results_read_back_to_the_same(tmp_path):
+    results, _ = make_results(CLEAR)
+    write_json(tmp_path / "table.json", results.model_dump(mode="json"))
+    assert read_results(tmp_path / "table.json") == results
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda values: [],
+        lambda values: {},
+        lambda values: {"cells": 3},
+        lambda values: values | {"cells": [{}]},
+        lambda values: values | {"version": 3},
+        lambda values: values | {"cells": [values["cells"][0] | {"accuracy": 2}]},
+        lambda values: values | {"cells": [values["cells"][0] | {"accuracy_values": []}]},
+        lambda values: {name: value for name, value in values.items() if name != "best"},
+    ],
+)
+def test_a_damaged_table_is_left_out(tmp_path, damage):
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(damage(make_results(CLEAR)[0].model_dump(mode="json"))))
+    assert read_results(path) is None
+    assert read_results(tmp_path / "missing.json") is None
+
+
+def test_a_table_of_version_1_is_upgraded(tmp_path):
+    results, _ = make_results(CLEAR)
+    values = results.model_dump(mode="json")
+    del values["version"]
+    text = json.dumps(values)
+    for new, old in (("weight", "response_weight"), ("weights", "response_weights"), ("evaluated_on", "measured_on")):
+        text = text.replace(f'"{new}":', f'"{old}":')
+    (tmp_path / "table.json").write_text(text)
+    assert read_results(tmp_path / "table.json") == results
+
+
+def test_the_bundled_table_is_read_and_its_figures_follow_from_its_students():
+    (stored,) = bundled_sweeps().values()
+    assert isinstance(stored, SweepResults)
+    assert stored.cell_at(stored.best).accuracy == max(cell.accuracy for cell in stored.cells)
+    for cell in stored.all_cells():
+        values = [one.accuracy for one in stored.students if cell.is_at(one)]
+        assert (cell.accuracy_values, cell.accuracy) == (values, pytest.approx(np.mean(values)))
+        assert (cell.accuracy_low, cell.accuracy_high) == pytest.approx(statistics.seed_interval(values))
+    compared = [cell for cell in stored.all_cells() if cell.p is not None]
+    assert [cell.p_holm for cell in compared] == pytest.approx(statistics.holm([cell.p for cell in compared]))
+
+
+def test_bundled_tables_that_are_damaged_are_skipped(tmp_path, monkeypatch):
+    (tmp_path / "sweeps").mkdir()
+    write_json(tmp_path / "sweeps" / "good.json", make_results(CLEAR)[0].model_dump(mode="json"))
+    (tmp_path / "sweeps" / "bad.json").write_text("{")
+    monkeypatch.setattr(results_module, "bundled_root", lambda: tmp_path / "checkpoints")
+    assert list(bundled_sweeps()) == ["good"]

@@ -1,0 +1,138 @@
+"""The documents show the figures of the bundled networks, their commands exist, and their links resolve."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from kdexplorer.cli import main
+from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.human_labels import find_human_labels
+from kdexplorer.notation import parse_student
+from kdexplorer.presets import PRESETS
+from kdexplorer.sweeps.results import bundled_sweeps, to_markdown
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE_PAGE, EXAMPLE = "adding-a-method.md", "kdexplorer/methods/cosine.py"
+"""The method of the example is only in its document; tests/test_adding_a_method.py trains it."""
+
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
+PRIVATE_WORDS = re.compile(r"\b(twins?|halls?|telephones?|at hand|pupils?|heard)\b", re.IGNORECASE)
+
+
+def after_marker(page, marker):
+    """The text of a page from a marker on, line breaks and spaces as they are."""
+    return PAGES[page].split(f"<!-- {marker} -->\n", 1)[1]
+
+
+def commands(page):
+    """The commands in a page's bash blocks, one a line, continued lines joined."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", PAGES[page], re.S | re.M)
+    return "\n".join(blocks).replace("\\\n", " ").splitlines()
+
+
+def test_the_readme_is_short():
+    assert len(PAGES["README.md"].splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_private_word(page):
+    assert not PRIVATE_WORDS.findall(PAGES[page])
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_relative_links_resolve(page):
+    path = ROOT / page if page in ("README.md", "CHANGELOG.md") else ROOT / "docs" / page
+    targets = re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
+    files = [target.split("#")[0] for target in targets if not re.match(r"https?:|#", target)]
+    assert not [target for target in files if not (path.parent / target).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_paths_and_benchmarks_exist(page):
+    paths = re.findall(r"`((?:kdexplorer|tests|pages|benchmarks|deploy|sweeps)/[\w./-]+)`", PAGES[page])
+    paths = [path for path in paths if path != EXAMPLE]
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    benchmarks = set(re.findall(r"python -m (benchmarks\.\w+)", PAGES[page]))
+    assert not [module for module in benchmarks if importlib.util.find_spec(module) is None]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "python -m kdexplorer " in "\n".join(commands(page))])
+def test_commands_parse(page):
+    for line in commands(page):
+        if line.startswith("python -m kdexplorer "):
+            options = main.build_parser().parse_args(line.split("#")[0].split()[3:])
+            for student in getattr(options, "students", None) or []:
+                assert ":" not in student or page == EXAMPLE_PAGE or parse_student(student)
+
+
+def test_the_readme_lists_the_packages():
+    tree = re.search(r"^kdexplorer/\n(.*?)^\S", PAGES["README.md"], re.S | re.M)[1]
+    packages = {path.parent.name for path in ROOT.glob("kdexplorer/*/__init__.py")}
+    assert set(re.findall(r"^  (\w+)/ ", tree, re.M)) == packages
+
+
+@pytest.mark.parametrize("page", ["README.md", "methods.md"])
+def test_the_presets(page):
+    lines = [line for line in PAGES[page].splitlines() if re.match(rf"\| `({'|'.join(PRESETS)})` \|", line)]
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines]
+    expected = []
+    for name, preset in PRESETS.items():
+        terms = {term["method"]: term for term in preset["terms"]}
+        kd, at = terms.get("kd", {}), terms.get("at", {})
+        values = (preset["ce_weight"], kd.get("weight"), kd.get("temperature"), at.get("weight"))
+        expected.append([name, *("" if value is None else f"{value:g}" for value in values)])
+    assert rows == expected
+
+
+def run(capsys, *arguments):
+    """What a command prints."""
+    assert main.main(arguments) == 0
+    return capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("page", ["README.md", "results.md"])
+def test_the_results_table_is_what_the_command_prints(page, capsys):
+    shown = after_marker(page, "results").split("\n\n")[0]
+    if get_dataset("cifar10").find() is None:  # the paired tests need the labels
+        shown = re.sub(r" \(p [=<] [\d.]+\)", "", shown)
+    assert shown == run(capsys, "runs", "table")
+
+
+def test_the_labs_pair_has_the_figures_of_the_results_table():
+    """Each row of the lab's pair has the lab's loss and accuracy after the name, then the columns of the results."""
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in PAGES["results.md"].splitlines() if "|" in line
+    ]
+    results = {row[0]: row[2:] for row in rows if len(row) == 7}
+    pair = {row[0]: row[3:] for row in rows if len(row) == 8 and row[0].startswith("resnet")}
+    assert list(pair) == ["resnet50", "resnet18-scratch", "resnet18-response", "resnet18-feature"]
+    assert pair == {name: results[name] for name in pair}
+
+
+def test_the_human_labels_table_is_what_the_command_prints(capsys, real_root):
+    if find_human_labels() is None:
+        pytest.skip("CIFAR-10H is missing: set KDEXPLORER_CIFAR10H")
+    shown = after_marker("human-labels.md", "human labels").split("\n\n")[0]
+    assert shown == run(capsys, "human-labels")
+
+
+def test_the_bundled_sweep_is_readable_and_its_figures_are_in_the_text():
+    result = bundled_sweeps()["resnet56-resnet8"]
+    assert len(result.students) == 39
+    assert after_marker("sweeps.md", "sweep").startswith(to_markdown(result).strip() + "\n")
+    text = " ".join(PAGES["sweeps.md"].split())
+    cells = {(cell.temperature, cell.weight): cell.accuracy_values for cell in result.cells}
+
+    def gains(better, worse):  # of each seed, in points
+        return [100 * (a - b) for a, b in zip(cells[better], cells[worse], strict=True)]
+
+    hotter = [gains((4.0, weight), (1.0, weight)) for weight in (0.5, 0.7, 0.9)]
+    means = [sum(values) / 3 for values in hotter]
+    assert "{:.1f}, {:.1f} and {:.1f} points at the three weights".format(*means) in text
+    assert f"({min(map(min, hotter)):.1f} to {max(map(max, hotter)):.1f} with each seed)" in text
+    heavier = [gain for t in (4.0, 8.0) for gain in gains((t, 0.9), (t, 0.7))]
+    assert f"{min(heavier):.1f} to {max(heavier):.1f} with each seed;" in text
+    spread = max(max(values) - min(values) for values in cells.values())
+    assert f"up to {100 * spread:.1f} points apart" in text

@@ -1,0 +1,230 @@
+"""The command line's notation: what it says, what it refuses, and that it reads back to the same."""
+
+import re
+import shlex
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdexplorer.config import ExperimentConfig, StudentConfig
+from kdexplorer.errors import ConfigError
+from kdexplorer.methods import all_methods
+from kdexplorer.notation import format_number, format_student, parse_student, preset_of, train_command
+from kdexplorer.presets import PRESETS
+
+
+def facts(text):
+    """What a student minimizes: cross-entropy's weight and each term's settings."""
+    student = parse_student(text)
+    return student.ce_weight, [term.model_dump() for term in student.terms]
+
+
+def kd(weight=0.7, temperature=4.0):
+    return {"method": "kd", "weight": weight, "temperature": temperature}
+
+
+def at(weight=1000.0, power=1):
+    return {"method": "at", "weight": weight, "power": power}
+
+
+# --- What it says -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("preset", "objective"),
+    [
+        ("scratch", (1.0, [])),
+        ("response", (0.3, [kd()])),
+        ("feature", (1.0, [at()])),
+        ("combined", (0.3, [kd(), at()])),
+    ],
+)
+def test_presets_are_the_labs_objectives(preset, objective):
+    student = parse_student(f"resnet20:{preset}")
+    assert facts(f"resnet20:{preset}") == objective
+    assert (student.name, student.architecture) == (f"resnet20-{preset}", "resnet20")
+    assert student.needs_teacher == (preset != "scratch")
+    assert preset_of(student) == preset
+    assert set(PRESETS) == {"scratch", "response", "feature", "combined"}
+
+
+@pytest.mark.parametrize(
+    ("text", "objective"),
+    [
+        ("resnet20:response:T=4:alpha=0.7", (0.3, [kd()])),
+        ("resnet20:feature:beta=1000", (1.0, [at()])),
+        ("resnet20:response:alpha=0.9:T=4", (0.1, [kd(0.9)])),
+        ("resnet8:combined:beta=100", (0.3, [kd(), at(100.0)])),
+        ("resnet8:response:T=2:alpha=0.9", (0.1, [kd(0.9, 2.0)])),
+        ("resnet8:feature:power=2", (1.0, [at(power=2)])),
+        ("resnet8:response:response_weight=0.5", (0.3, [kd(0.5)])),
+        ("resnet8:response:temperature=3:ce_weight=1", (1.0, [kd(temperature=3.0)])),
+        ("resnet8:combined:attention_weight=5:attention_power=2", (0.3, [kd(), at(5.0, 2)])),
+        ("resnet8:response:beta=50", (0.3, [kd(), at(50.0)])),
+        ("resnet8:scratch:alpha=0.6", (0.4, [kd(0.6)])),
+        ("resnet8:scratch:attention_weight=50:attention_power=2", (1.0, [at(50.0, 2)])),
+    ],
+)
+def test_the_notation_of_version_1_keeps_its_meaning(text, objective):
+    assert facts(text) == objective
+
+
+@pytest.mark.parametrize(
+    ("text", "objective", "name"),
+    [
+        ("resnet8:kd", (1.0, [kd()]), "resnet8-kd"),
+        ("resnet8:kd:T=2:weight=0.5:ce=0.5", (0.5, [kd(0.5, 2.0)]), "resnet8-kd"),
+        ("resnet8:kd+at", (1.0, [kd(), at()]), "resnet8-kd+at"),
+        ("resnet8:kd+at:weight=5", (1.0, [kd(), at(5.0)]), "resnet8-kd+at"),
+        ("resnet8:kd+at:T=3", (1.0, [kd(temperature=3.0), at()]), "resnet8-kd+at"),
+        ("resnet8:kd:T=2+at:weight=5:power=2", (1.0, [kd(temperature=2.0), at(5.0, 2)]), "resnet8-kd+at"),
+        ("resnet8:kd:T=2+kd:T=8", (1.0, [kd(temperature=2.0), kd(temperature=8.0)]), "resnet8-kd+kd"),
+        ("resnet8:kd:T=2+at+kd:T=8", (1.0, [kd(temperature=2.0), at(), kd(temperature=8.0)]), "resnet8-kd+at+kd"),
+        ("resnet8:response+at:beta=5", (0.3, [kd(), at(5.0)]), "resnet8-response+at"),
+        ("resnet8:at:weight=1e+3:name=x+at", (1.0, [at()]), "x+at"),
+    ],
+)
+def test_several_terms_have_settings_of_their_own(text, objective, name):
+    assert facts(text) == objective
+    assert parse_student(text).name == name
+
+
+def test_keys_of_the_student_belong_to_no_term():
+    student = parse_student("resnet8:combined:T=2.5:alpha=0.9:beta=50:power=2:smoothing=0.1:initial=run/it:name=mine")
+    assert student.model_dump() == {
+        "name": "mine",
+        "architecture": "resnet8",
+        "ce_weight": 0.1,
+        "label_smoothing": 0.1,
+        "initial": "run/it",
+        "terms": (kd(0.9, 2.5), at(50.0, 2)),
+    }
+    assert parse_student("resnet8") == parse_student("resnet8:scratch")
+    assert parse_student("resnet8:scratch:label_smoothing=0.1").label_smoothing == 0.1
+
+
+@pytest.mark.parametrize("method", all_methods(), ids=lambda method: method.key)
+def test_every_methods_short_keys_mean_its_settings(method):
+    for short, name in method.short_keys.items():
+        value = format_number(getattr(method.Settings(), name))
+        first, second = (parse_student(f"resnet8:{method.key}:{key}={value}").terms for key in (short, name))
+        assert first == second == (method.Settings(),)
+
+
+# --- What it refuses --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("resnet9:scratch", "architecture.*resnet8.*'resnet9'"),
+        ("resnet8:magic", "'magic'.*scratch, response, feature, combined.*kd"),
+        ("resnet8:kd+magic", "'magic'.*scratch, response, feature, combined.*kd"),
+        ("resnet8:kd:T=1+magic", "'magic'.*scratch, response, feature, combined.*kd"),
+        ("resnet8:", "''.*scratch"),
+        ("resnet8:kd:tau=4", "'tau'.*weight, temperature, T.*smoothing"),
+        ("resnet8:kd:power=2", "'power'"),
+        ("resnet8:scratch:temperature=3", "'temperature'"),
+        ("resnet8:combined:weight=3", "weight.*several terms"),
+        ("resnet8:response:T", "'T' is not KEY=VALUE"),
+        ("resnet8:response:T=hot", "temperature.*number.*'hot'"),
+        ("resnet8:response:alpha=much", "weight.*number.*'much'"),
+        ("resnet8:response:T=0", r"temperature.*0\.1"),
+        ("resnet8:response:T=nan", "temperature.*finite"),
+        ("resnet8:response:alpha=1.5", "ce_weight.*greater than or equal to 0"),
+        ("resnet8:kd:weight=0", "weight.*greater than 0"),
+        ("resnet8:feature:beta=-1", "weight.*greater than 0"),
+        ("resnet8:feature:power=3", "power.*1 or 2"),
+        ("resnet8:scratch:smoothing=0.5", "label_smoothing"),
+        ("resnet8:scratch:ce_weight=0", "no term.*ce_weight"),
+        ("resnet8:scratch:name=../evil", "letters, digits"),
+        ("resnet8:scratch:name=a..b", "two dots"),
+    ],
+)
+def test_an_invalid_student_is_refused_and_named(text, words):
+    with pytest.raises(ConfigError, match=words) as raised:
+        parse_student(text)
+    assert f"'{text}'" in str(raised.value)
+
+
+# --- There and back ---------------------------------------------------------------------------------------
+
+
+def _values(name, field):
+    """Valid values of a setting, by trying."""
+    if name == "method":
+        return st.just(field.default)
+    candidates = st.sampled_from([1, 2, 3, 0.1, 0.7, 1 / 3, 4.0, 12.5, 1000.0, 1e6, 1e-7])
+    return st.one_of(st.just(field.default), candidates)
+
+
+@st.composite
+def terms(draw):
+    method = draw(st.sampled_from(all_methods()))
+    values = {name: draw(_values(name, field)) for name, field in method.Settings.model_fields.items()}
+    valid = {}
+    for name, value in values.items():
+        try:
+            method.Settings(**{name: value})
+            valid[name] = value
+        except ValueError:
+            continue
+    return method.Settings(**valid)
+
+
+@st.composite
+def students(draw):
+    architecture = draw(st.sampled_from(["resnet8", "wrn_16_2", "mobilenet_v2"]))
+    preset = draw(st.sampled_from([None, *PRESETS]))
+    objective = PRESETS[preset] if preset else {
+        "ce_weight": draw(st.floats(1e-3, 1e6)), "terms": tuple(draw(st.lists(terms(), max_size=4)))
+    }  # fmt: skip
+    return StudentConfig(
+        architecture=architecture,
+        name=draw(st.sampled_from(["x", "resnet8-kd", "resnet8-kd+at", "resnet8-response", "a=b+c"])),
+        label_smoothing=draw(st.sampled_from([0.0, 0.1, 1 / 3])),
+        initial=draw(st.none() | st.text(st.characters(exclude_characters=":", codec="utf-8"), max_size=20)),
+        **objective,
+    )
+
+
+@given(students())
+@settings(deadline=None)
+def test_what_is_formatted_is_read_back_to_the_same(student):
+    assert parse_student(format_student(student)) == student
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_is_short_and_exact(value):
+    assert float(format_number(value)) == value
+    assert len(format_number(value)) <= len(repr(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("resnet20:response:T=4:alpha=0.7", "resnet20:response"),
+        ("resnet20:kd+at:ce_weight=0.3", "resnet20:combined:name=resnet20-kd+at"),
+        ("resnet20:kd:T=2.50:ce=0.5", "resnet20:kd:temperature=2.5:ce_weight=0.5"),
+        ("resnet20:scratch:smoothing=0.1", "resnet20:scratch:smoothing=0.1"),
+        ("resnet20", "resnet20:scratch"),
+    ],
+)
+def test_the_shortest_notation_is_written(text, short):
+    assert format_student(parse_student(text)) == short
+
+
+def test_the_command_repeats_what_differs_from_the_defaults():
+    students = [parse_student("resnet8:response:T=2"), parse_student("resnet8:kd+at:power=2:name=my-net")]
+    config = ExperimentConfig(
+        name="it", teacher="run/my teacher", students=students, epochs=3, compile=True, learning_rate=0.25
+    )
+    words = shlex.split(train_command(config))
+    assert words[:4] == ["python", "-m", "kdexplorer", "train"]
+    options, notations = words[4 : words.index("--students")], words[words.index("--students") + 1 :]
+    assert [parse_student(text) for text in notations] == students
+    assert options == [
+        "--name", "it", "--teacher", "run/my teacher", "--epochs", "3", "--learning-rate", "0.25", "--compile",
+    ]  # fmt: skip
+    assert not re.search(r"momentum|version|seed", train_command(config))

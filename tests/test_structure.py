@@ -1,0 +1,153 @@
+"""Who may import whom, and what every public function owes its reader."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kdexplorer
+
+PACKAGE = Path(kdexplorer.__file__).parent
+ROOT = PACKAGE.parent
+
+LAYERS = (
+    {"errors", "schema", "files", "processes"},
+    {"images"},
+    {"networks"},
+    {"methods"},
+    {"datasets"},
+    {"config", "presets", "notation"},
+    {"runs"},
+    {"analysis"},
+    {"training"},
+    {"sweeps"},
+    {"charts"},
+    {"web"},
+    {"handout"},
+    {"app"},
+    {"cli"},
+    {"__main__"},
+)
+"""The parts of the package, the lowest first: a part imports its own modules and those of lower layers."""
+
+RANKS = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
+FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+MODULES = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in FILES]
+
+
+def imports_of(path):
+    """The names that a file imports at any depth of its code, annotations' own imports too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def part_of(name):
+    """The part of the package that a dotted name belongs to, or None."""
+    words = name.split(".")
+    return words[1] if words[0] == "kdexplorer" and len(words) > 1 and words[1] in RANKS else None
+
+
+def loaded_by(*modules):
+    """The names in sys.modules after importing modules in a fresh interpreter."""
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path):
+    own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    upward = {name for name in imports_of(path) if (part := part_of(name)) and RANKS[part] > RANKS[own]}
+    assert not upward
+    beside = {part for name in imports_of(path) if (part := part_of(name)) and RANKS[part] == RANKS[own]} - {own}
+    assert not beside or own in LAYERS[0] | {"config", "presets", "notation"}
+
+
+def test_no_module_imports_itself_through_others():
+    graph = {
+        module: {name for name in imports_of(path) if name in MODULES and name != module}
+        for module, path in zip(MODULES, FILES, strict=True)
+    }
+    done, open_ = set(), []
+
+    def visit(module):
+        assert module not in open_, " -> ".join([*open_[open_.index(module) :], module])
+        if module not in done:
+            open_.append(module)
+            for other in graph[module]:
+                visit(other)
+            done.add(open_.pop())
+
+    for module in MODULES:
+        visit(module)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_application_knows_streamlit(path):
+    known = {name.split(".")[0] for name in imports_of(path)}
+    assert "pages" not in known
+    assert "streamlit" not in known or path.relative_to(PACKAGE).parts[0] == "app"
+
+
+def test_training_leaves_streamlit_and_ray_unloaded():
+    loaded = loaded_by("kdexplorer.training.train", "kdexplorer.sweeps.driver", "kdexplorer.cli.main")
+    assert {"torch", "kdexplorer.sweeps.driver"} <= loaded
+    assert not loaded & {"streamlit", "altair", "pandas", "ray"}
+
+
+def test_what_forms_and_charts_need_leaves_torch_unloaded():
+    charts = [module for module in MODULES if module.startswith("kdexplorer.charts")]
+    loaded = loaded_by(
+        "kdexplorer.config", "kdexplorer.notation", "kdexplorer.runs.checkpoints", "kdexplorer.cli.main",
+        "kdexplorer.analysis.metrics", *charts,
+    )  # fmt: skip
+    assert not loaded & {"torch", "torchvision", "streamlit"}
+
+
+def test_the_descriptions_in_the_registries_load_no_torch():
+    code = (
+        "import sys\n"
+        "from kdexplorer import datasets, methods, networks\n"
+        "assert [method.label for method in methods.all_methods()]\n"
+        "assert [one.stages for one in networks.all_architectures()]\n"
+        "assert [dataset.classes for dataset in datasets.all_datasets()]\n"
+        "print('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("pages/*.py")), ids=lambda path: path.stem)
+def test_no_string_stands_alone_on_a_page(path):
+    """Streamlit would write it at the page's top, as it does with every value that nobody takes."""
+    rest = ast.parse(path.read_text()).body[1:]
+    assert not [line for line in rest if isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("pages/*.py")), ids=lambda path: path.stem)
+def test_a_page_is_short(path):
+    assert len(path.read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.endswith("__main__")])
+def test_every_public_function_has_a_docstring_and_type_hints(module):
+    loaded = importlib.import_module(module)
+    assert loaded.__doc__
+    for name, thing in vars(loaded).items():
+        if name.startswith("_") or getattr(thing, "__module__", None) != loaded.__name__:
+            continue
+        if inspect.isclass(thing):
+            assert thing.__doc__, name
+        elif inspect.isfunction(thing):
+            assert thing.__doc__, name
+            signature = inspect.signature(inspect.unwrap(thing))
+            assert signature.return_annotation is not inspect.Signature.empty, name
+            assert all(p.annotation is not inspect.Parameter.empty for p in signature.parameters.values()), name

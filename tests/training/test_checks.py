@@ -1,0 +1,76 @@
+"""Problems of an experiment are found before a run is created, each beside its field."""
+
+import pytest
+
+from kdexplorer.training.checks import find_problems
+
+BASE = {
+    "dataset": "synthetic",
+    "train_images": 300,
+    "batch_size": 64,
+    "students": [{"name": "s", "architecture": "resnet8"}],
+}
+AT = {"method": "at", "weight": 1000.0}
+DISTILLED = {"name": "s", "architecture": "resnet8", "terms": [AT]}
+COLD = {"name": "s", "architecture": "resnet8", "terms": [{"method": "kd", "temperature": 0}]}
+UNKNOWN = {"name": "s", "architecture": "resnet8", "terms": [{"method": "telepathy"}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"epochs": 0}, "epochs", "greater than or equal to 1"),
+        ({"epochs": None}, "epochs", "integer"),
+        ({"learning_rate": float("nan")}, "learning_rate", "finite"),
+        ({"batch_size": 400}, "batch_size", "larger than the training set"),
+        ({"train_images": 20_000, "batch_size": 64}, "train_images", "only 10000"),
+        ({"train_images": None, "holdout": 9_960}, "batch_size", "only 40"),
+        ({"holdout": 9_990}, "holdout", "only 10000"),
+        ({"name": "../x"}, "name", "letters"),
+        ({"students": []}, "students", "at least 1"),
+        ({"students": [DISTILLED]}, "teacher", "no teacher is given"),
+        ({"students": [COLD]}, "students", "temperature"),
+        ({"students": [UNKNOWN]}, "students", "telepathy"),
+        ({"teacher": "nobody"}, "teacher", "no network 'nobody'"),
+        ({"dataset": "cifar10"}, "dataset", "not available yet"),
+        ({"students": [{"name": "s", "architecture": "resnet8"}] * 2}, "students", "two students"),
+    ],
+)
+def test_each_problem_is_reported_beside_its_field(changes, field, words, monkeypatch, tmp_path):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+    config, problems = find_problems(BASE | changes)
+    assert config is None
+    assert words in " ".join(problems[field])
+
+
+def test_a_students_problem_names_the_student_the_method_and_the_setting():
+    _, problems = find_problems(BASE | {"students": [COLD]})
+    assert problems["students"][0].startswith("s: kd temperature should")
+
+
+def test_valid_values_give_the_experiment():
+    config, problems = find_problems(BASE)
+    assert problems == {}
+    assert config.train_images == 300
+
+
+def test_values_of_version_1_give_the_same_experiment(tmp_path, make_checkpoint):
+    teacher = make_checkpoint(tmp_path / "t")
+    old = {"name": "s", "architecture": "resnet8", "response_weight": 0.0, "attention_weight": 1000.0}
+    values = BASE | {"teacher": "t"}
+    assert (
+        find_problems(values | {"students": [old]}, teacher)[0]
+        == find_problems(values | {"students": [DISTILLED]}, teacher)[0]
+    )
+
+
+def test_a_teacher_must_fit_the_data_and_the_students(tmp_path, make_checkpoint):
+    teacher = make_checkpoint(tmp_path / "t")
+    assert find_problems({**BASE, "teacher": "t", "students": [DISTILLED]}, teacher)[0]
+    assert "no student uses it" in find_problems({**BASE, "teacher": "t"}, teacher)[1]["teacher"][0]
+    four = {**DISTILLED, "architecture": "resnet18"}
+    problems = find_problems({**BASE, "teacher": "t", "students": [four]}, teacher)[1]
+    assert "resnet18 has 4" in problems["students"][0]
+    unrelated = make_checkpoint(tmp_path / "u", classes=tuple("abcdefghij"))
+    problems = find_problems({**BASE, "teacher": "u", "students": [DISTILLED]}, unrelated)[1]
+    assert "other classes" in problems["teacher"][0]

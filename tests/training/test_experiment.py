@@ -1,0 +1,295 @@
+"""An experiment in memory: the same batches for all students, one teacher, and evaluation that changes nothing."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from kdexplorer.datasets import Normalization, get_dataset
+from kdexplorer.datasets.augmentation import augment, epoch_order, normalize
+from kdexplorer.errors import CheckpointError, ConfigError
+from kdexplorer.methods import get_method
+from kdexplorer.methods.at import at_loss, attention_map
+from kdexplorer.methods.kd import kd_loss
+from kdexplorer.networks import build
+from kdexplorer.training import experiment as experiment_module
+from kdexplorer.training.data import load_experiment_data
+from kdexplorer.training.experiment import Experiment
+from kdexplorer.training.hardware import configure_process, resolve_device, resolve_precision
+from kdexplorer.training.schedule import learning_rate
+from tests.training.experiments import COMBINED, SCRATCH, make_config, predict
+
+RESPONSE = COMBINED | {"terms": COMBINED["terms"][:1]}
+OTHER_NORMALIZATION = Normalization(mean=(0.1, 0.2, 0.3), std=(1.0, 0.5, 0.7))
+
+
+def record_forwards(experiment, record):
+    """Calls `record(inputs, **options)` before each forward pass in training, the teacher's included."""
+    for owner, name in ((experiment, "teacher_forward"), *((student, "forward") for student in experiment.students)):
+        forward = getattr(owner, name)
+
+        def recorded(inputs, forward=forward, **options):
+            record(inputs, **options)
+            return forward(inputs, **options)
+
+        setattr(owner, name, recorded)
+
+
+# --- Hardware ---------------------------------------------------------------------------------------------
+
+
+def test_devices_and_precisions_are_what_was_requested():
+    cpu = torch.device("cpu")
+    assert resolve_device("cpu") == cpu
+    assert resolve_precision("float32", cpu) == torch.float32
+    assert resolve_precision("bfloat16", cpu) == torch.bfloat16
+    assert resolve_precision("auto", cpu) in (torch.float32, torch.bfloat16)
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match=r"no CUDA device.*'cpu' or 'auto'"):
+            resolve_device("cuda")
+
+
+def test_compiling_without_a_compiler_is_refused_with_the_remedy(tiny):
+    config = make_config(compile=True, device="cpu")
+    with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(ConfigError, match="g\\+\\+"):
+        Experiment(config)
+
+
+def test_an_experiment_changes_no_setting_of_the_process(tiny):
+    before = torch.get_num_threads(), torch._dynamo.config.recompile_limit
+    Experiment(make_config(threads=before[0] + 1))
+    assert (torch.get_num_threads(), torch._dynamo.config.recompile_limit) == before
+
+
+# --- Data -------------------------------------------------------------------------------------------------
+
+
+def test_the_holdout_is_balanced_disjoint_from_training_and_the_same_for_every_seed(tiny):
+    train, held, name = load_experiment_data(make_config(holdout=100, seed=1))
+    assert (name, len(train), len(held)) == ("holdout", 200, 100)
+    assert np.bincount(held.labels).tolist() == [10] * 10
+    seen = {image.tobytes() for image in train.images}
+    assert not any(image.tobytes() in seen for image in held.images)
+    assert np.array_equal(load_experiment_data(make_config(holdout=100, seed=2)).evaluation.images, held.images)
+
+
+def test_a_part_of_the_training_images_is_balanced_and_the_same_for_every_seed(tiny):
+    first, test, name = load_experiment_data(make_config(train_images=100, seed=1))
+    second = load_experiment_data(make_config(train_images=100, seed=2)).train
+    assert np.bincount(first.labels).tolist() == [10] * 10
+    assert np.array_equal(first.images, second.images)
+    assert (name, len(test)) == ("test", 120)
+    with pytest.raises(ConfigError, match="there are only 300"):
+        load_experiment_data(make_config(train_images=301))
+
+
+# --- One teacher, several students, the same batches ------------------------------------------------------
+
+
+def test_students_of_one_architecture_start_from_identical_weights(paired):
+    first, second = Experiment(paired).students
+    for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert a is not b
+
+
+def test_a_student_starts_from_a_checkpoint_of_its_architecture(tiny, teacher):
+    (student,) = Experiment(make_config(SCRATCH | {"initial": str(teacher.path)})).students
+    for key, value in teacher.network().state_dict().items():
+        assert torch.equal(student.network.state_dict()[key], value), key
+    assert all(parameter.requires_grad for parameter in student.network.parameters())
+    with pytest.raises(ConfigError, match="cannot start from"):
+        Experiment(make_config(SCRATCH | {"architecture": "resnet20", "initial": str(teacher.path)}))
+
+
+def test_the_teacher_stays_untouched_and_the_students_learn(paired):
+    experiment = Experiment(paired)
+    networks = [experiment.teacher_network, experiment.teacher_forward]
+    before = [{key: value.clone() for key, value in network.state_dict().items()} for network in networks]
+    start = [student.network.fc.weight.clone() for student in experiment.students]
+    for step in range(2):
+        experiment.step(0, step)
+    teacher = experiment.evaluate_teacher()
+    for student, weight in zip(experiment.students, start, strict=True):
+        experiment.evaluate(student, teacher)
+        assert not torch.equal(student.network.fc.weight, weight)
+    for network, state in zip(networks, before, strict=True):
+        assert not network.training
+        assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+        assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+    assert not torch.equal(experiment.students[0].network.fc.weight, experiment.students[1].network.fc.weight)
+
+
+def test_an_evaluation_changes_nothing_and_leaves_the_student_in_train_mode(paired):
+    experiment = Experiment(paired)
+    experiment.step(0, 0)
+    student = experiment.students[1]
+    before = {key: value.clone() for key, value in student.network.state_dict().items()}
+    logits, parts = experiment.evaluate(student, experiment.evaluate_teacher())
+    assert student.network.training
+    assert all(torch.equal(value, before[key]) for key, value in student.network.state_dict().items())
+    expected = predict(student.network, experiment.evaluation.images, experiment.normalization)
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    assert set(parts) == {"objective", "cross_entropy", "kd", "at"}
+
+
+def test_targets_that_are_not_kept_are_computed_again_to_the_same_values(paired, monkeypatch):
+    monkeypatch.setattr(experiment_module, "EVALUATION_BATCH", 50)  # three batches, the last of 20
+    experiment, results = Experiment(paired), []
+    kept = sum(experiment_module._count_bytes(outputs) for outputs in _targets_of_a_batch(experiment).values())
+    for limit in (1 << 30, kept + 1, 0):  # everything, one batch, nothing
+        monkeypatch.setattr(experiment_module, "MAX_KEPT_BYTES", limit)
+        results.append(experiment.evaluate(experiment.students[1], experiment.evaluate_teacher()))
+    for logits, parts in results[1:]:
+        assert np.array_equal(logits, results[0][0])
+        assert parts == results[0][1]
+
+
+def _targets_of_a_batch(experiment):
+    return experiment.evaluate_teacher().targets(0, experiment_module.EVALUATION_BATCH)
+
+
+def test_a_step_is_what_a_plain_loop_does(paired):
+    """Three steps of one student, written out: unfolded teacher, the losses, SGD with Nesterov momentum by hand."""
+    experiment = Experiment(paired)
+    network, teacher = build("resnet8", seed=paired.seed), experiment.teacher_network
+    velocity = {}
+    for step in range(3):
+        experiment.step(0, step)
+        indices = epoch_order(300, paired.seed, 0)[step * 50 : step * 50 + 50]
+        batch = augment(experiment.images, indices, paired.seed, 0, step, 4, "alternating")
+        inputs, labels = normalize(batch, experiment.normalization), experiment.labels[indices]
+        with torch.no_grad():
+            teacher_logits, teacher_stages, _ = teacher(inputs, all_outputs=True)
+        logits, stages, _ = network(inputs, all_outputs=True)
+        loss = (
+            0.3 * F.cross_entropy(logits, labels)
+            + 0.7 * kd_loss(logits, teacher_logits, 3.0)
+            + 100 * at_loss([attention_map(x) for x in stages], [attention_map(x) for x in teacher_stages])
+        )
+        network.zero_grad()
+        loss.backward()
+        rate = learning_rate(paired, step, 12)
+        with torch.no_grad():
+            for name, p in network.named_parameters():
+                gradient = p.grad + (paired.weight_decay * p if p.ndim > 1 else 0)
+                velocity[name] = gradient if step == 0 else 0.9 * velocity[name] + gradient
+                p -= rate * (gradient + 0.9 * velocity[name])
+    for expected, p in zip(network.parameters(), experiment.students[1].network.parameters(), strict=True):
+        torch.testing.assert_close(p, expected, rtol=1e-3, atol=1e-5)
+    for key in ("bn1.running_mean", "layer3.0.bn2.running_var"):
+        torch.testing.assert_close(experiment.students[1].network.state_dict()[key], network.state_dict()[key])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_student_learns_the_same_whatever_students_train_beside_it(tiny, teacher, threads):
+    configure_process(threads)
+    alone = Experiment(make_config(COMBINED, teacher=str(teacher.path)))
+    cold = COMBINED | {"name": "cold", "terms": [{"method": "kd", "temperature": 1.0}, {"method": "at", "power": 2}]}
+    together = Experiment(make_config(SCRATCH, cold, COMBINED, teacher=str(teacher.path)))
+    for step in range(2):
+        alone.step(0, step)
+        together.step(0, step)
+    first, second = alone.students[0], together.students[2]
+    for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert first.sums == second.sums
+
+
+def test_the_teacher_is_reduced_once_for_methods_with_equal_settings_whatever_their_weights(tiny, teacher):
+    heavy = COMBINED | {"name": "heavy", "terms": [term | {"weight": 2.0} for term in COMBINED["terms"]]}
+    squares = COMBINED | {"name": "squares", "terms": [{"method": "at", "power": 2}]}
+    experiment = Experiment(make_config(COMBINED, heavy, squares, teacher=str(teacher.path)))
+    assert [method.key for method in experiment.methods] == ["kd", "at", "at"]
+
+
+def test_each_network_gets_the_input_that_it_was_trained_on(tiny, make_checkpoint, tmp_path):
+    other = make_checkpoint(tmp_path / "other", seed=3, normalization=OTHER_NORMALIZATION)
+    experiment = Experiment(make_config(COMBINED, teacher=str(other.path), crop_padding=0, flip="none"))
+    expected = predict(other.network(), experiment.evaluation.images, OTHER_NORMALIZATION)
+    np.testing.assert_allclose(experiment.evaluate_teacher().logits, expected, atol=1e-4)
+
+    seen = []
+    record_forwards(experiment, lambda inputs, **_: seen.append(inputs))
+    experiment.step(0, 0)
+    batch = experiment.images[epoch_order(300, 0, 0)[:50]]
+    torch.testing.assert_close(seen[0], normalize(batch, OTHER_NORMALIZATION))
+    torch.testing.assert_close(seen[1], normalize(batch, get_dataset("synthetic").normalization))
+
+
+def test_at_a_lower_resolution_all_networks_see_the_same_smaller_images(tiny, make_checkpoint, tmp_path):
+    other = make_checkpoint(tmp_path / "other", seed=3, normalization=OTHER_NORMALIZATION)
+    config = make_config(SCRATCH, COMBINED, teacher=str(other.path), epochs=4, start_resolution=16)
+    experiment, seen = Experiment(config), []
+    record_forwards(experiment, lambda inputs, **_: seen.append(inputs))
+    experiment.step(2, 2)
+    batch = augment(experiment.images, epoch_order(300, 0, 2)[100:150], 0, 2, 2, 4, "alternating")
+    pixels = batch.float() / 255
+    own = get_dataset("synthetic").normalization
+    for inputs, used in zip(seen, (OTHER_NORMALIZATION, own, own), strict=True):
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (used.mean, used.std))
+        small = F.interpolate((pixels - mean) / std, size=(24, 24), mode="bilinear", antialias=True)
+        torch.testing.assert_close(inputs, small, rtol=1e-4, atol=1e-5)
+    logits, stages, _ = other.network()(seen[0], all_outputs=True)
+    assert [stage.shape[-1] for stage in stages] == [24, 12, 6]
+    found, targets = experiment._compute_targets(experiment.teacher_forward, seen[0])
+    torch.testing.assert_close(found, logits, rtol=1e-3, atol=1e-3)
+    maps = targets[get_method("at")(weight=1.0)].stages
+    for found_map, stage in zip(maps, stages, strict=True):
+        torch.testing.assert_close(found_map, stage.mean(dim=1), rtol=1e-3, atol=1e-4)
+    seen.clear()
+    experiment.step(3, 0)
+    assert {inputs.shape[-1] for inputs in seen} == {32}
+    maps = experiment.evaluate_teacher().targets(0, 120)[get_method("at")()].stages
+    assert maps[0].shape[-1] == 32  # evaluated at full size
+
+
+def test_stages_are_computed_only_where_a_term_needs_them(tiny, teacher):
+    asked = []
+    for students in ([SCRATCH, RESPONSE], [SCRATCH, COMBINED]):
+        experiment = Experiment(make_config(*students, teacher=str(teacher.path)))
+        record_forwards(experiment, lambda _, all_outputs=False: asked.append(all_outputs))
+        experiment.step(0, 0)
+    assert asked == [False, False, False, True, False, True]  # the teacher and two students, twice
+    assert Experiment(make_config(SCRATCH, teacher=str(teacher.path))).teacher_forward is None
+
+
+def test_half_precision_training_stays_close_to_single(tiny, teacher):
+    values = []
+    for precision in ("float32", "bfloat16"):
+        experiment = Experiment(make_config(COMBINED, teacher=str(teacher.path), precision=precision))
+        experiment.step(0, 0)
+        student = experiment.students[0]
+        assert all(p.dtype == torch.float32 for p in student.network.parameters())
+        values.append(student.sums)
+    assert values[1] == pytest.approx(values[0], rel=0.1)
+    assert values[1]["cross_entropy"] != values[0]["cross_entropy"]
+
+
+# --- Experiments that cannot be trained -------------------------------------------------------------------
+
+
+def test_a_teacher_with_another_number_of_stages_is_refused_and_both_are_named(tiny, make_checkpoint, tmp_path):
+    other = make_checkpoint(tmp_path / "other", "mobilenet_v2")
+    with pytest.raises(ConfigError, match=r"combined: .*resnet8 has 3, the teacher mobilenet_v2 has 4"):
+        Experiment(make_config(COMBINED, teacher=str(other.path)))
+    Experiment(make_config(RESPONSE, teacher=str(other.path)))
+
+
+def test_a_teacher_with_other_classes_is_refused(tiny, make_checkpoint, tmp_path):
+    other = make_checkpoint(tmp_path / "other", classes=get_dataset("cifar10").classes)
+    with pytest.raises(ConfigError, match=r"airplane.*disc.*same data"):
+        Experiment(make_config(COMBINED, teacher=str(other.path)))
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(tiny):
+    with pytest.raises(ConfigError, match="batch_size: 512 is more than the 300"):
+        Experiment(make_config(batch_size=512))
+
+
+def test_a_checkpoint_that_was_altered_is_refused_as_a_teacher(tiny, make_checkpoint, tmp_path):
+    other = make_checkpoint(tmp_path / "other")
+    with open(other.path / "weights.safetensors", "ab") as file:
+        file.write(b"x")
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        Experiment(make_config(COMBINED, teacher=str(other.path)))

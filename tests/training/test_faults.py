@@ -1,0 +1,339 @@
+"""What a machine does to a run: kills at every write, a disk that is full or read-only, a server that is killed.
+
+Each time its state is reported truly, it resumes to the bits of an undisturbed run, and nothing is left over.
+"""
+
+import asyncio
+import contextlib
+import errno
+import functools
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from benchmarks import load
+from benchmarks.app import running
+from kdexplorer import processes
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.errors import RunError
+from kdexplorer.files import read_json
+from kdexplorer.runs.launch import delete_run, launch_run, start_run
+from kdexplorer.runs.records import LIVE, RESUMABLE
+from kdexplorer.runs.run_folder import find_run, list_runs
+from kdexplorer.training.execute import execute
+from kdexplorer.training.experiment import Experiment
+from tests.training.experiments import COMBINED, bits, create, make_config, stop_at, train_to_end, wait_for
+
+WRITES = ("replace", "link", "fsync", "unlink")
+"""Through these everything that a trainer writes becomes lasting."""
+
+
+@pytest.fixture
+def small(tiny, make_checkpoint, tmp_path):
+    """Two epochs of three steps, saved after each step."""
+    teacher = make_checkpoint(tmp_path / "teacher", seed=9)
+    return make_config(COMBINED, teacher=str(teacher.path), batch_size=100, save_minutes=1e-6)
+
+
+def before_writes(do):
+    """From now on `do(path)` comes before everything that makes the file or folder `path` lasting."""
+    patch = pytest.MonkeyPatch()
+
+    def preceded(real):
+        def call(*arguments, **options):
+            do(str(arguments[-1]))
+            return real(*arguments, **options)
+
+        return call
+
+    for name in WRITES:
+        patch.setattr(os, name, preceded(getattr(os, name)))
+    return patch
+
+
+def train_until_killed(run, number, ending=""):
+    """Trains in a process that SIGKILL ends before its `number`-th write to such a path; False if it finished."""
+    child = os.fork()
+    if child == 0:
+        count = itertools.count(1)
+        before_writes(
+            lambda path: os.kill(os.getpid(), signal.SIGKILL) if path.endswith(ending) and next(count) == number else 0
+        )
+        try:
+            execute(run)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+class FullError(OSError):
+    """What a full disk says, and nothing else."""
+
+
+def raise_full_disk():
+    raise FullError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def left_behind(run):
+    """Scraps of writes. The status has several writers, so its scraps are left alone."""
+    return [path for path in run.path.rglob(".*") if path.name != ".lock" and not path.name.startswith(".status.json.")]
+
+
+def check_resumes(run, expected):
+    """Where it is not finished it can be resumed (or has not begun); it ends as if nothing had happened."""
+    state = run.status().state
+    assert state in (*RESUMABLE, "queued", "finished")
+    if state != "finished":
+        assert execute(run) == "finished"
+    assert bits(run) == expected
+    assert left_behind(run) == []
+
+
+# --- Kills ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_kill_in_the_middle_of_a_save_costs_nothing(small, number):
+    expected, run = bits(train_to_end(small)), create(small)
+    assert train_until_killed(run, number, "/state.pt")
+    assert run.status().state == "lost"
+    assert len(left_behind(run)) == 1  # the state that was about to take its place
+    check_resumes(run, expected)
+
+
+@pytest.mark.reliability
+def test_a_kill_before_every_single_write_costs_nothing(small, reliability):
+    expected = bits(train_to_end(small))
+    for number in itertools.count(1):
+        run = create(small)
+        if not train_until_killed(run, number):
+            break
+        check_resumes(run, expected)
+        reliability["kills between two writes survived, to the same bits"] += 1
+    assert number > 50
+
+
+@pytest.mark.reliability
+def test_a_kill_before_every_single_write_of_a_run_that_is_resumed_costs_nothing(small, reliability):
+    """Killed again and again, each time one write later than it came before."""
+    expected, run = bits(train_to_end(small)), create(small)
+    for number in itertools.count(1):
+        if not train_until_killed(run, number):
+            break
+        assert run.status().state in ("queued", "lost", "finished")
+        reliability["kills between two writes survived, to the same bits"] += 1
+    check_resumes(run, expected)
+
+
+@pytest.fixture
+def halfway(small):
+    """A run that was stopped in the middle of its second epoch, and the bits that it must end with."""
+    return stopped_halfway(small)
+
+
+@pytest.fixture
+def halfway_on_disk(small, disk):
+    return stopped_halfway(small)
+
+
+def stopped_halfway(small):
+    expected, run = bits(train_to_end(small)), create(small)
+    stop_at(run, (1, 1))
+    return run, expected
+
+
+def damage(run, name, garbage):
+    """Garbage in place of a file; of the metrics, behind their last line, where a kill leaves half of one."""
+    with open(run.path / name, "ab" if name == "metrics.jsonl" else "wb") as file:
+        file.write(garbage)
+
+
+WRITTEN = ("status.json", "metrics.jsonl", "teacher.json", "log.txt", "state.pt")
+
+
+def test_garbage_in_every_file_but_the_configuration_costs_a_run_nothing(halfway):
+    run, expected = halfway
+    for name in WRITTEN:
+        damage(run, name, b'{"state": "finished"')
+    assert run.status().state == "lost"
+    check_resumes(run, expected)
+
+
+@pytest.mark.reliability
+def test_garbage_in_any_file_costs_a_run_nothing(halfway, reliability, tmp_path):
+    run, expected = halfway
+    shutil.copytree(run.path, tmp_path / "kept")
+    for name in (*WRITTEN, "state.old.pt", "config.json"):
+        good = (tmp_path / "kept" / name).read_bytes()
+        cut = () if name == "metrics.jsonl" else (good[:-1], good[: len(good) // 2])
+        for garbage in (b"", b"{", b"\xff\0" * 50, b"null", b"[" * 100_000, *cut):
+            shutil.rmtree(run.path)
+            shutil.copytree(tmp_path / "kept", run.path)
+            damage(run, name, garbage)
+            if name == "config.json" and read_json(run.path / name) is None:
+                assert run.status().state == "damaged"
+                with pytest.raises(RunError, match="damaged"):
+                    start_run(run)
+            else:
+                check_resumes(run, expected)
+            reliability["damaged files of a run, reported or recovered from"] += 1
+
+
+# --- The disk -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.reliability
+def test_a_disk_that_is_full_from_any_write_on_costs_nothing(small, reliability):
+    expected = bits(train_to_end(small))
+    for number in itertools.count(1):
+        run, count = create(small), itertools.count(1)
+        patch = before_writes(
+            lambda _, count=count, number=number: raise_full_disk() if next(count) >= number else None
+        )
+        ended = False
+        try:
+            with contextlib.suppress(FullError):
+                ended = execute(run) == "finished"
+        finally:
+            patch.undo()
+        assert execute(run) == "finished"
+        assert bits(run) == expected
+        assert left_behind(run) == []
+        if ended and next(count) <= number:
+            break
+        reliability["moments from which the disk was full, survived to the same bits"] += 1
+    assert number > 50
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch):
+    """A disk of 4 MB with the runs on it, and a way to mount it anew."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(*options):
+        return subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", place], capture_output=True).returncode == 0
+
+    if not (sys.platform == "linux" and os.geteuid() == 0 and mount("-o", "size=4m")):
+        pytest.skip("a disk of its own can be mounted by root only")
+    monkeypatch.setenv("KDEXPLORER_RUNS", str(place / "runs"))
+    (place / "runs").mkdir()
+    yield place, lambda how: mount("-o", f"remount,{how}")
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_real_disk_that_fills_up_costs_nothing(small, disk, monkeypatch):
+    expected = bits(train_to_end(small))
+    place, _ = disk
+    run, step = create(small), Experiment.step
+
+    def fill(experiment, *where):
+        if where == (1, 1):
+            with contextlib.suppress(OSError), open(place / "ballast", "wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+        step(experiment, *where)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Experiment, "step", fill)
+        with pytest.raises(OSError, match="No space left"):
+            execute(run)
+    assert (place / "ballast").stat().st_size > 10**6
+    with pytest.raises(RunError, match="check the folder and the disk"):
+        create(small)
+    assert [found.run_id for found in list_runs()[:1]] == [run.run_id]
+    (place / "ballast").unlink()
+    assert execute(run) == "finished"
+    assert bits(run) == expected
+    assert left_behind(run) == []
+
+
+def test_a_real_disk_that_is_read_only_is_read_and_not_written(halfway_on_disk, disk):
+    (run, expected), (_, remount) = halfway_on_disk, disk
+    assert remount("ro")
+    try:
+        assert run.status().state == "stopped"
+        assert run.config().students[0].name == "combined"
+        assert len(run.metrics()) == 1
+        for action, words in (
+            (start_run, "cannot be started .Read-only"),
+            (delete_run, "cannot be deleted"),
+        ):
+            with pytest.raises(RunError, match=words):
+                action(run)
+        with pytest.raises(RunError, match="check the folder and the disk"):
+            create(run.config())
+        with pytest.raises(OSError, match="Read-only file system"):
+            execute(run)
+    finally:
+        assert remount("rw")
+    check_resumes(run, expected)
+
+
+# --- The server -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.5, 2.0, 5.0])
+def test_a_server_that_is_killed_takes_no_run_with_it(seconds, tmp_path, runs_root, reliability):
+    """SIGKILL so long after "Start training" was pressed: the next server shows what there is, and it ends."""
+    with server(tmp_path, runs_root) as (url, process):
+
+        async def press():
+            visitor = load.Visitor(0, url, load.Tally(), None)
+            await visitor.open("launch")
+            for label, value in {"Training images": 300.0, "Epochs": 2.0, "Batch size": 50.0}.items():
+                visitor.values[visitor.widgets[label].id] = value
+            pressing = asyncio.create_task(visitor.use("Start training", "start"))
+            await asyncio.sleep(seconds)
+            process.kill()
+            pressing.cancel()
+
+        asyncio.run(press())
+        process.wait()
+    before = {run.run_id: processes.live(run.status().model_dump()) for run in list_runs()}
+    assert seconds < 0.5 or len(before) == 1
+    for run_id, trainer in before.items():
+        run = find_run(run_id)
+        with server(tmp_path, runs_root) as (url, _):
+
+            async def look(url=url, run_id=run_id):
+                visitor = load.Visitor(1, url, load.Tally(), run_id)
+                await visitor.open("overview")
+                await visitor.watch()
+                assert visitor.tally.errors == []
+                if "Resume" in visitor.widgets:
+                    await visitor.use("Resume", "resume")
+                await visitor.socket.close()
+
+            assert trainer is None or trainer.is_running()
+            asyncio.run(look())
+            wait_for(lambda run=run: run.status().state not in (*LIVE, "lost"))
+        assert run.status().state == "finished", run.log_tail()
+        assert left_behind(run) == []
+        assert run.config().epochs == 2
+        assert bits(run) == undisturbed(run.config().model_dump_json())
+    reliability["kills of the server survived"] += len(before)  # 0 where nothing had begun
+
+
+@contextlib.contextmanager
+def server(tmp_path, runs_root):
+    """The application and its process; it may be killed."""
+    before = set(psutil.Process().children())
+    with running(tmp_path, KDEXPLORER_RUNS=str(runs_root), KDEXPLORER_CHECKPOINTS=str(tmp_path / "bundled")) as url:
+        (process,) = set(psutil.Process().children()) - before
+        yield url, process
+
+
+@functools.cache
+def undisturbed(config):
+    """What the same experiment comes to in a process that nobody kills, and whose server nobody kills."""
+    run = launch_run(ExperimentConfig.model_validate_json(config))
+    wait_for(lambda: run.status().state not in LIVE)
+    return bits(run)

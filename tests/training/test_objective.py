@@ -1,0 +1,132 @@
+"""The objective: its weights, its names, and what of it is reported."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from torch import nn
+from torch.nn import functional as F
+
+from kdexplorer.config import Objective
+from kdexplorer.methods import Method
+from kdexplorer.methods.at import at_loss, attention_map
+from kdexplorer.methods.kd import kd_loss
+from kdexplorer.networks import Outputs, get_architecture
+from kdexplorer.presets import PRESETS
+from kdexplorer.training.objective import BoundTerm, bind_terms, compute_objective
+
+NETWORK = get_architecture("resnet8")
+KD, AT = {"method": "kd", "weight": 0.7, "temperature": 3.0}, {"method": "at", "weight": 50.0}
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+STUDENT = Outputs(random(8, 10), [random(8, 4, 8, 8, seed=2), random(8, 4, 4, 4, seed=3)])
+TEACHER = Outputs(random(8, 10, seed=4), [random(8, 6, 8, 8, seed=5), random(8, 6, 4, 4, seed=6)])
+LABELS = torch.arange(8)
+
+
+def compute(student=STUDENT, teacher=TEACHER, labels=LABELS, **values):
+    """The parts of an objective, as training computes them."""
+    objective = Objective(**values)
+    targets = {method: method.reduce_teacher(teacher) for method in objective.methods}
+    return compute_objective(objective, bind_terms(objective, NETWORK, NETWORK), student, labels, targets)
+
+
+def maps(outputs, power=1):
+    return [attention_map(stage, power) for stage in outputs.stages]
+
+
+def test_the_objective_is_the_weighted_sum_and_reports_each_term():
+    parts = compute(ce_weight=0.3, terms=[KD, AT])
+    assert list(parts) == ["objective", "cross_entropy", "kd", "at"]
+    assert parts["cross_entropy"].item() == pytest.approx(
+        -np.log(softmax(STUDENT.logits.numpy(), axis=1)[np.arange(8), np.arange(8)]).mean()
+    )
+    assert parts["kd"].item() == kd_loss(STUDENT.logits, TEACHER.logits, 3).item()
+    assert parts["at"].item() == at_loss(maps(STUDENT), maps(TEACHER)).item()
+    expected = 0.3 * parts["cross_entropy"] + 0.7 * parts["kd"] + 50 * parts["at"]
+    assert parts["objective"].item() == pytest.approx(expected.item())
+
+
+def test_an_objective_without_a_teacher_is_cross_entropy():
+    objective = Objective(ce_weight=2.0)
+    parts = compute_objective(objective, bind_terms(objective, NETWORK, None), STUDENT, LABELS, {})
+    assert list(parts) == ["objective", "cross_entropy"]
+    assert parts["objective"].item() == 2 * parts["cross_entropy"].item()
+
+
+def test_several_terms_of_one_method_are_numbered():
+    hot = {**KD, "temperature": 8.0, "weight": 0.2}
+    parts = compute(ce_weight=0, terms=[KD, AT, hot, hot])
+    assert list(parts) == ["objective", "cross_entropy", "kd", "at", "kd.2", "kd.3"]
+    assert parts["kd.2"].item() == parts["kd.3"].item() == kd_loss(STUDENT.logits, TEACHER.logits, 8).item()
+    expected = 0.7 * parts["kd"] + 50 * parts["at"] + 0.4 * parts["kd.2"]
+    assert parts["objective"].item() == pytest.approx(expected.item())
+
+
+def test_label_smoothing_changes_the_objective_and_not_the_reported_cross_entropy():
+    parts = compute(label_smoothing=0.2)
+    log_p = F.log_softmax(STUDENT.logits, dim=1)
+    assert parts["objective"].item() == pytest.approx((0.8 * parts["cross_entropy"] - 0.2 * log_p.mean()).item())
+    assert parts["cross_entropy"].item() == pytest.approx(F.cross_entropy(STUDENT.logits, LABELS).item())
+
+
+def test_settings_are_the_terms_own():
+    parts = compute(terms=[AT, {**AT, "power": 2}])
+    assert parts["at.2"].item() == pytest.approx(at_loss(maps(STUDENT, 2), maps(TEACHER, 2)).item())
+    assert parts["at.2"].item() != pytest.approx(parts["at"].item())
+
+
+def test_half_precision_logits_count_in_float32():
+    half = STUDENT._replace(logits=STUDENT.logits.half())
+    parts = compute(half, TEACHER._replace(logits=TEACHER.logits.float()), ce_weight=0.3, terms=[KD])
+    assert {part.dtype for part in parts.values()} == {torch.float32}
+    expected = compute(half._replace(logits=half.logits.double()), ce_weight=0.3, terms=[KD])
+    assert parts["objective"].item() == pytest.approx(expected["objective"].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["response", "feature", "combined"])
+def test_the_whole_objective_has_the_gradient_of_finite_differences(preset):
+    teacher = Outputs(random(2, 3, seed=1), [random(2, 5, 4, 4, seed=2)])
+    labels = torch.tensor([1, 0])
+
+    def total(logits, stage):
+        return compute(Outputs(logits, [stage]), teacher, labels, label_smoothing=0.1, **PRESETS[preset])["objective"]
+
+    inputs = (random(2, 3).requires_grad_(), random(2, 2, 4, 4, seed=3).requires_grad_())
+    assert torch.autograd.gradcheck(total, inputs)
+
+
+class Regression(Method):
+    """Not in the registry: its adapter maps the student's embedding to the teacher's."""
+
+    key, needs = "regression", frozenset({"embedding"})
+
+    def adapter(self, student, teacher):
+        return nn.Linear(student.embedding, teacher.embedding, dtype=torch.float64)
+
+    def loss(self, student, teacher, labels, adapter=None):
+        return F.mse_loss(adapter(student.embedding), teacher.embedding)
+
+
+def test_an_adapter_takes_part_through_the_wrapper_that_it_is_given():
+    method, wide = Regression(), get_architecture("wrn_16_2")
+    adapter = method.adapter(NETWORK, wide)
+    student = STUDENT._replace(embedding=random(8, 64, seed=7))
+    targets = {method: method.reduce_teacher(TEACHER._replace(embedding=random(8, 128, seed=8)))}
+    term = BoundTerm("regression", 2.0, method, adapter)
+    wrapped = []
+
+    def run_adapter(module):
+        wrapped.append(module)
+        return lambda tensor: 3 * module(tensor)
+
+    parts = compute_objective(Objective(ce_weight=1), [term], student, LABELS, targets, run_adapter)
+    expected = F.mse_loss(3 * adapter(student.embedding), targets[method].embedding)
+    assert wrapped == [adapter]
+    assert parts["regression"].item() == pytest.approx(expected.item())
+    parts["objective"].backward()
+    assert adapter.weight.grad.abs().sum() > 0

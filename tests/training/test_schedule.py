@@ -1,0 +1,62 @@
+"""What changes during training: the learning rate, the resolution, and the time that is left."""
+
+import logging
+
+import pytest
+
+from kdexplorer.training import progress
+from kdexplorer.training.experiment import Experiment
+from kdexplorer.training.schedule import learning_rate, resolution
+from tests.training.experiments import create, make_config
+
+
+def test_one_cycle_rises_in_a_line_and_falls_in_a_line():
+    config = make_config(learning_rate=1.0, warmup=0.2, schedule="one_cycle")
+    rates = [learning_rate(config, step, 10) for step in range(10)]
+    assert rates == pytest.approx([0.5, 1, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125])
+
+
+def test_cosine_falls_in_half_a_cosine():
+    config = make_config(learning_rate=2.0, warmup=0.0, schedule="cosine")
+    rates = [learning_rate(config, step, 4) for step in range(4)]
+    assert rates == pytest.approx([2.0, 1 + 0.5**0.5, 1.0, 1 - 0.5**0.5])
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
+@pytest.mark.parametrize("warmup", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("steps", [1, 2, 7, 100])
+def test_the_rate_stays_above_zero_and_reaches_its_peak(schedule, warmup, steps):
+    config = make_config(learning_rate=0.4, warmup=warmup, schedule=schedule)
+    rates = [learning_rate(config, step, steps) for step in range(steps)]
+    assert min(rates) > 0
+    assert max(rates) == pytest.approx(0.4)
+
+
+def test_the_resolution_grows_in_even_steps_and_the_last_quarter_is_full():
+    def sides(epochs, start):
+        config = make_config(epochs=epochs, start_resolution=start)
+        return [resolution(config, epoch) for epoch in range(epochs)]
+
+    assert sides(8, 32) == [32] * 8
+    assert sides(8, 16) == [16, 16, 16, 24, 24, 24, 32, 32]
+    assert sides(12, 24) == [24] * 9 + [32] * 3
+    assert sides(1, 16) == [32]  # the size that is evaluated has been trained on
+    assert sides(2, 16) == [16, 32]
+    for epochs in (3, 7, 40):
+        assert sides(epochs, 16)[-1] == 32
+        assert sides(epochs, 16) == sorted(sides(epochs, 16))
+
+
+def test_the_time_left_is_proportional_to_pixels_where_the_resolution_grows(tiny, monkeypatch):
+    """Two epochs of six steps, at 16 and 32 pixels a side; each step's clock is its pixels."""
+    run = create(make_config(start_resolution=16))
+    experiment, clock = Experiment(run.config()), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    shown = progress.RunProgress(run, logging.getLogger("test"))
+    shown.begin(experiment, 0)
+    for number in range(12):
+        clock[0] += 3.0 * (resolution(experiment.config, number // 6) / 16) ** 2
+        shown.update(number // 6, number % 6 + 1)
+        expected = 3 * ((5 - number if number < 6 else 0) + 4 * min(6, 11 - number))
+        assert shown.facts["seconds_left"] == (expected if number else None)
+        assert run.status().seconds_left == shown.facts["seconds_left"]

@@ -1,0 +1,211 @@
+"""Interrupted runs: they resume to the same bits, from any good state, of this version and of version 1."""
+
+import functools
+import hashlib
+import io
+import json
+import pickle
+import shutil
+import signal
+
+import pytest
+import torch
+
+from kdexplorer.runs.run_folder import finished_students
+from kdexplorer.training import experiment as experiment_module
+from kdexplorer.training.execute import execute
+from kdexplorer.training.experiment import Experiment
+from tests.training.experiments import COMBINED, SCRATCH, bits, create, make_config, stop_at, train_to_end
+
+STEPS = 6
+"""Of an epoch."""
+
+
+@pytest.fixture
+def halfway(paired):
+    """A run of `paired` that was stopped after the third step of its second epoch."""
+    run = create(paired)
+    stop_at(run, (1, 2))
+    return run
+
+
+@pytest.mark.parametrize("where", [(0, 5), (1, 2)], ids=["an epoch's last step", "mid-epoch"])
+def test_sigterm_ends_a_run_after_the_step_and_it_resumes_to_the_same_bits(paired, undisturbed, monkeypatch, where):
+    handler, run = signal.getsignal(signal.SIGTERM), create(paired)
+    stop_at(run, where)
+    state = torch.load(run.path / "state.pt", weights_only=True)
+    assert (state["epoch"], state["step"]) == (where[0], where[1] + 1)
+    assert run.status().state == "stopped"
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert finished_students(run) == []
+
+    step, done = Experiment.step, []
+    with monkeypatch.context() as patch:
+        patch.setattr(Experiment, "step", lambda e, *now: done.append(now) or step(e, *now))
+        assert execute(run) == "finished"
+    assert len(done) == 2 * STEPS - (STEPS * where[0] + where[1] + 1)  # nothing is replayed
+    assert bits(run) == undisturbed
+
+
+def test_a_run_that_stops_where_the_resolution_grows_resumes_to_the_same_bits(paired, undisturbed, monkeypatch):
+    """Compiled networks (with the eager backend; each resolution is compiled for) compute what the others do."""
+    growing = paired.model_copy(update={"start_resolution": 16})
+    expected = bits(train_to_end(growing))
+    assert expected[0] != undisturbed[0]
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(experiment_module, "require_compiler", lambda: None)  # that backend needs none
+    run = create(growing.model_copy(update={"compile": True}))
+    stop_at(run, (0, 5))
+    assert execute(run) == "finished"
+    assert bits(run) == expected
+
+
+# --- Damage -----------------------------------------------------------------------------------------------
+
+
+class Marker:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def damages(good, fired):
+    """What may be found in the place of a state; unpickling one of them would create the file `fired`."""
+    middle = len(good) // 2
+    return {
+        "empty": b"",
+        "cut": good[:1000],
+        "cut at the end": good[:-1],
+        "garbage": b"garbage" * 1000,
+        "hostile": pickle.dumps(Marker(fired), protocol=2),
+        "another run's": good.replace(b"scratch", b"Scratch"),
+        "one bit": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
+    }
+
+
+def test_a_damaged_or_hostile_state_is_reported_and_the_run_continues_from_the_one_before(
+    halfway, undisturbed, tmp_path
+):
+    run, fired, continued = halfway, tmp_path / "fired", []
+    shutil.copytree(run.path, tmp_path / "kept")
+    for name, content in damages((run.path / "state.pt").read_bytes(), fired).items():
+        shutil.rmtree(run.path)
+        shutil.copytree(tmp_path / "kept", run.path)
+        (run.path / "state.pt").write_bytes(content)
+        assert stop_at(run, (1, 0)) == [(1, 0)], name  # from the state after the first epoch
+        assert "state.pt could not be read" in run.log_tail(50)
+        assert (run.path / "state.damaged.pt").read_bytes() == content
+        students = torch.load(run.path / "state.pt", weights_only=True)["students"].values()
+        continued.append([(student["network"], student["optimizer"]["state"]) for student in students])
+        torch.testing.assert_close(continued[-1], continued[0], rtol=0, atol=0)
+    assert not fired.exists()
+    assert execute(run) == "finished"
+    assert bits(run) == undisturbed
+    assert not (run.path / "state.old.pt").exists()
+
+
+def test_without_a_good_state_a_run_begins_anew(halfway, undisturbed):
+    (halfway.path / "state.pt").write_bytes(b"garbage")
+    (halfway.path / "state.old.pt").write_bytes(b"")
+    assert execute(halfway) == "finished"
+    assert bits(halfway) == undisturbed
+
+
+def test_a_state_that_cannot_be_read_now_is_not_taken_for_damaged(halfway, monkeypatch):
+    good = (halfway.path / "state.pt").read_bytes()
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", fail)
+        with pytest.raises(MemoryError):
+            execute(halfway)
+    assert halfway.status().state == "failed"
+    assert (halfway.path / "state.pt").read_bytes() == good
+
+
+# --- Version 1 --------------------------------------------------------------------------------------------
+
+OLD_TERMS = {"kd": "response", "at": "attention"}
+
+
+def downgrade_parts(parts):
+    """Loss terms as version 1 wrote them: by its names, and attention by stage as well."""
+    old = {OLD_TERMS.get(name, name): value for name, value in parts.items()}
+    return old | {f"attention_{stage}": 0.25 for stage in (1, 2, 3) if "attention" in old}
+
+
+def downgrade_student(student):
+    """A student as version 1 described it: all weights and settings by fields of their own."""
+    terms = {term["method"]: term for term in student.pop("terms")}
+    kd, at = terms.get("kd", {}), terms.get("at", {})
+    return student | {
+        "response_weight": kd.get("weight", 0.0),
+        "temperature": kd.get("temperature", 4.0),
+        "attention_weight": at.get("weight", 0.0),
+        "attention_power": at.get("power", 1),
+    }
+
+
+def downgrade(run):
+    """Rewrites a run's folder as version 1 left it."""
+    path = run.path / "config.json"
+    config = json.loads(path.read_text())
+    del config["version"]
+    config["students"] = [downgrade_student(student) for student in config["students"]]
+    path.write_text(json.dumps(config))
+    path = run.path / "teacher.json"
+    teacher = json.loads(path.read_text())
+    teacher["measured_on"] = teacher.pop("evaluation_split")
+    path.write_text(json.dumps(teacher))
+    path = run.path / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [row | {part: downgrade_parts(row[part]) for part in ("train", "test")} for row in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for path in run.path.glob("state*.pt"):
+        state = torch.load(path, weights_only=True)
+        for student in state["students"].values():
+            del student["adapters"]
+            student["sums"] = downgrade_parts(student["sums"])
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        path.write_bytes(buffer.getvalue() + b"sha256:" + hashlib.sha256(buffer.getvalue()).digest())
+
+
+def test_a_run_of_version_1_is_read_and_resumed_to_the_same_bits(halfway, undisturbed):
+    config, before = halfway.config(), halfway.metrics()
+    downgrade(halfway)
+    text = "".join((halfway.path / name).read_text() for name in ("config.json", "metrics.jsonl", "teacher.json"))
+    assert all(word in text for word in ("response_weight", '"attention_2"', '"response"', "measured_on"))
+    assert '"kd"' not in text
+    assert halfway.config() == config
+    for row, expected in zip(halfway.metrics(), before, strict=True):
+        assert expected.test.items() <= row.test.items()
+    assert halfway.teacher(classes=10).accuracy is not None
+
+    done = stop_at(halfway, (1, 3))
+    assert done == [(1, 3)]  # from version 1's state
+    assert execute(halfway) == "finished"
+    weights, figures = bits(halfway)
+    assert weights == undisturbed[0]
+    by_stage = {"at_1", "at_2", "at_3"}
+    for row, expected in zip(figures, undisturbed[1], strict=True):
+        if row["epoch"] == 0:  # stays as version 1 wrote it
+            row = row | {part: {k: v for k, v in row[part].items() if k not in by_stage} for part in ("train", "test")}
+        assert row == expected
+
+
+def test_a_run_of_version_1_that_had_just_begun_is_trained(tiny, teacher):
+    run = create(make_config(SCRATCH, COMBINED, teacher=str(teacher.path), epochs=1))
+    path = run.path / "config.json"
+    config = json.loads(path.read_text())
+    del config["version"]
+    path.write_text(json.dumps(config | {"students": [downgrade_student(one) for one in config["students"]]}))
+    assert execute(run) == "finished"
+    assert {row.student: set(row.train) & {"kd", "at"} for row in run.metrics()} == {
+        "scratch": set(),
+        "combined": {"kd", "at"},
+    }

@@ -1,0 +1,398 @@
+"""A run from end to end: what it leaves, how it ends, and what a kill or another process does to it."""
+
+import errno
+import functools
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from filelock import FileLock
+from scipy.special import log_softmax
+
+from kdexplorer import processes
+from kdexplorer.datasets import get_dataset, synthetic
+from kdexplorer.errors import ConfigError, RunError, TrainingError
+from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.runs.card import DataFacts
+from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
+from kdexplorer.runs.launch import launch_run, start_run, stop_run
+from kdexplorer.runs.records import LIVE
+from kdexplorer.runs.run_folder import Run, finished_students
+from kdexplorer.training import experiment as experiment_module
+from kdexplorer.training import state as state_module
+from kdexplorer.training import train as train_module
+from kdexplorer.training.execute import execute
+from kdexplorer.training.experiment import Experiment
+from tests.training.experiments import COMBINED, SCRATCH, bits, create, make_config, predict, train_to_end, wait_for
+
+# --- What a run leaves ------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, teacher):
+    torch.set_num_threads(2)
+    run = train_to_end(paired.model_copy(update={"threads": 1}))
+    status = run.status()
+    assert (status.state, status.message) == ("finished", "")
+    assert {"config.json", "status.json", "metrics.jsonl", "teacher.json", "log.txt", "state.pt"} < {
+        path.name for path in run.path.iterdir()
+    }
+    assert [(row.epoch, row.student) for row in run.metrics()] == [
+        (epoch, name) for epoch in (0, 1) for name in ("scratch", "combined")
+    ]
+    test = get_dataset("synthetic").load("test")
+    teacher_logits = predict(teacher.network(), test.images, teacher.card.normalization)
+    figures = run.teacher(classes=10)
+    assert figures.accuracy == pytest.approx((teacher_logits.argmax(axis=1) == test.labels).mean())
+    assert figures.probe_labels == test.labels[:20].tolist()
+    for checkpoint, key in zip(run_checkpoints(run), ("scratch", "kd+at"), strict=True):
+        card, stored = checkpoint.card, checkpoint.logits()
+        logits = predict(checkpoint.network(), test.images, card.normalization)
+        np.testing.assert_allclose(stored, logits, atol=2e-2)
+        assert card.objective_key == key
+        assert card.parameters == count_parameters(checkpoint.network())
+        assert card.multiply_adds == count_multiply_adds("resnet8", 10)
+        assert card.test_accuracy == (stored.argmax(axis=1) == test.labels).mean()
+        assert card.test_cross_entropy == pytest.approx(
+            -log_softmax(stored.astype(float), axis=1)[np.arange(120), test.labels].mean()
+        )
+        assert card.data == DataFacts(
+            dataset="synthetic", train_images=300, evaluation_split="test", evaluation_images=120
+        )
+        assert (card.epochs, card.seed, card.run) == (2, 0, run.run_id)
+        assert card.legs[-1].device.endswith(", 1 threads")
+        assert [row.epoch for row in card.history] == [0, 1]
+        own = [row for row in run.metrics() if row.student == checkpoint.name]
+        assert [row.test["accuracy"] for row in card.history] == pytest.approx(
+            [row.test["accuracy"] for row in own], rel=1e-4
+        )
+    assert card.teacher.model_dump() == {"name": "teacher", "sha256": teacher.sha256}
+    terms = card.test_terms
+    temperature = 3.0
+    p, q = (log_softmax(z.astype(float) / temperature, axis=1) for z in (teacher_logits, logits))
+    assert terms["kd"] == pytest.approx(9 * (np.exp(p) * (p - q)).sum(axis=1).mean(), rel=1e-4)
+    expected = 0.3 * terms["cross_entropy"] + 0.7 * terms["kd"] + 100 * terms["at"]
+    assert card.test_objective == pytest.approx(expected, rel=1e-6)
+    assert run_checkpoints(run)[0].card.teacher is None
+
+
+def test_a_student_that_starts_from_a_checkpoint_lists_every_leg_of_its_training(tiny):
+    first = train_to_end(make_config(epochs=1))
+    initial = f"{first.run_id}/scratch"
+    second = train_to_end(make_config(SCRATCH | {"initial": initial}, epochs=2, seed=5))
+    (checkpoint,) = run_checkpoints(second)
+    legs = checkpoint.card.legs
+    assert [(leg.run, leg.initial, leg.epochs, leg.seed) for leg in legs] == [
+        (first.run_id, None, 1, 0),
+        (second.run_id, initial, 2, 5),
+    ]
+    assert checkpoint.card.epochs == 3
+    assert [row.epoch for row in checkpoint.card.history] == [0, 1, 2]
+
+
+def test_training_lowers_the_loss(tiny):
+    run = train_to_end(make_config(epochs=4))
+    first, last = run.metrics()[0].train, run.metrics()[-1].train
+    assert last["cross_entropy"] < first["cross_entropy"] < np.log(10) + 1
+    assert last["accuracy"] > first["accuracy"]
+
+
+def test_the_same_configuration_gives_the_same_bits_and_another_seed_others(paired, undisturbed):
+    assert bits(train_to_end(paired)) == undisturbed
+    weights, _ = bits(train_to_end(paired.model_copy(update={"seed": 1})))
+    assert weights["scratch"] != undisturbed[0]["scratch"]
+
+
+def test_a_finished_run_is_not_trained_again(tiny, monkeypatch):
+    run = train_to_end(make_config(epochs=1))
+    monkeypatch.setattr(train_module, "Experiment", None)
+    assert execute(run) == "finished"
+    assert run.status().state == "finished"
+
+
+# --- Killed and launched ----------------------------------------------------------------------------------
+
+
+class Process:
+    """A run whose trainer is a process of its own, `python -m kdexplorer resume`, that saves after every step."""
+
+    def __init__(self, config):
+        self.run = create(config.model_copy(update={"save_minutes": 1e-4}))
+
+    def saved(self):
+        path = self.run.path / "state.pt"
+        state = torch.load(path, weights_only=True) if path.exists() else {"epoch": 0, "step": 0}
+        return state["epoch"], state["step"]
+
+    def start(self, until):
+        start_run(self.run)
+        wait_for(lambda: self.saved() >= until)
+        return psutil.Process(self.run.status().pid)
+
+    def finish(self):
+        start_run(self.run)
+        wait_for(lambda: self.run.status().state not in LIVE)
+        assert self.run.status().state == "finished", self.run.log_tail()
+        return bits(self.run)
+
+
+@pytest.fixture
+def for_a_process(teacher, monkeypatch):
+    monkeypatch.setattr(synthetic, "draw_shapes", functools.cache(synthetic.draw_shapes))  # all 12,000: here once
+    return make_config(
+        SCRATCH, COMBINED, teacher=str(teacher.path), precision="auto", threads=2, batch_size=16, train_images=192,
+        holdout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.slow  # by default `test_faults.py` kills trainers, in the middle of a save
+def test_a_process_that_was_killed_in_mid_epoch_resumes_to_the_bits_of_one_that_never_was(for_a_process):
+    expected = bits(train_to_end(for_a_process))
+    process = Process(for_a_process)
+    killed = process.start(until=(1, 2))
+    killed.kill()
+    killed.wait()  # until all of its threads are gone, and its lock with them
+    assert process.run.status().state == "lost"
+    assert (1, 2) <= process.saved() < (1, 12)
+    assert execute(process.run) == "finished"  # here, since another process would load torch again
+    assert bits(process.run) == expected
+
+
+@pytest.mark.slow
+def test_a_process_that_was_killed_and_then_stopped_resumes_to_the_same_bits(for_a_process):
+    expected = bits(train_to_end(for_a_process))
+    process = Process(for_a_process)
+    killed = process.start(until=(0, 2))
+    killed.kill()
+    wait_for(lambda: process.run.status().state == "lost")
+    assert (0, 2) <= process.saved() < (0, 12)
+    assert process.start(until=(1, 2)).pid != killed.pid
+    stop_run(process.run)
+    wait_for(lambda: process.run.status().state == "stopped")
+    assert (1, 2) <= process.saved() < (1, 12)
+    assert process.finish() == expected
+
+
+@pytest.mark.reliability
+def test_kills_at_any_moment_lose_nothing_and_touch_no_other_run(for_a_process, reliability):
+    """SIGKILL after a random time, from the first import to the last write, until 25 are survived."""
+    expected, generator = bits(train_to_end(for_a_process)), np.random.default_rng(0)
+    other = train_to_end(for_a_process.model_copy(update={"seed": 1, "epochs": 1}))
+    before = {path: path.read_bytes() for path in sorted(other.path.rglob("*")) if path.is_file()}
+    run, begin = create(for_a_process.model_copy(update={"save_minutes": 1e-4})), time.monotonic()
+    start_run(run)
+    wait_for(lambda: run.status().state == "finished")
+    whole = time.monotonic() - begin
+    assert bits(run) == expected
+    kills = 0
+    while kills < 25:
+        run = create(for_a_process.model_copy(update={"save_minutes": 1e-4}))
+        while run.status().state != "finished":
+            if run.status().state not in LIVE or run.status().pid == os.getpid():
+                start_run(run)
+            time.sleep(generator.uniform(0, whole))
+            status = run.status()
+            process = processes.live(status.model_dump()) if status.state in LIVE else None
+            if process is not None and process.pid != os.getpid():
+                process.kill()
+                wait_for(lambda run=run: run.status().state in ("lost", "finished"))
+                kills += 1
+            assert run.status().state != "failed", run.log_tail()
+        assert bits(run) == expected
+        reliability["kills survived, to the same bits"] = kills
+    assert before == {path: path.read_bytes() for path in sorted(other.path.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.reliability
+def test_two_launches_at_the_same_instant_both_end_finished_one_after_the_other(for_a_process, reliability):
+    launched, both = [], threading.Barrier(2)
+
+    def press():
+        both.wait()
+        launched.append(launch_run(for_a_process))
+
+    tabs = [threading.Thread(target=press) for _ in range(2)]
+    for tab in tabs:
+        tab.start()
+    for tab in tabs:
+        tab.join()
+    together = []
+
+    def is_over():
+        states = [run.status().state for run in launched]
+        together.append(states.count("running"))
+        return not set(LIVE) & set(states)
+
+    wait_for(is_over, 600)
+    assert [run.status().state for run in launched] == ["finished"] * 2
+    assert max(together) == 1
+    assert bits(launched[0]) == bits(launched[1])
+    reliability["launches at the same instant, both finished"] += 2
+
+
+def is_waiting(run):
+    return run.status().message == "waiting for the run before it"
+
+
+def test_a_second_run_waits_its_turn(tiny, runs_root):
+    run = create(make_config(epochs=1))
+    before = FileLock(runs_root / ".lock")
+    with before:
+        thread = threading.Thread(target=execute, args=(run,))
+        thread.start()
+        wait_for(lambda: is_waiting(run))
+        assert run.status().state == "queued"
+        assert not (run.path / "state.pt").exists()
+    thread.join(300)
+    assert run.status().state == "finished"
+
+
+def test_a_waiting_run_can_be_stopped(tiny, runs_root):
+    run = create(make_config(epochs=1))
+    with FileLock(runs_root / ".lock"):
+        thread = threading.Thread(
+            target=lambda: wait_for(lambda: is_waiting(run)) or os.kill(os.getpid(), signal.SIGTERM)
+        )
+        thread.start()
+        assert execute(run) == "stopped"
+        thread.join()
+    assert run.status().state == "stopped"
+    assert execute(run) == "finished"
+
+
+def test_a_run_that_another_process_trains_is_left_alone(tiny):
+    run = create(make_config(epochs=1))
+    before = (run.path / "status.json").read_bytes()
+    with FileLock(run.path / ".lock"), pytest.raises(RunError, match="trained by another process"):
+        execute(run)
+    assert (run.path / "status.json").read_bytes() == before
+    assert execute(run) == "finished"
+
+
+# --- What goes wrong --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("term", ["cross_entropy", "kd", "at"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_fails_the_run_and_names_student_term_and_step(paired, monkeypatch, term, value):
+    calls, compute = [], experiment_module.compute_objective
+
+    def poisoned(objective, *arguments):
+        parts = compute(objective, *arguments)
+        if objective.name == "combined":
+            calls.append(objective)
+            if len(calls) == 4:
+                parts[term] = parts[term] * value
+        return parts
+
+    monkeypatch.setattr(experiment_module, "compute_objective", poisoned)
+    run = create(paired)
+    with pytest.raises(TrainingError, match=rf"combined: {term} became {value} in epoch 1, step 4"):
+        execute(run)
+    assert run.status().state == "failed"
+    assert run.status().message.startswith(f"combined: {term} became {value} in epoch 1, step 4. Lower")
+    assert run.status().message in run.log_tail()
+    assert finished_students(run) == []
+
+
+def test_weights_that_blow_up_in_an_epochs_last_step_fail_the_run_as_well(tiny, monkeypatch):
+    step = Experiment.step
+
+    def explode(experiment, epoch, number):
+        step(experiment, epoch, number)
+        if (epoch, number) == (1, 5):
+            experiment.students[0].network.fc.weight.data.fill_(torch.inf)
+
+    monkeypatch.setattr(Experiment, "step", explode)
+    run = create(make_config())
+    with pytest.raises(TrainingError, match=r"scratch: \w+ became nan on the test images after epoch 2, step 6"):
+        execute(run)
+    assert run.status().state == "failed"
+    assert torch.load(run.path / "state.pt", weights_only=True)["epoch"] == 1  # the last good one
+
+
+def fail_as_full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_loses_neither_the_run_nor_its_last_good_state(paired, undisturbed, monkeypatch):
+    run, write, writes = create(paired), state_module.write_bytes, []
+
+    def fill_up(path, content):
+        writes.append(path.name)
+        if len(writes) > 1:
+            fail_as_full_disk()
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state_module, "write_bytes", fill_up)
+        patch.setattr(train_module, "export_students", fail_as_full_disk)
+        with pytest.raises(OSError, match="No space"):
+            execute(run)
+    assert writes == ["state.pt"] * 2  # the run continued after the first refusal
+    assert run.status().state == "failed"
+    assert "free some space and resume" in run.status().message
+    assert "the last good one is kept" in run.status().warning
+    assert len(run.metrics()) == 4
+    assert torch.load(run.path / "state.pt", weights_only=True)["epoch"] == 1
+
+    assert execute(run) == "finished"
+    assert bits(run) == undisturbed
+    assert run.status().warning == ""
+
+
+def test_a_disk_that_is_full_for_a_while_leaves_no_trace(tiny, monkeypatch):
+    write, writes = state_module.write_bytes, []
+
+    def fill_up(path, content):
+        writes.append(path.name)
+        if len(writes) == 1:
+            fail_as_full_disk()
+        write(path, content)
+
+    monkeypatch.setattr(state_module, "write_bytes", fill_up)
+    run = train_to_end(make_config())
+    assert torch.load(run.path / "state.pt", weights_only=True)["epoch"] == 2
+    assert run.status().warning == ""
+    assert "could not be saved" in run.log_tail(50)
+
+
+def test_a_heartbeat_that_cannot_be_written_does_not_end_the_run(tiny, monkeypatch):
+    write, refused = Run.write_status, []
+
+    def refuse_heartbeats(run, state, message="", **facts):
+        if message == "training":
+            refused.append(state)
+            fail_as_full_disk()
+        write(run, state, message, **facts)
+
+    monkeypatch.setattr(Run, "write_status", refuse_heartbeats)
+    train_to_end(make_config(epochs=1))
+    assert refused
+
+
+def test_a_run_that_cannot_be_trained_fails_with_its_reason(tiny, runs_root):
+    run = create(make_config(COMBINED, teacher="nobody"))
+    with pytest.raises(ConfigError, match="no checkpoint 'nobody'"):
+        execute(run)
+    assert "no checkpoint 'nobody'" in run.status().message
+    (run.path / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        execute(run)
+    with FileLock(runs_root / ".lock", timeout=1):
+        pass  # the next run can have its turn
+
+
+# --- Minutes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_synthetic_data_are_hard_for_a_small_network_and_less_so_for_a_larger_one():
+    students = [{"name": name, "architecture": name} for name in ("resnet8", "resnet20")]
+    run = train_to_end(make_config(*students, epochs=8, batch_size=128, learning_rate=0.3, precision="auto"))
+    small, large = (open_checkpoint(path).card.test_accuracy for path in finished_students(run))
+    assert 0.5 < small < large < 1.0

@@ -1,0 +1,368 @@
+"""The live view in Chromium: images and a fake camera, what it says without one, and that nothing is sent."""
+
+from __future__ import annotations
+
+import base64
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+
+from benchmarks.app import CHROMIUM, ROOT, settle
+from benchmarks.app import browser as chromium_browser
+from benchmarks.live import FAKE_CAMERA, page_of, write_clip
+from kdexplorer.analysis.inference import predict_with_attention
+from kdexplorer.analysis.metrics import entropy, softmax
+from kdexplorer.app import live_view, result_caches
+from kdexplorer.errors import ImageError
+from kdexplorer.handout import page
+from kdexplorer.handout.request import HandoutRequest
+from kdexplorer.handout.sources import Picture, open_sources
+from kdexplorer.images import decode, render
+from kdexplorer.presets import PRESETS
+from kdexplorer.runs.checkpoints import bundled_checkpoints, bundled_root, open_checkpoint
+from kdexplorer.web.export import export_network
+
+needs_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
+SLOW = 120_000  # a shared machine may take long
+
+
+def browsers(*flags):
+    """A tab of a Chromium with these flags; at its end no script must have failed."""
+    with chromium_browser(*flags) as chromium:
+        tab = chromium.new_page(viewport={"width": 1440, "height": 900})
+        tab.set_default_timeout(SLOW)
+        tab.failed, tab.requested = [], []
+        tab.on("pageerror", lambda error: tab.failed.append(str(error)))
+        tab.on("request", lambda request: tab.requested.append(request.url))
+        yield tab
+        assert not tab.failed
+
+
+@pytest.fixture(scope="module")
+def family(make_checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("family")
+    return [
+        make_checkpoint(folder / "teacher", "resnet20", 1),
+        make_checkpoint(folder / "baseline", "resnet8", 2),
+        make_checkpoint(folder / "distilled", "resnet8", 3, objective=PRESETS["response"]),
+    ]
+
+
+@pytest.fixture(scope="module")
+def html(family, tmp_path_factory):
+    file = tmp_path_factory.mktemp("page") / "live.html"
+    file.write_text(page_of(family), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="class")  # Playwright takes one browser at a time, and one class needs others
+def camera(tmp_path_factory):
+    """A tab whose camera shows a clip."""
+    clip = tmp_path_factory.mktemp("clip") / "clip.y4m"
+    write_clip(clip, 320, 240, 20)
+    yield from browsers(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={clip}")
+
+
+@pytest.fixture
+def opened(camera, html):
+    camera.goto(html.as_uri())
+    camera.get_by_text("Drop an image here").wait_for()
+    return camera
+
+
+def photo(width=203, height=97, kind="PNG"):
+    y, x = np.mgrid[0:height, 0:width] / 25
+    waves = 127 + 120 * np.sin(np.stack([x + y, x - y, x * y / 3], axis=2))
+    file = io.BytesIO()
+    Image.fromarray(waves.astype(np.uint8)).save(file, kind)
+    return file.getvalue()
+
+
+def wait_for_predictions(tab, count=1):
+    tab.wait_for_timeout(50)
+    tab.locator(f'.kd-live[data-pictures="{count}"]').wait_for()
+
+
+def input_of(tab):
+    """The networks' input, the 32 x 32 pixels on the page."""
+    text = tab.locator(".kd-input canvas").evaluate("(canvas) => canvas.toDataURL()")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text.split(",")[1]))).convert("RGB")).astype(int)
+
+
+def cells(tab, name):
+    """A row of the table."""
+    row = tab.locator(".kd-predictions tr").filter(has=tab.get_by_role("rowheader", name=name, exact=True))
+    return row.locator("td").all_inner_texts()
+
+
+def check_predictions(tab, family, pixels, temperature):
+    """The table contains what the package computes."""
+    image = pixels.transpose(2, 0, 1)[None]
+    outputs = [predict_with_attention(c.network(), image, c.card.normalization) for c in family]
+    soft = [softmax(logits[0], temperature) for logits, _ in outputs]
+    classes = family[0].classes
+    assert cells(tab, "prediction") == [classes[p.argmax()] for p in soft]
+    for got, p in zip(cells(tab, "entropy (nats)"), soft, strict=True):
+        assert float(got) == pytest.approx(entropy(p), abs=6e-3)
+    kl = [float((soft[0] * np.log(soft[0] / q)).sum()) for q in soft[1:]]
+    assert [float(text) for text in cells(tab, "KL from teacher")[1:]] == pytest.approx(kl, abs=6e-4)
+    assert [float(text) for text in cells(tab, "T² · KL")[1:]] == pytest.approx(
+        [temperature**2 * one for one in kl], abs=6e-4
+    )
+    import torch
+
+    from kdexplorer.methods.at import map_similarity
+
+    for stage in range(3):
+        maps = [torch.from_numpy(by_power[1][stage]) for _, by_power in outputs]
+        cosines = [map_similarity(one, maps[0])[0].item() for one in maps[1:]]
+        shown = [float(text.split()[-1]) for text in cells(tab, f"stage {stage + 1}")[1:]]
+        assert shown == pytest.approx(cosines, abs=6e-4)
+
+
+def set_slider(tab, name, value):
+    tab.locator("label.kd-slider", has_text=name).locator("input").evaluate(
+        "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", value
+    )
+
+
+class TestInAPage:
+    pytestmark = needs_browser
+
+    def test_a_file_gets_the_packages_predictions_at_every_temperature(self, opened, family):
+        opened.locator("input[type=file]").set_input_files(
+            {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
+        )
+        wait_for_predictions(opened)
+        expected = decode.decode_image(photo())
+        assert np.abs(input_of(opened) - expected).max() <= 2
+        check_predictions(opened, family, input_of(opened).astype(np.uint8), 4.0)
+        set_slider(opened, "Temperature", 0)
+        assert "T = 1.00" in opened.locator("label.kd-slider").first.inner_text()
+        check_predictions(opened, family, input_of(opened).astype(np.uint8), 1.0)
+
+    def test_a_jpeg_gives_the_pixels_of_an_upload(self, opened):
+        data = photo(1300, 900, "JPEG")
+        opened.locator("input[type=file]").set_input_files({"name": "w.jpg", "mimeType": "image/jpeg", "buffer": data})
+        wait_for_predictions(opened)
+        assert np.abs(input_of(opened) - decode.decode_image(data)).max() <= 2
+
+    @pytest.mark.parametrize("way", ["drop", "paste"])
+    def test_images_are_dropped_and_pasted(self, opened, way):
+        opened.evaluate(
+            """([text, way]) => {
+              const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+              const carried = new DataTransfer();
+              carried.items.add(new File([bytes], "waves.png", {type: "image/png"}));
+              const event = way === "drop"
+                ? new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true})
+                : new ClipboardEvent("paste", {clipboardData: carried, bubbles: true, cancelable: true});
+              document.querySelector(".kd-photo").dispatchEvent(event);
+            }""",
+            [base64.b64encode(photo()).decode(), way],
+        )
+        wait_for_predictions(opened)
+        assert np.abs(input_of(opened) - decode.decode_image(photo())).max() <= 2
+
+    def test_a_file_that_is_no_image_is_explained(self, opened):
+        chosen = {"name": "<b>.png", "mimeType": "image/png", "buffer": b"GIF89a nothing"}
+        opened.locator("input[type=file]").set_input_files(chosen)
+        opened.get_by_text("<b>.png cannot be read as a PNG, JPEG or WebP image.").wait_for()
+        assert opened.locator(".kd-live[data-pictures]").count() == 0
+
+    def test_opacity_goes_from_the_photo_to_the_map(self, opened):
+        chosen = {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
+        opened.locator("input[type=file]").set_input_files(chosen)
+        wait_for_predictions(opened)
+        pixels = "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, 32, 32).data]"
+        overlay = opened.locator(".kd-maps canvas").first
+        set_slider(opened, "Opacity", 0)
+        assert (np.array(overlay.evaluate(pixels)).reshape(32, 32, 4)[..., :3] == input_of(opened)).all()
+        set_slider(opened, "Opacity", 1)
+        alone = np.array(overlay.evaluate(pixels)).reshape(32, 32, 4)[..., :3]
+        assert np.abs(alone - input_of(opened)).mean() > 20
+
+    def test_the_camera_runs_freezes_saves_and_nothing_is_requested(self, opened, tmp_path):
+        opened.requested.clear()
+        opened.get_by_role("button", name="Start the camera").click()
+        opened.locator(".kd-live[data-pictures]").wait_for()
+        opened.get_by_text("images per second").wait_for()
+        opened.locator(".kd-predictions thead input").first.uncheck()  # only the students
+        opened.get_by_role("button", name="Freeze").click()
+        opened.wait_for_timeout(700)
+        count = opened.locator(".kd-live").get_attribute("data-pictures")
+        assert int(count) > 2
+        assert cells(opened, "prediction")[0] == "–"
+        opened.wait_for_timeout(700)
+        assert opened.locator(".kd-live").get_attribute("data-pictures") == count
+        with opened.expect_download() as download:
+            opened.get_by_role("button", name="Save as PNG").click()
+        download.value.save_as(tmp_path / "saved.png")
+        saved = np.asarray(Image.open(tmp_path / "saved.png").convert("RGB"))
+        assert saved.shape[1] > 1000
+        assert len(np.unique(saved.reshape(-1, 3), axis=0)) > 1000  # pictures and bars, not an empty sheet
+        opened.get_by_role("button", name="Stop the camera").click()
+        opened.get_by_role("button", name="Start the camera").wait_for()
+        assert [url for url in opened.requested if not url.startswith("blob:")] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "address", "sentence"),
+    [
+        pytest.param([], None, "This device has no camera", marks=pytest.mark.reliability),
+        (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], None, "The camera was refused"),
+        ([], "http://live.test/", "Browsers open the camera only for pages from https"),
+    ],
+    ids=["absent", "refused", "insecure"],
+)
+class TestWithoutACamera:
+    pytestmark = needs_browser
+
+    def test_the_view_says_so_and_files_still_work(self, html, flags, address, sentence):
+        for tab in browsers(*flags):
+            if address:
+                tab.route(address, lambda route: route.fulfill(path=html, content_type="text/html"))
+            tab.goto(address or html.as_uri())
+            tab.get_by_text("Drop an image here").wait_for()
+            tab.get_by_role("button", name="Start the camera").click()
+            tab.get_by_text(sentence).wait_for()
+            assert tab.get_by_role("button", name="Start the camera").is_enabled()
+            chosen = {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
+            tab.locator("input[type=file]").set_input_files(chosen)
+            wait_for_predictions(tab)
+
+
+class TestInAHandout:
+    pytestmark = needs_browser
+
+    def test_your_own_image_gets_predictions_in_the_file(self, camera, family, tmp_path):
+        picture = Picture(np.zeros((3, 32, 32), np.uint8), name="dark.png")
+        request = HandoutRequest({c.name: c for c in family}, [picture], live=True)
+        (tmp_path / "handout.html").write_text(page.build(request, open_sources()), encoding="utf-8")
+        camera.goto((tmp_path / "handout.html").as_uri())
+        camera.requested.clear()
+        camera.locator("#own-image").scroll_into_view_if_needed()
+        camera.get_by_text("This is a sample (dark.png").wait_for()
+        wait_for_predictions(camera)
+        assert not input_of(camera).any()
+        check_predictions(camera, family, input_of(camera).astype(np.uint8), 4.0)
+        chosen = {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
+        camera.locator("#own-image input[type=file]").set_input_files(chosen)
+        wait_for_predictions(camera, 2)
+        assert camera.get_by_text("This is a sample").count() == 0
+        assert camera.locator(".kd-slider", has_text="Temperature").count() == 0  # the page has one
+        camera.locator("[data-temperature='1']").click()
+        check_predictions(camera, family, input_of(camera).astype(np.uint8), 1.0)
+        assert [url for url in camera.requested if not url.startswith("blob:")] == []
+
+
+@pytest.mark.skipif(not {"resnet56", "resnet8-scratch"} <= BUNDLED, reason="the bundled networks are missing")
+class TestInTheApplication:
+    pytestmark = needs_browser
+
+    def test_the_frozen_frame_is_passed_to_the_other_pages_and_nothing_else_is_sent(self, camera, app):
+        sent = []
+        camera.on("websocket", lambda socket: socket.on("framesent", lambda _: sent.append(1)))
+        camera.goto(f"{app}/live?students=resnet8-scratch", wait_until="domcontentloaded")
+        settle(camera)
+        camera.get_by_text("Drop an image here").wait_for()
+        fetched = [one for one in camera.requested if one.endswith(".bin")]
+        assert len(fetched) == 2
+        camera.requested.clear()
+        sent.clear()
+        camera.get_by_role("button", name="Start the camera").click()
+        camera.get_by_text("images per second").wait_for()
+        set_slider(camera, "Temperature", 1)
+        camera.get_by_role("button", name="Freeze").click()
+        camera.wait_for_timeout(700)
+        assert not sent
+        assert [one for one in camera.requested if not one.startswith("blob:")] == []
+        pixels = input_of(camera)
+        camera.get_by_role("button", name="Use this picture").click()
+        camera.get_by_role("link", name="Its soft labels").click()
+        camera.get_by_text("Your photo as the networks see it").wait_for()
+        settle(camera)
+        shown = camera.locator("[data-testid=stImage] img").first.evaluate(
+            """async (image) => {
+              const canvas = Object.assign(document.createElement("canvas"), {width: 32, height: 32});
+              const context = canvas.getContext("2d");
+              context.imageSmoothingEnabled = false;
+              context.drawImage(image, 0, 0, 32, 32);
+              return [...context.getImageData(0, 0, 32, 32).data];
+            }"""
+        )
+        assert np.abs(np.array(shown).reshape(32, 32, 4)[..., :3] - pixels).mean() < 8  # a JPEG of it
+        camera.get_by_role("link", name="Live").first.click()
+        camera.get_by_text("Drop an image here").wait_for()
+        assert not [one for one in camera.requested if one.endswith(".bin")]  # weights are fetched once
+        camera.goto("about:blank")
+
+
+class TestWithoutABrowser:
+    @pytest.fixture(autouse=True)
+    def own(self, tmp_path, monkeypatch, make_checkpoint):
+        monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
+        monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "no-data"))
+        make_checkpoint(tmp_path / "bundled" / "small", "resnet20", 1)
+        for seed in range(4):
+            make_checkpoint(tmp_path / "bundled" / f"s{seed}", "resnet8", seed)
+        make_checkpoint(tmp_path / "bundled" / "wide", "wrn_16_2", 3)
+        st.cache_data.clear()
+        st.cache_resource.clear()
+
+    def test_a_network_that_is_too_large_is_named_and_the_page_goes_on(self, open_page):
+        at = open_page("live", teacher="small", students="s0,wide")
+        assert "Not shown: wide." in at.caption[0].value
+        assert not at.error
+        assert "too large for a browser" in open_page("live", teacher="wide").info[0].value
+
+    def test_the_handouts_switch_says_how_large_the_networks_are(self, open_page):
+        at = open_page("soft_labels", teacher="small", students="s0,s1,wide")
+        known = {name: open_checkpoint(bundled_root() / name) for name in ("small", "s0", "s1")}
+        written = sum(len(base64.b64encode(export_network(c).weights)) for c in known.values())
+        offer = at.toggle(key="handout_live")
+        assert f"(+ {written / 1e6:.1f} MB)" in offer.label
+        assert not offer.value
+        wide = open_page("soft_labels", teacher="wide", students="s0")  # a teacher that no page can run
+        assert "handout_live" not in [toggle.key for toggle in wide.toggle]
+
+    def test_a_handout_with_networks_is_another_file_than_one_without(self, monkeypatch):
+        monkeypatch.setattr(page, "_bundle_library", lambda: "window.vegaEmbed = null;")
+        small = open_checkpoint(bundled_root() / "small")
+        picture = Picture(np.zeros((3, 32, 32), np.uint8), name="dark.png")
+        plain, live = (
+            result_caches.handout(HandoutRequest({"small": small}, [picture], live=wanted)).decode()
+            for wanted in (False, True)
+        )
+        weights = base64.b64encode(export_network(small).weights).decode()
+        assert weights in live
+        assert weights not in plain
+
+    def test_a_fourth_student_is_left_out(self, open_page):
+        at = open_page("live", teacher="small", students="s0,s1,s2,s3")
+        assert "Not shown: s3." in at.caption[0].value
+
+    def test_a_picture_of_the_live_view_is_shown_to_nobody_else(self, monkeypatch, open_page):
+        sent = live_view.PREFIX + base64.b64encode(render.enlarge_png(np.full((32, 32, 3), 77, np.uint8), 32)).decode()
+        monkeypatch.setattr(live_view, "_view", lambda **_: SimpleNamespace(picture=sent))
+
+        def captions(at):
+            at.switch_page(str(ROOT / "pages" / "soft_labels.py"))
+            return " ".join(caption.value for caption in at.run().caption)
+
+        owner = open_page("live", teacher="small", students="s0")
+        assert "now show this picture" in owner.success[0].value
+        assert "Your photo as the networks see it" in captions(owner)
+        monkeypatch.setattr(live_view, "_view", lambda **_: SimpleNamespace(picture=None))
+        assert "Your photo" not in captions(open_page("live", **{k: v[0] for k, v in owner.query_params.items()}))
+
+
+@pytest.mark.parametrize("picture", [3, "data:text/html,hello", live_view.PREFIX + "%%%"])
+def test_only_the_views_own_pictures_are_taken(picture):
+    with pytest.raises(ImageError, match="not a picture from the live view"):
+        live_view._decode(picture)

@@ -1,0 +1,195 @@
+"""Networks in the browser compute what PyTorch computes, and photos become the same pixels: in Node and Chromium."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+from PIL import Image
+
+from benchmarks.app import CHROMIUM
+from benchmarks.app import browser as chromium_browser
+from kdexplorer.analysis.inference import predict_with_attention
+from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.samples import sample_images
+from kdexplorer.datasets.synthetic import draw_shapes
+from kdexplorer.errors import CheckpointError
+from kdexplorer.images import decode
+from kdexplorer.networks import all_architectures
+from kdexplorer.presets import PRESETS
+from kdexplorer.runs.checkpoints import bundled_checkpoints
+from kdexplorer.web import export
+from kdexplorer.web.export import export_network, runs_in_browser
+
+INFER = Path(export.__file__).with_name("infer.js").read_text(encoding="utf-8")
+BUNDLED = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
+BYTES = "const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));"
+
+RUN = """(given) => {
+  const network = KDInfer.load(given.description, bytes(given.weights));
+  const pixels = bytes(given.pixels);
+  return Array.from({length: given.count}, (_, i) => {
+    const {logits, maps} = KDInfer.run(network, pixels.subarray(3072 * i, 3072 * (i + 1)));
+    return {logits: [...logits], maps: maps.map((map) => [...map])};
+  });
+}"""
+SHRINK = "(given) => [...KDInfer.shrink(bytes(given.rgba), given.width, given.height)]"
+
+
+def in_node(function, given):
+    """What a JavaScript function returns for JSON, in Node."""
+    if shutil.which("node") is None:
+        pytest.skip("no Node on this machine")
+    program = f"{INFER};{BYTES} const given = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
+    program += f"process.stdout.write(JSON.stringify(({function})(given)));"
+    done = subprocess.run(
+        ["node", "-e", program], input=json.dumps(given), capture_output=True, text=True, check=True, timeout=600
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def chromium_page():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with chromium_browser() as chromium:
+        page = chromium.new_page()
+        page.set_default_timeout(600_000)
+        yield page
+
+
+@pytest.fixture(params=["node", pytest.param("chromium", marks=pytest.mark.browser)])
+def engine(request):
+    """`engine(function, given)` in Node or in Chromium."""
+    if request.param == "node":
+        return in_node
+    page = request.getfixturevalue("chromium_page")
+    return lambda function, given: page.evaluate(f"(given) => {{ {INFER};{BYTES} return ({function})(given); }}", given)
+
+
+def as_text(data):
+    return base64.b64encode(data).decode()
+
+
+def predict(engine, checkpoint, pixels):
+    """Logits `[N, classes]` and maps `[N, H, W]` of each stage, as the page computes them."""
+    exported = export_network(checkpoint)
+    given = {"description": json.loads(json.dumps(exported.description)), "weights": as_text(exported.weights)}
+    given |= {"pixels": as_text(np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)).tobytes()), "count": len(pixels)}
+    found = engine(RUN, given)
+    logits = np.array([one["logits"] for one in found])
+    maps = [np.array(stage) for stage in zip(*(one["maps"] for one in found), strict=True)]
+    return logits, [stage.reshape(len(pixels), round(stage.shape[1] ** 0.5), -1) for stage in maps]
+
+
+def normalize(maps):
+    """Each map `[H, W]` at unit norm, as attention transfer and the charts take it."""
+    return maps / np.linalg.norm(maps.reshape(len(maps), -1), axis=1)[:, None, None]
+
+
+def check(engine, checkpoint, pixels):
+    logits, maps = predict(engine, checkpoint, pixels)
+    expected, by_power = predict_with_attention(checkpoint.network(), pixels, checkpoint.card.normalization)
+    assert np.abs(logits - expected).max() < 2e-3
+    assert (logits.argmax(axis=1) == expected.argmax(axis=1)).all()
+    for ours, theirs in zip(maps, by_power[1], strict=True):
+        assert ours.shape == theirs.shape
+        assert np.abs(ours - theirs).max() < 1e-3
+        assert np.abs(normalize(ours) - normalize(theirs)).max() < 1e-3
+    assert np.ptp(expected.argmax(axis=1)) > 0  # not one constant prediction
+
+
+@pytest.mark.parametrize(("name", "count"), [("resnet8-response", 200), ("resnet20-feature", 24), ("resnet56", 24)])
+def test_the_page_computes_what_pytorch_computes_on_the_same_weights(engine, name, count):
+    if name not in BUNDLED:
+        pytest.skip(f"{name} is not bundled")
+    check(engine, BUNDLED[name], draw_shapes(count, seed=1).images)
+
+
+@pytest.mark.parametrize("name", ["resnet8-scratch", pytest.param("resnet56", marks=pytest.mark.reliability)])
+def test_the_page_computes_what_pytorch_computes_on_cifar10(engine, name, real_root):
+    if name not in BUNDLED:
+        pytest.skip(f"{name} is not bundled")
+    check(engine, BUNDLED[name], get_dataset("cifar10").load("test", real_root).images[:200])
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("name", [name for name, network in BUNDLED.items() if runs_in_browser(network)])
+def test_every_network_that_runs_in_a_page_agrees_with_pytorch_on_hundreds_of_images(engine, name, reliability):
+    pixels = np.concatenate([sample_images()[0], draw_shapes(180, seed=1).images])
+    check(engine, BUNDLED[name], pixels)
+    reliability["images classified in JavaScript as in PyTorch"] += len(pixels)
+
+
+def test_networks_share_buffers_and_do_not_disturb_one_another(engine, make_checkpoint, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), np.uint8)
+    first, second = (make_checkpoint(tmp_path / f"r{depth}", f"resnet{depth}", depth) for depth in (8, 20))
+    nets = [export_network(one) for one in (first, second)]
+    given = {"networks": [[one.description, as_text(one.weights)] for one in nets]}
+    given["pixels"] = as_text(np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)).tobytes())
+    runs = engine(
+        """(given) => {
+          const networks = given.networks.map(([description, weights]) => KDInfer.load(description, bytes(weights)));
+          const pixels = bytes(given.pixels);
+          const order = [[0, 0], [1, 0], [0, 1], [1, 1], [0, 0], [1, 0]];
+          return order.map(([n, i]) => [...KDInfer.run(networks[n], pixels.subarray(3072 * i, 3072 * (i + 1))).logits]);
+        }""",
+        given,
+    )
+    assert runs[0] == runs[4]
+    assert runs[1] == runs[5]
+    assert runs[0] != runs[2]
+
+
+def test_truncated_weights_are_refused(make_checkpoint, tmp_path):
+    exported = export_network(make_checkpoint(tmp_path / "r8"))
+    load = """(given) => {
+      try { KDInfer.load(given.description, bytes(given.weights)); } catch (error) { return error.message; }
+      return "loaded";
+    }"""
+    given = {"description": exported.description, "weights": as_text(exported.weights)}
+    assert in_node(load, given) == "loaded"
+    assert "r8: its weights are truncated" in in_node(load, given | {"weights": as_text(exported.weights[:-2])})
+
+
+def test_the_graph_refers_to_every_weight_once(make_checkpoint, tmp_path):
+    exported = export_network(make_checkpoint(tmp_path / "r20", "resnet20", objective=PRESETS["combined"]))
+    assert exported.description["objective"] == "KD + AT"
+    graph = exported.description["graph"]
+    convolutions = [graph["stem"], *(part for blocks in graph["stages"] for block in blocks for part in block)]
+    assert len(convolutions) == 19
+    ends = 0
+    for part in convolutions:
+        assert part["at"] == ends
+        ends += part["out"] * (9 * part["in"] + 4)
+    assert graph["head"]["at"] == ends
+    assert len(exported.weights) == 2 * (ends + graph["head"]["out"] * (graph["head"]["in"] + 1))
+
+
+def test_only_the_small_networks_are_exported(make_checkpoint, tmp_path):
+    for architecture in all_architectures():
+        assert architecture.runs_in_browser == (architecture.builder == "resnet.CifarResNet")
+    with pytest.raises(CheckpointError, match="wrn_16_2: only resnet8"):
+        export_network(make_checkpoint(tmp_path / "wide", "wrn_16_2"))
+
+
+def photograph():
+    """A real photo."""
+    return Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png").convert("RGB")
+
+
+@pytest.mark.parametrize("size", [(640, 480), (451, 300), (97, 203), (33, 40), (32, 32), (31, 20), (1, 7)])
+def test_a_photo_becomes_the_same_pixels_as_in_an_upload(engine, size):
+    photo = photograph().resize(size, Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    photo.save(file, "PNG")
+    given = {"rgba": as_text(photo.convert("RGBA").tobytes()), "width": size[0], "height": size[1]}
+    ours = np.array(engine(SHRINK, given)).reshape(32, 32, 3)
+    assert np.abs(ours - decode.decode_image(file.getvalue()).astype(int)).max() <= 2
