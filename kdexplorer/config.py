@@ -7,6 +7,7 @@ the command line read it.
 from __future__ import annotations
 
 import json
+import re
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -75,6 +76,12 @@ class Objective(StrictModel):
         """The methods' keys, each once, in the registry's order: `scratch`, `kd`, `kd+at`."""
         used = {term.method for term in self.terms}
         return "+".join(method.key for method in all_methods() if method.key in used) or SCRATCH
+
+    @property
+    def term_names(self) -> list[str]:
+        """The terms' names in metrics: the method's key, numbered from its second term on: `kd`, `kd.2`."""
+        keys = [term.method for term in self.terms]
+        return [f"{k}.{count}" if (count := keys[:i].count(k) + 1) > 1 else k for i, k in enumerate(keys)]
 
     def weights_by_method(self) -> dict[str, float]:
         """The sum of the weights of each method's terms, by key."""
@@ -180,6 +187,15 @@ class ExperimentConfig(StrictModel):
     def parse(cls, values: Any, where: str = "") -> ExperimentConfig:
         """Builds a configuration from JSON of this version or of version 1. Raises ConfigError."""
         return validate(cls, upgrade_experiment(values), where)
+
+
+def split_term_name(name: str) -> tuple[str, str]:
+    """A term's method and its number, which is empty for the first: the inverse of `Objective.term_names`.
+
+    Version 1's losses by stage, such as `at_2`, are read like numbered terms.
+    """
+    number = re.search(r"[._](\d+)$", name)
+    return (name[: number.start()], number[1]) if number else (name, "")
 
 
 def objective_label(key: str) -> str:

@@ -12,18 +12,18 @@ from typing import Any
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replaces a file atomically and syncs it. On OSError the old file is untouched, no scrap is left."""
-    handle, scrap = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Replaces a file atomically and syncs it. On OSError the old file is untouched, nothing temporary is left."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(scrap).chmod(0o644)
-        os.replace(scrap, path)
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(scrap)
+            os.unlink(temporary)
         raise
     sync_folder(path.parent)
 
@@ -32,30 +32,30 @@ def remove_leftovers(path: Path) -> None:
     """Removes what a killed writer of `path` left beside it. Only for the one process that writes there."""
     import shutil
 
-    for scrap in path.parent.glob(f".{path.name}.*"):
-        if scrap.is_dir():
-            shutil.rmtree(scrap, ignore_errors=True)
+    for temporary in path.parent.glob(f".{path.name}.*"):
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
         else:
-            scrap.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def keep_old(path: Path, old: Path) -> None:
     """Gives a file a second name, under which it stays when the first is replaced. No copy where the disk can link."""
     if old.exists() and old.samefile(path):  # so a kill left it; a rename between two names of one file does nothing
         return
-    scrap = old.with_name(f".{old.name}.new")
-    scrap.unlink(missing_ok=True)
+    temporary = old.with_name(f".{old.name}.new")
+    temporary.unlink(missing_ok=True)
     try:
         try:
-            os.link(path, scrap)
+            os.link(path, temporary)
         except OSError:
             import shutil
 
-            shutil.copyfile(path, scrap)
-        os.replace(scrap, old)
+            shutil.copyfile(path, temporary)
+        os.replace(temporary, old)
     except BaseException:
         with contextlib.suppress(OSError):
-            scrap.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise
 
 
@@ -94,22 +94,22 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yields a scrap folder beside `path` that takes its place at the end, replacing what was there."""
+    """Yields a temporary folder beside `path`, which takes its place at the end and replaces what was there."""
     import shutil
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    scrap = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    old = scrap.with_name(f"{scrap.name}.old")
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    old = temporary.with_name(f"{temporary.name}.old")
     try:
-        yield scrap
-        scrap.chmod(0o755)
+        yield temporary
+        temporary.chmod(0o755)
         with contextlib.suppress(FileNotFoundError):
             os.replace(path, old)
-        os.replace(scrap, path)
+        os.replace(temporary, path)
     except BaseException:
         if old.exists() and not path.exists():
             os.replace(old, path)
-        shutil.rmtree(scrap, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync_folder(path.parent)
     shutil.rmtree(old, ignore_errors=True)

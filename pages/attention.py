@@ -29,13 +29,21 @@ with above:
 with right:
     first, second, third = st.columns(3)
     mode = first.segmented_control(
-        "Colors show", ["map", "difference"], default="map", required=True, help="difference: student minus teacher",
+        "Colors show",
+        ["map", "difference"],
+        default="map",
+        required=True,
+        help="difference: student minus teacher",
         wrap=True,
-    )  # fmt: skip
+    )
     power = second.segmented_control(
-        "Power", [1, 2], default=1, required=True, wrap=True,
+        "Power",
+        [1, 2],
+        default=1,
+        required=True,
+        wrap=True,
         help="1: mean over channels, as in the lab. 2: mean of squares, as in the paper",
-    )  # fmt: skip
+    )
     scale = third.segmented_control("Scale", ["shared", "per map"], default="shared", required=True, wrap=True)
 
     rows = []

@@ -71,9 +71,14 @@ def pick_section() -> str:
     section = url_state.get("show", default, lambda text: text if text in SECTIONS else default)
     st.session_state["pick_show"] = section
     st.segmented_control(
-        "Details", SECTIONS, key="pick_show", required=True, on_change=url_state.remember, args=("show", "pick_show"),
+        "Details",
+        SECTIONS,
+        key="pick_show",
+        required=True,
+        on_change=url_state.remember,
+        args=("show", "pick_show"),
         wrap=True,
-    )  # fmt: skip
+    )
     return section
 
 

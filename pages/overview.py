@@ -51,9 +51,14 @@ def show_example(teacher, students, dataset):
 
     def draw(column, checkpoint, temperature, heading):
         chart = bars.probability_bars(
-            softmax(logits[checkpoint.name], temperature), classes, label, role_of(checkpoint, teacher), heading,
-            f"{checkpoint.name}, T = {temperature:g}", shown,
-        )  # fmt: skip
+            softmax(logits[checkpoint.name], temperature),
+            classes,
+            label,
+            role_of(checkpoint, teacher),
+            heading,
+            f"{checkpoint.name}, T = {temperature:g}",
+            shown,
+        )
         column.vega_lite_chart(chart)
 
     left, first, second = st.columns([1, 2, 2], gap="medium")

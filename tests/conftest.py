@@ -31,11 +31,16 @@ def pytest_xdist_auto_num_workers(config):
 
 
 TOGETHER = {
-    "the application": ("tests/test_browser.py", "tests/test_load.py", "tests/test_live.py::TestInTheApplication"),
-    "the live view": ("tests/test_live.py",),
-    "the networks in JavaScript": ("tests/test_web.py",),
-    "the handout": ("tests/test_browser_handout.py",),
-    "the decoder of pictures": ("tests/images/test_bounds.py",),
+    "the application": (
+        "tests/pages/test_browser.py",
+        "tests/app/test_load.py",
+        "tests/web/test_live.py::TestInTheApplication",
+    ),
+    "the live view": ("tests/web/test_live.py",),
+    "the networks in JavaScript": ("tests/web/test_web.py",),
+    "the handout": ("tests/handout/test_browser_handout.py",),
+    "the image decoder": ("tests/images/test_bounds.py",),
+    "a method in a file": ("tests/training/test_adapters.py",),
 }
 """What one process makes once for many tests, and where these begin; every other test goes where there is room."""
 

@@ -9,6 +9,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +20,8 @@ from kdexplorer.runs.checkpoints import Checkpoint
 PART = 1_000
 """Images of a file."""
 
-Similarity = dict[int, tuple[np.ndarray, np.ndarray]]
-"""By power (1, 2): cosine similarity and mean squared difference, each `[N, stages]` float32."""
+_NAMES = (("cosine_1", "mse_1"), ("cosine_2", "mse_2"))
+"""The arrays of a file, each `[N, stages]`, in the order of a similarity's first two axes."""
 
 
 def cache_folder() -> Path:
@@ -33,8 +34,8 @@ def cache_folder() -> Path:
 def split_images(images: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
     """`PART` images at a time, each part with its hash."""
     for begin in range(0, len(images), PART):
-        part = np.ascontiguousarray(images[begin : begin + PART])
-        yield part, hashlib.sha256(part).hexdigest()
+        part = images[begin : begin + PART]
+        yield part, hashlib.sha256(part.tobytes()).hexdigest()
 
 
 def identify(checkpoint: Checkpoint) -> tuple[str, str]:
@@ -48,42 +49,39 @@ def result_file(teacher: Checkpoint, student: Checkpoint, images: str) -> Path:
     return cache_folder() / f"{hashlib.sha256(facts.encode()).hexdigest()[:24]}.npz"
 
 
-def read_result(path: Path) -> Similarity | None:
-    """A file's content; None where it is missing or damaged."""
+def read_result(path: Path) -> np.ndarray | None:
+    """A file's content, see `load_stored`; None where it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {power: (archive[f"cosine_{power}"], archive[f"mse_{power}"]) for power in (1, 2)}
+            return np.stack([[archive[name] for name in names] for names in _NAMES])
     except Exception:  # zipfile, zlib and NumPy each raise their own; it is computed again
         return None
 
 
-def write_result(path: Path, similarity: Similarity) -> None:
+def write_result(path: Path, similarity: np.ndarray) -> None:
     """Writes a file completely or not at all. Raises KDError."""
+    arrays: dict[str, Any] = {name: similarity[i, k] for i, names in enumerate(_NAMES) for k, name in enumerate(names)}
     buffer = io.BytesIO()
-    arrays = {f"cosine_{power}": cosine for power, (cosine, _) in similarity.items()}
-    np.savez_compressed(buffer, **arrays, **{f"mse_{power}": mse for power, (_, mse) in similarity.items()})
+    np.savez_compressed(buffer, **arrays)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, buffer.getvalue())
     except OSError as error:
-        raise KDError(
-            f"{path.parent} cannot be written ({error.strerror}): free some space or check its permissions."
-        ) from error
+        reason = f"{path.parent} cannot be written ({error.strerror})"
+        raise KDError(f"{reason}: free some space or check its permissions.") from error
 
 
 def load_stored(
     teacher: Checkpoint, students: Sequence[Checkpoint], images: np.ndarray
-) -> dict[Path, Similarity | None]:
-    """Earlier results for exactly these images by the student's folder; None where one is missing or damaged."""
+) -> dict[Path, np.ndarray | None]:
+    """Earlier results for exactly these images by the student's folder; None where one is missing or damaged.
+
+    Each is float32 `[2, 2, N, stages]`: for power 1 and 2, cosine similarity and mean squared difference.
+    """
     hashes = [part_hash for _, part_hash in split_images(images)]
-    return {
-        student.path: join_parts([read_result(result_file(teacher, student, part_hash)) for part_hash in hashes])
-        for student in students
-    }
-
-
-def join_parts(parts: Sequence[Similarity | None]) -> Similarity | None:
-    """The parts of many images in one; None where there is none or one is missing."""
-    if not parts or any(part is None for part in parts):
-        return None
-    return {power: tuple(np.concatenate([part[power][k] for part in parts]) for k in (0, 1)) for power in (1, 2)}
+    found: dict[Path, np.ndarray | None] = {}
+    for student in students:
+        parts = [read_result(result_file(teacher, student, part_hash)) for part_hash in hashes]
+        known = [part for part in parts if part is not None]
+        found[student.path] = np.concatenate(known, axis=2) if known and len(known) == len(parts) else None
+    return found

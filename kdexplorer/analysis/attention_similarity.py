@@ -1,7 +1,4 @@
-"""How similar students' attention maps are to their teacher's, on one image and over many.
-
-What is computed over many images is kept, see `attention_cache`.
-"""
+"""How similar students' attention maps are to their teacher's, on one image and over many (see `attention_cache`)."""
 
 from __future__ import annotations
 
@@ -13,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdexplorer.analysis import attention_cache
-from kdexplorer.analysis.attention_cache import Similarity, identify, load_stored
-from kdexplorer.analysis.markdown import markdown_table
+from kdexplorer.analysis.attention_cache import identify, load_stored
 from kdexplorer.analysis.statistics import MeanDifference, paired_interval
+from kdexplorer.analysis.tables import markdown_table
 from kdexplorer.methods.at import AT
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs import lineage
@@ -57,9 +54,6 @@ class SimilarityRow(StageSummary):
     """The cosine minus the scratch baseline's, paired over images: above zero it is closer to the teacher."""
 
 
-# --- One image ----------------------------------------------------------------------------------------------
-
-
 def relative_map(attention: np.ndarray) -> np.ndarray:
     """An attention map `[H, W]` on a scale that networks and stages share: 1 is attention spread evenly.
 
@@ -80,32 +74,23 @@ def map_difference(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     return first - second
 
 
-def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Cosine and mean squared difference `[N, stages]` of maps `[N, H, W]` for each stage; None if stages differ."""
+def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.ndarray:
+    """Cosine and mean squared difference `[2, N, stages]` of as many stages' maps `[N, H, W]`."""
     import torch
 
     from kdexplorer.methods.at import map_similarity
 
-    if len(student) != len(teacher):
-        return None
-    both = [
-        map_similarity(torch.from_numpy(np.array(s)), torch.from_numpy(np.array(t)))
-        for s, t in zip(student, teacher, strict=True)
-    ]
-    return np.stack([c.numpy() for c, _ in both], axis=1), np.stack([m.numpy() for _, m in both], axis=1)
-
-
-# --- Many images --------------------------------------------------------------------------------------------
+    pairs = [(torch.from_numpy(np.array(maps)) for maps in pair) for pair in zip(student, teacher, strict=True)]
+    return np.stack([torch.stack(map_similarity(*pair)).numpy() for pair in pairs], axis=-1)
 
 
 def split_by_stages(teacher: Checkpoint, students: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[Checkpoint]]:
     """The students with as many stages as the teacher, which can be compared with it, and the others."""
-
-    def count(checkpoint: Checkpoint) -> int:
-        return len(get_architecture(checkpoint.architecture).stages)
-
-    comparable = [checkpoint for checkpoint in students if count(checkpoint) == count(teacher)]
-    return comparable, [checkpoint for checkpoint in students if checkpoint not in comparable]
+    parts: dict[bool, list[Checkpoint]] = {True: [], False: []}
+    first, *counts = (len(get_architecture(c.architecture).stages) for c in (teacher, *students))
+    for student, count in zip(students, counts, strict=True):
+        parts[count == first].append(student)
+    return parts[True], parts[False]
 
 
 def measure(
@@ -113,7 +98,7 @@ def measure(
     students: Sequence[Checkpoint],
     images: np.ndarray,
     network: Callable[[Checkpoint], StagedNetwork],
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> None:
     """Compares each student's attention with the teacher's on uint8 `[N, 3, 32, 32]` and stores the result.
 
@@ -129,53 +114,31 @@ def measure(
     Raises:
         KDError: when a network cannot be loaded or the cache cannot be written.
     """
+    from kdexplorer.analysis.inference import predict_with_attention
+
     students, _ = split_by_stages(teacher, students)
     done = 0
     for part, key in attention_cache.split_images(images):
         files = {attention_cache.result_file(teacher, student, key): student for student in students}
         missing = {path: student for path, student in files.items() if attention_cache.read_result(path) is None}
-
-        def report(share: float, begun: int = done, count: int = len(part)) -> None:
-            if progress:
-                progress((begun + share * count) / len(images))
-
-        for path, similarity in _compute(teacher, missing, part, network, report).items():
-            attention_cache.write_result(path, similarity)
-        done += len(part)
-        report(1.0)
-
-
-def _compute(
-    teacher: Checkpoint,
-    students: dict[Path, Checkpoint],
-    images: np.ndarray,
-    network: Callable[[Checkpoint], StagedNetwork],
-    progress: Callable[[float], None],
-) -> dict[Path, Similarity]:
-    """The content of each file. Students with the same weights share a file and are computed once."""
-    from kdexplorer.analysis.inference import predict_with_attention
-
-    if not students:
-        return {}
-    networks = {identify(c): (network(c), c.card.normalization) for c in [teacher, *students.values()]}
-    batches: dict[Path, list[Similarity]] = {path: [] for path in students}
-    for begin in range(0, len(images), BATCH):
-        batch = images[begin : begin + BATCH]
-        maps = {key: predict_with_attention(one, batch, norm)[1] for key, (one, norm) in networks.items()}
-        theirs = maps[identify(teacher)]
-        for path, student in students.items():
-            mine = maps[identify(student)]
-            batches[path].append({power: compare_maps(mine[power], theirs[power]) for power in (1, 2)})
-        progress((begin + len(batch)) / len(images))
-    return {path: attention_cache.join_parts(parts) for path, parts in batches.items()}
+        chosen = [teacher, *missing.values()] if missing else []
+        networks = {identify(c): (network(c), c.card.normalization) for c in chosen}
+        found: dict[Path, list[np.ndarray]] = {path: [] for path in missing}
+        for begin in range(0, len(part), BATCH):
+            batch = part[begin : begin + BATCH]
+            maps = {key: predict_with_attention(one, batch, norm)[1] for key, (one, norm) in networks.items()}
+            for path, student in missing.items():
+                mine, theirs = maps[identify(student)], maps[identify(teacher)]
+                found[path].append(np.stack([compare_maps(mine[power], theirs[power]) for power in (1, 2)]))
+            done += len(batch)
+            progress(done / len(images))
+        for path, similarities in found.items():
+            attention_cache.write_result(path, np.concatenate(similarities, axis=2))
 
 
-# --- Tables -------------------------------------------------------------------------------------------------
-
-
-def summarize(similarity: Similarity, power: int) -> list[StageSummary]:
-    """The figures of each stage over images."""
-    cosine, mse = similarity[power]
+def summarize(similarity: np.ndarray, power: int) -> list[StageSummary]:
+    """The figures of each stage over images, of a similarity as `load_stored` returns it."""
+    cosine, mse = similarity[power - 1]
     means = mse.mean(axis=0)
     return [
         StageSummary(
@@ -201,20 +164,16 @@ def build_rows(
     rows = []
     for student in students:
         mine, baseline = stored[student.path], lineage.scratch_baseline_of(student, students)
+        if mine is None:
+            continue
         theirs = stored[baseline.path] if baseline is not None else None
-        for summary in summarize(mine, power) if mine else []:
-            stage = summary.stage - 1
-            paired = paired_interval(mine[power][0][:, stage] - theirs[power][0][:, stage]) if theirs else None
-            row = SimilarityRow(
-                **vars(summary), name=student.name, loss=_weight(student) * summary.mse, to_scratch_baseline=paired
-            )
-            rows.append(row)
+        gains = mine[power - 1, 0] - theirs[power - 1, 0] if theirs is not None else None
+        objective = student.card.objective
+        beta = (objective.weights_by_method() if objective else {}).get(AT.key, AT.Settings().weight)
+        for one in summarize(mine, power):
+            paired = None if gains is None else paired_interval(gains[:, one.stage - 1])
+            rows.append(SimilarityRow(**vars(one), name=student.name, loss=beta * one.mse, to_scratch_baseline=paired))
     return rows
-
-
-def _weight(student: Checkpoint) -> float:
-    weights = student.card.objective.weights_by_method() if student.card.objective else {}
-    return weights.get(AT.key, AT.Settings().weight)
 
 
 def to_markdown(rows: Sequence[SimilarityRow]) -> str:

@@ -8,14 +8,14 @@ not only accuracy is compared; then by the *wrong* classes alone, the label's cl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kdexplorer.analysis.markdown import markdown_table
 from kdexplorer.analysis.metrics import log_softmax
 from kdexplorer.analysis.results import evaluation_labels, whole_split_logits
 from kdexplorer.analysis.statistics import MeanDifference, paired_interval
+from kdexplorer.analysis.tables import markdown_table
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -98,24 +98,22 @@ def closest_temperature(human_labels: np.ndarray, logits: np.ndarray) -> float |
     if not logits.mean() < mean < logits.max(axis=-1).mean():
         return None
     ends = np.log([MIN_TEMPERATURE, MAX_TEMPERATURE])
-    found = minimize_scalar(
-        lambda log_t: float(np.mean(cross_entropy_to_humans(human_labels, logits, np.exp(log_t)))),
-        bounds=ends,
-        method="bounded",
-        options={"xatol": 1e-4},
-    )
+
+    def cost(log_t: float) -> float:
+        return float(cross_entropy_to_humans(human_labels, logits, np.exp(log_t)).mean())
+
+    found = minimize_scalar(cost, bounds=ends, method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x)) if ends[0] + 0.01 < found.x < ends[1] - 0.01 else None
 
 
 def closeness(human_labels: np.ndarray, logits: np.ndarray) -> Closeness:
     """How close a network is to the human labels of one image (`[classes]` each), or on average (`[N, classes]`)."""
-
-    def mean(temperature: float) -> float:
-        return float(cross_entropy_to_humans(human_labels, logits, temperature).mean())
-
     closest = closest_temperature(human_labels, logits)
-    curve = np.array([mean(temperature) for temperature in CURVE_TEMPERATURES])
-    return Closeness(curve, mean(1.0), closest, None if closest is None else mean(closest))
+    temperatures = [1.0, *CURVE_TEMPERATURES, *([] if closest is None else [closest])]
+    means = [float(cross_entropy_to_humans(human_labels, logits, one).mean()) for one in temperatures]
+    return Closeness(
+        np.array(means[1:][: len(CURVE_TEMPERATURES)]), means[0], closest, None if closest is None else means[-1]
+    )
 
 
 def build_rows(checkpoints: Sequence[Checkpoint], human_labels: np.ndarray) -> list[AgreementRow]:
@@ -128,21 +126,26 @@ def build_rows(checkpoints: Sequence[Checkpoint], human_labels: np.ndarray) -> l
         human_labels: `[10000, classes]`, as `load_human_labels` gives them.
     """
     stored = {c.path: whole_split_logits(c, c.logits_or_none(), Cifar10.key) for c in checkpoints}
-    fitted = {path: _fit(human_labels, logits) for path, logits in stored.items() if logits is not None}
+    logits = {path: one for path, one in stored.items() if one is not None}
+    fitted = {path: _fit(human_labels, one) for path, one in logits.items()}
     rows = []
     for checkpoint in checkpoints:
-        if checkpoint.path not in fitted:
+        path = checkpoint.path
+        if path not in logits:
             continue
-        temperature, costs = fitted[checkpoint.path]
-        at_one = float(cross_entropy_to_humans(human_labels, stored[checkpoint.path]).mean())
+        temperature, costs = fitted[path]
+        at_one = float(cross_entropy_to_humans(human_labels, logits[path]).mean())
+        row = AgreementRow(checkpoint.name, at_one, temperature, float(costs.mean()))
         baseline = lineage.scratch_baseline_of(checkpoint, checkpoints)
-        compared = {}
-        if baseline is not None and baseline.path in fitted:
-            difference = costs - fitted[baseline.path][1]
-            pair = stored[checkpoint.path], stored[baseline.path]
-            compared = {"scratch_baseline": baseline.name, "all_images": paired_interval(difference)}
-            compared |= _compare_given_labels(human_labels, *pair, difference, evaluation_labels(checkpoint))
-        rows.append(AgreementRow(checkpoint.name, at_one, temperature, float(costs.mean()), **compared))
+        if baseline is not None and baseline.path in logits:
+            difference, labels = costs - fitted[baseline.path][1], evaluation_labels(checkpoint)
+            row = replace(row, scratch_baseline=baseline.name, all_images=paired_interval(difference))
+            if labels is not None:
+                pair = logits[path], logits[baseline.path]
+                right = (pair[0].argmax(axis=1) == labels) & (pair[1].argmax(axis=1) == labels)
+                wrong = _compare_wrong_classes(human_labels, *pair, labels)
+                row = replace(row, both_right=paired_interval(difference[right]), wrong_classes=wrong)
+        rows.append(row)
     return rows
 
 
@@ -152,30 +155,19 @@ def _fit(human_labels: np.ndarray, logits: np.ndarray) -> tuple[float | None, np
     return temperature, cross_entropy_to_humans(human_labels, logits, temperature or 1.0)
 
 
-def _compare_given_labels(
-    human_labels: np.ndarray,
-    logits: np.ndarray,
-    baseline: np.ndarray,
-    difference: np.ndarray,
-    labels: np.ndarray | None,
-) -> dict[str, MeanDifference]:
-    """What needs the labels: the comparison on images that both classify correctly, and by the wrong classes."""
-    if labels is None:
-        return {}
-    right = (logits.argmax(axis=1) == labels) & (baseline.argmax(axis=1) == labels)
+def _compare_wrong_classes(
+    human_labels: np.ndarray, logits: np.ndarray, baseline: np.ndarray, labels: np.ndarray
+) -> MeanDifference:
     others = np.arange(human_labels.shape[1]) != labels[:, None]
     shares, *wrong = (part[others].reshape(len(labels), -1) for part in (human_labels, logits, baseline))
     uncertain = shares.sum(axis=1) >= UNCERTAIN
     shares = shares[uncertain] / shares[uncertain].sum(axis=1, keepdims=True)
     costs, baseline_costs = (_fit(shares, part[uncertain])[1] for part in wrong)
-    return {"both_right": paired_interval(difference[right]), "wrong_classes": paired_interval(costs - baseline_costs)}
+    return paired_interval(costs - baseline_costs)
 
 
 def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
-    """Whether distillation transferred the annotators' uncertainty, for each student with its scratch baseline.
-
-    None where there is no such pair.
-    """
+    """Whether distillation transferred the annotators' uncertainty, for each student with its baseline; None without."""
     sentences = []
     for row in rows:
         parts = (
@@ -183,7 +175,7 @@ def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
             (row.both_right, "on those that both classify correctly"),
             (row.wrong_classes, "by the wrong classes alone"),
         )
-        verdicts = [f"{_judge(paired)} {where} ({paired})" for paired, where in parts if paired is not None]
+        verdicts = [f"{_judge(paired)} {where} ({paired})" for paired, where in parts if paired]
         if verdicts:
             sentences.append(f"{row.name} against {row.scratch_baseline}: {', '.join(verdicts)}.")
     if not sentences:
@@ -203,15 +195,8 @@ def _judge(paired: MeanDifference) -> str:
 
 def format_table(rows: Sequence[AgreementRow]) -> tuple[list[str], list[list[str]]]:
     """Headings and cells as text, numbers rounded for reading."""
-    headings = [
-        "Network",
-        "Cross-entropy against human labels at T = 1",
-        "Closest T",
-        "Cross-entropy there",
-        "To its scratch baseline there",
-        "… on images both get right",
-        "… by the wrong classes",
-    ]
+    headings = ["Network", "Cross-entropy against human labels at T = 1", "Closest T", "Cross-entropy there"]
+    headings += ["To its scratch baseline there", "… on images both get right", "… by the wrong classes"]
     cells = [
         [
             row.name,

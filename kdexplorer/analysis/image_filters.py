@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdexplorer.analysis.metrics import entropy, log_softmax, softmax
+from kdexplorer.analysis.metrics import entropy, kl_by_image, softmax
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -37,45 +37,25 @@ class ImageFilter:
     """The students that it needs."""
 
 
-def _largest_first(score: np.ndarray) -> np.ndarray:
-    return np.argsort(-score, kind="stable")
-
-
-def _disagreement(found: Predictions) -> np.ndarray:
-    teacher, student = log_softmax(found.teacher), log_softmax(found.distilled)
-    return (np.exp(teacher) * (teacher - student)).sum(axis=1)
-
-
-_PAIR = ("scratch", "distilled")
+_PAIR = ("of the distilled student and its scratch baseline", ("scratch", "distilled"))
 
 FILTERS = {
     "All images": ImageFilter(lambda found: np.arange(len(found.labels)), "in the order of the test split"),
     "Teacher right": ImageFilter(
-        lambda found: np.flatnonzero(found.is_right("teacher")), "the teacher predicts the label"
-    ),
+        lambda found: np.flatnonzero(found.is_right("teacher")), "the teacher predicts the label"),
     "Teacher wrong": ImageFilter(
-        lambda found: np.flatnonzero(~found.is_right("teacher")), "the teacher predicts another class than the label"
-    ),
+        lambda found: np.flatnonzero(~found.is_right("teacher")), "the teacher predicts another class than the label"),
     "Only the distilled student is right": ImageFilter(
-        lambda found: np.flatnonzero(~found.is_right("scratch") & found.is_right("distilled")),
-        "of the distilled student and its scratch baseline",
-        _PAIR,
-    ),
+        lambda found: np.flatnonzero(~found.is_right("scratch") & found.is_right("distilled")), *_PAIR),
     "Only the scratch baseline is right": ImageFilter(
-        lambda found: np.flatnonzero(found.is_right("scratch") & ~found.is_right("distilled")),
-        "of the distilled student and its scratch baseline",
-        _PAIR,
-    ),
+        lambda found: np.flatnonzero(found.is_right("scratch") & ~found.is_right("distilled")), *_PAIR),
     "Most uncertain teacher": ImageFilter(
-        lambda found: _largest_first(entropy(softmax(found.teacher))),
-        "by the entropy of the teacher's prediction at T = 1, largest first",
-    ),
+        lambda found: np.argsort(-entropy(softmax(found.teacher)), kind="stable"),
+        "by the entropy of the teacher's prediction at T = 1, largest first"),
     "Largest disagreement": ImageFilter(
-        lambda found: _largest_first(_disagreement(found)),
-        "by KL from the teacher to the distilled student at T = 1, largest first",
-        ("distilled",),
-    ),
-}
+        lambda found: np.argsort(-kl_by_image(found.teacher, np.asarray(found.distilled)), kind="stable"),
+        "by KL from the teacher to the distilled student at T = 1, largest first", ("distilled",)),
+}  # fmt: skip
 """Every filter by its name in the interface."""
 
 
@@ -92,18 +72,15 @@ def gather_predictions(
     logits = stored(teacher)
     if logits is None:
         return None
-    candidates = [checkpoint for checkpoint in students if lineage.is_distilled(checkpoint)]
-    paired = (checkpoint for checkpoint in candidates if lineage.scratch_baseline_of(checkpoint, students))
-    distilled = next(paired, next(iter(candidates), None))
-    scratch = lineage.scratch_baseline_of(distilled, students) if distilled else None
+    pairs = [(one, lineage.scratch_baseline_of(one, students)) for one in students if lineage.is_distilled(one)]
+    distilled, scratch = next((pair for pair in pairs if pair[1]), pairs[0] if pairs else (None, None))
     return Predictions(labels, logits, *(stored(one) if one else None for one in (scratch, distilled)))
 
 
 def available_filters(predictions: Predictions) -> list[str]:
     """The names of the filters whose students are available."""
-    return [
-        name for name, one in FILTERS.items() if all(getattr(predictions, network) is not None for network in one.needs)
-    ]
+    known = {network for network, logits in vars(predictions).items() if logits is not None}
+    return [name for name, one in FILTERS.items() if known.issuperset(one.needs)]
 
 
 def filter_images(name: str, predictions: Predictions, label: int | None = None) -> np.ndarray:

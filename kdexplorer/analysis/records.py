@@ -63,7 +63,7 @@ class ResultRow:
     teacher_kl: float | None = None
     """KL(teacher ‖ network) at T = 1."""
     difference: float | None = None
-    """Accuracy minus that of the baseline of the table; with McNemar's `p`, `gained` and `lost`."""
+    """Accuracy minus that of the table's baseline; with McNemar's `p`, `gained` and `lost`."""
     p: float | None = None
     gained: int | None = None
     lost: int | None = None

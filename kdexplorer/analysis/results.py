@@ -28,13 +28,9 @@ Logits = Mapping[str, "np.ndarray | None"]
 """Logits `[N, classes]` of the evaluation split by network; None where they are missing."""
 
 
-# --- Evaluation images --------------------------------------------------------------------------------------
-
-
 def describe_evaluation(checkpoint: Checkpoint) -> str:
     """The images on which a card's figures were computed, in words that are equal where the images are."""
-    data = checkpoint.card.data
-    dataset = _find_dataset(data.dataset)
+    data, dataset = checkpoint.card.data, _named_dataset(checkpoint)
     name = f"other data ({', '.join(checkpoint.classes[:3])}, …)" if dataset is None else dataset.label
     split = {"test": "test", "holdout": "held-out training"}[data.evaluation_split]
     return f"{data.evaluation_images:,} {split} images of {name}"
@@ -50,15 +46,16 @@ def group_by_evaluation(entries: Mapping[str, Checkpoint]) -> dict[str, list[str
 
 def dataset_of(checkpoint: Checkpoint) -> str:
     """The key of the data set that fits a network: its card's where the classes agree, else the first one."""
-    dataset = _find_dataset(checkpoint.card.data.dataset)
+    dataset = _named_dataset(checkpoint)
     return dataset.key if dataset is not None and dataset.classes == checkpoint.classes else all_datasets()[0].key
 
 
 def evaluation_dataset(checkpoint: Checkpoint) -> Dataset | None:
     """The data set on whose test split a card was computed; None for held-out images and for other classes."""
-    dataset = _find_dataset(checkpoint.card.data.dataset)
-    known = dataset is not None and checkpoint.card.data.evaluation_split == "test"
-    return dataset if known and dataset.classes == checkpoint.classes else None
+    dataset = _named_dataset(checkpoint)
+    if dataset is None or dataset.classes != checkpoint.classes or checkpoint.card.data.evaluation_split != "test":
+        return None
+    return dataset
 
 
 def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:
@@ -75,11 +72,8 @@ def whole_split_logits(checkpoint: Checkpoint, logits: np.ndarray | None, datase
     return logits
 
 
-def _find_dataset(key: str) -> Dataset | None:
-    return next((dataset for dataset in all_datasets() if dataset.key == key), None)
-
-
-# --- Rows ---------------------------------------------------------------------------------------------------
+def _named_dataset(checkpoint: Checkpoint) -> Dataset | None:
+    return next((dataset for dataset in all_datasets() if dataset.key == checkpoint.card.data.dataset), None)
 
 
 def build_rows(
@@ -94,7 +88,7 @@ def build_rows(
     """One row a network; what cannot be known is None. Scratch baselines and teachers are those among the entries.
 
     Args:
-        entries: networks by the name that they are shown under, all evaluated on the same images.
+        entries: networks by their shown name, all evaluated on the same images.
         logits: of each, and of the teacher where it is none of the entries.
         labels: `[N]` of the evaluation images, or None where they are missing.
         teacher: the network that `teacher_agreement` and `teacher_kl` refer to.
@@ -102,7 +96,7 @@ def build_rows(
         latency: seconds for one image by architecture, where it was measured.
         human_labels: `[10000, 10]` as `load_human_labels` gives them.
     """
-    baselines, teachers = lineage.scratch_baselines(entries), lineage.teachers_of(entries)
+    relatives = {"scratch_baseline": lineage.scratch_baselines(entries), "teacher": lineage.teachers_of(entries)}
     rows = []
     for name, checkpoint in entries.items():
         mine, theirs = logits.get(name), logits.get(teacher) if teacher and teacher != name else None
@@ -118,9 +112,8 @@ def build_rows(
         to_baseline = _compare(name, baseline, entries, logits, labels)
         if to_baseline is not None:
             facts |= {key: getattr(to_baseline, key) for key in ("difference", "p", "gained", "lost")}
-        facts["to_scratch_baseline"] = _compare(name, baselines.get(name), entries, logits, labels)
-        facts["to_teacher"] = _compare(name, teachers.get(name), entries, logits, labels)
-        facts |= {"scratch_baseline": baselines.get(name), "teacher": teachers.get(name)}
+        for kind, found in relatives.items():
+            facts |= {kind: found.get(name), f"to_{kind}": _compare(name, found.get(name), entries, logits, labels)}
         rows.append(_describe(name, checkpoint, (latency or {}).get(checkpoint.architecture), facts))
     return rows
 
@@ -131,9 +124,10 @@ def _compare(
     """A network minus another one; None where that is missing, the same, or was evaluated on other images."""
     if other is None or other == name or other not in entries:
         return None
-    if describe_evaluation(entries[name]) != describe_evaluation(entries[other]):
+    first, second = entries[name], entries[other]
+    if describe_evaluation(first) != describe_evaluation(second):
         return None
-    difference = entries[name].card.test_accuracy - entries[other].card.test_accuracy
+    difference = first.card.test_accuracy - second.card.test_accuracy
     mine, theirs = logits.get(name), logits.get(other)
     if labels is None or mine is None or theirs is None or not len(labels) == len(mine) == len(theirs):
         return PairedDifference(other, difference)
@@ -143,10 +137,9 @@ def _compare(
 
 def _describe(name: str, checkpoint: Checkpoint, latency: float | None, facts: dict[str, Any]) -> ResultRow:
     """A row from the card and what was computed besides."""
-    card = checkpoint.card
-    images = card.data.evaluation_images
+    card, images = checkpoint.card, checkpoint.card.data.evaluation_images
     low, high = wilson_interval(round(card.test_accuracy * images), images)
-    seconds = [leg.seconds for leg in card.legs]
+    seconds = [leg.seconds for leg in card.legs if leg.seconds is not None]
     weights = checkpoint.path / WEIGHTS
     return ResultRow(
         name=name,
@@ -170,7 +163,7 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, facts: d
         epochs=card.epochs,
         seed=card.seed,
         run=card.run,
-        seconds=sum(seconds) if seconds and None not in seconds else None,
+        seconds=sum(seconds) if seconds and len(seconds) == len(card.legs) else None,
         device=card.legs[-1].device if card.legs else None,
         **facts,
     )
@@ -186,15 +179,11 @@ def describe_training_difference(entries: Mapping[str, Checkpoint]) -> str | Non
             sizes[count].append(name)
     if len(sizes) < 2:
         return None
-    parts = (f"{count:,} images ({_shorten(names)})" for count, names in sorted(sizes.items()))
+    parts = []
+    for count, names in sorted(sizes.items()):
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        parts.append(f"{count:,} images ({', '.join(names[:4])}{more})")
     return f"More than the method differs: these were trained on different numbers of images. {'; '.join(parts)}."
-
-
-def _shorten(names: list[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-# --- What tables and charts show besides --------------------------------------------------------------------
 
 
 def disagreements(first: np.ndarray, second: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -219,15 +208,11 @@ def disagreements(first: np.ndarray, second: np.ndarray, labels: np.ndarray | No
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Names for tables and legends: `STUDENT` where that is unique, else with the end of its run's id."""
-    students = [key.rpartition("/")[2] for key in keys]
-
-    def shorten(key: str) -> str:
-        run_id, _, student = key.rpartition("/")
-        if not run_id or students.count(student) == 1:
-            return student
-        return f"{student} ({run_id.split('-', 2)[2] if run_id.count('-') > 2 else run_id})"
-
-    named = {key: shorten(key) for key in keys}
+    students, named = [key.rpartition("/")[2] for key in keys], {}
+    for key, student in zip(keys, students, strict=True):
+        run_id = key.rpartition("/")[0]
+        end = run_id.split("-", 2)[2] if run_id.count("-") > 2 else run_id
+        named[key] = f"{student} ({end})" if run_id and students.count(student) > 1 else student
     return named if len(set(named.values())) == len(keys) else {key: key for key in keys}
 
 

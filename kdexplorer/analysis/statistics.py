@@ -23,11 +23,11 @@ class MeanDifference:
         return f"{self.difference:+.3f} ± {self.half:.3f}"
 
 
-def wilson_interval(correct: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The interval of Wilson, "Probable inference", JASA 1927, for a share, 0 to 1."""
+def wilson_interval(correct: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of Wilson, "Probable inference", JASA 1927, for a share, 0 to 1."""
     from scipy.special import ndtri
 
-    share, z2 = correct / count, float(ndtri((1 + confidence) / 2)) ** 2
+    share, z2 = correct / count, float(ndtri(0.975)) ** 2
     middle = share + z2 / (2 * count)
     reach = (z2 * (share * (1 - share) + z2 / (4 * count)) / count) ** 0.5
     low, high = ((middle + side * reach) / (1 + z2 / count) for side in (-1, 1))
@@ -35,18 +35,9 @@ def wilson_interval(correct: int, count: int, confidence: float = 0.95) -> tuple
 
 
 def mcnemar(logits: np.ndarray, other_logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """McNemar's exact test between two networks on the same images (Psychometrika 1947).
-
-    Returns:
-        `gained`: images that only the first gets right; `lost`: only the other; `difference` in accuracy;
-        `p`: two-sided, exact binomial.
-    """
-    from scipy.special import bdtr
-
-    first, other = logits.argmax(axis=1) == labels, other_logits.argmax(axis=1) == labels
-    gained, lost = int((first & ~other).sum()), int((other & ~first).sum())
-    p = min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5))) if gained + lost else 1.0
-    return {"gained": gained, "lost": lost, "difference": (gained - lost) / len(labels), "p": p}
+    """McNemar's exact test between two networks on the same images (Psychometrika 1947): `paired_test` of one seed."""
+    right, other_right = ((one.argmax(axis=1) == labels)[None] for one in (logits, other_logits))
+    return paired_test(right, other_right)
 
 
 def paired_test(right: np.ndarray, other_right: np.ndarray) -> dict[str, float]:
@@ -54,7 +45,7 @@ def paired_test(right: np.ndarray, other_right: np.ndarray) -> dict[str, float]:
 
     An image counts by how many more of the one's seeds get it right, so the same image under several seeds is one
     observation and not several. Under the null hypothesis each image's count is as likely with the other sign: the
-    distribution of the sum is computed exactly. With one seed this is McNemar's exact test.
+    distribution of the sum is computed exactly. With one seed it is binomial.
 
     Args:
         right, other_right: bool `[seeds, images]`, the same seeds and images.
@@ -99,14 +90,14 @@ def holm(p_values: list[float]) -> list[float]:
     return adjusted
 
 
-def seed_interval(values: list[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Student's t interval for the mean over seeds; None for a single seed, which says nothing about others."""
+def seed_interval(values: list[float]) -> tuple[float, float] | None:
+    """Student's 95 % t interval for the mean over seeds; None for a single seed, which says nothing about others."""
     from scipy.special import stdtrit
 
     if len(values) < 2:
         return None
     middle, error = float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5
-    reach = float(stdtrit(len(values) - 1, (1 + confidence) / 2)) * error
+    reach = float(stdtrit(len(values) - 1, 0.975)) * error
     return middle - reach, middle + reach
 
 

@@ -1,4 +1,4 @@
-"""Results as tables: the columns with their headings and formats, and files in CSV, JSON and Markdown."""
+"""Results as tables: the columns with their headings and formats; Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from kdexplorer.analysis.markdown import markdown_table
 from kdexplorer.analysis.records import PairedDifference, ResultRow
 from kdexplorer.analysis.statistics import format_p
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
+    """A Markdown table without a final line break; a `|` in a cell is escaped.
+
+    Args:
+        headings: one for each column.
+        rows: cells as they are shown.
+        text_columns: how many of the first columns are aligned to the left; the others are numbers.
+    """
+    rule = "".join("---|" if column < text_columns else "---:|" for column in range(len(headings)))
+    lines = [" | ".join(cell.replace("|", r"\|") for cell in cells) for cells in (headings, *rows)]
+    return "\n".join([f"| {lines[0]} |", f"|{rule}", *(f"| {line} |" for line in lines[1:])])
 
 
 @dataclass(frozen=True)
@@ -45,16 +57,17 @@ def _interval(row: ResultRow) -> str:
     return f"{100 * row.accuracy_low:.2f} – {100 * row.accuracy_high:.2f}"
 
 
-def _p(row: ResultRow) -> str:
-    return "" if row.p is None else format_p(row.p).removeprefix("p ").removeprefix("= ")
-
-
 def _paired(other: PairedDifference | None) -> str:
     if other is None:
         return ""
     return f"{100 * other.difference:+.2f}" + ("" if other.p is None else f" ({format_p(other.p)})")
 
 
+_PAIRED = "Difference of the accuracies in percentage points, with McNemar's p"
+_MCNEMAR = (
+    "How probable so uneven a split of the images that only one of the two classifies correctly would be if both were "
+    "equally good; exact, two-sided"
+)
 _COLUMNS = (
     Column("name", "Network"),
     Column("method", "Method", help="The distillation methods of its objective"),
@@ -63,32 +76,14 @@ _COLUMNS = (
     Column("human_cross_entropy", "Cross-entropy to human labels", ".3f", "To CIFAR-10H at T = 1, in nats"),
     Column("accuracy", "Accuracy (%)", ".2f", "Share of the evaluation images that are classified correctly", 100),
     Column("interval", "95 % interval", help="Wilson's interval of the accuracy", text=_interval),
-    Column(
-        "accuracy_interval",
-        "Accuracy, 95 % interval",
-        help="With Wilson's interval",
-        text=lambda row: f"{100 * row.accuracy:.2f} % ({_interval(row)})",
-    ),
-    Column(
-        "to_scratch_baseline",
-        "To its scratch baseline",
-        help="Difference of the accuracies in percentage points, with McNemar's p",
-        text=lambda row: _paired(row.to_scratch_baseline),
-    ),
-    Column(
-        "to_teacher",
-        "To its teacher",
-        help="Difference of the accuracies in percentage points, with McNemar's p",
-        text=lambda row: _paired(row.to_teacher),
-    ),
+    Column("accuracy_interval", "Accuracy, 95 % interval", help="With Wilson's interval",
+           text=lambda row: f"{100 * row.accuracy:.2f} % ({_interval(row)})"),
+    Column("to_scratch_baseline", "To its scratch baseline", help=_PAIRED,
+           text=lambda row: _paired(row.to_scratch_baseline)),
+    Column("to_teacher", "To its teacher", help=_PAIRED, text=lambda row: _paired(row.to_teacher)),
     Column("difference", "To baseline", "+.2f", "Difference of the accuracies in percentage points", 100),
-    Column(
-        "p",
-        "McNemar p",
-        help="How probable so uneven a split of the images that only one of the two classifies correctly would be if "
-        "both were equally good; exact, two-sided",
-        text=_p,
-    ),
+    Column("p", "McNemar p", help=_MCNEMAR,
+           text=lambda row: "" if row.p is None else format_p(row.p).removeprefix("p ").removeprefix("= ")),
     Column("calibration_error", "Calibration error (%)", ".2f", "Expected calibration error in 15 bins", 100),
     Column("teacher_agreement", "Agrees with teacher (%)", ".2f", "Images with the same predicted class", 100),
     Column("teacher_kl", "KL from teacher", ".3f", "Mean KL(teacher ‖ network) at T = 1, in nats"),
@@ -99,32 +94,19 @@ _COLUMNS = (
     Column("train_images", "Training images", ",", "Images that it was trained on"),
     Column("epochs", "Epochs", "d", "Passes over them, in all runs of its training"),
     Column("seed", "Seed", "d"),
-)
+)  # fmt: skip
 COLUMNS = {column.key: column for column in _COLUMNS}
 """Every column for readers by key, in their order."""
 
 SUMMARY_COLUMNS = (
-    "name",
-    "method",
-    "objective",
-    "cross_entropy",
-    "accuracy_interval",
-    "to_scratch_baseline",
-    "to_teacher",
-)
+    "name", "method", "objective", "cross_entropy", "accuracy_interval", "to_scratch_baseline", "to_teacher",
+)  # fmt: skip
 """Each network with the paired tests against its own scratch baseline and teacher."""
 
 COMPARISON_COLUMNS = (
-    *SUMMARY_COLUMNS[:5],
-    "difference",
-    "p",
-    "calibration_error",
-    "teacher_agreement",
-    "teacher_kl",
-    "human_cross_entropy",
-    "parameters",
-    "multiply_adds",
-)
+    *SUMMARY_COLUMNS[:5], "difference", "p", "calibration_error", "teacher_agreement", "teacher_kl",
+    "human_cross_entropy", "parameters", "multiply_adds",
+)  # fmt: skip
 """Each network with the paired test against one baseline."""
 
 
@@ -146,9 +128,9 @@ def format_table(
     return headings, [[column.cell(row) for column in chosen] for row in rows]
 
 
-def to_markdown(rows: Sequence[ResultRow], baseline: str | None = None, columns: Sequence[str] | None = None) -> str:
+def to_markdown(rows: Sequence[ResultRow], baseline: str | None = None) -> str:
     """`format_table` as Markdown, without a final line break."""
-    return markdown_table(*format_table(rows, baseline, columns), text_columns=2)
+    return markdown_table(*format_table(rows, baseline), text_columns=2)
 
 
 def to_csv(rows: Sequence[ResultRow]) -> str:
@@ -156,9 +138,8 @@ def to_csv(rows: Sequence[ResultRow]) -> str:
     nested = ("objective_terms", "terms", "to_scratch_baseline", "to_teacher")
     keys = [field.name for field in fields(ResultRow) if field.name not in nested]
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(keys)
-    writer.writerows([getattr(row, key) for key in keys] for row in rows)
+    lines = [keys, *([getattr(row, key) for key in keys] for row in rows)]
+    csv.writer(buffer, lineterminator="\n").writerows(lines)
     return buffer.getvalue()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from kdexplorer.analysis.records import PairedDifference, ResultRow
@@ -12,17 +11,16 @@ from kdexplorer.methods import get_method
 
 def explain_larger_loss(rows: Sequence[ResultRow]) -> str:
     """Why a distilled student's loss is larger than its scratch baseline's: the sum that it minimizes, in numbers."""
-    distilled = [row for row in rows if row.is_distilled and row.objective is not None]
+    distilled = [(row, row.objective) for row in rows if row.is_distilled and row.objective is not None]
     if not distilled:
         return "Select a distilled student to see what its loss consists of."
-    row = max(distilled, key=lambda row: row.objective - row.cross_entropy)
+    row, objective = max(distilled, key=lambda pair: pair[1] - pair[0].cross_entropy)
     baseline = next((other for other in rows if other.name == row.scratch_baseline), None)
-    terms = _format_objective(row)
-    value = f"{terms} = {row.objective:.3f}" if terms else f"{row.objective:.3f}"
+    value = f"{_format_terms(row)}{objective:.3f}"
     text = f"The loss that {row.name} minimizes, {value}, is a different sum from cross-entropy. "
     if baseline is None:
         return f"{text}Its cross-entropy, which is comparable between rows, is {row.cross_entropy:.3f}."
-    if row.objective <= baseline.cross_entropy:
+    if objective <= baseline.cross_entropy:
         text += "Here that sum is the smaller number, which says just as little about which student is better. "
     relation = _compare(row.cross_entropy, baseline.cross_entropy, "lower than", "equal to", "higher than")
     return (
@@ -31,22 +29,21 @@ def explain_larger_loss(rows: Sequence[ResultRow]) -> str:
     )
 
 
-def _format_objective(row: ResultRow) -> str:
-    """The terms that add up to the objective; empty where one is unknown, as with smoothed labels."""
-    objective, count = row.objective_terms, Counter[str]()
+def _format_terms(row: ResultRow) -> str:
+    """The terms of the objective and an equals sign; empty where one is unknown, as with smoothed labels."""
+    objective = row.objective_terms
     if objective is None or objective.label_smoothing:
         return ""
-    parts = [(objective.ce_weight, "cross-entropy", row.terms.get("cross_entropy"))]
-    for term in objective.terms:
-        count[term.method] += 1
-        name = term.method if count[term.method] == 1 else f"{term.method}.{count[term.method]}"
-        parts.append((term.weight, get_method(term.method).label, row.terms.get(name)))
-    parts = [part for part in parts if part[0]]
-    if any(value is None for _, _, value in parts):
-        return ""
-    return " + ".join(
-        f"{weight:g} × {label} {value:{'.3f' if abs(value) >= 0.1 else '.3g'}}" for weight, label, value in parts
-    )
+    terms = [(objective.ce_weight, "cross-entropy", "cross_entropy")] if objective.ce_weight else []
+    for term, name in zip(objective.terms, objective.term_names, strict=True):
+        terms.append((term.weight, get_method(term.method).label, name))
+    parts = []
+    for weight, label, name in terms:
+        value = row.terms.get(name)
+        if value is None:
+            return ""
+        parts.append(f"{weight:g} × {label} {value:{'.3f' if abs(value) >= 0.1 else '.3g'}}")
+    return " + ".join(parts) + " = "
 
 
 def _compare(value: float, other: float, below: str, equal: str, above: str) -> str:

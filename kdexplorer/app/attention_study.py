@@ -11,7 +11,7 @@ import streamlit as st
 from kdexplorer.analysis import attention_cache, attention_similarity
 from kdexplorer.analysis.attention_similarity import SimilarityRow
 from kdexplorer.app import access, caches, network_picker
-from kdexplorer.charts import stage_similarity, style
+from kdexplorer.charts import attention, style
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -36,9 +36,13 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
         return
     sizes = [size for size in SIZES if size < len(pixels)] + [len(pixels)]
     size = st.segmented_control(
-        "Sample", sizes, default=sizes[min(1, len(sizes) - 1)], required=True,
-        format_func="first {:,} test images".format, wrap=True,
-    )  # fmt: skip
+        "Sample",
+        sizes,
+        default=sizes[min(1, len(sizes) - 1)],
+        required=True,
+        format_func="first {:,} test images".format,
+        wrap=True,
+    )
     sample = pixels[:size]
     try:
         _measure(teacher, comparable, sample)
@@ -46,16 +50,17 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
         st.error(str(error))
         return
     stored = attention_cache.load_stored(teacher, comparable, sample)
-    compared = {name: c for name, c in students.items() if stored.get(c.path) is not None}
+    found = {name: one for name, c in students.items() if (one := stored.get(c.path)) is not None}
+    compared = {name: students[name] for name in found}
     missing = [name for name, checkpoint in students.items() if checkpoint in comparable and name not in compared]
     if missing:
         st.caption(f"Not compared yet: {', '.join(missing)}. Each comparison is computed once and stored.")
     if compared:
         rows = attention_similarity.build_rows(teacher, network_picker.rename(compared), sample, power)
-        summaries = {name: attention_similarity.summarize(stored[c.path], power) for name, c in compared.items()}
+        summaries = {name: attention_similarity.summarize(similarity, power) for name, similarity in found.items()}
         roles = {name: style.role_of(student, teacher) for name, student in compared.items()}
         chart, text = st.columns([3, 2], gap="large")
-        chart.vega_lite_chart(stage_similarity.similarity_by_stage(summaries, roles, size), width="stretch")
+        chart.vega_lite_chart(attention.similarity_by_stage(summaries, roles, size), width="stretch")
         with text:
             st.subheader("Does the student look where the teacher looks?")
             st.markdown(describe_similarity(rows, compared, teacher))
@@ -98,15 +103,14 @@ def describe_similarity(rows: Sequence[SimilarityRow], students: Mapping[str, Ch
     closest = max(final.values(), key=lambda row: row.cosine)
     sentences = [f"The most similar at stage {last} is **{closest.name}** with a mean cosine of {closest.cosine:.3f}."]
     trained = [
-        row
+        (row, row.to_scratch_baseline)
         for row in final.values()
         if row.to_scratch_baseline is not None
         and lineage.is_student_of(students[row.name], teacher)
         and _uses_stages(students[row.name])
     ]
     if trained:
-        best = max(trained, key=lambda row: row.cosine)
-        paired = best.to_scratch_baseline
+        best, paired = max(trained, key=lambda pair: pair[0].cosine)
         clear = abs(paired.difference) > paired.half
         verdict = "No clear difference" if not clear else "Yes" if paired.difference > 0 else "No"
         sentences.insert(

@@ -1,13 +1,13 @@
 """Cached networks, images and predictions. What the functions return is shared between visitors: never change it.
 
-Every `st.cache_*` wrapper is here or in `result_caches`, and each is bounded. The keys are what determines the result
-(a checkpoint's folder and hash, an image's bytes), never an object.
+Every `st.cache_*` wrapper is here or in `result_caches`, and each is bounded. The keys are what determines the result:
+`KEYS` says how Streamlit shall identify a checkpoint.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
@@ -16,23 +16,29 @@ from kdexplorer.analysis import image_filters, results
 from kdexplorer.datasets import Split, data_root, get_dataset, human_labels, sampling
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import CheckpointError
+from kdexplorer.handout.sources import Prediction
 from kdexplorer.runs import checkpoints, run_folder
 from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.web.export import ExportedNetwork, export_network
+from kdexplorer.web.export import export_network
 
 if TYPE_CHECKING:
     from kdexplorer.networks.base import StagedNetwork
 
-Prediction = tuple[np.ndarray, dict[int, list[np.ndarray]]]
-"""Logits `[K]`, and attention maps `[H, W]` of each stage by power."""
+
+def _identify(checkpoint: Checkpoint) -> tuple[str, str, int]:
+    """Its folder, the hash of its weights, and when its logits were written."""
+    logits = checkpoint.path / checkpoints.LOGITS
+    return str(checkpoint.path), checkpoint.sha256, logits.stat().st_mtime_ns if logits.exists() else 0
 
 
-# --- Networks -----------------------------------------------------------------------------------------------
+KEYS: dict[str | type, Any] = {Checkpoint: _identify}
+
+exported = st.cache_data(max_entries=16, show_spinner=False, hash_funcs=KEYS)(export_network)
 
 
 def all_checkpoints() -> dict[str, Checkpoint]:
     """Bundled networks by name, imported ones as `imported/NAME`, finished students as `RUN/STUDENT`, newest first."""
-    found = {}
+    found: dict[str, Checkpoint] = {}
     for root, prefix in ((checkpoints.bundled_root(), ""), (run_folder.imported_root(), "imported/")):
         stamp = root.stat().st_mtime_ns if root.is_dir() else 0
         found |= {f"{prefix}{checkpoint.path.name}": checkpoint for checkpoint in _list(str(root), stamp)}
@@ -57,27 +63,10 @@ def _open(folder: str, stamp: int) -> Checkpoint | None:
         return None
 
 
+@st.cache_resource(max_entries=16, show_spinner="Loading the network …", hash_funcs=KEYS)
 def network(checkpoint: Checkpoint) -> StagedNetwork:
     """The network itself. Raises CheckpointError."""
-    return _network(str(checkpoint.path), checkpoint.sha256)
-
-
-@st.cache_resource(max_entries=16, show_spinner="Loading the network …")
-def _network(folder: str, sha256: str) -> StagedNetwork:
-    return checkpoints.open_checkpoint(Path(folder)).network()
-
-
-def exported(checkpoint: Checkpoint) -> ExportedNetwork:
-    """A network as a browser runs it. Raises CheckpointError, also for architectures that are too large."""
-    return _exported(str(checkpoint.path), checkpoint.sha256)
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _exported(folder: str, sha256: str) -> ExportedNetwork:
-    return export_network(checkpoints.open_checkpoint(Path(folder)))
-
-
-# --- Images and labels --------------------------------------------------------------------------------------
+    return checkpoint.network()
 
 
 def test_split(dataset: str) -> Split | None:
@@ -125,34 +114,20 @@ def _human_labels(path: str, stamp: int) -> np.ndarray:
     return human_labels.load_human_labels(Path(path))
 
 
-# --- Predictions --------------------------------------------------------------------------------------------
-
-
+@st.cache_data(max_entries=512, show_spinner=False, hash_funcs=KEYS)
 def predict(checkpoint: Checkpoint, image: np.ndarray) -> Prediction:
     """A network's logits and attention maps for uint8 `[3, 32, 32]`. Raises CheckpointError for untrusted weights."""
-    return _predict(str(checkpoint.path), checkpoint.sha256, np.ascontiguousarray(image).tobytes())
-
-
-@st.cache_data(max_entries=512, show_spinner=False)
-def _predict(folder: str, sha256: str, pixels: bytes) -> Prediction:
     from kdexplorer.analysis import inference
 
-    image = np.frombuffer(pixels, dtype=np.uint8).reshape(1, 3, 32, 32)
-    normalization = checkpoints.open_checkpoint(Path(folder)).card.normalization
-    logits, maps = inference.predict_with_attention(_network(folder, sha256), image, normalization)
+    normalization = checkpoint.card.normalization
+    logits, maps = inference.predict_with_attention(network(checkpoint), image[None], normalization)
     return logits[0], {power: [stage[0] for stage in stages] for power, stages in maps.items()}
 
 
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=KEYS)
 def evaluation_logits(checkpoint: Checkpoint) -> np.ndarray | None:
     """The stored logits `[N, K]` of the images on which the card was computed, or None where they cannot be read."""
-    path = checkpoint.path / checkpoints.LOGITS
-    stamp = path.stat().st_mtime_ns if path.exists() else 0
-    return _evaluation_logits(str(checkpoint.path), checkpoint.sha256, stamp)
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _evaluation_logits(folder: str, sha256: str, stamp: int) -> np.ndarray | None:
-    return checkpoints.open_checkpoint(Path(folder)).logits_or_none()
+    return checkpoint.logits_or_none()
 
 
 def stored_logits(checkpoint: Checkpoint, dataset: str) -> np.ndarray | None:
@@ -173,11 +148,10 @@ def gallery_predictions(
     teacher: Checkpoint, students: list[Checkpoint], dataset: str, indices: np.ndarray, labels: np.ndarray
 ) -> image_filters.Predictions | None:
     """Stored predictions for test images, for the gallery's filters; None where the teacher's are missing."""
-    if teacher.classes != get_dataset(dataset).classes:
-        return None
 
     def stored(checkpoint: Checkpoint) -> np.ndarray | None:
         logits = stored_logits(checkpoint, dataset)
         return None if logits is None else logits[indices]
 
-    return image_filters.gather_predictions(teacher, students, stored, labels)
+    known = teacher.classes == get_dataset(dataset).classes
+    return image_filters.gather_predictions(teacher, students, stored, labels) if known else None

@@ -22,15 +22,24 @@ def pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Chec
     left, right = st.columns([3, 2])
     with left:
         chosen = pickers.pick_several(
-            "networks", "Networks", list(found), _default_networks(found, bundled or found), LIMIT,
+            "networks",
+            "Networks",
+            list(found),
+            _default_networks(found, bundled or found),
+            LIMIT,
             placeholder="Choose networks to compare",
-        )  # fmt: skip
+        )
     with right:
         runs = pickers.pick_several(
-            "runs", "Runs", [run.run_id for run in run_folder.list_runs()], [], LIMIT, kind="run",
+            "runs",
+            "Runs",
+            [run.run_id for run in run_folder.list_runs()],
+            [],
+            LIMIT,
+            kind="run",
             placeholder="Add all students of a run",
             help="Adds its finished students to the table and its curves to the learning curves",
-        )  # fmt: skip
+        )
     for run_id in runs:
         chosen += [name for name in found if name.startswith(f"{run_id}/") and name not in chosen]
     return {name: found[name] for name in chosen}, runs
@@ -62,9 +71,11 @@ def _show_families(bundled: dict[str, Checkpoint]) -> None:
     with st.container(horizontal=True):
         for teacher in teachers:
             st.button(
-                f"{teacher} and its students", on_click=_choose_family, key=f"family_{teacher}",
+                f"{teacher} and its students",
+                on_click=_choose_family,
+                key=f"family_{teacher}",
                 args=(teacher, _list_family(bundled, teacher)),
-            )  # fmt: skip
+            )
 
 
 def _choose_family(teacher: str, names: list[str]) -> None:
@@ -95,7 +106,7 @@ def _choose_networks(names: list[str]) -> None:
 
 def pick_references(
     entries: dict[str, Checkpoint], found: dict[str, Checkpoint], names: dict[str, str]
-) -> tuple[str | None, str | None]:
+) -> tuple[str | None, str]:
     """The teacher for agreement and KL, and the baseline of the differences, both by name.
 
     Args:
@@ -109,17 +120,26 @@ def pick_references(
     counts = Counter(teachers[name] for name in entries if name in teachers)
     left, right = st.columns(2)
     with right:
-        teacher = pickers.pick_one(
-            "teacher", "Teacher", options, counts.most_common(1)[0][0] if counts else None, known=found, optional=True,
-            on_change=network_picker.remember_teacher, placeholder="No teacher",
+        teacher = pickers.pick_one_or_none(
+            "teacher",
+            "Teacher",
+            options,
+            counts.most_common(1)[0][0] if counts else None,
+            known=found,
+            on_change=network_picker.remember_teacher,
+            placeholder="No teacher",
             help="Agreement and KL compare each network's predictions with the teacher's",
-        )  # fmt: skip
+        )
     students = [name for name in entries if name not in {teacher, *lineage.list_teachers(entries)}]
     scratch = [name for name in students if not lineage.is_distilled(entries[name])]
     with left:
         baseline = pickers.pick_one(
-            "baseline", "Baseline", list(entries), next(iter([*scratch, *entries])), known=found,
+            "baseline",
+            "Baseline",
+            list(entries),
+            next(iter([*scratch, *entries])),
+            known=found,
             format_func=lambda name: names.get(name, name),
             help="Differences and McNemar's p are relative to this network, on the same images",
-        )  # fmt: skip
+        )
     return teacher, baseline

@@ -8,7 +8,7 @@ import streamlit as st
 from kdexplorer.analysis import metrics, results
 from kdexplorer.app import caches, navigation
 from kdexplorer.app.compare_sections import Comparison
-from kdexplorer.charts import confusion
+from kdexplorer.charts import class_maps
 from kdexplorer.images import render
 
 PAGE_SIZE = 12
@@ -17,13 +17,14 @@ PAGE_SIZE = 12
 
 def show_confusion(comparison: Comparison) -> None:
     """Which classes two networks confuse, and where they differ."""
-    pair = _pick_pair(comparison, "confusion") if comparison.has_labels() else None
-    if pair is None:
+    labels = comparison.require_labels()
+    pair = _pick_pair(comparison, "confusion") if labels is not None else None
+    if pair is None or labels is None:
         return
-    labels, classes = comparison.labels, comparison.classes
+    classes = comparison.classes
     first, second = (comparison.logits[name] for name in pair)
-    maps = [confusion.confusion_map(comparison.logits[name], labels, classes, name) for name in pair]
-    maps.append(confusion.confusion_difference(first, second, labels, classes, pair))
+    maps = [class_maps.confusion_map(comparison.logits[name], labels, classes, name) for name in pair]
+    maps.append(class_maps.confusion_difference(first, second, labels, classes, pair))
     for number, (column, chart) in enumerate(zip(st.columns(3), maps, strict=True)):
         with column:
             st.vega_lite_chart(chart, key=f"confusion_{number}")
@@ -34,7 +35,7 @@ def show_disagreements(comparison: Comparison) -> None:
     pair = _pick_pair(comparison, "disagreement")
     if pair is None:
         return
-    groups = results.disagreements(*(comparison.logits[name] for name in pair), comparison.labels)
+    groups = results.disagreements(comparison.logits[pair[0]], comparison.logits[pair[1]], comparison.labels)
     titles = {
         "first": f"Only {pair[0]} is right",
         "second": f"Only {pair[1]} is right",
@@ -43,9 +44,14 @@ def show_disagreements(comparison: Comparison) -> None:
     }
     kinds = [kind for kind in titles if kind in groups]
     kind = st.segmented_control(
-        "Images", kinds, format_func=lambda kind: f"{titles[kind]} ({len(groups[kind]):,})", default=kinds[0],
-        key="disagreement_kind", required=True, wrap=True,
-    )  # fmt: skip
+        "Images",
+        kinds,
+        format_func=lambda kind: f"{titles[kind]} ({len(groups[kind]):,})",
+        default=kinds[0],
+        key="disagreement_kind",
+        required=True,
+        wrap=True,
+    )
     pixels, _, indices = caches.gallery(results.dataset_of(comparison.networks[pair[0]]))
     ranks = {int(index): rank for rank, index in enumerate(indices)}
     found = [int(index) for index in groups[kind or kinds[0]] if int(index) in ranks]

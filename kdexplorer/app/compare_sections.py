@@ -46,14 +46,14 @@ class Comparison:
     def classes(self) -> tuple[str, ...]:
         return next(iter(self.networks.values())).classes
 
-    def has_labels(self) -> bool:
-        """Whether sections that need labels and stored logits can be drawn; says what is missing."""
+    def require_labels(self) -> np.ndarray | None:
+        """The labels for a section that needs them and stored logits; where one is missing, it says so."""
         if self.labels is None:
             dataset = get_dataset(results.dataset_of(next(iter(self.networks.values())))).label
             st.info(f"This needs the labels of the evaluation images. Download {dataset} on the Launch page.")
         elif not self.logits:
             st.info("None of these networks has stored logits: the file test_logits.npz is missing or damaged.")
-        return self.labels is not None and bool(self.logits)
+        return self.labels if self.logits else None
 
 
 def _roles(networks: Mapping[str, Checkpoint], teacher: Checkpoint | None) -> dict[str, str]:
@@ -65,9 +65,14 @@ def show_cost(comparison: Comparison) -> None:
     rows = comparison.rows
     costs = [key for key in evaluation.COSTS if any(getattr(row, key) for row in rows)]
     cost = st.segmented_control(
-        "Cost", costs, format_func=lambda key: evaluation.COSTS[key].label, default=costs[0], key="cost", required=True,
+        "Cost",
+        costs,
+        format_func=lambda key: evaluation.COSTS[key].label,
+        default=costs[0],
+        key="cost",
+        required=True,
         wrap=True,
-    )  # fmt: skip
+    )
     chart = evaluation.accuracy_cost(rows, comparison.looks, cost or costs[0])
     if chart is not None:
         st.vega_lite_chart(chart, key="cost_chart")
@@ -111,14 +116,24 @@ def show_curves(networks: Mapping[str, Checkpoint], runs: list[str], teacher: Ch
     left, right = st.columns(2)
     with left:
         measure = st.segmented_control(
-            "Measure", measures, format_func=lambda key: learning_curves.get_measure(key).label, default=measures[0],
-            key="measure", required=True, wrap=True,
-        )  # fmt: skip
+            "Measure",
+            measures,
+            format_func=lambda key: learning_curves.get_measure(key).label,
+            default=measures[0],
+            key="measure",
+            required=True,
+            wrap=True,
+        )
     with right:
         split = st.segmented_control(
-            "On", ["test", "train"], format_func={"test": "Evaluation images", "train": "Training batches"}.get,
-            default="test", key="curves_split", required=True, wrap=True,
-        )  # fmt: skip
+            "On",
+            ["test", "train"],
+            format_func={"test": "Evaluation images", "train": "Training batches"}.__getitem__,
+            default="test",
+            key="curves_split",
+            required=True,
+            wrap=True,
+        )
     looks = style.series(roles)
     chart = learning_curves.learning_curves(points, looks, measure or measures[0], epochs, figures, split or "test")
     if chart is not None:
@@ -127,13 +142,15 @@ def show_curves(networks: Mapping[str, Checkpoint], runs: list[str], teacher: Ch
 
 def show_calibration(comparison: Comparison) -> None:
     """How well confidence agrees with accuracy."""
-    if comparison.has_labels():
-        chart = evaluation.reliability(comparison.logits, comparison.labels, comparison.looks)
+    labels = comparison.require_labels()
+    if labels is not None:
+        chart = evaluation.reliability(comparison.logits, labels, comparison.looks)
         st.vega_lite_chart(chart, key="reliability")
 
 
 def show_classes(comparison: Comparison) -> None:
     """Accuracy class by class."""
-    if comparison.has_labels():
-        chart = evaluation.per_class(comparison.logits, comparison.labels, comparison.looks, comparison.classes)
+    labels = comparison.require_labels()
+    if labels is not None:
+        chart = evaluation.per_class(comparison.logits, labels, comparison.looks, comparison.classes)
         st.vega_lite_chart(chart, key="per_class")

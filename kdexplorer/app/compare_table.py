@@ -64,9 +64,14 @@ def _show_downloads(rows: list[ResultRow], baseline: str) -> None:
             ("Markdown", tables.to_markdown(rows, baseline), "md", "text/markdown"),
         ):
             st.download_button(
-                f"Download {name}", text, f"kdexplorer-table.{ending}", mime, key=f"download_{ending}",
-                on_click="ignore", icon=":material/download:",
-            )  # fmt: skip
+                f"Download {name}",
+                text,
+                f"kdexplorer-table.{ending}",
+                mime,
+                key=f"download_{ending}",
+                on_click="ignore",
+                icon=":material/download:",
+            )
 
 
 def show_handout_button(teacher: tuple[str, Checkpoint] | None, networks: dict[str, Checkpoint]) -> None:

@@ -8,8 +8,12 @@ import annotated_types
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-_BOUNDS = {annotated_types.Ge: "at least", annotated_types.Gt: "above", annotated_types.Le: "at most",
-           annotated_types.Lt: "below"}  # fmt: skip
+_BOUNDS = {
+    annotated_types.Ge: "at least",
+    annotated_types.Gt: "above",
+    annotated_types.Le: "at most",
+    annotated_types.Lt: "below",
+}
 
 
 def draw_field(label: str, field: FieldInfo, key: str, value: Any, empty: str = "", **widget: Any) -> Any:

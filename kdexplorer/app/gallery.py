@@ -107,7 +107,11 @@ def _show_thumbnails(pixels: np.ndarray, indices: np.ndarray, order: np.ndarray,
             index = int(indices[rank])
             with st.container(width=72, gap=None):
                 st.image(render.enlarge_png(pixels[rank].transpose(1, 2, 0), 64), width=72, alt=f"Test image {index}")
-                kind = "primary" if number == position else "secondary"
                 st.button(
-                    f"{index}", key=f"pick_thumb_{index}", type=kind, width="stretch", on_click=_choose, args=(index,)
+                    f"{index}",
+                    key=f"pick_thumb_{index}",
+                    type="primary" if number == position else "secondary",
+                    width="stretch",
+                    on_click=_choose,
+                    args=(index,),
                 )

@@ -38,9 +38,13 @@ def show(run: Run, config: ExperimentConfig, live: bool) -> None:
     with right:
         terms = [measure for measure in measures if measure != "accuracy"] or measures
         term = st.segmented_control(
-            "Loss term", terms, format_func=lambda key: learning_curves.get_measure(key).label, default=terms[0],
-            required=True, wrap=True,
-        )  # fmt: skip
+            "Loss term",
+            terms,
+            format_func=lambda key: learning_curves.get_measure(key).label,
+            default=terms[0],
+            required=True,
+            wrap=True,
+        )
         _draw(learning_curves.learning_curves(points, looks, term or terms[0], config.epochs, teacher), "terms_chart")
     _show_soft_labels(config, metrics, teacher, looks, live)
 
@@ -137,9 +141,14 @@ def _pick_temperature(config: ExperimentConfig) -> float:
     ]
     default = (trained or [1.0])[0]
     chosen = st.segmented_control(
-        "Temperature", sorted({1.0, 2.0, 4.0, 8.0, default}), format_func="{:g}".format, key="probe_T", default=default,
-        required=True, wrap=True,
-    )  # fmt: skip
+        "Temperature",
+        sorted({1.0, 2.0, 4.0, 8.0, default}),
+        format_func="{:g}".format,
+        key="probe_T",
+        default=default,
+        required=True,
+        wrap=True,
+    )
     return chosen or default
 
 

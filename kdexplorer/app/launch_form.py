@@ -42,7 +42,8 @@ NO_TEACHER = "No teacher"
 
 def show() -> None:
     """The form with its problems, the estimate, the command, and the button that starts the run."""
-    values, slots = _values(), {}
+    values = _values()
+    slots: dict[str, Any] = {}
     st.markdown(
         "An experiment has one teacher and the students that are trained with it. Start from one of these, change it, "
         "and press **Start training**. The run continues when you close the page."
@@ -117,7 +118,7 @@ def _pick_dataset(values: dict[str, Any], slots: dict[str, Any]) -> None:
     labels = {dataset.key: dataset.label for dataset in all_datasets()}
     st.session_state.setdefault("form_dataset", values["dataset"])
     chosen = st.segmented_control(
-        "Data", list(labels), format_func=labels.get, key="form_dataset", required=True, wrap=True
+        "Data", list(labels), format_func=labels.__getitem__, key="form_dataset", required=True, wrap=True
     )
     values["dataset"] = chosen or values["dataset"]
     slots["dataset"] = st.container()

@@ -38,8 +38,10 @@ def show_runs(opened: str | None) -> None:
         if live and not any(status.state in LIVE for status in statuses.values()):
             st.rerun()
         for run, status in statuses.items():
-            known = status.epoch is not None and status.epochs is not None
-            _show_row(run, "run", status.state, f", epoch {status.epoch + 1} of {status.epochs}" if known else "")
+            facts = ""
+            if status.epoch is not None and status.epochs is not None:
+                facts = f", epoch {status.epoch + 1} of {status.epochs}"
+            _show_row(run, "run", status.state, facts)
 
     st.fragment(show, run_every=POLL if live and opened is None else None)()
     if len(found) > LIMIT:

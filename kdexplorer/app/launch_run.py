@@ -121,15 +121,15 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
     """The state, a bar with the time left, and what went wrong."""
     shown = status.state not in ("finished", "failed", "damaged") and status.message not in ("", "training")
     st.markdown(f"**{STATES[status.state]}**" + (f": {status.message}" if shown else ""))
-    if status.state != "finished" and status.steps_per_epoch and None not in (status.epoch, status.step):
-        text = f"Epoch {status.epoch + 1} of {config.epochs}"
+    epoch, step, steps = status.epoch, status.step, status.steps_per_epoch
+    if status.state != "finished" and epoch is not None and step is not None and steps:
+        text = f"Epoch {epoch + 1} of {config.epochs}"
         if status.state == "running" and status.seconds_left is not None:
             left = status.seconds_left
             text += f", about {format_duration(left)} left" if left >= 1 else ", evaluating"
         if status.state == "running" and status.images_per_second:
             text += f", {status.images_per_second:,.0f} images/s"
-        done = status.epoch * status.steps_per_epoch + status.step
-        st.progress(min(1.0, max(0.0, done / (config.epochs * status.steps_per_epoch))), text=text)
+        st.progress(min(1.0, (epoch * steps + step) / (config.epochs * steps)), text=text)
     if status.warning:
         st.warning(status.warning)
     if status.state in ("failed", "damaged"):

@@ -67,7 +67,10 @@ def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig
         if alive:
             st.info(f"{alive} run{'s' if alive > 1 else ''} before this one: it will wait in the queue.")
         label = "Add to the queue" if alive else "Start training" if sweep is None else "Start the sweep"
-        if st.button(label, type="primary", disabled=config is None, key="start", icon=":material/play_arrow:"):
+        if (
+            st.button(label, type="primary", disabled=config is None, key="start", icon=":material/play_arrow:")
+            and config
+        ):
             access.act_and_rerun(lambda: _start(config, sweep))
         st.caption("The test images are never used for selection: the last epoch's weights are the result.")
 

@@ -80,8 +80,9 @@ def _edit(values: dict[str, Any], key: str) -> None:
 def _add(values: dict[str, Any]) -> None:
     chosen = {"architecture": st.session_state["new_architecture"], "preset": st.session_state["new_preset"]}
     values["students"] = [
-        *values["students"], student_rows.make_row(chosen, {row["name"] for row in values["students"]})
-    ]  # fmt: skip
+        *values["students"],
+        student_rows.make_row(chosen, {row["name"] for row in values["students"]}),
+    ]
     redraw()
 
 

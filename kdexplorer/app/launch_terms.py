@@ -75,10 +75,13 @@ def _show_term(row: Row, number: int, position: int) -> None:
 
 
 def _set(row: Row, position: int, name: str, key: str) -> None:
-    _change_terms(row, [
-        term | {name: st.session_state[key]} if number == position else term
-        for number, term in enumerate(row["terms"])
-    ])  # fmt: skip
+    _change_terms(
+        row,
+        [
+            term | {name: st.session_state[key]} if number == position else term
+            for number, term in enumerate(row["terms"])
+        ],
+    )
 
 
 def _add_term(row: Row) -> None:

@@ -18,13 +18,12 @@ def pick_one(
     name: str,
     label: str,
     options: Sequence[str],
-    default: str | None,
+    default: str,
     known: Collection[str] | None = None,
     kind: str = "network",
-    optional: bool = False,
     on_change: Callable[[str, str], None] = url_state.remember,
     **widget: Any,
-) -> str | None:
+) -> str:
     """Draws the choice of one of several names and returns it.
 
     Args:
@@ -34,15 +33,34 @@ def pick_one(
         default: the choice where there is no other, or where the other is not an option on this page.
         known: names that a link may contain without a warning, `options` if not given.
         kind: what the options are, for that warning.
-        optional: whether None is a choice too.
         on_change: the callback, called with the choice's name and the widget's key.
         widget: other arguments of `st.selectbox`.
     """
-    key = f"pick_{name}"
     chosen = url_state.get(name, default, url_state.parse_name(options if known is None else known, kind))
-    chosen = chosen if chosen in options or (optional and chosen is None) else default
+    return _draw_one(name, label, options, chosen if chosen in options else default, on_change, widget)
+
+
+def pick_one_or_none(
+    name: str,
+    label: str,
+    options: Sequence[str],
+    default: str | None,
+    known: Collection[str] | None = None,
+    kind: str = "network",
+    on_change: Callable[[str, str], None] = url_state.remember,
+    **widget: Any,
+) -> str | None:
+    """As `pick_one`, where None is a choice too."""
+    chosen = url_state.get(name, default, url_state.parse_name(options if known is None else known, kind))
+    chosen = chosen if chosen in options or chosen is None else default
+    return _draw_one(name, label, options, chosen, on_change, widget | {"index": None})
+
+
+def _draw_one(
+    name: str, label: str, options: Sequence[str], chosen: Any, on_change: Any, widget: dict[str, Any]
+) -> Any:
+    key = f"pick_{name}"
     st.session_state[key] = chosen
-    widget |= {"index": None} if optional else {}
     st.selectbox(label, options, key=key, on_change=on_change, args=(name, key), **widget)
     if url_state.is_chosen(name) and chosen:
         url_state.publish(name, chosen)

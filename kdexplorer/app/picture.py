@@ -17,7 +17,7 @@ from kdexplorer.images import decode, render
 from kdexplorer.runs.checkpoints import Checkpoint
 
 TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
-FITS = {"crop": "Center crop", "letterbox": "Letterbox"}
+FITS: dict[decode.Fit, str] = {"crop": "Center crop", "letterbox": "Letterbox"}
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,14 @@ def pick(teacher: Checkpoint, students: list[Checkpoint]) -> ChosenPicture:
     source = url_state.choices().get("source", TEST_IMAGES)
     st.session_state["pick_source"] = source
     st.segmented_control(
-        "Source", SOURCES, key="pick_source", required=True, on_change=url_state.keep, args=("source", "pick_source"),
+        "Source",
+        SOURCES,
+        key="pick_source",
+        required=True,
+        on_change=url_state.keep,
+        args=("source", "pick_source"),
         wrap=True,
-    )  # fmt: skip
+    )
     dataset = dataset_of(teacher)
     if source != TEST_IMAGES:
         return _pick_photo(source, teacher, dataset)
@@ -58,9 +63,15 @@ def _pick_photo(source: str, teacher: Checkpoint, dataset: str) -> ChosenPicture
         file = st.camera_input("Take a picture", key="photo_camera")
     st.session_state["pick_fit"] = choices.get("fit", "crop")
     st.segmented_control(
-        "Fit to a square", list(FITS), format_func=FITS.get, key="pick_fit", required=True, on_change=url_state.keep,
-        args=("fit", "pick_fit"), wrap=True,
-    )  # fmt: skip
+        "Fit to a square",
+        list(FITS),
+        format_func=FITS.__getitem__,
+        key="pick_fit",
+        required=True,
+        on_change=url_state.keep,
+        args=("fit", "pick_fit"),
+        wrap=True,
+    )
     if file is not None:
         try:
             _decode(file.getvalue())
@@ -90,7 +101,7 @@ def _remove_upload(file_id: str) -> None:
     """
     context = get_script_run_ctx()
     if context is not None:
-        context.uploaded_file_mgr.remove_file(context.session_id, file_id)
+        context.uploaded_file_mgr.remove_file(context.session_id, file_id)  # type: ignore[attr-defined]
 
 
 def use_photo(data: bytes) -> None:

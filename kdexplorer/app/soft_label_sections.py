@@ -10,7 +10,7 @@ import streamlit as st
 from kdexplorer.analysis import human_agreement, inference, metrics
 from kdexplorer.app import pickers, result_caches, url_state
 from kdexplorer.app.picture import ChosenPicture
-from kdexplorer.charts import annotators, class_similarity, gradient, temperature
+from kdexplorer.charts import annotators, class_maps, gradient, temperature
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.config import SCRATCH
 from kdexplorer.datasets.human_labels import VARIABLE
@@ -79,10 +79,15 @@ def _pick_student(students: list[NetworkLogits]) -> NetworkLogits:
     kept = url_state.choices().get("student")
     st.session_state["pick_student"] = kept if kept in by_name else default
     chosen = st.segmented_control(
-        "Student", list(by_name), key="pick_student", required=True, wrap=True, on_change=url_state.keep,
+        "Student",
+        list(by_name),
+        key="pick_student",
+        required=True,
+        wrap=True,
+        on_change=url_state.keep,
         args=("student", "pick_student"),
-    )  # fmt: skip
-    return by_name.get(chosen, by_name[default])
+    )
+    return by_name[chosen or default]
 
 
 def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float) -> str:
@@ -134,10 +139,10 @@ def show_class_similarity(page: SoftLabels) -> None:
         st.markdown(f"On average {page.teacher.name} gives {texts}.")
     if not by_label:
         st.caption("The test labels are missing, so images are grouped by the class that the teacher predicts.")
-    shown = class_similarity.most_similar_classes(np.stack(list(maps.values())))
+    shown = class_maps.most_similar_classes(np.stack(list(maps.values())))
     for begin in range(0, len(maps), 2):
         for column, (name, rows) in zip(st.columns(2), list(maps.items())[begin : begin + 2], strict=False):
-            chart = class_similarity.similarity(rows, classes, name, max(top, 1e-6), diagonal, shown=shown)
+            chart = class_maps.similarity(rows, classes, name, max(top, 1e-6), diagonal, shown=shown)
             column.vega_lite_chart(chart, width="stretch")
 
 

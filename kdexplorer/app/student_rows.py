@@ -23,7 +23,8 @@ Row = dict[str, Any]
 def make_row(values: Row, taken: Collection[str] = ()) -> Row:
     """A row with its gaps filled: the objective from its preset, and a name that is not taken."""
     architecture = values.get("architecture") or all_architectures()[0].key
-    preset = values.get("preset") if values.get("preset") in PRESETS else SCRATCH
+    preset = str(values.get("preset"))
+    preset = preset if preset in PRESETS else SCRATCH
     row = {"name": values.get("name"), "architecture": architecture, **_objective_of(preset)}
     row |= {key: values[key] for key in Objective.model_fields if values.get(key) is not None}
     row["terms"] = [fill_term(term) for term in row["terms"]]

@@ -127,9 +127,14 @@ def show_results(results: SweepResults, name: str) -> None:
         if any(getattr(cell, key) is not None for cell in results.cells)
     }
     measure = st.segmented_control(
-        "Surface", list(measures), format_func=lambda key: measures[key].label, default=next(iter(measures)),
-        key="surface_measure", required=True, wrap=True,
-    )  # fmt: skip
+        "Surface",
+        list(measures),
+        format_func=lambda key: measures[key].label,
+        default=next(iter(measures)),
+        key="surface_measure",
+        required=True,
+        wrap=True,
+    )
     left, right = st.columns([3, 2])
     with left:
         st.vega_lite_chart(sweep_surface.surface(results, measure or next(iter(measures))), key="surface_chart")
@@ -146,6 +151,11 @@ def show_results(results: SweepResults, name: str) -> None:
             ("md", to_markdown(results), "text/markdown"),
         ):
             st.download_button(
-                f"Download {ending.upper()}", text, f"{name}.{ending}", mime, key=f"download_sweep_{ending}",
-                on_click="ignore", icon=":material/download:",
-            )  # fmt: skip
+                f"Download {ending.upper()}",
+                text,
+                f"{name}.{ending}",
+                mime,
+                key=f"download_sweep_{ending}",
+                on_click="ignore",
+                icon=":material/download:",
+            )

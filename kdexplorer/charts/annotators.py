@@ -11,7 +11,7 @@ import numpy as np
 from kdexplorer.analysis.human_agreement import CURVE_TEMPERATURES, Closeness
 from kdexplorer.analysis.metrics import entropy
 from kdexplorer.charts import style
-from kdexplorer.charts.common import FIT, Spec, data, spec, title
+from kdexplorer.charts.common import Spec, data, spec, title, tooltips
 from kdexplorer.charts.temperature import T_MAX, T_MIN, temperature_axis
 
 
@@ -37,37 +37,22 @@ def closeness_curves(
         for name, closeness in networks.items()
         if closeness.temperature is not None and T_MIN <= closeness.temperature <= T_MAX
     ]
-    described = ", ".join(f"{name} {describe_closest(closeness)}" for name, closeness in networks.items())
-    chart = alt.layer(*_layers(rows, closest, looks, float(np.mean(entropy(human_labels))))).properties(
-        height=280,
-        width="container",
-        autosize=FIT,
-        title=title(
-            "How close to the human labels", f"{subject}. Markers: the closest T. Gray: entropy of the human labels"
-        ),
-        description=f"Cross-entropy to the human labels over temperature, {subject}; closest: {described}",
-    )
-    return spec(chart)
-
-
-def _layers(
-    rows: list[dict[str, Any]], closest: list[dict[str, Any]], looks: list[style.Series], floor: float
-) -> list[alt.Chart]:
-    """The lower bound as a rule, the curves, and the markers."""
     y = alt.Y("value:Q", title="cross-entropy to the human labels (nats)", scale=alt.Scale(zero=True))
-    tips = [
-        alt.Tooltip("network:N", title="Network"),
-        alt.Tooltip("T:Q", format=".2f"),
-        alt.Tooltip("value:Q", format=".4f", title="Cross-entropy"),
+    tips = tooltips(("network:N", "Network"), ("T:Q", "T", ".2f"), ("value:Q", "Cross-entropy", ".4f"))
+    drawn: dict[str, Any] = {"x": temperature_axis(), "y": y, "color": style.color(looks), "tooltip": tips}
+    bound = alt.Chart(data([{"value": float(np.mean(entropy(human_labels)))}]))
+    lines = alt.Chart(data(rows)).mark_line().encode(**drawn, strokeDash=style.dash(looks))
+    layers = [
+        bound.mark_rule(color=style.look_of(style.HUMAN).color, strokeWidth=2).encode(y=y),
+        lines.encode(strokeWidth=style.width(looks)),
     ]
-    encodings = {"x": temperature_axis(), "y": y, "color": style.color(looks), "tooltip": tips}
-    bound = alt.Chart(data([{"value": floor}])).mark_rule(color=style.look_of(style.HUMAN).color, strokeWidth=2)
-    lines = alt.Chart(data(rows)).mark_line().encode(**encodings)
-    layers = [bound.encode(y=y), lines.encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks))]
     if closest:
-        markers = alt.Chart(data(closest)).mark_point(size=130, filled=True, opacity=1).encode(**encodings)
-        layers.append(markers.encode(shape=style.shape(looks)))
-    return layers
+        markers = alt.Chart(data(closest)).mark_point(size=130, filled=True, opacity=1)
+        layers.append(markers.encode(**drawn, shape=style.shape(looks)))
+    said = f"{subject}. Markers: the closest T. Gray: entropy of the human labels"
+    described = ", ".join(f"{name} {describe_closest(closeness)}" for name, closeness in networks.items())
+    description = f"Cross-entropy to the human labels over temperature, {subject}; closest: {described}"
+    return spec(layers, title("How close to the human labels", said), description, 280)
 
 
 def describe_closest(closeness: Closeness) -> str:

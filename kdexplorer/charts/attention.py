@@ -1,8 +1,8 @@
-"""Attention maps of one image: a grid of overlays whose opacity is set in the browser, and its color scale."""
+"""Attention maps of one image, overlays whose opacity is set in the browser, and their similarity over many images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from kdexplorer.analysis.attention_similarity import compare_maps, map_difference, relative_map
+from kdexplorer.analysis.attention_similarity import StageSummary, compare_maps, map_difference, relative_map
 from kdexplorer.charts import style
-from kdexplorer.charts.common import FIT, INK, Spec, break_lines, data, fill_shape, spec, title
+from kdexplorer.charts.common import INK, Spec, break_lines, data, fill_shape, spec, title, tooltips
 from kdexplorer.images import color_maps
 from kdexplorer.images.render import enlarge_png
 
@@ -38,12 +38,11 @@ def relative_maps(rows: Sequence[NetworkMaps], mode: str) -> list[list[np.ndarra
     """
     if mode != "difference":
         return [[relative_map(map_) for map_ in row.maps] for row in rows]
-    teacher = rows[0]
+    first = rows[0].maps
     return [
-        [
-            map_difference(map_, teacher.maps[stage]) if len(row.maps) == len(teacher.maps) else None
-            for stage, map_ in enumerate(row.maps)
-        ]
+        [map_difference(*pair) for pair in zip(row.maps, first, strict=True)]
+        if len(row.maps) == len(first)
+        else [None] * len(row.maps)
         for row in rows
     ]
 
@@ -58,14 +57,6 @@ def color_limits(values: Sequence[Sequence[np.ndarray | None]], mode: str) -> tu
     if mode == "difference":
         return -max(top, 1e-6), max(top, 1e-6)
     return min(0.0, min((float(map_.min()) for map_ in found), default=0.0)), max(top, 1e-6)
-
-
-def _own_limits(map_: np.ndarray, mode: str) -> tuple[float, float]:
-    """The ends of one map's own scale."""
-    if mode == "difference":
-        top = max(float(np.abs(map_).max()), 1e-6)
-        return -top, top
-    return float(map_.min()), float(map_.max())
 
 
 def grid(
@@ -91,8 +82,9 @@ def grid(
         numbers = describe_stages(row, rows[0], beta)
         for stage, map_ in enumerate(maps):
             if map_ is not None:
-                ends = limits if shared else _own_limits(map_, mode)
-                url = color_maps.data_url(color_maps.map_png(map_, *ends, palette))
+                top = max(float(np.abs(map_).max()), 1e-6)
+                own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
+                url = color_maps.data_url(color_maps.map_png(map_, *(limits if shared else own), palette))
                 place = {"network": row.name, "stage": f"stage {stage + 1}", "column": stage, "row": number}
                 cells.append(place | {"url": url} | numbers[stage])
     heads = [{"network": row.name, "row": k, "color": style.look_of(row.role).color} for k, row in enumerate(rows)]
@@ -103,11 +95,9 @@ def grid(
         _grid_shape(len(rows), columns),
         {"cells": cells, "heads": heads},
         {"opacity": opacity, "photo": color_maps.data_url(enlarge_png(photo, 192))},
-        title={"text": break_lines(heading)},
-        description=(
-            f"Grid of attention maps over the image: {', '.join(row.name for row in rows)} in rows, "
-            f"{columns} stages in columns; under each student's map its similarity to the teacher's."
-        ),
+        {"text": break_lines(heading)},
+        f"Grid of attention maps over the image: {', '.join(row.name for row in rows)} in rows, {columns} stages in "
+        "columns; under each student's map its similarity to the teacher's.",
     )
 
 
@@ -125,10 +115,10 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps, beta: float) -> list
             {"size": size, "first": f"stage {number}: {size}", "second": "", "third": ""}
             for number, size in enumerate(sizes, start=1)
         ]
-    compared = compare_maps([map_[None] for map_ in row.maps], [map_[None] for map_ in teacher.maps])
-    if compared is None:
+    if len(row.maps) != len(teacher.maps):
         return [{"size": size, "first": "other stages than", "second": "the teacher's", "third": ""} for size in sizes]
-    cosine, mse = (part[0] for part in compared)
+    compared = compare_maps([map_[None] for map_ in row.maps], [map_[None] for map_ in teacher.maps])
+    cosine, mse = compared[:, 0]
     return [
         {
             "size": size,
@@ -144,20 +134,15 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps, beta: float) -> list
 def _grid_shape(rows: int, columns: int) -> Spec:
     """The grid without its maps and numbers."""
     slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity, from photo to map alone")
-    return spec(
-        alt.layer(*_pictures(columns), *_names())
-        .properties(
-            height=rows * (CELL + BETWEEN),
-            autosize=FIT,
-            title=title("", "columns: " + ", ".join(f"stage {k + 1}" for k in range(columns))),
-        )
-        .add_params(
-            alt.param(name="opacity", value=0, bind=slider),
-            alt.param(name="photo", value=""),
-            alt.param(name="cell", expr=f"max(0, min({CELL}, width / {columns} - 8))"),
-            alt.param(name="height", expr=f"{rows} * (cell + {BETWEEN})"),  # maps are smaller on a phone
-        )
-    )
+    stages = ", ".join(f"stage {number}" for number in range(1, columns + 1))
+    params = [
+        alt.param(name="opacity", value=0, bind=slider),
+        alt.param(name="photo", value=""),
+        alt.param(name="cell", expr=f"max(0, min({CELL}, width / {columns} - 8))"),
+        alt.param(name="height", expr=f"{rows} * (cell + {BETWEEN})"),  # maps are smaller on a phone
+    ]
+    layers = [*_pictures(columns), *_names()]
+    return spec(layers, title("", f"columns: {stages}"), "", rows * (CELL + BETWEEN), *params)
 
 
 _TOP = f"datum.row * (cell + {BETWEEN})"
@@ -172,7 +157,7 @@ def _pictures(columns: int) -> list[alt.Chart]:
     )
     x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("top:Q", scale=None, axis=None)
     picture: dict[str, Any] = {"align": "left", "baseline": "top", "aspect": False, "width": side, "height": side}
-    tooltip = ["network:N", "stage:N", alt.Tooltip("size:N", title="map")]
+    tooltip = tooltips(("network:N", "network"), ("stage:N", "stage"), ("size:N", "map"))
     layers = [
         base.mark_image(**picture).encode(x=x, y=y, url=alt.UrlValue(alt.expr("photo"))),
         base.mark_image(**picture, opacity=alt.expr("opacity")).encode(x=x, y=y, url="url:N", tooltip=tooltip),
@@ -188,11 +173,10 @@ def _names() -> list[alt.Chart]:
     """Each network's color and name above its row."""
     heads = alt.Chart(alt.NamedData("heads")).transform_calculate(top=f"{_TOP} + 15")
     y, color = alt.Y("top:Q", scale=None, axis=None), alt.Color("color:N", scale=None, legend=None)
+    names = heads.mark_text(color=INK, align="left", fontSize=16, fontWeight="bold")
     return [
         heads.mark_square(size=200, opacity=1).encode(x=alt.XValue(8), y=y, color=color),
-        heads.mark_text(color=INK, align="left", fontSize=16, fontWeight="bold").encode(
-            x=alt.XValue(22), y=y, text="network:N"
-        ),
+        names.encode(x=alt.XValue(22), y=y, text="network:N"),
     ]
 
 
@@ -211,18 +195,44 @@ def scale_bar(low: float, high: float, palette: str, mode: str, shared: bool) ->
             grid=False,
         )
     colors = alt.Scale(range=list(color_maps.PALETTES[palette]), domain=[low, high])
+    x = alt.X("value:Q", axis=axis, scale=alt.Scale(domain=[low, high + 1.5 * step], nice=False))
+    bar = alt.Chart(data(steps)).mark_rect()
+    heading = title("One scale for all maps" if shared else "A scale for each map")
+    described = f"Color scale: {unit}, {'shared by all maps' if shared else 'each map on its own'}."
     return spec(
-        alt.Chart(data(steps))
-        .mark_rect()
-        .encode(
-            x=alt.X("value:Q", axis=axis, scale=alt.Scale(domain=[low, high + 1.5 * step], nice=False)),
-            x2="end:Q",
-            color=alt.Color("value:Q", scale=colors, legend=None),
-        )
-        .properties(
-            height=18,
-            autosize=FIT,
-            title=title("One scale for all maps" if shared else "A scale for each map"),
-            description=f"Color scale: {unit}, {'shared by all maps' if shared else 'each map on its own'}.",
-        )
+        [bar.encode(x=x, x2="end:Q", color=alt.Color("value:Q", scale=colors, legend=None))], heading, described, 18
     )
+
+
+def similarity_by_stage(summaries: Mapping[str, Sequence[StageSummary]], roles: Mapping[str, str], count: int) -> Spec:
+    """Mean cosine to the teacher's map by stage and student; lines span the middle 80 % of images.
+
+    Args:
+        summaries: `attention_similarity.summarize` by network.
+        roles: each network's, see `style.role_of`.
+        count: how many images were compared.
+    """
+    looks = style.series({name: roles[name] for name in summaries})
+    rows = [
+        vars(summary) | {"network": name, "stage": f"stage {summary.stage}"}
+        for name, stages in summaries.items()
+        for summary in stages
+    ]
+    stages, words = list(dict.fromkeys(row["stage"] for row in rows)), "cosine to the teacher's map (1 = same)"
+    base = alt.Chart(data(rows)).encode(
+        x=alt.X("stage:N", sort=stages, title=None, axis=alt.Axis(labelAngle=0)),
+        xOffset=alt.XOffset("network:N", sort=list(summaries)),
+        color=style.color(looks),
+    )
+    spread = base.mark_rule(strokeWidth=4, opacity=0.5).encode(y=alt.Y("low:Q", title=words), y2="high:Q")
+    points = base.mark_point(size=170, filled=True, opacity=1).encode(
+        y=alt.Y("cosine:Q", title=words, scale=alt.Scale(zero=False)),
+        shape=style.shape(looks),
+        tooltip=tooltips(
+            ("network:N", "network"), ("stage:N", "stage"), ("cosine:Q", "mean cosine", ".4f"),
+            ("low:Q", "10th percentile", ".4f"), ("high:Q", "90th percentile", ".4f"), ("mse:Q", "mean MSE", ".2e"),
+        ),
+    )  # fmt: skip
+    over = f"mean of {count:,} test images; lines: 10th to 90th percentile"
+    described = f"Points with spread: cosine to the teacher's attention per stage for {', '.join(summaries)}."
+    return spec([spread, points], title("Similarity to the teacher's attention", over), described, 360)

@@ -8,6 +8,7 @@ takes a hundred times as long.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,26 +44,37 @@ class NetworkLogits:
         return self.logits - self.logits.max()
 
 
-def spec(chart: alt.TopLevelMixin) -> Spec:
-    """A chart's specification. Not validated, which would take longer than all else: tests validate each chart.
+def spec(
+    layers: Sequence[alt.Chart], heading: alt.TitleParams, description: str, height: Any, *params: alt.Parameter
+) -> Spec:
+    """The specification of layers, as wide as the page; see `title` for the heading.
 
-    Labels are aligned with their row: Streamlit's theme moves the first and the last one inwards.
+    Not validated, which would take longer than all else: tests validate each chart. Labels are aligned with their row:
+    Streamlit's theme moves the first and the last one inwards.
     """
-    return chart.to_dict(validate=False) | {"config": {"axisY": {"labelFlush": False}}}
+    chart = alt.layer(*layers).properties(title=heading, height=height, width="container", autosize=FIT)
+    filled = chart.properties(description=description).add_params(*params).to_dict(validate=False)
+    return filled | {"config": {"axisY": {"labelFlush": False}}}
 
 
-def fill_shape(shape: Spec, datasets: dict[str, list[dict[str, Any]]], values: dict[str, Any], **top: Any) -> Spec:
+def fill_shape(
+    shape: Spec, datasets: dict[str, list[dict[str, Any]]], values: dict[str, Any], title: Spec, description: str
+) -> Spec:
     """Copies a shape with everything in it that changes; the shape itself is not modified.
 
     Args:
         shape: a specification whose marks read named data.
         datasets: the rows by name.
         values: parameters' values by name.
-        top: what replaces the shape's top level; a `title` (a dict) is merged into the shape's title.
+        title: what replaces parts of the shape's title.
+        description: the alternative text.
     """
-    params = [p | {"value": values[p["name"]]} if p["name"] in values else p for p in shape["params"]]
-    heading = shape["title"] | top.pop("title", {})
-    return shape | {"datasets": shape.get("datasets", {}) | datasets, "params": params, "title": heading} | top
+    return shape | {
+        "datasets": shape.get("datasets", {}) | datasets,
+        "params": [p | {"value": values[p["name"]]} if p["name"] in values else p for p in shape["params"]],
+        "title": shape["title"] | title,
+        "description": description,
+    }
 
 
 def data(rows: list[dict[str, Any]]) -> alt.Data:
@@ -70,21 +82,19 @@ def data(rows: list[dict[str, Any]]) -> alt.Data:
     return alt.InlineData(values=rows)
 
 
+def tooltips(*fields: tuple[str, ...]) -> list[alt.Tooltip]:
+    """Tooltips from fields, each with its title and, if it is a number, the number's format."""
+    return [alt.Tooltip(field, title=text, format=form[0] if form else alt.Undefined) for field, text, *form in fields]
+
+
 def title(text: Any, *subtitles: str, size: Any = 17) -> alt.TitleParams:
     """A chart's title that says what it shows, with smaller parts below, see `break_subtitle`.
 
     Text is broken to fit a phone's screen; a Vega expression is not, so keep it short.
     """
-    return alt.Title(
-        text=break_lines(text) if isinstance(text, str) else text,
-        subtitle=break_subtitle(*subtitles),
-        subtitleColor=INK,
-        subtitleFontSize=14,
-        fontSize=size,
-        anchor="start",
-        frame="bounds",
-        offset=14,
-    )
+    text, subtitle = break_lines(text) if isinstance(text, str) else text, break_subtitle(*subtitles)
+    lines: dict[str, Any] = {"subtitle": subtitle, "subtitleColor": INK, "subtitleFontSize": 14, "fontSize": size}
+    return alt.Title(text=text, anchor="start", frame="bounds", offset=14, **lines)
 
 
 def break_lines(text: str, width: int = 30) -> str | list[str]:
@@ -98,22 +108,21 @@ def break_subtitle(*parts: str) -> str | list[str]:
     return break_lines("; ".join(filter(None, parts)), 46)
 
 
-def select_classes(teacher_logits: np.ndarray, label: int | None, limit: int = CLASS_LIMIT) -> list[int]:
+def select_classes(teacher_logits: np.ndarray, label: int | None) -> list[int]:
     """Which classes a chart of one image shows, as indices.
 
-    All in their own order where there are at most `limit`; otherwise the `limit` classes to which the teacher gives the
-    largest logits, in descending order, and the label's class where it is not among them.
+    All in their own order where there are at most `CLASS_LIMIT`; otherwise those to which the teacher gives the largest
+    logits, in descending order, and the label's class where it is not among them.
     """
-    count = len(teacher_logits)
-    if count <= limit:
-        return list(range(count))
-    top = np.argsort(-np.asarray(teacher_logits), kind="stable")[:limit].tolist()
+    if len(teacher_logits) <= CLASS_LIMIT:
+        return list(range(len(teacher_logits)))
+    top = np.argsort(-np.asarray(teacher_logits), kind="stable")[:CLASS_LIMIT].tolist()
     return top if label is None or label in top else [*top, label]
 
 
-def largest_classes(scores: np.ndarray, limit: int = CLASS_LIMIT) -> list[int]:
-    """The `limit` classes with the largest scores `[K]` in their own order, as indices; NaN counts as the smallest."""
-    return sorted(np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:limit].tolist())
+def largest_classes(scores: np.ndarray) -> list[int]:
+    """The `CLASS_LIMIT` classes with the largest scores `[K]` in their own order; NaN counts as the smallest."""
+    return sorted(np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:CLASS_LIMIT].tolist())
 
 
 def describe_selection(shown: int, count: int, rule: str) -> str:

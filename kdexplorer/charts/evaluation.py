@@ -12,7 +12,7 @@ import numpy as np
 from kdexplorer.analysis.metrics import accuracy, calibration_bins, per_class_accuracy, softmax
 from kdexplorer.analysis.records import ResultRow
 from kdexplorer.charts import style
-from kdexplorer.charts.common import FIT, Spec, data, describe_selection, largest_classes, spec, title
+from kdexplorer.charts.common import Spec, data, describe_selection, largest_classes, spec, title, tooltips
 
 
 @dataclass(frozen=True)
@@ -43,50 +43,34 @@ def accuracy_cost(rows: Sequence[ResultRow], looks: Sequence[style.Series], cost
     if not points:
         return None
     looks = [look for look in looks if any(point["network"] == look.name for point in points)]
-    ends = min(point["cost"] for point in points) / 1.5, max(point["cost"] for point in points) * 1.5
-    heading = "Accuracy, with 95 % interval"
-    x = alt.X(
-        "cost:Q",
-        title=facts.axis_title,
-        scale=alt.Scale(type="log", nice=False, domain=list(ends)),
-        axis=alt.Axis(format=",~r", tickCount=5),
+    ends = [min(point["cost"] for point in points) / 1.5, max(point["cost"] for point in points) * 1.5]
+    scale, axis = alt.Scale(type="log", nice=False, domain=ends), alt.Axis(format=",~r", tickCount=5)
+    base = alt.Chart(data(points)).encode(
+        x=alt.X("cost:Q", title=facts.axis_title, scale=scale, axis=axis),
+        color=style.color(looks),
+        tooltip=tooltips(
+            ("network:N", "Network"), ("cost:Q", facts.axis_title, ",.4~g"), ("accuracy:Q", "Accuracy", ".2%")
+        ),
     )
-    tips = [
-        alt.Tooltip("network:N", title="Network"),
-        alt.Tooltip("cost:Q", title=facts.axis_title, format=",.4~g"),
-        alt.Tooltip("accuracy:Q", title="Accuracy", format=".2%"),
-    ]
-    base = alt.Chart(data(points)).encode(x=x, color=style.color(looks), tooltip=tips)
-    aside = alt.ExprRef("datum.aside")
+    aside, heading = alt.ExprRef("datum.aside"), "Accuracy, with 95 % interval"
     intervals = base.mark_rule(strokeWidth=2, xOffset=aside).encode(y=alt.Y("low:Q", title=heading), y2="high:Q")
     markers = base.mark_point(size=130, filled=True, strokeWidth=2, xOffset=aside).encode(
         y=alt.Y("accuracy:Q", title=heading, axis=alt.Axis(format=".2~%"), scale=alt.Scale(zero=False)),
         shape=style.shape(looks),
     )
-    label = facts.label.lower()
+    against = f"Accuracy against {facts.label.lower()}"
     listed = "; ".join(f"{point['network']} {point['accuracy']:.1%} at {point['cost']:.3g}" for point in points)
-    chart = alt.layer(intervals, markers).properties(
-        title=title(f"Accuracy against {label}", "Upper left is better; equal costs are side by side"),
-        height=320,
-        width="container",
-        autosize=FIT,
-        description=f"Accuracy against {label}: {listed}",
-    )
-    return spec(chart)
+    said = title(against, "Upper left is better; equal costs are side by side")
+    return spec([intervals, markers], said, f"{against}: {listed}", 320)
 
 
 def _cost_points(rows: Sequence[ResultRow], cost: str) -> list[dict[str, Any]]:
     """The networks whose cost is known; those of equal cost get an offset, so that their intervals do not overlap."""
-    points = [
-        {
-            "network": row.name,
-            "cost": getattr(row, cost) * COSTS[cost].factor,
-            "accuracy": row.accuracy,
-            "low": row.accuracy_low,
-            "high": row.accuracy_high,
-        }
+    points: list[dict[str, Any]] = [
+        {"network": row.name, "cost": value * COSTS[cost].factor, "accuracy": row.accuracy}
+        | {"low": row.accuracy_low, "high": row.accuracy_high}
         for row in rows
-        if getattr(row, cost)
+        if (value := getattr(row, cost))
     ]
     for point in points:
         equal = [other["network"] for other in points if other["cost"] == point["cost"]]
@@ -108,15 +92,13 @@ def reliability(logits: Mapping[str, np.ndarray], labels: np.ndarray, looks: Seq
         for row in calibration_bins(values, labels, bins=10)
     ]
     looks = [look for look in looks if look.name in logits]
-    unit = alt.Scale(domain=[0, 1])
-    x = alt.X("confidence:Q", title="Mean confidence of the bin", scale=unit, axis=alt.Axis(format=".0%"))
-    y = alt.Y("accuracy:Q", title="Share of correct predictions", scale=unit, axis=alt.Axis(format=".0%"))
-    tips = [
-        alt.Tooltip("network:N", title="Network"),
-        alt.Tooltip("confidence:Q", title="Confidence", format=".1%"),
-        alt.Tooltip("accuracy:Q", title="Correct", format=".1%"),
-        alt.Tooltip("count:Q", title="Images"),
-    ]
+    unit: dict[str, Any] = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(format=".0%")}
+    x = alt.X("confidence:Q", title="Mean confidence of the bin", **unit)
+    y = alt.Y("accuracy:Q", title="Share of correct predictions", **unit)
+    tips = tooltips(
+        ("network:N", "Network"), ("confidence:Q", "Confidence", ".1%"), ("accuracy:Q", "Correct", ".1%"),
+        ("count:Q", "Images"),
+    )  # fmt: skip
     base = alt.Chart(data(rows)).encode(x=x, y=y, color=style.color(looks), tooltip=tips)
     ends = data([{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])
     means = (
@@ -124,18 +106,13 @@ def reliability(logits: Mapping[str, np.ndarray], labels: np.ndarray, looks: Seq
         f"{softmax(values).max(axis=1).mean():.1%}"
         for name, values in logits.items()
     )
-    chart = alt.layer(
+    layers = [
         alt.Chart(ends).mark_line(color=style.NEUTRAL, strokeDash=[4, 4]).encode(x=x, y=y),
         base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
         base.mark_point(size=70, filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
-    ).properties(
-        title=title("Accuracy of predictions by their confidence", "Below the gray diagonal: overconfident"),
-        height=340,
-        width="container",
-        autosize=FIT,
-        description="Reliability diagram in ten bins of confidence: " + "; ".join(means),
-    )
-    return spec(chart)
+    ]
+    heading = title("Accuracy of predictions by their confidence", "Below the gray diagonal: overconfident")
+    return spec(layers, heading, "Reliability diagram in ten bins of confidence: " + "; ".join(means), 340)
 
 
 def per_class(
@@ -168,18 +145,9 @@ def per_class(
         x=alt.X("accuracy:Q", title=heading, axis=alt.Axis(format=".2~%"), scale=alt.Scale(zero=False)),
         color=style.color(looks),
         shape=style.shape(looks),
-        tooltip=[
-            alt.Tooltip("network:N", title="Network"),
-            alt.Tooltip("class:N", title="Class"),
-            alt.Tooltip("accuracy:Q", title="Correct", format=".1%"),
-        ],
+        tooltip=tooltips(("network:N", "Network"), ("class:N", "Class"), ("accuracy:Q", "Correct", ".1%")),
     )
     worst = min(rows, key=lambda row: row["accuracy"])
-    chart = alt.layer(span, points).properties(
-        title=title("Accuracy by class", describe_selection(len(shown), len(classes), "the least accurate")),
-        height=alt.Step(27),
-        width="container",
-        autosize=FIT,
-        description=f"Accuracy by class; the lowest is {worst['class']} by {worst['network']}, {worst['accuracy']:.1%}",
-    )
-    return spec(chart)
+    described = f"Accuracy by class; the lowest is {worst['class']} by {worst['network']}, {worst['accuracy']:.1%}"
+    selection = describe_selection(len(shown), len(classes), "the least accurate")
+    return spec([span, points], title("Accuracy by class", selection), described, alt.Step(27))

@@ -8,19 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from kdexplorer.charts import style
-from kdexplorer.charts.common import (
-    FIT,
-    INK,
-    NetworkLogits,
-    Spec,
-    break_subtitle,
-    describe_selection,
-    fill_shape,
-    select_classes,
-    spec,
-    title,
-)
+from kdexplorer.charts import common, style
 from kdexplorer.charts.soft_labels import ROW
 from kdexplorer.charts.temperature import slider_value, temperature_params
 
@@ -32,13 +20,13 @@ _SOURCES = [_HARD_LABEL, style.TEACHER]
 
 
 def gradient_push(
-    teacher: NetworkLogits,
-    student: NetworkLogits,
+    teacher: common.NetworkLogits,
+    student: common.NetworkLogits,
     classes: Sequence[str],
     label: int | None,
     temperature: float,
     alpha: float,
-) -> Spec:
+) -> common.Spec:
     """The push `-dL/dz` on each of the student's logits for one image, by the hard label and by the teacher.
 
     `L = alpha · T² KL + (1 - alpha) · CE`; see `analysis.inference.gradient_on_logits`.
@@ -51,52 +39,38 @@ def gradient_push(
         temperature: where its slider starts.
         alpha: where its slider starts, 0 to 1.
     """
-    shown = select_classes(teacher.logits, label)
+    shown = common.select_classes(teacher.logits, label)
     own, others = student.shifted, teacher.shifted
     rows = [
-        {
-            "class": name,
-            "source": source,
-            "ds": float(own[index]),
-            "dt": float(others[index]),
-            "y": float(index == label),
-            "has": float(label is not None),
-            "hidden": index not in shown,
-        }
+        {"class": name, "source": source, "ds": float(own[index]), "dt": float(others[index])}
+        | {"y": float(index == label), "has": float(label is not None), "hidden": index not in shown}
         for source in _SOURCES
         for index, name in enumerate(classes)
     ]
-    selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
-    return fill_shape(
+    selection = common.describe_selection(len(shown), len(classes), "the teacher's most probable")
+    return common.fill_shape(
         _gradient_shape(tuple(classes[index] for index in shown)),
         {"rows": rows},
         {"logT": slider_value(temperature), "alpha": alpha},
-        title={"subtitle": break_subtitle("◆ their sum", selection)},
-        description=(
-            f"Bars: how strongly the hard label and {teacher.name} push each logit of {student.name} for this "
-            "image, and a diamond for their sum. Sliders set temperature and alpha."
-        ),
+        {"subtitle": common.break_subtitle("◆ their sum", selection)},
+        f"Bars: how strongly the hard label and {teacher.name} push each logit of {student.name} for this image, and a "
+        "diamond for their sum. Sliders set temperature and alpha.",
     )
 
 
 @lru_cache(maxsize=8)
-def _gradient_shape(classes: tuple[str, ...]) -> Spec:
+def _gradient_shape(classes: tuple[str, ...]) -> common.Spec:
     """The chart of these classes without its rows."""
     order = [" ", *classes]  # the first line has the teacher's share
     base = _pushes()
-    heading = (
+    text = (
         "'L = ' + format(alpha, '.2f') + ' · T² KL + ' + format(1 - alpha, '.2f') + ' · CE at T = ' + format(T, '.2f')"
     )
     slider = alt.binding_range(min=0, max=1, step=0.01, name="α, weight of the teacher's term, 0 to 1")
-    return spec(
-        alt.layer(*_bars(base.transform_filter("!datum.hidden"), order), _teacher_share(base, order))
-        .properties(
-            height=ROW * (len(classes) + 1),
-            autosize=FIT,
-            title=title(alt.expr(heading), size=alt.expr(f"{_NARROW} ? 13 : 17")),
-        )
-        .add_params(*temperature_params(), alt.param(name="alpha", value=0, bind=slider))
-    )
+    layers = [*_bars(base.transform_filter("!datum.hidden"), order), _teacher_share(base, order)]
+    params = [*temperature_params(), alt.param(name="alpha", value=0, bind=slider)]
+    heading = common.title(alt.expr(text), size=alt.expr(f"{_NARROW} ? 13 : 17"))
+    return common.spec(layers, heading, "", ROW * len(order), *params)
 
 
 def _pushes() -> alt.Chart:
@@ -132,7 +106,9 @@ def _bars(base: alt.Chart, order: Sequence[str]) -> list[alt.Chart]:
         y=y,
         yOffset=alt.YOffset("source:N", sort=_SOURCES),
         color=alt.Color("source:N", scale=colors, title="push by", legend=alt.Legend(orient="top")),
-        tooltip=["class:N", "source:N", alt.Tooltip("push:Q", format="+.4f"), alt.Tooltip("total:Q", format="+.4f")],
+        tooltip=common.tooltips(
+            ("class:N", "class"), ("source:N", "source"), ("push:Q", "push", "+.4f"), ("total:Q", "total", "+.4f")
+        ),
     )
     total = base.transform_filter(f"datum.source == '{style.TEACHER}'").mark_point(
         shape="diamond", size=90, filled=True, color="#D55E00", opacity=1
@@ -148,6 +124,6 @@ def _teacher_share(base: alt.Chart, order: Sequence[str]) -> alt.Chart:
         .transform_joinaggregate(all="sum(size)")
         .transform_filter(f"datum.source == '{style.TEACHER}'")
         .transform_calculate(row="' '", words=words)
-        .mark_text(color=INK, align="center", fontSize=alt.expr(f"{_NARROW} ? 11 : 14"))
+        .mark_text(color=common.INK, align="center", fontSize=alt.expr(f"{_NARROW} ? 11 : 14"))
         .encode(x=alt.XValue(alt.expr("width / 2")), y=_class_axis("row", order), text="words:N")
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,8 @@ import numpy as np
 
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
-from kdexplorer.charts.common import FIT, Spec, data, describe_selection, select_classes, spec, title
+from kdexplorer.charts.common import Spec, data, describe_selection, select_classes, spec, title, tooltips
+from kdexplorer.config import split_term_name
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.runs.records import TeacherFigures
 
@@ -31,9 +31,12 @@ class Measure:
         return f"{value:.1%}" if self.number_format.endswith("%") else f"{value:.4g}"
 
 
-_ACCURACY = Measure("Accuracy", "Accuracy (share of images)", ".2~%")
-_CROSS_ENTROPY = Measure("Cross-entropy", "Cross-entropy (nats)", ".2f")
-_OBJECTIVE = Measure("Objective", "Objective (each student's own sum)", ".2f")
+_FIXED = {
+    "accuracy": Measure("Accuracy", "Accuracy (share of images)", ".2~%"),
+    "cross_entropy": Measure("Cross-entropy", "Cross-entropy (nats)", ".2f"),
+    "objective": Measure("Objective", "Objective (each student's own sum)", ".2f"),
+}
+"""The measures that are no method's term."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +55,17 @@ def get_measure(key: str) -> Measure:
     Raises:
         ConfigError: for any other key.
     """
-    fixed = {"accuracy": _ACCURACY, "cross_entropy": _CROSS_ENTROPY, "objective": _OBJECTIVE}
-    if key in fixed:
-        return fixed[key]
-    method, number = _split(key)
+    if key in _FIXED:
+        return _FIXED[key]
+    method, number = split_term_name(key)
     label = f"{get_method(method).label} term" + (f" {number}" if number else "")
     return Measure(label, f"{label}, unweighted", ".3~g")
-
-
-def _split(key: str) -> tuple[str, str]:
-    """A term's method and, where an objective has several terms of it, its number."""
-    number = re.search(r"[._](\d+)$", key)
-    return (key[: number.start()], number[1]) if number else (key, "")
 
 
 def list_measures(points: Sequence[CurvePoint]) -> list[str]:
     """The measures that have values on the evaluation split: accuracy, cross-entropy, methods' terms, objective."""
     known = {key for point in points for key in point.test if value_of(point, key) is not None}
-    terms = [key for method in all_methods() for key in sorted(known) if _split(key)[0] == method.key]
+    terms = [key for method in all_methods() for key in sorted(known) if split_term_name(key)[0] == method.key]
     return [key for key in ("accuracy", "cross_entropy", *terms, "objective") if key in known]
 
 
@@ -117,9 +113,7 @@ def learning_curves(
         rule = alt.Chart(data([{"value": value}])).mark_rule(color=style.look_of(style.TEACHER).color, strokeWidth=2)
         layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis_title)))
     where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
-    heading = title(f"{facts.label} {where}, by epoch", subtitle)
-    chart = alt.layer(*layers).properties(title=heading, height=300, description=words, width="container", autosize=FIT)
-    return spec(chart)
+    return spec(layers, title(f"{facts.label} {where}, by epoch", subtitle), words, 300)
 
 
 def _curves(
@@ -127,24 +121,15 @@ def _curves(
 ) -> list[alt.Chart]:
     """Lines and points of the rows `epoch`, `network` and `value`."""
     number_format = ",.0f" if max(row["value"] for row in rows) >= 100 else measure.number_format
-    x = alt.X(
-        "epoch:Q",
-        title="Epoch",
-        axis=alt.Axis(tickMinStep=1, format="d", grid=False),
-        scale=alt.Scale(domain=[1, max(epochs or 1, max(row["epoch"] for row in rows), 2)], nice=False),
+    span = alt.Scale(domain=[1, max(epochs or 1, max(row["epoch"] for row in rows), 2)], nice=False)
+    scale, axis = alt.Scale(zero=False, nice=True), alt.Axis(format=number_format)
+    value = ("value:Q", measure.label, ".2%" if measure.number_format.endswith("%") else ".4g")
+    base = alt.Chart(data(rows)).encode(
+        x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d", grid=False), scale=span),
+        y=alt.Y("value:Q", title=measure.axis_title, axis=axis, scale=scale),
+        color=style.color(looks),
+        tooltip=tooltips(("network:N", "Network"), ("epoch:Q", "Epoch"), value),
     )
-    y = alt.Y(
-        "value:Q",
-        title=measure.axis_title,
-        axis=alt.Axis(format=number_format),
-        scale=alt.Scale(zero=False, nice=True),
-    )
-    tips = [
-        alt.Tooltip("network:N", title="Network"),
-        alt.Tooltip("epoch:Q", title="Epoch"),
-        alt.Tooltip("value:Q", title=measure.label, format=".2%" if measure is _ACCURACY else ".4g"),
-    ]
-    base = alt.Chart(data(rows)).encode(x=x, y=y, color=style.color(looks), tooltip=tips)
     return [
         base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
         base.mark_point(size=70, filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
@@ -182,44 +167,23 @@ def soft_labels_at(
         name: [{"network": name, "class": names[index], "p": round(float(p[index]), 5)} for index in shown]
         for name, p in probabilities.items()
     }
-    largest = (f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
-    selection = describe_selection(len(shown), len(classes), "the most probable")
-    bars = "" if teacher is None else "Blue bars: the teacher. Markers: the students"
-    chart = alt.layer(*_soft_label_layers(rows, list(names.values()), students, looks, temperature, reach)).properties(
-        title=title(f"Soft labels {when}", bars, selection),
-        height=alt.Step(27),
-        width="container",
-        autosize=FIT,
-        description=f"Soft labels of one image {when} at T = {temperature:g}; largest: " + "; ".join(largest),
-    )
-    return spec(chart)
-
-
-def _soft_label_layers(
-    rows: Mapping[str, list[dict[str, Any]]],
-    classes: Sequence[str],
-    students: Mapping[str, Sequence[float]],
-    looks: Sequence[style.Series],
-    temperature: float,
-    reach: float,
-) -> list[alt.Chart]:
-    x = alt.X(
-        "p:Q",
-        title=f"Probability at T = {temperature:g}",
-        scale=alt.Scale(domain=[0, reach]),
-        axis=alt.Axis(format=".0%", tickCount=5),
-    )
-    tips = [
-        alt.Tooltip("network:N", title="Network"),
-        alt.Tooltip("class:N", title="Class"),
-        alt.Tooltip("p:Q", title="Probability", format=".1%"),
-    ]
-    y = alt.Y("class:N", sort=classes, title=None, axis=alt.Axis(labelLimit=140, ticks=False))
+    unit, span = f"Probability at T = {temperature:g}", alt.Scale(domain=[0, reach])
+    axis = alt.Axis(labelLimit=140, ticks=False)
+    drawn: dict[str, Any] = {
+        "x": alt.X("p:Q", title=unit, scale=span, axis=alt.Axis(format=".0%", tickCount=5)),
+        "y": alt.Y("class:N", sort=list(names.values()), title=None, axis=axis),
+        "tooltip": tooltips(("network:N", "Network"), ("class:N", "Class"), ("p:Q", "Probability", ".1%")),
+    }
     layers, looks = [], [look for look in looks if look.name in students]
-    if style.TEACHER in rows:
+    if teacher is not None:
         color = style.look_of(style.TEACHER).color
         bars = alt.Chart(data(rows[style.TEACHER])).mark_bar(color=color, opacity=0.45, height={"band": 0.8})
-        layers.append(bars.encode(x=x, y=y, tooltip=tips))
+        layers.append(bars.encode(**drawn))
     points = alt.Chart(data([row for name in students for row in rows[name]]))
     marks = points.mark_point(size=110, filled=True, strokeWidth=1.8, opacity=0.95)
-    return [*layers, marks.encode(x=x, y=y, color=style.color(looks), shape=style.shape(looks), tooltip=tips)]
+    layers.append(marks.encode(**drawn, color=style.color(looks), shape=style.shape(looks)))
+    largest = "; ".join(f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
+    selection = describe_selection(len(shown), len(classes), "the most probable")
+    cues = "" if teacher is None else "Blue bars: the teacher. Markers: the students"
+    described = f"Soft labels of one image {when} at T = {temperature:g}; largest: {largest}"
+    return spec(layers, title(f"Soft labels {when}", cues, selection), described, alt.Step(27))

@@ -12,20 +12,7 @@ from typing import Any
 
 import altair as alt
 
-from kdexplorer.charts import style
-from kdexplorer.charts.common import (
-    FIT,
-    INK,
-    NetworkLogits,
-    Spec,
-    break_subtitle,
-    data,
-    describe_selection,
-    fill_shape,
-    select_classes,
-    spec,
-    title,
-)
+from kdexplorer.charts import common, style
 from kdexplorer.charts.temperature import slider_value, temperature_params
 
 ROW, LINE = 34, 24
@@ -45,12 +32,12 @@ _OWN_COLOR = alt.Color("color:N", scale=None, legend=None)
 
 
 def mirrored(
-    teacher: NetworkLogits,
-    students: Sequence[NetworkLogits],
+    teacher: common.NetworkLogits,
+    students: Sequence[common.NetworkLogits],
     classes: Sequence[str],
     label: int | None,
     temperature: float,
-) -> Spec:
+) -> common.Spec:
     """The teacher's soft label on the left of the class names, the students' on the right, and a live table above.
 
     Args:
@@ -60,19 +47,17 @@ def mirrored(
         label: the hard label, or None where there is none.
         temperature: where the slider starts.
     """
-    shown = select_classes(teacher.logits, label)
+    shown = common.select_classes(teacher.logits, label)
     hard = f"★ and shading: the hard label, {classes[label]}" if label is not None else "This image has no hard label"
-    selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
-    return fill_shape(
+    selection = common.describe_selection(len(shown), len(classes), "the teacher's most probable")
+    return common.fill_shape(
         _mirrored_shape(len(shown), len(students)),
         {"rows": _mirrored_rows(teacher, students, classes, label, shown)},
         {"logT": slider_value(temperature)},
-        title={"subtitle": break_subtitle(hard, selection)},
-        description=(
-            f"Mirrored bars: {teacher.name}'s probabilities of {len(shown)} classes on the left, those of "
-            f"{', '.join(s.name for s in students) or 'no student'} on the right. A slider sets the temperature; a "
-            "table above the bars gives entropy and KL divergence from the teacher."
-        ),
+        {"subtitle": common.break_subtitle(hard, selection)},
+        f"Mirrored bars: {teacher.name}'s probabilities of {len(shown)} classes on the left, those of "
+        f"{', '.join(s.name for s in students) or 'no student'} on the right. A slider sets the temperature; a "
+        "table above the bars gives entropy and KL divergence from the teacher.",
     )
 
 
@@ -82,23 +67,26 @@ def _header(students: int) -> float:
 
 
 @lru_cache(maxsize=32)
-def _mirrored_shape(count: int, students: int) -> Spec:
+def _mirrored_shape(count: int, students: int) -> common.Spec:
     """The mirrored bars of `count` classes without their rows."""
     header = _header(students)
     down = alt.Scale(domain=[-header, count], reverse=True, nice=False, zero=False)
     base = _soft_labels()
+    band = base.transform_filter("datum.hard && datum.side < 0").mark_rect(opacity=0.16, color="#888888")
+    names = base.transform_filter("datum.side < 0").mark_text(color=common.INK, fontSize=14)
     layers = [
-        _hard_label_band(base, down),
+        band.encode(x=alt.XValue(0), x2=alt.X2Value(alt.expr("width")), y=_down("row", down), y2="row2:Q"),
         *_bars(base, down, percent_of_students=students <= 2),
-        _class_names(base, down),
+        names.encode(x=alt.XValue(alt.expr("width / 2")), y=_down("center", down), text="shown:N"),
         *_live_table(base, down, header),
     ]
-    heading = title(alt.expr("'Soft labels at T = ' + format(T, '.2f')"))
-    return spec(
-        alt.layer(*layers)
-        .properties(height=ROW * count + int(header * ROW), autosize=FIT, title=heading)
-        .add_params(*temperature_params(), alt.param(name="gutter", expr="56 / (width / 2 - 56)"))
-    )
+    heading = common.title(alt.expr("'Soft labels at T = ' + format(T, '.2f')"))
+    params = [*temperature_params(), alt.param(name="gutter", expr="56 / (width / 2 - 56)")]
+    return common.spec(layers, heading, "", ROW * count + int(header * ROW), *params)
+
+
+def _down(field: str, scale: alt.Scale) -> alt.Y:
+    return alt.Y(f"{field}:Q", axis=None, scale=scale)
 
 
 def _soft_labels() -> alt.Chart:
@@ -122,12 +110,6 @@ def _soft_labels() -> alt.Chart:
     )
 
 
-def _hard_label_band(base: alt.Chart, down: alt.Scale) -> alt.Chart:
-    band = base.transform_filter("datum.hard && datum.side < 0").mark_rect(opacity=0.16, color="#888888")
-    row = alt.Y("row:Q", axis=None, scale=down)
-    return band.encode(x=alt.XValue(0), x2=alt.X2Value(alt.expr("width")), y=row, y2="row2:Q")
-
-
 def _bars(base: alt.Chart, down: alt.Scale, percent_of_students: bool) -> list[alt.Chart]:
     """The bars and their percentages; with many students theirs are left out, as the bars are too thin."""
     across = alt.Scale(domainMin=alt.expr("-1 - gutter"), domainMax=alt.expr("1 + gutter"), nice=False, zero=False)
@@ -137,47 +119,29 @@ def _bars(base: alt.Chart, down: alt.Scale, percent_of_students: bool) -> list[a
         title="← teacher · probability · students →",
         grid=False,
     )
-    layers = [
-        base.mark_bar().encode(
-            x=alt.X("start:Q", scale=across, axis=axis),
-            x2="end:Q",
-            y=alt.Y("y:Q", axis=None, scale=down),
-            y2="y2:Q",
-            color=_OWN_COLOR,
-            tooltip=[
-                alt.Tooltip("network:N", title="network"),
-                alt.Tooltip("class:N"),
-                alt.Tooltip("p:Q", format=".4f", title="probability at T"),
-                alt.Tooltip("logit:Q", format=".3f"),
-            ],
-        )
-    ]
+    x = alt.X("end:Q", scale=across, axis=axis)
+    text: dict[str, Any] = {"color": common.INK, "fontSize": 13}
+    bars = base.mark_bar().encode(
+        x=alt.X("start:Q", scale=across, axis=axis), x2="end:Q", y=_down("y", down), y2="y2:Q", color=_OWN_COLOR,
+        tooltip=common.tooltips(
+            ("network:N", "network"), ("class:N", "class"), ("p:Q", "probability at T", ".4f"),
+            ("logit:Q", "logit", ".3f"),
+        ),
+    )  # fmt: skip
     legible = base.transform_filter("datum.p >= 0.005" if percent_of_students else "datum.side < 0 && datum.p >= 0.005")
-    for side, text in (
-        (-1, legible.mark_text(color=INK, align="right", dx=-4, fontSize=13)),
-        (1, legible.mark_text(color=INK, align="left", dx=4, fontSize=13)),
-    ):
-        end, middle = alt.X("end:Q", scale=across, axis=axis), alt.Y("middle:Q", axis=None, scale=down)
-        layers.append(text.transform_filter(f"datum.side == {side}").encode(x=end, y=middle, text="percent:N"))
-    return layers
-
-
-def _class_names(base: alt.Chart, down: alt.Scale) -> alt.Chart:
-    names = base.transform_filter("datum.side < 0").mark_text(color=INK, fontSize=14)
-    middle = alt.XValue(alt.expr("width / 2"))
-    return names.encode(x=middle, y=alt.Y("center:Q", axis=None, scale=down), text="shown:N")
+    left = legible.transform_filter("datum.side == -1").mark_text(align="right", dx=-4, **text)
+    right = legible.transform_filter("datum.side == 1").mark_text(align="left", dx=4, **text)
+    return [bars, *(one.encode(x=x, y=_down("middle", down), text="percent:N") for one in (left, right))]
 
 
 def _live_table(base: alt.Chart, down: alt.Scale, header: float) -> list[alt.Chart]:
     """Entropy, effective classes, KL and T^2 KL of each network, as text that follows the slider."""
-    once = base.transform_filter("datum.first")
-    y = alt.Y("line:Q", axis=None, scale=down)
-    heads = alt.Chart(data([{"line": -header + 0.5 * LINE / ROW}]))
+    once, y = base.transform_filter("datum.first"), _down("line", down)
+    heads = alt.Chart(common.data([{"line": -header + 0.5 * LINE / ROW}]))
+    names = once.mark_text(color=common.INK, align="left", fontSize=alt.expr("width < 400 ? 11 : 14"))
     layers = [
         once.mark_square(size=150, opacity=1).encode(x=alt.XValue(8), y=y, color=_OWN_COLOR),
-        once.mark_text(color=INK, align="left", fontSize=alt.expr("width < 400 ? 11 : 14")).encode(
-            x=alt.XValue(20), y=y, text="network:N"
-        ),
+        names.encode(x=alt.XValue(20), y=y, text="network:N"),
     ]
     columns = (
         (0.55, "entropy", "format(datum.H, '.2f') + (width < 400 ? '' : ' nats')"),  # no room for units on a phone
@@ -185,19 +149,18 @@ def _live_table(base: alt.Chart, down: alt.Scale, header: float) -> list[alt.Cha
         (0.85, "KL", "datum.side < 0 ? '' : format(max(0, datum.K), '.3f')"),
         (1.0, "T²·KL", "datum.side < 0 ? '' : format(max(0, T * T * datum.K), '.3f')"),
     )
+    text: dict[str, Any] = {"color": common.INK, "align": "right"}
     for place, head, expression in columns:
         x = alt.XValue(alt.expr(f"width * {place}"))
-        layers.append(
-            heads.mark_text(color=INK, align="right", fontSize=12, text=head, fontStyle="italic").encode(x=x, y=y)
-        )
-        value = once.transform_calculate(shown_value=expression)
-        layers.append(value.mark_text(color=INK, align="right", fontSize=13).encode(x=x, y=y, text="shown_value:N"))
+        layers.append(heads.mark_text(**text, fontSize=12, text=head, fontStyle="italic").encode(x=x, y=y))
+        value = once.transform_calculate(shown_value=expression).mark_text(**text, fontSize=13)
+        layers.append(value.encode(x=x, y=y, text="shown_value:N"))
     return layers
 
 
 def _mirrored_rows(
-    teacher: NetworkLogits,
-    students: Sequence[NetworkLogits],
+    teacher: common.NetworkLogits,
+    students: Sequence[common.NetworkLogits],
     classes: Sequence[str],
     label: int | None,
     shown: Sequence[int],
@@ -210,29 +173,15 @@ def _mirrored_rows(
         offset = 0.08 + (0 if slot == 0 else (slot - 1) * share)
         own = network.shifted
         for place, index in enumerate(order):
-            hidden, name = place >= len(shown), classes[index]
-            row = {
-                "network": network.name,
-                "d": float(own[index]),
-                "dt": float(shifted[index]),
-                "hidden": hidden,
-            }
+            hidden, name, begin = place >= len(shown), classes[index], place + offset
+            row = {"network": network.name, "d": float(own[index]), "dt": float(shifted[index]), "hidden": hidden}
             if not hidden:
                 row |= {
-                    "color": style.look_of(network.role).color,
-                    "side": -1 if slot == 0 else 1,
-                    "class": name,
-                    "shown": f"★ {name}" if index == label else name,
-                    "first": place == 0,
-                    "hard": index == label,
-                    "logit": float(network.logits[index]),
-                    "y": place + offset,
-                    "y2": place + offset + share * 0.94,
-                    "middle": place + offset + share * 0.47,
-                    "center": place + 0.5,
-                    "row": float(place),
-                    "row2": place + 1.0,
-                    "line": -header + (slot + 1.5) * LINE / ROW,
-                }
+                    "color": style.look_of(network.role).color, "side": -1 if slot == 0 else 1,
+                    "class": name, "shown": f"★ {name}" if index == label else name,
+                    "first": place == 0, "hard": index == label, "logit": float(network.logits[index]),
+                    "y": begin, "y2": begin + share * 0.94, "middle": begin + share * 0.47, "center": place + 0.5,
+                    "row": float(place), "row2": place + 1.0, "line": -header + (slot + 1.5) * LINE / ROW,
+                }  # fmt: skip
             rows.append(row)
     return rows

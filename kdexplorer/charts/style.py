@@ -36,17 +36,9 @@ _PENTAGON = "M0,-1L0.95,-0.31L0.59,0.81L-0.59,0.81L-0.95,-0.31Z"
 _HEXAGON = "M-0.5,-0.87L0.5,-0.87L1,0L0.5,0.87L-0.5,0.87L-1,0Z"
 
 MARKS = {
-    "circle": "●",
-    "square": "■",
-    "triangle-up": "▲",
-    "diamond": "◆",
-    "triangle-down": "▼",
-    "cross": "✚",
-    "triangle-right": "►",
-    "triangle-left": "◄",
-    _PENTAGON: "⬟",
-    _HEXAGON: "⬢",
-}
+    "circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "triangle-down": "▼", "cross": "✚",
+    "triangle-right": "►", "triangle-left": "◄", _PENTAGON: "⬟", _HEXAGON: "⬢",
+}  # fmt: skip
 """Markers as characters, for pages that are text; `✦` stands for any other."""
 
 _METHOD_SHAPES = ("triangle-up", "diamond", "cross", "triangle-right", "triangle-left", _PENTAGON, _HEXAGON)
@@ -152,43 +144,29 @@ def series(roles: Mapping[str, str]) -> list[Series]:
     return found
 
 
-def legend(count: int) -> alt.Legend:
-    """Below the plot: one name a line, so that none is cut on a phone, unless there are many."""
-    few = count <= 10
-    return alt.Legend(
-        orient="bottom",
-        columns=1 if few else 2,
-        title=None,
-        labelLimit=260 if few else 150,
-        symbolStrokeWidth=2,
-        symbolSize=90,
-    )
+def _encode(channel: Any, looks: Sequence[Series], values: list[Any]) -> Any:
+    """A channel of each network's values with a legend below the plot, one name a line unless there are many."""
+    scale, few = alt.Scale(domain=[one.name for one in looks], range=values), len(looks) <= 10
+    sizes: dict[str, Any] = {"labelLimit": 260 if few else 150, "symbolStrokeWidth": 2, "symbolSize": 90}
+    legend = alt.Legend(orient="bottom", columns=1 if few else 2, title=None, **sizes)
+    return channel("network:N", scale=scale, legend=legend)
 
 
 def color(looks: Sequence[Series]) -> alt.Color:
     """Encodes each network's color, with a legend."""
-    scale = alt.Scale(domain=[s.name for s in looks], range=[s.color for s in looks])
-    return alt.Color("network:N", scale=scale, legend=legend(len(looks)))
+    return _encode(alt.Color, looks, [one.color for one in looks])
 
 
 def dash(looks: Sequence[Series]) -> alt.StrokeDash:
     """Encodes each network's dash, the second cue on lines."""
-    scale = alt.Scale(domain=[s.name for s in looks], range=[list(s.look.dash) for s in looks])
-    return alt.StrokeDash("network:N", scale=scale, legend=legend(len(looks)))
+    return _encode(alt.StrokeDash, looks, [list(one.look.dash) for one in looks])
 
 
 def shape(looks: Sequence[Series]) -> alt.Shape:
     """Encodes each network's marker, the second cue on points."""
-    scale = alt.Scale(domain=[s.name for s in looks], range=[s.shape for s in looks])
-    return alt.Shape("network:N", scale=scale, legend=legend(len(looks)))
+    return _encode(alt.Shape, looks, [one.shape for one in looks])
 
 
 def width(looks: Sequence[Series]) -> Any:
     """Encodes the line width: thinner for the second and third network of a look."""
-    scale = alt.Scale(domain=[s.name for s in looks], range=[WIDTHS[s.rank] for s in looks])
-    return alt.StrokeWidth("network:N", scale=scale, legend=None)
-
-
-def list_values(values: Mapping[str, float], form: str) -> str:
-    """Names with their values, for alt text."""
-    return ", ".join(f"{name} {form.format(value)}" for name, value in values.items())
+    return _encode(alt.StrokeWidth, looks, [WIDTHS[one.rank] for one in looks]).legend(None)

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts import style
-from kdexplorer.charts.common import FIT, Spec, data, spec, title
+from kdexplorer.charts.common import Spec, data, spec, title, tooltips
 from kdexplorer.sweeps.grid import references
 from kdexplorer.sweeps.results import SweepCell, SweepResults
 
@@ -47,20 +47,17 @@ def surface(results: SweepResults, measure: str) -> Spec | None:
     rows = [_surface_row(results, cell, measure) for cell in results.cells if getattr(cell, measure) is not None]
     if not rows:
         return None
-    low, high = min(row["value"] for row in rows), max(row["value"] for row in rows)
     best = next((row for row in rows if "★" in row["text"]), rows[0])
     seeds = max(cell.seeds for cell in results.cells)
     over = f"mean over {seeds} seeds ± standard deviation" if seeds > 1 else "one seed"
-    chart = alt.layer(*_heat_map(results, rows, facts)).properties(
-        title=title(f"{facts.label} over temperature and weight", f"{over}; ★ most accurate, ◆ the lab's default"),
-        height=alt.Step(52),
-        width="container",
-        autosize=FIT,
-        description=f"{facts.legend} over temperature and weight, {low:.4g} to {high:.4g}; the most accurate cell has "
+    heading = title(f"{facts.label} over temperature and weight", f"{over}; ★ most accurate, ◆ the lab's default")
+    low, high = min(row["value"] for row in rows), max(row["value"] for row in rows)
+    described = (
+        f"{facts.legend} over temperature and weight, {low:.4g} to {high:.4g}; the most accurate cell has "
         f"T {best['T']}, weight {best['weight']} and {best['value']:.4g}. All: "
-        + "; ".join(f"T {row['T']}, weight {row['weight']}: {row['value']:.4g} {row['spread']}" for row in rows),
     )
-    return spec(chart)
+    described += "; ".join(f"T {row['T']}, weight {row['weight']}: {row['value']:.4g} {row['spread']}" for row in rows)
+    return spec(_heat_map(results, rows, facts, low, high), heading, described, alt.Step(52))
 
 
 def _surface_row(results: SweepResults, cell: SweepCell, measure: str) -> dict[str, Any]:
@@ -77,20 +74,19 @@ def _surface_row(results: SweepResults, cell: SweepCell, measure: str) -> dict[s
     }
 
 
-def _heat_map(results: SweepResults, rows: list[dict[str, Any]], facts: Surface) -> list[alt.Chart]:
-    low, high = min(row["value"] for row in rows), max(row["value"] for row in rows)
+def _heat_map(
+    results: SweepResults, rows: list[dict[str, Any]], facts: Surface, low: float, high: float
+) -> list[alt.Chart]:
     plain = alt.Axis(labelAngle=0, ticks=False, domain=False, grid=False)
     weights = [f"{weight:g}" for weight in reversed(results.weights)]
     base = alt.Chart(data(rows)).encode(
         x=alt.X("T:O", sort=[f"{t:g}" for t in results.temperatures], title="Temperature T", axis=plain),
         y=alt.Y("weight:O", sort=weights, title="Weight of the teacher's term", axis=plain),
-        tooltip=[
-            alt.Tooltip("T:O", title="Temperature"),
-            alt.Tooltip("weight:O", title="Weight"),
-            alt.Tooltip("value:Q", title=facts.legend, format=facts.number_format),
-            alt.Tooltip("seeds:N", title="By seed"),
-        ],
-    )
+        tooltip=tooltips(
+            ("T:O", "Temperature"), ("weight:O", "Weight"), ("value:Q", facts.legend, facts.number_format),
+            ("seeds:N", "By seed"),
+        ),
+    )  # fmt: skip
     legend = alt.Legend(orient="bottom", title=facts.legend, gradientLength=240, titleLimit=330, tickCount=4)
     scale = alt.Scale(scheme="cividis", domain=[low, high] if high > low else [low - 1, high + 1])
     ink = alt.condition(f"datum.value > {(low + high) / 2}", alt.value("#111111"), alt.value("#FFFFFF"))
@@ -109,18 +105,10 @@ def spread(results: SweepResults) -> Spec | None:
     named = {_marks(results, cell) + _name(cell): cell for cell in cells}
     if results.scratch is not None:
         named[_name(results.scratch)] = results.scratch
-    chart = alt.layer(*_spread_layers(results, named)).properties(
-        title=title(
-            "Every cell, seed by seed",
-            "A point for each seed; bar: their mean; line: 95 % interval for the mean over seeds",
-        ),
-        height=24 * len(named),
-        width="container",
-        autosize=FIT,
-        description="Accuracy by cell, the best first: "
-        + "; ".join(f"{name} {cell.accuracy:.2%}" for name, cell in named.items()),
-    )
-    return spec(chart)
+    legend = "A point for each seed; bar: their mean; line: 95 % interval for the mean over seeds"
+    listed = "; ".join(f"{name} {cell.accuracy:.2%}" for name, cell in named.items())
+    described = f"Accuracy by cell, the best first: {listed}"
+    return spec(_spread_layers(results, named), title("Every cell, seed by seed", legend), described, 24 * len(named))
 
 
 def _spread_layers(results: SweepResults, named: dict[str, SweepCell]) -> list[alt.Chart]:
@@ -136,16 +124,15 @@ def _spread_layers(results: SweepResults, named: dict[str, SweepCell]) -> list[a
         for name, cell in named.items()
         if cell.accuracy_low is not None
     ]
-    axis = alt.Axis(labelLimit=170, ticks=False, labelFlush=False)
-    y = alt.Y("cell:N", sort=list(named), title=None, axis=axis)
-    percent = alt.Axis(format=".2~%", tickCount=4)
+    y = alt.Y("cell:N", sort=list(named), title=None, axis=alt.Axis(labelLimit=170, ticks=False, labelFlush=False))
+    percent, scale = alt.Axis(format=".2~%", tickCount=4), alt.Scale(zero=False, padding=8)
     points = alt.Chart(data(rows)).mark_point(size=60, filled=True)
     points = points.encode(
-        x=alt.X("accuracy:Q", title="Accuracy", axis=percent, scale=alt.Scale(zero=False, padding=8)),
+        x=alt.X("accuracy:Q", title="Accuracy", axis=percent, scale=scale),
         y=y,
         color=style.color(looks).legend(None),
         shape=style.shape(looks).legend(None),
-        tooltip=[alt.Tooltip("cell:N", title="Cell"), alt.Tooltip("accuracy:Q", title="Accuracy", format=".2%")],
+        tooltip=tooltips(("cell:N", "Cell"), ("accuracy:Q", "Accuracy", ".2%")),
     )
     if not intervals:
         return [points]

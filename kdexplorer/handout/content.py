@@ -13,13 +13,13 @@ from kdexplorer.charts import (
     annotators,
     attention,
     bars,
-    class_similarity,
+    class_maps,
     gradient,
     learning_curves,
     soft_labels,
     style,
 )
-from kdexplorer.charts.common import Spec
+from kdexplorer.charts.common import NetworkLogits, Spec
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.shapes import Chart, Shapes
@@ -58,7 +58,7 @@ def draw_pictures(request: HandoutRequest, sources: Sources, shapes: Shapes) -> 
 def _draw_predictions(request: HandoutRequest, picture: Picture, predictions: dict[str, Prediction]) -> dict[str, Spec]:
     roles = request.roles(request.networks)
     classes, label = request.teacher.classes, picture.hard_label(request.teacher)
-    networks = [soft_labels.NetworkLogits(name, roles[name], logits) for name, (logits, _) in predictions.items()]
+    networks = [NetworkLogits(name, roles[name], logits) for name, (logits, _) in predictions.items()]
     teacher, *students = networks
     rows = [attention.NetworkMaps(name, roles[name], maps[1]) for name, (_, maps) in predictions.items()]
     low, high = attention.color_limits(attention.relative_maps(rows, "map"), "map")
@@ -134,10 +134,10 @@ def _draw_class_maps(request: HandoutRequest, sources: Sources) -> dict[str, Spe
     }
     off_diagonal = ~np.eye(len(classes), dtype=bool)
     top = max((float(np.nanmax(stack[:, off_diagonal])) for stack in stacks.values()), default=1.0)
-    shown = class_similarity.most_similar_classes(next(iter(stacks.values()))) if stacks else None
+    shown = class_maps.most_similar_classes(next(iter(stacks.values()))) if stacks else None
     names = list(request.networks)
     return {
-        f"classes {number}": class_similarity.similarity(stack, classes, names[number], top, False, OCTAVES, shown)
+        f"classes {number}": class_maps.similarity(stack, classes, names[number], top, False, OCTAVES, shown)
         for number, stack in stacks.items()
     }
 

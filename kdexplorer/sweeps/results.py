@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from kdexplorer.analysis.markdown import markdown_table
+from kdexplorer.analysis.tables import markdown_table
 from kdexplorer.analysis.statistics import format_p
 from kdexplorer.files import read_json
 from kdexplorer.runs.checkpoints import bundled_root

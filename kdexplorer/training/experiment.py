@@ -6,10 +6,9 @@ The teacher's forward pass is paid once a batch, however many students there are
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,43 +18,21 @@ from kdexplorer.config import ExperimentConfig, StudentConfig
 from kdexplorer.datasets import Normalization, get_dataset
 from kdexplorer.datasets.augmentation import augment, epoch_order, normalize, resize, to_device
 from kdexplorer.datasets.base import Progress
-from kdexplorer.errors import ConfigError, TrainingError
+from kdexplorer.errors import ConfigError
 from kdexplorer.methods import Method
-from kdexplorer.networks import Outputs, build, get_architecture
-from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
+from kdexplorer.networks import Outputs, get_architecture
+from kdexplorer.networks.base import fold_batch_norm
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.training import ddp
 from kdexplorer.training.data import load_experiment_data
 from kdexplorer.training.hardware import require_compiler, resolve_device, resolve_precision
-from kdexplorer.training.objective import BoundTerm, Targets, bind_terms, compute_objective
+from kdexplorer.training.objective import Targets, compute_objective
 from kdexplorer.training.schedule import learning_rate, resolution
+from kdexplorer.training.student import Student, build_student, check_finite, compile_network
 
 EVALUATION_BATCH = 500
 MAX_KEPT_BYTES = 1 << 30
 """How much of the teacher's outputs on the evaluation split is kept; more is computed again in each epoch."""
-
-
-@dataclass
-class Student:
-    """A network in training with what belongs to it."""
-
-    config: StudentConfig
-    network: StagedNetwork
-    forward: Callable[..., Any]
-    terms: list[BoundTerm]
-    optimizer: torch.optim.Optimizer
-    sums: dict[str, float] = field(default_factory=dict)
-    """Sums over the epoch's images so far: the objective's parts, `correct`, and `images`."""
-
-    @property
-    def adapters(self) -> dict[str, nn.Module]:
-        """What is trained beside the network, by the term's name."""
-        return {term.name: term.adapter for term in self.terms if term.adapter is not None}
-
-    @property
-    def needs_features(self) -> bool:
-        """Whether any term uses more than logits."""
-        return any(term.method.needs - {"logits"} for term in self.terms)
 
 
 @dataclass
@@ -105,50 +82,12 @@ class Experiment:
             )
         if any(student.needs_teacher for student in self.config.students):
             self.teacher_network = self.teacher.network().to(self.device)
-            self.teacher_forward = self._compile(fold_batch_norm(self.teacher_network))
-
-    def _compile(self, network: StagedNetwork) -> nn.Module:
-        return cast(nn.Module, torch.compile(network, dynamic=False)) if self.config.compile else network
+            self.teacher_forward = compile_network(fold_batch_norm(self.teacher_network), self.config)
 
     def build_student(self, student: StudentConfig) -> Student:
         """A student as it is before the first step."""
-        network = build(student.architecture, len(self.evaluation.classes), seed=self.config.seed)
-        if student.initial:
-            start = find_checkpoint(student.initial)
-            if (start.architecture, start.classes) != (student.architecture, self.evaluation.classes):
-                raise ConfigError(
-                    f"students: {student.name} cannot start from {student.initial}, a {start.architecture} with "
-                    f"{len(start.classes)} classes: choose a checkpoint of the same architecture and data."
-                )
-            network.load_state_dict(start.network().state_dict())
-        terms = self._bind_terms(student)
-        network = self.team.network(network.to(self.device), self.config.sync_batch_norm)
-        parameters = [*network.parameters(), *(p for term in terms if term.adapter for p in term.adapter.parameters())]
-        decayed = [parameter for parameter in parameters if parameter.ndim > 1]
-        plain = [parameter for parameter in parameters if parameter.ndim <= 1]
-        optimizer = torch.optim.SGD(
-            [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=self.config.learning_rate,
-            momentum=self.config.momentum,
-            nesterov=self.config.momentum > 0,
-        )
-        return Student(student, network, self.team.forward(self._compile(network)), terms, optimizer)
-
-    def _bind_terms(self, student: StudentConfig) -> list[BoundTerm]:
-        """The student's terms; adapters start from the experiment's seed in every process."""
-        architecture = get_architecture(student.architecture)
         teacher = get_architecture(self.teacher.architecture) if self.teacher else None
-        for method in student.methods:
-            problem = method.check(architecture, teacher) if teacher else None
-            if problem:
-                raise ConfigError(f"students: {student.name}: {problem}.")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.seed)
-            terms = bind_terms(student, architecture, teacher)
-        for term in terms:
-            if term.adapter is not None:
-                term.adapter = self.team.network(term.adapter.to(self.device), self.config.sync_batch_norm)
-        return terms
+        return build_student(self.config, student, self.evaluation.classes, teacher, self.team, self.device)
 
     # --- One step ---
 
@@ -270,13 +209,3 @@ class Experiment:
 def _count_bytes(outputs: Outputs) -> int:
     tensors = [outputs.logits, *outputs.stages, *([outputs.embedding] if outputs.embedding is not None else [])]
     return sum(tensor.nbytes for tensor in tensors)
-
-
-def check_finite(student: Student, values: dict[str, float], when: str) -> None:
-    """Raises TrainingError, which names the student, the term and the moment, where a value is not finite."""
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"{student.config.name}: {name} became {value} {when}. "
-                "Lower the learning rate or the weight of that term."
-            )

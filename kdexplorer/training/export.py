@@ -14,14 +14,15 @@ from kdexplorer.runs.card import Card, DataFacts, EpochFigures, Leg, TeacherRefe
 from kdexplorer.runs.checkpoints import find_checkpoint, save_checkpoint
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.runs.weights import to_half_precision
-from kdexplorer.training.experiment import Experiment, Student, check_finite
-from kdexplorer.training.hardware import describe_device, resolve_precision
+from kdexplorer.training.experiment import Experiment
+from kdexplorer.training.hardware import describe_device, disable_tf32, resolve_precision
+from kdexplorer.training.student import Student, check_finite
 
 
 def export_students(run: Run, experiment: Experiment, seconds: float) -> None:
     """Casts each student to float16, evaluates what will be stored in float32, and writes its checkpoint."""
     experiment.dtype = torch.float32
-    torch.backends.cudnn.allow_tf32 = False  # else a GPU rounds the convolutions' factors to ten bits
+    disable_tf32()
     teacher = experiment.evaluate_teacher()
     for student in experiment.students:
         state = to_half_precision(student.network)

@@ -31,6 +31,13 @@ def configure_process(threads: int | None = None) -> None:
         setattr(torch._dynamo.config, name, max(512, getattr(torch._dynamo.config, name)))
 
 
+def disable_tf32() -> None:
+    """Makes a GPU compute float32 convolutions in float32; TF32 rounds their factors to ten bits."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def _keep_freed_memory() -> None:
     """Tells glibc to keep large freed blocks instead of returning them to the system at once.
 

@@ -22,7 +22,7 @@ class BoundTerm:
     """A term of one student's objective, with what it trains beside the student."""
 
     name: str
-    """Its name in metrics: the method's key, with a number from the second term of a method on."""
+    """Its name in metrics, see `Objective.term_names`."""
     weight: float
     method: Method
     adapter: nn.Module | None
@@ -30,12 +30,10 @@ class BoundTerm:
 
 def bind_terms(objective: Objective, student: Architecture, teacher: Architecture | None) -> list[BoundTerm]:
     """The terms of an objective for a pair of networks; adapters get fresh weights."""
-    bound: list[BoundTerm] = []
-    for term, method in zip(objective.terms, objective.methods, strict=True):
-        count = sum(one.method.key == method.key for one in bound) + 1
-        adapter = method.adapter(student, teacher) if teacher is not None else None
-        bound.append(BoundTerm(method.key if count == 1 else f"{method.key}.{count}", term.weight, method, adapter))
-    return bound
+    return [
+        BoundTerm(name, term.weight, method, method.adapter(student, teacher) if teacher is not None else None)
+        for name, term, method in zip(objective.term_names, objective.terms, objective.methods, strict=True)
+    ]
 
 
 def compute_objective(

@@ -11,15 +11,16 @@ import torch
 from kdexplorer.errors import RunError
 from kdexplorer.files import keep_old, write_bytes
 from kdexplorer.presets import upgrade_metrics
-from kdexplorer.training.experiment import Experiment, Student
+from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.progress import RunProgress
+from kdexplorer.training.student import Student
 
 STATE, OLD_STATE, DAMAGED_STATE = "state.pt", "state.old.pt", "state.damaged.pt"
 _HASH = b"sha256:"
 
 
 def pack_state(experiment: Experiment, epoch: int, step: int, seconds: float) -> bytes:
-    """Everything that a run needs to go on, as a file for `torch.load(weights_only=True)` followed by its hash.
+    """Everything that a run needs to continue, as a file for `torch.load(weights_only=True)` followed by its hash.
 
     torch does not notice a changed bit in the weights; without the hash the run would continue to other bits.
 

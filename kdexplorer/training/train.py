@@ -1,7 +1,7 @@
 """The training loop: load, then for each epoch and each batch a step, an evaluation after each epoch, a result.
 
-Nothing is selected on the evaluation split: the last epoch's weights are the result. A run that was killed goes on from
-its last saved step to the same bits.
+Nothing is selected on the evaluation split: the last epoch's weights are the result. A run that was killed continues
+from its last saved step to the same bits.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import torch
 from kdexplorer.analysis import metrics
 from kdexplorer.files import remove_leftovers, write_json
 from kdexplorer.runs.records import EpochMetrics, TeacherFigures
-from kdexplorer.training.experiment import EvaluationTeacher, Experiment, Student, check_finite
+from kdexplorer.training.experiment import EvaluationTeacher, Experiment
 from kdexplorer.training.export import export_students
 from kdexplorer.training.progress import RunProgress
 from kdexplorer.training.schedule import learning_rate
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
+from kdexplorer.training.student import Student, check_finite
 
 PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""

@@ -34,7 +34,6 @@ def test_wilsons_interval_agrees_with_its_formula(case):
 def test_wilsons_interval_of_the_labs_accuracy():
     low, high = statistics.wilson_interval(9090, 10_000)
     assert (round(low, 4), round(high, 4)) == (0.9032, 0.9145)
-    assert statistics.wilson_interval(9090, 10_000, confidence=0.99)[0] < low
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 10), (10, 10), (1, 3), (9298, 10_000)])

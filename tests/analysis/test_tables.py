@@ -7,7 +7,6 @@ import json
 import pytest
 
 from kdexplorer.analysis import tables
-from kdexplorer.analysis.markdown import markdown_table
 from kdexplorer.analysis.records import ResultRow
 
 
@@ -16,7 +15,7 @@ def cells(text):
 
 
 def test_markdown_by_hand():
-    text = markdown_table(["a", "b", "c"], [["x", "1", "2"], ["y|z", "", "3"]], text_columns=2)
+    text = tables.markdown_table(["a", "b", "c"], [["x", "1", "2"], ["y|z", "", "3"]], text_columns=2)
     assert text == "| a | b | c |\n|---|---|---:|\n| x | 1 | 2 |\n| y\\|z |  | 3 |"
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from kdexplorer.analysis.metrics import confusion as count_confusion
 from kdexplorer.analysis.metrics import per_class_accuracy
-from kdexplorer.charts import class_similarity, confusion, evaluation, style
+from kdexplorer.charts import class_maps, evaluation, style
 from tests.charts.drawing import rows_of
 
 LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})
@@ -43,8 +43,8 @@ def test_a_class_without_images_is_left_out():
 def test_the_confusion_is_the_whole_matrix_of_the_most_confused_classes(count):
     logits, labels, classes = predictions(count)
     expected = count_confusion(logits["plain"], labels, count)
-    spec = confusion.confusion_map(logits["plain"], labels, classes, "plain")
-    cells = {(row["true"], row["predicted"]): row["share"] for row in rows_of(spec, "share")}
+    spec = class_maps.confusion_map(logits["plain"], labels, classes, "plain")
+    cells = {(row["of"], row["as"]): row["value"] for row in rows_of(spec, "value")}
     assert len(cells) == 100
     for (true, predicted), share in cells.items():
         assert share == pytest.approx(expected[classes.index(true), classes.index(predicted)], abs=1e-4)
@@ -59,22 +59,22 @@ def test_the_confusion_is_the_whole_matrix_of_the_most_confused_classes(count):
 
 def test_the_difference_of_a_network_to_itself_is_zero():
     logits, labels, classes = predictions(12)
-    spec = confusion.confusion_difference(logits["plain"], logits["plain"], labels, classes, ("x", "x"))
-    assert {row["share"] for row in rows_of(spec, "share")} == {0}
+    spec = class_maps.confusion_difference(logits["plain"], logits["plain"], labels, classes, ("x", "x"))
+    assert {row["value"] for row in rows_of(spec, "value")} == {0}
 
 
 def test_the_difference_is_in_points_of_the_first_minus_the_second():
     labels, classes = np.array([0, 0, 1, 1]), ["a", "b"]
     right, wrong = np.eye(2)[labels], np.eye(2)[[0, 1, 1, 1]]
-    spec = confusion.confusion_difference(right, wrong, labels, classes, ("right", "wrong"))
-    cells = {(row["true"], row["predicted"]): row["share"] for row in rows_of(spec, "share")}
+    spec = class_maps.confusion_difference(right, wrong, labels, classes, ("right", "wrong"))
+    cells = {(row["of"], row["as"]): row["value"] for row in rows_of(spec, "value")}
     assert cells == {("a", "a"): 50, ("a", "b"): -50, ("b", "a"): 0, ("b", "b"): 0}
     assert "a predicted as" in spec["description"]
 
 
 @pytest.mark.parametrize("diagonal", [True, False])
 def test_the_similarity_of_classes_with_and_without_its_diagonal(diagonal):
-    rows = rows_of(class_similarity.similarity(np.eye(10), [*"abcdefghij"], "big", 1.0, diagonal))
+    rows = rows_of(class_maps.similarity(np.eye(10), [*"abcdefghij"], "big", 1.0, diagonal))
     assert len(rows) == (100 if diagonal else 90)
     assert {row["value"] for row in rows} == ({0, 1} if diagonal else {0})
 
@@ -85,20 +85,20 @@ def test_of_many_classes_the_most_similar_are_shown(count):
     pair = (count - 1, count - 4)
     matrix[pair], matrix[1] = 0.5, np.nan
     classes = [f"class {index}" for index in range(count)]
-    found = class_similarity.most_similar_classes(matrix)
+    found = class_maps.most_similar_classes(matrix)
     assert len(found) == 10
     assert {*pair} <= {*found}
-    spec = class_similarity.similarity(matrix, classes, "big", 1.0, False)
+    spec = class_maps.similarity(matrix, classes, "big", 1.0, False)
     cells = {(row["of"], row["as"]): row["value"] for row in rows_of(spec)}
     assert cells["class " + str(pair[0]), "class " + str(pair[1])] == 0.5
     assert f"10 of {count} classes" in " ".join(np.atleast_1d(spec["title"]["subtitle"]))
-    given = class_similarity.similarity(matrix, classes, "big", 1.0, True, shown=[3, 0])
+    given = class_maps.similarity(matrix, classes, "big", 1.0, True, shown=[3, 0])
     assert [(row["of"], row["as"]) for row in rows_of(given)][:2] == [("class 3", "class 3"), ("class 3", "class 0")]
 
 
 def test_a_stack_of_matrices_has_a_value_for_each_temperature():
     stack = np.stack([np.full((10, 10), value) for value in (0.1, 0.2, 0.3)])
-    spec = class_similarity.similarity(stack, [*"abcdefghij"], "big", 0.5, True, (0.0, 0.25, 0.5))
+    spec = class_maps.similarity(stack, [*"abcdefghij"], "big", 0.5, True, (0.0, 0.25, 0.5))
     assert rows_of(spec)[0]["values"] == [0.1, 0.2, 0.3]
     params = {param["name"]: param for param in spec["params"]}
     assert params["step"]["expr"] == "clamp(round((logT - 0.0) / 0.25), 0, 2)"

@@ -12,13 +12,11 @@ from kdexplorer.charts import (
     annotators,
     attention,
     bars,
-    class_similarity,
-    confusion,
+    class_maps,
     evaluation,
     gradient,
     learning_curves,
     soft_labels,
-    stage_similarity,
     style,
     sweep_surface,
     temperature,
@@ -79,11 +77,11 @@ def many_images(count):
     rows = [make_row(name) for name in ROLES]
     results, _ = make_results((0.5, 0.6, 0.9, 0.6))
     return {
-        "similarity": class_similarity.similarity(matrix, classes, "big", 0.2, False),
-        "similarity over T": class_similarity.similarity(
+        "similarity": class_maps.similarity(matrix, classes, "big", 0.2, False),
+        "similarity over T": class_maps.similarity(
             np.stack([matrix] * 3), classes, "big", 0.2, True, (0.0, 0.5, 1.0)
         ),
-        "stages": stage_similarity.similarity_by_stage({"small": stages, "distilled": stages}, ROLES, 1000),
+        "stages": attention.similarity_by_stage({"small": stages, "distilled": stages}, ROLES, 1000),
         "accuracies": bars.accuracies(rows, ROLES),
         "curves": learning_curves.learning_curves(points, LOOKS, teacher=TeacherFigures(accuracy=0.9)),
         "curves of a term": learning_curves.learning_curves(points, LOOKS, "kd", split="test"),
@@ -91,8 +89,8 @@ def many_images(count):
         "cost": evaluation.accuracy_cost(rows, LOOKS, "multiply_adds"),
         "reliability": evaluation.reliability(logits, labels, LOOKS),
         "classes": evaluation.per_class(logits, labels, LOOKS, classes),
-        "confusion": confusion.confusion_map(logits["big"], labels, classes, "big"),
-        "confusion difference": confusion.confusion_difference(
+        "confusion": class_maps.confusion_map(logits["big"], labels, classes, "big"),
+        "confusion difference": class_maps.confusion_difference(
             logits["big"], logits["small"], labels, classes, ("big", "small")
         ),
         "closeness": annotators.closeness_curves(near, ROLES, shares, "200 images"),

@@ -33,7 +33,6 @@ def test_of_more_the_teachers_ten_and_the_label_are_selected(count):
     assert common.select_classes(logits, None) == top
     assert common.select_classes(logits, count - 3) == top
     assert common.select_classes(logits, 0) == [*top, 0]
-    assert common.select_classes(logits, 0, limit=2) == [*top[:2], 0]
 
 
 @pytest.mark.parametrize("count", COUNTS)

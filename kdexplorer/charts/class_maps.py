@@ -1,0 +1,175 @@
+"""Maps of classes by classes: which a network finds similar, which it confuses, and how two networks differ."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from kdexplorer.analysis.metrics import confusion
+from kdexplorer.charts.common import Spec, data, describe_selection, largest_classes, spec, title, tooltips
+
+
+def most_similar_classes(matrices: np.ndarray) -> list[int]:
+    """The classes that share most probability with others off the diagonal, as indices; see `largest_classes`.
+
+    Args:
+        matrices: `[K, K]`, or a stack of those; see `analysis.metrics.class_similarity`.
+    """
+    mean = matrices.reshape(-1, *matrices.shape[-2:]).mean(axis=0)
+    return _largest_off_diagonal(np.nan_to_num(mean))
+
+
+def _largest_off_diagonal(sizes: np.ndarray) -> list[int]:
+    others = sizes * ~np.eye(len(sizes), dtype=bool)
+    return largest_classes(others.sum(axis=0) + others.sum(axis=1))
+
+
+def similarity(
+    matrices: np.ndarray,
+    classes: Sequence[str],
+    name: str,
+    top: float,
+    diagonal: bool,
+    octaves: tuple[float, ...] = (),
+    shown: Sequence[int] | None = None,
+) -> Spec:
+    """The mean soft label per class as a map.
+
+    Args:
+        matrices: `[K, K]`; or one for each of `octaves`, `[S, K, K]`.
+        classes: their names.
+        name: the network's.
+        top: the probability at the end of the color scale.
+        diagonal: whether the diagonal is shown.
+        octaves: log2 T of each matrix, evenly spaced; the parameter `logT` then picks the nearest in the browser.
+        shown: indices of the classes to show; by default see `most_similar_classes`.
+    """
+    shown = most_similar_classes(matrices) if shown is None else shown
+    rounded = np.round(matrices if octaves else matrices[None], 5)
+    rows = [
+        {"of": classes[i], "as": classes[j]}
+        | ({"values": rounded[:, i, j].tolist()} if octaves else {"value": float(rounded[0, i, j])})
+        for i in shown
+        for j in shown
+        if (diagonal or i != j) and np.isfinite(rounded[:, i, j]).all()
+    ]
+    chart = alt.Chart(alt.Data(values=rows))  # in the specification: as a data set of its own a list is no list
+    heading: str | alt.ExprRef = name
+    params: list[alt.Parameter] = []
+    if octaves:
+        chart = chart.transform_calculate(value="datum.values[step]")
+        first, spacing = octaves[0], octaves[1] - octaves[0]
+        nearest = f"clamp(round((logT - {first}) / {spacing}), 0, {len(octaves) - 1})"
+        heading = alt.expr(f"'{name} at T = ' + format(pow(2, {first} + step * {spacing}), '.2f')")
+        params = [alt.param(name="logT", value=2.0), alt.param(name="step", expr=nearest)]
+    color = _color(alt.Scale(scheme="viridis", domain=[0, top], clamp=True), "mean probability", ".0%")
+    names, tips = [classes[index] for index in shown], ("images of class", "probability given to", "mean probability")
+    number, dark = "format(datum.value, '.0%')", f"datum.value > {0.6 * top}"
+    layers = _draw_cells(chart, names, tips, ".2%", color, number, dark)
+    selection = describe_selection(len(shown), len(classes), "the largest similarities")
+    described = f"Map of classes by classes: the mean probability that {name} gives each, per class of image."
+    return spec(layers, title(heading, selection, "" if diagonal else "diagonal removed"), described, 420, *params)
+
+
+def confusion_map(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], name: str) -> Spec:
+    """How often each true class is predicted as each class; a row of the whole matrix sums to 100 %.
+
+    Args:
+        logits: `[N, K]`.
+        labels: int `[N]`.
+        classes: their names; of more than ten, those with the most confusion are shown.
+        name: the network's.
+    """
+    shares = confusion(logits, labels, len(classes))
+    shown = _largest_off_diagonal(shares)
+    off = shares - np.diag(np.diag(shares))
+    true, predicted = divmod(int(off.argmax()), len(classes))
+    scale = alt.Scale(scheme="cividis", domain=[0, 1], type="pow", exponent=0.5)
+    color = _color(scale, "Share of the true class (square-root scale)", ".0%")
+    number = "datum.value < 0.005 ? '' : format(datum.value * 100, '.0f')"
+    layers = _draw_confusion(shares, classes, shown, ".1%", color, number, "datum.value > 0.35")
+    heading = title(f"Confusion of {name}", describe_selection(len(shown), len(classes), "the most confused"))
+    described = f"Confusion matrix of {name}; the most frequent error predicts {classes[predicted]} for "
+    return spec(layers, heading, f"{described}{classes[true]}, {off[true, predicted]:.1%} of its images", 380)
+
+
+def confusion_difference(
+    first: np.ndarray, second: np.ndarray, labels: np.ndarray, classes: Sequence[str], names: tuple[str, str]
+) -> Spec:
+    """The first network's confusion minus the second's, in percentage points, on a scale symmetric about zero.
+
+    Args:
+        first, second: logits `[N, K]`.
+        labels: int `[N]`.
+        classes: their names; of more than ten, those with the largest differences are shown.
+        names: of the two networks.
+    """
+    points = 100 * (confusion(first, labels, len(classes)) - confusion(second, labels, len(classes)))
+    sizes = np.abs(points)
+    shown = largest_classes(sizes.sum(axis=0) + sizes.sum(axis=1))
+    reach = max(1.0, float(sizes.max()))
+    i, j = divmod(int(sizes.argmax()), len(classes))
+    scale = alt.Scale(scheme="blueorange", domain=[-reach, reach], domainMid=0)
+    color = _color(scale, "Difference (points of the true class)", "+.0f")
+    number = "abs(datum.value) < 0.5 ? '' : format(datum.value, '+.0f')"
+    layers = _draw_confusion(points, classes, shown, "+.1f", color, number, f"abs(datum.value) < {0.6 * reach}")
+    between, selection = f"{names[0]} minus {names[1]}", "the largest differences"
+    heading = title("Difference of the confusion", between, describe_selection(len(shown), len(classes), selection))
+    largest = f"{classes[i]} predicted as {classes[j]}, {points[i, j]:+.1f} points"
+    return spec(layers, heading, f"Difference of the confusion matrices, {between}; largest: {largest}", 380)
+
+
+def _color(scale: alt.Scale, heading: str, number_format: str) -> alt.Color:
+    lines = textwrap.wrap(heading, 26)  # a phone's plot is no wider
+    legend = alt.Legend(orient="bottom", title=lines, format=number_format, gradientLength=190, tickCount=5)
+    return alt.Color("value:Q", scale=scale, legend=legend)
+
+
+def _draw_confusion(
+    values: np.ndarray,
+    classes: Sequence[str],
+    shown: Sequence[int],
+    form: str,
+    color: alt.Color,
+    number: str,
+    dark: str,
+) -> list[alt.Chart]:
+    names = [classes[index] for index in shown]
+    rows = [{"of": classes[i], "as": classes[j], "value": round(float(values[i, j]), 4)} for i in shown for j in shown]
+    titles = ("True class", "Predicted class", "Value")
+    return _draw_cells(alt.Chart(data(rows)), names, titles, form, color, number, dark)
+
+
+def _draw_cells(
+    chart: alt.Chart,
+    names: Sequence[str],
+    titles: tuple[str, str, str],
+    form: str,
+    color: alt.Color,
+    number: str,
+    dark: str,
+) -> list[alt.Chart]:
+    """Colored cells of rows with `of`, `as` and `value`, each with its number.
+
+    Args:
+        chart: the rows.
+        names: the classes in their order.
+        titles: of the three fields.
+        form: the value's format in the tooltip.
+        color: of a cell.
+        number: a cell's text, as an expression.
+        dark: whether the text is dark, as an expression.
+    """
+    plain: dict[str, Any] = {"labelLimit": 110, "ticks": False, "domain": False, "grid": False}
+    across = alt.Axis(labelAngle=-60, labelOverlap=False, **plain)
+    base = chart.transform_calculate(text=number).encode(
+        x=alt.X("as:N", sort=names, title=titles[1], axis=across),
+        y=alt.Y("of:N", sort=names, title=titles[0], axis=alt.Axis(**plain)),
+        tooltip=tooltips(("of:N", titles[0]), ("as:N", titles[1]), ("value:Q", titles[2], form)),
+    )
+    ink = alt.condition(dark, alt.value("#111111"), alt.value("#FFFFFF"))
+    return [base.mark_rect().encode(color=color), base.mark_text(fontSize=12).encode(text="text:N", color=ink)]

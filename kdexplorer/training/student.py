@@ -1,0 +1,109 @@
+"""A student in training: its network, what its terms train beside it, its optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from kdexplorer.config import ExperimentConfig, StudentConfig
+from kdexplorer.errors import ConfigError, TrainingError
+from kdexplorer.networks import Architecture, build, get_architecture
+from kdexplorer.networks.base import StagedNetwork
+from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.training.ddp import Team
+from kdexplorer.training.objective import BoundTerm, bind_terms
+
+
+@dataclass
+class Student:
+    """A network in training with what belongs to it."""
+
+    config: StudentConfig
+    network: StagedNetwork
+    forward: Callable[..., Any]
+    terms: list[BoundTerm]
+    optimizer: torch.optim.Optimizer
+    sums: dict[str, float] = field(default_factory=dict)
+    """Sums over the epoch's images so far: the objective's parts, `correct`, and `images`."""
+
+    @property
+    def adapters(self) -> dict[str, nn.Module]:
+        """What is trained beside the network, by the term's name."""
+        return {term.name: term.adapter for term in self.terms if term.adapter is not None}
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether any term uses more than logits."""
+        return any(term.method.needs - {"logits"} for term in self.terms)
+
+
+def build_student(
+    config: ExperimentConfig,
+    student: StudentConfig,
+    classes: tuple[str, ...],
+    teacher: Architecture | None,
+    team: Team,
+    device: torch.device,
+) -> Student:
+    """A student as it is before the first step; its initial weights derive from the experiment's seed.
+
+    Raises:
+        ConfigError: when it cannot start from its checkpoint, or a method cannot combine it with the teacher.
+    """
+    network = build(student.architecture, len(classes), seed=config.seed)
+    if student.initial:
+        start = find_checkpoint(student.initial)
+        if (start.architecture, start.classes) != (student.architecture, classes):
+            raise ConfigError(
+                f"students: {student.name} cannot start from {student.initial}, a {start.architecture} with "
+                f"{len(start.classes)} classes: choose a checkpoint of the same architecture and data."
+            )
+        network.load_state_dict(start.network().state_dict())
+    terms = _bind_terms(config, student, teacher)
+    for term in terms:
+        if term.adapter is not None:
+            term.adapter = team.network(term.adapter.to(device), config.sync_batch_norm)
+    network = team.network(network.to(device), config.sync_batch_norm)
+    parameters = [*network.parameters(), *(p for term in terms if term.adapter for p in term.adapter.parameters())]
+    optimizer = torch.optim.SGD(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+    )
+    return Student(student, network, team.forward(compile_network(network, config)), terms, optimizer)
+
+
+def _bind_terms(config: ExperimentConfig, student: StudentConfig, teacher: Architecture | None) -> list[BoundTerm]:
+    """The student's terms; adapters start from the experiment's seed in every process."""
+    architecture = get_architecture(student.architecture)
+    for method in student.methods:
+        problem = method.check(architecture, teacher) if teacher else None
+        if problem:
+            raise ConfigError(f"students: {student.name}: {problem}.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return bind_terms(student, architecture, teacher)
+
+
+def compile_network(network: StagedNetwork, config: ExperimentConfig) -> nn.Module:
+    """The network, compiled where the configuration says so."""
+    return cast(nn.Module, torch.compile(network, dynamic=False)) if config.compile else network
+
+
+def check_finite(student: Student, values: dict[str, float], when: str) -> None:
+    """Raises TrainingError, which names the student, the term and the moment, where a value is not finite."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{student.config.name}: {name} became {value} {when}. "
+                "Lower the learning rate or the weight of that term."
+            )
