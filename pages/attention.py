@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from kdexplorer.app import attention_study, caches, network_picker, page_style, picture
+from kdexplorer.app import attention_study, caches, network_picker, picture
+from kdexplorer.app.pickers import pick_option
 from kdexplorer.charts import attention
 from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.style import role_of
@@ -15,7 +16,6 @@ st.markdown(
     "The mean over a stage's channels is a map of **where** the network is active. Feature-based distillation trains "
     "the student to reproduce the teacher's maps. Does it? Look at the maps, then at the numbers."
 )
-page_style.apply()
 
 teacher, students = network_picker.pick_networks(count=4)
 names = network_picker.short_names([teacher, *students])
@@ -28,23 +28,14 @@ with above:
 
 with right:
     first, second, third = st.columns(3)
-    mode = first.segmented_control(
-        "Colors show",
-        ["map", "difference"],
-        default="map",
-        required=True,
-        help="difference: student minus teacher",
-        wrap=True,
-    )
-    power = second.segmented_control(
-        "Power",
-        [1, 2],
-        default=1,
-        required=True,
-        wrap=True,
-        help="1: mean over channels, as in the lab. 2: mean of squares, as in the paper",
-    )
-    scale = third.segmented_control("Scale", ["shared", "per map"], default="shared", required=True, wrap=True)
+    with first:
+        mode = pick_option("Colors show", ["map", "difference"], help="difference: student minus teacher")
+    with second:
+        power = pick_option(
+            "Power", [1, 2], help="1: mean over channels, as in the lab. 2: mean of squares, as in the paper"
+        )
+    with third:
+        shared = pick_option("Scale", ["shared", "per map"]) == "shared"
 
     rows = []
     for checkpoint, name in zip([teacher, *students], names, strict=True):
@@ -57,13 +48,11 @@ with right:
             continue
         rows.append(NetworkMaps(name, role_of(checkpoint, teacher), maps))
 
-    shared = scale == "shared"
     palette, opacity = ("difference", 0.85) if mode == "difference" else ("viridis", 0.65)
     low, high = attention.color_limits(attention.relative_maps(rows, mode), mode)
     st.vega_lite_chart(attention.scale_bar(low, high, palette, mode, shared), width="stretch")
-    st.vega_lite_chart(
-        attention.grid(rows, image.pixels_last, mode, shared, opacity, "viridis", beta=BETA), width="stretch"
-    )
+    grid = attention.grid(rows, image.pixels_last, mode, shared, opacity, "viridis", beta=BETA)
+    st.vega_lite_chart(grid, width="stretch")
     st.caption(
         "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. On "
         "the shared scale the brightest 1 % of a map may be clipped. In brackets: the stage's share of β · loss, with "

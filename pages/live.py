@@ -30,7 +30,7 @@ if left_out:
 
 message = st.container()
 try:
-    chosen = live_view.show(teacher, selected, pickers.temperature())
+    chosen = live_view.show(teacher, selected, pickers.pinned("T"))
     if chosen is not None:
         picture.use_photo(chosen)
         with message.container(horizontal=True, vertical_alignment="center"):

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from kdexplorer.app import caches, handout_button, network_picker, page_style, pickers, picture, result_caches
+from kdexplorer.app import caches, downloads, network_picker, pickers, picture, result_caches
 from kdexplorer.app import soft_label_sections as sections
 from kdexplorer.app.soft_label_sections import SoftLabels
 from kdexplorer.charts import annotators, bars, soft_labels
@@ -20,8 +20,8 @@ TABS = {
 
 
 def predict(image, networks):
-    """The networks' logits by name; a network that cannot be used is reported and left out."""
-    teacher = next(iter(networks.values()))
+    """The networks' logits; a network that cannot be used is reported and left out."""
+    teacher, *_ = networks.values()
     found = []
     for name, checkpoint in networks.items():
         try:
@@ -37,13 +37,11 @@ def predict(image, networks):
 
 def show_human_label(page):
     """The annotators' labels of this image, and the temperature at which the teacher is closest to them."""
-    classes, label, index = page.checkpoint.classes, page.picture.label, page.picture.index
+    label, index = page.picture.label, page.picture.index
     shown = select_classes(page.teacher.logits, label)
-    chart = bars.probability_bars(
-        page.human[index], classes, label, HUMAN, "Human labels", "about 50 annotators", shown
-    )
-    st.vega_lite_chart(chart, width="stretch")
-    closeness = result_caches.closeness(page.checkpoint, index)
+    title = "Human labels", "about 50 annotators"
+    st.vega_lite_chart(bars.probability_bars(page.human[index], page.classes, label, HUMAN, *title, shown))
+    closeness = result_caches.closeness(page.networks[page.teacher.name], page.human, index)
     if closeness is not None and closeness.temperature is not None:
         st.markdown(f"{page.teacher.name} is closest to them **{annotators.describe_closest(closeness)}**.")
     elif closeness is not None:
@@ -59,7 +57,6 @@ st.markdown(
     "the small probabilities become visible: they show which classes the teacher finds similar. The logits stay the "
     "same."
 )
-page_style.apply()
 
 teacher, students = network_picker.pick_networks(count=2)
 left, right = st.columns([2, 3], gap="large")
@@ -77,7 +74,7 @@ except KDError as error:
 with right:
     figure, beside = (right, None) if human is None else st.columns([2, 1], gap="large")
 with figure:
-    temperature = pickers.pick_temperature()
+    temperature = pickers.pick_pinned("T")
     networks = dict(zip(network_picker.short_names([teacher, *students]), [teacher, *students], strict=True))
     logits = predict(image, networks)
     networks = {one.name: networks[one.name] for one in logits}
@@ -88,7 +85,7 @@ with figure:
         "The slider works in your browser. The pinned temperature is its initial value; the tabs below use it, and the "
         "link to this page contains it. Hover over a bar to see its logit."
     )
-    handout_button.show(networks, [image], temperature, pickers.alpha())
+    downloads.show_handout(networks, [image])
 if beside is not None:
     with beside:
         show_human_label(page)

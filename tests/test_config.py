@@ -156,6 +156,7 @@ def test_an_objective_has_a_term():
 def test_a_method_may_occur_in_several_terms_whose_weights_add_up():
     objective = Objective(terms=[{**KD, "weight": 0.5}, {**AT, "weight": 2}, {**KD, "weight": 0.25, "temperature": 1}])
     assert objective.weights_by_method() == {"kd": 0.75, "at": 2}
+    assert objective.term_names == ["kd", "at", "kd.2"]
     assert StudentConfig(**BASELINE, terms=objective.terms).objective == objective
 
 

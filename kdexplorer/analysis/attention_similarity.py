@@ -29,18 +29,12 @@ BATCH = 50
 class StageSummary:
     """A student's attention compared with its teacher's at one stage."""
 
-    stage: int
-    """From 1."""
-    cosine: float
-    """The mean over images."""
-    low: float
-    """The cosine's 10th percentile over images."""
-    high: float
-    """Its 90th percentile."""
-    mse: float
-    """The mean squared difference of the normalized maps."""
-    share: float
-    """The stage's share of the sum of the MSE over stages, 0 to 1."""
+    stage: int  # from 1
+    cosine: float  # the mean over images
+    low: float  # the cosine's 10th percentile over images
+    high: float  # its 90th percentile
+    mse: float  # the mean squared difference of the normalized maps
+    share: float  # the stage's share of the sum of the MSE over stages, 0 to 1
 
 
 @dataclass(frozen=True)
@@ -48,8 +42,7 @@ class SimilarityRow(StageSummary):
     """One student and stage."""
 
     name: str
-    loss: float
-    """The MSE times the attention term's weight β: the student's own, else the default."""
+    loss: float  # the MSE times the attention term's weight β: the student's own, else the default
     to_scratch_baseline: MeanDifference | None = None
     """The cosine minus the scratch baseline's, paired over images: above zero it is closer to the teacher."""
 
@@ -69,7 +62,7 @@ def map_difference(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
     from kdexplorer.methods.at import pool_to_same_size
 
-    pair = pool_to_same_size(torch.from_numpy(np.array(student))[None], torch.from_numpy(np.array(teacher))[None])
+    pair = pool_to_same_size(*(torch.from_numpy(np.array(one))[None] for one in (student, teacher)))
     first, second = (relative_map(maps[0].numpy()) for maps in pair)
     return first - second
 
@@ -102,14 +95,8 @@ def measure(
 ) -> None:
     """Compares each student's attention with the teacher's on uint8 `[N, 3, 32, 32]` and stores the result.
 
-    Students with another number of stages are left out; what is stored already is not computed again.
-
-    Args:
-        teacher: the network to compare with.
-        students: the networks to compare.
-        images: of the network's input.
-        network: loads a checkpoint's network, from a cache for instance.
-        progress: called with the share that is done, 0 to 1.
+    Students with another number of stages are left out; what is stored already is not computed again. `network` loads
+    a checkpoint's network, from a cache for instance; `progress` is called with the share that is done, 0 to 1.
 
     Raises:
         KDError: when a network cannot be loaded or the cache cannot be written.
@@ -138,28 +125,17 @@ def measure(
 
 def summarize(similarity: np.ndarray, power: int) -> list[StageSummary]:
     """The figures of each stage over images, of a similarity as `load_stored` returns it."""
-    cosine, mse = similarity[power - 1]
+    cosine, mse = similarity[power - 1].astype(np.float64)
+    low, high = np.quantile(cosine, (0.1, 0.9), axis=0)
     means = mse.mean(axis=0)
-    return [
-        StageSummary(
-            stage=stage + 1,
-            cosine=float(cosine[:, stage].mean()),
-            low=float(np.quantile(cosine[:, stage], 0.1)),
-            high=float(np.quantile(cosine[:, stage], 0.9)),
-            mse=float(means[stage]),
-            share=float(means[stage] / max(means.sum(), 1e-30)),
-        )
-        for stage in range(cosine.shape[1])
-    ]
+    columns = zip(cosine.mean(axis=0), low, high, means, means / max(means.sum(), 1e-30), strict=True)
+    return [StageSummary(stage, *map(float, values)) for stage, values in enumerate(columns, start=1)]
 
 
 def build_rows(
     teacher: Checkpoint, students: Sequence[Checkpoint], images: np.ndarray, power: int = 1
 ) -> list[SimilarityRow]:
-    """One row for each student and stage of what `measure` stored; the others are left out.
-
-    A scratch baseline is searched among the students.
-    """
+    """One row for each student and stage of what `measure` stored; baselines are searched among the students."""
     stored = load_stored(teacher, students, images)
     rows = []
     for student in students:
@@ -179,15 +155,8 @@ def build_rows(
 def to_markdown(rows: Sequence[SimilarityRow]) -> str:
     """The rows as a Markdown table, numbers rounded for reading."""
     headings = ["Network", "Stage", "Mean cosine (10 – 90 % of images)", "To its scratch baseline", "β · MSE", "Share"]
-    cells = [
-        [
-            row.name,
-            str(row.stage),
-            f"{row.cosine:.3f} ({row.low:.3f} – {row.high:.3f})",
-            "" if row.to_scratch_baseline is None else str(row.to_scratch_baseline),
-            f"{row.loss:.4f}",
-            f"{100 * row.share:.1f} %",
-        ]
-        for row in rows
-    ]
+    cells = []
+    for row in rows:
+        cosine, paired = f"{row.cosine:.3f} ({row.low:.3f} – {row.high:.3f})", str(row.to_scratch_baseline or "")
+        cells.append([row.name, str(row.stage), cosine, paired, f"{row.loss:.4f}", f"{100 * row.share:.1f} %"])
     return markdown_table(headings, cells)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tqdm import tqdm
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.inference import predict
@@ -34,8 +35,7 @@ class EvaluationReport:
     images: int
     accuracy: float
     accuracy_low: float
-    accuracy_high: float
-    """Wilson's 95 % interval."""
+    accuracy_high: float  # Wilson's 95 % interval
     cross_entropy: float
     calibration_error: float
     per_class_accuracy: list[float]
@@ -46,14 +46,10 @@ class EvaluationReport:
 
 
 def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
-    """Evaluates a network on the test split that its card names.
+    """Evaluates a network (see `find_checkpoint`) on the test split that its card names, in float32.
 
-    The network runs in float32; its logits are rounded to float16 as they are stored, so that the figures are those
-    that the application computes from the stored logits.
-
-    Args:
-        name: see `find_checkpoint`.
-        show: draw a progress bar on stderr.
+    Its logits are rounded to float16 as they are stored, so that the figures are those that the application computes
+    from the stored logits. `show` draws a progress bar on stderr.
 
     Raises:
         KDError: when the checkpoint or the data cannot be used.
@@ -61,26 +57,20 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
     checkpoint = find_checkpoint(name)
     card, dataset = checkpoint.card, evaluation_dataset(checkpoint)
     if dataset is None:
-        raise DataError(
-            f"{name} was not evaluated on the test split of a known data set, so there is nothing to compare."
-        )
+        known = "the test split of a known data set"
+        raise DataError(f"{name} was not evaluated on {known}, so there is nothing to compare.")
     split = dataset.load("test")
-    logits = _predict(checkpoint.network(), split, card.normalization, checkpoint.name if show else None)
+    logits = _predict(checkpoint.network(), split, card.normalization, card.name, show)
     accuracy, cross_entropy = metrics.accuracy(logits, split.labels), metrics.cross_entropy(logits, split.labels)
     low, high = wilson_interval(round(accuracy * len(split)), len(split))
     return EvaluationReport(
-        name=checkpoint.name,
-        images=len(split),
-        accuracy=accuracy,
-        accuracy_low=low,
-        accuracy_high=high,
-        cross_entropy=cross_entropy,
+        name=card.name, images=len(split),
+        accuracy=accuracy, accuracy_low=low, accuracy_high=high, cross_entropy=cross_entropy,
         calibration_error=metrics.expected_calibration_error(logits, split.labels),
         per_class_accuracy=metrics.per_class_accuracy(logits, split.labels, len(split.classes)),
-        card_accuracy=card.test_accuracy,
-        card_cross_entropy=card.test_cross_entropy,
+        card_accuracy=card.test_accuracy, card_cross_entropy=card.test_cross_entropy,
         matches_card=accuracy == card.test_accuracy and abs(cross_entropy - card.test_cross_entropy) < 1e-4,
-    )
+    )  # fmt: skip
 
 
 def format_report(report: EvaluationReport) -> str:
@@ -97,15 +87,10 @@ def format_report(report: EvaluationReport) -> str:
 def import_checkpoint(
     source: Path, architecture: str, name: str, output: Path, normalization: Normalization, show: bool = False
 ) -> Checkpoint:
-    """Makes a checkpoint folder from CIFAR-10 weights of any origin and evaluates it on the test split.
+    """Makes the checkpoint folder `output / name` from CIFAR-10 weights and evaluates it on the test split.
 
-    Args:
-        source: a PyTorch file (read with `weights_only=True`) or safetensors with a state dict.
-        architecture: a key of the registry; resnet18, 34 and 50 have torchvision's parameter names.
-        name: the network's name.
-        output: the folder in which the checkpoint folder is made.
-        normalization: of the channels, as the network was trained.
-        show: draw a progress bar on stderr.
+    `source` is a PyTorch file (read with `weights_only=True`) or safetensors with a state dict; resnet18, 34 and 50
+    have torchvision's parameter names. `normalization` is that of the channels, as the network was trained.
 
     Raises:
         CheckpointError: when the weights do not fit, or the name is taken.
@@ -115,31 +100,23 @@ def import_checkpoint(
         raise CheckpointError(f"'{name[:60]}' is not a name: use letters, digits and . _ - = +, at most 64.")
     if (output / name).exists():
         raise CheckpointError(f"{output / name} exists already: choose another name.")
-    dataset = Cifar10()
-    classes = dataset.classes
+    dataset, classes = Cifar10(), Cifar10.classes
     half = to_half_precision(network_from_state(architecture, read_weights(source), len(classes), where=str(source)))
     network = network_from_state(architecture, half, len(classes), where=f"{source} as float16")
     split = dataset.load("test")
-    logits = _predict(network, split, normalization, name if show else None)
+    logits = _predict(network, split, normalization, name, show)
     card = Card(
-        name=name,
-        architecture=architecture,
-        parameters=count_parameters(network),
-        multiply_adds=count_multiply_adds(architecture, len(classes)),
-        classes=classes,
-        normalization=normalization,
+        name=name, architecture=architecture, classes=classes, normalization=normalization,
+        parameters=count_parameters(network), multiply_adds=count_multiply_adds(architecture, len(classes)),
         data=DataFacts(dataset=dataset.key, evaluation_images=len(split)),
         test_accuracy=metrics.accuracy(logits, split.labels),
         test_cross_entropy=metrics.cross_entropy(logits, split.labels),
-    )
+    )  # fmt: skip
     return save_checkpoint(output / name, half, card, logits)
 
 
-def _predict(network: StagedNetwork, split: Split, normalization: Normalization, shown: str | None) -> np.ndarray:
+def _predict(network: StagedNetwork, split: Split, normalization: Normalization, name: str, show: bool) -> np.ndarray:
     """Logits `[N, classes]` float16, as they are stored."""
-    from tqdm import tqdm
-
-    parts = []
-    for start in tqdm(range(0, len(split), 500), desc=shown, disable=shown is None, file=sys.stderr, leave=False):
-        parts.append(predict(network, split.images[start : start + 500], normalization))
+    starts = tqdm(range(0, len(split), 500), name, disable=not show, file=sys.stderr, leave=False)
+    parts = [predict(network, split.images[start : start + 500], normalization) for start in starts]
     return np.concatenate(parts).astype(np.float16)

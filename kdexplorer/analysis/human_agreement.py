@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kdexplorer.analysis.metrics import log_softmax
+from kdexplorer.analysis.metrics import cross_entropy_to_humans
 from kdexplorer.analysis.results import evaluation_labels, whole_split_logits
 from kdexplorer.analysis.statistics import MeanDifference, paired_interval
 from kdexplorer.analysis.tables import markdown_table
@@ -52,44 +52,22 @@ class AgreementRow:
     """
 
     name: str
-    at_one: float
-    """Cross-entropy to the human labels at T = 1."""
-    temperature: float | None
-    """The closest one."""
-    least: float
-    """Cross-entropy there, or at T = 1 where none is closest."""
+    at_one: float  # cross-entropy to the human labels at T = 1
+    temperature: float | None  # the closest one
+    least: float  # cross-entropy there, or at T = 1 where none is closest
     scratch_baseline: str | None = None
     all_images: MeanDifference | None = None
-    both_right: MeanDifference | None = None
-    """On the images that both classify correctly."""
-    wrong_classes: MeanDifference | None = None
-    """By the wrong classes alone, on images about which annotators disagree."""
-
-
-def cross_entropy_to_humans(human_labels: np.ndarray, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """`-sum p log softmax(z / T)` of each image in nats; at least the entropy of the human labels.
-
-    Args:
-        human_labels: shares of annotators `[..., classes]`.
-        logits: `[..., classes]`.
-        temperature: above 0.
-
-    Returns:
-        float64 `[...]`.
-    """
-    return -(human_labels * log_softmax(logits, temperature)).sum(axis=-1)
+    both_right: MeanDifference | None = None  # on the images that both classify correctly
+    wrong_classes: MeanDifference | None = None  # by the wrong classes alone, on images about which annotators disagree
 
 
 def closest_temperature(human_labels: np.ndarray, logits: np.ndarray) -> float | None:
     """The temperature at which the mean cross-entropy to human labels is least; None where there is no such T.
 
-    The cross-entropy is convex in 1/T, so there is one minimum or none: none where the annotators' mean logit
-    `sum p z` is the network's largest (all of them choose the class that it predicts: the colder the closer) or not
-    above its average one (they choose what it holds to be improbable: the hotter the closer).
-
-    Args:
-        human_labels: `[N, classes]`, or `[classes]` of one image.
-        logits: of the same shape.
+    Both are `[N, classes]`, or `[classes]` of one image. The cross-entropy is convex in 1/T, so there is one minimum
+    or none: none where the annotators' mean logit `sum p z` is the network's largest (all of them choose the class that
+    it predicts: the colder the closer) or not above its average one (they choose what it holds to be improbable: the
+    hotter the closer).
     """
     from scipy.optimize import minimize_scalar
 
@@ -108,22 +86,20 @@ def closest_temperature(human_labels: np.ndarray, logits: np.ndarray) -> float |
 
 def closeness(human_labels: np.ndarray, logits: np.ndarray) -> Closeness:
     """How close a network is to the human labels of one image (`[classes]` each), or on average (`[N, classes]`)."""
+
+    def mean(temperature: float) -> float:
+        return float(cross_entropy_to_humans(human_labels, logits, temperature).mean())
+
     closest = closest_temperature(human_labels, logits)
-    temperatures = [1.0, *CURVE_TEMPERATURES, *([] if closest is None else [closest])]
-    means = [float(cross_entropy_to_humans(human_labels, logits, one).mean()) for one in temperatures]
-    return Closeness(
-        np.array(means[1:][: len(CURVE_TEMPERATURES)]), means[0], closest, None if closest is None else means[-1]
-    )
+    curve = np.array([mean(temperature) for temperature in CURVE_TEMPERATURES])
+    return Closeness(curve, mean(1.0), closest, None if closest is None else mean(closest))
 
 
 def build_rows(checkpoints: Sequence[Checkpoint], human_labels: np.ndarray) -> list[AgreementRow]:
     """One row for each network whose logits of CIFAR-10's whole test split are stored; the others are left out.
 
-    Temperatures are fitted to the images on which they are used.
-
-    Args:
-        checkpoints: the networks; a scratch baseline is searched among them.
-        human_labels: `[10000, classes]`, as `load_human_labels` gives them.
+    A scratch baseline is searched among the networks. Temperatures are fitted to the images on which they are used.
+    `human_labels` are `[10000, classes]`, as `load_human_labels` gives them.
     """
     stored = {c.path: whole_split_logits(c, c.logits_or_none(), Cifar10.key) for c in checkpoints}
     logits = {path: one for path, one in stored.items() if one is not None}
@@ -167,15 +143,15 @@ def _compare_wrong_classes(
 
 
 def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
-    """Whether distillation transferred the annotators' uncertainty, for each student with its baseline; None without."""
-    sentences = []
+    """Whether distillation transferred the annotators' uncertainty, for each student that has a baseline, if any."""
+    sentences, places = [], ("on all images", "on those that both classify correctly", "by the wrong classes alone")
     for row in rows:
-        parts = (
-            (row.all_images, "on all images"),
-            (row.both_right, "on those that both classify correctly"),
-            (row.wrong_classes, "by the wrong classes alone"),
-        )
-        verdicts = [f"{_judge(paired)} {where} ({paired})" for paired, where in parts if paired]
+        verdicts = []
+        for paired, where in zip((row.all_images, row.both_right, row.wrong_classes), places, strict=True):
+            if paired is not None:
+                clear = "closer" if paired.difference < 0 else "further away"
+                words = clear if abs(paired.difference) > paired.half else "no clear difference"
+                verdicts.append(f"{words} {where} ({paired})")
         if verdicts:
             sentences.append(f"{row.name} against {row.scratch_baseline}: {', '.join(verdicts)}.")
     if not sentences:
@@ -187,26 +163,15 @@ def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
     )
 
 
-def _judge(paired: MeanDifference) -> str:
-    if abs(paired.difference) <= paired.half:
-        return "no clear difference"
-    return "closer" if paired.difference < 0 else "further away"
-
-
 def format_table(rows: Sequence[AgreementRow]) -> tuple[list[str], list[list[str]]]:
     """Headings and cells as text, numbers rounded for reading."""
     headings = ["Network", "Cross-entropy against human labels at T = 1", "Closest T", "Cross-entropy there"]
     headings += ["To its scratch baseline there", "… on images both get right", "… by the wrong classes"]
-    cells = [
-        [
-            row.name,
-            f"{row.at_one:.3f}",
-            "none" if row.temperature is None else f"{row.temperature:.2f}",
-            f"{row.least:.3f}",
-            *("" if one is None else str(one) for one in (row.all_images, row.both_right, row.wrong_classes)),
-        ]
-        for row in rows
-    ]
+    cells = []
+    for row in rows:
+        temperature = "none" if row.temperature is None else f"{row.temperature:.2f}"
+        compared = [str(one or "") for one in (row.all_images, row.both_right, row.wrong_classes)]
+        cells.append([row.name, f"{row.at_one:.3f}", temperature, f"{row.least:.3f}", *compared])
     return headings, cells
 
 

@@ -30,11 +30,9 @@ class Predictions:
 class ImageFilter:
     """Which images are shown and in which order."""
 
-    select: Callable[[Predictions], np.ndarray]
-    """Positions of the images that it keeps, in its order."""
+    select: Callable[[Predictions], np.ndarray]  # positions of the images that it keeps, in its order
     description: str
-    needs: tuple[str, ...] = ()
-    """The students that it needs."""
+    needs: tuple[str, ...] = ()  # the students that it needs
 
 
 _PAIR = ("of the distilled student and its scratch baseline", ("scratch", "distilled"))

@@ -54,14 +54,8 @@ def gradient_on_logits(
     `dL/dz = alpha * T * (p_s(T) - p_t(T)) + (1 - alpha) * (p_s - y)`, from Hinton et al. 2015, equation 2, with the
     factor T^2 of the loss. A step of training moves the logits *against* the gradient.
 
-    Args:
-        student_logits, teacher_logits: `[classes]`.
-        label: the hard label, or None where there is none (an upload): its part is then zero.
-        temperature: above 0.
-        alpha: weight of the teacher's term, 0 to 1.
-
     Returns:
-        `teacher`, `label` and their sum `total`, each `[classes]` float64.
+        `teacher`, `label` (zero without one, as for an upload) and their sum `total`, each `[classes]` float64.
     """
     teacher = alpha * temperature * (softmax(student_logits, temperature) - softmax(teacher_logits, temperature))
     hard = np.zeros_like(teacher)

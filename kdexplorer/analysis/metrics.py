@@ -23,11 +23,16 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The mean of `-log p(label)` in nats; for labels that are shares `[N, classes]`, that of `-sum share log p`."""
-    log_p = log_softmax(logits)
-    if labels.ndim == 2:
-        return float(-(labels * log_p).sum(axis=1).mean())
-    return float(-log_p[np.arange(len(labels)), labels].mean())
+    """The mean of `-log p(label)` in nats."""
+    return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+
+
+def cross_entropy_to_humans(human_labels: np.ndarray, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """`-sum p log softmax(z / T)` of each image in nats, float64 `[...]`; at least the entropy of the human labels.
+
+    Both are `[..., classes]`: the shares of annotators p, and the logits z.
+    """
+    return -(human_labels * log_softmax(logits, temperature)).sum(axis=-1)
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:
@@ -62,9 +67,7 @@ def expected_calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
 def per_class_accuracy(logits: np.ndarray, labels: np.ndarray, classes: int = 10) -> list[float]:
     """The share of each class's images that are right (recall), 0 to 1; NaN where a class has none."""
     right = logits.argmax(axis=1) == labels
-    return [
-        float(right[labels == label].mean()) if (labels == label).any() else float("nan") for label in range(classes)
-    ]
+    return [float(right[labels == k].mean()) if (labels == k).any() else float("nan") for k in range(classes)]
 
 
 def agreement(logits: np.ndarray, teacher_logits: np.ndarray) -> float:
@@ -91,15 +94,9 @@ def confusion(logits: np.ndarray, labels: np.ndarray, classes: int = 10) -> np.n
 
 
 def class_similarity(logits: np.ndarray, groups: np.ndarray, temperature: float, classes: int = 10) -> np.ndarray:
-    """The mean soft label of each group of images: which classes a network finds similar.
+    """The mean soft label of each group of images, `[classes, classes]` float64: which classes a network finds similar.
 
-    Args:
-        logits: `[N, classes]`.
-        groups: `[N]` int, the class of each image: its label, or a network's prediction where labels are missing.
-        temperature: above 0.
-
-    Returns:
-        `[classes, classes]` float64; each row is the mean of the group's probabilities, or NaN where it is empty.
+    `groups` is the class of each image, int `[N]`: its label or a network's prediction. Rows of empty groups are NaN.
     """
     probabilities = softmax(logits, temperature)
     rows = [probabilities[groups == group] for group in range(classes)]

@@ -6,15 +6,14 @@ cannot: it is a different sum for each method. Networks evaluated on different i
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from kdexplorer.analysis import metrics
-from kdexplorer.analysis.records import PairedDifference, ResultRow
 from kdexplorer.analysis.statistics import mcnemar, wilson_interval
+from kdexplorer.analysis.tables import PairedDifference, ResultRow
 from kdexplorer.config import objective_label
 from kdexplorer.datasets import Dataset, all_datasets
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -38,10 +37,10 @@ def describe_evaluation(checkpoint: Checkpoint) -> str:
 
 def group_by_evaluation(entries: Mapping[str, Checkpoint]) -> dict[str, list[str]]:
     """Names by the images that the networks were evaluated on, see `describe_evaluation`."""
-    groups = defaultdict(list)
+    groups: dict[str, list[str]] = {}
     for name, checkpoint in entries.items():
-        groups[describe_evaluation(checkpoint)].append(name)
-    return dict(groups)
+        groups.setdefault(describe_evaluation(checkpoint), []).append(name)
+    return groups
 
 
 def dataset_of(checkpoint: Checkpoint) -> str:
@@ -90,10 +89,9 @@ def build_rows(
     Args:
         entries: networks by their shown name, all evaluated on the same images.
         logits: of each, and of the teacher where it is none of the entries.
-        labels: `[N]` of the evaluation images, or None where they are missing.
-        teacher: the network that `teacher_agreement` and `teacher_kl` refer to.
-        baseline: the network that `difference` and `p` refer to.
-        latency: seconds for one image by architecture, where it was measured.
+        labels: `[N]` of the evaluation images.
+        teacher, baseline: what `teacher_agreement` and `teacher_kl`, and `difference` and `p` refer to.
+        latency: seconds for one image by architecture.
         human_labels: `[10000, 10]` as `load_human_labels` gives them.
     """
     relatives = {"scratch_baseline": lineage.scratch_baselines(entries), "teacher": lineage.teachers_of(entries)}
@@ -105,7 +103,7 @@ def build_rows(
             facts["calibration_error"] = metrics.expected_calibration_error(mine, labels)
         whole = whole_split_logits(checkpoint, mine, Cifar10.key)
         if human_labels is not None and whole is not None:
-            facts["human_cross_entropy"] = metrics.cross_entropy(whole, human_labels)
+            facts["human_cross_entropy"] = float(metrics.cross_entropy_to_humans(human_labels, whole).mean())
         if mine is not None and theirs is not None and mine.shape == theirs.shape:
             facts["teacher_agreement"] = metrics.agreement(mine, theirs)
             facts["teacher_kl"] = metrics.kl_divergence(theirs, mine)
@@ -142,41 +140,30 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, facts: d
     seconds = [leg.seconds for leg in card.legs if leg.seconds is not None]
     weights = checkpoint.path / WEIGHTS
     return ResultRow(
-        name=name,
-        architecture=card.architecture,
-        objective_key=card.objective_key,
+        name=name, architecture=card.architecture, objective_key=card.objective_key,
         method=objective_label(card.objective_key) if card.objective else "",
-        objective=card.test_objective,
-        objective_terms=card.objective,
-        terms=card.test_terms,
-        cross_entropy=card.test_cross_entropy,
-        accuracy=card.test_accuracy,
-        accuracy_low=low,
-        accuracy_high=high,
-        images=images,
-        evaluated_on=describe_evaluation(checkpoint),
+        objective=card.test_objective, objective_terms=card.objective, terms=card.test_terms,
+        cross_entropy=card.test_cross_entropy, accuracy=card.test_accuracy, accuracy_low=low, accuracy_high=high,
+        images=images, evaluated_on=describe_evaluation(checkpoint),
         parameters=card.parameters,
         multiply_adds=card.multiply_adds or count_multiply_adds(card.architecture, len(card.classes)),
         latency=latency,
         size=weights.stat().st_size if weights.is_file() else None,
-        train_images=card.data.train_images,
-        epochs=card.epochs,
-        seed=card.seed,
-        run=card.run,
+        train_images=card.data.train_images, epochs=card.epochs, seed=card.seed, run=card.run,
         seconds=sum(seconds) if seconds and len(seconds) == len(card.legs) else None,
         device=card.legs[-1].device if card.legs else None,
         **facts,
-    )
+    )  # fmt: skip
 
 
 def describe_training_difference(entries: Mapping[str, Checkpoint]) -> str | None:
     """A sentence when students were trained on different numbers of images, so that more than the method differs."""
     teachers = {checkpoint.card.teacher.sha256 for checkpoint in entries.values() if checkpoint.card.teacher}
-    sizes: dict[int, list[str]] = defaultdict(list)
+    sizes: dict[int, list[str]] = {}
     for name, checkpoint in entries.items():
         count = checkpoint.card.data.train_images
         if count and checkpoint.sha256 not in teachers:
-            sizes[count].append(name)
+            sizes.setdefault(count, []).append(name)
     if len(sizes) < 2:
         return None
     parts = []
@@ -189,12 +176,8 @@ def describe_training_difference(entries: Mapping[str, Checkpoint]) -> str | Non
 def disagreements(first: np.ndarray, second: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
     """Positions of the images for which two networks predict different classes, the most confident pair first.
 
-    Args:
-        first, second: logits `[N, classes]`.
-        labels: `[N]`, or None where they are missing: then there is only `all`.
-
     Returns:
-        `all`; `first`: only the first is right; `second`: only the second; `neither`.
+        `all`; with labels also `first` (only the first network is right), `second` and `neither`.
     """
     predicted, other = first.argmax(axis=1), second.argmax(axis=1)
     confidence = np.minimum(metrics.softmax(first).max(axis=1), metrics.softmax(second).max(axis=1))

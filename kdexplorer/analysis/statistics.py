@@ -43,12 +43,9 @@ def mcnemar(logits: np.ndarray, other_logits: np.ndarray, labels: np.ndarray) ->
 def paired_test(right: np.ndarray, other_right: np.ndarray) -> dict[str, float]:
     """Whether one recipe beats another on the same images, when each was trained from several seeds.
 
-    An image counts by how many more of the one's seeds get it right, so the same image under several seeds is one
-    observation and not several. Under the null hypothesis each image's count is as likely with the other sign: the
-    distribution of the sum is computed exactly. With one seed it is binomial.
-
-    Args:
-        right, other_right: bool `[seeds, images]`, the same seeds and images.
+    Both are bool `[seeds, images]` of the same seeds and images. An image counts by how many more of the one's seeds
+    get it right, so the same image under several seeds is one observation and not several. Under the null hypothesis
+    each image's count is as likely with the other sign: the distribution of the sum is computed exactly.
 
     Returns:
         `gained`, `lost`: images on which the one (the other) has more seeds right; `difference` in mean accuracy;
@@ -60,8 +57,7 @@ def paired_test(right: np.ndarray, other_right: np.ndarray) -> dict[str, float]:
     sizes, counts = np.unique(np.abs(score[score != 0]), return_counts=True)
     pmf = np.ones(1)  # of the sum, from -reach to reach
     for size, count in zip(sizes, counts, strict=True):
-        steps = np.zeros(2 * size * count + 1)
-        heads = np.arange(count + 1)
+        steps, heads = np.zeros(2 * size * count + 1), np.arange(count + 1)
         ways = gammaln(count + 1) - gammaln(heads + 1) - gammaln(count - heads + 1)
         steps[:: 2 * size] = np.exp(ways - count * np.log(2))
         pmf = np.convolve(pmf, steps)

@@ -1,4 +1,4 @@
-"""Results as tables: the columns with their headings and formats; Markdown, CSV and JSON."""
+"""Results as tables: typed rows, the columns with their headings and formats; Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -9,18 +9,72 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from kdexplorer.analysis.records import PairedDifference, ResultRow
 from kdexplorer.analysis.statistics import format_p
+from kdexplorer.config import SCRATCH, Objective
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """A network's accuracy minus another's on the same images, with McNemar's test where their logits are available."""
+
+    name: str  # the other network
+    difference: float
+    p: float | None = None
+    gained: int | None = None  # images that only the first network gets right
+    lost: int | None = None  # images that only the other gets right
+
+    def __str__(self) -> str:
+        return f"{100 * self.difference:+.2f}" + ("" if self.p is None else f" ({format_p(self.p)})")
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """What is known of a network; None is unknown. Shares are 0 to 1, cross-entropies and KL in nats."""
+
+    name: str
+    architecture: str
+    objective_key: str
+    method: str  # the objective's label; empty for weights of unknown origin
+    objective: float | None  # the value that training minimized, on the evaluation split
+    objective_terms: Objective | None
+    terms: dict[str, float]  # cross-entropy and each term's unweighted loss on the evaluation split, by name
+    cross_entropy: float
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float  # Wilson's 95 % interval
+    images: int
+    evaluated_on: str  # the evaluation images; equal where the images are
+    parameters: int
+    multiply_adds: int
+    latency: float | None  # seconds for one image
+    size: int | None  # bytes of the weights' file
+    train_images: int | None
+    epochs: int | None
+    seed: int | None
+    run: str | None
+    seconds: float | None  # of training, over all runs
+    device: str | None
+    calibration_error: float | None = None
+    human_cross_entropy: float | None = None  # cross-entropy to the human labels at T = 1
+    teacher_agreement: float | None = None
+    teacher_kl: float | None = None  # KL(teacher ‖ network) at T = 1
+    difference: float | None = None  # accuracy minus the table's baseline's; with McNemar's `p`, `gained` and `lost`
+    p: float | None = None
+    gained: int | None = None
+    lost: int | None = None
+    scratch_baseline: str | None = None
+    teacher: str | None = None
+    to_scratch_baseline: PairedDifference | None = None
+    to_teacher: PairedDifference | None = None
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether the network was trained with a distillation method, see `lineage.is_distilled`."""
+        return self.objective_key != SCRATCH
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
-    """A Markdown table without a final line break; a `|` in a cell is escaped.
-
-    Args:
-        headings: one for each column.
-        rows: cells as they are shown.
-        text_columns: how many of the first columns are aligned to the left; the others are numbers.
-    """
+    """A Markdown table without a final line break; all but the first `text_columns` are aligned to the right."""
     rule = "".join("---|" if column < text_columns else "---:|" for column in range(len(headings)))
     lines = [" | ".join(cell.replace("|", r"\|") for cell in cells) for cells in (headings, *rows)]
     return "\n".join([f"| {lines[0]} |", f"|{rule}", *(f"| {line} |" for line in lines[1:])])
@@ -30,14 +84,11 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_
 class Column:
     """A column for a reader; its heading names the unit."""
 
-    key: str
-    """A field of `ResultRow`, or a name of its own where `text` composes the cell."""
+    key: str  # a field of `ResultRow`, or a name of its own where `text` composes the cell
     heading: str
-    format: str = ""
-    """A format of numbers, as in `format(value, ".3f")`."""
+    format: str = ""  # a format of numbers, as in `format(value, ".3f")`
     help: str = ""
-    scale: float = 1
-    """The field's value times this is in the heading's unit."""
+    scale: float = 1  # the field's value times this is in the heading's unit
     text: Callable[[ResultRow], str] | None = None
 
     def value(self, row: ResultRow) -> float | str | None:
@@ -57,17 +108,7 @@ def _interval(row: ResultRow) -> str:
     return f"{100 * row.accuracy_low:.2f} – {100 * row.accuracy_high:.2f}"
 
 
-def _paired(other: PairedDifference | None) -> str:
-    if other is None:
-        return ""
-    return f"{100 * other.difference:+.2f}" + ("" if other.p is None else f" ({format_p(other.p)})")
-
-
 _PAIRED = "Difference of the accuracies in percentage points, with McNemar's p"
-_MCNEMAR = (
-    "How probable so uneven a split of the images that only one of the two classifies correctly would be if both were "
-    "equally good; exact, two-sided"
-)
 _COLUMNS = (
     Column("name", "Network"),
     Column("method", "Method", help="The distillation methods of its objective"),
@@ -79,10 +120,12 @@ _COLUMNS = (
     Column("accuracy_interval", "Accuracy, 95 % interval", help="With Wilson's interval",
            text=lambda row: f"{100 * row.accuracy:.2f} % ({_interval(row)})"),
     Column("to_scratch_baseline", "To its scratch baseline", help=_PAIRED,
-           text=lambda row: _paired(row.to_scratch_baseline)),
-    Column("to_teacher", "To its teacher", help=_PAIRED, text=lambda row: _paired(row.to_teacher)),
+           text=lambda row: str(row.to_scratch_baseline or "")),
+    Column("to_teacher", "To its teacher", help=_PAIRED, text=lambda row: str(row.to_teacher or "")),
     Column("difference", "To baseline", "+.2f", "Difference of the accuracies in percentage points", 100),
-    Column("p", "McNemar p", help=_MCNEMAR,
+    Column("p", "McNemar p",
+           help="How probable so uneven a split of the images that only one of the two classifies correctly would be "
+                "if both were equally good; exact, two-sided",
            text=lambda row: "" if row.p is None else format_p(row.p).removeprefix("p ").removeprefix("= ")),
     Column("calibration_error", "Calibration error (%)", ".2f", "Expected calibration error in 15 bins", 100),
     Column("teacher_agreement", "Agrees with teacher (%)", ".2f", "Images with the same predicted class", 100),
@@ -113,13 +156,12 @@ COMPARISON_COLUMNS = (
 def format_table(
     rows: Sequence[ResultRow], baseline: str | None = None, columns: Sequence[str] | None = None
 ) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells as text; the first two columns are words.
+    """Headings and cells as text.
 
     Args:
         rows: the networks.
         baseline: the network that `difference` refers to; it names that column.
-        columns: keys of `COLUMNS`. By default `SUMMARY_COLUMNS`, and with a baseline those of `COMPARISON_COLUMNS` in
-            which any row has a value.
+        columns: keys of `COLUMNS`; by default `SUMMARY_COLUMNS`, with a baseline the `COMPARISON_COLUMNS` with values.
     """
     if columns is None and baseline is not None:
         columns = [key for key in COMPARISON_COLUMNS if any(COLUMNS[key].cell(row) for row in rows)]
@@ -145,6 +187,5 @@ def to_csv(rows: Sequence[ResultRow]) -> str:
 
 def to_json(rows: Sequence[Any]) -> str:
     """Rows of any dataclass with full precision as a list of objects; null where unknown."""
-    return json.dumps(
-        [asdict(row) for row in rows], indent=1, allow_nan=False, default=lambda model: model.model_dump(mode="json")
-    )
+    values = [asdict(row) for row in rows]
+    return json.dumps(values, indent=1, allow_nan=False, default=lambda model: model.model_dump(mode="json"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kdexplorer.analysis.records import PairedDifference, ResultRow
 from kdexplorer.analysis.statistics import format_p, holm
+from kdexplorer.analysis.tables import PairedDifference, ResultRow
 from kdexplorer.methods import get_method
 
 
@@ -16,17 +16,17 @@ def explain_larger_loss(rows: Sequence[ResultRow]) -> str:
         return "Select a distilled student to see what its loss consists of."
     row, objective = max(distilled, key=lambda pair: pair[1] - pair[0].cross_entropy)
     baseline = next((other for other in rows if other.name == row.scratch_baseline), None)
-    value = f"{_format_terms(row)}{objective:.3f}"
-    text = f"The loss that {row.name} minimizes, {value}, is a different sum from cross-entropy. "
+    sum_ = f"{_format_terms(row)}{objective:.3f}"
+    text = f"The loss that {row.name} minimizes, {sum_}, is a different sum from cross-entropy. "
+    own = f"Its cross-entropy, which is comparable between rows, is {row.cross_entropy:.3f}"
     if baseline is None:
-        return f"{text}Its cross-entropy, which is comparable between rows, is {row.cross_entropy:.3f}."
+        return f"{text}{own}."
     if objective <= baseline.cross_entropy:
         text += "Here that sum is the smaller number, which says just as little about which student is better. "
-    relation = _compare(row.cross_entropy, baseline.cross_entropy, "lower than", "equal to", "higher than")
-    return (
-        f"{text}Its cross-entropy, which is comparable between rows, is {row.cross_entropy:.3f}: {relation} the "
-        f"{baseline.cross_entropy:.3f} of {baseline.name}, which was trained on labels alone."
-    )
+    difference = row.cross_entropy - baseline.cross_entropy
+    relation = "lower than" if difference < 0 else "higher than" if difference > 0 else "equal to"
+    other = f"{baseline.cross_entropy:.3f} of {baseline.name}, which was trained on labels alone."
+    return f"{text}{own}: {relation} the {other}"
 
 
 def _format_terms(row: ResultRow) -> str:
@@ -46,27 +46,21 @@ def _format_terms(row: ResultRow) -> str:
     return " + ".join(parts) + " = "
 
 
-def _compare(value: float, other: float, below: str, equal: str, above: str) -> str:
-    return below if value < other else above if value > other else equal
-
-
 def compare_with_teacher_and_baseline(rows: Sequence[ResultRow]) -> str:
     """Whether the best distilled student differs from its scratch baseline and its teacher by more than chance.
 
     It is selected by its accuracy, so p has Holm's correction for all distilled students that could be tested.
     """
-    distilled = [row for row in rows if row.is_distilled]
+    distilled, by_name = [row for row in rows if row.is_distilled], {row.name: row for row in rows}
     if not distilled:
         return "Select a distilled student and its scratch baseline to test the difference between the two."
-    best = max(distilled, key=lambda row: row.accuracy)
-    by_name = {row.name: row for row in rows}
-    sentences = []
+    best, sentences = max(distilled, key=lambda row: row.accuracy), []
     for key, words in (("to_scratch_baseline", "its scratch baseline"), ("to_teacher", "its teacher")):
-        found: dict[str, PairedDifference | None] = {row.name: getattr(row, key) for row in distilled}
-        paired = found[best.name]
-        if paired is not None:
-            tested = {name: one.p for name, one in found.items() if one is not None and one.p is not None}
+        found: dict[str, PairedDifference] = {row.name: one for row in distilled if (one := getattr(row, key))}
+        if best.name in found:
+            tested = {name: one.p for name, one in found.items() if one.p is not None}
             corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+            paired = found[best.name]
             sentences.append(_judge(best, by_name[paired.name], words, paired, corrected))
     if not sentences:
         return f"Select the scratch baseline of {best.name} or its teacher to test the difference between the two."
@@ -81,10 +75,8 @@ def compare_with_teacher_and_baseline(rows: Sequence[ResultRow]) -> str:
 
 def _judge(row: ResultRow, other: ResultRow, words: str, paired: PairedDifference, corrected: dict[str, float]) -> str:
     points = round(100 * paired.difference, 2)
-    relation = _compare(points, 0, "below", "", "above")
-    text = f"{row.name} is {abs(points):.2f} percentage points {relation} {words} {other.name}"
-    if not relation:
-        text = f"{row.name} has the same accuracy as {words} {other.name}"
+    relation = f"is {abs(points):.2f} percentage points {'above' if points > 0 else 'below'}"
+    text = f"{row.name} {relation if points else 'has the same accuracy as'} {words} {other.name}"
     if paired.p is None:
         apart = row.accuracy_low > other.accuracy_high or row.accuracy_high < other.accuracy_low
         return (
@@ -94,7 +86,5 @@ def _judge(row: ResultRow, other: ResultRow, words: str, paired: PairedDifferenc
     p = corrected[row.name]
     best_of = f", {format_p(p)} for the best of {len(corrected)} comparisons" if len(corrected) > 1 else ""
     verdict = "more than chance explains on these images" if p < 0.05 else "which chance alone can explain"
-    return (
-        f"{text}: {paired.gained:,} images are classified correctly by it alone, {paired.lost:,} by the other alone "
-        f"(McNemar {format_p(paired.p)}{best_of}), {verdict}."
-    )
+    alone = f"{paired.gained:,} images are classified correctly by it alone, {paired.lost:,} by the other alone"
+    return f"{text}: {alone} (McNemar {format_p(paired.p)}{best_of}), {verdict}."

@@ -10,7 +10,7 @@ import streamlit as st
 
 from kdexplorer.analysis import attention_cache, attention_similarity
 from kdexplorer.analysis.attention_similarity import SimilarityRow
-from kdexplorer.app import access, caches, network_picker
+from kdexplorer.app import access, caches, network_picker, pickers
 from kdexplorer.charts import attention, style
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage
@@ -35,15 +35,8 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
         st.info("Choose a student with as many stages as its teacher to compare the two over many images.")
         return
     sizes = [size for size in SIZES if size < len(pixels)] + [len(pixels)]
-    size = st.segmented_control(
-        "Sample",
-        sizes,
-        default=sizes[min(1, len(sizes) - 1)],
-        required=True,
-        format_func="first {:,} test images".format,
-        wrap=True,
-    )
-    sample = pixels[:size]
+    default = sizes[min(1, len(sizes) - 1)]
+    sample = pixels[: pickers.pick_option("Sample", sizes, "first {:,} test images".format, default)]
     try:
         _measure(teacher, comparable, sample)
     except KDError as error:
@@ -60,10 +53,9 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
         summaries = {name: attention_similarity.summarize(similarity, power) for name, similarity in found.items()}
         roles = {name: style.role_of(student, teacher) for name, student in compared.items()}
         chart, text = st.columns([3, 2], gap="large")
-        chart.vega_lite_chart(attention.similarity_by_stage(summaries, roles, size), width="stretch")
-        with text:
-            st.subheader("Does the student look where the teacher looks?")
-            st.markdown(describe_similarity(rows, compared, teacher))
+        chart.vega_lite_chart(attention.similarity_by_stage(summaries, roles, len(sample)), width="stretch")
+        text.subheader("Does the student look where the teacher looks?")
+        text.markdown(describe_similarity(rows, compared, teacher))
         st.markdown(attention_similarity.to_markdown(rows))
 
 
@@ -99,29 +91,19 @@ def describe_similarity(rows: Sequence[SimilarityRow], students: Mapping[str, Ch
         teacher: the network that they are compared with.
     """
     last = max(row.stage for row in rows)
-    final = {row.name: row for row in rows if row.stage == last}
-    closest = max(final.values(), key=lambda row: row.cosine)
-    sentences = [f"The most similar at stage {last} is **{closest.name}** with a mean cosine of {closest.cosine:.3f}."]
-    trained = [
-        (row, row.to_scratch_baseline)
-        for row in final.values()
-        if row.to_scratch_baseline is not None
-        and lineage.is_student_of(students[row.name], teacher)
-        and _uses_stages(students[row.name])
-    ]
-    if trained:
-        best, paired = max(trained, key=lambda pair: pair[0].cosine)
-        clear = abs(paired.difference) > paired.half
-        verdict = "No clear difference" if not clear else "Yes" if paired.difference > 0 else "No"
-        sentences.insert(
-            0,
-            f"**{verdict}.** At stage {last}, the mean cosine to {teacher.name} is **{best.cosine:.3f}** for "
-            f"{best.name}, which was trained on the teacher's stages, and {best.cosine - paired.difference:.3f} for "
-            f"its scratch baseline: a difference of {paired} (95 % interval over images).",
-        )
-    return " ".join(sentences)
-
-
-def _uses_stages(checkpoint: Checkpoint) -> bool:
-    objective = checkpoint.card.objective
-    return objective is not None and any("stages" in method.needs for method in objective.methods)
+    final = [row for row in rows if row.stage == last]
+    closest = max(final, key=lambda row: row.cosine)
+    words = f"The most similar at stage {last} is **{closest.name}** with a mean cosine of {closest.cosine:.3f}."
+    for row in sorted(final, key=lambda row: -row.cosine):
+        paired, student = row.to_scratch_baseline, students[row.name]
+        objective = student.card.objective
+        uses_stages = objective is not None and any("stages" in method.needs for method in objective.methods)
+        if paired is not None and uses_stages and lineage.is_student_of(student, teacher):
+            clear = abs(paired.difference) > paired.half
+            verdict = "No clear difference" if not clear else "Yes" if paired.difference > 0 else "No"
+            return (
+                f"**{verdict}.** At stage {last}, the mean cosine to {teacher.name} is **{row.cosine:.3f}** for "
+                f"{row.name}, which was trained on the teacher's stages, and {row.cosine - paired.difference:.3f} for "
+                f"its scratch baseline: a difference of {paired} (95 % interval over images). {words}"
+            )
+    return words

@@ -119,8 +119,8 @@ def predict(checkpoint: Checkpoint, image: np.ndarray) -> Prediction:
     """A network's logits and attention maps for uint8 `[3, 32, 32]`. Raises CheckpointError for untrusted weights."""
     from kdexplorer.analysis import inference
 
-    normalization = checkpoint.card.normalization
-    logits, maps = inference.predict_with_attention(network(checkpoint), image[None], normalization)
+    images, normalization = np.ascontiguousarray(image)[None], checkpoint.card.normalization
+    logits, maps = inference.predict_with_attention(network(checkpoint), images, normalization)
     return logits[0], {power: [stage[0] for stage in stages] for power, stages in maps.items()}
 
 

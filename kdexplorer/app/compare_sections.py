@@ -1,4 +1,4 @@
-"""The sections below the table on Compare: cost, learning curves, calibration, classes."""
+"""The sections below the table on Compare: cost, learning curves, calibration, classes, and two networks in detail."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import results
-from kdexplorer.analysis.results import ResultRow
-from kdexplorer.app import launch_curves, result_caches
-from kdexplorer.charts import evaluation, learning_curves, style
+from kdexplorer.analysis import metrics, results
+from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.app import caches, launch_curves, navigation, result_caches
+from kdexplorer.app.pickers import pick_option
+from kdexplorer.charts import class_maps, evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
+from kdexplorer.images import render
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.run_folder import find_run
+
+PAGE_SIZE = 12
+"""Images shown at a time."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,14 @@ class Comparison:
     """Int64 `[N]`, where they are available."""
     logits: dict[str, np.ndarray]
     """Stored logits `[N, K]` of the networks that have them."""
-    latency: dict[str, float]
-    """Seconds for one image by architecture, where measured."""
 
     @property
     def looks(self) -> list[style.Series]:
-        return style.series(_roles(self.networks, self.teacher[1] if self.teacher else None))
+        return style.series(_roles(self.networks, self.teacher))
+
+    @property
+    def dataset(self) -> str:
+        return results.dataset_of(next(iter(self.networks.values())))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -49,34 +56,24 @@ class Comparison:
     def require_labels(self) -> np.ndarray | None:
         """The labels for a section that needs them and stored logits; where one is missing, it says so."""
         if self.labels is None:
-            dataset = get_dataset(results.dataset_of(next(iter(self.networks.values())))).label
+            dataset = get_dataset(self.dataset).label
             st.info(f"This needs the labels of the evaluation images. Download {dataset} on the Launch page.")
         elif not self.logits:
             st.info("None of these networks has stored logits: the file test_logits.npz is missing or damaged.")
         return self.labels if self.logits else None
 
 
-def _roles(networks: Mapping[str, Checkpoint], teacher: Checkpoint | None) -> dict[str, str]:
-    return {name: style.role_of(checkpoint, teacher) for name, checkpoint in networks.items()}
+def _roles(networks: Mapping[str, Checkpoint], teacher: tuple[str, Checkpoint] | None) -> dict[str, str]:
+    return {name: style.role_of(checkpoint, teacher[1] if teacher else None) for name, checkpoint in networks.items()}
 
 
 def show_cost(comparison: Comparison) -> None:
     """Accuracy against cost; latency is measured on request."""
     rows = comparison.rows
     costs = [key for key in evaluation.COSTS if any(getattr(row, key) for row in rows)]
-    cost = st.segmented_control(
-        "Cost",
-        costs,
-        format_func=lambda key: evaluation.COSTS[key].label,
-        default=costs[0],
-        key="cost",
-        required=True,
-        wrap=True,
-    )
-    chart = evaluation.accuracy_cost(rows, comparison.looks, cost or costs[0])
-    if chart is not None:
-        st.vega_lite_chart(chart, key="cost_chart")
-    missing = sorted({row.architecture for row in rows} - comparison.latency.keys())
+    cost = pick_option("Cost", costs, lambda key: evaluation.COSTS[key].label, key="cost")
+    st.vega_lite_chart(evaluation.accuracy_cost(rows, comparison.looks, cost), key="cost_chart")
+    missing = sorted({row.architecture for row in rows if row.latency is None})
     if missing and st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
         for architecture in missing:
             with st.spinner(f"Timing {architecture} on this machine …"):
@@ -85,15 +82,10 @@ def show_cost(comparison: Comparison) -> None:
         st.rerun()
 
 
-def show_comparison_curves(comparison: Comparison) -> None:
-    """The learning curves of all compared networks."""
-    show_curves(comparison.networks, comparison.runs, comparison.teacher[1] if comparison.teacher else None)
-
-
-def show_curves(networks: Mapping[str, Checkpoint], runs: list[str], teacher: Checkpoint | None) -> None:
+def show_curves(networks: Mapping[str, Checkpoint], runs: list[str], teacher: tuple[str, Checkpoint] | None) -> None:
     """Learning curves: of networks from their cards, of runs that have not finished from their folders."""
     roles = _roles(networks, teacher)
-    curves, figures = results.learning_curves(networks, teacher)
+    curves, figures = results.learning_curves(networks, teacher[1] if teacher else None)
     points = [CurvePoint(name, row.epoch, row.train, row.test) for name, history in curves.items() for row in history]
     epochs = max((checkpoint.card.epochs or 1 for checkpoint in networks.values()), default=1)
     finished = {(checkpoint.card.run, checkpoint.name) for checkpoint in networks.values()}
@@ -113,29 +105,13 @@ def show_curves(networks: Mapping[str, Checkpoint], runs: list[str], teacher: Ch
     if not measures:
         st.info("These networks have no stored learning curves. Train some on the Launch page and choose them above.")
         return
+    splits = {"test": "Evaluation images", "train": "Training batches"}
     left, right = st.columns(2)
     with left:
-        measure = st.segmented_control(
-            "Measure",
-            measures,
-            format_func=lambda key: learning_curves.get_measure(key).label,
-            default=measures[0],
-            key="measure",
-            required=True,
-            wrap=True,
-        )
+        measure = pick_option("Measure", measures, lambda key: learning_curves.get_measure(key).label, key="measure")
     with right:
-        split = st.segmented_control(
-            "On",
-            ["test", "train"],
-            format_func={"test": "Evaluation images", "train": "Training batches"}.__getitem__,
-            default="test",
-            key="curves_split",
-            required=True,
-            wrap=True,
-        )
-    looks = style.series(roles)
-    chart = learning_curves.learning_curves(points, looks, measure or measures[0], epochs, figures, split or "test")
+        split = pick_option("On", splits, splits.__getitem__, key="curves_split")
+    chart = learning_curves.learning_curves(points, style.series(roles), measure, epochs, figures, split)
     if chart is not None:
         st.vega_lite_chart(chart, key="curves_chart")
 
@@ -154,3 +130,79 @@ def show_classes(comparison: Comparison) -> None:
     if labels is not None:
         chart = evaluation.per_class(comparison.logits, labels, comparison.looks, comparison.classes)
         st.vega_lite_chart(chart, key="per_class")
+
+
+def show_confusion(comparison: Comparison) -> None:
+    """Which classes two networks confuse, and where they differ."""
+    labels = comparison.require_labels()
+    pair = _pick_pair(comparison, "confusion") if labels is not None else None
+    if pair is None or labels is None:
+        return
+    classes = comparison.classes
+    first, second = (comparison.logits[name] for name in pair)
+    maps = [class_maps.confusion_map(comparison.logits[name], labels, classes, name) for name in pair]
+    maps.append(class_maps.confusion_difference(first, second, labels, classes, pair))
+    for number, (column, chart) in enumerate(zip(st.columns(3), maps, strict=True)):
+        column.vega_lite_chart(chart, key=f"confusion_{number}")
+
+
+def show_disagreements(comparison: Comparison) -> None:
+    """The images for which two networks predict different classes, each with a link that opens it."""
+    pair = _pick_pair(comparison, "disagreement")
+    if pair is None:
+        return
+    groups = results.disagreements(comparison.logits[pair[0]], comparison.logits[pair[1]], comparison.labels)
+    only = {"first": f"Only {pair[0]} is right", "second": f"Only {pair[1]} is right"}
+    titles = only | {"neither": "Neither is right", "all": "All"}
+    kind = pick_option(
+        "Images", filter(groups.__contains__, titles), lambda kind: f"{titles[kind]} ({len(groups[kind]):,})",
+        key="disagreement_kind",
+    )  # fmt: skip
+    pixels, _, indices = caches.gallery(comparison.dataset)
+    ranks = {int(index): rank for rank, index in enumerate(indices)}
+    found = [index for index in groups[kind].tolist() if index in ranks]
+    if not found:
+        st.info("There is no such image" + (" among the sample images." if comparison.labels is None else "."))
+        return
+    pages = -(-len(found) // PAGE_SIZE)
+    page = st.pagination(pages, key=f"disagreement_page_{kind}") if pages > 1 else 1
+    with st.container(horizontal=True, gap="medium"):
+        for index in found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]:
+            with st.container(width=190, border=True):
+                _show_image(comparison, pair, index, pixels[ranks[index]])
+
+
+def _show_image(comparison: Comparison, pair: tuple[str, str], index: int, pixels: np.ndarray) -> None:
+    """An image with both predictions, and a link that opens it on Soft labels."""
+    classes = comparison.classes
+    st.image(render.enlarge_png(pixels.transpose(1, 2, 0), 160), width=160, alt=f"Test image {index}")
+    label = "" if comparison.labels is None else f"**{classes[comparison.labels[index]]}**, "
+    st.markdown(f"{label}image {index}")
+    for name in pair:
+        probabilities = metrics.softmax(comparison.logits[name][index])
+        predicted = int(probabilities.argmax())
+        st.caption(f"{name}: {classes[predicted]}, {probabilities[predicted]:.0%}")
+    teacher = comparison.teacher[0] if comparison.teacher else None
+    query = {"image": str(index), "students": ",".join(comparison.keys[name] for name in pair if name != teacher)}
+    if teacher:
+        query["teacher"] = comparison.keys[teacher]
+    navigation.link_to("soft_labels", f"Open image {index}", query)
+
+
+def _pick_pair(comparison: Comparison, key: str) -> tuple[str, str] | None:
+    """Draws two choices among the networks with stored logits; the defaults are the best distilled and its baseline."""
+    rows = [row for row in comparison.rows if row.name in comparison.logits]
+    if len(rows) < 2:
+        st.info("Choose at least two networks with stored logits.")
+        return None
+    options = [row.name for row in rows]
+    best = max([row for row in rows if row.is_distilled] or rows, key=lambda row: row.accuracy)
+    other = best.scratch_baseline if best.scratch_baseline in options else None
+    other = other or next(name for name in options if name != best.name)
+    left, right = st.columns(2)
+    first = left.selectbox("First network", options, options.index(best.name), key=f"{key}_first")
+    second = right.selectbox("Second network", options, options.index(other), key=f"{key}_second")
+    if first == second:
+        st.info("Choose two different networks.")
+        return None
+    return first, second

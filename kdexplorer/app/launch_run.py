@@ -1,8 +1,6 @@
-"""One run or sweep on Launch: its state, its controls, and its curves so far."""
+"""Runs and sweeps on Launch: the list of all, and one with its state, its controls, and its results so far."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import streamlit as st
 
@@ -13,8 +11,8 @@ from kdexplorer.errors import KDError
 from kdexplorer.notation import train_command
 from kdexplorer.runs.launch import delete_run, start_run, stop_run
 from kdexplorer.runs.records import LIVE, RESUMABLE, RunStatus, State
-from kdexplorer.runs.run_folder import Run
-from kdexplorer.sweeps.folder import Sweep
+from kdexplorer.runs.run_folder import Run, list_runs
+from kdexplorer.sweeps.folder import Sweep, list_sweeps
 from kdexplorer.sweeps.grid import SweepConfig, sweep_command
 from kdexplorer.training.estimate import format_duration
 
@@ -30,83 +28,57 @@ STATES: dict[State, str] = {
     "lost": ":orange[:material/help: Lost]",
     "damaged": ":red[:material/broken_image: Damaged]",
 }
+LIMIT = 20
+"""Runs of the list."""
 
 
 def show(run: Run) -> None:
-    """A run: state, controls, curves, and one image's soft labels epoch by epoch."""
-    config = _open(run)
-    if not isinstance(config, ExperimentConfig):
-        return
-    st.subheader(config.name)
-    st.caption(f"{run.run_id} · {_describe(config)}")
-
-    def show_state(status: RunStatus, live: bool) -> None:
-        with st.container():  # always one element, so that no button appears twice while the page is redrawn
-            _show_progress(run, config, status)
-        _show_controls(run, status.state)
-        launch_curves.show(run, config, live)
-
-    _follow(run, show_state)
-    _show_log(run, train_command(config))
-
-
-def show_sweep(sweep: Sweep) -> None:
-    """A sweep: state, controls, its experiments, and its results so far."""
-    config = _open(sweep)
-    if not isinstance(config, SweepConfig):
-        return
-    st.subheader(config.recipe.name)
-    st.caption(f"{sweep.run_id} · {_describe(config.recipe)} · {sweeps.describe(config)}")
-
-    def show_state(status: RunStatus, live: bool) -> None:
-        with st.container():
-            _show_progress(sweep, config.recipe, status)
-            sweeps.show_progress(status)
-        _show_controls(sweep, status.state)
-
-    _follow(sweep, show_state)
-    results = sweep.results()
-    if results is not None:
-        query = {"show": "Sweep", "sweep": sweep.run_id}
-        navigation.link_to("compare", "Open on Compare", query, ":material/arrow_forward:")
-        sweeps.show_results(results, sweep.run_id)
-    _show_log(sweep, sweep_command(config))
-
-
-def close() -> None:
-    """Returns to the form."""
-    for name in ("run", "sweep"):
-        st.query_params.pop(name, None)
-
-
-def _open(run: Run) -> ExperimentConfig | SweepConfig | None:
-    """Draws the way back to the form; returns the configuration, None where it cannot be read."""
-    st.button("New experiment", on_click=close, icon=":material/arrow_back:", key="new_experiment")
+    """A run: state, controls, curves, and one image's soft labels epoch by epoch. Or a sweep and its results."""
+    st.button("New experiment", on_click=_open, icon=":material/arrow_back:", key="new_experiment")
     try:
-        return run.config()
+        config: ExperimentConfig | SweepConfig = run.config()
     except KDError as error:
         st.error(str(error))
         _show_controls(run, run.status().state)
-        return None
-
-
-def _follow(run: Run, show_state: Callable[[RunStatus, bool], None]) -> None:
-    """Draws a run's or sweep's state, again and again while it is live."""
+        return
+    recipe = config.recipe if isinstance(config, SweepConfig) else config
+    facts = f" · {sweeps.describe(config)}" if isinstance(config, SweepConfig) else ""
+    st.subheader(recipe.name)
+    st.caption(f"{run.run_id} · {_describe(recipe)}{facts}")
     live = run.status().state in LIVE
 
-    def show() -> None:
+    def follow() -> None:
         status = run.status()
         if live and status.state not in LIVE:
             st.rerun()  # the whole page once more, without polling
-        show_state(status, live)
+        with st.container():  # always one element, so that no button appears twice while the page is redrawn
+            _show_progress(run, recipe, status)
+        _show_controls(run, status.state)
+        if recipe is config:
+            launch_curves.show(run, recipe, live)
 
-    st.fragment(show, run_every=POLL if live else None)()
-
-
-def _show_log(run: Run, command: str) -> None:
+    st.fragment(follow, run_every=POLL if live else None)()
+    results = run.results() if isinstance(run, Sweep) else None
+    if results is not None:
+        query = {"show": "Sweep", "sweep": run.run_id}
+        navigation.link_to("compare", "Open on Compare", query, ":material/arrow_forward:")
+        sweeps.show_results(results, run.run_id)
     with st.expander("Command line and log"):
+        command = sweep_command(config) if isinstance(config, SweepConfig) else train_command(config)
         st.code(command, language="bash", wrap_lines=True)
-        st.code(run.log_tail(12) or "The log is empty.", language=None, wrap_lines=True)
+        _show_log(run, 12)
+
+
+def _open(kind: str = "", run_id: str = "") -> None:
+    """Opens a run or a sweep, or without one returns to the form."""
+    for name in ("run", "sweep"):
+        st.query_params.pop(name, None)
+    if kind:
+        st.query_params[kind] = run_id
+
+
+def _show_log(run: Run, lines: int) -> None:
+    st.code(run.log_tail(lines) or "The log is empty.", language=None, wrap_lines=True)
 
 
 def _describe(config: ExperimentConfig) -> str:
@@ -118,14 +90,13 @@ def _describe(config: ExperimentConfig) -> str:
 
 
 def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> None:
-    """The state, a bar with the time left, and what went wrong."""
+    """The state, a bar with the time left, what went wrong, and a sweep's experiments."""
     shown = status.state not in ("finished", "failed", "damaged") and status.message not in ("", "training")
     st.markdown(f"**{STATES[status.state]}**" + (f": {status.message}" if shown else ""))
     epoch, step, steps = status.epoch, status.step, status.steps_per_epoch
     if status.state != "finished" and epoch is not None and step is not None and steps:
-        text = f"Epoch {epoch + 1} of {config.epochs}"
-        if status.state == "running" and status.seconds_left is not None:
-            left = status.seconds_left
+        text, left = f"Epoch {epoch + 1} of {config.epochs}", status.seconds_left
+        if status.state == "running" and left is not None:
             text += f", about {format_duration(left)} left" if left >= 1 else ", evaluating"
         if status.state == "running" and status.images_per_second:
             text += f", {status.images_per_second:,.0f} images/s"
@@ -136,7 +107,14 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
         st.error(status.message or "It ended without a message.")
     if status.state in ("failed", "lost"):
         st.markdown("The last lines of its log:")
-        st.code(run.log_tail(8) or "The log is empty.", language=None, wrap_lines=True)
+        _show_log(run, 8)
+    if status.experiments and status.finished is not None:
+        text = f"{status.finished} of {status.experiments} experiments finished"
+        st.progress(min(1.0, status.finished / status.experiments), text=text)
+    for run_id in status.working:
+        navigation.link_to("launch", f"Training: {run_id}", {"run": run_id})
+    for run_id, reason in status.failed.items():
+        st.error(f"{run_id}: {reason}")
 
 
 def _show_controls(run: Run, state: State) -> None:
@@ -148,14 +126,49 @@ def _show_controls(run: Run, state: State) -> None:
             access.act_and_rerun(lambda: start_run(run))
         if state not in LIVE:
             with st.popover("Delete", icon=":material/delete:"):
-                what = "this run with its curves and its finished students"
-                if isinstance(run, Sweep):
-                    what = "this sweep's results (its runs remain)"
-                st.markdown(f"Delete {what}? This cannot be undone.")
+                is_sweep = isinstance(run, Sweep)
+                what = "sweep's results (its runs remain)" if is_sweep else "run with its curves and finished students"
+                st.markdown(f"Delete this {what}? This cannot be undone.")
                 if st.button("Yes, delete it", key="delete", type="primary"):
                     access.act_and_rerun(lambda: _delete(run))
 
 
 def _delete(run: Run) -> None:
     delete_run(run)
-    close()
+    _open()
+
+
+def show_list(opened: Run | None) -> None:
+    """The latest sweeps and runs, each with a button that opens it; `opened` is the one that the page shows."""
+    sweeps_found, found = list_sweeps()[:10], list_runs()
+    if sweeps_found:
+        st.subheader("Sweeps")
+    for sweep in sweeps_found:
+        _show_row(sweep, "sweep", sweep.status())
+    st.subheader("Runs")
+    if not found:
+        st.markdown("There are no runs yet. Runs are listed here, also after a restart, and each one has a link.")
+        return
+    live = any(run.status().state in LIVE for run in found[:LIMIT])
+
+    def follow() -> None:
+        statuses = {run: run.status() for run in found[:LIMIT]}
+        if live and not any(status.state in LIVE for status in statuses.values()):
+            st.rerun()
+        for run, status in statuses.items():
+            _show_row(run, "run", status)
+
+    st.fragment(follow, run_every=POLL if live and opened is None else None)()
+    if len(found) > LIMIT:
+        st.caption(f"{len(found) - LIMIT} older runs: list them with 'python -m kdexplorer runs list'.")
+
+
+def _show_row(run: Run, kind: str, status: RunStatus) -> None:
+    facts = ""
+    if status.finished is not None and status.experiments is not None:
+        facts = f", {status.finished} of {status.experiments} experiments"
+    elif status.epoch is not None and status.epochs is not None:
+        facts = f", epoch {status.epoch + 1} of {status.epochs}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Open", key=f"open_{run.run_id}", on_click=_open, args=(kind, run.run_id), width=90)
+        st.markdown(f"{STATES[status.state]} `{run.run_id}`{facts}", width="stretch")

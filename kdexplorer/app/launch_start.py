@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import streamlit as st
@@ -17,7 +18,7 @@ from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.sweeps.folder import launch_sweep
 from kdexplorer.sweeps.grid import MAX_STUDENTS, SweepConfig, sweep_command
 from kdexplorer.training.checks import Problems
-from kdexplorer.training.estimate import Estimate, Measurement, format_duration
+from kdexplorer.training.estimate import Measurement, format_duration
 
 POLL = 1.0
 """Seconds between two reads of a measurement or a download."""
@@ -25,8 +26,8 @@ POLL = 1.0
 
 def offer_download() -> None:
     """While CIFAR-10 is missing: its download as a background process, with progress and errors."""
-    status = download.download_status()
-    if status.state == "ready":
+    state = download.download_status().state
+    if state == "ready":
         return
 
     def show() -> None:
@@ -44,7 +45,7 @@ def offer_download() -> None:
             elif st.button("Download CIFAR-10", key="download_cifar10", icon=":material/download:"):
                 access.act_and_rerun(download.start_download)
 
-    st.fragment(show, run_every=POLL if status.state == "running" else None)()
+    st.fragment(show, run_every=POLL if state == "running" else None)()
 
 
 def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig | None) -> None:
@@ -55,29 +56,24 @@ def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig
         if config is None:
             count = sum(len(sentences) for sentences in problems.values())
             st.markdown(f"{count} problem{'s' if count > 1 else ''} to fix first, marked in red in the form.")
-        elif sweep is None:
-            _show_estimate(config)
-            _show_command(train_command(config))
         else:
-            st.markdown(f"{sweeps.describe(sweep)}.")
-            students = sweep.students()[:MAX_STUDENTS]
-            times = sweep.seeds * len(sweep.students()) / len(students)
-            _show_estimate(config.model_copy(update={"students": students}), times)
-            _show_command(sweep_command(sweep))
+            measured, times = config, 1.0
+            if sweep is not None:
+                st.markdown(f"{sweeps.describe(sweep)}.")
+                students = sweep.students()[:MAX_STUDENTS]
+                times = sweep.seeds * len(sweep.students()) / len(students)
+                measured = config.model_copy(update={"students": students})
+            _show_estimate(measured, times)
+            st.markdown("The same from the command line:")
+            command = train_command(config) if sweep is None else sweep_command(sweep)
+            st.code(command, language="bash", wrap_lines=True)
         if alive:
             st.info(f"{alive} run{'s' if alive > 1 else ''} before this one: it will wait in the queue.")
         label = "Add to the queue" if alive else "Start training" if sweep is None else "Start the sweep"
-        if (
-            st.button(label, type="primary", disabled=config is None, key="start", icon=":material/play_arrow:")
-            and config
-        ):
+        pressed = st.button(label, "start", type="primary", disabled=config is None, icon=":material/play_arrow:")
+        if pressed and config is not None:
             access.act_and_rerun(lambda: _start(config, sweep))
         st.caption("The test images are never used for selection: the last epoch's weights are the result.")
-
-
-def _show_command(command: str) -> None:
-    st.markdown("The same from the command line:")
-    st.code(command, language="bash", wrap_lines=True)
 
 
 def _start(config: ExperimentConfig, sweep: SweepConfig | None) -> None:
@@ -93,41 +89,37 @@ def _forget_measurement() -> None:
         measurement.cancel()
 
 
-def _show_estimate(config: ExperimentConfig, times: float = 1) -> None:
+def _show_estimate(config: ExperimentConfig, times: float) -> None:
     """The training time, times `times`, from a few batches that a process of its own measures."""
     measurement: Measurement | None = st.session_state.get("measurement")
-    if measurement is not None and measurement.config != config:
+    if measurement is None or measurement.config != config:
         _forget_measurement()
-        measurement = None
-    if measurement is None:
         if st.button("Estimate the time", key="estimate", icon=":material/timer:"):
             access.act_and_rerun(lambda: st.session_state.update(measurement=Measurement(config)))
         st.caption("Times a few batches on this machine, which takes about ten seconds.")
         return
+    try:
+        result = measurement.poll()
+    except KDError as error:
+        st.error(str(error))
+        if st.button("Measure again", key="estimate_again", icon=":material/refresh:"):
+            _forget_measurement()
+            st.rerun()
+        return
+    if result is None:
+        st.fragment(_wait_for, run_every=POLL)(measurement)
+        return
+    st.metric("Estimated time", format_duration(times * result.seconds))
+    st.caption(
+        f"{result.images_per_second:.0f} images/s; evaluation takes {format_duration(result.evaluation)} after "
+        "each epoch. Other work on this machine makes it longer."
+    )
 
-    def show() -> None:
-        result: Estimate | KDError | None
-        try:
-            result = measurement.poll()
-        except KDError as error:
-            result = error
-        if result is None:
+
+def _wait_for(measurement: Measurement) -> None:
+    """Says that it measures, until it has ended."""
+    with contextlib.suppress(KDError):
+        if measurement.poll() is None:
             st.markdown(f":material/timer: Timing a few batches … {time.time() - measurement.started:.0f} s")
             return
-        if st.session_state.get("measurement_shown") != id(measurement):
-            st.session_state["measurement_shown"] = id(measurement)
-            st.rerun()  # the fragment stops polling
-        if isinstance(result, KDError):
-            st.error(str(result))
-            if st.button("Measure again", key="estimate_again", icon=":material/refresh:"):
-                _forget_measurement()
-                st.rerun()
-            return
-        st.metric("Estimated time", format_duration(times * result.seconds))
-        st.caption(
-            f"{result.images_per_second:.0f} images/s; evaluation takes {format_duration(result.evaluation)} after "
-            "each epoch. Other work on this machine makes it longer."
-        )
-
-    shown = st.session_state.get("measurement_shown") == id(measurement)
-    st.fragment(show, run_every=None if shown else POLL)()
+    st.rerun()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Sequence
 
 import streamlit as st
@@ -59,9 +60,7 @@ def _serve(weights: bytes, place: str) -> str:
 
 def _decode(picture: object) -> bytes:
     """The bytes of a data URL as the view makes it. Raises ImageError."""
-    if not isinstance(picture, str) or not picture.startswith(PREFIX):
-        raise ImageError("This is not a picture from the live view.")
-    try:
-        return base64.b64decode(picture.removeprefix(PREFIX), validate=True)
-    except binascii.Error as error:
-        raise ImageError("This is not a picture from the live view.") from error
+    with contextlib.suppress(binascii.Error):
+        if isinstance(picture, str) and picture.startswith(PREFIX):
+            return base64.b64decode(picture.removeprefix(PREFIX), validate=True)
+    raise ImageError("This is not a picture from the live view.")

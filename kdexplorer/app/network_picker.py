@@ -33,11 +33,6 @@ def default_teacher(found: dict[str, Checkpoint]) -> str:
     return next(iter(lineage.list_teachers(found) or found))
 
 
-def chosen_teacher(found: dict[str, Checkpoint]) -> str:
-    """The chosen teacher, without a widget."""
-    return url_state.get("teacher", None, url_state.parse_name(found, "network")) or default_teacher(found)
-
-
 def choose_teacher(name: str) -> None:
     """Makes a network the teacher. Chosen students of the previous teacher are removed unless they are its own too."""
     found = networks()
@@ -53,11 +48,10 @@ def choose_teacher(name: str) -> None:
 
 def remember_teacher(name: str, key: str) -> None:
     """The callback of a widget that chooses the teacher."""
-    teacher = st.session_state[key]
-    if teacher is None:
+    if st.session_state[key] is None:
         url_state.remember(name, key)
     else:
-        choose_teacher(teacher)
+        choose_teacher(st.session_state[key])
 
 
 def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
@@ -75,14 +69,9 @@ def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
     family = [name for name in lineage.first_family(found, teacher) if name in others]
     with right:
         chosen = pickers.pick_several(
-            "students",
-            "Students",
-            others,
-            family[:count] or others[:1],
-            MAX_STUDENTS,
-            known=found,
-            placeholder="Choose up to four students",
-        )
+            "students", "Students", others, family[:count] or others[:1], MAX_STUDENTS,
+            known=found, placeholder="Choose up to four students",
+        )  # fmt: skip
     return teacher, [found[name] for name in chosen]
 
 

@@ -1,29 +1,57 @@
-"""Widgets for choices that all pages share; a link carries them, see `url_state`."""
+"""Widgets for choices, those of all pages among them (see `url_state`), and for fields of pydantic models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, TypeVar, get_args
 
+import annotated_types as bounds
 import streamlit as st
+from pydantic.fields import FieldInfo
 
 from kdexplorer.app import url_state
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 
-TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
-ALPHAS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
+PINNED = {
+    "T": ("Pinned temperature", "T = {:g}", (1.0, 2.0, 4.0, 8.0, 20.0), 4.0, T_MIN, T_MAX),
+    "alpha": ("Pinned α", "{:g}", (0.0, 0.3, 0.5, 0.7, 0.9, 1.0), 0.7, 0.0, 1.0),
+}
+"""Initial values of sliders, which links carry: label, text of a preset, presets, default, bounds."""
+
+_BOUNDS = {bounds.Ge: "at least", bounds.Gt: "above", bounds.Le: "at most", bounds.Lt: "below"}
+
+V = TypeVar("V")
+Name = TypeVar("Name", str, str | None)
+
+
+def pick_option(
+    label: str, options: Iterable[V], name_of: Callable[[V], str] = str, default: V | None = None, **widget: Any
+) -> V:
+    """Draws buttons of which one is selected, at first `default` or the first of `options`; returns its option."""
+    options = list(options)
+    widget |= {"format_func": name_of, "default": options[0] if default is None else default}
+    return st.segmented_control(label, options, required=True, wrap=True, **widget)
+
+
+def pick_kept(name: str, label: str, options: Sequence[str], default: str) -> str:
+    """As `pick_option`; all pages share the choice, but no link carries it."""
+    key, chosen = f"pick_{name}", url_state.choices().get(name, default)
+    st.session_state[key] = chosen = chosen if chosen in options else default
+    st.segmented_control(label, options, key=key, required=True, wrap=True, on_change=url_state.keep, args=(name, key))
+    return chosen
 
 
 def pick_one(
     name: str,
     label: str,
     options: Sequence[str],
-    default: str,
+    default: Name,
     known: Collection[str] | None = None,
     kind: str = "network",
     on_change: Callable[[str, str], None] = url_state.remember,
+    draw: Callable[..., object] = st.selectbox,
     **widget: Any,
-) -> str:
+) -> Name:
     """Draws the choice of one of several names and returns it.
 
     Args:
@@ -34,36 +62,16 @@ def pick_one(
         known: names that a link may contain without a warning, `options` if not given.
         kind: what the options are, for that warning.
         on_change: the callback, called with the choice's name and the widget's key.
-        widget: other arguments of `st.selectbox`.
+        draw: the widget.
+        widget: its other arguments; with `index=None`, None is a choice too.
     """
-    chosen = url_state.get(name, default, url_state.parse_name(options if known is None else known, kind))
-    return _draw_one(name, label, options, chosen if chosen in options else default, on_change, widget)
-
-
-def pick_one_or_none(
-    name: str,
-    label: str,
-    options: Sequence[str],
-    default: str | None,
-    known: Collection[str] | None = None,
-    kind: str = "network",
-    on_change: Callable[[str, str], None] = url_state.remember,
-    **widget: Any,
-) -> str | None:
-    """As `pick_one`, where None is a choice too."""
-    chosen = url_state.get(name, default, url_state.parse_name(options if known is None else known, kind))
-    chosen = chosen if chosen in options or chosen is None else default
-    return _draw_one(name, label, options, chosen, on_change, widget | {"index": None})
-
-
-def _draw_one(
-    name: str, label: str, options: Sequence[str], chosen: Any, on_change: Any, widget: dict[str, Any]
-) -> Any:
     key = f"pick_{name}"
+    chosen = url_state.get(name, default, url_state.parse_name(options if known is None else known, kind))
+    if chosen not in options and (chosen is not None or "index" not in widget):
+        chosen = default
     st.session_state[key] = chosen
-    st.selectbox(label, options, key=key, on_change=on_change, args=(name, key), **widget)
-    if url_state.is_chosen(name) and chosen:
-        url_state.publish(name, chosen)
+    draw(label, options, key=key, on_change=on_change, args=(name, key), **widget)
+    url_state.publish(name, chosen)
     return chosen
 
 
@@ -77,47 +85,69 @@ def pick_several(
     kind: str = "network",
     **widget: Any,
 ) -> list[str]:
-    """Draws the choice of up to `limit` names and returns them; see `pick_one`. The URL separates them by commas."""
+    """Draws the choice of up to `limit` names and returns them; see `pick_one`."""
     key = f"pick_{name}"
     parse = url_state.parse_name(options if known is None else known, kind)
     chosen = url_state.get(name, default, lambda text: [parse(part) for part in text.split(",") if part][:limit])
-    chosen = [one for one in chosen if one in options]
-    st.session_state[key] = chosen
+    st.session_state[key] = chosen = [one for one in chosen if one in options]
     st.multiselect(
         label, options, key=key, max_selections=limit, on_change=url_state.remember, args=(name, key), **widget
     )
-    if url_state.is_chosen(name):
-        url_state.publish(name, ",".join(chosen))
+    url_state.publish(name, chosen)
     return chosen
 
 
-def temperature() -> float:
-    """The pinned temperature, without a widget."""
-    return url_state.get("T", 4.0, url_state.parse_number(T_MIN, T_MAX))
+def pinned(name: str) -> float:
+    """A pinned number, without a widget: the temperature `T`, or `alpha`, the teacher's weight in the lab's formula."""
+    _, _, _, default, low, high = PINNED[name]
+    return url_state.get(name, default, url_state.parse_number(low, high))
 
 
-def alpha() -> float:
-    """The pinned weight of the teacher's term in the lab's formula, without a widget."""
-    return url_state.get("alpha", 0.7, url_state.parse_number(0.0, 1.0))
-
-
-def pick_temperature() -> float:
-    """Draws the presets and returns the pinned temperature: the sliders' initial value, which the URL carries."""
-    return _pick_number("T", "Pinned temperature", temperature(), TEMPERATURES, "T = {:g}")
-
-
-def pick_alpha() -> float:
-    """Draws the presets and returns the pinned weight of the teacher's term."""
-    return _pick_number("alpha", "Pinned α", alpha(), ALPHAS, "{:g}")
-
-
-def _pick_number(name: str, label: str, pinned: float, presets: Sequence[float], text: str) -> float:
-    """Draws the presets of a shared number; none is selected where a link has pinned another value."""
-    key = f"pick_{name}"
-    st.session_state[key] = pinned if pinned in presets else None
+def pick_pinned(name: str) -> float:
+    """Draws a pinned number's presets and returns it; none is selected where a link has pinned another value."""
+    label, text, presets, *_ = PINNED[name]
+    key, value = f"pick_{name}", pinned(name)
+    st.session_state[key] = value if value in presets else None
     st.segmented_control(
         label, presets, format_func=text.format, key=key, on_change=url_state.remember, args=(name, key), wrap=True
     )
-    if url_state.is_chosen(name):
-        url_state.publish(name, f"{pinned:g}")
-    return pinned
+    url_state.publish(name, value)
+    return value
+
+
+def draw_field(label: str, field: FieldInfo, key: str, empty: str = "", **widget: Any) -> Any:
+    """Draws the widget and returns its value.
+
+    Bounds are part of the help text. The widget does not enforce them: what is out of bounds is reported beside the
+    field, as any other problem is.
+
+    Args:
+        label: of the widget.
+        field: the field's description.
+        key: of the widget in the session state, which contains the initial value.
+        empty: what an empty number means, if it may be empty.
+        widget: `on_change` and `args`.
+    """
+    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
+    widget |= {"key": key, "help": describe_field(field)}
+    if kinds == [bool]:
+        return st.toggle(label, **widget)
+    if not any(isinstance(kind, type) for kind in kinds):
+        return st.selectbox(label, kinds, **widget)
+    if int in kinds:
+        return st.number_input(label, value=None, step=1, placeholder=empty, **widget)
+    if float in kinds:
+        return st.number_input(label, value=None, step=0.01, format="%g", placeholder=empty, **widget)
+    return st.text_input(label, max_chars=64, **widget)
+
+
+def describe_field(field: FieldInfo) -> str:
+    """The description as a sentence, with the bounds."""
+    found = []
+    for item in field.metadata:
+        if type(item) in _BOUNDS:
+            bound = getattr(item, type(item).__name__.lower())
+            found.append(f"{_BOUNDS[type(item)]} {f'{int(bound):,}' if bound == int(bound) else f'{bound:g}'}")
+    description = field.description or ""
+    sentence = description[:1].upper() + description[1:]
+    return f"{sentence} ({', '.join(found)})" if found else sentence

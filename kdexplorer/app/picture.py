@@ -1,15 +1,17 @@
-"""The picture that all pages share: a test image from the gallery, an upload, or a camera image."""
+"""The picture that all pages share: a test image, which filters find by the networks' predictions, or a photo."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, replace
 
 import numpy as np
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.results import dataset_of
-from kdexplorer.app import gallery, url_state
+from kdexplorer.app import caches, pickers, url_state
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
 from kdexplorer.handout.sources import Picture
@@ -17,7 +19,9 @@ from kdexplorer.images import decode, render
 from kdexplorer.runs.checkpoints import Checkpoint
 
 TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
-FITS: dict[decode.Fit, str] = {"crop": "Center crop", "letterbox": "Letterbox"}
+THUMBNAILS = 10
+ANY_CLASS = "Any class"
+FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
 
 
 @dataclass(frozen=True)
@@ -34,64 +38,125 @@ class ChosenPicture(Picture):
 
 def pick(teacher: Checkpoint, students: list[Checkpoint]) -> ChosenPicture:
     """Draws the choice of a picture: gallery, upload or camera. Without a picture the page ends."""
-    source = url_state.choices().get("source", TEST_IMAGES)
-    st.session_state["pick_source"] = source
-    st.segmented_control(
-        "Source",
-        SOURCES,
-        key="pick_source",
-        required=True,
-        on_change=url_state.keep,
-        args=("source", "pick_source"),
-        wrap=True,
-    )
-    dataset = dataset_of(teacher)
+    source, dataset = pickers.pick_kept("source", "Source", SOURCES, TEST_IMAGES), dataset_of(teacher)
     if source != TEST_IMAGES:
-        return _pick_photo(source, teacher, dataset)
-    pixels, index, label = gallery.pick(teacher, students, dataset)
-    known = teacher.classes == get_dataset(dataset).classes
-    return ChosenPicture(pixels, index, label if known else None, dataset=dataset)
+        return ChosenPicture(_pick_photo(source, len(teacher.classes)).transpose(2, 0, 1), dataset=dataset)
+    picture = ChosenPicture(*_pick_test_image(teacher, students, dataset), dataset=dataset)
+    return replace(picture, label=picture.hard_label(teacher))
 
 
-def _pick_photo(source: str, teacher: Checkpoint, dataset: str) -> ChosenPicture:
-    choices = url_state.choices()
+def _pick_test_image(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> tuple[np.ndarray, int, int]:
+    """Draws the gallery; returns the chosen image uint8 `[3, 32, 32]`, its position in the test split and its label.
+
+    Where no image can be chosen, the page says what to do and ends.
+    """
+    pixels, labels, indices = caches.gallery(dataset)
+    if not len(labels):
+        name = get_dataset(dataset).label
+        st.info(f"There are no sample images. Download {name} on the Launch page, or upload a photo.")
+        st.stop()
+    ranks = {int(index): rank for rank, index in enumerate(indices)}
+
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or int(text[:9]) not in ranks:
+            raise ValueError(f"there is no test image '{text[:20]}'")
+        return int(text[:9])
+
+    index = url_state.get("image", None, parse)
+    shown = indices[_filter(teacher, students, dataset, indices, labels)].tolist()
+    if index not in shown or st.session_state.pop("filter_changed", False):
+        index = shown[0]
+    url_state.put("image", index)
+    position = shown.index(index)
+    steps = {
+        "Previous": shown[position - 1],
+        "Next": shown[(position + 1) % len(shown)],
+        "Random": random.choice(shown),
+    }
+    with st.container(horizontal=True):
+        for label, other in steps.items():
+            st.button(label, key=f"pick_{label}", on_click=url_state.put, args=("image", other))
+    first = position // THUMBNAILS * THUMBNAILS
+    with st.container(horizontal=True, gap="small"):
+        for other in shown[first : first + THUMBNAILS]:
+            _show_thumbnail(pixels[ranks[other]], other, other == index)
+    return pixels[ranks[index]], index, int(labels[ranks[index]])
+
+
+def _filter(
+    teacher: Checkpoint, students: list[Checkpoint], dataset: str, indices: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Draws the filters; returns the ranks of the images that pass, in order. Without one the page ends."""
+    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
+    if predictions is None:
+        return np.arange(len(labels))
+    left, right = st.columns(2)
+    with left:
+        name = _pick("filter", "Show", image_filters.available_filters(predictions))
+    with right:
+        chosen = _pick("class", "Class", [ANY_CLASS, *teacher.classes])
+    label = None if chosen == ANY_CLASS else teacher.classes.index(chosen)
+    order = image_filters.filter_images(name, predictions, label)
+    samples = ""
+    if caches.test_split(dataset) is None:
+        samples = f" These are samples; download {get_dataset(dataset).label} on the Launch page to see all."
+    st.caption(f"{len(order):,} of {len(labels):,} images: {image_filters.FILTERS[name].description}.{samples}")
+    if not len(order):
+        st.info("No image passes this filter. Choose another filter or class.")
+        st.stop()
+    return order
+
+
+def _pick(name: str, label: str, options: list[str]) -> str:
+    """A filter, the same on every page."""
+    kept, key = url_state.choices().get(name), f"pick_{name}"
+    st.session_state[key] = kept if kept in options else options[0]
+    return st.selectbox(label, options, key=key, on_change=_remember_filter, args=(name, key))
+
+
+def _remember_filter(name: str, key: str) -> None:
+    url_state.keep(name, key)
+    st.session_state["filter_changed"] = True
+
+
+def _show_thumbnail(pixels: np.ndarray, index: int, chosen: bool) -> None:
+    with st.container(width=72, gap=None):
+        st.image(render.enlarge_png(pixels.transpose(1, 2, 0), 64), width=72, alt=f"Test image {index}")
+        st.button(
+            str(index), key=f"pick_thumb_{index}", type="primary" if chosen else "secondary", width="stretch",
+            on_click=url_state.put, args=("image", index),
+        )  # fmt: skip
+
+
+def _pick_photo(source: str, classes: int) -> np.ndarray:
+    """Draws an upload's or the camera's widget and returns the photo, uint8 `[32, 32, 3]`."""
     if source == UPLOAD:
-        file = st.file_uploader(
-            "PNG, JPEG or WebP, at most 5 MB", type=["png", "jpg", "jpeg", "webp"], key="photo_file"
-        )
+        types = ["png", "jpg", "jpeg", "webp"]
+        file = st.file_uploader("PNG, JPEG or WebP, at most 5 MB", type=types, key="photo_file")
     else:
         file = st.camera_input("Take a picture", key="photo_camera")
-    st.session_state["pick_fit"] = choices.get("fit", "crop")
-    st.segmented_control(
-        "Fit to a square",
-        list(FITS),
-        format_func=FITS.__getitem__,
-        key="pick_fit",
-        required=True,
-        on_change=url_state.keep,
-        args=("fit", "pick_fit"),
-        wrap=True,
-    )
+    fit = pickers.pick_kept("fit", "Fit to a square", list(FITS), "Center crop")
     if file is not None:
         try:
             _decode(file.getvalue())
         except ImageError as error:
-            choices.pop("photo", None)
+            url_state.choices().pop("photo", None)
             st.error(str(error))
         else:
             _remove_upload(file.file_id)
-    if "photo" not in choices:
+    photo = url_state.choices().get("photo")
+    if photo is None:
         st.info("No photo yet. Choose one above, or return to the test images.")
         st.stop()
     st.warning(
-        f"These networks know {len(teacher.classes)} classes and see 32 × 32 pixels. They must choose one of these "
-        "classes, whatever the photo shows."
+        f"These networks know {classes} classes and see 32 × 32 pixels. They must choose one of these, whatever "
+        "the photo shows."
     )
-    return ChosenPicture(choices["photo"][choices.get("fit", "crop")].transpose(2, 0, 1), dataset=dataset)
+    return photo[fit]
 
 
 def _decode(data: bytes) -> None:
-    url_state.choices()["photo"] = {fit: decode.decode_image(data, fit) for fit in FITS}
+    url_state.choices()["photo"] = {name: decode.decode_image(data, fit) for name, fit in FITS.items()}
 
 
 def _remove_upload(file_id: str) -> None:
@@ -110,7 +175,7 @@ def use_photo(data: bytes) -> None:
     url_state.choices()["source"] = UPLOAD
 
 
-def show(picture: ChosenPicture, teacher: Checkpoint, width: int = 256) -> None:
+def show(picture: ChosenPicture, teacher: Checkpoint) -> None:
     """Draws what the networks see, enlarged with sharp pixel edges, with a caption."""
     alt, caption = "Your photo", "Your photo as the networks see it: 32 × 32 pixels."
     if picture.index is not None:
@@ -118,5 +183,5 @@ def show(picture: ChosenPicture, teacher: Checkpoint, width: int = 256) -> None:
         alt = f"Test image {picture.index}" + (f": {name}" if name else "")
         label = f"**{name}**" if name else "its label is not one of these classes"
         caption = f"Test image {picture.index}: {label}. The networks see 32 × 32 pixels."
-    st.image(render.enlarge_png(picture.pixels_last, width), width=width, alt=alt)
+    st.image(render.enlarge_png(picture.pixels_last, 256), width=256, alt=alt)
     st.caption(caption)

@@ -7,7 +7,7 @@ import streamlit as st
 
 from kdexplorer.analysis import human_agreement, results
 from kdexplorer.analysis.human_agreement import AgreementRow, Closeness
-from kdexplorer.analysis.records import ResultRow
+from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.app import caches, network_picker
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.handout.request import HandoutRequest
@@ -63,9 +63,10 @@ def sources() -> Sources:
     return Sources(caches.predict, caches.stored_logits, caches.gallery, caches.human_labels_of(Cifar10.key))
 
 
-@st.cache_data(
-    max_entries=4, show_spinner=False, hash_funcs=caches.KEYS | {HandoutRequest: vars, Sources: lambda s: s.human_labels}
-)
+_HANDOUT_KEYS = caches.KEYS | {HandoutRequest: vars, Sources: lambda sources: sources.human_labels}
+
+
+@st.cache_data(max_entries=4, show_spinner=False, hash_funcs=_HANDOUT_KEYS)
 def handout(request: HandoutRequest, sources: Sources) -> bytes:
     """`handout.page.build` as a file's bytes. Raises KDError."""
     from kdexplorer.handout import page

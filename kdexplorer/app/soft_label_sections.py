@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import human_agreement, inference, metrics
-from kdexplorer.app import pickers, result_caches, url_state
+from kdexplorer.app import caches, pickers, result_caches
 from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.charts import annotators, class_maps, gradient, temperature
 from kdexplorer.charts.common import NetworkLogits
@@ -31,9 +31,8 @@ class SoftLabels:
     """The shares of annotators `[N, K]` for the test split, where they are available for this picture."""
 
     @property
-    def checkpoint(self) -> Checkpoint:
-        """The teacher."""
-        return next(iter(self.networks.values()))
+    def classes(self) -> tuple[str, ...]:
+        return next(iter(self.networks.values())).classes
 
     @property
     def teacher(self) -> NetworkLogits:
@@ -49,12 +48,13 @@ def show_gradient(page: SoftLabels) -> None:
     if not page.students:
         st.info("Choose a student above to see the gradient on its logits.")
         return
+    by_name = {student.name: student for student in page.students}
     left, right = st.columns(2)
     with left:
-        student = _pick_student(page.students)
+        distilled = next((student.name for student in page.students if student.role != SCRATCH), page.students[0].name)
+        student = by_name[pickers.pick_kept("student", "Student", list(by_name), distilled)]
     with right:
-        alpha = pickers.pick_alpha()
-    classes, label = page.checkpoint.classes, page.picture.label
+        alpha = pickers.pick_pinned("alpha")
     st.latex(
         r"\begin{aligned}\frac{\partial L}{\partial z_i} ={}& "
         r"\underbrace{\alpha\,T\,\bigl(p^s_i(T) - p^t_i(T)\bigr)}_{\text{teacher}} \\ "
@@ -66,28 +66,11 @@ def show_gradient(page: SoftLabels) -> None:
         "The hard label pushes one class up and every other class down by the probability that the student gives it. "
         "The teacher says *how far* each wrong class should go: this is the dark knowledge."
     )
+    label = page.picture.label
     if label is None:
         st.caption("A photo has no hard label, so only the teacher pushes.")
-    chart = gradient.gradient_push(page.teacher, student, classes, label, page.temperature, alpha)
+    chart = gradient.gradient_push(page.teacher, student, page.classes, label, page.temperature, alpha)
     st.vega_lite_chart(chart, width="stretch")
-
-
-def _pick_student(students: list[NetworkLogits]) -> NetworkLogits:
-    """Draws the choice of a student; the default is the first distilled one."""
-    by_name = {student.name: student for student in students}
-    default = next((student.name for student in students if student.role != SCRATCH), students[0].name)
-    kept = url_state.choices().get("student")
-    st.session_state["pick_student"] = kept if kept in by_name else default
-    chosen = st.segmented_control(
-        "Student",
-        list(by_name),
-        key="pick_student",
-        required=True,
-        wrap=True,
-        on_change=url_state.keep,
-        args=("student", "pick_student"),
-    )
-    return by_name[chosen or default]
 
 
 def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float) -> str:
@@ -98,7 +81,7 @@ def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float)
     soft, of_teacher = (metrics.softmax(one.logits, t)[index] for one in (student, page.teacher))
     hard = "" if label is None else f" + {1 - alpha:.2f}\\,({metrics.softmax(student.logits)[index]:.3f} - 1)"
     return (
-        rf"\begin{{aligned}}\text{{{page.checkpoint.classes[index]}: }} & {alpha:.2f}\cdot{t:g}\,"
+        rf"\begin{{aligned}}\text{{{page.classes[index]}: }} & {alpha:.2f}\cdot{t:g}\,"
         rf"({soft:.3f} - {of_teacher:.3f})\\ &{hard} = {parts['total'][index]:+.3f}\end{{aligned}}"
     )
 
@@ -115,35 +98,39 @@ def show_curves(page: SoftLabels) -> None:
 
 def show_class_similarity(page: SoftLabels) -> None:
     """Which classes each network finds similar."""
-    classes = page.checkpoint.classes
     st.markdown(
         f"The mean soft label of each class over the test split at T = {page.temperature:g}. The values off the "
         "diagonal show which classes a network finds similar."
     )
     diagonal = not st.toggle("Remove the diagonal", value=True)
-    maps, by_label = {}, True
+    dataset, classes = page.picture.dataset, page.classes
+    logits = {}
     for name, checkpoint in page.networks.items():
-        found = result_caches.class_similarity(checkpoint, page.checkpoint, page.picture.dataset, page.temperature)
-        if found is None:
+        stored = caches.stored_logits(checkpoint, dataset)
+        if stored is None:
             st.info(f"{name} has no stored logits of the whole test split, so it is not shown.")
         else:
-            maps[name], by_label = found[0], by_label and found[1]
-    if not maps:
+            logits[name] = stored
+    split, of_teacher = caches.test_split(dataset), logits.get(page.teacher.name)
+    groups = split.labels if split is not None else None if of_teacher is None else of_teacher.argmax(axis=1)
+    if groups is None or not logits:
         return
+    maps = {name: metrics.class_similarity(one, groups, page.temperature, len(classes)) for name, one in logits.items()}
     off_diagonal = ~np.eye(len(classes), dtype=bool)
     top = max(float(np.nanmax(rows if diagonal else np.where(off_diagonal, rows, np.nan))) for rows in maps.values())
-    if page.teacher.name in maps:
+    if of_teacher is not None:
         shares = np.where(off_diagonal, np.nan_to_num(maps[page.teacher.name]), 0)
         pairs = (np.unravel_index(k, shares.shape) for k in np.argsort(-shares, axis=None)[:2])
         texts = " and ".join(f"**{shares[i, j]:.0%} {classes[j]}** to images of {classes[i]}" for i, j in pairs)
         st.markdown(f"On average {page.teacher.name} gives {texts}.")
-    if not by_label:
+    if split is None:
         st.caption("The test labels are missing, so images are grouped by the class that the teacher predicts.")
     shown = class_maps.most_similar_classes(np.stack(list(maps.values())))
-    for begin in range(0, len(maps), 2):
-        for column, (name, rows) in zip(st.columns(2), list(maps.items())[begin : begin + 2], strict=False):
-            chart = class_maps.similarity(rows, classes, name, max(top, 1e-6), diagonal, shown=shown)
-            column.vega_lite_chart(chart, width="stretch")
+    for position, (name, rows) in enumerate(maps.items()):
+        if position % 2 == 0:
+            columns = st.columns(2)
+        chart = class_maps.similarity(rows, classes, name, max(top, 1e-6), diagonal, shown=shown)
+        columns[position % 2].vega_lite_chart(chart, width="stretch")
 
 
 def show_human_labels(page: SoftLabels) -> None:
@@ -156,7 +143,7 @@ def show_human_labels(page: SoftLabels) -> None:
         return
     roles = {one.name: one.role for one in page.logits}
     for column, index in zip(st.columns(2), (None, page.picture.index), strict=True):
-        closeness = {name: result_caches.closeness(checkpoint, index) for name, checkpoint in page.networks.items()}
+        closeness = {name: result_caches.closeness(c, page.human, index) for name, c in page.networks.items()}
         known = {name: one for name, one in closeness.items() if one is not None}
         if not known:
             st.info("These networks have no stored logits of the whole test split.")
@@ -175,6 +162,6 @@ def show_human_labels(page: SoftLabels) -> None:
 def show_logits(page: SoftLabels) -> None:
     """The numbers before the softmax."""
     logits = {one.name: np.round(one.logits, 3) for one in page.logits}
-    st.dataframe({"class": list(page.checkpoint.classes)} | logits, hide_index=True)
+    st.dataframe({"class": list(page.classes)} | logits, hide_index=True)
     if page.picture.index is not None:
         st.caption("The logits of test images are those that were stored when the network was evaluated.")

@@ -23,7 +23,7 @@ Row = dict[str, Any]
 def make_row(values: Row, taken: Collection[str] = ()) -> Row:
     """A row with its gaps filled: the objective from its preset, and a name that is not taken."""
     architecture = values.get("architecture") or all_architectures()[0].key
-    preset = str(values.get("preset"))
+    preset = values.get("preset")
     preset = preset if preset in PRESETS else SCRATCH
     row = {"name": values.get("name"), "architecture": architecture, **_objective_of(preset)}
     row |= {key: values[key] for key in Objective.model_fields if values.get(key) is not None}
@@ -46,39 +46,32 @@ def _objective_of(preset: str) -> Row:
 def find_preset(row: Row) -> str:
     """The preset that has this row's objective, or `CUSTOM`."""
     for name in PRESETS:
-        objective = _objective_of(name)
-        if (row["ce_weight"], row["terms"]) == (objective["ce_weight"], objective["terms"]):
+        if all(row[key] == _objective_of(name)[key] for key in ("ce_weight", "terms")):
             return name
     return CUSTOM
 
 
 def edit_rows(rows: list[Row], edits: dict[str, Any]) -> tuple[list[Row], bool]:
-    """The rows after edits in the table.
+    """The rows after edits in the table, and whether they differ from what it shows, so that it must be drawn again.
 
     A chosen preset sets its row's objective. A name that was made of architecture and preset follows them, and so does
     a name that is deleted.
 
     Args:
         rows: as `make_row` returns them.
-        edits: `edited_rows` (changes by position), `added_rows`, `deleted_rows` (positions), as `st.data_editor` has
-            them.
-
-    Returns:
-        The new rows, and whether they differ from what the table shows, so that it must be drawn again.
+        edits: `edited_rows` (changes by position), `added_rows`, `deleted_rows` (positions), as in `st.data_editor`.
     """
-    deleted = edits.get("deleted_rows") or ()
+    deleted, added = edits.get("deleted_rows") or (), edits.get("added_rows") or ()
     changes_by_row = {int(position): changes for position, changes in (edits.get("edited_rows") or {}).items()}
     edited: list[Row] = []
-    differs = bool(edits.get("added_rows") or deleted)
+    differs = bool(added or deleted)
     for position, row in enumerate(rows):
-        if position in deleted:
-            continue
-        changes = changes_by_row.get(position, {})
-        others = {other["name"] for other in [*edited, *rows[position + 1 :]]}
-        new = _edit_row(row, changes, others)
-        differs |= new != row | changes
-        edited.append(new)
-    for values in edits.get("added_rows") or ():
+        if position not in deleted:
+            changes = changes_by_row.get(position, {})
+            new = _edit_row(row, changes, {other["name"] for other in [*edited, *rows[position + 1 :]]})
+            differs |= new != row | changes
+            edited.append(new)
+    for values in added:
         edited.append(make_row(values, {row["name"] for row in edited}))
     return edited, differs
 
@@ -105,7 +98,7 @@ def find_free_name(name: str, taken: Collection[str]) -> str:
 
 def describe_terms(row: Row) -> str:
     """A row's distillation terms in one line: `0.7 KD + 1000 AT`."""
-    return " + ".join(f"{show_value(term['weight'])} {get_method(term['method']).label}" for term in row["terms"])
+    return " + ".join(f"{_format(term['weight'])} {get_method(term['method']).label}" for term in row["terms"])
 
 
 def objective_formula(row: Row) -> str:
@@ -113,33 +106,27 @@ def objective_formula(row: Row) -> str:
     lines = []
     if row["ce_weight"] or not row["terms"]:
         smoothing = row["label_smoothing"]
-        target = r"\tilde{y}" if smoothing else "y"
-        note = rf",\quad \text{{smoothing}} = {show_value(smoothing)}" if smoothing else ""
-        lines.append(rf"{show_value(row['ce_weight'])}\,\mathrm{{CE}}(p^s, {target}){note}")
+        formula = r"\mathrm{CE}(p^s, \tilde{y})" if smoothing else r"\mathrm{CE}(p^s, y)"
+        lines.append(_format_term(row["ce_weight"], formula, {r"\text{smoothing}": smoothing} if smoothing else {}))
     for term in row["terms"]:
         method = get_method(term["method"])
         symbols = {name: short for short, name in method.short_keys.items()}
-        settings = [
-            f"{symbols.get(name, _latex_text(name.replace('_', ' ')))} = {_latex_value(value)}"
+        settings = {
+            symbols.get(name, rf"\text{{{name.replace('_', ' ')}}}"): value
             for name, value in term.items()
             if name not in ("method", "weight")
-        ]
-        note = r",\quad " + r",\; ".join(settings) if settings else ""
-        lines.append(rf"{show_value(term['weight'])}\,{method.formula}{note}")
+        }
+        lines.append(_format_term(term["weight"], method.formula, settings))
     return r"\begin{aligned}L ={}& " + r" \\ &{}+ ".join(lines) + r"\end{aligned}"
 
 
-def _latex_value(value: Any) -> str:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return show_value(value) if is_number else _latex_text(show_value(value))
+def _format_term(weight: Any, formula: str, settings: dict[str, Any]) -> str:
+    texts = [f"{symbol} = {_format(value)}" for symbol, value in settings.items()]
+    return rf"{_format(weight)}\,{formula}" + (r",\quad " + r",\; ".join(texts) if texts else "")
 
 
-def _latex_text(text: str) -> str:
-    return rf"\text{{{text}}}"
-
-
-def show_value(value: Any) -> str:
-    """A setting's value in a text; a number that is missing is a question mark."""
+def _format(value: Any) -> str:
+    """A setting's value; a number that is missing is a question mark, and other text is text in LaTeX too."""
     if value is None:
         return "?"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return rf"\text{{{value}}}" if isinstance(value, (str, bool)) else f"{value:g}"

@@ -41,19 +41,17 @@ def get(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
     return choices().get(name, default)
 
 
-def is_chosen(name: str) -> bool:
-    """Whether a visitor or the URL has chosen this value."""
-    return name in choices()
-
-
-def put(name: str, value: Any, text: str | None = None) -> None:
-    """Stores a choice and writes it into the URL as `text`, or as the value itself."""
+def put(name: str, value: Any) -> None:
+    """Stores a choice and writes it into the URL."""
     choices()[name] = value
-    publish(name, str(value) if text is None else text)
+    publish(name, value)
 
 
-def publish(name: str, text: str) -> None:
-    """Writes text into the URL."""
+def publish(name: str, value: Any) -> None:
+    """Writes the value that a page shows into the URL, if a visitor or the URL has chosen one; names with commas."""
+    if name not in choices() or value is None:
+        return
+    text = ",".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
     st.session_state.setdefault(_IN_URL, {})[name] = text
     if st.query_params.get(name) != text:
         st.query_params[name] = text
@@ -68,22 +66,14 @@ def forget(name: str) -> None:
 
 def remember(name: str, key: str) -> None:
     """The callback of a widget (`on_change=remember, args=(name, key)`): its value becomes the shared choice."""
-    value = st.session_state[key]
-    if value is None:
+    if st.session_state[key] is None:
         forget(name)
-        choices()[name] = None
-    else:
-        put(name, value, format_value(value))
+    put(name, st.session_state[key])
 
 
 def keep(name: str, key: str) -> None:
     """The callback of a widget whose value all pages share but no link carries."""
     choices()[name] = st.session_state[key]
-
-
-def format_value(value: Any) -> str:
-    """A choice as it stands in the URL; names are separated by commas."""
-    return ",".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def parse_name(known: Collection[str], kind: str) -> Callable[[str], str]:

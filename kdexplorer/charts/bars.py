@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import numpy as np
 
-from kdexplorer.analysis.records import ResultRow
+from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, describe_selection, select_classes, spec, title, tooltips
 

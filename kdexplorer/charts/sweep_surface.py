@@ -147,7 +147,7 @@ def _spread_layers(results: SweepResults, named: dict[str, SweepCell]) -> list[a
 
 
 def _marks(results: SweepResults, cell: SweepCell) -> str:
-    return ("★ " if cell.is_at(results.best) else "") + ("◆ " if cell.is_at(results.default) else "")
+    return ("★ " if cell.point == results.best else "") + ("◆ " if cell.point == results.default else "")
 
 
 def _name(cell: SweepCell) -> str:

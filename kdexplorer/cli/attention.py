@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import argparse
 
-from kdexplorer.cli.options import CHECKPOINT_HELP, DONE, JSON_HELP, ProgressBar, to_json
+from kdexplorer.analysis import attention_similarity
+from kdexplorer.analysis.results import dataset_of
+from kdexplorer.analysis.tables import to_json
+from kdexplorer.cli.options import CHECKPOINT_HELP, DONE, JSON_HELP, progress_bar
+from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, KDError
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 
 HELP = "compare students' attention maps with a teacher's, stage by stage"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The networks and the images."""
+    baseline = "the same; with its scratch baseline among them, a student is compared with that too"
+    count, power = (
+        "number of test images, from the first on (default: all)",
+        "1: mean over channels, 2: mean of squares",
+    )
     parser.add_argument("teacher", metavar="TEACHER", help=CHECKPOINT_HELP)
-    parser.add_argument(
-        "students",
-        nargs="+",
-        metavar="STUDENT",
-        help="the same; with its scratch baseline among them, a student is compared with that too",
-    )
-    parser.add_argument(
-        "--images", type=int, metavar="INT", help="number of test images, from the first on (default: all)"
-    )
-    parser.add_argument(
-        "--power", type=int, choices=(1, 2), default=1, help="1: mean over channels, 2: mean of squares"
-    )
+    parser.add_argument("students", nargs="+", metavar="STUDENT", help=baseline)
+    parser.add_argument("--images", type=int, metavar="INT", help=count)
+    parser.add_argument("--power", type=int, choices=(1, 2), default=1, help=power)
     parser.add_argument("--json", action="store_true", help=JSON_HELP)
 
 
 def run(options: argparse.Namespace) -> int:
     """Prints the table; what an earlier command measured is not measured again. Raises KDError."""
-    from kdexplorer.analysis import attention_similarity
-    from kdexplorer.analysis.results import dataset_of
-    from kdexplorer.datasets import get_dataset
-    from kdexplorer.runs.checkpoints import find_checkpoint
-
     if options.images is not None and options.images < 1:
         raise ConfigError("--images must be at least 1.")
     teacher, *students = (find_checkpoint(name) for name in (options.teacher, *options.students))
@@ -43,13 +39,10 @@ def run(options: argparse.Namespace) -> int:
         names = ", ".join(checkpoint.name for checkpoint in others)
         raise KDError(f"{names}: the number of stages differs from that of {teacher.name}: leave it out.")
     images = get_dataset(dataset_of(teacher)).load("test").images[: options.images]
-    with ProgressBar("comparing attention") as update:
+    with progress_bar("comparing attention") as update:
+        count = len(images)
         attention_similarity.measure(
-            teacher,
-            students,
-            images,
-            lambda checkpoint: checkpoint.network(),
-            lambda share: update(round(share * len(images)), len(images)),
+            teacher, students, images, Checkpoint.network, lambda share: update(round(share * count), count)
         )
     rows = attention_similarity.build_rows(teacher, students, images, options.power)
     print(to_json(rows) if options.json else attention_similarity.to_markdown(rows))

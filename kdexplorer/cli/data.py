@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from kdexplorer.cli.options import DONE, FAILED, ProgressBar, add_command
+from kdexplorer.cli.options import DONE, FAILED, add_command, progress_bar
 from kdexplorer.datasets import all_datasets, data_root, get_dataset
 
 HELP = "download data sets, or check which are available"
@@ -35,7 +35,7 @@ def _info(_: argparse.Namespace) -> int:
             continue
         print(f"{dataset.label} ({dataset.key}): {source}")
         for split in dataset.sizes:
-            with ProgressBar(f"loading {split}") as progress:
+            with progress_bar(f"loading {split}") as progress:
                 loaded = dataset.load(split, progress=progress)
             print(f"  {split:<5} {len(loaded):>6} images {loaded.images.shape[1:]} {loaded.images.dtype}")
     return code

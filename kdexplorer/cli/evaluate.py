@@ -6,6 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
+from kdexplorer.analysis.evaluate import evaluate_checkpoint, format_report
 from kdexplorer.cli.options import CHECKPOINT_HELP, DONE, FAILED
 
 HELP = "evaluate checkpoints on the test split again and compare with their cards"
@@ -19,12 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints a report for each; fails when one differs from its card. Raises KDError."""
-    from kdexplorer.analysis.evaluate import evaluate_checkpoint, format_report
-
     code = DONE
     for name in options.checkpoints:
         report = evaluate_checkpoint(name, show=not options.json)
         print(json.dumps(asdict(report)) if options.json else format_report(report), flush=True)
-        if not report.matches_card:
-            code = FAILED
+        code = code if report.matches_card else FAILED
     return code

@@ -12,26 +12,15 @@ HELP = "write one HTML file with networks' predictions, interactive without a se
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The networks, the images and where the sliders start."""
-    parser.add_argument(
-        "--networks",
-        nargs="+",
-        required=True,
-        metavar="CHECKPOINT",
-        help=f"the teacher, then its students: {CHECKPOINT_HELP}",
-    )
-    parser.add_argument("--images", type=int, default=12, metavar="INT", help="number of images (default: 12)")
-    parser.add_argument(
-        "--test-images", nargs="+", type=int, default=[], metavar="INDEX", help="test images to begin with"
-    )
-    parser.add_argument(
-        "--photos", nargs="+", type=Path, default=[], metavar="FILE", help="your own images, before all others"
-    )
-    parser.add_argument("--temperature", type=float, default=4.0, help="where its slider starts (default: 4)")
-    parser.add_argument("--alpha", type=float, default=0.7, help="where its slider starts (default: 0.7)")
-    parser.add_argument(
-        "--live", action="store_true", help="embed the networks, so that readers can classify their own images"
-    )
-    parser.add_argument("-o", "--output", type=Path, default=Path("handout.html"), help="default: handout.html")
+    networks, add = f"the teacher, then its students: {CHECKPOINT_HELP}", parser.add_argument
+    add("--networks", nargs="+", required=True, metavar="CHECKPOINT", help=networks)
+    add("--images", type=int, default=12, metavar="INT", help="number of images (default: 12)")
+    add("--test-images", nargs="+", type=int, default=[], metavar="INDEX", help="test images to begin with")
+    add("--photos", nargs="+", type=Path, default=[], metavar="FILE", help="your own images, before all others")
+    add("--temperature", type=float, default=4.0, help="where its slider starts (default: 4)")
+    add("--alpha", type=float, default=0.7, help="where its slider starts (default: 0.7)")
+    add("--live", action="store_true", help="embed the networks, so that readers can classify their own images")
+    add("-o", "--output", type=Path, default=Path("handout.html"), help="default: handout.html")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -41,17 +30,9 @@ def run(options: argparse.Namespace) -> int:
     from kdexplorer.handout.request import make_request
     from kdexplorer.handout.sources import open_sources
 
-    sources = open_sources()
-    request = make_request(
-        options.networks,
-        options.images,
-        options.test_images,
-        options.photos,
-        options.temperature,
-        options.alpha,
-        sources,
-        options.live,
-    )
+    sources, start = open_sources(), (options.temperature, options.alpha)
+    chosen = (options.networks, options.images, options.test_images, options.photos)
+    request = make_request(*chosen, *start, sources, options.live)
     text = build(request, sources).encode()
     write_bytes(options.output, text)
     print(f"{options.output}: {len(text) / 1e6:.2f} MB, {len(request.pictures)} images; open it in a browser")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from kdexplorer.analysis.evaluate import import_checkpoint
 from kdexplorer.cli.options import DONE
 from kdexplorer.datasets import Normalization, get_dataset
 from kdexplorer.networks import all_architectures
@@ -26,14 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Writes and evaluates the checkpoint. Raises KDError."""
-    from kdexplorer.analysis.evaluate import import_checkpoint
-
     normalization = validate(Normalization, {"mean": options.mean, "std": options.std})
-    checkpoint = import_checkpoint(
-        options.weights, options.architecture, options.name, imported_root(), normalization, show=True
-    )
-    print(
-        f"{checkpoint.path}: accuracy {100 * checkpoint.card.test_accuracy:.2f} %; "
-        f"as a teacher: --teacher imported/{checkpoint.name}"
-    )
+    given = (options.weights, options.architecture, options.name)
+    checkpoint = import_checkpoint(*given, imported_root(), normalization, show=True)
+    accuracy = f"accuracy {100 * checkpoint.card.test_accuracy:.2f} %"
+    print(f"{checkpoint.path}: {accuracy}; as a teacher: --teacher imported/{checkpoint.name}")
     return DONE

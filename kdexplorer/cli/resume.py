@@ -10,6 +10,7 @@ from kdexplorer.cli.sweep import run_sweep
 from kdexplorer.cli.train import execute_run
 from kdexplorer.errors import RunError
 from kdexplorer.runs.run_folder import Run, find_run
+from kdexplorer.sweeps.folder import find_sweep
 
 HELP = "continue a run from its last saved step, or a sweep"
 
@@ -22,7 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Trains the run or the sweep to its end. Raises RunError when there is none or nothing to resume."""
-    from kdexplorer.sweeps.folder import find_sweep
     from kdexplorer.training import ddp
 
     sweep = find_sweep(options.run_id)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
 
+from kdexplorer.analysis import results, tables
+from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.cli.options import DONE, JSON_HELP, add_command
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import train_command
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, run_checkpoints
 from kdexplorer.runs.launch import stop_run
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
-
-if TYPE_CHECKING:
-    from kdexplorer.analysis.results import ResultRow
+from kdexplorer.sweeps.folder import find_sweep
 
 HELP = "list, show and stop runs; print their results"
 
@@ -22,16 +21,15 @@ HELP = "list, show and stop runs; print their results"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The subcommands."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = add_command(commands, "list", "list all runs, the newest first", subcommand=_list)
-    command.add_argument("--json", action="store_true", help="print JSON")
-    command = add_command(commands, "show", "show one run: state, command, latest figures", subcommand=_show)
-    command.add_argument("run_id", metavar="RUN", help="the run's id or folder")
-    command.add_argument("--json", action="store_true", help="print JSON")
-    command = add_command(commands, "table", "print the results of runs or of the bundled networks", subcommand=_table)
-    command.add_argument("run_ids", nargs="*", metavar="RUN", help="ids or folders (default: the bundled networks)")
-    command.add_argument("--json", action="store_true", help=JSON_HELP)
-    command = add_command(commands, "stop", "stop a run or a sweep after saving its state", subcommand=_stop)
-    command.add_argument("run_id", metavar="RUN", help="the id or folder of a run or sweep")
+    listed = add_command(commands, "list", "list all runs, the newest first", subcommand=_list)
+    shown = add_command(commands, "show", "show one run: state, command, latest figures", subcommand=_show)
+    table = add_command(commands, "table", "print the results of runs or of the bundled networks", subcommand=_table)
+    stop = add_command(commands, "stop", "stop a run or a sweep after saving its state", subcommand=_stop)
+    shown.add_argument("run_id", metavar="RUN", help="the run's id or folder")
+    table.add_argument("run_ids", nargs="*", metavar="RUN", help="ids or folders (default: the bundled networks)")
+    stop.add_argument("run_id", metavar="RUN", help="the id or folder of a run or sweep")
+    for command, text in ((listed, "print JSON"), (shown, "print JSON"), (table, JSON_HELP)):
+        command.add_argument("--json", action="store_true", help=text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,13 +42,12 @@ def _list(options: argparse.Namespace) -> int:
     if options.json:
         rows = [{"run": run_id, **status.model_dump(mode="json")} for run_id, status in statuses.items()]
         print(json.dumps(rows, indent=1))
-        return DONE
-    if not statuses:
+    elif not statuses:
         print(f"no runs in {runs_root()} yet: start one with 'python -m kdexplorer train'")
-    for run_id, status in statuses.items():
-        known = status.epoch is not None and status.epochs is not None
-        epoch = f"epoch {status.epoch + 1}/{status.epochs}" if known else ""
-        print(f"{run_id:<48} {status.state:<9} {epoch:<14} {status.message}".rstrip())
+    else:
+        for run_id, status in statuses.items():
+            epoch = "" if None in (status.epoch, status.epochs) else f"epoch {(status.epoch or 0) + 1}/{status.epochs}"
+            print(f"{run_id:<48} {status.state:<9} {epoch:<14} {status.message}".rstrip())
     return DONE
 
 
@@ -58,13 +55,9 @@ def _show(options: argparse.Namespace) -> int:
     found = find_run(options.run_id)
     status, config, metrics = found.status(), found.config(), found.metrics()
     if options.json:
-        report = {
-            "run": found.run_id,
-            "status": status.model_dump(mode="json"),
-            "config": config.model_dump(mode="json"),
-            "metrics": [row.model_dump(mode="json") for row in metrics],
-        }
-        print(json.dumps(report, indent=1))
+        report = {"status": status.model_dump(mode="json"), "config": config.model_dump(mode="json")}
+        rows = [row.model_dump(mode="json") for row in metrics]
+        print(json.dumps({"run": found.run_id, **report, "metrics": rows}, indent=1))
         return DONE
     print(f"{found.run_id}: {status.state}  {status.message}".rstrip())
     print(f"command: {train_command(config)}")
@@ -79,30 +72,21 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _table(options: argparse.Namespace) -> int:
-    from kdexplorer.analysis import results, tables
-
-    chosen = {
-        f"{run_id}/{checkpoint.name}": checkpoint
-        for run_id in options.run_ids
-        for checkpoint in run_checkpoints(find_run(run_id))
-    }
+    chosen = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
     if options.run_ids:
-        short = results.short_names(list(chosen))
-        entries = {short[name]: checkpoint for name, checkpoint in chosen.items()}
-    else:
-        entries = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
+        chosen = {f"{run_id}/{c.name}": c for run_id in options.run_ids for c in run_checkpoints(find_run(run_id))}
+    short = results.short_names(list(chosen))
+    entries = {short[name]: checkpoint for name, checkpoint in chosen.items()}
     groups = results.group_by_evaluation(entries)
     if len(groups) > 1:
         parts = "; ".join(f"{images}: {', '.join(names)}" for images, names in groups.items())
         raise ConfigError(f"networks that were evaluated on different images cannot share a table. {parts}")
-    rows = build_results(entries)
+    rows = _build_results(entries)
     print(tables.to_json(rows) if options.json else tables.to_markdown(rows))
     return DONE
 
 
 def _stop(options: argparse.Namespace) -> int:
-    from kdexplorer.sweeps.folder import find_sweep
-
     stop_run(find_sweep(options.run_id) or find_run(options.run_id))
     print("Stopping: saving state first")
     return DONE
@@ -110,16 +94,11 @@ def _stop(options: argparse.Namespace) -> int:
 
 def format_results(run: Run) -> str:
     """The results of a run's finished students as a Markdown table."""
-    from kdexplorer.analysis import tables
-
-    return tables.to_markdown(build_results({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)}))
+    return tables.to_markdown(_build_results({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)}))
 
 
-def build_results(entries: dict[str, Checkpoint]) -> list[ResultRow]:
+def _build_results(entries: dict[str, Checkpoint]) -> list[ResultRow]:
     """The rows of networks that were evaluated on the same images, from their cards and stored logits."""
-    from kdexplorer.analysis import results
-
-    if not entries:
-        return []
     logits = {name: checkpoint.logits_or_none() for name, checkpoint in entries.items()}
-    return results.build_rows(entries, logits, results.evaluation_labels(next(iter(entries.values()))))
+    labels = results.evaluation_labels(next(iter(entries.values()))) if entries else None
+    return results.build_rows(entries, logits, labels)

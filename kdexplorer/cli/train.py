@@ -7,13 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kdexplorer.cli.options import (
-    DONE,
-    STOPPED,
-    add_experiment_options,
-    experiment_values,
-    refuse_torchrun,
-)
+from kdexplorer.cli import options as shared
 from kdexplorer.cli.runs import format_results
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.errors import ConfigError
@@ -34,13 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The experiment's options, and where to train."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = describe_students()
-    parser.add_argument("--config", type=Path, help="a JSON file with the configuration; options override it")
-    parser.add_argument(
-        "--students", nargs="+", metavar="STUDENT", help=f"the networks to train: {NOTATION}; see the end of this page"
-    )
-    add_experiment_options(parser)
-    parser.add_argument("--detach", action="store_true", help="train in the background and print the run's id")
-    parser.add_argument("--quiet", action="store_true", help="print no progress and no results")
+    add, students = parser.add_argument, f"the networks to train: {NOTATION}; see the end of this page"
+    add("--config", type=Path, help="a JSON file with the configuration; options override it")
+    add("--students", nargs="+", metavar="STUDENT", help=students)
+    shared.add_experiment_options(parser)
+    add("--detach", action="store_true", help="train in the background and print the run's id")
+    add("--quiet", action="store_true", help="print no progress and no results")
 
 
 def describe_students() -> str:
@@ -58,12 +51,10 @@ def describe_students() -> str:
         "methods, with the defaults of their settings:",
     ]
     for method in all_methods():
-        short = {name: key for key, name in method.short_keys.items()}
-        settings = [
-            f"{name}={format_number(field.default)}" + (f" (or {short[name]})" if name in short else "")
-            for name, field in method.Settings.model_fields.items()
-            if name != "method"
-        ]
+        short = {name: f" (or {key})" for key, name in method.short_keys.items()}
+        defaults = {name: field.default for name, field in method.Settings.model_fields.items() if name != "method"}
+        texts = {name: v if isinstance(v, str) else format_number(v) for name, v in defaults.items()}
+        settings = [f"{name}={text}{short.get(name, '')}" for name, text in texts.items()]
         lines += [f"  {method.key:<10} {method.summary}", f"  {'':<10} {', '.join(settings)}"]
     return "\n".join(lines)
 
@@ -81,16 +72,17 @@ def run(options: argparse.Namespace) -> int:
     """Trains here, or with `--detach` in a process of its own. Raises ConfigError and RunError."""
     config = read_config(options)
     if options.detach:
-        refuse_torchrun("--detach")
+        shared.refuse_torchrun("--detach")
         print(launch_run(config).run_id)
-        return DONE
+        return shared.DONE
     from kdexplorer.training import ddp
 
     run_id = ddp.run_id(config.name)
 
     def create_or_find() -> Run:
-        restarted = run_id is not None and (runs_root() / run_id).is_dir()
-        return find_run(run_id) if restarted else create_run(config, config.name, run_id=run_id)
+        if run_id is not None and (runs_root() / run_id).is_dir():  # torchrun starts a failed team again
+            return find_run(run_id)
+        return create_run(config, config.name, run_id=run_id)
 
     return execute_run(ddp.join().lead(create_or_find), options.quiet)
 
@@ -98,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
 def read_config(options: argparse.Namespace) -> ExperimentConfig:
     """The experiment: the file of `--config`, overridden by the other options. Raises ConfigError."""
     values = ExperimentConfig.load(options.config).model_dump() if options.config else {}
-    values |= experiment_values(options)
+    values |= shared.given_values(options, shared.EXPERIMENT_FIELDS)
     if options.students:
         values["students"] = [parse_student(text) for text in options.students]
     if not values.get("students"):
@@ -123,7 +115,7 @@ def execute_run(run: Run, quiet: bool) -> int:
     if state == "stopped":
         if team.leads:
             print(f"stopped; continue with: python -m kdexplorer resume {run.run_id}", file=sys.stderr)
-        return STOPPED if team.size == 1 else DONE
+        return shared.STOPPED if team.size == 1 else shared.DONE
     if not quiet:
         print(format_results(run))
-    return DONE
+    return shared.DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,7 +13,6 @@ from kdexplorer.config import ExperimentConfig, Objective
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.notation import format_number, train_command
-from kdexplorer.runs.card import Leg
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.schema import validate
 
@@ -67,19 +67,24 @@ def list_formulas(networks: Iterable[Checkpoint]) -> list[Formula]:
 def describe_card(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     """What a network's card says, as names and texts."""
     card = checkpoint.card
+    epochs = [leg.epochs for leg in card.legs]
+    total = str(sum(epochs)) if epochs else ""
     facts = {
         "Architecture": card.architecture,
         "Parameters": f"{card.parameters:,}",
-        "Objective": None if card.objective is None else describe_objective(card.objective),
+        "Objective": describe_objective(card.objective) if card.objective else None,
         "Teacher": card.teacher.name if card.teacher else None,
-        "Epochs": _describe_epochs([leg.epochs for leg in card.legs]),
+        "Epochs": total + (f" ({' + '.join(map(str, epochs))})" if len(epochs) > 1 else ""),
         "Seed": _join(leg.seed for leg in card.legs),
         "Test accuracy": f"{100 * card.test_accuracy:.2f} %",
         "Trained on": _join(leg.device for leg in card.legs),
         "Weights (SHA-256)": checkpoint.sha256,
     }
-    known = [(name, str(value)) for name, value in facts.items() if value not in (None, "")]
-    return known + [("Command", command) for command in list_commands(checkpoint)]
+    return [(name, text) for name, text in facts.items() if text] + [("Command", c) for c in list_commands(checkpoint)]
+
+
+def _join(values: Iterable[object]) -> str:
+    return ", ".join(dict.fromkeys(str(value) for value in values if value is not None))
 
 
 def describe_objective(objective: Objective) -> str:
@@ -90,48 +95,22 @@ def describe_objective(objective: Objective) -> str:
     terms = [cross_entropy] if objective.ce_weight else []
     for method in objective.methods:
         settings = method.settings.model_dump(exclude={"method", "weight"})
-        words = ", ".join(f"{name.replace('_', ' ')} {_format(value)}" for name, value in settings.items())
+        texts = {key: format_number(v) if isinstance(v, float) else str(v) for key, v in settings.items()}
+        words = ", ".join(f"{key.replace('_', ' ')} {text}" for key, text in texts.items())
         terms.append(f"{format_number(method.settings.weight)} · {method.label}" + (f" ({words})" if words else ""))
     return " + ".join(terms)
 
 
 def list_commands(checkpoint: Checkpoint) -> list[str]:
     """The commands that train such a network, one for each leg; legs whose recipe is unknown are left out."""
-    commands = (_format_command(checkpoint, leg) for leg in checkpoint.card.legs)
-    return [command for command in commands if command is not None]
-
-
-def _format_command(checkpoint: Checkpoint, leg: Leg) -> str | None:
-    card = checkpoint.card
-    recipe = {key: value for key, value in leg.recipe.items() if key in ExperimentConfig.model_fields}
-    if not recipe or card.objective is None:
-        return None
-    student = {
-        "name": card.name,
-        "architecture": card.architecture,
-        "initial": leg.initial,
-        **card.objective.model_dump(),
-    }
-    values = recipe | {
-        "teacher": card.teacher.name if card.teacher else None,
-        "seed": leg.seed or 0,
-        "epochs": leg.epochs,
-        "students": [student],
-    }
-    try:
-        return train_command(validate(ExperimentConfig, values))
-    except ConfigError:
-        return None
-
-
-def _describe_epochs(epochs: list[int]) -> str:
-    total = str(sum(epochs)) if epochs else ""
-    return f"{total} ({' + '.join(map(str, epochs))})" if len(epochs) > 1 else total
-
-
-def _join(values: Iterable[object]) -> str:
-    return ", ".join(dict.fromkeys(str(value) for value in values if value is not None))
-
-
-def _format(value: object) -> str:
-    return format_number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+    card, commands = checkpoint.card, []
+    for leg in card.legs:
+        recipe = {key: value for key, value in leg.recipe.items() if key in ExperimentConfig.model_fields}
+        if not recipe or card.objective is None:
+            continue
+        student = {"name": card.name, "architecture": card.architecture, "initial": leg.initial}
+        recipe |= {"teacher": card.teacher.name if card.teacher else None, "seed": leg.seed or 0, "epochs": leg.epochs}
+        recipe |= {"students": [student | card.objective.model_dump()]}
+        with contextlib.suppress(ConfigError):
+            commands.append(train_command(validate(ExperimentConfig, recipe)))
+    return commands

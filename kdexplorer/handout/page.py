@@ -20,9 +20,8 @@ from markupsafe import Markup
 
 from kdexplorer import __version__
 from kdexplorer.analysis import human_agreement
-from kdexplorer.analysis.records import ResultRow
 from kdexplorer.analysis.results import build_rows, evaluation_labels
-from kdexplorer.analysis.tables import COLUMNS, COMPARISON_COLUMNS, format_table
+from kdexplorer.analysis.tables import COLUMNS, COMPARISON_COLUMNS, ResultRow, format_table
 from kdexplorer.analysis.verdicts import explain_larger_loss
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.handout import content, facts, shapes
@@ -38,39 +37,31 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     Raises:
         KDError: when a network does not match its card or its predictions cannot be computed.
     """
-    rows = _build_rows(request, sources)
+    logits = {name: c.logits_or_none() for name, c in (request.networks | request.compared).items()}
+    labels, teacher = evaluation_labels(next(iter(request.compared.values()))), next(iter(request.networks))
+    rows = build_rows(request.compared, logits, labels, teacher, request.baseline, human_labels=sources.human_labels)
     closeness = content.measure_closeness(request, sources, None)
-    agreement = human_agreement.build_rows(list(request.networks.values()), sources.human_labels) if closeness else []
-    shared_shapes = shapes.Shapes()
-    shared = content.draw_split(request, sources, rows, closeness, shared_shapes)
-    pictures = content.draw_pictures(request, sources, shared_shapes)
-    data = {
-        "shapes": shared_shapes.compiled,
-        "shared": shared,
-        "signals": {"T": request.temperature, "alpha": request.alpha, "opacity": content.OPACITY},
-        "range": [T_MIN, T_MAX],
-    }
+    human = sources.human_labels if closeness else None
+    agreement = [] if human is None else human_agreement.build_rows(list(request.networks.values()), human)
+    drawn = shapes.Shapes()
+    shared = content.draw_split(request, sources, rows, closeness, drawn)
+    pictures = content.draw_pictures(request, sources, drawn)
+    start = {"T": request.temperature, "alpha": request.alpha, "opacity": content.OPACITY}
+    data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX]}
     scripts, styles = [_bundle_library(), _read("page.js")], [_read("page.css")]
     if request.live:
         scripts += [assemble.build_script(), _read("page_live.js")]
         styles.append(assemble.read_styles())
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_read("page.html"))
     return template.render(
-        policy=build_policy(scripts, styles, workers=request.live),
-        scripts=[Markup(script) for script in scripts],
-        styles=[Markup(style) for style in styles],
-        data=_to_json(data),
-        charts=[_to_json(picture.pop("charts")) for picture in pictures],
+        _describe_networks(request, rows), version=__version__, date=datetime.date.today().isoformat(),
+        policy=build_policy(scripts, styles, workers=request.live), styles=[Markup(style) for style in styles],
+        scripts=[Markup(script) for script in scripts], data=_to_json(data), shared=shared, pictures=pictures,
+        charts=[_to_json(picture.pop("charts")) for picture in pictures], command=request.command,
         live=_to_json(_live_settings(request)) if request.live else None,
-        pictures=pictures,
-        shared=shared,
-        date=datetime.date.today().isoformat(),
-        version=__version__,
-        command=request.command,
-        **_describe_networks(request, rows),
         agreement=human_agreement.format_table(agreement) if agreement else None,
         uncertainty=human_agreement.describe_agreement(agreement),
-    )
+    )  # fmt: skip
 
 
 def _describe_networks(request: HandoutRequest, rows: list[ResultRow]) -> dict[str, Any]:
@@ -78,25 +69,16 @@ def _describe_networks(request: HandoutRequest, rows: list[ResultRow]) -> dict[s
     teacher, *students = request.networks
     networks = request.networks | request.compared
     columns = [key for key in COMPARISON_COLUMNS if any(COLUMNS[key].cell(row) for row in rows)]
-    headings, lines = format_table(rows, request.baseline, columns)
     return {
         "teacher": teacher,
         "students": students,
         "classes": len(request.teacher.classes),
-        "headings": headings,
-        "lines": lines,
+        "results": format_table(rows, request.baseline, columns),
         "evaluated_on": rows[0].evaluated_on,
         "loss": explain_larger_loss(rows) if any(r.is_distilled and r.objective is not None for r in rows) else "",
         "cards": [(name, facts.describe_card(checkpoint)) for name, checkpoint in networks.items()],
         "formulas": facts.list_formulas(networks.values()),
     }
-
-
-def _build_rows(request: HandoutRequest, sources: Sources) -> list[ResultRow]:
-    logits = {name: c.logits_or_none() for name, c in (request.networks | request.compared).items()}
-    labels = evaluation_labels(next(iter(request.compared.values())))
-    teacher = next(iter(request.networks))
-    return build_rows(request.compared, logits, labels, teacher, request.baseline, human_labels=sources.human_labels)
 
 
 def _live_settings(request: HandoutRequest) -> dict[str, Any]:
@@ -106,8 +88,7 @@ def _live_settings(request: HandoutRequest) -> dict[str, Any]:
         assemble.describe_network(name, roles[name], export_network(checkpoint))
         for name, checkpoint in assemble.select_networks(request.networks).items()
     ]
-    first = request.pictures[0]
-    sample = (first.data_url(), first.caption(request.teacher))
+    sample = (request.pictures[0].data_url(), request.pictures[0].caption(request.teacher))
     return assemble.build_settings(networks, request.temperature, T_MIN, T_MAX, sample)
 
 
@@ -126,16 +107,9 @@ def build_policy(scripts: list[str], styles: list[str], workers: bool = False) -
         digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
         return " ".join(f"'sha256-{digest}'" for digest in digests)
 
-    allowed = {
-        "default-src": "'none'",
-        "script-src": hashes(scripts),
-        "style-src": hashes(styles),
-        "img-src": "data:",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-    }
-    if workers:
-        allowed["worker-src"] = "blob:"
+    allowed = {"script-src": hashes(scripts), "style-src": hashes(styles), "img-src": "data:"}
+    allowed |= dict.fromkeys(("default-src", "base-uri", "form-action"), "'none'")
+    allowed |= {"worker-src": "blob:"} if workers else {}
     return "; ".join(f"{name} {value}" for name, value in allowed.items())
 
 

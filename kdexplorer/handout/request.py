@@ -66,7 +66,6 @@ class HandoutRequest:
 
     @property
     def dataset(self) -> str:
-        """The data set of the test images."""
         return dataset_of(self.teacher)
 
     @property

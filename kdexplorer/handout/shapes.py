@@ -14,14 +14,9 @@ from kdexplorer.charts.common import INK, Spec
 THEME: dict[str, Any] = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
-    "axis": {
-        **dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), INK),
-        **dict.fromkeys(("labelFontSize", "titleFontSize"), 13),
-        "titleFontWeight": "normal",
-        "domainOpacity": 0.4,
-        "tickOpacity": 0.4,
-        "gridOpacity": 0.12,
-    },
+    "axis": dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), INK)
+    | {"labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": "normal"}
+    | {"domainOpacity": 0.4, "tickOpacity": 0.4, "gridOpacity": 0.12},
     "legend": {"labelColor": INK, "titleColor": INK, "labelFontSize": 13, "titleFontSize": 13},
     "title": {"color": INK, "subtitleColor": INK},
     "view": {"stroke": None},
@@ -46,10 +41,11 @@ class Shapes:
 
     def add(self, spec: Spec) -> Chart:
         """Splits one of the application's Vega-Lite specifications into its shape and the rest."""
+        import vl_convert
+
         title, params = spec["title"], spec.get("params", [])
         separate = ("$schema", "config", "datasets", "description")
         shape = {key: value for key, value in spec.items() if key not in separate} | {
-            "width": "container",
             "title": {key: value for key, value in title.items() if key != "subtitle"},
             "params": [{key: p[key] for key in ("name", "expr") if key in p} for p in params],
         }
@@ -58,15 +54,12 @@ class Shapes:
             rows[f"rows{number}"] = values  # Altair names them by their content's hash
             text = text.replace(f'{{"name": "{name}"}}', f'{{"name": "rows{number}"}}')
         if text not in self._indices:
+            vega = vl_convert.vegalite_to_vega(text, vl_version=vega_lite_version(), config=THEME)
             self._indices[text] = len(self.compiled)
-            self.compiled.append(_compile(text))
-        return {
-            "shape": self._indices[text],
-            "rows": rows,
-            "values": {p["name"]: p["value"] for p in params if "value" in p},
-            "subtitle": title.get("subtitle", ""),
-            "description": spec.get("description", ""),
-        }
+            self.compiled.append({key: value for key, value in vega.items() if key != "$schema"})
+        values = {p["name"]: p["value"] for p in params if "value" in p}
+        words = {"subtitle": title.get("subtitle", ""), "description": spec["description"]}
+        return {"shape": self._indices[text], "rows": rows, "values": values} | words
 
 
 def vega_lite_version() -> str:
@@ -74,10 +67,3 @@ def vega_lite_version() -> str:
     import altair
 
     return ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-
-
-def _compile(vega_lite: str) -> dict[str, Any]:
-    import vl_convert
-
-    vega = vl_convert.vegalite_to_vega(vega_lite, vl_version=vega_lite_version(), config=THEME)
-    return {key: value for key, value in vega.items() if key != "$schema"}

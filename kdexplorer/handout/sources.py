@@ -66,12 +66,6 @@ class Sources:
     gallery: Callable[[str], tuple[np.ndarray, np.ndarray, np.ndarray]]
     human_labels: np.ndarray | None = None
 
-    def predict_picture(self, checkpoint: Checkpoint, picture: Picture, dataset: str) -> Prediction:
-        """As `predict`, with the stored logits of a test image where there are any. Raises KDError."""
-        logits, maps = self.predict(checkpoint, picture.pixels)
-        stored = self.stored_logits(checkpoint, dataset) if picture.index is not None else None
-        return (logits if stored is None else stored[picture.index]), maps
-
 
 def open_sources() -> Sources:
     """Sources that read each network once and keep it. Raises DataError where the human labels are another file."""
@@ -89,13 +83,9 @@ def open_sources() -> Sources:
     def stored_logits(checkpoint: Checkpoint, dataset: str) -> np.ndarray | None:
         return whole_split_logits(checkpoint, checkpoint.logits_or_none(), dataset)
 
-    labels = find_human_labels()
-    return Sources(
-        predict,
-        stored_logits,
-        lambda dataset: get_dataset(dataset).gallery(),
-        None if labels is None else load_human_labels(labels),
-    )
+    path = find_human_labels()
+    human_labels = None if path is None else load_human_labels(path)
+    return Sources(predict, stored_logits, lambda dataset: get_dataset(dataset).gallery(), human_labels)
 
 
 def test_pictures(indices: Sequence[int], dataset: str, sources: Sources) -> list[Picture]:
@@ -112,11 +102,7 @@ def test_pictures(indices: Sequence[int], dataset: str, sources: Sources) -> lis
 
 
 def choose_pictures(
-    count: int,
-    teacher: Checkpoint,
-    students: Sequence[Checkpoint],
-    sources: Sources,
-    first: Sequence[Picture] = (),
+    count: int, teacher: Checkpoint, students: Sequence[Checkpoint], sources: Sources, first: Sequence[Picture] = ()
 ) -> list[Picture]:
     """These pictures first, then up to `count` in all test images that `FILTERS` find, in turns.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -37,18 +38,23 @@ _COLUMNS_REVERSED, _ROWS_REVERSED = (2, 3, 7, 8), (3, 4, 6, 7)
 
 
 def decode_image(data: bytes, fit: Fit = "crop") -> np.ndarray:
-    """Decodes an uploaded file to a CIFAR network's input size.
+    """Decodes an uploaded file to a CIFAR network's input size: `decode_fits` for a single fit."""
+    return decode_fits(data, (fit,))[fit]
+
+
+def decode_fits(data: bytes, fits: Sequence[Fit] = ("crop", "letterbox")) -> dict[Fit, np.ndarray]:
+    """Decodes an uploaded file once and resizes it to a CIFAR network's input size in one or both ways.
 
     Whatever the file contains, this takes at most 300 MB of memory and about a second of processor time. The format is
     recognized by content and the size is checked before pixels are decoded. The first frame is used, in its EXIF
     orientation; transparent pixels are composited over white, 16-bit values scaled to 8 bits, CMYK converted.
 
     Args:
-        data: PNG, JPEG or WebP, at most `MAX_BYTES` and `sanitize.MAX_MEGAPIXELS` of its format.
-        fit: `crop` keeps the central square; `letterbox` keeps the whole image on a gray background.
+        data: PNG, JPEG or WebP, at most `MAX_BYTES` and `sanitize.MAX_MEGAPIXELS` of its kind.
+        fits: `crop` keeps the central square; `letterbox` keeps the whole image on a gray background.
 
     Returns:
-        uint8 `[32, 32, 3]`, RGB, area-averaged.
+        For each fit uint8 `[32, 32, 3]`, RGB, area-averaged.
 
     Raises:
         ImageError: the file is too large, damaged, or in another format.
@@ -62,10 +68,10 @@ def decode_image(data: bytes, fit: Fit = "crop") -> np.ndarray:
             if image.format == "WEBP":
                 sanitize.check_size("WebP", *image.size)
                 orientation = sanitize.read_orientation(image.info.get("exif", b""))
-            # A large JPEG is decoded at 1/2 to 1/8 size: 64 pixels per output pixel and side give the same average.
-            image.draft("RGB", (64 * SIZE, 64 * SIZE))
+            # A large JPEG is decoded at 1/2 to 1/8 size: 32 pixels per output pixel and side give the same average.
+            image.draft("RGB", (sanitize.MIN_REDUCED_SIDE, sanitize.MIN_REDUCED_SIDE))
             image.load()
-            return _resize(image, fit, orientation)
+            return {fit: _resize(image, fit, orientation) for fit in fits}
     except ImageError:
         raise
     except Exception as error:  # Pillow's plugins let any exception of their parsers through
@@ -123,7 +129,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
             values[values == image.info["transparency"]] = 65535
         image = Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(background, image)
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        background = Image.new("RGB", image.size, (255, 255, 255))
+        background.paste(image, mask=image)
+        return background
     return image.convert("RGB")

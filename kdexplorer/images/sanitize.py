@@ -15,19 +15,24 @@ from dataclasses import dataclass
 
 from kdexplorer.errors import ImageError
 
-MAX_MEGAPIXELS = {"PNG": 24, "JPEG": 64, "progressive JPEG": 24, "WebP": 16}
-"""The largest image of each format that decodes within 300 MB and about a second of processor time.
+MIN_REDUCED_SIDE = 1024
+"""The side in pixels that a JPEG decoded at 1/2, 1/4 or 1/8 size keeps at least."""
 
-Pillow keeps 4 bytes per pixel of a PNG, and reversing the filters of 16-bit images takes the second. A large JPEG is
-decoded at half its size or less; one with several scans (progressive or not) first keeps 2 bytes of coefficients for
+NARROW_JPEG = f"JPEG with a side below {2 * MIN_REDUCED_SIDE} pixels"
+MAX_MEGAPIXELS = {"PNG": 15, "16-bit PNG": 10, "JPEG": 64, "progressive JPEG": 20, NARROW_JPEG: 16, "WebP": 14}
+"""The largest image of each kind that decodes within 300 MB and half a second of processor time on a current server
+processor, so within a second on one half as fast.
+
+Reversing the filters takes most of a PNG's time, and twice as long with 16 bits. A large JPEG is decoded at half its
+size or less, a narrow one in full; one with several scans (progressive or not) first keeps 2 bytes of coefficients for
 each pixel of up to four components. libwebp allocates two canvases of 4 bytes per pixel, Pillow a copy and the image.
 """
 
 MAX_PARTS = 20_000
 """Limit of the PNG chunks or JPEG segments in a file; 5 MB in chunks of 256 bytes stay below it."""
 
-MAX_SCANNED_PIXELS = 640_000_000
-"""Limit of a JPEG's pixels times its scans: every scan covers all pixels, however few bytes it has."""
+MAX_SCANNED_PIXELS = 400_000_000
+"""Limit of a JPEG's pixels times the components of all its scans: a scan covers all pixels, however few its bytes."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)
@@ -38,6 +43,8 @@ _TABLES = {0xC4, 0xDB, 0xDD, 0xE0, 0xEE}
 """Huffman and quantization tables, the restart interval, and the two segments that define the color space."""
 _PROGRESSIVE = 0xC2
 _SCAN = 0xDA
+_LATER_SCAN = re.compile(rb"(?=\xff\xda..(.))", re.DOTALL)
+"""The header of a scan, with the number of its components; a comment can end with such bytes, so matches overlap."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +107,10 @@ def read_orientation(exif: bytes) -> int:
 
 
 def _strip_png(data: bytes) -> StrippedFile:
-    width, height = struct.unpack_from(">II", data, 16)
-    check_size("PNG", width, height)
+    kind, width, height, depth = struct.unpack_from(">4sIIB", data, 12)
+    if kind != b"IHDR":
+        raise ValueError("the first chunk is not the header")
+    check_size("16-bit PNG" if depth == 16 else "PNG", width, height)
     view, place, orientation = memoryview(data), len(_PNG), 1
     head, pixels = [_PNG], []
     for _ in range(MAX_PARTS):
@@ -112,7 +121,7 @@ def _strip_png(data: bytes) -> StrippedFile:
             if zlib.crc32(body, zlib.crc32(kind)) != checksum:
                 raise ValueError("a pixel chunk has a wrong checksum")
             pixels.append(body)
-        elif kind in (b"IHDR", b"PLTE", b"tRNS"):
+        elif kind in (b"PLTE", b"tRNS") or place == len(_PNG):  # decoders would use the last of several headers
             head.append(view[place : place + 12 + length])
         elif kind == b"eXIf":
             orientation = read_orientation(bytes(body[:65_536]))
@@ -149,17 +158,20 @@ def _strip_jpeg(data: bytes) -> StrippedFile:
         if marker == _SCAN and frame is not None:
             end = data.find(b"\xff\xd9", place)
             rest = data[place:] if end < 0 else data[place : end + 2]
-            _check_jpeg(*frame, components_in_first_scan=body[0], scans=1 + rest.count(b"\xff\xda"))
+            _check_jpeg(*frame, [body[0], *(components[0] for components in _LATER_SCAN.findall(rest))])
             return StrippedFile(b"".join([*head, rest]), orientation)
     raise ValueError(f"more than {MAX_PARTS} segments")
 
 
-def _check_jpeg(marker: int, shape: tuple[int, int, int], components_in_first_scan: int, scans: int) -> None:
+def _check_jpeg(marker: int, shape: tuple[int, int, int], scans: list[int]) -> None:
+    """Checks the size and the work of a JPEG; `scans` holds each scan's number of components."""
     height, width, components = shape
-    several = marker == _PROGRESSIVE or scans > 1 or components_in_first_scan < components
+    several = marker == _PROGRESSIVE or len(scans) > 1 or scans[0] < components
     check_size("progressive JPEG" if several else "JPEG", width, height)
-    if width * height * scans > MAX_SCANNED_PIXELS and scans > 1:
+    if min(width, height) < 2 * MIN_REDUCED_SIDE:
+        check_size(NARROW_JPEG, width, height)
+    if several and width * height * sum(scans) > MAX_SCANNED_PIXELS:
         raise ImageError(
-            f"The JPEG stores its {width} × {height} pixels in {scans} scans, which take too long to decode. "
+            f"The JPEG stores its {width} × {height} pixels in {len(scans)} scans, which take too long to decode. "
             "Save it as a baseline (not progressive) JPEG or in a smaller size."
         )

@@ -27,7 +27,24 @@ class _BasicBlock(nn.Module):
         return F.relu(y + x, inplace=True)
 
 
-class CifarResNet(StagedNetwork):
+class _ResNet(StagedNetwork):
+    """What both designs share."""
+
+    conv1: nn.Conv2d
+    bn1: nn.BatchNorm2d
+    fc: nn.Linear
+
+    def stem(self, images: Tensor) -> Tensor:
+        return F.relu(self.bn1(self.conv1(images)), inplace=True)
+
+    def embed(self, features: Tensor) -> Tensor:
+        return features.mean(dim=(2, 3))
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        return self.fc(embedding)
+
+
+class CifarResNet(_ResNet):
     """He et al., "Deep Residual Learning", CVPR 2016, section 4.2: depth 6n + 2, 16, 32 and 64 channels.
 
     The shortcut has no parameters (option A): every second pixel, new channels zero.
@@ -50,17 +67,8 @@ class CifarResNet(StagedNetwork):
         self.fc = nn.Linear(64, classes)
         initialize(self)
 
-    def stem(self, images: Tensor) -> Tensor:
-        return F.relu(self.bn1(self.conv1(images)), inplace=True)
 
-    def embed(self, features: Tensor) -> Tensor:
-        return features.mean(dim=(2, 3))
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        return self.fc(embedding)
-
-
-class TorchvisionResNet(StagedNetwork):
+class TorchvisionResNet(_ResNet):
     """torchvision's ResNet and parameter names with the CIFAR stem: 3x3, stride 1, no max-pool."""
 
     stage_names = ("layer1", "layer2", "layer3", "layer4")
@@ -75,12 +83,3 @@ class TorchvisionResNet(StagedNetwork):
         self.bn1, self.fc = network.bn1, network.fc
         for name in self.stage_names:
             setattr(self, name, getattr(network, name))
-
-    def stem(self, images: Tensor) -> Tensor:
-        return F.relu(self.bn1(self.conv1(images)), inplace=True)
-
-    def embed(self, features: Tensor) -> Tensor:
-        return features.mean(dim=(2, 3))
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        return self.fc(embedding)

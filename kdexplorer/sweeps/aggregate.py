@@ -6,6 +6,7 @@ the lab's default is tested on the same images with Holm's correction for all ce
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,10 @@ from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.sampling import hold_out
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
-from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, open_checkpoint
+from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.sweeps.folder import Sweep
 from kdexplorer.sweeps.grid import DEFAULT_POINT, GridPoint, point_of
-from kdexplorer.sweeps.results import MEASURES, SweepCell, SweepResults, SweepStudent
+from kdexplorer.sweeps.results import Measured, SweepCell, SweepResults, SweepStudent
 
 Right = dict[tuple[GridPoint, int], np.ndarray]
 """Which images a student predicts correctly, `[images]` bool, by place and seed; only where labels are available."""
@@ -30,59 +31,49 @@ def build_results(sweep: Sweep) -> SweepResults:
     """The results of the students that have finished. Raises ConfigError when the configuration cannot be read."""
     config = sweep.config()
     labels, teacher = _load_labels(config.recipe), _load_teacher_logits(config.recipe)
+    by_name = {student.name: student for student in config.students()}
     students: list[SweepStudent] = []
     right: Right = {}
     evaluated_on = None
     for experiment, run in zip(sweep.experiments(), sweep.runs(), strict=True):
-        for student in config.students():
-            if student.name not in experiment.students:
-                continue
+        for name in experiment.students:
             try:
-                checkpoint = open_checkpoint(run.path / student.name)
+                checkpoint = open_checkpoint(run.path / name)
                 logits = checkpoint.logits()
             except CheckpointError:
                 continue
-            point, known = point_of(student), labels if labels is not None and len(labels) == len(logits) else None
-            facts = point.model_dump() | {"seed": experiment.seed, "run": run.run_id}
-            students.append(SweepStudent(**facts, **_measure(checkpoint, logits, known, teacher)))
-            if known is not None:
-                right[point, experiment.seed] = logits.argmax(axis=1) == known
+            point, card = point_of(by_name[name]), checkpoint.card
+            facts = point.model_dump() | {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
+            if labels is not None and len(labels) == len(logits):
+                facts["calibration_error"] = expected_calibration_error(logits, labels)
+                right[point, experiment.seed] = logits.argmax(axis=1) == labels
+            if teacher is not None and teacher.shape == logits.shape:
+                facts |= {"teacher_agreement": agreement(logits, teacher), "teacher_kl": kl_divergence(teacher, logits)}
+            students.append(SweepStudent(**facts, seed=experiment.seed, run=run.run_id))
             evaluated_on = describe_evaluation(checkpoint)
     cells = build_cells(students, right, DEFAULT_POINT)
     grid = [cell for cell in cells if cell.temperature is not None]
     best = max(grid, key=lambda cell: cell.accuracy, default=None)
     return SweepResults(
-        sweep=sweep.run_id,
-        student=config.student,
-        teacher=config.recipe.teacher,
-        evaluated_on=evaluated_on,
+        sweep=sweep.run_id, student=config.student, teacher=config.recipe.teacher or "", evaluated_on=evaluated_on,
         temperatures=sorted({*config.temperatures, DEFAULT_POINT.temperature}),
         weights=sorted({*config.weights, DEFAULT_POINT.weight}),
         seeds=[config.recipe.seed + number for number in range(config.seeds)],
         recipe=config.recipe.model_dump(mode="json", exclude={"version", "students", "seed"}),
-        students=students,
-        cells=grid,
-        scratch=next((cell for cell in cells if cell.temperature is None), None),
-        default=DEFAULT_POINT,
-        best=GridPoint(temperature=best.temperature, weight=best.weight) if best else None,
-    )
+        students=students, cells=grid, scratch=next((cell for cell in cells if cell.temperature is None), None),
+        default=DEFAULT_POINT, best=best.point if best else None,
+    )  # fmt: skip
 
 
 def build_cells(students: list[SweepStudent], right: Right, default: GridPoint) -> list[SweepCell]:
-    """A cell for each place, the scratch baseline first, then by temperature and weight.
-
-    Args:
-        students: one for each place and seed.
-        right: see `Right`.
-        default: the place that the others are tested against.
-    """
+    """A cell for each place, tested against the default: the scratch baseline, then by temperature and weight."""
     by_point: dict[GridPoint, list[SweepStudent]] = {}
     for student in students:
-        by_point.setdefault(GridPoint(temperature=student.temperature, weight=student.weight), []).append(student)
+        by_point.setdefault(student.point, []).append(student)
     cells = []
     for point in sorted(by_point, key=lambda point: (point.temperature or 0, point.weight)):
         facts: dict[str, Any] = {"seeds": len(by_point[point])}
-        for measure in MEASURES:
+        for measure in Measured.model_fields.keys() - GridPoint.model_fields.keys():
             values = [getattr(student, measure) for student in by_point[point]]
             if None not in values:
                 facts |= {measure: float(np.mean(values)), f"{measure}_values": values}
@@ -97,44 +88,25 @@ def _compare(point: GridPoint, default: GridPoint, right: Right) -> dict[str, An
     seeds = [seed for place, seed in right if place == point and (default, seed) in right]
     if point == default or not seeds:
         return {}
-    own = np.stack([right[point, seed] for seed in seeds])
-    other = np.stack([right[default, seed] for seed in seeds])
-    by_seed = own.mean(axis=1) - other.mean(axis=1)
-    tested = paired_test(own, other)
+    own, other = (np.stack([right[place, seed] for seed in seeds]) for place in (point, default))
+    by_seed, tested = own.mean(axis=1) - other.mean(axis=1), paired_test(own, other)
     ahead = int((by_seed > 0).sum())
     return {"difference": tested["difference"], "differences": by_seed.tolist(), "ahead": ahead, "p": tested["p"]}
 
 
-def _measure(
-    checkpoint: Checkpoint, logits: np.ndarray, labels: np.ndarray | None, teacher: np.ndarray | None
-) -> dict[str, float]:
-    card = checkpoint.card
-    measures = {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
-    if labels is not None:
-        measures["calibration_error"] = expected_calibration_error(logits, labels)
-    if teacher is not None and teacher.shape == logits.shape:
-        measures["teacher_agreement"] = agreement(logits, teacher)
-        measures["teacher_kl"] = kl_divergence(teacher, logits)
-    return measures
-
-
 def _load_labels(config: ExperimentConfig) -> np.ndarray | None:
     """The labels of the images that the students are evaluated on, or None where they are missing."""
-    dataset = get_dataset(config.dataset)
     try:
-        if not config.holdout:
-            return dataset.load("test").labels
-        labels = dataset.load("train").labels
-        return labels[hold_out(labels, config.holdout)]
+        labels = get_dataset(config.dataset).load("train" if config.holdout else "test").labels
     except DataError:
         return None
+    return labels[hold_out(labels, config.holdout)] if config.holdout else labels
 
 
 def _load_teacher_logits(config: ExperimentConfig) -> np.ndarray | None:
     """The teacher's stored logits on the test split; None where the students are evaluated on other images."""
-    try:
+    with contextlib.suppress(CheckpointError, ConfigError):
         teacher = find_checkpoint(config.teacher or "")
-    except (CheckpointError, ConfigError):
-        return None
-    same = not config.holdout and teacher.card.data.evaluation_split == "test"
-    return teacher.logits_or_none() if same else None
+        if not config.holdout and teacher.card.data.evaluation_split == "test":
+            return teacher.logits_or_none()
+    return None

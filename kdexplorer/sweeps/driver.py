@@ -16,27 +16,19 @@ from kdexplorer.runs.records import LIVE, State
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.sweeps import ray_backend
 from kdexplorer.sweeps.folder import Sweep, prepare
-from kdexplorer.sweeps.progress import ATTEMPTS, Attempts, SweepProgress, SweepStopped
+from kdexplorer.sweeps.progress import ATTEMPTS, SweepProgress, SweepStopped
 
-POLL = 0.5
-"""Seconds between two looks at a running experiment."""
+POLL = 0.5  # seconds between two looks at a running experiment
 
 
 def execute_sweep(sweep: Sweep, ray_address: str | None = None, show: bool = False) -> State:
-    """Trains what is left of a sweep.
+    """Trains what is left of a sweep; the final state is `finished`, `stopped`, or `failed` where an experiment failed.
 
-    Args:
-        sweep: a folder that `folder.create` wrote.
-        ray_address: of a Ray cluster that trains the experiments (`auto` finds it); without one they are trained
-            one after another on this machine.
-        show: print a line for each experiment to stderr.
-
-    Returns:
-        The final state: `finished`, `stopped`, or `failed` where at least one experiment failed.
+    With the address of a Ray cluster (`auto` finds it) that trains the experiments; without one they are trained one
+    after another on this machine. `show` prints a line for each experiment to stderr.
 
     Raises:
-        RunError: when another process drives this sweep.
-        KDError: when it cannot be packed, or the cluster cannot be reached.
+        KDError: when another process drives this sweep, it cannot be packed, or the cluster cannot be reached.
     """
     lock = FileLock(sweep.path / ".lock")
     try:
@@ -47,14 +39,16 @@ def execute_sweep(sweep: Sweep, ray_address: str | None = None, show: bool = Fal
         progress = SweepProgress(sweep, logger, show)
         try:
             progress.write("running", "packing the students into experiments")
-            todo = [run for run in prepare(sweep, bool(ray_address)) if not progress.is_finished(run)]
+            todo = [run for run in prepare(sweep, bool(ray_address)) if run.status().state != "finished"]
             if ray_address:
                 ray_backend.train_on_cluster(todo, ray_address, stopping, progress)
             else:
                 for run in todo:
                     train_in_turn(run, stopping, progress)
             state: State = "failed" if progress.failed else "finished"
-            progress.write(state, progress.describe_failures())
+            first = next((f"{run_id}: {reason}" for run_id, reason in progress.failed.items()), "")
+            count = f"{len(progress.failed)} of {len(sweep.runs())} experiments failed"
+            progress.write(state, f"{count}; {first}" if first else "")
             return state
         except SweepStopped:
             progress.write("stopped", "stopped; it can be resumed")
@@ -70,12 +64,10 @@ def execute_sweep(sweep: Sweep, ray_address: str | None = None, show: bool = Fal
 def train_in_turn(run: Run, stopping: threading.Event, progress: SweepProgress) -> None:
     """Trains one experiment in a process of its own, as Launch does, and waits for its end.
 
-    The trainer outlives a driver that is killed; the next driver waits for it.
-
-    Raises:
-        SweepStopped: when `stopping` was set, or the run was stopped.
+    The trainer outlives a driver that is killed; the next driver waits for it. Raises SweepStopped when `stopping` was
+    set, or the run was stopped.
     """
-    attempts, started = Attempts(), False
+    started = False
     progress.begin(run)
     while True:
         status = run.status()
@@ -92,7 +84,7 @@ def train_in_turn(run: Run, stopping: threading.Event, progress: SweepProgress) 
             return
         if stopping.is_set() or (started and status.state == "stopped"):
             raise SweepStopped
-        if not attempts.add(status):
+        if not progress.may_start(run, status):
             progress.end(run, "failed", f"its process vanished; {ATTEMPTS} starts got no further")
             return
         launch.start_run(run)

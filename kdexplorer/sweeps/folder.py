@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import read_json, write_json
@@ -26,10 +26,8 @@ from kdexplorer.sweeps.grid import SweepConfig, experiment_config
 from kdexplorer.sweeps.results import SweepResults, read_results
 
 
-class PackedExperiment(BaseModel):
+class PackedExperiment(BaseModel, frozen=True):
     """One experiment of a sweep: the run that trains it, its seed, and its students' names."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     run: Name
     seed: int
@@ -38,23 +36,18 @@ class PackedExperiment(BaseModel):
 
 @dataclass(frozen=True)
 class Sweep(Run):
-    """A sweep's folder: a run folder whose configuration is a `SweepConfig`."""
+    """A run folder whose configuration is a `SweepConfig`."""
 
     def config(self) -> SweepConfig:  # type: ignore[override]
         """Raises ConfigError when `config.json` is missing or damaged."""
-        values = read_json(self.path / "config.json")
-        if values is None:
-            raise ConfigError(f"{self.path / 'config.json'} cannot be read as a sweep.")
+        path = self.path / "config.json"
+        if (values := read_json(path)) is None:
+            raise ConfigError(f"{path} cannot be read as a sweep.")
         return SweepConfig.parse(values, where=self.run_id)
 
     @staticmethod
     def parent_folder() -> Path:
-        return sweeps_root()
-
-    @property
-    def root(self) -> Path:
-        """The runs folder that contains its experiments' runs."""
-        return self.path.parent.parent
+        return runs_root() / "sweeps"
 
     def experiments(self) -> list[PackedExperiment]:
         """How it was packed; empty before it was, or where that cannot be read."""
@@ -66,38 +59,33 @@ class Sweep(Run):
 
     def runs(self) -> list[Run]:
         """The experiments' runs, in order; those that have not started have no folder yet."""
-        return [Run(self.root / experiment.run) for experiment in self.experiments()]
+        return [Run(self.path.parent.parent / experiment.run) for experiment in self.experiments()]
 
     def results(self) -> SweepResults | None:
         """The results so far; None where there are none that can be read."""
         return read_results(self.path / "table.json")
 
 
-def sweeps_root(root: Path | None = None) -> Path:
-    """Where sweeps are stored: `sweeps/` among the runs."""
-    return (root or runs_root()) / "sweeps"
-
-
-def list_sweeps(root: Path | None = None) -> list[Sweep]:
+def list_sweeps() -> list[Sweep]:
     """All sweeps, the newest first."""
-    return [Sweep(run.path) for run in list_runs(sweeps_root(root))]
+    return [Sweep(run.path) for run in list_runs(Sweep.parent_folder())]
 
 
-def find_sweep(sweep_id: str, root: Path | None = None) -> Sweep | None:
+def find_sweep(sweep_id: str) -> Sweep | None:
     """The sweep of that id or folder, or None."""
     with contextlib.suppress(RunError):
-        path = find_run(sweep_id, sweeps_root(root)).path
+        path = find_run(sweep_id, Sweep.parent_folder()).path
         return Sweep(path) if path.resolve().parent.name == "sweeps" else None
     return None
 
 
-def create(config: SweepConfig, root: Path | None = None) -> Sweep:
+def create(config: SweepConfig) -> Sweep:
     """The folder of this sweep: the existing one of the same configuration, or a new one. Raises RunError."""
-    folder = sweeps_root(root)
+    folder = Sweep.parent_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".create.lock", timeout=30):
-            for sweep in list_sweeps(root):
+            for sweep in list_sweeps():
                 with contextlib.suppress(ConfigError):
                     if sweep.config() == config:
                         return sweep
@@ -107,9 +95,9 @@ def create(config: SweepConfig, root: Path | None = None) -> Sweep:
         raise RunError(f"a sweep cannot be written to {folder} ({reason}): check the folder and the disk.") from error
 
 
-def launch_sweep(config: SweepConfig, root: Path | None = None) -> Sweep:
+def launch_sweep(config: SweepConfig) -> Sweep:
     """Creates a sweep, or finds it, and starts its driver as a process of its own. Raises RunError."""
-    sweep = create(config, root)
+    sweep = create(config)
     start_sweep(sweep)
     return sweep
 
@@ -117,39 +105,29 @@ def launch_sweep(config: SweepConfig, root: Path | None = None) -> Sweep:
 def start_sweep(sweep: Sweep) -> None:
     """Starts a sweep's driver as a process of its own, unless it is running or finished. Raises RunError."""
     status = sweep.status()
-    waiting = status.state == "queued" and status.pid == os.getpid()
-    if waiting or status.state in RESUMABLE:
+    if status.state in RESUMABLE or (status.state == "queued" and status.pid == os.getpid()):
         launch.start_run(sweep)
 
 
 def pack(config: SweepConfig, sweep_id: str, elsewhere: bool = False) -> list[PackedExperiment]:
     """The experiments of a sweep: for each seed as few as memory allows, of equal size.
 
-    Args:
-        config: the sweep.
-        sweep_id: begins the runs' ids.
-        elsewhere: a cluster trains it. Its machines are taken to have this one's memory, unless `memory_gib` is set.
-
-    Raises:
-        KDError: when the memory cannot be estimated, as without the teacher.
+    With `elsewhere` a cluster trains it, whose machines are taken to have this one's memory unless `memory_gib` is set.
+    Raises KDError when the memory cannot be estimated, as without the teacher.
     """
     from kdexplorer.training import memory
 
-    students = config.students()
+    students, seed = config.students(), config.recipe.seed
     device = "cpu" if elsewhere else config.recipe.device
     limit = config.memory_gib * 2**30 if config.memory_gib else memory.free_memory(device)
-    seed = config.recipe.seed
     most = min(config.students_per_experiment, len(students))
     while most > 1 and memory.estimate_memory(experiment_config(config, students[:most], seed), elsewhere) > limit:
         most -= 1
     size = math.ceil(len(students) / math.ceil(len(students) / most))
-    names = [student.name for student in students]
+    names = tuple(student.name for student in students)
     parts = [names[start : start + size] for start in range(0, len(names), size)]
-    every = [(seed + number, part) for number in range(config.seeds) for part in parts]
-    return [
-        PackedExperiment(run=f"{sweep_id}-{number}", seed=seed, students=tuple(part))
-        for number, (seed, part) in enumerate(every, start=1)
-    ]
+    every = enumerate(((seed + number, part) for number in range(config.seeds) for part in parts), start=1)
+    return [PackedExperiment(run=f"{sweep_id}-{number}", seed=one, students=part) for number, (one, part) in every]
 
 
 def prepare(sweep: Sweep, elsewhere: bool = False) -> list[Run]:
@@ -161,10 +139,9 @@ def prepare(sweep: Sweep, elsewhere: bool = False) -> list[Run]:
     by_name = {student.name: student for student in config.students()}
     for experiment, run in zip(sweep.experiments(), sweep.runs(), strict=True):
         if not (run.path / "config.json").is_file():
-            students = [by_name[name] for name in experiment.students]
-            of_run = experiment_config(config, students, experiment.seed)
+            of_run = experiment_config(config, [by_name[name] for name in experiment.students], experiment.seed)
             if run.path.is_dir():  # only its configuration was lost
                 write_json(run.path / "config.json", of_run.model_dump(mode="json"))
             else:
-                launch.create_run(of_run, of_run.name, sweep.root, experiment.run)
+                launch.create_run(of_run, of_run.name, run.path.parent, experiment.run)
     return sweep.runs()

@@ -12,16 +12,13 @@ from pydantic import Field, model_validator
 
 from kdexplorer.config import SCRATCH, ArchitectureKey, ExperimentConfig, StudentConfig
 from kdexplorer.errors import ConfigError
-from kdexplorer.networks import get_architecture
 from kdexplorer.notation import format_number, format_options, parse_student
 from kdexplorer.presets import PRESETS, upgrade_experiment
 from kdexplorer.schema import StrictModel, validate
 
-MAX_STUDENTS = 64
-"""The most students that one experiment can have (see `ExperimentConfig`)."""
+MAX_STUDENTS = 64  # the most that one experiment can have, see `ExperimentConfig`
 
-_TERM: dict[str, Any] = PRESETS["response"]["terms"][0]
-"""The term whose temperature and weight are swept, with the lab's settings."""
+_TERM: dict[str, Any] = PRESETS["response"]["terms"][0]  # whose temperature and weight are swept: the lab's settings
 
 
 class GridPoint(StrictModel):
@@ -30,18 +27,20 @@ class GridPoint(StrictModel):
     temperature: float | None
     weight: float
 
+    @property
+    def point(self) -> GridPoint:
+        """The place of a student or a cell, without what is known of it."""
+        return GridPoint(temperature=self.temperature, weight=self.weight)
+
 
 DEFAULT_POINT = GridPoint(temperature=_TERM["temperature"], weight=_TERM["weight"])
-"""The lab's settings."""
 
 
 class SweepConfig(StrictModel):
     """A grid over temperature and weight of the teacher's term, its seeds, and what all experiments share."""
 
     version: Literal[2] = 2
-    recipe: ExperimentConfig
-    """What is the same for all; `seed` is the first seed. Its students are trained with every seed beside the grid: the
-    scratch baseline and the lab's default."""
+    recipe: ExperimentConfig  # `seed` is the first seed; the students are the references, see `references`
     student: ArchitectureKey
     temperatures: list[Annotated[float, Field(ge=0.1, le=100)]] = Field([1.0, 2.0, 4.0, 8.0, 16.0], min_length=1)
     weights: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.3, 0.5, 0.7, 0.9], min_length=1)
@@ -68,50 +67,36 @@ class SweepConfig(StrictModel):
 
     def students(self) -> list[StudentConfig]:
         """Every student of one seed: the references, then the grid."""
-        by_name = {student.name: student for student in self.recipe.students}
-        for temperature in self.temperatures:
-            for weight in self.weights:
-                student = cell(self.student, temperature, weight)
-                by_name.setdefault(student.name, student)
+        grid = [cell(self.student, temperature, weight) for temperature in self.temperatures for weight in self.weights]
+        by_name: dict[str, StudentConfig] = {}
+        for student in [*self.recipe.students, *grid]:
+            by_name.setdefault(student.name, student)
         return list(by_name.values())
 
 
 def cell(architecture: str, temperature: float, weight: float) -> StudentConfig:
     """The student of one cell of the grid. Raises ConfigError."""
-    values = {
-        "name": f"{architecture}-T{temperature:g}-w{weight:g}",
-        "architecture": architecture,
-        "ce_weight": round(1 - weight, 12),
-        "terms": [_TERM | {"temperature": temperature, "weight": weight}],
-    }
+    name, term = f"{architecture}-T{temperature:g}-w{weight:g}", _TERM | {"temperature": temperature, "weight": weight}
+    values = {"name": name, "architecture": architecture, "ce_weight": round(1 - weight, 12), "terms": [term]}
     return validate(StudentConfig, values)
 
 
 def point_of(student: StudentConfig) -> GridPoint:
     """Where a sweep's student is in the grid."""
-    if not student.terms:
-        return GridPoint(temperature=None, weight=0)
-    return GridPoint(temperature=student.terms[0].temperature, weight=student.terms[0].weight)
+    term = (student.model_dump()["terms"] or [{"temperature": None, "weight": 0}])[0]
+    return GridPoint(temperature=term["temperature"], weight=term["weight"])
 
 
 def references(architecture: str) -> list[StudentConfig]:
-    """The scratch baseline, and the lab's default as the cell of the grid that it is."""
-    default = cell(architecture, _TERM["temperature"], _TERM["weight"])
-    return [parse_student(f"{architecture}:{SCRATCH}"), default]
+    """Trained with every seed beside the grid: the scratch baseline, and the lab's default as a cell of the grid."""
+    return [parse_student(f"{architecture}:{SCRATCH}"), cell(architecture, _TERM["temperature"], _TERM["weight"])]
 
 
 def configure(student: str, recipe: dict[str, Any], **grid: Any) -> SweepConfig:
-    """Builds a sweep.
+    """A sweep of an architecture. Raises ConfigError, naming each invalid field.
 
-    Args:
-        student: the architecture.
-        recipe: fields of `ExperimentConfig`, without students.
-        grid: other fields of `SweepConfig`.
-
-    Raises:
-        ConfigError: naming each invalid field.
+    `recipe` contains fields of `ExperimentConfig` without students, `grid` other fields of `SweepConfig`.
     """
-    get_architecture(student)
     if not recipe.get("teacher"):
         raise ConfigError("teacher: a sweep needs a teacher, as in --teacher resnet56.")
     shared = validate(ExperimentConfig, {"name": "sweep", **recipe, "students": references(student)})

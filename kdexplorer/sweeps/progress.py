@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 import time
+from collections import Counter
 
 from kdexplorer.errors import KDError
 from kdexplorer.files import write_bytes, write_json
@@ -15,27 +16,11 @@ from kdexplorer.sweeps.aggregate import build_results
 from kdexplorer.sweeps.folder import Sweep
 from kdexplorer.sweeps.results import to_markdown
 
-ATTEMPTS = 3
-"""How often an experiment is started from the same place before it counts as failed."""
+ATTEMPTS = 3  # how often an experiment is started from the same place before it counts as failed
 
 
 class SweepStopped(Exception):
     """SIGTERM or SIGINT arrived, or one of the sweep's runs was stopped."""
-
-
-class Attempts:
-    """Counts an experiment's starts that got no further than the one before."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._position: tuple[int | None, int | None] = (None, None)
-
-    def add(self, status: RunStatus) -> bool:
-        """Counts a start from this status. False when it would be one more than `ATTEMPTS` from the same place."""
-        position = (status.epoch, status.step)
-        self._count = self._count + 1 if position == self._position else 1
-        self._position = position
-        return self._count <= ATTEMPTS
 
 
 class SweepProgress:
@@ -45,17 +30,21 @@ class SweepProgress:
         self.sweep, self.logger, self.show = sweep, logger, show
         self.working: list[str] = []
         self.failed: dict[str, str] = {}
+        self._starts: Counter[tuple[str, int | None, int | None]] = Counter()
         self._written = 0.0
 
-    def is_finished(self, run: Run) -> bool:
-        """Whether nothing is left to do for an experiment."""
-        return run.status().state == "finished"
+    def may_start(self, run: Run, status: RunStatus) -> bool:
+        """Counts an experiment's start from this status; False when it is one too many from the same place."""
+        place = run.run_id, status.epoch, status.step
+        self._starts[place] += 1
+        return self._starts[place] <= ATTEMPTS
 
     def begin(self, run: Run, where: str = "on this machine") -> None:
-        """An experiment starts."""
-        self.working.append(run.run_id)
-        self.log(f"{run.run_id} begins {where}")
-        self.refresh(every=0)
+        """An experiment starts, unless it has begun already."""
+        if run.run_id not in self.working:
+            self.working.append(run.run_id)
+            self.log(f"{run.run_id} begins {where}")
+            self.refresh(every=0)
 
     def end(self, run: Run, state: State, message: str) -> None:
         """An experiment is over: the results so far are written anew."""
@@ -85,20 +74,7 @@ class SweepProgress:
 
     def write(self, state: State, message: str) -> None:
         """Replaces the sweep's status. Raises OSError."""
-        runs = self.sweep.runs()
         self._written = time.monotonic()
-        self.sweep.write_status(
-            state,
-            message,
-            experiments=len(runs),
-            finished=sum(self.is_finished(run) for run in runs),
-            working=self.working,
-            failed=self.failed,
-        )
-
-    def describe_failures(self) -> str:
-        """How many experiments failed and why the first one did; empty where none did."""
-        if not self.failed:
-            return ""
-        first, reason = next(iter(self.failed.items()))
-        return f"{len(self.failed)} of {len(self.sweep.runs())} experiments failed; {first}: {reason}"
+        states = [run.status().state for run in self.sweep.runs()]
+        facts = {"experiments": len(states), "finished": states.count("finished")}
+        self.sweep.write_status(state, message, working=self.working, failed=self.failed, **facts)

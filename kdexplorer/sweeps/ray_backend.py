@@ -25,29 +25,25 @@ from kdexplorer.files import parse_json, write_bytes
 from kdexplorer.runs.checkpoints import CARD, WEIGHTS, find_checkpoint
 from kdexplorer.runs.records import RunStatus, read_record
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.sweeps.progress import ATTEMPTS, Attempts, SweepProgress, SweepStopped
+from kdexplorer.sweeps.progress import ATTEMPTS, SweepProgress, SweepStopped
 
-POLL = 2.0
-"""Seconds between two looks of a task at its folder."""
+POLL = 2.0  # seconds between two looks of a task at its folder
 
-Files = dict[str, bytes]
-"""Contents by path inside a run's folder."""
+Files = dict[str, bytes]  # contents by path inside a run's folder
 
 
 def train_on_cluster(todo: list[Run], address: str, stopping: threading.Event, progress: SweepProgress) -> None:
     """Submits all experiments to the cluster and stores what they send, until all are over.
 
-    Raises:
-        ConfigError: when Ray is not installed.
-        RunError: when there is no cluster at the address.
-        SweepStopped: when `stopping` was set; the last states that were received are kept.
+    Raises SweepStopped when `stopping` was set, ConfigError without Ray, and RunError without a cluster at the address.
+    The last states that were received are kept.
     """
     ray = _connect(address)
     running: dict[Any, _RemoteExperiment] = {}
     try:
-        with_gpus = ray.cluster_resources().get("GPU", 0) > 0
         for run in todo:
-            experiment = _RemoteExperiment(run, with_gpus)
+            experiment = _RemoteExperiment(run, with_gpus=ray.cluster_resources().get("GPU", 0) > 0)
+            progress.may_start(run, RunStatus())
             running[experiment.submit(ray)] = experiment
         while running:
             if stopping.is_set():
@@ -56,8 +52,7 @@ def train_on_cluster(todo: list[Run], address: str, stopping: threading.Event, p
             progress.refresh()
             for task in ready:
                 experiment = running.pop(task)
-                following = experiment.receive(ray, task, progress)
-                if following is not None:
+                if (following := experiment.receive(ray, task, progress)) is not None:
                     running[following] = experiment
     finally:
         for task, experiment in running.items():
@@ -68,24 +63,20 @@ def train_on_cluster(todo: list[Run], address: str, stopping: threading.Event, p
 
 
 class _RemoteExperiment:
-    """An experiment on the cluster: how far it is, and how often it was lost there."""
+    """An experiment on the cluster."""
 
     def __init__(self, run: Run, with_gpus: bool) -> None:
         self.run, self.config = run, run.config()
         self.gpus = int(with_gpus and self.config.device != "cpu")
-        self.facts: dict[str, Any] = {}
-        """Fields of its status that its machine reported."""
-        self.attempts, self.begun = Attempts(), False
-        self.attempts.add(RunStatus())
+        self.facts: dict[str, Any] = {}  # fields of its status that its machine reported
 
     def submit(self, ray: Any) -> Any:
         """Submits it with the last state that was received; returns the generator of its messages."""
         from kdexplorer.training.memory import estimate_memory
 
-        threads = self.config.threads or 1
-        memory = estimate_memory(self.config, elsewhere=True)
-        options = {"num_cpus": threads, "num_gpus": self.gpus, "memory": round(memory)}
-        task = ray.remote(max_retries=0, max_calls=1, **options)(train_remotely)
+        threads, memory = self.config.threads or 1, round(estimate_memory(self.config, elsewhere=True))
+        needs = {"num_cpus": threads, "num_gpus": self.gpus, "memory": memory}
+        task = ray.remote(max_retries=0, max_calls=1, **needs)(train_remotely)
         self.run.write_status("queued", "waiting for a machine of the cluster", **self.facts)
         return task.remote(self.run.run_id, read_files(self.run.path), read_teacher(self.config), threads)
 
@@ -101,18 +92,16 @@ class _RemoteExperiment:
             self._fail(str(error.cause if error.cause is not None else error).strip()[-500:], progress)
             return None
         except ray.exceptions.RayError as error:
-            if not self.attempts.add(RunStatus(**self.facts)):
+            if not progress.may_start(self.run, RunStatus(**self.facts)):
                 self._fail(f"its machine was lost; {ATTEMPTS} starts got no further", progress)
                 return None
             progress.log(f"{self.run.run_id} was lost ({type(error).__name__}); it is submitted again")
             return self.submit(ray)
-        if isinstance(message, str):
-            if not self.begun:
-                progress.begin(self.run, f"on {message}")
-            self.begun = True
-            self.facts["machine"] = message
-        else:
+        if not isinstance(message, str):
             self.store(message)
+            return task
+        progress.begin(self.run, f"on {message}")
+        self.facts["machine"] = message
         return task
 
     def store(self, files: Files) -> None:
@@ -130,23 +119,18 @@ class _RemoteExperiment:
 
     def _fail(self, message: str, progress: SweepProgress) -> None:
         self.run.write_status("failed", message, **self.facts)
-        if not self.begun:
-            progress.begin(self.run, "on no machine")
+        progress.begin(self.run, "on no machine")
         progress.end(self.run, "failed", message)
 
 
 def train_remotely(run_id: str, files: Files, teacher: Files, threads: int) -> Iterator[str | Files]:
-    """A task: trains one experiment in a folder of its own.
+    """A task: trains one experiment in a folder of its own, on the processor threads that the cluster grants.
 
-    Args:
-        run_id: the run's.
-        files: its folder so far, with the state to resume from where there is one.
-        teacher: the teacher's checkpoint folder; empty where there is none.
-        threads: processor threads that the cluster grants.
+    `files` is the run's folder so far, with the state to resume from where there is one; `teacher` its checkpoint
+    folder, empty where there is none.
 
     Yields:
-        The machine's name; then, whenever something changed, the files that did. The last ones contain the final
-        status.
+        The machine's name; then, whenever something changed, the files that did. The last contain the final status.
     """
     from kdexplorer.training.execute import execute
 
@@ -175,19 +159,14 @@ def train_remotely(run_id: str, files: Files, teacher: Files, threads: int) -> I
         while not over:
             trainer.join(POLL)
             over = not trainer.is_alive()
-            changed = read_files(run.path, seen)
-            if changed:
+            if changed := read_files(run.path, seen):
                 yield changed
 
 
 def read_files(folder: Path, seen: dict[str, tuple[int, ...]] | None = None) -> Files:
-    """A run's folder without temporary files and older states, or what changed there.
+    """A run's folder without temporary files and older states; without the files that `seen` marks, which it updates.
 
     State and status are read first: no other file is older than what they say.
-
-    Args:
-        folder: the run's.
-        seen: what marks the files of earlier calls, by name; those are left out, and the others are added to it.
     """
     found: Files = {}
     seen = {} if seen is None else seen
@@ -223,9 +202,8 @@ def _connect(address: str) -> Any:
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise RunError(
-            f"there is no Ray cluster at '{address}' ({str(error)[:200]}): start one with 'ray start'."
-        ) from error
+        reason = f"there is no Ray cluster at '{address}' ({str(error)[:200]})"
+        raise RunError(f"{reason}: start one with 'ray start'.") from error
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -2,72 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from kdexplorer.analysis.tables import markdown_table
 from kdexplorer.analysis.statistics import format_p
+from kdexplorer.analysis.tables import markdown_table
 from kdexplorer.files import read_json
 from kdexplorer.runs.checkpoints import bundled_root
 from kdexplorer.schema import StrictModel
 from kdexplorer.sweeps.grid import GridPoint
 
-MEASURES = ("accuracy", "cross_entropy", "calibration_error", "teacher_agreement", "teacher_kl")
-"""What is known of a student and, as a mean over seeds, of a cell; see `SweepStudent`."""
-
-ENOUGH_SEEDS = 5
-"""With fewer seeds it cannot be decided whether a setting is better in general."""
+ENOUGH_SEEDS = 5  # with fewer it cannot be decided whether a setting is better in general
 
 
-class SweepStudent(GridPoint):
-    """One trained student; None where a measure needs labels or a teacher's logits that are missing."""
+class Measured(GridPoint):
+    """What is known of a student, or as a mean over seeds of a cell; None where labels or logits are missing."""
+
+    accuracy: float = Field(ge=0, le=1)
+    cross_entropy: float  # nats
+    calibration_error: float | None = None
+    teacher_agreement: float | None = None  # share of images on which student and teacher predict the same class
+    teacher_kl: float | None = None  # `KL(teacher || student)` in nats
+
+
+class SweepStudent(Measured):
+    """One trained student."""
 
     seed: int
     run: str = ""
-    accuracy: float = Field(ge=0, le=1)
-    cross_entropy: float
-    """Nats."""
-    calibration_error: float | None = None
-    teacher_agreement: float | None = None
-    """The share of images on which student and teacher predict the same class."""
-    teacher_kl: float | None = None
-    """`KL(teacher || student)` in nats."""
 
 
-class SweepCell(GridPoint):
-    """A place in the grid: means over its seeds, the values by seed, and the paired test against the default."""
+class SweepCell(Measured):
+    """A place in the grid: means over its seeds, the values by seed, and the paired test against the default.
+
+    Differences are in accuracy, over the seeds that both have; None for the default and where labels are missing.
+    """
 
     seeds: int = Field(ge=1)
-    accuracy: float = Field(ge=0, le=1)
     accuracy_values: list[float] = Field(min_length=1)
-    accuracy_low: float | None = None
-    """The 95 % t interval over seeds; None with one seed."""
+    accuracy_low: float | None = None  # the 95 % t interval over seeds; None with one seed
     accuracy_high: float | None = None
-    cross_entropy: float
     cross_entropy_values: list[float] = Field(min_length=1)
-    calibration_error: float | None = None
     calibration_error_values: list[float] | None = None
-    teacher_agreement: float | None = None
     teacher_agreement_values: list[float] | None = None
-    teacher_kl: float | None = None
     teacher_kl_values: list[float] | None = None
     difference: float | None = None
-    """In accuracy to the default, over the seeds that both have; None for the default and where labels are missing."""
-    differences: list[float] | None = None
-    """By seed."""
-    ahead: int | None = None
-    """In how many seeds the difference is positive."""
-    p: float | None = None
-    """Of the paired test on the same images."""
-    p_holm: float | None = None
-    """Corrected for all cells that are tested."""
-
-    def is_at(self, point: GridPoint | None) -> bool:
-        """Whether this is the cell of that point."""
-        return point is not None and (self.temperature, self.weight) == (point.temperature, point.weight)
+    differences: list[float] | None = None  # by seed
+    ahead: int | None = None  # in how many seeds the difference is positive
+    p: float | None = None  # of the paired test on the same images
+    p_holm: float | None = None  # corrected for all cells that are tested
 
 
 class SweepResults(StrictModel):
@@ -77,22 +62,20 @@ class SweepResults(StrictModel):
     sweep: str = ""
     student: str
     teacher: str
-    evaluated_on: str | None
-    """The images; None before the first student has finished."""
+    evaluated_on: str | None  # the images; None before the first student has finished
     temperatures: list[float]
     weights: list[float]
     seeds: list[int] = []
     recipe: dict[str, Any] = {}
     students: list[SweepStudent] = []
     cells: list[SweepCell]
-    scratch: SweepCell | None
-    """The scratch baseline."""
+    scratch: SweepCell | None  # the scratch baseline
     default: GridPoint
     best: GridPoint | None
 
     def cell_at(self, point: GridPoint | None) -> SweepCell | None:
         """The cell of a point, or None."""
-        return next((cell for cell in self.cells if cell.is_at(point)), None)
+        return next((cell for cell in self.cells if cell.point == point), None)
 
     def all_cells(self) -> list[SweepCell]:
         """The scratch baseline, where it has finished, and the cells of the grid."""
@@ -122,8 +105,8 @@ def _upgrade(values: Any) -> Any:
 
 def bundled_sweeps() -> dict[str, SweepResults]:
     """The bundled result tables that can be read, by name: those in `sweeps/` beside the bundled networks' folder."""
-    found = {path.stem: read_results(path) for path in sorted((bundled_root().parent / "sweeps").glob("*.json"))}
-    return {name: results for name, results in found.items() if results is not None}
+    paths = sorted((bundled_root().parent / "sweeps").glob("*.json"))
+    return {path.stem: results for path in paths if (results := read_results(path)) is not None}
 
 
 def summarize(results: SweepResults) -> str:
@@ -132,11 +115,8 @@ def summarize(results: SweepResults) -> str:
     if best is None:
         return "No student has finished yet."
     count = len(results.cells)
-    sentences = [
-        f"The best of {count} cells is {_describe_point(best)}: {_describe_accuracy(best)}."
-        if count > 1
-        else f"The only cell is {_describe_point(best)}: {_describe_accuracy(best)}."
-    ]
+    first = f"The best of {count} cells" if count > 1 else "The only cell"
+    sentences = [f"{first} is {_describe_point(best)}: {_describe_accuracy(best)}."]
     if best is default:
         sentences.append("That is the lab's default itself.")
     elif default is None:
@@ -148,12 +128,9 @@ def summarize(results: SweepResults) -> str:
         sentences.append(f"The scratch baseline has {_describe_accuracy(scratch)}.")
     if count > 1:
         sentences.append("The best cell was selected on these images, so its accuracy is inflated by the selection.")
-    if best.seeds == 1:
-        sentences.append("With one seed per cell, the variation between seeds is unknown.")
-    else:
-        sentences.append(
-            "The intervals are over seeds; the test is over images and does not include the variation between seeds."
-        )
+    one = "With one seed per cell, the variation between seeds is unknown."
+    several = "The intervals are over seeds; the test is over images and does not include the variation between seeds."
+    sentences.append(one if best.seeds == 1 else several)
     if best.seeds < ENOUGH_SEEDS:
         sentences.append(f"Fewer than {ENOUGH_SEEDS} seeds cannot decide which setting is better in general.")
     return " ".join(sentences)
@@ -164,11 +141,9 @@ def _describe_test(best: SweepCell, results: SweepResults) -> str:
         return "The paired test needs the labels of the evaluated images, which are missing on this machine."
     comparisons = sum(cell.p is not None for cell in results.all_cells())
     verdict = "more than chance on these images" if best.p_holm < 0.05 else "this could be chance"
-    return (
-        f"The best is ahead by {100 * best.difference:.2f} points, in {best.ahead} of {len(best.differences)} seeds; "
-        f"the paired test on the same images gives {format_p(best.p)}, after Holm's correction for {comparisons} "
-        f"comparisons {format_p(best.p_holm)}: {verdict}."
-    )
+    ahead = f"ahead by {100 * best.difference:.2f} points, in {best.ahead} of {len(best.differences)} seeds"
+    holm = f"after Holm's correction for {comparisons} comparisons {format_p(best.p_holm)}"
+    return f"The best is {ahead}; the paired test on the same images gives {format_p(best.p)}, {holm}: {verdict}."
 
 
 def _describe_point(cell: SweepCell) -> str:
@@ -182,47 +157,19 @@ def _describe_accuracy(cell: SweepCell) -> str:
     return f"{text} (mean of {cell.seeds} seeds, 95 % {100 * cell.accuracy_low:.2f} – {100 * cell.accuracy_high:.2f})"
 
 
-HEADINGS = (
-    "T",
-    "Weight",
-    "Seeds",
-    "Accuracy % (lowest – highest)",
-    "Cross-entropy",
-    "Calibration error %",
-    "Agreement with teacher %",
-    "Difference to default",
-    "Paired p",
-    "Holm p",
-)
-
-
 def to_markdown(results: SweepResults) -> str:
     """The cells as a Markdown table, numbers rounded for reading, and the summary below it."""
+    headings = ["T", "Weight", "Seeds", "Accuracy % (lowest – highest)", "Cross-entropy", "Calibration error %"]
+    headings += ["Agreement with teacher %", "Difference to default", "Paired p", "Holm p"]
     rows = []
     for cell in results.all_cells():
         low, high = 100 * min(cell.accuracy_values), 100 * max(cell.accuracy_values)
-        rows.append(
-            [
-                _format(cell.temperature, "{:g}".format),
-                f"{cell.weight:g}",
-                str(cell.seeds),
-                f"{100 * cell.accuracy:.2f} ({low:.2f} – {high:.2f})",
-                f"{cell.cross_entropy:.3f}",
-                _format(cell.calibration_error, lambda value: f"{100 * value:.2f}"),
-                _format(cell.teacher_agreement, lambda value: f"{100 * value:.2f}"),
-                _format(cell.difference, lambda value: f"{100 * value:+.2f}"),
-                _format(cell.p, _short_p),
-                _format(cell.p_holm, _short_p),
-            ]
-        )
+        accuracy = f"{100 * cell.accuracy:.2f} ({low:.2f} – {high:.2f})"
+        place = ["" if cell.temperature is None else f"{cell.temperature:g}", f"{cell.weight:g}", str(cell.seeds)]
+        shares = [(cell.calibration_error, ".2f"), (cell.teacher_agreement, ".2f"), (cell.difference, "+.2f")]
+        percent = ["" if share is None else format(100 * share, text) for share, text in shares]
+        tests = ["" if p is None else "< 0.0001" if p < 1e-4 else f"{p:.4f}" for p in (cell.p, cell.p_holm)]
+        rows.append([*place, accuracy, f"{cell.cross_entropy:.3f}", *percent, *tests])
     images = f"evaluated on the {results.evaluated_on}" if results.evaluated_on else "not evaluated yet"
     title = f"{results.student} distilled from {results.teacher}, {images}."
-    return "\n\n".join([title, markdown_table(HEADINGS, rows, text_columns=0), summarize(results)]) + "\n"
-
-
-def _format(value: float | None, write: Callable[[float], str]) -> str:
-    return "" if value is None else write(value)
-
-
-def _short_p(p: float) -> str:
-    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+    return "\n\n".join([title, markdown_table(headings, rows, text_columns=0), summarize(results)]) + "\n"

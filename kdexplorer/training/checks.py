@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
+from kdexplorer.methods import get_method
 from kdexplorer.networks import get_architecture
 from kdexplorer.presets import upgrade_experiment
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -51,8 +51,10 @@ def _locate(place: str, message: str, students: list[dict[str, Any]]) -> tuple[s
         number, _, column = rest.partition(".")
         row = students[int(number)] if number.isdigit() and int(number) < len(students) else {}
         name = row.get("name") or f"student {int(number) + 1}" if number.isdigit() else "students"
-        column = re.sub(r"^terms\.\d+\.?", "", column).replace(".", " ")  # a term is known by its method
-        return "students", f"{name}: {column} {message}" if column else f"{name}: {message}"
+        if column.startswith("terms."):  # a term is known by its method: terms.0.KEY.setting
+            method, *setting = column.split(".")[2:] or [""]
+            column = " ".join([get_method(method).label, *setting]) if method else ""
+        return "students", f"{name}: {column.replace('_', ' ')} {message}" if column else f"{name}: {message}"
     if not field:  # a sentence about several fields: it is shown beside the one that fixes it
         words = {"batch": "batch_size", "no teacher is given": "teacher"}
         field = next((name for word, name in words.items() if word in message), "students")

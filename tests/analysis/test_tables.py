@@ -7,7 +7,7 @@ import json
 import pytest
 
 from kdexplorer.analysis import tables
-from kdexplorer.analysis.records import ResultRow
+from kdexplorer.analysis.tables import ResultRow
 
 
 def cells(text):

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from benchmarks.app import ROOT
-from kdexplorer.app import access_rules, launch_run, launch_start
+from kdexplorer.app import access, launch_run, launch_start
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import download
 from kdexplorer.runs.launch import create_run
@@ -16,45 +16,45 @@ TOKEN = "correct horse battery staple"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(access_rules, "PAUSE", 0.0)
+    monkeypatch.setattr(access, "PAUSE", 0.0)
 
 
 @pytest.mark.parametrize("address", ["localhost", "127.0.0.1", "::1"])
 def test_on_a_server_for_this_machine_alone_every_visitor_may_act(address):
-    assert access_rules.is_allowed(address, None, None)
+    assert access.is_allowed(address, None, None)
 
 
 @pytest.mark.parametrize("host", ["localhost:8501", "127.0.0.1:8501", "[::1]:8501", "localhost", "127.0.0.1", None])
 def test_a_local_host_name_is_this_machine(host):
-    assert access_rules.is_allowed("localhost", None, None, host)
+    assert access.is_allowed("localhost", None, None, host)
 
 
 @pytest.mark.parametrize("host", ["kd.example.org", "evil.example:80", "localhost.evil.example", "", "192.168.1.7:80"])
 def test_any_other_host_name_is_a_guest(host):
     """A proxy, or another site whose name was made to point at this machine."""
-    assert not access_rules.is_allowed("localhost", None, None, host)
+    assert not access.is_allowed("localhost", None, None, host)
 
 
 @pytest.mark.parametrize("address", [None, "", "0.0.0.0", "::", "192.168.1.7", "localhost.evil.example"])
 def test_on_any_other_server_nobody_may_act_without_a_token(address):
-    assert not access_rules.is_allowed(address, None, None)
-    assert not access_rules.is_allowed(address, None, "anything")
+    assert not access.is_allowed(address, None, None)
+    assert not access.is_allowed(address, None, "anything")
 
 
 @pytest.mark.parametrize("address", ["localhost", "0.0.0.0"])
 def test_a_token_that_is_set_must_be_proved(address):
-    assert not access_rules.is_allowed(address, TOKEN, None)
-    assert not access_rules.is_allowed(address, TOKEN, TOKEN)  # the token is not its own proof
-    assert access_rules.is_allowed(address, TOKEN, access_rules.prove(TOKEN, TOKEN))
-    assert not access_rules.is_allowed(address, "another token", access_rules.prove(TOKEN, TOKEN))
+    assert not access.is_allowed(address, TOKEN, None)
+    assert not access.is_allowed(address, TOKEN, TOKEN)  # the token is not its own proof
+    assert access.is_allowed(address, TOKEN, access.prove(TOKEN, TOKEN))
+    assert not access.is_allowed(address, "another token", access.prove(TOKEN, TOKEN))
 
 
 @pytest.mark.parametrize(
     "attempt", ["", "Correct horse battery staple", TOKEN + " ", TOKEN[:-1], "\0", "\ud800", "x" * 5000]
 )
 def test_anything_but_the_token_proves_nothing_and_the_message_does_not_contain_it(attempt):
-    with pytest.raises(access_rules.NotPresenterError) as caught:
-        access_rules.prove(attempt, TOKEN)
+    with pytest.raises(access.NotPresenterError) as caught:
+        access.prove(attempt, TOKEN)
     assert TOKEN not in str(caught.value)
 
 
@@ -67,12 +67,12 @@ def test_attempts_wait_for_one_another(monkeypatch):
         pauses.append(seconds)
         inside.clear()
 
-    monkeypatch.setattr(access_rules, "PAUSE", 0.5)
-    monkeypatch.setattr(access_rules.time, "sleep", pause)
+    monkeypatch.setattr(access, "PAUSE", 0.5)
+    monkeypatch.setattr(access.time, "sleep", pause)
 
     def attempt():
-        with pytest.raises(access_rules.NotPresenterError):
-            access_rules.prove("no", TOKEN)
+        with pytest.raises(access.NotPresenterError):
+            access.prove("no", TOKEN)
 
     threads = [threading.Thread(target=attempt) for _ in range(8)]
     for thread in threads:
@@ -141,7 +141,7 @@ def make_stopped_run():
 
 def test_a_guest_sees_a_run_and_cannot_delete_it_before_the_token_is_entered(monkeypatch, open_page, caplog):
     caplog.set_level("DEBUG")
-    monkeypatch.setenv(access_rules.VARIABLE, TOKEN)
+    monkeypatch.setenv(access.VARIABLE, TOKEN)
     run = make_stopped_run()
     at = open_page("launch", run=run.run_id)
     assert any(run.run_id in caption.value for caption in at.caption)
@@ -159,10 +159,10 @@ def test_a_guest_sees_a_run_and_cannot_delete_it_before_the_token_is_entered(mon
 
 @pytest.mark.parametrize("token", [TOKEN, None], ids=["no token entered", "no token set"])
 def test_a_guest_sees_every_button_and_none_of_them_acts(monkeypatch, open_page, tmp_path, token):
-    monkeypatch.setattr(access_rules, "LOCAL", ())
+    monkeypatch.setattr(access, "LOCAL", ())
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
     if token:
-        monkeypatch.setenv(access_rules.VARIABLE, token)
+        monkeypatch.setenv(access.VARIABLE, token)
     stopped, running = make_stopped_run(), make_stopped_run()
     running.write_status("running")
     done = []
@@ -181,7 +181,7 @@ def test_a_guest_sees_every_button_and_none_of_them_acts(monkeypatch, open_page,
         (open_page("launch", run=stopped.run_id), "delete"),
     ]:
         at.button(key=key).click().run()
-        assert any("presenter token" in error.value or access_rules.VARIABLE in error.value for error in at.error), key
+        assert any("presenter token" in error.value or access.VARIABLE in error.value for error in at.error), key
     assert done == []
 
 
@@ -190,4 +190,4 @@ def test_without_a_token_on_an_open_address_the_page_says_how_to_enable_the_acti
 
     option = st.get_option
     monkeypatch.setattr(st, "get_option", lambda name: "0.0.0.0" if name == "server.address" else option(name))
-    assert access_rules.VARIABLE in open_page("launch").info[0].value
+    assert access.VARIABLE in open_page("launch").info[0].value

@@ -3,7 +3,7 @@
 import pytest
 
 from kdexplorer.app import student_rows
-from kdexplorer.app.field_widgets import describe_field
+from kdexplorer.app.pickers import describe_field
 from kdexplorer.app.student_rows import edit_rows, make_row
 from kdexplorer.config import Objective, StudentConfig
 from kdexplorer.methods import all_methods, get_method

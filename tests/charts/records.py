@@ -1,6 +1,6 @@
 """Rows of results whose figures are chosen."""
 
-from kdexplorer.analysis.records import ResultRow
+from kdexplorer.analysis.tables import ResultRow
 
 
 def make_row(name, **values):

@@ -78,9 +78,7 @@ def many_images(count):
     results, _ = make_results((0.5, 0.6, 0.9, 0.6))
     return {
         "similarity": class_maps.similarity(matrix, classes, "big", 0.2, False),
-        "similarity over T": class_maps.similarity(
-            np.stack([matrix] * 3), classes, "big", 0.2, True, (0.0, 0.5, 1.0)
-        ),
+        "similarity over T": class_maps.similarity(np.stack([matrix] * 3), classes, "big", 0.2, True, (0.0, 0.5, 1.0)),
         "stages": attention.similarity_by_stage({"small": stages, "distilled": stages}, ROLES, 1000),
         "accuracies": bars.accuracies(rows, ROLES),
         "curves": learning_curves.learning_curves(points, LOOKS, teacher=TeacherFigures(accuracy=0.9)),

@@ -9,9 +9,8 @@ import shlex
 import pytest
 import torch
 
+from kdexplorer.cli import sweep
 from kdexplorer.cli.main import COMMANDS, build_parser, main
-from kdexplorer.cli.options import experiment_values
-from kdexplorer.cli.sweep import grid_values
 from kdexplorer.cli.train import read_config
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import all_datasets
@@ -60,8 +59,7 @@ def test_the_command_of_a_sweep_reads_back_to_the_same_sweep():
     recipe = {"teacher": "resnet56", "epochs": 3, "seed": 5, "dataset": "synthetic"}
     grid = {"temperatures": [1.0, 2.5], "weights": [0.25, 1.0], "seeds": 2, "students_per_experiment": 4}
     config = configure("resnet8", recipe, **grid, memory_gib=1.5)
-    options = read_back(sweep_command(config))
-    assert configure(options.student, experiment_values(options), **grid_values(options)) == config
+    assert sweep.read_config(read_back(sweep_command(config))) == config
 
 
 def test_options_override_the_file_of_a_configuration(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from kdexplorer.analysis.attention_similarity import SimilarityRow
 from kdexplorer.analysis.statistics import MeanDifference
-from kdexplorer.app import access_rules, attention_study
+from kdexplorer.app import access, attention_study
 from kdexplorer.runs.checkpoints import open_checkpoint
 from tests.pages.reading import dataset, specs, text
 
@@ -51,7 +51,7 @@ def test_many_images_take_a_click_and_thousands_take_the_presenter(own, make_che
     teacher = make_checkpoint(own / "shapes", "resnet8", 0)
     reference = {"name": "shapes", "sha256": teacher.sha256}
     make_checkpoint(own / "student", "resnet8", 1, objective={"terms": [{"method": "at"}]}, teacher=reference)
-    monkeypatch.setattr(access_rules, "is_allowed", lambda *_: False)
+    monkeypatch.setattr(access, "is_allowed", lambda *_: False)
     at = open_page("attention")
     sample = next(group for group in at.button_group if group.label == "Sample")
     assert [int(option.content.split()[1].replace(",", "")) for option in sample.proto.options] == [200, 1_000, 1_100]

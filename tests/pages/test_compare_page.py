@@ -76,7 +76,7 @@ def test_every_section_is_drawn(evaluated, section, count, open_page):
 def test_latency_is_measured_on_request(evaluated, monkeypatch, open_page):
     from kdexplorer.app import result_caches
 
-    monkeypatch.setattr(result_caches, "measure_latency", lambda architecture: 0.002)
+    monkeypatch.setattr(result_caches, "latency", lambda architecture: 0.002)
     at = open_page("compare")
     assert at.dataframe[0].value["latency"].isna().all()
     at.button(key="latency").click().run()

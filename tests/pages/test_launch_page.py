@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from kdexplorer.app import access_rules, launch_form, launch_run, launch_start
+from kdexplorer.app import access, launch_form, launch_run, launch_start
 from kdexplorer.cli import main as cli
 from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
@@ -366,7 +366,7 @@ def test_runs_are_listed_and_opened(open_page):
 
 def choose_sweep(at):
     at.selectbox(key="form_teacher").set_value("teacher").run()
-    at.toggle(key="form_is_sweep").set_value(True).run()
+    at.toggle(key="is_sweep").set_value(True).run()
     return at
 
 
@@ -395,10 +395,10 @@ def test_a_wrong_grid_is_reported_and_cannot_start(evaluated, temperatures, open
 
 def test_a_guest_cannot_start_a_sweep(evaluated, monkeypatch, open_page):
     at = choose_sweep(open_page("launch"))
-    monkeypatch.setattr(access_rules, "is_allowed", lambda *_: False)
+    monkeypatch.setattr(access, "is_allowed", lambda *_: False)
     button(at, "Start the sweep").click().run()
     assert not sweep_folder.list_sweeps()
-    assert access_rules.VARIABLE in at.error[0].value
+    assert access.VARIABLE in at.error[0].value
 
 
 def test_the_form_starts_with_what_is_available(monkeypatch, open_page):

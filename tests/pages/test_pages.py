@@ -242,7 +242,7 @@ def test_an_upload_is_shown_on_every_page(family, open_page):
     at = upload(open_page("soft_labels"), "photo.png", make_photo())
     assert "Your photo" in alt_texts(at)
     assert "only the teacher pushes" in text(at)
-    at.button_group(key="pick_fit").set_value("letterbox").run()
+    at.button_group(key="pick_fit").set_value("Letterbox").run()
     assert specs(at)
     turn_to(at, "attention")
     assert "Your photo" in alt_texts(at)

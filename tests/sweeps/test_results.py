@@ -119,7 +119,7 @@ def test_the_bundled_table_is_read_and_its_figures_follow_from_its_students():
     assert isinstance(stored, SweepResults)
     assert stored.cell_at(stored.best).accuracy == max(cell.accuracy for cell in stored.cells)
     for cell in stored.all_cells():
-        values = [one.accuracy for one in stored.students if cell.is_at(one)]
+        values = [one.accuracy for one in stored.students if one.point == cell.point]
         assert (cell.accuracy_values, cell.accuracy) == (values, pytest.approx(np.mean(values)))
         assert (cell.accuracy_low, cell.accuracy_high) == pytest.approx(statistics.seed_interval(values))
     compared = [cell for cell in stored.all_cells() if cell.p is not None]

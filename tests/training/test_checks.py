@@ -30,7 +30,7 @@ UNKNOWN = {"name": "s", "architecture": "resnet8", "terms": [{"method": "telepat
         ({"students": []}, "students", "at least 1"),
         ({"students": [DISTILLED]}, "teacher", "no teacher is given"),
         ({"students": [COLD]}, "students", "temperature"),
-        ({"students": [UNKNOWN]}, "students", "telepathy"),
+        ({"students": [UNKNOWN]}, "students", "s: unknown 'method' 'telepathy'"),
         ({"teacher": "nobody"}, "teacher", "no network 'nobody'"),
         ({"dataset": "cifar10"}, "dataset", "not available yet"),
         ({"students": [{"name": "s", "architecture": "resnet8"}] * 2}, "students", "two students"),
@@ -45,7 +45,7 @@ def test_each_problem_is_reported_beside_its_field(changes, field, words, monkey
 
 def test_a_students_problem_names_the_student_the_method_and_the_setting():
     _, problems = find_problems(BASE | {"students": [COLD]})
-    assert problems["students"][0].startswith("s: kd temperature should")
+    assert problems["students"][0].startswith("s: KD temperature should")
 
 
 def test_valid_values_give_the_experiment():

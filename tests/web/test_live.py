@@ -335,10 +335,8 @@ class TestWithoutABrowser:
         monkeypatch.setattr(page, "_bundle_library", lambda: "window.vegaEmbed = null;")
         small = open_checkpoint(bundled_root() / "small")
         picture = Picture(np.zeros((3, 32, 32), np.uint8), name="dark.png")
-        plain, live = (
-            result_caches.handout(HandoutRequest({"small": small}, [picture], live=wanted)).decode()
-            for wanted in (False, True)
-        )
+        requests = (HandoutRequest({"small": small}, [picture], live=wanted) for wanted in (False, True))
+        plain, live = (result_caches.handout(request, result_caches.sources()).decode() for request in requests)
         weights = base64.b64encode(export_network(small).weights).decode()
         assert weights in live
         assert weights not in plain
