@@ -152,8 +152,7 @@ def _format_term(term: Any) -> str:
 
 def format_number(value: float) -> str:
     """A number as short as it reads back to the same."""
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
+    return min((text for text in (f"{value:g}", repr(value)) if float(text) == value), key=len)
 
 
 def train_command(config: ExperimentConfig) -> str:
