@@ -7,9 +7,10 @@ pass for each batch, one student. (b) is `kdexplorer.training.experiment.Experim
 the command line runs it with `--compile`. The three take turns, so that a drift of the machine's speed affects all of
 them; the medians and the ratios within each round are printed. Student-images are images times students.
 
-It also multiplies two large bfloat16 matrices and prints which share of that rate the engine reaches (convolutions and
-linear layers; forward and both backward passes of the students, forward of the teacher). That rate is the processor's
-maximum; convolutions of 16 to 64 channels stay far below it.
+It also multiplies two large matrices, in float32 and in the precision that the engine chooses for this processor, and
+prints which share of the rate in its own precision each loop reaches (convolutions and linear layers; forward and both
+backward passes of the students, forward of the teacher). That rate is the processor's maximum; convolutions of 16 to 64
+channels stay far below it.
 
 The rest, by torch.profiler over five compiled ResNet-20 steps at batch 128 (2 threads): on an Intel Xeon with
 matrix tiles 34 % went to the convolutions' backward, 11 % to their forward, 50 % to the fused batch norm, ReLU and
@@ -25,6 +26,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -44,7 +46,7 @@ from kdexplorer.runs.card import Card
 from kdexplorer.runs.checkpoints import save_checkpoint
 from kdexplorer.runs.weights import to_half_precision
 from kdexplorer.training.experiment import Experiment
-from kdexplorer.training.hardware import configure_process
+from kdexplorer.training.hardware import configure_process, resolve_precision
 
 BATCH = 128
 OBJECTIVES = ("response", "scratch", "feature", "combined")
@@ -135,7 +137,7 @@ def stepping(config: ExperimentConfig) -> Callable[[], None]:
     return step
 
 
-def seconds(step: Callable[[], None], count: int) -> float:
+def seconds(step: Callable[[], object], count: int) -> float:
     """Mean seconds of `count` steps."""
     begin = time.perf_counter()
     for _ in range(count):
@@ -143,10 +145,23 @@ def seconds(step: Callable[[], None], count: int) -> float:
     return (time.perf_counter() - begin) / count
 
 
-def matmul_rate(size: int = 2048) -> float:
-    """Floating-point operations per second of a bfloat16 matrix product: the median of nine."""
-    a, b = (torch.randn(size, size, dtype=torch.bfloat16) for _ in range(2))
-    times = [seconds(lambda: a @ b, 3) for _ in range(10)]
+def matmul_rate(dtype: torch.dtype, budget: float = 3.0) -> float:
+    """Floating-point operations per second of a square matrix product: the median of nine.
+
+    The matrices have 2048 rows, or as many as ten products in about `budget` seconds allow: a processor without
+    bfloat16 instructions can need half a minute for one of 2048.
+    """
+
+    def product(size: int) -> Callable[[], object]:
+        a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+        return lambda: a @ b
+
+    probe = product(256)
+    probe()
+    estimate = seconds(probe, 3)
+    size = next((size for size in (2048, 1024, 512) if 10 * estimate * (size / 256) ** 3 <= budget), 256)
+    step = product(size)
+    times = [seconds(step, 1) for _ in range(10)]
     return 2 * size**3 / statistics.median(times[1:])
 
 
@@ -165,6 +180,52 @@ def untrained_teacher(architecture: str, dataset: str, folder: Path) -> Path:
     return save_checkpoint(folder / architecture, to_half_precision(network), card, None).path
 
 
+@dataclass(frozen=True)
+class Loop:
+    """A way to train: what does one step, for how many students, in which precision."""
+
+    step: Callable[[], None]
+    students: int
+    dtype: torch.dtype
+
+
+def time_in_turn(loops: dict[str, Loop], repetitions: int) -> tuple[dict[str, int], dict[str, list[float]]]:
+    """The number of steps per round, about five seconds, and the mean seconds of a step in each round."""
+    counts = {}
+    for name, loop in loops.items():
+        seconds(loop.step, 2)
+        counts[name] = max(2, round(5 / seconds(loop.step, 1)))
+    times: dict[str, list[float]] = {name: [] for name in loops}
+    for _ in range(repetitions):
+        for name, loop in loops.items():
+            times[name].append(seconds(loop.step, counts[name]))
+    return counts, times
+
+
+def print_pair(
+    teacher: str, student: str, loops: dict[str, Loop], repetitions: int, limits: dict[torch.dtype, float]
+) -> None:
+    """Measures the loops of a pair, the plain one first, and prints a row for each."""
+    counts, times = time_in_turn(loops, repetitions)
+    print(f"\n{teacher} -> {student}, {repetitions} rounds of {', '.join(map(str, counts.values()))} steps")
+    base = next(iter(times.values()))
+    work = {name: count_multiply_adds(name) for name in (teacher, student)}
+    for name, loop in loops.items():
+        rates = [loop.students * BATCH / t for t in times[name]]
+        ratios = [loop.students * b / t for b, t in zip(base, times[name], strict=True)]
+        flops = 2 * BATCH * (work[teacher] + 3 * loop.students * work[student]) / statistics.median(times[name])
+        print(
+            f"  {name:<20} {statistics.median(rates):7.0f} student-images/s  ({min(rates):.0f} to {max(rates):.0f})"
+            f"   {statistics.median(ratios):.2f} x plain"
+            f"   {100 * flops / limits[loop.dtype]:.0f} % of the {dtype_name(loop.dtype)} matrix rate"
+        )
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """`float32`, `bfloat16`."""
+    return str(dtype).removeprefix("torch.")
+
+
 def main() -> None:
     """Prints a block of figures per pair."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -175,41 +236,19 @@ def main() -> None:
     configure_process()
     dataset = available_dataset()
     split = get_dataset(dataset).load("train")
-    limit = matmul_rate()
+    chosen = resolve_precision("auto", torch.device("cpu"))
+    limits = {dtype: matmul_rate(dtype) for dtype in dict.fromkeys((torch.float32, chosen))}
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, data: {dataset}, batch {BATCH}")
-    print(f"bfloat16 matrix product: {limit / 1e9:.0f} GFLOP/s")
+    print("matrix product: " + ", ".join(f"{dtype_name(d)} {rate / 1e9:.0f} GFLOP/s" for d, rate in limits.items()))
     for pair in options.pairs:
         teacher, student = pair.split(":")
         with TemporaryDirectory() as folder:
             path = untrained_teacher(teacher, dataset, Path(folder))
-            loops = {
-                "plain, 1 student": (plain(teacher, student, split), 1),
-                "engine, 1 student": (engine(path, student, 1, dataset, not options.eager), 1),
-                "engine, 4 students": (engine(path, student, 4, dataset, not options.eager), 4),
-            }
-            counts = {}
-            for name, (step, _) in loops.items():
-                seconds(step, 2)
-                counts[name] = max(2, round(5 / seconds(step, 1)))
-            times: dict[str, list[float]] = {name: [] for name in loops}
-            for _ in range(options.repetitions):
-                for name, (step, _) in loops.items():
-                    times[name].append(seconds(step, counts[name]))
-        print(
-            f"\n{teacher} -> {student}, {options.repetitions} rounds of "
-            + ", ".join(map(str, counts.values()))
-            + " steps"
-        )
-        base = times["plain, 1 student"]
-        work = {name: count_multiply_adds(name) for name in (teacher, student)}
-        for name, (_, students) in loops.items():
-            rates = [students * BATCH / t for t in times[name]]
-            ratios = [students * b / t for b, t in zip(base, times[name], strict=True)]
-            flops = 2 * BATCH * (work[teacher] + 3 * students * work[student]) / statistics.median(times[name])
-            print(
-                f"  {name:<20} {statistics.median(rates):7.0f} student-images/s  ({min(rates):.0f} to {max(rates):.0f})"
-                f"   {statistics.median(ratios):.2f} x plain   {100 * flops / limit:.0f} % of the matrix rate"
-            )
+            loops = {"plain, 1 student": Loop(plain(teacher, student, split), 1, torch.float32)}
+            for count, name in ((1, "engine, 1 student"), (4, "engine, 4 students")):
+                step = engine(path, student, count, dataset, not options.eager)
+                loops[name] = Loop(step, count, chosen)
+            print_pair(teacher, student, loops, options.repetitions, limits)
 
 
 if __name__ == "__main__":

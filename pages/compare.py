@@ -79,7 +79,7 @@ def main() -> None:
         return
     st.info(
         "Choose networks above, or a run with finished students. A teacher, its students and their scratch baseline "
-        "make the best table: it shows what the teacher changed."
+        "make the most informative table: it shows what distillation changes."
     )
     if runs:
         compare_sections.show_curves({}, runs, None)

@@ -10,7 +10,8 @@ from kdexplorer.web import assemble, export
 st.title("Live")
 st.markdown(
     "Hold something up to the camera, or drop a picture: teacher and students classify it **in this page**. No picture "
-    "leaves your device. The networks see 32 × 32 pixels and must choose one of their classes, whatever is shown."
+    "leaves your device unless you press **Use this picture**. The networks see 32 × 32 pixels and must choose one of "
+    "their classes, whatever is shown."
 )
 
 teacher, students = network_picker.pick_networks(count=2)

@@ -72,18 +72,18 @@ def show_example(teacher, students, dataset):
     st.markdown(
         f"Divide the logits by a temperature of {SOFT:g}, and the small probabilities become visible: "
         f"{' and '.join(f'**{classes[k]} {soft[k]:.0%}**' for k in runners_up)}. They show which classes the teacher "
-        f"finds similar, which no hard label says. A student trained on this soft label learns from "
+        f"finds similar; a hard label does not. A student trained on this soft label learns from "
         f"{np.exp(entropy(soft)):.1f} effective classes instead of one."
     )
     columns = st.columns([1, 2, 2], gap="medium")[1:]
     for column, student in zip(columns, students, strict=False):
         distilled = lineage.is_distilled(student)
-        draw(column, student, 1.0, "A distilled student" if distilled else "A student trained on labels alone")
+        draw(column, student, 1.0, "A distilled student" if distilled else "A student without a teacher")
 
 
 def show_methods():
-    """How a student can be taught: every method of the registry, by family."""
-    st.header("How a student can be taught", divider="grey")
+    """Every method of the registry, by family."""
+    st.header("Distillation methods", divider="grey")
     st.markdown(
         "A student minimizes the cross-entropy with the hard labels plus any number of distillation terms, each with "
         "its own weight. The methods differ in what the student imitates."
@@ -128,7 +128,8 @@ def show_results(teacher, students):
 st.title("See knowledge distillation at work")
 st.markdown(
     "A large network, the **teacher**, has learned to classify images. A small one, the **student**, can learn the "
-    "same from labels alone. Or it also learns from the teacher's predictions, which contain more than a label does."
+    "same from labels alone. It can also learn from the teacher's predictions, which contain more information than "
+    "labels do."
 )
 found = network_picker.networks()
 teacher = found[network_picker.default_teacher(found)]

@@ -54,7 +54,7 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
         roles = {name: style.role_of(student, teacher) for name, student in compared.items()}
         chart, text = st.columns([3, 2], gap="large")
         chart.vega_lite_chart(attention.similarity_by_stage(summaries, roles, len(sample)), width="stretch")
-        text.subheader("Does the student look where the teacher looks?")
+        text.subheader("Does the student's attention match the teacher's?")
         text.markdown(describe_similarity(rows, compared, teacher))
         st.markdown(attention_similarity.to_markdown(rows))
 
@@ -83,13 +83,7 @@ def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.nda
 
 
 def describe_similarity(rows: Sequence[SimilarityRow], students: Mapping[str, Checkpoint], teacher: Checkpoint) -> str:
-    """The conclusion at the last stage: the student trained on the teacher's stages against its scratch baseline.
-
-    Args:
-        rows: of these students, at every stage.
-        students: by name.
-        teacher: the network that they are compared with.
-    """
+    """The conclusion at the last stage: the student trained on the teacher's stages against its scratch baseline."""
     last = max(row.stage for row in rows)
     final = [row for row in rows if row.stage == last]
     closest = max(final, key=lambda row: row.cosine)

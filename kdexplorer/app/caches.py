@@ -76,7 +76,7 @@ def test_split(dataset: str) -> Split | None:
     return None if source is None else _split(dataset, str(root), str(source))
 
 
-@st.cache_resource(max_entries=4, show_spinner="Decoding the images, once …")
+@st.cache_resource(max_entries=4, show_spinner="Decoding the images …")
 def _split(dataset: str, root: str, source: str) -> Split:
     return get_dataset(dataset).load("test", Path(root))
 

@@ -91,13 +91,7 @@ def require_same_images(entries: dict[str, Checkpoint]) -> None:
 def pick_references(
     entries: dict[str, Checkpoint], found: dict[str, Checkpoint], names: dict[str, str]
 ) -> tuple[str | None, str]:
-    """The teacher for agreement and KL, and the baseline of the differences, both by name.
-
-    Args:
-        entries: the networks that are compared.
-        found: all networks.
-        names: the entries' short names.
-    """
+    """The teacher for agreement and KL, and the baseline of the differences; `names` are the entries' short names."""
     images = results.describe_evaluation(next(iter(entries.values())))
     options = [name for name, c in found.items() if results.describe_evaluation(c) == images]
     teachers = lineage.teachers_of({name: found[name] for name in options} | entries)

@@ -53,7 +53,7 @@ def show_handout(
             included = assemble.select_networks(networks)
             megabytes = sum(2 * c.card.parameters * 4 / 3 for c in included.values()) / 1e6  # two bytes each, as base64
             live = st.toggle(
-                f"include the networks (+ {megabytes:.1f} MB)",
+                f"Include the networks (+ {megabytes:.1f} MB)",
                 key="handout_live",
                 help="The file can then classify the reader's own pictures and the camera's, without a server. "
                 f"It includes {', '.join(included)}.",

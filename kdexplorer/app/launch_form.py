@@ -31,7 +31,7 @@ ADVANCED = {
     "schedule": "Schedule", "warmup": "Warm-up", "momentum": "Momentum",
     "weight_decay": "Weight decay", "crop_padding": "Crop padding (pixels)", "flip": "Mirroring",
     "start_resolution": "Initial resolution (pixels)", "holdout": "Images held out", "device": "Device",
-    "precision": "Precision", "compile": "Compile the networks", "threads": "Processor threads",
+    "precision": "Precision", "compile": "Compile", "threads": "Processor threads",
     "save_minutes": "Minutes between saves",
 }  # fmt: skip
 """Labels by field, in the rows of the form."""
@@ -52,14 +52,16 @@ def show() -> None:
     with st.container(horizontal=True):
         for start in STARTING_POINTS:
             st.button(start, on_click=_fill, args=(start,), key=f"start_{start}", icon=":material/edit_note:")
-    left, right = st.columns([5, 3], gap="large")
+    left, right = st.columns([2, 1], gap="large")
     with left:
         teacher, grid = _draw_form(values, slots)
     config, problems, sweep = _check(values, teacher, grid)
     for name, sentences in problems.items():
         with slots.get(name, slots["students"]):  # a field without a place: below the students
             for sentence in sentences:
-                st.markdown(f":red[:material/error: {url_state.escape(sentence[0].upper() + sentence[1:])}.]")
+                is_word = sentence.split()[0].isalpha()  # not a student's name
+                text = url_state.escape(sentence[0].upper() + sentence[1:] if is_word else sentence)
+                st.markdown(f":red[:material/error: {text}.]")
     with right:
         launch_start.show(config, problems, sweep)
 
@@ -67,7 +69,10 @@ def show() -> None:
 def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
     """Draws all fields, each with a place for its problems; returns the teacher and a sweep's grid."""
     labels = {dataset.key: dataset.label for dataset in all_datasets()}
-    values["dataset"] = pickers.pick_option("Data", labels, labels.__getitem__, values["dataset"], key="form_dataset")
+    st.session_state.setdefault("form_dataset", values["dataset"])
+    values["dataset"] = st.segmented_control(
+        "Data", list(labels), format_func=labels.__getitem__, key="form_dataset", required=True, wrap=True
+    )
     slots["dataset"] = st.container()
     launch_start.offer_download()
     teacher = _pick_teacher(values)

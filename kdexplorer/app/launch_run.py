@@ -166,9 +166,9 @@ def show_list(opened: Run | None) -> None:
 def _show_row(run: Run, kind: str, status: RunStatus) -> None:
     facts = ""
     if status.finished is not None and status.experiments is not None:
-        facts = f", {status.finished} of {status.experiments} experiments"
-    elif status.epoch is not None and status.epochs is not None:
-        facts = f", epoch {status.epoch + 1} of {status.epochs}"
+        facts = f" {status.finished} of {status.experiments} experiments"
+    elif status.state != "finished" and status.epoch is not None and status.epochs is not None:
+        facts = f" epoch {status.epoch + 1} of {status.epochs}"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Open", key=f"open_{run.run_id}", on_click=_open, args=(kind, run.run_id), width=90)
         st.markdown(f"{STATES[status.state]} `{run.run_id}`{facts}", width="stretch")

@@ -29,15 +29,15 @@ def show(values: dict[str, Any]) -> None:
         [{name: row[name] for name in COLUMNS} | {"terms": student_rows.describe_terms(row)} for row in base],
         key=key, on_change=_edit, args=(values, key), num_rows="dynamic", hide_index=True, disabled=["terms"],
         column_config={
-            "name": column.TextColumn("Name", width=130),
+            "name": column.TextColumn("Name", width=146),
             "architecture": column.SelectboxColumn(
-                "Network", options=ARCHITECTURES, default=ARCHITECTURES[0], width=95),
+                "Network", options=ARCHITECTURES, default=ARCHITECTURES[0], width=92),
             "preset": column.SelectboxColumn(
-                "Preset", options=presets, width=90, help="A preset sets its row's objective"),
+                "Preset", options=presets, width=84, help="A preset sets its row's objective"),
             "ce_weight": column.NumberColumn(
-                "CE ×", format="%g", width=70, help="Weight of cross-entropy with the hard label"),
-            "label_smoothing": column.NumberColumn("Smoothing", format="%g", width=105, help=smoothing),
-            "terms": column.TextColumn("Terms", width=130, help="The distillation terms; edit them below"),
+                "CE ×", format="%g", width=68, help="Weight of cross-entropy with the hard label"),
+            "label_smoothing": column.NumberColumn("Smoothing", format="%g", width=108, help=smoothing),
+            "terms": column.TextColumn("Terms", width=136, help="The distillation terms; edit them below"),
         },
         alt="The students of this experiment: name, network, preset, weight of cross-entropy and distillation terms",
     )  # fmt: skip

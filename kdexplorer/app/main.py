@@ -13,8 +13,12 @@ st.set_page_config(
     layout="wide",
 )
 st.html(
-    f"{SLIDER_STYLE}<style>[data-testid=stMarkdownContainer] table {{display: block; overflow-x: auto}}</style>"
-)  # a wide table scrolls sideways instead of widening the page
+    f"{SLIDER_STYLE}<style>"
+    "[data-testid=stMarkdownContainer] table {display: block; overflow-x: auto}"  # instead of widening the page
+    "[data-testid=stMarkdownContainer] td {white-space: nowrap}"
+    ".katex-display {overflow: auto hidden}"
+    "</style>"
+)
 pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())

@@ -156,7 +156,8 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
 
 
 def _decode(data: bytes) -> None:
-    url_state.choices()["photo"] = {name: decode.decode_image(data, fit) for name, fit in FITS.items()}
+    pixels = decode.decode_fits(data)
+    url_state.choices()["photo"] = {name: pixels[fit] for name, fit in FITS.items()}
 
 
 def _remove_upload(file_id: str) -> None:

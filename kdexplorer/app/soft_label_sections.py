@@ -64,7 +64,7 @@ def show_gradient(page: SoftLabels) -> None:
     st.markdown(
         f"The numbers are for the pinned T = {page.temperature:g} and α = {alpha:g}, where the sliders below start. "
         "The hard label pushes one class up and every other class down by the probability that the student gives it. "
-        "The teacher says *how far* each wrong class should go: this is the dark knowledge."
+        "The soft label also says *how far* each wrong class should go: this is called dark knowledge."
     )
     label = page.picture.label
     if label is None:

@@ -45,10 +45,8 @@ def _objective_of(preset: str) -> Row:
 
 def find_preset(row: Row) -> str:
     """The preset that has this row's objective, or `CUSTOM`."""
-    for name in PRESETS:
-        if all(row[key] == _objective_of(name)[key] for key in ("ce_weight", "terms")):
-            return name
-    return CUSTOM
+    same = (name for name in PRESETS if all(row[key] == _objective_of(name)[key] for key in ("ce_weight", "terms")))
+    return next(same, CUSTOM)
 
 
 def edit_rows(rows: list[Row], edits: dict[str, Any]) -> tuple[list[Row], bool]:

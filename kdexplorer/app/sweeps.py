@@ -29,7 +29,7 @@ def pick_grid() -> dict[str, Any]:
         st.session_state.setdefault(f"form_sweep_{name}", value)
     st.markdown("**A grid of students**: each with its own temperature and weight, on the same batches")
     left, right = st.columns([2, 1])
-    architectures, often = all_architectures(), "How often each cell is trained, from Seed on"
+    architectures, often = all_architectures(), "How many times each cell is trained; Seed is the first seed"
     grid["student"] = left.selectbox("Student", [one.key for one in architectures], key="form_sweep_student")
     grid["seeds"] = right.number_input("Seeds", value=None, step=1, key="form_sweep_seeds", help=often)
     for name, (label, options) in OPTIONS.items():

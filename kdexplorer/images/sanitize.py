@@ -112,7 +112,8 @@ def _strip_png(data: bytes) -> StrippedFile:
         raise ValueError("the first chunk is not the header")
     check_size("16-bit PNG" if depth == 16 else "PNG", width, height)
     view, place, orientation = memoryview(data), len(_PNG), 1
-    head, pixels = [_PNG], []
+    head: list[bytes | memoryview] = [_PNG]
+    pixels: list[memoryview] = []
     for _ in range(MAX_PARTS):
         length, kind = struct.unpack_from(">I4s", data, place)
         (checksum,) = struct.unpack_from(">I", data, place + 8 + length)

@@ -61,6 +61,16 @@ def png(width, height, depth=8, color=2, filtering=4, interlaced=False, extra=b"
     return SIGNATURE + chunk(b"IHDR", head) + palette + extra + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
+def noisy_png(width, height, depth):
+    """RGBA under Paeth's filter, with noise that fills most of 5 MB: the slowest pixels to reconstruct."""
+    generator, size = np.random.default_rng(0), width * height * depth // 2
+    rows = np.zeros((height, 1 + size // height), np.uint8)
+    places = generator.integers(0, rows.size, 1_300_000)
+    rows.reshape(-1)[places] = generator.integers(0, 256, len(places), np.uint8)
+    rows[:, 0] = 4
+    return png(width, height, depth, 6, pixels=zlib.compress(rows, 1))
+
+
 def png_in_single_bytes():
     """A valid PNG whose pixel data is split into one IDAT chunk per byte."""
     data = zlib.compress(np.random.default_rng(0).bytes(380_000), 0)

@@ -36,10 +36,17 @@ def test_jpeg_keeps_colors_approximately():
     assert np.abs(pixels[:, 2:14] - RED).max() < 12
 
 
-def test_reduced_size_of_a_large_jpeg_keeps_the_average():
-    image = photo(4096, 4096)
+@pytest.mark.parametrize("side", [2048, 4000, 4096])
+def test_reduced_size_of_a_large_jpeg_keeps_the_average(side):
+    image = photo(side, side)
     expected = np.asarray(image.resize((32, 32), Image.Resampling.BOX)).astype(int)
     assert np.abs(decode.decode_image(encode(image, "JPEG", quality=95)) - expected).max() <= 2
+
+
+def test_both_fits_equal_each_fit():
+    data = encode(photo(mode="RGBA"))
+    for fit, pixels in decode.decode_fits(data).items():
+        assert (pixels == decode.decode_image(data, fit)).all()
 
 
 def test_pixels_are_averaged_not_sampled():

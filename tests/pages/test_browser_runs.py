@@ -95,6 +95,9 @@ def test_two_runs_in_turn_of_which_one_is_compared_and_the_other_deleted(page, s
     page.goto(server)
     page.get_by_role("link", name="Launch").click()
     page.get_by_role("heading", name="Launch", exact=True).wait_for()
+    for start_from, data in (("One-minute demo", "CIFAR-10"), ("A teacher from scratch", "Synthetic shapes")):
+        page.get_by_role("button", name=start_from).click()
+        page.get_by_role("radio", name=data, checked=True).wait_for()
     fill(page, Training_images=2000, Epochs=500)
     page.get_by_text("--epochs 500").wait_for()
     first = start(page)
