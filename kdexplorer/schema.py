@@ -62,7 +62,9 @@ def problems(error: ValidationError) -> list[tuple[str, str]]:
         elif item["type"] == "string_pattern_mismatch":
             message = "takes letters, digits and . _ - = +, at most 64, starting with a letter or digit"
         elif item["type"] == "union_tag_invalid":
-            message = f"unknown {item['ctx']['discriminator']} '{item['ctx']['tag'][:60]}': choose one of "
+            message = (
+                f"unknown {item['ctx']['discriminator'].strip(chr(39))} '{item['ctx']['tag'][:60]}': choose one of "
+            )
             message += item["ctx"]["expected_tags"]
         elif (
             item["type"] != "value_error" and item["input"] is not None and not isinstance(item["input"], (dict, list))

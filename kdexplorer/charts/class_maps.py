@@ -118,7 +118,7 @@ def confusion_difference(
     number = "abs(datum.value) < 0.5 ? '' : format(datum.value, '+.0f')"
     layers = _draw_confusion(points, classes, shown, "+.1f", color, number, f"abs(datum.value) < {0.6 * reach}")
     between, selection = f"{names[0]} minus {names[1]}", "the largest differences"
-    heading = title("Difference of the confusion", between, describe_selection(len(shown), len(classes), selection))
+    heading = title("Difference in confusion", between, describe_selection(len(shown), len(classes), selection))
     largest = f"{classes[i]} predicted as {classes[j]}, {points[i, j]:+.1f} points"
     return spec(layers, heading, f"Difference of the confusion matrices, {between}; largest: {largest}", 380)
 

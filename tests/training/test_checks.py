@@ -30,7 +30,7 @@ UNKNOWN = {"name": "s", "architecture": "resnet8", "terms": [{"method": "telepat
         ({"students": []}, "students", "at least 1"),
         ({"students": [DISTILLED]}, "teacher", "no teacher is given"),
         ({"students": [COLD]}, "students", "temperature"),
-        ({"students": [UNKNOWN]}, "students", "s: unknown 'method' 'telepathy'"),
+        ({"students": [UNKNOWN]}, "students", "s: unknown method 'telepathy'"),
         ({"teacher": "nobody"}, "teacher", "no network 'nobody'"),
         ({"dataset": "cifar10"}, "dataset", "not available yet"),
         ({"students": [{"name": "s", "architecture": "resnet8"}] * 2}, "students", "two students"),
