@@ -46,13 +46,14 @@ _METHOD_DASHES = ((2, 2), (10, 3, 2, 3), (8, 3), (5, 2, 1, 2), (3, 5), (14, 3), 
 
 _FURTHER_SHAPES = {
     "circle": ("M-1,0.5A1,1,0,0,1,1,0.5Z", "M0,-1A1,1,0,0,1,0,1Z"),  # half discs
-    "square": ("M-1,-0.3L1,-0.3L1,0.3L-1,0.3Z", "M-0.3,-1L0.3,-1L0.3,1L-0.3,1Z"),  # bars
-    "diamond": ("M0,-1L0.5,0L0,1L-0.5,0Z", "M-1,0L0,-0.5L1,0L0,0.5Z"),  # flat diamonds
+    "square": ("M-1,-0.45L1,-0.45L1,0.45L-1,0.45Z", "M-0.45,-1L0.45,-1L0.45,1L-0.45,1Z"),  # bars
+    "triangle-up": ("M-0.4,-0.7L0.4,-0.7L1,0.7L-1,0.7Z", "M0,-1L0.5,1L-0.5,1Z"),  # a trapezoid, a narrow triangle
+    "diamond": ("M-0.9,-0.4L0,-1L0.9,-0.4L0.9,0.4L0,1L-0.9,0.4Z", "M-1,0L0,-0.5L1,0L0,0.5Z"),  # a hexagon, flat
     "triangle-down": ("M-1,-0.7L1,-0.7L0.4,0.7L-0.4,0.7Z", "M-0.5,-1L0.5,-1L0,1Z"),  # a trapezoid, a narrow triangle
 }
 """Markers of the second and the third network of a look."""
 
-_OTHER_FURTHER_SHAPES = ("arrow", "wedge")
+_OTHER_FURTHER_SHAPES = (_HEXAGON, _PENTAGON)
 
 WIDTHS = (2.8, 1.5, 0.8)
 """Line widths of the first, second and third network of a look."""
