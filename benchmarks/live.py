@@ -19,12 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from benchmarks.app import FAKE_CAMERA, browser
 from kdexplorer.charts.style import role_of
-from kdexplorer.datasets.samples import sample_images
+from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.web import assemble, export
 
@@ -71,10 +70,8 @@ ALONE = """async ([seconds, chosen]) => {
 
 
 def write_clip(path: Path, width: int = 640, height: int = 480, frames: int = 120) -> None:
-    """A YUV4MPEG2 clip at `RATE`: the sample images, enlarged, moving past; random pixels where there are none."""
-    samples, *_ = sample_images()
-    if not len(samples):
-        samples = np.random.default_rng(0).integers(0, 256, (5, 3, 32, 32), np.uint8)
+    """A YUV4MPEG2 clip at `RATE`: the first test images, enlarged, moving past."""
+    samples, *_ = get_dataset("cifar10").samples()
     large = [Image.fromarray(one.transpose(1, 2, 0)).resize((height, height)) for one in samples[:5]]
     strip = Image.new("YCbCr", (height * len(large) + width, height))
     for place, image in enumerate([*large, large[0], large[1]]):

@@ -3,7 +3,7 @@
     python -m benchmarks.screenshots --out shots                 # starts the application without CIFAR-10
     python -m benchmarks.screenshots --url http://localhost:8501 --pages overview attention
 
-Without `--url` the application runs with an empty data folder, so that only the bundled sample images are shown.
+Without `--url` the application runs with an empty data folder, so that only the bundled images are shown.
 """
 
 from __future__ import annotations

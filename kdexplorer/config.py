@@ -109,6 +109,10 @@ class ExperimentConfig(StrictModel):
     version: Literal[2] = 2
     name: Name = Field("experiment", description="label that begins the run's id")
     dataset: DatasetKey = Field("cifar10", description="where the images come from")
+    image_order: Literal["content", "source"] = Field(
+        "content",
+        description="of the training images: by content, the same for every source, or as the source has them",
+    )
     train_images: int | None = Field(
         None, ge=20, le=1_000_000, description="a class-balanced part of the training split (default: all of it)"
     )

@@ -156,16 +156,16 @@ def format_number(value: float) -> str:
 
 
 def train_command(config: ExperimentConfig) -> str:
-    """The command that repeats this experiment: what differs from the defaults."""
+    """The command that repeats this experiment: its data set and what differs from the defaults."""
     students = shlex.join(format_student(student) for student in config.students)
     return " ".join(["python -m kdexplorer train", *format_options(config), f"--students {students}"])
 
 
 def format_options(config: BaseModel) -> list[str]:
-    """The options of an experiment that differ from their defaults; its students are no option."""
+    """The data set and the options of an experiment that differ from their defaults; its students are no option."""
     options = []
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
-        if name not in ("students", "version") and value != field.default:
+        if name == "dataset" or (name not in ("students", "version") and value != field.default):
             options.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))
     return options

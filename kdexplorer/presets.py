@@ -6,7 +6,6 @@ configurations and cards knew only these two methods, by fields of their own.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -122,11 +121,15 @@ def upgrade_objective(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def upgrade_experiment(values: Any) -> Any:
-    """An experiment's configuration as it was read from JSON, its students upgraded; anything else as it is."""
+    """An experiment's configuration as it was read from JSON, its students upgraded; anything else as it is.
+
+    One that was stored before `image_order` existed was trained on the images as the source has them.
+    """
     if not isinstance(values, dict) or not isinstance(values.get("students"), list):
         return values
     students = [upgrade_objective(one) if isinstance(one, dict) else one for one in values["students"]]
-    return copy.copy(values) | {"students": students}
+    older = "image_order" not in values and ("version" in values or students != values["students"])
+    return values | {"students": students} | ({"image_order": "source"} if older else {})
 
 
 def upgrade_metrics(values: dict[str, Any]) -> dict[str, Any]:

@@ -9,22 +9,20 @@ from kdexplorer.app import caches, navigation, network_picker, result_caches
 from kdexplorer.charts import bars
 from kdexplorer.charts.common import select_classes
 from kdexplorer.charts.style import TEACHER, role_of
-from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images import render
 from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.runs import lineage
 
 SOFT = 4.0
+EXAMPLES = 20  # the first test images, of which the most instructive is shown
 COLUMNS = ("name", "method", "accuracy", "cross_entropy", "objective", "parameters")
 SEE = {"response": ("soft_labels", "See it on Soft labels →"), "feature": ("attention", "See it on Attention →")}
 
 
 def choose_example(teacher, students, dataset):
-    """The most instructive sample: one that only distillation gets right if there is any, else the most uncertain."""
-    pixels, labels, indices = get_dataset(dataset).samples()
-    if not len(labels):
-        pixels, labels, indices = (part[:20] for part in caches.gallery(dataset))
+    """The most instructive image: one that only distillation gets right if there is any, else the most uncertain."""
+    pixels, labels, indices = (part[:EXAMPLES] for part in caches.gallery(dataset))
     predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
     if predictions is None:
         return None

@@ -225,6 +225,7 @@ def test_the_command_repeats_what_differs_from_the_defaults():
     options, notations = words[4 : words.index("--students")], words[words.index("--students") + 1 :]
     assert [parse_student(text) for text in notations] == students
     assert options == [
-        "--name", "it", "--teacher", "run/my teacher", "--epochs", "3", "--learning-rate", "0.25", "--compile",
+        "--name", "it", "--dataset", "cifar10", "--teacher", "run/my teacher", "--epochs", "3",
+        "--learning-rate", "0.25", "--compile",
     ]  # fmt: skip
     assert not re.search(r"momentum|version|seed", train_command(config))

@@ -110,3 +110,12 @@ def test_metrics_of_version_1_have_todays_names():
     assert upgrade_metrics(old) == new
     assert upgrade_metrics(new) == new
     assert upgrade_metrics({"kd.2": 1.0, "responsive": 2.0}) == {"kd.2": 1.0, "responsive": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "order"),
+    [({}, "content"), ({"version": 2}, "source"), ({"version": 2, "image_order": "content"}, "content")],
+)
+def test_an_experiment_stored_before_there_was_an_order_keeps_the_sources(changes, order):
+    student = {"name": "a", "architecture": "resnet8"}
+    assert ExperimentConfig.parse({"students": [student]} | changes).image_order == order

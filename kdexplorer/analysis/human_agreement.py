@@ -120,7 +120,8 @@ def build_rows(checkpoints: Sequence[Checkpoint], human_labels: np.ndarray) -> l
                 pair = logits[path], logits[baseline.path]
                 right = (pair[0].argmax(axis=1) == labels) & (pair[1].argmax(axis=1) == labels)
                 wrong = _compare_wrong_classes(human_labels, *pair, labels)
-                row = replace(row, both_right=paired_interval(difference[right]), wrong_classes=wrong)
+                both = paired_interval(difference[right]) if right.any() else None
+                row = replace(row, both_right=both, wrong_classes=wrong)
         rows.append(row)
     return rows
 
@@ -133,10 +134,12 @@ def _fit(human_labels: np.ndarray, logits: np.ndarray) -> tuple[float | None, np
 
 def _compare_wrong_classes(
     human_labels: np.ndarray, logits: np.ndarray, baseline: np.ndarray, labels: np.ndarray
-) -> MeanDifference:
+) -> MeanDifference | None:
     others = np.arange(human_labels.shape[1]) != labels[:, None]
     shares, *wrong = (part[others].reshape(len(labels), -1) for part in (human_labels, logits, baseline))
     uncertain = shares.sum(axis=1) >= UNCERTAIN
+    if not uncertain.any():
+        return None
     shares = shares[uncertain] / shares[uncertain].sum(axis=1, keepdims=True)
     costs, baseline_costs = (_fit(shares, part[uncertain])[1] for part in wrong)
     return paired_interval(costs - baseline_costs)

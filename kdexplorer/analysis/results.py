@@ -15,7 +15,7 @@ from kdexplorer.analysis import metrics
 from kdexplorer.analysis.statistics import mcnemar, wilson_interval
 from kdexplorer.analysis.tables import PairedDifference, ResultRow
 from kdexplorer.config import objective_label
-from kdexplorer.datasets import Dataset, all_datasets
+from kdexplorer.datasets import Dataset, all_datasets, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.networks.cost import count_multiply_adds
 from kdexplorer.runs import lineage
@@ -60,15 +60,23 @@ def evaluation_dataset(checkpoint: Checkpoint) -> Dataset | None:
 def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:
     """The labels `[N]` of the test split that a card was computed on, or None where they are missing."""
     dataset = evaluation_dataset(checkpoint)
-    return dataset.load("test").labels if dataset is not None and dataset.is_available() else None
+    return dataset.test_labels() if dataset is not None else None
+
+
+def is_evaluated_on(checkpoint: Checkpoint, other: Checkpoint) -> bool:
+    """Whether a network's stored logits contain those of the images that another one was evaluated on."""
+    own, wanted = evaluation_dataset(checkpoint), evaluation_dataset(other)
+    if own is None or wanted is None:
+        return describe_evaluation(checkpoint) == describe_evaluation(other)
+    return own.key in (wanted.key, wanted.first_test_images_of)
 
 
 def whole_split_logits(checkpoint: Checkpoint, logits: np.ndarray | None, dataset: str) -> np.ndarray | None:
-    """A network's stored logits where they are those of this data set's whole test split in its order, else None."""
-    evaluated = evaluation_dataset(checkpoint)
-    if logits is None or evaluated is None or evaluated.key != dataset or len(logits) != evaluated.sizes["test"]:
+    """A network's stored logits of this data set's whole test split in its order, or None where they are missing."""
+    evaluated, wanted = evaluation_dataset(checkpoint), get_dataset(dataset)
+    if logits is None or evaluated is None or len(logits) != evaluated.sizes["test"]:
         return None
-    return logits
+    return logits[: wanted.sizes["test"]] if evaluated.key in (wanted.key, wanted.first_test_images_of) else None
 
 
 def _named_dataset(checkpoint: Checkpoint) -> Dataset | None:

@@ -21,8 +21,6 @@ PUBLIC = 1_000
 """Images that every visitor may compare; more take minutes of processor time, so only the presenter may start it."""
 
 SIZES = (200, 1_000, 10_000)
-INSTANT = 20
-"""Images that are compared without a click."""
 
 
 def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, power: int) -> None:
@@ -70,7 +68,7 @@ def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.nda
         st.caption(f"Comparing {count} on {size:,} images takes minutes: only the presenter can start this.")
         return
     place, begin = st.empty(), time.monotonic()
-    if size > INSTANT and not place.button(f"Compare {count} on {size:,} images", type="primary"):
+    if not place.button(f"Compare {count} on {size:,} images", type="primary"):
         return
     bar = place.progress(0.0, "Comparing attention maps …")
 

@@ -84,7 +84,7 @@ def _split(dataset: str, root: str, source: str) -> Split:
 def gallery(dataset: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The images to choose from: uint8 `[N, 3, 32, 32]`, labels `[N]`, positions in the test split `[N]`.
 
-    The whole test split, or samples of it while the data are missing.
+    The whole test split, or the bundled part of it while the data are missing.
     """
     split = test_split(dataset)
     return get_dataset(dataset).samples() if split is None else (split.images, split.labels, np.arange(len(split)))

@@ -162,8 +162,10 @@ def show_disagreements(comparison: Comparison) -> None:
     ranks = {int(index): rank for rank, index in enumerate(indices)}
     found = [index for index in groups[kind].tolist() if index in ranks]
     if not found:
-        st.info("There is no such image" + (" among the sample images." if comparison.labels is None else "."))
+        st.info("There is no such image" + (f" among the first {len(indices):,}." if len(groups[kind]) else "."))
         return
+    if len(found) < len(groups[kind]):
+        st.caption(f"{len(found):,} of these are among the first {len(indices):,} test images, which are available.")
     pages = -(-len(found) // PAGE_SIZE)
     page = st.pagination(pages, key=f"disagreement_page_{kind}") if pages > 1 else 1
     with st.container(horizontal=True, gap="medium"):

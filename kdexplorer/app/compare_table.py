@@ -92,8 +92,8 @@ def pick_references(
     entries: dict[str, Checkpoint], found: dict[str, Checkpoint], names: dict[str, str]
 ) -> tuple[str | None, str]:
     """The teacher for agreement and KL, and the baseline of the differences; `names` are the entries' short names."""
-    images = results.describe_evaluation(next(iter(entries.values())))
-    options = [name for name, c in found.items() if results.describe_evaluation(c) == images]
+    first = next(iter(entries.values()))
+    options = [name for name, c in found.items() if results.is_evaluated_on(c, first)]
     teachers = lineage.teachers_of({name: found[name] for name in options} | entries)
     counts = Counter(teachers[name] for name in entries if name in teachers)
     commonest: str | None = next((name for name, _ in counts.most_common(1)), None)

@@ -17,7 +17,7 @@ from kdexplorer.app import (
     url_state,
 )
 from kdexplorer.config import ExperimentConfig
-from kdexplorer.datasets import all_datasets, get_dataset
+from kdexplorer.datasets import all_datasets, available_dataset, get_dataset
 from kdexplorer.errors import ConfigError
 from kdexplorer.presets import STARTING_POINTS
 from kdexplorer.sweeps.grid import SweepConfig, configure, references
@@ -42,7 +42,8 @@ NO_TEACHER = "No teacher"
 def show() -> None:
     """The form with its problems, the estimate, the command, and the button that starts the run."""
     if "experiment" not in st.session_state:
-        _fill(next(name for name, start in STARTING_POINTS.items() if get_dataset(start["dataset"]).is_available()))
+        found = {None, *caches.all_checkpoints()}
+        _fill(next(name for name, start in STARTING_POINTS.items() if start["teacher"] in found))
     values = st.session_state["experiment"]  # it outlives a visit to another page
     slots: dict[str, Any] = {}
     st.markdown(
@@ -68,7 +69,7 @@ def show() -> None:
 
 def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
     """Draws all fields, each with a place for its problems; returns the teacher and a sweep's grid."""
-    labels = {dataset.key: dataset.label for dataset in all_datasets()}
+    labels = {one.key: f"{one.label}, complete" if one.substitute else one.label for one in all_datasets()}
     st.session_state.setdefault("form_dataset", values["dataset"])
     values["dataset"] = st.segmented_control(
         "Data", list(labels), format_func=labels.__getitem__, key="form_dataset", required=True, wrap=True
@@ -115,6 +116,9 @@ def _fill(start: str) -> None:
     """Fills the form with a starting point."""
     values = {name: field.default for name, field in ExperimentConfig.model_fields.items()} | STARTING_POINTS[start]
     values["students"] = [student_rows.make_row(student) for student in values["students"]]
+    values["dataset"] = available_dataset(values["dataset"])
+    if (values["train_images"] or 0) >= get_dataset(values["dataset"]).sizes["train"]:
+        values["train_images"] = None
     found = caches.all_checkpoints()
     if values["teacher"] and values["teacher"] not in found:
         values["teacher"] = network_picker.default_teacher(found) if found else None

@@ -35,7 +35,10 @@ def offer_download() -> None:
         if status.state == "ready":
             st.rerun()
         with st.container(border=True):
-            st.markdown("**CIFAR-10 is missing.** The download (170 MB, from its official site) is verified.")
+            st.markdown(
+                "**The complete CIFAR-10 is missing.** Training works without it, on the bundled subset. The download "
+                "from its official site has 170 MB and is verified."
+            )
             if status.state == "failed":
                 st.error(f"The download failed: {status.message}")
             if status.state == "running":

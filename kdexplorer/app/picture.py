@@ -53,7 +53,7 @@ def _pick_test_image(teacher: Checkpoint, students: list[Checkpoint], dataset: s
     pixels, labels, indices = caches.gallery(dataset)
     if not len(labels):
         name = get_dataset(dataset).label
-        st.info(f"There are no sample images. Download {name} on the Launch page, or upload a photo.")
+        st.info(f"There are no images to choose from. Download {name} on the Launch page, or upload a photo.")
         st.stop()
     ranks = {int(index): rank for rank, index in enumerate(indices)}
 
@@ -97,10 +97,10 @@ def _filter(
         chosen = _pick("class", "Class", [ANY_CLASS, *teacher.classes])
     label = None if chosen == ANY_CLASS else teacher.classes.index(chosen)
     order = image_filters.filter_images(name, predictions, label)
-    samples = ""
+    part = ""
     if caches.test_split(dataset) is None:
-        samples = f" These are samples; download {get_dataset(dataset).label} on the Launch page to see all."
-    st.caption(f"{len(order):,} of {len(labels):,} images: {image_filters.FILTERS[name].description}.{samples}")
+        part = f" These are the first of the test split; download {get_dataset(dataset).label} on Launch to see all."
+    st.caption(f"{len(order):,} of {len(labels):,} images: {image_filters.FILTERS[name].description}.{part}")
     if not len(order):
         st.info("No image passes this filter. Choose another filter or class.")
         st.stop()

@@ -21,9 +21,8 @@ _closeness = st.cache_data(max_entries=64, show_spinner=False)(human_agreement.c
 
 def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:
     """The labels `[N]` of the images on which a card was computed, or None where they are missing. Raises DataError."""
-    dataset = results.evaluation_dataset(checkpoint)
-    split = caches.test_split(dataset.key) if dataset else None
-    return split.labels if split is not None and len(split) == checkpoint.card.data.evaluation_images else None
+    labels = results.evaluation_labels(checkpoint)
+    return labels if labels is not None and len(labels) == checkpoint.card.data.evaluation_images else None
 
 
 @st.cache_data(max_entries=32, show_spinner=False, hash_funcs=caches.KEYS)
@@ -38,6 +37,9 @@ def result_rows(
     """`results.build_rows` of the stored logits; `entries` were all evaluated on the same images."""
     networks = dict([teacher] if teacher else []) | entries
     logits = {name: caches.evaluation_logits(checkpoint) for name, checkpoint in networks.items()}
+    evaluated = results.evaluation_dataset(next(iter(entries.values())))
+    if teacher and teacher[0] not in entries and evaluated is not None:  # perhaps evaluated on more images
+        logits[teacher[0]] = caches.stored_logits(teacher[1], evaluated.key)
     return results.build_rows(entries, logits, labels, teacher[0] if teacher else None, baseline, latency, human)
 
 

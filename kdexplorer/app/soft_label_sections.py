@@ -13,6 +13,7 @@ from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.charts import annotators, class_maps, gradient, temperature
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.config import SCRATCH
+from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import VARIABLE
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -111,8 +112,8 @@ def show_class_similarity(page: SoftLabels) -> None:
             st.info(f"{name} has no stored logits of the whole test split, so it is not shown.")
         else:
             logits[name] = stored
-    split, of_teacher = caches.test_split(dataset), logits.get(page.teacher.name)
-    groups = split.labels if split is not None else None if of_teacher is None else of_teacher.argmax(axis=1)
+    labels, of_teacher = get_dataset(dataset).test_labels(), logits.get(page.teacher.name)
+    groups = labels if labels is not None else None if of_teacher is None else of_teacher.argmax(axis=1)
     if groups is None or not logits:
         return
     maps = {name: metrics.class_similarity(one, groups, page.temperature, len(classes)) for name, one in logits.items()}
@@ -123,7 +124,7 @@ def show_class_similarity(page: SoftLabels) -> None:
         pairs = (np.unravel_index(k, shares.shape) for k in np.argsort(-shares, axis=None)[:2])
         texts = " and ".join(f"**{shares[i, j]:.0%} {classes[j]}** to images of {classes[i]}" for i, j in pairs)
         st.markdown(f"On average {page.teacher.name} gives {texts}.")
-    if split is None:
+    if labels is None:
         st.caption("The test labels are missing, so images are grouped by the class that the teacher predicts.")
     shown = class_maps.most_similar_classes(np.stack(list(maps.values())))
     for position, (name, rows) in enumerate(maps.items()):

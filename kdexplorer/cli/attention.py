@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     if others:
         names = ", ".join(checkpoint.name for checkpoint in others)
         raise KDError(f"{names}: the number of stages differs from that of {teacher.name}: leave it out.")
-    images = get_dataset(dataset_of(teacher)).load("test").images[: options.images]
+    images = get_dataset(dataset_of(teacher)).gallery()[0][: options.images]
     with progress_bar("comparing attention") as update:
         count = len(images)
         attention_similarity.measure(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, get_args
 
 from kdexplorer.config import ExperimentConfig
+from kdexplorer.datasets import available_dataset, get_dataset
 from kdexplorer.datasets.base import Progress
 from kdexplorer.errors import ConfigError
 
@@ -55,6 +57,18 @@ def add_experiment_options(parser: argparse.ArgumentParser) -> None:
 def given_values(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     """The options of these names that were given."""
     return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def default_dataset() -> str:
+    """The data set of an experiment that names none, or its substitute where the data are missing."""
+    return available_dataset(ExperimentConfig.model_fields["dataset"].default)
+
+
+def report_substitute(options: argparse.Namespace, dataset: str) -> None:
+    """Says on stderr that the experiment uses a substitute, where the user has not chosen the data set."""
+    default = get_dataset(ExperimentConfig.model_fields["dataset"].default)
+    if dataset == default.substitute and options.dataset is None and getattr(options, "config", None) is None:
+        print(f"{default.label} is missing: training on {get_dataset(dataset).label}", file=sys.stderr)
 
 
 def refuse_torchrun(what: str) -> None:

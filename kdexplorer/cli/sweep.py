@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     if options.detach and options.ray:
         raise ConfigError("--detach starts a sweep on this machine: leave it out with --ray, or use nohup.")
     sweep = folder.create(read_config(options))
+    shared.report_substitute(options, sweep.config().recipe.dataset)
     if options.detach:
         folder.start_sweep(sweep)
         print(sweep.run_id)
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 def read_config(options: argparse.Namespace) -> SweepConfig:
     """The sweep that the options describe. Raises ConfigError."""
-    recipe = shared.given_values(options, shared.EXPERIMENT_FIELDS)
+    recipe = {"dataset": shared.default_dataset()} | shared.given_values(options, shared.EXPERIMENT_FIELDS)
     return configure(options.student, recipe, **shared.given_values(options, GRID_FIELDS))
 
 

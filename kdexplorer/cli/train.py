@@ -73,7 +73,9 @@ def run(options: argparse.Namespace) -> int:
     config = read_config(options)
     if options.detach:
         shared.refuse_torchrun("--detach")
-        print(launch_run(config).run_id)
+        run = launch_run(config)
+        shared.report_substitute(options, config.dataset)
+        print(run.run_id)
         return shared.DONE
     from kdexplorer.training import ddp
 
@@ -82,7 +84,9 @@ def run(options: argparse.Namespace) -> int:
     def create_or_find() -> Run:
         if run_id is not None and (runs_root() / run_id).is_dir():  # torchrun starts a failed team again
             return find_run(run_id)
-        return create_run(config, config.name, run_id=run_id)
+        run = create_run(config, config.name, run_id=run_id)
+        shared.report_substitute(options, config.dataset)
+        return run
 
     return execute_run(ddp.join().lead(create_or_find), options.quiet)
 
@@ -95,6 +99,7 @@ def read_config(options: argparse.Namespace) -> ExperimentConfig:
         values["students"] = [parse_student(text) for text in options.students]
     if not values.get("students"):
         raise ConfigError(f"no students are given: try --students {EXAMPLES}")
+    values.setdefault("dataset", shared.default_dataset())
     return validate(ExperimentConfig, values)
 
 

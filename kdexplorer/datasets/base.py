@@ -16,6 +16,7 @@ from kdexplorer.errors import DataError
 from kdexplorer.schema import StrictModel
 
 SplitName = Literal["train", "test"]
+Order = Literal["content", "source"]
 Progress = Callable[[int, int], None]
 """Called with the number of images done and the total."""
 
@@ -57,6 +58,10 @@ class Dataset(ABC):
     sizes: ClassVar[dict[SplitName, int]]
     normalization: ClassVar[Normalization]
     can_download: ClassVar[bool] = False
+    first_test_images_of: ClassVar[str | None] = None
+    """The data set whose test split begins with this one's, so that stored logits match by position."""
+    substitute: ClassVar[str | None] = None
+    """The data set that is used by itself where this one is missing."""
 
     @abstractmethod
     def find(self, root: Path | None = None) -> Path | None:
@@ -64,7 +69,12 @@ class Dataset(ABC):
 
     @abstractmethod
     def load(
-        self, split: SplitName, root: Path | None = None, progress: Progress | None = None, seed: int = 0
+        self,
+        split: SplitName,
+        root: Path | None = None,
+        progress: Progress | None = None,
+        seed: int = 0,
+        order: Order = "content",
     ) -> Split:
         """Loads a split.
 
@@ -73,6 +83,8 @@ class Dataset(ABC):
             root: where the data are; `data_root()` if not given.
             progress: called while images are decoded or drawn.
             seed: of a set that is drawn.
+            order: of the training images: decided by their content, the same for every source; or as the source has
+                them, for runs of earlier versions.
 
         Raises:
             DataError: when the data are missing, truncated or of another kind; it names the path and what to do.
@@ -90,6 +102,10 @@ class Dataset(ABC):
         """Test images for when the data are missing: images, labels and their positions in the test split."""
         empty = np.empty(0, np.int64)
         return np.empty((0, 3, 32, 32), np.uint8), empty, empty
+
+    def test_labels(self, root: Path | None = None) -> np.ndarray | None:
+        """The labels int64 `[N]` of the whole test split, or None where they are missing. Raises DataError."""
+        return self.load("test", root).labels if self.is_available(root) else None
 
     def gallery(self, root: Path | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The test split with positions `[N]`, or its samples where the data are missing. Raises DataError."""

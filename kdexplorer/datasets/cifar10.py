@@ -1,7 +1,8 @@
 """CIFAR-10, from the official archive or the hub's Parquet files.
 
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. Images are decoded once and kept beside the
-data as arrays that are memory-mapped.
+data as arrays that are memory-mapped. The two sources have the training images in different orders, but subsets,
+batches and held-out images are drawn by position. So they are brought into one order, which their content decides.
 """
 
 from __future__ import annotations
@@ -13,8 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from kdexplorer.datasets.base import Dataset, Normalization, Progress, Split, SplitName, data_root
-from kdexplorer.datasets.samples import sample_images
+from kdexplorer.datasets.base import Dataset, Order, Progress, Split, SplitName, data_root
+from kdexplorer.datasets.cifar10_small import (
+    CLASSES,
+    NORMALIZATION,
+    TEST_IMAGES,
+    Cifar10Small,
+    read_images,
+    read_labels,
+)
 from kdexplorer.errors import DataError
 from kdexplorer.files import new_folder
 
@@ -26,10 +34,10 @@ class Cifar10(Dataset):
     """60,000 photographs of ten kinds of things."""
 
     key, label = "cifar10", "CIFAR-10"
-    classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    classes, normalization = CLASSES, NORMALIZATION
     sizes = {"train": 50_000, "test": 10_000}
-    normalization = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
     can_download = True
+    substitute = Cifar10Small.key
 
     def find(self, root: Path | None = None) -> Path | None:
         """The folder or archive under root that will be read, or None."""
@@ -40,7 +48,12 @@ class Cifar10(Dataset):
         return next((root / name for name in (_FOLDER, _ARCHIVE) if (root / name).exists()), None)
 
     def load(
-        self, split: SplitName, root: Path | None = None, progress: Progress | None = None, seed: int = 0
+        self,
+        split: SplitName,
+        root: Path | None = None,
+        progress: Progress | None = None,
+        seed: int = 0,
+        order: Order = "content",
     ) -> Split:
         """See `Dataset.load`; the seed says nothing here."""
         root = root or data_root()
@@ -61,6 +74,9 @@ class Cifar10(Dataset):
             labels = np.load(cache / "labels.npy")
             if images.shape != (self.sizes[split], 3, 32, 32) or labels.shape != (self.sizes[split],):
                 raise ValueError(f"unexpected shape {images.shape}")
+            if split == "train" and order == "source":
+                source_order = np.load(cache / "source_order.npy")
+                images, labels = images[source_order], labels[source_order]
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"the decoded images in {cache} are damaged ({error}): delete that folder.") from error
         return Split(images, labels, self.classes)
@@ -75,6 +91,10 @@ class Cifar10(Dataset):
                 f"{len(set(labels.tolist()))} classes. Remove it and run '{_DOWNLOAD}'."
             )
         with new_folder(cache) as folder:
+            if split == "train":
+                order = content_order(images, labels)
+                images, labels = images[order], labels[order]
+                np.save(folder / "source_order.npy", np.argsort(order))
             np.save(folder / "images.npy", images)
             np.save(folder / "labels.npy", labels)
 
@@ -107,8 +127,21 @@ class Cifar10(Dataset):
         return root / _FOLDER
 
     def samples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See `samples.sample_images`."""
-        return sample_images()
+        """The bundled test images, which are the first of the test split."""
+        return read_images("test"), read_labels("test")[:TEST_IMAGES], np.arange(TEST_IMAGES)
+
+    def test_labels(self, root: Path | None = None) -> np.ndarray | None:
+        """The labels of the test split; the bundled ones where the images are missing."""
+        return super().test_labels(root) if self.is_available(root) else read_labels("test")
+
+
+def content_order(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The positions of the images in the order of their content: sorted by the SHA-256 of the pixels, then by label.
+
+    It needs nothing but the images, so every source of the same images leads to the same order.
+    """
+    keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
+    return np.array(sorted(range(len(keys)), key=lambda position: (keys[position], labels[position])), dtype=np.int64)
 
 
 def _from_archive(
@@ -177,7 +210,7 @@ def _cache_folder(root: Path, files: list[Path]) -> Path:
 
     The name carries the source's sizes and times, so that other data never use an old cache.
     """
-    facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    facts = ["content order", *((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
     key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     beside = root / ".kdexplorer-cache" / key
     # The mode says what the owner wants; root may write anywhere and should not.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdexplorer.datasets.base import Dataset, Normalization, Progress, Split, SplitName
+from kdexplorer.datasets.base import Dataset, Normalization, Order, Progress, Split, SplitName
 
 
 class SyntheticShapes(Dataset):
@@ -37,7 +37,12 @@ class SyntheticShapes(Dataset):
         return Path(__file__)
 
     def load(
-        self, split: SplitName, root: Path | None = None, progress: Progress | None = None, seed: int = 0
+        self,
+        split: SplitName,
+        root: Path | None = None,
+        progress: Progress | None = None,
+        seed: int = 0,
+        order: Order = "content",
     ) -> Split:
         """See `Dataset.load`; nothing is read."""
         return draw_shapes(self.sizes[split], seed=2 * seed + (split == "test"), progress=progress)

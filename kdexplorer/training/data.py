@@ -25,7 +25,7 @@ class ExperimentData(NamedTuple):
 def load_experiment_data(config: ExperimentConfig, progress: Progress | None = None) -> ExperimentData:
     """Loads what a configuration asks for. Raises DataError when data are missing, ConfigError for too many images."""
     dataset = get_dataset(config.dataset)
-    train = dataset.load("train", progress=progress)
+    train = dataset.load("train", progress=progress, order=config.image_order)
     if config.holdout:
         held = hold_out(train.labels, config.holdout)
         kept = np.setdiff1d(np.arange(len(train)), held)

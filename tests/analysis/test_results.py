@@ -120,9 +120,17 @@ def test_labels_are_those_of_the_test_split_that_the_card_names(tmp_path, make_c
     for name, changes in (
         ("held", {"data": {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 120}}),
         ("classes", {"classes": [str(number) for number in range(10)]}),
-        ("missing", {"classes": get_dataset("cifar10").classes, "data": {"dataset": "cifar10"}}),
     ):
         assert results.evaluation_labels(make_checkpoint(tmp_path / name, **changes)) is None
+
+
+def test_the_labels_of_cifar10_are_known_without_its_images(tmp_path, make_checkpoint, monkeypatch):
+    cifar10 = get_dataset("cifar10")
+    checkpoint = make_checkpoint(tmp_path / "a", classes=cifar10.classes, data={"dataset": "cifar10"})
+    assert not cifar10.is_available()
+    np.testing.assert_array_equal(results.evaluation_labels(checkpoint), cifar10.test_labels())
+    monkeypatch.setattr(type(cifar10), "test_labels", lambda self, root=None: None)
+    assert results.evaluation_labels(checkpoint) is None
 
 
 def test_the_data_set_of_a_network_has_its_classes(tmp_path, make_checkpoint):

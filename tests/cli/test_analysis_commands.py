@@ -9,7 +9,6 @@ from kdexplorer.analysis import attention_cache
 from kdexplorer.cli.main import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import VARIABLE
-from kdexplorer.datasets.samples import sample_images
 
 KD_OBJECTIVE = {"terms": [{"method": "kd"}]}
 
@@ -47,9 +46,7 @@ def test_human_labels_prints_a_row_for_each_network(bundled, make_checkpoint, tm
     cifar = get_dataset("cifar10")
     facts = {"classes": cifar.classes, "data": {"dataset": "cifar10", "evaluation_images": 10_000}, "run": "r"}
     generator = np.random.default_rng(0)
-    labels = generator.integers(0, 10, 10_000)
-    _, known, indices = sample_images()
-    labels[indices] = known
+    labels = cifar.test_labels()
     np.save(tmp_path / "human.npy", np.eye(10)[labels] * 0.9 + 0.01)
     for seed, (name, changes) in enumerate({"baseline": {}, "student": {"objective": KD_OBJECTIVE}}.items()):
         logits = 3 * np.eye(10)[labels] + generator.normal(size=(10_000, 10))

@@ -9,9 +9,8 @@ import shlex
 import pytest
 import torch
 
-from kdexplorer.cli import sweep
+from kdexplorer.cli import sweep, train
 from kdexplorer.cli.main import COMMANDS, build_parser, main
-from kdexplorer.cli.train import read_config
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import all_datasets
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -21,7 +20,9 @@ from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures, build
 from kdexplorer.notation import parse_student, train_command
 from kdexplorer.presets import PRESETS
-from kdexplorer.runs.run_folder import list_runs
+from kdexplorer.runs.launch import create_run
+from kdexplorer.runs.run_folder import find_run, list_runs
+from kdexplorer.sweeps import folder as sweep_folder
 from kdexplorer.sweeps.grid import configure, sweep_command
 
 TINY = ["train", "--dataset", "synthetic", "--epochs", "1", "--batch-size", "64", "--train-images", "200"]
@@ -52,7 +53,7 @@ def test_the_command_of_an_experiment_reads_back_to_the_same_experiment():
         start_resolution=16,
         students=[parse_student(text) for text in students],
     )
-    assert read_config(read_back(train_command(config))) == config
+    assert train.read_config(read_back(train_command(config))) == config
 
 
 def test_the_command_of_a_sweep_reads_back_to_the_same_sweep():
@@ -66,7 +67,7 @@ def test_options_override_the_file_of_a_configuration(tmp_path):
     config = ExperimentConfig(epochs=3, seed=7, students=[parse_student("resnet8")])
     (tmp_path / "config.json").write_text(config.model_dump_json())
     options = build_parser().parse_args(["train", "--config", str(tmp_path / "config.json"), "--epochs", "5"])
-    assert read_config(options) == config.model_copy(update={"epochs": 5})
+    assert train.read_config(options) == config.model_copy(update={"epochs": 5})
 
 
 def test_the_help_of_train_lists_what_the_registries_contain(capsys):
@@ -125,7 +126,7 @@ def test_runs_are_listed_and_shown_with_their_results(finished, capsys):
     assert [row["epoch"] for row in shown["metrics"]] == [0]
     assert main(["runs", "show", run.run_id]) == 0
     (command,) = re.findall("^command: (.*)$", capsys.readouterr().out, re.M)
-    assert read_config(read_back(command)) == run.config()
+    assert train.read_config(read_back(command)) == run.config()
     assert main(["runs", "table", run.run_id, "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert 0 <= row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"] <= 1
@@ -157,6 +158,26 @@ def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, capsys
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert says in error
+
+
+@pytest.mark.parametrize("given", [[], ["--dataset", "cifar10-small"]])
+def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+    monkeypatch.setattr(train, "launch_run", lambda config: create_run(config, config.name))
+    assert main(["train", "--students", "resnet8", "--detach", *given]) == 0
+    printed = capsys.readouterr()
+    assert find_run(printed.out.strip()).config().dataset == "cifar10-small"
+    note = "" if given else "CIFAR-10 is missing: training on CIFAR-10, bundled subset\n"
+    assert printed.err == note
+
+
+def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+    monkeypatch.setattr(sweep_folder, "start_sweep", lambda sweep: None)
+    assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach"]) == 0
+    assert "training on CIFAR-10, bundled subset" in capsys.readouterr().err
+    (sweep,) = sweep_folder.list_sweeps()
+    assert sweep.config().recipe.dataset == "cifar10-small"
 
 
 def test_debug_shows_the_traceback():

@@ -16,6 +16,9 @@ import pytest
 from PIL import Image
 
 from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.augmentation import augment
+from kdexplorer.datasets.cifar10 import content_order
+from kdexplorer.datasets.sampling import sample_class_balanced
 from kdexplorer.errors import DataError
 
 CIFAR10 = get_dataset("cifar10")
@@ -34,10 +37,18 @@ def small(monkeypatch, tmp_path):
     return root
 
 
-def small_images(split):
+def source_images(split):
+    """Images and labels as a source has them."""
     generator = np.random.default_rng(SMALL[split])
     images = generator.integers(0, 256, (SMALL[split], 3, 32, 32), dtype=np.uint8)
     return images, generator.permutation(np.arange(SMALL[split]) % 10)
+
+
+def small_images(split):
+    """Images and labels as they are loaded: training images in the order of their content."""
+    images, labels = source_images(split)
+    order = content_order(images, labels) if split == "train" else slice(None)
+    return images[order], labels[order]
 
 
 def png(image):
@@ -58,7 +69,7 @@ def write_parquet(root, split, images, labels, files=1):
 @pytest.fixture
 def parquet(small):
     for split in SMALL:
-        write_parquet(small, split, *small_images(split), files=2)
+        write_parquet(small, split, *source_images(split), files=2)
     return small
 
 
@@ -182,7 +193,8 @@ def write_batches(root, marker=None):
     """The official folder in small; returns the MD5 of each of its files."""
     folder = root / "cifar-10-batches-py"
     folder.mkdir()
-    train, test = small_images("train"), small_images("test")
+    train, test = source_images("train"), source_images("test")
+    train = tuple(part[::-1] for part in train)  # another order than the Parquet files'
     parts = {f"data_batch_{k + 1}": (train[0][k * 10 : k * 10 + 10], train[1][k * 10 : k * 10 + 10]) for k in range(5)}
     sums = {}
     for name, (images, labels) in {**parts, "test_batch": test}.items():
@@ -213,16 +225,22 @@ def no_network(monkeypatch):
     monkeypatch.setattr("torchvision.datasets.utils._get_redirect_url", refuse)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_the_official_layout_is_read_when_its_checksums_agree(small, monkeypatch, no_network, packed):
+def trust(monkeypatch, sums):
+    """Makes torchvision expect the small archive's checksums."""
     from torchvision import datasets
 
-    sums = write_batches(small)
     monkeypatch.setattr(
         datasets.CIFAR10, "train_list", [[f"data_batch_{k}", sums[f"data_batch_{k}"]] for k in range(1, 6)]
     )
     monkeypatch.setattr(datasets.CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
     monkeypatch.setattr(datasets.CIFAR10, "meta", datasets.CIFAR10.meta | {"md5": sums["batches.meta"]})
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_official_layout_is_read_when_its_checksums_agree(small, monkeypatch, no_network, packed):
+    from torchvision import datasets
+
+    trust(monkeypatch, write_batches(small))
     if packed:
         monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5(pack(small).read_bytes()).hexdigest())
     for split in SMALL:
@@ -230,6 +248,31 @@ def test_the_official_layout_is_read_when_its_checksums_agree(small, monkeypatch
         assert np.array_equal(loaded.images, small_images(split)[0])
         assert np.array_equal(loaded.labels, small_images(split)[1])
     assert not (packed and (small / "cifar-10-batches-py").exists())
+
+
+def test_every_source_gives_the_same_pixels_for_the_same_step(parquet, monkeypatch, tmp_path, no_network):
+    """The archive has the training images in another order than the Parquet files, the subset is drawn from either."""
+    import torch
+
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    trust(monkeypatch, write_batches(archive))
+    loaded = [CIFAR10.load("train", root) for root in (parquet, archive)]
+    assert np.array_equal(loaded[0].images, loaded[1].images)
+    assert np.array_equal(loaded[0].labels, loaded[1].labels)
+    subsets = [split.take(sample_class_balanced(split.labels, 20, seed=1)) for split in loaded]
+    batches = [
+        augment(torch.from_numpy(subset.images), np.arange(8), seed=3, epoch=1, step=2, padding=4, flip="random")
+        for subset in subsets
+    ]
+    assert torch.equal(*batches)
+
+
+def test_runs_of_earlier_versions_keep_the_order_of_their_source(parquet, monkeypatch, tmp_path, no_network):
+    images, labels = source_images("train")
+    kept = CIFAR10.load("train", parquet, order="source")
+    assert np.array_equal(kept.images, images)
+    assert np.array_equal(kept.labels, labels)
 
 
 @pytest.mark.parametrize("packed", [False, True])

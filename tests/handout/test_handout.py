@@ -18,7 +18,6 @@ from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
 from kdexplorer.analysis.metrics import class_similarity
 from kdexplorer.cli import main
 from kdexplorer.datasets import get_dataset
-from kdexplorer.datasets.samples import sample_images
 from kdexplorer.errors import ConfigError, DataError
 from kdexplorer.handout import content, facts, page
 from kdexplorer.handout.request import HandoutRequest
@@ -211,8 +210,7 @@ def test_human_labels_are_in_the_handout_where_they_are_available(tmp_path, make
     changes = {"classes": cifar10.classes, "data": {"dataset": "cifar10", "evaluation_images": 10_000}}
     networks = {"teacher": make_checkpoint(tmp_path / "teacher", logits=logits, **changes)}
     counts = np.ones((10_000, 10))
-    _, labels, indices = sample_images()
-    counts[indices, labels] += 30
+    counts[np.arange(10_000), cifar10.test_labels()] += 30
     assert "human labels" not in Parsed(build(networks)).data("charts-0")
     np.save(tmp_path / "counts.npy", counts)
     monkeypatch.setenv("KDEXPLORER_CIFAR10H", str(tmp_path / "counts.npy"))

@@ -8,14 +8,13 @@ import streamlit as st
 
 from kdexplorer.analysis import attention_cache, metrics
 from kdexplorer.datasets import get_dataset, human_labels
-from kdexplorer.datasets.samples import sample_images
 
 CIFAR10 = get_dataset("cifar10")
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
-    """Nothing cached by the test before, a small test split, no CIFAR-10."""
+    """Nothing cached by the test before, a small test split, of CIFAR-10 only the bundled subset."""
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "data"))
     monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 120)
     monkeypatch.setattr(attention_cache, "cache_folder", lambda: tmp_path / "cache")
@@ -89,10 +88,8 @@ def evaluated(own, make_checkpoint):
 @pytest.fixture
 def human(tmp_path, monkeypatch):
     """Human labels that are divided between the label's class and the next; returns the shares."""
-    _, labels, indices = sample_images()
-    counts = np.ones((10_000, 10))
-    counts[np.arange(10_000), 0] += 20
-    counts[indices] = 1 + 40 * np.eye(10)[labels] + 15 * np.eye(10)[(labels + 1) % 10]
+    labels = CIFAR10.test_labels()
+    counts = 1 + 40 * np.eye(10)[labels] + 15 * np.eye(10)[(labels + 1) % 10]
     np.save(tmp_path / "cifar10h-counts.npy", counts)
     monkeypatch.setenv(human_labels.VARIABLE, str(tmp_path))
     return counts / counts.sum(axis=1, keepdims=True)

@@ -11,8 +11,20 @@ from kdexplorer.runs.checkpoints import open_checkpoint
 from tests.pages.reading import dataset, specs, text
 
 
-def test_the_samples_are_compared_at_once(family, open_page):
+def compare(at, size=200):
+    """Compares the students on the first images."""
+    next(group for group in at.button_group if group.label == "Sample").set_value(size).run()
+    return next(one for one in at.button if one.label.startswith("Compare ")).click().run()
+
+
+def test_the_bundled_images_are_compared_on_request(family, open_page):
     at = open_page("attention")
+    sample = next(group for group in at.button_group if group.label == "Sample")
+    assert [option.content for option in sample.proto.options] == [
+        f"first {count} test images" for count in ("200", "1,000", "2,000")
+    ]
+    assert len(specs(at)) == 2
+    at = compare(at)
     assert len(specs(at)) == 3
     table = next(element.value for element in at.markdown if element.value.startswith("| Network"))
     assert table.count("small-response") == 3  # stages
@@ -20,7 +32,7 @@ def test_the_samples_are_compared_at_once(family, open_page):
 
 def test_a_student_with_other_stages_is_left_out(family, open_page, make_checkpoint, cifar10_card):
     make_checkpoint(family / "mobile", "mobilenet_v2", **cifar10_card)
-    at = open_page("attention", students="small-scratch,mobile")
+    at = compare(open_page("attention", students="small-scratch,mobile"))
     assert "mobile is left out" in text(at)
     assert "small-scratch" in str(specs(at)[-1])
     assert "mobile" not in str(specs(at)[-1])

@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis import tables
+from kdexplorer.analysis.statistics import format_p, mcnemar
+from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
-from kdexplorer.runs.checkpoints import LOGITS
+from kdexplorer.runs.checkpoints import LOGITS, open_checkpoint
 from kdexplorer.sweeps import folder, grid
 from kdexplorer.sweeps.aggregate import build_cells, build_results
 from kdexplorer.sweeps.grid import DEFAULT_POINT, GridPoint
 from kdexplorer.sweeps.results import SweepStudent
 from tests.pages.reading import button, link_labels, specs, text
 from tests.pages.runs import make_run
+
+CIFAR10 = get_dataset("cifar10")
 
 
 def names(at):
@@ -106,7 +110,27 @@ def test_networks_of_different_images_are_refused_and_one_group_can_be_kept(eval
     assert names(at) == ["teacher"]
 
 
-def test_without_labels_the_table_comes_from_the_cards(own, make_checkpoint, cifar10_card, open_page):
+def test_the_bundled_labels_give_every_column_and_section(family, open_page):
+    at = open_page("compare")
+    row = at.dataframe[0].value.set_index("name").loc["small-response"]
+    logits = [open_checkpoint(family / name).logits() for name in ("small-response", "small-scratch")]
+    assert format_p(mcnemar(*logits, CIFAR10.test_labels())["p"]) == f"p = {row['p']}"
+    assert row[["calibration_error", "difference", "interval", "teacher_agreement", "teacher_kl"]].notna().all()
+    assert not any("labels" in info.value for info in at.info)
+    for section, count in SECTIONS.items():
+        assert len(specs(open_page("compare", show=section))) == count
+
+
+def test_disagreements_show_the_images_that_are_available(family, open_page):
+    at = open_page("compare", show="Disagreements")
+    labels = [label for label in link_labels(at) if label.startswith("Open image")]
+    assert labels
+    assert all(int(label.split()[2]) < 2_000 for label in labels)
+    assert "among the first 2,000 test images" in text(at)
+
+
+def test_without_labels_the_table_comes_from_the_cards(own, make_checkpoint, cifar10_card, monkeypatch, open_page):
+    monkeypatch.setattr(type(CIFAR10), "test_labels", lambda self, root=None: None)
     make_checkpoint(own / "net", logits=np.zeros((10_000, 10)), **cifar10_card)
     at = open_page("compare", show="Calibration")
     assert at.dataframe[0].value["accuracy"].tolist() == [10.0]

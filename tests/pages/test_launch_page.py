@@ -7,11 +7,12 @@ import time
 
 import pytest
 
-from kdexplorer.app import access, launch_form, launch_run, launch_start
+from kdexplorer.app import access, launch_run, launch_start
 from kdexplorer.cli import main as cli
 from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods, get_method
+from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.records import RunStatus, TeacherFigures
 from kdexplorer.runs.run_folder import list_runs
@@ -19,6 +20,10 @@ from kdexplorer.sweeps import folder as sweep_folder
 from kdexplorer.training.estimate import Estimate
 from tests.pages.reading import button, specs, text, turn_to
 from tests.pages.runs import make_run
+
+needs_demo = pytest.mark.skipif(
+    "resnet56" not in {checkpoint.name for checkpoint in bundled_checkpoints()}, reason="the demo's teacher is missing"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +39,7 @@ def experiment(at):
 # --- The form -----------------------------------------------------------------------------------------------
 
 
-def test_the_first_state_works_without_data_and_without_a_teacher(open_page):
+def test_the_first_state_works_without_data_and_without_a_network(open_page):
     at = open_page("launch")
     assert not button(at, "Start training").disabled
     assert "python -m kdexplorer train" in text(at)
@@ -57,12 +62,38 @@ def test_a_wrong_value_is_reported_beside_its_field_and_nothing_can_start(open_p
     assert "--start-resolution 16" in text(at)
 
 
-def test_the_demo_without_data_says_what_is_missing_and_offers_the_download(evaluated, open_page):
+@needs_demo
+def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(monkeypatch, open_page):
+    monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
+    monkeypatch.setattr(launch_start, "launch_run", lambda config: create_run(config, config.name))
     at = open_page("launch")
-    button(at, "One-minute demo").click().run()
-    assert "CIFAR-10 is missing" in text(at)
+    data = at.segmented_control(key="form_dataset")
+    assert [option.content for option in data.proto.options][:2] == ["CIFAR-10, complete", "CIFAR-10, bundled subset"]
+    assert data.value == "cifar10-small"
+    assert "--dataset cifar10-small" in text(at)
+    assert "--teacher resnet56" in text(at)
+    button(at, "Start training").click().run()
+    config = list_runs()[0].config()
+    assert (config.dataset, config.train_images, config.teacher) == ("cifar10-small", None, "resnet56")
+    assert "Waiting" in text(at)
+
+
+@needs_demo
+def test_the_complete_data_are_used_where_they_are_available(monkeypatch, open_page):
+    monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
+    monkeypatch.setattr(type(get_dataset("cifar10")), "is_available", lambda self, root=None: True)
+    values = experiment(open_page("launch"))
+    assert (values["dataset"], values["train_images"]) == ("cifar10", 5000)
+
+
+def test_the_complete_data_set_is_offered_and_cannot_be_trained_on_while_it_is_missing(open_page):
+    at = open_page("launch")
+    assert "complete CIFAR-10 is missing" in text(at)
     assert button(at, "Download CIFAR-10")
+    at.segmented_control(key="form_dataset").set_value("cifar10").run()
     assert button(at, "Start training").disabled
+    at.segmented_control(key="form_dataset").set_value("cifar10-small").run()
+    assert not button(at, "Start training").disabled
 
 
 def test_students_are_added_and_removed(evaluated, open_page):
@@ -227,12 +258,16 @@ def test_a_download_that_fails_is_reported_and_one_that_succeeds_ends_the_offer(
     settle()
     at.run()
     assert "the network is down" in at.error[0].value
+    at.segmented_control(key="form_dataset").set_value("cifar10-small").run()
+    assert not button(at, "Start training").disabled
+    at.segmented_control(key="form_dataset").set_value("cifar10").run()
     program(f"import os; os.mkdir({str(tmp_path / 'data' / 'cifar-10-batches-py')!r})")
     button(at, "Download CIFAR-10").click().run()
     settle()
     at.run()
     assert not any(one.label == "Download CIFAR-10" for one in at.button)
     assert "CIFAR-10 is missing" not in text(at)
+    assert not button(at, "Start training").disabled
 
 
 # --- A run --------------------------------------------------------------------------------------------------
@@ -399,10 +434,3 @@ def test_a_guest_cannot_start_a_sweep(evaluated, monkeypatch, open_page):
     button(at, "Start the sweep").click().run()
     assert not sweep_folder.list_sweeps()
     assert access.VARIABLE in at.error[0].value
-
-
-def test_the_form_starts_with_what_is_available(monkeypatch, open_page):
-    assert experiment(open_page("launch"))["dataset"] == "synthetic"
-    monkeypatch.setattr(type(get_dataset("cifar10")), "is_available", lambda self, root=None: True)
-    first = next(iter(launch_form.STARTING_POINTS.values()))
-    assert experiment(open_page("launch"))["name"] == first["name"]

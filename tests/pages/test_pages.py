@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.app import ROOT
+from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from tests.pages.reading import link_labels, make_photo, params, specs, text, turn_to, upload
 
+CIFAR10 = get_dataset("cifar10")
 BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
 PAGES = [None, "soft_labels", "attention"]
 
@@ -150,7 +152,7 @@ FORGED = [
 
 
 @pytest.mark.parametrize(
-    ("name", "query"), [*(("soft_labels", query) for query in FORGED), ("attention", {"image": "20"})], ids=str
+    ("name", "query"), [*(("soft_labels", query) for query in FORGED), ("attention", {"image": "2000"})], ids=str
 )
 def test_an_invalid_value_in_a_link_is_ignored_with_a_warning(family, name, query, open_page):
     at = open_page(name, **query)
@@ -197,10 +199,10 @@ def test_next_previous_and_thumbnails(family, open_page):
     assert "Test image 1:" in text(at)
     at.button(key="pick_Previous").click().run()
     at.button(key="pick_Previous").click().run()
-    assert "Test image 19:" in text(at)  # before the first comes the last
-    at.button(key="pick_thumb_12").click().run()
-    assert "Test image 12:" in text(at)
-    assert at.query_params["image"] == "12"
+    assert "Test image 1999:" in text(at)  # before the first comes the last
+    at.button(key="pick_thumb_1992").click().run()
+    assert "Test image 1992:" in text(at)
+    assert at.query_params["image"] == "1992"
 
 
 def test_a_random_image_is_one_of_the_shown(family, open_page, monkeypatch):
@@ -212,10 +214,9 @@ def test_a_random_image_is_one_of_the_shown(family, open_page, monkeypatch):
 
 def test_every_filter_shows_its_first_image(family, open_page):
     from kdexplorer.analysis import image_filters
-    from kdexplorer.datasets.samples import sample_images
     from kdexplorer.runs.checkpoints import open_checkpoint
 
-    _, labels, indices = sample_images()
+    _, labels, indices = CIFAR10.samples()
     logits = {
         name: open_checkpoint(family / name).logits()[indices]
         for name in ("teacher", "small-scratch", "small-response")
@@ -234,7 +235,20 @@ def test_a_class_keeps_its_images(family, open_page):
     at = open_page("soft_labels")
     at.selectbox(key="pick_class").select("frog").run()
     assert "**frog**" in text(at)
-    at.selectbox(key="pick_class").select("bird").run()  # none of the 20 samples
+    _, labels, _ = CIFAR10.samples()
+    frogs = int((labels == CIFAR10.classes.index("frog")).sum())
+    assert f"{frogs} of 2,000 images" in text(at)
+    assert "These are the first of the test split" in text(at)
+
+
+def test_a_filter_that_no_image_passes_says_so(own, make_checkpoint, cifar10_card, open_page):
+    _, labels, _ = CIFAR10.samples()
+    logits = np.zeros((10_000, 10))
+    logits[:2_000] = np.eye(10)[labels]
+    make_checkpoint(own / "teacher", "resnet8", 0, logits, **cifar10_card)
+    at = open_page("soft_labels")
+    wrong = next(name for name in at.selectbox(key="pick_filter").options if "wrong" in name.lower())
+    at.selectbox(key="pick_filter").select(wrong).run()
     assert "No image passes this filter" in text(at)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
+from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import open_checkpoint
 from tests.pages.reading import dataset, open_tab, params, specs, text
 
@@ -13,7 +14,7 @@ def test_the_first_state(family, open_page):
     assert at.selectbox(key="pick_teacher").value == "teacher"
     assert at.multiselect(key="pick_students").value == ["small-scratch", "small-response"]
     assert params(specs(at)[0])["logT"] == 2  # T = 4
-    assert "20 of 20 images" in text(at)
+    assert "2,000 of 2,000 images" in text(at)
 
 
 def test_presets_pin_the_temperature_and_the_link_carries_it(family, open_page):
@@ -40,16 +41,16 @@ def test_the_gradient_is_of_the_chosen_student(family, open_page):
     assert at.latex[1].value != before
 
 
-def test_class_similarity_without_labels_says_how_images_are_grouped(family, open_page):
-    at = open_tab(open_page("soft_labels"), "Class similarity")
-    assert "the class that the teacher predicts" in text(at)
-
-
-def test_class_similarity_of_the_whole_split(family, real_root, monkeypatch, open_page):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(real_root))
+def test_class_similarity_has_the_bundled_labels(family, open_page):
     at = open_tab(open_page("soft_labels"), "Class similarity")
     assert sum("classes by classes" in spec["description"] for spec in specs(at)) == 3
     assert "the class that the teacher predicts" not in text(at)
+
+
+def test_class_similarity_without_labels_says_how_images_are_grouped(family, monkeypatch, open_page):
+    monkeypatch.setattr(type(get_dataset("cifar10")), "test_labels", lambda self, root=None: None)
+    at = open_tab(open_page("soft_labels"), "Class similarity")
+    assert "the class that the teacher predicts" in text(at)
 
 
 def test_human_labels_have_a_chart_and_a_tab(family, human, open_page):

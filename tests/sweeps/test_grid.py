@@ -60,7 +60,7 @@ def as_version_1(config):
     """A sweep's configuration as version 1 wrote it."""
     values = config.model_dump(mode="json")
     values["response_weights"] = values.pop("weights")
-    del values["version"], values["recipe"]["version"]
+    del values["version"], values["recipe"]["version"], values["recipe"]["image_order"]
     for student in values["recipe"]["students"]:
         (term,) = student.pop("terms") or [{"weight": 0.0, "temperature": 4.0}]
         student |= {"response_weight": term["weight"], "temperature": term["temperature"]}
@@ -73,8 +73,9 @@ def test_a_sweep_of_version_1_is_listed_read_and_found_again(small, runs_root):
     old.mkdir(parents=True)
     (old / "config.json").write_text(json.dumps(as_version_1(small)))
     (sweep,) = folder.list_sweeps()
-    assert sweep.config() == small
-    assert folder.create(small) == sweep
+    recipe = small.recipe.model_copy(update={"image_order": "source"})  # as it was trained
+    assert sweep.config() == small.model_copy(update={"recipe": recipe})
+    assert folder.create(sweep.config()) == sweep
     assert sweep.status().state == "lost"
     assert [run.config().seed for run in folder.prepare(sweep)] == [0, 0, 1, 1]
 

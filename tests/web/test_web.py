@@ -18,7 +18,6 @@ from benchmarks.app import CHROMIUM
 from benchmarks.app import browser as chromium_browser
 from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.datasets import get_dataset
-from kdexplorer.datasets.samples import sample_images
 from kdexplorer.datasets.synthetic import draw_shapes
 from kdexplorer.errors import CheckpointError
 from kdexplorer.images import decode
@@ -123,7 +122,7 @@ def test_the_page_computes_what_pytorch_computes_on_cifar10(engine, name, real_r
 @pytest.mark.reliability
 @pytest.mark.parametrize("name", [name for name, network in BUNDLED.items() if runs_in_browser(network)])
 def test_every_network_that_runs_in_a_page_agrees_with_pytorch_on_hundreds_of_images(engine, name, reliability):
-    pixels = np.concatenate([sample_images()[0], draw_shapes(180, seed=1).images])
+    pixels = np.concatenate([get_dataset("cifar10").samples()[0], draw_shapes(180, seed=1).images])
     check(engine, BUNDLED[name], pixels)
     reliability["images classified in JavaScript as in PyTorch"] += len(pixels)
 

@@ -1,0 +1,61 @@
+"""The bundled subset: its content, and what happens when it is damaged."""
+
+import numpy as np
+import pytest
+
+from kdexplorer.datasets import available_dataset, cifar10_small, get_dataset
+from kdexplorer.datasets.augmentation import augment
+from kdexplorer.datasets.make_cifar10_small import select
+from kdexplorer.errors import DataError
+
+
+def test_it_is_class_balanced_and_light():
+    small = get_dataset("cifar10-small")
+    train, test = small.load("train"), small.load("test")
+    assert np.bincount(train.labels).tolist() == [500] * 10
+    assert test.images.shape == (2000, 3, 32, 32)
+    assert cifar10_small.FILE.stat().st_size < 14e6
+
+
+def test_it_stands_in_for_the_complete_data_where_they_are_missing(monkeypatch):
+    cifar10 = get_dataset("cifar10")
+    assert available_dataset("cifar10") == "cifar10-small"
+    images, labels, positions = cifar10.gallery()
+    assert np.array_equal(images, get_dataset("cifar10-small").load("test").images)
+    assert np.array_equal(positions, np.arange(2000))
+    assert np.array_equal(cifar10.test_labels()[:2000], labels)
+    assert len(cifar10.test_labels()) == 10_000
+    monkeypatch.setattr(type(cifar10), "is_available", lambda self, root=None: True)
+    assert available_dataset("cifar10") == "cifar10"
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1 nothing"])
+def test_a_damaged_file_is_refused(tmp_path, damage):
+    (tmp_path / "subset.parquet").write_bytes(damage)
+    with pytest.raises(DataError, match="damaged"):
+        cifar10_small.read_images("train", tmp_path / "subset.parquet")
+
+
+def test_a_changed_byte_is_refused(tmp_path):
+    content = bytearray(cifar10_small.FILE.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "subset.parquet").write_bytes(content)
+    with pytest.raises(DataError, match="different SHA-256"):
+        cifar10_small.read_labels("test", tmp_path / "subset.parquet")
+
+
+def test_its_pixels_are_those_of_the_complete_data_in_the_same_step(real_root):
+    import torch
+
+    complete, _ = select()
+    parts = [
+        read(split) for split in ("train", "test") for read in (cifar10_small.read_images, cifar10_small.read_labels)
+    ]
+    assert all(np.array_equal(one, other) for one, other in zip(complete, parts, strict=True))
+    batches = [
+        augment(
+            torch.from_numpy(np.array(images)), np.arange(128), seed=0, epoch=0, step=0, padding=4, flip="alternating"
+        )
+        for images in (complete.train_images, parts[0])
+    ]
+    assert torch.equal(*batches)
