@@ -24,7 +24,8 @@ def train_demo(seed: int, threads: int | None, root: Path) -> tuple[float, float
     """Accuracy of the scratch baseline and of the distilled student (0 to 1), and seconds."""
     values = STARTING_POINTS["One-minute demo"] | {"seed": seed, "threads": threads}
     run = create_run(ExperimentConfig(**values), values["name"], root)
-    execute(run)
+    if execute(run) != "finished":
+        raise KeyboardInterrupt
     baseline, distilled = (checkpoint.card for checkpoint in run_checkpoints(run))
     return baseline.test_accuracy, distilled.test_accuracy, baseline.legs[-1].seconds
 
