@@ -69,12 +69,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def load(
-        self,
-        split: SplitName,
-        root: Path | None = None,
-        progress: Progress | None = None,
-        seed: int = 0,
-        order: Order = "content",
+        self, split: SplitName, root: Path | None = None, progress: Progress | None = None, order: Order = "content"
     ) -> Split:
         """Loads a split.
 
@@ -82,7 +77,6 @@ class Dataset(ABC):
             split: which one.
             root: where the data are; `data_root()` if not given.
             progress: called while images are decoded or drawn.
-            seed: of a set that is drawn.
             order: of the training images: decided by their content, the same for every source; or as the source has
                 them, for runs of earlier versions.
 

@@ -48,14 +48,9 @@ class Cifar10(Dataset):
         return next((root / name for name in (_FOLDER, _ARCHIVE) if (root / name).exists()), None)
 
     def load(
-        self,
-        split: SplitName,
-        root: Path | None = None,
-        progress: Progress | None = None,
-        seed: int = 0,
-        order: Order = "content",
+        self, split: SplitName, root: Path | None = None, progress: Progress | None = None, order: Order = "content"
     ) -> Split:
-        """See `Dataset.load`; the seed says nothing here."""
+        """See `Dataset.load`."""
         root = root or data_root()
         source = self.find(root)
         if source is None:

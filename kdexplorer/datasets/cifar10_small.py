@@ -42,12 +42,7 @@ class Cifar10Small(Dataset):
         return FILE if FILE.is_file() else None
 
     def load(
-        self,
-        split: SplitName,
-        root: Path | None = None,
-        progress: Progress | None = None,
-        seed: int = 0,
-        order: Order = "content",
+        self, split: SplitName, root: Path | None = None, progress: Progress | None = None, order: Order = "content"
     ) -> Split:
         """See `Dataset.load`."""
         images = read_images(split)

@@ -8,7 +8,6 @@ import numpy as np
 
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import Split, get_dataset
-from kdexplorer.datasets.base import Progress
 from kdexplorer.datasets.sampling import hold_out, sample_class_balanced
 from kdexplorer.errors import ConfigError
 
@@ -22,16 +21,16 @@ class ExperimentData(NamedTuple):
     """`test` or `holdout`."""
 
 
-def load_experiment_data(config: ExperimentConfig, progress: Progress | None = None) -> ExperimentData:
+def load_experiment_data(config: ExperimentConfig) -> ExperimentData:
     """Loads what a configuration asks for. Raises DataError when data are missing, ConfigError for too many images."""
     dataset = get_dataset(config.dataset)
-    train = dataset.load("train", progress=progress, order=config.image_order)
+    train = dataset.load("train", order=config.image_order)
     if config.holdout:
         held = hold_out(train.labels, config.holdout)
         kept = np.setdiff1d(np.arange(len(train)), held)
         train, evaluation = train.take(kept), train.take(held)
     else:
-        evaluation = dataset.load("test", progress=progress)
+        evaluation = dataset.load("test")
     if config.train_images is not None:
         if config.train_images > len(train):
             raise ConfigError(f"train_images: there are only {len(train)}; choose fewer.")

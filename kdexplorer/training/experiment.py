@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from kdexplorer.config import ExperimentConfig, StudentConfig
 from kdexplorer.datasets import Normalization, get_dataset
 from kdexplorer.datasets.augmentation import augment, epoch_order, normalize, resize, to_device
-from kdexplorer.datasets.base import Progress
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
@@ -46,7 +45,7 @@ class EvaluationTeacher:
 class Experiment:
     """Everything of a configuration in memory. `step` is the loop's body."""
 
-    def __init__(self, config: ExperimentConfig, progress: Progress | None = None) -> None:
+    def __init__(self, config: ExperimentConfig) -> None:
         self.config = config
         self.device = resolve_device(config.device)
         if config.compile and self.device.type == "cpu":
@@ -54,7 +53,7 @@ class Experiment:
         self.dtype = resolve_precision(config.precision, self.device)
         self.team = ddp.join()
         self.part = self.team.part(config.batch_size)
-        train, self.evaluation, self.evaluation_name = load_experiment_data(config, progress)
+        train, self.evaluation, self.evaluation_name = load_experiment_data(config)
         self.train_count = len(train)
         self.images = torch.from_numpy(np.array(train.images)).to(self.device)
         self.labels = torch.from_numpy(train.labels).to(self.device)
@@ -131,13 +130,17 @@ class Experiment:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
+    def _run(self, forward: Callable[..., Any], inputs: Tensor, all_outputs: bool) -> Outputs:
+        """A network's outputs in the training precision, logits in float32."""
+        with self._autocast():
+            found = forward(inputs, all_outputs=True) if all_outputs else (forward(inputs),)
+        return Outputs(found[0].float(), *found[1:])
+
     def _forward(
         self, student: Student, forward: Callable[..., Any], inputs: Tensor, labels: Tensor, targets: Targets
     ) -> tuple[Outputs, dict[str, Tensor]]:
-        """A student's outputs, logits in float32, and its objective with its parts."""
-        with self._autocast():
-            found = forward(inputs, all_outputs=True) if student.needs_features else (forward(inputs),)
-        outputs = Outputs(found[0].float(), *found[1:])
+        """A student's outputs, and its objective with its parts."""
+        outputs = self._run(forward, inputs, student.needs_features)
         return outputs, compute_objective(student.config, student.terms, outputs, labels, targets, self._run_adapter)
 
     def _run_adapter(self, adapter: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -150,9 +153,7 @@ class Experiment:
     @torch.no_grad()
     def _compute_targets(self, forward: Callable[..., Any], inputs: Tensor) -> tuple[Tensor, dict[Method, Outputs]]:
         """The teacher's logits float32 `[B, K]`, and what each method keeps of its outputs."""
-        with self._autocast():
-            found = forward(inputs, all_outputs=True) if self.teacher_needs_features else (forward(inputs),)
-        outputs = Outputs(found[0].float(), *found[1:])
+        outputs = self._run(forward, inputs, self.teacher_needs_features)
         return outputs.logits, {method: method.reduce_teacher(outputs) for method in self.methods}
 
     # --- Evaluation ---
@@ -160,8 +161,11 @@ class Experiment:
     def _evaluation_batches(self, normalization: Normalization) -> Iterator[tuple[int, int, Tensor]]:
         for start in range(0, len(self.evaluation), EVALUATION_BATCH):
             stop = min(start + EVALUATION_BATCH, len(self.evaluation))
-            part = torch.from_numpy(np.array(self.evaluation.images[start:stop])).to(self.device)
-            yield start, stop, normalize(part, normalization)
+            yield start, stop, self._evaluation_inputs(start, stop, normalization)
+
+    def _evaluation_inputs(self, start: int, stop: int, normalization: Normalization) -> Tensor:
+        part = torch.from_numpy(np.array(self.evaluation.images[start:stop])).to(self.device)
+        return normalize(part, normalization)
 
     def evaluate_teacher(self) -> EvaluationTeacher | None:
         """The teacher on the evaluation split, whose pixels never change; None where no student needs one."""
@@ -179,8 +183,7 @@ class Experiment:
         def targets_of(start: int, stop: int) -> Targets:
             if (start, stop) in kept:
                 return kept[start, stop]
-            part = torch.from_numpy(np.array(self.evaluation.images[start:stop])).to(self.device)
-            return self._compute_targets(network, normalize(part, normalization))[1]
+            return self._compute_targets(network, self._evaluation_inputs(start, stop, normalization))[1]
 
         return EvaluationTeacher(np.concatenate(logits), targets_of)
 
