@@ -5,6 +5,7 @@ torch is imported where it is used: the process that only hands tests out to oth
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections import Counter
@@ -36,11 +37,13 @@ TOGETHER = {
         "tests/app/test_load.py",
         "tests/web/test_live.py::TestInTheApplication",
     ),
+    "the handout": ("tests/handout/test_browser_handout.py", "tests/web/test_live.py::TestInAHandout"),
     "the live view": ("tests/web/test_live.py",),
     "the networks in JavaScript": ("tests/web/test_web.py",),
-    "the handout": ("tests/handout/test_browser_handout.py",),
     "the image decoder": ("tests/images/test_bounds.py",),
     "a method in a file": ("tests/training/test_adapters.py",),
+    "a run that nothing interrupts": ("tests/training/test_state.py",),
+    "every chart": ("tests/charts/test_every_chart.py",),
 }
 """What one process makes once for many tests, and where these begin; every other test goes where there is room."""
 
@@ -130,8 +133,8 @@ def one_thread():
 def tiny(monkeypatch):
     """A synthetic set that is drawn in a tenth of a second."""
     sizes = get_dataset("synthetic").sizes
-    monkeypatch.setitem(sizes, "train", 300)
-    monkeypatch.setitem(sizes, "test", 120)
+    monkeypatch.setitem(sizes, "train", 120)
+    monkeypatch.setitem(sizes, "test", 60)
 
 
 @pytest.fixture
@@ -160,16 +163,21 @@ def make_checkpoint():
     from kdexplorer.networks.cost import count_parameters
     from kdexplorer.runs.weights import to_half_precision
 
-    def make(path: Path, architecture: str = "resnet8", seed: int = 0, logits: np.ndarray | None = None, **changes):
+    @functools.cache
+    def draw_weights(architecture: str, seed: int):
         network = build(architecture, seed=seed)
         with torch.no_grad():  # batch norm's statistics
             network(torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(seed)))
+        return to_half_precision(network), count_parameters(network)
+
+    def make(path: Path, architecture: str = "resnet8", seed: int = 0, logits: np.ndarray | None = None, **changes):
+        weights, parameters = draw_weights(architecture, seed)
         leg = {name: changes.pop(name) for name in LEG_FIELDS if name in changes}
         dataset = get_dataset("synthetic")
         card = {
             "name": path.name,
             "architecture": architecture,
-            "parameters": count_parameters(network),
+            "parameters": parameters,
             "classes": dataset.classes,
             "normalization": dataset.normalization,
             "objective": {"ce_weight": 1.0},
@@ -178,7 +186,7 @@ def make_checkpoint():
             "test_accuracy": 0.1,
             "test_cross_entropy": 2.5,
         }
-        return save_checkpoint(path, to_half_precision(network), Card.model_validate(card | changes), logits)
+        return save_checkpoint(path, weights, Card.model_validate(card | changes), logits)
 
     return make
 

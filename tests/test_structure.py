@@ -1,6 +1,7 @@
 """Who may import whom, and what every public function owes its reader."""
 
 import ast
+import functools
 import importlib
 import inspect
 import subprocess
@@ -39,6 +40,7 @@ FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__
 MODULES = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in FILES]
 
 
+@functools.cache
 def imports_of(path):
     """The names that a file imports at any depth of its code, annotations' own imports too."""
     found = set()
@@ -62,13 +64,13 @@ def loaded_by(*modules):
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_downwards(path):
-    own = path.relative_to(PACKAGE).with_suffix("").parts[0]
-    upward = {name for name in imports_of(path) if (part := part_of(name)) and RANKS[part] > RANKS[own]}
-    assert not upward
-    beside = {part for name in imports_of(path) if (part := part_of(name)) and RANKS[part] == RANKS[own]} - {own}
-    assert not beside or own in LAYERS[0] | {"config", "presets", "notation"}
+def test_imports_point_downwards():
+    for path in FILES:
+        own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        upward = {name for name in imports_of(path) if (part := part_of(name)) and RANKS[part] > RANKS[own]}
+        assert not upward, path
+        beside = {part for name in imports_of(path) if (part := part_of(name)) and RANKS[part] == RANKS[own]} - {own}
+        assert not beside or own in LAYERS[0] | {"config", "presets", "notation"}, path
 
 
 def test_no_module_imports_itself_through_others():
@@ -90,11 +92,11 @@ def test_no_module_imports_itself_through_others():
         visit(module)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_the_application_knows_streamlit(path):
-    known = {name.split(".")[0] for name in imports_of(path)}
-    assert "pages" not in known
-    assert "streamlit" not in known or path.relative_to(PACKAGE).parts[0] == "app"
+def test_only_the_application_knows_streamlit():
+    for path in FILES:
+        known = {name.split(".")[0] for name in imports_of(path)}
+        assert "pages" not in known, path
+        assert "streamlit" not in known or path.relative_to(PACKAGE).parts[0] == "app", path
 
 
 def test_training_leaves_streamlit_and_ray_unloaded():
@@ -137,17 +139,16 @@ def test_a_page_is_short(path):
     assert len(path.read_text().splitlines()) <= 150
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if not name.endswith("__main__")])
-def test_every_public_function_has_a_docstring_and_type_hints(module):
-    loaded = importlib.import_module(module)
-    assert loaded.__doc__
-    for name, thing in vars(loaded).items():
-        if name.startswith("_") or getattr(thing, "__module__", None) != loaded.__name__:
-            continue
-        if inspect.isclass(thing):
-            assert thing.__doc__, name
-        elif inspect.isfunction(thing):
-            assert thing.__doc__, name
-            signature = inspect.signature(inspect.unwrap(thing))
-            assert signature.return_annotation is not inspect.Signature.empty, name
-            assert all(p.annotation is not inspect.Parameter.empty for p in signature.parameters.values()), name
+def test_every_public_function_has_a_docstring_and_type_hints():
+    for module in (name for name in MODULES if not name.endswith("__main__")):
+        loaded = importlib.import_module(module)
+        assert loaded.__doc__, module
+        for name, thing in vars(loaded).items():
+            if name.startswith("_") or getattr(thing, "__module__", None) != loaded.__name__:
+                continue
+            if inspect.isclass(thing) or inspect.isfunction(thing):
+                assert thing.__doc__, (module, name)
+            if inspect.isfunction(thing):
+                signature = inspect.signature(inspect.unwrap(thing))
+                hints = [signature.return_annotation, *(p.annotation for p in signature.parameters.values())]
+                assert inspect.Signature.empty not in hints, (module, name)

@@ -36,7 +36,7 @@ def test_a_network_agrees_with_its_own_card(evaluated):
     checkpoint = evaluated("a")
     report = evaluate_checkpoint(str(checkpoint.path))
     assert report.matches_card
-    assert report.images == 120
+    assert report.images == 60
     assert report.accuracy_low < report.accuracy < report.accuracy_high
     assert np.nanmean(report.per_class_accuracy) == pytest.approx(report.accuracy)
     assert "agrees with its card" in format_report(report)
@@ -50,7 +50,7 @@ def test_a_difference_from_the_card_is_found(evaluated, change):
 
 
 def test_only_test_splits_are_evaluated_again(evaluated):
-    held = evaluated("a", data={"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 120})
+    held = evaluated("a", data={"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 60})
     with pytest.raises(DataError, match="not evaluated on the test split"):
         evaluate_checkpoint(str(held.path))
 

@@ -112,7 +112,7 @@ def test_networks_evaluated_on_different_images_are_not_subtracted(family, tmp_p
 
 def test_labels_are_those_of_the_test_split_that_the_card_names(tmp_path, make_checkpoint, tiny):
     synthetic = get_dataset("synthetic")
-    checkpoint = make_checkpoint(tmp_path / "a", logits=np.zeros((120, 10)))
+    checkpoint = make_checkpoint(tmp_path / "a", logits=np.zeros((60, 10)))
     np.testing.assert_array_equal(results.evaluation_labels(checkpoint), synthetic.load("test").labels)
     assert results.whole_split_logits(checkpoint, checkpoint.logits(), "synthetic") is not None
     assert results.whole_split_logits(checkpoint, checkpoint.logits()[:50], "synthetic") is None

@@ -25,7 +25,7 @@ from kdexplorer.runs.run_folder import find_run, list_runs
 from kdexplorer.sweeps import folder as sweep_folder
 from kdexplorer.sweeps.grid import configure, sweep_command
 
-TINY = ["train", "--dataset", "synthetic", "--epochs", "1", "--batch-size", "64", "--train-images", "200"]
+TINY = ["train", "--dataset", "synthetic", "--epochs", "1", "--batch-size", "32", "--train-images", "100"]
 
 
 @pytest.fixture

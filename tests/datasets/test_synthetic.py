@@ -22,8 +22,8 @@ def test_synthetic_splits_differ_and_load_with_progress(tiny):
     calls = []
     train = SYNTHETIC.load("train", progress=lambda done, total: calls.append((done, total)))
     test = SYNTHETIC.load("test")
-    assert (len(train), len(test)) == (300, 120)
-    assert calls == [(300, 300)]
+    assert (len(train), len(test)) == (120, 60)
+    assert calls == [(120, 120)]
     seen = {image.tobytes() for image in train.images}
     assert not any(image.tobytes() in seen for image in test.images)
 

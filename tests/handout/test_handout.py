@@ -34,9 +34,9 @@ EVIL = '"><img src=x onerror=alert(1)></script><script>alert(2)</script>.png'
 @pytest.fixture
 def networks(tmp_path, make_checkpoint, tiny):
     """A teacher and two students on the synthetic set, with logits of its whole test split."""
-    logits = np.random.default_rng(0).normal(0, 3, (3, 120, 10))
+    logits = np.random.default_rng(0).normal(0, 3, (3, 60, 10))
     split = get_dataset("synthetic").load("test")
-    logits[:, np.arange(120), split.labels] += np.array([4.0, 2.0, 3.0])[:, None]
+    logits[:, np.arange(60), split.labels] += np.array([4.0, 2.0, 3.0])[:, None]
     teacher = make_checkpoint(tmp_path / "teacher", logits=logits[0])
     reference = {"name": "teacher", "sha256": teacher.sha256}
     distilled = {"run": "r", "teacher": reference, "objective": PRESETS["response"]}
@@ -181,7 +181,7 @@ def test_informative_pictures_come_first_and_none_twice(networks):
     scratch, distilled = (c.logits().argmax(axis=1) for c in students)
     first = chosen[0]
     assert distilled[first.index] == first.label != scratch[first.index]
-    assert len(choose_pictures(500, teacher, students, sources)) == 120
+    assert len(choose_pictures(500, teacher, students, sources)) == 60
     own = [*chosen[3:5], Picture(np.zeros((3, 32, 32), np.uint8), name="mine")]
     more = choose_pictures(6, teacher, students, sources, own)
     assert more[:3] == own

@@ -127,7 +127,7 @@ def test_one_sweep_has_one_driver(small):
 
 
 def test_an_experiment_whose_configuration_was_lost_keeps_what_it_has(tiny, small, started):
-    sweep = folder.create(small)
+    sweep = folder.create(small.model_copy(update={"seeds": 1}))
     assert driver.execute_sweep(sweep) == "finished"
     run = sweep.runs()[0]
     students, config = finished_students(run), run.config()
@@ -141,7 +141,7 @@ def test_an_experiment_whose_configuration_was_lost_keeps_what_it_has(tiny, smal
 def test_without_labels_nothing_is_tested_and_the_rest_is_known(tiny, small, started, monkeypatch):
     from kdexplorer.sweeps import aggregate
 
-    sweep = folder.create(small)
+    sweep = folder.create(small.model_copy(update={"seeds": 1}))
     assert driver.execute_sweep(sweep) == "finished"
     monkeypatch.setattr(aggregate, "_load_labels", lambda config: None)
     results = aggregate.build_results(sweep)
@@ -152,7 +152,7 @@ def test_without_labels_nothing_is_tested_and_the_rest_is_known(tiny, small, sta
 def test_the_command_prints_the_results_and_resume_takes_a_sweep(tiny, teacher, started, capsys):
     words = ["sweep", "--teacher", str(teacher.path), "--student", "resnet8", "--temperature", "2", "4"]
     words += ["--weight", "0.7", "--seeds", "2", "--dataset", "synthetic", "--epochs", "1"]
-    words += ["--batch-size", "50", "--train-images", "100", "--device", "cpu"]
+    words += ["--batch-size", "20", "--train-images", "60", "--device", "cpu"]
     assert main(words) == 0
     printed = capsys.readouterr()
     (sweep,) = folder.list_sweeps()

@@ -16,7 +16,7 @@ from kdexplorer.sweeps.progress import ATTEMPTS, SweepProgress
 
 @pytest.fixture
 def configure(recipe):
-    longer = {"epochs": 3, "train_images": 200, "learning_rate": 0.05, "threads": 1}
+    longer = {"epochs": 3, "train_images": 100, "learning_rate": 0.05, "threads": 1}
 
     def configure(**values):
         return grid.configure("resnet8", recipe | longer, temperatures=[2.0], weights=[0.7], seeds=1, **values)

@@ -22,6 +22,6 @@ def undisturbed(teacher, tmp_path_factory):
     """The bits of `paired` when nothing interrupts it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDEXPLORER_RUNS", str(tmp_path_factory.mktemp("undisturbed")))
-        patch.setitem(get_dataset("synthetic").sizes, "train", 300)
-        patch.setitem(get_dataset("synthetic").sizes, "test", 120)
+        patch.setitem(get_dataset("synthetic").sizes, "train", 120)
+        patch.setitem(get_dataset("synthetic").sizes, "test", 60)
         return bits(train_to_end(make_config(SCRATCH, COMBINED, teacher=str(teacher.path))))

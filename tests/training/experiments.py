@@ -31,7 +31,7 @@ def make_config(*students, **changes):
         "dataset": "synthetic",
         "students": list(students) or [SCRATCH],
         "epochs": 2,
-        "batch_size": 50,
+        "batch_size": 20,
         "learning_rate": 0.1,
         "precision": "float32",
         "device": "cpu",

@@ -61,12 +61,20 @@ STUDENT = "resnet8:fitnet_like:weight=2:ce=0.5"
 NAME = "resnet8-fitnet_like"
 
 
+SHRINK = """
+from kdexplorer.datasets import synthetic
+synthetic.SyntheticShapes.sizes = {"train": 300, "test": 120}
+"""
+"""Makes the drawn data set of the copy small; the file is the copy's sitecustomize."""
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     """A folder to import from: the package with one method more."""
     folder = tmp_path_factory.mktemp("package")
     shutil.copytree(ROOT / "kdexplorer", folder / "kdexplorer")
     (folder / "kdexplorer" / "methods" / "fitnet_like.py").write_text(METHOD)
+    (folder / "sitecustomize.py").write_text(SHRINK)
     return folder
 
 

@@ -24,7 +24,7 @@ from kdexplorer.cli.main import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.training.experiment import Experiment
 
-get_dataset("synthetic").sizes.update(train=300, test=120)
+get_dataset("synthetic").sizes.update(train=120, test=60)
 doomed = os.environ.get("DOOMED_STEP")
 if doomed and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
     step = Experiment.step
@@ -43,7 +43,7 @@ raise SystemExit(main())
 def words(teacher):
     """A command: two students of a random teacher, two epochs of six steps."""
     return [
-        "train", "--dataset", "synthetic", "--epochs", "2", "--batch-size", "50", "--learning-rate", "0.05",
+        "train", "--dataset", "synthetic", "--epochs", "2", "--batch-size", "20", "--learning-rate", "0.05",
         "--device", "cpu", "--precision", "float32", "--threads", "1", "--teacher", str(teacher.path),
         "--students", "resnet8:scratch", "resnet8:combined:beta=100",
     ]  # fmt: skip

@@ -12,8 +12,8 @@ from kdexplorer.training import estimate
 
 SMALL = {
     "dataset": "synthetic",
-    "train_images": 200,
-    "batch_size": 50,
+    "train_images": 80,
+    "batch_size": 20,
     "epochs": 2,
     "students": [{"name": "s", "architecture": "resnet8"}],
 }
@@ -24,7 +24,7 @@ def test_the_whole_is_the_sum_of_its_parts(tiny, epochs):
     figures = estimate.measure(ExperimentConfig.model_validate(SMALL | {"epochs": epochs}))
     parts = figures.loading + 4 * epochs * figures.step + (epochs + 1) * figures.evaluation
     assert figures.seconds >= parts > 0
-    assert figures.images_per_second == pytest.approx(50 / figures.step)
+    assert figures.images_per_second == pytest.approx(20 / figures.step)
 
 
 def test_where_the_resolution_grows_steps_are_timed_at_both_ends_and_those_between_follow_their_pixels(

@@ -65,12 +65,12 @@ def test_an_experiment_changes_no_setting_of_the_process(tiny):
 
 
 def test_the_holdout_is_balanced_disjoint_from_training_and_the_same_for_every_seed(tiny):
-    train, held, name = load_experiment_data(make_config(holdout=100, seed=1))
-    assert (name, len(train), len(held)) == ("holdout", 200, 100)
-    assert np.bincount(held.labels).tolist() == [10] * 10
+    train, held, name = load_experiment_data(make_config(holdout=40, seed=1))
+    assert (name, len(train), len(held)) == ("holdout", 80, 40)
+    assert np.bincount(held.labels).tolist() == [4] * 10
     seen = {image.tobytes() for image in train.images}
     assert not any(image.tobytes() in seen for image in held.images)
-    assert np.array_equal(load_experiment_data(make_config(holdout=100, seed=2)).evaluation.images, held.images)
+    assert np.array_equal(load_experiment_data(make_config(holdout=40, seed=2)).evaluation.images, held.images)
 
 
 def test_a_part_of_the_training_images_is_balanced_and_the_same_for_every_seed(tiny):
@@ -78,8 +78,8 @@ def test_a_part_of_the_training_images_is_balanced_and_the_same_for_every_seed(t
     second = load_experiment_data(make_config(train_images=100, seed=2)).train
     assert np.bincount(first.labels).tolist() == [10] * 10
     assert np.array_equal(first.images, second.images)
-    assert (name, len(test)) == ("test", 120)
-    with pytest.raises(ConfigError, match="there are only 300"):
+    assert (name, len(test)) == ("test", 60)
+    with pytest.raises(ConfigError, match="there are only 120"):
         load_experiment_data(make_config(train_images=301))
 
 
@@ -134,7 +134,7 @@ def test_an_evaluation_changes_nothing_and_leaves_the_student_in_train_mode(pair
 
 
 def test_targets_that_are_not_kept_are_computed_again_to_the_same_values(paired, monkeypatch):
-    monkeypatch.setattr(experiment_module, "EVALUATION_BATCH", 50)  # three batches, the last of 20
+    monkeypatch.setattr(experiment_module, "EVALUATION_BATCH", 25)  # three batches, the last of 10
     experiment, results = Experiment(paired), []
     kept = sum(experiment_module._count_bytes(outputs) for outputs in _targets_of_a_batch(experiment).values())
     for limit in (1 << 30, kept + 1, 0):  # everything, one batch, nothing
@@ -150,13 +150,13 @@ def _targets_of_a_batch(experiment):
 
 
 def test_a_step_is_what_a_plain_loop_does(paired):
-    """Three steps of one student, written out: unfolded teacher, the losses, SGD with Nesterov momentum by hand."""
+    """Two steps of one student, written out: unfolded teacher, the losses, SGD with Nesterov momentum by hand."""
     experiment = Experiment(paired)
     network, teacher = build("resnet8", seed=paired.seed), experiment.teacher_network
     velocity = {}
-    for step in range(3):
+    for step in range(2):
         experiment.step(0, step)
-        indices = epoch_order(300, paired.seed, 0)[step * 50 : step * 50 + 50]
+        indices = epoch_order(120, paired.seed, 0)[step * 20 : step * 20 + 20]
         batch = augment(experiment.images, indices, paired.seed, 0, step, 4, "alternating")
         inputs, labels = normalize(batch, experiment.normalization), experiment.labels[indices]
         with torch.no_grad():
@@ -212,7 +212,7 @@ def test_each_network_gets_the_input_that_it_was_trained_on(tiny, make_checkpoin
     seen = []
     record_forwards(experiment, lambda inputs, **_: seen.append(inputs))
     experiment.step(0, 0)
-    batch = experiment.images[epoch_order(300, 0, 0)[:50]]
+    batch = experiment.images[epoch_order(120, 0, 0)[:20]]
     torch.testing.assert_close(seen[0], normalize(batch, OTHER_NORMALIZATION))
     torch.testing.assert_close(seen[1], normalize(batch, get_dataset("synthetic").normalization))
 
@@ -223,7 +223,7 @@ def test_at_a_lower_resolution_all_networks_see_the_same_smaller_images(tiny, ma
     experiment, seen = Experiment(config), []
     record_forwards(experiment, lambda inputs, **_: seen.append(inputs))
     experiment.step(2, 2)
-    batch = augment(experiment.images, epoch_order(300, 0, 2)[100:150], 0, 2, 2, 4, "alternating")
+    batch = augment(experiment.images, epoch_order(120, 0, 2)[40:60], 0, 2, 2, 4, "alternating")
     pixels = batch.float() / 255
     own = get_dataset("synthetic").normalization
     for inputs, used in zip(seen, (OTHER_NORMALIZATION, own, own), strict=True):
@@ -283,7 +283,7 @@ def test_a_teacher_with_other_classes_is_refused(tiny, make_checkpoint, tmp_path
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(tiny):
-    with pytest.raises(ConfigError, match="batch_size: 512 is more than the 300"):
+    with pytest.raises(ConfigError, match="batch_size: 512 is more than the 120"):
         Experiment(make_config(batch_size=512))
 
 

@@ -38,7 +38,7 @@ WRITES = ("replace", "link", "fsync", "unlink")
 def small(tiny, make_checkpoint, tmp_path):
     """Two epochs of three steps, saved after each step."""
     teacher = make_checkpoint(tmp_path / "teacher", seed=9)
-    return make_config(COMBINED, teacher=str(teacher.path), batch_size=100, save_minutes=1e-6)
+    return make_config(COMBINED, teacher=str(teacher.path), batch_size=40, save_minutes=1e-6)
 
 
 def before_writes(do):
@@ -98,7 +98,7 @@ def check_resumes(run, expected):
 # --- Kills ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [1, 4])
+@pytest.mark.parametrize("number", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_kill_in_the_middle_of_a_save_costs_nothing(small, number):
     expected, run = bits(train_to_end(small)), create(small)
     assert train_until_killed(run, number, "/state.pt")
@@ -288,7 +288,7 @@ def test_a_server_that_is_killed_takes_no_run_with_it(seconds, tmp_path, runs_ro
         async def press():
             visitor = load.Visitor(0, url, load.Tally(), None)
             await visitor.open("launch")
-            for label, value in {"Training images": 300.0, "Epochs": 2.0, "Batch size": 50.0}.items():
+            for label, value in {"Training images": 120.0, "Epochs": 2.0, "Batch size": 20.0}.items():
                 visitor.values[visitor.widgets[label].id] = value
             pressing = asyncio.create_task(visitor.use("Start training", "start"))
             await asyncio.sleep(seconds)

@@ -47,14 +47,17 @@ def test_sigterm_ends_a_run_after_the_step_and_it_resumes_to_the_same_bits(paire
     assert bits(run) == undisturbed
 
 
-def test_a_run_that_stops_where_the_resolution_grows_resumes_to_the_same_bits(paired, undisturbed, monkeypatch):
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_run_that_stops_where_the_resolution_grows_resumes_to_the_same_bits(
+    paired, undisturbed, monkeypatch, compiled
+):
     """Compiled networks (with the eager backend; each resolution is compiled for) compute what the others do."""
     growing = paired.model_copy(update={"start_resolution": 16})
     expected = bits(train_to_end(growing))
     assert expected[0] != undisturbed[0]
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     monkeypatch.setattr(experiment_module, "require_compiler", lambda: None)  # that backend needs none
-    run = create(growing.model_copy(update={"compile": True}))
+    run = create(growing.model_copy(update={"compile": compiled}))
     stop_at(run, (0, 5))
     assert execute(run) == "finished"
     assert bits(run) == expected

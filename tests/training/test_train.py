@@ -58,10 +58,10 @@ def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, tea
         assert card.multiply_adds == count_multiply_adds("resnet8", 10)
         assert card.test_accuracy == (stored.argmax(axis=1) == test.labels).mean()
         assert card.test_cross_entropy == pytest.approx(
-            -log_softmax(stored.astype(float), axis=1)[np.arange(120), test.labels].mean()
+            -log_softmax(stored.astype(float), axis=1)[np.arange(60), test.labels].mean()
         )
         assert card.data == DataFacts(
-            dataset="synthetic", train_images=300, evaluation_split="test", evaluation_images=120
+            dataset="synthetic", train_images=120, evaluation_split="test", evaluation_images=60
         )
         assert (card.epochs, card.seed, card.run) == (2, 0, run.run_id)
         assert card.legs[-1].device.endswith(", 1 threads")
@@ -145,7 +145,7 @@ def for_a_process(teacher, monkeypatch):
     monkeypatch.setattr(synthetic, "draw_shapes", functools.cache(synthetic.draw_shapes))  # all 12,000: here once
     return make_config(
         SCRATCH, COMBINED, teacher=str(teacher.path), precision="auto", threads=2, batch_size=16, train_images=192,
-        holdout=120,
+        holdout=60,
     )  # fmt: skip
 
 

@@ -216,7 +216,9 @@ class TestInAPage:
     [
         pytest.param([], None, "This device has no camera", marks=pytest.mark.reliability),
         (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], None, "The camera was refused"),
-        ([], "http://live.test/", "Browsers open the camera only for pages from https"),
+        pytest.param(
+            [], "http://live.test/", "Browsers open the camera only for pages from https", marks=pytest.mark.slow
+        ),
     ],
     ids=["absent", "refused", "insecure"],
 )
