@@ -35,6 +35,7 @@ RUN_FILES = (
     "config.json",
     "status.json",
     "metrics.jsonl",
+    "batches.jsonl",
     "teacher.json",
     "log.txt",
     "state.pt",
@@ -43,7 +44,8 @@ RUN_FILES = (
 )
 """The files of a run's folder, beside a folder for each student."""
 
-MAX_EPOCHS = 1000
+MAX_EPOCHS, MAX_STUDENTS = 1000, 64
+"""Of one experiment."""
 SCRATCH = "scratch"
 """The key of an objective without a teacher."""
 
@@ -125,7 +127,7 @@ class ExperimentConfig(StrictModel):
     teacher: str | None = Field(
         None, max_length=300, description="a bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder"
     )
-    students: list[StudentConfig] = Field(min_length=1, max_length=64, description="the networks to train")
+    students: list[StudentConfig] = Field(min_length=1, max_length=MAX_STUDENTS, description="the networks to train")
     epochs: int = Field(10, ge=1, le=MAX_EPOCHS, description="passes over the training images")
     batch_size: int = Field(128, ge=4, le=8192, description="images per step")
     learning_rate: float = Field(0.2, gt=0, le=20, description="peak learning rate")

@@ -29,12 +29,15 @@ def _students(architecture: str) -> list[dict[str, Any]]:
     ]
 
 
+DEMO = "One-minute demo"
+"""The starting point whose length follows the machine's speed, see `training.demo`."""
+
 STARTING_POINTS: dict[str, dict[str, Any]] = {
-    "One-minute demo": {
+    DEMO: {
         "name": "one-minute-demo",
-        "dataset": "cifar10",
-        "train_images": 5000,
-        "teacher": "resnet56",
+        "dataset": "cifar10-small",
+        "train_images": None,
+        "teacher": "resnet20-combined",
         "students": [
             {"name": "resnet8-scratch", "architecture": "resnet8", **PRESETS["scratch"]},
             {
@@ -50,6 +53,7 @@ STARTING_POINTS: dict[str, dict[str, Any]] = {
         "epochs": 9,
         "batch_size": 128,
         "learning_rate": 0.2,
+        "start_resolution": 24,
         "seed": 0,
     },
     "The lab's table": {

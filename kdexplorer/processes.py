@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,11 @@ def live(facts: Mapping[str, Any]) -> psutil.Process | None:
         if abs(_began(process) - began) < 0.005 and process.status() != psutil.STATUS_ZOMBIE:
             return process
     return None
+
+
+def age() -> float:
+    """Seconds since this process began."""
+    return max(0.0, time.time() - psutil.Process().create_time())
 
 
 def adopt(process: subprocess.Popen) -> None:

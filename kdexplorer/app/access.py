@@ -15,6 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import streamlit as st
 
@@ -29,6 +30,7 @@ DISABLED = (
     "Everyone may look. Training, stopping and deleting are disabled on this server. To enable them, set "
     f"{VARIABLE} (or `presenter_token` in Streamlit's secrets) and restart the application."
 )
+T = TypeVar("T")
 _PROOF = "presenter_proof"
 _attempts = threading.Lock()
 
@@ -88,6 +90,11 @@ def is_presenter() -> bool:
     """Whether this visitor may act."""
     host = st.context.headers.get("Host")
     return is_allowed(st.get_option("server.address"), _token(), st.session_state.get(_PROOF), host)
+
+
+def act_if_presenter(action: Callable[[], T]) -> T | None:
+    """Carries out an action that a page begins by itself; None for a visitor who may not act."""
+    return action() if is_presenter() else None
 
 
 def act_and_rerun(action: Callable[[], object], confirmation: str = "") -> None:

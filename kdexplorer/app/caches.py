@@ -19,6 +19,8 @@ from kdexplorer.errors import CheckpointError
 from kdexplorer.handout.sources import Prediction
 from kdexplorer.runs import checkpoints, run_folder
 from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.runs.records import BatchMetrics, EpochMetrics
+from kdexplorer.runs.run_folder import Run
 from kdexplorer.web.export import export_network
 
 if TYPE_CHECKING:
@@ -98,6 +100,24 @@ def probes(dataset: str, holdout: int) -> tuple[np.ndarray, np.ndarray]:
 @st.cache_data(max_entries=8, show_spinner="Loading the images …")
 def _probes(dataset: str, holdout: int, source: str) -> tuple[np.ndarray, np.ndarray]:
     return sampling.load_probes(get_dataset(dataset), holdout)
+
+
+def run_metrics(run: Run) -> tuple[list[EpochMetrics], list[BatchMetrics]]:
+    """A run's lines by epoch and within epochs, read once for all visitors after each change."""
+    stamps = []
+    for name in ("metrics.jsonl", "batches.jsonl"):
+        try:
+            found = (run.path / name).stat()
+            stamps.append((found.st_mtime_ns, found.st_size))
+        except OSError:
+            stamps.append((0, 0))
+    return _run_metrics(str(run.path), tuple(stamps))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _run_metrics(path: str, stamps: tuple[tuple[int, int], ...]) -> tuple[list[EpochMetrics], list[BatchMetrics]]:
+    run = Run(Path(path))
+    return run.metrics(), run.batch_metrics()
 
 
 def human_labels_of(dataset: str) -> np.ndarray | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from kdexplorer.analysis import results
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.app import caches, navigation, network_picker
 from kdexplorer.app.pickers import pick_option
@@ -24,13 +25,19 @@ def show(run: Run, config: ExperimentConfig, live: bool) -> None:
     if not config.teacher:  # such a run trains a teacher, unless the name says that it is a baseline
         roles = {n: style.TEACHER if key == SCRATCH and SCRATCH not in n.lower() else key for n, key in roles.items()}
     looks = style.series(roles)
-    metrics = [row for row in run.metrics() if row.student in roles and row.epoch < config.epochs and row.test]
+    by_epoch, within = caches.run_metrics(run)
+    metrics = [row for row in by_epoch if row.student in roles and row.epoch < config.epochs and row.test]
     points = [to_point(row, row.student) for row in metrics]
-    measures = learning_curves.list_measures(points)
+    batches = [
+        CurvePoint(row.student, row.epoch - 1, row.train, {})
+        for row in within
+        if row.student in roles and row.epoch <= config.epochs
+    ]
     teacher = run.teacher(len(get_dataset(config.dataset).classes))
+    measures = learning_curves.list_measures(points or batches)
     if not measures:
         if live:
-            st.info("Curves appear after the first epoch. Loading the data and the networks takes a few seconds.")
+            st.info("Loading the data and the networks. Curves appear in a few seconds.")
         return
     if not live:
         _show_links(run, config)
@@ -39,10 +46,11 @@ def show(run: Run, config: ExperimentConfig, live: bool) -> None:
         terms = [measure for measure in measures if measure != "accuracy"] or measures
         term = pick_option("Loss term", terms, lambda key: learning_curves.get_measure(key).label)
     for column, measure in ((accuracy, "accuracy"), (losses, term)):
-        chart = learning_curves.learning_curves(points, looks, measure, config.epochs, teacher)
+        chart = learning_curves.learning_curves(points, looks, measure, config.epochs, teacher, batches=batches)
         if chart is not None:
             column.vega_lite_chart(chart, key="accuracy_chart" if column is accuracy else "terms_chart")
-    _show_soft_labels(config, metrics, teacher, looks, live)
+    if metrics:
+        _show_soft_labels(config, metrics, teacher, looks, live)
 
 
 def to_point(row: EpochMetrics, network: str) -> CurvePoint:
@@ -61,10 +69,18 @@ def _show_links(run: Run, config: ExperimentConfig) -> None:
     st.success(f"{len(names)} trained network{'s' if len(names) > 1 else ''}, available on every page.")
     arrow = ":material/arrow_forward:"
     with st.container(horizontal=True):
-        navigation.link_to("compare", "Compare them", query | {"networks": ",".join([*query.values(), *names])}, arrow)
+        rows = names if teacher is None else _with_teacher(names, teacher)
+        navigation.link_to("compare", "Compare them", query | {"networks": ",".join(rows)}, arrow)
         if teacher:
             navigation.link_to("soft_labels", "Soft labels", students, arrow)
             navigation.link_to("attention", "Attention", students, arrow)
+
+
+def _with_teacher(names: list[str], teacher: str) -> list[str]:
+    """The students with their teacher before them, if all were evaluated on the same images and fit one table."""
+    found = caches.all_checkpoints()
+    together = {name: found[name] for name in (teacher, *names) if name in found}
+    return list(together) if len(results.group_by_evaluation(together)) == 1 else names
 
 
 def _show_soft_labels(

@@ -19,9 +19,10 @@ from kdexplorer.app import (
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import all_datasets, available_dataset, get_dataset
 from kdexplorer.errors import ConfigError
-from kdexplorer.presets import STARTING_POINTS
+from kdexplorer.presets import DEMO, STARTING_POINTS
 from kdexplorer.sweeps.grid import SweepConfig, configure, references
 from kdexplorer.training import checks
+from kdexplorer.training.demo import LENGTHS
 
 FIELDS = {
     "epochs": "Epochs", "batch_size": "Batch size", "learning_rate": "Peak learning rate",
@@ -44,6 +45,8 @@ def show() -> None:
     if "experiment" not in st.session_state:
         found = {None, *caches.all_checkpoints()}
         _fill(next(name for name, start in STARTING_POINTS.items() if start["teacher"] in found))
+    if st.session_state.pop("demo_measured", False) and st.session_state["experiment"] == _demo_values():
+        _fill(DEMO)
     values = st.session_state["experiment"]  # it outlives a visit to another page
     slots: dict[str, Any] = {}
     st.markdown(
@@ -112,9 +115,25 @@ def _check(
         return None, {"students": str(error).split("; ")}, None
 
 
+def _demo_values() -> dict[str, Any]:
+    """What `_fill` puts into the form for the demo while the machine's speed is not known."""
+    return _values_of(DEMO) | {"epochs": LENGTHS[0]}
+
+
 def _fill(start: str) -> None:
     """Fills the form with a starting point."""
+    values = _values_of(start)
+    st.session_state["experiment"] = values
+    for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
+        del st.session_state[key]
+    launch_students.redraw()
+
+
+def _values_of(start: str) -> dict[str, Any]:
+    """The form's values at a starting point, with data and a teacher that are available."""
     values = {name: field.default for name, field in ExperimentConfig.model_fields.items()} | STARTING_POINTS[start]
+    if start == DEMO:
+        values["epochs"] = launch_start.demo_length()
     values["students"] = [student_rows.make_row(student) for student in values["students"]]
     values["dataset"] = available_dataset(values["dataset"])
     if (values["train_images"] or 0) >= get_dataset(values["dataset"]).sizes["train"]:
@@ -122,10 +141,7 @@ def _fill(start: str) -> None:
     found = caches.all_checkpoints()
     if values["teacher"] and values["teacher"] not in found:
         values["teacher"] = network_picker.default_teacher(found) if found else None
-    st.session_state["experiment"] = values
-    for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
-        del st.session_state[key]
-    launch_students.redraw()
+    return values
 
 
 def _draw_fields(labels: dict[str, str], values: dict[str, Any], slots: dict[str, Any]) -> None:

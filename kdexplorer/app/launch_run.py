@@ -16,8 +16,8 @@ from kdexplorer.sweeps.folder import Sweep, list_sweeps
 from kdexplorer.sweeps.grid import SweepConfig, sweep_command
 from kdexplorer.training.estimate import format_duration
 
-POLL = 2.0
-"""Seconds between two reads of a live run's folder; the trainer writes its status as often."""
+POLL = 1.0
+"""Seconds between two reads of a live run's folder; the trainer writes twice as often."""
 
 STATES: dict[State, str] = {
     "queued": ":blue[:material/hourglass_top: Waiting]",
@@ -91,9 +91,10 @@ def _describe(config: ExperimentConfig) -> str:
 
 def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> None:
     """The state, a bar with the time left, what went wrong, and a sweep's experiments."""
-    shown = status.state not in ("finished", "failed", "damaged") and status.message not in ("", "training")
-    st.markdown(f"**{STATES[status.state]}**" + (f": {status.message}" if shown else ""))
     epoch, step, steps = status.epoch, status.step, status.steps_per_epoch
+    starts = status.state in LIVE and epoch is None and not status.experiments
+    shown = status.state not in ("finished", "failed", "damaged") and status.message not in ("", "training")
+    st.markdown(f"**{STATES[status.state]}**" + (f": {status.message}" if shown and not starts else ""))
     if status.state != "finished" and epoch is not None and step is not None and steps:
         text, left = f"Epoch {epoch + 1} of {config.epochs}", status.seconds_left
         if status.state == "running" and left is not None:
@@ -101,6 +102,8 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
         if status.state == "running" and status.images_per_second:
             text += f", {status.images_per_second:,.0f} images/s"
         st.progress(min(1.0, (epoch * steps + step) / (config.epochs * steps)), text=text)
+    elif starts:
+        st.progress(0.0, text=f"{status.message.capitalize() or 'Starting'} …")
     if status.warning:
         st.warning(status.warning)
     if status.state in ("failed", "damaged"):

@@ -8,7 +8,7 @@ import time
 import streamlit as st
 
 from kdexplorer.app import access, sweeps
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import MAX_STUDENTS, ExperimentConfig
 from kdexplorer.datasets import download
 from kdexplorer.errors import KDError
 from kdexplorer.notation import train_command
@@ -16,7 +16,8 @@ from kdexplorer.runs.launch import launch_run
 from kdexplorer.runs.records import LIVE
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.sweeps.folder import launch_sweep
-from kdexplorer.sweeps.grid import MAX_STUDENTS, SweepConfig, sweep_command
+from kdexplorer.sweeps.grid import SweepConfig, sweep_command
+from kdexplorer.training import demo
 from kdexplorer.training.checks import Problems
 from kdexplorer.training.estimate import Measurement, format_duration
 
@@ -66,7 +67,10 @@ def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig
                 students = sweep.students()[:MAX_STUDENTS]
                 times = sweep.seeds * len(sweep.students()) / len(students)
                 measured = config.model_copy(update={"students": students})
-            _show_estimate(measured, times)
+            if sweep is None and config == demo.demo_config(config.epochs):
+                _show_demo_time(config.epochs, alive > 0)
+            else:
+                _show_estimate(measured, times)
             st.markdown("The same from the command line:")
             command = train_command(config) if sweep is None else sweep_command(sweep)
             st.code(command, language="bash", wrap_lines=True)
@@ -90,6 +94,56 @@ def _forget_measurement() -> None:
     measurement = st.session_state.pop("measurement", None)
     if measurement is not None:
         measurement.cancel()
+
+
+def demo_length() -> int:
+    """How many epochs the demo should take on this machine; its shortest length while the machine is not measured."""
+    speed = demo.stored_speed()
+    return demo.choose_length(speed) if speed is not None else demo.LENGTHS[0]
+
+
+def _show_demo_time(epochs: int, busy: bool) -> None:
+    """How long the demo takes, from a measurement that is made once for a machine, while nothing trains."""
+    speed = demo.stored_speed()
+    if speed is None:
+        if not busy:
+            st.fragment(_measure_demo, run_every=POLL)()
+        return
+    st.metric("Time on this machine", f"about {format_duration(speed.seconds(epochs))}")
+    st.caption("Measured once, and too long if the machine was busy then.")
+    if st.button("Measure again", key="measure_demo", icon=":material/refresh:", disabled=busy):
+        access.act_and_rerun(_forget_demo_time)
+
+
+def _forget_demo_time() -> None:
+    demo.forget_speed()
+    st.session_state["demo_attempt"] = st.session_state.get("demo_attempt", 0) + 1
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _demo_measurement(attempt: int) -> Measurement:
+    """One for all visitors, until one of them measures again."""
+    return Measurement(demo.demo_config(), demo.BUDGET)
+
+
+def _measure_demo() -> None:
+    """Waits for the measurement, stores it, and shows the form again with the length that fits."""
+    attempt = st.session_state.get("demo_attempt", 0)
+    measurement = access.act_if_presenter(lambda: _demo_measurement(attempt))
+    if measurement is None:
+        return
+    try:
+        result = measurement.poll()
+        if result is None:
+            seconds = time.time() - measurement.started
+            st.markdown(f":material/timer: Measuring how fast this machine is, once … {seconds:.0f} s")
+            return
+        demo.store_speed(result)
+    except (KDError, OSError) as error:
+        st.error(str(error))
+        return
+    st.session_state["demo_measured"] = True
+    st.rerun()
 
 
 def _show_estimate(config: ExperimentConfig, times: float) -> None:

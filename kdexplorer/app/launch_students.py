@@ -8,6 +8,7 @@ import streamlit as st
 
 from kdexplorer.app import pickers, student_rows
 from kdexplorer.app.student_rows import Row
+from kdexplorer.config import MAX_STUDENTS
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.networks import all_architectures
 from kdexplorer.presets import PRESETS
@@ -44,7 +45,8 @@ def show(values: dict[str, Any]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Network to add", ARCHITECTURES, key="new_architecture", width=200)
         st.selectbox("Preset", list(PRESETS), key="new_preset", width=170)
-        st.button("Add student", on_click=_add, args=(values,), icon=":material/add:")
+        full = len(values["students"]) >= MAX_STUDENTS
+        st.button("Add student", on_click=_add, args=(values,), icon=":material/add:", disabled=full)
         st.button(
             "Remove the last student", on_click=_replace, args=(values, values["students"][:-1]),
             icon=":material/remove:", disabled=len(values["students"]) < 2,
@@ -78,7 +80,7 @@ def _replace(values: dict[str, Any], students: list[Row]) -> None:
 
 def _show_terms(rows: list[Row]) -> None:
     """Draws the terms of the chosen student and its objective as a formula; edits change the row."""
-    if st.session_state.get("form_student", 0) >= len(rows):
+    if st.session_state.get("form_student", 0) not in range(len(rows)):  # a browser may send a name that is gone
         st.session_state["form_student"] = 0
     methods = {method.key: method for method in all_methods()}
     with st.container(horizontal=True, vertical_alignment="bottom"):

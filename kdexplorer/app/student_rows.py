@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from kdexplorer.config import SCRATCH, Objective
+from kdexplorer.config import MAX_STUDENTS, SCRATCH, Objective
 from kdexplorer.methods import get_method
 from kdexplorer.networks import all_architectures
 from kdexplorer.presets import PRESETS
@@ -53,13 +53,14 @@ def edit_rows(rows: list[Row], edits: dict[str, Any]) -> tuple[list[Row], bool]:
     """The rows after edits in the table, and whether they differ from what it shows, so that it must be drawn again.
 
     A chosen preset sets its row's objective. A name that was made of architecture and preset follows them, and so does
-    a name that is deleted.
+    a name that is deleted. Rows beyond `MAX_STUDENTS` are not added: a visitor may send any number of them.
 
     Args:
         rows: as `make_row` returns them.
         edits: `edited_rows` (changes by position), `added_rows`, `deleted_rows` (positions), as in `st.data_editor`.
     """
-    deleted, added = edits.get("deleted_rows") or (), edits.get("added_rows") or ()
+    deleted = set(edits.get("deleted_rows") or ())
+    added = (edits.get("added_rows") or ())[: max(0, MAX_STUDENTS - len(rows))]
     changes_by_row = {int(position): changes for position, changes in (edits.get("edited_rows") or {}).items()}
     edited: list[Row] = []
     differs = bool(added or deleted)

@@ -12,7 +12,7 @@ from kdexplorer.app import downloads, pickers
 from kdexplorer.charts import sweep_surface
 from kdexplorer.networks import all_architectures
 from kdexplorer.sweeps.folder import list_sweeps
-from kdexplorer.sweeps.grid import SweepConfig
+from kdexplorer.sweeps.grid import MAX_VALUES, SweepConfig
 from kdexplorer.sweeps.results import SweepResults, bundled_sweeps, summarize, to_markdown
 
 OPTIONS = {
@@ -35,7 +35,8 @@ def pick_grid() -> dict[str, Any]:
     for name, (label, options) in OPTIONS.items():
         chosen = st.multiselect(
             label, sorted({*options, *(value for value in grid[name] if isinstance(value, float))}),
-            key=f"form_sweep_{name}", accept_new_options=True, placeholder="Choose or type numbers",
+            key=f"form_sweep_{name}", accept_new_options=True, max_selections=MAX_VALUES,
+            placeholder="Choose or type numbers",
             format_func=lambda value: f"{value:g}" if isinstance(value, float) else str(value),
         )  # fmt: skip
         grid[name] = [_parse(value) for value in chosen]

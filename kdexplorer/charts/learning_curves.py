@@ -41,10 +41,13 @@ _FIXED = {
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """A network after one epoch (from 0): figures on the training batches and on the evaluation split, by measure."""
+    """A network after one epoch (from 0): figures on the training batches and on the evaluation split, by measure.
+
+    Within an epoch there are training batches only, and `epoch` has a fraction: 0.5 is after one and a half epochs.
+    """
 
     network: str
-    epoch: int
+    epoch: float
     train: Mapping[str, float]
     test: Mapping[str, float]
 
@@ -63,8 +66,9 @@ def get_measure(key: str) -> Measure:
 
 
 def list_measures(points: Sequence[CurvePoint]) -> list[str]:
-    """The measures that have values on the evaluation split: accuracy, cross-entropy, methods' terms, objective."""
-    known = {key for point in points for key in point.test if value_of(point, key) is not None}
+    """The measures that have values, on the evaluation split where it was evaluated: accuracy, losses, objective."""
+    split = "test" if any(point.test for point in points) else "train"
+    known = {key for point in points for key in getattr(point, split) if value_of(point, key, split) is not None}
     terms = [key for method in all_methods() for key in sorted(known) if split_term_name(key)[0] == method.key]
     return [key for key in ("accuracy", "cross_entropy", *terms, "objective") if key in known]
 
@@ -82,6 +86,7 @@ def learning_curves(
     epochs: int | None = None,
     teacher: TeacherFigures | None = None,
     split: str = "test",
+    batches: Sequence[CurvePoint] = (),
 ) -> Spec | None:
     """A measure after every epoch, all networks on shared axes; None while there is nothing to draw.
 
@@ -92,6 +97,7 @@ def learning_curves(
         epochs: of the whole run, so that the axis keeps its length while curves grow.
         teacher: its accuracy or cross-entropy becomes a horizontal line.
         split: `test` (the evaluation split) or `train` (the training batches).
+        batches: points within epochs; their training batches are thin lines behind the others.
     """
     names = {look.name for look in looks}
     rows: list[dict[str, Any]] = [
@@ -99,41 +105,58 @@ def learning_curves(
         for point in points
         if point.network in names and (value := value_of(point, measure, split)) is not None
     ]
-    if not rows:
+    within: list[dict[str, Any]] = [
+        {"epoch": round(point.epoch + 1, 3), "network": point.network, "value": value}
+        for point in batches
+        if point.network in names and (value := value_of(point, measure, "train")) is not None
+    ]
+    if not rows and not within:
         return None
-    looks = [look for look in looks if any(row["network"] == look.name for row in rows)]
-    facts, last = get_measure(measure), {row["network"]: row["value"] for row in rows}
+    looks = [look for look in looks if any(row["network"] == look.name for row in rows + within)]
+    facts, last = get_measure(measure), {row["network"]: row["value"] for row in rows or within}
     subtitle = "Not comparable between students: each minimizes a different sum" if measure == "objective" else ""
     words = f"{facts.label} by epoch; latest: " + ", ".join(f"{name} {facts.format(v)}" for name, v in last.items())
-    layers = _curves(rows, looks, facts, epochs)
+    layers = _curves(rows, within, looks, facts, epochs)
     value = getattr(teacher, measure, None) if split == "test" else None
     if value is not None:
         subtitle = f"Blue line: the teacher, {facts.format(value)}"
         words += f"; teacher {facts.format(value)}"
         rule = alt.Chart(data([{"value": value}])).mark_rule(color=style.look_of(style.TEACHER).color, strokeWidth=2)
         layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis_title)))
+    if within:
+        subtitle = "; ".join(filter(None, [subtitle, "Thin lines: the training batches"]))
     where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
     return spec(layers, title(f"{facts.label} {where}, by epoch", subtitle), words, 300)
 
 
 def _curves(
-    rows: list[dict[str, Any]], looks: Sequence[style.Series], measure: Measure, epochs: int | None
+    rows: list[dict[str, Any]],
+    within: list[dict[str, Any]],
+    looks: Sequence[style.Series],
+    measure: Measure,
+    epochs: int | None,
 ) -> list[alt.Chart]:
-    """Lines and points of the rows `epoch`, `network` and `value`."""
-    number_format = ",.0f" if max(row["value"] for row in rows) >= 100 else measure.number_format
-    span = alt.Scale(domain=[1, max(epochs or 1, max(row["epoch"] for row in rows), 2)], nice=False)
+    """Lines and points of the rows `epoch`, `network` and `value`, and thin lines of those within epochs."""
+    number_format = ",.0f" if max(row["value"] for row in rows + within) >= 100 else measure.number_format
+    last = max(row["epoch"] for row in rows + within)
+    span = alt.Scale(domain=[0 if within else 1, max(epochs or 1, last, 2)], nice=False)
     scale, axis = alt.Scale(zero=False, nice=True), alt.Axis(format=number_format)
     value = ("value:Q", measure.label, ".2%" if measure.number_format.endswith("%") else ".4g")
-    base = alt.Chart(data(rows)).encode(
-        x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d", grid=False), scale=span),
-        y=alt.Y("value:Q", title=measure.axis_title, axis=axis, scale=scale),
-        color=style.color(looks),
-        tooltip=tooltips(("network:N", "Network"), ("epoch:Q", "Epoch"), value),
-    )
-    return [
-        base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
-        base.mark_point(size=70, filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
-    ]
+    drawn: dict[str, Any] = {
+        "x": alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d", grid=False), scale=span),
+        "y": alt.Y("value:Q", title=measure.axis_title, axis=axis, scale=scale),
+        "color": style.color(looks),
+        "tooltip": tooltips(("network:N", "Network"), ("epoch:Q", "Epoch"), value),
+    }
+    layers = []
+    if within:
+        thin = alt.Chart(data(within)).mark_line(strokeWidth=1, opacity=0.6)
+        layers.append(thin.encode(**drawn))
+    if rows:
+        base = alt.Chart(data(rows)).encode(**drawn)
+        layers.append(base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)))
+        layers.append(base.mark_point(size=70, filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)))
+    return layers
 
 
 def soft_labels_at(

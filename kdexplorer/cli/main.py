@@ -11,12 +11,24 @@ import sys
 from collections.abc import Sequence
 
 from kdexplorer import __version__
-from kdexplorer.cli import attention, data, evaluate, handout, human_labels, import_weights, resume, runs, sweep, train
+from kdexplorer.cli import (
+    attention,
+    data,
+    demo,
+    evaluate,
+    handout,
+    human_labels,
+    import_weights,
+    resume,
+    runs,
+    sweep,
+    train,
+)
 from kdexplorer.cli.options import FAILED, STOPPED, WRONG_USAGE, add_command
 from kdexplorer.errors import ConfigError, KDError
 
 COMMANDS = {
-    "train": train, "sweep": sweep, "resume": resume, "evaluate": evaluate, "attention": attention,
+    "demo": demo, "train": train, "sweep": sweep, "resume": resume, "evaluate": evaluate, "attention": attention,
     "human-labels": human_labels, "import": import_weights, "runs": runs, "handout": handout, "data": data,
 }  # fmt: skip
 """Modules with `HELP`, `add_arguments(parser)` and `run(options)`, which returns an exit code."""

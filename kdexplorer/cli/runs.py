@@ -94,7 +94,12 @@ def _stop(options: argparse.Namespace) -> int:
 
 def format_results(run: Run) -> str:
     """The results of a run's finished students as a Markdown table."""
-    return tables.to_markdown(_build_results({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)}))
+    return tables.to_markdown(build_run_results(run))
+
+
+def build_run_results(run: Run) -> list[ResultRow]:
+    """The results of a run's finished students."""
+    return _build_results({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)})
 
 
 def _build_results(entries: dict[str, Checkpoint]) -> list[ResultRow]:

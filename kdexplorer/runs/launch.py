@@ -47,7 +47,7 @@ def create_run(config: BaseModel, name: str, root: Path | None = None, run_id: s
         run.path.mkdir(parents=True)
         created = True
         write_json(run.path / "config.json", config.model_dump(mode="json"))
-        run.write_status("queued", "waiting to start")
+        run.write_status("queued", "starting the training process")
     except OSError as error:
         if created:  # an existing folder is somebody else's
             shutil.rmtree(run.path, ignore_errors=True)

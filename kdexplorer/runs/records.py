@@ -69,6 +69,15 @@ class EpochMetrics(_Record):
     images_per_second: float | None = None
 
 
+class BatchMetrics(_Record):
+    """A line of `batches.jsonl`: one student's means over the batches since its line before."""
+
+    epoch: Annotated[float, Field(ge=0, lt=10**6)]
+    """Epochs done, with a fraction."""
+    student: Name
+    train: dict[str, float] = {}
+
+
 class TeacherFigures(_Record):
     """`teacher.json`: the teacher on the run's evaluation split."""
 
@@ -93,12 +102,12 @@ def read_record(model: type[Record], values: dict[str, Any]) -> Record:
         return model.model_validate({key: value for key, value in values.items() if key not in invalid})
 
 
-def read_metrics(values: Any) -> EpochMetrics | None:
-    """A line of `metrics.jsonl`, also of version 1; None where it is damaged."""
+def read_line(model: type[Record], values: Any) -> Record | None:
+    """A line of metrics, also of version 1; None where it is damaged."""
     if not isinstance(values, dict):
         return None
     parts = {key: upgrade_metrics(values[key]) for key in ("train", "test") if isinstance(values.get(key), dict)}
     try:
-        return EpochMetrics.model_validate(values | parts)
+        return model.model_validate(values | parts)
     except ValidationError:
         return None

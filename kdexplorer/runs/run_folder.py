@@ -1,7 +1,8 @@
 """The run folder: the only contract between the trainer, the command line and the pages.
 
-`runs/<run_id>/` contains `config.json`, `status.json`, `metrics.jsonl`, `teacher.json` (the teacher's figures),
-`log.txt`, `state.pt`, the state before it as `state.old.pt`, and a checkpoint folder for each finished student.
+`runs/<run_id>/` contains `config.json`, `status.json`, `metrics.jsonl` (by epoch), `batches.jsonl` (twice a second, for
+those who watch), `teacher.json` (the teacher's figures), `log.txt`, `state.pt`, the state before it as `state.old.pt`,
+and a checkpoint folder for each finished student.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from kdexplorer.files import parse_json, read_json, write_bytes, write_json
 from kdexplorer.runs.records import (
     FINAL,
     LIVE,
+    BatchMetrics,
     EpochMetrics,
+    Record,
     RunStatus,
     State,
     TeacherFigures,
-    read_metrics,
+    read_line,
     read_record,
 )
 from kdexplorer.schema import is_name
@@ -90,11 +93,18 @@ class Run:
 
     def metrics(self) -> list[EpochMetrics]:
         """The readable lines of `metrics.jsonl`, one for each student and epoch, in order."""
+        return self._read_lines("metrics.jsonl", EpochMetrics)
+
+    def batch_metrics(self) -> list[BatchMetrics]:
+        """The readable lines of `batches.jsonl`, in order."""
+        return self._read_lines("batches.jsonl", BatchMetrics)
+
+    def _read_lines(self, name: str, model: type[Record]) -> list[Record]:
         rows = []
         with contextlib.suppress(OSError):
-            for line in (self.path / "metrics.jsonl").read_bytes().splitlines():
+            for line in (self.path / name).read_bytes().splitlines():
                 with contextlib.suppress(ValueError, RecursionError):
-                    row = read_metrics(parse_json(line))
+                    row = read_line(model, parse_json(line))
                     if row is not None:
                         rows.append(row)
         return rows
@@ -155,12 +165,20 @@ class Run:
             file.flush()
             os.fsync(file.fileno())
 
-    def drop_metrics_from(self, epoch: int) -> None:
-        """Removes lines of epochs that a resumed run will do again, and a half-written last line."""
+    def append_batch_metrics(self, rows: list[BatchMetrics]) -> None:
+        """Appends lines. They may be lost: nothing is computed from them."""
+        with open(self.path / "batches.jsonl", "ab") as file:
+            file.write(_lines(rows))
+
+    def drop_metrics_from(self, epoch: int, step: int, steps_per_epoch: int) -> None:
+        """Removes lines of what a resumed run will do again, from that step on, and half-written last lines."""
         write_bytes(self.path / "metrics.jsonl", _lines([row for row in self.metrics() if row.epoch < epoch]))
+        done = epoch + step / steps_per_epoch
+        kept = [row for row in self.batch_metrics() if row.epoch <= done]
+        write_bytes(self.path / "batches.jsonl", _lines(kept))
 
 
-def _lines(rows: list[EpochMetrics]) -> bytes:
+def _lines(rows: list[EpochMetrics] | list[BatchMetrics]) -> bytes:
     return "".join(json.dumps(row.model_dump(mode="json"), allow_nan=False) + "\n" for row in rows).encode()
 
 
@@ -176,7 +194,10 @@ class ReadOnlyRun(Run):
     def append_metrics(self, rows: list[EpochMetrics]) -> None:
         pass
 
-    def drop_metrics_from(self, epoch: int) -> None:
+    def append_batch_metrics(self, rows: list[BatchMetrics]) -> None:
+        pass
+
+    def drop_metrics_from(self, epoch: int, step: int, steps_per_epoch: int) -> None:
         pass
 
 

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from kdexplorer.config import SCRATCH, ArchitectureKey, ExperimentConfig, StudentConfig
+from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, ExperimentConfig, StudentConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import format_number, format_options, parse_student
 from kdexplorer.presets import PRESETS, upgrade_experiment
 from kdexplorer.schema import StrictModel, validate
 
-MAX_STUDENTS = 64  # the most that one experiment can have, see `ExperimentConfig`
+MAX_VALUES = 32
+"""The most temperatures, and the most weights, of a grid."""
 
 _TERM: dict[str, Any] = PRESETS["response"]["terms"][0]  # whose temperature and weight are swept: the lab's settings
 
@@ -42,8 +43,12 @@ class SweepConfig(StrictModel):
     version: Literal[2] = 2
     recipe: ExperimentConfig  # `seed` is the first seed; the students are the references, see `references`
     student: ArchitectureKey
-    temperatures: list[Annotated[float, Field(ge=0.1, le=100)]] = Field([1.0, 2.0, 4.0, 8.0, 16.0], min_length=1)
-    weights: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.3, 0.5, 0.7, 0.9], min_length=1)
+    temperatures: list[Annotated[float, Field(ge=0.1, le=100)]] = Field(
+        [1.0, 2.0, 4.0, 8.0, 16.0], min_length=1, max_length=MAX_VALUES
+    )
+    weights: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        [0.3, 0.5, 0.7, 0.9], min_length=1, max_length=MAX_VALUES
+    )
     seeds: int = Field(3, ge=1, le=100)
     students_per_experiment: int = Field(MAX_STUDENTS, ge=1, le=MAX_STUDENTS)
     memory_gib: float | None = Field(None, gt=0)

@@ -2,7 +2,7 @@
 
 The time is that of a few batches, measured in a process of its own:
 
-    python -m kdexplorer.training.estimate experiment.json
+    python -m kdexplorer.training.estimate experiment.json [SECONDS]
 
 prints one JSON object. The application starts that process, so that it loads no torch and can stop waiting.
 """
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel
 
+from kdexplorer import processes
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.errors import KDError, RunError
 from kdexplorer.files import write_json
@@ -31,19 +32,25 @@ WARM_UP, STEPS, BUDGET = 2, 8, 6.0
 
 
 class Estimate(BaseModel):
-    """Seconds: of the whole run, of loading, of a step (the mean), of the evaluation after each epoch."""
+    """Seconds: of the whole run, of loading, of a step (the mean), of the evaluation after each epoch, of an epoch."""
 
     seconds: float
     loading: float
     step: float
     evaluation: float
+    epoch: float
     images_per_second: float
 
 
-def measure(config: ExperimentConfig) -> Estimate:
+def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) -> Estimate:
     """Times loading, some steps and one batch of the evaluation split, and adds them up to the whole run.
 
     Where the resolution grows, steps are timed at the first and at the last; those between follow their pixels.
+
+    Args:
+        config: the experiment.
+        budget: seconds after which no further step is timed, at each of the two resolutions.
+        age: seconds that a process took to get here, which count as loading.
 
     Raises:
         KDError: whatever would end the run at its start.
@@ -55,11 +62,11 @@ def measure(config: ExperimentConfig) -> Estimate:
     configure_process(config.threads)
     begin = time.perf_counter()
     experiment = Experiment(config)
-    loading = time.perf_counter() - begin
+    loading = age + time.perf_counter() - begin
     pixels = [resolution(config, epoch) ** 2 for epoch in range(config.epochs)]
     ends = {pixels[epoch]: epoch for epoch in (config.epochs - 1, 0)}
     sizes = sorted(ends)
-    timed, beyond = zip(*(_time_steps(experiment, ends[size]) for size in sizes), strict=True)
+    timed, beyond = zip(*(_time_steps(experiment, ends[size], budget) for size in sizes), strict=True)
     step = float(np.interp(pixels, sizes, timed).mean())
     warm_up = float(np.interp(sorted(set(pixels)), sizes, beyond).sum())
     images = len(experiment.evaluation)
@@ -78,18 +85,19 @@ def measure(config: ExperimentConfig) -> Estimate:
         loading=loading,
         step=step,
         evaluation=evaluation,
+        epoch=experiment.steps_per_epoch * step + evaluation,
         images_per_second=config.batch_size / step,
     )
 
 
-def _time_steps(experiment: Experiment, epoch: int) -> tuple[float, float]:
+def _time_steps(experiment: Experiment, epoch: int, budget: float) -> tuple[float, float]:
     """Seconds of a step in that epoch, and what the first steps take beyond it (compiling, above all)."""
     steps: list[float] = []
     for number in range(min(WARM_UP + STEPS, experiment.steps_per_epoch)):
         begin = time.perf_counter()
         experiment.step(epoch, number)
         steps.append(time.perf_counter() - begin)
-        if sum(steps) > BUDGET and number >= WARM_UP:
+        if sum(steps) > budget and number >= WARM_UP:
             break
     step = float(np.median(steps[WARM_UP:] or steps))
     return step, max(0.0, sum(steps[:WARM_UP]) - step * len(steps[:WARM_UP]))
@@ -98,7 +106,7 @@ def _time_steps(experiment: Experiment, epoch: int) -> tuple[float, float]:
 class Measurement:
     """An estimate that is being measured. `poll` it; `cancel` it when the configuration has changed."""
 
-    def __init__(self, config: ExperimentConfig) -> None:
+    def __init__(self, config: ExperimentConfig, budget: float = BUDGET) -> None:
         self.config = config
         self.started = time.time()
         self._folder = tempfile.TemporaryDirectory(prefix="kdexplorer-estimate-")
@@ -106,11 +114,12 @@ class Measurement:
         write_json(folder / "experiment.json", config.model_dump(mode="json"))
         with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "kdexplorer.training.estimate", str(folder / "experiment.json")],
+                [sys.executable, "-m", "kdexplorer.training.estimate", str(folder / "experiment.json"), str(budget)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
             )
+        processes.lower_priority(self._process.pid)  # as a trainer's
         self._result: Estimate | None = None
 
     def poll(self) -> Estimate | None:
@@ -146,9 +155,10 @@ def format_duration(seconds: float) -> str:
 
 
 def main() -> int:
-    """Prints the figures for the configuration file that the command names."""
+    """Prints the figures for the configuration file that the command names, and a budget of seconds."""
+    path, budget = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else BUDGET
     try:
-        print(measure(ExperimentConfig.load(Path(sys.argv[1]))).model_dump_json())
+        print(measure(ExperimentConfig.load(path), budget, processes.age()).model_dump_json())
     except (KDError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

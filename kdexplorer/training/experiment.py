@@ -26,6 +26,7 @@ from kdexplorer.training import ddp
 from kdexplorer.training.data import load_experiment_data
 from kdexplorer.training.hardware import require_compiler, resolve_device, resolve_precision
 from kdexplorer.training.objective import Targets, compute_objective
+from kdexplorer.training.predictions import VERSION, BatchPredictions, hash_images, load_predictions, save_predictions
 from kdexplorer.training.schedule import learning_rate, resolution
 from kdexplorer.training.student import Student, build_student, check_finite, compile_network
 
@@ -67,6 +68,7 @@ class Experiment:
             dict.fromkeys(term.method for student in self.students for term in student.terms if term.method.needs)
         )
         self.teacher_needs_features = any(method.needs - {"logits"} for method in self.methods)
+        self.predictions = self._open_predictions()
 
     def _load_teacher(self, classes: tuple[str, ...]) -> None:
         self.teacher: Checkpoint | None = None
@@ -118,14 +120,51 @@ class Experiment:
         indices = self._order[step * config.batch_size : (step + 1) * config.batch_size]
         images = augment(self.images, indices, config.seed, epoch, step, config.crop_padding, config.flip, self.part)
         labels = self.labels[to_device(indices[self.part], self.device)]
-        side = resolution(config, epoch)
-        inputs = resize(normalize(images, self.normalization), side)
-        targets: Targets = {}
-        if self.teacher is not None and self.teacher_forward is not None:
-            own = self.teacher.card.normalization
-            theirs = inputs if own == self.normalization else resize(normalize(images, own), side)
-            targets = self._compute_targets(self.teacher_forward, theirs)[1]
-        return inputs, labels, targets
+        inputs = resize(normalize(images, self.normalization), resolution(config, epoch))
+        return inputs, labels, self._load_targets(images, inputs, epoch, step)
+
+    def _load_targets(self, images: Tensor, inputs: Tensor, epoch: int, step: int) -> Targets:
+        """What the methods keep of the teacher's outputs on a batch: read where they were stored, else computed."""
+        if self.teacher is None or self.teacher_forward is None:
+            return {}
+        side = inputs.shape[-1]
+        if self.predictions is not None and not self.teacher_needs_features:
+            stored = self.predictions.get(epoch, side, step)
+            if stored is not None:
+                return self._reduce_stored(stored)
+        own = self.teacher.card.normalization
+        theirs = inputs if own == self.normalization else resize(normalize(images, own), side)
+        logits, targets = self._compute_targets(self.teacher_forward, theirs)
+        if self.predictions is not None:
+            self.predictions.add(epoch, side, step, logits.cpu().numpy())
+        return targets
+
+    def _reduce_stored(self, logits: np.ndarray) -> Targets:
+        return self._reduce(Outputs(torch.from_numpy(np.ascontiguousarray(logits)).to(self.device)))
+
+    def _open_predictions(self) -> BatchPredictions | None:
+        """The store of the teacher's logits on the training batches, where one process computes whole batches."""
+        config = self.config
+        if self.teacher_forward is None or self.team.size > 1:
+            return None
+        facts = self._teacher_facts() | {
+            "images": hash_images(self.images.cpu().numpy()),
+            "seed": config.seed,
+            "batch_size": config.batch_size,
+            "crop_padding": config.crop_padding,
+            "flip": config.flip,
+        }
+        return BatchPredictions(facts, (self.steps_per_epoch, config.batch_size, len(self.evaluation.classes)))
+
+    def _teacher_facts(self) -> dict[str, Any]:
+        assert self.teacher is not None
+        return {
+            "teacher": self.teacher.sha256,
+            "normalization": self.teacher.card.normalization.model_dump(),
+            "precision": str(self.dtype),
+            "device": self.device.type,
+            "compile": self.config.compile,
+        }
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -154,7 +193,10 @@ class Experiment:
     def _compute_targets(self, forward: Callable[..., Any], inputs: Tensor) -> tuple[Tensor, dict[Method, Outputs]]:
         """The teacher's logits float32 `[B, K]`, and what each method keeps of its outputs."""
         outputs = self._run(forward, inputs, self.teacher_needs_features)
-        return outputs.logits, {method: method.reduce_teacher(outputs) for method in self.methods}
+        return outputs.logits, self._reduce(outputs)
+
+    def _reduce(self, outputs: Outputs) -> dict[Method, Outputs]:
+        return {method: method.reduce_teacher(outputs) for method in self.methods}
 
     # --- Evaluation ---
 
@@ -171,21 +213,29 @@ class Experiment:
         """The teacher on the evaluation split, whose pixels never change; None where no student needs one."""
         if self.teacher is None or self.teacher_forward is None:
             return None
+        facts = self._teacher_facts() | {"version": VERSION, "evaluation": hash_images(self.evaluation.images)}
+        shape = (len(self.evaluation), len(self.evaluation.classes))
+        stored = None if self.teacher_needs_features else load_predictions(facts, shape)
+        if stored is not None:
+            return EvaluationTeacher(stored, lambda start, stop: self._reduce_stored(stored[start:stop]))
         network, normalization = fold_batch_norm(self.teacher_network), self.teacher.card.normalization
-        logits, kept, room = [], {}, MAX_KEPT_BYTES
+        found, kept, room = [], {}, MAX_KEPT_BYTES
         for start, stop, inputs in self._evaluation_batches(normalization):
-            found, targets = self._compute_targets(network, inputs)
-            logits.append(found.cpu().numpy())
+            batch, targets = self._compute_targets(network, inputs)
+            found.append(batch.cpu().numpy())
             room -= sum(_count_bytes(outputs) for outputs in targets.values())
             if room > 0:
                 kept[start, stop] = targets
+        logits = np.concatenate(found)
+        if self.team.size == 1:
+            save_predictions(facts, logits)
 
         def targets_of(start: int, stop: int) -> Targets:
             if (start, stop) in kept:
                 return kept[start, stop]
             return self._compute_targets(network, self._evaluation_inputs(start, stop, normalization))[1]
 
-        return EvaluationTeacher(np.concatenate(logits), targets_of)
+        return EvaluationTeacher(logits, targets_of)
 
     @torch.no_grad()
     def evaluate(self, student: Student, teacher: EvaluationTeacher | None) -> tuple[np.ndarray, dict[str, float]]:

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from kdexplorer.runs.records import EpochMetrics, State
+from kdexplorer.runs.records import BatchMetrics, EpochMetrics, State
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.schedule import resolution
 
-_EVERY = 2.0
-"""Seconds between two writes of the status."""
+_EVERY = 0.5
+"""Seconds between two writes for those who watch: of the status, and of what the last batches have given."""
+_LINES = 200
+"""In a run that takes hours, lines become rarer: about so many each time that its duration grows 2.7-fold."""
 
 
 class RunProgress:
@@ -45,7 +47,9 @@ class RunProgress:
     def begin(self, experiment: Experiment, done: int) -> None:
         """Training begins after so many steps."""
         self.experiment, self.first, self.written = experiment, done, 0.0
-        self.started = time.monotonic()
+        self.started = self.recorded = time.monotonic()
+        self.seen = {student.config.name: dict(student.sums) for student in experiment.students}
+        """The students' sums over the epoch when they were recorded last."""
         self.batch = experiment.config.batch_size
         work = [resolution(experiment.config, epoch) ** 2 for epoch in range(experiment.config.epochs)]
         self.work = np.concatenate([[0.0], np.repeat(work, experiment.steps_per_epoch).cumsum()])
@@ -69,6 +73,11 @@ class RunProgress:
             self.started = now
         elif now > self.started:
             self.rate = (done - self.first - 1) * self.batch / (now - self.started)
+        since = now - self.recorded
+        if step == experiment.steps_per_epoch or since > max(_EVERY, (now - self.started) / _LINES):
+            self.recorded = now
+            with contextlib.suppress(OSError):  # a full disk must not end a run because nobody can watch it
+                self.run.append_batch_metrics(self._average_batches(done / experiment.steps_per_epoch))
         if now - self.written > _EVERY:
             self.written = now
             self.facts |= {
@@ -79,8 +88,24 @@ class RunProgress:
                 "images_per_second": round(self.rate, 1),
                 "seconds_left": self._seconds_left(done, now),
             }
-            with contextlib.suppress(OSError):  # a full disk must not end a run because its status is old
+            with contextlib.suppress(OSError):
                 self.write("running", "training")
+
+    def _average_batches(self, epochs: float) -> list[BatchMetrics]:
+        """Each student's means over the batches since the last call."""
+        rows = []
+        for student in self.experiment.students:
+            name, sums = student.config.name, dict(student.sums)
+            before, self.seen[name] = self.seen[name], sums
+            if "images" not in sums:
+                continue
+            if before.get("images", 0.0) >= sums["images"]:  # another epoch has begun
+                before = {}
+            images = sums["images"] - before.get("images", 0.0)
+            means = {key: (value - before.get(key, 0.0)) / images for key, value in sums.items() if key != "images"}
+            means["accuracy"] = means.pop("correct")
+            rows.append(BatchMetrics(epoch=round(epochs, 4), student=name, train=means))
+        return rows
 
     def _seconds_left(self, done: int, now: float) -> int | None:
         worked = self.work[done] - self.work[self.first + 1]

@@ -50,7 +50,7 @@ def train(progress: RunProgress, stopping: threading.Event) -> None:
     if team.leads:
         _remove_leftovers(progress, experiment)
     epoch, step, seconds_before = restore_latest(experiment, progress)
-    run.drop_metrics_from(epoch)
+    run.drop_metrics_from(epoch, step, experiment.steps_per_epoch)
     clock = _Clock(seconds_before)
     _log_start(progress, experiment, epoch, step)
 
@@ -149,7 +149,7 @@ def _save(progress: RunProgress, experiment: Experiment, epoch: int, step: int, 
 def _remove_leftovers(progress: RunProgress, experiment: Experiment) -> None:
     """Removes what a kill in the middle of a write has left."""
     students = [student.name for student in experiment.config.students]
-    for name in (STATE, OLD_STATE, "metrics.jsonl", "teacher.json", *students):
+    for name in (STATE, OLD_STATE, "metrics.jsonl", "batches.jsonl", "teacher.json", *students):
         remove_leftovers(progress.run.path / name)
 
 

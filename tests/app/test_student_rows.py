@@ -5,7 +5,7 @@ import pytest
 from kdexplorer.app import student_rows
 from kdexplorer.app.pickers import describe_field
 from kdexplorer.app.student_rows import edit_rows, make_row
-from kdexplorer.config import Objective, StudentConfig
+from kdexplorer.config import MAX_STUDENTS, Objective, StudentConfig
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.presets import PRESETS, STARTING_POINTS
 
@@ -45,6 +45,14 @@ def test_a_typed_weight_stays_and_the_preset_becomes_custom():
 def test_an_emptied_weight_stays_empty_until_it_is_reported():
     edited, _ = edit_rows([make_row({})], {"edited_rows": {0: {"ce_weight": None}}})
     assert edited[0]["ce_weight"] is None
+
+
+def test_no_more_rows_are_added_than_an_experiment_may_have():
+    rows = [make_row({"name": f"s{number}"}) for number in range(MAX_STUDENTS - 2)]
+    edited, differs = edit_rows(rows, {"added_rows": [{}] * 100_000})
+    assert len(edited) == MAX_STUDENTS
+    assert differs
+    assert len(edit_rows([*edited, make_row({})], {"added_rows": [{}]})[0]) == MAX_STUDENTS + 1
 
 
 def test_rows_are_added_with_free_names_and_deleted():

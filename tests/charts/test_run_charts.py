@@ -47,6 +47,19 @@ def test_the_teacher_has_no_line_on_training_batches_or_for_the_objective():
     assert all("network" in row for row in rows_of(objective, "value"))
 
 
+def test_thin_lines_show_the_training_batches_within_epochs_before_and_after_the_first_evaluation():
+    batches = [CurvePoint("plain", at - 1, {"accuracy": at / 10, "cross_entropy": 2.0}, {}) for at in (0.25, 0.5, 1.2)]
+    assert learning_curves.list_measures(batches) == ["accuracy", "cross_entropy"]
+    for shown, count in (([], 0), (points(1), 2)):
+        spec = learning_curves.learning_curves(shown, LOOKS, "accuracy", 4, batches=batches)
+        drawn = [(row["network"], row["epoch"], row["value"]) for row in rows_of(spec, "epoch")]
+        assert drawn[:3] == [("plain", 0.25, 0.025), ("plain", 0.5, 0.05), ("plain", 1.2, 0.12)]
+        assert len(drawn) == 3 + count
+        domains = [layer["encoding"]["x"]["scale"]["domain"] for layer in spec["layer"] if "x" in layer["encoding"]]
+        assert set(map(tuple, domains)) == {(0, 4)}
+        assert "training batches" in json.dumps(spec["title"])
+
+
 def test_only_networks_with_a_look_are_drawn():
     spec = learning_curves.learning_curves(points(), LOOKS[:1])
     assert {row["network"] for row in rows_of(spec, "epoch")} == {"plain"}

@@ -19,11 +19,13 @@ from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures, build
 from kdexplorer.notation import parse_student, train_command
-from kdexplorer.presets import PRESETS
+from kdexplorer.presets import DEMO, PRESETS, STARTING_POINTS
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import find_run, list_runs
 from kdexplorer.sweeps import folder as sweep_folder
 from kdexplorer.sweeps.grid import configure, sweep_command
+from kdexplorer.training import demo
+from kdexplorer.training.estimate import format_duration
 
 TINY = ["train", "--dataset", "synthetic", "--epochs", "1", "--batch-size", "32", "--train-images", "100"]
 
@@ -244,3 +246,22 @@ def test_a_pickle_in_disguise_is_refused_and_not_executed(tmp_path, capsys):
     assert main(words) == 1
     assert "not a plain file of weights" in capsys.readouterr().err
     assert not (tmp_path / "marker").exists()
+
+
+def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny, monkeypatch, capsys):
+    changes = {"dataset": "synthetic", "teacher": None, "students": [{"name": "s", "architecture": "resnet8"}]}
+    monkeypatch.setitem(STARTING_POINTS, DEMO, STARTING_POINTS[DEMO] | changes | {"batch_size": 32})
+    assert main(["demo", "--epochs", "1"]) == 0
+    first = capsys.readouterr()
+    assert "Measuring this machine" in first.err
+    assert f"about {format_duration(demo.stored_speed().seconds(1))} on this machine" in first.err
+    (run,) = list_runs()
+    assert run.status().state == "finished"
+    assert f"/compare?networks={run.run_id}/s" in first.out
+    assert f"/launch?run={run.run_id}" in first.out
+    assert main(["demo", "--epochs", "1", "--seed", "1"]) == 0
+    assert "Measuring" not in capsys.readouterr().err
+    assert list_runs()[0].config().seed == 1
+    monkeypatch.setattr(demo, "_machine", lambda: "another processor")
+    assert demo.stored_speed() is None
+    assert main(["demo", "--epochs", "0"]) == 2

@@ -16,7 +16,7 @@ def make_student(make_checkpoint, name, seed):
     return make_checkpoint(imported_root() / name, logits=logits, classes=small.classes, data=data)
 
 
-def test_the_teacher_of_the_demo_is_a_reference(make_checkpoint, open_page):
+def test_a_bundled_teacher_is_a_reference_on_the_subset(make_checkpoint, open_page):
     student, other = (make_student(make_checkpoint, name, seed) for seed, name in enumerate(("mine", "other")))
     teacher = find_checkpoint("resnet56")
     assert results.is_evaluated_on(teacher, student)

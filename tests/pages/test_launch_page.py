@@ -6,23 +6,27 @@ import sys
 import time
 
 import pytest
+import streamlit as st
 
 from kdexplorer.app import access, launch_run, launch_start
 from kdexplorer.cli import main as cli
 from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods, get_method
+from kdexplorer.presets import DEMO, STARTING_POINTS
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.records import RunStatus, TeacherFigures
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.sweeps import folder as sweep_folder
-from kdexplorer.training.estimate import Estimate
+from kdexplorer.training import demo
+from kdexplorer.training.estimate import Estimate, format_duration
 from tests.pages.reading import button, specs, text, turn_to
 from tests.pages.runs import make_run
 
 needs_demo = pytest.mark.skipif(
-    "resnet56" not in {checkpoint.name for checkpoint in bundled_checkpoints()}, reason="the demo's teacher is missing"
+    STARTING_POINTS[DEMO]["teacher"] not in {checkpoint.name for checkpoint in bundled_checkpoints()},
+    reason="the demo's teacher is missing",
 )
 
 
@@ -71,10 +75,10 @@ def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(monkey
     assert [option.content for option in data.proto.options][:2] == ["CIFAR-10, complete", "CIFAR-10, bundled subset"]
     assert data.value == "cifar10-small"
     assert "--dataset cifar10-small" in text(at)
-    assert "--teacher resnet56" in text(at)
+    assert "--teacher resnet20-combined" in text(at)
     button(at, "Start training").click().run()
     config = list_runs()[0].config()
-    assert (config.dataset, config.train_images, config.teacher) == ("cifar10-small", None, "resnet56")
+    assert (config.dataset, config.train_images, config.teacher) == ("cifar10-small", None, "resnet20-combined")
     assert "Waiting" in text(at)
 
 
@@ -82,8 +86,9 @@ def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(monkey
 def test_the_complete_data_are_used_where_they_are_available(monkeypatch, open_page):
     monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
     monkeypatch.setattr(type(get_dataset("cifar10")), "is_available", lambda self, root=None: True)
-    values = experiment(open_page("launch"))
-    assert (values["dataset"], values["train_images"]) == ("cifar10", 5000)
+    at = open_page("launch")
+    button(at, "The lab's table with small networks").click().run()
+    assert (experiment(at)["dataset"], experiment(at)["train_images"]) == ("cifar10", None)
 
 
 def test_the_complete_data_set_is_offered_and_cannot_be_trained_on_while_it_is_missing(open_page):
@@ -141,6 +146,14 @@ def test_every_setting_of_a_term_has_a_widget_of_its_kind(evaluated, open_page):
     row = experiment(at)["students"][1]
     assert [row["terms"][0]["temperature"], row["terms"][1]["power"], row["preset"]] == [2.0, 2, "custom"]
     assert "T = 2" in at.latex[0].value
+
+
+def test_a_students_name_that_is_gone_selects_the_first_student(evaluated, open_page):
+    """A browser sends the name that it shows; after another starting point there may be no such student."""
+    at = open_page("launch")
+    at.session_state["form_student"] = "resnet20"
+    at.run()
+    assert at.selectbox(key="form_student").value == 0
 
 
 def test_a_wrong_setting_is_reported(evaluated, open_page):
@@ -206,7 +219,7 @@ def measurement(monkeypatch, poll):
     """Estimates end at once with what `poll` returns or raises."""
 
     class Measurement:
-        def __init__(self, config):
+        def __init__(self, config, budget=0.0):
             self.config, self.started = config, time.time()
 
         def poll(self):
@@ -219,13 +232,34 @@ def measurement(monkeypatch, poll):
 
 
 def test_an_estimate_is_shown_until_the_experiment_changes(monkeypatch, open_page):
-    estimate = Estimate(seconds=75.0, loading=1.0, step=0.1, evaluation=1.0, images_per_second=1000.0)
+    estimate = Estimate(seconds=75.0, loading=1.0, step=0.1, evaluation=1.0, epoch=30.0, images_per_second=1000.0)
     measurement(monkeypatch, lambda: estimate)
     at = open_page("launch")
     button(at, "Estimate the time").click().run()
     assert at.metric[0].value == "1 min 15 s"
     at.number_input(key="form_epochs").set_value(9).run()
     assert not at.metric
+
+
+@needs_demo
+def test_the_demo_has_the_length_that_fits_the_machine_once_it_is_measured(monkeypatch, open_page):
+    monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
+    results = [None]
+    measurement(monkeypatch, lambda: results[0])
+    st.cache_resource.clear()
+    at = open_page("launch")
+    assert "Measuring how fast this machine is" in text(at)
+    assert experiment(at)["epochs"] == demo.LENGTHS[0]
+    seconds = demo.TARGET + 1  # of the default length; the one before it fits
+    results[0] = Estimate(seconds=seconds, loading=1.0, step=0.1, evaluation=1.0, epoch=2.0, images_per_second=1000.0)
+    at.run()
+    assert experiment(at)["epochs"] == demo.LENGTHS[0]
+    assert at.metric[0].value == f"about {format_duration(seconds - 2 * (demo.LENGTHS[1] - demo.LENGTHS[0]))}"
+    demo.store_speed(results[0].model_copy(update={"seconds": 20.0}))
+    button(at, "One-minute demo").click().run()
+    assert experiment(at)["epochs"] == demo.LENGTHS[-1]
+    at.number_input(key="form_seed").set_value(1).run()  # which is another experiment
+    assert button(at, "Estimate the time")
 
 
 def test_an_estimate_that_fails_can_be_repeated(monkeypatch, open_page):

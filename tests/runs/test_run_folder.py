@@ -14,7 +14,7 @@ from kdexplorer import processes
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.runs.launch import create_run
-from kdexplorer.runs.records import EpochMetrics, TeacherFigures
+from kdexplorer.runs.records import BatchMetrics, EpochMetrics, TeacherFigures
 from kdexplorer.runs.run_folder import ReadOnlyRun, Run, find_run, finished_students, imported_root, list_runs
 
 CONFIG = ExperimentConfig(name="lab", dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
@@ -123,10 +123,21 @@ def test_metrics_keep_what_can_be_read(run):
     with open(run.path / "metrics.jsonl", "ab") as file:
         file.write(b'{"epoch": 3, "stud')  # the process was killed in the middle of a line
     assert run.metrics() == good
-    run.drop_metrics_from(2)
+    run.drop_metrics_from(2, 0, 5)
     run.append_metrics([metrics(2, accuracy=0.75)])
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
     assert [EpochMetrics.model_validate_json(line) for line in lines] == [*good[:2], metrics(2, accuracy=0.75)]
+
+
+def test_lines_within_epochs_are_dropped_from_the_step_that_is_done_again(run):
+    lines = [BatchMetrics(epoch=epoch, student="a", train={"accuracy": 0.5}) for epoch in (0.5, 1.0, 1.4, 1.6)]
+    run.append_batch_metrics(lines)
+    with open(run.path / "batches.jsonl", "ab") as file:
+        file.write(b'{"epoch": 1.8, "stud')
+    assert run.batch_metrics() == lines
+    run.drop_metrics_from(1, 2, 5)
+    assert run.batch_metrics() == lines[:3]
+    assert (run.path / "batches.jsonl").read_bytes().count(b"\n") == 3
 
 
 def test_lines_of_version_1_are_read_with_todays_names(run):
@@ -206,7 +217,7 @@ def test_a_process_that_does_not_lead_writes_nothing(run):
     follower = ReadOnlyRun(run.path)
     follower.write_status("running")
     follower.append_metrics([metrics(0)])
-    follower.drop_metrics_from(0)
+    follower.drop_metrics_from(0, 0, 5)
     with follower.log() as logger:
         logger.info("not written")
     assert {path: path.read_bytes() for path in run.path.iterdir()} == before

@@ -36,6 +36,8 @@ def test_a_sweep_is_its_references_and_its_grid(recipe):
         ("resnet8", {}, {"temperatures": [2.0, 2.0]}, "twice"),
         ("resnet8", {}, {"temperatures": []}, "temperatures"),
         ("resnet8", {}, {"weights": [1.5]}, "weights"),
+        ("resnet8", {}, {"temperatures": [1 + number / 100 for number in range(33)]}, "temperatures"),
+        ("resnet8", {}, {"weights": [number / 600 for number in range(1, 600)]}, "weights"),
         ("resnet8", {}, {"seeds": 0}, "seeds"),
     ],
 )

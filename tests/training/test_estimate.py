@@ -31,7 +31,7 @@ def test_where_the_resolution_grows_steps_are_timed_at_both_ends_and_those_betwe
     tiny, monkeypatch
 ):
     seconds = {0: 1.0, 4: 4.0}  # at 16 and at 32 pixels a side; 24 is between them
-    monkeypatch.setattr(estimate, "_time_steps", lambda _, epoch: (seconds[epoch], 10 * seconds[epoch]))
+    monkeypatch.setattr(estimate, "_time_steps", lambda _, epoch, budget: (seconds[epoch], 10 * seconds[epoch]))
     config = ExperimentConfig.model_validate(SMALL | {"epochs": 5, "start_resolution": 16})
     figures = estimate.measure(config)
     steps = [1 + 3 * (side**2 - 256) / 768 for side in (16, 16, 24, 32, 32)]

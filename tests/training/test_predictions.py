@@ -1,0 +1,125 @@
+"""The teacher's predictions on the disk: the same bits as computed ones, checked, bounded, complete or not there."""
+
+import os
+
+import numpy as np
+import pytest
+
+from kdexplorer.training import predictions
+from kdexplorer.training.execute import execute
+from kdexplorer.training.experiment import Experiment
+from kdexplorer.training.predictions import load_predictions, predictions_root, save_predictions
+from tests.training.experiments import bits, create, make_config, stop_at, train_to_end
+
+RESPONSE = {
+    "name": "response",
+    "architecture": "resnet8",
+    "ce_weight": 0.3,
+    "terms": [{"method": "kd", "weight": 0.7, "temperature": 3.0}],
+}
+ATTENTION = {"name": "attention", "architecture": "resnet8", "terms": [{"method": "at", "weight": 100.0}]}
+
+
+@pytest.fixture
+def response(tiny, teacher):
+    """Two epochs of six steps with a response-based student."""
+    return make_config(RESPONSE, teacher=str(teacher.path))
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The batches that the teacher computes from now on: how many images each has."""
+    counts = []
+    compute = Experiment._compute_targets
+
+    def counted(self, forward, inputs):
+        counts.append(len(inputs))
+        return compute(self, forward, inputs)
+
+    monkeypatch.setattr(Experiment, "_compute_targets", counted)
+    return counts
+
+
+def stored():
+    return sorted(predictions_root().glob("*.f32"))
+
+
+def test_a_second_run_reads_them_and_trains_to_the_same_bits(response, computed):
+    expected = bits(train_to_end(response))
+    assert sorted(computed) == [20] * 12 + [60]  # the training batches, and the evaluation split
+    assert len(stored()) == 3
+    computed.clear()
+    assert bits(train_to_end(response)) == expected
+    assert computed == []
+
+
+def test_another_student_another_temperature_and_more_epochs_read_them_too(response, computed):
+    train_to_end(response)
+    computed.clear()
+    cold = RESPONSE | {"name": "cold", "architecture": "resnet20", "terms": [{"method": "kd", "temperature": 1.0}]}
+    train_to_end(response.model_copy(update={"students": make_config(cold, teacher="t").students, "epochs": 3}))
+    assert computed == [20] * 6  # of the third epoch
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"flip": "none"}, {"crop_padding": 0}, {"batch_size": 40}])
+def test_another_batch_is_computed(response, computed, change):
+    train_to_end(response)
+    computed.clear()
+    other = response.model_copy(update=change | {"epochs": 1})
+    experiment = Experiment(other)
+    experiment.step(0, 0)
+    assert computed == [other.batch_size]
+
+
+def test_methods_that_need_stages_compute_and_leave_logits_for_the_others(tiny, teacher, response, computed):
+    train_to_end(make_config(ATTENTION, teacher=str(teacher.path)))
+    assert len(stored()) == 3
+    computed.clear()
+    with_stages = bits(train_to_end(make_config(ATTENTION, RESPONSE, teacher=str(teacher.path))))
+    assert computed.count(20) == 12
+    computed.clear()
+    alone = bits(train_to_end(response))
+    assert computed == []
+    assert alone[0]["response"] == with_stages[0]["response"]
+
+
+def test_an_epoch_of_which_a_part_was_computed_is_not_kept(response, computed):
+    run = create(response)
+    stop_at(run, (1, 2))
+    kept = stored()
+    assert len(kept) == 2  # the evaluation split, and the first epoch
+    assert execute(run) == "finished"
+    assert stored() == kept
+
+
+def test_a_file_that_is_damaged_or_of_another_size_counts_as_missing(response, computed):
+    expected = bits(train_to_end(response))
+    computed.clear()
+    first, second, third = stored()
+    first.write_bytes(b"")
+    content = bytearray(second.read_bytes())
+    content[5] ^= 1
+    second.write_bytes(content)
+    third.write_bytes(third.read_bytes()[:-1])
+    assert bits(train_to_end(response)) == expected
+    assert sorted(computed) == [20] * 12 + [60]
+
+
+def test_the_oldest_are_removed_when_there_are_too_many(runs_root, monkeypatch):
+    monkeypatch.setattr(predictions, "MAX_BYTES", 3 * (4 * 10 + 32))
+    for number in range(5):
+        save_predictions({"number": number}, np.full((1, 10), number, np.float32))
+        for path in stored():  # on a disk with coarse times they would be equally old
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 10))
+    found = [load_predictions({"number": number}, (1, 10)) for number in range(5)]
+    assert [value is None for value in found] == [True, True, False, False, False]
+    assert all((value == number).all() for number, value in enumerate(found) if value is not None)
+
+
+def test_a_disk_that_is_full_costs_nothing_but_the_store(response, monkeypatch):
+    def fail(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(predictions, "write_bytes", fail)
+    train_to_end(response)
+    assert stored() == []
