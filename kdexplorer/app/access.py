@@ -2,8 +2,9 @@
 
 A server that accepts connections from this machine alone lets every visitor act. Any other server requires
 the presenter token; without a token these actions are disabled. A token that is set is required on localhost too:
-behind a proxy every visitor seems to come from there. A browser that uses another host name than localhost (through a
-proxy, or on another site whose name was made to point here) is not on this machine either.
+behind a proxy every visitor seems to come from there. Without a token a request that was forwarded, that names another
+host than localhost (a site whose name was made to point here), or that another page has sent (one on another port of
+this machine, for example) is not the presenter's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hmac
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import streamlit as st
@@ -24,7 +25,11 @@ from kdexplorer.errors import KDError
 VARIABLE = "KDEXPLORER_PRESENTER_TOKEN"
 LOCAL = ("localhost", "127.0.0.1", "::1")
 PAUSE = 1.0
-"""Seconds that every attempt takes, one at a time for all visitors: a token of 20 letters cannot be guessed."""
+"""Seconds that a wrong attempt takes, one at a time for all visitors of an address."""
+MIN_TOKEN = 16
+"""Characters of the presenter token: the right one is never delayed, so it must not be guessable."""
+FORWARDING = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip")
+"""Headers that a proxy adds."""
 
 DISABLED = (
     "Everyone may look. Training, stopping and deleting are disabled on this server. To enable them, set "
@@ -32,46 +37,74 @@ DISABLED = (
 )
 T = TypeVar("T")
 _PROOF = "presenter_proof"
-_attempts = threading.Lock()
+_failures = tuple(threading.Lock() for _ in range(64))
+"""By the hash of an address."""
 
 
 class NotPresenterError(KDError):
     """The visitor may look but not act."""
 
 
-def is_allowed(address: str | None, token: str | None, proof: str | None, host: str | None = None) -> bool:
+def is_allowed(
+    address: str | None, token: str | None, proof: str | None, headers: Mapping[str, str] | None = None
+) -> bool:
     """Whether a visitor may act.
 
     Args:
         address: the server's address (`server.address`); None is every address.
         token: the presenter token, or None where none is set.
         proof: what `prove` returned for this visitor, or None.
-        host: the Host header of the visitor's request, or None where there is none.
+        headers: of the visitor's request.
     """
     if token is None:
-        name = None if host is None else host.strip().rpartition(":")[0] or host.strip()
-        return address in LOCAL and (name is None or name.strip("[]") in LOCAL)
+        return address in LOCAL and _is_from_this_machine(headers or {})
     return proof is not None and hmac.compare_digest(proof, _digest(token))
 
 
-def prove(attempt: str, token: str) -> str:
-    """Compares an attempt with the token, slowly and in constant time, and returns the proof to store.
+def _is_from_this_machine(headers: Mapping[str, str]) -> bool:
+    """Whether a browser on this machine sent the request from a page of this server."""
+    host, origin = headers.get("Host"), headers.get("Origin")
+    if any(headers.get(name) is not None for name in FORWARDING):
+        return False
+    if origin is not None and origin.partition("://")[2].lower() != (host or "").strip().lower():
+        return False
+    name = None if host is None else host.strip().rpartition(":")[0] or host.strip()
+    return name is None or name.strip("[]") in LOCAL
+
+
+def prove(attempt: str, token: str, visitor: str = "") -> str:
+    """Compares an attempt with the token in constant time and returns the proof to store; only a wrong one waits.
 
     The proof is a hash: neither a session nor a page contains the token itself.
 
+    Args:
+        attempt: what was entered.
+        token: the presenter token.
+        visitor: the visitor's address; wrong attempts from one address wait for one another.
+
     Raises:
-        NotPresenterError: when it is not the token, or too many attempts are waiting.
+        NotPresenterError: when it is not the token.
     """
-    if not _attempts.acquire(timeout=10 * PAUSE):
-        raise NotPresenterError("Too many attempts at once. Wait a minute and try again.")
-    try:
-        time.sleep(PAUSE)
-    finally:
-        _attempts.release()
     proof = _digest(attempt[:1000])
-    if not hmac.compare_digest(proof, _digest(token)):
-        raise NotPresenterError("This is not the presenter token.")
-    return proof
+    if hmac.compare_digest(proof, _digest(token)):
+        return proof
+    lock = _failures[hash(visitor) % len(_failures)]
+    if lock.acquire(timeout=10 * PAUSE):
+        try:
+            time.sleep(PAUSE)
+        finally:
+            lock.release()
+    raise NotPresenterError("This is not the presenter token.")
+
+
+def check_token() -> None:
+    """Ends the program with an explanation where the presenter token is too short. Raises SystemExit."""
+    token = _token()
+    if token is not None and len(token) < MIN_TOKEN:
+        raise SystemExit(
+            f"The presenter token has {len(token)} characters; it needs {MIN_TOKEN} at least. Make one with: "
+            'python3 -c "import secrets; print(secrets.token_urlsafe(18))"'
+        )
 
 
 def _digest(text: str) -> str:
@@ -88,8 +121,7 @@ def _token() -> str | None:
 
 def is_presenter() -> bool:
     """Whether this visitor may act."""
-    host = st.context.headers.get("Host")
-    return is_allowed(st.get_option("server.address"), _token(), st.session_state.get(_PROOF), host)
+    return is_allowed(st.get_option("server.address"), _token(), st.session_state.get(_PROOF), st.context.headers)
 
 
 def act_if_presenter(action: Callable[[], T]) -> T | None:
@@ -124,7 +156,7 @@ def show_login() -> None:
         attempt = st.text_input("Presenter token", type="password", autocomplete="off", max_chars=1000)
         if st.form_submit_button("Enter") and attempt:
             try:
-                st.session_state[_PROOF] = prove(attempt, token)
+                st.session_state[_PROOF] = prove(attempt, token, st.context.ip_address or "")
             except NotPresenterError as error:
                 st.error(str(error))
             else:

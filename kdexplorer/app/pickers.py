@@ -88,7 +88,11 @@ def pick_several(
     """Draws the choice of up to `limit` names and returns them; see `pick_one`."""
     key = f"pick_{name}"
     parse = url_state.parse_name(options if known is None else known, kind)
-    chosen = url_state.get(name, default, lambda text: [parse(part) for part in text.split(",") if part][:limit])
+
+    def parse_all(text: str) -> list[str]:
+        return list(dict.fromkeys(parse(part) for part in text.split(",") if part))[:limit]
+
+    chosen = url_state.get(name, default, parse_all)
     st.session_state[key] = chosen = [one for one in chosen if one in options]
     st.multiselect(
         label, options, key=key, max_selections=limit, on_change=url_state.remember, args=(name, key), **widget

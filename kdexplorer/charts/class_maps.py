@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -64,7 +65,7 @@ def similarity(
         chart = chart.transform_calculate(value="datum.values[step]")
         first, spacing = octaves[0], octaves[1] - octaves[0]
         nearest = f"clamp(round((logT - {first}) / {spacing}), 0, {len(octaves) - 1})"
-        heading = alt.expr(f"'{name} at T = ' + format(pow(2, {first} + step * {spacing}), '.2f')")
+        heading = alt.expr(f"{json.dumps(name + ' at T = ')} + format(pow(2, {first} + step * {spacing}), '.2f')")
         params = [alt.param(name="logT", value=2.0), alt.param(name="step", expr=nearest)]
     color = _color(alt.Scale(scheme="viridis", domain=[0, top], clamp=True), "mean probability", ".0%")
     names, tips = [classes[index] for index in shown], ("images of class", "probability given to", "mean probability")

@@ -26,13 +26,32 @@ def test_on_a_server_for_this_machine_alone_every_visitor_may_act(address):
 
 @pytest.mark.parametrize("host", ["localhost:8501", "127.0.0.1:8501", "[::1]:8501", "localhost", "127.0.0.1", None])
 def test_a_local_host_name_is_this_machine(host):
-    assert access.is_allowed("localhost", None, None, host)
+    assert access.is_allowed("localhost", None, None, {} if host is None else {"Host": host})
 
 
 @pytest.mark.parametrize("host", ["kd.example.org", "evil.example:80", "localhost.evil.example", "", "192.168.1.7:80"])
 def test_any_other_host_name_is_a_guest(host):
     """A proxy, or another site whose name was made to point at this machine."""
-    assert not access.is_allowed("localhost", None, None, host)
+    assert not access.is_allowed("localhost", None, None, {"Host": host})
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({"Origin": "http://localhost:8501"}, True),
+        ({"Origin": "http://LOCALHOST:8501"}, True),
+        ({"Origin": "http://localhost:3000"}, False),
+        ({"Origin": "http://localhost"}, False),
+        ({"Origin": "https://evil.example"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": ""}, False),
+        *(({name: "203.0.113.7"}, False) for name in access.FORWARDING),
+    ],
+)
+def test_another_page_and_a_forwarded_request_are_a_guests_without_a_token(headers, allowed):
+    headers = {"Host": "localhost:8501"} | headers
+    assert access.is_allowed("localhost", None, None, headers) == allowed
+    assert access.is_allowed("localhost", TOKEN, access.prove(TOKEN, TOKEN), headers)
 
 
 @pytest.mark.parametrize("address", [None, "", "0.0.0.0", "::", "192.168.1.7", "localhost.evil.example"])
@@ -58,28 +77,45 @@ def test_anything_but_the_token_proves_nothing_and_the_message_does_not_contain_
     assert TOKEN not in str(caught.value)
 
 
-def test_attempts_wait_for_one_another(monkeypatch):
-    pauses, inside = [], []
+def test_wrong_attempts_of_an_address_wait_for_one_another_and_the_right_one_for_nobody(monkeypatch):
+    pauses, inside, begun, go_on = [], [], threading.Semaphore(0), threading.Event()
 
     def pause(seconds):
         inside.append(seconds)
         assert len(inside) == 1
+        begun.release()
+        go_on.wait(60)
         pauses.append(seconds)
         inside.clear()
 
-    monkeypatch.setattr(access, "PAUSE", 0.5)
+    monkeypatch.setattr(access, "PAUSE", 30.0)
     monkeypatch.setattr(access.time, "sleep", pause)
 
     def attempt():
         with pytest.raises(access.NotPresenterError):
-            access.prove("no", TOKEN)
+            access.prove("no", TOKEN, "203.0.113.7")
 
-    threads = [threading.Thread(target=attempt) for _ in range(8)]
+    threads = [threading.Thread(target=attempt) for _ in range(40)]
     for thread in threads:
         thread.start()
+    assert begun.acquire(timeout=60)
+    assert access.prove(TOKEN, TOKEN, "203.0.113.7")  # while 40 wrong attempts wait
+    assert pauses == []
+    go_on.set()
     for thread in threads:
         thread.join()
-    assert pauses == [0.5] * 8
+    assert pauses == [30.0] * 40
+
+
+@pytest.mark.parametrize(("token", "refused"), [(None, False), ("x" * 15, True), ("x" * 16, False)])
+def test_a_short_token_is_refused_at_the_start_with_a_command_that_makes_one(monkeypatch, token, refused):
+    if token is not None:
+        monkeypatch.setenv(access.VARIABLE, token)
+    if not refused:
+        access.check_token()
+        return
+    with pytest.raises(SystemExit, match=r"secrets\.token_urlsafe"):
+        access.check_token()
 
 
 ACTIONS = {"create_run", "launch_run", "start_run", "stop_run", "delete_run", "launch_sweep", "start_sweep",

@@ -6,7 +6,7 @@ import pytest
 from kdexplorer.analysis.metrics import confusion as count_confusion
 from kdexplorer.analysis.metrics import per_class_accuracy
 from kdexplorer.charts import class_maps, evaluation, style
-from tests.charts.drawing import rows_of
+from tests.charts.drawing import draw, rows_of, texts
 
 LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})
 
@@ -102,3 +102,10 @@ def test_a_stack_of_matrices_has_a_value_for_each_temperature():
     assert rows_of(spec)[0]["values"] == [0.1, 0.2, 0.3]
     params = {param["name"]: param for param in spec["params"]}
     assert params["step"]["expr"] == "clamp(round((logT - 0.0) / 0.25), 0, 2)"
+
+
+@pytest.mark.parametrize("name", ["o'brien", 'a"b', "x' + format(now(), '.0f') + '", "back\\slash"])
+def test_a_networks_name_is_text_in_the_title_that_follows_the_temperature(name):
+    matrices = np.stack([np.full((10, 10), 0.1)] * 3)
+    spec = class_maps.similarity(matrices, [f"class {i}" for i in range(10)], name, 0.2, True, (0.0, 0.5, 1.0))
+    assert f"{name} at T = 2.00" in texts(draw(spec))

@@ -166,6 +166,13 @@ def test_a_teacher_is_not_its_own_student(family, open_page):
 
 
 @pytest.mark.parametrize("name", ["soft_labels", "attention"])
+def test_a_student_that_a_link_names_twice_is_shown_once(family, name, open_page):
+    at = open_page(name, students="small-scratch,small-scratch")
+    assert at.multiselect(key="pick_students").value == ["small-scratch"]
+    assert specs(at)
+
+
+@pytest.mark.parametrize("name", ["soft_labels", "attention"])
 def test_no_student_at_all(family, name, open_page):
     at = open_page(name, students=",")
     assert at.multiselect(key="pick_students").value == []
