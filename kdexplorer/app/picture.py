@@ -11,7 +11,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.results import dataset_of
-from kdexplorer.app import caches, pickers, url_state
+from kdexplorer.app import caches, pickers, uploads, url_state
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
 from kdexplorer.handout.sources import Picture
@@ -156,7 +156,7 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
 
 
 def _decode(data: bytes) -> None:
-    pixels = decode.decode_fits(data)
+    pixels = uploads.decode_once(data)
     url_state.choices()["photo"] = {name: pixels[fit] for name, fit in FITS.items()}
 
 

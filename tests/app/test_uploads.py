@@ -1,0 +1,89 @@
+"""Pictures of many visitors: two are decoded at a time, each file once, and refusals are remembered."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from kdexplorer.app import uploads
+from kdexplorer.errors import ImageError
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch):
+    monkeypatch.setattr(uploads, "_outcomes", uploads.OrderedDict())
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Stands in for the decoder: which files it was given, and the most at a time."""
+    calls, running, most, lock = [], set(), [], threading.Lock()
+
+    def decode_fits(data):
+        with lock:
+            calls.append(data)
+            running.add(threading.get_ident())
+            most.append(len(running))
+        threading.Event().wait(0.02)
+        with lock:
+            running.discard(threading.get_ident())
+        if data.startswith(b"bad"):
+            raise ImageError("This is not a readable image.")
+        return {"crop": np.full((32, 32, 3), len(data), np.uint8)}
+
+    monkeypatch.setattr(uploads.decode, "decode_fits", decode_fits)
+    return calls, most
+
+
+def in_threads(files):
+    outcomes = [None] * len(files)
+
+    def send(place, data):
+        try:
+            outcomes[place] = uploads.decode_once(data)["crop"][0, 0, 0]
+        except ImageError as error:
+            outcomes[place] = str(error)
+
+    threads = [threading.Thread(target=send, args=pair) for pair in enumerate(files)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+def test_two_pictures_are_decoded_at_a_time_and_each_visitor_gets_the_right_one(decoded):
+    calls, most = decoded
+    files = [b"x" * count for count in range(1, 13)]
+    assert in_threads(files) == list(range(1, 13))
+    assert sorted(calls) == files
+    assert max(most) <= uploads.AT_A_TIME
+
+
+def test_the_same_file_is_decoded_once_also_where_many_send_it_at_once(decoded):
+    calls, _ = decoded
+    assert set(in_threads([b"same"] * 12)) == {4}
+    assert len(calls) <= uploads.AT_A_TIME  # those that began together
+    calls.clear()
+    assert uploads.decode_once(b"same")["crop"].shape == (32, 32, 3)
+    assert calls == []
+
+
+def test_a_refusal_is_remembered_with_its_reason(decoded):
+    calls, _ = decoded
+    for _ in range(3):
+        with pytest.raises(ImageError, match="not a readable image"):
+            uploads.decode_once(b"bad")
+    assert calls == [b"bad"]
+
+
+def test_what_is_remembered_is_bounded_and_the_latest_stay(decoded, monkeypatch):
+    calls, _ = decoded
+    monkeypatch.setattr(uploads, "REMEMBERED", 2)
+    for data in (b"a", b"b", b"a", b"c"):
+        uploads.decode_once(data)
+    assert calls == [b"a", b"b", b"c"]
+    calls.clear()
+    for data in (b"a", b"c", b"b"):
+        uploads.decode_once(data)
+    assert calls == [b"b"]
