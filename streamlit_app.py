@@ -1,12 +1,25 @@
 """Starts the application: `streamlit run streamlit_app.py`."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime import Runtime
 
 from kdexplorer.app.access import check_token
-from kdexplorer.processes import limit_thread_spinning
+from kdexplorer.app.uploads import limit_uploads
+from kdexplorer.processes import limit_thread_spinning, raise_file_limit
+
+
+@asynccontextmanager
+async def prepare(_: st.App) -> AsyncIterator[None]:
+    """What holds for the server as a whole."""
+    raise_file_limit()
+    limit_uploads(Runtime.instance().uploaded_file_mgr)
+    yield
+
 
 check_token()
 limit_thread_spinning()  # the server's predictions run beside trainers
-app = st.App(Path(__file__).resolve().parent / "kdexplorer" / "app" / "main.py")
+app = st.App(Path(__file__).resolve().parent / "kdexplorer" / "app" / "main.py", lifespan=prepare)

@@ -79,6 +79,17 @@ def limit_thread_spinning() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
+def raise_file_limit() -> None:
+    """Lets this process open as many files as the system allows; a connected visitor takes four."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
     """SIGTERM and SIGINT set an event instead of ending the process; outside the main thread nothing changes."""

@@ -1,10 +1,11 @@
-"""Decoding visitors' pictures: two at a time in the whole server, and each file once, whoever sends it how often."""
+"""Visitors' pictures: two are decoded at a time in the whole server, each file once, and old uploads are forgotten."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
@@ -12,10 +13,17 @@ import streamlit as st
 from kdexplorer.errors import ImageError
 from kdexplorer.images import decode
 
+if TYPE_CHECKING:
+    from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+    from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+
 AT_A_TIME = 2
 """A picture of the largest allowed size takes half a second and 300 MB."""
 REMEMBERED = 256
 """Results (6 kB each) and refusals that are kept, by the hash of the file."""
+
+FILES_OF_A_VISITOR = 3
+MAX_UPLOADED_BYTES = 100 * 2**20
 
 _slots = threading.BoundedSemaphore(AT_A_TIME)
 _lock = threading.Lock()
@@ -62,3 +70,32 @@ def _decode(data: bytes) -> dict[decode.Fit, np.ndarray] | str:
         return decode.decode_fits(data)
     except ImageError as error:
         return str(error)
+
+
+def limit_uploads(manager: MemoryUploadedFileManager) -> None:
+    """Makes Streamlit forget old uploads, which it would keep until their visitor has left.
+
+    A visitor keeps `FILES_OF_A_VISITOR` files, the server `MAX_UPLOADED_BYTES`; the oldest go first. Files come from
+    outside by an address that needs no page, so a limit in a widget would not hold.
+    """
+    add_file, sizes, lock = manager.add_file, OrderedDict[tuple[str, str], int](), threading.Lock()
+
+    def add_and_forget(session_id: str, file: UploadedFileRec) -> None:
+        add_file(session_id, file)
+        with lock:
+            sizes.pop((session_id, file.file_id), None)
+            sizes[session_id, file.file_id] = len(file.data)
+            own = [key for key in sizes if key[0] == session_id]
+            forgotten = own[:-FILES_OF_A_VISITOR]
+            total = sum(sizes.values()) - sum(sizes[key] for key in forgotten)
+            for key in sizes:
+                if total <= MAX_UPLOADED_BYTES or key == (session_id, file.file_id):
+                    break
+                if key not in forgotten:
+                    forgotten.append(key)
+                    total -= sizes[key]
+            for key in forgotten:
+                del sizes[key]
+                manager.remove_file(*key)
+
+    manager.add_file = add_and_forget  # type: ignore[method-assign]

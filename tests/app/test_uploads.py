@@ -4,6 +4,8 @@ import threading
 
 import numpy as np
 import pytest
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 from kdexplorer.app import uploads
 from kdexplorer.errors import ImageError
@@ -87,3 +89,24 @@ def test_what_is_remembered_is_bounded_and_the_latest_stay(decoded, monkeypatch)
     for data in (b"a", b"c", b"b"):
         uploads.decode_once(data)
     assert calls == [b"b"]
+
+
+def test_old_uploads_are_forgotten_of_each_visitor_and_of_all(monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_UPLOADED_BYTES", 50)
+    manager = MemoryUploadedFileManager("/upload")
+    uploads.limit_uploads(manager)
+
+    def send(session, name, size):
+        manager.add_file(session, UploadedFileRec(name, name, "image/png", b"x" * size))
+
+    def kept():
+        return {session: sorted(files) for session, files in manager.file_storage.items() if files}
+
+    for number in range(60):
+        send("greedy", f"g{number:02}", 5)
+    assert kept() == {"greedy": ["g57", "g58", "g59"]}
+    for number in range(6):
+        send(f"v{number}", "photo", 10)
+    assert kept() == {f"v{number}": ["photo"] for number in range(1, 6)}
+    send("large", "photo", 60)  # the latest stays, whatever its size
+    assert kept() == {"large": ["photo"]}
