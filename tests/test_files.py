@@ -2,10 +2,15 @@
 
 import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from kdexplorer import files
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def _full_disk(*_):
@@ -22,7 +27,19 @@ def test_write_bytes_replaces_the_whole_file(tmp_path):
     files.write_bytes(path, b"new")
     assert path.read_bytes() == b"new"
     assert names(tmp_path) == {"state"}
-    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)])
+def test_files_and_folders_have_the_modes_that_the_user_asked_for(tmp_path, umask, file_mode, folder_mode):
+    code = (
+        f"import os; os.umask({umask}); from pathlib import Path; from kdexplorer import files\n"
+        "files.write_bytes(Path('file'), b'x')\n"
+        "with files.new_folder(Path('folder')) as folder:\n    (folder / 'inside').touch()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=environment)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == file_mode
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == folder_mode
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
