@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.app import CHROMIUM, browser, running
+from benchmarks.app import CHROMIUM, browser, running, settle
 from kdexplorer.runs.launch import stop_run
 from kdexplorer.runs.records import LIVE
 from kdexplorer.runs.run_folder import Run, finished_students, list_runs
@@ -128,6 +128,7 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, serv
     expect(page.locator("[data-testid=stVegaLiteChart]")).to_have_count(3, timeout=5 * MINUTES)
     assert Run(runs_root / second).status().state == "finished"
 
+    settle(page)
     page.get_by_role("link", name="Compare them").click()
     page.get_by_role("heading", name="Compare", exact=True).wait_for()
     page.get_by_text("Evaluated on 2,000 test images").wait_for()
@@ -166,14 +167,16 @@ def test_the_whole_demo_shows_progress_at_once_moves_and_ends_in_compare(page, s
     (run,) = list_runs(runs_root)
     changes, seen = [time.monotonic()], None
     while run.status().state in LIVE and run.status().message == "training":
-        drawn = run.path.joinpath("batches.jsonl").stat().st_size, chart.inner_html()
+        drawn = chart.screenshot()
         if drawn != seen:
             changes.append(time.monotonic())
             seen = drawn
-        page.wait_for_timeout(100)
+        page.wait_for_timeout(50)
     pauses = np.diff(changes)
     print(f"pauses between changes of the chart: median {np.median(pauses):.1f} s, longest {pauses.max():.1f} s")
+    assert len(changes) > 10
     page.get_by_text("2 trained networks").wait_for(timeout=10 * MINUTES)
+    settle(page)
     page.get_by_role("link", name="Compare them").click()
     page.get_by_text("Evaluated on 2,000 test images").wait_for()
     assert [path.name for path in finished_students(run)] == ["resnet8-scratch", "resnet8-combined"]
