@@ -12,14 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.training.experiments import SHRINK
+
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = ["--dataset", "synthetic", "--train-images", "200", "--batch-size", "50", "--threads", "1", "--device", "cpu"]
-
-SHRINK = """
-from kdexplorer.datasets import synthetic
-synthetic.SyntheticShapes.sizes = {"train": 300, "test": 120}
-"""
-"""Makes the drawn data set of the copy small; the file is the copy's sitecustomize."""
 
 SHOW = """
 import sys

@@ -112,38 +112,41 @@ def _show_demo_time(epochs: int, busy: bool) -> None:
     st.metric("Time on this machine", f"about {format_duration(speed.seconds(epochs))}")
     st.caption("Measured once, and too long if the machine was busy then.")
     if st.button("Measure again", key="measure_demo", icon=":material/refresh:", disabled=busy):
-        access.act_and_rerun(_forget_demo_time)
+        access.act_and_rerun(demo.forget_speed)
 
 
-def _forget_demo_time() -> None:
-    demo.forget_speed()
-    st.session_state["demo_attempt"] = st.session_state.get("demo_attempt", 0) + 1
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _demo_measurement(attempt: int) -> Measurement:
-    """One for all visitors, until one of them measures again."""
+@st.cache_resource(show_spinner=False)
+def _demo_measurement() -> Measurement:
+    """One for all visitors, until its result is stored."""
     return Measurement(demo.demo_config(), demo.BUDGET)
 
 
 def _measure_demo() -> None:
     """Waits for the measurement, stores it, and shows the form again with the length that fits."""
-    attempt = st.session_state.get("demo_attempt", 0)
-    measurement = access.act_if_presenter(lambda: _demo_measurement(attempt))
-    if measurement is None:
-        return
+    if demo.stored_speed() is None:
+        measurement = access.act_if_presenter(_demo_measurement)
+        if measurement is None or not _store_when_measured(measurement):
+            return
+    st.session_state["demo_measured"] = True
+    st.rerun()
+
+
+def _store_when_measured(measurement: Measurement) -> bool:
+    """Whether the measurement has ended and its result is stored; if not, says why."""
     try:
         result = measurement.poll()
         if result is None:
             seconds = time.time() - measurement.started
             st.markdown(f":material/timer: Measuring how fast this machine is, once … {seconds:.0f} s")
-            return
+            return False
         demo.store_speed(result)
     except (KDError, OSError) as error:
         st.error(str(error))
-        return
-    st.session_state["demo_measured"] = True
-    st.rerun()
+        if st.button("Measure again", key="measure_demo_again", icon=":material/refresh:"):
+            access.act_and_rerun(_demo_measurement.clear)
+        return False
+    access.act_if_presenter(_demo_measurement.clear)
+    return True
 
 
 def _show_estimate(config: ExperimentConfig, times: float) -> None:

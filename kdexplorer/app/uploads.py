@@ -78,24 +78,25 @@ def limit_uploads(manager: MemoryUploadedFileManager) -> None:
     A visitor keeps `FILES_OF_A_VISITOR` files, the server `MAX_UPLOADED_BYTES`; the oldest go first. Files come from
     outside by an address that needs no page, so a limit in a widget would not hold.
     """
-    add_file, sizes, lock = manager.add_file, OrderedDict[tuple[str, str], int](), threading.Lock()
+    add_file, order, lock = manager.add_file, list[tuple[str, str]](), threading.Lock()
 
     def add_and_forget(session_id: str, file: UploadedFileRec) -> None:
         add_file(session_id, file)
         with lock:
-            sizes.pop((session_id, file.file_id), None)
-            sizes[session_id, file.file_id] = len(file.data)
-            own = [key for key in sizes if key[0] == session_id]
+            order.append((session_id, file.file_id))
+            # Without those that a page or the end of a session has removed; the latest upload of a file counts.
+            sizes = {key: len(files[0].data) for key in order[::-1] if (files := manager.get_files(key[0], [key[1]]))}
+            order[:] = reversed(sizes)
+            own = [key for key in order if key[0] == session_id]
             forgotten = own[:-FILES_OF_A_VISITOR]
             total = sum(sizes.values()) - sum(sizes[key] for key in forgotten)
-            for key in sizes:
-                if total <= MAX_UPLOADED_BYTES or key == (session_id, file.file_id):
+            for key in order[:-1]:
+                if total <= MAX_UPLOADED_BYTES:
                     break
                 if key not in forgotten:
                     forgotten.append(key)
                     total -= sizes[key]
             for key in forgotten:
-                del sizes[key]
                 manager.remove_file(*key)
 
     manager.add_file = add_and_forget  # type: ignore[method-assign]

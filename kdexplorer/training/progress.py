@@ -14,6 +14,7 @@ from kdexplorer.runs.records import BatchMetrics, EpochMetrics, State
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.schedule import resolution
+from kdexplorer.training.student import average_sums
 
 _EVERY = 0.5
 """Seconds between two writes for those who watch: of the status, and of what the last batches have given."""
@@ -101,10 +102,8 @@ class RunProgress:
                 continue
             if before.get("images", 0.0) >= sums["images"]:  # another epoch has begun
                 before = {}
-            images = sums["images"] - before.get("images", 0.0)
-            means = {key: (value - before.get(key, 0.0)) / images for key, value in sums.items() if key != "images"}
-            means["accuracy"] = means.pop("correct")
-            rows.append(BatchMetrics(epoch=round(epochs, 4), student=name, train=means))
+            since = {key: value - before.get(key, 0.0) for key, value in sums.items()}
+            rows.append(BatchMetrics(epoch=round(epochs, 4), student=name, train=average_sums(since)))
         return rows
 
     def _seconds_left(self, done: int, now: float) -> int | None:

@@ -99,6 +99,13 @@ def compile_network(network: StagedNetwork, config: ExperimentConfig) -> nn.Modu
     return cast(nn.Module, torch.compile(network, dynamic=False)) if config.compile else network
 
 
+def average_sums(sums: dict[str, float]) -> dict[str, float]:
+    """Means over images of what a student's `sums` contain; `correct` becomes `accuracy`."""
+    means = {name: value / sums["images"] for name, value in sums.items() if name != "images"}
+    means["accuracy"] = means.pop("correct")
+    return means
+
+
 def check_finite(student: Student, values: dict[str, float], when: str) -> None:
     """Raises TrainingError, which names the student, the term and the moment, where a value is not finite."""
     for name, value in values.items():

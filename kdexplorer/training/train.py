@@ -21,7 +21,7 @@ from kdexplorer.training.export import export_students
 from kdexplorer.training.progress import RunProgress
 from kdexplorer.training.schedule import learning_rate
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
-from kdexplorer.training.student import Student, check_finite
+from kdexplorer.training.student import Student, average_sums, check_finite
 
 PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
@@ -101,10 +101,7 @@ def _evaluate(
 ) -> EpochMetrics:
     """A student after an epoch: means over its batches and, in the leading process, figures on the evaluation split."""
     sums, student.sums = student.sums, {}
-    images = sums.pop("images")
-    means = {name: value / images for name, value in sums.items()}
-    means["accuracy"] = means.pop("correct")
-    row = EpochMetrics(epoch=epoch, student=student.config.name, train=means)
+    row = EpochMetrics(epoch=epoch, student=student.config.name, train=average_sums(sums))
     if not experiment.team.leads:
         return row
     logits, parts = experiment.evaluate(student, teacher)

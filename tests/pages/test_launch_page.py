@@ -262,6 +262,32 @@ def test_the_demo_has_the_length_that_fits_the_machine_once_it_is_measured(monke
     assert button(at, "Estimate the time")
 
 
+@needs_demo
+def test_a_measurement_of_the_machine_that_fails_can_be_repeated_and_one_that_another_visitor_stored_is_taken(
+    monkeypatch, open_page
+):
+    monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
+    results = [RunError("The time could not be estimated: no memory")]
+
+    def poll():
+        if isinstance(results[0], RunError):
+            raise results[0]
+        return results[0]
+
+    measurement(monkeypatch, poll)
+    st.cache_resource.clear()
+    at = open_page("launch")
+    assert "no memory" in at.error[0].value
+    results[0] = None
+    button(at, "Measure again").click().run()
+    assert not at.error
+    assert "Measuring how fast" in text(at)
+    stored = Estimate(seconds=20, loading=1.0, step=0.1, evaluation=1.0, epoch=2.0, images_per_second=1000.0)
+    demo.store_speed(stored)
+    at.run()
+    assert at.metric[0].value.startswith("about")
+
+
 def test_an_estimate_that_fails_can_be_repeated(monkeypatch, open_page):
     def poll():
         raise RunError("The time could not be estimated: no memory")

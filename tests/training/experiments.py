@@ -25,6 +25,13 @@ COMBINED = {
 }
 
 
+SHRINK = """
+from kdexplorer.datasets import synthetic
+synthetic.SyntheticShapes.sizes = {"train": 300, "test": 120}
+"""
+"""Makes the drawn data set of a copy of the package small; the file is its sitecustomize."""
+
+
 def make_config(*students, **changes):
     """Two epochs of synthetic shapes in float32 on the CPU; six steps each under the fixture `tiny`."""
     values = {

@@ -17,6 +17,7 @@ import torch
 from benchmarks.app import ROOT
 from kdexplorer.files import read_json
 from kdexplorer.networks import build
+from tests.training.experiments import SHRINK
 
 METHOD = '''
 """Hints: the student's last stage, through a 1x1 convolution and batch norm, imitates the teacher's."""
@@ -59,13 +60,6 @@ class Fitnet(Method):
 
 STUDENT = "resnet8:fitnet_like:weight=2:ce=0.5"
 NAME = "resnet8-fitnet_like"
-
-
-SHRINK = """
-from kdexplorer.datasets import synthetic
-synthetic.SyntheticShapes.sizes = {"train": 300, "test": 120}
-"""
-"""Makes the drawn data set of the copy small; the file is the copy's sitecustomize."""
 
 
 @pytest.fixture(scope="module")
