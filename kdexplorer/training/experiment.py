@@ -25,7 +25,7 @@ from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.training import ddp
 from kdexplorer.training.data import load_experiment_data
 from kdexplorer.training.hardware import require_compiler, resolve_device, resolve_precision
-from kdexplorer.training.objective import Targets, compute_objective
+from kdexplorer.training.objective import Relate, Targets, compute_objective, relate_parts
 from kdexplorer.training.predictions import VERSION, BatchPredictions, hash_images, load_predictions, save_predictions
 from kdexplorer.training.schedule import learning_rate, resolution
 from kdexplorer.training.student import Student, build_student, check_finite, compile_network
@@ -96,11 +96,13 @@ class Experiment:
         """One batch for all students. Raises TrainingError with student, term and step when a loss is not finite."""
         config = self.config
         inputs, labels, targets = self._load_batch(epoch, step)
-        rate = learning_rate(config, epoch * self.steps_per_epoch + step, self.steps)
+        number = epoch * self.steps_per_epoch + step
+        rate, progress = learning_rate(config, number, self.steps), (number + 1) / self.steps
         for student in self.students:
             for group in student.optimizer.param_groups:
                 group["lr"] = rate
-            outputs, parts = self._forward(student, student.forward, inputs, labels, targets)
+            outputs = self._run(student.forward, inputs, student.needs_features)
+            parts = self._compute_objective(student, outputs, labels, targets, self.team.relate, progress)
             values = {name: float(value.detach()) for name, value in parts.items()}
             correct = float((outputs.logits.argmax(dim=1) == labels).sum()) / len(labels)
             values = self.team.mean(values | {"correct": correct})
@@ -175,17 +177,24 @@ class Experiment:
             found = forward(inputs, all_outputs=True) if all_outputs else (forward(inputs),)
         return Outputs(found[0].float(), *found[1:])
 
-    def _forward(
-        self, student: Student, forward: Callable[..., Any], inputs: Tensor, labels: Tensor, targets: Targets
-    ) -> tuple[Outputs, dict[str, Tensor]]:
-        """A student's outputs, and its objective with its parts."""
-        outputs = self._run(forward, inputs, student.needs_features)
-        return outputs, compute_objective(student.config, student.terms, outputs, labels, targets, self._run_adapter)
+    def _compute_objective(
+        self,
+        student: Student,
+        outputs: Outputs,
+        labels: Tensor,
+        targets: Targets,
+        relate: Relate,
+        progress: float = 1.0,
+    ) -> dict[str, Tensor]:
+        """A student's objective with its parts."""
+        return compute_objective(
+            student.config, student.terms, outputs, labels, targets, self._run_adapter, relate, progress
+        )
 
-    def _run_adapter(self, adapter: nn.Module) -> Callable[[Tensor], Tensor]:
-        def run(*tensors: Tensor) -> Tensor:
+    def _run_adapter(self, adapter: nn.Module) -> Callable[..., Any]:
+        def run(*inputs: Any) -> Any:
             with self._autocast():
-                return adapter(*tensors)
+                return adapter(*inputs)
 
         return run
 
@@ -242,14 +251,15 @@ class Experiment:
         """Logits `[N, K]` float32 on the evaluation split, and the means of the objective's parts over its images."""
         labels = torch.from_numpy(self.evaluation.labels).to(self.device)
         sums: dict[str, float] = {}
-        parts = []
+        parts, relate = [], relate_parts(self.config.batch_size)
         modules = [student.network, *student.adapters.values()]
         for module in modules:
             module.eval()
         try:
             for start, stop, inputs in self._evaluation_batches(self.normalization):
                 targets = teacher.targets(start, stop) if teacher else {}
-                outputs, values = self._forward(student, student.network, inputs, labels[start:stop], targets)
+                outputs = self._run(student.network, inputs, student.needs_features)
+                values = self._compute_objective(student, outputs, labels[start:stop], targets, relate)
                 parts.append(outputs.logits.cpu().numpy())
                 for name, value in values.items():
                     sums[name] = sums.get(name, 0.0) + float(value) * (stop - start)
