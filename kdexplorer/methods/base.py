@@ -66,7 +66,7 @@ class Method:
     short_keys: ClassVar[dict[str, str]] = {}
     """Short spellings of settings on the command line, such as `T` for `temperature`."""
     marker: ClassVar[str | None] = None
-    """A marker for charts, of the names in `charts/style.py` or a Vega symbol; None takes the next one that the family has left."""
+    """A marker for charts, one of `charts.style.MARKS`; None takes the next one that the family has left."""
     dash: ClassVar[tuple[int, ...] | None] = None
     """A line pattern for charts (pixels on, off, …); None takes the next one that the family has left."""
 

@@ -31,7 +31,7 @@ class ReviewKD(Method):
     marker, dash = "pentagon", (8, 3)
 
     class Settings(WarmupSettings):
-        """The weight and how it rises. The default is the reference's for ResNet-56 to ResNet-20; others have up to 8."""
+        """The weight, by default the reference's for ResNet-56 to ResNet-20 (others have up to 8), and how it rises."""
 
         weight: float = Field(0.6, gt=0, le=1e6, description="weight of the sum over levels")
 
