@@ -120,9 +120,9 @@ def _time_steps(experiment: Experiment, epoch: int, budget: float) -> tuple[floa
 def _find_stored(experiment: Experiment, sides: list[int]) -> np.ndarray:
     """Which epochs' teacher predictions are on the disk, bool `[epochs]`; they are not read from then on."""
     teacher = experiment.teacher
-    if teacher is None or teacher.predictions is None or not teacher.can_read:
+    if teacher is None:
         return np.zeros(len(sides), bool)
-    stored = np.array([teacher.predictions.contains(epoch, side) for epoch, side in enumerate(sides)])
+    stored = np.array([teacher.is_stored(epoch, side) for epoch, side in enumerate(sides)])
     teacher.predictions = None
     return stored
 

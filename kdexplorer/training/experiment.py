@@ -19,12 +19,13 @@ from kdexplorer.datasets.augmentation import augment, epoch_order, normalize, re
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
+from kdexplorer.networks.cost import count_multiply_adds
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.training import ddp
 from kdexplorer.training.data import load_experiment_data
 from kdexplorer.training.hardware import require_compiler, resolve_device, resolve_precision
 from kdexplorer.training.objective import Targets, compute_objective
-from kdexplorer.training.schedule import learning_rate, resolution
+from kdexplorer.training.schedule import FULL_RESOLUTION, learning_rate, resolution
 from kdexplorer.training.student import Student, build_student, check_finite
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher, autocast, evaluation_batches, run_network
 
@@ -79,6 +80,22 @@ class Experiment:
         checkpoint = self.teacher_checkpoint
         teacher = get_architecture(checkpoint.architecture) if checkpoint else None
         return build_student(self.config, student, self.evaluation.classes, teacher, self.team, self.device)
+
+    def reads_teacher(self, epoch: int) -> bool:
+        """Whether the teacher's predictions for an epoch are read from the disk instead of computed."""
+        return self.teacher is not None and self.teacher.is_stored(epoch, resolution(self.config, epoch))
+
+    def epoch_costs(self) -> np.ndarray:
+        """What a step of each epoch costs, in multiply-adds of an image, float64 `[epochs]`.
+
+        A student's backward pass counts twice its forward pass; the teacher counts where it has to compute.
+        """
+        sides = np.array([resolution(self.config, epoch) for epoch in range(self.config.epochs)])
+        costs = np.full(len(sides), 3.0 * sum(count_multiply_adds(one.architecture) for one in self.config.students))
+        if self.teacher is not None:
+            stored = [self.reads_teacher(epoch) for epoch in range(len(sides))]
+            costs += ~np.array(stored) * float(count_multiply_adds(self.teacher.checkpoint.architecture))
+        return costs * (sides / FULL_RESOLUTION) ** 2
 
     # --- One step ---
 

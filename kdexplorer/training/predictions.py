@@ -115,6 +115,13 @@ def measure_store() -> Stored:
     return Stored(len(sizes), sum(sizes))
 
 
+def describe_store() -> str:
+    """How much is kept, in one line."""
+    files, size = measure_store()
+    count = "1 file" if files == 1 else f"{files} files"
+    return f"Stored teacher predictions: {count}, {size / 1e6:.1f} MB of at most {MAX_BYTES / 1e6:,.0f} MB."
+
+
 def delete_predictions() -> None:
     """Removes everything that is kept; runs that train now or later compute it again."""
     for _, _, path in _list_files():

@@ -82,6 +82,10 @@ class Teacher:
         shapes = {part: (steps, config.batch_size, width) for part, width in self.widths.items()}
         self.predictions = BatchPredictions(facts, shapes)
 
+    def is_stored(self, epoch: int, side: int) -> bool:
+        """Whether an epoch on images of `side` pixels is read instead of computed."""
+        return self.can_read and self.predictions is not None and self.predictions.contains(epoch, side)
+
     def load_targets(self, images: Tensor, inputs: Tensor, dataset: str, epoch: int, step: int) -> Targets:
         """What the methods keep of the outputs on a batch: read where they were stored, else computed.
 
