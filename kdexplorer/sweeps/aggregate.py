@@ -18,10 +18,11 @@ from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.sampling import hold_out
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
+from kdexplorer.files import write_bytes, write_json
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.sweeps.folder import Sweep
 from kdexplorer.sweeps.grid import DEFAULT_POINT, GridPoint, point_of
-from kdexplorer.sweeps.results import Measured, SweepCell, SweepResults, SweepStudent
+from kdexplorer.sweeps.results import Measured, SweepCell, SweepResults, SweepStudent, to_markdown
 
 Right = dict[tuple[GridPoint, int], np.ndarray]
 """Which images a student predicts correctly, `[images]` bool, by place and seed; only where labels are available."""
@@ -30,7 +31,7 @@ Right = dict[tuple[GridPoint, int], np.ndarray]
 def build_results(sweep: Sweep) -> SweepResults:
     """The results of the students that have finished. Raises ConfigError when the configuration cannot be read."""
     config = sweep.config()
-    labels, teacher = _load_labels(config.recipe), _load_teacher_logits(config.recipe)
+    labels, teacher = load_labels(config.recipe), load_teacher_logits(config.recipe)
     by_name = {student.name: student for student in config.students()}
     students: list[SweepStudent] = []
     right: Right = {}
@@ -65,6 +66,13 @@ def build_results(sweep: Sweep) -> SweepResults:
     )  # fmt: skip
 
 
+def write_results(sweep: Sweep) -> None:
+    """Writes `table.json` and `table.md` anew. Raises KDError and OSError."""
+    results = build_results(sweep)
+    write_json(sweep.path / "table.json", results.model_dump(mode="json"))
+    write_bytes(sweep.path / "table.md", to_markdown(results).encode())
+
+
 def build_cells(students: list[SweepStudent], right: Right, default: GridPoint) -> list[SweepCell]:
     """A cell for each place, tested against the default: the scratch baseline, then by temperature and weight."""
     by_point: dict[GridPoint, list[SweepStudent]] = {}
@@ -94,7 +102,7 @@ def _compare(point: GridPoint, default: GridPoint, right: Right) -> dict[str, An
     return {"difference": tested["difference"], "differences": by_seed.tolist(), "ahead": ahead, "p": tested["p"]}
 
 
-def _load_labels(config: ExperimentConfig) -> np.ndarray | None:
+def load_labels(config: ExperimentConfig) -> np.ndarray | None:
     """The labels of the images that the students are evaluated on, or None where they are missing."""
     try:
         labels = get_dataset(config.dataset).load("train" if config.holdout else "test").labels
@@ -103,7 +111,7 @@ def _load_labels(config: ExperimentConfig) -> np.ndarray | None:
     return labels[hold_out(labels, config.holdout)] if config.holdout else labels
 
 
-def _load_teacher_logits(config: ExperimentConfig) -> np.ndarray | None:
+def load_teacher_logits(config: ExperimentConfig) -> np.ndarray | None:
     """The teacher's stored logits on the test split; None where the students are evaluated on other images."""
     with contextlib.suppress(CheckpointError, ConfigError):
         teacher = find_checkpoint(config.teacher or "")

@@ -29,6 +29,7 @@ from kdexplorer.training.objective import Targets, compute_objective
 from kdexplorer.training.predictions import VERSION, BatchPredictions, hash_images, load_predictions, save_predictions
 from kdexplorer.training.schedule import learning_rate, resolution
 from kdexplorer.training.student import Student, build_student, check_finite, compile_network
+from kdexplorer.training.timing import Span, now
 
 EVALUATION_BATCH = 500
 MAX_KEPT_BYTES = 1 << 30
@@ -69,6 +70,7 @@ class Experiment:
         )
         self.teacher_needs_features = any(method.needs - {"logits"} for method in self.methods)
         self.predictions = self._open_predictions()
+        self.spans: list[Span] = []  # of the epoch's steps so far: loading the batch, with the teacher's forward pass
 
     def _load_teacher(self, classes: tuple[str, ...]) -> None:
         self.teacher: Checkpoint | None = None
@@ -94,10 +96,12 @@ class Experiment:
 
     def step(self, epoch: int, step: int) -> None:
         """One batch for all students. Raises TrainingError with student, term and step when a loss is not finite."""
-        config = self.config
+        config, begin = self.config, now(self.device)
         inputs, labels, targets = self._load_batch(epoch, step)
+        self.spans.append((begin, now(self.device)))
         rate = learning_rate(config, epoch * self.steps_per_epoch + step, self.steps)
         for student in self.students:
+            begin = now(self.device)
             for group in student.optimizer.param_groups:
                 group["lr"] = rate
             outputs, parts = self._forward(student, student.forward, inputs, labels, targets)
@@ -111,6 +115,7 @@ class Experiment:
             student.optimizer.zero_grad(set_to_none=True)
             for name, value in (values | {"images": 1.0}).items():
                 student.sums[name] = student.sums.get(name, 0.0) + value * config.batch_size
+            student.spans.append((begin, now(self.device)))
 
     def _load_batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor, Targets]:
         """This process's part of a batch: normalized images `[B, 3, S, S]`, labels `[B]`, the teacher's targets."""

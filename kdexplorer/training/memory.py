@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import psutil
@@ -16,6 +18,7 @@ from kdexplorer.runs.checkpoints import find_checkpoint
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 RUNTIME = 0.5 * 2**30
 """Bytes of the interpreter and of torch itself."""
@@ -59,25 +62,96 @@ def _activations(architecture: str, dtype: torch.dtype) -> tuple[float, float]:
     import torch
 
     network = build(architecture)
-    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
 
     def kept(batch: int) -> np.ndarray:
-        storages: dict[int, int] = {}
-
-        def keep(tensor: torch.Tensor) -> torch.Tensor:
-            if tensor.untyped_storage().data_ptr() not in weights:
-                storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
         images = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-        autocast = torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
+        with _count_kept(network.parameters()) as storages, _autocast(dtype):
             logits = network(images)  # alive until here, so that no address is used twice
         del logits
         return np.array([sum(storages.values()), max(storages.values())])
 
     whole, largest = (kept(4) - kept(2)) / 2  # what does not grow with the batch is no activation
     return float(whole), float(largest)
+
+
+def _autocast(dtype: torch.dtype) -> torch.autocast:
+    import torch
+
+    return torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
+
+
+@contextlib.contextmanager
+def _count_kept(others: Iterable[torch.Tensor]) -> Iterator[dict[int, int]]:
+    """Bytes of the memory blocks that autograd keeps in the block, by address, without those of `others`."""
+    import torch
+
+    storages: dict[int, int] = {}
+    known = {tensor.untyped_storage().data_ptr() for tensor in others}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in known:
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield storages
+
+
+class StudentMemory(NamedTuple):
+    """Bytes that a student's training takes beside the data and the teacher."""
+
+    state: int
+    """Weights, gradients and momentum, float32, of the network and of what its methods train beside it."""
+    kept: int
+    """What autograd keeps of one batch for the backward pass of the whole objective."""
+
+
+def count_student_memory(config: ExperimentConfig) -> dict[str, StudentMemory]:
+    """What each student of an experiment takes, by name; counted in one step on random images, not estimated.
+
+    torch.compile may keep less. Raises KDError when the teacher cannot be found.
+    """
+    import torch
+
+    from kdexplorer.networks import Outputs, get_architecture
+    from kdexplorer.training.hardware import resolve_device, resolve_precision
+    from kdexplorer.training.objective import bind_terms, compute_objective
+
+    dtype = resolve_precision(config.precision, resolve_device("cpu"))
+    images = torch.randn(config.batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(config.batch_size) % len(get_dataset(config.dataset).classes)
+    teacher = get_architecture(find_checkpoint(config.teacher).architecture) if config.teacher else None
+    theirs: Outputs | None = None
+    if teacher is not None:
+        with torch.no_grad(), _autocast(dtype):
+            theirs = Outputs(*build(teacher.key).eval()(images, all_outputs=True))
+    found = {}
+    for student in config.students:
+        network = build(student.architecture)
+        terms = bind_terms(student, get_architecture(student.architecture), teacher)
+        adapters = [term.adapter for term in terms if term.adapter is not None]
+        weights = [p for module in (network, *adapters) for p in module.parameters()]
+        targets = {m: m.reduce_teacher(theirs) for m in student.methods if theirs is not None and m.needs}
+        own = [images, labels, *(t for one in targets.values() for t in (one.logits, *one.stages))]
+        with _count_kept([*weights, *own]) as storages:
+            with _autocast(dtype):
+                outputs = Outputs(*network(images, all_outputs=True))
+            objective = compute_objective(student, terms, outputs, labels, targets, _in_autocast(dtype))["objective"]
+        del objective
+        found[student.name] = StudentMemory(12 * sum(p.numel() for p in weights), sum(storages.values()))
+    return found
+
+
+def _in_autocast(dtype: torch.dtype) -> Callable[[nn.Module], Callable[..., torch.Tensor]]:
+    def wrap(adapter: nn.Module) -> Callable[..., torch.Tensor]:
+        def run(*tensors: torch.Tensor) -> torch.Tensor:
+            with _autocast(dtype):
+                return adapter(*tensors)
+
+        return run
+
+    return wrap
 
 
 def free_memory(device: str) -> float:
