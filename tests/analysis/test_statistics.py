@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from kdexplorer.analysis import metrics, statistics
-from kdexplorer.analysis.human_agreement import closest_temperature
+from kdexplorer.analysis.temperature_scaling import fit_temperature
 
 
 def logits_of(predictions, classes=10):
@@ -121,4 +121,4 @@ def test_nothing_uses_a_half_loaded_torch(monkeypatch):
     right = np.stack([logits.argmax(1) == labels, other.argmax(1) == labels])
     assert statistics.paired_test(right, right[::-1])["p"] == pytest.approx(1)
     assert statistics.seed_interval([0.1, 0.2])
-    assert closest_temperature(np.eye(10)[labels] * 0.9 + 0.01, logits)
+    assert fit_temperature(np.eye(10)[labels] * 0.9 + 0.01, logits)
