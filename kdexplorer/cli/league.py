@@ -41,15 +41,16 @@ def run(options: argparse.Namespace) -> int:
     if options.seeds is not None and not 1 <= options.seeds <= len(declaration.seeds):
         raise ConfigError(f"--seeds: {path} declares {len(declaration.seeds)} seeds: choose 1 to that many.")
     place = options.table or path.with_suffix(".json")
-    league = leagues.open_league(declaration)
-    if not options.estimate and not options.show:
-        leagues.write_table(league, place)  # what an earlier start finished, and was killed before it was written
+    starting = not (options.estimate or options.show)
+    if starting:  # an earlier start may have been killed before it wrote what had finished
+        leagues.write_table(leagues.open_league(declaration), place)
     table = leagues.begin_table(declaration, place)
     seeds = [] if options.show else leagues.seeds_to_train(table, options.seeds)
     if seeds:
         _announce(table, seeds, measure=options.estimate or not options.yes or not options.quiet)
-        if options.estimate or not (options.yes or _is_confirmed()):
+        if not starting or not (options.yes or _is_confirmed()):
             return shared.DONE
+        league = leagues.open_league(declaration)
         league.plan(seeds)
         print(f"{league.run_id}: in {league.path}; after Ctrl-C the same command continues it", file=sys.stderr)
         write = functools.partial(leagues.write_table, path=place)
@@ -70,11 +71,12 @@ def _announce(table: LeagueTable, seeds: list[int], measure: bool) -> None:
     from kdexplorer.training.memory import estimate_memory, free_memory
 
     config, entries = table.declaration.experiment(seeds[0]), len(table.entries)
-    done = sorted(table.complete_seeds())
+    done = ", ".join(map(str, sorted(table.complete_seeds()))) or "none"
+    what = "1 experiment (seed" if len(seeds) == 1 else f"{len(seeds)} experiments (seeds"
     print(
-        f"{len(seeds)} experiments (seeds {', '.join(map(str, seeds))}) of {entries} students each: "
+        f"{what} {', '.join(map(str, seeds))}) of {entries} students each: "
         f"{table.declaration.student} distilled from {config.teacher}, {config.epochs} epochs of "
-        f"{config.train_images or 'all'} training images. Complete already: seeds {', '.join(map(str, done)) or 'none'}.",
+        f"{config.train_images or 'all'} training images. Seeds complete already: {done}.",
         file=sys.stderr,
     )
     if not measure:

@@ -31,7 +31,7 @@ def _difference(reference: str) -> Cell:
         one = entry.differences.get(reference)
         if one is None:
             return ""
-        reach = "" if one.high is None else f" ± {100 * (one.high - one.mean):.2f}"
+        reach = "" if one.test is None else f" ± {100 * (one.test.high - one.mean):.2f}"
         return f"{100 * one.mean:+.2f}{reach}"
 
     return cell

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdexplorer.analysis.statistics import format_p, holm, paired_seed_p, seed_interval
+from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, format_p, holm, seed_interval, seed_test
 from kdexplorer.config import Objective
 from kdexplorer.sweeps.league_table import LeagueRow, LeagueTable
-from kdexplorer.sweeps.results import ENOUGH_SEEDS
 
 MEASURES = (
     "accuracy", "cross_entropy", "calibration_error", "scaled_cross_entropy", "scaled_calibration_error",
@@ -25,14 +24,12 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class SeedDifference:
-    """An entry's accuracy minus a reference's over the seeds that both have, with Student's 95 % t interval."""
+    """An entry's accuracy minus a reference's, over the seeds that both have."""
 
-    values: list[float]  # by seed
     mean: float
-    low: float | None  # None for a single seed, as the p values
-    high: float | None
-    p: float | None  # of the paired t test over seeds
-    p_holm: float | None = None
+    values: list[float]  # by seed
+    test: SeedTest | None  # None for a single seed
+    p_holm: float | None  # the test's p, corrected
 
 
 @dataclass(frozen=True)
@@ -95,17 +92,17 @@ def _mean(values: list[float | None]) -> float | None:
 def _compare(table: LeagueTable, reference: str) -> dict[str, SeedDifference]:
     """Every other entry's difference to a reference, by entry."""
     other = {row.seed: row.accuracy for row in table.rows_of(reference)}
-    found: dict[str, SeedDifference] = {}
-    for name in (entry.name for entry in table.entries if entry.name != reference):
-        values = [row.accuracy - other[row.seed] for row in table.rows_of(name) if row.seed in other]
-        if values:
-            low, high = seed_interval(values) or (None, None)
-            found[name] = SeedDifference(values, float(np.mean(values)), low, high, paired_seed_p(values))
-    tested = {name: one.p for name, one in found.items() if one.p is not None}
+    values = {
+        name: [row.accuracy - other[row.seed] for row in table.rows_of(name) if row.seed in other]
+        for name in (entry.name for entry in table.entries if entry.name != reference)
+    }
+    tests = {name: seed_test(of_entry) for name, of_entry in values.items()}
+    tested = {name: test.p for name, test in tests.items() if test is not None}
     adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
     return {
-        name: SeedDifference(one.values, one.mean, one.low, one.high, one.p, adjusted.get(name))
-        for name, one in found.items()
+        name: SeedDifference(float(np.mean(of_entry)), of_entry, tests[name], adjusted.get(name))
+        for name, of_entry in values.items()
+        if of_entry
     }
 
 
