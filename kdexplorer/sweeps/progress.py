@@ -9,12 +9,10 @@ import time
 from collections import Counter
 
 from kdexplorer.errors import KDError
-from kdexplorer.files import write_bytes, write_json
 from kdexplorer.runs.records import RunStatus, State
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.sweeps.aggregate import build_results
+from kdexplorer.sweeps.choice import write_results
 from kdexplorer.sweeps.folder import Sweep
-from kdexplorer.sweeps.results import to_markdown
 
 ATTEMPTS = 3  # how often an experiment is started from the same place before it counts as failed
 
@@ -53,9 +51,7 @@ class SweepProgress:
             self.failed[run.run_id] = message
         self.log(f"{run.run_id} {state}" + (f": {message}" if message else ""))
         try:
-            results = build_results(self.sweep)
-            write_json(self.sweep.path / "table.json", results.model_dump(mode="json"))
-            write_bytes(self.sweep.path / "table.md", to_markdown(results).encode())
+            write_results(self.sweep)
         except (KDError, OSError) as error:
             self.log(f"the results so far could not be written: {error}")
         self.refresh(every=0)
