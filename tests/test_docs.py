@@ -10,7 +10,8 @@ from kdexplorer.cli import main
 from kdexplorer.datasets.human_labels import find_human_labels
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import PRESETS
-from kdexplorer.sweeps.results import bundled_sweeps, to_markdown
+from kdexplorer.sweeps.report import to_markdown
+from kdexplorer.sweeps.results import bundled_sweeps
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE_PAGE, EXAMPLE = "adding-a-method.md", "kdexplorer/methods/cosine.py"

@@ -45,16 +45,19 @@ def group_by_evaluation(entries: Mapping[str, Checkpoint]) -> dict[str, list[str
 
 def dataset_of(checkpoint: Checkpoint) -> str:
     """The key of the data set that fits a network: its card's where the classes agree, else the first one."""
-    dataset = _named_dataset(checkpoint)
-    return dataset.key if dataset is not None and dataset.classes == checkpoint.classes else all_datasets()[0].key
+    dataset = known_dataset(checkpoint)
+    return dataset.key if dataset is not None else all_datasets()[0].key
 
 
 def evaluation_dataset(checkpoint: Checkpoint) -> Dataset | None:
     """The data set on whose test split a card was computed; None for held-out images and for other classes."""
+    return known_dataset(checkpoint) if checkpoint.card.data.evaluation_split == "test" else None
+
+
+def known_dataset(checkpoint: Checkpoint) -> Dataset | None:
+    """The data set that a card names; None where it is not known or has other classes."""
     dataset = _named_dataset(checkpoint)
-    if dataset is None or dataset.classes != checkpoint.classes or checkpoint.card.data.evaluation_split != "test":
-        return None
-    return dataset
+    return dataset if dataset is not None and dataset.classes == checkpoint.classes else None
 
 
 def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:

@@ -128,6 +128,18 @@ def seed_test(differences: Sequence[float]) -> SeedTest | None:
     return SeedTest(middle, *interval, min(1.0, 2 * float(stdtr(len(differences) - 1, -statistic))), len(differences))
 
 
+def unpaired_p(correct: int, count: int, other_correct: int, other_count: int) -> float:
+    """Whether two accuracies differ whose images are not the same or whose predictions are unknown; two-sided.
+
+    The normal test of two shares with a pooled variance. It is less sensitive than a paired test.
+    """
+    from scipy.special import ndtr
+
+    share = (correct + other_correct) / (count + other_count)
+    error = (share * (1 - share) * (1 / count + 1 / other_count)) ** 0.5
+    return 2 * float(ndtr(-abs(correct / count - other_correct / other_count) / error)) if error else 1.0
+
+
 def format_p(p: float) -> str:
     """`p = 0.031`, or `p < 0.0001`."""
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"

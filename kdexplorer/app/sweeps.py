@@ -13,7 +13,8 @@ from kdexplorer.charts import sweep_surface
 from kdexplorer.networks import all_architectures
 from kdexplorer.sweeps.folder import list_sweeps
 from kdexplorer.sweeps.grid import MAX_VALUES, SweepConfig
-from kdexplorer.sweeps.results import SweepResults, bundled_sweeps, summarize, to_markdown
+from kdexplorer.sweeps.report import summarize, to_markdown
+from kdexplorer.sweeps.results import SweepResults, bundled_sweeps
 
 OPTIONS = {
     "temperatures": ("Temperatures", (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0)),

@@ -71,6 +71,15 @@ class Leg(_Record):
     """The learning curve; empty where it was not stored."""
 
 
+class AfterChoice(_Record):
+    """The test split, measured once after settings were chosen on held-out training images."""
+
+    dataset: Text
+    images: Count
+    accuracy: float = Field(ge=0, le=1)
+    cross_entropy: float
+
+
 class Card(_Record):
     """A checkpoint's `card.json`."""
 
@@ -92,6 +101,8 @@ class Card(_Record):
     test_cross_entropy: float
     test_objective: float | None = None
     test_terms: dict[str, float] = {}
+    after_choice: AfterChoice | None = None
+    """Only of networks that were evaluated on held-out images."""
     sha256: Text = ""
     """Of the weights' file."""
 

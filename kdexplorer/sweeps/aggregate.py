@@ -1,7 +1,7 @@
 """From a sweep's finished students to its results: every cell with its spread over seeds, the best one, and the tests.
 
-Everything is computed from stored logits and cards. The best cell is the best of many comparisons, so its difference to
-the lab's default is tested on the same images with Holm's correction for all cells that are compared.
+Everything is computed from stored logits and cards. The paired test on the same images is of these trained networks;
+the settings are tested over seeds, see `SweepResults.seed_tests`. Both have Holm's correction for all cells.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 from kdexplorer.analysis.metrics import agreement, expected_calibration_error, kl_divergence
 from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.analysis.statistics import holm, paired_test, seed_interval
+from kdexplorer.analysis.temperature_scaling import scaled_metrics
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.sampling import hold_out
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
-from kdexplorer.files import write_bytes, write_json
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.sweeps.folder import Sweep
 from kdexplorer.sweeps.grid import DEFAULT_POINT, GridPoint, point_of
-from kdexplorer.sweeps.results import Measured, SweepCell, SweepResults, SweepStudent, to_markdown
+from kdexplorer.sweeps.results import Measured, SweepCell, SweepResults, SweepStudent
 
 Right = dict[tuple[GridPoint, int], np.ndarray]
 """Which images a student predicts correctly, `[images]` bool, by place and seed; only where labels are available."""
@@ -46,8 +46,13 @@ def build_results(sweep: Sweep) -> SweepResults:
             point, card = point_of(by_name[name]), checkpoint.card
             facts = point.model_dump() | {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
             if labels is not None and len(labels) == len(logits):
+                scaled = scaled_metrics(logits, labels)
                 facts["calibration_error"] = expected_calibration_error(logits, labels)
+                facts["scaled_cross_entropy"] = scaled.cross_entropy
+                facts["scaled_calibration_error"] = scaled.calibration_error
                 right[point, experiment.seed] = logits.argmax(axis=1) == labels
+            if card.after_choice is not None:
+                facts["test_accuracy"] = card.after_choice.accuracy
             if teacher is not None and teacher.shape == logits.shape:
                 facts |= {"teacher_agreement": agreement(logits, teacher), "teacher_kl": kl_divergence(teacher, logits)}
             students.append(SweepStudent(**facts, seed=experiment.seed, run=run.run_id))
@@ -64,13 +69,6 @@ def build_results(sweep: Sweep) -> SweepResults:
         students=students, cells=grid, scratch=next((cell for cell in cells if cell.temperature is None), None),
         default=DEFAULT_POINT, best=best.point if best else None,
     )  # fmt: skip
-
-
-def write_results(sweep: Sweep) -> None:
-    """Writes `table.json` and `table.md` anew. Raises KDError and OSError."""
-    results = build_results(sweep)
-    write_json(sweep.path / "table.json", results.model_dump(mode="json"))
-    write_bytes(sweep.path / "table.md", to_markdown(results).encode())
 
 
 def build_cells(students: list[SweepStudent], right: Right, default: GridPoint) -> list[SweepCell]:

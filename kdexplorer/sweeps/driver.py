@@ -16,7 +16,7 @@ from kdexplorer.runs import launch
 from kdexplorer.runs.records import LIVE, State
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.sweeps import ray_backend
-from kdexplorer.sweeps.aggregate import write_results
+from kdexplorer.sweeps.choice import write_results
 from kdexplorer.sweeps.folder import Sweep, prepare
 from kdexplorer.sweeps.progress import ATTEMPTS, SweepProgress, SweepStopped
 
@@ -27,7 +27,7 @@ def execute_sweep(
     sweep: Sweep,
     ray_address: str | None = None,
     show: bool = False,
-    write_results: Callable[[Sweep], None] = write_results,
+    write_results: Callable[[Sweep], object] = write_results,
 ) -> State:
     """Trains what is left of a sweep; the final state is `finished`, `stopped`, or `failed` where an experiment failed.
 

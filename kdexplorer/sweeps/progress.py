@@ -12,7 +12,7 @@ from collections.abc import Callable
 from kdexplorer.errors import KDError
 from kdexplorer.runs.records import RunStatus, State
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.sweeps.aggregate import write_results
+from kdexplorer.sweeps.choice import write_results
 from kdexplorer.sweeps.folder import Sweep
 
 ATTEMPTS = 3  # how often an experiment is started from the same place before it counts as failed
@@ -26,7 +26,7 @@ class SweepProgress:
     """The state of a sweep while its driver works."""
 
     def __init__(
-        self, sweep: Sweep, logger: logging.Logger, show: bool, write_results: Callable[[Sweep], None] = write_results
+        self, sweep: Sweep, logger: logging.Logger, show: bool, write_results: Callable[[Sweep], object] = write_results
     ) -> None:
         self.sweep, self.logger, self.show, self.write_results = sweep, logger, show, write_results
         self.working: list[str] = []
