@@ -24,7 +24,7 @@ from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.training import ddp
 from kdexplorer.training.data import load_experiment_data
 from kdexplorer.training.hardware import require_compiler, resolve_device, resolve_precision
-from kdexplorer.training.objective import Targets, compute_objective
+from kdexplorer.training.objective import Relate, Targets, compute_objective, relate_parts
 from kdexplorer.training.schedule import FULL_RESOLUTION, learning_rate, resolution
 from kdexplorer.training.student import Student, build_student, check_finite
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher, autocast, evaluation_batches, run_network
@@ -106,12 +106,14 @@ class Experiment:
         config, begin = self.config, now(self.device)
         inputs, labels, targets = self._load_batch(epoch, step)
         self.spans.append((begin, now(self.device)))
-        rate = learning_rate(config, epoch * self.steps_per_epoch + step, self.steps)
+        number = epoch * self.steps_per_epoch + step
+        rate, progress = learning_rate(config, number, self.steps), (number + 1) / self.steps
         for student in self.students:
             begin = now(self.device)
             for group in student.optimizer.param_groups:
                 group["lr"] = rate
-            outputs, parts = self._forward(student, student.forward, inputs, labels, targets)
+            outputs = run_network(student.forward, inputs, self.dtype, student.needs_features)
+            parts = self._compute_objective(student, outputs, labels, targets, self.team.relate, progress)
             values = {name: float(value.detach()) for name, value in parts.items()}
             correct = float((outputs.logits.argmax(dim=1) == labels).sum()) / len(labels)
             values = self.team.mean(values | {"correct": correct})
@@ -137,17 +139,24 @@ class Experiment:
             return inputs, labels, {}
         return inputs, labels, self.teacher.load_targets(images, inputs, config.dataset, epoch, step)
 
-    def _forward(
-        self, student: Student, forward: Callable[..., Any], inputs: Tensor, labels: Tensor, targets: Targets
-    ) -> tuple[Outputs, dict[str, Tensor]]:
-        """A student's outputs, and its objective with its parts."""
-        outputs = run_network(forward, inputs, self.dtype, student.needs_features)
-        return outputs, compute_objective(student.config, student.terms, outputs, labels, targets, self._run_adapter)
+    def _compute_objective(
+        self,
+        student: Student,
+        outputs: Outputs,
+        labels: Tensor,
+        targets: Targets,
+        relate: Relate,
+        progress: float = 1.0,
+    ) -> dict[str, Tensor]:
+        """A student's objective with its parts."""
+        return compute_objective(
+            student.config, student.terms, outputs, labels, targets, self._run_adapter, relate, progress
+        )
 
-    def _run_adapter(self, adapter: nn.Module) -> Callable[[Tensor], Tensor]:
-        def run(*tensors: Tensor) -> Tensor:
+    def _run_adapter(self, adapter: nn.Module) -> Callable[..., Any]:
+        def run(*inputs: Any) -> Any:
             with autocast(self.device, self.dtype):
-                return adapter(*tensors)
+                return adapter(*inputs)
 
         return run
 
@@ -162,14 +171,15 @@ class Experiment:
         """Logits `[N, K]` float32 on the evaluation split, and the means of the objective's parts over its images."""
         labels = torch.from_numpy(self.evaluation.labels).to(self.device)
         sums: dict[str, float] = {}
-        parts = []
+        parts, relate = [], relate_parts(self.config.batch_size)
         modules = [student.network, *student.adapters.values()]
         for module in modules:
             module.eval()
         try:
             for start, stop, inputs in evaluation_batches(self.evaluation, self.normalization, self.device):
                 targets = teacher.targets(start, stop) if teacher else {}
-                outputs, values = self._forward(student, student.network, inputs, labels[start:stop], targets)
+                outputs = run_network(student.network, inputs, self.dtype, student.needs_features)
+                values = self._compute_objective(student, outputs, labels[start:stop], targets, relate)
                 parts.append(outputs.logits.cpu().numpy())
                 for name, value in values.items():
                     sums[name] = sums.get(name, 0.0) + float(value) * (stop - start)
