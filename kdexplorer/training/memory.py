@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -19,6 +19,8 @@ from kdexplorer.runs.checkpoints import find_checkpoint
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from kdexplorer.networks import Outputs
 
 RUNTIME = 0.5 * 2**30
 """Bytes of the interpreter and of torch itself."""
@@ -109,13 +111,14 @@ class StudentMemory(NamedTuple):
 def count_student_memory(config: ExperimentConfig) -> dict[str, StudentMemory]:
     """What each student of an experiment takes, by name; counted in one step on random images, not estimated.
 
-    torch.compile may keep less. Raises KDError when the teacher cannot be found.
+    `compile` may keep less. Raises KDError when the teacher cannot be found.
     """
     import torch
 
-    from kdexplorer.networks import Outputs, get_architecture
+    from kdexplorer.networks import get_architecture
     from kdexplorer.training.hardware import resolve_device, resolve_precision
     from kdexplorer.training.objective import bind_terms, compute_objective
+    from kdexplorer.training.teacher import run_network
 
     dtype = resolve_precision(config.precision, resolve_device("cpu"))
     images = torch.randn(config.batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -124,30 +127,34 @@ def count_student_memory(config: ExperimentConfig) -> dict[str, StudentMemory]:
     teacher = get_architecture(find_checkpoint(config.teacher).architecture) if config.teacher else None
     theirs: Outputs | None = None
     if teacher is not None:
-        with torch.no_grad(), _autocast(dtype):
-            theirs = Outputs(*build(teacher.key).eval()(images, all_outputs=True))
+        with torch.no_grad():
+            theirs = run_network(build(teacher.key).eval(), images, dtype, all_outputs=True)
     found = {}
     for student in config.students:
-        network = build(student.architecture)
+        network, methods = build(student.architecture), student.methods
         terms = bind_terms(student, get_architecture(student.architecture), teacher)
         adapters = [term.adapter for term in terms if term.adapter is not None]
         weights = [p for module in (network, *adapters) for p in module.parameters()]
-        targets = {m: m.reduce_teacher(theirs) for m in student.methods if theirs is not None and m.needs}
-        own = [images, labels, *(t for one in targets.values() for t in (one.logits, *one.stages))]
-        with _count_kept([*weights, *own]) as storages:
-            with _autocast(dtype):
-                outputs = Outputs(*network(images, all_outputs=True))
-            objective = compute_objective(student, terms, outputs, labels, targets, _in_autocast(dtype))["objective"]
-        del objective
+        targets = {m: m.reduce_teacher(theirs) for m in methods if theirs is not None and m.needs}
+        shared = [images, labels, *(tensor for one in targets.values() for tensor in _tensors(one))]
+        all_outputs = any(method.needs - {"logits"} for method in methods)
+        with _count_kept([*weights, *shared]) as storages:
+            outputs = run_network(network, images, dtype, all_outputs)
+            parts = compute_objective(student, terms, outputs, labels, targets, _in_autocast(dtype))
+        del parts, outputs
         found[student.name] = StudentMemory(12 * sum(p.numel() for p in weights), sum(storages.values()))
     return found
 
 
-def _in_autocast(dtype: torch.dtype) -> Callable[[nn.Module], Callable[..., torch.Tensor]]:
-    def wrap(adapter: nn.Module) -> Callable[..., torch.Tensor]:
-        def run(*tensors: torch.Tensor) -> torch.Tensor:
+def _tensors(outputs: Outputs) -> list[torch.Tensor]:
+    return [outputs.logits, *outputs.stages, *([] if outputs.embedding is None else [outputs.embedding])]
+
+
+def _in_autocast(dtype: torch.dtype) -> Callable[[nn.Module], Callable[..., Any]]:
+    def wrap(adapter: nn.Module) -> Callable[..., Any]:
+        def run(*inputs: Any) -> Any:
             with _autocast(dtype):
-                return adapter(*tensors)
+                return adapter(*inputs)
 
         return run
 
