@@ -9,6 +9,7 @@ from kdexplorer.app import (
     caches,
     compare_sections,
     compare_table,
+    league_section,
     network_picker,
     pickers,
     result_caches,
@@ -26,6 +27,7 @@ SECTIONS: dict[str, Callable[[Comparison], None]] = {
     "Confusion": compare_sections.show_confusion,
     "Disagreements": compare_sections.show_disagreements,
     "Sweep": lambda _: sweeps.show_section(),
+    "League": lambda _: league_section.show_section(),
 }
 
 

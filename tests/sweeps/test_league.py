@@ -9,6 +9,7 @@ import pytest
 from kdexplorer.cli import league as command
 from kdexplorer.cli.main import main
 from kdexplorer.errors import ConfigError, TrainingError
+from kdexplorer.methods import all_methods
 from kdexplorer.runs import launch
 from kdexplorer.sweeps import league as leagues
 from kdexplorer.sweeps.declaration import Declaration, bundled_declaration, read_declaration
@@ -188,4 +189,6 @@ def test_the_bundled_declaration_is_valid():
     declaration = read_declaration(bundled_declaration())
     assert len(declaration.seeds) == 5
     assert set(declaration.references) <= set(declaration.entries)
+    used = {term.method for student in declaration.students() for term in student.terms}
+    assert used == {method.key for method in all_methods()}
     assert Declaration.model_validate(json.loads(declaration.model_dump_json())).sha256 == declaration.sha256
