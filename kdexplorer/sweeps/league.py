@@ -19,8 +19,9 @@ from kdexplorer.analysis.temperature_scaling import scaled_metrics
 from kdexplorer.errors import CheckpointError, ConfigError, RunError
 from kdexplorer.files import read_json, write_bytes, write_json
 from kdexplorer.runs import launch
-from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, open_checkpoint
+from kdexplorer.runs.checkpoints import Checkpoint, open_checkpoint
 from kdexplorer.runs.run_folder import Run, list_runs, runs_root
+from kdexplorer.runs.teachers import find_teachers, refer_to
 from kdexplorer.schema import validate
 from kdexplorer.sweeps.aggregate import load_labels, load_teacher_logits
 from kdexplorer.sweeps.declaration import Declaration
@@ -77,7 +78,7 @@ def begin_table(declaration: Declaration, path: Path) -> LeagueTable:
     """
     table = read_table(path)
     config = declaration.recipe
-    teacher = find_checkpoint(config.teacher).sha256 if config.teacher else ""
+    teacher = refer_to(find_teachers(config.teacher)).sha256 if config.teacher else ""
     if table is not None:
         conflicts = find_conflicts(table, declaration)
         if table.teacher != teacher:

@@ -14,7 +14,7 @@ from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.networks import build
 from kdexplorer.networks.cost import count_parameters
-from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.runs.teachers import find_teachers
 
 if TYPE_CHECKING:
     import torch
@@ -50,11 +50,11 @@ def estimate_memory(config: ExperimentConfig, elsewhere: bool = False) -> float:
     kept = max(_activations(one.architecture, dtype)[0] for one in config.students)
     total += 1.5 * kept * config.batch_size
     if config.teacher:
-        architecture = find_checkpoint(config.teacher).architecture
-        total += 8 * count_parameters(build(architecture))  # as it is, and folded
+        architectures = [teacher.architecture for teacher in find_teachers(config.teacher)]
+        total += 8 * sum(count_parameters(build(one)) for one in architectures)  # as they are, and folded
         # Without gradients a forward pass holds about three outputs at a time; its widest batch is the evaluation's.
         images = max(config.batch_size, EVALUATION_BATCH)
-        total += 3 * images * _activations(architecture, torch.float32)[1]
+        total += 3 * images * max(_activations(one, torch.float32)[1] for one in architectures)
     return RUNTIME + total + sum(get_dataset(config.dataset).sizes.values()) * 3 * 32 * 32
 
 
@@ -124,7 +124,7 @@ def count_student_memory(config: ExperimentConfig) -> dict[str, StudentMemory]:
     images = torch.randn(config.batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.arange(config.batch_size) % len(get_dataset(config.dataset).classes)
-    teacher = get_architecture(find_checkpoint(config.teacher).architecture) if config.teacher else None
+    teacher = get_architecture(find_teachers(config.teacher)[0].architecture) if config.teacher else None
     theirs: Outputs | None = None
     if teacher is not None:
         with torch.no_grad():

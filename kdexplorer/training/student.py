@@ -97,7 +97,7 @@ def _bind_terms(config: ExperimentConfig, student: StudentConfig, teacher: Archi
         return bind_terms(student, architecture, teacher)
 
 
-def compile_network(network: StagedNetwork, config: ExperimentConfig) -> nn.Module:
+def compile_network(network: nn.Module, config: ExperimentConfig) -> nn.Module:
     """The network, compiled where the configuration says so."""
     return cast(nn.Module, torch.compile(network, dynamic=False)) if config.compile else network
 

@@ -128,7 +128,7 @@ def _evaluate(
 def _describe_teacher(experiment: Experiment, teacher: EvaluationTeacher) -> TeacherFigures:
     labels = experiment.evaluation.labels
     return TeacherFigures(
-        name=experiment.teacher_checkpoint.name if experiment.teacher_checkpoint else "",
+        name="+".join(teacher.name for teacher in experiment.teacher_checkpoints),
         evaluation_split=experiment.evaluation_name,
         accuracy=metrics.accuracy(teacher.logits, labels),
         cross_entropy=metrics.cross_entropy(teacher.logits, labels),
