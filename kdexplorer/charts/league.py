@@ -8,6 +8,7 @@ import altair as alt
 
 from kdexplorer.charts import style
 from kdexplorer.charts.common import Spec, data, spec, title, tooltips
+from kdexplorer.config import SCRATCH
 from kdexplorer.sweeps.league_summary import EntrySummary, SeedDifference
 
 
@@ -22,12 +23,22 @@ def differences(entries: list[EntrySummary], reference: str) -> Spec | None:
     compared.sort(key=lambda pair: -pair[1].mean)
     looks = style.series({entry.name: entry.objective.key for entry, _ in compared})
     rows = [_row(entry, one) for entry, one in compared]
-    seeds = [{"entry": entry.name, "difference": 100 * value} for entry, one in compared for value in one.values]
+    seeds = [
+        {"entry": entry.name, "family": _family(entry), "difference": 100 * value}
+        for entry, one in compared
+        for value in one.values
+    ]
     listed = "; ".join(f"{entry.name} {100 * one.mean:+.2f}" for entry, one in compared)
     described = f"Difference in accuracy to {reference} in percentage points, the largest first: {listed}"
-    subtitle = "mean and 95 % interval over seeds; small points: seeds; the color is the method's family"
+    subtitle = "mean and 95 % interval over seeds; small points: seeds"
     heading = title(f"Accuracy compared with {reference}", subtitle)
     return spec(_layers(rows, seeds, looks, reference), heading, described, 26 * len(rows))
+
+
+def _family(entry: EntrySummary) -> str:
+    """The family of the entry's methods; `scratch` without any, `several` where they differ."""
+    families = sorted({method.family for method in entry.objective.methods})
+    return families[0] if len(families) == 1 else "several" if families else SCRATCH
 
 
 def _row(entry: EntrySummary, one: SeedDifference) -> dict[str, Any]:
@@ -35,6 +46,7 @@ def _row(entry: EntrySummary, one: SeedDifference) -> dict[str, Any]:
     return {
         "entry": entry.name,
         "method": style.look_of(entry.objective.key).label,
+        "family": _family(entry),
         "mean": 100 * one.mean,
         "low": 100 * low,
         "high": 100 * high,
@@ -48,7 +60,9 @@ def _layers(
 ) -> list[alt.Chart]:
     names = [look.name for look in looks]
     y = alt.Y("entry:N", sort=names, title=None, axis=alt.Axis(labelLimit=170, ticks=False))
-    color = alt.Color("entry:N", scale=alt.Scale(domain=names, range=[look.color for look in looks]), legend=None)
+    colors = {row["family"]: look.color for row, look in zip(rows, looks, strict=True)}
+    legend = alt.Legend(orient="bottom", title="family", symbolType="circle")
+    color = alt.Color("family:N", scale=alt.Scale(domain=list(colors), range=list(colors.values())), legend=legend)
     shape = alt.Shape("entry:N", scale=alt.Scale(domain=names, range=[look.shape for look in looks]), legend=None)
     text = f"difference to {reference} (percentage points)"
     scale, axis = alt.Scale(zero=True, padding=10), alt.Axis(format="+~f", tickCount=6)

@@ -71,11 +71,12 @@ def _announce(table: LeagueTable, seeds: list[int], measure: bool) -> None:
     from kdexplorer.training.memory import estimate_memory, free_memory
 
     config, entries = table.declaration.experiment(seeds[0]), len(table.entries)
+    length = "1 epoch" if config.epochs == 1 else f"{config.epochs} epochs"
     done = ", ".join(map(str, sorted(table.complete_seeds()))) or "none"
     what = "1 experiment (seed" if len(seeds) == 1 else f"{len(seeds)} experiments (seeds"
     print(
         f"{what} {', '.join(map(str, seeds))}) of {entries} students each: "
-        f"{table.declaration.student} distilled from {config.teacher}, {config.epochs} epochs of "
+        f"{table.declaration.student} distilled from {config.teacher}, {length} of "
         f"{config.train_images or 'all'} training images. Seeds complete already: {done}.",
         file=sys.stderr,
     )

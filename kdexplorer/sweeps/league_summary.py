@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, format_p, holm, seed_interval, seed_test
+from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, holm, seed_interval, seed_test
 from kdexplorer.config import Objective
 from kdexplorer.sweeps.league_table import LeagueRow, LeagueTable
 
@@ -148,11 +148,12 @@ def describe_league(table: LeagueTable) -> str:
 
 def _describe_reference(entries: list[EntrySummary], reference: str, count: str) -> str:
     compared = [(entry.name, entry.differences[reference]) for entry in entries if reference in entry.differences]
+    compared.sort(key=lambda pair: -pair[1].mean)
     decided = [(name, one) for name, one in compared if one.p_holm is not None and one.p_holm < 0.05]
     words = f"after Holm's correction for {len(compared)} comparisons over {count}"
     parts = []
     for side, phrase in ((1, "above"), (-1, "below")):
-        named = [f"{n} ({100 * d.mean:+.2f}, {format_p(d.p_holm or 0)})" for n, d in decided if side * d.mean > 0]
+        named = [f"{name} ({100 * one.mean:+.2f})" for name, one in decided if side * one.mean > 0]
         if named:
             parts.append(f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} {phrase} it")
     if not parts:

@@ -25,9 +25,10 @@ def test_the_largest_difference_is_first_with_its_interval_and_its_seeds():
 def test_colors_and_markers_are_the_methods():
     spec = league.differences(summarize_entries(make_table()), "scratch")
     marks = next(layer["encoding"] for layer in spec["layer"] if "shape" in layer["encoding"])
-    looks = [style.look_of(key) for key in marks["color"]["scale"]["domain"]]
-    assert marks["color"]["scale"]["range"] == [look.color for look in looks]
+    looks = [style.look_of(key) for key in marks["shape"]["scale"]["domain"]]
+    assert [look.label for look in looks] == ["KD", "AT"]
     assert marks["shape"]["scale"]["range"] == [look.shape for look in looks]
+    assert marks["color"]["scale"] == {"domain": ["response", "feature"], "range": [look.color for look in looks]}
 
 
 def test_one_seed_is_a_point_without_an_interval_and_no_rows_are_no_chart():

@@ -43,8 +43,8 @@ def test_steps_are_compared_within_a_run():
 
 def test_five_seeds_decide_and_fewer_do_not():
     text = describe_league(make_table())
-    assert "kd (+2.00" in text
-    assert "Compared with kd, scratch (-2.00" in text
+    assert "kd (+2.00) is above it" in text
+    assert "Compared with kd, at (-1.88), scratch (-2.00) are below it" in text
     assert "kd has the highest mean" in text
     undecided = describe_league(make_table(seeds=4))
     assert "4 seeds" in undecided
