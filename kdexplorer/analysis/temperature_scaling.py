@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdexplorer.analysis.metrics import expected_calibration_error, log_softmax, softmax
+from kdexplorer.analysis.metrics import cross_entropy, expected_calibration_error, softmax
 
 FOLDS = 5
 """An image's fold is its position modulo this number, so every fold has all parts of a split that is sorted."""
@@ -71,13 +71,7 @@ def scale_logits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, fl
     return np.asarray(logits, dtype=np.float64) / temperatures[folds, None], float(temperatures.mean())
 
 
-def scaled_cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Each image's `-log p(label)` in nats after temperature scaling, float64 `[N]`: for paired intervals."""
-    return -log_softmax(scale_logits(logits, labels)[0])[np.arange(len(labels)), labels]
-
-
 def scaled_metrics(logits: np.ndarray, labels: np.ndarray) -> ScaledMetrics:
     """Cross-entropy and expected calibration error of logits `[N, classes]` after temperature scaling; see above."""
     scaled, temperature = scale_logits(logits, labels)
-    cross_entropy = float(-log_softmax(scaled)[np.arange(len(labels)), labels].mean())
-    return ScaledMetrics(temperature, cross_entropy, expected_calibration_error(scaled, labels))
+    return ScaledMetrics(temperature, cross_entropy(scaled, labels), expected_calibration_error(scaled, labels))
