@@ -7,6 +7,7 @@ import streamlit as st
 from kdexplorer.analysis import results, verdicts
 from kdexplorer.app import (
     caches,
+    compare_claims,
     compare_sections,
     compare_table,
     network_picker,
@@ -25,6 +26,8 @@ SECTIONS: dict[str, Callable[[Comparison], None]] = {
     "Classes": compare_sections.show_classes,
     "Confusion": compare_sections.show_confusion,
     "Disagreements": compare_sections.show_disagreements,
+    "Error inheritance": compare_claims.show_inheritance,
+    "The lab's claims": compare_claims.show_claims,
     "Sweep": lambda _: sweeps.show_section(),
 }
 

@@ -14,7 +14,7 @@ import numpy as np
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.statistics import mcnemar, paired_interval, wilson_interval
 from kdexplorer.analysis.tables import PairedDifference, ResultRow
-from kdexplorer.analysis.temperature_scaling import scale_logits
+from kdexplorer.analysis.temperature_scaling import Scaled, scale_known
 from kdexplorer.config import objective_label
 from kdexplorer.datasets import Dataset, all_datasets, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -107,7 +107,7 @@ def build_rows(
         human_labels: `[10000, 10]` as `load_human_labels` gives them.
     """
     relatives = {"scratch_baseline": lineage.scratch_baselines(entries), "teacher": lineage.teachers_of(entries)}
-    scaled = _scale(entries, logits, labels)
+    scaled = scale_known({name: logits.get(name) for name in entries}, labels)
     rows = []
     for name, checkpoint in entries.items():
         mine, theirs = logits.get(name), logits.get(teacher) if teacher and teacher != name else None
@@ -127,18 +127,6 @@ def build_rows(
             facts |= {kind: found.get(name), f"to_{kind}": _compare(name, found.get(name), entries, logits, labels)}
         rows.append(_describe(name, checkpoint, (latency or {}).get(checkpoint.architecture), facts))
     return rows
-
-
-Scaled = Mapping[str, tuple[np.ndarray, float]]
-"""Logits after temperature scaling and their temperature, by network; see `scale_logits`."""
-
-
-def _scale(entries: Mapping[str, Checkpoint], logits: Logits, labels: np.ndarray | None) -> Scaled:
-    """Of the networks with logits of every labeled image."""
-    if labels is None:
-        return {}
-    known = {name: own for name in entries if (own := logits.get(name)) is not None}
-    return {name: scale_logits(own, labels) for name, own in known.items() if len(own) == len(labels)}
 
 
 def _measure_calibration(

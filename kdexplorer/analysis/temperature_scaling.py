@@ -7,6 +7,7 @@ others. So scaled figures are as honest as the unscaled ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,10 @@ FOLDS = 5
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 50.0
 """Where a temperature is searched."""
+
+
+Scaled = Mapping[str, tuple[np.ndarray, float]]
+"""Logits after temperature scaling and their temperature, by network; see `scale_logits`."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,14 @@ def scale_logits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, fl
         if others.any():
             temperatures[fold] = fit_temperature(targets[others], logits[others]) or 1.0
     return np.asarray(logits, dtype=np.float64) / temperatures[folds, None], float(temperatures.mean())
+
+
+def scale_known(logits: Mapping[str, np.ndarray | None], labels: np.ndarray | None) -> Scaled:
+    """The networks with logits of every labeled image."""
+    if labels is None:
+        return {}
+    known = {name: own for name, own in logits.items() if own is not None and len(own) == len(labels)}
+    return {name: scale_logits(own, labels) for name, own in known.items()}
 
 
 def scaled_metrics(logits: np.ndarray, labels: np.ndarray) -> ScaledMetrics:
