@@ -137,7 +137,7 @@ def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
     return (
         "Is a distilled student closer to the human labels than its scratch baseline, each at its own closest "
         f"temperature? {' '.join(sentences)} Differences of the cross-entropy in nats, with 95 % intervals over "
-        "images; each network was trained once."
+        "images; they do not cover another seed."
     )
 
 

@@ -7,17 +7,22 @@ others. So scaled figures are as honest as the unscaled ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from kdexplorer.analysis.metrics import expected_calibration_error, log_softmax, softmax
+from kdexplorer.analysis.metrics import cross_entropy, expected_calibration_error, softmax
 
 FOLDS = 5
 """An image's fold is its position modulo this number, so every fold has all parts of a split that is sorted."""
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 50.0
 """Where a temperature is searched."""
+
+
+Scaled = Mapping[str, tuple[np.ndarray, float]]
+"""Logits after temperature scaling and their temperature, by network; see `scale_logits`."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,15 @@ def scale_logits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, fl
     return np.asarray(logits, dtype=np.float64) / temperatures[folds, None], float(temperatures.mean())
 
 
-def scaled_cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Each image's `-log p(label)` in nats after temperature scaling, float64 `[N]`: for paired intervals."""
-    return -log_softmax(scale_logits(logits, labels)[0])[np.arange(len(labels)), labels]
+def scale_known(logits: Mapping[str, np.ndarray | None], labels: np.ndarray | None) -> Scaled:
+    """The networks with logits of every labeled image."""
+    if labels is None:
+        return {}
+    known = {name: own for name, own in logits.items() if own is not None and len(own) == len(labels)}
+    return {name: scale_logits(own, labels) for name, own in known.items()}
 
 
 def scaled_metrics(logits: np.ndarray, labels: np.ndarray) -> ScaledMetrics:
     """Cross-entropy and expected calibration error of logits `[N, classes]` after temperature scaling; see above."""
     scaled, temperature = scale_logits(logits, labels)
-    cross_entropy = float(-log_softmax(scaled)[np.arange(len(labels)), labels].mean())
-    return ScaledMetrics(temperature, cross_entropy, expected_calibration_error(scaled, labels))
+    return ScaledMetrics(temperature, cross_entropy(scaled, labels), expected_calibration_error(scaled, labels))

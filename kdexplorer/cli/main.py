@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from kdexplorer import __version__
 from kdexplorer.cli import (
     attention,
+    claims,
     data,
     demo,
     evaluate,
@@ -30,8 +31,8 @@ from kdexplorer.errors import ConfigError, KDError
 
 COMMANDS = {
     "demo": demo, "train": train, "sweep": sweep, "league": league, "resume": resume, "evaluate": evaluate,
-    "attention": attention, "human-labels": human_labels, "import": import_weights, "runs": runs, "handout": handout,
-    "data": data,
+    "attention": attention, "human-labels": human_labels, "claims": claims, "import": import_weights, "runs": runs,
+    "handout": handout, "data": data,
 }  # fmt: skip
 """Modules with `HELP`, `add_arguments(parser)` and `run(options)`, which returns an exit code."""
 

@@ -136,6 +136,16 @@ class Card(_Record):
         return sum(leg.epochs for leg in self.legs) if self.legs else None
 
     @property
+    def continued_in_view(self) -> bool:
+        """Whether training was continued when figures of the test split were known, on which the card's figures are.
+
+        Every run reports figures of its evaluation split after each epoch; one on held-out images shows none of the
+        test split.
+        """
+        seen = any(not leg.recipe.get("holdout") for leg in self.legs[:-1])
+        return seen and self.data.evaluation_split == "test"
+
+    @property
     def seed(self) -> int | None:
         """The last leg's seed."""
         return self.legs[-1].seed if self.legs else None

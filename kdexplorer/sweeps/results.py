@@ -115,6 +115,25 @@ class SweepResults(StrictModel):
         squares = sum(float(((one - one.mean()) ** 2).sum()) for one in values)
         return (squares / sum(len(one) - 1 for one in values)) ** 0.5 if values else None
 
+    def accuracies_by(self, setting: Literal["temperature", "weight"]) -> dict[float, list[float]]:
+        """Accuracies by seed for each value of a setting, means over the other setting's values that all have.
+
+        Only of seeds that have all these students; empty where there is none.
+        """
+        other = "weight" if setting == "temperature" else "temperature"
+        points = {(getattr(cell, setting), getattr(cell, other)) for cell in self.cells}
+        values = sorted({value for value, _ in points})
+        shared = [two for two in sorted({two for _, two in points}) if all((value, two) in points for value in values)]
+        known = {(one.seed, getattr(one, setting), getattr(one, other)): one.accuracy for one in self.students}
+        seeds = sorted({one.seed for one in self.students})
+        complete = [seed for seed in seeds if all((seed, v, two) in known for v in values for two in shared)]
+        if not shared or not complete:
+            return {}
+        return {
+            value: [float(np.mean([known[seed, value, two] for two in shared])) for seed in complete]
+            for value in values
+        }
+
     def measured_after_choice(self, point: GridPoint | None) -> dict[int, float]:
         """The accuracies by seed of a cell's students on the test split, measured once after the choice."""
         students = [one for one in self.students if one.point == point]

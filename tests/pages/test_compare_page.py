@@ -69,6 +69,7 @@ def test_another_baseline_changes_the_differences(evaluated, open_page):
 
 
 SECTIONS = {"Accuracy and cost": 1, "Calibration": 1, "Classes": 1, "Confusion": 3, "Disagreements": 0}
+SECTIONS |= {"Error inheritance": 1, "The lab's claims": 0}
 
 
 @pytest.mark.parametrize(("section", "count"), SECTIONS.items())
@@ -77,6 +78,30 @@ def test_every_section_is_drawn(evaluated, section, count, open_page):
     assert len(specs(at)) == count
     if section == "Disagreements":
         assert any(label.startswith("Open image") for label in link_labels(at))
+
+
+def test_calibration_is_shown_as_trained_and_after_temperature_scaling(evaluated, open_page):
+    at = open_page("compare", show="Calibration")
+    assert "after temperature scaling, fitted on held-out folds" in text(at)
+    before = specs(at)[0]
+    at.toggle(key="reliability_scaled").set_value(True).run()
+    after = specs(at)[0]
+    assert "after temperature scaling" in after["description"]
+    assert after["description"].split(": ")[1] != before["description"].split(": ")[1]
+
+
+def test_error_inheritance_is_that_of_the_students_own_teacher(evaluated, open_page):
+    at = open_page("compare", show="Error inheritance")
+    assert "teacher gets wrong" in text(at)
+    assert "small-response repeats" in text(at)
+    assert (
+        "Choose a distilled student" in open_page("compare", show="Error inheritance", networks="teacher").info[0].value
+    )
+
+
+def test_the_labs_claims_have_a_verdict_each(evaluated, open_page):
+    shown = text(open_page("compare", show="The lab's claims"))
+    assert sum(shown.count(f"| {verdict} |") for verdict in ("supported", "not supported", "cannot be decided")) == 8
 
 
 def test_latency_is_measured_on_request(evaluated, monkeypatch, open_page):
