@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis import metrics, results
-from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints
+from kdexplorer.runs.checkpoints import Checkpoint
 
 KD_OBJECTIVE = {"ce_weight": 0.3, "terms": [{"method": "kd", "weight": 0.7, "temperature": 4.0}]}
 
@@ -55,20 +55,3 @@ def family(tmp_path, make_checkpoint):
         teacher={"name": "teacher", "sha256": teacher.sha256},
     )
     return Family({"teacher": teacher, "plain": baseline, "student": student}, labels)
-
-
-@dataclass
-class Bundled:
-    """The bundled networks with their stored logits of the test split; read only."""
-
-    entries: dict[str, Checkpoint]
-    logits: dict[str, np.ndarray]
-    labels: np.ndarray
-
-
-@pytest.fixture(scope="session")
-def bundled(clean_environment):
-    """The figures that documents and pages show are recomputed from these."""
-    entries = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
-    labels = results.evaluation_labels(entries["resnet56"])
-    return Bundled(entries, {name: checkpoint.logits() for name, checkpoint in entries.items()}, labels)

@@ -6,9 +6,10 @@ import pytest
 from kdexplorer.analysis import human_agreement
 from kdexplorer.analysis.human_agreement import AgreementRow, cross_entropy_to_humans
 from kdexplorer.analysis.metrics import entropy, softmax
-from kdexplorer.analysis.statistics import MeanDifference
+from kdexplorer.analysis.statistics import MeanDifference, paired_interval
 from kdexplorer.analysis.temperature_scaling import fit_temperature
 from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.human_labels import find_human_labels, load_human_labels
 
 FACTS = {
     "classes": get_dataset("cifar10").classes,
@@ -128,3 +129,14 @@ def test_the_sentence_follows_the_interval(difference, half, verdict):
 
 def test_without_a_pair_there_is_no_sentence():
     assert human_agreement.describe_agreement([AgreementRow("baseline", 0.5, 1.0, 0.5)]) is None
+
+
+def test_at_one_the_resnet18_is_not_further_from_the_annotators(bundled, real_root):
+    """The difference is +0.003 ± 0.009: no student of this pair is further away than its baseline."""
+    path = find_human_labels()
+    if path is None:
+        pytest.skip("CIFAR-10H is missing: set KDEXPLORER_CIFAR10H")
+    human = load_human_labels(path)
+    z, other = (bundled.logits[name].astype(float) for name in ("resnet18-response", "resnet18-scratch"))
+    costs = [-(human * np.log(np.exp(one) / np.exp(one).sum(1, keepdims=True))).sum(1) for one in (z, other)]
+    assert str(paired_interval(costs[0] - costs[1])) == "+0.003 ± 0.009"
