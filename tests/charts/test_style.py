@@ -110,7 +110,7 @@ def test_three_networks_of_every_method_have_markers_of_their_own():
     roles = {f"{key} {number}": key for key in ROLES for number in range(3)}
     looks = style.series(roles)
     assert len({one.shape for one in looks}) == len(looks)
-    known = {"circle", "square", "triangle-up", "triangle-down", "diamond", "arrow", "wedge", "stroke"}
+    known = {"circle", "square", "triangle-up", "triangle-down", "diamond"}
     assert all(one.shape in known or re.fullmatch(r"M[-0-9.,LAZM]+", one.shape) for one in looks)
 
 
