@@ -12,6 +12,7 @@ from kdexplorer.analysis import human_agreement, method_probe, results
 from kdexplorer.analysis.human_agreement import AgreementRow, Closeness
 from kdexplorer.analysis.method_probe import Probe
 from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis.temperature_scaling import scale_known
 from kdexplorer.app import caches, network_picker
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.handout.request import HandoutRequest
@@ -50,6 +51,13 @@ def result_rows(
     if teacher and teacher[0] not in entries and evaluated is not None:  # perhaps evaluated on more images
         logits[teacher[0]] = caches.stored_logits(teacher[1], evaluated.key)
     return results.build_rows(entries, logits, labels, teacher[0] if teacher else None, baseline, latency, human)
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=caches.KEYS)
+def scaled_logits(networks: dict[str, Checkpoint], labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The stored logits of the networks that have them for all labels, after temperature scaling; by name."""
+    logits = {name: caches.evaluation_logits(checkpoint) for name, checkpoint in networks.items()}
+    return {name: scaled for name, (scaled, _) in scale_known(logits, labels).items()}
 
 
 def closeness(checkpoint: Checkpoint, human: np.ndarray, index: int | None = None) -> Closeness | None:

@@ -63,6 +63,7 @@ _POLYGONS: dict[str, list[tuple[float, float]]] = {
         (-0.35, -1), (0.35, -1), (0.35, -0.35), (1, -0.35), (1, 0.35), (0.35, 0.35),
         (0.35, 1), (-0.35, 1), (-0.35, 0.35), (-1, 0.35), (-1, -0.35), (-0.35, -0.35),
     ],
+    "arrow": [(0, -1), (0.9, -0.1), (0.35, -0.1), (0.35, 1), (-0.35, 1), (-0.35, -0.1), (-0.9, -0.1)],
     "triangle-right": [(-0.8, -0.9), (0.9, 0), (-0.8, 0.9)],
     "triangle-left": [(0.8, -0.9), (-0.9, 0), (0.8, 0.9)],
 }  # fmt: skip
@@ -96,7 +97,7 @@ _FURTHER_SHAPES = {
 }  # flat, narrow
 """Markers of the second and the third network of a look, by the first one's."""
 
-_OTHER_FURTHER_SHAPES = ("wedge", "stroke")
+_OTHER_FURTHER_SHAPES = ("wedge", "M-1,-0.5L0,0.5L1,-0.5L0,0Z")
 
 WIDTHS = (2.8, 1.5, 0.8)
 """Line widths of the first, second and third network of a look."""

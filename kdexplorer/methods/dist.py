@@ -65,4 +65,4 @@ def dist_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float
 def correlation(first: Tensor, second: Tensor) -> Tensor:
     """Pearson's correlation of each row: `[N, M]` twice to `[N]`, -1 to 1; 0 where a row is constant."""
     a, b = (rows - rows.mean(dim=1, keepdim=True) for rows in (first, second))
-    return (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-8)
+    return (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1)).clamp_min(1e-8)

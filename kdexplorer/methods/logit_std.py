@@ -50,4 +50,4 @@ def standardize(logits: Tensor) -> Tensor:
     centered = as_float(logits)
     centered = centered - centered.mean(dim=1, keepdim=True)
     deviation = centered.norm(dim=1, keepdim=True) / centered.shape[1] ** 0.5
-    return centered / (deviation + 1e-7)
+    return centered / deviation.clamp_min(1e-7)

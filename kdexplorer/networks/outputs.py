@@ -18,8 +18,8 @@ class Outputs(NamedTuple):
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Outputs:
         """The outputs with every tensor changed."""
-        embedding = None if self.embedding is None else change(self.embedding)
-        return Outputs(change(self.logits), [change(stage) for stage in self.stages], embedding)
+        logits, stages = change(self.logits), [change(stage) for stage in self.stages]
+        return Outputs(logits, stages, None if self.embedding is None else change(self.embedding))
 
 
 def as_float(tensor: Tensor) -> Tensor:

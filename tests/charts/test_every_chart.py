@@ -8,6 +8,7 @@ from altair.vegalite.v6.schema.core import load_schema
 from jsonschema import Draft7Validator
 
 from kdexplorer.analysis.attention_similarity import StageSummary
+from kdexplorer.analysis.error_inheritance import count_inheritance
 from kdexplorer.analysis.human_agreement import closeness
 from kdexplorer.charts import (
     annotators,
@@ -26,6 +27,7 @@ from kdexplorer.charts import (
     temperature,
 )
 from kdexplorer.charts.common import NetworkLogits, break_lines, fill_shape, select_classes
+from kdexplorer.charts.inheritance import inheritance
 from kdexplorer.runs.records import TeacherFigures
 from tests.charts.drawing import draw, texts
 from tests.charts.records import make_row
@@ -95,6 +97,10 @@ def many_images(count):
         "objectives": learning_curves.learning_curves(points, LOOKS, "objective"),
         "cost": evaluation.accuracy_cost(rows, LOOKS, "multiply_adds"),
         "reliability": evaluation.reliability(logits, labels, LOOKS),
+        "reliability, scaled": evaluation.reliability(logits, labels, LOOKS, scaled=True),
+        "inheritance": inheritance(
+            {name: count_inheritance(logits[name], logits["big"], labels) for name in ("small", "distilled")}, "big"
+        ),
         "classes": evaluation.per_class(logits, labels, LOOKS, classes),
         "confusion": class_maps.confusion_map(logits["big"], labels, classes, "big"),
         "confusion difference": class_maps.confusion_difference(
