@@ -45,19 +45,20 @@ class Guard:
         if share is None:
             await self.app(scope, connection.receive, send)
             return
-        if share.connections >= share.most_connections:
-            if share.connections == share.most_connections:  # said once, not for each that follows
-                logger.warning(
-                    "More than %d connections from %s are refused. If it stands for many visitors, set %s.",
-                    share.most_connections, scope["client"][0], shares.VARIABLE,
-                )  # fmt: skip
+        full = share.connections >= share.most_connections
+        if full and not share.warned:
+            share.warned = True
+            logger.warning(
+                "More than %d connections from %s are refused. If it stands for many visitors, set %s.",
+                share.most_connections, scope["client"][0], shares.VARIABLE,
+            )  # fmt: skip
+        if full or share.pages.wait() > 0:  # a browser tries again by itself
             await receive()
             await send({"type": "websocket.close", "code": 1013})
             return
         share.connections += 1
         try:
             share.pages.spend(COSTS["connection"])
-            await share.afford()
             await self.app(scope, connection.receive, connection.send)
         finally:
             share.connections -= 1

@@ -78,7 +78,10 @@ class Headers:
                     (name, value) for name, value in event.get("headers", ()) if name.lower() not in self._headers
                 ]
                 event["headers"] = [*others, *self._headers.items()]
-                if not known:
+                is_page = any(
+                    name.lower() == b"content-type" and text.startswith(b"text/html") for name, text in others
+                )
+                if is_page and not known:  # other files may be kept by a cache that serves many
                     event["headers"].append((b"set-cookie", _make_cookie(scope.get("scheme") == "https")))
             await send(event)
 

@@ -78,7 +78,7 @@ def _is_bounded(state: ClientState) -> bool:
         and _fits(NAME, state.page_script_hash, state.page_name, state.fragment_id, *state.cached_message_hashes)
         and _fits(HASHES, state.cached_message_hashes)
         and _fits(WIDGETS, widgets)
-        and all(_fits(NAME, widget.id) and _is_value_bounded(widget) for widget in widgets)
+        and all(widget.id and _fits(NAME, widget.id) and _is_value_bounded(widget) for widget in widgets)
     )
 
 

@@ -77,6 +77,8 @@ class Share:
     visitors: int = field(default_factory=_visitors)
     connections: int = 0
     requests: int = 0
+    warned: bool = False
+    """Whether the log says that connections are refused."""
 
     def __post_init__(self) -> None:
         """Creates what fills up and what is waited for."""

@@ -73,6 +73,7 @@ DROPPED = {
     "a long option": rerun(strings("x" * (messages.ITEM + 1))),
     "a long link": rerun(lambda state: setattr(state, "query_string", "x" * (messages.QUERY + 1))),
     "not a number": rerun(widget(double_value=math.nan)),
+    "a widget without a name": rerun(lambda state: state.widget_states.widgets.add(bool_value=True)),
     "bytes": rerun(widget(bytes_value=b"x")),
     "many uploads' addresses": file_names(messages.ITEMS + 1),
 }
@@ -227,8 +228,17 @@ def call(application, client=GUEST, method="GET", cookie="", scheme="http"):
     return application(scope, receive, send), sent
 
 
+KIND = b"text/html; charset=utf-8"
+
+
 async def page(scope, receive, send):
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"X-Content-Type-Options", b"other")]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"X-Content-Type-Options", b"other"), (b"content-type", KIND)],
+        }
+    )
     await send({"type": "http.response.body", "body": b"page"})
 
 
@@ -296,3 +306,8 @@ def test_a_browser_gets_a_cookie_once_that_scripts_cannot_read():
     assert [cookie.endswith("; Secure") for cookie in cookies] == [False, True]
     assert cookies[0].split(";")[0] != cookies[1].split(";")[0]
     assert "set-cookie" not in dict(respond(cookie=f"a=b; {cookies[0].split(';')[0]}"))
+
+
+def test_a_file_that_a_cache_may_keep_carries_no_cookie(monkeypatch):
+    monkeypatch.setitem(globals(), "KIND", b"text/javascript")
+    assert "set-cookie" not in dict(respond())
