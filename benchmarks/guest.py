@@ -93,7 +93,8 @@ async def huge_grid(guest: Guest) -> None:
     for count in (600, 32):
         for label, most in (("Temperatures", 100.0), ("Weights", 1.0)):
             guest.values[guest.find(label)] = [f"{most * (n + 1) / count:g}" for n in range(count)]
-        await asyncio.wait_for(guest.act("grid"), 10)
+        with contextlib.suppress(TimeoutError):  # a message that is dropped has no answer
+            await asyncio.wait_for(guest.act("grid"), 5)
 
 
 async def large_pictures(guest: Guest) -> None:

@@ -39,6 +39,8 @@ class RunStatus(_Record):
     steps_per_epoch: _Count | None = None
     images_per_second: _Number | None = None
     seconds_left: _Number | None = None
+    teacher_stored: bool | None = None
+    """Whether the current epoch reads the teacher's predictions instead of computing them."""
     heartbeat: _Number | None = None
     """When it was written, in seconds since 1970."""
     machine: str | None = None
@@ -67,6 +69,10 @@ class EpochMetrics(_Record):
     """Logits of the first images of the evaluation split."""
     seconds: float | None = None
     images_per_second: float | None = None
+    step_seconds: float | None = None
+    """Of the student's part of a step: forward pass, objective, backward pass and update; the epoch's median."""
+    batch_seconds: float | None = None
+    """Of loading a batch with the teacher's forward pass, which all students share; the epoch's median."""
 
 
 class BatchMetrics(_Record):
