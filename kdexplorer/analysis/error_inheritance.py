@@ -90,10 +90,11 @@ def explain_inheritance(
             f"{other.kept_share:.1%} ({gain:+.1f} points, {format_p(p)}): {verdict}."
         )
     net = 100 * float((predicted == labels).mean() - (base == labels).mean())
-    above = own.right_there - (own.teacher_right - own.right_elsewhere)
+    added = own.teacher_right - own.right_elsewhere
+    above = own.right_there - added
     beats = f"above by {above:,} images" if above > 0 else f"below by {-above:,} images" if above else "equal"
     sentences.append(
         f"The net is {net:+.2f} points to {baseline}. To be above its teacher, {student} has to correct more of its "
-        f"errors ({own.right_there:,}) than it adds of its own ({own.teacher_right - own.right_elsewhere:,}): it is {beats}."
+        f"errors ({own.right_there:,}) than it adds of its own ({added:,}): it is {beats}."
     )
     return " ".join(sentences)
