@@ -10,6 +10,7 @@ from kdexplorer.app import (
     compare_claims,
     compare_sections,
     compare_table,
+    league_section,
     network_picker,
     pickers,
     result_caches,
@@ -29,6 +30,7 @@ SECTIONS: dict[str, Callable[[Comparison], None]] = {
     "Error inheritance": compare_claims.show_inheritance,
     "The lab's claims": compare_claims.show_claims,
     "Sweep": lambda _: sweeps.show_section(),
+    "League": lambda _: league_section.show_section(),
 }
 
 

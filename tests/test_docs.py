@@ -10,7 +10,8 @@ from kdexplorer.analysis.error_inheritance import count_inheritance
 from kdexplorer.analysis.results import build_rows
 from kdexplorer.cli import main
 from kdexplorer.datasets.human_labels import find_human_labels
-from kdexplorer.notation import parse_student
+from kdexplorer.methods import FAMILIES, all_methods
+from kdexplorer.notation import format_number, parse_student
 from kdexplorer.presets import PRESETS
 from kdexplorer.sweeps.report import to_markdown
 from kdexplorer.sweeps.results import bundled_sweeps
@@ -73,6 +74,17 @@ def test_the_readme_lists_the_packages():
     tree = re.search(r"^kdexplorer/\n(.*?)^\S", PAGES["README.md"], re.S | re.M)[1]
     packages = {path.parent.name for path in ROOT.glob("kdexplorer/*/__init__.py")}
     assert set(re.findall(r"^  (\w+)/ ", tree, re.M)) == packages
+
+
+def test_the_table_of_methods_is_the_registrys():
+    row = re.compile(r"^\| `(\w+)` \| (\w+) \| ([^|]+) \| ([^|]+) \|", re.M)
+    found = [one for one in row.findall(PAGES["methods.md"]) if one[1] in FAMILIES]
+    expected = []
+    for method in all_methods():
+        fields = {name: field.default for name, field in method.Settings.model_fields.items() if name != "method"}
+        settings = ", ".join(f"{name} {format_number(value)}" for name, value in fields.items())
+        expected.append((method.key, method.family, ", ".join(sorted(method.needs)) or "no teacher", settings))
+    assert found == expected
 
 
 @pytest.mark.parametrize("page", ["README.md", "methods.md"])

@@ -189,7 +189,7 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, facts: d
 
 def describe_training_difference(entries: Mapping[str, Checkpoint]) -> str | None:
     """A sentence when students were trained on different numbers of images, so that more than the method differs."""
-    teachers = {checkpoint.card.teacher.sha256 for checkpoint in entries.values() if checkpoint.card.teacher}
+    teachers = {h for checkpoint in entries.values() if checkpoint.card.teacher for h in checkpoint.card.teacher.hashes}
     sizes: dict[int, list[str]] = {}
     for name, checkpoint in entries.items():
         count = checkpoint.card.data.train_images

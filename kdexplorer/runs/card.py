@@ -26,11 +26,25 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
+class TeacherMember(_Record):
+    """One of several teachers."""
+
+    name: Text
+    sha256: Text
+
+
 class TeacherReference(_Record):
     """The network that a student was distilled from: its weights' hash identifies it, whatever its name."""
 
     name: Text
     sha256: Text
+    members: tuple[TeacherMember, ...] = ()
+    """The networks whose probabilities were averaged, where there were several; empty for one."""
+
+    @property
+    def hashes(self) -> frozenset[str]:
+        """Of the weights of every network that taught."""
+        return frozenset(member.sha256 for member in self.members) or frozenset({self.sha256})
 
 
 class DataFacts(_Record):

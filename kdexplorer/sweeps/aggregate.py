@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kdexplorer.analysis.metrics import agreement, expected_calibration_error, kl_divergence
+from kdexplorer.analysis.metrics import agreement, expected_calibration_error, kl_divergence, log_softmax
 from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.analysis.statistics import holm, paired_test, seed_interval
 from kdexplorer.analysis.temperature_scaling import scaled_metrics
@@ -19,7 +19,8 @@ from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.sampling import hold_out
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
-from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
+from kdexplorer.runs.checkpoints import open_checkpoint
+from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.sweeps.folder import Sweep
 from kdexplorer.sweeps.grid import DEFAULT_POINT, GridPoint, point_of
 from kdexplorer.sweeps.results import Measured, SweepCell, SweepResults, SweepStudent
@@ -31,7 +32,7 @@ Right = dict[tuple[GridPoint, int], np.ndarray]
 def build_results(sweep: Sweep) -> SweepResults:
     """The results of the students that have finished. Raises ConfigError when the configuration cannot be read."""
     config = sweep.config()
-    labels, teacher = _load_labels(config.recipe), _load_teacher_logits(config.recipe)
+    labels, teacher = load_labels(config.recipe), load_teacher_logits(config.recipe)
     by_name = {student.name: student for student in config.students()}
     students: list[SweepStudent] = []
     right: Right = {}
@@ -100,7 +101,7 @@ def _compare(point: GridPoint, default: GridPoint, right: Right) -> dict[str, An
     return {"difference": tested["difference"], "differences": by_seed.tolist(), "ahead": ahead, "p": tested["p"]}
 
 
-def _load_labels(config: ExperimentConfig) -> np.ndarray | None:
+def load_labels(config: ExperimentConfig) -> np.ndarray | None:
     """The labels of the images that the students are evaluated on, or None where they are missing."""
     try:
         labels = get_dataset(config.dataset).load("train" if config.holdout else "test").labels
@@ -109,10 +110,16 @@ def _load_labels(config: ExperimentConfig) -> np.ndarray | None:
     return labels[hold_out(labels, config.holdout)] if config.holdout else labels
 
 
-def _load_teacher_logits(config: ExperimentConfig) -> np.ndarray | None:
-    """The teacher's stored logits on the test split; None where the students are evaluated on other images."""
+def load_teacher_logits(config: ExperimentConfig) -> np.ndarray | None:
+    """The teacher's stored logits on the test split; None where the students are evaluated on other images.
+
+    Those of several teachers are the logarithm of the mean of their probabilities.
+    """
     with contextlib.suppress(CheckpointError, ConfigError):
-        teacher = find_checkpoint(config.teacher or "")
-        if not config.holdout and teacher.card.data.evaluation_split == "test":
-            return teacher.logits_or_none()
+        teachers = find_teachers(config.teacher or "")
+        if not config.holdout and all(teacher.card.data.evaluation_split == "test" for teacher in teachers):
+            logits = [teacher.logits() for teacher in teachers]
+            if len(logits) == 1:
+                return logits[0]
+            return np.logaddexp.reduce([log_softmax(one) for one in logits], axis=0) - np.log(len(logits))
     return None

@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from kdexplorer.errors import KDError
 from kdexplorer.runs.records import RunStatus, State
@@ -24,8 +25,10 @@ class SweepStopped(Exception):
 class SweepProgress:
     """The state of a sweep while its driver works."""
 
-    def __init__(self, sweep: Sweep, logger: logging.Logger, show: bool) -> None:
-        self.sweep, self.logger, self.show = sweep, logger, show
+    def __init__(
+        self, sweep: Sweep, logger: logging.Logger, show: bool, write_results: Callable[[Sweep], object] = write_results
+    ) -> None:
+        self.sweep, self.logger, self.show, self.write_results = sweep, logger, show, write_results
         self.working: list[str] = []
         self.failed: dict[str, str] = {}
         self._starts: Counter[tuple[str, int | None, int | None]] = Counter()
@@ -51,7 +54,7 @@ class SweepProgress:
             self.failed[run.run_id] = message
         self.log(f"{run.run_id} {state}" + (f": {message}" if message else ""))
         try:
-            write_results(self.sweep)
+            self.write_results(self.sweep)
         except (KDError, OSError) as error:
             self.log(f"the results so far could not be written: {error}")
         self.refresh(every=0)

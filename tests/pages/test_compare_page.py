@@ -14,9 +14,11 @@ from kdexplorer.runs.checkpoints import LOGITS, open_checkpoint
 from kdexplorer.sweeps import folder, grid
 from kdexplorer.sweeps.aggregate import build_cells, build_results
 from kdexplorer.sweeps.grid import DEFAULT_POINT, GridPoint
+from kdexplorer.sweeps.league_summary import describe_league
 from kdexplorer.sweeps.results import SweepStudent
 from tests.pages.reading import button, link_labels, specs, text
 from tests.pages.runs import make_run
+from tests.sweeps.league_sample import make_table
 
 CIFAR10 = get_dataset("cifar10")
 
@@ -251,6 +253,26 @@ def test_a_sweeps_surface_and_conclusion(swept, open_page):
 def test_damaged_results_count_as_missing(swept, open_page):
     (swept.path / "table.json").write_text(json.dumps({"cells": [1]}))
     assert "There is no sweep yet" in text(open_page("compare", show="Sweep"))
+
+
+def test_the_league_is_drawn_against_each_reference(evaluated, open_page):
+    at = open_page("compare", show="League")
+    assert "python -m kdexplorer league" in text(at)
+    assert not specs(at)
+    table = make_table()
+    folder = evaluated.parent / "sweeps"
+    folder.mkdir()
+    write_json(folder / "league-sample.json", table.model_dump(mode="json"))
+    at = open_page("compare", show="League")
+    assert describe_league(table) in text(at)
+    (spec,) = specs(at)
+    assert "kd +2.00; at +0.12" in spec["description"]
+    assert at.dataframe[1].value["Entry"].tolist() == ["kd", "at", "scratch"]
+    at.segmented_control(key="league_reference").set_value("kd").run()
+    assert "scratch -2.00" in specs(at)[0]["description"]
+    write_json(folder / "league-other.json", make_table(seeds=3).model_dump(mode="json"))
+    at = open_page("compare", show="League", league="league-other")
+    assert "cannot be decided" in text(at)
 
 
 def test_a_bundled_sweep_is_drawn_without_its_runs(swept, tmp_path, open_page):

@@ -145,7 +145,7 @@ def test_without_labels_nothing_is_tested_and_the_rest_is_known(tiny, small, sta
 
     sweep = folder.create(small.model_copy(update={"seeds": 1}))
     assert driver.execute_sweep(sweep) == "finished"
-    monkeypatch.setattr(aggregate, "_load_labels", lambda config: None)
+    monkeypatch.setattr(aggregate, "load_labels", lambda config: None)
     results = aggregate.build_results(sweep)
     assert [cell.accuracy for cell in results.cells] == [cell.accuracy for cell in sweep.results().cells]
     assert all(cell.p is None and cell.calibration_error is None for cell in results.all_cells())
