@@ -28,6 +28,8 @@ def pick_grid() -> dict[str, Any]:
     grid = st.session_state.setdefault("sweep_grid", dict(START))
     for name, value in grid.items():
         st.session_state.setdefault(f"form_sweep_{name}", value)
+    for name in OPTIONS:  # a browser that was tampered with may send more than the widget allows
+        st.session_state[f"form_sweep_{name}"] = st.session_state[f"form_sweep_{name}"][:MAX_VALUES]
     st.markdown("**A grid of students**: each with its own temperature and weight, on the same batches")
     left, right = st.columns([2, 1])
     architectures, often = all_architectures(), "How many times each cell is trained; Seed is the first seed"

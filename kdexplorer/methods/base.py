@@ -6,6 +6,8 @@ description must not load torch, so a method file imports torch inside its funct
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field, create_model
@@ -123,6 +125,15 @@ class Method:
         """
         stages = teacher.stages if "stages" in self.needs else []
         return Outputs(teacher.logits, stages, teacher.embedding if "embedding" in self.needs else None)
+
+    def relations(self, outputs: Outputs) -> Tensor | None:
+        """The relation of all pairs of a batch's images `[B, B]` that the loss compares, for display, or None."""
+        return None
+
+    @classmethod
+    def source(cls) -> str:
+        """The code of the method's file."""
+        return Path(inspect.getfile(cls)).read_text(encoding="utf-8")
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
         """The unweighted loss.

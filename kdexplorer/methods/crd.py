@@ -53,6 +53,15 @@ class CRD(Method):
         of_student, of_teacher = adapter(student.embedding, teacher.embedding)
         return crd_loss(of_student, of_teacher, labels, self.settings.temperature)
 
+    def relations(self, outputs: Outputs) -> Tensor | None:
+        """Cosine similarities of the embeddings, before the projections."""
+        import torch.nn.functional as F
+
+        if outputs.embedding is None:
+            return None
+        unit = F.normalize(as_float(outputs.embedding), dim=1)
+        return unit @ unit.T
+
 
 def crd_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """InfoNCE from the student's embeddings to the teacher's and back, the sum of both, in nats.

@@ -41,6 +41,10 @@ class RKD(Method):
         assert teacher.embedding is not None
         return rkd_loss(student.embedding, teacher.embedding, self.settings.distance, self.settings.angle)
 
+    def relations(self, outputs: Outputs) -> Tensor | None:
+        """See `relative_distances`."""
+        return None if outputs.embedding is None else relative_distances(as_float(outputs.embedding))
+
 
 def rkd_loss(student: Tensor, teacher: Tensor, distance: float, angle: float) -> Tensor:
     """The weighted sum of `distance_loss` and `angle_loss`.

@@ -37,6 +37,10 @@ class SP(Method):
         """See `sp_loss`; over the global batch when several processes train."""
         return sp_loss(student.stages[-1], teacher.stages[-1])
 
+    def relations(self, outputs: Outputs) -> Tensor:
+        """See `similarities`, of the last stage."""
+        return similarities(outputs.stages[-1])
+
 
 def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """The mean squared difference between the similarity matrices `[B, B]` of two networks.

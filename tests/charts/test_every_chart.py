@@ -15,12 +15,15 @@ from kdexplorer.charts import (
     attention,
     bars,
     class_maps,
+    divergence,
     evaluation,
     gradient,
     learning_curves,
+    probe,
     soft_labels,
     style,
     sweep_surface,
+    taxonomy,
     temperature,
 )
 from kdexplorer.charts.common import NetworkLogits, break_lines, fill_shape, select_classes
@@ -53,6 +56,11 @@ def one_image(count):
         "bars": bars.probability_bars(np.full(count, 1 / count), classes, 3, "kd", "Soft label", "T = 1"),
         "grid": attention.grid(maps, photo, "map", True, 0.6, "viridis", 1000.0),
         "difference": attention.grid(maps, photo, "difference", False, 0.6, "viridis", 1000.0),
+        "method push": probe.push_bars(generator.normal(size=count), teacher.logits, classes, 3, "KD", "small"),
+        "method changes": probe.change_maps([None, maps[0].maps[1], maps[0].maps[2]], photo, "AT", "small"),
+        "method relations": probe.relation_maps(
+            generator.random((4, 4)), np.stack([photo.transpose(2, 0, 1)] * 4), "big", style.TEACHER, (0.0, 1.0)
+        ),
         "scale": attention.scale_bar(0, 3, "viridis", "map", True),
         "own scales": attention.scale_bar(-1, 1, "difference", "difference", False),
         "soft labels at": learning_curves.soft_labels_at(
@@ -100,6 +108,8 @@ def many_images(count):
         ),
         "closeness": annotators.closeness_curves(near, ROLES, shares, "200 images"),
         "surface": sweep_surface.surface(results, "accuracy"),
+        "taxonomy": taxonomy.taxonomy("dkd"),
+        "forward and reverse KL": divergence.mode_figure(),
         "spread": sweep_surface.spread(results),
     }
 
