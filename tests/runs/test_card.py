@@ -26,7 +26,7 @@ def figures(epoch, accuracy=0.5):
 def test_a_card_says_what_a_network_is_and_how_it_was_trained(saved):
     facts = {
         "objective": {"ce_weight": 0.1, "label_smoothing": 0.0, "terms": [KD, AT]},
-        "teacher": {"name": "resnet56", "sha256": "ab"},
+        "teacher": {"name": "resnet56", "sha256": "ab", "members": []},
         "data": {
             "dataset": "synthetic", "train_images": 300, "evaluation_split": "holdout", "evaluation_images": 120,
         },
@@ -159,7 +159,7 @@ def test_a_card_of_version_1_loses_nothing(tmp_path):
                 {"method": "at", "weight": 1000.0, "power": 2},
             ],
         },
-        "teacher": {"name": "resnet56", "sha256": "6fe7cab7"},
+        "teacher": {"name": "resnet56", "sha256": "6fe7cab7", "members": []},
         "data": {
             "dataset": "cifar10",
             "train_images": 50000,
