@@ -38,7 +38,7 @@ def show_handout(
         compared: the rows of the results table, the networks if not given.
     """
     teacher, *students = networks.values()
-    temperature, alpha = pickers.pinned("T"), pickers.pinned("alpha")
+    temperature, alpha = pickers.pinned("T"), pickers.pinned_by_visitor("alpha")
 
     def build() -> bytes:
         sources = result_caches.sources()
