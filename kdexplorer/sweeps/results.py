@@ -12,7 +12,7 @@ from kdexplorer.analysis.tables import markdown_table
 from kdexplorer.files import read_json
 from kdexplorer.runs.checkpoints import bundled_root
 from kdexplorer.schema import StrictModel
-from kdexplorer.sweeps.grid import GridPoint
+from kdexplorer.sweeps.grid import GridPoint, describe_factors
 
 ENOUGH_SEEDS = 5  # with fewer it cannot be decided whether a setting is better in general
 
@@ -72,6 +72,8 @@ class SweepResults(StrictModel):
     scratch: SweepCell | None  # the scratch baseline
     default: GridPoint
     best: GridPoint | None
+    weight_factors: dict[float, float] = {}
+    """By which the weights of the teacher's term were multiplied, by temperature, see `grid.weight_factors`."""
 
     def cell_at(self, point: GridPoint | None) -> SweepCell | None:
         """The cell of a point, or None."""
@@ -172,4 +174,5 @@ def to_markdown(results: SweepResults) -> str:
         rows.append([*place, accuracy, f"{cell.cross_entropy:.3f}", *percent, *tests])
     images = f"evaluated on the {results.evaluated_on}" if results.evaluated_on else "not evaluated yet"
     title = f"{results.student} distilled from {results.teacher}, {images}."
-    return "\n\n".join([title, markdown_table(headings, rows, text_columns=0), summarize(results)]) + "\n"
+    parts = [title, describe_factors(results.weight_factors), markdown_table(headings, rows, text_columns=0)]
+    return "\n\n".join(filter(None, [*parts, summarize(results)])) + "\n"
