@@ -32,7 +32,10 @@ WARM_UP, STEPS, BUDGET = 2, 8, 6.0
 
 
 class Estimate(BaseModel):
-    """Seconds: of the whole run, of loading, of a step (the mean), of the evaluation after each epoch, of an epoch."""
+    """Seconds: of the whole run, of loading, of a step (the mean), of the evaluation after each epoch, of an epoch.
+
+    `warning` says what the teacher loses on the small images of the first epochs, see `teacher_check`.
+    """
 
     seconds: float
     loading: float
@@ -40,6 +43,7 @@ class Estimate(BaseModel):
     evaluation: float
     epoch: float
     images_per_second: float
+    warning: str = ""
 
 
 def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) -> Estimate:
@@ -58,6 +62,7 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
     from kdexplorer.training.experiment import EVALUATION_BATCH, Experiment
     from kdexplorer.training.hardware import configure_process
     from kdexplorer.training.schedule import resolution
+    from kdexplorer.training.teacher_check import check_teacher
 
     configure_process(config.threads)
     begin = time.perf_counter()
@@ -79,6 +84,7 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
     for student in experiment.students:
         experiment.evaluate(student, teacher_outputs)
     evaluation = share * (time.perf_counter() - begin)
+    at_start = check_teacher(experiment, teacher_outputs)
     return Estimate(
         # At the end the float16 weights are evaluated once more, with the teacher, in float32.
         seconds=loading + warm_up + experiment.steps * step + (config.epochs + 1) * evaluation + 2 * teacher,
@@ -87,6 +93,7 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
         evaluation=evaluation,
         epoch=experiment.steps_per_epoch * step + evaluation,
         images_per_second=config.batch_size / step,
+        warning=at_start.warning if at_start is not None else "",
     )
 
 

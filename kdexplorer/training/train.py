@@ -22,6 +22,7 @@ from kdexplorer.training.progress import RunProgress
 from kdexplorer.training.schedule import learning_rate
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
 from kdexplorer.training.student import Student, average_sums, check_finite
+from kdexplorer.training.teacher_check import check_teacher
 
 PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
@@ -57,6 +58,9 @@ def train(progress: RunProgress, stopping: threading.Event) -> None:
     teacher = experiment.evaluate_teacher() if team.leads else None
     if teacher is not None:
         write_json(run.path / "teacher.json", _describe_teacher(experiment, teacher).model_dump(mode="json"))
+        at_start = check_teacher(experiment, teacher, epoch)
+        if at_start is not None and at_start.warning:
+            progress.warn(at_start.warning, lasting=True)
 
     progress.begin(experiment, epoch * experiment.steps_per_epoch + step)
     while epoch < config.epochs:
@@ -120,10 +124,13 @@ def _evaluate(
 
 
 def _describe_teacher(experiment: Experiment, teacher: EvaluationTeacher) -> TeacherFigures:
-    labels = experiment.evaluation.labels
+    labels, facts = experiment.evaluation.labels, experiment.teacher.card.data if experiment.teacher else None
+    own = ("holdout", experiment.config.dataset, experiment.config.holdout)  # held out from the teacher too
+    unseen = facts is not None and (facts.evaluation_split, facts.dataset, facts.evaluation_images) == own
     return TeacherFigures(
         name=experiment.teacher.name if experiment.teacher else "",
         evaluation_split=experiment.evaluation_name,
+        note="" if unseen else None,
         accuracy=metrics.accuracy(teacher.logits, labels),
         cross_entropy=metrics.cross_entropy(teacher.logits, labels),
         probes=np.round(teacher.logits[:PROBES].astype(float), 3).tolist(),
