@@ -15,8 +15,9 @@ from kdexplorer.analysis import metrics
 from kdexplorer.datasets import Normalization
 from kdexplorer.datasets.augmentation import normalize, resize
 from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
-from kdexplorer.training.experiment import EvaluationTeacher, Experiment
+from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.schedule import FULL_RESOLUTION, resolution
+from kdexplorer.training.teacher import EvaluationTeacher
 
 IMAGES, BATCH = 500, 100
 """How many images of the evaluation split are looked at, the first ones, and how many at once."""
@@ -69,11 +70,11 @@ def check_teacher(experiment: Experiment, teacher: EvaluationTeacher | None, epo
     side = resolution(experiment.config, min(epoch, experiment.config.epochs - 1))
     if teacher is None or experiment.teacher is None or side == FULL_RESOLUTION:
         return None
-    network, normalization = fold_batch_norm(experiment.teacher_network), experiment.teacher.card.normalization
+    network, normalization = fold_batch_norm(experiment.teacher.network), experiment.teacher.normalization
     evaluation = experiment.evaluation.take(np.arange(min(IMAGES, len(experiment.evaluation))))
     logits = predict_at(network, evaluation.images, normalization, side)
     return TeacherAtStart(
-        name=experiment.teacher.name,
+        name=experiment.teacher.checkpoint.name,
         side=side,
         images=len(logits),
         accuracy=metrics.accuracy(logits, evaluation.labels),

@@ -16,12 +16,13 @@ import torch
 from kdexplorer.analysis import metrics
 from kdexplorer.files import remove_leftovers, write_json
 from kdexplorer.runs.records import EpochMetrics, TeacherFigures
-from kdexplorer.training.experiment import EvaluationTeacher, Experiment
+from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.export import export_students
 from kdexplorer.training.progress import RunProgress
 from kdexplorer.training.schedule import learning_rate
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
 from kdexplorer.training.student import Student, average_sums, check_finite
+from kdexplorer.training.teacher import EvaluationTeacher
 from kdexplorer.training.teacher_check import check_teacher
 
 PROBES = 20
@@ -124,11 +125,12 @@ def _evaluate(
 
 
 def _describe_teacher(experiment: Experiment, teacher: EvaluationTeacher) -> TeacherFigures:
-    labels, facts = experiment.evaluation.labels, experiment.teacher.card.data if experiment.teacher else None
+    labels, checkpoint = experiment.evaluation.labels, experiment.teacher_checkpoint
+    facts = checkpoint.card.data if checkpoint else None
     own = ("holdout", experiment.config.dataset, experiment.config.holdout)  # held out from the teacher too
     unseen = facts is not None and (facts.evaluation_split, facts.dataset, facts.evaluation_images) == own
     return TeacherFigures(
-        name=experiment.teacher.name if experiment.teacher else "",
+        name=checkpoint.name if checkpoint else "",
         evaluation_split=experiment.evaluation_name,
         note="" if unseen else None,
         accuracy=metrics.accuracy(teacher.logits, labels),
