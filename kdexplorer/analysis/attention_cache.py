@@ -20,6 +20,9 @@ from kdexplorer.runs.checkpoints import Checkpoint
 PART = 1_000
 """Images of a file."""
 
+MAPS = "absolute values"
+"""What power 1 is the mean of: files of another definition are not read."""
+
 MEASURES = ("cosine", "mse", "correlation", "chance")
 """What is stored of each image and stage: two maps' cosine similarity and the mean squared difference of the normalized
 maps, which the loss sees; their centered correlation; and the correlation with the teacher's map of another image."""
@@ -49,7 +52,7 @@ def identify(checkpoint: Checkpoint) -> tuple[str, str]:
 
 def result_file(teacher: Checkpoint, student: Checkpoint, images: str) -> Path:
     """The file of two networks and a part's hash."""
-    facts = repr((identify(teacher), identify(student), images))
+    facts = repr((MAPS, identify(teacher), identify(student), images))
     return cache_folder() / f"{hashlib.sha256(facts.encode()).hexdigest()[:24]}.npz"
 
 

@@ -8,16 +8,18 @@ temperature is also another size of the gradient. A sweep can hold that size ins
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
+import numpy as np
 from pydantic import Field, model_validator
 
+from kdexplorer.analysis.metrics import softmax
 from kdexplorer.analysis.temperature_effects import fresh_push
 from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, ExperimentConfig, StudentConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import format_number, format_options, parse_student
 from kdexplorer.presets import PRESETS, upgrade_experiment
-from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.schema import StrictModel, validate
 
 MAX_VALUES = 32
@@ -122,12 +124,15 @@ def weight_factors(teacher: str, temperatures: Iterable[float]) -> dict[float, f
     Raises:
         ConfigError: when the teacher cannot be read or has no stored logits.
     """
-    logits = find_checkpoint(teacher).logits_or_none()
-    if logits is None:
+    stored = [checkpoint.logits_or_none() for checkpoint in find_teachers(teacher)]
+    known = [logits for logits in stored if logits is not None]
+    if len(known) < len(stored) or len({logits.shape for logits in known}) > 1:
         raise ConfigError(
             f"teacher: {teacher} has no stored logits, from which the gradient's size is computed: "
             "choose another teacher or hold the weight."
         )
+    # Of several teachers the probabilities are averaged; the logits' own constant does not matter.
+    logits = known[0] if len(known) == 1 else np.log(np.mean([softmax(one) for one in known], axis=0))
     default = _TERM["temperature"]
     sizes = {t: fresh_push(logits, t) for t in sorted({*temperatures, default})}
     return {t: float(f"{sizes[default] / size:.6g}") for t, size in sizes.items()}
@@ -164,8 +169,17 @@ def configure(student: str, recipe: dict[str, Any], hold: Hold = "weight", **gri
     return validate(SweepConfig, config.model_dump() | {"weight_factors": factors})
 
 
-def experiment_config(config: SweepConfig, students: list[StudentConfig], seed: int) -> ExperimentConfig:
-    """The experiment of some of a sweep's students and one seed. Raises ConfigError."""
+class Plan(Protocol):
+    """What experiments are made of: a `SweepConfig`, or a league's declaration."""
+
+    @property
+    def recipe(self) -> ExperimentConfig: ...
+
+    def students(self) -> list[StudentConfig]: ...
+
+
+def experiment_config(config: Plan, students: list[StudentConfig], seed: int) -> ExperimentConfig:
+    """The experiment of some of a plan's students and one seed. Raises ConfigError."""
     return validate(ExperimentConfig, config.recipe.model_dump() | {"students": students, "seed": seed})
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from kdexplorer.analysis import metrics
 from kdexplorer.datasets import Normalization
 from kdexplorer.datasets.augmentation import normalize, resize
-from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
 from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.schedule import FULL_RESOLUTION, resolution
 from kdexplorer.training.teacher import EvaluationTeacher
@@ -50,7 +50,7 @@ class TeacherAtStart:
 
 
 @torch.no_grad()
-def predict_at(network: StagedNetwork, images: np.ndarray, normalization: Normalization, side: int) -> np.ndarray:
+def predict_at(network: nn.Module, images: np.ndarray, normalization: Normalization, side: int) -> np.ndarray:
     """Logits float32 `[N, K]` of uint8 images `[N, 3, H, W]` that are resized to `side` pixels."""
     device, found = next(network.parameters()).device, []
     for start in range(0, len(images), BATCH):
@@ -70,11 +70,11 @@ def check_teacher(experiment: Experiment, teacher: EvaluationTeacher | None, epo
     side = resolution(experiment.config, min(epoch, experiment.config.epochs - 1))
     if teacher is None or experiment.teacher is None or side == FULL_RESOLUTION:
         return None
-    network, normalization = fold_batch_norm(experiment.teacher.network), experiment.teacher.normalization
+    network, normalization = experiment.teacher.network, experiment.teacher.normalization
     evaluation = experiment.evaluation.take(np.arange(min(IMAGES, len(experiment.evaluation))))
     logits = predict_at(network, evaluation.images, normalization, side)
     return TeacherAtStart(
-        name=experiment.teacher.checkpoint.name,
+        name="+".join(checkpoint.name for checkpoint in experiment.teacher_checkpoints),
         side=side,
         images=len(logits),
         accuracy=metrics.accuracy(logits, evaluation.labels),

@@ -24,6 +24,7 @@ from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_sta
 from kdexplorer.training.student import Student, average_sums, check_finite
 from kdexplorer.training.teacher import EvaluationTeacher
 from kdexplorer.training.teacher_check import check_teacher
+from kdexplorer.training.timing import median_seconds
 
 PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
@@ -77,6 +78,7 @@ def train(progress: RunProgress, stopping: threading.Event) -> None:
         rows = [_evaluate(experiment, student, teacher, epoch, clock, progress.rate) for student in experiment.students]
         run.append_metrics(rows)
         progress.show_metrics(rows if team.leads else [])
+        experiment.spans = []
         epoch, step = epoch + 1, 0
         _save(progress, experiment, epoch, step, clock)
     progress.close()
@@ -106,6 +108,7 @@ def _evaluate(
 ) -> EpochMetrics:
     """A student after an epoch: means over its batches and, in the leading process, figures on the evaluation split."""
     sums, student.sums = student.sums, {}
+    spans, student.spans = student.spans, []
     row = EpochMetrics(epoch=epoch, student=student.config.name, train=average_sums(sums))
     if not experiment.team.leads:
         return row
@@ -120,17 +123,18 @@ def _evaluate(
             "probes": np.round(logits[:PROBES].astype(float), 3).tolist(),
             "seconds": round(clock.seconds(), 3),
             "images_per_second": round(rate, 1),
+            "step_seconds": median_seconds(spans),
+            "batch_seconds": median_seconds(experiment.spans),
         }
     )
 
 
 def _describe_teacher(experiment: Experiment, teacher: EvaluationTeacher) -> TeacherFigures:
-    labels, checkpoint = experiment.evaluation.labels, experiment.teacher_checkpoint
-    facts = checkpoint.card.data if checkpoint else None
+    labels, data = experiment.evaluation.labels, [one.card.data for one in experiment.teacher_checkpoints]
     own = ("holdout", experiment.config.dataset, experiment.config.holdout)  # held out from the teacher too
-    unseen = facts is not None and (facts.evaluation_split, facts.dataset, facts.evaluation_images) == own
+    unseen = all((one.evaluation_split, one.dataset, one.evaluation_images) == own for one in data)
     return TeacherFigures(
-        name=checkpoint.name if checkpoint else "",
+        name="+".join(teacher.name for teacher in experiment.teacher_checkpoints),
         evaluation_split=experiment.evaluation_name,
         note="" if unseen else None,
         accuracy=metrics.accuracy(teacher.logits, labels),

@@ -14,7 +14,7 @@ from kdexplorer.notation import parse_student
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.sweeps import folder, grid
-from kdexplorer.sweeps.results import to_markdown
+from kdexplorer.sweeps.report import to_markdown
 from kdexplorer.training import memory
 from tests.sweeps.sample import make_results
 
