@@ -51,6 +51,24 @@ class EpochFigures(_Record):
     test: dict[str, float] = {}
 
 
+class Environment(_Record):
+    """What decides a run's bits beside its configuration, from a step on: another one gives other bits."""
+
+    epoch: Epochs = 0
+    step: Annotated[int, Field(ge=0, lt=10**15, strict=True)] = 0
+    """The first step, of that epoch, that was trained in it."""
+    threads: Count
+    processes: Count = 1
+    device: Text
+    precision: Text
+    torch: Text
+
+    def differences(self, other: Environment) -> list[str]:
+        """What differs in another one, such as `threads 2 instead of 1`."""
+        own, theirs = (one.model_dump(exclude={"epoch", "step"}) for one in (self, other))
+        return [f"{name} {theirs[name]} instead of {own[name]}" for name in own if own[name] != theirs[name]]
+
+
 class Leg(_Record):
     """One run of a network's training; a network that is trained on has several."""
 
@@ -67,6 +85,8 @@ class Leg(_Record):
     students: int | None = None
     """How many students the run trained together."""
     versions: dict[str, str] = {}
+    environments: tuple[Environment, ...] = ()
+    """More than one where the run was resumed in another one."""
     history: tuple[EpochFigures, ...] = ()
     """The learning curve; empty where it was not stored."""
 

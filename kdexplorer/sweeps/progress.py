@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 
-from kdexplorer.errors import KDError
+from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.files import write_bytes, write_json
 from kdexplorer.runs.records import RunStatus, State
 from kdexplorer.runs.run_folder import Run
@@ -75,6 +75,8 @@ class SweepProgress:
     def write(self, state: State, message: str) -> None:
         """Replaces the sweep's status. Raises OSError."""
         self._written = time.monotonic()
-        states = [run.status().state for run in self.sweep.runs()]
+        states = []
+        with contextlib.suppress(ConfigError):  # which the driver reports
+            states = [run.status().state for run in self.sweep.runs()]
         facts = {"experiments": len(states), "finished": states.count("finished")}
         self.sweep.write_status(state, message, working=self.working, failed=self.failed, **facts)

@@ -24,7 +24,7 @@ from kdexplorer.networks.base import fold_batch_norm
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.training import ddp
 from kdexplorer.training.data import load_experiment_data
-from kdexplorer.training.hardware import require_compiler, resolve_device, resolve_precision
+from kdexplorer.training.hardware import describe_environment, require_compiler, resolve_device, resolve_precision
 from kdexplorer.training.objective import Targets, compute_objective
 from kdexplorer.training.predictions import VERSION, BatchPredictions, hash_images, load_predictions, save_predictions
 from kdexplorer.training.schedule import learning_rate, resolution
@@ -69,6 +69,8 @@ class Experiment:
         )
         self.teacher_needs_features = any(method.needs - {"logits"} for method in self.methods)
         self.predictions = self._open_predictions()
+        self.environments = [describe_environment(self.device, self.dtype, self.team.size)]
+        """Where the run was trained so far, the current one last."""
 
     def _load_teacher(self, classes: tuple[str, ...]) -> None:
         self.teacher: Checkpoint | None = None

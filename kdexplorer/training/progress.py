@@ -29,6 +29,7 @@ class RunProgress:
         self.run, self.logger, self.show = run, logger, show
         self.facts: dict[str, Any] = {}
         """Fields of `RunStatus` besides state and message."""
+        self.lasting = ""
         self.rate = 0.0
         """Images a second."""
 
@@ -37,13 +38,19 @@ class RunProgress:
         self.run.write_status(state, message, **self.facts)
 
     def warn(self, message: str) -> None:
-        """A warning for the status and the log."""
+        """A warning for the log, and for the status until the next save succeeds or the run finishes."""
         self.facts["warning"] = message
         self.logger.warning("%s", message)
 
+    def note(self, message: str) -> None:
+        """A warning that remains true when the run has finished; an empty one is none."""
+        if message:
+            self.lasting = message
+            self.warn(message)
+
     def clear_warning(self) -> None:
-        """Removes the warning from the next status."""
-        self.facts.pop("warning", None)
+        """Removes the warning from the next status, except a lasting one."""
+        self.facts["warning"] = self.lasting
 
     def begin(self, experiment: Experiment, done: int) -> None:
         """Training begins after so many steps."""

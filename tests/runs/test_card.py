@@ -156,6 +156,7 @@ def test_a_card_of_version_1_loses_nothing(tmp_path):
                 "precision": "bfloat16",
                 "students": 4,
                 "versions": {"kdexplorer": "0.1.0", "torch": "2.13.0"},
+                "environments": [],
                 "history": [
                     {
                         "epoch": epoch,
