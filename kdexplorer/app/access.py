@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import streamlit as st
 
+from kdexplorer.app.plain import show_error
 from kdexplorer.errors import KDError
 
 VARIABLE = "KDEXPLORER_PRESENTER_TOKEN"
@@ -136,7 +137,7 @@ def act_and_rerun(action: Callable[[], object], confirmation: str = "") -> None:
             raise NotPresenterError(DISABLED if _token() is None else "Enter the presenter token first.")
         action()
     except (KDError, OSError) as error:
-        st.error(str(error))
+        show_error(error)
         return
     if confirmation:
         st.toast(confirmation)
@@ -158,6 +159,6 @@ def show_login() -> None:
             try:
                 st.session_state[_PROOF] = prove(attempt, token, st.context.ip_address or "")
             except NotPresenterError as error:
-                st.error(str(error))
+                show_error(error)
             else:
                 st.rerun()

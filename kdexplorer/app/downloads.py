@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from kdexplorer.app import pickers, result_caches
+from kdexplorer.app.plain import as_text
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Picture, choose_pictures
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -56,7 +57,7 @@ def show_handout(
                 f"Include the networks (+ {megabytes:.1f} MB)",
                 key="handout_live",
                 help="The file can then classify the reader's own pictures and the camera's, without a server. "
-                f"It includes {', '.join(included)}.",
+                f"It includes {as_text(', '.join(included))}.",
             )
     button.download_button(
         "Save as handout", build, "knowledge-distillation.html", "text/html",

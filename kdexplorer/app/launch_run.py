@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from kdexplorer.app import access, launch_curves, navigation, sweeps
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
@@ -38,13 +39,13 @@ def show(run: Run) -> None:
     try:
         config: ExperimentConfig | SweepConfig = run.config()
     except KDError as error:
-        st.error(str(error))
+        show_error(error)
         _show_controls(run, run.status().state)
         return
     recipe = config.recipe if isinstance(config, SweepConfig) else config
     facts = f" · {sweeps.describe(config)}" if isinstance(config, SweepConfig) else ""
-    st.subheader(recipe.name)
-    st.caption(f"{run.run_id} · {_describe(recipe)}{facts}")
+    st.subheader(as_text(recipe.name))
+    st.caption(as_text(f"{run.run_id} · {_describe(recipe)}{facts}"))
     live = run.status().state in LIVE
 
     def follow() -> None:
@@ -58,15 +59,25 @@ def show(run: Run) -> None:
             launch_curves.show(run, recipe, live)
 
     st.fragment(follow, run_every=POLL if live else None)()
-    results = run.results() if isinstance(run, Sweep) else None
-    if results is not None:
-        query = {"show": "Sweep", "sweep": run.run_id}
-        navigation.link_to("compare", "Open on Compare", query, ":material/arrow_forward:")
-        sweeps.show_results(results, run.run_id)
+    if isinstance(run, Sweep):
+        _show_results(run)
     with st.expander("Command line and log"):
         command = sweep_command(config) if isinstance(config, SweepConfig) else train_command(config)
         st.code(command, language="bash", wrap_lines=True)
         _show_log(run, 12)
+
+
+def _show_results(sweep: Sweep) -> None:
+    """A sweep's results so far, and a link to them."""
+    try:
+        results = sweep.results()
+    except KDError as error:
+        show_error(error)
+        return
+    if results is not None:
+        query = {"show": "Sweep", "sweep": sweep.run_id}
+        navigation.link_to("compare", "Open on Compare", query, ":material/arrow_forward:")
+        sweeps.show_results(results, sweep.run_id)
 
 
 def _open(kind: str = "", run_id: str = "") -> None:
@@ -94,7 +105,7 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
     epoch, step, steps = status.epoch, status.step, status.steps_per_epoch
     starts = status.state in LIVE and epoch is None and not status.experiments
     shown = status.state not in ("finished", "failed", "damaged") and status.message not in ("", "training")
-    st.markdown(f"**{STATES[status.state]}**" + (f": {status.message}" if shown and not starts else ""))
+    st.markdown(f"**{STATES[status.state]}**" + (f": {as_text(status.message)}" if shown and not starts else ""))
     if status.state != "finished" and epoch is not None and step is not None and steps:
         text, left = f"Epoch {epoch + 1} of {config.epochs}", status.seconds_left
         if status.state == "running" and left is not None:
@@ -103,11 +114,11 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
             text += f", {status.images_per_second:,.0f} images/s"
         st.progress(min(1.0, (epoch * steps + step) / (config.epochs * steps)), text=text)
     elif starts:
-        st.progress(0.0, text=f"{status.message.capitalize() or 'Starting'} …")
+        st.progress(0.0, text=f"{as_text(status.message.capitalize()) or 'Starting'} …")
     if status.warning:
-        st.warning(status.warning)
+        st.warning(as_text(status.warning))
     if status.state in ("failed", "damaged"):
-        st.error(status.message or "It ended without a message.")
+        st.error(as_text(status.message) or "It ended without a message.")
     if status.state in ("failed", "lost"):
         st.markdown("The last lines of its log:")
         _show_log(run, 8)
@@ -115,9 +126,9 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
         text = f"{status.finished} of {status.experiments} experiments finished"
         st.progress(min(1.0, status.finished / status.experiments), text=text)
     for run_id in status.working:
-        navigation.link_to("launch", f"Training: {run_id}", {"run": run_id})
+        navigation.link_to("launch", f"Training: {as_text(run_id)}", {"run": run_id})
     for run_id, reason in status.failed.items():
-        st.error(f"{run_id}: {reason}")
+        st.error(as_text(f"{run_id}: {reason}"))
 
 
 def _show_controls(run: Run, state: State) -> None:
@@ -172,6 +183,8 @@ def _show_row(run: Run, kind: str, status: RunStatus) -> None:
         facts = f" {status.finished} of {status.experiments} experiments"
     elif status.state != "finished" and status.epoch is not None and status.epochs is not None:
         facts = f" epoch {status.epoch + 1} of {status.epochs}"
+    elif status.state == "damaged":
+        facts = f": {as_text(status.message[:300])}"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Open", key=f"open_{run.run_id}", on_click=_open, args=(kind, run.run_id), width=90)
         st.markdown(f"{STATES[status.state]} `{run.run_id}`{facts}", width="stretch")

@@ -8,6 +8,7 @@ import time
 import streamlit as st
 
 from kdexplorer.app import access, sweeps
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.config import MAX_STUDENTS, ExperimentConfig
 from kdexplorer.datasets import download
 from kdexplorer.errors import KDError
@@ -41,7 +42,7 @@ def offer_download() -> None:
                 "from its official site has 170 MB and is verified."
             )
             if status.state == "failed":
-                st.error(f"The download failed: {status.message}")
+                st.error(f"The download failed: {as_text(status.message)}")
             if status.state == "running":
                 st.progress(status.share, text=f"Downloading CIFAR-10: {status.message}")
                 if st.button("Cancel", key="cancel_download"):
@@ -63,7 +64,7 @@ def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig
         else:
             measured, times = config, 1.0
             if sweep is not None:
-                st.markdown(f"{sweeps.describe(sweep)}.")
+                st.markdown(f"{as_text(sweeps.describe(sweep))}.")
                 students = sweep.students()[:MAX_STUDENTS]
                 times = sweep.seeds * len(sweep.students()) / len(students)
                 measured = config.model_copy(update={"students": students})
@@ -141,7 +142,7 @@ def _store_when_measured(measurement: Measurement) -> bool:
             return False
         demo.store_speed(result)
     except (KDError, OSError) as error:
-        st.error(str(error))
+        show_error(error)
         if st.button("Measure again", key="measure_demo_again", icon=":material/refresh:"):
             access.act_and_rerun(_demo_measurement.clear)
         return False
@@ -161,7 +162,7 @@ def _show_estimate(config: ExperimentConfig, times: float) -> None:
     try:
         result = measurement.poll()
     except KDError as error:
-        st.error(str(error))
+        show_error(error)
         if st.button("Measure again", key="estimate_again", icon=":material/refresh:"):
             _forget_measurement()
             st.rerun()

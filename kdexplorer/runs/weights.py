@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdexplorer.errors import CheckpointError
+from kdexplorer.files import open_regular
 
 if TYPE_CHECKING:
     import torch
@@ -74,6 +77,18 @@ def to_half_precision(network: StagedNetwork) -> dict[str, torch.Tensor]:
     return state
 
 
+def _check_size(source: Path) -> None:
+    """Raises OSError or ValueError for a file that would need more memory than its own size, or more than 1 GiB."""
+    with open_regular(source, follow_links=True) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_WEIGHTS_BYTES:
+            raise ValueError("over 1 GiB")
+        if zipfile.is_zipfile(file):  # PyTorch packs tensors without compression
+            with zipfile.ZipFile(file) as archive:
+                if sum(part.file_size for part in archive.infolist()) > size:
+                    raise ValueError("it unpacks to more than its own size")
+
+
 def read_weights(source: Path) -> dict[str, torch.Tensor]:
     """Reads a state dict from a PyTorch file (`weights_only=True`) or safetensors.
 
@@ -83,8 +98,7 @@ def read_weights(source: Path) -> dict[str, torch.Tensor]:
     import torch
 
     try:
-        if source.stat().st_size > MAX_WEIGHTS_BYTES:
-            raise ValueError("over 1 GiB")
+        _check_size(source)
         if source.suffix == ".safetensors":
             import safetensors.torch
 
