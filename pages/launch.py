@@ -7,7 +7,7 @@ import contextlib
 
 import streamlit as st
 
-from kdexplorer.app import access, launch_form, launch_run
+from kdexplorer.app import access, launch_form, launch_run, storage
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.errors import KDError
 from kdexplorer.runs.run_folder import find_run
@@ -33,6 +33,7 @@ def main() -> None:
     else:
         launch_form.show()
     launch_run.show_list(opened)
+    storage.show_predictions()
 
 
 try:

@@ -120,9 +120,9 @@ def show_results(teacher, students):
         )
     student = rows[1]
     st.caption(
-        f"Evaluated on {as_text(student.evaluated_on)}, with the last epoch's weights. The students were trained in one "
-        f"run of {student.epochs} epochs with seed {student.seed}. The test images are never used for selection. One run "
-        "cannot rank methods: see Compare for paired tests."
+        f"Evaluated on {as_text(student.evaluated_on)}, with the last epoch's weights. The students were trained in "
+        f"one run of {student.epochs} epochs with seed {student.seed}. The test images are never used for selection. "
+        "One run cannot rank methods: see Compare for paired tests."
     )
 
 

@@ -97,9 +97,10 @@ def describe_similarity(rows: Sequence[SimilarityRow], students: Mapping[str, Ch
         if paired is not None and uses_stages and lineage.is_student_of(student, teacher):
             clear = abs(paired.difference) > paired.half
             verdict = "No clear difference" if not clear else "Yes" if paired.difference > 0 else "No"
-            theirs, own = as_text(teacher.name), as_text(row.name)
+            theirs, own, other = as_text(teacher.name), as_text(row.name), row.cosine - paired.difference
             return (
                 f"**{verdict}.** At stage {last}, the mean cosine to {theirs} is **{row.cosine:.3f}** for {own}, which "
-                f"was trained on the teacher's stages, and {row.cosine - paired.difference:.3f} for its scratch baseline: a difference of {paired} (95 % interval over images). {words}"
+                f"was trained on the teacher's stages, and {other:.3f} for its scratch baseline: a difference of "
+                f"{paired} (95 % interval over images). {words}"
             )
     return words

@@ -135,8 +135,8 @@ def show_table(rows: list[ResultRow], baseline: str, teacher: str | None, missin
     )  # fmt: skip
     st.caption(
         f"Evaluated on {as_text(rows[0].evaluated_on)}. The objective differs from cross-entropy because each method "
-        "minimizes a different sum. Each network was trained once; the last epoch's weights are evaluated. The test images are "
-        "never used for selection."
+        "minimizes a different sum. Each network was trained once; the last epoch's weights are evaluated. The test "
+        "images are never used for selection."
     )
     if missing:
         st.info(
