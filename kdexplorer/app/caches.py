@@ -50,10 +50,13 @@ def all_checkpoints() -> dict[str, Checkpoint]:
 
 def unusable_checkpoints() -> dict[str, str]:
     """Why a checkpoint is none of `all_checkpoints`, by the name that it would have."""
-    tried: dict[str, Checkpoint | CheckpointError] = {}
+    tried = _students()
     for root, prefix in _roots().items():
         tried |= {f"{prefix}{name}": one for name, one in checkpoints.scan_checkpoints(root).items()}
-    return {name: str(one) for name, one in (tried | _students()).items() if isinstance(one, CheckpointError)}
+    found = {name: str(one) for name, one in tried.items() if isinstance(one, CheckpointError)}
+    for root in (*_roots(), run_folder.runs_root()):  # where the server has its files is not shown
+        found = {name: reason.replace(f"{root}/", "") for name, reason in found.items()}
+    return found
 
 
 def _roots() -> dict[Path, str]:

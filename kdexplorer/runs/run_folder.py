@@ -91,7 +91,7 @@ class Run:
         try:
             self.check()
         except (ConfigError, OSError) as error:
-            status = status.model_copy(update={"state": "damaged", "message": str(error)})
+            status = status.model_copy(update={"state": "damaged", "message": str(error).replace(f"{self.path}/", "")})
         return status
 
     def is_locked(self) -> bool:
