@@ -17,7 +17,7 @@ def as_text(text: str) -> str:
     plain = plain.replace(":", rf"\:{_JOINER}").replace("@", f"@{_JOINER}")  # icons, emojis, directives, addresses
     plain = plain.replace("//", f"/{_JOINER}/")
     plain = re.sub(r"(?i)(www)(?=\.)", rf"\1{_JOINER}", plain)  # what becomes a link by itself
-    return re.sub(r"^(?=[-+=]|\d+[.)])", _JOINER, plain)  # what begins a list or underlines a heading
+    return re.sub(r"^(?=[-+=]|\d+[.)](\s|$))", _JOINER, plain)  # what begins a list or underlines a heading
 
 
 def show_error(error: Exception) -> None:
