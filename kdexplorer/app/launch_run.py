@@ -30,7 +30,9 @@ STATES: dict[State, str] = {
     "damaged": ":red[:material/broken_image: Damaged]",
 }
 LIMIT = 20
-"""Runs of the list."""
+"""Runs of the list, and a sweep's experiments of one kind."""
+LENGTH = 1000
+"""Characters of a message."""
 
 
 def show(run: Run) -> None:
@@ -103,9 +105,10 @@ def _describe(config: ExperimentConfig) -> str:
 def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> None:
     """The state, a bar with the time left, what went wrong, and a sweep's experiments."""
     epoch, step, steps = status.epoch, status.step, status.steps_per_epoch
+    message = as_text(status.message[:LENGTH])
     starts = status.state in LIVE and epoch is None and not status.experiments
     shown = status.state not in ("finished", "failed", "damaged") and status.message not in ("", "training")
-    st.markdown(f"**{STATES[status.state]}**" + (f": {as_text(status.message)}" if shown and not starts else ""))
+    st.markdown(f"**{STATES[status.state]}**" + (f": {message}" if shown and not starts else ""))
     if status.state != "finished" and epoch is not None and step is not None and steps:
         text, left = f"Epoch {epoch + 1} of {config.epochs}", status.seconds_left
         if status.state == "running" and left is not None:
@@ -116,21 +119,23 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
             text += ", teacher predictions from the disk"
         st.progress(min(1.0, (epoch * steps + step) / (config.epochs * steps)), text=text)
     elif starts:
-        st.progress(0.0, text=f"{as_text(status.message.capitalize()) or 'Starting'} …")
+        st.progress(0.0, text=f"{message.capitalize() or 'Starting'} …")
     if status.warning:
-        st.warning(as_text(status.warning))
+        st.warning(as_text(status.warning[:LENGTH]))
     if status.state in ("failed", "damaged"):
-        st.error(as_text(status.message) or "It ended without a message.")
+        st.error(message or "It ended without a message.")
     if status.state in ("failed", "lost"):
         st.markdown("The last lines of its log:")
         _show_log(run, 8)
     if status.experiments and status.finished is not None:
         text = f"{status.finished} of {status.experiments} experiments finished"
         st.progress(min(1.0, status.finished / status.experiments), text=text)
-    for run_id in status.working:
+    for run_id in status.working[:LIMIT]:
         navigation.link_to("launch", f"Training: {as_text(run_id)}", {"run": run_id})
-    for run_id, reason in status.failed.items():
-        st.error(as_text(f"{run_id}: {reason}"))
+    for run_id, reason in list(status.failed.items())[:LIMIT]:
+        st.error(as_text(f"{run_id}: {reason[:LENGTH]}"))
+    if len(status.failed) > LIMIT:
+        st.error(f"{len(status.failed) - LIMIT} more experiments failed: see the log.")
 
 
 def _show_controls(run: Run, state: State) -> None:

@@ -15,6 +15,7 @@ from kdexplorer.datasets import Normalization
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import read_json
 from kdexplorer.presets import PRESETS, upgrade_metrics, upgrade_objective
+from kdexplorer.runs.records import Figures
 from kdexplorer.schema import Name, problems
 
 Text = Annotated[str, StringConstraints(max_length=300)]
@@ -47,8 +48,8 @@ class EpochFigures(_Record):
     """One point of a learning curve: the epoch (from 0), and loss terms and accuracy by name."""
 
     epoch: Epochs
-    train: dict[str, float] = {}
-    test: dict[str, float] = {}
+    train: Figures = {}
+    test: Figures = {}
 
 
 class Environment(_Record):
@@ -87,7 +88,7 @@ class Leg(_Record):
     versions: dict[str, str] = {}
     environments: tuple[Environment, ...] = ()
     """More than one where the run was resumed in another one."""
-    history: tuple[EpochFigures, ...] = ()
+    history: tuple[EpochFigures, ...] = Field((), max_length=MAX_EPOCHS)
     """The learning curve; empty where it was not stored."""
 
 
@@ -106,12 +107,12 @@ class Card(_Record):
     """None for weights that were imported."""
     teacher: TeacherReference | None = None
     data: DataFacts = DataFacts()
-    legs: tuple[Leg, ...] = ()
+    legs: tuple[Leg, ...] = Field((), max_length=64)
     """Every run of its training, in order."""
     test_accuracy: float = Field(ge=0, le=1)
     test_cross_entropy: float
     test_objective: float | None = None
-    test_terms: dict[str, float] = {}
+    test_terms: Figures = {}
     sha256: Text = ""
     """Of the weights' file."""
 

@@ -19,6 +19,8 @@ Record = TypeVar("Record", bound=BaseModel)
 _Count = Annotated[int, Field(ge=0, lt=10**15, strict=True)]
 _Number = Annotated[float, Field(ge=0, lt=1e15)]
 _Share = Annotated[float, Field(ge=0, le=1)]
+Figures = Annotated[dict[Annotated[str, Field(max_length=300)], float], Field(max_length=256)]
+"""Loss terms and accuracy by name."""
 
 
 class _Record(BaseModel):
@@ -61,9 +63,9 @@ class EpochMetrics(_Record):
     epoch: Annotated[int, Field(ge=0, lt=10**6, strict=True)]
     student: Name
     learning_rate: float | None = None
-    train: dict[str, float] = {}
+    train: Figures = {}
     """Means over the epoch's batches: objective, cross-entropy, terms, accuracy."""
-    test: dict[str, float] = {}
+    test: Figures = {}
     """The same on the evaluation split."""
     probes: list[list[float]] = []
     """Logits of the first images of the evaluation split."""
@@ -77,7 +79,7 @@ class BatchMetrics(_Record):
     epoch: Annotated[float, Field(ge=0, lt=10**6)]
     """Epochs done, with a fraction."""
     student: Name
-    train: dict[str, float] = {}
+    train: Figures = {}
 
 
 class TeacherFigures(_Record):
