@@ -12,6 +12,7 @@ import streamlit as st
 from kdexplorer.analysis import attention_cache, attention_similarity
 from kdexplorer.analysis.attention_similarity import SimilarityRow
 from kdexplorer.app import access, caches, network_picker, pickers
+from kdexplorer.app.jobs import queue
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts import attention, style
 from kdexplorer.errors import KDError
@@ -72,13 +73,21 @@ def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.nda
     place, begin = st.empty(), time.monotonic()
     if not place.button(f"Compare {count} on {size:,} images", type="primary"):
         return
-    bar = place.progress(0.0, "Comparing attention maps …")
+    bar, done = place.progress(0.0, "Comparing attention maps …"), 0.0
 
-    def show_progress(share: float) -> None:
-        left = format_duration((time.monotonic() - begin) * (1 - share) / share)
-        bar.progress(share, f"Comparing attention maps: {share:.0%}, {left} left")
+    def show_place(before: int) -> None:
+        bar.progress(done, f"Comparing attention maps: waiting, {before} of other visitors before this one")
 
-    attention_similarity.measure(teacher, missing, sample, caches.network, show_progress)
+    key = "attention", teacher.sha256, *sorted(student.sha256 for student in missing), size
+    with queue.job(access.guest_share(), key, show_place) as give_way:
+
+        def show_progress(share: float) -> None:
+            nonlocal done
+            done, left = share, format_duration((time.monotonic() - begin) * (1 - share) / share)
+            bar.progress(share, f"Comparing attention maps: {share:.0%}, {left} left")
+            give_way()
+
+        attention_similarity.measure(teacher, missing, sample, caches.network, show_progress)
     place.empty()
 
 

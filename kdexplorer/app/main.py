@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from kdexplorer.app import shares
 from kdexplorer.app.navigation import FOLDER, TITLES
 from kdexplorer.charts.soft_labels import SLIDER_STYLE
 
@@ -23,4 +24,5 @@ pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())
 ]
-st.navigation(pages, position="top").run()
+with shares.charged():
+    st.navigation(pages, position="top").run()

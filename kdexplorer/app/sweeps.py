@@ -15,7 +15,8 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.networks import all_architectures
 from kdexplorer.sweeps.folder import list_sweeps
 from kdexplorer.sweeps.grid import MAX_VALUES, SweepConfig
-from kdexplorer.sweeps.results import SweepResults, bundled_sweeps, summarize, to_markdown
+from kdexplorer.sweeps.report import summarize, to_markdown
+from kdexplorer.sweeps.results import SweepResults, bundled_sweeps
 
 OPTIONS = {
     "temperatures": ("Temperatures", (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0)),
@@ -29,6 +30,8 @@ def pick_grid() -> dict[str, Any]:
     grid = st.session_state.setdefault("sweep_grid", dict(START))
     for name, value in grid.items():
         st.session_state.setdefault(f"form_sweep_{name}", value)
+    for name in OPTIONS:  # a browser that was tampered with may send more than the widget allows
+        st.session_state[f"form_sweep_{name}"] = st.session_state[f"form_sweep_{name}"][:MAX_VALUES]
     st.markdown("**A grid of students**: each with its own temperature and weight, on the same batches")
     left, right = st.columns([2, 1])
     architectures, often = all_architectures(), "How many times each cell is trained; Seed is the first seed"
@@ -96,9 +99,9 @@ def show_results(results: SweepResults, name: str) -> None:
     right.vega_lite_chart(sweep_surface.spread(results), key="spread_chart")
     what = f"{results.student} distilled from {results.teacher}, evaluated on the {results.evaluated_on}"
     st.caption(
-        f"{as_text(what)}, last epoch. The "
-        "best cell was selected on these images, so its accuracy is overestimated; Holm's correction accounts for the "
-        "number of comparisons. To select on other images than the test images, hold images out (Advanced, on Launch)."
+        f"{as_text(what)}, last epoch. "
+        "Tests over images are of these trained networks, tests over seeds of the settings. To choose on other images "
+        "than the test images, hold images out (Advanced, on Launch)."
     )
     downloads.show_files(
         name, {"json": json.dumps(results.model_dump(mode="json"), indent=1), "md": to_markdown(results)}

@@ -12,18 +12,23 @@ import shutil
 import numpy as np
 import pytest
 
-from kdexplorer.errors import CheckpointError, KDError
+from kdexplorer.errors import CheckpointError, ConfigError, KDError
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.records import BatchMetrics, TeacherFigures
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.sweeps import folder, grid
 from kdexplorer.sweeps.folder import PackedExperiment, Sweep
+from kdexplorer.sweeps.league_table import read_table
 from tests.pages.mutations import Mutation, check_plain, find_culprits, mutations
 from tests.pages.runs import make_run
+from tests.sweeps.league_sample import make_table
 from tests.sweeps.sample import make_results
 
-SECTIONS = ("Accuracy and cost", "Learning curves", "Calibration", "Classes", "Confusion", "Disagreements", "Sweep")
+SECTIONS = (
+    "Accuracy and cost", "Learning curves", "Calibration", "Classes", "Confusion", "Disagreements",
+    "Error inheritance", "The lab's claims", "Sweep", "League",
+)  # fmt: skip
 EVERY = [pytest.param(211, id="sample"), pytest.param(1, id="all", marks=pytest.mark.reliability)]
 """Which of the mutations: every so many."""
 
@@ -114,6 +119,7 @@ def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, rel
         look("soft_labels", teacher="teacher", students=",".join(names))
         look("attention", teacher=names[0], students=",".join(["small-scratch", *names[1:]]))
         look("live", teacher="teacher", students=",".join(names))
+        look("methods", teacher="teacher", students=",".join(names))
         for name in names:
             look("soft_labels", teacher=name)
         for section in SECTIONS if every == 1 else SECTIONS[:2]:
@@ -258,6 +264,26 @@ def test_no_file_of_a_sweep_breaks_a_page(sweep, every, new_place, look, reliabi
     refused = [one for one in chosen if is_refused(one)]
     check_groups(in_groups(refused, 10), look_at_refused)
     check_groups(in_groups([one for one in chosen if one not in refused], 4), look_at)
+    reliability["JSON files mutated; every page opened"] += len(chosen)
+
+
+@pytest.mark.parametrize("every", EVERY)
+def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, reliability):
+    document = make_table().model_dump(mode="json")
+    chosen, tables = mutations("league.json", document)[::every], evaluated.parent / "sweeps"
+    tables.mkdir()
+    numbers = itertools.count()
+
+    def look_at(group):
+        for mutation in group:
+            path = tables / f"league-{next(numbers)}.json"
+            path.write_text(json.dumps(mutation.apply(document)))
+            with contextlib.suppress(ConfigError):
+                read_table(path)
+                look("compare", networks="teacher", show="League")
+            path.unlink()
+
+    check_groups(in_groups(chosen, 8), look_at)
     reliability["JSON files mutated; every page opened"] += len(chosen)
 
 
