@@ -278,10 +278,12 @@ def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, reliability)
         for mutation in group:
             path = tables / f"league-{next(numbers)}.json"
             path.write_text(json.dumps(mutation.apply(document)))
-            with contextlib.suppress(ConfigError):
-                read_table(path)
-                look("compare", networks="teacher", show="League")
-            path.unlink()
+            try:
+                with contextlib.suppress(ConfigError):
+                    read_table(path)
+                    look("compare", networks="teacher", show="League")
+            finally:
+                path.unlink()
 
     check_groups(in_groups(chosen, 8), look_at)
     reliability["JSON files mutated; every page opened"] += len(chosen)
