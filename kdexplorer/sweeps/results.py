@@ -101,6 +101,8 @@ class SweepResults(StrictModel):
     scratch: SweepCell | None  # the scratch baseline
     default: GridPoint
     best: GridPoint | None
+    weight_factors: dict[float, float] = {}
+    """By which the weights of the teacher's term were multiplied, by temperature, see `grid.weight_factors`."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> SweepResults:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import time
 from typing import Any
 
@@ -29,6 +30,7 @@ class RunProgress:
         self.facts: dict[str, Any] = {}
         """Fields of `RunStatus` besides state and message."""
         self.lasting = ""
+        """The warnings about the run as a whole."""
         self.rate = 0.0
         """Images a second."""
 
@@ -36,19 +38,19 @@ class RunProgress:
         """Replaces the status."""
         self.run.write_status(state, message, **self.facts)
 
-    def warn(self, message: str) -> None:
-        """A warning for the log, and for the status until the next save succeeds or the run finishes."""
-        self.facts["warning"] = message
+    def warn(self, message: str, lasting: bool = False) -> None:
+        """A warning for the status, the log and the terminal; one that lasts is not removed by `clear_warning`."""
         self.logger.warning("%s", message)
-
-    def note(self, message: str) -> None:
-        """A warning that remains true when the run has finished; an empty one is none."""
-        if message:
-            self.lasting = message
-            self.warn(message)
+        if self.show:
+            tqdm.write(f"warning: {message}", file=sys.stderr)
+        if lasting:
+            self.lasting = ". ".join(filter(None, [self.lasting, message]))
+        self.clear_warning()
+        if not lasting:
+            self.facts["warning"] = ". ".join(filter(None, [message, self.lasting]))
 
     def clear_warning(self) -> None:
-        """Removes the warning from the next status, except a lasting one."""
+        """Removes the warning from the next status, but for one that lasts."""
         self.facts["warning"] = self.lasting
 
     def begin(self, experiment: Experiment, done: int) -> None:

@@ -153,7 +153,8 @@ def restore_latest(experiment: Experiment, progress: RunProgress) -> tuple[int, 
             continue
         try:
             place = restore_state(experiment, path)
-            progress.note(describe_environments(experiment.environments))
+            if environments := describe_environments(experiment.environments):
+                progress.warn(environments, lasting=True)
             return place
         except RunError as error:
             progress.warn(str(error))
