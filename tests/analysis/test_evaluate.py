@@ -1,18 +1,13 @@
-"""Evaluating checkpoints again, and importing weights."""
+"""Evaluating checkpoints again."""
 
 import numpy as np
 import pytest
-import torch
 
 from kdexplorer.analysis import metrics
-from kdexplorer.analysis.evaluate import evaluate_checkpoint, format_report, import_checkpoint
+from kdexplorer.analysis.evaluate import evaluate_checkpoint, format_report
 from kdexplorer.analysis.inference import predict
-from kdexplorer.datasets import Normalization, Split, get_dataset
-from kdexplorer.errors import CheckpointError, DataError
-from kdexplorer.networks import build
-from kdexplorer.networks.cost import count_multiply_adds, count_parameters
-
-NORMALIZATION = Normalization(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.2))
+from kdexplorer.datasets import get_dataset
+from kdexplorer.errors import DataError
 
 
 @pytest.fixture
@@ -53,33 +48,3 @@ def test_only_test_splits_are_evaluated_again(evaluated):
     held = evaluated("a", data={"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 60})
     with pytest.raises(DataError, match="not evaluated on the test split"):
         evaluate_checkpoint(str(held.path))
-
-
-@pytest.fixture
-def small_cifar10(monkeypatch):
-    images = np.random.default_rng(0).integers(0, 256, (50, 3, 32, 32), np.uint8)
-    dataset = type(get_dataset("cifar10"))
-    split = Split(images, np.arange(50) % 10, dataset.classes)
-    monkeypatch.setattr(dataset, "load", lambda self, name: split)
-    return split
-
-
-def test_imported_weights_get_a_complete_card(tmp_path, small_cifar10):
-    network = build("resnet8", seed=3).eval()
-    torch.save(network.state_dict(), tmp_path / "weights.pt")
-    checkpoint = import_checkpoint(tmp_path / "weights.pt", "resnet8", "mine", tmp_path, NORMALIZATION)
-    card = checkpoint.card
-    assert (card.objective, card.teacher, card.legs) == (None, None, ())
-    assert (card.normalization, card.data.evaluation_images) == (NORMALIZATION, 50)
-    assert (card.parameters, card.multiply_adds) == (count_parameters(network), count_multiply_adds("resnet8"))
-    expected = predict(network, small_cifar10.images, NORMALIZATION)
-    np.testing.assert_allclose(checkpoint.logits(), expected, atol=0.02)
-    assert card.test_accuracy == metrics.accuracy(checkpoint.logits(), small_cifar10.labels)
-
-
-def test_a_taken_or_invalid_name_is_refused(tmp_path, small_cifar10):
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(CheckpointError, match="exists already"):
-        import_checkpoint(tmp_path / "weights.pt", "resnet8", "taken", tmp_path, NORMALIZATION)
-    with pytest.raises(CheckpointError, match="is not a name"):
-        import_checkpoint(tmp_path / "weights.pt", "resnet8", "../x", tmp_path, NORMALIZATION)
