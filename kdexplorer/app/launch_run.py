@@ -20,6 +20,7 @@ POLL = 1.0
 """Seconds between two reads of a live run's folder; the trainer writes twice as often."""
 
 STATES: dict[State, str] = {
+    "waiting": ":gray[:material/pending: Not begun]",
     "queued": ":blue[:material/hourglass_top: Waiting]",
     "running": ":blue[:material/play_arrow: Training]",
     "finished": ":green[:material/check_circle: Finished]",

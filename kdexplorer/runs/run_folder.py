@@ -75,7 +75,7 @@ class Run:
             if processes.live(values or {}) is not None:
                 return status
             status = status.model_copy(update={"state": "lost", "message": "its process is gone; it can be resumed"})
-        elif status.state not in FINAL:
+        elif status.state not in (*FINAL, "waiting"):
             status = status.model_copy(update={"state": "lost"})
         if read_json(self.path / "config.json") is None:
             missing = "its config.json is missing or cannot be read"
