@@ -102,6 +102,8 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
             text += f", about {format_duration(left)} left" if left >= 1 else ", evaluating"
         if status.state == "running" and status.images_per_second:
             text += f", {status.images_per_second:,.0f} images/s"
+        if status.state == "running" and status.teacher_stored:
+            text += ", teacher predictions from the disk"
         st.progress(min(1.0, (epoch * steps + step) / (config.epochs * steps)), text=text)
     elif starts:
         st.progress(0.0, text=f"{status.message.capitalize() or 'Starting'} …")

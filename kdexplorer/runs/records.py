@@ -40,6 +40,8 @@ class RunStatus(_Record):
     steps_per_epoch: _Count | None = None
     images_per_second: _Number | None = None
     seconds_left: _Number | None = None
+    teacher_stored: bool | None = None
+    """Whether the current epoch reads the teacher's predictions instead of computing them."""
     heartbeat: _Number | None = None
     """When it was written, in seconds since 1970."""
     machine: str | None = None

@@ -44,7 +44,7 @@ def export_students(run: Run, experiment: Experiment, seconds: float) -> None:
 
 def _describe(run: Run, experiment: Experiment, student: Student, seconds: float) -> Card:
     """A card without the network's figures."""
-    config, teacher = experiment.config, experiment.teacher if student.config.needs_teacher else None
+    config, teacher = experiment.config, experiment.teacher_checkpoint if student.config.needs_teacher else None
     earlier = find_checkpoint(student.config.initial).card.legs if student.config.initial else ()
     return Card(
         name=student.config.name,

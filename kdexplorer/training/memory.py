@@ -36,8 +36,8 @@ def estimate_memory(config: ExperimentConfig, elsewhere: bool = False) -> float:
     """
     import torch
 
-    from kdexplorer.training.experiment import EVALUATION_BATCH
     from kdexplorer.training.hardware import resolve_device, resolve_precision
+    from kdexplorer.training.teacher import EVALUATION_BATCH
 
     device = resolve_device("cpu" if elsewhere else config.device)
     dtype = resolve_precision(config.precision, device)

@@ -13,7 +13,6 @@ from tqdm import tqdm
 from kdexplorer.runs.records import BatchMetrics, EpochMetrics, State
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.training.experiment import Experiment
-from kdexplorer.training.schedule import resolution
 from kdexplorer.training.student import average_sums
 
 _EVERY = 0.5
@@ -52,9 +51,9 @@ class RunProgress:
         self.seen = {student.config.name: dict(student.sums) for student in experiment.students}
         """The students' sums over the epoch when they were recorded last."""
         self.batch = experiment.config.batch_size
-        work = [resolution(experiment.config, epoch) ** 2 for epoch in range(experiment.config.epochs)]
-        self.work = np.concatenate([[0.0], np.repeat(work, experiment.steps_per_epoch).cumsum()])
-        """Pixels a side, squared, of all steps before each: what the time is proportional to."""
+        costs = experiment.epoch_costs()
+        self.work = np.concatenate([[0.0], np.repeat(costs, experiment.steps_per_epoch).cumsum()])
+        """The cost of all steps before each: what the time is nearly proportional to."""
         self.bar = tqdm(
             total=experiment.steps * self.batch,
             initial=done * self.batch,
@@ -88,6 +87,7 @@ class RunProgress:
                 "steps_per_epoch": experiment.steps_per_epoch,
                 "images_per_second": round(self.rate, 1),
                 "seconds_left": self._seconds_left(done, now),
+                "teacher_stored": experiment.reads_teacher(epoch),
             }
             with contextlib.suppress(OSError):
                 self.write("running", "training")

@@ -16,12 +16,13 @@ import torch
 from kdexplorer.analysis import metrics
 from kdexplorer.files import remove_leftovers, write_json
 from kdexplorer.runs.records import EpochMetrics, TeacherFigures
-from kdexplorer.training.experiment import EvaluationTeacher, Experiment
+from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.export import export_students
 from kdexplorer.training.progress import RunProgress
 from kdexplorer.training.schedule import learning_rate
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
 from kdexplorer.training.student import Student, average_sums, check_finite
+from kdexplorer.training.teacher import EvaluationTeacher
 
 PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
@@ -122,7 +123,7 @@ def _evaluate(
 def _describe_teacher(experiment: Experiment, teacher: EvaluationTeacher) -> TeacherFigures:
     labels = experiment.evaluation.labels
     return TeacherFigures(
-        name=experiment.teacher.name if experiment.teacher else "",
+        name=experiment.teacher_checkpoint.name if experiment.teacher_checkpoint else "",
         evaluation_split=experiment.evaluation_name,
         accuracy=metrics.accuracy(teacher.logits, labels),
         cross_entropy=metrics.cross_entropy(teacher.logits, labels),

@@ -5,6 +5,7 @@ import re
 import sys
 import time
 
+import numpy as np
 import pytest
 import streamlit as st
 
@@ -21,6 +22,7 @@ from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.sweeps import folder as sweep_folder
 from kdexplorer.training import demo
 from kdexplorer.training.estimate import Estimate, format_duration
+from kdexplorer.training.predictions import measure_store, save_predictions
 from tests.pages.reading import button, specs, text, turn_to
 from tests.pages.runs import make_run
 
@@ -494,3 +496,12 @@ def test_a_guest_cannot_start_a_sweep(evaluated, monkeypatch, open_page):
     button(at, "Start the sweep").click().run()
     assert not sweep_folder.list_sweeps()
     assert access.VARIABLE in at.error[0].value
+
+
+def test_stored_predictions_are_named_and_can_be_deleted(open_page):
+    assert "Stored teacher predictions" not in text(open_page("launch"))
+    save_predictions({"number": 1}, np.zeros((1000, 10), np.float32))
+    at = open_page("launch")
+    assert "Stored teacher predictions: 1 file" in text(at)
+    at.button(key="delete_predictions").click().run()
+    assert not measure_store().files
