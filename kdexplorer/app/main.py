@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from kdexplorer.app import page_controls
 from kdexplorer.app.navigation import FOLDER, TITLES
 from kdexplorer.charts.soft_labels import SLIDER_STYLE
 
@@ -19,6 +20,7 @@ st.html(
     ".katex-display {overflow: auto hidden}"
     "</style>"
 )
+page_controls.show()
 pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())

@@ -50,6 +50,11 @@ def read_styles() -> str:
     return _read("live.css")
 
 
+def read_page_controls(kind: str) -> str:
+    """The script (`js`) or the style sheet (`css`) of what every page of the application has."""
+    return _read(f"page_controls.{kind}")
+
+
 def describe_network(name: str, role: str, exported: ExportedNetwork, url: str | None = None) -> dict[str, Any]:
     """One network as the view takes it.
 

@@ -146,6 +146,29 @@ def test_the_slider_moves_by_keyboard(soft):
     soft.chart("Soft labels at T = 4.59")  # 2 ** 2.2
 
 
+def test_keys_change_picture_and_temperature_and_the_slider_is_the_first_stop(tab):
+    tab.open(f"{tab.app}/soft_labels?image=3&T=4")
+    slider = tab.chart("Soft labels at T").get_by_role("slider", name="Temperature T")
+    assert slider.get_attribute("aria-valuetext") == "T = 4.00"
+    tab.page.keyboard.press("Tab")
+    tab.page.keyboard.press("Enter")
+    assert slider.evaluate("slider => slider === document.activeElement")
+    tab.page.keyboard.press("+")
+    tab.chart("Soft labels at T = 4.76")  # 2 ** 2.25
+    tab.page.keyboard.press("ArrowLeft")  # the slider's own key
+    assert slider.get_attribute("aria-valuetext") == "T = 4.72"
+    slider.evaluate("slider => slider.blur()")
+    tab.page.keyboard.press("ArrowRight")
+    tab.page.get_by_text("Test image 4:").wait_for()
+    tab.settle()
+    tab.page.keyboard.press("?")
+    tab.page.get_by_role("dialog", name="Keys").wait_for()
+    tab.page.keyboard.press("ArrowRight")  # not while the list is open
+    tab.page.keyboard.press("Escape")
+    tab.page.get_by_text("Test image 4:").wait_for()
+    assert "image=4" in tab.page.url
+
+
 def test_the_gradient_follows_both_sliders(soft):
     sent = soft.sent
     chart = soft.chart("push by")
