@@ -31,7 +31,7 @@ def main() -> None:
         launch_run.show(opened)
     else:
         launch_form.show()
-    launch_run.show_list(opened)
+    launch_run.show_list()
     storage.show_predictions()
 
 

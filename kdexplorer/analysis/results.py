@@ -124,6 +124,13 @@ def build_rows(
     return rows
 
 
+def read_rows(entries: Mapping[str, Checkpoint]) -> list[ResultRow]:
+    """The rows of networks that were evaluated on the same images, from their cards and stored logits."""
+    logits = {name: checkpoint.logits_or_none() for name, checkpoint in entries.items()}
+    labels = evaluation_labels(next(iter(entries.values()))) if entries else None
+    return build_rows(entries, logits, labels)
+
+
 def _compare(
     name: str, other: str | None, entries: Mapping[str, Checkpoint], logits: Logits, labels: np.ndarray | None
 ) -> PairedDifference | None:

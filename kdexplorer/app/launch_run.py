@@ -144,27 +144,27 @@ def _delete(run: Run) -> None:
     _open()
 
 
-def show_list(opened: Run | None) -> None:
-    """The latest sweeps and runs, each with a button that opens it; `opened` is the one that the page shows."""
+def show_list() -> None:
+    """The latest sweeps and runs, each with its state and a button that opens it."""
     sweeps_found, found = list_sweeps()[:10], list_runs()
-    if sweeps_found:
-        st.subheader("Sweeps")
-    for sweep in sweeps_found:
-        _show_row(sweep, "sweep", sweep.status())
-    st.subheader("Runs")
-    if not found:
-        st.markdown("There are no runs yet. Runs are listed here, also after a restart, and each one has a link.")
-        return
-    live = any(run.status().state in LIVE for run in found[:LIMIT])
+    listed: list[Run] = [*sweeps_found, *found[:LIMIT]]
+    live = any(run.status().state in LIVE for run in listed)
 
     def follow() -> None:
-        statuses = {run: run.status() for run in found[:LIMIT]}
+        statuses = {run: run.status() for run in listed}
         if live and not any(status.state in LIVE for status in statuses.values()):
             st.rerun()
-        for run, status in statuses.items():
-            _show_row(run, "run", status)
+        if sweeps_found:
+            st.subheader("Sweeps")
+        for sweep in sweeps_found:
+            _show_row(sweep, "sweep", statuses[sweep])
+        st.subheader("Runs")
+        if not found:
+            st.markdown("There are no runs yet. Runs are listed here, also after a restart, and each one has a link.")
+        for run in found[:LIMIT]:
+            _show_row(run, "run", statuses[run])
 
-    st.fragment(follow, run_every=POLL if live and opened is None else None)()
+    st.fragment(follow, run_every=POLL if live else None)()
     if len(found) > LIMIT:
         st.caption(f"{len(found) - LIMIT} older runs: list them with 'python -m kdexplorer runs list'.")
 

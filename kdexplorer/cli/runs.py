@@ -10,7 +10,7 @@ from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.cli.options import DONE, FAILED, JSON_HELP, add_command, add_confirmation, confirm
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import train_command
-from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, run_checkpoints
+from kdexplorer.runs.checkpoints import bundled_checkpoints, run_checkpoints
 from kdexplorer.runs.launch import delete_run, stop_run
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
 from kdexplorer.sweeps.folder import find_sweep
@@ -84,7 +84,7 @@ def _table(options: argparse.Namespace) -> int:
     if len(groups) > 1:
         parts = "; ".join(f"{images}: {', '.join(names)}" for images, names in groups.items())
         raise ConfigError(f"networks that were evaluated on different images cannot share a table. {parts}")
-    rows = _build_results(entries)
+    rows = results.read_rows(entries)
     print(tables.to_json(rows) if options.json else tables.to_markdown(rows))
     return DONE
 
@@ -112,11 +112,4 @@ def format_results(run: Run) -> str:
 
 def build_run_results(run: Run) -> list[ResultRow]:
     """The results of a run's finished students."""
-    return _build_results({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)})
-
-
-def _build_results(entries: dict[str, Checkpoint]) -> list[ResultRow]:
-    """The rows of networks that were evaluated on the same images, from their cards and stored logits."""
-    logits = {name: checkpoint.logits_or_none() for name, checkpoint in entries.items()}
-    labels = results.evaluation_labels(next(iter(entries.values()))) if entries else None
-    return results.build_rows(entries, logits, labels)
+    return results.read_rows({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)})
