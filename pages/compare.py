@@ -7,8 +7,10 @@ import streamlit as st
 from kdexplorer.analysis import results, verdicts
 from kdexplorer.app import (
     caches,
+    compare_claims,
     compare_sections,
     compare_table,
+    league_section,
     network_picker,
     pickers,
     result_caches,
@@ -25,7 +27,10 @@ SECTIONS: dict[str, Callable[[Comparison], None]] = {
     "Classes": compare_sections.show_classes,
     "Confusion": compare_sections.show_confusion,
     "Disagreements": compare_sections.show_disagreements,
+    "Error inheritance": compare_claims.show_inheritance,
+    "The lab's claims": compare_claims.show_claims,
     "Sweep": lambda _: sweeps.show_section(),
+    "League": lambda _: league_section.show_section(),
 }
 
 

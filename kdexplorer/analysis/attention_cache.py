@@ -20,6 +20,9 @@ from kdexplorer.runs.checkpoints import Checkpoint
 PART = 1_000
 """Images of a file."""
 
+MAPS = "absolute values"
+"""What power 1 is the mean of: files of another definition are not read."""
+
 _NAMES = (("cosine_1", "mse_1"), ("cosine_2", "mse_2"))
 """The arrays of a file, each `[N, stages]`, in the order of a similarity's first two axes."""
 
@@ -45,7 +48,7 @@ def identify(checkpoint: Checkpoint) -> tuple[str, str]:
 
 def result_file(teacher: Checkpoint, student: Checkpoint, images: str) -> Path:
     """The file of two networks and a part's hash."""
-    facts = repr((identify(teacher), identify(student), images))
+    facts = repr((MAPS, identify(teacher), identify(student), images))
     return cache_folder() / f"{hashlib.sha256(facts.encode()).hexdigest()[:24]}.npz"
 
 

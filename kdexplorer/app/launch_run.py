@@ -131,8 +131,8 @@ def _show_controls(run: Run, state: State) -> None:
         if state in RESUMABLE and st.button("Resume", key="resume", type="primary", icon=":material/play_arrow:"):
             access.act_and_rerun(lambda: start_run(run))
         if state not in LIVE:
-            with st.popover("Delete", icon=":material/delete:"):
-                is_sweep = isinstance(run, Sweep)
+            is_sweep = isinstance(run, Sweep)
+            with st.popover(f"Delete this {'sweep' if is_sweep else 'run'}", icon=":material/delete:"):
                 what = "sweep's results (its runs remain)" if is_sweep else "run with its curves and finished students"
                 st.markdown(f"Delete this {what}? This cannot be undone.")
                 if st.button("Yes, delete it", key="delete", type="primary"):

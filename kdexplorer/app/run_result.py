@@ -68,7 +68,7 @@ def _show_images(run: Run, found: dict[str, Checkpoint], row: ResultRow, query: 
     for better, worse in ((row.name, baseline), (baseline, row.name)):
         index = _first_difference(found[better], found[worse])
         if index is not None:
-            label = f"Soft labels of an image that {better} gets right and {worse} does not"
+            label = f"Soft labels: only {better} is right"
             navigation.link_to("soft_labels", label, query | pair | {"image": str(index)}, ARROW)
 
 

@@ -13,7 +13,8 @@ from kdexplorer.charts import sweep_surface
 from kdexplorer.networks import all_architectures
 from kdexplorer.sweeps.folder import list_sweeps
 from kdexplorer.sweeps.grid import MAX_VALUES, SweepConfig
-from kdexplorer.sweeps.results import SweepResults, bundled_sweeps, summarize, to_markdown
+from kdexplorer.sweeps.report import summarize, to_markdown
+from kdexplorer.sweeps.results import SweepResults, bundled_sweeps
 
 OPTIONS = {
     "temperatures": ("Temperatures", (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0)),
@@ -86,9 +87,9 @@ def show_results(results: SweepResults, name: str) -> None:
     left.vega_lite_chart(sweep_surface.surface(results, measure), key="surface_chart")
     right.vega_lite_chart(sweep_surface.spread(results), key="spread_chart")
     st.caption(
-        f"{results.student} distilled from {results.teacher}, evaluated on the {results.evaluated_on}, last epoch. The "
-        "best cell was selected on these images, so its accuracy is overestimated; Holm's correction accounts for the "
-        "number of comparisons. To select on other images than the test images, hold images out (Advanced, on Launch)."
+        f"{results.student} distilled from {results.teacher}, evaluated on the {results.evaluated_on}, last epoch. "
+        "Tests over images are of these trained networks, tests over seeds of the settings. To choose on other images "
+        "than the test images, hold images out (Advanced, on Launch)."
     )
     downloads.show_files(
         name, {"json": json.dumps(results.model_dump(mode="json"), indent=1), "md": to_markdown(results)}

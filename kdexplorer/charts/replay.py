@@ -19,8 +19,10 @@ SLIDER = "epoch"
 """The parameter's name; epochs in it begin with 1."""
 
 
-def _slider(first: int, last: int) -> alt.Parameter:
-    return alt.param(name=SLIDER, value=last, bind=alt.binding_range(min=first, max=last, step=1, name="Epoch"))
+def _slider(first: int, last: int) -> Spec:
+    """The parameter that a slider sets; without one where there is a single epoch."""
+    bind = {"input": "range", "min": first, "max": last, "step": 1, "name": "Epoch"}
+    return {"name": SLIDER, "value": last} | ({"bind": bind} if first < last else {})
 
 
 def replay_curves(chart: Spec, first: int, last: int) -> Spec:
@@ -32,11 +34,14 @@ def replay_curves(chart: Spec, first: int, last: int) -> Spec:
     """
     curves = [layer for layer in chart["layer"] if layer["encoding"].get("x", {}).get("field") == "epoch"]
     unseen = {"type": "point", "opacity": 0, "tooltip": None, "aria": False}
-    frames = [{key: layer[key] for key in ("data", "encoding") if key in layer} | {"mark": unseen} for layer in curves]
+    frames = [
+        {"mark": unseen, "encoding": {key: layer["encoding"][key] for key in ("x", "y")}}
+        | {key: layer[key] for key in ("data",) if key in layer}
+        for layer in curves
+    ]
     grown = [{"filter": f"datum.epoch <= {SLIDER}"}]
     layers = [layer | {"transform": grown} if layer in curves else layer for layer in chart["layer"]]
-    slider = _slider(first, last).param.to_dict()
-    return chart | {"layer": frames + layers, "params": [*chart.get("params", []), slider]}
+    return chart | {"layer": frames + layers, "params": [*chart.get("params", []), _slider(first, last)]}
 
 
 def soft_labels_by_epoch(
@@ -80,9 +85,7 @@ def soft_labels_by_epoch(
     probabilities = {name: softmax(np.asarray(logits, dtype=float), temperature) for name, logits in latest.items()}
     largest = "; ".join(f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
     words = f"Soft labels of one image after epoch {epochs[-1] + 1} at T = {temperature:g}; largest: {largest}"
-    alone = alt.param(name=SLIDER, value=epochs[-1] + 1)
-    slider = _slider(epochs[0] + 1, epochs[-1] + 1) if len(epochs) > 1 else alone
-    return spec(layers, heading, words, alt.Step(27), slider)
+    return spec(layers, heading, words, alt.Step(27)) | {"params": [_slider(epochs[0] + 1, epochs[-1] + 1)]}
 
 
 def _marks(

@@ -14,7 +14,7 @@ from kdexplorer.notation import format_number
 from kdexplorer.sweeps import folder
 from kdexplorer.sweeps.driver import execute_sweep
 from kdexplorer.sweeps.grid import SweepConfig, configure
-from kdexplorer.sweeps.results import to_markdown
+from kdexplorer.sweeps.report import to_markdown
 from kdexplorer.training.checks import require_startable
 
 HELP = "train a grid of students over temperatures, weights and seeds"

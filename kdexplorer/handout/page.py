@@ -22,7 +22,7 @@ from kdexplorer import __version__
 from kdexplorer.analysis import human_agreement
 from kdexplorer.analysis.results import build_rows, evaluation_labels
 from kdexplorer.analysis.tables import COLUMNS, COMPARISON_COLUMNS, ResultRow, format_table
-from kdexplorer.analysis.verdicts import explain_larger_loss
+from kdexplorer.analysis.verdicts import describe_training, explain_calibration, explain_larger_loss
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.handout import content, facts, shapes
 from kdexplorer.handout.request import HandoutRequest
@@ -75,6 +75,8 @@ def _describe_networks(request: HandoutRequest, rows: list[ResultRow]) -> dict[s
         "classes": len(request.teacher.classes),
         "results": format_table(rows, request.baseline, columns),
         "evaluated_on": rows[0].evaluated_on,
+        "trained": describe_training(rows),
+        "calibration": explain_calibration(rows),
         "loss": explain_larger_loss(rows) if any(r.is_distilled and r.objective is not None for r in rows) else "",
         "cards": [(name, facts.describe_card(checkpoint)) for name, checkpoint in networks.items()],
         "formulas": facts.list_formulas(networks.values()),

@@ -70,6 +70,10 @@ class EpochMetrics(_Record):
     """Logits of the first images of the evaluation split."""
     seconds: float | None = None
     images_per_second: float | None = None
+    step_seconds: float | None = None
+    """Of the student's part of a step: forward pass, objective, backward pass and update; the epoch's median."""
+    batch_seconds: float | None = None
+    """Of loading a batch with the teacher's forward pass, which all students share; the epoch's median."""
 
 
 class BatchMetrics(_Record):

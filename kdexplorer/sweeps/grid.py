@@ -6,7 +6,7 @@ as in the lab's formula.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
@@ -108,8 +108,17 @@ def configure(student: str, recipe: dict[str, Any], **grid: Any) -> SweepConfig:
     return validate(SweepConfig, {"recipe": shared, "student": student, **grid})
 
 
-def experiment_config(config: SweepConfig, students: list[StudentConfig], seed: int) -> ExperimentConfig:
-    """The experiment of some of a sweep's students and one seed. Raises ConfigError."""
+class Plan(Protocol):
+    """What experiments are made of: a `SweepConfig`, or a league's declaration."""
+
+    @property
+    def recipe(self) -> ExperimentConfig: ...
+
+    def students(self) -> list[StudentConfig]: ...
+
+
+def experiment_config(config: Plan, students: list[StudentConfig], seed: int) -> ExperimentConfig:
+    """The experiment of some of a plan's students and one seed. Raises ConfigError."""
     return validate(ExperimentConfig, config.recipe.model_dump() | {"students": students, "seed": seed})
 
 

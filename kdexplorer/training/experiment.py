@@ -20,14 +20,16 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.cost import count_multiply_adds
-from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.training import ddp
 from kdexplorer.training.data import load_experiment_data
 from kdexplorer.training.hardware import require_compiler, resolve_device, resolve_precision
-from kdexplorer.training.objective import Targets, compute_objective
+from kdexplorer.training.objective import Relate, Targets, compute_objective, relate_parts
 from kdexplorer.training.schedule import FULL_RESOLUTION, learning_rate, resolution
 from kdexplorer.training.student import Student, build_student, check_finite
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher, autocast, evaluation_batches, run_network
+from kdexplorer.training.timing import Span, now
 
 
 class Experiment:
@@ -49,36 +51,43 @@ class Experiment:
         self.steps_per_epoch = len(train) // config.batch_size
         self.steps = self.steps_per_epoch * config.epochs
         self._order, self._order_epoch = np.empty(0, dtype=np.int64), -1
-        self.teacher_checkpoint = self._find_teacher(train.classes)
+        self.teacher_checkpoints = self._find_teachers(train.classes)
         self.students = [self.build_student(student) for student in config.students]
         self.teacher = self._load_teacher()
+        self.spans: list[Span] = []  # of the epoch's steps so far: loading the batch, with the teacher's forward pass
 
-    def _find_teacher(self, classes: tuple[str, ...]) -> Checkpoint | None:
-        if not self.config.teacher:
-            return None
-        teacher = find_checkpoint(self.config.teacher)
-        if teacher.classes != classes:
-            raise ConfigError(
-                f"teacher: {self.config.teacher} has the classes {', '.join(teacher.classes[:3])}, …; the data "
-                f"have {', '.join(classes[:3])}, …. Choose a teacher that was trained on the same data."
-            )
-        return teacher
+    def _find_teachers(self, classes: tuple[str, ...]) -> tuple[Checkpoint, ...]:
+        """The networks that teach; several only where all methods use nothing but logits."""
+        teachers = find_teachers(self.config.teacher) if self.config.teacher else ()
+        for teacher in teachers:
+            if teacher.classes != classes:
+                raise ConfigError(
+                    f"teacher: {teacher.name} has the classes {', '.join(teacher.classes[:3])}, …; the data "
+                    f"have {', '.join(classes[:3])}, …. Choose a teacher that was trained on the same data."
+                )
+        for method in (method for student in self.config.students for method in student.methods):
+            if len(teachers) > 1 and method.needs - {"logits"}:
+                raise ConfigError(
+                    f"teacher: several teachers are averaged in their probabilities, but {method.label} uses "
+                    f"{' and '.join(sorted(method.needs - {'logits'}))}: name one teacher, or remove this term."
+                )
+        return teachers
 
     def _load_teacher(self) -> Teacher | None:
         """The teacher's network; None where no student needs it. One process alone stores what it computes."""
         needing = [term.method for student in self.students for term in student.terms if term.method.needs]
         methods: list[Method] = list(dict.fromkeys(needing))
-        if self.teacher_checkpoint is None or not methods:
+        if not self.teacher_checkpoints or not methods:
             return None
-        teacher = Teacher(self.teacher_checkpoint, methods, self.config, self.device, self.dtype)
+        teacher = Teacher(self.teacher_checkpoints, methods, self.config, self.device, self.dtype)
         if self.team.size == 1:
             teacher.open_predictions(self.images, self.config, self.steps_per_epoch)
         return teacher
 
     def build_student(self, student: StudentConfig) -> Student:
         """A student as it is before the first step."""
-        checkpoint = self.teacher_checkpoint
-        teacher = get_architecture(checkpoint.architecture) if checkpoint else None
+        teachers = self.teacher_checkpoints  # of several only logits are used, which need no adapter
+        teacher = get_architecture(teachers[0].architecture) if teachers else None
         return build_student(self.config, student, self.evaluation.classes, teacher, self.team, self.device)
 
     def reads_teacher(self, epoch: int) -> bool:
@@ -94,20 +103,25 @@ class Experiment:
         costs = np.full(len(sides), 3.0 * sum(count_multiply_adds(one.architecture) for one in self.config.students))
         if self.teacher is not None:
             stored = [self.reads_teacher(epoch) for epoch in range(len(sides))]
-            costs += ~np.array(stored) * float(count_multiply_adds(self.teacher.checkpoint.architecture))
+            of_teachers = sum(count_multiply_adds(one.architecture) for one in self.teacher_checkpoints)
+            costs += ~np.array(stored) * float(of_teachers)
         return costs * (sides / FULL_RESOLUTION) ** 2
 
     # --- One step ---
 
     def step(self, epoch: int, step: int) -> None:
         """One batch for all students. Raises TrainingError with student, term and step when a loss is not finite."""
-        config = self.config
+        config, begin = self.config, now(self.device)
         inputs, labels, targets = self._load_batch(epoch, step)
-        rate = learning_rate(config, epoch * self.steps_per_epoch + step, self.steps)
+        self.spans.append((begin, now(self.device)))
+        number = epoch * self.steps_per_epoch + step
+        rate, progress = learning_rate(config, number, self.steps), (number + 1) / self.steps
         for student in self.students:
+            begin = now(self.device)
             for group in student.optimizer.param_groups:
                 group["lr"] = rate
-            outputs, parts = self._forward(student, student.forward, inputs, labels, targets)
+            outputs = run_network(student.forward, inputs, self.dtype, student.needs_features)
+            parts = self._compute_objective(student, outputs, labels, targets, self.team.relate, progress)
             values = {name: float(value.detach()) for name, value in parts.items()}
             correct = float((outputs.logits.argmax(dim=1) == labels).sum()) / len(labels)
             values = self.team.mean(values | {"correct": correct})
@@ -118,6 +132,7 @@ class Experiment:
             student.optimizer.zero_grad(set_to_none=True)
             for name, value in (values | {"images": 1.0}).items():
                 student.sums[name] = student.sums.get(name, 0.0) + value * config.batch_size
+            student.spans.append((begin, now(self.device)))
 
     def _load_batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor, Targets]:
         """This process's part of a batch: normalized images `[B, 3, S, S]`, labels `[B]`, the teacher's targets."""
@@ -132,17 +147,24 @@ class Experiment:
             return inputs, labels, {}
         return inputs, labels, self.teacher.load_targets(images, inputs, config.dataset, epoch, step)
 
-    def _forward(
-        self, student: Student, forward: Callable[..., Any], inputs: Tensor, labels: Tensor, targets: Targets
-    ) -> tuple[Outputs, dict[str, Tensor]]:
-        """A student's outputs, and its objective with its parts."""
-        outputs = run_network(forward, inputs, self.dtype, student.needs_features)
-        return outputs, compute_objective(student.config, student.terms, outputs, labels, targets, self._run_adapter)
+    def _compute_objective(
+        self,
+        student: Student,
+        outputs: Outputs,
+        labels: Tensor,
+        targets: Targets,
+        relate: Relate,
+        progress: float = 1.0,
+    ) -> dict[str, Tensor]:
+        """A student's objective with its parts."""
+        return compute_objective(
+            student.config, student.terms, outputs, labels, targets, self._run_adapter, relate, progress
+        )
 
-    def _run_adapter(self, adapter: nn.Module) -> Callable[[Tensor], Tensor]:
-        def run(*tensors: Tensor) -> Tensor:
+    def _run_adapter(self, adapter: nn.Module) -> Callable[..., Any]:
+        def run(*inputs: Any) -> Any:
             with autocast(self.device, self.dtype):
-                return adapter(*tensors)
+                return adapter(*inputs)
 
         return run
 
@@ -157,14 +179,15 @@ class Experiment:
         """Logits `[N, K]` float32 on the evaluation split, and the means of the objective's parts over its images."""
         labels = torch.from_numpy(self.evaluation.labels).to(self.device)
         sums: dict[str, float] = {}
-        parts = []
+        parts, relate = [], relate_parts(self.config.batch_size)
         modules = [student.network, *student.adapters.values()]
         for module in modules:
             module.eval()
         try:
             for start, stop, inputs in evaluation_batches(self.evaluation, self.normalization, self.device):
                 targets = teacher.targets(start, stop) if teacher else {}
-                outputs, values = self._forward(student, student.network, inputs, labels[start:stop], targets)
+                outputs = run_network(student.network, inputs, self.dtype, student.needs_features)
+                values = self._compute_objective(student, outputs, labels[start:stop], targets, relate)
                 parts.append(outputs.logits.cpu().numpy())
                 for name, value in values.items():
                     sums[name] = sums.get(name, 0.0) + float(value) * (stop - start)

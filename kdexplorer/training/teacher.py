@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,10 @@ from kdexplorer.datasets import Normalization, Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize, resize
 from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
-from kdexplorer.networks.base import fold_batch_norm
+from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
 from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.runs.teachers import refer_to
+from kdexplorer.training.ensemble import AveragedNetwork
 from kdexplorer.training.objective import Targets
 from kdexplorer.training.predictions import VERSION, BatchPredictions, hash_images, load_predictions, save_predictions
 from kdexplorer.training.student import compile_network
@@ -35,20 +37,21 @@ class EvaluationTeacher:
 
 
 class Teacher:
-    """A trained network in evaluation mode, and the methods that use its outputs."""
+    """A trained network in evaluation mode, or the average of several, and the methods that use its outputs."""
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        checkpoints: Sequence[Checkpoint],
         methods: list[Method],
         config: ExperimentConfig,
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        self.checkpoint, self.methods, self.device, self.dtype = checkpoint, methods, device, dtype
+        self.methods, self.device, self.dtype = methods, device, dtype
+        checkpoint = checkpoints[0]
         self.normalization = checkpoint.card.normalization
-        self.network = checkpoint.network().to(device)
-        self.forward: Callable[..., Any] = compile_network(fold_batch_norm(self.network), config)
+        self.network = _load(checkpoints).to(device)
+        self.forward: Callable[..., Any] = compile_network(_fold(self.network), config)
         needs = {need for method in methods for need in method.needs}
         self.needs_features = bool(needs - {"logits"})
         widths = {
@@ -60,8 +63,9 @@ class Teacher:
         self.can_read = "stages" not in needs
         """Whether the stored parts are all that the methods use."""
         self.facts = {
-            "teacher": checkpoint.sha256,
+            "teacher": refer_to(checkpoints).sha256,
             "normalization": self.normalization.model_dump(),
+            **({"normalizations": [c.card.normalization.model_dump() for c in checkpoints]} if checkpoints[1:] else {}),
             "precision": str(dtype),
             "device": device.type,
             "compile": config.compile,
@@ -139,7 +143,7 @@ class Teacher:
                 stored["logits"],
                 lambda start, stop: self._reduce_stored({part: values[start:stop] for part, values in stored.items()}),
             )
-        network = fold_batch_norm(self.network)
+        network = _fold(self.network)
         arrays: list[dict[str, np.ndarray]] = []
         kept: dict[tuple[int, int], Targets] = {}
         room = MAX_KEPT_BYTES
@@ -167,6 +171,17 @@ class Teacher:
         found = {part: load_predictions(facts, (count, self.widths[part])) for part, facts in by_part.items()}
         whole = {part: values for part, values in found.items() if values is not None}
         return whole if len(whole) == len(found) else None
+
+
+def _load(checkpoints: Sequence[Checkpoint]) -> StagedNetwork | AveragedNetwork:
+    networks = [checkpoint.network() for checkpoint in checkpoints]
+    if len(networks) == 1:
+        return networks[0]
+    return AveragedNetwork(networks, [checkpoint.card.normalization for checkpoint in checkpoints])
+
+
+def _fold(network: StagedNetwork | AveragedNetwork) -> StagedNetwork | AveragedNetwork:
+    return network.fold() if isinstance(network, AveragedNetwork) else fold_batch_norm(network)
 
 
 def run_network(forward: Callable[..., Any], inputs: Tensor, dtype: torch.dtype, all_outputs: bool) -> Outputs:

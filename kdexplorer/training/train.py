@@ -23,6 +23,7 @@ from kdexplorer.training.schedule import learning_rate
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
 from kdexplorer.training.student import Student, average_sums, check_finite
 from kdexplorer.training.teacher import EvaluationTeacher
+from kdexplorer.training.timing import median_seconds
 
 PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
@@ -73,6 +74,7 @@ def train(progress: RunProgress, stopping: threading.Event) -> None:
         rows = [_evaluate(experiment, student, teacher, epoch, clock, progress.rate) for student in experiment.students]
         run.append_metrics(rows)
         progress.show_metrics(rows if team.leads else [])
+        experiment.spans = []
         epoch, step = epoch + 1, 0
         _save(progress, experiment, epoch, step, clock)
     progress.close()
@@ -102,6 +104,7 @@ def _evaluate(
 ) -> EpochMetrics:
     """A student after an epoch: means over its batches and, in the leading process, figures on the evaluation split."""
     sums, student.sums = student.sums, {}
+    spans, student.spans = student.spans, []
     row = EpochMetrics(epoch=epoch, student=student.config.name, train=average_sums(sums))
     if not experiment.team.leads:
         return row
@@ -116,6 +119,8 @@ def _evaluate(
             "probes": np.round(logits[:PROBES].astype(float), 3).tolist(),
             "seconds": round(clock.seconds(), 3),
             "images_per_second": round(rate, 1),
+            "step_seconds": median_seconds(spans),
+            "batch_seconds": median_seconds(experiment.spans),
         }
     )
 
@@ -123,7 +128,7 @@ def _evaluate(
 def _describe_teacher(experiment: Experiment, teacher: EvaluationTeacher) -> TeacherFigures:
     labels = experiment.evaluation.labels
     return TeacherFigures(
-        name=experiment.teacher_checkpoint.name if experiment.teacher_checkpoint else "",
+        name="+".join(teacher.name for teacher in experiment.teacher_checkpoints),
         evaluation_split=experiment.evaluation_name,
         accuracy=metrics.accuracy(teacher.logits, labels),
         cross_entropy=metrics.cross_entropy(teacher.logits, labels),

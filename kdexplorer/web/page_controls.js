@@ -7,6 +7,7 @@ const HELP = [
 ];
 const STEP = 0.25; // of log2 T: four presses double the temperature
 const FRAME = 700; // milliseconds that a replay shows each epoch
+const EPOCHS = ".vega-bindings input[name=epoch]";
 const OWN_KEYS = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=textbox]";
 const ARROW_KEYS = "input, [role=radio], [role=radiogroup], [role=tab], [role=tablist], [role=slider], [role=listbox]";
 
@@ -35,8 +36,18 @@ function completeSlider(slider) {
   if (slider.dataset.complete) return;
   slider.dataset.complete = "yes";
   slider.setAttribute("aria-label", slider.parentElement.querySelector(".vega-bind-name")?.textContent ?? slider.name);
-  slider.setAttribute("aria-valuetext", describeValue(slider));
-  if (slider.name === "epoch") slider.parentElement.before(createPlayer(slider));
+  showValue(slider);
+  if (slider.name !== "epoch") return;
+  if (slider === document.querySelector(EPOCHS)) slider.parentElement.before(createPlayer(slider));
+  else slider.closest(".vega-bindings").hidden = true; // it follows the first
+}
+
+/** Writes a slider's value where readers and screen readers find it. */
+function showValue(slider) {
+  const words = describeValue(slider);
+  slider.setAttribute("aria-valuetext", words);
+  const name = slider.parentElement.querySelector(".vega-bind-name");
+  if (slider.name === "epoch" && name) name.textContent = words;
 }
 
 /** The button that plays a replay from its first epoch, or from where the slider is, to the last. */
@@ -71,7 +82,7 @@ function createPlayer(slider) {
 
 /** Charts of one replay show the same epoch: the others follow the slider that moves. */
 function followEpoch(moved) {
-  for (const other of document.querySelectorAll(".vega-bindings input[name=epoch]")) {
+  for (const other of document.querySelectorAll(EPOCHS)) {
     if (other !== moved && other.value !== moved.value) moveSlider(other, moved.value);
   }
 }
@@ -123,11 +134,11 @@ function addControls() {
   button.setAttribute("aria-label", "Show the keys");
   button.addEventListener("click", () => help.showModal());
   document.body.prepend(createSkipLink());
-  document.body.append(button, help);
+  (document.querySelector("[data-testid=stApp]") ?? document.body).append(button, help); // whose colors they have
   document.addEventListener("keydown", (event) => pressKey(event, help));
   document.addEventListener("input", ({ target }) => {
     if (!target.matches?.(".vega-bindings input[type=range]")) return;
-    target.setAttribute("aria-valuetext", describeValue(target));
+    showValue(target);
     if (target.name === "epoch") followEpoch(target);
   });
   const complete = () => document.querySelectorAll(".vega-bindings input[type=range]").forEach(completeSlider);

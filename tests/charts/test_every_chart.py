@@ -8,22 +8,27 @@ from altair.vegalite.v6.schema.core import load_schema
 from jsonschema import Draft7Validator
 
 from kdexplorer.analysis.attention_similarity import StageSummary
+from kdexplorer.analysis.error_inheritance import count_inheritance
 from kdexplorer.analysis.human_agreement import closeness
 from kdexplorer.charts import (
     annotators,
     attention,
     bars,
     class_maps,
+    divergence,
     evaluation,
     gradient,
     learning_curves,
+    probe,
     replay,
     soft_labels,
     style,
     sweep_surface,
+    taxonomy,
     temperature,
 )
 from kdexplorer.charts.common import NetworkLogits, break_lines, fill_shape, select_classes
+from kdexplorer.charts.inheritance import inheritance
 from kdexplorer.runs.records import TeacherFigures
 from tests.charts.drawing import draw, texts
 from tests.charts.records import make_row
@@ -52,6 +57,11 @@ def one_image(count):
         "bars": bars.probability_bars(np.full(count, 1 / count), classes, 3, "kd", "Soft label", "T = 1"),
         "grid": attention.grid(maps, photo, "map", True, 0.6, "viridis", 1000.0),
         "difference": attention.grid(maps, photo, "difference", False, 0.6, "viridis", 1000.0),
+        "method push": probe.push_bars(generator.normal(size=count), teacher.logits, classes, 3, "KD", "small"),
+        "method changes": probe.change_maps([None, maps[0].maps[1], maps[0].maps[2]], photo, "AT", "small"),
+        "method relations": probe.relation_maps(
+            generator.random((4, 4)), np.stack([photo.transpose(2, 0, 1)] * 4), "big", style.TEACHER, (0.0, 1.0)
+        ),
         "scale": attention.scale_bar(0, 3, "viridis", "map", True),
         "own scales": attention.scale_bar(-1, 1, "difference", "difference", False),
         "soft labels by epoch": replay.soft_labels_by_epoch(teacher.logits, {0: some, 1: some}, LOOKS, classes, 2.0, 3),
@@ -85,6 +95,10 @@ def many_images(count):
         "objectives": learning_curves.learning_curves(points, LOOKS, "objective"),
         "cost": evaluation.accuracy_cost(rows, LOOKS, "multiply_adds"),
         "reliability": evaluation.reliability(logits, labels, LOOKS),
+        "reliability, scaled": evaluation.reliability(logits, labels, LOOKS, scaled=True),
+        "inheritance": inheritance(
+            {name: count_inheritance(logits[name], logits["big"], labels) for name in ("small", "distilled")}, "big"
+        ),
         "classes": evaluation.per_class(logits, labels, LOOKS, classes),
         "confusion": class_maps.confusion_map(logits["big"], labels, classes, "big"),
         "confusion difference": class_maps.confusion_difference(
@@ -92,6 +106,8 @@ def many_images(count):
         ),
         "closeness": annotators.closeness_curves(near, ROLES, shares, "200 images"),
         "surface": sweep_surface.surface(results, "accuracy"),
+        "taxonomy": taxonomy.taxonomy("dkd"),
+        "forward and reverse KL": divergence.mode_figure(),
         "spread": sweep_surface.spread(results),
     }
 

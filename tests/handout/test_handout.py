@@ -273,8 +273,13 @@ def test_every_leg_of_a_networks_training_has_its_command(networks):
     continued = dataclasses.replace(distilled, card=distilled.card.model_copy(update={"legs": tuple(legs)}))
     commands = facts.list_commands(continued)
     assert ["--epochs 8" in commands[0], "initial=one/distilled" in commands[0]] == [True, False]
-    assert ["--epochs 5" in commands[1], "initial=one/distilled" in commands[1]] == [True, True]
-    assert ("Epochs", "13 (8 + 5)") in facts.describe_card(continued)
+    assert ["--epochs 5" in commands[1], "initial=RUN/distilled" in commands[1]] == [True, True]
+    assert all("--image-order source" in command for command in commands)  # as it was before it was an option
+    described = dict(facts.describe_card(continued))
+    assert (described["Epochs"], described["Continued"]) == ("13 (8 + 5)", "with test figures in view")
+    assert [text for name, text in described.items() if name.startswith("Command")] == commands
+    unknown = continued.card.model_copy(update={"legs": (legs[0].model_copy(update={"recipe": {}}), legs[1])})
+    assert facts.list_commands(dataclasses.replace(distilled, card=unknown)) == []  # half of a training repeats nothing
 
 
 def test_the_bundled_networks_commands_are_accepted(capsys):
