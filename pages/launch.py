@@ -7,7 +7,7 @@ import contextlib
 
 import streamlit as st
 
-from kdexplorer.app import access, launch_form, launch_run, storage, url_state
+from kdexplorer.app import access, guest, launch_form, launch_run, storage, url_state
 from kdexplorer.errors import KDError
 from kdexplorer.runs.run_folder import find_run
 from kdexplorer.schema import is_name
@@ -29,8 +29,10 @@ def main() -> None:
         opened = opened or found
     if opened is not None:
         launch_run.show(opened)
-    else:
+    elif access.is_presenter():
         launch_form.show()
+    else:
+        guest.show()
     launch_run.show_list()
     storage.show_predictions()
 
