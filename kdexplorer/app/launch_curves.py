@@ -86,7 +86,7 @@ def _show_soft_labels(
     count = min(len(probes) for probes_of in by_epoch.values() for probes in probes_of.values())
     if not count:
         return
-    st.subheader("Soft labels, epoch by epoch")
+    st.header("Soft labels, epoch by epoch")
 
     def describe(index: int) -> str:
         return f"{index}: {classes[labels[index]]}" if index < len(labels) else str(index)

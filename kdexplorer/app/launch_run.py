@@ -44,7 +44,7 @@ def show(run: Run) -> None:
         return
     recipe = config.recipe if isinstance(config, SweepConfig) else config
     facts = f" · {sweeps.describe(config)}" if isinstance(config, SweepConfig) else ""
-    st.subheader(recipe.name)
+    st.header(recipe.name)
     st.caption(f"{run.run_id} · {_describe(recipe)}{facts}")
     live = run.status().state in LIVE
 
@@ -155,10 +155,10 @@ def show_list() -> None:
         if live and not any(status.state in LIVE for status in statuses.values()):
             st.rerun()
         if sweeps_found:
-            st.subheader("Sweeps")
+            st.header("Sweeps")
         for sweep in sweeps_found:
             _show_row(sweep, "sweep", statuses[sweep])
-        st.subheader("Runs")
+        st.header("Runs")
         if not found:
             st.markdown("There are no runs yet. Runs are listed here, also after a restart, and each one has a link.")
         for run in found[:LIMIT]:

@@ -18,6 +18,8 @@ st.html(
     "[data-testid=stMarkdownContainer] table {display: block; overflow-x: auto}"  # instead of widening the page
     "[data-testid=stMarkdownContainer] td {white-space: nowrap}"
     ".katex-display {overflow: auto hidden}"
+    "[data-testid=stMultiSelectTagsContainer] [data-tag] {background-color: #0072B2}"  # white text in both themes
+    "[data-testid=stCode] .token.variable {color: inherit}"  # an option of a command, 2.8 to 1 in the light theme
     "</style>"
 )
 page_controls.show()

@@ -25,7 +25,7 @@ def show(run: Run, config: ExperimentConfig, roles: dict[str, str]) -> None:
         return
     rows = _read_rows(tuple(found.values()))
     with st.container(border=True):
-        st.subheader("Results")
+        st.header("Results")
         for sentence in describe_gains(rows):
             name, _, rest = sentence.partition(": ")
             st.markdown(f"**{name}**: {rest}")

@@ -1,4 +1,4 @@
-/* What every page of the application has: keys, a link past the menu, and charts' sliders with names and words. */
+/* What every page of the application has: keys, a way past the menu, and charts' sliders with names and words. */
 
 const HELP = [
   ["← →", "previous or next picture"],
@@ -96,17 +96,27 @@ function createHelp() {
   return help;
 }
 
-/** The link before the menu: to the main slider, or to the page's title where there is none. */
-function createSkipLink() {
-  const link = Object.assign(document.createElement("a"), { id: "kd-skip", href: "#main", textContent: "Skip to the main control" });
-  link.addEventListener("click", (event) => {
-    event.preventDefault();
+/** The button before the menu that leads to the main slider, or to the page's title where there is none. */
+function createSkip() {
+  const button = Object.assign(document.createElement("button"), { id: "kd-skip", type: "button" });
+  button.textContent = "Skip to the main control";
+  button.addEventListener("click", () => {
     const target = findSliders()[0] ?? document.querySelector("[data-testid=stMain] h1");
     if (target?.tagName === "H1") target.tabIndex = -1;
     target?.focus();
     target?.scrollIntoView({ block: "center" });
   });
-  return link;
+  const place = document.createElement("nav");
+  place.setAttribute("aria-label", "Skip");
+  place.append(button);
+  return place;
+}
+
+/** What is wider than its place can be scrolled by keys. */
+function makeScrollable() {
+  for (const one of document.querySelectorAll(".katex-display, [data-testid=stCode] pre")) {
+    if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;
+  }
 }
 
 function pressKey(event, help) {
@@ -133,7 +143,7 @@ function addControls() {
   const button = Object.assign(document.createElement("button"), { id: "kd-keys", type: "button", textContent: "?" });
   button.setAttribute("aria-label", "Show the keys");
   button.addEventListener("click", () => help.showModal());
-  document.body.prepend(createSkipLink());
+  document.body.prepend(createSkip());
   (document.querySelector("[data-testid=stApp]") ?? document.body).append(button, help); // whose colors they have
   document.addEventListener("keydown", (event) => pressKey(event, help));
   document.addEventListener("input", ({ target }) => {
@@ -141,8 +151,14 @@ function addControls() {
     showValue(target);
     if (target.name === "epoch") followEpoch(target);
   });
-  const complete = () => document.querySelectorAll(".vega-bindings input[type=range]").forEach(completeSlider);
+  let waiting = null;
+  const complete = () => {
+    document.querySelectorAll(".vega-bindings input[type=range]").forEach(completeSlider);
+    clearTimeout(waiting);
+    waiting = setTimeout(makeScrollable, 200); // once the layout has settled
+  };
   new MutationObserver(complete).observe(document.body, { childList: true, subtree: true });
+  window.addEventListener("resize", complete);
   complete();
 }
 

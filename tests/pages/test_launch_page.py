@@ -477,7 +477,7 @@ def test_runs_are_listed_and_opened(open_page):
     at = open_page("launch")
     assert run.run_id in text(at)
     at.button(key=f"open_{run.run_id}").click().run()
-    assert at.subheader[0].value == "older"
+    assert at.header[0].value == "older"
     assert button(at, "New experiment")
 
 
