@@ -6,12 +6,8 @@ import streamlit as st
 
 from kdexplorer.web import assemble
 
-_controls = st.components.v2.component(
-    "kdexplorer_page_controls",
-    js=assemble.read_page_controls("js"),
-    css=assemble.read_page_controls("css"),
-    isolate_styles=False,
-)
+_script, _styles = assemble.build_page_controls()
+_controls = st.components.v2.component("kdexplorer_page_controls", js=_script, css=_styles, isolate_styles=False)
 
 
 def show() -> None:

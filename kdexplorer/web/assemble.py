@@ -50,9 +50,9 @@ def read_styles() -> str:
     return _read("live.css")
 
 
-def read_page_controls(kind: str) -> str:
-    """The script (`js`) or the style sheet (`css`) of what every page of the application has."""
-    return _read(f"page_controls.{kind}")
+def build_page_controls() -> tuple[str, str]:
+    """The script and the style sheet of what every page of the application has."""
+    return _read("shrink_upload.js") + _read("page_controls.js"), _read("page_controls.css")
 
 
 def describe_network(name: str, role: str, exported: ExportedNetwork, url: str | None = None) -> dict[str, Any]:

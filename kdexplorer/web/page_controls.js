@@ -145,6 +145,7 @@ function addControls() {
   button.addEventListener("click", () => help.showModal());
   document.body.prepend(createSkip());
   (document.querySelector("[data-testid=stApp]") ?? document.body).append(button, help); // whose colors they have
+  watchUploads();
   document.addEventListener("keydown", (event) => pressKey(event, help));
   document.addEventListener("input", ({ target }) => {
     if (!target.matches?.(".vega-bindings input[type=range]")) return;
@@ -154,6 +155,7 @@ function addControls() {
   let waiting = null;
   const complete = () => {
     document.querySelectorAll(".vega-bindings input[type=range]").forEach(completeSlider);
+    document.querySelectorAll(UPLOAD).forEach((input) => (input.accept = "image/*,.heic,.heif"));
     clearTimeout(waiting);
     waiting = setTimeout(makeScrollable, 200); // once the layout has settled
   };
