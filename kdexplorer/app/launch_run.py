@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kdexplorer.app import access, launch_curves, navigation, sweeps
+from kdexplorer.app import access, launch_curves, navigation, shares, sweeps
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
@@ -58,7 +58,7 @@ def show(run: Run) -> None:
         if recipe is config:
             launch_curves.show(run, recipe, live)
 
-    st.fragment(follow, run_every=POLL if live else None)()
+    st.fragment(shares.charged()(follow), run_every=POLL if live else None)()
     results = run.results() if isinstance(run, Sweep) else None
     if results is not None:
         query = {"show": "Sweep", "sweep": run.run_id}
@@ -164,7 +164,7 @@ def show_list() -> None:
         for run in found[:LIMIT]:
             _show_row(run, "run", statuses[run])
 
-    st.fragment(follow, run_every=POLL if live else None)()
+    st.fragment(shares.charged()(follow), run_every=POLL if live else None)()
     if len(found) > LIMIT:
         st.caption(f"{len(found) - LIMIT} older runs: list them with 'python -m kdexplorer runs list'.")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from kdexplorer.app import page_controls
+from kdexplorer.app import page_controls, shares
 from kdexplorer.app.navigation import FOLDER, TITLES
 from kdexplorer.charts.soft_labels import SLIDER_STYLE
 
@@ -27,4 +27,5 @@ pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())
 ]
-st.navigation(pages, position="top").run()
+with shares.charged():
+    st.navigation(pages, position="top").run()

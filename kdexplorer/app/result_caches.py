@@ -14,6 +14,8 @@ from kdexplorer.analysis.method_probe import Probe
 from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.analysis.temperature_scaling import scale_known
 from kdexplorer.app import caches, network_picker
+from kdexplorer.app.jobs import queue
+from kdexplorer.app.shares import Share
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Sources
@@ -86,11 +88,12 @@ _HANDOUT_KEYS = caches.KEYS | {HandoutRequest: vars, Sources: lambda sources: so
 
 
 @st.cache_data(max_entries=4, show_spinner=False, hash_funcs=_HANDOUT_KEYS)
-def handout(request: HandoutRequest, sources: Sources) -> bytes:
-    """`handout.page.build` as a file's bytes. Raises KDError."""
+def handout(request: HandoutRequest, sources: Sources, _guest: Share | None = None) -> bytes:
+    """`handout.page.build` as a file's bytes, built as a job of this guest. Raises KDError."""
     from kdexplorer.handout import page
 
-    return page.build(request, sources).encode()
+    with queue.job(_guest):
+        return page.build(request, sources).encode()
 
 
 @st.cache_resource(max_entries=4, show_spinner="Computing the networks' outputs …", hash_funcs=caches.KEYS)
