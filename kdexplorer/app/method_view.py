@@ -16,7 +16,7 @@ from kdexplorer.charts import probe as charts
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import KDError
-from kdexplorer.methods import FAMILIES, Method, all_methods, get_method
+from kdexplorer.methods import Method, all_methods, get_method
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -135,25 +135,6 @@ def _show_relations(found: Probe, teacher: Checkpoint, student: Student, picture
 def show_code(method: type[Method]) -> None:
     """The method's file, which is what trains."""
     st.code(method.source(), language="python", height=420)
-
-
-def methods_table() -> list[dict[str, str]]:
-    """A row for each method: family, name, source, what crosses, and the settings' defaults."""
-    rows = []
-    for family in FAMILIES:
-        for method in (one for one in all_methods() if one.family == family):
-            fields = {name: field.default for name, field in method.Settings.model_fields.items() if name != "method"}
-            rows.append(
-                {
-                    "Family": family,
-                    "Method": method.label,
-                    "Key": method.key,
-                    "Uses": ", ".join(sorted(method.needs)) or "no teacher",
-                    "Settings": ", ".join(f"{name} {value}" for name, value in fields.items()),
-                    "Source": method.reference,
-                }
-            )
-    return rows
 
 
 def pick_student(students: Mapping[str, Checkpoint], teacher: Checkpoint) -> Student | None:
