@@ -7,7 +7,7 @@ import contextlib
 
 import streamlit as st
 
-from kdexplorer.app import access, launch_form, launch_run, storage
+from kdexplorer.app import access, guest, launch_form, launch_run, storage
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.errors import KDError
 from kdexplorer.runs.run_folder import find_run
@@ -30,9 +30,11 @@ def main() -> None:
         opened = opened or found
     if opened is not None:
         launch_run.show(opened)
-    else:
+    elif access.is_presenter():
         launch_form.show()
-    launch_run.show_list(opened)
+    else:
+        guest.show()
+    launch_run.show_list()
     storage.show_predictions()
 
 

@@ -93,7 +93,7 @@ def show_methods():
     families = [family for family in FAMILIES if any(method.family == family for method in all_methods())]
     for column, family in zip(st.columns(len(families), gap="large"), families, strict=True):
         with column:
-            st.subheader(f"{family.capitalize()}-based")
+            st.header(f"{family.capitalize()}-based")
             for method in all_methods():
                 if method.family == family:
                     st.markdown(f"**{method.label}**: {method.summary}", help=method.reference)

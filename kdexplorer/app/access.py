@@ -175,10 +175,15 @@ def show_login() -> None:
     token = _token()
     if is_presenter():
         return
-    if token is None:
-        st.info(DISABLED)
-        return
-    with st.form("presenter", clear_on_submit=True, border=True):
+    with st.expander("For the presenter"):
+        if token is None:
+            st.info(DISABLED)
+        else:
+            _show_token_form(token)
+
+
+def _show_token_form(token: str) -> None:
+    with st.form("presenter", clear_on_submit=True, border=False):
         st.markdown("Everyone may look. Training, stopping and deleting need the presenter token.")
         attempt = st.text_input("Presenter token", type="password", autocomplete="off", max_chars=1000)
         if st.form_submit_button("Enter") and attempt:

@@ -56,7 +56,7 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
         roles = {name: style.role_of(student, teacher) for name, student in compared.items()}
         chart, text = st.columns([3, 2], gap="large")
         chart.vega_lite_chart(attention.similarity_by_stage(summaries, roles, len(sample)), width="stretch")
-        text.subheader("Does the student's attention match the teacher's?")
+        text.header("Does the student's attention match the teacher's?")
         text.markdown(describe_similarity(rows, compared, teacher))
         st.markdown(attention_similarity.to_markdown([replace(row, name=as_text(row.name)) for row in rows]))
 

@@ -21,6 +21,7 @@ POLL = 1.0
 """Seconds between two reads of a live run's folder; the trainer writes twice as often."""
 
 STATES: dict[State, str] = {
+    "waiting": ":gray[:material/pending: Not begun]",
     "queued": ":blue[:material/hourglass_top: Waiting]",
     "running": ":blue[:material/play_arrow: Training]",
     "finished": ":green[:material/check_circle: Finished]",
@@ -46,7 +47,7 @@ def show(run: Run) -> None:
         return
     recipe = config.recipe if isinstance(config, SweepConfig) else config
     facts = f" · {sweeps.describe(config)}" if isinstance(config, SweepConfig) else ""
-    st.subheader(as_text(recipe.name))
+    st.header(as_text(recipe.name))
     st.caption(as_text(f"{run.run_id} · {_describe(recipe)}{facts}"))
     live = run.status().state in LIVE
 
@@ -146,8 +147,8 @@ def _show_controls(run: Run, state: State) -> None:
         if state in RESUMABLE and st.button("Resume", key="resume", type="primary", icon=":material/play_arrow:"):
             access.act_and_rerun(lambda: start_run(run))
         if state not in LIVE:
-            with st.popover("Delete", icon=":material/delete:"):
-                is_sweep = isinstance(run, Sweep)
+            is_sweep = isinstance(run, Sweep)
+            with st.popover(f"Delete this {'sweep' if is_sweep else 'run'}", icon=":material/delete:"):
                 what = "sweep's results (its runs remain)" if is_sweep else "run with its curves and finished students"
                 st.markdown(f"Delete this {what}? This cannot be undone.")
                 if st.button("Yes, delete it", key="delete", type="primary"):
@@ -159,27 +160,27 @@ def _delete(run: Run) -> None:
     _open()
 
 
-def show_list(opened: Run | None) -> None:
-    """The latest sweeps and runs, each with a button that opens it; `opened` is the one that the page shows."""
+def show_list() -> None:
+    """The latest sweeps and runs, each with its state and a button that opens it."""
     sweeps_found, found = list_sweeps()[:10], list_runs()
-    if sweeps_found:
-        st.subheader("Sweeps")
-    for sweep in sweeps_found:
-        _show_row(sweep, "sweep", sweep.status())
-    st.subheader("Runs")
-    if not found:
-        st.markdown("There are no runs yet. Runs are listed here, also after a restart, and each one has a link.")
-        return
-    live = any(run.status().state in LIVE for run in found[:LIMIT])
+    listed: list[Run] = [*sweeps_found, *found[:LIMIT]]
+    live = any(run.status().state in LIVE for run in listed)
 
     def follow() -> None:
-        statuses = {run: run.status() for run in found[:LIMIT]}
+        statuses = {run: run.status() for run in listed}
         if live and not any(status.state in LIVE for status in statuses.values()):
             st.rerun()
-        for run, status in statuses.items():
-            _show_row(run, "run", status)
+        if sweeps_found:
+            st.header("Sweeps")
+        for sweep in sweeps_found:
+            _show_row(sweep, "sweep", statuses[sweep])
+        st.header("Runs")
+        if not found:
+            st.markdown("There are no runs yet. Runs are listed here, also after a restart, and each one has a link.")
+        for run in found[:LIMIT]:
+            _show_row(run, "run", statuses[run])
 
-    st.fragment(shares.charged()(follow), run_every=POLL if live and opened is None else None)()
+    st.fragment(shares.charged()(follow), run_every=POLL if live else None)()
     if len(found) > LIMIT:
         st.caption(f"{len(found) - LIMIT} older runs: list them with 'python -m kdexplorer runs list'.")
 

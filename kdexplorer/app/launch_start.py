@@ -58,7 +58,7 @@ def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig
     """Estimate, command and start of an experiment, or of the sweep whose recipe it is."""
     alive = sum(run.status().state in LIVE for run in list_runs()[:20])
     with st.container(border=True):
-        st.subheader("Before you start")
+        st.header("Before you start")
         if config is None:
             count = sum(len(sentences) for sentences in problems.values())
             st.markdown(f"{count} problem{'s' if count > 1 else ''} to fix first, marked in red in the form.")

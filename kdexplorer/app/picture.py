@@ -133,7 +133,9 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
     """Draws an upload's or the camera's widget and returns the photo, uint8 `[32, 32, 3]`."""
     if source == UPLOAD:
         types = ["png", "jpg", "jpeg", "webp"]
-        file = st.file_uploader("PNG, JPEG or WebP, at most 5 MB", type=types, key="photo_file")
+        file = st.file_uploader(
+            "A photo; one of more than 5 MB is made smaller in your browser", type=types, key="photo_file"
+        )
     else:
         file = st.camera_input("Take a picture", key="photo_camera")
     fit = pickers.pick_kept("fit", "Fit to a square", list(FITS), "Center crop")

@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kdexplorer.presets import upgrade_metrics
 from kdexplorer.schema import Name
 
-State = Literal["queued", "running", "finished", "stopped", "failed", "lost", "damaged"]
+State = Literal["waiting", "queued", "running", "finished", "stopped", "failed", "lost", "damaged"]
+"""`waiting`: an experiment of a sweep that has not begun; it has no process, and its sweep starts it."""
 LIVE: tuple[State, ...] = ("queued", "running")
 FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
-RESUMABLE: tuple[State, ...] = ("stopped", "failed", "lost")
+RESUMABLE: tuple[State, ...] = ("waiting", "stopped", "failed", "lost")
 
 Record = TypeVar("Record", bound=BaseModel)
 

@@ -88,7 +88,7 @@ class Run:
             if processes.live(values or {}) is not None:
                 return status
             status = status.model_copy(update={"state": "lost", "message": "its process is gone; it can be resumed"})
-        elif status.state not in FINAL:
+        elif status.state not in (*FINAL, "waiting"):
             status = status.model_copy(update={"state": "lost"})
         try:
             self.check()

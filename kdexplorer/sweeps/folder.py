@@ -104,17 +104,22 @@ def find_sweep(sweep_id: str) -> Sweep | None:
     return None
 
 
+def find_same(config: SweepConfig) -> Sweep | None:
+    """The sweep of the same configuration, or None."""
+    for sweep in list_sweeps():
+        with contextlib.suppress(ConfigError):
+            if sweep.config() == config:
+                return sweep
+    return None
+
+
 def create(config: SweepConfig) -> Sweep:
     """The folder of this sweep: the existing one of the same configuration, or a new one. Raises RunError."""
     folder = Sweep.parent_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".create.lock", timeout=30):
-            for sweep in list_sweeps():
-                with contextlib.suppress(ConfigError):
-                    if sweep.config() == config:
-                        return sweep
-            return Sweep(launch.create_run(config, config.recipe.name[:30], folder).path)
+            return find_same(config) or Sweep(launch.create_run(config, config.recipe.name[:30], folder).path)
     except OSError as error:  # filelock's Timeout is one
         reason = error.strerror or "another start is taking long"
         raise RunError(f"a sweep cannot be written to {folder} ({reason}): check the folder and the disk.") from error
@@ -169,4 +174,5 @@ def prepare(sweep: Sweep, elsewhere: bool = False) -> list[Run]:
                 write_json(run.path / "config.json", of_run.model_dump(mode="json"))
             else:
                 launch.create_run(of_run, of_run.name, run.path.parent, experiment.run)
+                run.write_status("waiting", "waiting for its turn in the sweep")
     return sweep.runs()

@@ -149,7 +149,7 @@ def test_the_command_starts_the_same_sweep(recipe, capsys, monkeypatch):
         "resnet8", recipe | {"name": "mine", "compile": True}, temperatures=[1.5, 20.0], weights=[0.25], memory_gib=2.5
     )
     monkeypatch.setattr(folder, "start_sweep", lambda sweep: None)
-    assert main([*shlex.split(grid.sweep_command(config))[3:], "--detach"]) == 0
+    assert main([*shlex.split(grid.sweep_command(config))[3:], "--detach", "--yes", "--quiet"]) == 0
     assert folder.find_sweep(capsys.readouterr().out.strip()).config() == config
 
 
