@@ -12,6 +12,7 @@ import streamlit as st
 from kdexplorer.analysis.method_probe import BATCH, Probe
 from kdexplorer.app import caches, pickers, result_caches, student_rows
 from kdexplorer.app.picture import ChosenPicture
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts import probe as charts
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.config import SCRATCH
@@ -91,12 +92,12 @@ def show_instrument(method: Method, teacher: Checkpoint, student: Student, pictu
     try:
         found = result_caches.probe_method(method, student.checkpoint, teacher, picture)
     except KDError as error:
-        st.error(str(error))
+        show_error(error)
         return
     classes = teacher.classes
     if picture.label is None:
         name = classes[int(caches.predict(teacher, picture.pixels)[0].argmax())]
-        st.caption(f"A photo has no hard label: where the loss needs one, it is the teacher's class, {name}.")
+        st.caption(f"A photo has no hard label: where the loss needs one, it is the teacher's class, {as_text(name)}.")
     if found.push is not None:
         logits = caches.image_logits(teacher, picture.pixels, picture.index, picture.dataset)
         chart = charts.push_bars(found.push, logits, classes, picture.label, method.label, student.name)

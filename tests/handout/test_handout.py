@@ -294,7 +294,12 @@ def test_the_command_writes_a_file_that_contains_the_command(networks, library, 
     command = next(line for line in parsed.words.splitlines() if "python -m kdexplorer handout" in line)
     assert "--photos 'my <cat>.png'" in command
     assert str(tmp_path) not in output.read_text()
-    assert main.main(["handout", "--networks", "nobody", "-o", str(output)]) == 2
+    written = output.read_bytes()
+    assert main.main(["handout", *words, "-o", str(output)]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert output.read_bytes() == written
+    words.append("--force")
+    assert main.main(["handout", "--networks", "nobody", "--force", "-o", str(output)]) == 2
     cat.write_bytes(b"no picture")
     assert main.main(["handout", *words, "-o", str(output)]) == 1
     assert "my <cat>.png" in capsys.readouterr().err
