@@ -5,7 +5,7 @@ import streamlit as st
 
 from kdexplorer.analysis import results, tables
 from kdexplorer.analysis.metrics import entropy, softmax
-from kdexplorer.app import caches, navigation, network_picker, result_caches
+from kdexplorer.app import caches, layout, navigation, network_picker, result_caches
 from kdexplorer.charts import bars
 from kdexplorer.charts.common import select_classes
 from kdexplorer.charts.style import TEACHER, role_of
@@ -59,21 +59,22 @@ def show_example(teacher, students, dataset):
         )
         column.vega_lite_chart(chart)
 
-    left, first, second = st.columns([1, 2, 2], gap="medium")
+    left, right = layout.first_screen()
     with left:
-        image = render.enlarge_png(pixels.transpose(1, 2, 0), 224)
-        st.image(image, width=224, alt=f"Test image {index}: {classes[label]}")
+        image = render.enlarge_png(pixels.transpose(1, 2, 0), 448)
+        st.image(image, width="stretch", alt=f"Test image {index}: {classes[label]}")
         st.caption(f"Test image {index}. The hard label is **{classes[label]}**, and nothing else.")
+    first, second = right.columns(2, gap="medium")
     draw(first, teacher, 1.0, "The teacher's prediction")
     draw(second, teacher, SOFT, "The same logits, softened")
     runners_up = [k for k in np.argsort(-soft) if k != label][:2]
-    st.markdown(
+    right.markdown(
         f"Divide the logits by a temperature of {SOFT:g}, and the small probabilities become visible: "
         f"{' and '.join(f'**{classes[k]} {soft[k]:.0%}**' for k in runners_up)}. They show which classes the teacher "
         f"finds similar; a hard label does not. A student trained on this soft label learns from "
         f"{np.exp(entropy(soft)):.1f} effective classes instead of one."
     )
-    columns = st.columns([1, 2, 2], gap="medium")[1:]
+    columns = right.columns(2, gap="medium")
     for column, student in zip(columns, students, strict=False):
         distilled = lineage.is_distilled(student)
         draw(column, student, 1.0, "A distilled student" if distilled else "A student without a teacher")
@@ -123,11 +124,11 @@ def show_results(teacher, students):
     )
 
 
-st.title("See knowledge distillation at work")
-st.markdown(
-    "A large network, the **teacher**, has learned to classify images. A small one, the **student**, can learn the "
-    "same from labels alone. It can also learn from the teacher's predictions, which contain more information than "
-    "labels do."
+layout.header(
+    "overview",
+    "A large **teacher** has learned to classify images. A small **student** can learn from labels alone, or also from "
+    "the teacher's predictions, which contain more information.",
+    title="Knowledge distillation",
 )
 found = network_picker.networks()
 teacher = found[network_picker.default_teacher(found)]

@@ -10,8 +10,9 @@ import streamlit as st
 from kdexplorer.analysis import human_agreement, inference, metrics
 from kdexplorer.app import caches, pickers, result_caches
 from kdexplorer.app.picture import ChosenPicture
-from kdexplorer.charts import annotators, class_maps, gradient, temperature
-from kdexplorer.charts.common import NetworkLogits
+from kdexplorer.charts import annotators, bars, class_maps, gradient, temperature
+from kdexplorer.charts.common import NetworkLogits, select_classes
+from kdexplorer.charts.style import HUMAN
 from kdexplorer.config import SCRATCH
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import VARIABLE
@@ -142,6 +143,7 @@ def show_human_labels(page: SoftLabels) -> None:
             f"it, set {VARIABLE} to its file cifar10h-counts.npy and choose a test image."
         )
         return
+    _show_annotators(page, page.human)
     roles = {one.name: one.role for one in page.logits}
     for column, index in zip(st.columns(2), (None, page.picture.index), strict=True):
         closeness = {name: result_caches.closeness(c, page.human, index) for name, c in page.networks.items()}
@@ -158,6 +160,23 @@ def show_human_labels(page: SoftLabels) -> None:
     description = human_agreement.describe_agreement(rows)
     if description:
         st.markdown(description)
+
+
+def _show_annotators(page: SoftLabels, human: np.ndarray) -> None:
+    """The annotators' labels of this image, and the temperature at which the teacher is closest to them."""
+    label, index = page.picture.label, page.picture.index
+    shown = select_classes(page.teacher.logits, label)
+    title = "Human labels", "about 50 annotators"
+    left, right = st.columns([1, 1], vertical_alignment="center")
+    left.vega_lite_chart(bars.probability_bars(human[index], page.classes, label, HUMAN, *title, shown))
+    closeness = result_caches.closeness(page.networks[page.teacher.name], human, index)
+    if closeness is not None and closeness.temperature is not None:
+        right.markdown(f"{page.teacher.name} is closest to them **{annotators.describe_closest(closeness)}**.")
+    elif closeness is not None:
+        right.markdown(
+            f"{page.teacher.name} is closest to them at no temperature: the annotators agree with its prediction, or "
+            "they choose classes that it finds improbable."
+        )
 
 
 def show_logits(page: SoftLabels) -> None:

@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.analysis.metrics import confusion
-from kdexplorer.charts.common import Spec, data, describe_selection, largest_classes, spec, title, tooltips
+from kdexplorer.charts.common import Spec, data, describe_selection, em, largest_classes, spec, title, tooltips
 
 
 def most_similar_classes(matrices: np.ndarray) -> list[int]:
@@ -126,7 +126,7 @@ def confusion_difference(
 
 def _color(scale: alt.Scale, heading: str, number_format: str) -> alt.Color:
     lines = textwrap.wrap(heading, 26)  # a phone's plot is no wider
-    legend = alt.Legend(orient="bottom", title=lines, format=number_format, gradientLength=190, tickCount=5)
+    legend = alt.Legend(orient="bottom", title=lines, format=number_format, gradientLength=em(240), tickCount=5)
     return alt.Color("value:Q", scale=scale, legend=legend)
 
 
@@ -165,7 +165,7 @@ def _draw_cells(
         number: a cell's text, as an expression.
         dark: whether the text is dark, as an expression.
     """
-    plain: dict[str, Any] = {"labelLimit": 110, "ticks": False, "domain": False, "grid": False}
+    plain: dict[str, Any] = {"ticks": False, "domain": False, "grid": False}
     across = alt.Axis(labelAngle=-60, labelOverlap=False, **plain)
     base = chart.transform_calculate(text=number).encode(
         x=alt.X("as:N", sort=names, title=titles[1], axis=across),
@@ -173,4 +173,4 @@ def _draw_cells(
         tooltip=tooltips(("of:N", titles[0]), ("as:N", titles[1]), ("value:Q", titles[2], form)),
     )
     ink = alt.condition(dark, alt.value("#111111"), alt.value("#FFFFFF"))
-    return [base.mark_rect().encode(color=color), base.mark_text(fontSize=12).encode(text="text:N", color=ink)]
+    return [base.mark_rect().encode(color=color), base.mark_text().encode(text="text:N", color=ink)]

@@ -12,7 +12,7 @@ import numpy as np
 
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
-from kdexplorer.charts.common import Spec, data, describe_selection, select_classes, spec, title, tooltips
+from kdexplorer.charts.common import Spec, area, data, describe_selection, em, select_classes, spec, title, tooltips
 from kdexplorer.config import split_term_name
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.runs.records import TeacherFigures
@@ -121,7 +121,9 @@ def learning_curves(
     if value is not None:
         subtitle = f"Blue line: the teacher, {facts.format(value)}"
         words += f"; teacher {facts.format(value)}"
-        rule = alt.Chart(data([{"value": value}])).mark_rule(color=style.look_of(style.TEACHER).color, strokeWidth=2)
+        rule = alt.Chart(data([{"value": value}])).mark_rule(
+            color=style.look_of(style.TEACHER).color, strokeWidth=em(2)
+        )
         layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis_title)))
     if within:
         subtitle = "; ".join(filter(None, [subtitle, "Thin lines: the training batches"]))
@@ -155,7 +157,7 @@ def _curves(
     if rows:
         base = alt.Chart(data(rows)).encode(**drawn)
         layers.append(base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)))
-        layers.append(base.mark_point(size=70, filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)))
+        layers.append(base.mark_point(size=area(70), filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)))
     return layers
 
 
@@ -191,7 +193,7 @@ def soft_labels_at(
         for name, p in probabilities.items()
     }
     unit, span = f"Probability at T = {temperature:g}", alt.Scale(domain=[0, reach])
-    axis = alt.Axis(labelLimit=140, ticks=False)
+    axis = alt.Axis(labelLimit=em(230), ticks=False)
     drawn: dict[str, Any] = {
         "x": alt.X("p:Q", title=unit, scale=span, axis=alt.Axis(format=".0%", tickCount=5)),
         "y": alt.Y("class:N", sort=list(names.values()), title=None, axis=axis),
@@ -203,10 +205,10 @@ def soft_labels_at(
         bars = alt.Chart(data(rows[style.TEACHER])).mark_bar(color=color, opacity=0.45, height={"band": 0.8})
         layers.append(bars.encode(**drawn))
     points = alt.Chart(data([row for name in students for row in rows[name]]))
-    marks = points.mark_point(size=110, filled=True, strokeWidth=1.8, opacity=0.95)
+    marks = points.mark_point(size=area(110), filled=True, strokeWidth=1.8, opacity=0.95)
     layers.append(marks.encode(**drawn, color=style.color(looks), shape=style.shape(looks)))
     largest = "; ".join(f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
     selection = describe_selection(len(shown), len(classes), "the most probable")
     cues = "" if teacher is None else "Blue bars: the teacher. Markers: the students"
     described = f"Soft labels of one image {when} at T = {temperature:g}; largest: {largest}"
-    return spec(layers, title(f"Soft labels {when}", cues, selection), described, alt.Step(27))
+    return spec(layers, title(f"Soft labels {when}", cues, selection), described, 27 * len(shown))

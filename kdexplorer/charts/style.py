@@ -13,6 +13,7 @@ from typing import Any
 
 import altair as alt
 
+from kdexplorer.charts.common import area, em
 from kdexplorer.config import SCRATCH, objective_label
 from kdexplorer.methods import Method, all_methods, get_method
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -148,7 +149,8 @@ def series(roles: Mapping[str, str]) -> list[Series]:
 def _encode(channel: Any, looks: Sequence[Series], values: list[Any]) -> Any:
     """A channel of each network's values with a legend below the plot, one name a line unless there are many."""
     scale, few = alt.Scale(domain=[one.name for one in looks], range=values), len(looks) <= 10
-    sizes: dict[str, Any] = {"labelLimit": 260 if few else 150, "symbolStrokeWidth": 2, "symbolSize": 90}
+    limit = alt.expr("(containerSize()[0] || width) - 3 * em" if few else "width / 2 - 3 * em")
+    sizes: dict[str, Any] = {"labelLimit": limit, "symbolStrokeWidth": em(2), "symbolSize": area(110)}
     legend = alt.Legend(orient="bottom", columns=1 if few else 2, title=None, **sizes)
     return channel("network:N", scale=scale, legend=legend)
 

@@ -19,7 +19,7 @@
     return pictures.get(number);
   }
 
-  // Draws a chart in a frame, as wide as the frame or `width`: the chart's shape with its rows, texts and values.
+  // Draws a chart in a frame, as wide as the frame or `width`: the chart's shape with its rows and values.
   // The interpreter (`ast`) evaluates Vega's expressions, because this page's policy forbids eval.
   async function draw(frame, chart, overrides = signals, width = null) {
     const shape = data.shapes[chart.shape];
@@ -29,7 +29,6 @@
     const vega = {
       ...shape,
       description: chart.description,
-      title: { ...shape.title, ...(chart.subtitle ? { subtitle: chart.subtitle } : {}) },
       data: shape.data.map((set) => (set.name in chart.rows ? fill(set) : set)),
       signals: shape.signals.map((signal) => (width && signal.name === "width" ? { name: "width", value: width } : update(signal))),
     };

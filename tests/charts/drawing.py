@@ -36,3 +36,9 @@ def marks(svg, field):
 def number(text):
     """A number as Vega writes it."""
     return float(text.replace("−", "-"))
+
+
+def heading(spec, part="heading"):
+    """A chart's title or, with `subtitle`, what is below it: text or a Vega expression."""
+    param = next(param for param in spec["params"] if param["name"] == part)
+    return param.get("value", param.get("expr"))

@@ -6,7 +6,7 @@ import pytest
 from kdexplorer.analysis.metrics import confusion as count_confusion
 from kdexplorer.analysis.metrics import per_class_accuracy
 from kdexplorer.charts import class_maps, evaluation, style
-from tests.charts.drawing import draw, rows_of, texts
+from tests.charts.drawing import draw, heading, rows_of, texts
 
 LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})
 
@@ -53,7 +53,7 @@ def test_the_confusion_is_the_whole_matrix_of_the_most_confused_classes(count):
     shown = [classes.index(name) for name, _ in list(cells)[::10]]
     assert shown == sorted(shown)
     assert sums[shown].min() >= np.sort(sums)[-10] - 1e-12
-    subtitle = " ".join(np.atleast_1d(spec["title"]["subtitle"]))
+    subtitle = heading(spec, "subtitle")
     assert (f"10 of {count} classes" in subtitle) == (count > 10)
 
 
@@ -91,7 +91,7 @@ def test_of_many_classes_the_most_similar_are_shown(count):
     spec = class_maps.similarity(matrix, classes, "big", 1.0, False)
     cells = {(row["of"], row["as"]): row["value"] for row in rows_of(spec)}
     assert cells["class " + str(pair[0]), "class " + str(pair[1])] == 0.5
-    assert f"10 of {count} classes" in " ".join(np.atleast_1d(spec["title"]["subtitle"]))
+    assert f"10 of {count} classes" in heading(spec, "subtitle")
     given = class_maps.similarity(matrix, classes, "big", 1.0, True, shown=[3, 0])
     assert [(row["of"], row["as"]) for row in rows_of(given)][:2] == [("class 3", "class 3"), ("class 3", "class 0")]
 

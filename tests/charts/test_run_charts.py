@@ -57,7 +57,7 @@ def test_thin_lines_show_the_training_batches_within_epochs_before_and_after_the
         assert len(drawn) == 3 + count
         domains = [layer["encoding"]["x"]["scale"]["domain"] for layer in spec["layer"] if "x" in layer["encoding"]]
         assert set(map(tuple, domains)) == {(0, 4)}
-        assert "training batches" in json.dumps(spec["title"])
+        assert "training batches" in json.dumps(spec["params"])
 
 
 def test_only_networks_with_a_look_are_drawn():
@@ -109,7 +109,7 @@ def test_networks_of_equal_cost_are_side_by_side():
     spec = evaluation.accuracy_cost(rows, LOOKS, "parameters")
     aside = {row["network"]: row["aside"] for row in rows_of(spec, "aside")}
     assert aside == {"plain": -evaluation.ASIDE / 2, "distilled": evaluation.ASIDE / 2, "large": 0}
-    assert all(layer["mark"]["xOffset"] == {"expr": "datum.aside"} for layer in spec["layer"])
+    assert all("datum.aside" in layer["mark"]["xOffset"]["expr"] for layer in spec["layer"])
 
 
 def test_accuracies_have_their_intervals_in_percent():

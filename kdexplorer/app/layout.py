@@ -1,0 +1,90 @@
+"""The first screen that all pages share: a slim header, a line of networks, the picture, the main control and figure.
+
+On a projector the picture stands on the left and the figure beside it; on a phone the picture is a strip above the
+figure. The figure comes first in the document, so that the keyboard reaches its control after the header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import streamlit as st
+
+from kdexplorer.app.navigation import TITLES
+
+STYLE = """<style>
+:root { font-size: max(16px, .625vw + 8px) }
+[data-testid=stHeader] { height: 2.5rem; min-height: 2.5rem }
+[data-testid=stMainBlockContainer] { padding: 2.6rem 2rem 2rem }
+[data-testid=stMainBlockContainer] > [data-testid=stVerticalBlock] { gap: .4rem }
+[data-testid=stMarkdownContainer] table { display: block; overflow-x: auto }
+[data-testid=stMarkdownContainer] td { white-space: nowrap }
+.katex-display { overflow: auto hidden }
+.st-key-page_header h1 { padding: 0 }
+.st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-direction: row-reverse }
+.st-key-picture [data-testid=stImageContainer] { width: 14rem; max-width: 100% }
+.st-key-thumbnails { flex-wrap: nowrap; overflow-x: auto; padding-bottom: .25rem }
+.st-key-thumbnails > * { flex: none }
+.st-key-thumbnails button { padding: 3px; min-height: 2.75rem }
+.st-key-thumbnails button img { display: block; width: 2.6rem; height: 2.6rem; max-height: none; margin: 0 }
+.st-key-slider_memory { display: none }
+.stVegaLiteChart.vega-embed, .stVegaLiteChart .vega-embed { display: flex; flex-direction: column; gap: .25rem }
+.vega-bindings { order: -1 }
+.vega-bind label { display: flex; flex-wrap: wrap; align-items: center; gap: .25rem .75rem; width: 100% }
+.vega-bind input[type=range] { flex: 1 1 12rem; max-width: 32rem; height: 2.25rem; accent-color: #0072B2 }
+.vega-bind input[type=range] + * { display: none }
+@media (max-width: 640px) {
+  [data-testid=stMainBlockContainer] { padding: 3.25rem 1rem 2rem }
+  .st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-wrap: wrap-reverse }
+  .st-key-page_header { gap: 0 }
+  .st-key-page_header p, .st-key-networks_line p { font-size: .875rem; line-height: 1.3 }
+  .st-key-networks_line { flex-wrap: nowrap; gap: .5rem }
+  .st-key-picture { display: grid; grid-template-columns: 5.75rem minmax(0, 1fr); gap: .25rem .75rem }
+  .st-key-picture > :nth-child(1) { grid-area: 1 / 1 / 3 / 2 }
+  .st-key-picture > :nth-child(2) { grid-area: 3 / 1 / 4 / 3 }
+  .st-key-picture [data-testid=stImageContainer] { width: 5.75rem }
+  .st-key-picture_controls { flex-wrap: nowrap; gap: .25rem }
+  .st-key-picture_controls [data-testid=stPopover] p { display: none }
+  .vega-bind input[type=range] { height: 2.75rem }
+  button, [role=radio], [data-testid=stPopover] button { min-height: 2.75rem; min-width: 2.75rem }
+}
+</style>"""
+"""What Streamlit has no setting for: text that grows with the window, less empty space, the order of picture and
+figure, thumbnails as buttons, and a chart's sliders above it, large enough for a finger and without the raw value that
+Vega writes beside them."""
+
+
+def header(page: str, sentence: str, title: str | None = None) -> None:
+    """Draws the page's title and one sentence in a line.
+
+    Args:
+        page: a key of `TITLES`.
+        sentence: Markdown.
+        title: instead of the page's.
+    """
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="page_header"):
+        st.title(title or TITLES[page], width="content", anchor=False)
+        st.markdown(sentence, width="stretch")
+
+
+def networks_line(teacher: str, students: list[str]) -> str:
+    """Which networks a page shows, as Markdown."""
+    return f"**{teacher}** → {', '.join(students)}" if students else f"**{teacher}**"
+
+
+@contextmanager
+def line_with_popover(label: str) -> Iterator[Any]:
+    """A line of text, which the block fills in, beside a button that opens what the block draws."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="networks_line"):
+        text = st.empty()
+        with st.popover(label, icon=":material/tune:", width="content"):
+            yield text
+
+
+def first_screen() -> tuple[Any, Any]:
+    """The places of the picture, a third of the width, and of the main control and figure, two thirds."""
+    with st.container(key="first_screen"):
+        figure, picture = st.columns([2, 1], gap="medium")
+    return picture.container(key="picture", gap="small"), figure.container(key="figure", gap="small")
