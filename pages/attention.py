@@ -23,7 +23,7 @@ with left:
     image = picture.pick(teacher, students)
 
 with right:
-    control, scale = st.columns([1, 1], gap="medium", vertical_alignment="center")
+    control, scale = st.columns([1, 1], gap="xsmall")
     with control, st.container(horizontal=True, gap="small"):
         mode = pick_option("Colors show", ["map", "difference"], label_visibility="collapsed")
         with st.popover("Scale", icon=":material/tune:", width="content"):

@@ -126,8 +126,7 @@ def show_results(teacher, students):
 
 layout.header(
     "overview",
-    "A large **teacher** has learned to classify images. A small **student** can learn from labels alone, or also from "
-    "the teacher's predictions, which contain more information.",
+    "A small **student** can learn from labels alone, or also from the predictions of a large **teacher**, which say more.",
     title="Knowledge distillation",
 )
 found = network_picker.networks()

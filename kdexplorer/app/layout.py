@@ -36,7 +36,7 @@ STYLE = """<style>
 .vega-bind input[type=range] { flex: 1 1 12rem; max-width: 32rem; height: 2.25rem; accent-color: #0072B2 }
 .vega-bind input[type=range] + * { display: none }
 @media (max-width: 640px) {
-  [data-testid=stMainBlockContainer] { padding: 3.25rem 1rem 2rem }
+  [data-testid=stMainBlockContainer] { padding: 2.6rem 1rem 2rem }
   .st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-wrap: wrap-reverse }
   .st-key-page_header { gap: 0 }
   .st-key-page_header p, .st-key-networks_line p { font-size: .875rem; line-height: 1.3 }

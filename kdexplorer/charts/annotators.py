@@ -11,7 +11,8 @@ import numpy as np
 from kdexplorer.analysis.human_agreement import CURVE_TEMPERATURES, Closeness
 from kdexplorer.analysis.metrics import entropy
 from kdexplorer.charts import style
-from kdexplorer.charts.common import Spec, area, data, em, spec, title, tooltips
+from kdexplorer.charts.common import Spec, data, spec, title, tooltips
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.charts.temperature import T_MAX, T_MIN, temperature_axis
 
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from kdexplorer.analysis.attention_similarity import StageSummary, compare_maps, map_difference, relative_map
 from kdexplorer.charts import style
-from kdexplorer.charts.common import DESIGN_EM, INK, Spec, area, data, em, fill_shape, spec, title, tooltips
+from kdexplorer.charts.common import INK, Spec, data, fill_shape, spec, title, tooltips
+from kdexplorer.charts.sizes import DESIGN_EM, area, em
 from kdexplorer.images import color_maps
 from kdexplorer.images.render import enlarge_png
 
-HEIGHT = 354
+HEIGHT = 336
 """Of all stages' maps with their numbers, in pixels in a window of 1280 pixels: they then fit its first screen."""
 
 

@@ -9,18 +9,8 @@ import numpy as np
 
 from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.charts import style
-from kdexplorer.charts.common import (
-    INK,
-    Spec,
-    area,
-    data,
-    describe_selection,
-    em,
-    select_classes,
-    spec,
-    title,
-    tooltips,
-)
+from kdexplorer.charts.common import INK, Spec, data, describe_selection, select_classes, spec, title, tooltips
+from kdexplorer.charts.sizes import area, em
 
 
 def probability_bars(

@@ -11,7 +11,8 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.analysis.metrics import confusion
-from kdexplorer.charts.common import Spec, data, describe_selection, em, largest_classes, spec, title, tooltips
+from kdexplorer.charts.common import Spec, data, describe_selection, largest_classes, spec, title, tooltips
+from kdexplorer.charts.sizes import em
 
 
 def most_similar_classes(matrices: np.ndarray) -> list[int]:

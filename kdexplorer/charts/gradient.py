@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 
 from kdexplorer.charts import common, style
+from kdexplorer.charts.sizes import area
 from kdexplorer.charts.soft_labels import ROW
 from kdexplorer.charts.temperature import slider_value, temperature_params
 
@@ -107,7 +108,7 @@ def _bars(base: alt.Chart, order: Sequence[str]) -> list[alt.Chart]:
         ),
     )
     total = base.transform_filter(f"datum.source == '{style.TEACHER}'").mark_point(
-        shape="diamond", size=common.area(110), filled=True, color="#D55E00", opacity=1
+        shape="diamond", size=area(110), filled=True, color="#D55E00", opacity=1
     )
     return [bars, total.encode(x=alt.X("total:Q", title=heading), y=y)]
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
-from kdexplorer.charts.common import Spec, area, data, describe_selection, em, select_classes, spec, title, tooltips
+from kdexplorer.charts.common import Spec, data, describe_selection, select_classes, spec, title, tooltips
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.config import split_term_name
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.runs.records import TeacherFigures

@@ -13,10 +13,11 @@ from typing import Any
 import altair as alt
 
 from kdexplorer.charts import common, style
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.charts.temperature import slider_value, temperature_params
 
 ROW, LINE = 34, 22
-"""Height of a class and of a line of the live table, in pixels in a window of 1280 pixels; see `common.em`."""
+"""Height of a class and of a line of the live table, in pixels in a window of 1280 pixels; see `sizes.em`."""
 
 _UNITS = [
     alt.param(name="unit", expr="max(1, width / 2 - 6.6 * em)"),
@@ -127,8 +128,8 @@ def _bars(base: alt.Chart, down: alt.Scale, percent_of_students: bool) -> list[a
         ),
     )  # fmt: skip
     legible = base.transform_filter("datum.p >= 0.005" if percent_of_students else "datum.side < 0 && datum.p >= 0.005")
-    left = legible.transform_filter("datum.side == -1").mark_text(align="right", dx=common.em(-4), **text)
-    right = legible.transform_filter("datum.side == 1").mark_text(align="left", dx=common.em(4), **text)
+    left = legible.transform_filter("datum.side == -1").mark_text(align="right", dx=em(-4), **text)
+    right = legible.transform_filter("datum.side == 1").mark_text(align="left", dx=em(4), **text)
     return [bars, *(one.encode(x=x, y=_down("middle", down), text="percent:N") for one in (left, right))]
 
 
@@ -138,8 +139,8 @@ def _live_table(base: alt.Chart, down: alt.Scale, header: float) -> list[alt.Cha
     heads = alt.Chart(common.data([{"line": -header + 0.5 * LINE / ROW}]))
     names = once.mark_text(color=common.INK, align="left")
     layers = [
-        once.mark_square(size=common.area(200), opacity=1).encode(x=alt.XValue(common.em(9)), y=y, color=_OWN_COLOR),
-        names.encode(x=alt.XValue(common.em(24)), y=y, text="network:N"),
+        once.mark_square(size=area(200), opacity=1).encode(x=alt.XValue(em(9)), y=y, color=_OWN_COLOR),
+        names.encode(x=alt.XValue(em(24)), y=y, text="network:N"),
     ]
     columns = (
         (0.55, "entropy", "format(datum.H, '.2f') + (width < 400 ? '' : ' nats')"),  # no room for units on a phone

@@ -13,7 +13,7 @@ from typing import Any
 
 import altair as alt
 
-from kdexplorer.charts.common import area, em
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.config import SCRATCH, objective_label
 from kdexplorer.methods import Method, all_methods, get_method
 from kdexplorer.runs.checkpoints import Checkpoint

@@ -9,7 +9,8 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts import style
-from kdexplorer.charts.common import Spec, area, data, em, spec, title, tooltips
+from kdexplorer.charts.common import Spec, data, spec, title, tooltips
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.sweeps.grid import references
 from kdexplorer.sweeps.results import SweepCell, SweepResults
 

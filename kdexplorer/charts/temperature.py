@@ -10,7 +10,8 @@ import numpy as np
 
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
 from kdexplorer.charts import style
-from kdexplorer.charts.common import NetworkLogits, Spec, area, data, em, spec, title, tooltips
+from kdexplorer.charts.common import NetworkLogits, Spec, data, spec, title, tooltips
+from kdexplorer.charts.sizes import area, em
 
 T_MIN, T_MAX = 0.5, 20.0
 

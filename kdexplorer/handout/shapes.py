@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kdexplorer.charts.common import CONFIG, INK, Spec
+from kdexplorer.charts.common import INK, Spec
+from kdexplorer.charts.sizes import CONFIG
 
 EM = "width < 400 ? 12 : 14"
 """The size of charts' text: a handout is read on one's own screen or on paper, and is not as wide as the window."""
