@@ -126,7 +126,7 @@ def show_results(teacher, students):
 
 layout.header(
     "overview",
-    "A small **student** can learn from labels alone, or also from the predictions of a large **teacher**, which say more.",
+    "A small **student** can learn from labels alone, or also from a large **teacher**'s predictions, which say more.",
     title="Knowledge distillation",
 )
 found = network_picker.networks()

@@ -6,8 +6,6 @@ figure. The figure comes first in the document, so that the keyboard reaches its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
@@ -37,7 +35,10 @@ STYLE = """<style>
 .vega-bind input[type=range] + * { display: none }
 @media (max-width: 640px) {
   [data-testid=stMainBlockContainer] { padding: 2.6rem 1rem 2rem }
-  .st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-wrap: wrap-reverse }
+  .st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock],
+  .st-key-form_and_panel > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-wrap: wrap-reverse }
+  .st-key-starting_points, .st-key-pick_show [role=radiogroup] { flex-wrap: nowrap; overflow-x: auto }
+  .st-key-starting_points > *, .st-key-pick_show [role=radiogroup] > * { flex: none }
   .st-key-page_header { gap: 0 }
   .st-key-page_header p, .st-key-networks_line p { font-size: .875rem; line-height: 1.3 }
   .st-key-networks_line { flex-wrap: nowrap; gap: .5rem }
@@ -69,18 +70,15 @@ def header(page: str, sentence: str, title: str | None = None) -> None:
         st.markdown(sentence, width="stretch")
 
 
-def networks_line(teacher: str, students: list[str]) -> str:
-    """Which networks a page shows, as Markdown."""
-    return f"**{teacher}** → {', '.join(students)}" if students else f"**{teacher}**"
-
-
-@contextmanager
-def line_with_popover(label: str) -> Iterator[Any]:
-    """A line of text, which the block fills in, beside a button that opens what the block draws."""
+def networks_line() -> tuple[Any, Any]:
+    """A place for the line that names the networks, and beside it a button; the second place is what it opens."""
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="networks_line"):
-        text = st.empty()
-        with st.popover(label, icon=":material/tune:", width="content"):
-            yield text
+        return st.empty(), st.popover("Change networks", icon=":material/tune:", width="content")
+
+
+def name_networks(teacher: str | None, others: list[str]) -> str:
+    """Which networks a page shows, as Markdown."""
+    return " → ".join(filter(None, [teacher and f"**{teacher}**", ", ".join(others)]))
 
 
 def first_screen() -> tuple[Any, Any]:
@@ -88,3 +86,9 @@ def first_screen() -> tuple[Any, Any]:
     with st.container(key="first_screen"):
         figure, picture = st.columns([2, 1], gap="medium")
     return picture.container(key="picture", gap="small"), figure.container(key="figure", gap="small")
+
+
+def form_and_panel() -> tuple[Any, Any]:
+    """The places of a form, two thirds of the width, and of what starts it; on a phone that comes first."""
+    with st.container(key="form_and_panel"):
+        return st.columns([2, 1], gap="medium")

@@ -61,7 +61,8 @@ def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
         count: how many students are chosen by default, of the teacher's first family: the scratch baseline first.
     """
     found = networks()
-    with layout.line_with_popover("Change networks") as line:
+    line, choices = layout.networks_line()
+    with choices:
         name = pickers.pick_one("teacher", "Teacher", list(found), default_teacher(found), on_change=remember_teacher)
         teacher = found[name]
         others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
@@ -70,7 +71,7 @@ def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
             "students", "Students", others, family[:count] or others[:1], MAX_STUDENTS,
             known=found, placeholder="Choose up to four students",
         )  # fmt: skip
-        line.markdown(layout.networks_line(name, chosen))
+        line.markdown(layout.name_networks(name, chosen))
     return teacher, [found[name] for name in chosen]
 
 

@@ -62,7 +62,7 @@ def accuracy_cost(rows: Sequence[ResultRow], looks: Sequence[style.Series], cost
     against = f"Accuracy against {facts.label.lower()}"
     listed = "; ".join(f"{point['network']} {point['accuracy']:.1%} at {point['cost']:.3g}" for point in points)
     said = title(against, "Upper left is better; equal costs are side by side")
-    return spec([intervals, markers], said, f"{against}: {listed}", 320)
+    return spec([intervals, markers], said, f"{against}: {listed}", 240)
 
 
 def _cost_points(rows: Sequence[ResultRow], cost: str) -> list[dict[str, Any]]:

@@ -129,7 +129,7 @@ def learning_curves(
     if within:
         subtitle = "; ".join(filter(None, [subtitle, "Thin lines: the training batches"]))
     where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
-    return spec(layers, title(f"{facts.label} {where}, by epoch", subtitle), words, 300)
+    return spec(layers, title(f"{facts.label} {where}, by epoch", subtitle), words, 240)
 
 
 def _curves(

@@ -147,11 +147,21 @@ def series(roles: Mapping[str, str]) -> list[Series]:
 
 
 def _encode(channel: Any, looks: Sequence[Series], values: list[Any]) -> Any:
-    """A channel of each network's values with a legend below the plot, one name a line unless there are many."""
-    scale, few = alt.Scale(domain=[one.name for one in looks], range=values), len(looks) <= 10
-    limit = alt.expr("(containerSize()[0] || width) - 3 * em" if few else "width / 2 - 3 * em")
-    sizes: dict[str, Any] = {"labelLimit": limit, "symbolStrokeWidth": em(2), "symbolSize": area(110)}
-    legend = alt.Legend(orient="bottom", columns=1 if few else 2, title=None, **sizes)
+    """A channel of each network's values with a legend below the plot, as many names a line as fit."""
+    scale = alt.Scale(domain=[one.name for one in looks], range=values)
+    letters = max(len(one.name) for one in looks)
+    wide = "(containerSize()[0] || width)"
+    sizes: dict[str, Any] = {
+        "labelLimit": alt.expr(f"{wide} - 3 * em"),
+        "symbolStrokeWidth": em(2),
+        "symbolSize": area(110),
+    }
+    legend = alt.Legend(
+        orient="bottom",
+        columns=alt.expr(f"max(1, floor({wide} / ({0.55 * letters + 3:.4g} * em)))"),
+        title=None,
+        **sizes,
+    )
     return channel("network:N", scale=scale, legend=legend)
 
 
