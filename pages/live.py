@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from kdexplorer.app import layout, live_view, navigation, network_picker, pickers, picture
+from kdexplorer.app import layout, live_view, navigation, network_picker, pickers, picture, url_state
 from kdexplorer.errors import KDError
 from kdexplorer.networks import all_architectures
 from kdexplorer.web import assemble, export
@@ -29,7 +29,9 @@ if left_out:
 
 message = st.container()
 try:
-    chosen = live_view.show(teacher, selected, pickers.pinned("T"))
+    temperature = pickers.pinned("T")
+    url_state.publish("T", temperature)
+    chosen = live_view.show(teacher, selected, temperature)
     if chosen is not None:
         picture.use_photo(chosen)
         with message.container(horizontal=True, vertical_alignment="center"):

@@ -3,9 +3,9 @@
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import results, tables
+from kdexplorer.analysis import image_filters, results, tables
 from kdexplorer.analysis.metrics import entropy, softmax
-from kdexplorer.app import caches, layout, navigation, network_picker, result_caches
+from kdexplorer.app import caches, layout, navigation, network_picker, pickers, picture, result_caches
 from kdexplorer.charts import bars
 from kdexplorer.charts.common import select_classes
 from kdexplorer.charts.style import TEACHER, role_of
@@ -15,23 +15,17 @@ from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.runs import lineage
 
 SOFT = 4.0
-EXAMPLES = 20  # the first test images, of which the most instructive is shown
 COLUMNS = ("name", "method", "accuracy", "cross_entropy", "objective", "parameters")
 SEE = {"response": ("soft_labels", "See it on Soft labels →"), "feature": ("attention", "See it on Attention →")}
 
 
 def choose_example(teacher, students, dataset):
-    """The most instructive image: one that only distillation gets right if there is any, else the most uncertain."""
-    pixels, labels, indices = (part[:EXAMPLES] for part in caches.gallery(dataset))
+    """The most instructive of the first test images."""
+    pixels, labels, indices = (part[: picture.EXAMPLES] for part in caches.gallery(dataset))
     predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
     if predictions is None:
         return None
-    right = predictions.is_right("teacher")
-    corrected = []
-    if predictions.scratch is not None and predictions.distilled is not None:
-        corrected = np.flatnonzero(~predictions.is_right("scratch") & predictions.is_right("distilled"))
-    candidates = [rank for rank in corrected if right[rank]] or list(np.flatnonzero(right)) or [0]
-    rank = max(candidates, key=lambda rank: entropy(softmax(predictions.teacher[rank], SOFT)))
+    rank = image_filters.most_instructive(predictions, *pickers.defaults())
     return pixels[rank], int(labels[rank]), int(indices[rank])
 
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from kdexplorer.app import caches, downloads, layout, network_picker, pickers, picture
+from kdexplorer.app import caches, downloads, layout, network_picker, pickers, picture, slider_memory
 from kdexplorer.app import soft_label_sections as sections
 from kdexplorer.app.soft_label_sections import SoftLabels
 from kdexplorer.charts import soft_labels
@@ -56,12 +56,17 @@ with right:
     logits = predict(image, networks)
     networks = {one.name: networks[one.name] for one in logits}
     page = SoftLabels(image, networks, logits, temperature, human)
-    chart = soft_labels.mirrored(page.teacher, page.students, teacher.classes, image.label, temperature)
-    st.vega_lite_chart(chart, width="stretch")
-downloads.show_handout(networks, [image])
+    (begin,) = slider_memory.start("chart_soft_labels", page.shown, (temperature,))
+    chart = soft_labels.mirrored(page.teacher, page.students, teacher.classes, image.label, begin)
+    slider_memory.draw("chart_soft_labels", chart)
+with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
+    with st.container(width="content"):
+        pickers.pick_pinned("T")
+    downloads.show_handout(networks, [image])
 
 tabs = st.tabs(list(TABS), key="soft_label_tab", on_change="rerun")  # only the open tab is computed
 for tab, show in zip(tabs, TABS.values(), strict=True):
     if tab.open:
         with tab:
             show(page)
+slider_memory.follow()

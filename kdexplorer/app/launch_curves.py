@@ -115,7 +115,7 @@ def _show_soft_labels(
             epoch = st.select_slider("Epoch", epochs, epochs[-1], format_func=lambda e: str(e + 1), key="probe_epoch")
     if index < len(pictures):
         pixels, caption = render.enlarge_png(pictures[index].transpose(1, 2, 0), 224), describe(index)
-        picture.image(pixels, caption.partition(": ")[2], 224, alt=f"Evaluation image {caption}")
+        picture.image(pixels, caption.partition(": ")[2], "stretch", alt=f"Evaluation image {caption}")
     shown = [probes[index] for probes_of in by_epoch.values() for probes in probes_of.values()]
     top = float(softmax(np.stack([*shown, *of_teacher[index : index + 1]]), temperature).max())
     spec = learning_curves.soft_labels_at(

@@ -23,6 +23,7 @@ STYLE = """<style>
 .st-key-page_header h1 { padding: 0 }
 .st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-direction: row-reverse }
 .st-key-picture [data-testid=stImageContainer] { width: 14rem; max-width: 100% }
+.st-key-picture_controls [data-testid=stButton] p { position: absolute; opacity: 0; width: 1px; overflow: hidden }
 .st-key-thumbnails { flex-wrap: nowrap; overflow-x: auto; padding-bottom: .25rem }
 .st-key-thumbnails > * { flex: none }
 .st-key-thumbnails button { padding: 3px; min-height: 2.75rem }
@@ -47,7 +48,7 @@ STYLE = """<style>
   .st-key-picture > :nth-child(2) { grid-area: 3 / 1 / 4 / 3 }
   .st-key-picture [data-testid=stImageContainer] { width: 5.75rem }
   .st-key-picture_controls { flex-wrap: nowrap; gap: .25rem }
-  .st-key-picture_controls [data-testid=stPopover] p { display: none }
+  .st-key-picture_controls [data-testid=stPopover] p { position: absolute; opacity: 0; width: 1px; overflow: hidden }
   .vega-bind input[type=range] { height: 2.75rem }
   button, [role=radio], [data-testid=stPopover] button { min-height: 2.75rem; min-width: 2.75rem }
 }

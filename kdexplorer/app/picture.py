@@ -21,6 +21,8 @@ from kdexplorer.runs.checkpoints import Checkpoint
 
 TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
 THUMBNAILS = 10
+EXAMPLES = 20
+"""The first test images, of which the most instructive is shown until another is chosen."""
 ANY_CLASS = "Any class"
 FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
 
@@ -84,7 +86,8 @@ def _pick_test_image(
     with sources:
         shown = indices[_filter(teacher, students, dataset, indices, labels)].tolist()
     if index not in shown or st.session_state.pop("filter_changed", False):
-        index = shown[0]
+        first = _choose_first(teacher, students, dataset, indices, labels)
+        index = first if index is None and shown[0] == indices[0] and first in shown else shown[0]
     url_state.put("image", index)
     position = shown.index(index)
     steps = {
@@ -94,12 +97,24 @@ def _pick_test_image(
     }
     with buttons:
         for label, (icon, other) in steps.items():
-            st.button(icon, key=f"pick_{label}", help=f"{label} image", on_click=url_state.put, args=("image", other))
-    first = position // THUMBNAILS * THUMBNAILS
+            st.button(
+                label, key=f"pick_{label}", icon=icon, help=f"{label} image", on_click=url_state.put,
+                args=("image", other),
+            )  # fmt: skip
+    first = max(0, min(position - 2, len(shown) - THUMBNAILS))  # the chosen one is visible on a phone, too
     with st.container(horizontal=True, gap="xsmall", key="thumbnails"):
         for other in shown[first : first + THUMBNAILS]:
             _show_thumbnail(pixels[ranks[other]], other, other == index)
     return pixels[ranks[index]], index, int(labels[ranks[index]])
+
+
+def _choose_first(
+    teacher: Checkpoint, students: list[Checkpoint], dataset: str, indices: np.ndarray, labels: np.ndarray
+) -> int:
+    """The image that a page shows first: the most instructive of the first test images."""
+    predictions = caches.gallery_predictions(teacher, students, dataset, indices[:EXAMPLES], labels[:EXAMPLES])
+    known = predictions is not None
+    return int(indices[image_filters.most_instructive(predictions, *pickers.defaults()) if known else 0])
 
 
 def _filter(

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import human_agreement, inference, metrics
-from kdexplorer.app import caches, pickers, result_caches
+from kdexplorer.app import caches, pickers, result_caches, slider_memory
 from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.charts import annotators, bars, class_maps, gradient, temperature
 from kdexplorer.charts.common import NetworkLogits, select_classes
@@ -35,6 +35,11 @@ class SoftLabels:
     @property
     def classes(self) -> tuple[str, ...]:
         return next(iter(self.networks.values())).classes
+
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What the charts show apart from the temperature."""
+        return self.picture.index, self.picture.pixels.tobytes(), tuple(self.networks)
 
     @property
     def teacher(self) -> NetworkLogits:
@@ -71,8 +76,9 @@ def show_gradient(page: SoftLabels) -> None:
     label = page.picture.label
     if label is None:
         st.caption("A photo has no hard label, so only the teacher pushes.")
-    chart = gradient.gradient_push(page.teacher, student, page.classes, label, page.temperature, alpha)
-    st.vega_lite_chart(chart, width="stretch")
+    begin = slider_memory.start("chart_gradient", (student.name, *page.shown), (page.temperature, alpha))
+    chart = gradient.gradient_push(page.teacher, student, page.classes, label, *begin)
+    slider_memory.draw("chart_gradient", chart)
 
 
 def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
-from kdexplorer.charts.common import Spec, data, describe_selection, select_classes, spec, title, tooltips
+from kdexplorer.charts.common import Spec, data, describe_selection, join_parts, select_classes, spec, title, tooltips
 from kdexplorer.charts.sizes import area, em
 from kdexplorer.config import split_term_name
 from kdexplorer.methods import all_methods, get_method
@@ -127,9 +127,19 @@ def learning_curves(
         )
         layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis_title)))
     if within:
-        subtitle = "; ".join(filter(None, [subtitle, "Thin lines: the training batches"]))
+        subtitle = join_parts(subtitle, "Thin lines: the training batches")
+    subtitle = join_parts(subtitle, _name_late_starts(rows))
     where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
     return spec(layers, title(f"{facts.label} {where}, by epoch", subtitle), words, 240)
+
+
+def _name_late_starts(rows: list[dict[str, Any]]) -> str:
+    """Which curves begin later than at the first epoch, as those of a network that was trained on from another run."""
+    starts: dict[str, float] = {}
+    for row in rows:
+        starts[row["network"]] = min(row["epoch"], starts.get(row["network"], row["epoch"]))
+    late = [f"{name} from epoch {start:g}" for name, start in starts.items() if start > 1]
+    return f"{', '.join(late)}: trained on from earlier runs, whose curves are not stored" if late else ""
 
 
 def _curves(

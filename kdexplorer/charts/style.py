@@ -151,17 +151,10 @@ def _encode(channel: Any, looks: Sequence[Series], values: list[Any]) -> Any:
     scale = alt.Scale(domain=[one.name for one in looks], range=values)
     letters = max(len(one.name) for one in looks)
     wide = "(containerSize()[0] || width)"
-    sizes: dict[str, Any] = {
-        "labelLimit": alt.expr(f"{wide} - 3 * em"),
-        "symbolStrokeWidth": em(2),
-        "symbolSize": area(110),
-    }
-    legend = alt.Legend(
-        orient="bottom",
-        columns=alt.expr(f"max(1, floor({wide} / ({0.55 * letters + 3:.4g} * em)))"),
-        title=None,
-        **sizes,
-    )
+    columns = alt.expr(f"max(1, floor({wide} / ({0.55 * letters + 3:.4g} * em)))")
+    symbols: dict[str, Any] = {"symbolStrokeWidth": em(2), "symbolSize": area(110)}
+    limit = alt.expr(f"{wide} - 3 * em")
+    legend = alt.Legend(orient="bottom", columns=columns, title=None, labelLimit=limit, **symbols)
     return channel("network:N", scale=scale, legend=legend)
 
 

@@ -50,6 +50,11 @@ def read_styles() -> str:
     return _read("live.css")
 
 
+def read_slider_memory() -> str:
+    """The script that reports where a chart's slider was moved to."""
+    return _read("slider_memory.js")
+
+
 def describe_network(name: str, role: str, exported: ExportedNetwork, url: str | None = None) -> dict[str, Any]:
     """One network as the view takes it.
 
