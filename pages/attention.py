@@ -45,13 +45,16 @@ with right:
 
     palette, opacity = ("difference", 0.85) if mode == "difference" else ("viridis", 0.65)
     low, high = attention.color_limits(attention.relative_maps(rows, mode), mode)
-    scale.vega_lite_chart(attention.scale_bar(low, high, palette, mode, shared), width="stretch")
+    with scale, st.container(key="color_scale"):
+        st.vega_lite_chart(attention.scale_bar(low, high, palette, mode, shared), width="stretch")
+    if mode == "difference" and len(rows) == 1:
+        st.info("Choose a student to see how it differs from the teacher.")
     grid = attention.grid(rows, image.pixels_last, mode, shared, opacity, "viridis", beta=BETA)
     st.vega_lite_chart(grid, width="stretch")
 st.caption(
     "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. On "
-    "the shared scale the brightest 1 % of a map may be clipped. In brackets: the stage's share of β · loss, with "
-    "β = 1000. MSE = 2 (1 − cosine) / (H·W), so a small stage has more weight."
+    "the shared scale the brightest 1 % of a map may be clipped. Hover over a map for its loss, in brackets "
+    "the stage's share of β · loss, with β = 1000. MSE = 2 (1 − cosine) / (H·W), so a small stage has more weight."
 )
 
 st.header("Over many images", divider="grey")

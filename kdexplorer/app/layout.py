@@ -28,16 +28,21 @@ STYLE = """<style>
 .st-key-thumbnails > * { flex: none }
 .st-key-thumbnails button { padding: 3px; min-height: 2.75rem }
 .st-key-thumbnails button img { display: block; width: 2.6rem; height: 2.6rem; max-height: none; margin: 0 }
-.st-key-slider_memory { display: none }
+.st-key-slider_memory, .st-key-color_scale [data-testid=stElementToolbar] { display: none }
 .stVegaLiteChart.vega-embed, .stVegaLiteChart .vega-embed { display: flex; flex-direction: column; gap: .25rem }
 .vega-bindings { order: -1 }
-.vega-bind label { display: flex; flex-wrap: wrap; align-items: center; gap: .25rem .75rem; width: 100% }
-.vega-bind input[type=range] { flex: 1 1 12rem; max-width: 32rem; height: 2.25rem; accent-color: #0072B2 }
+.vega-bind label { display: flex; flex-wrap: wrap; align-items: center; gap: 0 .75rem; width: 100%;
+  font-size: max(1rem, 1.4vw) }
+.stApp .stVegaLiteChart form.vega-bindings input[type=range] { flex: 1 1 12rem; max-width: none; height: 2rem }
+.stApp .stVegaLiteChart form.vega-bindings input[type=range]::-webkit-slider-thumb { width: 1.25rem; height: 1.25rem;
+  margin-top: -.5rem }
+.stApp .stVegaLiteChart form.vega-bindings input[type=range]::-moz-range-thumb { width: 1.25rem; height: 1.25rem }
 .vega-bind input[type=range] + * { display: none }
 @media (max-width: 640px) {
   [data-testid=stMainBlockContainer] { padding: 2.6rem 1rem 2rem }
   .st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock],
-  .st-key-form_and_panel > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-wrap: wrap-reverse }
+  .st-key-form_and_panel > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-wrap: wrap-reverse;
+    gap: .25rem }
   .st-key-starting_points, .st-key-pick_show [role=radiogroup] { flex-wrap: nowrap; overflow-x: auto }
   .st-key-starting_points > *, .st-key-pick_show [role=radiogroup] > * { flex: none }
   .st-key-page_header { gap: 0 }
@@ -49,8 +54,9 @@ STYLE = """<style>
   .st-key-picture [data-testid=stImageContainer] { width: 5.75rem }
   .st-key-picture_controls { flex-wrap: nowrap; gap: .25rem }
   .st-key-picture_controls [data-testid=stPopover] p { position: absolute; opacity: 0; width: 1px; overflow: hidden }
-  .vega-bind input[type=range] { height: 2.75rem }
-  button, [role=radio], [data-testid=stPopover] button { min-height: 2.75rem; min-width: 2.75rem }
+  .stApp .stVegaLiteChart form.vega-bindings input[type=range] { height: 2.75rem }
+  [data-testid=stElementToolbar] { display: none }
+  .stApp [data-testid=stMain] button { min-height: 2.75rem; min-width: 2.75rem }
 }
 </style>"""
 """What Streamlit has no setting for: text that grows with the window, less empty space, the order of picture and
@@ -92,4 +98,5 @@ def first_screen() -> tuple[Any, Any]:
 def form_and_panel() -> tuple[Any, Any]:
     """The places of a form, two thirds of the width, and of what starts it; on a phone that comes first."""
     with st.container(key="form_and_panel"):
-        return st.columns([2, 1], gap="medium")
+        form, panel = st.columns([2, 1], gap="medium")
+    return form, panel

@@ -113,8 +113,8 @@ def _choose_first(
 ) -> int:
     """The image that a page shows first: the most instructive of the first test images."""
     predictions = caches.gallery_predictions(teacher, students, dataset, indices[:EXAMPLES], labels[:EXAMPLES])
-    known = predictions is not None
-    return int(indices[image_filters.most_instructive(predictions, *pickers.defaults()) if known else 0])
+    best = 0 if predictions is None else image_filters.most_instructive(predictions, *pickers.defaults())
+    return int(indices[best])
 
 
 def _filter(

@@ -17,7 +17,7 @@ from kdexplorer.charts.sizes import DESIGN_EM, area, em
 from kdexplorer.images import color_maps
 from kdexplorer.images.render import enlarge_png
 
-HEIGHT = 336
+HEIGHT = 321
 """Of all stages' maps with their numbers, in pixels in a window of 1280 pixels: they then fit its first screen."""
 
 

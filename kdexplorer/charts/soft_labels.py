@@ -16,7 +16,7 @@ from kdexplorer.charts import common, style
 from kdexplorer.charts.sizes import area, em
 from kdexplorer.charts.temperature import slider_value, temperature_params
 
-ROW, LINE = 34, 22
+ROW, LINE = 33, 22
 """Height of a class and of a line of the live table, in pixels in a window of 1280 pixels; see `sizes.em`."""
 
 _UNITS = [
