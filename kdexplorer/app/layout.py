@@ -37,6 +37,7 @@ STYLE = """<style>
 .stApp .stVegaLiteChart form.vega-bindings input[type=range]::-webkit-slider-thumb { width: 1.25rem; height: 1.25rem;
   margin-top: -.5rem }
 .stApp .stVegaLiteChart form.vega-bindings input[type=range]::-moz-range-thumb { width: 1.25rem; height: 1.25rem }
+.stApp .stVegaLiteChart form.vega-bindings .vega-bind-name { font-size: inherit }
 .vega-bind input[type=range] + * { display: none }
 @media (max-width: 640px) {
   [data-testid=stMainBlockContainer] { padding: 2.6rem 1rem 2rem }
