@@ -5,9 +5,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
 from streamlit.runtime import Runtime
 
 from kdexplorer.app.access import check_token
+from kdexplorer.app.guard import Guard
+from kdexplorer.app.headers import Headers, frame_origins
+from kdexplorer.app.shares import check_setting
 from kdexplorer.app.uploads import limit_uploads
 from kdexplorer.processes import limit_thread_spinning, raise_file_limit
 
@@ -21,5 +25,11 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
 
 
 check_token()
+check_setting()
+frame_origins()
 limit_thread_spinning()  # the server's predictions run beside trainers
-app = st.App(Path(__file__).resolve().parent / "kdexplorer" / "app" / "main.py", lifespan=prepare)
+app = st.App(
+    Path(__file__).resolve().parent / "kdexplorer" / "app" / "main.py",
+    lifespan=prepare,
+    middleware=[Middleware(Headers), Middleware(Guard)],
+)

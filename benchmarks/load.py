@@ -77,7 +77,9 @@ class Tally:
 class Visitor:
     """A browser without a screen: it keeps the page's widgets and the values that it has set."""
 
-    def __init__(self, number: int, url: str, tally: Tally, run: str | None) -> None:
+    def __init__(self, number: int, url: str, tally: Tally, run: str | None, address: str = "") -> None:
+        """`address`: from which a proxy on this machine says that the visitor comes."""
+        self.forwarded = {"X-Forwarded-For": address} if address else {}
         self.number, self.url, self.tally, self.run = number, url.rstrip("/"), tally, run
         self.random = random.Random(number)
         self.socket: Any = None
@@ -92,19 +94,20 @@ class Visitor:
 
     async def open(self, page: str) -> None:
         """Fetches the first document and the cookie, connects, and requests a page."""
-        await self._fetch("/")
-        await self._fetch("/_stcore/host-config")
-        headers = await self._fetch("/_stcore/health")
-        self.cookie = "; ".join(line.split(";")[0] for line in headers.get_all("Set-Cookie") or [])
+        paths = ("/", "/_stcore/host-config", "/_stcore/health")
+        lines = [line for path in paths for line in (await self._fetch(path)).get_all("Set-Cookie") or []]
+        cookies = dict(line.split(";")[0].split("=", 1) for line in lines)
+        self.cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
         self.socket = await websockets.connect(
             self.url.replace("http", "ws", 1) + "/_stcore/stream",
             subprotocols=["streamlit"], origin=self.url, max_size=None, open_timeout=PATIENCE,
-            additional_headers={"Cookie": self.cookie} if self.cookie else {},
+            additional_headers=self.forwarded | ({"Cookie": self.cookie} if self.cookie else {}),
         )  # fmt: skip
         await self.act(f"join {page}", page_name=page)
 
     async def _fetch(self, path: str, method: str = "GET", data: bytes | None = None, **headers: str) -> Any:
-        request = urllib.request.Request(self.url + path, data, {"Cookie": self.cookie} | headers, method=method)
+        headers |= self.forwarded | {"Cookie": self.cookie}
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
 
         def call() -> Any:
             with urllib.request.urlopen(request, timeout=PATIENCE) as response:
@@ -127,6 +130,10 @@ class Visitor:
                 widget.string_array_value.data.extend(value)
             elif isinstance(value, float):
                 widget.double_value = value
+            elif isinstance(value, bool):
+                widget.bool_value = value
+            elif isinstance(value, str):
+                widget.string_value = value
             else:
                 widget.file_uploader_state_value.CopyFrom(value)
         if press:
@@ -247,6 +254,16 @@ class Visitor:
         await self.turn_page("soft_labels")
         await self.use("Source", "choose upload", ["Upload a photo"])
         begin, data = self.tally.now(), data or photo()
+        place = await self.send_file(data, name)
+        state = BackMsg().rerun_script.widget_states.widgets.add().file_uploader_state_value
+        state.uploaded_file_info.add(name=name, size=len(data), file_id=place.file_id, file_urls=place)
+        self.values[self.widgets[UPLOADER].id] = state
+        await self.act("show the upload")
+        self.tally.actions.append((begin, self.tally.now() - begin, WHOLE_UPLOAD))
+        return place.upload_url
+
+    async def send_file(self, data: bytes, name: str) -> Any:
+        """Sends a file's data, which no page shows yet; returns its `FileURLs`."""
         message = BackMsg()
         request = message.file_urls_request
         request.request_id, request.session_id = str(uuid.uuid4()), self.session
@@ -258,12 +275,7 @@ class Visitor:
         token = next((part.partition("=")[2] for part in self.cookie.split("; ") if "xsrf" in part), "")
         kind = f"multipart/form-data; boundary={border}"
         await self._fetch(place.upload_url, "PUT", body, **{"X-Xsrftoken": token, "Content-Type": kind})
-        state = BackMsg().rerun_script.widget_states.widgets.add().file_uploader_state_value
-        state.uploaded_file_info.add(name=name, size=len(data), file_id=place.file_id, file_urls=place)
-        self.values[self.widgets[UPLOADER].id] = state
-        await self.act("show the upload")
-        self.tally.actions.append((begin, self.tally.now() - begin, WHOLE_UPLOAD))
-        return place.upload_url
+        return place
 
 
 @cache
@@ -294,12 +306,12 @@ async def visit(visitor: Visitor, wait: float, options: argparse.Namespace) -> N
             await visitor.socket.close()
 
 
-async def watch_memory(servers: list[psutil.Process], tally: Tally) -> None:
+async def watch_memory(servers: list[psutil.Process], tally: Tally, every: float = 5.0) -> None:
     """Records the servers' memory every few seconds."""
     while servers:
         with contextlib.suppress(psutil.Error):
             tally.memory.append((tally.now(), sum(server.memory_info().rss for server in servers) / 1e6))
-        await asyncio.sleep(5)
+        await asyncio.sleep(every)
 
 
 async def run_visits(

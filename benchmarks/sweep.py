@@ -59,11 +59,12 @@ def teacher_alone(dataset: str, compiled: bool, student: StudentConfig, teacher:
     )
     experiment = Experiment(config)
     inputs = normalize(experiment.images[:BATCH], experiment.normalization)
-    forward = experiment.teacher_forward
-    assert forward is not None
+    found = experiment.teacher
+    assert found is not None
+    found.predictions = None
 
     def compute() -> None:
-        experiment._compute_targets(forward, inputs)
+        found.load_targets(experiment.images[:BATCH], inputs, dataset, 0, 0)
 
     return compute
 

@@ -4,7 +4,8 @@
 
 (a) is the usual loop of tutorials: a DataLoader with PIL transforms and two workers, float32, the teacher's forward
 pass for each batch, one student. (b) is `kdexplorer.training.experiment.Experiment`, with one student and with four, as
-the command line runs it with `--compile`. The three take turns, so that a drift of the machine's speed affects all of
+the command line runs it with `--compile`; and with one student whose teacher's predictions are stored, as every run
+after the first has them. They take turns, so that a drift of the machine's speed affects all of
 them; the medians and the ratios within each round are printed. Student-images are images times students.
 
 It also multiplies two large matrices, in float32 and in the precision that the engine chooses for this processor, and
@@ -23,6 +24,7 @@ in each step: in parallel, a core each, one cost 90 ms there, and in sequence on
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -47,6 +49,7 @@ from kdexplorer.runs.checkpoints import save_checkpoint
 from kdexplorer.runs.weights import to_half_precision
 from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.hardware import configure_process, resolve_precision
+from kdexplorer.training.schedule import FULL_RESOLUTION
 
 BATCH = 128
 OBJECTIVES = ("response", "scratch", "feature", "combined")
@@ -101,8 +104,10 @@ def plain(teacher_name: str, student_name: str, split: Split) -> Callable[[], No
     return step
 
 
-def engine(teacher: Path, student_name: str, students: int, dataset: str, compiled: bool) -> Callable[[], None]:
-    """One step of the engine."""
+def engine(
+    teacher: Path, student_name: str, students: int, dataset: str, compiled: bool, stored: bool = False
+) -> Callable[[], None]:
+    """One step of the engine, with the teacher's predictions stored or computed."""
     config = ExperimentConfig(
         dataset=dataset,
         teacher=str(teacher),
@@ -112,7 +117,7 @@ def engine(teacher: Path, student_name: str, students: int, dataset: str, compil
         learning_rate=0.01,
         compile=compiled,
     )
-    return stepping(config)
+    return stepping(config, stored)
 
 
 def available_dataset() -> str:
@@ -125,9 +130,20 @@ def parse_students(architecture: str, count: int) -> list[StudentConfig]:
     return [parse_student(f"{architecture}:{OBJECTIVES[k % 4]}:name=s{k}") for k in range(count)]
 
 
-def stepping(config: ExperimentConfig) -> Callable[[], None]:
-    """A function that does one training step of an experiment after another."""
+def stepping(config: ExperimentConfig, stored: bool = False) -> Callable[[], None]:
+    """A function that does one training step of an experiment after another, the first epoch's teacher stored or not.
+
+    `KDEXPLORER_RUNS` must be a folder of the benchmark's own where it is stored.
+    """
     experiment, done = Experiment(config), 0
+    teacher = experiment.teacher
+    if teacher is not None and teacher.predictions is not None and stored:
+        for number in range(experiment.steps_per_epoch):
+            zeros = {part: np.zeros((config.batch_size, width), np.float32) for part, width in teacher.widths.items()}
+            teacher.predictions.add(0, FULL_RESOLUTION, number, zeros)
+        assert teacher.is_stored(0, FULL_RESOLUTION)
+    elif teacher is not None:
+        teacher.predictions = None  # an earlier benchmark's are not to be read
 
     def step() -> None:
         nonlocal done
@@ -187,6 +203,8 @@ class Loop:
     step: Callable[[], None]
     students: int
     dtype: torch.dtype
+    stored: bool = False
+    """Whether the teacher's predictions are read instead of computed."""
 
 
 def time_in_turn(loops: dict[str, Loop], repetitions: int) -> tuple[dict[str, int], dict[str, list[float]]]:
@@ -213,9 +231,14 @@ def print_pair(
     for name, loop in loops.items():
         rates = [loop.students * BATCH / t for t in times[name]]
         ratios = [loop.students * b / t for b, t in zip(base, times[name], strict=True)]
-        flops = 2 * BATCH * (work[teacher] + 3 * loop.students * work[student]) / statistics.median(times[name])
+        flops = (
+            2
+            * BATCH
+            * (work[teacher] * (not loop.stored) + 3 * loop.students * work[student])
+            / statistics.median(times[name])
+        )
         print(
-            f"  {name:<20} {statistics.median(rates):7.0f} student-images/s  ({min(rates):.0f} to {max(rates):.0f})"
+            f"  {name:<33} {statistics.median(rates):7.0f} student-images/s  ({min(rates):.0f} to {max(rates):.0f})"
             f"   {statistics.median(ratios):.2f} x plain"
             f"   {100 * flops / limits[loop.dtype]:.0f} % of the {dtype_name(loop.dtype)} matrix rate"
         )
@@ -245,9 +268,14 @@ def main() -> None:
         with TemporaryDirectory() as folder:
             path = untrained_teacher(teacher, dataset, Path(folder))
             loops = {"plain, 1 student": Loop(plain(teacher, student, split), 1, torch.float32)}
-            for count, name in ((1, "engine, 1 student"), (4, "engine, 4 students")):
-                step = engine(path, student, count, dataset, not options.eager)
-                loops[name] = Loop(step, count, chosen)
+            os.environ["KDEXPLORER_RUNS"] = folder
+            for count, stored, name in (
+                (1, False, "engine, 1 student"),
+                (4, False, "engine, 4 students"),
+                (1, True, "engine, 1 student, stored teacher"),
+            ):
+                step = engine(path, student, count, dataset, not options.eager, stored)
+                loops[name] = Loop(step, count, chosen, stored)
             print_pair(teacher, student, loops, options.repetitions, limits)
 
 

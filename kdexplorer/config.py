@@ -125,7 +125,9 @@ class ExperimentConfig(StrictModel):
         description="for tuning: hold out this many training images and evaluate on them instead of the test split",
     )
     teacher: str | None = Field(
-        None, max_length=300, description="a bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder"
+        None,
+        max_length=300,
+        description="a bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder; several joined by +",
     )
     students: list[StudentConfig] = Field(min_length=1, max_length=MAX_STUDENTS, description="the networks to train")
     epochs: int = Field(10, ge=1, le=MAX_EPOCHS, description="passes over the training images")

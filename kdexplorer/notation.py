@@ -88,7 +88,8 @@ def _set(student: dict[str, Any], group: list[list[dict[str, Any]]], text: str, 
         raise ConfigError(
             f"'{text}': unknown key '{key[:60]}': choose one of {', '.join(dict.fromkeys([*own, *_STUDENT_KEYS]))}"
         )
-    if key == "alpha" and isinstance(alpha := _read(value), float):
+    sets_weight = not matching or matching[0][1] == "weight"  # some methods have a setting of that name
+    if key == "alpha" and sets_weight and isinstance(alpha := _read(value), float):
         student["ce_weight"] = round(1 - alpha, 12)
 
 

@@ -8,9 +8,11 @@ import streamlit as st
 from kdexplorer.analysis import results, verdicts
 from kdexplorer.app import (
     caches,
+    compare_claims,
     compare_sections,
     compare_table,
     layout,
+    league_section,
     network_picker,
     pickers,
     result_caches,
@@ -27,11 +29,14 @@ SECTIONS: dict[str, Callable[[Comparison], None]] = {
     "Classes": compare_sections.show_classes,
     "Confusion": compare_sections.show_confusion,
     "Disagreements": compare_sections.show_disagreements,
+    "Error inheritance": compare_claims.show_inheritance,
+    "The lab's claims": compare_claims.show_claims,
     "Sweep": lambda _: sweeps.show_section(),
+    "League": lambda _: league_section.show_section(),
 }
 
-
-WIDE = ("Confusion", "Disagreements", "Sweep")  # sections that need the page's width, not the half beside the table
+# What needs the page's width, not the half beside the table.
+WIDE = ("Confusion", "Disagreements", "Error inheritance", "The lab's claims", "Sweep", "League")
 
 
 def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: list[str], choices: Any) -> str:

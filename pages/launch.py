@@ -7,7 +7,7 @@ import contextlib
 
 import streamlit as st
 
-from kdexplorer.app import access, launch_form, launch_run, layout, url_state
+from kdexplorer.app import access, launch_form, launch_run, layout, storage, url_state
 from kdexplorer.errors import KDError
 from kdexplorer.runs.run_folder import find_run
 from kdexplorer.schema import is_name
@@ -36,6 +36,7 @@ def main() -> None:
     else:
         launch_form.show()
     launch_run.show_list(opened)
+    storage.show_predictions()
 
 
 try:

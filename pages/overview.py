@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import image_filters, results, tables
+from kdexplorer.analysis import image_filters, results, tables, verdicts
 from kdexplorer.analysis.metrics import entropy, softmax
 from kdexplorer.app import caches, layout, navigation, network_picker, pickers, picture, result_caches
 from kdexplorer.charts import bars
@@ -110,11 +110,9 @@ def show_results(teacher, students):
             "minimizes, and each method adds other terms. A distilled student may have a larger objective although it "
             "is more accurate."
         )
-    student = rows[1]
     st.caption(
-        f"Evaluated on {student.evaluated_on}, with the last epoch's weights. The students were trained in one run of "
-        f"{student.epochs} epochs with seed {student.seed}. The test images are never used for selection. One run "
-        "cannot rank methods: see Compare for paired tests."
+        f"Evaluated on {rows[1].evaluated_on}. {verdicts.describe_training(rows)} One run cannot rank methods: see "
+        "Compare for paired tests."
     )
 
 

@@ -9,16 +9,18 @@ import functools
 import os
 import shutil
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.app import CHROMIUM, ROOT, running
+from kdexplorer.analysis.results import evaluation_labels
 from kdexplorer.datasets import get_dataset
 from kdexplorer.networks import build
 from kdexplorer.runs.card import Card
-from kdexplorer.runs.checkpoints import save_checkpoint
+from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, save_checkpoint
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -209,6 +211,8 @@ def open_page(monkeypatch):
     from streamlit.components.v2 import manifest_scanner
     from streamlit.testing.v1 import AppTest
 
+    from kdexplorer.app import shares
+
     run = AppTest._run
 
     def healthy(self, *args, **kwargs):
@@ -216,6 +220,7 @@ def open_page(monkeypatch):
         assert not self.exception
         return self
 
+    monkeypatch.setattr(shares, "own_share", lambda: None)  # these visitors have no address
     monkeypatch.setattr(manifest_scanner, "scan_component_manifests", list)
     monkeypatch.setattr(AppTest, "_run", healthy)
 
@@ -228,3 +233,20 @@ def open_page(monkeypatch):
         return at.run()
 
     return open_page
+
+
+@dataclass
+class Bundled:
+    """The bundled networks with their stored logits of the test split; read only."""
+
+    entries: dict[str, Checkpoint]
+    logits: dict[str, np.ndarray]
+    labels: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def bundled(clean_environment):
+    """The figures that documents and pages show are recomputed from these."""
+    entries = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
+    labels = evaluation_labels(entries["resnet56"])
+    return Bundled(entries, {name: checkpoint.logits() for name, checkpoint in entries.items()}, labels)

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from kdexplorer.analysis.error_inheritance import count_inheritance
+from kdexplorer.analysis.results import build_rows
 from kdexplorer.cli import main
 from kdexplorer.datasets.human_labels import find_human_labels
-from kdexplorer.notation import parse_student
+from kdexplorer.methods import FAMILIES, all_methods
+from kdexplorer.notation import format_number, parse_student
 from kdexplorer.presets import PRESETS
-from kdexplorer.sweeps.results import bundled_sweeps, to_markdown
+from kdexplorer.sweeps.report import to_markdown
+from kdexplorer.sweeps.results import bundled_sweeps
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE_PAGE, EXAMPLE = "adding-a-method.md", "kdexplorer/methods/cosine.py"
@@ -72,6 +76,17 @@ def test_the_readme_lists_the_packages():
     assert set(re.findall(r"^  (\w+)/ ", tree, re.M)) == packages
 
 
+def test_the_table_of_methods_is_the_registrys():
+    row = re.compile(r"^\| `(\w+)` \| (\w+) \| ([^|]+) \| ([^|]+) \|", re.M)
+    found = [one for one in row.findall(PAGES["methods.md"]) if one[1] in FAMILIES]
+    expected = []
+    for method in all_methods():
+        fields = {name: field.default for name, field in method.Settings.model_fields.items() if name != "method"}
+        settings = ", ".join(f"{name} {format_number(value)}" for name, value in fields.items())
+        expected.append((method.key, method.family, ", ".join(sorted(method.needs)) or "no teacher", settings))
+    assert found == expected
+
+
 @pytest.mark.parametrize("page", ["README.md", "methods.md"])
 def test_the_presets(page):
     lines = [line for line in PAGES[page].splitlines() if re.match(rf"\| `({'|'.join(PRESETS)})` \|", line)]
@@ -97,15 +112,45 @@ def test_the_results_table_is_what_the_command_prints(page, capsys):
     assert shown == run(capsys, "runs", "table")
 
 
-def test_the_labs_pair_has_the_figures_of_the_results_table():
-    """Each row of the lab's pair has the lab's loss and accuracy after the name, then the columns of the results."""
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in PAGES["results.md"].splitlines() if "|" in line
+def test_the_claims_are_what_the_command_prints(capsys):
+    printed = run(capsys, "claims")
+    assert after_marker("results.md", "claims").startswith(printed + "\n\n")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines() if "|" in line]
+    bundled = {row[0]: row for row in table_rows(run(capsys, "runs", "table"))}
+    pair = [row for row in rows if row[0].startswith("resnet")]
+    assert [row[0] for row in pair] == ["resnet50", "resnet18-scratch", "resnet18-response", "resnet18-feature"]
+    for name, _, _, objective, cross_entropy, accuracy, _ in pair:
+        assert bundled[name][3:5] == [objective, cross_entropy]
+        assert bundled[name][8].startswith(accuracy)
+
+
+def table_rows(text):
+    """The cells of a Markdown table's rows."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+
+
+def test_the_texts_have_the_figures_of_the_analysis(bundled):
+    """Each is computed in the tests of the analysis a second way; here it is what the documents say."""
+    pages = {name: " ".join(text.split()) for name, text in PAGES.items()}
+    logits, labels = bundled.logits, bundled.labels
+    student, baseline = (
+        count_inheritance(logits[name], logits["resnet50"], labels)
+        for name in ("resnet18-response", "resnet18-scratch")
+    )
+    shares = [
+        f"{100 * share:.0f} %" for one in (student, baseline) for share in (one.repeated_share, one.corrected_share)
     ]
-    results = {row[0]: row[2:] for row in rows if len(row) == 7}
-    pair = {row[0]: row[3:] for row in rows if len(row) == 8 and row[0].startswith("resnet")}
-    assert list(pair) == ["resnet50", "resnet18-scratch", "resnet18-response", "resnet18-feature"]
-    assert pair == {name: results[name] for name in pair}
+    assert f"wrong class on {shares[0]} and is right on {shares[1]}" in pages["results.md"]
+    assert f"on {shares[2]} and {shares[3]}." in pages["results.md"]
+    gain = 100 * (student.kept_share - baseline.kept_share)
+    assert f"{student.teacher_wrong} test images" in pages["results.md"]
+    assert f"gains {gain:.1f} points" in pages["results.md"]
+    rows = {row.name: row for row in build_rows(bundled.entries, logits, labels)}
+    difference = rows["resnet8-response"].cross_entropy - rows["resnet8-scratch"].cross_entropy
+    scaled = str(rows["resnet8-response"].scaled_to_scratch_baseline).removeprefix("-")
+    assert f"is {difference:.3f} above as trained and {scaled} below" in pages["results.md"]
+    deviation = f"{100 * bundled_sweeps()['resnet56-resnet8'].seed_deviation():.2f} points"
+    assert all(deviation in pages[name] for name in ("README.md", "results.md", "sweeps.md"))
 
 
 def test_the_human_labels_table_is_what_the_command_prints(capsys, real_root):

@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.inference import predict
-from kdexplorer.analysis.results import evaluation_dataset
+from kdexplorer.analysis.results import evaluation_dataset, known_dataset
 from kdexplorer.analysis.statistics import wilson_interval
 from kdexplorer.datasets import Normalization, Split
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import CheckpointError, DataError
 from kdexplorer.networks.cost import count_multiply_adds, count_parameters
-from kdexplorer.runs.card import Card, DataFacts
-from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, save_checkpoint
+from kdexplorer.runs.card import AfterChoice, Card, DataFacts
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, replace_card, save_checkpoint
 from kdexplorer.runs.weights import network_from_state, read_weights, to_half_precision
 from kdexplorer.schema import is_name
 
@@ -57,8 +57,10 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
     checkpoint = find_checkpoint(name)
     card, dataset = checkpoint.card, evaluation_dataset(checkpoint)
     if dataset is None:
+        held = card.data.evaluation_split == "holdout"
+        instead = f": once its settings are chosen, use --after-choice {name}" if held else ""
         known = "the test split of a known data set"
-        raise DataError(f"{name} was not evaluated on {known}, so there is nothing to compare.")
+        raise DataError(f"{name} was not evaluated on {known}, so there is nothing to compare{instead}.")
     split = dataset.load("test")
     logits = _predict(checkpoint.network(), split, card.normalization, card.name, show)
     accuracy, cross_entropy = metrics.accuracy(logits, split.labels), metrics.cross_entropy(logits, split.labels)
@@ -81,6 +83,40 @@ def format_report(report: EvaluationReport) -> str:
         f"({100 * report.accuracy_low:.2f} – {100 * report.accuracy_high:.2f}, Wilson 95 %, {report.images:,} images), "
         f"cross-entropy {report.cross_entropy:.4f}, calibration error {report.calibration_error:.4f}; "
         + ("agrees with its card" if report.matches_card else differs)
+    )
+
+
+def measure_after_choice(checkpoint: Checkpoint, show: bool = False) -> AfterChoice:
+    """Measures a network that was evaluated on held-out images on the test split, and records that in its card.
+
+    The figures are an estimate without selection only if the choice is final, so they are measured once: a card that
+    has them is not measured again.
+
+    Raises:
+        KDError: when the network was evaluated on the test split, or it or the data cannot be used.
+    """
+    card, dataset = checkpoint.card, known_dataset(checkpoint)
+    if card.after_choice is not None:
+        return card.after_choice
+    if dataset is None or card.data.evaluation_split != "holdout":
+        raise DataError(
+            f"{card.name} was not evaluated on held-out training images of a known data set, so nothing was chosen on "
+            "them: leave out --after-choice."
+        )
+    split = dataset.load("test")
+    logits = _predict(checkpoint.network(), split, card.normalization, card.name, show)
+    accuracy, cross_entropy = metrics.accuracy(logits, split.labels), metrics.cross_entropy(logits, split.labels)
+    found = AfterChoice(dataset=dataset.key, images=len(split), accuracy=accuracy, cross_entropy=cross_entropy)
+    replace_card(checkpoint, card.model_copy(update={"after_choice": found}))
+    return found
+
+
+def format_after_choice(name: str, found: AfterChoice) -> str:
+    """The fresh measurement as a sentence."""
+    low, high = wilson_interval(round(found.accuracy * found.images), found.images)
+    return (
+        f"{name}: measured once after the choice, on {found.images:,} test images: accuracy {100 * found.accuracy:.2f} "
+        f"% ({100 * low:.2f} – {100 * high:.2f}, Wilson 95 %), cross-entropy {found.cross_entropy:.4f}"
     )
 
 

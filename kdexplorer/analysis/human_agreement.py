@@ -16,12 +16,10 @@ from kdexplorer.analysis.metrics import cross_entropy_to_humans
 from kdexplorer.analysis.results import evaluation_labels, whole_split_logits
 from kdexplorer.analysis.statistics import MeanDifference, paired_interval
 from kdexplorer.analysis.tables import markdown_table
+from kdexplorer.analysis.temperature_scaling import fit_temperature
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
-
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 50.0
-"""Where the closest temperature is searched; at either end none is closest."""
 
 CURVE_TEMPERATURES = np.geomspace(0.5, 20.0, 40)
 """The temperatures of a curve of closeness."""
@@ -34,7 +32,7 @@ UNCERTAIN = 0.1
 class Closeness:
     """A network's mean cross-entropy to human labels in nats: at `CURVE_TEMPERATURES`, at T = 1, at the closest T.
 
-    `temperature` and `least` are None where no temperature is closest; see `closest_temperature`.
+    `temperature` and `least` are None where no temperature is closest; see `fit_temperature`.
     """
 
     curve: np.ndarray
@@ -61,36 +59,13 @@ class AgreementRow:
     wrong_classes: MeanDifference | None = None  # by the wrong classes alone, on images about which annotators disagree
 
 
-def closest_temperature(human_labels: np.ndarray, logits: np.ndarray) -> float | None:
-    """The temperature at which the mean cross-entropy to human labels is least; None where there is no such T.
-
-    Both are `[N, classes]`, or `[classes]` of one image. The cross-entropy is convex in 1/T, so there is one minimum
-    or none: none where the annotators' mean logit `sum p z` is the network's largest (all of them choose the class that
-    it predicts: the colder the closer) or not above its average one (they choose what it holds to be improbable: the
-    hotter the closer).
-    """
-    from scipy.optimize import minimize_scalar
-
-    logits = np.asarray(logits, dtype=np.float64)
-    mean = float((human_labels * logits).sum(axis=-1).mean())
-    if not logits.mean() < mean < logits.max(axis=-1).mean():
-        return None
-    ends = np.log([MIN_TEMPERATURE, MAX_TEMPERATURE])
-
-    def cost(log_t: float) -> float:
-        return float(cross_entropy_to_humans(human_labels, logits, np.exp(log_t)).mean())
-
-    found = minimize_scalar(cost, bounds=ends, method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(found.x)) if ends[0] + 0.01 < found.x < ends[1] - 0.01 else None
-
-
 def closeness(human_labels: np.ndarray, logits: np.ndarray) -> Closeness:
     """How close a network is to the human labels of one image (`[classes]` each), or on average (`[N, classes]`)."""
 
     def mean(temperature: float) -> float:
         return float(cross_entropy_to_humans(human_labels, logits, temperature).mean())
 
-    closest = closest_temperature(human_labels, logits)
+    closest = fit_temperature(human_labels, logits)
     curve = np.array([mean(temperature) for temperature in CURVE_TEMPERATURES])
     return Closeness(curve, mean(1.0), closest, None if closest is None else mean(closest))
 
@@ -128,7 +103,7 @@ def build_rows(checkpoints: Sequence[Checkpoint], human_labels: np.ndarray) -> l
 
 def _fit(human_labels: np.ndarray, logits: np.ndarray) -> tuple[float | None, np.ndarray]:
     """The closest temperature, and each image's cross-entropy there (at T = 1 where there is none)."""
-    temperature = closest_temperature(human_labels, logits)
+    temperature = fit_temperature(human_labels, logits)
     return temperature, cross_entropy_to_humans(human_labels, logits, temperature or 1.0)
 
 
@@ -162,7 +137,7 @@ def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
     return (
         "Is a distilled student closer to the human labels than its scratch baseline, each at its own closest "
         f"temperature? {' '.join(sentences)} Differences of the cross-entropy in nats, with 95 % intervals over "
-        "images; each network was trained once."
+        "images; they do not cover another seed."
     )
 
 

@@ -24,7 +24,12 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     """The mean of `-log p(label)` in nats."""
-    return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+    return float(cross_entropies(logits, labels).mean())
+
+
+def cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """`-log p(label)` of each image in nats, float64 `[N]`."""
+    return -log_softmax(logits)[np.arange(len(labels)), labels]
 
 
 def cross_entropy_to_humans(human_labels: np.ndarray, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

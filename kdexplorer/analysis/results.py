@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from kdexplorer.analysis import metrics
-from kdexplorer.analysis.statistics import mcnemar, wilson_interval
+from kdexplorer.analysis.statistics import mcnemar, paired_interval, wilson_interval
 from kdexplorer.analysis.tables import PairedDifference, ResultRow
+from kdexplorer.analysis.temperature_scaling import Scaled, scale_known
 from kdexplorer.config import objective_label
 from kdexplorer.datasets import Dataset, all_datasets, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -45,16 +46,19 @@ def group_by_evaluation(entries: Mapping[str, Checkpoint]) -> dict[str, list[str
 
 def dataset_of(checkpoint: Checkpoint) -> str:
     """The key of the data set that fits a network: its card's where the classes agree, else the first one."""
-    dataset = _named_dataset(checkpoint)
-    return dataset.key if dataset is not None and dataset.classes == checkpoint.classes else all_datasets()[0].key
+    dataset = known_dataset(checkpoint)
+    return dataset.key if dataset is not None else all_datasets()[0].key
 
 
 def evaluation_dataset(checkpoint: Checkpoint) -> Dataset | None:
     """The data set on whose test split a card was computed; None for held-out images and for other classes."""
+    return known_dataset(checkpoint) if checkpoint.card.data.evaluation_split == "test" else None
+
+
+def known_dataset(checkpoint: Checkpoint) -> Dataset | None:
+    """The data set that a card names; None where it is not known or has other classes."""
     dataset = _named_dataset(checkpoint)
-    if dataset is None or dataset.classes != checkpoint.classes or checkpoint.card.data.evaluation_split != "test":
-        return None
-    return dataset
+    return dataset if dataset is not None and dataset.classes == checkpoint.classes else None
 
 
 def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:
@@ -103,12 +107,13 @@ def build_rows(
         human_labels: `[10000, 10]` as `load_human_labels` gives them.
     """
     relatives = {"scratch_baseline": lineage.scratch_baselines(entries), "teacher": lineage.teachers_of(entries)}
+    scaled = scale_known({name: logits.get(name) for name in entries}, labels)
     rows = []
     for name, checkpoint in entries.items():
         mine, theirs = logits.get(name), logits.get(teacher) if teacher and teacher != name else None
         facts: dict[str, Any] = {}
-        if labels is not None and mine is not None and len(mine) == len(labels):
-            facts["calibration_error"] = metrics.expected_calibration_error(mine, labels)
+        if mine is not None and labels is not None and name in scaled:
+            facts |= _measure_calibration(mine, labels, name, relatives["scratch_baseline"].get(name), scaled)
         whole = whole_split_logits(checkpoint, mine, Cifar10.key)
         if human_labels is not None and whole is not None:
             facts["human_cross_entropy"] = float(metrics.cross_entropy_to_humans(human_labels, whole).mean())
@@ -122,6 +127,23 @@ def build_rows(
             facts |= {kind: found.get(name), f"to_{kind}": _compare(name, found.get(name), entries, logits, labels)}
         rows.append(_describe(name, checkpoint, (latency or {}).get(checkpoint.architecture), facts))
     return rows
+
+
+def _measure_calibration(
+    logits: np.ndarray, labels: np.ndarray, name: str, baseline: str | None, scaled: Scaled
+) -> dict[str, Any]:
+    """Calibration as trained and after temperature scaling, and the scaled cross-entropy minus the baseline's."""
+    own, temperature = scaled[name]
+    facts: dict[str, Any] = {
+        "calibration_error": metrics.expected_calibration_error(logits, labels),
+        "scaled_calibration_error": metrics.expected_calibration_error(own, labels),
+        "scaled_cross_entropy": metrics.cross_entropy(own, labels),
+        "fitted_temperature": temperature,
+    }
+    if baseline is not None and baseline in scaled:
+        costs, others = (metrics.cross_entropies(one, labels) for one in (own, scaled[baseline][0]))
+        facts["scaled_to_scratch_baseline"] = paired_interval(costs - others)
+    return facts
 
 
 def _compare(
@@ -158,6 +180,7 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, facts: d
         latency=latency,
         size=weights.stat().st_size if weights.is_file() else None,
         train_images=card.data.train_images, epochs=card.epochs, seed=card.seed, run=card.run,
+        epochs_by_run=tuple(leg.epochs for leg in card.legs), continued_in_view=card.continued_in_view,
         seconds=sum(seconds) if seconds and len(seconds) == len(card.legs) else None,
         device=card.legs[-1].device if card.legs else None,
         **facts,
@@ -166,7 +189,7 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, facts: d
 
 def describe_training_difference(entries: Mapping[str, Checkpoint]) -> str | None:
     """A sentence when students were trained on different numbers of images, so that more than the method differs."""
-    teachers = {checkpoint.card.teacher.sha256 for checkpoint in entries.values() if checkpoint.card.teacher}
+    teachers = {h for checkpoint in entries.values() if checkpoint.card.teacher for h in checkpoint.card.teacher.hashes}
     sizes: dict[int, list[str]] = {}
     for name, checkpoint in entries.items():
         count = checkpoint.card.data.train_images
@@ -210,10 +233,15 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 def learning_curves(
     entries: Mapping[str, Checkpoint], teacher: Checkpoint | None
 ) -> tuple[dict[str, list[EpochFigures]], TeacherFigures | None]:
-    """Learning curves from the cards, by network, and the teacher's figures if it is the only teacher of these."""
+    """Learning curves from the cards, by network, and the teacher's figures if it is the only teacher of these.
+
+    Its figures say on which images they were computed where those are not the students'.
+    """
     curves = {name: checkpoint.card.history for name, checkpoint in entries.items()}
     teachers = {checkpoint.card.teacher.sha256 for checkpoint in entries.values() if checkpoint.card.teacher}
     if teacher is None or teachers != {teacher.sha256}:
         return curves, None
-    card = teacher.card
-    return curves, TeacherFigures(name=teacher.name, accuracy=card.test_accuracy, cross_entropy=card.test_cross_entropy)
+    card, images = teacher.card, describe_evaluation(teacher)
+    same = all(describe_evaluation(checkpoint) == images for checkpoint in entries.values())
+    figures = {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
+    return curves, TeacherFigures(name=teacher.name, note="" if same else f"on the {images}", **figures)

@@ -6,6 +6,7 @@ anything has begun to import torch, and fails while torch is half loaded, as whe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,21 @@ class MeanDifference:
 
     def __str__(self) -> str:
         return f"{self.difference:+.3f} ± {self.half:.3f}"
+
+
+@dataclass(frozen=True)
+class SeedTest:
+    """The mean of paired differences over seeds, its 95 % t interval, and Student's two-sided p."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    seeds: int
+
+
+ENOUGH_SEEDS = 5
+"""With fewer it is not decided whether a method or a setting is better."""
 
 
 def wilson_interval(correct: int, count: int) -> tuple[float, float]:
@@ -95,6 +111,33 @@ def seed_interval(values: list[float]) -> tuple[float, float] | None:
     middle, error = float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5
     reach = float(stdtrit(len(values) - 1, 0.975)) * error
     return middle - reach, middle + reach
+
+
+def seed_test(differences: Sequence[float]) -> SeedTest | None:
+    """Student's paired t test ("The probable error of a mean", Biometrika 1908) over seeds; None for a single one.
+
+    It speaks of other seeds, which the tests over images do not.
+    """
+    from scipy.special import stdtr
+
+    interval = seed_interval(list(differences))
+    if interval is None:
+        return None
+    middle, error = float(np.mean(differences)), float(np.std(differences, ddof=1)) / len(differences) ** 0.5
+    statistic = abs(middle) / error if error else np.inf if middle else 0.0
+    return SeedTest(middle, *interval, min(1.0, 2 * float(stdtr(len(differences) - 1, -statistic))), len(differences))
+
+
+def unpaired_p(correct: int, count: int, other_correct: int, other_count: int) -> float:
+    """Whether two accuracies differ whose images are not the same or whose predictions are unknown; two-sided.
+
+    The normal test of two shares with a pooled variance. It is less sensitive than a paired test.
+    """
+    from scipy.special import ndtr
+
+    share = (correct + other_correct) / (count + other_count)
+    error = (share * (1 - share) * (1 / count + 1 / other_count)) ** 0.5
+    return 2 * float(ndtr(-abs(correct / count - other_correct / other_count) / error)) if error else 1.0
 
 
 def format_p(p: float) -> str:

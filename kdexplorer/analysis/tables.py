@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from kdexplorer.analysis.statistics import format_p
+from kdexplorer.analysis.statistics import MeanDifference, format_p
 from kdexplorer.config import SCRATCH, Objective
 
 
@@ -49,12 +49,17 @@ class ResultRow:
     latency: float | None  # seconds for one image
     size: int | None  # bytes of the weights' file
     train_images: int | None
-    epochs: int | None
+    epochs: int | None  # over all runs of its training
     seed: int | None
     run: str | None
     seconds: float | None  # of training, over all runs
     device: str | None
+    epochs_by_run: tuple[int, ...] = ()  # empty where its training is unknown
+    continued_in_view: bool = False  # training was continued when figures of the test split were known
     calibration_error: float | None = None
+    scaled_calibration_error: float | None = None  # after temperature scaling, see `temperature_scaling`
+    scaled_cross_entropy: float | None = None
+    fitted_temperature: float | None = None
     human_cross_entropy: float | None = None  # cross-entropy to the human labels at T = 1
     teacher_agreement: float | None = None
     teacher_kl: float | None = None  # KL(teacher ‖ network) at T = 1
@@ -66,6 +71,7 @@ class ResultRow:
     teacher: str | None = None
     to_scratch_baseline: PairedDifference | None = None
     to_teacher: PairedDifference | None = None
+    scaled_to_scratch_baseline: MeanDifference | None = None  # of the scaled cross-entropies
 
     @property
     def is_distilled(self) -> bool:
@@ -108,12 +114,20 @@ def _interval(row: ResultRow) -> str:
     return f"{100 * row.accuracy_low:.2f} – {100 * row.accuracy_high:.2f}"
 
 
+def _training(row: ResultRow) -> str:
+    return " + ".join(map(str, row.epochs_by_run)) + (", in view" if row.continued_in_view else "")
+
+
+_SCALED = "after temperature scaling: one number per network, fitted on other images than those it scales"
 _PAIRED = "Difference of the accuracies in percentage points, with McNemar's p"
 _COLUMNS = (
     Column("name", "Network"),
     Column("method", "Method", help="The distillation methods of its objective"),
+    Column("training", "Epochs by run", text=_training,
+           help="Passes over the training images in each run; in view: continued when test figures were known"),
     Column("objective", "Objective", ".3f", "The sum that training minimized: not comparable between methods"),
     Column("cross_entropy", "Cross-entropy", ".3f", "To the labels of the evaluation images, in nats: comparable"),
+    Column("scaled_cross_entropy", "Scaled cross-entropy", ".3f", f"Cross-entropy {_SCALED}"),
     Column("human_cross_entropy", "Cross-entropy to human labels", ".3f", "To CIFAR-10H at T = 1, in nats"),
     Column("accuracy", "Accuracy (%)", ".2f", "Share of the evaluation images that are classified correctly", 100),
     Column("interval", "95 % interval", help="Wilson's interval of the accuracy", text=_interval),
@@ -128,6 +142,7 @@ _COLUMNS = (
                 "if both were equally good; exact, two-sided",
            text=lambda row: "" if row.p is None else format_p(row.p).removeprefix("p ").removeprefix("= ")),
     Column("calibration_error", "Calibration error (%)", ".2f", "Expected calibration error in 15 bins", 100),
+    Column("scaled_calibration_error", "Scaled calibration error (%)", ".2f", f"Calibration error {_SCALED}", 100),
     Column("teacher_agreement", "Agrees with teacher (%)", ".2f", "Images with the same predicted class", 100),
     Column("teacher_kl", "KL from teacher", ".3f", "Mean KL(teacher ‖ network) at T = 1, in nats"),
     Column("parameters", "Parameters", ",", "Learned numbers"),
@@ -142,12 +157,13 @@ COLUMNS = {column.key: column for column in _COLUMNS}
 """Every column for readers by key, in their order."""
 
 SUMMARY_COLUMNS = (
-    "name", "method", "objective", "cross_entropy", "accuracy_interval", "to_scratch_baseline", "to_teacher",
+    "name", "method", "training", "objective", "cross_entropy", "scaled_cross_entropy", "calibration_error",
+    "scaled_calibration_error", "accuracy_interval", "to_scratch_baseline", "to_teacher",
 )  # fmt: skip
 """Each network with the paired tests against its own scratch baseline and teacher."""
 
 COMPARISON_COLUMNS = (
-    *SUMMARY_COLUMNS[:5], "difference", "p", "calibration_error", "teacher_agreement", "teacher_kl",
+    *SUMMARY_COLUMNS[:9], "difference", "p", "teacher_agreement", "teacher_kl",
     "human_cross_entropy", "parameters", "multiply_adds",
 )  # fmt: skip
 """Each network with the paired test against one baseline."""
@@ -177,7 +193,7 @@ def to_markdown(rows: Sequence[ResultRow], baseline: str | None = None) -> str:
 
 def to_csv(rows: Sequence[ResultRow]) -> str:
     """All numbers with full precision under the names of `ResultRow`'s fields; empty where unknown."""
-    nested = ("objective_terms", "terms", "to_scratch_baseline", "to_teacher")
+    nested = ("objective_terms", "terms", "to_scratch_baseline", "to_teacher", "scaled_to_scratch_baseline")
     keys = [field.name for field in fields(ResultRow) if field.name not in nested]
     buffer = io.StringIO()
     lines = [keys, *([getattr(row, key) for key in keys] for row in rows)]

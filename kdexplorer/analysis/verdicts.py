@@ -1,4 +1,4 @@
-"""The lab's two puzzles, answered in sentences from the rows of a results table."""
+"""The lab's two puzzles, calibration and training history, in sentences from the rows of a results table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,74 @@ def explain_larger_loss(rows: Sequence[ResultRow]) -> str:
     difference = row.cross_entropy - baseline.cross_entropy
     relation = "lower than" if difference < 0 else "higher than" if difference > 0 else "equal to"
     other = f"{baseline.cross_entropy:.3f} of {baseline.name}, which was trained on labels alone."
-    return f"{text}{own}: {relation} the {other}"
+    return f"{text}{own}: {relation} the {other}{_explain_scaled(row, baseline)}"
+
+
+def _explain_scaled(row: ResultRow, baseline: ResultRow) -> str:
+    """What of a difference in cross-entropy is left after temperature scaling; empty where that is unknown."""
+    scaled = row.scaled_to_scratch_baseline
+    if scaled is None:
+        return ""
+    text = f" After temperature scaling the difference is {scaled} (95 %): "
+    if abs(scaled.difference) <= scaled.half:
+        return f"{text}none that is clear."
+    if scaled.difference > 0:
+        return f"{text}it is higher."
+    overconfident = row.cross_entropy > baseline.cross_entropy
+    return text + ("it is lower, so the excess was the level of confidence." if overconfident else "it is lower.")
+
+
+def explain_calibration(rows: Sequence[ResultRow]) -> str | None:
+    """How much of calibration and cross-entropy one number per network explains; None where that is unknown."""
+    known = [row for row in rows if row.calibration_error is not None and row.scaled_calibration_error is not None]
+    if not known:
+        return None
+    before, after = (
+        [100 * value for row in known if (value := getattr(row, key)) is not None]
+        for key in ("calibration_error", "scaled_calibration_error")
+    )
+    explained = sum(after) < sum(before) / 2
+    sentences = [
+        f"Calibration errors are {min(before):.2f} to {max(before):.2f} % as trained and {min(after):.2f} to "
+        f"{max(after):.2f} % after temperature scaling, fitted on held-out folds: one number per network explains "
+        f"{'most' if explained else 'less than half'} of them."
+    ]
+    paired = {row.name: one for row in known if row.is_distilled and (one := row.scaled_to_scratch_baseline)}
+    kinds: dict[str, list[str]] = {"lower than": [], "not clearly different from": [], "higher than": []}
+    for name, one in paired.items():
+        clear = abs(one.difference) > one.half
+        kind = "not clearly different from" if not clear else "lower than" if one.difference < 0 else "higher than"
+        kinds[kind].append(f"{name} ({one})")
+    sentences += [
+        f"Scaled cross-entropy is {kind} the scratch baseline's for {', '.join(names)}."
+        for kind, names in kinds.items()
+        if names
+    ]
+    return " ".join(sentences)
+
+
+def describe_training(rows: Sequence[ResultRow]) -> str:
+    """How often each network was trained on, and whether with test figures in view, from the cards."""
+    seen = [_name_with_epochs(row) for row in rows if row.continued_in_view]
+    unseen = [_name_with_epochs(row) for row in rows if len(row.epochs_by_run) > 1 and not row.continued_in_view]
+    unknown = [row.name for row in rows if not row.epochs_by_run]
+    once = [row.name for row in rows if len(row.epochs_by_run) == 1]
+    sentences = []
+    if seen:
+        sentences.append(f"Training was continued with figures of the test images in view for {', '.join(seen)}.")
+    if unseen:
+        sentences.append(f"Training was continued on figures of held-out images for {', '.join(unseen)}.")
+    if once:
+        names = "Each network was" if len(once) == len(rows) else f"{', '.join(once)}: each"
+        sentences.append(f"{names} trained in one run, whose length was fixed before it.")
+    if unknown:
+        sentences.append(f"How {', '.join(unknown)} {'was' if len(unknown) == 1 else 'were'} trained is unknown.")
+    sentences.append("The last epoch's weights are evaluated.")
+    return " ".join(sentences)
+
+
+def _name_with_epochs(row: ResultRow) -> str:
+    return f"{row.name} ({' + '.join(map(str, row.epochs_by_run))} epochs)"
 
 
 def _format_terms(row: ResultRow) -> str:
@@ -69,7 +136,7 @@ def compare_with_teacher_and_baseline(rows: Sequence[ResultRow]) -> str:
             f"{best.name} is the most accurate of {len(distilled)} distilled students, so its accuracy is probably "
             "overestimated."
         )
-    sentences.append("Each network was trained once: the tests do not cover how much another seed would change.")
+    sentences.append("The tests are over images: they do not cover how much another seed would change.")
     return " ".join(sentences)
 
 

@@ -5,6 +5,9 @@ the presenter token; without a token these actions are disabled. A token that is
 behind a proxy every visitor seems to come from there. Without a token a request that was forwarded, that names another
 host than localhost (a site whose name was made to point here), or that another page has sent (one on another port of
 this machine, for example) is not the presenter's.
+
+The proof that a visitor has entered the token holds for the browser in which it was entered: a session's id stands in
+addresses, and whoever knows it can take over the session, but not the browser's cookie.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from typing import TypeVar
 
 import streamlit as st
 
+from kdexplorer.app import shares
+from kdexplorer.app.headers import COOKIE
 from kdexplorer.errors import KDError
 
 VARIABLE = "KDEXPLORER_PRESENTER_TOKEN"
@@ -46,7 +51,11 @@ class NotPresenterError(KDError):
 
 
 def is_allowed(
-    address: str | None, token: str | None, proof: str | None, headers: Mapping[str, str] | None = None
+    address: str | None,
+    token: str | None,
+    proof: str | None,
+    headers: Mapping[str, str] | None = None,
+    cookie: str = "",
 ) -> bool:
     """Whether a visitor may act.
 
@@ -55,10 +64,11 @@ def is_allowed(
         token: the presenter token, or None where none is set.
         proof: what `prove` returned for this visitor, or None.
         headers: of the visitor's request.
+        cookie: that of the visitor's browser (`headers.COOKIE`).
     """
     if token is None:
         return address in LOCAL and _is_from_this_machine(headers or {})
-    return proof is not None and hmac.compare_digest(proof, _digest(token))
+    return proof is not None and cookie != "" and hmac.compare_digest(proof, _digest(token, cookie))
 
 
 def _is_from_this_machine(headers: Mapping[str, str]) -> bool:
@@ -72,7 +82,7 @@ def _is_from_this_machine(headers: Mapping[str, str]) -> bool:
     return name is None or name.strip("[]") in LOCAL
 
 
-def prove(attempt: str, token: str, visitor: str = "") -> str:
+def prove(attempt: str, token: str, visitor: str = "", cookie: str = "") -> str:
     """Compares an attempt with the token in constant time and returns the proof to store; only a wrong one waits.
 
     The proof is a hash: neither a session nor a page contains the token itself.
@@ -81,12 +91,17 @@ def prove(attempt: str, token: str, visitor: str = "") -> str:
         attempt: what was entered.
         token: the presenter token.
         visitor: the visitor's address; wrong attempts from one address wait for one another.
+        cookie: that of the visitor's browser, for which alone the proof holds.
 
     Raises:
-        NotPresenterError: when it is not the token.
+        NotPresenterError: when it is not the token, or the browser has no cookie.
     """
-    proof = _digest(attempt[:1000])
-    if hmac.compare_digest(proof, _digest(token)):
+    proof = _digest(attempt[:1000], cookie)
+    if hmac.compare_digest(proof, _digest(token, cookie)):
+        if not cookie:
+            raise NotPresenterError(
+                "Allow cookies for this page and reload it: the token is remembered for one browser."
+            )
         return proof
     lock = _failures[hash(visitor) % len(_failures)]
     if lock.acquire(timeout=10 * PAUSE):
@@ -107,8 +122,13 @@ def check_token() -> None:
         )
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(b"kdexplorer presenter\0" + text.encode(errors="replace")).hexdigest()
+def _digest(text: str, cookie: str) -> str:
+    key = b"kdexplorer presenter\0" + cookie.encode(errors="replace")
+    return hmac.new(key, text.encode(errors="replace"), hashlib.sha256).hexdigest()
+
+
+def _cookie() -> str:
+    return st.context.cookies.get(COOKIE, "")
 
 
 def _token() -> str | None:
@@ -121,7 +141,13 @@ def _token() -> str | None:
 
 def is_presenter() -> bool:
     """Whether this visitor may act."""
-    return is_allowed(st.get_option("server.address"), _token(), st.session_state.get(_PROOF), st.context.headers)
+    proof = st.session_state.get(_PROOF)
+    return is_allowed(st.get_option("server.address"), _token(), proof, st.context.headers, _cookie())
+
+
+def guest_share() -> shares.Share | None:
+    """The share from which this visitor's jobs are taken; None for the presenter and for this machine."""
+    return None if is_presenter() else shares.own_share()
 
 
 def act_if_presenter(action: Callable[[], T]) -> T | None:
@@ -156,7 +182,7 @@ def show_login() -> None:
         attempt = st.text_input("Presenter token", type="password", autocomplete="off", max_chars=1000)
         if st.form_submit_button("Enter") and attempt:
             try:
-                st.session_state[_PROOF] = prove(attempt, token, st.context.ip_address or "")
+                st.session_state[_PROOF] = prove(attempt, token, st.context.ip_address or "", _cookie())
             except NotPresenterError as error:
                 st.error(str(error))
             else:

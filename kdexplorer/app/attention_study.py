@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +12,7 @@ import streamlit as st
 from kdexplorer.analysis import attention_cache, attention_similarity
 from kdexplorer.analysis.attention_similarity import SimilarityRow
 from kdexplorer.app import access, caches, network_picker, pickers
+from kdexplorer.app.jobs import queue
 from kdexplorer.charts import attention, style
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage
@@ -70,13 +72,21 @@ def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.nda
     place, begin = st.empty(), time.monotonic()
     if not place.button(f"Compare {count} on {size:,} images", type="primary"):
         return
-    bar = place.progress(0.0, "Comparing attention maps …")
+    bar, done = place.progress(0.0, "Comparing attention maps …"), 0.0
 
-    def show_progress(share: float) -> None:
-        left = format_duration((time.monotonic() - begin) * (1 - share) / share)
-        bar.progress(share, f"Comparing attention maps: {share:.0%}, {left} left")
+    def show_place(before: int) -> None:
+        bar.progress(done, f"Comparing attention maps: waiting, {before} of other visitors before this one")
 
-    attention_similarity.measure(teacher, missing, sample, caches.network, show_progress)
+    key = "attention", teacher.sha256, *sorted(student.sha256 for student in missing), size
+    with queue.job(access.guest_share(), key, show_place) as give_way:
+
+        def show_progress(share: float) -> None:
+            nonlocal done
+            done, left = share, format_duration((time.monotonic() - begin) * (1 - share) / share)
+            bar.progress(share, f"Comparing attention maps: {share:.0%}, {left} left")
+            give_way()
+
+        attention_similarity.measure(teacher, missing, sample, caches.network, show_progress)
     place.empty()
 
 
@@ -84,18 +94,27 @@ def describe_similarity(rows: Sequence[SimilarityRow], students: Mapping[str, Ch
     """The conclusion at the last stage: the student trained on the teacher's stages against its scratch baseline."""
     last = max(row.stage for row in rows)
     final = [row for row in rows if row.stage == last]
-    closest = max(final, key=lambda row: row.cosine)
-    words = f"The most similar at stage {last} is **{closest.name}** with a mean cosine of {closest.cosine:.3f}."
-    for row in sorted(final, key=lambda row: -row.cosine):
+    closest = max(final, key=lambda row: row.correlation)
+    words = (
+        f"The most similar at stage {last} is **{closest.name}** with a mean correlation of "
+        f"{closest.correlation:.3f}{_describe_chance(closest)}. Their cosine, which the loss sees, is "
+        f"{closest.cosine:.3f}."
+    )
+    for row in sorted(final, key=lambda row: -row.correlation):
         paired, student = row.to_scratch_baseline, students[row.name]
         objective = student.card.objective
         uses_stages = objective is not None and any("stages" in method.needs for method in objective.methods)
         if paired is not None and uses_stages and lineage.is_student_of(student, teacher):
-            clear = abs(paired.difference) > paired.half
+            clear = paired.images > 1 and abs(paired.difference) > paired.half
             verdict = "No clear difference" if not clear else "Yes" if paired.difference > 0 else "No"
             return (
-                f"**{verdict}.** At stage {last}, the mean cosine to {teacher.name} is **{row.cosine:.3f}** for "
-                f"{row.name}, which was trained on the teacher's stages, and {row.cosine - paired.difference:.3f} for "
-                f"its scratch baseline: a difference of {paired} (95 % interval over images). {words}"
+                f"**{verdict}.** At stage {last}, the mean correlation of the maps with those of {teacher.name} is "
+                f"**{row.correlation:.3f}** for {row.name}, which was trained on the teacher's stages, and "
+                f"{row.correlation - paired.difference:.3f} for its scratch baseline: a paired difference of {paired} "
+                f"(95 % interval over images). {words}"
             )
     return words
+
+
+def _describe_chance(row: SimilarityRow) -> str:
+    return "" if math.isnan(row.chance) else f" (chance, another image's map: {row.chance:.3f})"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import metrics, results
+from kdexplorer.analysis import metrics, results, verdicts
 from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.app import caches, launch_curves, navigation, result_caches
 from kdexplorer.app.pickers import pick_option
@@ -117,11 +117,15 @@ def show_curves(networks: Mapping[str, Checkpoint], runs: list[str], teacher: tu
 
 
 def show_calibration(comparison: Comparison) -> None:
-    """How well confidence agrees with accuracy."""
+    """How well confidence agrees with accuracy, as trained and after temperature scaling."""
     labels = comparison.require_labels()
-    if labels is not None:
-        chart = evaluation.reliability(comparison.logits, labels, comparison.looks)
-        st.vega_lite_chart(chart, key="reliability")
+    if labels is None:
+        return
+    scaled = st.toggle("After temperature scaling", key="reliability_scaled", help="One number per network")
+    logits = result_caches.scaled_logits(comparison.networks, labels) if scaled else comparison.logits
+    chart = evaluation.reliability(logits, labels, comparison.looks, scaled)
+    st.vega_lite_chart(chart, key="reliability")
+    st.markdown(verdicts.explain_calibration(comparison.rows) or "")
 
 
 def show_classes(comparison: Comparison) -> None:

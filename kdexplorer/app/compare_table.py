@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.analysis import results, tables
+from kdexplorer.analysis import results, tables, verdicts
 from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.app import downloads, network_picker, pickers, url_state
 from kdexplorer.charts.style import TEACHER
@@ -143,8 +143,7 @@ def show_table(rows: list[ResultRow], baseline: str, teacher: str | None, missin
     )  # fmt: skip
     st.caption(
         f"Evaluated on {rows[0].evaluated_on}. The objective differs from cross-entropy because each method minimizes "
-        "a different sum. Each network was trained once; the last epoch's weights are evaluated. The test images are "
-        "never used for selection."
+        f"a different sum. {verdicts.describe_training(rows)}"
     )
     if missing:
         st.info(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from kdexplorer.app import pickers, result_caches
+from kdexplorer.app import access, pickers, result_caches
+from kdexplorer.app.jobs import queue
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Picture, choose_pictures
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -38,13 +39,13 @@ def show_handout(
         compared: the rows of the results table, the networks if not given.
     """
     teacher, *students = networks.values()
-    temperature, alpha = pickers.pinned("T"), pickers.pinned("alpha")
+    temperature, alpha, guest = pickers.pinned("T"), pickers.pinned_by_visitor("alpha"), access.guest_share()
 
     def build() -> bytes:
         sources = result_caches.sources()
         pictures = choose_pictures(COUNT, teacher, students, sources, first)
         request = HandoutRequest(networks, pictures, compared or {}, temperature, alpha, live=live)
-        return result_caches.handout(request, sources)
+        return result_caches.handout(request, sources, guest)
 
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.container(width="content")
@@ -64,3 +65,5 @@ def show_handout(
         help=f"One HTML file with up to {COUNT} pictures and these networks' predictions. It works offline in any "
         "browser, with its sliders. Building it takes a few seconds.",
     )  # fmt: skip
+    if len(queue):
+        st.caption(f"{len(queue)} computations of other visitors are before it.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kdexplorer.app import access, launch_curves, navigation, sweeps
+from kdexplorer.app import access, launch_curves, navigation, shares, sweeps
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
@@ -57,7 +57,7 @@ def show(run: Run) -> None:
         if recipe is config:
             launch_curves.show(run, recipe, live)
 
-    st.fragment(follow, run_every=POLL if live else None)()
+    st.fragment(shares.charged()(follow), run_every=POLL if live else None)()
     results = run.results() if isinstance(run, Sweep) else None
     if results is not None:
         query = {"show": "Sweep", "sweep": run.run_id}
@@ -101,6 +101,8 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
             text += f", about {format_duration(left)} left" if left >= 1 else ", evaluating"
         if status.state == "running" and status.images_per_second:
             text += f", {status.images_per_second:,.0f} images/s"
+        if status.state == "running" and status.teacher_stored:
+            text += ", teacher predictions from the disk"
         st.progress(min(1.0, (epoch * steps + step) / (config.epochs * steps)), text=text)
     elif starts:
         st.progress(0.0, text=f"{status.message.capitalize() or 'Starting'} …")
@@ -161,7 +163,7 @@ def show_list(opened: Run | None) -> None:
         for run, status in statuses.items():
             _show_row(run, "run", status)
 
-    st.fragment(follow, run_every=POLL if live and opened is None else None)()
+    st.fragment(shares.charged()(follow), run_every=POLL if live and opened is None else None)()
     if len(found) > LIMIT:
         st.caption(f"{len(found) - LIMIT} older runs: list them with 'python -m kdexplorer runs list'.")
 

@@ -31,13 +31,12 @@ STYLE = """<style>
 .st-key-slider_memory, .st-key-color_scale [data-testid=stElementToolbar] { display: none }
 .stVegaLiteChart.vega-embed, .stVegaLiteChart .vega-embed { display: flex; flex-direction: column; gap: .25rem }
 .vega-bindings { order: -1 }
-.vega-bind label { display: flex; flex-wrap: wrap; align-items: center; gap: 0 .75rem; width: 100%;
-  font-size: max(1rem, 1.4vw) }
+.vega-bind label { display: flex; flex-wrap: wrap; align-items: center; gap: 0 .75rem; width: 100% }
 .stApp .stVegaLiteChart form.vega-bindings input[type=range] { flex: 1 1 12rem; max-width: none; height: 2rem }
 .stApp .stVegaLiteChart form.vega-bindings input[type=range]::-webkit-slider-thumb { width: 1.25rem; height: 1.25rem;
   margin-top: -.5rem }
 .stApp .stVegaLiteChart form.vega-bindings input[type=range]::-moz-range-thumb { width: 1.25rem; height: 1.25rem }
-.stApp .stVegaLiteChart form.vega-bindings .vega-bind-name { font-size: inherit }
+.stApp .stVegaLiteChart form.vega-bindings .vega-bind-name { font-size: max(.875rem, 1.4vw) }
 .vega-bind input[type=range] + * { display: none }
 @media (max-width: 640px) {
   [data-testid=stMainBlockContainer] { padding: 2.6rem 1rem 2rem }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from kdexplorer.app import shares
 from kdexplorer.app.layout import STYLE
 from kdexplorer.app.navigation import FOLDER, TITLES
 
@@ -17,4 +18,5 @@ pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())
 ]
-st.navigation(pages, position="top").run()
+with shares.charged():
+    st.navigation(pages, position="top").run()

@@ -11,6 +11,7 @@ TITLES = {
     "overview": "Overview",
     "soft_labels": "Soft labels",
     "attention": "Attention",
+    "methods": "Methods",
     "live": "Live",
     "launch": "Launch",
     "compare": "Compare",

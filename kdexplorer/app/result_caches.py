@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import human_agreement, results
+from kdexplorer.analysis import human_agreement, method_probe, results
 from kdexplorer.analysis.human_agreement import AgreementRow, Closeness
+from kdexplorer.analysis.method_probe import Probe
 from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis.temperature_scaling import scale_known
 from kdexplorer.app import caches, network_picker
+from kdexplorer.app.jobs import queue
+from kdexplorer.app.shares import Share
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Sources
+from kdexplorer.methods import Method, get_method
+from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.cost import measure_latency
 from kdexplorer.runs.checkpoints import Checkpoint
+
+if TYPE_CHECKING:
+    from kdexplorer.app.picture import ChosenPicture
 
 latency = st.cache_data(max_entries=64, show_spinner=False)(measure_latency)
 _closeness = st.cache_data(max_entries=64, show_spinner=False)(human_agreement.closeness)
@@ -43,6 +55,13 @@ def result_rows(
     return results.build_rows(entries, logits, labels, teacher[0] if teacher else None, baseline, latency, human)
 
 
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=caches.KEYS)
+def scaled_logits(networks: dict[str, Checkpoint], labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The stored logits of the networks that have them for all labels, after temperature scaling; by name."""
+    logits = {name: caches.evaluation_logits(checkpoint) for name, checkpoint in networks.items()}
+    return {name: scaled for name, (scaled, _) in scale_known(logits, labels).items()}
+
+
 def closeness(checkpoint: Checkpoint, human: np.ndarray, index: int | None = None) -> Closeness | None:
     """How close a network is to the annotators' shares `[N, K]`, for one image or (None) for all.
 
@@ -69,8 +88,46 @@ _HANDOUT_KEYS = caches.KEYS | {HandoutRequest: vars, Sources: lambda sources: so
 
 
 @st.cache_data(max_entries=4, show_spinner=False, hash_funcs=_HANDOUT_KEYS)
-def handout(request: HandoutRequest, sources: Sources) -> bytes:
-    """`handout.page.build` as a file's bytes. Raises KDError."""
+def handout(request: HandoutRequest, sources: Sources, _guest: Share | None = None) -> bytes:
+    """`handout.page.build` as a file's bytes, built as a job of this guest. Raises KDError."""
     from kdexplorer.handout import page
 
-    return page.build(request, sources).encode()
+    with queue.job(_guest):
+        return page.build(request, sources).encode()
+
+
+@st.cache_resource(max_entries=4, show_spinner="Computing the networks' outputs …", hash_funcs=caches.KEYS)
+def _outputs(checkpoint: Checkpoint, images: np.ndarray) -> Outputs:
+    return method_probe.compute_outputs(caches.network(checkpoint), images, checkpoint.card.normalization)
+
+
+def probe_images(picture: ChosenPicture, teacher: Checkpoint) -> tuple[np.ndarray, np.ndarray]:
+    """The picture and fifteen test images class by class: uint8 `[16, 3, 32, 32]`, and their labels `[16]`.
+
+    A photo gets the class that the teacher predicts.
+    """
+    pixels, labels, indices = caches.gallery(picture.dataset)
+    rank = np.array([(labels[:position] == label).sum() for position, label in enumerate(labels[:400])])
+    order = np.lexsort((np.arange(len(rank)), rank))
+    others = order[indices[order] != (-1 if picture.index is None else picture.index)][: method_probe.BATCH - 1]
+    others = others[np.argsort(labels[others], kind="stable")]
+    label = picture.label if picture.label is not None else int(caches.predict(teacher, picture.pixels)[0].argmax())
+    return np.concatenate([picture.pixels[None], pixels[others]]), np.append(label, labels[others])
+
+
+def probe_method(method: Method, student: Checkpoint, teacher: Checkpoint, picture: ChosenPicture) -> Probe:
+    """`method_probe.probe` of sixteen images, see `probe_images`. Raises CheckpointError for untrusted weights."""
+    images, labels = probe_images(picture, teacher)
+    return _probe(method.settings.model_dump_json(), student, teacher, images, labels)
+
+
+@st.cache_data(max_entries=128, show_spinner=False, hash_funcs=caches.KEYS)
+def _probe(settings: str, student: Checkpoint, teacher: Checkpoint, images: np.ndarray, labels: np.ndarray) -> Probe:
+    values = json.loads(settings)
+    return method_probe.probe(
+        get_method(values["method"])(**values),
+        _outputs(student, images),
+        _outputs(teacher, images),
+        labels,
+        (get_architecture(student.architecture), get_architecture(teacher.architecture)),
+    )

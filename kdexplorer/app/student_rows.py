@@ -16,6 +16,10 @@ from kdexplorer.presets import PRESETS
 
 CUSTOM = "custom"
 """The preset of a row whose objective is none of the presets."""
+COLUMNS = {"name": str, "architecture": str, "preset": str, "ce_weight": float, "label_smoothing": float}
+"""What can be edited in the table, with the type of its values."""
+MAX_CHARACTERS = 64
+"""Of a cell, as in the form's text fields."""
 
 Row = dict[str, Any]
 
@@ -59,20 +63,35 @@ def edit_rows(rows: list[Row], edits: dict[str, Any]) -> tuple[list[Row], bool]:
         rows: as `make_row` returns them.
         edits: `edited_rows` (changes by position), `added_rows`, `deleted_rows` (positions), as in `st.data_editor`.
     """
-    deleted = set(edits.get("deleted_rows") or ())
-    added = (edits.get("added_rows") or ())[: max(0, MAX_STUDENTS - len(rows))]
-    changes_by_row = {int(position): changes for position, changes in (edits.get("edited_rows") or {}).items()}
+    deleted = {position for position in edits.get("deleted_rows") or () if isinstance(position, int)}
+    added = [_read_cells(row) for row in (edits.get("added_rows") or [])[: max(0, MAX_STUDENTS - len(rows))]]
+    edited_rows = edits.get("edited_rows") or {}
     edited: list[Row] = []
     differs = bool(added or deleted)
     for position, row in enumerate(rows):
         if position not in deleted:
-            changes = changes_by_row.get(position, {})
+            sent = edited_rows.get(position) or edited_rows.get(str(position)) or {}
+            changes = _read_cells(sent)
             new = _edit_row(row, changes, {other["name"] for other in [*edited, *rows[position + 1 :]]})
-            differs |= new != row | changes
+            differs |= changes != sent or new != row | changes
             edited.append(new)
     for values in added:
         edited.append(make_row(values, {row["name"] for row in edited}))
     return edited, differs
+
+
+def _read_cells(cells: Any) -> Row:
+    """The cells that a browser has sent for one row, without what the table would not let a visitor enter."""
+    read: Row = {}
+    for name, value in cells.items() if isinstance(cells, dict) else ():
+        kind = COLUMNS.get(name)
+        if kind is str and isinstance(value, str):
+            read[name] = value[:MAX_CHARACTERS]
+        elif value is None and kind is not None:
+            read[name] = None
+        elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            read[name] = value
+    return read
 
 
 def _edit_row(row: Row, changes: Row, taken: Collection[str]) -> Row:
@@ -89,8 +108,8 @@ def _edit_row(row: Row, changes: Row, taken: Collection[str]) -> Row:
 
 def find_free_name(name: str, taken: Collection[str]) -> str:
     """The name, or the name with the first number that makes it unique whatever its case."""
-    number, free = 2, name
-    while free.lower() in {other.lower() for other in taken}:
+    number, free, lower = 2, name, {other.lower() for other in taken}
+    while free.lower() in lower:
         free, number = f"{name}-{number}", number + 1
     return free
 

@@ -12,14 +12,28 @@ from kdexplorer.app import downloads, pickers
 from kdexplorer.charts import sweep_surface
 from kdexplorer.networks import all_architectures
 from kdexplorer.sweeps.folder import list_sweeps
-from kdexplorer.sweeps.grid import MAX_VALUES, SweepConfig
-from kdexplorer.sweeps.results import SweepResults, bundled_sweeps, summarize, to_markdown
+from kdexplorer.sweeps.grid import MAX_VALUES, SweepConfig, describe_factors
+from kdexplorer.sweeps.report import summarize, to_markdown
+from kdexplorer.sweeps.results import SweepResults, bundled_sweeps
 
 OPTIONS = {
     "temperatures": ("Temperatures", (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0)),
     "weights": ("Weights of the teacher's term (α)", (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)),
 }
-START = {"student": "resnet8", "temperatures": [1.0, 2.0, 4.0, 8.0], "weights": [0.5, 0.7, 0.9], "seeds": 3}
+START = {
+    "student": "resnet8",
+    "temperatures": [1.0, 2.0, 4.0, 8.0],
+    "weights": [0.5, 0.7, 0.9],
+    "seeds": 3,
+    "hold": "weight",
+}
+
+HOLD = {"weight": "the weight", "gradient": "the gradient's size"}
+HOLD_HELP = (
+    "T² balances the gradient's 1/T² only in the limit of large T, so at one weight another temperature is also "
+    "another size of the gradient. Held, each temperature's weight is rescaled so that the gradient at the start of "
+    "training is as large as at T = 4."
+)
 
 
 def pick_grid() -> dict[str, Any]:
@@ -27,6 +41,8 @@ def pick_grid() -> dict[str, Any]:
     grid = st.session_state.setdefault("sweep_grid", dict(START))
     for name, value in grid.items():
         st.session_state.setdefault(f"form_sweep_{name}", value)
+    for name in OPTIONS:  # a browser that was tampered with may send more than the widget allows
+        st.session_state[f"form_sweep_{name}"] = st.session_state[f"form_sweep_{name}"][:MAX_VALUES]
     st.markdown("**A grid of students**: each with its own temperature and weight, on the same batches")
     left, right = st.columns([2, 1])
     architectures, often = all_architectures(), "How many times each cell is trained; Seed is the first seed"
@@ -40,6 +56,10 @@ def pick_grid() -> dict[str, Any]:
             format_func=lambda value: f"{value:g}" if isinstance(value, float) else str(value),
         )  # fmt: skip
         grid[name] = [_parse(value) for value in chosen]
+    grid["hold"] = st.segmented_control(
+        "Held at every temperature", list(HOLD), format_func=HOLD.__getitem__, key="form_sweep_hold", required=True,
+        help=HOLD_HELP,
+    )  # fmt: skip
     return dict(grid)
 
 
@@ -59,6 +79,7 @@ def describe(config: SweepConfig) -> str:
         f"{count} students ({config.student} distilled from {config.recipe.teacher}: the grid, the lab's default and "
         f"the scratch baseline) × {config.seeds} seed{'s' if config.seeds > 1 else ''} = "
         f"{count * config.seeds} trained networks"
+        + ("; the gradient's size is held at every temperature" if config.weight_factors else "")
     )
 
 
@@ -78,7 +99,7 @@ def show_results(results: SweepResults, name: str) -> None:
     if not results.cells:
         st.info("No student has finished yet. The surface appears when the first experiment has finished.")
         return
-    st.markdown(summarize(results))
+    st.markdown(" ".join(filter(None, [summarize(results), describe_factors(results.weight_factors)])))
     surfaces = sweep_surface.SURFACES
     known = [key for key in surfaces if any(getattr(cell, key) is not None for cell in results.cells)]
     measure = pickers.pick_option("Surface", known, lambda key: surfaces[key].label, key="surface_measure")
@@ -86,9 +107,9 @@ def show_results(results: SweepResults, name: str) -> None:
     left.vega_lite_chart(sweep_surface.surface(results, measure), key="surface_chart")
     right.vega_lite_chart(sweep_surface.spread(results), key="spread_chart")
     st.caption(
-        f"{results.student} distilled from {results.teacher}, evaluated on the {results.evaluated_on}, last epoch. The "
-        "best cell was selected on these images, so its accuracy is overestimated; Holm's correction accounts for the "
-        "number of comparisons. To select on other images than the test images, hold images out (Advanced, on Launch)."
+        f"{results.student} distilled from {results.teacher}, evaluated on the {results.evaluated_on}, last epoch. "
+        "Tests over images are of these trained networks, tests over seeds of the settings. To choose on other images "
+        "than the test images, hold images out (Advanced, on Launch)."
     )
     downloads.show_files(
         name, {"json": json.dumps(results.model_dump(mode="json"), indent=1), "md": to_markdown(results)}

@@ -47,7 +47,7 @@ def similarity(
         name: the network's.
         top: the probability at the end of the color scale.
         diagonal: whether the diagonal is shown.
-        octaves: log2 T of each matrix, evenly spaced; the parameter `logT` then picks the nearest in the browser.
+        octaves: log2 T of each matrix, evenly spaced; values at `logT` are interpolated in the browser.
         shown: indices of the classes to show; by default see `most_similar_classes`.
     """
     shown = most_similar_classes(matrices) if shown is None else shown
@@ -63,11 +63,16 @@ def similarity(
     heading: str | alt.ExprRef = name
     params: list[alt.Parameter] = []
     if octaves:
-        chart = chart.transform_calculate(value="datum.values[step]")
-        first, spacing = octaves[0], octaves[1] - octaves[0]
-        nearest = f"clamp(round((logT - {first}) / {spacing}), 0, {len(octaves) - 1})"
-        heading = alt.expr(f"{json.dumps(name + ' at T = ')} + format(pow(2, {first} + step * {spacing}), '.2f')")
-        params = [alt.param(name="logT", value=2.0), alt.param(name="step", expr=nearest)]
+        first, spacing, last = octaves[0], octaves[1] - octaves[0], len(octaves) - 1
+        place = f"clamp((logT - {first}) / {spacing}, 0, {last})"
+        above = f"datum.values[min(step + 1, {last})]"
+        chart = chart.transform_calculate(value=f"datum.values[step] + (place - step) * ({above} - datum.values[step])")
+        heading = alt.expr(f"{json.dumps(name + ' at T = ')} + format(pow(2, {first} + place * {spacing}), '.2f')")
+        params = [
+            alt.param(name="logT", value=2.0),
+            alt.param(name="place", expr=place),
+            alt.param(name="step", expr="floor(place)"),
+        ]
     color = _color(alt.Scale(scheme="viridis", domain=[0, top], clamp=True), "mean probability", ".0%")
     names, tips = [classes[index] for index in shown], ("images of class", "probability given to", "mean probability")
     number, dark = "format(datum.value, '.0%')", f"datum.value > {0.6 * top}"

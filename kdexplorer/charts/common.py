@@ -14,6 +14,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from kdexplorer.charts import style
 from kdexplorer.charts.sizes import CONFIG, DESIGN_EM, EM, PADDING
 
 alt.theme.enable("none")  # the page's theme is applied in the browser
@@ -43,6 +44,11 @@ class NetworkLogits:
     def shifted(self) -> np.ndarray:
         """The logits less the largest one, so that no exponential overflows."""
         return self.logits - self.logits.max()
+
+
+def fresh_student(teacher: NetworkLogits) -> NetworkLogits:
+    """A student before its training, beside a teacher: its logits count as zero, so all classes are as probable."""
+    return NetworkLogits(style.FRESH, style.FRESH, np.zeros_like(teacher.logits))
 
 
 def spec(

@@ -79,13 +79,16 @@ def _cost_points(rows: Sequence[ResultRow], cost: str) -> list[dict[str, Any]]:
     return points
 
 
-def reliability(logits: Mapping[str, np.ndarray], labels: np.ndarray, looks: Sequence[style.Series]) -> Spec:
+def reliability(
+    logits: Mapping[str, np.ndarray], labels: np.ndarray, looks: Sequence[style.Series], scaled: bool = False
+) -> Spec:
     """How often a prediction of a given confidence is right; on the diagonal a network is calibrated.
 
     Args:
         logits: `[N, K]` by network.
         labels: int `[N]`.
         looks: the networks.
+        scaled: whether the logits are those after temperature scaling.
     """
     rows = [
         {"network": name, **{key: round(value, 5) for key, value in row.items()}}
@@ -112,8 +115,10 @@ def reliability(logits: Mapping[str, np.ndarray], labels: np.ndarray, looks: Seq
         base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
         base.mark_point(size=area(80), filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
     ]
-    heading = title("Accuracy of predictions by their confidence", "Below the gray diagonal: overconfident")
-    return spec(layers, heading, "Reliability diagram in ten bins of confidence: " + "; ".join(means), 340)
+    after = "after temperature scaling" if scaled else ""
+    heading = title("Accuracy of predictions by their confidence", "Below the gray diagonal: overconfident", after)
+    described = f"Reliability diagram in ten bins of confidence{', ' * scaled}{after}: " + "; ".join(means)
+    return spec(layers, heading, described, 340)
 
 
 def per_class(

@@ -6,7 +6,8 @@ networks share a look, the second and the third one have other markers and thinn
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -24,6 +25,9 @@ TEACHER = "teacher"
 HUMAN = "human"
 """The role of human labels, beside the networks' roles."""
 
+FRESH = "a fresh student"
+"""The role and the name of a student at the start of training."""
+
 NEUTRAL = "#7F8C99"
 """For rules and diagonals: visible on white and on near-black."""
 
@@ -33,17 +37,57 @@ FAMILY_COLORS = {"response": "#009E73", "feature": "#CC79A7", "relation": "#56B4
 SEVERAL_FAMILIES = "#E69F00"
 """The color of objectives whose methods belong to several families."""
 
-_PENTAGON = "M0,-1L0.95,-0.31L0.59,0.81L-0.59,0.81L-0.95,-0.31Z"
-_HEXAGON = "M-0.5,-0.87L0.5,-0.87L1,0L0.5,0.87L-0.5,0.87L-1,0Z"
+
+def _path(points: Iterable[tuple[float, float]]) -> str:
+    """A polygon as a Vega symbol: corners within -1 and 1, the second axis down."""
+    return "M" + "L".join(f"{x:g},{y:g}" for x, y in points) + "Z"
+
+
+def _regular(corners: int, inner: float | None = None) -> list[tuple[float, float]]:
+    """A regular polygon with a corner at the top; with an inner radius, a star."""
+    radii = [1.0] if inner is None else [1.0, inner]
+    count = corners * len(radii)
+    angles = [(radii[k % len(radii)], 2 * math.pi * k / count) for k in range(count)]
+    return [(round(r * math.sin(angle), 2), round(-r * math.cos(angle), 2)) for r, angle in angles]
+
+
+_POLYGONS: dict[str, list[tuple[float, float]]] = {
+    "pentagon": _regular(5),
+    "hexagon": [(y, x) for x, y in _regular(6)],
+    "star": _regular(5, 0.4),
+    "six-star": _regular(6, 0.35),
+    "hourglass": [(-0.8, -1), (0.8, -1), (0.15, 0), (0.8, 1), (-0.8, 1), (-0.15, 0)],
+    "bowtie": [(-1, -0.8), (0, -0.15), (1, -0.8), (1, 0.8), (0, 0.15), (-1, 0.8)],
+    "parallelogram": [(-0.4, -0.6), (1, -0.6), (0.4, 0.6), (-1, 0.6)],
+    "saltire": [
+        (-0.6, -1), (0, -0.4), (0.6, -1), (1, -0.6), (0.4, 0), (1, 0.6),
+        (0.6, 1), (0, 0.4), (-0.6, 1), (-1, 0.6), (-0.4, 0), (-1, -0.6),
+    ],
+    "cross": [
+        (-0.35, -1), (0.35, -1), (0.35, -0.35), (1, -0.35), (1, 0.35), (0.35, 0.35),
+        (0.35, 1), (-0.35, 1), (-0.35, 0.35), (-1, 0.35), (-1, -0.35), (-0.35, -0.35),
+    ],
+    "arrow": [(0, -1), (0.9, -0.1), (0.35, -0.1), (0.35, 1), (-0.35, 1), (-0.35, -0.1), (-0.9, -0.1)],
+    "triangle-right": [(-0.8, -0.9), (0.9, 0), (-0.8, 0.9)],
+    "triangle-left": [(0.8, -0.9), (-0.9, 0), (0.8, 0.9)],
+}  # fmt: skip
+"""Markers that are drawn as polygons: the names of `Method.marker` that Vega does not know, and some that it does."""
 
 MARKS = {
     "circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "triangle-down": "▼", "cross": "✚",
-    "triangle-right": "►", "triangle-left": "◄", _PENTAGON: "⬟", _HEXAGON: "⬢",
+    "triangle-right": "►", "triangle-left": "◄", "pentagon": "⬟", "hexagon": "⬢", "star": "★", "six-star": "✶",
+    "hourglass": "⧗", "bowtie": "⧓", "parallelogram": "▰", "saltire": "✖", "arrow": "⬆",
 }  # fmt: skip
 """Markers as characters, for pages that are text; `✦` stands for any other."""
 
-_METHOD_SHAPES = ("triangle-up", "diamond", "cross", "triangle-right", "triangle-left", _PENTAGON, _HEXAGON)
-_METHOD_DASHES = ((2, 2), (10, 3, 2, 3), (8, 3), (5, 2, 1, 2), (3, 5), (14, 3), (8, 2, 2, 2, 2, 2))
+_METHOD_SHAPES = (
+    "triangle-up", "diamond", "cross", "triangle-right", "triangle-left", "pentagon", "hexagon", "star", "six-star",
+    "hourglass", "bowtie", "parallelogram", "saltire", "arrow",
+)  # fmt: skip
+_METHOD_DASHES = (
+    (2, 2), (10, 3, 2, 3), (8, 3), (5, 2, 1, 2), (3, 5), (14, 3), (8, 2, 2, 2, 2, 2), (4, 1), (12, 2, 4, 2), (2, 6),
+    (10, 6), (1, 2), (16, 2, 2, 2), (6, 6, 2, 6), (20, 4),
+)  # fmt: skip
 
 _FURTHER_SHAPES = {
     "circle": ("M-1,0.5A1,1,0,0,1,1,0.5Z", "M0,-1A1,1,0,0,1,0,1Z"),  # half discs
@@ -51,10 +95,13 @@ _FURTHER_SHAPES = {
     "triangle-up": ("M-0.4,-0.7L0.4,-0.7L1,0.7L-1,0.7Z", "M0,-1L0.5,1L-0.5,1Z"),  # a trapezoid, a narrow triangle
     "diamond": ("M-0.9,-0.4L0,-1L0.9,-0.4L0.9,0.4L0,1L-0.9,0.4Z", "M-1,0L0,-0.5L1,0L0,0.5Z"),  # a hexagon, flat
     "triangle-down": ("M-1,-0.7L1,-0.7L0.4,0.7L-0.4,0.7Z", "M-0.5,-1L0.5,-1L0,1Z"),  # a trapezoid, a narrow triangle
-}
-"""Markers of the second and the third network of a look."""
+} | {
+    name: (_path((x, 0.5 * y) for x, y in points), _path((0.5 * x, y) for x, y in points))
+    for name, points in _POLYGONS.items()
+}  # flat, narrow
+"""Markers of the second and the third network of a look, by the first one's."""
 
-_OTHER_FURTHER_SHAPES = (_HEXAGON, _PENTAGON)
+_OTHER_FURTHER_SHAPES = ("wedge", "M-1,-0.5L0,0.5L1,-0.5L0,0Z")
 
 WIDTHS = (2.8, 1.5, 0.8)
 """Line widths of the first, second and third network of a look."""
@@ -66,7 +113,7 @@ class Look:
 
     color: str
     shape: str
-    """A Vega symbol."""
+    """A marker's name, or a Vega symbol."""
     dash: tuple[int, ...]
     """Pixels on, off, …"""
     label: str
@@ -95,6 +142,8 @@ def look_of(role: str) -> Look:
         return Look("#0072B2", "circle", (1, 0), TEACHER)
     if role == HUMAN:
         return Look("#8C8C8C", "stroke", (1, 3), "human labels")
+    if role == FRESH:
+        return Look(NEUTRAL, "stroke", (16, 4), FRESH)
     if role == SCRATCH:
         return Look("#D55E00", "square", (6, 3), SCRATCH)
     methods = [get_method(key) for key in role.split("+")]
@@ -133,7 +182,10 @@ class Series:
 
     @property
     def shape(self) -> str:
-        return (self.look.shape, *_FURTHER_SHAPES.get(self.look.shape, _OTHER_FURTHER_SHAPES))[self.rank]
+        """The Vega symbol."""
+        name = self.look.shape
+        first = _path(_POLYGONS[name]) if name in _POLYGONS else name
+        return (first, *_FURTHER_SHAPES.get(name, _OTHER_FURTHER_SHAPES))[self.rank]
 
 
 def series(roles: Mapping[str, str]) -> list[Series]:

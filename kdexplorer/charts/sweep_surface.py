@@ -29,7 +29,13 @@ SURFACES = {
     "accuracy": Surface("Accuracy", "Accuracy (%)", 100, ".1f"),
     "teacher_agreement": Surface("Agreement", "Same prediction as the teacher (% of images)", 100, ".1f"),
     "calibration_error": Surface("Calibration error", "Expected calibration error (%), lower is better", 100, ".1f"),
+    "scaled_calibration_error": Surface(
+        "Scaled calibration error", "Calibration error after temperature scaling (%), lower is better", 100, ".1f"
+    ),
     "cross_entropy": Surface("Cross-entropy", "Cross-entropy (nats), lower is better", 1, ".3f"),
+    "scaled_cross_entropy": Surface(
+        "Scaled cross-entropy", "Cross-entropy after temperature scaling (nats), lower is better", 1, ".3f"
+    ),
 }
 """What can be drawn over the grid, by the attribute of a cell."""
 

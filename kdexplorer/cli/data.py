@@ -1,4 +1,4 @@
-"""`data`: downloads data sets, or says which are available."""
+"""`data`: downloads data sets, says which are available, and shows or deletes stored teacher predictions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 
 from kdexplorer.cli.options import DONE, FAILED, add_command, progress_bar
 from kdexplorer.datasets import all_datasets, data_root, get_dataset
+from kdexplorer.training import predictions
 
-HELP = "download data sets, or check which are available"
+HELP = "download data sets, check which are available, delete stored teacher predictions"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_command(commands, "info", "load every data set and say where it is", subcommand=_info)
     download = add_command(commands, "download", "download the official archive and verify it", subcommand=_download)
+    stored = add_command(
+        commands, "predictions", "the teacher's stored predictions: their size", subcommand=_predictions
+    )
+    stored.add_argument("--delete", action="store_true", help="delete them; runs compute them again when needed")
     keys = [dataset.key for dataset in all_datasets() if dataset.can_download]
     download.add_argument("dataset", nargs="?", choices=keys, default=keys[0], help=f"default: {keys[0]}")
 
@@ -44,4 +49,12 @@ def _info(_: argparse.Namespace) -> int:
 def _download(options: argparse.Namespace) -> int:
     dataset = get_dataset(options.dataset)
     print(f"{dataset.label} is in {dataset.download()}")
+    return DONE
+
+
+def _predictions(options: argparse.Namespace) -> int:
+    print(predictions.describe_store())
+    if options.delete:
+        predictions.delete_predictions()
+        print("Deleted.")
     return DONE

@@ -13,12 +13,14 @@ from collections.abc import Sequence
 from kdexplorer import __version__
 from kdexplorer.cli import (
     attention,
+    claims,
     data,
     demo,
     evaluate,
     handout,
     human_labels,
     import_weights,
+    league,
     resume,
     runs,
     sweep,
@@ -28,8 +30,9 @@ from kdexplorer.cli.options import FAILED, STOPPED, WRONG_USAGE, add_command
 from kdexplorer.errors import ConfigError, KDError
 
 COMMANDS = {
-    "demo": demo, "train": train, "sweep": sweep, "resume": resume, "evaluate": evaluate, "attention": attention,
-    "human-labels": human_labels, "import": import_weights, "runs": runs, "handout": handout, "data": data,
+    "demo": demo, "train": train, "sweep": sweep, "league": league, "resume": resume, "evaluate": evaluate,
+    "attention": attention, "human-labels": human_labels, "claims": claims, "import": import_weights, "runs": runs,
+    "handout": handout, "data": data,
 }  # fmt: skip
 """Modules with `HELP`, `add_arguments(parser)` and `run(options)`, which returns an exit code."""
 

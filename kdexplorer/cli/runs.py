@@ -81,7 +81,7 @@ def _table(options: argparse.Namespace) -> int:
     if len(groups) > 1:
         parts = "; ".join(f"{images}: {', '.join(names)}" for images, names in groups.items())
         raise ConfigError(f"networks that were evaluated on different images cannot share a table. {parts}")
-    rows = _build_results(entries)
+    rows = build_rows(entries)
     print(tables.to_json(rows) if options.json else tables.to_markdown(rows))
     return DONE
 
@@ -99,10 +99,10 @@ def format_results(run: Run) -> str:
 
 def build_run_results(run: Run) -> list[ResultRow]:
     """The results of a run's finished students."""
-    return _build_results({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)})
+    return build_rows({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)})
 
 
-def _build_results(entries: dict[str, Checkpoint]) -> list[ResultRow]:
+def build_rows(entries: dict[str, Checkpoint]) -> list[ResultRow]:
     """The rows of networks that were evaluated on the same images, from their cards and stored logits."""
     logits = {name: checkpoint.logits_or_none() for name, checkpoint in entries.items()}
     labels = results.evaluation_labels(next(iter(entries.values()))) if entries else None

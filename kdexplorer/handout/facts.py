@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import latex2mathml.converter
 from markupsafe import Markup
 
+from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.config import ExperimentConfig, Objective
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
@@ -45,7 +46,8 @@ GRADIENT = Formula(
     "Gradient of response-based distillation on the student's logits",
     r"\frac{\partial L}{\partial z_i} = \alpha \, T \left(p^s_i(T) - p^t_i(T)\right)"
     r" + (1 - \alpha) \left(p^s_i(1) - y_i\right)",
-    "α is the weight of the teacher's term. Gradient descent moves the logits against it (Hinton et al. 2015).",
+    "α is the weight of the teacher's term. Gradient descent moves the logits against it (Hinton et al. 2015). The "
+    "factor T² of the loss balances the gradient's 1/T² only in the limit of large T: its size still depends on T.",
 )
 
 
@@ -64,6 +66,22 @@ def list_formulas(networks: Iterable[Checkpoint]) -> list[Formula]:
     return [SOFT_LABEL, OBJECTIVE, *methods, GRADIENT]
 
 
+def describe_changes(rows: Iterable[ResultRow]) -> list[str]:
+    """For each distilled student how many images it alone classifies correctly, and its scratch baseline alone."""
+    sentences = []
+    for row in rows:
+        paired = row.to_scratch_baseline
+        if paired is None or paired.gained is None or paired.lost is None:
+            continue
+        net = paired.gained - paired.lost
+        change = f"{abs(net):,} {'more' if net > 0 else 'fewer'}" if net else "as many"
+        sentences.append(
+            f"{row.name} alone is right on {paired.gained:,} images, its scratch baseline {paired.name} alone on "
+            f"{paired.lost:,}: with distillation {change} of {row.images:,} are right."
+        )
+    return sentences
+
+
 def describe_card(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     """What a network's card says, as names and texts."""
     card = checkpoint.card
@@ -75,12 +93,16 @@ def describe_card(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         "Objective": describe_objective(card.objective) if card.objective else None,
         "Teacher": card.teacher.name if card.teacher else None,
         "Epochs": total + (f" ({' + '.join(map(str, epochs))})" if len(epochs) > 1 else ""),
+        "Continued": "with test figures in view" if card.continued_in_view else None,
         "Seed": _join(leg.seed for leg in card.legs),
         "Test accuracy": f"{100 * card.test_accuracy:.2f} %",
         "Trained on": _join(leg.device for leg in card.legs),
         "Weights (SHA-256)": checkpoint.sha256,
     }
-    return [(name, text) for name, text in facts.items() if text] + [("Command", c) for c in list_commands(checkpoint)]
+    commands = list_commands(checkpoint)
+    headings = [f"Command {i} (RUN: the id that command {i - 1} prints)" for i in range(2, len(commands) + 1)]
+    named = zip([f"Command{' 1' if headings else ''}", *headings], commands, strict=False)
+    return [(name, text) for name, text in facts.items() if text] + list(named)
 
 
 def _join(values: Iterable[object]) -> str:
@@ -102,13 +124,20 @@ def describe_objective(objective: Objective) -> str:
 
 
 def list_commands(checkpoint: Checkpoint) -> list[str]:
-    """The commands that train such a network, one for each leg; legs whose recipe is unknown are left out."""
+    """The commands that train such a network again, one for each run; empty where the recipe of one is unknown.
+
+    A run continues from `RUN/NAME`, where RUN is the id that the command before prints. Recipes that were stored before
+    images were ordered by content keep the order of their source.
+    """
     card, commands = checkpoint.card, []
-    for leg in card.legs:
+    if card.objective is None or not all(leg.recipe for leg in card.legs):
+        return []
+    for before, leg in zip((None, *card.legs), card.legs, strict=False):
         recipe = {key: value for key, value in leg.recipe.items() if key in ExperimentConfig.model_fields}
-        if not recipe or card.objective is None:
-            continue
-        student = {"name": card.name, "architecture": card.architecture, "initial": leg.initial}
+        recipe.setdefault("image_order", "source")
+        continues = before is not None and leg.initial == f"{before.run}/{card.name}"
+        initial = f"RUN/{card.name}" if continues else leg.initial
+        student = {"name": card.name, "architecture": card.architecture, "initial": initial}
         recipe |= {"teacher": card.teacher.name if card.teacher else None, "seed": leg.seed or 0, "epochs": leg.epochs}
         recipe |= {"students": [student | card.objective.model_dump()]}
         with contextlib.suppress(ConfigError):

@@ -22,7 +22,7 @@ from kdexplorer import __version__
 from kdexplorer.analysis import human_agreement
 from kdexplorer.analysis.results import build_rows, evaluation_labels
 from kdexplorer.analysis.tables import COLUMNS, COMPARISON_COLUMNS, ResultRow, format_table
-from kdexplorer.analysis.verdicts import explain_larger_loss
+from kdexplorer.analysis.verdicts import describe_training, explain_calibration, explain_larger_loss
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.handout import content, facts, shapes
 from kdexplorer.handout.request import HandoutRequest
@@ -46,7 +46,8 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     drawn = shapes.Shapes()
     shared = content.draw_split(request, sources, rows, closeness, drawn)
     pictures = content.draw_pictures(request, sources, drawn)
-    start = {"T": request.temperature, "alpha": request.alpha, "opacity": content.OPACITY}
+    shown = list(request.networks.values())[request.opened]
+    start = {"T": request.temperature, "alpha": request.alpha_of(shown), "opacity": content.OPACITY}
     data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX]}
     scripts, styles = [_bundle_library(), _read("page.js")], [_read("page.css")]
     if request.live:
@@ -72,9 +73,13 @@ def _describe_networks(request: HandoutRequest, rows: list[ResultRow]) -> dict[s
     return {
         "teacher": teacher,
         "students": students,
+        "opened": request.opened,
         "classes": len(request.teacher.classes),
         "results": format_table(rows, request.baseline, columns),
         "evaluated_on": rows[0].evaluated_on,
+        "changes": facts.describe_changes(rows),
+        "trained": describe_training(rows),
+        "calibration": explain_calibration(rows),
         "loss": explain_larger_loss(rows) if any(r.is_distilled and r.objective is not None for r in rows) else "",
         "cards": [(name, facts.describe_card(checkpoint)) for name, checkpoint in networks.items()],
         "formulas": facts.list_formulas(networks.values()),

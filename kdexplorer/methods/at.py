@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class AT(Method):
-    """Zagoruyko & Komodakis, "Paying More Attention to Attention", ICLR 2017, section 3.1, with the lab's MSE."""
+    """Zagoruyko & Komodakis, "Paying More Attention to Attention", ICLR 2017, section 3.1.
+
+    The powers of absolute values are the paper's; the channel mean (power 1) and the mean squared error are the lab's.
+    """
 
     key, label, family = "at", "AT", "feature"
     reference = "Zagoruyko & Komodakis 2017, equation 2, as the lab computes it"
@@ -34,7 +37,9 @@ class AT(Method):
         """How channels become a map."""
 
         weight: float = Field(1000.0, gt=0, le=1e6, description="weight of the attention term, β in the lab's formula")
-        power: Literal[1, 2] = Field(1, description="1: mean over channels (the lab); 2: mean of squares (the paper)")
+        power: Literal[1, 2] = Field(
+            1, description="1: mean of absolute values over channels (the lab's mean); 2: mean of squares (the paper)"
+        )
 
     def check(self, student: Architecture, teacher: Architecture) -> str | None:
         """Maps are compared stage by stage, so both networks need the same number of stages."""
@@ -95,14 +100,15 @@ def attention_map(features: Tensor, power: int = 1) -> Tensor:
 
     Args:
         features: `[B, C, H, W]`, any floating dtype.
-        power: 1 is the mean over channels (the lab's); 2 the mean of squares (the paper's `F_sum^2` up to a constant,
-            which the normalization removes).
+        power: of the absolute values whose mean is taken: the paper's `F_sum^p` up to a constant, which the
+            normalization removes. 1 is the lab's mean over channels where a stage ends in ReLU, as in the ResNets;
+            elsewhere (Wide ResNets, MobileNetV2) values of opposite sign do not cancel.
 
     Returns:
         `[B, H, W]`, at least float32, not normalized.
     """
     features = as_float(features)
-    return (features if power == 1 else features.pow(power)).mean(dim=1)
+    return (features.abs() if power == 1 else features.pow(power)).mean(dim=1)
 
 
 def normalize_maps(maps: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ description must not load torch, so a method file imports torch inside its funct
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field, create_model
@@ -32,6 +34,14 @@ class MethodSettings(StrictModel):
     weight: float = Field(1.0, gt=0, le=1e6, description="weight of this term in the objective")
 
 
+class WarmupSettings(MethodSettings):
+    """The settings of a method whose weight rises linearly from zero at the beginning of training."""
+
+    warmup: float = Field(
+        0.08, ge=0, le=1, description="share of all steps in which the weight rises linearly; the reference: 20 of 240"
+    )
+
+
 class Method:
     """A distillation method with chosen settings. Two with equal settings are equal, whatever their weights.
 
@@ -51,10 +61,14 @@ class Method:
     """One sentence: what the student imitates."""
     needs: ClassVar[frozenset[Need]]
     """Which of the teacher's outputs the loss uses; empty for a method without a teacher."""
+    relates_images: ClassVar[bool] = False
+    """Whether the loss compares images of a batch with each other. Then several processes compute it over the batch of
+    all of them, and the evaluation over parts of `batch_size` images. It is given what `reduce_teacher` keeps of the
+    student's outputs too."""
     short_keys: ClassVar[dict[str, str]] = {}
     """Short spellings of settings on the command line, such as `T` for `temperature`."""
     marker: ClassVar[str | None] = None
-    """A Vega symbol for charts; None takes the next one that the family has left."""
+    """A marker for charts, one of `charts.style.MARKS`; None takes the next one that the family has left."""
     dash: ClassVar[tuple[int, ...] | None] = None
     """A line pattern for charts (pixels on, off, …); None takes the next one that the family has left."""
 
@@ -87,6 +101,15 @@ class Method:
     def _identity(self) -> dict[str, Any]:
         return self.settings.model_dump(exclude={"weight"})
 
+    def weight_factor(self, progress: float) -> float:
+        """What the weight is multiplied by in training once this share of all steps (0 to 1) is done.
+
+        It depends on the settings alone, so a resumed run has the same factors. The evaluation takes the full weight.
+        """
+        if not isinstance(self.settings, WarmupSettings) or progress >= self.settings.warmup:
+            return 1.0
+        return progress / self.settings.warmup
+
     def check(self, student: Architecture, teacher: Architecture) -> str | None:
         """Why the two networks cannot be combined by this method and what to do, or None where they can."""
         return None
@@ -103,6 +126,15 @@ class Method:
         stages = teacher.stages if "stages" in self.needs else []
         return Outputs(teacher.logits, stages, teacher.embedding if "embedding" in self.needs else None)
 
+    def relations(self, outputs: Outputs) -> Tensor | None:
+        """The relation of all pairs of a batch's images `[B, B]` that the loss compares, for display, or None."""
+        return None
+
+    @classmethod
+    def source(cls) -> str:
+        """The code of the method's file."""
+        return Path(inspect.getfile(cls)).read_text(encoding="utf-8")
+
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
         """The unweighted loss.
 
@@ -113,6 +145,6 @@ class Method:
             adapter: the trained module, where `adapter` returned one.
 
         Returns:
-            A scalar, the mean over the batch.
+            A scalar, the mean over the batch, at least float32.
         """
         raise NotImplementedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -15,6 +15,11 @@ class Outputs(NamedTuple):
     logits: Tensor
     stages: Sequence[Tensor] = ()
     embedding: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Outputs:
+        """The outputs with every tensor changed."""
+        logits, stages = change(self.logits), [change(stage) for stage in self.stages]
+        return Outputs(logits, stages, None if self.embedding is None else change(self.embedding))
 
 
 def as_float(tensor: Tensor) -> Tensor:

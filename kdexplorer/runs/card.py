@@ -26,11 +26,25 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
+class TeacherMember(_Record):
+    """One of several teachers."""
+
+    name: Text
+    sha256: Text
+
+
 class TeacherReference(_Record):
     """The network that a student was distilled from: its weights' hash identifies it, whatever its name."""
 
     name: Text
     sha256: Text
+    members: tuple[TeacherMember, ...] = ()
+    """The networks whose probabilities were averaged, where there were several; empty for one."""
+
+    @property
+    def hashes(self) -> frozenset[str]:
+        """Of the weights of every network that taught."""
+        return frozenset(member.sha256 for member in self.members) or frozenset({self.sha256})
 
 
 class DataFacts(_Record):
@@ -71,6 +85,15 @@ class Leg(_Record):
     """The learning curve; empty where it was not stored."""
 
 
+class AfterChoice(_Record):
+    """The test split, measured once after settings were chosen on held-out training images."""
+
+    dataset: Text
+    images: Count
+    accuracy: float = Field(ge=0, le=1)
+    cross_entropy: float
+
+
 class Card(_Record):
     """A checkpoint's `card.json`."""
 
@@ -92,6 +115,8 @@ class Card(_Record):
     test_cross_entropy: float
     test_objective: float | None = None
     test_terms: dict[str, float] = {}
+    after_choice: AfterChoice | None = None
+    """Only of networks that were evaluated on held-out images."""
     sha256: Text = ""
     """Of the weights' file."""
 
@@ -109,6 +134,16 @@ class Card(_Record):
     def epochs(self) -> int | None:
         """Epochs over all legs."""
         return sum(leg.epochs for leg in self.legs) if self.legs else None
+
+    @property
+    def continued_in_view(self) -> bool:
+        """Whether training was continued when figures of the test split were known, on which the card's figures are.
+
+        Every run reports figures of its evaluation split after each epoch; one on held-out images shows none of the
+        test split.
+        """
+        seen = any(not leg.recipe.get("holdout") for leg in self.legs[:-1])
+        return seen and self.data.evaluation_split == "test"
 
     @property
     def seed(self) -> int | None:

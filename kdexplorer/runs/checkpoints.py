@@ -186,3 +186,9 @@ def save_checkpoint(path: Path, state: dict[str, torch.Tensor], card: Card, logi
         write_json(folder / CARD, card.model_dump(mode="json"))
         open_checkpoint(folder)  # what cannot be read again is not kept
     return open_checkpoint(path)
+
+
+def replace_card(checkpoint: Checkpoint, card: Card) -> Checkpoint:
+    """Writes another card for the same weights, atomically."""
+    write_json(checkpoint.path / CARD, card.model_dump(mode="json"))
+    return open_checkpoint(checkpoint.path)

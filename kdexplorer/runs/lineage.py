@@ -15,7 +15,7 @@ from kdexplorer.runs.checkpoints import Checkpoint, objective_rank
 
 def is_student_of(checkpoint: Checkpoint, teacher: Checkpoint) -> bool:
     """Whether a network was distilled from this teacher."""
-    return _teacher_hash(checkpoint) == teacher.sha256
+    return teacher.sha256 in _teacher_hashes(checkpoint)
 
 
 def is_distilled(checkpoint: Checkpoint) -> bool:
@@ -23,14 +23,14 @@ def is_distilled(checkpoint: Checkpoint) -> bool:
     return checkpoint.card.objective_key != SCRATCH
 
 
-def _teacher_hash(checkpoint: Checkpoint) -> str | None:
-    return checkpoint.card.teacher.sha256 if checkpoint.card.teacher else None
+def _teacher_hashes(checkpoint: Checkpoint) -> frozenset[str]:
+    return checkpoint.card.teacher.hashes if checkpoint.card.teacher else frozenset()
 
 
 def teacher_of(checkpoint: Checkpoint, chosen: Iterable[Checkpoint]) -> Checkpoint | None:
-    """The one of these that a network was distilled from, or None."""
-    sha256 = _teacher_hash(checkpoint)
-    return next((other for other in chosen if sha256 and other.sha256 == sha256), None)
+    """The one of these that a network was distilled from, the first of several, or None."""
+    hashes = _teacher_hashes(checkpoint)
+    return next((other for other in chosen if other.sha256 in hashes), None)
 
 
 def scratch_baseline_of(checkpoint: Checkpoint, chosen: Iterable[Checkpoint]) -> Checkpoint | None:
@@ -77,7 +77,7 @@ def _name_relatives(
 
 def list_teachers(found: Mapping[str, Checkpoint]) -> list[str]:
     """The networks that others name as their teacher."""
-    hashes = {_teacher_hash(checkpoint) for checkpoint in found.values()}
+    hashes = {sha256 for checkpoint in found.values() for sha256 in _teacher_hashes(checkpoint)}
     return [name for name, checkpoint in found.items() if checkpoint.sha256 in hashes]
 
 

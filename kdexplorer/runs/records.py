@@ -39,6 +39,8 @@ class RunStatus(_Record):
     steps_per_epoch: _Count | None = None
     images_per_second: _Number | None = None
     seconds_left: _Number | None = None
+    teacher_stored: bool | None = None
+    """Whether the current epoch reads the teacher's predictions instead of computing them."""
     heartbeat: _Number | None = None
     """When it was written, in seconds since 1970."""
     machine: str | None = None
@@ -67,6 +69,10 @@ class EpochMetrics(_Record):
     """Logits of the first images of the evaluation split."""
     seconds: float | None = None
     images_per_second: float | None = None
+    step_seconds: float | None = None
+    """Of the student's part of a step: forward pass, objective, backward pass and update; the epoch's median."""
+    batch_seconds: float | None = None
+    """Of loading a batch with the teacher's forward pass, which all students share; the epoch's median."""
 
 
 class BatchMetrics(_Record):
@@ -87,6 +93,15 @@ class TeacherFigures(_Record):
     cross_entropy: _Number | None = None
     probes: list[list[float]] = []
     probe_labels: list[Annotated[int, Field(ge=0, strict=True)]] = []
+    note: str | None = None
+    """What the images are, where the figures are not those of unseen evaluation images; None where it was not said."""
+
+    @property
+    def described_images(self) -> str:
+        """`note`; held-out images are training images of every teacher that did not hold out the same ones."""
+        if self.note is not None:
+            return self.note
+        return "on training images that it may have been trained on" if self.evaluation_split == "holdout" else ""
 
 
 def read_record(model: type[Record], values: dict[str, Any]) -> Record:

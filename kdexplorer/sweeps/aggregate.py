@@ -1,7 +1,7 @@
 """From a sweep's finished students to its results: every cell with its spread over seeds, the best one, and the tests.
 
-Everything is computed from stored logits and cards. The best cell is the best of many comparisons, so its difference to
-the lab's default is tested on the same images with Holm's correction for all cells that are compared.
+Everything is computed from stored logits and cards. The paired test on the same images is of these trained networks;
+the settings are tested over seeds, see `SweepResults.seed_tests`. Both have Holm's correction for all cells.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from kdexplorer.analysis.metrics import agreement, expected_calibration_error, kl_divergence
+from kdexplorer.analysis.metrics import agreement, expected_calibration_error, kl_divergence, log_softmax
 from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.analysis.statistics import holm, paired_test, seed_interval
+from kdexplorer.analysis.temperature_scaling import scaled_metrics
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.sampling import hold_out
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
-from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
+from kdexplorer.runs.checkpoints import open_checkpoint
+from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.sweeps.folder import Sweep
 from kdexplorer.sweeps.grid import DEFAULT_POINT, GridPoint, point_of
 from kdexplorer.sweeps.results import Measured, SweepCell, SweepResults, SweepStudent
@@ -30,7 +32,7 @@ Right = dict[tuple[GridPoint, int], np.ndarray]
 def build_results(sweep: Sweep) -> SweepResults:
     """The results of the students that have finished. Raises ConfigError when the configuration cannot be read."""
     config = sweep.config()
-    labels, teacher = _load_labels(config.recipe), _load_teacher_logits(config.recipe)
+    labels, teacher = load_labels(config.recipe), load_teacher_logits(config.recipe)
     by_name = {student.name: student for student in config.students()}
     students: list[SweepStudent] = []
     right: Right = {}
@@ -45,8 +47,13 @@ def build_results(sweep: Sweep) -> SweepResults:
             point, card = point_of(by_name[name]), checkpoint.card
             facts = point.model_dump() | {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
             if labels is not None and len(labels) == len(logits):
+                scaled = scaled_metrics(logits, labels)
                 facts["calibration_error"] = expected_calibration_error(logits, labels)
+                facts["scaled_cross_entropy"] = scaled.cross_entropy
+                facts["scaled_calibration_error"] = scaled.calibration_error
                 right[point, experiment.seed] = logits.argmax(axis=1) == labels
+            if card.after_choice is not None:
+                facts["test_accuracy"] = card.after_choice.accuracy
             if teacher is not None and teacher.shape == logits.shape:
                 facts |= {"teacher_agreement": agreement(logits, teacher), "teacher_kl": kl_divergence(teacher, logits)}
             students.append(SweepStudent(**facts, seed=experiment.seed, run=run.run_id))
@@ -61,7 +68,7 @@ def build_results(sweep: Sweep) -> SweepResults:
         seeds=[config.recipe.seed + number for number in range(config.seeds)],
         recipe=config.recipe.model_dump(mode="json", exclude={"version", "students", "seed"}),
         students=students, cells=grid, scratch=next((cell for cell in cells if cell.temperature is None), None),
-        default=DEFAULT_POINT, best=best.point if best else None,
+        default=DEFAULT_POINT, best=best.point if best else None, weight_factors=config.weight_factors,
     )  # fmt: skip
 
 
@@ -94,7 +101,7 @@ def _compare(point: GridPoint, default: GridPoint, right: Right) -> dict[str, An
     return {"difference": tested["difference"], "differences": by_seed.tolist(), "ahead": ahead, "p": tested["p"]}
 
 
-def _load_labels(config: ExperimentConfig) -> np.ndarray | None:
+def load_labels(config: ExperimentConfig) -> np.ndarray | None:
     """The labels of the images that the students are evaluated on, or None where they are missing."""
     try:
         labels = get_dataset(config.dataset).load("train" if config.holdout else "test").labels
@@ -103,10 +110,16 @@ def _load_labels(config: ExperimentConfig) -> np.ndarray | None:
     return labels[hold_out(labels, config.holdout)] if config.holdout else labels
 
 
-def _load_teacher_logits(config: ExperimentConfig) -> np.ndarray | None:
-    """The teacher's stored logits on the test split; None where the students are evaluated on other images."""
+def load_teacher_logits(config: ExperimentConfig) -> np.ndarray | None:
+    """The teacher's stored logits on the test split; None where the students are evaluated on other images.
+
+    Those of several teachers are the logarithm of the mean of their probabilities.
+    """
     with contextlib.suppress(CheckpointError, ConfigError):
-        teacher = find_checkpoint(config.teacher or "")
-        if not config.holdout and teacher.card.data.evaluation_split == "test":
-            return teacher.logits_or_none()
+        teachers = find_teachers(config.teacher or "")
+        if not config.holdout and all(teacher.card.data.evaluation_split == "test" for teacher in teachers):
+            logits = [teacher.logits() for teacher in teachers]
+            if len(logits) == 1:
+                return logits[0]
+            return np.logaddexp.reduce([log_softmax(one) for one in logits], axis=0) - np.log(len(logits))
     return None

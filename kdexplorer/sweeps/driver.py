@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 
 from filelock import FileLock, Timeout
 
@@ -15,17 +16,24 @@ from kdexplorer.runs import launch
 from kdexplorer.runs.records import LIVE, State
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.sweeps import ray_backend
+from kdexplorer.sweeps.choice import write_results
 from kdexplorer.sweeps.folder import Sweep, prepare
 from kdexplorer.sweeps.progress import ATTEMPTS, SweepProgress, SweepStopped
 
 POLL = 0.5  # seconds between two looks at a running experiment
 
 
-def execute_sweep(sweep: Sweep, ray_address: str | None = None, show: bool = False) -> State:
+def execute_sweep(
+    sweep: Sweep,
+    ray_address: str | None = None,
+    show: bool = False,
+    write_results: Callable[[Sweep], object] = write_results,
+) -> State:
     """Trains what is left of a sweep; the final state is `finished`, `stopped`, or `failed` where an experiment failed.
 
     With the address of a Ray cluster (`auto` finds it) that trains the experiments; without one they are trained one
-    after another on this machine. `show` prints a line for each experiment to stderr.
+    after another on this machine. `show` prints a line for each experiment to stderr; `write_results` is called
+    whenever an experiment has ended.
 
     Raises:
         KDError: when another process drives this sweep, it cannot be packed, or the cluster cannot be reached.
@@ -36,7 +44,7 @@ def execute_sweep(sweep: Sweep, ray_address: str | None = None, show: bool = Fal
     except Timeout:
         raise RunError(f"{sweep.run_id} is driven by another process: stop that one first.") from None
     with processes.stop_signals() as stopping, sweep.log() as logger:
-        progress = SweepProgress(sweep, logger, show)
+        progress = SweepProgress(sweep, logger, show, write_results)
         try:
             progress.write("running", "packing the students into experiments")
             todo = [run for run in prepare(sweep, bool(ray_address)) if run.status().state != "finished"]

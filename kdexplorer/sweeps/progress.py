@@ -7,14 +7,13 @@ import logging
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from kdexplorer.errors import KDError
-from kdexplorer.files import write_bytes, write_json
 from kdexplorer.runs.records import RunStatus, State
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.sweeps.aggregate import build_results
+from kdexplorer.sweeps.choice import write_results
 from kdexplorer.sweeps.folder import Sweep
-from kdexplorer.sweeps.results import to_markdown
 
 ATTEMPTS = 3  # how often an experiment is started from the same place before it counts as failed
 
@@ -26,8 +25,10 @@ class SweepStopped(Exception):
 class SweepProgress:
     """The state of a sweep while its driver works."""
 
-    def __init__(self, sweep: Sweep, logger: logging.Logger, show: bool) -> None:
-        self.sweep, self.logger, self.show = sweep, logger, show
+    def __init__(
+        self, sweep: Sweep, logger: logging.Logger, show: bool, write_results: Callable[[Sweep], object] = write_results
+    ) -> None:
+        self.sweep, self.logger, self.show, self.write_results = sweep, logger, show, write_results
         self.working: list[str] = []
         self.failed: dict[str, str] = {}
         self._starts: Counter[tuple[str, int | None, int | None]] = Counter()
@@ -53,9 +54,7 @@ class SweepProgress:
             self.failed[run.run_id] = message
         self.log(f"{run.run_id} {state}" + (f": {message}" if message else ""))
         try:
-            results = build_results(self.sweep)
-            write_json(self.sweep.path / "table.json", results.model_dump(mode="json"))
-            write_bytes(self.sweep.path / "table.md", to_markdown(results).encode())
+            self.write_results(self.sweep)
         except (KDError, OSError) as error:
             self.log(f"the results so far could not be written: {error}")
         self.refresh(every=0)

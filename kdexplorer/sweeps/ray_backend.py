@@ -22,9 +22,10 @@ from typing import Any
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import parse_json, write_bytes
-from kdexplorer.runs.checkpoints import CARD, WEIGHTS, find_checkpoint
+from kdexplorer.runs.checkpoints import CARD, WEIGHTS
 from kdexplorer.runs.records import RunStatus, read_record
 from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.sweeps.progress import ATTEMPTS, SweepProgress, SweepStopped
 
 POLL = 2.0  # seconds between two looks of a task at its folder
@@ -127,7 +128,7 @@ def train_remotely(run_id: str, files: Files, teacher: Files, threads: int) -> I
     """A task: trains one experiment in a folder of its own, on the processor threads that the cluster grants.
 
     `files` is the run's folder so far, with the state to resume from where there is one; `teacher` its checkpoint
-    folder, empty where there is none.
+    folders, empty where there is none.
 
     Yields:
         The machine's name; then, whenever something changed, the files that did. The last contain the final status.
@@ -144,7 +145,7 @@ def train_remotely(run_id: str, files: Files, teacher: Files, threads: int) -> I
         run = Run(root / run_id)
         config = json.loads(files["config.json"]) | {"threads": threads}
         if teacher:
-            config["teacher"] = str(root / "teacher")
+            config["teacher"] = "+".join(str(path) for path in sorted((root / "teacher").iterdir()))
         (run.path / "config.json").write_text(json.dumps(config))
         seen: dict[str, tuple[int, ...]] = {}
         read_files(run.path, seen)  # the driver has all this, and keeps its own configuration
@@ -185,11 +186,9 @@ def read_files(folder: Path, seen: dict[str, tuple[int, ...]] | None = None) -> 
 
 
 def read_teacher(config: ExperimentConfig) -> Files:
-    """The teacher's card and weights, to send along; empty where there is none. Raises KDError."""
-    if not config.teacher:
-        return {}
-    path = find_checkpoint(config.teacher).path
-    return {name: (path / name).read_bytes() for name in (CARD, WEIGHTS)}
+    """The teachers' cards and weights, to send along, in a folder each; empty where there is none. Raises KDError."""
+    teachers = enumerate(find_teachers(config.teacher) if config.teacher else ())
+    return {f"{i}/{name}": (one.path / name).read_bytes() for i, one in teachers for name in (CARD, WEIGHTS)}
 
 
 def _connect(address: str) -> Any:

@@ -1,20 +1,19 @@
-"""A sweep's results as they are stored, and what they say in words and as a table."""
+"""A sweep's results as they are stored; `report` says them in words and as a table."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field, ValidationError
 
-from kdexplorer.analysis.statistics import format_p
-from kdexplorer.analysis.tables import markdown_table
+from kdexplorer.analysis.statistics import SeedTest, holm, seed_test
 from kdexplorer.files import read_json
 from kdexplorer.runs.checkpoints import bundled_root
 from kdexplorer.schema import StrictModel
 from kdexplorer.sweeps.grid import GridPoint
-
-ENOUGH_SEEDS = 5  # with fewer it cannot be decided whether a setting is better in general
 
 
 class Measured(GridPoint):
@@ -23,6 +22,8 @@ class Measured(GridPoint):
     accuracy: float = Field(ge=0, le=1)
     cross_entropy: float  # nats
     calibration_error: float | None = None
+    scaled_cross_entropy: float | None = None  # after temperature scaling, in nats
+    scaled_calibration_error: float | None = None
     teacher_agreement: float | None = None  # share of images on which student and teacher predict the same class
     teacher_kl: float | None = None  # `KL(teacher || student)` in nats
 
@@ -32,12 +33,14 @@ class SweepStudent(Measured):
 
     seed: int
     run: str = ""
+    test_accuracy: float | None = Field(None, ge=0, le=1)  # measured once after the choice, see `Card.after_choice`
 
 
 class SweepCell(Measured):
     """A place in the grid: means over its seeds, the values by seed, and the paired test against the default.
 
-    Differences are in accuracy, over the seeds that both have; None for the default and where labels are missing.
+    Differences are in accuracy, over the seeds that both have; None for the default and where labels are missing. The
+    stored p is over images, so it speaks of these trained networks; `SweepResults.seed_tests` speaks of the settings.
     """
 
     seeds: int = Field(ge=1)
@@ -46,13 +49,22 @@ class SweepCell(Measured):
     accuracy_high: float | None = None
     cross_entropy_values: list[float] = Field(min_length=1)
     calibration_error_values: list[float] | None = None
+    scaled_cross_entropy_values: list[float] | None = None
+    scaled_calibration_error_values: list[float] | None = None
     teacher_agreement_values: list[float] | None = None
     teacher_kl_values: list[float] | None = None
     difference: float | None = None
     differences: list[float] | None = None  # by seed
     ahead: int | None = None  # in how many seeds the difference is positive
-    p: float | None = None  # of the paired test on the same images
+    p: float | None = None  # of the paired test of these trained networks on the same images
     p_holm: float | None = None  # corrected for all cells that are tested
+
+
+@dataclass(frozen=True)
+class SettingTest(SeedTest):
+    """The test of a cell's setting against the default, paired by seed, with Holm's correction for all cells."""
+
+    p_holm: float
 
 
 class SweepResults(StrictModel):
@@ -72,6 +84,8 @@ class SweepResults(StrictModel):
     scratch: SweepCell | None  # the scratch baseline
     default: GridPoint
     best: GridPoint | None
+    weight_factors: dict[float, float] = {}
+    """By which the weights of the teacher's term were multiplied, by temperature, see `grid.weight_factors`."""
 
     def cell_at(self, point: GridPoint | None) -> SweepCell | None:
         """The cell of a point, or None."""
@@ -80,6 +94,52 @@ class SweepResults(StrictModel):
     def all_cells(self) -> list[SweepCell]:
         """The scratch baseline, where it has finished, and the cells of the grid."""
         return [*([self.scratch] if self.scratch else []), *self.cells]
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether the students were evaluated on held-out training images."""
+        return bool(self.recipe.get("holdout"))
+
+    def seed_tests(self) -> dict[GridPoint, SettingTest]:
+        """Student's paired t test over seeds against the default, for each cell of at least two seeds."""
+        tested = {
+            cell.point: test for cell in self.all_cells() if cell.differences and (test := seed_test(cell.differences))
+        }
+        corrected = holm([test.p for test in tested.values()])
+        return {
+            point: SettingTest(**vars(test), p_holm=p)
+            for (point, test), p in zip(tested.items(), corrected, strict=True)
+        }
+
+    def seed_deviation(self) -> float | None:
+        """The standard deviation of accuracy between seeds of one cell, pooled over all cells; None with one seed."""
+        values = [np.array(cell.accuracy_values) for cell in self.all_cells() if cell.seeds > 1]
+        squares = sum(float(((one - one.mean()) ** 2).sum()) for one in values)
+        return (squares / sum(len(one) - 1 for one in values)) ** 0.5 if values else None
+
+    def accuracies_by(self, setting: Literal["temperature", "weight"]) -> dict[float, list[float]]:
+        """Accuracies by seed for each value of a setting, means over the other setting's values that all have.
+
+        Only of seeds that have all these students; empty where there is none.
+        """
+        other = "weight" if setting == "temperature" else "temperature"
+        points = {(getattr(cell, setting), getattr(cell, other)) for cell in self.cells}
+        values = sorted({value for value, _ in points})
+        shared = [two for two in sorted({two for _, two in points}) if all((value, two) in points for value in values)]
+        known = {(one.seed, getattr(one, setting), getattr(one, other)): one.accuracy for one in self.students}
+        seeds = sorted({one.seed for one in self.students})
+        complete = [seed for seed in seeds if all((seed, v, two) in known for v in values for two in shared)]
+        if not shared or not complete:
+            return {}
+        return {
+            value: [float(np.mean([known[seed, value, two] for two in shared])) for seed in complete]
+            for value in values
+        }
+
+    def measured_after_choice(self, point: GridPoint | None) -> dict[int, float]:
+        """The accuracies by seed of a cell's students on the test split, measured once after the choice."""
+        students = [one for one in self.students if one.point == point]
+        return {one.seed: one.test_accuracy for one in students if one.test_accuracy is not None}
 
 
 def read_results(path: Path) -> SweepResults | None:
@@ -107,69 +167,3 @@ def bundled_sweeps() -> dict[str, SweepResults]:
     """The bundled result tables that can be read, by name: those in `sweeps/` beside the bundled networks' folder."""
     paths = sorted((bundled_root().parent / "sweeps").glob("*.json"))
     return {path.stem: results for path in paths if (results := read_results(path)) is not None}
-
-
-def summarize(results: SweepResults) -> str:
-    """Whether the best cell is really better than the default, in sentences, with what limits the conclusion."""
-    best, default, scratch = results.cell_at(results.best), results.cell_at(results.default), results.scratch
-    if best is None:
-        return "No student has finished yet."
-    count = len(results.cells)
-    first = f"The best of {count} cells" if count > 1 else "The only cell"
-    sentences = [f"{first} is {_describe_point(best)}: {_describe_accuracy(best)}."]
-    if best is default:
-        sentences.append("That is the lab's default itself.")
-    elif default is None:
-        sentences.append("The lab's default has not finished yet, so nothing is tested.")
-    else:
-        sentences.append(f"The lab's default, {_describe_point(default)}, has {_describe_accuracy(default)}.")
-        sentences.append(_describe_test(best, results))
-    if scratch is not None:
-        sentences.append(f"The scratch baseline has {_describe_accuracy(scratch)}.")
-    if count > 1:
-        sentences.append("The best cell was selected on these images, so its accuracy is inflated by the selection.")
-    one = "With one seed per cell, the variation between seeds is unknown."
-    several = "The intervals are over seeds; the test is over images and does not include the variation between seeds."
-    sentences.append(one if best.seeds == 1 else several)
-    if best.seeds < ENOUGH_SEEDS:
-        sentences.append(f"Fewer than {ENOUGH_SEEDS} seeds cannot decide which setting is better in general.")
-    return " ".join(sentences)
-
-
-def _describe_test(best: SweepCell, results: SweepResults) -> str:
-    if best.p is None or best.p_holm is None or best.difference is None or best.differences is None:
-        return "The paired test needs the labels of the evaluated images, which are missing on this machine."
-    comparisons = sum(cell.p is not None for cell in results.all_cells())
-    verdict = "more than chance on these images" if best.p_holm < 0.05 else "this could be chance"
-    ahead = f"ahead by {100 * best.difference:.2f} points, in {best.ahead} of {len(best.differences)} seeds"
-    holm = f"after Holm's correction for {comparisons} comparisons {format_p(best.p_holm)}"
-    return f"The best is {ahead}; the paired test on the same images gives {format_p(best.p)}, {holm}: {verdict}."
-
-
-def _describe_point(cell: SweepCell) -> str:
-    return f"T = {cell.temperature:g} with weight {cell.weight:g}"
-
-
-def _describe_accuracy(cell: SweepCell) -> str:
-    text = f"{100 * cell.accuracy:.2f} %"
-    if cell.accuracy_low is None or cell.accuracy_high is None:
-        return text
-    return f"{text} (mean of {cell.seeds} seeds, 95 % {100 * cell.accuracy_low:.2f} – {100 * cell.accuracy_high:.2f})"
-
-
-def to_markdown(results: SweepResults) -> str:
-    """The cells as a Markdown table, numbers rounded for reading, and the summary below it."""
-    headings = ["T", "Weight", "Seeds", "Accuracy % (lowest – highest)", "Cross-entropy", "Calibration error %"]
-    headings += ["Agreement with teacher %", "Difference to default", "Paired p", "Holm p"]
-    rows = []
-    for cell in results.all_cells():
-        low, high = 100 * min(cell.accuracy_values), 100 * max(cell.accuracy_values)
-        accuracy = f"{100 * cell.accuracy:.2f} ({low:.2f} – {high:.2f})"
-        place = ["" if cell.temperature is None else f"{cell.temperature:g}", f"{cell.weight:g}", str(cell.seeds)]
-        shares = [(cell.calibration_error, ".2f"), (cell.teacher_agreement, ".2f"), (cell.difference, "+.2f")]
-        percent = ["" if share is None else format(100 * share, text) for share, text in shares]
-        tests = ["" if p is None else "< 0.0001" if p < 1e-4 else f"{p:.4f}" for p in (cell.p, cell.p_holm)]
-        rows.append([*place, accuracy, f"{cell.cross_entropy:.3f}", *percent, *tests])
-    images = f"evaluated on the {results.evaluated_on}" if results.evaluated_on else "not evaluated yet"
-    title = f"{results.student} distilled from {results.teacher}, {images}."
-    return "\n\n".join([title, markdown_table(headings, rows, text_columns=0), summarize(results)]) + "\n"

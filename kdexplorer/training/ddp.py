@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from kdexplorer.errors import ConfigError, KDError
+from kdexplorer.networks import Outputs
 
 T = TypeVar("T")
 Module = TypeVar("Module", bound=nn.Module)
@@ -75,6 +76,14 @@ class Team:
             raise ConfigError(f"batch_size: {self.size} processes cannot share {batch} images evenly.")
         share = batch // self.size
         return slice(self.rank * share, (self.rank + 1) * share)
+
+    def relate(
+        self, loss: Callable[[Outputs, Outputs, Tensor], Tensor], student: Outputs, teacher: Outputs, labels: Tensor
+    ) -> Tensor:
+        """A loss that compares images with each other, over the global batch; the same in every process."""
+        if self.size == 1:
+            return loss(student, teacher, labels)
+        return loss(student.map(_Gather.apply), teacher.map(_Gather.apply), _Gather.apply(labels))
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Averages the gradients of parameters that no `forward` covers over the team."""
@@ -163,6 +172,25 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
         return _Sum.forward(_, gradient)
+
+
+class _Gather(torch.autograd.Function):
+    """The team's slices in the order of ranks, `[B, ...]` to `[size * B, ...]`.
+
+    Every process computes the same loss of the result, so the gradient of its own slice is known to it. It is
+    multiplied by the team's size, because the gradients of parameters are averaged over the team.
+    """
+
+    @staticmethod
+    def forward(_: Any, part: Tensor) -> Tensor:
+        parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, part.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        own = gradient.chunk(dist.get_world_size())[dist.get_rank()]
+        return own * dist.get_world_size()
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):

@@ -32,7 +32,12 @@ WARM_UP, STEPS, BUDGET = 2, 8, 6.0
 
 
 class Estimate(BaseModel):
-    """Seconds: of the whole run, of loading, of a step (the mean), of the evaluation after each epoch, of an epoch."""
+    """Seconds: of the whole run, of loading, of a step (the mean), of the evaluation after each epoch, of an epoch.
+
+    `stored` is the share of the epochs whose teacher predictions are on the disk; `speedup` is how many times longer
+    the steps would take if none were.
+    `warning` says what the teacher loses on the small images of the first epochs, see `teacher_check`.
+    """
 
     seconds: float
     loading: float
@@ -40,6 +45,9 @@ class Estimate(BaseModel):
     evaluation: float
     epoch: float
     images_per_second: float
+    stored: float = 0.0
+    speedup: float = 1.0
+    warning: str = ""
 
 
 def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) -> Estimate:
@@ -55,19 +63,26 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
     Raises:
         KDError: whatever would end the run at its start.
     """
-    from kdexplorer.training.experiment import EVALUATION_BATCH, Experiment
+    from kdexplorer.training.experiment import Experiment
     from kdexplorer.training.hardware import configure_process
     from kdexplorer.training.schedule import resolution
+    from kdexplorer.training.teacher import EVALUATION_BATCH
+    from kdexplorer.training.teacher_check import check_teacher
 
     configure_process(config.threads)
     begin = time.perf_counter()
     experiment = Experiment(config)
     loading = age + time.perf_counter() - begin
-    pixels = [resolution(config, epoch) ** 2 for epoch in range(config.epochs)]
+    sides = [resolution(config, epoch) for epoch in range(config.epochs)]
+    pixels = [side**2 for side in sides]
+    stored = _find_stored(experiment, sides)  # before a step is timed: from here on the teacher computes
     ends = {pixels[epoch]: epoch for epoch in (config.epochs - 1, 0)}
     sizes = sorted(ends)
     timed, beyond = zip(*(_time_steps(experiment, ends[size], budget) for size in sizes), strict=True)
-    step = float(np.interp(pixels, sizes, timed).mean())
+    computing = np.interp(pixels, sizes, timed)
+    spared = [_time_teacher(experiment, round(size**0.5)) if stored.any() else 0.0 for size in sizes]
+    saved = np.minimum(np.interp(pixels, sizes, spared), 0.95 * computing)
+    step = float((computing - stored * saved).mean())
     warm_up = float(np.interp(sorted(set(pixels)), sizes, beyond).sum())
     images = len(experiment.evaluation)
     experiment.evaluation = experiment.evaluation.take(np.arange(min(EVALUATION_BATCH, images)))
@@ -79,6 +94,7 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
     for student in experiment.students:
         experiment.evaluate(student, teacher_outputs)
     evaluation = share * (time.perf_counter() - begin)
+    at_start = check_teacher(experiment, teacher_outputs)
     return Estimate(
         # At the end the float16 weights are evaluated once more, with the teacher, in float32.
         seconds=loading + warm_up + experiment.steps * step + (config.epochs + 1) * evaluation + 2 * teacher,
@@ -87,6 +103,9 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
         evaluation=evaluation,
         epoch=experiment.steps_per_epoch * step + evaluation,
         images_per_second=config.batch_size / step,
+        stored=float(stored.mean()),
+        speedup=float(computing.mean()) / step,
+        warning=at_start.warning if at_start is not None else "",
     )
 
 
@@ -101,6 +120,31 @@ def _time_steps(experiment: Experiment, epoch: int, budget: float) -> tuple[floa
             break
     step = float(np.median(steps[WARM_UP:] or steps))
     return step, max(0.0, sum(steps[:WARM_UP]) - step * len(steps[:WARM_UP]))
+
+
+def _find_stored(experiment: Experiment, sides: list[int]) -> np.ndarray:
+    """Which epochs' teacher predictions are on the disk, bool `[epochs]`; they are not read from then on."""
+    teacher = experiment.teacher
+    if teacher is None:
+        return np.zeros(len(sides), bool)
+    stored = np.array([teacher.is_stored(epoch, side) for epoch, side in enumerate(sides)])
+    teacher.predictions = None
+    return stored
+
+
+def _time_teacher(experiment: Experiment, side: int) -> float:
+    """Seconds of the teacher's forward pass on a batch of `side` pixels."""
+    import torch
+
+    teacher, times = experiment.teacher, []
+    assert teacher is not None
+    inputs = torch.zeros(experiment.config.batch_size, 3, side, side, device=experiment.device)
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
+    for _ in range(WARM_UP + 3):
+        begin = time.perf_counter()
+        teacher.compute(teacher.forward, inputs)
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times[WARM_UP:]))
 
 
 class Measurement:

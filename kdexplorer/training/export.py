@@ -10,9 +10,10 @@ import torch
 from kdexplorer import __version__
 from kdexplorer.analysis import metrics
 from kdexplorer.networks.cost import count_multiply_adds, count_parameters
-from kdexplorer.runs.card import Card, DataFacts, EpochFigures, Leg, TeacherReference
+from kdexplorer.runs.card import Card, DataFacts, EpochFigures, Leg
 from kdexplorer.runs.checkpoints import find_checkpoint, save_checkpoint
 from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.teachers import refer_to
 from kdexplorer.runs.weights import to_half_precision
 from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.hardware import describe_device, disable_tf32, resolve_precision
@@ -44,7 +45,7 @@ def export_students(run: Run, experiment: Experiment, seconds: float) -> None:
 
 def _describe(run: Run, experiment: Experiment, student: Student, seconds: float) -> Card:
     """A card without the network's figures."""
-    config, teacher = experiment.config, experiment.teacher if student.config.needs_teacher else None
+    config, teachers = experiment.config, experiment.teacher_checkpoints if student.config.needs_teacher else ()
     earlier = find_checkpoint(student.config.initial).card.legs if student.config.initial else ()
     return Card(
         name=student.config.name,
@@ -54,7 +55,7 @@ def _describe(run: Run, experiment: Experiment, student: Student, seconds: float
         classes=experiment.evaluation.classes,
         normalization=experiment.normalization,
         objective=student.config.objective,
-        teacher=TeacherReference(name=teacher.name, sha256=teacher.sha256) if teacher else None,
+        teacher=refer_to(teachers) if teachers else None,
         data=DataFacts(
             dataset=config.dataset,
             train_images=experiment.train_count,

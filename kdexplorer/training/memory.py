@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -12,10 +14,13 @@ from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.networks import build
 from kdexplorer.networks.cost import count_parameters
-from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.runs.teachers import find_teachers
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
+
+    from kdexplorer.networks import Outputs
 
 RUNTIME = 0.5 * 2**30
 """Bytes of the interpreter and of torch itself."""
@@ -36,8 +41,8 @@ def estimate_memory(config: ExperimentConfig, elsewhere: bool = False) -> float:
     """
     import torch
 
-    from kdexplorer.training.experiment import EVALUATION_BATCH
     from kdexplorer.training.hardware import resolve_device, resolve_precision
+    from kdexplorer.training.teacher import EVALUATION_BATCH
 
     device = resolve_device("cpu" if elsewhere else config.device)
     dtype = resolve_precision(config.precision, device)
@@ -45,11 +50,11 @@ def estimate_memory(config: ExperimentConfig, elsewhere: bool = False) -> float:
     kept = max(_activations(one.architecture, dtype)[0] for one in config.students)
     total += 1.5 * kept * config.batch_size
     if config.teacher:
-        architecture = find_checkpoint(config.teacher).architecture
-        total += 8 * count_parameters(build(architecture))  # as it is, and folded
+        architectures = [teacher.architecture for teacher in find_teachers(config.teacher)]
+        total += 8 * sum(count_parameters(build(one)) for one in architectures)  # as they are, and folded
         # Without gradients a forward pass holds about three outputs at a time; its widest batch is the evaluation's.
         images = max(config.batch_size, EVALUATION_BATCH)
-        total += 3 * images * _activations(architecture, torch.float32)[1]
+        total += 3 * images * max(_activations(one, torch.float32)[1] for one in architectures)
     return RUNTIME + total + sum(get_dataset(config.dataset).sizes.values()) * 3 * 32 * 32
 
 
@@ -59,25 +64,101 @@ def _activations(architecture: str, dtype: torch.dtype) -> tuple[float, float]:
     import torch
 
     network = build(architecture)
-    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
 
     def kept(batch: int) -> np.ndarray:
-        storages: dict[int, int] = {}
-
-        def keep(tensor: torch.Tensor) -> torch.Tensor:
-            if tensor.untyped_storage().data_ptr() not in weights:
-                storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
         images = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-        autocast = torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
+        with _count_kept(network.parameters()) as storages, _autocast(dtype):
             logits = network(images)  # alive until here, so that no address is used twice
         del logits
         return np.array([sum(storages.values()), max(storages.values())])
 
     whole, largest = (kept(4) - kept(2)) / 2  # what does not grow with the batch is no activation
     return float(whole), float(largest)
+
+
+def _autocast(dtype: torch.dtype) -> torch.autocast:
+    import torch
+
+    return torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
+
+
+@contextlib.contextmanager
+def _count_kept(others: Iterable[torch.Tensor]) -> Iterator[dict[int, int]]:
+    """Bytes of the memory blocks that autograd keeps in the block, by address, without those of `others`."""
+    import torch
+
+    storages: dict[int, int] = {}
+    known = {tensor.untyped_storage().data_ptr() for tensor in others}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in known:
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield storages
+
+
+class StudentMemory(NamedTuple):
+    """Bytes that a student's training takes beside the data and the teacher."""
+
+    state: int
+    """Weights, gradients and momentum, float32, of the network and of what its methods train beside it."""
+    kept: int
+    """What autograd keeps of one batch for the backward pass of the whole objective."""
+
+
+def count_student_memory(config: ExperimentConfig) -> dict[str, StudentMemory]:
+    """What each student of an experiment takes, by name; counted in one step on random images, not estimated.
+
+    `compile` may keep less. Raises KDError when the teacher cannot be found.
+    """
+    import torch
+
+    from kdexplorer.networks import get_architecture
+    from kdexplorer.training.hardware import resolve_device, resolve_precision
+    from kdexplorer.training.objective import bind_terms, compute_objective
+    from kdexplorer.training.teacher import run_network
+
+    dtype = resolve_precision(config.precision, resolve_device("cpu"))
+    images = torch.randn(config.batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(config.batch_size) % len(get_dataset(config.dataset).classes)
+    teacher = get_architecture(find_teachers(config.teacher)[0].architecture) if config.teacher else None
+    theirs: Outputs | None = None
+    if teacher is not None:
+        with torch.no_grad():
+            theirs = run_network(build(teacher.key).eval(), images, dtype, all_outputs=True)
+    found = {}
+    for student in config.students:
+        network, methods = build(student.architecture), student.methods
+        terms = bind_terms(student, get_architecture(student.architecture), teacher)
+        adapters = [term.adapter for term in terms if term.adapter is not None]
+        weights = [p for module in (network, *adapters) for p in module.parameters()]
+        targets = {m: m.reduce_teacher(theirs) for m in methods if theirs is not None and m.needs}
+        shared = [images, labels, *(tensor for one in targets.values() for tensor in _tensors(one))]
+        all_outputs = any(method.needs - {"logits"} for method in methods)
+        with _count_kept([*weights, *shared]) as storages:
+            outputs = run_network(network, images, dtype, all_outputs)
+            parts = compute_objective(student, terms, outputs, labels, targets, _in_autocast(dtype))
+        del parts, outputs
+        found[student.name] = StudentMemory(12 * sum(p.numel() for p in weights), sum(storages.values()))
+    return found
+
+
+def _tensors(outputs: Outputs) -> list[torch.Tensor]:
+    return [outputs.logits, *outputs.stages, *([] if outputs.embedding is None else [outputs.embedding])]
+
+
+def _in_autocast(dtype: torch.dtype) -> Callable[[nn.Module], Callable[..., Any]]:
+    def wrap(adapter: nn.Module) -> Callable[..., Any]:
+        def run(*inputs: Any) -> Any:
+            with _autocast(dtype):
+                return adapter(*inputs)
+
+        return run
+
+    return wrap
 
 
 def free_memory(device: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,6 +16,12 @@ from kdexplorer.networks.outputs import as_float
 
 Targets = Mapping[Method, Outputs]
 """What each method keeps of the teacher's outputs; methods with equal settings share it."""
+
+Loss = Callable[[Outputs, Outputs, Tensor], Tensor]
+"""A loss of the student's outputs, the teacher's and the labels `[B]`."""
+
+Relate = Callable[[Loss, Outputs, Outputs, Tensor], Tensor]
+"""Computes a loss that compares images with each other: which images are compared is its choice."""
 
 
 @dataclass
@@ -36,13 +43,32 @@ def bind_terms(objective: Objective, student: Architecture, teacher: Architectur
     ]
 
 
+def relate_parts(size: int) -> Relate:
+    """Relations within consecutive parts of at most `size` images; the mean over images."""
+
+    def relate(loss: Loss, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:
+        total = labels.new_zeros((), dtype=student.logits.dtype)
+        for start in range(0, len(labels), size):
+            own = labels[start : start + size]
+
+            def part(tensor: Tensor, start: int = start) -> Tensor:
+                return tensor[start : start + size]
+
+            total = total + loss(student.map(part), teacher.map(part), own) * len(own)
+        return total / len(labels)
+
+    return relate
+
+
 def compute_objective(
     objective: Objective,
     terms: list[BoundTerm],
     outputs: Outputs,
     labels: Tensor,
     targets: Targets,
-    run_adapter: Callable[[nn.Module], Callable[[Tensor], Tensor]] = lambda adapter: adapter,
+    run_adapter: Callable[[nn.Module], Callable[..., Any]] = lambda adapter: adapter,
+    relate: Relate = lambda loss, *batch: loss(*batch),
+    progress: float = 1.0,
 ) -> dict[str, Tensor]:
     """What a student minimizes on one batch, and its parts.
 
@@ -53,6 +79,8 @@ def compute_objective(
         labels: int64 `[B]`.
         targets: what each method kept of the teacher's outputs.
         run_adapter: wraps an adapter's forward pass, in autocast for instance.
+        relate: computes the losses that compare images with each other; the default compares those of the batch.
+        progress: the share of all steps that is done with this one, for methods whose weight rises at the beginning.
 
     Returns:
         Scalars: `objective`; `cross_entropy` (plain, comparable between students whatever they minimize); and each
@@ -66,11 +94,20 @@ def compute_objective(
         hard = F.cross_entropy(logits, labels, label_smoothing=objective.label_smoothing)
     total = objective.ce_weight * hard
     for term in terms:
-        arguments = (outputs, targets.get(term.method, Outputs(logits.detach())), labels)
-        if term.adapter is not None:
-            loss = term.method.loss(*arguments, run_adapter(term.adapter))  # type: ignore[arg-type]
+        target = targets.get(term.method, Outputs(logits.detach()))
+        loss = _bind_adapter(term, run_adapter)
+        if term.method.relates_images:
+            value = relate(loss, term.method.reduce_teacher(outputs), target, labels)
         else:
-            loss = term.method.loss(*arguments)
-        parts[term.name] = loss
-        total = total + term.weight * loss
+            value = loss(outputs, target, labels)
+        parts[term.name] = value
+        total = total + term.weight * term.method.weight_factor(progress) * value
     return {"objective": total, **parts}
+
+
+def _bind_adapter(term: BoundTerm, run_adapter: Callable[[nn.Module], Callable[..., Any]]) -> Loss:
+    """A term's loss with its adapter, where it has one."""
+    if term.adapter is None:
+        return term.method.loss
+    adapter: Any = run_adapter(term.adapter)
+    return lambda student, teacher, labels: term.method.loss(student, teacher, labels, adapter)

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,13 +32,13 @@ def predictions_root() -> Path:
 
 
 def load_predictions(facts: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
-    """Logits float32 of that shape, or None where there are none or the file is damaged.
+    """Logits or embeddings, float32 of that shape, or None where there are none or the file is damaged.
 
     Args:
         facts: what decides them; JSON.
         shape: such as `[steps, B, K]` for an epoch, `[N, K]` for an evaluation split.
     """
-    path = predictions_root() / f"{_name(facts)}.f32"
+    path = _path(facts)
     with contextlib.suppress(OSError):
         data = path.read_bytes()
         content, digest = data[:-32], data[-32:]
@@ -48,47 +48,85 @@ def load_predictions(facts: dict[str, Any], shape: tuple[int, ...]) -> np.ndarra
     return None
 
 
-def save_predictions(facts: dict[str, Any], logits: np.ndarray) -> None:
-    """Keeps logits float32 for later runs; a disk that is full or read-only only means that they are not kept."""
-    root = predictions_root()
+def save_predictions(facts: dict[str, Any], values: np.ndarray) -> None:
+    """Keeps logits or embeddings for later runs; a disk that is full or read-only means that they are not kept."""
     with contextlib.suppress(OSError):
-        root.mkdir(parents=True, exist_ok=True)
-        content = logits.astype("<f4").tobytes()
-        write_bytes(root / f"{_name(facts)}.f32", content + hashlib.sha256(content).digest())
-        _remove_oldest(root)
+        predictions_root().mkdir(parents=True, exist_ok=True)
+        content = values.astype("<f4").tobytes()
+        write_bytes(_path(facts), content + hashlib.sha256(content).digest())
+        _remove_oldest()
 
 
 class BatchPredictions:
-    """The teacher's logits on an experiment's training batches, epoch by epoch."""
+    """The teacher's logits, and its embeddings where a method needs them, on an experiment's training batches."""
 
-    def __init__(self, facts: dict[str, Any], shape: tuple[int, int, int]) -> None:
-        self.facts, self.shape = facts | {"version": VERSION}, shape
-        """`shape` is `[steps, B, K]`."""
+    def __init__(self, facts: dict[str, Any], shapes: dict[str, tuple[int, int, int]]) -> None:
+        self.facts, self.shapes = facts | {"version": VERSION}, shapes
+        """`shapes` is `[steps, B, K]` for `logits`, and `[steps, B, D]` for `embedding`."""
         self._epoch: tuple[int, int] | None = None
-        self._stored: np.ndarray | None = None
-        self._computed: list[np.ndarray] = []
+        self._stored: dict[str, np.ndarray] | None = None
+        self._computed: list[dict[str, np.ndarray]] = []
 
-    def facts_of(self, epoch: int, side: int) -> dict[str, Any]:
-        """What decides the logits of an epoch that is trained on images of `side` pixels."""
-        return self.facts | {"epoch": epoch, "side": side}
+    def contains(self, epoch: int, side: int) -> bool:
+        """Whether an epoch that is trained on images of `side` pixels is stored, by its files' names and sizes."""
+        return all(_has_size(_path(self._facts_of(part, epoch, side)), shape) for part, shape in self.shapes.items())
 
-    def get(self, epoch: int, side: int, step: int) -> np.ndarray | None:
-        """The logits float32 `[B, K]` of a batch, or None where the teacher has to compute them."""
+    def get(self, epoch: int, side: int, step: int) -> dict[str, np.ndarray] | None:
+        """Float32 `[B, K]` and `[B, D]` of a batch, by part, or None where the teacher has to compute them."""
         self._turn_to(epoch, side)
-        return None if self._stored is None else self._stored[step]
+        return None if self._stored is None else {part: values[step] for part, values in self._stored.items()}
 
-    def add(self, epoch: int, side: int, step: int, logits: np.ndarray) -> None:
-        """Takes a batch's logits; after the last batch of an epoch that was computed from its first they are saved."""
+    def add(self, epoch: int, side: int, step: int, computed: dict[str, np.ndarray]) -> None:
+        """Takes a batch's parts; after the last batch of an epoch that was computed from its first they are saved."""
         self._turn_to(epoch, side)
-        if self._stored is None and step == len(self._computed):
-            self._computed.append(logits)
-            if len(self._computed) == self.shape[0]:
-                save_predictions(self.facts_of(epoch, side), np.stack(self._computed))
+        if self._stored is not None or step != len(self._computed):
+            return
+        self._computed.append(computed)
+        for part, (steps, *_) in self.shapes.items():
+            if len(self._computed) == steps:
+                values = np.stack([batch[part] for batch in self._computed])
+                save_predictions(self._facts_of(part, epoch, side), values)
+
+    def _facts_of(self, part: str, epoch: int, side: int) -> dict[str, Any]:
+        return self.facts | {"epoch": epoch, "side": side} | ({} if part == "logits" else {"part": part})
 
     def _turn_to(self, epoch: int, side: int) -> None:
-        if self._epoch != (epoch, side):
-            self._epoch, self._computed = (epoch, side), []
-            self._stored = load_predictions(self.facts_of(epoch, side), self.shape)
+        if self._epoch == (epoch, side):
+            return
+        self._epoch, self._computed, self._stored = (epoch, side), [], {}
+        for part, shape in self.shapes.items():
+            values = load_predictions(self._facts_of(part, epoch, side), shape)
+            if values is None:
+                self._stored = None
+                return
+            self._stored[part] = values
+
+
+class Stored(NamedTuple):
+    """What the disk keeps: how many files, and their bytes."""
+
+    files: int
+    size: int
+
+
+def measure_store() -> Stored:
+    """How much is kept on this machine."""
+    sizes = [size for _, size, _ in _list_files()]
+    return Stored(len(sizes), sum(sizes))
+
+
+def describe_store() -> str:
+    """How much is kept, in one line."""
+    files, size = measure_store()
+    count = "1 file" if files == 1 else f"{files} files"
+    return f"Stored teacher predictions: {count}, {size / 1e6:.1f} MB of at most {MAX_BYTES / 1e6:,.0f} MB."
+
+
+def delete_predictions() -> None:
+    """Removes everything that is kept; runs that train now or later compute it again."""
+    for _, _, path in _list_files():
+        with contextlib.suppress(FileNotFoundError):  # another process removes too
+            path.unlink()
 
 
 def hash_images(images: np.ndarray) -> str:
@@ -96,17 +134,28 @@ def hash_images(images: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
 
 
-def _name(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:40]
+def _path(facts: dict[str, Any]) -> Path:
+    return predictions_root() / f"{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:40]}.f32"
 
 
-def _remove_oldest(root: Path) -> None:
+def _has_size(path: Path, shape: tuple[int, ...]) -> bool:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size == 4 * int(np.prod(shape)) + 32
+    return False
+
+
+def _list_files() -> list[tuple[float, int, Path]]:
+    """Time of the last use, bytes and path of each file."""
     found = []
-    for path in root.glob("*.f32"):
+    for path in predictions_root().glob("*.f32"):
         with contextlib.suppress(OSError):  # another process removes too
             found.append((path.stat().st_mtime, path.stat().st_size, path))
+    return found
+
+
+def _remove_oldest() -> None:
     total = 0
-    for _, size, path in sorted(found, reverse=True):
+    for _, size, path in sorted(_list_files(), reverse=True):
         total += size
         if total > MAX_BYTES:
             with contextlib.suppress(OSError):

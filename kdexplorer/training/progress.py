@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import time
 from typing import Any
 
@@ -13,7 +14,6 @@ from tqdm import tqdm
 from kdexplorer.runs.records import BatchMetrics, EpochMetrics, State
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.training.experiment import Experiment
-from kdexplorer.training.schedule import resolution
 from kdexplorer.training.student import average_sums
 
 _EVERY = 0.5
@@ -29,6 +29,8 @@ class RunProgress:
         self.run, self.logger, self.show = run, logger, show
         self.facts: dict[str, Any] = {}
         """Fields of `RunStatus` besides state and message."""
+        self.lasting = ""
+        """The warning about the run as a whole."""
         self.rate = 0.0
         """Images a second."""
 
@@ -36,14 +38,20 @@ class RunProgress:
         """Replaces the status."""
         self.run.write_status(state, message, **self.facts)
 
-    def warn(self, message: str) -> None:
-        """A warning for the status and the log."""
-        self.facts["warning"] = message
+    def warn(self, message: str, lasting: bool = False) -> None:
+        """A warning for the status, the log and the terminal; one that lasts is not removed by `clear_warning`."""
         self.logger.warning("%s", message)
+        if self.show:
+            tqdm.write(f"warning: {message}", file=sys.stderr)
+        if lasting:
+            self.lasting = message
+        self.clear_warning()
+        if not lasting:
+            self.facts["warning"] = ". ".join(filter(None, [message, self.lasting]))
 
     def clear_warning(self) -> None:
-        """Removes the warning from the next status."""
-        self.facts.pop("warning", None)
+        """Removes the warning from the next status, but for one that lasts."""
+        self.facts["warning"] = self.lasting
 
     def begin(self, experiment: Experiment, done: int) -> None:
         """Training begins after so many steps."""
@@ -52,9 +60,9 @@ class RunProgress:
         self.seen = {student.config.name: dict(student.sums) for student in experiment.students}
         """The students' sums over the epoch when they were recorded last."""
         self.batch = experiment.config.batch_size
-        work = [resolution(experiment.config, epoch) ** 2 for epoch in range(experiment.config.epochs)]
-        self.work = np.concatenate([[0.0], np.repeat(work, experiment.steps_per_epoch).cumsum()])
-        """Pixels a side, squared, of all steps before each: what the time is proportional to."""
+        costs = experiment.epoch_costs()
+        self.work = np.concatenate([[0.0], np.repeat(costs, experiment.steps_per_epoch).cumsum()])
+        """The cost of all steps before each: what the time is nearly proportional to."""
         self.bar = tqdm(
             total=experiment.steps * self.batch,
             initial=done * self.batch,
@@ -88,6 +96,7 @@ class RunProgress:
                 "steps_per_epoch": experiment.steps_per_epoch,
                 "images_per_second": round(self.rate, 1),
                 "seconds_left": self._seconds_left(done, now),
+                "teacher_stored": experiment.reads_teacher(epoch),
             }
             with contextlib.suppress(OSError):
                 self.write("running", "training")

@@ -17,6 +17,7 @@ from kdexplorer.networks.base import StagedNetwork
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.training.ddp import Team
 from kdexplorer.training.objective import BoundTerm, bind_terms
+from kdexplorer.training.timing import Span
 
 
 @dataclass
@@ -30,6 +31,8 @@ class Student:
     optimizer: torch.optim.Optimizer
     sums: dict[str, float] = field(default_factory=dict)
     """Sums over the epoch's images so far: the objective's parts, `correct`, and `images`."""
+    spans: list[Span] = field(default_factory=list)
+    """When its part of each of the epoch's steps began and ended: forward pass, objective, backward pass, update."""
 
     @property
     def adapters(self) -> dict[str, nn.Module]:
@@ -94,7 +97,7 @@ def _bind_terms(config: ExperimentConfig, student: StudentConfig, teacher: Archi
         return bind_terms(student, architecture, teacher)
 
 
-def compile_network(network: StagedNetwork, config: ExperimentConfig) -> nn.Module:
+def compile_network(network: nn.Module, config: ExperimentConfig) -> nn.Module:
     """The network, compiled where the configuration says so."""
     return cast(nn.Module, torch.compile(network, dynamic=False)) if config.compile else network
 

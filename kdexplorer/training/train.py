@@ -16,12 +16,15 @@ import torch
 from kdexplorer.analysis import metrics
 from kdexplorer.files import remove_leftovers, write_json
 from kdexplorer.runs.records import EpochMetrics, TeacherFigures
-from kdexplorer.training.experiment import EvaluationTeacher, Experiment
+from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.export import export_students
 from kdexplorer.training.progress import RunProgress
 from kdexplorer.training.schedule import learning_rate
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
 from kdexplorer.training.student import Student, average_sums, check_finite
+from kdexplorer.training.teacher import EvaluationTeacher
+from kdexplorer.training.teacher_check import check_teacher
+from kdexplorer.training.timing import median_seconds
 
 PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
@@ -57,6 +60,9 @@ def train(progress: RunProgress, stopping: threading.Event) -> None:
     teacher = experiment.evaluate_teacher() if team.leads else None
     if teacher is not None:
         write_json(run.path / "teacher.json", _describe_teacher(experiment, teacher).model_dump(mode="json"))
+        at_start = check_teacher(experiment, teacher, epoch)
+        if at_start is not None and at_start.warning:
+            progress.warn(at_start.warning, lasting=True)
 
     progress.begin(experiment, epoch * experiment.steps_per_epoch + step)
     while epoch < config.epochs:
@@ -72,6 +78,7 @@ def train(progress: RunProgress, stopping: threading.Event) -> None:
         rows = [_evaluate(experiment, student, teacher, epoch, clock, progress.rate) for student in experiment.students]
         run.append_metrics(rows)
         progress.show_metrics(rows if team.leads else [])
+        experiment.spans = []
         epoch, step = epoch + 1, 0
         _save(progress, experiment, epoch, step, clock)
     progress.close()
@@ -101,6 +108,7 @@ def _evaluate(
 ) -> EpochMetrics:
     """A student after an epoch: means over its batches and, in the leading process, figures on the evaluation split."""
     sums, student.sums = student.sums, {}
+    spans, student.spans = student.spans, []
     row = EpochMetrics(epoch=epoch, student=student.config.name, train=average_sums(sums))
     if not experiment.team.leads:
         return row
@@ -115,15 +123,20 @@ def _evaluate(
             "probes": np.round(logits[:PROBES].astype(float), 3).tolist(),
             "seconds": round(clock.seconds(), 3),
             "images_per_second": round(rate, 1),
+            "step_seconds": median_seconds(spans),
+            "batch_seconds": median_seconds(experiment.spans),
         }
     )
 
 
 def _describe_teacher(experiment: Experiment, teacher: EvaluationTeacher) -> TeacherFigures:
-    labels = experiment.evaluation.labels
+    labels, data = experiment.evaluation.labels, [one.card.data for one in experiment.teacher_checkpoints]
+    own = ("holdout", experiment.config.dataset, experiment.config.holdout)  # held out from the teacher too
+    unseen = all((one.evaluation_split, one.dataset, one.evaluation_images) == own for one in data)
     return TeacherFigures(
-        name=experiment.teacher.name if experiment.teacher else "",
+        name="+".join(teacher.name for teacher in experiment.teacher_checkpoints),
         evaluation_split=experiment.evaluation_name,
+        note="" if unseen else None,
         accuracy=metrics.accuracy(teacher.logits, labels),
         cross_entropy=metrics.cross_entropy(teacher.logits, labels),
         probes=np.round(teacher.logits[:PROBES].astype(float), 3).tolist(),

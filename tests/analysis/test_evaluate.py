@@ -5,12 +5,19 @@ import pytest
 import torch
 
 from kdexplorer.analysis import metrics
-from kdexplorer.analysis.evaluate import evaluate_checkpoint, format_report, import_checkpoint
+from kdexplorer.analysis.evaluate import (
+    evaluate_checkpoint,
+    format_after_choice,
+    format_report,
+    import_checkpoint,
+    measure_after_choice,
+)
 from kdexplorer.analysis.inference import predict
 from kdexplorer.datasets import Normalization, Split, get_dataset
 from kdexplorer.errors import CheckpointError, DataError
 from kdexplorer.networks import build
 from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.runs.checkpoints import open_checkpoint
 
 NORMALIZATION = Normalization(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.2))
 
@@ -51,8 +58,24 @@ def test_a_difference_from_the_card_is_found(evaluated, change):
 
 def test_only_test_splits_are_evaluated_again(evaluated):
     held = evaluated("a", data={"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 60})
-    with pytest.raises(DataError, match="not evaluated on the test split"):
+    with pytest.raises(DataError, match=r"not evaluated on the test split.* --after-choice"):
         evaluate_checkpoint(str(held.path))
+
+
+def test_what_was_chosen_on_held_out_images_is_measured_once_on_the_test_split(evaluated, monkeypatch):
+    held = evaluated("a", data={"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 60})
+    found = measure_after_choice(held)
+    on_test = evaluated("b")
+    known = on_test.card  # the same weights, whose card has the figures of the test split
+    assert (found.images, found.accuracy) == (60, known.test_accuracy)
+    assert found.cross_entropy == pytest.approx(known.test_cross_entropy)
+    recorded = open_checkpoint(held.path)
+    assert recorded.card == held.card.model_copy(update={"after_choice": found})
+    monkeypatch.setattr(type(held), "network", lambda self: pytest.fail("it is measured once"))
+    assert measure_after_choice(recorded) == found
+    assert f"{100 * found.accuracy:.2f} %" in format_after_choice("a", found)
+    with pytest.raises(DataError, match="leave out --after-choice"):
+        measure_after_choice(on_test)
 
 
 @pytest.fixture

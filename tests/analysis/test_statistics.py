@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, chi2_contingency, ttest_1samp
 
 from kdexplorer.analysis import metrics, statistics
-from kdexplorer.analysis.human_agreement import closest_temperature
+from kdexplorer.analysis.temperature_scaling import fit_temperature
 
 
 def logits_of(predictions, classes=10):
@@ -102,6 +102,25 @@ def test_the_interval_over_seeds_by_hand():
     assert statistics.seed_interval([0.8]) is None
 
 
+def test_the_test_over_seeds_agrees_with_scipy():
+    differences = [0.0132, 0.0062, 0.0124]
+    found, expected = statistics.seed_test(differences), ttest_1samp(differences, 0)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert (found.low, found.high) == pytest.approx(expected.confidence_interval())
+    assert (found.difference, found.seeds) == (pytest.approx(np.mean(differences)), 3)
+    assert statistics.seed_test([0.1]) is None
+    assert statistics.seed_test([0.0, 0.0]).p == 1.0
+    assert statistics.seed_test([0.1, 0.1]).p == 0.0
+
+
+def test_two_accuracies_without_predictions_agree_with_scipy():
+    for one, other in ((9199, 9135), (9135, 9090), (9204, 9151)):
+        table = [[one, 10_000 - one], [other, 10_000 - other]]
+        expected = chi2_contingency(table, correction=False).pvalue
+        assert statistics.unpaired_p(one, 10_000, other, 10_000) == pytest.approx(expected)
+    assert statistics.unpaired_p(5, 5, 7, 7) == 1.0
+
+
 @pytest.mark.parametrize(
     ("p", "text"), [(1.0, "p = 1.00"), (0.0314, "p = 0.031"), (0.00017, "p = 0.00017"), (2e-5, "p < 0.0001")]
 )
@@ -121,4 +140,6 @@ def test_nothing_uses_a_half_loaded_torch(monkeypatch):
     right = np.stack([logits.argmax(1) == labels, other.argmax(1) == labels])
     assert statistics.paired_test(right, right[::-1])["p"] == pytest.approx(1)
     assert statistics.seed_interval([0.1, 0.2])
-    assert closest_temperature(np.eye(10)[labels] * 0.9 + 0.01, logits)
+    assert statistics.seed_test([0.1, 0.2])
+    assert statistics.unpaired_p(1, 5, 2, 5)
+    assert fit_temperature(np.eye(10)[labels] * 0.9 + 0.01, logits)

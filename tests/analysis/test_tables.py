@@ -24,7 +24,8 @@ def test_the_summary_has_the_paired_tests_of_each_student(family):
     assert headings[0] == "Network"
     assert len({len(line) for line in (headings, rule, *lines)}) == 1
     assert lines[2][-2:] == ["+10.00 (p = 0.00049)", "-15.00 (p < 0.0001)"]
-    assert lines[2][4].startswith("60.00 % (")
+    assert lines[2][headings.index("Accuracy, 95 % interval")].startswith("60.00 % (")
+    assert [line[headings.index("Epochs by run")] for line in lines] == ["1", "1", "1"]
     assert lines[0][-2:] == lines[1][-2:] == ["", ""]
 
 

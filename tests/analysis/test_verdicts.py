@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis import results, verdicts
+from kdexplorer.analysis.statistics import MeanDifference
 from kdexplorer.config import Objective
 from kdexplorer.methods import get_method
 
@@ -44,6 +45,86 @@ def test_the_cross_entropy_is_compared_with_the_baselines(family, cross_entropy,
     assert "smaller number" not in text
     rows[2] = replace(rows[2], objective=0.9)
     assert "smaller number" in verdicts.explain_larger_loss(rows)
+
+
+@pytest.mark.parametrize(
+    ("difference", "cross_entropy", "words"),
+    [
+        (-0.07, 1.1, "it is lower, so the excess was the level of confidence"),
+        (-0.07, 0.9, "(95 %): it is lower."),
+        (0.07, 1.1, "it is higher"),
+        (0.005, 1.1, "none that is clear"),
+    ],
+)
+def test_what_is_left_of_the_cross_entropy_after_temperature_scaling(family, difference, cross_entropy, words):
+    rows = family.rows()
+    scaled = MeanDifference(difference, 0.01, 120)
+    rows[1] = replace(rows[1], cross_entropy=1.0)
+    rows[2] = replace(rows[2], cross_entropy=cross_entropy, scaled_to_scratch_baseline=scaled)
+    text = verdicts.explain_larger_loss(rows)
+    assert words in text
+    assert str(scaled) in text
+    rows[2] = replace(rows[2], scaled_to_scratch_baseline=None)
+    assert "scaling" not in verdicts.explain_larger_loss(rows)
+
+
+@pytest.mark.parametrize(("after", "words"), [(0.01, "explains most"), (0.06, "explains less than half")])
+def test_how_much_of_calibration_one_number_explains(family, after, words):
+    rows = [replace(row, calibration_error=0.08, scaled_calibration_error=after) for row in family.rows()]
+    text = verdicts.explain_calibration(rows)
+    assert words in text
+    assert f"{100 * after:.2f} % after" in text
+    assert verdicts.explain_calibration(family.rows(labels=False)) is None
+
+
+@pytest.mark.parametrize(
+    ("difference", "words"), [(-0.07, "lower than"), (0.07, "higher than"), (0.005, "not clearly different from")]
+)
+def test_the_scaled_cross_entropy_is_compared_with_the_baselines(family, difference, words):
+    rows = family.rows()
+    rows[2] = replace(rows[2], scaled_to_scratch_baseline=MeanDifference(difference, 0.01, 120))
+    text = verdicts.explain_calibration(rows)
+    assert f"Scaled cross-entropy is {words} the scratch baseline's for student" in text
+    kinds = ("lower than", "higher than", "not clearly different from")
+    assert [kind in text for kind in kinds] == [kind == words for kind in kinds]
+
+
+def test_the_bundled_networks_are_all_calibrated_by_one_number(bundled):
+    """Eight distilled students are at or below their baseline; the differences a second way, from sums over images."""
+    rows = results.build_rows(bundled.entries, bundled.logits, bundled.labels)
+    assert max(row.scaled_calibration_error for row in rows) < 0.0132
+    paired = {row.name: row.scaled_to_scratch_baseline for row in rows if row.is_distilled}
+    assert len(paired) == 8
+    assert all(one.difference < 0 for one in paired.values())
+    assert str(paired["resnet8-response"]) == "-0.069 ± 0.011"
+    assert "higher than" not in verdicts.explain_calibration(rows)
+    scaled = {row.name: row.scaled_cross_entropy for row in rows}
+    for row in rows:
+        if row.is_distilled:
+            difference = scaled[row.name] - scaled[row.scratch_baseline]
+            assert paired[row.name].difference == pytest.approx(difference)
+
+
+def test_the_training_of_each_network_is_told_from_its_card(family):
+    rows = family.rows()
+    assert "Each network was trained in one run" in verdicts.describe_training(rows)
+    rows[0] = replace(rows[0], epochs_by_run=(8, 10), continued_in_view=True)
+    rows[1] = replace(rows[1], epochs_by_run=(4, 2), continued_in_view=False)
+    text = verdicts.describe_training(rows)
+    assert "with figures of the test images in view for teacher (8 + 10 epochs)." in text
+    assert "on figures of held-out images for plain (4 + 2 epochs)." in text
+    assert "student: each trained in one run" in text
+    text = verdicts.describe_training([replace(rows[0], epochs_by_run=(), continued_in_view=False)])
+    assert "How teacher was trained is unknown." in text
+    assert "in view" not in text
+
+
+def test_the_bundled_networks_that_were_continued(bundled):
+    rows = results.build_rows(bundled.entries, {}, None)
+    continued = {row.name: row.epochs for row in rows if row.continued_in_view}
+    students = dict.fromkeys(("resnet18-scratch", "resnet18-response", "resnet18-feature"), 17)
+    assert continued == {"resnet50": 18, "resnet56": 56} | students
+    assert all(row.epochs == sum(row.epochs_by_run) for row in rows)
 
 
 def test_without_its_baseline_a_students_cross_entropy_stands_alone(family):

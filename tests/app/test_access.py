@@ -12,6 +12,7 @@ from kdexplorer.datasets import download
 from kdexplorer.runs.launch import create_run
 
 TOKEN = "correct horse battery staple"
+BROWSER = {"cookie": "a browser"}
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +52,7 @@ def test_any_other_host_name_is_a_guest(host):
 def test_another_page_and_a_forwarded_request_are_a_guests_without_a_token(headers, allowed):
     headers = {"Host": "localhost:8501"} | headers
     assert access.is_allowed("localhost", None, None, headers) == allowed
-    assert access.is_allowed("localhost", TOKEN, access.prove(TOKEN, TOKEN), headers)
+    assert access.is_allowed("localhost", TOKEN, access.prove(TOKEN, TOKEN, **BROWSER), headers, **BROWSER)
 
 
 @pytest.mark.parametrize("address", [None, "", "0.0.0.0", "::", "192.168.1.7", "localhost.evil.example"])
@@ -63,9 +64,20 @@ def test_on_any_other_server_nobody_may_act_without_a_token(address):
 @pytest.mark.parametrize("address", ["localhost", "0.0.0.0"])
 def test_a_token_that_is_set_must_be_proved(address):
     assert not access.is_allowed(address, TOKEN, None)
-    assert not access.is_allowed(address, TOKEN, TOKEN)  # the token is not its own proof
-    assert access.is_allowed(address, TOKEN, access.prove(TOKEN, TOKEN))
-    assert not access.is_allowed(address, "another token", access.prove(TOKEN, TOKEN))
+    assert not access.is_allowed(address, TOKEN, TOKEN, **BROWSER)  # the token is not its own proof
+    proof = access.prove(TOKEN, TOKEN, **BROWSER)
+    assert access.is_allowed(address, TOKEN, proof, **BROWSER)
+    assert not access.is_allowed(address, "another token", proof, **BROWSER)
+
+
+def test_the_proof_holds_for_the_browser_in_which_the_token_was_entered():
+    """A session's id stands in the addresses of uploads, and who knows it can continue the session."""
+    proof = access.prove(TOKEN, TOKEN, **BROWSER)
+    assert access.is_allowed(None, TOKEN, proof, **BROWSER)
+    assert not access.is_allowed(None, TOKEN, proof, cookie="another browser")
+    assert not access.is_allowed(None, TOKEN, proof)
+    with pytest.raises(access.NotPresenterError, match="cookies"):
+        access.prove(TOKEN, TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +111,7 @@ def test_wrong_attempts_of_an_address_wait_for_one_another_and_the_right_one_for
     for thread in threads:
         thread.start()
     assert begun.acquire(timeout=60)
-    assert access.prove(TOKEN, TOKEN, "203.0.113.7")  # while 40 wrong attempts wait
+    assert access.prove(TOKEN, TOKEN, "203.0.113.7", **BROWSER)  # while 40 wrong attempts wait
     assert pauses == []
     go_on.set()
     for thread in threads:
@@ -178,6 +190,7 @@ def make_stopped_run():
 def test_a_guest_sees_a_run_and_cannot_delete_it_before_the_token_is_entered(monkeypatch, open_page, caplog):
     caplog.set_level("DEBUG")
     monkeypatch.setenv(access.VARIABLE, TOKEN)
+    monkeypatch.setattr(access, "_cookie", lambda: BROWSER["cookie"])
     run = make_stopped_run()
     at = open_page("launch", run=run.run_id)
     assert any(run.run_id in caption.value for caption in at.caption)

@@ -8,10 +8,12 @@ import urllib.request
 
 import numpy as np
 import pytest
+import websockets
 from PIL import Image
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
-from benchmarks import load
+from benchmarks import guest, load
+from kdexplorer.app import shares
 from kdexplorer.images import decode, render
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 
@@ -124,6 +126,37 @@ def look_for_anothers_upload(url, handout=False):
             assert visitor.tally.errors == []
 
     asyncio.run(visit())
+
+
+def test_a_guest_from_elsewhere_has_limits_and_cannot_clear_what_others_see(app):
+    async def play():
+        one = guest.Guest(app)
+        headers = await one._fetch("/")
+        assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]
+        await one.open("launch")
+        assert headers_cookie(one) == {"kdexplorer_visitor", "_streamlit_xsrf"}
+        await guest.empty_rows(one)
+        await guest.clear_caches(one)
+        await one.turn_page("overview")
+        others = []
+        for _ in range(shares.CONNECTIONS - 1):
+            others.append(await connect(app, one))
+        with pytest.raises(websockets.InvalidStatus):
+            await connect(app, one)
+        for socket in [*others, one.socket]:
+            socket.transport.abort()
+        assert one.tally.errors == []
+
+    def headers_cookie(visitor):
+        return {part.partition("=")[0] for part in visitor.cookie.split("; ")}
+
+    async def connect(url, visitor):
+        place = url.replace("http", "ws", 1) + "/_stcore/stream"
+        return await websockets.connect(
+            place, subprotocols=["streamlit"], origin=url, additional_headers=visitor.forwarded
+        )
+
+    asyncio.run(play())
 
 
 def test_a_few_visitors_are_served(app, capsys):

@@ -55,6 +55,16 @@ def test_no_more_rows_are_added_than_an_experiment_may_have():
     assert len(edit_rows([*edited, make_row({})], {"added_rows": [{}]})[0]) == MAX_STUDENTS + 1
 
 
+def test_cells_are_what_the_table_lets_a_visitor_enter():
+    forged = {"name": "x" * 5000, "architecture": ["resnet8"], "ce_weight": "1", "terms": 7, "initial": "/etc/passwd"}
+    (row,), differs = edit_rows([make_row({})], {"edited_rows": {0: forged}, "deleted_rows": [{}, "0"]})
+    assert differs
+    assert row == make_row({}) | {"name": "x" * student_rows.MAX_CHARACTERS}
+    added, _ = edit_rows([], {"added_rows": [forged, 5, None]})
+    assert [row["name"] for row in added] == [row["name"], "resnet8-scratch", "resnet8-scratch-2"]
+    assert all(row["terms"] == [] and "initial" not in row for row in added)
+
+
 def test_rows_are_added_with_free_names_and_deleted():
     rows = [make_row({}), make_row({"preset": "feature"})]
     edited, differs = edit_rows(rows, {"added_rows": [{}], "deleted_rows": [1]})

@@ -16,14 +16,14 @@ def rows_of(spec, field=""):
     return [row for rows in found for row in rows if not field or field in row]
 
 
-def draw(spec):
-    """Renders a chart as SVG, 700 pixels wide."""
-    return vl_convert.vegalite_to_svg(spec | {"width": 700}, vl_version=RELEASE)
+def draw(spec, width=700):
+    """Renders a chart as SVG of a width in pixels."""
+    return vl_convert.vegalite_to_svg(spec | {"width": width}, vl_version=RELEASE)
 
 
 def texts(svg):
     """The texts in an SVG."""
-    return [html.unescape(text) for text in re.findall(r">([^<>]+)</text>", svg)]
+    return [html.unescape(text) for text in re.findall(r">([^<>]+)</(?:text|tspan)>", svg)]
 
 
 def marks(svg, field):

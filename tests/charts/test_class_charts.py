@@ -100,8 +100,10 @@ def test_a_stack_of_matrices_has_a_value_for_each_temperature():
     stack = np.stack([np.full((10, 10), value) for value in (0.1, 0.2, 0.3)])
     spec = class_maps.similarity(stack, [*"abcdefghij"], "big", 0.5, True, (0.0, 0.25, 0.5))
     assert rows_of(spec)[0]["values"] == [0.1, 0.2, 0.3]
-    params = {param["name"]: param for param in spec["params"]}
-    assert params["step"]["expr"] == "clamp(round((logT - 0.0) / 0.25), 0, 2)"
+    at = [p | {"value": 0.375} if p["name"] == "logT" else p for p in spec["params"]]
+    svg = draw(spec | {"params": at})
+    assert "25%" in texts(svg)  # half-way between two matrices
+    assert f"big at T = {2**0.375:.2f}" in texts(svg)
 
 
 @pytest.mark.parametrize("name", ["o'brien", 'a"b', "x' + format(now(), '.0f') + '", "back\\slash"])

@@ -10,6 +10,7 @@ from altair.vegalite.v6.schema.core import load_schema
 from jsonschema import Draft7Validator
 
 from kdexplorer.analysis.attention_similarity import StageSummary
+from kdexplorer.analysis.error_inheritance import count_inheritance
 from kdexplorer.analysis.human_agreement import closeness
 from kdexplorer.charts import (
     annotators,
@@ -17,15 +18,19 @@ from kdexplorer.charts import (
     bars,
     class_maps,
     common,
+    divergence,
     evaluation,
     gradient,
     learning_curves,
+    probe,
     soft_labels,
     style,
     sweep_surface,
+    taxonomy,
     temperature,
 )
 from kdexplorer.charts.common import NetworkLogits, fill_shape, select_classes, title
+from kdexplorer.charts.inheritance import inheritance
 from kdexplorer.runs.records import TeacherFigures
 from tests.charts.drawing import draw, heading, texts
 from tests.charts.records import make_row
@@ -41,7 +46,7 @@ def one_image(count):
     teacher, *students = (NetworkLogits(name, role, generator.normal(0, 3, count)) for name, role in ROLES.items())
     photo = generator.integers(0, 256, (32, 32, 3), np.uint8)
     maps = [
-        attention.NetworkMaps(name, role, [generator.random((side, side)) for side in (32, 16, 8)])
+        attention.NetworkMaps(name, role, [generator.random((side, side)) for side in (32, 16, 8)], 1000.0)
         for name, role in ROLES.items()
     ]
     some = {student.name: student.logits for student in students}
@@ -52,8 +57,13 @@ def one_image(count):
         "push, photo": gradient.gradient_push(teacher, students[0], classes, None, 4.0, 0.7),
         **{key: temperature.over_temperature(teacher, students, key, 4.0) for key in temperature.CURVES},
         "bars": bars.probability_bars(np.full(count, 1 / count), classes, 3, "kd", "Soft label", "T = 1"),
-        "grid": attention.grid(maps, photo, "map", True, 0.6, "viridis", 1000.0),
-        "difference": attention.grid(maps, photo, "difference", False, 0.6, "viridis", 1000.0),
+        "grid": attention.grid(maps, photo, "map", True, 0.6, "viridis"),
+        "difference": attention.grid(maps, photo, "difference", False, 0.6, "viridis"),
+        "method push": probe.push_bars(generator.normal(size=count), teacher.logits, classes, 3, "KD", "small"),
+        "method changes": probe.change_maps([None, maps[0].maps[1], maps[0].maps[2]], photo, "AT", "small"),
+        "method relations": probe.relation_maps(
+            generator.random((4, 4)), np.stack([photo.transpose(2, 0, 1)] * 4), "big", style.TEACHER, (0.0, 1.0)
+        ),
         "scale": attention.scale_bar(0, 3, "viridis", "map", True),
         "own scales": attention.scale_bar(-1, 1, "difference", "difference", False),
         "soft labels at": learning_curves.soft_labels_at(
@@ -72,7 +82,7 @@ def many_images(count):
     shares = generator.dirichlet(np.ones(count), 200)
     matrix = np.full((count, count), 1 / count)
     near = {name: closeness(shares, values) for name, values in logits.items()}
-    stages = [StageSummary(stage, 0.9, 0.8, 0.95, 1e-3, 0.5) for stage in (1, 2)]
+    stages = [StageSummary(stage, 0.9, 0.8, 0.95, 0.3, 0.99, 1e-3, 0.5) for stage in (1, 2)]
     points = [
         learning_curves.CurvePoint(name, epoch, {"accuracy": 0.1}, {"accuracy": 0.2, "objective": 3.0, "kd": 0.4})
         for name in ROLES
@@ -90,6 +100,10 @@ def many_images(count):
         "objectives": learning_curves.learning_curves(points, LOOKS, "objective"),
         "cost": evaluation.accuracy_cost(rows, LOOKS, "multiply_adds"),
         "reliability": evaluation.reliability(logits, labels, LOOKS),
+        "reliability, scaled": evaluation.reliability(logits, labels, LOOKS, scaled=True),
+        "inheritance": inheritance(
+            {name: count_inheritance(logits[name], logits["big"], labels) for name in ("small", "distilled")}, "big"
+        ),
         "classes": evaluation.per_class(logits, labels, LOOKS, classes),
         "confusion": class_maps.confusion_map(logits["big"], labels, classes, "big"),
         "confusion difference": class_maps.confusion_difference(
@@ -97,6 +111,8 @@ def many_images(count):
         ),
         "closeness": annotators.closeness_curves(near, ROLES, shares, "200 images"),
         "surface": sweep_surface.surface(results, "accuracy"),
+        "taxonomy": taxonomy.taxonomy("dkd"),
+        "forward and reverse KL": divergence.mode_figure(),
         "spread": sweep_surface.spread(results),
     }
 
@@ -141,7 +157,7 @@ def test_text_is_as_large_as_the_window_asks_and_titles_break_where_the_chart_en
     words = "a title of several words, on one line of a wide chart"
     drawn = common.spec([rows], title(words), "", 100)
     assert words in texts(draw(drawn))
-    lines = [text for text in texts(draw(drawn | {"width": 200})) if text in words]
+    lines = [text for text in texts(draw(drawn, 200)) if text in words]
     assert " ".join(lines) == words
     assert len(lines) > 2
     sizes = {float(size) for size in re.findall(r'font-size="([0-9.]+)px"', draw(drawn))}

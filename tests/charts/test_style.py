@@ -1,5 +1,6 @@
 """Looks come from the registry of methods: color by family, marker and dash by method."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -48,9 +49,10 @@ def test_a_chosen_teacher_is_the_only_one():
 
 
 def test_every_role_has_a_color_and_a_second_cue():
+    """A marker and a label are one network's alone; a dash is one network's within its color."""
     looks = [style.look_of(role) for role in [*ROLES, style.HUMAN]]
-    for cue in ("color", "shape", "dash", "label"):
-        assert len({getattr(look, cue) for look in looks}) == len(looks), cue
+    assert len({look.shape for look in looks}) == len({look.label for look in looks}) == len(looks)
+    assert len({(look.color, look.dash) for look in looks}) == len(looks)
 
 
 def test_the_family_decides_the_color():
@@ -101,6 +103,15 @@ def test_human_labels_are_visible_in_both_themes(ground):
     """WCAG 2.2, success criterion 1.4.11: 3 to 1 for graphics."""
     pair = sorted(luminance(color) + 0.05 for color in (style.look_of(style.HUMAN).color, ground))
     assert pair[1] / pair[0] >= 3
+
+
+def test_three_networks_of_every_method_have_markers_of_their_own():
+    """Vega takes a name that it knows or a path; no path is drawn twice, whatever the color."""
+    roles = {f"{key} {number}": key for key in ROLES for number in range(3)}
+    looks = style.series(roles)
+    assert len({one.shape for one in looks}) == len(looks)
+    known = {"circle", "square", "triangle-up", "triangle-down", "diamond"}
+    assert all(one.shape in known or re.fullmatch(r"M[-0-9.,LAZM]+", one.shape) for one in looks)
 
 
 def test_the_second_and_third_network_of_a_look_differ():

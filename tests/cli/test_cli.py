@@ -6,6 +6,7 @@ import pickle
 import re
 import shlex
 
+import numpy as np
 import pytest
 import torch
 
@@ -26,6 +27,7 @@ from kdexplorer.sweeps import folder as sweep_folder
 from kdexplorer.sweeps.grid import configure, sweep_command
 from kdexplorer.training import demo
 from kdexplorer.training.estimate import format_duration
+from kdexplorer.training.predictions import measure_store, save_predictions
 
 TINY = ["train", "--dataset", "synthetic", "--epochs", "1", "--batch-size", "32", "--train-images", "100"]
 
@@ -265,3 +267,11 @@ def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny
     monkeypatch.setattr(demo, "_machine", lambda: "another processor")
     assert demo.stored_speed() is None
     assert main(["demo", "--epochs", "0"]) == 2
+
+
+def test_stored_predictions_have_a_size_and_can_be_deleted(runs_root, capsys):
+    save_predictions({"number": 1}, np.zeros((1000, 10), np.float32))
+    assert main(["data", "predictions"]) == 0
+    assert "1 file, 0.0 MB of at most 1,074 MB" in capsys.readouterr().out
+    assert main(["data", "predictions", "--delete"]) == 0
+    assert measure_store().files == 0

@@ -7,17 +7,34 @@ import pytest
 import torch
 
 from kdexplorer.methods import at
-from kdexplorer.networks import Outputs, get_architecture
+from kdexplorer.networks import Outputs, build, get_architecture
 
 
 def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_a_map_is_the_mean_over_channels_or_of_their_squares():
+def test_a_map_is_the_mean_of_absolute_values_over_channels_or_of_their_squares():
     features = torch.tensor([[[[1.0, -2.0]], [[3.0, 4.0]]]])
-    assert at.attention_map(features).tolist() == [[[2.0, 1.0]]]
+    assert at.attention_map(features).tolist() == [[[2.0, 3.0]]]
     assert at.attention_map(features, power=2).tolist() == [[[5.0, 10.0]]]
+
+
+@pytest.mark.parametrize("key", ["resnet8", "resnet20", "resnet56", "resnet18", "resnet50"])
+def test_stages_of_the_bundled_networks_end_in_relu_so_power_1_is_their_channel_mean(key):
+    images = random(2, 3, 32, 32)
+    with torch.no_grad():
+        stages = build(key, seed=0)(images, all_outputs=True)[1]
+    for stage in stages:
+        assert stage.min() == 0
+        assert torch.equal(at.attention_map(stage), stage.mean(dim=1))
+
+
+def test_values_of_opposite_sign_do_not_cancel_in_stages_without_a_last_relu():
+    with torch.no_grad():
+        stage = build("wrn_16_2", seed=0)(random(2, 3, 32, 32), all_outputs=True)[1][0]
+    assert stage.min() < 0
+    assert at.attention_map(stage).min() > 0
 
 
 def test_half_precision_is_averaged_in_float32_and_float64_stays():
@@ -78,7 +95,7 @@ def reference(student, teacher, power):
     """The lab's formula in NumPy, for stages of one size."""
     total = 0.0
     for s, t in zip(student, teacher, strict=True):
-        maps = [(x.numpy() ** power).mean(axis=1).reshape(len(x), -1) for x in (s, t)]
+        maps = [(np.abs(x.numpy()) ** power).mean(axis=1).reshape(len(x), -1) for x in (s, t)]
         a, b = (m / np.linalg.norm(m, axis=1, keepdims=True) for m in maps)
         total += ((a - b) ** 2).mean()
     return total
@@ -118,7 +135,7 @@ def test_maps_are_normalized_per_image():
 
 @pytest.mark.parametrize("student_side", [4, 8])
 def test_stages_of_different_size_are_compared_at_the_smaller(student_side):
-    large, small = exact(2, 3, 8, 8), exact(2, 5, 4, 4, seed=1)
+    large, small = exact(2, 3, 8, 8).abs(), exact(2, 5, 4, 4, seed=1)
     pooled = torch.from_numpy(large.numpy().reshape(2, 3, 4, 2, 4, 2).mean(axis=(3, 5)))
     pair = (large, small) if student_side == 8 else (small, large)
     assert loss([pair[0]], [pair[1]]).item() == pytest.approx(reference([pooled], [small], 1), rel=1e-10)

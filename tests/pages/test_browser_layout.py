@@ -24,6 +24,7 @@ PARTS = {
     "": [".st-key-picture img", ".st-key-figure .stVegaLiteChart"],
     "soft_labels": [".st-key-picture img", f"{CHART} input", f"{CHART} svg"],
     "attention": [".st-key-picture img", f"{CHART} input", f"{CHART} svg"],
+    "methods": [".st-key-picture img", ".st-key-figure [data-testid=stSelectbox]", ".st-key-figure .stVegaLiteChart"],
     "live": [".kd-photo", ".kd-slider input", ".kd-predictions tbody"],
     "launch": [".st-key-starting_points", ".st-key-start button", "[data-testid=stCode]"],
     "compare": [".st-key-pick_show", TABLE],

@@ -7,15 +7,18 @@ import pytest
 
 from kdexplorer.analysis import tables
 from kdexplorer.analysis.statistics import format_p, mcnemar
+from kdexplorer.app import compare_claims
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import LOGITS, open_checkpoint
 from kdexplorer.sweeps import folder, grid
 from kdexplorer.sweeps.aggregate import build_cells, build_results
 from kdexplorer.sweeps.grid import DEFAULT_POINT, GridPoint
+from kdexplorer.sweeps.league_summary import describe_league
 from kdexplorer.sweeps.results import SweepStudent
 from tests.pages.reading import button, link_labels, results_table, specs, text
 from tests.pages.runs import make_run
+from tests.sweeps.league_sample import make_table
 
 CIFAR10 = get_dataset("cifar10")
 
@@ -67,6 +70,7 @@ def test_another_baseline_changes_the_differences(evaluated, open_page):
 
 
 SECTIONS = {"Accuracy and cost": 1, "Calibration": 1, "Classes": 1, "Confusion": 3, "Disagreements": 0}
+SECTIONS |= {"Error inheritance": 1, "The lab's claims": 0}
 
 
 @pytest.mark.parametrize(("section", "count"), SECTIONS.items())
@@ -75,6 +79,30 @@ def test_every_section_is_drawn(evaluated, section, count, open_page):
     assert len(specs(at)) == count
     if section == "Disagreements":
         assert any(label.startswith("Open image") for label in link_labels(at))
+
+
+def test_calibration_is_shown_as_trained_and_after_temperature_scaling(evaluated, open_page):
+    at = open_page("compare", show="Calibration")
+    assert "after temperature scaling, fitted on held-out folds" in text(at)
+    before = specs(at)[0]
+    at.toggle(key="reliability_scaled").set_value(True).run()
+    after = specs(at)[0]
+    assert "after temperature scaling" in after["description"]
+    assert after["description"].split(": ")[1] != before["description"].split(": ")[1]
+
+
+def test_error_inheritance_is_that_of_the_students_own_teacher(evaluated, open_page):
+    at = open_page("compare", show="Error inheritance")
+    assert "teacher gets wrong" in text(at)
+    assert "small-response repeats" in text(at)
+    assert (
+        "Choose a distilled student" in open_page("compare", show="Error inheritance", networks="teacher").info[0].value
+    )
+
+
+def test_the_labs_claims_have_a_verdict_each(evaluated, open_page):
+    shown = text(open_page("compare", show="The lab's claims"))
+    assert sum(shown.count(f"**: {verdict}.") for verdict in compare_claims.VERDICTS) == 8
 
 
 def test_latency_is_measured_on_request(evaluated, monkeypatch, open_page):
@@ -225,6 +253,26 @@ def test_a_sweeps_surface_and_conclusion(swept, open_page):
 def test_damaged_results_count_as_missing(swept, open_page):
     (swept.path / "table.json").write_text(json.dumps({"cells": [1]}))
     assert "There is no sweep yet" in text(open_page("compare", show="Sweep"))
+
+
+def test_the_league_is_drawn_against_each_reference(evaluated, open_page):
+    at = open_page("compare", show="League")
+    assert "python -m kdexplorer league" in text(at)
+    assert not specs(at)
+    table = make_table()
+    folder = evaluated.parent / "sweeps"
+    folder.mkdir()
+    write_json(folder / "league-sample.json", table.model_dump(mode="json"))
+    at = open_page("compare", show="League")
+    assert describe_league(table) in text(at)
+    (spec,) = specs(at)
+    assert "kd +2.00; at +0.12" in spec["description"]
+    assert at.dataframe[1].value["Entry"].tolist() == ["kd", "at", "scratch"]
+    at.segmented_control(key="league_reference").set_value("kd").run()
+    assert "scratch -2.00" in specs(at)[0]["description"]
+    write_json(folder / "league-other.json", make_table(seeds=3).model_dump(mode="json"))
+    at = open_page("compare", show="League", league="league-other")
+    assert "cannot be decided" in text(at)
 
 
 def test_a_bundled_sweep_is_drawn_without_its_runs(swept, tmp_path, open_page):

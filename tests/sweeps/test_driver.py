@@ -13,12 +13,14 @@ import pytest
 from filelock import FileLock
 
 from kdexplorer.cli.main import main
-from kdexplorer.errors import RunError, TrainingError
+from kdexplorer.errors import ConfigError, RunError, TrainingError
 from kdexplorer.runs import launch
+from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.run_folder import finished_students
-from kdexplorer.sweeps import driver, folder
+from kdexplorer.sweeps import driver, folder, grid
+from kdexplorer.sweeps.choice import measure_choice
 from kdexplorer.sweeps.progress import ATTEMPTS
-from kdexplorer.sweeps.results import to_markdown
+from kdexplorer.sweeps.report import to_markdown
 from kdexplorer.training.execute import execute
 
 
@@ -143,10 +145,36 @@ def test_without_labels_nothing_is_tested_and_the_rest_is_known(tiny, small, sta
 
     sweep = folder.create(small.model_copy(update={"seeds": 1}))
     assert driver.execute_sweep(sweep) == "finished"
-    monkeypatch.setattr(aggregate, "_load_labels", lambda config: None)
+    monkeypatch.setattr(aggregate, "load_labels", lambda config: None)
     results = aggregate.build_results(sweep)
     assert [cell.accuracy for cell in results.cells] == [cell.accuracy for cell in sweep.results().cells]
     assert all(cell.p is None and cell.calibration_error is None for cell in results.all_cells())
+
+
+def test_a_choice_on_held_out_images_is_followed_by_one_measurement_on_the_test_split(tiny, recipe, started, capsys):
+    sweep = folder.create(
+        grid.configure("resnet8", recipe | {"holdout": 20}, temperatures=[2.0], weights=[0.5], seeds=1)
+    )
+    with pytest.raises(RunError, match="not finished"):
+        measure_choice(sweep)
+    driver.execute_sweep(sweep)
+    before = sweep.results()
+    assert "20 held-out training images" in before.evaluated_on
+    assert not before.measured_after_choice(before.best)
+    assert main(["evaluate", "--after-choice", sweep.run_id]) == 0
+    assert "Measured once after the choice" in capsys.readouterr().out
+    results = sweep.results()
+    measured = {one.point for one in results.students if one.test_accuracy is not None}
+    assert measured == {results.best, results.default}
+    assert results.scratch == before.scratch
+    card = next(c for c in run_checkpoints(sweep.runs()[0]) if c.name == "resnet8-T4-w0.7").card
+    assert (card.after_choice.images, card.data.evaluation_images) == (60, 20)
+    assert results.measured_after_choice(results.default) == {0: card.after_choice.accuracy}
+
+
+def test_a_choice_on_the_test_split_has_no_fresh_measurement(small):
+    with pytest.raises(ConfigError, match="--holdout"):
+        measure_choice(folder.create(small))
 
 
 def test_the_command_prints_the_results_and_resume_takes_a_sweep(tiny, teacher, started, capsys):

@@ -3,12 +3,16 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import ttest_rel
 
 from kdexplorer.analysis import statistics
 from kdexplorer.files import write_json
 from kdexplorer.sweeps import results as results_module
-from kdexplorer.sweeps.results import SweepResults, bundled_sweeps, read_results, summarize, to_markdown
+from kdexplorer.sweeps.grid import GridPoint
+from kdexplorer.sweeps.report import summarize, to_markdown
+from kdexplorer.sweeps.results import SweepResults, bundled_sweeps, read_results
 from tests.sweeps.sample import POINTS, make_results
 
 CLEAR, CHANCE, DEFAULT_BEST = (0.5, 0.6, 0.9, 0.6), (0.5, 0.6, 0.61, 0.6), (0.5, 0.6, 0.6, 0.9)
@@ -50,10 +54,86 @@ def test_the_summary_does_not_call_chance_a_difference():
     assert "more than chance" not in text
 
 
-def test_the_summary_says_what_few_seeds_cannot_decide():
-    assert "variation between seeds is unknown" in summarize(make_results(CLEAR, seeds=1)[0])
-    assert "cannot decide" in summarize(make_results(CLEAR, seeds=4)[0])
-    assert "cannot decide" not in summarize(make_results(CLEAR, seeds=5)[0])
+@pytest.mark.parametrize(
+    ("chances", "seeds", "verdict"),
+    [
+        (CLEAR, 1, "one seed does not show how much seeds vary, so it cannot be decided"),
+        (CLEAR, 4, "with fewer than 5 seeds it cannot be decided"),
+        (CLEAR, 5, "the setting is better than the default"),
+        (CHANCE, 5, "cannot be distinguished from the default"),
+    ],
+)
+def test_the_verdict_on_settings_uses_seeds(chances, seeds, verdict):
+    text = summarize(make_results(chances, seeds=seeds)[0])
+    assert verdict in text.split("Seeds: ")[1]
+    verdicts = ("cannot be decided", "is better than the default", "is worse", "cannot be distinguished")
+    assert sum(text.count(one) for one in verdicts) == 1
+    assert ("standard deviation" in text) == (seeds > 1)
+
+
+def test_a_best_cell_that_is_behind_over_the_shared_seeds_is_called_worse():
+    results, _ = make_results(CLEAR, seeds=5)
+    behind = results.cells[1].model_copy(update={"differences": [-0.1, -0.11, -0.1, -0.09, -0.1]})
+    text = summarize(results.model_copy(update={"cells": [results.cells[0], behind, results.cells[2]]}))
+    assert "the setting is worse than the default" in text
+
+
+def test_the_tests_over_seeds_are_paired_and_corrected():
+    results, right = make_results(CLEAR)
+    tests = results.seed_tests()
+    compared = [cell for cell in results.all_cells() if cell.point != results.default]
+    assert list(tests) == [cell.point for cell in compared]
+    for cell in compared:
+        own, default = ([right[point, seed].mean() for seed in range(3)] for point in (cell.point, POINTS[3]))
+        expected = ttest_rel(own, default)
+        assert tests[cell.point].p == pytest.approx(expected.pvalue)
+        assert tests[cell.point].difference == pytest.approx(np.mean(own) - np.mean(default))
+    assert [test.p_holm for test in tests.values()] == statistics.holm([test.p for test in tests.values()])
+
+
+def test_the_bundled_sweep_by_seed():
+    """By its students' accuracies: over images p < 0.0001 for both cells, over three seeds 0.039 and 0.043."""
+    (stored,) = bundled_sweeps().values()
+    default = [one.accuracy for one in stored.students if one.point == stored.default]
+    tests = stored.seed_tests()
+    for temperature, weight, p in ((4, 0.9, 0.039), (2, 0.7, 0.043)):
+        point = GridPoint(temperature=temperature, weight=weight)
+        own = [one.accuracy for one in stored.students if one.point == point]
+        assert tests[point].p == pytest.approx(ttest_rel(own, default).pvalue)
+        assert tests[point].p == pytest.approx(p, abs=5e-4)
+        assert stored.cell_at(point).p < 1e-4
+    assert tests[stored.best].p_holm == pytest.approx(0.2046, abs=1e-4)
+    by_cell = pd.DataFrame([(str(one.point), one.accuracy) for one in stored.students]).groupby(0)[1]
+    assert stored.seed_deviation() == pytest.approx(by_cell.var().mean() ** 0.5)
+    assert stored.seed_deviation() == pytest.approx(0.0042, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("gain", "seeds", "words"),
+    [
+        (0.02, 5, "the setting is better than the default"),
+        (-0.02, 5, "the setting is worse than the default"),
+        (0.0, 5, "cannot be distinguished from the default"),
+        (0.02, 3, "with fewer than 5 seeds it cannot be decided"),
+    ],
+)
+def test_a_fresh_measurement_of_the_choice_is_told_apart_from_the_choice(gain, seeds, words):
+    results = make_results(CLEAR, seeds=seeds)[0].model_copy(update={"recipe": {"holdout": 100}})
+    assert "evaluate --after-choice" in summarize(results)
+    assert "selected on these held-out images" in summarize(results)
+    noise = {results.default: [0.0] * 5, results.best: [0.001, -0.001, 0.002, -0.002, 0.0]}
+    base = {results.default: 0.6, results.best: 0.6 + gain}
+    students = [
+        one.model_copy(update={"test_accuracy": base[one.point] + noise[one.point][one.seed]})
+        if one.point in base
+        else one
+        for one in results.students
+    ]
+    text = summarize(results.model_copy(update={"students": students})).split("Measured once after the choice")[1]
+    mean = 100 * (0.6 + gain + np.mean(noise[results.best][:seeds]))
+    assert f"{mean:.2f} % (mean of {seeds} seeds)" in text
+    assert words in text
+    assert "--after-choice" not in text
 
 
 def test_the_summary_of_the_default_of_missing_labels_and_of_nothing():
@@ -73,8 +153,9 @@ def test_the_markdown_has_a_row_for_each_cell():
     rows = [line for line in to_markdown(make_results(CLEAR)[0]).splitlines() if line.startswith("| ")]
     assert len(rows) == 1 + 4
     assert rows[1].startswith("|  | 0 | 3 |")
-    assert rows[3].endswith("| < 0.0001 | < 0.0001 |")
-    assert rows[4].endswith("|  |  |  |")
+    assert "| < 0.0001 | < 0.0001 |" in rows[3]
+    assert rows[4].endswith("|  |  |  |  |  |  |")
+    assert len({row.count("|") for row in rows}) == 1
 
 
 def test_results_read_back_to_the_same(tmp_path):

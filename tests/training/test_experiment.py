@@ -12,7 +12,7 @@ from kdexplorer.methods import get_method
 from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss
 from kdexplorer.networks import build
-from kdexplorer.training import experiment as experiment_module
+from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.data import load_experiment_data
 from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.hardware import configure_process, resolve_device, resolve_precision
@@ -25,14 +25,14 @@ OTHER_NORMALIZATION = Normalization(mean=(0.1, 0.2, 0.3), std=(1.0, 0.5, 0.7))
 
 def record_forwards(experiment, record):
     """Calls `record(inputs, **options)` before each forward pass in training, the teacher's included."""
-    for owner, name in ((experiment, "teacher_forward"), *((student, "forward") for student in experiment.students)):
-        forward = getattr(owner, name)
+    for owner in (experiment.teacher, *experiment.students):
+        forward = owner.forward
 
         def recorded(inputs, forward=forward, **options):
             record(inputs, **options)
             return forward(inputs, **options)
 
-        setattr(owner, name, recorded)
+        owner.forward = recorded
 
 
 # --- Hardware ---------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_a_student_starts_from_a_checkpoint_of_its_architecture(tiny, teacher):
 
 def test_the_teacher_stays_untouched_and_the_students_learn(paired):
     experiment = Experiment(paired)
-    networks = [experiment.teacher_network, experiment.teacher_forward]
+    networks = [experiment.teacher.network, experiment.teacher.forward]
     before = [{key: value.clone() for key, value in network.state_dict().items()} for network in networks]
     start = [student.network.fc.weight.clone() for student in experiment.students]
     for step in range(2):
@@ -134,11 +134,11 @@ def test_an_evaluation_changes_nothing_and_leaves_the_student_in_train_mode(pair
 
 
 def test_targets_that_are_not_kept_are_computed_again_to_the_same_values(paired, monkeypatch):
-    monkeypatch.setattr(experiment_module, "EVALUATION_BATCH", 25)  # three batches, the last of 10
+    monkeypatch.setattr(teacher_module, "EVALUATION_BATCH", 25)  # three batches, the last of 10
     experiment, results = Experiment(paired), []
-    kept = sum(experiment_module._count_bytes(outputs) for outputs in _targets_of_a_batch(experiment).values())
+    kept = sum(teacher_module._count_bytes(outputs) for outputs in _targets_of_a_batch(experiment).values())
     for limit in (1 << 30, kept + 1, 0):  # everything, one batch, nothing
-        monkeypatch.setattr(experiment_module, "MAX_KEPT_BYTES", limit)
+        monkeypatch.setattr(teacher_module, "MAX_KEPT_BYTES", limit)
         results.append(experiment.evaluate(experiment.students[1], experiment.evaluate_teacher()))
     for logits, parts in results[1:]:
         assert np.array_equal(logits, results[0][0])
@@ -146,13 +146,13 @@ def test_targets_that_are_not_kept_are_computed_again_to_the_same_values(paired,
 
 
 def _targets_of_a_batch(experiment):
-    return experiment.evaluate_teacher().targets(0, experiment_module.EVALUATION_BATCH)
+    return experiment.evaluate_teacher().targets(0, teacher_module.EVALUATION_BATCH)
 
 
 def test_a_step_is_what_a_plain_loop_does(paired):
     """Two steps of one student, written out: unfolded teacher, the losses, SGD with Nesterov momentum by hand."""
     experiment = Experiment(paired)
-    network, teacher = build("resnet8", seed=paired.seed), experiment.teacher_network
+    network, teacher = build("resnet8", seed=paired.seed), experiment.teacher.network
     velocity = {}
     for step in range(2):
         experiment.step(0, step)
@@ -200,7 +200,7 @@ def test_the_teacher_is_reduced_once_for_methods_with_equal_settings_whatever_th
     heavy = COMBINED | {"name": "heavy", "terms": [term | {"weight": 2.0} for term in COMBINED["terms"]]}
     squares = COMBINED | {"name": "squares", "terms": [{"method": "at", "power": 2}]}
     experiment = Experiment(make_config(COMBINED, heavy, squares, teacher=str(teacher.path)))
-    assert [method.key for method in experiment.methods] == ["kd", "at", "at"]
+    assert [method.key for method in experiment.teacher.methods] == ["kd", "at", "at"]
 
 
 def test_each_network_gets_the_input_that_it_was_trained_on(tiny, make_checkpoint, tmp_path):
@@ -232,9 +232,9 @@ def test_at_a_lower_resolution_all_networks_see_the_same_smaller_images(tiny, ma
         torch.testing.assert_close(inputs, small, rtol=1e-4, atol=1e-5)
     logits, stages, _ = other.network()(seen[0], all_outputs=True)
     assert [stage.shape[-1] for stage in stages] == [24, 12, 6]
-    found, targets = experiment._compute_targets(experiment.teacher_forward, seen[0])
-    torch.testing.assert_close(found, logits, rtol=1e-3, atol=1e-3)
-    maps = targets[get_method("at")(weight=1.0)].stages
+    outputs = experiment.teacher.compute(experiment.teacher.forward, seen[0])
+    torch.testing.assert_close(outputs.logits, logits, rtol=1e-3, atol=1e-3)
+    maps = get_method("at")(weight=1.0).reduce_teacher(outputs).stages
     for found_map, stage in zip(maps, stages, strict=True):
         torch.testing.assert_close(found_map, stage.mean(dim=1), rtol=1e-3, atol=1e-4)
     seen.clear()
@@ -251,7 +251,7 @@ def test_stages_are_computed_only_where_a_term_needs_them(tiny, teacher):
         record_forwards(experiment, lambda _, all_outputs=False: asked.append(all_outputs))
         experiment.step(0, 0)
     assert asked == [False, False, False, True, False, True]  # the teacher and two students, twice
-    assert Experiment(make_config(SCRATCH, teacher=str(teacher.path))).teacher_forward is None
+    assert Experiment(make_config(SCRATCH, teacher=str(teacher.path))).teacher is None
 
 
 def test_half_precision_training_stays_close_to_single(tiny, teacher):

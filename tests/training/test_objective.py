@@ -11,9 +11,10 @@ from kdexplorer.config import Objective
 from kdexplorer.methods import Method
 from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss
+from kdexplorer.methods.sp import sp_loss
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.presets import PRESETS
-from kdexplorer.training.objective import BoundTerm, bind_terms, compute_objective
+from kdexplorer.training.objective import BoundTerm, bind_terms, compute_objective, relate_parts
 
 NETWORK = get_architecture("resnet8")
 KD, AT = {"method": "kd", "weight": 0.7, "temperature": 3.0}, {"method": "at", "weight": 50.0}
@@ -98,6 +99,32 @@ def test_the_whole_objective_has_the_gradient_of_finite_differences(preset):
 
     inputs = (random(2, 3).requires_grad_(), random(2, 2, 4, 4, seed=3).requires_grad_())
     assert torch.autograd.gradcheck(total, inputs)
+
+
+def test_relations_are_within_parts_and_every_image_counts_once():
+    """Eight images in parts of three, three and two; the other losses are of the whole batch."""
+    objective = Objective(terms=[{"method": "sp", "weight": 2.0}, KD])
+    targets = {method: method.reduce_teacher(TEACHER) for method in objective.methods}
+    parts = compute_objective(
+        objective, bind_terms(objective, NETWORK, NETWORK), STUDENT, LABELS, targets, relate=relate_parts(3)
+    )
+    ends = ((0, 3), (3, 6), (6, 8))
+    stages = STUDENT.stages[-1], TEACHER.stages[-1]
+    expected = sum((b - a) * sp_loss(*(stage[a:b] for stage in stages)).item() for a, b in ends) / 8
+    assert parts["sp"].item() == pytest.approx(expected, rel=1e-12)
+    assert parts["sp"].item() != pytest.approx(sp_loss(*stages).item(), rel=1e-3)
+    assert parts["kd"].item() == kd_loss(STUDENT.logits, TEACHER.logits, 3).item()
+
+
+def test_a_weight_that_warms_up_counts_in_part_and_the_loss_is_reported_whole():
+    objective = Objective(terms=[{"method": "dkd", "weight": 3.0, "warmup": 0.5}])
+    terms, (method,) = bind_terms(objective, NETWORK, NETWORK), objective.methods
+    targets = {method: method.reduce_teacher(TEACHER)}
+    found = [compute_objective(objective, terms, STUDENT, LABELS, targets, progress=p) for p in (0.1, 0.5, 1.0)]
+    for parts, factor in zip(found, (0.2, 1.0, 1.0), strict=True):
+        assert parts["dkd"].item() == found[0]["dkd"].item()
+        expected = parts["cross_entropy"] + factor * 3 * parts["dkd"]
+        assert parts["objective"].item() == pytest.approx(expected.item())
 
 
 class Regression(Method):

@@ -4,11 +4,21 @@ import os
 
 import numpy as np
 import pytest
+import torch
 
-from kdexplorer.training import predictions
+from kdexplorer.methods import Method, get_method
+from kdexplorer.training import estimate, predictions
 from kdexplorer.training.execute import execute
 from kdexplorer.training.experiment import Experiment
-from kdexplorer.training.predictions import load_predictions, predictions_root, save_predictions
+from kdexplorer.training.predictions import (
+    Stored,
+    delete_predictions,
+    load_predictions,
+    measure_store,
+    predictions_root,
+    save_predictions,
+)
+from kdexplorer.training.teacher import Teacher
 from tests.training.experiments import bits, create, make_config, stop_at, train_to_end
 
 RESPONSE = {
@@ -30,13 +40,13 @@ def response(tiny, teacher):
 def computed(monkeypatch):
     """The batches that the teacher computes from now on: how many images each has."""
     counts = []
-    compute = Experiment._compute_targets
+    compute = Teacher.compute
 
     def counted(self, forward, inputs):
         counts.append(len(inputs))
         return compute(self, forward, inputs)
 
-    monkeypatch.setattr(Experiment, "_compute_targets", counted)
+    monkeypatch.setattr(Teacher, "compute", counted)
     return counts
 
 
@@ -123,3 +133,49 @@ def test_a_disk_that_is_full_costs_nothing_but_the_store(response, monkeypatch):
     monkeypatch.setattr(predictions, "write_bytes", fail)
     train_to_end(response)
     assert stored() == []
+
+
+def test_embeddings_are_read_too_where_a_method_needs_them(tiny, teacher, computed, monkeypatch):
+    monkeypatch.setattr(get_method("kd"), "needs", frozenset({"logits", "embedding"}))
+    config = make_config(RESPONSE, teacher=str(teacher.path))
+    used = []
+
+    def batches(embeddings):
+        return [one for one in embeddings if len(one) == 20]
+
+    reduce = Method.reduce_teacher
+
+    def recorded(self, outputs):
+        used.append(outputs.embedding)
+        return reduce(self, outputs)
+
+    monkeypatch.setattr(Method, "reduce_teacher", recorded)
+    expected = bits(train_to_end(config))
+    assert len(stored()) == 6
+    first, used[:] = batches(used), []
+    computed.clear()
+    assert bits(train_to_end(config)) == expected
+    assert computed == []
+    assert all(torch.equal(a, b) for a, b in zip(batches(used), first, strict=True))
+
+
+def test_the_estimate_knows_which_epochs_are_stored(response, monkeypatch):
+    monkeypatch.setattr(estimate, "_time_steps", lambda *_: (3.0, 0.0))
+    monkeypatch.setattr(estimate, "_time_teacher", lambda *_: 2.0)
+    before = estimate.measure(response)
+    assert (before.step, before.stored, before.speedup) == (3.0, 0.0, 1.0)
+    train_to_end(response)
+    after = estimate.measure(response)
+    assert (after.step, after.stored, after.speedup) == (1.0, 1.0, 3.0)
+    longer = estimate.measure(response.model_copy(update={"epochs": 4}))
+    assert (longer.step, longer.stored, longer.speedup) == (2.0, 0.5, 1.5)
+    stages = make_config(RESPONSE, ATTENTION, teacher=response.teacher)
+    assert estimate.measure(stages).stored == 0.0
+
+
+def test_the_size_is_known_and_everything_can_be_deleted(runs_root):
+    assert measure_store() == Stored(0, 0)
+    save_predictions({"number": 1}, np.zeros((3, 10), np.float32))
+    assert measure_store() == Stored(1, 4 * 30 + 32)
+    delete_predictions()
+    assert measure_store() == Stored(0, 0)

@@ -1,0 +1,346 @@
+"""One hostile guest beside ordinary visitors and a run, on two cores: what does the guest cost the others?
+
+    python -m benchmarks.guest
+
+Starts the application with a presenter token and a run that trains, and 20 visitors, each from an address of their own,
+who change the pinned temperature or the image every few seconds. First nobody else is there; then for `--seconds` a
+guest does everything at once that an audit found to be costly (`ATTACKS`), from one address; then the guest leaves, and
+after `--recovery` seconds everything is measured again. Prints the visitors' times, the server's memory and the
+training's speed for each part, and whether they are within the budget. The guest is a process of its own with the run's
+priority; its processor time is printed, because on two cores it is taken from the others.
+The server and the run get two cores; with more, visitors and guest have the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import io
+import json
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import websockets
+from PIL import Image
+from streamlit.proto.BackMsg_pb2 import BackMsg
+
+from benchmarks.app import ROOT, running
+from benchmarks.load import TRAINING, Tally, Visitor, end, percentiles, watch_memory
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.runs.launch import launch_run
+from kdexplorer.runs.run_folder import Run
+
+ADDRESS = "203.0.113.66"
+TOKEN = "the presenter's token of this benchmark"
+P95, MEMORY, LOSS = 1.5, 1500.0, 0.2
+"""The budget: seconds, MB, share of the training's speed."""
+FAILURES = (OSError, TimeoutError, KeyError, ValueError, websockets.WebSocketException)
+
+
+class Guest(Visitor):
+    """A visitor who also sends what no browser would."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(random.randrange(10**6), url, Tally(), None, ADDRESS)
+        self.editor, self.handout = "", ""
+
+    def _delta(self, message: Any) -> None:
+        super()._delta(message)
+        element = message.delta.new_element
+        kind = element.WhichOneof("type")
+        if kind in ("checkbox", "text_input"):
+            self.widgets[element.checkbox.label or element.text_input.label] = getattr(element, kind)
+        elif kind == "dataframe" and element.dataframe.editing_mode:
+            self.editor = element.dataframe.id
+        elif kind == "download_button" and element.download_button.deferred_file_id:
+            self.handout = element.download_button.deferred_file_id
+
+    async def say(self, message: BackMsg) -> None:
+        """Sends a message and waits for nothing."""
+        await self.socket.send(message.SerializeToString())
+
+    def find(self, begin: str) -> str:
+        """The id of the widget whose label begins so. Raises KeyError."""
+        for label, widget in self.widgets.items():
+            if label.startswith(begin):
+                return widget.id
+        raise KeyError(begin)
+
+
+async def empty_rows(guest: Guest) -> None:
+    """1,300 empty rows in the table of students."""
+    await guest.turn_page("launch")
+    guest.values[guest.editor] = json.dumps({"added_rows": [{}] * 1300})
+    await guest.act("rows")
+
+
+async def huge_grid(guest: Guest) -> None:
+    """A sweep of 600 × 600, and the largest that is allowed."""
+    await guest.turn_page("launch")
+    guest.values[guest.find("Sweep")] = True
+    await guest.act("sweep")
+    for count in (600, 32):
+        for label, most in (("Temperatures", 100.0), ("Weights", 1.0)):
+            guest.values[guest.find(label)] = [f"{most * (n + 1) / count:g}" for n in range(count)]
+        with contextlib.suppress(TimeoutError):  # a message that is dropped has no answer
+            await asyncio.wait_for(guest.act("grid"), 5)
+
+
+async def large_pictures(guest: Guest) -> None:
+    """Pictures of 16 megapixels, each another file."""
+    await guest.upload(large_picture() + random.randbytes(8), "large.webp")
+
+
+async def many_uploads(guest: Guest) -> None:
+    """Files of almost 5 MB that no page shows."""
+    await guest.send_file(random.randbytes(4_900_000), "x.png")
+
+
+async def wrong_tokens(guest: Guest) -> None:
+    """Attempts to enter the presenter token."""
+    if guest.page != guest.pages.get("launch"):
+        await guest.turn_page("launch")
+    guest.values = {guest.find("Presenter token"): f"a wrong token {random.random()}"}
+    await guest.act("token", press=guest.find("Enter"))
+
+
+async def stay_connected(guest: Guest) -> None:
+    """A connection that does nothing."""
+    await guest._think(3600)
+
+
+async def handouts(guest: Guest) -> None:
+    """A handout with networks for another temperature."""
+    await guest.turn_page("soft_labels", f"T={random.uniform(1, 20):.4f}")
+    guest.values[guest.find("Include the networks")] = True
+    await guest.act("include")
+    message = BackMsg()
+    request = message.backend_operation_request
+    request.request_id, request.session_id = "1", guest.session
+    request.deferred_file.file_id = guest.handout
+    await guest._send(message, "backend_operation_response")
+
+
+async def attention_studies(guest: Guest) -> None:
+    """Attention over 1,000 images for two random networks."""
+    await guest.turn_page("attention")
+    await guest.network()
+    await guest.act("study", press=guest.find("Compare "))
+
+
+async def clear_caches(guest: Guest) -> None:
+    """Clears everybody's caches."""
+    await guest.say(BackMsg(clear_cache=True))
+    await asyncio.sleep(0.1)
+
+
+async def run_again(guest: Guest) -> None:
+    """Runs a page again before it has finished."""
+    message = BackMsg()
+    message.rerun_script.page_name = "soft_labels"
+    await guest.say(message)
+    await asyncio.sleep(0.01)
+
+
+ATTACKS: dict[Callable[[Guest], Awaitable[None]], int] = {
+    empty_rows: 2, huge_grid: 2, large_pictures: 6, many_uploads: 3, wrong_tokens: 8, handouts: 2, attention_studies: 2,
+    clear_caches: 1, run_again: 2, stay_connected: 200,
+}  # fmt: skip
+"""What the guest does, over how many connections each; the last begins later, to leave room for the others."""
+
+
+def large_picture() -> bytes:
+    """A small WebP file of 16 megapixels, made once."""
+    global _picture
+    if not _picture:
+        buffer = io.BytesIO()
+        Image.fromarray(np.zeros((4000, 4000, 3), np.uint8)).save(buffer, "WEBP", quality=20, method=0)
+        _picture = buffer.getvalue()
+    return _picture
+
+
+_picture = b""
+
+
+async def attack(url: str, seconds: float, counts: dict[str, int]) -> None:
+    """Everything at once until the time is over; `counts` says how often what was done and what failed."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(64))
+    large_picture()
+
+    async def repeat(what: Callable[[Guest], Awaitable[None]]) -> None:
+        if what is stay_connected:
+            await asyncio.sleep(seconds / 4)
+        while True:
+            guest = Guest(url)
+            try:
+                await guest.open("overview")
+                while True:
+                    await what(guest)
+                    counts[what.__name__] = counts.get(what.__name__, 0) + 1
+                    guest.known.clear()
+            except FAILURES as error:
+                name = f"{what.__name__}: {type(error).__name__}"
+                counts[name] = counts.get(name, 0) + 1
+                await asyncio.sleep(0.5)
+            finally:
+                if guest.socket is not None:
+                    guest.socket.transport.abort()
+
+    tasks = [asyncio.create_task(repeat(what)) for what, count in ATTACKS.items() for _ in range(count)]
+    await asyncio.wait(tasks, timeout=seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=5)
+
+
+async def look(visitor: Visitor, wait: float) -> None:
+    """An ordinary visitor, who stays until the task is cancelled."""
+    await asyncio.sleep(wait)
+    try:
+        await visitor.open("soft_labels")
+        while True:
+            await visitor._think(visitor.random.uniform(2, 8))
+            await visitor.random.choice([visitor.pin, visitor.next_image])()
+    except websockets.ConnectionClosed as error:
+        visitor.tally.lost += 1
+        visitor.tally.errors.append(f"connection lost: {error}")
+    except FAILURES as error:
+        visitor.tally.errors.append(f"{type(error).__name__}: {error}"[:200])
+
+
+def steps_of(run: Run) -> float:
+    """Steps that the run has trained."""
+    status = run.status()
+    return (status.epoch or 0) * (status.steps_per_epoch or 0) + (status.step or 0)
+
+
+class Measured:
+    """What happened in one part of the benchmark."""
+
+    def __init__(self, name: str, tally: Tally, run: Run) -> None:
+        self.name, self.tally, self.run = name, tally, run
+        self.begin, self.steps = tally.now(), steps_of(run)
+
+    def finish(self) -> Measured:
+        """Ends it, prints it and returns it."""
+        until = self.tally.now()
+        self.speed = (steps_of(self.run) - self.steps) / (until - self.begin)
+        self.times = [took for at, took, what in self.tally.actions if at + took > self.begin and "join" not in what]
+        self.memory = max((size for at, size in self.tally.memory if self.begin <= at <= until), default=float("nan"))
+        print(f"{self.name:<20} {percentiles(self.times)}  memory {self.memory:5.0f} MB  {self.speed:6.1f} steps/s")
+        return self
+
+    @property
+    def p95(self) -> float:
+        """Seconds."""
+        return float(np.percentile(self.times, 95)) if self.times else float("nan")
+
+
+async def measure(url: str, run: Run, server: psutil.Process, options: argparse.Namespace) -> list[Measured]:
+    """Before, during, and after."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
+    tally, parts = Tally(), []
+    tasks = [asyncio.create_task(watch_memory([server], tally, 0.25))]
+    for number in range(options.visitors):
+        visitor = Visitor(number, url, tally, None, f"198.51.100.{number + 1}")
+        tasks.append(asyncio.create_task(look(visitor, options.join * number / options.visitors)))
+    await asyncio.sleep(options.join + 3)
+    parts.append(Measured("before", tally, run))
+    await asyncio.sleep(options.seconds / 2)
+    parts[-1].finish()
+    parts.append(Measured("beside the guest", tally, run))
+    command = [sys.executable, "-m", "benchmarks.guest", "--attack", url, "--seconds", str(options.seconds)]
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, preexec_fn=lambda: os.nice(10))
+    await process.wait()
+    parts[-1].finish()
+    await asyncio.sleep(options.recovery)
+    parts.append(Measured(f"{options.recovery:g} s later", tally, run))
+    await asyncio.sleep(options.seconds / 2)
+    parts[-1].finish()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    print(f"visitors: errors {len(tally.errors)}, connections lost {tally.lost}")
+    for sentence in sorted(set(tally.errors))[:10]:
+        print(f"  {sentence}")
+    return parts
+
+
+def judge(before: Measured, beside: Measured, after: Measured) -> bool:
+    """Prints each figure of the budget; whether all are within it."""
+    figures = [
+        ("visitors' 95th percentile beside the guest, s", beside.p95, P95),
+        ("server's memory at most, MB", max(part.memory for part in (before, beside, after)), MEMORY),
+        ("training's speed lost to the guest, share", 1 - beside.speed / before.speed, LOSS),
+        ("visitors' 95th percentile later, s", after.p95, float(np.nanmax((1.5 * before.p95, 0.5)))),
+        ("training's speed lost later, share", 1 - after.speed / before.speed, LOSS),
+    ]
+    for name, figure, most in figures:
+        print(f"{name:<48} {figure:8.2f}  budget {most:8.2f}  {'kept' if figure < most else 'EXCEEDED'}")
+    return all(figure < most for _, figure, most in figures)
+
+
+@contextlib.contextmanager
+def two_cores() -> Iterator[None]:
+    """What is started inside has two cores; with more, this process has the others afterwards."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[:2])
+    yield
+    os.sched_setaffinity(0, cores[2:] or cores)
+
+
+def main(arguments: list[str] | None = None) -> bool:
+    """Parses the command line and plays; whether the budget was kept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long the guest stays")
+    parser.add_argument("--visitors", type=int, default=20)
+    parser.add_argument("--join", type=float, default=10.0, help="seconds within which the visitors join")
+    parser.add_argument(
+        "--recovery", type=float, default=30.0, help="seconds between the guest's end and the last part"
+    )
+    parser.add_argument("--attack", metavar="URL", help="only play the guest, against a running application of yours")
+    options = parser.parse_args(arguments)
+    if options.attack:
+        counts: dict[str, int] = {}
+        asyncio.run(attack(options.attack, options.seconds, counts))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        print(f"the guest itself used {used.ru_utime + used.ru_stime:.0f} s of processor time")
+        for name in sorted(counts):
+            print(f"  {counts[name]:6d} × {name}")
+        return True
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        with two_cores():
+            before = set(psutil.Process().children())
+            environment = {"KDEXPLORER_RUNS": str(folder / "runs"), "KDEXPLORER_PRESENTER_TOKEN": TOKEN}
+            url = stack.enter_context(running(folder, **environment))
+            (server,) = (child for child in psutil.Process().children() if child not in before)
+            os.environ.pop("KDEXPLORER_DATA", None)
+            run = launch_run(ExperimentConfig(**TRAINING), folder / "runs")
+            stack.callback(end, run)
+        for _ in range(600):
+            if steps_of(run):
+                break
+            time.sleep(0.1)
+        parts = asyncio.run(measure(url, run, server, options))
+        _, found, trace = (folder / "log.txt").read_text(errors="replace").partition("Traceback")
+        print((found + trace)[:3000], end="")
+    return judge(*parts)
+
+
+if __name__ == "__main__":
+    raise SystemExit(0 if main() else 1)

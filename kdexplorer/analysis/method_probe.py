@@ -1,0 +1,93 @@
+"""What a method asks of a student on sixteen images: gradients on its outputs, and the relations that it compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kdexplorer.methods import Method
+
+if TYPE_CHECKING:
+    from kdexplorer.datasets import Normalization
+    from kdexplorer.networks import Architecture, Outputs
+    from kdexplorer.networks.base import StagedNetwork
+
+BATCH = 16
+"""Images of a probe: the one that is examined first, then others that a relation needs."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a method's loss says about one student, its teacher and a batch of images."""
+
+    loss: float
+    """Unweighted, the mean over the batch."""
+    push: np.ndarray | None
+    """`-dL/dz` on the first image's logits `[K]`, times the batch size; None where the loss does not use logits."""
+    changes: list[np.ndarray | None]
+    """By stage the size of `-dL/dF` on the first image `[H, W]`: its L2 norm over channels, times the batch size.
+
+    None for stages that the loss does not use.
+    """
+    relations: tuple[np.ndarray, np.ndarray] | None
+    """The teacher's and the student's relations of all pairs of images `[B, B]`, or None."""
+
+
+def compute_outputs(network: StagedNetwork, images: np.ndarray, normalization: Normalization) -> Outputs:
+    """A network's outputs for uint8 images `[B, 3, 32, 32]` in float32, without gradient."""
+    import torch
+
+    from kdexplorer.datasets.augmentation import normalize
+    from kdexplorer.networks import Outputs
+
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        inputs = normalize(torch.from_numpy(np.array(images)).to(device), normalization)
+        logits, stages, embedding = network(inputs, all_outputs=True)
+    return Outputs(logits.float(), [stage.float() for stage in stages], embedding.float())
+
+
+def probe(
+    method: Method,
+    student: Outputs,
+    teacher: Outputs,
+    labels: np.ndarray,
+    architectures: tuple[Architecture, Architecture],
+    seed: int = 0,
+) -> Probe:
+    """The method's loss on a batch, its gradient on the student's outputs for the first image, and its relations.
+
+    The gradient is taken on the outputs themselves, by automatic differentiation of the loss that trains. What a method
+    trains beside the student has fresh weights here.
+
+    Args:
+        method: with its settings.
+        student, teacher: outputs of the same images; stages and embeddings may be missing where the loss needs none.
+        labels: int64 `[B]`.
+        architectures: the student's and the teacher's.
+        seed: of the fresh weights.
+    """
+    import torch
+
+    from kdexplorer.networks import Outputs
+
+    leaf = student.map(lambda tensor: tensor.detach().requires_grad_())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapter = method.adapter(*architectures)
+    target = method.reduce_teacher(teacher) if method.needs else Outputs(student.logits)
+    given = method.reduce_teacher(leaf) if method.relates_images else leaf
+    loss = method.loss(given, target, torch.from_numpy(np.asarray(labels)), adapter)
+    leaves = [leaf.logits, *leaf.stages]
+    gradients = torch.autograd.grad(loss, leaves, allow_unused=True) if loss.requires_grad else [None] * len(leaves)
+    count = len(labels)
+    push, *stages = gradients
+    related = method.relations(student), method.relations(teacher)
+    return Probe(
+        loss=float(loss.detach()),
+        push=None if push is None else -count * push[0].double().numpy(),
+        changes=[None if one is None else count * one[0].norm(dim=0).double().numpy() for one in stages],
+        relations=None if related[0] is None or related[1] is None else (related[1].numpy(), related[0].numpy()),
+    )

@@ -1,0 +1,23 @@
+"""What runs keep on the disk for later ones, and how to delete it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from kdexplorer.app import access
+from kdexplorer.training import predictions
+
+
+def show_predictions() -> None:
+    """The size of the stored teacher predictions, with a button that deletes them; nothing where there are none."""
+    if not predictions.measure_store().files:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            f"{predictions.describe_store()} Runs with the same images, seed and teacher read them and are faster.",
+            width="stretch",
+        )
+        with st.popover("Delete", icon=":material/delete:"):
+            st.markdown("Delete the stored predictions? Runs compute them again when they need them.")
+            if st.button("Yes, delete them", key="delete_predictions", type="primary"):
+                access.act_and_rerun(predictions.delete_predictions, "Deleted.")

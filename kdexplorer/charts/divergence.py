@@ -1,0 +1,109 @@
+"""Forward and reverse KL: one bell-shaped student fitted to a teacher with two modes, for every β between them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import altair as alt
+import numpy as np
+
+from kdexplorer.charts.common import Spec, spec, title, tooltips
+from kdexplorer.charts.sizes import em
+from kdexplorer.charts.style import SCRATCH, TEACHER, look_of
+
+GRID = np.linspace(-6, 6, 121)
+BETAS = np.linspace(0, 1, 21)
+_MODES = ((0.65, -1.8, 0.7), (0.35, 2.0, 0.7))
+"""Weight, mean and standard deviation of the teacher's modes."""
+
+
+def teacher_density() -> np.ndarray:
+    """The teacher's probabilities on `GRID`, float64 `[121]`, which sum to 1."""
+    density = np.sum([weight * _bell(mean, deviation) for weight, mean, deviation in _MODES], axis=0)
+    return density / density.sum()
+
+
+def divergence(teacher: np.ndarray, students: np.ndarray, beta: float) -> np.ndarray:
+    """The generalized Jensen-Shannon divergence, scaled so that its ends are the two KL divergences.
+
+    `β KL(p ‖ m) + (1 − β) KL(q ‖ m)` with `m = β p + (1 − β) q` (Agarwal et al., ICLR 2024, equation 1), divided by
+    `β (1 − β)`, is KL(p ‖ q) in the limit of β = 0 and KL(q ‖ p) in that of β = 1.
+
+    Args:
+        teacher: p, `[X]`.
+        students: q, `[..., X]`.
+        beta: 0 to 1.
+
+    Returns:
+        float64 `[...]`, in nats.
+    """
+    p, q = np.broadcast_arrays(teacher, students)
+    if beta in (0.0, 1.0):
+        return _kl(p, q) if beta == 0.0 else _kl(q, p)
+    mixture = beta * p + (1 - beta) * q
+    return (beta * _kl(p, mixture) + (1 - beta) * _kl(q, mixture)) / (beta * (1 - beta))
+
+
+@lru_cache(maxsize=1)
+def fitted_students() -> np.ndarray:
+    """The best bell-shaped student for each of `BETAS`, by search over mean and deviation: `[B, 121]`."""
+    means, deviations = np.linspace(-3, 3, 121), np.linspace(0.3, 3.5, 65)
+    candidates = _bell(means[:, None, None], deviations[:, None]).reshape(-1, len(GRID))
+    candidates = candidates / candidates.sum(axis=1, keepdims=True)
+    teacher = teacher_density()
+    return np.stack([candidates[divergence(teacher, candidates, beta).argmin()] for beta in BETAS])
+
+
+def mode_figure() -> Spec:
+    """Teacher and fitted student over x; a slider in the browser moves β from forward to reverse KL."""
+    teacher, students = teacher_density(), fitted_students()
+    step = GRID[1] - GRID[0]
+    rows = [
+        {"x": round(float(x), 3), "teacher": round(float(p) / step, 5), "fits": np.round(q / step, 5).tolist()}
+        for x, p, q in zip(GRID, teacher, students.T, strict=True)
+    ]
+    slider = alt.binding_range(min=0, max=1, step=float(BETAS[1]), name="β, from forward KL (0) to reverse KL (1)")
+    params = [
+        alt.param(name="beta", value=0, bind=slider),
+        alt.param(name="step", expr=f"round(beta * {len(BETAS) - 1})"),
+    ]
+    looks = {"teacher": look_of(TEACHER), "student": look_of(SCRATCH)}
+    names: list[str | alt.FieldName] = list(looks)
+    base = (
+        alt.Chart(alt.Data(values=rows))  # in the specification: as a data set of its own a list is no list
+        .transform_calculate(student="datum.fits[step]")
+        .transform_fold(list(names), as_=["network", "density"])
+    )
+    color = alt.Color(
+        "network:N",
+        scale=alt.Scale(domain=names, range=[look.color for look in looks.values()]),
+        title=None,
+        legend=alt.Legend(orient="bottom"),
+    )
+    dash = alt.StrokeDash("network:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 3]]), legend=None)
+    lines = base.mark_line(strokeWidth=em(3)).encode(
+        x=alt.X("x:Q", title="outcome x"),
+        y=alt.Y("density:Q", title="probability density", scale=alt.Scale(domain=[0, 0.65])),
+        color=color,
+        strokeDash=dash,
+        tooltip=tooltips(("network:N", "network"), ("x:Q", "x", ".2f"), ("density:Q", "density", ".3f")),
+    )
+    words = (
+        "beta == 0 ? 'Forward KL covers both modes' : beta == 1 ? 'Reverse KL seeks one mode' : "
+        "'Between the two: β = ' + format(beta, '.2f')"
+    )
+    described = (
+        "A teacher with two modes and the one-mode student that is closest to it. With forward KL the student is wide "
+        "and covers both modes; with reverse KL it is narrow and covers the larger mode alone."
+    )
+    heading = title(alt.expr(words), "the student has one mode; its mean and width are fitted for each β")
+    return spec([lines], heading, described, 260, *params)
+
+
+def _bell(mean: np.ndarray | float, deviation: np.ndarray | float) -> np.ndarray:
+    return np.exp(-0.5 * ((GRID - mean) / deviation) ** 2) / deviation
+
+
+def _kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    tiny = 1e-300
+    return (p * (np.log(np.maximum(p, tiny)) - np.log(np.maximum(q, tiny)))).sum(axis=-1)

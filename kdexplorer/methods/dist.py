@@ -1,0 +1,68 @@
+"""Response-based distillation of relations: predictions correlate with the teacher's, over classes and over images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from kdexplorer.methods.base import Method, MethodSettings
+from kdexplorer.networks.outputs import Outputs, as_float
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class DIST(Method):
+    """Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022, equations 8 to 10."""
+
+    key, label, family = "dist", "DIST", "response"
+    reference = "Huang et al. 2022, equations 8 to 10"
+    formula = (
+        r"T^2\Bigl[\tfrac{\beta}{B}\sum_i\bigl(1-\rho(p^s_{i\cdot}, p^t_{i\cdot})\bigr)"
+        r" + \tfrac{\gamma}{K}\sum_j\bigl(1-\rho(p^s_{\cdot j}, p^t_{\cdot j})\bigr)\Bigr]"
+    )
+    summary = "The student's probabilities correlate with the teacher's, over classes and over the images of the batch."
+    needs = frozenset({"logits"})
+    relates_images = True
+    short_keys = {"T": "temperature"}
+    marker, dash = "triangle-left", (14, 3)
+
+    class Settings(MethodSettings):
+        """The weights of the two correlations."""
+
+        beta: float = Field(1.0, ge=0, le=1000, description="weight of the relation between classes, image by image")
+        gamma: float = Field(1.0, ge=0, le=1000, description="weight of the relation between images, class by class")
+        temperature: float = Field(4.0, ge=0.1, le=100, description="divides the logits of teacher and student")
+
+    def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
+        """See `dist_loss`; over the global batch when several processes train."""
+        settings = self.settings
+        return dist_loss(student.logits, teacher.logits, settings.temperature, settings.beta, settings.gamma)
+
+
+def dist_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float, beta: float, gamma: float) -> Tensor:
+    """`T² · (β · inter + γ · intra)`: one minus Pearson's correlation over classes, and over the images of the batch.
+
+    Args:
+        student_logits, teacher_logits: `[B, K]`; no gradient reaches the teacher's.
+        temperature: above 0.
+        beta, gamma: the weights of the relation between classes and of that between images.
+
+    Returns:
+        A scalar in the logits' dtype, at least float32. What is constant correlates with nothing: with one image the
+        relation between images is 1 and has no gradient.
+    """
+    import torch.nn.functional as F
+
+    student = F.softmax(as_float(student_logits) / temperature, dim=1)
+    teacher = F.softmax(as_float(teacher_logits).detach() / temperature, dim=1)
+    inter = 1 - correlation(student, teacher).mean()
+    intra = 1 - correlation(student.T, teacher.T).mean()
+    return (beta * inter + gamma * intra) * temperature**2
+
+
+def correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Pearson's correlation of each row: `[N, M]` twice to `[N]`, -1 to 1; 0 where a row is constant."""
+    a, b = (rows - rows.mean(dim=1, keepdim=True) for rows in (first, second))
+    return (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1)).clamp_min(1e-8)

@@ -1,0 +1,84 @@
+"""Feature-based distillation by hints: a stage of the student, through a regressor, equals the teacher's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from kdexplorer.methods.base import Method, MethodSettings
+from kdexplorer.networks.outputs import Outputs, as_float
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from kdexplorer.networks.registry import Architecture
+
+
+class FitNets(Method):
+    """Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015, equation 3, trained together with the labels.
+
+    The paper trains the hint first and distills after it; the reference implementations and this one train both at
+    once. Their regressor ends in a ReLU; this one does not, since not every architecture's stages do.
+    """
+
+    key, label, family = "fitnets", "FitNets", "feature"
+    reference = "Romero et al. 2015, equation 3, trained at once with the labels as in RepDistiller"
+    formula = r"\mathrm{MSE}\bigl(r(F^s_k),\, F^t_k\bigr)"
+    summary = "A stage of the student, through a trained 1×1 convolution r, equals the teacher's."
+    needs = frozenset({"stages"})
+    marker, dash = "saltire", (3, 5)
+
+    class Settings(MethodSettings):
+        """The stage that is the hint."""
+
+        weight: float = Field(100.0, gt=0, le=1e6, description="weight of the mean squared error")
+        stage: int = Field(2, ge=1, le=4, description="which stage's output is the hint, from 1")
+
+    def check(self, student: Architecture, teacher: Architecture) -> str | None:
+        """Both networks need the chosen stage."""
+        for network in (student, teacher):
+            if self.settings.stage > len(network.stages):
+                return (
+                    f"FitNets: {network.key} has {len(network.stages)} stages, no stage {self.settings.stage}: choose "
+                    "a lower stage"
+                )
+        return None
+
+    def adapter(self, student: Architecture, teacher: Architecture) -> nn.Module:
+        """The regressor: a 1x1 convolution from the student's channels to the teacher's, and batch norm."""
+        from torch import nn
+
+        number = self.settings.stage - 1
+        before, after = student.stages[number].channels, teacher.stages[number].channels
+        return nn.Sequential(nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after))
+
+    def reduce_teacher(self, teacher: Outputs) -> Outputs:
+        """The chosen stage alone."""
+        return Outputs(teacher.logits, [teacher.stages[self.settings.stage - 1]])
+
+    def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
+        """See `fitnets_loss`; the regressor sees the student's stage at the smaller size."""
+        assert adapter is not None
+        (target,) = teacher.stages
+        feature = pool_to(student.stages[self.settings.stage - 1], target)
+        return fitnets_loss(adapter(feature), target)
+
+
+def fitnets_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """The mean squared difference of two outputs `[B, C, H, W]`, over everything: a scalar, at least float32.
+
+    Outputs of different size are average-pooled to the smaller one. No gradient reaches the teacher's.
+    """
+    import torch.nn.functional as F
+
+    return F.mse_loss(as_float(pool_to(student, teacher)), as_float(pool_to(teacher, student).detach()))
+
+
+def pool_to(features: Tensor, other: Tensor) -> Tensor:
+    """Average-pools `[B, C, H, W]` to the height and width of another where that is smaller."""
+    import torch.nn.functional as F
+
+    height, width = min(features.shape[2], other.shape[2]), min(features.shape[3], other.shape[3])
+    same = tuple(features.shape[2:]) == (height, width)
+    return features if same else F.adaptive_avg_pool2d(features, (height, width))

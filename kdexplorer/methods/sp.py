@@ -1,0 +1,62 @@
+"""Relation-based distillation by similarity: images that are similar for the teacher are similar for the student."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from kdexplorer.methods.base import Method, MethodSettings
+from kdexplorer.networks.outputs import Outputs, as_float
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class SP(Method):
+    """Tung & Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019, equations 1 to 4, on the last stage."""
+
+    key, label, family = "sp", "SP", "relation"
+    reference = "Tung & Mori 2019, equations 1 to 4"
+    formula = r"\tfrac{1}{B^2}\,\lVert \tilde{G}^s - \tilde{G}^t\rVert_F^2,\; G = F F^\top"
+    summary = "The similarity of any two images of the batch is the same for the student and for the teacher."
+    needs = frozenset({"stages"})
+    relates_images = True
+    marker, dash = "hexagon", (2, 2)
+
+    class Settings(MethodSettings):
+        """No setting but the weight."""
+
+        weight: float = Field(3000.0, gt=0, le=1e6, description="weight of the mean squared difference of similarities")
+
+    def reduce_teacher(self, teacher: Outputs) -> Outputs:
+        """The last stage alone."""
+        return Outputs(teacher.logits, [teacher.stages[-1]])
+
+    def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
+        """See `sp_loss`; over the global batch when several processes train."""
+        return sp_loss(student.stages[-1], teacher.stages[-1])
+
+    def relations(self, outputs: Outputs) -> Tensor:
+        """See `similarities`, of the last stage."""
+        return similarities(outputs.stages[-1])
+
+
+def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """The mean squared difference between the similarity matrices `[B, B]` of two networks.
+
+    Args:
+        student, teacher: `[B, ...]`, features of the same images, of any shapes. No gradient reaches the teacher's.
+
+    Returns:
+        A scalar, at least float32.
+    """
+    return (similarities(student) - similarities(teacher.detach())).square().mean()
+
+
+def similarities(features: Tensor) -> Tensor:
+    """Inner products of the images' flattened features `[B, ...]`, each row scaled to unit length: `[B, B]`."""
+    import torch.nn.functional as F
+
+    flat = as_float(features).flatten(1)
+    return F.normalize(flat @ flat.T, dim=1)

@@ -1,0 +1,90 @@
+"""Response-based distillation without a teacher: the soft labels are designed by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from kdexplorer.methods.base import Method, MethodSettings
+from kdexplorer.networks.outputs import Outputs, as_float
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class TfKD(Method):
+    """Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing Regularization", CVPR 2020, Tf-KD_reg.
+
+    With cross-entropy it is label smoothing, see `equal_smoothing`.
+    """
+
+    key, label, family = "tf_kd", "Tf-KD", "response"
+    reference = "Yuan et al. 2020, section 5, as its reference implementation computes it"
+    formula = (
+        r"\mathrm{KL}\bigl(\mathrm{softmax}(p^d/T)\,\|\,p^s(1)\bigr),\;"
+        r" p^d_k = a\;(k = y)\text{, else }\tfrac{1-a}{K-1}"
+    )
+    summary = "The student imitates soft labels that are made from the label alone; there is no teacher."
+    needs = frozenset()
+    short_keys = {"T": "temperature"}
+    marker, dash = "bowtie", (12, 2, 4, 2)
+
+    class Settings(MethodSettings):
+        """The virtual teacher. The defaults are those of the reference for ResNet-18 on CIFAR-100."""
+
+        weight: float = Field(0.1, gt=0, le=1e6, description="weight of the KL divergence")
+        temperature: float = Field(20.0, ge=0.01, le=1000, description="divides the virtual teacher's probabilities")
+        correct: float = Field(0.99, ge=0.5, le=1, description="the virtual teacher's probability of the label, a")
+
+    def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
+        """See `tf_kd_loss`; the teacher's outputs are ignored."""
+        return tf_kd_loss(student.logits, labels, self.settings.temperature, self.settings.correct)
+
+
+def tf_kd_loss(student_logits: Tensor, labels: Tensor, temperature: float, correct: float) -> Tensor:
+    """`KL(u ‖ softmax(z_s))` with the virtual teacher's soft labels u, the mean over the batch, in nats.
+
+    As in the reference implementation, the temperature divides the virtual teacher's probabilities, and the student's
+    logits have none. That implementation averages over classes too and multiplies by 100, the number of classes of
+    CIFAR-100; the mean over the batch alone needs no such factor.
+
+    Args:
+        student_logits: `[B, K]`.
+        labels: int64 `[B]`.
+        temperature: above 0.
+        correct: the probability of the label before the temperature.
+
+    Returns:
+        A scalar in the logits' dtype, at least float32.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    student = F.log_softmax(as_float(student_logits), dim=1)
+    soft = virtual_teacher(labels, student.shape[1], temperature, correct).to(student)
+    return (torch.xlogy(soft, soft) - soft * student).sum(dim=1).mean()
+
+
+def virtual_teacher(labels: Tensor, classes: int, temperature: float, correct: float) -> Tensor:
+    """The soft labels `[B, classes]` float64 of labels `[B]`: `softmax(p / T)` of `correct` and an equal rest."""
+    import torch.nn.functional as F
+
+    is_label = F.one_hot(labels, classes).double()
+    designed = is_label * correct + (1 - is_label) * (1 - correct) / (classes - 1)
+    return F.softmax(designed / temperature, dim=1)
+
+
+def equal_smoothing(
+    classes: int, ce_weight: float, weight: float, temperature: float, correct: float
+) -> tuple[float, float]:
+    """The cross-entropy with smoothed labels that has the gradient of `ce_weight · CE + weight · tf_kd`.
+
+    Returns:
+        Its weight and its label smoothing, the share of the hard label that is spread over all classes.
+    """
+    import torch
+
+    on_label = float(virtual_teacher(torch.zeros(1, dtype=torch.int64), classes, temperature, correct)[0, 0])
+    total = ce_weight + weight
+    return total, weight * (1 - on_label) * classes / (classes - 1) / total

@@ -1,0 +1,191 @@
+"""A league: its folder, which seeds are left to train, and its table, written after each seed.
+
+`runs/leagues/<id>/` has what a sweep's folder has; an experiment is a seed with all entries. Seeds that are complete in
+the table are not trained again, wherever they were trained: the run folders need not be kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from kdexplorer.analysis import metrics
+from kdexplorer.analysis.results import describe_evaluation
+from kdexplorer.analysis.temperature_scaling import scaled_metrics
+from kdexplorer.errors import CheckpointError, ConfigError, RunError
+from kdexplorer.files import read_json, write_bytes, write_json
+from kdexplorer.runs import launch
+from kdexplorer.runs.checkpoints import Checkpoint, open_checkpoint
+from kdexplorer.runs.run_folder import Run, list_runs, runs_root
+from kdexplorer.runs.teachers import find_teachers, refer_to
+from kdexplorer.schema import validate
+from kdexplorer.sweeps.aggregate import load_labels, load_teacher_logits
+from kdexplorer.sweeps.declaration import Declaration
+from kdexplorer.sweeps.folder import PackedExperiment, Sweep
+from kdexplorer.sweeps.league_report import to_markdown
+from kdexplorer.sweeps.league_table import LeagueEntry, LeagueRow, LeagueSeed, LeagueTable, find_conflicts, read_table
+
+
+@dataclass(frozen=True)
+class League(Sweep):
+    """A run folder whose configuration is a `Declaration`."""
+
+    def config(self) -> Declaration:  # type: ignore[override]
+        """Raises ConfigError when `config.json` is missing or damaged."""
+        return validate(Declaration, read_json(self.path / "config.json"), where=self.run_id)
+
+    @staticmethod
+    def parent_folder() -> Path:
+        return runs_root() / "leagues"
+
+    def plan(self, seeds: list[int]) -> None:
+        """Makes an experiment of each of these seeds the work of the next start. Raises OSError."""
+        names = tuple(student.name for student in self.config().students())
+        packed = [PackedExperiment(run=f"{self.run_id}-{seed}", seed=seed, students=names) for seed in seeds]
+        write_json(self.path / "experiments.json", {"experiments": [one.model_dump(mode="json") for one in packed]})
+
+
+def open_league(declaration: Declaration) -> League:
+    """The folder of this declaration: the existing one, or a new one. Raises RunError."""
+    folder = League.parent_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".create.lock", timeout=30):
+            for league in map(_as_league, list_runs(folder)):
+                with contextlib.suppress(ConfigError):
+                    if league.config() == declaration:
+                        return league
+            return _as_league(launch.create_run(declaration, "league", folder))
+    except OSError as error:  # filelock's Timeout is one
+        reason = error.strerror or "another start is taking long"
+        raise RunError(f"a league cannot be written to {folder} ({reason}): check the folder and the disk.") from error
+
+
+def _as_league(run: Run) -> League:
+    return League(run.path)
+
+
+def begin_table(declaration: Declaration, path: Path) -> LeagueTable:
+    """The table at `path`, where it belongs to the declaration, or one without rows. Nothing is written.
+
+    Raises:
+        ConfigError: when the table belongs to something else; it says why.
+        KDError: when the teacher or the labels are missing.
+    """
+    table = read_table(path)
+    config = declaration.recipe
+    teacher = refer_to(find_teachers(config.teacher)).sha256 if config.teacher else ""
+    if table is not None:
+        conflicts = find_conflicts(table, declaration)
+        if table.teacher != teacher:
+            conflicts.append("The teacher has other weights than when the table was begun.")
+        if conflicts:
+            raise ConfigError(f"{path} does not belong to this declaration. {' '.join(conflicts)} Move it elsewhere.")
+        return table
+    from kdexplorer.training.memory import count_student_memory
+
+    memory = count_student_memory(config)
+    entries = [
+        LeagueEntry(
+            name=student.name,
+            objective=student.objective,
+            state_bytes=memory[student.name].state,
+            kept_bytes=memory[student.name].kept,
+        )
+        for student in declaration.students()
+    ]
+    return LeagueTable(
+        declaration=declaration,
+        declaration_sha256=declaration.sha256,
+        teacher=teacher,
+        evaluated_on="",
+        entries=entries,
+    )
+
+
+def seeds_to_train(table: LeagueTable, count: int | None = None) -> list[int]:
+    """The first `count` declared seeds (all by default) that the table lacks."""
+    return [seed for seed in table.declaration.seeds[:count] if seed not in table.complete_seeds()]
+
+
+def write_table(league: Sweep, path: Path) -> None:
+    """Adds the league's finished experiments to the table and writes it, with `.md` beside it.
+
+    Raises:
+        KDError: when the table belongs to something else, or a finished student cannot be read.
+        OSError: when it cannot be written.
+    """
+    assert isinstance(league, League)
+    table = begin_table(league.config(), path)
+    for experiment, run in zip(league.experiments(), league.runs(), strict=True):
+        if experiment.seed not in table.complete_seeds() and run.status().state == "finished":
+            table = add_experiment(table, experiment.seed, run)
+    if table.rows:
+        write_json(path, table.model_dump(mode="json"))
+        write_bytes(path.with_suffix(".md"), to_markdown(table).encode())
+
+
+def add_experiment(table: LeagueTable, seed: int, run: Run) -> LeagueTable:
+    """The table with the rows of a finished experiment. Raises KDError."""
+    config = run.config()
+    labels, teacher = load_labels(config), load_teacher_logits(config)
+    if labels is None:
+        raise ConfigError(f"the labels of {config.dataset} are missing: the students cannot be evaluated.")
+    history = run.metrics()
+    rows, first = [], None
+    for entry in table.entries:
+        checkpoint = open_checkpoint(run.path / entry.name)
+        first = first or checkpoint
+        seconds = [row.step_seconds for row in history if row.student == entry.name]
+        rows.append(_measure(checkpoint, entry.name, seed, labels, teacher, _mean(seconds)))
+    assert first is not None
+    leg = first.card.legs[-1]
+    added = LeagueSeed(
+        seed=seed,
+        run=run.run_id,
+        seconds=leg.seconds,
+        batch_seconds=_mean([row.batch_seconds for row in history if row.student == first.name]),
+        device=leg.device,
+        precision=leg.precision,
+        versions=leg.versions,
+    )
+    return table.model_copy(
+        update={
+            "evaluated_on": describe_evaluation(first),
+            "seeds": sorted([*table.seeds, added], key=lambda one: one.seed),
+            "rows": sorted([*table.rows, *rows], key=lambda row: row.seed),
+        }
+    )
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(float(np.mean(known)), 7) if known else None
+
+
+def _measure(
+    checkpoint: Checkpoint, entry: str, seed: int, labels: np.ndarray, teacher: np.ndarray | None, seconds: float | None
+) -> LeagueRow:
+    """The row of one student. Raises CheckpointError."""
+    logits = checkpoint.logits()
+    if len(logits) != len(labels):
+        raise CheckpointError(f"{checkpoint.path} has logits of {len(logits)} images, not of {len(labels)}.")
+    scaled = scaled_metrics(logits, labels)
+    return LeagueRow(
+        entry=entry,
+        seed=seed,
+        accuracy=metrics.accuracy(logits, labels),
+        cross_entropy=metrics.cross_entropy(logits, labels),
+        calibration_error=metrics.expected_calibration_error(logits, labels),
+        scaled_cross_entropy=scaled.cross_entropy,
+        scaled_calibration_error=scaled.calibration_error,
+        scaling_temperature=scaled.temperature,
+        teacher_agreement=None
+        if teacher is None or teacher.shape != logits.shape
+        else metrics.agreement(logits, teacher),
+        step_seconds=seconds,
+    )

@@ -1,0 +1,221 @@
+"""The teacher of an experiment: its outputs, computed once a batch for all students or read where they were stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.datasets import Normalization, Split, get_dataset
+from kdexplorer.datasets.augmentation import normalize, resize
+from kdexplorer.methods import Method
+from kdexplorer.networks import Outputs, get_architecture
+from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.runs.teachers import refer_to
+from kdexplorer.training.ensemble import AveragedNetwork
+from kdexplorer.training.objective import Targets
+from kdexplorer.training.predictions import VERSION, BatchPredictions, hash_images, load_predictions, save_predictions
+from kdexplorer.training.student import compile_network
+
+EVALUATION_BATCH = 500
+MAX_KEPT_BYTES = 1 << 30
+"""How much of the teacher's outputs on the evaluation split is kept; more is computed again in each epoch."""
+
+
+@dataclass
+class EvaluationTeacher:
+    """The teacher on the evaluation split: its logits `[N, K]`, and what the methods keep, batch by batch."""
+
+    logits: np.ndarray
+    targets: Callable[[int, int], Targets]
+
+
+class Teacher:
+    """A trained network in evaluation mode, or the average of several, and the methods that use its outputs."""
+
+    def __init__(
+        self,
+        checkpoints: Sequence[Checkpoint],
+        methods: list[Method],
+        config: ExperimentConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.methods, self.device, self.dtype = methods, device, dtype
+        checkpoint = checkpoints[0]
+        self.normalization = checkpoint.card.normalization
+        self.network = _load(checkpoints).to(device)
+        self.forward: Callable[..., Any] = compile_network(_fold(self.network), config)
+        needs = {need for method in methods for need in method.needs}
+        self.needs_features = bool(needs - {"logits"})
+        widths = {
+            "logits": len(checkpoint.classes),
+            "embedding": get_architecture(checkpoint.architecture).embedding,
+        }
+        self.widths = {part: width for part, width in widths.items() if part == "logits" or part in needs}
+        """The parts that are stored, and the numbers of an image in each."""
+        self.can_read = "stages" not in needs
+        """Whether the stored parts are all that the methods use."""
+        self.facts = {
+            "teacher": refer_to(checkpoints).sha256,
+            "normalization": self.normalization.model_dump(),
+            **({"normalizations": [c.card.normalization.model_dump() for c in checkpoints]} if checkpoints[1:] else {}),
+            "precision": str(dtype),
+            "device": device.type,
+            "compile": config.compile,
+        }
+        """What decides its outputs on given images."""
+        self.predictions: BatchPredictions | None = None
+        """Where its outputs on the training batches are kept; None where they are not."""
+
+    def open_predictions(self, images: Tensor, config: ExperimentConfig, steps: int) -> None:
+        """Lets `load_targets` read and keep the outputs on the training batches, `steps` of them in an epoch."""
+        facts = self.facts | {
+            "images": hash_images(images.cpu().numpy()),
+            "seed": config.seed,
+            "batch_size": config.batch_size,
+            "crop_padding": config.crop_padding,
+            "flip": config.flip,
+        }
+        shapes = {part: (steps, config.batch_size, width) for part, width in self.widths.items()}
+        self.predictions = BatchPredictions(facts, shapes)
+
+    def is_stored(self, epoch: int, side: int) -> bool:
+        """Whether an epoch on images of `side` pixels is read instead of computed."""
+        return self.can_read and self.predictions is not None and self.predictions.contains(epoch, side)
+
+    def load_targets(self, images: Tensor, inputs: Tensor, dataset: str, epoch: int, step: int) -> Targets:
+        """What the methods keep of the outputs on a batch: read where they were stored, else computed.
+
+        Args:
+            images: uint8 `[B, 3, 32, 32]`, augmented.
+            inputs: the same normalized for the students and resized, `[B, 3, S, S]`.
+            dataset: whose normalization `inputs` has.
+            epoch, step: of the batch.
+        """
+        side = inputs.shape[-1]
+        if self.predictions is not None and self.can_read:
+            stored = self.predictions.get(epoch, side, step)
+            if stored is not None:
+                return self._reduce_stored(stored)
+        if self.normalization != get_dataset(dataset).normalization:
+            inputs = resize(normalize(images, self.normalization), side)
+        outputs = self.compute(self.forward, inputs)
+        if self.predictions is not None:
+            self.predictions.add(epoch, side, step, self._to_arrays(outputs))
+        return self._reduce(outputs)
+
+    @torch.no_grad()
+    def compute(self, forward: Callable[..., Any], inputs: Tensor) -> Outputs:
+        """The outputs for normalized images `[B, 3, S, S]`, by `forward` or `network`."""
+        return run_network(forward, inputs, self.dtype, self.needs_features)
+
+    def _reduce(self, outputs: Outputs) -> dict[Method, Outputs]:
+        return {method: method.reduce_teacher(outputs) for method in self.methods}
+
+    def _to_arrays(self, outputs: Outputs) -> dict[str, np.ndarray]:
+        """The parts that are stored, float32."""
+        return {part: getattr(outputs, part).cpu().numpy() for part in self.widths}
+
+    def _reduce_stored(self, stored: dict[str, np.ndarray]) -> Targets:
+        found = {part: torch.from_numpy(np.ascontiguousarray(values)) for part, values in stored.items()}
+        tensors = {part: values.to(self.device) for part, values in found.items()}
+        return self._reduce(Outputs(tensors["logits"], [], tensors.get("embedding")))
+
+    def evaluate(self, evaluation: Split, keep: bool) -> EvaluationTeacher:
+        """The teacher on the evaluation split, whose pixels never change.
+
+        Args:
+            evaluation: the split.
+            keep: whether to store the outputs for later runs.
+        """
+        facts = self.facts | {"version": VERSION, "evaluation": hash_images(evaluation.images)}
+        by_part = {part: facts | ({} if part == "logits" else {"part": part}) for part in self.widths}
+        stored = self._load_evaluation(by_part, len(evaluation)) if self.can_read else None
+        if stored is not None:
+            return EvaluationTeacher(
+                stored["logits"],
+                lambda start, stop: self._reduce_stored({part: values[start:stop] for part, values in stored.items()}),
+            )
+        network = _fold(self.network)
+        arrays: list[dict[str, np.ndarray]] = []
+        kept: dict[tuple[int, int], Targets] = {}
+        room = MAX_KEPT_BYTES
+        for start, stop, inputs in evaluation_batches(evaluation, self.normalization, self.device):
+            outputs = self.compute(network, inputs)
+            targets = self._reduce(outputs)
+            arrays.append(self._to_arrays(outputs))
+            room -= sum(_count_bytes(one) for one in targets.values())
+            if room > 0:
+                kept[start, stop] = targets
+        computed = {part: np.concatenate([batch[part] for batch in arrays]) for part in self.widths}
+        for part, values in computed.items():
+            if keep:
+                save_predictions(by_part[part], values)
+
+        def targets_of(start: int, stop: int) -> Targets:
+            if (start, stop) in kept:
+                return kept[start, stop]
+            inputs = _evaluation_inputs(evaluation, start, stop, self.normalization, self.device)
+            return self._reduce(self.compute(network, inputs))
+
+        return EvaluationTeacher(computed["logits"], targets_of)
+
+    def _load_evaluation(self, by_part: dict[str, dict[str, Any]], count: int) -> dict[str, np.ndarray] | None:
+        found = {part: load_predictions(facts, (count, self.widths[part])) for part, facts in by_part.items()}
+        whole = {part: values for part, values in found.items() if values is not None}
+        return whole if len(whole) == len(found) else None
+
+
+def _load(checkpoints: Sequence[Checkpoint]) -> StagedNetwork | AveragedNetwork:
+    networks = [checkpoint.network() for checkpoint in checkpoints]
+    if len(networks) == 1:
+        return networks[0]
+    return AveragedNetwork(networks, [checkpoint.card.normalization for checkpoint in checkpoints])
+
+
+def _fold(network: StagedNetwork | AveragedNetwork) -> StagedNetwork | AveragedNetwork:
+    return network.fold() if isinstance(network, AveragedNetwork) else fold_batch_norm(network)
+
+
+def run_network(forward: Callable[..., Any], inputs: Tensor, dtype: torch.dtype, all_outputs: bool) -> Outputs:
+    """A network's outputs in the training precision: stages in `dtype`, logits and embedding in float32.
+
+    Without `all_outputs` only logits.
+    """
+    with autocast(inputs.device, dtype):
+        if not all_outputs:
+            return Outputs(forward(inputs).float())
+        logits, stages, embedding = forward(inputs, all_outputs=True)
+    return Outputs(logits.float(), stages, embedding.float())
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """The context in which forward passes run in `dtype`."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def evaluation_batches(
+    evaluation: Split, normalization: Normalization, device: torch.device
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Start, end and normalized images `[B, 3, 32, 32]` of each batch of the evaluation split."""
+    for start in range(0, len(evaluation), EVALUATION_BATCH):
+        stop = min(start + EVALUATION_BATCH, len(evaluation))
+        yield start, stop, _evaluation_inputs(evaluation, start, stop, normalization, device)
+
+
+def _evaluation_inputs(
+    evaluation: Split, start: int, stop: int, normalization: Normalization, device: torch.device
+) -> Tensor:
+    return normalize(torch.from_numpy(np.array(evaluation.images[start:stop])).to(device), normalization)
+
+
+def _count_bytes(outputs: Outputs) -> int:
+    tensors = [outputs.logits, *outputs.stages, *([outputs.embedding] if outputs.embedding is not None else [])]
+    return sum(tensor.nbytes for tensor in tensors)

@@ -1,0 +1,75 @@
+"""Error inheritance: counts by hand, every sentence with made-up predictions, the bundled figures a second way."""
+
+import numpy as np
+import pytest
+
+from kdexplorer.analysis.error_inheritance import count_inheritance, explain_inheritance
+
+LABELS = np.zeros(200, dtype=int)
+
+
+def logits_of(predictions):
+    return np.eye(4)[np.asarray(predictions)]
+
+
+TEACHER = logits_of([1] * 100 + [0] * 100)
+"""Wrong on the first hundred images."""
+
+
+def test_counts_by_hand():
+    found = count_inheritance(logits_of([1] * 60 + [0] * 30 + [2] * 10 + [0] * 95 + [3] * 5), TEACHER, LABELS)
+    assert (found.teacher_wrong, found.repeats, found.right_there) == (100, 60, 30)
+    assert (found.teacher_right, found.right_elsewhere) == (100, 95)
+    assert (found.repeated_share, found.corrected_share, found.kept_share) == (0.6, 0.3, 0.95)
+    assert np.isnan(count_inheritance(TEACHER, logits_of(LABELS), LABELS).repeated_share)
+
+
+def explain(student, baseline, teacher=TEACHER):
+    return explain_inheritance(("s", "b", "t"), logits_of(student), logits_of(baseline), teacher, LABELS)
+
+
+REST = [0] * 100
+
+
+@pytest.mark.parametrize(
+    ("student", "baseline", "words"),
+    [
+        ([1] * 80 + [2] * 20 + REST, [1] * 40 + [2] * 60 + REST, "it inherits errors"),
+        ([1] * 40 + [2] * 60 + REST, [1] * 80 + [2] * 20 + REST, "it repeats fewer errors"),
+        ([1] * 40 + [2] * 60 + REST, [1] * 41 + [2] * 59 + REST, "(p = 1.00 for repeating): no clear difference"),
+        ([1] * 100 + REST, [1] * 100 + [0] * 70 + [2] * 30, "(+30.0 points, p < 0.0001): a gain"),
+        ([1] * 100 + [0] * 70 + [2] * 30, [1] * 100 + REST, "(-30.0 points, p < 0.0001): a loss"),
+        ([1] * 100 + REST, [1] * 100 + REST, "(+0.0 points, p = 1.00): no clear difference"),
+        ([0] * 10 + [1] * 90 + REST, [1] * 100 + REST, "The net is +5.00 points"),
+        ([0] * 10 + [1] * 90 + REST, [1] * 100 + REST, "above by 10 images"),
+        ([1] * 100 + [2] * 7 + [0] * 93, [1] * 100 + REST, "below by 7 images"),
+        ([1] * 100 + REST, [1] * 100 + REST, "it is equal"),
+    ],
+)
+def test_every_sentence(student, baseline, words):
+    assert words in explain(student, baseline)
+
+
+def test_a_teacher_that_is_always_right_or_always_wrong():
+    right, wrong = logits_of(LABELS), logits_of(LABELS + 1)
+    assert "gets wrong" not in explain(LABELS, LABELS, right)
+    assert "Where t is right" not in explain(LABELS, LABELS, wrong)
+
+
+def test_the_bundled_resnet18_repeats_its_teachers_errors(bundled):
+    """Counted image by image: of 796 errors it repeats 73 % (its baseline 59 %) and corrects 20 % (32 %)."""
+    names = ("resnet18-response", "resnet18-scratch", "resnet50")
+    student, baseline, teacher = (bundled.logits[name].argmax(axis=1).tolist() for name in names)
+    labels = bundled.labels.tolist()
+    wrong = [i for i in range(10_000) if teacher[i] != labels[i]]
+    assert len(wrong) == 796
+    for name, predicted, repeated, corrected in (
+        (names[0], student, 0.73, 0.20), (names[1], baseline, 0.59, 0.32),
+    ):  # fmt: skip
+        found = count_inheritance(bundled.logits[name], bundled.logits["resnet50"], bundled.labels)
+        assert found.repeats == sum(predicted[i] == teacher[i] for i in wrong)
+        assert found.right_there == sum(predicted[i] == labels[i] for i in wrong)
+        assert (round(found.repeated_share, 2), round(found.corrected_share, 2)) == (repeated, corrected)
+    text = explain_inheritance(names, *(bundled.logits[name] for name in names), bundled.labels)
+    for part in ("796 images", "on 73%", "right on 20%", "59% and 32%", "it inherits errors", "+1.3 points", "+0.25"):
+        assert part in text

@@ -1,0 +1,48 @@
+"""Values that no browser would send, within the bounds of `messages`, for every widget of every page."""
+
+import json
+
+import pytest
+
+from kdexplorer.app import messages
+from kdexplorer.app.navigation import TITLES
+from kdexplorer.config import MAX_STUDENTS
+from kdexplorer.sweeps.grid import MAX_VALUES
+
+CELLS = {"name": ["x"], "architecture": {"a": 1}, "preset": 7, "ce_weight": "x", "terms": "x", "unknown": "x"}
+TABLE = {"edited_rows": {"0": CELLS, "77": CELLS}, "added_rows": [CELLS] * 800, "deleted_rows": [99]}
+
+
+def forge(at):
+    """The page's widget states with every value replaced by another of its kind; no button is pressed."""
+    states = at._tree.get_widget_states()
+    for widget in states.widgets:
+        kind = widget.WhichOneof("value")
+        if kind == "string_array_value":
+            widget.string_array_value.data[:] = [str(number).zfill(messages.ITEM) for number in range(messages.ITEMS)]
+        elif kind == "double_value":
+            widget.double_value = 1e300
+        elif kind == "int_value":
+            widget.int_value = 2**62
+        elif kind == "string_value":
+            widget.string_value = "x" * messages.TEXT
+    for editor in at.data_editor:
+        states.widgets.add(id=editor.proto.id, string_value=json.dumps(TABLE))
+    return states
+
+
+@pytest.mark.parametrize("page", TITLES)
+def test_no_forged_value_ends_a_page(open_page, page):
+    at = open_page(page)
+    at._run(forge(at))
+    at.run()
+    if page == "launch":
+        assert len(at.session_state["experiment"]["students"]) == MAX_STUDENTS
+        assert len(at.session_state["experiment"]["name"]) <= 64
+
+
+def test_a_forged_grid_has_no_more_values_than_a_sweep(open_page):
+    at = open_page("launch")
+    at.toggle(key="is_sweep").set_value(True).run()
+    at._run(forge(at))
+    assert len(at.session_state["sweep_grid"]["temperatures"]) == MAX_VALUES

@@ -1,0 +1,41 @@
+"""Every method has its place in the picture, and the fitted students cover modes or seek one."""
+
+import numpy as np
+import pytest
+
+from kdexplorer.charts import divergence
+from kdexplorer.charts.taxonomy import BLOCKS, place_of, taxonomy
+from kdexplorer.methods import all_methods, get_method
+from tests.charts.drawing import draw, rows_of, texts
+
+
+def test_every_method_stands_where_it_connects_the_networks():
+    spec = taxonomy("rkd")
+    names = {row["name"].split(" ", 1)[1]: row for row in rows_of(spec, "summary")}
+    assert set(names) == {method.label for method in all_methods()}
+    assert [BLOCKS[place_of(get_method(key))] for key in ("at", "rkd", "kd", "tf_kd")] == [
+        "stages", "embedding", "logits", "label",
+    ]  # fmt: skip
+    assert {name for name, row in names.items() if row["chosen"]} == {"RKD"}
+    places = [(row["x"], row["y"]) for row in names.values()]
+    assert len(set(places)) == len(places)
+    assert set(BLOCKS) <= set(texts(draw(spec)))
+
+
+@pytest.mark.parametrize(("beta", "forward"), [(0.0, True), (1e-4, True), (1.0, False), (1 - 1e-4, False)])
+def test_the_divergence_tends_to_the_two_kl_divergences(beta, forward):
+    p, q = np.array([0.7, 0.2, 0.1]), np.array([0.3, 0.3, 0.4])
+    first, second = (p, q) if forward else (q, p)
+    expected = sum(a * np.log(a / b) for a, b in zip(first, second, strict=True))
+    assert divergence.divergence(p, q, beta) == pytest.approx(expected, rel=1e-3)
+
+
+def test_forward_kl_covers_both_modes_and_reverse_kl_seeks_the_larger():
+    def describe(density):
+        mean = (divergence.GRID * density).sum()
+        return mean, np.sqrt(((divergence.GRID - mean) ** 2 * density).sum())
+
+    covering, seeking = (describe(divergence.fitted_students()[position]) for position in (0, -1))
+    teacher = describe(divergence.teacher_density())
+    assert covering == pytest.approx(teacher, abs=0.06)  # forward KL matches both moments
+    assert seeking == pytest.approx((-1.8, 0.7), abs=0.06)

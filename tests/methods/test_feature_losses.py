@@ -1,0 +1,118 @@
+"""FitNets and ReviewKD: by hand, in NumPy, by finite differences, and their trained modules."""
+
+import numpy as np
+import pytest
+import torch
+
+from kdexplorer.methods.fitnets import FitNets, fitnets_loss
+from kdexplorer.methods.reviewkd import ReviewKD, hcl_loss, make_fusion
+from kdexplorer.networks import Outputs, get_architecture
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def pool(x, side):
+    """The average over blocks, in NumPy."""
+    step = x.shape[2] // side
+    return x.reshape(*x.shape[:2], side, step, side, step).mean(axis=(3, 5))
+
+
+# --- FitNets ----------------------------------------------------------------------------------------------
+
+
+def test_a_hint_by_hand():
+    student, teacher = torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[[[3.0, 5.0]]]])
+    assert fitnets_loss(student, teacher).item() == (4 + 9) / 2
+
+
+@pytest.mark.parametrize("sides", [(4, 4), (8, 4), (4, 8)])
+def test_a_hint_agrees_with_numpy_and_has_the_gradient_of_finite_differences(sides):
+    student, teacher = random(2, 3, sides[0], sides[0]).requires_grad_(), random(2, 3, sides[1], sides[1], seed=1)
+    a, b = (pool(x.detach().numpy(), 4) for x in (student, teacher))
+    assert fitnets_loss(student, teacher).item() == pytest.approx(((a - b) ** 2).mean(), rel=1e-12)
+    assert torch.autograd.gradcheck(lambda x: fitnets_loss(x, teacher), student)
+
+
+def test_the_regressor_maps_the_chosen_stage_to_the_teachers_channels():
+    student, teacher = get_architecture("resnet8"), get_architecture("wrn_16_2")
+    method = FitNets(stage=3)
+    adapter = method.adapter(student, teacher)
+    assert adapter(torch.zeros(2, 64, 8, 8)).shape == (2, 128, 8, 8)
+    assert method.check(student, teacher) is None
+    assert "resnet8 has 3 stages" in FitNets(stage=4).check(student, get_architecture("resnet18"))
+    stages = [random(2, 16, 8, 8).float(), random(2, 32, 4, 4).float(), random(2, 64, 2, 2).float()]
+    target = random(2, 128, 2, 2, seed=1).float()
+    kept = method.reduce_teacher(Outputs(torch.zeros(2, 10), [*stages[:2], target]))
+    loss = method.loss(Outputs(torch.zeros(2, 10), stages), kept, torch.zeros(2, dtype=torch.int64), adapter)
+    assert loss.item() == pytest.approx(((adapter(stages[2]) - target) ** 2).mean().item())
+
+
+# --- ReviewKD ---------------------------------------------------------------------------------------------
+
+
+def test_a_level_by_hand():
+    """Two by two, differences 1, 1, 1 and 5: at full size 28 / 4 = 7, at one place 2² = 4; weights 1 and 1/2."""
+    student, teacher = torch.zeros(1, 1, 2, 2), torch.tensor([[[[1.0, 1], [1, 5]]]])
+    assert hcl_loss(student, teacher).item() == pytest.approx((7 + 4 / 2) / 1.5)
+    assert hcl_loss(student[..., :1, :1], teacher[..., :1, :1]).item() == 1
+
+
+@pytest.mark.parametrize("side", [1, 4, 8])
+def test_a_level_agrees_with_numpy_and_has_the_gradient_of_finite_differences(side):
+    student, teacher = random(2, 3, side, side).requires_grad_(), random(2, 3, side, side, seed=1).requires_grad_()
+    a, b = (x.detach().numpy() for x in (student, teacher))
+    sides = [side, *(smaller for smaller in (4, 2, 1) if smaller < side)]
+    weights = 0.5 ** np.arange(len(sides))
+    parts = [((pool(a, one) - pool(b, one)) ** 2).mean() for one in sides]
+    assert hcl_loss(student, teacher).item() == pytest.approx((weights * parts).sum() / weights.sum(), rel=1e-10)
+    assert torch.autograd.gradcheck(lambda x: hcl_loss(x, teacher.detach()), student)
+    hcl_loss(student, teacher).backward()
+    assert teacher.grad is None
+
+
+def numpy_fusion(module, features, sizes):
+    """The fusion of levels in NumPy, in eval mode: 1x1, shares of the level and of the deeper ones, resized."""
+
+    def convolve(sequence, x):  # 1x1 and its batch norm as at the start: mean 0, variance 1
+        weight = sequence[0].weight.detach().numpy()[:, :, 0, 0]
+        return np.einsum("oc,bchw->bohw", weight, x) / np.sqrt(1 + sequence[1].eps)
+
+    def resize(x, side):
+        rows = np.arange(side) * x.shape[2] // side
+        return x[:, :, rows][:, :, :, rows]
+
+    deeper, found = None, []
+    for number in reversed(range(len(features))):
+        x = convolve(module.enter[number], features[number])
+        if deeper is not None:
+            deeper = resize(deeper, x.shape[2])
+            attend = module.attend[number][0]
+            both = np.concatenate([x, deeper], axis=1)
+            score = np.einsum("oc,bchw->bohw", attend.weight.detach().numpy()[:, :, 0, 0], both)
+            share = 1 / (1 + np.exp(-(score + attend.bias.detach().numpy()[:, None, None])))
+            x = x * share[:, :1] + deeper * share[:, 1:]
+        deeper = resize(x, sizes[number])
+        found.insert(0, deeper)
+    return found
+
+
+def test_the_fusion_agrees_with_numpy_up_to_its_last_convolutions():
+    module = make_fusion([3, 4, 5], [6, 7, 8]).double().eval()
+    features = [random(2, 3, 8, 8), random(2, 4, 4, 4, seed=1), random(2, 5, 1, 1, seed=2)]
+    assert [tuple(x.shape) for x in module(features, [(4, 4), (2, 2), (1, 1)])] == [
+        (2, 6, 4, 4),
+        (2, 7, 2, 2),
+        (2, 8, 1, 1),
+    ]
+    expected = numpy_fusion(module, [x.numpy() for x in features], [4, 2, 1])
+    module.leave = torch.nn.ModuleList(torch.nn.Identity() for _ in features)
+    for fused, reference in zip(module(features, [(4, 4), (2, 2), (1, 1)]), expected, strict=True):
+        np.testing.assert_allclose(fused.detach().numpy(), reference, rtol=1e-10, atol=1e-12)
+
+
+def test_networks_with_different_numbers_of_stages_cannot_be_reviewed():
+    small, large = get_architecture("resnet8"), get_architecture("resnet18")
+    assert ReviewKD().check(small, get_architecture("wrn_40_2")) is None
+    assert "resnet8 has 3, the teacher resnet18 has 4" in ReviewKD().check(small, large)

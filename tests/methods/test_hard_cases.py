@@ -1,0 +1,67 @@
+"""Every registered method on batches that are unusual: a finite loss with a finite gradient, or a clear error."""
+
+import pytest
+import torch
+
+from kdexplorer.methods import all_methods
+from kdexplorer.networks import Outputs, get_architecture
+
+STUDENT, TEACHER = get_architecture("resnet8"), get_architecture("wrn_16_2")
+SHAPES = ((16, 16, 16), (32, 8, 8), (64, 4, 4)), ((32, 16, 16), (64, 8, 8), (128, 4, 4))
+
+
+def outputs(network, batch, classes, dtype=torch.float32, scale=1.0):
+    generator = torch.Generator().manual_seed(network)
+
+    def draw(*shape):
+        return torch.randn(batch, *shape, generator=generator).to(dtype).requires_grad_(network == 0)
+
+    logits = (scale * torch.randn(batch, classes, generator=generator)).to(dtype).requires_grad_(network == 0)
+    return Outputs(logits, [draw(*shape) for shape in SHAPES[network]], draw(SHAPES[network][-1][0]))
+
+
+def extreme(batch, classes):
+    """Logits of 1e4 and -1e4, where the teacher prefers what the student excludes."""
+    signs = torch.ones(batch, classes)
+    signs[:, ::2] = -1
+    student = Outputs(1e4 * signs, *outputs(0, batch, classes)[1:])
+    student.logits.requires_grad_()
+    return student, Outputs(-1e4 * signs, *outputs(1, batch, classes)[1:])
+
+
+CASES = {
+    "two classes": (outputs(0, 4, 2), outputs(1, 4, 2), torch.tensor([0, 1, 1, 0])),
+    "classes missing": (outputs(0, 4, 10), outputs(1, 4, 10), torch.tensor([3, 3, 3, 3])),
+    "one image": (outputs(0, 1, 10), outputs(1, 1, 10), torch.tensor([9])),
+    "extreme logits": (*extreme(4, 10), torch.tensor([0, 1, 2, 3])),
+    "equal logits": (
+        outputs(0, 4, 10)._replace(logits=torch.zeros(4, 10).requires_grad_()),
+        outputs(1, 4, 10)._replace(logits=torch.zeros(4, 10)),
+        torch.arange(4),
+    ),
+    "bfloat16": (outputs(0, 4, 10, torch.bfloat16), outputs(1, 4, 10, torch.bfloat16), torch.arange(4)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("method", all_methods(), ids=lambda method: method.key)
+def test_the_loss_is_finite_with_a_finite_gradient_or_a_clear_error(method, case):
+    student, teacher, labels = CASES[case]
+    method = method()
+    torch.manual_seed(0)
+    adapter = method.adapter(STUDENT, TEACHER)
+    arguments = (student, method.reduce_teacher(teacher.map(torch.detach)), labels)
+    if adapter is not None:
+        arguments = (*arguments, adapter.to(student.logits.dtype))
+    if case == "one image" and method.key == "reviewkd":
+        with pytest.raises(ValueError, match="more than 1 value per channel"):  # batch norm of one place
+            method.loss(*arguments)
+        return
+    loss = method.loss(*arguments)
+    assert loss.shape == ()
+    assert loss.dtype == torch.float32
+    assert loss.isfinite()
+    leaves = [student.logits, *student.stages, student.embedding, *(adapter.parameters() if adapter else ())]
+    gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+    assert any(gradient is not None for gradient in gradients)
+    assert all(gradient.isfinite().all() for gradient in gradients if gradient is not None)

@@ -1,0 +1,46 @@
+"""The page Methods: each kind of instrument, settings, links."""
+
+import pytest
+
+from kdexplorer.methods import all_methods
+from tests.pages.reading import specs, text
+
+
+def titles(at):
+    found = [spec["title"]["text"] for spec in specs(at)]
+    return [" ".join(title) if isinstance(title, list) else title for title in found if not isinstance(title, dict)]
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [("dkd", "the push on each logit"), ("at", "where small-response shall change"), ("rkd", "● teacher")],
+)
+def test_each_family_has_its_instrument(family, open_page, key, expected):
+    at = open_page("methods", method=key)
+    assert any(expected in title for title in titles(at))
+    method = next(one for one in all_methods() if one.key == key)
+    assert method.formula in "".join(element.value for element in at.latex)
+    assert f'"{key}"' in at.code[0].value
+    assert at.dataframe[0].value["Key"].tolist() == [one.key for one in all_methods()]
+
+
+def test_a_setting_changes_the_formula_and_one_out_of_bounds_is_reported(family, open_page):
+    at = open_page("methods", method="kd")
+    at.number_input(key="setting_kd_temperature").set_value(8.0).run()
+    assert "T = 8" in at.latex[0].value
+    assert not at.error
+    at.number_input(key="setting_kd_temperature").set_value(1000.0).run()
+    assert "temperature" in at.error[0].value
+    assert "T = 4" in at.latex[0].value
+
+
+def test_an_unknown_method_in_the_link_is_left_out(family, open_page):
+    at = open_page("methods", method="telepathy")
+    assert "telepathy" in at.warning[0].value
+    assert at.selectbox(key="pick_method").value == "kd"
+
+
+def test_without_a_student_the_page_says_so(family, open_page):
+    at = open_page("methods")
+    at.multiselect(key="pick_students").set_value([]).run()
+    assert "Choose a student" in text(at)

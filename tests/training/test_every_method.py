@@ -1,0 +1,57 @@
+"""Every registered method in one experiment: trained, stopped within a step, resumed to the same bits, exported."""
+
+import pytest
+import safetensors.numpy
+import torch
+
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.methods import all_methods
+from kdexplorer.networks import build
+from kdexplorer.runs.checkpoints import open_checkpoint
+from kdexplorer.training.execute import execute
+from tests.training.experiments import bits, create, make_config, stop_at, train_to_end
+
+KEYS = [method.key for method in all_methods()]
+
+
+@pytest.fixture
+def config(tiny, make_checkpoint, tmp_path) -> ExperimentConfig:
+    """Each method's student of a teacher that is wider and whose stages do not end in ReLU: two epochs of two steps."""
+    teacher = make_checkpoint(tmp_path / "wide", "wrn_16_2", seed=9)
+    students = [{"name": key, "architecture": "resnet8", "terms": [{"method": key}]} for key in KEYS]
+    return make_config(*students, teacher=str(teacher.path), train_images=20, batch_size=10, learning_rate=0.01)
+
+
+def test_every_method_trains_and_resumes_to_the_same_bits_and_leaves_its_adapter_behind(config):
+    whole = train_to_end(config)
+    weights, figures = bits(whole)
+    assert len(set(weights.values())) == len(KEYS)  # each method leads elsewhere
+    for name in KEYS:
+        card = open_checkpoint(whole.path / name).card
+        term = card.objective.terms[0]
+        assert card.test_terms.keys() == {"cross_entropy", name}
+        expected = card.test_terms["cross_entropy"] + term.weight * card.test_terms[name]
+        assert card.test_objective == pytest.approx(expected, rel=1e-5)
+        assert (card.teacher is None) == (not card.objective.needs_teacher)
+        stored = safetensors.numpy.load_file(whole.path / name / "weights.safetensors")
+        assert stored.keys() == {
+            key for key in build("resnet8").state_dict() if not key.endswith("num_batches_tracked")
+        }
+
+    run = create(config.model_copy(update={"name": "stopped"}))
+    assert stop_at(run, (0, 1))[-1] == (0, 1)
+    state = torch.load(run.path / "state.pt", weights_only=True)["students"]
+    with_adapter = {name for name in KEYS if state[name]["adapters"]}
+    assert with_adapter == {"fitnets", "reviewkd", "crd"}
+    assert execute(run) == "finished"
+    assert bits(run) == (weights, figures)
+
+
+def test_the_method_without_a_teacher_trains_without_one(tiny):
+    terms = [{"method": key} for key in KEYS if not next(m for m in all_methods() if m.key == key).needs]
+    assert terms
+    run = train_to_end(make_config({"name": "alone", "architecture": "resnet8", "terms": terms}, train_images=40))
+    card = open_checkpoint(run.path / "alone").card
+    assert card.teacher is None
+    assert not (run.path / "teacher.json").exists()
+    assert set(card.test_terms) == {"cross_entropy", *(term["method"] for term in terms)}

@@ -1,0 +1,96 @@
+"""Several teachers as one: averaged probabilities, each network with its own normalization; chains of teachers."""
+
+import numpy as np
+import pytest
+import torch
+
+from kdexplorer.analysis.metrics import softmax
+from kdexplorer.errors import ConfigError
+from kdexplorer.runs import lineage
+from kdexplorer.runs.checkpoints import open_checkpoint
+from kdexplorer.runs.teachers import find_teachers, refer_to
+from kdexplorer.sweeps.aggregate import load_teacher_logits
+from kdexplorer.training.experiment import Experiment
+from tests.training.experiments import COMBINED, SCRATCH, make_config, train_to_end
+
+OTHER_NORMALIZATION = {"mean": (0.3, 0.4, 0.5), "std": (0.2, 0.3, 0.4)}
+KD = {"name": "distilled", "architecture": "resnet8", "ce_weight": 0.3, "terms": [{"method": "kd", "weight": 0.7}]}
+
+
+@pytest.fixture
+def several(make_checkpoint, teacher, tmp_path):
+    """Two teachers that differ in architecture, normalization, and one in a name with a plus."""
+    other = make_checkpoint(tmp_path / "other+kd", "resnet20", seed=3, normalization=OTHER_NORMALIZATION)
+    return [teacher, other]
+
+
+def joined(checkpoints):
+    return "+".join(str(one.path) for one in checkpoints)
+
+
+def test_names_are_found_whole_where_they_contain_a_plus(several):
+    assert find_teachers(joined(several)) == tuple(several)
+    assert find_teachers(joined(several[::-1])) == tuple(several[::-1])
+    with pytest.raises(ConfigError, match="no checkpoint 'nobody'"):
+        find_teachers(f"{several[0].path}+nobody")
+    with pytest.raises(ConfigError, match="twice"):
+        find_teachers(joined([several[0], several[0]]))
+    for name in ("", "+", f"{several[0].path}+"):
+        with pytest.raises(ConfigError):
+            find_teachers(name)
+
+
+def test_probabilities_are_averaged_each_network_in_its_own_normalization(tiny, several):
+    from kdexplorer.analysis.inference import predict
+
+    def mean(images):
+        return np.mean([softmax(predict(o.network(), images, o.card.normalization)) for o in several], axis=0)
+
+    experiment = Experiment(make_config(KD, teacher=joined(several), crop_padding=0, flip="none"))
+    expected = mean(experiment.evaluation.images)
+    np.testing.assert_allclose(softmax(experiment.evaluate_teacher().logits), expected, atol=1e-4)
+    _, _, targets = experiment._load_batch(0, 0)
+    images = experiment.images[torch.from_numpy(experiment._order[:20])].numpy()
+    (outputs,) = targets.values()
+    np.testing.assert_allclose(softmax(outputs.logits.numpy()), mean(images), atol=1e-4)
+
+
+def test_several_teachers_have_stored_predictions_of_their_own(tiny, several):
+    facts = [
+        Experiment(make_config(KD, teacher=names)).teacher.facts
+        for names in (joined(several), joined(several[::-1]), str(several[0].path))
+    ]
+    assert len({one["teacher"] for one in facts}) == 3
+
+
+def test_methods_that_need_more_than_logits_refuse_several(tiny, several):
+    with pytest.raises(ConfigError, match="AT uses stages: name one teacher"):
+        Experiment(make_config(SCRATCH, COMBINED, teacher=joined(several)))
+
+
+def test_the_card_names_all_teachers_and_each_is_one_in_the_lineage(tiny, several):
+    run = train_to_end(make_config(SCRATCH, KD, teacher=joined(several), epochs=1))
+    student = open_checkpoint(run.path / "distilled")
+    assert student.card.teacher == refer_to(several)
+    assert student.card.teacher.name == "teacher+other+kd"
+    assert all(lineage.is_student_of(student, one) for one in several)
+    assert open_checkpoint(run.path / "scratch").card.teacher is None
+    assert run.teacher(10).name == "teacher+other+kd"
+
+
+def test_stored_logits_of_several_are_averaged(make_checkpoint, tmp_path):
+    logits = np.random.default_rng(0).normal(0, 3, (2, 60, 10)).astype(np.float16)
+    made = [make_checkpoint(tmp_path / f"t{i}", seed=i, logits=one) for i, one in enumerate(logits)]
+    found = load_teacher_logits(make_config(KD, teacher=joined(made)))
+    np.testing.assert_allclose(softmax(found), np.mean([softmax(one) for one in logits], axis=0), atol=1e-9)
+
+
+def test_a_student_teaches_the_next_of_its_architecture_and_a_smaller_one(tiny, teacher):
+    """Born-again networks (Furlanello 2018) and teacher assistants (Mirzadeh 2020) are chains of runs."""
+    first = train_to_end(make_config(KD, teacher=str(teacher.path), epochs=1))
+    parent = open_checkpoint(first.path / "distilled")
+    again = train_to_end(make_config(KD, teacher=f"{first.run_id}/distilled", epochs=1))
+    child = open_checkpoint(again.path / "distilled")
+    assert (child.architecture, child.card.teacher.sha256) == (parent.architecture, parent.sha256)
+    third = train_to_end(make_config(KD, teacher=f"{first.run_id}/distilled+{again.run_id}/distilled", epochs=1))
+    assert lineage.is_student_of(open_checkpoint(third.path / "distilled"), child)
