@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.app import browser, running, settle
 
-SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+SIZES = {"projector": (1280, 720), "desktop": (1440, 900), "phone": (390, 844), "4k": (3840, 2160)}
 PAGES = ("overview", "soft_labels", "attention", "live", "launch", "compare")
 
 

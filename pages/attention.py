@@ -3,7 +3,7 @@
 import streamlit as st
 
 from kdexplorer.analysis.attention_similarity import attention_weight
-from kdexplorer.app import attention_study, caches, network_picker, picture
+from kdexplorer.app import attention_study, caches, layout, network_picker, picture
 from kdexplorer.app.pickers import pick_option
 from kdexplorer.app.plain import show_error
 from kdexplorer.charts import attention
@@ -11,31 +11,26 @@ from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.style import role_of
 from kdexplorer.errors import KDError
 
-st.title("Attention")
-st.markdown(
+layout.header(
+    "attention",
     "The mean over a stage's channels is a map of **where** the network is active. Feature-based distillation trains "
-    "the student to reproduce the teacher's maps. Does it? Look at the maps, then at the numbers."
+    "the student to reproduce the teacher's maps.",
 )
-
 teacher, students = network_picker.pick_networks(count=4)
 names = network_picker.short_names([teacher, *students])
-left, right = st.columns([2, 3], gap="large")
+left, right = layout.first_screen()
 with left:
-    above = st.container()
     image = picture.pick(teacher, students)
-with above:
-    picture.show(image, teacher)
 
 with right:
-    first, second, third = st.columns(3)
-    with first:
-        mode = pick_option("Colors show", ["map", "difference"], help="difference: student minus teacher")
-    with second:
-        power = pick_option(
-            "Power", [1, 2], help="1: mean over channels, as in the lab. 2: mean of squares, as in the paper"
-        )
-    with third:
-        shared = pick_option("Scale", ["shared", "per map"]) == "shared"
+    control, scale = st.columns([1, 1], gap="xsmall")
+    with control, st.container(horizontal=True, gap="small"):
+        mode = pick_option("Colors show", ["map", "difference"], label_visibility="collapsed")
+        with st.popover("Scale", icon=":material/tune:", width="content"):
+            power = pick_option(
+                "Power", [1, 2], help="1: mean over channels, as in the lab. 2: mean of squares, as in the paper"
+            )
+            shared = pick_option("Scale", ["shared", "per map"]) == "shared"
 
     rows = []
     for checkpoint, name in zip([teacher, *students], names, strict=True):
@@ -50,15 +45,18 @@ with right:
 
     palette, opacity = ("difference", 0.85) if mode == "difference" else ("viridis", 0.65)
     low, high = attention.color_limits(attention.relative_maps(rows, mode), mode)
-    st.vega_lite_chart(attention.scale_bar(low, high, palette, mode, shared), width="stretch")
+    with scale, st.container(key="color_scale"):
+        st.vega_lite_chart(attention.scale_bar(low, high, palette, mode, shared), width="stretch")
+    if mode == "difference" and len(rows) == 1:
+        st.info("Choose a student to see how it differs from the teacher.")
     grid = attention.grid(rows, image.pixels_last, mode, shared, opacity, "viridis")
     st.vega_lite_chart(grid, width="stretch")
-    st.caption(
-        "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. On "
-        "the shared scale the brightest 1 % of a map may be clipped. Correlation: of the centered maps. Cosine and MSE "
-        "are what the loss sees: MSE = 2 (1 − cosine) / (H·W), so a small stage has more weight. β is the weight that "
-        "the student was trained with, the lab's 1000 without this term; in brackets: the stage's share."
-    )
+st.caption(
+    "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. On "
+    "the shared scale the brightest 1 % of a map may be clipped. Correlation: of the centered maps. Hover over a map "
+    "for cosine and MSE, which the loss sees: MSE = 2 (1 − cosine) / (H·W), so a small stage has more weight. β is the "
+    "weight that the student was trained with, the lab's 1000 without this term; in brackets: the stage's share."
+)
 
 st.header("Over many images", divider="grey")
 attention_study.show(teacher, dict(zip(names[1:], students, strict=True)), image.dataset, power)

@@ -1,6 +1,7 @@
 """Compare: networks and runs side by side. The table, the lab's two puzzles, and the details behind them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
@@ -10,6 +11,7 @@ from kdexplorer.app import (
     compare_claims,
     compare_sections,
     compare_table,
+    layout,
     league_section,
     network_picker,
     pickers,
@@ -34,12 +36,19 @@ SECTIONS: dict[str, Callable[[Comparison], None]] = {
     "League": lambda _: league_section.show_section(),
 }
 
+# What needs the page's width, not the half beside the table.
+WIDE = ("Confusion", "Disagreements", "Error inheritance", "The lab's claims", "Sweep", "League")
 
-def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: list[str]) -> None:
-    """The table, the two verdicts, and one section at a time."""
+
+def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: list[str], choices: Any) -> str:
+    """The short table and one section at a time, then the two verdicts and the whole table.
+
+    The teacher and the baseline are chosen in `choices`. Returns the line that names the networks.
+    """
     compare_table.require_same_images(entries)
     names = results.short_names(list(entries))
-    teacher_key, baseline = compare_table.pick_references(entries, found, names)
+    with choices:
+        teacher_key, baseline = compare_table.pick_references(entries, found, names)
     if teacher_key and teacher_key not in names:
         names = results.short_names([*entries, teacher_key])
     teacher = (names[teacher_key], found[teacher_key]) if teacher_key else None
@@ -53,9 +62,17 @@ def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: 
         human = caches.human_labels_of(dataset)
         rows = result_caches.result_rows(networks, labels, teacher, names[baseline], latency, human)
         logits = {name: caches.evaluation_logits(checkpoint) for name, checkpoint in networks.items()}
-    compare_table.show_table(rows, names[baseline], teacher and teacher[0], None if labels is not None else dataset)
-    if teacher:
-        compare_table.show_handout_button(teacher, networks)
+    section = pickers.pick_one(
+        "show", "Details", list(SECTIONS), "Accuracy and cost",
+        kind="section", draw=st.segmented_control, required=True, wrap=True, label_visibility="collapsed",
+    )  # fmt: skip
+    table, beside = st.columns(2, gap="medium") if section not in WIDE else (st.container(), st.container())
+    with table:
+        compare_table.show_summary(rows, names[baseline])
+    stored = {n: v for n, v in logits.items() if v is not None and (labels is None or len(v) == len(labels))}
+    keys = {short: key for key, short in names.items()}
+    with beside:
+        SECTIONS[section](Comparison(networks, keys, teacher, runs, rows, labels, stored))
     difference = results.describe_training_difference(networks)
     if difference:
         st.warning(as_text(difference))
@@ -66,28 +83,30 @@ def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: 
     with right, st.container(border=True):
         st.markdown("**Did a student really beat its teacher, or its scratch baseline?**")
         st.markdown(as_text(verdicts.compare_with_teacher_and_baseline(rows)))
-    section = pickers.pick_one(
-        "show", "Details", list(SECTIONS), "Accuracy and cost",
-        kind="section", draw=st.segmented_control, required=True, wrap=True,
-    )  # fmt: skip
-    stored = {n: v for n, v in logits.items() if v is not None and (labels is None or len(v) == len(labels))}
-    keys = {short: key for key, short in names.items()}
-    SECTIONS[section](Comparison(networks, keys, teacher, runs, rows, labels, stored))
+    st.header("All figures", divider="grey")
+    compare_table.show_table(rows, names[baseline], teacher and teacher[0], None if labels is not None else dataset)
+    if teacher:
+        compare_table.show_handout_button(teacher, networks)
+    others = [name for name in networks if teacher is None or name != teacher[0]]
+    return f"{layout.name_networks(teacher and teacher[0], others)}; baseline {as_text(names[baseline])}"
 
 
 def main() -> None:
     """The choice, and what it compares."""
-    st.title("Compare")
+    layout.header(
+        "compare",
+        "Networks side by side on the same test images. A teacher, its students and their scratch baseline show what "
+        "distillation changes.",
+    )
     found = network_picker.networks()
-    entries, runs = compare_table.pick_networks_and_runs(found)
+    line, choices = layout.networks_line()
+    with choices:
+        entries, runs = compare_table.pick_networks_and_runs(found)
     if entries:
-        compare(entries, found, runs)
+        line.markdown(compare(entries, found, runs, choices))
         network_picker.show_unusable()
         return
-    st.info(
-        "Choose networks above, or a run with finished students. A teacher, its students and their scratch baseline "
-        "make the most informative table: it shows what distillation changes."
-    )
+    st.info("Press **Change networks** and choose some, or a run with finished students.")
     if runs:
         compare_sections.show_curves({}, runs, None)
     network_picker.show_unusable()

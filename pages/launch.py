@@ -7,7 +7,7 @@ import contextlib
 
 import streamlit as st
 
-from kdexplorer.app import access, guest, launch_form, launch_run, storage
+from kdexplorer.app import access, guest, launch_form, launch_run, layout, storage
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.errors import KDError
 from kdexplorer.runs.run_folder import find_run
@@ -17,7 +17,11 @@ from kdexplorer.sweeps.folder import find_sweep
 
 def main() -> None:
     """The run or sweep that the link names, else the form; then the list of all."""
-    st.title("Launch")
+    layout.header(
+        "launch",
+        "Start from one of these experiments, change it, and press **Start training**. It continues when you close the "
+        "page.",
+    )
     access.show_login()
     opened = None
     for kind, find in (("run", find_run), ("sweep", find_sweep)):

@@ -2,19 +2,17 @@
 
 import streamlit as st
 
-from kdexplorer.app import live_view, navigation, network_picker, pickers, picture
+from kdexplorer.app import layout, live_view, navigation, network_picker, pickers, picture, url_state
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.errors import KDError
 from kdexplorer.networks import all_architectures
 from kdexplorer.web import assemble, export
 
-st.title("Live")
-st.markdown(
-    "Hold something up to the camera, or drop a picture: teacher and students classify it **in this page**. No picture "
-    "leaves your device unless you press **Use this picture**. The networks see 32 × 32 pixels and must choose one of "
-    "their classes, whatever is shown."
+layout.header(
+    "live",
+    "Teacher and students classify what you hold up to the camera, **in this page**. No picture leaves your device "
+    "unless you press **Use this picture**.",
 )
-
 teacher, students = network_picker.pick_networks(count=2)
 if not export.runs_in_browser(teacher):
     small = [architecture.key for architecture in all_architectures() if architecture.runs_in_browser]
@@ -33,7 +31,9 @@ if left_out:
 
 message = st.container()
 try:
-    chosen = live_view.show(teacher, selected, pickers.pinned("T"))
+    temperature = pickers.pinned("T")
+    url_state.publish("T", temperature)
+    chosen = live_view.show(teacher, selected, temperature)
     if chosen is not None:
         picture.use_photo(chosen)
         with message.container(horizontal=True, vertical_alignment="center"):

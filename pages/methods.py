@@ -2,38 +2,34 @@
 
 import streamlit as st
 
-from kdexplorer.app import method_view, network_picker, picture
+from kdexplorer.app import layout, method_view, network_picker, picture
 from kdexplorer.charts import divergence, taxonomy
 from kdexplorer.methods import describe_methods
 
-st.title("Methods")
-st.markdown(
-    "A method says **what** the student imitates: the teacher's predictions (response), what happens inside it "
-    "(feature), or how it relates images to each other (relation)."
+layout.header(
+    "methods",
+    "**What** the student imitates: the teacher's predictions (response), what happens inside it (feature), or how it "
+    "relates images to each other (relation).",
 )
-
 teacher, students = network_picker.pick_networks(count=2)
 names = network_picker.short_names([teacher, *students])
-left, right = st.columns([2, 3], gap="large")
+left, right = layout.first_screen()
 with left:
-    method = method_view.pick_method()
-    st.vega_lite_chart(taxonomy.taxonomy(method.key), width="stretch")
-    student = method_view.pick_student(dict(zip(names[1:], students, strict=True)), teacher)
-    above = st.container()
     image = picture.pick(teacher, students)
-with above:
-    picture.show(image, teacher)
 with right:
-    settings = st.container()
-    formula = st.container()
-    with settings:
+    first, second = st.columns(2, gap="xsmall")
+    with first:
+        method = method_view.pick_method()
+    with second:
+        student = method_view.pick_student(dict(zip(names[1:], students, strict=True)), teacher)
+    with st.popover("Settings", icon=":material/tune:", width="content"):
         chosen = method_view.pick_settings(method)
-    with formula:
-        method_view.show_formula(chosen)
     if student is None:
         st.info("Choose a student above to see what this method asks of it.")
     else:
         method_view.show_instrument(chosen, teacher, student, image)
+method_view.show_formula(chosen)
+st.vega_lite_chart(taxonomy.taxonomy(method.key), width="stretch")
 
 st.header("The code that trains", divider="grey")
 method_view.show_code(method)

@@ -3,9 +3,9 @@
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import results, tables, verdicts
+from kdexplorer.analysis import image_filters, results, tables, verdicts
 from kdexplorer.analysis.metrics import entropy, softmax
-from kdexplorer.app import caches, navigation, network_picker, result_caches
+from kdexplorer.app import caches, layout, navigation, network_picker, pickers, picture, result_caches
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts import bars
 from kdexplorer.charts.common import select_classes
@@ -16,23 +16,17 @@ from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.runs import lineage
 
 SOFT = 4.0
-EXAMPLES = 20  # the first test images, of which the most instructive is shown
 COLUMNS = ("name", "method", "accuracy", "cross_entropy", "objective", "parameters")
 SEE = {"response": ("soft_labels", "See it on Soft labels →"), "feature": ("attention", "See it on Attention →")}
 
 
 def choose_example(teacher, students, dataset):
-    """The most instructive image: one that only distillation gets right if there is any, else the most uncertain."""
-    pixels, labels, indices = (part[:EXAMPLES] for part in caches.gallery(dataset))
+    """The most instructive of the first test images."""
+    pixels, labels, indices = (part[: picture.EXAMPLES] for part in caches.gallery(dataset))
     predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
     if predictions is None:
         return None
-    right = predictions.is_right("teacher")
-    corrected = []
-    if predictions.scratch is not None and predictions.distilled is not None:
-        corrected = np.flatnonzero(~predictions.is_right("scratch") & predictions.is_right("distilled"))
-    candidates = [rank for rank in corrected if right[rank]] or list(np.flatnonzero(right)) or [0]
-    rank = max(candidates, key=lambda rank: entropy(softmax(predictions.teacher[rank], SOFT)))
+    rank = image_filters.most_instructive(predictions, *pickers.defaults())
     return pixels[rank], int(labels[rank]), int(indices[rank])
 
 
@@ -62,21 +56,22 @@ def show_example(teacher, students, dataset):
         )
         column.vega_lite_chart(chart)
 
-    left, first, second = st.columns([1, 2, 2], gap="medium")
+    left, right = layout.first_screen()
     with left:
-        image = render.enlarge_png(pixels.transpose(1, 2, 0), 224)
-        st.image(image, width=224, alt=f"Test image {index}: {classes[label]}")
+        image = render.enlarge_png(pixels.transpose(1, 2, 0), 448)
+        st.image(image, width="stretch", alt=f"Test image {index}: {classes[label]}")
         st.caption(f"Test image {index}. The hard label is **{as_text(classes[label])}**, and nothing else.")
+    first, second = right.columns(2, gap="medium")
     draw(first, teacher, 1.0, "The teacher's prediction")
     draw(second, teacher, SOFT, "The same logits, softened")
     runners_up = [k for k in np.argsort(-soft) if k != label][:2]
-    st.markdown(
+    right.markdown(
         f"Divide the logits by a temperature of {SOFT:g}, and the small probabilities become visible: "
         f"{' and '.join(f'**{as_text(classes[k])} {soft[k]:.0%}**' for k in runners_up)}. They show which classes the "
         f"teacher finds similar; a hard label does not. A student trained on this soft label learns from "
         f"{np.exp(entropy(soft)):.1f} effective classes instead of one."
     )
-    columns = st.columns([1, 2, 2], gap="medium")[1:]
+    columns = right.columns(2, gap="medium")
     for column, student in zip(columns, students, strict=False):
         distilled = lineage.is_distilled(student)
         draw(column, student, 1.0, "A distilled student" if distilled else "A student without a teacher")
@@ -124,11 +119,10 @@ def show_results(teacher, students):
     )
 
 
-st.title("See knowledge distillation at work")
-st.markdown(
-    "A large network, the **teacher**, has learned to classify images. A small one, the **student**, can learn the "
-    "same from labels alone. It can also learn from the teacher's predictions, which contain more information than "
-    "labels do."
+layout.header(
+    "overview",
+    "A small **student** can learn from labels alone, or also from a large **teacher**'s predictions, which say more.",
+    title="Knowledge distillation",
 )
 found = network_picker.networks()
 teacher = found[network_picker.default_teacher(found)]

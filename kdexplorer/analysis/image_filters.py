@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kdexplorer.analysis import inference
 from kdexplorer.analysis.metrics import entropy, kl_by_image, softmax
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -73,6 +74,27 @@ def gather_predictions(
     pairs = [(one, lineage.scratch_baseline_of(one, students)) for one in students if lineage.is_distilled(one)]
     distilled, scratch = next((pair for pair in pairs if pair[1]), pairs[0] if pairs else (None, None))
     return Predictions(labels, logits, *(stored(one) if one else None for one in (scratch, distilled)))
+
+
+def most_instructive(predictions: Predictions, temperature: float, alpha: float) -> int:
+    """The position of the image that shows best what soft labels add.
+
+    The teacher is right, and the distilled student's gradient at this temperature and weight raises the hard label's
+    class, as a reader expects. Preferred are images that the distilled student alone gets right, then those whose soft
+    label has the largest entropy.
+    """
+    wanted = [predictions.is_right("teacher")]
+    if predictions.distilled is not None:
+        logits = zip(predictions.distilled, predictions.teacher, predictions.labels.tolist(), strict=True)
+        totals = [inference.gradient_on_logits(*one, temperature, alpha)["total"][one[2]] for one in logits]
+        wanted.append(np.array(totals) < 0)
+        if predictions.scratch is not None:
+            wanted.append(~predictions.is_right("scratch") & predictions.is_right("distilled"))
+    kept = np.ones(len(predictions.labels), bool)
+    for condition in wanted:
+        kept = kept & condition if (kept & condition).any() else kept
+    certainty = np.where(kept, -entropy(softmax(predictions.teacher, temperature)), np.inf)
+    return int(certainty.argmin())
 
 
 def available_filters(predictions: Predictions) -> list[str]:

@@ -19,6 +19,9 @@ from kdexplorer.runs.checkpoints import Checkpoint
 LIMIT = 16
 """Rows that a table shows at a glance, and lines that a chart can distinguish."""
 
+SUMMARY = ("name", "accuracy", "difference", "p", "cross_entropy")
+"""Columns of `tables.COLUMNS` on the first screen. The objective cannot be compared between rows, so it is not one."""
+
 HIDDEN = {"accuracy_interval", "to_scratch_baseline", "to_teacher", "seed"}
 """Columns of `tables.COLUMNS` that this table leaves out: others contain the same."""
 
@@ -58,8 +61,8 @@ def _default_networks(found: dict[str, Checkpoint], options: dict[str, Checkpoin
     if teacher not in lineage.list_teachers(options):
         teacher = network_picker.default_teacher(options)
     st.session_state["compare_family"] = teacher
-    family = _list_family(options, teacher)
-    names = family if len(family) > 1 else list(options)[:LIMIT]
+    family = lineage.first_family(options, options[teacher])  # curves of more than one are hard to tell apart
+    names = [teacher, *family][:LIMIT] if family else list(options)[:LIMIT]
     return next(iter(results.group_by_evaluation({name: found[name] for name in names}).values()))
 
 
@@ -118,6 +121,16 @@ def pick_references(
             help="Differences and McNemar's p are relative to this network, on the same images",
         )  # fmt: skip
     return teacher, baseline
+
+
+def show_summary(rows: list[ResultRow], baseline: str) -> None:
+    """The table's most important columns, accuracy first: they fit half a projector's width, and a phone's."""
+    values = [{key: tables.COLUMNS[key].value(row) for key in SUMMARY} for row in rows]
+    config = {key: _configure(tables.COLUMNS[key], baseline) for key in SUMMARY}
+    st.dataframe(
+        values, hide_index=True, placeholder="–", key="compare_summary", column_config=config, height="content",
+        alt="A row for each network with its accuracy, the difference from the baseline, and its cross-entropy",
+    )  # fmt: skip
 
 
 def show_table(rows: list[ResultRow], baseline: str, teacher: str | None, missing: str | None) -> None:

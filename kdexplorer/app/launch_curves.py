@@ -100,7 +100,7 @@ def _show_soft_labels(
         temperature = pick_option("Temperature", choices, "{:g}".format, first, key="probe_T")
     if index < len(pictures):
         pixels, caption = render.enlarge_png(pictures[index].transpose(1, 2, 0), 224), describe(index)
-        picture.image(pixels, caption.partition(": ")[2], 224, alt=f"Evaluation image {caption}")
+        picture.image(pixels, caption.partition(": ")[2], "stretch", alt=f"Evaluation image {caption}")
     latest = max(by_epoch)
     spec = replay.soft_labels_by_epoch(
         of_teacher[index] if index < len(of_teacher) else None,

@@ -10,6 +10,7 @@ from kdexplorer.app import (
     caches,
     launch_start,
     launch_students,
+    layout,
     network_picker,
     pickers,
     student_rows,
@@ -49,14 +50,10 @@ def show() -> None:
         _fill(DEMO)
     values = st.session_state["experiment"]  # it outlives a visit to another page
     slots: dict[str, Any] = {}
-    st.markdown(
-        "An experiment has one teacher and the students that are trained with it. Start from one of these, change it, "
-        "and press **Start training**. The run continues when you close the page."
-    )
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, gap="small", key="starting_points"):
         for start in STARTING_POINTS:
             st.button(start, on_click=_fill, args=(start,), key=f"start_{start}", icon=":material/edit_note:")
-    left, right = st.columns([2, 1], gap="large")
+    left, right = layout.form_and_panel()
     with left:
         teacher, grid = _draw_form(values, slots)
     config, problems, sweep = _check(values, teacher, grid)
@@ -78,7 +75,6 @@ def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | Non
         "Data", list(labels), format_func=labels.__getitem__, key="form_dataset", required=True, wrap=True
     )
     slots["dataset"] = st.container()
-    launch_start.offer_download()
     teacher = _pick_teacher(values)
     slots["teacher"] = st.container()
     is_sweep = st.toggle(
@@ -95,6 +91,7 @@ def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | Non
     _draw_fields(FIELDS, values, slots)
     with st.expander("Advanced"):
         _draw_fields(ADVANCED, values, slots)
+    launch_start.offer_download()
     return teacher, grid
 
 

@@ -57,8 +57,9 @@ def offer_download() -> None:
 def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig | None) -> None:
     """Estimate, command and start of an experiment, or of the sweep whose recipe it is."""
     alive = sum(run.status().state in LIVE for run in list_runs()[:20])
-    with st.container(border=True):
+    with st.container(border=True, gap="small"):
         st.header("Before you start")
+        _offer_start(config, sweep, alive)
         if config is None:
             count = sum(len(sentences) for sentences in problems.values())
             st.markdown(f"{count} problem{'s' if count > 1 else ''} to fix first, marked in red in the form.")
@@ -76,13 +77,17 @@ def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig
             st.markdown("The same from the command line:")
             command = train_command(config) if sweep is None else sweep_command(sweep)
             st.code(command, language="bash", wrap_lines=True)
-        if alive:
-            st.info(f"{alive} run{'s' if alive > 1 else ''} before this one: it will wait in the queue.")
-        label = "Add to the queue" if alive else "Start training" if sweep is None else "Start the sweep"
-        pressed = st.button(label, "start", type="primary", disabled=config is None, icon=":material/play_arrow:")
-        if pressed and config is not None:
-            access.act_and_rerun(lambda: _start(config, sweep))
         st.caption("The test images are never used for selection: the last epoch's weights are the result.")
+
+
+def _offer_start(config: ExperimentConfig | None, sweep: SweepConfig | None, alive: int) -> None:
+    """The button that starts, disabled while something is wrong."""
+    if alive:
+        st.info(f"{alive} run{'s' if alive > 1 else ''} before this one: it will wait in the queue.")
+    label = "Add to the queue" if alive else "Start training" if sweep is None else "Start the sweep"
+    pressed = st.button(label, "start", type="primary", disabled=config is None, icon=":material/play_arrow:")
+    if pressed and config is not None:
+        access.act_and_rerun(lambda: _start(config, sweep))
 
 
 def _start(config: ExperimentConfig, sweep: SweepConfig | None) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from kdexplorer.app import caches, result_caches
+from kdexplorer.app import caches, pickers, result_caches
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ImageError
@@ -23,6 +23,7 @@ from kdexplorer.web import assemble
 
 PREFIX = "data:image/png;base64,"
 
+_KEY = "live_view"
 _view = st.components.v2.component("kdexplorer_live", js=assemble.build_module(), css=assemble.read_styles())
 
 
@@ -43,8 +44,13 @@ def show(teacher: Checkpoint, students: Sequence[Checkpoint], temperature: float
     first = choose_pictures(1, teacher, students, result_caches.sources())
     sample = (first[0].data_url(), first[0].caption(teacher)) if first else None
     settings = assemble.build_settings(networks, temperature, T_MIN, T_MAX, sample)
-    result = _view(data=settings, key="live_view", on_picture_change=lambda: None)
+    result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)
     return None if result.picture is None else _decode(result.picture)
+
+
+def _keep_temperature() -> None:
+    """The slider's temperature is that of the other pages, too."""
+    pickers.pin("T", st.session_state[_KEY].get("temperature"))
 
 
 def _serve(weights: bytes, place: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from kdexplorer.analysis import results
-from kdexplorer.app import caches, pickers, url_state
+from kdexplorer.app import caches, layout, pickers, url_state
 from kdexplorer.app.plain import as_text
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -67,23 +67,23 @@ def remember_teacher(name: str, key: str) -> None:
 
 
 def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
-    """Draws the choice of a teacher and of up to four students.
+    """Draws a line with the names of a teacher and of up to four students, and their choice behind a button.
 
     Args:
         count: how many students are chosen by default, of the teacher's first family: the scratch baseline first.
     """
     found = networks()
-    left, right = st.columns([1, 2])
-    with left:
+    line, choices = layout.networks_line()
+    with choices:
         name = pickers.pick_one("teacher", "Teacher", list(found), default_teacher(found), on_change=remember_teacher)
-    teacher = found[name]
-    others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
-    family = [name for name in lineage.first_family(found, teacher) if name in others]
-    with right:
+        teacher = found[name]
+        others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
+        family = [name for name in lineage.first_family(found, teacher) if name in others]
         chosen = pickers.pick_several(
             "students", "Students", others, family[:count] or others[:1], MAX_STUDENTS,
             known=found, placeholder="Choose up to four students",
         )  # fmt: skip
+        line.markdown(layout.name_networks(name, chosen))
     return teacher, [found[name] for name in chosen]
 
 

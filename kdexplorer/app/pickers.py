@@ -124,6 +124,22 @@ def pinned(name: str, default: float | None = None) -> float:
     return usual if value is None else value
 
 
+def defaults() -> tuple[float, float]:
+    """Temperature and α where nothing is pinned."""
+    return PINNED["T"][3], PINNED["alpha"][3]
+
+
+def pin(name: object, value: object) -> bool:
+    """Pins a number that comes from a browser, rounded to two decimals; False where there is no such number."""
+    if name not in PINNED or not isinstance(value, (int, float)):
+        return False
+    *_, low, high = PINNED[str(name)]
+    if not low - 0.01 <= value <= high + 0.01:  # the slider's ends are rounded
+        return False
+    url_state.put(str(name), round(min(high, max(low, float(value))), 2))
+    return True
+
+
 def pick_pinned(name: str, default: float | None = None) -> float:
     """Draws a pinned number's presets and returns it; none is selected where it has another value."""
     label, text, presets, *_ = PINNED[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -16,11 +17,13 @@ from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
 from kdexplorer.handout.sources import Picture
-from kdexplorer.images import decode, render
+from kdexplorer.images import color_maps, decode, render
 from kdexplorer.runs.checkpoints import Checkpoint
 
 TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
 THUMBNAILS = 10
+EXAMPLES = 20
+"""The first test images, of which the most instructive is shown until another is chosen."""
 ANY_CLASS = "Any class"
 FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
 
@@ -38,16 +41,33 @@ class ChosenPicture(Picture):
 
 
 def pick(teacher: Checkpoint, students: list[Checkpoint]) -> ChosenPicture:
-    """Draws the choice of a picture: gallery, upload or camera. Without a picture the page ends."""
-    source, dataset = pickers.pick_kept("source", "Source", SOURCES, TEST_IMAGES), dataset_of(teacher)
-    if source != TEST_IMAGES:
-        return ChosenPicture(_pick_photo(source, len(teacher.classes)).transpose(2, 0, 1), dataset=dataset)
-    picture = ChosenPicture(*_pick_test_image(teacher, students, dataset), dataset=dataset)
-    return replace(picture, label=picture.hard_label(teacher))
+    """Draws the picture, a row of thumbnails, and behind one button its sources. Without a picture the page ends.
+
+    The sources are filters of the test images, an upload and the camera.
+    """
+    enlarged, caption = st.empty(), st.empty()
+    with st.container(horizontal=True, gap="small", key="picture_controls"):
+        steps = st.container(horizontal=True, gap="xsmall", width="content")
+        sources = st.popover("Source", icon=":material/photo_library:", width="content")
+    dataset = dataset_of(teacher)
+    with sources:
+        source = pickers.pick_kept("source", "Source", SOURCES, TEST_IMAGES)
+        photo = None if source == TEST_IMAGES else _pick_photo(source, len(teacher.classes))
+    if photo is not None:
+        chosen = ChosenPicture(photo.transpose(2, 0, 1), dataset=dataset)
+    else:
+        chosen = ChosenPicture(*_pick_test_image(teacher, students, dataset, sources, steps), dataset=dataset)
+        chosen = replace(chosen, label=chosen.hard_label(teacher))
+    _show(chosen, teacher, enlarged, caption)
+    return chosen
 
 
-def _pick_test_image(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> tuple[np.ndarray, int, int]:
+def _pick_test_image(
+    teacher: Checkpoint, students: list[Checkpoint], dataset: str, sources: Any, buttons: Any
+) -> tuple[np.ndarray, int, int]:
     """Draws the gallery; returns the chosen image uint8 `[3, 32, 32]`, its position in the test split and its label.
+
+    The filters are drawn in `sources`, the buttons for the next image in `buttons`.
 
     Where no image can be chosen, the page says what to do and ends.
     """
@@ -64,24 +84,38 @@ def _pick_test_image(teacher: Checkpoint, students: list[Checkpoint], dataset: s
         return int(text[:9])
 
     index = url_state.get("image", None, parse)
-    shown = indices[_filter(teacher, students, dataset, indices, labels)].tolist()
+    with sources:
+        shown = indices[_filter(teacher, students, dataset, indices, labels)].tolist()
     if index not in shown or st.session_state.pop("filter_changed", False):
-        index = shown[0]
+        first = _choose_first(teacher, students, dataset, indices, labels)
+        index = first if index is None and shown[0] == indices[0] and first in shown else shown[0]
     url_state.put("image", index)
     position = shown.index(index)
     steps = {
-        "Previous": shown[position - 1],
-        "Next": shown[(position + 1) % len(shown)],
-        "Random": random.choice(shown),
+        "Previous": (":material/chevron_left:", shown[position - 1]),
+        "Next": (":material/chevron_right:", shown[(position + 1) % len(shown)]),
+        "Random": (":material/shuffle:", random.choice(shown)),
     }
-    with st.container(horizontal=True):
-        for label, other in steps.items():
-            st.button(label, key=f"pick_{label}", on_click=url_state.put, args=("image", other))
-    first = position // THUMBNAILS * THUMBNAILS
-    with st.container(horizontal=True, gap="small"):
+    with buttons:
+        for label, (icon, other) in steps.items():
+            st.button(
+                label, key=f"pick_{label}", icon=icon, help=f"{label} image", on_click=url_state.put,
+                args=("image", other),
+            )  # fmt: skip
+    first = max(0, min(position - 2, len(shown) - THUMBNAILS))  # the chosen one is visible on a phone, too
+    with st.container(horizontal=True, gap="xsmall", key="thumbnails"):
         for other in shown[first : first + THUMBNAILS]:
             _show_thumbnail(pixels[ranks[other]], other, other == index)
     return pixels[ranks[index]], index, int(labels[ranks[index]])
+
+
+def _choose_first(
+    teacher: Checkpoint, students: list[Checkpoint], dataset: str, indices: np.ndarray, labels: np.ndarray
+) -> int:
+    """The image that a page shows first: the most instructive of the first test images."""
+    predictions = caches.gallery_predictions(teacher, students, dataset, indices[:EXAMPLES], labels[:EXAMPLES])
+    best = 0 if predictions is None else image_filters.most_instructive(predictions, *pickers.defaults())
+    return int(indices[best])
 
 
 def _filter(
@@ -121,12 +155,11 @@ def _remember_filter(name: str, key: str) -> None:
 
 
 def _show_thumbnail(pixels: np.ndarray, index: int, chosen: bool) -> None:
-    with st.container(width=72, gap=None):
-        st.image(render.enlarge_png(pixels.transpose(1, 2, 0), 64), width=72, alt=f"Test image {index}")
-        st.button(
-            str(index), key=f"pick_thumb_{index}", type="primary" if chosen else "secondary", width="stretch",
-            on_click=url_state.put, args=("image", index),
-        )  # fmt: skip
+    image = color_maps.data_url(render.enlarge_png(pixels.transpose(1, 2, 0), 64))
+    st.button(
+        f"![Test image {index}]({image})", key=f"pick_thumb_{index}", type="primary" if chosen else "secondary",
+        on_click=url_state.put, args=("image", index),
+    )  # fmt: skip
 
 
 def _pick_photo(source: str, classes: int) -> np.ndarray:
@@ -179,13 +212,13 @@ def use_photo(data: bytes) -> None:
     url_state.choices()["source"] = UPLOAD
 
 
-def show(picture: ChosenPicture, teacher: Checkpoint) -> None:
-    """Draws what the networks see, enlarged with sharp pixel edges, with a caption."""
+def _show(picture: ChosenPicture, teacher: Checkpoint, enlarged: Any, below: Any) -> None:
+    """Draws what the networks see, enlarged with sharp pixel edges, and a caption below."""
     alt, caption = "Your photo", "Your photo as the networks see it: 32 × 32 pixels."
     if picture.index is not None:
         name = teacher.classes[picture.label] if picture.label is not None else None
         alt = f"Test image {picture.index}" + (f": {name}" if name else "")
         label = f"**{as_text(name)}**" if name else "its label is not one of these classes"
-        caption = f"Test image {picture.index}: {label}. The networks see 32 × 32 pixels."
-    st.image(render.enlarge_png(picture.pixels_last, 256), width=256, alt=alt)
-    st.caption(caption)
+        caption = f"Test image {picture.index}: {label}, 32 × 32 pixels"
+    enlarged.image(render.enlarge_png(picture.pixels_last, 448), width="stretch", alt=alt)
+    below.caption(caption)

@@ -9,12 +9,12 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import human_agreement, inference, metrics, temperature_effects
-from kdexplorer.app import caches, pickers, result_caches
+from kdexplorer.app import caches, pickers, result_caches, slider_memory
 from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.app.plain import as_text
-from kdexplorer.charts import annotators, class_maps, gradient, temperature
-from kdexplorer.charts.common import NetworkLogits, fresh_student
-from kdexplorer.charts.style import FRESH
+from kdexplorer.charts import annotators, bars, class_maps, gradient, temperature
+from kdexplorer.charts.common import NetworkLogits, fresh_student, select_classes
+from kdexplorer.charts.style import FRESH, HUMAN
 from kdexplorer.config import SCRATCH
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import VARIABLE
@@ -40,6 +40,11 @@ class SoftLabels:
     @property
     def classes(self) -> tuple[str, ...]:
         return next(iter(self.networks.values())).classes
+
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What the charts show apart from the temperature."""
+        return self.picture.index, self.picture.pixels.tobytes(), tuple(self.networks)
 
     @property
     def teacher(self) -> NetworkLogits:
@@ -83,8 +88,9 @@ def show_gradient(page: SoftLabels) -> None:
     label = page.picture.label
     if label is None:
         st.caption("A photo has no hard label, so only the teacher pushes.")
-    chart = gradient.gradient_push(page.teacher, student, page.classes, label, page.temperature, alpha)
-    st.vega_lite_chart(chart, width="stretch")
+    begin = slider_memory.start("chart_gradient", (student.name, *page.shown), (page.temperature, alpha))
+    chart = gradient.gradient_push(page.teacher, student, page.classes, label, *begin)
+    slider_memory.draw("chart_gradient", chart)
 
 
 def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float) -> str:
@@ -182,6 +188,7 @@ def show_human_labels(page: SoftLabels) -> None:
             f"it, set {VARIABLE} to its file cifar10h-counts.npy and choose a test image."
         )
         return
+    _show_annotators(page, page.human)
     roles = {one.name: one.role for one in page.logits}
     for column, index in zip(st.columns(2), (None, page.picture.index), strict=True):
         closeness = {name: result_caches.closeness(c, page.human, index) for name, c in page.networks.items()}
@@ -198,6 +205,23 @@ def show_human_labels(page: SoftLabels) -> None:
     description = human_agreement.describe_agreement(rows)
     if description:
         st.markdown(as_text(description))
+
+
+def _show_annotators(page: SoftLabels, human: np.ndarray) -> None:
+    """The annotators' labels of this image, and the temperature at which the teacher is closest to them."""
+    label, index = page.picture.label, page.picture.index
+    shown = select_classes(page.teacher.logits, label)
+    title = "Human labels", "about 50 annotators"
+    left, right = st.columns([1, 1], vertical_alignment="center")
+    left.vega_lite_chart(bars.probability_bars(human[index], page.classes, label, HUMAN, *title, shown))
+    closeness = result_caches.closeness(page.networks[page.teacher.name], human, index)
+    if closeness is not None and closeness.temperature is not None:
+        right.markdown(f"{as_text(page.teacher.name)} is closest to them **{annotators.describe_closest(closeness)}**.")
+    elif closeness is not None:
+        right.markdown(
+            f"{as_text(page.teacher.name)} is closest to them at no temperature: the annotators agree with its "
+            "prediction, or they choose classes that it finds improbable."
+        )
 
 
 def show_logits(page: SoftLabels) -> None:

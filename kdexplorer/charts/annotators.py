@@ -12,6 +12,7 @@ from kdexplorer.analysis.human_agreement import CURVE_TEMPERATURES, Closeness
 from kdexplorer.analysis.metrics import entropy
 from kdexplorer.charts import style
 from kdexplorer.charts.common import Spec, data, spec, title, tooltips
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.charts.temperature import T_MAX, T_MIN, temperature_axis
 
 
@@ -43,11 +44,11 @@ def closeness_curves(
     bound = alt.Chart(data([{"value": float(np.mean(entropy(human_labels)))}]))
     lines = alt.Chart(data(rows)).mark_line().encode(**drawn, strokeDash=style.dash(looks))
     layers = [
-        bound.mark_rule(color=style.look_of(style.HUMAN).color, strokeWidth=2).encode(y=y),
+        bound.mark_rule(color=style.look_of(style.HUMAN).color, strokeWidth=em(2)).encode(y=y),
         lines.encode(strokeWidth=style.width(looks)),
     ]
     if closest:
-        markers = alt.Chart(data(closest)).mark_point(size=130, filled=True, opacity=1)
+        markers = alt.Chart(data(closest)).mark_point(size=area(130), filled=True, opacity=1)
         layers.append(markers.encode(**drawn, shape=style.shape(looks)))
     said = f"{subject}. Markers: the closest T. Gray: entropy of the human labels"
     described = ", ".join(f"{name} {describe_closest(closeness)}" for name, closeness in networks.items())

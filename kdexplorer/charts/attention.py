@@ -13,14 +13,13 @@ import numpy as np
 
 from kdexplorer.analysis.attention_similarity import StageSummary, compare_maps, map_difference, relative_map
 from kdexplorer.charts import style
-from kdexplorer.charts.common import INK, Spec, break_lines, data, fill_shape, spec, title, tooltips
+from kdexplorer.charts.common import INK, Spec, data, fill_shape, spec, title, tooltips
+from kdexplorer.charts.sizes import DESIGN_EM, area, em
 from kdexplorer.images import color_maps
 from kdexplorer.images.render import enlarge_png
 
-CELL, LABEL, LINE = 180, 30, 19
-"""Pixels: a map at most, a network's name above its row, a line of numbers under a map."""
-BETWEEN = LABEL + 3 * LINE + 12
-"""Pixels from the end of one network's maps to the next one's."""
+HEIGHT = 321
+"""Of all stages' maps with their numbers, in pixels in a window of 1280 pixels: they then fit its first screen."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def color_limits(values: Sequence[Sequence[np.ndarray | None]], mode: str) -> tu
 
 
 def grid(rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool, opacity: float, palette: str) -> Spec:
-    """Networks by stages: the photo under each map, the map's opacity on a slider in the browser.
+    """Stages by networks: the photo under each map, the map's opacity on a slider in the browser.
 
     Args:
         rows: the teacher first.
@@ -78,28 +77,28 @@ def grid(rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool
     palette = "difference" if mode == "difference" else palette
     values = relative_maps(rows, mode)
     limits = color_limits(values, mode)
-    columns = max(len(row.maps) for row in rows)
+    stages = max(len(row.maps) for row in rows)
+    shown = [row for row in rows if mode != "difference" or row is not rows[0]]  # the teacher's is zero everywhere
     cells = []
-    for number, (row, maps) in enumerate(zip(rows, values, strict=True)):
+    for row, maps in zip(rows, values, strict=True):
         numbers = describe_stages(row, rows[0])
         for stage, map_ in enumerate(maps):
-            if map_ is not None:
+            if row in shown and map_ is not None:
                 top = max(float(np.abs(map_).max()), 1e-6)
                 own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
                 url = color_maps.data_url(color_maps.map_png(map_, *(limits if shared else own), palette))
-                place = {"network": row.name, "stage": f"stage {stage + 1}", "column": stage, "row": number}
+                place = {"network": row.name, "stage": f"stage {stage + 1}", "column": shown.index(row), "row": stage}
                 cells.append(place | {"url": url} | numbers[stage])
-    heads = [{"network": row.name, "row": k, "color": style.look_of(row.role).color} for k, row in enumerate(rows)]
+    heads = [{"network": row.name, "column": k, "color": style.look_of(row.role).color} for k, row in enumerate(shown)]
     heading = "Spatial attention of each network"
     if mode == "difference":
         heading = "Student minus teacher: more attention (orange) or less (violet)"
     return fill_shape(
-        _grid_shape(len(rows), columns),
+        _grid_shape(max(1, len(shown)), stages),
         {"cells": cells, "heads": heads},
-        {"opacity": opacity, "photo": color_maps.data_url(enlarge_png(photo, 192))},
-        {"text": break_lines(heading)},
-        f"Grid of attention maps over the image: {', '.join(row.name for row in rows)} in rows, {columns} stages in "
-        "columns; under each student's map its similarity to the teacher's.",
+        {"opacity": opacity, "photo": color_maps.data_url(enlarge_png(photo, 192)), "heading": heading},
+        f"Grid of attention maps over the image: {', '.join(row.name for row in shown)} in columns, {stages} stages in "
+        "rows; under each student's map its similarity to the teacher's.",
     )
 
 
@@ -132,52 +131,59 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, st
 
 
 @lru_cache(maxsize=32)
-def _grid_shape(rows: int, columns: int) -> Spec:
+def _grid_shape(networks: int, stages: int) -> Spec:
     """The grid without its maps and numbers."""
-    slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity, from photo to map alone")
-    stages = ", ".join(f"stage {number}" for number in range(1, columns + 1))
+    slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity of the maps, 0 to 1")
+    listed = ", ".join(f"stage {number}" for number in range(1, stages + 1))
+    side = f"{HEIGHT / DESIGN_EM / stages:.4g} * em - {_LINE} * em"
     params = [
         alt.param(name="opacity", value=0, bind=slider),
         alt.param(name="photo", value=""),
-        alt.param(name="cell", expr=f"max(0, min({CELL}, width / {columns} - 8))"),
-        alt.param(name="height", expr=f"{rows} * (cell + {BETWEEN})"),  # maps are smaller on a phone
+        alt.param(name="column", expr=f"width / {max(networks, 3)}"),
+        alt.param(name="cell", expr=f"max(0, min({side}, column - em / 2))"),  # the first layout may have no width
     ]
-    layers = [*_pictures(columns), *_names()]
-    return spec(layers, title("", f"columns: {stages}"), "", rows * (CELL + BETWEEN), *params)
+    height = f"{_NAMES} * em + {stages} * (cell + {_LINE} * em)"
+    return spec([*_pictures(), *_names()], title("", f"rows: {listed}"), "", height, *params)
 
 
-_TOP = f"datum.row * (cell + {BETWEEN})"
+_NAMES, _LINE = 2.5, 1.4
+"""Height of the networks' names, and of the line under a map, in `em`."""
 
 
-def _pictures(columns: int) -> list[alt.Chart]:
-    """The photo, the map over it, and three lines of text under it."""
-    left = f"datum.column * min({CELL + 16}, width / {columns})"
-    side = alt.expr(f"max(0, min({CELL}, width / {columns} - 8))")  # the first layout may have no width
+def _pictures() -> list[alt.Chart]:
+    """The photo, the map over it, and a line of text under it."""
     base = alt.Chart(alt.NamedData("cells")).transform_calculate(
-        left=left, middle=f"{left} + cell / 2", top=f"{_TOP} + {LABEL}"
+        left="datum.column * column", top=f"{_NAMES} * em + datum.row * (cell + {_LINE} * em)"
     )
+    side = alt.expr("cell")
     x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("top:Q", scale=None, axis=None)
     picture: dict[str, Any] = {"align": "left", "baseline": "top", "aspect": False, "width": side, "height": side}
-    tooltip = tooltips(("network:N", "network"), ("stage:N", "stage"), ("size:N", "map"))
-    layers = [
+    numbers = [("first:N", "similarity"), ("second:N", "loss"), ("third:N", "weighted loss")]
+    tooltip = tooltips(("network:N", "network"), ("stage:N", "stage"), ("size:N", "map"), *numbers)
+    short = "column < 9 * em ? replace(datum.first, regexp('^(correlation|stage [0-9]+:) '), '') : datum.first"
+    below = base.transform_calculate(below=f"datum.top + cell + {_LINE / 2} * em", short=short)
+    text = below.mark_text(color=INK, align="left", baseline="middle")
+    return [
         base.mark_image(**picture).encode(x=x, y=y, url=alt.UrlValue(alt.expr("photo"))),
         base.mark_image(**picture, opacity=alt.expr("opacity")).encode(x=x, y=y, url="url:N", tooltip=tooltip),
+        text.encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text="short:N"),
     ]
-    for line, field in enumerate(("first", "second", "third")):
-        below = base.transform_calculate(below=f"datum.top + cell + {LINE * line + 14}")
-        text = below.mark_text(color=INK, align="left", fontSize=alt.expr("cell < 120 ? 10 : 13"))
-        layers.append(text.encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text=f"{field}:N"))
-    return layers
 
 
 def _names() -> list[alt.Chart]:
-    """Each network's color and name above its row."""
-    heads = alt.Chart(alt.NamedData("heads")).transform_calculate(top=f"{_TOP} + 15")
-    y, color = alt.Y("top:Q", scale=None, axis=None), alt.Color("color:N", scale=None, legend=None)
-    names = heads.mark_text(color=INK, align="left", fontSize=16, fontWeight="bold")
+    """Each network's color and name above its column, the name in as many lines as it needs."""
+    count = "max(6, floor((column - 1.4 * em) / (0.6 * em)))"
+    lines = f"replace(datum.network, regexp('(.{{1,' + {count} + '}})(-|$)', 'g'), '$1$2\\n')"
+    heads = alt.Chart(alt.NamedData("heads")).transform_calculate(left="datum.column * column", lines=lines)
+    color = alt.Color("color:N", scale=None, legend=None)
+    names = heads.transform_calculate(left="datum.left + 1.2 * em").mark_text(
+        color=INK, align="left", baseline="top", fontWeight="bold", lineBreak="\n", lineHeight=em(19)
+    )
+    squares = heads.transform_calculate(left="datum.left + em / 2").mark_square(size=area(200), opacity=1)
+    x = alt.X("left:Q", scale=None, axis=None)
     return [
-        heads.mark_square(size=200, opacity=1).encode(x=alt.XValue(8), y=y, color=color),
-        names.encode(x=alt.XValue(22), y=y, text="network:N"),
+        squares.encode(x=x, y=alt.YValue(em(9)), color=color),
+        names.encode(x=x, y=alt.YValue(0), text="lines:N"),
     ]
 
 
@@ -186,11 +192,11 @@ def scale_bar(low: float, high: float, palette: str, mode: str, shared: bool) ->
     starts, step = np.linspace(low, high, 64), (high - low) / 64
     steps = [{"value": float(start), "end": float(start + 1.5 * step)} for start in starts]  # overlap: no seams
     unit = "student minus teacher" if mode == "difference" else "attention (1 = spread evenly)"
-    axis = alt.Axis(title=unit, tickCount=5, grid=False)
+    axis = alt.Axis(title=None, tickCount=5, grid=False)
     if not shared:
         least, most = ("−", "+") if mode == "difference" else ("least", "most")
         axis = alt.Axis(
-            title=f"{unit.split(' (')[0]}, each map on its own scale",
+            title=None,
             values=[low, high],
             labelExpr=f"datum.index == 0 ? '{least}' : '{most}'",
             grid=False,
@@ -198,10 +204,10 @@ def scale_bar(low: float, high: float, palette: str, mode: str, shared: bool) ->
     colors = alt.Scale(range=list(color_maps.PALETTES[palette]), domain=[low, high])
     x = alt.X("value:Q", axis=axis, scale=alt.Scale(domain=[low, high + 1.5 * step], nice=False))
     bar = alt.Chart(data(steps)).mark_rect()
-    heading = title("One scale for all maps" if shared else "A scale for each map")
+    heading = title(unit if shared else f"{unit.split(' (')[0]}, each map on its own scale")
     described = f"Color scale: {unit}, {'shared by all maps' if shared else 'each map on its own'}."
     return spec(
-        [bar.encode(x=x, x2="end:Q", color=alt.Color("value:Q", scale=colors, legend=None))], heading, described, 18
+        [bar.encode(x=x, x2="end:Q", color=alt.Color("value:Q", scale=colors, legend=None))], heading, described, 12
     )
 
 
@@ -228,8 +234,8 @@ def similarity_by_stage(summaries: Mapping[str, Sequence[StageSummary]], roles: 
         xOffset=alt.XOffset("network:N", sort=list(summaries)),
         color=style.color(looks),
     )
-    spread = base.mark_rule(strokeWidth=4, opacity=0.5).encode(y=alt.Y("low:Q", title=words), y2="high:Q")
-    points = base.mark_point(size=170, filled=True, opacity=1).encode(
+    spread = base.mark_rule(strokeWidth=em(4), opacity=0.5).encode(y=alt.Y("low:Q", title=words), y2="high:Q")
+    points = base.mark_point(size=area(170), filled=True, opacity=1).encode(
         y=alt.Y("correlation:Q", title=words),
         shape=style.shape(looks),
         tooltip=tooltips(

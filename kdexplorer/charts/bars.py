@@ -10,6 +10,7 @@ import numpy as np
 from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, describe_selection, select_classes, spec, title, tooltips
+from kdexplorer.charts.sizes import area, em
 
 
 def probability_bars(
@@ -40,12 +41,12 @@ def probability_bars(
     ]
     axis = alt.Axis(format=".0%", values=[0, 0.5, 1])
     base = alt.Chart(data(rows)).encode(
-        x=alt.X("p:Q", title="probability", scale=alt.Scale(domain=[0, 1.15]), axis=axis),
+        x=alt.X("p:Q", title="probability", scale=alt.Scale(domain=[0, 1.25]), axis=axis),
         y=alt.Y("class:N", sort=list(names.values()), title=None),
         tooltip=tooltips(("class:N", "class"), ("p:Q", "probability", ".2%")),
     )
     bars = base.mark_bar(color=style.look_of(role).color)
-    text = base.transform_filter("datum.p >= 0.005").mark_text(color=INK, align="left", dx=4, fontSize=13)
+    text = base.transform_filter("datum.p >= 0.005").mark_text(color=INK, align="left", dx=em(4))
     top = ", ".join(f"{classes[k]} {probabilities[k]:.0%}" for k in np.argsort(-probabilities)[:3])
     said = title(heading, subtitle, describe_selection(len(shown), len(classes), "the most probable"))
     return spec([bars, text.encode(text="percent:N")], said, f"{heading}, {subtitle}: {top}.", 27 * len(rows))
@@ -58,13 +59,13 @@ def accuracies(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
         {"network": r.name, "accuracy": 100 * r.accuracy, "low": 100 * r.accuracy_low, "high": 100 * r.accuracy_high}
         for r in rows
     ]
-    y = alt.Y("network:N", sort=[look.name for look in looks], title=None, axis=alt.Axis(labelLimit=260))
+    y = alt.Y("network:N", sort=[look.name for look in looks], title=None, axis=alt.Axis(labelLimit=em(300)))
     base = alt.Chart(data(points)).encode(y=y, color=style.color(looks).legend(None))
     scale, axis = alt.Scale(zero=False, padding=12), alt.Axis(tickCount=5)
-    intervals = base.mark_rule(strokeWidth=4, opacity=0.5).encode(
+    intervals = base.mark_rule(strokeWidth=em(4), opacity=0.5).encode(
         x=alt.X("low:Q", title="test accuracy (%)", scale=scale, axis=axis), x2="high:Q"
     )
-    marks = base.mark_point(size=170, filled=True, opacity=1).encode(
+    marks = base.mark_point(size=area(170), filled=True, opacity=1).encode(
         x=alt.X("accuracy:Q", title="test accuracy (%)"),
         shape=style.shape(looks).legend(None),
         tooltip=tooltips(("network:N", "network"), ("accuracy:Q", "accuracy (%)", ".2f")),

@@ -12,6 +12,7 @@ import numpy as np
 
 from kdexplorer.analysis.metrics import confusion
 from kdexplorer.charts.common import Spec, data, describe_selection, largest_classes, spec, title, tooltips
+from kdexplorer.charts.sizes import em
 
 
 def most_similar_classes(matrices: np.ndarray) -> list[int]:
@@ -46,7 +47,7 @@ def similarity(
         name: the network's.
         top: the probability at the end of the color scale.
         diagonal: whether the diagonal is shown.
-        octaves: log2 T of each matrix, evenly spaced; the parameter `logT` then picks the nearest in the browser.
+        octaves: log2 T of each matrix, evenly spaced; values at `logT` are interpolated in the browser.
         shown: indices of the classes to show; by default see `most_similar_classes`.
     """
     shown = most_similar_classes(matrices) if shown is None else shown
@@ -62,11 +63,16 @@ def similarity(
     heading: str | alt.ExprRef = name
     params: list[alt.Parameter] = []
     if octaves:
-        chart = chart.transform_calculate(value="datum.values[step]")
-        first, spacing = octaves[0], octaves[1] - octaves[0]
-        nearest = f"clamp(round((logT - {first}) / {spacing}), 0, {len(octaves) - 1})"
-        heading = alt.expr(f"{json.dumps(name + ' at T = ')} + format(pow(2, {first} + step * {spacing}), '.2f')")
-        params = [alt.param(name="logT", value=2.0), alt.param(name="step", expr=nearest)]
+        first, spacing, last = octaves[0], octaves[1] - octaves[0], len(octaves) - 1
+        place = f"clamp((logT - {first}) / {spacing}, 0, {last})"
+        above = f"datum.values[min(step + 1, {last})]"
+        chart = chart.transform_calculate(value=f"datum.values[step] + (place - step) * ({above} - datum.values[step])")
+        heading = alt.expr(f"{json.dumps(name + ' at T = ')} + format(pow(2, {first} + place * {spacing}), '.2f')")
+        params = [
+            alt.param(name="logT", value=2.0),
+            alt.param(name="place", expr=place),
+            alt.param(name="step", expr="floor(place)"),
+        ]
     color = _color(alt.Scale(scheme="viridis", domain=[0, top], clamp=True), "mean probability", ".0%")
     names, tips = [classes[index] for index in shown], ("images of class", "probability given to", "mean probability")
     number, dark = "format(datum.value, '.0%')", f"datum.value > {0.6 * top}"
@@ -126,7 +132,7 @@ def confusion_difference(
 
 def _color(scale: alt.Scale, heading: str, number_format: str) -> alt.Color:
     lines = textwrap.wrap(heading, 26)  # a phone's plot is no wider
-    legend = alt.Legend(orient="bottom", title=lines, format=number_format, gradientLength=190, tickCount=5)
+    legend = alt.Legend(orient="bottom", title=lines, format=number_format, gradientLength=em(240), tickCount=5)
     return alt.Color("value:Q", scale=scale, legend=legend)
 
 
@@ -165,7 +171,7 @@ def _draw_cells(
         number: a cell's text, as an expression.
         dark: whether the text is dark, as an expression.
     """
-    plain: dict[str, Any] = {"labelLimit": 110, "ticks": False, "domain": False, "grid": False}
+    plain: dict[str, Any] = {"ticks": False, "domain": False, "grid": False}
     across = alt.Axis(labelAngle=-60, labelOverlap=False, **plain)
     base = chart.transform_calculate(text=number).encode(
         x=alt.X("as:N", sort=names, title=titles[1], axis=across),
@@ -173,4 +179,4 @@ def _draw_cells(
         tooltip=tooltips(("of:N", titles[0]), ("as:N", titles[1]), ("value:Q", titles[2], form)),
     )
     ink = alt.condition(dark, alt.value("#111111"), alt.value("#FFFFFF"))
-    return [base.mark_rect().encode(color=color), base.mark_text(fontSize=12).encode(text="text:N", color=ink)]
+    return [base.mark_rect().encode(color=color), base.mark_text().encode(text="text:N", color=ink)]

@@ -7,7 +7,6 @@ takes a hundred times as long.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts import style
+from kdexplorer.charts.sizes import CONFIG, DESIGN_EM, EM, PADDING
 
 alt.theme.enable("none")  # the page's theme is applied in the browser
 
@@ -52,34 +52,42 @@ def fresh_student(teacher: NetworkLogits) -> NetworkLogits:
 
 
 def spec(
-    layers: Sequence[alt.Chart], heading: alt.TitleParams, description: str, height: Any, *params: alt.Parameter
+    layers: Sequence[alt.Chart], heading: Heading, description: str, height: float | str, *params: alt.Parameter
 ) -> Spec:
-    """The specification of layers, as wide as the page; see `title` for the heading.
+    """The specification of layers, as wide as the page.
 
-    Not validated, which would take longer than all else: tests validate each chart. Labels are aligned with their row:
-    Streamlit's theme moves the first and the last one inwards.
+    Not validated, which would take longer than all else: tests validate each chart.
+
+    Args:
+        layers: what is drawn.
+        heading: see `title`.
+        description: the alternative text.
+        height: of the plot, in pixels in a window of 1280 pixels, or as a Vega expression.
+        params: of the chart; those of its text sizes are added.
     """
-    chart = alt.layer(*layers).properties(title=heading, height=height, width="container", autosize=FIT)
-    filled = chart.properties(description=description).add_params(*params).to_dict(validate=False)
-    return filled | {"config": {"axisY": {"labelFlush": False}}}
+    tall = height if isinstance(height, str) else f"{height / DESIGN_EM:.4g} * em"
+    sizes = [alt.param(name="em", expr=EM), alt.param(name="height", expr=tall)]
+    chart = alt.layer(*layers).properties(title=heading.params, height=300, width="container", autosize=FIT)
+    filled = chart.properties(description=description).add_params(*sizes, *params, *heading.texts)
+    made = filled.to_dict(validate=False) | {"config": CONFIG, "padding": PADDING}
+    made["title"]["subtitle"] = {"expr": _broken("subtitle", 0.52)}  # Vega takes it, Vega-Lite's schema has text alone
+    return made
 
 
 def fill_shape(
-    shape: Spec, datasets: dict[str, list[dict[str, Any]]], values: dict[str, Any], title: Spec, description: str
+    shape: Spec, datasets: dict[str, list[dict[str, Any]]], values: dict[str, Any], description: str
 ) -> Spec:
     """Copies a shape with everything in it that changes; the shape itself is not modified.
 
     Args:
         shape: a specification whose marks read named data.
         datasets: the rows by name.
-        values: parameters' values by name.
-        title: what replaces parts of the shape's title.
+        values: parameters' values by name, `heading` and `subtitle` among them.
         description: the alternative text.
     """
     return shape | {
         "datasets": shape.get("datasets", {}) | datasets,
         "params": [p | {"value": values[p["name"]]} if p["name"] in values else p for p in shape["params"]],
-        "title": shape["title"] | title,
         "description": description,
     }
 
@@ -94,25 +102,43 @@ def tooltips(*fields: tuple[str, ...]) -> list[alt.Tooltip]:
     return [alt.Tooltip(field, title=text, format=form[0] if form else alt.Undefined) for field, text, *form in fields]
 
 
-def title(text: Any, *subtitles: str, size: Any = 17) -> alt.TitleParams:
-    """A chart's title that says what it shows, with smaller parts below, see `break_subtitle`.
+@dataclass(frozen=True)
+class Heading:
+    """A chart's title, and the parameters that contain its texts."""
 
-    Text is broken to fit a phone's screen; a Vega expression is not, so keep it short.
+    params: alt.TitleParams
+    texts: list[alt.Parameter]
+
+
+def title(text: Any, *subtitles: str) -> Heading:
+    """A chart's title that says what it shows, with smaller parts below it, see `join_parts`.
+
+    Both are broken into lines in the browser, as wide as the chart is there.
+
+    Args:
+        text: or a Vega expression.
+        subtitles: parts; empty ones are left out.
     """
-    text, subtitle = break_lines(text) if isinstance(text, str) else text, break_subtitle(*subtitles)
-    lines: dict[str, Any] = {"subtitle": subtitle, "subtitleColor": INK, "subtitleFontSize": 14, "fontSize": size}
-    return alt.Title(text=text, anchor="start", frame="bounds", offset=14, **lines)
+    words = {"value": text} if isinstance(text, str) else {"expr": text.expr}
+    texts = [alt.param(name="heading", **words), alt.param(name="subtitle", value=join_parts(*subtitles))]
+    sizes: dict[str, Any] = {"fontSize": alt.expr("1.1 * em"), "subtitleFontSize": alt.expr("em")}
+    lines = alt.Title(
+        text=alt.expr(_broken("heading", 0.62)), subtitleColor=INK,
+        anchor="start", frame="bounds", offset=alt.expr("em / 2"), **sizes,
+    )  # fmt: skip
+    return Heading(lines, texts)
 
 
-def break_lines(text: str, width: int = 30) -> str | list[str]:
-    """Breaks text into lines of at most so many characters; by default those of a title on a phone."""
-    lines = textwrap.wrap(text, width)
-    return lines if len(lines) > 1 else text
+def _broken(name: str, width: float) -> str:
+    """A parameter's text as lines that fit the chart, as a Vega expression; `width` is a letter's, in `em`."""
+    count = f"max(12, floor((containerSize()[0] || width) / ({width} * em)))"
+    pattern = f"regexp('(.{{1,' + {count} + '}})( |$)', 'g')"
+    return f"split(trim(replace({name}, {pattern}, '$1\\n')), '\\n')"
 
 
-def break_subtitle(*parts: str) -> str | list[str]:
-    """Joins the parts that are not empty and breaks them into lines for a phone."""
-    return break_lines("; ".join(filter(None, parts)), 46)
+def join_parts(*parts: str) -> str:
+    """A subtitle of the parts that are not empty."""
+    return "; ".join(filter(None, parts))
 
 
 def select_classes(teacher_logits: np.ndarray, label: int | None) -> list[int]:

@@ -8,6 +8,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts.common import Spec, spec, title, tooltips
+from kdexplorer.charts.sizes import em
 from kdexplorer.charts.style import SCRATCH, TEACHER, look_of
 
 GRID = np.linspace(-6, 6, 121)
@@ -91,7 +92,7 @@ def mode_figure() -> Spec:
         legend=alt.Legend(orient="bottom"),
     )
     dash = alt.StrokeDash("network:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 3]]), legend=None)
-    lines = base.mark_line(strokeWidth=3).encode(
+    lines = base.mark_line(strokeWidth=em(3)).encode(
         x=alt.X("x:Q", title="outcome x"),
         y=alt.Y("density:Q", title="probability density", scale=alt.Scale(domain=[0, 0.65])),
         color=color,

@@ -13,6 +13,7 @@ from kdexplorer.analysis.metrics import accuracy, calibration_bins, per_class_ac
 from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.charts import style
 from kdexplorer.charts.common import Spec, data, describe_selection, largest_classes, spec, title, tooltips
+from kdexplorer.charts.sizes import DESIGN_EM, area, em
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,16 @@ def accuracy_cost(rows: Sequence[ResultRow], looks: Sequence[style.Series], cost
             ("network:N", "Network"), ("cost:Q", facts.axis_title, ",.4~g"), ("accuracy:Q", "Accuracy", ".2%")
         ),
     )
-    aside, heading = alt.ExprRef("datum.aside"), "Accuracy, with 95 % interval"
-    intervals = base.mark_rule(strokeWidth=2, xOffset=aside).encode(y=alt.Y("low:Q", title=heading), y2="high:Q")
-    markers = base.mark_point(size=130, filled=True, strokeWidth=2, xOffset=aside).encode(
+    aside, heading = alt.ExprRef(f"datum.aside * em / {DESIGN_EM}"), "Accuracy, with 95 % interval"
+    intervals = base.mark_rule(strokeWidth=em(2), xOffset=aside).encode(y=alt.Y("low:Q", title=heading), y2="high:Q")
+    markers = base.mark_point(size=area(130), filled=True, strokeWidth=2, xOffset=aside).encode(
         y=alt.Y("accuracy:Q", title=heading, axis=alt.Axis(format=".2~%"), scale=alt.Scale(zero=False)),
         shape=style.shape(looks),
     )
     against = f"Accuracy against {facts.label.lower()}"
     listed = "; ".join(f"{point['network']} {point['accuracy']:.1%} at {point['cost']:.3g}" for point in points)
     said = title(against, "Upper left is better; equal costs are side by side")
-    return spec([intervals, markers], said, f"{against}: {listed}", 320)
+    return spec([intervals, markers], said, f"{against}: {listed}", 240)
 
 
 def _cost_points(rows: Sequence[ResultRow], cost: str) -> list[dict[str, Any]]:
@@ -112,7 +113,7 @@ def reliability(
     layers = [
         alt.Chart(ends).mark_line(color=style.NEUTRAL, strokeDash=[4, 4]).encode(x=x, y=y),
         base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
-        base.mark_point(size=70, filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
+        base.mark_point(size=area(80), filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
     ]
     after = "after temperature scaling" if scaled else ""
     heading = title("Accuracy of predictions by their confidence", "Below the gray diagonal: overconfident", after)
@@ -141,12 +142,12 @@ def per_class(
     ]
     looks = [look for look in looks if look.name in logits]
     heading = "Share of the class's images that are correct"
-    y = alt.Y("class:N", sort=[classes[i] for i in shown], title=None, axis=alt.Axis(labelLimit=140, ticks=False))
+    y = alt.Y("class:N", sort=[classes[i] for i in shown], title=None, axis=alt.Axis(ticks=False))
     base = alt.Chart(data(rows)).encode(y=y)
     span = base.mark_rule(color=style.NEUTRAL, opacity=0.5).encode(
         x=alt.X("min(accuracy):Q", title=heading), x2="max(accuracy):Q"
     )
-    points = base.mark_point(size=100, filled=True, strokeWidth=1.8).encode(
+    points = base.mark_point(size=area(100), filled=True, strokeWidth=1.8).encode(
         x=alt.X("accuracy:Q", title=heading, axis=alt.Axis(format=".2~%"), scale=alt.Scale(zero=False)),
         color=style.color(looks),
         shape=style.shape(looks),
@@ -155,4 +156,4 @@ def per_class(
     worst = min(rows, key=lambda row: row["accuracy"])
     described = f"Accuracy by class; the lowest is {worst['class']} by {worst['network']}, {worst['accuracy']:.1%}"
     selection = describe_selection(len(shown), len(classes), "the least accurate")
-    return spec([span, points], title("Accuracy by class", selection), described, alt.Step(27))
+    return spec([span, points], title("Accuracy by class", selection), described, 27 * len(shown))

@@ -9,11 +9,9 @@ from typing import Any
 import altair as alt
 
 from kdexplorer.charts import common, style
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.charts.soft_labels import ROW
 from kdexplorer.charts.temperature import slider_value, temperature_params
-
-_NARROW = "width < 300"
-"""Whether the chart is on a phone, as a Vega expression."""
 
 _HARD_LABEL = "hard label"
 _SOURCES = [_HARD_LABEL, style.TEACHER]
@@ -51,8 +49,7 @@ def gradient_push(
     return common.fill_shape(
         _gradient_shape(tuple(classes[index] for index in shown)),
         {"rows": rows},
-        {"logT": slider_value(temperature), "alpha": alpha},
-        {"subtitle": common.break_subtitle("◆ their sum", selection)},
+        {"logT": slider_value(temperature), "alpha": alpha, "subtitle": common.join_parts("◆ their sum", selection)},
         f"Bars: how strongly the hard label and {teacher.name} push each logit of {student.name} for this image, and a "
         "diamond for their sum. Sliders set temperature and alpha.",
     )
@@ -69,7 +66,7 @@ def _gradient_shape(classes: tuple[str, ...]) -> common.Spec:
     slider = alt.binding_range(min=0, max=1, step=0.01, name="α, weight of the teacher's term, 0 to 1")
     layers = [*_bars(base.transform_filter("!datum.hidden"), order), _sizes(base, order)]
     params = [*temperature_params(), alt.param(name="alpha", value=0, bind=slider)]
-    heading = common.title(alt.expr(text), size=alt.expr(f"{_NARROW} ? 13 : 17"))
+    heading = common.title(alt.expr(text))
     return common.spec(layers, heading, "", ROW * len(order), *params)
 
 
@@ -97,8 +94,8 @@ def _class_axis(field: str, order: Sequence[str], **options: Any) -> alt.Y:
 def _bars(base: alt.Chart, order: Sequence[str]) -> list[alt.Chart]:
     """A bar for each source and class, and a diamond for the sum."""
     heading = "push on the logit, −∂L/∂z (← lower · raise →)"
-    x = alt.X("push:Q", title=heading, axis=alt.Axis(tickCount=6, titleFontSize=alt.expr(f"{_NARROW} ? 10 : 13")))
-    y = _class_axis("class", order, axis=alt.Axis(labelFontSize=13))
+    x = alt.X("push:Q", title=heading, axis=alt.Axis(tickCount=6))
+    y = _class_axis("class", order)
     colors = alt.Scale(domain=_SOURCES, range=[style.look_of(style.HUMAN).color, style.look_of(style.TEACHER).color])
     bars = base.mark_bar().encode(
         x=x,
@@ -110,7 +107,7 @@ def _bars(base: alt.Chart, order: Sequence[str]) -> list[alt.Chart]:
         ),
     )
     total = base.transform_filter(f"datum.source == '{style.TEACHER}'").mark_point(
-        shape="diamond", size=90, filled=True, color="#D55E00", opacity=1
+        shape="diamond", size=area(110), filled=True, color="#D55E00", opacity=1
     )
     return [bars, total.encode(x=alt.X("total:Q", title=heading), y=y)]
 
@@ -134,6 +131,6 @@ def _sizes(base: alt.Chart, order: Sequence[str]) -> alt.Chart:
         )
         .transform_aggregate(label="sum(a)", teacher="sum(b)", sum="sum(c)", opposed="sum(d)", count="count()")
         .transform_calculate(row="' '", words=words)
-        .mark_text(color=common.INK, align="center", lineBreak="\n", dy=-8, fontSize=alt.expr(f"{_NARROW} ? 10 : 13"))
+        .mark_text(color=common.INK, align="center", lineBreak="\n", dy=em(-8))
         .encode(x=alt.XValue(alt.expr("width / 2")), y=_class_axis("row", order), text="words:N")
     )

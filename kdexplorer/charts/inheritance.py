@@ -9,6 +9,7 @@ import altair as alt
 
 from kdexplorer.analysis.error_inheritance import Inheritance
 from kdexplorer.charts.common import Spec, data, spec, title, tooltips
+from kdexplorer.charts.sizes import em
 
 OUTCOMES = {
     "right": "#009E73",
@@ -28,10 +29,10 @@ def inheritance(counts: Mapping[str, Inheritance], teacher: str) -> Spec:
     rows = _list_rows(counts)
     order = [f"{name}, teacher {where}" for where in ("wrong", "right") for name in counts]
     scale = alt.Scale(domain=list(OUTCOMES), range=list(OUTCOMES.values()))
-    legend = alt.Legend(orient="bottom", columns=1, title=None, labelLimit=260)
+    legend = alt.Legend(orient="bottom", columns=1, title=None, labelLimit=0)
     axis = alt.Axis(format=".0%", tickCount=5)
     base = alt.Chart(data(rows)).encode(
-        y=alt.Y("bar:N", sort=order, title=None, axis=alt.Axis(labelLimit=260, ticks=False)),
+        y=alt.Y("bar:N", sort=order, title=None, axis=alt.Axis(labelLimit=em(330), ticks=False)),
         tooltip=tooltips(
             ("bar:N", "Network"), ("outcome:N", "Predicts"), ("images:Q", "Images", ","), ("share:Q", "Share", ".1%")
         ),
@@ -41,9 +42,7 @@ def inheritance(counts: Mapping[str, Inheritance], teacher: str) -> Spec:
         x2="to:Q",
         color=alt.Color("outcome:N", scale=scale, legend=legend),
     )
-    numbers = base.mark_text(fontSize=13, color="#000000").encode(
-        x=alt.X("middle:Q", title="Share of the images"), text="text:N"
-    )
+    numbers = base.mark_text(color="#000000").encode(x=alt.X("middle:Q", title="Share of the images"), text="text:N")
     first = next(iter(counts.values()))
     heading = title(
         f"What becomes of {teacher}'s errors",

@@ -8,6 +8,7 @@ import altair as alt
 
 from kdexplorer.charts import style
 from kdexplorer.charts.common import Spec, data, spec, title, tooltips
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.config import SCRATCH
 from kdexplorer.sweeps.league_summary import EntrySummary, SeedDifference
 
@@ -59,7 +60,7 @@ def _layers(
     rows: list[dict[str, Any]], seeds: list[dict[str, Any]], looks: list[style.Series], reference: str
 ) -> list[alt.Chart]:
     names = [look.name for look in looks]
-    y = alt.Y("entry:N", sort=names, title=None, axis=alt.Axis(labelLimit=170, ticks=False))
+    y = alt.Y("entry:N", sort=names, title=None, axis=alt.Axis(labelLimit=em(230), ticks=False))
     colors = {row["family"]: look.color for row, look in zip(rows, looks, strict=True)}
     legend = alt.Legend(orient="bottom", title="family", symbolType="circle")
     color = alt.Color("family:N", scale=alt.Scale(domain=list(colors), range=list(colors.values())), legend=legend)
@@ -70,13 +71,13 @@ def _layers(
     zero = alt.Chart(data([{"zero": 0}])).mark_rule(color=style.NEUTRAL, strokeDash=[4, 3])
     return [
         zero.encode(x=alt.X("zero:Q", title=text)),
-        base.mark_rule(strokeWidth=3, opacity=0.6).encode(
+        base.mark_rule(strokeWidth=em(3), opacity=0.6).encode(
             x=alt.X("low:Q", title=text, scale=scale, axis=axis), x2="high:Q"
         ),
         alt.Chart(data(seeds))
-        .mark_point(size=14, filled=True, opacity=0.55)
+        .mark_point(size=area(14), filled=True, opacity=0.55)
         .encode(x=alt.X("difference:Q", title=text), y=y, color=color),
-        base.mark_point(size=150, filled=True, opacity=1).encode(
+        base.mark_point(size=area(150), filled=True, opacity=1).encode(
             x=alt.X("mean:Q", title=text),
             shape=shape,
             tooltip=tooltips(

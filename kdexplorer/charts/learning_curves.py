@@ -10,7 +10,8 @@ from typing import Any
 import altair as alt
 
 from kdexplorer.charts import style
-from kdexplorer.charts.common import Spec, data, spec, title, tooltips
+from kdexplorer.charts.common import Spec, data, join_parts, spec, title, tooltips
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.config import split_term_name
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.runs.records import TeacherFigures
@@ -119,12 +120,23 @@ def learning_curves(
     if value is not None:
         shown = f"{facts.format(value)} {teacher.described_images if teacher else ''}".rstrip()
         subtitle, words = f"Blue line: the teacher, {shown}", f"{words}; teacher {shown}"
-        rule = alt.Chart(data([{"value": value}])).mark_rule(color=style.look_of(style.TEACHER).color, strokeWidth=2)
+        color = style.look_of(style.TEACHER).color
+        rule = alt.Chart(data([{"value": value}])).mark_rule(color=color, strokeWidth=em(2))
         layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis_title)))
     if within:
-        subtitle = "; ".join(filter(None, [subtitle, "Thin lines: the training batches"]))
+        subtitle = join_parts(subtitle, "Thin lines: the training batches")
+    subtitle = join_parts(subtitle, _name_late_starts(rows))
     where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
-    return spec(layers, title(f"{facts.label} {where}, by epoch", subtitle), words, 300)
+    return spec(layers, title(f"{facts.label} {where}, by epoch", subtitle), words, 240)
+
+
+def _name_late_starts(rows: list[dict[str, Any]]) -> str:
+    """Which curves begin later than at the first epoch, as those of a network that was trained on from another run."""
+    starts: dict[str, float] = {}
+    for row in rows:
+        starts[row["network"]] = min(row["epoch"], starts.get(row["network"], row["epoch"]))
+    late = [f"{name} from epoch {start:g}" for name, start in starts.items() if start > 1]
+    return f"{', '.join(late)}: trained on from earlier runs, whose curves are not stored" if late else ""
 
 
 def _curves(
@@ -153,5 +165,5 @@ def _curves(
     if rows:
         base = alt.Chart(data(rows)).encode(**drawn)
         layers.append(base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)))
-        layers.append(base.mark_point(size=70, filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)))
+        layers.append(base.mark_point(size=area(70), filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)))
     return layers

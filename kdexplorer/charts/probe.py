@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts.common import Spec, data, describe_selection, select_classes, spec, title, tooltips
-from kdexplorer.charts.soft_labels import ROW
+from kdexplorer.charts.sizes import em
 from kdexplorer.charts.style import look_of
 from kdexplorer.images import color_maps
 from kdexplorer.images.render import enlarge_png
@@ -50,7 +50,7 @@ def push_bars(
     heading = title(f"{method}: the push on each logit of {student}", selection)
     up, down = classes[int(push.argmax())], classes[int(push.argmin())]
     described = f"Bars: how strongly {method} pushes each logit of {student}; most up: {up}, most down: {down}."
-    return spec([bars], heading, described, ROW * len(shown))
+    return spec([bars], heading, described, 27 * len(shown))
 
 
 def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method: str, student: str) -> Spec:
@@ -70,30 +70,29 @@ def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method:
         share = float(np.sort(map_, axis=None)[::-1][: max(1, map_.size // 4)].sum() / max(map_.sum(), 1e-30))
         text = f"stage {number}: {map_.shape[0]} × {map_.shape[1]}"
         cells.append({"column": column, "url": url, "photo": picture, "text": text, "share": f"{share:.0%}"})
-    cell = f"max(0, min(200, width / {max(len(used), 1)} - 8))"
-    slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity, from photo to map alone")
+    cell = f"max(0, min(11 * em, width / {max(len(used), 1)} - 8))"
+    slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity of the maps, 0 to 1")
     params = [
         alt.param(name="opacity", value=0.65, bind=slider),
         alt.param(name="cell", expr=cell),
-        alt.param(name="height", expr="cell + 52"),
     ]
     base = alt.Chart(data(cells)).transform_calculate(left="datum.column * (cell + 8)")
     x = alt.X("left:Q", scale=None, axis=None)
     image: dict[str, Any] = {"width": alt.expr("cell"), "height": alt.expr("cell"), "align": "left", "baseline": "top"}
-    lines = [("text:N", 18), ("note:N", 38)]
+    lines = [("text:N", 1), ("note:N", 2.2)]
     layers = [
         base.mark_image(**image, smooth=False).encode(x=x, y=alt.value(0), url="photo:N"),
         base.mark_image(**image, smooth=False, opacity=alt.expr("opacity")).encode(x=x, y=alt.value(0), url="url:N"),
         *(
             base.transform_calculate(note="'brightest quarter: ' + datum.share")
-            .mark_text(align="left", fontSize=12, color="currentColor")
-            .encode(x=x, y=alt.value(alt.expr(f"cell + {below}")), text=field)
+            .mark_text(align="left", color="currentColor")
+            .encode(x=x, y=alt.value(alt.expr(f"cell + {below} * em")), text=field)
             for field, below in lines
         ),
     ]
     heading = title(f"{method}: where {student} shall change", "bright: a large gradient on the stage's output there")
     described = f"Maps over the image, one for each stage that {method} uses: the size of its gradient at each place."
-    return spec(layers, heading, described, 252, *params)
+    return spec(layers, heading, described, "cell + 3 * em", *params)
 
 
 def relation_maps(relations: np.ndarray, images: np.ndarray, name: str, role: str, limits: tuple[float, float]) -> Spec:
@@ -111,14 +110,14 @@ def relation_maps(relations: np.ndarray, images: np.ndarray, name: str, role: st
     urls = [color_maps.data_url(enlarge_png(image.transpose(1, 2, 0), 32)) for image in images]
     pictures = [{"i": position, "url": url} for position, url in enumerate(urls)]
     size = f"width / {count + 1}"
-    params = [alt.param(name="cell", expr=size), alt.param(name="height", expr="width")]
+    params = [alt.param(name="cell", expr=size)]
     order = list(range(-1, count))
     x = alt.X("j:O", scale=alt.Scale(domain=order, paddingInner=0.05), axis=None)
     y = alt.Y("i:O", scale=alt.Scale(domain=order, paddingInner=0.05), axis=None)
     color = alt.Color(
         "value:Q",
         scale=alt.Scale(scheme="viridis", domain=list(limits), clamp=True),
-        legend=alt.Legend(orient="bottom", title=None, gradientLength=190, tickCount=4),
+        legend=alt.Legend(orient="bottom", title=None, gradientLength=em(190), tickCount=4),
     )
     tips = tooltips(("i:O", "image"), ("j:O", "and image"), ("value:Q", "relation", ".3f"))
     thumb: dict[str, Any] = {"width": alt.expr("cell * 0.92"), "height": alt.expr("cell * 0.92"), "smooth": False}
@@ -133,4 +132,4 @@ def relation_maps(relations: np.ndarray, images: np.ndarray, name: str, role: st
     ]
     heading = title(f"{look_of(role).mark} {name}")
     described = f"Map of {count} by {count} images: how {name} relates every two of them."
-    return spec(layers, heading, described, 320, *params)
+    return spec(layers, heading, described, "width", *params)

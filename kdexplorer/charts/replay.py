@@ -14,6 +14,7 @@ import numpy as np
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
 from kdexplorer.charts.common import Spec, data, describe_selection, select_classes, spec, title, tooltips
+from kdexplorer.charts.sizes import area, em
 
 SLIDER = "epoch"
 """The parameter's name; epochs in it begin with 1."""
@@ -85,7 +86,8 @@ def soft_labels_by_epoch(
     probabilities = {name: softmax(np.asarray(logits, dtype=float), temperature) for name, logits in latest.items()}
     largest = "; ".join(f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
     words = f"Soft labels of one image after epoch {epochs[-1] + 1} at T = {temperature:g}; largest: {largest}"
-    return spec(layers, heading, words, alt.Step(27)) | {"params": [_slider(epochs[0] + 1, epochs[-1] + 1)]}
+    chart = spec(layers, heading, words, 27 * len(shown))
+    return chart | {"params": [*chart["params"], _slider(epochs[0] + 1, epochs[-1] + 1)]}
 
 
 def _marks(
@@ -98,7 +100,7 @@ def _marks(
 ) -> list[alt.Chart]:
     """The teacher's bars and the students' markers at the slider's epoch; the axis ends at `reach` for all epochs."""
     unit, span = f"Probability at T = {temperature:g}", alt.Scale(domain=[0, reach])
-    axis = alt.Axis(labelLimit=140, ticks=False)
+    axis = alt.Axis(labelLimit=em(230), ticks=False)
     drawn: dict[str, Any] = {
         "x": alt.X("p:Q", title=unit, scale=span, axis=alt.Axis(format=".0%", tickCount=5)),
         "y": alt.Y("class:N", sort=list(classes), title=None, axis=axis),
@@ -111,6 +113,6 @@ def _marks(
         layers.append(drawn_bars.encode(**drawn))
     looks = [look for look in looks if any(row["network"] == look.name for row in students)]
     points = alt.Chart(data(students)).transform_filter(f"datum.epoch === {SLIDER}")
-    marks = points.mark_point(size=110, filled=True, strokeWidth=1.8, opacity=0.95)
+    marks = points.mark_point(size=area(110), filled=True, strokeWidth=1.8, opacity=0.95)
     layers.append(marks.encode(**drawn, color=style.color(looks), shape=style.shape(looks)))
     return layers

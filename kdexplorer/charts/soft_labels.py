@@ -13,19 +13,18 @@ from typing import Any
 import altair as alt
 
 from kdexplorer.charts import common, style
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.charts.temperature import slider_value, temperature_params
 
-ROW, LINE = 34, 24
-"""Height in pixels of a class and of a line of the live table."""
+ROW, LINE = 33, 22
+"""Height of a class and of a line of the live table, in pixels in a window of 1280 pixels; see `sizes.em`."""
 
-SLIDER_STYLE = """<style>
-.stVegaLiteChart.vega-embed, .stVegaLiteChart .vega-embed {display: flex; flex-direction: column; gap: 1.5rem}
-.vega-bindings {order: -1}
-.vega-bind label {display: flex; flex-wrap: wrap; align-items: center; gap: .25rem .75rem; width: 100%}
-.vega-bind input[type=range] {flex: 1 1 12rem; max-width: 32rem; height: 1.75rem; accent-color: #0072B2}
-.vega-bind input[type=range] + * {display: none}
-</style>"""
-"""Puts a chart's sliders above it, wide enough for a finger, and hides the raw log2 value that Vega writes beside."""
+_UNITS = [
+    alt.param(name="unit", expr="max(1, width / 2 - 6.6 * em)"),
+    alt.param(name="gutter", expr="4 * em / unit"),
+    alt.param(name="margin", expr="2.6 * em / unit"),
+]
+"""Pixels of a whole bar; in bars, half of the class names' column and the room for a percentage beside a whole bar."""
 
 _OWN_COLOR = alt.Color("color:N", scale=None, legend=None)
 """A row's color is in the row, so that a shape does not depend on which networks are shown."""
@@ -53,8 +52,7 @@ def mirrored(
     return common.fill_shape(
         _mirrored_shape(len(shown), len(students)),
         {"rows": _mirrored_rows(teacher, students, classes, label, shown)},
-        {"logT": slider_value(temperature)},
-        {"subtitle": common.break_subtitle(hard, selection)},
+        {"logT": slider_value(temperature), "subtitle": common.join_parts(hard, selection)},
         f"Mirrored bars: {teacher.name}'s probabilities of {len(shown)} classes on the left, those of "
         f"{', '.join(s.name for s in students) or 'no student'} on the right. A slider sets the temperature; a "
         "table above the bars gives entropy and KL divergence from the teacher.",
@@ -73,7 +71,7 @@ def _mirrored_shape(count: int, students: int) -> common.Spec:
     down = alt.Scale(domain=[-header, count], reverse=True, nice=False, zero=False)
     base = _soft_labels()
     band = base.transform_filter("datum.hard && datum.side < 0").mark_rect(opacity=0.16, color="#888888")
-    names = base.transform_filter("datum.side < 0").mark_text(color=common.INK, fontSize=14)
+    names = base.transform_filter("datum.side < 0").mark_text(color=common.INK)
     layers = [
         band.encode(x=alt.XValue(0), x2=alt.X2Value(alt.expr("width")), y=_down("row", down), y2="row2:Q"),
         *_bars(base, down, percent_of_students=students <= 2),
@@ -81,8 +79,7 @@ def _mirrored_shape(count: int, students: int) -> common.Spec:
         *_live_table(base, down, header),
     ]
     heading = common.title(alt.expr("'Soft labels at T = ' + format(T, '.2f')"))
-    params = [*temperature_params(), alt.param(name="gutter", expr="56 / (width / 2 - 56)")]
-    return common.spec(layers, heading, "", ROW * count + int(header * ROW), *params)
+    return common.spec(layers, heading, "", ROW * (count + header), *temperature_params(), *_UNITS)
 
 
 def _down(field: str, scale: alt.Scale) -> alt.Y:
@@ -112,7 +109,9 @@ def _soft_labels() -> alt.Chart:
 
 def _bars(base: alt.Chart, down: alt.Scale, percent_of_students: bool) -> list[alt.Chart]:
     """The bars and their percentages; with many students theirs are left out, as the bars are too thin."""
-    across = alt.Scale(domainMin=alt.expr("-1 - gutter"), domainMax=alt.expr("1 + gutter"), nice=False, zero=False)
+    across = alt.Scale(
+        domainMin=alt.expr("-1 - gutter - margin"), domainMax=alt.expr("1 + gutter + margin"), nice=False, zero=False
+    )
     axis = alt.Axis(
         values=alt.expr("[-1 - gutter, -0.5 - gutter, -gutter, gutter, 0.5 + gutter, 1 + gutter]"),
         labelExpr="format(abs(datum.value) - gutter, '.0%')",
@@ -120,7 +119,7 @@ def _bars(base: alt.Chart, down: alt.Scale, percent_of_students: bool) -> list[a
         grid=False,
     )
     x = alt.X("end:Q", scale=across, axis=axis)
-    text: dict[str, Any] = {"color": common.INK, "fontSize": 13}
+    text: dict[str, Any] = {"color": common.INK}
     bars = base.mark_bar().encode(
         x=alt.X("start:Q", scale=across, axis=axis), x2="end:Q", y=_down("y", down), y2="y2:Q", color=_OWN_COLOR,
         tooltip=common.tooltips(
@@ -129,8 +128,8 @@ def _bars(base: alt.Chart, down: alt.Scale, percent_of_students: bool) -> list[a
         ),
     )  # fmt: skip
     legible = base.transform_filter("datum.p >= 0.005" if percent_of_students else "datum.side < 0 && datum.p >= 0.005")
-    left = legible.transform_filter("datum.side == -1").mark_text(align="right", dx=-4, **text)
-    right = legible.transform_filter("datum.side == 1").mark_text(align="left", dx=4, **text)
+    left = legible.transform_filter("datum.side == -1").mark_text(align="right", dx=em(-4), **text)
+    right = legible.transform_filter("datum.side == 1").mark_text(align="left", dx=em(4), **text)
     return [bars, *(one.encode(x=x, y=_down("middle", down), text="percent:N") for one in (left, right))]
 
 
@@ -138,10 +137,10 @@ def _live_table(base: alt.Chart, down: alt.Scale, header: float) -> list[alt.Cha
     """Entropy, effective classes, KL and T^2 KL of each network, as text that follows the slider."""
     once, y = base.transform_filter("datum.first"), _down("line", down)
     heads = alt.Chart(common.data([{"line": -header + 0.5 * LINE / ROW}]))
-    names = once.mark_text(color=common.INK, align="left", fontSize=alt.expr("width < 400 ? 11 : 14"))
+    names = once.mark_text(color=common.INK, align="left")
     layers = [
-        once.mark_square(size=150, opacity=1).encode(x=alt.XValue(8), y=y, color=_OWN_COLOR),
-        names.encode(x=alt.XValue(20), y=y, text="network:N"),
+        once.mark_square(size=area(200), opacity=1).encode(x=alt.XValue(em(9)), y=y, color=_OWN_COLOR),
+        names.encode(x=alt.XValue(em(24)), y=y, text="network:N"),
     ]
     columns = (
         (0.55, "entropy", "format(datum.H, '.2f') + (width < 400 ? '' : ' nats')"),  # no room for units on a phone
@@ -152,8 +151,8 @@ def _live_table(base: alt.Chart, down: alt.Scale, header: float) -> list[alt.Cha
     text: dict[str, Any] = {"color": common.INK, "align": "right"}
     for place, head, expression in columns:
         x = alt.XValue(alt.expr(f"width * {place}"))
-        layers.append(heads.mark_text(**text, fontSize=12, text=head, fontStyle="italic").encode(x=x, y=y))
-        value = once.transform_calculate(shown_value=expression).mark_text(**text, fontSize=13)
+        layers.append(heads.mark_text(**text, text=head, fontStyle="italic").encode(x=x, y=y))
+        value = once.transform_calculate(shown_value=expression).mark_text(**text)
         layers.append(value.encode(x=x, y=y, text="shown_value:N"))
     return layers
 

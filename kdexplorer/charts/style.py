@@ -14,6 +14,7 @@ from typing import Any
 
 import altair as alt
 
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.config import SCRATCH, objective_label
 from kdexplorer.methods import Method, all_methods, get_method
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -198,10 +199,14 @@ def series(roles: Mapping[str, str]) -> list[Series]:
 
 
 def _encode(channel: Any, looks: Sequence[Series], values: list[Any]) -> Any:
-    """A channel of each network's values with a legend below the plot, one name a line unless there are many."""
-    scale, few = alt.Scale(domain=[one.name for one in looks], range=values), len(looks) <= 10
-    sizes: dict[str, Any] = {"labelLimit": 260 if few else 150, "symbolStrokeWidth": 2, "symbolSize": 90}
-    legend = alt.Legend(orient="bottom", columns=1 if few else 2, title=None, **sizes)
+    """A channel of each network's values with a legend below the plot, as many names a line as fit."""
+    scale = alt.Scale(domain=[one.name for one in looks], range=values)
+    letters = max(len(one.name) for one in looks)
+    wide = "(containerSize()[0] || width)"
+    columns = alt.expr(f"max(1, floor({wide} / ({0.55 * letters + 3:.4g} * em)))")
+    symbols: dict[str, Any] = {"symbolStrokeWidth": em(2), "symbolSize": area(110)}
+    limit = alt.expr(f"{wide} - 3 * em")
+    legend = alt.Legend(orient="bottom", columns=columns, title=None, labelLimit=limit, **symbols)
     return channel("network:N", scale=scale, legend=legend)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from kdexplorer.charts import style
 from kdexplorer.charts.common import Spec, data, spec, title, tooltips
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.sweeps.grid import references
 from kdexplorer.sweeps.results import SweepCell, SweepResults
 
@@ -63,7 +64,9 @@ def surface(results: SweepResults, measure: str) -> Spec | None:
         f"T {best['T']}, weight {best['weight']} and {best['value']:.4g}. All: "
     )
     described += "; ".join(f"T {row['T']}, weight {row['weight']}: {row['value']:.4g} {row['spread']}" for row in rows)
-    return spec(_heat_map(results, rows, facts, low, high), heading, described, alt.Step(52))
+    return spec(
+        _heat_map(results, rows, facts, low, high), heading, described, 56 * len({row["weight"] for row in rows})
+    )
 
 
 def _surface_row(results: SweepResults, cell: SweepCell, measure: str) -> dict[str, Any]:
@@ -93,13 +96,13 @@ def _heat_map(
             ("seeds:N", "By seed"),
         ),
     )  # fmt: skip
-    legend = alt.Legend(orient="bottom", title=facts.legend, gradientLength=240, titleLimit=330, tickCount=4)
+    legend = alt.Legend(orient="bottom", title=facts.legend, gradientLength=em(240), titleLimit=em(330), tickCount=4)
     scale = alt.Scale(scheme="cividis", domain=[low, high] if high > low else [low - 1, high + 1])
     ink = alt.condition(f"datum.value > {(low + high) / 2}", alt.value("#111111"), alt.value("#FFFFFF"))
     return [
         base.mark_rect().encode(color=alt.Color("value:Q", scale=scale, legend=legend)),
-        base.mark_text(fontSize=14, fontWeight="bold", dy=-7).encode(text="text:N", color=ink),
-        base.mark_text(fontSize=11, dy=11).encode(text="spread:N", color=ink),
+        base.mark_text(fontWeight="bold", dy=em(-9)).encode(text="text:N", color=ink),
+        base.mark_text(dy=em(11)).encode(text="spread:N", color=ink),
     ]
 
 
@@ -130,9 +133,9 @@ def _spread_layers(results: SweepResults, named: dict[str, SweepCell]) -> list[a
         for name, cell in named.items()
         if cell.accuracy_low is not None
     ]
-    y = alt.Y("cell:N", sort=list(named), title=None, axis=alt.Axis(labelLimit=170, ticks=False, labelFlush=False))
+    y = alt.Y("cell:N", sort=list(named), title=None, axis=alt.Axis(labelLimit=em(230), ticks=False, labelFlush=False))
     percent, scale = alt.Axis(format=".2~%", tickCount=4), alt.Scale(zero=False, padding=8)
-    points = alt.Chart(data(rows)).mark_point(size=60, filled=True)
+    points = alt.Chart(data(rows)).mark_point(size=area(60), filled=True)
     points = points.encode(
         x=alt.X("accuracy:Q", title="Accuracy", axis=percent, scale=scale),
         y=y,
@@ -143,8 +146,8 @@ def _spread_layers(results: SweepResults, named: dict[str, SweepCell]) -> list[a
     if not intervals:
         return [points]
     bars = alt.Chart(data(intervals)).encode(y=y)
-    lines = bars.mark_rule(strokeWidth=2, color=style.NEUTRAL, clip=True)
-    means = bars.mark_tick(thickness=3, height=14, color=style.NEUTRAL)
+    lines = bars.mark_rule(strokeWidth=em(2), color=style.NEUTRAL, clip=True)
+    means = bars.mark_tick(thickness=3, height=em(14), color=style.NEUTRAL)
     return [
         lines.encode(x=alt.X("low:Q", title="Accuracy"), x2="high:Q"),
         points,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 
 from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
+from kdexplorer.charts.sizes import em
 from kdexplorer.charts.style import FAMILY_COLORS, NEUTRAL, look_of
 from kdexplorer.methods import FAMILIES, Method, all_methods
 
@@ -50,23 +51,22 @@ def taxonomy(chosen: str = "") -> Spec:
     y = alt.Y("y:Q", scale=alt.Scale(domain=[height, 0], nice=False, zero=False), axis=None)
     scale = alt.Scale(domain=list(FAMILIES), range=[FAMILY_COLORS[family] for family in FAMILIES])
     color = alt.Color("family:N", scale=scale, title="family", legend=alt.Legend(orient="bottom", symbolType="circle"))
-    size = alt.expr("width < 420 ? 11 : width < 1200 ? 14 : 18")
     layers = [
         alt.Chart(data(links)).mark_rule(color=NEUTRAL, strokeDash=[2, 4], opacity=0.6).encode(x=x, y=y, y2="y2:Q"),
-        alt.Chart(data(flows)).mark_rule(color=NEUTRAL, strokeWidth=2).encode(x=x, x2="x2:Q", y=y),
-        alt.Chart(data(blocks)).mark_text(color=INK, fontSize=size, fontWeight="bold").encode(x=x, y=y, text="block:N"),
+        alt.Chart(data(flows)).mark_rule(color=NEUTRAL, strokeWidth=em(2)).encode(x=x, x2="x2:Q", y=y),
+        alt.Chart(data(blocks)).mark_text(color=INK, fontWeight="bold").encode(x=x, y=y, text="block:N"),
         alt.Chart(data(names))
-        .mark_text(fontSize=size)
+        .mark_text()
         .encode(
             x=x, y=y, text="name:N", color=color,
             opacity=alt.condition("datum.chosen", alt.value(1.0), alt.value(0.75)),
             tooltip=tooltips(("name:N", "method"), ("family:N", "family"), ("summary:N", "what the student imitates")),
         ),
         alt.Chart(data([row for row in names if row["chosen"]]))
-        .mark_text(fontSize=size, fontWeight="bold")
+        .mark_text(fontWeight="bold")
         .encode(x=x, y=y, text="name:N", color=color),
         alt.Chart(data([row for row in names if row["chosen"]]))
-        .mark_rule(strokeWidth=3, yOffset=11, y2Offset=11)
+        .mark_rule(strokeWidth=em(3), yOffset=em(11), y2Offset=em(11))
         .encode(x=alt.X("from:Q", axis=None), x2="to:Q", y=y, color=color)
         .transform_calculate(**{"from": "datum.x - 0.35", "to": "datum.x + 0.35"}),
     ]  # fmt: skip

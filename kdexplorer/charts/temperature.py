@@ -12,6 +12,7 @@ from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
 from kdexplorer.analysis.temperature_effects import push_size
 from kdexplorer.charts import style
 from kdexplorer.charts.common import NetworkLogits, Spec, data, fresh_student, spec, title, tooltips
+from kdexplorer.charts.sizes import area, em
 
 T_MIN, T_MAX = 0.5, 20.0
 
@@ -62,8 +63,8 @@ def over_temperature(
         for t in np.geomspace(T_MIN, T_MAX, 60)
     ]
     looks = style.series({network.name: network.role for network in networks})
-    key = alt.Legend(orient="bottom", columns=1, symbolType="stroke", symbolSize=300, labelLimit=0, title=None)
-    lines = alt.Chart(data(rows)).mark_line(strokeWidth=3)
+    key = alt.Legend(orient="bottom", columns=1, symbolType="stroke", symbolSize=area(300), labelLimit=0, title=None)
+    lines = alt.Chart(data(rows)).mark_line(strokeWidth=em(3))
     lines = lines.encode(
         x=temperature_axis(),
         y=alt.Y("value:Q", title=unit, scale=alt.Scale(zero=True)),
@@ -71,7 +72,7 @@ def over_temperature(
         strokeDash=style.dash(looks).legend(key),
         tooltip=tooltips(("network:N", "network"), ("T:Q", "T", ".2f"), ("value:Q", unit, ".4f")),
     )
-    pinned = alt.Chart(data([{"T": temperature}])).mark_rule(strokeDash=[4, 4], color="#888888", size=2)
+    pinned = alt.Chart(data([{"T": temperature}])).mark_rule(strokeDash=[4, 4], color="#888888", size=em(2))
     layers = [lines, pinned.encode(x=alt.X("T:Q", title="temperature T (log scale)"))]
     described = f"Lines: {unit} over temperature for {', '.join(network.name for network in networks)}."
     return spec(layers, title(heading, f"dashed rule: T = {temperature:g}"), described, 260)

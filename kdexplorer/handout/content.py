@@ -28,8 +28,8 @@ from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.shapes import Chart, Shapes
 from kdexplorer.handout.sources import Picture, Sources
 
-OCTAVES = tuple(k / 4 for k in range(-4, 18))
-"""log2 T of the class maps: from 0.5 to 19, four steps per octave."""
+OCTAVES = tuple(k / 4 for k in range(-4, 19))
+"""log2 T of the class maps, four steps per octave: beyond both ends of the slider."""
 
 OPACITY = 0.65
 """Where the slider from photo to attention map starts."""

@@ -4,7 +4,8 @@
   const parse = (id) => JSON.parse(document.getElementById(id).textContent);
   const data = parse("data");
   const signals = { logT: Math.log2(data.signals.T), alpha: data.signals.alpha, opacity: data.signals.opacity, beta: data.signals.beta };
-  const chosen = { picture: 0, student: 1, moment: 1 };
+  const opened = document.querySelector("input[name=student]:checked");
+  const chosen = { picture: 0, student: Number(opened?.value ?? 1), moment: 1 };
   const moved = new Set(); // sliders that the reader has moved
   const drawn = new Map(); // frame -> {chart, view}
   const pictures = new Map(); // number -> its charts, parsed when they are first needed
@@ -20,7 +21,7 @@
     return pictures.get(number);
   }
 
-  // Draws a chart in a frame, as wide as the frame or `width`: the chart's shape with its rows, texts and values.
+  // Draws a chart in a frame, as wide as the frame or `width`: the chart's shape with its rows and values.
   // The interpreter (`ast`) evaluates Vega's expressions, because this page's policy forbids eval.
   async function draw(frame, chart, overrides = signals, width = null) {
     const shape = data.shapes[chart.shape];
@@ -30,7 +31,6 @@
     const vega = {
       ...shape,
       description: chart.description,
-      title: { ...shape.title, ...(chart.subtitle ? { subtitle: chart.subtitle } : {}) },
       data: shape.data.map((set) => (set.name in chart.rows ? fill(set) : set)),
       signals: shape.signals.map((signal) => (width && signal.name === "width" ? { name: "width", value: width } : update(signal))),
     };

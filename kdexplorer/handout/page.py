@@ -48,7 +48,7 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     drawn = shapes.Shapes()
     shared = content.draw_split(request, sources, rows, closeness, drawn)
     pictures = content.draw_pictures(request, sources, drawn)
-    shown = list(request.networks.values())[:2][-1]  # the first student, where there is one
+    shown = list(request.networks.values())[request.opened]
     start = {"T": request.temperature, "alpha": request.alpha_of(shown), "opacity": content.OPACITY, "beta": 0.0}
     data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX]}
     scripts, styles = [_bundle_library(), _read("page.js")], [_read("page.css")]
@@ -75,6 +75,7 @@ def _describe_networks(request: HandoutRequest, rows: list[ResultRow]) -> dict[s
     return {
         "teacher": teacher,
         "students": students,
+        "opened": request.opened,
         "classes": len(request.teacher.classes),
         "results": format_table(rows, request.baseline, columns),
         "evaluated_on": rows[0].evaluated_on,

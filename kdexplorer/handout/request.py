@@ -76,6 +76,13 @@ class HandoutRequest:
         others = (name for name, c in self.compared.items() if c.sha256 not in teachers)
         return next((name for name in others if not is_distilled(self.compared[name])), None)
 
+    @property
+    def opened(self) -> int:
+        """The number of the student that the page opens with, from 1: the first distilled one; 0 without students."""
+        students = list(self.networks.values())[1:]
+        distilled = (number for number, student in enumerate(students, start=1) if is_distilled(student))
+        return next(distilled, min(1, len(students)))
+
     def alpha_of(self, checkpoint: Checkpoint) -> float:
         """Where a student's α starts: the requested value, else the one that it was trained with."""
         return trained_alpha(checkpoint.card.objective) if self.alpha is None else self.alpha

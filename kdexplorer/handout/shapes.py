@@ -1,6 +1,6 @@
 """Charts for the page, compiled from Vega-Lite to Vega when the file is written: a phone would take long for it.
 
-The same chart of twelve pictures differs in its rows, subtitle, description and parameter values only. Everything else,
+The same chart of twelve pictures differs in its rows, description and parameter values only. Everything else,
 its shape, is compiled and stored in the file once.
 """
 
@@ -10,14 +10,19 @@ import json
 from typing import Any
 
 from kdexplorer.charts.common import INK, Spec
+from kdexplorer.charts.sizes import CONFIG
 
-THEME: dict[str, Any] = {
+EM = "width < 400 ? 12 : 14"
+"""The size of charts' text: a handout is read on one's own screen or on paper, and is not as wide as the window."""
+
+THEME: dict[str, Any] = CONFIG | {
     "background": "transparent",
     "font": "system-ui, sans-serif",
-    "axis": dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), INK)
-    | {"labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": "normal"}
+    "axis": CONFIG["axis"]
+    | dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), INK)
+    | {"titleFontWeight": "normal"}
     | {"domainOpacity": 0.4, "tickOpacity": 0.4, "gridOpacity": 0.12},
-    "legend": {"labelColor": INK, "titleColor": INK, "labelFontSize": 13, "titleFontSize": 13},
+    "legend": CONFIG["legend"] | {"labelColor": INK, "titleColor": INK},
     "title": {"color": INK, "subtitleColor": INK},
     "view": {"stroke": None},
 }
@@ -25,7 +30,7 @@ THEME: dict[str, Any] = {
 
 Chart = dict[str, Any]
 """A chart as `page.js` draws it: `shape` (an index of `Shapes.compiled`), `rows` by data set, parameters' `values` by
-name, `subtitle`, `description`."""
+name, `description`."""
 
 
 class Shapes:
@@ -43,11 +48,10 @@ class Shapes:
         """Splits one of the application's Vega-Lite specifications into its shape and the rest."""
         import vl_convert
 
-        title, params = spec["title"], spec.get("params", [])
+        params = spec["params"]
         separate = ("$schema", "config", "datasets", "description")
         shape = {key: value for key, value in spec.items() if key not in separate} | {
-            "title": {key: value for key, value in title.items() if key != "subtitle"},
-            "params": [{key: p[key] for key in ("name", "expr") if key in p} for p in params],
+            "params": [{"name": p["name"]} | ({"expr": _expression(p)} if "expr" in p else {}) for p in params],
         }
         text, rows = json.dumps(shape, sort_keys=True), {}
         for number, (name, values) in enumerate(spec.get("datasets", {}).items()):
@@ -58,8 +62,11 @@ class Shapes:
             self._indices[text] = len(self.compiled)
             self.compiled.append({key: value for key, value in vega.items() if key != "$schema"})
         values = {p["name"]: p["value"] for p in params if "value" in p}
-        words = {"subtitle": title.get("subtitle", ""), "description": spec["description"]}
-        return {"shape": self._indices[text], "rows": rows, "values": values} | words
+        return {"shape": self._indices[text], "rows": rows, "values": values, "description": spec["description"]}
+
+
+def _expression(param: dict[str, Any]) -> str:
+    return EM if param["name"] == "em" else param["expr"]
 
 
 def vega_lite_version() -> str:

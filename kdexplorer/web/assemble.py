@@ -55,6 +55,11 @@ def build_page_controls() -> tuple[str, str]:
     return _read("shrink_upload.js") + _read("page_controls.js"), _read("page_controls.css")
 
 
+def read_slider_memory() -> str:
+    """The script that reports where a chart's slider was moved to."""
+    return _read("slider_memory.js")
+
+
 def describe_network(name: str, role: str, exported: ExportedNetwork, url: str | None = None) -> dict[str, Any]:
     """One network as the view takes it.
 

@@ -101,14 +101,13 @@ function buildElements(settings, actions) {
   const scale = element("div", { className: "kd-scale" }, element("span", { textContent: "0" }),
     element("i", { style: { background: `linear-gradient(90deg, ${settings.palette.join(", ")})` } }),
     element("span", { textContent: `${MAX_ATTENTION} × uniform attention` }));
+  const controls = element("div", { className: "kd-controls" },
+    element("label", { className: "kd-file" }, "Choose an image", file), start, freeze, save, ...(settings.hasOtherPages ? [use] : []));
+  const small = element("div", { className: "kd-input" }, input, element("small", { textContent: "The networks' input: 32 × 32 pixels." }));
   const root = element("div", { className: "kd-live" },
-    element("div", { className: "kd-controls" },
-      element("label", { className: "kd-file" }, "Choose an image", file), start, freeze, save, ...(settings.hasOtherPages ? [use] : [])),
-    status,
-    element("div", { className: "kd-columns" },
-      element("div", { className: "kd-picture" }, photo, element("div", { className: "kd-input" }, input,
-        element("small", { textContent: "The networks' input: 32 × 32 pixels." })), speed),
-      element("div", { className: "kd-right" }, ...(settings.externalTemperature ? [] : [temperature]), predictions, opacity, scale)));
+    element("div", { className: "kd-columns" }, // the slider comes first, so that the keyboard reaches it first
+      element("div", { className: "kd-right" }, ...(settings.externalTemperature ? [] : [temperature]), predictions, opacity, scale),
+      element("div", { className: "kd-picture" }, photo, controls, status, small, speed)));
   return { root, status, speed, file, start, freeze, save, use, photo, input, predictions };
 }
 

@@ -110,7 +110,7 @@ function createTable(networks, palette, onSelect) {
       const best = logP ? logP.indexOf(Math.max(...logP)) : -1;
       classes.forEach((_, k) => {
         const p = logP ? Math.exp(logP[k]) : 0;
-        cell.bars[k].style.transform = `scaleX(${p})`;
+        cell.bars[k].parentNode.style.setProperty("--p", p); // the bar's length, and where its percentage begins
         cell.percents[k].textContent = p >= 0.005 ? `${Math.round(100 * p)}%` : "";
         cell.bars[k].parentNode.classList.toggle("kd-best", k === best);
       });

@@ -16,9 +16,9 @@ def rows_of(spec, field=""):
     return [row for rows in found for row in rows if not field or field in row]
 
 
-def draw(spec):
-    """Renders a chart as SVG, 700 pixels wide."""
-    return vl_convert.vegalite_to_svg(spec | {"width": 700}, vl_version=RELEASE)
+def draw(spec, width=700):
+    """Renders a chart as SVG of a width in pixels."""
+    return vl_convert.vegalite_to_svg(spec | {"width": width}, vl_version=RELEASE)
 
 
 def texts(svg):
@@ -36,3 +36,9 @@ def marks(svg, field):
 def number(text):
     """A number as Vega writes it."""
     return float(text.replace("−", "-"))
+
+
+def heading(spec, part="heading"):
+    """A chart's title or, with `subtitle`, what is below it: text or a Vega expression."""
+    param = next(param for param in spec["params"] if param["name"] == part)
+    return param.get("value", param.get("expr"))

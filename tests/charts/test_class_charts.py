@@ -6,7 +6,7 @@ import pytest
 from kdexplorer.analysis.metrics import confusion as count_confusion
 from kdexplorer.analysis.metrics import per_class_accuracy
 from kdexplorer.charts import class_maps, evaluation, style
-from tests.charts.drawing import draw, rows_of, texts
+from tests.charts.drawing import draw, heading, rows_of, texts
 
 LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})
 
@@ -53,7 +53,7 @@ def test_the_confusion_is_the_whole_matrix_of_the_most_confused_classes(count):
     shown = [classes.index(name) for name, _ in list(cells)[::10]]
     assert shown == sorted(shown)
     assert sums[shown].min() >= np.sort(sums)[-10] - 1e-12
-    subtitle = " ".join(np.atleast_1d(spec["title"]["subtitle"]))
+    subtitle = heading(spec, "subtitle")
     assert (f"10 of {count} classes" in subtitle) == (count > 10)
 
 
@@ -91,7 +91,7 @@ def test_of_many_classes_the_most_similar_are_shown(count):
     spec = class_maps.similarity(matrix, classes, "big", 1.0, False)
     cells = {(row["of"], row["as"]): row["value"] for row in rows_of(spec)}
     assert cells["class " + str(pair[0]), "class " + str(pair[1])] == 0.5
-    assert f"10 of {count} classes" in " ".join(np.atleast_1d(spec["title"]["subtitle"]))
+    assert f"10 of {count} classes" in heading(spec, "subtitle")
     given = class_maps.similarity(matrix, classes, "big", 1.0, True, shown=[3, 0])
     assert [(row["of"], row["as"]) for row in rows_of(given)][:2] == [("class 3", "class 3"), ("class 3", "class 0")]
 
@@ -100,8 +100,10 @@ def test_a_stack_of_matrices_has_a_value_for_each_temperature():
     stack = np.stack([np.full((10, 10), value) for value in (0.1, 0.2, 0.3)])
     spec = class_maps.similarity(stack, [*"abcdefghij"], "big", 0.5, True, (0.0, 0.25, 0.5))
     assert rows_of(spec)[0]["values"] == [0.1, 0.2, 0.3]
-    params = {param["name"]: param for param in spec["params"]}
-    assert params["step"]["expr"] == "clamp(round((logT - 0.0) / 0.25), 0, 2)"
+    at = [p | {"value": 0.375} if p["name"] == "logT" else p for p in spec["params"]]
+    svg = draw(spec | {"params": at})
+    assert "25%" in texts(svg)  # half-way between two matrices
+    assert f"big at T = {2**0.375:.2f}" in texts(svg)
 
 
 @pytest.mark.parametrize("name", ["o'brien", 'a"b', "x' + format(now(), '.0f') + '", "back\\slash"])

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from kdexplorer.charts import bars, evaluation, learning_curves, style
@@ -10,7 +9,7 @@ from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.runs.records import TeacherFigures
-from tests.charts.drawing import rows_of
+from tests.charts.drawing import heading, rows_of
 from tests.charts.records import make_row
 
 LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})
@@ -51,8 +50,7 @@ def test_learning_curves_draw_the_metrics_and_the_teacher():
 )
 def test_the_teachers_line_is_labeled_where_its_images_are_not_unseen_evaluation_images(facts, label):
     spec = learning_curves.learning_curves(points(), LOOKS, teacher=TeacherFigures(accuracy=0.9, **facts))
-    subtitle = " ".join(np.atleast_1d(spec["title"]["subtitle"]))
-    assert subtitle == " ".join(filter(None, ["Blue line: the teacher, 90.0%", label]))
+    assert heading(spec, "subtitle") == " ".join(filter(None, ["Blue line: the teacher, 90.0%", label]))
     assert spec["description"].endswith(label or "90.0%")
 
 
@@ -74,7 +72,7 @@ def test_thin_lines_show_the_training_batches_within_epochs_before_and_after_the
         assert len(drawn) == 3 + count
         domains = [layer["encoding"]["x"]["scale"]["domain"] for layer in spec["layer"] if "x" in layer["encoding"]]
         assert set(map(tuple, domains)) == {(0, 4)}
-        assert "training batches" in json.dumps(spec["title"])
+        assert "training batches" in json.dumps(spec["params"])
 
 
 def test_only_networks_with_a_look_are_drawn():
@@ -126,7 +124,7 @@ def test_networks_of_equal_cost_are_side_by_side():
     spec = evaluation.accuracy_cost(rows, LOOKS, "parameters")
     aside = {row["network"]: row["aside"] for row in rows_of(spec, "aside")}
     assert aside == {"plain": -evaluation.ASIDE / 2, "distilled": evaluation.ASIDE / 2, "large": 0}
-    assert all(layer["mark"]["xOffset"] == {"expr": "datum.aside"} for layer in spec["layer"])
+    assert all("datum.aside" in layer["mark"]["xOffset"]["expr"] for layer in spec["layer"])
 
 
 def test_accuracies_have_their_intervals_in_percent():

@@ -9,7 +9,7 @@ from kdexplorer.analysis.inference import gradient_on_logits
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
 from kdexplorer.charts import bars, common, gradient, replay, soft_labels, style, temperature
 from kdexplorer.charts.common import NetworkLogits
-from tests.charts.drawing import draw, marks, number, rows_of, texts
+from tests.charts.drawing import draw, heading, marks, number, rows_of, texts
 
 COUNTS = [10, 12, 100]
 
@@ -91,7 +91,7 @@ def test_probability_bars_show_the_probabilities_and_say_which_classes(count):
     shown = common.select_classes(teacher.logits, label)
     expected = {("★ " if k == label else "") + classes[k]: probabilities[k] for k in shown}
     assert found == pytest.approx(expected)
-    assert (f"{len(shown)} of {count} classes" in " ".join(np.atleast_1d(spec["title"]["subtitle"]))) == (count > 10)
+    assert (f"{len(shown)} of {count} classes" in heading(spec, "subtitle")) == (count > 10)
     assert spec["layer"][0]["mark"]["color"] == style.look_of(style.HUMAN).color
 
 
@@ -129,7 +129,7 @@ def test_a_shape_is_built_once_and_keeps_nothing_of_what_was_put_in():
     first = soft_labels.mirrored(teacher, students, classes, label, 4.0)
     again = soft_labels.mirrored(students[0], [teacher, students[1]], classes, None, 20.0)
     assert first["layer"] is again["layer"]
-    assert first["title"]["subtitle"] != again["title"]["subtitle"]
+    assert heading(first, "subtitle") != heading(again, "subtitle")
     assert {row["network"] for row in again["datasets"]["rows"] if row["side"] < 0} == {students[0].name}
     assert soft_labels.mirrored(teacher, students, classes, label, 4.0) == first
 

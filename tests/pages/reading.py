@@ -64,3 +64,8 @@ def dataset(at, chart, name):
     """The rows of a chart's named data set; `chart` is the chart's position on the page."""
     found = next(one for one in at.get("vega_lite_chart")[chart].proto.datasets if one.name == name)
     return pyarrow.ipc.open_stream(found.data.data).read_all().to_pylist()
+
+
+def results_table(at):
+    """The whole table of results on Compare, not the short one before it."""
+    return max((element.value for element in at.dataframe), key=lambda value: value.shape[1])

@@ -16,7 +16,7 @@ from kdexplorer.sweeps.aggregate import build_cells, build_results
 from kdexplorer.sweeps.grid import DEFAULT_POINT, GridPoint
 from kdexplorer.sweeps.league_summary import describe_league
 from kdexplorer.sweeps.results import SweepStudent
-from tests.pages.reading import button, link_labels, specs, text
+from tests.pages.reading import button, link_labels, results_table, specs, text
 from tests.pages.runs import make_run
 from tests.sweeps.league_sample import make_table
 
@@ -25,12 +25,12 @@ CIFAR10 = get_dataset("cifar10")
 
 def names(at):
     """The networks of the table."""
-    return at.dataframe[0].value["name"].tolist()
+    return results_table(at)["name"].tolist()
 
 
 def test_the_table_and_its_files(evaluated, open_page):
     at = open_page("compare")
-    table = at.dataframe[0].value
+    table = results_table(at)
     assert names(at) == ["teacher", "small-scratch", "small-response"]
     assert table["accuracy"].tolist() == pytest.approx([110 / 1.2, 50, 80 / 1.2])
     assert table["method"].tolist() == ["teacher", "scratch", "KD"]
@@ -39,7 +39,7 @@ def test_the_table_and_its_files(evaluated, open_page):
 
 
 def test_the_columns_are_those_of_all_tables(evaluated, open_page):
-    table = open_page("compare").dataframe[0].value
+    table = results_table(open_page("compare"))
     assert set(table.columns) <= tables.COLUMNS.keys()
 
 
@@ -63,9 +63,9 @@ def test_the_smallest_teacher_is_shown_first_and_another_family_takes_a_click(ev
 
 def test_another_baseline_changes_the_differences(evaluated, open_page):
     at = open_page("compare")
-    before = at.dataframe[0].value["difference"].tolist()
+    before = results_table(at)["difference"].tolist()
     at.selectbox(key="pick_baseline").set_value("teacher").run()
-    assert at.dataframe[0].value["difference"].tolist() != before
+    assert results_table(at)["difference"].tolist() != before
     assert at.query_params["baseline"] in ("teacher", ["teacher"])
 
 
@@ -110,9 +110,9 @@ def test_latency_is_measured_on_request(evaluated, monkeypatch, open_page):
 
     monkeypatch.setattr(result_caches, "latency", lambda architecture: 0.002)
     at = open_page("compare")
-    assert at.dataframe[0].value["latency"].isna().all()
+    assert results_table(at)["latency"].isna().all()
     at.button(key="latency").click().run()
-    assert at.dataframe[0].value["latency"].tolist() == pytest.approx([2, 2, 2])
+    assert results_table(at)["latency"].tolist() == pytest.approx([2, 2, 2])
 
 
 def test_learning_curves_come_from_the_cards(evaluated, make_checkpoint, open_page):
@@ -140,7 +140,7 @@ def test_networks_of_different_images_are_refused_and_one_group_can_be_kept(eval
 
 def test_the_bundled_labels_give_every_column_and_section(family, open_page):
     at = open_page("compare")
-    row = at.dataframe[0].value.set_index("name").loc["small-response"]
+    row = results_table(at).set_index("name").loc["small-response"]
     logits = [open_checkpoint(family / name).logits() for name in ("small-response", "small-scratch")]
     assert format_p(mcnemar(*logits, CIFAR10.test_labels())["p"]) == f"p = {row['p']}"
     assert row[["calibration_error", "difference", "interval", "teacher_agreement", "teacher_kl"]].notna().all()
@@ -161,7 +161,7 @@ def test_without_labels_the_table_comes_from_the_cards(own, make_checkpoint, cif
     monkeypatch.setattr(type(CIFAR10), "test_labels", lambda self, root=None: None)
     make_checkpoint(own / "net", logits=np.zeros((10_000, 10)), **cifar10_card)
     at = open_page("compare", show="Calibration")
-    assert at.dataframe[0].value["accuracy"].tolist() == [10.0]
+    assert results_table(at)["accuracy"].tolist() == [10.0]
     assert any("Download CIFAR-10" in info.value for info in at.info)
     assert not specs(at)
 
@@ -190,7 +190,7 @@ def test_damaged_logits_cost_only_what_needs_them(evaluated, section, open_page)
 def test_an_empty_choice_says_what_to_choose(evaluated, open_page):
     at = open_page("compare")
     at.multiselect(key="pick_networks").set_value([]).run()
-    assert "Choose networks above" in at.info[0].value
+    assert "Change networks" in at.info[0].value
     assert not at.dataframe
 
 

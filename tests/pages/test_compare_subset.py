@@ -7,6 +7,7 @@ from kdexplorer.analysis.metrics import agreement
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.runs.run_folder import imported_root
+from tests.pages.reading import results_table
 
 
 def make_student(make_checkpoint, name, seed):
@@ -23,7 +24,7 @@ def test_a_bundled_teacher_is_a_reference_on_the_subset(make_checkpoint, open_pa
     assert not results.is_evaluated_on(student, teacher)
     at = open_page("compare", networks="imported/mine,imported/other", teacher="resnet56")
     assert not at.error
-    table = at.dataframe[0].value
+    table = results_table(at)
     row = table[table["name"] == "mine"].iloc[0]
     expected = agreement(student.logits(), teacher.logits()[:2000])
     assert abs(float(row["teacher_agreement"]) - 100 * expected) < 0.01

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from kdexplorer.datasets import Normalization, get_dataset
 from kdexplorer.datasets.augmentation import augment, epoch_order, normalize
-from kdexplorer.errors import ConfigError, TrainingError
+from kdexplorer.errors import CheckpointError, ConfigError, TrainingError
 from kdexplorer.methods import get_method
 from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss

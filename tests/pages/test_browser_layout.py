@@ -1,0 +1,103 @@
+"""The first screen of every page in a real browser, on a projector and on a phone: what stands on it, and how large."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.app import CHROMIUM, settle
+from benchmarks.app import browser as chromium_browser
+from kdexplorer.runs.checkpoints import bundled_checkpoints
+
+BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
+NEEDED = {"resnet56", "resnet20-scratch", "resnet20-response"}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing"),
+    pytest.mark.skipif(bool(NEEDED - BUNDLED), reason="the bundled networks are missing"),
+]
+
+PROJECTOR, PHONE = (1280, 720), (390, 844)
+CHART = ".st-key-figure .stVegaLiteChart:has(.vega-bind)"
+TABLE = "[data-testid=stDataFrame]"
+PARTS = {
+    "": [".st-key-picture img", ".st-key-figure .stVegaLiteChart"],
+    "soft_labels": [".st-key-picture img", f"{CHART} input", f"{CHART} svg"],
+    "attention": [".st-key-picture img", f"{CHART} input", f"{CHART} svg"],
+    "methods": [".st-key-picture img", ".st-key-figure [data-testid=stSelectbox]", ".st-key-figure .stVegaLiteChart"],
+    "live": [".kd-photo", ".kd-slider input", ".kd-predictions tbody"],
+    "launch": [".st-key-starting_points", ".st-key-start button", "[data-testid=stCode]"],
+    "compare": [".st-key-pick_show", TABLE],
+}
+"""A page's picture, main control and main figure; of several matches the first."""
+WIDE = {"": ".st-key-figure .stVegaLiteChart >> nth=1", "launch": TABLE, "compare": ".stVegaLiteChart"}
+"""What else stands on a projector's first screen."""
+
+SMALL = """([least]) => [...document.querySelectorAll(".stVegaLiteChart svg text")]
+  .filter((text) => text.textContent && parseFloat(getComputedStyle(text).fontSize) < least - 0.01)
+  .map((text) => text.textContent)"""
+CUT = """() => [...document.querySelectorAll(".stVegaLiteChart svg")].flatMap((svg) => {
+  const {left, right} = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll("text")].filter((text) => {
+    const box = text.getBoundingClientRect();
+    return box.width && (box.left < left - 2 || box.right > right + 2 || text.textContent.includes("…"));
+  }).map((text) => text.textContent);
+})"""
+LOW = """() => [...document.querySelectorAll("[data-testid=stMain] button, [data-testid=stMain] input[type=range]")]
+  .map((one) => [one, one.getBoundingClientRect()])
+  .filter(([one, box]) => box.width && box.bottom < innerHeight && Math.min(box.width, box.height) < 43.5)
+  .map(([one]) => one.ariaLabel || one.textContent || one.name)"""
+SIDEWAYS = """() => {
+  const main = document.querySelector("[data-testid=stMain]");
+  return Math.max(main.scrollWidth - main.clientWidth, document.documentElement.scrollWidth - innerWidth);
+}"""
+IN_SLIDER = """() => {
+  let active = document.activeElement;
+  while (active?.shadowRoot) active = active.shadowRoot.activeElement;
+  return active?.type === "range";
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium_browser() as chromium:
+        yield chromium
+
+
+@pytest.mark.parametrize("size", [PROJECTOR, PHONE], ids=["projector", "phone"])
+def test_picture_control_and_figure_stand_on_the_first_screen(browser, app, size):
+    width, height = size
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(120_000)  # a shared machine may take long
+    for name, parts in PARTS.items():
+        page.goto(f"{app}/{name}", wait_until="domcontentloaded")
+        settle(page)
+        for part in [*parts, *([WIDE[name]] if size == PROJECTOR and name in WIDE else [])]:
+            found = page.locator(part).first
+            found.wait_for()
+            box = found.bounding_box()
+            assert min(box["x"], box["y"]) >= 0, (name, part, box)
+            assert box["y"] + box["height"] <= height, (name, part, box)
+            assert box["x"] + box["width"] <= width, (name, part, box)
+        assert page.evaluate(SMALL, [max(12, 0.014 * width)]) == [], name
+        assert page.evaluate(CUT) == [], name
+        assert page.evaluate(SIDEWAYS) <= 0, name
+        if size == PHONE:
+            assert page.evaluate(LOW) == [], name
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["soft_labels", "attention", "live"])
+def test_the_keyboard_reaches_the_slider_soon(browser, app, name):
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.goto(f"{app}/{name}", wait_until="domcontentloaded")
+    settle(page)
+    page.locator("input[type=range]").first.wait_for()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # past the menu
+    tabs = 0
+    while not page.evaluate(IN_SLIDER):
+        page.keyboard.press("Tab")
+        tabs += 1
+        assert tabs < 9
+    page.close()
