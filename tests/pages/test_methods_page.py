@@ -3,12 +3,12 @@
 import pytest
 
 from kdexplorer.methods import all_methods
+from tests.charts.drawing import heading
 from tests.pages.reading import specs, text
 
 
 def titles(at):
-    found = [spec["title"]["text"] for spec in specs(at)]
-    return [" ".join(title) if isinstance(title, list) else title for title in found if not isinstance(title, dict)]
+    return [heading(spec) for spec in specs(at)]
 
 
 @pytest.mark.parametrize(
