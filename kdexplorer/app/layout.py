@@ -23,6 +23,7 @@ STYLE = """<style>
 .katex-display { overflow: auto hidden }
 [data-testid=stMultiSelectTagsContainer] [data-tag] { background-color: #0072B2 }
 [data-testid=stCode] .token.variable { color: inherit }
+[data-testid=stLayoutWrapper]:has(> .st-key-page_controls) { position: absolute }
 .st-key-page_header h1 { padding: 0 }
 .st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-direction: row-reverse }
 .st-key-picture [data-testid=stImageContainer] { width: 14rem; max-width: 100% }

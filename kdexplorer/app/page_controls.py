@@ -12,4 +12,5 @@ _controls = st.components.v2.component("kdexplorer_page_controls", js=_script, c
 
 def show() -> None:
     """Adds them to the page, once for all pages of a visit."""
-    _controls(key="page_controls", height=0)
+    with st.container(key="page_controls"):  # takes no place, see `layout.STYLE`
+        _controls(key="page_controls_view", height=0)
