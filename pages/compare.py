@@ -19,6 +19,7 @@ from kdexplorer.app import (
     sweeps,
 )
 from kdexplorer.app.compare_sections import Comparison
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.errors import KDError
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -74,20 +75,20 @@ def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: 
         SECTIONS[section](Comparison(networks, keys, teacher, runs, rows, labels, stored))
     difference = results.describe_training_difference(networks)
     if difference:
-        st.warning(difference)
+        st.warning(as_text(difference))
     left, right = st.columns(2)
     with left, st.container(border=True):
         st.markdown("**Why is the distilled student's loss larger?**")
-        st.markdown(verdicts.explain_larger_loss(rows))
+        st.markdown(as_text(verdicts.explain_larger_loss(rows)))
     with right, st.container(border=True):
         st.markdown("**Did a student really beat its teacher, or its scratch baseline?**")
-        st.markdown(verdicts.compare_with_teacher_and_baseline(rows))
+        st.markdown(as_text(verdicts.compare_with_teacher_and_baseline(rows)))
     st.header("All figures", divider="grey")
     compare_table.show_table(rows, names[baseline], teacher and teacher[0], None if labels is not None else dataset)
     if teacher:
         compare_table.show_handout_button(teacher, networks)
     others = [name for name in networks if teacher is None or name != teacher[0]]
-    return f"{layout.name_networks(teacher and teacher[0], others)}; baseline {names[baseline]}"
+    return f"{layout.name_networks(teacher and teacher[0], others)}; baseline {as_text(names[baseline])}"
 
 
 def main() -> None:
@@ -103,13 +104,15 @@ def main() -> None:
         entries, runs = compare_table.pick_networks_and_runs(found)
     if entries:
         line.markdown(compare(entries, found, runs, choices))
+        network_picker.show_unusable()
         return
     st.info("Press **Change networks** and choose some, or a run with finished students.")
     if runs:
         compare_sections.show_curves({}, runs, None)
+    network_picker.show_unusable()
 
 
 try:
     main()
 except KDError as error:
-    st.error(str(error))
+    show_error(error)

@@ -4,6 +4,7 @@ import streamlit as st
 
 from kdexplorer.app import caches, downloads, layout, network_picker, pickers, picture, slider_memory
 from kdexplorer.app import soft_label_sections as sections
+from kdexplorer.app.plain import show_error
 from kdexplorer.app.soft_label_sections import SoftLabels
 from kdexplorer.charts import soft_labels
 from kdexplorer.charts.common import NetworkLogits
@@ -27,7 +28,7 @@ def predict(image, networks):
         try:
             logits = caches.image_logits(checkpoint, image.pixels, image.index, image.dataset)
         except KDError as error:
-            st.error(str(error))
+            show_error(error)
             if checkpoint is teacher:
                 st.stop()
             continue
@@ -48,7 +49,7 @@ human = None
 try:
     human = caches.human_labels_of(image.dataset) if image.label is not None else None
 except KDError as error:
-    st.error(str(error))
+    show_error(error)
 
 with right:
     temperature = pickers.pinned("T")

@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.app.navigation import TITLES
+from kdexplorer.app.plain import as_text
 
 STYLE = """<style>
 :root { font-size: max(16px, .625vw + 8px) }
@@ -20,6 +21,8 @@ STYLE = """<style>
 [data-testid=stMarkdownContainer] table { display: block; overflow-x: auto }
 [data-testid=stMarkdownContainer] td { white-space: nowrap }
 .katex-display { overflow: auto hidden }
+[data-testid=stMultiSelectTagsContainer] [data-tag] { background-color: #0072B2 }
+[data-testid=stCode] .token.variable { color: inherit }
 .st-key-page_header h1 { padding: 0 }
 .st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-direction: row-reverse }
 .st-key-picture [data-testid=stImageContainer] { width: 14rem; max-width: 100% }
@@ -60,8 +63,8 @@ STYLE = """<style>
 }
 </style>"""
 """What Streamlit has no setting for: text that grows with the window, less empty space, the order of picture and
-figure, thumbnails as buttons, and a chart's sliders above it, large enough for a finger and without the raw value that
-Vega writes beside them."""
+figure, thumbnails as buttons, colors with enough contrast (white on chips, a command's options), and a chart's sliders
+above it, large enough for a finger and without the raw value that Vega writes beside them."""
 
 
 def header(page: str, sentence: str, title: str | None = None) -> None:
@@ -85,7 +88,7 @@ def networks_line() -> tuple[Any, Any]:
 
 def name_networks(teacher: str | None, others: list[str]) -> str:
     """Which networks a page shows, as Markdown."""
-    return " → ".join(filter(None, [teacher and f"**{teacher}**", ", ".join(others)]))
+    return " → ".join(filter(None, [teacher and f"**{as_text(teacher)}**", as_text(", ".join(others))]))
 
 
 def first_screen() -> tuple[Any, Any]:

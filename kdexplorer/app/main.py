@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from kdexplorer.app import shares
+from kdexplorer.app import page_controls, shares
 from kdexplorer.app.layout import STYLE
 from kdexplorer.app.navigation import FOLDER, TITLES
 
@@ -14,6 +14,7 @@ st.set_page_config(
     layout="wide",
 )
 st.html(STYLE)
+page_controls.show()
 pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())
