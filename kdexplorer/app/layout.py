@@ -31,6 +31,7 @@ STYLE = """<style>
 .st-key-thumbnails > * { flex: none }
 .st-key-thumbnails button { padding: 3px; min-height: 2.75rem }
 .st-key-thumbnails button img { display: block; width: 2.6rem; height: 2.6rem; max-height: none; margin: 0 }
+.st-key-page_controls { position: absolute }
 .st-key-slider_memory, .st-key-color_scale [data-testid=stElementToolbar] { display: none }
 .stVegaLiteChart.vega-embed, .stVegaLiteChart .vega-embed { display: flex; flex-direction: column; gap: .25rem }
 .vega-bindings { order: -1 }
