@@ -21,7 +21,7 @@ POLICY = {
     "style-src": "'self' 'unsafe-inline'",
     "img-src": "'self' data: blob:",
     "font-src": "'self' data:",
-    "connect-src": "'self'",
+    "connect-src": "'self' data:",  # Streamlit's camera reads its own picture from a data URL
     "media-src": "'self' blob:",
     "worker-src": "'self' blob:",
     "object-src": "'none'",

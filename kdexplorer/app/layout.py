@@ -23,7 +23,6 @@ STYLE = """<style>
 .katex-display { overflow: auto hidden }
 [data-testid=stMultiSelectTagsContainer] [data-tag] { background-color: #0072B2 }
 [data-testid=stCode] .token.variable { color: inherit }
-[data-testid=stLayoutWrapper]:has(> .st-key-page_controls) { position: absolute }
 .st-key-page_header h1 { padding: 0 }
 .st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-direction: row-reverse }
 .st-key-picture [data-testid=stImageContainer] { width: 14rem; max-width: 100% }
@@ -32,6 +31,7 @@ STYLE = """<style>
 .st-key-thumbnails > * { flex: none }
 .st-key-thumbnails button { padding: 3px; min-height: 2.75rem }
 .st-key-thumbnails button img { display: block; width: 2.6rem; height: 2.6rem; max-height: none; margin: 0 }
+.st-key-page_controls { position: absolute }
 .st-key-slider_memory, .st-key-color_scale [data-testid=stElementToolbar] { display: none }
 .stVegaLiteChart.vega-embed, .stVegaLiteChart .vega-embed { display: flex; flex-direction: column; gap: .25rem }
 .vega-bindings { order: -1 }
@@ -64,8 +64,8 @@ STYLE = """<style>
 }
 </style>"""
 """What Streamlit has no setting for: text that grows with the window, less empty space, the order of picture and
-figure, thumbnails as buttons, chips and code that can be read in both themes, and a chart's sliders above it, large
-enough for a finger and without the raw value that Vega writes beside them."""
+figure, thumbnails as buttons, colors with enough contrast (white on chips, a command's options), and a chart's sliders
+above it, large enough for a finger and without the raw value that Vega writes beside them."""
 
 
 def header(page: str, sentence: str, title: str | None = None) -> None:

@@ -12,5 +12,4 @@ _controls = st.components.v2.component("kdexplorer_page_controls", js=_script, c
 
 def show() -> None:
     """Adds them to the page, once for all pages of a visit."""
-    with st.container(key="page_controls"):  # takes no place, see `layout.STYLE`
-        _controls(key="page_controls_view", height=0)
+    _controls(key="page_controls", height=0)

@@ -86,8 +86,8 @@ def soft_labels_by_epoch(
     probabilities = {name: softmax(np.asarray(logits, dtype=float), temperature) for name, logits in latest.items()}
     largest = "; ".join(f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
     words = f"Soft labels of one image after epoch {epochs[-1] + 1} at T = {temperature:g}; largest: {largest}"
-    chart = spec(layers, heading, words, 27 * len(shown))
-    return chart | {"params": [*chart["params"], _slider(epochs[0] + 1, epochs[-1] + 1)]}
+    made = spec(layers, heading, words, 27 * len(shown))
+    return made | {"params": [_slider(epochs[0] + 1, epochs[-1] + 1), *made["params"]]}  # the title reads it
 
 
 def _marks(
