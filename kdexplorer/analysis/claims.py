@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from kdexplorer.analysis.lab import LAB, LAB_IMAGES, LabComparison, describe_lab
+from kdexplorer.analysis.lab import LAB, LAB_IMAGES
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.analysis.statistics import ENOUGH_SEEDS, format_p, holm, seed_test, unpaired_p
 from kdexplorer.analysis.tables import ResultRow, markdown_table
@@ -171,25 +171,7 @@ def judge_all(rows: Sequence[ResultRow], temperatures: BySeed, weights: BySeed) 
     ]
 
 
-def to_markdown(claims: Sequence[Claim], compared: Sequence[LabComparison]) -> str:
-    """Both tables and the sentence on the lab's figures, as Markdown."""
-    headings = [
-        "Network",
-        "The lab's loss",
-        "The lab's accuracy",
-        "Objective",
-        "Cross-entropy",
-        "Accuracy",
-        "To the lab",
-    ]
-    cells = [
-        [
-            one.name, f"{one.lab_loss:.2f}", f"{100 * one.lab_accuracy:.2f} %",
-            "" if one.objective is None else f"{one.objective:.3f}", f"{one.cross_entropy:.3f}",
-            f"{100 * one.accuracy:.2f} %", str(one.difference),
-        ]
-        for one in compared
-    ]  # fmt: skip
-    lab = [markdown_table(headings, cells), describe_lab(compared)] if compared else []
+def to_markdown(claims: Sequence[Claim]) -> str:
+    """The claims as a Markdown table."""
     table = [[one.claim, one.evidence, one.verdict] for one in claims]
-    return "\n\n".join([*lab, markdown_table(["The report's claim", "Evidence here", "Verdict"], table, 3)])
+    return markdown_table(["The report's claim", "Evidence here", "Verdict"], table, 3)

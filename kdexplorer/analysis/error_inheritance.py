@@ -86,13 +86,15 @@ def explain_inheritance(
         p = paired_test((predicted == labels)[~wrong][None], (base == labels)[~wrong][None])["p"]
         verdict = "no clear difference" if p >= 0.05 else "a gain" if gain > 0 else "a loss"
         sentences.append(
-            f"Where {teacher} is right, {student} is {gain:+.1f} points from {baseline} ({format_p(p)}): {verdict}."
+            f"Where {teacher} is right, {student} is right on {own.kept_share:.1%}, {baseline} on "
+            f"{other.kept_share:.1%} ({gain:+.1f} points, {format_p(p)}): {verdict}."
         )
     net = 100 * float((predicted == labels).mean() - (base == labels).mean())
-    above = own.right_there - (own.teacher_right - own.right_elsewhere)
+    added = own.teacher_right - own.right_elsewhere
+    above = own.right_there - added
     beats = f"above by {above:,} images" if above > 0 else f"below by {-above:,} images" if above else "equal"
     sentences.append(
-        f"The net is {net:+.2f} points. To be above its teacher, {student} has to correct more of its errors "
-        f"({own.right_there:,}) than it adds of its own ({own.teacher_right - own.right_elsewhere:,}): it is {beats}."
+        f"The net is {net:+.2f} points to {baseline}. To be above its teacher, {student} has to correct more of its "
+        f"errors ({own.right_there:,}) than it adds of its own ({added:,}): it is {beats}."
     )
     return " ".join(sentences)

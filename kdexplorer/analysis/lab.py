@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kdexplorer.analysis.statistics import unpaired_p
-from kdexplorer.analysis.tables import PairedDifference, ResultRow
+from kdexplorer.analysis.tables import PairedDifference, ResultRow, markdown_table
 
 LAB = {
     "resnet50": (0.43, 0.9090),
@@ -55,3 +55,18 @@ def describe_lab(compared: Sequence[LabComparison]) -> str:
     found = [f"{', '.join(names)}: {kind}." for kind, names in kinds.items() if names]
     text = "Points to the lab's accuracy, in an unpaired test because its predictions are unknown"
     return f"{text}: {' '.join(found)}" if found else "None of the lab's networks is among these."
+
+
+def to_markdown(compared: Sequence[LabComparison]) -> str:
+    """The lab's figures beside these networks' as a Markdown table, and `describe_lab` below it."""
+    headings = ["Network", "The lab's loss", "The lab's accuracy"]
+    headings += ["Objective", "Cross-entropy", "Accuracy", "To the lab"]
+    cells = [
+        [
+            one.name, f"{one.lab_loss:.2f}", f"{100 * one.lab_accuracy:.2f} %",
+            "" if one.objective is None else f"{one.objective:.3f}", f"{one.cross_entropy:.3f}",
+            f"{100 * one.accuracy:.2f} %", str(one.difference),
+        ]
+        for one in compared
+    ]  # fmt: skip
+    return "\n\n".join([*([markdown_table(headings, cells)] if cells else []), describe_lab(compared)])

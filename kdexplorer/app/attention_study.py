@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -93,18 +94,27 @@ def describe_similarity(rows: Sequence[SimilarityRow], students: Mapping[str, Ch
     """The conclusion at the last stage: the student trained on the teacher's stages against its scratch baseline."""
     last = max(row.stage for row in rows)
     final = [row for row in rows if row.stage == last]
-    closest = max(final, key=lambda row: row.cosine)
-    words = f"The most similar at stage {last} is **{closest.name}** with a mean cosine of {closest.cosine:.3f}."
-    for row in sorted(final, key=lambda row: -row.cosine):
+    closest = max(final, key=lambda row: row.correlation)
+    words = (
+        f"The most similar at stage {last} is **{closest.name}** with a mean correlation of "
+        f"{closest.correlation:.3f}{_describe_chance(closest)}. Their cosine, which the loss sees, is "
+        f"{closest.cosine:.3f}."
+    )
+    for row in sorted(final, key=lambda row: -row.correlation):
         paired, student = row.to_scratch_baseline, students[row.name]
         objective = student.card.objective
         uses_stages = objective is not None and any("stages" in method.needs for method in objective.methods)
         if paired is not None and uses_stages and lineage.is_student_of(student, teacher):
-            clear = abs(paired.difference) > paired.half
+            clear = paired.images > 1 and abs(paired.difference) > paired.half
             verdict = "No clear difference" if not clear else "Yes" if paired.difference > 0 else "No"
             return (
-                f"**{verdict}.** At stage {last}, the mean cosine to {teacher.name} is **{row.cosine:.3f}** for "
-                f"{row.name}, which was trained on the teacher's stages, and {row.cosine - paired.difference:.3f} for "
-                f"its scratch baseline: a difference of {paired} (95 % interval over images). {words}"
+                f"**{verdict}.** At stage {last}, the mean correlation of the maps with those of {teacher.name} is "
+                f"**{row.correlation:.3f}** for {row.name}, which was trained on the teacher's stages, and "
+                f"{row.correlation - paired.difference:.3f} for its scratch baseline: a paired difference of {paired} "
+                f"(95 % interval over images). {words}"
             )
     return words
+
+
+def _describe_chance(row: SimilarityRow) -> str:
+    return "" if math.isnan(row.chance) else f" (chance, another image's map: {row.chance:.3f})"

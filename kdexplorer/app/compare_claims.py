@@ -13,6 +13,13 @@ from kdexplorer.charts.inheritance import inheritance
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.sweeps.results import bundled_sweeps
 
+VERDICTS = {
+    "supported": ":material/check_circle:",
+    "not supported": ":material/cancel:",
+    "cannot be decided": ":material/help:",
+}
+"""Each verdict's icon."""
+
 
 def show_inheritance(comparison: Comparison) -> None:
     """The predictions of a student and its scratch baseline, by whether its own teacher is right."""
@@ -51,7 +58,9 @@ def show_claims(_: Comparison) -> None:
         sweep.accuracies_by("temperature") if sweep else {},
         sweep.accuracies_by("weight") if sweep else {},
     )
-    st.markdown(claims.to_markdown(judged, lab.compare_with_lab(rows)))
+    for one in judged:
+        st.markdown(f"{VERDICTS[one.verdict]} **{one.claim}**: {one.verdict}. {one.evidence}")
+    st.markdown(lab.to_markdown(lab.compare_with_lab(rows)))
     st.caption(
         "Computed from the bundled networks and the bundled sweep. Tests of networks are over images, each network was "
         "trained from one seed; tests of settings are over seeds."

@@ -39,7 +39,7 @@ def show_handout(
         compared: the rows of the results table, the networks if not given.
     """
     teacher, *students = networks.values()
-    temperature, alpha, guest = pickers.pinned("T"), pickers.pinned("alpha"), access.guest_share()
+    temperature, alpha, guest = pickers.pinned("T"), pickers.pinned_by_visitor("alpha"), access.guest_share()
 
     def build() -> bytes:
         sources = result_caches.sources()

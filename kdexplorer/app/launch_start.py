@@ -7,7 +7,7 @@ import time
 
 import streamlit as st
 
-from kdexplorer.app import access, shares, sweeps
+from kdexplorer.app import access, shares, sweeps, url_state
 from kdexplorer.config import MAX_STUDENTS, ExperimentConfig
 from kdexplorer.datasets import download
 from kdexplorer.errors import KDError
@@ -20,6 +20,7 @@ from kdexplorer.sweeps.grid import SweepConfig, sweep_command
 from kdexplorer.training import demo
 from kdexplorer.training.checks import Problems
 from kdexplorer.training.estimate import Measurement, format_duration
+from kdexplorer.training.schedule import FULL_RESOLUTION
 
 POLL = 1.0
 """Seconds between two reads of a measurement or a download."""
@@ -111,6 +112,7 @@ def _show_demo_time(epochs: int, busy: bool) -> None:
         return
     st.metric("Time on this machine", f"about {format_duration(speed.seconds(epochs))}")
     st.caption("Measured once, and too long if the machine was busy then.")
+    _warn(speed.estimate.warning)
     if st.button("Measure again", key="measure_demo", icon=":material/refresh:", disabled=busy):
         access.act_and_rerun(demo.forget_speed)
 
@@ -156,7 +158,9 @@ def _show_estimate(config: ExperimentConfig, times: float) -> None:
         _forget_measurement()
         if st.button("Estimate the time", key="estimate", icon=":material/timer:"):
             access.act_and_rerun(lambda: st.session_state.update(measurement=Measurement(config)))
-        st.caption("Times a few batches on this machine, which takes about ten seconds.")
+        small = config.teacher and config.start_resolution < FULL_RESOLUTION
+        more = f", and measures the teacher at {config.start_resolution} pixels" if small else ""
+        st.caption(f"Times a few batches on this machine, which takes about ten seconds{more}.")
         return
     try:
         result = measurement.poll()
@@ -179,6 +183,12 @@ def _show_estimate(config: ExperimentConfig, times: float) -> None:
             f"The teacher's predictions are stored for {100 * result.stored:.0f} % of the epochs: "
             f"{result.speedup:.1f} times faster than without."
         )
+    _warn(result.warning)
+
+
+def _warn(text: str) -> None:
+    if text:
+        st.warning(f"{url_state.escape(text)}.")
 
 
 def _wait_for(measurement: Measurement) -> None:

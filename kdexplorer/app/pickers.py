@@ -101,16 +101,26 @@ def pick_several(
     return chosen
 
 
-def pinned(name: str) -> float:
-    """A pinned number, without a widget: the temperature `T`, or `alpha`, the teacher's weight in the lab's formula."""
-    _, _, _, default, low, high = PINNED[name]
-    return url_state.get(name, default, url_state.parse_number(low, high))
+def pinned_by_visitor(name: str) -> float | None:
+    """As `pinned`, but None where neither a link nor the visitor has pinned a value."""
+    *_, low, high = PINNED[name]
+    return url_state.get(name, None, url_state.parse_number(low, high))
 
 
-def pick_pinned(name: str) -> float:
-    """Draws a pinned number's presets and returns it; none is selected where a link has pinned another value."""
+def pinned(name: str, default: float | None = None) -> float:
+    """A pinned number, without a widget: the temperature `T`, or `alpha`, the teacher's weight in the lab's formula.
+
+    `default` replaces the usual one while nothing is pinned.
+    """
+    value = pinned_by_visitor(name)
+    usual = PINNED[name][3] if default is None else default
+    return usual if value is None else value
+
+
+def pick_pinned(name: str, default: float | None = None) -> float:
+    """Draws a pinned number's presets and returns it; none is selected where it has another value."""
     label, text, presets, *_ = PINNED[name]
-    key, value = f"pick_{name}", pinned(name)
+    key, value = f"pick_{name}", pinned(name, default)
     st.session_state[key] = value if value in presets else None
     st.segmented_control(
         label, presets, format_func=text.format, key=key, on_change=url_state.remember, args=(name, key), wrap=True

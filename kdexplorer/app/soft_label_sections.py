@@ -7,15 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import human_agreement, inference, metrics
+from kdexplorer.analysis import human_agreement, inference, metrics, temperature_effects
 from kdexplorer.app import caches, pickers, result_caches
 from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.charts import annotators, class_maps, gradient, temperature
-from kdexplorer.charts.common import NetworkLogits
+from kdexplorer.charts.common import NetworkLogits, fresh_student
+from kdexplorer.charts.style import FRESH
 from kdexplorer.config import SCRATCH
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import VARIABLE
 from kdexplorer.runs.checkpoints import Checkpoint
+
+MOMENTS = ("End of training", "Start of training")
+"""When the gradient is shown: on the student's logits, or on those of a fresh student."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,16 @@ def show_gradient(page: SoftLabels) -> None:
         st.info("Choose a student above to see the gradient on its logits.")
         return
     by_name = {student.name: student for student in page.students}
-    left, right = st.columns(2)
+    left, middle, right = st.columns(3)
     with left:
         distilled = next((student.name for student in page.students if student.role != SCRATCH), page.students[0].name)
         student = by_name[pickers.pick_kept("student", "Student", list(by_name), distilled)]
+    trained = page.networks[student.name].card.objective
+    with middle:
+        if pickers.pick_kept("moment", "Moment", MOMENTS, MOMENTS[0]) != MOMENTS[0]:
+            student = fresh_student(page.teacher)
     with right:
-        alpha = pickers.pick_pinned("alpha")
+        alpha = pickers.pick_pinned("alpha", inference.trained_alpha(trained))
     st.latex(
         r"\begin{aligned}\frac{\partial L}{\partial z_i} ={}& "
         r"\underbrace{\alpha\,T\,\bigl(p^s_i(T) - p^t_i(T)\bigr)}_{\text{teacher}} \\ "
@@ -63,9 +71,12 @@ def show_gradient(page: SoftLabels) -> None:
     )
     st.latex(_gradient_in_numbers(page, student, alpha))
     st.markdown(
-        f"The numbers are for the pinned T = {page.temperature:g} and α = {alpha:g}, where the sliders below start. "
-        "The hard label pushes one class up and every other class down by the probability that the student gives it. "
-        "The soft label also says *how far* each wrong class should go: this is called dark knowledge."
+        f"The numbers are for the pinned T = {page.temperature:g} and α = {alpha:g}, where the sliders below start; α "
+        "starts at the value that the student was trained with. The hard label pushes one class up and every other "
+        "class down by the probability that the student gives it. The soft label also says *how far* each wrong class "
+        "should go: this is called dark knowledge. At the end of training the hard label's push has nearly vanished on "
+        "images that the student predicts with confidence, and the two pushes may oppose each other. At the start a "
+        "fresh student gives every class the same probability."
     )
     label = page.picture.label
     if label is None:
@@ -88,13 +99,37 @@ def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float)
 
 
 def show_curves(page: SoftLabels) -> None:
-    """Entropy, largest probability and KL over temperature."""
-    for column, measure in zip(st.columns(len(temperature.CURVES)), temperature.CURVES, strict=True):
-        if measure == "kl" and not page.students:
-            column.info("Choose a student to see the KL divergence between it and the teacher.")
+    """Entropy, largest probability, KL and the size of the gradient over temperature."""
+    for position, measure in enumerate(temperature.CURVES):
+        if position % 2 == 0:
+            columns = st.columns(2)
+        column = columns[position % 2]
+        if measure in temperature.COMPARED and not page.students:
+            column.info("Choose a student to compare it with the teacher.")
         else:
             chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
             column.vega_lite_chart(chart, width="stretch")
+    _describe_split(page)
+
+
+def _describe_split(page: SoftLabels) -> None:
+    """What the temperature changes over the whole test split, for each student whose stored logits are available."""
+    stored = {
+        name: caches.stored_logits(checkpoint, page.picture.dataset) for name, checkpoint in page.networks.items()
+    }
+    teacher, t = stored[page.teacher.name], page.temperature if page.temperature != 1 else 4.0
+    if teacher is None:
+        return
+    known = {one.name: logits for one in page.students if (logits := stored[one.name]) is not None}
+    for name, logits in known.items():
+        st.markdown(f"- {temperature_effects.describe_kl(name, teacher, logits, t)}")
+    for name, logits in ({FRESH: np.zeros_like(teacher)} | known).items():
+        st.markdown(f"- {temperature_effects.describe_push(name, teacher, logits, t)}")
+    if known:
+        st.caption(
+            "The curves are of the chosen image. The factor T² balances the gradient's 1/T² only in the limit of large "
+            "T: at one weight, another temperature is also another size of the gradient. Sweeps can hold the size."
+        )
 
 
 def show_class_similarity(page: SoftLabels) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 
 from kdexplorer.analysis.error_inheritance import Inheritance
-from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
+from kdexplorer.charts.common import Spec, data, spec, title, tooltips
 
 OUTCOMES = {
     "right": "#009E73",
@@ -36,7 +36,7 @@ def inheritance(counts: Mapping[str, Inheritance], teacher: str) -> Spec:
             ("bar:N", "Network"), ("outcome:N", "Predicts"), ("images:Q", "Images", ","), ("share:Q", "Share", ".1%")
         ),
     )
-    bars = base.mark_bar(stroke=INK, strokeWidth=0.4).encode(
+    bars = base.mark_bar().encode(
         x=alt.X("from:Q", title="Share of the images", axis=axis, scale=alt.Scale(domain=[0, 1])),
         x2="to:Q",
         color=alt.Color("outcome:N", scale=scale, legend=legend),

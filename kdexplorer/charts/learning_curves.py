@@ -119,8 +119,8 @@ def learning_curves(
     layers = _curves(rows, within, looks, facts, epochs)
     value = getattr(teacher, measure, None) if split == "test" else None
     if value is not None:
-        subtitle = f"Blue line: the teacher, {facts.format(value)}"
-        words += f"; teacher {facts.format(value)}"
+        shown = f"{facts.format(value)} {teacher.described_images if teacher else ''}".rstrip()
+        subtitle, words = f"Blue line: the teacher, {shown}", f"{words}; teacher {shown}"
         rule = alt.Chart(data([{"value": value}])).mark_rule(color=style.look_of(style.TEACHER).color, strokeWidth=2)
         layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis_title)))
     if within:

@@ -29,5 +29,6 @@ def run(options: argparse.Namespace) -> int:
     rows = build_rows({checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()})
     settings = [sweep.accuracies_by(name) if sweep else {} for name in ("temperature", "weight")]
     judged = claims.judge_all(rows, *settings)
-    print(tables.to_json(judged) if options.json else claims.to_markdown(judged, lab.compare_with_lab(rows)))
+    figures = lab.to_markdown(lab.compare_with_lab(rows))
+    print(tables.to_json(judged) if options.json else f"{figures}\n\n{claims.to_markdown(judged)}")
     return DONE

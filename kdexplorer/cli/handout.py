@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--test-images", nargs="+", type=int, default=[], metavar="INDEX", help="test images to begin with")
     add("--photos", nargs="+", type=Path, default=[], metavar="FILE", help="your own images, before all others")
     add("--temperature", type=float, default=4.0, help="where its slider starts (default: 4)")
-    add("--alpha", type=float, default=0.7, help="where its slider starts (default: 0.7)")
+    add("--alpha", type=float, help="where its slider starts (default: what each student was trained with)")
     add("--live", action="store_true", help="embed the networks, so that readers can classify their own images")
     add("-o", "--output", type=Path, default=Path("handout.html"), help="default: handout.html")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
+from typing import Any, get_args
 
 from kdexplorer.cli import options as shared
 from kdexplorer.errors import ConfigError
@@ -13,7 +13,7 @@ from kdexplorer.networks import all_architectures
 from kdexplorer.notation import format_number
 from kdexplorer.sweeps import folder
 from kdexplorer.sweeps.driver import execute_sweep
-from kdexplorer.sweeps.grid import SweepConfig, configure
+from kdexplorer.sweeps.grid import Hold, SweepConfig, configure
 from kdexplorer.sweeps.report import to_markdown
 
 HELP = "train a grid of students over temperatures, weights and seeds"
@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--student", required=True, choices=keys, help="the architecture that is distilled")
     add("--temperature", dest="temperatures", **floats, help=f"temperatures of the grid (default: {temperatures})")
     add("--weight", dest="weights", **floats, help=share)
+    held = "at every temperature: the weight, or the size of the gradient at the start of training (default: weight)"
+    add("--hold", choices=get_args(Hold), default="weight", help=held)
     add("--seeds", type=int, metavar="INT", help=f"number of seeds, from --seed on (default: {defaults['seeds']})")
     add("--students-per-experiment", type=int, metavar="INT", help="at most; fewer give a cluster more experiments")
     add("--memory", dest="memory_gib", type=float, metavar="GIB", help=memory)
@@ -60,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 def read_config(options: argparse.Namespace) -> SweepConfig:
     """The sweep that the options describe. Raises ConfigError."""
     recipe = {"dataset": shared.default_dataset()} | shared.given_values(options, shared.EXPERIMENT_FIELDS)
-    return configure(options.student, recipe, **shared.given_values(options, GRID_FIELDS))
+    return configure(options.student, recipe, options.hold, **shared.given_values(options, GRID_FIELDS))
 
 
 def run_sweep(sweep: folder.Sweep, quiet: bool, as_json: bool = False, ray_address: str | None = None) -> int:

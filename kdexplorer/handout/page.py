@@ -46,7 +46,8 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     drawn = shapes.Shapes()
     shared = content.draw_split(request, sources, rows, closeness, drawn)
     pictures = content.draw_pictures(request, sources, drawn)
-    start = {"T": request.temperature, "alpha": request.alpha, "opacity": content.OPACITY}
+    shown = list(request.networks.values())[:2][-1]  # the first student, where there is one
+    start = {"T": request.temperature, "alpha": request.alpha_of(shown), "opacity": content.OPACITY}
     data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX]}
     scripts, styles = [_bundle_library(), _read("page.js")], [_read("page.css")]
     if request.live:
@@ -75,6 +76,7 @@ def _describe_networks(request: HandoutRequest, rows: list[ResultRow]) -> dict[s
         "classes": len(request.teacher.classes),
         "results": format_table(rows, request.baseline, columns),
         "evaluated_on": rows[0].evaluated_on,
+        "changes": facts.describe_changes(rows),
         "trained": describe_training(rows),
         "calibration": explain_calibration(rows),
         "loss": explain_larger_loss(rows) if any(r.is_distilled and r.objective is not None for r in rows) else "",

@@ -93,6 +93,15 @@ class TeacherFigures(_Record):
     cross_entropy: _Number | None = None
     probes: list[list[float]] = []
     probe_labels: list[Annotated[int, Field(ge=0, strict=True)]] = []
+    note: str | None = None
+    """What the images are, where the figures are not those of unseen evaluation images; None where it was not said."""
+
+    @property
+    def described_images(self) -> str:
+        """`note`; held-out images are training images of every teacher that did not hold out the same ones."""
+        if self.note is not None:
+            return self.note
+        return "on training images that it may have been trained on" if self.evaluation_split == "holdout" else ""
 
 
 def read_record(model: type[Record], values: dict[str, Any]) -> Record:

@@ -84,6 +84,8 @@ class SweepResults(StrictModel):
     scratch: SweepCell | None  # the scratch baseline
     default: GridPoint
     best: GridPoint | None
+    weight_factors: dict[float, float] = {}
+    """By which the weights of the teacher's term were multiplied, by temperature, see `grid.weight_factors`."""
 
     def cell_at(self, point: GridPoint | None) -> SweepCell | None:
         """The cell of a point, or None."""

@@ -133,6 +133,10 @@ def test_the_bundled_networks_against_their_teachers(bundled):
     assert "for 2; after temperature scaling it is clearly larger for 0" in loss.evidence
 
 
-def test_both_tables_are_written(family):
-    text = claims.to_markdown(claims.judge_all(family.rows(), {}, {}), [])
+def test_the_tables_have_a_row_for_each_claim_and_network(family):
+    text = claims.to_markdown(claims.judge_all(family.rows(), {}, {}))
     assert len([line for line in text.splitlines() if line.startswith("| ")]) == 1 + 8
+    row = replace(family.rows()[1], name="resnet50", images=10_000, objective=None)
+    compared = lab.to_markdown(lab.compare_with_lab([row])).splitlines()
+    assert compared[2].startswith("| resnet50 | 0.43 | 90.90 % |  |")
+    assert lab.to_markdown([]) == lab.describe_lab([])

@@ -37,9 +37,9 @@ REST = [0] * 100
         ([1] * 80 + [2] * 20 + REST, [1] * 40 + [2] * 60 + REST, "it inherits errors"),
         ([1] * 40 + [2] * 60 + REST, [1] * 80 + [2] * 20 + REST, "it repeats fewer errors"),
         ([1] * 40 + [2] * 60 + REST, [1] * 41 + [2] * 59 + REST, "(p = 1.00 for repeating): no clear difference"),
-        ([1] * 100 + REST, [1] * 100 + [0] * 70 + [2] * 30, "+30.0 points from b (p < 0.0001): a gain"),
-        ([1] * 100 + [0] * 70 + [2] * 30, [1] * 100 + REST, "-30.0 points from b (p < 0.0001): a loss"),
-        ([1] * 100 + REST, [1] * 100 + REST, "+0.0 points from b (p = 1.00): no clear difference"),
+        ([1] * 100 + REST, [1] * 100 + [0] * 70 + [2] * 30, "(+30.0 points, p < 0.0001): a gain"),
+        ([1] * 100 + [0] * 70 + [2] * 30, [1] * 100 + REST, "(-30.0 points, p < 0.0001): a loss"),
+        ([1] * 100 + REST, [1] * 100 + REST, "(+0.0 points, p = 1.00): no clear difference"),
         ([0] * 10 + [1] * 90 + REST, [1] * 100 + REST, "The net is +5.00 points"),
         ([0] * 10 + [1] * 90 + REST, [1] * 100 + REST, "above by 10 images"),
         ([1] * 100 + [2] * 7 + [0] * 93, [1] * 100 + REST, "below by 7 images"),
@@ -53,7 +53,7 @@ def test_every_sentence(student, baseline, words):
 def test_a_teacher_that_is_always_right_or_always_wrong():
     right, wrong = logits_of(LABELS), logits_of(LABELS + 1)
     assert "gets wrong" not in explain(LABELS, LABELS, right)
-    assert "is right, s is" not in explain(LABELS, LABELS, wrong)
+    assert "Where t is right" not in explain(LABELS, LABELS, wrong)
 
 
 def test_the_bundled_resnet18_repeats_its_teachers_errors(bundled):

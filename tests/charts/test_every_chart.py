@@ -43,7 +43,7 @@ def one_image(count):
     teacher, *students = (NetworkLogits(name, role, generator.normal(0, 3, count)) for name, role in ROLES.items())
     photo = generator.integers(0, 256, (32, 32, 3), np.uint8)
     maps = [
-        attention.NetworkMaps(name, role, [generator.random((side, side)) for side in (32, 16, 8)])
+        attention.NetworkMaps(name, role, [generator.random((side, side)) for side in (32, 16, 8)], 1000.0)
         for name, role in ROLES.items()
     ]
     some = {student.name: student.logits for student in students}
@@ -54,8 +54,8 @@ def one_image(count):
         "push, photo": gradient.gradient_push(teacher, students[0], classes, None, 4.0, 0.7),
         **{key: temperature.over_temperature(teacher, students, key, 4.0) for key in temperature.CURVES},
         "bars": bars.probability_bars(np.full(count, 1 / count), classes, 3, "kd", "Soft label", "T = 1"),
-        "grid": attention.grid(maps, photo, "map", True, 0.6, "viridis", 1000.0),
-        "difference": attention.grid(maps, photo, "difference", False, 0.6, "viridis", 1000.0),
+        "grid": attention.grid(maps, photo, "map", True, 0.6, "viridis"),
+        "difference": attention.grid(maps, photo, "difference", False, 0.6, "viridis"),
         "method push": probe.push_bars(generator.normal(size=count), teacher.logits, classes, 3, "KD", "small"),
         "method changes": probe.change_maps([None, maps[0].maps[1], maps[0].maps[2]], photo, "AT", "small"),
         "method relations": probe.relation_maps(
@@ -79,7 +79,7 @@ def many_images(count):
     shares = generator.dirichlet(np.ones(count), 200)
     matrix = np.full((count, count), 1 / count)
     near = {name: closeness(shares, values) for name, values in logits.items()}
-    stages = [StageSummary(stage, 0.9, 0.8, 0.95, 1e-3, 0.5) for stage in (1, 2)]
+    stages = [StageSummary(stage, 0.9, 0.8, 0.95, 0.3, 0.99, 1e-3, 0.5) for stage in (1, 2)]
     points = [
         learning_curves.CurvePoint(name, epoch, {"accuracy": 0.1}, {"accuracy": 0.2, "objective": 3.0, "kd": 0.4})
         for name in ROLES

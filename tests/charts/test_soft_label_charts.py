@@ -76,8 +76,10 @@ def test_pushes_are_the_gradient_over_all_classes(count, with_label):
             mark = found[source, classes[k]]
             assert number(mark["push"]) == pytest.approx(-parts[key][k], abs=6e-5)
             assert number(mark["total"]) == pytest.approx(-parts["total"][k], abs=6e-5)
-    sizes = [np.abs(parts[key]).sum() for key in ("teacher", "label")]
-    assert f"the teacher contributes {sizes[0] / sum(sizes):.0%} of the push" in texts(svg)
+    words = " ".join(texts(svg))
+    sizes = {key: f"{np.abs(parts[key]).sum():.2f}" for key in parts}
+    assert f"label {sizes['label']}, teacher {sizes['teacher']}, sum {sizes['total']}" in words
+    assert f"opposed on {int((parts['teacher'] * parts['label'] < 0).sum())} of {count} classes" in words
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -148,6 +150,12 @@ def test_curves_over_temperature_are_the_metrics():
         student = next(one for one in students if one.name == row["network"])
         expected = kl_divergence(teacher.logits[None], student.logits[None], row["T"])
         assert row["value"] == pytest.approx(expected)
+    spec = temperature.over_temperature(teacher, students, "push", 4.0)
+    assert {row["network"] for row in rows_of(spec, "network")} == {"scratch", "kd", style.FRESH}
+    logits = {one.name: one.logits for one in students} | {style.FRESH: np.zeros(10)}
+    for row in rows_of(spec, "value"):
+        parts = gradient_on_logits(logits[row["network"]], teacher.logits, None, row["T"], 1.0)
+        assert row["value"] == pytest.approx(np.abs(parts["total"]).sum())
     spec = temperature.over_temperature(teacher, students, "entropy", 4.0)
     entropies = [row["value"] for row in rows_of(spec, "value") if row["network"] == "big"]
     assert entropies == sorted(entropies)

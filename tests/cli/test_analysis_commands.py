@@ -68,3 +68,13 @@ def test_networks_evaluated_on_different_images_cannot_share_a_table(bundled, ma
     make_checkpoint(bundled / "b", seed=1, data=held)
     assert main(["runs", "table"]) == 2
     assert "evaluated on different images" in capsys.readouterr().err
+
+
+def test_claims_prints_every_claim_with_its_verdict(bundled, make_checkpoint, capsys):
+    make_checkpoint(bundled / "only")
+    assert main(["claims", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 8
+    assert {row["verdict"] for row in rows} <= {"supported", "not supported", "cannot be decided"}
+    assert "There is no sweep" in rows[0]["evidence"]
+    assert main(["claims", "--sweep", "none"]) == 2

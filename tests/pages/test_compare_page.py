@@ -7,6 +7,7 @@ import pytest
 
 from kdexplorer.analysis import tables
 from kdexplorer.analysis.statistics import format_p, mcnemar
+from kdexplorer.app import compare_claims
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import LOGITS, open_checkpoint
@@ -101,7 +102,7 @@ def test_error_inheritance_is_that_of_the_students_own_teacher(evaluated, open_p
 
 def test_the_labs_claims_have_a_verdict_each(evaluated, open_page):
     shown = text(open_page("compare", show="The lab's claims"))
-    assert sum(shown.count(f"| {verdict} |") for verdict in ("supported", "not supported", "cannot be decided")) == 8
+    assert sum(shown.count(f"**: {verdict}.") for verdict in compare_claims.VERDICTS) == 8
 
 
 def test_latency_is_measured_on_request(evaluated, monkeypatch, open_page):

@@ -234,11 +234,15 @@ def measurement(monkeypatch, poll):
 
 
 def test_an_estimate_is_shown_until_the_experiment_changes(monkeypatch, open_page):
-    estimate = Estimate(seconds=75.0, loading=1.0, step=0.1, evaluation=1.0, epoch=30.0, images_per_second=1000.0)
+    estimate = Estimate(
+        seconds=75.0, loading=1.0, step=0.1, evaluation=1.0, epoch=30.0, images_per_second=1000.0,
+        warning="At 16 pixels the teacher errs",
+    )  # fmt: skip
     measurement(monkeypatch, lambda: estimate)
     at = open_page("launch")
     button(at, "Estimate the time").click().run()
     assert at.metric[0].value == "1 min 15 s"
+    assert at.warning[0].value == "At 16 pixels the teacher errs."
     at.number_input(key="form_epochs").set_value(9).run()
     assert not at.metric
 
@@ -476,8 +480,11 @@ def test_the_form_starts_a_sweep_and_shows_it(evaluated, monkeypatch, open_page)
     at.multiselect(key="form_sweep_temperatures").set_value([2.0])
     at.number_input(key="form_sweep_seeds").set_value(2).run()
     assert "--temperature 2 --weight 0.5 0.7 0.9 --seeds 2" in text(at)
+    at.button_group(key="form_sweep_hold").set_value("gradient").run()
+    assert "--hold gradient" in text(at)
     button(at, "Start the sweep").click().run()
     (sweep,) = sweep_folder.list_sweeps()
+    assert sweep.config().weight_factors[4.0] == 1
     assert at.query_params["sweep"] in (sweep.run_id, [sweep.run_id])
     assert "Waiting" in text(at)
 

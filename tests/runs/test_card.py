@@ -26,7 +26,7 @@ def figures(epoch, accuracy=0.5):
 def test_a_card_says_what_a_network_is_and_how_it_was_trained(saved):
     facts = {
         "objective": {"ce_weight": 0.1, "label_smoothing": 0.0, "terms": [KD, AT]},
-        "teacher": {"name": "resnet56", "sha256": "ab"},
+        "teacher": {"name": "resnet56", "sha256": "ab", "members": []},
         "data": {
             "dataset": "synthetic", "train_images": 300, "evaluation_split": "holdout", "evaluation_images": 120,
         },
@@ -58,6 +58,28 @@ def test_epochs_are_the_sum_over_all_legs_and_the_history_goes_on_counting(saved
         (0, 0.1), (1, 0.2), (2, 0.3), (5, 0.4), (6, 0.5),
     ]  # fmt: skip
     assert [row.epoch for row in card.legs[2].history] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("holdouts", "split", "seen"),
+    [
+        ([0], "test", False),
+        ([0, 0], "test", True),
+        ([None, 0], "test", True),
+        ([500, 0], "test", False),
+        ([500, 0, 0], "test", True),
+        ([0, 500], "holdout", False),
+    ],
+)
+def test_training_was_continued_in_view_of_test_figures_unless_they_were_of_held_out_images(
+    saved, holdouts, split, seen
+):
+    edit_card(
+        saved,
+        legs=[{"epochs": 1, "recipe": {} if count is None else {"holdout": count}} for count in holdouts],
+        data={"dataset": "synthetic", "evaluation_split": split, "evaluation_images": 120},
+    )
+    assert reopen(saved).card.continued_in_view == seen
 
 
 def test_a_network_of_unknown_origin_counts_as_trained_on_labels_alone(saved):
@@ -137,7 +159,7 @@ def test_a_card_of_version_1_loses_nothing(tmp_path):
                 {"method": "at", "weight": 1000.0, "power": 2},
             ],
         },
-        "teacher": {"name": "resnet56", "sha256": "6fe7cab7"},
+        "teacher": {"name": "resnet56", "sha256": "6fe7cab7", "members": []},
         "data": {
             "dataset": "cifar10",
             "train_images": 50000,
@@ -170,6 +192,7 @@ def test_a_card_of_version_1_loses_nothing(tmp_path):
         "test_cross_entropy": 0.267,
         "test_objective": 0.986,
         "test_terms": {"cross_entropy": 0.267, "kd": 0.9, "at": 0.0003, "at_3": 0.0001},
+        "after_choice": None,
         "sha256": "3813a810",
     }
     assert read(tmp_path, card.model_dump(mode="json")) == card
