@@ -84,7 +84,6 @@ class Guard:
         finally:
             share.requests -= 1
 
-
     async def _answer_phone(self, share: Share, scope: Event, receive: Receive, send: Send) -> None:
         """A page of the vote: many phones may have one address, and each needs an answer at once or a refusal."""
         if share.votes_now >= shares.VOTES or share.votes.wait() > 0:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from kdexplorer.app import shares
+from kdexplorer.app import share_link, shares
 from kdexplorer.app.navigation import FOLDER, TITLES
 from kdexplorer.charts.soft_labels import SLIDER_STYLE
 
@@ -14,7 +14,7 @@ st.set_page_config(
     layout="wide",
 )
 st.html(
-    f"{SLIDER_STYLE}<style>"
+    f"{SLIDER_STYLE}{share_link.STYLE}<style>"
     "[data-testid=stMarkdownContainer] table {display: block; overflow-x: auto}"  # instead of widening the page
     "[data-testid=stMarkdownContainer] td {white-space: nowrap}"
     ".katex-display {overflow: auto hidden}"
@@ -25,4 +25,6 @@ pages = [
     for number, (name, title) in enumerate(TITLES.items())
 ]
 with shares.charged():
-    st.navigation(pages, position="top").run()
+    page = st.navigation(pages, position="top")
+    share_link.show_page_link()
+    page.run()

@@ -66,6 +66,11 @@ class Question(StrictModel):
         return self.counts is None
 
     @property
+    def totals(self) -> tuple[int, ...]:
+        """Votes for each class; zeros while the question is open."""
+        return self.counts or (0,) * len(self.classes)
+
+    @property
     def picture(self) -> bytes:
         """The PNG file."""
         return base64.b64decode(self.png)

@@ -63,7 +63,9 @@ def build_routes(path: str, cookie: str, open_store: Callable[[], Store]) -> lis
             key, choice = await _read_vote(request)
             known = browser(request)
             if known is None:
-                raise VoteError("Your browser sent no cookie, so the vote was not counted. Allow cookies and try again.")
+                raise VoteError(
+                    "Your browser sent no cookie, so the vote was not counted. Allow cookies and try again."
+                )
             open_store().vote(key, choice, known)
         except VoteError as error:
             state, wait = _state(open_store().current()), SHORTEST_WAIT

@@ -45,7 +45,8 @@ class Store:
     def __init__(self, folder: Path) -> None:
         """Reads nothing yet; the folder is created by the first question."""
         self._folder, self._path = folder, folder / "lecture.json"
-        self._lock, self._stamp = threading.RLock(), None
+        self._lock = threading.RLock()
+        self._stamp: tuple[int, int, int] | None = None
         self._lecture = Lecture()
         self._votes: dict[str, tuple[int, int]] = {}
         """Of the open question: a device's class and how often it was changed."""
@@ -169,7 +170,7 @@ class Store:
         """Reads what has changed on the disk."""
         try:
             found = self._path.stat()
-            stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
+            stamp: tuple[int, int, int] | None = (found.st_mtime_ns, found.st_ino, found.st_size)
         except OSError:
             stamp = None
         if stamp != self._stamp:
