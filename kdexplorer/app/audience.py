@@ -48,7 +48,7 @@ def parse_link(text: str) -> str:
 def show_link() -> None:
     """The QR code and the link for phones, which the presenter can change for this session."""
     link = st.session_state.get(_OWN_LINK) or server_url() + path()
-    st.image(qr_png(link), width=220, alt=f"QR code of {link}")
+    st.image(qr_png(link), width=220, alt=f"QR code of {link}", output_format="PNG")
     st.markdown(f"**{url_state.escape(link)}**")
     with st.container(horizontal=True):
         share_link.show_copy_button("copy_phones", link)

@@ -48,7 +48,7 @@ def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoin
     place = st.container(horizontal=True, vertical_alignment="center")
     image = picture.pick(teacher, students)
     with place:
-        st.image(render.enlarge_png(image.pixels_last, 96), width=96, alt="The picture of the question")
+        st.image(render.enlarge_png(image.pixels_last, 96), width=96, alt="The picture to ask about")
         if st.button("Ask about this picture", key="vote_ask"):
             question = make_question(image.pixels, teacher.classes, image.dataset, image.index, image.label)
             access.act_and_rerun(lambda: store.start(question))

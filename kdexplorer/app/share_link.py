@@ -62,7 +62,7 @@ def show_page_link() -> None:
         show_copy_button("copy_page")
         link = page_url()
         if len(link) <= LONGEST:
-            st.image(qr_png(link, 4), width=260, alt="QR code of this page's link")
+            st.image(qr_png(link, 4), width=260, alt="QR code of this page's link", output_format="PNG")
         else:
             st.caption("The link is too long for a QR code.")
 
