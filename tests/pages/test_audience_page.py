@@ -154,7 +154,9 @@ def test_the_link_for_phones_can_be_changed(open_page):
     assert "192" in text(at)
 
 
-@pytest.mark.parametrize("link", ["", "vote", "ftp://example.org/", "http://", "https://x/" + "y" * 200, "http://a\nb/"])
+@pytest.mark.parametrize(
+    "link", ["", "vote", "ftp://example.org/", "http://", "https://x/" + "y" * 200, "http://a\nb/"]
+)
 def test_what_is_no_link(link):
     with pytest.raises(ValueError, match="http"):
         audience.parse_link(link)
