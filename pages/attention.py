@@ -5,6 +5,7 @@ import streamlit as st
 from kdexplorer.analysis.attention_similarity import attention_weight
 from kdexplorer.app import attention_study, caches, network_picker, picture
 from kdexplorer.app.pickers import pick_option
+from kdexplorer.app.plain import show_error
 from kdexplorer.charts import attention
 from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.style import role_of
@@ -41,7 +42,7 @@ with right:
         try:
             maps = caches.predict(checkpoint, image.pixels)[1][power]
         except KDError as error:
-            st.error(str(error))
+            show_error(error)
             if checkpoint is teacher:
                 st.stop()
             continue

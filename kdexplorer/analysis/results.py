@@ -129,6 +129,13 @@ def build_rows(
     return rows
 
 
+def read_rows(entries: Mapping[str, Checkpoint]) -> list[ResultRow]:
+    """The rows of networks that were evaluated on the same images, from their cards and stored logits."""
+    logits = {name: checkpoint.logits_or_none() for name, checkpoint in entries.items()}
+    labels = evaluation_labels(next(iter(entries.values()))) if entries else None
+    return build_rows(entries, logits, labels)
+
+
 def _measure_calibration(
     logits: np.ndarray, labels: np.ndarray, name: str, baseline: str | None, scaled: Scaled
 ) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 import streamlit as st
 from starlette.routing import Route
 
-from kdexplorer.app import share_link, url_state
+from kdexplorer.app import share_link
 from kdexplorer.app.access import LOCAL
 from kdexplorer.app.headers import COOKIE
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.images.qr import qr_png
 from kdexplorer.vote.routes import PATH, build_routes
 from kdexplorer.vote.store import open_store
@@ -49,7 +50,7 @@ def show_link() -> None:
     """The QR code and the link for phones, which the presenter can change for this session."""
     link = st.session_state.get(_OWN_LINK) or server_url() + path()
     st.image(qr_png(link), width=220, alt=f"QR code of {link}", output_format="PNG")
-    st.markdown(f"**{url_state.escape(link)}**")
+    st.markdown(f"**{as_text(link)}**")
     with st.container(horizontal=True):
         share_link.show_copy_button("copy_phones", link)
         change = st.popover("Change")
@@ -64,6 +65,6 @@ def show_link() -> None:
             try:
                 st.session_state[_OWN_LINK] = parse_link(text) if text.strip() else None
             except ValueError as error:
-                st.error(str(error))
+                show_error(error)
             else:
                 st.rerun()

@@ -8,6 +8,7 @@ import streamlit as st
 from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app import access, caches, picture, url_state
 from kdexplorer.app.jobs import queue
+from kdexplorer.app.plain import as_text
 from kdexplorer.images import render
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.vote import student
@@ -19,8 +20,7 @@ def show_buttons(store: Store, teacher: Checkpoint) -> None:
     """Close, and the next of the prepared questions; for a guest, the field for the token."""
     if not access.is_presenter():
         st.caption("You see the results. The presenter starts and closes questions.")
-        with st.popover("I am the presenter"):
-            access.show_login()
+        access.show_login()
         return
     question = store.current()
     with st.container(horizontal=True):
@@ -87,7 +87,7 @@ def _remember_prepared() -> None:
     try:
         found = parse_prepared(st.session_state["pick_ask"])
     except ValueError as error:
-        st.toast(url_state.escape(f"The list is not changed: {error}."))
+        st.toast(as_text(f"The list is not changed: {error}."))
         return
     url_state.put("ask", found) if found else url_state.forget("ask")
 

@@ -9,7 +9,8 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis.metrics import entropy
-from kdexplorer.app import caches, shares, url_state
+from kdexplorer.app import caches, shares
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.room import room_bars
 from kdexplorer.charts.style import TEACHER
@@ -68,12 +69,12 @@ def find_truth(question: Question, teacher: Checkpoint) -> Truth:
             computed = caches.image_logits(teacher, question.pixels, question.index, question.dataset)
             logits = NetworkLogits(teacher.name, TEACHER, computed)
         else:
-            st.info(f"{teacher.name} has other classes than this question.")
+            st.info(f"{as_text(teacher.name)} has other classes than this question.")
         if question.index is not None:
             known = caches.human_labels_of(question.dataset)
             human = None if known is None else known[question.index]
-    except (KDError, OSError) as error:
-        st.error(str(error))
+    except (KDError, OSError, IndexError) as error:
+        show_error(error)
     return Truth(question.label, logits, human)
 
 
@@ -87,7 +88,7 @@ def _draw(question: Question, counts: Sequence[int], truth: Truth, temperature: 
         facts.append(f"of the human labels {float(entropy(truth.human)):.2f} nats")
     if room is not None and truth.teacher is not None:
         found = analysis.distance(room, truth.teacher.logits, temperature)
-        facts.append(url_state.escape(analysis.describe_distance(found, truth.teacher.name, temperature)))
+        facts.append(as_text(analysis.describe_distance(found, truth.teacher.name, temperature)))
     st.markdown(" · ".join(facts))
     chart = room_bars(counts, question.classes, truth.label, truth.teacher, truth.human, temperature)
     st.vega_lite_chart(chart, width="stretch", key=f"room_{question.key}")
@@ -110,7 +111,7 @@ def show_history(lecture: Lecture, networks: dict[str, Checkpoint]) -> None:
     st.dataframe(rows, hide_index=True, column_config={"picture": st.column_config.ImageColumn("picture")})
     text = analysis.describe_agreement(closed, _logits(closed, networks))
     if text is not None:
-        st.markdown(url_state.escape(text))
+        st.markdown(as_text(text))
     if lecture.comparison is not None:
         st.markdown(student.describe_students(lecture.comparison))
 
@@ -141,7 +142,7 @@ def _logits(closed: Sequence[Question], networks: dict[str, Checkpoint]) -> dict
             try:
                 rows = [caches.image_logits(checkpoint, one.pixels, one.index, one.dataset) for one in closed]
             except KDError as error:
-                st.error(str(error))
+                show_error(error)
             else:
                 found[name] = np.stack(rows)
     return found

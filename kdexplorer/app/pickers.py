@@ -10,6 +10,7 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from kdexplorer.app import url_state
+from kdexplorer.app.plain import as_text
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 
 PINNED = {
@@ -29,7 +30,10 @@ def pick_option(
 ) -> V:
     """Draws buttons of which one is selected, at first `default` or the first of `options`; returns its option."""
     options = list(options)
-    widget |= {"format_func": name_of, "default": options[0] if default is None else default}
+    widget |= {
+        "format_func": lambda value: as_text(name_of(value)),
+        "default": options[0] if default is None else default,
+    }
     return st.segmented_control(label, options, required=True, wrap=True, **widget)
 
 
@@ -37,7 +41,10 @@ def pick_kept(name: str, label: str, options: Sequence[str], default: str) -> st
     """As `pick_option`; all pages share the choice, but no link carries it."""
     key, chosen = f"pick_{name}", url_state.choices().get(name, default)
     st.session_state[key] = chosen = chosen if chosen in options else default
-    st.segmented_control(label, options, key=key, required=True, wrap=True, on_change=url_state.keep, args=(name, key))
+    st.segmented_control(
+        label, options, key=key, required=True, wrap=True, format_func=as_text,
+        on_change=url_state.keep, args=(name, key),
+    )  # fmt: skip
     return chosen
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 import numpy as np
 import streamlit as st
@@ -10,6 +11,7 @@ import streamlit as st
 from kdexplorer.analysis import human_agreement, inference, metrics, temperature_effects
 from kdexplorer.app import caches, pickers, result_caches
 from kdexplorer.app.picture import ChosenPicture
+from kdexplorer.app.plain import as_text
 from kdexplorer.charts import annotators, class_maps, gradient, temperature
 from kdexplorer.charts.common import NetworkLogits, fresh_student
 from kdexplorer.charts.style import FRESH
@@ -91,9 +93,10 @@ def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float)
     parts = inference.gradient_on_logits(student.logits, page.teacher.logits, label, t, alpha)
     index = label if label is not None else int(np.argmax(page.teacher.logits))
     soft, of_teacher = (metrics.softmax(one.logits, t)[index] for one in (student, page.teacher))
+    name = re.sub(r"[^\w .,'()-]|_", " ", page.classes[index])  # nothing that is a command in a formula
     hard = "" if label is None else f" + {1 - alpha:.2f}\\,({metrics.softmax(student.logits)[index]:.3f} - 1)"
     return (
-        rf"\begin{{aligned}}\text{{{page.classes[index]}: }} & {alpha:.2f}\cdot{t:g}\,"
+        rf"\begin{{aligned}}\text{{{name}: }} & {alpha:.2f}\cdot{t:g}\,"
         rf"({soft:.3f} - {of_teacher:.3f})\\ &{hard} = {parts['total'][index]:+.3f}\end{{aligned}}"
     )
 
@@ -144,7 +147,7 @@ def show_class_similarity(page: SoftLabels) -> None:
     for name, checkpoint in page.networks.items():
         stored = caches.stored_logits(checkpoint, dataset)
         if stored is None:
-            st.info(f"{name} has no stored logits of the whole test split, so it is not shown.")
+            st.info(f"{as_text(name)} has no stored logits of the whole test split, so it is not shown.")
         else:
             logits[name] = stored
     labels, of_teacher = get_dataset(dataset).test_labels(), logits.get(page.teacher.name)
@@ -157,8 +160,10 @@ def show_class_similarity(page: SoftLabels) -> None:
     if of_teacher is not None:
         shares = np.where(off_diagonal, np.nan_to_num(maps[page.teacher.name]), 0)
         pairs = (np.unravel_index(k, shares.shape) for k in np.argsort(-shares, axis=None)[:2])
-        texts = " and ".join(f"**{shares[i, j]:.0%} {classes[j]}** to images of {classes[i]}" for i, j in pairs)
-        st.markdown(f"On average {page.teacher.name} gives {texts}.")
+        texts = " and ".join(
+            f"**{shares[i, j]:.0%} {as_text(classes[j])}** to images of {as_text(classes[i])}" for i, j in pairs
+        )
+        st.markdown(f"On average {as_text(page.teacher.name)} gives {texts}.")
     if labels is None:
         st.caption("The test labels are missing, so images are grouped by the class that the teacher predicts.")
     shown = class_maps.most_similar_classes(np.stack(list(maps.values())))
@@ -189,10 +194,10 @@ def show_human_labels(page: SoftLabels) -> None:
         chart = annotators.closeness_curves(known, roles, labels, subject)
         column.vega_lite_chart(chart, width="stretch")
     rows = result_caches.agreement_rows(page.networks, page.human)
-    st.markdown(human_agreement.to_markdown(rows))
+    st.markdown(human_agreement.to_markdown([replace(row, name=as_text(row.name)) for row in rows]))
     description = human_agreement.describe_agreement(rows)
     if description:
-        st.markdown(description)
+        st.markdown(as_text(description))
 
 
 def show_logits(page: SoftLabels) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.app import downloads, pickers
+from kdexplorer.app.plain import as_text
 from kdexplorer.charts import sweep_surface
+from kdexplorer.errors import ConfigError
 from kdexplorer.networks import all_architectures
 from kdexplorer.sweeps.folder import list_sweeps
 from kdexplorer.sweeps.grid import MAX_VALUES, SweepConfig, describe_factors
@@ -85,8 +87,15 @@ def describe(config: SweepConfig) -> str:
 
 def show_section() -> None:
     """Compare's section: the choice of a sweep, and its results."""
-    own = {sweep.run_id: results for sweep in list_sweeps() if (results := sweep.results()) is not None}
-    found = own | bundled_sweeps()
+    found: dict[str, SweepResults] = {}
+    for sweep in list_sweeps():
+        try:
+            results = sweep.results()
+        except ConfigError as error:
+            st.caption(as_text(f"{sweep.run_id} is left out. {error}"))
+        else:
+            found |= {} if results is None else {sweep.run_id: results}
+    found |= bundled_sweeps()
     if not found:
         st.info("There is no sweep yet. Start one on the Launch page with 'Sweep temperature and weight'.")
         return
@@ -106,8 +115,9 @@ def show_results(results: SweepResults, name: str) -> None:
     left, right = st.columns([3, 2])
     left.vega_lite_chart(sweep_surface.surface(results, measure), key="surface_chart")
     right.vega_lite_chart(sweep_surface.spread(results), key="spread_chart")
+    what = f"{results.student} distilled from {results.teacher}, evaluated on the {results.evaluated_on}"
     st.caption(
-        f"{results.student} distilled from {results.teacher}, evaluated on the {results.evaluated_on}, last epoch. "
+        f"{as_text(what)}, last epoch. "
         "Tests over images are of these trained networks, tests over seeds of the settings. To choose on other images "
         "than the test images, hold images out (Advanced, on Launch)."
     )

@@ -15,6 +15,7 @@ from kdexplorer.sweeps import folder
 from kdexplorer.sweeps.driver import execute_sweep
 from kdexplorer.sweeps.grid import Hold, SweepConfig, configure
 from kdexplorer.sweeps.report import to_markdown
+from kdexplorer.training.checks import require_startable
 
 HELP = "train a grid of students over temperatures, weights and seeds"
 
@@ -43,20 +44,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help=shared.JSON_HELP)
     add("--detach", action="store_true", help="train in the background and print the sweep's id")
     add("--quiet", action="store_true", help="print no progress and no results")
+    shared.add_confirmation(parser, "start")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Trains here, on a cluster, or with `--detach` in a process of its own. Raises ConfigError and RunError."""
+    """Trains here, on a cluster, or with `--detach` in a process of its own. Raises KDError."""
     shared.refuse_torchrun("a sweep")
     if options.detach and options.ray:
         raise ConfigError("--detach starts a sweep on this machine: leave it out with --ray, or use nohup.")
-    sweep = folder.create(read_config(options))
-    shared.report_substitute(options, sweep.config().recipe.dataset)
+    config = read_config(options)
+    if not options.ray:  # a cluster's machines have data of their own
+        require_startable(config.recipe)
+    shared.report_substitute(options, config.recipe.dataset)
+    if not (options.yes and options.quiet) and not _announce(config, options):
+        return shared.FAILED
+    sweep = folder.create(config)
     if options.detach:
         folder.start_sweep(sweep)
         print(sweep.run_id)
         return shared.DONE
     return run_sweep(sweep, options.quiet, options.json, options.ray)
+
+
+def _announce(config: SweepConfig, options: argparse.Namespace) -> bool:
+    """Says what there is to train and how long it takes; whether the user agrees. Raises KDError."""
+    from kdexplorer.sweeps import plan
+
+    planned = plan.make_plan(config, bool(options.ray))
+    if planned.sample is None:
+        return True
+    seconds = None
+    if not options.ray:
+        print("Estimating the time …", file=sys.stderr)
+        seconds = plan.estimate_seconds(planned)
+    print(plan.describe_plan(planned, seconds), file=sys.stderr)
+    return shared.confirm(options, "Start the sweep?")
 
 
 def read_config(options: argparse.Namespace) -> SweepConfig:

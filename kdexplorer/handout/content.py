@@ -10,7 +10,18 @@ from kdexplorer.analysis import metrics, results
 from kdexplorer.analysis.attention_similarity import attention_weight
 from kdexplorer.analysis.human_agreement import Closeness, closeness
 from kdexplorer.analysis.tables import ResultRow
-from kdexplorer.charts import annotators, attention, bars, class_maps, gradient, learning_curves, soft_labels, style
+from kdexplorer.charts import (
+    annotators,
+    attention,
+    bars,
+    class_maps,
+    divergence,
+    gradient,
+    learning_curves,
+    soft_labels,
+    style,
+    taxonomy,
+)
 from kdexplorer.charts.common import NetworkLogits, Spec, fresh_student
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.handout.request import HandoutRequest
@@ -107,6 +118,7 @@ def draw_split(
     """The charts that no picture changes: class maps over T, accuracies, learning curves, closeness to human labels."""
     roles, human = request.roles(request.compared), sources.human_labels
     drawn = {"accuracies": bars.accuracies(rows, roles)} | _draw_class_maps(request, sources)
+    drawn |= {"taxonomy": taxonomy.taxonomy(), "divergence": divergence.mode_figure()}
     histories, teacher = results.learning_curves(request.compared, request.teacher)
     points = [
         learning_curves.CurvePoint(name, row.epoch, row.train, row.test)

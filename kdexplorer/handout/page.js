@@ -1,9 +1,9 @@
 "use strict";
-// Draws the handout's charts and updates them: one temperature, one alpha and one opacity for the whole page.
+// Draws the handout's charts and updates them: one value of each slider for the whole page.
 (() => {
   const parse = (id) => JSON.parse(document.getElementById(id).textContent);
   const data = parse("data");
-  const signals = { logT: Math.log2(data.signals.T), alpha: data.signals.alpha, opacity: data.signals.opacity };
+  const signals = { logT: Math.log2(data.signals.T), alpha: data.signals.alpha, opacity: data.signals.opacity, beta: data.signals.beta };
   const chosen = { picture: 0, student: 1, moment: 1 };
   const moved = new Set(); // sliders that the reader has moved
   const drawn = new Map(); // frame -> {chart, view}
@@ -109,7 +109,7 @@
     const T = 2 ** signals.logT;
     one("#T").textContent = `T = ${T.toFixed(2)}`;
     one("#logT").setAttribute("aria-valuetext", `T = ${T.toFixed(2)}`);
-    for (const name of ["alpha", "opacity"]) {
+    for (const name of ["alpha", "opacity", "beta"]) {
       const output = document.getElementById(`${name}-value`);
       if (output) output.textContent = signals[name].toFixed(2);
     }

@@ -31,8 +31,8 @@ _TERM: dict[str, Any] = PRESETS["response"]["terms"][0]  # whose temperature and
 class GridPoint(StrictModel):
     """A place in the grid; the scratch baseline has weight 0 and no temperature."""
 
-    temperature: float | None
-    weight: float
+    temperature: float | None = Field(gt=0, le=1000)
+    weight: float = Field(ge=0, le=1e6)
 
     @property
     def point(self) -> GridPoint:
@@ -77,6 +77,8 @@ class SweepConfig(StrictModel):
             raise ValueError("a temperature has no factor for its weight: add it, or hold the weight")
         if not self.recipe.teacher:
             raise ValueError("a sweep needs a teacher: choose one")
+        if any([term.method for term in one.terms] not in ([], [_TERM["method"]]) for one in self.recipe.students):
+            raise ValueError("the references of a sweep have no place in its grid: start a new sweep")
         return self
 
     @classmethod

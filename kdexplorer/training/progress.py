@@ -30,7 +30,7 @@ class RunProgress:
         self.facts: dict[str, Any] = {}
         """Fields of `RunStatus` besides state and message."""
         self.lasting = ""
-        """The warning about the run as a whole."""
+        """The warnings about the run as a whole."""
         self.rate = 0.0
         """Images a second."""
 
@@ -44,7 +44,7 @@ class RunProgress:
         if self.show:
             tqdm.write(f"warning: {message}", file=sys.stderr)
         if lasting:
-            self.lasting = message
+            self.lasting = ". ".join(filter(None, [self.lasting, message]))
         self.clear_warning()
         if not lasting:
             self.facts["warning"] = ". ".join(filter(None, [message, self.lasting]))

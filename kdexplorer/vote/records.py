@@ -59,6 +59,12 @@ class Question(StrictModel):
             raise ValueError("the label is none of the classes")
         if self.counts is not None and len(self.counts) != len(self.classes):
             raise ValueError("there must be one count for each class")
+        try:
+            side = self.pixels.shape[1:]
+        except (OSError, ValueError, SyntaxError) as error:
+            raise ValueError("it has no picture") from error
+        if side != (32, 32):
+            raise ValueError("its picture has another size")
         return self
 
     @property
@@ -77,7 +83,7 @@ class Question(StrictModel):
 
     @property
     def pixels(self) -> np.ndarray:
-        """uint8 `[3, 32, 32]`. Raises OSError for a damaged picture."""
+        """uint8 `[3, 32, 32]`."""
         with Image.open(io.BytesIO(self.picture), formats=["PNG"]) as image:
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
 

@@ -20,6 +20,7 @@ from kdexplorer.charts import (
     gradient,
     learning_curves,
     probe,
+    replay,
     room,
     soft_labels,
     style,
@@ -64,12 +65,8 @@ def one_image(count):
         ),
         "scale": attention.scale_bar(0, 3, "viridis", "map", True),
         "own scales": attention.scale_bar(-1, 1, "difference", "difference", False),
-        "soft labels at": learning_curves.soft_labels_at(
-            teacher.logits, some, LOOKS, classes, 2.0, 3, "after epoch 1", 0.9
-        ),
-        "soft labels at, no teacher": learning_curves.soft_labels_at(
-            None, some, LOOKS, classes, 2.0, None, "after epoch 1"
-        ),
+        "soft labels by epoch": replay.soft_labels_by_epoch(teacher.logits, {0: some, 1: some}, LOOKS, classes, 2.0, 3),
+        "soft labels by epoch, no teacher": replay.soft_labels_by_epoch(None, {0: some}, LOOKS, classes, 2.0, None),
     }
 
 
@@ -93,6 +90,7 @@ def many_images(count):
         "similarity over T": class_maps.similarity(np.stack([matrix] * 3), classes, "big", 0.2, True, (0.0, 0.5, 1.0)),
         "stages": attention.similarity_by_stage({"small": stages, "distilled": stages}, ROLES, 1000),
         "accuracies": bars.accuracies(rows, ROLES),
+        "replay": replay.replay_curves(learning_curves.learning_curves(points, LOOKS), 1, 3),
         "curves": learning_curves.learning_curves(points, LOOKS, teacher=TeacherFigures(accuracy=0.9)),
         "curves of a term": learning_curves.learning_curves(points, LOOKS, "kd", split="test"),
         "objectives": learning_curves.learning_curves(points, LOOKS, "objective"),

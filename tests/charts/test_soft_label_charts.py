@@ -7,7 +7,7 @@ import pytest
 
 from kdexplorer.analysis.inference import gradient_on_logits
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
-from kdexplorer.charts import bars, common, gradient, learning_curves, soft_labels, style, temperature
+from kdexplorer.charts import bars, common, gradient, replay, soft_labels, style, temperature
 from kdexplorer.charts.common import NetworkLogits
 from tests.charts.drawing import draw, marks, number, rows_of, texts
 
@@ -105,7 +105,7 @@ def test_soft_labels_of_an_epoch_are_the_softmax_over_all_classes(count):
     teacher, students, classes, label = networks(count)
     looks = style.series({one.name: one.role for one in students})
     logits = {one.name: one.logits for one in students}
-    spec = learning_curves.soft_labels_at(teacher.logits, logits, looks, classes, 4.0, label, "after epoch 1")
+    spec = replay.soft_labels_by_epoch(teacher.logits, {0: logits}, looks, classes, 4.0, label)
     shown = common.select_classes(teacher.logits, label)
     for name, values in {"teacher": teacher.logits, **logits}.items():
         found = {row["class"].removesuffix(" (true)"): row["p"] for row in rows_of(spec, "p") if row["network"] == name}

@@ -125,7 +125,7 @@ def test_the_charts_contain_the_networks_logits(networks, library):
     sources = open_sources()
     pictures = load_test_pictures([5, 7], "synthetic", sources)
     parsed = Parsed(build(networks, pictures, sources, temperature=2.0, alpha=0.25))
-    assert parsed.data()["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.65}
+    assert parsed.data()["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.65, "beta": 0.0}
     charts = parsed.data("charts-1")
     rows = max(charts["mirrored"]["rows"].values(), key=len)
     for name, checkpoint in networks.items():
@@ -294,7 +294,12 @@ def test_the_command_writes_a_file_that_contains_the_command(networks, library, 
     command = next(line for line in parsed.words.splitlines() if "python -m kdexplorer handout" in line)
     assert "--photos 'my <cat>.png'" in command
     assert str(tmp_path) not in output.read_text()
-    assert main.main(["handout", "--networks", "nobody", "-o", str(output)]) == 2
+    written = output.read_bytes()
+    assert main.main(["handout", *words, "-o", str(output)]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert output.read_bytes() == written
+    words.append("--force")
+    assert main.main(["handout", "--networks", "nobody", "--force", "-o", str(output)]) == 2
     cat.write_bytes(b"no picture")
     assert main.main(["handout", *words, "-o", str(output)]) == 1
     assert "my <cat>.png" in capsys.readouterr().err

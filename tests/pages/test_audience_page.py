@@ -164,7 +164,7 @@ def test_what_is_no_link(link):
 
 @pytest.mark.parametrize("words", ["1,cat", "-1", "1.5", "٣", "1234567", ",".join(map(str, range(65)))])
 def test_what_is_no_prepared_list(words):
-    with pytest.raises(ValueError, match="test image|questions"):
+    with pytest.raises(ValueError, match=r"test image|questions"):
         audience_controls.parse_prepared(words)
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from kdexplorer.cli.main import main
-from kdexplorer.errors import ConfigError
+from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.methods.kd import kd_loss
 from kdexplorer.notation import parse_student
+from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.sweeps import folder, grid
@@ -94,8 +95,34 @@ def test_a_damaged_configuration_is_an_error_that_names_the_sweep(small, damage)
     with pytest.raises(ConfigError, match=sweep.run_id):
         sweep.config()
     (sweep.path / "experiments.json").write_text(damage)
-    assert sweep.experiments() == []
+    with pytest.raises(ConfigError):
+        sweep.experiments()
+    sweep.write_status("stopped")
+    assert sweep.status().state == "damaged"
     assert sweep.results() is None
+
+
+def test_experiments_that_are_not_of_this_sweep_are_refused(small, runs_root):
+    sweep = folder.create(small)
+    folder.prepare(sweep)
+    sweep.write_status("stopped")
+    path = sweep.path / "experiments.json"
+    packed, before = json.loads(path.read_text()), {one.name for one in runs_root.iterdir()}
+    first = packed["experiments"][0]
+    for change in ({"run": "../../x"}, {"run": "20260101-000000-other"}, {"students": ["nobody"]}, {"students": 3}):
+        path.write_text(json.dumps({"experiments": [first | change, *packed["experiments"][1:]]}))
+        for read in (sweep.experiments, sweep.runs, lambda: folder.prepare(sweep)):
+            with pytest.raises(ConfigError, match=r"experiments\.json"):
+                read()
+        assert "experiments.json" in sweep.status().message
+        with pytest.raises(RunError, match=r"damaged: .*experiments\.json"):
+            launch.start_run(sweep)
+    assert {one.name for one in runs_root.iterdir()} <= before | {"sweeps"}
+    path.write_text(json.dumps(packed))
+    changed = small.model_copy(update={"temperatures": [3.0]})
+    (sweep.path / "config.json").write_text(changed.model_dump_json())
+    with pytest.raises(ConfigError, match=r"config\.json was changed"):
+        folder.prepare(sweep)
 
 
 def test_the_command_names_everything_that_differs(recipe):
@@ -122,7 +149,7 @@ def test_the_command_starts_the_same_sweep(recipe, capsys, monkeypatch):
         "resnet8", recipe | {"name": "mine", "compile": True}, temperatures=[1.5, 20.0], weights=[0.25], memory_gib=2.5
     )
     monkeypatch.setattr(folder, "start_sweep", lambda sweep: None)
-    assert main([*shlex.split(grid.sweep_command(config))[3:], "--detach"]) == 0
+    assert main([*shlex.split(grid.sweep_command(config))[3:], "--detach", "--yes", "--quiet"]) == 0
     assert folder.find_sweep(capsys.readouterr().out.strip()).config() == config
 
 
