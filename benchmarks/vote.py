@@ -122,7 +122,7 @@ async def run(url: str, options: argparse.Namespace) -> tuple[Room, Tally]:
     """The presenter starts a question, the room votes, the presenter closes it."""
     room, tally = Room(url), Tally()
     presenter = Visitor(0, url, tally, None)
-    presenter.query = "ask=3"
+    presenter.query = "ask=25"
     await presenter.open("audience")
     await presenter.use("Next question", "start the question")
     watching = asyncio.create_task(presenter._think(options.seconds))

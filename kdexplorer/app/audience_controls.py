@@ -27,7 +27,7 @@ def show_buttons(store: Store, teacher: Checkpoint) -> None:
         if st.button("Close the question", disabled=question is None or not question.is_open, key="vote_close"):
             access.act_and_rerun(store.close)
         following = _next_index(store, teacher)
-        if st.button("Next question", disabled=following is None, key="vote_next", type="primary"):
+        if st.button("Next question", disabled=following is None, key="vote_next"):
             access.act_and_rerun(lambda: _ask_test_image(store, teacher, following))
     if following is None:
         st.caption("There is no prepared question left: ask about a picture below.")

@@ -82,10 +82,10 @@ def _draw(question: Question, counts: Sequence[int], truth: Truth, temperature: 
     room, votes = analysis.soft_label(counts), sum(counts)
     facts = [f"**{votes:,} vote{'' if votes == 1 else 's'}**", "open" if question.is_open else "closed"]
     if room is not None:
-        nats = float(entropy(room))
+        nats = abs(float(entropy(room)))  # of a unanimous room it is -0.0
         facts.append(f"entropy of the room **{nats:.2f} nats** ({np.exp(nats):.1f} effective classes)")
     if truth.human is not None:
-        facts.append(f"of the human labels {float(entropy(truth.human)):.2f} nats")
+        facts.append(f"of the human labels {abs(float(entropy(truth.human))):.2f} nats")
     if room is not None and truth.teacher is not None:
         found = analysis.distance(room, truth.teacher.logits, temperature)
         facts.append(as_text(analysis.describe_distance(found, truth.teacher.name, temperature)))
@@ -124,7 +124,7 @@ def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, o
         "label": "" if truth.label is None else classes[truth.label],
         "room": "" if room is None else "a tie" if choice is None else f"{classes[choice]} {room[choice]:.0%}",
         "votes": sum(counts),
-        "entropy (nats)": None if room is None else round(float(entropy(room)), 2),
+        "entropy (nats)": None if room is None else abs(round(float(entropy(room)), 2)),
     }
     if truth.teacher is not None:
         found = None if room is None else analysis.distance(room, truth.teacher.logits, 1.0)
