@@ -58,7 +58,6 @@ def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig
     """Estimate, command and start of an experiment, or of the sweep whose recipe it is."""
     alive = sum(run.status().state in LIVE for run in list_runs()[:20])
     with st.container(border=True, gap="small"):
-        st.header("Before you start")
         _offer_start(config, sweep, alive)
         if config is None:
             count = sum(len(sentences) for sentences in problems.values())
