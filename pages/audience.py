@@ -2,23 +2,23 @@
 
 import streamlit as st
 
-from kdexplorer.app import audience, audience_controls, network_picker, pickers
+from kdexplorer.app import audience, audience_controls, layout, network_picker, pickers
 from kdexplorer.app import audience_results as results
 from kdexplorer.images import render
 from kdexplorer.vote.store import open_store
 
-st.title("Audience")
-first_screen, below = st.container(), st.container()
-with below:
-    teacher, students = network_picker.pick_networks(count=2)
+layout.header(
+    "audience",
+    "Open the page and choose what you see. The room's votes are a **soft label**, as the teacher's prediction is.",
+)
+teacher, students = network_picker.pick_networks(count=2)
 
 store = open_store()
 lecture = store.lecture()
 question = store.current()
-left, middle, right = first_screen.columns([3, 3, 7], gap="medium")
+left, middle, right = st.columns([3, 3, 7], gap="medium")
 with left:
     audience.show_link()
-    st.markdown("Open the page and choose what you see. The room's votes are a **soft label**, as the teacher's is.")
 with middle:
     if question is not None:
         pixels = question.pixels.transpose(1, 2, 0)

@@ -5,6 +5,7 @@ While votes arrive only the rows change, never the specification: so the browser
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,6 +14,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts import common, style
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.charts.temperature import slider_value, temperature_params
 
 ROW, ALONE = 38, 28
@@ -59,8 +61,7 @@ def room_bars(
     return common.fill_shape(
         shape,
         {"votes": rows},
-        {"logT": slider_value(temperature)},
-        {"subtitle": common.break_subtitle(hard)},
+        {"logT": slider_value(temperature), "subtitle": hard},
         f"Bars for each class: the share of the room's votes{', ' + teacher.name + ' at T' if teacher else ''}"
         f"{', human labels' if human is not None else ''}. {hard}",
     )
@@ -78,36 +79,36 @@ def _shape(sources: tuple[str, ...], teacher: str | None, count: int) -> common.
         .transform_calculate(p="datum.soft ? datum.e / datum.S : datum.fixed")
         .transform_calculate(percent="format(datum.p, '.0%')")
     )
-    legend = alt.Legend(orient="bottom", title=None, labelLimit=200, symbolSize=150)
+    legend = alt.Legend(orient="bottom", title=None, labelLimit=em(200), symbolSize=area(150))
     axis = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
     x = alt.X("p:Q", title="share of votes, probability", scale=alt.Scale(domain=[0, 1.12]), axis=axis)
-    y = alt.Y("class:N", sort=alt.EncodingSortField("place", op="min"), title=None, axis=alt.Axis(labelLimit=200))
+    y = alt.Y("class:N", sort=alt.EncodingSortField("place", op="min"), title=None, axis=alt.Axis(labelLimit=em(200)))
     offset = alt.YOffset("source:N", sort=list(sources))
     bars = base.mark_bar().encode(
         x=x, y=y, yOffset=offset,
         color=alt.Color("source:N", scale=alt.Scale(domain=list(sources), range=colors), legend=legend),
         tooltip=common.tooltips(("source:N", "whose"), ("class:N", "class"), ("p:Q", "share", ".3f")),
     )  # fmt: skip
-    text = base.transform_filter("datum.p >= 0.005").mark_text(color=common.INK, align="left", dx=4, fontSize=12)
+    text = base.transform_filter("datum.p >= 0.005").mark_text(color=common.INK, align="left", dx=4)
     layers = [bars, text.encode(x=x, y=y, yOffset=offset, text="percent:N")]
     if teacher:
         layers.append(_live_distance(base, teacher))
     said: Any = alt.expr("'The room and the teacher at T = ' + format(T, '.2f')") if teacher else "The room's votes"
     heading = common.title(said)
-    heading.offset = 36 if teacher else 14
+    heading.params.offset = em(36 if teacher else 14)
     params = temperature_params() if teacher else [alt.param(name="logT", value=0)]
     return common.spec(layers, heading, "", count * (ROW if len(sources) > 1 else ALONE), *params)
 
 
 def _live_distance(base: alt.Chart, teacher: str) -> alt.Chart:
     """KL(room ‖ teacher) at the slider's T, above the plot."""
-    said = f"'KL(room ‖ {teacher}) = ' + format(max(0, datum.K), '.3f') + ' nats'"
+    said = f"{json.dumps(f'KL(room ‖ {teacher}) = ')} + format(max(0, datum.K), '.3f') + ' nats'"
     return (
         base.transform_filter("datum.soft")
         .transform_calculate(k="datum.room > 0 ? datum.room * (log(datum.room) - datum.logit / T + log(datum.S)) : 0")
         .transform_joinaggregate(K="sum(k)", voted="sum(room)")
         .transform_filter("datum.place === 0")
         .transform_calculate(said=f"datum.voted > 0 ? {said} : 'no votes yet'")
-        .mark_text(color=common.INK, align="left", fontSize=14, clip=False)
-        .encode(x=alt.XValue(0), y=alt.YValue(-16), text="said:N")
+        .mark_text(color=common.INK, align="left", clip=False)
+        .encode(x=alt.XValue(0), y=alt.YValue(em(-16)), text="said:N")
     )
