@@ -77,6 +77,13 @@ def refuse_torchrun(what: str) -> None:
         raise ConfigError(f"{what} starts processes of its own: run it without torchrun.")
 
 
+def is_confirmed() -> bool:
+    """Asks on the terminal whether to start. Raises ConfigError where there is none."""
+    if not sys.stdin.isatty():
+        raise ConfigError("there is no terminal to ask on: add --yes to start.")
+    return input("Start? [y/N] ").strip().lower() in ("y", "yes")
+
+
 @contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
     """A bar on stderr, drawn from the first call of the function on that it gives (images done, total)."""

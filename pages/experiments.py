@@ -1,0 +1,26 @@
+"""Experiments: why does distillation work? A question, one chart, a verdict that is computed, and running it."""
+
+import streamlit as st
+
+from kdexplorer.app import access, experiment_view
+from kdexplorer.errors import KDError
+
+
+def main() -> None:
+    """One experiment at a time."""
+    st.title("Experiments")
+    experiment = experiment_view.pick_experiment()
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        experiment_view.show_question(experiment)
+    with right:
+        experiment_view.show_result(experiment)
+    st.divider()
+    access.show_login()
+    experiment_view.show_run(experiment)
+
+
+try:
+    main()
+except KDError as error:
+    st.error(str(error))
