@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         code = _start(experiment, options)
     if code in (shared.DONE, shared.STOPPED) and not (options.quiet or options.estimate):
         results = read_results(experiment.key, [part.name for part in experiment.parts(options.small)], options.small)
-        print(to_csv(results) if options.csv else to_markdown(experiment, results, options.small))
+        print(to_csv(results).strip() if options.csv else to_markdown(experiment, results, options.small))
     return code
 
 
