@@ -6,7 +6,6 @@ the command line read it.
 
 from __future__ import annotations
 
-import json
 import re
 from functools import reduce
 from operator import or_
@@ -17,6 +16,7 @@ from pydantic import Field, model_validator
 
 from kdexplorer.datasets import all_datasets
 from kdexplorer.errors import ConfigError
+from kdexplorer.files import MAX_JSON_BYTES, parse_json, read_bytes
 from kdexplorer.methods import Method, MethodSettings, all_methods, get_method
 from kdexplorer.networks import all_architectures
 from kdexplorer.presets import upgrade_experiment
@@ -212,7 +212,7 @@ class ExperimentConfig(StrictModel):
     def load(cls, path: Path) -> ExperimentConfig:
         """Reads a JSON file, of this version or of version 1. Raises ConfigError when it is missing or not valid."""
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parse_json(read_bytes(path, MAX_JSON_BYTES))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path} cannot be read as an experiment: {error}") from error
         return cls.parse(values, where=str(path))

@@ -1,17 +1,29 @@
-"""Writes that are there whole or not at all, whatever happens in between."""
+"""Writes that are there whole or not at all, whatever happens in between; reads that a hostile file cannot abuse."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
+
+from kdexplorer.errors import KDError
+
+T = TypeVar("T")
 
 _UMASK = os.umask(0o077)  # which can only be read by setting it: here, before there are threads
 os.umask(_UMASK)
+
+MAX_JSON_BYTES = 8 << 20
+"""Of a JSON file; a card with the curves of a thousand epochs has half a megabyte."""
+MAX_DEPTH = 32
+"""Lists and objects within one another in a JSON file."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -67,22 +79,76 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
+def open_regular(path: Path, follow_links: bool = False) -> BinaryIO:
+    """Opens a regular file for reading; a FIFO or a device raises OSError at once, and so does a link by default."""
+    refuse_links = 0 if follow_links else getattr(os, "O_NOFOLLOW", 0)
+    handle = os.open(path, os.O_RDONLY | refuse_links | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return os.fdopen(handle, "rb")
+
+
+def read_bytes(path: Path, limit: int, follow_links: bool = False) -> bytes:
+    """The content of a regular file of at most `limit` bytes. Raises OSError; see `open_regular`."""
+    with open_regular(path, follow_links) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes", str(path))
+    return data
+
+
 def parse_json(text: bytes) -> Any:
     """JSON as it may be found on a disk: a whole number of more than 15 digits becomes a float, so that none overflows.
 
     Raises:
-        ValueError, RecursionError: it is not JSON.
+        ValueError, RecursionError: it is not JSON, or nested more than `MAX_DEPTH` deep.
     """
-    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 16 else float(digits))
+    value = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 16 else float(digits))
+    _check_depth(value, MAX_DEPTH)
+    return value
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None when the file is missing, truncated, or holds something else."""
+def _check_depth(value: Any, levels: int) -> None:
+    """Raises ValueError: everything that copies, compares or validates a value recurses as deep as it is nested."""
+    if not levels:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(inner, (dict, list)):
+            _check_depth(inner, levels - 1)
+
+
+def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any] | None:
+    """A JSON object, or None when the file is missing, truncated, a link, too large, or holds something else."""
     try:
-        value = parse_json(path.read_bytes())
+        value = parse_json(read_bytes(path, limit))
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def read_once(read: Callable[[Path], T], path: Path) -> T:
+    """What `read(path)` returns, computed once for each version of the file; its KDError is remembered too.
+
+    The result is shared: never change it.
+    """
+    try:
+        found = os.lstat(path)
+        version = (found.st_mtime_ns, found.st_size, found.st_ino)
+    except OSError:
+        version = None
+    value, error = _read_version(read, path, version)
+    if error is not None:
+        raise type(error)(str(error))
+    return value
+
+
+@functools.lru_cache(maxsize=2048)
+def _read_version(read: Callable[[Path], Any], path: Path, version: Any) -> tuple[Any, KDError | None]:
+    try:
+        return read(path), None
+    except KDError as error:
+        return None, error
 
 
 def sync_folder(folder: Path) -> None:

@@ -71,6 +71,10 @@ def _set(student: dict[str, Any], group: list[list[dict[str, Any]]], text: str, 
     """Puts a value where its key belongs; `group` has the terms of each word."""
     candidates = ([(term, name) for term in terms if (name := _setting(term["method"], key))] for terms in group[::-1])
     matching = next((found for found in candidates if found), [])
+    sets_weight = key == "alpha" and (not matching or matching[0][1] == "weight")  # some methods have such a setting
+    alpha = _read(value) if sets_weight else 0.0
+    if not isinstance(alpha, float) or not 0 <= alpha <= 1:  # here: the validation would speak of the CE weight
+        raise ConfigError(f"'{text}': alpha should be a number from 0 to 1, not '{value[:60]}'")
     if len(matching) > 1:
         raise ConfigError(f"'{text}': {key} could mean several terms: write each method with its own keys")
     if matching:
@@ -88,8 +92,7 @@ def _set(student: dict[str, Any], group: list[list[dict[str, Any]]], text: str, 
         raise ConfigError(
             f"'{text}': unknown key '{key[:60]}': choose one of {', '.join(dict.fromkeys([*own, *_STUDENT_KEYS]))}"
         )
-    sets_weight = not matching or matching[0][1] == "weight"  # some methods have a setting of that name
-    if key == "alpha" and sets_weight and isinstance(alpha := _read(value), float):
+    if sets_weight:
         student["ce_weight"] = round(1 - alpha, 12)
 
 

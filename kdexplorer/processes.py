@@ -20,8 +20,6 @@ from typing import Any
 import psutil
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_children: list[subprocess.Popen] = []
-"""Processes started here, polled so that a finished one does not stay a zombie that looks alive."""
 
 
 def identity(pid: int | None = None) -> dict[str, Any]:
@@ -42,8 +40,6 @@ def live(facts: Mapping[str, Any]) -> psutil.Process | None:
         return None
     if facts.get("boot") != _boot():
         return None
-    for child in _children:
-        child.poll()
     with contextlib.suppress(psutil.Error, OverflowError):
         process = psutil.Process(pid)
         if abs(_began(process) - began) < 0.005 and process.status() != psutil.STATUS_ZOMBIE:
@@ -57,9 +53,8 @@ def age() -> float:
 
 
 def adopt(process: subprocess.Popen) -> None:
-    """Remembers a process that was started here, so that its end is noticed and it does not stay a zombie."""
-    _children.append(process)
-    _children[:] = [child for child in _children if child.poll() is None]
+    """Waits in a thread for the end of a process that was started here, so that it does not stay a zombie."""
+    threading.Thread(target=process.wait, daemon=True, name=f"waits for {process.pid}").start()
 
 
 def lower_priority(pid: int) -> None:

@@ -2,14 +2,14 @@
 
 import streamlit as st
 
+from kdexplorer.analysis.attention_similarity import attention_weight
 from kdexplorer.app import attention_study, caches, network_picker, picture
 from kdexplorer.app.pickers import pick_option
+from kdexplorer.app.plain import show_error
 from kdexplorer.charts import attention
 from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.style import role_of
 from kdexplorer.errors import KDError
-
-BETA = 1000.0  # the lab's weight of attention transfer
 
 st.title("Attention")
 st.markdown(
@@ -42,21 +42,22 @@ with right:
         try:
             maps = caches.predict(checkpoint, image.pixels)[1][power]
         except KDError as error:
-            st.error(str(error))
+            show_error(error)
             if checkpoint is teacher:
                 st.stop()
             continue
-        rows.append(NetworkMaps(name, role_of(checkpoint, teacher), maps))
+        rows.append(NetworkMaps(name, role_of(checkpoint, teacher), maps, attention_weight(checkpoint)))
 
     palette, opacity = ("difference", 0.85) if mode == "difference" else ("viridis", 0.65)
     low, high = attention.color_limits(attention.relative_maps(rows, mode), mode)
     st.vega_lite_chart(attention.scale_bar(low, high, palette, mode, shared), width="stretch")
-    grid = attention.grid(rows, image.pixels_last, mode, shared, opacity, "viridis", beta=BETA)
+    grid = attention.grid(rows, image.pixels_last, mode, shared, opacity, "viridis")
     st.vega_lite_chart(grid, width="stretch")
     st.caption(
         "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. On "
-        "the shared scale the brightest 1 % of a map may be clipped. In brackets: the stage's share of β · loss, with "
-        "β = 1000. MSE = 2 (1 − cosine) / (H·W), so a small stage has more weight."
+        "the shared scale the brightest 1 % of a map may be clipped. Correlation: of the centered maps. Cosine and MSE "
+        "are what the loss sees: MSE = 2 (1 − cosine) / (H·W), so a small stage has more weight. β is the weight that "
+        "the student was trained with, the lab's 1000 without this term; in brackets: the stage's share."
     )
 
 st.header("Over many images", divider="grey")

@@ -17,6 +17,7 @@ from kdexplorer.app import (
     sweeps,
 )
 from kdexplorer.app.compare_sections import Comparison
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.errors import KDError
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -57,14 +58,14 @@ def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: 
         compare_table.show_handout_button(teacher, networks)
     difference = results.describe_training_difference(networks)
     if difference:
-        st.warning(difference)
+        st.warning(as_text(difference))
     left, right = st.columns(2)
     with left, st.container(border=True):
         st.markdown("**Why is the distilled student's loss larger?**")
-        st.markdown(verdicts.explain_larger_loss(rows))
+        st.markdown(as_text(verdicts.explain_larger_loss(rows)))
     with right, st.container(border=True):
         st.markdown("**Did a student really beat its teacher, or its scratch baseline?**")
-        st.markdown(verdicts.compare_with_teacher_and_baseline(rows))
+        st.markdown(as_text(verdicts.compare_with_teacher_and_baseline(rows)))
     section = pickers.pick_one(
         "show", "Details", list(SECTIONS), "Accuracy and cost",
         kind="section", draw=st.segmented_control, required=True, wrap=True,
@@ -81,6 +82,7 @@ def main() -> None:
     entries, runs = compare_table.pick_networks_and_runs(found)
     if entries:
         compare(entries, found, runs)
+        network_picker.show_unusable()
         return
     st.info(
         "Choose networks above, or a run with finished students. A teacher, its students and their scratch baseline "
@@ -88,9 +90,10 @@ def main() -> None:
     )
     if runs:
         compare_sections.show_curves({}, runs, None)
+    network_picker.show_unusable()
 
 
 try:
     main()
 except KDError as error:
-    st.error(str(error))
+    show_error(error)

@@ -7,7 +7,8 @@ import contextlib
 
 import streamlit as st
 
-from kdexplorer.app import access, launch_form, launch_run, storage, url_state
+from kdexplorer.app import access, guest, launch_form, launch_run, storage
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.errors import KDError
 from kdexplorer.runs.run_folder import find_run
 from kdexplorer.schema import is_name
@@ -25,17 +26,19 @@ def main() -> None:
             with contextlib.suppress(KDError):
                 found = find(name)
         if name is not None and found is None:
-            st.warning(f"There is no {kind} '{url_state.escape(name[:80])}'; it may have been deleted.")
+            st.warning(f"There is no {kind} '{as_text(name[:80])}'; it may have been deleted.")
         opened = opened or found
     if opened is not None:
         launch_run.show(opened)
-    else:
+    elif access.is_presenter():
         launch_form.show()
-    launch_run.show_list(opened)
+    else:
+        guest.show()
+    launch_run.show_list()
     storage.show_predictions()
 
 
 try:
     main()
 except KDError as error:
-    st.error(str(error))
+    show_error(error)

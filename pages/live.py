@@ -3,6 +3,7 @@
 import streamlit as st
 
 from kdexplorer.app import live_view, navigation, network_picker, pickers, picture
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.errors import KDError
 from kdexplorer.networks import all_architectures
 from kdexplorer.web import assemble, export
@@ -18,15 +19,16 @@ teacher, students = network_picker.pick_networks(count=2)
 if not export.runs_in_browser(teacher):
     small = [architecture.key for architecture in all_architectures() if architecture.runs_in_browser]
     st.info(
-        f"{teacher.name} is a {teacher.architecture}, which is too large for a browser. Choose a teacher among "
-        f"{', '.join(small)}."
+        f"{as_text(teacher.name)} is a {teacher.architecture}, which is too large for a browser. Choose a teacher "
+        f"among {', '.join(small)}."
     )
     st.stop()
 _, *selected = assemble.select_networks({str(one.path): one for one in [teacher, *students]}).values()
 left_out = [student.name for student in students if student not in selected]
 if left_out:
     st.caption(
-        f"Not shown: {', '.join(left_out)}. The view runs up to {assemble.MAX_STUDENTS} students, small ResNets only."
+        f"Not shown: {as_text(', '.join(left_out))}. The view runs up to {assemble.MAX_STUDENTS} students, "
+        "small ResNets only."
     )
 
 message = st.container()
@@ -39,4 +41,4 @@ try:
             navigation.link_to("soft_labels", "Its soft labels")
             navigation.link_to("attention", "Its attention maps")
 except KDError as error:
-    st.error(str(error))
+    show_error(error)

@@ -4,6 +4,7 @@ import streamlit as st
 
 from kdexplorer.app import method_view, network_picker, picture
 from kdexplorer.charts import divergence, taxonomy
+from kdexplorer.methods import describe_methods
 
 st.title("Methods")
 st.markdown(
@@ -42,17 +43,7 @@ left, right = st.columns([3, 2], gap="large")
 with left:
     st.vega_lite_chart(divergence.mode_figure(), width="stretch")
 with right:
-    st.markdown(
-        "A student that is too small for its teacher must choose what to give up. The forward KL divergence, "
-        "KL(teacher ‖ student), is infinite where the student gives no probability to what the teacher does, so the "
-        "student **covers all modes** and puts probability between them. The reverse, KL(student ‖ teacher), punishes "
-        "probability where the teacher has none, so the student **seeks one mode**. Between the two lies a generalized "
-        "Jensen–Shannon divergence.\n\n"
-        "For ten classes a softmax can imitate any soft label, so the choice matters little. A language model has more "
-        "possible answers than a small student can imitate: with forward KL it writes answers that are average and "
-        "sometimes nonsense, with reverse KL it keeps to fewer answers that are good. MiniLLM (Gu et al. 2024) and GKD "
-        "(Agarwal et al. 2024) argue for reverse KL or for a divergence between the two."
-    )
+    st.markdown("\n\n".join(divergence.EXPLANATION))
 
 st.header("All methods", divider="grey")
-st.dataframe(method_view.methods_table(), hide_index=True, width="stretch")
+st.dataframe(describe_methods(), hide_index=True, width="stretch")

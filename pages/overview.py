@@ -6,6 +6,7 @@ import streamlit as st
 from kdexplorer.analysis import results, tables, verdicts
 from kdexplorer.analysis.metrics import entropy, softmax
 from kdexplorer.app import caches, navigation, network_picker, result_caches
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts import bars
 from kdexplorer.charts.common import select_classes
 from kdexplorer.charts.style import TEACHER, role_of
@@ -39,7 +40,9 @@ def show_example(teacher, students, dataset):
     """One image with the teacher's prediction at two temperatures, and the predictions of two students."""
     example = choose_example(teacher, students, dataset)
     if example is None:
-        st.info(f"{teacher.name} has no stored logits of the test split: choose another network on Soft labels.")
+        st.info(
+            f"{as_text(teacher.name)} has no stored logits of the test split: choose another network on Soft labels."
+        )
         return
     pixels, label, index = example
     classes = teacher.classes
@@ -63,14 +66,14 @@ def show_example(teacher, students, dataset):
     with left:
         image = render.enlarge_png(pixels.transpose(1, 2, 0), 224)
         st.image(image, width=224, alt=f"Test image {index}: {classes[label]}")
-        st.caption(f"Test image {index}. The hard label is **{classes[label]}**, and nothing else.")
+        st.caption(f"Test image {index}. The hard label is **{as_text(classes[label])}**, and nothing else.")
     draw(first, teacher, 1.0, "The teacher's prediction")
     draw(second, teacher, SOFT, "The same logits, softened")
     runners_up = [k for k in np.argsort(-soft) if k != label][:2]
     st.markdown(
         f"Divide the logits by a temperature of {SOFT:g}, and the small probabilities become visible: "
-        f"{' and '.join(f'**{classes[k]} {soft[k]:.0%}**' for k in runners_up)}. They show which classes the teacher "
-        f"finds similar; a hard label does not. A student trained on this soft label learns from "
+        f"{' and '.join(f'**{as_text(classes[k])} {soft[k]:.0%}**' for k in runners_up)}. They show which classes the "
+        f"teacher finds similar; a hard label does not. A student trained on this soft label learns from "
         f"{np.exp(entropy(soft)):.1f} effective classes instead of one."
     )
     columns = st.columns([1, 2, 2], gap="medium")[1:]
@@ -90,7 +93,7 @@ def show_methods():
     families = [family for family in FAMILIES if any(method.family == family for method in all_methods())]
     for column, family in zip(st.columns(len(families), gap="large"), families, strict=True):
         with column:
-            st.subheader(f"{family.capitalize()}-based")
+            st.header(f"{family.capitalize()}-based")
             for method in all_methods():
                 if method.family == family:
                     st.markdown(f"**{method.label}**: {method.summary}", help=method.reference)
@@ -116,8 +119,8 @@ def show_results(teacher, students):
             "is more accurate."
         )
     st.caption(
-        f"Evaluated on {rows[1].evaluated_on}. {verdicts.describe_training(rows)} One run cannot rank methods: see "
-        "Compare for paired tests."
+        f"Evaluated on {as_text(rows[1].evaluated_on)}. {as_text(verdicts.describe_training(rows))} One run cannot "
+        "rank methods: see Compare for paired tests."
     )
 
 
@@ -133,7 +136,7 @@ family = [found[name] for name in lineage.first_family(found, teacher)]
 try:
     show_example(teacher, family[:2], results.dataset_of(teacher))
 except KDError as error:
-    st.error(str(error))
+    show_error(error)
 show_methods()
 if family:
     show_results(teacher, family)

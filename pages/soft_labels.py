@@ -4,6 +4,7 @@ import streamlit as st
 
 from kdexplorer.app import caches, downloads, network_picker, pickers, picture, result_caches
 from kdexplorer.app import soft_label_sections as sections
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.app.soft_label_sections import SoftLabels
 from kdexplorer.charts import annotators, bars, soft_labels
 from kdexplorer.charts.common import NetworkLogits, select_classes
@@ -27,7 +28,7 @@ def predict(image, networks):
         try:
             logits = caches.image_logits(checkpoint, image.pixels, image.index, image.dataset)
         except KDError as error:
-            st.error(str(error))
+            show_error(error)
             if checkpoint is teacher:
                 st.stop()
             continue
@@ -43,11 +44,11 @@ def show_human_label(page):
     st.vega_lite_chart(bars.probability_bars(page.human[index], page.classes, label, HUMAN, *title, shown))
     closeness = result_caches.closeness(page.networks[page.teacher.name], page.human, index)
     if closeness is not None and closeness.temperature is not None:
-        st.markdown(f"{page.teacher.name} is closest to them **{annotators.describe_closest(closeness)}**.")
+        st.markdown(f"{as_text(page.teacher.name)} is closest to them **{annotators.describe_closest(closeness)}**.")
     elif closeness is not None:
         st.markdown(
-            f"{page.teacher.name} is closest to them at no temperature: the annotators agree with its prediction, or "
-            "they choose classes that it finds improbable."
+            f"{as_text(page.teacher.name)} is closest to them at no temperature: the annotators agree with its "
+            "prediction, or they choose classes that it finds improbable."
         )
 
 
@@ -69,7 +70,7 @@ human = None
 try:
     human = caches.human_labels_of(image.dataset) if image.label is not None else None
 except KDError as error:
-    st.error(str(error))
+    show_error(error)
 
 with right:
     figure, beside = (right, None) if human is None else st.columns([2, 1], gap="large")

@@ -36,6 +36,7 @@ def pytest_xdist_auto_num_workers(config):
 TOGETHER = {
     "the application": (
         "tests/pages/test_browser.py",
+        "tests/pages/test_browser_accessibility.py",
         "tests/app/test_load.py",
         "tests/web/test_live.py::TestInTheApplication",
     ),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kdexplorer import files
+from kdexplorer.errors import DataError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -161,3 +162,47 @@ def test_a_number_of_many_digits_overflows_nowhere():
     value = files.parse_json(b"[123456789012345, 1234567890123456, 1" + b"0" * 5000 + b"]")
     assert value == [123456789012345, 1234567890123456.0, float("inf")]
     assert [type(number) for number in value] == [int, float, float]
+
+
+# --- What others may have put in a file's place ------------------------------------------------------------
+
+
+def test_a_link_a_fifo_a_folder_and_a_huge_file_are_not_read(tmp_path):
+    good = tmp_path / "good.json"
+    good.write_text('{"a": 1}')
+    odd = [tmp_path / name for name in ("link", "fifo", "folder", "huge")]
+    odd[0].symlink_to(good)
+    os.mkfifo(odd[1])
+    odd[2].mkdir()
+    with open(odd[3], "wb") as file:
+        file.truncate(10**12)
+    assert files.read_json(good) == {"a": 1}
+    assert [files.read_json(path) for path in odd] == [None] * 4
+    with pytest.raises(OSError, match="bytes"):
+        files.read_bytes(odd[3], 100)
+    assert files.read_bytes(odd[0], 100, follow_links=True) == b'{"a": 1}'
+
+
+@pytest.mark.parametrize("text", ["[" * 40 + "]" * 40, '{"a":' * 40 + "1" + "}" * 40, "[" * 100_000])
+def test_deep_nesting_is_no_json(text):
+    with pytest.raises((ValueError, RecursionError)):
+        files.parse_json(text.encode())
+    assert files.parse_json(b"[" * 30 + b"]" * 30)
+
+
+def test_a_file_is_read_once_for_each_version(tmp_path):
+    path, calls = tmp_path / "file", []
+
+    def read(path):
+        calls.append(path)
+        if not path.exists():
+            raise DataError("it is missing")
+        return path.read_text()
+
+    for _ in range(2):
+        with pytest.raises(DataError, match="missing"):
+            files.read_once(read, path)
+    for text in ("one", "two and more"):
+        files.write_bytes(path, text.encode())
+        assert [files.read_once(read, path) for _ in range(3)] == [text] * 3
+    assert len(calls) == 3

@@ -23,7 +23,11 @@ PART = 1_000
 MAPS = "absolute values"
 """What power 1 is the mean of: files of another definition are not read."""
 
-_NAMES = (("cosine_1", "mse_1"), ("cosine_2", "mse_2"))
+MEASURES = ("cosine", "mse", "correlation", "chance")
+"""What is stored of each image and stage: two maps' cosine similarity and the mean squared difference of the normalized
+maps, which the loss sees; their centered correlation; and the correlation with the teacher's map of another image."""
+
+_NAMES = [[f"{measure}_{power}" for measure in MEASURES] for power in (1, 2)]
 """The arrays of a file, each `[N, stages]`, in the order of a similarity's first two axes."""
 
 
@@ -53,7 +57,7 @@ def result_file(teacher: Checkpoint, student: Checkpoint, images: str) -> Path:
 
 
 def read_result(path: Path) -> np.ndarray | None:
-    """A file's content, see `load_stored`; None where it is missing or damaged."""
+    """A file's content, see `load_stored`; None where it is missing, damaged, or of an earlier version."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             return np.stack([[archive[name] for name in names] for names in _NAMES])
@@ -79,7 +83,7 @@ def load_stored(
 ) -> dict[Path, np.ndarray | None]:
     """Earlier results for exactly these images by the student's folder; None where one is missing or damaged.
 
-    Each is float32 `[2, 2, N, stages]`: for power 1 and 2, cosine similarity and mean squared difference.
+    Each is float32 `[2, 4, N, stages]`: for power 1 and 2, what `MEASURES` lists.
     """
     hashes = [part_hash for _, part_hash in split_images(images)]
     found: dict[Path, np.ndarray | None] = {}

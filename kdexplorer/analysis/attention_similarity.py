@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +28,15 @@ BATCH = 50
 
 @dataclass(frozen=True)
 class StageSummary:
-    """A student's attention compared with its teacher's at one stage."""
+    """A student's attention compared with its teacher's at one stage: means over images."""
 
     stage: int  # from 1
-    cosine: float  # the mean over images
-    low: float  # the cosine's 10th percentile over images
+    correlation: float  # of the centered maps, -1 to 1
+    low: float  # the correlation's 10th percentile over images
     high: float  # its 90th percentile
-    mse: float  # the mean squared difference of the normalized maps
+    chance: float  # the correlation with the teacher's map of another image; NaN for a single image
+    cosine: float  # of the maps as they are: what the loss sees
+    mse: float  # the squared difference of the normalized maps
     share: float  # the stage's share of the sum of the MSE over stages, 0 to 1
 
 
@@ -42,9 +45,9 @@ class SimilarityRow(StageSummary):
     """One student and stage."""
 
     name: str
-    loss: float  # the MSE times the attention term's weight β: the student's own, else the default
+    loss: float  # the MSE times `attention_weight`
     to_scratch_baseline: MeanDifference | None = None
-    """The cosine minus the scratch baseline's, paired over images: above zero it is closer to the teacher."""
+    """The correlation minus the scratch baseline's, paired over images: above zero it is closer to the teacher."""
 
 
 def relative_map(attention: np.ndarray) -> np.ndarray:
@@ -68,13 +71,40 @@ def map_difference(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.ndarray:
-    """Cosine and mean squared difference `[2, N, stages]` of as many stages' maps `[N, H, W]`."""
+    """What `attention_cache.MEASURES` lists, `[4, N, stages]`, of as many stages' maps `[N, H, W]`.
+
+    Where maps are positive nearly everywhere, their cosine is close to 1 even for different images. The centered
+    correlation leaves out what all maps have in common with an even spread. Its chance level is that of a student's map
+    and the teacher's map of the next image, NaN for a single image.
+    """
     import torch
 
-    from kdexplorer.methods.at import map_similarity
+    from kdexplorer.methods.at import map_similarity, pool_to_same_size
 
-    pairs = [(torch.from_numpy(np.array(maps)) for maps in pair) for pair in zip(student, teacher, strict=True)]
-    return np.stack([torch.stack(map_similarity(*pair)).numpy() for pair in pairs], axis=-1)
+    stages = []
+    for pair in zip(student, teacher, strict=True):
+        own, other = pool_to_same_size(*(torch.from_numpy(np.array(maps)) for maps in pair))
+        cosine, mse = (part.numpy() for part in map_similarity(own, other))
+        first, second = own.numpy(), other.numpy()
+        single = len(first) == 1
+        chance = np.full(1, np.nan) if single else correlate(first, np.roll(second, -1, axis=0))
+        stages.append(np.stack([cosine, mse, correlate(first, second), chance]).astype(np.float32))
+    return np.stack(stages, axis=-1)
+
+
+def correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Pearson's correlation over positions of two maps `[N, H, W]`, `[N]` float64; 0 where one is constant."""
+    flat = [maps.reshape(len(maps), -1).astype(np.float64) for maps in (first, second)]
+    a, b = (maps - maps.mean(axis=1, keepdims=True) for maps in flat)
+    sizes = [np.linalg.norm(maps, axis=1) for maps in (a, b)]
+    spread = [size > 1e-6 * np.linalg.norm(maps, axis=1) for size, maps in zip(sizes, flat, strict=True)]
+    return np.where(spread[0] & spread[1], (a * b).sum(axis=1) / np.maximum(sizes[0] * sizes[1], 1e-300), 0.0)
+
+
+def attention_weight(checkpoint: Checkpoint) -> float:
+    """β, the weight of the attention term in a network's objective; the default where it has no such term."""
+    objective = checkpoint.card.objective
+    return float((objective.weights_by_method() if objective else {}).get(AT.key, AT.Settings().weight))
 
 
 def split_by_stages(teacher: Checkpoint, students: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[Checkpoint]]:
@@ -125,10 +155,15 @@ def measure(
 
 def summarize(similarity: np.ndarray, power: int) -> list[StageSummary]:
     """The figures of each stage over images, of a similarity as `load_stored` returns it."""
-    cosine, mse = similarity[power - 1].astype(np.float64)
-    low, high = np.quantile(cosine, (0.1, 0.9), axis=0)
+    cosine, mse, correlation, chance = similarity[power - 1].astype(np.float64)
+    low, high = np.quantile(correlation, (0.1, 0.9), axis=0)
+    shuffled = chance[~np.isnan(chance).any(axis=1)]
+    level = shuffled.mean(axis=0) if len(shuffled) else np.full(chance.shape[1], np.nan)
     means = mse.mean(axis=0)
-    columns = zip(cosine.mean(axis=0), low, high, means, means / max(means.sum(), 1e-30), strict=True)
+    columns = zip(
+        correlation.mean(axis=0), low, high, level, cosine.mean(axis=0), means, means / max(means.sum(), 1e-30),
+        strict=True,
+    )  # fmt: skip
     return [StageSummary(stage, *map(float, values)) for stage, values in enumerate(columns, start=1)]
 
 
@@ -143,9 +178,9 @@ def build_rows(
         if mine is None:
             continue
         theirs = stored[baseline.path] if baseline is not None else None
-        gains = mine[power - 1, 0] - theirs[power - 1, 0] if theirs is not None else None
-        objective = student.card.objective
-        beta = (objective.weights_by_method() if objective else {}).get(AT.key, AT.Settings().weight)
+        place = power - 1, attention_cache.MEASURES.index("correlation")
+        gains = mine[place] - theirs[place] if theirs is not None else None
+        beta = attention_weight(student)
         for one in summarize(mine, power):
             paired = None if gains is None else paired_interval(gains[:, one.stage - 1])
             rows.append(SimilarityRow(**vars(one), name=student.name, loss=beta * one.mse, to_scratch_baseline=paired))
@@ -154,9 +189,12 @@ def build_rows(
 
 def to_markdown(rows: Sequence[SimilarityRow]) -> str:
     """The rows as a Markdown table, numbers rounded for reading."""
-    headings = ["Network", "Stage", "Mean cosine (10 – 90 % of images)", "To its scratch baseline", "β · MSE", "Share"]
+    headings = ["Network", "Stage", "Correlation (10 – 90 % of images)", "Chance", "To its scratch baseline"]
+    headings += ["Cosine", "β · MSE", "Share"]
     cells = []
     for row in rows:
-        cosine, paired = f"{row.cosine:.3f} ({row.low:.3f} – {row.high:.3f})", str(row.to_scratch_baseline or "")
-        cells.append([row.name, str(row.stage), cosine, paired, f"{row.loss:.4f}", f"{100 * row.share:.1f} %"])
+        spread, paired = f"{row.correlation:.3f} ({row.low:.3f} – {row.high:.3f})", str(row.to_scratch_baseline or "")
+        chance = "" if math.isnan(row.chance) else f"{row.chance:.3f}"
+        seen = [f"{row.cosine:.3f}", f"{row.loss:.4f}", f"{100 * row.share:.1f} %"]
+        cells.append([row.name, str(row.stage), spread, chance, paired, *seen])
     return markdown_table(headings, cells)

@@ -1,10 +1,9 @@
-"""Evaluates a checkpoint again, from its weights, against its card; and makes a checkpoint from imported weights."""
+"""Evaluates a checkpoint again, from its weights, against its card."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,13 +14,9 @@ from kdexplorer.analysis.inference import predict
 from kdexplorer.analysis.results import evaluation_dataset, known_dataset
 from kdexplorer.analysis.statistics import wilson_interval
 from kdexplorer.datasets import Normalization, Split
-from kdexplorer.datasets.cifar10 import Cifar10
-from kdexplorer.errors import CheckpointError, DataError
-from kdexplorer.networks.cost import count_multiply_adds, count_parameters
-from kdexplorer.runs.card import AfterChoice, Card, DataFacts
-from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, replace_card, save_checkpoint
-from kdexplorer.runs.weights import network_from_state, read_weights, to_half_precision
-from kdexplorer.schema import is_name
+from kdexplorer.errors import DataError
+from kdexplorer.runs.card import AfterChoice
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, replace_card
 
 if TYPE_CHECKING:
     from kdexplorer.networks.base import StagedNetwork
@@ -62,7 +57,7 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
         known = "the test split of a known data set"
         raise DataError(f"{name} was not evaluated on {known}, so there is nothing to compare{instead}.")
     split = dataset.load("test")
-    logits = _predict(checkpoint.network(), split, card.normalization, card.name, show)
+    logits = predict_split(checkpoint.network(), split, card.normalization, card.name, show)
     accuracy, cross_entropy = metrics.accuracy(logits, split.labels), metrics.cross_entropy(logits, split.labels)
     low, high = wilson_interval(round(accuracy * len(split)), len(split))
     return EvaluationReport(
@@ -104,7 +99,7 @@ def measure_after_choice(checkpoint: Checkpoint, show: bool = False) -> AfterCho
             "them: leave out --after-choice."
         )
     split = dataset.load("test")
-    logits = _predict(checkpoint.network(), split, card.normalization, card.name, show)
+    logits = predict_split(checkpoint.network(), split, card.normalization, card.name, show)
     accuracy, cross_entropy = metrics.accuracy(logits, split.labels), metrics.cross_entropy(logits, split.labels)
     found = AfterChoice(dataset=dataset.key, images=len(split), accuracy=accuracy, cross_entropy=cross_entropy)
     replace_card(checkpoint, card.model_copy(update={"after_choice": found}))
@@ -120,39 +115,10 @@ def format_after_choice(name: str, found: AfterChoice) -> str:
     )
 
 
-def import_checkpoint(
-    source: Path, architecture: str, name: str, output: Path, normalization: Normalization, show: bool = False
-) -> Checkpoint:
-    """Makes the checkpoint folder `output / name` from CIFAR-10 weights and evaluates it on the test split.
-
-    `source` is a PyTorch file (read with `weights_only=True`) or safetensors with a state dict; resnet18, 34 and 50
-    have torchvision's parameter names. `normalization` is that of the channels, as the network was trained.
-
-    Raises:
-        CheckpointError: when the weights do not fit, or the name is taken.
-        DataError: when CIFAR-10 is missing.
-    """
-    if not is_name(name):
-        raise CheckpointError(f"'{name[:60]}' is not a name: use letters, digits and . _ - = +, at most 64.")
-    if (output / name).exists():
-        raise CheckpointError(f"{output / name} exists already: choose another name.")
-    dataset, classes = Cifar10(), Cifar10.classes
-    half = to_half_precision(network_from_state(architecture, read_weights(source), len(classes), where=str(source)))
-    network = network_from_state(architecture, half, len(classes), where=f"{source} as float16")
-    split = dataset.load("test")
-    logits = _predict(network, split, normalization, name, show)
-    card = Card(
-        name=name, architecture=architecture, classes=classes, normalization=normalization,
-        parameters=count_parameters(network), multiply_adds=count_multiply_adds(architecture, len(classes)),
-        data=DataFacts(dataset=dataset.key, evaluation_images=len(split)),
-        test_accuracy=metrics.accuracy(logits, split.labels),
-        test_cross_entropy=metrics.cross_entropy(logits, split.labels),
-    )  # fmt: skip
-    return save_checkpoint(output / name, half, card, logits)
-
-
-def _predict(network: StagedNetwork, split: Split, normalization: Normalization, name: str, show: bool) -> np.ndarray:
-    """Logits `[N, classes]` float16, as they are stored."""
+def predict_split(
+    network: StagedNetwork, split: Split, normalization: Normalization, name: str, show: bool
+) -> np.ndarray:
+    """Logits `[N, classes]` float16, as they are stored. `show` draws a progress bar on stderr."""
     starts = tqdm(range(0, len(split), 500), name, disable=not show, file=sys.stderr, leave=False)
     parts = [predict(network, split.images[start : start + 500], normalization) for start in starts]
     return np.concatenate(parts).astype(np.float16)

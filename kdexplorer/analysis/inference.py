@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdexplorer.analysis.metrics import softmax
+from kdexplorer.config import Objective
 from kdexplorer.datasets import Normalization
+from kdexplorer.methods.kd import KD
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +46,17 @@ def _to_inputs(network: StagedNetwork, images: np.ndarray, normalization: Normal
 
     device = next(network.parameters()).device
     return normalize(torch.from_numpy(np.array(images)).to(device), normalization)
+
+
+def trained_alpha(objective: Objective | None) -> float:
+    """α of the lab's formula in an objective: KD's share of the weights of KD and cross-entropy, 0 to 1.
+
+    KD's default weight, the lab's α, where the objective has no such term.
+    """
+    weight = objective.weights_by_method().get(KD.key) if objective else None
+    if objective is None or weight is None:
+        return float(KD.Settings().weight)
+    return weight / (weight + objective.ce_weight)
 
 
 def gradient_on_logits(

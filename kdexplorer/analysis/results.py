@@ -129,6 +129,13 @@ def build_rows(
     return rows
 
 
+def read_rows(entries: Mapping[str, Checkpoint]) -> list[ResultRow]:
+    """The rows of networks that were evaluated on the same images, from their cards and stored logits."""
+    logits = {name: checkpoint.logits_or_none() for name, checkpoint in entries.items()}
+    labels = evaluation_labels(next(iter(entries.values()))) if entries else None
+    return build_rows(entries, logits, labels)
+
+
 def _measure_calibration(
     logits: np.ndarray, labels: np.ndarray, name: str, baseline: str | None, scaled: Scaled
 ) -> dict[str, Any]:
@@ -233,10 +240,15 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 def learning_curves(
     entries: Mapping[str, Checkpoint], teacher: Checkpoint | None
 ) -> tuple[dict[str, list[EpochFigures]], TeacherFigures | None]:
-    """Learning curves from the cards, by network, and the teacher's figures if it is the only teacher of these."""
+    """Learning curves from the cards, by network, and the teacher's figures if it is the only teacher of these.
+
+    Its figures say on which images they were computed where those are not the students'.
+    """
     curves = {name: checkpoint.card.history for name, checkpoint in entries.items()}
     teachers = {checkpoint.card.teacher.sha256 for checkpoint in entries.values() if checkpoint.card.teacher}
     if teacher is None or teachers != {teacher.sha256}:
         return curves, None
-    card = teacher.card
-    return curves, TeacherFigures(name=teacher.name, accuracy=card.test_accuracy, cross_entropy=card.test_cross_entropy)
+    card, images = teacher.card, describe_evaluation(teacher)
+    same = all(describe_evaluation(checkpoint) == images for checkpoint in entries.values())
+    figures = {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
+    return curves, TeacherFigures(name=teacher.name, note="" if same else f"on the {images}", **figures)

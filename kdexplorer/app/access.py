@@ -25,6 +25,7 @@ import streamlit as st
 
 from kdexplorer.app import shares
 from kdexplorer.app.headers import COOKIE
+from kdexplorer.app.plain import show_error
 from kdexplorer.errors import KDError
 
 VARIABLE = "KDEXPLORER_PRESENTER_TOKEN"
@@ -162,7 +163,7 @@ def act_and_rerun(action: Callable[[], object], confirmation: str = "") -> None:
             raise NotPresenterError(DISABLED if _token() is None else "Enter the presenter token first.")
         action()
     except (KDError, OSError) as error:
-        st.error(str(error))
+        show_error(error)
         return
     if confirmation:
         st.toast(confirmation)
@@ -174,16 +175,21 @@ def show_login() -> None:
     token = _token()
     if is_presenter():
         return
-    if token is None:
-        st.info(DISABLED)
-        return
-    with st.form("presenter", clear_on_submit=True, border=True):
+    with st.expander("For the presenter"):
+        if token is None:
+            st.info(DISABLED)
+        else:
+            _show_token_form(token)
+
+
+def _show_token_form(token: str) -> None:
+    with st.form("presenter", clear_on_submit=True, border=False):
         st.markdown("Everyone may look. Training, stopping and deleting need the presenter token.")
         attempt = st.text_input("Presenter token", type="password", autocomplete="off", max_chars=1000)
         if st.form_submit_button("Enter") and attempt:
             try:
                 st.session_state[_PROOF] = prove(attempt, token, st.context.ip_address or "", _cookie())
             except NotPresenterError as error:
-                st.error(str(error))
+                show_error(error)
             else:
                 st.rerun()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
@@ -12,6 +14,7 @@ from kdexplorer.analysis import attention_cache, attention_similarity
 from kdexplorer.analysis.attention_similarity import SimilarityRow
 from kdexplorer.app import access, caches, network_picker, pickers
 from kdexplorer.app.jobs import queue
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts import attention, style
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage
@@ -29,7 +32,7 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
     pixels, _, _ = caches.gallery(dataset)
     comparable, others = attention_similarity.split_by_stages(teacher, list(students.values()))
     for checkpoint in others:
-        st.caption(f"{checkpoint.name} is left out: it does not have as many stages as the teacher.")
+        st.caption(f"{as_text(checkpoint.name)} is left out: it does not have as many stages as the teacher.")
     if not comparable or not len(pixels):
         st.info("Choose a student with as many stages as its teacher to compare the two over many images.")
         return
@@ -39,23 +42,23 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
     try:
         _measure(teacher, comparable, sample)
     except KDError as error:
-        st.error(str(error))
+        show_error(error)
         return
     stored = attention_cache.load_stored(teacher, comparable, sample)
     found = {name: one for name, c in students.items() if (one := stored.get(c.path)) is not None}
     compared = {name: students[name] for name in found}
     missing = [name for name, checkpoint in students.items() if checkpoint in comparable and name not in compared]
     if missing:
-        st.caption(f"Not compared yet: {', '.join(missing)}. Each comparison is computed once and stored.")
+        st.caption(f"Not compared yet: {as_text(', '.join(missing))}. Each comparison is computed once and stored.")
     if compared:
         rows = attention_similarity.build_rows(teacher, network_picker.rename(compared), sample, power)
         summaries = {name: attention_similarity.summarize(similarity, power) for name, similarity in found.items()}
         roles = {name: style.role_of(student, teacher) for name, student in compared.items()}
         chart, text = st.columns([3, 2], gap="large")
         chart.vega_lite_chart(attention.similarity_by_stage(summaries, roles, len(sample)), width="stretch")
-        text.subheader("Does the student's attention match the teacher's?")
+        text.header("Does the student's attention match the teacher's?")
         text.markdown(describe_similarity(rows, compared, teacher))
-        st.markdown(attention_similarity.to_markdown(rows))
+        st.markdown(attention_similarity.to_markdown([replace(row, name=as_text(row.name)) for row in rows]))
 
 
 def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.ndarray) -> None:
@@ -93,18 +96,28 @@ def describe_similarity(rows: Sequence[SimilarityRow], students: Mapping[str, Ch
     """The conclusion at the last stage: the student trained on the teacher's stages against its scratch baseline."""
     last = max(row.stage for row in rows)
     final = [row for row in rows if row.stage == last]
-    closest = max(final, key=lambda row: row.cosine)
-    words = f"The most similar at stage {last} is **{closest.name}** with a mean cosine of {closest.cosine:.3f}."
-    for row in sorted(final, key=lambda row: -row.cosine):
+    closest = max(final, key=lambda row: row.correlation)
+    words = (
+        f"The most similar at stage {last} is **{as_text(closest.name)}** with a mean correlation of "
+        f"{closest.correlation:.3f}{_describe_chance(closest)}. Their cosine, which the loss sees, is "
+        f"{closest.cosine:.3f}."
+    )
+    for row in sorted(final, key=lambda row: -row.correlation):
         paired, student = row.to_scratch_baseline, students[row.name]
         objective = student.card.objective
         uses_stages = objective is not None and any("stages" in method.needs for method in objective.methods)
         if paired is not None and uses_stages and lineage.is_student_of(student, teacher):
-            clear = abs(paired.difference) > paired.half
+            clear = paired.images > 1 and abs(paired.difference) > paired.half
             verdict = "No clear difference" if not clear else "Yes" if paired.difference > 0 else "No"
+            theirs, own = as_text(teacher.name), as_text(row.name)
             return (
-                f"**{verdict}.** At stage {last}, the mean cosine to {teacher.name} is **{row.cosine:.3f}** for "
-                f"{row.name}, which was trained on the teacher's stages, and {row.cosine - paired.difference:.3f} for "
-                f"its scratch baseline: a difference of {paired} (95 % interval over images). {words}"
+                f"**{verdict}.** At stage {last}, the mean correlation of the maps with those of {theirs} is "
+                f"**{row.correlation:.3f}** for {own}, which was trained on the teacher's stages, and "
+                f"{row.correlation - paired.difference:.3f} for its scratch baseline: a paired difference of {paired} "
+                f"(95 % interval over images). {words}"
             )
     return words
+
+
+def _describe_chance(row: SimilarityRow) -> str:
+    return "" if math.isnan(row.chance) else f" (chance, another image's map: {row.chance:.3f})"

@@ -6,6 +6,7 @@ Every `st.cache_*` wrapper is here or in `result_caches`, and each is bounded. T
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from kdexplorer.errors import CheckpointError
 from kdexplorer.handout.sources import Prediction
 from kdexplorer.runs import checkpoints, run_folder
 from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.runs.lines import LineReader
 from kdexplorer.runs.records import BatchMetrics, EpochMetrics
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.web.export import export_network
@@ -41,28 +43,39 @@ exported = st.cache_data(max_entries=16, show_spinner=False, hash_funcs=KEYS)(ex
 def all_checkpoints() -> dict[str, Checkpoint]:
     """Bundled networks by name, imported ones as `imported/NAME`, finished students as `RUN/STUDENT`, newest first."""
     found: dict[str, Checkpoint] = {}
-    for root, prefix in ((checkpoints.bundled_root(), ""), (run_folder.imported_root(), "imported/")):
-        stamp = root.stat().st_mtime_ns if root.is_dir() else 0
-        found |= {f"{prefix}{checkpoint.path.name}": checkpoint for checkpoint in _list(str(root), stamp)}
-    for run in run_folder.list_runs():
-        for path in run_folder.finished_students(run):
-            checkpoint = _open(str(path), (path / checkpoints.CARD).stat().st_mtime_ns)
-            if checkpoint is not None:
-                found[f"{run.run_id}/{checkpoint.name}"] = checkpoint
+    for root, prefix in _roots().items():
+        found |= {f"{prefix}{checkpoint.path.name}": checkpoint for checkpoint in checkpoints.list_checkpoints(root)}
+    return found | {name: one for name, one in _students().items() if isinstance(one, Checkpoint)}
+
+
+def unusable_checkpoints() -> dict[str, str]:
+    """Why a checkpoint is none of `all_checkpoints`, by the name that it would have."""
+    tried = _students()
+    for root, prefix in _roots().items():
+        tried |= {f"{prefix}{name}": one for name, one in checkpoints.scan_checkpoints(root).items()}
+    found = {name: str(one) for name, one in tried.items() if isinstance(one, CheckpointError)}
+    for root in (*_roots(), run_folder.runs_root()):  # where the server has its files is not shown
+        found = {name: reason.replace(f"{root}/", "") for name, reason in found.items()}
     return found
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
-def _list(folder: str, stamp: int) -> list[Checkpoint]:
-    return checkpoints.list_checkpoints(Path(folder))
+def _roots() -> dict[Path, str]:
+    return {checkpoints.bundled_root(): "", run_folder.imported_root(): "imported/"}
 
 
-@st.cache_data(max_entries=512, show_spinner=False)
-def _open(folder: str, stamp: int) -> Checkpoint | None:
-    try:
-        return checkpoints.open_checkpoint(Path(folder))
-    except CheckpointError:
-        return None
+def _students() -> dict[str, Checkpoint | CheckpointError]:
+    found = {}
+    for run in run_folder.list_runs():
+        with contextlib.suppress(FileNotFoundError):  # it may be deleted meanwhile
+            for path in _student_folders(str(run.path), run.path.stat().st_mtime_ns):
+                found[f"{run.run_id}/{path.name}"] = checkpoints.try_checkpoint(path)
+    return found
+
+
+@st.cache_resource(max_entries=2048, show_spinner=False)
+def _student_folders(path: str, changed: int) -> list[Path]:
+    """The folders of a run's finished students, looked for again when anything in its folder was replaced."""
+    return run_folder.finished_students(Run(Path(path)))
 
 
 @st.cache_resource(max_entries=16, show_spinner="Loading the network …", hash_funcs=KEYS)
@@ -103,21 +116,15 @@ def _probes(dataset: str, holdout: int, source: str) -> tuple[np.ndarray, np.nda
 
 
 def run_metrics(run: Run) -> tuple[list[EpochMetrics], list[BatchMetrics]]:
-    """A run's lines by epoch and within epochs, read once for all visitors after each change."""
-    stamps = []
-    for name in ("metrics.jsonl", "batches.jsonl"):
-        try:
-            found = (run.path / name).stat()
-            stamps.append((found.st_mtime_ns, found.st_size))
-        except OSError:
-            stamps.append((0, 0))
-    return _run_metrics(str(run.path), tuple(stamps))
+    """A run's lines by epoch and within epochs; each line is parsed once for all visitors."""
+    by_epoch, within = _line_readers(str(run.path))
+    return by_epoch.read(), within.read()
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _run_metrics(path: str, stamps: tuple[tuple[int, int], ...]) -> tuple[list[EpochMetrics], list[BatchMetrics]]:
+def _line_readers(path: str) -> tuple[LineReader[EpochMetrics], LineReader[BatchMetrics]]:
     run = Run(Path(path))
-    return run.metrics(), run.batch_metrics()
+    return run.metrics_reader(), run.batches_reader()
 
 
 def human_labels_of(dataset: str) -> np.ndarray | None:

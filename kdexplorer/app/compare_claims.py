@@ -9,6 +9,7 @@ from kdexplorer.analysis.error_inheritance import count_inheritance, explain_inh
 from kdexplorer.app import result_caches
 from kdexplorer.app.compare_sections import Comparison
 from kdexplorer.app.pickers import pick_option
+from kdexplorer.app.plain import as_text
 from kdexplorer.charts.inheritance import inheritance
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.sweeps.results import bundled_sweeps
@@ -41,12 +42,12 @@ def show_inheritance(comparison: Comparison) -> None:
     counts = {name: count_inheritance(logits[name], logits[teacher], labels) for name in (student, baseline)}
     st.vega_lite_chart(inheritance(counts, teacher), key="inheritance")
     shown = (logits[student], logits[baseline], logits[teacher])
-    st.markdown(explain_inheritance((student, baseline, teacher), *shown, labels))
+    st.markdown(as_text(explain_inheritance((student, baseline, teacher), *shown, labels)))
 
 
 def show_claims(_: Comparison) -> None:
     """The lab report's claims with evidence from the bundled networks and sweep, whatever is chosen above."""
-    networks = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
+    networks = {as_text(checkpoint.name): checkpoint for checkpoint in bundled_checkpoints()}
     if not networks:
         st.info("There are no bundled networks, which these claims are compared with.")
         return

@@ -12,6 +12,7 @@ from kdexplorer.analysis import metrics, results, verdicts
 from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.app import caches, launch_curves, navigation, result_caches
 from kdexplorer.app.pickers import pick_option
+from kdexplorer.app.plain import as_text
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.datasets import get_dataset
@@ -97,7 +98,11 @@ def show_curves(networks: Mapping[str, Checkpoint], runs: list[str], teacher: tu
             continue
         names = {s.name: f"{s.name} ({config.name})" for s in config.students if (run_id, s.name) not in finished}
         roles |= {names[s.name]: s.key for s in config.students if s.name in names}
-        points += [launch_curves.to_point(row, names[row.student]) for row in run.metrics() if row.student in names]
+        points += [
+            launch_curves.to_point(row, names[row.student])
+            for row in caches.run_metrics(run)[0]
+            if row.student in names
+        ]
         epochs = max(epochs, config.epochs)
         if not networks and figures is None:
             figures = run.teacher(len(get_dataset(config.dataset).classes))
@@ -125,7 +130,7 @@ def show_calibration(comparison: Comparison) -> None:
     logits = result_caches.scaled_logits(comparison.networks, labels) if scaled else comparison.logits
     chart = evaluation.reliability(logits, labels, comparison.looks, scaled)
     st.vega_lite_chart(chart, key="reliability")
-    st.markdown(verdicts.explain_calibration(comparison.rows) or "")
+    st.markdown(as_text(verdicts.explain_calibration(comparison.rows) or ""))
 
 
 def show_classes(comparison: Comparison) -> None:
@@ -182,12 +187,12 @@ def _show_image(comparison: Comparison, pair: tuple[str, str], index: int, pixel
     """An image with both predictions, and a link that opens it on Soft labels."""
     classes = comparison.classes
     st.image(render.enlarge_png(pixels.transpose(1, 2, 0), 160), width=160, alt=f"Test image {index}")
-    label = "" if comparison.labels is None else f"**{classes[comparison.labels[index]]}**, "
+    label = "" if comparison.labels is None else f"**{as_text(classes[comparison.labels[index]])}**, "
     st.markdown(f"{label}image {index}")
     for name in pair:
         probabilities = metrics.softmax(comparison.logits[name][index])
         predicted = int(probabilities.argmax())
-        st.caption(f"{name}: {classes[predicted]}, {probabilities[predicted]:.0%}")
+        st.caption(as_text(f"{name}: {classes[predicted]}, {probabilities[predicted]:.0%}"))
     teacher = comparison.teacher[0] if comparison.teacher else None
     query = {"image": str(index), "students": ",".join(comparison.keys[name] for name in pair if name != teacher)}
     if teacher:

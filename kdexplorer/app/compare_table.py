@@ -10,6 +10,7 @@ import streamlit as st
 from kdexplorer.analysis import results, tables, verdicts
 from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.app import downloads, network_picker, pickers, url_state
+from kdexplorer.app.plain import as_text
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs import lineage, run_folder
@@ -30,7 +31,9 @@ def pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Chec
         with st.container(horizontal=True):
             for teacher in teachers:
                 args = (_list_family(bundled, teacher), teacher)
-                st.button(f"{teacher} and its students", f"family_{teacher}", on_click=_choose_networks, args=args)
+                st.button(
+                    f"{as_text(teacher)} and its students", f"family_{teacher}", on_click=_choose_networks, args=args
+                )
     left, right = st.columns([3, 2])
     with left:
         default = _default_networks(found, bundled or found)
@@ -77,14 +80,16 @@ def require_same_images(entries: dict[str, Checkpoint]) -> None:
     groups = results.group_by_evaluation(entries)
     if len(groups) < 2:
         return
-    parts = "\n".join(f"- {images}: {', '.join(names)}" for images, names in groups.items())
+    parts = "\n".join(f"- {as_text(images)}: {as_text(', '.join(names))}" for images, names in groups.items())
     st.error(
         "These networks were evaluated on different images, so their figures cannot be compared in one table:\n\n"
         f"{parts}\n\nKeep the networks of one line only."
     )
     with st.container(horizontal=True):
         for images, names in groups.items():
-            st.button(f"Keep those on {images}", on_click=_choose_networks, args=(names,), key=f"keep_{images}")
+            st.button(
+                f"Keep those on {as_text(images)}", on_click=_choose_networks, args=(names,), key=f"keep_{images}"
+            )
     st.stop()
 
 
@@ -129,8 +134,8 @@ def show_table(rows: list[ResultRow], baseline: str, teacher: str | None, missin
         alt="Results table: a row for each network with objective, cross-entropy, accuracy, tests, agreement and cost",
     )  # fmt: skip
     st.caption(
-        f"Evaluated on {rows[0].evaluated_on}. The objective differs from cross-entropy because each method minimizes "
-        f"a different sum. {verdicts.describe_training(rows)}"
+        f"Evaluated on {as_text(rows[0].evaluated_on)}. The objective differs from cross-entropy because each method "
+        f"minimizes a different sum. {as_text(verdicts.describe_training(rows))}"
     )
     if missing:
         st.info(
@@ -145,7 +150,7 @@ def show_table(rows: list[ResultRow], baseline: str, teacher: str | None, missin
 def _configure(column: tables.Column, baseline: str) -> Any:
     if not column.format:
         return st.column_config.TextColumn(column.heading, help=column.help or None, pinned=column.key == "name")
-    text = f"{column.help}, relative to {baseline}" if column.key == "difference" else column.help
+    text = f"{column.help}, relative to {as_text(baseline)}" if column.key == "difference" else column.help
     number = "localized" if column.format == "," else f"%{column.format}"
     return st.column_config.NumberColumn(column.heading, format=number, help=text or None)
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from kdexplorer.app import access, pickers, result_caches
 from kdexplorer.app.jobs import queue
+from kdexplorer.app.plain import as_text
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Picture, choose_pictures
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -39,7 +40,7 @@ def show_handout(
         compared: the rows of the results table, the networks if not given.
     """
     teacher, *students = networks.values()
-    temperature, alpha, guest = pickers.pinned("T"), pickers.pinned("alpha"), access.guest_share()
+    temperature, alpha, guest = pickers.pinned("T"), pickers.pinned_by_visitor("alpha"), access.guest_share()
 
     def build() -> bytes:
         sources = result_caches.sources()
@@ -57,7 +58,7 @@ def show_handout(
                 f"Include the networks (+ {megabytes:.1f} MB)",
                 key="handout_live",
                 help="The file can then classify the reader's own pictures and the camera's, without a server. "
-                f"It includes {', '.join(included)}.",
+                f"It includes {as_text(', '.join(included))}.",
             )
     button.download_button(
         "Save as handout", build, "knowledge-distillation.html", "text/html",

@@ -1,22 +1,20 @@
-"""What a run's students have learned so far: curves, links to the results, and one image's soft labels by epoch."""
+"""What a run's students have learned so far: its results, curves and one image's soft labels, epoch by epoch."""
 
 from __future__ import annotations
 
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import results
-from kdexplorer.analysis.metrics import softmax
-from kdexplorer.app import caches, navigation, network_picker
+from kdexplorer.app import caches, run_result
 from kdexplorer.app.pickers import pick_option
-from kdexplorer.charts import learning_curves, style
+from kdexplorer.charts import learning_curves, replay, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.style import Series
 from kdexplorer.config import SCRATCH, ExperimentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.images import render
 from kdexplorer.runs.records import EpochMetrics, TeacherFigures
-from kdexplorer.runs.run_folder import Run, finished_students
+from kdexplorer.runs.run_folder import Run
 
 
 def show(run: Run, config: ExperimentConfig, live: bool) -> None:
@@ -40,47 +38,38 @@ def show(run: Run, config: ExperimentConfig, live: bool) -> None:
             st.info("Loading the data and the networks. Curves appear in a few seconds.")
         return
     if not live:
-        _show_links(run, config)
+        run_result.show(run, config, roles)
+    _show_curves(config, points, batches, looks, measures, teacher, live)
+    if metrics:
+        _show_soft_labels(config, metrics, teacher, looks, live)
+
+
+def _show_curves(
+    config: ExperimentConfig,
+    points: list[CurvePoint],
+    batches: list[CurvePoint],
+    looks: list[Series],
+    measures: list[str],
+    teacher: TeacherFigures | None,
+    live: bool,
+) -> None:
+    """Accuracy and a loss term; after the run they can be played again."""
+    epochs = sorted({int(point.epoch) + 1 for point in points})
     accuracy, losses = st.columns(2)
     with losses:
         terms = [measure for measure in measures if measure != "accuracy"] or measures
         term = pick_option("Loss term", terms, lambda key: learning_curves.get_measure(key).label)
     for column, measure in ((accuracy, "accuracy"), (losses, term)):
         chart = learning_curves.learning_curves(points, looks, measure, config.epochs, teacher, batches=batches)
+        if chart is not None and not live and len(epochs) > 1:
+            chart = replay.replay_curves(chart, epochs[0], epochs[-1])
         if chart is not None:
             column.vega_lite_chart(chart, key="accuracy_chart" if column is accuracy else "terms_chart")
-    if metrics:
-        _show_soft_labels(config, metrics, teacher, looks, live)
 
 
 def to_point(row: EpochMetrics, network: str) -> CurvePoint:
     """A line of a run's metrics as a point of that network's curve."""
     return CurvePoint(network, row.epoch, row.train, row.test)
-
-
-def _show_links(run: Run, config: ExperimentConfig) -> None:
-    """Links that open the finished students on the other pages."""
-    names = [f"{run.run_id}/{path.name}" for path in finished_students(run)]
-    if not names:
-        return
-    teacher = network_picker.find_name(config.teacher) if config.teacher else None
-    query = {"teacher": teacher} if teacher else {}
-    students = query | {"students": ",".join(names[: network_picker.MAX_STUDENTS])}
-    st.success(f"{len(names)} trained network{'s' if len(names) > 1 else ''}, available on every page.")
-    arrow = ":material/arrow_forward:"
-    with st.container(horizontal=True):
-        rows = names if teacher is None else _with_teacher(names, teacher)
-        navigation.link_to("compare", "Compare them", query | {"networks": ",".join(rows)}, arrow)
-        if teacher:
-            navigation.link_to("soft_labels", "Soft labels", students, arrow)
-            navigation.link_to("attention", "Attention", students, arrow)
-
-
-def _with_teacher(names: list[str], teacher: str) -> list[str]:
-    """The students with their teacher before them, if all were evaluated on the same images and fit one table."""
-    found = caches.all_checkpoints()
-    together = {name: found[name] for name in (teacher, *names) if name in found}
-    return list(together) if len(results.group_by_evaluation(together)) == 1 else names
 
 
 def _show_soft_labels(
@@ -97,7 +86,7 @@ def _show_soft_labels(
     count = min(len(probes) for probes_of in by_epoch.values() for probes in probes_of.values())
     if not count:
         return
-    st.subheader("Soft labels, epoch by epoch")
+    st.header("Soft labels, epoch by epoch")
 
     def describe(index: int) -> str:
         return f"{index}: {classes[labels[index]]}" if index < len(labels) else str(index)
@@ -109,20 +98,18 @@ def _show_soft_labels(
         first = trained[0] if trained else 1.0
         choices = sorted({1.0, 2.0, 4.0, 8.0, first})
         temperature = pick_option("Temperature", choices, "{:g}".format, first, key="probe_T")
-        epochs = sorted(by_epoch)
-        epoch = epochs[-1]
-        if len(epochs) > 1 and not live:
-            epoch = st.select_slider("Epoch", epochs, epochs[-1], format_func=lambda e: str(e + 1), key="probe_epoch")
     if index < len(pictures):
         pixels, caption = render.enlarge_png(pictures[index].transpose(1, 2, 0), 224), describe(index)
         picture.image(pixels, caption.partition(": ")[2], 224, alt=f"Evaluation image {caption}")
-    shown = [probes[index] for probes_of in by_epoch.values() for probes in probes_of.values()]
-    top = float(softmax(np.stack([*shown, *of_teacher[index : index + 1]]), temperature).max())
-    spec = learning_curves.soft_labels_at(
+    latest = max(by_epoch)
+    spec = replay.soft_labels_by_epoch(
         of_teacher[index] if index < len(of_teacher) else None,
-        {student: probes[index] for student, probes in by_epoch[epoch].items()},
-        looks, classes, temperature, labels[index] if index < len(labels) else None, f"after epoch {epoch + 1}",
-        min(1.0, np.ceil(top * 10) / 10),
+        {
+            epoch: {student: probes[index] for student, probes in found.items()}
+            for epoch, found in by_epoch.items()
+            if not live or epoch == latest
+        },
+        looks, classes, temperature, labels[index] if index < len(labels) else None,
     )  # fmt: skip
     chart.vega_lite_chart(spec, key="probe_chart")
 

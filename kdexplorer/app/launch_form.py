@@ -14,8 +14,8 @@ from kdexplorer.app import (
     pickers,
     student_rows,
     sweeps,
-    url_state,
 )
+from kdexplorer.app.plain import as_text
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import all_datasets, available_dataset, get_dataset
 from kdexplorer.errors import ConfigError
@@ -64,7 +64,7 @@ def show() -> None:
         with slots.get(name, slots["students"]):  # a field without a place: below the students
             for sentence in sentences:
                 is_word = sentence.split()[0].isalpha()  # not a student's name
-                text = url_state.escape(sentence[0].upper() + sentence[1:] if is_word else sentence)
+                text = as_text(sentence[0].upper() + sentence[1:] if is_word else sentence)
                 st.markdown(f":red[:material/error: {text}.]")
     with right:
         launch_start.show(config, problems, sweep)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from kdexplorer.app import access, launch_curves, navigation, shares, sweeps
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
@@ -20,6 +21,7 @@ POLL = 1.0
 """Seconds between two reads of a live run's folder; the trainer writes twice as often."""
 
 STATES: dict[State, str] = {
+    "waiting": ":gray[:material/pending: Not begun]",
     "queued": ":blue[:material/hourglass_top: Waiting]",
     "running": ":blue[:material/play_arrow: Training]",
     "finished": ":green[:material/check_circle: Finished]",
@@ -29,7 +31,9 @@ STATES: dict[State, str] = {
     "damaged": ":red[:material/broken_image: Damaged]",
 }
 LIMIT = 20
-"""Runs of the list."""
+"""Runs of the list, and a sweep's experiments of one kind."""
+LENGTH = 1000
+"""Characters of a message."""
 
 
 def show(run: Run) -> None:
@@ -38,13 +42,13 @@ def show(run: Run) -> None:
     try:
         config: ExperimentConfig | SweepConfig = run.config()
     except KDError as error:
-        st.error(str(error))
+        show_error(error)
         _show_controls(run, run.status().state)
         return
     recipe = config.recipe if isinstance(config, SweepConfig) else config
     facts = f" · {sweeps.describe(config)}" if isinstance(config, SweepConfig) else ""
-    st.subheader(recipe.name)
-    st.caption(f"{run.run_id} · {_describe(recipe)}{facts}")
+    st.header(as_text(recipe.name))
+    st.caption(as_text(f"{run.run_id} · {_describe(recipe)}{facts}"))
     live = run.status().state in LIVE
 
     def follow() -> None:
@@ -58,15 +62,25 @@ def show(run: Run) -> None:
             launch_curves.show(run, recipe, live)
 
     st.fragment(shares.charged()(follow), run_every=POLL if live else None)()
-    results = run.results() if isinstance(run, Sweep) else None
-    if results is not None:
-        query = {"show": "Sweep", "sweep": run.run_id}
-        navigation.link_to("compare", "Open on Compare", query, ":material/arrow_forward:")
-        sweeps.show_results(results, run.run_id)
+    if isinstance(run, Sweep):
+        _show_results(run)
     with st.expander("Command line and log"):
         command = sweep_command(config) if isinstance(config, SweepConfig) else train_command(config)
         st.code(command, language="bash", wrap_lines=True)
         _show_log(run, 12)
+
+
+def _show_results(sweep: Sweep) -> None:
+    """A sweep's results so far, and a link to them."""
+    try:
+        results = sweep.results()
+    except KDError as error:
+        show_error(error)
+        return
+    if results is not None:
+        query = {"show": "Sweep", "sweep": sweep.run_id}
+        navigation.link_to("compare", "Open on Compare", query, ":material/arrow_forward:")
+        sweeps.show_results(results, sweep.run_id)
 
 
 def _open(kind: str = "", run_id: str = "") -> None:
@@ -92,9 +106,10 @@ def _describe(config: ExperimentConfig) -> str:
 def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> None:
     """The state, a bar with the time left, what went wrong, and a sweep's experiments."""
     epoch, step, steps = status.epoch, status.step, status.steps_per_epoch
+    message = as_text(status.message[:LENGTH])
     starts = status.state in LIVE and epoch is None and not status.experiments
     shown = status.state not in ("finished", "failed", "damaged") and status.message not in ("", "training")
-    st.markdown(f"**{STATES[status.state]}**" + (f": {status.message}" if shown and not starts else ""))
+    st.markdown(f"**{STATES[status.state]}**" + (f": {message}" if shown and not starts else ""))
     if status.state != "finished" and epoch is not None and step is not None and steps:
         text, left = f"Epoch {epoch + 1} of {config.epochs}", status.seconds_left
         if status.state == "running" and left is not None:
@@ -105,21 +120,23 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
             text += ", teacher predictions from the disk"
         st.progress(min(1.0, (epoch * steps + step) / (config.epochs * steps)), text=text)
     elif starts:
-        st.progress(0.0, text=f"{status.message.capitalize() or 'Starting'} …")
+        st.progress(0.0, text=f"{message.capitalize() or 'Starting'} …")
     if status.warning:
-        st.warning(status.warning)
+        st.warning(as_text(status.warning[:LENGTH]))
     if status.state in ("failed", "damaged"):
-        st.error(status.message or "It ended without a message.")
+        st.error(message or "It ended without a message.")
     if status.state in ("failed", "lost"):
         st.markdown("The last lines of its log:")
         _show_log(run, 8)
     if status.experiments and status.finished is not None:
         text = f"{status.finished} of {status.experiments} experiments finished"
         st.progress(min(1.0, status.finished / status.experiments), text=text)
-    for run_id in status.working:
-        navigation.link_to("launch", f"Training: {run_id}", {"run": run_id})
-    for run_id, reason in status.failed.items():
-        st.error(f"{run_id}: {reason}")
+    for run_id in status.working[:LIMIT]:
+        navigation.link_to("launch", f"Training: {as_text(run_id)}", {"run": run_id})
+    for run_id, reason in list(status.failed.items())[:LIMIT]:
+        st.error(as_text(f"{run_id}: {reason[:LENGTH]}"))
+    if len(status.failed) > LIMIT:
+        st.error(f"{len(status.failed) - LIMIT} more experiments failed: see the log.")
 
 
 def _show_controls(run: Run, state: State) -> None:
@@ -130,8 +147,8 @@ def _show_controls(run: Run, state: State) -> None:
         if state in RESUMABLE and st.button("Resume", key="resume", type="primary", icon=":material/play_arrow:"):
             access.act_and_rerun(lambda: start_run(run))
         if state not in LIVE:
-            with st.popover("Delete", icon=":material/delete:"):
-                is_sweep = isinstance(run, Sweep)
+            is_sweep = isinstance(run, Sweep)
+            with st.popover(f"Delete this {'sweep' if is_sweep else 'run'}", icon=":material/delete:"):
                 what = "sweep's results (its runs remain)" if is_sweep else "run with its curves and finished students"
                 st.markdown(f"Delete this {what}? This cannot be undone.")
                 if st.button("Yes, delete it", key="delete", type="primary"):
@@ -143,27 +160,27 @@ def _delete(run: Run) -> None:
     _open()
 
 
-def show_list(opened: Run | None) -> None:
-    """The latest sweeps and runs, each with a button that opens it; `opened` is the one that the page shows."""
+def show_list() -> None:
+    """The latest sweeps and runs, each with its state and a button that opens it."""
     sweeps_found, found = list_sweeps()[:10], list_runs()
-    if sweeps_found:
-        st.subheader("Sweeps")
-    for sweep in sweeps_found:
-        _show_row(sweep, "sweep", sweep.status())
-    st.subheader("Runs")
-    if not found:
-        st.markdown("There are no runs yet. Runs are listed here, also after a restart, and each one has a link.")
-        return
-    live = any(run.status().state in LIVE for run in found[:LIMIT])
+    listed: list[Run] = [*sweeps_found, *found[:LIMIT]]
+    live = any(run.status().state in LIVE for run in listed)
 
     def follow() -> None:
-        statuses = {run: run.status() for run in found[:LIMIT]}
+        statuses = {run: run.status() for run in listed}
         if live and not any(status.state in LIVE for status in statuses.values()):
             st.rerun()
-        for run, status in statuses.items():
-            _show_row(run, "run", status)
+        if sweeps_found:
+            st.header("Sweeps")
+        for sweep in sweeps_found:
+            _show_row(sweep, "sweep", statuses[sweep])
+        st.header("Runs")
+        if not found:
+            st.markdown("There are no runs yet. Runs are listed here, also after a restart, and each one has a link.")
+        for run in found[:LIMIT]:
+            _show_row(run, "run", statuses[run])
 
-    st.fragment(shares.charged()(follow), run_every=POLL if live and opened is None else None)()
+    st.fragment(shares.charged()(follow), run_every=POLL if live else None)()
     if len(found) > LIMIT:
         st.caption(f"{len(found) - LIMIT} older runs: list them with 'python -m kdexplorer runs list'.")
 
@@ -174,6 +191,8 @@ def _show_row(run: Run, kind: str, status: RunStatus) -> None:
         facts = f" {status.finished} of {status.experiments} experiments"
     elif status.state != "finished" and status.epoch is not None and status.epochs is not None:
         facts = f" epoch {status.epoch + 1} of {status.epochs}"
+    elif status.state == "damaged":
+        facts = f": {as_text(status.message[:300])}"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Open", key=f"open_{run.run_id}", on_click=_open, args=(kind, run.run_id), width=90)
         st.markdown(f"{STATES[status.state]} `{run.run_id}`{facts}", width="stretch")

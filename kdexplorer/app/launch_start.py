@@ -8,6 +8,7 @@ import time
 import streamlit as st
 
 from kdexplorer.app import access, shares, sweeps
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.config import MAX_STUDENTS, ExperimentConfig
 from kdexplorer.datasets import download
 from kdexplorer.errors import KDError
@@ -20,6 +21,7 @@ from kdexplorer.sweeps.grid import SweepConfig, sweep_command
 from kdexplorer.training import demo
 from kdexplorer.training.checks import Problems
 from kdexplorer.training.estimate import Measurement, format_duration
+from kdexplorer.training.schedule import FULL_RESOLUTION
 
 POLL = 1.0
 """Seconds between two reads of a measurement or a download."""
@@ -41,7 +43,7 @@ def offer_download() -> None:
                 "from its official site has 170 MB and is verified."
             )
             if status.state == "failed":
-                st.error(f"The download failed: {status.message}")
+                st.error(f"The download failed: {as_text(status.message)}")
             if status.state == "running":
                 st.progress(status.share, text=f"Downloading CIFAR-10: {status.message}")
                 if st.button("Cancel", key="cancel_download"):
@@ -56,14 +58,14 @@ def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig
     """Estimate, command and start of an experiment, or of the sweep whose recipe it is."""
     alive = sum(run.status().state in LIVE for run in list_runs()[:20])
     with st.container(border=True):
-        st.subheader("Before you start")
+        st.header("Before you start")
         if config is None:
             count = sum(len(sentences) for sentences in problems.values())
             st.markdown(f"{count} problem{'s' if count > 1 else ''} to fix first, marked in red in the form.")
         else:
             measured, times = config, 1.0
             if sweep is not None:
-                st.markdown(f"{sweeps.describe(sweep)}.")
+                st.markdown(f"{as_text(sweeps.describe(sweep))}.")
                 students = sweep.students()[:MAX_STUDENTS]
                 times = sweep.seeds * len(sweep.students()) / len(students)
                 measured = config.model_copy(update={"students": students})
@@ -111,6 +113,7 @@ def _show_demo_time(epochs: int, busy: bool) -> None:
         return
     st.metric("Time on this machine", f"about {format_duration(speed.seconds(epochs))}")
     st.caption("Measured once, and too long if the machine was busy then.")
+    _warn(speed.estimate.warning)
     if st.button("Measure again", key="measure_demo", icon=":material/refresh:", disabled=busy):
         access.act_and_rerun(demo.forget_speed)
 
@@ -141,7 +144,7 @@ def _store_when_measured(measurement: Measurement) -> bool:
             return False
         demo.store_speed(result)
     except (KDError, OSError) as error:
-        st.error(str(error))
+        show_error(error)
         if st.button("Measure again", key="measure_demo_again", icon=":material/refresh:"):
             access.act_and_rerun(_demo_measurement.clear)
         return False
@@ -156,12 +159,14 @@ def _show_estimate(config: ExperimentConfig, times: float) -> None:
         _forget_measurement()
         if st.button("Estimate the time", key="estimate", icon=":material/timer:"):
             access.act_and_rerun(lambda: st.session_state.update(measurement=Measurement(config)))
-        st.caption("Times a few batches on this machine, which takes about ten seconds.")
+        small = config.teacher and config.start_resolution < FULL_RESOLUTION
+        more = f", and measures the teacher at {config.start_resolution} pixels" if small else ""
+        st.caption(f"Times a few batches on this machine, which takes about ten seconds{more}.")
         return
     try:
         result = measurement.poll()
     except KDError as error:
-        st.error(str(error))
+        show_error(error)
         if st.button("Measure again", key="estimate_again", icon=":material/refresh:"):
             _forget_measurement()
             st.rerun()
@@ -179,6 +184,12 @@ def _show_estimate(config: ExperimentConfig, times: float) -> None:
             f"The teacher's predictions are stored for {100 * result.stored:.0f} % of the epochs: "
             f"{result.speedup:.1f} times faster than without."
         )
+    _warn(result.warning)
+
+
+def _warn(text: str) -> None:
+    if text:
+        st.warning(f"{as_text(text)}.")
 
 
 def _wait_for(measurement: Measurement) -> None:

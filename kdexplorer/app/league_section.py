@@ -7,6 +7,7 @@ import json
 import streamlit as st
 
 from kdexplorer.app import downloads, pickers
+from kdexplorer.app.plain import as_text
 from kdexplorer.charts import league as chart
 from kdexplorer.sweeps.league_report import NOTES, describe_protocol, format_league, to_csv, to_markdown
 from kdexplorer.sweeps.league_summary import describe_league, summarize_entries
@@ -28,8 +29,8 @@ def show_section() -> None:
 def show_league(table: LeagueTable, name: str) -> None:
     """The conclusion, the differences to a reference, every entry, and the files."""
     for problem in find_conflicts(table, table.declaration):
-        st.warning(problem)
-    st.markdown(describe_league(table))
+        st.warning(as_text(problem))
+    st.markdown(as_text(describe_league(table)))
     references = table.declaration.references
     reference = pickers.pick_option("Compared with", references, key="league_reference")
     spec = chart.differences(summarize_entries(table), reference)
@@ -37,7 +38,7 @@ def show_league(table: LeagueTable, name: str) -> None:
         st.vega_lite_chart(spec, key="league_chart")
     headings, cells = format_league(table)
     st.dataframe([dict(zip(headings, row, strict=True)) for row in cells], hide_index=True, key="league_table")
-    st.caption(f"{describe_protocol(table)} {NOTES}")
+    st.caption(f"{as_text(describe_protocol(table))} {NOTES}")
     texts = {
         "csv": to_csv(table),
         "json": json.dumps(table.model_dump(mode="json"), indent=1),

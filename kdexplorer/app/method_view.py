@@ -12,11 +12,12 @@ import streamlit as st
 from kdexplorer.analysis.method_probe import BATCH, Probe
 from kdexplorer.app import caches, pickers, result_caches, student_rows
 from kdexplorer.app.picture import ChosenPicture
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts import probe as charts
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import KDError
-from kdexplorer.methods import FAMILIES, Method, all_methods, get_method
+from kdexplorer.methods import Method, all_methods, get_method
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -91,12 +92,12 @@ def show_instrument(method: Method, teacher: Checkpoint, student: Student, pictu
     try:
         found = result_caches.probe_method(method, student.checkpoint, teacher, picture)
     except KDError as error:
-        st.error(str(error))
+        show_error(error)
         return
     classes = teacher.classes
     if picture.label is None:
         name = classes[int(caches.predict(teacher, picture.pixels)[0].argmax())]
-        st.caption(f"A photo has no hard label: where the loss needs one, it is the teacher's class, {name}.")
+        st.caption(f"A photo has no hard label: where the loss needs one, it is the teacher's class, {as_text(name)}.")
     if found.push is not None:
         logits = caches.image_logits(teacher, picture.pixels, picture.index, picture.dataset)
         chart = charts.push_bars(found.push, logits, classes, picture.label, method.label, student.name)
@@ -135,25 +136,6 @@ def _show_relations(found: Probe, teacher: Checkpoint, student: Student, picture
 def show_code(method: type[Method]) -> None:
     """The method's file, which is what trains."""
     st.code(method.source(), language="python", height=420)
-
-
-def methods_table() -> list[dict[str, str]]:
-    """A row for each method: family, name, source, what crosses, and the settings' defaults."""
-    rows = []
-    for family in FAMILIES:
-        for method in (one for one in all_methods() if one.family == family):
-            fields = {name: field.default for name, field in method.Settings.model_fields.items() if name != "method"}
-            rows.append(
-                {
-                    "Family": family,
-                    "Method": method.label,
-                    "Key": method.key,
-                    "Uses": ", ".join(sorted(method.needs)) or "no teacher",
-                    "Settings": ", ".join(f"{name} {value}" for name, value in fields.items()),
-                    "Source": method.reference,
-                }
-            )
-    return rows
 
 
 def pick_student(students: Mapping[str, Checkpoint], teacher: Checkpoint) -> Student | None:

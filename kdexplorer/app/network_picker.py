@@ -10,6 +10,7 @@ import streamlit as st
 
 from kdexplorer.analysis import results
 from kdexplorer.app import caches, pickers, url_state
+from kdexplorer.app.plain import as_text
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -21,8 +22,19 @@ def networks() -> dict[str, Checkpoint]:
     found = caches.all_checkpoints()
     if not found:
         st.info("There are no networks yet. Train one on the Launch page, or restore the folder 'checkpoints'.")
+        show_unusable()
         st.stop()
     return found
+
+
+def show_unusable() -> None:
+    """The checkpoints that cannot be used, each with the reason; nothing where there are none."""
+    unusable = caches.unusable_checkpoints()
+    if not unusable:
+        return
+    with st.expander(f"{len(unusable)} unusable network{'s' if len(unusable) > 1 else ''}", icon=":material/error:"):
+        for name, reason in list(unusable.items())[:50]:
+            st.markdown(f"**{as_text(name)}**: {as_text(reason[:500])}")
 
 
 def default_teacher(found: dict[str, Checkpoint]) -> str:

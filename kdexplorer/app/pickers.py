@@ -10,6 +10,7 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from kdexplorer.app import url_state
+from kdexplorer.app.plain import as_text
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 
 PINNED = {
@@ -29,7 +30,10 @@ def pick_option(
 ) -> V:
     """Draws buttons of which one is selected, at first `default` or the first of `options`; returns its option."""
     options = list(options)
-    widget |= {"format_func": name_of, "default": options[0] if default is None else default}
+    widget |= {
+        "format_func": lambda value: as_text(name_of(value)),
+        "default": options[0] if default is None else default,
+    }
     return st.segmented_control(label, options, required=True, wrap=True, **widget)
 
 
@@ -37,7 +41,10 @@ def pick_kept(name: str, label: str, options: Sequence[str], default: str) -> st
     """As `pick_option`; all pages share the choice, but no link carries it."""
     key, chosen = f"pick_{name}", url_state.choices().get(name, default)
     st.session_state[key] = chosen = chosen if chosen in options else default
-    st.segmented_control(label, options, key=key, required=True, wrap=True, on_change=url_state.keep, args=(name, key))
+    st.segmented_control(
+        label, options, key=key, required=True, wrap=True, format_func=as_text,
+        on_change=url_state.keep, args=(name, key),
+    )  # fmt: skip
     return chosen
 
 
@@ -101,16 +108,26 @@ def pick_several(
     return chosen
 
 
-def pinned(name: str) -> float:
-    """A pinned number, without a widget: the temperature `T`, or `alpha`, the teacher's weight in the lab's formula."""
-    _, _, _, default, low, high = PINNED[name]
-    return url_state.get(name, default, url_state.parse_number(low, high))
+def pinned_by_visitor(name: str) -> float | None:
+    """As `pinned`, but None where neither a link nor the visitor has pinned a value."""
+    *_, low, high = PINNED[name]
+    return url_state.get(name, None, url_state.parse_number(low, high))
 
 
-def pick_pinned(name: str) -> float:
-    """Draws a pinned number's presets and returns it; none is selected where a link has pinned another value."""
+def pinned(name: str, default: float | None = None) -> float:
+    """A pinned number, without a widget: the temperature `T`, or `alpha`, the teacher's weight in the lab's formula.
+
+    `default` replaces the usual one while nothing is pinned.
+    """
+    value = pinned_by_visitor(name)
+    usual = PINNED[name][3] if default is None else default
+    return usual if value is None else value
+
+
+def pick_pinned(name: str, default: float | None = None) -> float:
+    """Draws a pinned number's presets and returns it; none is selected where it has another value."""
     label, text, presets, *_ = PINNED[name]
-    key, value = f"pick_{name}", pinned(name)
+    key, value = f"pick_{name}", pinned(name, default)
     st.session_state[key] = value if value in presets else None
     st.segmented_control(
         label, presets, format_func=text.format, key=key, on_change=url_state.remember, args=(name, key), wrap=True

@@ -12,6 +12,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app import caches, pickers, uploads, url_state
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
 from kdexplorer.handout.sources import Picture
@@ -132,7 +133,9 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
     """Draws an upload's or the camera's widget and returns the photo, uint8 `[32, 32, 3]`."""
     if source == UPLOAD:
         types = ["png", "jpg", "jpeg", "webp"]
-        file = st.file_uploader("PNG, JPEG or WebP, at most 5 MB", type=types, key="photo_file")
+        file = st.file_uploader(
+            "A photo; one of more than 5 MB is made smaller in your browser", type=types, key="photo_file"
+        )
     else:
         file = st.camera_input("Take a picture", key="photo_camera")
     fit = pickers.pick_kept("fit", "Fit to a square", list(FITS), "Center crop")
@@ -141,7 +144,7 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
             _decode(file.getvalue())
         except ImageError as error:
             url_state.choices().pop("photo", None)
-            st.error(str(error))
+            show_error(error)
         else:
             _remove_upload(file.file_id)
     photo = url_state.choices().get("photo")
@@ -182,7 +185,7 @@ def show(picture: ChosenPicture, teacher: Checkpoint) -> None:
     if picture.index is not None:
         name = teacher.classes[picture.label] if picture.label is not None else None
         alt = f"Test image {picture.index}" + (f": {name}" if name else "")
-        label = f"**{name}**" if name else "its label is not one of these classes"
+        label = f"**{as_text(name)}**" if name else "its label is not one of these classes"
         caption = f"Test image {picture.index}: {label}. The networks see 32 × 32 pixels."
     st.image(render.enlarge_png(picture.pixels_last, 256), width=256, alt=alt)
     st.caption(caption)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import human_agreement, inference, metrics
+from kdexplorer.analysis import human_agreement, inference, metrics, temperature_effects
 from kdexplorer.app import caches, pickers, result_caches
 from kdexplorer.app.picture import ChosenPicture
+from kdexplorer.app.plain import as_text
 from kdexplorer.charts import annotators, class_maps, gradient, temperature
-from kdexplorer.charts.common import NetworkLogits
+from kdexplorer.charts.common import NetworkLogits, fresh_student
+from kdexplorer.charts.style import FRESH
 from kdexplorer.config import SCRATCH
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import VARIABLE
 from kdexplorer.runs.checkpoints import Checkpoint
+
+MOMENTS = ("End of training", "Start of training")
+"""When the gradient is shown: on the student's logits, or on those of a fresh student."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,16 @@ def show_gradient(page: SoftLabels) -> None:
         st.info("Choose a student above to see the gradient on its logits.")
         return
     by_name = {student.name: student for student in page.students}
-    left, right = st.columns(2)
+    left, middle, right = st.columns(3)
     with left:
         distilled = next((student.name for student in page.students if student.role != SCRATCH), page.students[0].name)
         student = by_name[pickers.pick_kept("student", "Student", list(by_name), distilled)]
+    trained = page.networks[student.name].card.objective
+    with middle:
+        if pickers.pick_kept("moment", "Moment", MOMENTS, MOMENTS[0]) != MOMENTS[0]:
+            student = fresh_student(page.teacher)
     with right:
-        alpha = pickers.pick_pinned("alpha")
+        alpha = pickers.pick_pinned("alpha", inference.trained_alpha(trained))
     st.latex(
         r"\begin{aligned}\frac{\partial L}{\partial z_i} ={}& "
         r"\underbrace{\alpha\,T\,\bigl(p^s_i(T) - p^t_i(T)\bigr)}_{\text{teacher}} \\ "
@@ -63,9 +73,12 @@ def show_gradient(page: SoftLabels) -> None:
     )
     st.latex(_gradient_in_numbers(page, student, alpha))
     st.markdown(
-        f"The numbers are for the pinned T = {page.temperature:g} and α = {alpha:g}, where the sliders below start. "
-        "The hard label pushes one class up and every other class down by the probability that the student gives it. "
-        "The soft label also says *how far* each wrong class should go: this is called dark knowledge."
+        f"The numbers are for the pinned T = {page.temperature:g} and α = {alpha:g}, where the sliders below start; α "
+        "starts at the value that the student was trained with. The hard label pushes one class up and every other "
+        "class down by the probability that the student gives it. The soft label also says *how far* each wrong class "
+        "should go: this is called dark knowledge. At the end of training the hard label's push has nearly vanished on "
+        "images that the student predicts with confidence, and the two pushes may oppose each other. At the start a "
+        "fresh student gives every class the same probability."
     )
     label = page.picture.label
     if label is None:
@@ -80,21 +93,46 @@ def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float)
     parts = inference.gradient_on_logits(student.logits, page.teacher.logits, label, t, alpha)
     index = label if label is not None else int(np.argmax(page.teacher.logits))
     soft, of_teacher = (metrics.softmax(one.logits, t)[index] for one in (student, page.teacher))
+    name = re.sub(r"[^\w .,'()-]|_", " ", page.classes[index])  # nothing that is a command in a formula
     hard = "" if label is None else f" + {1 - alpha:.2f}\\,({metrics.softmax(student.logits)[index]:.3f} - 1)"
     return (
-        rf"\begin{{aligned}}\text{{{page.classes[index]}: }} & {alpha:.2f}\cdot{t:g}\,"
+        rf"\begin{{aligned}}\text{{{name}: }} & {alpha:.2f}\cdot{t:g}\,"
         rf"({soft:.3f} - {of_teacher:.3f})\\ &{hard} = {parts['total'][index]:+.3f}\end{{aligned}}"
     )
 
 
 def show_curves(page: SoftLabels) -> None:
-    """Entropy, largest probability and KL over temperature."""
-    for column, measure in zip(st.columns(len(temperature.CURVES)), temperature.CURVES, strict=True):
-        if measure == "kl" and not page.students:
-            column.info("Choose a student to see the KL divergence between it and the teacher.")
+    """Entropy, largest probability, KL and the size of the gradient over temperature."""
+    for position, measure in enumerate(temperature.CURVES):
+        if position % 2 == 0:
+            columns = st.columns(2)
+        column = columns[position % 2]
+        if measure in temperature.COMPARED and not page.students:
+            column.info("Choose a student to compare it with the teacher.")
         else:
             chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
             column.vega_lite_chart(chart, width="stretch")
+    _describe_split(page)
+
+
+def _describe_split(page: SoftLabels) -> None:
+    """What the temperature changes over the whole test split, for each student whose stored logits are available."""
+    stored = {
+        name: caches.stored_logits(checkpoint, page.picture.dataset) for name, checkpoint in page.networks.items()
+    }
+    teacher, t = stored[page.teacher.name], page.temperature if page.temperature != 1 else 4.0
+    if teacher is None:
+        return
+    known = {one.name: logits for one in page.students if (logits := stored[one.name]) is not None}
+    for name, logits in known.items():
+        st.markdown(f"- {temperature_effects.describe_kl(name, teacher, logits, t)}")
+    for name, logits in ({FRESH: np.zeros_like(teacher)} | known).items():
+        st.markdown(f"- {temperature_effects.describe_push(name, teacher, logits, t)}")
+    if known:
+        st.caption(
+            "The curves are of the chosen image. The factor T² balances the gradient's 1/T² only in the limit of large "
+            "T: at one weight, another temperature is also another size of the gradient. Sweeps can hold the size."
+        )
 
 
 def show_class_similarity(page: SoftLabels) -> None:
@@ -109,7 +147,7 @@ def show_class_similarity(page: SoftLabels) -> None:
     for name, checkpoint in page.networks.items():
         stored = caches.stored_logits(checkpoint, dataset)
         if stored is None:
-            st.info(f"{name} has no stored logits of the whole test split, so it is not shown.")
+            st.info(f"{as_text(name)} has no stored logits of the whole test split, so it is not shown.")
         else:
             logits[name] = stored
     labels, of_teacher = get_dataset(dataset).test_labels(), logits.get(page.teacher.name)
@@ -122,8 +160,10 @@ def show_class_similarity(page: SoftLabels) -> None:
     if of_teacher is not None:
         shares = np.where(off_diagonal, np.nan_to_num(maps[page.teacher.name]), 0)
         pairs = (np.unravel_index(k, shares.shape) for k in np.argsort(-shares, axis=None)[:2])
-        texts = " and ".join(f"**{shares[i, j]:.0%} {classes[j]}** to images of {classes[i]}" for i, j in pairs)
-        st.markdown(f"On average {page.teacher.name} gives {texts}.")
+        texts = " and ".join(
+            f"**{shares[i, j]:.0%} {as_text(classes[j])}** to images of {as_text(classes[i])}" for i, j in pairs
+        )
+        st.markdown(f"On average {as_text(page.teacher.name)} gives {texts}.")
     if labels is None:
         st.caption("The test labels are missing, so images are grouped by the class that the teacher predicts.")
     shown = class_maps.most_similar_classes(np.stack(list(maps.values())))
@@ -154,10 +194,10 @@ def show_human_labels(page: SoftLabels) -> None:
         chart = annotators.closeness_curves(known, roles, labels, subject)
         column.vega_lite_chart(chart, width="stretch")
     rows = result_caches.agreement_rows(page.networks, page.human)
-    st.markdown(human_agreement.to_markdown(rows))
+    st.markdown(human_agreement.to_markdown([replace(row, name=as_text(row.name)) for row in rows]))
     description = human_agreement.describe_agreement(rows)
     if description:
-        st.markdown(description)
+        st.markdown(as_text(description))
 
 
 def show_logits(page: SoftLabels) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.app import downloads, pickers
+from kdexplorer.app.plain import as_text
 from kdexplorer.charts import sweep_surface
+from kdexplorer.errors import ConfigError
 from kdexplorer.networks import all_architectures
 from kdexplorer.sweeps.folder import list_sweeps
-from kdexplorer.sweeps.grid import MAX_VALUES, SweepConfig
+from kdexplorer.sweeps.grid import MAX_VALUES, SweepConfig, describe_factors
 from kdexplorer.sweeps.report import summarize, to_markdown
 from kdexplorer.sweeps.results import SweepResults, bundled_sweeps
 
@@ -20,7 +22,20 @@ OPTIONS = {
     "temperatures": ("Temperatures", (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0)),
     "weights": ("Weights of the teacher's term (α)", (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)),
 }
-START = {"student": "resnet8", "temperatures": [1.0, 2.0, 4.0, 8.0], "weights": [0.5, 0.7, 0.9], "seeds": 3}
+START = {
+    "student": "resnet8",
+    "temperatures": [1.0, 2.0, 4.0, 8.0],
+    "weights": [0.5, 0.7, 0.9],
+    "seeds": 3,
+    "hold": "weight",
+}
+
+HOLD = {"weight": "the weight", "gradient": "the gradient's size"}
+HOLD_HELP = (
+    "T² balances the gradient's 1/T² only in the limit of large T, so at one weight another temperature is also "
+    "another size of the gradient. Held, each temperature's weight is rescaled so that the gradient at the start of "
+    "training is as large as at T = 4."
+)
 
 
 def pick_grid() -> dict[str, Any]:
@@ -43,6 +58,10 @@ def pick_grid() -> dict[str, Any]:
             format_func=lambda value: f"{value:g}" if isinstance(value, float) else str(value),
         )  # fmt: skip
         grid[name] = [_parse(value) for value in chosen]
+    grid["hold"] = st.segmented_control(
+        "Held at every temperature", list(HOLD), format_func=HOLD.__getitem__, key="form_sweep_hold", required=True,
+        help=HOLD_HELP,
+    )  # fmt: skip
     return dict(grid)
 
 
@@ -62,13 +81,21 @@ def describe(config: SweepConfig) -> str:
         f"{count} students ({config.student} distilled from {config.recipe.teacher}: the grid, the lab's default and "
         f"the scratch baseline) × {config.seeds} seed{'s' if config.seeds > 1 else ''} = "
         f"{count * config.seeds} trained networks"
+        + ("; the gradient's size is held at every temperature" if config.weight_factors else "")
     )
 
 
 def show_section() -> None:
     """Compare's section: the choice of a sweep, and its results."""
-    own = {sweep.run_id: results for sweep in list_sweeps() if (results := sweep.results()) is not None}
-    found = own | bundled_sweeps()
+    found: dict[str, SweepResults] = {}
+    for sweep in list_sweeps():
+        try:
+            results = sweep.results()
+        except ConfigError as error:
+            st.caption(as_text(f"{sweep.run_id} is left out. {error}"))
+        else:
+            found |= {} if results is None else {sweep.run_id: results}
+    found |= bundled_sweeps()
     if not found:
         st.info("There is no sweep yet. Start one on the Launch page with 'Sweep temperature and weight'.")
         return
@@ -81,15 +108,16 @@ def show_results(results: SweepResults, name: str) -> None:
     if not results.cells:
         st.info("No student has finished yet. The surface appears when the first experiment has finished.")
         return
-    st.markdown(summarize(results))
+    st.markdown(" ".join(filter(None, [summarize(results), describe_factors(results.weight_factors)])))
     surfaces = sweep_surface.SURFACES
     known = [key for key in surfaces if any(getattr(cell, key) is not None for cell in results.cells)]
     measure = pickers.pick_option("Surface", known, lambda key: surfaces[key].label, key="surface_measure")
     left, right = st.columns([3, 2])
     left.vega_lite_chart(sweep_surface.surface(results, measure), key="surface_chart")
     right.vega_lite_chart(sweep_surface.spread(results), key="spread_chart")
+    what = f"{results.student} distilled from {results.teacher}, evaluated on the {results.evaluated_on}"
     st.caption(
-        f"{results.student} distilled from {results.teacher}, evaluated on the {results.evaluated_on}, last epoch. "
+        f"{as_text(what)}, last epoch. "
         "Tests over images are of these trained networks, tests over seeds of the settings. To choose on other images "
         "than the test images, hold images out (Advanced, on Launch)."
     )

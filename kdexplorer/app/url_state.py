@@ -7,11 +7,12 @@ the URL is checked like anything from outside; what is not valid is left out and
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Collection
 from typing import Any
 
 import streamlit as st
+
+from kdexplorer.app.plain import as_text
 
 _CHOICES, _IN_URL = "shared_choices", "choices_in_url"
 
@@ -37,7 +38,7 @@ def get(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
             choices()[name] = parse(text)
         except (ValueError, OverflowError) as error:
             choices().pop(name, None)
-            st.warning(f"The link's '{name}' is ignored: {escape(str(error))}.")
+            st.warning(f"The link's '{name}' is ignored: {as_text(str(error))}.")
     return choices().get(name, default)
 
 
@@ -100,9 +101,3 @@ def parse_number(low: float, high: float) -> Callable[[str], float]:
         return value
 
     return parse
-
-
-def escape(text: str) -> str:
-    """Text from outside for a place that reads Markdown: shown as it is, without links, images and formulas."""
-    escaped = re.sub(r"([\\`*_\[\]<>#!|~$:&])", r"\\\1", text)
-    return escaped.replace("//", "/\u2060/").replace("www.", "www\u2060.")  # what Markdown turns into a link by itself

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,11 +25,15 @@ BETWEEN = LABEL + 3 * LINE + 12
 
 @dataclass(frozen=True)
 class NetworkMaps:
-    """One network's attention maps `[H, W]` of the image by stage, its name, and its role (see `style.role_of`)."""
+    """One network's attention maps `[H, W]` of the image by stage, its name, and its role (see `style.role_of`).
+
+    `beta` is the weight of the attention term for the numbers under the maps, see `attention_weight`.
+    """
 
     name: str
     role: str
     maps: list[np.ndarray]
+    beta: float
 
 
 def relative_maps(rows: Sequence[NetworkMaps], mode: str) -> list[list[np.ndarray | None]]:
@@ -59,9 +64,7 @@ def color_limits(values: Sequence[Sequence[np.ndarray | None]], mode: str) -> tu
     return min(0.0, min((float(map_.min()) for map_ in found), default=0.0)), max(top, 1e-6)
 
 
-def grid(
-    rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool, opacity: float, palette: str, beta: float
-) -> Spec:
+def grid(rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool, opacity: float, palette: str) -> Spec:
     """Networks by stages: the photo under each map, the map's opacity on a slider in the browser.
 
     Args:
@@ -71,7 +74,6 @@ def grid(
         shared: one color scale for all maps, or one for each map.
         opacity: where the slider starts, 0 (photo) to 1 (map alone).
         palette: `cividis` or `viridis`; differences have their own.
-        beta: weight of the attention term, for the numbers under the maps.
     """
     palette = "difference" if mode == "difference" else palette
     values = relative_maps(rows, mode)
@@ -79,7 +81,7 @@ def grid(
     columns = max(len(row.maps) for row in rows)
     cells = []
     for number, (row, maps) in enumerate(zip(rows, values, strict=True)):
-        numbers = describe_stages(row, rows[0], beta)
+        numbers = describe_stages(row, rows[0])
         for stage, map_ in enumerate(maps):
             if map_ is not None:
                 top = max(float(np.abs(map_).max()), 1e-6)
@@ -101,13 +103,12 @@ def grid(
     )
 
 
-def describe_stages(row: NetworkMaps, teacher: NetworkMaps, beta: float) -> list[dict[str, str]]:
+def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, str]]:
     """For each stage three lines of numbers under the map, and its size for the tooltip.
 
     Args:
         row: the network.
         teacher: to whose maps it is compared; the same object has the sizes alone.
-        beta: weight of the attention term.
     """
     sizes = [" × ".join(str(side) for side in map_.shape) for map_ in row.maps]
     if row is teacher:
@@ -118,13 +119,13 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps, beta: float) -> list
     if len(row.maps) != len(teacher.maps):
         return [{"size": size, "first": "other stages than", "second": "the teacher's", "third": ""} for size in sizes]
     compared = compare_maps([map_[None] for map_ in row.maps], [map_[None] for map_ in teacher.maps])
-    cosine, mse = compared[:, 0]
+    cosine, mse, correlation, _ = compared[:, 0]
     return [
         {
             "size": size,
-            "first": f"cosine {cosine[stage]:.3f}",
-            "second": f"MSE {mse[stage]:.1e}",
-            "third": f"β·MSE {beta * mse[stage]:.3f} ({mse[stage] / max(mse.sum(), 1e-30):.0%})",
+            "first": f"correlation {correlation[stage]:.2f}",
+            "second": f"cosine {cosine[stage]:.3f}",
+            "third": f"β·MSE {row.beta * mse[stage]:.3f} ({mse[stage] / max(mse.sum(), 1e-30):.0%})",
         }
         for stage, size in enumerate(sizes)
     ]
@@ -205,7 +206,9 @@ def scale_bar(low: float, high: float, palette: str, mode: str, shared: bool) ->
 
 
 def similarity_by_stage(summaries: Mapping[str, Sequence[StageSummary]], roles: Mapping[str, str], count: int) -> Spec:
-    """Mean cosine to the teacher's map by stage and student; lines span the middle 80 % of images.
+    """Mean correlation with the teacher's map by stage and student; lines span the middle 80 % of images.
+
+    A tick marks the chance level: the correlation with the teacher's map of another image.
 
     Args:
         summaries: `attention_similarity.summarize` by network.
@@ -218,7 +221,8 @@ def similarity_by_stage(summaries: Mapping[str, Sequence[StageSummary]], roles: 
         for name, stages in summaries.items()
         for summary in stages
     ]
-    stages, words = list(dict.fromkeys(row["stage"] for row in rows)), "cosine to the teacher's map (1 = same)"
+    rows = [row | {"chance": None if math.isnan(row["chance"]) else row["chance"]} for row in rows]
+    stages, words = list(dict.fromkeys(row["stage"] for row in rows)), "correlation with the teacher's map (1 = same)"
     base = alt.Chart(data(rows)).encode(
         x=alt.X("stage:N", sort=stages, title=None, axis=alt.Axis(labelAngle=0)),
         xOffset=alt.XOffset("network:N", sort=list(summaries)),
@@ -226,13 +230,19 @@ def similarity_by_stage(summaries: Mapping[str, Sequence[StageSummary]], roles: 
     )
     spread = base.mark_rule(strokeWidth=4, opacity=0.5).encode(y=alt.Y("low:Q", title=words), y2="high:Q")
     points = base.mark_point(size=170, filled=True, opacity=1).encode(
-        y=alt.Y("cosine:Q", title=words, scale=alt.Scale(zero=False)),
+        y=alt.Y("correlation:Q", title=words),
         shape=style.shape(looks),
         tooltip=tooltips(
-            ("network:N", "network"), ("stage:N", "stage"), ("cosine:Q", "mean cosine", ".4f"),
-            ("low:Q", "10th percentile", ".4f"), ("high:Q", "90th percentile", ".4f"), ("mse:Q", "mean MSE", ".2e"),
+            ("network:N", "network"), ("stage:N", "stage"), ("correlation:Q", "mean correlation", ".3f"),
+            ("low:Q", "10th percentile", ".3f"), ("high:Q", "90th percentile", ".3f"), ("chance:Q", "chance", ".3f"),
+            ("cosine:Q", "mean cosine", ".4f"), ("mse:Q", "mean MSE", ".2e"),
         ),
     )  # fmt: skip
-    over = f"mean of {count:,} test images; lines: 10th to 90th percentile"
-    described = f"Points with spread: cosine to the teacher's attention per stage for {', '.join(summaries)}."
-    return spec([spread, points], title("Similarity to the teacher's attention", over), described, 360)
+    chance = base.transform_filter("isValid(datum.chance)").mark_tick(orient="horizontal", thickness=3, size=26)
+    chance = chance.encode(y=alt.Y("chance:Q", title=words))
+    over = f"mean of {count:,} test images; lines: 10th to 90th percentile; ticks: chance, another image's map"
+    described = (
+        f"Points with spread: centered correlation with the teacher's attention per stage for {', '.join(summaries)}, "
+        "and ticks for its chance level."
+    )
+    return spec([spread, points, chance], title("Similarity to the teacher's attention", over), described, 360)

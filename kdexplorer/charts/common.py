@@ -15,6 +15,8 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from kdexplorer.charts import style
+
 alt.theme.enable("none")  # the page's theme is applied in the browser
 
 Spec = dict[str, Any]
@@ -42,6 +44,11 @@ class NetworkLogits:
     def shifted(self) -> np.ndarray:
         """The logits less the largest one, so that no exponential overflows."""
         return self.logits - self.logits.max()
+
+
+def fresh_student(teacher: NetworkLogits) -> NetworkLogits:
+    """A student before its training, beside a teacher: its logits count as zero, so all classes are as probable."""
+    return NetworkLogits(style.FRESH, style.FRESH, np.zeros_like(teacher.logits))
 
 
 def spec(

@@ -61,13 +61,13 @@ def gradient_push(
 @lru_cache(maxsize=8)
 def _gradient_shape(classes: tuple[str, ...]) -> common.Spec:
     """The chart of these classes without its rows."""
-    order = [" ", *classes]  # the first line has the teacher's share
+    order = [" ", *classes]  # the first line has the sizes
     base = _pushes()
     text = (
         "'L = ' + format(alpha, '.2f') + ' · T² KL + ' + format(1 - alpha, '.2f') + ' · CE at T = ' + format(T, '.2f')"
     )
     slider = alt.binding_range(min=0, max=1, step=0.01, name="α, weight of the teacher's term, 0 to 1")
-    layers = [*_bars(base.transform_filter("!datum.hidden"), order), _teacher_share(base, order)]
+    layers = [*_bars(base.transform_filter("!datum.hidden"), order), _sizes(base, order)]
     params = [*temperature_params(), alt.param(name="alpha", value=0, bind=slider)]
     heading = common.title(alt.expr(text), size=alt.expr(f"{_NARROW} ? 13 : 17"))
     return common.spec(layers, heading, "", ROW * len(order), *params)
@@ -87,7 +87,6 @@ def _pushes() -> alt.Chart:
             push=f"datum.source == '{style.TEACHER}' ? datum.byteacher : datum.bylabel",
             total="datum.byteacher + datum.bylabel",
         )
-        .transform_calculate(size="abs(datum.push)")
     )
 
 
@@ -116,14 +115,25 @@ def _bars(base: alt.Chart, order: Sequence[str]) -> list[alt.Chart]:
     return [bars, total.encode(x=alt.X("total:Q", title=heading), y=y)]
 
 
-def _teacher_share(base: alt.Chart, order: Sequence[str]) -> alt.Chart:
-    """The teacher's share of all pushes' sizes, as text in the first line."""
-    words = "'the teacher contributes ' + format(datum.all > 0 ? datum.size / datum.all : 0, '.0%') + ' of the push'"
+def _sizes(base: alt.Chart, order: Sequence[str]) -> alt.Chart:
+    """In the first lines: the size of each push and of their sum, which is smaller where they are opposed.
+
+    A size is the L1 norm over all classes.
+    """
+    words = (
+        "'Σ|push|: label ' + format(datum.label, '.2f') + ', teacher ' + format(datum.teacher, '.2f')"
+        " + ', sum ' + format(datum.sum, '.2f') + '\\nopposed on ' + datum.opposed + ' of ' + datum.count + ' classes'"
+    )
     return (
-        base.transform_aggregate(size="sum(size)", groupby=["source"])
-        .transform_joinaggregate(all="sum(size)")
-        .transform_filter(f"datum.source == '{style.TEACHER}'")
+        base.transform_filter(f"datum.source == '{style.TEACHER}'")  # one row for each class
+        .transform_calculate(
+            a="abs(datum.bylabel)",
+            b="abs(datum.byteacher)",
+            c="abs(datum.total)",
+            d="datum.bylabel * datum.byteacher < 0 ? 1 : 0",
+        )
+        .transform_aggregate(label="sum(a)", teacher="sum(b)", sum="sum(c)", opposed="sum(d)", count="count()")
         .transform_calculate(row="' '", words=words)
-        .mark_text(color=common.INK, align="center", fontSize=alt.expr(f"{_NARROW} ? 11 : 14"))
+        .mark_text(color=common.INK, align="center", lineBreak="\n", dy=-8, fontSize=alt.expr(f"{_NARROW} ? 10 : 13"))
         .encode(x=alt.XValue(alt.expr("width / 2")), y=_class_axis("row", order), text="words:N")
     )

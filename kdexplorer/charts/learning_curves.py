@@ -1,4 +1,4 @@
-"""Charts of runs: learning curves, and one image's soft labels epoch by epoch."""
+"""Charts of runs: learning curves."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
-import numpy as np
 
-from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
-from kdexplorer.charts.common import Spec, data, describe_selection, select_classes, spec, title, tooltips
+from kdexplorer.charts.common import Spec, data, spec, title, tooltips
 from kdexplorer.config import split_term_name
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.runs.records import TeacherFigures
@@ -119,8 +117,8 @@ def learning_curves(
     layers = _curves(rows, within, looks, facts, epochs)
     value = getattr(teacher, measure, None) if split == "test" else None
     if value is not None:
-        subtitle = f"Blue line: the teacher, {facts.format(value)}"
-        words += f"; teacher {facts.format(value)}"
+        shown = f"{facts.format(value)} {teacher.described_images if teacher else ''}".rstrip()
+        subtitle, words = f"Blue line: the teacher, {shown}", f"{words}; teacher {shown}"
         rule = alt.Chart(data([{"value": value}])).mark_rule(color=style.look_of(style.TEACHER).color, strokeWidth=2)
         layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis_title)))
     if within:
@@ -157,56 +155,3 @@ def _curves(
         layers.append(base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)))
         layers.append(base.mark_point(size=70, filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)))
     return layers
-
-
-def soft_labels_at(
-    teacher: Sequence[float] | None,
-    students: Mapping[str, Sequence[float]],
-    looks: Sequence[style.Series],
-    classes: Sequence[str],
-    temperature: float,
-    label: int | None,
-    when: str,
-    reach: float = 1.0,
-) -> Spec:
-    """One image's soft labels: the teacher as bars, each student as a marker that approaches them.
-
-    Args:
-        teacher: its logits `[K]`, or None in a run without one; its largest logits select the classes (without one,
-            those of the first student), see `select_classes`.
-        students: logits `[K]` by name.
-        looks: how to draw the students.
-        classes: the names of all K classes.
-        temperature: of every softmax here.
-        label: the hard label.
-        when: for the title, such as "after epoch 3".
-        reach: the end of the axis, 0 to 1; the same for all epochs, so that the axis keeps its length.
-    """
-    known = ({} if teacher is None else {style.TEACHER: teacher}) | dict(students)
-    probabilities = {name: softmax(np.asarray(logits, dtype=float), temperature) for name, logits in known.items()}
-    shown = select_classes(next(iter(probabilities.values())), label)
-    names = {index: f"{classes[index]} (true)" if index == label else classes[index] for index in shown}
-    rows = {
-        name: [{"network": name, "class": names[index], "p": round(float(p[index]), 5)} for index in shown]
-        for name, p in probabilities.items()
-    }
-    unit, span = f"Probability at T = {temperature:g}", alt.Scale(domain=[0, reach])
-    axis = alt.Axis(labelLimit=140, ticks=False)
-    drawn: dict[str, Any] = {
-        "x": alt.X("p:Q", title=unit, scale=span, axis=alt.Axis(format=".0%", tickCount=5)),
-        "y": alt.Y("class:N", sort=list(names.values()), title=None, axis=axis),
-        "tooltip": tooltips(("network:N", "Network"), ("class:N", "Class"), ("p:Q", "Probability", ".1%")),
-    }
-    layers, looks = [], [look for look in looks if look.name in students]
-    if teacher is not None:
-        color = style.look_of(style.TEACHER).color
-        bars = alt.Chart(data(rows[style.TEACHER])).mark_bar(color=color, opacity=0.45, height={"band": 0.8})
-        layers.append(bars.encode(**drawn))
-    points = alt.Chart(data([row for name in students for row in rows[name]]))
-    marks = points.mark_point(size=110, filled=True, strokeWidth=1.8, opacity=0.95)
-    layers.append(marks.encode(**drawn, color=style.color(looks), shape=style.shape(looks)))
-    largest = "; ".join(f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
-    selection = describe_selection(len(shown), len(classes), "the most probable")
-    cues = "" if teacher is None else "Blue bars: the teacher. Markers: the students"
-    described = f"Soft labels of one image {when} at T = {temperature:g}; largest: {largest}"
-    return spec(layers, title(f"Soft labels {when}", cues, selection), described, alt.Step(27))

@@ -24,6 +24,9 @@ TEACHER = "teacher"
 HUMAN = "human"
 """The role of human labels, beside the networks' roles."""
 
+FRESH = "a fresh student"
+"""The role and the name of a student at the start of training."""
+
 NEUTRAL = "#7F8C99"
 """For rules and diagonals: visible on white and on near-black."""
 
@@ -138,6 +141,8 @@ def look_of(role: str) -> Look:
         return Look("#0072B2", "circle", (1, 0), TEACHER)
     if role == HUMAN:
         return Look("#8C8C8C", "stroke", (1, 3), "human labels")
+    if role == FRESH:
+        return Look(NEUTRAL, "stroke", (16, 4), FRESH)
     if role == SCRATCH:
         return Look("#D55E00", "square", (6, 3), SCRATCH)
     methods = [get_method(key) for key in role.split("+")]

@@ -21,8 +21,8 @@ def place_of(method: type[Method]) -> int:
     return min(places) if places else len(BLOCKS) - 1
 
 
-def taxonomy(chosen: str) -> Spec:
-    """The picture of all methods by place, colored by family; `chosen` is the key of the method that stands out."""
+def taxonomy(chosen: str = "") -> Spec:
+    """The picture of all methods by place, colored by family; the one with the key `chosen` stands out."""
     columns: dict[int, list[type[Method]]] = {}
     for method in all_methods():
         columns.setdefault(place_of(method), []).append(method)

@@ -9,17 +9,22 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
+from kdexplorer.analysis.temperature_effects import push_size
 from kdexplorer.charts import style
-from kdexplorer.charts.common import NetworkLogits, Spec, data, spec, title, tooltips
+from kdexplorer.charts.common import NetworkLogits, Spec, data, fresh_student, spec, title, tooltips
 
 T_MIN, T_MAX = 0.5, 20.0
 
 CURVES = {
     "entropy": ("Entropy grows with T", "entropy (nats)"),
     "top": ("The largest probability shrinks with T", "largest probability"),
-    "kl": ("Teacher and student become more similar", "KL from the teacher (nats)"),
+    "kl": ("KL from the teacher, with both softened", "KL from the teacher (nats)"),
+    "push": ("Size of the gradient of T²·KL", "Σ|∂(T²·KL)/∂z| over classes"),
 }
 """What can be drawn over T: its title and its unit."""
+
+COMPARED = ("kl", "push")
+"""The curves that compare a student with its teacher."""
 
 
 def temperature_params() -> list[alt.Parameter]:
@@ -43,8 +48,13 @@ def temperature_axis() -> alt.X:
 def over_temperature(
     teacher: NetworkLogits, students: Sequence[NetworkLogits], measure: str, temperature: float
 ) -> Spec:
-    """A key of `CURVES` over T (`kl`: of the students alone); a rule marks the pinned temperature."""
-    networks = [teacher, *students] if measure != "kl" else list(students)
+    """A key of `CURVES` over T; a rule marks the pinned temperature.
+
+    Those in `COMPARED` are of the students alone; `push` is also of a student before its training.
+    """
+    networks = list(students) if measure in COMPARED else [teacher, *students]
+    if measure == "push":
+        networks.append(fresh_student(teacher))
     heading, unit = CURVES[measure]
     rows = [
         {"T": float(t), "value": _measure(teacher, network, measure, float(t)), "network": network.name}
@@ -70,5 +80,7 @@ def over_temperature(
 def _measure(teacher: NetworkLogits, network: NetworkLogits, measure: str, t: float) -> float:
     if measure == "kl":
         return kl_divergence(teacher.logits[None], network.logits[None], t)
+    if measure == "push":
+        return float(push_size(network.logits, teacher.logits, t))
     probabilities = softmax(network.logits, t)
     return float(entropy(probabilities) if measure == "entropy" else probabilities.max())

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from kdexplorer.analysis import claims, lab, tables
+from kdexplorer.analysis import claims, lab, results, tables
 from kdexplorer.cli.options import DONE, JSON_HELP
-from kdexplorer.cli.runs import build_rows
 from kdexplorer.errors import ConfigError
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.sweeps.results import bundled_sweeps
@@ -26,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     if options.sweep is not None and options.sweep not in found:
         raise ConfigError(f"there is no bundled sweep '{options.sweep[:60]}': choose one of {', '.join(found)}.")
     sweep = found.get(options.sweep or next(iter(found), ""))
-    rows = build_rows({checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()})
+    rows = results.read_rows({checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()})
     settings = [sweep.accuracies_by(name) if sweep else {} for name in ("temperature", "weight")]
     judged = claims.judge_all(rows, *settings)
     figures = lab.to_markdown(lab.compare_with_lab(rows))

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--estimate", action="store_true", help="say how long what is left will take on this machine, and end")
     add("--show", action="store_true", help="print the results so far, and end")
     add("--csv", action="store_true", help="print a line for each student as CSV instead of the verdict")
-    add("--yes", action="store_true", help="start without asking")
+    shared.add_confirmation(parser, "start")
     add("--quiet", action="store_true", help="print no progress and no results")
 
 
@@ -60,7 +60,7 @@ def _start(experiment: PreparedExperiment, options: argparse.Namespace) -> int:
         _announce(experiment, todo, measure=options.estimate or not options.yes)
     else:
         print(driver.describe_cost(experiment, options.small), file=sys.stderr)
-    if options.estimate or not (options.yes or shared.is_confirmed()):
+    if options.estimate or not shared.confirm(options, "Start?"):
         return shared.DONE
     return execute(driver.open_run(experiment.key, options.small), options.quiet)
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from kdexplorer.cli.options import CHECKPOINT_HELP, DONE
+from kdexplorer.errors import ConfigError
 
 HELP = "write one HTML file with networks' predictions, interactive without a server"
 
@@ -18,9 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--test-images", nargs="+", type=int, default=[], metavar="INDEX", help="test images to begin with")
     add("--photos", nargs="+", type=Path, default=[], metavar="FILE", help="your own images, before all others")
     add("--temperature", type=float, default=4.0, help="where its slider starts (default: 4)")
-    add("--alpha", type=float, default=0.7, help="where its slider starts (default: 0.7)")
+    add("--alpha", type=float, help="where its slider starts (default: what each student was trained with)")
     add("--live", action="store_true", help="embed the networks, so that readers can classify their own images")
     add("-o", "--output", type=Path, default=Path("handout.html"), help="default: handout.html")
+    add("--force", action="store_true", help="overwrite the file if it exists")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,6 +31,9 @@ def run(options: argparse.Namespace) -> int:
     from kdexplorer.handout.page import build
     from kdexplorer.handout.request import make_request
     from kdexplorer.handout.sources import open_sources
+
+    if options.output.exists() and not options.force:
+        raise ConfigError(f"{options.output} exists already: give --force to overwrite it, or another name with -o.")
 
     sources, start = open_sources(), (options.temperature, options.alpha)
     chosen = (options.networks, options.images, options.test_images, options.photos)

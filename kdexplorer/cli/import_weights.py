@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kdexplorer.analysis.evaluate import import_checkpoint
+from kdexplorer.analysis.import_weights import find_better_normalization, import_checkpoint
 from kdexplorer.cli.options import DONE
 from kdexplorer.datasets import Normalization, get_dataset
 from kdexplorer.networks import all_architectures
@@ -26,10 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Writes and evaluates the checkpoint. Raises KDError."""
+    """Writes and evaluates the checkpoint; says so where another normalization gives more. Raises KDError."""
     normalization = validate(Normalization, {"mean": options.mean, "std": options.std})
     given = (options.weights, options.architecture, options.name)
     checkpoint = import_checkpoint(*given, imported_root(), normalization, show=True)
     accuracy = f"accuracy {100 * checkpoint.card.test_accuracy:.2f} %"
     print(f"{checkpoint.path}: {accuracy}; as a teacher: --teacher imported/{checkpoint.name}")
+    better = find_better_normalization(checkpoint, show=True)
+    if better is not None:
+        mean, std = (" ".join(map(str, values)) for values in better.normalization.model_dump().values())
+        print(
+            f"With the mean and std of {better.name} it scores higher: {100 * better.accuracy:.2f} instead of "
+            f"{100 * better.own_accuracy:.2f} % of the first {better.images:,} test images. If it was trained with "
+            f"that, delete {checkpoint.path} and import it again with --mean {mean} --std {std}"
+        )
     return DONE

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--estimate", action="store_true", help="say how long it will take and how much memory, and end")
     add("--show", action="store_true", help="print the table so far, and end")
     add("--csv", action="store_true", help="print a line for each student as CSV instead of Markdown")
-    add("--yes", action="store_true", help="start without asking")
+    shared.add_confirmation(parser, "start")
     add("--ray", metavar="ADDRESS", help="train on a Ray cluster: its address, or auto")
     add("--quiet", action="store_true", help="print no progress and no results")
 
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     seeds = [] if options.show else leagues.seeds_to_train(table, options.seeds)
     if seeds:
         _announce(table, seeds, measure=options.estimate or not options.yes or not options.quiet)
-        if not starting or not (options.yes or shared.is_confirmed()):
+        if not starting or not shared.confirm(options, "Start?"):
             return shared.DONE
         league = leagues.open_league(declaration)
         league.plan(seeds)

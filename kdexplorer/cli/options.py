@@ -77,11 +77,19 @@ def refuse_torchrun(what: str) -> None:
         raise ConfigError(f"{what} starts processes of its own: run it without torchrun.")
 
 
-def is_confirmed() -> bool:
-    """Asks on the terminal whether to start. Raises ConfigError where there is none."""
+def add_confirmation(parser: argparse.ArgumentParser, text: str) -> None:
+    """The option that answers the question of `confirm`; `text` is what it does without asking."""
+    parser.add_argument("--yes", action="store_true", help=f"{text} without asking")
+
+
+def confirm(options: argparse.Namespace, question: str) -> bool:
+    """Whether the user agrees, by `--yes` or an answer. Raises ConfigError where nobody can answer."""
+    if options.yes:
+        return True
     if not sys.stdin.isatty():
-        raise ConfigError("there is no terminal to ask on: add --yes to start.")
-    return input("Start? [y/N] ").strip().lower() in ("y", "yes")
+        raise ConfigError(f"{question} Nobody can answer here: give --yes.")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 @contextmanager

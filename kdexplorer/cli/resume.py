@@ -39,7 +39,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _find_resumable(run_id: str) -> Run:
+    """Raises RunError, or ConfigError for a run that is damaged."""
     run = find_run(run_id)
+    run.check()
     status = run.status()
     # A launched run is queued under its launcher's pid, then under the pid of this process.
     queued_elsewhere = status.state == "queued" and status.pid not in (os.getpid(), os.getppid())

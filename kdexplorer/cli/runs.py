@@ -1,4 +1,4 @@
-"""`runs`: lists runs, shows one, prints results, stops a run."""
+"""`runs`: lists runs, shows one, prints results, stops or deletes runs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import json
 
 from kdexplorer.analysis import results, tables
 from kdexplorer.analysis.tables import ResultRow
-from kdexplorer.cli.options import DONE, JSON_HELP, add_command
+from kdexplorer.cli.options import DONE, FAILED, JSON_HELP, add_command, add_confirmation, confirm
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import train_command
-from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, run_checkpoints
-from kdexplorer.runs.launch import stop_run
+from kdexplorer.runs.checkpoints import bundled_checkpoints, run_checkpoints
+from kdexplorer.runs.launch import delete_run, stop_run
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
 from kdexplorer.sweeps.folder import find_sweep
 
-HELP = "list, show and stop runs; print their results"
+HELP = "list, show, stop and delete runs; print their results"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shown = add_command(commands, "show", "show one run: state, command, latest figures", subcommand=_show)
     table = add_command(commands, "table", "print the results of runs or of the bundled networks", subcommand=_table)
     stop = add_command(commands, "stop", "stop a run or a sweep after saving its state", subcommand=_stop)
+    delete = add_command(commands, "delete", "delete runs with their trained networks, or sweeps", subcommand=_delete)
     shown.add_argument("run_id", metavar="RUN", help="the run's id or folder")
     table.add_argument("run_ids", nargs="*", metavar="RUN", help="ids or folders (default: the bundled networks)")
     stop.add_argument("run_id", metavar="RUN", help="the id or folder of a run or sweep")
+    delete.add_argument("run_ids", nargs="+", metavar="RUN", help="ids or folders of runs or sweeps")
+    add_confirmation(delete, "delete")
     for command, text in ((listed, "print JSON"), (shown, "print JSON"), (table, JSON_HELP)):
         command.add_argument("--json", action="store_true", help=text)
 
@@ -81,7 +84,7 @@ def _table(options: argparse.Namespace) -> int:
     if len(groups) > 1:
         parts = "; ".join(f"{images}: {', '.join(names)}" for images, names in groups.items())
         raise ConfigError(f"networks that were evaluated on different images cannot share a table. {parts}")
-    rows = build_rows(entries)
+    rows = results.read_rows(entries)
     print(tables.to_json(rows) if options.json else tables.to_markdown(rows))
     return DONE
 
@@ -92,6 +95,16 @@ def _stop(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _delete(options: argparse.Namespace) -> int:
+    found = [find_sweep(run_id) or find_run(run_id) for run_id in options.run_ids]
+    if not confirm(options, f"Delete {', '.join(run.run_id for run in found)} for good?"):
+        return FAILED
+    for run in found:
+        delete_run(run)
+        print(f"deleted {run.path}")
+    return DONE
+
+
 def format_results(run: Run) -> str:
     """The results of a run's finished students as a Markdown table."""
     return tables.to_markdown(build_run_results(run))
@@ -99,11 +112,4 @@ def format_results(run: Run) -> str:
 
 def build_run_results(run: Run) -> list[ResultRow]:
     """The results of a run's finished students."""
-    return build_rows({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)})
-
-
-def build_rows(entries: dict[str, Checkpoint]) -> list[ResultRow]:
-    """The rows of networks that were evaluated on the same images, from their cards and stored logits."""
-    logits = {name: checkpoint.logits_or_none() for name, checkpoint in entries.items()}
-    labels = results.evaluation_labels(next(iter(entries.values()))) if entries else None
-    return results.build_rows(entries, logits, labels)
+    return results.read_rows({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)})

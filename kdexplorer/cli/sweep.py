@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
+from typing import Any, get_args
 
 from kdexplorer.cli import options as shared
 from kdexplorer.errors import ConfigError
@@ -13,8 +13,9 @@ from kdexplorer.networks import all_architectures
 from kdexplorer.notation import format_number
 from kdexplorer.sweeps import folder
 from kdexplorer.sweeps.driver import execute_sweep
-from kdexplorer.sweeps.grid import SweepConfig, configure
+from kdexplorer.sweeps.grid import Hold, SweepConfig, configure
 from kdexplorer.sweeps.report import to_markdown
+from kdexplorer.training.checks import require_startable
 
 HELP = "train a grid of students over temperatures, weights and seeds"
 
@@ -33,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--student", required=True, choices=keys, help="the architecture that is distilled")
     add("--temperature", dest="temperatures", **floats, help=f"temperatures of the grid (default: {temperatures})")
     add("--weight", dest="weights", **floats, help=share)
+    held = "at every temperature: the weight, or the size of the gradient at the start of training (default: weight)"
+    add("--hold", choices=get_args(Hold), default="weight", help=held)
     add("--seeds", type=int, metavar="INT", help=f"number of seeds, from --seed on (default: {defaults['seeds']})")
     add("--students-per-experiment", type=int, metavar="INT", help="at most; fewer give a cluster more experiments")
     add("--memory", dest="memory_gib", type=float, metavar="GIB", help=memory)
@@ -41,15 +44,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help=shared.JSON_HELP)
     add("--detach", action="store_true", help="train in the background and print the sweep's id")
     add("--quiet", action="store_true", help="print no progress and no results")
+    shared.add_confirmation(parser, "start")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Trains here, on a cluster, or with `--detach` in a process of its own. Raises ConfigError and RunError."""
+    """Trains here, on a cluster, or with `--detach` in a process of its own. Raises KDError."""
     shared.refuse_torchrun("a sweep")
     if options.detach and options.ray:
         raise ConfigError("--detach starts a sweep on this machine: leave it out with --ray, or use nohup.")
-    sweep = folder.create(read_config(options))
-    shared.report_substitute(options, sweep.config().recipe.dataset)
+    config = read_config(options)
+    if not options.ray:  # a cluster's machines have data of their own
+        require_startable(config.recipe)
+    shared.report_substitute(options, config.recipe.dataset)
+    if not (options.yes and options.quiet) and not _announce(config, options):
+        return shared.FAILED
+    sweep = folder.create(config)
     if options.detach:
         folder.start_sweep(sweep)
         print(sweep.run_id)
@@ -57,10 +66,25 @@ def run(options: argparse.Namespace) -> int:
     return run_sweep(sweep, options.quiet, options.json, options.ray)
 
 
+def _announce(config: SweepConfig, options: argparse.Namespace) -> bool:
+    """Says what there is to train and how long it takes; whether the user agrees. Raises KDError."""
+    from kdexplorer.sweeps import plan
+
+    planned = plan.make_plan(config, bool(options.ray))
+    if planned.sample is None:
+        return True
+    seconds = None
+    if not options.ray:
+        print("Estimating the time …", file=sys.stderr)
+        seconds = plan.estimate_seconds(planned)
+    print(plan.describe_plan(planned, seconds), file=sys.stderr)
+    return shared.confirm(options, "Start the sweep?")
+
+
 def read_config(options: argparse.Namespace) -> SweepConfig:
     """The sweep that the options describe. Raises ConfigError."""
     recipe = {"dataset": shared.default_dataset()} | shared.given_values(options, shared.EXPERIMENT_FIELDS)
-    return configure(options.student, recipe, **shared.given_values(options, GRID_FIELDS))
+    return configure(options.student, recipe, options.hold, **shared.given_values(options, GRID_FIELDS))
 
 
 def run_sweep(sweep: folder.Sweep, quiet: bool, as_json: bool = False, ray_address: str | None = None) -> int:

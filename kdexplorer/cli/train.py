@@ -18,6 +18,7 @@ from kdexplorer.presets import PRESETS
 from kdexplorer.runs.launch import create_run, launch_run
 from kdexplorer.runs.run_folder import Run, find_run, runs_root
 from kdexplorer.schema import validate
+from kdexplorer.training.checks import require_startable
 
 HELP = "train students, with or without a teacher"
 NOTATION = "ARCHITECTURE[:PRESET-OR-METHOD[:KEY=VALUE…][+METHOD[:KEY=VALUE…]…]]"
@@ -69,10 +70,11 @@ def _describe_preset(preset: dict[str, Any]) -> str:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Trains here, or with `--detach` in a process of its own. Raises ConfigError and RunError."""
+    """Trains here, or with `--detach` in a process of its own. Raises KDError."""
     config = read_config(options)
     if options.detach:
         shared.refuse_torchrun("--detach")
+        require_startable(config)
         run = launch_run(config)
         shared.report_substitute(options, config.dataset)
         print(run.run_id)
@@ -84,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
     def create_or_find() -> Run:
         if run_id is not None and (runs_root() / run_id).is_dir():  # torchrun starts a failed team again
             return find_run(run_id)
+        require_startable(config)
         run = create_run(config, config.name, run_id=run_id)
         shared.report_substitute(options, config.dataset)
         return run

@@ -7,12 +7,19 @@ batches and held-out images are drawn by position. So they are brought into one 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
+import signal
+import socket
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from kdexplorer.datasets.base import Dataset, Order, Progress, Split, SplitName, data_root
 from kdexplorer.datasets.cifar10_small import (
@@ -27,7 +34,10 @@ from kdexplorer.errors import DataError
 from kdexplorer.files import new_folder
 
 _FOLDER, _ARCHIVE, _PARQUET = "cifar-10-batches-py", "cifar-10-python.tar.gz", "plain_text"
-_DOWNLOAD = "python -m kdexplorer data download"
+_DOWNLOAD, _LOCK = "python -m kdexplorer data download", ".download.lock"
+
+DOWNLOAD_SECONDS = 3600.0
+"""After so long a download is given up; 170 MB take that long at 50 kB/s."""
 
 
 class Cifar10(Dataset):
@@ -111,9 +121,16 @@ class Cifar10(Dataset):
             return found
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as temporary:
+            remove_scraps(root)
+            with (
+                FileLock(root / _LOCK, timeout=0),
+                tempfile.TemporaryDirectory(dir=root, prefix=download_prefix(os.getpid())) as temporary,
+                _time_limit(DOWNLOAD_SECONDS),
+            ):
                 CIFAR10(temporary, download=True)
                 os.replace(Path(temporary) / _FOLDER, root / _FOLDER)
+        except Timeout as error:
+            raise DataError(f"another process downloads CIFAR-10 to {root} already: wait for it.") from error
         except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
             raise DataError(
                 f"CIFAR-10 could not be downloaded to {root}: {error}. Check the network and the disk and try again, "
@@ -128,6 +145,46 @@ class Cifar10(Dataset):
     def test_labels(self, root: Path | None = None) -> np.ndarray | None:
         """The labels of the test split; the bundled ones where the images are missing."""
         return super().test_labels(root) if self.is_available(root) else read_labels("test")
+
+
+def download_prefix(pid: int) -> str:
+    """How the temporary folder of a downloading process begins."""
+    return f".download-{pid}-"
+
+
+def remove_scraps(root: Path) -> None:
+    """Removes what a killed download has left, unless a process downloads now."""
+    scraps = list(root.glob(".download-*/"))
+    with contextlib.suppress(OSError):  # filelock's Timeout is one
+        if scraps:
+            with FileLock(root / _LOCK, timeout=0):
+                for folder in scraps:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Ends the block with an OSError after so long, and a connection on which nothing arrives for a minute.
+
+    Where there are no alarm signals (Windows, other threads than the main one) only the second holds.
+    """
+
+    def stop(*_: object) -> None:
+        raise OSError(f"it took longer than {seconds / 60:.0f} minutes")
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(60)
+    has_alarm = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGALRM, stop) if has_alarm else None
+    if has_alarm:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+        if has_alarm:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, handler)
 
 
 def content_order(images: np.ndarray, labels: np.ndarray) -> np.ndarray:

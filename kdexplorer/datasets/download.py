@@ -7,7 +7,6 @@ data, its identity to `.download.json`. Progress is the size of the archive so f
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,12 +17,14 @@ import psutil
 
 from kdexplorer import processes
 from kdexplorer.datasets.base import data_root
-from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.datasets.cifar10 import Cifar10, download_prefix, remove_scraps
 from kdexplorer.errors import DataError
 from kdexplorer.files import read_json, write_json
 
 ARCHIVE_BYTES = 170_498_071
 """The size of the official cifar-10-python.tar.gz."""
+DOWNLOADED = 0.9
+"""The share of the work that is done when the archive is complete but not unpacked."""
 
 COMMAND = (sys.executable, "-m", "kdexplorer", "data", "download")
 STATUS, LOG = ".download.json", ".download.log"
@@ -65,17 +66,20 @@ def download_status(root: Path | None = None) -> DownloadStatus:
     status = read_json(root / STATUS)
     if status is None:
         return DownloadStatus("absent")
-    if processes.live(status) is None:
+    process = processes.live(status)
+    if process is None:
+        remove_scraps(root)  # of one that was killed
         lines = [line.strip() for line in _log(root).splitlines() if line.strip()] or [
             "the download ended without a message"
         ]
         return DownloadStatus("failed", 0.0, lines[-1].removeprefix("error: ")[:500])
-    size = _archive_size(root)
+    size = _archive_size(root, process.pid)
     if size >= ARCHIVE_BYTES:
-        return DownloadStatus("running", 1.0, "unpacking and checking")
+        return DownloadStatus("running", DOWNLOADED, "unpacking and checking")
     if not size:
         return DownloadStatus("running", 0.0, "connecting")
-    return DownloadStatus("running", size / ARCHIVE_BYTES, f"{size / 1e6:.0f} of {ARCHIVE_BYTES / 1e6:.0f} MB")
+    share = DOWNLOADED * size / ARCHIVE_BYTES
+    return DownloadStatus("running", share, f"{size / 1e6:.0f} of {ARCHIVE_BYTES / 1e6:.0f} MB")
 
 
 def cancel_download(root: Path | None = None) -> None:
@@ -86,8 +90,7 @@ def cancel_download(root: Path | None = None) -> None:
         with contextlib.suppress(psutil.Error):
             process.kill()
             process.wait(5)
-        for temporary in root.glob(".download-*/"):
-            shutil.rmtree(temporary, ignore_errors=True)
+    remove_scraps(root)
     (root / STATUS).unlink(missing_ok=True)
 
 
@@ -97,9 +100,10 @@ def _log(root: Path) -> str:
     return ""
 
 
-def _archive_size(root: Path) -> int:
+def _archive_size(root: Path, pid: int) -> int:
+    """Bytes of the archive that this process has downloaded so far."""
     sizes = [0]
-    for path in root.glob(".download-*/cifar-10-python.tar.gz*"):
+    for path in root.glob(f"{download_prefix(pid)}*/cifar-10-python.tar.gz*"):
         with contextlib.suppress(OSError):
             sizes.append(path.stat().st_size)
     return max(sizes)

@@ -7,24 +7,32 @@ from typing import Any
 import numpy as np
 
 from kdexplorer.analysis import metrics, results
+from kdexplorer.analysis.attention_similarity import attention_weight
 from kdexplorer.analysis.human_agreement import Closeness, closeness
 from kdexplorer.analysis.tables import ResultRow
-from kdexplorer.charts import annotators, attention, bars, class_maps, gradient, learning_curves, soft_labels, style
-from kdexplorer.charts.common import NetworkLogits, Spec
+from kdexplorer.charts import (
+    annotators,
+    attention,
+    bars,
+    class_maps,
+    divergence,
+    gradient,
+    learning_curves,
+    soft_labels,
+    style,
+    taxonomy,
+)
+from kdexplorer.charts.common import NetworkLogits, Spec, fresh_student
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.shapes import Chart, Shapes
 from kdexplorer.handout.sources import Picture, Sources
-from kdexplorer.presets import PRESETS
 
 OCTAVES = tuple(k / 4 for k in range(-4, 18))
 """log2 T of the class maps: from 0.5 to 19, four steps per octave."""
 
 OPACITY = 0.65
 """Where the slider from photo to attention map starts."""
-
-_BETA = PRESETS["feature"]["terms"][0]["weight"]
-"""The lab's weight of the attention term, for the numbers under the maps."""
 
 
 def draw_pictures(request: HandoutRequest, sources: Sources, shapes: Shapes) -> list[dict[str, Any]]:
@@ -33,8 +41,24 @@ def draw_pictures(request: HandoutRequest, sources: Sources, shapes: Shapes) -> 
     for picture in request.pictures:
         charts = _draw_predictions(request, sources, picture) | _draw_human_labels(request, sources, picture)
         added = {name: shapes.add(chart) for name, chart in charts.items()}
-        drawn.append({"caption": picture.caption(request.teacher), "pixels": picture.data_url(), "charts": added})
+        caption = picture.caption(request.teacher) + _describe_right(request, sources, picture)
+        drawn.append({"caption": caption, "pixels": picture.data_url(), "charts": added})
     return drawn
+
+
+def _describe_right(request: HandoutRequest, sources: Sources, picture: Picture) -> str:
+    """Which networks predict the label of a test image; empty without a label or stored logits."""
+    label, parts = picture.hard_label(request.teacher), []
+    stored = {name: sources.stored_logits(checkpoint, request.dataset) for name, checkpoint in request.networks.items()}
+    if label is None:
+        return ""
+    right = {
+        name: int(logits[picture.index].argmax()) == label for name, logits in stored.items() if logits is not None
+    }
+    for word, value in (("right", True), ("wrong", False)):
+        names = [name for name, one in right.items() if one is value]
+        parts += [f"{word}: {', '.join(names)}"] if names else []
+    return "".join(f"; {part}" for part in parts)
 
 
 def _draw_predictions(request: HandoutRequest, sources: Sources, picture: Picture) -> dict[str, Spec]:
@@ -45,18 +69,21 @@ def _draw_predictions(request: HandoutRequest, sources: Sources, picture: Pictur
         logits, maps = sources.predict(checkpoint, picture.pixels)
         stored = sources.stored_logits(checkpoint, request.dataset) if picture.index is not None else None
         networks.append(NetworkLogits(name, roles[name], logits if stored is None else stored[picture.index]))
-        rows.append(attention.NetworkMaps(name, roles[name], maps[1]))
+        rows.append(attention.NetworkMaps(name, roles[name], maps[1], attention_weight(checkpoint)))
     teacher, *students = networks
     low, high = attention.color_limits(attention.relative_maps(rows, "map"), "map")
-    photo, start = picture.pixels.transpose(1, 2, 0), (request.temperature, request.alpha)
+    photo = picture.pixels.transpose(1, 2, 0)
+
+    def push(student: NetworkLogits, alpha: float) -> Spec:
+        return gradient.gradient_push(teacher, student, classes, label, request.temperature, alpha)
+
+    first, *own = (request.alpha_of(checkpoint) for checkpoint in request.networks.values())
     return {
         "mirrored": soft_labels.mirrored(teacher, students, classes, label, request.temperature),
         "scale": attention.scale_bar(low, high, "viridis", "map", True),
-        "attention": attention.grid(rows, photo, "map", True, OPACITY, "viridis", beta=_BETA),
-    } | {
-        f"gradient {number}": gradient.gradient_push(teacher, student, classes, label, *start)
-        for number, student in enumerate(students, start=1)
-    }
+        "attention": attention.grid(rows, photo, "map", True, OPACITY, "viridis"),
+        "gradient 0": push(fresh_student(teacher), own[0] if own else first),
+    } | {f"gradient {number}": push(*one) for number, one in enumerate(zip(students, own, strict=True), start=1)}
 
 
 def _draw_human_labels(request: HandoutRequest, sources: Sources, picture: Picture) -> dict[str, Spec]:
@@ -91,6 +118,7 @@ def draw_split(
     """The charts that no picture changes: class maps over T, accuracies, learning curves, closeness to human labels."""
     roles, human = request.roles(request.compared), sources.human_labels
     drawn = {"accuracies": bars.accuracies(rows, roles)} | _draw_class_maps(request, sources)
+    drawn |= {"taxonomy": taxonomy.taxonomy(), "divergence": divergence.mode_figure()}
     histories, teacher = results.learning_curves(request.compared, request.teacher)
     points = [
         learning_curves.CurvePoint(name, row.epoch, row.train, row.test)

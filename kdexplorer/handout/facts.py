@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import latex2mathml.converter
 from markupsafe import Markup
 
+from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.config import ExperimentConfig, Objective
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
@@ -45,7 +46,8 @@ GRADIENT = Formula(
     "Gradient of response-based distillation on the student's logits",
     r"\frac{\partial L}{\partial z_i} = \alpha \, T \left(p^s_i(T) - p^t_i(T)\right)"
     r" + (1 - \alpha) \left(p^s_i(1) - y_i\right)",
-    "α is the weight of the teacher's term. Gradient descent moves the logits against it (Hinton et al. 2015).",
+    "α is the weight of the teacher's term. Gradient descent moves the logits against it (Hinton et al. 2015). The "
+    "factor T² of the loss balances the gradient's 1/T² only in the limit of large T: its size still depends on T.",
 )
 
 
@@ -62,6 +64,22 @@ def list_formulas(networks: Iterable[Checkpoint]) -> list[Formula]:
         if method.key in used
     ]
     return [SOFT_LABEL, OBJECTIVE, *methods, GRADIENT]
+
+
+def describe_changes(rows: Iterable[ResultRow]) -> list[str]:
+    """For each distilled student how many images it alone classifies correctly, and its scratch baseline alone."""
+    sentences = []
+    for row in rows:
+        paired = row.to_scratch_baseline
+        if paired is None or paired.gained is None or paired.lost is None:
+            continue
+        net = paired.gained - paired.lost
+        change = f"{abs(net):,} {'more' if net > 0 else 'fewer'}" if net else "as many"
+        sentences.append(
+            f"{row.name} alone is right on {paired.gained:,} images, its scratch baseline {paired.name} alone on "
+            f"{paired.lost:,}: with distillation {change} of {row.images:,} are right."
+        )
+    return sentences
 
 
 def describe_card(checkpoint: Checkpoint) -> list[tuple[str, str]]:

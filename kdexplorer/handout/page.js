@@ -1,10 +1,11 @@
 "use strict";
-// Draws the handout's charts and updates them: one temperature, one alpha and one opacity for the whole page.
+// Draws the handout's charts and updates them: one value of each slider for the whole page.
 (() => {
   const parse = (id) => JSON.parse(document.getElementById(id).textContent);
   const data = parse("data");
-  const signals = { logT: Math.log2(data.signals.T), alpha: data.signals.alpha, opacity: data.signals.opacity };
-  const chosen = { picture: 0, student: 1 };
+  const signals = { logT: Math.log2(data.signals.T), alpha: data.signals.alpha, opacity: data.signals.opacity, beta: data.signals.beta };
+  const chosen = { picture: 0, student: 1, moment: 1 };
+  const moved = new Set(); // sliders that the reader has moved
   const drawn = new Map(); // frame -> {chart, view}
   const pictures = new Map(); // number -> its charts, parsed when they are first needed
   const visible = new Set();
@@ -41,8 +42,8 @@
   }
 
   function chartOf(frame) {
-    const { chart, by } = frame.dataset;
-    const name = by ? `${chart} ${chosen[by]}` : chart;
+    const { chart, by, start } = frame.dataset;
+    const name = start && !chosen.moment ? start : by ? `${chart} ${chosen[by]}` : chart;
     return chartsOf(chosen.picture)[name] ?? data.shared[name];
   }
 
@@ -108,7 +109,7 @@
     const T = 2 ** signals.logT;
     one("#T").textContent = `T = ${T.toFixed(2)}`;
     one("#logT").setAttribute("aria-valuetext", `T = ${T.toFixed(2)}`);
-    for (const name of ["alpha", "opacity"]) {
+    for (const name of ["alpha", "opacity", "beta"]) {
       const output = document.getElementById(`${name}-value`);
       if (output) output.textContent = signals[name].toFixed(2);
     }
@@ -149,7 +150,10 @@
   one("#logT").min = Math.log2(data.range[0]);
   one("#logT").max = Math.log2(data.range[1]);
   for (const slider of all("[data-signal]")) {
-    slider.addEventListener("input", () => set(slider.dataset.signal, Number(slider.value)));
+    slider.addEventListener("input", () => {
+      moved.add(slider.dataset.signal);
+      set(slider.dataset.signal, Number(slider.value));
+    });
   }
   for (const button of all("[data-temperature]")) {
     button.addEventListener("click", () => set("logT", Math.log2(button.dataset.temperature)));
@@ -157,6 +161,8 @@
   for (const radio of all("input[type=radio]")) {
     radio.addEventListener("change", () => {
       chosen[radio.name] = Number(radio.value);
+      const own = chartsOf(0)[`gradient ${chosen.student}`]?.values.alpha; // what the student was trained with
+      if (radio.name === "student" && own !== undefined && !moved.has("alpha")) set("alpha", own);
       showPicture();
       refreshVisible();
     });

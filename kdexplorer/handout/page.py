@@ -23,10 +23,12 @@ from kdexplorer.analysis import human_agreement
 from kdexplorer.analysis.results import build_rows, evaluation_labels
 from kdexplorer.analysis.tables import COLUMNS, COMPARISON_COLUMNS, ResultRow, format_table
 from kdexplorer.analysis.verdicts import describe_training, explain_calibration, explain_larger_loss
+from kdexplorer.charts.divergence import EXPLANATION
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.handout import content, facts, shapes
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Sources
+from kdexplorer.methods import describe_methods
 from kdexplorer.web import assemble
 from kdexplorer.web.export import export_network
 
@@ -46,7 +48,8 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     drawn = shapes.Shapes()
     shared = content.draw_split(request, sources, rows, closeness, drawn)
     pictures = content.draw_pictures(request, sources, drawn)
-    start = {"T": request.temperature, "alpha": request.alpha, "opacity": content.OPACITY}
+    shown = list(request.networks.values())[:2][-1]  # the first student, where there is one
+    start = {"T": request.temperature, "alpha": request.alpha_of(shown), "opacity": content.OPACITY, "beta": 0.0}
     data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX]}
     scripts, styles = [_bundle_library(), _read("page.js")], [_read("page.css")]
     if request.live:
@@ -75,10 +78,13 @@ def _describe_networks(request: HandoutRequest, rows: list[ResultRow]) -> dict[s
         "classes": len(request.teacher.classes),
         "results": format_table(rows, request.baseline, columns),
         "evaluated_on": rows[0].evaluated_on,
+        "changes": facts.describe_changes(rows),
         "trained": describe_training(rows),
         "calibration": explain_calibration(rows),
         "loss": explain_larger_loss(rows) if any(r.is_distilled and r.objective is not None for r in rows) else "",
         "cards": [(name, facts.describe_card(checkpoint)) for name, checkpoint in networks.items()],
+        "methods": describe_methods(),
+        "divergence": EXPLANATION,
         "formulas": facts.list_formulas(networks.values()),
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kdexplorer.analysis.inference import trained_alpha
 from kdexplorer.analysis.results import dataset_of, group_by_evaluation, short_names
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
@@ -28,7 +29,7 @@ class HandoutRequest:
         pictures: 1 to `MAX_PICTURES`.
         compared: rows of the results table, evaluated on the same images; the networks where it is empty.
         temperature: the slider's start, `T_MIN` to `T_MAX`.
-        alpha: weight of the teacher's term, its slider's start, 0 to 1.
+        alpha: weight of the teacher's term, its slider's start, 0 to 1; None is each student's own.
         command: how to write this file again, if there is a command.
         live: whether the networks are embedded, to classify the reader's own images.
 
@@ -40,7 +41,7 @@ class HandoutRequest:
     pictures: list[Picture]
     compared: dict[str, Checkpoint] = field(default_factory=dict)
     temperature: float = 4.0
-    alpha: float = 0.7
+    alpha: float | None = None
     command: str = ""
     live: bool = False
 
@@ -51,7 +52,7 @@ class HandoutRequest:
             "give a teacher and at most four students": not 1 <= len(self.networks) <= MAX_NETWORKS,
             f"choose 1 to {MAX_PICTURES} pictures": not 1 <= len(self.pictures) <= MAX_PICTURES,
             f"the temperature must be {T_MIN:g} to {T_MAX:g}": not T_MIN <= self.temperature <= T_MAX,
-            "alpha must be 0 to 1": not 0 <= self.alpha <= 1,
+            "alpha must be 0 to 1": self.alpha is not None and not 0 <= self.alpha <= 1,
             "these networks have different classes": len({c.classes for c in self.networks.values()}) > 1,
             "these networks were evaluated on different images": len(group_by_evaluation(self.compared)) > 1,
         }
@@ -75,6 +76,10 @@ class HandoutRequest:
         others = (name for name, c in self.compared.items() if c.sha256 not in teachers)
         return next((name for name in others if not is_distilled(self.compared[name])), None)
 
+    def alpha_of(self, checkpoint: Checkpoint) -> float:
+        """Where a student's α starts: the requested value, else the one that it was trained with."""
+        return trained_alpha(checkpoint.card.objective) if self.alpha is None else self.alpha
+
     def roles(self, networks: dict[str, Checkpoint]) -> dict[str, str]:
         """Each network's role, which decides its look in charts."""
         return {name: role_of(checkpoint, self.teacher) for name, checkpoint in networks.items()}
@@ -86,7 +91,7 @@ def make_request(
     test_images: Sequence[int],
     photos: Sequence[Path],
     temperature: float,
-    alpha: float,
+    alpha: float | None,
     sources: Sources,
     live: bool = False,
 ) -> HandoutRequest:

@@ -21,8 +21,11 @@ from kdexplorer.runs.checkpoints import Checkpoint
 Prediction = tuple[np.ndarray, dict[int, list[np.ndarray]]]
 """Logits `[classes]`, and attention maps `[H, W]` of each stage by power."""
 
-FILTERS = ("Only the distilled student is right", "Most uncertain teacher", "All images")
-"""The filters of `image_filters` that take turns when images are chosen."""
+FILTERS = (
+    "Only the distilled student is right", "Only the scratch baseline is right", "Most uncertain teacher", "All images",
+)  # fmt: skip
+"""The filters of `image_filters` that take turns when images are chosen: those that favor distillation and those that
+do not."""
 
 
 @dataclass(frozen=True)

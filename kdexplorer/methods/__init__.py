@@ -10,7 +10,7 @@ from functools import cache
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods.base import FAMILIES, Method, MethodSettings
 
-__all__ = ["FAMILIES", "Method", "MethodSettings", "all_methods", "get_method"]
+__all__ = ["FAMILIES", "Method", "MethodSettings", "all_methods", "describe_methods", "get_method"]
 
 
 @cache
@@ -38,6 +38,24 @@ def get_method(key: str) -> type[Method]:
     if key not in found:
         raise ConfigError(f"unknown method '{key[:60]}': choose one of {', '.join(found)}")
     return found[key]
+
+
+def describe_methods() -> list[dict[str, str]]:
+    """A row for each method as text: family, name, key, what it uses, the defaults of its settings, and its source."""
+    rows = []
+    for method in all_methods():
+        defaults = {name: field.default for name, field in method.Settings.model_fields.items() if name != "method"}
+        rows.append(
+            {
+                "Family": method.family,
+                "Method": method.label,
+                "Key": method.key,
+                "Uses": ", ".join(sorted(method.needs)) or "no teacher",
+                "Settings": ", ".join(f"{name} {value}" for name, value in defaults.items()),
+                "Source": method.reference,
+            }
+        )
+    return rows
 
 
 def _check_description(method: type[Method]) -> None:

@@ -18,11 +18,8 @@ class DIST(Method):
 
     key, label, family = "dist", "DIST", "response"
     reference = "Huang et al. 2022, equations 8 to 10"
-    formula = (
-        r"T^2\Bigl[\tfrac{\beta}{B}\sum_i\bigl(1-\rho(p^s_{i\cdot}, p^t_{i\cdot})\bigr)"
-        r" + \tfrac{\gamma}{K}\sum_j\bigl(1-\rho(p^s_{\cdot j}, p^t_{\cdot j})\bigr)\Bigr]"
-    )
-    summary = "The student's probabilities correlate with the teacher's, over classes and over the images of the batch."
+    formula = r"T^2\bigl[\beta\,(1-\rho_K) + \gamma\,(1-\rho_B)\bigr]"
+    summary = "The student's probabilities correlate (ρ) with the teacher's, over classes (K) and over the batch (B)."
     needs = frozenset({"logits"})
     relates_images = True
     short_keys = {"T": "temperature"}

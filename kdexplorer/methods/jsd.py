@@ -19,11 +19,8 @@ class JSD(Method):
 
     key, label, family = "jsd", "JSD", "response"
     reference = "Agarwal et al. 2024, equation 1"
-    formula = (
-        r"T^2\bigl[\beta\,\mathrm{KL}(p^t\,\|\,m) + (1-\beta)\,\mathrm{KL}(p^s\,\|\,m)\bigr],\;"
-        r" m = \beta p^t + (1-\beta)\,p^s"
-    )
-    summary = "The student imitates the teacher's probabilities; both are compared with their mixture."
+    formula = r"T^2\bigl[\beta\,D(p^t, m) + (1-\beta)\,D(p^s, m)\bigr]"
+    summary = "The student approaches the teacher through their mixture m = β pᵗ + (1 − β) pˢ, in KL divergence D."
     needs = frozenset({"logits"})
     short_keys = {"T": "temperature"}
     marker, dash = "triangle-right", (5, 2, 1, 2)

@@ -19,8 +19,8 @@ class LogitStd(Method):
 
     key, label, family = "logit_std", "LogitStd", "response"
     reference = "Sun et al. 2024, algorithm 1"
-    formula = r"T^2\,\mathrm{KL}\bigl(p^t\,\|\,p^s\bigr),\; p = \mathrm{softmax}\bigl((z-\bar{z})/(\sigma_z T)\bigr)"
-    summary = "The student imitates the teacher's softened probabilities after both logits are standardized."
+    formula = r"T^2\,\mathrm{KL}\bigl(p^t(\sigma^t T)\,\|\,p^s(\sigma^s T)\bigr)"
+    summary = "The student imitates softened probabilities; both logits are divided by their standard deviation σ."
     needs = frozenset({"logits"})
     short_keys = {"T": "temperature"}
     marker, dash = "star", (8, 2, 2, 2, 2, 2)

@@ -21,9 +21,7 @@ class RKD(Method):
 
     key, label, family = "rkd", "RKD", "relation"
     reference = "Park et al. 2019, equations 4 to 8"
-    formula = r"w_D\,\ell_\delta\bigl(\tfrac{d^s_{ij}}{\mu^s}, \tfrac{d^t_{ij}}{\mu^t}\bigr)" + (
-        r" + w_A\,\ell_\delta\bigl(\cos\angle^s_{jik},\, \cos\angle^t_{jik}\bigr)"
-    )
+    formula = r"w_D\,\ell\bigl(\tfrac{d^s}{\mu^s}, \tfrac{d^t}{\mu^t}\bigr) + w_A\,\ell(\cos^s, \cos^t)"
     summary = "Distances and angles between the images of the batch are the same for the student and for the teacher."
     needs = frozenset({"embedding"})
     relates_images = True

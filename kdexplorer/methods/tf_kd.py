@@ -21,11 +21,8 @@ class TfKD(Method):
 
     key, label, family = "tf_kd", "Tf-KD", "response"
     reference = "Yuan et al. 2020, section 5, as its reference implementation computes it"
-    formula = (
-        r"\mathrm{KL}\bigl(\mathrm{softmax}(p^d/T)\,\|\,p^s(1)\bigr),\;"
-        r" p^d_k = a\;(k = y)\text{, else }\tfrac{1-a}{K-1}"
-    )
-    summary = "The student imitates soft labels that are made from the label alone; there is no teacher."
+    formula = r"\mathrm{KL}\bigl(\mathrm{softmax}(p^d/T)\,\|\,p^s(1)\bigr)"
+    summary = "The student imitates soft labels that are designed from the label alone (pᵈ); there is no teacher."
     needs = frozenset()
     short_keys = {"T": "temperature"}
     marker, dash = "bowtie", (12, 2, 4, 2)

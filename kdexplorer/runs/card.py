@@ -15,6 +15,7 @@ from kdexplorer.datasets import Normalization
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import read_json
 from kdexplorer.presets import PRESETS, upgrade_metrics, upgrade_objective
+from kdexplorer.runs.records import Figures
 from kdexplorer.schema import Name, problems
 
 Text = Annotated[str, StringConstraints(max_length=300)]
@@ -61,8 +62,26 @@ class EpochFigures(_Record):
     """One point of a learning curve: the epoch (from 0), and loss terms and accuracy by name."""
 
     epoch: Epochs
-    train: dict[str, float] = {}
-    test: dict[str, float] = {}
+    train: Figures = {}
+    test: Figures = {}
+
+
+class Environment(_Record):
+    """What decides a run's bits beside its configuration, from a step on: another one gives other bits."""
+
+    epoch: Epochs = 0
+    step: Annotated[int, Field(ge=0, lt=10**15, strict=True)] = 0
+    """The first step, of that epoch, that was trained in it."""
+    threads: Count
+    processes: Count = 1
+    device: Text
+    precision: Text
+    torch: Text
+
+    def differences(self, other: Environment) -> list[str]:
+        """What differs in another one, such as `threads 2 instead of 1`."""
+        own, theirs = (one.model_dump(exclude={"epoch", "step"}) for one in (self, other))
+        return [f"{name} {theirs[name]} instead of {own[name]}" for name in own if own[name] != theirs[name]]
 
 
 class Leg(_Record):
@@ -81,7 +100,9 @@ class Leg(_Record):
     students: int | None = None
     """How many students the run trained together."""
     versions: dict[str, str] = {}
-    history: tuple[EpochFigures, ...] = ()
+    environments: tuple[Environment, ...] = ()
+    """More than one where the run was resumed in another one."""
+    history: tuple[EpochFigures, ...] = Field((), max_length=MAX_EPOCHS)
     """The learning curve; empty where it was not stored."""
 
 
@@ -109,12 +130,12 @@ class Card(_Record):
     """None for weights that were imported."""
     teacher: TeacherReference | None = None
     data: DataFacts = DataFacts()
-    legs: tuple[Leg, ...] = ()
+    legs: tuple[Leg, ...] = Field((), max_length=64)
     """Every run of its training, in order."""
     test_accuracy: float = Field(ge=0, le=1)
     test_cross_entropy: float
     test_objective: float | None = None
-    test_terms: dict[str, float] = {}
+    test_terms: Figures = {}
     after_choice: AfterChoice | None = None
     """Only of networks that were evaluated on held-out images."""
     sha256: Text = ""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdexplorer.errors import CheckpointError, ConfigError
-from kdexplorer.files import new_folder, write_bytes, write_json
+from kdexplorer.files import new_folder, open_regular, read_bytes, read_once, write_bytes, write_json
 from kdexplorer.methods import all_methods
 from kdexplorer.runs.card import Card, read_card
 from kdexplorer.runs.run_folder import Run, finished_students, runs_root
@@ -63,9 +63,7 @@ class Checkpoint:
 
         weights = self.path / WEIGHTS
         try:
-            if weights.stat().st_size > MAX_WEIGHTS_BYTES:
-                raise CheckpointError(f"{weights} is over 1 GiB: not a network of this application.")
-            data = weights.read_bytes()
+            data = read_bytes(weights, MAX_WEIGHTS_BYTES, follow_links=True)
         except OSError as error:
             raise CheckpointError(f"{weights} cannot be read: {error.strerror}.") from error
         if hashlib.sha256(data).hexdigest() != self.sha256:
@@ -80,7 +78,7 @@ class Checkpoint:
         """The stored logits `[N, K]` of the evaluation split as float32. Raises CheckpointError."""
         path = self.path / LOGITS
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with open_regular(path, follow_links=True) as file, np.load(file, allow_pickle=False) as archive:
                 if sum(part.file_size for part in archive.zip.infolist()) > MAX_LOGITS_BYTES:
                     raise ValueError("it unpacks to more than any test split needs")
                 logits = archive["logits"]
@@ -102,7 +100,7 @@ class Checkpoint:
 
 def open_checkpoint(path: Path) -> Checkpoint:
     """Reads and validates a card. Raises CheckpointError, which says what is wrong with it."""
-    return Checkpoint(path, read_card(path / CARD))
+    return Checkpoint(path, read_once(read_card, path / CARD))
 
 
 def bundled_root() -> Path:
@@ -119,12 +117,23 @@ def bundled_checkpoints() -> list[Checkpoint]:
 
 def list_checkpoints(root: Path) -> list[Checkpoint]:
     """The readable checkpoints in a folder: the largest network first, then by objective."""
-    found = []
-    for path in sorted(root.iterdir()) if root.is_dir() else []:
-        if (path / CARD).is_file() and not path.name.startswith("."):
-            with contextlib.suppress(CheckpointError):
-                found.append(open_checkpoint(path))
+    found = [one for one in scan_checkpoints(root).values() if isinstance(one, Checkpoint)]
     return sorted(found, key=lambda c: (-c.card.parameters, objective_rank(c), c.name))
+
+
+def scan_checkpoints(root: Path) -> dict[str, Checkpoint | CheckpointError]:
+    """Every checkpoint in a folder by its folder's name, or why it cannot be used."""
+    paths = sorted(root.iterdir()) if root.is_dir() else []
+    paths = [path for path in paths if os.path.lexists(path / CARD) and not path.name.startswith(".")]
+    return {path.name: try_checkpoint(path) for path in paths}
+
+
+def try_checkpoint(path: Path) -> Checkpoint | CheckpointError:
+    """`open_checkpoint`, with the error instead of raising it."""
+    try:
+        return open_checkpoint(path)
+    except CheckpointError as error:
+        return error
 
 
 def objective_rank(checkpoint: Checkpoint) -> tuple[int, ...]:

@@ -90,7 +90,8 @@ def _start(run: Run) -> None:
     status = run.status()
     queued_elsewhere = status.state == "queued" and status.pid != os.getpid()
     if status.state in ("finished", "damaged", "running") or queued_elsewhere:
-        raise RunError(f"{run.run_id} is {status.state}: there is nothing to start.")
+        reason = status.message if status.state == "damaged" else "there is nothing to start."
+        raise RunError(f"{run.run_id} is {status.state}: {reason}")
     with open(run.path / "log.txt", "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "kdexplorer", "resume", str(run.path.resolve()), "--quiet"],

@@ -9,16 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kdexplorer.presets import upgrade_metrics
 from kdexplorer.schema import Name
 
-State = Literal["queued", "running", "finished", "stopped", "failed", "lost", "damaged"]
+State = Literal["waiting", "queued", "running", "finished", "stopped", "failed", "lost", "damaged"]
+"""`waiting`: an experiment of a sweep that has not begun; it has no process, and its sweep starts it."""
 LIVE: tuple[State, ...] = ("queued", "running")
 FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
-RESUMABLE: tuple[State, ...] = ("stopped", "failed", "lost")
+RESUMABLE: tuple[State, ...] = ("waiting", "stopped", "failed", "lost")
 
 Record = TypeVar("Record", bound=BaseModel)
 
 _Count = Annotated[int, Field(ge=0, lt=10**15, strict=True)]
 _Number = Annotated[float, Field(ge=0, lt=1e15)]
 _Share = Annotated[float, Field(ge=0, le=1)]
+Figures = Annotated[dict[Annotated[str, Field(max_length=300)], float], Field(max_length=256)]
+"""Loss terms and accuracy by name."""
 
 
 class _Record(BaseModel):
@@ -61,9 +64,9 @@ class EpochMetrics(_Record):
     epoch: Annotated[int, Field(ge=0, lt=10**6, strict=True)]
     student: Name
     learning_rate: float | None = None
-    train: dict[str, float] = {}
+    train: Figures = {}
     """Means over the epoch's batches: objective, cross-entropy, terms, accuracy."""
-    test: dict[str, float] = {}
+    test: Figures = {}
     """The same on the evaluation split."""
     probes: list[list[float]] = []
     """Logits of the first images of the evaluation split."""
@@ -81,7 +84,7 @@ class BatchMetrics(_Record):
     epoch: Annotated[float, Field(ge=0, lt=10**6)]
     """Epochs done, with a fraction."""
     student: Name
-    train: dict[str, float] = {}
+    train: Figures = {}
 
 
 class TeacherFigures(_Record):
@@ -93,6 +96,15 @@ class TeacherFigures(_Record):
     cross_entropy: _Number | None = None
     probes: list[list[float]] = []
     probe_labels: list[Annotated[int, Field(ge=0, strict=True)]] = []
+    note: str | None = None
+    """What the images are, where the figures are not those of unseen evaluation images; None where it was not said."""
+
+    @property
+    def described_images(self) -> str:
+        """`note`; held-out images are training images of every teacher that did not hold out the same ones."""
+        if self.note is not None:
+            return self.note
+        return "on training images that it may have been trained on" if self.evaluation_split == "holdout" else ""
 
 
 def read_record(model: type[Record], values: dict[str, Any]) -> Record:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,22 +21,23 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kdexplorer import processes
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RUN_FILES, ExperimentConfig
 from kdexplorer.errors import ConfigError, RunError
-from kdexplorer.files import parse_json, read_json, write_bytes, write_json
+from kdexplorer.files import open_regular, read_json, read_once, write_bytes, write_json
+from kdexplorer.runs.lines import LineReader
 from kdexplorer.runs.records import (
     FINAL,
     LIVE,
     BatchMetrics,
     EpochMetrics,
-    Record,
     RunStatus,
     State,
     TeacherFigures,
-    read_line,
     read_record,
 )
 from kdexplorer.schema import is_name
+
+MAX_STATUS_BYTES = 1 << 20
 
 
 def runs_root() -> Path:
@@ -65,21 +67,33 @@ class Run:
 
     def config(self) -> ExperimentConfig:
         """Raises ConfigError when `config.json` is missing or damaged."""
-        return ExperimentConfig.load(self.path / "config.json")
+        return read_once(ExperimentConfig.load, self.path / "config.json")
+
+    def check(self) -> None:
+        """Raises ConfigError, with the reason, where the run cannot be used: a bad configuration, files of others."""
+        for name in RUN_FILES:
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISREG(os.lstat(self.path / name).st_mode):
+                    raise ConfigError(f"{name} is a link or no file: remove it.")
+        self.config()
 
     def status(self) -> RunStatus:
-        """`status.json`, corrected: a live state whose process is gone is `lost`; damaged fields are left out."""
-        values = read_json(self.path / "status.json")
+        """`status.json`, corrected: without its process a live state is `lost`, a run that `check` refuses `damaged`.
+
+        Damaged fields are left out.
+        """
+        values = read_json(self.path / "status.json", MAX_STATUS_BYTES)
         status = read_record(RunStatus, {"message": "its status cannot be read"} if values is None else values)
         if status.state in LIVE:
             if processes.live(values or {}) is not None:
                 return status
             status = status.model_copy(update={"state": "lost", "message": "its process is gone; it can be resumed"})
-        elif status.state not in FINAL:
+        elif status.state not in (*FINAL, "waiting"):
             status = status.model_copy(update={"state": "lost"})
-        if read_json(self.path / "config.json") is None:
-            missing = "its config.json is missing or cannot be read"
-            status = status.model_copy(update={"state": "damaged", "message": missing})
+        try:
+            self.check()
+        except (ConfigError, OSError) as error:
+            status = status.model_copy(update={"state": "damaged", "message": str(error).replace(f"{self.path}/", "")})
         return status
 
     def is_locked(self) -> bool:
@@ -93,21 +107,19 @@ class Run:
 
     def metrics(self) -> list[EpochMetrics]:
         """The readable lines of `metrics.jsonl`, one for each student and epoch, in order."""
-        return self._read_lines("metrics.jsonl", EpochMetrics)
+        return self.metrics_reader().read()
 
     def batch_metrics(self) -> list[BatchMetrics]:
         """The readable lines of `batches.jsonl`, in order."""
-        return self._read_lines("batches.jsonl", BatchMetrics)
+        return self.batches_reader().read()
 
-    def _read_lines(self, name: str, model: type[Record]) -> list[Record]:
-        rows = []
-        with contextlib.suppress(OSError):
-            for line in (self.path / name).read_bytes().splitlines():
-                with contextlib.suppress(ValueError, RecursionError):
-                    row = read_line(model, parse_json(line))
-                    if row is not None:
-                        rows.append(row)
-        return rows
+    def metrics_reader(self) -> LineReader[EpochMetrics]:
+        """For those who look again and again: reads the new lines only."""
+        return LineReader(self.path / "metrics.jsonl", EpochMetrics)
+
+    def batches_reader(self) -> LineReader[BatchMetrics]:
+        """The same for `batches.jsonl`."""
+        return LineReader(self.path / "batches.jsonl", BatchMetrics)
 
     def teacher(self, classes: int) -> TeacherFigures | None:
         """The teacher's figures from `teacher.json`, damaged fields left out; None where there are none.
@@ -127,7 +139,7 @@ class Run:
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of the log."""
-        with contextlib.suppress(OSError), open(self.path / "log.txt", "rb") as file:
+        with contextlib.suppress(OSError), open_regular(self.path / "log.txt") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 200 * lines))
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
         return ""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdexplorer.errors import CheckpointError
+from kdexplorer.files import open_regular
 
 if TYPE_CHECKING:
     import torch
@@ -74,26 +78,45 @@ def to_half_precision(network: StagedNetwork) -> dict[str, torch.Tensor]:
     return state
 
 
+class _TooLargeError(ValueError):
+    """The rest of a sentence about a file that is not read."""
+
+
+def _check_size(source: Path) -> None:
+    """Raises OSError, or _TooLargeError for a file that would need more memory than its own size or than 1 GiB."""
+    with open_regular(source, follow_links=True) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_WEIGHTS_BYTES:
+            raise _TooLargeError("over 1 GiB: no network of this application is that large")
+        if zipfile.is_zipfile(file):  # PyTorch packs tensors without compression
+            with zipfile.ZipFile(file) as archive:
+                if sum(part.file_size for part in archive.infolist()) > size:
+                    raise _TooLargeError("no plain file of weights: it unpacks to more than its own size")
+
+
 def read_weights(source: Path) -> dict[str, torch.Tensor]:
     """Reads a state dict from a PyTorch file (`weights_only=True`) or safetensors.
 
     Raises:
-        CheckpointError: when it is neither, or contains anything but tensors by name.
+        CheckpointError: when it is missing, neither of both, or contains anything but tensors by name.
     """
     import torch
 
     try:
-        if source.stat().st_size > MAX_WEIGHTS_BYTES:
-            raise ValueError("over 1 GiB")
+        _check_size(source)
         if source.suffix == ".safetensors":
             import safetensors.torch
 
             state: Any = safetensors.torch.load_file(source)
         else:
             state = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and safetensors each have their own
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise CheckpointError(f"{source} is not a plain file of weights ({reason}).") from error
+    except FileNotFoundError:
+        raise CheckpointError(f"{source} is not found: check the path.") from None
+    except _TooLargeError as error:
+        raise CheckpointError(f"{source} is {error}.") from None
+    except Exception as error:  # zip, pickle and safetensors each have their own; torch's advises to unpickle
+        expected = "save a state dict with torch.save(network.state_dict(), FILE), or write a safetensors file"
+        raise CheckpointError(f"{source} is not a plain file of weights: {expected}.") from error
     for key in ("state_dict", "model", "net"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -104,3 +127,29 @@ def read_weights(source: Path) -> dict[str, torch.Tensor]:
     if len(bare) < len(state):
         raise CheckpointError(f"{source} contains the same weights twice, with and without 'module.': keep one copy.")
     return bare
+
+
+def rename_by_shape(architecture: str, state: dict[str, torch.Tensor], classes: int) -> dict[str, torch.Tensor]:
+    """The state dict under the names of this package, as far as shapes decide them.
+
+    A name that the architecture does not have stands for the one that is missing where, among both, only these two have
+    that shape and that last part: `linear.weight` is `fc.weight`, `layer2.0.shortcut.0.weight` is
+    `layer2.0.downsample.0.weight`. All others stay as they are, and `network_from_state` reports them.
+    """
+    from kdexplorer.networks import build
+
+    expected = {key: tuple(tensor.shape) for key, tensor in build(architecture, classes, seed=0).state_dict().items()}
+
+    def group(keys: Iterable[str], shapes: dict[str, tuple[int, ...]]) -> dict[tuple[str, tuple[int, ...]], list[str]]:
+        groups: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+        for key in keys:
+            groups.setdefault((key.rpartition(".")[2], shapes[key]), []).append(key)
+        return groups
+
+    given = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    missing = group(expected.keys() - given.keys(), expected)
+    unknown = group(given.keys() - expected.keys(), given)
+    names = {
+        keys[0]: missing[what][0] for what, keys in unknown.items() if len(keys) == len(missing.get(what, ())) == 1
+    }
+    return {names.get(key, key): tensor for key, tensor in state.items()}

@@ -68,7 +68,7 @@ def build_results(sweep: Sweep) -> SweepResults:
         seeds=[config.recipe.seed + number for number in range(config.seeds)],
         recipe=config.recipe.model_dump(mode="json", exclude={"version", "students", "seed"}),
         students=students, cells=grid, scratch=next((cell for cell in cells if cell.temperature is None), None),
-        default=DEFAULT_POINT, best=best.point if best else None,
+        default=DEFAULT_POINT, best=best.point if best else None, weight_factors=config.weight_factors,
     )  # fmt: skip
 
 

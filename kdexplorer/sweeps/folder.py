@@ -14,24 +14,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
-from pydantic import BaseModel, ValidationError
+from pydantic import Field
 
+from kdexplorer.config import MAX_STUDENTS
 from kdexplorer.errors import ConfigError, RunError
-from kdexplorer.files import read_json, write_json
+from kdexplorer.files import read_json, read_once, write_json
 from kdexplorer.runs import launch
 from kdexplorer.runs.records import RESUMABLE
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
-from kdexplorer.schema import Name
+from kdexplorer.schema import Name, StrictModel, validate
 from kdexplorer.sweeps.grid import SweepConfig, experiment_config
 from kdexplorer.sweeps.results import SweepResults, read_results
 
 
-class PackedExperiment(BaseModel, frozen=True):
+class PackedExperiment(StrictModel):
     """One experiment of a sweep: the run that trains it, its seed, and its students' names."""
 
     run: Name
     seed: int
-    students: tuple[Name, ...]
+    students: tuple[Name, ...] = Field(min_length=1, max_length=MAX_STUDENTS)
+
+
+class Packing(StrictModel):
+    """`experiments.json`."""
+
+    experiments: list[PackedExperiment]
 
 
 @dataclass(frozen=True)
@@ -40,30 +47,48 @@ class Sweep(Run):
 
     def config(self) -> SweepConfig:  # type: ignore[override]
         """Raises ConfigError when `config.json` is missing or damaged."""
-        path = self.path / "config.json"
-        if (values := read_json(path)) is None:
-            raise ConfigError(f"{path} cannot be read as a sweep.")
-        return SweepConfig.parse(values, where=self.run_id)
+        return read_once(_load_config, self.path / "config.json")
+
+    def check(self) -> None:
+        """As `Run.check`, and `experiments.json` must fit the configuration."""
+        super().check()
+        self.experiments()
 
     @staticmethod
     def parent_folder() -> Path:
         return runs_root() / "sweeps"
 
     def experiments(self) -> list[PackedExperiment]:
-        """How it was packed; empty before it was, or where that cannot be read."""
-        values = read_json(self.path / "experiments.json") or {}
-        try:
-            return [PackedExperiment.model_validate(one) for one in values.get("experiments", [])]
-        except (ValidationError, TypeError):
+        """How it was packed; empty before it was. Raises ConfigError when that is damaged or not of this sweep."""
+        path = self.path / "experiments.json"
+        if not os.path.lexists(path):
             return []
+        packed = read_once(_load_packing, path).experiments
+        if [one.run for one in packed] != [f"{self.run_id}-{number}" for number in range(1, len(packed) + 1)]:
+            raise ConfigError("experiments.json names runs that are not this sweep's: delete it, it is made again.")
+        unknown = {name for one in packed for name in one.students} - {one.name for one in self.config().students()}
+        if unknown:
+            changed = "config.json was changed after the sweep had begun: restore it, or start a new sweep"
+            raise ConfigError(f"experiments.json has students that config.json lacks ({min(unknown)}): {changed}.")
+        return packed
 
     def runs(self) -> list[Run]:
-        """The experiments' runs, in order; those that have not started have no folder yet."""
+        """The experiments' runs, in order; those that have not started have no folder yet. Raises ConfigError."""
         return [Run(self.path.parent.parent / experiment.run) for experiment in self.experiments()]
 
     def results(self) -> SweepResults | None:
-        """The results so far; None where there are none that can be read."""
+        """The results so far; None where there are none yet. Raises ConfigError when they are damaged."""
         return read_results(self.path / "table.json")
+
+
+def _load_config(path: Path) -> SweepConfig:
+    if (values := read_json(path)) is None:
+        raise ConfigError(f"{path.parent.name}: its {path.name} is missing or cannot be read.")
+    return SweepConfig.parse(values, where=path.parent.name)
+
+
+def _load_packing(path: Path) -> Packing:
+    return validate(Packing, read_json(path), where=path.name)
 
 
 def list_sweeps() -> list[Sweep]:
@@ -79,17 +104,22 @@ def find_sweep(sweep_id: str) -> Sweep | None:
     return None
 
 
+def find_same(config: SweepConfig) -> Sweep | None:
+    """The sweep of the same configuration, or None."""
+    for sweep in list_sweeps():
+        with contextlib.suppress(ConfigError):
+            if sweep.config() == config:
+                return sweep
+    return None
+
+
 def create(config: SweepConfig) -> Sweep:
     """The folder of this sweep: the existing one of the same configuration, or a new one. Raises RunError."""
     folder = Sweep.parent_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".create.lock", timeout=30):
-            for sweep in list_sweeps():
-                with contextlib.suppress(ConfigError):
-                    if sweep.config() == config:
-                        return sweep
-            return Sweep(launch.create_run(config, config.recipe.name[:30], folder).path)
+            return find_same(config) or Sweep(launch.create_run(config, config.recipe.name[:30], folder).path)
     except OSError as error:  # filelock's Timeout is one
         reason = error.strerror or "another start is taking long"
         raise RunError(f"a sweep cannot be written to {folder} ({reason}): check the folder and the disk.") from error
@@ -144,4 +174,5 @@ def prepare(sweep: Sweep, elsewhere: bool = False) -> list[Run]:
                 write_json(run.path / "config.json", of_run.model_dump(mode="json"))
             else:
                 launch.create_run(of_run, of_run.name, run.path.parent, experiment.run)
+                run.write_status("waiting", "waiting for its turn in the sweep")
     return sweep.runs()

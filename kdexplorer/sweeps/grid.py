@@ -1,19 +1,25 @@
 """What a sweep is: a grid of students over temperature and weight, its seeds, and what all experiments share.
 
 The students are the lab's response-based preset with another temperature and another weight w, with `ce_weight` 1 - w
-as in the lab's formula.
+as in the lab's formula. The factor T² keeps the gradient's size only in the limit of large T, so at one weight another
+temperature is also another size of the gradient. A sweep can hold that size instead, see `weight_factors`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Protocol
 
+import numpy as np
 from pydantic import Field, model_validator
 
+from kdexplorer.analysis.metrics import softmax
+from kdexplorer.analysis.temperature_effects import fresh_push
 from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, ExperimentConfig, StudentConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import format_number, format_options, parse_student
 from kdexplorer.presets import PRESETS, upgrade_experiment
+from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.schema import StrictModel, validate
 
 MAX_VALUES = 32
@@ -25,8 +31,8 @@ _TERM: dict[str, Any] = PRESETS["response"]["terms"][0]  # whose temperature and
 class GridPoint(StrictModel):
     """A place in the grid; the scratch baseline has weight 0 and no temperature."""
 
-    temperature: float | None
-    weight: float
+    temperature: float | None = Field(gt=0, le=1000)
+    weight: float = Field(ge=0, le=1e6)
 
     @property
     def point(self) -> GridPoint:
@@ -37,8 +43,16 @@ class GridPoint(StrictModel):
 DEFAULT_POINT = GridPoint(temperature=_TERM["temperature"], weight=_TERM["weight"])
 
 
+Hold = Literal["weight", "gradient"]
+"""What is the same at every temperature of a grid: the weight of the teacher's term, or the size of its gradient."""
+
+
 class SweepConfig(StrictModel):
-    """A grid over temperature and weight of the teacher's term, its seeds, and what all experiments share."""
+    """A grid over temperature and weight of the teacher's term, its seeds, and what all experiments share.
+
+    `weight_factors` has a factor for each temperature, by which the weight of the teacher's term is multiplied; it is
+    empty where the weight itself is held. Cross-entropy has 1 - weight in both cases.
+    """
 
     version: Literal[2] = 2
     recipe: ExperimentConfig  # `seed` is the first seed; the students are the references, see `references`
@@ -52,14 +66,19 @@ class SweepConfig(StrictModel):
     seeds: int = Field(3, ge=1, le=100)
     students_per_experiment: int = Field(MAX_STUDENTS, ge=1, le=MAX_STUDENTS)
     memory_gib: float | None = Field(None, gt=0)
+    weight_factors: dict[float, Annotated[float, Field(gt=0, le=1e5)]] = {}
 
     @model_validator(mode="after")
     def _is_consistent(self) -> SweepConfig:
         for values in (self.temperatures, self.weights):
             if len(set(values)) < len(values):
                 raise ValueError("a value is in the grid twice: remove one")
+        if self.weight_factors and not {*self.temperatures, DEFAULT_POINT.temperature} <= self.weight_factors.keys():
+            raise ValueError("a temperature has no factor for its weight: add it, or hold the weight")
         if not self.recipe.teacher:
             raise ValueError("a sweep needs a teacher: choose one")
+        if any([term.method for term in one.terms] not in ([], [_TERM["method"]]) for one in self.recipe.students):
+            raise ValueError("the references of a sweep have no place in its grid: start a new sweep")
         return self
 
     @classmethod
@@ -72,24 +91,64 @@ class SweepConfig(StrictModel):
 
     def students(self) -> list[StudentConfig]:
         """Every student of one seed: the references, then the grid."""
-        grid = [cell(self.student, temperature, weight) for temperature in self.temperatures for weight in self.weights]
+        grid = [
+            cell(self.student, temperature, weight, self.weight_factors.get(temperature, 1.0))
+            for temperature in self.temperatures
+            for weight in self.weights
+        ]
         by_name: dict[str, StudentConfig] = {}
         for student in [*self.recipe.students, *grid]:
             by_name.setdefault(student.name, student)
         return list(by_name.values())
 
 
-def cell(architecture: str, temperature: float, weight: float) -> StudentConfig:
-    """The student of one cell of the grid. Raises ConfigError."""
-    name, term = f"{architecture}-T{temperature:g}-w{weight:g}", _TERM | {"temperature": temperature, "weight": weight}
+def cell(architecture: str, temperature: float, weight: float, factor: float = 1.0) -> StudentConfig:
+    """The student of one cell of the grid; `factor` multiplies the weight of its term. Raises ConfigError."""
+    term = _TERM | {"temperature": temperature, "weight": float(f"{weight * factor:.6g}")}
+    name = f"{architecture}-T{temperature:g}-w{weight:g}"
     values = {"name": name, "architecture": architecture, "ce_weight": round(1 - weight, 12), "terms": [term]}
     return validate(StudentConfig, values)
 
 
 def point_of(student: StudentConfig) -> GridPoint:
-    """Where a sweep's student is in the grid."""
-    term = (student.model_dump()["terms"] or [{"temperature": None, "weight": 0}])[0]
-    return GridPoint(temperature=term["temperature"], weight=term["weight"])
+    """Where a sweep's student is in the grid. Its weight is what cross-entropy lacks, whatever its term's factor."""
+    term = (student.model_dump()["terms"] or [{"temperature": None}])[0]
+    return GridPoint(temperature=term["temperature"], weight=round(1 - student.ce_weight, 12))
+
+
+def weight_factors(teacher: str, temperatures: Iterable[float]) -> dict[float, float]:
+    """The factors that give every temperature the gradient of the lab's default temperature at the start of training.
+
+    A factor is `S(4) / S(T)`, rounded to six digits. S(T) is the mean, over the images of the teacher's stored logits,
+    of the L1 norm of the gradient of T² KL on the logits of a fresh student, which count as zero: see
+    `temperature_effects.fresh_push`. Later in training the sizes differ again, as students differ.
+
+    Raises:
+        ConfigError: when the teacher cannot be read or has no stored logits.
+    """
+    stored = [checkpoint.logits_or_none() for checkpoint in find_teachers(teacher)]
+    known = [logits for logits in stored if logits is not None]
+    if len(known) < len(stored) or len({logits.shape for logits in known}) > 1:
+        raise ConfigError(
+            f"teacher: {teacher} has no stored logits, from which the gradient's size is computed: "
+            "choose another teacher or hold the weight."
+        )
+    # Of several teachers the probabilities are averaged; the logits' own constant does not matter.
+    logits = known[0] if len(known) == 1 else np.log(np.mean([softmax(one) for one in known], axis=0))
+    default = _TERM["temperature"]
+    sizes = {t: fresh_push(logits, t) for t in sorted({*temperatures, default})}
+    return {t: float(f"{sizes[default] / size:.6g}") for t, size in sizes.items()}
+
+
+def describe_factors(factors: Mapping[float, float]) -> str:
+    """What the factors mean, in sentences; empty where there are none."""
+    if not factors:
+        return ""
+    listed = ", ".join(f"{factor:.3g} at T = {temperature:g}" for temperature, factor in sorted(factors.items()))
+    return (
+        "The size of the gradient is held instead of the weight: the weight of the teacher's term is multiplied by "
+        f"{listed}, so that at the start of training its gradient is as large as at T = {DEFAULT_POINT.temperature:g}."
+    )
 
 
 def references(architecture: str) -> list[StudentConfig]:
@@ -97,7 +156,7 @@ def references(architecture: str) -> list[StudentConfig]:
     return [parse_student(f"{architecture}:{SCRATCH}"), cell(architecture, _TERM["temperature"], _TERM["weight"])]
 
 
-def configure(student: str, recipe: dict[str, Any], **grid: Any) -> SweepConfig:
+def configure(student: str, recipe: dict[str, Any], hold: Hold = "weight", **grid: Any) -> SweepConfig:
     """A sweep of an architecture. Raises ConfigError, naming each invalid field.
 
     `recipe` contains fields of `ExperimentConfig` without students, `grid` other fields of `SweepConfig`.
@@ -105,7 +164,11 @@ def configure(student: str, recipe: dict[str, Any], **grid: Any) -> SweepConfig:
     if not recipe.get("teacher"):
         raise ConfigError("teacher: a sweep needs a teacher, as in --teacher resnet56.")
     shared = validate(ExperimentConfig, {"name": "sweep", **recipe, "students": references(student)})
-    return validate(SweepConfig, {"recipe": shared, "student": student, **grid})
+    config = validate(SweepConfig, {"recipe": shared, "student": student, **grid})
+    if hold == "weight":
+        return config
+    factors = weight_factors(recipe["teacher"], config.temperatures)
+    return validate(SweepConfig, config.model_dump() | {"weight_factors": factors})
 
 
 class Plan(Protocol):
@@ -128,6 +191,8 @@ def sweep_command(config: SweepConfig) -> str:
     for option, values in (("--temperature", config.temperatures), ("--weight", config.weights)):
         words.append(f"{option} " + " ".join(format_number(value) for value in values))
     words.append(f"--seeds {config.seeds}")
+    if config.weight_factors:
+        words.append("--hold gradient")
     if config.students_per_experiment != MAX_STUDENTS:
         words.append(f"--students-per-experiment {config.students_per_experiment}")
     if config.memory_gib:

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from kdexplorer.errors import KDError
+from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.runs.records import RunStatus, State
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.sweeps.choice import write_results
@@ -92,6 +92,8 @@ class SweepProgress:
     def write(self, state: State, message: str) -> None:
         """Replaces the sweep's status. Raises OSError."""
         self._written = time.monotonic()
-        states = [run.status().state for run in self.sweep.runs()]
+        states = []
+        with contextlib.suppress(ConfigError):  # which the driver reports
+            states = [run.status().state for run in self.sweep.runs()]
         facts = {"experiments": len(states), "finished": states.count("finished")}
         self.sweep.write_status(state, message, working=self.working, failed=self.failed, **facts)

@@ -59,7 +59,7 @@ def train_on_cluster(todo: list[Run], address: str, stopping: threading.Event, p
         for task, experiment in running.items():
             with contextlib.suppress(ray.exceptions.RayError):
                 ray.cancel(task, force=True)
-            experiment.run.write_status("stopped", "stopped; it can be resumed", **experiment.facts)
+            experiment.stop()
         ray.shutdown()
 
 
@@ -104,6 +104,13 @@ class _RemoteExperiment:
         progress.begin(self.run, f"on {message}")
         self.facts["machine"] = message
         return task
+
+    def stop(self) -> None:
+        """Writes how it stands when the driver ends."""
+        if self.facts or (self.run.path / "state.pt").is_file():
+            self.run.write_status("stopped", "stopped; it can be resumed", **self.facts)
+        else:
+            self.run.write_status("waiting", "waiting for its turn in the sweep")
 
     def store(self, files: Files) -> None:
         """Writes what was received; a student's card last, because it says that the student is finished."""

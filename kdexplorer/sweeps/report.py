@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, format_p, seed_test
 from kdexplorer.analysis.tables import markdown_table
+from kdexplorer.sweeps.grid import describe_factors
 from kdexplorer.sweeps.results import SweepCell, SweepResults
 
 
@@ -140,7 +141,8 @@ def to_markdown(results: SweepResults) -> str:
         "Images: the exact paired test of these trained networks on the same images. Seeds: the paired t test of the "
         "settings. Both against the lab's default."
     )
-    return "\n\n".join([title, markdown_table(headings, rows, text_columns=0), units, summarize(results)]) + "\n"
+    held, table = describe_factors(results.weight_factors), markdown_table(headings, rows, text_columns=0)
+    return "\n\n".join(filter(None, [title, held, table, units, summarize(results)])) + "\n"
 
 
 def _format_p(p: float | None) -> str:

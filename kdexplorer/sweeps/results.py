@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, model_validator
 
 from kdexplorer.analysis.statistics import SeedTest, holm, seed_test
-from kdexplorer.files import read_json
+from kdexplorer.config import ArchitectureKey
+from kdexplorer.errors import ConfigError
+from kdexplorer.files import read_json, read_once
+from kdexplorer.runs.card import Text
 from kdexplorer.runs.checkpoints import bundled_root
-from kdexplorer.schema import StrictModel
-from kdexplorer.sweeps.grid import GridPoint
+from kdexplorer.schema import StrictModel, validate
+from kdexplorer.sweeps.grid import MAX_VALUES, GridPoint
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Nats = Annotated[float, Field(ge=0, lt=1e15)]
+Difference = Annotated[float, Field(gt=-1e3, lt=1e3)]
 
 
 class Measured(GridPoint):
     """What is known of a student, or as a mean over seeds of a cell; None where labels or logits are missing."""
 
-    accuracy: float = Field(ge=0, le=1)
-    cross_entropy: float  # nats
-    calibration_error: float | None = None
-    scaled_cross_entropy: float | None = None  # after temperature scaling, in nats
-    scaled_calibration_error: float | None = None
-    teacher_agreement: float | None = None  # share of images on which student and teacher predict the same class
-    teacher_kl: float | None = None  # `KL(teacher || student)` in nats
+    accuracy: Share
+    cross_entropy: Nats
+    calibration_error: Share | None = None
+    scaled_cross_entropy: Nats | None = None  # after temperature scaling
+    scaled_calibration_error: Share | None = None
+    teacher_agreement: Share | None = None  # share of images on which student and teacher predict the same class
+    teacher_kl: Nats | None = None  # `KL(teacher || student)`
 
 
 class SweepStudent(Measured):
@@ -43,21 +52,29 @@ class SweepCell(Measured):
     stored p is over images, so it speaks of these trained networks; `SweepResults.seed_tests` speaks of the settings.
     """
 
-    seeds: int = Field(ge=1)
-    accuracy_values: list[float] = Field(min_length=1)
-    accuracy_low: float | None = None  # the 95 % t interval over seeds; None with one seed
-    accuracy_high: float | None = None
-    cross_entropy_values: list[float] = Field(min_length=1)
-    calibration_error_values: list[float] | None = None
-    scaled_cross_entropy_values: list[float] | None = None
-    scaled_calibration_error_values: list[float] | None = None
-    teacher_agreement_values: list[float] | None = None
-    teacher_kl_values: list[float] | None = None
-    difference: float | None = None
-    differences: list[float] | None = None  # by seed
-    ahead: int | None = None  # in how many seeds the difference is positive
-    p: float | None = None  # of the paired test of these trained networks on the same images
-    p_holm: float | None = None  # corrected for all cells that are tested
+    seeds: int = Field(ge=1, le=100)
+    accuracy_values: list[Share] = Field(min_length=1)
+    accuracy_low: Difference | None = None  # the 95 % t interval over seeds, None with one seed; it may leave 0 to 1
+    accuracy_high: Difference | None = None
+    cross_entropy_values: list[Nats] = Field(min_length=1)
+    calibration_error_values: list[Share] | None = None
+    scaled_cross_entropy_values: list[Nats] | None = None
+    scaled_calibration_error_values: list[Share] | None = None
+    teacher_agreement_values: list[Share] | None = None
+    teacher_kl_values: list[Nats] | None = None
+    difference: Difference | None = None
+    differences: list[Difference] | None = None  # by seed
+    ahead: int | None = Field(None, ge=0)  # in how many seeds the difference is positive
+    p: Share | None = None  # of the paired test of these trained networks on the same images
+    p_holm: Share | None = None  # corrected for all cells that are tested
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> SweepCell:
+        for measure in Measured.model_fields.keys() - GridPoint.model_fields.keys():
+            values = getattr(self, f"{measure}_values")
+            if (values is None) != (getattr(self, measure) is None) or len(values or range(self.seeds)) != self.seeds:
+                raise ValueError(f"{measure} has not one value for each seed")
+        return self
 
 
 @dataclass(frozen=True)
@@ -71,19 +88,31 @@ class SweepResults(StrictModel):
     """The results of the students that have finished: `table.json` of a sweep, and the bundled tables."""
 
     version: Literal[2] = 2
-    sweep: str = ""
-    student: str
-    teacher: str
-    evaluated_on: str | None  # the images; None before the first student has finished
-    temperatures: list[float]
-    weights: list[float]
+    sweep: Text = ""
+    student: ArchitectureKey
+    teacher: Text
+    evaluated_on: Text | None  # the images; None before the first student has finished
+    temperatures: list[Annotated[float, Field(gt=0, le=1000)]]
+    weights: list[Annotated[float, Field(ge=0, le=1e6)]]
     seeds: list[int] = []
     recipe: dict[str, Any] = {}
     students: list[SweepStudent] = []
-    cells: list[SweepCell]
+    cells: list[SweepCell] = Field(max_length=(MAX_VALUES + 1) ** 2)
     scratch: SweepCell | None  # the scratch baseline
     default: GridPoint
     best: GridPoint | None
+    weight_factors: dict[float, float] = {}
+    """By which the weights of the teacher's term were multiplied, by temperature, see `grid.weight_factors`."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> SweepResults:
+        if any(point.temperature is None for point in (*self.cells, self.default)):
+            raise ValueError("a cell of the grid has no temperature")
+        if len({cell.point for cell in self.cells}) < len(self.cells):
+            raise ValueError("a cell is in the grid twice")
+        if bool(self.cells) != (self.cell_at(self.best) is not None):
+            raise ValueError("the best cell is not in the grid")
+        return self
 
     def cell_at(self, point: GridPoint | None) -> SweepCell | None:
         """The cell of a point, or None."""
@@ -141,14 +170,19 @@ class SweepResults(StrictModel):
 
 
 def read_results(path: Path) -> SweepResults | None:
-    """The results in a file of this version or of version 1; None where it is missing or not valid."""
+    """The results in a file of this version or of version 1; None where there is none.
+
+    Raises:
+        ConfigError: when they are not valid.
+    """
+    return read_once(_load_results, path) if os.path.lexists(path) else None
+
+
+def _load_results(path: Path) -> SweepResults:
     values = read_json(path)
     if values is None:
-        return None
-    try:
-        return SweepResults.model_validate(values if values.get("version") == 2 else _upgrade(values))
-    except ValidationError:
-        return None
+        raise ConfigError(f"{path.name} cannot be read as a sweep's results.")
+    return validate(SweepResults, values if values.get("version") == 2 else _upgrade(values), path.name)
 
 
 _RENAMED = {"response_weight": "weight", "response_weights": "weights", "measured_on": "evaluated_on"}
@@ -163,5 +197,10 @@ def _upgrade(values: Any) -> Any:
 
 def bundled_sweeps() -> dict[str, SweepResults]:
     """The bundled result tables that can be read, by name: those in `sweeps/` beside the bundled networks' folder."""
-    paths = sorted((bundled_root().parent / "sweeps").glob("*.json"))
-    return {path.stem: results for path in paths if (results := read_results(path)) is not None}
+    found = {}
+    for path in sorted((bundled_root().parent / "sweeps").glob("*.json")):
+        with contextlib.suppress(ConfigError):
+            results = read_results(path)
+            if results is not None:
+                found[path.stem] = results
+    return found

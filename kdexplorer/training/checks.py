@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
+from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.methods import get_method
 from kdexplorer.networks import get_architecture
 from kdexplorer.presets import upgrade_experiment
-from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.schema import problems
 
 Problems = dict[str, list[str]]
@@ -39,9 +40,22 @@ def find_problems(
             field, sentence = _locate(place, message, values.get("students") or [])
             found.setdefault(field, []).append(sentence)
         return None, found
-    for field, sentence in (*_data_problems(config), *_teacher_problems(config, teacher)):
+    if teacher is not None and not any(student.needs_teacher for student in config.students):
+        found["teacher"] = ["no student uses it: add a distillation method to one, or choose no teacher"]
+    for field, sentence in _start_problems(config, teacher):
         found.setdefault(field, []).append(sentence)
     return (None if found else config), found
+
+
+def require_startable(config: ExperimentConfig) -> None:
+    """Raises ConfigError or CheckpointError, which names what would end the experiment at its start."""
+    teacher = find_checkpoint(config.teacher) if config.teacher else None
+    found = [f"{field}: {sentence}" for field, sentence in _start_problems(config, teacher)]
+    found += [f"students: {sentence}" for sentence in _initial_problems(config)]
+    if found:
+        missing = get_dataset(config.dataset).can_download and not get_dataset(config.dataset).is_available()
+        found += [f"to download, run 'python -m kdexplorer data download {config.dataset}'"] if missing else []
+        raise ConfigError("; ".join(found) + ".")
 
 
 def _locate(place: str, message: str, students: list[dict[str, Any]]) -> tuple[str, str]:
@@ -61,10 +75,16 @@ def _locate(place: str, message: str, students: list[dict[str, Any]]) -> tuple[s
     return field, message
 
 
+def _start_problems(config: ExperimentConfig, teacher: Checkpoint | None) -> Iterator[tuple[str, str]]:
+    """Fields and sentences of everything that a valid configuration cannot say by itself."""
+    yield from _data_problems(config)
+    yield from _teacher_problems(config, teacher)
+
+
 def _data_problems(config: ExperimentConfig) -> Iterator[tuple[str, str]]:
     dataset = get_dataset(config.dataset)
     if not dataset.is_available():
-        yield "dataset", f"{dataset.label} is not available yet: download it below, or choose another data set"
+        yield "dataset", f"{dataset.label} is not available yet: download it, or choose another data set"
     available = dataset.sizes["train"] - config.holdout
     if available < 20:
         yield "holdout", f"there are only {dataset.sizes['train']} training images: hold out fewer"
@@ -83,10 +103,23 @@ def _teacher_problems(config: ExperimentConfig, teacher: Checkpoint | None) -> I
     if teacher.classes != get_dataset(config.dataset).classes:
         names = ", ".join(teacher.classes[:3])
         yield "teacher", f"it has other classes ({names}, …): choose one that was trained on these data"
-    elif not any(student.needs_teacher for student in config.students):
-        yield "teacher", "no student uses it: add a distillation method to one, or choose no teacher"
     for student in config.students:
         for method in student.methods:
             problem = method.check(get_architecture(student.architecture), get_architecture(teacher.architecture))
             if problem:
                 yield "students", f"{student.name}: {problem}"
+
+
+def _initial_problems(config: ExperimentConfig) -> Iterator[str]:
+    for student in config.students:
+        if not student.initial:
+            continue
+        try:
+            start = find_checkpoint(student.initial)
+        except KDError as error:
+            yield f"{student.name}: {str(error).rstrip('.')}"
+            continue
+        if (start.architecture, start.classes) != (student.architecture, get_dataset(config.dataset).classes):
+            other = f"a {start.architecture} with {len(start.classes)} classes"
+            same = "choose a checkpoint of the same architecture and data"
+            yield f"{student.name} cannot start from {student.initial}, {other}: {same}"

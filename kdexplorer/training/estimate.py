@@ -36,6 +36,7 @@ class Estimate(BaseModel):
 
     `stored` is the share of the epochs whose teacher predictions are on the disk; `speedup` is how many times longer
     the steps would take if none were.
+    `warning` says what the teacher loses on the small images of the first epochs, see `teacher_check`.
     """
 
     seconds: float
@@ -46,6 +47,7 @@ class Estimate(BaseModel):
     images_per_second: float
     stored: float = 0.0
     speedup: float = 1.0
+    warning: str = ""
 
 
 def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) -> Estimate:
@@ -65,6 +67,7 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
     from kdexplorer.training.hardware import configure_process
     from kdexplorer.training.schedule import resolution
     from kdexplorer.training.teacher import EVALUATION_BATCH
+    from kdexplorer.training.teacher_check import check_teacher
 
     configure_process(config.threads)
     begin = time.perf_counter()
@@ -93,6 +96,7 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
     for student in experiment.students:
         experiment.evaluate(student, teacher_outputs)
     evaluation = share * (time.perf_counter() - begin)
+    at_start = check_teacher(experiment, teacher_outputs)
     return Estimate(
         # At the end the float16 weights are evaluated once more, with the teacher, in float32.
         seconds=loading + warm_up + experiment.steps * step + evaluations * evaluation + 2 * teacher + fixing,
@@ -103,6 +107,7 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
         images_per_second=config.batch_size / step,
         stored=float(stored.mean()),
         speedup=float(computing.mean()) / step,
+        warning=at_start.warning if at_start is not None else "",
     )
 
 

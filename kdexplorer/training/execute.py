@@ -61,6 +61,7 @@ def _execute_in_turn(progress: RunProgress, team: ddp.Team, stopping: threading.
             return "finished"
         configure_process(progress.run.config().threads)
         train(progress, stopping)
+        progress.clear_warning()  # nothing is left to save
         progress.write("finished")
         return "finished"
     except Stopped:

@@ -24,7 +24,7 @@ from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.training import ddp
 from kdexplorer.training.data import load_experiment_data
-from kdexplorer.training.hardware import require_compiler, resolve_device, resolve_precision
+from kdexplorer.training.hardware import describe_environment, require_compiler, resolve_device, resolve_precision
 from kdexplorer.training.objective import Relate, Targets, compute_objective, relate_parts
 from kdexplorer.training.schedule import FULL_RESOLUTION, learning_rate, resolution
 from kdexplorer.training.student import Student, build_student, check_finite
@@ -54,6 +54,8 @@ class Experiment:
         self.teacher_checkpoints = self._find_teachers(train.classes)
         self.students = [self.build_student(student) for student in config.students]
         self.teacher = self._load_teacher()
+        self.environments = [describe_environment(self.device, self.dtype, self.team.size)]
+        """Where the run was trained so far, the current one last."""
         self.spans: list[Span] = []  # of the epoch's steps so far: loading the batch, with the teacher's forward pass
 
     def _find_teachers(self, classes: tuple[str, ...]) -> tuple[Checkpoint, ...]:

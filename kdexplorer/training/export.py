@@ -104,6 +104,7 @@ def _describe_leg(run: Run, experiment: Experiment, student: Student, seconds: f
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
+        environments=tuple(experiment.environments),
         history=tuple(
             EpochFigures(epoch=row.epoch, train=_round(row.train), test=_round(row.test))
             for row in run.metrics()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kdexplorer.errors import ConfigError
 from kdexplorer.processes import limit_thread_spinning
+from kdexplorer.runs.card import Environment
 
 if TYPE_CHECKING:
     import torch
@@ -103,6 +104,16 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{processor_name()}, {torch.get_num_threads()} threads"
+
+
+def describe_environment(device: torch.device, precision: torch.dtype, processes: int) -> Environment:
+    """What decides a run's bits in this process, beside its configuration."""
+    import torch
+
+    return Environment(
+        threads=torch.get_num_threads(), processes=processes, device=device.type,
+        precision=str(precision).removeprefix("torch."), torch=torch.__version__,
+    )  # fmt: skip
 
 
 def processor_name() -> str:

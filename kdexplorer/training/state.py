@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from kdexplorer.errors import RunError
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import keep_old, write_bytes
 from kdexplorer.presets import upgrade_metrics
+from kdexplorer.runs.card import Environment
 from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.progress import RunProgress
 from kdexplorer.training.student import Student
@@ -39,7 +43,11 @@ def pack_state(experiment: Experiment, epoch: int, step: int, seconds: float) ->
         for student in experiment.students
     }
     buffer = io.BytesIO()
-    torch.save({"epoch": epoch, "step": step, "seconds": seconds, "students": students}, buffer)
+    facts = {
+        "config": _decisive(experiment.config),
+        "environments": [one.model_dump() for one in experiment.environments],
+    }
+    torch.save(facts | {"epoch": epoch, "step": step, "seconds": seconds, "students": students}, buffer)
     content = buffer.getvalue()
     return content + _HASH + hashlib.sha256(content).digest()
 
@@ -56,6 +64,7 @@ def restore_state(experiment: Experiment, path: Path) -> tuple[int, int, float]:
     """Restores a saved state: the epoch and step to do next, and the seconds spent so far.
 
     Raises:
+        ConfigError: when the run's configuration was changed after it was saved.
         RunError: when the file is damaged or belongs to another experiment; the students may be half restored.
     """
     try:
@@ -63,6 +72,7 @@ def restore_state(experiment: Experiment, path: Path) -> tuple[int, int, float]:
         if not mark or hashlib.sha256(content).digest() != digest:
             raise ValueError("its hash is missing or wrong")
         state = torch.load(io.BytesIO(content), map_location=experiment.device, weights_only=True)
+        _check_config(experiment.config, state.get("config"))
         for student in experiment.students:
             saved = state["students"][student.config.name]
             student.network.load_state_dict(saved["network"])
@@ -73,13 +83,57 @@ def restore_state(experiment: Experiment, path: Path) -> tuple[int, int, float]:
         epoch, step, seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])
         if not (0 <= epoch <= experiment.config.epochs and 0 <= step <= experiment.steps_per_epoch):
             raise ValueError(f"epoch {epoch}, step {step}")
+        earlier = [Environment.model_validate(one) for one in state.get("environments", [])]
+        experiment.environments = continue_in(experiment.environments[-1], earlier, epoch, step)
         return epoch, step, seconds
-    except (OSError, MemoryError, torch.OutOfMemoryError):  # says nothing about the file
+    except (ConfigError, OSError, MemoryError, torch.OutOfMemoryError):  # says nothing about the file
         raise
     except Exception as error:  # zip, pickle, torch: each kind of damage has its own exception
         raise RunError(
             f"{path.name} could not be read ({type(error).__name__}): the run continues from the state before it."
         ) from error
+
+
+_IRRELEVANT = {"version", "name", "save_minutes", "device", "precision", "threads"}
+"""Fields of a configuration that a resumed run may have otherwise: the environment says what they come to."""
+
+
+def _decisive(config: ExperimentConfig) -> dict[str, Any]:
+    """The settings that decide what is trained."""
+    return config.model_dump(mode="json", exclude=_IRRELEVANT)
+
+
+def _check_config(config: ExperimentConfig, saved: dict[str, Any] | None) -> None:
+    """Raises ConfigError where a setting is another one than that of the epochs so far; older states have none."""
+    if saved is None:
+        return
+    current = _decisive(config)
+    changed = [name for name in sorted({*saved, *current}) if saved.get(name) != current.get(name)]
+    if changed:
+        first = changed[0]
+        values = f" ({saved.get(first)} became {current.get(first)})" if first != "students" else ""
+        raise ConfigError(
+            f"config.json was changed after the run had begun: {', '.join(changed)}{values}. Restore it, or start a "
+            "new run."
+        )
+
+
+def continue_in(current: Environment, earlier: list[Environment], epoch: int, step: int) -> list[Environment]:
+    """The environments of a run that goes on from this step; the current one is added where it is another one."""
+    if not earlier or not earlier[-1].differences(current):
+        return earlier or [current]
+    return [*earlier, current.model_copy(update={"epoch": epoch, "step": step})]
+
+
+def describe_environments(environments: Sequence[Environment]) -> str:
+    """A warning where there is more than one, else nothing."""
+    if len(environments) < 2:
+        return ""
+    *_, before, now = environments
+    return (
+        f"resumed in another environment ({', '.join(before.differences(now))}): the results are not those of an "
+        "undisturbed run to the bit"
+    )
 
 
 def _read_sums(student: Student, saved: dict[str, float]) -> dict[str, float]:
@@ -89,13 +143,19 @@ def _read_sums(student: Student, saved: dict[str, float]) -> dict[str, float]:
 
 
 def restore_latest(experiment: Experiment, progress: RunProgress) -> tuple[int, int, float]:
-    """The newest good state, else the one before it, else the beginning. What was skipped becomes the run's warning."""
+    """The newest good state, else the one before it, else the beginning. What was skipped becomes the run's warning.
+
+    Raises ConfigError when the configuration is not that of the state.
+    """
     for name in (STATE, OLD_STATE):
         path = progress.run.path / name
         if not path.exists():
             continue
         try:
-            return restore_state(experiment, path)
+            place = restore_state(experiment, path)
+            if environments := describe_environments(experiment.environments):
+                progress.warn(environments, lasting=True)
+            return place
         except RunError as error:
             progress.warn(str(error))
             experiment.team.any(False)  # every process has read it

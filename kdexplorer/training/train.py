@@ -23,6 +23,7 @@ from kdexplorer.training.schedule import learning_rate
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
 from kdexplorer.training.student import Student, average_sums, check_finite
 from kdexplorer.training.teacher import EvaluationTeacher
+from kdexplorer.training.teacher_check import check_teacher
 from kdexplorer.training.timing import median_seconds
 
 PROBES = 20
@@ -59,6 +60,9 @@ def train(progress: RunProgress, stopping: threading.Event) -> None:
     teacher = experiment.evaluate_teacher() if team.leads else None
     if teacher is not None:
         write_json(run.path / "teacher.json", _describe_teacher(experiment, teacher).model_dump(mode="json"))
+        at_start = check_teacher(experiment, teacher, epoch)
+        if at_start is not None and at_start.warning:
+            progress.warn(at_start.warning, lasting=True)
 
     progress.begin(experiment, epoch * experiment.steps_per_epoch + step)
     while epoch < config.epochs:
@@ -130,10 +134,13 @@ def _evaluate(
 
 
 def _describe_teacher(experiment: Experiment, teacher: EvaluationTeacher) -> TeacherFigures:
-    labels = experiment.evaluation.labels
+    labels, data = experiment.evaluation.labels, [one.card.data for one in experiment.teacher_checkpoints]
+    own = ("holdout", experiment.config.dataset, experiment.config.holdout)  # held out from the teacher too
+    unseen = all((one.evaluation_split, one.dataset, one.evaluation_images) == own for one in data)
     return TeacherFigures(
         name="+".join(teacher.name for teacher in experiment.teacher_checkpoints),
         evaluation_split=experiment.evaluation_name,
+        note="" if unseen else None,
         accuracy=metrics.accuracy(teacher.logits, labels),
         cross_entropy=metrics.cross_entropy(teacher.logits, labels),
         probes=np.round(teacher.logits[:PROBES].astype(float), 3).tolist(),

@@ -50,6 +50,11 @@ def read_styles() -> str:
     return _read("live.css")
 
 
+def build_page_controls() -> tuple[str, str]:
+    """The script and the style sheet of what every page of the application has."""
+    return _read("shrink_upload.js") + _read("page_controls.js"), _read("page_controls.css")
+
+
 def describe_network(name: str, role: str, exported: ExportedNetwork, url: str | None = None) -> dict[str, Any]:
     """One network as the view takes it.
 

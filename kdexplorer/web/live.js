@@ -61,10 +61,11 @@ function createClassifier(getOptions, onResult, onError) {
   return { classify, load, isWaiting: () => next !== null, dropWaiting: () => (next = null), close: () => worker.terminate() };
 }
 
-/** A slider with its value as text: `apply(value)` uses a value and returns its text. */
-function createSlider(name, min, max, value, apply) {
+/** A slider with its value as text, by the name `key`: `apply(value)` uses a value and returns its text. */
+function createSlider(key, name, min, max, value, apply) {
   const output = element("output", { textContent: apply(value) });
-  const range = element("input", { type: "range", min, max, step: 0.01, value });
+  const range = element("input", { type: "range", name: key, min, max, step: 0.01, value });
+  range.setAttribute("aria-label", name);
   range.setAttribute("aria-valuetext", output.textContent);
   range.addEventListener("input", () => {
     output.textContent = apply(Number(range.value));
@@ -95,8 +96,8 @@ function buildElements(settings, actions) {
   const input = labeled(element("canvas", { className: "kd-pixels", width: 32, height: 32 }), "img", "The networks' input: 32 × 32 pixels");
   const predictions = labeled(element("div", { className: "kd-wide", tabIndex: 0 }), "region", "Predictions");
   const [low, high] = settings.range.map(Math.log2);
-  const temperature = createSlider("Temperature", low, high, Math.log2(settings.temperature), actions.setLogTemperature);
-  const opacity = createSlider("Opacity, from photo to attention map", 0, 1, OPACITY, actions.setOpacity);
+  const temperature = createSlider("logT", "Temperature", low, high, Math.log2(settings.temperature), actions.setLogTemperature);
+  const opacity = createSlider("opacity", "Opacity, from photo to attention map", 0, 1, OPACITY, actions.setOpacity);
   const scale = element("div", { className: "kd-scale" }, element("span", { textContent: "0" }),
     element("i", { style: { background: `linear-gradient(90deg, ${settings.palette.join(", ")})` } }),
     element("span", { textContent: `${MAX_ATTENTION} × uniform attention` }));

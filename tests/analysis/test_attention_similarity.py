@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis import attention_cache, attention_similarity
+from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.datasets import get_dataset
 from kdexplorer.methods.at import AT
+from kdexplorer.runs.checkpoints import bundled_checkpoints
 
+BUNDLED = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
 GENERATOR = np.random.default_rng(0)
 
 
@@ -44,10 +47,39 @@ def test_a_map_of_zeros_stays_so():
 
 def test_maps_of_each_stage_are_compared():
     maps = [GENERATOR.random((5, side, side)).astype(np.float32) for side in (8, 4)]
-    cosine, mse = attention_similarity.compare_maps(maps, [maps[0], GENERATOR.random((5, 4, 4)).astype(np.float32)])
-    assert cosine.shape == mse.shape == (5, 2)
+    others = [maps[0], GENERATOR.random((5, 4, 4)).astype(np.float32)]
+    cosine, mse, correlation, chance = attention_similarity.compare_maps(maps, others)
+    assert cosine.shape == mse.shape == correlation.shape == chance.shape == (5, 2)
     np.testing.assert_allclose(cosine[:, 0], 1, rtol=1e-5)
     np.testing.assert_allclose(mse[:, 1], 2 * (1 - cosine[:, 1]) / 16, rtol=1e-3)
+    for image, following in enumerate([1, 2, 3, 4, 0]):
+        own, same, other = maps[1][image].ravel(), others[1][image].ravel(), others[1][following].ravel()
+        assert correlation[image, 1] == pytest.approx(np.corrcoef(own, same)[0, 1], abs=1e-5)
+        assert chance[image, 1] == pytest.approx(np.corrcoef(own, other)[0, 1], abs=1e-5)
+
+
+def test_maps_of_different_size_are_pooled_before_they_are_correlated():
+    large = GENERATOR.random((3, 8, 8)).astype(np.float32)
+    small = large.reshape(3, 4, 2, 4, 2).mean(axis=(2, 4))
+    correlation = attention_similarity.compare_maps([large], [small])[2]
+    np.testing.assert_allclose(correlation, 1, rtol=1e-5)
+
+
+def test_a_flat_map_is_similar_to_every_map_by_cosine_and_to_none_by_correlation():
+    maps = 1 + 0.1 * GENERATOR.random((4, 8, 8)).astype(np.float32)
+    cosine, _, correlation, _ = attention_similarity.compare_maps([np.full_like(maps, 2.0)], [maps])
+    assert (cosine > 0.99).all()
+    np.testing.assert_array_equal(correlation, 0)
+
+
+def test_a_single_image_has_no_chance_level():
+    maps = GENERATOR.random((1, 8, 8)).astype(np.float32)
+    compared = attention_similarity.compare_maps([maps], [maps])
+    assert np.isnan(compared[3]).all()
+    (summary,) = attention_similarity.summarize(np.stack([compared, compared]), 1)
+    assert np.isnan(summary.chance)
+    row = attention_similarity.SimilarityRow(**vars(summary), name="n", loss=0.0)
+    assert "nan" not in attention_similarity.to_markdown([row])
 
 
 def test_results_are_stored_and_read_again(tmp_path, make_checkpoint):
@@ -57,12 +89,12 @@ def test_results_are_stored_and_read_again(tmp_path, make_checkpoint):
     assert attention_cache.load_stored(teacher, [student], images)[student.path] is None
     attention_similarity.measure(teacher, [student], images, lambda c: c.network(), shares.append)
     stored = attention_cache.load_stored(teacher, [student], images)[student.path]
-    assert stored.shape == (2, 2, 60, 3)
+    assert stored.shape == (2, 4, 60, 3)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     summaries = attention_similarity.summarize(stored, 1)
     assert sum(summary.share for summary in summaries) == pytest.approx(1)
-    assert all(summary.low <= summary.cosine <= summary.high <= 1.0001 for summary in summaries)
+    assert all(summary.low <= summary.correlation <= summary.high <= 1.0001 for summary in summaries)
     assert attention_cache.load_stored(teacher, [student], images[:59])[student.path] is None
     next((tmp_path / "cache").iterdir()).write_bytes(b"damaged")
     assert attention_cache.load_stored(teacher, [student], images)[student.path] is None
@@ -82,18 +114,20 @@ def test_each_stage_is_compared_with_the_scratch_baseline_image_by_image(network
     attention_similarity.measure(teacher, [baseline, copy], images, lambda c: c.network())
     rows = attention_similarity.build_rows(teacher, [baseline, copy], images)
     assert [(row.name, row.stage) for row in rows] == [(c.name, stage) for c in (baseline, copy) for stage in (1, 2, 3)]
-    cosines = attention_cache.load_stored(teacher, [baseline], images)[baseline.path][0, 0]
+    correlations = attention_cache.load_stored(teacher, [baseline], images)[baseline.path][0, 2]
     for first, row in zip(rows[:3], rows[3:], strict=True):
         assert first.to_scratch_baseline is None
         assert first.loss == pytest.approx(AT.Settings().weight * first.mse)
         assert row.cosine == pytest.approx(1, abs=1e-5)
-        gain = 1 - cosines[:, row.stage - 1]
+        assert row.chance < row.correlation == pytest.approx(1, abs=1e-5)
+        gain = 1 - correlations[:, row.stage - 1]
         assert row.to_scratch_baseline.difference == pytest.approx(gain.mean(), abs=1e-5)
         assert row.to_scratch_baseline.half == pytest.approx(1.96 * gain.std() / 40**0.5, abs=1e-5)
     assert rows[3].loss == pytest.approx(500 * rows[3].mse)
     lines = attention_similarity.to_markdown(rows).splitlines()
     assert len(lines) == 2 + 6
-    assert f"| copy | 3 | 1.000 (1.000 – 1.000) | {rows[5].to_scratch_baseline} |" in lines[-1]
+    compared = f"{rows[5].chance:.3f} | {rows[5].to_scratch_baseline}"
+    assert f"| copy | 3 | 1.000 (1.000 – 1.000) | {compared} | 1.000 |" in lines[-1]
     assert "±" not in lines[2]
 
 
@@ -119,3 +153,24 @@ def test_an_interrupted_measurement_continues_and_equal_weights_are_computed_onc
     stored = attention_cache.load_stored(teacher, [baseline, again], images)
     assert stored[baseline.path][0, 0].shape == (50, 3)
     assert np.array_equal(stored[baseline.path][0, 0], stored[again.path][0, 0])
+
+
+@pytest.mark.skipif(not {"resnet56", "resnet20-scratch", "resnet20-feature"} <= BUNDLED.keys(), reason="no networks")
+def test_of_the_bundled_networks_the_correlation_tells_apart_what_the_cosine_does_not():
+    images = get_dataset("cifar10-small").load("test").images[:40]
+    names = ("resnet56", "resnet20-scratch", "resnet20-feature")
+    maps = {}
+    for name in names:
+        network, normalization = BUNDLED[name].network(), BUNDLED[name].card.normalization
+        maps[name] = predict_with_attention(network, images, normalization)[1][1]
+    teacher = maps["resnet56"]
+    others = [np.roll(stage, 1, axis=0) for stage in teacher]
+    flat = [np.ones_like(stage) for stage in teacher]
+    for unrelated in (others, flat, maps["resnet20-scratch"]):
+        assert attention_similarity.compare_maps(unrelated, teacher)[0, :, 0].mean() > 0.95
+    for name, expected in (("resnet20-scratch", (0.41, 0.67, 0.88)), ("resnet20-feature", (0.90, 0.92, 0.97))):
+        found = attention_similarity.compare_maps(maps[name], teacher)[2].mean(axis=0)
+        pairs = [zip(own, other, strict=True) for own, other in zip(maps[name], teacher, strict=True)]
+        second = [np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in stage]) for stage in pairs]
+        assert found == pytest.approx(second, abs=1e-4)
+        assert found == pytest.approx(expected, abs=0.05)  # of 200 images; here are 40

@@ -1,25 +1,19 @@
-"""Evaluating checkpoints again, and importing weights."""
+"""Evaluating checkpoints again."""
 
 import numpy as np
 import pytest
-import torch
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.evaluate import (
     evaluate_checkpoint,
     format_after_choice,
     format_report,
-    import_checkpoint,
     measure_after_choice,
 )
 from kdexplorer.analysis.inference import predict
-from kdexplorer.datasets import Normalization, Split, get_dataset
-from kdexplorer.errors import CheckpointError, DataError
-from kdexplorer.networks import build
-from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.datasets import get_dataset
+from kdexplorer.errors import DataError
 from kdexplorer.runs.checkpoints import open_checkpoint
-
-NORMALIZATION = Normalization(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.2))
 
 
 @pytest.fixture
@@ -76,33 +70,3 @@ def test_what_was_chosen_on_held_out_images_is_measured_once_on_the_test_split(e
     assert f"{100 * found.accuracy:.2f} %" in format_after_choice("a", found)
     with pytest.raises(DataError, match="leave out --after-choice"):
         measure_after_choice(on_test)
-
-
-@pytest.fixture
-def small_cifar10(monkeypatch):
-    images = np.random.default_rng(0).integers(0, 256, (50, 3, 32, 32), np.uint8)
-    dataset = type(get_dataset("cifar10"))
-    split = Split(images, np.arange(50) % 10, dataset.classes)
-    monkeypatch.setattr(dataset, "load", lambda self, name: split)
-    return split
-
-
-def test_imported_weights_get_a_complete_card(tmp_path, small_cifar10):
-    network = build("resnet8", seed=3).eval()
-    torch.save(network.state_dict(), tmp_path / "weights.pt")
-    checkpoint = import_checkpoint(tmp_path / "weights.pt", "resnet8", "mine", tmp_path, NORMALIZATION)
-    card = checkpoint.card
-    assert (card.objective, card.teacher, card.legs) == (None, None, ())
-    assert (card.normalization, card.data.evaluation_images) == (NORMALIZATION, 50)
-    assert (card.parameters, card.multiply_adds) == (count_parameters(network), count_multiply_adds("resnet8"))
-    expected = predict(network, small_cifar10.images, NORMALIZATION)
-    np.testing.assert_allclose(checkpoint.logits(), expected, atol=0.02)
-    assert card.test_accuracy == metrics.accuracy(checkpoint.logits(), small_cifar10.labels)
-
-
-def test_a_taken_or_invalid_name_is_refused(tmp_path, small_cifar10):
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(CheckpointError, match="exists already"):
-        import_checkpoint(tmp_path / "weights.pt", "resnet8", "taken", tmp_path, NORMALIZATION)
-    with pytest.raises(CheckpointError, match="is not a name"):
-        import_checkpoint(tmp_path / "weights.pt", "resnet8", "../x", tmp_path, NORMALIZATION)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from kdexplorer.analysis import inference
+from kdexplorer.config import Objective
 from kdexplorer.datasets import get_dataset
 from kdexplorer.methods.kd import kd_loss
 from kdexplorer.networks import build
@@ -60,3 +61,19 @@ def test_attention_maps_come_with_the_same_logits(architecture):
     assert set(maps) == {1, 2}
     assert all(stage.ndim == 3 and len(stage) == 2 for stage in maps[1])
     assert all((stage >= 0).all() for stage in maps[2])
+
+
+@pytest.mark.parametrize(
+    ("terms", "ce_weight", "expected"),
+    [
+        ([], 1.0, 0.7),
+        ([{"method": "at"}], 1.0, 0.7),
+        ([{"method": "kd", "weight": 0.9}], 0.1, 0.9),
+        ([{"method": "kd", "weight": 1.5}, {"method": "kd", "weight": 0.5}, {"method": "at"}], 2.0, 0.5),
+        ([{"method": "kd", "weight": 3.0}], 0.0, 1.0),
+    ],
+)
+def test_alpha_is_the_share_of_the_teachers_term(terms, ce_weight, expected):
+    objective = Objective(ce_weight=ce_weight, terms=terms)
+    assert inference.trained_alpha(objective) == pytest.approx(expected)
+    assert inference.trained_alpha(None) == 0.7

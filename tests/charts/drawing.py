@@ -23,7 +23,7 @@ def draw(spec):
 
 def texts(svg):
     """The texts in an SVG."""
-    return [html.unescape(text) for text in re.findall(r">([^<>]+)</text>", svg)]
+    return [html.unescape(text) for text in re.findall(r">([^<>]+)</(?:text|tspan)>", svg)]
 
 
 def marks(svg, field):

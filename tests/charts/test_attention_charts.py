@@ -8,25 +8,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdexplorer.analysis.attention_similarity import compare_maps
+from kdexplorer.analysis.attention_similarity import StageSummary, compare_maps
 from kdexplorer.charts import attention, style
 from tests.charts.drawing import rows_of
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 
 
-def make_maps(name, role, sizes=(32, 16, 8), seed=0):
+def make_maps(name, role, sizes=(32, 16, 8), seed=0, beta=1000.0):
     generator = np.random.default_rng(seed)
-    return attention.NetworkMaps(name, role, [generator.random((size, size)) for size in sizes])
+    return attention.NetworkMaps(name, role, [generator.random((size, size)) for size in sizes], beta)
 
 
 TEACHER = make_maps("big", style.TEACHER)
-STUDENT = make_maps("small", "scratch", seed=1)
+STUDENT = make_maps("small", "scratch", seed=1, beta=250.0)
 OTHER = make_maps("other", "at", (32, 32, 16, 8), seed=2)
 
 
 def cells(mode="map", shared=True):
-    spec = attention.grid([TEACHER, STUDENT, OTHER], PHOTO, mode, shared, 0.6, "viridis", 1000.0)
+    spec = attention.grid([TEACHER, STUDENT, OTHER], PHOTO, mode, shared, 0.6, "viridis")
     return rows_of(spec, "url")
 
 
@@ -43,18 +43,18 @@ def test_a_network_of_other_stages_is_drawn_but_not_compared():
 
 
 def test_numbers_under_a_map_are_the_similarity_to_the_teachers_map():
-    cosine, mse = (part[0] for part in compare_maps([m[None] for m in STUDENT.maps], [m[None] for m in TEACHER.maps]))
-    found = attention.describe_stages(STUDENT, TEACHER, 1000.0)
-    assert [stage["first"] for stage in found] == [f"cosine {value:.3f}" for value in cosine]
-    assert [stage["second"] for stage in found] == [f"MSE {value:.1e}" for value in mse]
-    assert [stage["third"].split(" (")[0] for stage in found] == [f"β·MSE {1000 * value:.3f}" for value in mse]
+    cosine, mse, correlation, _ = compare_maps([m[None] for m in STUDENT.maps], [m[None] for m in TEACHER.maps])[:, 0]
+    found = attention.describe_stages(STUDENT, TEACHER)
+    assert [stage["first"] for stage in found] == [f"correlation {value:.2f}" for value in correlation]
+    assert [stage["second"] for stage in found] == [f"cosine {value:.3f}" for value in cosine]
+    assert [stage["third"].split(" (")[0] for stage in found] == [f"β·MSE {250 * value:.3f}" for value in mse]
     shares = [int(stage["third"].split("(")[1].rstrip("%)")) for stage in found]
     assert abs(sum(shares) - 100) <= 2
     assert [stage["size"] for stage in found] == ["32 × 32", "16 × 16", "8 × 8"]
 
 
 def test_the_teacher_has_sizes_instead_of_numbers():
-    assert [stage["first"] for stage in attention.describe_stages(TEACHER, TEACHER, 1.0)] == [
+    assert [stage["first"] for stage in attention.describe_stages(TEACHER, TEACHER)] == [
         "stage 1: 32 × 32",
         "stage 2: 16 × 16",
         "stage 3: 8 × 8",
@@ -62,15 +62,15 @@ def test_the_teacher_has_sizes_instead_of_numbers():
 
 
 def test_a_map_is_relative_to_an_even_spread():
-    even = attention.NetworkMaps("even", "kd", [np.full((8, 8), 7.0)])
-    silent = attention.NetworkMaps("silent", "kd", [np.zeros((4, 4))])
+    even = attention.NetworkMaps("even", "kd", [np.full((8, 8), 7.0)], 1.0)
+    silent = attention.NetworkMaps("silent", "kd", [np.zeros((4, 4))], 1.0)
     ((first,), (second,)) = attention.relative_maps([even, silent], "map")
     np.testing.assert_allclose(first, 1)
     assert not second.any()
 
 
 def test_the_difference_is_to_the_first_network_at_the_smaller_size():
-    large, small = (attention.NetworkMaps("n", "kd", [np.full((side, side), 2.0)]) for side in (16, 8))
+    large, small = (attention.NetworkMaps("n", "kd", [np.full((side, side), 2.0)], 1.0) for side in (16, 8))
     ((own,), (other,)) = attention.relative_maps([large, small], "difference")
     assert (own.shape, other.shape) == ((16, 16), (8, 8))
     np.testing.assert_allclose(other, 0, atol=1e-7)
@@ -96,3 +96,11 @@ def test_the_scale_bar_covers_the_limits(mode, shared):
     assert rows[0]["value"] == -1
     assert rows[-1]["value"] == 2
     assert all(row["end"] > following["value"] for row, following in pairwise(rows))
+
+
+def test_the_chart_over_many_images_marks_the_chance_level_where_there_is_one():
+    known = StageSummary(1, 0.6, 0.4, 0.8, 0.1, 0.98, 1e-4, 0.5)
+    unknown = StageSummary(2, 0.7, 0.5, 0.9, float("nan"), 0.97, 1e-4, 0.5)
+    spec = attention.similarity_by_stage({"small": [known, unknown]}, {"small": "scratch"}, 200)
+    rows = rows_of(spec, "correlation")
+    assert [(row["correlation"], row["chance"]) for row in rows] == [(0.6, 0.1), (0.7, None)]

@@ -20,6 +20,7 @@ from kdexplorer.charts import (
     gradient,
     learning_curves,
     probe,
+    replay,
     soft_labels,
     style,
     sweep_surface,
@@ -43,7 +44,7 @@ def one_image(count):
     teacher, *students = (NetworkLogits(name, role, generator.normal(0, 3, count)) for name, role in ROLES.items())
     photo = generator.integers(0, 256, (32, 32, 3), np.uint8)
     maps = [
-        attention.NetworkMaps(name, role, [generator.random((side, side)) for side in (32, 16, 8)])
+        attention.NetworkMaps(name, role, [generator.random((side, side)) for side in (32, 16, 8)], 1000.0)
         for name, role in ROLES.items()
     ]
     some = {student.name: student.logits for student in students}
@@ -54,8 +55,8 @@ def one_image(count):
         "push, photo": gradient.gradient_push(teacher, students[0], classes, None, 4.0, 0.7),
         **{key: temperature.over_temperature(teacher, students, key, 4.0) for key in temperature.CURVES},
         "bars": bars.probability_bars(np.full(count, 1 / count), classes, 3, "kd", "Soft label", "T = 1"),
-        "grid": attention.grid(maps, photo, "map", True, 0.6, "viridis", 1000.0),
-        "difference": attention.grid(maps, photo, "difference", False, 0.6, "viridis", 1000.0),
+        "grid": attention.grid(maps, photo, "map", True, 0.6, "viridis"),
+        "difference": attention.grid(maps, photo, "difference", False, 0.6, "viridis"),
         "method push": probe.push_bars(generator.normal(size=count), teacher.logits, classes, 3, "KD", "small"),
         "method changes": probe.change_maps([None, maps[0].maps[1], maps[0].maps[2]], photo, "AT", "small"),
         "method relations": probe.relation_maps(
@@ -63,12 +64,8 @@ def one_image(count):
         ),
         "scale": attention.scale_bar(0, 3, "viridis", "map", True),
         "own scales": attention.scale_bar(-1, 1, "difference", "difference", False),
-        "soft labels at": learning_curves.soft_labels_at(
-            teacher.logits, some, LOOKS, classes, 2.0, 3, "after epoch 1", 0.9
-        ),
-        "soft labels at, no teacher": learning_curves.soft_labels_at(
-            None, some, LOOKS, classes, 2.0, None, "after epoch 1"
-        ),
+        "soft labels by epoch": replay.soft_labels_by_epoch(teacher.logits, {0: some, 1: some}, LOOKS, classes, 2.0, 3),
+        "soft labels by epoch, no teacher": replay.soft_labels_by_epoch(None, {0: some}, LOOKS, classes, 2.0, None),
     }
 
 
@@ -79,7 +76,7 @@ def many_images(count):
     shares = generator.dirichlet(np.ones(count), 200)
     matrix = np.full((count, count), 1 / count)
     near = {name: closeness(shares, values) for name, values in logits.items()}
-    stages = [StageSummary(stage, 0.9, 0.8, 0.95, 1e-3, 0.5) for stage in (1, 2)]
+    stages = [StageSummary(stage, 0.9, 0.8, 0.95, 0.3, 0.99, 1e-3, 0.5) for stage in (1, 2)]
     points = [
         learning_curves.CurvePoint(name, epoch, {"accuracy": 0.1}, {"accuracy": 0.2, "objective": 3.0, "kd": 0.4})
         for name in ROLES
@@ -92,6 +89,7 @@ def many_images(count):
         "similarity over T": class_maps.similarity(np.stack([matrix] * 3), classes, "big", 0.2, True, (0.0, 0.5, 1.0)),
         "stages": attention.similarity_by_stage({"small": stages, "distilled": stages}, ROLES, 1000),
         "accuracies": bars.accuracies(rows, ROLES),
+        "replay": replay.replay_curves(learning_curves.learning_curves(points, LOOKS), 1, 3),
         "curves": learning_curves.learning_curves(points, LOOKS, teacher=TeacherFigures(accuracy=0.9)),
         "curves of a term": learning_curves.learning_curves(points, LOOKS, "kd", split="test"),
         "objectives": learning_curves.learning_curves(points, LOOKS, "objective"),

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from kdexplorer.charts import bars, evaluation, learning_curves, style
@@ -37,6 +38,22 @@ def test_learning_curves_draw_the_metrics_and_the_teacher():
     domains = [layer["encoding"]["x"]["scale"]["domain"] for layer in spec["layer"] if "x" in layer["encoding"]]
     assert domains == [[1, 10]] * 2  # the axis keeps its length while curves grow
     assert "90.0%" in spec["description"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "label"),
+    [
+        ({}, None),
+        ({"evaluation_split": "holdout"}, "on training images that it may have been trained on"),
+        ({"evaluation_split": "holdout", "note": ""}, None),
+        ({"note": "on the 10,000 test images of X"}, "on the 10,000 test images of X"),
+    ],
+)
+def test_the_teachers_line_is_labeled_where_its_images_are_not_unseen_evaluation_images(facts, label):
+    spec = learning_curves.learning_curves(points(), LOOKS, teacher=TeacherFigures(accuracy=0.9, **facts))
+    subtitle = " ".join(np.atleast_1d(spec["title"]["subtitle"]))
+    assert subtitle == " ".join(filter(None, ["Blue line: the teacher, 90.0%", label]))
+    assert spec["description"].endswith(label or "90.0%")
 
 
 def test_the_teacher_has_no_line_on_training_batches_or_for_the_objective():

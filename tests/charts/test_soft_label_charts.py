@@ -7,7 +7,7 @@ import pytest
 
 from kdexplorer.analysis.inference import gradient_on_logits
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
-from kdexplorer.charts import bars, common, gradient, learning_curves, soft_labels, style, temperature
+from kdexplorer.charts import bars, common, gradient, replay, soft_labels, style, temperature
 from kdexplorer.charts.common import NetworkLogits
 from tests.charts.drawing import draw, marks, number, rows_of, texts
 
@@ -76,8 +76,10 @@ def test_pushes_are_the_gradient_over_all_classes(count, with_label):
             mark = found[source, classes[k]]
             assert number(mark["push"]) == pytest.approx(-parts[key][k], abs=6e-5)
             assert number(mark["total"]) == pytest.approx(-parts["total"][k], abs=6e-5)
-    sizes = [np.abs(parts[key]).sum() for key in ("teacher", "label")]
-    assert f"the teacher contributes {sizes[0] / sum(sizes):.0%} of the push" in texts(svg)
+    words = " ".join(texts(svg))
+    sizes = {key: f"{np.abs(parts[key]).sum():.2f}" for key in parts}
+    assert f"label {sizes['label']}, teacher {sizes['teacher']}, sum {sizes['total']}" in words
+    assert f"opposed on {int((parts['teacher'] * parts['label'] < 0).sum())} of {count} classes" in words
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -103,7 +105,7 @@ def test_soft_labels_of_an_epoch_are_the_softmax_over_all_classes(count):
     teacher, students, classes, label = networks(count)
     looks = style.series({one.name: one.role for one in students})
     logits = {one.name: one.logits for one in students}
-    spec = learning_curves.soft_labels_at(teacher.logits, logits, looks, classes, 4.0, label, "after epoch 1")
+    spec = replay.soft_labels_by_epoch(teacher.logits, {0: logits}, looks, classes, 4.0, label)
     shown = common.select_classes(teacher.logits, label)
     for name, values in {"teacher": teacher.logits, **logits}.items():
         found = {row["class"].removesuffix(" (true)"): row["p"] for row in rows_of(spec, "p") if row["network"] == name}
@@ -148,6 +150,12 @@ def test_curves_over_temperature_are_the_metrics():
         student = next(one for one in students if one.name == row["network"])
         expected = kl_divergence(teacher.logits[None], student.logits[None], row["T"])
         assert row["value"] == pytest.approx(expected)
+    spec = temperature.over_temperature(teacher, students, "push", 4.0)
+    assert {row["network"] for row in rows_of(spec, "network")} == {"scratch", "kd", style.FRESH}
+    logits = {one.name: one.logits for one in students} | {style.FRESH: np.zeros(10)}
+    for row in rows_of(spec, "value"):
+        parts = gradient_on_logits(logits[row["network"]], teacher.logits, None, row["T"], 1.0)
+        assert row["value"] == pytest.approx(np.abs(parts["total"]).sum())
     spec = temperature.over_temperature(teacher, students, "entropy", 4.0)
     entropies = [row["value"] for row in rows_of(spec, "value") if row["network"] == "big"]
     assert entropies == sorted(entropies)

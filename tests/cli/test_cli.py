@@ -1,6 +1,7 @@
 """The command line: what it accepts, what it prints, how it fails."""
 
 import dataclasses
+import io
 import json
 import pickle
 import re
@@ -154,6 +155,14 @@ def test_runs_are_listed_and_shown_with_their_results(finished, capsys):
         (["evaluate", "no-such-network"], 2, "there is no checkpoint"),
         (["runs", "show", "nobody"], 1, "there is no run 'nobody'"),
         (["runs", "stop", "nobody"], 1, "there is no run 'nobody'"),
+        (["runs", "delete", "nobody", "--yes"], 1, "there is no run 'nobody'"),
+        (["train", "--students", "resnet8:response:alpha=2"], 2, "alpha should be a number from 0 to 1, not '2'"),
+        (["train", "--students", "resnet8", "--dataset", "synthetic", "--teacher", "nobody"], 2, "no checkpoint 'nob"),
+        (["train", "--students", "resnet8", "--dataset", "synthetic", "--teacher", "resnet56"], 2, "other classes"),
+        (["train", "--students", "resnet8", "--dataset", "cifar10"], 2, "data download cifar10"),
+        (["train", "--students", "resnet8", "--dataset", "synthetic", "--train-images", "20000"], 2, "only 10000"),
+        (["train", "--students", "resnet8:scratch:initial=resnet56", "--dataset", "cifar10-small"], 2, "cannot start"),
+        (["import", "absent.pt", "--architecture", "resnet8", "--name", "x"], 1, "absent.pt is not found"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, capsys):
@@ -162,6 +171,7 @@ def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, capsys
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert says in error
+    assert list_runs() == []
 
 
 @pytest.mark.parametrize("given", [[], ["--dataset", "cifar10-small"]])
@@ -178,7 +188,7 @@ def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, tmp_
 def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
     monkeypatch.setattr(sweep_folder, "start_sweep", lambda sweep: None)
-    assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach"]) == 0
+    assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach", "--yes", "--quiet"]) == 0
     assert "training on CIFAR-10, bundled subset" in capsys.readouterr().err
     (sweep,) = sweep_folder.list_sweeps()
     assert sweep.config().recipe.dataset == "cifar10-small"
@@ -194,6 +204,17 @@ def test_a_finished_run_can_be_neither_stopped_nor_resumed(finished, capsys):
     for command in (["runs", "stop"], ["resume"]):
         assert main([*command, run.run_id]) == 1
         assert "is finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n", 1), ("", 1), ("y", 0), (None, 2)])
+def test_deleting_runs_asks_first(answer, code, monkeypatch, capsys):
+    run = create_run(ExperimentConfig(name="lab", dataset="synthetic", students=[parse_student("resnet8")]), "lab")
+    run.write_status("stopped")
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{answer}\n"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: answer is not None, raising=False)
+    assert main(["runs", "delete", run.run_id]) == code
+    assert run.run_id in capsys.readouterr().err
+    assert run.path.exists() == (code != 0)
 
 
 @pytest.mark.parametrize("words", [["train", "--students", "resnet8", "--detach"], ["sweep", "--student", "resnet8"]])
@@ -228,7 +249,7 @@ def test_imported_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_pat
     assert main(["evaluate", "imported/mine", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["matches_card"] is True
     assert main(words) == 1
-    assert "exists already" in capsys.readouterr().err
+    assert "mine is taken" in capsys.readouterr().err
     for _ in range(2):  # a failed import leaves nothing
         assert main([*words[:-1], "other", "--std", "0.2", "0.2", "-0.2"]) == 2
         assert "std" in capsys.readouterr().err
@@ -246,7 +267,9 @@ def test_a_pickle_in_disguise_is_refused_and_not_executed(tmp_path, capsys):
     (tmp_path / "evil.pt").write_bytes(pickle.dumps({"conv1.weight": _Marker(tmp_path / "marker")}))
     words = ["import", str(tmp_path / "evil.pt"), "--architecture", "resnet8", "--name", "evil"]
     assert main(words) == 1
-    assert "not a plain file of weights" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "not a plain file of weights" in error
+    assert "weights_only" not in error  # torch's advice is to unpickle
     assert not (tmp_path / "marker").exists()
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
 import pytest
+from filelock import FileLock
 
-from kdexplorer.datasets import download
+from kdexplorer import processes
+from kdexplorer.datasets import cifar10, download
 from kdexplorer.errors import DataError
+from kdexplorer.files import read_json
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ def test_a_failure_has_its_last_line_as_message_and_can_be_tried_again(program):
 def test_progress_is_the_size_of_the_archive_and_cancel_cleans_up(program):
     size = download.ARCHIVE_BYTES // 4
     root = program(
-        "d = root / '.download-x'; d.mkdir(); f = open(d / 'cifar-10-python.tar.gz', 'wb'); "
+        "import os; d = root / f'.download-{os.getpid()}-x'; d.mkdir(); f = open(d / 'cifar-10-python.tar.gz', 'wb'); "
         f"f.truncate({size}); f.close(); time.sleep(60)"
     )
     download.start_download()
@@ -65,10 +69,49 @@ def test_progress_is_the_size_of_the_archive_and_cancel_cleans_up(program):
         if download.download_status().share:
             break
         time.sleep(0.05)
-    assert download.download_status().share == pytest.approx(0.25, abs=0.01)
+    assert download.download_status().share == pytest.approx(download.DOWNLOADED / 4, abs=0.01)
     download.cancel_download()
     assert download.download_status().state == "absent"
     assert not list(root.glob(".download-*/"))
+
+
+def test_a_killed_download_leaves_nothing_and_its_size_is_not_that_of_the_next(program):
+    root = program(
+        "import os; d = root / f'.download-{os.getpid()}-x'; d.mkdir(); f = open(d / 'cifar-10-python.tar.gz', 'wb'); "
+        f"f.truncate({download.ARCHIVE_BYTES}); f.close(); time.sleep(60)"
+    )
+    download.start_download()
+    for _ in range(6000):
+        if download.download_status().message.startswith("unpacking"):
+            break
+        time.sleep(0.05)
+    assert download.download_status() == download.DownloadStatus("running", 0.9, "unpacking and checking")
+    process = processes.live(read_json(root / download.STATUS))
+    process.kill()
+    process.wait(30)
+    program("time.sleep(60)")
+    shutil.copytree(next(root.glob(".download-*/")), root / ".download-1-older")
+    download.start_download()  # which need not have looked before
+    assert download.download_status() == download.DownloadStatus("running", 0.0, "connecting")
+    download.cancel_download()
+    assert not list(root.glob(".download-*/"))
+
+
+def test_a_download_that_was_killed_is_cleaned_up_by_the_next_look(program):
+    root = program("(root / '.download-1-x').mkdir(); (root / '.download-1-x' / 'half').touch(); sys.exit(1)")
+    download.start_download()
+    assert wait_for_the_end().state == "failed"
+    assert not list(root.glob(".download-*/"))
+
+
+def test_a_download_has_a_time_limit_and_is_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar10, "DOWNLOAD_SECONDS", 0.05)
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", lambda *_, **__: time.sleep(60))
+    with pytest.raises(DataError, match="took longer than"):
+        cifar10.Cifar10().download(tmp_path)
+    assert not list(tmp_path.glob(".download-*/"))
+    with FileLock(tmp_path / ".download.lock"), pytest.raises(DataError, match="another process"):
+        cifar10.Cifar10().download(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_advice(tmp_path):

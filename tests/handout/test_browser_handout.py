@@ -123,6 +123,10 @@ def test_sliders_follow_keyboard_and_pointer(tab):
     tab.wait_for_function(
         "() => document.querySelectorAll('[data-chart=attention] image[opacity=\"0.2\"]').length === 9"
     )
+    tab.locator("#beta").scroll_into_view_if_needed()
+    tab.locator("[data-chart=divergence]").get_by_text("Forward KL covers both modes").wait_for()
+    tab.locator("#beta").fill("1")
+    tab.locator("[data-chart=divergence]").get_by_text("Reverse KL seeks one mode").wait_for()
 
 
 @on(DESKTOP)

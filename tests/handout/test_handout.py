@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kdexplorer.analysis.attention_similarity import compare_maps
 from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
 from kdexplorer.analysis.metrics import class_similarity
+from kdexplorer.analysis.tables import PairedDifference
 from kdexplorer.cli import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, DataError
@@ -27,6 +29,7 @@ from kdexplorer.methods import all_methods
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints
+from tests.charts.records import make_row
 
 EVIL = '"><img src=x onerror=alert(1)></script><script>alert(2)</script>.png'
 
@@ -122,14 +125,65 @@ def test_the_charts_contain_the_networks_logits(networks, library):
     sources = open_sources()
     pictures = load_test_pictures([5, 7], "synthetic", sources)
     parsed = Parsed(build(networks, pictures, sources, temperature=2.0, alpha=0.25))
-    assert parsed.data()["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.65}
+    assert parsed.data()["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.65, "beta": 0.0}
     charts = parsed.data("charts-1")
     rows = max(charts["mirrored"]["rows"].values(), key=len)
     for name, checkpoint in networks.items():
         logits = [row["logit"] for row in rows if row["network"] == name]
         np.testing.assert_allclose(logits, checkpoint.logits()[7], rtol=1e-6)
     assert "Test image 7" in parsed.captions()[1]
-    assert charts.keys() == {"mirrored", "scale", "attention", "gradient 1", "gradient 2"}
+    assert charts.keys() == {"mirrored", "scale", "attention", "gradient 0", "gradient 1", "gradient 2"}
+    fresh = max(charts["gradient 0"]["rows"].values(), key=len)
+    assert {row["ds"] for row in fresh} == {0}
+
+
+def test_alpha_and_beta_are_the_students_own_unless_alpha_is_requested(networks, library, tmp_path, make_checkpoint):
+    objective = {"ce_weight": 0.2, "terms": [{"method": "kd", "weight": 0.8}, {"method": "at", "weight": 50}]}
+    networks["own"] = make_checkpoint(
+        tmp_path / "own", seed=3, logits=networks["distilled"].logits(), objective=objective
+    )
+    own = Parsed(build(networks)).data("charts-0")
+    assert [own[f"gradient {number}"]["values"]["alpha"] for number in (1, 2, 3)] == pytest.approx([0.7, 0.7, 0.8])
+    cells = max(own["attention"]["rows"].values(), key=len)
+    maps = {name: open_sources().predict(networks[name], first_pixels(networks))[1][1] for name in ("own", "teacher")}
+    _, mse, _, _ = compare_maps([m[None] for m in maps["own"]], [m[None] for m in maps["teacher"]])[:, 0]
+    words = [cell["third"].split(" (")[0] for cell in cells if cell["network"] == "own"]
+    assert words == [f"β·MSE {50 * value:.3f}" for value in mse]
+    asked = Parsed(build(networks, alpha=0.25)).data("charts-0")
+    assert {asked[f"gradient {number}"]["values"]["alpha"] for number in range(4)} == {0.25}
+
+
+def first_pixels(networks):
+    teacher, *students = networks.values()
+    return choose_pictures(1, teacher, students, open_sources())[0].pixels
+
+
+def test_both_what_distillation_fixed_and_what_it_broke_are_shown_with_counts(networks, library):
+    labels = get_dataset("synthetic").load("test").labels
+    right = {name: networks[name].logits().argmax(axis=1) == labels for name in networks}
+    gained = int((right["distilled"] & ~right["baseline"]).sum())
+    lost = int((right["baseline"] & ~right["distilled"]).sum())
+    teacher, *students = networks.values()
+    sources = open_sources()
+    pictures = choose_pictures(6, teacher, students, sources)
+    words = Parsed(build(networks, pictures, sources))
+    assert f"alone is right on {gained:,} images, its scratch baseline baseline alone on {lost:,}" in words.words
+    first, second, *_ = pictures
+    assert right["distilled"][first.index] > right["baseline"][first.index]
+    assert right["baseline"][second.index] > right["distilled"][second.index]
+    assert "wrong: " in words.captions()[0]
+    for picture, caption in zip(pictures, words.captions(), strict=True):
+        for name in networks:
+            part = caption.partition("wrong: ")[0 if right[name][picture.index] else 2]
+            assert name in part
+
+
+@pytest.mark.parametrize(("gained", "lost", "change"), [(3, 1, "2 more"), (1, 3, "2 fewer"), (2, 2, "as many")])
+def test_the_counts_follow_the_numbers(gained, lost, change):
+    row = make_row("kd", to_scratch_baseline=PairedDifference("plain", 0.0, 0.5, gained, lost))
+    (sentence,) = facts.describe_changes([row, make_row("plain")])
+    assert f"on {gained} images" in sentence
+    assert f"{change} of 100" in sentence
 
 
 def test_a_shape_is_in_the_file_once_and_has_no_slider_of_its_own(networks, library):
@@ -240,7 +294,12 @@ def test_the_command_writes_a_file_that_contains_the_command(networks, library, 
     command = next(line for line in parsed.words.splitlines() if "python -m kdexplorer handout" in line)
     assert "--photos 'my <cat>.png'" in command
     assert str(tmp_path) not in output.read_text()
-    assert main.main(["handout", "--networks", "nobody", "-o", str(output)]) == 2
+    written = output.read_bytes()
+    assert main.main(["handout", *words, "-o", str(output)]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert output.read_bytes() == written
+    words.append("--force")
+    assert main.main(["handout", "--networks", "nobody", "--force", "-o", str(output)]) == 2
     cat.write_bytes(b"no picture")
     assert main.main(["handout", *words, "-o", str(output)]) == 1
     assert "my <cat>.png" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from benchmarks.app import ROOT
 
 def text(at):
     """All words of the page."""
-    kinds = (at.title, at.subheader, at.markdown, at.caption, at.info, at.warning, at.error, at.success, at.code)
+    kinds = (at.title, at.header, at.markdown, at.caption, at.info, at.warning, at.error, at.success, at.code)
     return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 

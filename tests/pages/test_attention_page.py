@@ -73,22 +73,35 @@ def test_many_images_take_a_click_and_thousands_take_the_presenter(own, make_che
     assert "only the presenter can start this" in text(at)
 
 
-ROW = SimilarityRow(stage=3, cosine=0.9, low=0.8, high=0.95, mse=1e-4, share=0.5, name="small-response", loss=0.1)
+ROW = SimilarityRow(
+    stage=3, correlation=0.9, low=0.8, high=0.95, chance=0.6, cosine=0.99, mse=1e-4, share=0.5,
+    name="small-response", loss=0.1,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("difference", "half", "verdict"), [(0.05, 0.01, "Yes"), (-0.05, 0.01, "No"), (0.01, 0.02, "No clear difference")]
+    ("difference", "half", "images", "verdict"),
+    [
+        (0.05, 0.01, 100, "Yes"),
+        (-0.05, 0.01, 100, "No"),
+        (0.001, 0.0005, 100, "Yes"),
+        (0.01, 0.02, 100, "No clear difference"),
+        (0.05, 0.0, 1, "No clear difference"),
+    ],
 )
-def test_the_conclusion_follows_the_numbers(tmp_path, make_checkpoint, difference, half, verdict):
+def test_the_conclusion_follows_the_numbers(tmp_path, make_checkpoint, difference, half, images, verdict):
     teacher = make_checkpoint(tmp_path / "teacher")
     student = make_checkpoint(
         tmp_path / "small-response", seed=1, objective={"terms": [{"method": "at"}]},
         teacher={"name": "teacher", "sha256": teacher.sha256},
     )  # fmt: skip
-    row = replace(ROW, to_scratch_baseline=MeanDifference(difference, half, 100))
+    row = replace(ROW, to_scratch_baseline=MeanDifference(difference, half, images))
     words = attention_study.describe_similarity([row], {"small-response": student}, teacher)
     assert words.startswith(f"**{verdict}.**")
     assert f"{0.9 - difference:.3f}" in words
+    assert "0.600" in words
+    unknown = replace(row, chance=float("nan"))
+    assert "nan" not in attention_study.describe_similarity([unknown], {"small-response": student}, teacher)
 
 
 def test_without_a_student_trained_on_stages_there_is_no_verdict(built):

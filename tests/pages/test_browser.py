@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage
+from PIL import Image
 
 from benchmarks.app import CHROMIUM, FAKE_CAMERA, settle
 from benchmarks.app import browser as chromium_browser
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
+from kdexplorer.images import decode
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 
 BUNDLED = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
@@ -146,6 +148,29 @@ def test_the_slider_moves_by_keyboard(soft):
     soft.chart("Soft labels at T = 4.59")  # 2 ** 2.2
 
 
+def test_keys_change_picture_and_temperature_and_the_slider_is_the_first_stop(tab):
+    tab.open(f"{tab.app}/soft_labels?image=3&T=4")
+    slider = tab.chart("Soft labels at T").get_by_role("slider", name="Temperature T")
+    assert slider.get_attribute("aria-valuetext") == "T = 4.00"
+    tab.page.keyboard.press("Tab")
+    tab.page.keyboard.press("Enter")
+    assert slider.evaluate("slider => slider === document.activeElement")
+    tab.page.keyboard.press("+")
+    tab.chart("Soft labels at T = 4.76")  # 2 ** 2.25
+    tab.page.keyboard.press("ArrowLeft")  # the slider's own key
+    assert slider.get_attribute("aria-valuetext") == "T = 4.72"
+    slider.evaluate("slider => slider.blur()")
+    tab.page.keyboard.press("ArrowRight")
+    tab.page.get_by_text("Test image 4:").wait_for()
+    tab.settle()
+    tab.page.keyboard.press("?")
+    tab.page.get_by_role("dialog", name="Keys").wait_for()
+    tab.page.keyboard.press("ArrowRight")  # not while the list is open
+    tab.page.keyboard.press("Escape")
+    tab.page.get_by_text("Test image 4:").wait_for()
+    assert "image=4" in tab.page.url
+
+
 def test_the_gradient_follows_both_sliders(soft):
     sent = soft.sent
     chart = soft.chart("push by")
@@ -175,6 +200,21 @@ def test_soft_label_of_an_uploaded_photo(tab):
     tab.page.get_by_alt_text("Your photo").wait_for()
     tab.settle()
     assert "no hard label" in tab.chart("Soft labels at T").inner_text()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("large.png", "PNG"), ("moving.gif", "GIF")])
+def test_a_photo_that_the_server_would_refuse_is_made_smaller_in_the_browser(tab, tmp_path, name, kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8)
+    Image.fromarray(pixels if kind == "PNG" else pixels[:99, :99]).save(tmp_path / name, kind)
+    assert kind == "GIF" or (tmp_path / name).stat().st_size > decode.MAX_BYTES
+    tab.open(f"{tab.app}/soft_labels")
+    tab.page.get_by_text("Upload a photo", exact=True).click()
+    (tmp_path / "photo.heic").write_bytes(b"no image")
+    tab.page.locator("input[type=file]").set_input_files(tmp_path / "photo.heic")
+    tab.page.get_by_role("alert").filter(has_text="Save it as JPEG").wait_for()
+    tab.page.locator("input[type=file]").set_input_files(tmp_path / name)
+    tab.page.get_by_alt_text("Your photo").wait_for()
+    assert tab.page.get_by_text("Save it as JPEG").count() == 0
 
 
 def test_soft_label_of_a_camera_picture(tab):

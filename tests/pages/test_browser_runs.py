@@ -120,15 +120,21 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, serv
     page.reload()
     page.get_by_role("button", name="New experiment").wait_for()
     assert page.url == link
-    page.get_by_text("2 trained networks").wait_for()
+    page.get_by_role("heading", name="Results").wait_for()
     state(page, "Finished")
     page.get_by_text("Soft labels, epoch by epoch").wait_for()
     from playwright.sync_api import expect
 
-    expect(page.locator("[data-testid=stVegaLiteChart]")).to_have_count(3, timeout=5 * MINUTES)
+    expect(page.locator("[data-testid=stVegaLiteChart]")).to_have_count(4, timeout=5 * MINUTES)
     assert Run(runs_root / second).status().state == "finished"
 
     settle(page)
+    replay = page.locator(".vega-bindings input[name=epoch]")
+    assert [slider.input_value() for slider in replay.all()] == ["2"] * 3
+    page.get_by_role("button", name="Play", exact=True).click()  # from the first epoch on
+    page.get_by_role("slider", name="Epoch").and_(page.locator("[aria-valuetext='Epoch 1']")).wait_for()
+    page.get_by_role("slider", name="Epoch").and_(page.locator("[aria-valuetext='Epoch 2']")).wait_for()
+    assert [slider.input_value() for slider in replay.all()] == ["2"] * 3
     page.get_by_role("link", name="Compare them").click()
     page.get_by_role("heading", name="Compare", exact=True).wait_for()
     page.get_by_text("Evaluated on 2,000 test images").wait_for()
@@ -147,7 +153,7 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, serv
         state(page, "Training")
         page.get_by_role("button", name="Stop").click()
     state(page, "Stopped")
-    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("button", name="Delete this run").click()
     page.get_by_role("button", name="Yes, delete it").click()
     page.get_by_role("heading", name="Runs").wait_for()
     page.wait_for_url(re.compile(r"launch/?$"))
@@ -175,7 +181,7 @@ def test_the_whole_demo_shows_progress_at_once_moves_and_ends_in_compare(page, s
     pauses = np.diff(changes)
     print(f"pauses between changes of the chart: median {np.median(pauses):.1f} s, longest {pauses.max():.1f} s")
     assert len(changes) > 10
-    page.get_by_text("2 trained networks").wait_for(timeout=10 * MINUTES)
+    page.get_by_role("heading", name="Results").wait_for(timeout=10 * MINUTES)
     settle(page)
     page.get_by_role("link", name="Compare them").click()
     page.get_by_text("Evaluated on 2,000 test images").wait_for()

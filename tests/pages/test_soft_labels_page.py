@@ -26,7 +26,7 @@ def test_presets_pin_the_temperature_and_the_link_carries_it(family, open_page):
 
 def test_every_tab_draws_its_charts(family, open_page):
     at = open_page("soft_labels")
-    counts = {"Gradient on the student": 2, "Curves over T": 4, "Class similarity": 4, "Logits": 1}
+    counts = {"Gradient on the student": 2, "Curves over T": 5, "Class similarity": 4, "Logits": 1}
     for tab, count in counts.items():
         open_tab(at, tab)
         assert len(specs(at)) == count, tab
@@ -39,6 +39,26 @@ def test_the_gradient_is_of_the_chosen_student(family, open_page):
     before = at.latex[1].value
     at.button_group(key="pick_student").set_value("small-scratch").run()
     assert at.latex[1].value != before
+    at.button_group(key="pick_moment").set_value("Start of training").run()
+    assert {row["ds"] for row in dataset(at, 1, "rows")} == {0}
+
+
+def test_alpha_starts_at_the_value_that_the_shown_student_was_trained_with(family, make_checkpoint, open_page):
+    teacher = open_checkpoint(family / "teacher")
+    make_checkpoint(
+        family / "small-response", "resnet8", 2, np.zeros((10_000, 10)), classes=teacher.classes, run="r",
+        teacher={"name": "teacher", "sha256": teacher.sha256}, data=teacher.card.data,
+        objective={"ce_weight": 0.1, "terms": [{"method": "kd", "weight": 0.9}]},
+    )  # fmt: skip
+    at = open_page("soft_labels")
+    assert (at.button_group(key="pick_alpha").value, params(specs(at)[1])["alpha"]) == (0.9, 0.9)
+    at.button_group(key="pick_student").set_value("small-scratch").run()
+    assert at.button_group(key="pick_alpha").value == 0.7
+    at.button_group(key="pick_alpha").set_value(0.3).run()
+    at.button_group(key="pick_student").set_value("small-response").run()
+    assert at.button_group(key="pick_alpha").value == 0.3
+    at.button_group(key="pick_alpha").set_value(None).run()
+    assert at.button_group(key="pick_alpha").value == 0.9
 
 
 def test_class_similarity_has_the_bundled_labels(family, open_page):

@@ -178,6 +178,7 @@ def test_a_card_of_version_1_loses_nothing(tmp_path):
                 "precision": "bfloat16",
                 "students": 4,
                 "versions": {"kdexplorer": "0.1.0", "torch": "2.13.0"},
+                "environments": [],
                 "history": [
                     {
                         "epoch": epoch,
@@ -290,6 +291,9 @@ REQUIRED = (
         ({"data": {"evaluation_images": "many"}}, "data.evaluation_images"),
         ({"data": {"evaluation_split": "validation"}}, "data.evaluation_split"),
         ({"legs": {}}, "legs"),
+        ({"legs": [{"epochs": 1}] * 65}, "legs"),
+        ({"legs": [{"epochs": 1, "history": [{"epoch": 0}] * 1001}]}, "legs.0.history"),
+        ({"test_terms": {str(number): 1.0 for number in range(257)}}, "test_terms"),
         ({"legs": [{}]}, "legs.0.epochs"),
         ({"legs": [{"epochs": 1001}]}, "legs.0.epochs"),
         ({"legs": [{"epochs": 1, "history": [{"epoch": -1}]}]}, "legs.0.history.0.epoch"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import zipfile
 
@@ -194,11 +195,19 @@ def test_an_array_header_that_lies_is_refused(saved):
 
 def test_missing_or_huge_weights_are_refused(saved, monkeypatch):
     monkeypatch.setattr(checkpoints, "MAX_WEIGHTS_BYTES", 10)
-    with pytest.raises(CheckpointError, match="over 1 GiB"):
+    with pytest.raises(CheckpointError, match="more than 10 bytes"):
         saved.network()
     (saved.path / "weights.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"weights\.safetensors cannot be read"):
         saved.network()
+
+
+def test_a_fifo_in_place_of_weights_or_logits_is_refused(saved):
+    for name, read in (("weights.safetensors", saved.network), ("test_logits.npz", saved.logits)):
+        (saved.path / name).unlink()
+        os.mkfifo(saved.path / name)
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            read()
 
 
 # --- Logits that are refused ------------------------------------------------------------------------------

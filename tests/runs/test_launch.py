@@ -45,15 +45,15 @@ def popen(monkeypatch):
     calls, real = [], subprocess.Popen
 
     def start(arguments, **options):
-        calls.append((arguments, options))
-        return real(SLEEP, start_new_session=True)
+        process = real(SLEEP, start_new_session=True)
+        calls.append((arguments, options, process))
+        return process
 
     monkeypatch.setattr(launch.subprocess, "Popen", start)
     yield calls
-    for child in processes._children:
-        child.kill()
-        child.wait()
-    processes._children.clear()
+    for *_, process in calls:
+        process.kill()
+        process.wait()
 
 
 def write_status(run, state, process=None, **changes):
@@ -80,7 +80,7 @@ def refuse(number):
 
 def test_launch_starts_a_process_of_its_own_that_outlives_its_caller(popen):
     run = launch_run(CONFIG)
-    ((arguments, options),) = popen
+    ((arguments, options, process),) = popen
     assert arguments[:4] == [sys.executable, "-m", "kdexplorer", "resume"]
     assert arguments[4] == str(run.path.resolve())
     assert options["start_new_session"]
@@ -88,7 +88,7 @@ def test_launch_starts_a_process_of_its_own_that_outlives_its_caller(popen):
     assert "shell" not in options
     status = run.status()
     assert status.state == "queued"
-    assert status.pid == processes._children[-1].pid != os.getpid()
+    assert status.pid == process.pid != os.getpid()
     assert psutil.Process(status.pid).nice() > psutil.Process().nice()  # the pages go first
 
 
@@ -101,7 +101,7 @@ def test_a_live_run_cannot_be_started_twice_nor_deleted_and_stops_on_request(pop
     assert len(popen) == 1
     stop_run(run)
     assert wait_until(lambda: run.status().state == "lost")  # the stand-in dies of SIGTERM
-    assert processes._children[-1].returncode == -signal.SIGTERM
+    assert popen[0][-1].wait() == -signal.SIGTERM
     with pytest.raises(RunError, match="lost"):
         stop_run(run)
     start_run(run)

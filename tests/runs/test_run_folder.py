@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from kdexplorer import processes
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.errors import ConfigError, RunError
-from kdexplorer.runs.launch import create_run
+from kdexplorer.runs.launch import create_run, start_run
 from kdexplorer.runs.records import BatchMetrics, EpochMetrics, TeacherFigures
 from kdexplorer.runs.run_folder import ReadOnlyRun, Run, find_run, finished_students, imported_root, list_runs
 
@@ -88,7 +88,7 @@ def test_a_live_state_without_its_process_is_lost(run, sleeper):
 def test_garbage_in_the_folder_never_breaks_a_reader(run, garbage):
     for name in ("status.json", "metrics.jsonl", "config.json", "log.txt", "teacher.json"):
         (run.path / name).write_bytes(garbage)
-    assert run.status().state == ("lost" if garbage.startswith(b'{"') else "damaged")
+    assert run.status().state == "damaged"
     assert run.metrics() == []
     assert run.log_tail() == garbage.decode(errors="replace")[-4000:]
     assert finished_students(run) == []
@@ -176,8 +176,8 @@ def test_a_teachers_figures_are_numbers_and_classes(run):
         "probe_labels": [0, 9], "probes": [[1.0]],
     }  # fmt: skip
     path.write_text(json.dumps(facts))
-    assert run.teacher(10).model_dump() == facts
-    assert run.teacher(9).model_dump() == facts | {"probe_labels": []}
+    assert run.teacher(10).model_dump(exclude={"note"}) == facts
+    assert run.teacher(9).model_dump(exclude={"note"}) == facts | {"probe_labels": []}
     path.write_text(json.dumps({"accuracy": "high", "cross_entropy": float("nan"), "probe_labels": [-1], "probes": 3}))
     assert run.teacher(10) == TeacherFigures()
 
@@ -221,6 +221,35 @@ def test_a_process_that_does_not_lead_writes_nothing(run):
     with follower.log() as logger:
         logger.info("not written")
     assert {path: path.read_bytes() for path in run.path.iterdir()} == before
+
+
+# --- Files of others ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["config.json", "status.json", "metrics.jsonl", "teacher.json", "log.txt"])
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_a_link_or_a_fifo_is_not_read_and_makes_its_run_damaged(run, tmp_path, name, kind):
+    write_status(run, "stopped")
+    other, path = create_run(CONFIG, "other"), run.path / name
+    if path.exists():
+        path.rename(tmp_path / "secret")
+    else:
+        (tmp_path / "secret").write_text("secret")
+    path.symlink_to(tmp_path / "secret") if kind == "link" else os.mkfifo(path)
+    assert (run.metrics(), run.teacher(10), run.log_tail()) == ([], None, "")
+    assert run.status().state == "damaged"
+    assert run.status().message.startswith(f"{name} is a link")
+    with pytest.raises(RunError, match=f"damaged: {name}"):
+        start_run(run)
+    assert {found.run_id for found in list_runs()} >= {other.run_id}
+    assert other.status().state == "queued"
+
+
+def test_a_damaged_run_says_what_is_wrong_with_its_configuration(run):
+    write_status(run, "finished")
+    (run.path / "config.json").write_text(CONFIG.model_copy(update={"epochs": 0}).model_dump_json())
+    assert run.status().message.startswith("'config.json': epochs: should be greater than or equal to 1")
+    assert str(run.path) not in run.status().message
 
 
 # --- A status that is JSON and nonsense -------------------------------------------------------------------

@@ -70,10 +70,28 @@ def test_a_hostile_file_from_elsewhere_is_refused_and_does_not_fire(tmp_path):
     assert not fired.exists()
 
 
+def test_a_file_that_unpacks_to_more_than_its_size_is_refused_before_it_is_loaded(tmp_path, monkeypatch):
+    whole, packed = tmp_path / "whole.pt", tmp_path / "packed.pt"
+    torch.save({"fc.bias": torch.zeros(1_000_000)}, whole)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for part in source.infolist():
+            target.writestr(part.filename, source.read(part))
+    assert packed.stat().st_size < 10_000
+    assert len(read_weights(whole)["fc.bias"]) == 1_000_000
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(CheckpointError, match="more than its own size"):
+        read_weights(packed)
+
+
 @pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {0: torch.zeros(1)}, torch.zeros(3)])
 def test_a_file_without_names_and_tensors_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "net.pth")
     with pytest.raises(CheckpointError, match="state dict"):
         read_weights(tmp_path / "net.pth")
-    with pytest.raises(CheckpointError, match="not a plain file"):
+
+
+def test_a_missing_file_is_not_found_and_a_folder_is_no_weights(tmp_path):
+    with pytest.raises(CheckpointError, match="is not found"):
         read_weights(tmp_path / "missing.pth")
+    with pytest.raises(CheckpointError, match="not a plain file"):
+        read_weights(tmp_path)

@@ -17,7 +17,7 @@ from kdexplorer.errors import ConfigError, RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.run_folder import finished_students
-from kdexplorer.sweeps import driver, folder, grid
+from kdexplorer.sweeps import driver, folder, grid, plan
 from kdexplorer.sweeps.choice import measure_choice
 from kdexplorer.sweeps.progress import ATTEMPTS
 from kdexplorer.sweeps.report import to_markdown
@@ -73,6 +73,9 @@ def test_stopping_a_run_stops_the_sweep_and_the_next_start_continues(tiny, small
     monkeypatch.setattr(launch, "start_run", stop_the_second)
     assert driver.execute_sweep(sweep) == "stopped"
     assert (sweep.status().state, sweep.status().finished) == ("stopped", 1)
+    assert [run.status().state for run in sweep.runs()] == ["finished", "stopped", "waiting", "waiting"]
+    left = plan.make_plan(small)
+    assert (left.experiments, left.students, left.times) == (3, 6, pytest.approx(3))
     monkeypatch.setattr(launch, "start_run", train_one)
     assert driver.execute_sweep(sweep) == "finished"
     assert [name[-2:] for name in started] == ["-1", "-2", "-2", "-3", "-4"]
@@ -177,10 +180,15 @@ def test_a_choice_on_the_test_split_has_no_fresh_measurement(small):
         measure_choice(folder.create(small))
 
 
-def test_the_command_prints_the_results_and_resume_takes_a_sweep(tiny, teacher, started, capsys):
+def test_the_command_prints_the_results_and_resume_takes_a_sweep(tiny, teacher, started, capsys, monkeypatch):
+    monkeypatch.setattr(plan, "estimate_seconds", lambda planned: planned.times * 600)
     words = ["sweep", "--teacher", str(teacher.path), "--student", "resnet8", "--temperature", "2", "4"]
     words += ["--weight", "0.7", "--seeds", "2", "--dataset", "synthetic", "--epochs", "1"]
     words += ["--batch-size", "20", "--train-images", "60", "--device", "cpu"]
+    assert main(words) == 2  # nobody can answer
+    assert folder.list_sweeps() == []
+    assert "6 students to train in 2 experiments, about 20 min" in capsys.readouterr().err
+    words.append("--yes")
     assert main(words) == 0
     printed = capsys.readouterr()
     (sweep,) = folder.list_sweeps()
@@ -188,7 +196,7 @@ def test_the_command_prints_the_results_and_resume_takes_a_sweep(tiny, teacher, 
     assert to_markdown(sweep.results()) in printed.out
     assert main(["resume", sweep.run_id, "--quiet"]) == 0
     assert len(started) == 2
-    assert main([*words, "--json"]) == 0
+    assert main([*words[:-1], "--json"]) == 0  # nothing is left, nothing to ask
     assert json.loads(capsys.readouterr().out)["sweep"] == sweep.run_id
     assert main(["sweep", "--student", "resnet8"]) == 2
     assert "teacher" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from kdexplorer.analysis import statistics
+from kdexplorer.errors import ConfigError
 from kdexplorer.files import write_json
 from kdexplorer.sweeps import results as results_module
 from kdexplorer.sweeps.grid import GridPoint
@@ -177,10 +178,11 @@ def test_results_read_back_to_the_same(tmp_path):
         lambda values: {name: value for name, value in values.items() if name != "best"},
     ],
 )
-def test_a_damaged_table_is_left_out(tmp_path, damage):
+def test_a_damaged_table_is_refused_with_the_reason(tmp_path, damage):
     path = tmp_path / "table.json"
     path.write_text(json.dumps(damage(make_results(CLEAR)[0].model_dump(mode="json"))))
-    assert read_results(path) is None
+    with pytest.raises(ConfigError, match=r"table\.json"):
+        read_results(path)
     assert read_results(tmp_path / "missing.json") is None
 
 

@@ -11,6 +11,8 @@ import signal
 import pytest
 import torch
 
+from kdexplorer.errors import ConfigError
+from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.run_folder import finished_students
 from kdexplorer.training import experiment as experiment_module
 from kdexplorer.training.execute import execute
@@ -130,6 +132,63 @@ def test_a_state_that_cannot_be_read_now_is_not_taken_for_damaged(halfway, monke
     assert (halfway.path / "state.pt").read_bytes() == good
 
 
+# --- Another configuration, another environment -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("learning_rate", lambda config: config | {"learning_rate": 0.2}),
+        ("seed", lambda config: config | {"seed": 7}),
+        ("students", lambda config: config | {"students": [config["students"][0] | {"label_smoothing": 0.1}]}),
+    ],
+)
+def test_a_run_whose_configuration_was_changed_is_refused_until_it_is_restored(halfway, undisturbed, field, change):
+    path = halfway.path / "config.json"
+    before, states = path.read_bytes(), [(halfway.path / name).read_bytes() for name in ("state.pt", "state.old.pt")]
+    path.write_text(json.dumps(change(json.loads(before))))
+    with pytest.raises(ConfigError, match=rf"was changed after the run had begun: {field}"):
+        execute(halfway)
+    assert halfway.status().state == "failed"
+    assert field in halfway.status().message
+    assert [(halfway.path / name).read_bytes() for name in ("state.pt", "state.old.pt")] == states
+    path.write_bytes(before)
+    assert execute(halfway) == "finished"
+    assert bits(halfway) == undisturbed
+
+
+def test_settings_that_decide_no_bit_may_change(halfway, undisturbed):
+    path = halfway.path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"save_minutes": 60, "threads": 1, "name": "other"}))
+    assert execute(halfway) == "finished"
+    assert bits(halfway)[0] == undisturbed[0]
+    assert halfway.status().warning == ""
+
+
+def test_a_run_that_is_resumed_with_other_threads_says_so_and_its_cards_too(halfway):
+    path = halfway.path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"threads": 2}))
+    stop_at(halfway, (1, 3))
+    assert execute(halfway) == "finished"
+    assert "threads 2 instead of 1" in halfway.status().warning
+    assert "threads 2 instead of 1" in halfway.log_tail(50)
+    for folder in finished_students(halfway):
+        environments = open_checkpoint(folder).card.legs[-1].environments
+        assert [(one.epoch, one.step, one.threads) for one in environments] == [(0, 0, 1), (1, 3, 2)]
+        assert {(one.precision, one.torch) for one in environments} == {("float32", torch.__version__)}
+
+
+def test_a_finished_run_warns_of_no_save_that_failed(paired, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    run = create(paired)
+    monkeypatch.setattr("kdexplorer.training.train.save_state", fail)
+    assert execute(run) == "finished"
+    assert "No space left" in run.log_tail(50)
+    assert run.status().warning == ""
+
+
 # --- Version 1 --------------------------------------------------------------------------------------------
 
 OLD_TERMS = {"kd": "response", "at": "attention"}
@@ -170,6 +229,7 @@ def downgrade(run):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     for path in run.path.glob("state*.pt"):
         state = torch.load(path, weights_only=True)
+        del state["config"], state["environments"]
         for student in state["students"].values():
             del student["adapters"]
             student["sums"] = downgrade_parts(student["sums"])

@@ -26,6 +26,7 @@ from kdexplorer.runs.run_folder import Run, finished_students
 from kdexplorer.training import experiment as experiment_module
 from kdexplorer.training import state as state_module
 from kdexplorer.training import train as train_module
+from kdexplorer.training.data import load_experiment_data
 from kdexplorer.training.execute import execute
 from kdexplorer.training.experiment import Experiment
 from tests.training.experiments import COMBINED, SCRATCH, bits, create, make_config, predict, train_to_end, wait_for
@@ -92,6 +93,21 @@ def test_a_student_that_starts_from_a_checkpoint_lists_every_leg_of_its_training
     ]
     assert checkpoint.card.epochs == 3
     assert [row.epoch for row in checkpoint.card.history] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("held_out", "label"), [(None, True), (40, False), (30, True)])
+def test_of_held_out_images_the_teachers_figures_say_whether_it_may_have_been_trained_on_them(
+    tiny, tmp_path, make_checkpoint, held_out, label
+):
+    data = {"dataset": "synthetic", "evaluation_images": held_out or 60}
+    data["evaluation_split"] = "test" if held_out is None else "holdout"
+    own = make_checkpoint(tmp_path / "own", seed=9, data=data)
+    run = train_to_end(make_config(COMBINED, teacher=str(own.path), holdout=40, epochs=1))
+    figures = run.teacher(10)
+    assert bool(figures.described_images) == label
+    held = load_experiment_data(run.config()).evaluation
+    logits = predict(own.network(), held.images, own.card.normalization)
+    assert figures.accuracy == pytest.approx((logits.argmax(axis=1) == held.labels).mean())
 
 
 def test_training_lowers_the_loss(tiny):

@@ -1,0 +1,33 @@
+"""A teacher's accuracy on smaller images, on the first 500 of the bundled test images: a table.
+
+python -m benchmarks.teacher_resolution [resnet56 resnet20-combined …]
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from kdexplorer.analysis import metrics
+from kdexplorer.analysis.tables import markdown_table
+from kdexplorer.datasets import get_dataset
+from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.training.teacher_check import IMAGES, predict_at
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("teachers", nargs="*", default=["resnet56", "resnet20-combined"])
+    split, rows = get_dataset("cifar10-small").load("test"), []
+    images, labels = split.images[:IMAGES], split.labels[:IMAGES]
+    for name in parser.parse_args().teachers:
+        checkpoint = find_checkpoint(name)
+        for side in (32, 24, 16):
+            logits = predict_at(checkpoint.network(), images, checkpoint.card.normalization, side)
+            confidence = float(metrics.softmax(logits).max(axis=1).mean())
+            rows.append([name, str(side), f"{100 * metrics.accuracy(logits, labels):.1f} %", f"{confidence:.2f}"])
+    print(markdown_table(["Teacher", "Pixels", "Accuracy", "Mean confidence"], rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""What is left of a sweep before it starts: experiments, students, memory, time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.networks.cost import count_multiply_adds
+from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.sweeps.folder import find_same, pack
+from kdexplorer.sweeps.grid import SweepConfig, experiment_config
+from kdexplorer.training.estimate import Measurement, format_duration
+from kdexplorer.training.memory import estimate_memory
+
+SAMPLE = 3
+"""Students of the experiment that is measured."""
+POLL = 0.2  # seconds between two looks at a measurement
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep still has to train."""
+
+    experiments: int
+    students: int
+    """Networks to train, over all seeds."""
+    memory: float
+    """Bytes that its largest experiment takes at its height, estimated."""
+    sample: ExperimentConfig | None
+    """An experiment with the first of the students, to measure; None when nothing is left."""
+    times: float
+    """How much longer than the sample the sweep takes, estimated from multiply-adds."""
+
+
+def make_plan(config: SweepConfig, elsewhere: bool = False) -> SweepPlan:
+    """The plan of a new sweep, or of what an earlier start of the same sweep has left.
+
+    Args:
+        config: the sweep.
+        elsewhere: a cluster will train it.
+
+    Raises:
+        KDError: when the memory cannot be estimated, as without the teacher.
+    """
+    sweep = find_same(config)
+    packed = sweep.experiments() if sweep else []
+    if sweep is not None and packed:
+        packed = [one for one, run in zip(packed, sweep.runs(), strict=True) if run.status().state != "finished"]
+    else:
+        packed = pack(config, "sweep", elsewhere)
+    if not packed:
+        return SweepPlan(0, 0, 0.0, None, 0.0)
+    by_name = {student.name: student for student in config.students()}
+    configs = [experiment_config(config, [by_name[name] for name in one.students], one.seed) for one in packed]
+    largest = max(configs, key=lambda one: len(one.students))
+    sample = largest.model_copy(update={"students": largest.students[:SAMPLE]})
+    times = sum(_count_work(one) for one in configs) / _count_work(sample)
+    count = sum(len(one.students) for one in configs)
+    return SweepPlan(len(configs), count, estimate_memory(largest, elsewhere), sample, times)
+
+
+def _count_work(config: ExperimentConfig) -> float:
+    """Multiply-adds of one training image: a student's backward pass takes twice its forward pass."""
+    students = sum(3.0 * count_multiply_adds(student.architecture) for student in config.students)
+    return students + (count_multiply_adds(find_checkpoint(config.teacher).architecture) if config.teacher else 0)
+
+
+def estimate_seconds(plan: SweepPlan) -> float:
+    """Times some steps of the plan's sample in a process of its own, and adds them up to the sweep.
+
+    Raises:
+        RunError: when the experiment cannot be started.
+    """
+    if plan.sample is None:
+        return 0.0
+    measurement = Measurement(plan.sample)
+    try:
+        while (result := measurement.poll()) is None:
+            time.sleep(POLL)
+    finally:
+        measurement.cancel()
+    return plan.times * result.seconds
+
+
+def describe_plan(plan: SweepPlan, seconds: float | None) -> str:
+    """The plan in a line; `seconds` is None where a cluster takes a time that nobody has measured."""
+    experiments = f"{plan.experiments} experiment{'s' if plan.experiments > 1 else ''}"
+    students = f"{plan.students} student{'s' if plan.students > 1 else ''}"
+    memory = f"about {plan.memory / 2**30:.1f} GiB of memory for an experiment"
+    if seconds is None:
+        return f"{students} to train in {experiments}, {memory}; the time depends on the cluster."
+    return f"{students} to train in {experiments}, about {format_duration(seconds)} on this machine; {memory}."

@@ -1,0 +1,169 @@
+/* What every page of the application has: keys, a way past the menu, and charts' sliders with names and words. */
+
+const HELP = [
+  ["← →", "previous or next picture"],
+  ["+ −", "higher or lower temperature"],
+  ["?", "show or hide this list"],
+];
+const STEP = 0.25; // of log2 T: four presses double the temperature
+const FRAME = 700; // milliseconds that a replay shows each epoch
+const EPOCHS = ".vega-bindings input[name=epoch]";
+const OWN_KEYS = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=textbox]";
+const ARROW_KEYS = "input, [role=radio], [role=radiogroup], [role=tab], [role=tablist], [role=slider], [role=listbox]";
+
+/** All range inputs of charts and of the live view, in the order of the page. */
+function findSliders() {
+  const views = [...document.querySelectorAll("[data-testid=stBidiComponentIsolated]")].map((host) => host.shadowRoot);
+  return [document, ...views.filter(Boolean)].flatMap((root) =>
+    [...root.querySelectorAll(".vega-bindings input[type=range], .kd-slider input[type=range]")]
+  ).filter((slider) => slider.offsetParent);
+}
+
+/** Moves a slider as its reader would. */
+function moveSlider(slider, value) {
+  slider.value = value;
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/** A slider's value in words: Vega writes the parameter's number, which for a temperature is its logarithm. */
+function describeValue({ name, value }) {
+  if (name === "logT") return `T = ${(2 ** Number(value)).toFixed(2)}`;
+  return name === "epoch" ? `Epoch ${value}` : Number(value).toFixed(2);
+}
+
+/** Gives a chart's slider its name and value for screen readers, and a replay's slider a button. */
+function completeSlider(slider) {
+  if (slider.dataset.complete) return;
+  slider.dataset.complete = "yes";
+  slider.setAttribute("aria-label", slider.parentElement.querySelector(".vega-bind-name")?.textContent ?? slider.name);
+  showValue(slider);
+  if (slider.name !== "epoch") return;
+  if (slider === document.querySelector(EPOCHS)) slider.parentElement.before(createPlayer(slider));
+  else slider.closest(".vega-bindings").hidden = true; // it follows the first
+}
+
+/** Writes a slider's value where readers and screen readers find it. */
+function showValue(slider) {
+  const words = describeValue(slider);
+  slider.setAttribute("aria-valuetext", words);
+  const name = slider.parentElement.querySelector(".vega-bind-name");
+  if (slider.name === "epoch" && name) name.textContent = words;
+}
+
+/** The button that plays a replay from its first epoch, or from where the slider is, to the last. */
+function createPlayer(slider) {
+  const button = Object.assign(document.createElement("button"), { type: "button", className: "kd-play" });
+  let timer = null;
+
+  function show() {
+    button.textContent = timer ? "Pause" : "Play";
+  }
+
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+    show();
+  }
+
+  function step() {
+    if (!slider.isConnected || Number(slider.value) >= Number(slider.max)) stop();
+    else moveSlider(slider, Number(slider.value) + 1);
+  }
+
+  button.addEventListener("click", () => {
+    if (timer) return stop();
+    if (Number(slider.value) >= Number(slider.max)) moveSlider(slider, slider.min);
+    timer = setInterval(step, FRAME);
+    show();
+  });
+  show();
+  return button;
+}
+
+/** Charts of one replay show the same epoch: the others follow the slider that moves. */
+function followEpoch(moved) {
+  for (const other of document.querySelectorAll(EPOCHS)) {
+    if (other !== moved && other.value !== moved.value) moveSlider(other, moved.value);
+  }
+}
+
+function createHelp() {
+  const help = document.createElement("dialog");
+  help.id = "kd-help";
+  help.setAttribute("aria-label", "Keys");
+  const list = HELP.map(([keys, what]) => `<dt><kbd>${keys}</kbd></dt><dd>${what}</dd>`).join("");
+  help.innerHTML = `<h2>Keys</h2><dl>${list}</dl><form method="dialog"><button>Close</button></form>`;
+  return help;
+}
+
+/** The button before the menu that leads to the main slider, or to the page's title where there is none. */
+function createSkip() {
+  const button = Object.assign(document.createElement("button"), { id: "kd-skip", type: "button" });
+  button.textContent = "Skip to the main control";
+  button.addEventListener("click", () => {
+    const target = findSliders()[0] ?? document.querySelector("[data-testid=stMain] h1");
+    if (target?.tagName === "H1") target.tabIndex = -1;
+    target?.focus();
+    target?.scrollIntoView({ block: "center" });
+  });
+  const place = document.createElement("nav");
+  place.setAttribute("aria-label", "Skip");
+  place.append(button);
+  return place;
+}
+
+/** What is wider than its place can be scrolled by keys. */
+function makeScrollable() {
+  for (const one of document.querySelectorAll(".katex-display, [data-testid=stCode] pre")) {
+    if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;
+  }
+}
+
+function pressKey(event, help) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  const [target] = event.composedPath();
+  if (target.matches?.(OWN_KEYS)) return;
+  if (event.key === "?") {
+    if (help.open) help.close();
+    else help.showModal();
+    return;
+  }
+  if (help.open) return;
+  const picture = { ArrowLeft: "Previous", ArrowRight: "Next" }[event.key];
+  const direction = { "+": 1, "=": 1, "-": -1 }[event.key];
+  if (picture && !target.matches?.(ARROW_KEYS)) document.querySelector(`.st-key-pick_${picture} button`)?.click();
+  const slider = direction && findSliders().find((one) => one.name === "logT");
+  if (slider) moveSlider(slider, Math.min(slider.max, Math.max(slider.min, Number(slider.value) + direction * STEP)));
+}
+
+/** Adds everything to the document, once, however often the page is run. */
+function addControls() {
+  if (document.getElementById("kd-help")) return;
+  const help = createHelp();
+  const button = Object.assign(document.createElement("button"), { id: "kd-keys", type: "button", textContent: "?" });
+  button.setAttribute("aria-label", "Show the keys");
+  button.addEventListener("click", () => help.showModal());
+  document.body.prepend(createSkip());
+  (document.querySelector("[data-testid=stApp]") ?? document.body).append(button, help); // whose colors they have
+  watchUploads();
+  document.addEventListener("keydown", (event) => pressKey(event, help));
+  document.addEventListener("input", ({ target }) => {
+    if (!target.matches?.(".vega-bindings input[type=range]")) return;
+    showValue(target);
+    if (target.name === "epoch") followEpoch(target);
+  });
+  let waiting = null;
+  const complete = () => {
+    document.querySelectorAll(".vega-bindings input[type=range]").forEach(completeSlider);
+    document.querySelectorAll(UPLOAD).forEach((input) => (input.accept = "image/*,.heic,.heif"));
+    clearTimeout(waiting);
+    waiting = setTimeout(makeScrollable, 200); // once the layout has settled
+  };
+  new MutationObserver(complete).observe(document.body, { childList: true, subtree: true });
+  window.addEventListener("resize", complete);
+  complete();
+}
+
+export default function () {
+  addControls();
+}

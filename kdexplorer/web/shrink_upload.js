@@ -1,0 +1,82 @@
+/* Photos that the server would refuse are made smaller, or PNG, in the browser before they are sent. */
+
+const LIMIT = 5 * 1024 * 1024; // bytes, as `images.decode.MAX_BYTES`
+const LARGEST_SIDE = 2048;
+const UPLOAD = "[data-testid=stFileUploaderDropzoneInput]";
+const SENT_AS_IT_IS = ["image/png", "image/jpeg", "image/webp"];
+
+/** Whether the server reads a file as it is. */
+function isAccepted(file) {
+  return file.size <= LIMIT && SENT_AS_IT_IS.includes(file.type);
+}
+
+/** The first frame of an image file as a JPEG of at most 2048 pixels a side. Throws where the browser cannot read it. */
+async function shrink(file) {
+  const image = await createImageBitmap(file);
+  const scale = Math.min(1, LARGEST_SIDE / Math.max(image.width, image.height));
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.width, image.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const context = canvas.getContext("2d", { alpha: false });
+  context.fillStyle = "#fff"; // transparent pixels lie over white, as in an upload
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
+  return new File([blob], `${file.name.replace(/\.[^.]*$/, "")}.jpg`, { type: "image/jpeg" });
+}
+
+/** What to do with a file that this browser cannot read. */
+function explainRefusal({ name, type }) {
+  if (/\.hei[cf]$/i.test(name) || /hei[cf]/.test(type)) {
+    return `${name} is a HEIC photo, which this browser cannot read. Save it as JPEG and choose that: on an iPhone, ` +
+      "copy it into Files, or set Camera > Formats to Most Compatible.";
+  }
+  return `${name} cannot be read as an image. Choose a PNG, JPEG or WebP file.`;
+}
+
+/** Shows a sentence below an upload's place, or removes it. */
+function sayBelow(input, sentence) {
+  const place = input.closest("[data-testid=stFileUploader]") ?? input.parentElement;
+  place.querySelector(".kd-refused")?.remove();
+  if (!sentence) return;
+  const line = Object.assign(document.createElement("p"), { className: "kd-refused", textContent: sentence });
+  line.setAttribute("role", "alert");
+  place.append(line);
+}
+
+/** Hands a file to Streamlit's widget as if it had been chosen. */
+function choose(input, file) {
+  const chosen = new DataTransfer();
+  chosen.items.add(file);
+  input.files = chosen.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
+async function shrinkAndChoose(input, file) {
+  try {
+    const small = await shrink(file);
+    sayBelow(input, "");
+    choose(input, small);
+  } catch {
+    input.value = "";
+    sayBelow(input, explainRefusal(file));
+  }
+}
+
+/** Looks at each file before Streamlit does, whether it was chosen or dropped. */
+function watchUploads() {
+  const take = (event, input, file) => {
+    if (!input || !file) return;
+    if (isAccepted(file)) return sayBelow(input, "");
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    shrinkAndChoose(input, file);
+  };
+  document.addEventListener("change", (event) => {
+    if (event.target.matches?.(UPLOAD)) take(event, event.target, event.target.files[0]);
+  }, true);
+  document.addEventListener("drop", (event) => {
+    const place = event.target.closest?.("[data-testid=stFileUploader]");
+    take(event, place?.querySelector(UPLOAD), event.dataTransfer?.files[0]);
+  }, true);
+}

@@ -1,0 +1,72 @@
+"""What pages ask for at every run is read once, until it changes."""
+
+import json
+import shutil
+
+import pytest
+import streamlit as st
+
+from kdexplorer.app import caches
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.runs import checkpoints
+from kdexplorer.runs.launch import create_run
+from tests.runs.forgery import edit_card
+
+
+@pytest.fixture
+def networks(make_checkpoint, tmp_path, monkeypatch):
+    """Two runs of one student each, and one bundled network."""
+    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
+    st.cache_resource.clear()
+    make_checkpoint(tmp_path / "bundled" / "teacher")
+    config = ExperimentConfig(dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
+    runs = [create_run(config, name) for name in ("one", "two")]
+    for run in runs:
+        make_checkpoint(run.path / "a", run=run.run_id)
+    return runs
+
+
+def test_networks_are_read_once_and_again_when_they_change(networks, make_checkpoint, monkeypatch):
+    read, opened = checkpoints.read_card, []
+    monkeypatch.setattr(checkpoints, "read_card", counting := lambda path: opened.append(path) or read(path))
+    names = {"teacher", *(f"{run.run_id}/a" for run in networks)}
+    for _ in range(3):
+        assert set(caches.all_checkpoints()) == names
+    assert len(opened) == 3
+    loaded, load = [], ExperimentConfig.load.__func__
+    monkeypatch.setattr(ExperimentConfig, "load", classmethod(lambda cls, path: loaded.append(path) or load(cls, path)))
+    assert set(caches.all_checkpoints()) == names
+    assert loaded == []
+    make_checkpoint(networks[0].path / "a", seed=1, run="again")
+    assert caches.all_checkpoints()[f"{networks[0].run_id}/a"].card.run == "again"
+    assert len(opened) == 5  # when it was saved it was read in its temporary folder too
+    shutil.rmtree(networks[1].path)
+    assert set(caches.all_checkpoints()) == names - {f"{networks[1].run_id}/a"}
+    assert checkpoints.read_card is counting
+
+
+def test_a_bad_card_is_unusable_with_the_reason_and_the_others_are_there(networks, tmp_path):
+    first, second = (f"{run.run_id}/a" for run in networks)
+    edit_card(caches.all_checkpoints()[first], parameters="many")
+    (tmp_path / "bundled" / "linked").mkdir()
+    (tmp_path / "bundled" / "linked" / "card.json").symlink_to(tmp_path / "bundled" / "teacher" / "card.json")
+    assert set(caches.all_checkpoints()) == {"teacher", second}
+    unusable = caches.unusable_checkpoints()
+    assert set(unusable) == {first, "linked"}
+    assert "parameters: " in unusable[first]
+    assert str(tmp_path) not in json.dumps(unusable)
+    assert str(networks[0].path.parent) not in json.dumps(unusable)
+
+
+def test_a_runs_lines_are_parsed_once_for_all_visitors(networks, monkeypatch):
+    from kdexplorer.runs import lines
+    from kdexplorer.runs.records import EpochMetrics
+
+    parsed, parse = [], lines.parse_json
+    monkeypatch.setattr(lines, "parse_json", lambda line: parsed.append(line) or parse(line))
+    run = networks[0]
+    for epoch in range(3):
+        run.append_metrics([EpochMetrics(epoch=epoch, student="a")])
+        for _ in range(2):
+            assert [row.epoch for row in caches.run_metrics(run)[0]] == list(range(epoch + 1))
+    assert len(parsed) == 3
