@@ -11,8 +11,7 @@ from kdexplorer.experiments.results import Results
 MATCHED = 0.307385
 """The weight at which T²·KL at T = 4 has the gradient of T = 1 with weight 0.9 at the start of training.
 
-0.9 · S(1) / S(4), where S(T) is the mean over the 10,000 test images of ResNet-56 of the L1 norm of the gradient on
-the logits of a student that predicts all classes evenly: `T Σ |1/K - p_t(T)|` (Hinton et al. 2015, equation 2).
+0.9 · S(1) / S(4), where S is `temperature_effects.fresh_push` of ResNet-56 on the 10,000 test images.
 """
 SETTINGS = {
     "T1-w0.9": ("T = 1, weight 0.9", 1, 0.9),
@@ -44,7 +43,7 @@ class GradientSize(TrainedExperiment):
         "below in either, after Holm's correction."
     )
     expected = "At equal gradient T = 4 is still above, by less than the usual comparison at equal weights shows."
-    change = "`python -m kdexplorer sweep --temperature 1 2 4 8` compares at equal weights."
+    change = "A grid at equal gradient: `python -m kdexplorer sweep --hold gradient --temperature 1 2 4 8`."
 
     def parts(self, small: bool = False) -> tuple[Part, ...]:
         """One part."""

@@ -50,6 +50,10 @@ class League(Sweep):
     def parent_folder() -> Path:
         return runs_root() / "leagues"
 
+    def run_ids(self, packed: list[PackedExperiment]) -> list[str]:
+        """By seed: which seeds are left differs from start to start."""
+        return [f"{self.run_id}-{one.seed}" for one in packed]
+
     def plan(self, seeds: list[int]) -> None:
         """Makes an experiment of each of these seeds the work of the next start. Raises OSError."""
         names = tuple(student.name for student in self.config().students())

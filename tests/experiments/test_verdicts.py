@@ -7,9 +7,11 @@ import pytest
 from altair.vegalite.v6.schema.core import load_schema
 from jsonschema import Draft7Validator
 
+from kdexplorer.analysis.temperature_effects import fresh_push
 from kdexplorer.charts.experiments import experiment_chart
 from kdexplorer.experiments import all_experiments, get_experiment
 from kdexplorer.experiments.better_teacher import ALONG
+from kdexplorer.experiments.gradient_size import MATCHED
 from kdexplorer.experiments.judging import Comparison, judge
 from kdexplorer.experiments.results import Results, pack_bits, unpack_bits
 from kdexplorer.experiments.shifted_images import CLEAN, NETWORKS, PAIRS, SHIFTS
@@ -160,6 +162,12 @@ def test_shifts(student, baseline, verdict):
     assert claim.verdict == verdict
     assert ("loses 10.00 points " in claim.evidence) == (verdict != OPEN)
     assert experiment.judge(make_measured(experiment, shifted(100, 200)[:-1])).verdict == OPEN
+
+
+def test_the_declared_weight_gives_both_temperatures_the_same_gradient(bundled):
+    logits = bundled.logits["resnet56"]
+    assert pytest.approx(0.9 * fresh_push(logits, 1) / fresh_push(logits, 4), rel=1e-4) == MATCHED
+    assert 0.9 * fresh_push(logits, 4) == pytest.approx(2.7 * fresh_push(logits, 1), rel=0.03)
 
 
 def test_bits_are_read_back():
