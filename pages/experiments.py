@@ -3,6 +3,7 @@
 import streamlit as st
 
 from kdexplorer.app import access, experiment_view
+from kdexplorer.app.plain import show_error
 from kdexplorer.errors import KDError
 
 
@@ -23,4 +24,4 @@ def main() -> None:
 try:
     main()
 except KDError as error:
-    st.error(str(error))
+    show_error(error)

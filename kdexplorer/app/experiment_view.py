@@ -8,6 +8,7 @@ import streamlit as st
 
 from kdexplorer.app import access, downloads, pickers, shares
 from kdexplorer.app.compare_claims import VERDICTS
+from kdexplorer.app.plain import as_text
 from kdexplorer.charts.experiments import experiment_chart
 from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment
 from kdexplorer.experiments.report import SMALL, command, to_csv
@@ -35,7 +36,7 @@ def read(experiment: PreparedExperiment, small: bool = False) -> Results:
 
 def show_question(experiment: PreparedExperiment) -> None:
     """What is asked, what is known, and what was declared before the start."""
-    st.subheader(experiment.question)
+    st.header(experiment.question)
     st.markdown(f"**Literature.** {experiment.literature}")
     st.markdown(f"**Expected.** {experiment.expected}")
     with st.expander("Protocol, declared before the start"):
@@ -60,7 +61,7 @@ def show_result(experiment: PreparedExperiment) -> None:
         st.caption(SMALL)
     else:
         claim = experiment.judge(results)
-        st.markdown(f"{VERDICTS[claim.verdict]} **{claim.claim}: {claim.verdict}.** {claim.evidence}")
+        st.markdown(f"{VERDICTS[claim.verdict]} **{claim.claim}: {claim.verdict}.** {as_text(claim.evidence)}")
     downloads.show_files(experiment.key, {"csv": to_csv(results)})
 
 
@@ -86,7 +87,7 @@ def _show_progress(key: str, small: bool) -> None:
     line = driver.describe_state(key, small)
     if not line:
         st.rerun()
-    st.markdown(f":material/timer: {line}")
+    st.markdown(f":material/timer: {as_text(line)}")
     if st.button("Stop", key=f"stop_{key}", icon=":material/stop:", help="Everything that is finished is kept"):
         access.act_and_rerun(lambda: stop_run(driver.get_run(key, small)), "It stops after the current step.")
 
@@ -96,4 +97,4 @@ def _show_last(key: str) -> None:
     for small in (False, True):
         run = driver.get_run(key, small)
         if (run.path / "config.json").is_file() and (status := run.status()).state in ("stopped", "failed", "lost"):
-            st.caption(f"{run.run_id}: {status.state}. {status.message}")
+            st.caption(as_text(f"{run.run_id}: {status.state}. {status.message}"))
