@@ -10,9 +10,9 @@ from kdexplorer.errors import KDError
 def main() -> None:
     """One experiment at a time."""
     st.title("Experiments")
-    experiment = experiment_view.pick_experiment()
     left, right = st.columns([2, 3], gap="large")
     with left:
+        experiment = experiment_view.pick_experiment()
         experiment_view.show_question(experiment)
     with right:
         experiment_view.show_result(experiment)

@@ -23,9 +23,8 @@ def pick_experiment() -> PreparedExperiment:
     """The choice, also in the link."""
     keys = [experiment.key for experiment in all_experiments()]
     key = pickers.pick_one(
-        "experiment", "Experiment", keys, keys[0], kind="experiment", draw=st.pills, required=True,
-        format_func=lambda key: get_experiment(key).title,
-    )  # fmt: skip
+        "experiment", "Experiment", keys, keys[0], kind="experiment", format_func=lambda key: get_experiment(key).title
+    )
     return get_experiment(key)
 
 

@@ -10,7 +10,7 @@ from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
 from kdexplorer.experiments.base import Figure, Point
 
-ROW, HEIGHT = 44, 300
+ROW, HEIGHT = 36, 300
 """Pixels of a row of dots, and of the other charts."""
 
 

@@ -77,7 +77,7 @@ def _announce(experiment: PreparedExperiment, todo: list[Todo], measure: bool) -
     """Says on stderr what is left, and how long each part takes here."""
     from kdexplorer.training.estimate import format_duration
 
-    print(f"{experiment.title}: {experiment.question}\n{experiment.protocol}", file=sys.stderr)
+    print(f"{experiment.question}\n{experiment.protocol}", file=sys.stderr)
     total = 0.0
     for one in todo:
         count = "1 seed" if len(one.seeds) == 1 else f"{len(one.seeds)} seeds"

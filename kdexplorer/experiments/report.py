@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 
+from kdexplorer.analysis.claims import Claim
 from kdexplorer.analysis.tables import markdown_table
-from kdexplorer.experiments import driver
+from kdexplorer.experiments import all_experiments, driver
 from kdexplorer.experiments.base import PreparedExperiment
-from kdexplorer.experiments.results import Results
+from kdexplorer.experiments.results import Results, read_results
 
 SMALL = "A small variant has one seed and few images: it shows how the experiment works and decides nothing."
 COLUMNS = ("part", "entry", "seed", "accuracy", "calibration_error", "teacher_agreement")
@@ -29,6 +30,16 @@ def describe_results(experiment: PreparedExperiment, results: Results) -> str:
     claim = experiment.judge(results)
     left = f" {done} of {declared} trainings are done." if done < declared else ""
     return f"{claim.claim}: {claim.verdict}.{left}"
+
+
+def list_verdicts() -> list[tuple[str, Claim]]:
+    """The question and the verdict of every experiment that is measured."""
+    found = []
+    for experiment in all_experiments():
+        results = read_results(experiment.key, [part.name for part in experiment.parts()])
+        if results:
+            found.append((experiment.question, experiment.judge(results)))
+    return found
 
 
 def list_rows(results: Results) -> list[dict[str, str]]:
@@ -54,11 +65,11 @@ def to_csv(results: Results) -> str:
 
 def to_markdown(experiment: PreparedExperiment, results: Results, small: bool = False) -> str:
     """The question, the protocol, the verdict and the means of all students."""
-    head = [f"**{experiment.question}** {experiment.protocol}"]
+    head = [f"**{experiment.question}** {SMALL if small else experiment.protocol}"]
     if not results:
         return "\n\n".join([*head, f"Not measured yet. {driver.describe_cost(experiment, small)}"])
     claim = experiment.judge(results)
-    said = SMALL if small else f"{claim.claim}: **{claim.verdict}**. {claim.evidence}"
+    said = [] if small else [f"{claim.claim}: **{claim.verdict}**. {claim.evidence}"]
     means: dict[tuple[str, str], list[float]] = {}
     for row in list_rows(results):
         means.setdefault((row["part"], row["entry"]), []).append(float(row["accuracy"]))
@@ -66,4 +77,4 @@ def to_markdown(experiment: PreparedExperiment, results: Results, small: bool = 
         [part, entry, str(len(values)), f"{100 * sum(values) / len(values):.2f}"]
         for (part, entry), values in means.items()
     ]
-    return "\n\n".join([*head, said, markdown_table(["Part", "Student", "Seeds", "Accuracy %"], cells, 2)])
+    return "\n\n".join([*head, *said, markdown_table(["Part", "Student", "Seeds", "Accuracy %"], cells, 2)])
