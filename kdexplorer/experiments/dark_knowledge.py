@@ -17,7 +17,7 @@ KEPT = {
 """Each altered soft label by its entry: what it is, in the chart."""
 TERM = "T=4:weight=0.9"
 ENTRIES = {"scratch": "scratch", "kd": f"kd:{TERM}:ce_weight=0.1"} | {
-    entry: f"altered_kd:{TERM}:keep={entry.replace('-', '_')}:ce_weight=0.1" for entry in KEPT
+    entry: f"altered_kd:{TERM}:keep={entry}:ce_weight=0.1" for entry in KEPT
 }
 
 

@@ -16,7 +16,7 @@ from kdexplorer.networks.outputs import Outputs, as_float
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Kept = Literal["top", "permuted", "class_mean", "smoothing"]
+Kept = Literal["top", "permuted", "class-mean", "smoothing"]
 """What is kept of the teacher's probabilities, see `alter`."""
 
 
@@ -31,6 +31,7 @@ class AlteredKD(Method):
     relates_images = True
     is_control = True
     short_keys = {"T": "temperature"}
+    marker, dash = "house", (10, 6)
 
     class Settings(MethodSettings):
         """The temperature of both softmaxes, and what is kept."""
@@ -76,7 +77,7 @@ def alter(teacher_logits: Tensor, labels: Tensor, temperature: float, keep: Kept
 
     - `top`: the largest probability; the others share the rest evenly.
     - `permuted`: all probabilities, those of the other classes in an order that is drawn for each image.
-    - `class_mean`: the mean of the batch's other images with the same label (of the image itself where it is alone).
+    - `class-mean`: the mean of the batch's other images with the same label (of the image itself where it is alone).
       KL's gradient is linear in the soft label, so over many steps this is the mean of the class.
     - `smoothing`: the batch's mean probability of the label; the others share the rest evenly. That is label smoothing
       as confident as the teacher.
@@ -88,7 +89,7 @@ def alter(teacher_logits: Tensor, labels: Tensor, temperature: float, keep: Kept
     is_label = F.one_hot(labels, soft.shape[1]).to(soft)
     if keep == "permuted":
         return _permute(soft, teacher_logits)
-    if keep == "class_mean":
+    if keep == "class-mean":
         same = is_label @ is_label.T
         others = same - torch.eye(len(soft), device=soft.device)
         others = torch.where(others.sum(dim=1, keepdim=True) > 0, others, same)

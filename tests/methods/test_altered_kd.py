@@ -21,7 +21,7 @@ def altered(keep, temperature=1.0):
     ("keep", "expected"),
     [
         ("top", [[0.5, 1 / 6, 1 / 6, 1 / 6], [0.4 / 3, 0.6, 0.4 / 3, 0.4 / 3], [0.2, 0.2, 0.2, 0.4]]),
-        ("class_mean", [[0.2, 0.6, 0.1, 0.1], [0.5, 0.3, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4]]),
+        ("class-mean", [[0.2, 0.6, 0.1, 0.1], [0.5, 0.3, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4]]),
         (
             "smoothing",  # 0.5, 0.2 and 0.4 at the labels
             [[1.1 / 3, 1.9 / 9, 1.9 / 9, 1.9 / 9], [1.1 / 3, 1.9 / 9, 1.9 / 9, 1.9 / 9],
@@ -45,7 +45,7 @@ def test_permuted_wrong_classes_are_the_same_numbers_in_another_order():
     assert torch.equal(part, found[7:9])  # the image alone decides
 
 
-@pytest.mark.parametrize("keep", ["top", "permuted", "class_mean", "smoothing"])
+@pytest.mark.parametrize("keep", ["top", "permuted", "class-mean", "smoothing"])
 def test_the_loss_is_kd_with_other_soft_labels(keep):
     generator = torch.Generator().manual_seed(1)
     student, teacher = (torch.randn(6, 5, generator=generator, dtype=torch.float64) for _ in range(2))
@@ -62,5 +62,5 @@ def test_the_mean_of_the_class_has_the_gradient_of_the_exact_mean_on_average():
     """Over all batches of a set the leave-one-out mean of a class averages to the mean of its others."""
     soft = torch.rand(6, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64).softmax(dim=1)
     labels = torch.zeros(2, dtype=torch.int64)
-    own = [alter(soft[[0, other]].log(), labels, 1.0, "class_mean")[0] for other in range(1, 6)]
+    own = [alter(soft[[0, other]].log(), labels, 1.0, "class-mean")[0] for other in range(1, 6)]
     np.testing.assert_allclose(torch.stack(own).mean(dim=0).numpy(), soft[1:].mean(dim=0).numpy())
