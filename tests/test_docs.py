@@ -10,7 +10,8 @@ from kdexplorer.analysis.error_inheritance import count_inheritance
 from kdexplorer.analysis.results import build_rows
 from kdexplorer.cli import main
 from kdexplorer.datasets.human_labels import find_human_labels
-from kdexplorer.experiments import all_experiments, driver
+from kdexplorer.experiments import all_experiments
+from kdexplorer.experiments.base import describe_cost
 from kdexplorer.experiments.results import read_results
 from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.notation import format_number, parse_student
@@ -130,7 +131,7 @@ def test_the_claims_are_what_the_command_prints(capsys):
 def test_the_experiments_and_their_verdicts():
     text = " ".join(PAGES["experiments.md"].split())
     listed = table_rows(after_marker("experiments.md", "experiments").split("\n\n")[0])[2:]
-    expected = [[str(e.order), f"`{e.key}`", e.question, driver.describe_cost(e)] for e in all_experiments()]
+    expected = [[str(e.order), f"`{e.key}`", e.question, describe_cost(e)] for e in all_experiments()]
     assert listed == expected
     for experiment in all_experiments():
         results = read_results(experiment.key, [part.name for part in experiment.parts()])

@@ -11,6 +11,7 @@ from kdexplorer.app.compare_claims import VERDICTS
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts.experiments import experiment_chart
 from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment
+from kdexplorer.experiments.base import describe_cost
 from kdexplorer.experiments.report import SMALL, command, to_csv
 from kdexplorer.experiments.results import Results, read_results
 from kdexplorer.runs.launch import stop_run
@@ -47,7 +48,7 @@ def show_result(experiment: PreparedExperiment) -> None:
     results, small = read(experiment), False
     if not results:
         st.info(
-            f"Not measured yet. {driver.describe_cost(experiment)} Start it below, or from the command line; "
+            f"Not measured yet. {describe_cost(experiment)} Start it below, or from the command line; "
             "`--estimate` says how long it takes on this machine."
         )
         results, small = read(experiment, small=True), True

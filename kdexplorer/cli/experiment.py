@@ -7,6 +7,7 @@ import sys
 
 from kdexplorer.cli import options as shared
 from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment
+from kdexplorer.experiments.base import describe_cost
 from kdexplorer.experiments.driver import Todo
 from kdexplorer.experiments.report import describe_results, to_csv, to_markdown
 from kdexplorer.experiments.results import read_results
@@ -59,7 +60,7 @@ def _start(experiment: PreparedExperiment, options: argparse.Namespace) -> int:
             return shared.DONE
         _announce(experiment, todo, measure=options.estimate or not options.yes)
     else:
-        print(driver.describe_cost(experiment, options.small), file=sys.stderr)
+        print(describe_cost(experiment, options.small), file=sys.stderr)
     if options.estimate or not shared.confirm(options, "Start?"):
         return shared.DONE
     return execute(driver.open_run(experiment.key, options.small), options.quiet)

@@ -168,3 +168,21 @@ SMALL_TEACHER = {"resnet56": "resnet20-combined", "resnet50+resnet56": "resnet20
 def class_name(number: int) -> str:
     """A class of CIFAR-10 by its number."""
     return get_dataset("cifar10").classes[number]
+
+
+def count_training(experiment: PreparedExperiment, small: bool = False) -> tuple[int, int]:
+    """What an experiment costs: how many students it trains, and on how many images, each counted in every epoch."""
+    students = images = 0
+    for part in experiment.parts(small):
+        config = part.declaration.recipe
+        count = len(part.declaration.entries) * len(part.declaration.seeds)
+        students, images = students + count, images + count * config.epochs * (config.train_images or 0)
+    return students, images
+
+
+def describe_cost(experiment: PreparedExperiment, small: bool = False) -> str:
+    """What it takes, in a sentence without a time: that is measured by `--estimate`."""
+    if isinstance(experiment, MeasuredExperiment):
+        return experiment.cost
+    students, images = count_training(experiment, small)
+    return f"It trains {students} students on {images / 1e6:.1f} million images in all."

@@ -7,7 +7,6 @@ experiment, `status.json` how far it is, `log.txt` what happened. The tables alo
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,22 +234,3 @@ def describe_state(key: str, small: bool = False) -> str:
         if league.status().state in LIVE:
             lines += [describe_progress(one) for one in league.runs() if one.run_id in league.status().working]
     return "; ".join(lines)
-
-
-@functools.cache
-def count_training(key: str, small: bool = False) -> tuple[int, int]:
-    """What an experiment costs: how many students it trains, and on how many images, each counted in every epoch."""
-    students = images = 0
-    for part in get_experiment(key).parts(small):
-        config = part.declaration.recipe
-        count = len(part.declaration.entries) * len(part.declaration.seeds)
-        students, images = students + count, images + count * config.epochs * (config.train_images or 0)
-    return students, images
-
-
-def describe_cost(experiment: PreparedExperiment, small: bool = False) -> str:
-    """What it takes, in a sentence without a time: that is measured by `--estimate`."""
-    if isinstance(experiment, MeasuredExperiment):
-        return experiment.cost
-    students, images = count_training(experiment.key, small)
-    return f"It trains {students} students on {images / 1e6:.1f} million images in all."

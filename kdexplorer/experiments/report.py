@@ -7,8 +7,8 @@ import io
 
 from kdexplorer.analysis.claims import Claim
 from kdexplorer.analysis.tables import markdown_table
-from kdexplorer.experiments import all_experiments, driver
-from kdexplorer.experiments.base import PreparedExperiment
+from kdexplorer.experiments import all_experiments
+from kdexplorer.experiments.base import PreparedExperiment, describe_cost
 from kdexplorer.experiments.results import Results, read_results
 
 SMALL = "A small variant has one seed and few images: it shows how the experiment works and decides nothing."
@@ -23,7 +23,7 @@ def command(key: str, small: bool = False) -> str:
 def describe_results(experiment: PreparedExperiment, results: Results) -> str:
     """What is known, in a line."""
     if not results:
-        return f"not measured yet. {driver.describe_cost(experiment)}"
+        return f"not measured yet. {describe_cost(experiment)}"
     parts = experiment.parts()
     declared = sum(len(part.declaration.seeds) for part in parts)
     done = sum(len(table.complete_seeds()) for table in results.tables.values())
@@ -67,7 +67,7 @@ def to_markdown(experiment: PreparedExperiment, results: Results, small: bool = 
     """The question, the protocol, the verdict and the means of all students."""
     head = [f"**{experiment.question}** {SMALL if small else experiment.protocol}"]
     if not results:
-        return "\n\n".join([*head, f"Not measured yet. {driver.describe_cost(experiment, small)}"])
+        return "\n\n".join([*head, f"Not measured yet. {describe_cost(experiment, small)}"])
     claim = experiment.judge(results)
     said = [] if small else [f"{claim.claim}: **{claim.verdict}**. {claim.evidence}"]
     means: dict[tuple[str, str], list[float]] = {}

@@ -11,7 +11,7 @@ from kdexplorer.cli import experiment as command
 from kdexplorer.cli.main import main
 from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.experiments import all_experiments, driver, get_experiment
-from kdexplorer.experiments.base import Figure, MeasuredExperiment, Part, TrainedExperiment
+from kdexplorer.experiments.base import Figure, MeasuredExperiment, Part, TrainedExperiment, count_training
 from kdexplorer.experiments.better_teacher import run_of
 from kdexplorer.experiments.points import row_of
 from kdexplorer.experiments.results import Measurement, part_path, read_measured, read_results
@@ -218,5 +218,5 @@ def test_each_declares_what_it_needs(experiment):
 def test_the_shelf_has_eight_in_the_order_of_training():
     assert [experiment.order for experiment in all_experiments()] == list(range(1, 9))
     assert [get_experiment(one.key) for one in all_experiments()] == list(all_experiments())
-    students = sum(driver.count_training(one.key)[1] for one in all_experiments())
+    students = sum(count_training(one)[1] for one in all_experiments())
     assert students < 12_000_000  # images, each counted in every epoch: four hours at 50,000 a minute
