@@ -118,6 +118,9 @@ class ExperimentConfig(StrictModel):
     train_images: int | None = Field(
         None, ge=20, le=1_000_000, description="a class-balanced part of the training split (default: all of it)"
     )
+    without_class: int | None = Field(
+        None, ge=0, le=999, description="leave the class of this number out of the training images, never of the others"
+    )
     holdout: int = Field(
         0,
         ge=0,
@@ -143,6 +146,13 @@ class ExperimentConfig(StrictModel):
     flip: Literal["alternating", "random", "none"] = Field(
         "alternating", description="mirroring; alternating shows each image both ways in turn"
     )
+    teacher_view: Literal["same", "fixed", "independent"] = Field(
+        "same",
+        description="what the teacher sees: the student's crop, the image as it is (computed once), or its own crop",
+    )
+    mixup: bool = Field(
+        False, description="mix each image with another of the batch, for both networks; needs ce_weight 0"
+    )
     start_resolution: int = Field(
         32,
         ge=16,
@@ -163,6 +173,12 @@ class ExperimentConfig(StrictModel):
         False, description="with several processes: batch norm over the whole batch instead of each process's part"
     )
     threads: int | None = Field(None, ge=1, le=256, description="processor threads (default: torch's choice)")
+    evaluate_every: int = Field(
+        1, ge=1, le=MAX_EPOCHS, description="epochs from one evaluation to the next; the last one is always evaluated"
+    )
+    snapshots: int = Field(
+        0, ge=0, le=MAX_EPOCHS, description="also keep each student after every so many epochs, as NAME-after-EPOCH"
+    )
     save_minutes: float = Field(5.0, gt=0, le=1440, description="the state is saved every epoch and this often")
 
     @model_validator(mode="after")
@@ -180,7 +196,17 @@ class ExperimentConfig(StrictModel):
                 raise ValueError(f"{distilled[0]} needs a teacher, but no teacher is given: choose one")
         if self.train_images is not None and self.batch_size > self.train_images:
             raise ValueError("the batch is larger than the training set: lower batch_size")
+        self._check_views()
         return self
+
+    def _check_views(self) -> None:
+        """Raises ValueError where an objective cannot be computed on what student and teacher see."""
+        for student in self.students:
+            if self.mixup and (student.ce_weight or not student.needs_teacher):
+                raise ValueError(f"mixup has no hard labels: set the ce_weight of {student.name} to 0 and add a method")
+            needs = {need for method in student.methods for need in method.needs}
+            if self.teacher_view == "fixed" and needs - {"logits"}:
+                raise ValueError(f"{student.name} needs more than logits: choose another teacher_view than fixed")
 
     @classmethod
     def load(cls, path: Path) -> ExperimentConfig:

@@ -10,6 +10,9 @@ from kdexplorer.analysis.error_inheritance import count_inheritance
 from kdexplorer.analysis.results import build_rows
 from kdexplorer.cli import main
 from kdexplorer.datasets.human_labels import find_human_labels
+from kdexplorer.experiments import all_experiments
+from kdexplorer.experiments.base import describe_cost
+from kdexplorer.experiments.results import read_results
 from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.notation import format_number, parse_student
 from kdexplorer.presets import PRESETS
@@ -82,7 +85,8 @@ def test_the_table_of_methods_is_the_registrys():
     expected = []
     for method in all_methods():
         fields = {name: field.default for name, field in method.Settings.model_fields.items() if name != "method"}
-        settings = ", ".join(f"{name} {format_number(value)}" for name, value in fields.items())
+        texts = {name: v if isinstance(v, str) else format_number(v) for name, v in fields.items()}
+        settings = ", ".join(f"{name} {text}" for name, text in texts.items())
         expected.append((method.key, method.family, ", ".join(sorted(method.needs)) or "no teacher", settings))
     assert found == expected
 
@@ -122,6 +126,18 @@ def test_the_claims_are_what_the_command_prints(capsys):
     for name, _, _, objective, cross_entropy, accuracy, _ in pair:
         assert bundled[name][3:5] == [objective, cross_entropy]
         assert bundled[name][8].startswith(accuracy)
+
+
+def test_the_experiments_and_their_verdicts():
+    text = " ".join(PAGES["experiments.md"].split())
+    listed = table_rows(after_marker("experiments.md", "experiments").split("\n\n")[0])[2:]
+    expected = [[str(e.order), f"`{e.key}`", e.question, describe_cost(e)] for e in all_experiments()]
+    assert listed == expected
+    for experiment in all_experiments():
+        results = read_results(experiment.key, [part.name for part in experiment.parts()])
+        if results:
+            claim = experiment.judge(results)
+            assert f"**{claim.claim}: {claim.verdict}.** {claim.evidence}" in text
 
 
 def table_rows(text):

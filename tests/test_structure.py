@@ -26,6 +26,7 @@ LAYERS = (
     {"analysis"},
     {"training"},
     {"sweeps"},
+    {"experiments"},
     {"charts"},
     {"web"},
     {"handout"},

@@ -45,7 +45,9 @@ def show_handout(
     def build() -> bytes:
         sources = result_caches.sources()
         pictures = choose_pictures(COUNT, teacher, students, sources, first)
-        request = HandoutRequest(networks, pictures, compared or {}, temperature, alpha, live=live)
+        request = HandoutRequest(
+            networks, pictures, compared or {}, temperature, alpha, live=live, experiments=experiments
+        )
         return result_caches.handout(request, sources, guest)
 
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -60,6 +62,9 @@ def show_handout(
                 help="The file can then classify the reader's own pictures and the camera's, without a server. "
                 f"It includes {as_text(', '.join(included))}.",
             )
+        experiments = st.toggle(
+            "Include the experiments", key="handout_experiments", help="The verdicts of the page Experiments."
+        )
     button.download_button(
         "Save as handout", build, "knowledge-distillation.html", "text/html",
         key="handout", on_click="ignore", icon=":material/download:",

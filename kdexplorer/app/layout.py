@@ -22,7 +22,8 @@ STYLE = """<style>
 [data-testid=stMarkdownContainer] td { white-space: nowrap }
 .katex-display { overflow: auto hidden }
 [data-testid=stMultiSelectTagsContainer] [data-tag] { background-color: #0072B2 }
-[data-testid=stCode] .token.variable { color: inherit }
+[data-testid=stCode] .token { color: inherit !important }
+[data-testid=stCode] .token.keyword { font-weight: 600 }
 .st-key-page_header h1 { padding: 0 }
 .st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-direction: row-reverse }
 .st-key-picture [data-testid=stImageContainer] { width: 14rem; max-width: 100% }

@@ -16,6 +16,7 @@ TITLES = {
     "audience": "Audience",
     "launch": "Launch",
     "compare": "Compare",
+    "experiments": "Experiments",
 }
 """Each page's title by its file's name, in the order of the menu; the first is the home page."""
 

@@ -71,6 +71,7 @@ _POLYGONS: dict[str, list[tuple[float, float]]] = {
         (0.35, 1), (-0.35, 1), (-0.35, 0.35), (-1, 0.35), (-1, -0.35), (-0.35, -0.35),
     ],
     "arrow": [(0, -1), (0.9, -0.1), (0.35, -0.1), (0.35, 1), (-0.35, 1), (-0.35, -0.1), (-0.9, -0.1)],
+    "house": [(-0.8, 1), (-0.8, -0.2), (0, -1), (0.8, -0.2), (0.8, 1)],
     "triangle-right": [(-0.8, -0.9), (0.9, 0), (-0.8, 0.9)],
     "triangle-left": [(0.8, -0.9), (-0.9, 0), (0.8, 0.9)],
 }  # fmt: skip
@@ -80,12 +81,13 @@ MARKS = {
     "circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "triangle-down": "▼", "cross": "✚",
     "triangle-right": "►", "triangle-left": "◄", "pentagon": "⬟", "hexagon": "⬢", "star": "★", "six-star": "✶",
     "hourglass": "⧗", "bowtie": "⧓", "parallelogram": "▰", "saltire": "✖", "arrow": "⬆",
+    "house": "⌂",
 }  # fmt: skip
 """Markers as characters, for pages that are text; `✦` stands for any other."""
 
 _METHOD_SHAPES = (
     "triangle-up", "diamond", "cross", "triangle-right", "triangle-left", "pentagon", "hexagon", "star", "six-star",
-    "hourglass", "bowtie", "parallelogram", "saltire", "arrow",
+    "hourglass", "bowtie", "parallelogram", "saltire", "arrow", "house",
 )  # fmt: skip
 _METHOD_DASHES = (
     (2, 2), (10, 3, 2, 3), (8, 3), (5, 2, 1, 2), (3, 5), (14, 3), (8, 2, 2, 2, 2, 2), (4, 1), (12, 2, 4, 2), (2, 6),

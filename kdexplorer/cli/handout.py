@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--temperature", type=float, default=4.0, help="where its slider starts (default: 4)")
     add("--alpha", type=float, help="where its slider starts (default: what each student was trained with)")
     add("--live", action="store_true", help="embed the networks, so that readers can classify their own images")
+    add("--experiments", action="store_true", help="add the verdicts of the prepared experiments that are measured")
     add("-o", "--output", type=Path, default=Path("handout.html"), help="default: handout.html")
     add("--force", action="store_true", help="overwrite the file if it exists")
 
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
     sources, start = open_sources(), (options.temperature, options.alpha)
     chosen = (options.networks, options.images, options.test_images, options.photos)
-    request = make_request(*chosen, *start, sources, options.live)
+    request = make_request(*chosen, *start, sources, options.live, options.experiments)
     text = build(request, sources).encode()
     write_bytes(options.output, text)
     print(f"{options.output}: {len(text) / 1e6:.2f} MB, {len(request.pictures)} images; open it in a browser")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-import time
 from pathlib import Path
 
 from kdexplorer.cli import options as shared
@@ -28,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--estimate", action="store_true", help="say how long it will take and how much memory, and end")
     add("--show", action="store_true", help="print the table so far, and end")
     add("--csv", action="store_true", help="print a line for each student as CSV instead of Markdown")
-    add("--yes", action="store_true", help="start without asking")
+    shared.add_confirmation(parser, "start")
     add("--ray", metavar="ADDRESS", help="train on a Ray cluster: its address, or auto")
     add("--quiet", action="store_true", help="print no progress and no results")
 
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     seeds = [] if options.show else leagues.seeds_to_train(table, options.seeds)
     if seeds:
         _announce(table, seeds, measure=options.estimate or not options.yes or not options.quiet)
-        if not starting or not (options.yes or _is_confirmed()):
+        if not starting or not shared.confirm(options, "Start?"):
             return shared.DONE
         league = leagues.open_league(declaration)
         league.plan(seeds)
@@ -95,20 +94,7 @@ def _announce(table: LeagueTable, seeds: list[int], measure: bool) -> None:
 
 
 def _measure_seconds(table: LeagueTable, seed: int) -> float:
-    """How long an experiment takes, timed in a process of its own, whose memory is free afterwards. Raises RunError."""
-    from kdexplorer.training.estimate import Measurement
+    """How long an experiment takes. Raises RunError."""
+    from kdexplorer.training.estimate import measure_apart
 
-    measurement = Measurement(table.declaration.experiment(seed))
-    try:
-        while (estimate := measurement.poll()) is None:
-            time.sleep(0.2)
-        return estimate.seconds
-    finally:
-        measurement.cancel()
-
-
-def _is_confirmed() -> bool:
-    """Asks on the terminal. Raises ConfigError where there is none."""
-    if not sys.stdin.isatty():
-        raise ConfigError("there is no terminal to ask on: add --yes to start.")
-    return input("Start? [y/N] ").strip().lower() in ("y", "yes")
+    return measure_apart(table.declaration.experiment(seed)).seconds

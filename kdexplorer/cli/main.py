@@ -17,6 +17,7 @@ from kdexplorer.cli import (
     data,
     demo,
     evaluate,
+    experiment,
     handout,
     human_labels,
     import_weights,
@@ -30,9 +31,9 @@ from kdexplorer.cli.options import FAILED, STOPPED, WRONG_USAGE, add_command
 from kdexplorer.errors import ConfigError, KDError
 
 COMMANDS = {
-    "demo": demo, "train": train, "sweep": sweep, "league": league, "resume": resume, "evaluate": evaluate,
-    "attention": attention, "human-labels": human_labels, "claims": claims, "import": import_weights, "runs": runs,
-    "handout": handout, "data": data,
+    "demo": demo, "train": train, "sweep": sweep, "league": league, "experiment": experiment, "resume": resume,
+    "evaluate": evaluate, "attention": attention, "human-labels": human_labels, "claims": claims,
+    "import": import_weights, "runs": runs, "handout": handout, "data": data,
 }  # fmt: skip
 """Modules with `HELP`, `add_arguments(parser)` and `run(options)`, which returns an exit code."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 
+from kdexplorer.cli import experiment
 from kdexplorer.cli.options import refuse_torchrun
 from kdexplorer.cli.sweep import run_sweep
 from kdexplorer.cli.train import execute_run
 from kdexplorer.errors import RunError
+from kdexplorer.experiments.driver import find_experiment_run
 from kdexplorer.runs.run_folder import Run, find_run
 from kdexplorer.sweeps.folder import find_sweep
 
@@ -25,6 +27,10 @@ def run(options: argparse.Namespace) -> int:
     """Trains the run or the sweep to its end. Raises RunError when there is none or nothing to resume."""
     from kdexplorer.training import ddp
 
+    prepared = find_experiment_run(options.run_id)
+    if prepared is not None:
+        refuse_torchrun("an experiment")
+        return experiment.execute(prepared, options.quiet)
     sweep = find_sweep(options.run_id)
     if sweep is not None:
         refuse_torchrun("a sweep")

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import torch
 
 
+STUDENT, TEACHER = 0xA6, 0x7E
+"""For whom crops are drawn: a teacher may have crops of its own."""
+
+
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     """The order in which an epoch visits the images: a permutation of `range(count)`."""
     return np.random.default_rng([seed, epoch, 0x0D]).permutation(count)
@@ -30,6 +34,7 @@ def augment(
     padding: int,
     flip: str,
     part: slice = slice(None),
+    stream: int = STUDENT,
 ) -> torch.Tensor:
     """A batch after random crop with reflection, and mirroring.
 
@@ -40,13 +45,14 @@ def augment(
         flip: `alternating` (each image either way in turn, the first by lot: Jordan, "94 % on CIFAR-10 in 3.29
             seconds", 2024, section 3.6), `random` or `none`.
         part: which images of the batch are returned; what is drawn for them does not depend on it.
+        stream: for whom crops are drawn, `STUDENT` or `TEACHER`; mirroring by turns is the same for both.
 
     Returns:
         `[B, 3, H, W]` uint8.
     """
     import torch
 
-    generator = np.random.default_rng([seed, epoch, step, 0xA6])
+    generator = np.random.default_rng([seed, epoch, step, stream])
     batch, height, width = len(indices), images.shape[2], images.shape[3]
     rows = np.tile(np.arange(height), (batch, 1)) + generator.integers(-padding, padding + 1, (batch, 1))
     columns = np.tile(np.arange(width), (batch, 1)) + generator.integers(-padding, padding + 1, (batch, 1))
@@ -60,6 +66,19 @@ def augment(
     where = [to_device(array[part], images.device) for array in (indices, rows, columns)]
     channels = torch.arange(3, device=images.device)[None, :, None, None]
     return images[where[0][:, None, None, None], channels, where[1][:, None, :, None], where[2][:, None, None, :]]
+
+
+def mix(images: torch.Tensor, seed: int, epoch: int, step: int) -> torch.Tensor:
+    """Each image of a batch mixed with the one before it, in a share that is drawn uniformly from 0.5 to 1.
+
+    Zhang et al., "mixup", ICLR 2018, with the uniform shares of Beyer et al., "Knowledge distillation: A good teacher
+    is patient and consistent", CVPR 2022; here the larger share is the image's own. uint8 `[B, 3, H, W]` in and out.
+    """
+    import torch
+
+    shares = np.random.default_rng([seed, epoch, step, 0x31]).uniform(0.5, 1, (len(images), 1, 1, 1))
+    share = torch.from_numpy(shares.astype(np.float32)).to(images.device)
+    return (share * images.float() + (1 - share) * images.roll(1, dims=0).float()).round().to(torch.uint8)
 
 
 def resize(images: torch.Tensor, side: int) -> torch.Tensor:

@@ -25,6 +25,7 @@ from kdexplorer.analysis.tables import COLUMNS, COMPARISON_COLUMNS, ResultRow, f
 from kdexplorer.analysis.verdicts import describe_training, explain_calibration, explain_larger_loss
 from kdexplorer.charts.divergence import EXPLANATION
 from kdexplorer.charts.temperature import T_MAX, T_MIN
+from kdexplorer.experiments.report import list_verdicts
 from kdexplorer.handout import content, facts, shapes
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Sources
@@ -64,6 +65,7 @@ def build(request: HandoutRequest, sources: Sources) -> str:
         live=_to_json(_live_settings(request)) if request.live else None,
         agreement=human_agreement.format_table(agreement) if agreement else None,
         uncertainty=human_agreement.describe_agreement(agreement),
+        experiments=list_verdicts() if request.experiments else [],
     )  # fmt: skip
 
 

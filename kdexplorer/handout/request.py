@@ -32,6 +32,7 @@ class HandoutRequest:
         alpha: weight of the teacher's term, its slider's start, 0 to 1; None is each student's own.
         command: how to write this file again, if there is a command.
         live: whether the networks are embedded, to classify the reader's own images.
+        experiments: whether the verdicts of the measured prepared experiments are included.
 
     Raises:
         ConfigError: when one of these does not hold.
@@ -44,6 +45,7 @@ class HandoutRequest:
     alpha: float | None = None
     command: str = ""
     live: bool = False
+    experiments: bool = False
 
     def __post_init__(self) -> None:
         if not self.compared:
@@ -101,6 +103,7 @@ def make_request(
     alpha: float | None,
     sources: Sources,
     live: bool = False,
+    experiments: bool = False,
 ) -> HandoutRequest:
     """A request from the values of a command line; `names` as `find_checkpoint` takes them.
 
@@ -118,7 +121,8 @@ def make_request(
     words += ["--test-images", *map(str, test_images)] if test_images else []
     words += ["--photos", *(path.name for path in photos)] if photos else []
     words += ["--live"] if live else []
-    return HandoutRequest(networks, pictures, {}, temperature, alpha, shlex.join(words), live)
+    words += ["--experiments"] if experiments else []
+    return HandoutRequest(networks, pictures, {}, temperature, alpha, shlex.join(words), live, experiments)
 
 
 def _read_photo(path: Path) -> Picture:

@@ -65,6 +65,8 @@ class Method:
     """Whether the loss compares images of a batch with each other. Then several processes compute it over the batch of
     all of them, and the evaluation over parts of `batch_size` images. It is given what `reduce_teacher` keeps of the
     student's outputs too."""
+    is_control: ClassVar[bool] = False
+    """Whether nobody proposes it to train better students: it takes something away, to show what that was good for."""
     short_keys: ClassVar[dict[str, str]] = {}
     """Short spellings of settings on the command line, such as `T` for `temperature`."""
     marker: ClassVar[str | None] = None

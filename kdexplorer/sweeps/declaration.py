@@ -35,7 +35,7 @@ class Declaration(StrictModel):
     student: ArchitectureKey
     seeds: list[int] = Field(min_length=1, max_length=100)
     references: list[Name] = Field(min_length=1, max_length=4)  # entries that all others are compared with
-    entries: dict[Name, str] = Field(min_length=2, max_length=MAX_STUDENTS)
+    entries: dict[Name, str] = Field(min_length=1, max_length=MAX_STUDENTS)
     settings: dict[str, JsonValue]
 
     @model_validator(mode="after")

@@ -64,13 +64,17 @@ class Sweep(Run):
         if not os.path.lexists(path):
             return []
         packed = read_once(_load_packing, path).experiments
-        if [one.run for one in packed] != [f"{self.run_id}-{number}" for number in range(1, len(packed) + 1)]:
+        if [one.run for one in packed] != self.run_ids(packed):
             raise ConfigError("experiments.json names runs that are not this sweep's: delete it, it is made again.")
         unknown = {name for one in packed for name in one.students} - {one.name for one in self.config().students()}
         if unknown:
             changed = "config.json was changed after the sweep had begun: restore it, or start a new sweep"
             raise ConfigError(f"experiments.json has students that config.json lacks ({min(unknown)}): {changed}.")
         return packed
+
+    def run_ids(self, packed: list[PackedExperiment]) -> list[str]:
+        """The ids of the runs that train these experiments."""
+        return [f"{self.run_id}-{number}" for number in range(1, len(packed) + 1)]
 
     def runs(self) -> list[Run]:
         """The experiments' runs, in order; those that have not started have no folder yet. Raises ConfigError."""

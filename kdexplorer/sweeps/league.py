@@ -7,6 +7,7 @@ the table are not trained again, wherever they were trained: the run folders nee
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,13 @@ from kdexplorer.sweeps.folder import PackedExperiment, Sweep
 from kdexplorer.sweeps.league_report import to_markdown
 from kdexplorer.sweeps.league_table import LeagueEntry, LeagueRow, LeagueSeed, LeagueTable, find_conflicts, read_table
 
+More = Callable[[np.ndarray, np.ndarray, np.ndarray | None], dict[str, list[float]]]
+"""What is measured of a student besides: from its logits `[N, K]`, the labels `[N]`, its teacher's logits or None."""
+
+
+def _nothing(logits: np.ndarray, labels: np.ndarray, teacher: np.ndarray | None) -> dict[str, list[float]]:
+    return {}
+
 
 @dataclass(frozen=True)
 class League(Sweep):
@@ -42,6 +50,10 @@ class League(Sweep):
     def parent_folder() -> Path:
         return runs_root() / "leagues"
 
+    def run_ids(self, packed: list[PackedExperiment]) -> list[str]:
+        """By seed: which seeds are left differs from start to start."""
+        return [f"{self.run_id}-{one.seed}" for one in packed]
+
     def plan(self, seeds: list[int]) -> None:
         """Makes an experiment of each of these seeds the work of the next start. Raises OSError."""
         names = tuple(student.name for student in self.config().students())
@@ -49,8 +61,11 @@ class League(Sweep):
         write_json(self.path / "experiments.json", {"experiments": [one.model_dump(mode="json") for one in packed]})
 
 
-def open_league(declaration: Declaration) -> League:
-    """The folder of this declaration: the existing one, or a new one. Raises RunError."""
+def open_league(declaration: Declaration, run_id: str | None = None) -> League:
+    """The folder of this declaration: the existing one, or a new one, with an id of its own if none is given.
+
+    Raises RunError.
+    """
     folder = League.parent_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +74,7 @@ def open_league(declaration: Declaration) -> League:
                 with contextlib.suppress(ConfigError):
                     if league.config() == declaration:
                         return league
-            return _as_league(launch.create_run(declaration, "league", folder))
+            return _as_league(launch.create_run(declaration, "league", folder, run_id))
     except OSError as error:  # filelock's Timeout is one
         reason = error.strerror or "another start is taking long"
         raise RunError(f"a league cannot be written to {folder} ({reason}): check the folder and the disk.") from error
@@ -112,8 +127,10 @@ def seeds_to_train(table: LeagueTable, count: int | None = None) -> list[int]:
     return [seed for seed in table.declaration.seeds[:count] if seed not in table.complete_seeds()]
 
 
-def write_table(league: Sweep, path: Path) -> None:
+def write_table(league: Sweep, path: Path, more: More = _nothing) -> None:
     """Adds the league's finished experiments to the table and writes it, with `.md` beside it.
+
+    `more` measures what the rows have besides.
 
     Raises:
         KDError: when the table belongs to something else, or a finished student cannot be read.
@@ -123,13 +140,13 @@ def write_table(league: Sweep, path: Path) -> None:
     table = begin_table(league.config(), path)
     for experiment, run in zip(league.experiments(), league.runs(), strict=True):
         if experiment.seed not in table.complete_seeds() and run.status().state == "finished":
-            table = add_experiment(table, experiment.seed, run)
+            table = add_experiment(table, experiment.seed, run, more)
     if table.rows:
         write_json(path, table.model_dump(mode="json"))
         write_bytes(path.with_suffix(".md"), to_markdown(table).encode())
 
 
-def add_experiment(table: LeagueTable, seed: int, run: Run) -> LeagueTable:
+def add_experiment(table: LeagueTable, seed: int, run: Run, more: More = _nothing) -> LeagueTable:
     """The table with the rows of a finished experiment. Raises KDError."""
     config = run.config()
     labels, teacher = load_labels(config), load_teacher_logits(config)
@@ -141,7 +158,8 @@ def add_experiment(table: LeagueTable, seed: int, run: Run) -> LeagueTable:
         checkpoint = open_checkpoint(run.path / entry.name)
         first = first or checkpoint
         seconds = [row.step_seconds for row in history if row.student == entry.name]
-        rows.append(_measure(checkpoint, entry.name, seed, labels, teacher, _mean(seconds)))
+        row = _measure(checkpoint, entry.name, seed, labels, teacher, _mean(seconds))
+        rows.append(row.model_copy(update={"more": more(checkpoint.logits(), labels, teacher)}))
     assert first is not None
     leg = first.card.legs[-1]
     added = LeagueSeed(

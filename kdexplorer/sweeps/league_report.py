@@ -106,7 +106,7 @@ def to_markdown(table: LeagueTable) -> str:
 def to_csv(table: LeagueTable) -> str:
     """A line for each entry and seed, all numbers with full precision; empty where unknown."""
     buffer = io.StringIO()
-    names = list(LeagueRow.model_fields)
+    names = [name for name in LeagueRow.model_fields if name != "more"]
     lines = [[getattr(row, name) for name in names] for row in table.rows]
     csv.writer(buffer, lineterminator="\n").writerows([names, *lines])
     return buffer.getvalue()

@@ -45,6 +45,7 @@ class LeagueRow(StrictModel):
     scaling_temperature: float
     teacher_agreement: float | None  # share of images on which student and teacher predict the same class
     step_seconds: float | None  # of its part of a step, without the teacher: the mean over epochs of their medians
+    more: dict[str, list[float]] = {}  # what a prepared experiment measures besides, by name
 
 
 class LeagueSeed(StrictModel):

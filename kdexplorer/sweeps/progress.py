@@ -17,6 +17,19 @@ from kdexplorer.sweeps.folder import Sweep
 
 ATTEMPTS = 3  # how often an experiment is started from the same place before it counts as failed
 
+SAY = 30.0  # seconds between two lines about how far the experiments are
+
+
+def describe_progress(run: Run) -> str:
+    """How far a run is: `RUN: epoch 2 of 4, 3 min 10 s left`."""
+    from kdexplorer.training.estimate import format_duration
+
+    status = run.status()
+    if status.epoch is None or status.epochs is None:
+        return f"{run.run_id}: {status.message or status.state}"
+    left = "" if status.seconds_left is None else f", {format_duration(status.seconds_left)} left"
+    return f"{run.run_id}: epoch {status.epoch + 1} of {status.epochs}{left}"
+
 
 class SweepStopped(Exception):
     """SIGTERM or SIGINT arrived, or one of the sweep's runs was stopped."""
@@ -32,7 +45,7 @@ class SweepProgress:
         self.working: list[str] = []
         self.failed: dict[str, str] = {}
         self._starts: Counter[tuple[str, int | None, int | None]] = Counter()
-        self._written = 0.0
+        self._written, self._said = 0.0, time.monotonic()
 
     def may_start(self, run: Run, status: RunStatus) -> bool:
         """Counts an experiment's start from this status; False when it is one too many from the same place."""
@@ -70,6 +83,11 @@ class SweepProgress:
         if time.monotonic() - self._written >= every:
             with contextlib.suppress(OSError):  # a full disk must not end a sweep
                 self.write("running", "training")
+        if self.show and time.monotonic() - self._said >= SAY:
+            self._said = time.monotonic()
+            for run in self.sweep.runs():
+                if run.run_id in self.working:
+                    print(describe_progress(run), file=sys.stderr, flush=True)
 
     def write(self, state: State, message: str) -> None:
         """Replaces the sweep's status. Raises OSError."""

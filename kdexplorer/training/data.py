@@ -31,6 +31,10 @@ def load_experiment_data(config: ExperimentConfig) -> ExperimentData:
         train, evaluation = train.take(kept), train.take(held)
     else:
         evaluation = dataset.load("test")
+    if config.without_class is not None:
+        if config.without_class >= len(train.classes):
+            raise ConfigError(f"without_class: there are only {len(train.classes)} classes, the first is 0.")
+        train = train.take(np.flatnonzero(train.labels != config.without_class))
     if config.train_images is not None:
         if config.train_images > len(train):
             raise ConfigError(f"train_images: there are only {len(train)}; choose fewer.")

@@ -75,6 +75,7 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
     loading = age + time.perf_counter() - begin
     sides = [resolution(config, epoch) for epoch in range(config.epochs)]
     pixels = [side**2 for side in sides]
+    fixing = _skip_fixing(experiment)
     stored = _find_stored(experiment, sides)  # before a step is timed: from here on the teacher computes
     ends = {pixels[epoch]: epoch for epoch in (config.epochs - 1, 0)}
     sizes = sorted(ends)
@@ -83,6 +84,7 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
     spared = [_time_teacher(experiment, round(size**0.5)) if stored.any() else 0.0 for size in sizes]
     saved = np.minimum(np.interp(pixels, sizes, spared), 0.95 * computing)
     step = float((computing - stored * saved).mean())
+    evaluations = -(-config.epochs // config.evaluate_every) + 1
     warm_up = float(np.interp(sorted(set(pixels)), sizes, beyond).sum())
     images = len(experiment.evaluation)
     experiment.evaluation = experiment.evaluation.take(np.arange(min(EVALUATION_BATCH, images)))
@@ -97,7 +99,7 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
     at_start = check_teacher(experiment, teacher_outputs)
     return Estimate(
         # At the end the float16 weights are evaluated once more, with the teacher, in float32.
-        seconds=loading + warm_up + experiment.steps * step + (config.epochs + 1) * evaluation + 2 * teacher,
+        seconds=loading + warm_up + experiment.steps * step + evaluations * evaluation + 2 * teacher + fixing,
         loading=loading,
         step=step,
         evaluation=evaluation,
@@ -125,11 +127,22 @@ def _time_steps(experiment: Experiment, epoch: int, budget: float) -> tuple[floa
 def _find_stored(experiment: Experiment, sides: list[int]) -> np.ndarray:
     """Which epochs' teacher predictions are on the disk, bool `[epochs]`; they are not read from then on."""
     teacher = experiment.teacher
-    if teacher is None:
+    if teacher is None or teacher.fixed is not None:
         return np.zeros(len(sides), bool)
     stored = np.array([teacher.is_stored(epoch, side) for epoch, side in enumerate(sides)])
     teacher.predictions = None
     return stored
+
+
+def _skip_fixing(experiment: Experiment) -> float:
+    """Seconds that the teacher takes for all training images where its logits are fixed; random ones replace them."""
+    import torch
+
+    if experiment.teacher is None or experiment.config.teacher_view != "fixed":
+        return 0.0
+    classes = experiment.teacher.widths["logits"]
+    experiment.teacher.fixed = torch.randn(experiment.train_count, classes, device=experiment.device)
+    return experiment.train_count / experiment.config.batch_size * _time_teacher(experiment, 32)
 
 
 def _time_teacher(experiment: Experiment, side: int) -> float:
@@ -184,6 +197,17 @@ class Measurement:
         if self._process.poll() is None:
             self._process.terminate()
             self._process.wait()
+
+
+def measure_apart(config: ExperimentConfig) -> Estimate:
+    """Waits for a measurement in a process of its own, whose memory is free afterwards. Raises RunError."""
+    measurement = Measurement(config)
+    try:
+        while (estimate := measurement.poll()) is None:
+            time.sleep(0.2)
+        return estimate
+    finally:
+        measurement.cancel()
 
 
 def format_duration(seconds: float) -> str:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from kdexplorer.config import ExperimentConfig, StudentConfig
-from kdexplorer.datasets import get_dataset
-from kdexplorer.datasets.augmentation import augment, epoch_order, normalize, resize, to_device
+from kdexplorer.datasets import Split, get_dataset
+from kdexplorer.datasets.augmentation import TEACHER, augment, epoch_order, mix, normalize, resize, to_device
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
@@ -161,12 +161,28 @@ class Experiment:
         if self._order_epoch != epoch:
             self._order, self._order_epoch = epoch_order(self.train_count, config.seed, epoch), epoch
         indices = self._order[step * config.batch_size : (step + 1) * config.batch_size]
-        images = augment(self.images, indices, config.seed, epoch, step, config.crop_padding, config.flip, self.part)
+        images = self._augment(indices, epoch, step)
         labels = self.labels[to_device(indices[self.part], self.device)]
         inputs = resize(normalize(images, self.normalization), resolution(config, epoch))
         if self.teacher is None:
             return inputs, labels, {}
-        return inputs, labels, self.teacher.load_targets(images, inputs, config.dataset, epoch, step)
+        if config.teacher_view == "fixed":
+            if self.teacher.fixed is None:
+                self.teacher.fix_targets(Split(self.images.cpu().numpy(), self.labels.cpu().numpy(), ()))
+            return inputs, labels, self.teacher.select_targets(indices[self.part])
+        seen, of_teacher = images, inputs
+        if config.teacher_view == "independent":
+            seen = self._augment(indices, epoch, step, stream=TEACHER)
+            of_teacher = resize(normalize(seen, self.normalization), resolution(config, epoch))
+        return inputs, labels, self.teacher.load_targets(seen, of_teacher, config.dataset, epoch, step)
+
+    def _augment(self, indices: np.ndarray, epoch: int, step: int, **stream: int) -> Tensor:
+        """This process's part of a batch, uint8 `[B, 3, 32, 32]`: cropped, mirrored, and mixed where that is chosen."""
+        config, mixup = self.config, self.config.mixup
+        own = slice(None) if mixup else self.part
+        drawn = config.seed, epoch, step
+        images = augment(self.images, indices, *drawn, config.crop_padding, config.flip, own, **stream)
+        return mix(images, *drawn)[self.part] if mixup else images
 
     def _compute_objective(
         self,

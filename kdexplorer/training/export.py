@@ -43,6 +43,24 @@ def export_students(run: Run, experiment: Experiment, seconds: float) -> None:
         save_checkpoint(run.path / student.config.name, state, card, stored)
 
 
+def export_snapshots(run: Run, experiment: Experiment, epochs: int, seconds: float) -> None:
+    """Writes each student as it is after so many epochs, as `NAME-after-EPOCHS` among the run's students.
+
+    Its weights are cast to float16 in a copy, so training goes on from the same bits.
+    """
+    teacher = experiment.evaluate_teacher()
+    for student in experiment.students:
+        state = to_half_precision(student.network)
+        logits, _ = experiment.evaluate(student, teacher)
+        stored, labels = logits.astype(np.float16), experiment.evaluation.labels
+        name, card = f"{student.config.name}-after-{epochs}", _describe(run, experiment, student, seconds)
+        leg = card.legs[-1].model_copy(update={"epochs": epochs})
+        update = {"name": name, "legs": (*card.legs[:-1], leg), "test_accuracy": metrics.accuracy(stored, labels)}
+        update["test_cross_entropy"] = metrics.cross_entropy(stored, labels)
+        if not (run.path / name).exists():  # a run that was stopped does the epoch again
+            save_checkpoint(run.path / name, state, card.model_copy(update=update), stored)
+
+
 def _describe(run: Run, experiment: Experiment, student: Student, seconds: float) -> Card:
     """A card without the network's figures."""
     config, teachers = experiment.config, experiment.teacher_checkpoints if student.config.needs_teacher else ()

@@ -121,6 +121,7 @@ class RunProgress:
 
     def show_metrics(self, rows: list[EpochMetrics]) -> None:
         """An epoch is over: its accuracies go to the log and beside the bar."""
+        rows = [row for row in rows if row.test]
         for row in rows:
             self.logger.info(
                 "epoch %d %s: %s accuracy %.4f",

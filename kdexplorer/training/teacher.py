@@ -73,6 +73,8 @@ class Teacher:
         """What decides its outputs on given images."""
         self.predictions: BatchPredictions | None = None
         """Where its outputs on the training batches are kept; None where they are not."""
+        self.fixed: Tensor | None = None
+        """Logits `[N, K]` of the training images as they are, where these are what students imitate."""
 
     def open_predictions(self, images: Tensor, config: ExperimentConfig, steps: int) -> None:
         """Lets `load_targets` read and keep the outputs on the training batches, `steps` of them in an epoch."""
@@ -82,13 +84,26 @@ class Teacher:
             "batch_size": config.batch_size,
             "crop_padding": config.crop_padding,
             "flip": config.flip,
+            **({"view": config.teacher_view} if config.teacher_view != "same" else {}),
+            **({"mixup": True} if config.mixup else {}),
         }
         shapes = {part: (steps, config.batch_size, width) for part, width in self.widths.items()}
         self.predictions = BatchPredictions(facts, shapes)
 
     def is_stored(self, epoch: int, side: int) -> bool:
         """Whether an epoch on images of `side` pixels is read instead of computed."""
+        if self.fixed is not None:
+            return True
         return self.can_read and self.predictions is not None and self.predictions.contains(epoch, side)
+
+    def fix_targets(self, train: Split) -> None:
+        """Computes the logits of the training images as they are, once, or reads them; see `select_targets`."""
+        self.fixed = torch.from_numpy(self.evaluate(train, keep=True).logits)
+
+    def select_targets(self, indices: np.ndarray) -> Targets:
+        """What the methods keep of the fixed logits of images, by their positions `[B]` in the training set."""
+        assert self.fixed is not None
+        return self._reduce(Outputs(self.fixed[torch.from_numpy(indices)].to(self.device)))
 
     def load_targets(self, images: Tensor, inputs: Tensor, dataset: str, epoch: int, step: int) -> Targets:
         """What the methods keep of the outputs on a batch: read where they were stored, else computed.

@@ -17,7 +17,7 @@ from kdexplorer.analysis import metrics
 from kdexplorer.files import remove_leftovers, write_json
 from kdexplorer.runs.records import EpochMetrics, TeacherFigures
 from kdexplorer.training.experiment import Experiment
-from kdexplorer.training.export import export_students
+from kdexplorer.training.export import export_snapshots, export_students
 from kdexplorer.training.progress import RunProgress
 from kdexplorer.training.schedule import learning_rate
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
@@ -80,6 +80,8 @@ def train(progress: RunProgress, stopping: threading.Event) -> None:
         progress.show_metrics(rows if team.leads else [])
         experiment.spans = []
         epoch, step = epoch + 1, 0
+        if team.leads and config.snapshots and epoch % config.snapshots == 0 and epoch < config.epochs:
+            export_snapshots(run, experiment, epoch, clock.seconds())
         _save(progress, experiment, epoch, step, clock)
     progress.close()
 
@@ -110,7 +112,9 @@ def _evaluate(
     sums, student.sums = student.sums, {}
     spans, student.spans = student.spans, []
     row = EpochMetrics(epoch=epoch, student=student.config.name, train=average_sums(sums))
-    if not experiment.team.leads:
+    config = experiment.config
+    skipped = (epoch + 1) % config.evaluate_every != 0 and epoch + 1 < config.epochs
+    if skipped or not experiment.team.leads:
         return row
     logits, parts = experiment.evaluate(student, teacher)
     where = f"on the {experiment.evaluation_name} images after epoch {epoch + 1}, step {experiment.steps_per_epoch}"

@@ -115,7 +115,7 @@ function createSkip() {
 /** What is wider than its place can be scrolled by keys. */
 function makeScrollable() {
   for (const one of document.querySelectorAll(".katex-display, [data-testid=stCode] pre")) {
-    if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;
+    if (one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight) one.tabIndex = 0;
   }
 }
 

@@ -92,7 +92,7 @@ def test_a_term_is_described_with_every_number(method):
     assert f"0.25\\,{method.formula}" in formula
     for name, value in term.items():
         if name not in ("method", "weight"):
-            assert f"= {value:g}" in formula
+            assert (f"\\text{{{value}}}" if isinstance(value, str) else f"= {value:g}") in formula
 
 
 def test_an_objective_without_cross_entropy_and_with_smoothing():

@@ -104,6 +104,15 @@ def test_numbers_agree_with_the_package_to_six_digits(tab):
     assert bars(tab) != before
 
 
+def wait_for_title(tab, chart, title):
+    """Waits until a chart has this title, on however many lines."""
+    tab.wait_for_function(
+        "([chart, title]) => document.querySelector(`[data-chart=${chart}]`).textContent.replaceAll(' ', '')"
+        ".includes(title.replaceAll(' ', ''))",
+        arg=[chart, title],
+    )
+
+
 @on(PHONE)
 def test_sliders_follow_keyboard_and_pointer(tab):
     tab.locator("#logT").focus()
@@ -114,9 +123,9 @@ def test_sliders_follow_keyboard_and_pointer(tab):
     tab.get_by_text("Soft labels at T = 4.29").wait_for()
     assert bars(tab) != before
     tab.locator("#alpha").scroll_into_view_if_needed()
-    tab.locator("[data-chart=gradient]").get_by_text("L = 0.70 · T² KL + 0.30 · CE at T = 4.29").wait_for()
+    wait_for_title(tab, "gradient", "L = 0.70 · T² KL + 0.30 · CE at T = 4.29")
     tab.locator("#alpha").fill("0.25")
-    tab.locator("[data-chart=gradient]").get_by_text("L = 0.25 · T² KL + 0.75 · CE at T = 4.29").wait_for()
+    wait_for_title(tab, "gradient", "L = 0.25 · T² KL + 0.75 · CE at T = 4.29")
     tab.locator("#opacity").scroll_into_view_if_needed()
     tab.locator("[data-chart=attention] image").first.wait_for()
     tab.locator("#opacity").fill("0.2")
@@ -124,9 +133,9 @@ def test_sliders_follow_keyboard_and_pointer(tab):
         "() => document.querySelectorAll('[data-chart=attention] image[opacity=\"0.2\"]').length === 9"
     )
     tab.locator("#beta").scroll_into_view_if_needed()
-    tab.locator("[data-chart=divergence]").get_by_text("Forward KL covers both modes").wait_for()
+    wait_for_title(tab, "divergence", "Forward KL covers both modes")
     tab.locator("#beta").fill("1")
-    tab.locator("[data-chart=divergence]").get_by_text("Reverse KL seeks one mode").wait_for()
+    wait_for_title(tab, "divergence", "Reverse KL seeks one mode")
 
 
 @on(DESKTOP)

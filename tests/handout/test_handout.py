@@ -21,6 +21,7 @@ from kdexplorer.analysis.tables import PairedDifference
 from kdexplorer.cli import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, DataError
+from kdexplorer.experiments.report import list_verdicts
 from kdexplorer.handout import content, facts, page
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Picture, choose_pictures, open_sources
@@ -108,6 +109,17 @@ def test_everything_is_in_the_file_and_nothing_else_may_be_loaded(networks, libr
         assert attributes.get("href", "#").startswith("#")
     parts = {attributes["id"] for tag, attributes in parsed.tags if tag == "section"}
     assert [attributes["href"][1:] in parts for tag, attributes in parsed.tags if tag == "a"] == [True] * len(parts)
+
+
+def test_the_experiments_verdicts_are_included_on_request(networks, library):
+    verdicts = list_verdicts()
+    assert len(verdicts) >= 2  # those that train nothing are measured
+    parsed = Parsed(build(networks, experiments=True))
+    for question, claim in verdicts:
+        assert question in parsed.words
+        assert f"{claim.claim}: {claim.verdict}." in parsed.words
+    assert "experiments" in {attributes.get("id") for tag, attributes in parsed.tags if tag == "section"}
+    assert "experiments" not in {attributes.get("id") for _, attributes in Parsed(build(networks)).tags}
 
 
 def test_a_file_name_full_of_markup_stays_text(networks, library):

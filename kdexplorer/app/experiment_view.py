@@ -1,0 +1,100 @@
+"""The sections of the page Experiments: the question, the result with one chart, and running it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from kdexplorer.app import access, downloads, pickers, shares
+from kdexplorer.app.compare_claims import VERDICTS
+from kdexplorer.app.plain import as_text
+from kdexplorer.charts.experiments import experiment_chart
+from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment
+from kdexplorer.experiments.base import describe_cost
+from kdexplorer.experiments.report import SMALL, command, to_csv
+from kdexplorer.experiments.results import Results, read_results
+from kdexplorer.runs.launch import stop_run
+
+POLL = 2.0
+"""Seconds between two looks at an experiment that runs."""
+
+
+def pick_experiment() -> PreparedExperiment:
+    """The choice, also in the link."""
+    keys = [experiment.key for experiment in all_experiments()]
+    key = pickers.pick_one(
+        "experiment", "Experiment", keys, keys[0], kind="experiment", format_func=lambda key: get_experiment(key).title
+    )
+    return get_experiment(key)
+
+
+def read(experiment: PreparedExperiment, small: bool = False) -> Results:
+    """What is known of an experiment."""
+    return read_results(experiment.key, [part.name for part in experiment.parts(small)], small)
+
+
+def show_question(experiment: PreparedExperiment) -> None:
+    """What is asked, what is known, and what was declared before the start."""
+    st.header(experiment.question)
+    st.markdown(f"**Literature.** {experiment.literature}")
+    st.markdown(f"**Expected.** {experiment.expected}")
+    with st.expander("Protocol, declared before the start"):
+        st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
+
+
+def show_result(experiment: PreparedExperiment) -> None:
+    """The verdict and the chart; the small variant's where nothing else is measured."""
+    results, small = read(experiment), False
+    if not results:
+        st.info(
+            f"Not measured yet. {describe_cost(experiment)} Start it below, or from the command line; "
+            "`--estimate` says how long it takes on this machine."
+        )
+        results, small = read(experiment, small=True), True
+    if not results:
+        return
+    chart = experiment_chart(experiment.figure(results))
+    if chart is not None:
+        st.vega_lite_chart(chart, key=f"chart_{experiment.key}")
+    if small:
+        st.caption(SMALL)
+    else:
+        claim = experiment.judge(results)
+        st.markdown(f"{VERDICTS[claim.verdict]} **{claim.claim}: {claim.verdict}.** {as_text(claim.evidence)}")
+    downloads.show_files(experiment.key, {"csv": to_csv(results)})
+
+
+def show_run(experiment: PreparedExperiment) -> None:
+    """Running it, in full or small, and what to change."""
+    st.markdown("**Run it yourself.** What is measured already is not measured again.")
+    st.code("\n".join(command(experiment.key, small) for small in (False, True)), language="bash")
+    lines = {small: driver.describe_state(experiment.key, small) for small in (False, True)}
+    working = [small for small, line in lines.items() if line]
+    if working:
+        st.fragment(shares.charged()(_show_progress), run_every=POLL)(experiment.key, working[0])
+    else:
+        _show_last(experiment.key)
+        with st.container(horizontal=True):
+            for small, label in ((True, "Run the small variant"), (False, "Run it in full")):
+                if st.button(label, key=f"run_{experiment.key}_{small}", icon=":material/play_arrow:"):
+                    access.act_and_rerun(partial(driver.start, experiment.key, small))
+    st.markdown(f"**What to change.** {experiment.change}")
+
+
+def _show_progress(key: str, small: bool) -> None:
+    """What the process does, and a button that stops it; the page anew once it has ended."""
+    line = driver.describe_state(key, small)
+    if not line:
+        st.rerun()
+    st.markdown(f":material/timer: {as_text(line)}")
+    if st.button("Stop", key=f"stop_{key}", icon=":material/stop:", help="Everything that is finished is kept"):
+        access.act_and_rerun(lambda: stop_run(driver.get_run(key, small)), "It stops after the current step.")
+
+
+def _show_last(key: str) -> None:
+    """How an earlier start ended, where it did not finish."""
+    for small in (False, True):
+        run = driver.get_run(key, small)
+        if (run.path / "config.json").is_file() and (status := run.status()).state in ("stopped", "failed", "lost"):
+            st.caption(as_text(f"{run.run_id}: {status.state}. {status.message}"))

@@ -1,0 +1,131 @@
+"""The chart of a prepared experiment: rows of dots, lines, or a point for each student."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from kdexplorer.charts import style
+from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
+from kdexplorer.charts.sizes import area
+from kdexplorer.experiments.base import Figure, Point
+
+ROW, HEIGHT = 36, 300
+"""Pixels of a row of dots, and of the other charts."""
+
+
+def experiment_chart(figure: Figure) -> Spec | None:
+    """The figure as a specification; None where it has no points."""
+    if not figure.points:
+        return None
+    present = [name for name in figure.roles if any(point.series == name for point in figure.points)]
+    looks = style.series({name: figure.roles[name] for name in present})
+    heading = title(figure.title, figure.subtitle)
+    if figure.kind == "dots":
+        labels = list(dict.fromkeys(point.label for point in figure.points))
+        return spec(_dots(figure, looks, labels), heading, _describe(figure), ROW * len(labels))
+    if figure.kind == "scatter":
+        return spec(_scatter(figure, looks), heading, _describe(figure), HEIGHT)
+    return spec(_lines(figure, looks), heading, _describe(figure), HEIGHT, *_slider(figure))
+
+
+def _describe(figure: Figure) -> str:
+    """The alternative text."""
+    if figure.kind == "dots":
+        listed = "; ".join(f"{_name(point)} {point.x:.1f}" for point in figure.points)
+        return f"{figure.title}: {figure.x_title}. {listed}."
+    ends: dict[str, list[Point]] = {}
+    for point in figure.points:
+        ends.setdefault(point.series, []).append(point)
+    listed = "; ".join(
+        f"{name} from {points[0].y:.1f} at {points[0].x:g} to {points[-1].y:.1f} at {points[-1].x:g}"
+        for name, points in ends.items()
+    )
+    return f"{figure.title}: {figure.y_title} over {figure.x_title}. {listed}."
+
+
+def _name(point: Point) -> str:
+    return point.label if point.series == point.label else f"{point.label}, {point.series}"
+
+
+def _rows(figure: Figure) -> list[dict[str, Any]]:
+    return [
+        {"network": p.series, "label": p.label, "x": p.x, "y": p.y, "low": p.low, "high": p.high}
+        for p in figure.points
+    ]  # fmt: skip
+
+
+def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[alt.Chart]:
+    axis = alt.Axis(labelLimit=230, ticks=False, labelFontSize=13)
+    y, color = alt.Y("label:N", sort=labels, title=None, axis=axis), style.color(looks)
+    base = alt.Chart(data(_rows(figure))).encode(y=y, color=color)
+    x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(zero=figure.rule == 0, padding=12))
+    seeds = [
+        {"network": point.series, "label": point.label, "x": value} for point in figure.points for value in point.seeds
+    ]
+    layers = [
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=4, opacity=0.5)
+        .encode(x=alt.X("low:Q", title=figure.x_title), x2="high:Q"),
+        alt.Chart(data(seeds)).mark_point(size=area(16), filled=True, opacity=0.5).encode(x=x, y=y, color=color),
+        base.mark_point(size=area(170), filled=True, opacity=1).encode(
+            x=x,
+            shape=style.shape(looks),
+            tooltip=tooltips(("network:N", "series"), ("label:N", "student"), ("x:Q", figure.x_title, ".2f")),
+        ),
+    ]
+    if figure.rule is not None:
+        zero = alt.Chart(data([{"x": figure.rule}])).mark_rule(color=style.NEUTRAL, strokeDash=[4, 3])
+        layers.insert(0, zero.encode(x=alt.X("x:Q", title=figure.x_title)))
+    return layers
+
+
+def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
+    kind: Any = {"type": "log", "padding": 12} if figure.logarithmic else {"padding": 12}
+    values = sorted({point.x for point in figure.points})
+    axis = alt.Axis(values=values, format="~s") if len(values) <= 6 else alt.Axis()
+    x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(**kind), axis=axis)
+    y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False))
+    color = style.color(looks)
+    base = alt.Chart(data(_rows(figure))).encode(x=x, color=color)
+    tips = tooltips(("network:N", "series"), ("x:Q", figure.x_title, "~r"), ("y:Q", figure.y_title, ".2f"))
+    layers = [
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=3, opacity=0.5)
+        .encode(y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
+        base.mark_line().encode(y=y, strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
+    ]
+    if not figure.slider:
+        points = base.mark_point(size=area(110), filled=True, opacity=1)
+        return [*layers, points.encode(y=y, shape=style.shape(looks), tooltip=tips)]
+    chosen = base.transform_filter(f"abs(datum.x - {figure.slider}) < 1e-6")
+    marker = chosen.mark_point(size=area(140), filled=True, opacity=1).encode(
+        y=y, shape=style.shape(looks), tooltip=tips
+    )
+    text = chosen.mark_text(align="left", dx=10, color=INK).encode(
+        y=y, text=alt.Text("y:Q", format=".1f"), color=alt.value(INK)
+    )
+    return [*layers, marker, text]
+
+
+def _slider(figure: Figure) -> list[alt.Parameter]:
+    """The slider that moves the marker along x, in steps of the points."""
+    values = sorted({point.x for point in figure.points})
+    if not figure.slider or len(values) < 2:
+        return []
+    bind = alt.binding_range(min=values[0], max=values[-1], step=values[1] - values[0], name=f"{figure.slider}: ")
+    return [alt.param(name=figure.slider, value=values[0], bind=bind)]
+
+
+def _scatter(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
+    x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(zero=False, padding=12))
+    y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False, padding=12))
+    base = alt.Chart(data(_rows(figure))).encode(x=x, color=style.color(looks))
+    tips = tooltips(("label:N", "student"), ("x:Q", figure.x_title, ".2f"), ("y:Q", figure.y_title, ".2f"))
+    return [
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=3, opacity=0.5)
+        .encode(y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
+        base.mark_point(size=area(120), filled=True, opacity=0.85).encode(y=y, shape=style.shape(looks), tooltip=tips),
+    ]

@@ -1,0 +1,65 @@
+"""Verdicts over seeds: one sentence of evidence for each comparison, and one verdict for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kdexplorer.analysis.claims import Claim, Verdict
+from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, format_p, holm, seed_test
+from kdexplorer.experiments.results import BySeed
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference that the claim says is above zero: what it is called, and its values by seed."""
+
+    name: str
+    values: tuple[float, ...]
+
+
+def compare(name: str, own: BySeed, other: BySeed) -> Comparison:
+    """One student minus another, over the seeds that both have."""
+    return Comparison(name, tuple(own[seed] - other[seed] for seed in own if seed in other))
+
+
+def judge(claim: str, comparisons: Sequence[Comparison], unit: str = "points", scale: float = 100) -> Claim:
+    """Whether all differences are above zero, by paired t tests over seeds with Holm's correction.
+
+    Supported where all are clearly above zero, not supported where any is clearly below; between these, and with fewer
+    than five seeds, it cannot be decided.
+    """
+    known = [one for one in comparisons if one.values]
+    if len(known) < len(comparisons) or not known:
+        missing = ", ".join(one.name for one in comparisons if not one.values) or "everything"
+        return Claim(claim, f"Not all parts are trained yet: {missing}.", "cannot be decided")
+    seeds = min(len(one.values) for one in known)
+    if seeds < ENOUGH_SEEDS:
+        listed = "; ".join(f"{one.name} {scale * sum(one.values) / len(one.values):+.2f} {unit}" for one in known)
+        count = "one seed" if seeds == 1 else f"{seeds} seeds"
+        return Claim(
+            claim, f"{listed}. With {count} it is not decided: {ENOUGH_SEEDS} are needed.", "cannot be decided"
+        )
+    tests = [test for one in known if (test := seed_test(one.values)) is not None]
+    corrected = holm([test.p for test in tests])
+    decided = [p < 0.05 for p in corrected]
+    above = [clear and test.difference > 0 for clear, test in zip(decided, tests, strict=True)]
+    below = [clear and test.difference < 0 for clear, test in zip(decided, tests, strict=True)]
+    verdict: Verdict = "supported" if all(above) else "not supported" if any(below) else "cannot be decided"
+    sentences = [
+        f"{one.name}: {_describe(test, unit, scale)}, {format_p(p)}"
+        for one, test, p in zip(known, tests, corrected, strict=True)
+    ]
+    unclear = sum(not clear for clear in decided)
+    rest = ""
+    if verdict == "cannot be decided":
+        rest = f" {unclear} of {len(tests)} differences may be chance." if len(tests) > 1 else " That may be chance."
+    words = f" (95 % intervals over {seeds} seeds, p after Holm's correction)" if len(tests) > 1 else (
+        f" (95 % interval over {seeds} seeds)"
+    )  # fmt: skip
+    return Claim(claim, f"{'; '.join(sentences)}{words}.{rest}", verdict)
+
+
+def _describe(test: SeedTest, unit: str, scale: float) -> str:
+    low, high = scale * test.low, scale * test.high
+    return f"{scale * test.difference:+.2f} {unit} ({low:+.2f} to {high:+.2f})"

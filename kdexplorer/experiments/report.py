@@ -1,0 +1,80 @@
+"""An experiment's results for readers: what is known in a line, Markdown, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from kdexplorer.analysis.claims import Claim
+from kdexplorer.analysis.tables import markdown_table
+from kdexplorer.experiments import all_experiments
+from kdexplorer.experiments.base import PreparedExperiment, describe_cost
+from kdexplorer.experiments.results import Results, read_results
+
+SMALL = "A small variant has one seed and few images: it shows how the experiment works and decides nothing."
+COLUMNS = ("part", "entry", "seed", "accuracy", "calibration_error", "teacher_agreement")
+
+
+def command(key: str, small: bool = False) -> str:
+    """The command that trains or measures what is left."""
+    return f"python -m kdexplorer experiment {key}" + (" --small" if small else "")
+
+
+def describe_results(experiment: PreparedExperiment, results: Results) -> str:
+    """What is known, in a line."""
+    if not results:
+        return f"not measured yet. {describe_cost(experiment)}"
+    parts = experiment.parts()
+    declared = sum(len(part.declaration.seeds) for part in parts)
+    done = sum(len(table.complete_seeds()) for table in results.tables.values())
+    claim = experiment.judge(results)
+    left = f" {done} of {declared} trainings are done." if done < declared else ""
+    return f"{claim.claim}: {claim.verdict}.{left}"
+
+
+def list_verdicts() -> list[tuple[str, Claim]]:
+    """The question and the verdict of every experiment that is measured."""
+    found = []
+    for experiment in all_experiments():
+        results = read_results(experiment.key, [part.name for part in experiment.parts()])
+        if results:
+            found.append((experiment.question, experiment.judge(results)))
+    return found
+
+
+def list_rows(results: Results) -> list[dict[str, str]]:
+    """A row for each student, by the names of `COLUMNS`; numbers with full precision, empty where unknown."""
+    rows = [(part, row.entry, row) for part, table in results.tables.items() for row in table.rows]
+    measured = [(row.part, row.entry, row) for row in (results.measured.rows if results.measured else [])]
+    found = []
+    for part, entry, row in [*rows, *measured]:
+        values = {name: getattr(row, name) for name in COLUMNS[2:]}
+        texts = {name: "" if value is None else str(value) for name, value in values.items()}
+        found.append({"part": part, "entry": entry} | texts)
+    return found
+
+
+def to_csv(results: Results) -> str:
+    """A line for each student; what an experiment measures besides follows, a line for each of its values."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(list_rows(results))
+    return buffer.getvalue()
+
+
+def to_markdown(experiment: PreparedExperiment, results: Results, small: bool = False) -> str:
+    """The question, the protocol, the verdict and the means of all students."""
+    head = [f"**{experiment.question}** {SMALL if small else experiment.protocol}"]
+    if not results:
+        return "\n\n".join([*head, f"Not measured yet. {describe_cost(experiment, small)}"])
+    claim = experiment.judge(results)
+    said = [] if small else [f"{claim.claim}: **{claim.verdict}**. {claim.evidence}"]
+    means: dict[tuple[str, str], list[float]] = {}
+    for row in list_rows(results):
+        means.setdefault((row["part"], row["entry"]), []).append(float(row["accuracy"]))
+    cells = [
+        [part, entry, str(len(values)), f"{100 * sum(values) / len(values):.2f}"]
+        for (part, entry), values in means.items()
+    ]
+    return "\n\n".join([*head, *said, markdown_table(["Part", "Student", "Seeds", "Accuracy %"], cells, 2)])

@@ -1,0 +1,141 @@
+"""An experiment's results: tables of trained students, one for each part, or one table of measured networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from kdexplorer.errors import ConfigError
+from kdexplorer.files import read_json
+from kdexplorer.runs.checkpoints import bundled_root
+from kdexplorer.runs.run_folder import runs_root
+from kdexplorer.schema import StrictModel
+from kdexplorer.sweeps.league_table import LeagueTable, read_table
+
+BySeed = dict[int, float]
+
+
+class Measurement(StrictModel):
+    """One network under one condition. Shares are 0 to 1, cross-entropies in nats."""
+
+    part: str  # the condition, or where the network comes from
+    entry: str  # the network
+    role: str  # the key of its objective
+    seed: int = 0
+    images: int = Field(ge=1)
+    accuracy: float = Field(ge=0, le=1)
+    calibration_error: float | None = None
+    teacher_agreement: float | None = None
+    right: str = ""  # which images it predicts correctly: bits in base64, see `pack_bits`
+    agrees: str = ""  # on which images it predicts its teacher's class
+
+
+class MeasuredTable(StrictModel):
+    """`KEY.json`: what was measured, and the weights of the networks that were."""
+
+    kind: Literal["measured"] = "measured"
+    version: Literal[1] = 1
+    experiment: str
+    evaluated_on: str = ""
+    networks: dict[str, str] = {}  # the SHA-256 of the weights by name
+    rows: list[Measurement] = []
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is known of an experiment so far."""
+
+    tables: Mapping[str, LeagueTable] = field(default_factory=dict)  # by part, in the declared order
+    measured: MeasuredTable | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.measured and self.measured.rows) or any(table.rows for table in self.tables.values())
+
+    def accuracies(self, part: str, entry: str) -> BySeed:
+        """A student's accuracy by seed; empty where the part is not trained."""
+        table = self.tables.get(part)
+        return {row.seed: row.accuracy for row in table.rows_of(entry)} if table else {}
+
+    def agreements(self, part: str, entry: str) -> BySeed:
+        """Its agreement with its teacher by seed."""
+        rows = self.tables[part].rows_of(entry) if part in self.tables else []
+        return {row.seed: row.teacher_agreement for row in rows if row.teacher_agreement is not None}
+
+    def more(self, part: str, entry: str, name: str) -> dict[int, list[float]]:
+        """What an experiment measured besides, by seed."""
+        rows = self.tables[part].rows_of(entry) if part in self.tables else []
+        return {row.seed: row.more[name] for row in rows if name in row.more}
+
+    def setting(self, part: str, name: str) -> float:
+        """A number that a part's students share, such as `train_images`; NaN where the part is not trained."""
+        value = self.tables[part].declaration.settings.get(name) if part in self.tables else None
+        return float(value) if isinstance(value, int | float) else float("nan")
+
+    def seconds(self) -> float:
+        """How long all experiments of all parts took together, where it is known."""
+        return sum(one.seconds or 0.0 for table in self.tables.values() for one in table.seeds)
+
+
+def pack_bits(values: np.ndarray) -> str:
+    """Bool `[N]` as base64."""
+    import base64
+
+    return base64.b64encode(np.packbits(values).tobytes()).decode()
+
+
+def unpack_bits(text: str, count: int) -> np.ndarray:
+    """Bool `[N]` from `pack_bits`. Raises ValueError where it has fewer."""
+    import base64
+
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8))[:count]
+    if len(bits) < count:
+        raise ValueError(f"{len(bits)} bits instead of {count}")
+    return bits.astype(bool)
+
+
+def tables_folder(small: bool = False) -> Path:
+    """Where the tables are: bundled in `sweeps/experiments/`, those of small variants among the runs."""
+    return runs_root() / "experiments" / "tables" if small else bundled_root().parent / "sweeps" / "experiments"
+
+
+def part_path(key: str, part: str, small: bool = False) -> Path:
+    """The table of a part of an experiment."""
+    return tables_folder(small) / key / f"{part}.json"
+
+
+def measured_path(key: str, small: bool = False) -> Path:
+    """The table of an experiment that trains nothing."""
+    return tables_folder(small) / f"{key}.json"
+
+
+def read_measured(key: str, small: bool = False) -> MeasuredTable | None:
+    """The table of a measured experiment; None where there is none. Raises ConfigError for another kind of file."""
+    path = measured_path(key, small)
+    if not path.exists():
+        return None
+    try:
+        return MeasuredTable.model_validate(read_json(path))
+    except ValidationError as error:
+        raise ConfigError(f"{path} is not the table of an experiment: move it elsewhere, or restore it.") from error
+
+
+def read_results(key: str, parts: list[str], small: bool = False) -> Results:
+    """What is known of an experiment; what cannot be read counts as missing."""
+    try:
+        measured = read_measured(key, small)
+    except ConfigError:
+        measured = None
+    tables = {}
+    for part in parts:
+        try:
+            table = read_table(part_path(key, part, small))
+        except ConfigError:
+            table = None
+        if table is not None and table.rows:
+            tables[part] = table
+    return Results(tables, measured)

@@ -1,0 +1,211 @@
+"""Shifted pictures: does a distilled student keep its lead when the images become worse?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kdexplorer.analysis import metrics
+from kdexplorer.analysis.claims import Claim, Verdict
+from kdexplorer.analysis.statistics import MeanDifference, paired_interval
+from kdexplorer.datasets import Split, available_dataset, get_dataset
+from kdexplorer.datasets.base import Normalization
+from kdexplorer.errors import ConfigError
+from kdexplorer.experiments.base import Figure, MeasuredExperiment, Point
+from kdexplorer.experiments.results import MeasuredTable, Measurement, Results, pack_bits, unpack_bits
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
+
+if TYPE_CHECKING:
+    import torch
+
+    from kdexplorer.networks.base import StagedNetwork
+
+IMAGES, SMALL_IMAGES, BATCH = 1_000, 200, 250
+CLEAN = "as they are"
+SHIFTS: dict[str, tuple[str, float]] = {
+    CLEAN: ("clean", 0),
+    "noise, 10 levels": ("noise", 10), "noise, 20 levels": ("noise", 20),
+    "blur, 0.7 pixels": ("blur", 0.7), "blur, 1.2 pixels": ("blur", 1.2),
+    "contrast halved": ("contrast", 0.5), "a quarter of the contrast": ("contrast", 0.25),
+    "adversarial, 1 level": ("adversarial", 1), "adversarial, 2 levels": ("adversarial", 2),
+}  # fmt: skip
+"""Kind and strength by name: the noise's standard deviation and the adversarial step in levels of 255, the blur's
+standard deviation in pixels, the share of the contrast that is left."""
+STRONG = [name for name, (kind, strength) in SHIFTS.items() if (kind, strength) in
+          {("noise", 20), ("blur", 1.2), ("contrast", 0.25), ("adversarial", 2)}]  # fmt: skip
+TEACHER = "resnet56"
+PAIRS = {
+    "resnet20-response": "resnet20-scratch", "resnet8-response": "resnet8-scratch",
+    "resnet8-combined": "resnet8-scratch",
+}  # fmt: skip
+"""Distilled students and their scratch baselines."""
+NETWORKS = (TEACHER, "resnet20-scratch", "resnet20-response", "resnet8-scratch", "resnet8-response", "resnet8-combined")
+
+
+class ShiftedImages(MeasuredExperiment):
+    """A few corruptions in the manner of CIFAR-10-C, computed here, and small adversarial steps."""
+
+    order, key, title = 7, "shifted-images", "Shifted pictures"
+    question = "Does the lead of a distilled student survive noise, blur, low contrast, and adversarial steps?"
+    literature = (
+        "Distillation can carry over a teacher's robustness (Goldblum et al. 2020, of robust teachers); accuracy falls "
+        "under common corruptions for all networks that were trained without them (Hendrycks & Dietterich 2019)."
+    )
+    protocol = (
+        "ResNet-56, and of its ResNet-20 and ResNet-8 the scratch baselines and the distilled students, on the first "
+        "1,000 test images: as they are, and with noise, blur and less contrast in two strengths, and after a step of "
+        "one or two levels against each network's own gradient (Goodfellow et al. 2015). Nothing is trained."
+    )
+    comparison = (
+        "The accuracy that a distilled student loses under strong shifts minus what its scratch baseline loses, the "
+        "mean over four shifts; the unit is the image (these trained networks), 95 % interval. Supported where each "
+        "distilled student loses clearly less, not supported where one loses clearly more."
+    )
+    expected = "The lead shrinks under strong shifts; distilled students are no more robust than their accuracy says."
+    change = "More images: `IMAGES` in the experiment's file. Other strengths: `SHIFTS`."
+    cost = "A few minutes of the processor: six networks, nine conditions, 1,000 images."
+
+    def measure(self, table: MeasuredTable, small: bool, keep: Callable[[MeasuredTable], None]) -> MeasuredTable:
+        """Network by network, kept after each condition."""
+        images = _load(SMALL_IMAGES if small else IMAGES)
+        described = f"first {len(images):,} test images of CIFAR-10"
+        if any(row.images != len(images) for row in table.rows):
+            raise ConfigError(f"{self.key}: the table has other images than are measured now: move it elsewhere.")
+        for name in NETWORKS:
+            checkpoint, network, step = find_checkpoint(name), None, None
+            if table.networks.get(name, checkpoint.sha256) != checkpoint.sha256:
+                table = table.model_copy(update={"rows": [row for row in table.rows if row.entry != name]})
+            known = {row.part for row in table.rows if row.entry == name}
+            for shift, (kind, strength) in SHIFTS.items():
+                if shift in known:
+                    continue
+                network = checkpoint.network() if network is None else network
+                if kind == "adversarial" and step is None:
+                    step = gradient_signs(network, images, checkpoint.card.normalization)
+                pixels = shift_images(images.images, kind, strength, step)
+                row = _measure(checkpoint, network, pixels, images.labels, shift)
+                networks = table.networks | {name: checkpoint.sha256}
+                added = {"rows": [*table.rows, row], "evaluated_on": described, "networks": networks}
+                keep(table := table.model_copy(update=added))
+        return table
+
+    def judge(self, results: Results) -> Claim:
+        """What each distilled student loses beyond its baseline."""
+        claim = "Distilled students lose less under shifts than students without a teacher"
+        lost = {student: one for student in PAIRS if (one := lost_less(results, student)) is not None}
+        if len(lost) < len(PAIRS):
+            return Claim(claim, "Not all networks are measured yet.", "cannot be decided")
+        lows, highs = ([one.difference + side * one.half for one in lost.values()] for side in (-1, 1))
+        verdict: Verdict = "cannot be decided"
+        if min(lows) > 0:
+            verdict = "supported"
+        elif min(highs) < 0:
+            verdict = "not supported"
+        listed = "; ".join(f"{student} {_said(one)} than {PAIRS[student]}" for student, one in lost.items())
+        return Claim(
+            claim,
+            f"Mean over four strong shifts: {listed} (95 % intervals over {next(iter(lost.values())).images:,} "
+            "images; these trained networks).",
+            verdict,
+        )
+
+    def figure(self, results: Results) -> Figure:
+        """Accuracy under each condition."""
+        rows = results.measured.rows if results.measured else []
+        shown = [row for row in rows if row.entry in ("resnet8-scratch", "resnet8-response", TEACHER)]
+        order = list(SHIFTS)
+        points = tuple(
+            Point(row.entry, 100 * row.accuracy, label=row.part)
+            for row in sorted(shown, key=lambda row: order.index(row.part))
+        )
+        roles = {TEACHER: "teacher", "resnet8-scratch": "scratch", "resnet8-response": "kd"}
+        images = f"{rows[0].images:,} test images" if rows else ""
+        return Figure("dots", "Accuracy when the images become worse", images, "accuracy (%)", points, roles)
+
+
+def _load(count: int) -> Split:
+    """The first test images of CIFAR-10, or of its bundled part."""
+    split = get_dataset(available_dataset("cifar10")).load("test")
+    return split.take(np.arange(min(count, len(split))))
+
+
+def shift_images(images: np.ndarray, kind: str, strength: float, signs: np.ndarray | None = None) -> np.ndarray:
+    """uint8 `[N, 3, H, W]` after a shift, uint8; deterministic.
+
+    Args:
+        images: as they are.
+        kind: `clean`, `noise`, `blur`, `contrast` or `adversarial`.
+        strength: see `SHIFTS`.
+        signs: int8 `[N, 3, H, W]`, the direction of an adversarial step.
+    """
+    pixels = images.astype(np.float32)
+    if kind == "noise":
+        pixels += np.random.default_rng(0xC1FA).normal(0, strength, images.shape).astype(np.float32)
+    elif kind == "blur":
+        from scipy.ndimage import gaussian_filter
+
+        pixels = gaussian_filter(pixels, (0, 0, strength, strength), mode="reflect")
+    elif kind == "contrast":
+        mean = pixels.mean(axis=(1, 2, 3), keepdims=True)
+        pixels = mean + strength * (pixels - mean)
+    elif kind == "adversarial":
+        assert signs is not None
+        pixels += strength * signs
+    return pixels.round().clip(0, 255).astype(np.uint8)
+
+
+def gradient_signs(network: StagedNetwork, images: Split, normalization: Normalization) -> np.ndarray:
+    """The sign of cross-entropy's gradient on the pixels, int8 `[N, 3, H, W]`: where to step to raise the loss.
+
+    Goodfellow, Shlens & Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015, the fast gradient sign.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    from kdexplorer.datasets.augmentation import normalize
+
+    def signs(start: int) -> torch.Tensor:
+        part = images.take(np.arange(start, min(start + BATCH, len(images))))
+        inputs = normalize(torch.from_numpy(np.array(part.images)), normalization).requires_grad_()
+        loss = F.cross_entropy(network(inputs).float(), torch.from_numpy(part.labels))
+        return torch.autograd.grad(loss, inputs)[0].sign().to(torch.int8)
+
+    return torch.cat([signs(start) for start in range(0, len(images), BATCH)]).numpy()
+
+
+def _measure(
+    checkpoint: Checkpoint, network: StagedNetwork, images: np.ndarray, labels: np.ndarray, shift: str
+) -> Measurement:
+    from kdexplorer.analysis.inference import predict
+
+    starts = range(0, len(images), BATCH)
+    parts = [predict(network, images[start : start + BATCH], checkpoint.card.normalization) for start in starts]
+    logits = np.concatenate(parts)
+    return Measurement(
+        part=shift, entry=checkpoint.name, role=checkpoint.card.objective_key, images=len(labels),
+        accuracy=metrics.accuracy(logits, labels),
+        calibration_error=metrics.expected_calibration_error(logits, labels),
+        right=pack_bits(logits.argmax(axis=1) == labels),
+    )  # fmt: skip
+
+
+def lost_less(results: Results, student: str) -> MeanDifference | None:
+    """By how much less accuracy a student loses than its baseline, the mean over the strong shifts; None if unknown."""
+    rows = {(row.entry, row.part): row for row in results.measured.rows} if results.measured else {}
+    places = [(name, part) for name in (student, PAIRS[student]) for part in (CLEAN, *STRONG)]
+    if not all(place in rows for place in places):
+        return None
+    right = {place: unpack_bits(rows[place].right, rows[place].images).astype(float) for place in places}
+
+    def kept(name: str) -> np.ndarray:
+        return np.mean([right[name, part] - right[name, CLEAN] for part in STRONG], axis=0)
+
+    return paired_interval(kept(student) - kept(PAIRS[student]))
+
+
+def _said(one: MeanDifference) -> str:
+    low, high = (100 * (one.difference + side * one.half) for side in (-1, 1))
+    word, factor = ("less", 100) if one.difference >= 0 else ("more", -100)
+    return f"loses {factor * one.difference:.2f} points {word} ({low:+.2f} to {high:+.2f})"

@@ -1,0 +1,218 @@
+"""Each experiment's verdict for every outcome, from made-up results; and its chart."""
+
+import json
+
+import numpy as np
+import pytest
+from altair.vegalite.v6.schema.core import load_schema
+from jsonschema import Draft7Validator
+
+from kdexplorer.analysis.temperature_effects import fresh_push
+from kdexplorer.charts.experiments import experiment_chart
+from kdexplorer.experiments import all_experiments, get_experiment
+from kdexplorer.experiments.better_teacher import ALONG
+from kdexplorer.experiments.gradient_size import MATCHED
+from kdexplorer.experiments.judging import Comparison, judge
+from kdexplorer.experiments.results import Results, pack_bits, unpack_bits
+from kdexplorer.experiments.shifted_images import CLEAN, NETWORKS, PAIRS, SHIFTS
+from tests.charts.drawing import draw, texts
+from tests.experiments.sample import first, make_measured, make_recalls, make_results
+
+OPEN, YES, NO = "cannot be decided", "supported", "not supported"
+
+
+def by_entry(**values):
+    return lambda part, entry: values.get(entry.replace("-", "_").replace(".", "_"), 0.7)
+
+
+def few(gain_few, gain_many, alone):
+    gains = {"few": gain_few, "more": 0.02, "many": gain_many}
+
+    def accuracy(part, entry):
+        return alone if entry == "kd-alone" else 0.6 + (gains[part] if entry == "kd" else 0)
+
+    return accuracy
+
+
+def views(same, others, short):
+    return lambda part, entry: same if part == "same-long" else short if part.endswith("short") else others
+
+
+def along(slope):
+    return lambda part, entry: 0.7 + slope * list(ALONG).index(part) if part in ALONG else 0.75
+
+
+def taught(part, entry):
+    return {"teacher": [0.8 + 0.02 * list(ALONG).index(part)]} if part in ALONG else {"teacher": [0.93]}
+
+
+OUTCOMES = [
+    ("dark-knowledge", by_entry(kd=0.75), None, YES),
+    ("dark-knowledge", by_entry(kd=0.72, permuted=0.75), None, NO),
+    ("dark-knowledge", by_entry(kd=0.75, permuted=0.75), None, OPEN),
+    ("gradient-size", by_entry(T4_w0_9=0.75, T4_matched=0.73), None, YES),
+    ("gradient-size", by_entry(T4_w0_9=0.75, T4_matched=0.68), None, NO),
+    ("gradient-size", by_entry(T4_w0_9=0.75), None, OPEN),
+    ("few-labels", few(0.05, 0.01, 0.75), None, YES),
+    ("few-labels", few(0.01, 0.05, 0.75), None, NO),
+    ("few-labels", few(0.05, 0.05, 0.75), None, OPEN),
+    ("better-teacher", along(0.01), taught, YES),
+    ("better-teacher", along(-0.01), taught, NO),
+    ("better-teacher", along(0.0), taught, OPEN),
+    ("consistency", views(0.75, 0.72, 0.70), None, YES),
+    ("consistency", views(0.75, 0.78, 0.70), None, NO),
+    ("consistency", views(0.75, 0.75, 0.70), None, OPEN),
+    ("omitted-class", by_entry(), make_recalls(0.2), YES),
+    ("omitted-class", by_entry(), make_recalls(0.0), NO),
+]
+
+
+@pytest.mark.parametrize(("key", "accuracy", "more", "verdict"), OUTCOMES)
+def test_the_verdict_follows_from_the_results(key, accuracy, more, verdict):
+    experiment = get_experiment(key)
+    claim = experiment.judge(make_results(experiment, accuracy, more=more))
+    assert claim.verdict == verdict
+    assert claim.evidence.endswith(".")
+    assert "nan" not in claim.evidence
+
+
+@pytest.mark.parametrize("key", ["dark-knowledge", "gradient-size", "few-labels", "better-teacher", "consistency"])
+def test_four_seeds_decide_nothing_and_neither_does_a_missing_part(key):
+    experiment = get_experiment(key)
+    accuracy, more, verdict = next((a, m, v) for k, a, m, v in OUTCOMES if k == key)
+    assert verdict == YES
+    found = experiment.judge(make_results(experiment, accuracy, seeds=4, more=more))
+    assert found.verdict == OPEN
+    assert "4 seeds" in found.evidence
+    parts = [part.name for part in experiment.parts()]
+    missing = experiment.judge(make_results(experiment, accuracy, more=more, skip=parts[:2]))
+    assert missing.verdict == OPEN
+    assert "not all parts" in missing.evidence.lower() or len(parts) == 1
+
+
+def test_seeds_that_disagree_about_the_omitted_class_decide_nothing():
+    experiment = get_experiment("omitted-class")
+    results = make_results(experiment, by_entry(), more=make_recalls(0.2))
+    table = results.tables["students"]
+    rows = [
+        row.model_copy(update={"more": make_recalls(0.0)("students", "kd")})
+        if (row.entry, row.seed) == ("kd", 1) else row
+        for row in table.rows
+    ]  # fmt: skip
+    mixed = Results({"students": table.model_copy(update={"rows": rows})})
+    assert experiment.judge(mixed).verdict == OPEN
+    assert "20.0 %, 0.0 %, 20.0 %" in experiment.judge(mixed).evidence
+    assert experiment.judge(Results()).verdict == OPEN
+
+
+def test_what_a_bias_does_to_the_omitted_class_is_counted_from_logits():
+    experiment = get_experiment("omitted-class")
+    logits = np.zeros((3, 10))
+    logits[0, 3] = -1.1  # a cat that needs more than 1.1
+    logits[1, 5], logits[1, 3] = 1, -2.9  # a dog, right until 3.9
+    logits[2, 4] = 5  # a cat that stays a deer until 5
+    found = experiment.more(logits, np.array([3, 5, 3]), None)
+    assert found["images"] == [2.0]
+    at = {bias: position for position, bias in enumerate(np.arange(0, 8.01, 0.25))}
+    assert [found["recall"][at[bias]] for bias in (0, 1, 1.25, 5, 5.25)] == [0, 0, 0.5, 0.5, 1]
+    assert [found["accuracy"][at[bias]] for bias in (0, 1.25, 4)] == pytest.approx([1 / 3, 2 / 3, 1 / 3])
+
+
+def pair(agreement, accuracy):
+    """Two students: the first is right and agrees on so many images of 1,000, the second on 800."""
+    return [
+        ("bundled, teacher t", "resnet8-a", "kd", first(accuracy), first(agreement)),
+        ("bundled, teacher t", "resnet8-b", "at", first(800), first(800)),
+        ("bundled, teacher t", "resnet8-scratch", "scratch", first(700), first(700)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("agreement", "accuracy", "verdict"), [(850, 750, YES), (850, 850, NO), (850, 801, OPEN), (801, 801, OPEN)]
+)
+def test_fidelity(agreement, accuracy, verdict):
+    experiment = get_experiment("fidelity")
+    results = make_measured(experiment, pair(agreement, accuracy))
+    claim = experiment.judge(results)
+    assert claim.verdict == verdict
+    assert "Of 1 pairs" in claim.evidence
+    assert ("resnet8-a and resnet8-b" in claim.evidence) == (verdict == YES)
+    assert len(experiment.figure(results).points) == 3
+
+
+def test_fidelity_without_two_students():
+    experiment = get_experiment("fidelity")
+    assert experiment.judge(Results()).verdict == OPEN
+
+
+def shifted(student_loses, baseline_loses):
+    rows = []
+    for name in NETWORKS:
+        loses = student_loses if name in PAIRS else baseline_loses
+        for shift in SHIFTS:
+            right = first(900 if shift == CLEAN else 900 - loses)
+            rows.append((shift, name, "kd" if name in PAIRS else "scratch", right, right))
+    return rows
+
+
+@pytest.mark.parametrize(("student", "baseline", "verdict"), [(100, 200, YES), (200, 100, NO), (100, 100, OPEN)])
+def test_shifts(student, baseline, verdict):
+    experiment = get_experiment("shifted-images")
+    claim = experiment.judge(make_measured(experiment, shifted(student, baseline)))
+    assert claim.verdict == verdict
+    assert ("loses 10.00 points " in claim.evidence) == (verdict != OPEN)
+    assert experiment.judge(make_measured(experiment, shifted(100, 200)[:-1])).verdict == OPEN
+
+
+def test_the_declared_weight_gives_both_temperatures_the_same_gradient(bundled):
+    logits = bundled.logits["resnet56"]
+    assert pytest.approx(0.9 * fresh_push(logits, 1) / fresh_push(logits, 4), rel=1e-4) == MATCHED
+    assert 0.9 * fresh_push(logits, 4) == pytest.approx(2.7 * fresh_push(logits, 1), rel=0.03)
+
+
+def test_bits_are_read_back():
+    bits = np.random.default_rng(0).random(13) > 0.5
+    assert np.array_equal(unpack_bits(pack_bits(bits), 13), bits)
+    with pytest.raises(ValueError, match="bits"):
+        unpack_bits(pack_bits(bits), 100)
+
+
+def test_a_verdict_states_intervals_and_the_correction():
+    steady = tuple(0.02 + 0.0001 * number for number in range(5))
+    claim = judge("It helps", [Comparison("a to b", steady), Comparison("a to c", steady)])
+    assert claim.verdict == YES
+    assert "+2.02 points (+2.00 to +2.04)" in claim.evidence
+    assert "Holm" in claim.evidence
+    assert "Holm" not in judge("It helps", [Comparison("a to b", steady)]).evidence
+    assert judge("It helps", [Comparison("a to b", (0.02,))]).verdict == OPEN
+    assert judge("It helps", []).verdict == OPEN
+
+
+def known(experiment):
+    """Results of every part, or rows of every network."""
+    if experiment.key == "fidelity":
+        return make_measured(experiment, pair(850, 750))
+    if experiment.key == "shifted-images":
+        return make_measured(experiment, shifted(100, 200))
+    accuracy, more, _ = next((a, m, v) for k, a, m, v in OUTCOMES if k == experiment.key)
+    return make_results(experiment, accuracy, more=more)
+
+
+@pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
+def test_each_has_a_chart_that_can_be_drawn(experiment):
+    figure = experiment.figure(known(experiment))
+    chart = experiment_chart(figure)
+    Draft7Validator(load_schema()).validate(chart)
+    json.dumps(chart, allow_nan=False)
+    assert len(chart["description"]) > 20
+    words = texts(draw(chart))
+    assert {point.series for point in figure.points} <= set(figure.roles)
+    assert any(figure.x_title[:20] in word for word in words)
+    assert experiment_chart(experiment.figure(Results())) is None
+
+
+def test_the_slider_moves_in_the_steps_of_the_points():
+    experiment = get_experiment("omitted-class")
+    (slider,) = experiment_chart(experiment.figure(known(experiment)))["params"]
+    assert slider["name"] == "bias"
+    assert (slider["bind"]["min"], slider["bind"]["max"], slider["bind"]["step"]) == (0, 8, 0.25)

@@ -1,0 +1,86 @@
+"""The page Experiments with and without results, its link, and who may start one."""
+
+import pytest
+
+from kdexplorer.experiments import all_experiments, driver, get_experiment
+from kdexplorer.experiments.results import measured_path, part_path
+from kdexplorer.files import write_json
+from kdexplorer.runs import launch
+from tests.experiments.sample import make_measured, make_results
+from tests.experiments.test_verdicts import known
+from tests.pages.reading import button, specs, text
+
+
+def store(experiment, results, small=False):
+    for name, table in results.tables.items():
+        path = part_path(experiment.key, name, small)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, table.model_dump(mode="json"))
+    if results.measured:
+        path = measured_path(experiment.key, small)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, results.measured.model_dump(mode="json"))
+
+
+@pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
+def test_a_measured_experiment_has_a_verdict_and_one_chart(own, open_page, experiment):
+    results = known(experiment)
+    store(experiment, results)
+    at = open_page("experiments", experiment=experiment.key)
+    claim = experiment.judge(results)
+    assert len(specs(at)) == 1
+    assert f"{claim.claim}: {claim.verdict}." in text(at)
+    assert experiment.question in text(at)
+    assert not at.info
+    assert not at.error
+
+
+def test_what_is_not_measured_says_what_it_costs_and_the_command(own, open_page):
+    at = open_page("experiments")
+    first = all_experiments()[0]
+    assert "Not measured yet. It trains 6 students" in at.info[0].value
+    assert f"python -m kdexplorer experiment {first.key}" in at.code[0].value
+    assert specs(at) == []
+    assert first.question in text(at)
+
+
+def test_a_small_result_is_shown_as_one_until_there_is_another(own, open_page):
+    experiment = get_experiment("dark-knowledge")
+    store(experiment, make_results(experiment, lambda part, entry: 0.7, seeds=1), small=True)
+    at = open_page("experiments", experiment=experiment.key)
+    assert len(specs(at)) == 1
+    assert "decides nothing" in text(at)
+    assert "cannot be decided" not in text(at)
+
+
+def test_an_unknown_experiment_in_the_link_is_left_out(own, open_page):
+    at = open_page("experiments", experiment="alchemy")
+    assert "alchemy" in at.warning[0].value
+
+
+def test_the_presenter_starts_and_stops_one(own, open_page, monkeypatch, runs_root):
+    started = []
+    monkeypatch.setattr(launch, "start_run", lambda run: (started.append(run.run_id), run.write_status("running")))
+    at = open_page("experiments", experiment="fidelity")
+    button(at, "Run the small variant").click().run()
+    assert started == ["fidelity-small"]
+    run = driver.get_run("fidelity", small=True)
+    assert run.config().experiment == "fidelity"
+    run.write_status("running", "3 measured")
+    at.run()
+    assert "3 measured" in text(at)
+    run.write_status("failed", "no luck")
+    at.run()
+    assert "no luck" in text(at)
+
+
+def test_a_visitor_sees_results_and_starts_nothing(own, open_page, monkeypatch):
+    monkeypatch.setenv("KDEXPLORER_PRESENTER_TOKEN", "a long enough token")
+    started = []
+    monkeypatch.setattr(launch, "start_run", started.append)
+    experiment = get_experiment("fidelity")
+    store(experiment, make_measured(experiment, []))
+    at = open_page("experiments", experiment="fidelity")
+    button(at, "Run it in full").click().run()
+    assert started == []
+    assert "token" in at.error[0].value

@@ -1,0 +1,154 @@
+"""What the teacher sees, mixtures, an omitted class, few evaluations, snapshots: what they do, and that runs resume."""
+
+import numpy as np
+import pytest
+import torch
+
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.augmentation import TEACHER, augment, mix
+from kdexplorer.errors import ConfigError
+from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
+from kdexplorer.schema import validate
+from kdexplorer.training import estimate
+from kdexplorer.training.data import load_experiment_data
+from kdexplorer.training.execute import execute
+from kdexplorer.training.experiment import Experiment
+from kdexplorer.training.predictions import delete_predictions
+from tests.training.experiments import COMBINED, bits, create, make_config, stop_at, train_to_end
+
+ALONE = {"name": "alone", "architecture": "resnet8", "ce_weight": 0, "terms": [{"method": "kd", "temperature": 2.0}]}
+VIEWS = {
+    "same": {}, "fixed": {"teacher_view": "fixed"}, "independent": {"teacher_view": "independent"},
+    "mixup": {"mixup": True},
+}  # fmt: skip
+
+
+@pytest.fixture
+def alone(tiny, teacher):
+    return make_config(ALONE, teacher=str(teacher.path), train_images=40, batch_size=10)
+
+
+@pytest.mark.parametrize("view", list(VIEWS)[1:])
+def test_each_view_leads_elsewhere_and_resumes_to_the_same_bits(alone, view):
+    config = alone.model_copy(update=VIEWS[view])
+    expected = bits(train_to_end(config))
+    assert bits(train_to_end(config)) == expected  # with the teacher's predictions from the disk
+    assert expected[0] != bits(train_to_end(alone))[0]
+    delete_predictions()
+    run = create(config)
+    assert stop_at(run, (1, 1))[-1] == (1, 1)
+    delete_predictions()
+    assert execute(run) == "finished"
+    assert bits(run) == expected
+
+
+def test_a_teacher_sees_what_is_chosen(alone, monkeypatch):
+    def seen(view, step=1):
+        experiment = Experiment(alone.model_copy(update=VIEWS[view] | {"crop_padding": 4}))
+        given = {}
+        experiment.teacher.compute = lambda forward, inputs: given.update(teacher=inputs)
+        monkeypatch.setattr(experiment.teacher, "_to_arrays", lambda outputs: {})
+        monkeypatch.setattr(experiment.teacher, "_reduce", lambda outputs: {})
+        experiment.teacher.predictions = None
+        if view == "fixed":
+            experiment.teacher.fixed = torch.arange(40.0)[:, None].expand(40, 10)
+            monkeypatch.setattr(experiment.teacher, "_reduce", lambda outputs: outputs.logits[:, 0])
+        inputs, labels, targets = experiment._load_batch(0, step)
+        return inputs, given.get("teacher"), labels, targets, experiment
+
+    student, teacher, *_ = seen("same")
+    assert torch.equal(student, teacher)
+    inputs, teacher, *_ = seen("independent")
+    assert torch.equal(inputs, student)
+    assert not torch.equal(inputs, teacher)
+    _, teacher, labels, targets, experiment = seen("fixed")
+    assert teacher is None
+    assert torch.equal(experiment.labels[targets.long()], labels)
+    mixed, teacher, *_ = seen("mixup")
+    assert torch.equal(mixed, teacher)
+    assert not torch.equal(mixed, student)
+
+
+def test_fixed_logits_are_those_of_the_images_as_they_are(alone, teacher):
+    from kdexplorer.analysis.inference import predict
+
+    experiment = Experiment(alone.model_copy(update=VIEWS["fixed"]))
+    assert not experiment.reads_teacher(0)
+    experiment.step(0, 0)
+    assert experiment.reads_teacher(0)
+    expected = predict(teacher.network(), experiment.images.numpy(), teacher.card.normalization)
+    np.testing.assert_allclose(experiment.teacher.fixed.numpy(), expected, atol=1e-4)
+
+
+def test_a_mixture_has_at_least_half_of_its_own_image():
+    images = torch.stack([torch.full((3, 4, 4), value, dtype=torch.uint8) for value in (0, 200, 100)])
+    mixed = mix(images, 1, 2, 3)
+    assert mixed.dtype == torch.uint8
+    share = [1 - float(mixed[0, 0, 0, 0]) / 100, float(mixed[1, 0, 0, 0]) / 200]  # mixed with the one before
+    assert all(0.5 <= one <= 1 for one in share)
+    assert len(torch.unique(mixed[1])) == 1
+    assert not torch.equal(mixed, mix(images, 1, 2, 4))
+    assert torch.equal(mixed, mix(images, 1, 2, 3))
+
+
+def test_a_teachers_crops_are_drawn_apart_and_mirrored_alike():
+    images = torch.arange(8 * 3 * 16 * 16).reshape(8, 3, 16, 16) % 251
+    arguments = (images.to(torch.uint8), np.arange(8), 0, 0, 0)
+    assert not torch.equal(augment(*arguments, 4, "alternating"), augment(*arguments, 4, "alternating", stream=TEACHER))
+    assert torch.equal(augment(*arguments, 0, "alternating"), augment(*arguments, 0, "alternating", stream=TEACHER))
+
+
+@pytest.mark.parametrize(
+    ("student", "changes", "message"),
+    [
+        (COMBINED, {"mixup": True}, "ce_weight of combined"),
+        (COMBINED, {"teacher_view": "fixed"}, "more than logits"),
+        (ALONE | {"terms": [{"method": "tf_kd"}]}, {"mixup": True}, "ce_weight of alone"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_computed_is_refused(student, changes, message):
+    values = {"students": [student], "teacher": "resnet56", **changes}
+    with pytest.raises(ConfigError, match=message):
+        validate(ExperimentConfig, values)
+
+
+def test_an_omitted_class_is_missing_from_the_training_images_alone(tiny):
+    config = make_config(without_class=3, train_images=45)
+    data = load_experiment_data(config)
+    assert sorted(set(data.train.labels)) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert len(data.train) == 45
+    assert len(data.evaluation) == get_dataset("synthetic").sizes["test"]
+    assert 3 in data.evaluation.labels
+    with pytest.raises(ConfigError, match="without_class"):
+        load_experiment_data(make_config(without_class=10))
+
+
+def test_what_is_not_evaluated_changes_no_weight(tiny):
+    config = make_config(train_images=40, epochs=3)
+    whole, seldom = train_to_end(config), train_to_end(config.model_copy(update={"evaluate_every": 2}))
+    assert bits(whole)[0] == bits(seldom)[0]
+    assert [bool(row.test) for row in seldom.metrics()] == [False, True, True]
+    assert [row.train for row in seldom.metrics()] == [row.train for row in whole.metrics()]
+
+
+def test_snapshots_are_networks_along_the_training(tiny):
+    config = make_config(train_images=40, epochs=3)
+    run = train_to_end(config.model_copy(update={"snapshots": 1}))
+    assert bits(run)[0] == bits(train_to_end(config))[0]
+    rows = run.metrics()
+    for epochs in (1, 2):
+        found = find_checkpoint(f"{run.run_id}/scratch-after-{epochs}")
+        assert found.card.test_accuracy == pytest.approx(rows[epochs - 1].test["accuracy"], abs=0.02)
+        assert found.card.legs[-1].epochs == epochs
+        found.network()
+    assert not (run.path / "scratch-after-3").exists()
+    assert open_checkpoint(run.path / "scratch").card.legs[-1].epochs == 3
+
+
+def test_the_estimate_counts_the_evaluations_and_the_fixed_labels(alone, monkeypatch):
+    monkeypatch.setattr(estimate, "_time_teacher", lambda experiment, side: 2.0)
+    config = alone.model_copy(update={"epochs": 20, "teacher_view": "fixed"})
+    often = estimate.measure(config, budget=0.01)
+    assert often.seconds > 8.0  # forty images in batches of ten, two seconds each
+    assert often.stored == 0.0
