@@ -22,6 +22,7 @@ STYLE = """<style>
 [data-testid=stMarkdownContainer] td { white-space: nowrap }
 .katex-display { overflow: auto hidden }
 [data-testid=stMultiSelectTagsContainer] [data-tag] { background-color: #0072B2 }
+[data-testid=stBaseButton-primary] { background-color: #0072B2; border-color: #0072B2 }
 [data-testid=stCode] .token { color: inherit !important }
 [data-testid=stCode] .token.keyword { font-weight: 600 }
 .st-key-page_header h1 { padding: 0 }

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from kdexplorer.config import ExperimentConfig
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import keep_old, write_bytes
 from kdexplorer.presets import upgrade_metrics
@@ -44,7 +43,7 @@ def pack_state(experiment: Experiment, epoch: int, step: int, seconds: float) ->
     }
     buffer = io.BytesIO()
     facts = {
-        "config": _decisive(experiment.config),
+        "config": _decisive(experiment),
         "environments": [one.model_dump() for one in experiment.environments],
     }
     torch.save(facts | {"epoch": epoch, "step": step, "seconds": seconds, "students": students}, buffer)
@@ -72,7 +71,7 @@ def restore_state(experiment: Experiment, path: Path) -> tuple[int, int, float]:
         if not mark or hashlib.sha256(content).digest() != digest:
             raise ValueError("its hash is missing or wrong")
         state = torch.load(io.BytesIO(content), map_location=experiment.device, weights_only=True)
-        _check_config(experiment.config, state.get("config"))
+        _check_config(experiment, state.get("config"))
         for student in experiment.students:
             saved = state["students"][student.config.name]
             student.network.load_state_dict(saved["network"])
@@ -94,20 +93,25 @@ def restore_state(experiment: Experiment, path: Path) -> tuple[int, int, float]:
         ) from error
 
 
-_IRRELEVANT = {"version", "name", "save_minutes", "device", "precision", "threads"}
-"""Fields of a configuration that a resumed run may have otherwise: the environment says what they come to."""
+_IRRELEVANT: Any = {
+    **dict.fromkeys(("version", "name", "save_minutes", "device", "precision", "threads", "teacher"), True),
+    "students": {"__all__": {"initial"}},
+}
+"""Fields of a configuration that a resumed run may have otherwise: the environment says what the first come to, a
+teacher is known by its weights wherever they lie, and a student that has begun needs no weights to start from."""
 
 
-def _decisive(config: ExperimentConfig) -> dict[str, Any]:
+def _decisive(experiment: Experiment) -> dict[str, Any]:
     """The settings that decide what is trained."""
-    return config.model_dump(mode="json", exclude=_IRRELEVANT)
+    teachers = [one.sha256[:12] for one in experiment.teacher_checkpoints]
+    return experiment.config.model_dump(mode="json", exclude=_IRRELEVANT) | {"teacher": teachers}
 
 
-def _check_config(config: ExperimentConfig, saved: dict[str, Any] | None) -> None:
+def _check_config(experiment: Experiment, saved: dict[str, Any] | None) -> None:
     """Raises ConfigError where a setting is another one than that of the epochs so far; older states have none."""
     if saved is None:
         return
-    current = _decisive(config)
+    current = _decisive(experiment)
     changed = [name for name in sorted({*saved, *current}) if saved.get(name) != current.get(name)]
     if changed:
         first = changed[0]

@@ -38,8 +38,8 @@ function completeSlider(slider) {
   slider.setAttribute("aria-label", slider.parentElement.querySelector(".vega-bind-name")?.textContent ?? slider.name);
   showValue(slider);
   if (slider.name !== "epoch") return;
-  if (slider === document.querySelector(EPOCHS)) slider.parentElement.before(createPlayer(slider));
-  else slider.closest(".vega-bindings").hidden = true; // it follows the first
+  if (!document.querySelector(".kd-play")) slider.parentElement.before(createPlayer(slider));
+  else slider.closest(".vega-bindings").hidden = true; // it follows the one with the button
 }
 
 /** Writes a slider's value where readers and screen readers find it. */
@@ -156,11 +156,13 @@ function addControls() {
   const complete = () => {
     document.querySelectorAll(".vega-bindings input[type=range]").forEach(completeSlider);
     document.querySelectorAll(UPLOAD).forEach((input) => (input.accept = "image/*,.heic,.heif"));
+    makeScrollable();
     clearTimeout(waiting);
-    waiting = setTimeout(makeScrollable, 200); // once the layout has settled
+    waiting = setTimeout(makeScrollable, 200); // again, once the layout has settled
   };
   new MutationObserver(complete).observe(document.body, { childList: true, subtree: true });
   window.addEventListener("resize", complete);
+  document.fonts.addEventListener("loadingdone", makeScrollable); // formulas grow with their fonts
   complete();
 }
 

@@ -194,7 +194,7 @@ def test_a_sweep_that_holds_the_gradient_is_found_again_and_repeated_by_its_comm
     assert first.config() == held
     assert folder.create(plain) != first
     monkeypatch.setattr(folder, "start_sweep", lambda sweep: None)
-    assert main([*shlex.split(grid.sweep_command(held))[3:], "--detach"]) == 0
+    assert main([*shlex.split(grid.sweep_command(held))[3:], "--detach", "--yes", "--quiet"]) == 0
     assert capsys.readouterr().out.strip() == first.run_id
 
 
