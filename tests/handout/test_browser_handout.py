@@ -114,7 +114,7 @@ def test_sliders_follow_keyboard_and_pointer(tab):
     tab.get_by_text("Soft labels at T = 4.29").wait_for()
     assert bars(tab) != before
     tab.locator("#alpha").scroll_into_view_if_needed()
-    tab.locator("[data-chart=gradient]").get_by_text("L = 0.70 · T² KL + 0.30 · CE at T = 4.29").wait_for()
+    tab.locator("[data-chart=gradient]").get_by_text("L = 0.90 · T² KL + 0.10 · CE at T = 4.29").wait_for()
     tab.locator("#alpha").fill("0.25")
     tab.locator("[data-chart=gradient]").get_by_text("L = 0.25 · T² KL + 0.75 · CE at T = 4.29").wait_for()
     tab.locator("#opacity").scroll_into_view_if_needed()

@@ -195,7 +195,7 @@ def test_a_shape_is_in_the_file_once_and_has_no_slider_of_its_own(networks, libr
         shape = shapes[first[name]["shape"]]
         assert {data["name"] for data in shape["data"] if "source" not in data} == first[name]["rows"].keys()
         assert first[name]["values"].keys() <= {signal["name"] for signal in shape["signals"]}
-    assert first["mirrored"]["subtitle"].startswith("★ and shading")
+    assert first["mirrored"]["values"]["subtitle"].startswith("★ and shading")
     assert not [signal for shape in shapes for signal in shape["signals"] if "bind" in signal]
     assert len(shapes) == len({json.dumps(shape) for shape in shapes})
 

@@ -227,6 +227,7 @@ def test_a_photo_that_the_server_would_refuse_is_made_smaller_in_the_browser(tab
     Image.fromarray(pixels if kind == "PNG" else pixels[:99, :99]).save(tmp_path / name, kind)
     assert kind == "GIF" or (tmp_path / name).stat().st_size > decode.MAX_BYTES
     tab.open(f"{tab.app}/soft_labels")
+    tab.page.get_by_role("button", name="Source").click()
     tab.page.get_by_text("Upload a photo", exact=True).click()
     (tmp_path / "photo.heic").write_bytes(b"no image")
     tab.page.locator("input[type=file]").set_input_files(tmp_path / "photo.heic")
