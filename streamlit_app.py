@@ -8,6 +8,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 from streamlit.runtime import Runtime
 
+from kdexplorer.app import audience
 from kdexplorer.app.access import check_token
 from kdexplorer.app.guard import Guard
 from kdexplorer.app.headers import Headers, frame_origins
@@ -30,6 +31,7 @@ frame_origins()
 limit_thread_spinning()  # the server's predictions run beside trainers
 app = st.App(
     Path(__file__).resolve().parent / "kdexplorer" / "app" / "main.py",
+    routes=audience.routes(),
     lifespan=prepare,
-    middleware=[Middleware(Headers), Middleware(Guard)],
+    middleware=[Middleware(Headers), Middleware(Guard, vote=audience.path())],
 )

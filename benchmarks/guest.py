@@ -71,17 +71,17 @@ class Guest(Visitor):
         await self.socket.send(message.SerializeToString())
 
     def find(self, begin: str) -> str:
-        """The id of the widget whose label begins so. Raises KeyError."""
+        """The id of the widget whose label begins so; a forged one where the page does not show it to guests."""
         for label, widget in self.widgets.items():
             if label.startswith(begin):
                 return widget.id
-        raise KeyError(begin)
+        return f"forged-{begin}"
 
 
 async def empty_rows(guest: Guest) -> None:
     """1,300 empty rows in the table of students."""
     await guest.turn_page("launch")
-    guest.values[guest.editor] = json.dumps({"added_rows": [{}] * 1300})
+    guest.values[guest.editor or "forged-table"] = json.dumps({"added_rows": [{}] * 1300})
     await guest.act("rows")
 
 

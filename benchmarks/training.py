@@ -138,9 +138,9 @@ def stepping(config: ExperimentConfig, stored: bool = False) -> Callable[[], Non
     experiment, done = Experiment(config), 0
     teacher = experiment.teacher
     if teacher is not None and teacher.predictions is not None and stored:
+        zeros = {part: np.zeros((config.batch_size, width), np.float32) for part, width in teacher.widths.items()}
         for number in range(experiment.steps_per_epoch):
-            zeros = {part: np.zeros((config.batch_size, width), np.float32) for part, width in teacher.widths.items()}
-            teacher.predictions.add(0, FULL_RESOLUTION, number, zeros)
+            teacher.predictions.add(0, FULL_RESOLUTION, number, lambda: zeros)
         assert teacher.is_stored(0, FULL_RESOLUTION)
     elif teacher is not None:
         teacher.predictions = None  # an earlier benchmark's are not to be read

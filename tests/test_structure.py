@@ -29,6 +29,7 @@ LAYERS = (
     {"charts"},
     {"web"},
     {"handout"},
+    {"vote"},
     {"app"},
     {"cli"},
     {"__main__"},

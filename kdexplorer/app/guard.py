@@ -9,6 +9,7 @@ from typing import Any
 
 from kdexplorer.app import messages, shares
 from kdexplorer.app.shares import Share
+from kdexplorer.vote.routes import PATH as VOTE
 
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
@@ -17,7 +18,7 @@ Application = Callable[[Event, Receive, Send], Awaitable[None]]
 
 LONGEST = 5.0
 """Seconds after which a run of a page no longer counts as one of its address: it may wait for others (`jobs`)."""
-COSTS = {"request": 0.001, "upload": 0.05, "connection": 0.02, "message": 0.001}
+COSTS = {"request": 0.001, "upload": 0.05, "connection": 0.02, "message": 0.001, "vote": 0.0005}
 """Seconds of processor time, roughly, that are taken from a share beside those of runs."""
 
 logger = logging.getLogger(__name__)
@@ -26,15 +27,17 @@ logger = logging.getLogger(__name__)
 class Guard:
     """Limits what the visitors of one address can use (`shares`) and drops what no page sends (`messages`)."""
 
-    def __init__(self, app: Application) -> None:
-        """Stands before `app`."""
-        self.app = app
+    def __init__(self, app: Application, vote: str = VOTE) -> None:
+        """Stands before `app`; `vote` is the path of the audience's page, whose requests have a share of their own."""
+        self.app, self._vote = app, vote
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""
         share = shares.share_of((scope.get("client") or (None,))[0])
         if scope["type"] == "websocket":
             await self._connect(share, scope, receive, send)
+        elif scope["type"] == "http" and share is not None and f"{scope['path']}/".startswith(f"{self._vote}/"):
+            await self._answer_phone(share, scope, receive, send)
         elif scope["type"] == "http" and share is not None:
             await self._answer(share, scope, receive, send)
         else:
@@ -66,8 +69,7 @@ class Guard:
 
     async def _answer(self, share: Share, scope: Event, receive: Receive, send: Send) -> None:
         if share.requests >= share.most_requests:
-            await send({"type": "http.response.start", "status": 429, "headers": [(b"retry-after", b"5")]})
-            await send({"type": "http.response.body", "body": b"Too many requests at a time."})
+            await _refuse(send, "Too many requests at a time.")
             return
         is_upload = scope["method"] == "PUT"
         share.requests += 1
@@ -81,6 +83,24 @@ class Guard:
                 await self.app(scope, receive, send)
         finally:
             share.requests -= 1
+
+    async def _answer_phone(self, share: Share, scope: Event, receive: Receive, send: Send) -> None:
+        """A page of the vote: many phones may have one address, and each needs an answer at once or a refusal."""
+        if share.votes_now >= shares.VOTES or share.votes.wait() > 0:
+            await _refuse(send, "Too many votes at a time from your network. Try again in a few seconds.")
+            return
+        share.votes_now += 1
+        try:
+            share.votes.spend(COSTS["vote"])
+            await self.app(scope, receive, send)
+        finally:
+            share.votes_now -= 1
+
+
+async def _refuse(send: Send, text: str) -> None:
+    headers = [(b"retry-after", b"5"), (b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "http.response.start", "status": 429, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})
 
 
 class _Connection:

@@ -13,6 +13,7 @@ TITLES = {
     "attention": "Attention",
     "methods": "Methods",
     "live": "Live",
+    "audience": "Audience",
     "launch": "Launch",
     "compare": "Compare",
 }

@@ -27,6 +27,8 @@ RUNS = 2
 """Runs of pages at a time. Python runs one at a time in any case, so more would only displace other visitors."""
 UPLOADS = 2
 """Received at a time."""
+VOTES = 2048
+"""Requests of phones that vote, answered at a time. A lecture room is one address, whatever `VARIABLE` says."""
 KEPT = 1024
 """Addresses that are remembered without a connection."""
 
@@ -77,6 +79,8 @@ class Share:
     visitors: int = field(default_factory=_visitors)
     connections: int = 0
     requests: int = 0
+    votes_now: int = 0
+    """Requests of phones that vote."""
     warned: bool = False
     """Whether the log says that connections are refused."""
 
@@ -86,6 +90,8 @@ class Share:
         """For runs of pages; one takes 0.06 to 0.08 s."""
         self.jobs = Allowance(0.03 * self.visitors, 2.0 * self.visitors)
         """For `jobs`, while a run trains."""
+        self.votes = Allowance(0.2, 10.0)
+        """For phones that vote: 20,000 requests at once, then 400 a second, see `guard.COSTS`."""
         self.runs = asyncio.Semaphore(RUNS + self.visitors // 8)
         self.uploads = asyncio.Semaphore(UPLOADS + self.visitors // 8)
 
@@ -107,8 +113,8 @@ class Share:
     @property
     def is_idle(self) -> bool:
         """Whether nothing would be lost by forgetting it."""
-        unused = self.pages.left() == self.pages.most and self.jobs.left() == self.jobs.most
-        return unused and not self.connections and not self.requests
+        unused = all(one.left() == one.most for one in (self.pages, self.jobs, self.votes))
+        return unused and not self.connections and not self.requests and not self.votes_now
 
 
 _shares: dict[str, Share] = {}

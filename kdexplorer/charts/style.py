@@ -28,6 +28,9 @@ HUMAN = "human"
 FRESH = "a fresh student"
 """The role and the name of a student at the start of training."""
 
+ROOM = "room"
+"""The role of the audience's votes."""
+
 NEUTRAL = "#7F8C99"
 """For rules and diagonals: visible on white and on near-black."""
 
@@ -142,6 +145,8 @@ def look_of(role: str) -> Look:
         return Look("#0072B2", "circle", (1, 0), TEACHER)
     if role == HUMAN:
         return Look("#8C8C8C", "stroke", (1, 3), "human labels")
+    if role == ROOM:
+        return Look("currentColor", "stroke", (4, 2), ROOM)  # ink, as text
     if role == FRESH:
         return Look(NEUTRAL, "stroke", (16, 4), FRESH)
     if role == SCRATCH:

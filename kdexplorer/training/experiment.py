@@ -31,6 +31,9 @@ from kdexplorer.training.student import Student, build_student, check_finite
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher, autocast, evaluation_batches, run_network
 from kdexplorer.training.timing import Span, now
 
+READ_EVERY = 20
+"""Steps on a GPU after which losses are read: reading one waits for everything that the GPU has been given to do."""
+
 
 class Experiment:
     """Everything of a configuration in memory. `step` is the loop's body."""
@@ -43,6 +46,7 @@ class Experiment:
         self.dtype = resolve_precision(config.precision, self.device)
         self.team = ddp.join()
         self.part = self.team.part(config.batch_size)
+        self.read_every = READ_EVERY if self.device.type == "cuda" and self.team.size == 1 else 1
         train, self.evaluation, self.evaluation_name = load_experiment_data(config)
         self.train_count = len(train)
         self.images = torch.from_numpy(np.array(train.images)).to(self.device)
@@ -124,17 +128,32 @@ class Experiment:
                 group["lr"] = rate
             outputs = run_network(student.forward, inputs, self.dtype, student.needs_features)
             parts = self._compute_objective(student, outputs, labels, targets, self.team.relate, progress)
-            values = {name: float(value.detach()) for name, value in parts.items()}
-            correct = float((outputs.logits.argmax(dim=1) == labels).sum()) / len(labels)
-            values = self.team.mean(values | {"correct": correct})
-            check_finite(student, values, f"in epoch {epoch + 1}, step {step + 1}")
+            correct = (outputs.logits.argmax(dim=1) == labels).sum() / len(labels)
+            student.record(epoch, step, parts | {"correct": correct})
+            if self.read_every == 1:  # before the step changes weights
+                self._read_losses_of(student)
             parts["objective"].backward()
             self.team.average_gradients([p for adapter in student.adapters.values() for p in adapter.parameters()])
             student.optimizer.step()
             student.optimizer.zero_grad(set_to_none=True)
-            for name, value in (values | {"images": 1.0}).items():
-                student.sums[name] = student.sums.get(name, 0.0) + value * config.batch_size
             student.spans.append((begin, now(self.device)))
+        if (step + 1) % self.read_every == 0 or step + 1 == self.steps_per_epoch:
+            self.read_losses()
+
+    def read_losses(self) -> None:
+        """Adds the losses of the steps since the last call to the students' sums.
+
+        Raises TrainingError with student, term and step when one is not finite.
+        """
+        for student in self.students:
+            self._read_losses_of(student)
+
+    def _read_losses_of(self, student: Student) -> None:
+        for epoch, step, read in student.read():
+            values = self.team.mean(read)
+            check_finite(student, values, f"in epoch {epoch + 1}, step {step + 1}")
+            for name, value in (values | {"images": 1.0}).items():
+                student.sums[name] = student.sums.get(name, 0.0) + value * self.config.batch_size
 
     def _load_batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor, Targets]:
         """This process's part of a batch: normalized images `[B, 3, S, S]`, labels `[B]`, the teacher's targets."""

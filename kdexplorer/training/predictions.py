@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,7 +66,7 @@ class BatchPredictions:
         """`shapes` is `[steps, B, K]` for `logits`, and `[steps, B, D]` for `embedding`."""
         self._epoch: tuple[int, int] | None = None
         self._stored: dict[str, np.ndarray] | None = None
-        self._computed: list[dict[str, np.ndarray]] = []
+        self._computed: list[Callable[[], dict[str, np.ndarray]]] = []
 
     def contains(self, epoch: int, side: int) -> bool:
         """Whether an epoch that is trained on images of `side` pixels is stored, by its files' names and sizes."""
@@ -76,16 +77,19 @@ class BatchPredictions:
         self._turn_to(epoch, side)
         return None if self._stored is None else {part: values[step] for part, values in self._stored.items()}
 
-    def add(self, epoch: int, side: int, step: int, computed: dict[str, np.ndarray]) -> None:
-        """Takes a batch's parts; after the last batch of an epoch that was computed from its first they are saved."""
+    def add(self, epoch: int, side: int, step: int, computed: Callable[[], dict[str, np.ndarray]]) -> None:
+        """Takes a batch's parts; after the last batch of an epoch that was computed from its first they are saved.
+
+        `computed` returns them, float32 by part; it is called when they are saved, so that no step waits for a GPU.
+        """
         self._turn_to(epoch, side)
         if self._stored is not None or step != len(self._computed):
             return
         self._computed.append(computed)
-        for part, (steps, *_) in self.shapes.items():
-            if len(self._computed) == steps:
-                values = np.stack([batch[part] for batch in self._computed])
-                save_predictions(self._facts_of(part, epoch, side), values)
+        if len(self._computed) == self.shapes["logits"][0]:
+            batches = [read() for read in self._computed]
+            for part in self.shapes:
+                save_predictions(self._facts_of(part, epoch, side), np.stack([batch[part] for batch in batches]))
 
     def _facts_of(self, part: str, epoch: int, side: int) -> dict[str, Any]:
         return self.facts | {"epoch": epoch, "side": side} | ({} if part == "logits" else {"part": part})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdexplorer.config import ExperimentConfig, StudentConfig
 from kdexplorer.errors import ConfigError, TrainingError
@@ -33,6 +33,23 @@ class Student:
     """Sums over the epoch's images so far: the objective's parts, `correct`, and `images`."""
     spans: list[Span] = field(default_factory=list)
     """When its part of each of the epoch's steps began and ended: forward pass, objective, backward pass, update."""
+
+    unread: list[tuple[int, int, tuple[str, ...], Tensor]] = field(default_factory=list)
+    """Epoch, step, names and values of losses that are still on the device."""
+
+    def record(self, epoch: int, step: int, losses: dict[str, Tensor]) -> None:
+        """Keeps a step's losses, scalars, without waiting for them."""
+        values = torch.stack([value.detach().double() for value in losses.values()])
+        self.unread.append((epoch, step, tuple(losses), values))
+
+    def read(self) -> list[tuple[int, int, dict[str, float]]]:
+        """Epoch, step and losses of the steps that were recorded since the last call."""
+        steps, self.unread = self.unread, []
+        if not steps:
+            return []
+        rows = torch.stack([values for *_, values in steps]).tolist()
+        found = zip(steps, rows, strict=True)
+        return [(epoch, step, dict(zip(names, row, strict=True))) for (epoch, step, names, _), row in found]
 
     @property
     def adapters(self) -> dict[str, nn.Module]:

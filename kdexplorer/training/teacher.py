@@ -108,7 +108,8 @@ class Teacher:
             inputs = resize(normalize(images, self.normalization), side)
         outputs = self.compute(self.forward, inputs)
         if self.predictions is not None:
-            self.predictions.add(epoch, side, step, self._to_arrays(outputs))
+            parts = self._stored_parts(outputs)
+            self.predictions.add(epoch, side, step, lambda: _to_arrays(parts))
         return self._reduce(outputs)
 
     @torch.no_grad()
@@ -119,9 +120,8 @@ class Teacher:
     def _reduce(self, outputs: Outputs) -> dict[Method, Outputs]:
         return {method: method.reduce_teacher(outputs) for method in self.methods}
 
-    def _to_arrays(self, outputs: Outputs) -> dict[str, np.ndarray]:
-        """The parts that are stored, float32."""
-        return {part: getattr(outputs, part).cpu().numpy() for part in self.widths}
+    def _stored_parts(self, outputs: Outputs) -> dict[str, Tensor]:
+        return {part: getattr(outputs, part) for part in self.widths}
 
     def _reduce_stored(self, stored: dict[str, np.ndarray]) -> Targets:
         found = {part: torch.from_numpy(np.ascontiguousarray(values)) for part, values in stored.items()}
@@ -150,7 +150,7 @@ class Teacher:
         for start, stop, inputs in evaluation_batches(evaluation, self.normalization, self.device):
             outputs = self.compute(network, inputs)
             targets = self._reduce(outputs)
-            arrays.append(self._to_arrays(outputs))
+            arrays.append(_to_arrays(self._stored_parts(outputs)))
             room -= sum(_count_bytes(one) for one in targets.values())
             if room > 0:
                 kept[start, stop] = targets
@@ -214,6 +214,10 @@ def _evaluation_inputs(
     evaluation: Split, start: int, stop: int, normalization: Normalization, device: torch.device
 ) -> Tensor:
     return normalize(torch.from_numpy(np.array(evaluation.images[start:stop])).to(device), normalization)
+
+
+def _to_arrays(parts: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    return {part: tensor.cpu().numpy() for part, tensor in parts.items()}
 
 
 def _count_bytes(outputs: Outputs) -> int:

@@ -147,6 +147,7 @@ def _describe_teacher(experiment: Experiment, teacher: EvaluationTeacher) -> Tea
 def _save(progress: RunProgress, experiment: Experiment, epoch: int, step: int, clock: _Clock) -> None:
     """Saves the state. A full disk costs the newest state, never the last good one nor the run."""
     clock.saved = time.monotonic()
+    experiment.read_losses()
     if not experiment.team.leads:
         return
     try:

@@ -50,14 +50,14 @@ def read_styles() -> str:
     return _read("live.css")
 
 
-def read_slider_memory() -> str:
-    """The script that reports where a chart's slider was moved to."""
-    return _read("slider_memory.js")
-
-
 def build_page_controls() -> tuple[str, str]:
     """The script and the style sheet of what every page of the application has."""
     return _read("shrink_upload.js") + _read("page_controls.js"), _read("page_controls.css")
+
+
+def read_slider_memory() -> str:
+    """The script that reports where a chart's slider was moved to."""
+    return _read("slider_memory.js")
 
 
 def describe_network(name: str, role: str, exported: ExportedNetwork, url: str | None = None) -> dict[str, Any]:

@@ -214,7 +214,7 @@ def test_who_has_used_up_the_processor_time_waits_and_others_do_not():
 
 def call(application, client=GUEST, method="GET", cookie="", scheme="http"):
     """The events of one request's response."""
-    scope = {"type": "http", "client": client, "method": method, "scheme": scheme, "headers": []}
+    scope = {"type": "http", "client": client, "method": method, "scheme": scheme, "path": "/", "headers": []}
     if cookie:
         scope["headers"].append((b"cookie", cookie.encode()))
     sent = []

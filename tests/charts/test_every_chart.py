@@ -24,6 +24,7 @@ from kdexplorer.charts import (
     learning_curves,
     probe,
     replay,
+    room,
     soft_labels,
     style,
     sweep_surface,
@@ -117,7 +118,13 @@ def many_images(count):
 
 @pytest.fixture(scope="module")
 def charts():
-    return one_image(10) | many_images(10)
+    teacher = NetworkLogits("big", style.TEACHER, np.arange(10.0))
+    classes = [f"class {index}" for index in range(10)]  # a vote has 20 at most
+    votes = {
+        "votes": room.room_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0),
+        "votes only": room.room_bars(range(10), classes),
+    }
+    return one_image(10) | many_images(10) | votes
 
 
 @pytest.fixture(scope="module")

@@ -289,3 +289,50 @@ def test_fits_a_phone(browser, app, name):
     assert max(charts) <= 390
     assert not tab.errors
     assert not tab.other_hosts
+
+
+def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(tab, browser):
+    other = Tab(browser).open(f"{tab.app}/audience")
+    tab.open(f"{tab.app}/audience?ask=3")
+    tab.page.get_by_role("button", name="Next question").click()
+    small = {"width": 360, "height": 640}
+    context = browser.browser.new_context(viewport=small, java_script_enabled=False)
+    phone = context.new_page()
+    phone.set_default_timeout(SLOW)
+    tab.page.get_by_alt_text("The picture of the question").wait_for()
+    phone.goto(f"{tab.app}/vote")
+    boxes = [one.bounding_box() for one in phone.get_by_role("button").all()]
+    assert len(boxes) == 10
+    assert max(box["x"] + box["width"] for box in boxes) <= 360
+    assert min(box["height"] for box in boxes) >= 44
+    phone.get_by_role("button", name="ship").click()
+    phone.get_by_text("Counted: ship.").wait_for()
+    tab.page.get_by_text("1 vote ·").wait_for()
+    other.page.get_by_text("1 vote ·").wait_for()
+
+    tab.page.get_by_text("The label and the teacher too").click()
+    drag(tab.chart("The room and the teacher").locator("input[type=range]"), 3)
+    tab.chart("at T = 8.00")
+    phone.get_by_role("button", name="bird").click()
+    phone.get_by_text("Counted: bird.").wait_for()
+    tab.chart("100%").locator("[aria-label*='class: bird'][aria-label*='share: 1.000']").wait_for()
+    tab.chart("at T = 8.00")  # the slider stays where it is when a vote arrives
+
+    tab.page.get_by_role("button", name="Close the question").click()
+    tab.page.get_by_text("1 vote · closed").wait_for()
+    phone.get_by_role("button", name="cat").click()
+    phone.get_by_text("This question is closed. Your vote was not counted.").wait_for()
+    context.close()
+    tab.page.get_by_role("button", name="Delete all questions").click()
+    tab.page.get_by_role("button", name="Yes, delete them").click()
+    tab.page.get_by_text("No question yet").wait_for()
+    tab.settle()
+    other.page.close()
+
+
+def test_the_link_of_a_page_is_copied_and_is_a_qr_code(tab):
+    tab.open(f"{tab.app}/soft_labels?image=3&T=8")
+    tab.page.get_by_role("button", name="Share").click()
+    tab.page.get_by_alt_text("QR code of this page's link").wait_for()
+    tab.page.get_by_role("button", name="Copy link").click()
+    tab.page.get_by_role("button", name="Copied").wait_for()

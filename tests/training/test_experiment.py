@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from kdexplorer.datasets import Normalization, get_dataset
 from kdexplorer.datasets.augmentation import augment, epoch_order, normalize
-from kdexplorer.errors import CheckpointError, ConfigError
+from kdexplorer.errors import CheckpointError, ConfigError, TrainingError
 from kdexplorer.methods import get_method
 from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss
@@ -264,6 +264,23 @@ def test_half_precision_training_stays_close_to_single(tiny, teacher):
         values.append(student.sums)
     assert values[1] == pytest.approx(values[0], rel=0.1)
     assert values[1]["cross_entropy"] != values[0]["cross_entropy"]
+
+
+def test_losses_that_are_read_later_have_the_same_sums_and_name_the_same_step(paired, monkeypatch):
+    at_once, later = Experiment(paired), Experiment(paired)
+    later.read_every = 4
+    for step in range(3):
+        at_once.step(0, step)
+        later.step(0, step)
+    assert [student.sums for student in later.students] == [{}, {}]
+    later.step(0, 3)
+    at_once.step(0, 3)
+    assert [student.sums for student in later.students] == [student.sums for student in at_once.students]
+    with torch.no_grad():
+        later.students[1].network.fc.weight.fill_(torch.nan)
+    later.step(0, 4)
+    with pytest.raises(TrainingError, match=r"combined: \w+ became nan in epoch 1, step 5"):
+        later.step(0, 5)  # the epoch's last
 
 
 # --- Experiments that cannot be trained -------------------------------------------------------------------

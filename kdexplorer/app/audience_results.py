@@ -1,0 +1,148 @@
+"""What the projector shows of the vote: the question's result while it is open, and all questions together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer.analysis.metrics import entropy
+from kdexplorer.app import caches, shares
+from kdexplorer.app.plain import as_text, show_error
+from kdexplorer.charts.common import NetworkLogits
+from kdexplorer.charts.room import room_bars
+from kdexplorer.charts.style import TEACHER
+from kdexplorer.errors import KDError
+from kdexplorer.images import color_maps, decode, render
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.vote import analysis, student
+from kdexplorer.vote.records import Lecture, Question
+from kdexplorer.vote.store import Store
+
+POLL, IDLE_POLL = 1.0, 5.0
+"""Seconds between two looks while a question is open, and before the next one."""
+VOTES_ONLY, EVERYTHING = ANSWERS = ("The votes only", "The label and the teacher too")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of a question beside the votes."""
+
+    label: int | None
+    teacher: NetworkLogits | None
+    human: np.ndarray | None
+    """The shares of annotators `[K]`."""
+
+
+def show_question(store: Store, teacher: Checkpoint, temperature: float, shown: str) -> None:
+    """The last question's result, live while it is open.
+
+    Args:
+        store: the server's.
+        teacher: whose soft label is shown beside the room's.
+        temperature: where the slider starts.
+        shown: one of `ANSWERS`, for an open question; of a closed one everything is shown.
+    """
+    question = store.current()
+    hidden = question is not None and question.is_open and shown == VOTES_ONLY
+    truth = Truth(None, None, None) if question is None or hidden else find_truth(question, teacher)
+
+    def follow() -> None:
+        if store.current() != question:
+            st.rerun()  # the presenter has started or closed a question, perhaps in another tab
+        if question is None:
+            st.info("No question yet.")
+        else:
+            _draw(question, store.counts(question), truth, temperature)
+
+    poll = POLL if question is not None and question.is_open else IDLE_POLL
+    st.fragment(shares.charged()(follow), run_every=poll)()
+
+
+def find_truth(question: Question, teacher: Checkpoint) -> Truth:
+    """The label, the teacher's logits and the human labels, as far as they are known; errors are reported."""
+    logits = human = None
+    try:
+        if teacher.classes == question.classes:
+            computed = caches.image_logits(teacher, question.pixels, question.index, question.dataset)
+            logits = NetworkLogits(teacher.name, TEACHER, computed)
+        else:
+            st.info(f"{as_text(teacher.name)} has other classes than this question.")
+        if question.index is not None:
+            known = caches.human_labels_of(question.dataset)
+            human = None if known is None else known[question.index]
+    except (KDError, OSError, IndexError) as error:
+        show_error(error)
+    return Truth(question.label, logits, human)
+
+
+def _draw(question: Question, counts: Sequence[int], truth: Truth, temperature: float) -> None:
+    room, votes = analysis.soft_label(counts), sum(counts)
+    facts = [f"**{votes:,} vote{'' if votes == 1 else 's'}**", "open" if question.is_open else "closed"]
+    if room is not None:
+        nats = abs(float(entropy(room)))  # of a unanimous room it is -0.0
+        facts.append(f"entropy of the room **{nats:.2f} nats** ({np.exp(nats):.1f} effective classes)")
+    if truth.human is not None:
+        facts.append(f"of the human labels {abs(float(entropy(truth.human))):.2f} nats")
+    if room is not None and truth.teacher is not None:
+        found = analysis.distance(room, truth.teacher.logits, temperature)
+        facts.append(as_text(analysis.describe_distance(found, truth.teacher.name, temperature)))
+    st.markdown(" · ".join(facts))
+    chart = room_bars(counts, question.classes, truth.label, truth.teacher, truth.human, temperature)
+    st.vega_lite_chart(chart, width="stretch", key=f"room_{question.key}")
+
+
+def show_history(lecture: Lecture, networks: dict[str, Checkpoint]) -> None:
+    """All closed questions as a table, how often room and networks are right, and the comparison of students.
+
+    Args:
+        lecture: the questions.
+        networks: by the name that they are shown under, the teacher first.
+    """
+    closed = [one for one in lecture.questions if not one.is_open]
+    if not closed:
+        return
+    st.subheader("All questions")
+    name, teacher = next(iter(networks.items()))
+    truths = [find_truth(one, teacher) for one in closed]
+    rows = [_describe_row(one, truth, name) for one, truth in zip(closed, truths, strict=True)]
+    st.dataframe(rows, hide_index=True, column_config={"picture": st.column_config.ImageColumn("picture")})
+    text = analysis.describe_agreement(closed, _logits(closed, networks))
+    if text is not None:
+        st.markdown(as_text(text))
+    if lecture.comparison is not None:
+        st.markdown(student.describe_students(lecture.comparison))
+
+
+def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, object]:
+    counts, classes = question.totals, question.classes
+    room, choice = analysis.soft_label(counts), analysis.choice_of(counts)
+    row: dict[str, object] = {
+        "picture": color_maps.data_url(render.enlarge_png(question.pixels.transpose(1, 2, 0), decode.SIZE)),
+        "label": "" if truth.label is None else classes[truth.label],
+        "room": "" if room is None else "a tie" if choice is None else f"{classes[choice]} {room[choice]:.0%}",
+        "votes": sum(counts),
+        "entropy (nats)": None if room is None else abs(round(float(entropy(room)), 2)),
+    }
+    if truth.teacher is not None:
+        found = None if room is None else analysis.distance(room, truth.teacher.logits, 1.0)
+        row[teacher] = classes[int(truth.teacher.logits.argmax())]
+        row["KL at T = 1 (nats)"] = None if found is None else round(found.kl, 3)
+        row["closest T"] = None if found is None or found.closest is None else round(found.closest, 2)
+    return row
+
+
+def _logits(closed: Sequence[Question], networks: dict[str, Checkpoint]) -> dict[str, np.ndarray]:
+    """Of each network that has the questions' classes, `[questions, K]`."""
+    found = {}
+    for name, checkpoint in networks.items():
+        if all(one.classes == checkpoint.classes for one in closed):
+            try:
+                rows = [caches.image_logits(checkpoint, one.pixels, one.index, one.dataset) for one in closed]
+            except KDError as error:
+                show_error(error)
+            else:
+                found[name] = np.stack(rows)
+    return found

@@ -1,0 +1,73 @@
+"""Copy link, and a QR code of it: every page's link reproduces what the page shows."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from kdexplorer.images.qr import qr_png
+
+STYLE = (
+    "<style>.st-key-share {position: fixed; top: .45rem; right: 1rem; z-index: 999991; width: auto}"
+    "[data-testid=stLayoutWrapper]:has(> .st-key-share) {position: absolute}"
+    "@media (max-width: 640px) {.st-key-share {right: .5rem}}</style>"
+)
+"""Puts the button into the page's header, where it takes no room."""
+LONGEST = 1500
+"""Characters of a link that a phone's camera reads from a screen."""
+
+_COPY = """
+export default function ({ parentElement, data }) {
+  const button = parentElement.querySelector("button");
+  const show = (text) => { button.textContent = text; };
+  const copyOld = (text) => {  // where the page has no TLS there is no navigator.clipboard
+    const field = document.createElement("textarea");
+    field.value = text;
+    field.style.position = "fixed";
+    parentElement.appendChild(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    return done;
+  };
+  button.onclick = async () => {
+    const text = data.text || window.location.href;
+    let done = true;
+    try { await navigator.clipboard.writeText(text); } catch { done = copyOld(text); }
+    show(done ? "Copied" : "Copy it from the address bar");
+    setTimeout(() => show("Copy link"), 2000);
+  };
+}
+"""
+_CSS = (
+    "button {min-height: 44px; padding: 0 1rem; font: inherit; color: var(--st-text-color); cursor: pointer;"
+    "background: var(--st-secondary-background-color); border: 1px solid #7f8c99; border-radius: .5rem}"
+)
+_button = st.components.v2.component("kdexplorer_copy", html="<button>Copy link</button>", js=_COPY, css=_CSS)
+
+
+def show_copy_button(key: str, text: str = "") -> None:
+    """A button that copies text, or without any the address of the page as it is when the button is pressed."""
+    _button(data={"text": text}, key=key)
+
+
+def show_page_link() -> None:
+    """The button in the header; what it opens is only computed while it is open."""
+    with st.container(key="share"):
+        popover = st.popover("Share", on_change="rerun", key="share_page")
+    if not popover.open:
+        return
+    with popover:
+        show_copy_button("copy_page")
+        link = page_url()
+        if len(link) <= LONGEST:
+            st.image(qr_png(link, 4), width=260, alt="QR code of this page's link", output_format="PNG")
+        else:
+            st.caption("The link is too long for a QR code.")
+
+
+def page_url() -> str:
+    """This page's address with its choices, as far as the browser has told it."""
+    query = urlencode(st.query_params.to_dict())
+    return f"{st.context.url or ''}{'?' if query else ''}{query}"

@@ -1,0 +1,114 @@
+"""The room's votes on one picture as a soft label, beside the teacher's with a temperature slider in the browser.
+
+While votes arrive only the rows change, never the specification: so the browser keeps the slider where it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from kdexplorer.charts import common, style
+from kdexplorer.charts.sizes import area, em
+from kdexplorer.charts.temperature import slider_value, temperature_params
+
+ROW, ALONE = 38, 28
+"""Height in pixels of a class with bars of several sources, and of the votes alone."""
+
+
+def room_bars(
+    counts: Sequence[int],
+    classes: Sequence[str],
+    label: int | None = None,
+    teacher: common.NetworkLogits | None = None,
+    human: np.ndarray | None = None,
+    temperature: float = 1.0,
+) -> common.Spec:
+    """Bars of each class: the room's share of votes, the teacher's probability at the slider's T, the annotators'.
+
+    Args:
+        counts: votes for each of the K classes.
+        classes: their names.
+        label: the hard label, starred, or None where there is none or it must not be shown.
+        teacher: None while its prediction must not be shown; then there is no slider.
+        human: the shares of annotators `[K]`, where they are available.
+        temperature: where the slider starts.
+    """
+    sources: list[tuple[str, Any]] = [("room", counts)]
+    if teacher is not None:
+        sources.append((teacher.name, teacher.shifted))
+    if human is not None:
+        sources.append(("human labels", human))
+    total, rows = max(1, sum(counts)), []
+    for source, values in sources:
+        for index, name in enumerate(classes):
+            is_teacher = teacher is not None and source == teacher.name
+            value = float(values[index]) / (total if source == "room" else 1)
+            rows.append(
+                {
+                    "class": f"★ {name}" if index == label else name, "source": source, "place": index,
+                    "logit": value if is_teacher else 0.0, "fixed": 0.0 if is_teacher else value,
+                    "soft": is_teacher, "room": counts[index] / total,
+                }
+            )  # fmt: skip
+    shape = _shape(tuple(source for source, _ in sources), teacher.name if teacher else None, len(classes))
+    hard = "" if label is None else f"★ the hard label, {classes[label]}"
+    return common.fill_shape(
+        shape,
+        {"votes": rows},
+        {"logT": slider_value(temperature), "subtitle": hard},
+        f"Bars for each class: the share of the room's votes{', ' + teacher.name + ' at T' if teacher else ''}"
+        f"{', human labels' if human is not None else ''}. {hard}",
+    )
+
+
+@lru_cache(maxsize=32)
+def _shape(sources: tuple[str, ...], teacher: str | None, count: int) -> common.Spec:
+    """The bars without their rows."""
+    looks = [style.ROOM, *([style.TEACHER] if teacher else [])]
+    colors = [style.look_of(role).color for role in [*looks, style.HUMAN][: len(sources)]]
+    base = (
+        alt.Chart(alt.NamedData("votes"))
+        .transform_calculate(e="exp(datum.logit / T)" if teacher else "1")
+        .transform_joinaggregate(S="sum(e)", groupby=["source"])
+        .transform_calculate(p="datum.soft ? datum.e / datum.S : datum.fixed")
+        .transform_calculate(percent="format(datum.p, '.0%')")
+    )
+    legend = alt.Legend(orient="bottom", title=None, labelLimit=em(200), symbolSize=area(150))
+    axis = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
+    x = alt.X("p:Q", title="share of votes, probability", scale=alt.Scale(domain=[0, 1.12]), axis=axis)
+    y = alt.Y("class:N", sort=alt.EncodingSortField("place", op="min"), title=None, axis=alt.Axis(labelLimit=em(200)))
+    offset = alt.YOffset("source:N", sort=list(sources))
+    bars = base.mark_bar().encode(
+        x=x, y=y, yOffset=offset,
+        color=alt.Color("source:N", scale=alt.Scale(domain=list(sources), range=colors), legend=legend),
+        tooltip=common.tooltips(("source:N", "whose"), ("class:N", "class"), ("p:Q", "share", ".3f")),
+    )  # fmt: skip
+    text = base.transform_filter("datum.p >= 0.005").mark_text(color=common.INK, align="left", dx=4)
+    layers = [bars, text.encode(x=x, y=y, yOffset=offset, text="percent:N")]
+    if teacher:
+        layers.append(_live_distance(base, teacher))
+    said: Any = alt.expr("'The room and the teacher at T = ' + format(T, '.2f')") if teacher else "The room's votes"
+    heading = common.title(said)
+    heading.params.offset = em(36 if teacher else 14)
+    params = temperature_params() if teacher else [alt.param(name="logT", value=0)]
+    return common.spec(layers, heading, "", count * (ROW if len(sources) > 1 else ALONE), *params)
+
+
+def _live_distance(base: alt.Chart, teacher: str) -> alt.Chart:
+    """KL(room ‖ teacher) at the slider's T, above the plot."""
+    said = f"{json.dumps(f'KL(room ‖ {teacher}) = ')} + format(max(0, datum.K), '.3f') + ' nats'"
+    return (
+        base.transform_filter("datum.soft")
+        .transform_calculate(k="datum.room > 0 ? datum.room * (log(datum.room) - datum.logit / T + log(datum.S)) : 0")
+        .transform_joinaggregate(K="sum(k)", voted="sum(room)")
+        .transform_filter("datum.place === 0")
+        .transform_calculate(said=f"datum.voted > 0 ? {said} : 'no votes yet'")
+        .mark_text(color=common.INK, align="left", clip=False)
+        .encode(x=alt.XValue(0), y=alt.YValue(em(-16)), text="said:N")
+    )

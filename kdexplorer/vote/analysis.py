@@ -1,0 +1,105 @@
+"""What the room's votes say: its soft label, how close the teacher is to it, and how often the room is right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdexplorer.analysis.metrics import cross_entropy_to_humans, entropy
+from kdexplorer.analysis.statistics import format_p, holm, paired_test
+from kdexplorer.analysis.temperature_scaling import fit_temperature
+from kdexplorer.vote.records import Question
+
+UNLIKELY = 0.05
+"""A difference with a smaller p is reported as one."""
+
+
+@dataclass(frozen=True)
+class Distance:
+    """KL(room ‖ teacher) in nats at a temperature and at the closest one; None where no temperature is closest."""
+
+    kl: float
+    closest: float | None
+    least: float | None
+
+
+def soft_label(counts: Sequence[int]) -> np.ndarray | None:
+    """The room's soft label: the share of votes for each class, float64 `[K]`; None without votes."""
+    total = sum(counts)
+    return np.asarray(counts, dtype=np.float64) / total if total else None
+
+
+def choice_of(counts: Sequence[int]) -> int | None:
+    """The class with the most votes; None without votes or where several have as many."""
+    most = max(counts)
+    return None if most == 0 or list(counts).count(most) > 1 else list(counts).index(most)
+
+
+def distance(room: np.ndarray, teacher_logits: np.ndarray, temperature: float) -> Distance:
+    """How far the teacher's soft label is from the room's.
+
+    KL(room ‖ teacher) = cross-entropy of the room's soft label to the teacher's at T, less the room's entropy. The
+    other direction is infinite as soon as a class has no vote.
+
+    Args:
+        room: float64 `[K]`, see `soft_label`.
+        teacher_logits: `[K]`.
+        temperature: T.
+    """
+    bound = float(entropy(room))
+
+    def kl(t: float) -> float:
+        return max(0.0, float(cross_entropy_to_humans(room, teacher_logits, t)) - bound)
+
+    closest = fit_temperature(room, teacher_logits)
+    return Distance(kl(temperature), closest, None if closest is None else kl(closest))
+
+
+def describe_distance(found: Distance, teacher: str, temperature: float) -> str:
+    """Both figures in a sentence."""
+    now = f"KL(room ‖ {teacher}) is {found.kl:.3f} nats at T = {temperature:g}."
+    if found.closest is None or found.least is None:
+        return (
+            f"{now} No temperature is closest: the votes agree with its prediction, or they are for classes that it "
+            "finds improbable."
+        )
+    return f"{now} {teacher} is closest to the room at T = {found.closest:.2f}, with {found.least:.3f} nats."
+
+
+def describe_agreement(questions: Sequence[Question], logits: Mapping[str, np.ndarray]) -> str | None:
+    """How often the room and the networks are right; None without a closed question that has a label and votes.
+
+    Args:
+        questions: any; those that are open, have no label or no votes do not count.
+        logits: of each network `[questions, K]`, by name, in the order of `questions`.
+    """
+    known = [number for number, one in enumerate(questions) if one.label is not None and any(one.totals)]
+    if not known:
+        return None
+    counted = [questions[number] for number in known]
+    labels = np.array([one.label for one in counted])
+    room = np.array([choice_of(one.totals) == one.label for one in counted])
+    networks = {name: one[known].argmax(axis=1) == labels for name, one in logits.items()}
+    shares = [one.totals[one.label or 0] / sum(one.totals) for one in counted]
+    of = f"{len(known)} picture{'s' if len(known) > 1 else ''}"
+    sentences = [
+        f"On {of} with a label, the room's most frequent choice is right {room.sum()} times (a tie counts as wrong) "
+        f"and on average {np.mean(shares):.0%} of the votes are for the label."
+    ]
+    if networks:
+        right = ", ".join(f"{name} {one.sum()}" for name, one in networks.items())
+        sentences.append(f"Right predictions of the networks: {right}.")
+    tests = {name: paired_test(room[None], one[None]) for name, one in networks.items()}
+    corrected = dict(zip(tests, holm([test["p"] for test in tests.values()]), strict=True))
+    clear = [
+        f"the room is {'more' if tests[name]['difference'] > 0 else 'less'} often right than {name} ({format_p(p)})"
+        for name, p in corrected.items()
+        if p < UNLIKELY
+    ]
+    if clear:
+        sentences.append(f"Beyond chance, {' and '.join(clear)}: McNemar's exact test, corrected by Holm.")
+    elif networks:
+        sentences.append(f"With {of} it is not decided whether the room or a network is better (McNemar's exact test).")
+    return " ".join(sentences)

@@ -1,0 +1,140 @@
+"""What phones load: a page of a few kilobytes, its picture, and the address that a vote is sent to (Starlette).
+
+The page is a plain form, so it works without scripts. Its own script only asks now and then whether there is another
+question, the less often the more devices vote. A browser is known by its cookie; nothing is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from jinja2 import Environment
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from kdexplorer.vote.records import KEY, Question, VoteError
+from kdexplorer.vote.store import Store
+
+PATH = "/vote"
+"""Of the page, unless the application is served below another path."""
+BODY = 256
+"""Bytes that a vote has at most."""
+SLOW = 10.0
+"""Seconds within which it must arrive."""
+SHORTEST_WAIT, QUESTIONS_A_SECOND = 4, 100
+"""How often a page asks for the next question, and how many of all pages may ask in a second."""
+
+_TEMPLATE = Environment(autoescape=True).from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+_COOKIE = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_PAGE_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Cookie"}
+
+
+def build_routes(path: str, cookie: str, open_store: Callable[[], Store]) -> list[Route]:
+    """The routes of the vote.
+
+    Args:
+        path: of the page; the others are below it.
+        cookie: the name of the cookie by which a browser is known.
+        open_store: returns the server's store.
+    """
+
+    def browser(request: Request) -> str | None:
+        value = request.cookies.get(cookie, "")
+        return value if _COOKIE.fullmatch(value) else None
+
+    async def show(request: Request) -> Response:
+        store, known = open_store(), browser(request)
+        question = store.current()
+        chosen = store.choice(question, known) if question is not None and known is not None else None
+        page, tag = _render(path, question, chosen, _wait(store))
+        if request.headers.get("if-none-match", "").removeprefix("W/") == tag:
+            return Response(status_code=304, headers=_PAGE_HEADERS | {"ETag": tag})
+        return HTMLResponse(page, headers=_PAGE_HEADERS | {"ETag": tag})
+
+    async def vote(request: Request) -> Response:
+        try:
+            key, choice = await _read_vote(request)
+            known = browser(request)
+            if known is None:
+                raise VoteError(
+                    "Your browser sent no cookie, so the vote was not counted. Allow cookies and try again."
+                )
+            open_store().vote(key, choice, known)
+        except VoteError as error:
+            state, wait = _state(open_store().current()), SHORTEST_WAIT
+            page = _TEMPLATE.render(heading="Not counted", message=str(error), path=path, state=state, wait=wait)
+            return HTMLResponse(page, error.status, headers={"Cache-Control": "no-store"})
+        return RedirectResponse(path, 303, headers={"Cache-Control": "no-store"})
+
+    async def ask(request: Request) -> Response:
+        store = open_store()
+        text = f"{_state(store.current())} {_wait(store)}"
+        return PlainTextResponse(text, headers={"Cache-Control": "no-store"})
+
+    async def picture(request: Request) -> Response:
+        key = request.path_params["key"]
+        found = next((one for one in open_store().lecture().questions if one.key == key), None)
+        if found is None:
+            return PlainTextResponse("There is no such picture.", 404)
+        headers = {"Cache-Control": "public, max-age=86400, immutable", "ETag": f'"{key}"'}
+        return Response(found.picture, media_type="image/png", headers=headers)
+
+    return [
+        Route(path, show, methods=["GET"]),
+        Route(path, vote, methods=["POST"]),
+        Route(f"{path}/state", ask, methods=["GET"]),
+        Route(f"{path}/{{key}}.png", picture, methods=["GET"]),
+    ]
+
+
+def _state(question: Question | None) -> str:
+    """Another text whenever pages must be loaded again."""
+    return "none" if question is None else f"{question.key}-{'open' if question.is_open else 'closed'}"
+
+
+def _wait(store: Store) -> int:
+    """Seconds until a page asks again."""
+    return max(SHORTEST_WAIT, store.voters() // QUESTIONS_A_SECOND)
+
+
+@functools.lru_cache(maxsize=64)
+def _render(path: str, question: Question | None, chosen: int | None, wait: int) -> tuple[str, str]:
+    """The page and its tag: one for each class that may be chosen."""
+    is_open = question is not None and question.is_open
+    heading, message = "What is it?", ""
+    if question is None:
+        heading, message = "No question yet", "This page shows the question when the presenter asks it."
+    elif not is_open:
+        heading, message = "Voting is closed", "The result is on the screen. This page shows the next question."
+    elif chosen is not None:
+        message = f"Counted: {question.classes[chosen]}."
+    page = _TEMPLATE.render(
+        heading=heading, message=message, question=question if is_open else None, chosen=chosen,
+        path=path, state=_state(question), wait=wait,
+    )  # fmt: skip
+    return page, f'"{hashlib.blake2b(page.encode(), digest_size=8).hexdigest()}"'
+
+
+async def _read_vote(request: Request) -> tuple[str, int]:
+    """The question's key and the class. Raises VoteError for anything but a form with these two."""
+    body = b""
+    try:
+        async with asyncio.timeout(SLOW):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > BODY:
+                    raise VoteError("This is not a vote: it is too long.", 413)
+    except (TimeoutError, ClientDisconnect) as error:
+        raise VoteError("The vote did not arrive.", 408) from error
+    fields = parse_qs(body.decode("ascii", "replace"))
+    (key, *more), (choice, *others) = (fields.get(name) or [""] for name in ("question", "choice"))
+    if more or others or not re.fullmatch(KEY, key) or not re.fullmatch("[0-9]{1,2}", choice):
+        raise VoteError("This is not a vote. Open the page again and press a button.")
+    return key, int(choice)

@@ -1,0 +1,257 @@
+"""Questions and votes on the disk, which is the only truth: a restart, or a second process, reads the same.
+
+`lecture.json` has the questions and the totals of those that are closed, and is replaced as a whole. Votes on the open
+question are lines that are appended to `KEY.votes`: a device's number and the class. The number is a hash of the
+browser's cookie and the question, so it does not connect a device's votes on two questions, and the file is deleted
+when the question is closed. A vote is answered after its line was written, so killing the server loses none; only a
+power cut may lose the last seconds, because lines are not synced one by one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from kdexplorer.errors import ConfigError
+from kdexplorer.files import read_json, sync_folder, write_json
+from kdexplorer.runs.run_folder import runs_root
+from kdexplorer.schema import validate
+from kdexplorer.vote.records import (
+    MAX_CHANGES,
+    MAX_DEVICES,
+    MAX_QUESTIONS,
+    Lecture,
+    Question,
+    StudentComparison,
+    VoteError,
+)
+
+PATIENCE = 5.0
+"""Seconds that a vote waits for another process that writes."""
+_LINE = re.compile(rb"([0-9a-f]{24}) ([0-9]{1,2})")
+
+
+class Store:
+    """The questions and votes in a folder; for any number of threads and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        """Reads nothing yet; the folder is created by the first question."""
+        self._folder, self._path = folder, folder / "lecture.json"
+        self._lock = threading.RLock()
+        self._stamp: tuple[int, int, int] | None = None
+        self._lecture = Lecture()
+        self._votes: dict[str, tuple[int, int]] = {}
+        """Of the open question: a device's class and how often it was changed."""
+        self._read = 0
+
+    # What anyone may read.
+
+    def lecture(self) -> Lecture:
+        """All questions."""
+        with self._lock:
+            self._refresh()
+            return self._lecture
+
+    def current(self) -> Question | None:
+        """The question that was asked last, open or closed."""
+        return next(reversed(self.lecture().questions), None)
+
+    def counts(self, question: Question) -> tuple[int, ...]:
+        """Votes for each class until now."""
+        with self._lock:
+            self._refresh()
+            question = self._find(question.key) or question
+            if question.counts is not None:
+                return question.counts
+            chosen = [choice for choice, _ in self._votes.values()]
+            return tuple(chosen.count(k) for k in range(len(question.classes)))
+
+    def choice(self, question: Question, cookie: str) -> int | None:
+        """What this browser has voted for, while the question is open."""
+        with self._lock:
+            found = self._votes.get(number_device(question.key, cookie)) if question.is_open else None
+            return None if found is None else found[0]
+
+    def voters(self) -> int:
+        """How many devices have voted on the last question."""
+        question = self.current()
+        if question is None or question.counts is None:
+            return len(self._votes)
+        return sum(question.counts)
+
+    # What a phone does.
+
+    def vote(self, key: str, choice: int, cookie: str) -> None:
+        """Stores a browser's vote, in place of its previous one.
+
+        Raises:
+            VoteError: with the status 409 when the question is not open, 400 for a class that it does not have, 429
+                after `MAX_CHANGES` changes, 503 beyond `MAX_DEVICES` or when the disk does not take it.
+        """
+        with self._writing():
+            question = self._open_question()
+            if question is None or question.key != key:
+                raise VoteError("This question is closed. Your vote was not counted.", 409)
+            if not 0 <= choice < len(question.classes):
+                raise VoteError("This is none of the question's classes.")
+            device = number_device(key, cookie)
+            previous, changes = self._votes.get(device, (None, -1))
+            if previous == choice:
+                return
+            if previous is None and len(self._votes) >= MAX_DEVICES:
+                raise VoteError(f"{MAX_DEVICES:,} devices have voted; no more are accepted.", 503)
+            if changes >= MAX_CHANGES:
+                raise VoteError(f"You have changed your vote {MAX_CHANGES} times. The last one counts.", 429)
+            try:
+                self._append(f"{device} {choice}\n".encode())
+            except OSError as error:
+                raise VoteError("The vote could not be stored. Try again.", 503) from error
+            self._read_votes()
+
+    # What the presenter does.
+
+    def start(self, question: Question) -> None:
+        """Opens a question; the one that is open is closed first. Raises VoteError for one too many, OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._writing():
+            self._close()
+            if len(self._lecture.questions) >= MAX_QUESTIONS:
+                raise VoteError(f"There are {MAX_QUESTIONS} questions, which is the limit: delete them first.")
+            for left in self._folder.glob("*.votes"):
+                left.unlink(missing_ok=True)
+            self._votes_path(question).touch()
+            self._write(questions=(*self._lecture.questions, question))
+
+    def close(self) -> None:
+        """Closes the open question, if any: its totals stay, the devices' votes are deleted. Raises OSError."""
+        with self._writing():
+            self._close()
+
+    def keep_comparison(self, comparison: StudentComparison) -> None:
+        """Stores a comparison of students beside the questions. Raises OSError."""
+        with self._writing():
+            self._write(comparison=comparison)
+
+    def clear(self) -> None:
+        """Deletes all questions and votes. Raises OSError."""
+        with self._writing():
+            self._path.unlink(missing_ok=True)
+            for left in self._folder.glob("*.votes"):
+                left.unlink(missing_ok=True)
+            sync_folder(self._folder)
+
+    # How.
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What was written before is known inside, and no other process writes. Raises VoteError with 503."""
+        with self._lock:
+            if not self._folder.is_dir():  # so there is no question
+                self._refresh()
+                yield
+                return
+            try:
+                lock = FileLock(self._folder / ".lock").acquire(timeout=PATIENCE)
+            except (Timeout, OSError) as error:
+                raise VoteError("The server is busy. Try again.", 503) from error
+            with lock:
+                self._refresh()
+                yield
+
+    def _refresh(self) -> None:
+        """Reads what has changed on the disk."""
+        try:
+            found = self._path.stat()
+            stamp: tuple[int, int, int] | None = (found.st_mtime_ns, found.st_ino, found.st_size)
+        except OSError:
+            stamp = None
+        if stamp != self._stamp:
+            self._lecture = _read_lecture(self._path) if stamp else Lecture()
+            self._stamp, self._votes, self._read = stamp, {}, 0
+        self._read_votes()
+
+    def _read_votes(self) -> None:
+        question = self._open_question()
+        if question is None:
+            return
+        path = self._votes_path(question)
+        try:
+            if path.stat().st_size <= self._read:
+                return
+            with open(path, "rb") as file:
+                file.seek(self._read)
+                data = file.read()
+        except OSError:
+            return
+        whole = data[: data.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            match = _LINE.fullmatch(line)
+            if match is not None and int(match[2]) < len(question.classes):
+                device, choice = match[1].decode(), int(match[2])
+                _, changes = self._votes.get(device, (None, -1))
+                if changes >= 0 or len(self._votes) < MAX_DEVICES:
+                    self._votes[device] = choice, changes + 1
+
+    def _append(self, line: bytes) -> None:
+        question = self._lecture.questions[-1]
+        handle = os.open(self._votes_path(question), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            if os.fstat(handle).st_size > self._read:  # a line that was cut off must not spoil this one
+                line = b"\n" + line
+            if os.write(handle, line) != len(line):
+                raise OSError("the disk is full")
+        finally:
+            os.close(handle)
+
+    def _close(self) -> None:
+        question = self._open_question()
+        if question is not None:
+            closed = question.model_copy(update={"counts": self.counts(question)})
+            self._write(questions=(*self._lecture.questions[:-1], closed))
+            self._votes_path(question).unlink(missing_ok=True)
+
+    def _write(self, **changes: object) -> None:
+        lecture = validate(Lecture, self._lecture.model_dump() | changes)
+        write_json(self._path, lecture.model_dump(mode="json", exclude_none=True))
+        self._refresh()
+
+    def _find(self, key: str) -> Question | None:
+        return next((question for question in self._lecture.questions if question.key == key), None)
+
+    def _open_question(self) -> Question | None:
+        last = self._lecture.questions[-1:]
+        return last[0] if last and last[0].is_open else None
+
+    def _votes_path(self, question: Question) -> Path:
+        return self._folder / f"{question.key}.votes"
+
+
+def number_device(key: str, cookie: str) -> str:
+    """A browser's number for one question, 24 hexadecimal digits."""
+    return hashlib.blake2b(cookie.encode(), key=key.encode(), digest_size=12).hexdigest()
+
+
+def _read_lecture(path: Path) -> Lecture:
+    try:
+        return validate(Lecture, read_json(path))
+    except ConfigError:  # damaged by hand
+        return Lecture()
+
+
+def open_store() -> Store:
+    """The server's store, among its runs."""
+    return _open_store(runs_root() / ".vote")
+
+
+@functools.lru_cache(maxsize=8)
+def _open_store(folder: Path) -> Store:
+    return Store(folder)

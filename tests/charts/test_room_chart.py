@@ -1,0 +1,52 @@
+"""The room's votes beside the teacher: bars and KL as Vega draws them, and a specification that does not change."""
+
+import numpy as np
+import pytest
+
+from kdexplorer.analysis.metrics import softmax
+from kdexplorer.charts import room, style
+from kdexplorer.charts.common import NetworkLogits
+from tests.charts.drawing import draw, marks, number, texts
+
+CLASSES = ["cat", "dog", "ship"]
+TEACHER = NetworkLogits("big", style.TEACHER, np.array([2.0, 1.0, -1.0]))
+HUMAN = np.array([0.5, 0.25, 0.25])
+
+
+def bars(svg, source):
+    """Each class's share as drawn."""
+    found = [mark for mark in marks(svg, "whose") if mark["whose"] == source]
+    return {mark["class"].removeprefix("★ "): number(mark["share"]) for mark in found}
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_every_source_is_drawn_with_its_shares(temperature):
+    svg = draw(room.room_bars([3, 1, 0], CLASSES, 0, TEACHER, HUMAN, temperature))
+    soft = softmax(TEACHER.logits, temperature)
+    assert bars(svg, "room") == {"cat": 0.75, "dog": 0.25, "ship": 0}
+    assert bars(svg, "big") == pytest.approx(dict(zip(CLASSES, soft, strict=True)), abs=1e-3)
+    assert bars(svg, "human labels") == dict(zip(CLASSES, HUMAN, strict=True))
+    kl = 0.75 * np.log(0.75 / soft[0]) + 0.25 * np.log(0.25 / soft[1])
+    assert f"KL(room ‖ big) = {kl:.3f} nats" in texts(svg)
+    assert f"The room and the teacher at T = {temperature:.2f}" in " ".join(texts(svg))
+    assert "★ cat" in texts(svg)
+
+
+def test_the_votes_alone_give_nothing_away():
+    spec = room.room_bars([3, 1, 0], CLASSES)
+    svg = draw(spec)
+    assert bars(svg, "room") == {"cat": 0.75, "dog": 0.25, "ship": 0}
+    assert not [text for text in texts(svg) if "★" in text or "big" in text]
+    assert not [param for param in spec["params"] if "bind" in param]
+
+
+def test_nobody_has_voted():
+    assert "no votes yet" in texts(draw(room.room_bars([0, 0, 0], CLASSES, 0, TEACHER)))
+
+
+def test_only_the_rows_change_with_a_vote():
+    """So the browser keeps the slider where it is."""
+    first, second = (room.room_bars(counts, CLASSES, 1, TEACHER, HUMAN, 4.0) for counts in ([0, 0, 0], [5, 2, 9]))
+    assert first["datasets"].keys() == second["datasets"].keys() == {"votes"}
+    assert first | {"datasets": {}} == second | {"datasets": {}}
+    assert first["datasets"] != second["datasets"]

@@ -1,0 +1,184 @@
+"""Audience without a browser: questions start, close and follow each other; guests only look."""
+
+import numpy as np
+import pytest
+
+from kdexplorer.app import access, audience, audience_controls
+from kdexplorer.datasets import get_dataset
+from kdexplorer.vote import student
+from kdexplorer.vote.records import StudentComparison
+from kdexplorer.vote.store import open_store
+from tests.pages.reading import button, dataset, specs, text
+
+CIFAR10 = get_dataset("cifar10")
+IMAGES, LABELS, INDICES = CIFAR10.samples()
+
+pytestmark = pytest.mark.usefixtures("family")
+
+
+def browser(number):
+    return f"browser-{number:014d}"
+
+
+def labels(at):
+    return [one.label for one in at.button]
+
+
+@pytest.fixture
+def guest(monkeypatch):
+    """The visitor is not the presenter."""
+    monkeypatch.setenv(access.VARIABLE, "a presenter token")
+
+
+def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, human):
+    at = open_page("audience", image="3", T="4")
+    assert "No question yet" in text(at)
+    button(at, "Ask about this picture").click().run()
+    store = open_store()
+    question = store.current()
+    rank = int(np.flatnonzero(INDICES == 3)[0])
+    assert (question.index, question.label, question.classes) == (3, LABELS[rank], CIFAR10.classes)
+    assert (question.pixels == IMAGES[rank]).all()
+    name = CIFAR10.classes[question.label]
+
+    for number, choice in enumerate([question.label, question.label, (question.label + 1) % 10]):
+        store.vote(question.key, choice, browser(number))
+    at.run()
+    assert "3 votes" in text(at)
+    assert "open" in text(at)
+    chart = specs(at)[0]
+    assert name not in chart["description"]  # the answer is not shown while the room votes
+    shares = {row["class"]: row["fixed"] for row in dataset(at, 0, "votes")}
+    assert shares[name] == pytest.approx(2 / 3)
+
+    at.button_group(key="pick_answer").set_value("The label and the teacher too").run()
+    assert {row["source"] for row in dataset(at, 0, "votes")} == {"room", "teacher", "human labels"}
+    assert f"★ {name}" in {row["class"] for row in dataset(at, 0, "votes")}
+    assert "at T = 4." in text(at)
+
+    button(at, "Close the question").click().run()
+    assert store.current().counts[question.label] == 2
+    assert "3 votes" in text(at)
+    row = at.dataframe[0].value.iloc[0]
+    assert (row["label"], row["room"], row["votes"]) == (name, f"{name} 67%", 3)
+    assert "On 1 picture with a label" in text(at)
+    assert button(at, "Close the question").disabled
+
+
+def test_prepared_questions_follow_each_other(open_page):
+    at = open_page("audience", ask="5,3,99999")
+    store = open_store()
+    button(at, "Next question").click().run()
+    assert store.current().index == 5
+    button(at, "Next question").click().run()
+    assert [(one.index, one.is_open) for one in store.lecture().questions] == [(5, False), (3, True)]
+    button(at, "Next question").click().run()
+    assert "no test image 99999" in at.error[0].value
+    assert store.current().index == 3
+    at.text_input(key="pick_ask").set_value("3").run()
+    assert at.query_params["ask"] == ["3"] or at.query_params["ask"] == "3"
+    assert button(at, "Next question").disabled
+    at.text_input(key="pick_ask").set_value("cat").run()
+    assert at.text_input(key="pick_ask").value == "3"
+
+
+def test_guests_see_the_results_and_nothing_else(open_page, guest):
+    at = open_page("audience", ask="5")
+    assert not {"Ask about this picture", "Next question", "Close the question"} & set(labels(at))
+    assert "You see the results" in text(at)
+    assert "Presenter token" in [one.label for one in at.text_input]
+
+
+def test_a_guest_who_presses_the_presenters_buttons_is_refused(open_page, monkeypatch):
+    """The page was drawn while the visitor was the presenter; what counts is who presses."""
+    at = open_page("audience", ask="5,3")
+    button(at, "Next question").click().run()
+    store = open_store()
+    monkeypatch.setattr(access, "is_presenter", lambda: False)
+    monkeypatch.setattr(audience_controls.access, "is_presenter", lambda: False)
+    for press in ("Close the question", "Next question", "Ask about this picture"):
+        button(at, press).click()
+    at.run()
+    assert [(one.index, one.is_open) for one in store.lecture().questions] == [(5, True)]
+
+
+def test_the_action_itself_asks_who_acts(monkeypatch):
+    acted = []
+    monkeypatch.setattr(access, "is_presenter", lambda: False)
+    monkeypatch.setattr(access.st, "error", acted.append)
+    access.act_and_rerun(lambda: pytest.fail("a guest has acted"))
+    assert len(acted) == 1
+
+
+def test_everything_can_be_deleted(open_page):
+    at = open_page("audience", ask="5")
+    button(at, "Next question").click().run()
+    button(at, "Yes, delete them").click().run()
+    assert open_store().lecture().questions == ()
+    assert "No question yet" in text(at)
+
+
+def test_students_are_compared_and_everybody_reads_the_result(open_page, monkeypatch):
+    at = open_page("audience", ask="5")
+    button(at, "Next question").click().run()
+    store = open_store()
+    question = store.current()
+    store.vote(question.key, (question.label + 1) % 10, browser(1))
+    store.close()
+    seen = []
+
+    def compare(questions, images, labels, normalization, pause):
+        seen.append((len(questions), len(images), len(labels)))
+        assert not (images == question.pixels).all(axis=(1, 2, 3)).any()  # it is not tested on what it was trained on
+        return StudentComparison(
+            questions=(question.key,), room=(0.2,), hard=(0.1,), test_images=len(labels), steps=1, differing=1
+        )
+
+    monkeypatch.setattr(student, "compare_students", compare)
+    at.run()
+    button(at, "Distill a student from the votes").click().run()
+    assert seen == [(1, student.TEST_IMAGES, student.TEST_IMAGES)]
+    assert "One seed cannot decide" in text(at)
+    assert "One seed cannot decide" in text(open_page("audience"))
+
+
+def test_the_link_for_phones_can_be_changed(open_page):
+    at = open_page("audience")
+    assert audience.PATH in text(at)
+    at.text_input[0].set_value("javascript:alert(1)")
+    button(at, "Use it").click().run()
+    assert "host name" in at.error[0].value
+    at.text_input[0].set_value("http://192.0.2.5:8501/vote")
+    button(at, "Use it").click().run()
+    assert not at.error
+    assert "192" in text(at)
+
+
+@pytest.mark.parametrize(
+    "link", ["", "vote", "ftp://example.org/", "http://", "https://x/" + "y" * 200, "http://a\nb/"]
+)
+def test_what_is_no_link(link):
+    with pytest.raises(ValueError, match="http"):
+        audience.parse_link(link)
+
+
+@pytest.mark.parametrize("words", ["1,cat", "-1", "1.5", "٣", "1234567", ",".join(map(str, range(65)))])
+def test_what_is_no_prepared_list(words):
+    with pytest.raises(ValueError, match=r"test image|questions"):
+        audience_controls.parse_prepared(words)
+
+
+def test_a_prepared_list_has_each_image_once():
+    assert audience_controls.parse_prepared(" 3, 25,3,,108") == ["3", "25", "108"]
+    assert audience_controls.parse_prepared("") == []
+
+
+def test_a_teacher_with_other_classes_is_not_compared(open_page):
+    at = open_page("audience", ask="5")
+    button(at, "Next question").click().run()
+    store = open_store()
+    question = store.current().model_copy(update={"key": "00000000", "classes": ("yes", "no"), "label": None})
+    store.start(question)
+    store.close()
+    at.run()
+    assert "other classes" in text(at)

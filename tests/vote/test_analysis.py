@@ -1,0 +1,150 @@
+"""The room's soft label against hand-computed figures, and the sentences for both outcomes."""
+
+import numpy as np
+import pytest
+
+from kdexplorer.datasets import get_dataset
+from kdexplorer.vote import analysis, student
+from kdexplorer.vote.records import StudentComparison, VoteError
+from tests.vote.conftest import ask
+
+
+def closed(label, counts, index=7, seed=0):
+    """A closed question."""
+    return ask(label, index, seed).model_copy(update={"counts": tuple(counts)})
+
+
+def votes(**counts):
+    """Votes for classes by their number: votes(c3=2)."""
+    return [counts.get(f"c{k}", 0) for k in range(10)]
+
+
+def one_hot(predicted, scale=5.0):
+    return scale * np.eye(10)[predicted]
+
+
+def test_soft_label_and_choice():
+    assert analysis.soft_label([1, 3, 0]).tolist() == [0.25, 0.75, 0.0]
+    assert analysis.soft_label([0, 0]) is None
+    assert [analysis.choice_of(counts) for counts in ([1, 3, 0], [2, 2, 1], [0, 0, 0])] == [1, None, None]
+
+
+def test_distance_against_hand_computed_figures():
+    logits = np.log(np.array([0.5, 0.25, 0.25]))
+    found = analysis.distance(np.array([0.5, 0.5, 0.0]), logits, 1.0)
+    assert found.kl == pytest.approx(0.5 * np.log(1) + 0.5 * np.log(2))
+    room = np.exp(logits / 3) / np.exp(logits / 3).sum()  # the teacher at T = 3
+    found = analysis.distance(room, logits, 3.0)
+    assert found.kl == pytest.approx(0, abs=1e-9)
+    assert found.closest == pytest.approx(3.0, rel=1e-3)
+    assert found.least == pytest.approx(0, abs=1e-6)
+    assert found.least <= analysis.distance(room, logits, 1.0).kl
+
+
+def test_the_closest_temperature_is_a_minimum_on_a_grid():
+    generator = np.random.default_rng(0)
+    logits, room = generator.normal(0, 3, 10), generator.dirichlet(np.ones(10))
+    room[np.argmax(logits)] += 1
+    found = analysis.distance(room / 2, logits, 1.0)
+    grid = [analysis.distance(room / 2, logits, t).kl for t in np.geomspace(0.1, 40, 200)]
+    assert found.least == pytest.approx(min(grid), abs=1e-3)
+
+
+def test_the_distance_in_words_for_both_outcomes():
+    logits = one_hot(3)
+    mixed = analysis.describe_distance(analysis.distance(np.array([0.1, 0, 0, 0.9] + [0] * 6), logits, 4.0), "big", 4.0)
+    assert "big is closest to the room at T =" in mixed
+    unanimous = analysis.describe_distance(analysis.distance(np.eye(10)[3], logits, 4.0), "big", 4.0)
+    assert "No temperature is closest" in unanimous
+    for text in (mixed, unanimous):
+        assert "at T = 4." in text
+
+
+def test_agreement_counts_and_does_not_decide_on_few_pictures():
+    questions = [
+        closed(3, votes(c3=3, c5=1)),
+        closed(3, votes(c3=2, c5=2)),  # a tie
+        closed(None, votes(c3=2)),  # a photo
+        closed(3, votes()),  # nobody voted
+        ask(3),  # open
+    ]
+    logits = {"big": np.stack([one_hot(3)] * 5), "small": np.stack([one_hot(5)] * 5)}
+    text = analysis.describe_agreement(questions, logits)
+    assert "On 2 pictures with a label" in text
+    assert "right 1 times" in text
+    assert "62%" in text  # the mean of 75 % and 50 %
+    assert "big 2, small 0" in text
+    assert "not decided" in text
+    assert analysis.describe_agreement(questions[2:], logits) is None
+    assert "networks" not in analysis.describe_agreement(questions, {})
+
+
+@pytest.mark.parametrize(("room_right", "word"), [(True, "more"), (False, "less")])
+def test_agreement_says_when_the_room_differs(room_right, word):
+    """Twelve pictures on which only one of the two is right: p = 2 / 2**12, twice that after Holm's correction."""
+    questions = [closed(3, votes(c3=5) if room_right else votes(c4=5)) for _ in range(12)]
+    wrong = np.stack([one_hot(4 if room_right else 3)] * 12)
+    same = np.stack([one_hot(3 if room_right else 4)] * 12)
+    text = analysis.describe_agreement(questions, {"big": wrong, "same": same})
+    assert f"the room is {word} often right than big (p = 0.00098)" in text
+    assert "than same" not in text
+
+
+def compared(room, hard, differing=3):
+    keys = tuple(f"{k:08x}" for k in range(4))
+    return StudentComparison(questions=keys, room=room, hard=hard, test_images=1000, steps=60, differing=differing)
+
+
+@pytest.mark.parametrize(
+    ("room", "hard", "words"),
+    [
+        ((0.20, 0.21, 0.20, 0.22, 0.21), (0.15, 0.15, 0.16, 0.16, 0.15), "the votes are better"),
+        ((0.15, 0.15, 0.16, 0.16, 0.15), (0.20, 0.21, 0.20, 0.22, 0.21), "the hard labels are better"),
+        ((0.20, 0.15, 0.18, 0.16, 0.19), (0.17, 0.19, 0.16, 0.18, 0.17), "do not decide"),
+        ((0.2,), (0.1,), "One seed cannot decide"),
+    ],
+)
+def test_students_in_words(room, hard, words):
+    text = student.describe_students(compared(room, hard))
+    assert words in text
+    assert "4 pictures only" in text
+    assert f"{100 * np.mean(room):.1f} %" in text
+
+
+def test_students_in_words_where_the_room_is_unanimous():
+    assert "both students are the same" in student.describe_students(compared((0.2,), (0.2,), differing=0))
+
+
+def test_students_share_everything_but_the_labels():
+    images = np.random.default_rng(1).integers(0, 256, (20, 3, 32, 32), np.uint8)
+    labels = np.arange(20) % 10
+    normalization = get_dataset("synthetic").normalization
+    unanimous = [closed(k, votes(**{f"c{k}": 4}), seed=k) for k in (1, 2)]
+    divided = [closed(k, votes(**{f"c{k}": 1, "c9": 3}), seed=k) for k in (1, 2)]
+    arguments = {"images": images, "labels": labels, "normalization": normalization, "seeds": 2, "steps": 3}
+    pauses = []
+    same = student.compare_students(unanimous, **arguments, pause=lambda: pauses.append(1))
+    assert same.room == same.hard
+    assert (same.differing, len(pauses)) == (0, 4)
+    other = student.compare_students(divided, **arguments)
+    assert other.differing == 2
+    assert other.hard == same.hard
+    with pytest.raises(VoteError):
+        student.compare_students([], **arguments)
+
+
+def test_a_student_learns_the_labels_that_it_is_given():
+    """Pictures of one color each: trained on the room's wrong labels, the student repeats them."""
+    pixels = np.stack([np.full((3, 32, 32), shade, np.uint8) for shade in (20, 230)])
+    targets = np.eye(10)[[4, 8]]
+    small = student._halve(pixels)
+    assert small.shape == (2, 3, 16, 16)
+    logits = student._train_and_predict(small, targets, small, get_dataset("synthetic").normalization, 0, 40)
+    assert logits.argmax(axis=1).tolist() == [4, 8]
+
+
+def test_only_closed_questions_with_labels_of_one_data_set_train_students():
+    other = closed(3, votes(c3=1)).model_copy(update={"dataset": "synthetic"})
+    good = closed(3, votes(c3=1))
+    assert student.usable([other, good, closed(None, votes(c3=1)), closed(3, votes()), ask()]) == [good]
+    assert student.usable([]) == []

@@ -1,0 +1,180 @@
+"""The page that phones load: one vote per browser, clear answers to everything else, and no script needed."""
+
+import asyncio
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdexplorer.app import guard, shares
+from kdexplorer.app.headers import COOKIE
+from kdexplorer.vote import routes
+from kdexplorer.vote.records import MAX_CHANGES
+from kdexplorer.vote.routes import PATH
+from tests.vote.conftest import CLASSES, ask, browser
+
+
+def buttons(text):
+    return re.findall(r'<button name="choice" value="(\d+)"[^>]*>([^<]+)</button>', text)
+
+
+def chosen(text):
+    return re.findall(r'class="chosen"[^>]*>([^<]+)<', text)
+
+
+def test_the_page_is_a_small_form_with_a_button_for_each_class(phones, question):
+    page = phones.ask("GET")
+    assert page.status == 200
+    assert len(page.body) < 5_000
+    assert buttons(page.text) == [(str(k), name) for k, name in enumerate(CLASSES)]
+    assert f'<form method="post" action="{PATH}">' in page.text
+    assert f'name="question" value="{question.key}"' in page.text
+    assert not re.search(r'(src|href)="(https?:)?//', page.text)
+    assert "script src" not in page.text
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert page.headers["set-cookie"].startswith(f"{COOKIE}=")
+
+
+def test_the_picture_is_a_png_that_browsers_keep(phones, question):
+    picture = phones.ask("GET", f"{PATH}/{question.key}.png")
+    assert picture.headers["content-type"] == "image/png"
+    assert "immutable" in picture.headers["cache-control"]
+    pixels = np.asarray(Image.open(io.BytesIO(picture.body)).convert("RGB"))
+    assert (pixels.transpose(2, 0, 1) == question.pixels).all()
+    assert phones.ask("GET", f"{PATH}/00000000.png").status == 404
+
+
+def test_a_vote_is_counted_shown_and_changed(phones, store, question):
+    answer = phones.vote(question, 3)
+    assert (answer.status, answer.headers["location"]) == (303, PATH)
+    assert chosen(phones.ask("GET", number=1).text) == ["cat"]
+    assert chosen(phones.ask("GET", number=2).text) == []
+    phones.vote(question, 8)
+    assert chosen(phones.ask("GET", number=1).text) == ["ship"]
+    assert store.counts(question) == (0,) * 8 + (1, 0)
+
+
+def test_a_page_that_has_not_changed_is_not_sent_again(phones, question):
+    tag = phones.ask("GET", number=1).headers["etag"]
+    for same in (tag, f"W/{tag}"):
+        again = phones.ask("GET", number=1, if_none_match=same)
+        assert (again.status, again.body) == (304, b"")
+    phones.vote(question, 3)
+    assert phones.ask("GET", number=1, if_none_match=tag).status == 200
+
+
+BAD = {
+    "nothing": b"",
+    "no choice": b"question=KEY",
+    "no question": b"choice=1",
+    "a word": b"question=KEY&choice=cat",
+    "a negative number": b"question=KEY&choice=-1",
+    "a class too many": b"question=KEY&choice=10",
+    "a long number": b"question=KEY&choice=111111111",
+    "two choices": b"question=KEY&choice=1&choice=2",
+    "another key": b"question=../../etc&choice=1",
+    "JSON": b'{"question": "KEY", "choice": 1}',
+    "bytes": b"\xff\xfe\x00question=KEY&choice=1",
+    "a digit of another script": "question=KEY&choice=٣".encode(),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_vote_is_refused_in_words(phones, store, question, name):
+    answer = phones.ask("POST", body=BAD[name].replace(b"KEY", question.key.encode()), number=1)
+    assert answer.status == 400
+    assert "Not counted" in answer.text
+    assert f'href="{PATH}"' in answer.text
+    assert store.voters() == 0
+
+
+def test_other_refusals(phones, store, question):
+    def status(answer):
+        assert "Not counted" in answer.text
+        return answer.status
+
+    assert status(phones.ask("POST", body=b"x" * 300, number=1)) == 413
+    assert status(phones.vote(ask(), 1)) == 409
+    assert status(phones.vote(question, 1, number=None)) == 400  # no cookie: another site's form has none either
+    assert status(phones.ask("POST", body=f"question={question.key}&choice=1".encode(), cookie=f"{COOKIE}=x")) == 400
+    for change in range(MAX_CHANGES + 1):
+        assert phones.vote(question, change % 2).status == 303
+    assert status(phones.vote(question, 5)) == 429
+    store.close()
+    assert status(phones.vote(question, 1, number=2)) == 409
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("PUT", PATH), ("DELETE", PATH), ("POST", f"{PATH}/state"), ("POST", f"{PATH}/00000000.png")]
+)
+def test_there_is_nothing_else_to_post_to(phones, question, method, path):
+    assert phones.ask(method, path, number=1).status == 405
+
+
+def test_a_vote_that_never_arrives_ends(phones, store, question, monkeypatch):
+    monkeypatch.setattr(routes, "SLOW", 0.0)
+    assert phones.vote(question, 1).status == 408
+    assert store.voters() == 0
+
+
+def test_the_page_says_what_happens_before_and_after_a_question(phones, store):
+    assert "No question yet" in phones.ask("GET").text
+    assert phones.ask("GET", f"{PATH}/state").text.split()[0] == "none"
+    question = ask()
+    store.start(question)
+    assert phones.ask("GET", f"{PATH}/state").text.split()[0] == f"{question.key}-open"
+    assert f'state = "{question.key}-open"' in phones.ask("GET").text
+    store.close()
+    page = phones.ask("GET")
+    assert "Voting is closed" in page.text
+    assert not buttons(page.text)
+    assert phones.ask("GET", f"{PATH}/state").text.split()[0] == f"{question.key}-closed"
+
+
+def test_pages_ask_less_often_in_a_larger_room(phones, store, monkeypatch):
+    assert phones.ask("GET", f"{PATH}/state").text.split()[1] == "4"
+    monkeypatch.setattr(store, "voters", lambda: 5_000)
+    assert phones.ask("GET", f"{PATH}/state").text.split()[1] == "50"  # 5,000 phones, 100 requests a second
+
+
+def test_a_class_name_cannot_be_a_script(phones, store):
+    store.start(ask(label=0, classes=("<script>alert(1)</script>", '"cat"')))
+    assert "<script>alert" not in phones.ask("GET").text
+
+
+def test_a_thousand_phones_behind_one_address_vote_at_the_same_time(phones, store, question):
+    """Each loads the page, the picture and its vote; the address has the limits of a single visitor otherwise."""
+
+    async def visit(number):
+        found = [await phones.request("GET", number=number)]
+        found.append(await phones.request("GET", f"{PATH}/{question.key}.png", number=number))
+        body = f"question={question.key}&choice={number % 10}".encode()
+        found.append(await phones.request("POST", body=body, number=number))
+        found.append(await phones.request("GET", number=number))
+        return [answer.status for answer in found]
+
+    async def everyone():
+        return await asyncio.gather(*(visit(number) for number in range(1000)))
+
+    assert all(statuses == [200, 200, 303, 200] for statuses in asyncio.run(everyone()))
+    assert store.counts(question) == (100,) * 10
+    assert shares.share_of("203.0.113.9").pages.left() > 5.9  # pages of the same room are not slowed down
+
+
+def test_one_address_is_bounded_and_others_are_not_affected(phones, question):
+    share = shares.share_of("198.51.100.7")
+    share.votes.spend(1000 * guard.COSTS["vote"] + share.votes.most)
+    refused = phones.ask("GET", address="198.51.100.7")
+    assert (refused.status, refused.headers["retry-after"]) == (429, "5")
+    assert refused.text
+    assert phones.ask("GET", address="198.51.100.8").status == 200
+    assert phones.ask("GET", address="127.0.0.1").status == 200
+    shares._shares.pop("198.51.100.7")
+
+
+def test_a_vote_leaves_no_trace_in_the_log(phones, question, caplog):
+    phones.vote(question, 1)
+    assert browser(1) not in caplog.text
+    assert not caplog.records

@@ -1,0 +1,174 @@
+"""Votes are kept once per device, survive a restart, a second process and a cut-off line, and are bounded."""
+
+import json
+import threading
+
+import pytest
+
+from kdexplorer.vote import store as stores
+from kdexplorer.vote.records import Lecture, StudentComparison, VoteError
+from kdexplorer.vote.store import Store, number_device
+from tests.vote.conftest import ask, browser
+
+
+def reopen(store):
+    """The same folder in another process, or after a restart."""
+    return Store(store._folder)
+
+
+def folder(store):
+    return store._folder
+
+
+def test_a_device_has_one_vote_that_it_can_change(store, question):
+    store.vote(question.key, 3, browser(1))
+    store.vote(question.key, 5, browser(1))
+    store.vote(question.key, 5, browser(2))
+    assert store.counts(question) == (0, 0, 0, 0, 0, 2, 0, 0, 0, 0)
+    assert store.choice(question, browser(1)) == 5
+    assert store.choice(question, browser(3)) is None
+    assert store.voters() == 2
+
+
+def test_a_restart_in_the_middle_of_a_question_loses_no_vote(store, question):
+    for number in range(30):
+        store.vote(question.key, number % 3, browser(number))
+    again = reopen(store)
+    assert again.current() == question
+    assert again.counts(question)[:3] == (10, 10, 10)
+    again.vote(question.key, 9, browser(0))
+    assert again.choice(question, browser(0)) == 9
+    assert sum(store.counts(question)) == 30  # the first process sees it too
+    again.close()
+    assert reopen(store).lecture().questions[0].counts == (9, 10, 10, 0, 0, 0, 0, 0, 0, 1)
+
+
+def test_two_processes_take_votes_at_the_same_time_and_close_for_both(store, question):
+    other = reopen(store)
+    errors = []
+
+    def vote(where, numbers):
+        try:
+            for number in numbers:
+                where.vote(question.key, number % 10, browser(number))
+        except VoteError as error:
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=vote, args=(where, range(begin, begin + 40)))
+        for begin, where in ((0, store), (40, other), (80, store), (120, other))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert store.counts(question) == other.counts(question) == (16,) * 10
+    other.close()
+    with pytest.raises(VoteError) as late:
+        store.vote(question.key, 1, browser(0))
+    assert late.value.status == 409
+    assert store.counts(question) == (16,) * 10
+
+
+def test_a_line_that_was_cut_off_spoils_no_other(store, question):
+    store.vote(question.key, 1, browser(1))
+    path = folder(store) / f"{question.key}.votes"
+    with open(path, "ab") as file:
+        file.write(b"0123456789")  # a power cut in the middle of a line
+    again = reopen(store)
+    again.vote(question.key, 2, browser(2))
+    assert again.counts(question) == reopen(store).counts(question) == (0, 1, 1, 0, 0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("line", [b"x" * 24 + b" 1\n", b"0" * 24 + b" 10\n", b"0" * 24 + b" -1\n", b"\n", b"\xff\n"])
+def test_lines_that_are_no_votes_are_left_out(store, question, line):
+    with open(folder(store) / f"{question.key}.votes", "ab") as file:
+        file.write(line)
+    store.vote(question.key, 2, browser(2))
+    assert sum(reopen(store).counts(question)) == 1
+
+
+def test_what_is_refused(store, question, monkeypatch):
+    def status(*vote):
+        with pytest.raises(VoteError) as refused:
+            store.vote(*vote)
+        return refused.value.status
+
+    assert status(question.key, 10, browser(1)) == 400
+    assert status(question.key, -1, browser(1)) == 400
+    assert status("00000000", 1, browser(1)) == 409
+    monkeypatch.setattr(stores, "MAX_DEVICES", 2)
+    for number in (1, 2):
+        store.vote(question.key, 0, browser(number))
+    assert status(question.key, 0, browser(3)) == 503
+    monkeypatch.setattr(stores, "MAX_CHANGES", 3)
+    for choice in (1, 2, 3, 3, 3):  # the same again is no change
+        store.vote(question.key, choice, browser(1))
+    assert status(question.key, 4, browser(1)) == 429
+    assert store.choice(question, browser(1)) == 3
+    store.close()
+    assert status(question.key, 0, browser(1)) == 409
+
+
+def test_the_next_question_closes_the_one_before_and_the_number_of_questions_is_limited(store, question, monkeypatch):
+    store.vote(question.key, 0, browser(1))
+    following = ask(seed=1)
+    store.start(following)
+    first, second = store.lecture().questions
+    assert (first.totals[0], first.is_open, second) == (1, False, following)
+    assert store.counts(following) == (0,) * 10
+    assert [path.name for path in folder(store).glob("*.votes")] == [f"{following.key}.votes"]
+    monkeypatch.setattr(stores, "MAX_QUESTIONS", 2)
+    with pytest.raises(VoteError):
+        store.start(ask(seed=2))
+
+
+def test_nothing_on_the_disk_connects_a_browser_with_its_votes(store, question):
+    store.vote(question.key, 4, browser(1))
+    text = b"".join(path.read_bytes() for path in folder(store).iterdir())
+    assert browser(1).encode() not in text
+    assert number_device(question.key, browser(1)) != number_device(ask().key, browser(1))
+    store.close()
+    assert not list(folder(store).glob("*.votes"))
+    assert number_device(question.key, browser(1)).encode() not in (folder(store) / "lecture.json").read_bytes()
+
+
+def test_an_empty_folder_and_a_cleared_one(tmp_path):
+    store = Store(tmp_path / "none")
+    assert store.current() is None
+    with pytest.raises(VoteError):
+        store.vote("00000000", 1, browser(1))
+    store.close()
+    store.clear()
+    assert not (tmp_path / "none").exists()  # reading creates nothing
+    store.start(ask())
+    comparison = StudentComparison(questions=(), room=(0.1,), hard=(0.2,), test_images=1, steps=1, differing=0)
+    store.keep_comparison(comparison)
+    assert reopen(store).lecture().comparison == comparison
+    store.clear()
+    assert store.lecture() == reopen(store).lecture() == Lecture()
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"questions": [{}]}', '{"version": 1, "more": 2}'])
+def test_a_damaged_file_counts_as_empty(store, question, damage):
+    (folder(store) / "lecture.json").write_text(damage)
+    assert store.lecture() == Lecture()
+
+
+def test_a_full_disk_is_answered(store, question, monkeypatch):
+    monkeypatch.setattr(stores.os, "write", lambda handle, line: 3)
+    with pytest.raises(VoteError) as refused:
+        store.vote(question.key, 1, browser(1))
+    assert refused.value.status == 503
+    monkeypatch.undo()
+    store.vote(question.key, 1, browser(1))
+    assert sum(store.counts(question)) == 1
+
+
+def test_a_question_keeps_its_picture(store, question):
+    kept = reopen(store).current()
+    assert (kept.pixels == ask().pixels).all()
+    assert "label" in json.loads((folder(store) / "lecture.json").read_text())["questions"][0]
+    with pytest.raises(VoteError):
+        ask(classes=tuple(map(str, range(100))))
