@@ -1,4 +1,4 @@
-"""Takes screenshots of the pages in a headless Chromium: both themes, a desktop and a phone.
+"""Takes screenshots of the pages in a headless Chromium: both themes, from a phone to a projector of 3840 pixels.
 
     python -m benchmarks.screenshots --out shots                 # starts the application without CIFAR-10
     python -m benchmarks.screenshots --url http://localhost:8501 --pages overview attention
@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.app import browser, running, settle
 
 SIZES = {"projector": (1280, 720), "desktop": (1440, 900), "phone": (390, 844), "4k": (3840, 2160)}
-PAGES = ("overview", "soft_labels", "attention", "live", "launch", "compare")
+PAGES = ("overview", "soft_labels", "attention", "methods", "live", "audience", "launch", "compare")
 
 
 def take(url: str, out: Path, pages: list[str], sizes: list[str], themes: list[str], whole: bool) -> None:

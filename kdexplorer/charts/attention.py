@@ -160,7 +160,7 @@ def _pictures() -> list[alt.Chart]:
     picture: dict[str, Any] = {"align": "left", "baseline": "top", "aspect": False, "width": side, "height": side}
     numbers = [("first:N", "similarity"), ("second:N", "loss"), ("third:N", "weighted loss")]
     tooltip = tooltips(("network:N", "network"), ("stage:N", "stage"), ("size:N", "map"), *numbers)
-    short = "column < 9 * em ? replace(datum.first, regexp('^(correlation|stage [0-9]+:) '), '') : datum.first"
+    short = "column < 8.5 * em ? replace(datum.first, regexp('^(correlation|stage [0-9]+:) '), '') : datum.first"
     below = base.transform_calculate(below=f"datum.top + cell + {_LINE / 2} * em", short=short)
     text = below.mark_text(color=INK, align="left", baseline="middle")
     return [
