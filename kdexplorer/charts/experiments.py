@@ -8,7 +8,7 @@ import altair as alt
 
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
-from kdexplorer.charts.sizes import area
+from kdexplorer.charts.sizes import area, em
 from kdexplorer.experiments.base import Figure, Point
 
 ROW, HEIGHT = 36, 300
@@ -57,7 +57,7 @@ def _rows(figure: Figure) -> list[dict[str, Any]]:
 
 
 def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[alt.Chart]:
-    axis = alt.Axis(labelLimit=230, ticks=False, labelFontSize=13)
+    axis = alt.Axis(labelLimit=em(230), ticks=False)
     y, color = alt.Y("label:N", sort=labels, title=None, axis=axis), style.color(looks)
     base = alt.Chart(data(_rows(figure))).encode(y=y, color=color)
     x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(zero=figure.rule == 0, padding=12))

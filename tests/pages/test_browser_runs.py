@@ -95,6 +95,7 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, serv
     page.goto(server)
     page.get_by_role("link", name="Launch").click()
     page.get_by_role("heading", name="Launch", exact=True).wait_for()
+    settle(page)
     page.get_by_role("button", name="A teacher from scratch").click()
     page.get_by_text("--name teacher").wait_for()  # the form is filled
     fill(page, Training_images=2000, Epochs=500)

@@ -48,7 +48,6 @@ def test_a_teacher_sees_what_is_chosen(alone, monkeypatch):
         experiment = Experiment(alone.model_copy(update=VIEWS[view] | {"crop_padding": 4}))
         given = {}
         experiment.teacher.compute = lambda forward, inputs: given.update(teacher=inputs)
-        monkeypatch.setattr(experiment.teacher, "_to_arrays", lambda outputs: {})
         monkeypatch.setattr(experiment.teacher, "_reduce", lambda outputs: {})
         experiment.teacher.predictions = None
         if view == "fixed":
