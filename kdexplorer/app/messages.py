@@ -28,6 +28,8 @@ TEXT = 64 * 1024
 """Characters of one value; the longest is what was changed in a table, as JSON."""
 NAME = 512
 """Characters of an identifier."""
+ID = "$$"
+"""With what Streamlit's (1.67) identifiers of widgets begin. A state under any other name is an error of the page."""
 QUERY = 8 * 1024
 """Characters behind the `?` of a link."""
 HASHES = 4096
@@ -78,7 +80,7 @@ def _is_bounded(state: ClientState) -> bool:
         and _fits(NAME, state.page_script_hash, state.page_name, state.fragment_id, *state.cached_message_hashes)
         and _fits(HASHES, state.cached_message_hashes)
         and _fits(WIDGETS, widgets)
-        and all(widget.id and _fits(NAME, widget.id) and _is_value_bounded(widget) for widget in widgets)
+        and all(widget.id.startswith(ID) and _fits(NAME, widget.id) and _is_value_bounded(widget) for widget in widgets)
     )
 
 

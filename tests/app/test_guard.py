@@ -25,16 +25,16 @@ def rerun(change=lambda state: None):
 
 
 def widget(**value):
-    return lambda state: state.widget_states.widgets.add(id="w", **value)
+    return lambda state: state.widget_states.widgets.add(id="$$ID-w", **value)
 
 
 def strings(*values):
-    return lambda state: state.widget_states.widgets.add(id="w").string_array_value.data.extend(values)
+    return lambda state: state.widget_states.widgets.add(id="$$ID-w").string_array_value.data.extend(values)
 
 
 def many_widgets(state):
     for number in range(messages.WIDGETS + 1):
-        state.widget_states.widgets.add(id=str(number), bool_value=True)
+        state.widget_states.widgets.add(id=f"$$ID-{number}", bool_value=True)
 
 
 def file_names(count):
@@ -68,6 +68,7 @@ DROPPED = {
     "no message": b"\xff\xff\xff",
     "a large message": b"\0" * (messages.MESSAGE + 1),
     "many widgets": rerun(many_widgets),
+    "a name of no widget": rerun(lambda state: state.widget_states.widgets.add(id="experiment", string_value="x")),
     "a long text": rerun(widget(string_value="x" * (messages.TEXT + 1))),
     "a long list": rerun(strings(*"x" * (messages.ITEMS + 1))),
     "a long option": rerun(strings("x" * (messages.ITEM + 1))),
