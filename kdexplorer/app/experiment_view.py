@@ -21,11 +21,13 @@ POLL = 2.0
 
 
 def pick_experiment() -> PreparedExperiment:
-    """The choice, also in the link."""
+    """The choice, also in the link; at first one that is measured."""
     keys = [experiment.key for experiment in all_experiments()]
+    measured = (experiment.key for experiment in all_experiments() if read(experiment))
     key = pickers.pick_one(
-        "experiment", "Experiment", keys, keys[0], kind="experiment", format_func=lambda key: get_experiment(key).title
-    )
+        "experiment", "Experiment", keys, next(measured, keys[0]), kind="experiment",
+        format_func=lambda key: get_experiment(key).title,
+    )  # fmt: skip
     return get_experiment(key)
 
 
