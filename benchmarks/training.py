@@ -141,6 +141,7 @@ def stepping(config: ExperimentConfig, stored: bool = False) -> Callable[[], Non
         zeros = {part: np.zeros((config.batch_size, width), np.float32) for part, width in teacher.widths.items()}
         for number in range(experiment.steps_per_epoch):
             teacher.predictions.add(0, FULL_RESOLUTION, number, lambda: zeros)
+        teacher.open_predictions(experiment.images, config, experiment.steps_per_epoch)  # as another run does
         assert teacher.is_stored(0, FULL_RESOLUTION)
     elif teacher is not None:
         teacher.predictions = None  # an earlier benchmark's are not to be read
