@@ -16,6 +16,10 @@ class Outputs(NamedTuple):
     stages: Sequence[Tensor] = ()
     embedding: Tensor | None = None
 
+    def tensors(self) -> list[Tensor]:
+        """Everything that is there."""
+        return [self.logits, *self.stages, *([] if self.embedding is None else [self.embedding])]
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Outputs:
         """The outputs with every tensor changed."""
         logits, stages = change(self.logits), [change(stage) for stage in self.stages]

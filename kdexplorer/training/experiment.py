@@ -6,12 +6,11 @@ choice derives from (seed, epoch, step).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kdexplorer.config import ExperimentConfig, StudentConfig
 from kdexplorer.datasets import Split, get_dataset
@@ -28,7 +27,7 @@ from kdexplorer.training.hardware import describe_environment, require_compiler,
 from kdexplorer.training.objective import Relate, Targets, compute_objective, relate_parts
 from kdexplorer.training.schedule import FULL_RESOLUTION, learning_rate, resolution
 from kdexplorer.training.student import Student, build_student, check_finite
-from kdexplorer.training.teacher import EvaluationTeacher, Teacher, autocast, evaluation_batches, run_network
+from kdexplorer.training.teacher import EvaluationTeacher, Teacher, evaluation_batches, in_autocast, run_network
 from kdexplorer.training.timing import Span, now
 
 READ_EVERY = 20
@@ -128,7 +127,7 @@ class Experiment:
                 group["lr"] = rate
             outputs = run_network(student.forward, inputs, self.dtype, student.needs_features)
             parts = self._compute_objective(student, outputs, labels, targets, self.team.relate, progress)
-            correct = (outputs.logits.argmax(dim=1) == labels).sum() / len(labels)
+            correct = (outputs.logits.argmax(dim=1) == labels).sum().double() / len(labels)
             student.record(epoch, step, parts | {"correct": correct})
             if self.read_every == 1:  # before the step changes weights
                 self._read_losses_of(student)
@@ -194,18 +193,16 @@ class Experiment:
         progress: float = 1.0,
     ) -> dict[str, Tensor]:
         """A student's objective with its parts."""
-        return compute_objective(
-            student.config, student.terms, outputs, labels, targets, self._run_adapter, relate, progress
-        )
-
-    def _run_adapter(self, adapter: nn.Module) -> Callable[..., Any]:
-        def run(*inputs: Any) -> Any:
-            with autocast(self.device, self.dtype):
-                return adapter(*inputs)
-
-        return run
+        run_adapter = partial(in_autocast, device=self.device, dtype=self.dtype)
+        return compute_objective(student.config, student.terms, outputs, labels, targets, run_adapter, relate, progress)
 
     # --- Evaluation ---
+
+    def use_single_precision(self) -> None:
+        """From here on all networks run in float32."""
+        self.dtype = torch.float32
+        if self.teacher is not None:
+            self.teacher.dtype = torch.float32
 
     def evaluate_teacher(self) -> EvaluationTeacher | None:
         """The teacher on the evaluation split; None where no student needs one."""

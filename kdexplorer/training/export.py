@@ -18,11 +18,12 @@ from kdexplorer.runs.weights import to_half_precision
 from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.hardware import describe_device, disable_tf32, resolve_precision
 from kdexplorer.training.student import Student, check_finite
+from kdexplorer.training.teacher import EvaluationTeacher
 
 
 def export_students(run: Run, experiment: Experiment, seconds: float) -> None:
     """Casts each student to float16, evaluates what will be stored in float32, and writes its checkpoint."""
-    experiment.dtype = torch.float32
+    experiment.use_single_precision()
     disable_tf32()
     teacher = experiment.evaluate_teacher()
     for student in experiment.students:
@@ -43,22 +44,25 @@ def export_students(run: Run, experiment: Experiment, seconds: float) -> None:
         save_checkpoint(run.path / student.config.name, state, card, stored)
 
 
-def export_snapshots(run: Run, experiment: Experiment, epochs: int, seconds: float) -> None:
+def export_snapshots(
+    run: Run, experiment: Experiment, teacher: EvaluationTeacher | None, epochs: int, seconds: float
+) -> None:
     """Writes each student as it is after so many epochs, as `NAME-after-EPOCHS` among the run's students.
 
     Its weights are cast to float16 in a copy, so training goes on from the same bits.
     """
-    teacher = experiment.evaluate_teacher()
     for student in experiment.students:
+        name = f"{student.config.name}-after-{epochs}"
+        if (run.path / name).exists():  # a run that was stopped does the epoch again
+            continue
         state = to_half_precision(student.network)
         logits, _ = experiment.evaluate(student, teacher)
         stored, labels = logits.astype(np.float16), experiment.evaluation.labels
-        name, card = f"{student.config.name}-after-{epochs}", _describe(run, experiment, student, seconds)
+        card = _describe(run, experiment, student, seconds)
         leg = card.legs[-1].model_copy(update={"epochs": epochs})
         update = {"name": name, "legs": (*card.legs[:-1], leg), "test_accuracy": metrics.accuracy(stored, labels)}
         update["test_cross_entropy"] = metrics.cross_entropy(stored, labels)
-        if not (run.path / name).exists():  # a run that was stopped does the epoch again
-            save_checkpoint(run.path / name, state, card.model_copy(update=update), stored)
+        save_checkpoint(run.path / name, state, card.model_copy(update=update), stored)
 
 
 def _describe(run: Run, experiment: Experiment, student: Student, seconds: float) -> Card:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import psutil
@@ -18,7 +18,6 @@ from kdexplorer.runs.teachers import find_teachers
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
     from kdexplorer.networks import Outputs
 
@@ -63,23 +62,19 @@ def _activations(architecture: str, dtype: torch.dtype) -> tuple[float, float]:
     """Bytes an image that autograd keeps of a forward pass, and those of its largest single output."""
     import torch
 
+    from kdexplorer.training.teacher import autocast
+
     network = build(architecture)
 
     def kept(batch: int) -> np.ndarray:
         images = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-        with _count_kept(network.parameters()) as storages, _autocast(dtype):
+        with _count_kept(network.parameters()) as storages, autocast(images.device, dtype):
             logits = network(images)  # alive until here, so that no address is used twice
         del logits
         return np.array([sum(storages.values()), max(storages.values())])
 
     whole, largest = (kept(4) - kept(2)) / 2  # what does not grow with the batch is no activation
     return float(whole), float(largest)
-
-
-def _autocast(dtype: torch.dtype) -> torch.autocast:
-    import torch
-
-    return torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
 
 
 @contextlib.contextmanager
@@ -118,9 +113,11 @@ def count_student_memory(config: ExperimentConfig) -> dict[str, StudentMemory]:
     from kdexplorer.networks import get_architecture
     from kdexplorer.training.hardware import resolve_device, resolve_precision
     from kdexplorer.training.objective import bind_terms, compute_objective
-    from kdexplorer.training.teacher import run_network
+    from kdexplorer.training.teacher import in_autocast, run_network
 
-    dtype = resolve_precision(config.precision, resolve_device("cpu"))
+    device = resolve_device("cpu")
+    dtype = resolve_precision(config.precision, device)
+    run_adapter = functools.partial(in_autocast, device=device, dtype=dtype)
     images = torch.randn(config.batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.arange(config.batch_size) % len(get_dataset(config.dataset).classes)
@@ -136,29 +133,14 @@ def count_student_memory(config: ExperimentConfig) -> dict[str, StudentMemory]:
         adapters = [term.adapter for term in terms if term.adapter is not None]
         weights = [p for module in (network, *adapters) for p in module.parameters()]
         targets = {m: m.reduce_teacher(theirs) for m in methods if theirs is not None and m.needs}
-        shared = [images, labels, *(tensor for one in targets.values() for tensor in _tensors(one))]
+        shared = [images, labels, *(tensor for one in targets.values() for tensor in one.tensors())]
         all_outputs = any(method.needs - {"logits"} for method in methods)
         with _count_kept([*weights, *shared]) as storages:
             outputs = run_network(network, images, dtype, all_outputs)
-            parts = compute_objective(student, terms, outputs, labels, targets, _in_autocast(dtype))
+            parts = compute_objective(student, terms, outputs, labels, targets, run_adapter)
         del parts, outputs
         found[student.name] = StudentMemory(12 * sum(p.numel() for p in weights), sum(storages.values()))
     return found
-
-
-def _tensors(outputs: Outputs) -> list[torch.Tensor]:
-    return [outputs.logits, *outputs.stages, *([] if outputs.embedding is None else [outputs.embedding])]
-
-
-def _in_autocast(dtype: torch.dtype) -> Callable[[nn.Module], Callable[..., Any]]:
-    def wrap(adapter: nn.Module) -> Callable[..., Any]:
-        def run(*inputs: Any) -> Any:
-            with _autocast(dtype):
-                return adapter(*inputs)
-
-        return run
-
-    return wrap
 
 
 def free_memory(device: str) -> float:

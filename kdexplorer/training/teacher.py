@@ -51,7 +51,8 @@ class Teacher:
         checkpoint = checkpoints[0]
         self.normalization = checkpoint.card.normalization
         self.network = _load(checkpoints).to(device)
-        self.forward: Callable[..., Any] = compile_network(_fold(self.network), config)
+        self._folded = _fold(self.network)
+        self.forward: Callable[..., Any] = compile_network(self._folded, config)
         needs = {need for method in methods for need in method.needs}
         self.needs_features = bool(needs - {"logits"})
         widths = {
@@ -62,19 +63,24 @@ class Teacher:
         """The parts that are stored, and the numbers of an image in each."""
         self.can_read = "stages" not in needs
         """Whether the stored parts are all that the methods use."""
-        self.facts = {
-            "teacher": refer_to(checkpoints).sha256,
-            "normalization": self.normalization.model_dump(),
-            **({"normalizations": [c.card.normalization.model_dump() for c in checkpoints]} if checkpoints[1:] else {}),
-            "precision": str(dtype),
-            "device": device.type,
-            "compile": config.compile,
-        }
-        """What decides its outputs on given images."""
+        self._checkpoints, self._compile = checkpoints, config.compile
         self.predictions: BatchPredictions | None = None
         """Where its outputs on the training batches are kept; None where they are not."""
         self.fixed: Tensor | None = None
         """Logits `[N, K]` of the training images as they are, where these are what students imitate."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides its outputs on given images."""
+        normalizations = [checkpoint.card.normalization.model_dump() for checkpoint in self._checkpoints]
+        return {
+            "teacher": refer_to(self._checkpoints).sha256,
+            "normalization": normalizations[0],
+            **({"normalizations": normalizations} if normalizations[1:] else {}),
+            "precision": str(self.dtype),
+            "device": self.device.type,
+            "compile": self._compile,
+        }
 
     def open_predictions(self, images: Tensor, config: ExperimentConfig, steps: int) -> None:
         """Lets `load_targets` read and keep the outputs on the training batches, `steps` of them in an epoch."""
@@ -129,7 +135,7 @@ class Teacher:
 
     @torch.no_grad()
     def compute(self, forward: Callable[..., Any], inputs: Tensor) -> Outputs:
-        """The outputs for normalized images `[B, 3, S, S]`, by `forward` or `network`."""
+        """The outputs for normalized images `[B, 3, S, S]`, compiled or not."""
         return run_network(forward, inputs, self.dtype, self.needs_features)
 
     def _reduce(self, outputs: Outputs) -> dict[Method, Outputs]:
@@ -158,15 +164,14 @@ class Teacher:
                 stored["logits"],
                 lambda start, stop: self._reduce_stored({part: values[start:stop] for part, values in stored.items()}),
             )
-        network = _fold(self.network)
         arrays: list[dict[str, np.ndarray]] = []
         kept: dict[tuple[int, int], Targets] = {}
         room = MAX_KEPT_BYTES
         for start, stop, inputs in evaluation_batches(evaluation, self.normalization, self.device):
-            outputs = self.compute(network, inputs)
+            outputs = self.compute(self._folded, inputs)
             targets = self._reduce(outputs)
             arrays.append(_to_arrays(self._stored_parts(outputs)))
-            room -= sum(_count_bytes(one) for one in targets.values())
+            room -= sum(tensor.nbytes for one in targets.values() for tensor in one.tensors())
             if room > 0:
                 kept[start, stop] = targets
         computed = {part: np.concatenate([batch[part] for batch in arrays]) for part in self.widths}
@@ -178,7 +183,7 @@ class Teacher:
             if (start, stop) in kept:
                 return kept[start, stop]
             inputs = _evaluation_inputs(evaluation, start, stop, self.normalization, self.device)
-            return self._reduce(self.compute(network, inputs))
+            return self._reduce(self.compute(self._folded, inputs))
 
         return EvaluationTeacher(computed["logits"], targets_of)
 
@@ -216,6 +221,16 @@ def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
+def in_autocast(adapter: Callable[..., Any], device: torch.device, dtype: torch.dtype) -> Callable[..., Any]:
+    """An adapter whose forward pass runs in `dtype`."""
+
+    def run(*inputs: Any) -> Any:
+        with autocast(device, dtype):
+            return adapter(*inputs)
+
+    return run
+
+
 def evaluation_batches(
     evaluation: Split, normalization: Normalization, device: torch.device
 ) -> Iterator[tuple[int, int, Tensor]]:
@@ -233,8 +248,3 @@ def _evaluation_inputs(
 
 def _to_arrays(parts: dict[str, Tensor]) -> dict[str, np.ndarray]:
     return {part: tensor.cpu().numpy() for part, tensor in parts.items()}
-
-
-def _count_bytes(outputs: Outputs) -> int:
-    tensors = [outputs.logits, *outputs.stages, *([outputs.embedding] if outputs.embedding is not None else [])]
-    return sum(tensor.nbytes for tensor in tensors)

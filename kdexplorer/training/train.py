@@ -81,7 +81,7 @@ def train(progress: RunProgress, stopping: threading.Event) -> None:
         experiment.spans = []
         epoch, step = epoch + 1, 0
         if team.leads and config.snapshots and epoch % config.snapshots == 0 and epoch < config.epochs:
-            export_snapshots(run, experiment, epoch, clock.seconds())
+            export_snapshots(run, experiment, teacher, epoch, clock.seconds())
         _save(progress, experiment, epoch, step, clock)
     progress.close()
 

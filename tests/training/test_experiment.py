@@ -136,7 +136,7 @@ def test_an_evaluation_changes_nothing_and_leaves_the_student_in_train_mode(pair
 def test_targets_that_are_not_kept_are_computed_again_to_the_same_values(paired, monkeypatch):
     monkeypatch.setattr(teacher_module, "EVALUATION_BATCH", 25)  # three batches, the last of 10
     experiment, results = Experiment(paired), []
-    kept = sum(teacher_module._count_bytes(outputs) for outputs in _targets_of_a_batch(experiment).values())
+    kept = sum(tensor.nbytes for outputs in _targets_of_a_batch(experiment).values() for tensor in outputs.tensors())
     for limit in (1 << 30, kept + 1, 0):  # everything, one batch, nothing
         monkeypatch.setattr(teacher_module, "MAX_KEPT_BYTES", limit)
         results.append(experiment.evaluate(experiment.students[1], experiment.evaluate_teacher()))

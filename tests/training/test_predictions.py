@@ -63,6 +63,20 @@ def test_a_second_run_reads_them_and_trains_to_the_same_bits(response, computed)
     assert computed == []
 
 
+def test_what_is_stored_at_the_end_is_compared_with_the_teacher_in_single_precision(response, monkeypatch):
+    seen = []
+    compute = Teacher.compute
+
+    def recorded(self, forward, inputs):
+        seen.append((len(inputs), self.dtype))
+        return compute(self, forward, inputs)
+
+    monkeypatch.setattr(Teacher, "compute", recorded)
+    train_to_end(response.model_copy(update={"precision": "bfloat16"}))
+    assert [dtype for count, dtype in seen if count == 60] == [torch.bfloat16, torch.float32]
+    assert {dtype for count, dtype in seen if count == 20} == {torch.bfloat16}
+
+
 def test_another_student_another_temperature_and_more_epochs_read_them_too(response, computed):
     train_to_end(response)
     computed.clear()
