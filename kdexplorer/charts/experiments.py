@@ -56,6 +56,14 @@ def _rows(figure: Figure) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def _intervals(figure: Figure, base: alt.Chart, width: int, **encoding: Any) -> list[alt.Chart]:
+    """A rule for each point that has an interval; no layer where none has, which a screen reader would find empty."""
+    if all(point.low is None for point in figure.points):
+        return []
+    rules = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=width, opacity=0.5)
+    return [rules.encode(**encoding)]
+
+
 def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[alt.Chart]:
     axis = alt.Axis(labelLimit=em(230), ticks=False)
     y, color = alt.Y("label:N", sort=labels, title=None, axis=axis), style.color(looks)
@@ -65,9 +73,7 @@ def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[
         {"network": point.series, "label": point.label, "x": value} for point in figure.points for value in point.seeds
     ]
     layers = [
-        base.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=4, opacity=0.5)
-        .encode(x=alt.X("low:Q", title=figure.x_title), x2="high:Q"),
+        *_intervals(figure, base, 4, x=alt.X("low:Q", title=figure.x_title), x2="high:Q"),
         alt.Chart(data(seeds)).mark_point(size=area(16), filled=True, opacity=0.5).encode(x=x, y=y, color=color),
         base.mark_point(size=area(170), filled=True, opacity=1).encode(
             x=x,
@@ -91,9 +97,7 @@ def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     base = alt.Chart(data(_rows(figure))).encode(x=x, color=color)
     tips = tooltips(("network:N", "series"), ("x:Q", figure.x_title, "~r"), ("y:Q", figure.y_title, ".2f"))
     layers = [
-        base.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=3, opacity=0.5)
-        .encode(y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
+        *_intervals(figure, base, 3, y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
         base.mark_line().encode(y=y, strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
     ]
     if not figure.slider:
@@ -124,8 +128,6 @@ def _scatter(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     base = alt.Chart(data(_rows(figure))).encode(x=x, color=style.color(looks))
     tips = tooltips(("label:N", "student"), ("x:Q", figure.x_title, ".2f"), ("y:Q", figure.y_title, ".2f"))
     return [
-        base.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=3, opacity=0.5)
-        .encode(y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
+        *_intervals(figure, base, 3, y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
         base.mark_point(size=area(120), filled=True, opacity=0.85).encode(y=y, shape=style.shape(looks), tooltip=tips),
     ]

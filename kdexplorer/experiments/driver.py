@@ -20,9 +20,9 @@ from kdexplorer.experiments.base import Interrupted, MeasuredExperiment, Part, P
 from kdexplorer.experiments.results import MeasuredTable, measured_path, part_path, read_measured
 from kdexplorer.files import read_json, write_json
 from kdexplorer.runs import launch
-from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.runs.records import LIVE, State
 from kdexplorer.runs.run_folder import Run, runs_root
+from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.schema import Name, StrictModel, validate
 from kdexplorer.sweeps import league as leagues
 from kdexplorer.sweeps.driver import execute_sweep
@@ -112,7 +112,7 @@ def list_todo(experiment: PreparedExperiment, small: bool, read_only: bool = Fal
         path = part_path(experiment.key, part.name, small)
         if not _has_teacher(part):
             if not any(other.teaches for other in parts):
-                find_checkpoint(str(part.declaration.recipe.teacher))  # raises
+                find_teachers(str(part.declaration.recipe.teacher))  # raises
             found.append(Todo(part, None, part.declaration.seeds))
             continue
         if not read_only:
@@ -134,7 +134,7 @@ def _has_teacher(part: Part) -> bool:
     if teacher is None or part.stand_in is None:
         return True
     with contextlib.suppress(ConfigError):
-        find_checkpoint(teacher)
+        find_teachers(teacher)
         return True
     return False
 

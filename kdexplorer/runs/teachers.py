@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from kdexplorer.errors import ConfigError
+from kdexplorer.methods import Method
 from kdexplorer.runs.card import TeacherMember, TeacherReference
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 
@@ -40,6 +41,18 @@ def _find_longest(words: list[str]) -> tuple[Checkpoint, int]:
             if count == 1:
                 raise
     raise ConfigError("teacher: a name is missing beside a +: write them as in resnet50+resnet56.")
+
+
+def why_not_averaged(teachers: Sequence[Checkpoint], method: Method) -> str | None:
+    """Why a method cannot learn from several teachers and what to do, or None where it can or there is only one."""
+    others = method.needs - {"logits"}
+    if len(teachers) < 2 or not others:
+        return None
+    used = " and ".join(sorted(others))
+    return (
+        f"several teachers are averaged in their probabilities, but {method.label} uses {used}: name one teacher, or "
+        "remove this term"
+    )
 
 
 def refer_to(teachers: Sequence[Checkpoint]) -> TeacherReference:

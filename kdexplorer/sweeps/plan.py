@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.networks.cost import count_multiply_adds
-from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.sweeps.folder import find_same, pack
 from kdexplorer.sweeps.grid import SweepConfig, experiment_config
 from kdexplorer.training.estimate import Measurement, format_duration
@@ -63,7 +63,8 @@ def make_plan(config: SweepConfig, elsewhere: bool = False) -> SweepPlan:
 def _count_work(config: ExperimentConfig) -> float:
     """Multiply-adds of one training image: a student's backward pass takes twice its forward pass."""
     students = sum(3.0 * count_multiply_adds(student.architecture) for student in config.students)
-    return students + (count_multiply_adds(find_checkpoint(config.teacher).architecture) if config.teacher else 0)
+    teachers = find_teachers(config.teacher) if config.teacher else ()
+    return students + sum(count_multiply_adds(teacher.architecture) for teacher in teachers)
 
 
 def estimate_seconds(plan: SweepPlan) -> float:

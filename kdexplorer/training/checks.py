@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import ExperimentConfig, StudentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.methods import get_method
 from kdexplorer.networks import get_architecture
 from kdexplorer.presets import upgrade_experiment
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
+from kdexplorer.runs.teachers import find_teachers, why_not_averaged
 from kdexplorer.schema import problems
 
 Problems = dict[str, list[str]]
@@ -42,15 +43,15 @@ def find_problems(
         return None, found
     if teacher is not None and not any(student.needs_teacher for student in config.students):
         found["teacher"] = ["no student uses it: add a distillation method to one, or choose no teacher"]
-    for field, sentence in _start_problems(config, teacher):
+    for field, sentence in _start_problems(config, () if teacher is None else (teacher,)):
         found.setdefault(field, []).append(sentence)
     return (None if found else config), found
 
 
 def require_startable(config: ExperimentConfig) -> None:
     """Raises ConfigError or CheckpointError, which names what would end the experiment at its start."""
-    teacher = find_checkpoint(config.teacher) if config.teacher else None
-    found = [f"{field}: {sentence}" for field, sentence in _start_problems(config, teacher)]
+    teachers = find_teachers(config.teacher) if config.teacher else ()
+    found = [f"{field}: {sentence}" for field, sentence in _start_problems(config, teachers)]
     found += [f"students: {sentence}" for sentence in _initial_problems(config)]
     if found:
         missing = get_dataset(config.dataset).can_download and not get_dataset(config.dataset).is_available()
@@ -75,10 +76,10 @@ def _locate(place: str, message: str, students: list[dict[str, Any]]) -> tuple[s
     return field, message
 
 
-def _start_problems(config: ExperimentConfig, teacher: Checkpoint | None) -> Iterator[tuple[str, str]]:
+def _start_problems(config: ExperimentConfig, teachers: Sequence[Checkpoint]) -> Iterator[tuple[str, str]]:
     """Fields and sentences of everything that a valid configuration cannot say by itself."""
     yield from _data_problems(config)
-    yield from _teacher_problems(config, teacher)
+    yield from _teacher_problems(config, teachers)
 
 
 def _data_problems(config: ExperimentConfig) -> Iterator[tuple[str, str]]:
@@ -94,18 +95,23 @@ def _data_problems(config: ExperimentConfig) -> Iterator[tuple[str, str]]:
         yield "batch_size", f"there are only {available} training images: choose a smaller batch"
 
 
-def _teacher_problems(config: ExperimentConfig, teacher: Checkpoint | None) -> Iterator[tuple[str, str]]:
+def _teacher_problems(config: ExperimentConfig, teachers: Sequence[Checkpoint]) -> Iterator[tuple[str, str]]:
     if not config.teacher:
         return
-    if teacher is None:
+    if not teachers:
         yield "teacher", f"there is no network '{config.teacher[:100]}' that can be read: choose another"
         return
-    if teacher.classes != get_dataset(config.dataset).classes:
-        names = ", ".join(teacher.classes[:3])
-        yield "teacher", f"it has other classes ({names}, …): choose one that was trained on these data"
+    for teacher in teachers:
+        if teacher.classes != get_dataset(config.dataset).classes:
+            names = ", ".join(teacher.classes[:3])
+            yield "teacher", f"it has other classes ({names}, …): choose one that was trained on these data"
     for student in config.students:
         for method in student.methods:
-            problem = method.check(get_architecture(student.architecture), get_architecture(teacher.architecture))
+            problem = why_not_averaged(teachers, method)
+            if problem:
+                yield "teacher", problem
+                continue
+            problem = method.check(get_architecture(student.architecture), get_architecture(teachers[0].architecture))
             if problem:
                 yield "students", f"{student.name}: {problem}"
 
@@ -119,7 +125,16 @@ def _initial_problems(config: ExperimentConfig) -> Iterator[str]:
         except KDError as error:
             yield f"{student.name}: {str(error).rstrip('.')}"
             continue
-        if (start.architecture, start.classes) != (student.architecture, get_dataset(config.dataset).classes):
-            other = f"a {start.architecture} with {len(start.classes)} classes"
-            same = "choose a checkpoint of the same architecture and data"
-            yield f"{student.name} cannot start from {student.initial}, {other}: {same}"
+        problem = why_not_started(student, start, get_dataset(config.dataset).classes)
+        if problem:
+            yield problem
+
+
+def why_not_started(student: StudentConfig, start: Checkpoint, classes: tuple[str, ...]) -> str | None:
+    """Why a student cannot start from a checkpoint and what to do, or None where it can."""
+    if (start.architecture, start.classes) == (student.architecture, classes):
+        return None
+    return (
+        f"{student.name} cannot start from {student.initial}, a {start.architecture} with {len(start.classes)} "
+        "classes: choose a checkpoint of the same architecture and data"
+    )

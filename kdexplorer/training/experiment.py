@@ -20,7 +20,7 @@ from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.cost import count_multiply_adds
 from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.runs.teachers import find_teachers
+from kdexplorer.runs.teachers import find_teachers, why_not_averaged
 from kdexplorer.training import ddp
 from kdexplorer.training.data import load_experiment_data
 from kdexplorer.training.hardware import describe_environment, require_compiler, resolve_device, resolve_precision
@@ -71,11 +71,9 @@ class Experiment:
                     f"have {', '.join(classes[:3])}, …. Choose a teacher that was trained on the same data."
                 )
         for method in (method for student in self.config.students for method in student.methods):
-            if len(teachers) > 1 and method.needs - {"logits"}:
-                raise ConfigError(
-                    f"teacher: several teachers are averaged in their probabilities, but {method.label} uses "
-                    f"{' and '.join(sorted(method.needs - {'logits'}))}: name one teacher, or remove this term."
-                )
+            problem = why_not_averaged(teachers, method)
+            if problem:
+                raise ConfigError(f"teacher: {problem}.")
         return teachers
 
     def _load_teacher(self) -> Teacher | None:

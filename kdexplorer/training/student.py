@@ -15,6 +15,7 @@ from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.networks import Architecture, build, get_architecture
 from kdexplorer.networks.base import StagedNetwork
 from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.training.checks import why_not_started
 from kdexplorer.training.ddp import Team
 from kdexplorer.training.objective import BoundTerm, bind_terms
 from kdexplorer.training.timing import Span
@@ -78,11 +79,9 @@ def build_student(
     network = build(student.architecture, len(classes), seed=config.seed)
     if student.initial:
         start = find_checkpoint(student.initial)
-        if (start.architecture, start.classes) != (student.architecture, classes):
-            raise ConfigError(
-                f"students: {student.name} cannot start from {student.initial}, a {start.architecture} with "
-                f"{len(start.classes)} classes: choose a checkpoint of the same architecture and data."
-            )
+        problem = why_not_started(student, start, classes)
+        if problem:
+            raise ConfigError(f"students: {problem}.")
         network.load_state_dict(start.network().state_dict())
     terms = _bind_terms(config, student, teacher)
     for term in terms:

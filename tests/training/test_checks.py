@@ -2,7 +2,9 @@
 
 import pytest
 
-from kdexplorer.training.checks import find_problems
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.errors import ConfigError
+from kdexplorer.training.checks import find_problems, require_startable
 
 BASE = {
     "dataset": "synthetic",
@@ -72,3 +74,12 @@ def test_a_teacher_must_fit_the_data_and_the_students(tmp_path, make_checkpoint)
     unrelated = make_checkpoint(tmp_path / "u", classes=tuple("abcdefghij"))
     problems = find_problems({**BASE, "teacher": "u", "students": [DISTILLED]}, unrelated)[1]
     assert "other classes" in problems["teacher"][0]
+
+
+def test_several_teachers_are_found_one_by_one_and_only_for_logits(tiny, tmp_path, make_checkpoint):
+    first, second = (make_checkpoint(tmp_path / name, seed=seed) for seed, name in enumerate("ab"))
+    values = BASE | {"teacher": f"{first.path}+{second.path}", "train_images": 100, "batch_size": 20}
+    kd, at = ({**DISTILLED, "terms": [{"method": method}]} for method in ("kd", "at"))
+    require_startable(ExperimentConfig.model_validate(values | {"students": [kd]}))
+    with pytest.raises(ConfigError, match=r"several teachers are averaged .* AT uses stages"):
+        require_startable(ExperimentConfig.model_validate(values | {"students": [at]}))
