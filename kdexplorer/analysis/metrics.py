@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -15,6 +17,16 @@ def log_softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     scaled = scaled - scaled.max(axis=-1, keepdims=True)
     return scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
+
+
+def average_logits(logits: Sequence[np.ndarray]) -> np.ndarray:
+    """Logits of the mean of several networks' probabilities at T = 1; of one network its own.
+
+    Each is `[N, K]`, of the same images.
+    """
+    if len(logits) == 1:
+        return logits[0]
+    return np.logaddexp.reduce([log_softmax(one) for one in logits], axis=0) - np.log(len(logits))
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:

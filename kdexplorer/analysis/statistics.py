@@ -140,6 +140,11 @@ def unpaired_p(correct: int, count: int, other_correct: int, other_count: int) -
     return 2 * float(ndtr(-abs(correct / count - other_correct / other_count) / error)) if error else 1.0
 
 
+def format_p_cell(p: float | None) -> str:
+    """A p of a table: `0.0312`, `< 0.0001`, or nothing where there is none."""
+    return "" if p is None else "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
 def format_p(p: float) -> str:
     """`p = 0.031`, or `p < 0.0001`."""
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"

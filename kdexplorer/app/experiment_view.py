@@ -12,8 +12,7 @@ from kdexplorer.app.plain import as_text
 from kdexplorer.charts.experiments import experiment_chart
 from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment
 from kdexplorer.experiments.base import describe_cost
-from kdexplorer.experiments.report import SMALL, command, to_csv
-from kdexplorer.experiments.results import Results, read_results
+from kdexplorer.experiments.report import SMALL, command, read, to_csv
 from kdexplorer.runs.launch import stop_run
 
 POLL = 2.0
@@ -29,11 +28,6 @@ def pick_experiment() -> PreparedExperiment:
         format_func=lambda key: get_experiment(key).title,
     )  # fmt: skip
     return get_experiment(key)
-
-
-def read(experiment: PreparedExperiment, small: bool = False) -> Results:
-    """What is known of an experiment."""
-    return read_results(experiment.key, [part.name for part in experiment.parts(small)], small)
 
 
 def show_question(experiment: PreparedExperiment) -> None:

@@ -9,8 +9,7 @@ from kdexplorer.cli import options as shared
 from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment
 from kdexplorer.experiments.base import describe_cost
 from kdexplorer.experiments.driver import Todo
-from kdexplorer.experiments.report import describe_results, to_csv, to_markdown
-from kdexplorer.experiments.results import read_results
+from kdexplorer.experiments.report import describe_results, read, to_csv, to_markdown
 
 HELP = "prepared experiments: why does distillation work? Without a name they are listed"
 
@@ -38,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.show:
         code = _start(experiment, options)
     if code in (shared.DONE, shared.STOPPED) and not (options.quiet or options.estimate):
-        results = read_results(experiment.key, [part.name for part in experiment.parts(options.small)], options.small)
+        results = read(experiment, options.small)
         print(to_csv(results).strip() if options.csv else to_markdown(experiment, results, options.small))
     return code
 
@@ -47,7 +46,7 @@ def list_experiments() -> str:
     """Every experiment: its name, its question, and what is known."""
     lines = []
     for experiment in all_experiments():
-        results = read_results(experiment.key, [part.name for part in experiment.parts()])
+        results = read(experiment)
         lines += [f"{experiment.key:<16} {experiment.question}", f"{'':<16} {describe_results(experiment, results)}"]
     return "\n".join(lines)
 

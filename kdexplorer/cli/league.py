@@ -69,7 +69,7 @@ def _announce(table: LeagueTable, seeds: list[int], measure: bool) -> None:
     from kdexplorer.training.estimate import format_duration
     from kdexplorer.training.memory import estimate_memory, free_memory
 
-    config, entries = table.declaration.experiment(seeds[0]), len(table.entries)
+    config, entries = table.declaration.experiment(seeds[0]), len(table.declaration.entries)
     length = "1 epoch" if config.epochs == 1 else f"{config.epochs} epochs"
     done = ", ".join(map(str, sorted(table.complete_seeds()))) or "none"
     what = "1 experiment (seed" if len(seeds) == 1 else f"{len(seeds)} experiments (seeds"

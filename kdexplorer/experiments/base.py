@@ -19,7 +19,7 @@ from kdexplorer.experiments.results import MeasuredTable, Results
 from kdexplorer.sweeps.declaration import Declaration
 
 SEEDS = [0, 1, 2, 3, 4]
-IMAGES, STEPS_AN_EPOCH = 20_480, 160
+IMAGES = 20_480
 """The declared part of the training images, in batches of 128: a size for two slow processor cores."""
 
 
@@ -107,13 +107,18 @@ class PreparedExperiment(ABC):
         """What is trained; empty where nothing is. `small` is a variant of a minute or so, which decides nothing."""
         return ()
 
-
-class TrainedExperiment(PreparedExperiment):
-    """An experiment that trains students: it implements `parts`."""
-
     def more(self, logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | None) -> dict[str, list[float]]:
         """What is measured of a student besides a league's figures, from logits `[N, K]` and labels `[N]`."""
         return {}
+
+
+def league_id(key: str, part: str, declaration: Declaration) -> str:
+    """The id of a part's league, from which its runs' ids follow."""
+    return f"{key}-{part}-{declaration.sha256[:8]}"
+
+
+class TrainedExperiment(PreparedExperiment):
+    """An experiment that trains students: it implements `parts`."""
 
 
 class MeasuredExperiment(PreparedExperiment):

@@ -7,11 +7,12 @@ import numpy as np
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.claims import Claim
 from kdexplorer.experiments import judging
-from kdexplorer.experiments.base import Figure, Part, TrainedExperiment, declare
+from kdexplorer.experiments.base import Figure, Part, TrainedExperiment, declare, league_id
 from kdexplorer.experiments.judging import Comparison
 from kdexplorer.experiments.points import point_at
 from kdexplorer.experiments.results import Results
 from kdexplorer.sweeps.declaration import Declaration
+from kdexplorer.sweeps.league import League
 
 LENGTH, FIRST = 6, (1, 2, 4)
 """Epochs of the teachers' training, and after how many of them the others are taken."""
@@ -114,8 +115,5 @@ class BetterTeacher(TrainedExperiment):
 
 
 def run_of(key: str, part: str, declaration: Declaration) -> str:
-    """The run that trains a part's first seed: its name follows from what is declared, so that others can refer to it.
-
-    See `driver.league_id`.
-    """
-    return f"{key}-{part}-{declaration.sha256[:8]}-{declaration.seeds[0]}"
+    """The run that trains a part's first seed: its name follows from what is declared, so others can refer to it."""
+    return League(League.parent_folder() / league_id(key, part, declaration)).run_of(declaration.seeds[0])

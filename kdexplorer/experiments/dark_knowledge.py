@@ -5,8 +5,8 @@ from __future__ import annotations
 from kdexplorer.analysis.claims import Claim
 from kdexplorer.experiments import judging
 from kdexplorer.experiments.base import Figure, Part, TrainedExperiment, declare
-from kdexplorer.experiments.points import differences, row_of
-from kdexplorer.experiments.results import Results
+from kdexplorer.experiments.points import row_of
+from kdexplorer.experiments.results import Results, differences
 
 KEPT = {
     "top": "largest probability, even rest",
@@ -57,9 +57,11 @@ class DarkKnowledge(TrainedExperiment):
     def figure(self, results: Results) -> Figure:
         """Gains over scratch."""
         scratch = results.accuracies("students", "scratch")
-        points = row_of("KD", "KD", differences(results.accuracies("students", "kd"), scratch))
+        points = row_of("KD", "KD", list(differences(results.accuracies("students", "kd"), scratch).values()))
         for entry, text in KEPT.items():
-            points += row_of(text, "altered", differences(results.accuracies("students", entry), scratch))
+            points += row_of(
+                text, "altered", list(differences(results.accuracies("students", entry), scratch).values())
+            )
         return Figure(
             "dots", "What is left of the gain when soft labels lose a part", "mean, 95 % interval, and seeds",
             "gain over scratch (percentage points)", tuple(points), {"KD": "kd", "altered": "altered_kd"}, rule=0,

@@ -7,6 +7,7 @@ experiment, `status.json` how far it is, `log.txt` what happened. The tables alo
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from filelock import FileLock, Timeout
 from kdexplorer import processes
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.experiments import get_experiment
-from kdexplorer.experiments.base import Interrupted, MeasuredExperiment, Part, PreparedExperiment, TrainedExperiment
+from kdexplorer.experiments.base import Interrupted, MeasuredExperiment, Part, PreparedExperiment, league_id
 from kdexplorer.experiments.results import MeasuredTable, measured_path, part_path, read_measured
 from kdexplorer.files import read_json, write_json
 from kdexplorer.runs import launch
@@ -92,11 +93,6 @@ def start(key: str, small: bool = False) -> None:
     launch.start_run(run)
 
 
-def league_id(key: str, part: Part) -> str:
-    """The id of a part's league, from which its runs' ids follow."""
-    return f"{key}-{part.name}-{part.declaration.sha256[:8]}"
-
-
 def list_todo(experiment: PreparedExperiment, small: bool, read_only: bool = False) -> list[Todo]:
     """What is left, in the order of training; a part that teaches comes again where its networks are missing.
 
@@ -116,8 +112,7 @@ def list_todo(experiment: PreparedExperiment, small: bool, read_only: bool = Fal
             found.append(Todo(part, None, part.declaration.seeds))
             continue
         if not read_only:
-            league = leagues.open_league(part.declaration, league_id(experiment.key, part))
-            _write(experiment, league, path)
+            leagues.write_table(_open_league(experiment.key, part), path, experiment.more)
         table = leagues.begin_table(part.declaration, path)
         found.append(Todo(part, table, leagues.seeds_to_train(table)))
     awaited = any(todo.table is None for todo in found)
@@ -139,10 +134,8 @@ def _has_teacher(part: Part) -> bool:
     return False
 
 
-def _write(experiment: PreparedExperiment, league: League, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert isinstance(experiment, TrainedExperiment)
-    leagues.write_table(league, path, experiment.more)
+def _open_league(key: str, part: Part) -> League:
+    return leagues.open_league(part.declaration, league_id(key, part.name, part.declaration))
 
 
 def execute(run: ExperimentRun, show: bool = False) -> State:
@@ -184,13 +177,10 @@ def _train(experiment: PreparedExperiment, small: bool, run: ExperimentRun, show
         run.write_status("running", left)
         if show:
             print(f"{experiment.key}: {left}", file=sys.stderr, flush=True)
-        league = leagues.open_league(part.declaration, league_id(experiment.key, part))
+        league = _open_league(experiment.key, part)
         league.plan(seeds)
         path = part_path(experiment.key, part.name, small)
-
-        def write(_: object, league: League = league, path: Path = path) -> None:
-            _write(experiment, league, path)
-
+        write = functools.partial(leagues.write_table, path=path, more=experiment.more)
         state = execute_sweep(league, show=show, write_results=write)
         if state != "finished":
             if state == "failed":
@@ -230,7 +220,8 @@ def describe_state(key: str, small: bool = False) -> str:
         return ""
     lines = [status.message]
     for part in get_experiment(key).parts(small):
-        league = League(League.parent_folder() / league_id(key, part))
-        if league.status().state in LIVE:
-            lines += [describe_progress(one) for one in league.runs() if one.run_id in league.status().working]
+        league = League(League.parent_folder() / league_id(key, part.name, part.declaration))
+        status = league.status()
+        if status.state in LIVE:
+            lines += [describe_progress(one) for one in league.runs() if one.run_id in status.working]
     return "; ".join(lines)

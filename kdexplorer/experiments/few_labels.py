@@ -8,7 +8,7 @@ from kdexplorer.analysis.claims import Claim
 from kdexplorer.experiments import judging
 from kdexplorer.experiments.base import Figure, Part, TrainedExperiment, declare
 from kdexplorer.experiments.points import point_at
-from kdexplorer.experiments.results import Results
+from kdexplorer.experiments.results import Results, differences
 
 SIZES = {"few": (1_024, 40), "more": (5_120, 8), "many": (20_480, 2)}
 """Training images by part, and the epochs that make 320 steps of all of them."""
@@ -64,8 +64,7 @@ class FewLabels(TrainedExperiment):
 
     @staticmethod
     def _gain(results: Results, part: str) -> dict[int, float]:
-        own, other = (results.accuracies(part, entry) for entry in ("kd", "scratch"))
-        return {seed: own[seed] - other[seed] for seed in own if seed in other}
+        return differences(results.accuracies(part, "kd"), results.accuracies(part, "scratch"))
 
     def figure(self, results: Results) -> Figure:
         """Accuracy over the number of images."""

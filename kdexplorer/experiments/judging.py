@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kdexplorer.analysis.claims import Claim, Verdict
 from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, format_p, holm, seed_test
-from kdexplorer.experiments.results import BySeed
+from kdexplorer.experiments.results import BySeed, differences
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Comparison:
 
 def compare(name: str, own: BySeed, other: BySeed) -> Comparison:
     """One student minus another, over the seeds that both have."""
-    return Comparison(name, tuple(own[seed] - other[seed] for seed in own if seed in other))
+    return Comparison(name, tuple(differences(own, other).values()))
 
 
 def judge(claim: str, comparisons: Sequence[Comparison], unit: str = "points", scale: float = 100) -> Claim:
@@ -29,18 +29,17 @@ def judge(claim: str, comparisons: Sequence[Comparison], unit: str = "points", s
     Supported where all are clearly above zero, not supported where any is clearly below; between these, and with fewer
     than five seeds, it cannot be decided.
     """
-    known = [one for one in comparisons if one.values]
-    if len(known) < len(comparisons) or not known:
+    if not comparisons or not all(one.values for one in comparisons):
         missing = ", ".join(one.name for one in comparisons if not one.values) or "everything"
         return Claim(claim, f"Not all parts are trained yet: {missing}.", "cannot be decided")
-    seeds = min(len(one.values) for one in known)
+    seeds = min(len(one.values) for one in comparisons)
     if seeds < ENOUGH_SEEDS:
-        listed = "; ".join(f"{one.name} {scale * sum(one.values) / len(one.values):+.2f} {unit}" for one in known)
+        listed = "; ".join(f"{one.name} {scale * sum(one.values) / len(one.values):+.2f} {unit}" for one in comparisons)
         count = "one seed" if seeds == 1 else f"{seeds} seeds"
         return Claim(
             claim, f"{listed}. With {count} it is not decided: {ENOUGH_SEEDS} are needed.", "cannot be decided"
         )
-    tests = [test for one in known if (test := seed_test(one.values)) is not None]
+    tests = [test for one in comparisons if (test := seed_test(one.values)) is not None]
     corrected = holm([test.p for test in tests])
     decided = [p < 0.05 for p in corrected]
     above = [clear and test.difference > 0 for clear, test in zip(decided, tests, strict=True)]
@@ -48,7 +47,7 @@ def judge(claim: str, comparisons: Sequence[Comparison], unit: str = "points", s
     verdict: Verdict = "supported" if all(above) else "not supported" if any(below) else "cannot be decided"
     sentences = [
         f"{one.name}: {_describe(test, unit, scale)}, {format_p(p)}"
-        for one, test, p in zip(known, tests, corrected, strict=True)
+        for one, test, p in zip(comparisons, tests, corrected, strict=True)
     ]
     unclear = sum(not clear for clear in decided)
     rest = ""

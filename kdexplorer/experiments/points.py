@@ -27,11 +27,6 @@ def point_at(x: float, series: str, values: Sequence[float], label: str = "", sc
     return [Point(series, x, scale * float(np.mean(values)), label, low, high)]
 
 
-def differences(own: dict[int, float], other: dict[int, float]) -> list[float]:
-    """By seed, over the seeds that both have."""
-    return [own[seed] - other[seed] for seed in own if seed in other]
-
-
 def _interval(values: Sequence[float], scale: float) -> tuple[float | None, float | None]:
     interval = seed_interval(list(values))
     return (None, None) if interval is None else (scale * interval[0], scale * interval[1])

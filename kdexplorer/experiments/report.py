@@ -32,11 +32,16 @@ def describe_results(experiment: PreparedExperiment, results: Results) -> str:
     return f"{claim.claim}: {claim.verdict}.{left}"
 
 
+def read(experiment: PreparedExperiment, small: bool = False) -> Results:
+    """What is known of an experiment so far."""
+    return read_results(experiment.key, [part.name for part in experiment.parts(small)], small)
+
+
 def list_verdicts() -> list[tuple[str, Claim]]:
     """The question and the verdict of every experiment that is measured."""
     found = []
     for experiment in all_experiments():
-        results = read_results(experiment.key, [part.name for part in experiment.parts()])
+        results = read(experiment)
         if results:
             found.append((experiment.question, experiment.judge(results)))
     return found
@@ -55,7 +60,7 @@ def list_rows(results: Results) -> list[dict[str, str]]:
 
 
 def to_csv(results: Results) -> str:
-    """A line for each student; what an experiment measures besides follows, a line for each of its values."""
+    """A line for each student."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -68,8 +73,10 @@ def to_markdown(experiment: PreparedExperiment, results: Results, small: bool = 
     head = [f"**{experiment.question}** {SMALL if small else experiment.protocol}"]
     if not results:
         return "\n\n".join([*head, f"Not measured yet. {describe_cost(experiment, small)}"])
-    claim = experiment.judge(results)
-    said = [] if small else [f"{claim.claim}: **{claim.verdict}**. {claim.evidence}"]
+    said = []
+    if not small:
+        claim = experiment.judge(results)
+        said = [f"{claim.claim}: **{claim.verdict}**. {claim.evidence}"]
     means: dict[tuple[str, str], list[float]] = {}
     for row in list_rows(results):
         means.setdefault((row["part"], row["entry"]), []).append(float(row["accuracy"]))

@@ -61,11 +61,6 @@ class Results:
         table = self.tables.get(part)
         return {row.seed: row.accuracy for row in table.rows_of(entry)} if table else {}
 
-    def agreements(self, part: str, entry: str) -> BySeed:
-        """Its agreement with its teacher by seed."""
-        rows = self.tables[part].rows_of(entry) if part in self.tables else []
-        return {row.seed: row.teacher_agreement for row in rows if row.teacher_agreement is not None}
-
     def more(self, part: str, entry: str, name: str) -> dict[int, list[float]]:
         """What an experiment measured besides, by seed."""
         rows = self.tables[part].rows_of(entry) if part in self.tables else []
@@ -76,9 +71,10 @@ class Results:
         value = self.tables[part].declaration.settings.get(name) if part in self.tables else None
         return float(value) if isinstance(value, int | float) else float("nan")
 
-    def seconds(self) -> float:
-        """How long all experiments of all parts took together, where it is known."""
-        return sum(one.seconds or 0.0 for table in self.tables.values() for one in table.seeds)
+
+def differences(own: BySeed, other: BySeed) -> BySeed:
+    """One student minus another, over the seeds that both have."""
+    return {seed: own[seed] - other[seed] for seed in own if seed in other}
 
 
 def pack_bits(values: np.ndarray) -> str:

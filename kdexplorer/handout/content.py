@@ -49,9 +49,9 @@ def draw_pictures(request: HandoutRequest, sources: Sources, shapes: Shapes) -> 
 def _describe_right(request: HandoutRequest, sources: Sources, picture: Picture) -> str:
     """Which networks predict the label of a test image; empty without a label or stored logits."""
     label, parts = picture.hard_label(request.teacher), []
-    stored = {name: sources.stored_logits(checkpoint, request.dataset) for name, checkpoint in request.networks.items()}
     if label is None:
         return ""
+    stored = {name: sources.stored_logits(checkpoint, request.dataset) for name, checkpoint in request.networks.items()}
     right = {
         name: int(logits[picture.index].argmax()) == label for name, logits in stored.items() if logits is not None
     }

@@ -75,6 +75,7 @@ def open_sources() -> Sources:
     from kdexplorer.analysis.inference import predict_with_attention
 
     networks: dict[Path, Any] = {}
+    stored: dict[tuple[Path, str], np.ndarray | None] = {}
 
     def predict(checkpoint: Checkpoint, pixels: np.ndarray) -> Prediction:
         if checkpoint.path not in networks:
@@ -84,7 +85,10 @@ def open_sources() -> Sources:
         return logits[0], {power: [stage[0] for stage in stages] for power, stages in maps.items()}
 
     def stored_logits(checkpoint: Checkpoint, dataset: str) -> np.ndarray | None:
-        return whole_split_logits(checkpoint, checkpoint.logits_or_none(), dataset)
+        key = checkpoint.path, dataset
+        if key not in stored:
+            stored[key] = whole_split_logits(checkpoint, checkpoint.logits_or_none(), dataset)
+        return stored[key]
 
     path = find_human_labels()
     human_labels = None if path is None else load_human_labels(path)

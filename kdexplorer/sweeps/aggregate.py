@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from kdexplorer.analysis.metrics import agreement, expected_calibration_error, kl_divergence, log_softmax
+from kdexplorer.analysis.metrics import agreement, average_logits, expected_calibration_error, kl_divergence
 from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.analysis.statistics import holm, paired_test, seed_interval
-from kdexplorer.analysis.temperature_scaling import scaled_metrics
+from kdexplorer.analysis.temperature_scaling import ScaledMetrics, scaled_metrics
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.sampling import hold_out
@@ -47,7 +47,7 @@ def build_results(sweep: Sweep) -> SweepResults:
             point, card = point_of(by_name[name]), checkpoint.card
             facts = point.model_dump() | {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
             if labels is not None and len(labels) == len(logits):
-                scaled = scaled_metrics(logits, labels)
+                scaled = _scaled_metrics(checkpoint.sha256, config.recipe, logits, labels)
                 facts["calibration_error"] = expected_calibration_error(logits, labels)
                 facts["scaled_cross_entropy"] = scaled.cross_entropy
                 facts["scaled_calibration_error"] = scaled.calibration_error
@@ -70,6 +70,17 @@ def build_results(sweep: Sweep) -> SweepResults:
         students=students, cells=grid, scratch=next((cell for cell in cells if cell.temperature is None), None),
         default=DEFAULT_POINT, best=best.point if best else None, weight_factors=config.weight_factors,
     )  # fmt: skip
+
+
+_SCALED: dict[tuple[str, str, int], ScaledMetrics] = {}
+"""By weights and evaluation images: a driver builds the results again after each experiment."""
+
+
+def _scaled_metrics(weights: str, recipe: ExperimentConfig, logits: np.ndarray, labels: np.ndarray) -> ScaledMetrics:
+    key = weights, recipe.dataset, recipe.holdout
+    if key not in _SCALED:
+        _SCALED[key] = scaled_metrics(logits, labels)
+    return _SCALED[key]
 
 
 def build_cells(students: list[SweepStudent], right: Right, default: GridPoint) -> list[SweepCell]:
@@ -119,7 +130,6 @@ def load_teacher_logits(config: ExperimentConfig) -> np.ndarray | None:
         teachers = find_teachers(config.teacher or "")
         if not config.holdout and all(teacher.card.data.evaluation_split == "test" for teacher in teachers):
             logits = [teacher.logits() for teacher in teachers]
-            if len(logits) == 1:
-                return logits[0]
-            return np.logaddexp.reduce([log_softmax(one) for one in logits], axis=0) - np.log(len(logits))
+            if len({one.shape for one in logits}) == 1:
+                return average_logits(logits)
     return None

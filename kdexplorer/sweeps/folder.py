@@ -12,6 +12,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock
 from pydantic import Field
@@ -25,6 +26,8 @@ from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
 from kdexplorer.schema import Name, StrictModel, validate
 from kdexplorer.sweeps.grid import SweepConfig, experiment_config
 from kdexplorer.sweeps.results import SweepResults, read_results
+
+AnySweep = TypeVar("AnySweep", bound="Sweep")
 
 
 class PackedExperiment(StrictModel):
@@ -110,23 +113,40 @@ def find_sweep(sweep_id: str) -> Sweep | None:
 
 def find_same(config: SweepConfig) -> Sweep | None:
     """The sweep of the same configuration, or None."""
-    for sweep in list_sweeps():
-        with contextlib.suppress(ConfigError):
-            if sweep.config() == config:
-                return sweep
-    return None
+    return _find_same(config, Sweep)
 
 
 def create(config: SweepConfig) -> Sweep:
     """The folder of this sweep: the existing one of the same configuration, or a new one. Raises RunError."""
-    folder = Sweep.parent_folder()
+    return open_same(config, Sweep, "sweep", config.recipe.name[:30])
+
+
+def open_same(config: StrictModel, kind: type[AnySweep], what: str, name: str, run_id: str | None = None) -> AnySweep:
+    """The folder with this configuration: the existing one, or a new one. Raises RunError.
+
+    Args:
+        config: of the sweep or league.
+        kind: the class of the folder.
+        what: what it is called in errors.
+        name: begins a new folder's id.
+        run_id: a new folder's id, if it is not to have one of its own.
+    """
+    folder = kind.parent_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".create.lock", timeout=30):
-            return find_same(config) or Sweep(launch.create_run(config, config.recipe.name[:30], folder).path)
+            return _find_same(config, kind) or kind(launch.create_run(config, name, folder, run_id).path)
     except OSError as error:  # filelock's Timeout is one
         reason = error.strerror or "another start is taking long"
-        raise RunError(f"a sweep cannot be written to {folder} ({reason}): check the folder and the disk.") from error
+        raise RunError(f"a {what} cannot be written to {folder} ({reason}): check the folder and the disk.") from error
+
+
+def _find_same(config: StrictModel, kind: type[AnySweep]) -> AnySweep | None:
+    for one in (kind(run.path) for run in list_runs(kind.parent_folder())):
+        with contextlib.suppress(ConfigError):
+            if one.config() == config:
+                return one
+    return None
 
 
 def launch_sweep(config: SweepConfig) -> Sweep:

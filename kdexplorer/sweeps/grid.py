@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Protocol
 
-import numpy as np
 from pydantic import Field, model_validator
 
-from kdexplorer.analysis.metrics import softmax
+from kdexplorer.analysis.metrics import average_logits
 from kdexplorer.analysis.temperature_effects import fresh_push
 from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, ExperimentConfig, StudentConfig
 from kdexplorer.errors import ConfigError
@@ -133,8 +132,7 @@ def weight_factors(teacher: str, temperatures: Iterable[float]) -> dict[float, f
             f"teacher: {teacher} has no stored logits, from which the gradient's size is computed: "
             "choose another teacher or hold the weight."
         )
-    # Of several teachers the probabilities are averaged; the logits' own constant does not matter.
-    logits = known[0] if len(known) == 1 else np.log(np.mean([softmax(one) for one in known], axis=0))
+    logits = average_logits(known)
     default = _TERM["temperature"]
     sizes = {t: fresh_push(logits, t) for t in sorted({*temperatures, default})}
     return {t: float(f"{sizes[default] / size:.6g}") for t, size in sizes.items()}

@@ -6,27 +6,24 @@ the table are not trained again, wherever they were trained: the run folders nee
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.analysis.temperature_scaling import scaled_metrics
-from kdexplorer.errors import CheckpointError, ConfigError, RunError
+from kdexplorer.errors import CheckpointError, ConfigError
 from kdexplorer.files import read_json, write_bytes, write_json
-from kdexplorer.runs import launch
-from kdexplorer.runs.checkpoints import Checkpoint, open_checkpoint
-from kdexplorer.runs.run_folder import Run, list_runs, runs_root
+from kdexplorer.runs.checkpoints import open_checkpoint
+from kdexplorer.runs.run_folder import Run, runs_root
 from kdexplorer.runs.teachers import find_teachers, refer_to
 from kdexplorer.schema import validate
 from kdexplorer.sweeps.aggregate import load_labels, load_teacher_logits
 from kdexplorer.sweeps.declaration import Declaration
-from kdexplorer.sweeps.folder import PackedExperiment, Sweep
+from kdexplorer.sweeps.folder import PackedExperiment, Sweep, open_same
 from kdexplorer.sweeps.league_report import to_markdown
 from kdexplorer.sweeps.league_table import LeagueEntry, LeagueRow, LeagueSeed, LeagueTable, find_conflicts, read_table
 
@@ -52,12 +49,16 @@ class League(Sweep):
 
     def run_ids(self, packed: list[PackedExperiment]) -> list[str]:
         """By seed: which seeds are left differs from start to start."""
-        return [f"{self.run_id}-{one.seed}" for one in packed]
+        return [self.run_of(one.seed) for one in packed]
+
+    def run_of(self, seed: int) -> str:
+        """The id of the run that trains a seed."""
+        return f"{self.run_id}-{seed}"
 
     def plan(self, seeds: list[int]) -> None:
         """Makes an experiment of each of these seeds the work of the next start. Raises OSError."""
         names = tuple(student.name for student in self.config().students())
-        packed = [PackedExperiment(run=f"{self.run_id}-{seed}", seed=seed, students=names) for seed in seeds]
+        packed = [PackedExperiment(run=self.run_of(seed), seed=seed, students=names) for seed in seeds]
         write_json(self.path / "experiments.json", {"experiments": [one.model_dump(mode="json") for one in packed]})
 
 
@@ -66,22 +67,7 @@ def open_league(declaration: Declaration, run_id: str | None = None) -> League:
 
     Raises RunError.
     """
-    folder = League.parent_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".create.lock", timeout=30):
-            for league in map(_as_league, list_runs(folder)):
-                with contextlib.suppress(ConfigError):
-                    if league.config() == declaration:
-                        return league
-            return _as_league(launch.create_run(declaration, "league", folder, run_id))
-    except OSError as error:  # filelock's Timeout is one
-        reason = error.strerror or "another start is taking long"
-        raise RunError(f"a league cannot be written to {folder} ({reason}): check the folder and the disk.") from error
-
-
-def _as_league(run: Run) -> League:
-    return League(run.path)
+    return open_same(declaration, League, "league", "league", run_id)
 
 
 def begin_table(declaration: Declaration, path: Path) -> LeagueTable:
@@ -101,10 +87,17 @@ def begin_table(declaration: Declaration, path: Path) -> LeagueTable:
         if conflicts:
             raise ConfigError(f"{path} does not belong to this declaration. {' '.join(conflicts)} Move it elsewhere.")
         return table
+    return LeagueTable(
+        declaration=declaration, declaration_sha256=declaration.sha256, teacher=teacher, evaluated_on="", entries=[]
+    )
+
+
+def _describe_entries(declaration: Declaration) -> list[LeagueEntry]:
+    """The entries with their memory, which is counted in a step of each. Raises KDError without the teacher."""
     from kdexplorer.training.memory import count_student_memory
 
-    memory = count_student_memory(config)
-    entries = [
+    memory = count_student_memory(declaration.recipe)
+    return [
         LeagueEntry(
             name=student.name,
             objective=student.objective,
@@ -113,13 +106,6 @@ def begin_table(declaration: Declaration, path: Path) -> LeagueTable:
         )
         for student in declaration.students()
     ]
-    return LeagueTable(
-        declaration=declaration,
-        declaration_sha256=declaration.sha256,
-        teacher=teacher,
-        evaluated_on="",
-        entries=entries,
-    )
 
 
 def seeds_to_train(table: LeagueTable, count: int | None = None) -> list[int]:
@@ -137,11 +123,12 @@ def write_table(league: Sweep, path: Path, more: More = _nothing) -> None:
         OSError: when it cannot be written.
     """
     assert isinstance(league, League)
-    table = begin_table(league.config(), path)
+    table = known = begin_table(league.config(), path)
     for experiment, run in zip(league.experiments(), league.runs(), strict=True):
         if experiment.seed not in table.complete_seeds() and run.status().state == "finished":
             table = add_experiment(table, experiment.seed, run, more)
-    if table.rows:
+    if table is not known or (table.rows and not path.with_suffix(".md").exists()):
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, table.model_dump(mode="json"))
         write_bytes(path.with_suffix(".md"), to_markdown(table).encode())
 
@@ -153,15 +140,31 @@ def add_experiment(table: LeagueTable, seed: int, run: Run, more: More = _nothin
     if labels is None:
         raise ConfigError(f"the labels of {config.dataset} are missing: the students cannot be evaluated.")
     history = run.metrics()
-    rows, first = [], None
-    for entry in table.entries:
-        checkpoint = open_checkpoint(run.path / entry.name)
-        first = first or checkpoint
-        seconds = [row.step_seconds for row in history if row.student == entry.name]
-        row = _measure(checkpoint, entry.name, seed, labels, teacher, _mean(seconds))
-        rows.append(row.model_copy(update={"more": more(checkpoint.logits(), labels, teacher)}))
-    assert first is not None
-    leg = first.card.legs[-1]
+    entries = table.entries or _describe_entries(table.declaration)
+    checkpoints = [open_checkpoint(run.path / entry.name) for entry in entries]
+    rows = []
+    for entry, checkpoint in zip(entries, checkpoints, strict=True):
+        logits = checkpoint.logits()
+        if len(logits) != len(labels):
+            raise CheckpointError(f"{checkpoint.path} has logits of {len(logits)} images, not of {len(labels)}.")
+        scaled = scaled_metrics(logits, labels)
+        known = teacher if teacher is not None and teacher.shape == logits.shape else None
+        rows.append(
+            LeagueRow(
+                entry=entry.name,
+                seed=seed,
+                accuracy=metrics.accuracy(logits, labels),
+                cross_entropy=metrics.cross_entropy(logits, labels),
+                calibration_error=metrics.expected_calibration_error(logits, labels),
+                scaled_cross_entropy=scaled.cross_entropy,
+                scaled_calibration_error=scaled.calibration_error,
+                scaling_temperature=scaled.temperature,
+                teacher_agreement=None if known is None else metrics.agreement(logits, known),
+                step_seconds=_mean([row.step_seconds for row in history if row.student == entry.name]),
+                more=more(logits, labels, teacher),
+            )
+        )
+    first, leg = checkpoints[0], checkpoints[0].card.legs[-1]
     added = LeagueSeed(
         seed=seed,
         run=run.run_id,
@@ -173,6 +176,7 @@ def add_experiment(table: LeagueTable, seed: int, run: Run, more: More = _nothin
     )
     return table.model_copy(
         update={
+            "entries": entries,
             "evaluated_on": describe_evaluation(first),
             "seeds": sorted([*table.seeds, added], key=lambda one: one.seed),
             "rows": sorted([*table.rows, *rows], key=lambda row: row.seed),
@@ -183,27 +187,3 @@ def add_experiment(table: LeagueTable, seed: int, run: Run, more: More = _nothin
 def _mean(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return round(float(np.mean(known)), 7) if known else None
-
-
-def _measure(
-    checkpoint: Checkpoint, entry: str, seed: int, labels: np.ndarray, teacher: np.ndarray | None, seconds: float | None
-) -> LeagueRow:
-    """The row of one student. Raises CheckpointError."""
-    logits = checkpoint.logits()
-    if len(logits) != len(labels):
-        raise CheckpointError(f"{checkpoint.path} has logits of {len(logits)} images, not of {len(labels)}.")
-    scaled = scaled_metrics(logits, labels)
-    return LeagueRow(
-        entry=entry,
-        seed=seed,
-        accuracy=metrics.accuracy(logits, labels),
-        cross_entropy=metrics.cross_entropy(logits, labels),
-        calibration_error=metrics.expected_calibration_error(logits, labels),
-        scaled_cross_entropy=scaled.cross_entropy,
-        scaled_calibration_error=scaled.calibration_error,
-        scaling_temperature=scaled.temperature,
-        teacher_agreement=None
-        if teacher is None or teacher.shape != logits.shape
-        else metrics.agreement(logits, teacher),
-        step_seconds=seconds,
-    )

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable
 
+from kdexplorer.analysis.statistics import format_p_cell
 from kdexplorer.analysis.tables import markdown_table
 from kdexplorer.config import objective_label
 from kdexplorer.notation import format_student
@@ -39,8 +40,7 @@ def _difference(reference: str) -> Cell:
 
 def _p(reference: str) -> Cell:
     def cell(entry: EntrySummary) -> str:
-        p = one.p_holm if (one := entry.differences.get(reference)) else None
-        return "" if p is None else "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+        return format_p_cell(one.p_holm if (one := entry.differences.get(reference)) else None)
 
     return cell
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from kdexplorer.config import ExperimentConfig
@@ -10,12 +9,11 @@ from kdexplorer.networks.cost import count_multiply_adds
 from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.sweeps.folder import find_same, pack
 from kdexplorer.sweeps.grid import SweepConfig, experiment_config
-from kdexplorer.training.estimate import Measurement, format_duration
+from kdexplorer.training.estimate import format_duration, measure_apart
 from kdexplorer.training.memory import estimate_memory
 
 SAMPLE = 3
 """Students of the experiment that is measured."""
-POLL = 0.2  # seconds between two looks at a measurement
 
 
 @dataclass(frozen=True)
@@ -73,15 +71,7 @@ def estimate_seconds(plan: SweepPlan) -> float:
     Raises:
         RunError: when the experiment cannot be started.
     """
-    if plan.sample is None:
-        return 0.0
-    measurement = Measurement(plan.sample)
-    try:
-        while (result := measurement.poll()) is None:
-            time.sleep(POLL)
-    finally:
-        measurement.cancel()
-    return plan.times * result.seconds
+    return plan.times * measure_apart(plan.sample).seconds if plan.sample else 0.0
 
 
 def describe_plan(plan: SweepPlan, seconds: float | None) -> str:

@@ -6,7 +6,7 @@ another? The verdict on settings uses seeds.
 
 from __future__ import annotations
 
-from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, format_p, seed_test
+from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, format_p, format_p_cell, seed_test
 from kdexplorer.analysis.tables import markdown_table
 from kdexplorer.sweeps.grid import describe_factors
 from kdexplorer.sweeps.results import SweepCell, SweepResults
@@ -133,8 +133,8 @@ def to_markdown(results: SweepResults) -> str:
         texts = ["" if value is None else format(factor * value, form) for value, form, factor in values]
         test = tests.get(cell.point)
         interval = f"{100 * test.low:+.2f} to {100 * test.high:+.2f}" if test else ""
-        over_seeds = [interval, *(map(_format_p, (test.p, test.p_holm)) if test else ("", ""))]
-        rows.append([*place, accuracy, *texts, _format_p(cell.p), _format_p(cell.p_holm), *over_seeds])
+        over_seeds = [interval, *(map(format_p_cell, (test.p, test.p_holm)) if test else ("", ""))]
+        rows.append([*place, accuracy, *texts, format_p_cell(cell.p), format_p_cell(cell.p_holm), *over_seeds])
     images = f"evaluated on the {results.evaluated_on}" if results.evaluated_on else "not evaluated yet"
     title = f"{results.student} distilled from {results.teacher}, {images}."
     units = (
@@ -143,7 +143,3 @@ def to_markdown(results: SweepResults) -> str:
     )
     held, table = describe_factors(results.weight_factors), markdown_table(headings, rows, text_columns=0)
     return "\n\n".join(filter(None, [title, held, table, units, summarize(results)])) + "\n"
-
-
-def _format_p(p: float | None) -> str:
-    return "" if p is None else "< 0.0001" if p < 1e-4 else f"{p:.4f}"

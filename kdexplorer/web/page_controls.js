@@ -156,9 +156,8 @@ function addControls() {
   const complete = () => {
     document.querySelectorAll(".vega-bindings input[type=range]").forEach(completeSlider);
     document.querySelectorAll(UPLOAD).forEach((input) => (input.accept = "image/*,.heic,.heif"));
-    makeScrollable();
     clearTimeout(waiting);
-    waiting = setTimeout(makeScrollable, 200); // again, once the layout has settled
+    waiting = setTimeout(makeScrollable, 200); // once the layout has settled
   };
   new MutationObserver(complete).observe(document.body, { childList: true, subtree: true });
   window.addEventListener("resize", complete);

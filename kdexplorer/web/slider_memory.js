@@ -3,7 +3,7 @@
 const REST = 500; // milliseconds
 const SHARED = { logT: ["T", (value) => 2 ** value], alpha: ["alpha", (value) => value] };
 let report = null; // of the page that is open
-let timer = null;
+const timers = {}; // by the name of what was moved
 
 function listen({ target }) {
   const shared = target.matches?.(".vega-bindings input[type=range]") && SHARED[target.name];
@@ -11,8 +11,8 @@ function listen({ target }) {
   const [name, read] = shared;
   const chart = target.closest("[class*=st-key-chart_]")?.className.match(/st-key-(chart_\w+)/)[1] ?? "";
   const moved = { name, value: read(Number(target.value)), chart };
-  clearTimeout(timer);
-  timer = setTimeout(() => report?.(moved), REST);
+  clearTimeout(timers[name]);
+  timers[name] = setTimeout(() => report?.(moved), REST);
 }
 
 export default function ({ setTriggerValue }) {
