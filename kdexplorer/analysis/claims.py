@@ -14,7 +14,7 @@ import numpy as np
 
 from kdexplorer.analysis.lab import LAB, LAB_IMAGES
 from kdexplorer.analysis.metrics import softmax
-from kdexplorer.analysis.statistics import ENOUGH_SEEDS, format_p, holm, seed_test, unpaired_p
+from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, format_p, holm, holm_by_name, seed_test, unpaired_p
 from kdexplorer.analysis.tables import ResultRow, markdown_table
 from kdexplorer.networks import get_architecture
 
@@ -35,6 +35,14 @@ class Claim:
     verdict: Verdict
 
 
+def decide(tests: Sequence[SeedTest]) -> tuple[list[float], Verdict]:
+    """p with Holm's correction, and whether all differences are above zero: not where any is clearly below."""
+    corrected = holm([test.p for test in tests])
+    signs = [0 if p >= 0.05 else 1 if test.difference > 0 else -1 for test, p in zip(tests, corrected, strict=True)]
+    above, below = all(sign > 0 for sign in signs), any(sign < 0 for sign in signs)
+    return corrected, "supported" if above else "not supported" if below else "cannot be decided"
+
+
 def judge_setting(
     claim: str, setting: str, values: BySeed, inside: Callable[[float], bool], outside: Callable[[float], bool]
 ) -> Claim:
@@ -52,14 +60,11 @@ def judge_setting(
     tests = [test for one in paired if (test := seed_test(one.tolist()))]
     if seeds < ENOUGH_SEEDS or len(tests) < len(paired):
         return Claim(claim, f"{evidence}: fewer than {ENOUGH_SEEDS}.", "cannot be decided")
-    corrected = holm([test.p for test in tests])
-    ahead = [p < 0.05 and test.difference > 0 for test, p in zip(tests, corrected, strict=True)]
-    behind = [p < 0.05 and test.difference < 0 for test, p in zip(tests, corrected, strict=True)]
+    corrected, verdict = decide(tests)
     compared = ", ".join(
         f"{100 * test.difference:+.2f} to {setting} = {other:g} ({format_p(p)})"
         for other, test, p in zip(others, tests, corrected, strict=True)
     )
-    verdict: Verdict = "supported" if all(ahead) else "not supported" if any(behind) else "cannot be decided"
     return Claim(claim, f"{evidence}. {setting} = {best:g}: {compared}, after Holm's correction.", verdict)
 
 
@@ -112,7 +117,7 @@ def judge_beating(rows: Sequence[ResultRow]) -> Claim:
     claim = "Distilled students beat their teacher"
     if not paired:
         return Claim(claim, f"{lab}. No paired test is possible here.", "cannot be decided")
-    corrected = dict(zip(paired, holm([one.p for one in paired.values() if one.p is not None]), strict=True))
+    corrected = holm_by_name({name: one.p for name, one in paired.items()})
     listed = ", ".join(f"{name} {100 * one.difference:+.2f}" for name, one in paired.items())
     above = [name for name, one in paired.items() if one.difference > 0 and corrected[name] < 0.05]
     below = [name for name, one in paired.items() if one.difference < 0 and corrected[name] < 0.05]
@@ -139,8 +144,8 @@ def judge_larger_loss(rows: Sequence[ResultRow]) -> Claim:
         return Claim(claim, "No distilled student has a scratch baseline and stored logits here.", "cannot be decided")
     objective = sum((row.objective or 0) > (base.objective or 0) for row, base, _ in pairs)
     raw = sum(row.cross_entropy > base.cross_entropy for row, base, _ in pairs)
-    higher = sum(one.difference > one.half for *_, one in pairs)
-    lower = sum(one.difference < -one.half for *_, one in pairs)
+    higher = sum(one.sign > 0 for *_, one in pairs)
+    lower = sum(one.sign < 0 for *_, one in pairs)
     evidence = (
         f"The objective, another sum for each method, is larger for {objective} of {len(pairs)}; cross-entropy, which "
         f"can be compared, for {raw}; after temperature scaling it is clearly larger for {higher} and clearly smaller "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kdexplorer.analysis.statistics import format_p, holm
+from kdexplorer.analysis.statistics import format_p, holm_by_name
 from kdexplorer.analysis.tables import ResultRow
 
 LEVEL = 0.05
@@ -18,8 +18,7 @@ def describe_gains(rows: Sequence[ResultRow]) -> list[str]:
     """
     by_name = {row.name: row for row in rows}
     compared = [(row, pair) for row in rows if (pair := row.to_scratch_baseline) is not None]
-    tested = {row.name: pair.p for row, pair in compared if pair.p is not None}
-    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+    corrected = holm_by_name({row.name: pair.p for row, pair in compared})
     sentences = []
     for row, pair in sorted(compared, key=lambda one: -one[0].accuracy):
         baseline, points = by_name[pair.name], round(100 * pair.difference, 1)

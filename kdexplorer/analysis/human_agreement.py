@@ -127,8 +127,7 @@ def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
         verdicts = []
         for paired, where in zip((row.all_images, row.both_right, row.wrong_classes), places, strict=True):
             if paired is not None:
-                clear = "closer" if paired.difference < 0 else "further away"
-                words = clear if abs(paired.difference) > paired.half else "no clear difference"
+                words = {-1: "closer", 0: "no clear difference", 1: "further away"}[paired.sign]
                 verdicts.append(f"{words} {where} ({paired})")
         if verdicts:
             sentences.append(f"{row.name} against {row.scratch_baseline}: {', '.join(verdicts)}.")

@@ -13,6 +13,7 @@ from kdexplorer.methods.kd import KD
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from kdexplorer.networks.base import StagedNetwork
 
@@ -22,7 +23,7 @@ def predict(network: StagedNetwork, images: np.ndarray, normalization: Normaliza
     import torch
 
     with torch.inference_mode():
-        return network(_to_inputs(network, images, normalization)).float().cpu().numpy()
+        return network(to_inputs(network, images, normalization)).float().cpu().numpy()
 
 
 def predict_with_attention(
@@ -34,12 +35,13 @@ def predict_with_attention(
     from kdexplorer.methods.at import attention_map
 
     with torch.inference_mode():
-        logits, stages, _ = network(_to_inputs(network, images, normalization), all_outputs=True)
+        logits, stages, _ = network(to_inputs(network, images, normalization), all_outputs=True)
         maps = {power: [attention_map(stage, power).cpu().numpy() for stage in stages] for power in (1, 2)}
         return logits.float().cpu().numpy(), maps
 
 
-def _to_inputs(network: StagedNetwork, images: np.ndarray, normalization: Normalization) -> torch.Tensor:
+def to_inputs(network: nn.Module, images: np.ndarray, normalization: Normalization) -> torch.Tensor:
+    """uint8 images `[B, 3, H, W]`, normalized and on the network's device."""
     import torch
 
     from kdexplorer.datasets.augmentation import normalize

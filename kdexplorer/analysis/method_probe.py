@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kdexplorer.analysis.inference import to_inputs
 from kdexplorer.methods import Method
 
 if TYPE_CHECKING:
@@ -39,13 +40,10 @@ def compute_outputs(network: StagedNetwork, images: np.ndarray, normalization: N
     """A network's outputs for uint8 images `[B, 3, 32, 32]` in float32, without gradient."""
     import torch
 
-    from kdexplorer.datasets.augmentation import normalize
     from kdexplorer.networks import Outputs
 
-    device = next(network.parameters()).device
     with torch.no_grad():
-        inputs = normalize(torch.from_numpy(np.array(images)).to(device), normalization)
-        logits, stages, embedding = network(inputs, all_outputs=True)
+        logits, stages, embedding = network(to_inputs(network, images, normalization), all_outputs=True)
     return Outputs(logits.float(), [stage.float() for stage in stages], embedding.float())
 
 

@@ -6,7 +6,7 @@ anything has begun to import torch, and fails while torch is half loaded, as whe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,11 @@ class MeanDifference:
 
     def __str__(self) -> str:
         return f"{self.difference:+.3f} ± {self.half:.3f}"
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval leaves out zero, else 0."""
+        return 0 if abs(self.difference) <= self.half else 1 if self.difference > 0 else -1
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,12 @@ def holm(p_values: list[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted
+
+
+def holm_by_name(p_values: Mapping[str, float | None]) -> dict[str, float]:
+    """`holm` of the p values that are known, by name."""
+    known = {name: p for name, p in p_values.items() if p is not None}
+    return dict(zip(known, holm(list(known.values())), strict=True))
 
 
 def seed_interval(values: list[float]) -> tuple[float, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kdexplorer.analysis.statistics import format_p, holm
+from kdexplorer.analysis.statistics import format_p, holm_by_name
 from kdexplorer.analysis.tables import PairedDifference, ResultRow
 from kdexplorer.methods import get_method
 
@@ -35,9 +35,9 @@ def _explain_scaled(row: ResultRow, baseline: ResultRow) -> str:
     if scaled is None:
         return ""
     text = f" After temperature scaling the difference is {scaled} (95 %): "
-    if abs(scaled.difference) <= scaled.half:
+    if not scaled.sign:
         return f"{text}none that is clear."
-    if scaled.difference > 0:
+    if scaled.sign > 0:
         return f"{text}it is higher."
     overconfident = row.cross_entropy > baseline.cross_entropy
     return text + ("it is lower, so the excess was the level of confidence." if overconfident else "it is lower.")
@@ -59,16 +59,10 @@ def explain_calibration(rows: Sequence[ResultRow]) -> str | None:
         f"{'most' if explained else 'less than half'} of them."
     ]
     paired = {row.name: one for row in known if row.is_distilled and (one := row.scaled_to_scratch_baseline)}
-    kinds: dict[str, list[str]] = {"lower than": [], "not clearly different from": [], "higher than": []}
-    for name, one in paired.items():
-        clear = abs(one.difference) > one.half
-        kind = "not clearly different from" if not clear else "lower than" if one.difference < 0 else "higher than"
-        kinds[kind].append(f"{name} ({one})")
-    sentences += [
-        f"Scaled cross-entropy is {kind} the scratch baseline's for {', '.join(names)}."
-        for kind, names in kinds.items()
-        if names
-    ]
+    for sign, kind in ((-1, "lower than"), (0, "not clearly different from"), (1, "higher than")):
+        names = [f"{name} ({one})" for name, one in paired.items() if one.sign == sign]
+        if names:
+            sentences.append(f"Scaled cross-entropy is {kind} the scratch baseline's for {', '.join(names)}.")
     return " ".join(sentences)
 
 
@@ -125,8 +119,7 @@ def compare_with_teacher_and_baseline(rows: Sequence[ResultRow]) -> str:
     for key, words in (("to_scratch_baseline", "its scratch baseline"), ("to_teacher", "its teacher")):
         found: dict[str, PairedDifference] = {row.name: one for row in distilled if (one := getattr(row, key))}
         if best.name in found:
-            tested = {name: one.p for name, one in found.items() if one.p is not None}
-            corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+            corrected = holm_by_name({name: one.p for name, one in found.items()})
             paired = found[best.name]
             sentences.append(_judge(best, by_name[paired.name], words, paired, corrected))
     if not sentences:

@@ -77,7 +77,7 @@ def mix(images: torch.Tensor, seed: int, epoch: int, step: int) -> torch.Tensor:
     import torch
 
     shares = np.random.default_rng([seed, epoch, step, 0x31]).uniform(0.5, 1, (len(images), 1, 1, 1))
-    share = torch.from_numpy(shares.astype(np.float32)).to(images.device)
+    share = to_device(shares.astype(np.float32), images.device)
     return (share * images.float() + (1 - share) * images.roll(1, dims=0).float()).round().to(torch.uint8)
 
 
@@ -110,6 +110,8 @@ def normalize(images: torch.Tensor, normalization: Normalization) -> torch.Tenso
     """uint8 `[B, 3, H, W]` to float32 in channels_last: scaled to 0..1, then `(x - mean) / std`."""
     import torch
 
-    mean = torch.tensor(normalization.mean, device=images.device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(normalization.std, device=images.device).view(1, 3, 1, 1) * 255
+    mean, std = (
+        to_device(np.asarray(values, np.float32), images.device).view(1, 3, 1, 1) * 255
+        for values in (normalization.mean, normalization.std)
+    )
     return images.contiguous(memory_format=torch.channels_last).float().sub_(mean).div_(std)

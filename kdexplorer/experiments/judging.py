@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdexplorer.analysis.claims import Claim, Verdict
-from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, format_p, holm, seed_test
+from kdexplorer.analysis.claims import Claim, decide
+from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, format_p, seed_test
 from kdexplorer.experiments.results import BySeed, differences
 
 
@@ -40,16 +40,12 @@ def judge(claim: str, comparisons: Sequence[Comparison], unit: str = "points", s
             claim, f"{listed}. With {count} it is not decided: {ENOUGH_SEEDS} are needed.", "cannot be decided"
         )
     tests = [test for one in comparisons if (test := seed_test(one.values)) is not None]
-    corrected = holm([test.p for test in tests])
-    decided = [p < 0.05 for p in corrected]
-    above = [clear and test.difference > 0 for clear, test in zip(decided, tests, strict=True)]
-    below = [clear and test.difference < 0 for clear, test in zip(decided, tests, strict=True)]
-    verdict: Verdict = "supported" if all(above) else "not supported" if any(below) else "cannot be decided"
+    corrected, verdict = decide(tests)
     sentences = [
         f"{one.name}: {_describe(test, unit, scale)}, {format_p(p)}"
         for one, test, p in zip(comparisons, tests, corrected, strict=True)
     ]
-    unclear = sum(not clear for clear in decided)
+    unclear = sum(p >= 0.05 for p in corrected)
     rest = ""
     if verdict == "cannot be decided":
         rest = f" {unclear} of {len(tests)} differences may be chance." if len(tests) > 1 else " That may be chance."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from kdexplorer.methods.base import Method, MethodSettings
+from kdexplorer.methods.base import Method, TemperatureSettings
 from kdexplorer.networks.outputs import Outputs, as_float
 
 if TYPE_CHECKING:
@@ -33,11 +33,10 @@ class AlteredKD(Method):
     short_keys = {"T": "temperature"}
     marker, dash = "house", (10, 6)
 
-    class Settings(MethodSettings):
+    class Settings(TemperatureSettings):
         """The temperature of both softmaxes, and what is kept."""
 
         weight: float = Field(0.7, gt=0, le=1e6, description="weight of T²·KL")
-        temperature: float = Field(4.0, ge=0.1, le=100, description="divides the logits of teacher and student")
         keep: Kept = Field(
             "permuted",
             description="the largest probability with an even rest, all of them in a random order behind the largest, "

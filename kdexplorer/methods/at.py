@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from kdexplorer.methods.base import Method, MethodSettings
-from kdexplorer.networks.outputs import Outputs, as_float
+from kdexplorer.methods.base import Method, MethodSettings, different_stages
+from kdexplorer.networks.outputs import Outputs, as_float, pool_to_same_size
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,12 +43,7 @@ class AT(Method):
 
     def check(self, student: Architecture, teacher: Architecture) -> str | None:
         """Maps are compared stage by stage, so both networks need the same number of stages."""
-        if len(student.stages) == len(teacher.stages):
-            return None
-        return (
-            f"attention transfer needs the same number of stages: {student.key} has {len(student.stages)}, the teacher "
-            f"{teacher.key} has {len(teacher.stages)}. Choose networks of one family or remove this term"
-        )
+        return different_stages("attention transfer", student, teacher)
 
     def reduce_teacher(self, teacher: Outputs) -> Outputs:
         """The attention maps `[B, H, W]` in the place of the stages."""
@@ -116,18 +111,6 @@ def normalize_maps(maps: Tensor) -> Tensor:
     import torch.nn.functional as F
 
     return F.normalize(as_float(maps).flatten(1), dim=1)
-
-
-def pool_to_same_size(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Average-pools the larger of two `[B, H, W]` maps to the height and width of the smaller."""
-    import torch.nn.functional as F
-
-    size = min(first.shape[1], second.shape[1]), min(first.shape[2], second.shape[2])
-
-    def pool(maps: Tensor) -> Tensor:
-        return maps if tuple(maps.shape[1:]) == size else F.adaptive_avg_pool2d(maps[:, None], size)[:, 0]
-
-    return pool(first), pool(second)
 
 
 def map_similarity(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

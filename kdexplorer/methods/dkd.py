@@ -65,14 +65,15 @@ def dkd_parts(
     import torch
     import torch.nn.functional as F
 
-    is_target = F.one_hot(labels, student_logits.shape[1]).bool()
+    rest = torch.arange(student_logits.shape[1] - 1, device=labels.device)
+    columns = rest + (rest >= labels[:, None])  # the other classes, in order
 
     def split(logits: Tensor) -> tuple[Tensor, Tensor]:
         """Logarithms of the two-way distribution `[B, 2]` and of the one over the other classes `[B, K - 1]`."""
         log_p = F.log_softmax(as_float(logits) / temperature, dim=1)
-        others = log_p[~is_target].view(len(log_p), -1)
-        rest = others.logsumexp(dim=1)
-        return torch.stack([log_p[is_target], rest], dim=1), others - rest[:, None]
+        target, others = log_p.gather(1, labels[:, None]), log_p.gather(1, columns)
+        together = others.logsumexp(dim=1, keepdim=True)
+        return torch.cat([target, together], dim=1), others - together
 
     def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
         return (log_p.exp() * (log_p - log_q)).sum(dim=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, MethodSettings
-from kdexplorer.networks.outputs import Outputs, as_float
+from kdexplorer.networks.outputs import Outputs, as_float, pool_to_same_size
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,7 +61,7 @@ class FitNets(Method):
         """See `fitnets_loss`; the regressor sees the student's stage at the smaller size."""
         assert adapter is not None
         (target,) = teacher.stages
-        feature = pool_to(student.stages[self.settings.stage - 1], target)
+        feature, _ = pool_to_same_size(student.stages[self.settings.stage - 1], target)
         return fitnets_loss(adapter(feature), target)
 
 
@@ -72,13 +72,5 @@ def fitnets_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """
     import torch.nn.functional as F
 
-    return F.mse_loss(as_float(pool_to(student, teacher)), as_float(pool_to(teacher, student).detach()))
-
-
-def pool_to(features: Tensor, other: Tensor) -> Tensor:
-    """Average-pools `[B, C, H, W]` to the height and width of another where that is smaller."""
-    import torch.nn.functional as F
-
-    height, width = min(features.shape[2], other.shape[2]), min(features.shape[3], other.shape[3])
-    same = tuple(features.shape[2:]) == (height, width)
-    return features if same else F.adaptive_avg_pool2d(features, (height, width))
+    student, teacher = pool_to_same_size(student, teacher)
+    return F.mse_loss(as_float(student), as_float(teacher.detach()))

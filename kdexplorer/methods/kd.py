@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdexplorer.methods.base import Method, MethodSettings
+from kdexplorer.methods.base import Method, TemperatureSettings
 from kdexplorer.networks.outputs import Outputs, as_float
 
 if TYPE_CHECKING:
@@ -24,11 +24,10 @@ class KD(Method):
     short_keys = {"T": "temperature", "alpha": "weight"}
     marker, dash = "triangle-up", (2, 2)
 
-    class Settings(MethodSettings):
+    class Settings(TemperatureSettings):
         """The temperature of both softmaxes."""
 
         weight: float = Field(0.7, gt=0, le=1e6, description="weight of T²·KL, α in the lab's formula")
-        temperature: float = Field(4.0, ge=0.1, le=100, description="divides the logits of teacher and student")
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
         """See `kd_loss`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdexplorer.methods.base import Method, MethodSettings
+from kdexplorer.methods.base import Method, TemperatureSettings
 from kdexplorer.networks.outputs import Outputs, as_float
 
 if TYPE_CHECKING:
@@ -24,11 +24,10 @@ class ReverseKL(Method):
     short_keys = {"T": "temperature"}
     marker, dash = "parallelogram", (8, 3)
 
-    class Settings(MethodSettings):
+    class Settings(TemperatureSettings):
         """The temperature of both softmaxes."""
 
         weight: float = Field(0.7, gt=0, le=1e6, description="weight of the term, by default that of KD")
-        temperature: float = Field(4.0, ge=0.1, le=100, description="divides the logits of teacher and student")
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
         """See `reverse_kl_loss`."""

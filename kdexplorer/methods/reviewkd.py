@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdexplorer.methods.base import Method, WarmupSettings
+from kdexplorer.methods.base import Method, WarmupSettings, different_stages
 from kdexplorer.networks.outputs import Outputs, as_float
 
 if TYPE_CHECKING:
@@ -37,12 +37,7 @@ class ReviewKD(Method):
 
     def check(self, student: Architecture, teacher: Architecture) -> str | None:
         """Levels are compared one by one, so both networks need the same number of stages."""
-        if len(student.stages) == len(teacher.stages):
-            return None
-        return (
-            f"ReviewKD needs the same number of stages: {student.key} has {len(student.stages)}, the teacher "
-            f"{teacher.key} has {len(teacher.stages)}. Choose networks of one family or remove this term"
-        )
+        return different_stages("ReviewKD", student, teacher)
 
     def adapter(self, student: Architecture, teacher: Architecture) -> nn.Module:
         """The fusion modules (ABF) of all levels; see `make_fusion`."""

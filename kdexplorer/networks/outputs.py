@@ -26,6 +26,18 @@ class Outputs(NamedTuple):
         return Outputs(logits, stages, None if self.embedding is None else change(self.embedding))
 
 
+def pool_to_same_size(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Average-pools the larger of two `[B, H, W]` or `[B, C, H, W]` to the height and width of the smaller."""
+    import torch.nn.functional as F
+
+    size = min(first.shape[-2], second.shape[-2]), min(first.shape[-1], second.shape[-1])
+
+    def pool(maps: Tensor) -> Tensor:
+        return maps if tuple(maps.shape[-2:]) == size else F.adaptive_avg_pool2d(maps, size)
+
+    return pool(first), pool(second)
+
+
 def as_float(tensor: Tensor) -> Tensor:
     """The tensor in float32, or in float64 where it is that already."""
     import torch

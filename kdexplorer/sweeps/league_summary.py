@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, holm, seed_interval, seed_test
+from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, holm_by_name, seed_interval, seed_test
 from kdexplorer.config import Objective
 from kdexplorer.sweeps.league_table import LeagueRow, LeagueTable
 
@@ -97,8 +97,7 @@ def _compare(table: LeagueTable, reference: str) -> dict[str, SeedDifference]:
         for name in (entry.name for entry in table.entries if entry.name != reference)
     }
     tests = {name: seed_test(of_entry) for name, of_entry in values.items()}
-    tested = {name: test.p for name, test in tests.items() if test is not None}
-    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    adjusted = holm_by_name({name: test.p for name, test in tests.items() if test is not None})
     return {
         name: SeedDifference(float(np.mean(of_entry)), of_entry, tests[name], adjusted.get(name))
         for name, of_entry in values.items()

@@ -86,6 +86,8 @@ def _data_problems(config: ExperimentConfig) -> Iterator[tuple[str, str]]:
     dataset = get_dataset(config.dataset)
     if not dataset.is_available():
         yield "dataset", f"{dataset.label} is not available yet: download it, or choose another data set"
+    if config.without_class is not None and config.without_class >= len(dataset.classes):
+        yield "without_class", f"there are only {len(dataset.classes)} classes, the first is 0"
     available = dataset.sizes["train"] - config.holdout
     if available < 20:
         yield "holdout", f"there are only {dataset.sizes['train']} training images: hold out fewer"

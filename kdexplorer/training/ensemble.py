@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdexplorer.datasets import Normalization
+from kdexplorer.datasets.augmentation import to_device
 from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
 
 
@@ -45,6 +47,7 @@ def _renormalize(images: Tensor, old: Normalization, new: Normalization) -> Tens
     if old == new:
         return images
     mean, std, other_mean, other_std = (
-        torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (old.mean, old.std, new.mean, new.std)
+        to_device(np.asarray(values, np.float32), images.device).view(1, 3, 1, 1)
+        for values in (old.mean, old.std, new.mean, new.std)
     )
     return ((images * std + mean) - other_mean) / other_std

@@ -83,7 +83,7 @@ class Experiment:
         if not self.teacher_checkpoints or not methods:
             return None
         teacher = Teacher(self.teacher_checkpoints, methods, self.config, self.device, self.dtype)
-        if self.team.size == 1:
+        if self.team.size == 1 and self.config.teacher_view != "fixed":
             teacher.open_predictions(self.images, self.config, self.steps_per_epoch)
         return teacher
 
@@ -165,7 +165,8 @@ class Experiment:
             return inputs, labels, {}
         if config.teacher_view == "fixed":
             if self.teacher.fixed is None:
-                self.teacher.fix_targets(Split(self.images.cpu().numpy(), self.labels.cpu().numpy(), ()))
+                train = Split(self.images.cpu().numpy(), self.labels.cpu().numpy(), ())
+                self.teacher.fix_targets(train, keep=self.team.size == 1)
             return inputs, labels, self.teacher.select_targets(indices[self.part])
         seen, of_teacher = images, inputs
         if config.teacher_view == "independent":

@@ -44,10 +44,8 @@ class RunProgress:
         if self.show:
             tqdm.write(f"warning: {message}", file=sys.stderr)
         if lasting:
-            self.lasting = ". ".join(filter(None, [self.lasting, message]))
-        self.clear_warning()
-        if not lasting:
-            self.facts["warning"] = ". ".join(filter(None, [message, self.lasting]))
+            self.lasting, message = ". ".join(filter(None, [self.lasting, message])), ""
+        self.facts["warning"] = ". ".join(filter(None, [message, self.lasting]))
 
     def clear_warning(self) -> None:
         """Removes the warning from the next status, but for one that lasts."""

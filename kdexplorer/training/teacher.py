@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import Normalization, Split, get_dataset
-from kdexplorer.datasets.augmentation import normalize, resize
+from kdexplorer.datasets.augmentation import normalize, resize, to_device
 from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
@@ -102,14 +102,17 @@ class Teacher:
             return True
         return self.can_read and self.predictions is not None and self.predictions.contains(epoch, side)
 
-    def fix_targets(self, train: Split) -> None:
-        """Computes the logits of the training images as they are, once, or reads them; see `select_targets`."""
-        self.fixed = torch.from_numpy(self.evaluate(train, keep=True).logits)
+    def fix_targets(self, train: Split, keep: bool) -> None:
+        """Computes the logits of the training images as they are, once, or reads them; see `select_targets`.
+
+        `keep` stores them for later runs.
+        """
+        self.fixed = to_device(self.evaluate(train, keep).logits, self.device)
 
     def select_targets(self, indices: np.ndarray) -> Targets:
         """What the methods keep of the fixed logits of images, by their positions `[B]` in the training set."""
         assert self.fixed is not None
-        return self._reduce(Outputs(self.fixed[torch.from_numpy(indices)].to(self.device)))
+        return self._reduce(Outputs(self.fixed[to_device(indices, self.device)]))
 
     def load_targets(self, images: Tensor, inputs: Tensor, dataset: str, epoch: int, step: int) -> Targets:
         """What the methods keep of the outputs on a batch: read where they were stored, else computed.
@@ -145,8 +148,7 @@ class Teacher:
         return {part: getattr(outputs, part) for part in self.widths}
 
     def _reduce_stored(self, stored: dict[str, np.ndarray]) -> Targets:
-        found = {part: torch.from_numpy(np.ascontiguousarray(values)) for part, values in stored.items()}
-        tensors = {part: values.to(self.device) for part, values in found.items()}
+        tensors = {part: to_device(values, self.device) for part, values in stored.items()}
         return self._reduce(Outputs(tensors["logits"], [], tensors.get("embedding")))
 
     def evaluate(self, evaluation: Split, keep: bool) -> EvaluationTeacher:

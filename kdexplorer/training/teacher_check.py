@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from kdexplorer.analysis import metrics
+from kdexplorer.analysis.inference import to_inputs
 from kdexplorer.datasets import Normalization
-from kdexplorer.datasets.augmentation import normalize, resize
+from kdexplorer.datasets.augmentation import resize
 from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.schedule import FULL_RESOLUTION, resolution
 from kdexplorer.training.teacher import EvaluationTeacher
@@ -52,10 +53,10 @@ class TeacherAtStart:
 @torch.no_grad()
 def predict_at(network: nn.Module, images: np.ndarray, normalization: Normalization, side: int) -> np.ndarray:
     """Logits float32 `[N, K]` of uint8 images `[N, 3, H, W]` that are resized to `side` pixels."""
-    device, found = next(network.parameters()).device, []
+    found = []
     for start in range(0, len(images), BATCH):
-        batch = torch.from_numpy(np.array(images[start : start + BATCH])).to(device)
-        found.append(network(resize(normalize(batch, normalization), side)).float().cpu().numpy())
+        inputs = resize(to_inputs(network, images[start : start + BATCH], normalization), side)
+        found.append(network(inputs).float().cpu().numpy())
     return np.concatenate(found)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdexplorer.analysis.metrics import cross_entropy_to_humans, entropy
-from kdexplorer.analysis.statistics import format_p, holm, paired_test
+from kdexplorer.analysis.statistics import format_p, holm_by_name, paired_test
 from kdexplorer.analysis.temperature_scaling import fit_temperature
 from kdexplorer.vote.records import Question
 
@@ -92,7 +92,7 @@ def describe_agreement(questions: Sequence[Question], logits: Mapping[str, np.nd
         right = ", ".join(f"{name} {one.sum()}" for name, one in networks.items())
         sentences.append(f"Right predictions of the networks: {right}.")
     tests = {name: paired_test(room[None], one[None]) for name, one in networks.items()}
-    corrected = dict(zip(tests, holm([test["p"] for test in tests.values()]), strict=True))
+    corrected = holm_by_name({name: test["p"] for name, test in tests.items()})
     clear = [
         f"the room is {'more' if tests[name]['difference'] > 0 else 'less'} often right than {name} ({format_p(p)})"
         for name, p in corrected.items()
