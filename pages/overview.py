@@ -3,9 +3,9 @@
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import image_filters, results, tables, verdicts
+from kdexplorer.analysis import results, tables, verdicts
 from kdexplorer.analysis.metrics import entropy, softmax
-from kdexplorer.app import caches, layout, navigation, network_picker, pickers, picture, result_caches
+from kdexplorer.app import caches, layout, navigation, network_picker, picture, result_caches
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts import bars
 from kdexplorer.charts.common import select_classes
@@ -22,11 +22,10 @@ SEE = {"response": ("soft_labels", "See it on Soft labels →"), "feature": ("at
 
 def choose_example(teacher, students, dataset):
     """The most instructive of the first test images."""
-    pixels, labels, indices = (part[: picture.EXAMPLES] for part in caches.gallery(dataset))
-    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
-    if predictions is None:
+    rank = picture.most_instructive(teacher, students, dataset)
+    if rank is None:
         return None
-    rank = image_filters.most_instructive(predictions, *pickers.defaults())
+    pixels, labels, indices = caches.gallery(dataset)
     return pixels[rank], int(labels[rank]), int(indices[rank])
 
 

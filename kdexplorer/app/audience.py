@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 from starlette.routing import Route
 
-from kdexplorer.app import share_link
+from kdexplorer.app import navigation, share_link
 from kdexplorer.app.access import LOCAL
 from kdexplorer.app.headers import COOKIE
 from kdexplorer.app.plain import as_text, show_error
@@ -22,8 +22,7 @@ _OWN_LINK = "phones_link"
 
 def path() -> str:
     """The path of the audience's page on this server."""
-    base = (st.get_option("server.baseUrlPath") or "").strip("/")
-    return f"/{base}{PATH}" if base else PATH
+    return navigation.with_base(PATH)
 
 
 def routes() -> list[Route]:

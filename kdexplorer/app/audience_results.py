@@ -47,7 +47,9 @@ def show_question(store: Store, teacher: Checkpoint, temperature: float, shown: 
     """
     question = store.current()
     hidden = question is not None and question.is_open and shown == VOTES_ONLY
-    truth = Truth(None, None, None) if question is None or hidden else find_truth(question, teacher)
+    truth = Truth(None, None, None)
+    if question is not None and not hidden:
+        (truth,) = find_truths([question], teacher)
 
     def follow() -> None:
         if store.current() != question:
@@ -61,21 +63,30 @@ def show_question(store: Store, teacher: Checkpoint, temperature: float, shown: 
     st.fragment(shares.charged()(follow), run_every=poll)()
 
 
-def find_truth(question: Question, teacher: Checkpoint) -> Truth:
-    """The label, the teacher's logits and the human labels, as far as they are known; errors are reported."""
-    logits = human = None
+def find_truths(questions: Sequence[Question], teacher: Checkpoint) -> list[Truth]:
+    """What is known of each question; what is missing is reported, each reason once."""
+    found = [_find_truth(one, teacher) for one in questions]
+    if any(one.classes != teacher.classes for one in questions):
+        which = "this question" if len(questions) == 1 else "some of these questions"
+        st.info(f"{as_text(teacher.name)} has other classes than {which}.")
+    for error in {str(error): error for _, error in found if error is not None}.values():
+        show_error(error)
+    return [truth for truth, _ in found]
+
+
+def _find_truth(question: Question, teacher: Checkpoint) -> tuple[Truth, Exception | None]:
+    """The label, the teacher's logits and the human labels, as far as they are known, and why something is missing."""
+    logits = human = problem = None
     try:
         if teacher.classes == question.classes:
             computed = caches.image_logits(teacher, question.pixels, question.index, question.dataset)
             logits = NetworkLogits(teacher.name, TEACHER, computed)
-        else:
-            st.info(f"{as_text(teacher.name)} has other classes than this question.")
         if question.index is not None:
             known = caches.human_labels_of(question.dataset)
             human = None if known is None else known[question.index]
     except (KDError, OSError, IndexError) as error:
-        show_error(error)
-    return Truth(question.label, logits, human)
+        problem = error
+    return Truth(question.label, logits, human), problem
 
 
 def _draw(question: Question, counts: Sequence[int], truth: Truth, temperature: float) -> None:
@@ -106,7 +117,7 @@ def show_history(lecture: Lecture, networks: dict[str, Checkpoint]) -> None:
         return
     st.subheader("All questions")
     name, teacher = next(iter(networks.items()))
-    truths = [find_truth(one, teacher) for one in closed]
+    truths = find_truths(closed, teacher)
     rows = [_describe_row(one, truth, name) for one, truth in zip(closed, truths, strict=True)]
     st.dataframe(rows, hide_index=True, column_config={"picture": st.column_config.ImageColumn("picture")})
     text = analysis.describe_agreement(closed, _logits(closed, networks))

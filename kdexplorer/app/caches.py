@@ -7,6 +7,7 @@ Every `st.cache_*` wrapper is here or in `result_caches`, and each is bounded. T
 from __future__ import annotations
 
 import contextlib
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ def _students() -> dict[str, Checkpoint | CheckpointError]:
     return found
 
 
-@st.cache_resource(max_entries=2048, show_spinner=False)
+@lru_cache(maxsize=2048)
 def _student_folders(path: str, changed: int) -> list[Path]:
     """The folders of a run's finished students, looked for again when anything in its folder was replaced."""
     return run_folder.finished_students(Run(Path(path)))

@@ -6,7 +6,6 @@ import streamlit as st
 
 from kdexplorer.app import navigation
 
-ARROW = ":material/arrow_forward:"
 LINKS = {
     "live": "Run teacher and students in your own browser",
     "soft_labels": "See how the temperature changes a teacher's soft labels",
@@ -24,6 +23,6 @@ def show() -> None:
     )
     with st.container(horizontal=True):
         for page, label in LINKS.items():
-            navigation.link_to(page, label, icon=ARROW)
+            navigation.link_to(page, label, icon=navigation.ARROW)
     st.markdown("To train networks yourself, install the application on your own machine. A first run of a minute:")
     st.code("python -m kdexplorer demo", language="bash")

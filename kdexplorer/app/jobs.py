@@ -7,7 +7,6 @@ the least. While a run trains, a guest who has used up the allowance for jobs wa
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import threading
 import time
@@ -16,8 +15,7 @@ from dataclasses import dataclass
 
 from kdexplorer.app.shares import Share
 from kdexplorer.errors import KDError
-from kdexplorer.runs.records import LIVE
-from kdexplorer.runs.run_folder import list_runs
+from kdexplorer.runs.run_folder import count_live
 
 OF_A_GUEST = 2
 IN_ALL = 16
@@ -37,8 +35,6 @@ class Job:
 
     guest: Share | None
     key: Hashable
-    since: int = 0
-    """Counts up with each wait for a turn."""
     ready: float = 0.0
     """When the next step may begin."""
 
@@ -52,7 +48,7 @@ class Queue:
         self._jobs: list[Job] = []
         self._waiting: list[Job] = []
         self._turn: Job | None = None
-        self._began, self._count = 0.0, itertools.count()
+        self._began = 0.0
 
     def __len__(self) -> int:
         """Jobs that have not finished."""
@@ -107,7 +103,6 @@ class Queue:
         if job.guest is not None and job.guest.jobs.wait() > 0 and is_training():
             job.ready = time.monotonic() + min(LONGEST_PAUSE, job.guest.jobs.wait())
         with self._changed:
-            job.since = next(self._count)
             self._waiting.append(job)
         try:
             while not self._take(job):
@@ -126,12 +121,15 @@ class Queue:
             return True
 
     def _first(self) -> Job | None:
-        """The job whose turn it is: of the first of each key that are ready, that of the guest who has used least."""
+        """The job whose turn it is: of the first of each key that are ready, that of the guest who has used least.
+
+        Of equals it is the one that waits longest.
+        """
         now, by_key = time.monotonic(), dict[Hashable, Job]()
         for job in self._jobs:
             by_key.setdefault(job.key, job)
         ready = [job for job in self._waiting if job.ready <= now and by_key[job.key] is job]
-        return min(ready, key=lambda job: (-job.guest.jobs.left() if job.guest else -math.inf, job.since), default=None)
+        return min(ready, key=lambda job: -job.guest.jobs.left() if job.guest else -math.inf, default=None)
 
     def _count_before(self, job: Job) -> int:
         with self._changed:
@@ -140,7 +138,7 @@ class Queue:
 
 def is_training() -> bool:
     """Whether one of the latest runs trains or waits."""
-    return any(run.status().state in LIVE for run in list_runs()[:20])
+    return count_live() > 0
 
 
 queue = Queue()

@@ -79,7 +79,7 @@ def _show_results(sweep: Sweep) -> None:
         return
     if results is not None:
         query = {"show": "Sweep", "sweep": sweep.run_id}
-        navigation.link_to("compare", "Open on Compare", query, ":material/arrow_forward:")
+        navigation.link_to("compare", "Open on Compare", query, navigation.ARROW)
         sweeps.show_results(results, sweep.run_id)
 
 

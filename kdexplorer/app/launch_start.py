@@ -14,8 +14,7 @@ from kdexplorer.datasets import download
 from kdexplorer.errors import KDError
 from kdexplorer.notation import train_command
 from kdexplorer.runs.launch import launch_run
-from kdexplorer.runs.records import LIVE
-from kdexplorer.runs.run_folder import list_runs
+from kdexplorer.runs.run_folder import count_live
 from kdexplorer.sweeps.folder import launch_sweep
 from kdexplorer.sweeps.grid import SweepConfig, sweep_command
 from kdexplorer.training import demo
@@ -56,7 +55,7 @@ def offer_download() -> None:
 
 def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig | None) -> None:
     """Estimate, command and start of an experiment, or of the sweep whose recipe it is."""
-    alive = sum(run.status().state in LIVE for run in list_runs()[:20])
+    alive = count_live()
     with st.container(border=True, gap="small"):
         _offer_start(config, sweep, alive)
         if config is None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from kdexplorer.app import caches, pickers, result_caches
+from kdexplorer.app import caches, navigation, pickers, result_caches
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ImageError
@@ -59,9 +59,7 @@ def _serve(weights: bytes, place: str) -> str:
 
     if not runtime.exists():
         return ""
-    url = runtime.get_instance().media_file_mgr.add(weights, "application/octet-stream", place)
-    base = (st.get_option("server.baseUrlPath") or "").strip("/")
-    return f"/{base}{url}" if base else url
+    return navigation.with_base(runtime.get_instance().media_file_mgr.add(weights, "application/octet-stream", place))
 
 
 def _decode(picture: object) -> bytes:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
+ARROW = ":material/arrow_forward:"
+"""The icon of links."""
 FOLDER = Path(__file__).resolve().parents[2] / "pages"
 TITLES = {
     "overview": "Overview",
@@ -19,6 +21,12 @@ TITLES = {
     "experiments": "Experiments",
 }
 """Each page's title by its file's name, in the order of the menu; the first is the home page."""
+
+
+def with_base(path: str) -> str:
+    """A path on this server, behind the base path that Streamlit was started with."""
+    base = (st.get_option("server.baseUrlPath") or "").strip("/")
+    return f"/{base}{path}" if base else path
 
 
 def link_to(page: str, label: str, query: dict[str, str] | None = None, icon: str | None = None) -> None:

@@ -87,9 +87,8 @@ def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
     return teacher, [found[name] for name in chosen]
 
 
-def find_name(reference: str) -> str | None:
+def find_name(reference: str, found: Mapping[str, Checkpoint]) -> str | None:
     """The name on the pages of a network that a run's configuration names, perhaps by its folder; or None."""
-    found = caches.all_checkpoints()
     if reference in found:
         return reference
     return next((name for name, c in found.items() if c.path.resolve() == Path(reference).resolve()), None)

@@ -131,12 +131,12 @@ def defaults() -> tuple[float, float]:
 
 def pin(name: object, value: object) -> bool:
     """Pins a number that comes from a browser, rounded to two decimals; False where there is no such number."""
-    if name not in PINNED or not isinstance(value, (int, float)):
+    if not isinstance(name, str) or name not in PINNED or not isinstance(value, (int, float)):
         return False
-    *_, low, high = PINNED[str(name)]
+    *_, low, high = PINNED[name]
     if not low - 0.01 <= value <= high + 0.01:  # the slider's ends are rounded
         return False
-    url_state.put(str(name), round(min(high, max(low, float(value))), 2))
+    url_state.put(name, round(min(high, max(low, float(value))), 2))
     return True
 
 

@@ -87,8 +87,7 @@ def _pick_test_image(
     with sources:
         shown = indices[_filter(teacher, students, dataset, indices, labels)].tolist()
     if index not in shown or st.session_state.pop("filter_changed", False):
-        first = _choose_first(teacher, students, dataset, indices, labels)
-        index = first if index is None and shown[0] == indices[0] and first in shown else shown[0]
+        index = _choose_first(teacher, students, dataset, shown) if index is None else shown[0]
     url_state.put("image", index)
     position = shown.index(index)
     steps = {
@@ -109,13 +108,19 @@ def _pick_test_image(
     return pixels[ranks[index]], index, int(labels[ranks[index]])
 
 
-def _choose_first(
-    teacher: Checkpoint, students: list[Checkpoint], dataset: str, indices: np.ndarray, labels: np.ndarray
-) -> int:
-    """The image that a page shows first: the most instructive of the first test images."""
-    predictions = caches.gallery_predictions(teacher, students, dataset, indices[:EXAMPLES], labels[:EXAMPLES])
-    best = 0 if predictions is None else image_filters.most_instructive(predictions, *pickers.defaults())
-    return int(indices[best])
+def _choose_first(teacher: Checkpoint, students: list[Checkpoint], dataset: str, shown: list[int]) -> int:
+    """The image that a page shows first: the most instructive one where the filters leave it and begin as usual."""
+    indices = caches.gallery(dataset)[2]
+    rank = most_instructive(teacher, students, dataset) if shown[0] == indices[0] else None
+    best = shown[0] if rank is None else int(indices[rank])
+    return best if best in shown else shown[0]
+
+
+def most_instructive(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> int | None:
+    """The place in the gallery of the most instructive of its first images; None without the teacher's logits."""
+    _, labels, indices = (part[:EXAMPLES] for part in caches.gallery(dataset))
+    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
+    return None if predictions is None else image_filters.most_instructive(predictions, *pickers.defaults())
 
 
 def _filter(

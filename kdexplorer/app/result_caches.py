@@ -12,10 +12,12 @@ from kdexplorer.analysis import human_agreement, method_probe, results
 from kdexplorer.analysis.human_agreement import AgreementRow, Closeness
 from kdexplorer.analysis.method_probe import Probe
 from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis.temperature_effects import describe_kl, describe_push
 from kdexplorer.analysis.temperature_scaling import scale_known
 from kdexplorer.app import caches, network_picker
 from kdexplorer.app.jobs import queue
 from kdexplorer.app.shares import Share
+from kdexplorer.charts.style import FRESH
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Sources
@@ -60,6 +62,23 @@ def scaled_logits(networks: dict[str, Checkpoint], labels: np.ndarray) -> dict[s
     """The stored logits of the networks that have them for all labels, after temperature scaling; by name."""
     logits = {name: caches.evaluation_logits(checkpoint) for name, checkpoint in networks.items()}
     return {name: scaled for name, (scaled, _) in scale_known(logits, labels).items()}
+
+
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=caches.KEYS)
+def temperature_sentences(
+    teacher: Checkpoint, students: dict[str, Checkpoint], dataset: str, temperature: float
+) -> list[str]:
+    """What a temperature changes over the whole test split, for a fresh student and those with stored logits."""
+    of_teacher = caches.stored_logits(teacher, dataset)
+    if of_teacher is None:
+        return []
+    stored = {name: caches.stored_logits(student, dataset) for name, student in students.items()}
+    known = {name: logits for name, logits in stored.items() if logits is not None}
+    fresh = {FRESH: np.zeros_like(of_teacher)}
+    return [
+        *(describe_kl(name, of_teacher, logits, temperature) for name, logits in known.items()),
+        *(describe_push(name, of_teacher, logits, temperature) for name, logits in (fresh | known).items()),
+    ]
 
 
 def closeness(checkpoint: Checkpoint, human: np.ndarray, index: int | None = None) -> Closeness | None:

@@ -8,14 +8,13 @@ import streamlit as st
 from kdexplorer.analysis import results
 from kdexplorer.analysis.gains import describe_gains
 from kdexplorer.analysis.tables import ResultRow
-from kdexplorer.app import caches, downloads, navigation, network_picker
+from kdexplorer.app import caches, downloads, navigation, network_picker, result_caches
+from kdexplorer.app.navigation import ARROW
+from kdexplorer.app.plain import as_text
 from kdexplorer.charts import bars
 from kdexplorer.config import ExperimentConfig
-from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import Checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import Run
-
-ARROW = ":material/arrow_forward:"
 
 
 def show(run: Run, config: ExperimentConfig, roles: dict[str, str]) -> None:
@@ -23,31 +22,27 @@ def show(run: Run, config: ExperimentConfig, roles: dict[str, str]) -> None:
     found = {checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)}
     if not found:
         return
-    rows = _read_rows(tuple(found.values()))
+    rows = result_caches.result_rows(found, result_caches.evaluation_labels(next(iter(found.values()))))
     with st.container(border=True):
         st.header("Results")
         for sentence in describe_gains(rows):
             name, _, rest = sentence.partition(": ")
-            st.markdown(f"**{name}**: {rest}")
+            st.markdown(f"**{as_text(name)}**: {as_text(rest)}")
         st.vega_lite_chart(bars.accuracies(rows, roles), key="result_chart")
         if len(rows) > 1:
             st.caption("Each network was trained once: the tests do not cover how much another seed would change.")
         _show_links(run, config, found, rows)
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=caches.KEYS)
-def _read_rows(found: tuple[Checkpoint, ...]) -> list[ResultRow]:
-    return results.read_rows({checkpoint.name: checkpoint for checkpoint in found})
-
-
 def _show_links(run: Run, config: ExperimentConfig, found: dict[str, Checkpoint], rows: list[ResultRow]) -> None:
     """Links that open the students on the other pages, and the handout."""
     names = [f"{run.run_id}/{name}" for name in found]
-    teacher = network_picker.find_name(config.teacher) if config.teacher else None
+    known = caches.all_checkpoints()
+    teacher = network_picker.find_name(config.teacher, known) if config.teacher else None
     query = {"teacher": teacher} if teacher else {}
     students = query | {"students": ",".join(names[: network_picker.MAX_STUDENTS])}
     with st.container(horizontal=True):
-        compared = names if teacher is None else _with_teacher(names, teacher)
+        compared = names if teacher is None else _with_teacher(names, teacher, known)
         navigation.link_to("compare", "Compare them", query | {"networks": ",".join(compared)}, ARROW)
         if teacher:
             navigation.link_to("soft_labels", "Soft labels", students, ARROW)
@@ -55,8 +50,7 @@ def _show_links(run: Run, config: ExperimentConfig, found: dict[str, Checkpoint]
             for row in rows:
                 _show_images(run, found, row, query)
     if teacher:
-        chosen = {teacher: caches.all_checkpoints()[teacher]}
-        downloads.show_handout(chosen | dict(list(found.items())[: network_picker.MAX_STUDENTS]))
+        downloads.show_handout({teacher: known[teacher]} | dict(list(found.items())[: network_picker.MAX_STUDENTS]))
 
 
 def _show_images(run: Run, found: dict[str, Checkpoint], row: ResultRow, query: dict[str, str]) -> None:
@@ -74,17 +68,16 @@ def _show_images(run: Run, found: dict[str, Checkpoint], row: ResultRow, query: 
 
 def _first_difference(better: Checkpoint, worse: Checkpoint) -> int | None:
     """The first test image of the gallery that one network predicts correctly and the other does not, or None."""
-    labels, (first, second) = results.evaluation_labels(better), map(caches.evaluation_logits, (better, worse))
+    labels, (first, second) = result_caches.evaluation_labels(better), map(caches.evaluation_logits, (better, worse))
     if labels is None or first is None or second is None or not len(labels) == len(first) == len(second):
         return None
-    shown = len(get_dataset(results.dataset_of(better)).gallery()[2])
+    shown = len(caches.gallery(results.dataset_of(better))[2])
     differs = (first.argmax(axis=1) == labels) & (second.argmax(axis=1) != labels)
     positions = np.flatnonzero(differs[:shown])
     return int(positions[0]) if len(positions) else None
 
 
-def _with_teacher(names: list[str], teacher: str) -> list[str]:
+def _with_teacher(names: list[str], teacher: str, found: dict[str, Checkpoint]) -> list[str]:
     """The students with their teacher before them, if all were evaluated on the same images and fit one table."""
-    found = caches.all_checkpoints()
     together = {name: found[name] for name in (teacher, *names) if name in found}
     return list(together) if len(results.group_by_evaluation(together)) == 1 else names

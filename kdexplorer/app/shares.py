@@ -142,7 +142,9 @@ def share_of(address: str | None) -> Share | None:
         if key not in _shares and len(_shares) >= KEPT:
             for other in [other for other, share in _shares.items() if share.is_idle]:
                 del _shares[other]
-        return _shares.setdefault(key, Share())
+        if key not in _shares:
+            _shares[key] = Share()
+        return _shares[key]
 
 
 def own_share() -> Share | None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import human_agreement, inference, metrics, temperature_effects
+from kdexplorer.analysis import human_agreement, inference, metrics
 from kdexplorer.app import caches, pickers, result_caches, slider_memory
 from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts import annotators, bars, class_maps, gradient, temperature
 from kdexplorer.charts.common import NetworkLogits, fresh_student, select_classes
-from kdexplorer.charts.style import FRESH, HUMAN
+from kdexplorer.charts.style import HUMAN
 from kdexplorer.config import SCRATCH
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import VARIABLE
@@ -123,18 +123,12 @@ def show_curves(page: SoftLabels) -> None:
 
 def _describe_split(page: SoftLabels) -> None:
     """What the temperature changes over the whole test split, for each student whose stored logits are available."""
-    stored = {
-        name: caches.stored_logits(checkpoint, page.picture.dataset) for name, checkpoint in page.networks.items()
-    }
-    teacher, t = stored[page.teacher.name], page.temperature if page.temperature != 1 else 4.0
-    if teacher is None:
-        return
-    known = {one.name: logits for one in page.students if (logits := stored[one.name]) is not None}
-    for name, logits in known.items():
-        st.markdown(f"- {temperature_effects.describe_kl(name, teacher, logits, t)}")
-    for name, logits in ({FRESH: np.zeros_like(teacher)} | known).items():
-        st.markdown(f"- {temperature_effects.describe_push(name, teacher, logits, t)}")
-    if known:
+    teacher, t = page.networks[page.teacher.name], page.temperature if page.temperature != 1 else 4.0
+    students = {one.name: page.networks[one.name] for one in page.students}
+    sentences = result_caches.temperature_sentences(teacher, students, page.picture.dataset, t)
+    for sentence in sentences:
+        st.markdown(f"- {sentence}")
+    if len(sentences) > 1:
         st.caption(
             "The curves are of the chosen image. The factor T² balances the gradient's 1/T² only in the limit of large "
             "T: at one weight, another temperature is also another size of the gradient. Sweeps can hold the size."

@@ -10,11 +10,13 @@ from kdexplorer.training import predictions
 
 def show_predictions() -> None:
     """The size of the stored teacher predictions, with a button that deletes them; nothing where there are none."""
-    if not predictions.measure_store().files:
+    found = predictions.measure_store()
+    if not found.files:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
-            f"{predictions.describe_store()} Runs with the same images, seed and teacher read them and are faster.",
+            f"{predictions.describe_store(found)} Runs with the same images, seed and teacher read them and are "
+            "faster.",
             width="stretch",
         )
         with st.popover("Delete", icon=":material/delete:"):

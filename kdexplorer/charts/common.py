@@ -52,7 +52,12 @@ def fresh_student(teacher: NetworkLogits) -> NetworkLogits:
 
 
 def spec(
-    layers: Sequence[alt.Chart], heading: Heading, description: str, height: float | str, *params: alt.Parameter
+    layers: Sequence[alt.Chart],
+    heading: Heading,
+    description: str,
+    height: float | str,
+    *params: alt.Parameter,
+    rows: dict[str, list[dict[str, Any]]] | None = None,
 ) -> Spec:
     """The specification of layers, as wide as the page.
 
@@ -64,6 +69,8 @@ def spec(
         description: the alternative text.
         height: of the plot, in pixels in a window of 1280 pixels, or as a Vega expression.
         params: of the chart; those of its text sizes are added.
+        rows: of layers with `alt.NamedData`, by name. Altair copies what is in a layer several times, which takes
+            longer than all else where there are thousands. No parameter may have the same name.
     """
     tall = height if isinstance(height, str) else f"{height / DESIGN_EM:.4g} * em"
     sizes = [alt.param(name="em", expr=EM), alt.param(name="height", expr=tall)]
@@ -71,7 +78,7 @@ def spec(
     filled = chart.properties(description=description).add_params(*sizes, *params, *heading.texts)
     made = filled.to_dict(validate=False) | {"config": CONFIG, "padding": PADDING}
     made["title"]["subtitle"] = {"expr": _broken("subtitle", 0.52)}  # Vega takes it, Vega-Lite's schema has text alone
-    return made
+    return made | {"datasets": made.get("datasets", {}) | rows} if rows else made
 
 
 def fill_shape(

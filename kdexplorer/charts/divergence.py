@@ -9,7 +9,7 @@ import numpy as np
 
 from kdexplorer.charts.common import Spec, spec, title, tooltips
 from kdexplorer.charts.sizes import em
-from kdexplorer.charts.style import SCRATCH, TEACHER, look_of
+from kdexplorer.charts.style import SCRATCH, TEACHER, color, dash, series
 
 GRID = np.linspace(-6, 6, 121)
 BETAS = np.linspace(0, 1, 21)
@@ -65,6 +65,7 @@ def fitted_students() -> np.ndarray:
     return np.stack([candidates[divergence(teacher, candidates, beta).argmin()] for beta in BETAS])
 
 
+@lru_cache(maxsize=1)
 def mode_figure() -> Spec:
     """Teacher and fitted student over x; a slider in the browser moves β from forward to reverse KL."""
     teacher, students = teacher_density(), fitted_students()
@@ -78,25 +79,17 @@ def mode_figure() -> Spec:
         alt.param(name="beta", value=0, bind=slider),
         alt.param(name="step", expr=f"round(beta * {len(BETAS) - 1})"),
     ]
-    looks = {"teacher": look_of(TEACHER), "student": look_of(SCRATCH)}
-    names: list[str | alt.FieldName] = list(looks)
+    looks = series({"teacher": TEACHER, "student": SCRATCH})
     base = (
         alt.Chart(alt.Data(values=rows))  # in the specification: as a data set of its own a list is no list
         .transform_calculate(student="datum.fits[step]")
-        .transform_fold(list(names), as_=["network", "density"])
+        .transform_fold([one.name for one in looks], as_=["network", "density"])
     )
-    color = alt.Color(
-        "network:N",
-        scale=alt.Scale(domain=names, range=[look.color for look in looks.values()]),
-        title=None,
-        legend=alt.Legend(orient="bottom"),
-    )
-    dash = alt.StrokeDash("network:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 3]]), legend=None)
     lines = base.mark_line(strokeWidth=em(3)).encode(
         x=alt.X("x:Q", title="outcome x"),
         y=alt.Y("density:Q", title="probability density", scale=alt.Scale(domain=[0, 0.65])),
-        color=color,
-        strokeDash=dash,
+        color=color(looks),
+        strokeDash=dash(looks).legend(None),
         tooltip=tooltips(("network:N", "network"), ("x:Q", "x", ".2f"), ("density:Q", "density", ".3f")),
     )
     words = (

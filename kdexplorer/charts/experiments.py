@@ -107,9 +107,7 @@ def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     marker = chosen.mark_point(size=area(140), filled=True, opacity=1).encode(
         y=y, shape=style.shape(looks), tooltip=tips
     )
-    text = chosen.mark_text(align="left", dx=10, color=INK).encode(
-        y=y, text=alt.Text("y:Q", format=".1f"), color=alt.value(INK)
-    )
+    text = chosen.mark_text(align="left", dx=10).encode(y=y, text=alt.Text("y:Q", format=".1f"), color=alt.value(INK))
     return [*layers, marker, text]
 
 

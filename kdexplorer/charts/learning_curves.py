@@ -127,7 +127,9 @@ def learning_curves(
         subtitle = join_parts(subtitle, "Thin lines: the training batches")
     subtitle = join_parts(subtitle, _name_late_starts(rows))
     where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
-    return spec(layers, title(f"{facts.label} {where}, by epoch", subtitle), words, 240)
+    heading = title(f"{facts.label} {where}, by epoch", subtitle)
+    drawn = {name: part for name, part in (("within", within), ("by_epoch", rows)) if part}
+    return spec(layers, heading, words, 240, rows=drawn)
 
 
 def _name_late_starts(rows: list[dict[str, Any]]) -> str:
@@ -160,10 +162,10 @@ def _curves(
     }
     layers = []
     if within:
-        thin = alt.Chart(data(within)).mark_line(strokeWidth=1, opacity=0.6)
+        thin = alt.Chart(alt.NamedData("within")).mark_line(strokeWidth=1, opacity=0.6)
         layers.append(thin.encode(**drawn))
     if rows:
-        base = alt.Chart(data(rows)).encode(**drawn)
+        base = alt.Chart(alt.NamedData("by_epoch")).encode(**drawn)
         layers.append(base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)))
         layers.append(base.mark_point(size=area(70), filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)))
     return layers

@@ -13,7 +13,7 @@ import numpy as np
 
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
-from kdexplorer.charts.common import Spec, data, describe_selection, select_classes, spec, title, tooltips
+from kdexplorer.charts.common import Spec, describe_selection, select_classes, spec, title, tooltips
 from kdexplorer.charts.sizes import area, em
 
 SLIDER = "epoch"
@@ -37,7 +37,7 @@ def replay_curves(chart: Spec, first: int, last: int) -> Spec:
     unseen = {"type": "point", "opacity": 0, "tooltip": None, "aria": False}
     frames = [
         {"mark": unseen, "encoding": {key: layer["encoding"][key] for key in ("x", "y")}}
-        | {key: layer[key] for key in ("data",) if key in layer}
+        | ({"data": layer["data"]} if "data" in layer else {})
         for layer in curves
     ]
     grown = [{"filter": f"datum.epoch <= {SLIDER}"}]
@@ -86,7 +86,8 @@ def soft_labels_by_epoch(
     probabilities = {name: softmax(np.asarray(logits, dtype=float), temperature) for name, logits in latest.items()}
     largest = "; ".join(f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
     words = f"Soft labels of one image after epoch {epochs[-1] + 1} at T = {temperature:g}; largest: {largest}"
-    made = spec(layers, heading, words, 27 * len(shown))
+    rows = {"students": students} | ({"bars": bars} if bars else {})
+    made = spec(layers, heading, words, 27 * len(shown), rows=rows)
     return made | {"params": [_slider(epochs[0] + 1, epochs[-1] + 1), *made["params"]]}  # the title reads it
 
 
@@ -109,10 +110,10 @@ def _marks(
     layers = []
     if bars:
         color = style.look_of(style.TEACHER).color
-        drawn_bars = alt.Chart(data(bars)).mark_bar(color=color, opacity=0.45, height={"band": 0.8})
+        drawn_bars = alt.Chart(alt.NamedData("bars")).mark_bar(color=color, opacity=0.45, height={"band": 0.8})
         layers.append(drawn_bars.encode(**drawn))
     looks = [look for look in looks if any(row["network"] == look.name for row in students)]
-    points = alt.Chart(data(students)).transform_filter(f"datum.epoch === {SLIDER}")
+    points = alt.Chart(alt.NamedData("students")).transform_filter(f"datum.epoch === {SLIDER}")
     marks = points.mark_point(size=area(110), filled=True, strokeWidth=1.8, opacity=0.95)
     layers.append(marks.encode(**drawn, color=style.color(looks), shape=style.shape(looks)))
     return layers

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import altair as alt
 
 from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
@@ -23,9 +25,15 @@ def place_of(method: type[Method]) -> int:
 
 
 def taxonomy(chosen: str = "") -> Spec:
+    """See `_taxonomy`; built once for each method that stands out."""
+    return _taxonomy(chosen, all_methods())
+
+
+@lru_cache(maxsize=32)
+def _taxonomy(chosen: str, methods: tuple[type[Method], ...]) -> Spec:
     """The picture of all methods by place, colored by family; the one with the key `chosen` stands out."""
     columns: dict[int, list[type[Method]]] = {}
-    for method in all_methods():
+    for method in methods:
         columns.setdefault(place_of(method), []).append(method)
     most = max(len(column) for column in columns.values())
     height = most * _ROW + 2 * _EDGE + 20
@@ -45,8 +53,7 @@ def taxonomy(chosen: str = "") -> Spec:
         for place, name in enumerate(row)
     ]
     links = [{"x": place, "y": top + 14, "y2": bottom - 14} for place in columns if place < len(BLOCKS) - 1]
-    flows = [{"x": place + 0.38, "x2": place + 0.62, "y": y} for _, y, row in rows for place in range(len(row[:4]) - 1)]
-    flows.append({"x": 3.38, "x2": 3.62, "y": bottom})
+    flows = [{"x": place + 0.38, "x2": place + 0.62, "y": y} for _, y, row in rows for place in range(len(row) - 1)]
     x = alt.X("x:Q", scale=alt.Scale(domain=[-0.55, len(BLOCKS) - 0.45]), axis=None)
     y = alt.Y("y:Q", scale=alt.Scale(domain=[height, 0], nice=False, zero=False), axis=None)
     scale = alt.Scale(domain=list(FAMILIES), range=[FAMILY_COLORS[family] for family in FAMILIES])

@@ -230,6 +230,11 @@ def find_run(run_id: str, root: Path | None = None) -> Run:
     raise RunError(f"there is no run '{run_id[:100]}' in {root}. List the runs with 'python -m kdexplorer runs list'.")
 
 
+def count_live() -> int:
+    """How many of the latest twenty runs train or wait."""
+    return sum(run.status().state in LIVE for run in list_runs()[:20])
+
+
 def list_runs(root: Path | None = None) -> list[Run]:
     """All run folders, the newest first."""
     root = root or runs_root()

@@ -119,9 +119,9 @@ def measure_store() -> Stored:
     return Stored(len(sizes), sum(sizes))
 
 
-def describe_store() -> str:
-    """How much is kept, in one line."""
-    files, size = measure_store()
+def describe_store(found: Stored | None = None) -> str:
+    """How much is kept, in one line; `found` is what `measure_store` says, measured if not given."""
+    files, size = found or measure_store()
     count = "1 file" if files == 1 else f"{files} files"
     return f"Stored teacher predictions: {count}, {size / 1e6:.1f} MB of at most {MAX_BYTES / 1e6:,.0f} MB."
 
