@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.app import CHROMIUM, settle
 from benchmarks.app import browser as chromium_browser
+from kdexplorer.app.navigation import TITLES
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 
 BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
@@ -43,12 +44,16 @@ CUT = """() => [...document.querySelectorAll(".stVegaLiteChart svg")].flatMap((s
     return box.width && (box.left < left - 2 || box.right > right + 2 || text.textContent.includes("…"));
   }).map((text) => text.textContent);
 })"""
-LOW = """() => [...document.querySelectorAll("[data-testid=stMain] button, [data-testid=stMain] input[type=range]")]
-  .map((one) => [one, one.getBoundingClientRect()])
-  .filter(([one, box]) => box.width && box.bottom < innerHeight && Math.min(box.width, box.height) < 43.5)
-  .map(([one]) => one.ariaLabel || one.textContent || one.name)"""
+LOW = """() => {
+  const kinds = "button, input, a[href], summary, [role=radio], [role=tab], [role=combobox]";
+  const shadows = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
+  return [document, ...shadows].flatMap((root) => [...root.querySelectorAll(kinds)])
+    .map((one) => [one, (one.closest("label") || one).getBoundingClientRect()])
+    .filter(([, box]) => box.width > 1 && Math.min(box.width, box.height) < 43.5)
+    .map(([one, box]) => [one.tagName, one.ariaLabel || one.textContent || one.name, box.width, box.height]);
+}"""
 SIDEWAYS = """() => {
-  const main = document.querySelector("[data-testid=stMain]");
+  const main = document.querySelector("[data-testid=stMain]") || document.documentElement;
   return Math.max(main.scrollWidth - main.clientWidth, document.documentElement.scrollWidth - innerWidth);
 }"""
 IN_SLIDER = """() => {
@@ -82,8 +87,18 @@ def test_picture_control_and_figure_stand_on_the_first_screen(browser, app, size
         assert page.evaluate(SMALL, [max(12, 0.014 * width)]) == [], name
         assert page.evaluate(CUT) == [], name
         assert page.evaluate(SIDEWAYS) <= 0, name
-        if size == PHONE:
-            assert page.evaluate(LOW) == [], name
+    page.close()
+
+
+def test_a_finger_can_press_everything_on_a_phone_and_nothing_is_wider(browser, app):
+    page = browser.new_page(viewport={"width": PHONE[0], "height": PHONE[1]}, has_touch=True, is_mobile=True)
+    page.set_default_timeout(120_000)
+    for name in ["", *list(TITLES)[1:], "vote"]:  # the first is the home page
+        page.goto(f"{app}/{name}", wait_until="domcontentloaded")
+        if name != "vote":
+            settle(page)
+        assert page.evaluate(LOW) == [], name
+        assert page.evaluate(SIDEWAYS) <= 0, name
     page.close()
 
 
