@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis.results import dataset_of
-from kdexplorer.app import access, caches, picture, url_state
+from kdexplorer.app import access, caches, deletion, picture, url_state
 from kdexplorer.app.jobs import queue
 from kdexplorer.app.plain import as_text
 from kdexplorer.images import render
@@ -76,10 +76,8 @@ def show_end(store: Store, lecture: Lecture, teacher: Checkpoint) -> None:
     with st.container(horizontal=True):
         if usable and st.button("Distill a student from the votes", key="vote_students"):
             access.act_and_rerun(lambda: _compare(store, lecture, teacher))
-        with st.popover("Delete all questions", icon=":material/delete:"):
-            st.markdown("Delete all questions and their totals?")
-            if st.button("Yes, delete them", key="vote_clear", type="primary"):
-                access.act_and_rerun(store.clear, "Deleted.")
+        question = "Delete all questions and their totals? This cannot be undone."
+        deletion.offer("Delete all questions", question, "vote_clear", store.clear, "Deleted.")
 
 
 def parse_prepared(text: str) -> list[str]:

@@ -71,11 +71,19 @@ def show_run(experiment: PreparedExperiment) -> None:
         st.fragment(shares.charged()(_show_progress), run_every=POLL)(experiment.key, working[0])
     else:
         _show_last(experiment.key)
-        with st.container(horizontal=True):
-            for small, label in ((True, "Run the small variant"), (False, "Run it in full")):
-                if st.button(label, key=f"run_{experiment.key}_{small}", icon=":material/play_arrow:"):
-                    access.act_and_rerun(partial(driver.start, experiment.key, small))
+        _offer_start(experiment.key)
     st.markdown(f"**What to change.** {experiment.change}")
+
+
+def _offer_start(key: str) -> None:
+    """The buttons that start it; for a guest, what there is instead."""
+    if not access.is_presenter():
+        st.caption("On this server only the presenter can start this. On your own machine use these commands.")
+        return
+    with st.container(horizontal=True):
+        for small, label in ((True, "Run the small variant"), (False, "Run it in full")):
+            if st.button(label, key=f"run_{key}_{small}", icon=":material/play_arrow:"):
+                access.act_and_rerun(partial(driver.start, key, small))
 
 
 def _show_progress(key: str, small: bool) -> None:
@@ -84,7 +92,10 @@ def _show_progress(key: str, small: bool) -> None:
     if not line:
         st.rerun()
     st.markdown(f":material/timer: {as_text(line)}")
-    if st.button("Stop", key=f"stop_{key}", icon=":material/stop:", help="Everything that is finished is kept"):
+    stop = access.is_presenter() and st.button(
+        "Stop", key=f"stop_{key}", icon=":material/stop:", help="Everything that is finished is kept"
+    )
+    if stop:
         access.act_and_rerun(lambda: stop_run(driver.get_run(key, small)), "It stops after the current step.")
 
 

@@ -173,7 +173,7 @@ def test_the_action_itself_asks_who_acts(monkeypatch):
 def test_everything_can_be_deleted(open_page):
     at = open_page("audience", ask="5")
     button(at, "Next question").click().run()
-    button(at, "Yes, delete them").click().run()
+    button(at, "Yes, delete").click().run()
     assert open_store().lecture().questions == ()
     assert "No question yet" in text(at)
 

@@ -324,7 +324,7 @@ def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(tab, browse
     phone.get_by_text("This question is closed. Your vote was not counted.").wait_for()
     context.close()
     tab.page.get_by_role("button", name="Delete all questions").click()
-    tab.page.get_by_role("button", name="Yes, delete them").click()
+    tab.page.get_by_role("button", name="Yes, delete").click()
     tab.page.get_by_text("No question yet").wait_for()
     tab.settle()
     other.page.close()
