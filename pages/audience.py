@@ -23,15 +23,15 @@ teacher, students = network_picker.pick_networks(count=2)
 lecture = store.lecture()
 question = store.current()
 left, middle, right = st.columns([3, 3, 7], gap="medium")
-with left:
-    audience.show_link()
-    audience_projector.show_button()
 with middle:
+    audience.show_link()
+with left:
     if question is not None:
         pixels = question.pixels.transpose(1, 2, 0)
         st.image(render.enlarge_png(pixels, 224), width=224, alt="The picture of the question")
         st.caption(f"Question {len(lecture.questions)}")
     audience_controls.show_buttons(store, teacher, seen)
+    audience_projector.show_button()
 with right:
     shown = results.EVERYTHING
     if question is not None and question.is_open:

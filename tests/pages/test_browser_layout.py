@@ -56,10 +56,27 @@ SIDEWAYS = """() => {
   const main = document.querySelector("[data-testid=stMain]") || document.documentElement;
   return Math.max(main.scrollWidth - main.clientWidth, document.documentElement.scrollWidth - innerWidth);
 }"""
-IN_SLIDER = """() => {
+MAIN_CONTROLS = {
+    "": ".st-key-figure",
+    "soft_labels": "input[type=range]",
+    "attention": "input[type=range]",
+    "methods": ".st-key-pick_method",
+    "live": "input[type=range]",
+    "audience?ask=3": ".st-key-vote_next",
+    "launch": ".st-key-starting_points",
+    "compare": ".st-key-pick_show",
+    "experiments": ".st-key-pick_experiment",
+}
+IS_IN = """(control) => {
   let active = document.activeElement;
   while (active?.shadowRoot) active = active.shadowRoot.activeElement;
-  return active?.type === "range";
+  return Boolean(active?.closest(control));
+}"""
+NAMELESS = """() => {
+  const shadows = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
+  return [document, ...shadows].flatMap((root) => [...root.querySelectorAll("input[type=range], [role=slider]")])
+    .filter((one) => !(one.ariaLabel || one.labels?.[0]?.innerText) || !one.ariaValueText)
+    .map((one) => one.outerHTML);
 }"""
 
 
@@ -102,17 +119,31 @@ def test_a_finger_can_press_everything_on_a_phone_and_nothing_is_wider(browser, 
     page.close()
 
 
-@pytest.mark.parametrize("name", ["soft_labels", "attention", "live"])
-def test_the_keyboard_reaches_the_slider_soon(browser, app, name):
+def test_the_keyboard_reaches_the_main_control_soon(browser, app):
+    """Without the skip link; and every slider has a name and its value as text."""
     page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.goto(f"{app}/{name}", wait_until="domcontentloaded")
+    page.set_default_timeout(120_000)
+    for name, control in MAIN_CONTROLS.items():
+        page.goto(f"{app}/{name}", wait_until="domcontentloaded")
+        settle(page)
+        page.locator(control).first.wait_for()
+        tabs = 0
+        while not page.evaluate(IS_IN, control):
+            page.keyboard.press("Tab")
+            tabs += 1
+            assert tabs < 10, name
+        assert page.evaluate(NAMELESS) == [], name
+    page.close()
+
+
+def test_the_menu_is_one_stop_with_arrow_keys(browser, app):
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.goto(f"{app}/methods", wait_until="domcontentloaded")
     settle(page)
-    page.locator("input[type=range]").first.wait_for()
+    page.get_by_role("link", name="Methods", exact=True).focus()
+    for key, name in (("ArrowLeft", "Attention"), ("End", "Experiments"), ("ArrowRight", "Overview")):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.innerText.trim()") == name
     page.keyboard.press("Tab")
-    page.keyboard.press("Enter")  # past the menu
-    tabs = 0
-    while not page.evaluate(IN_SLIDER):
-        page.keyboard.press("Tab")
-        tabs += 1
-        assert tabs < 9
+    assert not page.evaluate("document.activeElement.closest('[data-testid=stTopNav]')")
     page.close()
