@@ -20,7 +20,7 @@ pytestmark = [
 
 PROJECTOR, PHONE = (1280, 720), (390, 844)
 CHART = ".st-key-figure .stVegaLiteChart:has(.vega-bind)"
-TABLE = "[data-testid=stDataFrame]"
+TABLE = "[data-testid=stDataFrame]:visible"
 PARTS = {
     "": [".st-key-picture img", ".st-key-figure .stVegaLiteChart"],
     "soft_labels": [".st-key-picture img", f"{CHART} input", f"{CHART} svg"],
@@ -105,6 +105,24 @@ def test_picture_control_and_figure_stand_on_the_first_screen(browser, app, size
         assert page.evaluate(CUT) == [], name
         assert page.evaluate(SIDEWAYS) <= 0, name
     page.close()
+
+
+def test_compare_has_the_columns_that_fit(browser, app):
+    shown = {}
+    for width, height in (PHONE, PROJECTOR, (1920, 1080), (3840, 2160)):
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(120_000)
+        page.goto(f"{app}/compare", wait_until="domcontentloaded")
+        settle(page)
+        table = page.locator(f".st-key-summary {TABLE}")
+        assert table.count() == 1
+        headings = table.locator("th").all_text_contents()
+        assert any("Accuracy" in one for one in headings)
+        scroller = table.locator(".dvn-scroller").first
+        assert scroller.evaluate("one => one.scrollWidth - one.clientWidth") <= 1, (width, headings)
+        shown[width] = len(headings)
+        page.close()
+    assert shown[390] < shown[1280] < shown[1920] < shown[3840]
 
 
 def test_a_finger_can_press_everything_on_a_phone_and_nothing_is_wider(browser, app):
