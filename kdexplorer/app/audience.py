@@ -62,12 +62,12 @@ def show_link() -> None:
         change = st.popover("Change")
     if urlsplit(link).hostname in LOCAL:
         st.caption(
-            "Phones cannot open this address: it means their own. Open this page under the server's name, or change "
-            "the link."
+            "Phones cannot open this address, because 'localhost' means the phone itself. Open this page under the "
+            "server's name, or change the link."
         )
     with change, st.form("phones", border=False):
         text = st.text_input("Link for phones", link, max_chars=LINK)
-        if st.form_submit_button("Use it"):
+        if st.form_submit_button("Use this link"):
             try:
                 st.session_state[_OWN_LINK] = parse_link(text) if text.strip() else None
             except ValueError as error:

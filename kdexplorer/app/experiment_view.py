@@ -31,11 +31,11 @@ def pick_experiment() -> PreparedExperiment:
 
 
 def show_question(experiment: PreparedExperiment) -> None:
-    """What is asked, what is known, and what was declared before the start."""
+    """What is asked, what is known, and what was declared in advance."""
     st.header(experiment.question)
     st.markdown(f"**Literature.** {experiment.literature}")
     st.markdown(f"**Expected.** {experiment.expected}")
-    with st.expander("Protocol, declared before the start"):
+    with st.expander("Protocol, declared in advance"):
         st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
 
 
@@ -96,7 +96,7 @@ def _show_progress(key: str, small: bool) -> None:
         "Stop", key=f"stop_{key}", icon=":material/stop:", help="Everything that is finished is kept"
     )
     if stop:
-        access.act_and_rerun(lambda: stop_run(driver.get_run(key, small)), "It stops after the current step.")
+        access.act_and_rerun(lambda: stop_run(driver.get_run(key, small)), "Stopping after the current step.")
 
 
 def _show_last(key: str) -> None:

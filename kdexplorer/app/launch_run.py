@@ -21,7 +21,7 @@ POLL = 1.0
 """Seconds between two reads of a live run's folder; the trainer writes twice as often."""
 
 STATES: dict[State, str] = {
-    "waiting": ":gray[:material/pending: Not begun]",
+    "waiting": ":gray[:material/pending: Not started]",
     "queued": ":blue[:material/hourglass_top: Waiting]",
     "running": ":blue[:material/play_arrow: Training]",
     "finished": ":green[:material/check_circle: Finished]",
@@ -124,7 +124,7 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
     if status.warning:
         st.warning(as_text(status.warning[:LENGTH]))
     if status.state in ("failed", "damaged"):
-        st.error(message or "It ended without a message.")
+        st.error(message or "The run ended without a message.")
     if status.state in ("failed", "lost"):
         st.markdown("The last lines of its log:")
         _show_log(run, 8)

@@ -206,10 +206,10 @@ def test_the_link_for_phones_can_be_changed(open_page):
     at = open_page("audience")
     assert audience.PATH in text(at)
     at.text_input[0].set_value("javascript:alert(1)")
-    button(at, "Use it").click().run()
+    button(at, "Use this link").click().run()
     assert "host name" in at.error[0].value
     at.text_input[0].set_value("http://192.0.2.5:8501/vote")
-    button(at, "Use it").click().run()
+    button(at, "Use this link").click().run()
     assert not at.error
     assert "192" in text(at)
 
