@@ -1,0 +1,103 @@
+"""The figures about methods, runs, results, experiments and the vote."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from kdexplorer.app import (
+    audience,
+    audience_controls,
+    audience_results,
+    compare_sections,
+    experiment_view,
+    method_view,
+    network_picker,
+    pickers,
+)
+from kdexplorer.app.compare_claims import VERDICTS
+from kdexplorer.app.figures.context import Context, roles
+from kdexplorer.app.picture import ChosenPicture
+from kdexplorer.charts import bars, divergence
+from kdexplorer.charts.style import role_of
+from kdexplorer.charts.taxonomy import taxonomy as draw_taxonomy
+from kdexplorer.config import SCRATCH
+from kdexplorer.experiments.report import SMALL
+from kdexplorer.vote.store import open_store
+
+
+def taxonomy(context: Context) -> None:
+    """All methods where they connect teacher and student; one stands out."""
+    method = method_view.pick_method(short=True)
+    st.vega_lite_chart(draw_taxonomy(method.key), width="stretch")
+    st.markdown(f"**{method.label}**: {method.summary}")
+
+
+def method(context: Context, picture: ChosenPicture) -> None:
+    """What a method asks of a student on the picture."""
+    chosen = method_view.pick_method()
+    names = network_picker.short_names(context.students)
+    students = dict(zip(names, context.students, strict=True))
+    distilled = (name for name, one in students.items() if role_of(one, context.teacher) != SCRATCH)
+    name = next(distilled, next(iter(students), None))
+    if name is None:
+        st.info("Choose a student to see what this method asks of it.")
+    else:
+        method_view.show_instrument(chosen(), context.teacher, method_view.Student(name, students[name]), picture)
+
+
+def show_divergence(context: Context) -> None:
+    """Forward and reverse KL, with β's slider."""
+    st.vega_lite_chart(divergence.mode_figure(), width="stretch")
+
+
+def learning_curves(context: Context) -> None:
+    """A measure of the networks after every epoch of their training."""
+    shown = context.compare()
+    compare_sections.show_curves(shown.networks, [], shown.teacher)
+
+
+def accuracies(context: Context) -> None:
+    """Test accuracies with their intervals."""
+    shown = context.pick_family()
+    st.vega_lite_chart(bars.accuracies(shown.rows, roles(shown)), width="stretch")
+
+
+def losses(context: Context) -> None:
+    """Cross-entropy beside the objective."""
+    shown = context.pick_family()
+    st.vega_lite_chart(bars.losses(shown.rows, roles(shown)), width="stretch")
+
+
+def accuracy_cost(context: Context) -> None:
+    """Accuracy against what a network costs."""
+    compare_sections.show_cost(context.compare())
+
+
+def experiment(context: Context) -> None:
+    """One experiment: its question, its chart, its verdict."""
+    chosen = experiment_view.pick_experiment()
+    st.markdown(f"**{chosen.question}**")
+    results, small = experiment_view.draw_chart(chosen)
+    if small:
+        st.caption(SMALL)
+    elif results:
+        claim = chosen.judge(results)
+        st.markdown(f"{VERDICTS[claim.verdict]} **{claim.claim}: {claim.verdict}.**")
+
+
+def vote(context: Context) -> None:
+    """The link for phones, the picture that is asked about, and the votes."""
+    store = open_store()
+    question = store.current()
+    left, middle, right = st.columns([3, 3, 7], gap="medium")
+    with left:
+        audience.show_link()
+    with middle:
+        picture = context.pick_picture()
+        audience_controls.show_ask(store, context.teacher, picture)
+        audience_controls.show_buttons(store, context.teacher)
+    with right:
+        shown = audience_results.EVERYTHING
+        if question is not None and question.is_open:
+            shown = audience_results.VOTES_ONLY
+        audience_results.show_question(store, context.teacher, pickers.pinned("T"), shown)
