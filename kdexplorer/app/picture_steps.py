@@ -27,7 +27,7 @@ def show(teacher: Checkpoint, students: list[Checkpoint], label: bool = True) ->
         chosen = ChosenPicture(photo[fit if fit in photo else next(iter(photo))].transpose(2, 0, 1), dataset=dataset)
     else:
         chosen = _choose_test_image(teacher, students, dataset)
-    picture.show(chosen if label else replace(chosen, label=None), teacher, enlarged, caption)
+    picture.show(chosen if label else replace(chosen, label=None, index=None), teacher, enlarged, caption)
     if not label:
         caption.empty()
     return chosen

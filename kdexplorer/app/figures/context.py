@@ -24,10 +24,14 @@ class Context:
     teacher: Checkpoint
     students: list[Checkpoint]
 
-    def pick_picture(self) -> ChosenPicture:
-        """Draws the picture on the left, with the buttons for another; the figure follows on the right."""
+    def many(self) -> tuple[Checkpoint, list[Checkpoint]]:
+        """The teacher and up to four students, where none are chosen."""
+        return network_picker.choose_networks(network_picker.MAX_STUDENTS)
+
+    def pick_picture(self, label: bool = True) -> ChosenPicture:
+        """Draws the picture with the buttons for another; without `label` its caption does not name the class."""
         with st.container(key="picture", gap="small"):
-            return picture_steps.show(self.teacher, self.students)
+            return picture_steps.show(self.teacher, self.students, label)
 
     def predict(self, picture: ChosenPicture) -> SoftLabels:
         """The networks' logits for the picture."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from kdexplorer.app import (
+    access,
     audience,
     audience_controls,
     audience_results,
@@ -16,8 +17,10 @@ from kdexplorer.app import (
 )
 from kdexplorer.app.compare_claims import VERDICTS
 from kdexplorer.app.figures.context import Context, roles
+from kdexplorer.app.figures.predictions import LARGE
 from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.charts import bars, divergence
+from kdexplorer.charts.sizes import enlarge
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.taxonomy import taxonomy as draw_taxonomy
 from kdexplorer.config import SCRATCH
@@ -28,7 +31,7 @@ from kdexplorer.vote.store import open_store
 def taxonomy(context: Context) -> None:
     """All methods where they connect teacher and student; one stands out."""
     method = method_view.pick_method(short=True)
-    st.vega_lite_chart(draw_taxonomy(method.key), width="stretch")
+    st.vega_lite_chart(enlarge(draw_taxonomy(method.key), 1.2), width="stretch")
     st.markdown(f"**{method.label}**: {method.summary}")
 
 
@@ -47,25 +50,26 @@ def method(context: Context, picture: ChosenPicture) -> None:
 
 def show_divergence(context: Context) -> None:
     """Forward and reverse KL, with β's slider."""
-    st.vega_lite_chart(divergence.mode_figure(), width="stretch")
+    st.vega_lite_chart(enlarge(divergence.mode_figure(), 1.1), width="stretch")
 
 
 def learning_curves(context: Context) -> None:
     """A measure of the networks after every epoch of their training."""
     shown = context.compare()
-    compare_sections.show_curves(shown.networks, [], shown.teacher)
+    students = {name: one for name, one in shown.networks.items() if not shown.teacher or name != shown.teacher[0]}
+    compare_sections.show_curves(students or shown.networks, [], shown.teacher)
 
 
 def accuracies(context: Context) -> None:
     """Test accuracies with their intervals."""
     shown = context.pick_family()
-    st.vega_lite_chart(bars.accuracies(shown.rows, roles(shown)), width="stretch")
+    st.vega_lite_chart(enlarge(bars.accuracies(shown.rows, roles(shown)), LARGE), width="stretch")
 
 
 def losses(context: Context) -> None:
     """Cross-entropy beside the objective."""
     shown = context.pick_family()
-    st.vega_lite_chart(bars.losses(shown.rows, roles(shown)), width="stretch")
+    st.vega_lite_chart(enlarge(bars.losses(shown.rows, roles(shown)), 1.3), width="stretch")
 
 
 def accuracy_cost(context: Context) -> None:
@@ -75,14 +79,16 @@ def accuracy_cost(context: Context) -> None:
 
 def experiment(context: Context) -> None:
     """One experiment: its question, its chart, its verdict."""
-    chosen = experiment_view.pick_experiment()
-    st.markdown(f"**{chosen.question}**")
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        chosen = experiment_view.pick_experiment()
+    words = right.empty()
     results, small = experiment_view.draw_chart(chosen)
-    if small:
-        st.caption(SMALL)
-    elif results:
+    said = f"**{chosen.question}** "
+    if results:
         claim = chosen.judge(results)
-        st.markdown(f"{VERDICTS[claim.verdict]} **{claim.claim}: {claim.verdict}.**")
+        said += SMALL if small else f"{VERDICTS[claim.verdict]} {claim.claim}: {claim.verdict}."
+    words.markdown(said)
 
 
 def vote(context: Context) -> None:
@@ -93,9 +99,10 @@ def vote(context: Context) -> None:
     with left:
         audience.show_link()
     with middle:
-        picture = context.pick_picture()
-        audience_controls.show_ask(store, context.teacher, picture)
+        picture = context.pick_picture(label=False)  # it would give the answer away
         audience_controls.show_buttons(store, context.teacher)
+        if access.is_presenter():
+            audience_controls.show_ask(store, context.teacher, picture)
     with right:
         shown = audience_results.EVERYTHING
         if question is not None and question.is_open:

@@ -14,7 +14,11 @@ from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts import bars, temperature
 from kdexplorer.charts.common import select_classes
+from kdexplorer.charts.sizes import enlarge
 from kdexplorer.config import SCRATCH
+
+LARGE = 1.4
+"""How much larger than on its page a figure of one chart of bars is."""
 
 
 def beside_picture(draw: Callable[[Context, ChosenPicture], None]) -> Callable[[Context], None]:
@@ -35,7 +39,7 @@ def hard_label(context: Context, picture: ChosenPicture) -> None:
     if picture.label is None:
         st.info("This picture has no hard label: choose a test image.")
     else:
-        st.vega_lite_chart(bars.hard_label(context.teacher.classes, picture.label), width="stretch")
+        st.vega_lite_chart(enlarge(bars.hard_label(context.teacher.classes, picture.label), LARGE), width="stretch")
 
 
 def teacher_prediction(context: Context, picture: ChosenPicture) -> None:
@@ -44,7 +48,7 @@ def teacher_prediction(context: Context, picture: ChosenPicture) -> None:
     shown = select_classes(page.teacher.logits, picture.label)
     heading = "The teacher's prediction"
     chart = bars.prediction(page.teacher, page.classes, picture.label, 1.0, heading, shown)
-    st.vega_lite_chart(chart, width="stretch")
+    st.vega_lite_chart(enlarge(chart, LARGE), width="stretch")
 
 
 def soft_labels(context: Context, picture: ChosenPicture) -> None:
@@ -58,7 +62,7 @@ def temperature_curves(context: Context, picture: ChosenPicture) -> None:
     measures = [one for one in temperature.CURVES if page.students or one not in temperature.COMPARED]
     measure = pickers.pick_option("Measure", measures, lambda key: temperature.CURVES[key][0], key="curve")
     chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
-    st.vega_lite_chart(chart, width="stretch")
+    st.vega_lite_chart(enlarge(chart, 1.1), width="stretch")
 
 
 def gradient(context: Context, picture: ChosenPicture) -> None:
@@ -83,7 +87,7 @@ def students(context: Context, picture: ChosenPicture) -> None:
     for column, student in zip(st.columns(len(found), gap="medium"), found, strict=True):
         heading = "Without a teacher" if student.role == SCRATCH else "Distilled"
         chart = bars.prediction(student, page.classes, picture.label, 1.0, heading, shown)
-        column.vega_lite_chart(chart, width="stretch")
+        column.vega_lite_chart(enlarge(chart, 1.25), width="stretch")
     soft = metrics.softmax(page.teacher.logits)
     top = int(soft.argmax())
     st.markdown(f"The teacher, {as_text(page.teacher.name)}: {soft[top]:.0%} {as_text(page.classes[top])}.")
@@ -91,12 +95,11 @@ def students(context: Context, picture: ChosenPicture) -> None:
 
 def attention(context: Context, picture: ChosenPicture) -> None:
     """The maps over the picture, with their opacity's slider."""
-    rows = attention_view.read_maps(picture, context.teacher, context.students)
-    attention_view.draw_grid(rows, picture, "map", True)
+    attention_view.draw_grid(attention_view.read_maps(picture, *context.many()), picture, "map", True)
 
 
 def attention_difference(context: Context, picture: ChosenPicture) -> None:
     """The students' maps minus the teacher's."""
-    rows = attention_view.read_maps(picture, context.teacher, context.students)
+    rows = attention_view.read_maps(picture, *context.many())
     attention_view.draw_scale(rows, "difference", True)
     attention_view.draw_grid(rows, picture, "difference", True)
