@@ -17,7 +17,7 @@ PARTS = {
     "thumbnails": ".st-key-thumbnails",
     "presets": ".st-key-pick_T, .st-key-pick_alpha",
     "sections": "[data-testid=stTabs], .st-key-pick_show, [data-testid=stHeading]:has(h2), .st-key-first_screen ~ *",
-    "downloads": "[data-testid=stDownloadButton], .st-key-handout_live, .st-key-handout_experiments",
+    "downloads": "[data-testid=stDownloadButton], [class*=st-key-handout_]",
     "keys": "#kd-keys",
 }
 """Selectors of what is hidden, by the name in the link. Nothing here protects anything: the page still has it."""

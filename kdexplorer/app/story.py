@@ -5,19 +5,15 @@ A step's settings hold until the presenter changes them: at its end what was cho
 
 from __future__ import annotations
 
-import argparse
-import sys
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app import figure_view, navigation, url_state
+from kdexplorer.app import figure_view, lecture_file, navigation, url_state
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.errors import ConfigError
 from kdexplorer.story.figures import FIGURES
-from kdexplorer.story.lecture import DEFAULT, Lecture, Step, read_lecture
+from kdexplorer.story.lecture import Lecture, Step
 from kdexplorer.web import assemble
 
 PARAMETER, NOTES = "story", "notes"
@@ -41,34 +37,6 @@ _notes_button = st.components.v2.component(
 _notes = st.components.v2.component("kdexplorer_story_notes", html="<main></main>", js=_notes_script, css=_css)
 
 
-def find_file() -> Path:
-    """The lecture's file: `streamlit run streamlit_app.py -- --story FILE`, else the bundled one."""
-    if Path(sys.argv[0]).name != "streamlit_app.py":  # a test or a benchmark, whose arguments are its own
-        return DEFAULT
-    parser = argparse.ArgumentParser(prog="streamlit run streamlit_app.py --", description="KD Explorer")
-    parser.add_argument("--story", type=Path, default=DEFAULT, metavar="FILE", help="a lecture, see docs/lecture.md")
-    return parser.parse_args(sys.argv[1:]).story
-
-
-def check_file() -> None:
-    """Ends the program with an explanation where the lecture's file is not valid. Raises SystemExit."""
-    try:
-        open_lecture()
-    except ConfigError as error:
-        raise SystemExit(str(error)) from error
-
-
-def open_lecture() -> Lecture:
-    """The lecture, read again when its file has changed. Raises ConfigError."""
-    path = find_file()
-    return _read(path, path.stat().st_mtime_ns if path.is_file() else 0)
-
-
-@lru_cache(maxsize=4)
-def _read(path: Path, changed: int) -> Lecture:
-    return read_lecture(path)
-
-
 def show_button() -> None:
     """The button that begins the story, or goes on with it where it was left."""
     step = st.session_state.get(_STEP, 1)
@@ -78,7 +46,7 @@ def show_button() -> None:
 def show() -> None:
     """Draws the step that the address names, or the notes."""
     try:
-        lecture = open_lecture()
+        lecture = lecture_file.open_lecture()
     except ConfigError as error:  # changed while the server runs
         show_error(error)
         return

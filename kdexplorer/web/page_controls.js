@@ -14,7 +14,6 @@ const STORY_HELP = [
   ["?", "show or hide this list"],
 ];
 const STORY = { PageDown: "next", ArrowRight: "next", " ": "next", PageUp: "back", ArrowLeft: "back", Escape: "leave" };
-const CLICKER = ["PageDown", "PageUp"]; // what a slide clicker sends: also while a slider has the focus
 const UP = { ArrowUp: 1, ArrowDown: -1, "+": 1, "=": 1, "-": -1 };
 const STEP = 0.25; // of log2 T: four presses double the temperature
 const FRAME = 700; // milliseconds that a replay shows each epoch
@@ -152,12 +151,12 @@ function turnPicture(which) {
   document.querySelector(`.st-key-pick_${which} button`)?.click();
 }
 
-/** A lecture's keys; those that mean something where the focus is stay there. */
+/** A lecture's keys. Arrows and the space bar stay where they mean something; what a slide clicker sends never does. */
 function pressStoryKey(event, target) {
   if (document.querySelector("[data-testid=stPopoverBody]")) return;
   const action = STORY[event.key], picture = { ",": "Previous", ".": "Next" }[event.key];
-  const isOwn = event.key === " " ? "button, a, input" : ARROW_KEYS;
-  if (!CLICKER.includes(event.key) && event.key !== "Escape" && target.matches?.(isOwn)) return;
+  if (event.key.startsWith("Arrow") && target.matches?.(ARROW_KEYS)) return;
+  if (event.key === " " && target.matches?.("button, a, input:not([type=range])")) return;
   if (action) document.querySelector(`.st-key-story_${action} button:not(:disabled)`)?.click();
   else if (picture) turnPicture(picture);
   else if (UP[event.key]) moveFigure(UP[event.key]);

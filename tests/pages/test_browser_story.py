@@ -1,4 +1,4 @@
-"""The lecture in a real browser: by keyboard on two projectors, the speaker's notes beside it, and figures in frames."""
+"""The lecture in a real browser: by keyboard on two projectors, the speaker's notes beside it, figures in frames."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ SIZES = [(1280, 720), (1920, 1080)]
 BELOW = """() => {
   const main = document.querySelector("[data-testid=stMain]");
   const footer = document.querySelector(".st-key-story_footer").getBoundingClientRect();
-  const parts = [...document.querySelectorAll(".st-key-kd_figure svg text, .st-key-kd_figure button, .st-key-kd_figure p")];
+  const figure = document.querySelector(".st-key-kd_figure");
+  const parts = [...figure.querySelectorAll("svg text, button, p")];
   const lowest = Math.max(...parts.map((part) => part.getBoundingClientRect().bottom));
   return Math.max(main.scrollHeight - main.clientHeight, document.documentElement.scrollHeight - innerHeight,
     footer.bottom - innerHeight, lowest - footer.top, main.scrollWidth - main.clientWidth);
 }"""
 """Pixels by which a step does not fit: a page that scrolls, or a figure behind the footer."""
-WORDS = """() => [...document.querySelectorAll(".stVegaLiteChart svg text")].map((text) => text.textContent).join(" ")"""
+WORDS = (
+    """() => [...document.querySelectorAll(".stVegaLiteChart svg text")].map((text) => text.textContent).join(" ")"""
+)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +143,7 @@ def test_the_notes_follow_and_lead(app, open_tab):
 
 
 def test_a_figure_in_a_frame_has_no_menu(app, open_tab):
-    page = open_tab(f"{app}/?hide=menu")  # a page of the same origin
+    page = open_tab(f"{app}/soft_labels?hide=menu")  # a page of the same origin
     assert page.get_by_role("link", name="Attention").count() == 0
     page.evaluate(
         """(url) => {
