@@ -21,13 +21,12 @@ STYLE = """<style>
 [data-testid=stMainBlockContainer] { padding: .25rem 2rem 0 }
 .st-key-story_words { gap: .1rem }
 .st-key-story_words [data-testid=stMarkdownContainer] { margin: 0 }
-.st-key-story_words h1 { font-size: 2.6vw; line-height: 1.15; padding: 0 }
-.st-key-story_words p { font-size: 1.7vw; line-height: 1.25; margin: 0 }
+.st-key-story_words h1 { font-size: max(1.6rem, 2.6vw); line-height: 1.15; padding: 0 }
+.st-key-story_words p { font-size: max(1.1rem, 1.7vw); line-height: 1.25; margin: 0 }
 .st-key-story_footer { position: fixed; left: 2rem; right: 2rem; bottom: .15rem; width: auto; z-index: 99 }
 [data-testid=stLayoutWrapper]:has(> .st-key-story_footer) { position: absolute }
 .st-key-story_footer button { min-height: 2rem; padding-top: 0; padding-bottom: 0 }
 .st-key-story_footer [data-testid=stMarkdownContainer] p { white-space: nowrap }
-#kd-keys { display: none }
 </style>"""
 _STEP, _BEFORE = "story_step", "story_before"
 _css, _script, _notes_script = assemble.read_story()
