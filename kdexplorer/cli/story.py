@@ -7,7 +7,6 @@ from pathlib import Path
 
 from kdexplorer.cli.options import DONE
 from kdexplorer.story.figures import FIGURES
-from kdexplorer.story.lecture import DEFAULT, read_lecture
 
 HELP = "check a lecture's file and list its steps, or list the figures that steps can show"
 
@@ -22,11 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints one line for each step or figure. Raises ConfigError for a file that is no lecture."""
+    from kdexplorer.story.lecture import DEFAULT, read_lecture
+
     if options.figures:
         for name, figure in FIGURES.items():
             print(f"{name:22}{figure.label}; moves {figure.moves}")
         return DONE
-    lecture = read_lecture(options.file)
+    lecture = read_lecture(options.file or DEFAULT)
     print(f"{lecture.title}: {len(lecture.steps)} steps")
     for number, step in enumerate(lecture.steps, start=1):
         print(f"{number:>3}  {step.figure:22}{step.title}: {step.sentence}")
