@@ -13,9 +13,8 @@ HELP = "check a lecture's file and list its steps, or list the figures that step
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The file."""
-    parser.add_argument(
-        "file", nargs="?", type=Path, default=DEFAULT, help="a TOML file (default: the bundled lecture)"
-    )
+    text = "a TOML file (default: the bundled lecture)"
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help=text)
     parser.add_argument("--figures", action="store_true", help="list the figures instead")
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from kdexplorer.app.figures import DRAW
 from kdexplorer.app.navigation import TITLES
+from kdexplorer.cli import main
 from kdexplorer.errors import ConfigError
 from kdexplorer.story.figures import FIGURES
 from kdexplorer.story.lecture import MAX_STEPS, read_lecture
@@ -88,3 +89,16 @@ def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"binary\.toml"):
         read_lecture(tmp_path / "binary.toml")
+
+
+def test_the_command_lists_steps_and_figures_and_refuses_a_bad_file(tmp_path, capsys):
+    assert main.main(["story"]) == 0
+    printed = capsys.readouterr().out
+    assert all(step.title in printed for step in read_lecture().steps)
+    assert main.main(["story", str(write(tmp_path, f"[[steps]]\n{STEP}"))]) == 0
+    assert "soft_labels" in capsys.readouterr().out
+    assert main.main(["story", "--figures"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in FIGURES)
+    assert main.main(["story", str(write(tmp_path, "nothing"))]) == 2
+    assert "mine.toml" in capsys.readouterr().err
