@@ -1,4 +1,4 @@
-"""Starts the application: `streamlit run streamlit_app.py`."""
+"""Starts the application: `streamlit run streamlit_app.py`, with `-- --story FILE` for a lecture of your own."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 from streamlit.runtime import Runtime
 
-from kdexplorer.app import audience
+from kdexplorer.app import audience, lecture_file
 from kdexplorer.app.access import check_token
 from kdexplorer.app.guard import Guard
 from kdexplorer.app.headers import Headers, frame_origins
@@ -27,6 +27,7 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
 
 check_token()
 check_setting()
+lecture_file.check_file()
 frame_origins()
 limit_thread_spinning()  # the server's predictions run beside trainers
 app = st.App(

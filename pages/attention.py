@@ -2,14 +2,8 @@
 
 import streamlit as st
 
-from kdexplorer.analysis.attention_similarity import attention_weight
-from kdexplorer.app import attention_study, caches, layout, network_picker, picture
+from kdexplorer.app import attention_study, attention_view, layout, network_picker, picture
 from kdexplorer.app.pickers import pick_option
-from kdexplorer.app.plain import show_error
-from kdexplorer.charts import attention
-from kdexplorer.charts.attention import NetworkMaps
-from kdexplorer.charts.style import role_of
-from kdexplorer.errors import KDError
 
 layout.header(
     "attention",
@@ -32,25 +26,10 @@ with right:
             )
             shared = pick_option("Scale", ["shared", "per map"]) == "shared"
 
-    rows = []
-    for checkpoint, name in zip([teacher, *students], names, strict=True):
-        try:
-            maps = caches.predict(checkpoint, image.pixels)[1][power]
-        except KDError as error:
-            show_error(error)
-            if checkpoint is teacher:
-                st.stop()
-            continue
-        rows.append(NetworkMaps(name, role_of(checkpoint, teacher), maps, attention_weight(checkpoint)))
-
-    palette, opacity = ("difference", 0.85) if mode == "difference" else ("viridis", 0.65)
-    low, high = attention.color_limits(attention.relative_maps(rows, mode), mode)
-    with scale, st.container(key="color_scale"):
-        st.vega_lite_chart(attention.scale_bar(low, high, palette, mode, shared), width="stretch")
-    if mode == "difference" and len(rows) == 1:
-        st.info("Choose a student to see how it differs from the teacher.")
-    grid = attention.grid(rows, image.pixels_last, mode, shared, opacity, "viridis")
-    st.vega_lite_chart(grid, width="stretch")
+    rows = attention_view.read_maps(image, teacher, students, power)
+    with scale:
+        attention_view.draw_scale(rows, mode, shared)
+    attention_view.draw_grid(rows, image, mode, shared)
 st.caption(
     "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. On "
     "the shared scale the brightest 1 % of a map may be clipped. Correlation: of the centered maps. Hover over a map "

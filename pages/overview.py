@@ -8,7 +8,7 @@ from kdexplorer.analysis.metrics import entropy, softmax
 from kdexplorer.app import caches, layout, navigation, network_picker, picture, result_caches
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts import bars
-from kdexplorer.charts.common import select_classes
+from kdexplorer.charts.common import NetworkLogits, select_classes
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.errors import KDError
 from kdexplorer.images import render
@@ -44,16 +44,8 @@ def show_example(teacher, students, dataset):
     soft = softmax(logits[teacher.name], SOFT)
 
     def draw(column, checkpoint, temperature, heading):
-        chart = bars.probability_bars(
-            softmax(logits[checkpoint.name], temperature),
-            classes,
-            label,
-            role_of(checkpoint, teacher),
-            heading,
-            f"{checkpoint.name}, T = {temperature:g}",
-            shown,
-        )
-        column.vega_lite_chart(chart)
+        network = NetworkLogits(checkpoint.name, role_of(checkpoint, teacher), logits[checkpoint.name])
+        column.vega_lite_chart(bars.prediction(network, classes, label, temperature, heading, shown))
 
     left, right = layout.first_screen()
     with left:

@@ -63,9 +63,14 @@ def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoin
     image = picture.pick(teacher, students)
     with place:
         st.image(render.enlarge_png(image.pixels_last, 96), width=96, alt="The picture to ask about")
-        if st.button("Ask about this picture", key="vote_ask"):
-            question = make_question(image.pixels, teacher.classes, image.dataset, image.index, image.label)
-            access.act_and_rerun(lambda: store.start(question, seen))
+        show_ask(store, teacher, image, seen)
+
+
+def show_ask(store: Store, teacher: Checkpoint, image: picture.ChosenPicture, seen: str) -> None:
+    """The button that asks about a picture. `seen`: see `swap_seen`."""
+    if st.button("Ask about this picture", key="vote_ask"):
+        question = make_question(image.pixels, teacher.classes, image.dataset, image.index, image.label)
+        access.act_and_rerun(lambda: store.start(question, seen))
 
 
 def show_end(store: Store, lecture: Lecture, teacher: Checkpoint) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from kdexplorer.app import access, pickers, result_caches
+from kdexplorer.app import access, lecture_file, pickers, result_caches
 from kdexplorer.app.jobs import queue
 from kdexplorer.app.plain import as_text
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Picture, choose_pictures
 from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.vote.store import open_store
 from kdexplorer.web import assemble, export
 
 FORMATS = {"csv": ("CSV", "text/csv"), "json": ("JSON", "application/json"), "md": ("Markdown", "text/markdown")}
@@ -40,14 +41,16 @@ def show_handout(
         compared: the rows of the results table, the networks if not given.
     """
     teacher, *students = networks.values()
+    closed = tuple(one for one in open_store().lecture().questions if not one.is_open)
     temperature, alpha, guest = pickers.pinned("T"), pickers.pinned_by_visitor("alpha"), access.guest_share()
 
     def build() -> bytes:
         sources = result_caches.sources()
         pictures = choose_pictures(COUNT, teacher, students, sources, first)
         request = HandoutRequest(
-            networks, pictures, compared or {}, temperature, alpha, live=live, experiments=experiments
-        )
+            networks, pictures, compared or {}, temperature, alpha, live=live, experiments=experiments,
+            votes=closed if votes else (), order=tuple(lecture_file.open_lecture().sections()),
+        )  # fmt: skip
         return result_caches.handout(request, sources, guest)
 
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -64,6 +67,9 @@ def show_handout(
             )
         experiments = st.toggle(
             "Include the experiments", key="handout_experiments", help="The verdicts of the page Experiments."
+        )
+        votes = bool(closed) and st.toggle(
+            "Include the room's votes", key="handout_votes", help="The totals of the audience's closed questions."
         )
     button.download_button(
         "Save as handout", build, "knowledge-distillation.html", "text/html",

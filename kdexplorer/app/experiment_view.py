@@ -13,6 +13,7 @@ from kdexplorer.charts.experiments import experiment_chart
 from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment
 from kdexplorer.experiments.base import describe_cost
 from kdexplorer.experiments.report import SMALL, command, read, to_csv
+from kdexplorer.experiments.results import Results
 from kdexplorer.runs.launch import stop_run
 
 POLL = 2.0
@@ -41,6 +42,19 @@ def show_question(experiment: PreparedExperiment) -> None:
 
 def show_result(experiment: PreparedExperiment) -> None:
     """The verdict and the chart; the small variant's where nothing else is measured."""
+    results, small = draw_chart(experiment)
+    if not results:
+        return
+    if small:
+        st.caption(SMALL)
+    else:
+        claim = experiment.judge(results)
+        st.markdown(f"{VERDICTS[claim.verdict]} **{claim.claim}: {claim.verdict}.** {as_text(claim.evidence)}")
+    downloads.show_files(experiment.key, {"csv": to_csv(results)})
+
+
+def draw_chart(experiment: PreparedExperiment) -> tuple[Results, bool]:
+    """Draws the chart; returns what was measured, nothing perhaps, and whether it is the small variant's."""
     results, small = read(experiment), False
     if not results:
         st.info(
@@ -48,17 +62,10 @@ def show_result(experiment: PreparedExperiment) -> None:
             "`--estimate` says how long it takes on this machine."
         )
         results, small = read(experiment, small=True), True
-    if not results:
-        return
-    chart = experiment_chart(experiment.figure(results))
+    chart = experiment_chart(experiment.figure(results)) if results else None
     if chart is not None:
         st.vega_lite_chart(chart, key=f"chart_{experiment.key}")
-    if small:
-        st.caption(SMALL)
-    else:
-        claim = experiment.judge(results)
-        st.markdown(f"{VERDICTS[claim.verdict]} **{claim.claim}: {claim.verdict}.** {as_text(claim.evidence)}")
-    downloads.show_files(experiment.key, {"csv": to_csv(results)})
+    return results, small
 
 
 def show_run(experiment: PreparedExperiment) -> None:

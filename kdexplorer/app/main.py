@@ -1,10 +1,10 @@
-"""The script that Streamlit runs for every visitor: page configuration and navigation, nothing else."""
+"""The script that Streamlit runs for every visitor: page configuration, and what the address asks for."""
 
 from pathlib import Path
 
 import streamlit as st
 
-from kdexplorer.app import page_controls, share_link, shares
+from kdexplorer.app import figure_view, hiding, page_controls, share_link, shares, story
 from kdexplorer.app.layout import STYLE
 from kdexplorer.app.navigation import FOLDER, TITLES
 
@@ -20,6 +20,15 @@ pages = [
     for number, (name, title) in enumerate(TITLES.items())
 ]
 with shares.charged():
-    page = st.navigation(pages, position="top")
-    share_link.show_page_link()
-    page.run()
+    is_figure, is_story = (view.PARAMETER in st.query_params for view in (figure_view, story))
+    hidden = hiding.hide()
+    page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
+    if is_figure:
+        figure_view.show()
+    elif is_story:
+        story.show()
+    else:
+        with st.container(key="share", horizontal=True, gap="xsmall"):
+            story.show_button()
+            share_link.show_page_link(page.url_path or next(iter(TITLES)))
+        page.run()

@@ -36,12 +36,19 @@ class Student:
     checkpoint: Checkpoint
 
 
-def pick_method() -> type[Method]:
-    """Draws the choice of a method, family by family; the link carries it."""
+def pick_method(short: bool = False) -> type[Method]:
+    """Draws the choice of a method, family by family; the link carries it.
+
+    `short` has their labels side by side instead of a list with family and source.
+    """
     keys = [method.key for method in all_methods()]
 
     def draw(label: str, options: list[str], **widget: Any) -> None:
-        st.selectbox(label, options, format_func=_describe, **widget)
+        if short:
+            widget |= {"format_func": lambda key: get_method(key).label, "label_visibility": "collapsed"}
+            st.segmented_control(label, options, required=True, wrap=True, **widget)
+        else:
+            st.selectbox(label, options, format_func=_describe, **widget)
 
     return get_method(pickers.pick_one("method", "Method", keys, "kd", kind="method", draw=draw))
 

@@ -83,15 +83,31 @@ def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
     line, choices = layout.networks_line()
     with choices:
         name = pickers.pick_one("teacher", "Teacher", list(found), default_teacher(found), on_change=remember_teacher)
-        teacher = found[name]
-        others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
-        family = [name for name in lineage.first_family(found, teacher) if name in others]
+        others, default = _list_students(found, found[name], count)
         chosen = pickers.pick_several(
-            "students", "Students", others, family[:count] or others[:1], MAX_STUDENTS,
+            "students", "Students", others, default, MAX_STUDENTS,
             known=found, placeholder="Choose up to four students",
         )  # fmt: skip
         line.markdown(layout.name_networks(name, chosen))
-    return teacher, [found[name] for name in chosen]
+    return found[name], [found[name] for name in chosen]
+
+
+def choose_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
+    """As `pick_networks`, without widgets."""
+    found = networks()
+    name = pickers.choose_one("teacher", found, default_teacher(found))
+    others, default = _list_students(found, found[name], count)
+    chosen = pickers.choose_several("students", others, default, MAX_STUDENTS, known=found)
+    url_state.publish("teacher", name)
+    url_state.publish("students", chosen)
+    return found[name], [found[name] for name in chosen]
+
+
+def _list_students(found: dict[str, Checkpoint], teacher: Checkpoint, count: int) -> tuple[list[str], list[str]]:
+    """The networks that may be students of a teacher, and those that are chosen by default."""
+    others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
+    family = [name for name in lineage.first_family(found, teacher) if name in others]
+    return others, family[:count] or others[:1]
 
 
 def find_name(reference: str, found: Mapping[str, Checkpoint]) -> str | None:

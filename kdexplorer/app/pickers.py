@@ -48,6 +48,21 @@ def pick_kept(name: str, label: str, options: Sequence[str], default: str) -> st
     return chosen
 
 
+def choose_one(
+    name: str,
+    options: Collection[str],
+    default: Name,
+    known: Collection[str] | None = None,
+    kind: str = "network",
+    may_be_empty: bool = False,
+) -> Name:
+    """The current choice of one of several names, without a widget; see `pick_one`."""
+    chosen = url_state.get(name, default, url_state.parse_name(options if known is None else known, kind))
+    if chosen not in options and (chosen is not None or not may_be_empty):
+        chosen = default
+    return chosen
+
+
 def pick_one(
     name: str,
     label: str,
@@ -73,13 +88,28 @@ def pick_one(
         widget: its other arguments; with `index=None`, None is a choice too.
     """
     key = f"pick_{name}"
-    chosen = url_state.get(name, default, url_state.parse_name(options if known is None else known, kind))
-    if chosen not in options and (chosen is not None or "index" not in widget):
-        chosen = default
+    chosen = choose_one(name, options, default, known, kind, "index" in widget)
     st.session_state[key] = chosen
     draw(label, options, key=key, on_change=on_change, args=(name, key), **widget)
     url_state.publish(name, chosen)
     return chosen
+
+
+def choose_several(
+    name: str,
+    options: Collection[str],
+    default: Sequence[str],
+    limit: int,
+    known: Collection[str] | None = None,
+    kind: str = "network",
+) -> list[str]:
+    """The current choice of up to `limit` names, without a widget; see `pick_one`."""
+    parse = url_state.parse_name(options if known is None else known, kind)
+
+    def parse_all(text: str) -> list[str]:
+        return list(dict.fromkeys(parse(part) for part in text.split(",") if part))[:limit]
+
+    return [one for one in url_state.get(name, default, parse_all) if one in options]
 
 
 def pick_several(
@@ -94,13 +124,7 @@ def pick_several(
 ) -> list[str]:
     """Draws the choice of up to `limit` names and returns them; see `pick_one`."""
     key = f"pick_{name}"
-    parse = url_state.parse_name(options if known is None else known, kind)
-
-    def parse_all(text: str) -> list[str]:
-        return list(dict.fromkeys(parse(part) for part in text.split(",") if part))[:limit]
-
-    chosen = url_state.get(name, default, parse_all)
-    st.session_state[key] = chosen = [one for one in chosen if one in options]
+    st.session_state[key] = chosen = choose_several(name, options, default, limit, known, kind)
     st.multiselect(
         label, options, key=key, max_selections=limit, on_change=url_state.remember, args=(name, key), **widget
     )

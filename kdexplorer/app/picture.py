@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,7 +59,7 @@ def pick(teacher: Checkpoint, students: list[Checkpoint]) -> ChosenPicture:
     else:
         chosen = ChosenPicture(*_pick_test_image(teacher, students, dataset, sources, steps), dataset=dataset)
         chosen = replace(chosen, label=chosen.hard_label(teacher))
-    _show(chosen, teacher, enlarged, caption)
+    show(chosen, teacher, enlarged, caption)
     return chosen
 
 
@@ -77,30 +78,18 @@ def _pick_test_image(
         st.info(f"There are no images to choose from. Download {name} on the Launch page, or upload a photo.")
         st.stop()
     ranks = {int(index): rank for rank, index in enumerate(indices)}
-
-    def parse(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or int(text[:9]) not in ranks:
-            raise ValueError(f"there is no test image '{text[:20]}'")
-        return int(text[:9])
-
-    index = url_state.get("image", None, parse)
+    index = read_index(ranks)
     with sources:
         shown = indices[_filter(teacher, students, dataset, indices, labels)].tolist()
-    if index not in shown or st.session_state.pop("filter_changed", False):
-        index = _choose_first(teacher, students, dataset, shown) if index is None else shown[0]
+    changed = st.session_state.pop("filter_changed", False)
+    if index is None:
+        index = choose_first(teacher, students, dataset, shown)
+    elif index not in shown or changed:
+        index = shown[0]
     url_state.put("image", index)
     position = shown.index(index)
-    steps = {
-        "Previous": (":material/chevron_left:", shown[position - 1]),
-        "Next": (":material/chevron_right:", shown[(position + 1) % len(shown)]),
-        "Random": (":material/shuffle:", random.choice(shown)),
-    }
     with buttons:
-        for label, (icon, other) in steps.items():
-            st.button(
-                label, key=f"pick_{label}", icon=icon, help=f"{label} image", on_click=url_state.put,
-                args=("image", other),
-            )  # fmt: skip
+        draw_steps(shown, index)
     first = max(0, min(position - 2, len(shown) - THUMBNAILS))  # the chosen one is visible on a phone, too
     with st.container(horizontal=True, gap="xsmall", key="thumbnails"):
         for other in shown[first : first + THUMBNAILS]:
@@ -108,7 +97,32 @@ def _pick_test_image(
     return pixels[ranks[index]], index, int(labels[ranks[index]])
 
 
-def _choose_first(teacher: Checkpoint, students: list[Checkpoint], dataset: str, shown: list[int]) -> int:
+def read_index(known: Collection[int]) -> int | None:
+    """The number of the chosen test image, where a link or the visitor has chosen one."""
+
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or int(text[:9]) not in known:
+            raise ValueError(f"there is no test image '{text[:20]}'")
+        return int(text[:9])
+
+    return url_state.get("image", None, parse)
+
+
+def draw_steps(shown: list[int], index: int) -> None:
+    """Draws the buttons for the previous, the next and any other of these test images."""
+    position = shown.index(index)
+    steps = {
+        "Previous": (":material/chevron_left:", shown[position - 1]),
+        "Next": (":material/chevron_right:", shown[(position + 1) % len(shown)]),
+        "Random": (":material/shuffle:", random.choice(shown)),
+    }
+    for label, (icon, other) in steps.items():
+        st.button(
+            label, key=f"pick_{label}", icon=icon, help=f"{label} image", on_click=url_state.put, args=("image", other)
+        )
+
+
+def choose_first(teacher: Checkpoint, students: list[Checkpoint], dataset: str, shown: list[int]) -> int:
     """The image that a page shows first: the most instructive one where the filters leave it and begin as usual."""
     indices = caches.gallery(dataset)[2]
     rank = most_instructive(teacher, students, dataset) if shown[0] == indices[0] else None
@@ -217,7 +231,7 @@ def use_photo(data: bytes) -> None:
     url_state.choices()["source"] = UPLOAD
 
 
-def _show(picture: ChosenPicture, teacher: Checkpoint, enlarged: Any, below: Any) -> None:
+def show(picture: ChosenPicture, teacher: Checkpoint, enlarged: Any, below: Any) -> None:
     """Draws what the networks see, enlarged with sharp pixel edges, and a caption below."""
     alt, caption = "Your photo", "Your photo as the networks see it: 32 × 32 pixels."
     if picture.index is not None:

@@ -25,6 +25,7 @@ from kdexplorer.methods import Method, get_method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.cost import measure_latency
 from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.vote.records import Question
 
 if TYPE_CHECKING:
     from kdexplorer.app.picture import ChosenPicture
@@ -103,7 +104,11 @@ def sources() -> Sources:
     return Sources(caches.predict, caches.stored_logits, caches.gallery, caches.human_labels_of(Cifar10.key))
 
 
-_HANDOUT_KEYS = caches.KEYS | {HandoutRequest: vars, Sources: lambda sources: sources.human_labels}
+_HANDOUT_KEYS = caches.KEYS | {
+    HandoutRequest: vars,
+    Question: Question.model_dump_json,
+    Sources: lambda sources: sources.human_labels,
+}
 
 
 @st.cache_data(max_entries=4, show_spinner=False, hash_funcs=_HANDOUT_KEYS)

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from kdexplorer.images.qr import qr_png
+from kdexplorer.story.figures import FIGURES
 
 STYLE = (
     "<style>.st-key-share {position: fixed; top: .45rem; right: 1rem; z-index: 999991; width: auto}"
@@ -52,10 +53,9 @@ def show_copy_button(key: str, text: str = "") -> None:
     _button(data={"text": text}, key=key)
 
 
-def show_page_link() -> None:
-    """The button in the header; what it opens is only computed while it is open."""
-    with st.container(key="share"):
-        popover = st.popover("Share", on_change="rerun", key="share_page")
+def show_page_link(page: str) -> None:
+    """The button in the header; what it opens is only computed while it is open. `page` is a key of `TITLES`."""
+    popover = st.popover("Share", on_change="rerun", key="share_page")
     if not popover.open:
         return
     with popover:
@@ -65,9 +65,18 @@ def show_page_link() -> None:
             st.image(qr_png(link, 4), width=260, alt="QR code of this page's link", output_format="PNG")
         else:
             st.caption("The link is too long for a QR code.")
+        _show_figure_links(page)
 
 
-def page_url() -> str:
-    """This page's address with its choices, as far as the browser has told it."""
-    query = urlencode(st.query_params.to_dict())
+def _show_figure_links(page: str) -> None:
+    """A link to one of the page's figures alone, for a frame in slides."""
+    names = [name for name, figure in FIGURES.items() if figure.page == page]
+    if names:
+        name = st.selectbox("A figure alone, for slides", names, format_func=lambda name: FIGURES[name].label)
+        show_copy_button("copy_figure", page_url(figure=name, embed="true"))
+
+
+def page_url(**more: str) -> str:
+    """This page's address with its choices, as far as the browser has told it, and more parameters."""
+    query = urlencode(st.query_params.to_dict() | more)
     return f"{st.context.url or ''}{'?' if query else ''}{query}"

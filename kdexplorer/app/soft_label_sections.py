@@ -3,56 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import human_agreement, inference, metrics
 from kdexplorer.app import caches, pickers, result_caches, slider_memory
-from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.app.plain import as_text
-from kdexplorer.charts import annotators, bars, class_maps, gradient, temperature
+from kdexplorer.app.soft_labels import SoftLabels
+from kdexplorer.charts import annotators, bars, class_maps, gradient, soft_labels, temperature
 from kdexplorer.charts.common import NetworkLogits, fresh_student, select_classes
 from kdexplorer.charts.style import HUMAN
-from kdexplorer.config import SCRATCH
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import VARIABLE
-from kdexplorer.runs.checkpoints import Checkpoint
 
 MOMENTS = ("End of training", "Start of training")
 """When the gradient is shown: on the student's logits, or on those of a fresh student."""
-
-
-@dataclass(frozen=True)
-class SoftLabels:
-    """What the tabs show: one picture, the networks' logits for it, and the pinned temperature."""
-
-    picture: ChosenPicture
-    networks: dict[str, Checkpoint]
-    """By the name that they are shown under, the teacher first."""
-    logits: list[NetworkLogits]
-    """In the same order."""
-    temperature: float
-    human: np.ndarray | None
-    """The shares of annotators `[N, K]` for the test split, where they are available for this picture."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return next(iter(self.networks.values())).classes
-
-    @property
-    def shown(self) -> tuple[object, ...]:
-        """What the charts show apart from the temperature."""
-        return self.picture.index, self.picture.pixels.tobytes(), tuple(self.networks)
-
-    @property
-    def teacher(self) -> NetworkLogits:
-        return self.logits[0]
-
-    @property
-    def students(self) -> list[NetworkLogits]:
-        return self.logits[1:]
 
 
 def show_gradient(page: SoftLabels) -> None:
@@ -63,8 +30,7 @@ def show_gradient(page: SoftLabels) -> None:
     by_name = {student.name: student for student in page.students}
     left, middle, right = st.columns(3)
     with left:
-        distilled = next((student.name for student in page.students if student.role != SCRATCH), page.students[0].name)
-        student = by_name[pickers.pick_kept("student", "Student", list(by_name), distilled)]
+        student = by_name[pickers.pick_kept("student", "Student", list(by_name), page.distilled.name)]
     trained = page.networks[student.name].card.objective
     with middle:
         if pickers.pick_kept("moment", "Moment", MOMENTS, MOMENTS[0]) != MOMENTS[0]:
@@ -85,12 +51,23 @@ def show_gradient(page: SoftLabels) -> None:
         "images that the student predicts with confidence, and the two pushes may oppose each other. At the start a "
         "fresh student gives every class the same probability."
     )
-    label = page.picture.label
-    if label is None:
+    if page.picture.label is None:
         st.caption("A photo has no hard label, so only the teacher pushes.")
+    draw_gradient(page, student, alpha)
+
+
+def draw_gradient(page: SoftLabels, student: NetworkLogits, alpha: float) -> None:
+    """The chart of the gradient, whose sliders start at the pinned T and at alpha."""
     begin = slider_memory.start("chart_gradient", (student.name, *page.shown), (page.temperature, alpha))
-    chart = gradient.gradient_push(page.teacher, student, page.classes, label, *begin)
+    chart = gradient.gradient_push(page.teacher, student, page.classes, page.picture.label, *begin)
     slider_memory.draw("chart_gradient", chart)
+
+
+def draw_soft_labels(page: SoftLabels) -> None:
+    """The soft labels of teacher and students, whose slider starts at the pinned T."""
+    (begin,) = slider_memory.start("chart_soft_labels", page.shown, (page.temperature,))
+    chart = soft_labels.mirrored(page.teacher, page.students, page.classes, page.picture.label, begin)
+    slider_memory.draw("chart_soft_labels", chart)
 
 
 def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float) -> str:

@@ -39,3 +39,9 @@ def em(pixels: float) -> Any:
 def area(pixels: float) -> Any:
     """A marker's area that grows with the text: its square pixels in a window of 1280 pixels."""
     return alt.expr(f"{pixels / DESIGN_EM**2:.4g} * em * em")
+
+
+def enlarge(spec: dict[str, Any], factor: float) -> dict[str, Any]:
+    """A chart whose text and lengths are larger by a factor, in the same width; the chart itself is not modified."""
+    params = [p | {"expr": f"{factor:g} * ({p['expr']})"} if p["name"] == "em" else p for p in spec["params"]]
+    return spec | {"params": params}

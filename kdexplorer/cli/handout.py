@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--alpha", type=float, help="where its slider starts (default: what each student was trained with)")
     add("--live", action="store_true", help="embed the networks, so that readers can classify their own images")
     add("--experiments", action="store_true", help="add the verdicts of the prepared experiments that are measured")
+    add("--votes", action="store_true", help="add the totals of the audience's vote on closed questions")
+    add("--story", type=Path, metavar="FILE", help="a lecture whose steps order the sections (default: bundled)")
     add("-o", "--output", type=Path, default=Path("handout.html"), help="default: handout.html")
     add("--force", action="store_true", help="overwrite the file if it exists")
 
@@ -32,13 +34,19 @@ def run(options: argparse.Namespace) -> int:
     from kdexplorer.handout.page import build
     from kdexplorer.handout.request import make_request
     from kdexplorer.handout.sources import open_sources
+    from kdexplorer.story.lecture import read_lecture
+    from kdexplorer.vote.store import open_store
 
     if options.output.exists() and not options.force:
         raise ConfigError(f"{options.output} exists already: give --force to overwrite it, or another name with -o.")
 
+    votes = [one for one in open_store().lecture().questions if not one.is_open] if options.votes else []
+    if options.votes and not votes:
+        raise ConfigError("there is no closed question: --votes needs the totals of one.")
+    order = read_lecture(options.story).sections() if options.story else ()
     sources, start = open_sources(), (options.temperature, options.alpha)
     chosen = (options.networks, options.images, options.test_images, options.photos)
-    request = make_request(*chosen, *start, sources, options.live, options.experiments)
+    request = make_request(*chosen, *start, sources, options.live, options.experiments, votes, order)
     text = build(request, sources).encode()
     write_bytes(options.output, text)
     print(f"{options.output}: {len(text) / 1e6:.2f} MB, {len(request.pictures)} images; open it in a browser")

@@ -24,6 +24,7 @@ from kdexplorer.cli import (
     league,
     resume,
     runs,
+    story,
     sweep,
     train,
 )
@@ -33,7 +34,8 @@ from kdexplorer.errors import ConfigError, KDError
 COMMANDS = {
     "demo": demo, "train": train, "sweep": sweep, "league": league, "experiment": experiment, "resume": resume,
     "evaluate": evaluate, "attention": attention, "human-labels": human_labels, "claims": claims,
-    "import": import_weights, "runs": runs, "handout": handout, "data": data,
+    "import": import_weights, "runs": runs, "handout": handout, "story": story,
+    "data": data,
 }  # fmt: skip
 """Modules with `HELP`, `add_arguments(parser)` and `run(options)`, which returns an exit code."""
 

@@ -26,7 +26,7 @@ from kdexplorer.analysis.verdicts import describe_training, explain_calibration,
 from kdexplorer.charts.divergence import EXPLANATION
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.experiments.report import list_verdicts
-from kdexplorer.handout import content, facts, shapes
+from kdexplorer.handout import content, facts, sections, shapes
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Sources
 from kdexplorer.methods import describe_methods
@@ -51,6 +51,13 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     pictures = content.draw_pictures(request, sources, drawn)
     shown = list(request.networks.values())[request.opened]
     start = {"T": request.temperature, "alpha": request.alpha_of(shown), "opacity": content.OPACITY, "beta": 0.0}
+    shared |= {name: drawn.add(chart) for name, chart in sections.draw_votes(request.votes).items()}
+    verdicts = list_verdicts() if request.experiments else []
+    present = {
+        "gradient": len(request.networks) > 1, "own-image": request.live, "human-labels": agreement,
+        "classes": "classes 0" in shared, "experiments": verdicts, "votes": request.votes,
+    }  # fmt: skip
+    listed = [name for name in sections.SECTIONS if present.get(name, True)]
     data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX]}
     scripts, styles = [_bundle_library(), _read("page.js")], [_read("page.css")]
     if request.live:
@@ -65,7 +72,8 @@ def build(request: HandoutRequest, sources: Sources) -> str:
         live=_to_json(_live_settings(request)) if request.live else None,
         agreement=human_agreement.format_table(agreement) if agreement else None,
         uncertainty=human_agreement.describe_agreement(agreement),
-        experiments=list_verdicts() if request.experiments else [],
+        experiments=verdicts, votes=sections.describe_votes(request.votes),
+        sections=sections.order_sections(request.order, listed),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from kdexplorer.handout.sources import Picture, Sources, choose_pictures, test_p
 from kdexplorer.images.decode import decode_image
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.runs.lineage import is_distilled, list_teachers
+from kdexplorer.vote.records import Question
 
 MAX_NETWORKS, MAX_PICTURES = 5, 48
 
@@ -33,6 +34,8 @@ class HandoutRequest:
         command: how to write this file again, if there is a command.
         live: whether the networks are embedded, to classify the reader's own images.
         experiments: whether the verdicts of the measured prepared experiments are included.
+        votes: questions of the audience's vote, closed ones, whose totals are included.
+        order: the sections that come first, as `story.Lecture.sections` returns them; empty is the bundled lecture's.
 
     Raises:
         ConfigError: when one of these does not hold.
@@ -46,6 +49,8 @@ class HandoutRequest:
     command: str = ""
     live: bool = False
     experiments: bool = False
+    votes: tuple[Question, ...] = ()
+    order: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.compared:
@@ -55,6 +60,7 @@ class HandoutRequest:
             f"choose 1 to {MAX_PICTURES} pictures": not 1 <= len(self.pictures) <= MAX_PICTURES,
             f"the temperature must be {T_MIN:g} to {T_MAX:g}": not T_MIN <= self.temperature <= T_MAX,
             "alpha must be 0 to 1": self.alpha is not None and not 0 <= self.alpha <= 1,
+            "a question whose votes are included must be closed": any(one.is_open for one in self.votes),
             "these networks have different classes": len({c.classes for c in self.networks.values()}) > 1,
             "these networks were evaluated on different images": len(group_by_evaluation(self.compared)) > 1,
         }
@@ -104,6 +110,8 @@ def make_request(
     sources: Sources,
     live: bool = False,
     experiments: bool = False,
+    votes: Sequence[Question] = (),
+    order: Sequence[str] = (),
 ) -> HandoutRequest:
     """A request from the values of a command line; `names` as `find_checkpoint` takes them.
 
@@ -122,7 +130,9 @@ def make_request(
     words += ["--photos", *(path.name for path in photos)] if photos else []
     words += ["--live"] if live else []
     words += ["--experiments"] if experiments else []
-    return HandoutRequest(networks, pictures, {}, temperature, alpha, shlex.join(words), live, experiments)
+    words += ["--votes"] if votes else []
+    chosen = (temperature, alpha, shlex.join(words), live, experiments, tuple(votes), tuple(order))
+    return HandoutRequest(networks, pictures, {}, *chosen)
 
 
 def _read_photo(path: Path) -> Picture:

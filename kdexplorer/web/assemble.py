@@ -60,6 +60,11 @@ def read_slider_memory() -> str:
     return _read("slider_memory.js")
 
 
+def read_story() -> tuple[str, str, str]:
+    """The style sheet of the story's buttons and notes, the script that presents, and the script of the notes."""
+    return _read("story.css"), _read("story.js"), _read("story_notes.js")
+
+
 def describe_network(name: str, role: str, exported: ExportedNetwork, url: str | None = None) -> dict[str, Any]:
     """One network as the view takes it.
 

@@ -6,6 +6,16 @@ const HELP = [
   ["Tab, then ← →", "move in the menu, or in a chart's buttons"],
   ["?", "show or hide this list"],
 ];
+const STORY_HELP = [
+  ["→ Page Down Space", "next step"],
+  ["← Page Up", "previous step"],
+  ["↑ ↓", "move the figure's control"],
+  [", .", "previous or next picture"],
+  ["Esc", "leave"],
+  ["?", "show or hide this list"],
+];
+const STORY = { PageDown: "next", ArrowRight: "next", " ": "next", PageUp: "back", ArrowLeft: "back", Escape: "leave" };
+const UP = { ArrowUp: 1, ArrowDown: -1, "+": 1, "=": 1, "-": -1 };
 const STEP = 0.25; // of log2 T: four presses double the temperature
 const FRAME = 700; // milliseconds that a replay shows each epoch
 const EPOCHS = ".vega-bindings input[name=epoch]";
@@ -94,9 +104,15 @@ function createHelp() {
   const help = document.createElement("dialog");
   help.id = "kd-help";
   help.setAttribute("aria-label", "Keys");
-  const list = HELP.map(([keys, what]) => `<dt><kbd>${keys}</kbd></dt><dd>${what}</dd>`).join("");
-  help.innerHTML = `<h2>Keys</h2><dl>${list}</dl><form method="dialog"><button>Close</button></form>`;
+  help.innerHTML = `<h2>Keys</h2><dl></dl><form method="dialog"><button>Close</button></form>`;
   return help;
+}
+
+function showHelp(help) {
+  const keys = document.querySelector(".st-key-story_footer") ? STORY_HELP : HELP;
+  const list = keys.map(([names, what]) => `<dt><kbd>${names}</kbd></dt><dd>${what}</dd>`).join("");
+  help.querySelector("dl").innerHTML = list;
+  help.showModal();
 }
 
 /** The button before the menu that leads to the main slider, or to the page's title where there is none. */
@@ -145,6 +161,35 @@ function moveInGroup(group, target, key) {
   return true;
 }
 
+/** Moves what a lecture's figure lets move: its slider, else its choice, else its picture. */
+function moveFigure(direction) {
+  const slider = findSliders().find((one) => one.closest(".st-key-kd_figure"));
+  const options = [...document.querySelectorAll(".st-key-kd_figure [data-testid=stButtonGroup] button")];
+  const chosen = options.findIndex((one) => one.ariaChecked === "true" || /Active$/.test(one.dataset.testid ?? ""));
+  if (slider) {
+    const step = slider.name === "logT" ? STEP : (slider.max - slider.min) / 20;
+    moveSlider(slider, Math.min(slider.max, Math.max(slider.min, Number(slider.value) + direction * step)));
+  } else if (options.length) options[chosen - direction]?.click();
+  else turnPicture(direction > 0 ? "Next" : "Previous");
+}
+
+function turnPicture(which) {
+  document.querySelector(`.st-key-pick_${which} button`)?.click();
+}
+
+/** A lecture's keys. Arrows and the space bar stay where they mean something; what a slide clicker sends never does. */
+function pressStoryKey(event, target) {
+  if (document.querySelector("[data-testid=stPopoverBody]")) return;
+  const action = STORY[event.key], picture = { ",": "Previous", ".": "Next" }[event.key];
+  if (event.key.startsWith("Arrow") && target.matches?.(ARROW_KEYS)) return;
+  if (event.key === " " && target.matches?.("button, a, input:not([type=range])")) return;
+  if (action) document.querySelector(`.st-key-story_${action} button:not(:disabled)`)?.click();
+  else if (picture) turnPicture(picture);
+  else if (UP[event.key]) moveFigure(UP[event.key]);
+  else return;
+  event.preventDefault();
+}
+
 function pressKey(event, help) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   const [target] = event.composedPath();
@@ -153,13 +198,14 @@ function pressKey(event, help) {
   if (group && moveInGroup(group, target, event.key)) return event.preventDefault();
   if (event.key === "?") {
     if (help.open) help.close();
-    else help.showModal();
+    else showHelp(help);
     return;
   }
   if (help.open) return;
+  if (document.querySelector(".st-key-story_footer")) return pressStoryKey(event, target);
   const picture = { ArrowLeft: "Previous", ArrowRight: "Next" }[event.key];
   const direction = { "+": 1, "=": 1, "-": -1 }[event.key];
-  if (picture && !target.matches?.(ARROW_KEYS)) document.querySelector(`.st-key-pick_${picture} button`)?.click();
+  if (picture && !target.matches?.(ARROW_KEYS)) turnPicture(picture);
   const slider = direction && findSliders().find((one) => one.name === "logT");
   if (slider) moveSlider(slider, Math.min(slider.max, Math.max(slider.min, Number(slider.value) + direction * STEP)));
 }
@@ -170,7 +216,7 @@ function addControls() {
   const help = createHelp();
   const button = Object.assign(document.createElement("button"), { id: "kd-keys", type: "button", textContent: "?" });
   button.setAttribute("aria-label", "Show the keys");
-  button.addEventListener("click", () => help.showModal());
+  button.addEventListener("click", () => showHelp(help));
   document.body.prepend(createSkip());
   (document.querySelector("[data-testid=stApp]") ?? document.body).append(button, help); // whose colors they have
   watchUploads();

@@ -30,6 +30,7 @@ from kdexplorer.methods import all_methods
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints
+from kdexplorer.vote.records import make_question
 from tests.charts.records import make_row
 
 EVIL = '"><img src=x onerror=alert(1)></script><script>alert(2)</script>.png'
@@ -401,3 +402,26 @@ def test_it_needs_no_streamlit():
     code = "import sys, kdexplorer.handout.page; print('streamlit' in sys.modules, 'altair' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "True"]
+
+
+def test_sections_follow_the_lecture(networks, library):
+    def order(**options):
+        return [a["id"] for tag, a in Parsed(build(networks, **options)).tags if tag == "section"]
+
+    bundled = order()
+    assert bundled.index("methods") < bundled.index("attention") < bundled.index("results") < bundled.index("training")
+    assert order(order=("results", "attention", "unknown"))[:2] == ["results", "attention"]
+    assert set(order(order=("results",))) == set(bundled)
+
+
+def test_the_rooms_votes_are_included_on_request(networks, library):
+    question = make_question(np.zeros((3, 32, 32), np.uint8), ("cat", "dog"), "synthetic", 3, 1)
+    closed = question.model_copy(update={"counts": (1, 3)})
+    parsed = Parsed(build(networks, votes=(closed,)))
+    assert "#votes" in [attributes.get("href") for _, attributes in parsed.tags]
+    assert "4 votes" in parsed.words
+    (rows,) = parsed.data()["shared"]["votes 1"]["rows"].values()
+    assert [row["fixed"] for row in rows] == [0.25, 0.75]
+    assert "votes" not in {attributes.get("id") for _, attributes in Parsed(build(networks)).tags}
+    with pytest.raises(ConfigError, match="closed"):
+        HandoutRequest(networks, choose_pictures(1, networks["teacher"], [], open_sources()), votes=(question,))

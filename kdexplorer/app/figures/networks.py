@@ -1,0 +1,123 @@
+"""The figures about methods, runs, results, experiments and the vote."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from kdexplorer.app import (
+    access,
+    audience,
+    audience_controls,
+    audience_projector,
+    audience_results,
+    compare_sections,
+    experiment_view,
+    method_view,
+    network_picker,
+    pickers,
+    url_state,
+)
+from kdexplorer.app.compare_claims import VERDICTS
+from kdexplorer.app.figures.context import Context, roles
+from kdexplorer.app.figures.predictions import LARGE
+from kdexplorer.app.picture import ChosenPicture
+from kdexplorer.charts import bars, divergence
+from kdexplorer.charts.sizes import enlarge
+from kdexplorer.charts.style import role_of
+from kdexplorer.charts.taxonomy import taxonomy as draw_taxonomy
+from kdexplorer.config import SCRATCH
+from kdexplorer.experiments.report import SMALL
+from kdexplorer.vote.store import Store, open_store
+
+
+def taxonomy(context: Context) -> None:
+    """All methods where they connect teacher and student; one stands out."""
+    method = method_view.pick_method(short=True)
+    st.vega_lite_chart(enlarge(draw_taxonomy(method.key), 1.2), width="stretch")
+    st.markdown(f"**{method.label}**: {method.summary}")
+
+
+def method(context: Context, picture: ChosenPicture) -> None:
+    """What a method asks of a student on the picture."""
+    chosen = method_view.pick_method()
+    names = network_picker.short_names(context.students)
+    students = dict(zip(names, context.students, strict=True))
+    distilled = (name for name, one in students.items() if role_of(one, context.teacher) != SCRATCH)
+    name = next(distilled, next(iter(students), None))
+    if name is None:
+        st.info("Choose a student to see what this method asks of it.")
+    else:
+        method_view.show_instrument(chosen(), context.teacher, method_view.Student(name, students[name]), picture)
+
+
+def show_divergence(context: Context) -> None:
+    """Forward and reverse KL, with β's slider."""
+    st.vega_lite_chart(enlarge(divergence.mode_figure(), 1.1), width="stretch")
+
+
+def learning_curves(context: Context) -> None:
+    """A measure of the networks after every epoch of their training."""
+    shown = context.compare()
+    students = {name: one for name, one in shown.networks.items() if not shown.teacher or name != shown.teacher[0]}
+    compare_sections.show_curves(students or shown.networks, [], shown.teacher)
+
+
+def accuracies(context: Context) -> None:
+    """Test accuracies with their intervals."""
+    shown = context.pick_family()
+    st.vega_lite_chart(enlarge(bars.accuracies(shown.rows, roles(shown)), LARGE), width="stretch")
+
+
+def losses(context: Context) -> None:
+    """Cross-entropy beside the objective."""
+    shown = context.pick_family()
+    st.vega_lite_chart(enlarge(bars.losses(shown.rows, roles(shown)), 1.3), width="stretch")
+
+
+def accuracy_cost(context: Context) -> None:
+    """Accuracy against what a network costs."""
+    compare_sections.show_cost(context.compare())
+
+
+def experiment(context: Context) -> None:
+    """One experiment: its question, its chart, its verdict."""
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        chosen = experiment_view.pick_experiment()
+    words = right.empty()
+    results, small = experiment_view.draw_chart(chosen)
+    said = f"**{chosen.question}** "
+    if results:
+        claim = chosen.judge(results)
+        said += SMALL if small else f"{VERDICTS[claim.verdict]} {claim.claim}: {claim.verdict}."
+    words.markdown(said)
+
+
+def vote(context: Context) -> None:
+    """The question in letters for the last row, or before the first one the picture that it will be about."""
+    store = open_store()
+    seen = audience_controls.swap_seen(store)
+    question = store.current()
+    if question is None:
+        _prepare_vote(store, context, seen)
+        return
+    shown = url_state.choices().get("answer", audience_results.VOTES_ONLY)
+    code = audience_projector.show(store, context.teacher, pickers.pinned("T"), shown)
+    if access.is_presenter():
+        with code:
+            audience_controls.show_close_and_next(store, context.teacher, seen)
+            if not question.is_open:
+                picture = context.pick_picture(label=False)  # it would give the answer away
+                audience_controls.show_ask(store, context.teacher, picture, seen)
+
+
+def _prepare_vote(store: Store, context: Context, seen: str) -> None:
+    left, right = st.columns([4, 9], gap="medium")
+    with left:
+        audience.show_code("stretch")
+    with right:
+        picture = context.pick_picture(label=False)
+        if access.is_presenter():
+            audience_controls.show_ask(store, context.teacher, picture, seen)
+        else:
+            st.info("No question yet. The presenter starts questions.")

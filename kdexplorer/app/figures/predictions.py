@@ -1,0 +1,105 @@
+"""The figures about one picture: labels, predictions, and the gradient on a student's logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from kdexplorer.analysis import inference, metrics
+from kdexplorer.app import attention_view, pickers
+from kdexplorer.app import soft_label_sections as sections
+from kdexplorer.app.figures.context import Context
+from kdexplorer.app.picture import ChosenPicture
+from kdexplorer.app.plain import as_text
+from kdexplorer.charts import bars, temperature
+from kdexplorer.charts.common import select_classes
+from kdexplorer.charts.sizes import enlarge
+from kdexplorer.config import SCRATCH
+
+LARGE = 1.4
+"""How much larger than on its page a figure of one chart of bars is."""
+
+
+def beside_picture(draw: Callable[[Context, ChosenPicture], None]) -> Callable[[Context], None]:
+    """A figure to the right of its picture."""
+
+    def draw_both(context: Context) -> None:
+        left, right = st.columns([1, 3], gap="medium")
+        with left:
+            picture = context.pick_picture()
+        with right:
+            draw(context, picture)
+
+    return draw_both
+
+
+def hard_label(context: Context, picture: ChosenPicture) -> None:
+    """The label of a test image as bars."""
+    if picture.label is None:
+        st.info("This picture has no hard label: choose a test image.")
+    else:
+        st.vega_lite_chart(enlarge(bars.hard_label(context.teacher.classes, picture.label), LARGE), width="stretch")
+
+
+def teacher_prediction(context: Context, picture: ChosenPicture) -> None:
+    """The teacher's probabilities at T = 1."""
+    page = context.predict(picture)
+    shown = select_classes(page.teacher.logits, picture.label)
+    heading = "The teacher's prediction"
+    chart = bars.prediction(page.teacher, page.classes, picture.label, 1.0, heading, shown)
+    st.vega_lite_chart(enlarge(chart, LARGE), width="stretch")
+
+
+def soft_labels(context: Context, picture: ChosenPicture) -> None:
+    """Teacher and students, with T's slider."""
+    sections.draw_soft_labels(context.predict(picture))
+
+
+def temperature_curves(context: Context, picture: ChosenPicture) -> None:
+    """One measure over T."""
+    page = context.predict(picture)
+    measures = [one for one in temperature.CURVES if page.students or one not in temperature.COMPARED]
+    measure = pickers.pick_option("Measure", measures, lambda key: temperature.CURVES[key][0], key="curve")
+    chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
+    st.vega_lite_chart(enlarge(chart, 1.1), width="stretch")
+
+
+def gradient(context: Context, picture: ChosenPicture) -> None:
+    """The pushes on the first distilled student's logits, with α's slider."""
+    page = context.predict(picture)
+    if not page.students:
+        st.info("Choose a student to see the gradient on its logits.")
+        return
+    trained = page.networks[page.distilled.name].card.objective
+    sections.draw_gradient(page, page.distilled, pickers.pinned("alpha", inference.trained_alpha(trained)))
+
+
+def students(context: Context, picture: ChosenPicture) -> None:
+    """A student without a teacher and a distilled one."""
+    page = context.predict(picture)
+    kinds = {one.role == SCRATCH: one for one in [*reversed(page.students), page.distilled]} if page.students else {}
+    found = [kinds[kind] for kind in (True, False) if kind in kinds]
+    if not found:
+        st.info("Choose a student to see its prediction.")
+        return
+    shown = select_classes(page.teacher.logits, picture.label)
+    for column, student in zip(st.columns(len(found), gap="medium"), found, strict=True):
+        heading = "Without a teacher" if student.role == SCRATCH else "Distilled"
+        chart = bars.prediction(student, page.classes, picture.label, 1.0, heading, shown)
+        column.vega_lite_chart(enlarge(chart, 1.25), width="stretch")
+    soft = metrics.softmax(page.teacher.logits)
+    top = int(soft.argmax())
+    st.markdown(f"The teacher, {as_text(page.teacher.name)}: {soft[top]:.0%} {as_text(page.classes[top])}.")
+
+
+def attention(context: Context, picture: ChosenPicture) -> None:
+    """The maps over the picture, with their opacity's slider."""
+    attention_view.draw_grid(attention_view.read_maps(picture, *context.many()), picture, "map", True)
+
+
+def attention_difference(context: Context, picture: ChosenPicture) -> None:
+    """The students' maps minus the teacher's."""
+    rows = attention_view.read_maps(picture, *context.many())
+    attention_view.draw_scale(rows, "difference", True)
+    attention_view.draw_grid(rows, picture, "difference", True)

@@ -1,0 +1,82 @@
+"""One picture and the networks' logits for it: what the page Soft labels and the figures about predictions show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer.app import caches, network_picker, pickers
+from kdexplorer.app.picture import ChosenPicture
+from kdexplorer.app.plain import show_error
+from kdexplorer.charts.common import NetworkLogits
+from kdexplorer.charts.style import role_of
+from kdexplorer.config import SCRATCH
+from kdexplorer.errors import KDError
+from kdexplorer.runs.checkpoints import Checkpoint
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """What the page shows: one picture, the networks' logits for it, and the pinned temperature."""
+
+    picture: ChosenPicture
+    networks: dict[str, Checkpoint]
+    """By the name that they are shown under, the teacher first."""
+    logits: list[NetworkLogits]
+    """In the same order."""
+    temperature: float
+    human: np.ndarray | None
+    """The shares of annotators `[N, K]` for the test split, where they are available for this picture."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return next(iter(self.networks.values())).classes
+
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What the charts show apart from the temperature."""
+        return self.picture.index, self.picture.pixels.tobytes(), tuple(self.networks)
+
+    @property
+    def teacher(self) -> NetworkLogits:
+        return self.logits[0]
+
+    @property
+    def students(self) -> list[NetworkLogits]:
+        return self.logits[1:]
+
+    @property
+    def distilled(self) -> NetworkLogits:
+        """The first distilled student, else the first student; there is one."""
+        return next((student for student in self.students if student.role != SCRATCH), self.students[0])
+
+
+def build(picture: ChosenPicture, teacher: Checkpoint, students: list[Checkpoint]) -> SoftLabels:
+    """The networks' logits for a picture; what is missing is reported. Without the teacher's the page ends."""
+    human = None
+    try:
+        human = caches.human_labels_of(picture.dataset) if picture.label is not None else None
+    except KDError as error:
+        show_error(error)
+    networks = dict(zip(network_picker.short_names([teacher, *students]), [teacher, *students], strict=True))
+    logits = _predict(picture, networks)
+    networks = {one.name: networks[one.name] for one in logits}
+    return SoftLabels(picture, networks, logits, pickers.pinned("T"), human)
+
+
+def _predict(picture: ChosenPicture, networks: dict[str, Checkpoint]) -> list[NetworkLogits]:
+    """The networks' logits; a network that cannot be used is reported and left out."""
+    teacher, *_ = networks.values()
+    found = []
+    for name, checkpoint in networks.items():
+        try:
+            logits = caches.image_logits(checkpoint, picture.pixels, picture.index, picture.dataset)
+        except KDError as error:
+            show_error(error)
+            if checkpoint is teacher:
+                st.stop()
+            continue
+        found.append(NetworkLogits(name, role_of(checkpoint, teacher), logits))
+    return found

@@ -1,0 +1,116 @@
+"""A lecture: its steps, each with one sentence and one figure, read from a TOML file.
+
+The bundled one is `lecture.toml` in this folder. A lecturer's own has the same form: `python -m kdexplorer story FILE`
+checks it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from kdexplorer.charts.temperature import T_MAX, T_MIN
+from kdexplorer.errors import ConfigError, KDError
+from kdexplorer.methods import all_methods
+from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.schema import NAME_PATTERN, StrictModel, problems
+from kdexplorer.story.figures import FIGURES
+
+DEFAULT = Path(__file__).with_name("lecture.toml")
+MAX_STEPS = 40
+MAX_BYTES = 200_000
+"""Of a file."""
+
+NetworkName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}(/{NAME_PATTERN})?$")]
+"""A network's name on the pages: a bundled one's, or `RUN/STUDENT`."""
+
+
+class Settings(StrictModel):
+    """What a step shows until the presenter changes it; a field that is not given leaves what was chosen."""
+
+    teacher: NetworkName | None = None
+    students: list[NetworkName] | None = Field(None, min_length=1, max_length=4)
+    image: int | None = Field(None, ge=0, lt=1_000_000, strict=True)
+    """The number of a test image."""
+    T: float | None = Field(None, ge=T_MIN, le=T_MAX)
+    method: str | None = None
+
+    @field_validator("teacher", "students")
+    @classmethod
+    def _networks_exist(cls, value: str | list[str] | None) -> str | list[str] | None:
+        for name in [value] if isinstance(value, str) else value or []:
+            try:
+                find_checkpoint(name)
+            except KDError as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("method")
+    @classmethod
+    def _method_is_known(cls, value: str | None) -> str | None:
+        return None if value is None else _require(value, [method.key for method in all_methods()])
+
+    def given(self) -> dict[str, Any]:
+        """The fields that are given."""
+        return self.model_dump(exclude_none=True)
+
+
+class Step(StrictModel):
+    """One screen of a lecture."""
+
+    title: str = Field(min_length=1, max_length=60)
+    sentence: str = Field(min_length=1, max_length=240)
+    figure: str
+    notes: str = Field("", max_length=4000)
+    """For the speaker."""
+    settings: Settings = Settings()
+
+    @field_validator("figure")
+    @classmethod
+    def _figure_is_known(cls, value: str) -> str:
+        return _require(value, list(FIGURES))
+
+
+class Lecture(StrictModel):
+    """Steps in the order in which they are shown."""
+
+    title: str = Field("Knowledge distillation", min_length=1, max_length=80)
+    steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS)
+
+    def sections(self) -> list[str]:
+        """The handout's sections about the steps' figures, each once, in the order of the steps."""
+        return list(dict.fromkeys(FIGURES[step.figure].section for step in self.steps if FIGURES[step.figure].section))
+
+
+def read_lecture(path: Path = DEFAULT) -> Lecture:
+    """Reads and checks a lecture's file. Raises ConfigError, which names the file, the steps and their fields."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"'{path}': a lecture has at most {MAX_BYTES:,} bytes.")
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"'{path}' cannot be read: {reason}") from error
+    try:
+        return Lecture.model_validate(values)
+    except ValidationError as error:
+        found = [f"{_name_field(field, values)}: {message}" for field, message in problems(error)]
+        raise ConfigError("\n".join([f"'{path}' is no lecture.", *found])) from error
+
+
+def _require(value: str, known: list[str]) -> str:
+    if value not in known:
+        raise ValueError(f"there is no '{value[:60]}'; choose one of {', '.join(known)}")
+    return value
+
+
+def _name_field(field: str, values: dict[str, Any]) -> str:
+    """A field as a lecturer finds it: step 3 ("Temperature"), figure. Steps are numbered from 1."""
+    top, number, *rest = [*field.split("."), "", ""][: max(2, field.count(".") + 1)]
+    if top != "steps" or not number.isdigit():
+        return field or "file"
+    title = str(values["steps"][int(number)].get("title", "")) if isinstance(values["steps"][int(number)], dict) else ""
+    return f"step {int(number) + 1}" + (f" ('{title[:60]}')" if title else "") + "".join(f", {part}" for part in rest)

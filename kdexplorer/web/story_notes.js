@@ -1,0 +1,68 @@
+/* The speaker notes: what to say at the step that the presentation shows, what comes next, and the time that has passed. */
+
+const KEYS = { PageDown: "next", ArrowRight: "next", " ": "next", PageUp: "back", ArrowLeft: "back" };
+const channel = new BroadcastChannel("kdexplorer-story");
+let begin = Date.now();
+
+function make(tag, text = "", name = "") {
+  return Object.assign(document.createElement(tag), { textContent: text, className: name });
+}
+
+function makeButton(text, act) {
+  const button = make("button", text);
+  button.type = "button";
+  button.addEventListener("click", act);
+  return button;
+}
+
+function press(action) {
+  channel.postMessage({ press: action });
+}
+
+function formatTime(milliseconds) {
+  const seconds = Math.floor(milliseconds / 1000);
+  const rest = [Math.floor(seconds / 60) % 60, seconds % 60].map((part) => String(part).padStart(2, "0"));
+  return [Math.floor(seconds / 3600), ...rest].join(":");
+}
+
+function describe(steps, number) {
+  const step = steps[number - 1];
+  if (!step) return [make("p", "Waiting for the presentation: press Present in a window of this browser.", "status")];
+  const following = steps[number]?.title ?? "the end";
+  return [
+    make("p", `Step ${number} of ${steps.length}`, "status"),
+    make("h2", step.title),
+    make("p", step.sentence, "sentence"),
+    make("p", step.notes.trim() || "No notes.", "notes"),
+    make("p", `Next: ${following}`, "next"),
+  ];
+}
+
+export default function ({ data, parentElement }) {
+  const place = parentElement.querySelector("main");
+  const clock = make("output"), body = make("div"), head = make("header"), foot = make("footer");
+  head.append(clock, makeButton("Restart the clock", () => (begin = Date.now())));
+  foot.append(makeButton("Back", () => press("back")), makeButton("Next", () => press("next")));
+  place.replaceChildren(head, body, foot);
+  const show = (number) => body.replaceChildren(...describe(data.steps, number));
+  const tick = () => (clock.textContent = formatTime(Date.now() - begin));
+  const type = (event) => {
+    const action = KEYS[event.key];
+    if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === " " && event.composedPath()[0].matches?.("button")) return;
+    event.preventDefault();
+    press(action);
+  };
+  channel.onmessage = ({ data: message }) => {
+    if (message.step) show(message.step);
+  };
+  document.addEventListener("keydown", type);
+  const timer = setInterval(tick, 500);
+  show(0);
+  tick();
+  channel.postMessage({ ask: true });
+  return () => {
+    clearInterval(timer);
+    document.removeEventListener("keydown", type);
+  };
+}

@@ -1,0 +1,162 @@
+"""Single figures, the lecture's steps, and parts that a link hides, without a browser."""
+
+import sys
+
+import pytest
+
+from kdexplorer.app import lecture_file
+from kdexplorer.app.hiding import PARTS
+from kdexplorer.story.figures import FIGURES
+from kdexplorer.story.lecture import read_lecture
+from tests.pages.reading import button, params, specs, text
+
+COUNT = len(read_lecture().steps)
+TWO = """
+[[steps]]
+title = "First"
+sentence = "One."
+figure = "soft_labels"
+[[steps]]
+title = "Second"
+sentence = "Two."
+figure = "soft_labels"
+[steps.settings]
+T = 8
+image = 7
+[[steps]]
+title = "Third"
+sentence = "Three."
+figure = "soft_labels"
+"""
+
+
+@pytest.fixture
+def own_lecture(tmp_path, monkeypatch):
+    path = tmp_path / "mine.toml"
+    path.write_text(TWO)
+    monkeypatch.setattr(lecture_file, "find_file", lambda: path)
+    return path
+
+
+def notes_of(at):
+    """What the window of the notes gets, as text; empty without notes."""
+    return "".join(one.proto.json for one in at.get("bidi_component") if '"notes"' in one.proto.json)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_stands_alone(family, name, open_page):
+    at = open_page(figure=name)
+    assert not at.error
+    assert specs(at) or name in ("vote", "learning_curves", "experiment")  # of which this family has nothing to draw
+    assert not at.title
+    assert "Present" not in [one.label for one in at.button]
+
+
+def test_an_unknown_figure_is_an_error_with_the_names(family, open_page):
+    at = open_page(figure="*nothing*")
+    assert "nothing" in at.error[0].value
+    assert set(at.dataframe[0].value["figure"]) == set(FIGURES)
+
+
+@pytest.mark.parametrize("step", range(1, COUNT + 1))
+def test_a_step_of_the_bundled_lecture_has_its_sentence_and_its_figure(step, open_page):
+    at = open_page(story=str(step))
+    expected = read_lecture().steps[step - 1]
+    assert at.title[0].value.replace("\\", "") == expected.title
+    assert expected.notes[:40] not in text(at)
+    assert not at.error
+    assert bool(specs(at)) == (expected.figure != "vote")
+    assert at.button(key="story_back").disabled == (step == 1)
+    assert at.button(key="story_next").disabled == (step == COUNT)
+
+
+@pytest.mark.parametrize("step", ["0", "99", "-1", "²", "", "x" * 50])
+def test_a_step_that_does_not_exist_is_reported(family, step, open_page):
+    at = open_page(story=step)
+    assert at.warning
+    assert at.title[0].value == read_lecture().steps[0].title
+
+
+def test_choices_are_kept_through_the_steps_and_after_them(family, open_page):
+    at = open_page("soft_labels", image="3", T="2")
+    button(at, "Present").click().run()
+    assert at.query_params["story"] == "1"
+    for step in (2, 3):
+        at.button(key="story_next").click().run()
+        assert at.query_params["story"] == str(step)
+    assert params(specs(at)[0])["logT"] == 1
+    at.button(key="pick_Next").click().run()
+    at.button(key="story_leave").click().run()
+    assert "story" not in at.query_params
+    assert at.query_params["image"] == "4"
+    assert params(specs(at)[0])["logT"] == 1
+    button(at, "Present").click().run()  # goes on where it was left
+    assert at.query_params["story"] == "3"
+
+
+def test_a_steps_settings_end_with_it(family, own_lecture, open_page):
+    at = open_page(story="1", T="2", image="3")
+    at.button(key="story_next").click().run()
+    assert at.query_params["image"] == "7"
+    assert params(specs(at)[0])["logT"] == 3
+    at.button(key="story_next").click().run()
+    assert at.query_params["image"] == "3"
+    assert params(specs(at)[0])["logT"] == 1
+
+
+def test_what_the_presenter_changes_in_a_step_stays(family, own_lecture, open_page):
+    at = open_page(story="1", T="2", image="3")
+    at.button(key="story_next").click().run()
+    at.button(key="pick_Next").click().run()
+    at.button(key="story_next").click().run()
+    assert at.query_params["image"] == "8"
+    assert params(specs(at)[0])["logT"] == 1
+
+
+def test_a_link_to_a_step_has_its_own_choices(family, own_lecture, open_page):
+    at = open_page(story="2", image="5")
+    assert at.query_params["image"] == "5"
+    assert params(specs(at)[0])["logT"] == 3
+
+
+def test_a_file_that_became_invalid_is_reported_and_one_that_changed_is_read(family, own_lecture, open_page):
+    at = open_page(story="1")
+    own_lecture.write_text(TWO.replace('"First"', '"Begin"').replace("One.", "Another one."))
+    assert at.run().title[0].value == "Begin"
+    own_lecture.write_text("nothing")
+    assert "mine.toml" in at.run().error[0].value
+
+
+def test_a_bad_file_stops_the_server(own_lecture):
+    own_lecture.write_text("nothing")
+    with pytest.raises(SystemExit, match=r"mine\.toml"):
+        lecture_file.check_file()
+
+
+def test_the_file_is_an_argument_of_the_application(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/streamlit_app.py", "--story", str(tmp_path)])
+    assert lecture_file.find_file() == tmp_path
+    monkeypatch.setattr(sys, "argv", ["pytest", "--story", str(tmp_path)])
+    assert lecture_file.find_file() == lecture_file.DEFAULT
+
+
+def test_the_notes_are_in_a_view_of_their_own(family, open_page):
+    at = open_page(story="notes")
+    assert read_lecture().steps[0].notes[:40] in notes_of(at)
+    assert not at.button
+    assert not specs(at)
+
+
+def test_a_guest_sees_no_notes(family, open_page, guest):
+    at = open_page(story="notes")
+    assert not notes_of(at)
+    assert "Presenter token" in [one.label for one in at.text_input]
+
+
+def test_a_link_hides_parts_and_reports_what_is_unknown(family, open_page):
+    at = open_page("soft_labels", hide="networks,picture,nothing")
+    styles = [element.proto.body for element in at.get("html")]
+    assert any("networks_line" in style and "display: none !important" in style for style in styles[1:])
+    assert "nothing" in at.warning[0].value
+    assert at.query_params["hide"] == "networks,picture,nothing"
+    assert not open_page("soft_labels", hide=",".join(PARTS)).warning

@@ -1,0 +1,104 @@
+"""A lecture's file: the bundled one, and errors that name the file, the step and the field."""
+
+import pytest
+
+from kdexplorer.app.figures import DRAW
+from kdexplorer.app.navigation import TITLES
+from kdexplorer.cli import main
+from kdexplorer.errors import ConfigError
+from kdexplorer.story.figures import FIGURES
+from kdexplorer.story.lecture import MAX_STEPS, read_lecture
+
+STEP = 'title = "Temperature"\nsentence = "T softens."\nfigure = "soft_labels"\n'
+
+
+def write(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_bundled_lecture_has_a_sentence_a_figure_and_notes_for_each_step_and_leaves_every_choice():
+    steps = read_lecture().steps
+    assert len(steps) == 12
+    assert len({step.figure for step in steps}) == 12
+    assert all(step.notes.strip() and not step.settings.given() for step in steps)
+
+
+def test_every_figure_can_be_drawn_and_belongs_to_a_page():
+    assert list(DRAW) == list(FIGURES)
+    assert {figure.page for figure in FIGURES.values()} <= set(TITLES)
+
+
+def test_a_lecture_of_ones_own(tmp_path, make_checkpoint, monkeypatch):
+    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
+    make_checkpoint(tmp_path / "bundled" / "big")
+    settings = '[steps.settings]\nT = 8\nimage = 3\nteacher = "big"\nmethod = "at"\n'
+    lecture = read_lecture(write(tmp_path, f'title = "Mine"\n[[steps]]\n{STEP}{settings}[[steps]]\n{STEP}'))
+    assert lecture.title == "Mine"
+    assert [step.settings.given() for step in lecture.steps] == [
+        {"T": 8, "image": 3, "teacher": "big", "method": "at"},
+        {},
+    ]
+    assert lecture.sections() == ["soft"]
+
+
+@pytest.mark.parametrize(
+    ("added", "field", "allowed"),
+    [
+        ('foo = "bar"', "foo", "not a setting"),
+        ("[steps.settings]\nT = 99", "settings, T", "20"),
+        ('[steps.settings]\nT = "warm"', "settings, T", "number"),
+        ('[steps.settings]\nmethod = "magic"', "settings, method", "kd"),
+        ('[steps.settings]\nteacher = "nobody"', "settings, teacher", "resnet56"),
+        ('[steps.settings]\nstudents = ["nobody"]', "settings, students", "resnet56"),
+        ('[steps.settings]\nteacher = "../../etc"', "settings, teacher", ""),
+        ("[steps.settings]\nimage = -1", "settings, image", "0"),
+        ("[steps.settings]\nalpha = 0.5", "settings, alpha", "not a setting"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_step(tmp_path, added, field, allowed):
+    path = write(tmp_path, f"[[steps]]\n{STEP}[[steps]]\n{STEP}{added}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_lecture(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert f"step 2 ('Temperature'), {field}" in message
+    assert allowed in message
+
+
+def test_an_unknown_figure_is_reported_with_the_known_ones(tmp_path):
+    path = write(tmp_path, f"[[steps]]\n{STEP.replace('soft_labels', 'soft')}")
+    with pytest.raises(ConfigError, match=r"step 1 \('Temperature'\), figure: there is no 'soft'.*gradient"):
+        read_lecture(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "title = 3", "steps = 3", "steps = [1]", "[[steps]]\n" + STEP.replace("figure", "picture"), "a = [", "\x00",
+     f"[[steps]]\n{STEP}" * (MAX_STEPS + 1), "#" * 300_000, '[[steps]]\ntitle = ""\nsentence = "b"\nfigure = "vote"'],
+)  # fmt: skip
+def test_any_other_file_is_refused(tmp_path, text):
+    with pytest.raises(ConfigError, match=r"mine\.toml"):
+        read_lecture(write(tmp_path, text))
+
+
+def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.toml"):
+        read_lecture(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"binary\.toml"):
+        read_lecture(tmp_path / "binary.toml")
+
+
+def test_the_command_lists_steps_and_figures_and_refuses_a_bad_file(tmp_path, capsys):
+    assert main.main(["story"]) == 0
+    printed = capsys.readouterr().out
+    assert all(step.title in printed for step in read_lecture().steps)
+    assert main.main(["story", str(write(tmp_path, f"[[steps]]\n{STEP}"))]) == 0
+    assert "soft_labels" in capsys.readouterr().out
+    assert main.main(["story", "--figures"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in FIGURES)
+    assert main.main(["story", str(write(tmp_path, "nothing"))]) == 2
+    assert "mine.toml" in capsys.readouterr().err
