@@ -23,6 +23,7 @@ from kdexplorer.analysis import human_agreement
 from kdexplorer.analysis.results import build_rows, evaluation_labels
 from kdexplorer.analysis.tables import COLUMNS, COMPARISON_COLUMNS, ResultRow, format_table
 from kdexplorer.analysis.verdicts import describe_training, explain_calibration, explain_larger_loss
+from kdexplorer.charts.common import vega_lite_version
 from kdexplorer.charts.divergence import EXPLANATION
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.experiments.report import list_verdicts
@@ -129,7 +130,7 @@ def _bundle_library() -> str:
     """Vega, Vega-Lite and Vega-Embed of the version that Altair writes for, as `vegaEmbed`; about 0.9 MB."""
     import vl_convert
 
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", shapes.vega_lite_version())
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vega_lite_version())
     return "(() => {" + bundle.replace("</script", r"<\/script").replace("<!--", r"<\!--") + "})();"
 
 
