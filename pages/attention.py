@@ -3,7 +3,7 @@
 import streamlit as st
 
 from kdexplorer.analysis.attention_similarity import attention_weight
-from kdexplorer.app import attention_study, caches, layout, network_picker, picture
+from kdexplorer.app import attention_study, caches, chart_view, layout, network_picker, picture
 from kdexplorer.app.pickers import pick_option
 from kdexplorer.app.plain import show_error
 from kdexplorer.charts import attention
@@ -46,11 +46,12 @@ with right:
     palette, opacity = ("difference", 0.85) if mode == "difference" else ("viridis", 0.65)
     low, high = attention.color_limits(attention.relative_maps(rows, mode), mode)
     with scale, st.container(key="color_scale"):
-        st.vega_lite_chart(attention.scale_bar(low, high, palette, mode, shared), width="stretch")
+        colors = attention.scale_bar(low, high, palette, mode, shared)
+        chart_view.draw(colors, "Attention scale", savable=False)
     if mode == "difference" and len(rows) == 1:
         st.info("Choose a student to see how it differs from the teacher.")
     grid = attention.grid(rows, image.pixels_last, mode, shared, opacity, "viridis")
-    st.vega_lite_chart(grid, width="stretch")
+    chart_view.draw(grid, "Attention", chart_view.OF_IMAGE, scale=colors)
 st.caption(
     "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. On "
     "the shared scale the brightest 1 % of a map may be clipped. Correlation: of the centered maps. Hover over a map "

@@ -59,7 +59,7 @@ with right:
     page = SoftLabels(image, networks, logits, temperature, human)
     (begin,) = slider_memory.start("chart_soft_labels", page.shown, (temperature,))
     chart = soft_labels.mirrored(page.teacher, page.students, teacher.classes, image.label, begin)
-    slider_memory.draw("chart_soft_labels", chart)
+    slider_memory.draw("chart_soft_labels", chart, "Soft labels")
 with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
     with st.container(width="content"):
         pickers.pick_pinned("T")

@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from kdexplorer.app import access, downloads, pickers, shares
+from kdexplorer.app import access, chart_view, downloads, pickers, shares
 from kdexplorer.app.compare_claims import VERDICTS
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts.experiments import experiment_chart
@@ -52,7 +52,7 @@ def show_result(experiment: PreparedExperiment) -> None:
         return
     chart = experiment_chart(experiment.figure(results))
     if chart is not None:
-        st.vega_lite_chart(chart, key=f"chart_{experiment.key}")
+        chart_view.draw(chart, experiment.title, (), key=f"chart_{experiment.key}")
     if small:
         st.caption(SMALL)
     else:

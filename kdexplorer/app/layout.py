@@ -10,6 +10,7 @@ from typing import Any
 
 import streamlit as st
 
+from kdexplorer.app import chart_view
 from kdexplorer.app.navigation import TITLES
 from kdexplorer.app.plain import as_text
 
@@ -78,6 +79,7 @@ def header(page: str, sentence: str, title: str | None = None) -> None:
         sentence: Markdown.
         title: instead of the page's.
     """
+    chart_view.begin(title or TITLES[page])
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="page_header"):
         st.title(title or TITLES[page], width="content", anchor=False)
         st.markdown(sentence, width="stretch")

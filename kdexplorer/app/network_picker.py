@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from kdexplorer.analysis import results
-from kdexplorer.app import caches, layout, pickers, url_state
+from kdexplorer.app import caches, chart_view, layout, pickers, url_state
 from kdexplorer.app.plain import as_text
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -84,6 +84,7 @@ def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
             known=found, placeholder="Choose up to four students",
         )  # fmt: skip
         line.markdown(layout.name_networks(name, chosen))
+    chart_view.mention(networks=" → ".join(filter(None, [name, ", ".join(chosen)])))
     return teacher, [found[name] for name in chosen]
 
 

@@ -148,8 +148,11 @@ def title(text: Any, *subtitles: str) -> Heading:
 
 
 def _broken(name: str, width: float) -> str:
-    """A parameter's text as lines that fit the chart, as a Vega expression; `width` is a letter's, in `em`."""
-    count = f"max(12, floor((containerSize()[0] || width) / ({width} * em)))"
+    """A parameter's text as lines that fit the chart, as a Vega expression; `width` is a letter's, in `em`.
+
+    At their end there is room for the page's button that saves the chart.
+    """
+    count = f"max(12, floor(((containerSize()[0] || width) - 3 * em) / ({width} * em)))"
     pattern = f"regexp('(.{{1,' + {count} + '}})( |$)', 'g')"
     return f"split(trim(replace({name}, {pattern}, '$1\\n')), '\\n')"
 

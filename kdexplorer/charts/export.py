@@ -60,6 +60,7 @@ class Figure:
         link: an address where it is found; empty leaves it out.
         values: of parameters by name, instead of the specification's own.
         slide: 16 to 9 and large type.
+        scale: a chart that explains the colors of the first; it is drawn below it.
     """
 
     spec: Spec
@@ -67,6 +68,7 @@ class Figure:
     link: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
     slide: bool = False
+    scale: Spec | None = None
 
     @property
     def layout(self) -> Layout:
@@ -82,8 +84,11 @@ def to_svg(figure: Figure, vega: Vega) -> str:
     width = layout.width - 2 * pad
     footer = [_clean(line) for words in (figure.source, figure.link) for line in _break(words, width, text)]
     below = (1.35 * len(footer) + 0.5) * text
+    extra = None if figure.scale is None else _draw(figure.scale, figure.values, vega, width, layout.em)
+    if extra is not None:
+        below += extra.height
     if layout.height is None:
-        drawing = _draw(figure, vega, width, layout.em)
+        drawing = _draw(figure.spec, figure.values, vega, width, layout.em)
         room = drawing.height
     else:
         room = layout.height - 2 * pad - below
@@ -91,6 +96,9 @@ def to_svg(figure: Figure, vega: Vega) -> str:
     shrink = min(1.0, room / drawing.height)
     left, top = pad + (width - shrink * drawing.width) / 2, pad + (room - shrink * drawing.height) / 2
     height = round(2 * pad + room + below)
+    drawn = f'<g transform="translate({left:.5g},{top:.5g}) scale({shrink:.5g})">{drawing.svg}</g>'
+    if extra is not None:
+        drawn += f'<g transform="translate({pad:g},{pad + room:.5g})">{extra.svg}</g>'
     last = height - pad - 0.3 * text
     rows = [last - 1.35 * text * (len(footer) - 1 - number) for number in range(len(footer))]
     lines = (f'<text x="{pad:g}" y="{y:.5g}">{html.escape(line)}</text>' for y, line in zip(rows, footer, strict=True))
@@ -103,7 +111,7 @@ def to_svg(figure: Figure, vega: Vega) -> str:
         f"<title>{html.escape(_clean(figure.source))}</title>"
         f"<desc>{html.escape(_clean(figure.spec.get('description', '')))}</desc>"
         f'<rect width="{layout.width}" height="{height}" fill="white"/>'
-        f'<g transform="translate({left:.5g},{top:.5g}) scale({shrink:.5g})">{drawing.svg}</g>{words}</svg>'
+        f"{drawn}{words}</svg>"
     )
 
 
@@ -134,21 +142,21 @@ class _Drawing:
 def _fill(figure: Figure, vega: Vega, width: float, room: float) -> _Drawing:
     """A chart as tall as the room: with smaller text if it is taller, else with a taller plot."""
     em = figure.layout.em
-    drawing = _draw(figure, vega, width, em)
+    drawing = _draw(figure.spec, figure.values, vega, width, em)
     for _ in range(3):
         if drawing.height <= room or em <= SMALLEST:
             break
         em = max(SMALLEST, em * room / drawing.height)
-        drawing = _draw(figure, vega, width, em)
+        drawing = _draw(figure.spec, figure.values, vega, width, em)
     more = room - drawing.height
-    return _draw(figure, vega, width, em, more) if more > 0.05 * room else drawing
+    return _draw(figure.spec, figure.values, vega, width, em, more) if more > 0.05 * room else drawing
 
 
-def _draw(figure: Figure, vega: Vega, width: float, em: float, more: float = 0) -> _Drawing:
-    """Draws a figure's chart; `more` is added to the plot's height, up to `TALLER`."""
-    given = dict(figure.values) | {"em": em}
+def _draw(spec: Spec, values: Mapping[str, float], vega: Vega, width: float, em: float, more: float = 0) -> _Drawing:
+    """Draws a chart; `more` is added to the plot's height, up to `TALLER`."""
+    given = dict(values) | {"em": em}
     params = []
-    for param in figure.spec["params"]:
+    for param in spec["params"]:
         if param["name"] in given:
             param = {"name": param["name"], "value": given[param["name"]]}
         elif more and param["name"] == "height":
@@ -156,8 +164,8 @@ def _draw(figure: Figure, vega: Vega, width: float, em: float, more: float = 0) 
             param = {"name": "height", "expr": f"{own} + min({more:.5g}, {TALLER} * {own})"}
         params.append(param)
     look = THEME | {"font": FONT, "background": "white"}
-    spec = _clean_all(figure.spec | {"params": params, "width": width, "config": look})
-    text = json.dumps(spec, allow_nan=False).replace(_WIDE, f"{width:g}").replace(json.dumps(INK), json.dumps(BLACK))
+    clean = _clean_all(spec | {"params": params, "width": width, "config": look})
+    text = json.dumps(clean, allow_nan=False).replace(_WIDE, f"{width:g}").replace(json.dumps(INK), json.dumps(BLACK))
     svg = vega.draw(text)
     size = re.search(r'<svg [^>]*?width="([0-9.]+)" height="([0-9.]+)"', svg)
     if size is None:
