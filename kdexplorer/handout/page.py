@@ -52,8 +52,10 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     pictures = content.draw_pictures(request, sources, drawn)
     shown = list(request.networks.values())[request.opened]
     start = {"T": request.temperature, "alpha": request.alpha_of(shown), "opacity": content.OPACITY, "beta": 0.0}
-    data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX]}
-    scripts, styles = [_bundle_library(), _read("page.js")], [_read("page.css")]
+    source = f"KD Explorer {__version__}, handout: {teacher}" + ("" if len(request.networks) < 2 else " → ")
+    source += ", ".join(list(request.networks)[1:])
+    data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
+    scripts, styles = [_bundle_library(), _read("page.js"), _read("page_files.js")], [_read("page.css")]
     if request.live:
         scripts += [assemble.build_script(), _read("page_live.js")]
         styles.append(assemble.read_styles())
