@@ -39,7 +39,7 @@ STYLE = """<style>
 .stVegaLiteChart.vega-embed, .stVegaLiteChart .vega-embed { display: flex; flex-direction: column; gap: .25rem }
 .vega-bindings { order: -1 }
 .vega-bind label { display: flex; flex-wrap: wrap; align-items: center; gap: 0 .75rem; width: 100% }
-.stApp .stVegaLiteChart form.vega-bindings input[type=range] { flex: 1 1 12rem; max-width: none; height: 2rem }
+.stApp .stVegaLiteChart form.vega-bindings input[type=range] { flex: 1 1 9rem; max-width: none; height: 2rem }
 .stApp .stVegaLiteChart form.vega-bindings input[type=range]::-webkit-slider-thumb { width: 1.25rem; height: 1.25rem;
   margin-top: -.5rem }
 .stApp .stVegaLiteChart form.vega-bindings input[type=range]::-moz-range-thumb { width: 1.25rem; height: 1.25rem }
