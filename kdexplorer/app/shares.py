@@ -86,7 +86,7 @@ class Share:
 
     def __post_init__(self) -> None:
         """Creates what fills up and what is waited for."""
-        self.pages = Allowance(0.07 * self.visitors, 6.0 * self.visitors)
+        self.pages = Allowance(0.07 * self.visitors, 3.0 * self.visitors)
         """For runs of pages; one takes 0.06 to 0.08 s."""
         self.jobs = Allowance(0.03 * self.visitors, 2.0 * self.visitors)
         """For `jobs`, while a run trains."""

@@ -118,3 +118,15 @@ def build(architecture: str, classes: int = 10, seed: int | None = None) -> Stag
         if seed is not None:
             torch.manual_seed(seed)
         return make(**entry.arguments, classes=classes).to(memory_format=torch.channels_last)
+
+
+def build_empty(architecture: str, classes: int = 10) -> StagedNetwork:
+    """A network as `build` returns it, but for its values: weights are to be loaded, no time is spent on drawing them.
+
+    Raises ConfigError on a key that is not known.
+    """
+    import torch
+
+    with torch.device("meta"):
+        network = build(architecture, classes)
+    return network.to_empty(device="cpu")

@@ -29,9 +29,9 @@ def network_from_state(architecture: str, state: dict[str, torch.Tensor], classe
     """
     import torch
 
-    from kdexplorer.networks import build
+    from kdexplorer.networks import build_empty
 
-    network = build(architecture, classes=classes, seed=0)
+    network = build_empty(architecture, classes)
     expected = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
@@ -50,9 +50,11 @@ def network_from_state(architecture: str, state: dict[str, torch.Tensor], classe
             )
         if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
             raise CheckpointError(f"{where}: {key} is {tensor.dtype}; weights must be floating point.")
-        if not torch.isfinite(tensor.float()).all():
+        state[key] = tensor.float()
+        if not torch.isfinite(state[key]).all():
             raise CheckpointError(f"{where}: {key} contains values that are not finite.")
-    network.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
+    counters = {k: torch.zeros_like(v) for k, v in network.state_dict().items() if k not in expected}
+    network.load_state_dict(state | counters)
     return network.eval().requires_grad_(False)
 
 
@@ -136,9 +138,9 @@ def rename_by_shape(architecture: str, state: dict[str, torch.Tensor], classes: 
     that shape and that last part: `linear.weight` is `fc.weight`, `layer2.0.shortcut.0.weight` is
     `layer2.0.downsample.0.weight`. All others stay as they are, and `network_from_state` reports them.
     """
-    from kdexplorer.networks import build
+    from kdexplorer.networks import build_empty
 
-    expected = {key: tuple(tensor.shape) for key, tensor in build(architecture, classes, seed=0).state_dict().items()}
+    expected = {key: tuple(tensor.shape) for key, tensor in build_empty(architecture, classes).state_dict().items()}
 
     def group(keys: Iterable[str], shapes: dict[str, tuple[int, ...]]) -> dict[tuple[str, tuple[int, ...]], list[str]]:
         groups: dict[tuple[str, tuple[int, ...]], list[str]] = {}

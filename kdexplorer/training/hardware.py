@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +28,24 @@ def configure_process(threads: int | None = None) -> None:
     if threads:
         torch.set_num_threads(threads)
     _keep_freed_memory()
+    _keep_compiled()
     # All networks share `StagedNetwork.forward`, and torch.compile gives up on a function after eight variants; a
     # variant is a network at a resolution.
     for name in ("recompile_limit", "accumulated_recompile_limit"):
         setattr(torch._dynamo.config, name, max(512, getattr(torch._dynamo.config, name)))
+
+
+def _keep_compiled() -> None:
+    """Keeps what torch.compile produces in the user's cache: the next run of the same pair compiles in seconds.
+
+    torch would keep it among the temporary files, which are lost with a restart of the machine.
+    """
+    import platformdirs
+
+    folder = platformdirs.user_cache_path("kdexplorer") / "inductor"
+    with contextlib.suppress(OSError):  # without a home folder it stays where torch puts it
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 
 def disable_tf32() -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kdexplorer.errors import ConfigError
-from kdexplorer.networks import Outputs, all_architectures, build, get_architecture
+from kdexplorer.networks import Outputs, all_architectures, build, build_empty, get_architecture
 from kdexplorer.networks.base import fold_batch_norm
 from kdexplorer.networks.cost import count_multiply_adds, count_parameters
 from kdexplorer.networks.resnet import CifarResNet
@@ -207,3 +207,18 @@ def test_folding_keeps_the_outputs_and_the_original(architecture, images):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
     left = sum(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     assert (left == 0) != architecture.startswith("wrn")
+
+
+@pytest.mark.parametrize("key", ARCHITECTURES)
+def test_an_empty_network_is_the_same_but_for_its_values_and_draws_nothing(key):
+    torch.manual_seed(3)
+    before, whole = torch.get_rng_state(), build(key, classes=7, seed=0)
+    empty = build_empty(key, classes=7)
+    assert torch.equal(torch.get_rng_state(), before)
+    expected = {name: (one.shape, one.dtype, one.stride()) for name, one in whole.state_dict().items()}
+    assert {name: (one.shape, one.dtype, one.stride()) for name, one in empty.state_dict().items()} == expected
+    assert not dict(empty.named_buffers()).keys() - expected.keys()  # nothing that weights would not fill
+    empty.load_state_dict(whole.state_dict())
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(empty.eval()(images), whole.eval()(images))

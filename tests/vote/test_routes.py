@@ -160,7 +160,8 @@ def test_a_thousand_phones_behind_one_address_vote_at_the_same_time(phones, stor
 
     assert all(statuses == [200, 200, 303, 200] for statuses in asyncio.run(everyone()))
     assert store.counts(question) == (100,) * 10
-    assert shares.share_of("203.0.113.9").pages.left() > 5.9  # pages of the same room are not slowed down
+    pages = shares.share_of("203.0.113.9").pages
+    assert pages.left() > pages.most - 0.1  # pages of the same room are not slowed down
 
 
 def test_one_address_is_bounded_and_others_are_not_affected(phones, question):
