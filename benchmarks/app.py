@@ -29,14 +29,14 @@ FLAGS = [
 
 
 @contextlib.contextmanager
-def running(folder: Path, **environment: str) -> Iterator[str]:
-    """Starts the application on a free port, without CIFAR-10 unless the environment names it, and yields its URL.
+def running(folder: Path, port: int = 0, **environment: str) -> Iterator[str]:
+    """Starts the application, without CIFAR-10 unless the environment names it, and yields its URL.
 
-    Runs, an empty data folder and the log (`log.txt`) are in `folder`.
+    Runs, an empty data folder and the log (`log.txt`) are in `folder`. The port is a free one if not given.
     """
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
+        port = port or probe.getsockname()[1]
     defaults = {"KDEXPLORER_DATA": str(folder / "data"), "KDEXPLORER_RUNS": str(folder / "runs")}
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", f"--server.port={port}"]
     with open(folder / "log.txt", "wb") as log:

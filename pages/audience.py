@@ -2,10 +2,17 @@
 
 import streamlit as st
 
-from kdexplorer.app import audience, audience_controls, layout, network_picker, pickers
+from kdexplorer.app import audience, audience_controls, audience_projector, layout, network_picker, pickers, url_state
 from kdexplorer.app import audience_results as results
 from kdexplorer.images import render
 from kdexplorer.vote.store import open_store
+
+store = open_store()
+seen = audience_controls.swap_seen(store)
+if audience_projector.is_chosen():
+    kept = url_state.choices().get("answer", results.VOTES_ONLY)
+    audience_projector.show_page(store, network_picker.chosen_teacher(), pickers.pinned("T"), kept, seen)
+    st.stop()
 
 layout.header(
     "audience",
@@ -13,18 +20,18 @@ layout.header(
 )
 teacher, students = network_picker.pick_networks(count=2)
 
-store = open_store()
 lecture = store.lecture()
 question = store.current()
 left, middle, right = st.columns([3, 3, 7], gap="medium")
-with left:
-    audience.show_link()
 with middle:
+    audience.show_link()
+with left:
     if question is not None:
         pixels = question.pixels.transpose(1, 2, 0)
         st.image(render.enlarge_png(pixels, 224), width=224, alt="The picture of the question")
         st.caption(f"Question {len(lecture.questions)}")
-    audience_controls.show_buttons(store, teacher)
+    audience_controls.show_buttons(store, teacher, seen)
+    audience_projector.show_button()
 with right:
     shown = results.EVERYTHING
     if question is not None and question.is_open:
@@ -34,4 +41,4 @@ with right:
 names = network_picker.short_names([teacher, *students])
 results.show_history(lecture, dict(zip(names, [teacher, *students], strict=True)))
 audience_controls.show_end(store, lecture, teacher)
-audience_controls.show_preparation(store, teacher, students)
+audience_controls.show_preparation(store, teacher, students, seen)

@@ -138,8 +138,8 @@ _COLUMNS = (
     Column("to_teacher", "To its teacher", help=_PAIRED, text=lambda row: str(row.to_teacher or "")),
     Column("difference", "To baseline", "+.2f", "Difference of the accuracies in percentage points", 100),
     Column("p", "McNemar p",
-           help="How probable so uneven a split of the images that only one of the two classifies correctly would be "
-                "if both were equally good; exact, two-sided",
+           help="Of the images that only one of the two networks classifies correctly: the probability of a split at "
+                "least this uneven if both were equally good; exact, two-sided",
            text=lambda row: "" if row.p is None else format_p(row.p).removeprefix("p ").removeprefix("= ")),
     Column("calibration_error", "Calibration error (%)", ".2f", "Expected calibration error in 15 bins", 100),
     Column("scaled_calibration_error", "Scaled calibration error (%)", ".2f", f"Calibration error {_SCALED}", 100),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from urllib.parse import urlsplit
 
 import streamlit as st
@@ -45,22 +46,28 @@ def parse_link(text: str) -> str:
     return text
 
 
+def show_code(width: Literal["stretch"] | int = 220) -> str:
+    """The QR code, as wide as given (see `st.image`), and below it the link for phones, which is returned."""
+    link = st.session_state.get(_OWN_LINK) or server_url() + path()
+    st.image(qr_png(link), width=width, alt=f"QR code of {link}", output_format="PNG")
+    st.markdown(f"**{as_text(link)}**")
+    return link
+
+
 def show_link() -> None:
     """The QR code and the link for phones, which the presenter can change for this session."""
-    link = st.session_state.get(_OWN_LINK) or server_url() + path()
-    st.image(qr_png(link), width=220, alt=f"QR code of {link}", output_format="PNG")
-    st.markdown(f"**{as_text(link)}**")
+    link = show_code()
     with st.container(horizontal=True):
         share_link.show_copy_button("copy_phones", link)
         change = st.popover("Change")
     if urlsplit(link).hostname in LOCAL:
         st.caption(
-            "Phones cannot open this address: it means their own. Open this page under the server's name, or change "
-            "the link."
+            "Phones cannot open this address, because 'localhost' means the phone itself. Open this page under the "
+            "server's name, or change the link."
         )
     with change, st.form("phones", border=False):
         text = st.text_input("Link for phones", link, max_chars=LINK)
-        if st.form_submit_button("Use it"):
+        if st.form_submit_button("Use this link"):
             try:
                 st.session_state[_OWN_LINK] = parse_link(text) if text.strip() else None
             except ValueError as error:

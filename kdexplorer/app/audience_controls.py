@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis.results import dataset_of
-from kdexplorer.app import access, caches, picture, url_state
+from kdexplorer.app import access, caches, deletion, picture, url_state
 from kdexplorer.app.jobs import queue
 from kdexplorer.app.plain import as_text
 from kdexplorer.images import render
@@ -15,25 +15,39 @@ from kdexplorer.vote import student
 from kdexplorer.vote.records import MAX_QUESTIONS, Lecture, VoteError, make_question
 from kdexplorer.vote.store import Store
 
+_SEEN = "lecture_seen"
 
-def show_buttons(store: Store, teacher: Checkpoint) -> None:
+
+def swap_seen(store: Store) -> str:
+    """The lecture's state when this page was last shown, which is what a pressed button is about; once per run."""
+    now = store.lecture().state
+    seen = st.session_state.get(_SEEN, now)
+    st.session_state[_SEEN] = now
+    return seen
+
+
+def show_buttons(store: Store, teacher: Checkpoint, seen: str) -> None:
     """Close, and the next of the prepared questions; for a guest, the field for the token."""
     if not access.is_presenter():
         st.caption("You see the results. The presenter starts and closes questions.")
         access.show_login()
-        return
-    question = store.current()
-    with st.container(horizontal=True):
-        if st.button("Close the question", disabled=question is None or not question.is_open, key="vote_close"):
-            access.act_and_rerun(store.close)
-        following = _next_index(store, teacher)
-        if st.button("Next question", disabled=following is None, key="vote_next"):
-            access.act_and_rerun(lambda: _ask_test_image(store, teacher, following))
-    if following is None:
+    elif not show_close_and_next(store, teacher, seen):
         st.caption("There is no prepared question left: ask about a picture below.")
 
 
-def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoint]) -> None:
+def show_close_and_next(store: Store, teacher: Checkpoint, seen: str) -> bool:
+    """The presenter's two buttons; whether there is a next question. `seen`: see `swap_seen`."""
+    question = store.current()
+    with st.container(horizontal=True):
+        if st.button("Close the question", disabled=question is None or not question.is_open, key="vote_close"):
+            access.act_and_rerun(lambda: store.close(seen))
+        following = _next_index(store, teacher)
+        if st.button("Next question", disabled=following is None, key="vote_next"):
+            access.act_and_rerun(lambda: _ask_test_image(store, teacher, following, seen))
+    return following is not None
+
+
+def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoint], seen: str) -> None:
     """Questions to come: a list of test images, or the picture of all pages. The last part of a page."""
     if not access.is_presenter():
         return
@@ -51,7 +65,7 @@ def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoin
         st.image(render.enlarge_png(image.pixels_last, 96), width=96, alt="The picture to ask about")
         if st.button("Ask about this picture", key="vote_ask"):
             question = make_question(image.pixels, teacher.classes, image.dataset, image.index, image.label)
-            access.act_and_rerun(lambda: store.start(question))
+            access.act_and_rerun(lambda: store.start(question, seen))
 
 
 def show_end(store: Store, lecture: Lecture, teacher: Checkpoint) -> None:
@@ -62,10 +76,8 @@ def show_end(store: Store, lecture: Lecture, teacher: Checkpoint) -> None:
     with st.container(horizontal=True):
         if usable and st.button("Distill a student from the votes", key="vote_students"):
             access.act_and_rerun(lambda: _compare(store, lecture, teacher))
-        with st.popover("Delete all questions", icon=":material/delete:"):
-            st.markdown("Delete all questions and their totals?")
-            if st.button("Yes, delete them", key="vote_clear", type="primary"):
-                access.act_and_rerun(store.clear, "Deleted.")
+        question = "Delete all questions and their totals? This cannot be undone."
+        deletion.offer("Delete all questions", question, "vote_clear", store.clear, "Deleted.")
 
 
 def parse_prepared(text: str) -> list[str]:
@@ -99,14 +111,14 @@ def _next_index(store: Store, teacher: Checkpoint) -> int | None:
     return next((int(text) for text in _prepared() if int(text) not in asked), None)
 
 
-def _ask_test_image(store: Store, teacher: Checkpoint, index: int | None) -> None:
+def _ask_test_image(store: Store, teacher: Checkpoint, index: int | None, seen: str) -> None:
     dataset = dataset_of(teacher)
     pixels, labels, indices = caches.gallery(dataset)
     (ranks,) = np.nonzero(indices == index)
     if not len(ranks):
         raise VoteError(f"There is no test image {index} here: change the prepared list.")
     chosen = picture.ChosenPicture(pixels[ranks[0]], index, int(labels[ranks[0]]), dataset=dataset)
-    store.start(make_question(chosen.pixels, teacher.classes, dataset, index, chosen.hard_label(teacher)))
+    store.start(make_question(chosen.pixels, teacher.classes, dataset, index, chosen.hard_label(teacher)), seen)
 
 
 def _compare(store: Store, lecture: Lecture, teacher: Checkpoint) -> None:

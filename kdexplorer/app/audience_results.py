@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +36,10 @@ class Truth:
     """The shares of annotators `[K]`."""
 
 
-def show_question(store: Store, teacher: Checkpoint, temperature: float, shown: str) -> None:
+Draw = Callable[[Question, Sequence[int], Truth, float], None]
+
+
+def show_question(store: Store, teacher: Checkpoint, temperature: float, shown: str, draw: Draw | None = None) -> None:
     """The last question's result, live while it is open.
 
     Args:
@@ -44,6 +47,7 @@ def show_question(store: Store, teacher: Checkpoint, temperature: float, shown: 
         teacher: whose soft label is shown beside the room's.
         temperature: where the slider starts.
         shown: one of `ANSWERS`, for an open question; of a closed one everything is shown.
+        draw: draws a question with its counts of votes; the chart and figures of this page if not given.
     """
     question = store.current()
     hidden = question is not None and question.is_open and shown == VOTES_ONLY
@@ -57,7 +61,7 @@ def show_question(store: Store, teacher: Checkpoint, temperature: float, shown: 
         if question is None:
             st.info("No question yet.")
         else:
-            _draw(question, store.counts(question), truth, temperature)
+            (draw or _draw)(question, store.counts(question), truth, temperature)
 
     poll = POLL if question is not None and question.is_open else IDLE_POLL
     st.fragment(shares.charged()(follow), run_every=poll)()
@@ -89,9 +93,14 @@ def _find_truth(question: Question, teacher: Checkpoint) -> tuple[Truth, Excepti
     return Truth(question.label, logits, human), problem
 
 
+def describe_votes(question: Question, votes: int) -> str:
+    """How many there are, and whether more are accepted, as Markdown."""
+    return f"**{votes:,} vote{'' if votes == 1 else 's'}** · {'open' if question.is_open else 'closed'}"
+
+
 def _draw(question: Question, counts: Sequence[int], truth: Truth, temperature: float) -> None:
     room, votes = analysis.soft_label(counts), sum(counts)
-    facts = [f"**{votes:,} vote{'' if votes == 1 else 's'}**", "open" if question.is_open else "closed"]
+    facts = [describe_votes(question, votes)]
     if room is not None:
         nats = abs(float(entropy(room)))  # of a unanimous room it is -0.0
         facts.append(f"entropy of the room **{nats:.2f} nats** ({np.exp(nats):.1f} effective classes)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import streamlit as st
@@ -19,8 +20,26 @@ from kdexplorer.runs.checkpoints import Checkpoint
 LIMIT = 16
 """Rows that a table shows at a glance, and lines that a chart can distinguish."""
 
-SUMMARY = ("name", "accuracy", "difference", "p", "cross_entropy")
-"""Columns of `tables.COLUMNS` on the first screen. The objective cannot be compared between rows, so it is not one."""
+_FIRST = ("name", "accuracy", "difference")
+_TESTED = (*_FIRST, "p", "cross_entropy")
+SUMMARIES = {
+    0: _FIRST,
+    30: _TESTED,
+    40: (*_TESTED, "interval"),
+    49: (*_TESTED, "interval", "calibration_error"),
+    74: ("name", "method", *_TESTED[1:], "scaled_cross_entropy", "calibration_error", "interval"),
+}
+"""Columns of `tables.COLUMNS` on the first screen, by the least width of their place in letters' heights (rem).
+
+The objective cannot be compared between rows, so it is not one.
+"""
+_STEPS = [*SUMMARIES, 10_000]
+_STYLE = "".join(
+    f"@container (max-width: {low - 0.01}rem) or (min-width: {high}rem) {{.st-key-summary_{low} {{display: none}}}}"
+    for low, high in pairwise(_STEPS)
+)
+STYLE = f"<style>.st-key-summary {{container-type: inline-size}}{_STYLE}</style>"
+"""Of the tables, which differ in their columns, the browser shows the one that fits."""
 
 HIDDEN = {"accuracy_interval", "to_scratch_baseline", "to_teacher", "seed"}
 """Columns of `tables.COLUMNS` that this table leaves out: others contain the same."""
@@ -124,13 +143,18 @@ def pick_references(
 
 
 def show_summary(rows: list[ResultRow], baseline: str) -> None:
-    """The table's most important columns, accuracy first: they fit half a projector's width, and a phone's."""
-    values = [{key: tables.COLUMNS[key].value(row) for key in SUMMARY} for row in rows]
-    config = {key: _configure(tables.COLUMNS[key], baseline) for key in SUMMARY}
-    st.dataframe(
-        values, hide_index=True, placeholder="–", key="compare_summary", column_config=config, height="content",
-        alt="A row for each network with its accuracy, the difference from the baseline, and its cross-entropy",
-    )  # fmt: skip
+    """The table's most important columns, accuracy first, as many as there is room for."""
+    st.html(STYLE)
+    with st.container(key="summary", gap=None):
+        for least, keys in SUMMARIES.items():
+            known = [key for key in keys if any(tables.COLUMNS[key].value(row) is not None for row in rows)]
+            values = [{key: tables.COLUMNS[key].value(row) for key in known} for row in rows]
+            config = {key: _configure(tables.COLUMNS[key], baseline) for key in known}
+            with st.container(key=f"summary_{least}"):
+                st.dataframe(
+                    values, hide_index=True, placeholder="–", key=f"compare_summary_{least}", height="content",
+                    column_config=config, alt="A row for each network with its accuracy and other figures",
+                )  # fmt: skip
 
 
 def show_table(rows: list[ResultRow], baseline: str, teacher: str | None, missing: str | None) -> None:

@@ -72,4 +72,4 @@ def show_handout(
         "browser, with its sliders. Building it takes a few seconds.",
     )  # fmt: skip
     if len(queue):
-        st.caption(f"{len(queue)} computations of other visitors are before it.")
+        st.caption(f"{len(queue)} computations of other visitors are ahead of it.")

@@ -31,11 +31,11 @@ def pick_experiment() -> PreparedExperiment:
 
 
 def show_question(experiment: PreparedExperiment) -> None:
-    """What is asked, what is known, and what was declared before the start."""
+    """What is asked, what is known, and what was declared in advance."""
     st.header(experiment.question)
     st.markdown(f"**Literature.** {experiment.literature}")
     st.markdown(f"**Expected.** {experiment.expected}")
-    with st.expander("Protocol, declared before the start"):
+    with st.expander("Protocol, declared in advance"):
         st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
 
 
@@ -71,11 +71,19 @@ def show_run(experiment: PreparedExperiment) -> None:
         st.fragment(shares.charged()(_show_progress), run_every=POLL)(experiment.key, working[0])
     else:
         _show_last(experiment.key)
-        with st.container(horizontal=True):
-            for small, label in ((True, "Run the small variant"), (False, "Run it in full")):
-                if st.button(label, key=f"run_{experiment.key}_{small}", icon=":material/play_arrow:"):
-                    access.act_and_rerun(partial(driver.start, experiment.key, small))
+        _offer_start(experiment.key)
     st.markdown(f"**What to change.** {experiment.change}")
+
+
+def _offer_start(key: str) -> None:
+    """The buttons that start it; for a guest, what there is instead."""
+    if not access.is_presenter():
+        st.caption("On this server only the presenter can start this. On your own machine use these commands.")
+        return
+    with st.container(horizontal=True):
+        for small, label in ((True, "Run the small variant"), (False, "Run it in full")):
+            if st.button(label, key=f"run_{key}_{small}", icon=":material/play_arrow:"):
+                access.act_and_rerun(partial(driver.start, key, small))
 
 
 def _show_progress(key: str, small: bool) -> None:
@@ -84,8 +92,11 @@ def _show_progress(key: str, small: bool) -> None:
     if not line:
         st.rerun()
     st.markdown(f":material/timer: {as_text(line)}")
-    if st.button("Stop", key=f"stop_{key}", icon=":material/stop:", help="Everything that is finished is kept"):
-        access.act_and_rerun(lambda: stop_run(driver.get_run(key, small)), "It stops after the current step.")
+    stop = access.is_presenter() and st.button(
+        "Stop", key=f"stop_{key}", icon=":material/stop:", help="Everything that is finished is kept"
+    )
+    if stop:
+        access.act_and_rerun(lambda: stop_run(driver.get_run(key, small)), "Stopping after the current step.")
 
 
 def _show_last(key: str) -> None:

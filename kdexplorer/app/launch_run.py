@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kdexplorer.app import access, chart_view, launch_curves, navigation, shares, sweeps
+from kdexplorer.app import access, chart_view, deletion, launch_curves, navigation, shares, sweeps
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
@@ -21,7 +21,7 @@ POLL = 1.0
 """Seconds between two reads of a live run's folder; the trainer writes twice as often."""
 
 STATES: dict[State, str] = {
-    "waiting": ":gray[:material/pending: Not begun]",
+    "waiting": ":gray[:material/pending: Not started]",
     "queued": ":blue[:material/hourglass_top: Waiting]",
     "running": ":blue[:material/play_arrow: Training]",
     "finished": ":green[:material/check_circle: Finished]",
@@ -125,7 +125,7 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
     if status.warning:
         st.warning(as_text(status.warning[:LENGTH]))
     if status.state in ("failed", "damaged"):
-        st.error(message or "It ended without a message.")
+        st.error(message or "The run ended without a message.")
     if status.state in ("failed", "lost"):
         st.markdown("The last lines of its log:")
         _show_log(run, 8)
@@ -141,19 +141,20 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
 
 
 def _show_controls(run: Run, state: State) -> None:
-    """Stop, resume, delete; deleting asks for confirmation."""
+    """Stop, resume, delete; for a guest, what there is instead."""
+    if not access.is_presenter():
+        st.caption("You see the results. The presenter stops, resumes and deletes runs.")
+        return
     with st.container(horizontal=True):
         if state in LIVE and st.button("Stop", key="stop", icon=":material/stop:"):
             access.act_and_rerun(lambda: stop_run(run), "Stopping: saving state first.")
         if state in RESUMABLE and st.button("Resume", key="resume", type="primary", icon=":material/play_arrow:"):
             access.act_and_rerun(lambda: start_run(run))
         if state not in LIVE:
-            is_sweep = isinstance(run, Sweep)
-            with st.popover(f"Delete this {'sweep' if is_sweep else 'run'}", icon=":material/delete:"):
-                what = "sweep's results (its runs remain)" if is_sweep else "run with its curves and finished students"
-                st.markdown(f"Delete this {what}? This cannot be undone.")
-                if st.button("Yes, delete it", key="delete", type="primary"):
-                    access.act_and_rerun(lambda: _delete(run))
+            label, what = "Delete this run", "run with its curves and finished students"
+            if isinstance(run, Sweep):
+                label, what = "Delete this sweep", "sweep's results (its runs remain)"
+            deletion.offer(label, f"Delete this {what}? This cannot be undone.", "delete", lambda: _delete(run))
 
 
 def _delete(run: Run) -> None:
@@ -165,10 +166,15 @@ def show_list() -> None:
     """The latest sweeps and runs, each with its state and a button that opens it."""
     sweeps_found, found = list_sweeps()[:10], list_runs()
     listed: list[Run] = [*sweeps_found, *found[:LIMIT]]
-    live = any(run.status().state in LIVE for run in listed)
+
+    def read() -> dict[Run, RunStatus]:
+        return {run: run.status() for run in listed}
+
+    first = [read()]  # what is shown at first; later the fragment reads again
+    live = any(status.state in LIVE for status in first[0].values())
 
     def follow() -> None:
-        statuses = {run: run.status() for run in listed}
+        statuses = first.pop() if first else read()
         if live and not any(status.state in LIVE for status in statuses.values()):
             st.rerun()
         if sweeps_found:

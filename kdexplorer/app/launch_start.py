@@ -81,7 +81,7 @@ def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig
 def _offer_start(config: ExperimentConfig | None, sweep: SweepConfig | None, alive: int) -> None:
     """The button that starts, disabled while something is wrong."""
     if alive:
-        st.info(f"{alive} run{'s' if alive > 1 else ''} before this one: it will wait in the queue.")
+        st.info(f"This run will wait in the queue: {alive} run{'s' if alive > 1 else ''} ahead of it.")
     label = "Add to the queue" if alive else "Start training" if sweep is None else "Start the sweep"
     pressed = st.button(label, "start", type="primary", disabled=config is None, icon=":material/play_arrow:")
     if pressed and config is not None:
@@ -115,7 +115,7 @@ def _show_demo_time(epochs: int, busy: bool) -> None:
             st.fragment(shares.charged()(_measure_demo), run_every=POLL)()
         return
     st.metric("Time on this machine", f"about {format_duration(speed.seconds(epochs))}")
-    st.caption("Measured once, and too long if the machine was busy then.")
+    st.caption("Measured once; an overestimate if the machine was busy.")
     _warn(speed.estimate.warning)
     if st.button("Measure again", key="measure_demo", icon=":material/refresh:", disabled=busy):
         access.act_and_rerun(demo.forget_speed)

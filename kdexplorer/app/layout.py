@@ -45,6 +45,13 @@ STYLE = """<style>
 .stApp .stVegaLiteChart form.vega-bindings input[type=range]::-moz-range-thumb { width: 1.25rem; height: 1.25rem }
 .stApp .stVegaLiteChart form.vega-bindings .vega-bind-name { font-size: max(.875rem, 1.4vw) }
 .vega-bind input[type=range] + * { display: none }
+.st-key-projector :is([data-testid=stMarkdown], [data-testid=stAlert]) p { font-size: max(1rem, 2.3vw);
+  line-height: 1.25; overflow-wrap: anywhere }
+.st-key-projector h1 { font-size: max(1.5rem, 3vw); line-height: 1.2; padding: 0 }
+.st-key-projector_question [data-testid=stMarkdownContainer] { margin-bottom: 0 }
+.st-key-projector [data-testid=stImageContainer] img { image-rendering: pixelated }
+.st-key-projector_question [data-testid=stImageContainer] { width: max(6rem, 10.5vw) }
+.st-key-projector_question img { width: 100% }
 @media (max-width: 640px) {
   [data-testid=stMainBlockContainer] { padding: 2.6rem 1rem 2rem }
   .st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock],
@@ -62,8 +69,11 @@ STYLE = """<style>
   .st-key-picture_controls { flex-wrap: nowrap; gap: .25rem }
   .st-key-picture_controls [data-testid=stPopover] p { position: absolute; opacity: 0; width: 1px; overflow: hidden }
   .stApp .stVegaLiteChart form.vega-bindings input[type=range] { height: 2.75rem }
-  [data-testid=stElementToolbar] { display: none }
-  .stApp [data-testid=stMain] button { min-height: 2.75rem; min-width: 2.75rem }
+  [data-testid=stElementToolbar], [data-testid=stHeaderActionElements] { display: none }
+  [data-testid=stHeader] { height: 2.75rem }
+  :is(.stApp [data-testid=stMain], [data-testid=stHeader], [data-testid=stSidebar], [data-testid=stPopoverBody])
+    :is(button, [role=tab], summary, [role=combobox], [data-testid=stSidebarNavLink], [data-testid=stPageLink-NavLink],
+    input:not([type=checkbox], [type=range])) { min-height: 2.75rem; min-width: 2.75rem }
 }
 </style>"""
 """What Streamlit has no setting for: text that grows with the window, less empty space, the order of picture and

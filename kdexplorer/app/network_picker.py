@@ -66,6 +66,13 @@ def remember_teacher(name: str, key: str) -> None:
         choose_teacher(st.session_state[key])
 
 
+def chosen_teacher() -> Checkpoint:
+    """The teacher that all pages share, without drawing its choice."""
+    found = networks()
+    name = url_state.get("teacher", None, url_state.parse_name(found, "network"))
+    return found[name if name in found else default_teacher(found)]
+
+
 def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
     """Draws a line with the names of a teacher and of up to four students, and their choice behind a button.
 

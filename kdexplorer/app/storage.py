@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kdexplorer.app import access
+from kdexplorer.app import deletion
 from kdexplorer.training import predictions
 
 
@@ -19,7 +19,5 @@ def show_predictions() -> None:
             "faster.",
             width="stretch",
         )
-        with st.popover("Delete", icon=":material/delete:"):
-            st.markdown("Delete the stored predictions? Runs compute them again when they need them.")
-            if st.button("Yes, delete them", key="delete_predictions", type="primary"):
-                access.act_and_rerun(predictions.delete_predictions, "Deleted.")
+        question = "Delete the stored predictions? Runs compute them again when they need them."
+        deletion.offer("Delete", question, "delete_predictions", predictions.delete_predictions, "Deleted.")

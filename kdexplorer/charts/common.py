@@ -69,6 +69,7 @@ def spec(
     height: float | str,
     *params: alt.Parameter,
     rows: dict[str, list[dict[str, Any]]] | None = None,
+    size: str = EM,
 ) -> Spec:
     """The specification of layers, as wide as the page.
 
@@ -82,9 +83,10 @@ def spec(
         params: of the chart; those of its text sizes are added.
         rows: of layers with `alt.NamedData`, by name. Altair copies what is in a layer several times, which takes
             longer than all else where there are thousands. No parameter may have the same name.
+        size: of the text, one of those in `sizes`.
     """
     tall = height if isinstance(height, str) else f"{height / DESIGN_EM:.4g} * em"
-    sizes = [alt.param(name="em", expr=EM), alt.param(name="height", expr=tall)]
+    sizes = [alt.param(name="em", expr=size), alt.param(name="height", expr=tall)]
     chart = alt.layer(*layers).properties(title=heading.params, height=300, width="container", autosize=FIT)
     filled = chart.properties(description=description).add_params(*sizes, *params, *heading.texts)
     made = filled.to_dict(validate=False) | {"config": CONFIG, "padding": PADDING}

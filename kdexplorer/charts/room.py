@@ -14,11 +14,15 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts import common, style
-from kdexplorer.charts.sizes import area, em
+from kdexplorer.charts.sizes import DESIGN_EM, PROJECTOR_EM, area, em
 from kdexplorer.charts.temperature import slider_value, temperature_params
 
 ROW, ALONE = 38, 28
 """Height in pixels of a class with bars of several sources, and of the votes alone."""
+LINE = 1.3
+"""Height of a class on a projector, in `em`."""
+TEXT = (0.2, 0.35, 0.55)
+"""Room for a percentage right of the longest bar on a projector, in lengths of that bar, with one to three sources."""
 
 
 def room_bars(
@@ -39,6 +43,37 @@ def room_bars(
         human: the shares of annotators `[K]`, where they are available.
         temperature: where the slider starts.
     """
+    sources, rows = _list_rows(counts, classes, label, teacher, human)
+    shape = _shape(tuple(sources), teacher.name if teacher else None, len(classes))
+    hard = "" if label is None else f"★ the hard label, {classes[label]}"
+    return _fill(shape, rows, sources, temperature, hard)
+
+
+def projector_bars(
+    counts: Sequence[int],
+    classes: Sequence[str],
+    label: int | None = None,
+    teacher: common.NetworkLogits | None = None,
+    human: np.ndarray | None = None,
+    temperature: float = 1.0,
+) -> common.Spec:
+    """As `room_bars`, in letters for the last row: one line for each class, and the sources side by side.
+
+    What the star means is not written in it.
+    """
+    sources, rows = _list_rows(counts, classes, label, teacher, human)
+    shape = _projector_shape(tuple(sources), teacher.name if teacher else None, len(classes))
+    return _fill(shape, rows, sources, temperature)
+
+
+def _list_rows(
+    counts: Sequence[int],
+    classes: Sequence[str],
+    label: int | None,
+    teacher: common.NetworkLogits | None,
+    human: np.ndarray | None,
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """The sources' names in their order, and a row for each source and class."""
     sources: list[tuple[str, Any]] = [("room", counts)]
     if teacher is not None:
         sources.append((teacher.name, teacher.shifted))
@@ -56,29 +91,78 @@ def room_bars(
                     "soft": is_teacher, "room": counts[index] / total,
                 }
             )  # fmt: skip
-    shape = _shape(tuple(source for source, _ in sources), teacher.name if teacher else None, len(classes))
-    hard = "" if label is None else f"★ the hard label, {classes[label]}"
+    return [source for source, _ in sources], rows
+
+
+def _fill(
+    shape: common.Spec,
+    rows: list[dict[str, Any]],
+    sources: list[str],
+    temperature: float,
+    hard: str = "",
+) -> common.Spec:
     return common.fill_shape(
         shape,
         {"votes": rows},
         {"logT": slider_value(temperature), "subtitle": hard},
-        f"Bars for each class: the share of the room's votes{', ' + teacher.name + ' at T' if teacher else ''}"
-        f"{', human labels' if human is not None else ''}. {hard}",
+        f"Bars for each class: the shares of {', '.join(sources)}. {hard}",
     )
+
+
+TOOLTIPS = common.tooltips(("source:N", "whose"), ("class:N", "class"), ("p:Q", "share", ".3f"))
+
+
+def _shares(soft: bool) -> alt.Chart:
+    """The rows with their share `p`, also as text; `soft` if there is a teacher, whose shares depend on T."""
+    return (
+        alt.Chart(alt.NamedData("votes"))
+        .transform_calculate(e="exp(datum.logit / T)" if soft else "1")
+        .transform_joinaggregate(S="sum(e)", groupby=["source"])
+        .transform_calculate(p="datum.soft ? datum.e / datum.S : datum.fixed")
+        .transform_calculate(percent="format(datum.p, '.0%')")
+    )
+
+
+def _colors(sources: tuple[str, ...], teacher: str | None, legend: alt.Legend | None) -> alt.Color:
+    looks = [style.ROOM, *([style.TEACHER] if teacher else []), style.HUMAN]
+    colors = [style.look_of(role).color for role in looks[: len(sources)]]
+    return alt.Color("source:N", scale=alt.Scale(domain=list(sources), range=colors), legend=legend)
+
+
+@lru_cache(maxsize=32)
+def _projector_shape(sources: tuple[str, ...], teacher: str | None, count: int) -> common.Spec:
+    """The bars for a projector without their rows: each source starts a step further right, and has its name above."""
+    step, last = 1 + TEXT[len(sources) - 1], len(sources) - 1
+    base = _shares(teacher is not None).transform_calculate(
+        begin=f"{step} * indexof({json.dumps(sources)}, datum.source)", end="datum.begin + datum.p"
+    )
+    scale = alt.Scale(domain=[0, step * last + step], nice=False)
+    x, end = alt.X("begin:Q", scale=scale, axis=None), alt.X("end:Q", scale=scale, axis=None)
+    axis = alt.Axis(labelColor=common.INK, ticks=False, domain=False)
+    y = alt.Y("class:N", sort=alt.EncodingSortField("place", op="min"), title=None, axis=axis)
+    bars = base.mark_bar().encode(x=x, x2="end:Q", y=y, color=_colors(sources, teacher, None), tooltip=TOOLTIPS)
+    text = base.mark_text(color=common.INK, align="left", dx=6)
+    percent = text.transform_filter("datum.p >= 0.005").encode(x=end, y=y, text="percent:N")
+    names = (
+        text.transform_filter("datum.place === 0")
+        .transform_calculate(said="datum.soft ? 'teacher' : datum.source")
+        .encode(x=x, y=alt.YValue(alt.expr("-0.7 * em")), text="said:N")
+    )
+    layers = [bars, percent, names] if last else [bars, percent]
+    title: Any = "Share of votes"
+    if teacher:
+        title = alt.expr(f"{json.dumps(f'{teacher} at T = ')} + format(T, '.2f')")
+    heading = common.title(title)
+    heading.params.offset = alt.expr(f"{0.2 if last else 0.4} * em")
+    params = temperature_params() if teacher else [alt.param(name="logT", value=0)]
+    tall = count * LINE * DESIGN_EM
+    return common.spec(layers, heading, "", tall, *params, size=PROJECTOR_EM)
 
 
 @lru_cache(maxsize=32)
 def _shape(sources: tuple[str, ...], teacher: str | None, count: int) -> common.Spec:
     """The bars without their rows."""
-    looks = [style.ROOM, *([style.TEACHER] if teacher else [])]
-    colors = [style.look_of(role).color for role in [*looks, style.HUMAN][: len(sources)]]
-    base = (
-        alt.Chart(alt.NamedData("votes"))
-        .transform_calculate(e="exp(datum.logit / T)" if teacher else "1")
-        .transform_joinaggregate(S="sum(e)", groupby=["source"])
-        .transform_calculate(p="datum.soft ? datum.e / datum.S : datum.fixed")
-        .transform_calculate(percent="format(datum.p, '.0%')")
-    )
+    base = _shares(teacher is not None)
     legend = alt.Legend(orient="bottom", title=None, labelLimit=em(200), symbolSize=area(150))
     axis = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
     x = alt.X("p:Q", title="share of votes, probability", scale=alt.Scale(domain=[0, 1.12]), axis=axis)
@@ -86,8 +170,7 @@ def _shape(sources: tuple[str, ...], teacher: str | None, count: int) -> common.
     offset = alt.YOffset("source:N", sort=list(sources))
     bars = base.mark_bar().encode(
         x=x, y=y, yOffset=offset,
-        color=alt.Color("source:N", scale=alt.Scale(domain=list(sources), range=colors), legend=legend),
-        tooltip=common.tooltips(("source:N", "whose"), ("class:N", "class"), ("p:Q", "share", ".3f")),
+        color=_colors(sources, teacher, legend), tooltip=TOOLTIPS,
     )  # fmt: skip
     text = base.transform_filter("datum.p >= 0.005").mark_text(color=common.INK, align="left", dx=4)
     layers = [bars, text.encode(x=x, y=y, yOffset=offset, text="percent:N")]

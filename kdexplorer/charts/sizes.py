@@ -11,6 +11,9 @@ EM = "max(12, 0.014 * (windowSize()[0] || 1280) + 0 * width)"
 the last row; never below 12. A chart's other lengths are multiples of it, by the parameter `em`. It names `width` so
 that it is computed again when the window changes."""
 
+PROJECTOR_EM = "max(14, 0.0225 * (windowSize()[0] || 1280) + 0 * width)"
+"""As `EM`, for a chart that a whole room reads: 28.8 pixels in a window of 1280."""
+
 DESIGN_EM = 18
 """What `em` is in a window of 1280 pixels, for which lengths are written down."""
 

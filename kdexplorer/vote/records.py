@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import secrets
 import time
@@ -72,6 +73,11 @@ class Question(StrictModel):
         return self.counts is None
 
     @property
+    def state(self) -> str:
+        """Another text once the question is closed."""
+        return f"{self.key}-{'open' if self.is_open else 'closed'}"
+
+    @property
     def totals(self) -> tuple[int, ...]:
         """Votes for each class; zeros while the question is open."""
         return self.counts or (0,) * len(self.classes)
@@ -103,12 +109,26 @@ class StudentComparison(StrictModel):
     """Pictures on which the room's soft label is not the hard label."""
 
 
+NO_QUESTION = "none"
+"""The state of a lecture before its first question."""
+
+
 class Lecture(StrictModel):
     """All questions in the order in which they were asked; only the last one may be open."""
 
     version: int = 1
     questions: tuple[Question, ...] = Field((), max_length=MAX_QUESTIONS)
     comparison: StudentComparison | None = None
+
+    @property
+    def state(self) -> str:
+        """The last question's state."""
+        return self.questions[-1].state if self.questions else NO_QUESTION
+
+
+def number_device(key: str, cookie: str) -> str:
+    """A browser's number for one question, 24 hexadecimal digits."""
+    return hashlib.blake2b(cookie.encode(), key=key.encode(), digest_size=12).hexdigest()
 
 
 def make_question(

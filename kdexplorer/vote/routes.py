@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from kdexplorer.vote.records import KEY, Question, VoteError
+from kdexplorer.vote.records import KEY, NO_QUESTION, Question, VoteError
 from kdexplorer.vote.store import Store
 
 PATH = "/vote"
@@ -68,14 +68,14 @@ def build_routes(path: str, cookie: str, open_store: Callable[[], Store]) -> lis
                 )
             open_store().vote(key, choice, known)
         except VoteError as error:
-            state, wait = _state(open_store().current()), SHORTEST_WAIT
+            state, wait = open_store().lecture().state, SHORTEST_WAIT
             page = _TEMPLATE.render(heading="Not counted", message=str(error), path=path, state=state, wait=wait)
             return HTMLResponse(page, error.status, headers={"Cache-Control": "no-store"})
         return RedirectResponse(path, 303, headers={"Cache-Control": "no-store"})
 
     async def ask(request: Request) -> Response:
         store = open_store()
-        text = f"{_state(store.current())} {_wait(store)}"
+        text = f"{store.lecture().state} {_wait(store)}"
         return PlainTextResponse(text, headers={"Cache-Control": "no-store"})
 
     async def picture(request: Request) -> Response:
@@ -92,11 +92,6 @@ def build_routes(path: str, cookie: str, open_store: Callable[[], Store]) -> lis
         Route(f"{path}/state", ask, methods=["GET"]),
         Route(f"{path}/{{key}}.png", picture, methods=["GET"]),
     ]
-
-
-def _state(question: Question | None) -> str:
-    """Another text whenever pages must be loaded again."""
-    return "none" if question is None else f"{question.key}-{'open' if question.is_open else 'closed'}"
 
 
 def _wait(store: Store) -> int:
@@ -117,7 +112,7 @@ def _render(path: str, question: Question | None, chosen: int | None, wait: int)
         message = f"Counted: {question.classes[chosen]}."
     page = _TEMPLATE.render(
         heading=heading, message=message, question=question if is_open else None, chosen=chosen,
-        path=path, state=_state(question), wait=wait,
+        path=path, state=NO_QUESTION if question is None else question.state, wait=wait,
     )  # fmt: skip
     return page, f'"{hashlib.blake2b(page.encode(), digest_size=8).hexdigest()}"'
 

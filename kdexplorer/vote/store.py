@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
 import re
 import threading
@@ -32,6 +31,7 @@ from kdexplorer.vote.records import (
     Question,
     StudentComparison,
     VoteError,
+    number_device,
 )
 
 PATIENCE = 5.0
@@ -118,10 +118,20 @@ class Store:
 
     # What the presenter does.
 
-    def start(self, question: Question) -> None:
-        """Opens a question; the one that is open is closed first. Raises VoteError for one too many, OSError."""
+    def start(self, question: Question, seen: str | None = None) -> None:
+        """Opens a question; the one that is open is closed first.
+
+        Args:
+            question: the new one.
+            seen: the lecture's state when the presenter decided this; None for any.
+
+        Raises:
+            VoteError: for one too many, and with the status 409 when another presenter has acted since `seen`.
+            OSError: when the disk does not take it.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._writing():
+            self._require(seen)
             self._close()
             if len(self._lecture.questions) >= MAX_QUESTIONS:
                 raise VoteError(f"There are {MAX_QUESTIONS} questions, which is the limit: delete them first.")
@@ -130,9 +140,10 @@ class Store:
             self._votes_path(question).touch()
             self._write(questions=(*self._lecture.questions, question))
 
-    def close(self) -> None:
-        """Closes the open question, if any: its totals stay, the devices' votes are deleted. Raises OSError."""
+    def close(self, seen: str | None = None) -> None:
+        """Closes the open question, if any: its totals stay, the devices' votes are deleted; errors as of `start`."""
         with self._writing():
+            self._require(seen)
             self._close()
 
     def keep_comparison(self, comparison: StudentComparison) -> None:
@@ -149,6 +160,13 @@ class Store:
             sync_folder(self._folder)
 
     # How.
+
+    def _require(self, seen: str | None) -> None:
+        if seen not in (None, self._lecture.state):
+            raise VoteError(
+                "Nothing was changed: another presenter, or your other tab, was faster. This page now shows the "
+                "question as it is.", 409,
+            )  # fmt: skip
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -233,11 +251,6 @@ class Store:
 
     def _votes_path(self, question: Question) -> Path:
         return self._folder / f"{question.key}.votes"
-
-
-def number_device(key: str, cookie: str) -> str:
-    """A browser's number for one question, 24 hexadecimal digits."""
-    return hashlib.blake2b(cookie.encode(), key=key.encode(), digest_size=12).hexdigest()
 
 
 def _read_lecture(path: Path) -> Lecture:

@@ -3,6 +3,7 @@
 const HELP = [
   ["← →", "previous or next picture"],
   ["+ −", "higher or lower temperature"],
+  ["Tab, then ← →", "move in the menu, or in a chart's buttons"],
   ["?", "show or hide this list"],
 ];
 const STEP = 0.25; // of log2 T: four presses double the temperature
@@ -10,6 +11,8 @@ const FRAME = 700; // milliseconds that a replay shows each epoch
 const EPOCHS = ".vega-bindings input[name=epoch]";
 const OWN_KEYS = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=textbox]";
 const ARROW_KEYS = "input, [role=radio], [role=radiogroup], [role=tab], [role=tablist], [role=slider], [role=listbox]";
+
+const GROUPS = "[data-testid=stTopNav], [data-testid=stElementToolbar]";
 
 /** All range inputs of charts and of the live view, in the order of the page. */
 function findSliders() {
@@ -119,10 +122,35 @@ function makeScrollable() {
   }
 }
 
+/** The menu, and a chart's buttons, are one stop of the Tab key each; the arrows move in them. */
+function joinStops() {
+  document.querySelector("[data-testid=stSkipToContent]")?.setAttribute("tabindex", "-1"); // ours leads further
+  for (const group of document.querySelectorAll(GROUPS)) {
+    const items = [...group.querySelectorAll("a, button")];
+    const stop = items.find((one) => one === document.activeElement)
+      ?? items.find((one) => one.getAttribute("aria-current") === "page") ?? items[0];
+    for (const one of items) one.tabIndex = one === stop ? 0 : -1;
+  }
+}
+
+/** Moves the focus in a group as its key says; false for another key. */
+function moveInGroup(group, target, key) {
+  const items = [...group.querySelectorAll("a, button")].filter((one) => one.offsetParent);
+  const last = items.length - 1;
+  const at = items.indexOf(target);
+  const next = { ArrowLeft: at > 0 ? at - 1 : last, ArrowRight: at < last ? at + 1 : 0, Home: 0, End: last }[key];
+  if (at < 0 || next === undefined) return false;
+  items[next].focus();
+  joinStops();
+  return true;
+}
+
 function pressKey(event, help) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   const [target] = event.composedPath();
   if (target.matches?.(OWN_KEYS)) return;
+  const group = target.closest?.(GROUPS);
+  if (group && moveInGroup(group, target, event.key)) return event.preventDefault();
   if (event.key === "?") {
     if (help.open) help.close();
     else help.showModal();
@@ -154,6 +182,7 @@ function addControls() {
   });
   let waiting = null;
   const complete = () => {
+    joinStops();
     document.querySelectorAll(".vega-bindings input[type=range]").forEach(completeSlider);
     document.querySelectorAll(UPLOAD).forEach((input) => (input.accept = "image/*,.heic,.heif"));
     clearTimeout(waiting);

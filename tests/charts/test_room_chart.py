@@ -19,21 +19,29 @@ def bars(svg, source):
     return {mark["class"].removeprefix("★ "): number(mark["share"]) for mark in found}
 
 
+@pytest.mark.parametrize("chart", [room.room_bars, room.projector_bars])
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_every_source_is_drawn_with_its_shares(temperature):
-    svg = draw(room.room_bars([3, 1, 0], CLASSES, 0, TEACHER, HUMAN, temperature))
+def test_every_source_is_drawn_with_its_shares(temperature, chart):
+    svg = draw(chart([3, 1, 0], CLASSES, 0, TEACHER, HUMAN, temperature))
     soft = softmax(TEACHER.logits, temperature)
     assert bars(svg, "room") == {"cat": 0.75, "dog": 0.25, "ship": 0}
     assert bars(svg, "big") == pytest.approx(dict(zip(CLASSES, soft, strict=True)), abs=1e-3)
     assert bars(svg, "human labels") == dict(zip(CLASSES, HUMAN, strict=True))
+    assert {"75%", "25%", f"{soft[0]:.0%}", "★ cat"} <= set(texts(svg))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_the_distance_at_the_sliders_temperature_is_written_above(temperature):
+    svg = draw(room.room_bars([3, 1, 0], CLASSES, 0, TEACHER, HUMAN, temperature))
+    soft = softmax(TEACHER.logits, temperature)
     kl = 0.75 * np.log(0.75 / soft[0]) + 0.25 * np.log(0.25 / soft[1])
     assert f"KL(room ‖ big) = {kl:.3f} nats" in texts(svg)
     assert f"The room and the teacher at T = {temperature:.2f}" in " ".join(texts(svg))
-    assert "★ cat" in texts(svg)
 
 
-def test_the_votes_alone_give_nothing_away():
-    spec = room.room_bars([3, 1, 0], CLASSES)
+@pytest.mark.parametrize("chart", [room.room_bars, room.projector_bars])
+def test_the_votes_alone_give_nothing_away(chart):
+    spec = chart([3, 1, 0], CLASSES)
     svg = draw(spec)
     assert bars(svg, "room") == {"cat": 0.75, "dog": 0.25, "ship": 0}
     assert not [text for text in texts(svg) if "★" in text or "big" in text]
@@ -44,9 +52,10 @@ def test_nobody_has_voted():
     assert "no votes yet" in texts(draw(room.room_bars([0, 0, 0], CLASSES, 0, TEACHER)))
 
 
-def test_only_the_rows_change_with_a_vote():
+@pytest.mark.parametrize("chart", [room.room_bars, room.projector_bars])
+def test_only_the_rows_change_with_a_vote(chart):
     """So the browser keeps the slider where it is."""
-    first, second = (room.room_bars(counts, CLASSES, 1, TEACHER, HUMAN, 4.0) for counts in ([0, 0, 0], [5, 2, 9]))
+    first, second = (chart(counts, CLASSES, 1, TEACHER, HUMAN, 4.0) for counts in ([0, 0, 0], [5, 2, 9]))
     assert first["datasets"].keys() == second["datasets"].keys() == {"votes"}
     assert first | {"datasets": {}} == second | {"datasets": {}}
     assert first["datasets"] != second["datasets"]

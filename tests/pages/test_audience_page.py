@@ -102,6 +102,66 @@ def test_a_guest_who_presses_the_presenters_buttons_is_refused(open_page, monkey
     assert [(one.index, one.is_open) for one in store.lecture().questions] == [(5, True)]
 
 
+def test_a_guest_who_forges_the_buttons_is_refused(open_page, monkeypatch):
+    """The guest's page has no such buttons; their identifiers are known from the presenter's."""
+    at = open_page("audience", ask="5,3")
+    button(at, "Next question").click().run()
+    names = [one.proto.id for one in at.button if one.key and one.key.startswith("vote_")]
+    assert len(names) == 4
+
+    def press_all(**view):
+        page = open_page("audience", ask="5,3", **view)
+        states = page._tree.get_widget_states()
+        for name in names:
+            states.widgets.add(id=name, trigger_value=True)
+        page._run(states)
+        return [(one.index, one.is_open) for one in open_store().lecture().questions]
+
+    with monkeypatch.context() as patch:
+        patch.setenv(access.VARIABLE, "a presenter token")
+        assert press_all() == press_all(view="projector") == [(5, True)]
+    assert press_all() == [(5, False)]  # the presenter closes it in the same way
+
+
+def test_two_presenters_who_press_at_once_lose_nothing(open_page):
+    first, second = open_page("audience", ask="5,3"), open_page("audience", ask="5,3", view="projector")
+    button(first, "Next question").click().run()
+    store = open_store()
+    store.vote(store.current().key, 0, browser(1))
+    button(second, "Next question").click().run()
+    assert "another presenter" in second.error[0].value
+    assert [(one.index, one.is_open) for one in store.lecture().questions] == [(5, True)]
+    assert "1 vote" in text(second)  # it follows the other
+    button(second, "Next question").click().run()
+    assert [(one.index, one.is_open) for one in store.lecture().questions] == [(5, False), (3, True)]
+    button(first, "Close the question").click().run()
+    assert "another presenter" in first.error[0].value
+    assert store.current().is_open
+
+
+def test_the_projector_view_shows_what_the_room_needs_and_nothing_else(open_page, human):
+    at = open_page("audience", ask="5")
+    button(at, "Next question").click().run()
+    store, question = open_store(), open_store().current()
+    store.vote(question.key, question.label, browser(1))
+    button(at, "Projector view").click().run()
+    assert at.query_params["view"] in ("projector", ["projector"])
+    assert "1 vote" in text(at)
+    assert audience.PATH in text(at)
+    assert question.classes[question.label] not in specs(at)[0]["description"]
+    assert not at.text_input
+    button(at, "Close the question").click().run()
+    assert {row["source"] for row in dataset(at, 0, "votes")} == {"room", "teacher", "human labels"}
+    button(at, "Leave projector view").click().run()
+    assert "view" not in at.query_params
+    assert [one.value for one in at.title] == ["Audience"]
+
+
+def test_a_guest_has_the_projector_view_without_the_presenters_buttons(open_page, guest):
+    at = open_page("audience", view="projector")
+    assert labels(at) == ["Leave projector view"]
+
+
 def test_the_action_itself_asks_who_acts(monkeypatch):
     acted = []
     monkeypatch.setattr(access, "is_presenter", lambda: False)
@@ -113,7 +173,7 @@ def test_the_action_itself_asks_who_acts(monkeypatch):
 def test_everything_can_be_deleted(open_page):
     at = open_page("audience", ask="5")
     button(at, "Next question").click().run()
-    button(at, "Yes, delete them").click().run()
+    button(at, "Yes, delete").click().run()
     assert open_store().lecture().questions == ()
     assert "No question yet" in text(at)
 
@@ -146,10 +206,10 @@ def test_the_link_for_phones_can_be_changed(open_page):
     at = open_page("audience")
     assert audience.PATH in text(at)
     at.text_input[0].set_value("javascript:alert(1)")
-    button(at, "Use it").click().run()
+    button(at, "Use this link").click().run()
     assert "host name" in at.error[0].value
     at.text_input[0].set_value("http://192.0.2.5:8501/vote")
-    button(at, "Use it").click().run()
+    button(at, "Use this link").click().run()
     assert not at.error
     assert "192" in text(at)
 

@@ -10,7 +10,7 @@ import pytest
 import skimage
 from PIL import Image
 
-from benchmarks.app import CHROMIUM, FAKE_CAMERA, settle
+from benchmarks.app import CHROMIUM, FAKE_CAMERA, running, settle
 from benchmarks.app import browser as chromium_browser
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
 from kdexplorer.images import decode
@@ -324,10 +324,57 @@ def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(tab, browse
     phone.get_by_text("This question is closed. Your vote was not counted.").wait_for()
     context.close()
     tab.page.get_by_role("button", name="Delete all questions").click()
-    tab.page.get_by_role("button", name="Yes, delete them").click()
+    tab.page.get_by_role("button", name="Yes, delete").click()
     tab.page.get_by_text("No question yet").wait_for()
     tab.settle()
     other.page.close()
+
+
+SIZES = """() => [...document.querySelectorAll(".st-key-projector p, .st-key-projector h1, .st-key-projector svg text")]
+  .filter((one) => one.textContent.trim() && one.getClientRects().length && !one.closest("button"))
+  .map((one) => [one.textContent.replaceAll("\u2060", ""), parseFloat(getComputedStyle(one).fontSize),
+    one.getBoundingClientRect().bottom])"""
+
+
+def test_the_projector_view_is_read_from_the_back_and_outlives_the_server(browser, tmp_path):
+    """The server ends in the middle of a question; nothing but its address stays the same."""
+    context = browser.browser.new_context(viewport={"width": 390, "height": 844})
+    phone, room = context.new_page(), browser.new_page()
+    room.set_viewport_size({"width": 1280, "height": 720})
+    for page in (phone, room):
+        page.set_default_timeout(SLOW)
+
+    def show(votes, *words):
+        room.goto(f"{url}/audience?ask=3,5&view=projector")
+        room.get_by_text(votes).wait_for()
+        settle(room)
+        found = room.evaluate(SIZES)
+        assert {*words, "What is it?", f"{url}/vote"} <= {text for text, _, _ in found}
+        assert min(size for _, size, _ in found) >= 28
+        assert max(bottom for _, _, bottom in found) <= 720
+        assert room.get_by_alt_text("QR code of").bounding_box()["width"] >= 300
+
+    with running(tmp_path) as url:
+        room.goto(f"{url}/audience?ask=3,5&view=projector")
+        room.get_by_role("button", name="Next question").click()
+        room.get_by_alt_text("The picture of the question").wait_for()
+        phone.goto(f"{url}/vote")
+        phone.get_by_role("button", name="ship").click()
+        phone.get_by_text("Counted: ship.").wait_for()
+        show("1 vote · open", "ship", "100%")
+    with running(tmp_path, int(url.rpartition(":")[2])) as again:
+        assert again == url
+        phone.get_by_role("button", name="bird").click()
+        phone.get_by_text("Counted: bird.").wait_for()
+        show("1 vote · open", "bird", "100%")
+        other = browser.new_page()
+        other.goto(f"{url}/audience")
+        other.get_by_role("button", name="Close the question").click()
+        room.get_by_text("1 vote · closed").wait_for()  # by itself
+        show("1 vote · closed", "teacher")
+        other.close()
+    room.close()
+    context.close()
 
 
 def test_the_link_of_a_page_is_copied_and_is_a_qr_code(tab):

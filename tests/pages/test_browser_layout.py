@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.app import CHROMIUM, settle
 from benchmarks.app import browser as chromium_browser
+from kdexplorer.app.navigation import TITLES
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 
 BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
@@ -19,7 +20,7 @@ pytestmark = [
 
 PROJECTOR, PHONE = (1280, 720), (390, 844)
 CHART = ".st-key-figure .stVegaLiteChart:has(.vega-bind)"
-TABLE = "[data-testid=stDataFrame]"
+TABLE = "[data-testid=stDataFrame]:visible"
 PARTS = {
     "": [".st-key-picture img", ".st-key-figure .stVegaLiteChart"],
     "soft_labels": [".st-key-picture img", f"{CHART} input", f"{CHART} svg"],
@@ -43,18 +44,39 @@ CUT = """() => [...document.querySelectorAll(".stVegaLiteChart svg")].flatMap((s
     return box.width && (box.left < left - 2 || box.right > right + 2 || text.textContent.includes("…"));
   }).map((text) => text.textContent);
 })"""
-LOW = """() => [...document.querySelectorAll("[data-testid=stMain] button, [data-testid=stMain] input[type=range]")]
-  .map((one) => [one, one.getBoundingClientRect()])
-  .filter(([one, box]) => box.width && box.bottom < innerHeight && Math.min(box.width, box.height) < 43.5)
-  .map(([one]) => one.ariaLabel || one.textContent || one.name)"""
+LOW = """() => {
+  const kinds = "button, input, a[href], summary, [role=radio], [role=tab], [role=combobox]";
+  const shadows = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
+  return [document, ...shadows].flatMap((root) => [...root.querySelectorAll(kinds)])
+    .map((one) => [one, (one.closest("label") || one).getBoundingClientRect()])
+    .filter(([, box]) => box.width > 1 && Math.min(box.width, box.height) < 43.5)
+    .map(([one, box]) => [one.tagName, one.ariaLabel || one.textContent || one.name, box.width, box.height]);
+}"""
 SIDEWAYS = """() => {
-  const main = document.querySelector("[data-testid=stMain]");
+  const main = document.querySelector("[data-testid=stMain]") || document.documentElement;
   return Math.max(main.scrollWidth - main.clientWidth, document.documentElement.scrollWidth - innerWidth);
 }"""
-IN_SLIDER = """() => {
+MAIN_CONTROLS = {
+    "": ".st-key-figure",
+    "soft_labels": "input[type=range]",
+    "attention": "input[type=range]",
+    "methods": ".st-key-pick_method",
+    "live": "input[type=range]",
+    "audience?ask=3": ".st-key-vote_next",
+    "launch": ".st-key-starting_points",
+    "compare": ".st-key-pick_show",
+    "experiments": ".st-key-pick_experiment",
+}
+IS_IN = """(control) => {
   let active = document.activeElement;
   while (active?.shadowRoot) active = active.shadowRoot.activeElement;
-  return active?.type === "range";
+  return Boolean(active?.closest(control));
+}"""
+NAMELESS = """() => {
+  const shadows = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
+  return [document, ...shadows].flatMap((root) => [...root.querySelectorAll("input[type=range], [role=slider]")])
+    .filter((one) => !(one.ariaLabel || one.labels?.[0]?.innerText) || !one.ariaValueText)
+    .map((one) => one.outerHTML);
 }"""
 
 
@@ -82,22 +104,64 @@ def test_picture_control_and_figure_stand_on_the_first_screen(browser, app, size
         assert page.evaluate(SMALL, [max(12, 0.014 * width)]) == [], name
         assert page.evaluate(CUT) == [], name
         assert page.evaluate(SIDEWAYS) <= 0, name
-        if size == PHONE:
-            assert page.evaluate(LOW) == [], name
     page.close()
 
 
-@pytest.mark.parametrize("name", ["soft_labels", "attention", "live"])
-def test_the_keyboard_reaches_the_slider_soon(browser, app, name):
+def test_compare_has_the_columns_that_fit(browser, app):
+    shown = {}
+    for width, height in (PHONE, PROJECTOR, (1920, 1080), (3840, 2160)):
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(120_000)
+        page.goto(f"{app}/compare", wait_until="domcontentloaded")
+        settle(page)
+        table = page.locator(f".st-key-summary {TABLE}")
+        assert table.count() == 1
+        headings = table.locator("th").all_text_contents()
+        assert any("Accuracy" in one for one in headings)
+        scroller = table.locator(".dvn-scroller").first
+        assert scroller.evaluate("one => one.scrollWidth - one.clientWidth") <= 1, (width, headings)
+        shown[width] = len(headings)
+        page.close()
+    assert shown[390] < shown[1280] < shown[1920] < shown[3840]
+
+
+def test_a_finger_can_press_everything_on_a_phone_and_nothing_is_wider(browser, app):
+    page = browser.new_page(viewport={"width": PHONE[0], "height": PHONE[1]}, has_touch=True, is_mobile=True)
+    page.set_default_timeout(120_000)
+    for name in ["", *list(TITLES)[1:], "vote"]:  # the first is the home page
+        page.goto(f"{app}/{name}", wait_until="domcontentloaded")
+        if name != "vote":
+            settle(page)
+        assert page.evaluate(LOW) == [], name
+        assert page.evaluate(SIDEWAYS) <= 0, name
+    page.close()
+
+
+def test_the_keyboard_reaches_the_main_control_soon(browser, app):
+    """Without the skip link; and every slider has a name and its value as text."""
     page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.goto(f"{app}/{name}", wait_until="domcontentloaded")
+    page.set_default_timeout(120_000)
+    for name, control in MAIN_CONTROLS.items():
+        page.goto(f"{app}/{name}", wait_until="domcontentloaded")
+        settle(page)
+        page.locator(control).first.wait_for()
+        tabs = 0
+        while not page.evaluate(IS_IN, control):
+            page.keyboard.press("Tab")
+            tabs += 1
+            assert tabs < 10, name
+        assert page.evaluate(NAMELESS) == [], name
+    page.close()
+
+
+def test_the_menu_is_one_stop_with_arrow_keys(browser, app):
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.goto(f"{app}/methods", wait_until="domcontentloaded")
     settle(page)
-    page.locator("input[type=range]").first.wait_for()
+    page.get_by_role("link", name="Methods", exact=True).focus()
+    for key, name in (("ArrowLeft", "Attention"), ("End", "Experiments"), ("ArrowRight", "Overview")):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.innerText.trim()") == name
     page.keyboard.press("Tab")
-    page.keyboard.press("Enter")  # past the menu
-    tabs = 0
-    while not page.evaluate(IN_SLIDER):
-        page.keyboard.press("Tab")
-        tabs += 1
-        assert tabs < 9
+    assert not page.evaluate("document.activeElement.closest('[data-testid=stTopNav]')")
     page.close()

@@ -155,7 +155,7 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, serv
         page.get_by_role("button", name="Stop").click()
     state(page, "Stopped")
     page.get_by_role("button", name="Delete this run").click()
-    page.get_by_role("button", name="Yes, delete it").click()
+    page.get_by_role("button", name="Yes, delete").click()
     page.get_by_role("heading", name="Runs").wait_for()
     page.wait_for_url(re.compile(r"launch/?$"))
     assert [run.run_id for run in list_runs(runs_root)] == [second]

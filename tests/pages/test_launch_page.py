@@ -412,7 +412,7 @@ def test_a_live_run_has_progress_and_cannot_be_deleted(open_page):
     proto = at.get("progress")[0].proto
     assert proto.value in (37, 38)  # 6 of 16 steps
     assert "Epoch 2 of 4, about 1 min 35 s left, 321 images/s" in proto.text
-    assert not any(one.label == "Yes, delete it" for one in at.button)
+    assert not any(one.label == "Yes, delete" for one in at.button)
 
 
 ODD = [None, True, -1, 10**400, 1e300, float("nan"), "9", [], {}, "![x](http://evil.example/x.png) <b>"]
@@ -471,7 +471,7 @@ def test_deleting_asks_for_confirmation_and_clears_the_link(open_page):
     at = open_page("launch", run=run.run_id)
     assert "cannot be undone" in text(at)
     assert run.path.is_dir()
-    button(at, "Yes, delete it").click().run()
+    button(at, "Yes, delete").click().run()
     assert not run.path.exists()
     assert "run" not in at.query_params
     assert button(at, "Start training")
@@ -526,6 +526,22 @@ def test_a_guest_cannot_start_a_sweep(evaluated, monkeypatch, open_page):
     monkeypatch.setattr(access, "is_allowed", lambda *_: False)
     button(at, "Start the sweep").click().run()
     assert not sweep_folder.list_sweeps()
+
+
+@pytest.mark.parametrize("state", ["running", "stopped", "finished"])
+def test_a_guest_sees_a_runs_results_and_no_control(state, open_page, monkeypatch):
+    run = make_run(state)
+    controls = {"running": {"Stop"}, "stopped": {"Resume", "Yes, delete"}, "finished": {"Yes, delete"}}[state]
+    at = open_page("launch", run=run.run_id)
+    assert controls <= {one.label for one in at.button}
+    monkeypatch.setattr(access, "is_allowed", lambda *_: False)
+    for one in [one for one in at.button if one.label in controls]:
+        one.click()  # on a page that was shown before
+    at.run()
+    assert not controls & {one.label for one in at.button}
+    assert "The presenter stops" in text(at)
+    assert run.status().state == state
+    assert run.path.is_dir()
 
 
 def test_stored_predictions_are_named_and_can_be_deleted(open_page):

@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from kdexplorer.vote import store as stores
-from kdexplorer.vote.records import Lecture, StudentComparison, VoteError
-from kdexplorer.vote.store import Store, number_device
+from kdexplorer.vote.records import Lecture, StudentComparison, VoteError, number_device
+from kdexplorer.vote.store import Store
 from tests.vote.conftest import ask, browser
 
 
@@ -122,6 +122,23 @@ def test_the_next_question_closes_the_one_before_and_the_number_of_questions_is_
     monkeypatch.setattr(stores, "MAX_QUESTIONS", 2)
     with pytest.raises(VoteError):
         store.start(ask(seed=2))
+
+
+def test_of_two_presenters_the_one_who_has_not_seen_the_other_changes_nothing(store, question):
+    seen = store.lecture().state
+    store.vote(question.key, 3, browser(1))
+    assert store.lecture().state == seen  # a vote is no reason to refuse
+    following = ask(seed=1)
+    store.start(following, seen)
+    for late in (lambda: store.start(ask(seed=2), seen), lambda: reopen(store).close(seen)):
+        with pytest.raises(VoteError) as refused:
+            late()
+        assert refused.value.status == 409
+    assert [(one.key, one.is_open) for one in store.lecture().questions] == [
+        (question.key, False), (following.key, True)
+    ]  # fmt: skip
+    store.close(store.lecture().state)
+    assert not store.current().is_open
 
 
 def test_nothing_on_the_disk_connects_a_browser_with_its_votes(store, question):

@@ -1,0 +1,79 @@
+"""The vote for a projector: the question, the QR code, the votes and their chart, in letters for the last row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from kdexplorer.app import access, audience, audience_controls, chart_view
+from kdexplorer.app import audience_results as results
+from kdexplorer.app.plain import as_text
+from kdexplorer.charts.room import projector_bars
+from kdexplorer.images import render
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.vote.records import Question
+from kdexplorer.vote.store import Store
+
+VIEW, PROJECTOR = "view", "projector"
+"""The name and value in the link."""
+ALONE = (
+    "<style>[data-testid=stHeader], .st-key-share {display: none}"
+    "[data-testid=stMainBlockContainer] {padding: 1rem 1.5rem}</style>"
+)
+"""Removes the menu."""
+
+
+def is_chosen() -> bool:
+    """Whether the link asks for this view."""
+    return st.query_params.get(VIEW) == PROJECTOR
+
+
+def show_button() -> None:
+    """Opens this view."""
+    st.button("Projector view", icon=":material/present_to_all:", key="projector_view", on_click=_open)
+
+
+def show_page(store: Store, teacher: Checkpoint, temperature: float, shown: str, seen: str) -> None:
+    """The whole page without a menu; below the QR code the presenter's buttons, see `audience_controls`."""
+    st.html(ALONE)
+    code = show(store, teacher, temperature, shown)
+    with code, st.container(key="projector_controls", gap="small"):
+        if access.is_presenter():
+            audience_controls.show_close_and_next(store, teacher, seen)
+        st.button("Leave projector view", key="leave_projector", on_click=_leave)
+
+
+def show(store: Store, teacher: Checkpoint, temperature: float, shown: str) -> Any:
+    """Draws the QR code and the last question, live while it is open; arguments as of `results.show_question`.
+
+    Returns the place below the QR code.
+    """
+    with st.container(key="projector"):
+        code, question = st.columns([4, 9], gap="medium")
+    with code:
+        audience.show_code("stretch")
+    with question:
+        results.show_question(store, teacher, temperature, shown, _draw)
+    return code
+
+
+def _draw(question: Question, counts: Sequence[int], truth: results.Truth, temperature: float) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="projector_question"):
+        picture = render.enlarge_png(question.pixels.transpose(1, 2, 0), 448)
+        st.image(picture, width=140, alt="The picture of the question")
+        with st.container(gap=None):
+            st.title("What is it?", anchor=False)
+            star = "" if truth.label is None else f"  \n★ the hard label: {as_text(question.classes[truth.label])}"
+            st.markdown(results.describe_votes(question, sum(counts)) + star)
+    chart = projector_bars(counts, question.classes, truth.label, truth.teacher, truth.human, temperature)
+    chart_view.draw(chart, "Projector", savable=False, key=f"projector_{question.key}")
+
+
+def _open() -> None:
+    st.query_params[VIEW] = PROJECTOR
+
+
+def _leave() -> None:
+    st.query_params.pop(VIEW, None)
