@@ -8,6 +8,7 @@ import streamlit as st
 from kdexplorer.analysis import results, verdicts
 from kdexplorer.app import (
     caches,
+    chart_view,
     compare_claims,
     compare_sections,
     compare_table,
@@ -62,6 +63,8 @@ def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: 
         human = caches.human_labels_of(dataset)
         rows = result_caches.result_rows(networks, labels, teacher, names[baseline], latency, human)
         logits = {name: caches.evaluation_logits(checkpoint) for name, checkpoint in networks.items()}
+    others = [name for name in networks if teacher is None or name != teacher[0]]
+    chart_view.mention(networks=" → ".join(filter(None, [teacher and teacher[0], ", ".join(others)])))
     section = pickers.pick_one(
         "show", "Details", list(SECTIONS), "Accuracy and cost",
         kind="section", draw=st.segmented_control, required=True, wrap=True, label_visibility="collapsed",
@@ -87,7 +90,6 @@ def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: 
     compare_table.show_table(rows, names[baseline], teacher and teacher[0], None if labels is not None else dataset)
     if teacher:
         compare_table.show_handout_button(teacher, networks)
-    others = [name for name in networks if teacher is None or name != teacher[0]]
     return f"{layout.name_networks(teacher and teacher[0], others)}; baseline {as_text(names[baseline])}"
 
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from kdexplorer.app import layout, method_view, network_picker, picture
+from kdexplorer.app import chart_view, layout, method_view, network_picker, picture
 from kdexplorer.charts import divergence, taxonomy
 from kdexplorer.methods import describe_methods
 
@@ -29,7 +29,7 @@ with right:
     else:
         method_view.show_instrument(chosen, teacher, student, image)
 method_view.show_formula(chosen)
-st.vega_lite_chart(taxonomy.taxonomy(method.key), width="stretch")
+chart_view.draw(taxonomy.taxonomy(method.key), "Taxonomy of methods", ())
 
 st.header("The code that trains", divider="grey")
 method_view.show_code(method)
@@ -37,7 +37,7 @@ method_view.show_code(method)
 st.header("Forward or reverse KL", divider="grey")
 left, right = st.columns([3, 2], gap="large")
 with left:
-    st.vega_lite_chart(divergence.mode_figure(), width="stretch")
+    chart_view.draw(divergence.mode_figure(), "Forward and reverse KL", ())
 with right:
     st.markdown("\n\n".join(divergence.EXPLANATION))
 

@@ -5,11 +5,12 @@ import streamlit as st
 
 from kdexplorer.analysis import results, tables, verdicts
 from kdexplorer.analysis.metrics import entropy, softmax
-from kdexplorer.app import caches, layout, navigation, network_picker, picture, result_caches
+from kdexplorer.app import caches, chart_view, layout, navigation, network_picker, picture, result_caches
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts import bars
 from kdexplorer.charts.common import NetworkLogits, select_classes
 from kdexplorer.charts.style import TEACHER, role_of
+from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images import render
 from kdexplorer.methods import FAMILIES, all_methods
@@ -39,13 +40,15 @@ def show_example(teacher, students, dataset):
         return
     pixels, label, index = example
     classes = teacher.classes
+    chart_view.mention(image=f"{get_dataset(dataset).label} test image {index}")
     logits = {c.name: caches.image_logits(c, pixels, index, dataset) for c in [teacher, *students]}
     shown = select_classes(logits[teacher.name], label)
     soft = softmax(logits[teacher.name], SOFT)
 
     def draw(column, checkpoint, temperature, heading):
         network = NetworkLogits(checkpoint.name, role_of(checkpoint, teacher), logits[checkpoint.name])
-        column.vega_lite_chart(bars.prediction(network, classes, label, temperature, heading, shown))
+        chart = bars.prediction(network, classes, label, temperature, heading, shown)
+        chart_view.draw(chart, f"{heading} {checkpoint.name}", chart_view.OF_IMAGE, column)
 
     left, right = layout.first_screen()
     with left:
@@ -94,7 +97,8 @@ def show_results(teacher, students):
     entries = {c.name: c for c in [teacher, *students]}
     rows = result_caches.result_rows(entries, None, None, False, {}, None)
     chart, text = st.columns([2, 3], gap="large")
-    chart.vega_lite_chart(bars.accuracies(rows, {name: role_of(c, teacher) for name, c in entries.items()}))
+    roles = {name: role_of(c, teacher) for name, c in entries.items()}
+    chart_view.draw(bars.accuracies(rows, roles), "Accuracies", (), chart)
     headings, cells = tables.format_table(rows, columns=COLUMNS)
     cells[0][COLUMNS.index("method")] = TEACHER
     with text:

@@ -12,7 +12,7 @@ import streamlit as st
 
 from kdexplorer.analysis import attention_cache, attention_similarity
 from kdexplorer.analysis.attention_similarity import SimilarityRow
-from kdexplorer.app import access, caches, network_picker, pickers
+from kdexplorer.app import access, caches, chart_view, network_picker, pickers
 from kdexplorer.app.jobs import queue
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts import attention, style
@@ -55,7 +55,8 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
         summaries = {name: attention_similarity.summarize(similarity, power) for name, similarity in found.items()}
         roles = {name: style.role_of(student, teacher) for name, student in compared.items()}
         chart, text = st.columns([3, 2], gap="large")
-        chart.vega_lite_chart(attention.similarity_by_stage(summaries, roles, len(sample)), width="stretch")
+        similarity = attention.similarity_by_stage(summaries, roles, len(sample))
+        chart_view.draw(similarity, f"Attention similarity {len(sample)} images", place=chart)
         text.header("Does the student's attention match the teacher's?")
         text.markdown(describe_similarity(rows, compared, teacher))
         st.markdown(attention_similarity.to_markdown([replace(row, name=as_text(row.name)) for row in rows]))

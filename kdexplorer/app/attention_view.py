@@ -5,11 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from kdexplorer.analysis.attention_similarity import attention_weight
-from kdexplorer.app import caches, network_picker
+from kdexplorer.app import caches, chart_view, network_picker
 from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.app.plain import show_error
 from kdexplorer.charts import attention
 from kdexplorer.charts.attention import NetworkMaps
+from kdexplorer.charts.common import Spec
 from kdexplorer.charts.style import role_of
 from kdexplorer.errors import KDError
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -38,10 +39,14 @@ def read_maps(
 
 def draw_scale(rows: list[NetworkMaps], mode: str, shared: bool) -> None:
     """What the colors measure."""
+    with st.container(key="color_scale"):
+        chart_view.draw(_scale(rows, mode, shared), "Attention scale", savable=False)
+
+
+def _scale(rows: list[NetworkMaps], mode: str, shared: bool) -> Spec:
     palette = "difference" if mode == "difference" else "viridis"
     low, high = attention.color_limits(attention.relative_maps(rows, mode), mode)
-    with st.container(key="color_scale"):
-        st.vega_lite_chart(attention.scale_bar(low, high, palette, mode, shared), width="stretch")
+    return attention.scale_bar(low, high, palette, mode, shared)
 
 
 def draw_grid(rows: list[NetworkMaps], picture: ChosenPicture, mode: str, shared: bool) -> None:
@@ -49,4 +54,5 @@ def draw_grid(rows: list[NetworkMaps], picture: ChosenPicture, mode: str, shared
     if mode == "difference" and len(rows) == 1:
         st.info("Choose a student to see how it differs from the teacher.")
     opacity = 0.85 if mode == "difference" else 0.65
-    st.vega_lite_chart(attention.grid(rows, picture.pixels_last, mode, shared, opacity, "viridis"), width="stretch")
+    grid = attention.grid(rows, picture.pixels_last, mode, shared, opacity, "viridis")
+    chart_view.draw(grid, "Attention", chart_view.OF_IMAGE, scale=_scale(rows, mode, shared))

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app import access, audience, audience_controls
+from kdexplorer.app import access, audience, audience_controls, chart_view
 from kdexplorer.app import audience_results as results
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts.room import projector_bars
@@ -68,7 +68,7 @@ def _draw(question: Question, counts: Sequence[int], truth: results.Truth, tempe
             star = "" if truth.label is None else f"  \n★ the hard label: {as_text(question.classes[truth.label])}"
             st.markdown(results.describe_votes(question, sum(counts)) + star)
     chart = projector_bars(counts, question.classes, truth.label, truth.teacher, truth.human, temperature)
-    st.vega_lite_chart(chart, width="stretch", key=f"projector_{question.key}")
+    chart_view.draw(chart, "Projector", savable=False, key=f"projector_{question.key}")
 
 
 def _open() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis.metrics import entropy
-from kdexplorer.app import caches, shares
+from kdexplorer.app import caches, chart_view, shares
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.room import room_bars
@@ -111,7 +111,7 @@ def _draw(question: Question, counts: Sequence[int], truth: Truth, temperature: 
         facts.append(as_text(analysis.describe_distance(found, truth.teacher.name, temperature)))
     st.markdown(" · ".join(facts))
     chart = room_bars(counts, question.classes, truth.label, truth.teacher, truth.human, temperature)
-    st.vega_lite_chart(chart, width="stretch", key=f"room_{question.key}")
+    chart_view.draw(chart, "Vote", (), savable=not question.is_open, key=f"room_{question.key}")
 
 
 def show_history(lecture: Lecture, networks: dict[str, Checkpoint]) -> None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from kdexplorer.analysis import claims, lab
 from kdexplorer.analysis.error_inheritance import count_inheritance, explain_inheritance
-from kdexplorer.app import result_caches
+from kdexplorer.app import chart_view, result_caches
 from kdexplorer.app.compare_sections import Comparison
 from kdexplorer.app.pickers import pick_option
 from kdexplorer.app.plain import as_text
@@ -40,7 +40,7 @@ def show_inheritance(comparison: Comparison) -> None:
     baseline, teacher = (name or "" for name in students[student])
     logits = {name: comparison.logits[name] for name in (student, baseline, teacher)}
     counts = {name: count_inheritance(logits[name], logits[teacher], labels) for name in (student, baseline)}
-    st.vega_lite_chart(inheritance(counts, teacher), key="inheritance")
+    chart_view.draw(inheritance(counts, teacher), f"Error inheritance {student}", key="inheritance")
     shown = (logits[student], logits[baseline], logits[teacher])
     st.markdown(as_text(explain_inheritance((student, baseline, teacher), *shown, labels)))
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from kdexplorer.analysis import metrics, results, verdicts
 from kdexplorer.analysis.tables import ResultRow
-from kdexplorer.app import caches, launch_curves, navigation, result_caches
+from kdexplorer.app import caches, chart_view, launch_curves, navigation, result_caches
 from kdexplorer.app.pickers import pick_option
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
@@ -73,7 +73,8 @@ def show_cost(comparison: Comparison) -> None:
     rows = comparison.rows
     costs = [key for key in evaluation.COSTS if any(getattr(row, key) for row in rows)]
     cost = pick_option("Cost", costs, lambda key: evaluation.COSTS[key].label, key="cost")
-    st.vega_lite_chart(evaluation.accuracy_cost(rows, comparison.looks, cost), key="cost_chart")
+    chart = evaluation.accuracy_cost(rows, comparison.looks, cost)
+    chart_view.draw(chart, "Accuracy and cost", key="cost_chart")
     missing = sorted({row.architecture for row in rows if row.latency is None})
     if missing and st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
         for architecture in missing:
@@ -118,7 +119,7 @@ def show_curves(networks: Mapping[str, Checkpoint], runs: list[str], teacher: tu
         split = pick_option("On", splits, splits.__getitem__, key="curves_split")
     chart = learning_curves.learning_curves(points, style.series(roles), measure, epochs, figures, split)
     if chart is not None:
-        st.vega_lite_chart(chart, key="curves_chart")
+        chart_view.draw(chart, f"Learning curves {measure}", key="curves_chart")
 
 
 def show_calibration(comparison: Comparison) -> None:
@@ -129,7 +130,7 @@ def show_calibration(comparison: Comparison) -> None:
     scaled = st.toggle("After temperature scaling", key="reliability_scaled", help="One number per network")
     logits = result_caches.scaled_logits(comparison.networks, labels) if scaled else comparison.logits
     chart = evaluation.reliability(logits, labels, comparison.looks, scaled)
-    st.vega_lite_chart(chart, key="reliability")
+    chart_view.draw(chart, "Calibration", key="reliability")
     st.markdown(as_text(verdicts.explain_calibration(comparison.rows) or ""))
 
 
@@ -138,7 +139,7 @@ def show_classes(comparison: Comparison) -> None:
     labels = comparison.require_labels()
     if labels is not None:
         chart = evaluation.per_class(comparison.logits, labels, comparison.looks, comparison.classes)
-        st.vega_lite_chart(chart, key="per_class")
+        chart_view.draw(chart, "Accuracy by class", key="per_class")
 
 
 def show_confusion(comparison: Comparison) -> None:
@@ -152,7 +153,8 @@ def show_confusion(comparison: Comparison) -> None:
     maps = [class_maps.confusion_map(comparison.logits[name], labels, classes, name) for name in pair]
     maps.append(class_maps.confusion_difference(first, second, labels, classes, pair))
     for number, (column, chart) in enumerate(zip(st.columns(3), maps, strict=True)):
-        column.vega_lite_chart(chart, key=f"confusion_{number}")
+        name = " minus ".join(pair) if number == len(pair) else pair[number]
+        chart_view.draw(chart, f"Confusion {name}", place=column, key=f"confusion_{number}")
 
 
 def show_disagreements(comparison: Comparison) -> None:

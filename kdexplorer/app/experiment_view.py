@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from kdexplorer.app import access, downloads, pickers, shares
+from kdexplorer.app import access, chart_view, downloads, pickers, shares
 from kdexplorer.app.compare_claims import VERDICTS
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts.experiments import experiment_chart
@@ -64,7 +64,7 @@ def draw_chart(experiment: PreparedExperiment) -> tuple[Results, bool]:
         results, small = read(experiment, small=True), True
     chart = experiment_chart(experiment.figure(results)) if results else None
     if chart is not None:
-        st.vega_lite_chart(chart, key=f"chart_{experiment.key}")
+        chart_view.draw(chart, experiment.title, (), key=f"chart_{experiment.key}")
     return results, small
 
 

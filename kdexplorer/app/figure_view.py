@@ -12,7 +12,7 @@ from kdexplorer.story.figures import FIGURES
 
 PARAMETER = "figure"
 STYLE = """<style>
-[data-testid=stHeader], #kd-keys { display: none }
+[data-testid=stHeader], #kd-keys, [class*=st-key-save_] { display: none }
 [data-testid=stMainBlockContainer] { padding: .75rem 2rem .5rem }
 .st-key-kd_figure [data-testid=stCaptionContainer] p { font-size: 1rem }
 .st-key-kd_figure .st-key-curves_split, .st-key-kd_figure [data-testid=stElementToolbar],

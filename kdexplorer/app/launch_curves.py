@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from kdexplorer.app import caches, run_result
+from kdexplorer.app import caches, chart_view, run_result
 from kdexplorer.app.pickers import pick_option
 from kdexplorer.charts import learning_curves, replay, style
 from kdexplorer.charts.learning_curves import CurvePoint
@@ -64,7 +64,8 @@ def _show_curves(
         if chart is not None and not live and len(epochs) > 1:
             chart = replay.replay_curves(chart, epochs[0], epochs[-1])
         if chart is not None:
-            column.vega_lite_chart(chart, key="accuracy_chart" if column is accuracy else "terms_chart")
+            name, key = ("Accuracy", "accuracy_chart") if column is accuracy else (f"Curves {measure}", "terms_chart")
+            chart_view.draw(chart, name, place=column, savable=not live, key=key)
 
 
 def to_point(row: EpochMetrics, network: str) -> CurvePoint:
@@ -111,7 +112,7 @@ def _show_soft_labels(
         },
         looks, classes, temperature, labels[index] if index < len(labels) else None,
     )  # fmt: skip
-    chart.vega_lite_chart(spec, key="probe_chart")
+    chart_view.draw(spec, f"Soft labels by epoch image {index}", place=chart, savable=not live, key="probe_chart")
 
 
 def _as_logits(probes: list[list[float]], classes: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kdexplorer.app import access, deletion, launch_curves, navigation, shares, sweeps
+from kdexplorer.app import access, chart_view, deletion, launch_curves, navigation, shares, sweeps
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
@@ -45,6 +45,7 @@ def show(run: Run) -> None:
         show_error(error)
         _show_controls(run, run.status().state)
         return
+    chart_view.mention(networks=f"run {run.run_id}")
     recipe = config.recipe if isinstance(config, SweepConfig) else config
     facts = f" · {sweeps.describe(config)}" if isinstance(config, SweepConfig) else ""
     st.header(as_text(recipe.name))

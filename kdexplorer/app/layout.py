@@ -10,6 +10,7 @@ from typing import Any
 
 import streamlit as st
 
+from kdexplorer.app import chart_view
 from kdexplorer.app.navigation import TITLES
 from kdexplorer.app.plain import as_text
 
@@ -38,7 +39,7 @@ STYLE = """<style>
 .stVegaLiteChart.vega-embed, .stVegaLiteChart .vega-embed { display: flex; flex-direction: column; gap: .25rem }
 .vega-bindings { order: -1 }
 .vega-bind label { display: flex; flex-wrap: wrap; align-items: center; gap: 0 .75rem; width: 100% }
-.stApp .stVegaLiteChart form.vega-bindings input[type=range] { flex: 1 1 12rem; max-width: none; height: 2rem }
+.stApp .stVegaLiteChart form.vega-bindings input[type=range] { flex: 1 1 9rem; max-width: none; height: 2rem }
 .stApp .stVegaLiteChart form.vega-bindings input[type=range]::-webkit-slider-thumb { width: 1.25rem; height: 1.25rem;
   margin-top: -.5rem }
 .stApp .stVegaLiteChart form.vega-bindings input[type=range]::-moz-range-thumb { width: 1.25rem; height: 1.25rem }
@@ -88,6 +89,7 @@ def header(page: str, sentence: str, title: str | None = None) -> None:
         sentence: Markdown.
         title: instead of the page's.
     """
+    chart_view.begin(title or TITLES[page])
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="page_header"):
         st.title(title or TITLES[page], width="content", anchor=False)
         st.markdown(sentence, width="stretch")

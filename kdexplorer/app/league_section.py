@@ -6,7 +6,7 @@ import json
 
 import streamlit as st
 
-from kdexplorer.app import downloads, pickers
+from kdexplorer.app import chart_view, downloads, pickers
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts import league as chart
 from kdexplorer.sweeps.league_report import NOTES, describe_protocol, format_league, to_csv, to_markdown
@@ -35,7 +35,7 @@ def show_league(table: LeagueTable, name: str) -> None:
     reference = pickers.pick_option("Compared with", references, key="league_reference")
     spec = chart.differences(summarize_entries(table), reference)
     if spec is not None:
-        st.vega_lite_chart(spec, key="league_chart")
+        chart_view.draw(spec, f"League {name}", (), key="league_chart")
     headings, cells = format_league(table)
     st.dataframe([dict(zip(headings, row, strict=True)) for row in cells], hide_index=True, key="league_table")
     st.caption(f"{as_text(describe_protocol(table))} {NOTES}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from kdexplorer.app import figure_view, hiding, page_controls, share_link, shares, story
+from kdexplorer.app import chart_view, figure_view, hiding, page_controls, share_link, shares, story
 from kdexplorer.app.layout import STYLE
 from kdexplorer.app.navigation import FOLDER, TITLES
 
@@ -13,7 +13,7 @@ st.set_page_config(
     page_icon=str(Path(__file__).parent / "icon.png"),  # a local file: a Material icon asks a font host
     layout="wide",
 )
-st.html(f"{STYLE}{share_link.STYLE}")
+st.html(f"{STYLE}{share_link.STYLE}{chart_view.STYLE}")
 page_controls.show()
 pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)

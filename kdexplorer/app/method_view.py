@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis.method_probe import BATCH, Probe
-from kdexplorer.app import caches, pickers, result_caches, student_rows
+from kdexplorer.app import caches, chart_view, pickers, result_caches, student_rows
 from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts import probe as charts
@@ -108,12 +108,12 @@ def show_instrument(method: Method, teacher: Checkpoint, student: Student, pictu
     if found.push is not None:
         logits = caches.image_logits(teacher, picture.pixels, picture.index, picture.dataset)
         chart = charts.push_bars(found.push, logits, classes, picture.label, method.label, student.name)
-        st.vega_lite_chart(chart, width="stretch")
+        chart_view.draw(chart, f"{method.label} push", chart_view.OF_IMAGE)
     if found.relations is not None:
         _show_relations(found, teacher, student, picture)
     if any(change is not None for change in found.changes):
         chart = charts.change_maps(found.changes, picture.pixels_last, method.label, student.name)
-        st.vega_lite_chart(chart, width="stretch")
+        chart_view.draw(chart, f"{method.label} changes", chart_view.OF_IMAGE)
     if all(one is None for one in (found.push, found.relations, *found.changes)):
         st.info("This method has no gradient on these outputs.")
     trained = " What it trains beside the student starts from fresh weights here." if _has_adapter(method) else ""
@@ -135,7 +135,8 @@ def _show_relations(found: Probe, teacher: Checkpoint, student: Student, picture
     images = result_caches.probe_images(picture, teacher)[0]
     roles = ((teacher.name, TEACHER), (student.name, role_of(student.checkpoint, teacher)))
     for column, relations, (name, role) in zip(st.columns(2), found.relations, roles, strict=True):
-        column.vega_lite_chart(charts.relation_maps(relations, images, name, role, limits), width="stretch")
+        chart = charts.relation_maps(relations, images, name, role, limits)
+        chart_view.draw(chart, f"Relations {role} {name}", chart_view.OF_IMAGE, column)
     gap = float(np.abs(found.relations[0] - found.relations[1])[off].mean())
     st.markdown(f"Mean difference between the two maps, off the diagonal: **{gap:.3f}**.")
 

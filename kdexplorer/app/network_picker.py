@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from kdexplorer.analysis import results
-from kdexplorer.app import caches, layout, pickers, url_state
+from kdexplorer.app import caches, chart_view, layout, pickers, url_state
 from kdexplorer.app.plain import as_text
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -89,7 +89,12 @@ def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
             known=found, placeholder="Choose up to four students",
         )  # fmt: skip
         line.markdown(layout.name_networks(name, chosen))
+    _mention(name, chosen)
     return found[name], [found[name] for name in chosen]
+
+
+def _mention(teacher: str, students: list[str]) -> None:
+    chart_view.mention(networks=" → ".join(filter(None, [teacher, ", ".join(students)])))
 
 
 def choose_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
@@ -100,6 +105,7 @@ def choose_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
     chosen = pickers.choose_several("students", others, default, MAX_STUDENTS, known=found)
     url_state.publish("teacher", name)
     url_state.publish("students", chosen)
+    _mention(name, chosen)
     return found[name], [found[name] for name in chosen]
 
 

@@ -13,7 +13,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.results import dataset_of
-from kdexplorer.app import caches, pickers, uploads, url_state
+from kdexplorer.app import caches, chart_view, pickers, uploads, url_state
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
@@ -239,5 +239,7 @@ def show(picture: ChosenPicture, teacher: Checkpoint, enlarged: Any, below: Any)
         alt = f"Test image {picture.index}" + (f": {name}" if name else "")
         label = f"**{as_text(name)}**" if name else "its label is not one of these classes"
         caption = f"Test image {picture.index}: {label}, 32 × 32 pixels"
+    dataset = get_dataset(picture.dataset).label
+    chart_view.mention(image="a photo" if picture.index is None else f"{dataset} test image {picture.index}")
     enlarged.image(render.enlarge_png(picture.pixels_last, 448), width="stretch", alt=alt)
     below.caption(caption)

@@ -8,7 +8,7 @@ import streamlit as st
 from kdexplorer.analysis import results
 from kdexplorer.analysis.gains import describe_gains
 from kdexplorer.analysis.tables import ResultRow
-from kdexplorer.app import caches, downloads, navigation, network_picker, result_caches
+from kdexplorer.app import caches, chart_view, downloads, navigation, network_picker, result_caches
 from kdexplorer.app.navigation import ARROW
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts import bars
@@ -28,7 +28,7 @@ def show(run: Run, config: ExperimentConfig, roles: dict[str, str]) -> None:
         for sentence in describe_gains(rows):
             name, _, rest = sentence.partition(": ")
             st.markdown(f"**{as_text(name)}**: {as_text(rest)}")
-        st.vega_lite_chart(bars.accuracies(rows, roles), key="result_chart")
+        chart_view.draw(bars.accuracies(rows, roles), "Results", key="result_chart")
         if len(rows) > 1:
             st.caption("Each network was trained once: the tests do not cover how much another seed would change.")
         _show_links(run, config, found, rows)

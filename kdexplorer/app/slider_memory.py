@@ -11,8 +11,9 @@ from typing import TypeVar
 
 import streamlit as st
 
-from kdexplorer.app import pickers
+from kdexplorer.app import chart_view, pickers
 from kdexplorer.charts.common import Spec
+from kdexplorer.charts.temperature import slider_value
 from kdexplorer.web import assemble
 
 _KEY = "slider_memory"
@@ -49,7 +50,9 @@ def start(chart: str, shown: Hashable, pinned: Start) -> Start:
     return starts[chart][1]
 
 
-def draw(chart: str, spec: Spec) -> None:
-    """Draws a chart whose sliders are remembered, in a container of its key."""
+def draw(chart: str, spec: Spec, name: str) -> None:
+    """Draws a chart whose sliders are remembered, in a container of its key; `name` says what it shows."""
+    values = {"logT": slider_value(pickers.pinned("T"))}
+    alpha = pickers.pinned_by_visitor("alpha")
     with st.container(key=chart):
-        st.vega_lite_chart(spec, width="stretch")
+        chart_view.draw(spec, name, chart_view.OF_IMAGE, values=values | ({} if alpha is None else {"alpha": alpha}))

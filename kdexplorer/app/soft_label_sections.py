@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import human_agreement, inference, metrics
-from kdexplorer.app import caches, pickers, result_caches, slider_memory
+from kdexplorer.app import caches, chart_view, pickers, result_caches, slider_memory
 from kdexplorer.app.plain import as_text
 from kdexplorer.app.soft_labels import SoftLabels
 from kdexplorer.charts import annotators, bars, class_maps, gradient, soft_labels, temperature
@@ -60,14 +60,14 @@ def draw_gradient(page: SoftLabels, student: NetworkLogits, alpha: float) -> Non
     """The chart of the gradient, whose sliders start at the pinned T and at alpha."""
     begin = slider_memory.start("chart_gradient", (student.name, *page.shown), (page.temperature, alpha))
     chart = gradient.gradient_push(page.teacher, student, page.classes, page.picture.label, *begin)
-    slider_memory.draw("chart_gradient", chart)
+    slider_memory.draw("chart_gradient", chart, f"Gradient {student.name}")
 
 
 def draw_soft_labels(page: SoftLabels) -> None:
     """The soft labels of teacher and students, whose slider starts at the pinned T."""
     (begin,) = slider_memory.start("chart_soft_labels", page.shown, (page.temperature,))
     chart = soft_labels.mirrored(page.teacher, page.students, page.classes, page.picture.label, begin)
-    slider_memory.draw("chart_soft_labels", chart)
+    slider_memory.draw("chart_soft_labels", chart, "Soft labels")
 
 
 def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float) -> str:
@@ -94,7 +94,7 @@ def show_curves(page: SoftLabels) -> None:
             column.info("Choose a student to compare it with the teacher.")
         else:
             chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
-            column.vega_lite_chart(chart, width="stretch")
+            chart_view.draw(chart, f"{measure} over temperature", chart_view.OF_IMAGE, column)
     _describe_split(page)
 
 
@@ -148,7 +148,7 @@ def show_class_similarity(page: SoftLabels) -> None:
         if position % 2 == 0:
             columns = st.columns(2)
         chart = class_maps.similarity(rows, classes, name, max(top, 1e-6), diagonal, shown=shown)
-        columns[position % 2].vega_lite_chart(chart, width="stretch")
+        chart_view.draw(chart, f"Class similarity {name}", (), columns[position % 2])
 
 
 def show_human_labels(page: SoftLabels) -> None:
@@ -170,7 +170,7 @@ def show_human_labels(page: SoftLabels) -> None:
         labels = page.human if index is None else page.human[index]
         subject = f"{len(page.human):,} test images" if index is None else f"test image {index}"
         chart = annotators.closeness_curves(known, roles, labels, subject)
-        column.vega_lite_chart(chart, width="stretch")
+        chart_view.draw(chart, f"Closeness to human labels {subject}", place=column)
     rows = result_caches.agreement_rows(page.networks, page.human)
     st.markdown(human_agreement.to_markdown([replace(row, name=as_text(row.name)) for row in rows]))
     description = human_agreement.describe_agreement(rows)
@@ -184,7 +184,8 @@ def _show_annotators(page: SoftLabels, human: np.ndarray) -> None:
     shown = select_classes(page.teacher.logits, label)
     title = "Human labels", "about 50 annotators"
     left, right = st.columns([1, 1], vertical_alignment="center")
-    left.vega_lite_chart(bars.probability_bars(human[index], page.classes, label, HUMAN, *title, shown))
+    chart = bars.probability_bars(human[index], page.classes, label, HUMAN, *title, shown)
+    chart_view.draw(chart, "Human labels", ("image",), left)
     closeness = result_caches.closeness(page.networks[page.teacher.name], human, index)
     if closeness is not None and closeness.temperature is not None:
         right.markdown(f"{as_text(page.teacher.name)} is closest to them **{annotators.describe_closest(closeness)}**.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app import downloads, pickers
+from kdexplorer.app import chart_view, downloads, pickers
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts import sweep_surface
 from kdexplorer.errors import ConfigError
@@ -113,8 +113,8 @@ def show_results(results: SweepResults, name: str) -> None:
     known = [key for key in surfaces if any(getattr(cell, key) is not None for cell in results.cells)]
     measure = pickers.pick_option("Surface", known, lambda key: surfaces[key].label, key="surface_measure")
     left, right = st.columns([3, 2])
-    left.vega_lite_chart(sweep_surface.surface(results, measure), key="surface_chart")
-    right.vega_lite_chart(sweep_surface.spread(results), key="spread_chart")
+    chart_view.draw(sweep_surface.surface(results, measure), f"Sweep {name} {measure}", (), left, key="surface_chart")
+    chart_view.draw(sweep_surface.spread(results), f"Sweep {name} by seed", (), right, key="spread_chart")
     what = f"{results.student} distilled from {results.teacher}, evaluated on the {results.evaluated_on}"
     st.caption(
         f"{as_text(what)}, last epoch. "

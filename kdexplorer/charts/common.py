@@ -25,6 +25,17 @@ Spec = dict[str, Any]
 INK = "currentColor"
 """For text in a chart: the page's own text color, in the light theme and in the dark one (charts are SVG)."""
 
+THEME: dict[str, Any] = CONFIG | {
+    "axis": CONFIG["axis"]
+    | dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), INK)
+    | {"titleFontWeight": "normal"}
+    | {"domainOpacity": 0.4, "tickOpacity": 0.4, "gridOpacity": 0.12},
+    "legend": CONFIG["legend"] | {"labelColor": INK, "titleColor": INK},
+    "title": {"color": INK, "subtitleColor": INK},
+    "view": {"stroke": None},
+}
+"""What the application's theme does to a chart, for where there is none: in files."""
+
 FIT = alt.AutoSizeParams(type="fit-x", contains="padding")
 """The width is the page's; title, axes and legend add to the height instead of shrinking the plot."""
 
@@ -139,8 +150,11 @@ def title(text: Any, *subtitles: str) -> Heading:
 
 
 def _broken(name: str, width: float) -> str:
-    """A parameter's text as lines that fit the chart, as a Vega expression; `width` is a letter's, in `em`."""
-    count = f"max(12, floor((containerSize()[0] || width) / ({width} * em)))"
+    """A parameter's text as lines that fit the chart, as a Vega expression; `width` is a letter's, in `em`.
+
+    At their end there is room for the page's button that saves the chart.
+    """
+    count = f"max(12, floor(((containerSize()[0] || width) - 3 * em) / ({width} * em)))"
     pattern = f"regexp('(.{{1,' + {count} + '}})( |$)', 'g')"
     return f"split(trim(replace({name}, {pattern}, '$1\\n')), '\\n')"
 
@@ -172,3 +186,8 @@ def describe_selection(shown: int, count: int, rule: str) -> str:
     if shown == count:
         return ""
     return f"{shown} of {count} classes: {rule}" + (" and the hard label" if shown > CLASS_LIMIT else "")
+
+
+def vega_lite_version() -> str:
+    """The version of Vega-Lite that Altair writes, as `vl_convert` takes it."""
+    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])

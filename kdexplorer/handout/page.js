@@ -47,6 +47,13 @@
     return chartsOf(chosen.picture)[name] ?? data.shared[name];
   }
 
+  // What page_files.js saves.
+  function describeShown(chart, view) {
+    const own = Object.values(chartsOf(chosen.picture)).includes(chart);
+    const tables = data.shapes[chart.shape].data.map((set) => chart.rows[set.name] ?? set.values).filter(Array.isArray);
+    return { chart, view, tables, picture: own ? thumbnails[chosen.picture].alt : "" };
+  }
+
   // Draws a frame whose chart has changed, else updates its signals. Frames off the screen wait until they are visible.
   async function refresh(frame) {
     const chart = chartOf(frame);
@@ -55,9 +62,12 @@
       const next = { chart, view: null };
       drawn.set(frame, next);
       before?.view?.finalize();
+      frame.shown = null;
+      frame.parentElement.classList.toggle("empty", !chart);
       if (!chart) return frame.replaceChildren();
       next.view = await draw(frame, chart);
       if (drawn.get(frame) !== next) return next.view.finalize();
+      frame.shown = describeShown(chart, next.view);
       if (!performance.getEntriesByName("first chart").length) performance.mark("first chart"); // for benchmarks
     }
     const view = drawn.get(frame)?.view; // none where a picture has no such chart
@@ -142,7 +152,7 @@
         const { mirrored } = chartsOf(number);
         await Promise.all(frames.map((frame, k) => draw(frame, mirrored, at(printTemperatures[k]), 420)));
       }),
-      ...all("section:not(.interactive) > .chart, section:not(.interactive) .columns > .chart").map(refresh),
+      ...all("section:not(.interactive) .chart[data-chart]").map(refresh),
     ]);
     return printLayout;
   }

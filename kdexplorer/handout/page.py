@@ -23,6 +23,7 @@ from kdexplorer.analysis import human_agreement
 from kdexplorer.analysis.results import build_rows, evaluation_labels
 from kdexplorer.analysis.tables import COLUMNS, COMPARISON_COLUMNS, ResultRow, format_table
 from kdexplorer.analysis.verdicts import describe_training, explain_calibration, explain_larger_loss
+from kdexplorer.charts.common import vega_lite_version
 from kdexplorer.charts.divergence import EXPLANATION
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.experiments.report import list_verdicts
@@ -58,8 +59,10 @@ def build(request: HandoutRequest, sources: Sources) -> str:
         "classes": "classes 0" in shared, "experiments": verdicts, "votes": request.votes,
     }  # fmt: skip
     listed = [name for name in sections.SECTIONS if present.get(name, True)]
-    data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX]}
-    scripts, styles = [_bundle_library(), _read("page.js")], [_read("page.css")]
+    source = f"KD Explorer {__version__}, handout: {teacher}" + ("" if len(request.networks) < 2 else " → ")
+    source += ", ".join(list(request.networks)[1:])
+    data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
+    scripts, styles = [_bundle_library(), _read("page.js"), _read("page_files.js")], [_read("page.css")]
     if request.live:
         scripts += [assemble.build_script(), _read("page_live.js")]
         styles.append(assemble.read_styles())
@@ -137,7 +140,7 @@ def _bundle_library() -> str:
     """Vega, Vega-Lite and Vega-Embed of the version that Altair writes for, as `vegaEmbed`; about 0.9 MB."""
     import vl_convert
 
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", shapes.vega_lite_version())
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vega_lite_version())
     return "(() => {" + bundle.replace("</script", r"<\/script").replace("<!--", r"<\!--") + "})();"
 
 

@@ -9,24 +9,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kdexplorer.charts.common import INK, Spec
-from kdexplorer.charts.sizes import CONFIG
+from kdexplorer.charts.common import THEME, Spec, vega_lite_version
 
 EM = "width < 400 ? 12 : 14"
 """The size of charts' text: a handout is read on one's own screen or on paper, and is not as wide as the window."""
 
-THEME: dict[str, Any] = CONFIG | {
-    "background": "transparent",
-    "font": "system-ui, sans-serif",
-    "axis": CONFIG["axis"]
-    | dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), INK)
-    | {"titleFontWeight": "normal"}
-    | {"domainOpacity": 0.4, "tickOpacity": 0.4, "gridOpacity": 0.12},
-    "legend": CONFIG["legend"] | {"labelColor": INK, "titleColor": INK},
-    "title": {"color": INK, "subtitleColor": INK},
-    "view": {"stroke": None},
-}
-"""What the application's theme does to a chart."""
+LOOK: dict[str, Any] = THEME | {"background": "transparent", "font": "system-ui, sans-serif"}
 
 Chart = dict[str, Any]
 """A chart as `page.js` draws it: `shape` (an index of `Shapes.compiled`), `rows` by data set, parameters' `values` by
@@ -58,7 +46,7 @@ class Shapes:
             rows[f"rows{number}"] = values  # Altair names them by their content's hash
             text = text.replace(f'{{"name": "{name}"}}', f'{{"name": "rows{number}"}}')
         if text not in self._indices:
-            vega = vl_convert.vegalite_to_vega(text, vl_version=vega_lite_version(), config=THEME)
+            vega = vl_convert.vegalite_to_vega(text, vl_version=vega_lite_version(), config=LOOK)
             self._indices[text] = len(self.compiled)
             self.compiled.append({key: value for key, value in vega.items() if key != "$schema"})
         values = {p["name"]: p["value"] for p in params if "value" in p}
@@ -67,10 +55,3 @@ class Shapes:
 
 def _expression(param: dict[str, Any]) -> str:
     return EM if param["name"] == "em" else param["expr"]
-
-
-def vega_lite_version() -> str:
-    """The version of Vega-Lite that Altair writes, as `vl_convert` takes it."""
-    import altair
-
-    return ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])

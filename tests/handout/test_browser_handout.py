@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from pathlib import Path
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.app import CHROMIUM, browser
 from kdexplorer.analysis import metrics
@@ -59,7 +65,7 @@ def tab(request, chromium, handout):
     context.set_default_timeout(SLOW)
     opened = context.new_page()
     requested, errors = [], []
-    opened.on("request", lambda r: None if r.url.startswith("data:") else requested.append(r.url))
+    opened.on("request", lambda r: None if r.url.startswith(("data:", "blob:")) else requested.append(r.url))
     opened.on("console", lambda m: errors.append(m.text) if m.type in ("error", "warning") else None)
     opened.on("pageerror", lambda error: errors.append(str(error)))
     opened.goto(handout.as_uri(), timeout=SLOW)
@@ -146,6 +152,38 @@ def test_another_picture_and_another_student(tab):
     tab.locator("[name=student]").nth(1).check()
     tab.locator("#classes").scroll_into_view_if_needed()
     tab.locator("[data-by=student]").get_by_text("resnet20-response at T = 4.00").wait_for()
+
+
+def save(tab, chart, kind):
+    """The name and content of a chart's file."""
+    with tab.expect_download() as found:
+        tab.get_by_role("button", name=f"{kind} of the chart: {chart}", exact=True).click()
+    return found.value.suggested_filename, Path(found.value.path()).read_bytes()
+
+
+@on(pytest.param((1440, "dark"), id="desktop"))
+def test_charts_are_saved_as_they_are_shown(tab):
+    tab.locator("[data-temperature='8']").click()
+    tab.get_by_text("Soft labels at T = 8.00").wait_for()
+    name, svg = save(tab, "soft labels", "SVG")
+    root = ElementTree.fromstring(svg)
+    assert (name, b"currentColor" in svg) == ("kd-explorer-soft-labels-test-image-3-airplane.svg", False)
+    words = " ".join(root.itertext())
+    assert "Soft labels at T = 8.00" in words
+    assert "handout: resnet56 → resnet20-scratch, resnet20-response. Test image 3" in words
+    _, png = save(tab, "soft labels", "PNG")
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    assert image.size == (2 * int(float(root.get("width"))), 2 * int(float(root.get("height"))))
+    assert image.getpixel((3, 3)) == (255, 255, 255)
+    rows = list(csv.DictReader(io.StringIO(save(tab, "soft labels", "CSV")[1].decode())))
+    logits = {row["class"]: float(row["logit"]) for row in rows if row["network"] == "resnet56"}
+    assert list(logits.values()) == pytest.approx(BUNDLED["resnet56"].logits()[3].tolist(), abs=1e-6)
+    tab.locator("#opacity").scroll_into_view_if_needed()
+    tab.locator("[data-chart=attention] image").first.wait_for()
+    _, png = save(tab, "attention", "PNG")
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 300  # the photo is part of it
+    assert "data:" not in save(tab, "attention", "CSV")[1].decode()
 
 
 @on(DESKTOP, PHONE)

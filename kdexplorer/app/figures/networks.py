@@ -10,6 +10,7 @@ from kdexplorer.app import (
     audience_controls,
     audience_projector,
     audience_results,
+    chart_view,
     compare_sections,
     experiment_view,
     method_view,
@@ -33,7 +34,7 @@ from kdexplorer.vote.store import Store, open_store
 def taxonomy(context: Context) -> None:
     """All methods where they connect teacher and student; one stands out."""
     method = method_view.pick_method(short=True)
-    st.vega_lite_chart(enlarge(draw_taxonomy(method.key), 1.2), width="stretch")
+    chart_view.draw(enlarge(draw_taxonomy(method.key), 1.2), "Methods", ())
     st.markdown(f"**{method.label}**: {method.summary}")
 
 
@@ -52,7 +53,7 @@ def method(context: Context, picture: ChosenPicture) -> None:
 
 def show_divergence(context: Context) -> None:
     """Forward and reverse KL, with β's slider."""
-    st.vega_lite_chart(enlarge(divergence.mode_figure(), 1.1), width="stretch")
+    chart_view.draw(enlarge(divergence.mode_figure(), 1.1), "Forward and reverse KL", ())
 
 
 def learning_curves(context: Context) -> None:
@@ -65,13 +66,13 @@ def learning_curves(context: Context) -> None:
 def accuracies(context: Context) -> None:
     """Test accuracies with their intervals."""
     shown = context.pick_family()
-    st.vega_lite_chart(enlarge(bars.accuracies(shown.rows, roles(shown)), LARGE), width="stretch")
+    chart_view.draw(enlarge(bars.accuracies(shown.rows, roles(shown)), LARGE), "Accuracies")
 
 
 def losses(context: Context) -> None:
     """Cross-entropy beside the objective."""
     shown = context.pick_family()
-    st.vega_lite_chart(enlarge(bars.losses(shown.rows, roles(shown)), 1.3), width="stretch")
+    chart_view.draw(enlarge(bars.losses(shown.rows, roles(shown)), 1.3), "Losses")
 
 
 def accuracy_cost(context: Context) -> None:

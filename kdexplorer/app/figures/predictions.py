@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from kdexplorer.analysis import inference, metrics
-from kdexplorer.app import attention_view, pickers
+from kdexplorer.app import attention_view, chart_view, pickers
 from kdexplorer.app import soft_label_sections as sections
 from kdexplorer.app.figures.context import Context
 from kdexplorer.app.picture import ChosenPicture
@@ -39,7 +39,8 @@ def hard_label(context: Context, picture: ChosenPicture) -> None:
     if picture.label is None:
         st.info("This picture has no hard label: choose a test image.")
     else:
-        st.vega_lite_chart(enlarge(bars.hard_label(context.teacher.classes, picture.label), LARGE), width="stretch")
+        chart = bars.hard_label(context.teacher.classes, picture.label)
+        chart_view.draw(enlarge(chart, LARGE), "Hard label", chart_view.OF_IMAGE)
 
 
 def teacher_prediction(context: Context, picture: ChosenPicture) -> None:
@@ -48,7 +49,7 @@ def teacher_prediction(context: Context, picture: ChosenPicture) -> None:
     shown = select_classes(page.teacher.logits, picture.label)
     heading = "The teacher's prediction"
     chart = bars.prediction(page.teacher, page.classes, picture.label, 1.0, heading, shown)
-    st.vega_lite_chart(enlarge(chart, LARGE), width="stretch")
+    chart_view.draw(enlarge(chart, LARGE), heading, chart_view.OF_IMAGE)
 
 
 def soft_labels(context: Context, picture: ChosenPicture) -> None:
@@ -62,7 +63,7 @@ def temperature_curves(context: Context, picture: ChosenPicture) -> None:
     measures = [one for one in temperature.CURVES if page.students or one not in temperature.COMPARED]
     measure = pickers.pick_option("Measure", measures, lambda key: temperature.CURVES[key][0], key="curve")
     chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
-    st.vega_lite_chart(enlarge(chart, 1.1), width="stretch")
+    chart_view.draw(enlarge(chart, 1.1), temperature.CURVES[measure][0], chart_view.OF_IMAGE)
 
 
 def gradient(context: Context, picture: ChosenPicture) -> None:
@@ -87,7 +88,7 @@ def students(context: Context, picture: ChosenPicture) -> None:
     for column, student in zip(st.columns(len(found), gap="medium"), found, strict=True):
         heading = "Without a teacher" if student.role == SCRATCH else "Distilled"
         chart = bars.prediction(student, page.classes, picture.label, 1.0, heading, shown)
-        column.vega_lite_chart(enlarge(chart, 1.25), width="stretch")
+        chart_view.draw(enlarge(chart, 1.25), heading, chart_view.OF_IMAGE, column)
     soft = metrics.softmax(page.teacher.logits)
     top = int(soft.argmax())
     st.markdown(f"The teacher, {as_text(page.teacher.name)}: {soft[top]:.0%} {as_text(page.classes[top])}.")
