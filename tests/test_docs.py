@@ -176,6 +176,11 @@ def test_the_human_labels_table_is_what_the_command_prints(capsys, real_root):
     assert shown == run(capsys, "human-labels")
 
 
+def test_the_leagues_table_is_complete_and_printed_in_the_text(capsys):
+    printed = run(capsys, "league", "--show").split("\n\n- scratch:")[0]
+    assert after_marker("results.md", "league").startswith(printed + "\n")
+
+
 def test_the_bundled_sweep_is_readable_and_its_figures_are_in_the_text():
     result = bundled_sweeps()["resnet56-resnet8"]
     assert len(result.students) == 39
