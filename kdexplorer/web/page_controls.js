@@ -22,7 +22,7 @@ const EPOCHS = ".vega-bindings input[name=epoch]";
 const OWN_KEYS = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=textbox]";
 const ARROW_KEYS = "input, [role=radio], [role=radiogroup], [role=tab], [role=tablist], [role=slider], [role=listbox]";
 
-const GROUPS = "[data-testid=stTopNav], [data-testid=stElementToolbar]";
+const GROUPS = "[data-testid=stTopNav], .st-key-share, [data-testid=stElementToolbar]";
 
 /** All range inputs of charts and of the live view, in the order of the page. */
 function findSliders() {
@@ -138,7 +138,7 @@ function makeScrollable() {
   }
 }
 
-/** The menu, and a chart's buttons, are one stop of the Tab key each; the arrows move in them. */
+/** The menu, the buttons beside it, and a chart's are one stop of the Tab key each; the arrows move in them. */
 function joinStops() {
   document.querySelector("[data-testid=stSkipToContent]")?.setAttribute("tabindex", "-1"); // ours leads further
   for (const group of document.querySelectorAll(GROUPS)) {

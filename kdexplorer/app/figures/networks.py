@@ -113,11 +113,12 @@ def vote(context: Context) -> None:
 
 
 def _prepare_vote(store: Store, context: Context, seen: str) -> None:
-    left, right = st.columns([4, 9], gap="medium")
+    left, middle, right = st.columns([4, 4, 5], gap="medium")
     with left:
         audience.show_code("stretch")
-    with right:
+    with middle:
         picture = context.pick_picture(label=False)
+    with right:
         if access.is_presenter():
             audience_controls.show_ask(store, context.teacher, picture, seen)
         else:
