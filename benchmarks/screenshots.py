@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.app import browser, running, settle
 
 SIZES = {"projector": (1280, 720), "desktop": (1440, 900), "phone": (390, 844), "4k": (3840, 2160)}
-PAGES = ("overview", "soft_labels", "attention", "methods", "live", "audience", "launch", "compare")
+PAGES = ("overview", "soft_labels", "attention", "methods", "live", "audience", "launch", "compare", "experiments")
 
 
 def take(url: str, out: Path, pages: list[str], sizes: list[str], themes: list[str], whole: bool) -> None:

@@ -12,7 +12,7 @@ from kdexplorer.story.figures import FIGURES
 STYLE = (
     "<style>.st-key-share {position: fixed; top: .45rem; right: 1rem; z-index: 999991; width: auto}"
     "[data-testid=stLayoutWrapper]:has(> .st-key-share) {position: absolute}"
-    "@media (max-width: 640px) {.st-key-share {right: .5rem}}</style>"
+    "@media (max-width: 640px) {.st-key-share {top: 0; right: .5rem}}</style>"
 )
 """Puts the button into the page's header, where it takes no room."""
 LONGEST = 1500
