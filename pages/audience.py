@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from kdexplorer.app import audience, audience_controls, audience_projector, layout, network_picker, pickers, url_state
+from kdexplorer.app import audience, audience_controls, audience_projector, layout, network_picker, pickers
 from kdexplorer.app import audience_results as results
 from kdexplorer.images import render
 from kdexplorer.vote.store import open_store
@@ -10,8 +10,7 @@ from kdexplorer.vote.store import open_store
 store = open_store()
 seen = audience_controls.swap_seen(store)
 if audience_projector.is_chosen():
-    kept = url_state.choices().get("answer", results.VOTES_ONLY)
-    audience_projector.show_page(store, network_picker.chosen_teacher(), pickers.pinned("T"), kept, seen)
+    audience_projector.show_page(store, network_picker.chosen_teacher(), seen)
     st.stop()
 
 layout.header(

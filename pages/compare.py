@@ -22,6 +22,7 @@ from kdexplorer.app import (
 from kdexplorer.app.compare_sections import Comparison
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.errors import KDError
+from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 
 SECTIONS: dict[str, Callable[[Comparison], None]] = {
@@ -64,7 +65,7 @@ def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: 
         rows = result_caches.result_rows(networks, labels, teacher, names[baseline], latency, human)
         logits = {name: caches.evaluation_logits(checkpoint) for name, checkpoint in networks.items()}
     others = [name for name in networks if teacher is None or name != teacher[0]]
-    chart_view.mention(networks=" → ".join(filter(None, [teacher and teacher[0], ", ".join(others)])))
+    chart_view.mention(networks=lineage.name_family(teacher and teacher[0], others))
     section = pickers.pick_one(
         "show", "Details", list(SECTIONS), "Accuracy and cost",
         kind="section", draw=st.segmented_control, required=True, wrap=True, label_visibility="collapsed",

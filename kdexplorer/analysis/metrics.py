@@ -53,8 +53,8 @@ def cross_entropy_to_humans(human_labels: np.ndarray, logits: np.ndarray, temper
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:
-    """Shannon entropy along the last axis in nats; its `exp` is the effective number of classes."""
-    return -(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(axis=-1)
+    """Shannon entropy along the last axis in nats, never -0.0; its `exp` is the effective number of classes."""
+    return np.abs((probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(axis=-1))
 
 
 def calibration_bins(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> list[dict[str, float]]:

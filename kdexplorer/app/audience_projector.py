@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app import access, audience, audience_controls, chart_view
+from kdexplorer.app import access, audience, audience_controls, chart_view, pickers, url_state
 from kdexplorer.app import audience_results as results
 from kdexplorer.app.plain import as_text
-from kdexplorer.charts.room import projector_bars
+from kdexplorer.charts.room import room_bars
 from kdexplorer.images import render
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.vote.records import Question
@@ -35,28 +35,30 @@ def show_button() -> None:
     st.button("Projector view", icon=":material/present_to_all:", key="projector_view", on_click=_open)
 
 
-def show_page(store: Store, teacher: Checkpoint, temperature: float, shown: str, seen: str) -> None:
-    """The whole page without a menu; below the QR code the presenter's buttons, see `audience_controls`."""
+def show_page(store: Store, teacher: Checkpoint, seen: str) -> None:
+    """The whole page without a menu; `seen`: see `audience_controls.swap_seen`."""
     st.html(ALONE)
-    code = show(store, teacher, temperature, shown)
-    with code, st.container(key="projector_controls", gap="small"):
-        if access.is_presenter():
-            audience_controls.show_close_and_next(store, teacher, seen)
+    with show(store, teacher, seen):
         st.button("Leave projector view", key="leave_projector", on_click=_leave)
 
 
-def show(store: Store, teacher: Checkpoint, temperature: float, shown: str) -> Any:
-    """Draws the QR code and the last question, live while it is open; arguments as of `results.show_question`.
+def show(store: Store, teacher: Checkpoint, seen: str) -> Any:
+    """Draws the QR code with the presenter's buttons below it, and the last question, live while it is open.
 
-    Returns the place below the QR code.
+    Returns the place below the buttons.
     """
+    shown = url_state.choices().get("answer", results.VOTES_ONLY)
     with st.container(key="projector"):
         code, question = st.columns([4, 9], gap="medium")
     with code:
         audience.show_code("stretch")
+        controls = st.container(key="projector_controls", gap="small")
+    if access.is_presenter():
+        with controls:
+            audience_controls.show_close_and_next(store, teacher, seen)
     with question:
-        results.show_question(store, teacher, temperature, shown, _draw)
-    return code
+        results.show_question(store, teacher, pickers.pinned("T"), shown, _draw)
+    return controls
 
 
 def _draw(question: Question, counts: Sequence[int], truth: results.Truth, temperature: float) -> None:
@@ -67,7 +69,8 @@ def _draw(question: Question, counts: Sequence[int], truth: results.Truth, tempe
             st.title("What is it?", anchor=False)
             star = "" if truth.label is None else f"  \n★ the hard label: {as_text(question.classes[truth.label])}"
             st.markdown(results.describe_votes(question, sum(counts)) + star)
-    chart = projector_bars(counts, question.classes, truth.label, truth.teacher, truth.human, temperature)
+    known = (truth.label, truth.teacher, truth.human)
+    chart = room_bars(counts, question.classes, *known, temperature, projector=True)
     chart_view.draw(chart, "Projector", savable=False, key=f"projector_{question.key}")
 
 

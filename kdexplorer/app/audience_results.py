@@ -95,17 +95,17 @@ def _find_truth(question: Question, teacher: Checkpoint) -> tuple[Truth, Excepti
 
 def describe_votes(question: Question, votes: int) -> str:
     """How many there are, and whether more are accepted, as Markdown."""
-    return f"**{votes:,} vote{'' if votes == 1 else 's'}** · {'open' if question.is_open else 'closed'}"
+    return f"**{analysis.count_votes(votes)}** · {'open' if question.is_open else 'closed'}"
 
 
 def _draw(question: Question, counts: Sequence[int], truth: Truth, temperature: float) -> None:
     room, votes = analysis.soft_label(counts), sum(counts)
     facts = [describe_votes(question, votes)]
     if room is not None:
-        nats = abs(float(entropy(room)))  # of a unanimous room it is -0.0
+        nats = float(entropy(room))
         facts.append(f"entropy of the room **{nats:.2f} nats** ({np.exp(nats):.1f} effective classes)")
     if truth.human is not None:
-        facts.append(f"of the human labels {abs(float(entropy(truth.human))):.2f} nats")
+        facts.append(f"of the human labels {float(entropy(truth.human)):.2f} nats")
     if room is not None and truth.teacher is not None:
         found = analysis.distance(room, truth.teacher.logits, temperature)
         facts.append(as_text(analysis.describe_distance(found, truth.teacher.name, temperature)))
@@ -121,7 +121,7 @@ def show_history(lecture: Lecture, networks: dict[str, Checkpoint]) -> None:
         lecture: the questions.
         networks: by the name that they are shown under, the teacher first.
     """
-    closed = [one for one in lecture.questions if not one.is_open]
+    closed = lecture.closed
     if not closed:
         return
     st.subheader("All questions")

@@ -145,14 +145,16 @@ def pick_references(
 def show_summary(rows: list[ResultRow], baseline: str) -> None:
     """The table's most important columns, accuracy first, as many as there is room for."""
     st.html(STYLE)
+    columns = {key: tables.COLUMNS[key] for keys in SUMMARIES.values() for key in keys}
+    values = {key: [column.value(row) for row in rows] for key, column in columns.items()}
+    known = {key: _configure(column, baseline) for key, column in columns.items() if set(values[key]) - {None}}
     with st.container(key="summary", gap=None):
         for least, keys in SUMMARIES.items():
-            known = [key for key in keys if any(tables.COLUMNS[key].value(row) is not None for row in rows)]
-            values = [{key: tables.COLUMNS[key].value(row) for key in known} for row in rows]
-            config = {key: _configure(tables.COLUMNS[key], baseline) for key in known}
+            shown = {key: values[key] for key in keys if key in known}
+            config = {key: known[key] for key in shown}
             with st.container(key=f"summary_{least}"):
                 st.dataframe(
-                    values, hide_index=True, placeholder="–", key=f"compare_summary_{least}", height="content",
+                    shown, hide_index=True, placeholder="–", key=f"compare_summary_{least}", height="content",
                     column_config=config, alt="A row for each network with its accuracy and other figures",
                 )  # fmt: skip
 

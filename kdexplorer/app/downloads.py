@@ -41,7 +41,7 @@ def show_handout(
         compared: the rows of the results table, the networks if not given.
     """
     teacher, *students = networks.values()
-    closed = tuple(one for one in open_store().lecture().questions if not one.is_open)
+    closed = open_store().lecture().closed
     temperature, alpha, guest = pickers.pinned("T"), pickers.pinned_by_visitor("alpha"), access.guest_share()
 
     def build() -> bytes:

@@ -13,6 +13,7 @@ import streamlit as st
 from kdexplorer.app import chart_view
 from kdexplorer.app.navigation import TITLES
 from kdexplorer.app.plain import as_text
+from kdexplorer.runs import lineage
 
 STYLE = """<style>
 :root { font-size: max(16px, .625vw + 8px) }
@@ -103,7 +104,7 @@ def networks_line() -> tuple[Any, Any]:
 
 def name_networks(teacher: str | None, others: list[str]) -> str:
     """Which networks a page shows, as Markdown."""
-    return " → ".join(filter(None, [teacher and f"**{as_text(teacher)}**", as_text(", ".join(others))]))
+    return lineage.name_family(teacher and f"**{as_text(teacher)}**", map(as_text, others))
 
 
 def first_screen() -> tuple[Any, Any]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import streamlit as st
 
 from kdexplorer.analysis import results
 from kdexplorer.app import caches, chart_view, layout, pickers, url_state
-from kdexplorer.app.plain import as_text
+from kdexplorer.app.plain import as_text, show_error
+from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 
 MAX_STUDENTS = 4
+
+T = TypeVar("T")
 
 
 def networks() -> dict[str, Checkpoint]:
@@ -69,8 +73,7 @@ def remember_teacher(name: str, key: str) -> None:
 def chosen_teacher() -> Checkpoint:
     """The teacher that all pages share, without drawing its choice."""
     found = networks()
-    name = url_state.get("teacher", None, url_state.parse_name(found, "network"))
-    return found[name if name in found else default_teacher(found)]
+    return found[pickers.choose_one("teacher", found, default_teacher(found))]
 
 
 def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
@@ -89,12 +92,8 @@ def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
             known=found, placeholder="Choose up to four students",
         )  # fmt: skip
         line.markdown(layout.name_networks(name, chosen))
-    _mention(name, chosen)
+    chart_view.mention(networks=lineage.name_family(name, chosen))
     return found[name], [found[name] for name in chosen]
-
-
-def _mention(teacher: str, students: list[str]) -> None:
-    chart_view.mention(networks=" → ".join(filter(None, [teacher, ", ".join(students)])))
 
 
 def choose_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
@@ -105,7 +104,7 @@ def choose_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
     chosen = pickers.choose_several("students", others, default, MAX_STUDENTS, known=found)
     url_state.publish("teacher", name)
     url_state.publish("students", chosen)
-    _mention(name, chosen)
+    chart_view.mention(networks=lineage.name_family(name, chosen))
     return found[name], [found[name] for name in chosen]
 
 
@@ -114,6 +113,23 @@ def _list_students(found: dict[str, Checkpoint], teacher: Checkpoint, count: int
     others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
     family = [name for name in lineage.first_family(found, teacher) if name in others]
     return others, family[:count] or others[:1]
+
+
+def compute_each(networks: Mapping[str, Checkpoint], compute: Callable[[Checkpoint], T]) -> dict[str, T]:
+    """What is computed for each network; one that cannot be used is reported and left out.
+
+    Without the first, which is the teacher, the page ends.
+    """
+    teacher, *_ = networks
+    found = {}
+    for name, checkpoint in networks.items():
+        try:
+            found[name] = compute(checkpoint)
+        except KDError as error:
+            show_error(error)
+            if name == teacher:
+                st.stop()
+    return found
 
 
 def find_name(reference: str, found: Mapping[str, Checkpoint]) -> str | None:

@@ -149,8 +149,7 @@ def _filter(
         name = _pick("filter", "Show", image_filters.available_filters(predictions))
     with right:
         chosen = _pick("class", "Class", [ANY_CLASS, *teacher.classes])
-    label = None if chosen == ANY_CLASS else teacher.classes.index(chosen)
-    order = image_filters.filter_images(name, predictions, label)
+    order = filter_images(name, chosen, predictions, teacher)
     part = ""
     if caches.test_split(dataset) is None:
         part = f" These are the first of the test split; download {get_dataset(dataset).label} on Launch to see all."
@@ -161,10 +160,22 @@ def _filter(
     return order
 
 
+def filter_images(name: str, chosen: str, predictions: image_filters.Predictions, teacher: Checkpoint) -> np.ndarray:
+    """The ranks of the images that pass a filter, in its order; `chosen` is `ANY_CLASS` or the only class."""
+    label = None if chosen == ANY_CLASS else teacher.classes.index(chosen)
+    return image_filters.filter_images(name, predictions, label)
+
+
+def kept_filter(name: str, options: list[str]) -> str:
+    """The filter, or the class, that was chosen on a page, else the first."""
+    kept = url_state.choices().get(name)
+    return kept if kept in options else options[0]
+
+
 def _pick(name: str, label: str, options: list[str]) -> str:
     """A filter, the same on every page."""
-    kept, key = url_state.choices().get(name), f"pick_{name}"
-    st.session_state[key] = kept if kept in options else options[0]
+    key = f"pick_{name}"
+    st.session_state[key] = kept_filter(name, options)
     return st.selectbox(label, options, key=key, on_change=_remember_filter, args=(name, key))
 
 

@@ -53,15 +53,11 @@ def _choose_test_image(teacher: Checkpoint, students: list[Checkpoint], dataset:
 
 
 def _filtered(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> list[int]:
-    """The test images that pass the filters which were chosen on a page; empty where none is."""
-    name, kept = url_state.choices().get("filter"), url_state.choices().get("class", picture.ANY_CLASS)
-    if name is None and kept not in teacher.classes:
-        return []
+    """The test images that pass the filters which were chosen on a page, all by default; empty where none passes."""
     _, labels, indices = caches.gallery(dataset)
     predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
     if predictions is None:
         return []
-    available = image_filters.available_filters(predictions)
-    label = teacher.classes.index(kept) if kept in teacher.classes else None
-    order = image_filters.filter_images(name if name in available else available[0], predictions, label)
-    return [int(index) for index in indices[order]]
+    name = picture.kept_filter("filter", image_filters.available_filters(predictions))
+    chosen = picture.kept_filter("class", [picture.ANY_CLASS, *teacher.classes])
+    return indices[picture.filter_images(name, chosen, predictions, teacher)].tolist()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import streamlit as st
 
 from kdexplorer.app import caches, network_picker, pickers
 from kdexplorer.app.picture import ChosenPicture
@@ -61,22 +60,9 @@ def build(picture: ChosenPicture, teacher: Checkpoint, students: list[Checkpoint
     except KDError as error:
         show_error(error)
     networks = dict(zip(network_picker.short_names([teacher, *students]), [teacher, *students], strict=True))
-    logits = _predict(picture, networks)
-    networks = {one.name: networks[one.name] for one in logits}
+    found = network_picker.compute_each(
+        networks, lambda one: caches.image_logits(one, picture.pixels, picture.index, picture.dataset)
+    )
+    networks = {name: networks[name] for name in found}
+    logits = [NetworkLogits(name, role_of(networks[name], teacher), values) for name, values in found.items()]
     return SoftLabels(picture, networks, logits, pickers.pinned("T"), human)
-
-
-def _predict(picture: ChosenPicture, networks: dict[str, Checkpoint]) -> list[NetworkLogits]:
-    """The networks' logits; a network that cannot be used is reported and left out."""
-    teacher, *_ = networks.values()
-    found = []
-    for name, checkpoint in networks.items():
-        try:
-            logits = caches.image_logits(checkpoint, picture.pixels, picture.index, picture.dataset)
-        except KDError as error:
-            show_error(error)
-            if checkpoint is teacher:
-                st.stop()
-            continue
-        found.append(NetworkLogits(name, role_of(checkpoint, teacher), logits))
-    return found

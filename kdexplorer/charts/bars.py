@@ -23,6 +23,8 @@ from kdexplorer.charts.common import (
 )
 from kdexplorer.charts.sizes import area, em
 
+_LOSSES = ("cross-entropy", "objective")
+
 
 def probability_bars(
     probabilities: np.ndarray,
@@ -134,6 +136,3 @@ def losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
     said = "; ".join(f"{point['line']}: {point['text']}" for point in points)
     heading = title("Cross-entropy and objective of each network", "beside its name: test accuracy")
     return spec([marks, text], heading, f"Losses: {said}.", 52 * len(rows))
-
-
-_LOSSES = ("cross-entropy", "objective")

@@ -32,6 +32,7 @@ def room_bars(
     teacher: common.NetworkLogits | None = None,
     human: np.ndarray | None = None,
     temperature: float = 1.0,
+    projector: bool = False,
 ) -> common.Spec:
     """Bars of each class: the room's share of votes, the teacher's probability at the slider's T, the annotators'.
 
@@ -42,38 +43,9 @@ def room_bars(
         teacher: None while its prediction must not be shown; then there is no slider.
         human: the shares of annotators `[K]`, where they are available.
         temperature: where the slider starts.
+        projector: in letters for the last row: one line for each class, and the sources side by side. What the star
+            means is not written in it.
     """
-    sources, rows = _list_rows(counts, classes, label, teacher, human)
-    shape = _shape(tuple(sources), teacher.name if teacher else None, len(classes))
-    hard = "" if label is None else f"★ the hard label, {classes[label]}"
-    return _fill(shape, rows, sources, temperature, hard)
-
-
-def projector_bars(
-    counts: Sequence[int],
-    classes: Sequence[str],
-    label: int | None = None,
-    teacher: common.NetworkLogits | None = None,
-    human: np.ndarray | None = None,
-    temperature: float = 1.0,
-) -> common.Spec:
-    """As `room_bars`, in letters for the last row: one line for each class, and the sources side by side.
-
-    What the star means is not written in it.
-    """
-    sources, rows = _list_rows(counts, classes, label, teacher, human)
-    shape = _projector_shape(tuple(sources), teacher.name if teacher else None, len(classes))
-    return _fill(shape, rows, sources, temperature)
-
-
-def _list_rows(
-    counts: Sequence[int],
-    classes: Sequence[str],
-    label: int | None,
-    teacher: common.NetworkLogits | None,
-    human: np.ndarray | None,
-) -> tuple[list[str], list[dict[str, Any]]]:
-    """The sources' names in their order, and a row for each source and class."""
     sources: list[tuple[str, Any]] = [("room", counts)]
     if teacher is not None:
         sources.append((teacher.name, teacher.shifted))
@@ -91,21 +63,14 @@ def _list_rows(
                     "soft": is_teacher, "room": counts[index] / total,
                 }
             )  # fmt: skip
-    return [source for source, _ in sources], rows
-
-
-def _fill(
-    shape: common.Spec,
-    rows: list[dict[str, Any]],
-    sources: list[str],
-    temperature: float,
-    hard: str = "",
-) -> common.Spec:
+    names = tuple(source for source, _ in sources)
+    shape = (_projector_shape if projector else _shape)(names, teacher.name if teacher else None, len(classes))
+    hard = "" if label is None or projector else f"★ the hard label, {classes[label]}"
     return common.fill_shape(
         shape,
         {"votes": rows},
         {"logT": slider_value(temperature), "subtitle": hard},
-        f"Bars for each class: the shares of {', '.join(sources)}. {hard}",
+        f"Bars for each class: the shares of {', '.join(names)}. {hard}",
     )
 
 

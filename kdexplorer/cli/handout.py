@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output.exists() and not options.force:
         raise ConfigError(f"{options.output} exists already: give --force to overwrite it, or another name with -o.")
 
-    votes = [one for one in open_store().lecture().questions if not one.is_open] if options.votes else []
+    votes = open_store().lecture().closed if options.votes else ()
     if options.votes and not votes:
         raise ConfigError("there is no closed question: --votes needs the totals of one.")
     order = read_lecture(options.story).sections() if options.story else ()

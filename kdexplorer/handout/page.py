@@ -31,6 +31,7 @@ from kdexplorer.handout import content, facts, sections, shapes
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Sources
 from kdexplorer.methods import describe_methods
+from kdexplorer.runs.lineage import name_family
 from kdexplorer.web import assemble
 from kdexplorer.web.export import export_network
 
@@ -59,8 +60,7 @@ def build(request: HandoutRequest, sources: Sources) -> str:
         "classes": "classes 0" in shared, "experiments": verdicts, "votes": request.votes,
     }  # fmt: skip
     listed = [name for name in sections.SECTIONS if present.get(name, True)]
-    source = f"KD Explorer {__version__}, handout: {teacher}" + ("" if len(request.networks) < 2 else " → ")
-    source += ", ".join(list(request.networks)[1:])
+    source = f"KD Explorer {__version__}, handout: {name_family(teacher, list(request.networks)[1:])}"
     data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
     scripts, styles = [_bundle_library(), _read("page.js"), _read("page_files.js")], [_read("page.css")]
     if request.live:

@@ -9,7 +9,7 @@ from kdexplorer.charts.common import Spec
 from kdexplorer.charts.room import room_bars
 from kdexplorer.images.color_maps import data_url
 from kdexplorer.story.lecture import read_lecture
-from kdexplorer.vote.analysis import soft_label
+from kdexplorer.vote.analysis import count_votes, soft_label
 from kdexplorer.vote.records import Question
 
 SECTIONS = {
@@ -47,9 +47,9 @@ def describe_votes(questions: Sequence[Question]) -> list[dict[str, str]]:
     """Each question's picture and a caption: the label, how many voted, the entropy of the room's soft label."""
     found = []
     for number, one in enumerate(questions, start=1):
-        room, votes = soft_label(one.totals), sum(one.totals)
+        room = soft_label(one.totals)
         parts = [f"Question {number}"] + ([f"label {one.classes[one.label]}"] if one.label is not None else [])
-        parts.append(f"{votes:,} vote{'' if votes == 1 else 's'}")
-        parts += [] if room is None else [f"entropy {abs(float(entropy(room))):.2f} nats"]
+        parts.append(count_votes(sum(one.totals)))
+        parts += [] if room is None else [f"entropy {float(entropy(room)):.2f} nats"]
         found.append({"picture": data_url(one.picture), "caption": ", ".join(parts)})
     return found

@@ -13,6 +13,11 @@ from kdexplorer.config import SCRATCH
 from kdexplorer.runs.checkpoints import Checkpoint, objective_rank
 
 
+def name_family(teacher: str | None, students: Iterable[str]) -> str:
+    """The names in one line: `teacher → student, student`."""
+    return " → ".join(filter(None, [teacher, ", ".join(students)]))
+
+
 def is_student_of(checkpoint: Checkpoint, teacher: Checkpoint) -> bool:
     """Whether a network was distilled from this teacher."""
     return teacher.sha256 in _teacher_hashes(checkpoint)

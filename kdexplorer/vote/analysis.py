@@ -31,6 +31,11 @@ def soft_label(counts: Sequence[int]) -> np.ndarray | None:
     return np.asarray(counts, dtype=np.float64) / total if total else None
 
 
+def count_votes(votes: int) -> str:
+    """A number of votes as text."""
+    return f"{votes:,} vote{'' if votes == 1 else 's'}"
+
+
 def choice_of(counts: Sequence[int]) -> int | None:
     """The class with the most votes; None without votes or where several have as many."""
     most = max(counts)

@@ -121,6 +121,11 @@ class Lecture(StrictModel):
     comparison: StudentComparison | None = None
 
     @property
+    def closed(self) -> tuple[Question, ...]:
+        """The questions whose totals are known."""
+        return tuple(one for one in self.questions if not one.is_open)
+
+    @property
     def state(self) -> str:
         """The last question's state."""
         return self.questions[-1].state if self.questions else NO_QUESTION

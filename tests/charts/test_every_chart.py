@@ -123,8 +123,8 @@ def charts():
     votes = {
         "votes": room.room_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0),
         "votes only": room.room_bars(range(10), classes),
-        "votes on a projector": room.projector_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0),
-        "votes only, on a projector": room.projector_bars(range(10), classes),
+        "votes on a projector": room.room_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0, projector=True),
+        "votes only, on a projector": room.room_bars(range(10), classes, projector=True),
     }
     return one_image(10) | many_images(10) | votes
 

@@ -1,5 +1,7 @@
 """The room's votes beside the teacher: bars and KL as Vega draws them, and a specification that does not change."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,8 @@ CLASSES = ["cat", "dog", "ship"]
 TEACHER = NetworkLogits("big", style.TEACHER, np.array([2.0, 1.0, -1.0]))
 HUMAN = np.array([0.5, 0.25, 0.25])
 
+projector_bars = partial(room.room_bars, projector=True)
+
 
 def bars(svg, source):
     """Each class's share as drawn."""
@@ -19,7 +23,7 @@ def bars(svg, source):
     return {mark["class"].removeprefix("★ "): number(mark["share"]) for mark in found}
 
 
-@pytest.mark.parametrize("chart", [room.room_bars, room.projector_bars])
+@pytest.mark.parametrize("chart", [room.room_bars, projector_bars])
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_every_source_is_drawn_with_its_shares(temperature, chart):
     svg = draw(chart([3, 1, 0], CLASSES, 0, TEACHER, HUMAN, temperature))
@@ -39,7 +43,7 @@ def test_the_distance_at_the_sliders_temperature_is_written_above(temperature):
     assert f"The room and the teacher at T = {temperature:.2f}" in " ".join(texts(svg))
 
 
-@pytest.mark.parametrize("chart", [room.room_bars, room.projector_bars])
+@pytest.mark.parametrize("chart", [room.room_bars, projector_bars])
 def test_the_votes_alone_give_nothing_away(chart):
     spec = chart([3, 1, 0], CLASSES)
     svg = draw(spec)
@@ -52,7 +56,7 @@ def test_nobody_has_voted():
     assert "no votes yet" in texts(draw(room.room_bars([0, 0, 0], CLASSES, 0, TEACHER)))
 
 
-@pytest.mark.parametrize("chart", [room.room_bars, room.projector_bars])
+@pytest.mark.parametrize("chart", [room.room_bars, projector_bars])
 def test_only_the_rows_change_with_a_vote(chart):
     """So the browser keeps the slider where it is."""
     first, second = (chart(counts, CLASSES, 1, TEACHER, HUMAN, 4.0) for counts in ([0, 0, 0], [5, 2, 9]))

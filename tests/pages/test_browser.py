@@ -302,7 +302,7 @@ def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(tab, browse
     tab.page.get_by_alt_text("The picture of the question").wait_for()
     phone.goto(f"{tab.app}/vote")
     boxes = [one.bounding_box() for one in phone.get_by_role("button").all()]
-    assert len(boxes) == 10
+    assert len(boxes) == 10, phone.content()
     assert max(box["x"] + box["width"] for box in boxes) <= 360
     assert min(box["height"] for box in boxes) >= 44
     phone.get_by_role("button", name="ship").click()

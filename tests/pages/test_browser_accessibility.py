@@ -86,6 +86,7 @@ def test_a_question_on_the_projector_and_on_a_phone(chromium, tmp_path):
             tab = open_tab(chromium, theme)
             tab.goto(f"{url}/audience?ask=3,5", wait_until="domcontentloaded")
             tab.get_by_role("button", name="Next question").click()
+            tab.get_by_alt_text("The picture of the question").wait_for()  # else the click may not have been sent
             for path in ("audience?ask=3,5", "audience?ask=3,5&view=projector", "vote"):
                 tab.goto(f"{url}/{path}", wait_until="domcontentloaded")
                 if path == "vote":

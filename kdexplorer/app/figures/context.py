@@ -41,16 +41,18 @@ class Context:
         """Draws the choice of a teacher; the networks of its family, or those that were chosen."""
         found = network_picker.networks()
         teachers = lineage.list_teachers({name: c for name, c in found.items() if "/" not in name})
-        names = {c.path: name for name, c in found.items()}
-        own = names.get(self.teacher.path, self.teacher.name)
+        own = self._own_name(found)
         name = pick_kept("family", "Teacher", list(dict.fromkeys([own, *teachers])), own)
         return self._compare(found, name, name == own and "students" in url_state.choices())
 
     def compare(self) -> Comparison:
         """The teacher and the chosen students, else those of its family."""
         found = network_picker.networks()
-        own = {c.path: name for name, c in found.items()}.get(self.teacher.path, self.teacher.name)
-        return self._compare(found, own, "students" in url_state.choices())
+        return self._compare(found, self._own_name(found), "students" in url_state.choices())
+
+    def _own_name(self, found: dict[str, Checkpoint]) -> str:
+        """The teacher's name among all networks."""
+        return next((name for name, one in found.items() if one.path == self.teacher.path), self.teacher.name)
 
     def _compare(self, found: dict[str, Checkpoint], name: str, chosen: bool) -> Comparison:
         teacher = found[name]

@@ -9,14 +9,11 @@ from kdexplorer.app import (
     audience,
     audience_controls,
     audience_projector,
-    audience_results,
     chart_view,
     compare_sections,
     experiment_view,
     method_view,
     network_picker,
-    pickers,
-    url_state,
 )
 from kdexplorer.app.compare_claims import VERDICTS
 from kdexplorer.app.figures.context import Context, roles
@@ -88,9 +85,11 @@ def experiment(context: Context) -> None:
     words = right.empty()
     results, small = experiment_view.draw_chart(chosen)
     said = f"**{chosen.question}** "
-    if results:
+    if results and small:
+        said += SMALL
+    elif results:
         claim = chosen.judge(results)
-        said += SMALL if small else f"{VERDICTS[claim.verdict]} {claim.claim}: {claim.verdict}."
+        said += f"{VERDICTS[claim.verdict]} {claim.claim}: {claim.verdict}."
     words.markdown(said)
 
 
@@ -102,14 +101,10 @@ def vote(context: Context) -> None:
     if question is None:
         _prepare_vote(store, context, seen)
         return
-    shown = url_state.choices().get("answer", audience_results.VOTES_ONLY)
-    code = audience_projector.show(store, context.teacher, pickers.pinned("T"), shown)
-    if access.is_presenter():
-        with code:
-            audience_controls.show_close_and_next(store, context.teacher, seen)
-            if not question.is_open:
-                picture = context.pick_picture(label=False)  # it would give the answer away
-                audience_controls.show_ask(store, context.teacher, picture, seen)
+    with audience_projector.show(store, context.teacher, seen):
+        if access.is_presenter() and not question.is_open:
+            picture = context.pick_picture(label=False)  # it would give the answer away
+            audience_controls.show_ask(store, context.teacher, picture, seen)
 
 
 def _prepare_vote(store: Store, context: Context, seen: str) -> None:

@@ -96,11 +96,17 @@ def students(context: Context, picture: ChosenPicture) -> None:
 
 def attention(context: Context, picture: ChosenPicture) -> None:
     """The maps over the picture, with their opacity's slider."""
-    attention_view.draw_grid(attention_view.read_maps(picture, *context.many()), picture, "map", True)
+    _draw_attention(context, picture, "map")
 
 
 def attention_difference(context: Context, picture: ChosenPicture) -> None:
     """The students' maps minus the teacher's."""
+    _draw_attention(context, picture, "difference")
+
+
+def _draw_attention(context: Context, picture: ChosenPicture, mode: str) -> None:
     rows = attention_view.read_maps(picture, *context.many())
-    attention_view.draw_scale(rows, "difference", True)
-    attention_view.draw_grid(rows, picture, "difference", True)
+    scale = attention_view.build_scale(rows, mode, True)
+    if mode == "difference":
+        attention_view.draw_scale(scale)
+    attention_view.draw_grid(rows, picture, mode, True, scale)
