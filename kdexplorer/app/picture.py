@@ -13,7 +13,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.results import dataset_of
-from kdexplorer.app import caches, chart_view, pickers, uploads, url_state
+from kdexplorer.app import caches, chart_view, pickers, picture_filters, uploads, url_state
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
@@ -25,7 +25,6 @@ TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camer
 THUMBNAILS = 10
 EXAMPLES = 20
 """The first test images, of which the most instructive is shown until another is chosen."""
-ANY_CLASS = "Any class"
 FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
 
 
@@ -80,8 +79,8 @@ def _pick_test_image(
     ranks = {int(index): rank for rank, index in enumerate(indices)}
     index = read_index(ranks)
     with sources:
-        shown = indices[_filter(teacher, students, dataset, indices, labels)].tolist()
-    changed = st.session_state.pop("filter_changed", False)
+        shown = picture_filters.pick(teacher, students, dataset)
+    changed = picture_filters.pop_changed()
     if index is None:
         index = choose_first(teacher, students, dataset, shown)
     elif index not in shown or changed:
@@ -135,53 +134,6 @@ def most_instructive(teacher: Checkpoint, students: list[Checkpoint], dataset: s
     _, labels, indices = (part[:EXAMPLES] for part in caches.gallery(dataset))
     predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
     return None if predictions is None else image_filters.most_instructive(predictions, *pickers.defaults())
-
-
-def _filter(
-    teacher: Checkpoint, students: list[Checkpoint], dataset: str, indices: np.ndarray, labels: np.ndarray
-) -> np.ndarray:
-    """Draws the filters; returns the ranks of the images that pass, in order. Without one the page ends."""
-    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
-    if predictions is None:
-        return np.arange(len(labels))
-    left, right = st.columns(2)
-    with left:
-        name = _pick("filter", "Show", image_filters.available_filters(predictions))
-    with right:
-        chosen = _pick("class", "Class", [ANY_CLASS, *teacher.classes])
-    order = filter_images(name, chosen, predictions, teacher)
-    part = ""
-    if caches.test_split(dataset) is None:
-        part = f" These are the first of the test split; download {get_dataset(dataset).label} on Launch to see all."
-    st.caption(f"{len(order):,} of {len(labels):,} images: {image_filters.FILTERS[name].description}.{part}")
-    if not len(order):
-        st.info("No image passes this filter. Choose another filter or class.")
-        st.stop()
-    return order
-
-
-def filter_images(name: str, chosen: str, predictions: image_filters.Predictions, teacher: Checkpoint) -> np.ndarray:
-    """The ranks of the images that pass a filter, in its order; `chosen` is `ANY_CLASS` or the only class."""
-    label = None if chosen == ANY_CLASS else teacher.classes.index(chosen)
-    return image_filters.filter_images(name, predictions, label)
-
-
-def kept_filter(name: str, options: list[str]) -> str:
-    """The filter, or the class, that was chosen on a page, else the first."""
-    kept = url_state.choices().get(name)
-    return kept if kept in options else options[0]
-
-
-def _pick(name: str, label: str, options: list[str]) -> str:
-    """A filter, the same on every page."""
-    key = f"pick_{name}"
-    st.session_state[key] = kept_filter(name, options)
-    return st.selectbox(label, options, key=key, on_change=_remember_filter, args=(name, key))
-
-
-def _remember_filter(name: str, key: str) -> None:
-    url_state.keep(name, key)
-    st.session_state["filter_changed"] = True
 
 
 def _show_thumbnail(pixels: np.ndarray, index: int, chosen: bool) -> None:

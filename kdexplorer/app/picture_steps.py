@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import streamlit as st
 
-from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.results import dataset_of
-from kdexplorer.app import caches, picture, url_state
+from kdexplorer.app import caches, picture, picture_filters, url_state
 from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -39,7 +38,7 @@ def _choose_test_image(teacher: Checkpoint, students: list[Checkpoint], dataset:
         st.info(f"There are no images to choose from. Download {get_dataset(dataset).label} on the Launch page.")
         st.stop()
     ranks = {int(index): rank for rank, index in enumerate(indices)}
-    shown = _filtered(teacher, students, dataset) or list(ranks)
+    shown = picture_filters.choose(teacher, students, dataset) or list(ranks)
     index = picture.read_index(ranks)
     if index is None:
         index = picture.choose_first(teacher, students, dataset, shown)
@@ -50,14 +49,3 @@ def _choose_test_image(teacher: Checkpoint, students: list[Checkpoint], dataset:
         picture.draw_steps(shown, index)
     chosen = ChosenPicture(pixels[ranks[index]], index, int(labels[ranks[index]]), dataset=dataset)
     return replace(chosen, label=chosen.hard_label(teacher))
-
-
-def _filtered(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> list[int]:
-    """The test images that pass the filters which were chosen on a page, all by default; empty where none passes."""
-    _, labels, indices = caches.gallery(dataset)
-    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
-    if predictions is None:
-        return []
-    name = picture.kept_filter("filter", image_filters.available_filters(predictions))
-    chosen = picture.kept_filter("class", [picture.ANY_CLASS, *teacher.classes])
-    return indices[picture.filter_images(name, chosen, predictions, teacher)].tolist()
