@@ -161,16 +161,33 @@ def pin(name: object, value: object) -> bool:
     if not low - 0.01 <= value <= high + 0.01:  # the slider's ends are rounded
         return False
     url_state.put(name, round(min(high, max(low, float(value))), 2))
+    st.session_state[_moves(name)] = st.session_state.get(_moves(name), 0) + 1
     return True
 
 
+def _moves(name: str) -> str:
+    """Where the session has how often a slider has pinned this number."""
+    return f"moves_{name}"
+
+
+def _take_preset(name: str, key: str, moves: int) -> None:
+    """Pins the preset that was clicked, unless a slider has pinned a value since."""
+    if moves == st.session_state.get(_moves(name), 0):
+        url_state.remember(name, key)
+
+
 def pick_pinned(name: str, default: float | None = None) -> float:
-    """Draws a pinned number's presets and returns it; none is selected where it has another value."""
+    """Draws a pinned number's presets and returns it; none is selected where it has another value.
+
+    After a slider has pinned it the presets are another widget: what the browser sends before it knows of that contains
+    the old preset, which is no click on it.
+    """
     label, text, presets, *_ = PINNED[name]
-    key, value = f"pick_{name}", pinned(name, default)
+    moves, value = st.session_state.get(_moves(name), 0), pinned(name, default)
+    key = f"pick_{name}_{moves}" if moves else f"pick_{name}"
     st.session_state[key] = value if value in presets else None
     st.segmented_control(
-        label, presets, format_func=text.format, key=key, on_change=url_state.remember, args=(name, key), wrap=True
+        label, presets, format_func=text.format, key=key, on_change=_take_preset, args=(name, key, moves), wrap=True
     )
     url_state.publish(name, value)
     return value
