@@ -104,7 +104,18 @@ def actions_on(name: str, page: Any, times: int) -> dict[str, list[Callable[[], 
 
     box = {label: page.get_by_role("combobox", name=label) for label in ("Students", "Networks", "Baseline")}
     epochs = page.get_by_role("spinbutton", name="Epochs")
-    either = [typed(box["Students"], "resnet8-combined"), lambda: box["Students"].press("Backspace")]
+    change = page.get_by_role("button", name="Change networks")
+
+    def opened(act: Callable[[], Any]) -> Callable[[], None]:
+        def act_inside() -> None:
+            change.click()
+            act()
+            page.keyboard.press("Escape")
+
+        return act_inside
+
+    more, less = typed(box["Students"], "resnet8-combined"), lambda: box["Students"].press("Backspace")
+    either = [opened(more), opened(less)]
     next_image = page.get_by_role("button", name="Next").click
     return {
         "soft_labels": {

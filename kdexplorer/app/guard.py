@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -46,7 +47,7 @@ class Guard:
     async def _connect(self, share: Share | None, scope: Event, receive: Receive, send: Send) -> None:
         connection = _Connection(share, receive, send)
         if share is None:
-            await self.app(scope, connection.receive, send)
+            await self.app(scope, connection.receive, connection.send)
             return
         full = share.connections >= share.most_connections
         if full and not share.warned:
@@ -127,10 +128,15 @@ class _Connection:
                 return event
 
     async def send(self, event: Event) -> None:
-        """Passes an event on; notices the end of a run."""
+        """Passes an event on; notices the end of a run.
+
+        What cannot be sent is dropped: `receive` tells the application that the browser has left. From an error it
+        would conclude that the browser has sent text, and log a traceback.
+        """
         if self._run is not None and messages.ends_work(event.get("bytes") or b""):
             self.end_run()
-        await self._send(event)
+        with contextlib.suppress(OSError):
+            await self._send(event)
 
     def end_run(self) -> None:
         """The run no longer counts."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,10 +31,10 @@ from kdexplorer.vote.records import (
     VoteError,
     number_device,
 )
+from kdexplorer.vote.vote_file import VoteFile
 
 PATIENCE = 5.0
 """Seconds that a vote waits for another process that writes."""
-_LINE = re.compile(rb"([0-9a-f]{24}) ([0-9]{1,2})")
 
 
 class Store:
@@ -48,9 +46,8 @@ class Store:
         self._lock = threading.RLock()
         self._stamp: tuple[int, int, int] | None = None
         self._lecture = Lecture()
-        self._votes: dict[str, tuple[int, int]] = {}
-        """Of the open question: a device's class and how often it was changed."""
-        self._read = 0
+        self._votes: VoteFile | None = None
+        """Of the open question."""
 
     # What anyone may read.
 
@@ -71,20 +68,20 @@ class Store:
             question = self._find(question.key) or question
             if question.counts is not None:
                 return question.counts
-            chosen = [choice for choice, _ in self._votes.values()]
-            return tuple(chosen.count(k) for k in range(len(question.classes)))
+            return self._votes.counts() if self._votes else (0,) * len(question.classes)
 
     def choice(self, question: Question, cookie: str) -> int | None:
         """What this browser has voted for, while the question is open."""
         with self._lock:
-            found = self._votes.get(number_device(question.key, cookie)) if question.is_open else None
-            return None if found is None else found[0]
+            if self._votes is None or not question.is_open:
+                return None
+            return self._votes.get(number_device(question.key, cookie))[0]
 
     def voters(self) -> int:
         """How many devices have voted on the last question."""
         question = self.current()
         if question is None or question.counts is None:
-            return len(self._votes)
+            return len(self._votes or ())
         return sum(question.counts)
 
     # What a phone does.
@@ -98,12 +95,12 @@ class Store:
         """
         with self._writing():
             question = self._open_question()
-            if question is None or question.key != key:
+            if question is None or self._votes is None or question.key != key:
                 raise VoteError("This question is closed. Your vote was not counted.", 409)
             if not 0 <= choice < len(question.classes):
                 raise VoteError("This is none of the question's classes.")
             device = number_device(key, cookie)
-            previous, changes = self._votes.get(device, (None, -1))
+            previous, changes = self._votes.get(device)
             if previous == choice:
                 return
             if previous is None and len(self._votes) >= MAX_DEVICES:
@@ -111,10 +108,9 @@ class Store:
             if changes >= MAX_CHANGES:
                 raise VoteError(f"You have changed your vote {MAX_CHANGES} times. The last one counts.", 429)
             try:
-                self._append(f"{device} {choice}\n".encode())
+                self._votes.append(device, choice)
             except OSError as error:
                 raise VoteError("The vote could not be stored. Try again.", 503) from error
-            self._read_votes()
 
     # What the presenter does.
 
@@ -193,42 +189,10 @@ class Store:
             stamp = None
         if stamp != self._stamp:
             self._lecture = _read_lecture(self._path) if stamp else Lecture()
-            self._stamp, self._votes, self._read = stamp, {}, 0
-        self._read_votes()
-
-    def _read_votes(self) -> None:
-        question = self._open_question()
-        if question is None:
-            return
-        path = self._votes_path(question)
-        try:
-            if path.stat().st_size <= self._read:
-                return
-            with open(path, "rb") as file:
-                file.seek(self._read)
-                data = file.read()
-        except OSError:
-            return
-        whole = data[: data.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for line in whole.splitlines():
-            match = _LINE.fullmatch(line)
-            if match is not None and int(match[2]) < len(question.classes):
-                device, choice = match[1].decode(), int(match[2])
-                _, changes = self._votes.get(device, (None, -1))
-                if changes >= 0 or len(self._votes) < MAX_DEVICES:
-                    self._votes[device] = choice, changes + 1
-
-    def _append(self, line: bytes) -> None:
-        question = self._lecture.questions[-1]
-        handle = os.open(self._votes_path(question), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            if os.fstat(handle).st_size > self._read:  # a line that was cut off must not spoil this one
-                line = b"\n" + line
-            if os.write(handle, line) != len(line):
-                raise OSError("the disk is full")
-        finally:
-            os.close(handle)
+            self._stamp, question = stamp, self._open_question()
+            self._votes = VoteFile(self._votes_path(question), len(question.classes)) if question else None
+        if self._votes is not None:
+            self._votes.refresh()
 
     def _close(self) -> None:
         question = self._open_question()

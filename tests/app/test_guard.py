@@ -1,9 +1,11 @@
 """What reaches the application: messages of pages, as many as an address may send; and headers of responses."""
 
 import asyncio
+import contextlib
 import math
 
 import pytest
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
@@ -145,6 +147,29 @@ def test_a_dropped_message_does_not_end_the_connection():
         await settle()
         assert browser.seen == [None, rerun()]
         await browser.leave()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("client", [GUEST, ("127.0.0.1", 1)])
+def test_a_browser_that_has_left_while_something_is_sent_is_seen_to_leave(client):
+    async def application(scope, receive, send):
+        socket = WebSocket(scope, receive, send)
+        await socket.accept()
+        with contextlib.suppress(WebSocketDisconnect):  # as Streamlit's sender does
+            await socket.send_bytes(b"x")
+        with pytest.raises(WebSocketDisconnect):
+            await socket.receive_bytes()
+
+    async def send(event):
+        if event["type"] == "websocket.send":
+            raise OSError("the browser has left")
+
+    async def play():
+        events = asyncio.Queue()
+        for kind in ("connect", "disconnect"):
+            events.put_nowait({"type": f"websocket.{kind}", "code": 1006})
+        await guard.Guard(application)({"type": "websocket", "client": client}, events.get, send)
 
     asyncio.run(play())
 

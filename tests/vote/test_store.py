@@ -1,11 +1,13 @@
 """Votes are kept once per device, survive a restart, a second process and a cut-off line, and are bounded."""
 
 import json
+import os
 import threading
 
 import pytest
 
 from kdexplorer.vote import store as stores
+from kdexplorer.vote import vote_file
 from kdexplorer.vote.records import Lecture, StudentComparison, VoteError, number_device
 from kdexplorer.vote.store import Store
 from tests.vote.conftest import ask, browser
@@ -174,13 +176,25 @@ def test_a_damaged_file_counts_as_empty(store, question, damage):
 
 
 def test_a_full_disk_is_answered(store, question, monkeypatch):
-    monkeypatch.setattr(stores.os, "write", lambda handle, line: 3)
+    monkeypatch.setattr(vote_file.os, "write", lambda handle, line: 3)
     with pytest.raises(VoteError) as refused:
         store.vote(question.key, 1, browser(1))
     assert refused.value.status == 503
     monkeypatch.undo()
     store.vote(question.key, 1, browser(1))
     assert sum(store.counts(question)) == 1
+
+
+def test_a_vote_that_was_cut_off_counts_for_no_class(store, monkeypatch):
+    store.start(ask(classes=tuple(f"class {k}" for k in range(20))))
+    question, write = store.current(), os.write
+    monkeypatch.setattr(vote_file.os, "write", lambda handle, line: write(handle, line[:-2]))
+    with pytest.raises(VoteError):
+        store.vote(question.key, 12, browser(1))  # the disk has taken "… 1"
+    monkeypatch.undo()
+    store.vote(question.key, 3, browser(2))
+    for reader in (store, reopen(store)):
+        assert [k for k, count in enumerate(reader.counts(question)) for _ in range(count)] == [3]
 
 
 def test_a_question_keeps_its_picture(store, question):
