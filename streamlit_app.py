@@ -8,7 +8,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 from streamlit.runtime import Runtime
 
-from kdexplorer.app import audience, lecture_file
+from kdexplorer.app import audience, jobs, lecture_file
 from kdexplorer.app.access import check_token
 from kdexplorer.app.guard import Guard
 from kdexplorer.app.headers import Headers, frame_origins
@@ -22,6 +22,7 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
     raise_file_limit()
     limit_uploads(Runtime.instance().uploaded_file_mgr)
+    jobs.provide_threads()
     yield
 
 

@@ -110,7 +110,7 @@ def _offer(figure: Figure, name: str, about: tuple[str, ...], slug: str) -> None
     guest = access.guest_share()
 
     def build(kind: str) -> Callable[[], bytes]:
-        return lambda: _build(kind, figure, guest)
+        return lambda: _build_file(kind, figure, guest)
 
     with st.container(horizontal=True):
         for kind, mime in MIME.items():
@@ -129,10 +129,15 @@ def _pick(bind: dict[str, Any], start: float, key: str) -> float:
     return min(max(value, low), high)
 
 
+def _build_file(kind: str, figure: Figure, guest: Share | None) -> bytes:
+    """A figure's file, computed as a job of this guest. Raises KDError."""
+    with queue.place(guest):
+        return _build(kind, figure, guest)
+
+
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Figure: vars})
 def _build(kind: str, figure: Figure, _guest: Share | None) -> bytes:
-    """A figure's file, computed as a job of this guest. Raises KDError."""
-    with queue.job(_guest):
+    with queue.turn(_guest):
         if kind == "csv":
             return export.to_csv(figure.spec).encode()
         with Vega() as vega:

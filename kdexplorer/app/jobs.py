@@ -1,24 +1,30 @@
 """Work that visitors start and that takes seconds: one step of one job at a time in the whole server.
 
-A guest has `OF_A_GUEST` jobs at a time. Between two steps of a job others may go first: those whose guests have used
-the least. While a run trains, a guest who has used up the allowance for jobs waits between steps.
+An address has `OF_A_GUEST` jobs at a time, and more where it stands for many visitors. Between two steps of a job
+others may go first: those whose guests have used the least. While a run trains, a guest who has used up the allowance
+for jobs waits between steps.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from kdexplorer.app.shares import Share
+from kdexplorer.app.shares import Share, leave_out
 from kdexplorer.errors import KDError
 from kdexplorer.runs.run_folder import count_live
 
 OF_A_GUEST = 2
 IN_ALL = 16
+"""Of all guests together. Each has a thread of the server."""
+THREADS = 4 * IN_ALL
+"""The presenter's are not counted, and Python's usual number on two cores is six."""
 LONGEST_PAUSE = 60.0
 """Seconds between two steps."""
 POLL = 0.5
@@ -47,8 +53,10 @@ class Queue:
         self._changed = threading.Condition()
         self._jobs: list[Job] = []
         self._waiting: list[Job] = []
+        self._places: list[Share] = []
+        """Whose computations are counted."""
         self._turn: Job | None = None
-        self._began = 0.0
+        self._began = self._worked = 0.0
 
     def __len__(self) -> int:
         """Jobs that have not finished."""
@@ -58,24 +66,48 @@ class Queue:
     def job(
         self, guest: Share | None, key: Hashable = None, say: Callable[[int], object] = lambda before: None
     ) -> Iterator[Callable[[], None]]:
+        """`place` and `turn` in one."""
+        with self.place(guest), self.turn(guest, key, say) as give_way:
+            yield give_way
+
+    @contextlib.contextmanager
+    def place(self, guest: Share | None) -> Iterator[None]:
+        """Counts one computation of a guest, also where it waits for the same one of another; None is not counted.
+
+        Raises:
+            BusyError: when this guest, or all guests together, have too many.
+        """
+        with self._changed:
+            if guest is not None:
+                most = OF_A_GUEST + guest.visitors // 8
+                if self._places.count(guest) >= most:
+                    raise BusyError(f"Only {most} computations at a time: wait until one of yours has finished.")
+                if len(self._places) >= max(IN_ALL, most):
+                    raise BusyError(f"{len(self._places)} computations are waiting: try again later.")
+                self._places.append(guest)
+        try:
+            yield
+        finally:
+            with self._changed:
+                if guest is not None:
+                    self._places.remove(guest)
+
+    @contextlib.contextmanager
+    def turn(
+        self, guest: Share | None, key: Hashable = None, say: Callable[[int], object] = lambda before: None
+    ) -> Iterator[Callable[[], None]]:
         """Waits for the turn; yields what is to be called between two steps, where it waits again.
 
-        Jobs with the same key run one after the other, so that the second finds the first one's result.
+        Jobs with the same key run one after the other, so that the second finds the first one's result. The presenter's
+        wait for no guest's, who may have to pause.
 
         Args:
             guest: whose share the time is taken from.
             key: what determines the result; None for a job that shares its result with no other.
             say: called while waiting with the number of jobs before this one.
-
-        Raises:
-            BusyError: when this guest, or all visitors together, have too many jobs.
         """
-        job = Job(guest, object() if key is None else key)
+        job = Job(guest, object() if key is None else (guest is None, key))
         with self._changed:
-            if guest is not None and sum(other.guest is guest for other in self._jobs) >= OF_A_GUEST:
-                raise BusyError(f"Only {OF_A_GUEST} computations at a time: wait until one of yours has finished.")
-            if len(self._jobs) >= IN_ALL:
-                raise BusyError(f"{IN_ALL} computations are waiting: try again later.")
             self._jobs.append(job)
         try:
             self._wait(job, say)
@@ -94,6 +126,7 @@ class Queue:
         with self._changed:
             if self._turn is job:
                 self._turn = None
+                leave_out(time.thread_time() - self._worked)
                 if job.guest is not None:
                     job.guest.jobs.spend(time.monotonic() - self._began)
                 self._changed.notify_all()
@@ -117,7 +150,7 @@ class Queue:
         with self._changed:
             if self._turn is not None or self._first() is not job:
                 return False
-            self._turn, self._began = job, time.monotonic()
+            self._turn, self._began, self._worked = job, time.monotonic(), time.thread_time()
             return True
 
     def _first(self) -> Job | None:
@@ -139,6 +172,11 @@ class Queue:
 def is_training() -> bool:
     """Whether one of the latest runs trains or waits."""
     return count_live() > 0
+
+
+def provide_threads() -> None:
+    """Gives the running event loop threads in which downloads are built, and wait for their turn."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "download"))
 
 
 queue = Queue()

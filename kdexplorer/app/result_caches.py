@@ -111,12 +111,17 @@ _HANDOUT_KEYS = caches.KEYS | {
 }
 
 
-@st.cache_data(max_entries=4, show_spinner=False, hash_funcs=_HANDOUT_KEYS)
-def handout(request: HandoutRequest, sources: Sources, _guest: Share | None = None) -> bytes:
+def handout(request: HandoutRequest, sources: Sources, guest: Share | None = None) -> bytes:
     """`handout.page.build` as a file's bytes, built as a job of this guest. Raises KDError."""
+    with queue.place(guest):
+        return _handout(request, sources, guest)
+
+
+@st.cache_data(max_entries=4, show_spinner=False, hash_funcs=_HANDOUT_KEYS)
+def _handout(request: HandoutRequest, sources: Sources, _guest: Share | None) -> bytes:
     from kdexplorer.handout import page
 
-    with queue.job(_guest):
+    with queue.turn(_guest):
         return page.build(request, sources).encode()
 
 

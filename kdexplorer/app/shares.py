@@ -156,15 +156,20 @@ def own_share() -> Share | None:
 def charged() -> Iterator[None]:
     """Takes the processor time of what happens inside from the visitor's share; also a decorator, for fragments.
 
-    A fragment that runs as a part of its page is charged with the page.
+    A fragment that runs as a part of its page is charged with the page. What `leave_out` names is not charged.
     """
     if getattr(_charging, "now", False):
         yield
         return
-    _charging.now, begin = True, time.thread_time()
+    _charging.now, _charging.left_out, begin = True, 0.0, time.thread_time()
     try:
         yield
     finally:
         _charging.now, share = False, own_share()
         if share is not None:
-            share.pages.spend(time.thread_time() - begin)
+            share.pages.spend(time.thread_time() - begin - _charging.left_out)
+
+
+def leave_out(seconds: float) -> None:
+    """Processor time of this thread that `charged` does not take, because another allowance pays for it."""
+    _charging.left_out = getattr(_charging, "left_out", 0.0) + seconds

@@ -1,5 +1,7 @@
 """Work that visitors start: one step at a time in the whole server, fairly."""
 
+import asyncio
+import contextlib
 import threading
 
 import pytest
@@ -71,6 +73,17 @@ def test_jobs_with_the_same_key_follow_one_another_entirely(queue):
     assert done == ["another", "the first has its result", "the same"]
 
 
+def test_the_presenter_waits_for_no_guest_with_the_same_job(queue, monkeypatch):
+    guest, done = shares.Share(), []
+    guest.jobs.spend(50)
+    with queue.job(guest, "the same") as give_way:
+        presenter = start(queue, done, "the presenter", key="the same")
+        give_way()
+        done.append("the guest")
+    presenter.join(60)
+    assert done == ["the presenter", "the guest"]
+
+
 def test_a_guest_has_two_jobs_and_the_presenter_any_number(queue):
     guest = shares.Share()
     with queue.job(guest) as give_way:
@@ -83,6 +96,52 @@ def test_a_guest_has_two_jobs_and_the_presenter_any_number(queue):
         thread.join(60)
     with queue.job(guest):
         assert len(queue) == 1
+
+
+def test_what_waits_for_the_same_result_counts_too_and_never_for_the_presenter(queue, monkeypatch):
+    guest, others = shares.Share(), [shares.Share() for _ in range(jobs.IN_ALL)]
+    with queue.place(guest), queue.place(guest), pytest.raises(jobs.BusyError), queue.place(guest):
+        pass
+    with contextlib.ExitStack() as stack:
+        for other in others:
+            stack.enter_context(queue.place(other))
+        with pytest.raises(jobs.BusyError), queue.place(guest):
+            pass
+        with queue.place(None), queue.job(None):
+            pass
+    with queue.place(guest):
+        pass
+
+
+def test_an_address_of_many_visitors_has_more_jobs(queue, monkeypatch):
+    monkeypatch.setenv(shares.VARIABLE, "80")
+    room = shares.Share()
+    with contextlib.ExitStack() as stack:
+        for _ in range(jobs.OF_A_GUEST + 10):
+            stack.enter_context(queue.place(room))
+        with pytest.raises(jobs.BusyError), queue.place(room):
+            pass
+
+
+def test_downloads_have_threads_for_all_jobs():
+    async def count():
+        jobs.provide_threads()
+        together = threading.Barrier(jobs.IN_ALL)
+        return len(await asyncio.gather(*(asyncio.to_thread(together.wait, 60) for _ in range(jobs.IN_ALL))))
+
+    assert asyncio.run(count()) == jobs.IN_ALL
+
+
+def test_a_job_inside_a_page_is_paid_from_the_jobs_alone(queue, monkeypatch):
+    share = shares.Share()
+    share.pages.rate = share.jobs.rate = 1e-9
+    monkeypatch.setattr(shares, "own_share", lambda: share)
+    work = iter([10.0, 10.5, 40.5, 41.0])  # the page begins, the job, its end, the page's end
+    monkeypatch.setattr(shares.time, "thread_time", lambda: next(work))
+    with shares.charged(), queue.job(share):
+        pass
+    assert share.pages.left() == pytest.approx(share.pages.most - 1.0)
+    assert share.jobs.left() < share.jobs.most
 
 
 def test_a_job_that_fails_or_whose_visitor_leaves_lets_the_others_go_on(queue):
