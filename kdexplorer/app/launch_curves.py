@@ -77,10 +77,11 @@ def _show_soft_labels(
     config: ExperimentConfig, rows: list[EpochMetrics], teacher: TeacherFigures | None, looks: list[Series], live: bool
 ) -> None:
     """One image whose soft labels are drawn again after every epoch."""
-    classes = get_dataset(config.dataset).classes
+    classes, latest = get_dataset(config.dataset).classes, max(row.epoch for row in rows)
     by_epoch: dict[int, dict[str, np.ndarray]] = {}
     for row in rows:
-        by_epoch.setdefault(row.epoch, {})[row.student] = _as_logits(row.probes, len(classes))
+        if not live or row.epoch == latest:
+            by_epoch.setdefault(row.epoch, {})[row.student] = _as_logits(row.probes, len(classes))
     of_teacher = _as_logits(teacher.probes if teacher else [], len(classes))
     pictures, own_labels = caches.probes(config.dataset, config.holdout)
     labels = (teacher.probe_labels if teacher else None) or own_labels.tolist()
@@ -102,14 +103,9 @@ def _show_soft_labels(
     if index < len(pictures):
         pixels, caption = render.enlarge_png(pictures[index].transpose(1, 2, 0), 224), describe(index)
         picture.image(pixels, caption.partition(": ")[2], "stretch", alt=f"Evaluation image {caption}")
-    latest = max(by_epoch)
     spec = replay.soft_labels_by_epoch(
         of_teacher[index] if index < len(of_teacher) else None,
-        {
-            epoch: {student: probes[index] for student, probes in found.items()}
-            for epoch, found in by_epoch.items()
-            if not live or epoch == latest
-        },
+        {epoch: {student: probes[index] for student, probes in found.items()} for epoch, found in by_epoch.items()},
         looks, classes, temperature, labels[index] if index < len(labels) else None,
     )  # fmt: skip
     chart_view.draw(spec, f"Soft labels by epoch image {index}", place=chart, savable=not live, key="probe_chart")
@@ -117,5 +113,7 @@ def _show_soft_labels(
 
 def _as_logits(probes: list[list[float]], classes: int) -> np.ndarray:
     """Logits `[N, classes]`; N is 0 where they are damaged."""
-    valid = all(len(row) == classes and np.isfinite(row).all() for row in probes)
-    return np.asarray(probes, dtype=float).reshape(-1, classes) if valid else np.empty((0, classes))
+    if not probes or any(len(row) != classes for row in probes):
+        return np.empty((0, classes))
+    logits = np.asarray(probes, dtype=float)
+    return logits if np.isfinite(logits).all() else logits[:0]

@@ -8,6 +8,7 @@ temperature is also another size of the gradient. A sweep can hold that size ins
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, model_validator
@@ -90,6 +91,10 @@ class SweepConfig(StrictModel):
 
     def students(self) -> list[StudentConfig]:
         """Every student of one seed: the references, then the grid."""
+        return list(self._students)
+
+    @cached_property
+    def _students(self) -> tuple[StudentConfig, ...]:
         grid = [
             cell(self.student, temperature, weight, self.weight_factors.get(temperature, 1.0))
             for temperature in self.temperatures
@@ -98,7 +103,7 @@ class SweepConfig(StrictModel):
         by_name: dict[str, StudentConfig] = {}
         for student in [*self.recipe.students, *grid]:
             by_name.setdefault(student.name, student)
-        return list(by_name.values())
+        return tuple(by_name.values())
 
 
 def cell(architecture: str, temperature: float, weight: float, factor: float = 1.0) -> StudentConfig:
