@@ -12,7 +12,10 @@ import shutil
 import numpy as np
 import pytest
 
+from kdexplorer.app.navigation import TITLES as PAGES
 from kdexplorer.errors import CheckpointError, ConfigError, KDError
+from kdexplorer.experiments import driver, get_experiment
+from kdexplorer.experiments.results import measured_path, part_path
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.records import BatchMetrics, TeacherFigures
@@ -20,10 +23,14 @@ from kdexplorer.runs.run_folder import Run
 from kdexplorer.sweeps import folder, grid
 from kdexplorer.sweeps.folder import PackedExperiment, Sweep
 from kdexplorer.sweeps.league_table import read_table
+from kdexplorer.vote.records import StudentComparison
+from kdexplorer.vote.store import open_store
+from tests.experiments.test_verdicts import known
 from tests.pages.mutations import Mutation, check_plain, find_culprits, mutations
 from tests.pages.runs import make_run
 from tests.sweeps.league_sample import make_table
 from tests.sweeps.sample import make_results
+from tests.vote.conftest import ask
 
 SECTIONS = (
     "Accuracy and cost", "Learning curves", "Calibration", "Classes", "Confusion", "Disagreements",
@@ -125,6 +132,9 @@ def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, rel
         for section in SECTIONS if every == 1 else SECTIONS[:2]:
             look("compare", networks=",".join([*names, "small-scratch"]), teacher="teacher", show=section)
 
+        for page in PAGES:
+            look(page)
+
     def look_at_refused(group):
         place(group)
         at = look("compare")
@@ -177,7 +187,8 @@ def test_no_file_of_a_run_breaks_a_page(run, every, new_place, look, reliability
             path.write_text(text + path.read_text() if path.suffix == ".jsonl" else text)
             look("launch", run=copied.run_id)
         look("compare", networks=",", runs=",".join(one.name for one in root.iterdir()), show="Learning curves")
-        look("soft_labels")
+        for page in PAGES:
+            look(page)
 
     def is_broken(mutation):
         """Such runs are all shown alike: as damaged."""
@@ -284,6 +295,78 @@ def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, reliability)
                     look("compare", networks="teacher", show="League")
             finally:
                 path.unlink()
+
+    check_groups(in_groups(chosen, 8), look_at)
+    reliability["JSON files mutated; every page opened"] += len(chosen)
+
+
+# --- Experiments and the audience's votes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every", EVERY)
+@pytest.mark.parametrize("key", ["omitted-class", "few-labels", "fidelity", "shifted-images"])
+def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, look, reliability):
+    experiment = get_experiment(key)
+    results = known(experiment)
+    files = {part_path(key, part): table for part, table in results.tables.items()}
+    files |= {measured_path(key): results.measured} if results.measured else {}
+    documents = {path.name: table.model_dump(mode="json") for path, table in files.items()}
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, documents[path.name])
+    path = next(iter(files))
+    chosen = mutations(path.name, documents[path.name])[::every]
+
+    def look_at(group):
+        for mutation in group:
+            path.write_text(json.dumps(mutation.apply(documents[path.name])))
+            look("experiments", experiment=key)
+        look("overview")
+
+    check_groups(in_groups(chosen, 8), look_at)
+    reliability["JSON files mutated; every page opened"] += len(chosen)
+
+
+@pytest.mark.parametrize("every", EVERY)
+def test_no_file_of_an_experiments_process_breaks_a_page(evaluated, every, new_place, look, reliability):
+    new_place("KDEXPLORER_RUNS")
+    run = driver.open_run("fidelity")
+    run.write_status("stopped", "stopped", warning="careful", seconds_left=3.0)
+    documents = {name: read_first(run.path / name) for name in ("config.json", "status.json")}
+    chosen = [one for name, document in documents.items() for one in mutations(name, document)][::every]
+
+    def look_at(group):
+        for mutation in group:
+            target = new_place("KDEXPLORER_RUNS") / run.path.relative_to(run.path.parent.parent)
+            shutil.copytree(run.path, target)
+            (target / mutation.file).write_text(json.dumps(mutation.apply(documents[mutation.file])))
+            look("experiments", experiment="fidelity")
+
+    check_groups(in_groups(chosen, 8), look_at)
+    reliability["JSON files mutated; every page opened"] += len(chosen)
+
+
+@pytest.mark.parametrize("every", EVERY)
+def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, look, reliability):
+    new_place("KDEXPLORER_RUNS")
+    store, asked = open_store(), [ask(), ask(label=5, index=9, seed=1)]
+    for question in asked:
+        store.start(question)
+    comparison = {"questions": (asked[0].key,), "room": (0.2, 0.3), "hard": (0.2, 0.25)}
+    store.keep_comparison(StudentComparison(**comparison, test_images=120, steps=4, differing=1))
+    folder = store._folder
+    document = read_first(folder / "lecture.json")
+    chosen = mutations("lecture.json", document)[::every]
+
+    def look_at(group):
+        for mutation in group:
+            target = new_place("KDEXPLORER_RUNS") / folder.name
+            shutil.copytree(folder, target)
+            (target / "lecture.json").write_text(json.dumps(mutation.apply(document)))
+            look("audience")
+            look("audience", view="projector")
+        look("soft_labels")
+        look(None, figure="vote")
 
     check_groups(in_groups(chosen, 8), look_at)
     reliability["JSON files mutated; every page opened"] += len(chosen)
