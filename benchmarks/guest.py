@@ -1,13 +1,14 @@
 """One hostile guest beside ordinary visitors and a run, on two cores: what does the guest cost the others?
 
-    python -m benchmarks.guest
+    python -m benchmarks.guest [--only handouts attention_studies]
 
-Starts the application with a presenter token and a run that trains, and 20 visitors, each from an address of their own,
-who change the pinned temperature or the image every few seconds. First nobody else is there; then for `--seconds` a
-guest does everything at once that an audit found to be costly (`ATTACKS`), from one address; then the guest leaves, and
-after `--recovery` seconds everything is measured again. Prints the visitors' times, the server's memory and the
-training's speed for each part, and whether they are within the budget. The guest is a process of its own with the run's
-priority; its processor time is printed, because on two cores it is taken from the others.
+Starts the application with a presenter token and a run that trains, and 20 visitors, each from an address of their own:
+three of four change the pinned temperature or the image every few seconds, the others watch the run. First nobody else
+is there; then for `--seconds` a guest does everything at once that an audit found to be costly (`ATTACKS`), or only
+what is named, from one address; then the guest leaves, and after `--recovery` seconds everything is measured again.
+Prints the visitors' times, the server's memory and the training's speed for each part, and whether they are within the
+budget. The guest is a process of its own with the run's priority; its processor time is printed, because on two cores
+it is taken from the others.
 The server and the run get two cores; with more, visitors and guest have the others.
 """
 
@@ -24,7 +25,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from PIL import Image
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from benchmarks.app import ROOT, running
-from benchmarks.load import TRAINING, Tally, Visitor, end, percentiles, watch_memory
+from benchmarks.load import BY_ITSELF, TRAINING, Tally, Visitor, end, percentiles, watch_memory
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.runs.launch import launch_run
 from kdexplorer.runs.run_folder import Run
@@ -51,9 +52,11 @@ FAILURES = (OSError, TimeoutError, KeyError, ValueError, websockets.WebSocketExc
 class Guest(Visitor):
     """A visitor who also sends what no browser would."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(random.randrange(10**6), url, Tally(), None, ADDRESS)
-        self.editor, self.handout = "", ""
+    def __init__(self, url: str, run: str) -> None:
+        super().__init__(random.randrange(10**6), url, Tally(), run, ADDRESS)
+        self.editor = ""
+        self.files: dict[str, str] = {}
+        """The downloads that the page offers, by their button."""
 
     def _delta(self, message: Any) -> None:
         super()._delta(message)
@@ -64,7 +67,15 @@ class Guest(Visitor):
         elif kind == "dataframe" and element.dataframe.editing_mode:
             self.editor = element.dataframe.id
         elif kind == "download_button" and element.download_button.deferred_file_id:
-            self.handout = element.download_button.deferred_file_id
+            self.files[element.download_button.label] = element.download_button.deferred_file_id
+
+    async def download(self, button: str) -> None:
+        """Has a file built."""
+        message = BackMsg()
+        request = message.backend_operation_request
+        request.request_id, request.session_id = "1", self.session
+        request.deferred_file.file_id = self.files[button]
+        await self._send(message, "backend_operation_response")
 
     async def say(self, message: BackMsg) -> None:
         """Sends a message and waits for nothing."""
@@ -125,11 +136,13 @@ async def handouts(guest: Guest) -> None:
     await guest.turn_page("soft_labels", f"T={random.uniform(1, 20):.4f}")
     guest.values[guest.find("Include the networks")] = True
     await guest.act("include")
-    message = BackMsg()
-    request = message.backend_operation_request
-    request.request_id, request.session_id = "1", guest.session
-    request.deferred_file.file_id = guest.handout
-    await guest._send(message, "backend_operation_response")
+    await guest.download("Save as handout")
+
+
+async def figures(guest: Guest) -> None:
+    """A chart as a picture, for another temperature."""
+    await guest.turn_page("soft_labels", f"T={random.uniform(1, 20):.4f}")
+    await guest.download("PNG")
 
 
 async def attention_studies(guest: Guest) -> None:
@@ -137,6 +150,18 @@ async def attention_studies(guest: Guest) -> None:
     await guest.turn_page("attention")
     await guest.network()
     await guest.act("study", press=guest.find("Compare "))
+
+
+async def watch_run(guest: Guest) -> None:
+    """The page of the run, which looks for news by itself."""
+    await guest.watch()
+    await guest._think(10)
+
+
+async def come_and_go(guest: Guest) -> None:
+    """Another connection in place of this one."""
+    guest.socket.transport.abort()
+    await guest.open("soft_labels")
 
 
 async def clear_caches(guest: Guest) -> None:
@@ -155,7 +180,7 @@ async def run_again(guest: Guest) -> None:
 
 ATTACKS: dict[Callable[[Guest], Awaitable[None]], int] = {
     empty_rows: 2, huge_grid: 2, large_pictures: 6, many_uploads: 3, wrong_tokens: 8, handouts: 2, attention_studies: 2,
-    clear_caches: 1, run_again: 2, stay_connected: 200,
+    figures: 2, watch_run: 4, come_and_go: 2, clear_caches: 1, run_again: 2, stay_connected: 200,
 }  # fmt: skip
 """What the guest does, over how many connections each; the last begins later, to leave room for the others."""
 
@@ -173,8 +198,8 @@ def large_picture() -> bytes:
 _picture = b""
 
 
-async def attack(url: str, seconds: float, counts: dict[str, int]) -> None:
-    """Everything at once until the time is over; `counts` says how often what was done and what failed."""
+async def attack(url: str, run: str, names: Collection[str], seconds: float, counts: dict[str, int]) -> None:
+    """These attacks at once until the time is over; `counts` says how often what was done and what failed."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(64))
     large_picture()
 
@@ -182,7 +207,7 @@ async def attack(url: str, seconds: float, counts: dict[str, int]) -> None:
         if what is stay_connected:
             await asyncio.sleep(seconds / 4)
         while True:
-            guest = Guest(url)
+            guest = Guest(url, run)
             try:
                 await guest.open("overview")
                 while True:
@@ -197,7 +222,9 @@ async def attack(url: str, seconds: float, counts: dict[str, int]) -> None:
                 if guest.socket is not None:
                     guest.socket.transport.abort()
 
-    tasks = [asyncio.create_task(repeat(what)) for what, count in ATTACKS.items() for _ in range(count)]
+    tasks = [
+        asyncio.create_task(repeat(what)) for what in ATTACKS if what.__name__ in names for _ in range(ATTACKS[what])
+    ]
     await asyncio.wait(tasks, timeout=seconds)
     for task in tasks:
         task.cancel()
@@ -209,6 +236,10 @@ async def look(visitor: Visitor, wait: float) -> None:
     await asyncio.sleep(wait)
     try:
         await visitor.open("soft_labels")
+        if visitor.number % 4 == 3:
+            await visitor.watch()
+        while visitor.number % 4 == 3:
+            await visitor._think(60)
         while True:
             await visitor._think(visitor.random.uniform(2, 8))
             await visitor.random.choice([visitor.pin, visitor.next_image])()
@@ -239,6 +270,8 @@ class Measured:
         self.times = [took for at, took, what in self.tally.actions if at + took > self.begin and "join" not in what]
         self.memory = max((size for at, size in self.tally.memory if self.begin <= at <= until), default=float("nan"))
         print(f"{self.name:<20} {percentiles(self.times)}  memory {self.memory:5.0f} MB  {self.speed:6.1f} steps/s")
+        looks = [took for at, took, what in self.tally.actions if at + took > self.begin and what == BY_ITSELF]
+        print(f"{'  a look at the run':<20} {percentiles(looks)}")
         return self
 
     @property
@@ -253,14 +286,15 @@ async def measure(url: str, run: Run, server: psutil.Process, options: argparse.
     tally, parts = Tally(), []
     tasks = [asyncio.create_task(watch_memory([server], tally, 0.25))]
     for number in range(options.visitors):
-        visitor = Visitor(number, url, tally, None, f"198.51.100.{number + 1}")
+        visitor = Visitor(number, url, tally, run.run_id, f"198.51.100.{number + 1}")
         tasks.append(asyncio.create_task(look(visitor, options.join * number / options.visitors)))
     await asyncio.sleep(options.join + 3)
     parts.append(Measured("before", tally, run))
     await asyncio.sleep(options.seconds / 2)
     parts[-1].finish()
     parts.append(Measured("beside the guest", tally, run))
-    command = [sys.executable, "-m", "benchmarks.guest", "--attack", url, "--seconds", str(options.seconds)]
+    command = [sys.executable, "-m", "benchmarks.guest", "--attack", url, "--run", run.run_id]
+    command += ["--seconds", str(options.seconds), "--only", *options.only]
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, preexec_fn=lambda: os.nice(10))
     await process.wait()
     parts[-1].finish()
@@ -312,11 +346,14 @@ def main(arguments: list[str] | None = None) -> bool:
     parser.add_argument(
         "--recovery", type=float, default=30.0, help="seconds between the guest's end and the last part"
     )
+    names = [what.__name__ for what in ATTACKS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="ATTACK", help=", ".join(names))
     parser.add_argument("--attack", metavar="URL", help="only play the guest, against a running application of yours")
+    parser.add_argument("--run", default="", metavar="ID", help="the run that a guest of --attack watches")
     options = parser.parse_args(arguments)
     if options.attack:
         counts: dict[str, int] = {}
-        asyncio.run(attack(options.attack, options.seconds, counts))
+        asyncio.run(attack(options.attack, options.run, options.only, options.seconds, counts))
         used = resource.getrusage(resource.RUSAGE_SELF)
         print(f"the guest itself used {used.ru_utime + used.ru_stime:.0f} s of processor time")
         for name in sorted(counts):

@@ -45,6 +45,8 @@ PATIENCE = 120.0
 
 UPLOADER = "A photo; one of more than 5 MB is made smaller in your browser"
 WHOLE_UPLOAD = "upload, all of it"
+BY_ITSELF = "a fragment by itself"
+"""What a page does every second while something runs."""
 
 TRAINING = {
     "name": "load", "dataset": "synthetic", "epochs": 1000, "batch_size": 64,
@@ -215,7 +217,7 @@ class Visitor:
                 await asyncio.wait_for(self._receive(), max(0.01, wake - now))
             for key in [key for key, at in due.items() if at <= self.tally.now()]:
                 del due[key]
-                await self.act("a fragment by itself", fragment_id=key, is_auto_rerun=True)
+                await self.act(BY_ITSELF, fragment_id=key, is_auto_rerun=True)
 
     async def use(self, label: str, what: str, options: list[str] | None = None) -> None:
         """Presses a button or chooses from a list where the page has it; opens the soft labels page where not."""

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.app import running
-from benchmarks.load import TRAINING, Tally, Visitor, end
+from benchmarks.load import BY_ITSELF, TRAINING, Tally, Visitor, end
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.runs.launch import launch_run
 from kdexplorer.vote.routes import PATH
@@ -143,7 +143,7 @@ def report(room: Room, tally: Tally, counts: tuple[int, ...]) -> bool:
     for what, times in [*room.times.items(), ("all requests", everything)]:
         median, worst = 1000 * np.percentile(times, (50, 95))
         print(f"{what:<16} {len(times):6d}  p50 {median:6.0f} ms  p95 {worst:6.0f} ms  max {1000 * max(times):6.0f} ms")
-    shown = [took for _, took, what in tally.actions if what == "a fragment by itself"]
+    shown = [took for _, took, what in tally.actions if what == BY_ITSELF]
     if shown:
         print(f"projector: {len(shown)} updates, p95 {1000 * np.percentile(shown, 95):.0f} ms")
     lost = sum(max(0, room.told[k] - count) for k, count in enumerate(counts))
