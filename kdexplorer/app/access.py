@@ -18,7 +18,7 @@ import hmac
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import streamlit as st
@@ -149,6 +149,13 @@ def is_presenter() -> bool:
 def guest_share() -> shares.Share | None:
     """The share from which this visitor's jobs are taken; None for the presenter and for this machine."""
     return None if is_presenter() else shares.own_share()
+
+
+@contextlib.contextmanager
+def charged() -> Iterator[None]:
+    """`shares.charged` for every visitor but the presenter; also a decorator, for fragments."""
+    with shares.charged(guest_share):
+        yield
 
 
 def act_if_presenter(action: Callable[[], T]) -> T | None:

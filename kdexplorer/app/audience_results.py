@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis.metrics import entropy
-from kdexplorer.app import caches, chart_view, shares
+from kdexplorer.app import access, caches, chart_view
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.room import room_bars
@@ -64,7 +64,7 @@ def show_question(store: Store, teacher: Checkpoint, temperature: float, shown: 
             (draw or _draw)(question, store.counts(question), truth, temperature)
 
     poll = POLL if question is not None and question.is_open else IDLE_POLL
-    st.fragment(shares.charged()(follow), run_every=poll)()
+    st.fragment(access.charged()(follow), run_every=poll)()
 
 
 def find_truths(questions: Sequence[Question], teacher: Checkpoint) -> list[Truth]:

@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from kdexplorer.app import access, chart_view, downloads, pickers, shares
+from kdexplorer.app import access, chart_view, downloads, pickers
 from kdexplorer.app.compare_claims import VERDICTS
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts.experiments import experiment_chart
@@ -75,7 +75,7 @@ def show_run(experiment: PreparedExperiment) -> None:
     lines = {small: driver.describe_state(experiment.key, small) for small in (False, True)}
     working = [small for small, line in lines.items() if line]
     if working:
-        st.fragment(shares.charged()(_show_progress), run_every=POLL)(experiment.key, working[0])
+        st.fragment(access.charged()(_show_progress), run_every=POLL)(experiment.key, working[0])
     else:
         _show_last(experiment.key)
         _offer_start(experiment.key)

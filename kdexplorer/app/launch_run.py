@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kdexplorer.app import access, chart_view, deletion, launch_curves, navigation, shares, sweeps
+from kdexplorer.app import access, chart_view, deletion, launch_curves, navigation, sweeps
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import get_dataset
@@ -62,7 +62,7 @@ def show(run: Run) -> None:
         if recipe is config:
             launch_curves.show(run, recipe, live)
 
-    st.fragment(shares.charged()(follow), run_every=POLL if live else None)()
+    st.fragment(access.charged()(follow), run_every=POLL if live else None)()
     if isinstance(run, Sweep):
         _show_results(run)
     with st.expander("Command line and log"):
@@ -187,7 +187,7 @@ def show_list() -> None:
         for run in found[:LIMIT]:
             _show_row(run, "run", statuses[run])
 
-    st.fragment(shares.charged()(follow), run_every=POLL if live else None)()
+    st.fragment(access.charged()(follow), run_every=POLL if live else None)()
     if len(found) > LIMIT:
         st.caption(f"{len(found) - LIMIT} older runs: list them with 'python -m kdexplorer runs list'.")
 

@@ -7,7 +7,7 @@ import time
 
 import streamlit as st
 
-from kdexplorer.app import access, shares, sweeps
+from kdexplorer.app import access, sweeps
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.config import MAX_STUDENTS, ExperimentConfig
 from kdexplorer.datasets import download
@@ -50,7 +50,7 @@ def offer_download() -> None:
             elif st.button("Download CIFAR-10", key="download_cifar10", icon=":material/download:"):
                 access.act_and_rerun(download.start_download)
 
-    st.fragment(shares.charged()(show), run_every=POLL if state == "running" else None)()
+    st.fragment(access.charged()(show), run_every=POLL if state == "running" else None)()
 
 
 def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig | None) -> None:
@@ -112,7 +112,7 @@ def _show_demo_time(epochs: int, busy: bool) -> None:
     speed = demo.stored_speed()
     if speed is None:
         if not busy:
-            st.fragment(shares.charged()(_measure_demo), run_every=POLL)()
+            st.fragment(access.charged()(_measure_demo), run_every=POLL)()
         return
     st.metric("Time on this machine", f"about {format_duration(speed.seconds(epochs))}")
     st.caption("Measured once; an overestimate if the machine was busy.")
@@ -175,7 +175,7 @@ def _show_estimate(config: ExperimentConfig, times: float) -> None:
             st.rerun()
         return
     if result is None:
-        st.fragment(shares.charged()(_wait_for), run_every=POLL)(measurement)
+        st.fragment(access.charged()(_wait_for), run_every=POLL)(measurement)
         return
     st.metric("Estimated time", format_duration(times * result.seconds))
     st.caption(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from kdexplorer.app import chart_view, figure_view, hiding, page_controls, share_link, shares, story
+from kdexplorer.app import access, chart_view, figure_view, hiding, page_controls, share_link, story
 from kdexplorer.app.layout import STYLE
 from kdexplorer.app.navigation import FOLDER, TITLES
 
@@ -19,7 +19,7 @@ pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())
 ]
-with shares.charged():
+with access.charged():
     is_figure, is_story = (view.PARAMETER in st.query_params for view in (figure_view, story))
     hidden = hiding.hide()
     page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")

@@ -13,7 +13,7 @@ import ipaddress
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import streamlit as st
@@ -153,8 +153,8 @@ def own_share() -> Share | None:
 
 
 @contextlib.contextmanager
-def charged() -> Iterator[None]:
-    """Takes the processor time of what happens inside from the visitor's share; also a decorator, for fragments.
+def charged(find_share: Callable[[], Share | None]) -> Iterator[None]:
+    """Takes the processor time of what happens inside from a share; also a decorator, for fragments.
 
     A fragment that runs as a part of its page is charged with the page. What `leave_out` names is not charged.
     """
@@ -165,7 +165,7 @@ def charged() -> Iterator[None]:
     try:
         yield
     finally:
-        _charging.now, share = False, own_share()
+        _charging.now, share = False, find_share()
         if share is not None:
             share.pages.spend(time.thread_time() - begin - _charging.left_out)
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from benchmarks.app import ROOT
-from kdexplorer.app import access, guest, launch_run, launch_start
+from kdexplorer.app import access, guest, launch_run, launch_start, shares
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import download
 from kdexplorer.runs.launch import create_run
@@ -186,6 +186,17 @@ def make_stopped_run():
     run = create_run(ExperimentConfig(dataset="synthetic", students=students), "demo")
     run.write_status("stopped", "stopped; it can be resumed")
     return run
+
+
+@pytest.mark.parametrize("is_presenter", [True, False])
+def test_a_page_is_charged_to_guests_alone(monkeypatch, is_presenter):
+    share = shares.Share()
+    monkeypatch.setattr(access, "is_presenter", lambda: is_presenter)
+    monkeypatch.setattr(shares, "own_share", lambda: share)
+    monkeypatch.setattr(shares.time, "thread_time", iter([0.0, 50.0]).__next__)
+    with access.charged():
+        pass
+    assert (share.pages.left() < 0) != is_presenter
 
 
 def test_a_guest_sees_a_run_and_cannot_delete_it_before_the_token_is_entered(monkeypatch, open_page, caplog):

@@ -1,6 +1,5 @@
 """Work that visitors start: one step at a time in the whole server, fairly."""
 
-import asyncio
 import contextlib
 import threading
 
@@ -123,22 +122,12 @@ def test_an_address_of_many_visitors_has_more_jobs(queue, monkeypatch):
             pass
 
 
-def test_downloads_have_threads_for_all_jobs():
-    async def count():
-        jobs.provide_threads()
-        together = threading.Barrier(jobs.IN_ALL)
-        return len(await asyncio.gather(*(asyncio.to_thread(together.wait, 60) for _ in range(jobs.IN_ALL))))
-
-    assert asyncio.run(count()) == jobs.IN_ALL
-
-
 def test_a_job_inside_a_page_is_paid_from_the_jobs_alone(queue, monkeypatch):
     share = shares.Share()
     share.pages.rate = share.jobs.rate = 1e-9
-    monkeypatch.setattr(shares, "own_share", lambda: share)
     work = iter([10.0, 10.5, 40.5, 41.0])  # the page begins, the job, its end, the page's end
     monkeypatch.setattr(shares.time, "thread_time", lambda: next(work))
-    with shares.charged(), queue.job(share):
+    with shares.charged(lambda: share), queue.job(share):
         pass
     assert share.pages.left() == pytest.approx(share.pages.most - 1.0)
     assert share.jobs.left() < share.jobs.most

@@ -5,6 +5,7 @@ import asyncio
 import base64
 import io
 import urllib.request
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def look_for_anothers_upload(url, handout=False):
 
 def test_a_guest_from_elsewhere_has_limits_and_cannot_clear_what_others_see(app):
     async def play():
-        one = guest.Guest(app)
+        one = guest.Guest(app, "")
         headers = await one._fetch("/")
         assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]
         await one.open("launch")
@@ -178,6 +179,17 @@ def test_a_few_phones_vote(app, capsys):
     assert "confirmed 5, lost 5" in printed
 
 
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [({}, True), ({"p95": 2.0}, False), ({"memory": 1600.0}, False), ({"speed": 7.9}, False)],
+)
+def test_a_budget_is_kept_or_not(change, kept, capsys):
+    parts = {"p95": 0.1, "memory": 500.0, "speed": 10.0}
+    before, beside, after = SimpleNamespace(**parts), SimpleNamespace(**parts | change), SimpleNamespace(**parts)
+    assert guest.judge(before, beside, after) == kept
+    assert ("EXCEEDED" in capsys.readouterr().out) != kept
+
+
 def test_percentiles_and_an_application_that_does_not_run():
     assert "median   2.00 s" in load.percentiles([1.0, 2.0, 3.0])
     options = argparse.Namespace(minutes=0.01, think=(1, 1), people=1, join=0)
@@ -206,3 +218,12 @@ def test_a_full_lecture_room_is_served_while_a_run_trains(reliability, capsys):
     assert np.percentile(after, 95) < 1.5
     assert sum(len(texts) > 1 for texts in tally.progress.values()) == 100
     assert tally.slope() < 10
+
+
+@pytest.mark.reliability
+def test_a_hostile_guest_costs_no_more_than_a_guest_may(capsys):
+    """Needs a machine that does nothing else."""
+    kept = guest.main([])
+    with capsys.disabled():
+        print("\n" + capsys.readouterr().out)
+    assert kept

@@ -75,13 +75,12 @@ def test_anything_but_a_number_of_visitors_ends_the_start(monkeypatch, text):
 
 def test_the_processor_time_of_a_page_is_charged_once_with_its_fragments(clock, monkeypatch):
     share = shares.share_of("203.0.113.1")
-    monkeypatch.setattr(shares, "own_share", lambda: share)
     monkeypatch.setattr(shares.time, "thread_time", itertools.count().__next__)  # each look is a second later
-    fragment = shares.charged()(lambda: None)
-    with shares.charged():
+    fragment = shares.charged(lambda: share)(lambda: None)
+    with shares.charged(lambda: share):
         fragment()
     assert share.pages.left() == share.pages.most - 1
     fragment()
-    with pytest.raises(KeyError), shares.charged():
+    with pytest.raises(KeyError), shares.charged(lambda: share):
         raise KeyError
     assert share.pages.left() == share.pages.most - 3

@@ -63,3 +63,12 @@ def test_only_the_rows_change_with_a_vote(chart):
     assert first["datasets"].keys() == second["datasets"].keys() == {"votes"}
     assert first | {"datasets": {}} == second | {"datasets": {}}
     assert first["datasets"] != second["datasets"]
+
+
+@pytest.mark.parametrize("chart", [room.room_bars, projector_bars])
+@pytest.mark.parametrize("name", ["o'brien", 'a"b', "x' + format(now(), '.0f') + '", "back\\slash"])
+def test_a_networks_name_is_text_in_every_expression(name, chart):
+    teacher = NetworkLogits(name, style.TEACHER, TEACHER.logits)
+    svg = draw(chart([3, 1, 0], CLASSES, 0, teacher, HUMAN, 2.0))
+    assert bars(svg, name) == pytest.approx(dict(zip(CLASSES, softmax(TEACHER.logits, 2.0), strict=True)), abs=1e-3)
+    assert any(name in text for text in texts(svg))
