@@ -215,7 +215,7 @@ class TestInAPage:
     ("flags", "address", "sentence"),
     [
         pytest.param([], None, "This device has no camera", marks=pytest.mark.reliability),
-        (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], None, "The camera was refused"),
+        (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], None, "Camera access was denied"),
         pytest.param(
             [], "http://live.test/", "Browsers open the camera only for pages from https", marks=pytest.mark.slow
         ),
