@@ -17,8 +17,8 @@ from kdexplorer.sweeps.folder import Sweep, list_sweeps
 from kdexplorer.sweeps.grid import SweepConfig, sweep_command
 from kdexplorer.training.estimate import format_duration
 
-POLL = 1.0
-"""Seconds between two reads of a live run's folder; the trainer writes twice as often."""
+POLL, GUESTS_POLL = 1.0, 2.0
+"""Seconds between two reads of a live run's folder, to which the trainer writes every half second."""
 
 STATES: dict[State, str] = {
     "waiting": ":gray[:material/pending: Waiting]",
@@ -62,13 +62,18 @@ def show(run: Run) -> None:
         if recipe is config:
             launch_curves.show(run, recipe, live)
 
-    st.fragment(access.charged()(follow), run_every=POLL if live else None)()
+    st.fragment(access.charged()(follow), run_every=_interval() if live else None)()
     if isinstance(run, Sweep):
         _show_results(run)
     with st.expander("Command line and log"):
         command = sweep_command(config) if isinstance(config, SweepConfig) else train_command(config)
         st.code(command, language="bash", wrap_lines=True)
         _show_log(run, 12)
+
+
+def _interval() -> float:
+    """Seconds between two looks at what runs."""
+    return POLL if access.is_presenter() else GUESTS_POLL
 
 
 def _show_results(sweep: Sweep) -> None:
@@ -187,7 +192,7 @@ def show_list() -> None:
         for run in found[:LIMIT]:
             _show_row(run, "run", statuses[run])
 
-    st.fragment(access.charged()(follow), run_every=POLL if live else None)()
+    st.fragment(access.charged()(follow), run_every=_interval() if live else None)()
     if len(found) > LIMIT:
         st.caption(f"{len(found) - LIMIT} older runs: list them with 'python -m kdexplorer runs list'.")
 

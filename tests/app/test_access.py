@@ -199,6 +199,14 @@ def test_a_page_is_charged_to_guests_alone(monkeypatch, is_presenter):
     assert (share.pages.left() < 0) != is_presenter
 
 
+def test_a_guests_page_looks_for_news_of_a_run_less_often(monkeypatch):
+    seconds = []
+    for is_presenter in (True, False):
+        monkeypatch.setattr(access, "is_presenter", lambda is_presenter=is_presenter: is_presenter)
+        seconds.append(launch_run._interval())
+    assert seconds[0] < seconds[1]
+
+
 def test_a_guest_sees_a_run_and_cannot_delete_it_before_the_token_is_entered(monkeypatch, open_page, caplog):
     caplog.set_level("DEBUG")
     monkeypatch.setenv(access.VARIABLE, TOKEN)
