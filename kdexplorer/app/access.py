@@ -34,7 +34,7 @@ PAUSE = 1.0
 """Seconds that a wrong attempt takes, one at a time for all visitors of an address."""
 MIN_TOKEN = 16
 """Characters of the presenter token: the right one is never delayed, so it must not be guessable."""
-FORWARDING = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip")
+FORWARDING = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip")
 """Headers that a proxy adds."""
 
 DISABLED = (
