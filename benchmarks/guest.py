@@ -304,7 +304,7 @@ def two_cores() -> Iterator[None]:
 
 
 def main(arguments: list[str] | None = None) -> bool:
-    """Parses the command line and plays; whether the budget was kept."""
+    """Parses the command line and simulates the guest; whether the budget was kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long the guest stays")
     parser.add_argument("--visitors", type=int, default=20)

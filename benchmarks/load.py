@@ -43,7 +43,7 @@ from kdexplorer.runs.run_folder import Run
 PATIENCE = 120.0
 """Seconds after which a visitor gives up: an error."""
 
-UPLOADER = "A photo; one of more than 5 MB is made smaller in your browser"
+UPLOADER = "Upload a photo (over 5 MB: reduced in your browser)"
 WHOLE_UPLOAD = "upload, all of it"
 
 TRAINING = {

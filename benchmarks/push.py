@@ -3,8 +3,9 @@
     python -m benchmarks.push [--teacher resnet56] [--students resnet20-scratch …]
 
 Columns are temperatures, rows the mean over the test images of the L1 norm of the gradient of T²·KL on the student's
-logits; the first row is a fresh student, whose logits count as zero. Then, at T = 4: on which share of the images KL is
-larger than at T = 1, and in which share of all entries the hard label and the teacher push in opposite directions.
+logits; the first row is an untrained student, whose logits are taken as zero. Then, at T = 4: on which share of the
+images KL is larger than at T = 1, and in which share of all entries the hard label and the teacher push in opposite
+directions.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def main() -> None:
     teacher, labels = checkpoint.logits(), evaluation_labels(checkpoint)
     headings = ["Student", *(f"T = {t:g}" for t in TEMPERATURES), "KL larger at T = 4", "Opposite pushes at T = 4"]
     rows = []
-    logits = {"fresh": np.zeros_like(teacher)} | {name: find_checkpoint(name).logits() for name in options.students}
+    logits = {"untrained": np.zeros_like(teacher)} | {name: find_checkpoint(name).logits() for name in options.students}
     for name, student in logits.items():
         sizes = [f"{push_size(student, teacher, t).mean():.2f}" for t in TEMPERATURES]
         larger = (kl_by_image(teacher, student, 4.0) > kl_by_image(teacher, student, 1.0)).mean()

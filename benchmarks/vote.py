@@ -5,9 +5,9 @@
 Starts the application, opens the projector's view over a real WebSocket, and starts a question there. Then each phone,
 over an HTTP connection of its own and all from one public address, loads the page and the picture, votes after a
 moment, is shown the page again, and from then on asks for the next question as the page's script does. A quarter of
-them changes the vote. At the end the question is closed, and the totals on the disk are compared with what every phone
-was told. Prints percentiles by request, errors and lost votes. The phones are this process, the server is another; on
-two cores both share them. With `--train` a run trains meanwhile.
+them changes the vote. At the end the question is closed, and the totals on the disk are compared with the confirmation
+that every phone received. Prints percentiles by request, errors and lost votes. The phones are this process, the server
+is another; on two cores both share them. With `--train` a run trains meanwhile.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def report(room: Room, tally: Tally, counts: tuple[int, ...]) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> bool:
-    """Parses the command line and plays; whether the budget was kept."""
+    """Parses the command line and simulates the room; whether the budget was kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=10.0, help="within which all load the page and vote")

@@ -119,7 +119,10 @@ class ExperimentConfig(StrictModel):
         None, ge=20, le=1_000_000, description="a class-balanced part of the training split (default: all of it)"
     )
     without_class: int | None = Field(
-        None, ge=0, le=999, description="leave the class of this number out of the training images, never of the others"
+        None,
+        ge=0,
+        le=999,
+        description="omit the class with this number from the training images, and only from them",
     )
     holdout: int = Field(
         0,
@@ -177,7 +180,7 @@ class ExperimentConfig(StrictModel):
         1, ge=1, le=MAX_EPOCHS, description="epochs from one evaluation to the next; the last one is always evaluated"
     )
     snapshots: int = Field(
-        0, ge=0, le=MAX_EPOCHS, description="also keep each student after every so many epochs, as NAME-after-EPOCH"
+        0, ge=0, le=MAX_EPOCHS, description="also save each student every INT epochs, as NAME-after-EPOCH"
     )
     save_minutes: float = Field(5.0, gt=0, le=1440, description="the state is saved every epoch and this often")
 

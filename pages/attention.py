@@ -34,8 +34,9 @@ with right:
 st.caption(
     "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. On "
     "the shared scale the brightest 1 % of a map may be clipped. Correlation: of the centered maps. Hover over a map "
-    "for cosine and MSE, which the loss sees: MSE = 2 (1 − cosine) / (H·W), so a small stage has more weight. β is the "
-    "weight that the student was trained with, the lab's 1000 without this term; in brackets: the stage's share."
+    "for cosine and MSE, which the loss uses: MSE = 2 (1 − cosine) / (H·W), so a small stage has more weight. β is the "
+    "weight that the student was trained with, or 1000 if it was trained without attention transfer; the percentage is "
+    "the stage's share of the loss."
 )
 
 st.header("Over many images", divider="grey")

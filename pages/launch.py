@@ -19,8 +19,8 @@ def main() -> None:
     """The run or sweep that the link names, else the form; then the list of all."""
     layout.header(
         "launch",
-        "Start from one of these experiments, change it, and press **Start training**. It continues when you close the "
-        "page.",
+        "Start from one of these experiments, change it, and press **Start training**. Training continues when you "
+        "close the page.",
     )
     access.show_login()
     opened = None

@@ -25,7 +25,7 @@ with right:
     with st.popover("Settings", icon=":material/tune:", width="content"):
         chosen = method_view.pick_settings(method)
     if student is None:
-        st.info("Choose a student above to see what this method asks of it.")
+        st.info("Choose a student above to see this method's gradient on it.")
     else:
         method_view.show_instrument(chosen, teacher, student, image)
 method_view.show_formula(chosen)

@@ -25,7 +25,7 @@ MAPS = "absolute values"
 
 MEASURES = ("cosine", "mse", "correlation", "chance")
 """What is stored of each image and stage: two maps' cosine similarity and the mean squared difference of the normalized
-maps, which the loss sees; their centered correlation; and the correlation with the teacher's map of another image."""
+maps, which the loss uses; their centered correlation; and the correlation with the teacher's map of another image."""
 
 _NAMES = [[f"{measure}_{power}" for measure in MEASURES] for power in (1, 2)]
 """The arrays of a file, each `[N, stages]`, in the order of a similarity's first two axes."""

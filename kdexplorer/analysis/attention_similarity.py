@@ -35,7 +35,7 @@ class StageSummary:
     low: float  # the correlation's 10th percentile over images
     high: float  # its 90th percentile
     chance: float  # the correlation with the teacher's map of another image; NaN for a single image
-    cosine: float  # of the maps as they are: what the loss sees
+    cosine: float  # of the maps as they are: what the loss uses
     mse: float  # the squared difference of the normalized maps
     share: float  # the stage's share of the sum of the MSE over stages, 0 to 1
 

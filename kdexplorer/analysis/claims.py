@@ -166,7 +166,7 @@ def judge_all(rows: Sequence[ResultRow], temperatures: BySeed, weights: BySeed) 
 
     return [
         judge_setting("T of 3 to 5 is best", "T", temperatures, warm, lambda t: not warm(t)),
-        judge_setting("T of 10 and more loses", "T", temperatures, warm, lambda t: t >= 10),
+        judge_setting("T of 10 or more is worse", "T", temperatures, warm, lambda t: t >= 10),
         judge_setting("α of 0.7 to 0.9 is best", "α", weights, heavy, lambda alpha: not heavy(alpha)),
         judge_example(),
         judge_channels(("resnet18", "resnet50")),

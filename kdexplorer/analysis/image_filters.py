@@ -36,8 +36,6 @@ class ImageFilter:
     needs: tuple[str, ...] = ()  # the students that it needs
 
 
-_PAIR = ("of the distilled student and its scratch baseline", ("scratch", "distilled"))
-
 FILTERS = {
     "All images": ImageFilter(lambda found: np.arange(len(found.labels)), "in the order of the test split"),
     "Teacher right": ImageFilter(
@@ -45,9 +43,11 @@ FILTERS = {
     "Teacher wrong": ImageFilter(
         lambda found: np.flatnonzero(~found.is_right("teacher")), "the teacher predicts another class than the label"),
     "Only the distilled student is right": ImageFilter(
-        lambda found: np.flatnonzero(~found.is_right("scratch") & found.is_right("distilled")), *_PAIR),
+        lambda found: np.flatnonzero(~found.is_right("scratch") & found.is_right("distilled")),
+        "the distilled student predicts the label, its scratch baseline does not", ("scratch", "distilled")),
     "Only the scratch baseline is right": ImageFilter(
-        lambda found: np.flatnonzero(found.is_right("scratch") & ~found.is_right("distilled")), *_PAIR),
+        lambda found: np.flatnonzero(found.is_right("scratch") & ~found.is_right("distilled")),
+        "the scratch baseline predicts the label, the distilled student does not", ("scratch", "distilled")),
     "Most uncertain teacher": ImageFilter(
         lambda found: np.argsort(-entropy(softmax(found.teacher)), kind="stable"),
         "by the entropy of the teacher's prediction at T = 1, largest first"),

@@ -208,7 +208,7 @@ def describe_training_difference(entries: Mapping[str, Checkpoint]) -> str | Non
     for count, names in sorted(sizes.items()):
         more = f" and {len(names) - 4} more" if len(names) > 4 else ""
         parts.append(f"{count:,} images ({', '.join(names[:4])}{more})")
-    return f"More than the method differs: these were trained on different numbers of images. {'; '.join(parts)}."
+    return f"Not only the method differs: these were trained on different numbers of images. {'; '.join(parts)}."
 
 
 def disagreements(first: np.ndarray, second: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -55,7 +55,7 @@ class ResultRow:
     seconds: float | None  # of training, over all runs
     device: str | None
     epochs_by_run: tuple[int, ...] = ()  # empty where its training is unknown
-    continued_in_view: bool = False  # training was continued when figures of the test split were known
+    continued_in_view: bool = False  # training was continued after the test accuracy was known
     calibration_error: float | None = None
     scaled_calibration_error: float | None = None  # after temperature scaling, see `temperature_scaling`
     scaled_cross_entropy: float | None = None
@@ -115,16 +115,16 @@ def _interval(row: ResultRow) -> str:
 
 
 def _training(row: ResultRow) -> str:
-    return " + ".join(map(str, row.epochs_by_run)) + (", in view" if row.continued_in_view else "")
+    return " + ".join(map(str, row.epochs_by_run)) + (", test seen" if row.continued_in_view else "")
 
 
-_SCALED = "after temperature scaling: one number per network, fitted on other images than those it scales"
+_SCALED = "after temperature scaling: one temperature per network, fitted on other images than those it scales"
 _PAIRED = "Difference of the accuracies in percentage points, with McNemar's p"
 _COLUMNS = (
     Column("name", "Network"),
     Column("method", "Method", help="The distillation methods of its objective"),
     Column("training", "Epochs by run", text=_training,
-           help="Passes over the training images in each run; in view: continued when test figures were known"),
+           help="Passes over the training images in each run; test seen: continued after test accuracy was known"),
     Column("objective", "Objective", ".3f", "The sum that training minimized: not comparable between methods"),
     Column("cross_entropy", "Cross-entropy", ".3f", "To the labels of the evaluation images, in nats: comparable"),
     Column("scaled_cross_entropy", "Scaled cross-entropy", ".3f", f"Cross-entropy {_SCALED}"),
@@ -145,7 +145,7 @@ _COLUMNS = (
     Column("scaled_calibration_error", "Scaled calibration error (%)", ".2f", f"Calibration error {_SCALED}", 100),
     Column("teacher_agreement", "Agrees with teacher (%)", ".2f", "Images with the same predicted class", 100),
     Column("teacher_kl", "KL from teacher", ".3f", "Mean KL(teacher ‖ network) at T = 1, in nats"),
-    Column("parameters", "Parameters", ",", "Learned numbers"),
+    Column("parameters", "Parameters", ",", "Trained weights and biases"),
     Column("multiply_adds", "Multiply-adds (M)", ".1f", "Millions for one image", 1e-6),
     Column("latency", "Latency (ms)", ".2f", "One image on this machine's processor, median", 1e3),
     Column("size", "Size (kB)", ".0f", "Weights on disk, float16", 1e-3),

@@ -22,7 +22,7 @@ def push_size(student_logits: np.ndarray, teacher_logits: np.ndarray, temperatur
 
 
 def fresh_push(teacher_logits: np.ndarray, temperature: float) -> float:
-    """The mean `push_size` over images `[N, K]` at the start of training: a fresh student's logits count as zero."""
+    """The mean `push_size` over images `[N, K]` at the start of training: an untrained student's logits are zero."""
     return float(push_size(np.zeros_like(teacher_logits), teacher_logits, temperature).mean())
 
 

@@ -39,8 +39,8 @@ def fit_temperature(targets: np.ndarray, logits: np.ndarray) -> float | None:
 
     Both are `[N, classes]`, or `[classes]` of one image; targets are probabilities: human labels, or hard labels as
     one-hot rows. The cross-entropy is convex in 1/T, so there is one minimum or none: none where the targets' mean
-    logit `sum p z` is the network's largest (the colder the better) or not above its average one (the hotter the
-    better), and none outside `MIN_TEMPERATURE` to `MAX_TEMPERATURE`.
+    logit `sum p z` is the network's largest (the lower T, the closer) or not above its average one (the higher T,
+    the closer), and none outside `MIN_TEMPERATURE` to `MAX_TEMPERATURE`.
     """
     logits = np.asarray(logits, dtype=np.float64)
     mean = float((targets * logits).sum(axis=-1).mean())

@@ -36,7 +36,7 @@ def _explain_scaled(row: ResultRow, baseline: ResultRow) -> str:
         return ""
     text = f" After temperature scaling the difference is {scaled} (95 %): "
     if not scaled.sign:
-        return f"{text}none that is clear."
+        return f"{text}no clear difference."
     if scaled.sign > 0:
         return f"{text}it is higher."
     overconfident = row.cross_entropy > baseline.cross_entropy
@@ -67,16 +67,17 @@ def explain_calibration(rows: Sequence[ResultRow]) -> str | None:
 
 
 def describe_training(rows: Sequence[ResultRow]) -> str:
-    """How often each network was trained on, and whether with test figures in view, from the cards."""
+    """Whose training was continued, and whether after its test accuracy was known, from the cards."""
     seen = [_name_with_epochs(row) for row in rows if row.continued_in_view]
     unseen = [_name_with_epochs(row) for row in rows if len(row.epochs_by_run) > 1 and not row.continued_in_view]
     unknown = [row.name for row in rows if not row.epochs_by_run]
     once = [row.name for row in rows if len(row.epochs_by_run) == 1]
     sentences = []
     if seen:
-        sentences.append(f"Training was continued with figures of the test images in view for {', '.join(seen)}.")
+        sentences.append(f"Training was continued after the test accuracy was known for {', '.join(seen)}.")
     if unseen:
-        sentences.append(f"Training was continued on figures of held-out images for {', '.join(unseen)}.")
+        known = "the accuracy on held-out images was known"
+        sentences.append(f"Training was continued after {known} for {', '.join(unseen)}.")
     if once:
         names = "Each network was" if len(once) == len(rows) else f"{', '.join(once)}: each"
         sentences.append(f"{names} trained in one run, whose length was fixed before it.")

@@ -78,7 +78,8 @@ def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.nda
     bar, done = place.progress(0.0, "Comparing attention maps …"), 0.0
 
     def show_place(before: int) -> None:
-        bar.progress(done, f"Comparing attention maps: waiting, {before} of other visitors before this one")
+        others = f" for {before} other computation{'s' if before > 1 else ''}" if before else ""
+        bar.progress(done, f"Comparing attention maps: waiting{others}")
 
     key = "attention", teacher.sha256, *sorted(student.sha256 for student in missing), size
     with queue.job(access.guest_share(), key, show_place) as give_way:
@@ -100,7 +101,7 @@ def describe_similarity(rows: Sequence[SimilarityRow], students: Mapping[str, Ch
     closest = max(final, key=lambda row: row.correlation)
     words = (
         f"The most similar at stage {last} is **{as_text(closest.name)}** with a mean correlation of "
-        f"{closest.correlation:.3f}{_describe_chance(closest)}. Their cosine, which the loss sees, is "
+        f"{closest.correlation:.3f}{_describe_chance(closest)}. Their cosine, which the loss uses, is "
         f"{closest.cosine:.3f}."
     )
     for row in sorted(final, key=lambda row: -row.correlation):

@@ -127,7 +127,7 @@ def show_calibration(comparison: Comparison) -> None:
     labels = comparison.require_labels()
     if labels is None:
         return
-    scaled = st.toggle("After temperature scaling", key="reliability_scaled", help="One number per network")
+    scaled = st.toggle("After temperature scaling", key="reliability_scaled", help="One temperature per network")
     logits = result_caches.scaled_logits(comparison.networks, labels) if scaled else comparison.logits
     chart = evaluation.reliability(logits, labels, comparison.looks, scaled)
     chart_view.draw(chart, "Calibration", key="reliability")

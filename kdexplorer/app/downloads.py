@@ -78,4 +78,5 @@ def show_handout(
         "browser, with its sliders. Building it takes a few seconds.",
     )  # fmt: skip
     if len(queue):
-        st.caption(f"{len(queue)} computations of other visitors are ahead of it.")
+        ahead = "1 computation is" if len(queue) == 1 else f"{len(queue)} computations are"
+        st.caption(f"{ahead} ahead of yours.")

@@ -70,7 +70,7 @@ def draw_chart(experiment: PreparedExperiment) -> tuple[Results, bool]:
 
 def show_run(experiment: PreparedExperiment) -> None:
     """Running it, in full or small, and what to change."""
-    st.markdown("**Run it yourself.** What is measured already is not measured again.")
+    st.markdown("**Run it yourself.** Existing results are not measured again.")
     st.code("\n".join(command(experiment.key, small) for small in (False, True)), language="bash")
     lines = {small: driver.describe_state(experiment.key, small) for small in (False, True)}
     working = [small for small, line in lines.items() if line]
@@ -100,7 +100,7 @@ def _show_progress(key: str, small: bool) -> None:
         st.rerun()
     st.markdown(f":material/timer: {as_text(line)}")
     stop = access.is_presenter() and st.button(
-        "Stop", key=f"stop_{key}", icon=":material/stop:", help="Everything that is finished is kept"
+        "Stop", key=f"stop_{key}", icon=":material/stop:", help="Finished results are kept"
     )
     if stop:
         access.act_and_rerun(lambda: stop_run(driver.get_run(key, small)), "Stopping after the current step.")

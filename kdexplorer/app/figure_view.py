@@ -28,7 +28,7 @@ def show() -> None:
     st.html(STYLE)
     if name not in DRAW:
         st.error(f"There is no figure '{as_text(name[:60])}'. Choose one of these:")
-        st.dataframe([{"figure": key, "shows": one.label, "moves": one.moves} for key, one in FIGURES.items()])
+        st.dataframe([{"figure": key, "shows": one.label, "control": one.moves} for key, one in FIGURES.items()])
         return
     draw(name)
 

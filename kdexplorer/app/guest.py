@@ -19,7 +19,7 @@ def show() -> None:
     """What a guest may do here, on the other pages, and on a machine of their own."""
     st.markdown(
         "On this server the presenter starts training. **You can follow it**: open a run in the list below to see its "
-        "curves while it trains, and play it again when it has finished. Also open to you:"
+        "curves while it trains, and play it again when it has finished. You can also:"
     )
     with st.container(horizontal=True):
         for page, label in LINKS.items():

@@ -21,9 +21,9 @@ POLL = 1.0
 """Seconds between two reads of a live run's folder; the trainer writes twice as often."""
 
 STATES: dict[State, str] = {
-    "waiting": ":gray[:material/pending: Not started]",
-    "queued": ":blue[:material/hourglass_top: Waiting]",
-    "running": ":blue[:material/play_arrow: Training]",
+    "waiting": ":gray[:material/pending: Waiting]",
+    "queued": ":blue[:material/hourglass_top: Queued]",
+    "running": ":blue[:material/play_arrow: Running]",
     "finished": ":green[:material/check_circle: Finished]",
     "stopped": ":orange[:material/pause_circle: Stopped]",
     "failed": ":red[:material/error: Failed]",
@@ -133,7 +133,7 @@ def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> Non
         text = f"{status.finished} of {status.experiments} experiments finished"
         st.progress(min(1.0, status.finished / status.experiments), text=text)
     for run_id in status.working[:LIMIT]:
-        navigation.link_to("launch", f"Training: {as_text(run_id)}", {"run": run_id})
+        navigation.link_to("launch", f"Running: {as_text(run_id)}", {"run": run_id})
     for run_id, reason in list(status.failed.items())[:LIMIT]:
         st.error(as_text(f"{run_id}: {reason[:LENGTH]}"))
     if len(status.failed) > LIMIT:

@@ -38,8 +38,8 @@ def offer_download() -> None:
             st.rerun()
         with st.container(border=True):
             st.markdown(
-                "**The complete CIFAR-10 is missing.** Training works without it, on the bundled subset. The download "
-                "from its official site has 170 MB and is verified."
+                "**The complete CIFAR-10 is missing.** Training works without it, on the bundled subset. The 170 MB "
+                "download from the official site is verified."
             )
             if status.state == "failed":
                 st.error(f"The download failed: {as_text(status.message)}")

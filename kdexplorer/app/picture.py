@@ -148,9 +148,7 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
     """Draws an upload's or the camera's widget and returns the photo, uint8 `[32, 32, 3]`."""
     if source == UPLOAD:
         types = ["png", "jpg", "jpeg", "webp"]
-        file = st.file_uploader(
-            "A photo; one of more than 5 MB is made smaller in your browser", type=types, key="photo_file"
-        )
+        file = st.file_uploader("Upload a photo (over 5 MB: reduced in your browser)", type=types, key="photo_file")
     else:
         file = st.camera_input("Take a picture", key="photo_camera")
     fit = pickers.pick_kept("fit", "Fit to a square", list(FITS), "Center crop")
@@ -167,7 +165,7 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
         st.info("No photo yet. Choose one above, or return to the test images.")
         st.stop()
     st.warning(
-        f"These networks know {classes} classes and see 32 × 32 pixels. They must choose one of these, whatever "
+        f"These networks know {classes} classes and see 32 × 32 pixels. They predict one of these classes, whatever "
         "the photo shows."
     )
     return photo[fit]

@@ -69,7 +69,7 @@ def scaled_logits(networks: dict[str, Checkpoint], labels: np.ndarray) -> dict[s
 def temperature_sentences(
     teacher: Checkpoint, students: dict[str, Checkpoint], dataset: str, temperature: float
 ) -> list[str]:
-    """What a temperature changes over the whole test split, for a fresh student and those with stored logits."""
+    """What a temperature changes over the whole test split, for an untrained student and those with stored logits."""
     of_teacher = caches.stored_logits(teacher, dataset)
     if of_teacher is None:
         return []

@@ -19,7 +19,7 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import VARIABLE
 
 MOMENTS = ("End of training", "Start of training")
-"""When the gradient is shown: on the student's logits, or on those of a fresh student."""
+"""When the gradient is shown: on the student's logits, or on those of an untrained student."""
 
 
 def show_gradient(page: SoftLabels) -> None:
@@ -47,9 +47,9 @@ def show_gradient(page: SoftLabels) -> None:
         f"The numbers are for the pinned T = {page.temperature:g} and α = {alpha:g}, where the sliders below start; α "
         "starts at the value that the student was trained with. The hard label pushes one class up and every other "
         "class down by the probability that the student gives it. The soft label also says *how far* each wrong class "
-        "should go: this is called dark knowledge. At the end of training the hard label's push has nearly vanished on "
-        "images that the student predicts with confidence, and the two pushes may oppose each other. At the start a "
-        "fresh student gives every class the same probability."
+        "should go: this is called dark knowledge. At the end of training the hard label's push is nearly zero on "
+        "images that the student predicts with confidence, and the two pushes may oppose each other. At the start an "
+        "untrained student gives every class the same probability."
     )
     if page.picture.label is None:
         st.caption("A photo has no hard label, so only the teacher pushes.")
@@ -108,7 +108,8 @@ def _describe_split(page: SoftLabels) -> None:
     if len(sentences) > 1:
         st.caption(
             "The curves are of the chosen image. The factor T² balances the gradient's 1/T² only in the limit of large "
-            "T: at one weight, another temperature is also another size of the gradient. Sweeps can hold the size."
+            "T: at one weight, another temperature is also another size of the gradient. Sweeps can keep the size "
+            "constant."
         )
 
 
@@ -192,7 +193,7 @@ def _show_annotators(page: SoftLabels, human: np.ndarray) -> None:
     elif closeness is not None:
         right.markdown(
             f"{as_text(page.teacher.name)} is closest to them at no temperature: the annotators agree with its "
-            "prediction, or they choose classes that it finds improbable."
+            "prediction, or they choose classes to which it gives small probabilities."
         )
 
 

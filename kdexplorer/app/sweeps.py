@@ -33,8 +33,8 @@ START = {
 HOLD = {"weight": "the weight", "gradient": "the gradient's size"}
 HOLD_HELP = (
     "T² balances the gradient's 1/T² only in the limit of large T, so at one weight another temperature is also "
-    "another size of the gradient. Held, each temperature's weight is rescaled so that the gradient at the start of "
-    "training is as large as at T = 4."
+    "another size of the gradient. If that size is constant, each temperature's weight is rescaled so that the "
+    "gradient at the start of training is as large as at T = 4."
 )
 
 
@@ -59,7 +59,7 @@ def pick_grid() -> dict[str, Any]:
         )  # fmt: skip
         grid[name] = [_parse(value) for value in chosen]
     grid["hold"] = st.segmented_control(
-        "Held at every temperature", list(HOLD), format_func=HOLD.__getitem__, key="form_sweep_hold", required=True,
+        "Constant over temperatures", list(HOLD), format_func=HOLD.__getitem__, key="form_sweep_hold", required=True,
         help=HOLD_HELP,
     )  # fmt: skip
     return dict(grid)
@@ -81,7 +81,7 @@ def describe(config: SweepConfig) -> str:
         f"{count} students ({config.student} distilled from {config.recipe.teacher}: the grid, the lab's default and "
         f"the scratch baseline) × {config.seeds} seed{'s' if config.seeds > 1 else ''} = "
         f"{count * config.seeds} trained networks"
-        + ("; the gradient's size is held at every temperature" if config.weight_factors else "")
+        + ("; the gradient's size is constant over temperatures" if config.weight_factors else "")
     )
 
 
@@ -118,8 +118,8 @@ def show_results(results: SweepResults, name: str) -> None:
     what = f"{results.student} distilled from {results.teacher}, evaluated on the {results.evaluated_on}"
     st.caption(
         f"{as_text(what)}, last epoch. "
-        "Tests over images are of these trained networks, tests over seeds of the settings. To choose on other images "
-        "than the test images, hold images out (Advanced, on Launch)."
+        "Tests over images compare these networks; tests over seeds compare settings. To select a setting without test "
+        "images, hold images out (Launch, Advanced)."
     )
     downloads.show_files(
         name, {"json": json.dumps(results.model_dump(mode="json"), indent=1), "md": to_markdown(results)}

@@ -116,7 +116,7 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, st
             for number, size in enumerate(sizes, start=1)
         ]
     if len(row.maps) != len(teacher.maps):
-        return [{"size": size, "first": "other stages than", "second": "the teacher's", "third": ""} for size in sizes]
+        return [{"size": size, "first": "not comparable", "second": "", "third": ""} for size in sizes]
     compared = compare_maps([map_[None] for map_ in row.maps], [map_[None] for map_ in teacher.maps])
     cosine, mse, correlation, _ = compared[:, 0]
     return [

@@ -45,7 +45,7 @@ def inheritance(counts: Mapping[str, Inheritance], teacher: str) -> Spec:
     numbers = base.mark_text(color="#000000").encode(x=alt.X("middle:Q", title="Share of the images"), text="text:N")
     first = next(iter(counts.values()))
     heading = title(
-        f"What becomes of {teacher}'s errors",
+        f"Predictions on {teacher}'s errors",
         f"on the {first.teacher_wrong:,} images that it gets wrong, and the {first.teacher_right:,} that it gets right",
     )
     described = "; ".join(

@@ -133,12 +133,12 @@ def learning_curves(
 
 
 def _name_late_starts(rows: list[dict[str, Any]]) -> str:
-    """Which curves begin later than at the first epoch, as those of a network that was trained on from another run."""
+    """Which curves begin later than at the first epoch, as those of a network that was continued from another run."""
     starts: dict[str, float] = {}
     for row in rows:
         starts[row["network"]] = min(row["epoch"], starts.get(row["network"], row["epoch"]))
     late = [f"{name} from epoch {start:g}" for name, start in starts.items() if start > 1]
-    return f"{', '.join(late)}: trained on from earlier runs, whose curves are not stored" if late else ""
+    return f"{', '.join(late)}: continued from earlier runs, whose curves are not stored" if late else ""
 
 
 def _curves(

@@ -1,4 +1,4 @@
-"""What a method asks of a student: the push on each logit, where in the picture, and which images shall be similar."""
+"""What a method asks of a student: the push on each logit, where in the picture, and which images are similar."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def push_bars(
 
 
 def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method: str, student: str) -> Spec:
-    """Where in the picture a method's gradient asks a student's stages for change, a map for each stage that it uses.
+    """Where in the picture a method's gradient changes the outputs of a student's stages, a map for each that it uses.
 
     Args:
         changes: `[H, W]` by stage, or None.
@@ -90,7 +90,9 @@ def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method:
             for field, below in lines
         ),
     ]
-    heading = title(f"{method}: where {student} shall change", "bright: a large gradient on the stage's output there")
+    heading = title(
+        f"{method}: where the gradient changes {student}", "bright: a large gradient on the stage's output there"
+    )
     described = f"Maps over the image, one for each stage that {method} uses: the size of its gradient at each place."
     return spec(layers, heading, described, "cell + 3 * em", *params)
 

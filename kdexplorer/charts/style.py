@@ -25,7 +25,7 @@ TEACHER = "teacher"
 HUMAN = "human"
 """The role of human labels, beside the networks' roles."""
 
-FRESH = "a fresh student"
+FRESH = "an untrained student"
 """The role and the name of a student at the start of training."""
 
 ROOM = "room"

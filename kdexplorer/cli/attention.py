@@ -17,7 +17,7 @@ HELP = "compare students' attention maps with a teacher's, stage by stage"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The networks and the images."""
-    baseline = "the same; with its scratch baseline among them, a student is compared with that too"
+    baseline = "students, in the same form; one whose scratch baseline is given is compared with that too"
     count, power = (
         "number of test images, from the first on (default: all)",
         "1: mean over channels, 2: mean of squares",

@@ -14,10 +14,10 @@ HELP = "download data sets, check which are available, delete stored teacher pre
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The subcommands."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_command(commands, "info", "load every data set and say where it is", subcommand=_info)
+    add_command(commands, "info", "load every data set and print where it is", subcommand=_info)
     download = add_command(commands, "download", "download the official archive and verify it", subcommand=_download)
     stored = add_command(
-        commands, "predictions", "the teacher's stored predictions: their size", subcommand=_predictions
+        commands, "predictions", "print the size of the stored teacher predictions", subcommand=_predictions
     )
     stored.add_argument("--delete", action="store_true", help="delete them; runs compute them again when needed")
     keys = [dataset.key for dataset in all_datasets() if dataset.can_download]

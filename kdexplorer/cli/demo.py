@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     config = demo.demo_config(options.epochs or demo.choose_length(speed), options.seed)
     duration = format_duration(speed.seconds(config.epochs))
     print(
-        "A ResNet-8 learns from labels alone, another one also from a ResNet-20, its soft labels and attention: "
+        "A ResNet-8 learns from labels alone, another also with a ResNet-20's soft labels and attention maps: "
         f"{config.epochs} epochs of 5,000 CIFAR-10 images, about {duration} on this machine.",
         file=sys.stderr,
     )

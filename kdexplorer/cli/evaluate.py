@@ -27,7 +27,7 @@ HELP = "evaluate checkpoints on the test split again and compare with their card
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which checkpoints."""
     parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help=CHECKPOINT_HELP)
-    text = "the test split for networks, or a sweep's best cell, that were chosen on held-out images: measured once"
+    text = "evaluate networks, or a sweep's best cell, that were chosen on held-out images, once on the test split"
     parser.add_argument("--after-choice", action="store_true", help=text)
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 

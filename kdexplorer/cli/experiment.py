@@ -17,10 +17,10 @@ HELP = "prepared experiments: why does distillation work? Without a name they ar
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which experiment, and how much of it."""
     add = parser.add_argument
-    add("name", nargs="?", help="one of the list; it trains or measures what its tables lack")
-    add("--small", action="store_true", help="a variant that takes minutes, has tables of its own and decides nothing")
-    add("--estimate", action="store_true", help="say how long what is left will take on this machine, and end")
-    add("--show", action="store_true", help="print the results so far, and end")
+    add("name", nargs="?", help="one of the list; trains or measures what its tables lack")
+    add("--small", action="store_true", help="a variant of a few minutes with its own tables and without a verdict")
+    add("--estimate", action="store_true", help="print the estimated time for what is left on this machine, then exit")
+    add("--show", action="store_true", help="print the results so far, then exit")
     add("--csv", action="store_true", help="print a line for each student as CSV instead of the verdict")
     shared.add_confirmation(parser, "start")
     add("--quiet", action="store_true", help="print no progress and no results")
@@ -88,7 +88,7 @@ def _announce(experiment: PreparedExperiment, todo: list[Todo], measure: bool) -
             line += f", about {format_duration(seconds)}"
         print(line, file=sys.stderr, flush=True)
     if measure:
-        print(f"About {format_duration(total)} in all on this machine as it is now.", file=sys.stderr)
+        print(f"About {format_duration(total)} in total on this machine at its present load.", file=sys.stderr)
 
 
 def _measure_seconds(todo: Todo) -> float:

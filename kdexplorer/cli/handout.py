@@ -16,10 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     networks, add = f"the teacher, then its students: {CHECKPOINT_HELP}", parser.add_argument
     add("--networks", nargs="+", required=True, metavar="CHECKPOINT", help=networks)
     add("--images", type=int, default=12, metavar="INT", help="number of images (default: 12)")
-    add("--test-images", nargs="+", type=int, default=[], metavar="INDEX", help="test images to begin with")
+    add("--test-images", nargs="+", type=int, default=[], metavar="INDEX", help="test images that come first")
     add("--photos", nargs="+", type=Path, default=[], metavar="FILE", help="your own images, before all others")
-    add("--temperature", type=float, default=4.0, help="where its slider starts (default: 4)")
-    add("--alpha", type=float, help="where its slider starts (default: what each student was trained with)")
+    add("--temperature", type=float, default=4.0, help="start of the slider for T (default: 4)")
+    add("--alpha", type=float, help="start of the slider for α (default: what each student was trained with)")
     add("--live", action="store_true", help="embed the networks, so that readers can classify their own images")
     add("--experiments", action="store_true", help="add the verdicts of the prepared experiments that are measured")
     add("--votes", action="store_true", help="add the totals of the audience's vote on closed questions")
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     from kdexplorer.vote.store import open_store
 
     if options.output.exists() and not options.force:
-        raise ConfigError(f"{options.output} exists already: give --force to overwrite it, or another name with -o.")
+        raise ConfigError(f"{options.output} already exists: pass --force to overwrite it, or another name with -o.")
 
     votes = open_store().lecture().closed if options.votes else ()
     if options.votes and not votes:

@@ -22,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The declaration, how much of it to train, and where."""
     add = parser.add_argument
     add("declaration", nargs="?", type=Path, help="a TOML file (default: the bundled sweeps/league-resnet8.toml)")
-    add("--seeds", type=int, metavar="INT", help="train only so many of the declared seeds, the first ones")
+    add("--seeds", type=int, metavar="INT", help="train only the first INT declared seeds")
     add("--table", type=Path, metavar="PATH", help="the table of results (default: beside the declaration, as .json)")
-    add("--estimate", action="store_true", help="say how long it will take and how much memory, and end")
-    add("--show", action="store_true", help="print the table so far, and end")
+    add("--estimate", action="store_true", help="print the estimated time and memory, then exit")
+    add("--show", action="store_true", help="print the table so far, then exit")
     add("--csv", action="store_true", help="print a line for each student as CSV instead of Markdown")
     shared.add_confirmation(parser, "start")
     add("--ray", metavar="ADDRESS", help="train on a Ray cluster: its address, or auto")
@@ -76,7 +76,7 @@ def _announce(table: LeagueTable, seeds: list[int], measure: bool) -> None:
     print(
         f"{what} {', '.join(map(str, seeds))}) of {entries} students each: "
         f"{table.declaration.student} distilled from {config.teacher}, {length} of "
-        f"{config.train_images or 'all'} training images. Seeds complete already: {done}.",
+        f"{config.train_images or 'all'} training images. Seeds already complete: {done}.",
         file=sys.stderr,
     )
     if not measure:
@@ -85,8 +85,8 @@ def _announce(table: LeagueTable, seeds: list[int], measure: bool) -> None:
     print("Measuring some steps …", file=sys.stderr, flush=True)
     seconds = _measure_seconds(table, seeds[0])
     print(
-        f"About {format_duration(seconds)} an experiment on this machine as it is now, "
-        f"{format_duration(len(seeds) * seconds)} in all; about {memory / 2**30:.1f} GiB of memory.",
+        f"About {format_duration(seconds)} per experiment on this machine at its present load, "
+        f"{format_duration(len(seeds) * seconds)} in total; about {memory / 2**30:.1f} GiB of memory.",
         file=sys.stderr,
     )
     if memory > free:

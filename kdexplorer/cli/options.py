@@ -83,11 +83,11 @@ def add_confirmation(parser: argparse.ArgumentParser, text: str) -> None:
 
 
 def confirm(options: argparse.Namespace, question: str) -> bool:
-    """Whether the user agrees, by `--yes` or an answer. Raises ConfigError where nobody can answer."""
+    """Whether the user agrees, by `--yes` or an answer. Raises ConfigError without a terminal."""
     if options.yes:
         return True
     if not sys.stdin.isatty():
-        raise ConfigError(f"{question} Nobody can answer here: give --yes.")
+        raise ConfigError(f"{question} There is no terminal: pass --yes.")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
 
     if options.figures:
         for name, figure in FIGURES.items():
-            print(f"{name:22}{figure.label}; moves {figure.moves}")
+            print(f"{name:22}{figure.label}; control: {figure.moves}")
         return DONE
     lecture = read_lecture(options.file or DEFAULT)
     print(f"{lecture.title}: {len(lecture.steps)} steps")

@@ -34,10 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--student", required=True, choices=keys, help="the architecture that is distilled")
     add("--temperature", dest="temperatures", **floats, help=f"temperatures of the grid (default: {temperatures})")
     add("--weight", dest="weights", **floats, help=share)
-    held = "at every temperature: the weight, or the size of the gradient at the start of training (default: weight)"
+    held = (
+        "constant over temperatures: the weight, or the size of the gradient at the start of training (default: weight)"
+    )
     add("--hold", choices=get_args(Hold), default="weight", help=held)
     add("--seeds", type=int, metavar="INT", help=f"number of seeds, from --seed on (default: {defaults['seeds']})")
-    add("--students-per-experiment", type=int, metavar="INT", help="at most; fewer give a cluster more experiments")
+    add("--students-per-experiment", type=int, metavar="INT", help="at most this many; fewer make more experiments")
     add("--memory", dest="memory_gib", type=float, metavar="GIB", help=memory)
     shared.add_experiment_options(parser)
     add("--ray", metavar="ADDRESS", help="train on a Ray cluster: its address, or auto")

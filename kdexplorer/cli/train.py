@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The experiment's options, and where to train."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = describe_students()
-    add, students = parser.add_argument, f"the networks to train: {NOTATION}; see the end of this page"
+    add, students = parser.add_argument, f"the networks to train: {NOTATION}; see the end of this text"
     add("--config", type=Path, help="a JSON file with the configuration; options override it")
     add("--students", nargs="+", metavar="STUDENT", help=students)
     shared.add_experiment_options(parser)

@@ -130,7 +130,7 @@ class Cifar10(Dataset):
                 CIFAR10(temporary, download=True)
                 os.replace(Path(temporary) / _FOLDER, root / _FOLDER)
         except Timeout as error:
-            raise DataError(f"another process downloads CIFAR-10 to {root} already: wait for it.") from error
+            raise DataError(f"another process is already downloading CIFAR-10 to {root}: wait for it.") from error
         except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
             raise DataError(
                 f"CIFAR-10 could not be downloaded to {root}: {error}. Check the network and the disk and try again, "

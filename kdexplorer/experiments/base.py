@@ -90,7 +90,7 @@ class PreparedExperiment(ABC):
     protocol: ClassVar[str]
     """Networks, images, length and seeds, declared before anything was trained."""
     comparison: ClassVar[str]
-    """What is compared, in which unit, and when the verdict is which."""
+    """What is compared, in which unit, and which result gives which verdict."""
     expected: ClassVar[str]
     change: ClassVar[str]
     """What to try next, and how."""
@@ -104,7 +104,7 @@ class PreparedExperiment(ABC):
         """The chart."""
 
     def parts(self, small: bool = False) -> tuple[Part, ...]:
-        """What is trained; empty where nothing is. `small` is a variant of a minute or so, which decides nothing."""
+        """What is trained; empty where nothing is. `small` is a variant of about a minute, without a verdict."""
         return ()
 
     def more(self, logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | None) -> dict[str, list[float]]:

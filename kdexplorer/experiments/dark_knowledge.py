@@ -9,7 +9,7 @@ from kdexplorer.experiments.points import row_of
 from kdexplorer.experiments.results import Results, differences
 
 KEPT = {
-    "top": "largest probability, even rest",
+    "top": "largest probability, uniform rest",
     "permuted": "wrong classes permuted",
     "class-mean": "mean of the class",
     "smoothing": "label smoothing",

@@ -152,7 +152,7 @@ def execute(run: ExperimentRun, show: bool = False) -> State:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise RunError(f"{run.run_id} is worked on by another process: stop that one first.") from None
+        raise RunError(f"{run.run_id} is already running in another process: stop that one first.") from None
     try:
         run.write_status("running", "starting")
         if isinstance(experiment, MeasuredExperiment):

@@ -11,7 +11,7 @@ from kdexplorer.experiments import all_experiments
 from kdexplorer.experiments.base import PreparedExperiment, describe_cost
 from kdexplorer.experiments.results import Results, read_results
 
-SMALL = "A small variant has one seed and few images: it shows how the experiment works and decides nothing."
+SMALL = "A small variant has one seed and few images: it shows how the experiment works and gives no verdict."
 COLUMNS = ("part", "entry", "seed", "accuracy", "calibration_error", "teacher_agreement")
 
 

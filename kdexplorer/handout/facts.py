@@ -67,17 +67,17 @@ def list_formulas(networks: Iterable[Checkpoint]) -> list[Formula]:
 
 
 def describe_changes(rows: Iterable[ResultRow]) -> list[str]:
-    """For each distilled student how many images it alone classifies correctly, and its scratch baseline alone."""
+    """For each distilled student how many images only it classifies correctly, and only its scratch baseline."""
     sentences = []
     for row in rows:
         paired = row.to_scratch_baseline
         if paired is None or paired.gained is None or paired.lost is None:
             continue
         net = paired.gained - paired.lost
-        change = f"{abs(net):,} {'more' if net > 0 else 'fewer'}" if net else "as many"
+        change = f"the distilled student classifies {abs(net):,} {'more' if net > 0 else 'fewer'} correctly"
         sentences.append(
-            f"{row.name} alone is right on {paired.gained:,} images, its scratch baseline {paired.name} alone on "
-            f"{paired.lost:,}: with distillation {change} of {row.images:,} are right."
+            f"Only {row.name} is right on {paired.gained:,} images, only its scratch baseline {paired.name} on "
+            f"{paired.lost:,}: of {row.images:,} images {change if net else 'both classify the same number correctly'}."
         )
     return sentences
 
@@ -93,7 +93,7 @@ def describe_card(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         "Objective": describe_objective(card.objective) if card.objective else None,
         "Teacher": card.teacher.name if card.teacher else None,
         "Epochs": total + (f" ({' + '.join(map(str, epochs))})" if len(epochs) > 1 else ""),
-        "Continued": "with test figures in view" if card.continued_in_view else None,
+        "Continued": "after its test accuracy was known" if card.continued_in_view else None,
         "Seed": _join(leg.seed for leg in card.legs),
         "Test accuracy": f"{100 * card.test_accuracy:.2f} %",
         "Trained on": _join(leg.device for leg in card.legs),

@@ -1,7 +1,7 @@
 """Response-based distillation with altered soft labels: controls that show which part of a soft label teaches.
 
-Nobody trains with these to get a better student. Each takes something away from the teacher's probabilities and keeps
-the temperature, the weight and the mean confidence, so a difference to KD is due to what was taken away.
+They are not meant to train better students. Each removes a part of the teacher's probabilities and keeps the
+temperature, the weight and the mean confidence, so a difference to KD is due to what was removed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class AlteredKD(Method):
     key, label, family = "altered_kd", "Altered KD", "response"
     reference = "Furlanello et al., “Born-Again Neural Networks”, ICML 2018, section 3.2; label smoothing"
     formula = r"T^2\,\mathrm{KL}\bigl(\tilde p^t(T)\,\|\,p^s(T)\bigr)"
-    summary = "A control: the student imitates the teacher's softened probabilities after something was taken away."
+    summary = "A control: the student imitates the teacher's softened probabilities after they were altered."
     needs = frozenset({"logits"})
     relates_images = True
     is_control = True
@@ -39,8 +39,8 @@ class AlteredKD(Method):
         weight: float = Field(0.7, gt=0, le=1e6, description="weight of T²·KL")
         keep: Kept = Field(
             "permuted",
-            description="the largest probability with an even rest, all of them in a random order behind the largest, "
-            "the mean of the other images of the class, or the mean confidence in the label with an even rest",
+            description="what is left: the largest probability with a uniform rest, all with those below the largest "
+            "permuted, the mean of the class's other images, or the mean confidence in the label with a uniform rest",
         )
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
@@ -100,7 +100,7 @@ def alter(teacher_logits: Tensor, labels: Tensor, temperature: float, keep: Kept
 
 
 def _even_rest(confidence: Tensor, chosen: Tensor) -> Tensor:
-    """`[B, K]` with a probability `[B]` at the chosen class (as one-hot rows) and an even rest."""
+    """`[B, K]` with a probability `[B]` at the chosen class (as one-hot rows) and a uniform rest."""
     rest = (1 - confidence) / (chosen.shape[1] - 1)
     return chosen * confidence[:, None] + (1 - chosen) * rest[:, None]
 

@@ -19,7 +19,7 @@ class ReverseKL(Method):
     key, label, family = "reverse_kl", "Reverse KL", "response"
     reference = "Agarwal et al. 2024, section 2; Gu et al. 2024, equation 1"
     formula = r"T^2\,\mathrm{KL}\bigl(p^s(T)\,\|\,p^t(T)\bigr)"
-    summary = "The student avoids classes that the teacher finds improbable."
+    summary = "The student avoids classes to which the teacher gives small probabilities."
     needs = frozenset({"logits"})
     short_keys = {"T": "temperature"}
     marker, dash = "parallelogram", (8, 3)

@@ -158,7 +158,7 @@ class Card(_Record):
 
     @property
     def continued_in_view(self) -> bool:
-        """Whether training was continued when figures of the test split were known, on which the card's figures are.
+        """Whether training was continued after the accuracy on the test split was known, which is the card's.
 
         Every run reports figures of its evaluation split after each epoch; one on held-out images shows none of the
         test split.

@@ -28,7 +28,7 @@ FIGURES = {
     "attention": Figure("Attention maps", "attention", "the maps' opacity", "attention"),
     "attention_difference": Figure("Attention, student minus teacher", "attention", "the picture", "attention"),
     "taxonomy": Figure("Where methods connect two networks", "methods", "the method", "methods"),
-    "method": Figure("What a method asks of a student", "methods", "the method", "methods"),
+    "method": Figure("A method's gradient on a student", "methods", "the method", "methods"),
     "divergence": Figure("Forward or reverse KL", "methods", "β", "methods"),
     "learning_curves": Figure("Learning curves", "compare", "the measure", "results"),
     "accuracies": Figure("Accuracies with intervals", "compare", "the teacher", "results"),

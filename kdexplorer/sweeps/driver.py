@@ -42,7 +42,7 @@ def execute_sweep(
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise RunError(f"{sweep.run_id} is driven by another process: stop that one first.") from None
+        raise RunError(f"{sweep.run_id} is already running in another process: stop that one first.") from None
     with processes.stop_signals() as stopping, sweep.log() as logger:
         progress = SweepProgress(sweep, logger, show, write_results)
         try:
@@ -93,7 +93,7 @@ def train_in_turn(run: Run, stopping: threading.Event, progress: SweepProgress) 
         if stopping.is_set() or (started and status.state == "stopped"):
             raise SweepStopped
         if not progress.may_start(run, status):
-            progress.end(run, "failed", f"its process vanished; {ATTEMPTS} starts got no further")
+            progress.end(run, "failed", f"its process ended without a message; {ATTEMPTS} starts made no progress")
             return
         launch.start_run(run)
         started = True

@@ -198,5 +198,5 @@ def prepare(sweep: Sweep, elsewhere: bool = False) -> list[Run]:
                 write_json(run.path / "config.json", of_run.model_dump(mode="json"))
             else:
                 launch.create_run(of_run, of_run.name, run.path.parent, experiment.run)
-                run.write_status("waiting", "waiting for its turn in the sweep")
+                run.write_status("waiting", "its sweep starts it")
     return sweep.runs()

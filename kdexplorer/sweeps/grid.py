@@ -119,7 +119,7 @@ def weight_factors(teacher: str, temperatures: Iterable[float]) -> dict[float, f
     """The factors that give every temperature the gradient of the lab's default temperature at the start of training.
 
     A factor is `S(4) / S(T)`, rounded to six digits. S(T) is the mean, over the images of the teacher's stored logits,
-    of the L1 norm of the gradient of T² KL on the logits of a fresh student, which count as zero: see
+    of the L1 norm of the gradient of T² KL on the logits of an untrained student, taken as zero: see
     `temperature_effects.fresh_push`. Later in training the sizes differ again, as students differ.
 
     Raises:
@@ -144,7 +144,7 @@ def describe_factors(factors: Mapping[float, float]) -> str:
         return ""
     listed = ", ".join(f"{factor:.3g} at T = {temperature:g}" for temperature, factor in sorted(factors.items()))
     return (
-        "The size of the gradient is held instead of the weight: the weight of the teacher's term is multiplied by "
+        "The size of the gradient is constant instead of the weight: the weight of the teacher's term is multiplied by "
         f"{listed}, so that at the start of training its gradient is as large as at T = {DEFAULT_POINT.temperature:g}."
     )
 

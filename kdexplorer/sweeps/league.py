@@ -83,7 +83,7 @@ def begin_table(declaration: Declaration, path: Path) -> LeagueTable:
     if table is not None:
         conflicts = find_conflicts(table, declaration)
         if table.teacher != teacher:
-            conflicts.append("The teacher has other weights than when the table was begun.")
+            conflicts.append("The teacher's weights have changed since the table was begun.")
         if conflicts:
             raise ConfigError(f"{path} does not belong to this declaration. {' '.join(conflicts)} Move it elsewhere.")
         return table

@@ -94,7 +94,7 @@ class _RemoteExperiment:
             return None
         except ray.exceptions.RayError as error:
             if not progress.may_start(self.run, RunStatus(**self.facts)):
-                self._fail(f"its machine was lost; {ATTEMPTS} starts got no further", progress)
+                self._fail(f"its machine was lost; {ATTEMPTS} starts made no progress", progress)
                 return None
             progress.log(f"{self.run.run_id} was lost ({type(error).__name__}); it is submitted again")
             return self.submit(ray)
@@ -110,7 +110,7 @@ class _RemoteExperiment:
         if self.facts or (self.run.path / "state.pt").is_file():
             self.run.write_status("stopped", "stopped; it can be resumed", **self.facts)
         else:
-            self.run.write_status("waiting", "waiting for its turn in the sweep")
+            self.run.write_status("waiting", "its sweep starts it")
 
     def store(self, files: Files) -> None:
         """Writes what was received; a student's card last, because it says that the student is finished."""

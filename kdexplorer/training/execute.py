@@ -41,7 +41,7 @@ def execute(run: Run, show: bool = False) -> State:
         try:
             own.acquire(timeout=0)
         except Timeout:
-            raise RunError(f"{run.run_id} is trained by another process already.") from None
+            raise RunError(f"{run.run_id} is already being trained by another process.") from None
 
     team.lead(acquire)
     try:

@@ -67,8 +67,8 @@ def describe_distance(found: Distance, teacher: str, temperature: float) -> str:
     now = f"KL(room ‖ {teacher}) is {found.kl:.3f} nats at T = {temperature:g}."
     if found.closest is None or found.least is None:
         return (
-            f"{now} No temperature is closest: the votes agree with its prediction, or they are for classes that it "
-            "finds improbable."
+            f"{now} No temperature is closest: the votes agree with its prediction, or they are for classes to which "
+            "it gives small probabilities."
         )
     return f"{now} {teacher} is closest to the room at T = {found.closest:.2f}, with {found.least:.3f} nats."
 
@@ -104,7 +104,7 @@ def describe_agreement(questions: Sequence[Question], logits: Mapping[str, np.nd
         if p < UNLIKELY
     ]
     if clear:
-        sentences.append(f"Beyond chance, {' and '.join(clear)}: McNemar's exact test, corrected by Holm.")
+        sentences.append(f"By more than chance, {' and '.join(clear)}: McNemar's exact test with Holm's correction.")
     elif networks:
         sentences.append(f"With {of} it is not decided whether the room or a network is better (McNemar's exact test).")
     return " ".join(sentences)

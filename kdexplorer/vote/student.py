@@ -126,7 +126,7 @@ def describe_students(found: StudentComparison) -> str:
     text += f"; difference {test.difference:+.1f} points, 95 % t interval {test.low:+.1f} to {test.high:+.1f})."
     if test.p < UNLIKELY:
         better = "votes" if test.difference > 0 else "hard labels"
-        verdict = f"With these pictures the {better} are better beyond the seeds' chance ({format_p(test.p)})."
+        verdict = f"With these pictures the {better} are better by more than chance over seeds ({format_p(test.p)})."
     else:
-        verdict = f"Between the two kinds of labels the seeds do not decide ({format_p(test.p)})."
+        verdict = f"The difference between the two kinds of labels may be chance over seeds ({format_p(test.p)})."
     return f"{text} {verdict} The interval covers other seeds, not other pictures or another room."

@@ -34,16 +34,16 @@ async function decodeFile(file) {
 function explainCameraError(error) {
   const instead = "Choose an image file instead.";
   if (!window.isSecureContext) {
-    return `Browsers open the camera only for pages from https, from this machine or from its disk. ${instead}`;
+    return `Browsers open the camera only on https pages, on localhost and in local files. ${instead}`;
   }
   const reasons = {
-    NotAllowedError: "The camera was refused. Allow it beside the page's address.",
+    NotAllowedError: "Camera access was denied. Allow it in the address bar.",
     SecurityError: "The browser's settings block the camera for this page.",
     NotFoundError: "This device has no camera.",
     OverconstrainedError: "This device has no camera that this page can use.",
     NotReadableError: "Another program is using the camera.",
   };
-  return `${reasons[error?.name] ?? "This browser does not give this page a camera."} ${instead}`;
+  return `${reasons[error?.name] ?? "The camera does not work in this browser."} ${instead}`;
 }
 
 /** A camera that calls `onFrame(video)` for each new frame until it is stopped, and `onEnd` when it is disconnected. */

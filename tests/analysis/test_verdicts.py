@@ -53,7 +53,7 @@ def test_the_cross_entropy_is_compared_with_the_baselines(family, cross_entropy,
         (-0.07, 1.1, "it is lower, so the excess was the level of confidence"),
         (-0.07, 0.9, "(95 %): it is lower."),
         (0.07, 1.1, "it is higher"),
-        (0.005, 1.1, "none that is clear"),
+        (0.005, 1.1, "no clear difference"),
     ],
 )
 def test_what_is_left_of_the_cross_entropy_after_temperature_scaling(family, difference, cross_entropy, words):
@@ -111,12 +111,12 @@ def test_the_training_of_each_network_is_told_from_its_card(family):
     rows[0] = replace(rows[0], epochs_by_run=(8, 10), continued_in_view=True)
     rows[1] = replace(rows[1], epochs_by_run=(4, 2), continued_in_view=False)
     text = verdicts.describe_training(rows)
-    assert "with figures of the test images in view for teacher (8 + 10 epochs)." in text
-    assert "on figures of held-out images for plain (4 + 2 epochs)." in text
+    assert "after the test accuracy was known for teacher (8 + 10 epochs)." in text
+    assert "after the accuracy on held-out images was known for plain (4 + 2 epochs)." in text
     assert "student: each trained in one run" in text
     text = verdicts.describe_training([replace(rows[0], epochs_by_run=(), continued_in_view=False)])
     assert "How teacher was trained is unknown." in text
-    assert "in view" not in text
+    assert "was known" not in text
 
 
 def test_the_bundled_networks_that_were_continued(bundled):

@@ -38,7 +38,7 @@ def pixels_of(url):
 def test_a_network_of_other_stages_is_drawn_but_not_compared():
     found = [cell for cell in cells() if cell["network"] == "other"]
     assert len(found) == 4
-    assert {cell["first"] for cell in found} == {"other stages than"}
+    assert {cell["first"] for cell in found} == {"not comparable"}
     assert not [cell for cell in cells("difference") if cell["network"] == "other"]
 
 

@@ -180,7 +180,7 @@ def test_both_what_distillation_fixed_and_what_it_broke_are_shown_with_counts(ne
     sources = open_sources()
     pictures = choose_pictures(6, teacher, students, sources)
     words = Parsed(build(networks, pictures, sources))
-    assert f"alone is right on {gained:,} images, its scratch baseline baseline alone on {lost:,}" in words.words
+    assert f"is right on {gained:,} images, only its scratch baseline baseline on {lost:,}" in words.words
     first, second, *_ = pictures
     assert right["distilled"][first.index] > right["baseline"][first.index]
     assert right["baseline"][second.index] > right["distilled"][second.index]
@@ -191,12 +191,15 @@ def test_both_what_distillation_fixed_and_what_it_broke_are_shown_with_counts(ne
             assert name in part
 
 
-@pytest.mark.parametrize(("gained", "lost", "change"), [(3, 1, "2 more"), (1, 3, "2 fewer"), (2, 2, "as many")])
+@pytest.mark.parametrize(
+    ("gained", "lost", "change"),
+    [(3, 1, "2 more correctly"), (1, 3, "2 fewer correctly"), (2, 2, "the same number correctly")],
+)
 def test_the_counts_follow_the_numbers(gained, lost, change):
     row = make_row("kd", to_scratch_baseline=PairedDifference("plain", 0.0, 0.5, gained, lost))
     (sentence,) = facts.describe_changes([row, make_row("plain")])
     assert f"on {gained} images" in sentence
-    assert f"{change} of 100" in sentence
+    assert sentence.partition("of 100 images ")[2].endswith(f"{change}.")
 
 
 def test_a_shape_is_in_the_file_once_and_has_no_slider_of_its_own(networks, library):
@@ -343,7 +346,7 @@ def test_every_leg_of_a_networks_training_has_its_command(networks):
     assert ["--epochs 5" in commands[1], "initial=RUN/distilled" in commands[1]] == [True, True]
     assert all("--image-order source" in command for command in commands)  # as it was before it was an option
     described = dict(facts.describe_card(continued))
-    assert (described["Epochs"], described["Continued"]) == ("13 (8 + 5)", "with test figures in view")
+    assert (described["Epochs"], described["Continued"]) == ("13 (8 + 5)", "after its test accuracy was known")
     assert [text for name, text in described.items() if name.startswith("Command")] == commands
     unknown = continued.card.model_copy(update={"legs": (legs[0].model_copy(update={"recipe": {}}), legs[1])})
     assert facts.list_commands(dataclasses.replace(distilled, card=unknown)) == []  # half of a training repeats nothing

@@ -101,7 +101,7 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, serv
     fill(page, Training_images=2000, Epochs=500)
     page.get_by_text("--epochs 500").wait_for()
     first = start(page)
-    state(page, "Training")
+    state(page, "Running")
     page.get_by_role("button", name="New experiment").click()
     page.get_by_role("button", name="One-minute demo").click()
     page.get_by_text("--name one-minute-demo").wait_for()
@@ -110,7 +110,7 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, serv
     page.get_by_text("--epochs 2 ").wait_for()
     page.get_by_text("--batch-size 50").wait_for()
     second = start(page)
-    state(page, "Waiting")
+    state(page, "Queued")
     link = page.url
 
     page.goto(f"{server}/launch?run={first}")
@@ -151,7 +151,7 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, serv
     page.goto(f"{server}/launch?run={first}")
     if resumed:
         page.get_by_role("button", name="Resume").click()
-        state(page, "Training")
+        state(page, "Running")
         page.get_by_role("button", name="Stop").click()
     state(page, "Stopped")
     page.get_by_role("button", name="Delete this run").click()

@@ -49,7 +49,7 @@ def test_a_small_result_is_shown_as_one_until_there_is_another(own, open_page):
     store(experiment, make_results(experiment, lambda part, entry: 0.7, seeds=1), small=True)
     at = open_page("experiments", experiment=experiment.key)
     assert len(specs(at)) == 1
-    assert "decides nothing" in text(at)
+    assert "gives no verdict" in text(at)
     assert "cannot be decided" not in text(at)
 
 

@@ -83,7 +83,7 @@ def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(monkey
     button(at, "Start training").click().run()
     config = list_runs()[0].config()
     assert (config.dataset, config.train_images, config.teacher) == ("cifar10-small", None, "resnet20-combined")
-    assert "Waiting" in text(at)
+    assert "Queued" in text(at)
 
 
 @needs_demo
@@ -203,7 +203,7 @@ def test_starting_shows_the_run_and_its_link(monkeypatch, open_page):
     button(at, "Start training").click().run()
     (run,) = list_runs()
     assert at.query_params["run"] in (run.run_id, [run.run_id])
-    assert "Waiting" in text(at)
+    assert "Queued" in text(at)
     button(at, "Stop").click().run()
     assert "has not started yet" in text(at)
     second = open_page("launch")
@@ -510,7 +510,7 @@ def test_the_form_starts_a_sweep_and_shows_it(evaluated, monkeypatch, open_page)
     (sweep,) = sweep_folder.list_sweeps()
     assert sweep.config().weight_factors[4.0] == 1
     assert at.query_params["sweep"] in (sweep.run_id, [sweep.run_id])
-    assert "Waiting" in text(at)
+    assert "Queued" in text(at)
 
 
 @pytest.mark.parametrize("temperatures", [[], ["hot"], [1000.0]])

@@ -13,7 +13,7 @@ def titles(at):
 
 @pytest.mark.parametrize(
     ("key", "expected"),
-    [("dkd", "the push on each logit"), ("at", "where small-response shall change"), ("rkd", "● teacher")],
+    [("dkd", "the push on each logit"), ("at", "where the gradient changes small-response"), ("rkd", "● teacher")],
 )
 def test_each_family_has_its_instrument(family, open_page, key, expected):
     at = open_page("methods", method=key)

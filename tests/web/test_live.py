@@ -215,10 +215,8 @@ class TestInAPage:
     ("flags", "address", "sentence"),
     [
         pytest.param([], None, "This device has no camera", marks=pytest.mark.reliability),
-        (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], None, "The camera was refused"),
-        pytest.param(
-            [], "http://live.test/", "Browsers open the camera only for pages from https", marks=pytest.mark.slow
-        ),
+        (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], None, "Camera access was denied"),
+        pytest.param([], "http://live.test/", "Browsers open the camera only on https pages", marks=pytest.mark.slow),
     ],
     ids=["absent", "refused", "insecure"],
 )

@@ -43,7 +43,7 @@ def method(context: Context, picture: ChosenPicture) -> None:
     distilled = (name for name, one in students.items() if role_of(one, context.teacher) != SCRATCH)
     name = next(distilled, next(iter(students), None))
     if name is None:
-        st.info("Choose a student to see what this method asks of it.")
+        st.info("Choose a student to see this method's gradient on it.")
     else:
         method_view.show_instrument(chosen(), context.teacher, method_view.Student(name, students[name]), picture)
 
