@@ -191,12 +191,15 @@ def test_both_what_distillation_fixed_and_what_it_broke_are_shown_with_counts(ne
             assert name in part
 
 
-@pytest.mark.parametrize(("gained", "lost", "change"), [(3, 1, "2 more"), (1, 3, "2 fewer"), (2, 2, "as many")])
+@pytest.mark.parametrize(
+    ("gained", "lost", "change"),
+    [(3, 1, "2 more correctly"), (1, 3, "2 fewer correctly"), (2, 2, "the same number correctly")],
+)
 def test_the_counts_follow_the_numbers(gained, lost, change):
     row = make_row("kd", to_scratch_baseline=PairedDifference("plain", 0.0, 0.5, gained, lost))
     (sentence,) = facts.describe_changes([row, make_row("plain")])
     assert f"on {gained} images" in sentence
-    assert f"{change} of 100" in sentence
+    assert sentence.partition("of 100 images ")[2].endswith(f"{change}.")
 
 
 def test_a_shape_is_in_the_file_once_and_has_no_slider_of_its_own(networks, library):

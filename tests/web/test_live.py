@@ -216,9 +216,7 @@ class TestInAPage:
     [
         pytest.param([], None, "This device has no camera", marks=pytest.mark.reliability),
         (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], None, "Camera access was denied"),
-        pytest.param(
-            [], "http://live.test/", "Browsers open the camera only for pages from https", marks=pytest.mark.slow
-        ),
+        pytest.param([], "http://live.test/", "Browsers open the camera only on https pages", marks=pytest.mark.slow),
     ],
     ids=["absent", "refused", "insecure"],
 )
