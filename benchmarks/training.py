@@ -108,7 +108,12 @@ def engine(
     teacher: Path, student_name: str, students: int, dataset: str, compiled: bool, stored: bool = False
 ) -> Callable[[], None]:
     """One step of the engine, with the teacher's predictions stored or computed."""
-    config = ExperimentConfig(
+    return stepping(pair_config(teacher, student_name, students, dataset, compiled), stored)
+
+
+def pair_config(teacher: Path, student_name: str, students: int, dataset: str, compiled: bool) -> ExperimentConfig:
+    """Students of one architecture with a teacher; long enough for every benchmark."""
+    return ExperimentConfig(
         dataset=dataset,
         teacher=str(teacher),
         students=parse_students(student_name, students),
@@ -117,7 +122,6 @@ def engine(
         learning_rate=0.01,
         compile=compiled,
     )
-    return stepping(config, stored)
 
 
 def available_dataset() -> str:

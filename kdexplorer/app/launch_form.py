@@ -34,7 +34,7 @@ ADVANCED = {
     "weight_decay": "Weight decay", "crop_padding": "Crop padding (pixels)", "flip": "Mirroring",
     "start_resolution": "Initial resolution (pixels)", "holdout": "Images held out", "device": "Device",
     "precision": "Precision", "compile": "Compile", "threads": "Processor threads",
-    "save_minutes": "Minutes between saves",
+    "evaluate_every": "Epochs between evaluations", "save_minutes": "Minutes between saves",
 }  # fmt: skip
 """Labels by field, in the rows of the form."""
 

@@ -19,9 +19,11 @@ from kdexplorer.sweeps.folder import launch_sweep
 from kdexplorer.sweeps.grid import SweepConfig, sweep_command
 from kdexplorer.training import demo
 from kdexplorer.training.checks import Problems
-from kdexplorer.training.estimate import Measurement, format_duration
+from kdexplorer.training.estimate import Estimate, Measurement, format_duration
 from kdexplorer.training.schedule import FULL_RESOLUTION
 
+MAX_EVALUATION_SHARE = 0.05
+"""Of a run's time; above it the estimate suggests to evaluate less often."""
 POLL = 1.0
 """Seconds between two reads of a measurement or a download."""
 
@@ -179,15 +181,40 @@ def _show_estimate(config: ExperimentConfig, times: float) -> None:
         return
     st.metric("Estimated time", format_duration(times * result.seconds))
     st.caption(
-        f"{result.images_per_second:.0f} images/s; evaluation takes {format_duration(result.evaluation)} after "
-        "each epoch. Other work on this machine makes it longer."
+        f"{result.images_per_second:.0f} images/s; {_describe_evaluation(config, result)}. Other work on this machine "
+        "makes it longer."
     )
-    if result.stored:
-        st.caption(
-            f"The teacher's predictions are stored for {100 * result.stored:.0f} % of the epochs: "
-            f"{result.speedup:.1f} times faster than without."
-        )
+    if source := _describe_teacher(config, result):
+        st.caption(source)
     _warn(result.warning)
+
+
+def _describe_evaluation(config: ExperimentConfig, result: Estimate) -> str:
+    """How long an evaluation takes and how often there is one, and what to do where that is much of the time."""
+    every = config.evaluate_every
+    text = f"evaluation takes {format_duration(result.evaluation)} after "
+    text += "each epoch" if every == 1 else f"every {every} epochs"
+    share = result.evaluation / (every * (result.epoch - result.evaluation) + result.evaluation)
+    if share <= MAX_EVALUATION_SHARE:
+        return text
+    return f"{text}, {100 * share:.0f} % of the time, which more epochs between evaluations save"
+
+
+def _describe_teacher(config: ExperimentConfig, result: Estimate) -> str:
+    """How much of the teacher's predictions is read, or which methods prevent that; empty where nothing is stored."""
+    methods = {method.label for student in config.students for method in student.methods if "stages" in method.needs}
+    if methods:
+        need = "needs" if len(methods) == 1 else "need"
+        return (
+            f"{', '.join(sorted(methods))} {need} the outputs of stages, which are too large to store: the teacher "
+            "computes every batch."
+        )
+    if not result.stored:
+        return ""
+    return (
+        f"The teacher's predictions are stored for {100 * result.stored:.0f} % of the epochs: {result.speedup:.1f} "
+        "times faster than without."
+    )
 
 
 def _warn(text: str) -> None:

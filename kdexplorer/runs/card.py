@@ -77,11 +77,14 @@ class Environment(_Record):
     device: Text
     precision: Text
     torch: Text
+    processor: Text = ""
+    """Or the GPU, see `describe_processor`; empty where a version that did not record it wrote the card."""
 
     def differences(self, other: Environment) -> list[str]:
-        """What differs in another one, such as `threads 2 instead of 1`."""
+        """What differs in another one, such as `threads 2 instead of 1`, as far as both are known."""
         own, theirs = (one.model_dump(exclude={"epoch", "step"}) for one in (self, other))
-        return [f"{name} {theirs[name]} instead of {own[name]}" for name in own if own[name] != theirs[name]]
+        known = [name for name in own if "" not in (own[name], theirs[name])]
+        return [f"{name} {theirs[name]} instead of {own[name]}" for name in known if own[name] != theirs[name]]
 
 
 class Leg(_Record):

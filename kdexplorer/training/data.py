@@ -1,15 +1,21 @@
-"""The images of an experiment: what is trained on, what is evaluated on."""
+"""The images of an experiment: what is trained on, what is evaluated on, and the batches of an evaluation."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from kdexplorer.config import ExperimentConfig
-from kdexplorer.datasets import Split, get_dataset
+from kdexplorer.datasets import Normalization, Split, get_dataset
+from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.datasets.sampling import hold_out, sample_class_balanced
 from kdexplorer.errors import ConfigError
+
+EVALUATION_BATCH = 500
 
 
 class ExperimentData(NamedTuple):
@@ -42,3 +48,19 @@ def load_experiment_data(config: ExperimentConfig) -> ExperimentData:
     if config.batch_size > len(train):
         raise ConfigError(f"batch_size: {config.batch_size} is more than the {len(train)} training images.")
     return ExperimentData(train, evaluation, "holdout" if config.holdout else "test")
+
+
+def evaluation_batches(
+    evaluation: Split, normalization: Normalization, device: torch.device
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Start, end and normalized images `[B, 3, 32, 32]` of each batch of the evaluation split."""
+    for start in range(0, len(evaluation), EVALUATION_BATCH):
+        stop = min(start + EVALUATION_BATCH, len(evaluation))
+        yield start, stop, evaluation_inputs(evaluation, start, stop, normalization, device)
+
+
+def evaluation_inputs(
+    evaluation: Split, start: int, stop: int, normalization: Normalization, device: torch.device
+) -> Tensor:
+    """Normalized images `[B, 3, 32, 32]` of a part of the evaluation split."""
+    return normalize(torch.from_numpy(np.array(evaluation.images[start:stop])).to(device), normalization)

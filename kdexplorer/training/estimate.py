@@ -63,10 +63,10 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
     Raises:
         KDError: whatever would end the run at its start.
     """
+    from kdexplorer.training.data import EVALUATION_BATCH
     from kdexplorer.training.experiment import Experiment
     from kdexplorer.training.hardware import configure_process
     from kdexplorer.training.schedule import resolution
-    from kdexplorer.training.teacher import EVALUATION_BATCH
     from kdexplorer.training.teacher_check import check_teacher
 
     configure_process(config.threads)
@@ -87,20 +87,20 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
     step = float((computing - stored * saved).mean())
     evaluations = -(-config.epochs // config.evaluate_every) + 1
     warm_up = float(np.interp(sorted(set(pixels)), sizes, beyond).sum())
-    images = len(experiment.evaluation)
+    images, passes = len(experiment.evaluation), _count_teacher_passes(experiment)
     experiment.evaluation = experiment.evaluation.take(np.arange(min(EVALUATION_BATCH, images)))
     share = images / len(experiment.evaluation)
     begin = time.perf_counter()
-    teacher_outputs = experiment.evaluate_teacher()
-    teacher = share * (time.perf_counter() - begin)
+    teacher_outputs = experiment.teacher.compute_evaluation(experiment.evaluation) if experiment.teacher else None
+    teacher = passes * share * (time.perf_counter() - begin)
     begin = time.perf_counter()
     for student in experiment.students:
         experiment.evaluate(student, teacher_outputs)
     evaluation = share * (time.perf_counter() - begin)
     at_start = check_teacher(experiment, teacher_outputs)
     return Estimate(
-        # At the end the float16 weights are evaluated once more, with the teacher, in float32.
-        seconds=loading + warm_up + experiment.steps * step + evaluations * evaluation + 2 * teacher + fixing,
+        # At the end the float16 weights are evaluated once more.
+        seconds=loading + warm_up + experiment.steps * step + evaluations * evaluation + teacher + fixing,
         loading=loading,
         step=step,
         evaluation=evaluation,
@@ -133,6 +133,17 @@ def _find_stored(experiment: Experiment, sides: list[int]) -> np.ndarray:
     stored = np.array([teacher.is_stored(epoch, side) for epoch, side in enumerate(sides)])
     teacher.predictions = None
     return stored
+
+
+def _count_teacher_passes(experiment: Experiment) -> int:
+    """How often the teacher computes the evaluation split: at the start, and in float32 at the end; or it is read."""
+    import torch
+
+    teacher = experiment.teacher
+    if teacher is None or not teacher.can_read:
+        return 2 if teacher else 0
+    precisions = {experiment.dtype, torch.float32}  # what the start stores in float32 is read at the end
+    return sum(not teacher.is_evaluation_stored(experiment.evaluation, precision) for precision in precisions)
 
 
 def _skip_fixing(experiment: Experiment) -> float:

@@ -22,12 +22,13 @@ from kdexplorer.networks.cost import count_multiply_adds
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.teachers import find_teachers, why_not_averaged
 from kdexplorer.training import ddp
-from kdexplorer.training.data import load_experiment_data
+from kdexplorer.training.data import evaluation_batches, load_experiment_data
 from kdexplorer.training.hardware import describe_environment, require_compiler, resolve_device, resolve_precision
 from kdexplorer.training.objective import Relate, Targets, compute_objective, relate_parts
+from kdexplorer.training.precision import in_autocast, run_network
 from kdexplorer.training.schedule import FULL_RESOLUTION, learning_rate, resolution
 from kdexplorer.training.student import Student, build_student, check_finite
-from kdexplorer.training.teacher import EvaluationTeacher, Teacher, evaluation_batches, in_autocast, run_network
+from kdexplorer.training.teacher import EvaluationTeacher, Teacher
 from kdexplorer.training.timing import Span, now
 
 READ_EVERY = 20

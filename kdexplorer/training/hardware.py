@@ -127,14 +127,35 @@ def describe_environment(device: torch.device, precision: torch.dtype, processes
 
     return Environment(
         threads=torch.get_num_threads(), processes=processes, device=device.type,
-        precision=str(precision).removeprefix("torch."), torch=torch.__version__,
+        precision=str(precision).removeprefix("torch."), torch=torch.__version__, processor=describe_processor(device),
     )  # fmt: skip
+
+
+def describe_processor(device: torch.device) -> str:
+    """What computes, so that two with the same description compute the same bits: the GPU's name, or the processor's.
+
+    A virtual machine may give several generations one name and hide instructions, so both are part of it.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    facts = _read_cpuinfo()
+    generation = [f"{name} {facts[name]}" for name in ("cpu family", "model", "CPU part") if name in facts]
+    more = {"AVX512_BF16": torch.cpu._is_avx512_bf16_supported(), "AMX": torch.cpu._is_amx_tile_supported()}
+    instructions = [torch.backends.cpu.get_cpu_capability(), *(name for name, exists in more.items() if exists)]
+    return ", ".join([processor_name(), *generation, *instructions])
 
 
 def processor_name() -> str:
     """The processor's name as the system gives it."""
+    return _read_cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+def _read_cpuinfo() -> dict[str, str]:
+    """What Linux says of the first processor; empty elsewhere."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+        first, *_ = Path("/proc/cpuinfo").read_text().split("\n\n")
+        lines = (line.partition(":") for line in first.splitlines())
+        return {name.strip(): value.strip() for name, _, value in lines}
+    return {}

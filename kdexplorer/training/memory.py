@@ -40,8 +40,8 @@ def estimate_memory(config: ExperimentConfig, elsewhere: bool = False) -> float:
     """
     import torch
 
+    from kdexplorer.training.data import EVALUATION_BATCH
     from kdexplorer.training.hardware import resolve_device, resolve_precision
-    from kdexplorer.training.teacher import EVALUATION_BATCH
 
     device = resolve_device("cpu" if elsewhere else config.device)
     dtype = resolve_precision(config.precision, device)
@@ -62,7 +62,7 @@ def _activations(architecture: str, dtype: torch.dtype) -> tuple[float, float]:
     """Bytes an image that autograd keeps of a forward pass, and those of its largest single output."""
     import torch
 
-    from kdexplorer.training.teacher import autocast
+    from kdexplorer.training.precision import autocast
 
     network = build(architecture)
 
@@ -113,7 +113,7 @@ def count_student_memory(config: ExperimentConfig) -> dict[str, StudentMemory]:
     from kdexplorer.networks import get_architecture
     from kdexplorer.training.hardware import resolve_device, resolve_precision
     from kdexplorer.training.objective import bind_terms, compute_objective
-    from kdexplorer.training.teacher import in_autocast, run_network
+    from kdexplorer.training.precision import in_autocast, run_network
 
     device = resolve_device("cpu")
     dtype = resolve_precision(config.precision, device)

@@ -1,9 +1,10 @@
 """The teacher's predictions, computed once and kept on the disk for every later run.
 
 Every random choice of a batch derives from (seed, epoch, step). So the training images, the seed, the batch size and
-the augmentation decide the pixels that the teacher receives in an epoch, and with its weights and the precision they
-decide its logits. A run writes an epoch's logits when it has computed all of them; every later run with the same facts
-reads them: a resumed one, one with another student or another temperature.
+the augmentation decide the pixels that the teacher receives in an epoch, and with its weights and the environment
+(precision, threads, processor, torch) they decide the bits of its logits. A run writes an epoch's logits when it has
+computed all of them; every later run with the same facts reads them: a resumed one, one with another student or another
+temperature.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +27,8 @@ VERSION = 1
 """Of what a file means; to be increased when the same facts lead to other pixels or logits."""
 MAX_BYTES = 1 << 30
 """How much is kept on the disk; the files that were not used for the longest time are removed first."""
+MAX_WRITING = 3600.0
+"""Seconds after which an unfinished file counts as left behind by a process that was killed."""
 
 
 def predictions_root() -> Path:
@@ -49,6 +53,13 @@ def load_predictions(facts: dict[str, Any], shape: tuple[int, ...]) -> np.ndarra
     return None
 
 
+def are_stored(facts: dict[str, Any], shape: tuple[int, ...]) -> bool:
+    """Whether there is a file of the right size for `load_predictions`; it is not read."""
+    with contextlib.suppress(OSError):
+        return _path(facts).stat().st_size == 4 * int(np.prod(shape)) + 32
+    return False
+
+
 def save_predictions(facts: dict[str, Any], values: np.ndarray) -> None:
     """Keeps logits or embeddings for later runs; a disk that is full or read-only means that they are not kept."""
     with contextlib.suppress(OSError):
@@ -70,7 +81,7 @@ class BatchPredictions:
 
     def contains(self, epoch: int, side: int) -> bool:
         """Whether an epoch that is trained on images of `side` pixels is stored, by its files' names and sizes."""
-        return all(_has_size(_path(self._facts_of(part, epoch, side)), shape) for part, shape in self.shapes.items())
+        return all(are_stored(self._facts_of(part, epoch, side), shape) for part, shape in self.shapes.items())
 
     def get(self, epoch: int, side: int, step: int) -> dict[str, np.ndarray] | None:
         """Float32 `[B, K]` and `[B, D]` of a batch, by part, or None where the teacher has to compute them."""
@@ -127,7 +138,7 @@ def describe_store(found: Stored | None = None) -> str:
 
 
 def delete_predictions() -> None:
-    """Removes everything that is kept; runs that train now or later compute it again."""
+    """Removes everything that is kept or being written; runs that train now or later compute it again."""
     for _, _, path in _list_files():
         with contextlib.suppress(FileNotFoundError):  # another process removes too
             path.unlink()
@@ -142,25 +153,20 @@ def _path(facts: dict[str, Any]) -> Path:
     return predictions_root() / f"{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:40]}.f32"
 
 
-def _has_size(path: Path, shape: tuple[int, ...]) -> bool:
-    with contextlib.suppress(OSError):
-        return path.stat().st_size == 4 * int(np.prod(shape)) + 32
-    return False
-
-
 def _list_files() -> list[tuple[float, int, Path]]:
-    """Time of the last use, bytes and path of each file."""
+    """Time of the last use, bytes and path of each file, also of those that `write_bytes` has not finished."""
     found = []
-    for path in predictions_root().glob("*.f32"):
+    for path in predictions_root().glob("*.f32*"):
         with contextlib.suppress(OSError):  # another process removes too
             found.append((path.stat().st_mtime, path.stat().st_size, path))
     return found
 
 
 def _remove_oldest() -> None:
-    total = 0
-    for _, size, path in sorted(_list_files(), reverse=True):
+    total, now = 0, time.time()
+    for used, size, path in sorted(_list_files(), reverse=True):
         total += size
-        if total > MAX_BYTES:
+        is_left = path.suffix != ".f32" and now - used > MAX_WRITING
+        if total > MAX_BYTES or is_left:
             with contextlib.suppress(OSError):
                 path.unlink()

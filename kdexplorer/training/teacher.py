@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,29 +11,43 @@ import torch
 from torch import Tensor
 
 from kdexplorer.config import ExperimentConfig
-from kdexplorer.datasets import Normalization, Split, get_dataset
+from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize, resize, to_device
 from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.teachers import refer_to
+from kdexplorer.training.data import evaluation_batches, evaluation_inputs
 from kdexplorer.training.ensemble import AveragedNetwork
+from kdexplorer.training.hardware import describe_environment
 from kdexplorer.training.objective import Targets
-from kdexplorer.training.predictions import VERSION, BatchPredictions, hash_images, load_predictions, save_predictions
+from kdexplorer.training.precision import run_network
+from kdexplorer.training.predictions import (
+    VERSION,
+    BatchPredictions,
+    are_stored,
+    hash_images,
+    load_predictions,
+    save_predictions,
+)
 from kdexplorer.training.student import compile_network
 
-EVALUATION_BATCH = 500
 MAX_KEPT_BYTES = 1 << 30
 """How much of the teacher's outputs on the evaluation split is kept; more is computed again in each epoch."""
 
 
 @dataclass
 class EvaluationTeacher:
-    """The teacher on the evaluation split: its logits `[N, K]`, and what the methods keep, batch by batch."""
+    """The teacher on the evaluation split: what is stored of its outputs, and what the methods keep, batch by batch."""
 
-    logits: np.ndarray
+    parts: dict[str, np.ndarray]
     targets: Callable[[int, int], Targets]
+
+    @property
+    def logits(self) -> np.ndarray:
+        """`[N, K]`, float32."""
+        return self.parts["logits"]
 
 
 class Teacher:
@@ -71,14 +85,18 @@ class Teacher:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What decides its outputs on given images."""
+        """What decides the bits of its outputs on given images."""
+        return self._facts_in(self.dtype)
+
+    def _facts_in(self, dtype: torch.dtype) -> dict[str, Any]:
         normalizations = [checkpoint.card.normalization.model_dump() for checkpoint in self._checkpoints]
+        environment = describe_environment(self.device, dtype, processes=1)
         return {
             "teacher": refer_to(self._checkpoints).sha256,
             "normalization": normalizations[0],
             **({"normalizations": normalizations} if normalizations[1:] else {}),
-            "precision": str(self.dtype),
-            "device": self.device.type,
+            "environment": environment.model_dump(exclude={"epoch", "step", "processes"}),
+            "tf32": self.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
             "compile": self._compile,
         }
 
@@ -158,14 +176,27 @@ class Teacher:
             evaluation: the split.
             keep: whether to store the outputs for later runs.
         """
-        facts = self.facts | {"version": VERSION, "evaluation": hash_images(evaluation.images)}
-        by_part = {part: facts | ({} if part == "logits" else {"part": part}) for part in self.widths}
+        by_part = self._evaluation_facts(evaluation, self.dtype)
         stored = self._load_evaluation(by_part, len(evaluation)) if self.can_read else None
         if stored is not None:
             return EvaluationTeacher(
-                stored["logits"],
+                stored,
                 lambda start, stop: self._reduce_stored({part: values[start:stop] for part, values in stored.items()}),
             )
+        computed = self.compute_evaluation(evaluation)
+        if keep:
+            for part, values in computed.parts.items():
+                save_predictions(by_part[part], values)
+        return computed
+
+    def is_evaluation_stored(self, evaluation: Split, dtype: torch.dtype) -> bool:
+        """Whether `evaluate` reads the outputs in that precision instead of computing them."""
+        by_part = self._evaluation_facts(evaluation, dtype)
+        shapes = {part: (len(evaluation), width) for part, width in self.widths.items()}
+        return self.can_read and all(are_stored(by_part[part], shape) for part, shape in shapes.items())
+
+    def compute_evaluation(self, evaluation: Split) -> EvaluationTeacher:
+        """The teacher on the evaluation split, neither read nor stored."""
         arrays: list[dict[str, np.ndarray]] = []
         kept: dict[tuple[int, int], Targets] = {}
         room = MAX_KEPT_BYTES
@@ -177,17 +208,18 @@ class Teacher:
             if room > 0:
                 kept[start, stop] = targets
         computed = {part: np.concatenate([batch[part] for batch in arrays]) for part in self.widths}
-        for part, values in computed.items():
-            if keep:
-                save_predictions(by_part[part], values)
 
         def targets_of(start: int, stop: int) -> Targets:
             if (start, stop) in kept:
                 return kept[start, stop]
-            inputs = _evaluation_inputs(evaluation, start, stop, self.normalization, self.device)
+            inputs = evaluation_inputs(evaluation, start, stop, self.normalization, self.device)
             return self._reduce(self.compute(self._folded, inputs))
 
-        return EvaluationTeacher(computed["logits"], targets_of)
+        return EvaluationTeacher(computed, targets_of)
+
+    def _evaluation_facts(self, evaluation: Split, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
+        facts = self._facts_in(dtype) | {"version": VERSION, "evaluation": hash_images(evaluation.images)}
+        return {part: facts | ({} if part == "logits" else {"part": part}) for part in self.widths}
 
     def _load_evaluation(self, by_part: dict[str, dict[str, Any]], count: int) -> dict[str, np.ndarray] | None:
         found = {part: load_predictions(facts, (count, self.widths[part])) for part, facts in by_part.items()}
@@ -204,48 +236,6 @@ def _load(checkpoints: Sequence[Checkpoint]) -> StagedNetwork | AveragedNetwork:
 
 def _fold(network: StagedNetwork | AveragedNetwork) -> StagedNetwork | AveragedNetwork:
     return network.fold() if isinstance(network, AveragedNetwork) else fold_batch_norm(network)
-
-
-def run_network(forward: Callable[..., Any], inputs: Tensor, dtype: torch.dtype, all_outputs: bool) -> Outputs:
-    """A network's outputs in the training precision: stages in `dtype`, logits and embedding in float32.
-
-    Without `all_outputs` only logits.
-    """
-    with autocast(inputs.device, dtype):
-        if not all_outputs:
-            return Outputs(forward(inputs).float())
-        logits, stages, embedding = forward(inputs, all_outputs=True)
-    return Outputs(logits.float(), stages, embedding.float())
-
-
-def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """The context in which forward passes run in `dtype`."""
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-
-
-def in_autocast(adapter: Callable[..., Any], device: torch.device, dtype: torch.dtype) -> Callable[..., Any]:
-    """An adapter whose forward pass runs in `dtype`."""
-
-    def run(*inputs: Any) -> Any:
-        with autocast(device, dtype):
-            return adapter(*inputs)
-
-    return run
-
-
-def evaluation_batches(
-    evaluation: Split, normalization: Normalization, device: torch.device
-) -> Iterator[tuple[int, int, Tensor]]:
-    """Start, end and normalized images `[B, 3, 32, 32]` of each batch of the evaluation split."""
-    for start in range(0, len(evaluation), EVALUATION_BATCH):
-        stop = min(start + EVALUATION_BATCH, len(evaluation))
-        yield start, stop, _evaluation_inputs(evaluation, start, stop, normalization, device)
-
-
-def _evaluation_inputs(
-    evaluation: Split, start: int, stop: int, normalization: Normalization, device: torch.device
-) -> Tensor:
-    return normalize(torch.from_numpy(np.array(evaluation.images[start:stop])).to(device), normalization)
 
 
 def _to_arrays(parts: dict[str, Tensor]) -> dict[str, np.ndarray]:

@@ -250,6 +250,45 @@ def test_an_estimate_is_shown_until_the_experiment_changes(monkeypatch, open_pag
     assert not at.metric
 
 
+def test_an_estimate_suggests_fewer_evaluations_where_they_take_much_of_the_time(monkeypatch, open_page):
+    figures = {"seconds": 75.0, "loading": 1.0, "step": 0.1, "images_per_second": 1000.0}
+    found = Estimate(**figures, evaluation=3.0, epoch=30.0)
+    measurement(monkeypatch, lambda: found)
+    at = open_page("launch")
+    button(at, "Estimate the time").click().run()
+    assert "3 s after each epoch, 10 % of the time, which more epochs between evaluations save" in text(at)
+    at.number_input(key="form_evaluate_every").set_value(3).run()
+    button(at, "Estimate the time").click().run()
+    assert "3 s after every 3 epochs. " in text(at)
+    assert "--evaluate-every 3" in text(at)
+
+
+def test_an_estimate_says_how_much_faster_stored_predictions_are(monkeypatch, evaluated, open_page):
+    figures = {"seconds": 75.0, "loading": 1.0, "step": 0.1, "evaluation": 1.0, "epoch": 30.0}
+    found = [Estimate(**figures, images_per_second=1000.0, stored=0.5, speedup=1.94)]
+    measurement(monkeypatch, lambda: found[0])
+    at = open_page("launch")
+    button(at, "Estimate the time").click().run()
+    assert "stored for 50 % of the epochs: 1.9 times faster" in text(at)
+    found[0] = found[0].model_copy(update={"stored": 0.0, "speedup": 1.0})
+    at.run()
+    assert "times faster" not in text(at)
+
+
+def test_an_estimate_names_the_methods_for_which_the_teacher_computes_every_batch(monkeypatch, evaluated, open_page):
+    figures = {"seconds": 75.0, "loading": 1.0, "step": 0.1, "evaluation": 1.0, "epoch": 30.0}
+    measurement(monkeypatch, lambda: Estimate(**figures, images_per_second=1000.0))
+    at = open_page("launch")
+    at.selectbox(key="form_teacher").set_value("teacher").run()
+    for method, sentence in (("kd", ""), ("at", "AT needs the outputs"), ("fitnets", "AT, FitNets need the outputs")):
+        at.selectbox(key="new_method").set_value(method).run()
+        at.button(key="add_term").click().run()
+        button(at, "Estimate the time").click().run()
+        assert at.metric[0].value == "1 min 15 s"
+        assert sentence in text(at)
+        assert ("the teacher computes every batch" in text(at)) == bool(sentence)
+
+
 @needs_demo
 def test_the_demo_has_the_length_that_fits_the_machine_once_it_is_measured(monkeypatch, open_page):
     monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
@@ -412,6 +451,10 @@ def test_a_live_run_has_progress_and_cannot_be_deleted(open_page):
     proto = at.get("progress")[0].proto
     assert proto.value in (37, 38)  # 6 of 16 steps
     assert "Epoch 2 of 4, about 1 min 35 s left, 321 images/s" in proto.text
+    assert "from the disk" not in proto.text
+    run.write_status("running", epochs=4, epoch=1, step=2, steps_per_epoch=4, teacher_stored=True)
+    proto = at.run().get("progress")[0].proto
+    assert "Epoch 2 of 4, teacher predictions from the disk" in proto.text
     assert not any(one.label == "Yes, delete" for one in at.button)
 
 

@@ -12,6 +12,7 @@ from kdexplorer.methods import get_method
 from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss
 from kdexplorer.networks import build
+from kdexplorer.training import data
 from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.data import load_experiment_data
 from kdexplorer.training.experiment import Experiment
@@ -134,7 +135,7 @@ def test_an_evaluation_changes_nothing_and_leaves_the_student_in_train_mode(pair
 
 
 def test_targets_that_are_not_kept_are_computed_again_to_the_same_values(paired, monkeypatch):
-    monkeypatch.setattr(teacher_module, "EVALUATION_BATCH", 25)  # three batches, the last of 10
+    monkeypatch.setattr(data, "EVALUATION_BATCH", 25)  # three batches, the last of 10
     experiment, results = Experiment(paired), []
     kept = sum(tensor.nbytes for outputs in _targets_of_a_batch(experiment).values() for tensor in outputs.tensors())
     for limit in (1 << 30, kept + 1, 0):  # everything, one batch, nothing
@@ -146,7 +147,7 @@ def test_targets_that_are_not_kept_are_computed_again_to_the_same_values(paired,
 
 
 def _targets_of_a_batch(experiment):
-    return experiment.evaluate_teacher().targets(0, teacher_module.EVALUATION_BATCH)
+    return experiment.evaluate_teacher().targets(0, data.EVALUATION_BATCH)
 
 
 def test_a_step_is_what_a_plain_loop_does(paired):

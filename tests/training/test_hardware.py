@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from kdexplorer.training import hardware
 
@@ -25,6 +26,18 @@ def test_what_is_compiled_is_kept_for_the_next_run_by_its_owner_alone():
     folder = Path(os.environ[VARIABLE])
     assert folder.name == "inductor"
     assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_two_generations_of_one_name_and_hidden_instructions_are_told_apart(monkeypatch):
+    cpu, found = torch.device("cpu"), {"model name": "AMD EPYC", "cpu family": "26", "model": "2"}
+    monkeypatch.setattr(hardware, "_read_cpuinfo", lambda: found)
+    described = [hardware.describe_processor(cpu)]
+    found["cpu family"] = "25"
+    described.append(hardware.describe_processor(cpu))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "NONE")
+    described.append(hardware.describe_processor(cpu))
+    assert len(set(described)) == 3
+    assert all(one.startswith("AMD EPYC, ") for one in described)
 
 
 def test_a_folder_of_ones_own_stays(monkeypatch):

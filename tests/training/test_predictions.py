@@ -1,16 +1,21 @@
 """The teacher's predictions on the disk: the same bits as computed ones, checked, bounded, complete or not there."""
 
 import os
+import signal
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from kdexplorer.methods import Method, get_method
-from kdexplorer.training import estimate, predictions
+from kdexplorer.training import data, estimate, hardware, predictions
+from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.execute import execute
 from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.predictions import (
+    BatchPredictions,
     Stored,
     delete_predictions,
     load_predictions,
@@ -85,6 +90,50 @@ def test_another_student_another_temperature_and_more_epochs_read_them_too(respo
     assert computed == [20] * 6  # of the third epoch
 
 
+def test_in_another_environment_they_are_computed(response, computed, monkeypatch):
+    experiment = Experiment(response)
+    experiment.evaluate_teacher()
+    others = [
+        lambda patch: torch.set_num_threads(2),
+        lambda patch: patch.setattr(torch, "__version__", "2.99.0"),
+        lambda patch: patch.setattr(hardware, "processor_name", lambda: "Intel(R) Xeon(R)"),
+        lambda patch: patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2"),
+    ]
+    for change in others:
+        with monkeypatch.context() as patch:
+            change(patch)
+            computed.clear()
+            experiment.evaluate_teacher()
+            assert computed == [60]
+            experiment.evaluate_teacher()  # what it stored there
+            assert computed == [60]
+        torch.set_num_threads(1)
+    experiment.evaluate_teacher()
+    assert computed == [60]
+    assert len(stored()) == 5
+
+
+def test_training_batches_are_stored_by_the_same_facts(response):
+    teacher = Experiment(response).teacher
+    assert teacher.facts.items() <= teacher.predictions.facts.items()
+    assert teacher.facts["environment"]["threads"] == torch.get_num_threads()
+
+
+def test_a_gpu_computes_other_bits_in_single_precision_once_tf32_is_off(response, monkeypatch):
+    teacher = Experiment(response).teacher
+    monkeypatch.setattr(
+        teacher_module,
+        "describe_environment",
+        lambda *_, **__: hardware.describe_environment(torch.device("cpu"), torch.float32, 1),
+    )
+    teacher.device = torch.device("cuda")
+    facts = []
+    for allowed in (True, False):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
+        facts.append(teacher.facts)
+    assert facts[0] != facts[1]
+
+
 @pytest.mark.parametrize("change", [{"seed": 1}, {"flip": "none"}, {"crop_padding": 0}, {"batch_size": 40}])
 def test_another_batch_is_computed(response, computed, change):
     train_to_end(response)
@@ -140,6 +189,88 @@ def test_the_oldest_are_removed_when_there_are_too_many(runs_root, monkeypatch):
     assert all((value == number).all() for number, value in enumerate(found) if value is not None)
 
 
+# --- Kills and several writers -----------------------------------------------------------------------------------
+
+
+FACTS, VALUES = {"number": 1}, np.arange(30, dtype=np.float32).reshape(3, 10)
+
+
+def during_the_write(monkeypatch, do):
+    """From now on `do()` is called once, when a file's content is on the disk and before the file has its name."""
+    todo, sync = [do], os.fsync
+
+    def synced(handle):
+        sync(handle)
+        if todo:
+            todo.pop()()
+
+    monkeypatch.setattr(os, "fsync", synced)
+
+
+def leave_half():
+    """A process that SIGKILL ends in the middle of a write; returns what it left."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                during_the_write(patch, lambda: os.kill(os.getpid(), signal.SIGKILL))
+                save_predictions(FACTS, VALUES)
+        finally:
+            os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert stored() == []
+    (left,) = predictions_root().iterdir()
+    return left
+
+
+def test_what_a_kill_left_is_counted_and_removed_after_an_hour(runs_root):
+    left = leave_half()
+    assert load_predictions(FACTS, VALUES.shape) is None
+    assert measure_store() == Stored(1, 4 * 30 + 32)
+    save_predictions(FACTS, VALUES)
+    assert left.exists()  # another process might be writing it
+    old = time.time() - 3700
+    os.utime(left, (old, old))
+    os.utime(stored()[0], (old, old))
+    save_predictions({"number": 2}, VALUES)
+    assert not left.exists()
+    assert (load_predictions(FACTS, VALUES.shape) == VALUES).all()
+    assert len(stored()) == 2
+
+
+def test_what_a_kill_left_is_deleted_with_everything_else(runs_root):
+    leave_half()
+    delete_predictions()
+    assert list(predictions_root().iterdir()) == []
+
+
+def test_two_writers_of_one_file_leave_it_whole(runs_root, monkeypatch):
+    during_the_write(monkeypatch, lambda: save_predictions(FACTS, VALUES))
+    save_predictions(FACTS, VALUES)
+    assert (load_predictions(FACTS, VALUES.shape) == VALUES).all()
+    assert list(predictions_root().iterdir()) == stored()
+
+
+def test_two_runs_that_compute_the_same_epoch_store_it_once(runs_root):
+    batches = np.random.default_rng(0).normal(size=(3, 2, 10)).astype(np.float32)
+    writers = [BatchPredictions(FACTS, {"logits": batches.shape}) for _ in range(2)]
+    for step, batch in enumerate(batches):
+        for writer in writers:
+            assert writer.get(0, 32, step) is None
+            writer.add(0, 32, step, lambda batch=batch: {"logits": batch})
+    assert len(stored()) == 1
+    reader = BatchPredictions(FACTS, {"logits": batches.shape})
+    assert all((reader.get(0, 32, step)["logits"] == batch).all() for step, batch in enumerate(batches))
+
+
+def test_deleting_everything_in_the_middle_of_a_write_costs_nothing_but_the_file(runs_root, monkeypatch):
+    during_the_write(monkeypatch, delete_predictions)
+    save_predictions(FACTS, VALUES)
+    assert list(predictions_root().iterdir()) == []
+    save_predictions(FACTS, VALUES)
+    assert (load_predictions(FACTS, VALUES.shape) == VALUES).all()
+
+
 def test_a_disk_that_is_full_costs_nothing_but_the_store(response, monkeypatch):
     def fail(path, data):
         raise OSError(28, "No space left on device")
@@ -185,6 +316,35 @@ def test_the_estimate_knows_which_epochs_are_stored(response, monkeypatch):
     assert (longer.step, longer.stored, longer.speedup) == (2.0, 0.5, 1.5)
     stages = make_config(RESPONSE, ATTENTION, teacher=response.teacher)
     assert estimate.measure(stages).stored == 0.0
+
+
+def test_the_estimate_counts_the_teachers_evaluation_unless_the_whole_split_is_stored(response, monkeypatch):
+    monkeypatch.setattr(estimate, "_time_steps", lambda *_: (3.0, 0.0))
+    monkeypatch.setattr(estimate, "_time_teacher", lambda *_: 0.0)
+    monkeypatch.setattr(data, "EVALUATION_BATCH", 20)  # of 60
+    clock, compute = [0.0], Teacher.compute_evaluation
+    monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def slow(self, evaluation):
+        clock[0] += 100.0
+        return compute(self, evaluation)
+
+    monkeypatch.setattr(Teacher, "compute_evaluation", slow)
+
+    def seconds_of_teacher(config):
+        return estimate.measure(config).seconds - 12 * 3.0
+
+    assert seconds_of_teacher(response) == 300.0
+    assert stored() == []  # a part of the split is no use to a run
+    assert seconds_of_teacher(response) == 300.0
+    reduced = response.model_copy(update={"precision": "bfloat16"})
+    assert seconds_of_teacher(reduced) == 600.0  # at the end once more, in float32
+    stages = make_config(RESPONSE, ATTENTION, teacher=response.teacher)
+    assert seconds_of_teacher(stages) == 600.0
+    train_to_end(response)
+    assert seconds_of_teacher(response) == 0.0
+    assert seconds_of_teacher(reduced) == 300.0
+    assert seconds_of_teacher(stages) == 600.0
 
 
 def test_the_size_is_known_and_everything_can_be_deleted(runs_root):

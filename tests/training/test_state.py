@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from kdexplorer.errors import ConfigError
+from kdexplorer.runs.card import Environment
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.run_folder import finished_students
 from kdexplorer.training import experiment as experiment_module
@@ -163,6 +164,13 @@ def test_settings_that_decide_no_bit_may_change(halfway, undisturbed):
     assert execute(halfway) == "finished"
     assert bits(halfway)[0] == undisturbed[0]
     assert halfway.status().warning == ""
+
+
+def test_a_processor_that_an_earlier_version_did_not_record_is_no_other_one():
+    facts = {"threads": 2, "device": "cpu", "precision": "float32", "torch": "2.13.0"}
+    unknown, first, second = (Environment(**facts, processor=name) for name in ("", "EPYC", "Xeon"))
+    assert unknown.differences(first) == first.differences(unknown) == []
+    assert first.differences(second) == ["processor Xeon instead of EPYC"]
 
 
 def test_a_run_that_is_resumed_with_other_threads_says_so_and_its_cards_too(halfway):
