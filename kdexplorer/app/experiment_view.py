@@ -56,6 +56,8 @@ def show_result(experiment: PreparedExperiment) -> None:
 def draw_chart(experiment: PreparedExperiment) -> tuple[Results, bool]:
     """Draws the chart; returns what was measured, nothing perhaps, and whether it is the small variant's."""
     results, small = read(experiment), False
+    for reason in results.left_out:
+        st.warning(as_text(reason))
     if not results:
         st.info(
             f"Not measured yet. {describe_cost(experiment)} Start it below, or from the command line; "

@@ -23,18 +23,19 @@ def command(key: str, small: bool = False) -> str:
 def describe_results(experiment: PreparedExperiment, results: Results) -> str:
     """What is known, in a line."""
     if not results:
-        return f"not measured yet. {describe_cost(experiment)}"
+        return " ".join(["not measured yet.", *results.left_out, describe_cost(experiment)])
     parts = experiment.parts()
     declared = sum(len(part.declaration.seeds) for part in parts)
     done = sum(len(table.complete_seeds()) for table in results.tables.values())
     claim = experiment.judge(results)
     left = f" {done} of {declared} trainings are done." if done < declared else ""
-    return f"{claim.claim}: {claim.verdict}.{left}"
+    return " ".join([f"{claim.claim}: {claim.verdict}.{left}", *results.left_out])
 
 
 def read(experiment: PreparedExperiment, small: bool = False) -> Results:
     """What is known of an experiment so far."""
-    return read_results(experiment.key, [part.name for part in experiment.parts(small)], small)
+    declarations = {part.name: part.declaration for part in experiment.parts(small)}
+    return read_results(experiment.key, declarations, small)
 
 
 def list_verdicts() -> list[tuple[str, Claim]]:
@@ -70,7 +71,7 @@ def to_csv(results: Results) -> str:
 
 def to_markdown(experiment: PreparedExperiment, results: Results, small: bool = False) -> str:
     """The question, the protocol, the verdict and the means of all students."""
-    head = [f"**{experiment.question}** {SMALL if small else experiment.protocol}"]
+    head = [f"**{experiment.question}** {SMALL if small else experiment.protocol}", *results.left_out]
     if not results:
         return "\n\n".join([*head, f"Not measured yet. {describe_cost(experiment, small)}"])
     said = []

@@ -14,7 +14,8 @@ from kdexplorer.experiments import all_experiments, driver, get_experiment
 from kdexplorer.experiments.base import Figure, MeasuredExperiment, Part, TrainedExperiment, count_training
 from kdexplorer.experiments.better_teacher import run_of
 from kdexplorer.experiments.points import row_of
-from kdexplorer.experiments.results import Measurement, part_path, read_measured, read_results
+from kdexplorer.experiments.report import read
+from kdexplorer.experiments.results import Measurement, part_path, read_measured
 from kdexplorer.runs import launch
 from kdexplorer.sweeps.declaration import Declaration
 from kdexplorer.training.execute import execute
@@ -91,7 +92,7 @@ def started(shelf, monkeypatch):
 
 
 def results():
-    return read_results("tiny", ["teachers", "students"])
+    return read(Tiny())
 
 
 def test_parts_are_trained_in_turn_and_continue_from_their_tables(started, runs_root, capsys):
@@ -193,7 +194,7 @@ def test_a_file_that_is_no_table_is_not_overwritten(shelf, capsys):
 def test_small_tables_are_apart(started):
     assert main(["experiment", "tiny", "--small", "--yes", "--quiet"]) == 0
     assert not results()
-    assert read_results("tiny", ["teachers", "students"], small=True)
+    assert read(Tiny(), small=True)
 
 
 @pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
