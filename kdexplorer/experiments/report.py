@@ -24,12 +24,17 @@ def describe_results(experiment: PreparedExperiment, results: Results) -> str:
     """What is known, in a line."""
     if not results:
         return " ".join(["not measured yet.", *results.left_out, describe_cost(experiment)])
-    parts = experiment.parts()
-    declared = sum(len(part.declaration.seeds) for part in parts)
-    done = sum(len(table.complete_seeds()) for table in results.tables.values())
+    declared = sum(len(part.declaration.seeds) for part in experiment.parts())
+    count = count_left(experiment, results)
     claim = experiment.judge(results)
-    left = f" {done} of {declared} trainings are done." if done < declared else ""
+    left = f" {declared - count} of {declared} trainings are done." if count else ""
     return " ".join([f"{claim.claim}: {claim.verdict}.{left}", *results.left_out])
+
+
+def count_left(experiment: PreparedExperiment, results: Results) -> int:
+    """How many trainings are left: seeds of all parts."""
+    known = {name: table.complete_seeds() for name, table in results.tables.items()}
+    return sum(len(set(part.declaration.seeds) - known.get(part.name, set())) for part in experiment.parts())
 
 
 def read(experiment: PreparedExperiment, small: bool = False) -> Results:

@@ -102,6 +102,10 @@ class Teacher:
             return True
         return self.can_read and self.predictions is not None and self.predictions.contains(epoch, side)
 
+    def is_evaluated(self, images: Split) -> bool:
+        """Whether its outputs on images that never change are read instead of computed."""
+        return self.can_read and self._load_evaluation(self._facts_on(images), len(images)) is not None
+
     def fix_targets(self, train: Split, keep: bool) -> None:
         """Computes the logits of the training images as they are, once, or reads them; see `select_targets`.
 
@@ -158,8 +162,7 @@ class Teacher:
             evaluation: the split.
             keep: whether to store the outputs for later runs.
         """
-        facts = self.facts | {"version": VERSION, "evaluation": hash_images(evaluation.images)}
-        by_part = {part: facts | ({} if part == "logits" else {"part": part}) for part in self.widths}
+        by_part = self._facts_on(evaluation)
         stored = self._load_evaluation(by_part, len(evaluation)) if self.can_read else None
         if stored is not None:
             return EvaluationTeacher(
@@ -188,6 +191,10 @@ class Teacher:
             return self._reduce(self.compute(self._folded, inputs))
 
         return EvaluationTeacher(computed["logits"], targets_of)
+
+    def _facts_on(self, images: Split) -> dict[str, dict[str, Any]]:
+        facts = self.facts | {"version": VERSION, "evaluation": hash_images(images.images)}
+        return {part: facts | ({} if part == "logits" else {"part": part}) for part in self.widths}
 
     def _load_evaluation(self, by_part: dict[str, dict[str, Any]], count: int) -> dict[str, np.ndarray] | None:
         found = {part: load_predictions(facts, (count, self.widths[part])) for part, facts in by_part.items()}

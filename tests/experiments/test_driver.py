@@ -87,7 +87,7 @@ def started(shelf, monkeypatch):
             execute(run)
 
     monkeypatch.setattr(launch, "start_run", start)
-    monkeypatch.setattr(command, "_measure_seconds", lambda todo: 60.0)
+    monkeypatch.setattr(command, "_measure_seconds", lambda todo: 60.0 * len(todo.seeds))
     return runs
 
 
