@@ -54,7 +54,7 @@ def show_result(experiment: PreparedExperiment) -> None:
     else:
         claim = experiment.judge(results)
         st.markdown(f"{VERDICTS[claim.verdict]} **{claim.claim}: {claim.verdict}.** {as_text(claim.evidence)}")
-    downloads.show_files(experiment.key, {"csv": to_csv(results)})
+    downloads.show_files(experiment.key, {"csv": to_csv(experiment, results)})
 
 
 def draw_chart(experiment: PreparedExperiment) -> tuple[Results, bool]:

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         code = _start(experiment, options)
     if code in (shared.DONE, shared.STOPPED) and not (options.quiet or options.estimate):
         results = read(experiment, options.small)
-        print(to_csv(results).strip() if options.csv else to_markdown(experiment, results, options.small))
+        print(to_csv(experiment, results).strip() if options.csv else to_markdown(experiment, results, options.small))
     return code
 
 

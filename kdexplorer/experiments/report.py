@@ -53,24 +53,30 @@ def list_verdicts() -> list[tuple[str, Claim]]:
     return found
 
 
-def list_rows(results: Results) -> list[dict[str, str]]:
-    """A row for each student, by the names of `COLUMNS`; numbers with full precision, empty where unknown."""
-    rows = [(part, row.entry, row) for part, table in results.tables.items() for row in table.rows]
-    measured = [(row.part, row.entry, row) for row in (results.measured.rows if results.measured else [])]
+def list_rows(experiment: PreparedExperiment, results: Results) -> list[dict[str, str]]:
+    """A row for each student, by the names of `COLUMNS` and of the experiment's own columns.
+
+    Numbers have full precision; what is unknown is empty, or missing among the experiment's own.
+    """
+    rows = [(part, row.entry, row, row.more) for part, table in results.tables.items() for row in table.rows]
+    measured = [(row.part, row.entry, row, {}) for row in (results.measured.rows if results.measured else [])]
     found = []
-    for part, entry, row in [*rows, *measured]:
+    for part, entry, row, more in [*rows, *measured]:
         values = {name: getattr(row, name) for name in COLUMNS[2:]}
+        for name, columns in experiment.columns.items():
+            values |= zip(columns, more.get(name, []), strict=False)
         texts = {name: "" if value is None else str(value) for name, value in values.items()}
         found.append({"part": part, "entry": entry} | texts)
     return found
 
 
-def to_csv(results: Results) -> str:
-    """A line for each student."""
+def to_csv(experiment: PreparedExperiment, results: Results) -> str:
+    """A line for each student; the last columns are what the experiment measured besides."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    own = [column for columns in experiment.columns.values() for column in columns]
+    writer = csv.DictWriter(buffer, [*COLUMNS, *own], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(list_rows(results))
+    writer.writerows(list_rows(experiment, results))
     return buffer.getvalue()
 
 
@@ -84,7 +90,7 @@ def to_markdown(experiment: PreparedExperiment, results: Results, small: bool = 
         claim = experiment.judge(results)
         said = [f"{claim.claim}: **{claim.verdict}**. {claim.evidence}"]
     means: dict[tuple[str, str], list[float]] = {}
-    for row in list_rows(results):
+    for row in list_rows(experiment, results):
         means.setdefault((row["part"], row["entry"]), []).append(float(row["accuracy"]))
     cells = [
         [part, entry, str(len(values)), f"{100 * sum(values) / len(values):.2f}"]

@@ -1,6 +1,8 @@
 """A tiny experiment from its declaration to its tables, through the command line; what the tables are good for."""
 
 import contextlib
+import csv
+import io
 import shutil
 
 import pytest
@@ -32,6 +34,7 @@ class Words:
 
 class Tiny(Words, TrainedExperiment):
     order, key = 1, "tiny"
+    columns = {"count": ("images", "teacher_images")}
 
     def parts(self, small=False):
         teaching = Declaration(
@@ -106,7 +109,11 @@ def test_parts_are_trained_in_turn_and_continue_from_their_tables(started, runs_
     assert {row.seed for row in rows if row.teacher_agreement is not None} == {3, 5}
     assert "cannot be decided" in capsys.readouterr().out
     assert main(["experiment", "tiny", "--yes", "--csv"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 1 + 1 + 4
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert len(lines) == 1 + 4
+    assert {(line["part"], line["images"], line["teacher_images"]) for line in lines} == {
+        ("teachers", "60.0", "0.0"), ("students", "60.0", "60.0"),
+    }  # fmt: skip
     assert len(started) == 3
 
     path = part_path("tiny", "students")

@@ -1,12 +1,15 @@
 """Tables and what they belong to: the bundled ones fit, and one that does not fit is left out and says why."""
 
+import csv
+import io
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from kdexplorer.cli.main import main
 from kdexplorer.experiments import all_experiments, get_experiment
-from kdexplorer.experiments.report import describe_results, read, to_markdown
+from kdexplorer.experiments.report import describe_results, read, to_csv, to_markdown
 from kdexplorer.experiments.results import find_changed, measured_path, part_path, read_measured, tables_folder
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import bundled_checkpoints
@@ -109,3 +112,27 @@ def test_measured_networks_that_have_other_weights_now_are_left_out(own, make_ch
     assert ["fidelity.json" in reason and "measured: resnet8-b." in reason for reason in results.left_out] == [
         True for _ in changed
     ]
+
+
+@pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
+def test_what_is_measured_besides_has_its_columns_in_the_csv(experiment):
+    logits = np.random.default_rng(0).normal(size=(2, 40, 10))
+    found = experiment.more(logits[0], np.arange(40) % 10, logits[1])
+    assert {name: len(values) for name, values in found.items()} == {
+        name: len(columns) for name, columns in experiment.columns.items()
+    }
+    if found:
+        results = make_results(experiment, lambda part, entry: 0.7, more=lambda part, entry: found)
+        line = next(csv.DictReader(io.StringIO(to_csv(experiment, results))))
+        read_back = {name: [float(line[column]) for column in columns] for name, columns in experiment.columns.items()}
+        assert read_back == found
+        assert line["accuracy"] != ""
+
+
+def test_the_bundled_csv_has_the_omitted_class():
+    experiment = get_experiment("omitted-class")
+    lines = list(csv.DictReader(io.StringIO(to_csv(experiment, read(experiment)))))
+    assert all(line["accuracy_at_bias_0"] == line["accuracy"] for line in lines)
+    assert all(line["images_of_the_class"] == "1000.0" for line in lines)
+    kd = [float(line["recall_at_bias_4.75"]) for line in lines if line["entry"] == "kd"]
+    assert f"{100 * np.mean(kd):.1f} % are recognized" in experiment.judge(read(experiment)).evidence
