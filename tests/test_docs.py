@@ -140,6 +140,17 @@ def test_the_experiments_and_their_verdicts():
             assert f"**{claim.claim}: {claim.verdict}.** {claim.evidence}" in text
 
 
+def test_the_experiments_sizes_are_those_declared():
+    rows = table_rows(after_marker("experiments.md", "sizes").split("\n\n")[0])[2:]
+    assert [row[0] for row in rows] == [f"`{one.key}`" for one in all_experiments()]
+    for experiment, (_, _, here) in zip(all_experiments(), rows, strict=True):
+        for part in experiment.parts():
+            recipe = part.declaration.recipe
+            numbers = re.findall(r"[\d,]*\d", here)
+            assert f"{recipe.train_images:,}" in numbers
+            assert str(recipe.epochs) in numbers
+
+
 def table_rows(text):
     """The cells of a Markdown table's rows."""
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]

@@ -43,14 +43,10 @@ def read(experiment: PreparedExperiment, small: bool = False) -> Results:
     return read_results(experiment.key, declarations, small)
 
 
-def list_verdicts() -> list[tuple[str, Claim]]:
-    """The question and the verdict of every experiment that is measured."""
-    found = []
-    for experiment in all_experiments():
-        results = read(experiment)
-        if results:
-            found.append((experiment.question, experiment.judge(results)))
-    return found
+def list_verdicts() -> list[tuple[PreparedExperiment, Claim]]:
+    """Every experiment that is measured, with its verdict."""
+    known = ((experiment, read(experiment)) for experiment in all_experiments())
+    return [(experiment, experiment.judge(results)) for experiment, results in known if results]
 
 
 def list_rows(experiment: PreparedExperiment, results: Results) -> list[dict[str, str]]:
