@@ -83,6 +83,7 @@ def show_run(experiment: PreparedExperiment) -> None:
     lines = {small: progress.describe_state(experiment.key, small) for small in (False, True)}
     working = [small for small, line in lines.items() if line]
     if working:
+        _forget_estimate()
         st.fragment(shares.charged()(_show_progress), run_every=POLL)(experiment.key, working[0])
     else:
         _show_last(experiment.key)
