@@ -66,7 +66,7 @@ def _intervals(figure: Figure, base: alt.Chart, width: int, **encoding: Any) -> 
 
 def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[alt.Chart]:
     axis = alt.Axis(labelLimit=em(230), ticks=False)
-    y = {"y": alt.Y("label:N", sort=labels, title=None, axis=axis)}
+    y: dict[str, Any] = {"y": alt.Y("label:N", sort=labels, title=None, axis=axis)}
     if len({(point.label, point.series) for point in figure.points}) > len(labels):  # beside each other in a row
         y["yOffset"] = alt.YOffset("network:N", sort=[one.name for one in looks])
     color = style.color(looks)

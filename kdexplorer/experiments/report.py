@@ -9,7 +9,8 @@ from kdexplorer.analysis.claims import Claim
 from kdexplorer.analysis.tables import markdown_table
 from kdexplorer.experiments import all_experiments
 from kdexplorer.experiments.base import PreparedExperiment, describe_cost
-from kdexplorer.experiments.results import Results, read_results
+from kdexplorer.experiments.results import Measurement, Results, read_results
+from kdexplorer.sweeps.league_table import LeagueRow
 
 SMALL = "A small variant has one seed and few images: it shows how the experiment works and decides nothing."
 COLUMNS = ("part", "entry", "seed", "accuracy", "calibration_error", "teacher_agreement")
@@ -54,15 +55,18 @@ def list_rows(experiment: PreparedExperiment, results: Results) -> list[dict[str
 
     Numbers have full precision; what is unknown is empty, or missing among the experiment's own.
     """
-    rows = [(part, row.entry, row, row.more) for part, table in results.tables.items() for row in table.rows]
-    measured = [(row.part, row.entry, row, {}) for row in (results.measured.rows if results.measured else [])]
+    rows: list[tuple[str, LeagueRow | Measurement]] = [
+        (part, row) for part, table in results.tables.items() for row in table.rows
+    ]
+    rows += [(row.part, row) for row in (results.measured.rows if results.measured else [])]
     found = []
-    for part, entry, row, more in [*rows, *measured]:
+    for part, row in rows:
+        more = row.more if isinstance(row, LeagueRow) else {}
         values = {name: getattr(row, name) for name in COLUMNS[2:]}
         for name, columns in experiment.columns.items():
             values |= zip(columns, more.get(name, []), strict=False)
         texts = {name: "" if value is None else str(value) for name, value in values.items()}
-        found.append({"part": part, "entry": entry} | texts)
+        found.append({"part": part, "entry": row.entry} | texts)
     return found
 
 
