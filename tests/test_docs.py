@@ -12,7 +12,7 @@ from kdexplorer.cli import main
 from kdexplorer.datasets.human_labels import find_human_labels
 from kdexplorer.experiments import all_experiments
 from kdexplorer.experiments.base import describe_cost
-from kdexplorer.experiments.results import read_results
+from kdexplorer.experiments.report import read
 from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.notation import format_number, parse_student
 from kdexplorer.presets import PRESETS
@@ -134,10 +134,21 @@ def test_the_experiments_and_their_verdicts():
     expected = [[str(e.order), f"`{e.key}`", e.question, describe_cost(e)] for e in all_experiments()]
     assert listed == expected
     for experiment in all_experiments():
-        results = read_results(experiment.key, [part.name for part in experiment.parts()])
+        results = read(experiment)
         if results:
             claim = experiment.judge(results)
             assert f"**{claim.claim}: {claim.verdict}.** {claim.evidence}" in text
+
+
+def test_the_experiments_sizes_are_those_declared():
+    rows = table_rows(after_marker("experiments.md", "sizes").split("\n\n")[0])[2:]
+    assert [row[0] for row in rows] == [f"`{one.key}`" for one in all_experiments()]
+    for experiment, (_, _, here) in zip(all_experiments(), rows, strict=True):
+        for part in experiment.parts():
+            recipe = part.declaration.recipe
+            numbers = re.findall(r"[\d,]*\d", here)
+            assert f"{recipe.train_images:,}" in numbers
+            assert str(recipe.epochs) in numbers
 
 
 def table_rows(text):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import streamlit as st
 
-from kdexplorer.app import access, lecture_file, pickers, result_caches
+from kdexplorer.app import access, audience, lecture_file, navigation, pickers, result_caches
 from kdexplorer.app.jobs import queue
 from kdexplorer.app.plain import as_text
 from kdexplorer.handout.request import HandoutRequest
@@ -42,6 +43,7 @@ def show_handout(
     """
     teacher, *students = networks.values()
     closed = open_store().lecture().closed
+    address = _own_address()
     temperature, alpha, guest = pickers.pinned("T"), pickers.pinned_by_visitor("alpha"), access.guest_share()
 
     def build() -> bytes:
@@ -50,6 +52,7 @@ def show_handout(
         request = HandoutRequest(
             networks, pictures, compared or {}, temperature, alpha, live=live, experiments=experiments,
             votes=closed if votes else (), order=tuple(lecture_file.open_lecture().sections()),
+            address=address,
         )  # fmt: skip
         return result_caches.handout(request, sources, guest)
 
@@ -66,7 +69,7 @@ def show_handout(
                 f"It includes {as_text(', '.join(included))}.",
             )
         experiments = st.toggle(
-            "Include the experiments", key="handout_experiments", help="The verdicts of the page Experiments."
+            "Include the experiments", key="handout_experiments", help="What was asked, expected and found there."
         )
         votes = bool(closed) and st.toggle(
             "Include the room's votes", key="handout_votes", help="The totals of the audience's closed questions."
@@ -80,3 +83,9 @@ def show_handout(
     if len(queue):
         ahead = "1 computation is" if len(queue) == 1 else f"{len(queue)} computations are"
         st.caption(f"{ahead} ahead of yours.")
+
+
+def _own_address() -> str:
+    """Where others find this application; empty where only this machine does."""
+    address = audience.server_url()
+    return "" if urlsplit(address).hostname in access.LOCAL else address + navigation.with_base("")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 
 import streamlit as st
 
 from kdexplorer.app import access, chart_view, downloads, pickers
 from kdexplorer.app.compare_claims import VERDICTS
-from kdexplorer.app.plain import as_text
+from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts.experiments import experiment_chart
-from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment
+from kdexplorer.errors import KDError
+from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment, progress
 from kdexplorer.experiments.base import describe_cost
-from kdexplorer.experiments.report import SMALL, command, read, to_csv
+from kdexplorer.experiments.report import SMALL, command, count_left, read, to_csv
 from kdexplorer.experiments.results import Results
 from kdexplorer.runs.launch import stop_run
+from kdexplorer.training.estimate import format_duration
 
 POLL = 2.0
-"""Seconds between two looks at an experiment that runs."""
+"""Seconds between two looks at an experiment that runs, or at an estimate."""
+_ESTIMATE = "experiment_estimate"
 
 
 def pick_experiment() -> PreparedExperiment:
@@ -50,35 +54,41 @@ def show_result(experiment: PreparedExperiment) -> None:
     else:
         claim = experiment.judge(results)
         st.markdown(f"{VERDICTS[claim.verdict]} **{claim.claim}: {claim.verdict}.** {as_text(claim.evidence)}")
-    downloads.show_files(experiment.key, {"csv": to_csv(results)})
+    downloads.show_files(experiment.key, {"csv": to_csv(experiment, results)})
 
 
 def draw_chart(experiment: PreparedExperiment) -> tuple[Results, bool]:
     """Draws the chart; returns what was measured, nothing perhaps, and whether it is the small variant's."""
     results, small = read(experiment), False
+    _show_left_out(results)
     if not results:
-        st.info(
-            f"Not measured yet. {describe_cost(experiment)} Start it below, or from the command line; "
-            "`--estimate` says how long it takes on this machine."
-        )
+        st.info(f"Not measured yet. {describe_cost(experiment)} Start it below, or from the command line.")
         results, small = read(experiment, small=True), True
+        _show_left_out(results)
     chart = experiment_chart(experiment.figure(results)) if results else None
     if chart is not None:
         chart_view.draw(chart, experiment.title, (), key=f"chart_{experiment.key}")
     return results, small
 
 
+def _show_left_out(results: Results) -> None:
+    for reason in results.left_out:
+        st.warning(as_text(reason))
+
+
 def show_run(experiment: PreparedExperiment) -> None:
     """Running it, in full or small, and what to change."""
     st.markdown("**Run it yourself.** Existing results are not measured again.")
     st.code("\n".join(command(experiment.key, small) for small in (False, True)), language="bash")
-    lines = {small: driver.describe_state(experiment.key, small) for small in (False, True)}
+    lines = {small: progress.describe_state(experiment.key, small) for small in (False, True)}
     working = [small for small, line in lines.items() if line]
     if working:
+        _forget_estimate()
         st.fragment(access.charged()(_show_progress), run_every=POLL)(experiment.key, working[0])
     else:
         _show_last(experiment.key)
         _offer_start(experiment.key)
+        _show_estimate(experiment)
     st.markdown(f"**What to change.** {experiment.change}")
 
 
@@ -93,9 +103,48 @@ def _offer_start(key: str) -> None:
                 access.act_and_rerun(partial(driver.start, key, small))
 
 
+def _show_estimate(experiment: PreparedExperiment) -> None:
+    """How long what is left takes on this machine, from a few batches of each part; for a guest, nothing."""
+    estimate: progress.ExperimentEstimate | None = st.session_state.get(_ESTIMATE)
+    offered = access.is_presenter() and count_left(experiment, read(experiment)) > 0
+    if estimate is not None and not (offered and estimate.key == experiment.key):
+        _forget_estimate()
+        estimate = None
+    if not offered:
+        return
+    try:
+        seconds = estimate.poll() if estimate is not None else None
+    except KDError as error:
+        show_error(error)
+        _forget_estimate()
+        estimate = None
+    if estimate is None:
+        if st.button("Estimate the time", key=f"estimate_{experiment.key}", icon=":material/timer:"):
+            access.act_and_rerun(lambda: st.session_state.update({_ESTIMATE: progress.ExperimentEstimate(experiment)}))
+    elif seconds is None:
+        st.fragment(access.charged()(_wait_for), run_every=POLL)(estimate)
+    else:
+        st.markdown(f":material/timer: Running it in full takes about {format_duration(seconds)} on this machine.")
+
+
+def _wait_for(estimate: progress.ExperimentEstimate) -> None:
+    """Says that it measures, until it has ended."""
+    with contextlib.suppress(KDError):
+        if estimate.poll() is None:
+            st.markdown(f":material/timer: {estimate.describe()}")
+            return
+    st.rerun()
+
+
+def _forget_estimate() -> None:
+    """Ends a measurement whose result is no longer needed."""
+    if (estimate := st.session_state.pop(_ESTIMATE, None)) is not None:
+        estimate.cancel()
+
+
 def _show_progress(key: str, small: bool) -> None:
     """What the process does, and a button that stops it; the page anew once it has ended."""
-    line = driver.describe_state(key, small)
+    line = progress.describe_state(key, small)
     if not line:
         st.rerun()
     st.markdown(f":material/timer: {as_text(line)}")

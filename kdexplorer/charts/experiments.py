@@ -66,15 +66,18 @@ def _intervals(figure: Figure, base: alt.Chart, width: int, **encoding: Any) -> 
 
 def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[alt.Chart]:
     axis = alt.Axis(labelLimit=em(230), ticks=False)
-    y, color = alt.Y("label:N", sort=labels, title=None, axis=axis), style.color(looks)
-    base = alt.Chart(data(_rows(figure))).encode(y=y, color=color)
+    y: dict[str, Any] = {"y": alt.Y("label:N", sort=labels, title=None, axis=axis)}
+    if len({(point.label, point.series) for point in figure.points}) > len(labels):  # beside each other in a row
+        y["yOffset"] = alt.YOffset("network:N", sort=[one.name for one in looks])
+    color = style.color(looks)
+    base = alt.Chart(data(_rows(figure))).encode(**y, color=color)
     x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(zero=figure.rule == 0, padding=12))
     seeds = [
         {"network": point.series, "label": point.label, "x": value} for point in figure.points for value in point.seeds
     ]
     layers = [
         *_intervals(figure, base, 4, x=alt.X("low:Q", title=figure.x_title), x2="high:Q"),
-        alt.Chart(data(seeds)).mark_point(size=area(16), filled=True, opacity=0.5).encode(x=x, y=y, color=color),
+        alt.Chart(data(seeds)).mark_point(size=area(16), filled=True, opacity=0.5).encode(x=x, **y, color=color),
         base.mark_point(size=area(170), filled=True, opacity=1).encode(
             x=x,
             shape=style.shape(looks),

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         code = _start(experiment, options)
     if code in (shared.DONE, shared.STOPPED) and not (options.quiet or options.estimate):
         results = read(experiment, options.small)
-        print(to_csv(results).strip() if options.csv else to_markdown(experiment, results, options.small))
+        print(to_csv(experiment, results).strip() if options.csv else to_markdown(experiment, results, options.small))
     return code
 
 
@@ -83,7 +83,7 @@ def _announce(experiment: PreparedExperiment, todo: list[Todo], measure: bool) -
         count = "1 seed" if len(one.seeds) == 1 else f"{len(one.seeds)} seeds"
         line = f"{one.part.name}: {count} of {len(one.part.declaration.entries)} students"
         if measure:
-            seconds = len(one.seeds) * _measure_seconds(one)
+            seconds = _measure_seconds(one)
             total += seconds
             line += f", about {format_duration(seconds)}"
         print(line, file=sys.stderr, flush=True)
@@ -92,10 +92,8 @@ def _announce(experiment: PreparedExperiment, todo: list[Todo], measure: bool) -
 
 
 def _measure_seconds(todo: Todo) -> float:
-    """How long one seed of a part takes, with a stand-in where its teacher is not trained yet. Raises RunError."""
+    """How long what a part lacks takes. Raises RunError."""
+    from kdexplorer.experiments.progress import add_up, sample_of
     from kdexplorer.training.estimate import measure_apart
 
-    config = todo.part.declaration.experiment(todo.seeds[0])
-    if todo.table is None:
-        config = config.model_copy(update={"teacher": todo.part.stand_in})
-    return measure_apart(config).seconds
+    return add_up(todo, measure_apart(sample_of(todo)))

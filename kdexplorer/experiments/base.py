@@ -94,6 +94,8 @@ class PreparedExperiment(ABC):
     expected: ClassVar[str]
     change: ClassVar[str]
     """What to try next, and how."""
+    columns: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """What `more` measures, by name: a column's name in the CSV for each of its values."""
 
     @abstractmethod
     def judge(self, results: Results) -> Claim:

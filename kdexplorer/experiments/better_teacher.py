@@ -48,6 +48,7 @@ class BetterTeacher(TrainedExperiment):
     )
     expected = "Students gain with their teachers, by much less than a point for each point."
     change = "Another architecture for the teachers: change `student` in the part that teaches."
+    columns = {"teacher": ("teacher_accuracy",)}
 
     def parts(self, small: bool = False) -> tuple[Part, ...]:
         """The teachers, then a part for each of them."""

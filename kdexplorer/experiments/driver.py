@@ -21,7 +21,7 @@ from kdexplorer.experiments.base import Interrupted, MeasuredExperiment, Part, P
 from kdexplorer.experiments.results import MeasuredTable, measured_path, part_path, read_measured
 from kdexplorer.files import read_json, write_json
 from kdexplorer.runs import launch
-from kdexplorer.runs.records import LIVE, State
+from kdexplorer.runs.records import State
 from kdexplorer.runs.run_folder import Run, runs_root
 from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.schema import Name, StrictModel, validate
@@ -29,7 +29,6 @@ from kdexplorer.sweeps import league as leagues
 from kdexplorer.sweeps.driver import execute_sweep
 from kdexplorer.sweeps.league import League
 from kdexplorer.sweeps.league_table import LeagueTable
-from kdexplorer.sweeps.progress import describe_progress
 
 
 class Chosen(StrictModel):
@@ -134,6 +133,11 @@ def _has_teacher(part: Part) -> bool:
     return False
 
 
+def find_league(key: str, part: Part) -> League:
+    """The folder of a part's league, which need not exist."""
+    return League(League.parent_folder() / league_id(key, part.name, part.declaration))
+
+
 def _open_league(key: str, part: Part) -> League:
     return leagues.open_league(part.declaration, league_id(key, part.name, part.declaration))
 
@@ -210,18 +214,3 @@ def _measure(experiment: MeasuredExperiment, small: bool, run: ExperimentRun, sh
         except Interrupted:
             return "stopped"
     return "finished"
-
-
-def describe_state(key: str, small: bool = False) -> str:
-    """How far the experiment's process is, with the time that its current run has left; empty where none works."""
-    run = get_run(key, small)
-    status = run.status()
-    if status.state not in LIVE:
-        return ""
-    lines = [status.message]
-    for part in get_experiment(key).parts(small):
-        league = League(League.parent_folder() / league_id(key, part.name, part.declaration))
-        status = league.status()
-        if status.state in LIVE:
-            lines += [describe_progress(one) for one in league.runs() if one.run_id in status.working]
-    return "; ".join(lines)

@@ -50,9 +50,10 @@ class Fidelity(MeasuredExperiment):
         for checkpoint in checkpoints:
             teacher = _find_teacher(checkpoint, checkpoints)
             row = _measure(checkpoint, teacher) if teacher else None
-            if row is not None:
+            if teacher is not None and row is not None:
                 rows.append(row)
-                networks[checkpoint.name], described = checkpoint.sha256, describe_evaluation(checkpoint)
+                networks |= {one.name: one.sha256 for one in (checkpoint, teacher)}
+                described = describe_evaluation(checkpoint)
         rows += _rows_of_tables()
         found = {"rows": rows, "networks": networks, "evaluated_on": described}
         keep(table := table.model_copy(update=found))

@@ -36,6 +36,11 @@ class OmittedClass(TrainedExperiment):
     )
     expected = "The student without a teacher recognizes none; the distilled one some, and more with a larger bias."
     change = "Omit another class (`--without-class`), or two networks that are closer in size."
+    columns = {
+        "recall": tuple(f"recall_at_bias_{bias:g}" for bias in BIASES),
+        "accuracy": tuple(f"accuracy_at_bias_{bias:g}" for bias in BIASES),
+        "images": ("images_of_the_class",),
+    }
 
     def parts(self, small: bool = False) -> tuple[Part, ...]:
         """One part."""

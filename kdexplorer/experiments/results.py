@@ -12,10 +12,11 @@ from pydantic import Field, ValidationError
 
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import read_json
-from kdexplorer.runs.checkpoints import bundled_root
+from kdexplorer.runs.checkpoints import Checkpoint, bundled_root, try_checkpoint
 from kdexplorer.runs.run_folder import runs_root
 from kdexplorer.schema import StrictModel
-from kdexplorer.sweeps.league_table import LeagueTable, read_table
+from kdexplorer.sweeps.declaration import Declaration
+from kdexplorer.sweeps.league_table import LeagueTable, find_conflicts, read_table
 
 BySeed = dict[int, float]
 
@@ -52,6 +53,8 @@ class Results:
 
     tables: Mapping[str, LeagueTable] = field(default_factory=dict)  # by part, in the declared order
     measured: MeasuredTable | None = None
+    left_out: tuple[str, ...] = ()
+    """Why tables that exist are not among these, in sentences."""
 
     def __bool__(self) -> bool:
         return bool(self.measured and self.measured.rows) or any(table.rows for table in self.tables.values())
@@ -120,18 +123,45 @@ def read_measured(key: str, small: bool = False) -> MeasuredTable | None:
         raise ConfigError(f"{path} is not the table of an experiment: move it elsewhere, or restore it.") from error
 
 
-def read_results(key: str, parts: list[str], small: bool = False) -> Results:
-    """What is known of an experiment; what cannot be read counts as missing."""
+def read_results(key: str, declarations: Mapping[str, Declaration], small: bool = False) -> Results:
+    """What is known of an experiment; tables that belong to something else, or cannot be read, are left out.
+
+    Args:
+        key: the experiment.
+        declarations: by part, in order.
+        small: read the small variant's tables.
+    """
+    left_out: list[str] = []
+    tables = {}
+    for part, declaration in declarations.items():
+        path = part_path(key, part, small)
+        try:
+            table = read_table(path)
+        except ConfigError as error:
+            left_out.append(str(error))
+            continue
+        if table is None or not table.rows:
+            continue
+        if conflicts := find_conflicts(table, declaration):
+            left_out.append(f"{path.name} is left out. {' '.join(conflicts)}")
+        else:
+            tables[part] = table
     try:
         measured = read_measured(key, small)
-    except ConfigError:
+    except ConfigError as error:
+        measured, left_out = None, [*left_out, str(error)]
+    if measured is not None and (changed := find_changed(measured)):
+        left_out.append(
+            f"{measured_path(key, small).name} is left out. Other weights than those that were measured: "
+            f"{', '.join(changed)}. Measure again."
+        )
         measured = None
-    tables = {}
-    for part in parts:
-        try:
-            table = read_table(part_path(key, part, small))
-        except ConfigError:
-            table = None
-        if table is not None and table.rows:
-            tables[part] = table
-    return Results(tables, measured)
+    return Results(tables, measured, tuple(left_out))
+
+
+def find_changed(table: MeasuredTable) -> list[str]:
+    """The measured networks whose bundled weights are others now."""
+    found = {name: try_checkpoint(bundled_root() / name) for name in table.networks}
+    return [
+        name for name, one in found.items() if isinstance(one, Checkpoint) and one.sha256 != table.networks[name]
+    ]  # fmt: skip

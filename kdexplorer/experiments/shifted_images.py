@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,22 +107,26 @@ class ShiftedImages(MeasuredExperiment):
         return Claim(
             claim,
             f"Mean over four strong shifts: {listed} (95 % intervals over {next(iter(lost.values())).images:,} "
-            "images; these trained networks).",
+            f"images; these trained networks).{_describe_calibration(results)}",
             verdict,
         )
 
     def figure(self, results: Results) -> Figure:
-        """Accuracy under each condition."""
-        rows = results.measured.rows if results.measured else []
-        shown = [row for row in rows if row.entry in ("resnet8-scratch", "resnet8-response", TEACHER)]
-        order = list(SHIFTS)
-        points = tuple(
-            Point(row.entry, 100 * row.accuracy, label=row.part)
-            for row in sorted(shown, key=lambda row: order.index(row.part))
-        )
-        roles = {TEACHER: "teacher", "resnet8-scratch": "scratch", "resnet8-response": "kd"}
-        images = f"{rows[0].images:,} test images" if rows else ""
-        return Figure("dots", "Accuracy when the images become worse", images, "accuracy (%)", points, roles)
+        """Each distilled student's lead over its baseline, under each condition."""
+        roles = {row.entry: row.role for row in (results.measured.rows if results.measured else [])}
+        points, images = list[Point](), ""
+        for shift in SHIFTS:
+            for student in PAIRS:
+                lead = _lead(results, student, shift)
+                if lead is not None:
+                    low, high = (100 * (lead.difference + side * lead.half) for side in (-1, 1))
+                    points.append(Point(student, 100 * lead.difference, label=shift, low=low, high=high))
+                    images = f"mean and 95 % interval over {lead.images:,} test images"
+        return Figure(
+            "dots", "A student's lead when images become worse", images,
+            "lead over scratch (percentage points)", tuple(points),
+            {student: roles[student] for student in PAIRS if student in roles}, rule=0,
+        )  # fmt: skip
 
 
 def _load(count: int) -> Split:
@@ -193,19 +197,52 @@ def _measure(
 
 def lost_less(results: Results, student: str) -> MeanDifference | None:
     """By how much less accuracy a student loses than its baseline, the mean over the strong shifts; None if unknown."""
-    rows = {(row.entry, row.part): row for row in results.measured.rows} if results.measured else {}
-    places = [(name, part) for name in (student, PAIRS[student]) for part in (CLEAN, *STRONG)]
-    if not all(place in rows for place in places):
+    right = _find_right(results, student, (CLEAN, *STRONG))
+    if right is None:
         return None
-    right = {place: unpack_bits(rows[place].right, rows[place].images).astype(float) for place in places}
+    leads = {part: own - other for part, (own, other) in right.items()}
+    return paired_interval(np.mean([leads[part] - leads[CLEAN] for part in STRONG], axis=0))
 
-    def kept(name: str) -> np.ndarray:
-        return np.mean([right[name, part] - right[name, CLEAN] for part in STRONG], axis=0)
 
-    return paired_interval(kept(student) - kept(PAIRS[student]))
+def _lead(results: Results, student: str, part: str) -> MeanDifference | None:
+    """A student's accuracy minus its baseline's under a condition; None if unknown."""
+    right = _find_right(results, student, (part,))
+    return None if right is None else paired_interval(right[part][0] - right[part][1])
+
+
+def _find_right(
+    results: Results, student: str, parts: Iterable[str]
+) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
+    """Where a student and its baseline are right, float `[N]` by condition; None where one is not measured."""
+    rows = {(row.entry, row.part): row for row in results.measured.rows} if results.measured else {}
+    found = {}
+    for part in parts:
+        pair = [rows.get((name, part)) for name in (student, PAIRS[student])]
+        own, other = (None if row is None else unpack_bits(row.right, row.images).astype(float) for row in pair)
+        if own is None or other is None:
+            return None
+        found[part] = own, other
+    return found
 
 
 def _said(one: MeanDifference) -> str:
     low, high = (100 * (one.difference + side * one.half) for side in (-1, 1))
     word, factor = ("less", 100) if one.difference >= 0 else ("more", -100)
     return f"loses {factor * one.difference:.2f} points {word} ({low:+.2f} to {high:+.2f})"
+
+
+def _describe_calibration(results: Results) -> str:
+    """Whether distilled students are better calibrated under the strong shifts; empty where that is not known."""
+    errors: dict[str, list[float]] = {}
+    for row in results.measured.rows if results.measured else []:
+        if row.part in STRONG and row.calibration_error is not None:
+            errors.setdefault(row.entry, []).append(row.calibration_error)
+    if any(len(errors.get(name, [])) < len(STRONG) for pair in PAIRS.items() for name in pair):
+        return ""
+    means = {one: (float(np.mean(errors[one])), float(np.mean(errors[other]))) for one, other in PAIRS.items()}
+    better = sum(own < other for own, other in means.values())
+    count = {0: "worse for all", len(means): "better for all"}.get(better, f"better for {better} of {len(means)}")
+    listed = "; ".join(
+        f"{student} {100 * own:.1f} %, its baseline {100 * other:.1f} %" for student, (own, other) in means.items()
+    )
+    return f" Under these shifts calibration is {count}: expected calibration error {listed}."

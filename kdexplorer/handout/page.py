@@ -75,7 +75,7 @@ def build(request: HandoutRequest, sources: Sources) -> str:
         live=_to_json(_live_settings(request)) if request.live else None,
         agreement=human_agreement.format_table(agreement) if agreement else None,
         uncertainty=human_agreement.describe_agreement(agreement),
-        experiments=verdicts, votes=sections.describe_votes(request.votes),
+        experiments=verdicts, address=request.address, votes=sections.describe_votes(request.votes),
         sections=sections.order_sections(request.order, listed),
     )  # fmt: skip
 

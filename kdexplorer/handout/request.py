@@ -36,6 +36,7 @@ class HandoutRequest:
         experiments: whether the verdicts of the measured prepared experiments are included.
         votes: questions of the audience's vote, closed ones, whose totals are included.
         order: the sections that come first, as `story.Lecture.sections` returns them; empty is the bundled lecture's.
+        address: where the reader finds the application, for links to its pages; empty where there is none.
 
     Raises:
         ConfigError: when one of these does not hold.
@@ -51,16 +52,19 @@ class HandoutRequest:
     experiments: bool = False
     votes: tuple[Question, ...] = ()
     order: tuple[str, ...] = ()
+    address: str = ""
 
     def __post_init__(self) -> None:
         if not self.compared:
             object.__setattr__(self, "compared", self.networks)
+        is_web = self.address.startswith(("http://", "https://"))
         problems = {
             "give a teacher and at most four students": not 1 <= len(self.networks) <= MAX_NETWORKS,
             f"choose 1 to {MAX_PICTURES} pictures": not 1 <= len(self.pictures) <= MAX_PICTURES,
             f"the temperature must be {T_MIN:g} to {T_MAX:g}": not T_MIN <= self.temperature <= T_MAX,
             "alpha must be 0 to 1": self.alpha is not None and not 0 <= self.alpha <= 1,
             "a question whose votes are included must be closed": any(one.is_open for one in self.votes),
+            "the address must begin with http:// or https://": bool(self.address) and not is_web,
             "these networks have different classes": len({c.classes for c in self.networks.values()}) > 1,
             "these networks were evaluated on different images": len(group_by_evaluation(self.compared)) > 1,
         }

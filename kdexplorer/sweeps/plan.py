@@ -53,15 +53,18 @@ def make_plan(config: SweepConfig, elsewhere: bool = False) -> SweepPlan:
     configs = [experiment_config(config, [by_name[name] for name in one.students], one.seed) for one in packed]
     largest = max(configs, key=lambda one: len(one.students))
     sample = largest.model_copy(update={"students": largest.students[:SAMPLE]})
-    times = sum(_count_work(one) for one in configs) / _count_work(sample)
+    times = sum(count_work(one) for one in configs) / count_work(sample)
     count = sum(len(one.students) for one in configs)
     return SweepPlan(len(configs), count, estimate_memory(largest, elsewhere), sample, times)
 
 
-def _count_work(config: ExperimentConfig) -> float:
-    """Multiply-adds of one training image: a student's backward pass takes twice its forward pass."""
+def count_work(config: ExperimentConfig) -> float:
+    """Multiply-adds of one training image: a student's backward pass takes twice its forward pass.
+
+    A teacher whose logits are fixed computes them once, which is not counted. Raises KDError without the teacher.
+    """
     students = sum(3.0 * count_multiply_adds(student.architecture) for student in config.students)
-    teachers = find_teachers(config.teacher) if config.teacher else ()
+    teachers = find_teachers(config.teacher) if config.teacher and config.teacher_view != "fixed" else ()
     return students + sum(count_multiply_adds(teacher.architecture) for teacher in teachers)
 
 

@@ -94,6 +94,10 @@ class Experiment:
         teacher = get_architecture(teachers[0].architecture) if teachers else None
         return build_student(self.config, student, self.evaluation.classes, teacher, self.team, self.device)
 
+    def training_split(self) -> Split:
+        """The training images as they are."""
+        return Split(self.images.cpu().numpy(), self.labels.cpu().numpy(), ())
+
     def reads_teacher(self, epoch: int) -> bool:
         """Whether the teacher's predictions for an epoch are read from the disk instead of computed."""
         return self.teacher is not None and self.teacher.is_stored(epoch, resolution(self.config, epoch))
@@ -166,8 +170,7 @@ class Experiment:
             return inputs, labels, {}
         if config.teacher_view == "fixed":
             if self.teacher.fixed is None:
-                train = Split(self.images.cpu().numpy(), self.labels.cpu().numpy(), ())
-                self.teacher.fix_targets(train, keep=self.team.size == 1)
+                self.teacher.fix_targets(self.training_split(), keep=self.team.size == 1)
             return inputs, labels, self.teacher.select_targets(indices[self.part])
         seen, of_teacher = images, inputs
         if config.teacher_view == "independent":

@@ -10,10 +10,10 @@ NOISE = (0.001, -0.001, 0.002, -0.002, 0.0005)
 """Of a student by seed, small beside the differences that tests choose."""
 
 
-def make_results(experiment, accuracy, seeds=5, more=None, skip=()):
+def make_results(experiment, accuracy, seeds=5, more=None, skip=(), small=False):
     """Tables of all parts; `accuracy(part, entry)` is a student's mean, `more(part, entry)` what it has besides."""
     tables = {}
-    for place, part in enumerate(experiment.parts()):
+    for place, part in enumerate(experiment.parts(small)):
         declaration = part.declaration
         if part.name in skip:
             continue

@@ -1,6 +1,8 @@
 """A tiny experiment from its declaration to its tables, through the command line; what the tables are good for."""
 
 import contextlib
+import csv
+import io
 import shutil
 
 import pytest
@@ -14,7 +16,8 @@ from kdexplorer.experiments import all_experiments, driver, get_experiment
 from kdexplorer.experiments.base import Figure, MeasuredExperiment, Part, TrainedExperiment, count_training
 from kdexplorer.experiments.better_teacher import run_of
 from kdexplorer.experiments.points import row_of
-from kdexplorer.experiments.results import Measurement, part_path, read_measured, read_results
+from kdexplorer.experiments.report import read
+from kdexplorer.experiments.results import Measurement, part_path, read_measured
 from kdexplorer.runs import launch
 from kdexplorer.sweeps.declaration import Declaration
 from kdexplorer.training.execute import execute
@@ -31,6 +34,7 @@ class Words:
 
 class Tiny(Words, TrainedExperiment):
     order, key = 1, "tiny"
+    columns = {"count": ("images", "teacher_images")}
 
     def parts(self, small=False):
         teaching = Declaration(
@@ -86,12 +90,12 @@ def started(shelf, monkeypatch):
             execute(run)
 
     monkeypatch.setattr(launch, "start_run", start)
-    monkeypatch.setattr(command, "_measure_seconds", lambda todo: 60.0)
+    monkeypatch.setattr(command, "_measure_seconds", lambda todo: 60.0 * len(todo.seeds))
     return runs
 
 
 def results():
-    return read_results("tiny", ["teachers", "students"])
+    return read(Tiny())
 
 
 def test_parts_are_trained_in_turn_and_continue_from_their_tables(started, runs_root, capsys):
@@ -105,7 +109,11 @@ def test_parts_are_trained_in_turn_and_continue_from_their_tables(started, runs_
     assert {row.seed for row in rows if row.teacher_agreement is not None} == {3, 5}
     assert "cannot be decided" in capsys.readouterr().out
     assert main(["experiment", "tiny", "--yes", "--csv"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 1 + 1 + 4
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert len(lines) == 1 + 4
+    assert {(line["part"], line["images"], line["teacher_images"]) for line in lines} == {
+        ("teachers", "60.0", "0.0"), ("students", "60.0", "60.0"),
+    }  # fmt: skip
     assert len(started) == 3
 
     path = part_path("tiny", "students")
@@ -193,7 +201,7 @@ def test_a_file_that_is_no_table_is_not_overwritten(shelf, capsys):
 def test_small_tables_are_apart(started):
     assert main(["experiment", "tiny", "--small", "--yes", "--quiet"]) == 0
     assert not results()
-    assert read_results("tiny", ["teachers", "students"], small=True)
+    assert read(Tiny(), small=True)
 
 
 @pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)

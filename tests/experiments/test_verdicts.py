@@ -14,7 +14,7 @@ from kdexplorer.experiments.better_teacher import ALONG
 from kdexplorer.experiments.gradient_size import MATCHED
 from kdexplorer.experiments.judging import Comparison, judge
 from kdexplorer.experiments.results import Results, pack_bits, unpack_bits
-from kdexplorer.experiments.shifted_images import CLEAN, NETWORKS, PAIRS, SHIFTS
+from kdexplorer.experiments.shifted_images import CLEAN, NETWORKS, PAIRS, SHIFTS, STRONG
 from tests.charts.drawing import draw, texts
 from tests.experiments.sample import first, make_measured, make_recalls, make_results
 
@@ -162,6 +162,44 @@ def test_shifts(student, baseline, verdict):
     assert claim.verdict == verdict
     assert ("loses 10.00 points " in claim.evidence) == (verdict != OPEN)
     assert experiment.judge(make_measured(experiment, shifted(100, 200)[:-1])).verdict == OPEN
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        (dict.fromkeys(PAIRS, 0.1), "better for all: expected calibration error resnet20-response 10.0 %, its base"),
+        (dict.fromkeys(PAIRS, 0.3), "worse for all"),
+        ({name: 0.1 + 0.2 * (name == "resnet8-combined") for name in PAIRS}, "better for 2 of 3"),
+    ],
+)
+def test_calibration_under_shifts(errors, said):
+    experiment = get_experiment("shifted-images")
+    measured = make_measured(experiment, shifted(100, 200)).measured
+    rows = [
+        row.model_copy(update={"calibration_error": errors.get(row.entry, 0.2) if row.part in STRONG else 0.9})
+        for row in measured.rows
+    ]
+    claim = experiment.judge(Results(measured=measured.model_copy(update={"rows": rows})))
+    assert said in claim.evidence
+    assert claim.verdict == YES
+    assert "alibration" not in experiment.judge(Results(measured=measured)).evidence
+
+
+def test_the_chart_of_shifts_has_each_pair_that_the_verdict_is_about():
+    experiment = get_experiment("shifted-images")
+    results = make_measured(experiment, shifted(100, 200))
+    figure = experiment.figure(results)
+    assert {point.series for point in figure.points} == set(figure.roles) == set(PAIRS)
+    assert {(point.series, point.label) for point in figure.points} == {
+        (one, shift) for one in PAIRS for shift in SHIFTS
+    }
+    clean = [point for point in figure.points if point.label == CLEAN]
+    assert all((point.x, point.low, point.high) == (0, 0, 0) for point in clean)
+    others = [point for point in figure.points if point.label != CLEAN]
+    assert all(point.x == pytest.approx(10) and point.low < 10 < point.high for point in others)
+    assert "yOffset" in json.dumps(experiment_chart(figure))
+    one_each = get_experiment("dark-knowledge")
+    assert "yOffset" not in json.dumps(experiment_chart(one_each.figure(known(one_each))))
 
 
 def test_the_declared_weight_gives_both_temperatures_the_same_gradient(bundled):

@@ -116,11 +116,23 @@ def test_the_experiments_verdicts_are_included_on_request(networks, library):
     verdicts = list_verdicts()
     assert len(verdicts) >= 2  # those that train nothing are measured
     parsed = Parsed(build(networks, experiments=True))
-    for question, claim in verdicts:
-        assert question in parsed.words
+    for experiment, claim in verdicts:
+        assert experiment.question in parsed.words
         assert f"{claim.claim}: {claim.verdict}." in parsed.words
+        assert experiment.expected in parsed.words
+        assert f"experiment {experiment.key} --show" in parsed.words
     assert "experiments" in {attributes.get("id") for tag, attributes in parsed.tags if tag == "section"}
     assert "experiments" not in {attributes.get("id") for _, attributes in Parsed(build(networks)).tags}
+
+
+def test_the_experiments_are_linked_where_the_application_has_an_address(networks, library):
+    parsed = Parsed(build(networks, experiments=True, address="https://kd.example.org/base"))
+    links = [attributes["href"] for tag, attributes in parsed.tags if tag == "a"]
+    expected = [f"https://kd.example.org/base/experiments?experiment={one.key}" for one, _ in list_verdicts()]
+    assert [link for link in links if not link.startswith("#")] == expected
+    assert "--show" not in parsed.words
+    with pytest.raises(ConfigError, match="address"):
+        build(networks, address="javascript:alert(1)")
 
 
 def test_a_file_name_full_of_markup_stays_text(networks, library):

@@ -2,8 +2,9 @@
 
 import pytest
 
-from kdexplorer.experiments import all_experiments, driver, get_experiment
-from kdexplorer.experiments.results import measured_path, part_path
+from kdexplorer.errors import RunError
+from kdexplorer.experiments import all_experiments, driver, get_experiment, progress
+from kdexplorer.experiments.results import Results, measured_path, part_path
 from kdexplorer.files import write_json
 from kdexplorer.runs import launch
 from tests.experiments.sample import make_measured, make_results
@@ -46,7 +47,7 @@ def test_what_is_not_measured_says_what_it_costs_and_the_command(own, open_page)
 
 def test_a_small_result_is_shown_as_one_until_there_is_another(own, open_page):
     experiment = get_experiment("dark-knowledge")
-    store(experiment, make_results(experiment, lambda part, entry: 0.7, seeds=1), small=True)
+    store(experiment, make_results(experiment, lambda part, entry: 0.7, small=True), small=True)
     at = open_page("experiments", experiment=experiment.key)
     assert len(specs(at)) == 1
     assert "gives no verdict" in text(at)
@@ -74,6 +75,64 @@ def test_the_presenter_starts_and_stops_one(own, open_page, monkeypatch, runs_ro
     assert "no luck" in text(at)
 
 
+class Estimated:
+    """An estimate whose outcome is chosen."""
+
+    outcome = None
+
+    def __init__(self, experiment):
+        self.key, self.canceled = experiment.key, False
+
+    def poll(self):
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    def describe(self):
+        return "Timing part 1 of 2"
+
+    def cancel(self):
+        self.canceled = True
+
+
+def test_the_presenter_estimates_the_time(own, open_page, monkeypatch):
+    monkeypatch.setattr(progress, "ExperimentEstimate", Estimated)
+    monkeypatch.setattr(Estimated, "outcome", None)
+    at = open_page("experiments", experiment="dark-knowledge")
+    button(at, "Estimate the time").click().run()
+    assert "Timing part 1 of 2" in text(at)
+    monkeypatch.setattr(Estimated, "outcome", 1500.0)
+    at.run()
+    assert "takes about 25 min on this machine" in text(at)
+    estimate = at.session_state["experiment_estimate"]
+    at.selectbox(key="pick_experiment").set_value("few-labels").run()
+    assert estimate.canceled
+    monkeypatch.setattr(Estimated, "outcome", RunError("The time could not be estimated: no luck."))
+    button(at, "Estimate the time").click().run()
+    assert "no luck" in text(at)
+    assert button(at, "Estimate the time")
+
+
+def test_what_is_trained_already_or_trains_nothing_has_no_estimate(own, open_page):
+    experiment = get_experiment("dark-knowledge")
+    store(experiment, known(experiment))
+    for key in (experiment.key, "fidelity"):
+        at = open_page("experiments", experiment=key)
+        assert "Estimate the time" not in [one.label for one in at.button]
+
+
+def test_a_table_that_does_not_belong_to_the_experiment_is_a_warning(own, open_page):
+    experiment = get_experiment("dark-knowledge")
+    results = known(experiment)
+    table = results.tables["students"]
+    declaration = table.declaration.model_copy(update={"seeds": [7]})
+    store(experiment, Results({"students": table.model_copy(update={"declaration": declaration})}))
+    at = open_page("experiments", experiment=experiment.key)
+    assert "students.json is left out" in at.warning[0].value
+    assert "Not measured yet" in text(at)
+    assert specs(at) == []
+
+
 def test_a_visitor_sees_results_and_starts_nothing(own, open_page, monkeypatch):
     started = []
     monkeypatch.setattr(launch, "start_run", started.append)
@@ -83,5 +142,5 @@ def test_a_visitor_sees_results_and_starts_nothing(own, open_page, monkeypatch):
     monkeypatch.setenv("KDEXPLORER_PRESENTER_TOKEN", "a long enough token")
     button(at, "Run it in full").click().run()  # a page that was shown while there was no token
     assert started == []
-    assert not [one for one in at.button if one.label.startswith("Run")]
+    assert not [one for one in at.button if one.label.startswith(("Run", "Estimate"))]
     assert "only the presenter" in text(at)

@@ -151,3 +151,14 @@ def test_the_estimate_counts_the_evaluations_and_the_fixed_labels(alone, monkeyp
     often = estimate.measure(config, budget=0.01)
     assert often.seconds > 8.0  # forty images in batches of ten, two seconds each
     assert often.stored == 0.0
+
+
+def test_fixed_logits_that_are_stored_add_nothing_to_the_estimate(alone):
+    config = alone.model_copy(update=VIEWS["fixed"])
+    first = estimate.measure(config)
+    assert 0 < first.fixing < first.seconds
+    experiment = Experiment(config)
+    experiment.teacher.fix_targets(experiment.training_split(), keep=True)
+    for seed in (config.seed, config.seed + 1):  # they belong to no seed
+        assert estimate.measure(config.model_copy(update={"seed": seed})).fixing == 0
+    assert estimate.measure(alone).fixing == 0
