@@ -150,7 +150,7 @@ def test_a_run_that_fails_is_an_error_that_says_why(started, monkeypatch, capsys
 def test_nothing_starts_without_a_yes(started, capsys):
     assert main(["experiment", "tiny", "--estimate"]) == 0
     printed = capsys.readouterr()
-    assert "About 3 min in all" in printed.err
+    assert "About 3 min in total" in printed.err
     assert printed.out == ""
     assert main(["experiment", "tiny"]) == 2
     assert "--yes" in capsys.readouterr().err
