@@ -37,7 +37,7 @@ def button(at, label):
 
 def open_tab(at, name):
     """Opens a tab of Soft labels."""
-    at.session_state["soft_label_tab"] = name
+    at.query_params["tab"] = name
     return at.run()
 
 
