@@ -7,6 +7,10 @@ import pyarrow.ipc
 from PIL import Image
 
 from benchmarks.app import ROOT
+from kdexplorer.story.figures import FIGURES
+
+VIEWS = ("?story=1", "?story=12", "?story=notes", *(f"?figure={name}" for name in FIGURES))
+"""Addresses of what is no page: steps of the lecture, its notes, and figures alone."""
 
 
 def text(at):
