@@ -10,6 +10,7 @@ from streamlit.runtime import Runtime
 
 from kdexplorer.app import audience, jobs, lecture_file
 from kdexplorer.app.access import check_token
+from kdexplorer.app.embedding import Embedding
 from kdexplorer.app.guard import Guard
 from kdexplorer.app.headers import Headers, frame_origins
 from kdexplorer.app.shares import check_setting
@@ -35,5 +36,5 @@ app = st.App(
     Path(__file__).resolve().parent / "kdexplorer" / "app" / "main.py",
     routes=audience.routes(),
     lifespan=prepare,
-    middleware=[Middleware(Headers), Middleware(Guard, vote=audience.path())],
+    middleware=[Middleware(Headers), Middleware(Guard, vote=audience.path()), Middleware(Embedding)],
 )

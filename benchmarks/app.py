@@ -83,7 +83,7 @@ SETTLED = """async ([quiet, limit]) => {
   for (let since = begin; performance.now() - since < quiet;) {
     await new Promise((again) => setTimeout(again, 20));
     const still =
-      all("[data-testid=stMain] h1").length &&
+      all("[data-testid=stMain] h1, .st-key-kd_figure").length &&
       all("[data-testid=stApp][data-test-script-state=notRunning]").length &&
       !all("[data-testid=stSkeleton]").length &&
       all(".stVegaLiteChart").every((chart) => chart.querySelector("svg"));

@@ -19,12 +19,13 @@ with left:
 with right:
     control, scale = st.columns([1, 1], gap="xsmall")
     with control, st.container(horizontal=True, gap="small"):
-        mode = pick_option("Colors show", ["map", "difference"], label_visibility="collapsed")
+        mode = pick_option("colors", "Colors show", ["map", "difference"], label_visibility="collapsed")
         with st.popover("Scale", icon=":material/tune:", width="content"):
             power = pick_option(
-                "Power", [1, 2], help="1: mean over channels, as in the lab. 2: mean of squares, as in the paper"
-            )
-            shared = pick_option("Scale", ["shared", "per map"]) == "shared"
+                "power", "Power", [1, 2],
+                help="1: mean over channels, as in the lab. 2: mean of squares, as in the paper",
+            )  # fmt: skip
+            shared = pick_option("scale", "Scale", ["shared", "per map"]) == "shared"
 
     rows = attention_view.read_maps(image, teacher, students, power)
     bar = attention_view.build_scale(rows, mode, shared)

@@ -32,10 +32,7 @@ with left:
     audience_controls.show_buttons(store, teacher, seen)
     audience_projector.show_button()
 with right:
-    shown = results.EVERYTHING
-    if question is not None and question.is_open:
-        shown = pickers.pick_kept("answer", "While the room votes, show", results.ANSWERS, results.VOTES_ONLY)
-    results.show_question(store, teacher, pickers.pinned("T"), shown)
+    results.show_question(store, teacher, pickers.pinned("T"))
 
 names = network_picker.short_names([teacher, *students])
 results.show_history(lecture, dict(zip(names, [teacher, *students], strict=True)))

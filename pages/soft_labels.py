@@ -30,9 +30,7 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         pickers.pick_pinned("T")
     downloads.show_handout(page.networks, [image])
 
-tabs = st.tabs(list(TABS), key="soft_label_tab", on_change="rerun")  # only the open tab is computed
-for tab, show in zip(tabs, TABS.values(), strict=True):
-    if tab.open:
-        with tab:
-            show(page)
+tab, place = pickers.pick_tab("tab", list(TABS))
+with place:  # only the open tab is computed
+    TABS[tab](page)
 slider_memory.follow()

@@ -38,7 +38,7 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
         return
     sizes = [size for size in SIZES if size < len(pixels)] + [len(pixels)]
     default = sizes[min(1, len(sizes) - 1)]
-    sample = pixels[: pickers.pick_option("Sample", sizes, "first {:,} test images".format, default)]
+    sample = pixels[: pickers.pick_option("sample", "Sample", sizes, "first {:,} test images".format, default)]
     try:
         _measure(teacher, comparable, sample)
     except KDError as error:

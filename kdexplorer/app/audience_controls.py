@@ -7,6 +7,7 @@ import streamlit as st
 
 from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app import access, caches, deletion, picture, url_state
+from kdexplorer.app import audience_results as results
 from kdexplorer.app.jobs import queue
 from kdexplorer.app.plain import as_text
 from kdexplorer.images import render
@@ -36,7 +37,7 @@ def show_buttons(store: Store, teacher: Checkpoint, seen: str) -> None:
 
 
 def show_close_and_next(store: Store, teacher: Checkpoint, seen: str) -> bool:
-    """The presenter's two buttons; whether there is a next question. `seen`: see `swap_seen`."""
+    """The presenter's buttons; whether there is a next question. `seen`: see `swap_seen`."""
     question = store.current()
     with st.container(horizontal=True):
         if st.button("Close the question", disabled=question is None or not question.is_open, key="vote_close"):
@@ -44,6 +45,9 @@ def show_close_and_next(store: Store, teacher: Checkpoint, seen: str) -> bool:
         following = _next_index(store, teacher)
         if st.button("Next question", disabled=following is None, key="vote_next"):
             access.act_and_rerun(lambda: _ask_test_image(store, teacher, following, seen))
+        if question is not None and question.is_open:
+            other = "votes" if results.chosen_answer() == "all" else "all"
+            st.button(results.ANSWERS[other], key="vote_answer", on_click=url_state.put, args=("answer", other))
     return following is not None
 
 

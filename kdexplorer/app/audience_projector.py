@@ -7,12 +7,14 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app import access, audience, audience_controls, chart_view, pickers, url_state
+from kdexplorer.analysis.metrics import entropy
+from kdexplorer.app import access, audience, audience_controls, chart_view, pickers
 from kdexplorer.app import audience_results as results
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts.room import room_bars
 from kdexplorer.images import render
 from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.vote import analysis
 from kdexplorer.vote.records import Question
 from kdexplorer.vote.store import Store
 
@@ -47,7 +49,6 @@ def show(store: Store, teacher: Checkpoint, seen: str) -> Any:
 
     Returns the place below the buttons.
     """
-    shown = url_state.choices().get("answer", results.VOTES_ONLY)
     with st.container(key="projector"):
         code, question = st.columns([4, 9], gap="medium")
     with code:
@@ -57,7 +58,7 @@ def show(store: Store, teacher: Checkpoint, seen: str) -> Any:
         with controls:
             audience_controls.show_close_and_next(store, teacher, seen)
     with question:
-        results.show_question(store, teacher, pickers.pinned("T"), shown, _draw)
+        results.show_question(store, teacher, pickers.pinned("T"), _draw)
     return controls
 
 
@@ -67,11 +68,22 @@ def _draw(question: Question, counts: Sequence[int], truth: results.Truth, tempe
         st.image(picture, width=140, alt="The picture of the question")
         with st.container(gap=None):
             st.title("What is it?", anchor=False)
-            star = "" if truth.label is None else f"  \n★ the hard label: {as_text(question.classes[truth.label])}"
-            st.markdown(results.describe_votes(question, sum(counts)) + star)
+            st.markdown("  \n".join(_describe(question, counts, truth)))
     known = (truth.label, truth.teacher, truth.human)
     chart = room_bars(counts, question.classes, *known, temperature, projector=True)
     chart_view.draw(chart, "Projector", savable=False, key=f"projector_{question.key}")
+
+
+def _describe(question: Question, counts: Sequence[int], truth: results.Truth) -> list[str]:
+    """Votes and entropy; then the hard label and the T at which the teacher is closest, as far as they may be shown."""
+    room, votes = analysis.soft_label(counts), results.describe_votes(question, sum(counts))
+    known = [] if truth.label is None else [f"★ the hard label: {as_text(question.classes[truth.label])}"]
+    if room is not None and truth.teacher is not None:
+        closest = analysis.distance(room, truth.teacher.logits, 1.0).closest
+        known.append("no T is closest" if closest is None else f"closest T: **{closest:.2f}**")
+    if room is not None:
+        votes += f" · entropy **{float(entropy(room)):.2f} nats**"
+    return [votes, " · ".join(known)]
 
 
 def _open() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis.metrics import entropy
-from kdexplorer.app import access, caches, chart_view
+from kdexplorer.app import access, caches, chart_view, pickers, url_state
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.room import room_bars
@@ -23,7 +23,8 @@ from kdexplorer.vote.store import Store
 
 POLL, IDLE_POLL = 1.0, 5.0
 """Seconds between two looks while a question is open, and before the next one."""
-VOTES_ONLY, EVERYTHING = ANSWERS = ("The votes only", "The label and the teacher too")
+ANSWERS = {"votes": "The votes only", "all": "The label and the teacher too"}
+"""What the presenter can show of an open question, by the name in the link: at first the votes."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,25 @@ class Truth:
 Draw = Callable[[Question, Sequence[int], Truth, float], None]
 
 
-def show_question(store: Store, teacher: Checkpoint, temperature: float, shown: str, draw: Draw | None = None) -> None:
-    """The last question's result, live while it is open.
+def chosen_answer() -> str:
+    """Which of `ANSWERS` is shown of an open question; to guests it is always the first."""
+    votes_only = next(iter(ANSWERS))
+    chosen = pickers.choose_one("answer", ANSWERS, votes_only, kind="answer")
+    url_state.publish("answer", chosen)
+    return chosen if access.is_presenter() else votes_only
+
+
+def show_question(store: Store, teacher: Checkpoint, temperature: float, draw: Draw | None = None) -> None:
+    """The last question's result, live while it is open: then `chosen_answer`, afterwards everything.
 
     Args:
         store: the server's.
         teacher: whose soft label is shown beside the room's.
         temperature: where the slider starts.
-        shown: one of `ANSWERS`, for an open question; of a closed one everything is shown.
         draw: draws a question with its counts of votes; the chart and figures of this page if not given.
     """
     question = store.current()
-    hidden = question is not None and question.is_open and shown == VOTES_ONLY
+    hidden = question is not None and question.is_open and chosen_answer() == "votes"
     truth = Truth(None, None, None)
     if question is not None and not hidden:
         (truth,) = find_truths([question], teacher)

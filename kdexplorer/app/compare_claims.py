@@ -36,7 +36,7 @@ def show_inheritance(comparison: Comparison) -> None:
     if not students:
         st.info("Choose a distilled student, its scratch baseline and its teacher above.")
         return
-    student = pick_option("Student", list(students), str, key="inheritance_student")
+    student = pick_option("inheritance", "Student", students)
     baseline, teacher = (name or "" for name in students[student])
     logits = {name: comparison.logits[name] for name in (student, baseline, teacher)}
     counts = {name: count_inheritance(logits[name], logits[teacher], labels) for name in (student, baseline)}

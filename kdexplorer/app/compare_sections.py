@@ -11,7 +11,7 @@ import streamlit as st
 from kdexplorer.analysis import metrics, results, verdicts
 from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.app import caches, chart_view, launch_curves, navigation, result_caches
-from kdexplorer.app.pickers import pick_option
+from kdexplorer.app.pickers import pick_one, pick_option, pick_toggle
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
@@ -72,7 +72,7 @@ def show_cost(comparison: Comparison) -> None:
     """Accuracy against cost; latency is measured on request."""
     rows = comparison.rows
     costs = [key for key in evaluation.COSTS if any(getattr(row, key) for row in rows)]
-    cost = pick_option("Cost", costs, lambda key: evaluation.COSTS[key].label, key="cost")
+    cost = pick_option("cost", "Cost", costs, lambda key: evaluation.COSTS[key].label)
     chart = evaluation.accuracy_cost(rows, comparison.looks, cost)
     chart_view.draw(chart, "Accuracy and cost", key="cost_chart")
     missing = sorted({row.architecture for row in rows if row.latency is None})
@@ -114,9 +114,9 @@ def show_curves(networks: Mapping[str, Checkpoint], runs: list[str], teacher: tu
     splits = {"test": "Evaluation images", "train": "Training batches"}
     left, right = st.columns(2)
     with left:
-        measure = pick_option("Measure", measures, lambda key: learning_curves.get_measure(key).label, key="measure")
+        measure = pick_option("measure", "Measure", measures, lambda key: learning_curves.get_measure(key).label)
     with right:
-        split = pick_option("On", splits, splits.__getitem__, key="curves_split")
+        split = pick_option("split", "On", splits, splits.__getitem__)
     chart = learning_curves.learning_curves(points, style.series(roles), measure, epochs, figures, split)
     if chart is not None:
         chart_view.draw(chart, f"Learning curves {measure}", key="curves_chart")
@@ -127,7 +127,7 @@ def show_calibration(comparison: Comparison) -> None:
     labels = comparison.require_labels()
     if labels is None:
         return
-    scaled = st.toggle("After temperature scaling", key="reliability_scaled", help="One temperature per network")
+    scaled = pick_toggle("scaled", "After temperature scaling", help="One temperature per network")
     logits = result_caches.scaled_logits(comparison.networks, labels) if scaled else comparison.logits
     chart = evaluation.reliability(logits, labels, comparison.looks, scaled)
     chart_view.draw(chart, "Calibration", key="reliability")
@@ -166,8 +166,8 @@ def show_disagreements(comparison: Comparison) -> None:
     only = {"first": f"Only {pair[0]} is right", "second": f"Only {pair[1]} is right"}
     titles = only | {"neither": "Neither is right", "all": "All"}
     kind = pick_option(
-        "Images", filter(groups.__contains__, titles), lambda kind: f"{titles[kind]} ({len(groups[kind]):,})",
-        key="disagreement_kind",
+        "disagreement", "Images", filter(groups.__contains__, titles),
+        lambda kind: f"{titles[kind]} ({len(groups[kind]):,})",
     )  # fmt: skip
     pixels, _, indices = caches.gallery(comparison.dataset)
     ranks = {int(index): rank for rank, index in enumerate(indices)}
@@ -213,8 +213,8 @@ def _pick_pair(comparison: Comparison, key: str) -> tuple[str, str] | None:
     other = best.scratch_baseline if best.scratch_baseline in options else None
     other = other or next(name for name in options if name != best.name)
     left, right = st.columns(2)
-    first = left.selectbox("First network", options, options.index(best.name), key=f"{key}_first")
-    second = right.selectbox("Second network", options, options.index(other), key=f"{key}_second")
+    first = pick_one(f"{key}_first", "First network", options, best.name, draw=left.selectbox)
+    second = pick_one(f"{key}_second", "Second network", options, other, draw=right.selectbox)
     if first == second:
         st.info("Choose two different networks.")
         return None

@@ -15,7 +15,7 @@ STYLE = """<style>
 [data-testid=stHeader], #kd-keys, [class*=st-key-save_] { display: none }
 [data-testid=stMainBlockContainer] { padding: .75rem 2rem .5rem }
 .st-key-kd_figure [data-testid=stCaptionContainer] p { font-size: 1rem }
-.st-key-kd_figure .st-key-curves_split, .st-key-kd_figure [data-testid=stElementToolbar],
+.st-key-kd_figure .st-key-pick_split, .st-key-kd_figure [data-testid=stElementToolbar],
 .st-key-kd_figure .st-key-chart_gradient .vega-bind:has([name=logT]) { display: none }
 .st-key-kd_figure .st-key-picture [data-testid=stImageContainer] { width: 100% }
 </style>"""

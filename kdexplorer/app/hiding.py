@@ -24,8 +24,12 @@ PARTS = {
 
 
 def hide() -> list[str]:
-    """Hides what the link names, as long as it is in the address; a name that is unknown is reported."""
+    """Hides what the link names, as long as it is in the address; a name that is unknown is reported.
+
+    Streamlit's `embed=true` leaves out the menu and the header's buttons, too.
+    """
     named = [part.strip() for part in st.query_params.get(PARAMETER, "").split(",") if part.strip()]
+    named += ["menu", "share"] if st.context.is_embedded else []
     for name in [name for name in named if name not in PARTS][:3]:
         st.warning(f"The link's '{PARAMETER}' names '{as_text(name[:30])}': choose among {', '.join(PARTS)}.")
     known = [name for name in named if name in PARTS]

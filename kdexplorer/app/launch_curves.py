@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.app import caches, chart_view, run_result
-from kdexplorer.app.pickers import pick_option
+from kdexplorer.app.pickers import pick_one, pick_option
 from kdexplorer.charts import learning_curves, replay, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.style import Series
@@ -58,7 +58,7 @@ def _show_curves(
     accuracy, losses = st.columns(2)
     with losses:
         terms = [measure for measure in measures if measure != "accuracy"] or measures
-        term = pick_option("Loss term", terms, lambda key: learning_curves.get_measure(key).label)
+        term = pick_option("term", "Loss term", terms, lambda key: learning_curves.get_measure(key).label)
     for column, measure in ((accuracy, "accuracy"), (losses, term)):
         chart = learning_curves.learning_curves(points, looks, measure, config.epochs, teacher, batches=batches)
         if chart is not None and not live and len(epochs) > 1:
@@ -95,11 +95,14 @@ def _show_soft_labels(
 
     settings, picture, chart = st.columns([2, 2, 5])
     with settings:
-        index = st.selectbox("Image", range(count), format_func=describe, key="probe")
+        numbers = [str(number) for number in range(count)]
+        index = int(
+            pick_one("probe", "Image", numbers, "0", kind="image", format_func=lambda number: describe(int(number)))
+        )
         trained = [t.temperature for s in config.students for t in s.terms if hasattr(t, "temperature")]
         first = trained[0] if trained else 1.0
         choices = sorted({1.0, 2.0, 4.0, 8.0, first})
-        temperature = pick_option("Temperature", choices, "{:g}".format, first, key="probe_T")
+        temperature = pick_option("probe_T", "Temperature", choices, "{:g}".format, first)
     if index < len(pictures):
         pixels, caption = render.enlarge_png(pictures[index].transpose(1, 2, 0), 224), describe(index)
         picture.image(pixels, caption.partition(": ")[2], "stretch", alt=f"Evaluation image {caption}")

@@ -32,7 +32,7 @@ def show_league(table: LeagueTable, name: str) -> None:
         st.warning(as_text(problem))
     st.markdown(as_text(describe_league(table)))
     references = table.declaration.references
-    reference = pickers.pick_option("Compared with", references, key="league_reference")
+    reference = pickers.pick_option("reference", "Compared with", references)
     spec = chart.differences(summarize_entries(table), reference)
     if spec is not None:
         chart_view.draw(spec, f"League {name}", (), key="league_chart")

@@ -151,5 +151,5 @@ def pick_student(students: Mapping[str, Checkpoint], teacher: Checkpoint) -> Stu
     if not students:
         return None
     distilled = (name for name, one in students.items() if role_of(one, teacher) != SCRATCH)
-    name = pickers.pick_kept("student", "Student", list(students), next(distilled, next(iter(students))))
+    name = pickers.pick_option("student", "Student", students, str, next(distilled, next(iter(students))))
     return Student(name, students[name])

@@ -19,6 +19,9 @@ PINNED = {
 }
 """Initial values of sliders, which links carry: label, text of a preset, presets, default, bounds."""
 
+STATES = ("off", "on")
+"""Of a toggle, in a link."""
+
 _BOUNDS = {bounds.Ge: "at least", bounds.Gt: "above", bounds.Le: "at most", bounds.Lt: "below"}
 
 V = TypeVar("V")
@@ -26,19 +29,52 @@ Name = TypeVar("Name", str, str | None)
 
 
 def pick_option(
-    label: str, options: Iterable[V], name_of: Callable[[V], str] = str, default: V | None = None, **widget: Any
+    name: str,
+    label: str,
+    options: Iterable[V],
+    name_of: Callable[[V], str] = str,
+    default: V | None = None,
+    **widget: Any,
 ) -> V:
-    """Draws buttons of which one is selected, at first `default` or the first of `options`; returns its option."""
-    options = list(options)
-    widget |= {
-        "format_func": lambda value: as_text(name_of(value)),
-        "default": options[0] if default is None else default,
-    }
-    return st.segmented_control(label, options, required=True, wrap=True, **widget)
+    """Draws buttons of which one is selected, at first `default` or the first of `options`; returns its option.
+
+    All pages share the choice; `name` is its name in the link, and the option's text its value there.
+    """
+    by_text = {str(option): option for option in options}
+    first = next(iter(by_text)) if default is None else str(default)
+    chosen = pick_one(
+        name, label, list(by_text), first, kind="option", draw=st.segmented_control, required=True, wrap=True,
+        format_func=lambda text: as_text(name_of(by_text[text])), **widget,
+    )  # fmt: skip
+    return by_text[chosen]
 
 
-def pick_kept(name: str, label: str, options: Sequence[str], default: str) -> str:
-    """As `pick_option`; all pages share the choice, but no link carries it."""
+def pick_tab(name: str, tabs: Sequence[str]) -> tuple[str, Any]:
+    """Draws tabs; returns the open one, which the link carries, and its place."""
+    places: list[Any] = []
+
+    def draw(_: str, options: Sequence[str], **widget: Any) -> None:
+        places.extend(st.tabs(options, **widget))
+
+    chosen = pick_one(name, "", tabs, tabs[0], kind="tab", draw=draw)
+    return chosen, places[tabs.index(chosen)]
+
+
+def pick_toggle(name: str, label: str, default: bool = False, **widget: Any) -> bool:
+    """Draws a toggle; returns whether it is on, which the link carries as `on` or `off`."""
+    key, chosen = f"pick_{name}", choose_one(name, STATES, STATES[default], kind="state")
+    st.session_state[key] = is_on = chosen == STATES[True]
+    st.toggle(label, key=key, on_change=_remember_toggle, args=(name, key), **widget)
+    url_state.publish(name, chosen)
+    return is_on
+
+
+def _remember_toggle(name: str, key: str) -> None:
+    url_state.put(name, STATES[bool(st.session_state[key])])
+
+
+def pick_unlinked(name: str, label: str, options: Sequence[str], default: str) -> str:
+    """As `pick_option`, but no link carries the choice: what it is about is in this session alone."""
     key, chosen = f"pick_{name}", url_state.choices().get(name, default)
     st.session_state[key] = chosen = chosen if chosen in options else default
     st.segmented_control(

@@ -51,7 +51,7 @@ def pick(teacher: Checkpoint, students: list[Checkpoint]) -> ChosenPicture:
         sources = st.popover("Source", icon=":material/photo_library:", width="content")
     dataset = dataset_of(teacher)
     with sources:
-        source = pickers.pick_kept("source", "Source", SOURCES, TEST_IMAGES)
+        source = pickers.pick_unlinked("source", "Source", SOURCES, TEST_IMAGES)
         photo = None if source == TEST_IMAGES else _pick_photo(source, len(teacher.classes))
     if photo is not None:
         chosen = ChosenPicture(photo.transpose(2, 0, 1), dataset=dataset)
@@ -151,7 +151,7 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
         file = st.file_uploader("Upload a photo (over 5 MB: reduced in your browser)", type=types, key="photo_file")
     else:
         file = st.camera_input("Take a picture", key="photo_camera")
-    fit = pickers.pick_kept("fit", "Fit to a square", list(FITS), "Center crop")
+    fit = pickers.pick_unlinked("fit", "Fit to a square", list(FITS), "Center crop")
     if file is not None:
         try:
             _decode(file.getvalue())

@@ -7,7 +7,7 @@ import streamlit as st
 
 from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.image_filters import Predictions
-from kdexplorer.app import caches, url_state
+from kdexplorer.app import caches, pickers, url_state
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -59,17 +59,16 @@ def _select(name: str, chosen: str, predictions: Predictions, teacher: Checkpoin
 
 
 def _choose(name: str, options: list[str]) -> str:
-    """What was chosen on a page, else the first."""
-    kept = url_state.choices().get(name)
-    return kept if kept in options else options[0]
+    """What a link or a page has chosen, else the first."""
+    chosen = pickers.choose_one(name, options, options[0], kind=name)
+    url_state.publish(name, chosen)
+    return chosen
 
 
 def _pick(name: str, label: str, options: list[str]) -> str:
-    key = f"pick_{name}"
-    st.session_state[key] = _choose(name, options)
-    return st.selectbox(label, options, key=key, on_change=_remember, args=(name, key))
+    return pickers.pick_one(name, label, options, options[0], kind=name, on_change=_remember)
 
 
 def _remember(name: str, key: str) -> None:
-    url_state.keep(name, key)
+    url_state.remember(name, key)
     st.session_state[_CHANGED] = True

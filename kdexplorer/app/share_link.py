@@ -60,12 +60,16 @@ def show_page_link(page: str) -> None:
         return
     with popover:
         show_copy_button("copy_page")
-        link = page_url()
-        if len(link) <= LONGEST:
-            st.image(qr_png(link, 4), width=260, alt="QR code of this page's link", output_format="PNG")
-        else:
-            st.caption("The link is too long for a QR code.")
+        _show_code(page_url(), "page")
         _show_figure_links(page)
+
+
+def _show_code(link: str, of: str) -> None:
+    """The QR code of a link to this page or figure."""
+    if len(link) <= LONGEST:
+        st.image(qr_png(link, 4), width=260, alt=f"QR code of this {of}'s link", output_format="PNG")
+    else:
+        st.caption("The link is too long for a QR code.")
 
 
 def _show_figure_links(page: str) -> None:
@@ -73,7 +77,9 @@ def _show_figure_links(page: str) -> None:
     names = [name for name, figure in FIGURES.items() if figure.page == page]
     if names:
         name = st.selectbox("A figure alone, for slides", names, format_func=lambda name: FIGURES[name].label)
-        show_copy_button("copy_figure", page_url(figure=name, embed="true"))
+        link = page_url(figure=name, embed="true")
+        show_copy_button("copy_figure", link)
+        _show_code(link, "figure")
 
 
 def page_url(**more: str) -> str:

@@ -30,10 +30,10 @@ def show_gradient(page: SoftLabels) -> None:
     by_name = {student.name: student for student in page.students}
     left, middle, right = st.columns(3)
     with left:
-        student = by_name[pickers.pick_kept("student", "Student", list(by_name), page.distilled.name)]
+        student = by_name[pickers.pick_option("student", "Student", by_name, str, page.distilled.name)]
     trained = page.networks[student.name].card.objective
     with middle:
-        if pickers.pick_kept("moment", "Moment", MOMENTS, MOMENTS[0]) != MOMENTS[0]:
+        if pickers.pick_option("moment", "Moment", MOMENTS) != MOMENTS[0]:
             student = fresh_student(page.teacher)
     with right:
         alpha = pickers.pick_pinned("alpha", inference.trained_alpha(trained))
@@ -119,7 +119,7 @@ def show_class_similarity(page: SoftLabels) -> None:
         f"The mean soft label of each class over the test split at T = {page.temperature:g}. The values off the "
         "diagonal show which classes a network finds similar."
     )
-    diagonal = not st.toggle("Remove the diagonal", value=True)
+    diagonal = not pickers.pick_toggle("off_diagonal", "Remove the diagonal", True)
     dataset, classes = page.picture.dataset, page.classes
     logits = {}
     for name, checkpoint in page.networks.items():

@@ -22,7 +22,10 @@ STYLE = """<style>
 .st-key-story_words { gap: .1rem }
 .st-key-story_words [data-testid=stMarkdownContainer] { margin: 0 }
 .st-key-story_words h1 { font-size: max(1.6rem, 2.6vw); line-height: 1.15; padding: 0 }
-.st-key-story_words p { font-size: max(1.1rem, 1.7vw); line-height: 1.25; margin: 0 }
+.st-key-story_words p { font-size: max(1.1rem, 1.9vw); line-height: 1.25; margin: 0 }
+[class*=st-key-story_figure] .st-key-projector h1 { display: none }
+[class*=st-key-story_figure] .st-key-projector [data-testid=stVerticalBlock] { gap: .4rem }
+[class*=st-key-story_figure] .st-key-projector_question [data-testid=stImageContainer] { width: 6vw }
 .st-key-story_footer { position: fixed; left: 2rem; right: 2rem; bottom: .15rem; width: auto; z-index: 99 }
 [data-testid=stLayoutWrapper]:has(> .st-key-story_footer) { position: absolute }
 .st-key-story_footer button { min-height: 2rem; padding-top: 0; padding-bottom: 0 }

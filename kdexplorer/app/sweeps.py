@@ -111,7 +111,7 @@ def show_results(results: SweepResults, name: str) -> None:
     st.markdown(" ".join(filter(None, [summarize(results), describe_factors(results.weight_factors)])))
     surfaces = sweep_surface.SURFACES
     known = [key for key in surfaces if any(getattr(cell, key) is not None for cell in results.cells)]
-    measure = pickers.pick_option("Surface", known, lambda key: surfaces[key].label, key="surface_measure")
+    measure = pickers.pick_option("surface", "Surface", known, lambda key: surfaces[key].label)
     left, right = st.columns([3, 2])
     chart_view.draw(sweep_surface.surface(results, measure), f"Sweep {name} {measure}", (), left, key="surface_chart")
     chart_view.draw(sweep_surface.spread(results), f"Sweep {name} by seed", (), right, key="spread_chart")

@@ -73,7 +73,7 @@ def remember(name: str, key: str) -> None:
 
 
 def keep(name: str, key: str) -> None:
-    """The callback of a widget whose value all pages share but no link carries."""
+    """The callback of a widget whose value all pages share but no link carries: see `pickers.pick_unlinked`."""
     choices()[name] = st.session_state[key]
 
 

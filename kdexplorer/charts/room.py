@@ -108,9 +108,10 @@ def _projector_shape(sources: tuple[str, ...], teacher: str | None, count: int) 
     bars = base.mark_bar().encode(x=x, x2="end:Q", y=y, color=_colors(sources, teacher, None), tooltip=TOOLTIPS)
     text = base.mark_text(color=common.INK, align="left", dx=6)
     percent = text.transform_filter("datum.p >= 0.005").encode(x=end, y=y, text="percent:N")
+    said = "'teacher' + (datum.voted > 0 ? ', KL ' + format(max(0, datum.K), '.2f') : '')"
     names = (
-        text.transform_filter("datum.place === 0")
-        .transform_calculate(said="datum.soft ? 'teacher' : datum.source")
+        (_with_distance(text) if teacher else text.transform_filter("datum.place === 0"))
+        .transform_calculate(said=f"datum.soft ? {said} : datum.source")
         .encode(x=x, y=alt.YValue(alt.expr("-0.7 * em")), text="said:N")
     )
     layers = [bars, percent, names] if last else [bars, percent]
@@ -148,14 +149,22 @@ def _shape(sources: tuple[str, ...], teacher: str | None, count: int) -> common.
     return common.spec(layers, heading, "", count * (ROW if len(sources) > 1 else ALONE), *params)
 
 
+def _with_distance(base: alt.Chart) -> alt.Chart:
+    """A row for each source, the teacher's with KL(room ‖ teacher) at the slider's T as `K`; `voted` if not 0."""
+    return (
+        base.transform_calculate(
+            k="datum.soft && datum.room > 0 ? datum.room * (log(datum.room) - datum.logit / T + log(datum.S)) : 0"
+        )
+        .transform_joinaggregate(K="sum(k)", voted="sum(room)", groupby=["source"])
+        .transform_filter("datum.place === 0")
+    )
+
+
 def _live_distance(base: alt.Chart, teacher: str) -> alt.Chart:
     """KL(room ‖ teacher) at the slider's T, above the plot."""
     said = f"{json.dumps(f'KL(room ‖ {teacher}) = ')} + format(max(0, datum.K), '.3f') + ' nats'"
     return (
-        base.transform_filter("datum.soft")
-        .transform_calculate(k="datum.room > 0 ? datum.room * (log(datum.room) - datum.logit / T + log(datum.S)) : 0")
-        .transform_joinaggregate(K="sum(k)", voted="sum(room)")
-        .transform_filter("datum.place === 0")
+        _with_distance(base.transform_filter("datum.soft"))
         .transform_calculate(said=f"datum.voted > 0 ? {said} : 'no votes yet'")
         .mark_text(color=common.INK, align="left", clip=False)
         .encode(x=alt.XValue(0), y=alt.YValue(em(-16)), text="said:N")

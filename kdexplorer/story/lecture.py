@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ConfigError, KDError
+from kdexplorer.experiments import all_experiments
 from kdexplorer.methods import all_methods
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.schema import NAME_PATTERN, StrictModel, problems
@@ -37,6 +38,8 @@ class Settings(StrictModel):
     """The number of a test image."""
     T: float | None = Field(None, ge=T_MIN, le=T_MAX)
     method: str | None = None
+    experiment: str | None = None
+    """Of the figure `experiment`."""
 
     @field_validator("teacher", "students")
     @classmethod
@@ -52,6 +55,11 @@ class Settings(StrictModel):
     @classmethod
     def _method_is_known(cls, value: str | None) -> str | None:
         return None if value is None else _require(value, [method.key for method in all_methods()])
+
+    @field_validator("experiment")
+    @classmethod
+    def _experiment_is_known(cls, value: str | None) -> str | None:
+        return None if value is None else _require(value, [experiment.key for experiment in all_experiments()])
 
     def given(self) -> dict[str, Any]:
         """The fields that are given."""

@@ -15,12 +15,13 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from jinja2 import Environment
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from kdexplorer.vote.records import KEY, NO_QUESTION, Question, VoteError
-from kdexplorer.vote.store import Store
+from kdexplorer.vote.store import BusyError, Store
 
 PATH = "/vote"
 """Of the page, unless the application is served below another path."""
@@ -66,7 +67,10 @@ def build_routes(path: str, cookie: str, open_store: Callable[[], Store]) -> lis
                 raise VoteError(
                     "Your browser sent no cookie, so the vote was not counted. Allow cookies and try again."
                 )
-            open_store().vote(key, choice, known)
+            try:
+                open_store().vote(key, choice, known, patience=0)
+            except BusyError:  # the others are answered meanwhile
+                await run_in_threadpool(open_store().vote, key, choice, known)
         except VoteError as error:
             state, wait = open_store().lecture().state, SHORTEST_WAIT
             page = _TEMPLATE.render(heading="Not counted", message=str(error), path=path, state=state, wait=wait)

@@ -34,7 +34,11 @@ from kdexplorer.vote.records import (
 from kdexplorer.vote.vote_file import VoteFile
 
 PATIENCE = 5.0
-"""Seconds that a vote waits for another process that writes."""
+"""Seconds that a vote waits for another one that writes."""
+
+
+class BusyError(VoteError):
+    """Another thread or process writes."""
 
 
 class Store:
@@ -86,14 +90,21 @@ class Store:
 
     # What a phone does.
 
-    def vote(self, key: str, choice: int, cookie: str) -> None:
+    def vote(self, key: str, choice: int, cookie: str, patience: float = PATIENCE) -> None:
         """Stores a browser's vote, in place of its previous one.
 
+        Args:
+            key: of the question.
+            choice: the class.
+            cookie: the browser's.
+            patience: seconds to wait while another thread or process writes; 0 for a caller that must not wait.
+
         Raises:
+            BusyError: after that time, with the status 503.
             VoteError: with the status 409 when the question is not open, 400 for a class that it does not have, 429
                 after `MAX_CHANGES` changes, 503 beyond `MAX_DEVICES` or when the disk does not take it.
         """
-        with self._writing():
+        with self._writing(patience):
             question = self._open_question()
             if question is None or self._votes is None or question.key != key:
                 raise VoteError("This question is closed. Your vote was not counted.", 409)
@@ -165,20 +176,25 @@ class Store:
             )  # fmt: skip
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """What was written before is known inside, and no other process writes. Raises VoteError with 503."""
-        with self._lock:
-            if not self._folder.is_dir():  # so there is no question
+    def _writing(self, patience: float = PATIENCE) -> Iterator[None]:
+        """What was written before is known inside, and nobody else writes. Raises BusyError and VoteError with 503.
+
+        Readers need the threads' lock, so nobody waits for the file's lock while holding it.
+        """
+        if not self._folder.is_dir():  # so there is no question
+            with self._lock:
                 self._refresh()
                 yield
-                return
-            try:
-                lock = FileLock(self._folder / ".lock").acquire(timeout=PATIENCE)
-            except (Timeout, OSError) as error:
-                raise VoteError("The server is busy. Try again.", 503) from error
-            with lock:
-                self._refresh()
-                yield
+            return
+        try:
+            lock = FileLock(self._folder / ".lock").acquire(timeout=patience)
+        except Timeout as error:
+            raise BusyError("The server is busy. Try again.", 503) from error
+        except OSError as error:
+            raise VoteError("The vote could not be stored. Try again.", 503) from error
+        with lock, self._lock:
+            self._refresh()
+            yield
 
     def _refresh(self) -> None:
         """Reads what has changed on the disk."""

@@ -41,6 +41,7 @@ def test_the_distance_at_the_sliders_temperature_is_written_above(temperature):
     kl = 0.75 * np.log(0.75 / soft[0]) + 0.25 * np.log(0.25 / soft[1])
     assert f"KL(room ‖ big) = {kl:.3f} nats" in texts(svg)
     assert f"The room and the teacher at T = {temperature:.2f}" in " ".join(texts(svg))
+    assert f"teacher, KL {kl:.2f}" in texts(draw(projector_bars([3, 1, 0], CLASSES, 0, TEACHER, HUMAN, temperature)))
 
 
 @pytest.mark.parametrize("chart", [room.room_bars, projector_bars])
@@ -54,6 +55,13 @@ def test_the_votes_alone_give_nothing_away(chart):
 
 def test_nobody_has_voted():
     assert "no votes yet" in texts(draw(room.room_bars([0, 0, 0], CLASSES, 0, TEACHER)))
+    assert "teacher" in texts(draw(projector_bars([0, 0, 0], CLASSES, 0, TEACHER)))
+
+
+@pytest.mark.parametrize("chart", [room.room_bars, projector_bars])
+def test_annotators_without_a_teacher(chart):
+    svg = draw(chart([3, 1, 0], CLASSES, 0, None, HUMAN))
+    assert bars(svg, "human labels") == dict(zip(CLASSES, HUMAN, strict=True))
 
 
 @pytest.mark.parametrize("chart", [room.room_bars, projector_bars])

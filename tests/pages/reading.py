@@ -7,6 +7,10 @@ import pyarrow.ipc
 from PIL import Image
 
 from benchmarks.app import ROOT
+from kdexplorer.story.figures import FIGURES
+
+VIEWS = ("?story=1", "?story=12", "?story=notes", *(f"?figure={name}" for name in FIGURES))
+"""Addresses of what is no page: steps of the lecture, its notes, and figures alone."""
 
 
 def text(at):
@@ -37,7 +41,7 @@ def button(at, label):
 
 def open_tab(at, name):
     """Opens a tab of Soft labels."""
-    at.session_state["soft_label_tab"] = name
+    at.query_params["tab"] = name
     return at.run()
 
 

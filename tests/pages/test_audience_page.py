@@ -20,6 +20,11 @@ def browser(number):
     return f"browser-{number:014d}"
 
 
+def sources(at):
+    """Whose bars the chart has."""
+    return {row["source"] for row in dataset(at, 0, "votes")}
+
+
 def labels(at):
     return [one.label for one in at.button]
 
@@ -45,8 +50,9 @@ def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, hu
     shares = {row["class"]: row["fixed"] for row in dataset(at, 0, "votes")}
     assert shares[name] == pytest.approx(2 / 3)
 
-    at.button_group(key="pick_answer").set_value("The label and the teacher too").run()
-    assert {row["source"] for row in dataset(at, 0, "votes")} == {"room", "teacher", "human labels"}
+    button(at, "The label and the teacher too").click().run()
+    assert at.query_params["answer"] == "all"
+    assert sources(at) == {"room", "teacher", "human labels"}
     assert f"★ {name}" in {row["class"] for row in dataset(at, 0, "votes")}
     assert "at T = 4." in text(at)
 
@@ -101,7 +107,7 @@ def test_a_guest_who_forges_the_buttons_is_refused(open_page, monkeypatch):
     at = open_page("audience", ask="5,3")
     button(at, "Next question").click().run()
     names = [one.proto.id for one in at.button if one.key and one.key.startswith("vote_")]
-    assert len(names) == 4
+    assert len(names) == 5
 
     def press_all(**view):
         page = open_page("audience", ask="5,3", **view)
@@ -115,6 +121,28 @@ def test_a_guest_who_forges_the_buttons_is_refused(open_page, monkeypatch):
         patch.setenv(access.VARIABLE, "a presenter token")
         assert press_all() == press_all(view="projector") == [(5, True)]
     assert press_all() == [(5, False)]  # the presenter closes it in the same way
+
+
+@pytest.mark.parametrize("view", [{}, {"view": "projector"}])
+def test_a_guest_sees_the_votes_alone_while_the_question_is_open(open_page, monkeypatch, view):
+    """Neither a link nor a button whose identifier is known from the presenter's page shows more."""
+    at = open_page("audience", ask="5", **view)
+    button(at, "Next question").click().run()
+    assert sources(at) == {"room"}
+    forged = at.button(key="vote_answer").proto.id
+    button(at, "The label and the teacher too").click().run()
+    assert sources(at) == {"room", "teacher"}
+
+    monkeypatch.setenv(access.VARIABLE, "a presenter token")
+    assert sources(at.run()) == {"room"}  # no longer the presenter
+    guest = open_page("audience", answer="all", **view)
+    states = guest._tree.get_widget_states()
+    states.widgets.add(id=forged, trigger_value=True)
+    guest._run(states)
+    assert "The label and the teacher too" not in labels(guest)
+    assert sources(guest) == {"room"}
+    open_store().close()
+    assert sources(guest.run()) == {"room", "teacher"}
 
 
 def test_two_presenters_who_press_at_once_lose_nothing(open_page):
@@ -143,9 +171,16 @@ def test_the_projector_view_shows_what_the_room_needs_and_nothing_else(open_page
     assert "1 vote" in text(at)
     assert audience.PATH in text(at)
     assert question.classes[question.label] not in specs(at)[0]["description"]
+    assert "entropy **0.00 nats**" in text(at)
+    assert "closest" not in text(at)
     assert not at.text_input
+    button(at, "The label and the teacher too").click().run()
+    assert at.query_params["answer"] == "all"
+    assert "closest" in text(at)
+    button(at, "The votes only").click().run()
+    assert "closest" not in text(at)
     button(at, "Close the question").click().run()
-    assert {row["source"] for row in dataset(at, 0, "votes")} == {"room", "teacher", "human labels"}
+    assert sources(at) == {"room", "teacher", "human labels"}
     button(at, "Leave projector view").click().run()
     assert "view" not in at.query_params
     assert [one.value for one in at.title] == ["Audience"]

@@ -13,6 +13,7 @@ from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import open_sources
 from kdexplorer.handout.sources import test_pictures as load_test_pictures
 from kdexplorer.runs.checkpoints import bundled_checkpoints
+from tests.pages.reading import VIEWS
 from tests.pages.runs import make_run
 
 NETWORKS = ("resnet56", "resnet20-scratch", "resnet20-response")
@@ -61,7 +62,7 @@ def find_violations(tab):
 
 def test_the_pages(tab, app):
     found = []
-    for name in ["", *list(TITLES)[1:]]:  # the first is the home page
+    for name in ["", *list(TITLES)[1:], *VIEWS]:  # the first is the home page
         tab.goto(f"{app}/{name}", wait_until="domcontentloaded")
         settle(tab)
         tab.wait_for_timeout(300)  # what is wider than its place becomes reachable once the layout has settled

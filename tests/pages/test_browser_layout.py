@@ -8,6 +8,7 @@ from benchmarks.app import CHROMIUM, settle
 from benchmarks.app import browser as chromium_browser
 from kdexplorer.app.navigation import TITLES
 from kdexplorer.runs.checkpoints import bundled_checkpoints
+from tests.pages.reading import VIEWS
 
 BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
 NEEDED = {"resnet56", "resnet20-scratch", "resnet20-response"}
@@ -128,7 +129,7 @@ def test_compare_has_the_columns_that_fit(browser, app):
 def test_a_finger_can_press_everything_on_a_phone_and_nothing_is_wider(browser, app):
     page = browser.new_page(viewport={"width": PHONE[0], "height": PHONE[1]}, has_touch=True, is_mobile=True)
     page.set_default_timeout(120_000)
-    for name in ["", *list(TITLES)[1:], "vote"]:  # the first is the home page
+    for name in ["", *list(TITLES)[1:], "vote", *VIEWS]:  # the first is the home page
         page.goto(f"{app}/{name}", wait_until="domcontentloaded")
         if name != "vote":
             settle(page)

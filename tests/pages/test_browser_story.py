@@ -143,14 +143,18 @@ def test_the_notes_follow_and_lead(app, open_tab):
 
 
 def test_a_figure_in_a_frame_has_no_menu(app, open_tab):
-    page = open_tab(f"{app}/soft_labels?hide=menu")  # a page of the same origin
+    page = open_tab(f"{app}/soft_labels?embed=1")  # a page of the same origin
+    assert "embed=true" in page.url
+    assert page.get_by_role("link", name="Attention").count() == 0
+    assert page.get_by_role("button", name="Share").count() == 0
+    page = open_tab(f"{app}/soft_labels?hide=menu")
     assert page.get_by_role("link", name="Attention").count() == 0
     page.evaluate(
         """(url) => {
           const frame = Object.assign(document.createElement("iframe"), {src: url, width: 900, height: 600});
           document.body.prepend(frame);
         }""",
-        f"{app}/?figure=soft_labels&embed=true&image=3&T=8",
+        f"{app}/?figure=soft_labels&embed=1&image=3&T=8",
     )
     frame = page.frame_locator("iframe")
     frame.locator(".stVegaLiteChart svg").wait_for()

@@ -85,7 +85,7 @@ def test_calibration_is_shown_as_trained_and_after_temperature_scaling(evaluated
     at = open_page("compare", show="Calibration")
     assert "after temperature scaling, fitted on held-out folds" in text(at)
     before = specs(at)[0]
-    at.toggle(key="reliability_scaled").set_value(True).run()
+    at.toggle(key="pick_scaled").set_value(True).run()
     after = specs(at)[0]
     assert "after temperature scaling" in after["description"]
     assert after["description"].split(": ")[1] != before["description"].split(": ")[1]
@@ -245,7 +245,7 @@ def test_a_sweeps_surface_and_conclusion(swept, open_page):
     at = open_page("compare", show="Sweep")
     assert "after Holm's correction for 4 comparisons" in text(at)
     assert "T 2, weight 0.7" in specs(at)[0]["description"]
-    at.segmented_control(key="surface_measure").set_value("calibration_error").run()
+    at.segmented_control(key="pick_surface").set_value("calibration_error").run()
     assert "calibration error" in specs(at)[0]["description"]
     assert specs(open_page("compare", show="Sweep", sweep="nobody"))
 
@@ -268,7 +268,7 @@ def test_the_league_is_drawn_against_each_reference(evaluated, open_page):
     (spec,) = specs(at)
     assert "kd +2.00; at +0.12" in spec["description"]
     assert next(one.value for one in at.dataframe if "Entry" in one.value)["Entry"].tolist() == ["kd", "at", "scratch"]
-    at.segmented_control(key="league_reference").set_value("kd").run()
+    at.segmented_control(key="pick_reference").set_value("kd").run()
     assert "scratch -2.00" in specs(at)[0]["description"]
     write_json(folder / "league-other.json", make_table(seeds=3).model_dump(mode="json"))
     at = open_page("compare", show="League", league="league-other")

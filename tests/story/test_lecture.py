@@ -33,11 +33,11 @@ def test_every_figure_can_be_drawn_and_belongs_to_a_page():
 def test_a_lecture_of_ones_own(tmp_path, make_checkpoint, monkeypatch):
     monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
     make_checkpoint(tmp_path / "bundled" / "big")
-    settings = '[steps.settings]\nT = 8\nimage = 3\nteacher = "big"\nmethod = "at"\n'
+    settings = '[steps.settings]\nT = 8\nimage = 3\nteacher = "big"\nmethod = "at"\nexperiment = "few-labels"\n'
     lecture = read_lecture(write(tmp_path, f'title = "Mine"\n[[steps]]\n{STEP}{settings}[[steps]]\n{STEP}'))
     assert lecture.title == "Mine"
     assert [step.settings.given() for step in lecture.steps] == [
-        {"T": 8, "image": 3, "teacher": "big", "method": "at"},
+        {"T": 8, "image": 3, "teacher": "big", "method": "at", "experiment": "few-labels"},
         {},
     ]
     assert lecture.sections() == ["soft"]
@@ -50,6 +50,7 @@ def test_a_lecture_of_ones_own(tmp_path, make_checkpoint, monkeypatch):
         ("[steps.settings]\nT = 99", "settings, T", "20"),
         ('[steps.settings]\nT = "warm"', "settings, T", "number"),
         ('[steps.settings]\nmethod = "magic"', "settings, method", "kd"),
+        ('[steps.settings]\nexperiment = "magic"', "settings, experiment", "dark-knowledge"),
         ('[steps.settings]\nteacher = "nobody"', "settings, teacher", "resnet56"),
         ('[steps.settings]\nstudents = ["nobody"]', "settings, students", "resnet56"),
         ('[steps.settings]\nteacher = "../../etc"', "settings, teacher", ""),

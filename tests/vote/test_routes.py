@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from kdexplorer.app import guard, shares
@@ -13,6 +14,7 @@ from kdexplorer.app.headers import COOKIE
 from kdexplorer.vote import routes
 from kdexplorer.vote.records import MAX_CHANGES
 from kdexplorer.vote.routes import PATH
+from kdexplorer.vote.store import Store
 from tests.vote.conftest import CLASSES, ask, browser
 
 
@@ -142,6 +144,32 @@ def test_pages_ask_less_often_in_a_larger_room(phones, store, monkeypatch):
 def test_a_class_name_cannot_be_a_script(phones, store):
     store.start(ask(label=0, classes=("<script>alert(1)</script>", '"cat"')))
     assert "<script>alert" not in phones.ask("GET").text
+
+
+def test_a_vote_that_waits_for_another_process_keeps_nobody_waiting(phones, store, question):
+    """The other process holds the file's lock until other phones have been answered."""
+
+    async def vote_late():
+        with FileLock(store._folder / ".lock"):
+            body = f"question={question.key}&choice=3".encode()
+            late = asyncio.create_task(phones.request("POST", body=body, number=1))
+            others = []
+            for number in range(2, 12):
+                await asyncio.sleep(0)
+                others.append(await phones.request("GET", number=number))
+            assert not late.done()
+            assert store.voters() == 0
+        return [answer.status for answer in [await late, *others]]
+
+    assert asyncio.run(vote_late()) == [303] + [200] * 10
+    assert store.counts(question)[3] == 1
+
+
+def test_a_vote_that_waits_too_long_is_told(phones, store, question, monkeypatch):
+    monkeypatch.setattr(Store.vote, "__defaults__", (0.01,))
+    with FileLock(store._folder / ".lock"):
+        answer = phones.vote(question, 3)
+    assert (answer.status, "Not counted" in answer.text) == (503, True)
 
 
 def test_a_thousand_phones_behind_one_address_vote_at_the_same_time(phones, store, question):

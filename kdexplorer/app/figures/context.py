@@ -9,7 +9,7 @@ import streamlit as st
 from kdexplorer.analysis import results
 from kdexplorer.app import network_picker, picture_steps, result_caches, soft_labels, url_state
 from kdexplorer.app.compare_sections import Comparison
-from kdexplorer.app.pickers import pick_kept
+from kdexplorer.app.pickers import pick_option
 from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.app.soft_labels import SoftLabels
 from kdexplorer.charts.style import role_of
@@ -42,7 +42,7 @@ class Context:
         found = network_picker.networks()
         teachers = lineage.list_teachers({name: c for name, c in found.items() if "/" not in name})
         own = self._own_name(found)
-        name = pick_kept("family", "Teacher", list(dict.fromkeys([own, *teachers])), own)
+        name = pick_option("family", "Teacher", dict.fromkeys([own, *teachers]))
         return self._compare(found, name, name == own and "students" in url_state.choices())
 
     def compare(self) -> Comparison:

@@ -61,7 +61,7 @@ def temperature_curves(context: Context, picture: ChosenPicture) -> None:
     """One measure over T."""
     page = context.predict(picture)
     measures = [one for one in temperature.CURVES if page.students or one not in temperature.COMPARED]
-    measure = pickers.pick_option("Measure", measures, lambda key: temperature.CURVES[key][0], key="curve")
+    measure = pickers.pick_option("curve", "Measure", measures, lambda key: temperature.CURVES[key][0])
     chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
     chart_view.draw(enlarge(chart, 1.1), temperature.CURVES[measure][0], chart_view.OF_IMAGE)
 
