@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app import access, audience, audience_controls, chart_view, pickers, url_state
+from kdexplorer.app import access, audience, audience_controls, slider_memory, url_state
 from kdexplorer.app import audience_results as results
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts.room import room_bars
@@ -40,6 +40,7 @@ def show_page(store: Store, teacher: Checkpoint, seen: str) -> None:
     st.html(ALONE)
     with show(store, teacher, seen):
         st.button("Leave projector view", key="leave_projector", on_click=_leave)
+    slider_memory.follow()
 
 
 def show(store: Store, teacher: Checkpoint, seen: str) -> Any:
@@ -57,11 +58,11 @@ def show(store: Store, teacher: Checkpoint, seen: str) -> Any:
         with controls:
             audience_controls.show_close_and_next(store, teacher, seen)
     with question:
-        results.show_question(store, teacher, pickers.pinned("T"), shown, _draw)
+        results.show_question(store, teacher, shown, _draw)
     return controls
 
 
-def _draw(question: Question, counts: Sequence[int], truth: results.Truth, temperature: float) -> None:
+def _draw(question: Question, counts: Sequence[int], truth: results.Truth, begin: float) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="projector_question"):
         picture = render.enlarge_png(question.pixels.transpose(1, 2, 0), 448)
         st.image(picture, width=140, alt="The picture of the question")
@@ -70,8 +71,8 @@ def _draw(question: Question, counts: Sequence[int], truth: results.Truth, tempe
             star = "" if truth.label is None else f"  \n★ the hard label: {as_text(question.classes[truth.label])}"
             st.markdown(results.describe_votes(question, sum(counts)) + star)
     known = (truth.label, truth.teacher, truth.human)
-    chart = room_bars(counts, question.classes, *known, temperature, projector=True)
-    chart_view.draw(chart, "Projector", savable=False, key=f"projector_{question.key}")
+    chart = room_bars(counts, question.classes, *known, begin, projector=True)
+    slider_memory.draw(results.CHART, chart, "Projector", savable=False, key=f"projector_{question.key}")
 
 
 def _open() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis.metrics import entropy
-from kdexplorer.app import caches, chart_view, shares
+from kdexplorer.app import caches, pickers, shares, slider_memory, url_state
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.room import room_bars
@@ -24,6 +24,8 @@ from kdexplorer.vote.store import Store
 POLL, IDLE_POLL = 1.0, 5.0
 """Seconds between two looks while a question is open, and before the next one."""
 VOTES_ONLY, EVERYTHING = ANSWERS = ("The votes only", "The label and the teacher too")
+CHART = "chart_room"
+"""The key of the question's chart, see `slider_memory.start`."""
 
 
 @dataclass(frozen=True)
@@ -39,21 +41,25 @@ class Truth:
 Draw = Callable[[Question, Sequence[int], Truth, float], None]
 
 
-def show_question(store: Store, teacher: Checkpoint, temperature: float, shown: str, draw: Draw | None = None) -> None:
-    """The last question's result, live while it is open.
+def show_question(store: Store, teacher: Checkpoint, shown: str, draw: Draw | None = None) -> None:
+    """The last question's result, live while it is open. Its slider starts at the pinned temperature.
 
     Args:
         store: the server's.
         teacher: whose soft label is shown beside the room's.
-        temperature: where the slider starts.
         shown: one of `ANSWERS`, for an open question; of a closed one everything is shown.
-        draw: draws a question with its counts of votes; the chart and figures of this page if not given.
+        draw: draws a question with its counts of votes and the slider's start; the chart and figures of this page if
+            not given.
     """
     question = store.current()
     hidden = question is not None and question.is_open and shown == VOTES_ONLY
     truth = Truth(None, None, None)
     if question is not None and not hidden:
         (truth,) = find_truths([question], teacher)
+    temperature = pickers.pinned("T")
+    url_state.publish("T", temperature)
+    about = (question and question.key, hidden, teacher.name, draw is None)
+    (begin,) = slider_memory.start(CHART, about, (temperature,))
 
     def follow() -> None:
         if store.current() != question:
@@ -61,7 +67,7 @@ def show_question(store: Store, teacher: Checkpoint, temperature: float, shown: 
         if question is None:
             st.info("No question yet.")
         else:
-            (draw or _draw)(question, store.counts(question), truth, temperature)
+            (draw or _draw)(question, store.counts(question), truth, begin)
 
     poll = POLL if question is not None and question.is_open else IDLE_POLL
     st.fragment(shares.charged()(follow), run_every=poll)()
@@ -98,7 +104,7 @@ def describe_votes(question: Question, votes: int) -> str:
     return f"**{analysis.count_votes(votes)}** · {'open' if question.is_open else 'closed'}"
 
 
-def _draw(question: Question, counts: Sequence[int], truth: Truth, temperature: float) -> None:
+def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float) -> None:
     room, votes = analysis.soft_label(counts), sum(counts)
     facts = [describe_votes(question, votes)]
     if room is not None:
@@ -107,11 +113,12 @@ def _draw(question: Question, counts: Sequence[int], truth: Truth, temperature: 
     if truth.human is not None:
         facts.append(f"of the human labels {float(entropy(truth.human)):.2f} nats")
     if room is not None and truth.teacher is not None:
+        temperature = pickers.pinned("T")
         found = analysis.distance(room, truth.teacher.logits, temperature)
         facts.append(as_text(analysis.describe_distance(found, truth.teacher.name, temperature)))
     st.markdown(" · ".join(facts))
-    chart = room_bars(counts, question.classes, truth.label, truth.teacher, truth.human, temperature)
-    chart_view.draw(chart, "Vote", (), savable=not question.is_open, key=f"room_{question.key}")
+    chart = room_bars(counts, question.classes, truth.label, truth.teacher, truth.human, begin)
+    slider_memory.draw(CHART, chart, "Vote", (), savable=not question.is_open, key=f"room_{question.key}")
 
 
 def show_history(lecture: Lecture, networks: dict[str, Checkpoint]) -> None:
@@ -124,7 +131,7 @@ def show_history(lecture: Lecture, networks: dict[str, Checkpoint]) -> None:
     closed = lecture.closed
     if not closed:
         return
-    st.subheader("All questions")
+    st.header("All questions")
     name, teacher = next(iter(networks.items()))
     truths = find_truths(closed, teacher)
     rows = [_describe_row(one, truth, name) for one, truth in zip(closed, truths, strict=True)]
