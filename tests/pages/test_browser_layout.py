@@ -27,10 +27,10 @@ PARTS = {
     "attention": [".st-key-picture img", f"{CHART} input", f"{CHART} svg"],
     "methods": [".st-key-picture img", ".st-key-figure [data-testid=stSelectbox]", ".st-key-figure .stVegaLiteChart"],
     "live": [".kd-photo", ".kd-slider input", ".kd-predictions tbody"],
-    ASKED: [".st-key-question img", ".st-key-vote_next", ".st-key-chart_room svg"],
+    ASKED: [".st-key-question img", ".st-key-vote_next", ".st-key-chart_room svg.marks"],
     "launch": [".st-key-starting_points", ".st-key-start button", "[data-testid=stCode]"],
     "compare": [".st-key-pick_show", TABLE],
-    "experiments": [".st-key-pick_experiment", ".stVegaLiteChart svg"],
+    "experiments": [".st-key-pick_experiment", ".stVegaLiteChart svg.marks"],
 }
 """A page's picture, main control and main figure; of several matches the first."""
 WIDE = {
