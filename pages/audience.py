@@ -2,7 +2,14 @@
 
 import streamlit as st
 
-from kdexplorer.app import audience, audience_controls, audience_projector, layout, network_picker, pickers
+from kdexplorer.app import (
+    audience,
+    audience_controls,
+    audience_projector,
+    layout,
+    network_picker,
+    slider_memory,
+)
 from kdexplorer.app import audience_results as results
 from kdexplorer.images import render
 from kdexplorer.vote.store import open_store
@@ -21,20 +28,22 @@ teacher, students = network_picker.pick_networks(count=2)
 
 lecture = store.lecture()
 question = store.current()
-left, middle, right = st.columns([3, 3, 7], gap="medium")
+with st.container(key="audience"):
+    left, middle, right = st.columns([3, 3, 7], gap="medium")
 with middle:
     audience.show_link()
-with left:
+    audience_projector.show_button()
+with left, st.container(key="question"):
     if question is not None:
         pixels = question.pixels.transpose(1, 2, 0)
         st.image(render.enlarge_png(pixels, 224), width=224, alt="The picture of the question")
         st.caption(f"Question {len(lecture.questions)}")
     audience_controls.show_buttons(store, teacher, seen)
-    audience_projector.show_button()
 with right:
-    results.show_question(store, teacher, pickers.pinned("T"))
+    results.show_question(store, teacher)
 
 names = network_picker.short_names([teacher, *students])
 results.show_history(lecture, dict(zip(names, [teacher, *students], strict=True)))
 audience_controls.show_end(store, lecture, teacher)
 audience_controls.show_preparation(store, teacher, students, seen)
+slider_memory.follow()

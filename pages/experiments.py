@@ -10,7 +10,8 @@ from kdexplorer.errors import KDError
 def main() -> None:
     """One experiment at a time."""
     layout.header("experiments", "Why does distillation work? A question, one chart, and a verdict from the data.")
-    left, right = st.columns([2, 3], gap="medium")
+    with st.container(key="experiment"):
+        left, right = st.columns([2, 3], gap="medium")
     with left:
         experiment = experiment_view.pick_experiment()
         experiment_view.show_question(experiment)

@@ -55,7 +55,7 @@ def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoin
     """Questions to come: a list of test images, or the picture of all pages. The last part of a page."""
     if not access.is_presenter():
         return
-    st.subheader("Ask a question")
+    st.header("Ask a question")
     prepared = _prepared()
     st.session_state["pick_ask"] = ", ".join(prepared)
     st.text_input(

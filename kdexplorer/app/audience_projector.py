@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.analysis.metrics import entropy
-from kdexplorer.app import access, audience, audience_controls, chart_view, pickers
+from kdexplorer.app import access, audience, audience_controls, slider_memory
 from kdexplorer.app import audience_results as results
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts.room import room_bars
@@ -42,6 +42,7 @@ def show_page(store: Store, teacher: Checkpoint, seen: str) -> None:
     st.html(ALONE)
     with show(store, teacher, seen):
         st.button("Leave projector view", key="leave_projector", on_click=_leave)
+    slider_memory.follow()
 
 
 def show(store: Store, teacher: Checkpoint, seen: str) -> Any:
@@ -58,11 +59,11 @@ def show(store: Store, teacher: Checkpoint, seen: str) -> Any:
         with controls:
             audience_controls.show_close_and_next(store, teacher, seen)
     with question:
-        results.show_question(store, teacher, pickers.pinned("T"), _draw)
+        results.show_question(store, teacher, _draw)
     return controls
 
 
-def _draw(question: Question, counts: Sequence[int], truth: results.Truth, temperature: float) -> None:
+def _draw(question: Question, counts: Sequence[int], truth: results.Truth, begin: float) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="projector_question"):
         picture = render.enlarge_png(question.pixels.transpose(1, 2, 0), 448)
         st.image(picture, width=140, alt="The picture of the question")
@@ -70,8 +71,8 @@ def _draw(question: Question, counts: Sequence[int], truth: results.Truth, tempe
             st.title("What is it?", anchor=False)
             st.markdown("  \n".join(_describe(question, counts, truth)))
     known = (truth.label, truth.teacher, truth.human)
-    chart = room_bars(counts, question.classes, *known, temperature, projector=True)
-    chart_view.draw(chart, "Projector", savable=False, key=f"projector_{question.key}")
+    chart = room_bars(counts, question.classes, *known, begin, projector=True)
+    slider_memory.draw(results.CHART, chart, "Projector", savable=False, key=f"projector_{question.key}")
 
 
 def _describe(question: Question, counts: Sequence[int], truth: results.Truth) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis.metrics import entropy
-from kdexplorer.app import access, caches, chart_view, pickers, url_state
+from kdexplorer.app import access, caches, pickers, slider_memory, url_state
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.room import room_bars
@@ -25,6 +25,8 @@ POLL, IDLE_POLL = 1.0, 5.0
 """Seconds between two looks while a question is open, and before the next one."""
 ANSWERS = {"votes": "The votes only", "all": "The label and the teacher too"}
 """What the presenter can show of an open question, by the name in the link: at first the votes."""
+CHART = "chart_room"
+"""The key of the question's chart, see `slider_memory.start`."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,26 @@ def chosen_answer() -> str:
     return chosen if access.is_presenter() else votes_only
 
 
-def show_question(store: Store, teacher: Checkpoint, temperature: float, draw: Draw | None = None) -> None:
+def show_question(store: Store, teacher: Checkpoint, draw: Draw | None = None) -> None:
     """The last question's result, live while it is open: then `chosen_answer`, afterwards everything.
+
+    The slider starts at the pinned temperature.
 
     Args:
         store: the server's.
         teacher: whose soft label is shown beside the room's.
-        temperature: where the slider starts.
-        draw: draws a question with its counts of votes; the chart and figures of this page if not given.
+        draw: draws a question with its counts of votes and the slider's start; the chart and figures of this page if
+            not given.
     """
     question = store.current()
     hidden = question is not None and question.is_open and chosen_answer() == "votes"
     truth = Truth(None, None, None)
     if question is not None and not hidden:
         (truth,) = find_truths([question], teacher)
+    temperature = pickers.pinned("T")
+    url_state.publish("T", temperature)
+    about = (question and question.key, hidden, teacher.name, draw is None)
+    (begin,) = slider_memory.start(CHART, about, (temperature,))
 
     def follow() -> None:
         if store.current() != question:
@@ -69,7 +77,7 @@ def show_question(store: Store, teacher: Checkpoint, temperature: float, draw: D
         if question is None:
             st.info("No question yet.")
         else:
-            (draw or _draw)(question, store.counts(question), truth, temperature)
+            (draw or _draw)(question, store.counts(question), truth, begin)
 
     poll = POLL if question is not None and question.is_open else IDLE_POLL
     st.fragment(access.charged()(follow), run_every=poll)()
@@ -106,7 +114,7 @@ def describe_votes(question: Question, votes: int) -> str:
     return f"**{analysis.count_votes(votes)}** · {'open' if question.is_open else 'closed'}"
 
 
-def _draw(question: Question, counts: Sequence[int], truth: Truth, temperature: float) -> None:
+def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float) -> None:
     room, votes = analysis.soft_label(counts), sum(counts)
     facts = [describe_votes(question, votes)]
     if room is not None:
@@ -115,11 +123,12 @@ def _draw(question: Question, counts: Sequence[int], truth: Truth, temperature: 
     if truth.human is not None:
         facts.append(f"of the human labels {float(entropy(truth.human)):.2f} nats")
     if room is not None and truth.teacher is not None:
+        temperature = pickers.pinned("T")
         found = analysis.distance(room, truth.teacher.logits, temperature)
         facts.append(as_text(analysis.describe_distance(found, truth.teacher.name, temperature)))
     st.markdown(" · ".join(facts))
-    chart = room_bars(counts, question.classes, truth.label, truth.teacher, truth.human, temperature)
-    chart_view.draw(chart, "Vote", (), savable=not question.is_open, key=f"room_{question.key}")
+    chart = room_bars(counts, question.classes, truth.label, truth.teacher, truth.human, begin)
+    slider_memory.draw(CHART, chart, "Vote", (), savable=not question.is_open, key=f"room_{question.key}")
 
 
 def show_history(lecture: Lecture, networks: dict[str, Checkpoint]) -> None:
@@ -132,7 +141,7 @@ def show_history(lecture: Lecture, networks: dict[str, Checkpoint]) -> None:
     closed = lecture.closed
     if not closed:
         return
-    st.subheader("All questions")
+    st.header("All questions")
     name, teacher = next(iter(networks.items()))
     truths = find_truths(closed, teacher)
     rows = [_describe_row(one, truth, name) for one, truth in zip(closed, truths, strict=True)]

@@ -68,6 +68,15 @@ STYLE = """<style>
   .st-key-picture > :nth-child(2) { grid-area: 3 / 1 / 4 / 3 }
   .st-key-picture [data-testid=stImageContainer] { width: 5.75rem }
   .st-key-picture_controls { flex-wrap: nowrap; gap: .25rem }
+  .st-key-question:has(img) { display: grid; grid-template-columns: 5.75rem minmax(0, 1fr); gap: .25rem .75rem }
+  .st-key-question > :nth-child(1) { grid-row: 1 / 3 }
+  .st-key-question [data-testid=stImageContainer] { width: 5.75rem }
+  .st-key-question img { width: 100% }
+  .st-key-audience > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] > :nth-child(2) { order: 1 }
+  .st-key-experiment [data-testid=stColumn]:first-child, .st-key-experiment [data-testid=stColumn]:first-child
+    > [data-testid=stVerticalBlock] { display: contents }
+  .st-key-experiment [data-testid=stColumn]:first-child > [data-testid=stVerticalBlock]
+    > :not(:first-child) { order: 1 }
   .st-key-picture_controls [data-testid=stPopover] p { position: absolute; opacity: 0; width: 1px; overflow: hidden }
   .stApp .stVegaLiteChart form.vega-bindings input[type=range] { height: 2.75rem }
   [data-testid=stElementToolbar], [data-testid=stHeaderActionElements] { display: none }

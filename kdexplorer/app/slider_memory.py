@@ -7,7 +7,7 @@ drawn again, so that its slider keeps the keyboard's focus.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -50,9 +50,13 @@ def start(chart: str, shown: Hashable, pinned: Start) -> Start:
     return starts[chart][1]
 
 
-def draw(chart: str, spec: Spec, name: str) -> None:
-    """Draws a chart whose sliders are remembered, in a container of its key; `name` says what it shows."""
+def draw(chart: str, spec: Spec, name: str, about: tuple[str, ...] = chart_view.OF_IMAGE, **options: Any) -> None:
+    """Draws a chart whose sliders are remembered, in a container of its key.
+
+    `name` says what it shows; `about` and `options` are those of `chart_view.draw`.
+    """
     values = {"logT": slider_value(pickers.pinned("T"))}
     alpha = pickers.pinned_by_visitor("alpha")
+    values |= {} if alpha is None else {"alpha": alpha}
     with st.container(key=chart):
-        chart_view.draw(spec, name, chart_view.OF_IMAGE, values=values | ({} if alpha is None else {"alpha": alpha}))
+        chart_view.draw(spec, name, about, values=values, **options)

@@ -24,7 +24,8 @@ _TEXT = {"labelFontSize": {"expr": "em"}, "titleFontSize": {"expr": "em"}}
 CONFIG: dict[str, Any] = {
     "axis": _TEXT | {"labelLimit": {"expr": "11 * em"}, "titlePadding": {"expr": "em / 3"}},
     "axisY": {"labelFlush": False},
-    "legend": _TEXT | {"titleLimit": {"expr": "18 * em"}, "rowPadding": {"expr": "em / 8"}},
+    "legend": _TEXT
+    | {"labelLimit": {"expr": "11 * em"}, "titleLimit": {"expr": "18 * em"}, "rowPadding": {"expr": "em / 8"}},
     "text": {"fontSize": {"expr": "em"}},
 }
 """Sizes of text in every chart. Labels are aligned with their row: Streamlit's theme moves the first and the last one

@@ -14,7 +14,7 @@ from kdexplorer.images.color_maps import PALETTES
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.web.export import ExportedNetwork, runs_in_browser
 
-PARTS = ("image_input.js", "predictions.js", "snapshot.js", "live.js")
+PARTS = ("explain_refusal.js", "image_input.js", "predictions.js", "snapshot.js", "live.js")
 """What runs in the page. `infer.js` and `worker.js` are embedded in it as text and run in a worker."""
 
 MAX_STUDENTS = 3
@@ -52,7 +52,8 @@ def read_styles() -> str:
 
 def build_page_controls() -> tuple[str, str]:
     """The script and the style sheet of what every page of the application has."""
-    return _read("shrink_upload.js") + _read("page_controls.js"), _read("page_controls.css")
+    parts = ("explain_refusal.js", "shrink_upload.js", "page_controls.js")
+    return "".join(map(_read, parts)), _read("page_controls.css")
 
 
 def read_slider_memory() -> str:

@@ -1,7 +1,7 @@
 /* Images from a file, a drop, the clipboard or the camera. None of them leaves this page. */
 
 const MAX_SIDE = 2048; // a larger crop is halved by the canvas first: 64 pixels a cell make the same average
-const IMAGE_TYPES = ["image/png", "image/jpeg", "image/webp"];
+const ACCEPTED = "image/*,.heic,.heif"; // what the browser cannot read gets a sentence
 
 /** Returns a function that reads the middle square of an image or a video: RGBA bytes and its side. */
 function createSquareReader() {
@@ -19,14 +19,12 @@ function createSquareReader() {
   };
 }
 
-/** A file's image, rotated as its EXIF data say, its colors as stored. Throws an Error with a sentence for the user. */
+/** A file's image (the first frame), rotated as its EXIF data say, its colors as stored. Throws an Error with a sentence. */
 async function decodeFile(file) {
-  const name = file.name || "This file";
-  if (file.type && !IMAGE_TYPES.includes(file.type)) throw new Error(`${name} is not a PNG, JPEG or WebP image.`);
   try {
     return await createImageBitmap(file, { colorSpaceConversion: "none" });
   } catch {
-    throw new Error(`${name} cannot be read as a PNG, JPEG or WebP image.`);
+    throw new Error(explainRefusal({ name: file.name || "This file", type: file.type }));
   }
 }
 

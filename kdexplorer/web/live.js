@@ -86,7 +86,7 @@ function buildElements(settings, actions) {
   const status = element("p", { className: "kd-status" });
   status.setAttribute("role", "status");
   const speed = element("p", { className: "kd-speed" });
-  const file = element("input", { type: "file", accept: IMAGE_TYPES.join(",") });
+  const file = element("input", { type: "file", accept: ACCEPTED });
   file.addEventListener("change", () => file.files[0] && actions.openFile(file.files[0]));
   const start = button("Start the camera", actions.toggleCamera, true);
   const freeze = button("Freeze", actions.toggleFreeze);

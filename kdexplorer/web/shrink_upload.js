@@ -10,10 +10,9 @@ function isAccepted(file) {
   return file.size <= LIMIT && SENT_AS_IT_IS.includes(file.type);
 }
 
-/** The first frame of an image file as a JPEG of at most 2048 pixels a side. Throws where the browser cannot read it. */
-async function shrink(file) {
-  const image = await createImageBitmap(file);
-  const scale = Math.min(1, LARGEST_SIDE / Math.max(image.width, image.height));
+/** An image as a JPEG of at most so many pixels a side. */
+async function toJpeg(image, largestSide) {
+  const scale = Math.min(1, largestSide / Math.max(image.width, image.height));
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [image.width, image.height].map((side) => Math.max(1, Math.round(side * scale)));
   const context = canvas.getContext("2d", { alpha: false });
@@ -21,17 +20,15 @@ async function shrink(file) {
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
-  const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
-  return new File([blob], `${file.name.replace(/\.[^.]*$/, "")}.jpg`, { type: "image/jpeg" });
+  return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
 }
 
-/** What to do with a file that this browser cannot read. */
-function explainRefusal({ name, type }) {
-  if (/\.hei[cf]$/i.test(name) || /hei[cf]/.test(type)) {
-    return `${name} is a HEIC photo, which this browser cannot read. Save it as JPEG and choose that: on an iPhone, ` +
-      "copy it into Files, or set Camera > Formats to Most Compatible.";
-  }
-  return `${name} cannot be read as an image. Choose a PNG, JPEG or WebP file.`;
+/** The first frame of an image file as a JPEG that the server accepts. Throws where the browser cannot read it. */
+async function shrink(file) {
+  const image = await createImageBitmap(file);
+  let side = LARGEST_SIDE, blob = await toJpeg(image, side);
+  while (blob.size > LIMIT) blob = await toJpeg(image, (side /= 2)); // noise hardly compresses
+  return new File([blob], `${file.name.replace(/\.[^.]*$/, "")}.jpg`, { type: "image/jpeg" });
 }
 
 /** Shows a sentence below an upload's place, or removes it. */

@@ -37,6 +37,17 @@ def test_orders():
     assert image_filters.filter_images("Largest disagreement", predictions).tolist()[0] == 0
 
 
+def test_the_most_instructive_image_is_one_whose_gradient_raises_the_labels_class():
+    teacher = np.array([[2.0, 1, 1], [9, 0, 0]])  # right on both, less certain of the first
+    confident = np.array([[20.0, 0, 0], [0, 0, 0]])
+    student, target = np.exp(5) / (np.exp(5) + 2), np.exp(0.5) / (np.exp(0.5) + 2 * np.exp(0.25))  # at T = 4
+    assert 0.7 * 4 * (student - target) > 0.3  # so on the first image the label's class is lowered
+    labels = np.zeros(2, int)
+    assert image_filters.most_instructive(Predictions(labels, teacher), 4.0, 0.7) == 0
+    assert image_filters.most_instructive(Predictions(labels, teacher, None, confident), 4.0, 0.7) == 1
+    assert image_filters.most_instructive(Predictions(labels, teacher, None, confident[::-1]), 4.0, 0.7) == 0
+
+
 def test_one_class():
     assert image_filters.filter_images("All images", FOUR_IMAGES, label=0).tolist() == [0, 3]
 

@@ -75,6 +75,14 @@ def test_thin_lines_show_the_training_batches_within_epochs_before_and_after_the
         assert "training batches" in json.dumps(spec["params"])
 
 
+def test_a_curve_that_starts_late_says_so():
+    early, late = points(), [one for one in points() if one.epoch > 0 or one.network == "plain"]
+    assert "distilled" not in (heading(learning_curves.learning_curves(early, LOOKS), "subtitle") or "")
+    said = heading(learning_curves.learning_curves(late, LOOKS), "subtitle")
+    assert "distilled from epoch 2" in said
+    assert "plain" not in said
+
+
 def test_only_networks_with_a_look_are_drawn():
     spec = learning_curves.learning_curves(points(), LOOKS[:1])
     assert {row["network"] for row in rows_of(spec, "epoch")} == {"plain"}

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from kdexplorer.app import access, audience, audience_controls
+from kdexplorer.app import access, audience, audience_controls, audience_results
 from kdexplorer.datasets import get_dataset
 from kdexplorer.vote import student
 from kdexplorer.vote.records import StudentComparison
 from kdexplorer.vote.store import open_store
-from tests.pages.reading import button, dataset, specs, text
+from tests.pages.reading import button, dataset, params, specs, text
 
 CIFAR10 = get_dataset("cifar10")
 IMAGES, LABELS, INDICES = CIFAR10.samples()
@@ -63,6 +63,22 @@ def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, hu
     assert (row["label"], row["room"], row["votes"]) == (name, f"{name} 67%", 3)
     assert "On 1 picture with a label" in text(at)
     assert button(at, "Close the question").disabled
+
+
+def test_the_slider_starts_at_the_pinned_temperature_unless_the_visitor_moves_it(open_page):
+    at = open_page("audience", ask="5", T="8")
+    button(at, "Next question").click().run()
+    at.button_group(key="pick_answer").set_value("The label and the teacher too").run()
+    assert params(specs(at)[0])["logT"] == 3
+    open_store().vote(open_store().current().key, 0, browser(1))
+    at.session_state["slider_moved"] = audience_results.CHART
+    at.session_state["shared_choices"]["T"] = 2.0
+    at.run()
+    assert params(specs(at)[0])["logT"] == 3  # it is where the visitor has moved it
+    assert "at T = 2" in text(at)
+    assert at.query_params["T"] in ("2", ["2"])
+    button(at, "Close the question").click().run()
+    assert params(specs(at)[0])["logT"] == 1
 
 
 def test_prepared_questions_follow_each_other(open_page):

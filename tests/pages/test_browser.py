@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
@@ -221,18 +222,41 @@ def test_soft_label_of_an_uploaded_photo(tab):
     assert "no hard label" in tab.chart("Soft labels at T").inner_text()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("large.png", "PNG"), ("moving.gif", "GIF")])
-def test_a_photo_that_the_server_would_refuse_is_made_smaller_in_the_browser(tab, tmp_path, name, kind):
-    pixels = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8)
-    Image.fromarray(pixels if kind == "PNG" else pixels[:99, :99]).save(tmp_path / name, kind)
-    assert kind == "GIF" or (tmp_path / name).stat().st_size > decode.MAX_BYTES
+DROP = """(place, [name, type, text]) => {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const carried = new DataTransfer();
+  carried.items.add(new File([bytes], name, {type}));
+  const event = new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true});
+  place.dispatchEvent(event);
+}"""
+
+
+def choose(tab, file):
+    tab.page.locator("input[type=file]").set_input_files(file)
+
+
+def drop(tab, file):
+    content = base64.b64encode(file.read_bytes()).decode()
+    place = tab.page.locator("[data-testid=stFileUploaderDropzone]")
+    place.evaluate(DROP, [file.name, f"image/{file.suffix[1:]}", content])
+
+
+@pytest.mark.parametrize("give", [choose, drop])
+@pytest.mark.parametrize(("name", "side"), [("large.png", 1800), ("still_large_as_jpeg.png", 2048), ("moving.gif", 99)])
+def test_a_photo_that_the_server_would_refuse_is_made_smaller_in_the_browser(tab, tmp_path, name, side, give):
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    picture = Image.fromarray(noise // 128 * 240 + noise % 16)  # mostly black and white, which hardly compresses
+    picture.save(tmp_path / name)
+    picture.save(tmp_path / "as.jpg", quality=95)
+    assert name.endswith("gif") or (tmp_path / name).stat().st_size > decode.MAX_BYTES
+    assert ((tmp_path / "as.jpg").stat().st_size > decode.MAX_BYTES) == name.startswith("still")
     tab.open(f"{tab.app}/soft_labels")
     tab.page.get_by_role("button", name="Source").click()
     tab.page.get_by_text("Upload a photo", exact=True).click()
     (tmp_path / "photo.heic").write_bytes(b"no image")
-    tab.page.locator("input[type=file]").set_input_files(tmp_path / "photo.heic")
+    give(tab, tmp_path / "photo.heic")
     tab.page.get_by_role("alert").filter(has_text="Save it as JPEG").wait_for()
-    tab.page.locator("input[type=file]").set_input_files(tmp_path / name)
+    give(tab, tmp_path / name)
     tab.page.get_by_alt_text("Your photo").wait_for()
     assert tab.page.get_by_text("Save it as JPEG").count() == 0
 
@@ -350,6 +374,35 @@ def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(tab, browse
     tab.page.get_by_text("No question yet").wait_for()
     tab.settle()
     other.page.close()
+
+
+def test_a_temperature_dragged_on_audience_stays_with_the_next_question_and_in_the_projector_view(browser, tmp_path):
+    with running(tmp_path) as url:
+        tab = Tab(browser).open(f"{url}/audience?ask=3,5&T=4")
+        page = tab.page
+        page.get_by_role("button", name="Next question").click()
+        page.get_by_text("The label and the teacher too").click()
+        tab.chart("The room and the teacher at T = 4.00")
+        slider = page.locator(".st-key-chart_room input[type=range]")
+        slider.focus()
+        drag(slider, 3)
+        page.wait_for_url(re.compile("T=8(&|$)"))
+        page.wait_for_timeout(2500)  # two looks at the votes
+        assert slider.evaluate("slider => slider === document.activeElement")  # the chart was not drawn again
+        page.get_by_role("button", name="Next question").click()
+        page.get_by_text("Question 2").wait_for()
+        tab.chart("The room and the teacher at T = 8.00")
+        page.get_by_role("button", name="Projector view").click()
+        page.get_by_role("heading", name="What is it?").wait_for()
+        tab.chart("at T = 8.00")
+        drag(slider, 1)
+        page.wait_for_url(re.compile("T=2(&|$)"))
+        page.get_by_role("button", name="Leave projector view").click()
+        tab.chart("The room and the teacher at T = 2.00")
+        page.get_by_role("link", name="Soft labels").first.click()
+        tab.chart("Soft labels at T = 2.00")
+        page.close()
+        assert not tab.errors
 
 
 SIZES = """() => [...document.querySelectorAll(".st-key-projector p, .st-key-projector h1, .st-key-projector svg text")]

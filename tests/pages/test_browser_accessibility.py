@@ -1,4 +1,4 @@
-"""axe-core on every page and on the handout, in both themes: no serious or critical violation."""
+"""axe-core on every page and on the handout, in both themes: nothing serious, headings in order, all in regions."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tests.pages.runs import make_run
 NETWORKS = ("resnet56", "resnet20-scratch", "resnet20-response")
 SLOW = 120_000  # a shared machine may take long
 BAD = ("serious", "critical")
+RULES = ("heading-order", "region")
+"""What is counted too, although it is less severe."""
 THEMES = ("light", "dark")
 
 pytestmark = [
@@ -48,14 +50,14 @@ def tab(request, chromium):
 
 
 def find_violations(tab):
-    """Rule, place and reason of each serious or critical violation."""
+    """Rule, place and reason of each violation that is serious or critical, or of `RULES`."""
     script = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
     tab.evaluate(script)
     found = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
     return [
         (violation["id"], node["target"], node["failureSummary"])
         for violation in found
-        if violation["impact"] in BAD
+        if violation["impact"] in BAD or violation["id"] in RULES
         for node in violation["nodes"]
     ]
 
@@ -108,3 +110,5 @@ def test_the_handout(tab, tmp_path):
     tab.goto((tmp_path / "handout.html").as_uri())
     tab.wait_for_selector("[data-chart=mirrored] svg")
     assert not find_violations(tab)
+    assert tab.locator("[tabindex='0']").count()
+    assert tab.locator("[tabindex='0']:not([role][aria-label])").count() == 0

@@ -13,6 +13,7 @@ from benchmarks.app import CHROMIUM, browser, running, settle
 from kdexplorer.runs.launch import stop_run
 from kdexplorer.runs.records import LIVE
 from kdexplorer.runs.run_folder import Run, finished_students, list_runs
+from tests.pages.runs import make_run
 
 MINUTES = 60_000
 pytestmark = [
@@ -159,6 +160,21 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, serv
     page.get_by_role("heading", name="Runs").wait_for()
     page.wait_for_url(re.compile(r"launch/?$"))
     assert [run.run_id for run in list_runs(runs_root)] == [second]
+
+
+def test_the_picture_of_a_run_and_its_chart_do_not_overlap_on_a_projector(page, server):
+    run = make_run(students=("scratch", "response"))
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.goto(f"{server}/launch?run={run.run_id}")
+    page.get_by_text("Soft labels, epoch by epoch").wait_for()
+    settle(page)
+    picture = page.get_by_alt_text("Evaluation image").bounding_box()
+    chart = page.locator(".stVegaLiteChart", has_text="Soft labels after epoch")
+    drawn = [one.bounding_box() for one in (chart, *chart.locator("svg text").all())]
+    begin = min(box["x"] for box in drawn if box and box["width"])
+    assert picture["width"] > 100
+    assert picture["x"] + picture["width"] <= begin
+    assert max(box["x"] + box["width"] for box in drawn if box) <= 1280
 
 
 @pytest.mark.slow

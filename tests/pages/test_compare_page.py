@@ -121,6 +121,10 @@ def test_learning_curves_come_from_the_cards(evaluated, make_checkpoint, open_pa
     at = open_page("compare", show="Learning curves", networks="curved")
     (spec,) = specs(at)
     assert "curved 30.0%" in spec["description"]
+    assert "from epoch" not in str(spec["params"])
+    make_checkpoint(evaluated / "continued", legs=[{"epochs": 5}, {"epochs": 3, "history": rows}])
+    (spec,) = specs(open_page("compare", show="Learning curves", networks="continued"))
+    assert "continued from epoch 6" in str(spec["params"])
     assert not specs(open_page("compare", show="Learning curves", networks="small-scratch"))
 
 

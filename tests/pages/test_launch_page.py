@@ -410,6 +410,11 @@ def test_a_finished_run_ends_with_what_its_student_gained(open_page, make_checkp
     assert "Accuracy: s-scratch 50.0 %, s-response 60.0 %" in specs(at)[0]["description"]
     assert "Soft labels: only s-response is right" in link_labels(at)
     assert "Soft labels: only s-scratch is right" not in link_labels(at)
+    links = {link.proto.label: link.proto.query_string for link in at.get("page_link")}
+    assert {"teacher=teacher", f"students={run.run_id}%2Fs-scratch%2C{run.run_id}%2Fs-response"} <= set(
+        links["Soft labels"].split("&")
+    )
+    assert "handout" in [element.proto.id.rpartition("-")[2] for element in at.get("download_button")]
 
 
 @pytest.mark.parametrize("kind", ["run", "sweep"])
@@ -527,6 +532,32 @@ def test_runs_are_listed_and_opened(open_page):
     at.button(key=f"open_{run.run_id}").click().run()
     assert at.header[0].value == "older"
     assert button(at, "New experiment")
+
+
+def test_the_list_follows_the_runs_states_and_stops_once_all_have_ended(monkeypatch, open_page):
+    run = make_run("queued")
+    shown, polls = [], []
+
+    def fragment(function, run_every=None):
+        """Streamlit's, which calls the function again and again while the page is open."""
+        polls.append(run_every)
+
+        def follow():
+            function()
+            if run_every:
+                run.write_status("running", epoch=0, epochs=2)
+                function()
+                run.write_status("finished")
+                function()
+
+        return follow
+
+    monkeypatch.setattr(launch_run.st, "fragment", fragment)
+    monkeypatch.setattr(launch_run, "_show_row", lambda run, kind, status: shown.append(status.state))
+    open_page("launch", run="none")
+    assert shown == ["queued", "running", "finished"]
+    assert launch_run.POLL in polls
+    assert polls[-1] is None  # of the page that was drawn once more
 
 
 # --- A sweep ------------------------------------------------------------------------------------------------

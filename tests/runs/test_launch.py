@@ -109,6 +109,13 @@ def test_a_live_run_cannot_be_started_twice_nor_deleted_and_stops_on_request(pop
     assert run.status().state == "queued"
 
 
+def test_a_trainer_that_has_ended_leaves_no_zombie(popen):
+    launch_run(CONFIG)
+    ((*_, process),) = popen
+    os.kill(process.pid, signal.SIGKILL)
+    assert wait_until(lambda: not psutil.pid_exists(process.pid), 60)  # nobody here has asked for its end
+
+
 @pytest.mark.parametrize("state", ["finished", "running"])
 def test_what_is_finished_or_running_cannot_be_started(run, sleeper, popen, state):
     write_status(run, state, sleeper)

@@ -152,6 +152,14 @@ class TestInAPage:
         wait_for_predictions(opened)
         assert np.abs(input_of(opened) - decode.decode_image(data)).max() <= 2
 
+    def test_a_gif_gives_its_first_frame(self, opened):
+        data = photo(99, 99, "GIF")
+        opened.locator("input[type=file]").set_input_files({"name": "w.gif", "mimeType": "image/gif", "buffer": data})
+        wait_for_predictions(opened)
+        frame = io.BytesIO()
+        Image.open(io.BytesIO(data)).convert("RGB").save(frame, "PNG")
+        assert np.abs(input_of(opened) - decode.decode_image(frame.getvalue())).max() <= 2
+
     @pytest.mark.parametrize("way", ["drop", "paste"])
     def test_images_are_dropped_and_pasted(self, opened, way):
         opened.evaluate(
@@ -172,7 +180,10 @@ class TestInAPage:
     def test_a_file_that_is_no_image_is_explained(self, opened):
         chosen = {"name": "<b>.png", "mimeType": "image/png", "buffer": b"GIF89a nothing"}
         opened.locator("input[type=file]").set_input_files(chosen)
-        opened.get_by_text("<b>.png cannot be read as a PNG, JPEG or WebP image.").wait_for()
+        opened.get_by_text("<b>.png cannot be read as an image. Choose a PNG, JPEG or WebP file.").wait_for()
+        chosen = {"name": "me.heic", "mimeType": "image/heic", "buffer": b"no image"}
+        opened.locator("input[type=file]").set_input_files(chosen)
+        opened.get_by_text("Save it as JPEG").wait_for()
         assert opened.locator(".kd-live[data-pictures]").count() == 0
 
     def test_opacity_goes_from_the_photo_to_the_map(self, opened):
