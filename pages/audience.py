@@ -39,11 +39,15 @@ with left, st.container(key="question"):
         st.image(render.enlarge_png(pixels, 224), width=224, alt="The picture of the question")
         st.caption(f"Question {len(lecture.questions)}")
     audience_controls.show_buttons(store, teacher, seen)
+if question is None:
+    with left:
+        audience_controls.show_preparation(store, teacher, students, seen)
 with right:
     results.show_question(store, teacher)
 
 names = network_picker.short_names([teacher, *students])
 results.show_history(lecture, dict(zip(names, [teacher, *students], strict=True)))
 audience_controls.show_end(store, lecture, teacher)
-audience_controls.show_preparation(store, teacher, students, seen)
+if question is not None:
+    audience_controls.show_preparation(store, teacher, students, seen)
 slider_memory.follow()

@@ -66,7 +66,7 @@ def show_link() -> None:
             "server's name, or change the link."
         )
     with change, st.form("phones", border=False):
-        text = st.text_input("Link for phones", link, max_chars=LINK)
+        text = st.text_input("Link for phones", link, max_chars=LINK, key="phones_text")
         if st.form_submit_button("Use this link"):
             try:
                 st.session_state[_OWN_LINK] = parse_link(text) if text.strip() else None

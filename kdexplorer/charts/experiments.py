@@ -13,6 +13,8 @@ from kdexplorer.experiments.base import Figure, Point
 
 ROW, HEIGHT = 36, 300
 """Pixels of a row of dots, and of the other charts."""
+SIDE = 60
+"""Pixels left and right of lines whose values are written beside them."""
 
 
 def experiment_chart(figure: Figure) -> Spec | None:
@@ -65,7 +67,7 @@ def _intervals(figure: Figure, base: alt.Chart, width: int, **encoding: Any) -> 
 
 
 def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[alt.Chart]:
-    axis = alt.Axis(labelLimit=em(230), ticks=False)
+    axis = alt.Axis(labelLimit=em(290), ticks=False)
     y: dict[str, Any] = {"y": alt.Y("label:N", sort=labels, title=None, axis=axis)}
     if len({(point.label, point.series) for point in figure.points}) > len(labels):  # beside each other in a row
         y["yOffset"] = alt.YOffset("network:N", sort=[one.name for one in looks])
@@ -91,9 +93,10 @@ def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[
 
 
 def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
-    kind: Any = {"type": "log", "padding": 12} if figure.logarithmic else {"padding": 12}
+    kind: Any = {"type": "log"} if figure.logarithmic else {}
+    kind |= {"padding": SIDE, "nice": False} if figure.slider else {"padding": 12}
     values = sorted({point.x for point in figure.points})
-    axis = alt.Axis(values=values, format="~s") if len(values) <= 6 else alt.Axis()
+    axis = alt.Axis(values=values, format=",~r") if len(values) <= 6 else alt.Axis()
     x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(**kind), axis=axis)
     y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False))
     color = style.color(looks)
@@ -110,8 +113,25 @@ def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     marker = chosen.mark_point(size=area(140), filled=True, opacity=1).encode(
         y=y, shape=style.shape(looks), tooltip=tips
     )
-    text = chosen.mark_text(align="left", dx=10).encode(y=y, text=alt.Text("y:Q", format=".1f"), color=alt.value(INK))
-    return [*layers, marker, text]
+    # Values of lines that are close to each other stand left and right of their markers.
+    ranked = chosen.transform_window(rank="row_number()", sort=[alt.SortField("y", order="descending")])
+    number = {"y": y, "text": alt.Text("y:Q", format=".1f"), "color": alt.value(INK)}
+    left = ranked.transform_filter("datum.rank % 2 === 1").mark_text(align="right", dx=-10).encode(**number)
+    right = ranked.transform_filter("datum.rank % 2 === 0").mark_text(align="left", dx=10).encode(**number)
+    return [*layers, marker, left, right, *_names(base, y, max(values), len(looks))]
+
+
+def _names(base: alt.Chart, y: alt.Y, last: float, count: int) -> list[alt.Chart]:
+    """Each line's name at its right end: of the upper half above it, of the lower half below it."""
+    ends = base.transform_filter(f"datum.x === {last}").transform_window(
+        rank="row_number()", sort=[alt.SortField("y", order="descending")]
+    )
+    return [
+        ends.transform_filter(f"datum.rank {half} {(count + 1) // 2}")
+        .mark_text(align="right", baseline=baseline, dy=dy)
+        .encode(y=y, text="network:N", color=alt.value(INK))
+        for half, baseline, dy in (("<=", "bottom", -6), (">", "top", 6))
+    ]
 
 
 def _slider(figure: Figure) -> list[alt.Parameter]:
@@ -119,7 +139,8 @@ def _slider(figure: Figure) -> list[alt.Parameter]:
     values = sorted({point.x for point in figure.points})
     if not figure.slider or len(values) < 2:
         return []
-    bind = alt.binding_range(min=values[0], max=values[-1], step=values[1] - values[0], name=f"{figure.slider}: ")
+    name = f"{figure.slider.capitalize()} {figure.x_title}"
+    bind = alt.binding_range(min=values[0], max=values[-1], step=values[1] - values[0], name=name)
     return [alt.param(name=figure.slider, value=values[0], bind=bind)]
 
 

@@ -37,7 +37,9 @@ def judge(claim: str, comparisons: Sequence[Comparison], unit: str = "points", s
         listed = "; ".join(f"{one.name} {scale * sum(one.values) / len(one.values):+.2f} {unit}" for one in comparisons)
         count = "one seed" if seeds == 1 else f"{seeds} seeds"
         return Claim(
-            claim, f"{listed}. With {count} it is not decided: {ENOUGH_SEEDS} are needed.", "cannot be decided"
+            claim,
+            f"{_capitalize(listed)}. With {count} it is not decided: {ENOUGH_SEEDS} are needed.",
+            "cannot be decided",
         )
     tests = [test for one in comparisons if (test := seed_test(one.values)) is not None]
     corrected, verdict = decide(tests)
@@ -52,9 +54,14 @@ def judge(claim: str, comparisons: Sequence[Comparison], unit: str = "points", s
     words = f" (95 % intervals over {seeds} seeds, p after Holm's correction)" if len(tests) > 1 else (
         f" (95 % interval over {seeds} seeds)"
     )  # fmt: skip
-    return Claim(claim, f"{'; '.join(sentences)}{words}.{rest}", verdict)
+    return Claim(claim, f"{_capitalize('; '.join(sentences))}{words}.{rest}", verdict)
 
 
 def _describe(test: SeedTest, unit: str, scale: float) -> str:
     low, high = scale * test.low, scale * test.high
     return f"{scale * test.difference:+.2f} {unit} ({low:+.2f} to {high:+.2f})"
+
+
+def _capitalize(text: str) -> str:
+    """The first letter alone: names of students keep theirs."""
+    return text[:1].upper() + text[1:]

@@ -250,10 +250,10 @@ def test_students_are_compared_and_everybody_reads_the_result(open_page, monkeyp
 def test_the_link_for_phones_can_be_changed(open_page):
     at = open_page("audience")
     assert audience.PATH in text(at)
-    at.text_input[0].set_value("javascript:alert(1)")
+    at.text_input(key="phones_text").set_value("javascript:alert(1)")
     button(at, "Use this link").click().run()
     assert "host name" in at.error[0].value
-    at.text_input[0].set_value("http://192.0.2.5:8501/vote")
+    at.text_input(key="phones_text").set_value("http://192.0.2.5:8501/vote")
     button(at, "Use this link").click().run()
     assert not at.error
     assert "192" in text(at)
