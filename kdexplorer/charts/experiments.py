@@ -94,7 +94,7 @@ def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[
 
 def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     kind: Any = {"type": "log"} if figure.logarithmic else {}
-    kind |= {"padding": SIDE, "nice": False} if figure.slider else {"padding": 12}
+    kind |= {"padding": em(SIDE), "nice": False} if figure.slider else {"padding": 12}
     values = sorted({point.x for point in figure.points})
     axis = alt.Axis(values=values, format=",~r") if len(values) <= 6 else alt.Axis()
     x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(**kind), axis=axis)
@@ -116,8 +116,8 @@ def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     # Values of lines that are close to each other stand left and right of their markers.
     ranked = chosen.transform_window(rank="row_number()", sort=[alt.SortField("y", order="descending")])
     number = {"y": y, "text": alt.Text("y:Q", format=".1f"), "color": alt.value(INK)}
-    left = ranked.transform_filter("datum.rank % 2 === 1").mark_text(align="right", dx=-10).encode(**number)
-    right = ranked.transform_filter("datum.rank % 2 === 0").mark_text(align="left", dx=10).encode(**number)
+    left = ranked.transform_filter("datum.rank % 2 === 1").mark_text(align="right", dx=em(-10)).encode(**number)
+    right = ranked.transform_filter("datum.rank % 2 === 0").mark_text(align="left", dx=em(10)).encode(**number)
     return [*layers, marker, left, right, *_names(base, y, max(values), len(looks))]
 
 
@@ -130,7 +130,7 @@ def _names(base: alt.Chart, y: alt.Y, last: float, count: int) -> list[alt.Chart
         ends.transform_filter(f"datum.rank {half} {(count + 1) // 2}")
         .mark_text(align="right", baseline=baseline, dy=dy)
         .encode(y=y, text="network:N", color=alt.value(INK))
-        for half, baseline, dy in (("<=", "bottom", -6), (">", "top", 6))
+        for half, baseline, dy in (("<=", "bottom", em(-6)), (">", "top", em(6)))
     ]
 
 

@@ -1,0 +1,48 @@
+"""A prepared experiment's chart, as Vega draws it."""
+
+from dataclasses import replace
+
+import pytest
+
+from kdexplorer.charts import style
+from kdexplorer.charts.experiments import experiment_chart
+from kdexplorer.experiments.base import Figure, Point
+from tests.charts.drawing import draw, texts
+
+ROLES = {"first": "kd", "second": style.TEACHER}
+
+
+def lines(slider="", values=(0.0, 0.5, 1.0)):
+    points = tuple(Point(name, x, y + 10 * x) for name, y in (("first", 60.0), ("second", 61.0)) for x in values)
+    return Figure("lines", "Two lines", "", "added to a logit", points, ROLES, y_title="recognized", slider=slider)
+
+
+@pytest.mark.parametrize(("chosen", "shown"), [(0.0, {"60.0", "61.0"}), (0.5, {"65.0", "66.0"})])
+def test_the_lines_values_at_the_slider_and_their_names_are_written(chosen, shown):
+    spec = experiment_chart(lines("bias"))
+    (slider,) = [param for param in spec["params"] if param["name"] == "bias"]
+    assert (slider["bind"]["min"], slider["bind"]["max"], slider["bind"]["step"]) == (0.0, 1.0, 0.5)
+    assert slider["bind"]["name"] == "Bias added to a logit"
+    slider["value"] = chosen
+    written = texts(draw(spec))
+    assert shown <= set(written)
+    assert {"60.0", "61.0", "65.0", "66.0", "70.0", "71.0"} & set(written) == shown
+    assert (written.count("first"), written.count("second")) == (2, 2)  # in the legend, and at the line's end
+
+
+def test_without_a_slider_the_numbers_of_a_few_places_are_written_in_full():
+    figure = replace(lines(values=(1024.0, 5120.0, 20480.0)), logarithmic=True)
+    written = texts(draw(experiment_chart(figure)))
+    assert {"1,024", "5,120", "20,480"} <= set(written)
+    assert written.count("first") == 1
+
+
+def test_a_long_label_of_a_row_is_not_cut():
+    label = "largest probability, uniform rest"
+    points = (Point("first", 1.0, label=label, low=0.5, high=1.5, seeds=(0.9, 1.1)),)
+    written = texts(draw(experiment_chart(Figure("dots", "Rows", "", "points", points, ROLES, rule=0))))
+    assert label in written
+
+
+def test_a_figure_without_points_has_no_chart():
+    assert experiment_chart(Figure("lines", "", "", "", (), ROLES)) is None
