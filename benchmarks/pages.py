@@ -2,10 +2,10 @@
 
     python -m benchmarks.pages [--repetitions 20]
 
-Prints the time from the server's start to the first page's heading (a fresh browser each time), then for each page and
-interaction the time from the browser's message to the last message of the server's response, and the bytes received:
-median and 95th percentile. Then how many messages a drag of the temperature sends and receives while it lasts, and once
-the slider rests: dragging itself sends nothing, the slider at rest sends its value.
+Prints the time from the server's start to the first page's heading (a fresh browser each time), and the time from
+opening each page to its first figure. Then for each page and interaction the time from the browser's message to the
+last message of the server's response, and the bytes received: median and 95th percentile. Dragging the temperature is
+included: what it sends and receives while it lasts, and once the slider rests at another value.
 """
 
 from __future__ import annotations
@@ -25,6 +25,14 @@ QUIET = 1.0
 """Seconds without a message after which a response counts as complete; longer than a slider rests before it reports."""
 
 PAGES = ("soft_labels", "attention", "compare", "launch")
+
+
+CHART = ".stVegaLiteChart svg.marks"
+FIRST_FIGURES = {
+    "": CHART, "soft_labels": CHART, "attention": CHART, "methods": CHART, "live": ".kd-bar", "compare": CHART,
+    "audience": ".st-key-audience img", "launch": "[data-testid=stDataFrame]", "experiments": CHART,
+}  # fmt: skip
+"""A page's first figure: a chart, Live's bars, Audience's QR code or picture, Launch's table of students."""
 
 
 class Wire:
@@ -85,6 +93,24 @@ def first_page(chromium: Any, repetitions: int) -> None:
         f"server responds after {statistics.median(served):.2f} s; first heading {statistics.median(seen):.2f} s later"
     )
     print(f"  (medians of {repetitions}; the slowest first heading {max(seen):.2f} s)")
+
+
+def first_figures(chromium: Any, url: str, repetitions: int) -> None:
+    """Prints the time from opening each page, in a tab of its own, to its first figure; the first time apart."""
+    print(f"\n{'page opened, until its first figure':<34} {'first':>9}  {'median':>9}")
+    for name, figure in FIRST_FIGURES.items():
+        seconds = []
+        for _ in range(repetitions + 1):
+            page = chromium.new_page(viewport={"width": 1440, "height": 900})
+            begin = time.perf_counter()
+            page.goto(f"{url}/{name}", wait_until="commit")
+            page.locator(figure).first.wait_for(timeout=120_000)
+            seconds.append(time.perf_counter() - begin)
+            page.close()
+        first, *others = seconds
+        print(
+            f"{name or 'overview':<34} {1000 * first:6.0f} ms  {1000 * statistics.median(others):6.0f} ms", flush=True
+        )
 
 
 def actions_on(name: str, page: Any, times: int) -> dict[str, list[Callable[[], Any]]]:
@@ -182,6 +208,7 @@ def main() -> None:
     with browser() as chromium:
         first_page(chromium, 5)
         with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as url:
+            first_figures(chromium, url, 3)
             interactions(chromium, url, options.repetitions, options.pages)
 
 
