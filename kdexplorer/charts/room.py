@@ -19,7 +19,7 @@ from kdexplorer.charts.temperature import slider_value, temperature_params
 
 ROW, ALONE = 38, 28
 """Height in pixels of a class with bars of several sources, and of the votes alone."""
-LINE = 1.3
+LINE = 1.18
 """Height of a class on a projector, in `em`."""
 TEXT = (0.2, 0.35, 0.55)
 """Room for a percentage right of the longest bar on a projector, in lengths of that bar, with one to three sources."""

@@ -95,6 +95,22 @@ def test_the_whole_lecture_by_keyboard_fits_the_projector(app, open_tab, size):
     page.wait_for_url(re.compile("T=2(&|$)"))
 
 
+def test_an_open_question_with_everything_shown_fits_the_projector(app, open_tab):
+    number = 1 + [step.figure for step in STEPS].index("vote")
+    page = open_tab(f"{app}/?story={number}&answer=all&image=15")
+    page.get_by_role("button", name="Ask about this picture").click()
+    bars = page.locator(".st-key-kd_figure svg.marks")
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        bars.get_by_text("teacher", exact=False).first.wait_for()
+        page.wait_for_timeout(1500)  # the chart follows the window; an open question is drawn again every second
+        assert page.evaluate(BELOW) <= 1, width
+    page.goto(f"{app}/audience", wait_until="domcontentloaded")
+    page.get_by_role("button", name="Delete all questions").click()
+    page.get_by_role("button", name="Yes, delete").click()
+    page.get_by_text("No question yet").wait_for()
+
+
 def test_keys_move_the_figure_and_a_focused_slider_keeps_its_own(app, open_tab):
     page = open_tab(f"{app}/?story=3&image=3&T=4")
     page.keyboard.press("ArrowUp")
