@@ -10,7 +10,8 @@ import streamlit as st
 
 from kdexplorer.analysis import metrics, results, verdicts
 from kdexplorer.analysis.tables import ResultRow
-from kdexplorer.app import caches, chart_view, launch_curves, navigation, result_caches
+from kdexplorer.app import access, caches, chart_view, launch_curves, navigation, result_caches
+from kdexplorer.app.jobs import queue
 from kdexplorer.app.pickers import pick_one, pick_option, pick_toggle
 from kdexplorer.app.plain import as_text
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
@@ -78,7 +79,7 @@ def show_cost(comparison: Comparison) -> None:
     missing = sorted({row.architecture for row in rows if row.latency is None})
     if missing and st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
         for architecture in missing:
-            with st.spinner(f"Timing {architecture} on this machine …"):
+            with st.spinner(f"Timing {architecture} on this machine …"), queue.job(access.guest_share()):
                 result_caches.latency(architecture)
         st.session_state["latency_measured"] = st.session_state.get("latency_measured", set()) | set(missing)
         st.rerun()
