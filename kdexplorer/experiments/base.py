@@ -95,7 +95,9 @@ class PreparedExperiment(ABC):
     change: ClassVar[str]
     """What to try next, and how."""
     columns: ClassVar[dict[str, tuple[str, ...]]] = {}
-    """What `more` measures, by name: a column's name in the CSV for each of its values."""
+    """What `more` measures, by name: a column's name in the CSV for each of its values, which are shares."""
+    counts: ClassVar[tuple[str, ...]] = ()
+    """The names in `columns` whose values are numbers of images instead."""
 
     @abstractmethod
     def judge(self, results: Results) -> Claim:

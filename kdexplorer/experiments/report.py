@@ -41,7 +41,7 @@ def count_left(experiment: PreparedExperiment, results: Results) -> int:
 def read(experiment: PreparedExperiment, small: bool = False) -> Results:
     """What is known of an experiment so far."""
     declarations = {part.name: part.declaration for part in experiment.parts(small)}
-    return read_results(experiment.key, declarations, small)
+    return read_results(experiment.key, declarations, small, experiment.columns, experiment.counts)
 
 
 def list_verdicts() -> list[tuple[PreparedExperiment, Claim]]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from kdexplorer.config import SCRATCH
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import read_json
+from kdexplorer.methods import all_methods
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_root, try_checkpoint
 from kdexplorer.runs.run_folder import runs_root
 from kdexplorer.schema import StrictModel
@@ -35,6 +37,20 @@ class Measurement(StrictModel):
     right: str = ""  # which images it predicts correctly: bits in base64, see `pack_bits`
     agrees: str = ""  # on which images it predicts its teacher's class
 
+    @field_validator("role")
+    @classmethod
+    def _is_an_objective(cls, value: str) -> str:
+        unknown = set(value.split("+")) - {SCRATCH, *(method.key for method in all_methods())}
+        if unknown:
+            raise ValueError(f"there is no method '{min(unknown)[:60]}'")
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_bit_for_each_image(self) -> Measurement:
+        for bits in filter(None, (self.right, self.agrees)):
+            unpack_bits(bits, self.images)
+        return self
+
 
 class MeasuredTable(StrictModel):
     """`KEY.json`: what was measured, and the weights of the networks that were."""
@@ -45,6 +61,12 @@ class MeasuredTable(StrictModel):
     evaluated_on: str = ""
     networks: dict[str, str] = {}  # the SHA-256 of the weights by name
     rows: list[Measurement] = []
+
+    @model_validator(mode="after")
+    def _is_of_the_same_images(self) -> MeasuredTable:
+        if len({row.images for row in self.rows}) > 1:
+            raise ValueError("its rows have different numbers of images")
+        return self
 
 
 @dataclass(frozen=True)
@@ -123,13 +145,21 @@ def read_measured(key: str, small: bool = False) -> MeasuredTable | None:
         raise ConfigError(f"{path} is not the table of an experiment: move it elsewhere, or restore it.") from error
 
 
-def read_results(key: str, declarations: Mapping[str, Declaration], small: bool = False) -> Results:
+def read_results(
+    key: str,
+    declarations: Mapping[str, Declaration],
+    small: bool = False,
+    columns: Mapping[str, tuple[str, ...]] | None = None,
+    counts: Collection[str] = (),
+) -> Results:
     """What is known of an experiment; tables that belong to something else, or cannot be read, are left out.
 
     Args:
         key: the experiment.
         declarations: by part, in order.
         small: read the small variant's tables.
+        columns: see `find_damage`.
+        counts: see `find_damage`.
     """
     left_out: list[str] = []
     tables = {}
@@ -142,8 +172,8 @@ def read_results(key: str, declarations: Mapping[str, Declaration], small: bool 
             continue
         if table is None or not table.rows:
             continue
-        if conflicts := find_conflicts(table, declaration):
-            left_out.append(f"{path.name} is left out. {' '.join(conflicts)}")
+        if reason := " ".join(find_conflicts(table, declaration)) or find_damage(table, columns or {}, counts):
+            left_out.append(f"{path.name} is left out. {reason}")
         else:
             tables[part] = table
     try:
@@ -157,6 +187,25 @@ def read_results(key: str, declarations: Mapping[str, Declaration], small: bool 
         )
         measured = None
     return Results(tables, measured, tuple(left_out))
+
+
+def find_damage(table: LeagueTable, columns: Mapping[str, tuple[str, ...]], counts: Collection[str]) -> str:
+    """Why what an experiment measured besides cannot be used; empty where it can.
+
+    Args:
+        table: of a part.
+        columns: by name of what was measured, one for each value; see `PreparedExperiment`.
+        counts: the names whose values are numbers of images; all others are shares.
+    """
+    names = {frozenset(row.more) for row in table.rows}
+    if len(names) > 1 or not names.pop() <= columns.keys():
+        return "Its rows do not have what this experiment measures."
+    for row in table.rows:
+        for name, values in row.more.items():
+            least, most = (1, 1e9) if name in counts else (0, 1)
+            if len(values) != len(columns[name]) or not all(least <= value <= most for value in values):
+                return f"{row.entry}, seed {row.seed}: its values of '{name}' are damaged."
+    return ""
 
 
 def find_changed(table: MeasuredTable) -> list[str]:

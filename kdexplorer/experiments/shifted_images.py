@@ -218,7 +218,9 @@ def _find_right(
     found = {}
     for part in parts:
         pair = [rows.get((name, part)) for name in (student, PAIRS[student])]
-        own, other = (None if row is None else unpack_bits(row.right, row.images).astype(float) for row in pair)
+        own, other = (
+            None if row is None or not row.right else unpack_bits(row.right, row.images).astype(float) for row in pair
+        )
         if own is None or other is None:
             return None
         found[part] = own, other

@@ -99,7 +99,7 @@ class StudentComparison(StrictModel):
 
     questions: tuple[str, ...]
     """The keys of the pictures that they were trained on."""
-    room: tuple[Share, ...]
+    room: tuple[Share, ...] = Field(min_length=1)
     """Distilled from the room's votes."""
     hard: tuple[Share, ...]
     """Trained on hard labels: same initial weights, same batches."""
@@ -107,6 +107,12 @@ class StudentComparison(StrictModel):
     steps: int = Field(ge=1)
     differing: int = Field(ge=0)
     """Pictures on which the room's soft label is not the hard label."""
+
+    @model_validator(mode="after")
+    def _is_paired(self) -> StudentComparison:
+        if len(self.room) != len(self.hard):
+            raise ValueError("both kinds of labels must have the same seeds")
+        return self
 
 
 NO_QUESTION = "none"

@@ -41,6 +41,10 @@ class BusyError(VoteError):
     """Another thread or process writes."""
 
 
+DAMAGED = "lecture.damaged.json"
+"""Where a file that cannot be read is kept when the next question replaces it."""
+
+
 class Store:
     """The questions and votes in a folder; for any number of threads and processes."""
 
@@ -49,7 +53,7 @@ class Store:
         self._folder, self._path = folder, folder / "lecture.json"
         self._lock = threading.RLock()
         self._stamp: tuple[int, int, int] | None = None
-        self._lecture = Lecture()
+        self._lecture, self._is_damaged = Lecture(), False
         self._votes: VoteFile | None = None
         """Of the open question."""
 
@@ -204,7 +208,8 @@ class Store:
         except OSError:
             stamp = None
         if stamp != self._stamp:
-            self._lecture = _read_lecture(self._path) if stamp else Lecture()
+            found_lecture = _read_lecture(self._path) if stamp else Lecture()
+            self._lecture, self._is_damaged = found_lecture or Lecture(), found_lecture is None
             self._stamp, question = stamp, self._open_question()
             self._votes = VoteFile(self._votes_path(question), len(question.classes)) if question else None
         if self._votes is not None:
@@ -219,6 +224,8 @@ class Store:
 
     def _write(self, **changes: object) -> None:
         lecture = validate(Lecture, self._lecture.model_dump() | changes)
+        if self._is_damaged:
+            self._path.replace(self._path.with_name(DAMAGED))
         write_json(self._path, lecture.model_dump(mode="json", exclude_none=True))
         self._refresh()
 
@@ -233,11 +240,12 @@ class Store:
         return self._folder / f"{question.key}.votes"
 
 
-def _read_lecture(path: Path) -> Lecture:
+def _read_lecture(path: Path) -> Lecture | None:
+    """None where the file is damaged."""
     try:
         return validate(Lecture, read_json(path))
-    except ConfigError:  # damaged by hand
-        return Lecture()
+    except ConfigError:
+        return None
 
 
 def open_store() -> Store:

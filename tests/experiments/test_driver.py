@@ -35,6 +35,7 @@ class Words:
 class Tiny(Words, TrainedExperiment):
     order, key = 1, "tiny"
     columns = {"count": ("images", "teacher_images")}
+    counts = ("count",)
 
     def parts(self, small=False):
         teaching = Declaration(
@@ -48,7 +49,7 @@ class Tiny(Words, TrainedExperiment):
         return Part("teachers", teaching, teaches=True), Part("students", taught, stand_in="teacher")
 
     def more(self, logits, labels, teacher_logits):
-        return {"count": [float(len(labels)), float(0 if teacher_logits is None else len(teacher_logits))]}
+        return {"count": [float(len(labels)), float(1 if teacher_logits is None else len(teacher_logits))]}
 
     def judge(self, results):
         return Claim("A claim", "Evidence.", "cannot be decided")
@@ -104,7 +105,7 @@ def test_parts_are_trained_in_turn_and_continue_from_their_tables(started, runs_
     found = results()
     assert sorted(found.accuracies("students", "kd")) == [3, 5]
     assert found.more("students", "kd", "count") == {3: [60.0, 60.0], 5: [60.0, 60.0]}
-    assert found.more("teachers", "plain", "count") == {7: [60.0, 0.0]}
+    assert found.more("teachers", "plain", "count") == {7: [60.0, 1.0]}
     rows = found.tables["students"].rows_of("scratch")
     assert {row.seed for row in rows if row.teacher_agreement is not None} == {3, 5}
     assert "cannot be decided" in capsys.readouterr().out
@@ -112,7 +113,7 @@ def test_parts_are_trained_in_turn_and_continue_from_their_tables(started, runs_
     lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert len(lines) == 1 + 4
     assert {(line["part"], line["images"], line["teacher_images"]) for line in lines} == {
-        ("teachers", "60.0", "0.0"), ("students", "60.0", "60.0"),
+        ("teachers", "60.0", "1.0"), ("students", "60.0", "60.0"),
     }  # fmt: skip
     assert len(started) == 3
 

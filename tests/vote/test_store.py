@@ -173,6 +173,9 @@ def test_an_empty_folder_and_a_cleared_one(tmp_path):
 def test_a_damaged_file_counts_as_empty(store, question, damage):
     (folder(store) / "lecture.json").write_text(damage)
     assert store.lecture() == Lecture()
+    store.start(ask(label=5, seed=1))
+    assert len(store.lecture().questions) == 1
+    assert (folder(store) / "lecture.damaged.json").read_text() == damage  # nothing is lost
 
 
 def test_a_full_disk_is_answered(store, question, monkeypatch):
