@@ -139,12 +139,6 @@ async def handouts(guest: Guest) -> None:
     await guest.download("Save as handout")
 
 
-async def figures(guest: Guest) -> None:
-    """A chart as a picture, for another temperature."""
-    await guest.turn_page("soft_labels", f"T={random.uniform(1, 20):.4f}")
-    await guest.download("PNG")
-
-
 async def attention_studies(guest: Guest) -> None:
     """Attention over 1,000 images for two random networks."""
     await guest.turn_page("attention")
@@ -180,7 +174,7 @@ async def run_again(guest: Guest) -> None:
 
 ATTACKS: dict[Callable[[Guest], Awaitable[None]], int] = {
     empty_rows: 2, huge_grid: 2, large_pictures: 6, many_uploads: 3, wrong_tokens: 8, handouts: 2, attention_studies: 2,
-    figures: 2, watch_run: 4, come_and_go: 2, clear_caches: 1, run_again: 2, stay_connected: 200,
+    watch_run: 4, come_and_go: 2, clear_caches: 1, run_again: 2, stay_connected: 200,
 }  # fmt: skip
 """What the guest does, over how many connections each; the last begins later, to leave room for the others."""
 

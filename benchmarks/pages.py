@@ -158,9 +158,10 @@ def actions_on(name: str, page: Any, times: int) -> dict[str, list[Callable[[], 
         },
         "compare": {
             "a network less or more": turns(
-                lambda: box["Networks"].press("Backspace"), typed(box["Networks"], "resnet8-combined")
+                opened(lambda: box["Networks"].press("Backspace")),
+                opened(typed(box["Networks"], "resnet8-combined")),
             ),
-            "baseline": turns(*(typed(box["Baseline"], f"resnet{n}-scratch") for n in (8, 20))),
+            "baseline": turns(*(opened(typed(box["Baseline"], f"resnet20-{name}")) for name in ("feature", "scratch"))),
             "section": turns(choice("Calibration"), choice("Classes"), choice("Confusion")),
         },
         "launch": {"a field of the form": turns(typed(epochs, "11"), typed(epochs, "12"))},

@@ -19,7 +19,7 @@ Application = Callable[[Event, Receive, Send], Awaitable[None]]
 
 LONGEST = 5.0
 """Seconds after which a run of a page no longer counts as one of its address: it may wait for others (`jobs`)."""
-COSTS = {"request": 0.001, "upload": 0.05, "connection": 0.02, "message": 0.002, "vote": 0.0005}
+COSTS = {"request": 0.001, "upload": 0.05, "connection": 0.03, "message": 0.002, "vote": 0.0005}
 """Seconds of processor time, roughly, that are taken from a share beside those of runs."""
 
 logger = logging.getLogger(__name__)

@@ -86,9 +86,9 @@ class Share:
 
     def __post_init__(self) -> None:
         """Creates what fills up and what is waited for."""
-        self.pages = Allowance(0.07 * self.visitors, 3.0 * self.visitors)
-        """For runs of pages; one takes 0.06 to 0.08 s."""
-        self.jobs = Allowance(0.03 * self.visitors, 2.0 * self.visitors)
+        self.pages = Allowance(0.05 * self.visitors, 3.0 * self.visitors)
+        """For runs of pages; one takes 0.02 to 0.08 s, and sending it a quarter of that, which is not charged."""
+        self.jobs = Allowance(0.02 * self.visitors, 1.0 * self.visitors)
         """For `jobs`, while a run trains."""
         self.votes = Allowance(0.2, 10.0)
         """For phones that vote: 20,000 requests at once, then 400 a second, see `guard.COSTS`."""
