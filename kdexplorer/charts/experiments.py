@@ -126,12 +126,11 @@ def _names(base: alt.Chart, y: alt.Y, last: float, count: int) -> list[alt.Chart
     ends = base.transform_filter(f"datum.x === {last}").transform_window(
         rank="row_number()", sort=[alt.SortField("y", order="descending")]
     )
-    return [
-        ends.transform_filter(f"datum.rank {half} {(count + 1) // 2}")
-        .mark_text(align="right", baseline=baseline, dy=dy)
-        .encode(y=y, text="network:N", color=alt.value(INK))
-        for half, baseline, dy in (("<=", "bottom", em(-6)), (">", "top", em(6)))
-    ]
+    upper = ends.transform_filter(f"datum.rank <= {(count + 1) // 2}").mark_text(
+        align="right", baseline="bottom", dy=em(-6)
+    )
+    lower = ends.transform_filter(f"datum.rank > {(count + 1) // 2}").mark_text(align="right", baseline="top", dy=em(6))
+    return [half.encode(y=y, text="network:N", color=alt.value(INK)) for half in (upper, lower)]
 
 
 def _slider(figure: Figure) -> list[alt.Parameter]:
