@@ -68,7 +68,7 @@ def test_a_league_is_trained_seed_by_seed_and_continues_from_its_table_alone(
     assert main([*words, "--seeds", "1"]) == 0
     printed = capsys.readouterr()
     assert "1 experiment (seed 3) of 3 students each" in printed.err
-    assert "1 min 30 s in all" in printed.err
+    assert "1 min 30 s in total" in printed.err
     table = read_table(declared.with_suffix(".json"))
     assert table.complete_seeds() == {3}
     assert to_markdown(table) in printed.out
@@ -130,7 +130,7 @@ def test_the_rows_are_the_students_figures(tiny, declared, started, runs_root):
 
 def test_nothing_starts_without_a_yes(tiny, declared, started, capsys):
     assert main(["league", str(declared), "--estimate"]) == 0
-    assert "3 min in all" in capsys.readouterr().err
+    assert "3 min in total" in capsys.readouterr().err
     assert main(["league", str(declared)]) == 2
     assert "--yes" in capsys.readouterr().err
     assert started == []
