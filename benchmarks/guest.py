@@ -54,9 +54,7 @@ class Guest(Visitor):
 
     def __init__(self, url: str, run: str) -> None:
         super().__init__(random.randrange(10**6), url, Tally(), run, ADDRESS)
-        self.editor = ""
-        self.files: dict[str, str] = {}
-        """The downloads that the page offers, by their button."""
+        self.editor, self.handout = "", ""
 
     def _delta(self, message: Any) -> None:
         super()._delta(message)
@@ -67,15 +65,7 @@ class Guest(Visitor):
         elif kind == "dataframe" and element.dataframe.editing_mode:
             self.editor = element.dataframe.id
         elif kind == "download_button" and element.download_button.deferred_file_id:
-            self.files[element.download_button.label] = element.download_button.deferred_file_id
-
-    async def download(self, button: str) -> None:
-        """Has a file built."""
-        message = BackMsg()
-        request = message.backend_operation_request
-        request.request_id, request.session_id = "1", self.session
-        request.deferred_file.file_id = self.files[button]
-        await self._send(message, "backend_operation_response")
+            self.handout = element.download_button.deferred_file_id
 
     async def say(self, message: BackMsg) -> None:
         """Sends a message and waits for nothing."""
@@ -136,7 +126,11 @@ async def handouts(guest: Guest) -> None:
     await guest.turn_page("soft_labels", f"T={random.uniform(1, 20):.4f}")
     guest.values[guest.find("Include the networks")] = True
     await guest.act("include")
-    await guest.download("Save as handout")
+    message = BackMsg()
+    request = message.backend_operation_request
+    request.request_id, request.session_id = "1", guest.session
+    request.deferred_file.file_id = guest.handout
+    await guest._send(message, "backend_operation_response")
 
 
 async def attention_studies(guest: Guest) -> None:
@@ -230,13 +224,13 @@ async def look(visitor: Visitor, wait: float) -> None:
     await asyncio.sleep(wait)
     try:
         await visitor.open("soft_labels")
-        if visitor.number % 4 == 3:
+        watches = visitor.number % 4 == 3
+        if watches:
             await visitor.watch()
-        while visitor.number % 4 == 3:
-            await visitor._think(60)
         while True:
             await visitor._think(visitor.random.uniform(2, 8))
-            await visitor.random.choice([visitor.pin, visitor.next_image])()
+            if not watches:
+                await visitor.random.choice([visitor.pin, visitor.next_image])()
     except websockets.ConnectionClosed as error:
         visitor.tally.lost += 1
         visitor.tally.errors.append(f"connection lost: {error}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from functools import partial
 
 import streamlit as st
 
-from kdexplorer.app import access, chart_view, downloads, pickers
+from kdexplorer.app import access, chart_view, downloads, measuring, pickers
 from kdexplorer.app.compare_claims import VERDICTS
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts.experiments import experiment_chart
@@ -83,7 +82,7 @@ def show_run(experiment: PreparedExperiment) -> None:
     lines = {small: progress.describe_state(experiment.key, small) for small in (False, True)}
     working = [small for small, line in lines.items() if line]
     if working:
-        _forget_estimate()
+        measuring.forget(_ESTIMATE)
         st.fragment(access.charged()(_show_progress), run_every=POLL)(experiment.key, working[0])
     else:
         _show_last(experiment.key)
@@ -108,7 +107,7 @@ def _show_estimate(experiment: PreparedExperiment) -> None:
     estimate: progress.ExperimentEstimate | None = st.session_state.get(_ESTIMATE)
     offered = access.is_presenter() and count_left(experiment, read(experiment)) > 0
     if estimate is not None and not (offered and estimate.key == experiment.key):
-        _forget_estimate()
+        measuring.forget(_ESTIMATE)
         estimate = None
     if not offered:
         return
@@ -116,30 +115,15 @@ def _show_estimate(experiment: PreparedExperiment) -> None:
         seconds = estimate.poll() if estimate is not None else None
     except KDError as error:
         show_error(error)
-        _forget_estimate()
+        measuring.forget(_ESTIMATE)
         estimate = None
     if estimate is None:
         if st.button("Estimate the time", key=f"estimate_{experiment.key}", icon=":material/timer:"):
             access.act_and_rerun(lambda: st.session_state.update({_ESTIMATE: progress.ExperimentEstimate(experiment)}))
     elif seconds is None:
-        st.fragment(access.charged()(_wait_for), run_every=POLL)(estimate)
+        st.fragment(access.charged()(measuring.wait_for), run_every=POLL)(estimate)
     else:
         st.markdown(f":material/timer: Running it in full takes about {format_duration(seconds)} on this machine.")
-
-
-def _wait_for(estimate: progress.ExperimentEstimate) -> None:
-    """Says that it measures, until it has ended."""
-    with contextlib.suppress(KDError):
-        if estimate.poll() is None:
-            st.markdown(f":material/timer: {estimate.describe()}")
-            return
-    st.rerun()
-
-
-def _forget_estimate() -> None:
-    """Ends a measurement whose result is no longer needed."""
-    if (estimate := st.session_state.pop(_ESTIMATE, None)) is not None:
-        estimate.cancel()
 
 
 def _show_progress(key: str, small: bool) -> None:

@@ -77,20 +77,21 @@ class Queue:
         Raises:
             BusyError: when this guest, or all guests together, have too many.
         """
+        if guest is None:
+            yield
+            return
+        most = guest.allow(OF_A_GUEST)
         with self._changed:
-            if guest is not None:
-                most = OF_A_GUEST + guest.visitors // 8
-                if self._places.count(guest) >= most:
-                    raise BusyError(f"Only {most} computations at a time: wait until one of yours has finished.")
-                if len(self._places) >= max(IN_ALL, most):
-                    raise BusyError(f"{len(self._places)} computations are waiting: try again later.")
-                self._places.append(guest)
+            if self._places.count(guest) >= most:
+                raise BusyError(f"Only {most} computations at a time: wait until one of yours has finished.")
+            if len(self._places) >= max(IN_ALL, most):
+                raise BusyError(f"{len(self._places)} computations are waiting: try again later.")
+            self._places.append(guest)
         try:
             yield
         finally:
             with self._changed:
-                if guest is not None:
-                    self._places.remove(guest)
+                self._places.remove(guest)
 
     @contextlib.contextmanager
     def turn(

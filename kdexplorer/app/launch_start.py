@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 
 import streamlit as st
 
-from kdexplorer.app import access, sweeps
+from kdexplorer.app import access, measuring, sweeps
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.config import MAX_STUDENTS, ExperimentConfig
 from kdexplorer.datasets import download
@@ -26,6 +25,7 @@ MAX_EVALUATION_SHARE = 0.05
 """Of a run's time; above it the estimate suggests to evaluate less often."""
 POLL = 1.0
 """Seconds between two reads of a measurement or a download."""
+_MEASUREMENT = "measurement"
 
 
 def offer_download() -> None:
@@ -92,15 +92,8 @@ def _offer_start(config: ExperimentConfig | None, sweep: SweepConfig | None, ali
 
 def _start(config: ExperimentConfig, sweep: SweepConfig | None) -> None:
     started = launch_run(config) if sweep is None else launch_sweep(sweep)
-    _forget_measurement()
+    measuring.forget(_MEASUREMENT)
     st.query_params["run" if sweep is None else "sweep"] = started.run_id
-
-
-def _forget_measurement() -> None:
-    """Ends a measurement whose result is no longer needed."""
-    measurement = st.session_state.pop("measurement", None)
-    if measurement is not None:
-        measurement.cancel()
 
 
 def demo_length() -> int:
@@ -159,11 +152,11 @@ def _store_when_measured(measurement: Measurement) -> bool:
 
 def _show_estimate(config: ExperimentConfig, times: float) -> None:
     """The training time, times `times`, from a few batches that a process of its own measures."""
-    measurement: Measurement | None = st.session_state.get("measurement")
+    measurement: Measurement | None = st.session_state.get(_MEASUREMENT)
     if measurement is None or measurement.config != config:
-        _forget_measurement()
+        measuring.forget(_MEASUREMENT)
         if st.button("Estimate the time", key="estimate", icon=":material/timer:"):
-            access.act_and_rerun(lambda: st.session_state.update(measurement=Measurement(config)))
+            access.act_and_rerun(lambda: st.session_state.update({_MEASUREMENT: Measurement(config)}))
         small = config.teacher and config.start_resolution < FULL_RESOLUTION
         more = f", and measures the teacher at {config.start_resolution} pixels" if small else ""
         st.caption(f"Times a few batches on this machine, which takes about ten seconds{more}.")
@@ -173,11 +166,11 @@ def _show_estimate(config: ExperimentConfig, times: float) -> None:
     except KDError as error:
         show_error(error)
         if st.button("Measure again", key="estimate_again", icon=":material/refresh:"):
-            _forget_measurement()
+            measuring.forget(_MEASUREMENT)
             st.rerun()
         return
     if result is None:
-        st.fragment(access.charged()(_wait_for), run_every=POLL)(measurement)
+        st.fragment(access.charged()(measuring.wait_for), run_every=POLL)(measurement)
         return
     st.metric("Estimated time", format_duration(times * result.seconds))
     st.caption(
@@ -220,12 +213,3 @@ def _describe_teacher(config: ExperimentConfig, result: Estimate) -> str:
 def _warn(text: str) -> None:
     if text:
         st.warning(f"{as_text(text)}.")
-
-
-def _wait_for(measurement: Measurement) -> None:
-    """Says that it measures, until it has ended."""
-    with contextlib.suppress(KDError):
-        if measurement.poll() is None:
-            st.markdown(f":material/timer: Timing a few batches … {time.time() - measurement.started:.0f} s")
-            return
-    st.rerun()

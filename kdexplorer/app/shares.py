@@ -92,8 +92,12 @@ class Share:
         """For `jobs`, while a run trains."""
         self.votes = Allowance(0.2, 10.0)
         """For phones that vote: 20,000 requests at once, then 400 a second, see `guard.COSTS`."""
-        self.runs = asyncio.Semaphore(RUNS + self.visitors // 8)
-        self.uploads = asyncio.Semaphore(UPLOADS + self.visitors // 8)
+        self.runs = asyncio.Semaphore(self.allow(RUNS))
+        self.uploads = asyncio.Semaphore(self.allow(UPLOADS))
+
+    def allow(self, of_one: int) -> int:
+        """How many of something that one visitor may have `of_one` at a time."""
+        return of_one + self.visitors // 8
 
     @property
     def most_connections(self) -> int:

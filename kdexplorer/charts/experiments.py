@@ -114,18 +114,21 @@ def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
         y=y, shape=style.shape(looks), tooltip=tips
     )
     # Values of lines that are close to each other stand left and right of their markers.
-    ranked = chosen.transform_window(rank="row_number()", sort=[alt.SortField("y", order="descending")])
+    ranked = _rank(chosen)
     number = {"y": y, "text": alt.Text("y:Q", format=".1f"), "color": alt.value(INK)}
     left = ranked.transform_filter("datum.rank % 2 === 1").mark_text(align="right", dx=em(-10)).encode(**number)
     right = ranked.transform_filter("datum.rank % 2 === 0").mark_text(align="left", dx=em(10)).encode(**number)
     return [*layers, marker, left, right, *_names(base, y, max(values), len(looks))]
 
 
+def _rank(base: alt.Chart) -> alt.Chart:
+    """The rows with their `rank` by y: the largest is 1."""
+    return base.transform_window(rank="row_number()", sort=[alt.SortField("y", order="descending")])
+
+
 def _names(base: alt.Chart, y: alt.Y, last: float, count: int) -> list[alt.Chart]:
     """Each line's name at its right end: of the upper half above it, of the lower half below it."""
-    ends = base.transform_filter(f"datum.x === {last}").transform_window(
-        rank="row_number()", sort=[alt.SortField("y", order="descending")]
-    )
+    ends = _rank(base.transform_filter(f"datum.x === {last}"))
     upper = ends.transform_filter(f"datum.rank <= {(count + 1) // 2}").mark_text(
         align="right", baseline="bottom", dy=em(-6)
     )

@@ -155,11 +155,8 @@ def _architecture(row: Measurement) -> str:
 
 def _pairs(results: Results) -> list[tuple[Measurement, Measurement]]:
     """Each two distilled bundled students of one architecture and teacher."""
-    rows = (
-        [row for row in results.measured.rows if row.right and row.agrees and _is_distilled(row)]
-        if results.measured
-        else []
-    )
+    measured = results.measured.rows if results.measured else []
+    rows = [row for row in measured if row.right and row.agrees and _is_distilled(row)]
     return [
         (own, other)
         for number, own in enumerate(rows)

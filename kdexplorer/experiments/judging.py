@@ -36,11 +36,8 @@ def judge(claim: str, comparisons: Sequence[Comparison], unit: str = "points", s
     if seeds < ENOUGH_SEEDS:
         listed = "; ".join(f"{one.name} {scale * sum(one.values) / len(one.values):+.2f} {unit}" for one in comparisons)
         count = "one seed" if seeds == 1 else f"{seeds} seeds"
-        return Claim(
-            claim,
-            f"{_capitalize(listed)}. With {count} it is not decided: {ENOUGH_SEEDS} are needed.",
-            "cannot be decided",
-        )
+        evidence = f"{_capitalize(listed)}. With {count} it is not decided: {ENOUGH_SEEDS} are needed."
+        return Claim(claim, evidence, "cannot be decided")
     tests = [test for one in comparisons if (test := seed_test(one.values)) is not None]
     corrected, verdict = decide(tests)
     sentences = [

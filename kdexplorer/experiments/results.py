@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import ConfigError
-from kdexplorer.files import read_json
+from kdexplorer.files import read_json, read_once
 from kdexplorer.methods import all_methods
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_root, try_checkpoint
 from kdexplorer.runs.run_folder import runs_root
@@ -148,9 +148,9 @@ def read_measured(key: str, small: bool = False) -> MeasuredTable | None:
 def read_results(
     key: str,
     declarations: Mapping[str, Declaration],
-    small: bool = False,
-    columns: Mapping[str, tuple[str, ...]] | None = None,
-    counts: Collection[str] = (),
+    small: bool,
+    columns: Mapping[str, tuple[str, ...]],
+    counts: Collection[str],
 ) -> Results:
     """What is known of an experiment; tables that belong to something else, or cannot be read, are left out.
 
@@ -166,13 +166,13 @@ def read_results(
     for part, declaration in declarations.items():
         path = part_path(key, part, small)
         try:
-            table = read_table(path)
+            table = read_once(read_table, path)
         except ConfigError as error:
             left_out.append(str(error))
             continue
         if table is None or not table.rows:
             continue
-        if reason := " ".join(find_conflicts(table, declaration)) or find_damage(table, columns or {}, counts):
+        if reason := " ".join(find_conflicts(table, declaration)) or find_damage(table, columns, counts):
             left_out.append(f"{path.name} is left out. {reason}")
         else:
             tables[part] = table

@@ -218,12 +218,10 @@ def _find_right(
     found = {}
     for part in parts:
         pair = [rows.get((name, part)) for name in (student, PAIRS[student])]
-        own, other = (
-            None if row is None or not row.right else unpack_bits(row.right, row.images).astype(float) for row in pair
-        )
-        if own is None or other is None:
+        known = [unpack_bits(row.right, row.images).astype(float) for row in pair if row is not None and row.right]
+        if len(known) < len(pair):
             return None
-        found[part] = own, other
+        found[part] = known[0], known[1]
     return found
 
 

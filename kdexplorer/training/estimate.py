@@ -211,6 +211,10 @@ class Measurement:
             self._result = Estimate.model_validate_json((folder / "out").read_text())
         return self._result
 
+    def describe(self) -> str:
+        """How far it is."""
+        return f"Timing a few batches … {time.time() - self.started:.0f} s"
+
     def cancel(self) -> None:
         """Ends the process, if it still measures."""
         if self._process.poll() is None:

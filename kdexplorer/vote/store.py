@@ -35,14 +35,12 @@ from kdexplorer.vote.vote_file import VoteFile
 
 PATIENCE = 5.0
 """Seconds that a vote waits for another one that writes."""
+DAMAGED = "lecture.damaged.json"
+"""Where a file that cannot be read is kept when the next question replaces it."""
 
 
 class BusyError(VoteError):
     """Another thread or process writes."""
-
-
-DAMAGED = "lecture.damaged.json"
-"""Where a file that cannot be read is kept when the next question replaces it."""
 
 
 class Store:

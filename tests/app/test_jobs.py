@@ -72,7 +72,7 @@ def test_jobs_with_the_same_key_follow_one_another_entirely(queue):
     assert done == ["another", "the first has its result", "the same"]
 
 
-def test_the_presenter_waits_for_no_guest_with_the_same_job(queue, monkeypatch):
+def test_the_presenter_waits_for_no_guest_with_the_same_job(queue):
     guest, done = shares.Share(), []
     guest.jobs.spend(50)
     with queue.job(guest, "the same") as give_way:
@@ -97,7 +97,7 @@ def test_a_guest_has_two_jobs_and_the_presenter_any_number(queue):
         assert len(queue) == 1
 
 
-def test_what_waits_for_the_same_result_counts_too_and_never_for_the_presenter(queue, monkeypatch):
+def test_what_waits_for_the_same_result_counts_too_and_never_for_the_presenter(queue):
     guest, others = shares.Share(), [shares.Share() for _ in range(jobs.IN_ALL)]
     with queue.place(guest), queue.place(guest), pytest.raises(jobs.BusyError), queue.place(guest):
         pass
