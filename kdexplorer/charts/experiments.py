@@ -96,7 +96,7 @@ def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     kind: Any = {"type": "log"} if figure.logarithmic else {}
     kind |= {"padding": em(SIDE), "nice": False} if figure.slider else {"padding": 12}
     values = sorted({point.x for point in figure.points})
-    axis = alt.Axis(values=values, format=",~r") if len(values) <= 6 else alt.Axis()
+    axis = alt.Axis(values=values, format=",.6~r") if len(values) <= 6 else alt.Axis()
     x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(**kind), axis=axis)
     y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False))
     color = style.color(looks)

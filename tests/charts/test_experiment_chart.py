@@ -30,10 +30,13 @@ def test_the_lines_values_at_the_slider_and_their_names_are_written(chosen, show
     assert (written.count("first"), written.count("second")) == (2, 2)  # in the legend, and at the line's end
 
 
-def test_without_a_slider_the_numbers_of_a_few_places_are_written_in_full():
-    figure = replace(lines(values=(1024.0, 5120.0, 20480.0)), logarithmic=True)
-    written = texts(draw(experiment_chart(figure)))
-    assert {"1,024", "5,120", "20,480"} <= set(written)
+@pytest.mark.parametrize("places", [(1024.0, 5120.0, 20480.0), (6.0, 18.0), (0.5, 1.0, 4.0)])
+@pytest.mark.parametrize("logarithmic", [True, False])
+def test_without_a_slider_the_numbers_of_a_few_places_are_written_in_full(places, logarithmic):
+    figure = replace(lines(values=places), logarithmic=logarithmic, y_title="y")
+    spec = experiment_chart(figure)
+    written = texts(draw(spec, 2000))
+    assert {f"{place:,g}" for place in places} <= set(written)
     assert written.count("first") == 1
 
 
