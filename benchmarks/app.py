@@ -84,6 +84,7 @@ SETTLED = """async ([quiet, limit]) => {
     await new Promise((again) => setTimeout(again, 20));
     const still =
       all("[data-testid=stMain] h1, .st-key-kd_figure").length &&
+      document.getElementById("kd-help") && // the page's keys work
       all("[data-testid=stApp][data-test-script-state=notRunning]").length &&
       !all("[data-testid=stSkeleton]").length &&
       all(".stVegaLiteChart").every((chart) => chart.querySelector("svg"));

@@ -4,6 +4,7 @@ KDError
 ├── ConfigError       an experiment that cannot be run as written
 ├── DataError         data that is missing, truncated or of another kind
 ├── ImageError        an upload that is not an image that can be shown to a network
+│   └── ImageMemoryError    one that there was no memory for, which says nothing about the file
 ├── CheckpointError   weights or a card that cannot be trusted
 ├── RunError          a run whose state does not allow the command
 └── TrainingError     training that failed (a loss that is not finite)
@@ -24,6 +25,10 @@ class DataError(KDError):
 
 class ImageError(KDError):
     """The bytes are not an image that can be shown to a network."""
+
+
+class ImageMemoryError(ImageError):
+    """There was no memory for reading the image; it may be readable."""
 
 
 class CheckpointError(KDError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from kdexplorer.errors import ImageError
+from kdexplorer.errors import ImageError, ImageMemoryError
 from kdexplorer.images import decode
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def _find(key: bytes) -> dict[decode.Fit, np.ndarray] | str | None:
 def _decode(data: bytes) -> dict[decode.Fit, np.ndarray] | str:
     try:
         return decode.decode_fits(data)
+    except ImageMemoryError:
+        raise
     except ImageError as error:
         return str(error)
 

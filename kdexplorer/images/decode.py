@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from kdexplorer.errors import ImageError
+from kdexplorer.errors import ImageError, ImageMemoryError
 from kdexplorer.images import sanitize
 
 MAX_BYTES = 5 * 1024 * 1024
@@ -58,6 +58,7 @@ def decode_fits(data: bytes, fits: Sequence[Fit] = ("crop", "letterbox")) -> dic
 
     Raises:
         ImageError: the file is too large, damaged, or in another format.
+        ImageMemoryError: there is not enough memory now.
     """
     if len(data) > MAX_BYTES:
         raise ImageError(f"The file has {len(data) / 2**20:.1f} MB; the limit is 5 MB. Save a smaller version.")
@@ -74,6 +75,8 @@ def decode_fits(data: bytes, fits: Sequence[Fit] = ("crop", "letterbox")) -> dic
             return {fit: _resize(image, fit, orientation) for fit in fits}
     except ImageError:
         raise
+    except MemoryError as error:
+        raise ImageMemoryError("There is too little memory for this picture now. Try again later.") from error
     except Exception as error:  # Pillow's plugins let any exception of their parsers through
         raise ImageError("This is not a readable PNG, JPEG or WebP image. Try another file.") from error
 

@@ -9,7 +9,7 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 from kdexplorer.app import uploads
-from kdexplorer.errors import ImageError
+from kdexplorer.errors import ImageError, ImageMemoryError
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +30,8 @@ def decoded(monkeypatch):
         threading.Event().wait(0.02)
         with lock:
             running.discard(threading.get_ident())
+        if data.startswith(b"large") and calls.count(data) == 1:
+            raise ImageMemoryError("There is too little memory.")
         if data.startswith(b"bad"):
             raise ImageError("This is not a readable image.")
         return {"crop": np.full((32, 32, 3), len(data), np.uint8)}
@@ -98,6 +100,12 @@ def test_a_refusal_is_remembered_with_its_reason(decoded):
         with pytest.raises(ImageError, match="not a readable image"):
             uploads.decode_once(b"bad")
     assert calls == [b"bad"]
+
+
+def test_a_lack_of_memory_is_not_remembered(decoded):
+    with pytest.raises(ImageError, match="too little memory"):
+        uploads.decode_once(b"large")
+    assert uploads.decode_once(b"large")["crop"].shape == (32, 32, 3)
 
 
 def test_what_is_remembered_is_bounded_and_the_latest_stay(decoded, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from kdexplorer.errors import ImageError
+from kdexplorer.errors import ImageError, ImageMemoryError
 from kdexplorer.images import decode
 from tests.images.image_files import SIGNATURE, chunk, encode, exif, header, jpeg_with, photo, png, segment
 
@@ -175,6 +175,15 @@ def test_first_frame_of_an_animation():
 def test_decompression_bomb_is_refused_by_its_header(side):
     with pytest.raises(ImageError, match="megapixels"):
         decode.decode_image(png(8, 8, head=header(side, side)))
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_file(monkeypatch):
+    def fail(image, fit, orientation):
+        raise MemoryError
+
+    monkeypatch.setattr(decode, "_resize", fail)
+    with pytest.raises(ImageMemoryError, match="too little memory"):
+        decode.decode_image(encode(halves()))
 
 
 def test_file_over_the_byte_limit():
