@@ -42,10 +42,10 @@ def closeness_curves(
     tips = tooltips(("network:N", "Network"), ("T:Q", "T", ".2f"), ("value:Q", "Cross-entropy", ".4f"))
     drawn: dict[str, Any] = {"x": temperature_axis(), "y": y, "color": style.color(looks), "tooltip": tips}
     bound = alt.Chart(data([{"value": float(np.mean(entropy(human_labels)))}]))
-    lines = alt.Chart(data(rows)).mark_line().encode(**drawn, strokeDash=style.dash(looks))
+    lines = alt.Chart(data(rows)).mark_line().encode(**drawn, strokeDash=style.dash(looks, not closest))
     layers = [
         bound.mark_rule(color=style.look_of(style.HUMAN).color, strokeWidth=em(2)).encode(y=y),
-        lines.encode(strokeWidth=style.width(looks)),
+        lines.encode(strokeWidth=style.width(looks, not closest)),
     ]
     if closest:
         markers = alt.Chart(data(closest)).mark_point(size=area(130), filled=True, opacity=1)

@@ -112,7 +112,9 @@ def reliability(
     )
     layers = [
         alt.Chart(ends).mark_line(color=style.NEUTRAL, strokeDash=[4, 4]).encode(x=x, y=y),
-        base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
+        base.mark_line().encode(
+            strokeDash=style.dash(looks, in_legend=False), strokeWidth=style.width(looks, in_legend=False)
+        ),
         base.mark_point(size=area(80), filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
     ]
     after = "after temperature scaling" if scaled else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -15,6 +16,8 @@ ROW, HEIGHT = 36, 300
 """Pixels of a row of dots, and of the other charts."""
 SIDE = 60
 """Pixels left and right of lines whose values are written beside them."""
+DASHES = ((1, 0), (6, 4), (2, 2))
+"""Of lines with a slider: what a line is of, in the order of the points' labels; its color is the student's."""
 
 
 def experiment_chart(figure: Figure) -> Spec | None:
@@ -94,46 +97,41 @@ def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[
 
 def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     kind: Any = {"type": "log"} if figure.logarithmic else {}
-    kind |= {"padding": em(SIDE), "nice": False} if figure.slider else {"padding": 12}
+    kind |= {"padding": em(SIDE if figure.slider else 40), "nice": False}
     values = sorted({point.x for point in figure.points})
-    axis = alt.Axis(values=values, format=",.6~r") if len(values) <= 6 else alt.Axis()
+    axis = alt.Axis(values=values, format=",.6~r") if len(values) <= 6 else alt.Axis(tickMinStep=1)
     x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(**kind), axis=axis)
     y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False))
     color = style.color(looks)
-    base = alt.Chart(data(_rows(figure))).encode(x=x, color=color)
+    colored = alt.Chart(data(_rows(figure))).encode(x=x, color=color)
     tips = tooltips(("network:N", "series"), ("x:Q", figure.x_title, "~r"), ("y:Q", figure.y_title, ".2f"))
-    layers = [
-        *_intervals(figure, base, 3, y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
-        base.mark_line().encode(y=y, strokeDash=style.dash(looks), strokeWidth=style.width(looks)),
-    ]
-    if not figure.slider:
-        points = base.mark_point(size=area(110), filled=True, opacity=1)
-        return [*layers, points.encode(y=y, shape=style.shape(looks), tooltip=tips)]
-    chosen = base.transform_filter(f"abs(datum.x - {figure.slider}) < 1e-6")
-    marker = chosen.mark_point(size=area(140), filled=True, opacity=1).encode(
-        y=y, shape=style.shape(looks), tooltip=tips
-    )
+    if not figure.slider:  # a marker at every value
+        return [
+            *_intervals(figure, colored, 3, y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
+            colored.mark_line().encode(y=y, strokeWidth=style.width(looks, in_legend=False)),
+            colored.mark_point(size=area(110), filled=True, opacity=1).encode(
+                y=y, shape=style.shape(looks), tooltip=tips
+            ),
+        ]
+    labels = {point.series: point.label for point in figure.points}
+    dashes = dict(zip(dict.fromkeys(labels.values()), DASHES, strict=False))
+    dash = style.dash([replace(one, look=replace(one.look, dash=dashes[labels[one.name]])) for one in looks])
+    for channel in (color, dash):  # of the legend, as long as a dash can be seen, whatever the marker
+        channel["legend"]["symbolType"], channel["legend"]["symbolSize"] = "stroke", area(600)
+    lines = colored.mark_line(strokeWidth=style.WIDTHS[0]).encode(y=y, strokeDash=dash)
+    chosen = colored.transform_filter(f"abs(datum.x - {figure.slider}) < 1e-6")
+    marker = chosen.mark_point(size=area(140), filled=True, opacity=1).encode(y=y, tooltip=tips)
     # Values of lines that are close to each other stand left and right of their markers.
     ranked = _rank(chosen)
     number = {"y": y, "text": alt.Text("y:Q", format=".1f"), "color": alt.value(INK)}
     left = ranked.transform_filter("datum.rank % 2 === 1").mark_text(align="right", dx=em(-10)).encode(**number)
     right = ranked.transform_filter("datum.rank % 2 === 0").mark_text(align="left", dx=em(10)).encode(**number)
-    return [*layers, marker, left, right, *_names(base, y, max(values), len(looks))]
+    return [lines, marker, left, right]
 
 
 def _rank(base: alt.Chart) -> alt.Chart:
     """The rows with their `rank` by y: the largest is 1."""
     return base.transform_window(rank="row_number()", sort=[alt.SortField("y", order="descending")])
-
-
-def _names(base: alt.Chart, y: alt.Y, last: float, count: int) -> list[alt.Chart]:
-    """Each line's name at its right end: of the upper half above it, of the lower half below it."""
-    ends = _rank(base.transform_filter(f"datum.x === {last}"))
-    upper = ends.transform_filter(f"datum.rank <= {(count + 1) // 2}").mark_text(
-        align="right", baseline="bottom", dy=em(-6)
-    )
-    lower = ends.transform_filter(f"datum.rank > {(count + 1) // 2}").mark_text(align="right", baseline="top", dy=em(6))
-    return [half.encode(y=y, text="network:N", color=alt.value(INK)) for half in (upper, lower)]
 
 
 def _slider(figure: Figure) -> list[alt.Parameter]:

@@ -166,6 +166,10 @@ def _curves(
         layers.append(thin.encode(**drawn))
     if rows:
         base = alt.Chart(alt.NamedData("by_epoch")).encode(**drawn)
-        layers.append(base.mark_line().encode(strokeDash=style.dash(looks), strokeWidth=style.width(looks)))
+        layers.append(
+            base.mark_line().encode(
+                strokeDash=style.dash(looks, in_legend=False), strokeWidth=style.width(looks, in_legend=False)
+            )
+        )
         layers.append(base.mark_point(size=area(70), filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)))
     return layers

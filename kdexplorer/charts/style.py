@@ -205,13 +205,16 @@ def series(roles: Mapping[str, str]) -> list[Series]:
     return found
 
 
-def _encode(channel: Any, looks: Sequence[Series], values: list[Any]) -> Any:
+def _encode(channel: Any, looks: Sequence[Series], values: list[Any], in_legend: bool = True) -> Any:
     """A channel of each network's values with a legend below the plot, as many names a line as fit."""
-    scale = alt.Scale(domain=[one.name for one in looks], range=values)
-    letters = max(len(one.name) for one in looks)
+    names = [one.name for one in looks]
+    if not in_legend:  # Vega-Lite merges the legends of one domain, also what has none: this is another domain
+        return channel("network:N", scale=alt.Scale(domain=[*names, ""], range=[*values, values[0]]), legend=None)
+    scale = alt.Scale(domain=names, range=values)
+    letters = max(map(len, names))
     wide = "(containerSize()[0] || width)"
     columns = alt.expr(f"max(1, floor({wide} / ({0.55 * letters + 3:.4g} * em)))")
-    symbols: dict[str, Any] = {"symbolStrokeWidth": em(2), "symbolSize": area(110)}
+    symbols: dict[str, Any] = {"symbolStrokeWidth": em(2), "symbolSize": area(110), "symbolOpacity": 1}
     limit = alt.expr(f"{wide} - 3 * em")
     legend = alt.Legend(orient="bottom", columns=columns, title=None, labelLimit=limit, **symbols)
     return channel("network:N", scale=scale, legend=legend)
@@ -222,9 +225,9 @@ def color(looks: Sequence[Series]) -> alt.Color:
     return _encode(alt.Color, looks, [one.color for one in looks])
 
 
-def dash(looks: Sequence[Series]) -> alt.StrokeDash:
-    """Encodes each network's dash, the second cue on lines."""
-    return _encode(alt.StrokeDash, looks, [list(one.look.dash) for one in looks])
+def dash(looks: Sequence[Series], in_legend: bool = True) -> Any:
+    """Encodes each network's dash, the second cue on lines; in the legend only where it shows lines, no markers."""
+    return _encode(alt.StrokeDash, looks, [list(one.look.dash) for one in looks], in_legend)
 
 
 def shape(looks: Sequence[Series]) -> alt.Shape:
@@ -232,6 +235,6 @@ def shape(looks: Sequence[Series]) -> alt.Shape:
     return _encode(alt.Shape, looks, [one.shape for one in looks])
 
 
-def width(looks: Sequence[Series]) -> Any:
+def width(looks: Sequence[Series], in_legend: bool = True) -> Any:
     """Encodes the line width: thinner for the second and third network of a look."""
-    return _encode(alt.StrokeWidth, looks, [WIDTHS[one.rank] for one in looks]).legend(None)
+    return _encode(alt.StrokeWidth, looks, [WIDTHS[one.rank] for one in looks], in_legend)
