@@ -12,10 +12,10 @@ from kdexplorer.app import (
     launch_students,
     layout,
     network_picker,
-    pickers,
     student_rows,
     sweeps,
 )
+from kdexplorer.app.field_widget import draw_field
 from kdexplorer.app.plain import as_text
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import all_datasets, available_dataset, get_dataset
@@ -148,7 +148,7 @@ def _draw_fields(labels: dict[str, str], values: dict[str, Any], slots: dict[str
         with columns[position % 3]:
             st.session_state.setdefault(f"form_{name}", values[name])
             empty = "all" if name == "train_images" else "automatic"
-            values[name] = pickers.draw_field(label, ExperimentConfig.model_fields[name], f"form_{name}", empty)
+            values[name] = draw_field(label, ExperimentConfig.model_fields[name], f"form_{name}", empty)
             slots[name] = st.container()
 
 

@@ -18,7 +18,8 @@ from kdexplorer.sweeps.folder import launch_sweep
 from kdexplorer.sweeps.grid import SweepConfig, sweep_command
 from kdexplorer.training import demo
 from kdexplorer.training.checks import Problems
-from kdexplorer.training.estimate import Estimate, Measurement, format_duration
+from kdexplorer.training.estimate import Estimate, format_duration
+from kdexplorer.training.estimate_process import Measurement
 from kdexplorer.training.schedule import FULL_RESOLUTION
 
 MAX_EVALUATION_SHARE = 0.05

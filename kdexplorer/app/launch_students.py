@@ -6,7 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app import pickers, student_rows
+from kdexplorer.app import student_rows
+from kdexplorer.app.field_widget import draw_field
 from kdexplorer.app.student_rows import Row
 from kdexplorer.config import MAX_STUDENTS
 from kdexplorer.methods import all_methods, get_method
@@ -114,7 +115,7 @@ def _show_term(row: Row, position: int, term: Row, prefix: str) -> None:
         st.session_state[key] = term[name]
         with column:
             label = name.replace("_", " ").capitalize()
-            pickers.draw_field(label, field, key, on_change=_set, args=(row, position, name, key))
+            draw_field(label, field, key, on_change=_set, args=(row, position, name, key))
 
 
 def _set(row: Row, position: int, name: str, key: str) -> None:

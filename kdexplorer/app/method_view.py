@@ -11,6 +11,7 @@ import streamlit as st
 
 from kdexplorer.analysis.method_probe import BATCH, Probe
 from kdexplorer.app import caches, chart_view, pickers, result_caches, student_rows
+from kdexplorer.app.field_widget import draw_field
 from kdexplorer.app.picture import ChosenPicture
 from kdexplorer.app.plain import as_text, show_error
 from kdexplorer.charts import probe as charts
@@ -68,7 +69,7 @@ def pick_settings(method: type[Method]) -> Method:
         st.session_state.setdefault(key, field.default)
         with columns[position % len(columns)]:
             label = name.replace("_", " ")
-            values[name] = pickers.draw_field(label[:1].upper() + label[1:], field, key)
+            values[name] = draw_field(label[:1].upper() + label[1:], field, key)
     try:
         return method(**values)
     except ValueError as error:

@@ -1,13 +1,11 @@
-"""Widgets for choices, those of all pages among them (see `url_state`), and for fields of pydantic models."""
+"""Widgets for choices, those of all pages among them (see `url_state`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
-import annotated_types as bounds
 import streamlit as st
-from pydantic.fields import FieldInfo
 
 from kdexplorer.app import url_state
 from kdexplorer.app.plain import as_text
@@ -21,8 +19,6 @@ PINNED = {
 
 STATES = ("off", "on")
 """Of a toggle, in a link."""
-
-_BOUNDS = {bounds.Ge: "at least", bounds.Gt: "above", bounds.Le: "at most", bounds.Lt: "below"}
 
 V = TypeVar("V")
 Name = TypeVar("Name", str, str | None)
@@ -227,41 +223,3 @@ def pick_pinned(name: str, default: float | None = None) -> float:
     )
     url_state.publish(name, value)
     return value
-
-
-def draw_field(label: str, field: FieldInfo, key: str, empty: str = "", **widget: Any) -> Any:
-    """Draws the widget and returns its value.
-
-    Bounds are part of the help text. The widget does not enforce them: what is out of bounds is reported beside the
-    field, as any other problem is.
-
-    Args:
-        label: of the widget.
-        field: the field's description.
-        key: of the widget in the session state, which contains the initial value.
-        empty: what an empty number means, if it may be empty.
-        widget: `on_change` and `args`.
-    """
-    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
-    widget |= {"key": key, "help": describe_field(field)}
-    if kinds == [bool]:
-        return st.toggle(label, **widget)
-    if not any(isinstance(kind, type) for kind in kinds):
-        return st.selectbox(label, kinds, **widget)
-    if int in kinds:
-        return st.number_input(label, value=None, step=1, placeholder=empty, **widget)
-    if float in kinds:
-        return st.number_input(label, value=None, step=0.01, format="%g", placeholder=empty, **widget)
-    return st.text_input(label, max_chars=64, **widget)
-
-
-def describe_field(field: FieldInfo) -> str:
-    """The description as a sentence, with the bounds."""
-    found = []
-    for item in field.metadata:
-        if type(item) in _BOUNDS:
-            bound = getattr(item, type(item).__name__.lower())
-            found.append(f"{_BOUNDS[type(item)]} {f'{int(bound):,}' if bound == int(bound) else f'{bound:g}'}")
-    description = field.description or ""
-    sentence = description[:1].upper() + description[1:]
-    return f"{sentence} ({', '.join(found)})" if found else sentence

@@ -95,6 +95,6 @@ def _announce(table: LeagueTable, seeds: list[int], measure: bool) -> None:
 
 def _measure_seconds(table: LeagueTable, seed: int) -> float:
     """How long an experiment takes. Raises RunError."""
-    from kdexplorer.training.estimate import measure_apart
+    from kdexplorer.training.estimate_process import measure_apart
 
     return measure_apart(table.declaration.experiment(seed)).seconds

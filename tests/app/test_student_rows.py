@@ -3,7 +3,7 @@
 import pytest
 
 from kdexplorer.app import student_rows
-from kdexplorer.app.pickers import describe_field
+from kdexplorer.app.field_widget import describe_field
 from kdexplorer.app.student_rows import edit_rows, make_row
 from kdexplorer.config import MAX_STUDENTS, Objective, StudentConfig
 from kdexplorer.methods import all_methods, get_method

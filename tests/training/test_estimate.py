@@ -8,7 +8,7 @@ import pytest
 
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.errors import RunError
-from kdexplorer.training import estimate
+from kdexplorer.training import estimate, estimate_process
 
 SMALL = {
     "dataset": "synthetic",
@@ -53,14 +53,14 @@ def test_the_program_prints_the_figures_or_one_line_that_says_what_is_wrong(tiny
 @pytest.mark.slow
 def test_a_process_says_what_is_wrong():
     config = ExperimentConfig.model_validate(SMALL | {"teacher": "nobody"})
-    measurement = estimate.Measurement(config)
+    measurement = estimate_process.Measurement(config)
     measurement._process.wait(300)
     with pytest.raises(RunError, match="no checkpoint 'nobody'"):
         measurement.poll()
 
 
 def test_a_measurement_can_be_canceled():
-    measurement = estimate.Measurement(ExperimentConfig.model_validate(SMALL))
+    measurement = estimate_process.Measurement(ExperimentConfig.model_validate(SMALL))
     measurement.cancel()
     with pytest.raises(RunError):
         measurement.poll()
