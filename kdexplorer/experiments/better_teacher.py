@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from kdexplorer.analysis import metrics
@@ -23,6 +25,12 @@ TITLES = {
     "smoothed": "trained with label smoothing", "assistant": "teacher assistant",
     "resnet56": "ResNet-56", "average": "ResNet-50 and ResNet-56, averaged",
 }  # fmt: skip
+BESIDE = (
+    ("teacher with label smoothing to the same without", "smoothed", f"epoch-{LENGTH}"),
+    ("assistant to ResNet-56", "assistant", "resnet56"),
+    ("average of ResNet-50 and ResNet-56 to ResNet-56 alone", "average", "resnet56"),
+)
+"""Pairs of special teachers that are compared beside the verdict: a name, and the parts."""
 STUDENT = "kd:T=4:weight=0.9:ce_weight=0.1"
 
 
@@ -83,20 +91,12 @@ class BetterTeacher(TrainedExperiment):
         )
         slope = Comparison("A point of the teacher's accuracy moves the student's by", slopes)
         judged = judging.judge("Of teachers along one training, the more accurate teaches better", [slope], "points", 1)
-        pairs = [("smoothed", f"epoch-{LENGTH}"), ("assistant", "resnet56"), ("average", "resnet56")]
-        said = [text for own, other in pairs if (text := self._describe_pair(results, own, other))]
-        return Claim(judged.claim, " ".join([judged.evidence, *said]), judged.verdict)
-
-    @staticmethod
-    def _describe_pair(results: Results, own: str, other: str) -> str:
-        pair = judging.compare("", results.accuracies(own, "kd"), results.accuracies(other, "kd"))
-        if not pair.values:
-            return ""
-        name = TITLES.get(other, "the same without smoothing")
-        mean = 100 * sum(pair.values) / len(pair.values)
-        ahead = sum(value > 0 for value in pair.values)
-        seeds = f"above with {ahead} of {len(pair.values)} seeds"
-        return f"Teacher {TITLES[own]}: {mean:+.2f} points to {name} ({seeds})."
+        pairs = [
+            judging.compare(name, results.accuracies(own, "kd"), results.accuracies(other, "kd"))
+            for name, own, other in BESIDE
+        ]
+        beside = filter(None, map(judging.describe_beside, pairs))
+        return replace(judged, evidence=" ".join([judged.evidence, *beside]))
 
     def figure(self, results: Results) -> Figure:
         """Student accuracy over teacher accuracy."""

@@ -54,6 +54,14 @@ def judge(claim: str, comparisons: Sequence[Comparison], unit: str = "points", s
     return Claim(claim, f"{_capitalize('; '.join(sentences))}{words}.{rest}", verdict)
 
 
+def describe_beside(one: Comparison) -> str:
+    """A difference in points that no verdict depends on, in a sentence; empty without seeds."""
+    if not one.values:
+        return ""
+    mean, ahead = 100 * sum(one.values) / len(one.values), sum(value > 0 for value in one.values)
+    return f"{_capitalize(one.name)}: {mean:+.2f} points (above with {ahead} of {len(one.values)} seeds)."
+
+
 def _describe(test: SeedTest, unit: str, scale: float) -> str:
     low, high = scale * test.low, scale * test.high
     return f"{scale * test.difference:+.2f} {unit} ({low:+.2f} to {high:+.2f})"
