@@ -47,7 +47,8 @@ def _describe(figure: Figure) -> str:
         f"{name} from {points[0].y:.1f} at {points[0].x:g} to {points[-1].y:.1f} at {points[-1].x:g}"
         for name, points in ends.items()
     )
-    return f"{figure.title}: {figure.y_title} over {figure.x_title}. {listed}."
+    rule = "" if figure.rule is None else f" {figure.rule_title}: {figure.rule:.1f}."
+    return f"{figure.title}: {figure.y_title} over {figure.x_title}. {listed}.{rule}"
 
 
 def _name(point: Point) -> str:
@@ -149,7 +150,15 @@ def _scatter(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False, padding=12))
     base = alt.Chart(data(_rows(figure))).encode(x=x, color=style.color(looks))
     tips = tooltips(("label:N", "student"), ("x:Q", figure.x_title, ".2f"), ("y:Q", figure.y_title, ".2f"))
-    return [
+    layers = [
         *_intervals(figure, base, 3, y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
         base.mark_point(size=area(120), filled=True, opacity=0.85).encode(y=y, shape=style.shape(looks), tooltip=tips),
     ]
+    if figure.rule is not None:
+        marked = alt.Chart(data([{"y": figure.rule, "title": figure.rule_title}])).encode(y=y)
+        named = marked.mark_text(align="left", baseline="bottom", dx=em(6), dy=em(-3))
+        layers += [
+            marked.mark_rule(color=style.NEUTRAL, strokeDash=[4, 3]),
+            named.encode(x=alt.value(0), text="title:N", color=alt.value(INK)),
+        ]
+    return layers

@@ -60,7 +60,8 @@ class Figure:
     Attributes:
         kind: `dots`, a row for each label; `lines`, y over x; `scatter`, a point for each student.
         roles: each series' role (see `charts.style.role_of`), which decides its color.
-        rule: a value of x (`dots`) that is marked, such as no difference.
+        rule: a value that is marked, such as no difference: of x in `dots`, of y in `scatter`.
+        rule_title: what is written at it (`scatter`).
         slider: the title of a slider that moves a marker along x.
     """
 
@@ -73,6 +74,7 @@ class Figure:
     y_title: str = ""
     logarithmic: bool = False
     rule: float | None = None
+    rule_title: str = ""
     slider: str = ""
 
 

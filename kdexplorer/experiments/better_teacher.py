@@ -95,8 +95,19 @@ class BetterTeacher(TrainedExperiment):
             judging.compare(name, results.accuracies(own, "kd"), results.accuracies(other, "kd"))
             for name, own, other in BESIDE
         ]
-        beside = filter(None, map(judging.describe_beside, pairs))
-        return replace(judged, evidence=" ".join([judged.evidence, *beside]))
+        said = filter(None, [*map(judging.describe_beside, pairs), self._describe_weak(results)])
+        return replace(judged, evidence=" ".join([judged.evidence, *said]))
+
+    @staticmethod
+    def _describe_weak(results: Results) -> str:
+        """Which teachers are worse than none."""
+        alone = list(results.accuracies("resnet56", "scratch").values())
+        taught = {part: list(results.accuracies(part, "kd").values()) for part in (*ALONG, "smoothed", *BUNDLED)}
+        weak = [part for part, values in taught.items() if values and alone and np.mean(values) < np.mean(alone)]
+        if not alone:
+            return ""
+        worse = f", more than those of these teachers: {', '.join(map(_label, weak))}" if weak else ""
+        return f"A student without a teacher reaches {100 * np.mean(alone):.2f} %{worse}."
 
     def figure(self, results: Results) -> Figure:
         """Student accuracy over teacher accuracy."""
@@ -105,14 +116,21 @@ class BetterTeacher(TrainedExperiment):
             teacher = next(iter(results.more(part, "kd", "teacher").values()), None)
             if teacher is not None:
                 series = "along one training" if part in ALONG else TITLES[part]
-                label = part.replace("-", " ") if part in ALONG else TITLES[part]
-                points += point_at(100 * teacher[0], series, list(results.accuracies(part, "kd").values()), label)
+                points += point_at(
+                    100 * teacher[0], series, list(results.accuracies(part, "kd").values()), _label(part)
+                )
+        alone = list(results.accuracies("resnet56", "scratch").values())
         roles = {"along one training": "kd", TITLES["smoothed"]: "altered_kd", TITLES["assistant"]: "scratch",
                  TITLES["resnet56"]: "teacher", TITLES["average"]: "kd+at"}  # fmt: skip
         return Figure(
             "scatter", "A better teacher, a better student?", "students: mean and 95 % interval over seeds",
             "teacher's test accuracy (%)", tuple(points), roles, "student's test accuracy (%)",
+            rule=100 * float(np.mean(alone)) if alone else None, rule_title="student without a teacher",
         )  # fmt: skip
+
+
+def _label(part: str) -> str:
+    return part.replace("-", " ") if part in ALONG else TITLES[part]
 
 
 def run_of(key: str, part: str, declaration: Declaration) -> str:

@@ -220,7 +220,8 @@ def test_each_declares_what_it_needs(experiment):
         for part in experiment.parts(small):
             config = part.declaration.recipe
             assert config.evaluate_every == config.epochs
-            assert len(part.declaration.seeds) == (1 if small or part.teaches else 3 if experiment.order == 1 else 5)
+            three = experiment.key == "omitted-class" or part.name == "lab-pair"
+            assert len(part.declaration.seeds) == (1 if small or part.teaches else 3 if three else 5)
             if config.teacher and (run := config.teacher.split("/")[0]) not in taught:
                 assert run.startswith("resnet")
 
@@ -229,4 +230,4 @@ def test_the_shelf_has_eight_in_the_order_of_training():
     assert [experiment.order for experiment in all_experiments()] == list(range(1, 9))
     assert [get_experiment(one.key) for one in all_experiments()] == list(all_experiments())
     students = sum(count_training(one)[1] for one in all_experiments())
-    assert students < 12_000_000  # images, each counted in every epoch: four hours at 50,000 a minute
+    assert students < 14_000_000  # images, each counted in every epoch: under five hours at 50,000 a minute

@@ -26,7 +26,7 @@ def by_entry(**values):
 
 
 def few(gain_few, gain_many, alone):
-    gains = {"few": gain_few, "more": 0.02, "many": gain_many}
+    gains = {"few": gain_few, "more": 0.02, "many": gain_many, "lab-pair": 0.04}
 
     def accuracy(part, entry):
         return alone if entry == "kd-alone" else 0.6 + (gains[part] if entry == "kd" else 0)
@@ -88,6 +88,33 @@ def test_four_seeds_decide_nothing_and_neither_does_a_missing_part(key):
     missing = experiment.judge(make_results(experiment, accuracy, more=more, skip=parts[:2]))
     assert missing.verdict == OPEN
     assert "not all parts" in missing.evidence.lower() or len(parts) == 1
+
+
+def test_the_labs_pair_is_reported_and_decides_nothing():
+    experiment = get_experiment("few-labels")
+    accuracy = few(0.05, 0.01, 0.75)
+    judged = experiment.judge(make_results(experiment, accuracy))
+    alone = experiment.judge(make_results(experiment, accuracy, skip=["lab-pair"]))
+    pair = " ResNet-50 and ResNet-18, KD to scratch: +4.0"
+    assert judged.verdict == alone.verdict
+    assert judged.evidence.startswith(alone.evidence + pair)
+    assert judged.evidence.endswith("points (above with 3 of 3 seeds).")
+    names = {point.series for point in experiment.figure(make_results(experiment, accuracy)).points}
+    assert {"ResNet-18, scratch", "ResNet-18, KD"} <= names
+
+
+def test_teachers_that_are_worse_than_none_are_named():
+    experiment = get_experiment("better-teacher")
+    results = make_results(experiment, lambda p, e: 0.65 if (p, e) == ("epoch-2", "kd") else 0.7 + 0.01 * (e == "kd"),
+                           more=taught)  # fmt: skip
+    assert "A student without a teacher reaches 70.0" in experiment.judge(results).evidence
+    assert experiment.judge(results).evidence.endswith("%, more than those of these teachers: epoch 2.")
+    figure = experiment.figure(results)
+    spec = experiment_chart(figure)
+    assert f"student without a teacher: {figure.rule:.1f}." in spec["description"]
+    assert "student without a teacher" in texts(draw(spec))
+    none = experiment.judge(make_results(experiment, lambda p, e: 0.7 + 0.01 * (e == "kd"), more=taught)).evidence
+    assert none.endswith("%.")
 
 
 def test_seeds_that_disagree_about_the_omitted_class_decide_nothing():
