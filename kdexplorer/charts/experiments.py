@@ -97,7 +97,7 @@ def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[
 
 
 def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
-    kind: Any = {"type": "log"} if figure.logarithmic else {}
+    kind: Any = {"type": "log"} if figure.logarithmic else {"zero": False}
     kind |= {"padding": em(SIDE if figure.slider else 40), "nice": False}
     values = sorted({point.x for point in figure.points})
     axis = alt.Axis(values=values, format=",.6~r") if len(values) <= 6 else alt.Axis(tickMinStep=1)
