@@ -34,7 +34,8 @@ def decode_once(data: bytes) -> dict[decode.Fit, np.ndarray]:
     """A picture as the networks see it, uint8 `[32, 32, 3]` by fit; says so on the page while others are before it.
 
     Raises:
-        ImageError: as `decode.decode_fits`, also where the same file was refused before.
+        ImageError: as `decode.decode_fits`, also where the same file was refused before. A lack of memory is not
+            remembered.
     """
     key = hashlib.sha256(data).digest()
     outcome = _find(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import altair as alt
@@ -10,14 +11,15 @@ import altair as alt
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
 from kdexplorer.charts.sizes import area, em
+from kdexplorer.config import SCRATCH
 from kdexplorer.experiments.base import Figure, Point
 
 ROW, HEIGHT = 36, 300
 """Pixels of a row of dots, and of the other charts."""
-SIDE = 60
-"""Pixels left and right of lines whose values are written beside them."""
-DASHES = ((1, 0), (6, 4), (2, 2))
-"""Of lines with a slider: what a line is of, in the order of the points' labels; its color is the student's."""
+SIDE, NARROW_SIDE = 60, 40
+"""Pixels left and right of lines whose values are written beside them, and of others."""
+DASHES = ((1, 0), (6, 4))
+"""Dashes of lines with a slider by what they are of, the points' labels in order; the color is the student's."""
 
 
 def experiment_chart(figure: Figure) -> Spec | None:
@@ -44,7 +46,9 @@ def _describe(figure: Figure) -> str:
     for point in figure.points:
         ends.setdefault(point.series, []).append(point)
     listed = "; ".join(
-        f"{name} from {points[0].y:.1f} at {points[0].x:g} to {points[-1].y:.1f} at {points[-1].x:g}"
+        f"{name} {points[0].y:.1f} at {points[0].x:g}"
+        if len(points) == 1
+        else f"{name} from {points[0].y:.1f} at {points[0].x:g} to {points[-1].y:.1f} at {points[-1].x:g}"
         for name, points in ends.items()
     )
     rule = "" if figure.rule is None else f" {figure.rule_title}: {figure.rule:.1f}."
@@ -98,7 +102,7 @@ def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[
 
 def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     kind: Any = {"type": "log"} if figure.logarithmic else {"zero": False}
-    kind |= {"padding": em(SIDE if figure.slider else 40), "nice": False}
+    kind |= {"padding": em(SIDE if figure.slider else NARROW_SIDE), "nice": False}
     values = sorted({point.x for point in figure.points})
     axis = alt.Axis(values=values, format=",.6~r") if len(values) <= 6 else alt.Axis(tickMinStep=1)
     x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(**kind), axis=axis)
@@ -115,24 +119,20 @@ def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
             ),
         ]
     labels = {point.series: point.label for point in figure.points}
-    dashes = dict(zip(dict.fromkeys(labels.values()), DASHES, strict=False))
+    dashes = dict(zip(dict.fromkeys(labels.values()), cycle(DASHES), strict=False))
     dash = style.dash([replace(one, look=replace(one.look, dash=dashes[labels[one.name]])) for one in looks])
-    for channel in (color, dash):  # of the legend, as long as a dash can be seen, whatever the marker
+    for channel in (color, dash):  # the legend's symbols are strokes, long enough to show a dash
         channel["legend"]["symbolType"], channel["legend"]["symbolSize"] = "stroke", area(600)
     lines = colored.mark_line(strokeWidth=style.WIDTHS[0]).encode(y=y, strokeDash=dash)
     chosen = colored.transform_filter(f"abs(datum.x - {figure.slider}) < 1e-6")
-    marker = chosen.mark_point(size=area(140), filled=True, opacity=1).encode(y=y, tooltip=tips)
+    shape = style.shape(looks, in_legend=False)
+    marker = chosen.mark_point(size=area(140), filled=True, opacity=1).encode(y=y, shape=shape, tooltip=tips)
     # Values of lines that are close to each other stand left and right of their markers.
-    ranked = _rank(chosen)
+    ranked = chosen.transform_window(rank="row_number()", sort=[alt.SortField("y", order="descending")])
     number = {"y": y, "text": alt.Text("y:Q", format=".1f"), "color": alt.value(INK)}
     left = ranked.transform_filter("datum.rank % 2 === 1").mark_text(align="right", dx=em(-10)).encode(**number)
     right = ranked.transform_filter("datum.rank % 2 === 0").mark_text(align="left", dx=em(10)).encode(**number)
     return [lines, marker, left, right]
-
-
-def _rank(base: alt.Chart) -> alt.Chart:
-    """The rows with their `rank` by y: the largest is 1."""
-    return base.transform_window(rank="row_number()", sort=[alt.SortField("y", order="descending")])
 
 
 def _slider(figure: Figure) -> list[alt.Parameter]:
@@ -149,7 +149,7 @@ def _scatter(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(zero=False, padding=12))
     y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False, padding=12))
     base = alt.Chart(data(_rows(figure))).encode(x=x, color=style.color(looks))
-    tips = tooltips(("label:N", "student"), ("x:Q", figure.x_title, ".2f"), ("y:Q", figure.y_title, ".2f"))
+    tips = tooltips(("label:N", "point"), ("x:Q", figure.x_title, ".2f"), ("y:Q", figure.y_title, ".2f"))
     layers = [
         *_intervals(figure, base, 3, y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
         base.mark_point(size=area(120), filled=True, opacity=0.85).encode(y=y, shape=style.shape(looks), tooltip=tips),
@@ -158,7 +158,7 @@ def _scatter(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
         marked = alt.Chart(data([{"y": figure.rule, "title": figure.rule_title}])).encode(y=y)
         named = marked.mark_text(align="left", baseline="bottom", dx=em(6), dy=em(-3))
         layers += [
-            marked.mark_rule(color=style.NEUTRAL, strokeDash=[4, 3]),
+            marked.mark_rule(color=style.look_of(SCRATCH).color, strokeDash=[4, 3]),
             named.encode(x=alt.value(0), text="title:N", color=alt.value(INK)),
         ]
     return layers

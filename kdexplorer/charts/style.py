@@ -208,7 +208,7 @@ def series(roles: Mapping[str, str]) -> list[Series]:
 def _encode(channel: Any, looks: Sequence[Series], values: list[Any], in_legend: bool = True) -> Any:
     """A channel of each network's values with a legend below the plot, as many names a line as fit."""
     names = [one.name for one in looks]
-    if not in_legend:  # Vega-Lite merges the legends of one domain, also what has none: this is another domain
+    if not in_legend:  # Vega-Lite merges channels of one domain, even one without a legend: this is another domain
         return channel("network:N", scale=alt.Scale(domain=[*names, ""], range=[*values, values[0]]), legend=None)
     scale = alt.Scale(domain=names, range=values)
     letters = max(map(len, names))
@@ -225,16 +225,16 @@ def color(looks: Sequence[Series]) -> alt.Color:
     return _encode(alt.Color, looks, [one.color for one in looks])
 
 
-def dash(looks: Sequence[Series], in_legend: bool = True) -> Any:
+def dash(looks: Sequence[Series], in_legend: bool = True) -> alt.StrokeDash:
     """Encodes each network's dash, the second cue on lines; in the legend only where it shows lines, no markers."""
     return _encode(alt.StrokeDash, looks, [list(one.look.dash) for one in looks], in_legend)
 
 
-def shape(looks: Sequence[Series]) -> alt.Shape:
-    """Encodes each network's marker, the second cue on points."""
-    return _encode(alt.Shape, looks, [one.shape for one in looks])
+def shape(looks: Sequence[Series], in_legend: bool = True) -> alt.Shape:
+    """Encodes each network's marker, the second cue on points; in the legend only where it shows no lines."""
+    return _encode(alt.Shape, looks, [one.shape for one in looks], in_legend)
 
 
 def width(looks: Sequence[Series], in_legend: bool = True) -> Any:
-    """Encodes the line width: thinner for the second and third network of a look."""
+    """Encodes the line width: thinner for the second and third network of a look; `in_legend` as for `dash`."""
     return _encode(alt.StrokeWidth, looks, [WIDTHS[one.rank] for one in looks], in_legend)

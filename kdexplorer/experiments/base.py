@@ -42,7 +42,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Point:
-    """A value in a figure with its interval; `label` is a row's (`dots`) or what a point is (`scatter`)."""
+    """A value in a figure with its interval; `label` is a row's (`dots`), or what a point or a line is of."""
 
     series: str
     x: float

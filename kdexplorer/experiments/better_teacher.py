@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.claims import Claim
+from kdexplorer.analysis.statistics import seed_test
 from kdexplorer.experiments import judging
 from kdexplorer.experiments.base import Figure, Part, TrainedExperiment, declare, league_id
 from kdexplorer.experiments.judging import Comparison
@@ -22,15 +21,19 @@ ALONG = {**{f"epoch-{epochs}": f"plain-after-{epochs}" for epochs in FIRST}, f"e
 """Teachers along one training: the part whose students they teach, and their names."""
 BUNDLED = {"assistant": "resnet20-response", "resnet56": "resnet56", "average": "resnet50+resnet56"}
 TITLES = {
-    "smoothed": "trained with label smoothing", "assistant": "teacher assistant",
+    **{f"epoch-{epochs}": f"ResNet-20 after epoch {epochs}" for epochs in (*FIRST, LENGTH)},
+    "smoothed": "ResNet-20 with label smoothing", "assistant": "assistant (ResNet-20)",
     "resnet56": "ResNet-56", "average": "ResNet-50 and ResNet-56, averaged",
 }  # fmt: skip
+"""The teacher of each part's students."""
+ONE_TRAINING = "ResNet-20 along one training"
 BESIDE = (
-    ("teacher with label smoothing to the same without", "smoothed", f"epoch-{LENGTH}"),
-    ("assistant to ResNet-56", "assistant", "resnet56"),
-    ("average of ResNet-50 and ResNet-56 to ResNet-56 alone", "average", "resnet56"),
+    ("teacher with label smoothing minus the same without", "smoothed", f"epoch-{LENGTH}"),
+    ("assistant minus ResNet-56", "assistant", "resnet56"),
+    ("average of ResNet-50 and ResNet-56 minus ResNet-56", "average", "resnet56"),
+    (f"ResNet-56 minus ResNet-20 after epoch {LENGTH}", "resnet56", f"epoch-{LENGTH}"),
 )
-"""Pairs of special teachers that are compared beside the verdict: a name, and the parts."""
+"""Teachers that are compared beside the verdict: a name, and the parts."""
 STUDENT = "kd:T=4:weight=0.9:ce_weight=0.1"
 
 
@@ -52,7 +55,8 @@ class BetterTeacher(TrainedExperiment):
     )
     comparison = (
         "The slope of student accuracy over teacher accuracy along the one training, fitted for each seed; the unit is "
-        "the seed. Supported where its interval is above zero, not supported where it is below."
+        "the student's seed, with the same teachers. Supported where its interval is above zero, not supported where "
+        "it is below."
     )
     expected = "Students gain with their teachers, by much less than a point for each point."
     change = "Another architecture for the teachers: change `student` in the part that teaches."
@@ -82,55 +86,37 @@ class BetterTeacher(TrainedExperiment):
         return {"teacher": [metrics.accuracy(teacher_logits[: len(labels)], labels)]}
 
     def judge(self, results: Results) -> Claim:
-        """The slope by seed, and what the special teachers do to it."""
-        found = {part: results.accuracies(part, "kd") for part in ALONG}
+        """The slope by seed; beside it the special teachers, and those that are worse than none."""
+        found = {part: results.accuracies(part, "kd") for part in TITLES}
         teachers = {part: next(iter(results.more(part, "kd", "teacher").values()), [0.0])[0] for part in ALONG}
-        seeds = [seed for seed in found[f"epoch-{LENGTH}"] if all(seed in one for one in found.values())]
+        seeds = [seed for seed in found[f"epoch-{LENGTH}"] if all(seed in found[part] for part in ALONG)]
         slopes = tuple(
             float(np.polyfit(list(teachers.values()), [found[part][seed] for part in ALONG], 1)[0]) for seed in seeds
         )
-        slope = Comparison("A point of the teacher's accuracy moves the student's by", slopes)
+        slope = Comparison("Accuracy of the student for each point of the teacher's", slopes)
         judged = judging.judge("Of teachers along one training, the more accurate teaches better", [slope], "points", 1)
-        pairs = [
-            judging.compare(name, results.accuracies(own, "kd"), results.accuracies(other, "kd"))
-            for name, own, other in BESIDE
-        ]
-        said = filter(None, [*map(judging.describe_beside, pairs), self._describe_weak(results)])
-        return replace(judged, evidence=" ".join([judged.evidence, *said]))
-
-    @staticmethod
-    def _describe_weak(results: Results) -> str:
-        """Which teachers are worse than none."""
-        alone = list(results.accuracies("resnet56", "scratch").values())
-        taught = {part: list(results.accuracies(part, "kd").values()) for part in (*ALONG, "smoothed", *BUNDLED)}
-        weak = [part for part, values in taught.items() if values and alone and np.mean(values) < np.mean(alone)]
-        if not alone:
-            return ""
-        worse = f", more than those of these teachers: {', '.join(map(_label, weak))}" if weak else ""
-        return f"A student without a teacher reaches {100 * np.mean(alone):.2f} %{worse}."
+        pairs = [judging.compare(name, found[own], found[other]) for name, own, other in BESIDE]
+        alone = results.accuracies("resnet56", "scratch")
+        tests = {part: seed_test(judging.compare(part, found[part], alone).values) for part in TITLES}
+        weak = [TITLES[part] for part, test in tests.items() if test is not None and test.high < 0]
+        worse = f"Worse than no teacher: {', '.join(weak)}." if weak else ""
+        return judging.add_beside(judged, pairs, worse)
 
     def figure(self, results: Results) -> Figure:
         """Student accuracy over teacher accuracy."""
         points = []
-        for part in (*ALONG, "smoothed", *BUNDLED):
+        for part, name in TITLES.items():
             teacher = next(iter(results.more(part, "kd", "teacher").values()), None)
             if teacher is not None:
-                series = "along one training" if part in ALONG else TITLES[part]
-                points += point_at(
-                    100 * teacher[0], series, list(results.accuracies(part, "kd").values()), _label(part)
-                )
+                series = ONE_TRAINING if part in ALONG else name
+                points += point_at(100 * teacher[0], series, list(results.accuracies(part, "kd").values()), name)
         alone = list(results.accuracies("resnet56", "scratch").values())
-        roles = {"along one training": "kd", TITLES["smoothed"]: "altered_kd", TITLES["assistant"]: "scratch",
-                 TITLES["resnet56"]: "teacher", TITLES["average"]: "kd+at"}  # fmt: skip
+        roles = {ONE_TRAINING: "kd", TITLES["smoothed"]: "altered_kd"} | {TITLES[part]: "teacher" for part in BUNDLED}
         return Figure(
             "scatter", "A better teacher, a better student?", "students: mean and 95 % interval over seeds",
             "teacher's test accuracy (%)", tuple(points), roles, "student's test accuracy (%)",
             rule=100 * float(np.mean(alone)) if alone else None, rule_title="student without a teacher",
         )  # fmt: skip
-
-
-def _label(part: str) -> str:
-    return part.replace("-", " ") if part in ALONG else TITLES[part]
 
 
 def run_of(key: str, part: str, declaration: Declaration) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kdexplorer.analysis.claims import Claim, decide
 from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, format_p, seed_test
@@ -12,7 +12,7 @@ from kdexplorer.experiments.results import BySeed, differences
 
 @dataclass(frozen=True)
 class Comparison:
-    """A difference that the claim says is above zero: what it is called, and its values by seed."""
+    """A difference: what it is called, and its values by seed."""
 
     name: str
     values: tuple[float, ...]
@@ -54,12 +54,16 @@ def judge(claim: str, comparisons: Sequence[Comparison], unit: str = "points", s
     return Claim(claim, f"{_capitalize('; '.join(sentences))}{words}.{rest}", verdict)
 
 
-def describe_beside(one: Comparison) -> str:
-    """A difference in points that no verdict depends on, in a sentence; empty without seeds."""
-    if not one.values:
-        return ""
-    mean, ahead = 100 * sum(one.values) / len(one.values), sum(value > 0 for value in one.values)
-    return f"{_capitalize(one.name)}: {mean:+.2f} points (above with {ahead} of {len(one.values)} seeds)."
+def add_beside(judged: Claim, comparisons: Sequence[Comparison], *sentences: str) -> Claim:
+    """A claim whose evidence also says what no verdict depends on: differences in points, and whole sentences."""
+    shown = [f"{one.name}: {_describe_values(one.values)}" for one in comparisons if one.values]
+    beside = [f"In addition (95 % intervals, not corrected): {'; '.join(shown)}."] if shown else []
+    return replace(judged, evidence=" ".join(filter(None, [judged.evidence, *beside, *sentences])))
+
+
+def _describe_values(values: Sequence[float]) -> str:
+    test = seed_test(values)
+    return f"{100 * values[0]:+.2f} points (one seed)" if test is None else _describe(test, "points", 100)
 
 
 def _describe(test: SeedTest, unit: str, scale: float) -> str:

@@ -27,7 +27,8 @@ class OmittedClass(TrainedExperiment):
     )
     protocol = (
         f"ResNet-56 teaches ResNet-8 on the 45,000 training images of nine classes, without any {class_name(OMITTED)}; "
-        "6 epochs, seeds 0 to 2. One student has the labels alone, the other the teacher's soft labels alone (T = 4)."
+        "6 epochs, seeds 0 to 2. One student has the labels alone, the other the teacher's soft labels alone "
+        "(T = 4). A first measurement, with 18,432 images and 4 epochs, had the same verdict."
     )
     comparison = (
         f"The share of the test images of a {class_name(OMITTED)} that are recognized, with Wilson's interval; the "
@@ -67,18 +68,14 @@ class OmittedClass(TrainedExperiment):
         apart = [_interval(table, "kd", seed)[0] > _interval(table, "scratch", seed)[1] for seed in _seeds(table)]
         verdict: Verdict = "supported" if all(apart) else "cannot be decided" if any(apart) else "not supported"
         own, other = ([_recall(table, name, seed)[0] for seed in _seeds(table)] for name in ("kd", "scratch"))
-        curve, baseline = (
-            np.mean(list(results.more("students", name, "recall").values()), axis=0) for name in ("kd", "scratch")
-        )
-        total = np.mean(list(results.more("students", "kd", "accuracy").values()), axis=0)
-        best = int(total.argmax())
         listed, without = (", ".join(f"{100 * share:.1f} %" for share in shares) for shares in (own, other))
+        (bias, biased), (other_bias, other_biased) = (_find_best_bias(results, name) for name in ("kd", "scratch"))
         return Claim(
             claim,
-            f"Recognized by the distilled student: {listed} (by seed); without a teacher: {without}. With "
-            f"{BIASES[best]:g} added to its logit {100 * curve[best]:.1f} % are recognized, without a teacher "
-            f"{100 * baseline[best]:.1f} %, and the distilled student is right on {100 * total[best]:.1f} % of all "
-            f"images instead of {100 * total[0]:.1f} %; that bias is chosen on the test images.",
+            f"Recognized by the distilled student: {listed} (by seed); without a teacher: {without}. With {bias:g} "
+            f"added to the logit of {class_name(OMITTED)} the distilled student recognizes {biased}; with "
+            f"{other_bias:g} the student without a teacher recognizes {other_biased}. Each has the bias that is best "
+            "for all test images.",
             verdict,
         )
 
@@ -101,6 +98,16 @@ class OmittedClass(TrainedExperiment):
             "lines", f"Students that never saw a {class_name(OMITTED)}", "means over seeds",
             f"added to the logit of {class_name(OMITTED)}", tuple(points), roles, "recognized (%)", slider="bias",
         )  # fmt: skip
+
+
+def _find_best_bias(results: Results, entry: str) -> tuple[float, str]:
+    """The bias with the best accuracy over all images, and what is recognized with it; means over seeds."""
+    recall, total = (
+        np.mean(list(results.more("students", entry, name).values()), axis=0) for name in ("recall", "accuracy")
+    )
+    best = int(total.argmax())
+    changed = f"{100 * total[best]:.1f} % of all images instead of {100 * total[0]:.1f} %"
+    return float(BIASES[best]), f"{100 * recall[best]:.1f} %, and {changed}"
 
 
 def _seeds(table: LeagueTable) -> list[int]:

@@ -17,6 +17,7 @@ from kdexplorer.sweeps.plan import count_work
 from kdexplorer.sweeps.progress import describe_progress
 from kdexplorer.training.estimate import Estimate, format_duration
 from kdexplorer.training.estimate_process import Measurement
+from kdexplorer.training.schedule import FULL_RESOLUTION, resolution
 
 
 def sample_of(todo: Todo) -> ExperimentConfig:
@@ -118,11 +119,12 @@ def _share_done(status: RunStatus) -> float:
 
 
 def _count_work(part: Part) -> float:
-    """Multiply-adds of a seed. Raises KDError where its teacher is unknown."""
+    """Multiply-adds of a seed, which follow the pixels of each epoch. Raises KDError where its teacher is unknown."""
     config = part.declaration.recipe
     if part.stand_in is not None:
         config = config.model_copy(update={"teacher": part.stand_in})
-    return count_work(config) * config.epochs * (config.train_images or 1)
+    epochs = sum((resolution(config, epoch) / FULL_RESOLUTION) ** 2 for epoch in range(config.epochs))
+    return count_work(config) * epochs * (config.train_images or 1)
 
 
 def _list_working(key: str, part: Part) -> list[Run]:

@@ -1,4 +1,4 @@
-"""An estimate that is measured in a process of its own: who waits for it loads no torch, and can stop waiting."""
+"""An estimate that is measured in a process of its own: whoever waits for it loads no torch, and can stop waiting."""
 
 from __future__ import annotations
 

@@ -21,6 +21,11 @@ def draw(spec, width=700):
     return vl_convert.vegalite_to_svg(spec | {"width": width}, vl_version=RELEASE)
 
 
+def compile_vega(spec):
+    """The Vega specification that a chart's becomes."""
+    return vl_convert.vegalite_to_vega(spec, vl_version=RELEASE)
+
+
 def texts(svg):
     """The texts in an SVG."""
     return [html.unescape(text) for text in re.findall(r">([^<>]+)</(?:text|tspan)>", svg)]

@@ -34,7 +34,7 @@ from kdexplorer.charts import (
 from kdexplorer.charts.common import NetworkLogits, fill_shape, select_classes, title
 from kdexplorer.charts.inheritance import inheritance
 from kdexplorer.runs.records import TeacherFigures
-from tests.charts.drawing import draw, heading, texts
+from tests.charts.drawing import compile_vega, draw, heading, texts
 from tests.charts.records import make_row
 from tests.sweeps.sample import make_results
 
@@ -169,6 +169,15 @@ def test_text_is_as_large_as_the_window_asks_and_titles_break_where_the_chart_en
     assert len(lines) > 2
     sizes = {float(size) for size in re.findall(r'font-size="([0-9.]+)px"', draw(drawn))}
     assert min(sizes) == pytest.approx(0.014 * 1280)  # without a window: that of a projector
+
+
+def test_no_marker_in_a_legend_has_the_dashes_of_a_line(charts):
+    marked = 0
+    for name, chart in charts.items():
+        for legend in compile_vega(chart).get("legends", []):
+            marked += "shape" in legend
+            assert not {"shape", "strokeDash"} <= legend.keys(), name
+    assert marked > 3
 
 
 def test_a_network_has_the_same_color_in_every_chart(charts):

@@ -7,7 +7,7 @@ import pytest
 from kdexplorer.charts import style
 from kdexplorer.charts.experiments import experiment_chart
 from kdexplorer.experiments.base import Figure, Point
-from tests.charts.drawing import draw, texts
+from tests.charts.drawing import compile_vega, draw, texts
 
 ROLES = {"first": "kd", "second": style.TEACHER}
 
@@ -30,6 +30,7 @@ def test_the_lines_values_at_the_slider_are_written(chosen, shown):
     assert {"60.0", "61.0", "65.0", "66.0", "70.0", "71.0"} & set(written) == shown
     assert (written.count("first"), written.count("second")) == (1, 1)  # in the legend
     assert drawn.count('stroke-dasharray="6,4"') == 2  # the second line, also in the legend
+    assert "first from 60.0 at 0 to 70.0 at 1; second from 61.0 at 0 to 71.0 at 1" in spec["description"]
 
 
 @pytest.mark.parametrize("places", [(1024.0, 5120.0, 20480.0), (6.0, 18.0), (0.5, 1.0, 4.0)])
@@ -40,6 +41,8 @@ def test_without_a_slider_the_numbers_of_a_few_places_are_written_in_full(places
     written = texts(draw(spec, 2000))
     assert {f"{place:,g}" for place in places} <= set(written)
     assert written.count("first") == 1
+    (across,) = [scale for scale in compile_vega(spec)["scales"] if scale["name"] == "x"]
+    assert not across.get("zero")  # the axis begins where the values do
 
 
 def test_a_long_label_of_a_row_is_not_cut():

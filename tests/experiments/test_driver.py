@@ -207,7 +207,7 @@ def test_small_tables_are_apart(started):
 
 @pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
 def test_each_declares_what_it_needs(experiment):
-    """Before anything is trained: valid experiments, known teachers, five seeds where seeds are the unit."""
+    """Before anything is trained: valid experiments, known teachers, five seeds where a verdict follows from them."""
     texts = [getattr(experiment, name) for name in Words.__dict__ if not name.startswith("_")]
     assert all(isinstance(text, str) and text.strip() == text for text in texts)
     assert experiment.parts() or experiment.cost
@@ -230,4 +230,4 @@ def test_the_shelf_has_eight_in_the_order_of_training():
     assert [experiment.order for experiment in all_experiments()] == list(range(1, 9))
     assert [get_experiment(one.key) for one in all_experiments()] == list(all_experiments())
     students = sum(count_training(one)[1] for one in all_experiments())
-    assert students < 14_000_000  # images, each counted in every epoch: under five hours at 50,000 a minute
+    assert students < 14_000_000  # images, each counted in every epoch

@@ -13,7 +13,7 @@ from kdexplorer.experiments import all_experiments, get_experiment
 from kdexplorer.experiments.better_teacher import ALONG
 from kdexplorer.experiments.gradient_size import MATCHED
 from kdexplorer.experiments.judging import Comparison, judge
-from kdexplorer.experiments.results import Results, pack_bits, unpack_bits
+from kdexplorer.experiments.results import Results, differences, pack_bits, unpack_bits
 from kdexplorer.experiments.shifted_images import CLEAN, NETWORKS, PAIRS, SHIFTS, STRONG
 from tests.charts.drawing import draw, texts
 from tests.experiments.sample import first, make_measured, make_recalls, make_results
@@ -90,31 +90,43 @@ def test_four_seeds_decide_nothing_and_neither_does_a_missing_part(key):
     assert "not all parts" in missing.evidence.lower() or len(parts) == 1
 
 
-def test_the_labs_pair_is_reported_and_decides_nothing():
+def test_the_labs_networks_are_reported_and_decide_nothing():
     experiment = get_experiment("few-labels")
     accuracy = few(0.05, 0.01, 0.75)
     judged = experiment.judge(make_results(experiment, accuracy))
     alone = experiment.judge(make_results(experiment, accuracy, skip=["lab-pair"]))
-    pair = " ResNet-50 and ResNet-18, KD to scratch: +4.0"
+    results = make_results(experiment, accuracy)
+    gains = differences(*(results.accuracies("lab-pair", entry) for entry in ("kd", "scratch")))
+    values = 100 * np.array(list(gains.values()))
+    half = 4.302653 * values.std(ddof=1) / 3**0.5  # Student's t with 2 degrees of freedom
+    said = f"{values.mean():+.2f} points ({values.mean() - half:+.2f} to {values.mean() + half:+.2f})."
     assert judged.verdict == alone.verdict
-    assert judged.evidence.startswith(alone.evidence + pair)
-    assert judged.evidence.endswith("points (above with 3 of 3 seeds).")
+    assert judged.evidence.removeprefix(alone.evidence) == (
+        f" In addition (95 % intervals, not corrected): ResNet-50 and ResNet-18, KD minus scratch: {said}"
+    )
+    single = experiment.judge(make_results(experiment, accuracy, seeds=1)).evidence
+    assert single.endswith("points (one seed).")
     names = {point.series for point in experiment.figure(make_results(experiment, accuracy)).points}
     assert {"ResNet-18, scratch", "ResNet-18, KD"} <= names
 
 
 def test_teachers_that_are_worse_than_none_are_named():
     experiment = get_experiment("better-teacher")
-    results = make_results(experiment, lambda p, e: 0.65 if (p, e) == ("epoch-2", "kd") else 0.7 + 0.01 * (e == "kd"),
-                           more=taught)  # fmt: skip
-    assert "A student without a teacher reaches 70.0" in experiment.judge(results).evidence
-    assert experiment.judge(results).evidence.endswith("%, more than those of these teachers: epoch 2.")
+    accuracies = {"epoch-2": 0.65, "assistant": 0.6999}  # clearly worse, and by no more than seeds differ
+
+    def accuracy(part, entry):
+        return accuracies.get(part, 0.71) if entry == "kd" else 0.7
+
+    results = make_results(experiment, accuracy, more=taught)
+    judged = experiment.judge(results)
+    assert judged.evidence.endswith("Worse than no teacher: ResNet-20 after epoch 2.")
+    assert "assistant minus ResNet-56: -1.0" in judged.evidence
     figure = experiment.figure(results)
     spec = experiment_chart(figure)
     assert f"student without a teacher: {figure.rule:.1f}." in spec["description"]
     assert "student without a teacher" in texts(draw(spec))
-    none = experiment.judge(make_results(experiment, lambda p, e: 0.7 + 0.01 * (e == "kd"), more=taught)).evidence
-    assert none.endswith("%.")
+    accuracies.clear()
+    assert "Worse than no teacher" not in experiment.judge(make_results(experiment, accuracy, more=taught)).evidence
 
 
 def test_seeds_that_disagree_about_the_omitted_class_decide_nothing():

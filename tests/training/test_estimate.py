@@ -1,4 +1,4 @@
-"""The estimate of time, and how a process that loads no torch obtains it."""
+"""The estimate of time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import json
 import pytest
 
 from kdexplorer.config import ExperimentConfig
-from kdexplorer.errors import RunError
-from kdexplorer.training import estimate, estimate_process
+from kdexplorer.training import estimate
 
 SMALL = {
     "dataset": "synthetic",
@@ -48,22 +47,6 @@ def test_the_program_prints_the_figures_or_one_line_that_says_what_is_wrong(tiny
     (tmp_path / "experiment.json").write_text(json.dumps(SMALL | {"teacher": "nobody"}))
     assert estimate.main() == 1
     assert "no checkpoint 'nobody'" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_a_process_says_what_is_wrong():
-    config = ExperimentConfig.model_validate(SMALL | {"teacher": "nobody"})
-    measurement = estimate_process.Measurement(config)
-    measurement._process.wait(300)
-    with pytest.raises(RunError, match="no checkpoint 'nobody'"):
-        measurement.poll()
-
-
-def test_a_measurement_can_be_canceled():
-    measurement = estimate_process.Measurement(ExperimentConfig.model_validate(SMALL))
-    measurement.cancel()
-    with pytest.raises(RunError):
-        measurement.poll()
 
 
 @pytest.mark.parametrize(
