@@ -104,7 +104,9 @@ def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     kind: Any = {"type": "log"} if figure.logarithmic else {"zero": False}
     kind |= {"padding": em(SIDE if figure.slider else NARROW_SIDE), "nice": False}
     values = sorted({point.x for point in figure.points})
-    axis = alt.Axis(values=values, format=",.6~r") if len(values) <= 6 else alt.Axis(tickMinStep=1)
+    within = f"datum.value < {values[0]:g} || datum.value > {values[-1]:g} ? '' : datum.label"
+    many = len(values) > 6
+    axis = alt.Axis(tickMinStep=1, labelExpr=within) if many else alt.Axis(values=values, format=",.6~r")
     x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(**kind), axis=axis)
     y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False))
     color = style.color(looks)

@@ -91,6 +91,10 @@ PERCENTAGES = """() => {
 }"""
 """Of each bar of the live view: how far right of it its percentage begins, in sizes of the text, and whether this ends
 in the bar's own column and stands in its row."""
+RAGGED = """() => [...document.querySelectorAll(".role-legend-symbol path[stroke-dasharray]")]
+  .filter((one) => !["", "1,0"].includes(one.getAttribute("stroke-dasharray")))
+  .map((one) => one.getAttribute("d")).filter((path) => !/^M-[0-9.]+,0L[0-9.]+,0$/.test(path))"""
+"""Markers in legends with a dashed outline: dashes belong to lines."""
 SIDEWAYS = """() => {
   const main = document.querySelector("[data-testid=stMain]") || document.documentElement;
   return Math.max(main.scrollWidth - main.clientWidth, document.documentElement.scrollWidth - innerWidth);
@@ -170,6 +174,7 @@ def test_picture_control_and_figure_stand_on_the_first_screen(browser, app, size
             assert box["x"] + box["width"] <= width, (name, part, box)
         assert page.evaluate(SMALL, [max(12, 0.014 * width)]) == [], name
         assert page.evaluate(CUT) == [], name
+        assert page.evaluate(RAGGED) == [], name
         assert page.evaluate(SIDEWAYS) <= 0, name
         assert -0.5 < page.evaluate(BAND) < 1, name  # a line is higher than its letters
     page.close()
