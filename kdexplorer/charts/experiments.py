@@ -109,29 +109,41 @@ def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     axis = alt.Axis(tickMinStep=1, labelExpr=within) if many else alt.Axis(values=values, format=",.6~r")
     x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(**kind), axis=axis)
     y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False))
-    color = style.color(looks)
-    colored = alt.Chart(data(_rows(figure))).encode(x=x, color=color)
+    base = alt.Chart(data(_rows(figure))).encode(x=x, y=y)
     tips = tooltips(("network:N", "series"), ("x:Q", figure.x_title, "~r"), ("y:Q", figure.y_title, ".2f"))
-    if not figure.slider:  # a marker at every value
-        return [
-            *_intervals(figure, colored, 3, y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
-            colored.mark_line().encode(y=y, strokeWidth=style.width(looks, in_legend=False)),
-            colored.mark_point(size=area(110), filled=True, opacity=1).encode(
-                y=y, shape=style.shape(looks), tooltip=tips
-            ),
-        ]
+    return _with_slider(figure, looks, base, tips) if figure.slider else _with_markers(figure, looks, base, tips)
+
+
+def _with_markers(
+    figure: Figure, looks: list[style.Series], base: alt.Chart, tips: list[alt.Tooltip]
+) -> list[alt.Chart]:
+    """Lines with a marker at every value."""
+    colored = base.encode(color=style.color(looks))
+    return [
+        *_intervals(figure, colored, 3, y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
+        colored.mark_line().encode(strokeWidth=style.width(looks, in_legend=False)),
+        colored.mark_point(size=area(110), filled=True, opacity=1).encode(shape=style.shape(looks), tooltip=tips),
+    ]
+
+
+def _with_slider(
+    figure: Figure, looks: list[style.Series], base: alt.Chart, tips: list[alt.Tooltip]
+) -> list[alt.Chart]:
+    """Lines with one marker each, which the slider moves, and its value."""
     labels = {point.series: point.label for point in figure.points}
     dashes = dict(zip(dict.fromkeys(labels.values()), cycle(DASHES), strict=False))
     dash = style.dash([replace(one, look=replace(one.look, dash=dashes[labels[one.name]])) for one in looks])
+    color = style.color(looks)
     for channel in (color, dash):  # the legend's symbols are strokes, long enough to show a dash
         channel["legend"]["symbolType"], channel["legend"]["symbolSize"] = "stroke", area(600)
-    lines = colored.mark_line(strokeWidth=style.WIDTHS[0]).encode(y=y, strokeDash=dash)
+    colored = base.encode(color=color)
+    lines = colored.mark_line(strokeWidth=style.WIDTHS[0]).encode(strokeDash=dash)
     chosen = colored.transform_filter(f"abs(datum.x - {figure.slider}) < 1e-6")
     shape = style.shape(looks, in_legend=False)
-    marker = chosen.mark_point(size=area(140), filled=True, opacity=1).encode(y=y, shape=shape, tooltip=tips)
+    marker = chosen.mark_point(size=area(140), filled=True, opacity=1).encode(shape=shape, tooltip=tips)
     # Values of lines that are close to each other stand left and right of their markers.
     ranked = chosen.transform_window(rank="row_number()", sort=[alt.SortField("y", order="descending")])
-    number = {"y": y, "text": alt.Text("y:Q", format=".1f"), "color": alt.value(INK)}
+    number = {"text": alt.Text("y:Q", format=".1f"), "color": alt.value(INK)}
     left = ranked.transform_filter("datum.rank % 2 === 1").mark_text(align="right", dx=em(-10)).encode(**number)
     right = ranked.transform_filter("datum.rank % 2 === 0").mark_text(align="left", dx=em(10)).encode(**number)
     return [lines, marker, left, right]

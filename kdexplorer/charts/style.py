@@ -206,9 +206,18 @@ def series(roles: Mapping[str, str]) -> list[Series]:
     return found
 
 
-def _encode(channel: Any, looks: Sequence[Series], values: list[Any]) -> Any:
-    """A channel of each network's values with a legend below the plot, as many names a line as fit."""
+def _encode(channel: Any, looks: Sequence[Series], values: list[Any], in_legend: bool = True) -> Any:
+    """A channel of each network's values with a legend below the plot, as many names a line as fit.
+
+    What the legend does not show has no scale: Vega-Lite merges the legends of all scales, even of those without one.
+    """
     names = [one.name for one in looks]
+    if not in_legend:
+        tests = [
+            {"test": f"datum.network === {json.dumps(name)}", "value": value}
+            for name, value in zip(names, values, strict=True)
+        ]
+        return getattr(alt, f"{channel.__name__}Value")(values[0], condition=tests)
     scale = alt.Scale(domain=names, range=values)
     letters = max(map(len, names))
     wide = "(containerSize()[0] || width)"
@@ -219,15 +228,6 @@ def _encode(channel: Any, looks: Sequence[Series], values: list[Any]) -> Any:
     return channel("network:N", scale=scale, legend=legend)
 
 
-def _encode_unnamed(channel: Any, looks: Sequence[Series], values: list[Any]) -> Any:
-    """As `_encode`, but without a scale: Vega-Lite merges the legends of all scales, even of those that have none."""
-    tests = [
-        {"test": f"datum.network === {json.dumps(one.name)}", "value": value}
-        for one, value in zip(looks, values, strict=True)
-    ]
-    return getattr(alt, f"{channel.__name__}Value")(values[0], condition=tests)
-
-
 def color(looks: Sequence[Series]) -> alt.Color:
     """Encodes each network's color, with a legend."""
     return _encode(alt.Color, looks, [one.color for one in looks])
@@ -235,17 +235,14 @@ def color(looks: Sequence[Series]) -> alt.Color:
 
 def dash(looks: Sequence[Series], in_legend: bool = True) -> Any:
     """Encodes each network's dash, the second cue on lines; in the legend only where it shows lines, no markers."""
-    encode = _encode if in_legend else _encode_unnamed
-    return encode(alt.StrokeDash, looks, [list(one.look.dash) for one in looks])
+    return _encode(alt.StrokeDash, looks, [list(one.look.dash) for one in looks], in_legend)
 
 
 def shape(looks: Sequence[Series], in_legend: bool = True) -> Any:
     """Encodes each network's marker, the second cue on points; in the legend only where it shows no lines."""
-    encode = _encode if in_legend else _encode_unnamed
-    return encode(alt.Shape, looks, [one.shape for one in looks])
+    return _encode(alt.Shape, looks, [one.shape for one in looks], in_legend)
 
 
 def width(looks: Sequence[Series], in_legend: bool = True) -> Any:
     """Encodes the line width: thinner for the second and third network of a look; `in_legend` as for `dash`."""
-    encode = _encode if in_legend else _encode_unnamed
-    return encode(alt.StrokeWidth, looks, [WIDTHS[one.rank] for one in looks])
+    return _encode(alt.StrokeWidth, looks, [WIDTHS[one.rank] for one in looks], in_legend)

@@ -21,7 +21,7 @@ ALONG = {**{f"epoch-{epochs}": f"plain-after-{epochs}" for epochs in FIRST}, f"e
 """Teachers along one training: the part whose students they teach, and their names."""
 BUNDLED = {"assistant": "resnet20-response", "resnet56": "resnet56", "average": "resnet50+resnet56"}
 TITLES = {
-    **{f"epoch-{epochs}": f"ResNet-20 after epoch {epochs}" for epochs in (*FIRST, LENGTH)},
+    **{part: f"ResNet-20 after {part.replace('-', ' ')}" for part in ALONG},
     "smoothed": "ResNet-20 with label smoothing", "assistant": "assistant (ResNet-20)",
     "resnet56": "ResNet-56", "average": "ResNet-50 and ResNet-56, averaged",
 }  # fmt: skip

@@ -63,7 +63,7 @@ class OmittedClass(TrainedExperiment):
         """Whether the intervals of all seeds are apart."""
         claim = f"A student recognizes a {class_name(OMITTED)} that it never saw"
         table = results.tables.get("students")
-        if table is None or not results.more("students", "kd", "recall"):
+        if table is None or not all(results.more("students", entry, "recall") for entry in ENTRIES):
             return Claim(claim, "It is not trained yet.", "cannot be decided")
         apart = [_interval(table, "kd", seed)[0] > _interval(table, "scratch", seed)[1] for seed in _seeds(table)]
         verdict: Verdict = "supported" if all(apart) else "cannot be decided" if any(apart) else "not supported"

@@ -17,7 +17,7 @@ from kdexplorer.sweeps.plan import count_work
 from kdexplorer.sweeps.progress import describe_progress
 from kdexplorer.training.estimate import Estimate, format_duration
 from kdexplorer.training.estimate_process import Measurement
-from kdexplorer.training.schedule import FULL_RESOLUTION, resolution
+from kdexplorer.training.schedule import pixel_shares
 
 
 def sample_of(todo: Todo) -> ExperimentConfig:
@@ -123,8 +123,7 @@ def _count_work(part: Part) -> float:
     config = part.declaration.recipe
     if part.stand_in is not None:
         config = config.model_copy(update={"teacher": part.stand_in})
-    epochs = sum((resolution(config, epoch) / FULL_RESOLUTION) ** 2 for epoch in range(config.epochs))
-    return count_work(config) * epochs * (config.train_images or 1)
+    return count_work(config) * sum(pixel_shares(config)) * (config.train_images or 1)
 
 
 def _list_working(key: str, part: Part) -> list[Run]:

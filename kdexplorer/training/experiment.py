@@ -26,7 +26,7 @@ from kdexplorer.training.data import evaluation_batches, load_experiment_data
 from kdexplorer.training.hardware import describe_environment, require_compiler, resolve_device, resolve_precision
 from kdexplorer.training.objective import Relate, Targets, compute_objective, relate_parts
 from kdexplorer.training.precision import in_autocast, run_network
-from kdexplorer.training.schedule import FULL_RESOLUTION, learning_rate, resolution
+from kdexplorer.training.schedule import learning_rate, pixel_shares, resolution
 from kdexplorer.training.student import Student, build_student, check_finite
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher
 from kdexplorer.training.timing import Span, now
@@ -107,13 +107,13 @@ class Experiment:
 
         A student's backward pass counts twice its forward pass; the teacher counts where it has to compute.
         """
-        sides = np.array([resolution(self.config, epoch) for epoch in range(self.config.epochs)])
-        costs = np.full(len(sides), 3.0 * sum(count_multiply_adds(one.architecture) for one in self.config.students))
+        epochs = self.config.epochs
+        costs = np.full(epochs, 3.0 * sum(count_multiply_adds(one.architecture) for one in self.config.students))
         if self.teacher is not None:
-            stored = [self.reads_teacher(epoch) for epoch in range(len(sides))]
+            stored = [self.reads_teacher(epoch) for epoch in range(epochs)]
             of_teachers = sum(count_multiply_adds(one.architecture) for one in self.teacher_checkpoints)
             costs += ~np.array(stored) * float(of_teachers)
-        return costs * (sides / FULL_RESOLUTION) ** 2
+        return costs * np.array(pixel_shares(self.config))
 
     # --- One step ---
 

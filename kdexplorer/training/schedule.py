@@ -32,3 +32,8 @@ def resolution(config: ExperimentConfig, epoch: int) -> int:
         return FULL_RESOLUTION
     steps = (FULL_RESOLUTION - config.start_resolution) // 8
     return config.start_resolution + 8 * (steps * epoch // rising)
+
+
+def pixel_shares(config: ExperimentConfig) -> list[float]:
+    """The pixels of each epoch's images as shares of those at full size, which a step's cost follows."""
+    return [(resolution(config, epoch) / FULL_RESOLUTION) ** 2 for epoch in range(config.epochs)]

@@ -141,6 +141,8 @@ def test_seeds_that_disagree_about_the_omitted_class_decide_nothing():
     mixed = Results({"students": table.model_copy(update={"rows": rows})})
     assert experiment.judge(mixed).verdict == OPEN
     assert "20.0 %, 0.0 %, 20.0 %" in experiment.judge(mixed).evidence
+    alone = Results({"students": table.model_copy(update={"rows": table.rows_of("kd")})})
+    assert experiment.judge(alone).verdict == OPEN  # there is nothing to compare with
     assert experiment.judge(Results()).verdict == OPEN
 
 
