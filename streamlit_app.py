@@ -8,13 +8,15 @@ import streamlit as st
 from starlette.middleware import Middleware
 from streamlit.runtime import Runtime
 
-from kdexplorer.app import audience, jobs, lecture_file
-from kdexplorer.app.access import check_token
-from kdexplorer.app.embedding import Embedding
-from kdexplorer.app.guard import Guard
-from kdexplorer.app.headers import Headers, frame_origins
-from kdexplorer.app.shares import check_setting
-from kdexplorer.app.uploads import limit_uploads
+from kdexplorer.app.audience import audience
+from kdexplorer.app.server import jobs
+from kdexplorer.app.server.access import check_token
+from kdexplorer.app.server.embedding import Embedding
+from kdexplorer.app.server.guard import Guard
+from kdexplorer.app.server.headers import Headers, frame_origins
+from kdexplorer.app.server.shares import check_setting
+from kdexplorer.app.server.uploads import limit_uploads
+from kdexplorer.app.story_mode import lecture_file
 from kdexplorer.processes import limit_thread_spinning, raise_file_limit
 
 

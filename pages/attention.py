@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from kdexplorer.app import attention_study, attention_view, layout, network_picker, picture
-from kdexplorer.app.pickers import pick_option
+from kdexplorer.app.attention import attention_study, attention_view
+from kdexplorer.app.parts import layout, network_picker, picture
+from kdexplorer.app.state.pickers import pick_option
 
 layout.header(
     "attention",

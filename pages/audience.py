@@ -2,15 +2,10 @@
 
 import streamlit as st
 
-from kdexplorer.app import (
-    audience,
-    audience_controls,
-    audience_projector,
-    layout,
-    network_picker,
-    slider_memory,
-)
-from kdexplorer.app import audience_results as results
+from kdexplorer.app.audience import audience, audience_controls, audience_projector
+from kdexplorer.app.audience import audience_results as results
+from kdexplorer.app.parts import layout, network_picker
+from kdexplorer.app.state import slider_memory
 from kdexplorer.images import render
 from kdexplorer.vote.store import open_store
 

@@ -6,21 +6,12 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.analysis import results, verdicts
-from kdexplorer.app import (
-    caches,
-    chart_view,
-    compare_claims,
-    compare_sections,
-    compare_table,
-    layout,
-    league_section,
-    network_picker,
-    pickers,
-    result_caches,
-    sweeps,
-)
-from kdexplorer.app.compare_sections import Comparison
-from kdexplorer.app.plain import as_text, show_error
+from kdexplorer.app.compare import compare_claims, compare_sections, compare_table, league_section
+from kdexplorer.app.compare.compare_sections import Comparison
+from kdexplorer.app.launch import sweeps
+from kdexplorer.app.parts import chart_view, layout, network_picker
+from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.state import caches, pickers, result_caches
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint

@@ -2,8 +2,10 @@
 
 import streamlit as st
 
-from kdexplorer.app import access, experiment_view, layout
-from kdexplorer.app.plain import show_error
+from kdexplorer.app.experiments import experiment_view
+from kdexplorer.app.parts import layout
+from kdexplorer.app.parts.plain import show_error
+from kdexplorer.app.server import access
 from kdexplorer.errors import KDError
 
 

@@ -7,8 +7,10 @@ import contextlib
 
 import streamlit as st
 
-from kdexplorer.app import access, guest, launch_form, launch_run, layout, storage
-from kdexplorer.app.plain import as_text, show_error
+from kdexplorer.app.launch import guest, launch_form, launch_run, storage
+from kdexplorer.app.parts import layout
+from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.server import access
 from kdexplorer.errors import KDError
 from kdexplorer.runs.run_folder import find_run
 from kdexplorer.schema import is_name

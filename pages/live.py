@@ -2,8 +2,11 @@
 
 import streamlit as st
 
-from kdexplorer.app import layout, live_view, navigation, network_picker, pickers, picture, url_state
-from kdexplorer.app.plain import as_text, show_error
+from kdexplorer.app import navigation
+from kdexplorer.app.live import live_view
+from kdexplorer.app.parts import layout, network_picker, picture
+from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.state import pickers, url_state
 from kdexplorer.errors import KDError
 from kdexplorer.networks import all_architectures
 from kdexplorer.web import assemble, export

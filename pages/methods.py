@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from kdexplorer.app import chart_view, layout, method_view, network_picker, picture
+from kdexplorer.app.methods import method_view
+from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.charts import divergence, taxonomy
 from kdexplorer.methods import describe_methods
 

@@ -5,8 +5,10 @@ import streamlit as st
 
 from kdexplorer.analysis import results, tables, verdicts
 from kdexplorer.analysis.metrics import entropy, softmax
-from kdexplorer.app import caches, chart_view, layout, navigation, network_picker, picture, result_caches
-from kdexplorer.app.plain import as_text, show_error
+from kdexplorer.app import navigation
+from kdexplorer.app.parts import chart_view, layout, network_picker, picture
+from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.state import caches, result_caches
 from kdexplorer.charts import bars
 from kdexplorer.charts.common import NetworkLogits, select_classes
 from kdexplorer.charts.style import TEACHER, role_of

@@ -2,8 +2,10 @@
 
 import streamlit as st
 
-from kdexplorer.app import downloads, layout, network_picker, pickers, picture, slider_memory, soft_labels
-from kdexplorer.app import soft_label_sections as sections
+from kdexplorer.app.parts import downloads, layout, network_picker, picture
+from kdexplorer.app.soft_labels import soft_label_sections as sections
+from kdexplorer.app.soft_labels import soft_labels
+from kdexplorer.app.state import pickers, slider_memory
 
 TABS = {
     "Gradient on the student": sections.show_gradient,

@@ -212,7 +212,7 @@ def open_page(monkeypatch):
     from streamlit.components.v2 import manifest_scanner
     from streamlit.testing.v1 import AppTest
 
-    from kdexplorer.app import shares
+    from kdexplorer.app.server import shares
 
     run = AppTest._run
 

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from kdexplorer.app import access, chart_view, figure_view, hiding, page_controls, share_link, story
-from kdexplorer.app.layout import STYLE
 from kdexplorer.app.navigation import FOLDER, TITLES
+from kdexplorer.app.parts import chart_view, page_controls
+from kdexplorer.app.parts.layout import STYLE
+from kdexplorer.app.server import access
+from kdexplorer.app.state import hiding, share_link
+from kdexplorer.app.story_mode import figure_view, story
 
 st.set_page_config(
     page_title="KD Explorer",

@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from benchmarks.app import ROOT
-from kdexplorer.app import access, guest, launch_run, launch_start, shares
+from kdexplorer.app.launch import guest, launch_run, launch_start
+from kdexplorer.app.server import access, shares
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.datasets import download
 from kdexplorer.runs.launch import create_run
@@ -167,7 +168,7 @@ def uses_by_place(tree, names):
 def test_every_action_of_a_page_is_guarded():
     """It is an argument of `access.act…`, or in a function that is only used there."""
     actions = 0
-    for path in [*(ROOT / "pages").glob("*.py"), *(ROOT / "kdexplorer" / "app").glob("*.py")]:
+    for path in [*(ROOT / "pages").glob("*.py"), *(ROOT / "kdexplorer" / "app").rglob("*.py")]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for action, function, guarded in uses_by_place(tree, ACTIONS):
             actions += 1

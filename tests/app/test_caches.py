@@ -6,7 +6,7 @@ import shutil
 import pytest
 import streamlit as st
 
-from kdexplorer.app import caches
+from kdexplorer.app.state import caches
 from kdexplorer.config import ExperimentConfig
 from kdexplorer.runs import checkpoints
 from kdexplorer.runs.launch import create_run

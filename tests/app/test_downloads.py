@@ -2,7 +2,9 @@
 
 import pytest
 
-from kdexplorer.app import audience, downloads, navigation
+from kdexplorer.app import navigation
+from kdexplorer.app.audience import audience
+from kdexplorer.app.parts import downloads
 
 
 @pytest.mark.parametrize(

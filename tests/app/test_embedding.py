@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from kdexplorer.app.embedding import Embedding
+from kdexplorer.app.server.embedding import Embedding
 
 
 def ask(query, kind="http"):

@@ -1,6 +1,6 @@
 """Widgets for fields of pydantic models."""
 
-from kdexplorer.app.field_widget import describe_field
+from kdexplorer.app.parts.field_widget import describe_field
 from kdexplorer.methods import get_method
 
 

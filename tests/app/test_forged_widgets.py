@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from kdexplorer.app import messages
 from kdexplorer.app.navigation import TITLES
+from kdexplorer.app.server import messages
 from kdexplorer.config import MAX_STUDENTS
 from kdexplorer.sweeps.grid import MAX_VALUES
 

@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from kdexplorer.app import guard, headers, messages, shares
+from kdexplorer.app.server import guard, headers, messages, shares
 
 GUEST = ("203.0.113.7", 5000)
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from kdexplorer.app import jobs, shares
+from kdexplorer.app.server import jobs, shares
 
 
 @pytest.fixture

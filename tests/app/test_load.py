@@ -15,7 +15,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from benchmarks import guest, load, vote
 from benchmarks.app import running
-from kdexplorer.app import shares
+from kdexplorer.app.server import shares
 from kdexplorer.images import decode, render
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 

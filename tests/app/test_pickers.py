@@ -2,13 +2,13 @@
 
 from streamlit.testing.v1 import AppTest
 
-from kdexplorer.app import pickers
+from kdexplorer.app.state import pickers
 
 
 def _script():
     import streamlit as st
 
-    from kdexplorer.app import pickers
+    from kdexplorer.app.state import pickers
 
     st.button("Drag", on_click=pickers.pin, args=("T", 2.5))
     pickers.pick_pinned("T")

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from kdexplorer.app import shares
+from kdexplorer.app.server import shares
 
 
 @pytest.fixture

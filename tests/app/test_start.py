@@ -13,7 +13,7 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 from kdexplorer import processes
-from kdexplorer.app import jobs, uploads
+from kdexplorer.app.server import jobs, uploads
 
 START = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 

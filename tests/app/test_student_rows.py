@@ -2,8 +2,8 @@
 
 import pytest
 
-from kdexplorer.app import student_rows
-from kdexplorer.app.student_rows import edit_rows, make_row
+from kdexplorer.app.launch import student_rows
+from kdexplorer.app.launch.student_rows import edit_rows, make_row
 from kdexplorer.config import MAX_STUDENTS, Objective, StudentConfig
 from kdexplorer.methods import all_methods
 from kdexplorer.presets import PRESETS, STARTING_POINTS

@@ -8,7 +8,7 @@ import pytest
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
-from kdexplorer.app import uploads
+from kdexplorer.app.server import uploads
 from kdexplorer.errors import ImageError, ImageMemoryError
 
 

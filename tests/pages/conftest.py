@@ -7,7 +7,7 @@ import pytest
 import streamlit as st
 
 from kdexplorer.analysis import attention_cache, metrics
-from kdexplorer.app import access
+from kdexplorer.app.server import access
 from kdexplorer.datasets import get_dataset, human_labels
 
 CIFAR10 = get_dataset("cifar10")

@@ -6,7 +6,8 @@ import pytest
 
 from kdexplorer.analysis.attention_similarity import SimilarityRow
 from kdexplorer.analysis.statistics import MeanDifference
-from kdexplorer.app import access, attention_study
+from kdexplorer.app.attention import attention_study
+from kdexplorer.app.server import access
 from kdexplorer.runs.checkpoints import open_checkpoint
 from tests.pages.reading import dataset, specs, text
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from kdexplorer.app import access, audience, audience_controls, audience_results
+from kdexplorer.app.audience import audience, audience_controls, audience_results
+from kdexplorer.app.server import access
 from kdexplorer.datasets import get_dataset
 from kdexplorer.vote import student
 from kdexplorer.vote.records import StudentComparison

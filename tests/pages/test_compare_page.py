@@ -7,7 +7,7 @@ import pytest
 
 from kdexplorer.analysis import tables
 from kdexplorer.analysis.statistics import format_p, mcnemar
-from kdexplorer.app import compare_claims
+from kdexplorer.app.compare import compare_claims
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import LOGITS, open_checkpoint
@@ -106,7 +106,7 @@ def test_the_labs_claims_have_a_verdict_each(evaluated, open_page):
 
 
 def test_latency_is_measured_on_request(evaluated, monkeypatch, open_page):
-    from kdexplorer.app import result_caches
+    from kdexplorer.app.state import result_caches
 
     monkeypatch.setattr(result_caches, "latency", lambda architecture: 0.002)
     at = open_page("compare")

@@ -2,7 +2,9 @@
 
 import pytest
 
-from kdexplorer.app import access, chart_view, jobs, result_caches, shares
+from kdexplorer.app.parts import chart_view
+from kdexplorer.app.server import access, jobs, shares
+from kdexplorer.app.state import result_caches
 from tests.pages.test_attention_page import compare
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import streamlit as st
 
-from kdexplorer.app import access, launch_run, launch_start
+from kdexplorer.app.launch import launch_run, launch_start
+from kdexplorer.app.server import access
 from kdexplorer.charts import replay
 from kdexplorer.cli import main as cli
 from kdexplorer.datasets import download, get_dataset

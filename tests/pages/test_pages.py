@@ -308,7 +308,7 @@ def test_the_whole_split(family, real_root, monkeypatch, open_page):
 def test_live_links_to_the_other_pages(own, make_checkpoint, monkeypatch, open_page):
     import base64
 
-    from kdexplorer.app import live_view
+    from kdexplorer.app.live import live_view
 
     make_checkpoint(own / "teacher", "resnet20")
     picture = live_view.PREFIX + base64.b64encode(make_photo()).decode()

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from kdexplorer.app import lecture_file
-from kdexplorer.app.hiding import PARTS
+from kdexplorer.app.state.hiding import PARTS
+from kdexplorer.app.story_mode import lecture_file
 from kdexplorer.story.figures import FIGURES
 from kdexplorer.story.lecture import read_lecture
 from tests.pages.reading import button, params, specs, text

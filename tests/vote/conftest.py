@@ -8,8 +8,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from kdexplorer.app.guard import Guard
-from kdexplorer.app.headers import COOKIE, Headers
+from kdexplorer.app.server.guard import Guard
+from kdexplorer.app.server.headers import COOKIE, Headers
 from kdexplorer.vote.records import make_question
 from kdexplorer.vote.routes import PATH, build_routes
 from kdexplorer.vote.store import Store

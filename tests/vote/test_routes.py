@@ -9,8 +9,8 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from kdexplorer.app import guard, shares
-from kdexplorer.app.headers import COOKIE
+from kdexplorer.app.server import guard, shares
+from kdexplorer.app.server.headers import COOKIE
 from kdexplorer.vote import routes
 from kdexplorer.vote.records import MAX_CHANGES
 from kdexplorer.vote.routes import PATH

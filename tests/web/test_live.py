@@ -16,7 +16,8 @@ from benchmarks.app import browser as chromium_browser
 from benchmarks.live import FAKE_CAMERA, page_of, write_clip
 from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.analysis.metrics import entropy, softmax
-from kdexplorer.app import live_view, result_caches
+from kdexplorer.app.live import live_view
+from kdexplorer.app.state import result_caches
 from kdexplorer.errors import ImageError
 from kdexplorer.handout import page
 from kdexplorer.handout.request import HandoutRequest

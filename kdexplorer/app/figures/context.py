@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import streamlit as st
 
 from kdexplorer.analysis import results
-from kdexplorer.app import network_picker, picture_steps, result_caches, soft_labels, url_state
-from kdexplorer.app.compare_sections import Comparison
-from kdexplorer.app.pickers import pick_option
-from kdexplorer.app.picture import ChosenPicture
-from kdexplorer.app.soft_labels import SoftLabels
+from kdexplorer.app.compare.compare_sections import Comparison
+from kdexplorer.app.parts import network_picker, picture_steps
+from kdexplorer.app.parts.picture import ChosenPicture
+from kdexplorer.app.soft_labels import soft_labels
+from kdexplorer.app.soft_labels.soft_labels import SoftLabels
+from kdexplorer.app.state import result_caches, url_state
+from kdexplorer.app.state.pickers import pick_option
 from kdexplorer.charts.style import role_of
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint

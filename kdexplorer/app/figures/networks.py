@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kdexplorer.app import (
-    access,
-    audience,
-    audience_controls,
-    audience_projector,
-    chart_view,
-    compare_sections,
-    experiment_view,
-    method_view,
-    network_picker,
-)
-from kdexplorer.app.compare_claims import VERDICTS
+from kdexplorer.app.audience import audience, audience_controls, audience_projector
+from kdexplorer.app.compare import compare_sections
+from kdexplorer.app.compare.compare_claims import VERDICTS
+from kdexplorer.app.experiments import experiment_view
 from kdexplorer.app.figures.context import Context, roles
 from kdexplorer.app.figures.predictions import LARGE
-from kdexplorer.app.picture import ChosenPicture
+from kdexplorer.app.methods import method_view
+from kdexplorer.app.parts import chart_view, network_picker
+from kdexplorer.app.parts.picture import ChosenPicture
+from kdexplorer.app.server import access
 from kdexplorer.charts import bars, divergence
 from kdexplorer.charts.sizes import enlarge
 from kdexplorer.charts.style import role_of

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import streamlit as st
 
 from kdexplorer.analysis import inference, metrics
-from kdexplorer.app import attention_view, chart_view, pickers
-from kdexplorer.app import soft_label_sections as sections
+from kdexplorer.app.attention import attention_view
 from kdexplorer.app.figures.context import Context
-from kdexplorer.app.picture import ChosenPicture
-from kdexplorer.app.plain import as_text
+from kdexplorer.app.parts import chart_view
+from kdexplorer.app.parts.picture import ChosenPicture
+from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.soft_labels import soft_label_sections as sections
+from kdexplorer.app.state import pickers
 from kdexplorer.charts import bars, temperature
 from kdexplorer.charts.common import select_classes
 from kdexplorer.charts.sizes import enlarge

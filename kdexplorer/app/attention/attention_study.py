@@ -1,0 +1,127 @@
+"""Attention over many images on the page Attention: how similar each student's maps are to its teacher's."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer.analysis import attention_cache, attention_similarity
+from kdexplorer.analysis.attention_similarity import SimilarityRow
+from kdexplorer.app.parts import chart_view, network_picker
+from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.server import access
+from kdexplorer.app.server.jobs import queue
+from kdexplorer.app.state import caches, pickers
+from kdexplorer.charts import attention, style
+from kdexplorer.errors import KDError
+from kdexplorer.runs import lineage
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.training.estimate import format_duration
+
+PUBLIC = 1_000
+"""Images that every visitor may compare; more take minutes of processor time, so only the presenter may start it."""
+
+SIZES = (200, 1_000, 10_000)
+
+
+def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, power: int) -> None:
+    """The section: how many images, the comparison, the chart, the conclusion and the table."""
+    pixels, _, _ = caches.gallery(dataset)
+    comparable, others = attention_similarity.split_by_stages(teacher, list(students.values()))
+    for checkpoint in others:
+        st.caption(f"{as_text(checkpoint.name)} is left out: it does not have as many stages as the teacher.")
+    if not comparable or not len(pixels):
+        st.info("Choose a student with as many stages as its teacher to compare the two over many images.")
+        return
+    sizes = [size for size in SIZES if size < len(pixels)] + [len(pixels)]
+    default = sizes[min(1, len(sizes) - 1)]
+    sample = pixels[: pickers.pick_option("sample", "Sample", sizes, "first {:,} test images".format, default)]
+    try:
+        _measure(teacher, comparable, sample)
+    except KDError as error:
+        show_error(error)
+        return
+    stored = attention_cache.load_stored(teacher, comparable, sample)
+    found = {name: one for name, c in students.items() if (one := stored.get(c.path)) is not None}
+    compared = {name: students[name] for name in found}
+    missing = [name for name, checkpoint in students.items() if checkpoint in comparable and name not in compared]
+    if missing:
+        st.caption(f"Not compared yet: {as_text(', '.join(missing))}. Each comparison is computed once and stored.")
+    if compared:
+        rows = attention_similarity.build_rows(teacher, network_picker.rename(compared), sample, power)
+        summaries = {name: attention_similarity.summarize(similarity, power) for name, similarity in found.items()}
+        roles = {name: style.role_of(student, teacher) for name, student in compared.items()}
+        chart, text = st.columns([3, 2], gap="large")
+        similarity = attention.similarity_by_stage(summaries, roles, len(sample))
+        chart_view.draw(similarity, f"Attention similarity {len(sample)} images", place=chart)
+        text.header("Does the student's attention match the teacher's?")
+        text.markdown(describe_similarity(rows, compared, teacher))
+        st.markdown(attention_similarity.to_markdown([replace(row, name=as_text(row.name)) for row in rows]))
+
+
+def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.ndarray) -> None:
+    """Compares the students whose results are not stored yet, where this visitor may and wants to. Raises KDError."""
+    stored = attention_cache.load_stored(teacher, students, sample)
+    missing = [student for student in students if stored[student.path] is None]
+    if not missing:
+        return
+    size, count = len(sample), "1 student" if len(missing) == 1 else f"{len(missing)} students"
+    if size > PUBLIC and not access.is_presenter():
+        st.caption(f"Comparing {count} on {size:,} images takes minutes: only the presenter can start this.")
+        return
+    place, begin = st.empty(), time.monotonic()
+    if not place.button(f"Compare {count} on {size:,} images", type="primary"):
+        return
+    bar, done = place.progress(0.0, "Comparing attention maps …"), 0.0
+
+    def show_place(before: int) -> None:
+        others = f" for {before} other computation{'s' if before > 1 else ''}" if before else ""
+        bar.progress(done, f"Comparing attention maps: waiting{others}")
+
+    key = "attention", teacher.sha256, *sorted(student.sha256 for student in missing), size
+    with queue.job(access.guest_share(), key, show_place) as give_way:
+
+        def show_progress(share: float) -> None:
+            nonlocal done
+            done, left = share, format_duration((time.monotonic() - begin) * (1 - share) / share)
+            bar.progress(share, f"Comparing attention maps: {share:.0%}, {left} left")
+            give_way()
+
+        attention_similarity.measure(teacher, missing, sample, caches.network, show_progress)
+    place.empty()
+
+
+def describe_similarity(rows: Sequence[SimilarityRow], students: Mapping[str, Checkpoint], teacher: Checkpoint) -> str:
+    """The conclusion at the last stage: the student trained on the teacher's stages against its scratch baseline."""
+    last = max(row.stage for row in rows)
+    final = [row for row in rows if row.stage == last]
+    closest = max(final, key=lambda row: row.correlation)
+    words = (
+        f"The most similar at stage {last} is **{as_text(closest.name)}** with a mean correlation of "
+        f"{closest.correlation:.3f}{_describe_chance(closest)}. Their cosine, which the loss uses, is "
+        f"{closest.cosine:.3f}."
+    )
+    for row in sorted(final, key=lambda row: -row.correlation):
+        paired, student = row.to_scratch_baseline, students[row.name]
+        objective = student.card.objective
+        uses_stages = objective is not None and any("stages" in method.needs for method in objective.methods)
+        if paired is not None and uses_stages and lineage.is_student_of(student, teacher):
+            clear = paired.images > 1 and abs(paired.difference) > paired.half
+            verdict = "No clear difference" if not clear else "Yes" if paired.difference > 0 else "No"
+            theirs, own = as_text(teacher.name), as_text(row.name)
+            return (
+                f"**{verdict}.** At stage {last}, the mean correlation of the maps with those of {theirs} is "
+                f"**{row.correlation:.3f}** for {own}, which was trained on the teacher's stages, and "
+                f"{row.correlation - paired.difference:.3f} for its scratch baseline: a paired difference of {paired} "
+                f"(95 % interval over images). {words}"
+            )
+    return words
+
+
+def _describe_chance(row: SimilarityRow) -> str:
+    return "" if math.isnan(row.chance) else f" (chance, another image's map: {row.chance:.3f})"

@@ -1,0 +1,226 @@
+"""The sections below the table on Compare: cost, learning curves, calibration, classes, and two networks in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer.analysis import metrics, results, verdicts
+from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.app import navigation
+from kdexplorer.app.launch import launch_curves
+from kdexplorer.app.parts import chart_view
+from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.server import access
+from kdexplorer.app.server.jobs import queue
+from kdexplorer.app.state import caches, result_caches
+from kdexplorer.app.state.pickers import pick_one, pick_option, pick_toggle
+from kdexplorer.charts import class_maps, evaluation, learning_curves, style
+from kdexplorer.charts.learning_curves import CurvePoint
+from kdexplorer.datasets import get_dataset
+from kdexplorer.errors import KDError
+from kdexplorer.images import render
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.runs.run_folder import find_run
+
+PAGE_SIZE = 12
+"""Images shown at a time."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the sections show. Networks have the table's short names."""
+
+    networks: dict[str, Checkpoint]
+    keys: dict[str, str]
+    """The names of the networks in links and on the other pages."""
+    teacher: tuple[str, Checkpoint] | None
+    """The teacher for agreement and KL; it need not be one of the networks."""
+    runs: list[str]
+    """Runs whose curves are shown even if they have not finished."""
+    rows: list[ResultRow]
+    labels: np.ndarray | None
+    """Int64 `[N]`, where they are available."""
+    logits: dict[str, np.ndarray]
+    """Stored logits `[N, K]` of the networks that have them."""
+
+    @property
+    def looks(self) -> list[style.Series]:
+        return style.series(_roles(self.networks, self.teacher))
+
+    @property
+    def dataset(self) -> str:
+        return results.dataset_of(next(iter(self.networks.values())))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return next(iter(self.networks.values())).classes
+
+    def require_labels(self) -> np.ndarray | None:
+        """The labels for a section that needs them and stored logits; where one is missing, it says so."""
+        if self.labels is None:
+            dataset = get_dataset(self.dataset).label
+            st.info(f"This needs the labels of the evaluation images. Download {dataset} on the Launch page.")
+        elif not self.logits:
+            st.info("None of these networks has stored logits: the file test_logits.npz is missing or damaged.")
+        return self.labels if self.logits else None
+
+
+def _roles(networks: Mapping[str, Checkpoint], teacher: tuple[str, Checkpoint] | None) -> dict[str, str]:
+    return {name: style.role_of(checkpoint, teacher[1] if teacher else None) for name, checkpoint in networks.items()}
+
+
+def show_cost(comparison: Comparison) -> None:
+    """Accuracy against cost; latency is measured on request."""
+    rows = comparison.rows
+    costs = [key for key in evaluation.COSTS if any(getattr(row, key) for row in rows)]
+    cost = pick_option("cost", "Cost", costs, lambda key: evaluation.COSTS[key].label)
+    chart = evaluation.accuracy_cost(rows, comparison.looks, cost)
+    chart_view.draw(chart, "Accuracy and cost", key="cost_chart")
+    missing = sorted({row.architecture for row in rows if row.latency is None})
+    if missing and st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
+        for architecture in missing:
+            with st.spinner(f"Timing {architecture} on this machine …"), queue.job(access.guest_share()):
+                result_caches.latency(architecture)
+        st.session_state["latency_measured"] = st.session_state.get("latency_measured", set()) | set(missing)
+        st.rerun()
+
+
+def show_curves(networks: Mapping[str, Checkpoint], runs: list[str], teacher: tuple[str, Checkpoint] | None) -> None:
+    """Learning curves: of networks from their cards, of runs that have not finished from their folders."""
+    roles = _roles(networks, teacher)
+    curves, figures = results.learning_curves(networks, teacher[1] if teacher else None)
+    points = [CurvePoint(name, row.epoch, row.train, row.test) for name, history in curves.items() for row in history]
+    epochs = max((checkpoint.card.epochs or 1 for checkpoint in networks.values()), default=1)
+    finished = {(checkpoint.card.run, checkpoint.name) for checkpoint in networks.values()}
+    for run_id in runs:
+        try:
+            run = find_run(run_id)
+            config = run.config()
+        except KDError:
+            continue
+        names = {s.name: f"{s.name} ({config.name})" for s in config.students if (run_id, s.name) not in finished}
+        roles |= {names[s.name]: s.key for s in config.students if s.name in names}
+        points += [
+            launch_curves.to_point(row, names[row.student])
+            for row in caches.run_metrics(run)[0]
+            if row.student in names
+        ]
+        epochs = max(epochs, config.epochs)
+        if not networks and figures is None:
+            figures = run.teacher(len(get_dataset(config.dataset).classes))
+    measures = learning_curves.list_measures(points)
+    if not measures:
+        st.info("These networks have no stored learning curves. Train some on the Launch page and choose them above.")
+        return
+    splits = {"test": "Evaluation images", "train": "Training batches"}
+    left, right = st.columns(2)
+    with left:
+        measure = pick_option("measure", "Measure", measures, lambda key: learning_curves.get_measure(key).label)
+    with right:
+        split = pick_option("split", "On", splits, splits.__getitem__)
+    chart = learning_curves.learning_curves(points, style.series(roles), measure, epochs, figures, split)
+    if chart is not None:
+        chart_view.draw(chart, f"Learning curves {measure}", key="curves_chart")
+
+
+def show_calibration(comparison: Comparison) -> None:
+    """How well confidence agrees with accuracy, as trained and after temperature scaling."""
+    labels = comparison.require_labels()
+    if labels is None:
+        return
+    scaled = pick_toggle("scaled", "After temperature scaling", help="One temperature per network")
+    logits = result_caches.scaled_logits(comparison.networks, labels) if scaled else comparison.logits
+    chart = evaluation.reliability(logits, labels, comparison.looks, scaled)
+    chart_view.draw(chart, "Calibration", key="reliability")
+    st.markdown(as_text(verdicts.explain_calibration(comparison.rows) or ""))
+
+
+def show_classes(comparison: Comparison) -> None:
+    """Accuracy class by class."""
+    labels = comparison.require_labels()
+    if labels is not None:
+        chart = evaluation.per_class(comparison.logits, labels, comparison.looks, comparison.classes)
+        chart_view.draw(chart, "Accuracy by class", key="per_class")
+
+
+def show_confusion(comparison: Comparison) -> None:
+    """Which classes two networks confuse, and where they differ."""
+    labels = comparison.require_labels()
+    pair = _pick_pair(comparison, "confusion") if labels is not None else None
+    if pair is None or labels is None:
+        return
+    classes = comparison.classes
+    first, second = (comparison.logits[name] for name in pair)
+    maps = [class_maps.confusion_map(comparison.logits[name], labels, classes, name) for name in pair]
+    maps.append(class_maps.confusion_difference(first, second, labels, classes, pair))
+    for number, (column, chart) in enumerate(zip(st.columns(3), maps, strict=True)):
+        name = " minus ".join(pair) if number == len(pair) else pair[number]
+        chart_view.draw(chart, f"Confusion {name}", place=column, key=f"confusion_{number}")
+
+
+def show_disagreements(comparison: Comparison) -> None:
+    """The images for which two networks predict different classes, each with a link that opens it."""
+    pair = _pick_pair(comparison, "disagreement")
+    if pair is None:
+        return
+    groups = results.disagreements(comparison.logits[pair[0]], comparison.logits[pair[1]], comparison.labels)
+    only = {"first": f"Only {pair[0]} is right", "second": f"Only {pair[1]} is right"}
+    titles = only | {"neither": "Neither is right", "all": "All"}
+    kind = pick_option(
+        "disagreement", "Images", filter(groups.__contains__, titles),
+        lambda kind: f"{titles[kind]} ({len(groups[kind]):,})",
+    )  # fmt: skip
+    pixels, _, indices = caches.gallery(comparison.dataset)
+    ranks = {int(index): rank for rank, index in enumerate(indices)}
+    found = [index for index in groups[kind].tolist() if index in ranks]
+    if not found:
+        st.info("There is no such image" + (f" among the first {len(indices):,}." if len(groups[kind]) else "."))
+        return
+    if len(found) < len(groups[kind]):
+        st.caption(f"{len(found):,} of these are among the first {len(indices):,} test images, which are available.")
+    pages = -(-len(found) // PAGE_SIZE)
+    page = st.pagination(pages, key=f"disagreement_page_{kind}") if pages > 1 else 1
+    with st.container(horizontal=True, gap="medium"):
+        for index in found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]:
+            with st.container(width=190, border=True):
+                _show_image(comparison, pair, index, pixels[ranks[index]])
+
+
+def _show_image(comparison: Comparison, pair: tuple[str, str], index: int, pixels: np.ndarray) -> None:
+    """An image with both predictions, and a link that opens it on Soft labels."""
+    classes = comparison.classes
+    st.image(render.enlarge_png(pixels.transpose(1, 2, 0), 160), width=160, alt=f"Test image {index}")
+    label = "" if comparison.labels is None else f"**{as_text(classes[comparison.labels[index]])}**, "
+    st.markdown(f"{label}image {index}")
+    for name in pair:
+        probabilities = metrics.softmax(comparison.logits[name][index])
+        predicted = int(probabilities.argmax())
+        st.caption(as_text(f"{name}: {classes[predicted]}, {probabilities[predicted]:.0%}"))
+    teacher = comparison.teacher[0] if comparison.teacher else None
+    query = {"image": str(index), "students": ",".join(comparison.keys[name] for name in pair if name != teacher)}
+    if teacher:
+        query["teacher"] = comparison.keys[teacher]
+    navigation.link_to("soft_labels", f"Open image {index}", query)
+
+
+def _pick_pair(comparison: Comparison, key: str) -> tuple[str, str] | None:
+    """Draws two choices among the networks with stored logits; the defaults are the best distilled and its baseline."""
+    rows = [row for row in comparison.rows if row.name in comparison.logits]
+    if len(rows) < 2:
+        st.info("Choose at least two networks with stored logits.")
+        return None
+    options = [row.name for row in rows]
+    best = max([row for row in rows if row.is_distilled] or rows, key=lambda row: row.accuracy)
+    other = best.scratch_baseline if best.scratch_baseline in options else None
+    other = other or next(name for name in options if name != best.name)
+    left, right = st.columns(2)
+    first = pick_one(f"{key}_first", "First network", options, best.name, draw=left.selectbox)
+    second = pick_one(f"{key}_second", "Second network", options, other, draw=right.selectbox)
+    if first == second:
+        st.info("Choose two different networks.")
+        return None
+    return first, second

@@ -1,0 +1,150 @@
+"""The sections of the page Experiments: the question, the result with one chart, and running it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from kdexplorer.app.compare.compare_claims import VERDICTS
+from kdexplorer.app.launch import measuring
+from kdexplorer.app.parts import chart_view, downloads
+from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.server import access
+from kdexplorer.app.state import pickers
+from kdexplorer.charts.experiments import experiment_chart
+from kdexplorer.errors import KDError
+from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment, progress
+from kdexplorer.experiments.base import describe_cost
+from kdexplorer.experiments.report import SMALL, command, count_left, read, to_csv
+from kdexplorer.experiments.results import Results
+from kdexplorer.runs.launch import stop_run
+from kdexplorer.training.estimate import format_duration
+
+POLL = 2.0
+"""Seconds between two looks at an experiment that runs, or at an estimate."""
+_ESTIMATE = "experiment_estimate"
+
+
+def pick_experiment() -> PreparedExperiment:
+    """The choice, also in the link; at first one that is measured."""
+    keys = [experiment.key for experiment in all_experiments()]
+    measured = (experiment.key for experiment in all_experiments() if read(experiment))
+    key = pickers.pick_one(
+        "experiment", "Experiment", keys, next(measured, keys[0]), kind="experiment",
+        format_func=lambda key: get_experiment(key).title,
+    )  # fmt: skip
+    return get_experiment(key)
+
+
+def show_question(experiment: PreparedExperiment) -> None:
+    """What is asked, what is known, and what was declared in advance."""
+    st.header(experiment.question)
+    st.markdown(f"**Literature.** {experiment.literature}")
+    st.markdown(f"**Expected.** {experiment.expected}")
+    with st.expander("Protocol, declared in advance"):
+        st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
+
+
+def show_result(experiment: PreparedExperiment) -> None:
+    """The verdict and the chart; the small variant's where nothing else is measured."""
+    results, small = draw_chart(experiment)
+    if not results:
+        return
+    if small:
+        st.caption(SMALL)
+    else:
+        claim = experiment.judge(results)
+        st.markdown(f"{VERDICTS[claim.verdict]} **{claim.claim}: {claim.verdict}.** {as_text(claim.evidence)}")
+    downloads.show_files(experiment.key, {"csv": to_csv(experiment, results)})
+
+
+def draw_chart(experiment: PreparedExperiment) -> tuple[Results, bool]:
+    """Draws the chart; returns what was measured, nothing perhaps, and whether it is the small variant's."""
+    results, small = read(experiment), False
+    _show_left_out(results)
+    if not results:
+        st.info(f"Not measured yet. {describe_cost(experiment)} Start it below, or from the command line.")
+        results, small = read(experiment, small=True), True
+        _show_left_out(results)
+    chart = experiment_chart(experiment.figure(results)) if results else None
+    if chart is not None:
+        chart_view.draw(chart, experiment.title, (), key=f"chart_{experiment.key}")
+    return results, small
+
+
+def _show_left_out(results: Results) -> None:
+    for reason in results.left_out:
+        st.warning(as_text(reason))
+
+
+def show_run(experiment: PreparedExperiment) -> None:
+    """Running it, in full or small, and what to change."""
+    st.markdown("**Run it yourself.** Existing results are not measured again.")
+    st.code("\n".join(command(experiment.key, small) for small in (False, True)), language="bash")
+    lines = {small: progress.describe_state(experiment.key, small) for small in (False, True)}
+    working = [small for small, line in lines.items() if line]
+    if working:
+        measuring.forget(_ESTIMATE)
+        st.fragment(access.charged()(_show_progress), run_every=POLL)(experiment.key, working[0])
+    else:
+        _show_last(experiment.key)
+        _offer_start(experiment.key)
+        _show_estimate(experiment)
+    st.markdown(f"**What to change.** {experiment.change}")
+
+
+def _offer_start(key: str) -> None:
+    """The buttons that start it; for a guest, what there is instead."""
+    if not access.is_presenter():
+        st.caption("On this server only the presenter can start this. On your own machine use these commands.")
+        return
+    with st.container(horizontal=True):
+        for small, label in ((True, "Run the small variant"), (False, "Run it in full")):
+            if st.button(label, key=f"run_{key}_{small}", icon=":material/play_arrow:"):
+                access.act_and_rerun(partial(driver.start, key, small))
+
+
+def _show_estimate(experiment: PreparedExperiment) -> None:
+    """How long what is left takes on this machine, from a few batches of each part; for a guest, nothing."""
+    estimate: progress.ExperimentEstimate | None = st.session_state.get(_ESTIMATE)
+    offered = access.is_presenter() and count_left(experiment, read(experiment)) > 0
+    if estimate is not None and not (offered and estimate.key == experiment.key):
+        measuring.forget(_ESTIMATE)
+        estimate = None
+    if not offered:
+        return
+    try:
+        seconds = estimate.poll() if estimate is not None else None
+    except KDError as error:
+        show_error(error)
+        measuring.forget(_ESTIMATE)
+        estimate = None
+    if estimate is None:
+        if st.button("Estimate the time", key=f"estimate_{experiment.key}", icon=":material/timer:"):
+            access.act_and_rerun(lambda: st.session_state.update({_ESTIMATE: progress.ExperimentEstimate(experiment)}))
+    elif seconds is None:
+        st.fragment(access.charged()(measuring.wait_for), run_every=POLL)(estimate)
+    else:
+        st.markdown(f":material/timer: Running it in full takes about {format_duration(seconds)} on this machine.")
+
+
+def _show_progress(key: str, small: bool) -> None:
+    """What the process does, and a button that stops it; the page anew once it has ended."""
+    line = progress.describe_state(key, small)
+    if not line:
+        st.rerun()
+    st.markdown(f":material/timer: {as_text(line)}")
+    stop = access.is_presenter() and st.button(
+        "Stop", key=f"stop_{key}", icon=":material/stop:", help="Finished results are kept"
+    )
+    if stop:
+        access.act_and_rerun(lambda: stop_run(driver.get_run(key, small)), "Stopping after the current step.")
+
+
+def _show_last(key: str) -> None:
+    """How an earlier start ended, where it did not finish."""
+    for small in (False, True):
+        run = driver.get_run(key, small)
+        if (run.path / "config.json").is_file() and (status := run.status()).state in ("stopped", "failed", "lost"):
+            st.caption(as_text(f"{run.run_id}: {status.state}. {status.message}"))

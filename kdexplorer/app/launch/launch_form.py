@@ -1,0 +1,168 @@
+"""The form on Launch: an experiment's fields, its teacher and students, and the problems beside each field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from kdexplorer.app.launch import launch_start, launch_students, student_rows, sweeps
+from kdexplorer.app.parts import layout, network_picker
+from kdexplorer.app.parts.field_widget import draw_field
+from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.state import caches
+from kdexplorer.config import ExperimentConfig
+from kdexplorer.datasets import all_datasets, available_dataset, get_dataset
+from kdexplorer.errors import ConfigError
+from kdexplorer.presets import DEMO, STARTING_POINTS
+from kdexplorer.sweeps.grid import SweepConfig, configure, references
+from kdexplorer.training import checks
+from kdexplorer.training.demo import LENGTHS
+
+FIELDS = {
+    "epochs": "Epochs", "batch_size": "Batch size", "learning_rate": "Peak learning rate",
+    "train_images": "Training images", "seed": "Seed", "name": "Label",
+}  # fmt: skip
+ADVANCED = {
+    "schedule": "Schedule", "warmup": "Warm-up", "momentum": "Momentum",
+    "weight_decay": "Weight decay", "crop_padding": "Crop padding (pixels)", "flip": "Mirroring",
+    "start_resolution": "Initial resolution (pixels)", "holdout": "Images held out", "device": "Device",
+    "precision": "Precision", "compile": "Compile", "threads": "Processor threads",
+    "evaluate_every": "Epochs between evaluations", "save_minutes": "Minutes between saves",
+}  # fmt: skip
+"""Labels by field, in the rows of the form."""
+
+NO_TEACHER = "No teacher"
+
+
+def show() -> None:
+    """The form with its problems, the estimate, the command, and the button that starts the run."""
+    if "experiment" not in st.session_state:
+        found = {None, *caches.all_checkpoints()}
+        _fill(next(name for name, start in STARTING_POINTS.items() if start["teacher"] in found))
+    if st.session_state.pop("demo_measured", False) and st.session_state["experiment"] == _demo_values():
+        _fill(DEMO)
+    values = st.session_state["experiment"]  # it outlives a visit to another page
+    slots: dict[str, Any] = {}
+    with st.container(horizontal=True, gap="small", key="starting_points"):
+        for start in STARTING_POINTS:
+            st.button(start, on_click=_fill, args=(start,), key=f"start_{start}", icon=":material/edit_note:")
+    left, right = layout.form_and_panel()
+    with left:
+        teacher, grid = _draw_form(values, slots)
+    config, problems, sweep = _check(values, teacher, grid)
+    for name, sentences in problems.items():
+        with slots.get(name, slots["students"]):  # a field without a place: below the students
+            for sentence in sentences:
+                is_word = sentence.split()[0].isalpha()  # not a student's name
+                text = as_text(sentence[0].upper() + sentence[1:] if is_word else sentence)
+                st.markdown(f":red[:material/error: {text}.]")
+    with right:
+        launch_start.show(config, problems, sweep)
+
+
+def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
+    """Draws all fields, each with a place for its problems; returns the teacher and a sweep's grid."""
+    labels = {one.key: f"{one.label}, complete" if one.substitute else one.label for one in all_datasets()}
+    st.session_state.setdefault("form_dataset", values["dataset"])
+    values["dataset"] = st.segmented_control(
+        "Data", list(labels), format_func=labels.__getitem__, key="form_dataset", required=True, wrap=True
+    )
+    slots["dataset"] = st.container()
+    teacher = _pick_teacher(values)
+    slots["teacher"] = st.container()
+    is_sweep = st.toggle(
+        "Sweep temperature and weight", key="is_sweep", persist_state="session",
+        help="Which temperature and which weight work best?",
+    )  # fmt: skip
+    grid = None
+    with st.container():  # one container for both, so that the widgets below keep their places and values
+        if is_sweep:
+            grid = sweeps.pick_grid()
+        else:
+            launch_students.show(values)
+        slots["students"] = st.container()
+    _draw_fields(FIELDS, values, slots)
+    with st.expander("Advanced"):
+        _draw_fields(ADVANCED, values, slots)
+    launch_start.offer_download()
+    return teacher, grid
+
+
+def _check(
+    values: dict[str, Any], teacher: str | None, grid: dict[str, Any] | None
+) -> tuple[ExperimentConfig | None, checks.Problems, SweepConfig | None]:
+    """The experiment that the form describes, or the recipe and its sweep, or what is wrong with them."""
+    students = [{key: value for key, value in row.items() if key != "preset"} for row in values["students"]]
+    if grid is not None:
+        students = [student.model_dump() for student in references(grid["student"])]
+    checkpoint = caches.all_checkpoints().get(teacher or "")
+    config, problems = checks.find_problems(values | {"teacher": teacher, "students": students}, checkpoint)
+    if grid is None or config is None:
+        return config, problems, None
+    try:
+        return config, problems, configure(recipe=config.model_dump(exclude={"students"}), **grid)
+    except ConfigError as error:
+        return None, {"students": str(error).split("; ")}, None
+
+
+def _demo_values() -> dict[str, Any]:
+    """What `_fill` puts into the form for the demo while the machine's speed is not known."""
+    return _values_of(DEMO) | {"epochs": LENGTHS[0]}
+
+
+def _fill(start: str) -> None:
+    """Fills the form with a starting point."""
+    values = _values_of(start)
+    st.session_state["experiment"] = values
+    for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
+        del st.session_state[key]
+    launch_students.redraw()
+
+
+def _values_of(start: str) -> dict[str, Any]:
+    """The form's values at a starting point, with data and a teacher that are available."""
+    values = {name: field.default for name, field in ExperimentConfig.model_fields.items()} | STARTING_POINTS[start]
+    if start == DEMO:
+        values["epochs"] = launch_start.demo_length()
+    values["students"] = [student_rows.make_row(student) for student in values["students"]]
+    values["dataset"] = available_dataset(values["dataset"])
+    if (values["train_images"] or 0) >= get_dataset(values["dataset"]).sizes["train"]:
+        values["train_images"] = None
+    found = caches.all_checkpoints()
+    if values["teacher"] and values["teacher"] not in found:
+        values["teacher"] = network_picker.default_teacher(found) if found else None
+    return values
+
+
+def _draw_fields(labels: dict[str, str], values: dict[str, Any], slots: dict[str, Any]) -> None:
+    """The widgets of an experiment's fields in three columns, each with a place for its problems."""
+    columns = st.columns(3)
+    for position, (name, label) in enumerate(labels.items()):
+        with columns[position % 3]:
+            st.session_state.setdefault(f"form_{name}", values[name])
+            empty = "all" if name == "train_images" else "automatic"
+            values[name] = draw_field(label, ExperimentConfig.model_fields[name], f"form_{name}", empty)
+            slots[name] = st.container()
+
+
+def _pick_teacher(values: dict[str, Any]) -> str | None:
+    """Draws the choice among the networks that have the data set's classes; `values` keeps one of other data."""
+    found, classes = caches.all_checkpoints(), get_dataset(values["dataset"]).classes
+    options = [name for name, c in found.items() if c.classes == classes]
+    teacher = values["teacher"] if values["teacher"] in options else None
+    st.session_state["form_teacher"] = teacher or NO_TEACHER
+
+    def label(name: str) -> str:
+        return name if name == NO_TEACHER else f"{name} ({100 * found[name].card.test_accuracy:.1f} %)"
+
+    def choose() -> None:
+        name = st.session_state["form_teacher"]
+        values["teacher"] = None if name == NO_TEACHER else name
+
+    st.selectbox(
+        "Teacher", [NO_TEACHER, *options], key="form_teacher", format_func=label, on_change=choose,
+        help="A bundled network or a finished student of a run, with its test accuracy. Without a teacher, students "
+        "are trained on labels alone; this is how a new teacher is trained.",
+    )  # fmt: skip
+    return teacher

@@ -1,0 +1,217 @@
+"""The side of the launch form: the data's download, the estimate, the command, and the button that starts the run."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from kdexplorer.app.launch import measuring, sweeps
+from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.server import access
+from kdexplorer.config import MAX_STUDENTS, ExperimentConfig
+from kdexplorer.datasets import download
+from kdexplorer.errors import KDError
+from kdexplorer.notation import train_command
+from kdexplorer.runs.launch import launch_run
+from kdexplorer.runs.run_folder import count_live
+from kdexplorer.sweeps.folder import launch_sweep
+from kdexplorer.sweeps.grid import SweepConfig, sweep_command
+from kdexplorer.training import demo
+from kdexplorer.training.checks import Problems
+from kdexplorer.training.estimate import Estimate, format_duration
+from kdexplorer.training.estimate_process import Measurement
+from kdexplorer.training.schedule import FULL_RESOLUTION
+
+MAX_EVALUATION_SHARE = 0.05
+"""Of a run's time; above it the estimate suggests to evaluate less often."""
+POLL = 1.0
+"""Seconds between two reads of a measurement or a download."""
+_MEASUREMENT = "measurement"
+
+
+def offer_download() -> None:
+    """While CIFAR-10 is missing: its download as a background process, with progress and errors."""
+    state = download.download_status().state
+    if state == "ready":
+        return
+
+    def show() -> None:
+        status = download.download_status()
+        if status.state == "ready":
+            st.rerun()
+        with st.container(border=True):
+            st.markdown(
+                "**The complete CIFAR-10 is missing.** Training works without it, on the bundled subset. The 170 MB "
+                "download from the official site is verified."
+            )
+            if status.state == "failed":
+                st.error(f"The download failed: {as_text(status.message)}")
+            if status.state == "running":
+                st.progress(status.share, text=f"Downloading CIFAR-10: {status.message}")
+                if st.button("Cancel", key="cancel_download"):
+                    access.act_and_rerun(download.cancel_download)
+            elif st.button("Download CIFAR-10", key="download_cifar10", icon=":material/download:"):
+                access.act_and_rerun(download.start_download)
+
+    st.fragment(access.charged()(show), run_every=POLL if state == "running" else None)()
+
+
+def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig | None) -> None:
+    """Estimate, command and start of an experiment, or of the sweep whose recipe it is."""
+    alive = count_live()
+    with st.container(border=True, gap="small"):
+        _offer_start(config, sweep, alive)
+        if config is None:
+            count = sum(len(sentences) for sentences in problems.values())
+            st.markdown(f"{count} problem{'s' if count > 1 else ''} to fix first, marked in red in the form.")
+        else:
+            measured, times = config, 1.0
+            if sweep is not None:
+                st.markdown(f"{as_text(sweeps.describe(sweep))}.")
+                students = sweep.students()[:MAX_STUDENTS]
+                times = sweep.seeds * len(sweep.students()) / len(students)
+                measured = config.model_copy(update={"students": students})
+            if sweep is None and config == demo.demo_config(config.epochs):
+                _show_demo_time(config.epochs, alive > 0)
+            else:
+                _show_estimate(measured, times)
+            st.markdown("The same from the command line:")
+            command = train_command(config) if sweep is None else sweep_command(sweep)
+            st.code(command, language="bash", wrap_lines=True)
+        st.caption("The test images are never used for selection: the last epoch's weights are the result.")
+
+
+def _offer_start(config: ExperimentConfig | None, sweep: SweepConfig | None, alive: int) -> None:
+    """The button that starts, disabled while something is wrong."""
+    if alive:
+        st.info(f"This run will wait in the queue: {alive} run{'s' if alive > 1 else ''} ahead of it.")
+    label = "Add to the queue" if alive else "Start training" if sweep is None else "Start the sweep"
+    pressed = st.button(label, "start", type="primary", disabled=config is None, icon=":material/play_arrow:")
+    if pressed and config is not None:
+        access.act_and_rerun(lambda: _start(config, sweep))
+
+
+def _start(config: ExperimentConfig, sweep: SweepConfig | None) -> None:
+    started = launch_run(config) if sweep is None else launch_sweep(sweep)
+    measuring.forget(_MEASUREMENT)
+    st.query_params["run" if sweep is None else "sweep"] = started.run_id
+
+
+def demo_length() -> int:
+    """How many epochs the demo should take on this machine; its shortest length while the machine is not measured."""
+    speed = demo.stored_speed()
+    return demo.choose_length(speed) if speed is not None else demo.LENGTHS[0]
+
+
+def _show_demo_time(epochs: int, busy: bool) -> None:
+    """How long the demo takes, from a measurement that is made once for a machine, while nothing trains."""
+    speed = demo.stored_speed()
+    if speed is None:
+        if not busy:
+            st.fragment(access.charged()(_measure_demo), run_every=POLL)()
+        return
+    st.metric("Time on this machine", f"about {format_duration(speed.seconds(epochs))}")
+    st.caption("Measured once; an overestimate if the machine was busy.")
+    _warn(speed.estimate.warning)
+    if st.button("Measure again", key="measure_demo", icon=":material/refresh:", disabled=busy):
+        access.act_and_rerun(demo.forget_speed)
+
+
+@st.cache_resource(show_spinner=False)
+def _demo_measurement() -> Measurement:
+    """One for all visitors, until its result is stored."""
+    return Measurement(demo.demo_config(), demo.BUDGET)
+
+
+def _measure_demo() -> None:
+    """Waits for the measurement, stores it, and shows the form again with the length that fits."""
+    if demo.stored_speed() is None:
+        measurement = access.act_if_presenter(_demo_measurement)
+        if measurement is None or not _store_when_measured(measurement):
+            return
+    st.session_state["demo_measured"] = True
+    st.rerun()
+
+
+def _store_when_measured(measurement: Measurement) -> bool:
+    """Whether the measurement has ended and its result is stored; if not, says why."""
+    try:
+        result = measurement.poll()
+        if result is None:
+            seconds = time.time() - measurement.started
+            st.markdown(f":material/timer: Measuring how fast this machine is, once … {seconds:.0f} s")
+            return False
+        demo.store_speed(result)
+    except (KDError, OSError) as error:
+        show_error(error)
+        if st.button("Measure again", key="measure_demo_again", icon=":material/refresh:"):
+            access.act_and_rerun(_demo_measurement.clear)
+        return False
+    access.act_if_presenter(_demo_measurement.clear)
+    return True
+
+
+def _show_estimate(config: ExperimentConfig, times: float) -> None:
+    """The training time, times `times`, from a few batches that a process of its own measures."""
+    measurement: Measurement | None = st.session_state.get(_MEASUREMENT)
+    if measurement is None or measurement.config != config:
+        measuring.forget(_MEASUREMENT)
+        if st.button("Estimate the time", key="estimate", icon=":material/timer:"):
+            access.act_and_rerun(lambda: st.session_state.update({_MEASUREMENT: Measurement(config)}))
+        small = config.teacher and config.start_resolution < FULL_RESOLUTION
+        more = f", and measures the teacher at {config.start_resolution} pixels" if small else ""
+        st.caption(f"Times a few batches on this machine, which takes about ten seconds{more}.")
+        return
+    try:
+        result = measurement.poll()
+    except KDError as error:
+        show_error(error)
+        if st.button("Measure again", key="estimate_again", icon=":material/refresh:"):
+            measuring.forget(_MEASUREMENT)
+            st.rerun()
+        return
+    if result is None:
+        st.fragment(access.charged()(measuring.wait_for), run_every=POLL)(measurement)
+        return
+    st.metric("Estimated time", format_duration(times * result.seconds))
+    st.caption(
+        f"{result.images_per_second:.0f} images/s; {_describe_evaluation(config, result)}. Other work on this machine "
+        "makes it longer."
+    )
+    if source := _describe_teacher(config, result):
+        st.caption(source)
+    _warn(result.warning)
+
+
+def _describe_evaluation(config: ExperimentConfig, result: Estimate) -> str:
+    """How long an evaluation takes and how often there is one, and what to do where that is much of the time."""
+    every = config.evaluate_every
+    text = f"evaluation takes {format_duration(result.evaluation)} after "
+    text += "each epoch" if every == 1 else f"every {every} epochs"
+    share = result.evaluation / (every * (result.epoch - result.evaluation) + result.evaluation)
+    if share <= MAX_EVALUATION_SHARE:
+        return text
+    return f"{text}, {100 * share:.0f} % of the time, which more epochs between evaluations save"
+
+
+def _describe_teacher(config: ExperimentConfig, result: Estimate) -> str:
+    """How much of the teacher's predictions is read, or which methods prevent that; empty where nothing is stored."""
+    methods = {method.label for student in config.students for method in student.methods if "stages" in method.needs}
+    if methods:
+        need = "needs" if len(methods) == 1 else "need"
+        return (
+            f"{', '.join(sorted(methods))} {need} the outputs of stages, which are too large to store: the teacher "
+            "computes every batch."
+        )
+    if not result.stored:
+        return ""
+    return (
+        f"The teacher's predictions are stored for {100 * result.stored:.0f} % of the epochs: {result.speedup:.1f} "
+        "times faster than without."
+    )
+
+
+def _warn(text: str) -> None:
+    if text:
+        st.warning(f"{as_text(text)}.")

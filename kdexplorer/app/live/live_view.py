@@ -1,0 +1,71 @@
+"""The live view in the application: a component whose networks run in the visitor's browser.
+
+Weights are served at a URL that contains their hash, so a browser fetches each network once. The only thing that comes
+back is the picture of "Use this picture": a PNG of 32 × 32 pixels, checked like any upload.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+from collections.abc import Sequence
+
+import streamlit as st
+
+from kdexplorer.app import navigation
+from kdexplorer.app.state import caches, pickers, result_caches
+from kdexplorer.charts.style import role_of
+from kdexplorer.charts.temperature import T_MAX, T_MIN
+from kdexplorer.errors import ImageError
+from kdexplorer.handout.sources import choose_pictures
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.web import assemble
+
+PREFIX = "data:image/png;base64,"
+
+_KEY = "live_view"
+_view = st.components.v2.component("kdexplorer_live", js=assemble.build_module(), css=assemble.read_styles())
+
+
+def show(teacher: Checkpoint, students: Sequence[Checkpoint], temperature: float) -> bytes | None:
+    """Draws the view; returns the bytes of a picture that the visitor has just chosen to use on the other pages.
+
+    It starts with the most instructive test image.
+
+    Raises:
+        CheckpointError: for weights that cannot be trusted or an architecture that is too large for a browser.
+        ImageError: for what is not a picture of this view.
+    """
+    networks = []
+    for number, checkpoint in enumerate([teacher, *students]):
+        exported = caches.exported(checkpoint)
+        url = _serve(exported.weights, f"kdexplorer_live_{number}")
+        networks.append(assemble.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
+    first = choose_pictures(1, teacher, students, result_caches.sources())
+    sample = (first[0].data_url(), first[0].caption(teacher)) if first else None
+    settings = assemble.build_settings(networks, temperature, T_MIN, T_MAX, sample)
+    result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)
+    return None if result.picture is None else _decode(result.picture)
+
+
+def _keep_temperature() -> None:
+    """The slider's temperature is that of the other pages, too."""
+    pickers.pin("T", st.session_state[_KEY].get("temperature"))
+
+
+def _serve(weights: bytes, place: str) -> str:
+    """A URL of these bytes that contains their hash; it is valid as long as a page that uses it is open."""
+    from streamlit import runtime
+
+    if not runtime.exists():
+        return ""
+    return navigation.with_base(runtime.get_instance().media_file_mgr.add(weights, "application/octet-stream", place))
+
+
+def _decode(picture: object) -> bytes:
+    """The bytes of a data URL as the view makes it. Raises ImageError."""
+    with contextlib.suppress(binascii.Error):
+        if isinstance(picture, str) and picture.startswith(PREFIX):
+            return base64.b64decode(picture.removeprefix(PREFIX), validate=True)
+    raise ImageError("This is not a picture from the live view.")

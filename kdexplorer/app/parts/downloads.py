@@ -1,0 +1,95 @@
+"""Buttons that save what a page shows: tables as files, and the page as a handout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from kdexplorer.app import navigation
+from kdexplorer.app.audience import audience
+from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.server import access
+from kdexplorer.app.server.jobs import queue
+from kdexplorer.app.state import pickers, result_caches
+from kdexplorer.app.story_mode import lecture_file
+from kdexplorer.handout.request import HandoutRequest
+from kdexplorer.handout.sources import Picture, choose_pictures
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.vote.store import open_store
+from kdexplorer.web import assemble, export
+
+FORMATS = {"csv": ("CSV", "text/csv"), "json": ("JSON", "application/json"), "md": ("Markdown", "text/markdown")}
+COUNT = 12
+"""Pictures of a handout."""
+
+
+def show_files(name: str, texts: dict[str, str]) -> None:
+    """Draws a button for each text, a key of `FORMATS`, which saves it in a file of that name."""
+    with st.container(horizontal=True):
+        for ending, text in texts.items():
+            (label, mime), file = FORMATS[ending], f"{name}.{ending}"
+            st.download_button(
+                f"Download {label}", text, file, mime, key=file, on_click="ignore", icon=":material/download:"
+            )
+
+
+def show_handout(
+    networks: dict[str, Checkpoint], first: Sequence[Picture] = (), compared: dict[str, Checkpoint] | None = None
+) -> None:
+    """Draws the button for a handout of these networks; it is built when the button is pressed.
+
+    Args:
+        networks: by the name that they are shown under, the teacher first.
+        first: pictures that come before the chosen test images; together there are `COUNT`.
+        compared: the rows of the results table, the networks if not given.
+    """
+    teacher, *students = networks.values()
+    closed = open_store().lecture().closed
+    address = _own_address()
+    temperature, alpha, guest = pickers.pinned("T"), pickers.pinned_by_visitor("alpha"), access.guest_share()
+
+    def build() -> bytes:
+        sources = result_caches.sources()
+        pictures = choose_pictures(COUNT, teacher, students, sources, first)
+        request = HandoutRequest(
+            networks, pictures, compared or {}, temperature, alpha, live=live, experiments=experiments,
+            votes=closed if votes else (), order=tuple(lecture_file.open_lecture().sections()),
+            address=address,
+        )  # fmt: skip
+        return result_caches.handout(request, sources, guest)
+
+    with st.container(horizontal=True, vertical_alignment="center"):
+        button = st.container(width="content")
+        live = False
+        if export.runs_in_browser(teacher):
+            included = assemble.select_networks(networks)
+            megabytes = sum(2 * c.card.parameters * 4 / 3 for c in included.values()) / 1e6  # two bytes each, as base64
+            live = st.toggle(
+                f"Include the networks (+ {megabytes:.1f} MB)",
+                key="handout_live",
+                help="The file can then classify the reader's own pictures and the camera's, without a server. "
+                f"It includes {as_text(', '.join(included))}.",
+            )
+        experiments = st.toggle(
+            "Include the experiments", key="handout_experiments", help="What was asked, expected and found there."
+        )
+        votes = bool(closed) and st.toggle(
+            "Include the room's votes", key="handout_votes", help="The totals of the audience's closed questions."
+        )
+    button.download_button(
+        "Save as handout", build, "knowledge-distillation.html", "text/html",
+        key="handout", on_click="ignore", icon=":material/download:",
+        help=f"One HTML file with up to {COUNT} pictures and these networks' predictions. It works offline in any "
+        "browser, with its sliders. Building it takes a few seconds.",
+    )  # fmt: skip
+    if len(queue):
+        ahead = "1 computation is" if len(queue) == 1 else f"{len(queue)} computations are"
+        st.caption(f"{ahead} ahead of yours.")
+
+
+def _own_address() -> str:
+    """Where others find this application; empty where only this machine does."""
+    address = audience.server_url()
+    return "" if urlsplit(address).hostname in access.LOCAL else address + navigation.with_base("")

@@ -1,0 +1,151 @@
+"""The choice of a teacher and its students, shared by all pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import streamlit as st
+
+from kdexplorer.analysis import results
+from kdexplorer.app.parts import chart_view, layout
+from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.state import caches, pickers, url_state
+from kdexplorer.errors import KDError
+from kdexplorer.runs import lineage
+from kdexplorer.runs.checkpoints import Checkpoint
+
+MAX_STUDENTS = 4
+
+T = TypeVar("T")
+
+
+def networks() -> dict[str, Checkpoint]:
+    """All networks by name; where there is none, the page says what to do and ends."""
+    found = caches.all_checkpoints()
+    if not found:
+        st.info("There are no networks yet. Train one on the Launch page, or restore the folder 'checkpoints'.")
+        show_unusable()
+        st.stop()
+    return found
+
+
+def show_unusable() -> None:
+    """The checkpoints that cannot be used, each with the reason; nothing where there are none."""
+    unusable = caches.unusable_checkpoints()
+    if not unusable:
+        return
+    with st.expander(f"{len(unusable)} unusable network{'s' if len(unusable) > 1 else ''}", icon=":material/error:"):
+        for name, reason in list(unusable.items())[:50]:
+            st.markdown(f"**{as_text(name)}**: {as_text(reason[:500])}")
+
+
+def default_teacher(found: dict[str, Checkpoint]) -> str:
+    """The smallest bundled teacher, whose pages open fastest. Without one: any other teacher, else any network."""
+    bundled = lineage.list_teachers({name: c for name, c in found.items() if "/" not in name})
+    if bundled:
+        return min(bundled, key=lambda name: found[name].card.parameters)
+    return next(iter(lineage.list_teachers(found) or found))
+
+
+def choose_teacher(name: str) -> None:
+    """Makes a network the teacher. Chosen students of the previous teacher are removed unless they are its own too."""
+    found = networks()
+    previous = url_state.choices().get("teacher") or default_teacher(found)
+    students = set(url_state.choices().get("students") or [])
+    old, new = (
+        set(lineage.students_of(found, found[teacher])) if teacher in found else set() for teacher in (previous, name)
+    )
+    if students <= old and not students & new:
+        url_state.forget("students")
+    url_state.put("teacher", name)
+
+
+def remember_teacher(name: str, key: str) -> None:
+    """The callback of a widget that chooses the teacher."""
+    if st.session_state[key] is None:
+        url_state.remember(name, key)
+    else:
+        choose_teacher(st.session_state[key])
+
+
+def chosen_teacher() -> Checkpoint:
+    """The teacher that all pages share, without drawing its choice."""
+    found = networks()
+    return found[pickers.choose_one("teacher", found, default_teacher(found))]
+
+
+def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
+    """Draws a line with the names of a teacher and of up to four students, and their choice behind a button.
+
+    Args:
+        count: how many students are chosen by default, of the teacher's first family: the scratch baseline first.
+    """
+    found = networks()
+    line, choices = layout.networks_line()
+    with choices:
+        name = pickers.pick_one("teacher", "Teacher", list(found), default_teacher(found), on_change=remember_teacher)
+        others, default = _list_students(found, found[name], count)
+        chosen = pickers.pick_several(
+            "students", "Students", others, default, MAX_STUDENTS,
+            known=found, placeholder="Choose up to four students",
+        )  # fmt: skip
+        line.markdown(layout.name_networks(name, chosen))
+    chart_view.mention(networks=lineage.name_family(name, chosen))
+    return found[name], [found[name] for name in chosen]
+
+
+def choose_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
+    """As `pick_networks`, without widgets."""
+    found = networks()
+    name = pickers.choose_one("teacher", found, default_teacher(found))
+    others, default = _list_students(found, found[name], count)
+    chosen = pickers.choose_several("students", others, default, MAX_STUDENTS, known=found)
+    url_state.publish("teacher", name)
+    url_state.publish("students", chosen)
+    chart_view.mention(networks=lineage.name_family(name, chosen))
+    return found[name], [found[name] for name in chosen]
+
+
+def _list_students(found: dict[str, Checkpoint], teacher: Checkpoint, count: int) -> tuple[list[str], list[str]]:
+    """The networks that may be students of a teacher, and those that are chosen by default."""
+    others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
+    family = [name for name in lineage.first_family(found, teacher) if name in others]
+    return others, family[:count] or others[:1]
+
+
+def compute_each(networks: Mapping[str, Checkpoint], compute: Callable[[Checkpoint], T]) -> dict[str, T]:
+    """What is computed for each network; one that cannot be used is reported and left out.
+
+    Without the first, which is the teacher, the page ends.
+    """
+    teacher, *_ = networks
+    found = {}
+    for name, checkpoint in networks.items():
+        try:
+            found[name] = compute(checkpoint)
+        except KDError as error:
+            show_error(error)
+            if name == teacher:
+                st.stop()
+    return found
+
+
+def find_name(reference: str, found: Mapping[str, Checkpoint]) -> str | None:
+    """The name on the pages of a network that a run's configuration names, perhaps by its folder; or None."""
+    if reference in found:
+        return reference
+    return next((name for name, c in found.items() if c.path.resolve() == Path(reference).resolve()), None)
+
+
+def short_names(chosen: Sequence[Checkpoint]) -> list[str]:
+    """A name for each in charts: its own, with the end of its run's id where two have the same."""
+    names = {c.path: name for name, c in caches.all_checkpoints().items()}
+    return list(results.short_names([names.get(c.path, c.name) for c in chosen]).values())
+
+
+def rename(networks: Mapping[str, Checkpoint]) -> list[Checkpoint]:
+    """The networks with these names in their cards, for tables that show a card's name."""
+    return [replace(c, card=c.card.model_copy(update={"name": name})) for name, c in networks.items()]

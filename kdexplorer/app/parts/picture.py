@@ -1,0 +1,208 @@
+"""The picture that all pages share: a test image, which filters find by the networks' predictions, or a photo."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from kdexplorer.analysis import image_filters
+from kdexplorer.analysis.results import dataset_of
+from kdexplorer.app.parts import chart_view, picture_filters
+from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.server import uploads
+from kdexplorer.app.state import caches, pickers, url_state
+from kdexplorer.datasets import get_dataset
+from kdexplorer.errors import ImageError
+from kdexplorer.handout.sources import Picture
+from kdexplorer.images import color_maps, decode, render
+from kdexplorer.runs.checkpoints import Checkpoint
+
+TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
+THUMBNAILS = 10
+EXAMPLES = 20
+"""The first test images, of which the most instructive is shown until another is chosen."""
+FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
+
+
+@dataclass(frozen=True)
+class ChosenPicture(Picture):
+    """The picture that all pages show, and the data set whose test image it is."""
+
+    dataset: str = ""
+
+    @property
+    def pixels_last(self) -> np.ndarray:
+        """uint8 `[32, 32, 3]`, for display."""
+        return self.pixels.transpose(1, 2, 0)
+
+
+def pick(teacher: Checkpoint, students: list[Checkpoint]) -> ChosenPicture:
+    """Draws the picture, a row of thumbnails, and behind one button its sources. Without a picture the page ends.
+
+    The sources are filters of the test images, an upload and the camera.
+    """
+    enlarged, caption = st.empty(), st.empty()
+    with st.container(horizontal=True, gap="small", key="picture_controls"):
+        steps = st.container(horizontal=True, gap="xsmall", width="content")
+        sources = st.popover("Source", icon=":material/photo_library:", width="content")
+    dataset = dataset_of(teacher)
+    with sources:
+        source = pickers.pick_unlinked("source", "Source", SOURCES, TEST_IMAGES)
+        photo = None if source == TEST_IMAGES else _pick_photo(source, len(teacher.classes))
+    if photo is not None:
+        chosen = ChosenPicture(photo.transpose(2, 0, 1), dataset=dataset)
+    else:
+        chosen = ChosenPicture(*_pick_test_image(teacher, students, dataset, sources, steps), dataset=dataset)
+        chosen = replace(chosen, label=chosen.hard_label(teacher))
+    show(chosen, teacher, enlarged, caption)
+    return chosen
+
+
+def _pick_test_image(
+    teacher: Checkpoint, students: list[Checkpoint], dataset: str, sources: Any, buttons: Any
+) -> tuple[np.ndarray, int, int]:
+    """Draws the gallery; returns the chosen image uint8 `[3, 32, 32]`, its position in the test split and its label.
+
+    The filters are drawn in `sources`, the buttons for the next image in `buttons`.
+
+    Where no image can be chosen, the page says what to do and ends.
+    """
+    pixels, labels, indices = caches.gallery(dataset)
+    if not len(labels):
+        name = get_dataset(dataset).label
+        st.info(f"There are no images to choose from. Download {name} on the Launch page, or upload a photo.")
+        st.stop()
+    ranks = {int(index): rank for rank, index in enumerate(indices)}
+    index = read_index(ranks)
+    with sources:
+        shown = picture_filters.pick(teacher, students, dataset)
+    changed = picture_filters.pop_changed()
+    if index is None:
+        index = choose_first(teacher, students, dataset, shown)
+    elif index not in shown or changed:
+        index = shown[0]
+    url_state.put("image", index)
+    position = shown.index(index)
+    with buttons:
+        draw_steps(shown, index)
+    first = max(0, min(position - 2, len(shown) - THUMBNAILS))  # the chosen one is visible on a phone, too
+    with st.container(horizontal=True, gap="xsmall", key="thumbnails"):
+        for other in shown[first : first + THUMBNAILS]:
+            _show_thumbnail(pixels[ranks[other]], other, other == index)
+    return pixels[ranks[index]], index, int(labels[ranks[index]])
+
+
+def read_index(known: Collection[int]) -> int | None:
+    """The number of the chosen test image, where a link or the visitor has chosen one."""
+
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or int(text[:9]) not in known:
+            raise ValueError(f"there is no test image '{text[:20]}'")
+        return int(text[:9])
+
+    return url_state.get("image", None, parse)
+
+
+def draw_steps(shown: list[int], index: int) -> None:
+    """Draws the buttons for the previous, the next and any other of these test images."""
+    position = shown.index(index)
+    steps = {
+        "Previous": (":material/chevron_left:", shown[position - 1]),
+        "Next": (":material/chevron_right:", shown[(position + 1) % len(shown)]),
+        "Random": (":material/shuffle:", random.choice(shown)),
+    }
+    for label, (icon, other) in steps.items():
+        st.button(
+            label, key=f"pick_{label}", icon=icon, help=f"{label} image", on_click=url_state.put, args=("image", other)
+        )
+
+
+def choose_first(teacher: Checkpoint, students: list[Checkpoint], dataset: str, shown: list[int]) -> int:
+    """The image that a page shows first: the most instructive one where the filters leave it and begin as usual."""
+    indices = caches.gallery(dataset)[2]
+    rank = most_instructive(teacher, students, dataset) if shown[0] == indices[0] else None
+    best = shown[0] if rank is None else int(indices[rank])
+    return best if best in shown else shown[0]
+
+
+def most_instructive(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> int | None:
+    """The place in the gallery of the most instructive of its first images; None without the teacher's logits."""
+    _, labels, indices = (part[:EXAMPLES] for part in caches.gallery(dataset))
+    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
+    return None if predictions is None else image_filters.most_instructive(predictions, *pickers.defaults())
+
+
+def _show_thumbnail(pixels: np.ndarray, index: int, chosen: bool) -> None:
+    image = color_maps.data_url(render.enlarge_png(pixels.transpose(1, 2, 0), 64))
+    st.button(
+        f"![Test image {index}]({image})", key=f"pick_thumb_{index}", type="primary" if chosen else "secondary",
+        on_click=url_state.put, args=("image", index),
+    )  # fmt: skip
+
+
+def _pick_photo(source: str, classes: int) -> np.ndarray:
+    """Draws an upload's or the camera's widget and returns the photo, uint8 `[32, 32, 3]`."""
+    if source == UPLOAD:
+        types = ["png", "jpg", "jpeg", "webp"]
+        file = st.file_uploader("Upload a photo (over 5 MB: reduced in your browser)", type=types, key="photo_file")
+    else:
+        file = st.camera_input("Take a picture", key="photo_camera")
+    fit = pickers.pick_unlinked("fit", "Fit to a square", list(FITS), "Center crop")
+    if file is not None:
+        try:
+            _decode(file.getvalue())
+        except ImageError as error:
+            url_state.choices().pop("photo", None)
+            show_error(error)
+        else:
+            _remove_upload(file.file_id)
+    photo = url_state.choices().get("photo")
+    if photo is None:
+        st.info("No photo yet. Choose one above, or return to the test images.")
+        st.stop()
+    st.warning(
+        f"These networks know {classes} classes and see 32 × 32 pixels. They predict one of these classes, whatever "
+        "the photo shows."
+    )
+    return photo[fit]
+
+
+def _decode(data: bytes) -> None:
+    pixels = uploads.decode_once(data)
+    url_state.choices()["photo"] = {name: pixels[fit] for name, fit in FITS.items()}
+
+
+def _remove_upload(file_id: str) -> None:
+    """Frees an upload whose pixels were read: Streamlit (1.67) would keep each one until the visitor has left.
+
+    The widget then has no file, so it is not decoded again at every run of the page either.
+    """
+    context = get_script_run_ctx()
+    if context is not None:
+        context.uploaded_file_mgr.remove_file(context.session_id, file_id)  # type: ignore[attr-defined]
+
+
+def use_photo(data: bytes) -> None:
+    """Makes this the picture of all pages, as if it had been uploaded. Raises ImageError."""
+    _decode(data)
+    url_state.choices()["source"] = UPLOAD
+
+
+def show(picture: ChosenPicture, teacher: Checkpoint, enlarged: Any, below: Any) -> None:
+    """Draws what the networks see, enlarged with sharp pixel edges, and a caption below."""
+    alt, caption = "Your photo", "Your photo as the networks see it: 32 × 32 pixels."
+    if picture.index is not None:
+        name = teacher.classes[picture.label] if picture.label is not None else None
+        alt = f"Test image {picture.index}" + (f": {name}" if name else "")
+        label = f"**{as_text(name)}**" if name else "its label is not one of these classes"
+        caption = f"Test image {picture.index}: {label}, 32 × 32 pixels"
+    dataset = get_dataset(picture.dataset).label
+    chart_view.mention(image="a photo" if picture.index is None else f"{dataset} test image {picture.index}")
+    enlarged.image(render.enlarge_png(picture.pixels_last, 448), width="stretch", alt=alt)
+    below.caption(caption)

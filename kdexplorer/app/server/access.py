@@ -1,0 +1,202 @@
+"""Who may start, stop, resume, delete and download. Everyone may look.
+
+A server that accepts connections from this machine alone lets every visitor act. Any other server requires
+the presenter token; without a token these actions are disabled. A token that is set is required on localhost too:
+behind a proxy every visitor seems to come from there. Without a token a request that was forwarded, that names another
+host than localhost (a site whose name was made to point here), or that another page has sent (one on another port of
+this machine, for example) is not the presenter's.
+
+The proof that a visitor has entered the token holds for the browser in which it was entered: a session's id stands in
+addresses, and whoever knows it can take over the session, but not the browser's cookie.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+import streamlit as st
+
+from kdexplorer.app.parts.plain import show_error
+from kdexplorer.app.server import shares
+from kdexplorer.app.server.headers import COOKIE
+from kdexplorer.errors import KDError
+
+VARIABLE = "KDEXPLORER_PRESENTER_TOKEN"
+LOCAL = ("localhost", "127.0.0.1", "::1")
+PAUSE = 1.0
+"""Seconds that a wrong attempt takes, one at a time for all visitors of an address."""
+MIN_TOKEN = 16
+"""Characters of the presenter token: the right one is never delayed, so it must not be guessable."""
+FORWARDING = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip")
+"""Headers that a proxy adds."""
+
+DISABLED = (
+    "Everyone may look. Training, stopping and deleting are disabled on this server. To enable them, set "
+    f"{VARIABLE} (or `presenter_token` in Streamlit's secrets) and restart the application."
+)
+T = TypeVar("T")
+_PROOF = "presenter_proof"
+_failures = tuple(threading.Lock() for _ in range(64))
+"""By the hash of an address."""
+
+
+class NotPresenterError(KDError):
+    """The visitor may look but not act."""
+
+
+def is_allowed(
+    address: str | None,
+    token: str | None,
+    proof: str | None,
+    headers: Mapping[str, str] | None = None,
+    cookie: str = "",
+) -> bool:
+    """Whether a visitor may act.
+
+    Args:
+        address: the server's address (`server.address`); None is every address.
+        token: the presenter token, or None where none is set.
+        proof: what `prove` returned for this visitor, or None.
+        headers: of the visitor's request.
+        cookie: that of the visitor's browser (`headers.COOKIE`).
+    """
+    if token is None:
+        return address in LOCAL and _is_from_this_machine(headers or {})
+    return proof is not None and cookie != "" and hmac.compare_digest(proof, _digest(token, cookie))
+
+
+def _is_from_this_machine(headers: Mapping[str, str]) -> bool:
+    """Whether a browser on this machine sent the request from a page of this server."""
+    host, origin = headers.get("Host"), headers.get("Origin")
+    if any(headers.get(name) is not None for name in FORWARDING):
+        return False
+    if origin is not None and origin.partition("://")[2].lower() != (host or "").strip().lower():
+        return False
+    name = None if host is None else host.strip().rpartition(":")[0] or host.strip()
+    return name is None or name.strip("[]") in LOCAL
+
+
+def prove(attempt: str, token: str, visitor: str = "", cookie: str = "") -> str:
+    """Compares an attempt with the token in constant time and returns the proof to store; only a wrong one waits.
+
+    The proof is a hash: neither a session nor a page contains the token itself.
+
+    Args:
+        attempt: what was entered.
+        token: the presenter token.
+        visitor: the visitor's address; wrong attempts from one address wait for one another.
+        cookie: that of the visitor's browser, for which alone the proof holds.
+
+    Raises:
+        NotPresenterError: when it is not the token, or the browser has no cookie.
+    """
+    proof = _digest(attempt[:1000], cookie)
+    if hmac.compare_digest(proof, _digest(token, cookie)):
+        if not cookie:
+            raise NotPresenterError(
+                "Allow cookies for this page and reload it: the token is remembered for one browser."
+            )
+        return proof
+    lock = _failures[hash(visitor) % len(_failures)]
+    if lock.acquire(timeout=10 * PAUSE):
+        try:
+            time.sleep(PAUSE)
+        finally:
+            lock.release()
+    raise NotPresenterError("This is not the presenter token.")
+
+
+def check_token() -> None:
+    """Ends the program with an explanation where the presenter token is too short. Raises SystemExit."""
+    token = _token()
+    if token is not None and len(token) < MIN_TOKEN:
+        raise SystemExit(
+            f"The presenter token has {len(token)} characters; it needs {MIN_TOKEN} at least. Make one with: "
+            'python3 -c "import secrets; print(secrets.token_urlsafe(18))"'
+        )
+
+
+def _digest(text: str, cookie: str) -> str:
+    key = b"kdexplorer presenter\0" + cookie.encode(errors="replace")
+    return hmac.new(key, text.encode(errors="replace"), hashlib.sha256).hexdigest()
+
+
+def _cookie() -> str:
+    return st.context.cookies.get(COOKIE, "")
+
+
+def _token() -> str | None:
+    """The presenter token: from the environment, else from Streamlit's secrets."""
+    secret = None
+    with contextlib.suppress(FileNotFoundError, KeyError):
+        secret = str(st.secrets["presenter_token"])
+    return os.environ.get(VARIABLE) or secret or None
+
+
+def is_presenter() -> bool:
+    """Whether this visitor may act."""
+    proof = st.session_state.get(_PROOF)
+    return is_allowed(st.get_option("server.address"), _token(), proof, st.context.headers, _cookie())
+
+
+def guest_share() -> shares.Share | None:
+    """The share from which this visitor's jobs are taken; None for the presenter and for this machine."""
+    return None if is_presenter() else shares.own_share()
+
+
+@contextlib.contextmanager
+def charged() -> Iterator[None]:
+    """`shares.charged` for every visitor but the presenter; also a decorator, for fragments."""
+    with shares.charged(guest_share):
+        yield
+
+
+def act_if_presenter(action: Callable[[], T]) -> T | None:
+    """Carries out an action that a page begins by itself; None for a visitor who may not act."""
+    return action() if is_presenter() else None
+
+
+def act_and_rerun(action: Callable[[], object], confirmation: str = "") -> None:
+    """Carries out an action that only the presenter may start, confirms it and runs the page again, or says why not."""
+    try:
+        if not is_presenter():
+            raise NotPresenterError(DISABLED if _token() is None else "Enter the presenter token first.")
+        action()
+    except (KDError, OSError) as error:
+        show_error(error)
+        return
+    if confirmation:
+        st.toast(confirmation)
+    st.rerun()
+
+
+def show_login() -> None:
+    """For a visitor who may not act: the field for the token, or how to enable the actions."""
+    token = _token()
+    if is_presenter():
+        return
+    with st.expander("For the presenter"):
+        if token is None:
+            st.info(DISABLED)
+        else:
+            _show_token_form(token)
+
+
+def _show_token_form(token: str) -> None:
+    with st.form("presenter", clear_on_submit=True, border=False):
+        st.markdown("Everyone may look. Training, stopping and deleting need the presenter token.")
+        attempt = st.text_input("Presenter token", type="password", autocomplete="off", max_chars=1000)
+        if st.form_submit_button("Enter") and attempt:
+            try:
+                st.session_state[_PROOF] = prove(attempt, token, st.context.ip_address or "", _cookie())
+            except NotPresenterError as error:
+                show_error(error)
+            else:
+                st.rerun()

@@ -1,0 +1,46 @@
+"""One figure alone, for a frame in slides: `?figure=NAME`."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from kdexplorer.app.figures import DRAW, Context
+from kdexplorer.app.parts import network_picker
+from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.state import pickers, slider_memory, url_state
+from kdexplorer.errors import KDError
+from kdexplorer.story.figures import FIGURES
+
+PARAMETER = "figure"
+STYLE = """<style>
+[data-testid=stHeader], #kd-keys, [class*=st-key-save_] { display: none }
+[data-testid=stMainBlockContainer] { padding: .75rem 2rem .5rem }
+.st-key-kd_figure [data-testid=stCaptionContainer] p { font-size: 1rem }
+.st-key-kd_figure .st-key-pick_split, .st-key-kd_figure [data-testid=stElementToolbar],
+.st-key-kd_figure .st-key-chart_gradient .vega-bind:has([name=logT]) { display: none }
+.st-key-kd_figure .st-key-picture [data-testid=stImageContainer] { width: 100% }
+</style>"""
+"""No menu, and one slider for each figure."""
+
+
+def show() -> None:
+    """Draws the figure that the address names, or the list of names."""
+    name = st.query_params[PARAMETER]
+    st.html(STYLE)
+    if name not in DRAW:
+        st.error(f"There is no figure '{as_text(name[:60])}'. Choose one of these:")
+        st.dataframe([{"figure": key, "shows": one.label, "control": one.moves} for key, one in FIGURES.items()])
+        return
+    draw(name)
+
+
+def draw(name: str) -> None:
+    """Draws a figure with its control; an error is reported in its place."""
+    with st.container(key="kd_figure"):
+        try:
+            DRAW[name](Context(*network_picker.choose_networks()))
+        except KDError as error:
+            show_error(error)
+        for pinned in pickers.PINNED:
+            url_state.publish(pinned, pickers.pinned_by_visitor(pinned))
+    slider_memory.follow()

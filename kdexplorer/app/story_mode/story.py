@@ -1,0 +1,134 @@
+"""The lecture, step by step: `?story=N`, and the speaker's notes in a second window: `?story=notes`.
+
+A step's settings hold until the presenter changes them: at its end what was chosen before returns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from kdexplorer.app import navigation
+from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.server import access
+from kdexplorer.app.state import url_state
+from kdexplorer.app.story_mode import figure_view, lecture_file
+from kdexplorer.errors import ConfigError
+from kdexplorer.story.figures import FIGURES
+from kdexplorer.story.lecture import Lecture, Step
+from kdexplorer.web import assemble
+
+PARAMETER, NOTES = "story", "notes"
+STYLE = """<style>
+[data-testid=stMainBlockContainer] { padding: .25rem 2rem 0 }
+.st-key-story_words { gap: .1rem }
+.st-key-story_words [data-testid=stMarkdownContainer] { margin: 0 }
+.st-key-story_words h1 { font-size: max(1.6rem, 2.6vw); line-height: 1.15; padding: 0 }
+.st-key-story_words p { font-size: max(1.1rem, 1.9vw); line-height: 1.25; margin: 0 }
+[class*=st-key-story_figure] .st-key-projector h1 { display: none }
+[class*=st-key-story_figure] .st-key-projector [data-testid=stVerticalBlock] { gap: .4rem }
+[class*=st-key-story_figure] .st-key-projector_question [data-testid=stImageContainer] { width: 6vw }
+.st-key-story_footer { position: fixed; left: 2rem; right: 2rem; bottom: .15rem; width: auto; z-index: 99 }
+[data-testid=stLayoutWrapper]:has(> .st-key-story_footer) { position: absolute }
+.st-key-story_footer button { min-height: 2rem; padding-top: 0; padding-bottom: 0 }
+.st-key-story_footer [data-testid=stMarkdownContainer] p { white-space: nowrap }
+</style>"""
+_STEP, _BEFORE = "story_step", "story_before"
+_css, _script, _notes_script = assemble.read_story()
+_notes_button = st.components.v2.component(
+    "kdexplorer_story", html="<button type='button'>Notes</button>", js=_script, css=_css
+)
+_notes = st.components.v2.component("kdexplorer_story_notes", html="<main></main>", js=_notes_script, css=_css)
+
+
+def show_button() -> None:
+    """The button that begins the story, or goes on with it where it was left."""
+    step = st.session_state.get(_STEP, 1)
+    st.button("Present", key="present", help="The lecture, step by step", on_click=_go_to, args=(step,))
+
+
+def show() -> None:
+    """Draws the step that the address names, or the notes."""
+    try:
+        lecture = lecture_file.open_lecture()
+    except ConfigError as error:  # changed while the server runs
+        show_error(error)
+        return
+    st.html(f"{figure_view.STYLE}{STYLE}")
+    text = st.query_params[PARAMETER]
+    if text == NOTES:
+        _show_notes(lecture)
+        return
+    number = _parse(text, len(lecture.steps))
+    _enter(number, lecture.steps[number - 1])
+    _draw(lecture, number)
+
+
+def _parse(text: str, count: int) -> int:
+    """A step from the address, 1 to count; anything else is reported."""
+    if text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= count:
+        return int(text[:4])
+    st.warning(f"There is no step '{as_text(text[:20])}': the lecture has {count}.")
+    return 1
+
+
+def _draw(lecture: Lecture, number: int) -> None:
+    step, count = lecture.steps[number - 1], len(lecture.steps)
+    with st.container(key="story_words"):
+        st.title(as_text(step.title), anchor=False)
+        st.markdown(as_text(step.sentence))
+    with st.container(key=f"story_figure_{number}"):
+        figure_view.draw(step.figure)
+    with st.container(key="story_footer", horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"{number} / {count}", width="content")
+        st.progress(number / count)
+        _notes_button(key="story_channel", data={"step": number})
+        st.button("Back", key="story_back", disabled=number == 1, on_click=_go_to, args=(number - 1,))
+        st.button("Next", key="story_next", disabled=number == count, on_click=_go_to, args=(number + 1,))
+        if st.button("Leave", key="story_leave", help=f"To {navigation.TITLES[FIGURES[step.figure].page]}"):
+            _leave(step)
+
+
+def _show_notes(lecture: Lecture) -> None:
+    if not access.is_presenter():
+        st.info("Only the presenter sees the notes.")
+        access.show_login()
+        return
+    st.title(as_text(lecture.title), anchor=False)
+    steps = [step.model_dump(include={"title", "sentence", "notes"}) for step in lecture.steps]
+    _notes(key="story_notes", data={"steps": steps})
+
+
+def _go_to(number: int) -> None:
+    """The callback of what changes the step."""
+    st.query_params[PARAMETER] = str(number)
+
+
+def _leave(step: Step) -> None:
+    """To the page that the step's figure belongs to, with everything that was chosen."""
+    _restore()
+    st.query_params.pop(PARAMETER, None)
+    st.switch_page(navigation.FOLDER / f"{FIGURES[step.figure].page}.py")
+
+
+def _enter(number: int, step: Step) -> None:
+    """Remembers the step; where it begins, its settings apply, unless its link chooses others."""
+    if st.session_state.get(_STEP) == number and _BEFORE in st.session_state:
+        return
+    linked = set() if _BEFORE in st.session_state else set(st.query_params)
+    _restore()
+    given: dict[str, Any] = {name: value for name, value in step.settings.given().items() if name not in linked}
+    st.session_state[_BEFORE] = {name: (value, url_state.choices().get(name)) for name, value in given.items()}
+    for name, value in given.items():
+        url_state.put(name, value)
+    st.session_state[_STEP] = number
+
+
+def _restore() -> None:
+    """What was chosen before a step's settings, for those that the presenter has not changed."""
+    for name, (set_, before) in st.session_state.pop(_BEFORE, {}).items():
+        if url_state.choices().get(name) == set_:
+            url_state.forget(name)
+            if before is not None:
+                url_state.put(name, before)
