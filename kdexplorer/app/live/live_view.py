@@ -44,7 +44,7 @@ def show(teacher: Checkpoint, students: Sequence[Checkpoint], temperature: float
         url = _serve(exported.weights, f"kdexplorer_live_{number}")
         networks.append(assemble.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
     first = choose_pictures(1, teacher, students, result_caches.sources())
-    sample = (first[0].data_url(), first[0].caption(teacher)) if first else None
+    sample = (first[0].data_url, first[0].caption(teacher.classes)) if first else None
     settings = assemble.build_settings(networks, temperature, T_MIN, T_MAX, sample)
     result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)
     return None if result.picture is None else _decode(result.picture)
