@@ -15,14 +15,14 @@ from collections import defaultdict
 from itertools import product
 from pathlib import Path
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.launch import create_run
 from kdexplorer.training.demo import LENGTHS, demo_config
 from kdexplorer.training.execute import execute
 
 
-def train_demo(config: ExperimentConfig, root: Path) -> tuple[float, float, float]:
+def train_demo(config: RunConfig, root: Path) -> tuple[float, float, float]:
     """Accuracy of the scratch baseline and of the distilled student (0 to 1), and seconds."""
     run = create_run(config, config.name, root)
     if execute(run) != "finished":

@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.training import BATCH, available_dataset, engine, pair_config, seconds, untrained_teacher
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.hardware import configure_process
+from kdexplorer.training.trainer import Trainer
 
 
 def measure(teacher_name: str, student_name: str, dataset: str, options: argparse.Namespace) -> None:
@@ -32,22 +32,22 @@ def measure(teacher_name: str, student_name: str, dataset: str, options: argpars
             name: engine(path, student_name, 1, dataset, not options.eager, stored)
             for name, stored in (("teacher computed", False), ("teacher stored", True))
         }
-        experiment = Experiment(pair_config(path, student_name, 1, dataset, False))
-        assert experiment.teacher is not None
-        outputs = experiment.teacher.compute_evaluation(experiment.evaluation)
-        evaluate = partial(experiment.evaluate, experiment.students[0], outputs)
+        trainer = Trainer(pair_config(path, student_name, 1, dataset, False))
+        assert trainer.teacher is not None
+        outputs = trainer.teacher.compute_evaluation(trainer.evaluation)
+        evaluate = partial(trainer.evaluate, trainer.students[0], outputs)
         for step in (*loops.values(), evaluate):
             seconds(step, 2)
         evaluations, epochs = [], {name: [] for name in loops}
         for _ in range(options.repetitions):
             for name, step in loops.items():
-                epochs[name].append(seconds(step, options.steps) * experiment.steps_per_epoch)
+                epochs[name].append(seconds(step, options.steps) * trainer.steps_per_epoch)
             evaluations.append(seconds(evaluate, 1))
-    count = len(experiment.evaluation)
+    count = len(trainer.evaluation)
     print(f"{teacher_name} -> {student_name}: {count:,} test images evaluated in {spread(evaluations)} s")
     for name, times in epochs.items():
         shares = [100 * own / (own + epoch) for own, epoch in zip(evaluations, times, strict=True)]
-        print(f"  {name:<16} {experiment.steps_per_epoch} steps in {spread(times)} s, evaluation {spread(shares)} %")
+        print(f"  {name:<16} {trainer.steps_per_epoch} steps in {spread(times)} s, evaluation {spread(shares)} %")
 
 
 def spread(values: list[float]) -> str:

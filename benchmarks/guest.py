@@ -38,7 +38,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from benchmarks.app import ROOT, running
 from benchmarks.load import BY_ITSELF, TRAINING, Tally, Visitor, end, percentiles, watch_memory
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.runs.launch import launch_run
 from kdexplorer.runs.run_folder import Run
 
@@ -355,7 +355,7 @@ def main(arguments: list[str] | None = None) -> bool:
             url = stack.enter_context(running(folder, **environment))
             (server,) = (child for child in psutil.Process().children() if child not in before)
             os.environ.pop("KDEXPLORER_DATA", None)
-            run = launch_run(ExperimentConfig(**TRAINING), folder / "runs")
+            run = launch_run(RunConfig(**TRAINING), folder / "runs")
             stack.callback(end, run)
         for _ in range(600):
             if steps_of(run):

@@ -35,7 +35,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.app import running
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.runs.launch import launch_run, stop_run
 from kdexplorer.runs.records import LIVE
 from kdexplorer.runs.run_folder import Run
@@ -380,7 +380,7 @@ def main(arguments: list[str] | None = None) -> Tally:
             servers = [child for child in psutil.Process().children() if child not in before]
             if options.train:
                 os.environ.pop("KDEXPLORER_DATA", None)
-                run = launch_run(ExperimentConfig(**TRAINING), folder / "runs")
+                run = launch_run(RunConfig(**TRAINING), folder / "runs")
                 stack.callback(end, run)
         tally = asyncio.run(run_visits(urls, run.run_id if run else None, servers, options))
         for log in folder.glob("app*/log.txt"):

@@ -2,7 +2,7 @@
 
     python -m benchmarks.parallel [--pair resnet56:resnet20] [--students 1] [--repetitions 5] [--processes 2]
 
-Both train the same experiment: the global batch is the same, each process computes its slice, DistributedDataParallel
+Both train the same run: the global batch is the same, each process computes its slice, DistributedDataParallel
 averages the gradients. They take turns, each in new processes; the medians and the ratios of the rounds are printed.
 """
 
@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.training import BATCH, available_dataset, untrained_teacher
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.notation import parse_student
 from kdexplorer.training import ddp
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.hardware import configure_process
+from kdexplorer.training.trainer import Trainer
 
 
 def member(options: argparse.Namespace) -> None:
@@ -32,7 +32,7 @@ def member(options: argparse.Namespace) -> None:
     students = [
         parse_student(f"{options.pair.split(':')[1]}:response:name=s{number}") for number in range(options.students)
     ]
-    config = ExperimentConfig(
+    config = RunConfig(
         dataset=options.dataset, teacher=options.teacher, students=students, batch_size=BATCH, epochs=1000,
         learning_rate=0.01, threads=options.threads, compile=options.compile, sync_batch_norm=options.sync_batch_norm,
         device="cpu",
@@ -44,14 +44,14 @@ def member(options: argparse.Namespace) -> None:
     ddp.leave()
 
 
-def time_steps(config: ExperimentConfig, warm_up: int, steps: int) -> float:
-    """Images per second. The experiment ends here: torch hangs now and then when it outlives the process group."""
-    experiment = Experiment(config)
+def time_steps(config: RunConfig, warm_up: int, steps: int) -> float:
+    """Images per second. The trainer ends here: torch hangs now and then when it outlives the process group."""
+    trainer = Trainer(config)
     for step in range(warm_up):
-        experiment.step(0, step)
+        trainer.step(0, step)
     begin = time.perf_counter()
     for step in range(steps):
-        experiment.step(1, step)
+        trainer.step(1, step)
     return steps * BATCH / (time.perf_counter() - begin)
 
 

@@ -18,19 +18,19 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.training import BATCH, available_dataset, parse_students, seconds, untrained_teacher
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.notation import parse_student
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.schedule import resolution
+from kdexplorer.training.trainer import Trainer
 
 
-def measure(title: str, experiment: Experiment, count: int) -> None:
+def measure(title: str, trainer: Trainer, count: int) -> None:
     """Prints, by resolution, the median of `count` steps and the first one, and the peak memory so far."""
     print(title)
-    epochs = {resolution(experiment.config, epoch): epoch for epoch in range(experiment.config.epochs)}
+    epochs = {resolution(trainer.config, epoch): epoch for epoch in range(trainer.config.epochs)}
     for side, epoch in epochs.items():
-        first, *others = (seconds(partial(experiment.step, epoch, number), 1) for number in range(count + 1))
+        first, *others = (seconds(partial(trainer.step, epoch, number), 1) for number in range(count + 1))
         step = statistics.median(others)
         print(f"  {side} px {BATCH / step:5.0f} images/s  {step:6.3f} s a step  first step {first:3.0f} s", flush=True)
     print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB", flush=True)
@@ -53,14 +53,14 @@ def main() -> None:
     }  # fmt: skip
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, data: {dataset}, batch {BATCH}")
     for name in options.alone:
-        alone = Experiment(ExperimentConfig(students=[parse_student(name)], **shared))
+        alone = Trainer(RunConfig(students=[parse_student(name)], **shared))
         measure(f"{name} without a teacher", alone, options.steps)
         del alone
     for count in options.students:
         with TemporaryDirectory() as folder:
             teacher = untrained_teacher(options.teacher, dataset, Path(folder))
             students = parse_students(options.student, count)
-            pair = Experiment(ExperimentConfig(students=students, teacher=str(teacher), **shared))
+            pair = Trainer(RunConfig(students=students, teacher=str(teacher), **shared))
         measure(f"{options.teacher} -> {count} {options.student}", pair, options.steps)
         del pair
 

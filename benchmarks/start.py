@@ -34,25 +34,25 @@ def play(teacher: str, student: str, compiled: bool) -> None:
         marks.append((time.perf_counter() - origin, time.process_time()))
 
     from kdexplorer.cli import main  # noqa: F401
-    from kdexplorer.config import ExperimentConfig
+    from kdexplorer.config import RunConfig
     from kdexplorer.notation import parse_student
 
     settings = {"teacher": teacher, "students": [parse_student(f"{student}:response")], "compile": compiled}
-    config = ExperimentConfig.model_validate(settings | {"dataset": "cifar10"})
+    config = RunConfig.model_validate(settings | {"dataset": "cifar10"})
     del marks[1]
     mark()
     import torch  # noqa: F401
 
     mark()
-    from kdexplorer.training.experiment import Experiment
     from kdexplorer.training.hardware import configure_process
+    from kdexplorer.training.trainer import Trainer
 
     configure_process()
     mark()
-    experiment = Experiment(config)
+    trainer = Trainer(config)
     mark()
     for step in range(2):
-        experiment.step(0, step)
+        trainer.step(0, step)
         mark()
     print(json.dumps([[b - a for a, b in zip(one, two, strict=True)] for one, two in itertools.pairwise(marks)]))
 

@@ -1,4 +1,4 @@
-"""What many students cost in one experiment, what that saves a sweep, and whether a cluster loses one.
+"""What many students cost in one run, what that saves a sweep, and whether a cluster loses one.
 
     python -m benchmarks.sweep cost  [--pair resnet56:resnet8] [--counts 1 2 4 8] [--repetitions 5] [--eager]
     python -m benchmarks.sweep share [--pair resnet56:resnet8] [--repetitions 5] [--eager]
@@ -6,9 +6,9 @@
 
 `cost`: a step with N students against the sum of its parts, the teacher's forward pass and N times a student that is
 trained alone without a teacher; both are timed in the same rounds.
-`share`: a step of a sweep over five temperatures in one experiment against five experiments of one temperature each.
+`share`: a step of a sweep over five temperatures in one run against five runs of one temperature each.
 `ray`: 20 students on synthetic data over two local nodes, one of which is killed halfway; counts how often each
-experiment finished. Needs Ray.
+trainer finished. Needs Ray.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from typing import Any
 import torch
 
 from benchmarks.training import BATCH, available_dataset, seconds, stepping, untrained_teacher
-from kdexplorer.config import SCRATCH, ExperimentConfig, StudentConfig
+from kdexplorer.config import SCRATCH, RunConfig, StudentConfig
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.notation import parse_student
 from kdexplorer.runs.run_folder import finished_students
 from kdexplorer.sweeps import folder, grid
 from kdexplorer.sweeps.driver import execute_sweep
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.hardware import configure_process
+from kdexplorer.training.trainer import Trainer
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def stepper(dataset: str, compiled: bool, students: list[StudentConfig], teacher: Path | None) -> Callable[[], None]:
-    """One training step of an experiment, again and again."""
-    config = ExperimentConfig(
+    """One training step of a run, again and again."""
+    config = RunConfig(
         dataset=dataset,
         teacher=str(teacher) if teacher else None,
         students=students,
@@ -54,17 +54,15 @@ def stepper(dataset: str, compiled: bool, students: list[StudentConfig], teacher
 
 def teacher_alone(dataset: str, compiled: bool, student: StudentConfig, teacher: Path) -> Callable[[], None]:
     """The teacher's part of a step: what the student's method uses of it, for one batch."""
-    config = ExperimentConfig(
-        dataset=dataset, teacher=str(teacher), students=[student], batch_size=BATCH, compile=compiled
-    )
-    experiment = Experiment(config)
-    inputs = normalize(experiment.images[:BATCH], experiment.normalization)
-    found = experiment.teacher
+    config = RunConfig(dataset=dataset, teacher=str(teacher), students=[student], batch_size=BATCH, compile=compiled)
+    trainer = Trainer(config)
+    inputs = normalize(trainer.images[:BATCH], trainer.normalization)
+    found = trainer.teacher
     assert found is not None
     found.predictions = None
 
     def compute() -> None:
-        found.load_targets(experiment.images[:BATCH], inputs, dataset, 0, 0)
+        found.load_targets(trainer.images[:BATCH], inputs, dataset, 0, 0)
 
     return compute
 
@@ -103,7 +101,7 @@ def cost(options: argparse.Namespace, dataset: str, teacher: Path, student: str)
 
 
 def share(options: argparse.Namespace, dataset: str, teacher: Path, student: str) -> None:
-    """Prints the ratio of five experiments to one."""
+    """Prints the ratio of five runs to one."""
     distilled = [grid.cell(student, temperature, 0.7) for temperature in TEMPERATURES]
     steps = {"together": stepper(dataset, options.compiled, distilled, teacher)}
     steps |= {one.name: stepper(dataset, options.compiled, [one], teacher) for one in distilled}
@@ -111,14 +109,14 @@ def share(options: argparse.Namespace, dataset: str, teacher: Path, student: str
     apart = [sum(values) for values in zip(*(times[one.name] for one in distilled), strict=True)]
     ratios = [five / one for five, one in zip(apart, times["together"], strict=True)]
     print(
-        f"  five temperatures in one experiment: {1e3 * statistics.median(times['together']):.1f} ms a step; in five: "
+        f"  five temperatures in one run: {1e3 * statistics.median(times['together']):.1f} ms a step; in five: "
         f"{1e3 * statistics.median(apart):.1f} ms; {statistics.median(ratios):.2f} times as fast "
         f"({min(ratios):.2f} to {max(ratios):.2f})"
     )
 
 
 def lose_a_node(options: argparse.Namespace, root: Path) -> None:
-    """Trains a sweep of 20 students on two local nodes; kills one when half of the experiments are done."""
+    """Trains a sweep of 20 students on two local nodes; kills one when half of the runs are done."""
     from ray.cluster_utils import Cluster
 
     recipe: dict[str, Any] = {

@@ -3,7 +3,7 @@
     python -m benchmarks.training [--pairs resnet56:resnet20 resnet50:resnet18] [--repetitions 5]
 
 (a) is the usual loop of tutorials: a DataLoader with PIL transforms and two workers, float32, the teacher's forward
-pass for each batch, one student. (b) is `kdexplorer.training.experiment.Experiment`, with one student and with four, as
+pass for each batch, one student. (b) is `kdexplorer.training.trainer.Trainer`, with one student and with four, as
 the command line runs it with `--compile`; and with one student whose teacher's predictions are stored, as every run
 after the first has them. They take turns, so that a drift of the machine's speed affects all of
 them; the medians and the ratios within each round are printed. Student-images are images times students.
@@ -39,7 +39,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from kdexplorer.config import ExperimentConfig, StudentConfig
+from kdexplorer.config import RunConfig, StudentConfig
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.networks import build
 from kdexplorer.networks.cost import count_multiply_adds, count_parameters
@@ -47,9 +47,9 @@ from kdexplorer.notation import parse_student
 from kdexplorer.runs.card import Card
 from kdexplorer.runs.checkpoints import save_checkpoint
 from kdexplorer.runs.weights import to_half_precision
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.hardware import configure_process, resolve_precision
 from kdexplorer.training.schedule import FULL_RESOLUTION
+from kdexplorer.training.trainer import Trainer
 
 BATCH = 128
 OBJECTIVES = ("response", "scratch", "feature", "combined")
@@ -111,9 +111,9 @@ def engine(
     return stepping(pair_config(teacher, student_name, students, dataset, compiled), stored)
 
 
-def pair_config(teacher: Path, student_name: str, students: int, dataset: str, compiled: bool) -> ExperimentConfig:
+def pair_config(teacher: Path, student_name: str, students: int, dataset: str, compiled: bool) -> RunConfig:
     """Students of one architecture with a teacher; long enough for every benchmark."""
-    return ExperimentConfig(
+    return RunConfig(
         dataset=dataset,
         teacher=str(teacher),
         students=parse_students(student_name, students),
@@ -134,25 +134,25 @@ def parse_students(architecture: str, count: int) -> list[StudentConfig]:
     return [parse_student(f"{architecture}:{OBJECTIVES[k % 4]}:name=s{k}") for k in range(count)]
 
 
-def stepping(config: ExperimentConfig, stored: bool = False) -> Callable[[], None]:
-    """A function that does one training step of an experiment after another, the first epoch's teacher stored or not.
+def stepping(config: RunConfig, stored: bool = False) -> Callable[[], None]:
+    """A function that does one training step of a run after another, the first epoch's teacher stored or not.
 
     `KDEXPLORER_RUNS` must be a folder of the benchmark's own where it is stored.
     """
-    experiment, done = Experiment(config), 0
-    teacher = experiment.teacher
+    trainer, done = Trainer(config), 0
+    teacher = trainer.teacher
     if teacher is not None and teacher.predictions is not None and stored:
         zeros = {part: np.zeros((config.batch_size, width), np.float32) for part, width in teacher.widths.items()}
-        for number in range(experiment.steps_per_epoch):
+        for number in range(trainer.steps_per_epoch):
             teacher.predictions.add(0, FULL_RESOLUTION, number, lambda: zeros)
-        teacher.open_predictions(experiment.images, config, experiment.steps_per_epoch)  # as another run does
+        teacher.open_predictions(trainer.images, config, trainer.steps_per_epoch)  # as another run does
         assert teacher.is_stored(0, FULL_RESOLUTION)
     elif teacher is not None:
         teacher.predictions = None  # an earlier benchmark's are not to be read
 
     def step() -> None:
         nonlocal done
-        experiment.step(*divmod(done, experiment.steps_per_epoch))
+        trainer.step(*divmod(done, trainer.steps_per_epoch))
         done += 1
 
     return step

@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.app import running
 from benchmarks.load import BY_ITSELF, TRAINING, Tally, Visitor, end
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.runs.launch import launch_run
 from kdexplorer.vote.routes import PATH
 from kdexplorer.vote.store import Store
@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> bool:
         url = stack.enter_context(running(folder))
         if options.train:
             os.environ.pop("KDEXPLORER_DATA", None)
-            trained = launch_run(ExperimentConfig(**TRAINING), folder / "runs")
+            trained = launch_run(RunConfig(**TRAINING), folder / "runs")
             stack.callback(end, trained)
         room, tally = asyncio.run(run(url, options))
         question = Store(folder / "runs" / ".vote").current()

@@ -1,4 +1,4 @@
-"""What an experiment is: one teacher, several students, the same batches.
+"""What a run is: one teacher, several students, the same batches.
 
 Everything that changes a number is here, validated and bounded, and is stored as JSON. No torch is loaded: forms and
 the command line read it.
@@ -45,7 +45,7 @@ RUN_FILES = (
 """The files of a run's folder, beside a folder for each student."""
 
 MAX_EPOCHS, MAX_STUDENTS = 1000, 64
-"""Of one experiment."""
+"""Of one run."""
 SCRATCH = "scratch"
 """The key of an objective without a teacher."""
 
@@ -105,7 +105,7 @@ class StudentConfig(Objective):
         return Objective(ce_weight=self.ce_weight, label_smoothing=self.label_smoothing, terms=self.terms)
 
 
-class ExperimentConfig(StrictModel):
+class RunConfig(StrictModel):
     """One teacher and the students that see the same batches from the same initial weights."""
 
     version: Literal[2] = 2
@@ -185,7 +185,7 @@ class ExperimentConfig(StrictModel):
     save_minutes: float = Field(5.0, gt=0, le=1440, description="the state is saved every epoch and this often")
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> ExperimentConfig:
+    def _is_consistent(self) -> RunConfig:
         names = [student.name.lower() for student in self.students]  # folders; some disks ignore case
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -212,16 +212,16 @@ class ExperimentConfig(StrictModel):
                 raise ValueError(f"{student.name} needs more than logits: choose another teacher_view than fixed")
 
     @classmethod
-    def load(cls, path: Path) -> ExperimentConfig:
+    def load(cls, path: Path) -> RunConfig:
         """Reads a JSON file, of this version or of version 1. Raises ConfigError when it is missing or not valid."""
         try:
             values = parse_json(read_bytes(path, MAX_JSON_BYTES))
         except (OSError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{path} cannot be read as an experiment: {error}") from error
+            raise ConfigError(f"{path} cannot be read as a run: {error}") from error
         return cls.parse(values, where=str(path))
 
     @classmethod
-    def parse(cls, values: Any, where: str = "") -> ExperimentConfig:
+    def parse(cls, values: Any, where: str = "") -> RunConfig:
         """Builds a configuration from JSON of this version or of version 1. Raises ConfigError."""
         return validate(cls, upgrade_experiment(values), where)
 

@@ -1,7 +1,7 @@
 """What can go wrong in a way that a user can fix. Every message says what to do.
 
 KDError
-├── ConfigError       an experiment that cannot be run as written
+├── ConfigError       a run that cannot be trained as written
 ├── DataError         data that is missing, truncated or of another kind
 ├── ImageError        an upload that is not an image that can be shown to a network
 │   └── ImageMemoryError    one that there was no memory for, which says nothing about the file
@@ -16,7 +16,7 @@ class KDError(Exception):
 
 
 class ConfigError(KDError):
-    """The experiment cannot be run as written."""
+    """The run cannot be trained as written."""
 
 
 class DataError(KDError):

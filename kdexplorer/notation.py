@@ -1,4 +1,4 @@
-"""The command line's notation: a student in one word, and the commands that repeat an experiment.
+"""The command line's notation: a student in one word, and the commands that repeat a run.
 
 `ARCHITECTURE[:PRESET-OR-METHOD[:KEY=VALUE…][+METHOD[:KEY=VALUE…]…]]`, such as `resnet20:response:T=4:alpha=0.7` or
 `resnet20:kd:T=4:weight=0.7+at:weight=1000`.
@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from kdexplorer.config import SCRATCH, ExperimentConfig, StudentConfig
+from kdexplorer.config import SCRATCH, RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.presets import LEGACY_SETTINGS, PRESETS
@@ -159,14 +159,14 @@ def format_number(value: float) -> str:
     return min((text for text in (f"{value:g}", repr(value)) if float(text) == value), key=len)
 
 
-def train_command(config: ExperimentConfig) -> str:
-    """The command that repeats this experiment: its data set and what differs from the defaults."""
+def train_command(config: RunConfig) -> str:
+    """The command that repeats this run: its data set and what differs from the defaults."""
     students = shlex.join(format_student(student) for student in config.students)
     return " ".join(["python -m kdexplorer train", *format_options(config), f"--students {students}"])
 
 
 def format_options(config: BaseModel) -> list[str]:
-    """The data set and the options of an experiment that differ from their defaults; its students are no option."""
+    """The data set and the options of a run that differ from their defaults; its students are no option."""
     options = []
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)

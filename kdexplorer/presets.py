@@ -95,7 +95,7 @@ STARTING_POINTS: dict[str, dict[str, Any]] = {
         "seed": 0,
     },
 }
-"""What the form can be filled with: fields of `config.ExperimentConfig`. The last needs neither data nor a teacher."""
+"""What the form can be filled with: fields of `config.RunConfig`. The last needs neither data nor a teacher."""
 
 LEGACY_SETTINGS = {
     "response_weight": ("kd", "weight"),
@@ -125,7 +125,7 @@ def upgrade_objective(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def upgrade_experiment(values: Any) -> Any:
-    """An experiment's configuration as it was read from JSON, its students upgraded; anything else as it is.
+    """A run's configuration as it was read from JSON, its students upgraded; anything else as it is.
 
     One that was stored before `image_order` existed was trained on the images as the source has them.
     """

@@ -1,4 +1,4 @@
-"""Launch: start an experiment from a form and watch it train. All that this page knows of a run is its folder.
+"""Launch: start a run from a form and watch it train. All that this page knows of a run is its folder.
 
 A link `?run=ID` or `?sweep=ID` shows that run or sweep, also after a restart of the application.
 """

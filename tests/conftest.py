@@ -125,7 +125,7 @@ def one_thread_at_first():
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """An experiment that asks for threads does so for the whole process."""
+    """A run that asks for threads does so for the whole process."""
     import torch
 
     yield

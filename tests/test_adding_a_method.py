@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.experiments import SHRINK
+from tests.training.configs import SHRINK
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = ["--dataset", "synthetic", "--train-images", "200", "--batch-size", "50", "--threads", "1", "--device", "cpu"]

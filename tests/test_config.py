@@ -1,4 +1,4 @@
-"""Experiments as they are written: bounds, objectives, messages."""
+"""Runs as they are written: bounds, objectives, messages."""
 
 import json
 import pickle
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kdexplorer.config import RUN_FILES, SCRATCH, ExperimentConfig, Objective, StudentConfig, objective_label
+from kdexplorer.config import RUN_FILES, SCRATCH, Objective, RunConfig, StudentConfig, objective_label
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.schema import is_name, validate
@@ -18,8 +18,8 @@ BASELINE = {"name": "a", "architecture": "resnet8"}
 DISTILLED = {"name": "b", "architecture": "resnet8", "terms": [{"method": "kd", "weight": 0.7}]}
 
 
-def experiment(**changes):
-    return validate(ExperimentConfig, {"students": [BASELINE], **changes})
+def make_config(**changes):
+    return validate(RunConfig, {"students": [BASELINE], **changes})
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def experiment(**changes):
 )
 def test_an_invalid_experiment_is_refused_in_a_users_words(changes, words):
     with pytest.raises(ConfigError, match=words) as raised:
-        experiment(**changes)
+        make_config(**changes)
     assert "pydantic" not in str(raised.value)
     assert "\n" not in str(raised.value).replace("a\n", "")
 
@@ -71,14 +71,14 @@ def test_an_invalid_experiment_is_refused_in_a_users_words(changes, words):
 @pytest.mark.parametrize("name", [*RUN_FILES, "Config.JSON"])
 def test_a_student_cannot_take_the_place_of_the_runs_own_files(name):
     with pytest.raises(ConfigError, match=name.lower()):
-        experiment(students=[{**BASELINE, "name": name}])
+        make_config(students=[{**BASELINE, "name": name}])
 
 
 def test_an_experiment_survives_json_and_pickle(tmp_path):
-    config = experiment(students=[BASELINE, DISTILLED], teacher="resnet56", train_images=200, threads=2, epochs=3)
+    config = make_config(students=[BASELINE, DISTILLED], teacher="resnet56", train_images=200, threads=2, epochs=3)
     path = tmp_path / "config.json"
     path.write_text(config.model_dump_json())
-    assert ExperimentConfig.load(path) == config
+    assert RunConfig.load(path) == config
     assert pickle.loads(pickle.dumps(config)) == config
 
 
@@ -87,14 +87,14 @@ def test_a_damaged_file_is_a_config_error_that_names_it(tmp_path, garbage):
     path = tmp_path / "config.json"
     path.write_bytes(garbage)
     with pytest.raises(ConfigError, match=r"config\.json"):
-        ExperimentConfig.load(path)
+        RunConfig.load(path)
     with pytest.raises(ConfigError, match=r"missing\.json"):
-        ExperimentConfig.load(tmp_path / "missing.json")
+        RunConfig.load(tmp_path / "missing.json")
 
 
 def test_a_configuration_cannot_be_changed_afterwards():
     with pytest.raises(ValueError, match="frozen"):
-        experiment().epochs = 5
+        make_config().epochs = 5
 
 
 # --- Objectives -------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_a_method_may_occur_in_several_terms_whose_weights_add_up():
 @pytest.mark.parametrize("name", ["a", "resnet20-T=4.0", "20260101-a_b+c", "x" * 64])
 def test_names_of_runs_and_students(name):
     assert is_name(name)
-    assert experiment(students=[{**BASELINE, "name": name}]).students[0].name == name
+    assert make_config(students=[{**BASELINE, "name": name}]).students[0].name == name
 
 
 @given(st.text(max_size=70))

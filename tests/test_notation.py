@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdexplorer.config import ExperimentConfig, StudentConfig
+from kdexplorer.config import RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.notation import format_number, format_student, parse_student, preset_of, train_command
@@ -240,7 +240,7 @@ def test_the_shortest_notation_is_written(text, short):
 
 def test_the_command_repeats_what_differs_from_the_defaults():
     students = [parse_student("resnet8:response:T=2"), parse_student("resnet8:kd+at:power=2:name=my-net")]
-    config = ExperimentConfig(
+    config = RunConfig(
         name="it", teacher="run/my teacher", students=students, epochs=3, compile=True, learning_rate=0.25
     )
     words = shlex.split(train_command(config))

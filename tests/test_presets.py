@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kdexplorer.config import ExperimentConfig, Objective
+from kdexplorer.config import Objective, RunConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import PRESETS, STARTING_POINTS, upgrade_experiment, upgrade_metrics, upgrade_objective
@@ -12,7 +12,7 @@ from kdexplorer.presets import PRESETS, STARTING_POINTS, upgrade_experiment, upg
 
 @pytest.mark.parametrize("values", STARTING_POINTS.values(), ids=STARTING_POINTS)
 def test_a_starting_point_is_an_experiment(values):
-    config = ExperimentConfig.parse(values)
+    config = RunConfig.parse(values)
     assert {name: getattr(config, name) for name in values if name != "students"} == {
         name: value for name, value in values.items() if name != "students"
     }
@@ -49,7 +49,7 @@ VERSION_1 = {
 def test_a_configuration_of_version_1_means_the_same(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(VERSION_1))
-    config = ExperimentConfig.load(path)
+    config = RunConfig.load(path)
     assert (config.name, config.dataset, config.train_images) == ("lab", "synthetic", 2000)
     assert (config.teacher, config.epochs, config.seed) == ("resnet56", 3, 7)
     assert list(config.students) == [
@@ -64,7 +64,7 @@ def test_a_configuration_of_version_1_means_the_same(tmp_path):
     ]
     assert json.loads(path.read_text()) == VERSION_1
     path.write_text(config.model_dump_json())
-    assert ExperimentConfig.load(path) == config
+    assert RunConfig.load(path) == config
 
 
 def test_upgrading_changes_nothing_that_it_was_given():
@@ -88,14 +88,14 @@ def test_upgrading_changes_nothing_that_it_was_given():
 def test_an_invalid_student_of_version_1_is_refused(changes, words):
     students = [{"name": "a", "architecture": "resnet8", **changes}]
     with pytest.raises(ConfigError, match=words):
-        ExperimentConfig.parse({"teacher": "resnet56", "students": students})
+        RunConfig.parse({"teacher": "resnet56", "students": students})
 
 
 @pytest.mark.parametrize("values", [None, 3, [], "x", {}, {"students": 3}, {"students": [3, None]}], ids=str)
 def test_what_is_no_experiment_is_left_to_the_validation(values):
     assert upgrade_experiment(values) == values
     with pytest.raises(ConfigError):
-        ExperimentConfig.parse(values)
+        RunConfig.parse(values)
 
 
 def test_todays_objectives_are_left_alone():
@@ -118,4 +118,4 @@ def test_metrics_of_version_1_have_todays_names():
 )
 def test_an_experiment_stored_before_there_was_an_order_keeps_the_sources(changes, order):
     student = {"name": "a", "architecture": "resnet8"}
-    assert ExperimentConfig.parse({"students": [student]} | changes).image_order == order
+    assert RunConfig.parse({"students": [student]} | changes).image_order == order

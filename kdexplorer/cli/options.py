@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, get_args
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import available_dataset, get_dataset
 from kdexplorer.datasets.base import Progress
 from kdexplorer.errors import ConfigError
@@ -21,10 +21,8 @@ DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
 CHECKPOINT_HELP = "a bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder"
 JSON_HELP = "print JSON instead of Markdown"
 
-EXPERIMENT_FIELDS = {
-    name: field for name, field in ExperimentConfig.model_fields.items() if name not in ("version", "students")
-}
-"""The fields of an experiment that are options of `train` and `sweep`."""
+RUN_FIELDS = {name: field for name, field in RunConfig.model_fields.items() if name not in ("version", "students")}
+"""The fields of a run that are options of `train` and `sweep`."""
 
 
 def add_command(commands: Any, name: str, text: str, **defaults: Any) -> argparse.ArgumentParser:
@@ -38,9 +36,9 @@ def add_command(commands: Any, name: str, text: str, **defaults: Any) -> argpars
     return parser
 
 
-def add_experiment_options(parser: argparse.ArgumentParser) -> None:
-    """An option for each of `EXPERIMENT_FIELDS`: its description is the help, pydantic checks the value later."""
-    for name, field in EXPERIMENT_FIELDS.items():
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """An option for each of `RUN_FIELDS`: its description is the help, pydantic checks the value later."""
+    for name, field in RUN_FIELDS.items():
         default = "" if field.default in (None, False) else f" (default: {field.default})"
         text = f"{field.description or ''}{default}".replace("%", "%%")
         add = partial(parser.add_argument, f"--{name.replace('_', '-')}", help=text)
@@ -60,13 +58,13 @@ def given_values(options: argparse.Namespace, names: Iterable[str]) -> dict[str,
 
 
 def default_dataset() -> str:
-    """The data set of an experiment that names none, or its substitute where the data are missing."""
-    return available_dataset(ExperimentConfig.model_fields["dataset"].default)
+    """The data set of a run that names none, or its substitute where the data are missing."""
+    return available_dataset(RunConfig.model_fields["dataset"].default)
 
 
 def report_substitute(options: argparse.Namespace, dataset: str) -> None:
-    """Says on stderr that the experiment uses a substitute, where the user has not chosen the data set."""
-    default = get_dataset(ExperimentConfig.model_fields["dataset"].default)
+    """Says on stderr that the run uses a substitute, where the user has not chosen the data set."""
+    default = get_dataset(RunConfig.model_fields["dataset"].default)
     if dataset == default.substitute and options.dataset is None and getattr(options, "config", None) is None:
         print(f"{default.label} is missing: training on {get_dataset(dataset).label}", file=sys.stderr)
 

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=int, metavar="INT", help=f"number of seeds, from --seed on (default: {defaults['seeds']})")
     add("--students-per-experiment", type=int, metavar="INT", help="at most this many; fewer make more experiments")
     add("--memory", dest="memory_gib", type=float, metavar="GIB", help=memory)
-    shared.add_experiment_options(parser)
+    shared.add_run_options(parser)
     add("--ray", metavar="ADDRESS", help="train on a Ray cluster: its address, or auto")
     add("--json", action="store_true", help=shared.JSON_HELP)
     add("--detach", action="store_true", help="train in the background and print the sweep's id")
@@ -85,7 +85,7 @@ def _announce(config: SweepConfig, options: argparse.Namespace) -> bool:
 
 def read_config(options: argparse.Namespace) -> SweepConfig:
     """The sweep that the options describe. Raises ConfigError."""
-    recipe = {"dataset": shared.default_dataset()} | shared.given_values(options, shared.EXPERIMENT_FIELDS)
+    recipe = {"dataset": shared.default_dataset()} | shared.given_values(options, shared.RUN_FIELDS)
     return configure(options.student, recipe, options.hold, **shared.given_values(options, GRID_FIELDS))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kdexplorer.cli import options as shared
 from kdexplorer.cli.runs import format_results
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures
@@ -26,13 +26,13 @@ EXAMPLES = " ".join(f"resnet20:{name}" for name in PRESETS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The experiment's options, and where to train."""
+    """The run's options, and where to train."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = describe_students()
     add, students = parser.add_argument, f"the networks to train: {NOTATION}; see the end of this text"
     add("--config", type=Path, help="a JSON file with the configuration; options override it")
     add("--students", nargs="+", metavar="STUDENT", help=students)
-    shared.add_experiment_options(parser)
+    shared.add_run_options(parser)
     add("--detach", action="store_true", help="train in the background and print the run's id")
     add("--quiet", action="store_true", help="print no progress and no results")
 
@@ -94,16 +94,16 @@ def run(options: argparse.Namespace) -> int:
     return execute_run(ddp.join().lead(create_or_find), options.quiet)
 
 
-def read_config(options: argparse.Namespace) -> ExperimentConfig:
-    """The experiment: the file of `--config`, overridden by the other options. Raises ConfigError."""
-    values = ExperimentConfig.load(options.config).model_dump() if options.config else {}
-    values |= shared.given_values(options, shared.EXPERIMENT_FIELDS)
+def read_config(options: argparse.Namespace) -> RunConfig:
+    """The run: the file of `--config`, overridden by the other options. Raises ConfigError."""
+    values = RunConfig.load(options.config).model_dump() if options.config else {}
+    values |= shared.given_values(options, shared.RUN_FIELDS)
     if options.students:
         values["students"] = [parse_student(text) for text in options.students]
     if not values.get("students"):
         raise ConfigError(f"no students are given: try --students {EXAMPLES}")
     values.setdefault("dataset", shared.default_dataset())
-    return validate(ExperimentConfig, values)
+    return validate(RunConfig, values)
 
 
 def execute_run(run: Run, quiet: bool) -> int:

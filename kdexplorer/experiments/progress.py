@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import KDError
 from kdexplorer.experiments import driver, get_experiment
 from kdexplorer.experiments.base import Part, PreparedExperiment
@@ -20,7 +20,7 @@ from kdexplorer.training.estimate_process import Measurement
 from kdexplorer.training.schedule import pixel_shares
 
 
-def sample_of(todo: Todo) -> ExperimentConfig:
+def sample_of(todo: Todo) -> RunConfig:
     """What is timed for a part: its first seed, with a stand-in where its teacher is not trained yet."""
     config = todo.part.declaration.experiment(todo.seeds[0])
     return config if todo.table is not None else config.model_copy(update={"teacher": todo.part.stand_in})

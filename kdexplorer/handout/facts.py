@@ -10,7 +10,7 @@ import latex2mathml.converter
 from markupsafe import Markup
 
 from kdexplorer.analysis.tables import ResultRow
-from kdexplorer.config import ExperimentConfig, Objective
+from kdexplorer.config import Objective, RunConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.notation import format_number, train_command
@@ -133,7 +133,7 @@ def list_commands(checkpoint: Checkpoint) -> list[str]:
     if card.objective is None or not all(leg.recipe for leg in card.legs):
         return []
     for before, leg in zip((None, *card.legs), card.legs, strict=False):
-        recipe = {key: value for key, value in leg.recipe.items() if key in ExperimentConfig.model_fields}
+        recipe = {key: value for key, value in leg.recipe.items() if key in RunConfig.model_fields}
         recipe.setdefault("image_order", "source")
         continues = before is not None and leg.initial == f"{before.run}/{card.name}"
         initial = f"RUN/{card.name}" if continues else leg.initial
@@ -141,5 +141,5 @@ def list_commands(checkpoint: Checkpoint) -> list[str]:
         recipe |= {"teacher": card.teacher.name if card.teacher else None, "seed": leg.seed or 0, "epochs": leg.epochs}
         recipe |= {"students": [student | card.objective.model_dump()]}
         with contextlib.suppress(ConfigError):
-            commands.append(train_command(validate(ExperimentConfig, recipe)))
+            commands.append(train_command(validate(RunConfig, recipe)))
     return commands

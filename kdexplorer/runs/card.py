@@ -96,7 +96,7 @@ class Leg(_Record):
     epochs: Epochs
     seed: int | None = None
     recipe: dict[str, JsonValue] = {}
-    """The other settings of the experiment."""
+    """The other settings of the run."""
     seconds: float | None = None
     device: Text | None = None
     precision: Text | None = None

@@ -20,7 +20,7 @@ from filelock import FileLock
 from pydantic import BaseModel
 
 from kdexplorer import processes
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import RunError
 from kdexplorer.files import read_json, sync_folder, write_json
 from kdexplorer.runs.records import LIVE
@@ -32,7 +32,7 @@ def create_run(config: BaseModel, name: str, root: Path | None = None, run_id: s
     """Writes a new run folder in state queued. Its id is the date, the time, the name and four random digits.
 
     Args:
-        config: an `ExperimentConfig`, or a sweep's configuration.
+        config: an `RunConfig`, or a sweep's configuration.
         name: the label in the id.
         root: the folder of runs.
         run_id: for callers that must find the same run again (a sweep, a process that torchrun restarts).
@@ -58,7 +58,7 @@ def create_run(config: BaseModel, name: str, root: Path | None = None, run_id: s
     return run
 
 
-def launch_run(config: ExperimentConfig, root: Path | None = None) -> Run:
+def launch_run(config: RunConfig, root: Path | None = None) -> Run:
     """Creates a run and starts its trainer as a process of its own, which outlives the caller. Raises RunError."""
     run = create_run(config, config.name, root)
     try:

@@ -10,7 +10,7 @@ from kdexplorer.presets import upgrade_metrics
 from kdexplorer.schema import Name
 
 State = Literal["waiting", "queued", "running", "finished", "stopped", "failed", "lost", "damaged"]
-"""`waiting`: an experiment of a sweep that has not begun; it has no process, and its sweep starts it."""
+"""`waiting`: a run of a sweep that has not begun; it has no process, and its sweep starts it."""
 LIVE: tuple[State, ...] = ("queued", "running")
 FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
 RESUMABLE: tuple[State, ...] = ("waiting", "stopped", "failed", "lost")

@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kdexplorer import processes
-from kdexplorer.config import RUN_FILES, ExperimentConfig
+from kdexplorer.config import RUN_FILES, RunConfig
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import open_regular, read_json, read_once, write_bytes, write_json
 from kdexplorer.runs.lines import LineReader
@@ -65,9 +65,9 @@ class Run:
         """The folder that contains all of its kind: nothing outside it is ever deleted."""
         return runs_root()
 
-    def config(self) -> ExperimentConfig:
+    def config(self) -> RunConfig:
         """Raises ConfigError when `config.json` is missing or damaged."""
-        return read_once(ExperimentConfig.load, self.path / "config.json")
+        return read_once(RunConfig.load, self.path / "config.json")
 
     def check(self) -> None:
         """Raises ConfigError, with the reason, where the run cannot be used: a bad configuration, files of others."""
@@ -195,7 +195,7 @@ def _lines(rows: list[EpochMetrics] | list[BatchMetrics]) -> bytes:
 
 
 class ReadOnlyRun(Run):
-    """A run for the processes of an experiment that do not write: those with a rank above 0."""
+    """A run for the processes that do not write: those with a rank above 0."""
 
     def _log_handler(self) -> logging.Handler:
         return logging.NullHandler()

@@ -15,7 +15,7 @@ from kdexplorer.analysis.metrics import agreement, average_logits, expected_cali
 from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.analysis.statistics import holm, paired_test, seed_interval
 from kdexplorer.analysis.temperature_scaling import ScaledMetrics, scaled_metrics
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.sampling import hold_out
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
@@ -76,7 +76,7 @@ _SCALED: dict[tuple[str, str, int], ScaledMetrics] = {}
 """By weights and evaluation images: a driver builds the results again after each experiment."""
 
 
-def _scaled_metrics(weights: str, recipe: ExperimentConfig, logits: np.ndarray, labels: np.ndarray) -> ScaledMetrics:
+def _scaled_metrics(weights: str, recipe: RunConfig, logits: np.ndarray, labels: np.ndarray) -> ScaledMetrics:
     key = weights, recipe.dataset, recipe.holdout
     if key not in _SCALED:
         _SCALED[key] = scaled_metrics(logits, labels)
@@ -112,7 +112,7 @@ def _compare(point: GridPoint, default: GridPoint, right: Right) -> dict[str, An
     return {"difference": tested["difference"], "differences": by_seed.tolist(), "ahead": ahead, "p": tested["p"]}
 
 
-def load_labels(config: ExperimentConfig) -> np.ndarray | None:
+def load_labels(config: RunConfig) -> np.ndarray | None:
     """The labels of the images that the students are evaluated on, or None where they are missing."""
     try:
         labels = get_dataset(config.dataset).load("train" if config.holdout else "test").labels
@@ -121,7 +121,7 @@ def load_labels(config: ExperimentConfig) -> np.ndarray | None:
     return labels[hold_out(labels, config.holdout)] if config.holdout else labels
 
 
-def load_teacher_logits(config: ExperimentConfig) -> np.ndarray | None:
+def load_teacher_logits(config: RunConfig) -> np.ndarray | None:
     """The teacher's stored logits on the test split; None where the students are evaluated on other images.
 
     Those of several teachers are the logarithm of the mean of their probabilities.

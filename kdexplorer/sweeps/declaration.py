@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from kdexplorer.config import MAX_STUDENTS, ArchitectureKey, ExperimentConfig, StudentConfig
+from kdexplorer.config import MAX_STUDENTS, ArchitectureKey, RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import parse_student
 from kdexplorer.runs.checkpoints import bundled_root
@@ -58,7 +58,7 @@ class Declaration(StrictModel):
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
     @property
-    def recipe(self) -> ExperimentConfig:
+    def recipe(self) -> RunConfig:
         """The first seed's experiment."""
         return self.experiment(self.seeds[0])
 
@@ -66,10 +66,10 @@ class Declaration(StrictModel):
         """A student for each entry, called as the entry. Raises ConfigError."""
         return [parse_student(f"{self.student}:{text}:name={name}") for name, text in self.entries.items()]
 
-    def experiment(self, seed: int) -> ExperimentConfig:
+    def experiment(self, seed: int) -> RunConfig:
         """All entries with one seed. Raises ConfigError."""
         own = {"name": "league", "students": self.students(), "seed": seed}
-        return validate(ExperimentConfig, {**self.settings, **own})
+        return validate(RunConfig, {**self.settings, **own})
 
 
 def read_declaration(path: Path) -> Declaration:

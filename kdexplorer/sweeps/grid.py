@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from kdexplorer.analysis.metrics import average_logits
 from kdexplorer.analysis.temperature_effects import fresh_push
-from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, ExperimentConfig, StudentConfig
+from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import format_number, format_options, parse_student
 from kdexplorer.presets import PRESETS, upgrade_experiment
@@ -55,7 +55,7 @@ class SweepConfig(StrictModel):
     """
 
     version: Literal[2] = 2
-    recipe: ExperimentConfig  # `seed` is the first seed; the students are the references, see `references`
+    recipe: RunConfig  # `seed` is the first seed; the students are the references, see `references`
     student: ArchitectureKey
     temperatures: list[Annotated[float, Field(ge=0.1, le=100)]] = Field(
         [1.0, 2.0, 4.0, 8.0, 16.0], min_length=1, max_length=MAX_VALUES
@@ -162,11 +162,11 @@ def references(architecture: str) -> list[StudentConfig]:
 def configure(student: str, recipe: dict[str, Any], hold: Hold = "weight", **grid: Any) -> SweepConfig:
     """A sweep of an architecture. Raises ConfigError, naming each invalid field.
 
-    `recipe` contains fields of `ExperimentConfig` without students, `grid` other fields of `SweepConfig`.
+    `recipe` contains fields of `RunConfig` without students, `grid` other fields of `SweepConfig`.
     """
     if not recipe.get("teacher"):
         raise ConfigError("teacher: a sweep needs a teacher, as in --teacher resnet56.")
-    shared = validate(ExperimentConfig, {"name": "sweep", **recipe, "students": references(student)})
+    shared = validate(RunConfig, {"name": "sweep", **recipe, "students": references(student)})
     config = validate(SweepConfig, {"recipe": shared, "student": student, **grid})
     if hold == "weight":
         return config
@@ -178,14 +178,14 @@ class Plan(Protocol):
     """What experiments are made of: a `SweepConfig`, or a league's declaration."""
 
     @property
-    def recipe(self) -> ExperimentConfig: ...
+    def recipe(self) -> RunConfig: ...
 
     def students(self) -> list[StudentConfig]: ...
 
 
-def experiment_config(config: Plan, students: list[StudentConfig], seed: int) -> ExperimentConfig:
+def experiment_config(config: Plan, students: list[StudentConfig], seed: int) -> RunConfig:
     """The experiment of some of a plan's students and one seed. Raises ConfigError."""
-    return validate(ExperimentConfig, config.recipe.model_dump() | {"students": students, "seed": seed})
+    return validate(RunConfig, config.recipe.model_dump() | {"students": students, "seed": seed})
 
 
 def sweep_command(config: SweepConfig) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.networks.cost import count_multiply_adds
 from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.sweeps.folder import find_same, pack
@@ -26,7 +26,7 @@ class SweepPlan:
     """Networks to train, over all seeds."""
     memory: float
     """Bytes that its largest experiment takes at its height, estimated."""
-    sample: ExperimentConfig | None
+    sample: RunConfig | None
     """An experiment with the first of the students, to measure; None when nothing is left."""
     times: float
     """How much longer than the sample the sweep takes, estimated from multiply-adds."""
@@ -59,7 +59,7 @@ def make_plan(config: SweepConfig, elsewhere: bool = False) -> SweepPlan:
     return SweepPlan(len(configs), count, estimate_memory(largest, elsewhere), sample, times)
 
 
-def count_work(config: ExperimentConfig) -> float:
+def count_work(config: RunConfig) -> float:
     """Multiply-adds of one training image: a student's backward pass takes twice its forward pass.
 
     A teacher whose logits are fixed computes them once, which is not counted. Raises KDError without the teacher.

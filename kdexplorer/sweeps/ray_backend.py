@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import parse_json, write_bytes
 from kdexplorer.runs.checkpoints import CARD, WEIGHTS
@@ -192,7 +192,7 @@ def read_files(folder: Path, seen: dict[str, tuple[int, ...]] | None = None) -> 
     return found
 
 
-def read_teacher(config: ExperimentConfig) -> Files:
+def read_teacher(config: RunConfig) -> Files:
     """The teachers' cards and weights, to send along, in a folder each; empty where there is none. Raises KDError."""
     teachers = enumerate(find_teachers(config.teacher) if config.teacher else ())
     return {f"{i}/{name}": (one.path / name).read_bytes() for i, one in teachers for name in (CARD, WEIGHTS)}

@@ -1,1 +1,1 @@
-"""Training experiments: one teacher and the students that see the same batches."""
+"""Training runs: one teacher and the students that see the same batches."""

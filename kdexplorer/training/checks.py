@@ -1,4 +1,4 @@
-"""What would end an experiment at its start, found before a run is created. Loads no torch."""
+"""What would end a run at its start, found before a run is created. Loads no torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kdexplorer.config import ExperimentConfig, StudentConfig
+from kdexplorer.config import RunConfig, StudentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.methods import get_method
@@ -18,16 +18,14 @@ from kdexplorer.runs.teachers import find_teachers, why_not_averaged
 from kdexplorer.schema import problems
 
 Problems = dict[str, list[str]]
-"""Sentences by the field of `ExperimentConfig`; a student's are under `students`, with the student named."""
+"""Sentences by the field of `RunConfig`; a student's are under `students`, with the student named."""
 
 
-def find_problems(
-    values: dict[str, Any], teacher: Checkpoint | None = None
-) -> tuple[ExperimentConfig | None, Problems]:
-    """The experiment that a form's values describe, or what is wrong with them.
+def find_problems(values: dict[str, Any], teacher: Checkpoint | None = None) -> tuple[RunConfig | None, Problems]:
+    """The run that a form's values describe, or what is wrong with them.
 
     Args:
-        values: fields of `ExperimentConfig`, not validated.
+        values: fields of `RunConfig`, not validated.
         teacher: the network that `values["teacher"]` names, where it can be read.
 
     Returns:
@@ -35,7 +33,7 @@ def find_problems(
     """
     found: Problems = {}
     try:
-        config = ExperimentConfig.model_validate(upgrade_experiment(values))
+        config = RunConfig.model_validate(upgrade_experiment(values))
     except ValidationError as error:
         for place, message in problems(error):
             field, sentence = _locate(place, message, values.get("students") or [])
@@ -48,8 +46,8 @@ def find_problems(
     return (None if found else config), found
 
 
-def require_startable(config: ExperimentConfig) -> None:
-    """Raises ConfigError or CheckpointError, which names what would end the experiment at its start."""
+def require_startable(config: RunConfig) -> None:
+    """Raises ConfigError or CheckpointError, which names what would end the run at its start."""
     teachers = find_teachers(config.teacher) if config.teacher else ()
     found = [f"{field}: {sentence}" for field, sentence in _start_problems(config, teachers)]
     found += [f"students: {sentence}" for sentence in _initial_problems(config)]
@@ -76,13 +74,13 @@ def _locate(place: str, message: str, students: list[dict[str, Any]]) -> tuple[s
     return field, message
 
 
-def _start_problems(config: ExperimentConfig, teachers: Sequence[Checkpoint]) -> Iterator[tuple[str, str]]:
+def _start_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iterator[tuple[str, str]]:
     """Fields and sentences of everything that a valid configuration cannot say by itself."""
     yield from _data_problems(config)
     yield from _teacher_problems(config, teachers)
 
 
-def _data_problems(config: ExperimentConfig) -> Iterator[tuple[str, str]]:
+def _data_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     dataset = get_dataset(config.dataset)
     if not dataset.is_available():
         yield "dataset", f"{dataset.label} is not available yet: download it, or choose another data set"
@@ -97,7 +95,7 @@ def _data_problems(config: ExperimentConfig) -> Iterator[tuple[str, str]]:
         yield "batch_size", f"there are only {available} training images: choose a smaller batch"
 
 
-def _teacher_problems(config: ExperimentConfig, teachers: Sequence[Checkpoint]) -> Iterator[tuple[str, str]]:
+def _teacher_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iterator[tuple[str, str]]:
     if not config.teacher:
         return
     if not teachers:
@@ -118,7 +116,7 @@ def _teacher_problems(config: ExperimentConfig, teachers: Sequence[Checkpoint]) 
                 yield "students", f"{student.name}: {problem}"
 
 
-def _initial_problems(config: ExperimentConfig) -> Iterator[str]:
+def _initial_problems(config: RunConfig) -> Iterator[str]:
     for student in config.students:
         if not student.initial:
             continue

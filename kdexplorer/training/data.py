@@ -1,4 +1,4 @@
-"""The images of an experiment: what is trained on, what is evaluated on, and the batches of an evaluation."""
+"""The images of a run: what is trained on, what is evaluated on, and the batches of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import Normalization, Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.datasets.sampling import hold_out, sample_class_balanced
@@ -18,7 +18,7 @@ from kdexplorer.errors import ConfigError
 EVALUATION_BATCH = 500
 
 
-class ExperimentData(NamedTuple):
+class RunData(NamedTuple):
     """The training images and the evaluation split: the test split, or training images held out while tuning."""
 
     train: Split
@@ -27,7 +27,7 @@ class ExperimentData(NamedTuple):
     """`test` or `holdout`."""
 
 
-def load_experiment_data(config: ExperimentConfig) -> ExperimentData:
+def load_run_data(config: RunConfig) -> RunData:
     """Loads what a configuration asks for. Raises DataError when data are missing, ConfigError for too many images."""
     dataset = get_dataset(config.dataset)
     train = dataset.load("train", order=config.image_order)
@@ -47,7 +47,7 @@ def load_experiment_data(config: ExperimentConfig) -> ExperimentData:
         train = train.take(sample_class_balanced(train.labels, config.train_images, seed=1))  # the same for every seed
     if config.batch_size > len(train):
         raise ConfigError(f"batch_size: {config.batch_size} is more than the {len(train)} training images.")
-    return ExperimentData(train, evaluation, "holdout" if config.holdout else "test")
+    return RunData(train, evaluation, "holdout" if config.holdout else "test")
 
 
 def evaluation_batches(

@@ -1,4 +1,4 @@
-"""One experiment on several processes that `torchrun` started: which one leads, what they share, who gets which images.
+"""One run on several processes that `torchrun` started: which one leads, what they share, who gets which images.
 
 The global batch, its order and its augmentation are those of one process. Each process holds the teacher and all
 students and computes its slice; DistributedDataParallel averages the students' gradients. Only rank 0 writes and
@@ -25,7 +25,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Team:
-    """The processes that train one experiment together."""
+    """The processes that train one run together."""
 
     rank: int = 0
     size: int = 1

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from kdexplorer import processes
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.files import read_json, write_json
 from kdexplorer.presets import DEMO, STARTING_POINTS
 from kdexplorer.runs.run_folder import runs_root
@@ -41,9 +41,9 @@ class MachineSpeed(BaseModel):
         return self.estimate.seconds + (epochs - demo_config().epochs) * self.estimate.epoch
 
 
-def demo_config(epochs: int = LENGTHS[1], seed: int = 0) -> ExperimentConfig:
-    """The demo's experiment. Raises ConfigError for a length or a seed that no experiment may have."""
-    return validate(ExperimentConfig, STARTING_POINTS[DEMO] | {"epochs": epochs, "seed": seed})
+def demo_config(epochs: int = LENGTHS[1], seed: int = 0) -> RunConfig:
+    """The demo's run. Raises ConfigError for a length or a seed that no run may have."""
+    return validate(RunConfig, STARTING_POINTS[DEMO] | {"epochs": epochs, "seed": seed})
 
 
 def stored_speed() -> MachineSpeed | None:

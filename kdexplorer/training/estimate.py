@@ -1,8 +1,8 @@
-"""How long an experiment will take on this machine.
+"""How long a run will take on this machine.
 
 The time is that of a few batches, measured in a process of its own:
 
-    python -m kdexplorer.training.estimate experiment.json [SECONDS]
+    python -m kdexplorer.training.estimate config.json [SECONDS]
 
 prints one JSON object; `estimate_process` starts it.
 """
@@ -18,11 +18,11 @@ import numpy as np
 from pydantic import BaseModel
 
 from kdexplorer import processes
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import KDError
 
 if TYPE_CHECKING:
-    from kdexplorer.training.experiment import Experiment
+    from kdexplorer.training.trainer import Trainer
 
 WARM_UP, STEPS, BUDGET = 2, 8, 6.0
 """Steps that are not counted, steps that are, and seconds after which no further step is timed."""
@@ -49,13 +49,13 @@ class Estimate(BaseModel):
     warning: str = ""
 
 
-def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) -> Estimate:
+def measure(config: RunConfig, budget: float = BUDGET, age: float = 0.0) -> Estimate:
     """Times loading, some steps and one batch of the evaluation split, and adds them up to the whole run.
 
     Where the resolution grows, steps are timed at the first and at the last; those between follow their pixels.
 
     Args:
-        config: the experiment.
+        config: of the run.
         budget: seconds after which no further step is timed, at each of the two resolutions.
         age: seconds that a process took to get here, which count as loading.
 
@@ -63,47 +63,47 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
         KDError: whatever would end the run at its start.
     """
     from kdexplorer.training.data import EVALUATION_BATCH
-    from kdexplorer.training.experiment import Experiment
     from kdexplorer.training.hardware import configure_process
     from kdexplorer.training.schedule import resolution
     from kdexplorer.training.teacher_check import check_teacher
+    from kdexplorer.training.trainer import Trainer
 
     configure_process(config.threads)
     begin = time.perf_counter()
-    experiment = Experiment(config)
-    experiment.read_every = 1  # a timed step waits for what it has given the device to do
+    trainer = Trainer(config)
+    trainer.read_every = 1  # a timed step waits for what it has given the device to do
     loading = age + time.perf_counter() - begin
     sides = [resolution(config, epoch) for epoch in range(config.epochs)]
     pixels = [side**2 for side in sides]
-    fixing = _skip_fixing(experiment)
-    stored = _find_stored(experiment, sides)  # before a step is timed: from here on the teacher computes
+    fixing = _skip_fixing(trainer)
+    stored = _find_stored(trainer, sides)  # before a step is timed: from here on the teacher computes
     ends = {pixels[epoch]: epoch for epoch in (config.epochs - 1, 0)}
     sizes = sorted(ends)
-    timed, beyond = zip(*(_time_steps(experiment, ends[size], budget) for size in sizes), strict=True)
+    timed, beyond = zip(*(_time_steps(trainer, ends[size], budget) for size in sizes), strict=True)
     computing = np.interp(pixels, sizes, timed)
-    spared = [_time_teacher(experiment, round(size**0.5)) if stored.any() else 0.0 for size in sizes]
+    spared = [_time_teacher(trainer, round(size**0.5)) if stored.any() else 0.0 for size in sizes]
     saved = np.minimum(np.interp(pixels, sizes, spared), 0.95 * computing)
     step = float((computing - stored * saved).mean())
     evaluations = -(-config.epochs // config.evaluate_every) + 1
     warm_up = float(np.interp(sorted(set(pixels)), sizes, beyond).sum())
-    images, passes = len(experiment.evaluation), _count_teacher_passes(experiment)
-    experiment.evaluation = experiment.evaluation.take(np.arange(min(EVALUATION_BATCH, images)))
-    share = images / len(experiment.evaluation)
+    images, passes = len(trainer.evaluation), _count_teacher_passes(trainer)
+    trainer.evaluation = trainer.evaluation.take(np.arange(min(EVALUATION_BATCH, images)))
+    share = images / len(trainer.evaluation)
     begin = time.perf_counter()
-    teacher_outputs = experiment.teacher.compute_evaluation(experiment.evaluation) if experiment.teacher else None
+    teacher_outputs = trainer.teacher.compute_evaluation(trainer.evaluation) if trainer.teacher else None
     teacher = passes * share * (time.perf_counter() - begin)
     begin = time.perf_counter()
-    for student in experiment.students:
-        experiment.evaluate(student, teacher_outputs)
+    for student in trainer.students:
+        trainer.evaluate(student, teacher_outputs)
     evaluation = share * (time.perf_counter() - begin)
-    at_start = check_teacher(experiment, teacher_outputs)
+    at_start = check_teacher(trainer, teacher_outputs)
     return Estimate(
         # At the end the float16 weights are evaluated once more.
-        seconds=loading + warm_up + experiment.steps * step + evaluations * evaluation + teacher + fixing,
+        seconds=loading + warm_up + trainer.steps * step + evaluations * evaluation + teacher + fixing,
         loading=loading,
         step=step,
         evaluation=evaluation,
-        epoch=experiment.steps_per_epoch * step + evaluation,
+        epoch=trainer.steps_per_epoch * step + evaluation,
         images_per_second=config.batch_size / step,
         stored=float(stored.mean()),
         speedup=float(computing.mean()) / step,
@@ -112,12 +112,12 @@ def measure(config: ExperimentConfig, budget: float = BUDGET, age: float = 0.0) 
     )
 
 
-def _time_steps(experiment: Experiment, epoch: int, budget: float) -> tuple[float, float]:
+def _time_steps(trainer: Trainer, epoch: int, budget: float) -> tuple[float, float]:
     """Seconds of a step in that epoch, and what the first steps take beyond it (compiling, above all)."""
     steps: list[float] = []
-    for number in range(min(WARM_UP + STEPS, experiment.steps_per_epoch)):
+    for number in range(min(WARM_UP + STEPS, trainer.steps_per_epoch)):
         begin = time.perf_counter()
-        experiment.step(epoch, number)
+        trainer.step(epoch, number)
         steps.append(time.perf_counter() - begin)
         if sum(steps) > budget and number >= WARM_UP:
             break
@@ -125,9 +125,9 @@ def _time_steps(experiment: Experiment, epoch: int, budget: float) -> tuple[floa
     return step, max(0.0, sum(steps[:WARM_UP]) - step * len(steps[:WARM_UP]))
 
 
-def _find_stored(experiment: Experiment, sides: list[int]) -> np.ndarray:
+def _find_stored(trainer: Trainer, sides: list[int]) -> np.ndarray:
     """Which epochs' teacher predictions are on the disk, bool `[epochs]`; they are not read from then on."""
-    teacher = experiment.teacher
+    teacher = trainer.teacher
     if teacher is None or teacher.fixed is not None:
         return np.zeros(len(sides), bool)
     stored = np.array([teacher.is_stored(epoch, side) for epoch, side in enumerate(sides)])
@@ -135,39 +135,39 @@ def _find_stored(experiment: Experiment, sides: list[int]) -> np.ndarray:
     return stored
 
 
-def _count_teacher_passes(experiment: Experiment) -> int:
+def _count_teacher_passes(trainer: Trainer) -> int:
     """How often the teacher computes the evaluation split: at the start, and in float32 at the end; or it is read."""
     import torch
 
-    teacher = experiment.teacher
+    teacher = trainer.teacher
     if teacher is None or not teacher.can_read:
         return 2 if teacher else 0
-    precisions = {experiment.dtype, torch.float32}  # what the start stores in float32 is read at the end
-    return sum(not teacher.is_evaluation_stored(experiment.evaluation, precision) for precision in precisions)
+    precisions = {trainer.dtype, torch.float32}  # what the start stores in float32 is read at the end
+    return sum(not teacher.is_evaluation_stored(trainer.evaluation, precision) for precision in precisions)
 
 
-def _skip_fixing(experiment: Experiment) -> float:
+def _skip_fixing(trainer: Trainer) -> float:
     """Seconds that the teacher takes for all training images where its logits are fixed and none are stored.
 
     Random ones replace them.
     """
     import torch
 
-    if experiment.teacher is None or experiment.config.teacher_view != "fixed":
+    if trainer.teacher is None or trainer.config.teacher_view != "fixed":
         return 0.0
-    stored = experiment.teacher.is_evaluation_stored(experiment.training_split(), experiment.dtype)
-    classes = experiment.teacher.widths["logits"]
-    experiment.teacher.fixed = torch.randn(experiment.train_count, classes, device=experiment.device)
-    return 0.0 if stored else experiment.train_count / experiment.config.batch_size * _time_teacher(experiment, 32)
+    stored = trainer.teacher.is_evaluation_stored(trainer.training_split(), trainer.dtype)
+    classes = trainer.teacher.widths["logits"]
+    trainer.teacher.fixed = torch.randn(trainer.train_count, classes, device=trainer.device)
+    return 0.0 if stored else trainer.train_count / trainer.config.batch_size * _time_teacher(trainer, 32)
 
 
-def _time_teacher(experiment: Experiment, side: int) -> float:
+def _time_teacher(trainer: Trainer, side: int) -> float:
     """Seconds of the teacher's forward pass on a batch of `side` pixels."""
     import torch
 
-    teacher, times = experiment.teacher, []
+    teacher, times = trainer.teacher, []
     assert teacher is not None
-    inputs = torch.zeros(experiment.config.batch_size, 3, side, side, device=experiment.device)
+    inputs = torch.zeros(trainer.config.batch_size, 3, side, side, device=trainer.device)
     inputs = inputs.contiguous(memory_format=torch.channels_last)
     for _ in range(WARM_UP + 3):
         begin = time.perf_counter()
@@ -192,7 +192,7 @@ def main() -> int:
     """Prints the figures for the configuration file that the command names, and a budget of seconds."""
     path, budget = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else BUDGET
     try:
-        print(measure(ExperimentConfig.load(path), budget, processes.age()).model_dump_json())
+        print(measure(RunConfig.load(path), budget, processes.age()).model_dump_json())
     except (KDError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

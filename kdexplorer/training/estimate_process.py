@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from kdexplorer import processes
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import RunError
 from kdexplorer.files import write_json
 from kdexplorer.training.estimate import BUDGET, Estimate
@@ -18,15 +18,15 @@ from kdexplorer.training.estimate import BUDGET, Estimate
 class Measurement:
     """An estimate that is being measured. `poll` it; `cancel` it when the configuration has changed."""
 
-    def __init__(self, config: ExperimentConfig, budget: float = BUDGET) -> None:
+    def __init__(self, config: RunConfig, budget: float = BUDGET) -> None:
         self.config = config
         self.started = time.time()
         self._folder = tempfile.TemporaryDirectory(prefix="kdexplorer-estimate-")
         folder = Path(self._folder.name)
-        write_json(folder / "experiment.json", config.model_dump(mode="json"))
+        write_json(folder / "config.json", config.model_dump(mode="json"))
         with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "kdexplorer.training.estimate", str(folder / "experiment.json"), str(budget)],
+                [sys.executable, "-m", "kdexplorer.training.estimate", str(folder / "config.json"), str(budget)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -58,7 +58,7 @@ class Measurement:
             self._process.wait()
 
 
-def measure_apart(config: ExperimentConfig) -> Estimate:
+def measure_apart(config: RunConfig) -> Estimate:
     """Waits for a measurement in a process of its own, whose memory is free afterwards. Raises RunError."""
     measurement = Measurement(config)
     try:

@@ -15,27 +15,27 @@ from kdexplorer.runs.checkpoints import find_checkpoint, save_checkpoint
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.runs.teachers import refer_to
 from kdexplorer.runs.weights import to_half_precision
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.hardware import describe_device, disable_tf32, resolve_precision
 from kdexplorer.training.student import Student, check_finite
 from kdexplorer.training.teacher import EvaluationTeacher
+from kdexplorer.training.trainer import Trainer
 
 
-def export_students(run: Run, experiment: Experiment, seconds: float) -> None:
+def export_students(run: Run, trainer: Trainer, seconds: float) -> None:
     """Casts each student to float16, evaluates what will be stored in float32, and writes its checkpoint."""
-    experiment.use_single_precision()
+    trainer.use_single_precision()
     disable_tf32()
-    teacher = experiment.evaluate_teacher()
-    for student in experiment.students:
+    teacher = trainer.evaluate_teacher()
+    for student in trainer.students:
         state = to_half_precision(student.network)
         student.network.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
-        logits, parts = experiment.evaluate(student, teacher)
+        logits, parts = trainer.evaluate(student, teacher)
         stored = logits.astype(np.float16)
-        cross_entropy = metrics.cross_entropy(stored, experiment.evaluation.labels)
+        cross_entropy = metrics.cross_entropy(stored, trainer.evaluation.labels)
         check_finite(student, parts | {"cross_entropy": cross_entropy}, "after the last step, as float16")
-        card = _describe(run, experiment, student, seconds).model_copy(
+        card = _describe(run, trainer, student, seconds).model_copy(
             update={
-                "test_accuracy": metrics.accuracy(stored, experiment.evaluation.labels),
+                "test_accuracy": metrics.accuracy(stored, trainer.evaluation.labels),
                 "test_cross_entropy": cross_entropy,
                 "test_objective": parts["objective"],
                 "test_terms": {name: value for name, value in parts.items() if name != "objective"},
@@ -45,53 +45,53 @@ def export_students(run: Run, experiment: Experiment, seconds: float) -> None:
 
 
 def export_snapshots(
-    run: Run, experiment: Experiment, teacher: EvaluationTeacher | None, epochs: int, seconds: float
+    run: Run, trainer: Trainer, teacher: EvaluationTeacher | None, epochs: int, seconds: float
 ) -> None:
     """Writes each student as it is after so many epochs, as `NAME-after-EPOCHS` among the run's students.
 
     Its weights are cast to float16 in a copy, so training goes on from the same bits.
     """
-    for student in experiment.students:
+    for student in trainer.students:
         name = f"{student.config.name}-after-{epochs}"
         if (run.path / name).exists():  # a run that was stopped does the epoch again
             continue
         state = to_half_precision(student.network)
-        logits, _ = experiment.evaluate(student, teacher)
-        stored, labels = logits.astype(np.float16), experiment.evaluation.labels
-        card = _describe(run, experiment, student, seconds)
+        logits, _ = trainer.evaluate(student, teacher)
+        stored, labels = logits.astype(np.float16), trainer.evaluation.labels
+        card = _describe(run, trainer, student, seconds)
         leg = card.legs[-1].model_copy(update={"epochs": epochs})
         update = {"name": name, "legs": (*card.legs[:-1], leg), "test_accuracy": metrics.accuracy(stored, labels)}
         update["test_cross_entropy"] = metrics.cross_entropy(stored, labels)
         save_checkpoint(run.path / name, state, card.model_copy(update=update), stored)
 
 
-def _describe(run: Run, experiment: Experiment, student: Student, seconds: float) -> Card:
+def _describe(run: Run, trainer: Trainer, student: Student, seconds: float) -> Card:
     """A card without the network's figures."""
-    config, teachers = experiment.config, experiment.teacher_checkpoints if student.config.needs_teacher else ()
+    config, teachers = trainer.config, trainer.teacher_checkpoints if student.config.needs_teacher else ()
     earlier = find_checkpoint(student.config.initial).card.legs if student.config.initial else ()
     return Card(
         name=student.config.name,
         architecture=student.config.architecture,
         parameters=count_parameters(student.network),
-        multiply_adds=count_multiply_adds(student.config.architecture, len(experiment.evaluation.classes)),
-        classes=experiment.evaluation.classes,
-        normalization=experiment.normalization,
+        multiply_adds=count_multiply_adds(student.config.architecture, len(trainer.evaluation.classes)),
+        classes=trainer.evaluation.classes,
+        normalization=trainer.normalization,
         objective=student.config.objective,
         teacher=refer_to(teachers) if teachers else None,
         data=DataFacts(
             dataset=config.dataset,
-            train_images=experiment.train_count,
-            evaluation_split=experiment.evaluation_name,
-            evaluation_images=len(experiment.evaluation),
+            train_images=trainer.train_count,
+            evaluation_split=trainer.evaluation_name,
+            evaluation_images=len(trainer.evaluation),
         ),
-        legs=(*earlier, _describe_leg(run, experiment, student, seconds)),
+        legs=(*earlier, _describe_leg(run, trainer, student, seconds)),
         test_accuracy=0.0,
         test_cross_entropy=0.0,
     )
 
 
-def _describe_leg(run: Run, experiment: Experiment, student: Student, seconds: float) -> Leg:
-    config = experiment.config
+def _describe_leg(run: Run, trainer: Trainer, student: Student, seconds: float) -> Leg:
+    config = trainer.config
     return Leg(
         run=run.run_id,
         initial=student.config.initial,
@@ -99,8 +99,8 @@ def _describe_leg(run: Run, experiment: Experiment, student: Student, seconds: f
         seed=config.seed,
         recipe=config.model_dump(mode="json", exclude={"students", "teacher", "name", "epochs", "seed", "version"}),
         seconds=round(seconds, 1),
-        device=describe_device(experiment.device),
-        precision=str(resolve_precision(config.precision, experiment.device)).removeprefix("torch."),
+        device=describe_device(trainer.device),
+        precision=str(resolve_precision(config.precision, trainer.device)).removeprefix("torch."),
         students=len(config.students),
         versions={
             "kdexplorer": __version__,
@@ -108,7 +108,7 @@ def _describe_leg(run: Run, experiment: Experiment, student: Student, seconds: f
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
-        environments=tuple(experiment.environments),
+        environments=tuple(trainer.environments),
         history=tuple(
             EpochFigures(epoch=row.epoch, train=_round(row.train), test=_round(row.test))
             for row in run.metrics()

@@ -1,4 +1,4 @@
-"""How much memory an experiment takes, estimated from its networks."""
+"""How much memory a run takes, estimated from its networks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import psutil
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.networks import build
 from kdexplorer.networks.cost import count_parameters
@@ -25,8 +25,8 @@ RUNTIME = 0.5 * 2**30
 """Bytes of the interpreter and of torch itself."""
 
 
-def estimate_memory(config: ExperimentConfig, elsewhere: bool = False) -> float:
-    """Bytes that an experiment takes at its height, estimated from its networks; see `docs/scaling.md`.
+def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
+    """Bytes that a run takes at its height, estimated from its networks; see `docs/scaling.md`.
 
     A student's weights, gradients, momentum and what saving its state copies are seven float32 a parameter. Activations
     are those that autograd keeps, of the largest student, since students learn in turn, and half as much again for what
@@ -103,8 +103,8 @@ class StudentMemory(NamedTuple):
     """What autograd keeps of one batch for the backward pass of the whole objective."""
 
 
-def count_student_memory(config: ExperimentConfig) -> dict[str, StudentMemory]:
-    """What each student of an experiment takes, by name; counted in one step on random images, not estimated.
+def count_student_memory(config: RunConfig) -> dict[str, StudentMemory]:
+    """What each student of a run takes, by name; counted in one step on random images, not estimated.
 
     `compile` may keep less. Raises KDError when the teacher cannot be found.
     """
@@ -144,7 +144,7 @@ def count_student_memory(config: ExperimentConfig) -> dict[str, StudentMemory]:
 
 
 def free_memory(device: str) -> float:
-    """Bytes that an experiment may take: seven tenths of what is free on the device that it would run on."""
+    """Bytes that a run may take: seven tenths of what is free on the device that it would run on."""
     import torch
 
     from kdexplorer.training.hardware import resolve_device

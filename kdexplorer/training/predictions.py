@@ -70,7 +70,7 @@ def save_predictions(facts: dict[str, Any], values: np.ndarray) -> None:
 
 
 class BatchPredictions:
-    """The teacher's logits, and its embeddings where a method needs them, on an experiment's training batches."""
+    """The teacher's logits, and its embeddings where a method needs them, on a run's training batches."""
 
     def __init__(self, facts: dict[str, Any], shapes: dict[str, tuple[int, int, int]]) -> None:
         self.facts, self.shapes = facts | {"version": VERSION}, shapes

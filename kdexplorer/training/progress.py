@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from kdexplorer.runs.records import BatchMetrics, EpochMetrics, State
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.student import average_sums
+from kdexplorer.training.trainer import Trainer
 
 _EVERY = 0.5
 """Seconds between two writes for those who watch: of the status, and of what the last batches have given."""
@@ -51,50 +51,50 @@ class RunProgress:
         """Removes the warning from the next status, but for one that lasts."""
         self.facts["warning"] = self.lasting
 
-    def begin(self, experiment: Experiment, done: int) -> None:
+    def begin(self, trainer: Trainer, done: int) -> None:
         """Training begins after so many steps."""
-        self.experiment, self.first, self.written = experiment, done, 0.0
+        self.trainer, self.first, self.written = trainer, done, 0.0
         self.started = self.recorded = time.monotonic()
-        self.seen = {student.config.name: dict(student.sums) for student in experiment.students}
+        self.seen = {student.config.name: dict(student.sums) for student in trainer.students}
         """The students' sums over the epoch when they were recorded last."""
-        self.batch = experiment.config.batch_size
-        costs = experiment.epoch_costs()
-        self.work = np.concatenate([[0.0], np.repeat(costs, experiment.steps_per_epoch).cumsum()])
+        self.batch = trainer.config.batch_size
+        costs = trainer.epoch_costs()
+        self.work = np.concatenate([[0.0], np.repeat(costs, trainer.steps_per_epoch).cumsum()])
         """The cost of all steps before each: what the time is nearly proportional to."""
         self.bar = tqdm(
-            total=experiment.steps * self.batch,
+            total=trainer.steps * self.batch,
             initial=done * self.batch,
             unit="img",
             unit_scale=True,
-            disable=not (self.show and experiment.team.leads),
+            disable=not (self.show and trainer.team.leads),
             dynamic_ncols=True,
         )
 
     def update(self, epoch: int, step: int) -> None:
         """A step is done; `step` counts those of the epoch."""
-        experiment, now = self.experiment, time.monotonic()
-        done = epoch * experiment.steps_per_epoch + step
-        self.bar.set_description(f"epoch {epoch + 1}/{experiment.config.epochs}", refresh=False)
+        trainer, now = self.trainer, time.monotonic()
+        done = epoch * trainer.steps_per_epoch + step
+        self.bar.set_description(f"epoch {epoch + 1}/{trainer.config.epochs}", refresh=False)
         self.bar.update(self.batch)
         if done == self.first + 1:  # the first step compiles and warms up: it says nothing about the others
             self.started = now
         elif now > self.started:
             self.rate = (done - self.first - 1) * self.batch / (now - self.started)
         since = now - self.recorded
-        if step == experiment.steps_per_epoch or since > max(_EVERY, (now - self.started) / _LINES):
+        if step == trainer.steps_per_epoch or since > max(_EVERY, (now - self.started) / _LINES):
             self.recorded = now
             with contextlib.suppress(OSError):  # a full disk must not end a run because nobody can watch it
-                self.run.append_batch_metrics(self._average_batches(done / experiment.steps_per_epoch))
+                self.run.append_batch_metrics(self._average_batches(done / trainer.steps_per_epoch))
         if now - self.written > _EVERY:
             self.written = now
             self.facts |= {
                 "epoch": epoch,
-                "epochs": experiment.config.epochs,
+                "epochs": trainer.config.epochs,
                 "step": step,
-                "steps_per_epoch": experiment.steps_per_epoch,
+                "steps_per_epoch": trainer.steps_per_epoch,
                 "images_per_second": round(self.rate, 1),
                 "seconds_left": self._seconds_left(done, now),
-                "teacher_stored": experiment.reads_teacher(epoch),
+                "teacher_stored": trainer.reads_teacher(epoch),
             }
             with contextlib.suppress(OSError):
                 self.write("running", "training")
@@ -102,7 +102,7 @@ class RunProgress:
     def _average_batches(self, epochs: float) -> list[BatchMetrics]:
         """Each student's means over the batches since the last call."""
         rows = []
-        for student in self.experiment.students:
+        for student in self.trainer.students:
             name, sums = student.config.name, dict(student.sums)
             before, self.seen[name] = self.seen[name], sums
             if "images" not in sums:
@@ -125,7 +125,7 @@ class RunProgress:
                 "epoch %d %s: %s accuracy %.4f",
                 row.epoch + 1,
                 row.student,
-                self.experiment.evaluation_name,
+                self.trainer.evaluation_name,
                 row.test["accuracy"],
             )
         shown = {row.student: f"{100 * row.test['accuracy']:.2f} %" for row in rows}

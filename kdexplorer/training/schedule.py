@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 
 FULL_RESOLUTION = 32
 """Pixels a side of the images as they are, and as they are evaluated."""
 
 
-def learning_rate(config: ExperimentConfig, step: int, steps: int) -> float:
+def learning_rate(config: RunConfig, step: int, steps: int) -> float:
     """The rate of a step (from 0): up in a straight line, then down to zero in a line or half a cosine."""
     rise = round(config.warmup * steps)
     if step < rise:
@@ -20,7 +20,7 @@ def learning_rate(config: ExperimentConfig, step: int, steps: int) -> float:
     return config.learning_rate * shape
 
 
-def resolution(config: ExperimentConfig, epoch: int) -> int:
+def resolution(config: RunConfig, epoch: int) -> int:
     """Pixels a side that an epoch (from 0) trains on: even steps of 8 from `start_resolution`, 32 in the last quarter.
 
     Smaller images first: Tan & Le, "EfficientNetV2", ICML 2021, section 4. However few epochs there are, the last has
@@ -34,6 +34,6 @@ def resolution(config: ExperimentConfig, epoch: int) -> int:
     return config.start_resolution + 8 * (steps * epoch // rising)
 
 
-def pixel_shares(config: ExperimentConfig) -> list[float]:
+def pixel_shares(config: RunConfig) -> list[float]:
     """The pixels of each epoch's images as shares of those at full size, which a step's cost follows."""
     return [(resolution(config, epoch) / FULL_RESOLUTION) ** 2 for epoch in range(config.epochs)]

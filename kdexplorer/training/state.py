@@ -14,21 +14,21 @@ from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import keep_old, write_bytes
 from kdexplorer.presets import upgrade_metrics
 from kdexplorer.runs.card import Environment
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.progress import RunProgress
 from kdexplorer.training.student import Student
+from kdexplorer.training.trainer import Trainer
 
 STATE, OLD_STATE, DAMAGED_STATE = "state.pt", "state.old.pt", "state.damaged.pt"
 _HASH = b"sha256:"
 
 
-def pack_state(experiment: Experiment, epoch: int, step: int, seconds: float) -> bytes:
+def pack_state(trainer: Trainer, epoch: int, step: int, seconds: float) -> bytes:
     """Everything that a run needs to continue, as a file for `torch.load(weights_only=True)` followed by its hash.
 
     torch does not notice a changed bit in the weights; without the hash the run would continue to other bits.
 
     Args:
-        experiment: networks, optimizers, adapters and sums.
+        trainer: networks, optimizers, adapters and sums.
         epoch, step: what is done next.
         seconds: spent so far.
     """
@@ -39,40 +39,40 @@ def pack_state(experiment: Experiment, epoch: int, step: int, seconds: float) ->
             "adapters": {name: adapter.state_dict() for name, adapter in student.adapters.items()},
             "sums": student.sums,
         }
-        for student in experiment.students
+        for student in trainer.students
     }
     buffer = io.BytesIO()
     facts = {
-        "config": _decisive(experiment),
-        "environments": [one.model_dump() for one in experiment.environments],
+        "config": _decisive(trainer),
+        "environments": [one.model_dump() for one in trainer.environments],
     }
     torch.save(facts | {"epoch": epoch, "step": step, "seconds": seconds, "students": students}, buffer)
     content = buffer.getvalue()
     return content + _HASH + hashlib.sha256(content).digest()
 
 
-def save_state(folder: Path, experiment: Experiment, epoch: int, step: int, seconds: float) -> None:
+def save_state(folder: Path, trainer: Trainer, epoch: int, step: int, seconds: float) -> None:
     """Replaces a run's state; the one before it is kept until the run has finished. Raises OSError."""
-    content = pack_state(experiment, epoch, step, seconds)
+    content = pack_state(trainer, epoch, step, seconds)
     if (folder / STATE).exists():
         keep_old(folder / STATE, folder / OLD_STATE)
     write_bytes(folder / STATE, content)
 
 
-def restore_state(experiment: Experiment, path: Path) -> tuple[int, int, float]:
+def restore_state(trainer: Trainer, path: Path) -> tuple[int, int, float]:
     """Restores a saved state: the epoch and step to do next, and the seconds spent so far.
 
     Raises:
         ConfigError: when the run's configuration was changed after it was saved.
-        RunError: when the file is damaged or belongs to another experiment; the students may be half restored.
+        RunError: when the file is damaged or belongs to another run; the students may be half restored.
     """
     try:
         content, mark, digest = path.read_bytes().rpartition(_HASH)
         if not mark or hashlib.sha256(content).digest() != digest:
             raise ValueError("its hash is missing or wrong")
-        state = torch.load(io.BytesIO(content), map_location=experiment.device, weights_only=True)
-        _check_config(experiment, state.get("config"))
-        for student in experiment.students:
+        state = torch.load(io.BytesIO(content), map_location=trainer.device, weights_only=True)
+        _check_config(trainer, state.get("config"))
+        for student in trainer.students:
             saved = state["students"][student.config.name]
             student.network.load_state_dict(saved["network"])
             student.optimizer.load_state_dict(saved["optimizer"])
@@ -80,10 +80,10 @@ def restore_state(experiment: Experiment, path: Path) -> tuple[int, int, float]:
                 adapter.load_state_dict(saved["adapters"][name])
             student.sums = _read_sums(student, saved["sums"])
         epoch, step, seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])
-        if not (0 <= epoch <= experiment.config.epochs and 0 <= step <= experiment.steps_per_epoch):
+        if not (0 <= epoch <= trainer.config.epochs and 0 <= step <= trainer.steps_per_epoch):
             raise ValueError(f"epoch {epoch}, step {step}")
         earlier = [Environment.model_validate(one) for one in state.get("environments", [])]
-        experiment.environments = continue_in(experiment.environments[-1], earlier, epoch, step)
+        trainer.environments = continue_in(trainer.environments[-1], earlier, epoch, step)
         return epoch, step, seconds
     except (ConfigError, OSError, MemoryError, torch.OutOfMemoryError):  # says nothing about the file
         raise
@@ -101,17 +101,17 @@ _IRRELEVANT: Any = {
 teacher is known by its weights wherever they lie, and a student that has begun needs no weights to start from."""
 
 
-def _decisive(experiment: Experiment) -> dict[str, Any]:
+def _decisive(trainer: Trainer) -> dict[str, Any]:
     """The settings that decide what is trained."""
-    teachers = [one.sha256[:12] for one in experiment.teacher_checkpoints]
-    return experiment.config.model_dump(mode="json", exclude=_IRRELEVANT) | {"teacher": teachers}
+    teachers = [one.sha256[:12] for one in trainer.teacher_checkpoints]
+    return trainer.config.model_dump(mode="json", exclude=_IRRELEVANT) | {"teacher": teachers}
 
 
-def _check_config(experiment: Experiment, saved: dict[str, Any] | None) -> None:
+def _check_config(trainer: Trainer, saved: dict[str, Any] | None) -> None:
     """Raises ConfigError where a setting is another one than that of the epochs so far; older states have none."""
     if saved is None:
         return
-    current = _decisive(experiment)
+    current = _decisive(trainer)
     changed = [name for name in sorted({*saved, *current}) if saved.get(name) != current.get(name)]
     if changed:
         first = changed[0]
@@ -146,7 +146,7 @@ def _read_sums(student: Student, saved: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in upgrade_metrics(saved).items() if name in current}
 
 
-def restore_latest(experiment: Experiment, progress: RunProgress) -> tuple[int, int, float]:
+def restore_latest(trainer: Trainer, progress: RunProgress) -> tuple[int, int, float]:
     """The newest good state, else the one before it, else the beginning. What was skipped becomes the run's warning.
 
     Raises ConfigError when the configuration is not that of the state.
@@ -156,14 +156,14 @@ def restore_latest(experiment: Experiment, progress: RunProgress) -> tuple[int, 
         if not path.exists():
             continue
         try:
-            place = restore_state(experiment, path)
-            if environments := describe_environments(experiment.environments):
+            place = restore_state(trainer, path)
+            if environments := describe_environments(trainer.environments):
                 progress.warn(environments, lasting=True)
             return place
         except RunError as error:
             progress.warn(str(error))
-            experiment.team.any(False)  # every process has read it
-            if name == STATE and experiment.team.leads:  # else the next one would replace the good one by it
+            trainer.team.any(False)  # every process has read it
+            if name == STATE and trainer.team.leads:  # else the next one would replace the good one by it
                 path.replace(progress.run.path / DAMAGED_STATE)
-            experiment.students = [experiment.build_student(student) for student in experiment.config.students]
+            trainer.students = [trainer.build_student(student) for student in trainer.config.students]
     return 0, 0, 0.0

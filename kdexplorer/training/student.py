@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from kdexplorer.config import ExperimentConfig, StudentConfig
+from kdexplorer.config import RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.networks import Architecture, build, get_architecture
 from kdexplorer.networks.base import StagedNetwork
@@ -64,14 +64,14 @@ class Student:
 
 
 def build_student(
-    config: ExperimentConfig,
+    config: RunConfig,
     student: StudentConfig,
     classes: tuple[str, ...],
     teacher: Architecture | None,
     team: Team,
     device: torch.device,
 ) -> Student:
-    """A student as it is before the first step; its initial weights derive from the experiment's seed.
+    """A student as it is before the first step; its initial weights derive from the run's seed.
 
     Raises:
         ConfigError: when it cannot start from its checkpoint, or a method cannot combine it with the teacher.
@@ -101,8 +101,8 @@ def build_student(
     return Student(student, network, team.forward(compile_network(network, config)), terms, optimizer)
 
 
-def _bind_terms(config: ExperimentConfig, student: StudentConfig, teacher: Architecture | None) -> list[BoundTerm]:
-    """The student's terms; adapters start from the experiment's seed in every process."""
+def _bind_terms(config: RunConfig, student: StudentConfig, teacher: Architecture | None) -> list[BoundTerm]:
+    """The student's terms; adapters start from the run's seed in every process."""
     architecture = get_architecture(student.architecture)
     for method in student.methods:
         problem = method.check(architecture, teacher) if teacher else None
@@ -113,7 +113,7 @@ def _bind_terms(config: ExperimentConfig, student: StudentConfig, teacher: Archi
         return bind_terms(student, architecture, teacher)
 
 
-def compile_network(network: nn.Module, config: ExperimentConfig) -> nn.Module:
+def compile_network(network: nn.Module, config: RunConfig) -> nn.Module:
     """The network, compiled where the configuration says so."""
     return cast(nn.Module, torch.compile(network, dynamic=False)) if config.compile else network
 

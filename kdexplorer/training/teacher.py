@@ -1,4 +1,4 @@
-"""The teacher of an experiment: its outputs, computed once a batch for all students or read where they were stored."""
+"""The teacher of a run: its outputs, computed once a batch for all students or read where they were stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize, resize, to_device
 from kdexplorer.methods import Method
@@ -57,7 +57,7 @@ class Teacher:
         self,
         checkpoints: Sequence[Checkpoint],
         methods: list[Method],
-        config: ExperimentConfig,
+        config: RunConfig,
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
@@ -100,7 +100,7 @@ class Teacher:
             "compile": self._compile,
         }
 
-    def open_predictions(self, images: Tensor, config: ExperimentConfig, steps: int) -> None:
+    def open_predictions(self, images: Tensor, config: RunConfig, steps: int) -> None:
         """Lets `load_targets` read and keep the outputs on the training batches, `steps` of them in an epoch."""
         facts = self.facts | {
             "images": hash_images(images.cpu().numpy()),

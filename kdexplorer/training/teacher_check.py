@@ -16,9 +16,9 @@ from kdexplorer.analysis import metrics
 from kdexplorer.analysis.inference import to_inputs
 from kdexplorer.datasets import Normalization
 from kdexplorer.datasets.augmentation import resize
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.schedule import FULL_RESOLUTION, resolution
 from kdexplorer.training.teacher import EvaluationTeacher
+from kdexplorer.training.trainer import Trainer
 
 IMAGES, BATCH = 500, 100
 """How many images of the evaluation split are looked at, the first ones, and how many at once."""
@@ -60,22 +60,22 @@ def predict_at(network: nn.Module, images: np.ndarray, normalization: Normalizat
     return np.concatenate(found)
 
 
-def check_teacher(experiment: Experiment, teacher: EvaluationTeacher | None, epoch: int = 0) -> TeacherAtStart | None:
+def check_teacher(trainer: Trainer, teacher: EvaluationTeacher | None, epoch: int = 0) -> TeacherAtStart | None:
     """Measures the teacher at the resolution of an epoch; None where that is the full size or there is no teacher.
 
     Args:
-        experiment: whose evaluation split is used.
+        trainer: whose evaluation split is used.
         teacher: its logits at full size.
         epoch: the next one, from 0.
     """
-    side = resolution(experiment.config, min(epoch, experiment.config.epochs - 1))
-    if teacher is None or experiment.teacher is None or side == FULL_RESOLUTION:
+    side = resolution(trainer.config, min(epoch, trainer.config.epochs - 1))
+    if teacher is None or trainer.teacher is None or side == FULL_RESOLUTION:
         return None
-    network, normalization = experiment.teacher.network, experiment.teacher.normalization
-    evaluation = experiment.evaluation.take(np.arange(min(IMAGES, len(experiment.evaluation))))
+    network, normalization = trainer.teacher.network, trainer.teacher.normalization
+    evaluation = trainer.evaluation.take(np.arange(min(IMAGES, len(trainer.evaluation))))
     logits = predict_at(network, evaluation.images, normalization, side)
     return TeacherAtStart(
-        name="+".join(checkpoint.name for checkpoint in experiment.teacher_checkpoints),
+        name="+".join(checkpoint.name for checkpoint in trainer.teacher_checkpoints),
         side=side,
         images=len(logits),
         accuracy=metrics.accuracy(logits, evaluation.labels),

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.app import ROOT
 from kdexplorer.app.launch import guest, launch_run, launch_start
 from kdexplorer.app.server import access, shares
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import download
 from kdexplorer.runs.launch import create_run
 from tests.pages.reading import link_labels
@@ -184,7 +184,7 @@ def enter(at, attempt):
 
 def make_stopped_run():
     students = [{"name": "scratch", "architecture": "resnet8"}]
-    run = create_run(ExperimentConfig(dataset="synthetic", students=students), "demo")
+    run = create_run(RunConfig(dataset="synthetic", students=students), "demo")
     run.write_status("stopped", "stopped; it can be resumed")
     return run
 

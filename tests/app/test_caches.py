@@ -7,7 +7,7 @@ import pytest
 import streamlit as st
 
 from kdexplorer.app.state import caches
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.runs import checkpoints
 from kdexplorer.runs.launch import create_run
 from tests.runs.forgery import edit_card
@@ -19,7 +19,7 @@ def networks(make_checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
     st.cache_resource.clear()
     make_checkpoint(tmp_path / "bundled" / "teacher")
-    config = ExperimentConfig(dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
+    config = RunConfig(dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
     runs = [create_run(config, name) for name in ("one", "two")]
     for run in runs:
         make_checkpoint(run.path / "a", run=run.run_id)
@@ -33,8 +33,8 @@ def test_networks_are_read_once_and_again_when_they_change(networks, make_checkp
     for _ in range(3):
         assert set(caches.all_checkpoints()) == names
     assert len(opened) == 3
-    loaded, load = [], ExperimentConfig.load.__func__
-    monkeypatch.setattr(ExperimentConfig, "load", classmethod(lambda cls, path: loaded.append(path) or load(cls, path)))
+    loaded, load = [], RunConfig.load.__func__
+    monkeypatch.setattr(RunConfig, "load", classmethod(lambda cls, path: loaded.append(path) or load(cls, path)))
     assert set(caches.all_checkpoints()) == names
     assert loaded == []
     make_checkpoint(networks[0].path / "a", seed=1, run="again")

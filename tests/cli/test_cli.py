@@ -13,7 +13,7 @@ import torch
 
 from kdexplorer.cli import sweep, train
 from kdexplorer.cli.main import COMMANDS, build_parser, main
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.synthetic import draw_shapes
@@ -47,7 +47,7 @@ def read_back(command):
 
 def test_the_command_of_an_experiment_reads_back_to_the_same_experiment():
     students = ["resnet8:response:T=2:alpha=0.9", "resnet8:feature:power=2", "resnet8:scratch:smoothing=0.1"]
-    config = ExperimentConfig(
+    config = RunConfig(
         dataset="synthetic",
         epochs=3,
         compile=True,
@@ -69,7 +69,7 @@ def test_the_command_of_a_sweep_reads_back_to_the_same_sweep():
 
 
 def test_options_override_the_file_of_a_configuration(tmp_path):
-    config = ExperimentConfig(epochs=3, seed=7, students=[parse_student("resnet8")])
+    config = RunConfig(epochs=3, seed=7, students=[parse_student("resnet8")])
     (tmp_path / "config.json").write_text(config.model_dump_json())
     options = build_parser().parse_args(["train", "--config", str(tmp_path / "config.json"), "--epochs", "5"])
     assert train.read_config(options) == config.model_copy(update={"epochs": 5})
@@ -208,7 +208,7 @@ def test_a_finished_run_can_be_neither_stopped_nor_resumed(finished, capsys):
 
 @pytest.mark.parametrize(("answer", "code"), [("n", 1), ("", 1), ("y", 0), (None, 2)])
 def test_deleting_runs_asks_first(answer, code, monkeypatch, capsys):
-    run = create_run(ExperimentConfig(name="lab", dataset="synthetic", students=[parse_student("resnet8")]), "lab")
+    run = create_run(RunConfig(name="lab", dataset="synthetic", students=[parse_student("resnet8")]), "lab")
     run.write_status("stopped")
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{answer}\n"))
     monkeypatch.setattr("sys.stdin.isatty", lambda: answer is not None, raising=False)

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.records import EpochMetrics
 
 
 def make_run(state="finished", name="demo", students=("scratch",), epochs=2, teacher=None, **facts):
     """A run folder as the trainer would leave it."""
-    config = ExperimentConfig(
+    config = RunConfig(
         name=name, dataset="synthetic", train_images=300, batch_size=64, epochs=epochs, teacher=teacher,
         students=[{"name": f"s-{student}", "architecture": "resnet8"} for student in students],
     )  # fmt: skip

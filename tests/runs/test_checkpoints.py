@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import CheckpointError, ConfigError
 from kdexplorer.networks import build
 from kdexplorer.presets import PRESETS
@@ -301,7 +301,7 @@ def test_a_checkpoint_is_found_by_name_by_run_and_student_and_by_folder(
 def test_a_runs_finished_students_are_its_checkpoints(make_checkpoint):
     names = ("b", "a", "broken", "unfinished")
     students = [{"name": name, "architecture": "resnet8"} for name in names]
-    run = create_run(ExperimentConfig(dataset="synthetic", students=students), "lab")
+    run = create_run(RunConfig(dataset="synthetic", students=students), "lab")
     for name in names[:3]:
         make_checkpoint(run.path / name)
     (run.path / "broken" / "card.json").write_text("{}")

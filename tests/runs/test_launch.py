@@ -14,14 +14,14 @@ import pytest
 from filelock import FileLock
 
 from kdexplorer import processes
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import RunError
 from kdexplorer.runs import launch
 from kdexplorer.runs.launch import create_run, delete_run, launch_run, start_run, stop_run
 from kdexplorer.runs.records import RunStatus
 from kdexplorer.runs.run_folder import Run, list_runs
 
-CONFIG = ExperimentConfig(name="lab", dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
+CONFIG = RunConfig(name="lab", dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 

@@ -11,13 +11,13 @@ import pytest
 from pydantic import ValidationError
 
 from kdexplorer import processes
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.runs.launch import create_run, start_run
 from kdexplorer.runs.records import BatchMetrics, EpochMetrics, TeacherFigures
 from kdexplorer.runs.run_folder import ReadOnlyRun, Run, find_run, finished_students, imported_root, list_runs
 
-CONFIG = ExperimentConfig(name="lab", dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
+CONFIG = RunConfig(name="lab", dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
 GARBAGE = [b"", b"{", b"[]", b"null", b"\xff\x00", b"[" * 100_000, b'{"state": ["running"]}', b'{"state": "flying"}']
 
 

@@ -1,9 +1,9 @@
-"""What the tests of training share: a random teacher, a paired experiment and what it comes to undisturbed."""
+"""What the tests of training share: a random teacher, a paired run and what it comes to undisturbed."""
 
 import pytest
 
 from kdexplorer.datasets import get_dataset
-from tests.training.experiments import COMBINED, SCRATCH, bits, make_config, train_to_end
+from tests.training.configs import COMBINED, SCRATCH, bits, make_config, train_to_end
 
 
 @pytest.fixture(scope="session")

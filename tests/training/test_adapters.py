@@ -17,7 +17,7 @@ import torch
 from benchmarks.app import ROOT
 from kdexplorer.files import read_json
 from kdexplorer.networks import build
-from tests.training.experiments import SHRINK
+from tests.training.configs import SHRINK
 
 METHOD = '''
 """Hints: the student's last stage, through a 1x1 convolution and batch norm, imitates the teacher's."""

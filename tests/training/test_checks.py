@@ -1,8 +1,8 @@
-"""Problems of an experiment are found before a run is created, each beside its field."""
+"""Problems of a run are found before a run is created, each beside its field."""
 
 import pytest
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.training.checks import find_problems, require_startable
 
@@ -80,6 +80,6 @@ def test_several_teachers_are_found_one_by_one_and_only_for_logits(tiny, tmp_pat
     first, second = (make_checkpoint(tmp_path / name, seed=seed) for seed, name in enumerate("ab"))
     values = BASE | {"teacher": f"{first.path}+{second.path}", "train_images": 100, "batch_size": 20}
     kd, at = ({**DISTILLED, "terms": [{"method": method}]} for method in ("kd", "at"))
-    require_startable(ExperimentConfig.model_validate(values | {"students": [kd]}))
+    require_startable(RunConfig.model_validate(values | {"students": [kd]}))
     with pytest.raises(ConfigError, match=r"several teachers are averaged .* AT uses stages"):
-        require_startable(ExperimentConfig.model_validate(values | {"students": [at]}))
+        require_startable(RunConfig.model_validate(values | {"students": [at]}))

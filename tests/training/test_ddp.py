@@ -25,19 +25,19 @@ PROGRAM = """
 import os, signal
 from kdexplorer.cli.main import main
 from kdexplorer.datasets import get_dataset
-from kdexplorer.training.experiment import Experiment
+from kdexplorer.training.trainer import Trainer
 
 get_dataset("synthetic").sizes.update(train=120, test=60)
 doomed = os.environ.get("DOOMED_STEP")
 if doomed and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-    step = Experiment.step
+    step = Trainer.step
 
     def last(self, epoch, number):
         if (epoch, number) == (1, int(doomed)):
             os.kill(os.getpid(), signal.SIGKILL)
         step(self, epoch, number)
 
-    Experiment.step = last
+    Trainer.step = last
 raise SystemExit(main())
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import RunError
 from kdexplorer.training import estimate_process
 from tests.training.test_estimate import SMALL
@@ -12,7 +12,7 @@ from tests.training.test_estimate import SMALL
 
 @pytest.mark.slow
 def test_a_process_says_what_is_wrong():
-    config = ExperimentConfig.model_validate(SMALL | {"teacher": "nobody"})
+    config = RunConfig.model_validate(SMALL | {"teacher": "nobody"})
     measurement = estimate_process.Measurement(config)
     measurement._process.wait(300)
     with pytest.raises(RunError, match="no checkpoint 'nobody'"):
@@ -20,7 +20,7 @@ def test_a_process_says_what_is_wrong():
 
 
 def test_a_measurement_can_be_canceled():
-    measurement = estimate_process.Measurement(ExperimentConfig.model_validate(SMALL))
+    measurement = estimate_process.Measurement(RunConfig.model_validate(SMALL))
     measurement.cancel()
     with pytest.raises(RunError):
         measurement.poll()

@@ -1,21 +1,21 @@
-"""Every registered method in one experiment: trained, stopped within a step, resumed to the same bits, exported."""
+"""Every registered method in one run: trained, stopped within a step, resumed to the same bits, exported."""
 
 import pytest
 import safetensors.numpy
 import torch
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import build
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.training.execute import execute
-from tests.training.experiments import bits, create, make_config, stop_at, train_to_end
+from tests.training.configs import bits, create, make_config, stop_at, train_to_end
 
 KEYS = [method.key for method in all_methods()]
 
 
 @pytest.fixture
-def config(tiny, make_checkpoint, tmp_path) -> ExperimentConfig:
+def config(tiny, make_checkpoint, tmp_path) -> RunConfig:
     """Each method's student of a teacher that is wider and whose stages do not end in ReLU: two epochs of two steps."""
     teacher = make_checkpoint(tmp_path / "wide", "wrn_16_2", seed=9)
     students = [{"name": key, "architecture": "resnet8", "terms": [{"method": key}]} for key in KEYS]

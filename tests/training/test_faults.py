@@ -20,15 +20,15 @@ import pytest
 from benchmarks import load
 from benchmarks.app import running
 from kdexplorer import processes
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import RunError
 from kdexplorer.files import read_json
 from kdexplorer.runs.launch import delete_run, launch_run, start_run
 from kdexplorer.runs.records import LIVE, RESUMABLE
 from kdexplorer.runs.run_folder import find_run, list_runs
 from kdexplorer.training.execute import execute
-from kdexplorer.training.experiment import Experiment
-from tests.training.experiments import COMBINED, bits, create, make_config, stop_at, train_to_end, wait_for
+from kdexplorer.training.trainer import Trainer
+from tests.training.configs import COMBINED, bits, create, make_config, stop_at, train_to_end, wait_for
 
 WRITES = ("replace", "link", "fsync", "unlink")
 """Through these everything that a trainer writes becomes lasting."""
@@ -231,17 +231,17 @@ def disk(tmp_path, monkeypatch):
 def test_a_real_disk_that_fills_up_costs_nothing(small, disk, monkeypatch):
     expected = bits(train_to_end(small))
     place, _ = disk
-    run, step = create(small), Experiment.step
+    run, step = create(small), Trainer.step
 
-    def fill(experiment, *where):
+    def fill(trainer, *where):
         if where == (1, 1):
             with contextlib.suppress(OSError), open(place / "ballast", "wb", buffering=0) as file:
                 while file.write(bytes(4096)):
                     pass
-        step(experiment, *where)
+        step(trainer, *where)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Experiment, "step", fill)
+        patch.setattr(Trainer, "step", fill)
         with pytest.raises(OSError, match="No space left"):
             execute(run)
     assert (place / "ballast").stat().st_size > 10**6
@@ -333,7 +333,7 @@ def server(tmp_path, runs_root):
 
 @functools.cache
 def undisturbed(config):
-    """What the same experiment comes to in a process that nobody kills, and whose server nobody kills."""
-    run = launch_run(ExperimentConfig.model_validate_json(config))
+    """What the same run comes to in a process that nobody kills, and whose server nobody kills."""
+    run = launch_run(RunConfig.model_validate_json(config))
     wait_for(lambda: run.status().state not in LIVE)
     return bits(run)

@@ -1,19 +1,19 @@
-"""The estimate of an experiment's memory."""
+"""The estimate of a run's memory."""
 
 import pytest
 import torch
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.networks import build
 from kdexplorer.networks.cost import count_parameters
 from kdexplorer.training import memory
-from tests.training.experiments import COMBINED, SCRATCH, make_config
+from tests.training.configs import COMBINED, SCRATCH, make_config
 
 
 def test_the_estimate_grows_with_what_fills_the_memory(teacher):
     def estimate(*architectures, batch_size=50):
         students = [{"name": f"s{number}", "architecture": key} for number, key in enumerate(architectures)]
-        config = ExperimentConfig(
+        config = RunConfig(
             dataset="synthetic",
             teacher=str(teacher.path),
             students=students,

@@ -13,7 +13,6 @@ from kdexplorer.methods import Method, get_method
 from kdexplorer.training import data, estimate, hardware, predictions
 from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.execute import execute
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.predictions import (
     BatchPredictions,
     Stored,
@@ -24,7 +23,8 @@ from kdexplorer.training.predictions import (
     save_predictions,
 )
 from kdexplorer.training.teacher import Teacher
-from tests.training.experiments import bits, create, make_config, stop_at, train_to_end
+from kdexplorer.training.trainer import Trainer
+from tests.training.configs import bits, create, make_config, stop_at, train_to_end
 
 RESPONSE = {
     "name": "response",
@@ -91,8 +91,8 @@ def test_another_student_another_temperature_and_more_epochs_read_them_too(respo
 
 
 def test_in_another_environment_they_are_computed(response, computed, monkeypatch):
-    experiment = Experiment(response)
-    experiment.evaluate_teacher()
+    trainer = Trainer(response)
+    trainer.evaluate_teacher()
     others = [
         lambda patch: torch.set_num_threads(2),
         lambda patch: patch.setattr(torch, "__version__", "2.99.0"),
@@ -103,24 +103,24 @@ def test_in_another_environment_they_are_computed(response, computed, monkeypatc
         with monkeypatch.context() as patch:
             change(patch)
             computed.clear()
-            experiment.evaluate_teacher()
+            trainer.evaluate_teacher()
             assert computed == [60]
-            experiment.evaluate_teacher()  # what it stored there
+            trainer.evaluate_teacher()  # what it stored there
             assert computed == [60]
         torch.set_num_threads(1)
-    experiment.evaluate_teacher()
+    trainer.evaluate_teacher()
     assert computed == [60]
     assert len(stored()) == 5
 
 
 def test_training_batches_are_stored_by_the_same_facts(response):
-    teacher = Experiment(response).teacher
+    teacher = Trainer(response).teacher
     assert teacher.facts.items() <= teacher.predictions.facts.items()
     assert teacher.facts["environment"]["threads"] == torch.get_num_threads()
 
 
 def test_a_gpu_computes_other_bits_in_single_precision_once_tf32_is_off(response, monkeypatch):
-    teacher = Experiment(response).teacher
+    teacher = Trainer(response).teacher
     monkeypatch.setattr(
         teacher_module,
         "describe_environment",
@@ -139,8 +139,8 @@ def test_another_batch_is_computed(response, computed, change):
     train_to_end(response)
     computed.clear()
     other = response.model_copy(update=change | {"epochs": 1})
-    experiment = Experiment(other)
-    experiment.step(0, 0)
+    trainer = Trainer(other)
+    trainer.step(0, 0)
     assert computed == [other.batch_size]
 
 

@@ -5,9 +5,9 @@ import logging
 import pytest
 
 from kdexplorer.training import progress
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.schedule import learning_rate, resolution
-from tests.training.experiments import create, make_config
+from kdexplorer.training.trainer import Trainer
+from tests.training.configs import create, make_config
 
 
 def test_one_cycle_rises_in_a_line_and_falls_in_a_line():
@@ -50,12 +50,12 @@ def test_the_resolution_grows_in_even_steps_and_the_last_quarter_is_full():
 def test_the_time_left_is_proportional_to_pixels_where_the_resolution_grows(tiny, monkeypatch):
     """Two epochs of six steps, at 16 and 32 pixels a side; each step's clock is its pixels."""
     run = create(make_config(start_resolution=16))
-    experiment, clock = Experiment(run.config()), [0.0]
+    trainer, clock = Trainer(run.config()), [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     shown = progress.RunProgress(run, logging.getLogger("test"))
-    shown.begin(experiment, 0)
+    shown.begin(trainer, 0)
     for number in range(12):
-        clock[0] += 3.0 * (resolution(experiment.config, number // 6) / 16) ** 2
+        clock[0] += 3.0 * (resolution(trainer.config, number // 6) / 16) ** 2
         shown.update(number // 6, number % 6 + 1)
         expected = 3 * ((5 - number if number < 6 else 0) + 4 * min(6, 11 - number))
         assert shown.facts["seconds_left"] == (expected if number else None)

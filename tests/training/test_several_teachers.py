@@ -10,8 +10,8 @@ from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.teachers import find_teachers, refer_to
 from kdexplorer.sweeps.aggregate import load_teacher_logits
-from kdexplorer.training.experiment import Experiment
-from tests.training.experiments import COMBINED, SCRATCH, make_config, train_to_end
+from kdexplorer.training.trainer import Trainer
+from tests.training.configs import COMBINED, SCRATCH, make_config, train_to_end
 
 OTHER_NORMALIZATION = {"mean": (0.3, 0.4, 0.5), "std": (0.2, 0.3, 0.4)}
 KD = {"name": "distilled", "architecture": "resnet8", "ce_weight": 0.3, "terms": [{"method": "kd", "weight": 0.7}]}
@@ -46,18 +46,18 @@ def test_probabilities_are_averaged_each_network_in_its_own_normalization(tiny, 
     def mean(images):
         return np.mean([softmax(predict(o.network(), images, o.card.normalization)) for o in several], axis=0)
 
-    experiment = Experiment(make_config(KD, teacher=joined(several), crop_padding=0, flip="none"))
-    expected = mean(experiment.evaluation.images)
-    np.testing.assert_allclose(softmax(experiment.evaluate_teacher().logits), expected, atol=1e-4)
-    _, _, targets = experiment._load_batch(0, 0)
-    images = experiment.images[torch.from_numpy(experiment._order[:20])].numpy()
+    trainer = Trainer(make_config(KD, teacher=joined(several), crop_padding=0, flip="none"))
+    expected = mean(trainer.evaluation.images)
+    np.testing.assert_allclose(softmax(trainer.evaluate_teacher().logits), expected, atol=1e-4)
+    _, _, targets = trainer._load_batch(0, 0)
+    images = trainer.images[torch.from_numpy(trainer._order[:20])].numpy()
     (outputs,) = targets.values()
     np.testing.assert_allclose(softmax(outputs.logits.numpy()), mean(images), atol=1e-4)
 
 
 def test_several_teachers_have_stored_predictions_of_their_own(tiny, several):
     facts = [
-        Experiment(make_config(KD, teacher=names)).teacher.facts
+        Trainer(make_config(KD, teacher=names)).teacher.facts
         for names in (joined(several), joined(several[::-1]), str(several[0].path))
     ]
     assert len({one["teacher"] for one in facts}) == 3
@@ -65,7 +65,7 @@ def test_several_teachers_have_stored_predictions_of_their_own(tiny, several):
 
 def test_methods_that_need_more_than_logits_refuse_several(tiny, several):
     with pytest.raises(ConfigError, match="AT uses stages: name one teacher"):
-        Experiment(make_config(SCRATCH, COMBINED, teacher=joined(several)))
+        Trainer(make_config(SCRATCH, COMBINED, teacher=joined(several)))
 
 
 def test_the_card_names_all_teachers_and_each_is_one_in_the_lineage(tiny, several):

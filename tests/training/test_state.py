@@ -15,10 +15,10 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.runs.card import Environment
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.run_folder import finished_students
-from kdexplorer.training import experiment as experiment_module
+from kdexplorer.training import trainer as trainer_module
 from kdexplorer.training.execute import execute
-from kdexplorer.training.experiment import Experiment
-from tests.training.experiments import COMBINED, SCRATCH, bits, create, make_config, stop_at, train_to_end
+from kdexplorer.training.trainer import Trainer
+from tests.training.configs import COMBINED, SCRATCH, bits, create, make_config, stop_at, train_to_end
 
 STEPS = 6
 """Of an epoch."""
@@ -42,9 +42,9 @@ def test_sigterm_ends_a_run_after_the_step_and_it_resumes_to_the_same_bits(paire
     assert signal.getsignal(signal.SIGTERM) is handler
     assert finished_students(run) == []
 
-    step, done = Experiment.step, []
+    step, done = Trainer.step, []
     with monkeypatch.context() as patch:
-        patch.setattr(Experiment, "step", lambda e, *now: done.append(now) or step(e, *now))
+        patch.setattr(Trainer, "step", lambda e, *now: done.append(now) or step(e, *now))
         assert execute(run) == "finished"
     assert len(done) == 2 * STEPS - (STEPS * where[0] + where[1] + 1)  # nothing is replayed
     assert bits(run) == undisturbed
@@ -59,7 +59,7 @@ def test_a_run_that_stops_where_the_resolution_grows_resumes_to_the_same_bits(
     expected = bits(train_to_end(growing))
     assert expected[0] != undisturbed[0]
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    monkeypatch.setattr(experiment_module, "require_compiler", lambda: None)  # that backend needs none
+    monkeypatch.setattr(trainer_module, "require_compiler", lambda: None)  # that backend needs none
     run = create(growing.model_copy(update={"compile": compiled}))
     stop_at(run, (0, 5))
     assert execute(run) == "finished"

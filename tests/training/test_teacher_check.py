@@ -9,9 +9,9 @@ from kdexplorer.analysis.metrics import accuracy, softmax
 from kdexplorer.datasets import get_dataset
 from kdexplorer.training import estimate, teacher_check
 from kdexplorer.training.execute import execute
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.teacher_check import TeacherAtStart, check_teacher
-from tests.training.experiments import COMBINED, SCRATCH, create, make_config
+from kdexplorer.training.trainer import Trainer
+from tests.training.configs import COMBINED, SCRATCH, create, make_config
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def test_a_teacher_that_loses_more_than_five_points_is_reported(right, warned):
 
 
 def test_the_figures_are_those_of_the_teacher_on_resized_images(small, teacher):
-    experiment = Experiment(small)
-    outputs = experiment.evaluate_teacher()
-    found = check_teacher(experiment, outputs)
+    trainer = Trainer(small)
+    outputs = trainer.evaluate_teacher()
+    found = check_teacher(trainer, outputs)
     split = get_dataset("synthetic").load("test")
     mean, std = (
         np.reshape(part, (3, 1, 1)) for part in (teacher.card.normalization.mean, teacher.card.normalization.std)
@@ -49,10 +49,10 @@ def test_the_figures_are_those_of_the_teacher_on_resized_images(small, teacher):
 
 
 def test_nothing_is_measured_where_no_small_image_is_left_or_no_teacher_is_used(small):
-    experiment = Experiment(small)
-    assert check_teacher(experiment, experiment.evaluate_teacher(), epoch=1) is None
-    assert check_teacher(experiment, None) is None
-    full = Experiment(small.model_copy(update={"start_resolution": 32}))
+    trainer = Trainer(small)
+    assert check_teacher(trainer, trainer.evaluate_teacher(), epoch=1) is None
+    assert check_teacher(trainer, None) is None
+    full = Trainer(small.model_copy(update={"start_resolution": 32}))
     assert check_teacher(full, full.evaluate_teacher()) is None
 
 

@@ -1,7 +1,7 @@
 """Seconds of the parts of a step."""
 
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.timing import median_seconds
+from kdexplorer.training.trainer import Trainer
 
 
 def test_the_median_of_the_spans():
@@ -10,11 +10,11 @@ def test_the_median_of_the_spans():
 
 
 def test_the_parts_of_a_step_follow_one_another(paired):
-    experiment = Experiment(paired)
+    trainer = Trainer(paired)
     for step in range(2):
-        experiment.step(0, step)
-    first, second = (student.spans for student in experiment.students)
-    for batch, one, other in zip(experiment.spans, first, second, strict=True):
+        trainer.step(0, step)
+    first, second = (student.spans for student in trainer.students)
+    for batch, one, other in zip(trainer.spans, first, second, strict=True):
         moments = [*batch, *one, *other]
         assert moments == sorted(moments)
     assert len(first) == len(second) == 2

@@ -23,13 +23,13 @@ from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
 from kdexplorer.runs.launch import launch_run, start_run, stop_run
 from kdexplorer.runs.records import LIVE
 from kdexplorer.runs.run_folder import Run, finished_students
-from kdexplorer.training import experiment as experiment_module
 from kdexplorer.training import state as state_module
 from kdexplorer.training import train as train_module
-from kdexplorer.training.data import load_experiment_data
+from kdexplorer.training import trainer as trainer_module
+from kdexplorer.training.data import load_run_data
 from kdexplorer.training.execute import execute
-from kdexplorer.training.experiment import Experiment
-from tests.training.experiments import COMBINED, SCRATCH, bits, create, make_config, predict, train_to_end, wait_for
+from kdexplorer.training.trainer import Trainer
+from tests.training.configs import COMBINED, SCRATCH, bits, create, make_config, predict, train_to_end, wait_for
 
 # --- What a run leaves ------------------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ def test_of_held_out_images_the_teachers_figures_say_whether_it_may_have_been_tr
     run = train_to_end(make_config(COMBINED, teacher=str(own.path), holdout=40, epochs=1))
     figures = run.teacher(10)
     assert bool(figures.described_images) == label
-    held = load_experiment_data(run.config()).evaluation
+    held = load_run_data(run.config()).evaluation
     logits = predict(own.network(), held.images, own.card.normalization)
     assert figures.accuracy == pytest.approx((logits.argmax(axis=1) == held.labels).mean())
 
@@ -125,7 +125,7 @@ def test_the_same_configuration_gives_the_same_bits_and_another_seed_others(pair
 
 def test_a_finished_run_is_not_trained_again(tiny, monkeypatch):
     run = train_to_end(make_config(epochs=1))
-    monkeypatch.setattr(train_module, "Experiment", None)
+    monkeypatch.setattr(train_module, "Trainer", None)
     assert execute(run) == "finished"
     assert run.status().state == "finished"
 
@@ -295,7 +295,7 @@ def test_a_run_that_another_process_trains_is_left_alone(tiny):
 @pytest.mark.parametrize("term", ["cross_entropy", "kd", "at"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_fails_the_run_and_names_student_term_and_step(paired, monkeypatch, term, value):
-    calls, compute = [], experiment_module.compute_objective
+    calls, compute = [], trainer_module.compute_objective
 
     def poisoned(objective, *arguments):
         parts = compute(objective, *arguments)
@@ -305,7 +305,7 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_names_student_term_and_step
                 parts[term] = parts[term] * value
         return parts
 
-    monkeypatch.setattr(experiment_module, "compute_objective", poisoned)
+    monkeypatch.setattr(trainer_module, "compute_objective", poisoned)
     run = create(paired)
     with pytest.raises(TrainingError, match=rf"combined: {term} became {value} in epoch 1, step 4"):
         execute(run)
@@ -316,14 +316,14 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_names_student_term_and_step
 
 
 def test_weights_that_blow_up_in_an_epochs_last_step_fail_the_run_as_well(tiny, monkeypatch):
-    step = Experiment.step
+    step = Trainer.step
 
-    def explode(experiment, epoch, number):
-        step(experiment, epoch, number)
+    def explode(trainer, epoch, number):
+        step(trainer, epoch, number)
         if (epoch, number) == (1, 5):
-            experiment.students[0].network.fc.weight.data.fill_(torch.inf)
+            trainer.students[0].network.fc.weight.data.fill_(torch.inf)
 
-    monkeypatch.setattr(Experiment, "step", explode)
+    monkeypatch.setattr(Trainer, "step", explode)
     run = create(make_config())
     with pytest.raises(TrainingError, match=r"scratch: \w+ became nan on the test images after epoch 2, step 6"):
         execute(run)

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.augmentation import TEACHER, augment, mix
 from kdexplorer.errors import ConfigError
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.schema import validate
 from kdexplorer.training import estimate
-from kdexplorer.training.data import load_experiment_data
+from kdexplorer.training.data import load_run_data
 from kdexplorer.training.execute import execute
-from kdexplorer.training.experiment import Experiment
 from kdexplorer.training.predictions import delete_predictions
-from tests.training.experiments import COMBINED, bits, create, make_config, stop_at, train_to_end
+from kdexplorer.training.trainer import Trainer
+from tests.training.configs import COMBINED, bits, create, make_config, stop_at, train_to_end
 
 ALONE = {"name": "alone", "architecture": "resnet8", "ce_weight": 0, "terms": [{"method": "kd", "temperature": 2.0}]}
 VIEWS = {
@@ -45,25 +45,25 @@ def test_each_view_leads_elsewhere_and_resumes_to_the_same_bits(alone, view):
 
 def test_a_teacher_sees_what_is_chosen(alone, monkeypatch):
     def seen(view, step=1):
-        experiment = Experiment(alone.model_copy(update=VIEWS[view] | {"crop_padding": 4}))
+        trainer = Trainer(alone.model_copy(update=VIEWS[view] | {"crop_padding": 4}))
         given = {}
-        experiment.teacher.compute = lambda forward, inputs: given.update(teacher=inputs)
-        monkeypatch.setattr(experiment.teacher, "_reduce", lambda outputs: {})
-        experiment.teacher.predictions = None
+        trainer.teacher.compute = lambda forward, inputs: given.update(teacher=inputs)
+        monkeypatch.setattr(trainer.teacher, "_reduce", lambda outputs: {})
+        trainer.teacher.predictions = None
         if view == "fixed":
-            experiment.teacher.fixed = torch.arange(40.0)[:, None].expand(40, 10)
-            monkeypatch.setattr(experiment.teacher, "_reduce", lambda outputs: outputs.logits[:, 0])
-        inputs, labels, targets = experiment._load_batch(0, step)
-        return inputs, given.get("teacher"), labels, targets, experiment
+            trainer.teacher.fixed = torch.arange(40.0)[:, None].expand(40, 10)
+            monkeypatch.setattr(trainer.teacher, "_reduce", lambda outputs: outputs.logits[:, 0])
+        inputs, labels, targets = trainer._load_batch(0, step)
+        return inputs, given.get("teacher"), labels, targets, trainer
 
     student, teacher, *_ = seen("same")
     assert torch.equal(student, teacher)
     inputs, teacher, *_ = seen("independent")
     assert torch.equal(inputs, student)
     assert not torch.equal(inputs, teacher)
-    _, teacher, labels, targets, experiment = seen("fixed")
+    _, teacher, labels, targets, trainer = seen("fixed")
     assert teacher is None
-    assert torch.equal(experiment.labels[targets.long()], labels)
+    assert torch.equal(trainer.labels[targets.long()], labels)
     mixed, teacher, *_ = seen("mixup")
     assert torch.equal(mixed, teacher)
     assert not torch.equal(mixed, student)
@@ -72,12 +72,12 @@ def test_a_teacher_sees_what_is_chosen(alone, monkeypatch):
 def test_fixed_logits_are_those_of_the_images_as_they_are(alone, teacher):
     from kdexplorer.analysis.inference import predict
 
-    experiment = Experiment(alone.model_copy(update=VIEWS["fixed"]))
-    assert not experiment.reads_teacher(0)
-    experiment.step(0, 0)
-    assert experiment.reads_teacher(0)
-    expected = predict(teacher.network(), experiment.images.numpy(), teacher.card.normalization)
-    np.testing.assert_allclose(experiment.teacher.fixed.numpy(), expected, atol=1e-4)
+    trainer = Trainer(alone.model_copy(update=VIEWS["fixed"]))
+    assert not trainer.reads_teacher(0)
+    trainer.step(0, 0)
+    assert trainer.reads_teacher(0)
+    expected = predict(teacher.network(), trainer.images.numpy(), teacher.card.normalization)
+    np.testing.assert_allclose(trainer.teacher.fixed.numpy(), expected, atol=1e-4)
 
 
 def test_a_mixture_has_at_least_half_of_its_own_image():
@@ -109,18 +109,18 @@ def test_a_teachers_crops_are_drawn_apart_and_mirrored_alike():
 def test_what_cannot_be_computed_is_refused(student, changes, message):
     values = {"students": [student], "teacher": "resnet56", **changes}
     with pytest.raises(ConfigError, match=message):
-        validate(ExperimentConfig, values)
+        validate(RunConfig, values)
 
 
 def test_an_omitted_class_is_missing_from_the_training_images_alone(tiny):
     config = make_config(without_class=3, train_images=45)
-    data = load_experiment_data(config)
+    data = load_run_data(config)
     assert sorted(set(data.train.labels)) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     assert len(data.train) == 45
     assert len(data.evaluation) == get_dataset("synthetic").sizes["test"]
     assert 3 in data.evaluation.labels
     with pytest.raises(ConfigError, match="without_class"):
-        load_experiment_data(make_config(without_class=10))
+        load_run_data(make_config(without_class=10))
 
 
 def test_what_is_not_evaluated_changes_no_weight(tiny):
@@ -146,7 +146,7 @@ def test_snapshots_are_networks_along_the_training(tiny):
 
 
 def test_the_estimate_counts_the_evaluations_and_the_fixed_labels(alone, monkeypatch):
-    monkeypatch.setattr(estimate, "_time_teacher", lambda experiment, side: 2.0)
+    monkeypatch.setattr(estimate, "_time_teacher", lambda trainer, side: 2.0)
     config = alone.model_copy(update={"epochs": 20, "teacher_view": "fixed"})
     often = estimate.measure(config, budget=0.01)
     assert often.seconds > 8.0  # forty images in batches of ten, two seconds each
@@ -157,8 +157,8 @@ def test_fixed_logits_that_are_stored_add_nothing_to_the_estimate(alone):
     config = alone.model_copy(update=VIEWS["fixed"])
     first = estimate.measure(config)
     assert 0 < first.fixing < first.seconds
-    experiment = Experiment(config)
-    experiment.teacher.fix_targets(experiment.training_split(), keep=True)
+    trainer = Trainer(config)
+    trainer.teacher.fix_targets(trainer.training_split(), keep=True)
     for seed in (config.seed, config.seed + 1):  # they belong to no seed
         assert estimate.measure(config.model_copy(update={"seed": seed})).fixing == 0
     assert estimate.measure(alone).fixing == 0

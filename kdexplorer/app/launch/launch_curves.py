@@ -12,14 +12,14 @@ from kdexplorer.app.state.pickers import pick_one, pick_option
 from kdexplorer.charts import learning_curves, replay, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.style import Series
-from kdexplorer.config import SCRATCH, ExperimentConfig
+from kdexplorer.config import SCRATCH, RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.images import render
 from kdexplorer.runs.records import EpochMetrics, TeacherFigures
 from kdexplorer.runs.run_folder import Run
 
 
-def show(run: Run, config: ExperimentConfig, live: bool) -> None:
+def show(run: Run, config: RunConfig, live: bool) -> None:
     """Accuracy and a loss term of all students on shared axes, and the soft labels of one image."""
     roles = {student.name: student.key for student in config.students}
     if not config.teacher:  # such a run trains a teacher, unless the name says that it is a baseline
@@ -47,7 +47,7 @@ def show(run: Run, config: ExperimentConfig, live: bool) -> None:
 
 
 def _show_curves(
-    config: ExperimentConfig,
+    config: RunConfig,
     points: list[CurvePoint],
     batches: list[CurvePoint],
     looks: list[Series],
@@ -76,7 +76,7 @@ def to_point(row: EpochMetrics, network: str) -> CurvePoint:
 
 
 def _show_soft_labels(
-    config: ExperimentConfig, rows: list[EpochMetrics], teacher: TeacherFigures | None, looks: list[Series], live: bool
+    config: RunConfig, rows: list[EpochMetrics], teacher: TeacherFigures | None, looks: list[Series], live: bool
 ) -> None:
     """One image whose soft labels are drawn again after every epoch."""
     classes, latest = get_dataset(config.dataset).classes, max(row.epoch for row in rows)

@@ -1,4 +1,4 @@
-"""The form on Launch: an experiment's fields, its teacher and students, and the problems beside each field."""
+"""The form on Launch: a run's fields, its teacher and students, and the problems beside each field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kdexplorer.app.parts import layout, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.plain import as_text
 from kdexplorer.app.state import caches
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets, available_dataset, get_dataset
 from kdexplorer.errors import ConfigError
 from kdexplorer.presets import DEMO, STARTING_POINTS
@@ -91,8 +91,8 @@ def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | Non
 
 def _check(
     values: dict[str, Any], teacher: str | None, grid: dict[str, Any] | None
-) -> tuple[ExperimentConfig | None, checks.Problems, SweepConfig | None]:
-    """The experiment that the form describes, or the recipe and its sweep, or what is wrong with them."""
+) -> tuple[RunConfig | None, checks.Problems, SweepConfig | None]:
+    """The run that the form describes, or the recipe and its sweep, or what is wrong with them."""
     students = [{key: value for key, value in row.items() if key != "preset"} for row in values["students"]]
     if grid is not None:
         students = [student.model_dump() for student in references(grid["student"])]
@@ -122,7 +122,7 @@ def _fill(start: str) -> None:
 
 def _values_of(start: str) -> dict[str, Any]:
     """The form's values at a starting point, with data and a teacher that are available."""
-    values = {name: field.default for name, field in ExperimentConfig.model_fields.items()} | STARTING_POINTS[start]
+    values = {name: field.default for name, field in RunConfig.model_fields.items()} | STARTING_POINTS[start]
     if start == DEMO:
         values["epochs"] = launch_start.demo_length()
     values["students"] = [student_rows.make_row(student) for student in values["students"]]
@@ -136,13 +136,13 @@ def _values_of(start: str) -> dict[str, Any]:
 
 
 def _draw_fields(labels: dict[str, str], values: dict[str, Any], slots: dict[str, Any]) -> None:
-    """The widgets of an experiment's fields in three columns, each with a place for its problems."""
+    """The widgets of a run's fields in three columns, each with a place for its problems."""
     columns = st.columns(3)
     for position, (name, label) in enumerate(labels.items()):
         with columns[position % 3]:
             st.session_state.setdefault(f"form_{name}", values[name])
             empty = "all" if name == "train_images" else "automatic"
-            values[name] = draw_field(label, ExperimentConfig.model_fields[name], f"form_{name}", empty)
+            values[name] = draw_field(label, RunConfig.model_fields[name], f"form_{name}", empty)
             slots[name] = st.container()
 
 

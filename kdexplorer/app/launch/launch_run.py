@@ -9,7 +9,7 @@ from kdexplorer.app.launch import launch_curves, sweeps
 from kdexplorer.app.parts import chart_view, deletion
 from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.notation import train_command
@@ -43,7 +43,7 @@ def show(run: Run) -> None:
     """A run: state, controls, curves, and one image's soft labels epoch by epoch. Or a sweep and its results."""
     st.button("New experiment", on_click=_open, icon=":material/arrow_back:", key="new_experiment")
     try:
-        config: ExperimentConfig | SweepConfig = run.config()
+        config: RunConfig | SweepConfig = run.config()
     except KDError as error:
         show_error(error)
         _show_controls(run, run.status().state)
@@ -104,15 +104,15 @@ def _show_log(run: Run, lines: int) -> None:
     st.code(run.log_tail(lines) or "The log is empty.", language=None, wrap_lines=True)
 
 
-def _describe(config: ExperimentConfig) -> str:
-    """An experiment in one line."""
+def _describe(config: RunConfig) -> str:
+    """A run in one line."""
     count = "all" if config.train_images is None else f"{config.train_images:,}"
     teacher = f"teacher {config.teacher}" if config.teacher else "no teacher"
     data = get_dataset(config.dataset).label
     return f"{data}, {count} training images, {config.epochs} epochs, {teacher}, seed {config.seed}"
 
 
-def _show_progress(run: Run, config: ExperimentConfig, status: RunStatus) -> None:
+def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
     """The state, a bar with the time left, what went wrong, and a sweep's experiments."""
     epoch, step, steps = status.epoch, status.step, status.steps_per_epoch
     message = as_text(status.message[:LENGTH])

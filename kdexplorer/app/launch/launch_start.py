@@ -9,7 +9,7 @@ import streamlit as st
 from kdexplorer.app.launch import measuring, sweeps
 from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.config import MAX_STUDENTS, ExperimentConfig
+from kdexplorer.config import MAX_STUDENTS, RunConfig
 from kdexplorer.datasets import download
 from kdexplorer.errors import KDError
 from kdexplorer.notation import train_command
@@ -57,8 +57,8 @@ def offer_download() -> None:
     st.fragment(access.charged()(show), run_every=POLL if state == "running" else None)()
 
 
-def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig | None) -> None:
-    """Estimate, command and start of an experiment, or of the sweep whose recipe it is."""
+def show(config: RunConfig | None, problems: Problems, sweep: SweepConfig | None) -> None:
+    """Estimate, command and start of a run, or of the sweep whose recipe it is."""
     alive = count_live()
     with st.container(border=True, gap="small"):
         _offer_start(config, sweep, alive)
@@ -82,7 +82,7 @@ def show(config: ExperimentConfig | None, problems: Problems, sweep: SweepConfig
         st.caption("The test images are never used for selection: the last epoch's weights are the result.")
 
 
-def _offer_start(config: ExperimentConfig | None, sweep: SweepConfig | None, alive: int) -> None:
+def _offer_start(config: RunConfig | None, sweep: SweepConfig | None, alive: int) -> None:
     """The button that starts, disabled while something is wrong."""
     if alive:
         st.info(f"This run will wait in the queue: {alive} run{'s' if alive > 1 else ''} ahead of it.")
@@ -92,7 +92,7 @@ def _offer_start(config: ExperimentConfig | None, sweep: SweepConfig | None, ali
         access.act_and_rerun(lambda: _start(config, sweep))
 
 
-def _start(config: ExperimentConfig, sweep: SweepConfig | None) -> None:
+def _start(config: RunConfig, sweep: SweepConfig | None) -> None:
     started = launch_run(config) if sweep is None else launch_sweep(sweep)
     measuring.forget(_MEASUREMENT)
     st.query_params["run" if sweep is None else "sweep"] = started.run_id
@@ -152,7 +152,7 @@ def _store_when_measured(measurement: Measurement) -> bool:
     return True
 
 
-def _show_estimate(config: ExperimentConfig, times: float) -> None:
+def _show_estimate(config: RunConfig, times: float) -> None:
     """The training time, times `times`, from a few batches that a process of its own measures."""
     measurement: Measurement | None = st.session_state.get(_MEASUREMENT)
     if measurement is None or measurement.config != config:
@@ -184,7 +184,7 @@ def _show_estimate(config: ExperimentConfig, times: float) -> None:
     _warn(result.warning)
 
 
-def _describe_evaluation(config: ExperimentConfig, result: Estimate) -> str:
+def _describe_evaluation(config: RunConfig, result: Estimate) -> str:
     """How long an evaluation takes and how often there is one, and what to do where that is much of the time."""
     every = config.evaluate_every
     text = f"evaluation takes {format_duration(result.evaluation)} after "
@@ -195,7 +195,7 @@ def _describe_evaluation(config: ExperimentConfig, result: Estimate) -> str:
     return f"{text}, {100 * share:.0f} % of the time, which more epochs between evaluations save"
 
 
-def _describe_teacher(config: ExperimentConfig, result: Estimate) -> str:
+def _describe_teacher(config: RunConfig, result: Estimate) -> str:
     """How much of the teacher's predictions is read, or which methods prevent that; empty where nothing is stored."""
     methods = {method.label for student in config.students for method in student.methods if "stages" in method.needs}
     if methods:

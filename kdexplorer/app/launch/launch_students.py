@@ -1,4 +1,4 @@
-"""The students of an experiment in the launch form: an editable table, and each one's distillation terms."""
+"""The students of a run in the launch form: an editable table, and each one's distillation terms."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def show(values: dict[str, Any]) -> None:
             "label_smoothing": column.NumberColumn("Smoothing", format="%g", width=108, help=smoothing),
             "terms": column.TextColumn("Terms", width=136, help="The distillation terms; edit them below"),
         },
-        alt="The students of this experiment: name, network, preset, weight of cross-entropy and distillation terms",
+        alt="The students of this run: name, network, preset, weight of cross-entropy and distillation terms",
     )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Network to add", ARCHITECTURES, key="new_architecture", width=200)

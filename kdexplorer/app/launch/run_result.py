@@ -14,12 +14,12 @@ from kdexplorer.app.parts import chart_view, downloads, network_picker
 from kdexplorer.app.parts.plain import as_text
 from kdexplorer.app.state import caches, result_caches
 from kdexplorer.charts import bars
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.runs.checkpoints import Checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import Run
 
 
-def show(run: Run, config: ExperimentConfig, roles: dict[str, str]) -> None:
+def show(run: Run, config: RunConfig, roles: dict[str, str]) -> None:
     """The results of the students that have finished, nothing where there are none; `roles` by their names."""
     found = {checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)}
     if not found:
@@ -36,7 +36,7 @@ def show(run: Run, config: ExperimentConfig, roles: dict[str, str]) -> None:
         _show_links(run, config, found, rows)
 
 
-def _show_links(run: Run, config: ExperimentConfig, found: dict[str, Checkpoint], rows: list[ResultRow]) -> None:
+def _show_links(run: Run, config: RunConfig, found: dict[str, Checkpoint], rows: list[ResultRow]) -> None:
     """Links that open the students on the other pages, and the handout."""
     names = [f"{run.run_id}/{name}" for name in found]
     known = caches.all_checkpoints()

@@ -1,4 +1,4 @@
-"""An experiment in memory: the same batches for all students, one teacher, and evaluation that changes nothing."""
+"""A run in memory: the same batches for all students, one teacher, and evaluation that changes nothing."""
 
 import numpy as np
 import pytest
@@ -14,19 +14,19 @@ from kdexplorer.methods.kd import kd_loss
 from kdexplorer.networks import build
 from kdexplorer.training import data
 from kdexplorer.training import teacher as teacher_module
-from kdexplorer.training.data import load_experiment_data
-from kdexplorer.training.experiment import Experiment
+from kdexplorer.training.data import load_run_data
 from kdexplorer.training.hardware import configure_process, resolve_device, resolve_precision
 from kdexplorer.training.schedule import learning_rate
-from tests.training.experiments import COMBINED, SCRATCH, make_config, predict
+from kdexplorer.training.trainer import Trainer
+from tests.training.configs import COMBINED, SCRATCH, make_config, predict
 
 RESPONSE = COMBINED | {"terms": COMBINED["terms"][:1]}
 OTHER_NORMALIZATION = Normalization(mean=(0.1, 0.2, 0.3), std=(1.0, 0.5, 0.7))
 
 
-def record_forwards(experiment, record):
+def record_forwards(trainer, record):
     """Calls `record(inputs, **options)` before each forward pass in training, the teacher's included."""
-    for owner in (experiment.teacher, *experiment.students):
+    for owner in (trainer.teacher, *trainer.students):
         forward = owner.forward
 
         def recorded(inputs, forward=forward, **options):
@@ -53,12 +53,12 @@ def test_devices_and_precisions_are_what_was_requested():
 def test_compiling_without_a_compiler_is_refused_with_the_remedy(tiny):
     config = make_config(compile=True, device="cpu")
     with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(ConfigError, match="g\\+\\+"):
-        Experiment(config)
+        Trainer(config)
 
 
 def test_an_experiment_changes_no_setting_of_the_process(tiny):
     before = torch.get_num_threads(), torch._dynamo.config.recompile_limit
-    Experiment(make_config(threads=before[0] + 1))
+    Trainer(make_config(threads=before[0] + 1))
     assert (torch.get_num_threads(), torch._dynamo.config.recompile_limit) == before
 
 
@@ -66,100 +66,100 @@ def test_an_experiment_changes_no_setting_of_the_process(tiny):
 
 
 def test_the_holdout_is_balanced_disjoint_from_training_and_the_same_for_every_seed(tiny):
-    train, held, name = load_experiment_data(make_config(holdout=40, seed=1))
+    train, held, name = load_run_data(make_config(holdout=40, seed=1))
     assert (name, len(train), len(held)) == ("holdout", 80, 40)
     assert np.bincount(held.labels).tolist() == [4] * 10
     seen = {image.tobytes() for image in train.images}
     assert not any(image.tobytes() in seen for image in held.images)
-    assert np.array_equal(load_experiment_data(make_config(holdout=40, seed=2)).evaluation.images, held.images)
+    assert np.array_equal(load_run_data(make_config(holdout=40, seed=2)).evaluation.images, held.images)
 
 
 def test_a_part_of_the_training_images_is_balanced_and_the_same_for_every_seed(tiny):
-    first, test, name = load_experiment_data(make_config(train_images=100, seed=1))
-    second = load_experiment_data(make_config(train_images=100, seed=2)).train
+    first, test, name = load_run_data(make_config(train_images=100, seed=1))
+    second = load_run_data(make_config(train_images=100, seed=2)).train
     assert np.bincount(first.labels).tolist() == [10] * 10
     assert np.array_equal(first.images, second.images)
     assert (name, len(test)) == ("test", 60)
     with pytest.raises(ConfigError, match="there are only 120"):
-        load_experiment_data(make_config(train_images=301))
+        load_run_data(make_config(train_images=301))
 
 
 # --- One teacher, several students, the same batches ------------------------------------------------------
 
 
 def test_students_of_one_architecture_start_from_identical_weights(paired):
-    first, second = Experiment(paired).students
+    first, second = Trainer(paired).students
     for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
         assert torch.equal(a, b)
         assert a is not b
 
 
 def test_a_student_starts_from_a_checkpoint_of_its_architecture(tiny, teacher):
-    (student,) = Experiment(make_config(SCRATCH | {"initial": str(teacher.path)})).students
+    (student,) = Trainer(make_config(SCRATCH | {"initial": str(teacher.path)})).students
     for key, value in teacher.network().state_dict().items():
         assert torch.equal(student.network.state_dict()[key], value), key
     assert all(parameter.requires_grad for parameter in student.network.parameters())
     with pytest.raises(ConfigError, match="cannot start from"):
-        Experiment(make_config(SCRATCH | {"architecture": "resnet20", "initial": str(teacher.path)}))
+        Trainer(make_config(SCRATCH | {"architecture": "resnet20", "initial": str(teacher.path)}))
 
 
 def test_the_teacher_stays_untouched_and_the_students_learn(paired):
-    experiment = Experiment(paired)
-    networks = [experiment.teacher.network, experiment.teacher.forward]
+    trainer = Trainer(paired)
+    networks = [trainer.teacher.network, trainer.teacher.forward]
     before = [{key: value.clone() for key, value in network.state_dict().items()} for network in networks]
-    start = [student.network.fc.weight.clone() for student in experiment.students]
+    start = [student.network.fc.weight.clone() for student in trainer.students]
     for step in range(2):
-        experiment.step(0, step)
-    teacher = experiment.evaluate_teacher()
-    for student, weight in zip(experiment.students, start, strict=True):
-        experiment.evaluate(student, teacher)
+        trainer.step(0, step)
+    teacher = trainer.evaluate_teacher()
+    for student, weight in zip(trainer.students, start, strict=True):
+        trainer.evaluate(student, teacher)
         assert not torch.equal(student.network.fc.weight, weight)
     for network, state in zip(networks, before, strict=True):
         assert not network.training
         assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
         assert all(p.grad is None and not p.requires_grad for p in network.parameters())
-    assert not torch.equal(experiment.students[0].network.fc.weight, experiment.students[1].network.fc.weight)
+    assert not torch.equal(trainer.students[0].network.fc.weight, trainer.students[1].network.fc.weight)
 
 
 def test_an_evaluation_changes_nothing_and_leaves_the_student_in_train_mode(paired):
-    experiment = Experiment(paired)
-    experiment.step(0, 0)
-    student = experiment.students[1]
+    trainer = Trainer(paired)
+    trainer.step(0, 0)
+    student = trainer.students[1]
     before = {key: value.clone() for key, value in student.network.state_dict().items()}
-    logits, parts = experiment.evaluate(student, experiment.evaluate_teacher())
+    logits, parts = trainer.evaluate(student, trainer.evaluate_teacher())
     assert student.network.training
     assert all(torch.equal(value, before[key]) for key, value in student.network.state_dict().items())
-    expected = predict(student.network, experiment.evaluation.images, experiment.normalization)
+    expected = predict(student.network, trainer.evaluation.images, trainer.normalization)
     np.testing.assert_allclose(logits, expected, atol=1e-4)
     assert set(parts) == {"objective", "cross_entropy", "kd", "at"}
 
 
 def test_targets_that_are_not_kept_are_computed_again_to_the_same_values(paired, monkeypatch):
     monkeypatch.setattr(data, "EVALUATION_BATCH", 25)  # three batches, the last of 10
-    experiment, results = Experiment(paired), []
-    kept = sum(tensor.nbytes for outputs in _targets_of_a_batch(experiment).values() for tensor in outputs.tensors())
+    trainer, results = Trainer(paired), []
+    kept = sum(tensor.nbytes for outputs in _targets_of_a_batch(trainer).values() for tensor in outputs.tensors())
     for limit in (1 << 30, kept + 1, 0):  # everything, one batch, nothing
         monkeypatch.setattr(teacher_module, "MAX_KEPT_BYTES", limit)
-        results.append(experiment.evaluate(experiment.students[1], experiment.evaluate_teacher()))
+        results.append(trainer.evaluate(trainer.students[1], trainer.evaluate_teacher()))
     for logits, parts in results[1:]:
         assert np.array_equal(logits, results[0][0])
         assert parts == results[0][1]
 
 
-def _targets_of_a_batch(experiment):
-    return experiment.evaluate_teacher().targets(0, data.EVALUATION_BATCH)
+def _targets_of_a_batch(trainer):
+    return trainer.evaluate_teacher().targets(0, data.EVALUATION_BATCH)
 
 
 def test_a_step_is_what_a_plain_loop_does(paired):
     """Two steps of one student, written out: unfolded teacher, the losses, SGD with Nesterov momentum by hand."""
-    experiment = Experiment(paired)
-    network, teacher = build("resnet8", seed=paired.seed), experiment.teacher.network
+    trainer = Trainer(paired)
+    network, teacher = build("resnet8", seed=paired.seed), trainer.teacher.network
     velocity = {}
     for step in range(2):
-        experiment.step(0, step)
+        trainer.step(0, step)
         indices = epoch_order(120, paired.seed, 0)[step * 20 : step * 20 + 20]
-        batch = augment(experiment.images, indices, paired.seed, 0, step, 4, "alternating")
-        inputs, labels = normalize(batch, experiment.normalization), experiment.labels[indices]
+        batch = augment(trainer.images, indices, paired.seed, 0, step, 4, "alternating")
+        inputs, labels = normalize(batch, trainer.normalization), trainer.labels[indices]
         with torch.no_grad():
             teacher_logits, teacher_stages, _ = teacher(inputs, all_outputs=True)
         logits, stages, _ = network(inputs, all_outputs=True)
@@ -176,18 +176,18 @@ def test_a_step_is_what_a_plain_loop_does(paired):
                 gradient = p.grad + (paired.weight_decay * p if p.ndim > 1 else 0)
                 velocity[name] = gradient if step == 0 else 0.9 * velocity[name] + gradient
                 p -= rate * (gradient + 0.9 * velocity[name])
-    for expected, p in zip(network.parameters(), experiment.students[1].network.parameters(), strict=True):
+    for expected, p in zip(network.parameters(), trainer.students[1].network.parameters(), strict=True):
         torch.testing.assert_close(p, expected, rtol=1e-3, atol=1e-5)
     for key in ("bn1.running_mean", "layer3.0.bn2.running_var"):
-        torch.testing.assert_close(experiment.students[1].network.state_dict()[key], network.state_dict()[key])
+        torch.testing.assert_close(trainer.students[1].network.state_dict()[key], network.state_dict()[key])
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_student_learns_the_same_whatever_students_train_beside_it(tiny, teacher, threads):
     configure_process(threads)
-    alone = Experiment(make_config(COMBINED, teacher=str(teacher.path)))
+    alone = Trainer(make_config(COMBINED, teacher=str(teacher.path)))
     cold = COMBINED | {"name": "cold", "terms": [{"method": "kd", "temperature": 1.0}, {"method": "at", "power": 2}]}
-    together = Experiment(make_config(SCRATCH, cold, COMBINED, teacher=str(teacher.path)))
+    together = Trainer(make_config(SCRATCH, cold, COMBINED, teacher=str(teacher.path)))
     for step in range(2):
         alone.step(0, step)
         together.step(0, step)
@@ -200,20 +200,20 @@ def test_a_student_learns_the_same_whatever_students_train_beside_it(tiny, teach
 def test_the_teacher_is_reduced_once_for_methods_with_equal_settings_whatever_their_weights(tiny, teacher):
     heavy = COMBINED | {"name": "heavy", "terms": [term | {"weight": 2.0} for term in COMBINED["terms"]]}
     squares = COMBINED | {"name": "squares", "terms": [{"method": "at", "power": 2}]}
-    experiment = Experiment(make_config(COMBINED, heavy, squares, teacher=str(teacher.path)))
-    assert [method.key for method in experiment.teacher.methods] == ["kd", "at", "at"]
+    trainer = Trainer(make_config(COMBINED, heavy, squares, teacher=str(teacher.path)))
+    assert [method.key for method in trainer.teacher.methods] == ["kd", "at", "at"]
 
 
 def test_each_network_gets_the_input_that_it_was_trained_on(tiny, make_checkpoint, tmp_path):
     other = make_checkpoint(tmp_path / "other", seed=3, normalization=OTHER_NORMALIZATION)
-    experiment = Experiment(make_config(COMBINED, teacher=str(other.path), crop_padding=0, flip="none"))
-    expected = predict(other.network(), experiment.evaluation.images, OTHER_NORMALIZATION)
-    np.testing.assert_allclose(experiment.evaluate_teacher().logits, expected, atol=1e-4)
+    trainer = Trainer(make_config(COMBINED, teacher=str(other.path), crop_padding=0, flip="none"))
+    expected = predict(other.network(), trainer.evaluation.images, OTHER_NORMALIZATION)
+    np.testing.assert_allclose(trainer.evaluate_teacher().logits, expected, atol=1e-4)
 
     seen = []
-    record_forwards(experiment, lambda inputs, **_: seen.append(inputs))
-    experiment.step(0, 0)
-    batch = experiment.images[epoch_order(120, 0, 0)[:20]]
+    record_forwards(trainer, lambda inputs, **_: seen.append(inputs))
+    trainer.step(0, 0)
+    batch = trainer.images[epoch_order(120, 0, 0)[:20]]
     torch.testing.assert_close(seen[0], normalize(batch, OTHER_NORMALIZATION))
     torch.testing.assert_close(seen[1], normalize(batch, get_dataset("synthetic").normalization))
 
@@ -221,10 +221,10 @@ def test_each_network_gets_the_input_that_it_was_trained_on(tiny, make_checkpoin
 def test_at_a_lower_resolution_all_networks_see_the_same_smaller_images(tiny, make_checkpoint, tmp_path):
     other = make_checkpoint(tmp_path / "other", seed=3, normalization=OTHER_NORMALIZATION)
     config = make_config(SCRATCH, COMBINED, teacher=str(other.path), epochs=4, start_resolution=16)
-    experiment, seen = Experiment(config), []
-    record_forwards(experiment, lambda inputs, **_: seen.append(inputs))
-    experiment.step(2, 2)
-    batch = augment(experiment.images, epoch_order(120, 0, 2)[40:60], 0, 2, 2, 4, "alternating")
+    trainer, seen = Trainer(config), []
+    record_forwards(trainer, lambda inputs, **_: seen.append(inputs))
+    trainer.step(2, 2)
+    batch = augment(trainer.images, epoch_order(120, 0, 2)[40:60], 0, 2, 2, 4, "alternating")
     pixels = batch.float() / 255
     own = get_dataset("synthetic").normalization
     for inputs, used in zip(seen, (OTHER_NORMALIZATION, own, own), strict=True):
@@ -233,34 +233,34 @@ def test_at_a_lower_resolution_all_networks_see_the_same_smaller_images(tiny, ma
         torch.testing.assert_close(inputs, small, rtol=1e-4, atol=1e-5)
     logits, stages, _ = other.network()(seen[0], all_outputs=True)
     assert [stage.shape[-1] for stage in stages] == [24, 12, 6]
-    outputs = experiment.teacher.compute(experiment.teacher.forward, seen[0])
+    outputs = trainer.teacher.compute(trainer.teacher.forward, seen[0])
     torch.testing.assert_close(outputs.logits, logits, rtol=1e-3, atol=1e-3)
     maps = get_method("at")(weight=1.0).reduce_teacher(outputs).stages
     for found_map, stage in zip(maps, stages, strict=True):
         torch.testing.assert_close(found_map, stage.mean(dim=1), rtol=1e-3, atol=1e-4)
     seen.clear()
-    experiment.step(3, 0)
+    trainer.step(3, 0)
     assert {inputs.shape[-1] for inputs in seen} == {32}
-    maps = experiment.evaluate_teacher().targets(0, 120)[get_method("at")()].stages
+    maps = trainer.evaluate_teacher().targets(0, 120)[get_method("at")()].stages
     assert maps[0].shape[-1] == 32  # evaluated at full size
 
 
 def test_stages_are_computed_only_where_a_term_needs_them(tiny, teacher):
     asked = []
     for students in ([SCRATCH, RESPONSE], [SCRATCH, COMBINED]):
-        experiment = Experiment(make_config(*students, teacher=str(teacher.path)))
-        record_forwards(experiment, lambda _, all_outputs=False: asked.append(all_outputs))
-        experiment.step(0, 0)
+        trainer = Trainer(make_config(*students, teacher=str(teacher.path)))
+        record_forwards(trainer, lambda _, all_outputs=False: asked.append(all_outputs))
+        trainer.step(0, 0)
     assert asked == [False, False, False, True, False, True]  # the teacher and two students, twice
-    assert Experiment(make_config(SCRATCH, teacher=str(teacher.path))).teacher is None
+    assert Trainer(make_config(SCRATCH, teacher=str(teacher.path))).teacher is None
 
 
 def test_half_precision_training_stays_close_to_single(tiny, teacher):
     values = []
     for precision in ("float32", "bfloat16"):
-        experiment = Experiment(make_config(COMBINED, teacher=str(teacher.path), precision=precision))
-        experiment.step(0, 0)
-        student = experiment.students[0]
+        trainer = Trainer(make_config(COMBINED, teacher=str(teacher.path), precision=precision))
+        trainer.step(0, 0)
+        student = trainer.students[0]
         assert all(p.dtype == torch.float32 for p in student.network.parameters())
         values.append(student.sums)
     assert values[1] == pytest.approx(values[0], rel=0.1)
@@ -268,7 +268,7 @@ def test_half_precision_training_stays_close_to_single(tiny, teacher):
 
 
 def test_losses_that_are_read_later_have_the_same_sums_and_name_the_same_step(paired, monkeypatch):
-    at_once, later = Experiment(paired), Experiment(paired)
+    at_once, later = Trainer(paired), Trainer(paired)
     later.read_every = 4
     for step in range(3):
         at_once.step(0, step)
@@ -290,19 +290,19 @@ def test_losses_that_are_read_later_have_the_same_sums_and_name_the_same_step(pa
 def test_a_teacher_with_another_number_of_stages_is_refused_and_both_are_named(tiny, make_checkpoint, tmp_path):
     other = make_checkpoint(tmp_path / "other", "mobilenet_v2")
     with pytest.raises(ConfigError, match=r"combined: .*resnet8 has 3, the teacher mobilenet_v2 has 4"):
-        Experiment(make_config(COMBINED, teacher=str(other.path)))
-    Experiment(make_config(RESPONSE, teacher=str(other.path)))
+        Trainer(make_config(COMBINED, teacher=str(other.path)))
+    Trainer(make_config(RESPONSE, teacher=str(other.path)))
 
 
 def test_a_teacher_with_other_classes_is_refused(tiny, make_checkpoint, tmp_path):
     other = make_checkpoint(tmp_path / "other", classes=get_dataset("cifar10").classes)
     with pytest.raises(ConfigError, match=r"airplane.*disc.*same data"):
-        Experiment(make_config(COMBINED, teacher=str(other.path)))
+        Trainer(make_config(COMBINED, teacher=str(other.path)))
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(tiny):
     with pytest.raises(ConfigError, match="batch_size: 512 is more than the 120"):
-        Experiment(make_config(batch_size=512))
+        Trainer(make_config(batch_size=512))
 
 
 def test_a_checkpoint_that_was_altered_is_refused_as_a_teacher(tiny, make_checkpoint, tmp_path):
@@ -310,4 +310,4 @@ def test_a_checkpoint_that_was_altered_is_refused_as_a_teacher(tiny, make_checkp
     with open(other.path / "weights.safetensors", "ab") as file:
         file.write(b"x")
     with pytest.raises(CheckpointError, match="SHA-256"):
-        Experiment(make_config(COMBINED, teacher=str(other.path)))
+        Trainer(make_config(COMBINED, teacher=str(other.path)))

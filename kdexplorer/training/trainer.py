@@ -1,4 +1,4 @@
-"""An experiment in memory: data, teacher, students; one step for all of them; their evaluation.
+"""A run in memory: data, teacher, students; one step for all of them; their evaluation.
 
 The teacher's forward pass is paid once a batch, however many students there are (`training.teacher`). Every random
 choice derives from (seed, epoch, step).
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdexplorer.config import ExperimentConfig, StudentConfig
+from kdexplorer.config import RunConfig, StudentConfig
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.datasets.augmentation import TEACHER, augment, epoch_order, mix, normalize, resize, to_device
 from kdexplorer.errors import ConfigError
@@ -22,7 +22,7 @@ from kdexplorer.networks.cost import count_multiply_adds
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.teachers import find_teachers, why_not_averaged
 from kdexplorer.training import ddp
-from kdexplorer.training.data import evaluation_batches, load_experiment_data
+from kdexplorer.training.data import evaluation_batches, load_run_data
 from kdexplorer.training.hardware import describe_environment, require_compiler, resolve_device, resolve_precision
 from kdexplorer.training.objective import Relate, Targets, compute_objective, relate_parts
 from kdexplorer.training.precision import in_autocast, run_network
@@ -35,10 +35,10 @@ READ_EVERY = 20
 """Steps on a GPU after which losses are read: reading one waits for everything that the GPU has been given to do."""
 
 
-class Experiment:
+class Trainer:
     """Everything of a configuration in memory. `step` is the loop's body."""
 
-    def __init__(self, config: ExperimentConfig) -> None:
+    def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.device = resolve_device(config.device)
         if config.compile and self.device.type == "cpu":
@@ -47,7 +47,7 @@ class Experiment:
         self.team = ddp.join()
         self.part = self.team.part(config.batch_size)
         self.read_every = READ_EVERY if self.device.type == "cuda" and self.team.size == 1 else 1
-        train, self.evaluation, self.evaluation_name = load_experiment_data(config)
+        train, self.evaluation, self.evaluation_name = load_run_data(config)
         self.train_count = len(train)
         self.images = torch.from_numpy(np.array(train.images)).to(self.device)
         self.labels = torch.from_numpy(train.labels).to(self.device)

@@ -1,4 +1,4 @@
-"""Small experiments for the tests of training, and what two runs must have in common to the last bit."""
+"""Small runs for the tests of training, and what two runs must have in common to the last bit."""
 
 import hashlib
 import os
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from kdexplorer.config import ExperimentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import finished_students
 from kdexplorer.training.execute import execute
-from kdexplorer.training.experiment import Experiment
+from kdexplorer.training.trainer import Trainer
 
 SCRATCH = {"name": "scratch", "architecture": "resnet8"}
 COMBINED = {
@@ -43,7 +43,7 @@ def make_config(*students, **changes):
         "precision": "float32",
         "device": "cpu",
     }
-    return ExperimentConfig(**{**values, **changes})
+    return RunConfig(**{**values, **changes})
 
 
 def create(config):
@@ -67,16 +67,16 @@ def bits(run):
 
 def stop_at(run, where):
     """Trains and sends SIGTERM in that step, `(epoch, step)`; returns the steps that were done."""
-    step, done = Experiment.step, []
+    step, done = Trainer.step, []
 
-    def interrupted(experiment, *now):
+    def interrupted(trainer, *now):
         done.append(now)
         if now == where:
             os.kill(os.getpid(), signal.SIGTERM)
-        step(experiment, *now)
+        step(trainer, *now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Experiment, "step", interrupted)
+        patch.setattr(Trainer, "step", interrupted)
         assert execute(run) == "stopped"
     return done
 
