@@ -15,8 +15,7 @@ from kdexplorer.analysis.attention_similarity import StageSimilarity
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.app.parts import chart_view, network_picker
 from kdexplorer.app.parts.plain import as_text, show_error
-from kdexplorer.app.server import access
-from kdexplorer.app.server.jobs import queue
+from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import caches, pickers
 from kdexplorer.charts import attention, style
 from kdexplorer.errors import KDError
@@ -85,7 +84,7 @@ def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.nda
         bar.progress(done, f"Comparing attention maps: waiting{others}")
 
     key = "attention", teacher.sha256, *sorted(student.sha256 for student in missing), size
-    with queue.job(access.guest_share(), key, show_place) as give_way:
+    with turns.compute(access.visitor(), key, show_place) as give_way:
 
         def show_progress(share: float) -> None:
             nonlocal done
