@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from kdexplorer.app import navigation
+from kdexplorer.app.server.streamlit_internals import add_media
 from kdexplorer.app.state import caches, pickers, result_caches
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
@@ -55,12 +56,9 @@ def _keep_temperature() -> None:
 
 
 def _serve(weights: bytes, place: str) -> str:
-    """A URL of these bytes that contains their hash; it is valid as long as a page that uses it is open."""
-    from streamlit import runtime
-
-    if not runtime.exists():
-        return ""
-    return navigation.with_base(runtime.get_instance().media_file_mgr.add(weights, "application/octet-stream", place))
+    """The URL of these bytes, see `add_media`."""
+    path = add_media(weights, "application/octet-stream", place)
+    return path and navigation.with_base(path)
 
 
 def _decode(picture: object) -> bytes:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app.parts import chart_view, picture_filters
 from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.server import uploads
+from kdexplorer.app.server.streamlit_internals import remove_upload
 from kdexplorer.app.state import caches, pickers, url_state
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
@@ -153,7 +153,7 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
             url_state.choices().pop("photo", None)
             show_error(error)
         else:
-            _remove_upload(file.file_id)
+            remove_upload(file.file_id)  # its pixels were read; the widget then has no file to decode again
     photo = url_state.choices().get("photo")
     if photo is None:
         st.info("No photo yet. Choose one above, or return to the test images.")
@@ -168,16 +168,6 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
 def _decode(data: bytes) -> None:
     pixels = uploads.decode_once(data)
     url_state.choices()["photo"] = {name: pixels[fit] for name, fit in FITS.items()}
-
-
-def _remove_upload(file_id: str) -> None:
-    """Frees an upload whose pixels were read: Streamlit (1.67) would keep each one until the visitor has left.
-
-    The widget then has no file, so it is not decoded again at every run of the page either.
-    """
-    context = get_script_run_ctx()
-    if context is not None:
-        context.uploaded_file_mgr.remove_file(context.session_id, file_id)  # type: ignore[attr-defined]
 
 
 def use_photo(data: bytes) -> None:
