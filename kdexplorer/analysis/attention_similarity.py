@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from kdexplorer.analysis import attention_cache
 from kdexplorer.analysis.attention_cache import identify, load_stored
-from kdexplorer.analysis.statistics import MeanDifference, paired_interval
-from kdexplorer.analysis.tables import markdown_table
+from kdexplorer.analysis.difference import Difference, over_mean
+from kdexplorer.analysis.measures import Table
 from kdexplorer.methods.at import AT
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs import lineage
@@ -27,7 +27,7 @@ BATCH = 50
 
 
 @dataclass(frozen=True)
-class StageSummary:
+class StageSimilarity:
     """A student's attention compared with its teacher's at one stage: means over images."""
 
     stage: int  # from 1
@@ -38,15 +38,9 @@ class StageSummary:
     cosine: float  # of the maps as they are: what the loss uses
     mse: float  # the squared difference of the normalized maps
     share: float  # the stage's share of the sum of the MSE over stages, 0 to 1
-
-
-@dataclass(frozen=True)
-class SimilarityRow(StageSummary):
-    """One student and stage."""
-
-    name: str
-    loss: float  # the MSE times `attention_weight`
-    to_scratch_baseline: MeanDifference | None = None
+    name: str = ""  # the student
+    loss: float | None = None  # the MSE times `attention_weight`
+    to_scratch_baseline: Difference | None = None
     """The correlation minus the scratch baseline's, paired over images: above zero it is closer to the teacher."""
 
 
@@ -153,23 +147,26 @@ def measure(
             attention_cache.write_result(path, np.concatenate(similarities, axis=2))
 
 
-def summarize(similarity: np.ndarray, power: int) -> list[StageSummary]:
+def summarize(similarity: np.ndarray, power: int) -> list[StageSimilarity]:
     """The figures of each stage over images, of a similarity as `load_stored` returns it."""
     cosine, mse, correlation, chance = similarity[power - 1].astype(np.float64)
     low, high = np.quantile(correlation, (0.1, 0.9), axis=0)
     shuffled = chance[~np.isnan(chance).any(axis=1)]
     level = shuffled.mean(axis=0) if len(shuffled) else np.full(chance.shape[1], np.nan)
-    means = mse.mean(axis=0)
-    columns = zip(
-        correlation.mean(axis=0), low, high, level, cosine.mean(axis=0), means, means / max(means.sum(), 1e-30),
-        strict=True,
-    )  # fmt: skip
-    return [StageSummary(stage, *map(float, values)) for stage, values in enumerate(columns, start=1)]
+    means, cosines, losses = (values.mean(axis=0).tolist() for values in (correlation, cosine, mse))
+    return [
+        StageSimilarity(
+            stage=stage + 1, correlation=means[stage], low=float(low[stage]), high=float(high[stage]),
+            chance=float(level[stage]), cosine=cosines[stage], mse=losses[stage],
+            share=losses[stage] / max(sum(losses), 1e-30),
+        )
+        for stage in range(len(means))
+    ]  # fmt: skip
 
 
 def build_rows(
     teacher: Checkpoint, students: Sequence[Checkpoint], images: np.ndarray, power: int = 1
-) -> list[SimilarityRow]:
+) -> list[StageSimilarity]:
     """One row for each student and stage of what `measure` stored; baselines are searched among the students."""
     stored = load_stored(teacher, students, images)
     rows = []
@@ -182,19 +179,23 @@ def build_rows(
         gains = mine[place] - theirs[place] if theirs is not None else None
         beta = attention_weight(student)
         for one in summarize(mine, power):
-            paired = None if gains is None else paired_interval(gains[:, one.stage - 1])
-            rows.append(SimilarityRow(**vars(one), name=student.name, loss=beta * one.mse, to_scratch_baseline=paired))
+            paired = None if gains is None else over_mean(gains[:, one.stage - 1])
+            rows.append(replace(one, name=student.name, loss=beta * one.mse, to_scratch_baseline=paired))
     return rows
 
 
-def to_markdown(rows: Sequence[SimilarityRow]) -> str:
-    """The rows as a Markdown table, numbers rounded for reading."""
-    headings = ["Network", "Stage", "Correlation (10 – 90 % of images)", "Chance", "To its scratch baseline"]
-    headings += ["Cosine", "β · MSE", "Share"]
-    cells = []
-    for row in rows:
-        spread, paired = f"{row.correlation:.3f} ({row.low:.3f} – {row.high:.3f})", str(row.to_scratch_baseline or "")
-        chance = "" if math.isnan(row.chance) else f"{row.chance:.3f}"
-        seen = [f"{row.cosine:.3f}", f"{row.loss:.4f}", f"{100 * row.share:.1f} %"]
-        cells.append([row.name, str(row.stage), spread, chance, paired, *seen])
-    return markdown_table(headings, cells)
+def tabulate(rows: Sequence[StageSimilarity]) -> Table:
+    """The rows as text, numbers rounded for reading."""
+    return [
+        {
+            "Network": row.name,
+            "Stage": str(row.stage),
+            "Correlation (10 – 90 % of images)": f"{row.correlation:.3f} ({row.low:.3f} – {row.high:.3f})",
+            "Chance": "" if math.isnan(row.chance) else f"{row.chance:.3f}",
+            "To its scratch baseline": row.to_scratch_baseline.nats if row.to_scratch_baseline else "",
+            "Cosine": f"{row.cosine:.3f}",
+            "β · MSE": f"{row.loss or 0:.4f}",
+            "Share": f"{100 * row.share:.1f} %",
+        }
+        for row in rows
+    ]

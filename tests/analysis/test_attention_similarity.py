@@ -1,10 +1,13 @@
 """Students' attention maps against a teacher's, on one image and over many."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from kdexplorer.analysis import attention_cache, attention_similarity
 from kdexplorer.analysis.inference import predict_with_attention
+from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.datasets import get_dataset
 from kdexplorer.methods.at import AT
 from kdexplorer.runs.checkpoints import bundled_checkpoints
@@ -78,8 +81,8 @@ def test_a_single_image_has_no_chance_level():
     assert np.isnan(compared[3]).all()
     (summary,) = attention_similarity.summarize(np.stack([compared, compared]), 1)
     assert np.isnan(summary.chance)
-    row = attention_similarity.SimilarityRow(**vars(summary), name="n", loss=0.0)
-    assert "nan" not in attention_similarity.to_markdown([row])
+    row = replace(summary, name="n", loss=0.0)
+    assert "nan" not in to_markdown(attention_similarity.tabulate([row]))
 
 
 def test_results_are_stored_and_read_again(tmp_path, make_checkpoint):
@@ -121,12 +124,12 @@ def test_each_stage_is_compared_with_the_scratch_baseline_image_by_image(network
         assert row.cosine == pytest.approx(1, abs=1e-5)
         assert row.chance < row.correlation == pytest.approx(1, abs=1e-5)
         gain = 1 - correlations[:, row.stage - 1]
-        assert row.to_scratch_baseline.difference == pytest.approx(gain.mean(), abs=1e-5)
+        assert row.to_scratch_baseline.estimate == pytest.approx(gain.mean(), abs=1e-5)
         assert row.to_scratch_baseline.half == pytest.approx(1.96 * gain.std() / 40**0.5, abs=1e-5)
     assert rows[3].loss == pytest.approx(500 * rows[3].mse)
-    lines = attention_similarity.to_markdown(rows).splitlines()
+    lines = to_markdown(attention_similarity.tabulate(rows)).splitlines()
     assert len(lines) == 2 + 6
-    compared = f"{rows[5].chance:.3f} | {rows[5].to_scratch_baseline}"
+    compared = f"{rows[5].chance:.3f} | {rows[5].to_scratch_baseline.nats}"
     assert f"| copy | 3 | 1.000 (1.000 – 1.000) | {compared} | 1.000 |" in lines[-1]
     assert "±" not in lines[2]
 
