@@ -60,7 +60,7 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     listed = [name for name in sections.SECTIONS if present.get(name, True)]
     source = f"KD Explorer {__version__}, handout: {name_family(teacher, list(request.networks)[1:])}"
     data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
-    scripts, styles = [_bundle_library(), _read("page.js"), _read("page_files.js")], [_read("page.css")]
+    scripts, styles = [_bundle_library(), assemble.read_save_chart(), _read("page.js")], [_read("page.css")]
     if request.live:
         scripts += [assemble.build_script(), _read("page_live.js")]
         styles.append(assemble.read_styles())
