@@ -10,7 +10,7 @@ from kdexplorer.charts.room import room_bars
 from kdexplorer.images.color_maps import data_url
 from kdexplorer.story.lecture import read_lecture
 from kdexplorer.vote.analysis import count_votes, soft_label
-from kdexplorer.vote.records import Question
+from kdexplorer.vote.questions import Question
 
 SECTIONS = {
     "soft": "Soft labels",
