@@ -1,6 +1,8 @@
 """Starts the application: `streamlit run streamlit_app.py`, with `-- --story FILE` for a lecture of your own."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -8,13 +10,12 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from kdexplorer.app.audience import controls
-from kdexplorer.app.server import jobs
+from kdexplorer.app.server import turns
 from kdexplorer.app.server.access import check_token
 from kdexplorer.app.server.compression import CompressOnce
 from kdexplorer.app.server.connections import Connections
 from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import Gate
-from kdexplorer.app.server.shares import check_setting
 from kdexplorer.app.server.streamlit_internals import ask_no_host, upload_manager
 from kdexplorer.app.server.uploads import limit_uploads
 from kdexplorer.app.story_mode import lecture_file
@@ -25,12 +26,11 @@ from kdexplorer.processes import limit_thread_spinning
 async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
     limit_uploads(upload_manager())
-    jobs.provide_threads()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.THREADS, "download"))
     yield
 
 
 check_token()
-check_setting()
 lecture_file.check_file()
 ask_no_host()
 limit_thread_spinning()  # the server's predictions run beside trainers
@@ -41,7 +41,7 @@ app = st.App(
     middleware=[
         Middleware(Connections),
         Middleware(Gate),
-        Middleware(Guard, vote=controls.path()),
+        Middleware(Guard),
         Middleware(CompressOnce),
     ],
 )

@@ -62,7 +62,7 @@ class Phones:
     """What stands between phones and the store; every request comes from one address, as behind a router."""
 
     def __init__(self, store):
-        middleware = [Middleware(Gate), Middleware(Guard, vote=PATH)]
+        middleware = [Middleware(Gate), Middleware(Guard)]
         self.app = Starlette(routes=build_routes(PATH, identify, lambda: store), middleware=middleware)
 
     async def request(self, method, path=PATH, body=b"", number=None, address="203.0.113.9", ends=True, **headers):

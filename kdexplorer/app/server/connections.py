@@ -87,6 +87,7 @@ def watch(protocol: Any, most: int) -> Any:
             """Closes it at once."""
             log_refusal(self.client and self.client[0], "too many connections")
             waiting.pop(self, None)
+            self.connections.discard(self)  # not only when it is closed: meanwhile others may come
             self.transport.abort()
 
         def _check(self, before: Any) -> None:
