@@ -387,7 +387,7 @@ def test_a_finished_run_shows_its_curves_and_an_image_by_epoch(open_page):
     assert "Finished" in text(at)
     assert len(specs(at)) == 3
     at.selectbox(key="pick_probe").set_value("5").run()
-    at.segmented_control(key="pick_probe_T").set_value("4.0").run()
+    at.segmented_control(key="probe_T").set_value("4.0").run()
     assert "after epoch 2 at T = 4" in specs(at)[2]["description"]
     assert len(specs(at)) == 3
     for spec in specs(at):

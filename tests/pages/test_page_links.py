@@ -28,7 +28,7 @@ def shown(at):
     """The values of the page's choices, by their name in the link."""
     kinds = (at.button_group, at.selectbox, at.toggle)
     found = {one.key.removeprefix("pick_"): one.value for kind in kinds for one in kind if one.key}
-    return {**found, "tab": at.session_state.get("pick_tab", None)}
+    return {**found, "tab": at.session_state.get("tab", None)}
 
 
 @pytest.mark.parametrize(("page", "link"), CASES, ids=[f"{page}-{'-'.join(link)}" for page, link in CASES])
@@ -59,20 +59,20 @@ def test_a_section_that_does_not_exist_is_reported(family, page, name, open_page
 def test_what_is_chosen_is_in_the_link_and_on_other_pages(family, open_page):
     at = open_page("soft_labels", image="3")
     assert not {"filter", "class", "tab", "student"} & set(at.query_params)  # the defaults
-    at.selectbox(key="pick_class").set_value("cat").run()
+    at.selectbox(key="class").set_value("cat").run()
     assert at.query_params["class"] == "cat"
-    at.button_group(key="pick_student").set_value("small-scratch").run()
+    at.button_group(key="student").set_value("small-scratch").run()
     assert at.query_params["student"] == "small-scratch"
     again = open_page("soft_labels", **{name: at.query_params[name] for name in at.query_params})
     assert "**cat**" in text(again)
-    assert again.button_group(key="pick_student").value == "small-scratch"
+    assert again.button_group(key="student").value == "small-scratch"
 
 
 def test_a_toggle_is_in_the_link(family, open_page):
     at = open_page("compare", show="Calibration")
-    at.toggle(key="pick_scaled").set_value(True).run()
+    at.toggle(key="scaled").set_value(True).run()
     assert at.query_params["scaled"] == "on"
-    at.toggle(key="pick_scaled").set_value(False).run()
+    at.toggle(key="scaled").set_value(False).run()
     assert at.query_params["scaled"] == "off"
 
 
@@ -80,5 +80,5 @@ def test_a_figures_link_has_its_filter_and_its_measure(family, open_page):
     at = open_page(figure="temperature_curves", **{"class": "cat", "curve": "kl"})
     assert "**cat**" in text(at)
     assert (at.query_params["class"], at.query_params["curve"]) == ("cat", "kl")
-    assert at.button_group(key="pick_curve").value == "kl"
+    assert at.button_group(key="curve").value == "kl"
     assert not at.warning

@@ -12,7 +12,7 @@ from kdexplorer.app.audience import audience
 from kdexplorer.app.parts.plain import as_text
 from kdexplorer.app.server import access
 from kdexplorer.app.server.jobs import queue
-from kdexplorer.app.state import pickers, result_caches
+from kdexplorer.app.state import choices, result_caches
 from kdexplorer.app.story_mode import lecture_file
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Picture, choose_pictures
@@ -48,7 +48,7 @@ def show_handout(
     teacher, *students = networks.values()
     closed = open_store().lecture().closed
     address = _own_address()
-    temperature, alpha, guest = pickers.pinned("T"), pickers.pinned_by_visitor("alpha"), access.guest_share()
+    temperature, alpha, guest = choices.pinned("T"), choices.pinned_by_visitor("alpha"), access.guest_share()
 
     def build() -> bytes:
         sources = result_caches.sources()

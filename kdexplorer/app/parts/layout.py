@@ -58,8 +58,8 @@ STYLE = """<style>
   .st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock],
   .st-key-form_and_panel > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-wrap: wrap-reverse;
     gap: .25rem }
-  .st-key-starting_points, .st-key-pick_show [role=radiogroup] { flex-wrap: nowrap; overflow-x: auto }
-  .st-key-starting_points > *, .st-key-pick_show [role=radiogroup] > * { flex: none }
+  .st-key-starting_points, .st-key-show [role=radiogroup] { flex-wrap: nowrap; overflow-x: auto }
+  .st-key-starting_points > *, .st-key-show [role=radiogroup] > * { flex: none }
   .st-key-page_header { gap: 0 }
   .st-key-page_header p, .st-key-networks_line p { font-size: .875rem; line-height: 1.3 }
   .st-key-networks_line { flex-wrap: nowrap; gap: .5rem }

@@ -2,16 +2,16 @@
 
 from streamlit.testing.v1 import AppTest
 
-from kdexplorer.app.state import pickers
+from kdexplorer.app.state import choices
 
 
 def _script():
     import streamlit as st
 
-    from kdexplorer.app.state import pickers
+    from kdexplorer.app.state import choices
 
-    st.button("Drag", on_click=pickers.pin, args=("T", 2.5))
-    pickers.pick_pinned("T")
+    st.button("Drag", on_click=choices.pin, args=("T", 2.5))
+    choices.pick_pinned("T")
 
 
 def test_a_dragged_value_replaces_a_preset_and_a_late_message_cannot_bring_the_preset_back():
@@ -32,4 +32,4 @@ def test_a_preset_after_a_drag_is_taken():
 
 
 def test_only_numbers_within_the_bounds_are_pinned():
-    assert not any(pickers.pin(name, value) for name, value in (("T", "4"), ("T", 1e9), ("no", 4), (["T"], 4)))
+    assert not any(choices.pin(name, value) for name, value in (("T", "4"), ("T", 1e9), ("no", 4), (["T"], 4)))
