@@ -6,7 +6,6 @@ from pathlib import Path
 
 import streamlit as st
 from starlette.middleware import Middleware
-from streamlit.runtime import Runtime
 
 from kdexplorer.app.audience import audience
 from kdexplorer.app.server import jobs
@@ -15,6 +14,7 @@ from kdexplorer.app.server.embedding import Embedding
 from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import Headers, frame_origins
 from kdexplorer.app.server.shares import check_setting
+from kdexplorer.app.server.streamlit_internals import upload_manager
 from kdexplorer.app.server.uploads import limit_uploads
 from kdexplorer.app.story_mode import lecture_file
 from kdexplorer.processes import limit_thread_spinning, raise_file_limit
@@ -24,7 +24,7 @@ from kdexplorer.processes import limit_thread_spinning, raise_file_limit
 async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
     raise_file_limit()
-    limit_uploads(Runtime.instance().uploaded_file_mgr)
+    limit_uploads(upload_manager())
     jobs.provide_threads()
     yield
 

@@ -102,6 +102,15 @@ def test_only_the_application_knows_streamlit():
         assert "streamlit" not in known or path.relative_to(PACKAGE).parts[0] == "app", path
 
 
+def test_private_parts_of_streamlit_are_used_in_one_module():
+    """`streamlit.components.v2` and the exceptions are public; what breaks with the others stands in that module."""
+    private = ("proto", "runtime", "web", "config", "net_util", "elements", "delta_generator", "navigation", "util")
+    own = PACKAGE / "app/server/streamlit_internals.py"
+    for path in [*FILES, ROOT / "streamlit_app.py", *(ROOT / "pages").glob("*.py")]:
+        used = {name for name in imports_of(path) if name.startswith(tuple(f"streamlit.{part}" for part in private))}
+        assert not used or path == own, path
+
+
 def test_training_leaves_streamlit_and_ray_unloaded():
     loaded = loaded_by("kdexplorer.training.train", "kdexplorer.sweeps.driver", "kdexplorer.cli.main")
     assert {"torch", "kdexplorer.sweeps.driver"} <= loaded

@@ -101,6 +101,10 @@ class Dataset(ABC):
         """The labels int64 `[N]` of the whole test split, or None where they are missing. Raises DataError."""
         return self.load("test", root).labels if self.is_available(root) else None
 
+    def label_in(self, classes: tuple[str, ...], label: int) -> int | None:
+        """The label of one of its images where these classes, a network's, are the data set's; else None."""
+        return int(label) if classes == self.classes else None
+
     def gallery(self, root: Path | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The test split with positions `[N]`, or its samples where the data are missing. Raises DataError."""
         if not self.is_available(root):

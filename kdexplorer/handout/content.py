@@ -26,7 +26,8 @@ from kdexplorer.charts.common import NetworkLogits, Spec, fresh_student
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.shapes import Chart, Shapes
-from kdexplorer.handout.sources import Picture, Sources
+from kdexplorer.handout.sources import Sources
+from kdexplorer.images.picture import Picture
 
 OCTAVES = tuple(k / 4 for k in range(-4, 19))
 """log2 T of the class maps, four steps per octave: beyond both ends of the slider."""
@@ -41,14 +42,14 @@ def draw_pictures(request: HandoutRequest, sources: Sources, shapes: Shapes) -> 
     for picture in request.pictures:
         charts = _draw_predictions(request, sources, picture) | _draw_human_labels(request, sources, picture)
         added = {name: shapes.add(chart) for name, chart in charts.items()}
-        caption = picture.caption(request.teacher) + _describe_right(request, sources, picture)
-        drawn.append({"caption": caption, "pixels": picture.data_url(), "charts": added})
+        caption = picture.caption(request.teacher.classes) + _describe_right(request, sources, picture)
+        drawn.append({"caption": caption, "pixels": picture.data_url, "charts": added})
     return drawn
 
 
 def _describe_right(request: HandoutRequest, sources: Sources, picture: Picture) -> str:
     """Which networks predict the label of a test image; empty without a label or stored logits."""
-    label, parts = picture.hard_label(request.teacher), []
+    label, parts = picture.label, []
     if label is None:
         return ""
     stored = {name: sources.stored_logits(checkpoint, request.dataset) for name, checkpoint in request.networks.items()}
@@ -63,7 +64,7 @@ def _describe_right(request: HandoutRequest, sources: Sources, picture: Picture)
 
 def _draw_predictions(request: HandoutRequest, sources: Sources, picture: Picture) -> dict[str, Spec]:
     roles = request.roles(request.networks)
-    classes, label = request.teacher.classes, picture.hard_label(request.teacher)
+    classes, label = request.teacher.classes, picture.label
     networks, rows = [], []
     for name, checkpoint in request.networks.items():
         logits, maps = sources.predict(checkpoint, picture.pixels)
@@ -72,7 +73,7 @@ def _draw_predictions(request: HandoutRequest, sources: Sources, picture: Pictur
         rows.append(attention.NetworkMaps(name, roles[name], maps[1], attention_weight(checkpoint)))
     teacher, *students = networks
     low, high = attention.color_limits(attention.relative_maps(rows, "map"), "map")
-    photo = picture.pixels.transpose(1, 2, 0)
+    photo = picture.pixels_last
 
     def push(student: NetworkLogits, alpha: float) -> Spec:
         return gradient.gradient_push(teacher, student, classes, label, request.temperature, alpha)
@@ -92,7 +93,7 @@ def _draw_human_labels(request: HandoutRequest, sources: Sources, picture: Pictu
     if sources.human_labels is None or not near:
         return {}
     labels, name = sources.human_labels[picture.index], f"test image {picture.index}"
-    label, said = picture.hard_label(request.teacher), ("Human labels", f"about 50 annotators, {name}")
+    label, said = picture.label, ("Human labels", f"about 50 annotators, {name}")
     return {
         "human labels": bars.probability_bars(labels, request.teacher.classes, label, style.HUMAN, *said),
         "closeness": annotators.closeness_curves(near, request.roles(request.networks), labels, name),

@@ -110,7 +110,7 @@ def _live_settings(request: HandoutRequest) -> dict[str, Any]:
         assemble.describe_network(name, roles[name], export_network(checkpoint))
         for name, checkpoint in assemble.select_networks(request.networks).items()
     ]
-    sample = (request.pictures[0].data_url(), request.pictures[0].caption(request.teacher))
+    sample = (request.pictures[0].data_url, request.pictures[0].caption(request.teacher.classes))
     return assemble.build_settings(networks, request.temperature, T_MIN, T_MAX, sample)
 
 

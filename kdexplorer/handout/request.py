@@ -12,8 +12,9 @@ from kdexplorer.analysis.results import dataset_of, group_by_evaluation, short_n
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ConfigError, ImageError
-from kdexplorer.handout.sources import Picture, Sources, choose_pictures, test_pictures
+from kdexplorer.handout.sources import Sources, choose_pictures, test_pictures
 from kdexplorer.images.decode import decode_image
+from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.runs.lineage import is_distilled, list_teachers
 from kdexplorer.vote.records import Question
@@ -127,7 +128,7 @@ def make_request(
     networks = {short: find_checkpoint(name) for name, short in short_names(list(names)).items()}
     teacher, *students = networks.values()
     pictures = [_read_photo(path) for path in photos]
-    pictures += test_pictures(test_images, dataset_of(teacher), sources)
+    pictures += test_pictures(test_images, teacher, sources)
     pictures = choose_pictures(count, teacher, students, sources, pictures)
     words = ["python", "-m", "kdexplorer", "handout", "--networks", *names, "--images", str(count)]
     words += ["--test-images", *map(str, test_images)] if test_images else []

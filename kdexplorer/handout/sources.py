@@ -15,42 +15,14 @@ from kdexplorer.analysis.results import dataset_of, whole_split_logits
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import find_human_labels, load_human_labels
 from kdexplorer.errors import DataError
-from kdexplorer.images import color_maps, decode, render
+from kdexplorer.images.picture import Picture, Prediction
 from kdexplorer.runs.checkpoints import Checkpoint
-
-Prediction = tuple[np.ndarray, dict[int, list[np.ndarray]]]
-"""Logits `[classes]`, and attention maps `[H, W]` of each stage by power."""
 
 FILTERS = (
     "Only the distilled student is right", "Only the scratch baseline is right", "Most uncertain teacher", "All images",
 )  # fmt: skip
 """The filters of `image_filters` that take turns when images are chosen: those that favor distillation and those that
 do not."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A network's input: uint8 `[3, 32, 32]`. A test image has an index and a label, a photo a file name."""
-
-    pixels: np.ndarray
-    index: int | None = None
-    label: int | None = None
-    name: str = ""
-
-    def hard_label(self, teacher: Checkpoint) -> int | None:
-        """Its label where that is one of this network's classes."""
-        return self.label if teacher.classes == get_dataset(dataset_of(teacher)).classes else None
-
-    def caption(self, teacher: Checkpoint) -> str:
-        """What it shows, as plain text; escape it for HTML."""
-        if self.index is None:
-            return f"{self.name or 'A photo'}, reduced to 32 × 32 pixels; it has no hard label"
-        label = self.hard_label(teacher)
-        return f"Test image {self.index}" + (f": {teacher.classes[label]}" if label is not None else "")
-
-    def data_url(self) -> str:
-        """The 32 x 32 pixels as a data URL."""
-        return color_maps.data_url(render.enlarge_png(self.pixels.transpose(1, 2, 0), decode.SIZE))
 
 
 @dataclass(frozen=True)
@@ -82,7 +54,7 @@ def open_sources() -> Sources:
             networks[checkpoint.path] = checkpoint.network()
         network = networks[checkpoint.path]
         logits, maps = predict_with_attention(network, pixels[None], checkpoint.card.normalization)
-        return logits[0], {power: [stage[0] for stage in stages] for power, stages in maps.items()}
+        return Prediction(logits[0], {power: [stage[0] for stage in stages] for power, stages in maps.items()})
 
     def stored_logits(checkpoint: Checkpoint, dataset: str) -> np.ndarray | None:
         key = checkpoint.path, dataset
@@ -95,9 +67,10 @@ def open_sources() -> Sources:
     return Sources(predict, stored_logits, lambda dataset: get_dataset(dataset).gallery(), human_labels)
 
 
-def test_pictures(indices: Sequence[int], dataset: str, sources: Sources) -> list[Picture]:
-    """Images of the test split by index. Raises DataError for one that is missing."""
-    pixels, labels, known = sources.gallery(dataset)
+def test_pictures(indices: Sequence[int], teacher: Checkpoint, sources: Sources) -> list[Picture]:
+    """Images of a network's test split by index. Raises DataError for one that is missing."""
+    dataset = get_dataset(dataset_of(teacher))
+    pixels, labels, known = sources.gallery(dataset.key)
     rank = {int(index): place for place, index in enumerate(known)}
     missing = [index for index in indices if index not in rank]
     if missing:
@@ -105,7 +78,12 @@ def test_pictures(indices: Sequence[int], dataset: str, sources: Sources) -> lis
             f"test image {missing[0]} is missing: choose from {', '.join(map(str, known[:20]))}"
             f"{', …' if len(known) > 20 else ''}, or get CIFAR-10 with 'python -m kdexplorer data download'."
         )
-    return [Picture(np.array(pixels[rank[i]]), int(i), int(labels[rank[i]])) for i in indices]
+    return [
+        Picture(
+            np.array(pixels[rank[i]]), int(i), dataset.label_in(teacher.classes, labels[rank[i]]), dataset=dataset.key
+        )
+        for i in indices
+    ]
 
 
 def choose_pictures(
@@ -132,4 +110,4 @@ def choose_pictures(
     taken = {picture.index for picture in first}
     found = [int(indices[rank]) for rank in dict.fromkeys(turns) if rank is not None]
     more = [index for index in found if index not in taken][: max(0, count - len(first))]
-    return [*first, *test_pictures(more, dataset, sources)]
+    return [*first, *test_pictures(more, teacher, sources)]

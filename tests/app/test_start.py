@@ -8,12 +8,9 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
-from streamlit.runtime import Runtime
-from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.uploaded_file_manager import UploadedFileRec
-
 from kdexplorer import processes
 from kdexplorer.app.server import jobs, uploads
+from kdexplorer.app.server.streamlit_internals import MemoryUploadedFileManager, Runtime, UploadedFileRec
 
 START = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 

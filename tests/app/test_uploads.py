@@ -5,10 +5,9 @@ import threading
 
 import numpy as np
 import pytest
-from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 from kdexplorer.app.server import uploads
+from kdexplorer.app.server.streamlit_internals import MemoryUploadedFileManager, UploadedFileRec
 from kdexplorer.errors import ImageError, ImageMemoryError
 
 

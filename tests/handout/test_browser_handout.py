@@ -15,8 +15,9 @@ from benchmarks.app import CHROMIUM, browser
 from kdexplorer.analysis import metrics
 from kdexplorer.handout import page
 from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.sources import Picture, open_sources
+from kdexplorer.handout.sources import open_sources
 from kdexplorer.handout.sources import test_pictures as load_test_pictures
+from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 
 BUNDLED = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
@@ -35,7 +36,7 @@ def handout(tmp_path_factory):
     """The path of a handout with three test images and a photo."""
     sources = open_sources()
     networks = {name: BUNDLED[name] for name in NAMES}
-    pictures = load_test_pictures([3, 5, 8], "cifar10", sources)
+    pictures = load_test_pictures([3, 5, 8], networks[NAMES[0]], sources)
     photo = Picture(np.random.default_rng(0).integers(0, 256, (3, 32, 32), np.uint8), name="<b>me</b>.png")
     request = HandoutRequest(networks, [*pictures, photo])
     path = tmp_path_factory.mktemp("handout") / "handout.html"

@@ -24,8 +24,9 @@ from kdexplorer.errors import ConfigError, DataError
 from kdexplorer.experiments.report import list_verdicts
 from kdexplorer.handout import content, facts, page
 from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.sources import Picture, choose_pictures, open_sources
+from kdexplorer.handout.sources import choose_pictures, open_sources
 from kdexplorer.handout.sources import test_pictures as load_test_pictures
+from kdexplorer.images.picture import Picture
 from kdexplorer.methods import all_methods
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import PRESETS
@@ -148,7 +149,7 @@ def test_a_file_name_full_of_markup_stays_text(networks, library):
 
 def test_the_charts_contain_the_networks_logits(networks, library):
     sources = open_sources()
-    pictures = load_test_pictures([5, 7], "synthetic", sources)
+    pictures = load_test_pictures([5, 7], next(iter(networks.values())), sources)
     parsed = Parsed(build(networks, pictures, sources, temperature=2.0, alpha=0.25))
     assert parsed.data()["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.65, "beta": 0.0}
     charts = parsed.data("charts-1")
@@ -272,9 +273,9 @@ def test_informative_pictures_come_first_and_none_twice(networks):
 
 def test_an_invalid_request_says_why(networks):
     sources = open_sources()
-    pictures = load_test_pictures([1], "synthetic", sources)
+    pictures = load_test_pictures([1], next(iter(networks.values())), sources)
     with pytest.raises(DataError, match="test image 999 is missing"):
-        load_test_pictures([999], "synthetic", sources)
+        load_test_pictures([999], next(iter(networks.values())), sources)
     for changes, words in (
         ({"pictures": []}, "choose 1 to"),
         ({"temperature": 0.1}, "temperature must be 0.5 to 20"),

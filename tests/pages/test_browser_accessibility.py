@@ -104,7 +104,7 @@ def test_a_question_on_the_projector_and_on_a_phone(chromium, tmp_path):
 def test_the_handout(tab, tmp_path):
     networks = {one.name: one for one in bundled_checkpoints() if one.name in NETWORKS}
     sources = open_sources()
-    pictures, address = load_test_pictures([3], "cifar10", sources), "https://kd.example.org"
+    pictures, address = load_test_pictures([3], networks[NETWORKS[0]], sources), "https://kd.example.org"
     request = HandoutRequest({name: networks[name] for name in NETWORKS}, pictures, experiments=True, address=address)
     (tmp_path / "handout.html").write_text(handout_page.build(request, sources), encoding="utf-8")
     tab.goto((tmp_path / "handout.html").as_uri())

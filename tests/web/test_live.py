@@ -21,8 +21,9 @@ from kdexplorer.app.state import result_caches
 from kdexplorer.errors import ImageError
 from kdexplorer.handout import page
 from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.sources import Picture, open_sources
+from kdexplorer.handout.sources import open_sources
 from kdexplorer.images import decode, render
+from kdexplorer.images.picture import Picture
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints, bundled_root, open_checkpoint
 from kdexplorer.web.export import export_network

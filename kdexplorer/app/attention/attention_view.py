@@ -6,18 +6,16 @@ import streamlit as st
 
 from kdexplorer.analysis.attention_similarity import attention_weight
 from kdexplorer.app.parts import chart_view, network_picker
-from kdexplorer.app.parts.picture import ChosenPicture
 from kdexplorer.app.state import caches
 from kdexplorer.charts import attention
 from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.common import Spec
 from kdexplorer.charts.style import role_of
+from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
 
 
-def read_maps(
-    picture: ChosenPicture, teacher: Checkpoint, students: list[Checkpoint], power: int = 1
-) -> list[NetworkMaps]:
+def read_maps(picture: Picture, teacher: Checkpoint, students: list[Checkpoint], power: int = 1) -> list[NetworkMaps]:
     """The networks' maps, the teacher first; a network that cannot be used is reported and left out.
 
     `power` is that of the activations, see `attention_similarity`. Without the teacher's maps the page ends.
@@ -43,7 +41,7 @@ def build_scale(rows: list[NetworkMaps], mode: str, shared: bool) -> Spec:
     return attention.scale_bar(low, high, palette, mode, shared)
 
 
-def draw_grid(rows: list[NetworkMaps], picture: ChosenPicture, mode: str, shared: bool, scale: Spec) -> None:
+def draw_grid(rows: list[NetworkMaps], picture: Picture, mode: str, shared: bool, scale: Spec) -> None:
     """The maps over the picture; `mode` is `map` or `difference` (to the teacher), `scale` is for the saved figure."""
     if mode == "difference" and len(rows) == 1:
         st.info("Choose a student to see how it differs from the teacher.")

@@ -13,6 +13,7 @@ from kdexplorer.app.server import access
 from kdexplorer.app.server.jobs import queue
 from kdexplorer.app.state import caches, choices
 from kdexplorer.images import render
+from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.vote import student
 from kdexplorer.vote.records import MAX_QUESTIONS, Lecture, VoteError, make_question
@@ -72,7 +73,7 @@ def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoin
         show_ask(store, teacher, image, seen)
 
 
-def show_ask(store: Store, teacher: Checkpoint, image: picture.ChosenPicture, seen: str) -> None:
+def show_ask(store: Store, teacher: Checkpoint, image: Picture, seen: str) -> None:
     """The button that asks about a picture. `seen`: see `swap_seen`."""
     if st.button("Ask about this picture", key="vote_ask"):
         question = make_question(image.pixels, teacher.classes, image.dataset, image.index, image.label)
@@ -128,8 +129,8 @@ def _ask_test_image(store: Store, teacher: Checkpoint, index: int | None, seen: 
     (ranks,) = np.nonzero(indices == index)
     if not len(ranks):
         raise VoteError(f"There is no test image {index} here: change the prepared list.")
-    chosen = picture.ChosenPicture(pixels[ranks[0]], index, int(labels[ranks[0]]), dataset=dataset)
-    store.start(make_question(chosen.pixels, teacher.classes, dataset, index, chosen.hard_label(teacher)), seen)
+    chosen = picture.make_test_image(teacher, pixels[ranks[0]], int(indices[ranks[0]]), int(labels[ranks[0]]))
+    store.start(make_question(chosen.pixels, teacher.classes, dataset, index, chosen.label), seen)
 
 
 def _compare(store: Store, lecture: Lecture, teacher: Checkpoint) -> None:

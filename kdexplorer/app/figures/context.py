@@ -9,12 +9,12 @@ import streamlit as st
 from kdexplorer.analysis import results
 from kdexplorer.app.compare.compare_sections import Comparison
 from kdexplorer.app.parts import network_picker, picture_steps
-from kdexplorer.app.parts.picture import ChosenPicture
 from kdexplorer.app.soft_labels import soft_labels
 from kdexplorer.app.soft_labels.soft_labels import SoftLabels
 from kdexplorer.app.state import choices, result_caches
 from kdexplorer.app.state.choices import pick_option
 from kdexplorer.charts.style import role_of
+from kdexplorer.images.picture import Picture
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -30,12 +30,12 @@ class Context:
         """The teacher and up to four students, where none are chosen."""
         return network_picker.choose_networks(network_picker.MAX_STUDENTS)
 
-    def pick_picture(self, label: bool = True) -> ChosenPicture:
+    def pick_picture(self, label: bool = True) -> Picture:
         """Draws the picture with the buttons for another; without `label` its caption does not name the class."""
         with st.container(key="picture", gap="small"):
             return picture_steps.show(self.teacher, self.students, label)
 
-    def predict(self, picture: ChosenPicture) -> SoftLabels:
+    def predict(self, picture: Picture) -> SoftLabels:
         """The networks' logits for the picture."""
         return soft_labels.build(picture, self.teacher, self.students)
 

@@ -12,7 +12,6 @@ from kdexplorer.app.figures.context import Context, roles
 from kdexplorer.app.figures.predictions import LARGE
 from kdexplorer.app.methods import method_view
 from kdexplorer.app.parts import chart_view, network_picker
-from kdexplorer.app.parts.picture import ChosenPicture
 from kdexplorer.app.server import access
 from kdexplorer.charts import bars, divergence
 from kdexplorer.charts.sizes import enlarge
@@ -20,6 +19,7 @@ from kdexplorer.charts.style import role_of
 from kdexplorer.charts.taxonomy import taxonomy as draw_taxonomy
 from kdexplorer.config import SCRATCH
 from kdexplorer.experiments.report import SMALL
+from kdexplorer.images.picture import Picture
 from kdexplorer.vote.store import Store, open_store
 
 
@@ -30,7 +30,7 @@ def taxonomy(context: Context) -> None:
     st.markdown(f"**{method.label}**: {method.summary}")
 
 
-def method(context: Context, picture: ChosenPicture) -> None:
+def method(context: Context, picture: Picture) -> None:
     """What a method asks of a student on the picture."""
     chosen = method_view.pick_method()
     names = network_picker.short_names(context.students)

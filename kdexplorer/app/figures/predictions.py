@@ -10,7 +10,6 @@ from kdexplorer.analysis import inference, metrics
 from kdexplorer.app.attention import attention_view
 from kdexplorer.app.figures.context import Context
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.picture import ChosenPicture
 from kdexplorer.app.parts.plain import as_text
 from kdexplorer.app.soft_labels import soft_label_sections as sections
 from kdexplorer.app.state import choices
@@ -18,12 +17,13 @@ from kdexplorer.charts import bars, temperature
 from kdexplorer.charts.common import select_classes
 from kdexplorer.charts.sizes import enlarge
 from kdexplorer.config import SCRATCH
+from kdexplorer.images.picture import Picture
 
 LARGE = 1.4
 """How much larger than on its page a figure of one chart of bars is."""
 
 
-def beside_picture(draw: Callable[[Context, ChosenPicture], None]) -> Callable[[Context], None]:
+def beside_picture(draw: Callable[[Context, Picture], None]) -> Callable[[Context], None]:
     """A figure to the right of its picture."""
 
     def draw_both(context: Context) -> None:
@@ -36,7 +36,7 @@ def beside_picture(draw: Callable[[Context, ChosenPicture], None]) -> Callable[[
     return draw_both
 
 
-def hard_label(context: Context, picture: ChosenPicture) -> None:
+def hard_label(context: Context, picture: Picture) -> None:
     """The label of a test image as bars."""
     if picture.label is None:
         st.info("This picture has no hard label: choose a test image.")
@@ -45,7 +45,7 @@ def hard_label(context: Context, picture: ChosenPicture) -> None:
         chart_view.draw(enlarge(chart, LARGE), "Hard label", chart_view.OF_IMAGE)
 
 
-def teacher_prediction(context: Context, picture: ChosenPicture) -> None:
+def teacher_prediction(context: Context, picture: Picture) -> None:
     """The teacher's probabilities at T = 1."""
     page = context.predict(picture)
     shown = select_classes(page.teacher.logits, picture.label)
@@ -54,12 +54,12 @@ def teacher_prediction(context: Context, picture: ChosenPicture) -> None:
     chart_view.draw(enlarge(chart, LARGE), heading, chart_view.OF_IMAGE)
 
 
-def soft_labels(context: Context, picture: ChosenPicture) -> None:
+def soft_labels(context: Context, picture: Picture) -> None:
     """Teacher and students, with T's slider."""
     sections.draw_soft_labels(context.predict(picture))
 
 
-def temperature_curves(context: Context, picture: ChosenPicture) -> None:
+def temperature_curves(context: Context, picture: Picture) -> None:
     """One measure over T."""
     page = context.predict(picture)
     measures = [one for one in temperature.CURVES if page.students or one not in temperature.COMPARED]
@@ -68,7 +68,7 @@ def temperature_curves(context: Context, picture: ChosenPicture) -> None:
     chart_view.draw(enlarge(chart, 1.1), temperature.CURVES[measure][0], chart_view.OF_IMAGE)
 
 
-def gradient(context: Context, picture: ChosenPicture) -> None:
+def gradient(context: Context, picture: Picture) -> None:
     """The pushes on the first distilled student's logits, with α's slider."""
     page = context.predict(picture)
     if not page.students:
@@ -78,7 +78,7 @@ def gradient(context: Context, picture: ChosenPicture) -> None:
     sections.draw_gradient(page, page.distilled, choices.pinned("alpha", inference.trained_alpha(trained)))
 
 
-def students(context: Context, picture: ChosenPicture) -> None:
+def students(context: Context, picture: Picture) -> None:
     """A student without a teacher and a distilled one."""
     page = context.predict(picture)
     kinds = {one.role == SCRATCH: one for one in [*reversed(page.students), page.distilled]} if page.students else {}
@@ -96,17 +96,17 @@ def students(context: Context, picture: ChosenPicture) -> None:
     st.markdown(f"The teacher, {as_text(page.teacher.name)}: {soft[top]:.0%} {as_text(page.classes[top])}.")
 
 
-def attention(context: Context, picture: ChosenPicture) -> None:
+def attention(context: Context, picture: Picture) -> None:
     """The maps over the picture, with their opacity's slider."""
     _draw_attention(context, picture, "map")
 
 
-def attention_difference(context: Context, picture: ChosenPicture) -> None:
+def attention_difference(context: Context, picture: Picture) -> None:
     """The students' maps minus the teacher's."""
     _draw_attention(context, picture, "difference")
 
 
-def _draw_attention(context: Context, picture: ChosenPicture, mode: str) -> None:
+def _draw_attention(context: Context, picture: Picture, mode: str) -> None:
     rows = attention_view.read_maps(picture, *context.many())
     scale = attention_view.build_scale(rows, mode, True)
     if mode == "difference":

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from kdexplorer.app import navigation
+from kdexplorer.app.server.streamlit_internals import add_media
 from kdexplorer.app.state import caches, choices, result_caches
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
@@ -43,7 +44,7 @@ def show(teacher: Checkpoint, students: Sequence[Checkpoint], temperature: float
         url = _serve(exported.weights, f"kdexplorer_live_{number}")
         networks.append(assemble.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
     first = choose_pictures(1, teacher, students, result_caches.sources())
-    sample = (first[0].data_url(), first[0].caption(teacher)) if first else None
+    sample = (first[0].data_url, first[0].caption(teacher.classes)) if first else None
     settings = assemble.build_settings(networks, temperature, T_MIN, T_MAX, sample)
     result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)
     return None if result.picture is None else _decode(result.picture)
@@ -55,12 +56,9 @@ def _keep_temperature() -> None:
 
 
 def _serve(weights: bytes, place: str) -> str:
-    """A URL of these bytes that contains their hash; it is valid as long as a page that uses it is open."""
-    from streamlit import runtime
-
-    if not runtime.exists():
-        return ""
-    return navigation.with_base(runtime.get_instance().media_file_mgr.add(weights, "application/octet-stream", place))
+    """The URL of these bytes, see `add_media`."""
+    path = add_media(weights, "application/octet-stream", place)
+    return path and navigation.with_base(path)
 
 
 def _decode(picture: object) -> bytes:

@@ -13,13 +13,13 @@ from kdexplorer.analysis.method_probe import BATCH, Probe
 from kdexplorer.app.launch import student_rows
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.field_widget import draw_field
-from kdexplorer.app.parts.picture import ChosenPicture
 from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.state import caches, choices, result_caches
 from kdexplorer.charts import probe as charts
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import KDError
+from kdexplorer.images.picture import Picture
 from kdexplorer.methods import Method, all_methods, get_method
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -88,7 +88,7 @@ def show_formula(method: Method) -> None:
     )
 
 
-def show_instrument(method: Method, teacher: Checkpoint, student: Student, picture: ChosenPicture) -> None:
+def show_instrument(method: Method, teacher: Checkpoint, student: Student, picture: Picture) -> None:
     """What the method's loss asks of the student on the picture, computed by the code that trains."""
     architectures = get_architecture(student.checkpoint.architecture), get_architecture(teacher.architecture)
     problem = method.check(*architectures)
@@ -126,7 +126,7 @@ def _has_adapter(method: Method) -> bool:
     return type(method).adapter is not Method.adapter
 
 
-def _show_relations(found: Probe, teacher: Checkpoint, student: Student, picture: ChosenPicture) -> None:
+def _show_relations(found: Probe, teacher: Checkpoint, student: Student, picture: Picture) -> None:
     assert found.relations is not None
     off = ~np.eye(len(found.relations[0]), dtype=bool)
     both = np.concatenate([one[off] for one in found.relations])

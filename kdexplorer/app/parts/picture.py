@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app.parts import chart_view, picture_filters
 from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.server import uploads
+from kdexplorer.app.server.streamlit_internals import remove_upload
 from kdexplorer.app.state import caches, choices
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
-from kdexplorer.handout.sources import Picture
 from kdexplorer.images import color_maps, decode, render
+from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
 
 TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
@@ -30,19 +29,7 @@ EXAMPLES = 20
 FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
 
 
-@dataclass(frozen=True)
-class ChosenPicture(Picture):
-    """The picture that all pages show, and the data set whose test image it is."""
-
-    dataset: str = ""
-
-    @property
-    def pixels_last(self) -> np.ndarray:
-        """uint8 `[32, 32, 3]`, for display."""
-        return self.pixels.transpose(1, 2, 0)
-
-
-def pick(teacher: Checkpoint, students: list[Checkpoint]) -> ChosenPicture:
+def pick(teacher: Checkpoint, students: list[Checkpoint]) -> Picture:
     """Draws the picture, a row of thumbnails, and behind one button its sources. Without a picture the page ends.
 
     The sources are filters of the test images, an upload and the camera.
@@ -56,10 +43,9 @@ def pick(teacher: Checkpoint, students: list[Checkpoint]) -> ChosenPicture:
         source = _pick_unlinked("source", "Source", SOURCES)
         photo = None if source == TEST_IMAGES else _pick_photo(source, len(teacher.classes))
     if photo is not None:
-        chosen = ChosenPicture(photo.transpose(2, 0, 1), dataset=dataset)
+        chosen = Picture(photo.transpose(2, 0, 1), dataset=dataset)
     else:
-        chosen = ChosenPicture(*_pick_test_image(teacher, students, dataset, sources, steps), dataset=dataset)
-        chosen = replace(chosen, label=chosen.hard_label(teacher))
+        chosen = make_test_image(teacher, *_pick_test_image(teacher, students, dataset, sources, steps))
     show(chosen, teacher, enlarged, caption)
     return chosen
 
@@ -102,6 +88,12 @@ def _pick_test_image(
         for other in shown[first : first + THUMBNAILS]:
             _show_thumbnail(pixels[ranks[other]], other, other == index)
     return pixels[ranks[index]], index, int(labels[ranks[index]])
+
+
+def make_test_image(teacher: Checkpoint, pixels: np.ndarray, index: int, label: int) -> Picture:
+    """A test image; its label is None where it is none of the teacher's classes."""
+    dataset = get_dataset(dataset_of(teacher))
+    return Picture(pixels, index, dataset.label_in(teacher.classes, label), dataset=dataset.key)
 
 
 def read_index(known: Collection[int]) -> int | None:
@@ -167,7 +159,7 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
             st.session_state.pop("photo", None)
             show_error(error)
         else:
-            _remove_upload(file.file_id)
+            remove_upload(file.file_id)  # its pixels were read; the widget then has no file to decode again
     photo = st.session_state.get("photo")
     if photo is None:
         st.info("No photo yet. Choose one above, or return to the test images.")
@@ -184,23 +176,13 @@ def _decode(data: bytes) -> None:
     st.session_state["photo"] = {name: pixels[fit] for name, fit in FITS.items()}
 
 
-def _remove_upload(file_id: str) -> None:
-    """Frees an upload whose pixels were read: Streamlit (1.67) would keep each one until the visitor has left.
-
-    The widget then has no file, so it is not decoded again at every run of the page either.
-    """
-    context = get_script_run_ctx()
-    if context is not None:
-        context.uploaded_file_mgr.remove_file(context.session_id, file_id)  # type: ignore[attr-defined]
-
-
 def use_photo(data: bytes) -> None:
     """Makes this the picture of all pages, as if it had been uploaded. Raises ImageError."""
     _decode(data)
     st.session_state["source"] = UPLOAD
 
 
-def show(picture: ChosenPicture, teacher: Checkpoint, enlarged: Any, below: Any) -> None:
+def show(picture: Picture, teacher: Checkpoint, enlarged: Any, below: Any) -> None:
     """Draws what the networks see, enlarged with sharp pixel edges, and a caption below."""
     alt, caption = "Your photo", "Your photo as the networks see it: 32 × 32 pixels."
     if picture.index is not None:

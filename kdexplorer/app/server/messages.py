@@ -10,11 +10,7 @@ import math
 from collections.abc import Sized
 from typing import Any
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ClientState_pb2 import ClientState
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from streamlit.proto.WidgetStates_pb2 import WidgetState
+from kdexplorer.app.server.streamlit_internals import BackMsg, ClientState, DecodeError, ForwardMsg, WidgetState
 
 MESSAGE = 256 * 1024
 """Bytes of a message."""

@@ -5,17 +5,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
+from kdexplorer.app.server.streamlit_internals import MemoryUploadedFileManager, UploadedFileRec
 from kdexplorer.errors import ImageError, ImageMemoryError
 from kdexplorer.images import decode
-
-if TYPE_CHECKING:
-    from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-    from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 AT_A_TIME = 2
 """A picture of the largest allowed size takes half a second and 300 MB."""

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdexplorer.app.parts import network_picker
-from kdexplorer.app.parts.picture import ChosenPicture
 from kdexplorer.app.parts.plain import show_error
 from kdexplorer.app.state import caches, choices
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.style import role_of
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import KDError
+from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
 
 
@@ -21,7 +21,7 @@ from kdexplorer.runs.checkpoints import Checkpoint
 class SoftLabels:
     """What the page shows: one picture, the networks' logits for it, and the pinned temperature."""
 
-    picture: ChosenPicture
+    picture: Picture
     networks: dict[str, Checkpoint]
     """By the name that they are shown under, the teacher first."""
     logits: list[NetworkLogits]
@@ -53,7 +53,7 @@ class SoftLabels:
         return next((student for student in self.students if student.role != SCRATCH), self.students[0])
 
 
-def build(picture: ChosenPicture, teacher: Checkpoint, students: list[Checkpoint]) -> SoftLabels:
+def build(picture: Picture, teacher: Checkpoint, students: list[Checkpoint]) -> SoftLabels:
     """The networks' logits for a picture; what is missing is reported. Without the teacher's the page ends."""
     human = None
     try:

@@ -18,7 +18,7 @@ from kdexplorer.analysis import image_filters, results
 from kdexplorer.datasets import Split, data_root, get_dataset, human_labels, sampling
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import CheckpointError
-from kdexplorer.handout.sources import Prediction
+from kdexplorer.images.picture import Prediction
 from kdexplorer.runs import checkpoints, run_folder
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.lines import LineReader
@@ -149,7 +149,7 @@ def predict(checkpoint: Checkpoint, image: np.ndarray) -> Prediction:
 
     images, normalization = np.ascontiguousarray(image)[None], checkpoint.card.normalization
     logits, maps = inference.predict_with_attention(network(checkpoint), images, normalization)
-    return logits[0], {power: [stage[0] for stage in stages] for power, stages in maps.items()}
+    return Prediction(logits[0], {power: [stage[0] for stage in stages] for power, stages in maps.items()})
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=KEYS)

@@ -41,10 +41,12 @@ Name = TypeVar("Name", str, str | None)
 
 def translate_link() -> None:
     """Brings a link from before into today's form; the script begins anew."""
-    old = {name: text for name, text in st.query_params.items() if name in LISTS and "," in text}
-    new: dict[str, str | list[str]] = {name: [one for one in text.split(",") if one] or "" for name, text in old.items()}
-    toggles = {name: st.query_params.get(name) for name in TOGGLES}
-    new |= {name: str(text == "on").lower() for name, text in toggles.items() if text in ("on", "off")}
+    new: dict[str, str | list[str]] = {}
+    for name, text in st.query_params.items():
+        if name in LISTS and "," in text:
+            new[name] = [one for one in text.split(",") if one] or ""
+        elif name in TOGGLES and text in ("on", "off"):
+            new[name] = "true" if text == "on" else "false"
     if new:
         st.query_params.update(new)
         st.rerun()

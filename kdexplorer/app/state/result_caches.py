@@ -29,7 +29,7 @@ from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.vote.records import Question
 
 if TYPE_CHECKING:
-    from kdexplorer.app.parts.picture import ChosenPicture
+    from kdexplorer.images.picture import Picture
 
 latency = st.cache_data(max_entries=64, show_spinner=False)(measure_latency)
 _closeness = st.cache_data(max_entries=64, show_spinner=False)(human_agreement.closeness)
@@ -131,7 +131,7 @@ def _outputs(checkpoint: Checkpoint, images: np.ndarray) -> Outputs:
     return method_probe.compute_outputs(caches.network(checkpoint), images, checkpoint.card.normalization)
 
 
-def probe_images(picture: ChosenPicture, teacher: Checkpoint) -> tuple[np.ndarray, np.ndarray]:
+def probe_images(picture: Picture, teacher: Checkpoint) -> tuple[np.ndarray, np.ndarray]:
     """The picture and fifteen test images class by class: uint8 `[16, 3, 32, 32]`, and their labels `[16]`.
 
     A photo gets the class that the teacher predicts.
@@ -145,7 +145,7 @@ def probe_images(picture: ChosenPicture, teacher: Checkpoint) -> tuple[np.ndarra
     return np.concatenate([picture.pixels[None], pixels[others]]), np.append(label, labels[others])
 
 
-def probe_method(method: Method, student: Checkpoint, teacher: Checkpoint, picture: ChosenPicture) -> Probe:
+def probe_method(method: Method, student: Checkpoint, teacher: Checkpoint, picture: Picture) -> Probe:
     """`method_probe.probe` of sixteen images, see `probe_images`. Raises CheckpointError for untrusted weights."""
     images, labels = probe_images(picture, teacher)
     return _probe(method.settings.model_dump_json(), student, teacher, images, labels)

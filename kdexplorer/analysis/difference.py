@@ -1,0 +1,206 @@
+"""Differences of two networks, methods or settings: the one record, its tests, the level and the correction.
+
+Images are the unit of "are these two trained networks different" and seeds the unit of "is this method better". Of
+SciPy only plain functions of numbers are used: the rest (`scipy.stats`) asks whether its input is a tensor once
+anything has begun to import torch, and fails while torch is half loaded, as when many visitors open a page at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+import numpy as np
+
+LEVEL = 0.05
+"""The significance level: a p below it is called a difference, and intervals cover one minus it."""
+
+ENOUGH_SEEDS = 5
+"""With fewer it is not decided whether a method or a setting is better."""
+
+Verdict = Literal["supported", "not supported", "cannot be decided"]
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One minus another, in the measure's own unit (a share of images, nats); None is unknown.
+
+    Its p is corrected for the `family` of comparisons that it belongs to; `p_alone` is that of this comparison alone.
+    Over images nothing is said about other seeds, over seeds nothing about other images.
+    """
+
+    estimate: float
+    interval: tuple[float, float] | None = None  # 95 %, of this comparison alone
+    p: float | None = None  # two-sided
+    unit: Literal["images", "seeds"] = "images"
+    count: int = 0  # of images or seeds
+    family: int = 1  # how many comparisons p is corrected for
+    p_alone: float | None = None
+    other: str = ""  # the name of what it is compared with
+    gained: int | None = None  # images that only the first network (or more of its seeds) gets right
+    lost: int | None = None  # images that only the other gets right
+    values: tuple[float, ...] = ()  # by seed
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where it is clearly above or below zero: by p, without one by the interval; else 0."""
+        low, high = self.interval or (0.0, 0.0)
+        clear = self.p < LEVEL if self.p is not None else low > 0 or high < 0
+        return 0 if not clear else 1 if self.estimate > 0 else -1
+
+    @property
+    def half(self) -> float:
+        """Half of the interval's width; 0 without one."""
+        low, high = self.interval or (0.0, 0.0)
+        return (high - low) / 2
+
+    @property
+    def points(self) -> str:
+        """A difference of shares in percentage points with its p: `+1.35 (p = 0.031)`."""
+        return f"{100 * self.estimate:+.2f}" + ("" if self.p is None else f" ({format_p(self.p)})")
+
+    @property
+    def nats(self) -> str:
+        """With its interval as it is: `+0.012 ± 0.004`."""
+        return f"{self.estimate:+.3f} ± {self.half:.3f}"
+
+    def bounds(self, scale: float = 100) -> str:
+        """The interval's ends: `+0.35 to +2.35`; empty without one."""
+        return "" if self.interval is None else " to ".join(f"{scale * end:+.2f}" for end in self.interval)
+
+
+def over_images(right: np.ndarray, other_right: np.ndarray, other: str = "") -> Difference:
+    """Accuracy on the same images by which predictions are right, bool `[images]`, or `[seeds, images]` of a recipe.
+
+    The exact test of McNemar, Psychometrika 1947. Of several seeds, an image counts by how many more of the one's get
+    it right, so that the same image is one observation and not several; under the null hypothesis each image's count is
+    as likely with the other sign, and the distribution of their sum is computed exactly. The interval is the normal one
+    of the mean over images.
+    """
+    from scipy.special import gammaln
+
+    one, two = np.atleast_2d(right), np.atleast_2d(other_right)
+    score = one.sum(axis=0, dtype=np.int64) - two.sum(axis=0, dtype=np.int64)
+    sizes, counts = np.unique(np.abs(score[score != 0]), return_counts=True)
+    pmf = np.ones(1)  # of the sum, from -reach to reach
+    for size, count in zip(sizes, counts, strict=True):
+        steps, heads = np.zeros(2 * size * count + 1), np.arange(count + 1)
+        ways = gammaln(count + 1) - gammaln(heads + 1) - gammaln(count - heads + 1)
+        steps[:: 2 * size] = np.exp(ways - count * np.log(2))
+        pmf = np.convolve(pmf, steps)
+    reach = len(pmf) // 2
+    far = np.abs(np.arange(-reach, reach + 1)) >= abs(int(score.sum()))
+    p, mean = min(1.0, float(pmf[far].sum())), float(score.sum()) / one.size
+    spread = over_mean(score / len(one)).half
+    return Difference(
+        mean, (mean - spread, mean + spread), p, "images", one.shape[1], p_alone=p, other=other,
+        gained=int((score > 0).sum()), lost=int((score < 0).sum()),
+    )  # fmt: skip
+
+
+def over_logits(logits: np.ndarray, other_logits: np.ndarray, labels: np.ndarray, other: str = "") -> Difference:
+    """`over_images` of the predictions of two networks' logits `[N, classes]` for labels int `[N]`."""
+    return over_images(logits.argmax(axis=1) == labels, other_logits.argmax(axis=1) == labels, other)
+
+
+def over_mean(differences: np.ndarray, other: str = "") -> Difference:
+    """The mean of two networks' differences `[N]` on the same images with a normal interval, without a test."""
+    mean, half = float(differences.mean()), float(1.96 * differences.std() / max(1, len(differences)) ** 0.5)
+    return Difference(mean, (mean - half, mean + half), count=len(differences), other=other)
+
+
+def over_seeds(values: Sequence[float], other: str = "") -> Difference:
+    """Student's paired t test ("The probable error of a mean", Biometrika 1908) of at least one difference by seed.
+
+    A single seed says nothing about others: it has neither interval nor p.
+    """
+    from scipy.special import stdtr
+
+    mean, interval, p = float(np.mean(values)), t_interval(values), None
+    if interval is not None:
+        error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+        statistic = abs(mean) / error if error else np.inf if mean else 0.0
+        p = min(1.0, 2 * float(stdtr(len(values) - 1, -statistic)))
+    return Difference(mean, interval, p, "seeds", len(values), p_alone=p, other=other, values=tuple(values))
+
+
+def compare_seeds(entries: Mapping[Key, Mapping[int, float]], reference: Mapping[int, float]) -> dict[Key, Difference]:
+    """Every entry minus the reference, both by seed: one family of tests over the seeds that both have.
+
+    Entries that share no seed with the reference are left out.
+    """
+    shared = {key: [own[seed] - reference[seed] for seed in own if seed in reference] for key, own in entries.items()}
+    return correct({key: over_seeds(values) for key, values in shared.items() if values})
+
+
+def over_counts(correct: int, count: int, other_correct: int, other_count: int, other: str = "") -> Difference:
+    """Two accuracies whose images are not the same or whose predictions are unknown.
+
+    The normal test of two shares with a pooled variance. It is less sensitive than a paired test.
+    """
+    from scipy.special import ndtr
+
+    share, estimate = (correct + other_correct) / (count + other_count), correct / count - other_correct / other_count
+    error = (share * (1 - share) * (1 / count + 1 / other_count)) ** 0.5
+    p = 2 * float(ndtr(-abs(estimate) / error)) if error else 1.0
+    return Difference(estimate, None, p, "images", count, p_alone=p, other=other)
+
+
+def correct(differences: Mapping[Key, Difference]) -> dict[Key, Difference]:
+    """One family: each p with Holm's correction (Scandinavian Journal of Statistics 1979) for all that were tested."""
+    tested = {key: one.p_alone for key, one in differences.items() if one.p_alone is not None}
+    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+    return {
+        key: replace(one, p=corrected[key], family=len(tested)) if key in corrected else one
+        for key, one in differences.items()
+    }
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values corrected for multiple comparisons, in their order; see `correct`."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def decide(differences: Sequence[Difference]) -> Verdict:
+    """Whether all differences are clearly above zero; not supported where any is clearly below."""
+    signs = [one.sign for one in differences]
+    above, below = all(sign > 0 for sign in signs), any(sign < 0 for sign in signs)
+    return "supported" if above else "not supported" if below else "cannot be decided"
+
+
+def wilson_interval(correct: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of Wilson, "Probable inference", JASA 1927, for a share, 0 to 1."""
+    from scipy.special import ndtri
+
+    share, z2 = correct / count, float(ndtri(1 - LEVEL / 2)) ** 2
+    middle = share + z2 / (2 * count)
+    reach = (z2 * (share * (1 - share) + z2 / (4 * count)) / count) ** 0.5
+    low, high = ((middle + side * reach) / (1 + z2 / count) for side in (-1, 1))
+    return (0.0 if correct == 0 else low), (1.0 if correct == count else high)
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's 95 % interval for the mean over seeds; None for a single seed, which says nothing about others."""
+    from scipy.special import stdtrit
+
+    if len(values) < 2:
+        return None
+    middle, error = float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5
+    reach = float(stdtrit(len(values) - 1, 1 - LEVEL / 2)) * error
+    return middle - reach, middle + reach
+
+
+def format_p(p: float) -> str:
+    """`p = 0.031`, or `p < 0.0001`."""
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def format_p_cell(p: float | None) -> str:
+    """A p of a table: `0.0312`, `< 0.0001`, or nothing where there is none."""
+    return "" if p is None else "< 0.0001" if p < 1e-4 else f"{p:.4f}"

@@ -1,0 +1,158 @@
+"""The registry of measures: every number of a trained network that a table, a chart or a file shows, said once.
+
+Beside it the ways of writing a table: text cells by heading, Markdown, CSV and JSON.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from kdexplorer.analysis.difference import format_p
+
+Table = list[dict[str, str]]
+"""Rows of cells by heading."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is computed or known of a network, over the images that its row names.
+
+    Rows hold values by key: as attributes, or in a mapping; None is unknown. Shares are 0 to 1, losses in nats, times
+    in seconds, sizes in bytes.
+    """
+
+    key: str
+    label: str
+    unit: str = ""  # in which it is shown
+    format: str = ""  # of the shown number, as in `format(value, ".3f")`; empty for texts
+    scale: float = 1  # the value times this is in the unit
+    direction: Literal["higher", "lower", ""] = ""  # which is better, if either
+    help: str = ""  # what it is and where it comes from
+    axis: str = ""  # its title in a chart, where that is not the heading
+    text: Callable[[Any], str] | None = None  # composes the cell from a row where it is not one value
+
+    @property
+    def heading(self) -> str:
+        """The label, with the unit where that is not the value's own."""
+        return f"{self.label} ({self.unit})" if self.scale != 1 else self.label
+
+    @property
+    def axis_title(self) -> str:
+        """What a chart's axis or legend says."""
+        return (self.axis or self.heading) + (", lower is better" if self.direction == "lower" else "")
+
+    def value(self, row: Any) -> Any:
+        """The number in the unit, or the text; None where it is unknown."""
+        if self.text is not None:
+            return self.text(row) or None
+        value = row.get(self.key) if isinstance(row, Mapping) else getattr(row, self.key)
+        return value * self.scale if value is not None and self.format else value
+
+    def cell(self, row: Any) -> str:
+        """The value as text; empty where it is unknown."""
+        value = self.value(row)
+        return "" if value is None else format(value, self.format) if self.format else str(value)
+
+
+def _interval(row: Any) -> str:
+    return f"{100 * row.accuracy_low:.2f} – {100 * row.accuracy_high:.2f}"
+
+
+def _training(row: Any) -> str:
+    return " + ".join(map(str, row.epochs_by_run)) + (", test seen" if row.continued_in_view else "")
+
+
+def _difference(key: str) -> Callable[[Any], str]:
+    return lambda row: one.points if (one := getattr(row, key)) else ""
+
+
+_SCALED = "after temperature scaling: one temperature per network, fitted on other images than those it scales"
+_PAIRED = "Difference of the accuracies in percentage points, with McNemar's p"
+_REGISTRY = (
+    Measure("name", "Network"),
+    Measure("method", "Method", help="The distillation methods of its objective"),
+    Measure("training", "Epochs by run", text=_training,
+            help="Passes over the training images in each run; test seen: continued after test accuracy was known"),
+    Measure("objective", "Objective", "", ".3f",
+            help="The sum that training minimized: not comparable between methods"),
+    Measure("cross_entropy", "Cross-entropy", "nats", ".3f", 1, "lower",
+            "To the labels of the evaluation images, in nats: comparable", "Cross-entropy (nats)"),
+    Measure("scaled_cross_entropy", "Scaled cross-entropy", "nats", ".3f", 1, "lower", f"Cross-entropy {_SCALED}",
+            "Cross-entropy after temperature scaling (nats)"),
+    Measure("human_cross_entropy", "Cross-entropy to human labels", "nats", ".3f", 1, "lower",
+            "To CIFAR-10H at T = 1, in nats"),
+    Measure("accuracy", "Accuracy", "%", ".2f", 100, "higher",
+            "Share of the evaluation images that are classified correctly"),
+    Measure("interval", "95 % interval", help="Wilson's interval of the accuracy", text=_interval),
+    Measure("accuracy_interval", "Accuracy, 95 % interval", help="With Wilson's interval",
+            text=lambda row: f"{100 * row.accuracy:.2f} % ({_interval(row)})"),
+    Measure("to_scratch_baseline", "To its scratch baseline", help=_PAIRED, text=_difference("to_scratch_baseline")),
+    Measure("to_teacher", "To its teacher", help=_PAIRED, text=_difference("to_teacher")),
+    Measure("difference", "To baseline", "", "+.2f", 100, help="Difference of the accuracies in percentage points"),
+    Measure("p", "McNemar p",
+            help="Of the images that only one of the two networks classifies correctly: the probability of a split at "
+                 "least this uneven if both were equally good; exact, two-sided",
+            text=lambda row: "" if row.p is None else format_p(row.p).removeprefix("p ").removeprefix("= ")),
+    Measure("calibration_error", "Calibration error", "%", ".2f", 100, "lower",
+            "Expected calibration error in 15 bins", "Expected calibration error (%)"),
+    Measure("scaled_calibration_error", "Scaled calibration error", "%", ".2f", 100, "lower",
+            f"Calibration error {_SCALED}", "Calibration error after temperature scaling (%)"),
+    Measure("scaling_temperature", "Temperature of the scaling", "", ".2f", help=f"Mean of the temperatures {_SCALED}"),
+    Measure("teacher_agreement", "Agrees with teacher", "%", ".2f", 100, "",
+            "Images with the same predicted class", "Same prediction as the teacher (% of images)"),
+    Measure("teacher_kl", "KL from teacher", "nats", ".3f", help="Mean KL(teacher ‖ network) at T = 1, in nats"),
+    Measure("parameters", "Parameters", "", ",", 1, "", "Trained weights and biases"),
+    Measure("multiply_adds", "Multiply-adds", "M", ".1f", 1e-6, "", "Millions for one image",
+            "Multiply-adds of one image (millions)"),
+    Measure("latency", "Latency", "ms", ".2f", 1e3, "", "One image on this machine's processor, median",
+            "Time for one image on this machine (ms)"),
+    Measure("size", "Size", "kB", ".0f", 1e-3, "", "Weights on disk, float16", "Weights on disk (kB)"),
+    Measure("step_seconds", "Step", "ms", ".1f", 1e3, "",
+            "A student's own forward pass, loss, backward pass and update"),
+    Measure("memory", "Memory", "MB", ".1f", 1e-6, "", "What training a student takes beside the data and the teacher"),
+    Measure("train_images", "Training images", "", ",", help="Images that it was trained on"),
+    Measure("epochs", "Epochs", "", "d", help="Passes over them, in all runs of its training"),
+    Measure("seed", "Seed", "", "d"),
+)  # fmt: skip
+MEASURES = {measure.key: measure for measure in _REGISTRY}
+"""Every measure by key, in the order of a table's columns."""
+
+
+def tabulate(rows: Sequence[Any], keys: Sequence[str], headings: Mapping[str, str] | None = None) -> Table:
+    """The measures of these keys as text; `headings` are others than the registry's, by key."""
+    named = {(headings or {}).get(key, MEASURES[key].heading): MEASURES[key] for key in keys}
+    return [{heading: measure.cell(row) for heading, measure in named.items()} for row in rows]
+
+
+def to_markdown(table: Sequence[Mapping[str, str]], text_columns: int = 1) -> str:
+    """A table with at least one row as Markdown, without a final line break; empty without one.
+
+    All but the first `text_columns` are aligned to the right.
+    """
+    if not table:
+        return ""
+    rule = "".join("---|" if column < text_columns else "---:|" for column in range(len(table[0])))
+    cells = [list(table[0]), *(list(row.values()) for row in table)]
+    lines = [" | ".join(cell.replace("|", r"\|") for cell in line) for line in cells]
+    return "\n".join([f"| {lines[0]} |", f"|{rule}", *(f"| {line} |" for line in lines[1:])])
+
+
+def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """A line for each record under the names of all; numbers with full precision, empty where unknown."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return buffer.getvalue()
+
+
+def to_json(rows: Sequence[Any]) -> str:
+    """Rows of any dataclass with full precision as a list of objects; null where unknown."""
+    values = [asdict(row) for row in rows]
+    return json.dumps(values, indent=1, allow_nan=False, default=lambda model: model.model_dump(mode="json"))

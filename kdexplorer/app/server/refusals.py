@@ -1,0 +1,67 @@
+"""The log of what is refused: each sentence once per address and minute, so that nobody can fill the disk with it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import threading
+import time
+from collections.abc import Hashable
+
+PERIOD = 60.0
+KEPT = 4096
+"""Sentences that are remembered; beyond that, nothing new is logged until the period has passed."""
+
+logger = logging.getLogger("kdexplorer.server")
+
+
+class _Log:
+    """Which sentences were logged within the last `PERIOD`."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Hashable, float] = {}
+        self._lock = threading.Lock()
+
+    def is_new(self, sentence: Hashable) -> bool:
+        """Whether this was not asked within the last `PERIOD`."""
+        now = time.monotonic()
+        with self._lock:
+            if len(self._seen) >= KEPT or now - self._seen.get(sentence, now) > PERIOD:
+                self._seen = {one: at for one, at in self._seen.items() if now - at <= PERIOD}
+            if sentence in self._seen or len(self._seen) >= KEPT:
+                return False
+            self._seen[sentence] = now
+            return True
+
+
+_log = _Log()
+
+
+def network_of(address: str | None) -> str:
+    """What stands for one visitor's network: an IPv4 address, or the first 64 bits of an IPv6 address."""
+    try:
+        found = ipaddress.ip_address(address or "")
+    except ValueError:
+        return (address or "unknown")[:100]
+    found = getattr(found, "ipv4_mapped", None) or found
+    return str(found) if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))
+
+
+def log_refusal(address: str | None, sentence: str) -> None:
+    """Warns in the log that something from an address is refused; at most once per address, sentence and minute.
+
+    Args:
+        address: the visitor's.
+        sentence: one of few: it contains nothing that a visitor has chosen.
+    """
+    network = network_of(address)
+    if _log.is_new((network, sentence)):
+        logger.warning("%s: %s (the next minute's are not logged)", network, sentence)
+
+
+class OncePerMinute(logging.Filter):
+    """For the loggers of libraries that would write a line for each faulty request or connection."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the same sentence, whatever stands in its gaps, was not logged within the last minute."""
+        return record.levelno < logging.WARNING or _log.is_new((record.name, record.msg))

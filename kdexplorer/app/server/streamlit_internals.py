@@ -1,0 +1,81 @@
+"""Everything private of Streamlit (1.67) and its server that the application uses, and what breaks when it changes.
+
+Other modules import Streamlit's public names only. When the requirement on Streamlit is raised, this file is what has
+to be read again; `tests/test_structure.py` finds private imports anywhere else.
+
+- `BackMsg`, `ClientState`, `ForwardMsg`, `WidgetState`: the messages between browser and server. Where they change,
+  pages still work, but what no page sends is not recognized, nor the end of a page's run.
+- `upload_manager`, `MemoryUploadedFileManager`, `UploadedFileRec`: where uploads are kept. Without it the server does
+  not start, because uploads would stay in memory until their visitors have left.
+- `remove_upload`: otherwise an upload is decoded again at every run of its page.
+- `add_media`: where the page Live gets its networks from.
+- `server_settings`: uvicorn's settings while it starts; see there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ClientState_pb2 import ClientState
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from streamlit.runtime import Runtime
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+
+__all__ = [
+    "BackMsg",
+    "ClientState",
+    "DecodeError",
+    "ForwardMsg",
+    "MemoryUploadedFileManager",
+    "Runtime",
+    "UploadedFileRec",
+    "WidgetState",
+    "add_media",
+    "remove_upload",
+    "server_settings",
+    "upload_manager",
+]
+
+
+def upload_manager() -> MemoryUploadedFileManager:
+    """Where the running server keeps its visitors' uploads."""
+    return cast(MemoryUploadedFileManager, Runtime.instance().uploaded_file_mgr)
+
+
+def remove_upload(file_id: str) -> None:
+    """Frees an upload of the visitor for whom a page runs; its widget then has no file."""
+    context = get_script_run_ctx()
+    if context is not None:
+        cast(MemoryUploadedFileManager, context.uploaded_file_mgr).remove_file(context.session_id, file_id)
+
+
+def add_media(data: bytes, mime_type: str, place: str) -> str:
+    """The path of these bytes, which contains their hash, or "" outside a server.
+
+    It is valid as long as a page that uses it is open.
+
+    Args:
+        data: what is sent to the browser.
+        mime_type: of it.
+        place: the element that uses it; it has one path at a time.
+    """
+    return Runtime.instance().media_file_mgr.add(data, mime_type, place) if Runtime.exists() else ""
+
+
+def server_settings(receive: Any) -> Any | None:
+    """uvicorn's (0.54) `Config`, or None where the server is another one or has changed.
+
+    Streamlit starts the server and passes no settings on. While the application's lifespan begins, the server reads its
+    protocol's class and the length of its queue only afterwards, and the lifespan's `receive` is a method of an object
+    that has the settings.
+
+    Args:
+        receive: of the scope `lifespan`.
+    """
+    config = getattr(getattr(receive, "__self__", None), "config", None)
+    return config if isinstance(getattr(config, "http_protocol_class", None), type) else None

@@ -1,0 +1,175 @@
+"""Intervals and tests against results by hand, SciPy and enumeration."""
+
+import itertools
+import math
+import sys
+import types
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest, chi2_contingency, ttest_1samp
+
+from kdexplorer.analysis import difference, metrics
+from kdexplorer.analysis.difference import Difference
+from kdexplorer.analysis.temperature_scaling import fit_temperature
+
+
+@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+@settings(deadline=None)
+def test_wilsons_interval_agrees_with_its_formula(case):
+    right, count = case
+    z, p = 1.959963984540054, right / count
+    center = (p + z * z / 2 / count) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(p * (1 - p) / count + z * z / 4 / count**2)
+    low, high = difference.wilson_interval(right, count)
+    assert (low, high) == pytest.approx((max(0, center - half), min(1, center + half)), abs=1e-9)
+    expected = binomtest(right, count).proportion_ci(0.95, method="wilson")
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_wilsons_interval_of_the_labs_accuracy():
+    low, high = difference.wilson_interval(9090, 10_000)
+    assert (round(low, 4), round(high, 4)) == (0.9032, 0.9145)
+
+
+def test_mcnemars_test_by_hand():
+    """Of ten images on which two networks differ the first wins eight: p = 2 (1 + 10 + 45) / 1024."""
+    labels = np.zeros(20, dtype=int)
+    first, other = np.zeros(20, dtype=int), np.zeros(20, dtype=int)
+    other[:8], first[8:10] = 1, 1  # both right on the rest but one
+    first[19] = other[19] = 1
+    logits = [np.eye(10)[predicted] * 5 for predicted in (first, other)]
+    found = difference.over_logits(*logits, labels, "the other")
+    assert (found.gained, found.lost, found.estimate) == (8, 2, 6 / 20)
+    assert (found.unit, found.count, found.other) == ("images", 20, "the other")
+    assert found.p == found.p_alone == pytest.approx(2 * (1 + 10 + 45) / 1024)
+    deviation = np.std([1] * 8 + [-1] * 2 + [0] * 10)
+    assert found.interval == pytest.approx((0.3 - 1.96 * deviation / 20**0.5, 0.3 + 1.96 * deviation / 20**0.5))
+    assert found.sign == 0
+    assert found.points == "+30.00 (p = 0.11)"
+    assert difference.over_logits(*logits[::-1], labels).p == pytest.approx(found.p)
+    same = difference.over_logits(logits[0], logits[0], labels)
+    assert (same.p, same.gained, same.lost, same.estimate) == (1.0, 0, 0, 0.0)
+
+
+def test_with_several_seeds_the_test_over_images_is_the_share_of_sign_flips_that_are_as_extreme():
+    generator = np.random.default_rng(4)
+    right, other = generator.random((3, 12)) < 0.7, generator.random((3, 12)) < 0.4
+    score = right.sum(axis=0) - other.sum(axis=0)
+    flips = np.array(list(itertools.product([-1, 1], repeat=12))) @ score
+    found = difference.over_images(right, other)
+    assert found.p == pytest.approx(np.mean(np.abs(flips) >= abs(score.sum())))
+    assert found.estimate == pytest.approx(right.mean() - other.mean())
+    assert (found.gained, found.lost) == ((score > 0).sum(), (score < 0).sum())
+    assert sum(found.interval) / 2 == pytest.approx(found.estimate)
+
+
+def test_the_interval_over_images_by_hand():
+    found = difference.over_mean(np.array([-1.0, 1.0, 3.0, 1.0]))
+    assert (found.estimate, found.count, found.p) == (1.0, 4, None)
+    assert found.half == pytest.approx(1.96 * 2**0.5 / 2)
+    assert found.nats == "+1.000 ± 1.386"
+
+
+@pytest.mark.parametrize(
+    ("one", "sign"),
+    [
+        (Difference(1.0, (0.5, 1.5)), 1),
+        (Difference(-1.0, (-1.5, -0.5)), -1),
+        (Difference(1.0, (-0.1, 2.1)), 0),
+        (Difference(1.0), 0),
+        (Difference(1.0, (0.5, 1.5), p=0.05), 0),  # corrected, so the interval alone does not decide
+        (Difference(-1.0, p=0.049), -1),
+    ],
+)
+def test_a_difference_is_clear_by_its_p_or_its_interval(one, sign):
+    assert one.sign == sign
+
+
+def test_holm_by_hand():
+    # Sorted 0.01, 0.03, 0.04, times 3, 2, 1 is 0.03, 0.06, 0.04: the last cannot be below the one before it.
+    alone = {"a": 0.04, "b": 0.01, "c": 0.03}
+    family = difference.correct(
+        {key: Difference(1.0, p=p, p_alone=p) for key, p in alone.items()} | {"d": Difference(1)}
+    )
+    assert [one.p for one in family.values()] == pytest.approx([0.06, 0.03, 0.06, None])
+    assert [one.family for one in family.values()] == [3, 3, 3, 1]
+    assert family["a"].p_alone == 0.04
+    assert difference.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert difference.correct({}) == {}
+
+
+def test_the_interval_over_seeds_by_hand():
+    low, high = difference.t_interval([0.80, 0.82, 0.84])
+    assert (low + high) / 2 == pytest.approx(0.82)
+    assert high - low == pytest.approx(2 * 4.302653 * 0.02 / 3**0.5, rel=1e-6)  # t with two degrees of freedom
+    assert difference.t_interval([0.8]) is None
+
+
+def test_the_test_over_seeds_agrees_with_scipy():
+    values = [0.0132, 0.0062, 0.0124]
+    found, expected = difference.over_seeds(values), ttest_1samp(values, 0)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.interval == pytest.approx(expected.confidence_interval())
+    assert (found.estimate, found.unit, found.count) == (pytest.approx(np.mean(values)), "seeds", 3)
+    single = difference.over_seeds([0.1])
+    assert (single.estimate, single.interval, single.p, single.sign) == (0.1, None, None, 0)
+    assert difference.over_seeds([0.0, 0.0]).p == 1.0
+    assert difference.over_seeds([0.1, 0.1]).p == 0.0
+
+
+def test_entries_are_compared_by_the_seeds_that_they_share_with_the_reference():
+    entries = {"a": {0: 0.5, 1: 0.7, 2: 0.6}, "b": {1: 0.4, 2: 0.5}, "c": {9: 0.1}}
+    found = difference.compare_seeds(entries, {0: 0.4, 1: 0.5, 2: 0.5})
+    assert found.keys() == {"a", "b"}
+    assert found["a"].values == pytest.approx((0.1, 0.2, 0.1))
+    alone = difference.over_seeds([0.1, 0.2, 0.1]).p
+    assert found["a"].p_alone == pytest.approx(alone)
+    assert found["a"].p == pytest.approx(2 * alone)
+    assert found["a"].family == 2
+
+
+def test_two_accuracies_without_predictions_agree_with_scipy():
+    for one, other in ((9199, 9135), (9135, 9090), (9204, 9151)):
+        table = [[one, 10_000 - one], [other, 10_000 - other]]
+        expected = chi2_contingency(table, correction=False).pvalue
+        assert difference.over_counts(one, 10_000, other, 10_000).p == pytest.approx(expected)
+    assert difference.over_counts(5, 5, 7, 7).p == 1.0
+
+
+@pytest.mark.parametrize(
+    ("signs", "verdict"),
+    [((1, 1), "supported"), ((1, 0), "cannot be decided"), ((1, -1), "not supported"), ((0,), "cannot be decided")],
+)
+def test_all_differences_have_to_be_above_zero(signs, verdict):
+    assert difference.decide([Difference(sign, p=0.01 if sign else 0.5) for sign in signs]) == verdict
+
+
+@pytest.mark.parametrize(
+    ("p", "text", "cell"),
+    [
+        (1.0, "p = 1.00", "1.0000"),
+        (0.0314, "p = 0.031", "0.0314"),
+        (0.00017, "p = 0.00017", "0.0002"),
+        (2e-5, "p < 0.0001", "< 0.0001"),
+    ],
+)
+def test_p_is_shown_with_two_digits_or_in_a_cell_with_four_places(p, text, cell):
+    assert (difference.format_p(p), difference.format_p_cell(p)) == (text, cell)
+    assert difference.format_p_cell(None) == ""
+
+
+def test_nothing_uses_a_half_loaded_torch(monkeypatch):
+    """Another visitor's page may be importing torch at this moment."""
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 10, 500)
+    logits, other = generator.normal(size=(2, 500, 10)) + 2 * np.eye(10)[labels]
+    assert difference.wilson_interval(round(500 * metrics.accuracy(logits, labels)), 500)
+    assert metrics.kl_divergence(other, logits) > 0
+    assert difference.over_logits(logits, other, labels).p <= 1
+    assert difference.over_seeds([0.1, 0.2]).p
+    assert difference.over_counts(1, 5, 2, 5).p
+    assert fit_temperature(np.eye(10)[labels] * 0.9 + 0.01, logits)

@@ -1,0 +1,39 @@
+"""Nobody can fill the disk with refusals."""
+
+import logging
+
+import pytest
+
+from kdexplorer.app.server import refusals
+
+
+@pytest.fixture(autouse=True)
+def nothing_logged(monkeypatch):
+    monkeypatch.setattr(refusals, "_log", refusals._Log())
+
+
+def test_each_refusal_is_logged_once_per_network_and_minute(caplog, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(refusals.time, "monotonic", lambda: clock[0])
+    for address in ["203.0.113.7", "::ffff:203.0.113.7", "203.0.113.8", "2001:db8::1", "2001:db8::2", None] * 50:
+        refusals.log_refusal(address, "too many")
+    assert [record.args[0] for record in caplog.records] == ["203.0.113.7", "203.0.113.8", "2001:db8::/64", "unknown"]
+    clock[0] += refusals.PERIOD + 1
+    refusals.log_refusal("203.0.113.7", "too many")
+    refusals.log_refusal("203.0.113.7", "another reason")
+    assert len(caplog.records) == 6
+
+
+def test_no_number_of_addresses_fills_the_log_or_the_memory(caplog):
+    for number in range(2 * refusals.KEPT):
+        refusals.log_refusal(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", "too many")
+    assert len(caplog.records) == refusals.KEPT
+
+
+def test_a_library_repeats_no_warning_within_a_minute(caplog):
+    logger = logging.getLogger("kdexplorer.tests.library")
+    logger.addFilter(refusals.OncePerMinute())
+    for number in range(100):
+        logger.warning("invalid request %d", number)
+        logger.info("served")
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
