@@ -31,7 +31,7 @@ PARTS = {
     ASKED: [".st-key-question img", ".st-key-vote_next", ".st-key-chart_room svg.marks"],
     "launch": [".st-key-starting_points", ".st-key-start button", "[data-testid=stCode]"],
     "compare": [".st-key-show", TABLE],
-    "experiments": [".st-key-experiment", ".stVegaLiteChart svg.marks"],
+    "experiments": [".st-key-experiment_page", ".stVegaLiteChart svg.marks"],
 }
 """A page's picture, main control and main figure; of several matches the first."""
 WIDE = {
@@ -108,7 +108,7 @@ MAIN_CONTROLS = {
     ASKED: ".st-key-vote_next",
     "launch": ".st-key-starting_points",
     "compare": ".st-key-show",
-    "experiments": ".st-key-experiment",
+    "experiments": ".st-key-experiment_page",
 }
 IS_IN = """(control) => {
   let active = document.activeElement;

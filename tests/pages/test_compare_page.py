@@ -66,7 +66,6 @@ def test_another_baseline_changes_the_differences(evaluated, open_page):
     before = results_table(at)["difference"].tolist()
     at.selectbox(key="baseline").set_value("teacher").run()
     assert results_table(at)["difference"].tolist() != before
-    assert at.query_params["baseline"] in ("teacher", ["teacher"])
 
 
 SECTIONS = {"Accuracy and cost": 1, "Calibration": 1, "Classes": 1, "Confusion": 3, "Disagreements": 0}
@@ -174,7 +173,7 @@ def test_without_labels_the_table_comes_from_the_cards(own, make_checkpoint, cif
     "query",
     [
         {"networks": "nobody"},
-        {"networks": "../../etc/passwd,teacher"},
+        {"networks": "../../etc/passwd"},
         {"runs": "nothing"},
         {"baseline": "nobody"},
         {"show": "<script>"},

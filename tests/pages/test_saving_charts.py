@@ -64,7 +64,7 @@ def test_the_files_are_of_what_the_page_shows(family, open_page, files):
 def test_a_temperature_that_a_slider_was_moved_to_is_that_of_the_file(family, open_page, files):
     at = open_page("soft_labels", image="25")
     at.session_state["slider_moved"] = "chart_soft_labels"  # the chart is not drawn again
-    at.session_state["shared_choices"]["T"] = 2.0
+    at.session_state["T"] = 2.0
     open_save(at, "soft-labels")
     assert "Soft labels at T = 2.00" in texts(files["SVG"][2]().decode())
 

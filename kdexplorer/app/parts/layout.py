@@ -73,9 +73,9 @@ STYLE = """<style>
   .st-key-question [data-testid=stImageContainer] { width: 5.75rem }
   .st-key-question img { width: 100% }
   .st-key-audience > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] > :nth-child(2) { order: 1 }
-  .st-key-experiment [data-testid=stColumn]:first-child, .st-key-experiment [data-testid=stColumn]:first-child
+  .st-key-experiment_page [data-testid=stColumn]:first-child, .st-key-experiment_page [data-testid=stColumn]:first-child
     > [data-testid=stVerticalBlock] { display: contents }
-  .st-key-experiment [data-testid=stColumn]:first-child > [data-testid=stVerticalBlock]
+  .st-key-experiment_page [data-testid=stColumn]:first-child > [data-testid=stVerticalBlock]
     > :not(:first-child) { order: 1 }
   .st-key-picture_controls [data-testid=stPopover] p { position: absolute; opacity: 0; width: 1px; overflow: hidden }
   .stApp .stVegaLiteChart form.vega-bindings input[type=range] { height: 2.75rem }

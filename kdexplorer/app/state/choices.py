@@ -162,6 +162,9 @@ def pick_several(
     """Draws the choice of up to `limit` names and returns them; see `pick_one`."""
     _check_link(name, options if known is None else known, kind)
     settle(name, options, list(default))
+    chosen = st.session_state.get(name, [])
+    if len(chosen) > limit:  # a browser offers no more
+        st.session_state[name] = chosen[:limit]
     return st.multiselect(
         label, options, default, key=name, max_selections=limit, bind="query-params", persist_state="session", **widget
     )
