@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import results, tables, verdicts
+from kdexplorer.analysis import measures, results, verdicts
 from kdexplorer.analysis.metrics import entropy, softmax
 from kdexplorer.app import navigation
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
@@ -101,10 +101,10 @@ def show_results(teacher, students):
     chart, text = st.columns([2, 3], gap="large")
     roles = {name: role_of(c, teacher) for name, c in entries.items()}
     chart_view.draw(bars.accuracies(rows, roles), "Accuracies", (), chart)
-    headings, cells = tables.format_table(rows, columns=COLUMNS)
-    cells[0][COLUMNS.index("method")] = TEACHER
+    table = measures.tabulate(rows, COLUMNS)
+    table[0]["Method"] = TEACHER
     with text:
-        st.dataframe([dict(zip(headings, row, strict=True)) for row in cells], hide_index=True)
+        st.dataframe(table, hide_index=True)
         st.markdown(
             "**Cross-entropy** can be compared between rows. The **objective** cannot: it is the sum that each network "
             "minimizes, and each method adds other terms. A distilled student may have a larger objective although it "

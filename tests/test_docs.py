@@ -174,7 +174,7 @@ def test_the_texts_have_the_figures_of_the_analysis(bundled):
     assert f"gains {gain:.1f} points" in pages["results.md"]
     rows = {row.name: row for row in build_rows(bundled.entries, logits, labels)}
     difference = rows["resnet8-response"].cross_entropy - rows["resnet8-scratch"].cross_entropy
-    scaled = str(rows["resnet8-response"].scaled_to_scratch_baseline).removeprefix("-")
+    scaled = rows["resnet8-response"].scaled_to_scratch_baseline.nats.removeprefix("-")
     assert f"is {difference:.3f} above as trained and {scaled} below" in pages["results.md"]
     deviation = f"{100 * bundled_sweeps()['resnet56-resnet8'].seed_deviation():.2f} points"
     assert all(deviation in pages[name] for name in ("README.md", "results.md", "sweeps.md"))

@@ -10,9 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from kdexplorer.analysis import metrics
+from kdexplorer.analysis.difference import wilson_interval
 from kdexplorer.analysis.inference import predict
 from kdexplorer.analysis.results import evaluation_dataset, known_dataset
-from kdexplorer.analysis.statistics import wilson_interval
 from kdexplorer.datasets import Normalization, Split
 from kdexplorer.errors import DataError
 from kdexplorer.runs.card import AfterChoice

@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from kdexplorer.analysis.attention_similarity import StageSummary, compare_maps, map_difference, relative_map
+from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_maps, map_difference, relative_map
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, fill_shape, spec, title, tooltips
 from kdexplorer.charts.sizes import DESIGN_EM, area, em
@@ -211,7 +211,9 @@ def scale_bar(low: float, high: float, palette: str, mode: str, shared: bool) ->
     )
 
 
-def similarity_by_stage(summaries: Mapping[str, Sequence[StageSummary]], roles: Mapping[str, str], count: int) -> Spec:
+def similarity_by_stage(
+    summaries: Mapping[str, Sequence[StageSimilarity]], roles: Mapping[str, str], count: int
+) -> Spec:
     """Mean correlation with the teacher's map by stage and student; lines span the middle 80 % of images.
 
     A tick marks the chance level: the correlation with the teacher's map of another image.

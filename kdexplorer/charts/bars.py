@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.analysis.metrics import softmax
-from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis.results import ResultRow
 from kdexplorer.charts import style
 from kdexplorer.charts.common import (
     INK,

@@ -10,7 +10,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.analysis.metrics import accuracy, calibration_bins, per_class_accuracy, softmax
-from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis.results import ResultRow
 from kdexplorer.charts import style
 from kdexplorer.charts.common import Spec, data, describe_selection, largest_classes, spec, title, tooltips
 from kdexplorer.charts.sizes import DESIGN_EM, area, em

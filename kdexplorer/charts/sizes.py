@@ -6,12 +6,13 @@ from typing import Any
 
 import altair as alt
 
-EM = "max(12, 0.014 * (windowSize()[0] || 1280) + 0 * width)"
+EM = "file ? file.em : max(12, 0.014 * (windowSize()[0] || 1280) + 0 * width)"
 """The size of all text in a chart, in pixels, as a Vega expression: 1.4 % of the window's width, which can be read from
 the last row; never below 12. A chart's other lengths are multiples of it, by the parameter `em`. It names `width` so
-that it is computed again when the window changes."""
+that it is computed again when the window changes. While a file is made of the chart, the parameter `file` gives its
+text size, and by how much its plot is taller (`web/save_chart.js`)."""
 
-PROJECTOR_EM = "max(14, 0.0225 * (windowSize()[0] || 1280) + 0 * width)"
+PROJECTOR_EM = "file ? file.em : max(14, 0.0225 * (windowSize()[0] || 1280) + 0 * width)"
 """As `EM`, for a chart that a whole room reads: 28.8 pixels in a window of 1280."""
 
 DESIGN_EM = 18

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 
-from kdexplorer.analysis import results, tables
-from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis import results
+from kdexplorer.analysis.measures import to_json
+from kdexplorer.analysis.results import ResultRow
 from kdexplorer.cli.options import DONE, FAILED, JSON_HELP, add_command, add_confirmation, confirm
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import train_command
 from kdexplorer.runs.checkpoints import bundled_checkpoints, run_checkpoints
 from kdexplorer.runs.launch import delete_run, stop_run
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
-from kdexplorer.sweeps.folder import find_sweep
+from kdexplorer.sweeps.folder import Sweep
 
+STOPPABLE = (Run, Sweep)
+"""The kinds of folders that `stop` and `delete` take."""
 HELP = "list, show, stop and delete runs; print their results"
 
 
@@ -85,18 +88,18 @@ def _table(options: argparse.Namespace) -> int:
         parts = "; ".join(f"{images}: {', '.join(names)}" for images, names in groups.items())
         raise ConfigError(f"networks that were evaluated on different images cannot share a table. {parts}")
     rows = results.read_rows(entries)
-    print(tables.to_json(rows) if options.json else tables.to_markdown(rows))
+    print(to_json(rows) if options.json else results.to_markdown(rows))
     return DONE
 
 
 def _stop(options: argparse.Namespace) -> int:
-    stop_run(find_sweep(options.run_id) or find_run(options.run_id))
+    stop_run(find_run(options.run_id, STOPPABLE))
     print("Stopping: saving state first")
     return DONE
 
 
 def _delete(options: argparse.Namespace) -> int:
-    found = [find_sweep(run_id) or find_run(run_id) for run_id in options.run_ids]
+    found = [find_run(run_id, STOPPABLE) for run_id in options.run_ids]
     if not confirm(options, f"Delete {', '.join(run.run_id for run in found)} for good?"):
         return FAILED
     for run in found:
@@ -107,7 +110,7 @@ def _delete(options: argparse.Namespace) -> int:
 
 def format_results(run: Run) -> str:
     """The results of a run's finished students as a Markdown table."""
-    return tables.to_markdown(build_run_results(run))
+    return results.to_markdown(build_run_results(run))
 
 
 def build_run_results(run: Run) -> list[ResultRow]:

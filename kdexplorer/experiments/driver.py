@@ -11,6 +11,7 @@ import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from filelock import FileLock, Timeout
 
@@ -42,9 +43,11 @@ class Chosen(StrictModel):
 class ExperimentRun(Run):
     """A run folder whose configuration is a `Chosen`."""
 
+    kind: ClassVar[str] = "experiment"
+
     def config(self) -> Chosen:  # type: ignore[override]
         """Raises ConfigError when `config.json` is missing or damaged."""
-        return validate(Chosen, read_json(self.path / "config.json"), where=self.run_id)
+        return validate(Chosen, self.read_values(), where=self.run_id)
 
     @staticmethod
     def parent_folder() -> Path:
@@ -60,14 +63,6 @@ class Todo:
     seeds: list[int]
 
 
-def find_experiment_run(run_id: str) -> ExperimentRun | None:
-    """The run of that folder, or None."""
-    path = Path(run_id)
-    if path.resolve().parent == ExperimentRun.parent_folder().resolve() and (path / "config.json").is_file():
-        return ExperimentRun(path)
-    return None
-
-
 def get_run(key: str, small: bool = False) -> ExperimentRun:
     """The folder of an experiment, which need not exist."""
     return ExperimentRun(ExperimentRun.parent_folder() / (f"{key}-small" if small else key))
@@ -78,9 +73,9 @@ def open_run(key: str, small: bool = False) -> ExperimentRun:
     run = get_run(key, small)
     if read_json(run.path / "config.json") is None:
         if run.path.is_dir():
-            write_json(run.path / "config.json", Chosen(experiment=key, small=small).model_dump())
+            write_json(run.path / "config.json", {"kind": run.kind, "experiment": key, "small": small})
         else:
-            launch.create_run(Chosen(experiment=key, small=small), key, run.path.parent, run.run_id)
+            launch.create_run(Chosen(experiment=key, small=small), key, run_id=run.run_id, kind=ExperimentRun)
     return run
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from kdexplorer.analysis import metrics, results
 from kdexplorer.analysis.attention_similarity import attention_weight
 from kdexplorer.analysis.human_agreement import Closeness, closeness
-from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis.results import ResultRow
 from kdexplorer.charts import (
     annotators,
     attention,

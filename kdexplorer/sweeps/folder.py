@@ -12,7 +12,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from filelock import FileLock
 from pydantic import Field
@@ -47,6 +47,8 @@ class Packing(StrictModel):
 @dataclass(frozen=True)
 class Sweep(Run):
     """A run folder whose configuration is a `SweepConfig`."""
+
+    kind: ClassVar[str] = "sweep"
 
     def config(self) -> SweepConfig:  # type: ignore[override]
         """Raises ConfigError when `config.json` is missing or damaged."""
@@ -89,9 +91,9 @@ class Sweep(Run):
 
 
 def _load_config(path: Path) -> SweepConfig:
-    if (values := read_json(path)) is None:
+    if (values := Sweep(path.parent).read_values()) is None:
         raise ConfigError(f"{path.parent.name}: its {path.name} is missing or cannot be read.")
-    return SweepConfig.parse(values, where=path.parent.name)
+    return validate(SweepConfig, values, where=path.parent.name)
 
 
 def _load_packing(path: Path) -> Packing:
@@ -106,8 +108,7 @@ def list_sweeps() -> list[Sweep]:
 def find_sweep(sweep_id: str) -> Sweep | None:
     """The sweep of that id or folder, or None."""
     with contextlib.suppress(RunError):
-        path = find_run(sweep_id, Sweep.parent_folder()).path
-        return Sweep(path) if path.resolve().parent.name == "sweeps" else None
+        return Sweep(find_run(sweep_id, (Sweep,)).path)
     return None
 
 
@@ -135,7 +136,7 @@ def open_same(config: StrictModel, kind: type[AnySweep], what: str, name: str, r
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".create.lock", timeout=30):
-            return _find_same(config, kind) or kind(launch.create_run(config, name, folder, run_id).path)
+            return _find_same(config, kind) or kind(launch.create_run(config, name, folder, run_id, kind).path)
     except OSError as error:  # filelock's Timeout is one
         reason = error.strerror or "another start is taking long"
         raise RunError(f"a {what} cannot be written to {folder} ({reason}): check the folder and the disk.") from error

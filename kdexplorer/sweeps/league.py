@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from kdexplorer.analysis import metrics
 from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.analysis.temperature_scaling import scaled_metrics
 from kdexplorer.errors import CheckpointError, ConfigError
-from kdexplorer.files import read_json, write_bytes, write_json
+from kdexplorer.files import write_bytes, write_json
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.run_folder import Run, runs_root
 from kdexplorer.runs.teachers import find_teachers, refer_to
@@ -39,9 +40,11 @@ def _nothing(logits: np.ndarray, labels: np.ndarray, teacher: np.ndarray | None)
 class League(Sweep):
     """A run folder whose configuration is a `Declaration`."""
 
+    kind: ClassVar[str] = "league"
+
     def config(self) -> Declaration:  # type: ignore[override]
         """Raises ConfigError when `config.json` is missing or damaged."""
-        return validate(Declaration, read_json(self.path / "config.json"), where=self.run_id)
+        return validate(Declaration, self.read_values(), where=self.run_id)
 
     @staticmethod
     def parent_folder() -> Path:

@@ -140,7 +140,7 @@ def train_remotely(run_id: str, files: Files, teacher: Files, threads: int) -> I
     Yields:
         The machine's name; then, whenever something changed, the files that did. The last contain the final status.
     """
-    from kdexplorer.training.execute import execute
+    from kdexplorer.training.train import execute
 
     yield platform.node()
     with tempfile.TemporaryDirectory(prefix="kdexplorer-") as folder:

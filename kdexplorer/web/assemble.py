@@ -56,6 +56,17 @@ def build_page_controls() -> tuple[str, str]:
     return "".join(map(_read, parts)), _read("page_controls.css")
 
 
+def build_save_button() -> tuple[str, str]:
+    """The script and the style sheet of what saves a chart on a page."""
+    return read_save_chart() + _read("save_button.js"), _read("save_button.css")
+
+
+@cache
+def read_save_chart() -> str:
+    """The script that makes files of charts, `KDSave`."""
+    return _read("save_chart.js")
+
+
 def read_slider_memory() -> str:
     """The script that reports where a chart's slider was moved to."""
     return _read("slider_memory.js")

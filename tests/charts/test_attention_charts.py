@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdexplorer.analysis.attention_similarity import StageSummary, compare_maps
+from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_maps
 from kdexplorer.charts import attention, style
 from tests.charts.drawing import rows_of
 
@@ -99,8 +99,8 @@ def test_the_scale_bar_covers_the_limits(mode, shared):
 
 
 def test_the_chart_over_many_images_marks_the_chance_level_where_there_is_one():
-    known = StageSummary(1, 0.6, 0.4, 0.8, 0.1, 0.98, 1e-4, 0.5)
-    unknown = StageSummary(2, 0.7, 0.5, 0.9, float("nan"), 0.97, 1e-4, 0.5)
+    known = StageSimilarity(1, 0.6, 0.4, 0.8, 0.1, 0.98, 1e-4, 0.5)
+    unknown = StageSimilarity(2, 0.7, 0.5, 0.9, float("nan"), 0.97, 1e-4, 0.5)
     spec = attention.similarity_by_stage({"small": [known, unknown]}, {"small": "scratch"}, 200)
     rows = rows_of(spec, "correlation")
     assert [(row["correlation"], row["chance"]) for row in rows] == [(0.6, 0.1), (0.7, None)]

@@ -9,7 +9,7 @@ import pytest
 from altair.vegalite.v6.schema.core import load_schema
 from jsonschema import Draft7Validator
 
-from kdexplorer.analysis.attention_similarity import StageSummary
+from kdexplorer.analysis.attention_similarity import StageSimilarity
 from kdexplorer.analysis.error_inheritance import count_inheritance
 from kdexplorer.analysis.human_agreement import closeness
 from kdexplorer.charts import (
@@ -80,7 +80,7 @@ def many_images(count):
     shares = generator.dirichlet(np.ones(count), 200)
     matrix = np.full((count, count), 1 / count)
     near = {name: closeness(shares, values) for name, values in logits.items()}
-    stages = [StageSummary(stage, 0.9, 0.8, 0.95, 0.3, 0.99, 1e-3, 0.5) for stage in (1, 2)]
+    stages = [StageSimilarity(stage, 0.9, 0.8, 0.95, 0.3, 0.99, 1e-3, 0.5) for stage in (1, 2)]
     points = [
         learning_curves.CurvePoint(name, epoch, {"accuracy": 0.1}, {"accuracy": 0.2, "objective": 3.0, "kd": 0.4})
         for name in ROLES

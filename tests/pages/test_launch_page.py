@@ -17,6 +17,7 @@ from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.presets import DEMO, STARTING_POINTS
+from kdexplorer.runs.array_store import measure_store, save_array
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.records import RunStatus, TeacherFigures
@@ -24,7 +25,6 @@ from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.sweeps import folder as sweep_folder
 from kdexplorer.training import demo
 from kdexplorer.training.estimate import Estimate, format_duration
-from kdexplorer.training.predictions import measure_store, save_predictions
 from tests.pages.reading import button, link_labels, specs, text, turn_to
 from tests.pages.runs import make_run
 
@@ -621,8 +621,8 @@ def test_a_guest_sees_a_runs_results_and_no_control(state, open_page, monkeypatc
 
 def test_stored_predictions_are_named_and_can_be_deleted(open_page):
     assert "Stored teacher predictions" not in text(open_page("launch"))
-    save_predictions({"number": 1}, np.zeros((1000, 10), np.float32))
+    save_array({"number": 1}, np.zeros((1000, 10), np.float32))
     at = open_page("launch")
-    assert "Stored teacher predictions: 1 file" in text(at)
+    assert "attention similarities: 1 file" in text(at)
     at.button(key="delete_predictions").click().run()
     assert not measure_store().files

@@ -108,7 +108,6 @@ def attention_difference(context: Context, picture: Picture) -> None:
 
 def _draw_attention(context: Context, picture: Picture, mode: str) -> None:
     rows = attention_view.read_maps(picture, *context.many())
-    scale = attention_view.build_scale(rows, mode, True)
     if mode == "difference":
-        attention_view.draw_scale(scale)
-    attention_view.draw_grid(rows, picture, mode, True, scale)
+        attention_view.draw_scale(rows, mode, True)
+    attention_view.draw_grid(rows, picture, mode, True)

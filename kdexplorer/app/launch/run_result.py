@@ -6,8 +6,8 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import results
-from kdexplorer.analysis.gains import describe_gains
-from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis.results import ResultRow
+from kdexplorer.analysis.verdicts import describe_gains
 from kdexplorer.app import navigation
 from kdexplorer.app.navigation import ARROW
 from kdexplorer.app.parts import chart_view, downloads, network_picker
@@ -59,7 +59,7 @@ def _show_images(run: Run, found: dict[str, Checkpoint], row: ResultRow, query: 
     """A link to the first image that only a distilled student gets right, and one that only its baseline does."""
     if row.to_scratch_baseline is None:
         return
-    baseline = row.to_scratch_baseline.name
+    baseline = row.to_scratch_baseline.other
     pair = {"students": f"{run.run_id}/{baseline},{run.run_id}/{row.name}"}
     for better, worse in ((row.name, baseline), (baseline, row.name)):
         index = _first_difference(found[better], found[worse])

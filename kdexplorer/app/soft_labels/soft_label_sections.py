@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import human_agreement, inference, metrics
+from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.plain import as_text
 from kdexplorer.app.soft_labels.soft_labels import SoftLabels
@@ -174,7 +175,7 @@ def show_human_labels(page: SoftLabels) -> None:
         chart = annotators.closeness_curves(known, roles, labels, subject)
         chart_view.draw(chart, f"Closeness to human labels {subject}", place=column)
     rows = result_caches.agreement_rows(page.networks, page.human)
-    st.markdown(human_agreement.to_markdown([replace(row, name=as_text(row.name)) for row in rows]))
+    st.markdown(to_markdown(human_agreement.tabulate([replace(row, name=as_text(row.name)) for row in rows])))
     description = human_agreement.describe_agreement(rows)
     if description:
         st.markdown(as_text(description))
