@@ -11,7 +11,7 @@ import streamlit as st
 
 from kdexplorer.app.launch import launch_run, launch_start
 from kdexplorer.app.server import access
-from kdexplorer.charts import replay
+from kdexplorer.charts import learning_curves
 from kdexplorer.cli import main as cli
 from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
@@ -391,7 +391,7 @@ def test_a_finished_run_shows_its_curves_and_an_image_by_epoch(open_page):
     assert "after epoch 2 at T = 4" in specs(at)[2]["description"]
     assert len(specs(at)) == 3
     for spec in specs(at):
-        (slider,) = [param for param in spec["params"] if param["name"] == replay.SLIDER]
+        (slider,) = [param for param in spec["params"] if param["name"] == learning_curves.SLIDER]
         assert (slider["value"], slider["bind"]["min"], slider["bind"]["max"]) == (2, 1, 2)
 
 

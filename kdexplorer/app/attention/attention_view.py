@@ -31,10 +31,9 @@ def read_maps(picture: Picture, teacher: Checkpoint, students: list[Checkpoint],
 
 def draw_scale(rows: list[NetworkMaps], mode: str, shared: bool) -> None:
     """The bar that explains the colors of `draw_grid`."""
-    palette = "difference" if mode == "difference" else "viridis"
     low, high = attention.color_limits(attention.relative_maps(rows, mode), mode)
     with st.container(key="color_scale"):
-        chart_view.draw(attention.scale_bar(low, high, palette, mode, shared), SCALE, savable=False)
+        chart_view.draw(attention.scale_bar(low, high, mode, shared), SCALE, savable=False)
 
 
 def draw_grid(rows: list[NetworkMaps], picture: Picture, mode: str, shared: bool) -> None:
@@ -42,5 +41,5 @@ def draw_grid(rows: list[NetworkMaps], picture: Picture, mode: str, shared: bool
     if mode == "difference" and len(rows) == 1:
         st.info("Choose a student to see how it differs from the teacher.")
     opacity = 0.85 if mode == "difference" else 0.65
-    grid = attention.grid(rows, picture.pixels_last, mode, shared, opacity, "viridis")
+    grid = attention.grid(rows, picture.pixels_last, mode, shared, opacity)
     chart_view.draw(grid, "Attention", chart_view.OF_IMAGE, scale=SCALE)
