@@ -18,7 +18,7 @@ from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.server.headers import LOCAL, crowded_addresses, visitor_of
 from kdexplorer.app.server.refusals import network_of
-from kdexplorer.app.state import caches, share_link, slider_memory, url_state
+from kdexplorer.app.state import caches, choices, share_link, slider_memory
 from kdexplorer.images import render
 from kdexplorer.images.picture import Picture
 from kdexplorer.images.qr import qr_png
@@ -125,7 +125,7 @@ def show_close_and_next(store: Store, teacher: Checkpoint, seen: str) -> bool:
             access.act_and_rerun(lambda: _ask_test_image(store, teacher, following, seen))
         if question is not None and question.is_open:
             other = "votes" if results.chosen_answer() == "all" else "all"
-            st.button(results.ANSWERS[other], key="vote_answer", on_click=url_state.put, args=("answer", other))
+            st.button(results.ANSWERS[other], key="vote_answer", on_click=choices.put, args=("answer", other))
     return following is not None
 
 
@@ -140,7 +140,7 @@ def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoin
         "Prepared test images", key="pick_ask", placeholder="3, 25, 108", max_chars=500, on_change=_remember_prepared,
         help="Their numbers, in the order of the questions. The link to this page contains them.",
     )  # fmt: skip
-    url_state.publish("ask", prepared)
+    choices.publish("ask", prepared)
     place = st.container(horizontal=True, vertical_alignment="center")
     image = picture.pick(teacher, students)
     with place:
@@ -183,7 +183,7 @@ def parse_prepared(text: str) -> list[str]:
 
 
 def _prepared() -> list[str]:
-    return url_state.get("ask", [], parse_prepared)
+    return choices.get("ask", [], parse_prepared)
 
 
 def _remember_prepared() -> None:
@@ -192,7 +192,7 @@ def _remember_prepared() -> None:
     except ValueError as error:
         st.toast(as_text(f"The list is not changed: {error}."))
         return
-    url_state.put("ask", found) if found else url_state.forget("ask")
+    choices.put("ask", found) if found else choices.forget("ask")
 
 
 def _next_index(store: Store, teacher: Checkpoint) -> int | None:

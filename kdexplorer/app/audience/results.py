@@ -11,7 +11,7 @@ import streamlit as st
 from kdexplorer.analysis.metrics import entropy
 from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.app.state import caches, pickers, slider_memory, url_state
+from kdexplorer.app.state import caches, choices, slider_memory
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.charts.votes import room_bars
@@ -43,8 +43,8 @@ class Truth:
 def chosen_answer() -> str:
     """Which of `ANSWERS` is shown of an open question; to guests it is always the first."""
     votes_only = next(iter(ANSWERS))
-    chosen = pickers.choose_one("answer", ANSWERS, votes_only, kind="answer")
-    url_state.publish("answer", chosen)
+    chosen = choices.choose_one("answer", ANSWERS, votes_only, kind="answer")
+    choices.publish("answer", None if chosen == votes_only else chosen)
     return chosen if access.is_presenter() else votes_only
 
 
@@ -63,8 +63,7 @@ def show_question(store: Store, teacher: Checkpoint, projector: bool = False) ->
     truth = Truth(None, None, None)
     if question is not None and not hidden:
         (truth,) = find_truths([question], teacher)
-    temperature = pickers.pinned("T")
-    url_state.publish("T", temperature)
+    temperature = choices.pinned("T")
     about = (question and question.key, hidden, teacher.name, projector)
     (begin,) = slider_memory.start(CHART, about, (temperature,))
 
@@ -120,7 +119,7 @@ def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float)
     if truth.human is not None:
         facts.append(f"of the human labels {float(entropy(truth.human)):.2f} nats")
     if room is not None and truth.teacher is not None:
-        temperature = pickers.pinned("T")
+        temperature = choices.pinned("T")
         found = analysis.distance(room, truth.teacher.logits, temperature)
         facts.append(as_text(analysis.describe_distance(found, truth.teacher.name, temperature)))
     st.markdown(" · ".join(facts))
