@@ -7,12 +7,12 @@ import os
 
 from kdexplorer.cli import experiment
 from kdexplorer.cli.options import refuse_torchrun
-from kdexplorer.cli.sweep import run_sweep
+from kdexplorer.cli.study import train as train_study
 from kdexplorer.cli.train import execute_run
 from kdexplorer.errors import RunError
-from kdexplorer.experiments.driver import find_experiment_run
 from kdexplorer.runs.run_folder import Run, find_run
-from kdexplorer.sweeps.folder import find_sweep
+from kdexplorer.studies.experiment_driver import find_experiment
+from kdexplorer.studies.folder import find_study
 
 HELP = "continue a run from its last saved step, or a sweep"
 
@@ -27,14 +27,14 @@ def run(options: argparse.Namespace) -> int:
     """Trains the run or the sweep to its end. Raises RunError when there is none or nothing to resume."""
     from kdexplorer.training import ddp
 
-    prepared = find_experiment_run(options.run_id)
+    prepared = find_experiment(options.run_id)
     if prepared is not None:
         refuse_torchrun("an experiment")
         return experiment.execute(prepared, options.quiet)
-    sweep = find_sweep(options.run_id)
-    if sweep is not None:
-        refuse_torchrun("a sweep")
-        return run_sweep(sweep, quiet=options.quiet)
+    study = find_study(options.run_id)
+    if study is not None:
+        refuse_torchrun("a study")
+        return train_study(study, quiet=options.quiet)
     return execute_run(ddp.join().lead(lambda: _find_resumable(options.run_id)), options.quiet)
 
 
