@@ -1,6 +1,8 @@
 """Starts the application: `streamlit run streamlit_app.py`, with `-- --story FILE` for a lecture of your own."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -8,12 +10,11 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from kdexplorer.app.audience import audience
-from kdexplorer.app.server import jobs
+from kdexplorer.app.server import turns
 from kdexplorer.app.server.access import check_token
 from kdexplorer.app.server.embedding import Embedding
 from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import Headers, frame_origins
-from kdexplorer.app.server.shares import check_setting
 from kdexplorer.app.server.streamlit_internals import upload_manager
 from kdexplorer.app.server.uploads import limit_uploads
 from kdexplorer.app.story_mode import lecture_file
@@ -25,12 +26,11 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
     raise_file_limit()
     limit_uploads(upload_manager())
-    jobs.provide_threads()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.THREADS, "download"))
     yield
 
 
 check_token()
-check_setting()
 lecture_file.check_file()
 frame_origins()
 limit_thread_spinning()  # the server's predictions run beside trainers
@@ -38,5 +38,5 @@ app = st.App(
     Path(__file__).resolve().parent / "kdexplorer" / "app" / "main.py",
     routes=audience.routes(),
     lifespan=prepare,
-    middleware=[Middleware(Headers), Middleware(Guard, vote=audience.path()), Middleware(Embedding)],
+    middleware=[Middleware(Headers), Middleware(Guard), Middleware(Embedding)],
 )

@@ -19,7 +19,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.launch import create_run
 from kdexplorer.training.demo import LENGTHS, demo_config
-from kdexplorer.training.execute import execute
+from kdexplorer.training.train import execute
 
 
 def train_demo(config: RunConfig, root: Path) -> tuple[float, float, float]:

@@ -218,6 +218,9 @@ class RunConfig(StrictModel):
             values = parse_json(read_bytes(path, MAX_JSON_BYTES))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path} cannot be read as a run: {error}") from error
+        kind = values.pop("kind", "run") if isinstance(values, dict) else "run"
+        if kind != "run":
+            raise ConfigError(f"{path} describes a {kind}, not a run.")
         return cls.parse(values, where=str(path))
 
     @classmethod

@@ -7,10 +7,11 @@ import sys
 
 from kdexplorer.cli import options as shared
 from kdexplorer.cli.study import announce
-from kdexplorer.studies import experiment_driver as driver
+from kdexplorer.studies.driver import collect_finished, execute_experiment
 from kdexplorer.studies.estimate import list_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
 from kdexplorer.studies.experiments.results import describe_results, read, to_csv, to_markdown
+from kdexplorer.studies.folder import ExperimentFolder, open_experiment
 
 HELP = "prepared experiments: why does distillation work? Without a name they are listed"
 
@@ -58,7 +59,7 @@ def _start(experiment: Experiment, options: argparse.Namespace) -> int:
         print(experiment.describe_cost(options.small), file=sys.stderr)
     else:
         if not options.estimate:
-            driver.collect_finished(experiment, options.small)
+            collect_finished(experiment, options.small)
         left = list_left(experiment, options.small)
         if not left:
             return shared.DONE
@@ -66,12 +67,12 @@ def _start(experiment: Experiment, options: argparse.Namespace) -> int:
         announce(left, measure=options.estimate or not options.yes)
     if options.estimate or not shared.confirm(options, "Start?"):
         return shared.DONE
-    return execute(driver.open_experiment(experiment.key, options.small), options.quiet)
+    return execute(open_experiment(experiment.key, options.small), options.quiet)
 
 
-def execute(folder: driver.ExperimentFolder, quiet: bool) -> int:
+def execute(folder: ExperimentFolder, quiet: bool) -> int:
     """Works until it has finished or a signal arrives. Raises KDError."""
     if not quiet:
         print(f"{folder.run_id}: after Ctrl-C the same command continues it", file=sys.stderr)
-    state = driver.execute(folder, show=not quiet)
+    state = execute_experiment(folder, show=not quiet)
     return {"finished": shared.DONE, "stopped": shared.STOPPED}.get(state, shared.FAILED)

@@ -21,8 +21,8 @@ from kdexplorer.cli import (
     handout,
     human_labels,
     import_weights,
-    resume,
     runs,
+    start,
     story,
     study,
     sweep,
@@ -33,11 +33,11 @@ from kdexplorer.errors import ConfigError, KDError
 
 COMMANDS = {
     "demo": demo, "train": train, "sweep": sweep, "study": study, "league": study, "experiment": experiment,
-    "resume": resume, "evaluate": evaluate, "attention": attention, "human-labels": human_labels, "claims": claims,
+    "start": start, "evaluate": evaluate, "attention": attention, "human-labels": human_labels, "claims": claims,
     "import": import_weights, "runs": runs, "handout": handout, "story": story,
     "data": data,
 }  # fmt: skip
-"""Modules with `HELP`, `add_arguments(parser)` and `run(options)`, which returns an exit code."""
+"""Modules with `HELP`, perhaps `ALIASES`, `add_arguments(parser)` and `run(options)`, which returns an exit code."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,5 +61,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
-        module.add_arguments(add_command(commands, name, module.HELP, run=module.run))
+        aliases = getattr(module, "ALIASES", ())
+        module.add_arguments(add_command(commands, name, module.HELP, aliases, run=module.run))
     return parser

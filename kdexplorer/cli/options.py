@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, get_args
@@ -25,12 +25,18 @@ RUN_FIELDS = {name: field for name, field in RunConfig.model_fields.items() if n
 """The fields of a run that are options of `train` and `sweep`."""
 
 
-def add_command(commands: Any, name: str, text: str, **defaults: Any) -> argparse.ArgumentParser:
+def add_command(
+    commands: Any, name: str, text: str, aliases: Sequence[str] = (), **defaults: Any
+) -> argparse.ArgumentParser:
     """Adds a command to what `add_subparsers` returned and gives back its parser.
 
-    `text` is its help; `defaults` are attributes of its options, such as the function that carries it out.
+    Args:
+        commands: what `add_subparsers` returned.
+        name, text: of the command; its help.
+        aliases: other names of it.
+        defaults: attributes of its options, such as the function that carries it out.
     """
-    parser = commands.add_parser(name, help=text, description=text)
+    parser = commands.add_parser(name, aliases=aliases, help=text, description=text)
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.set_defaults(**defaults)
     return parser

@@ -13,8 +13,10 @@ from kdexplorer.notation import train_command
 from kdexplorer.runs.checkpoints import bundled_checkpoints, run_checkpoints
 from kdexplorer.runs.launch import delete_run, stop_run
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
-from kdexplorer.studies.folder import find_study
+from kdexplorer.studies.folder import StudyFolder
 
+STOPPABLE = (Run, StudyFolder)
+"""The kinds of folders that `stop` and `delete` take."""
 HELP = "list, show, stop and delete runs; print their results"
 
 
@@ -90,13 +92,13 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    stop_run(find_study(options.run_id) or find_run(options.run_id))
+    stop_run(find_run(options.run_id, STOPPABLE))
     print("Stopping: saving state first")
     return DONE
 
 
 def _delete(options: argparse.Namespace) -> int:
-    found = [find_study(run_id) or find_run(run_id) for run_id in options.run_ids]
+    found = [find_run(run_id, STOPPABLE) for run_id in options.run_ids]
     if not confirm(options, f"Delete {', '.join(run.run_id for run in found)} for good?"):
         return FAILED
     for run in found:

@@ -114,13 +114,12 @@ def train(folder: StudyFolder, quiet: bool, ray: str | None = None, options: arg
     """Trains a study to its end or until a signal, and prints its table."""
     if not quiet:
         print(f"{folder.run_id}: in {folder.path}; after Ctrl-C the same command continues it", file=sys.stderr)
-    state = execute_study(folder, ray, show=not quiet)
-    table = None if quiet else folder.table()
-    if table is not None:
-        print_table(table, options)
-    if state == "failed":
-        print(f"error: {folder.status().message}", file=sys.stderr)
-    return {"finished": shared.DONE, "stopped": shared.STOPPED}.get(state, shared.FAILED)
+    try:
+        state = execute_study(folder, ray, show=not quiet)
+    finally:
+        if not quiet and (table := folder.table()) is not None:
+            print_table(table, options)
+    return shared.DONE if state == "finished" else shared.STOPPED
 
 
 def print_table(table: Table, options: argparse.Namespace | None) -> None:

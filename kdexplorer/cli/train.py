@@ -112,7 +112,7 @@ def execute_run(run: Run, quiet: bool) -> int:
     A process of a team exits with 0 when it is stopped: torchrun takes any other code for a failure and starts again.
     """
     from kdexplorer.training import ddp
-    from kdexplorer.training.execute import execute
+    from kdexplorer.training.train import execute
 
     team = ddp.join()
     quiet = quiet or not team.leads

@@ -22,37 +22,40 @@ from pydantic import BaseModel
 from kdexplorer import processes
 from kdexplorer.config import RunConfig
 from kdexplorer.errors import RunError
-from kdexplorer.files import read_json, sync_folder, write_json
-from kdexplorer.runs.records import LIVE
-from kdexplorer.runs.run_folder import Run, is_run_folder, runs_root
+from kdexplorer.files import sync_folder, write_json
+from kdexplorer.runs.records import LIVE, PLACES, RESUMABLE
+from kdexplorer.runs.run_folder import Run, is_run_folder
 from kdexplorer.schema import is_name
 
 
-def create_run(config: BaseModel, name: str, root: Path | None = None, run_id: str | None = None) -> Run:
+def create_run(
+    config: BaseModel, name: str, root: Path | None = None, run_id: str | None = None, kind: type[Run] = Run
+) -> Run:
     """Writes a new run folder in state queued. Its id is the date, the time, the name and four random digits.
 
     Args:
-        config: an `RunConfig`, or a sweep's configuration.
+        config: what the kind's folders contain, a `RunConfig` of runs.
         name: the label in the id.
         root: the folder of runs.
         run_id: for callers that must find the same run again (a sweep, a process that torchrun restarts).
+        kind: of the folder; stands in its `config.json`.
 
     Raises:
         RunError: when the folder cannot be written.
     """
-    root = root or runs_root()
-    run = Run(root / (run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{name[:40]}-{secrets.token_hex(2)}"))
+    root = root or kind.parent_folder()
+    run = kind(root / (run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{name[:40]}-{secrets.token_hex(2)}"))
     created = False
     try:
         run.path.mkdir(parents=True)
         created = True
-        write_json(run.path / "config.json", config.model_dump(mode="json"))
+        write_json(run.path / "config.json", {"kind": kind.kind, **config.model_dump(mode="json")})
         run.write_status("queued", "starting the training process")
     except OSError as error:
         if created:  # an existing folder is somebody else's
             shutil.rmtree(run.path, ignore_errors=True)
         raise RunError(
-            f"a run cannot be written to {root} ({error.strerror}): check the folder and the disk."
+            f"a {kind.kind} cannot be written to {root} ({error.strerror}): check the folder and the disk."
         ) from error
     sync_folder(root)
     return run
@@ -71,10 +74,10 @@ def launch_run(config: RunConfig, root: Path | None = None) -> Run:
 
 
 def start_run(run: Run) -> None:
-    """Starts (or resumes) a run's trainer in its own session, output to the log. One start at a time.
+    """Starts (or continues) a run as a process in a session of its own, output to the log. One start at a time.
 
     Raises:
-        RunError: when the run is alive, finished or damaged, or its folder cannot be written.
+        RunError: when the run may not start, see `require_startable`, or its folder cannot be written.
     """
     try:
         with FileLock(run.path.parent / ".start.lock", timeout=30):
@@ -86,15 +89,23 @@ def start_run(run: Run) -> None:
         ) from error
 
 
-def _start(run: Run) -> None:
+def require_startable(run: Run) -> None:
+    """Raises RunError for a run that is alive, finished or damaged.
+
+    One that is queued may start in the process that created it, and in the one that was started for it.
+    """
     status = run.status()
-    queued_elsewhere = status.state == "queued" and status.pid != os.getpid()
-    if status.state in ("finished", "damaged", "running") or queued_elsewhere:
-        reason = status.message if status.state == "damaged" else "there is nothing to start."
-        raise RunError(f"{run.run_id} is {status.state}: {reason}")
+    if status.state in RESUMABLE or (status.state == "queued" and status.pid in (os.getpid(), os.getppid())):
+        return
+    reason = status.message if status.state == "damaged" else "there is nothing to start."
+    raise RunError(f"{run.run_id} is {status.state}: {reason}")
+
+
+def _start(run: Run) -> None:
+    require_startable(run)
     with open(run.path / "log.txt", "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "kdexplorer", "resume", str(run.path.resolve()), "--quiet"],
+            [sys.executable, "-m", "kdexplorer", "start", str(run.path.resolve()), "--quiet"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -103,10 +114,10 @@ def _start(run: Run) -> None:
         )
     processes.adopt(process)
     processes.lower_priority(process.pid)
-    identity = processes.identity(process.pid) | {"heartbeat": time.time()}
-    latest = read_json(run.path / "status.json") or {}
-    if latest.get("pid") != process.pid:
-        write_json(run.path / "status.json", {**latest, "state": "queued", "message": "starting", **identity})
+    status = run.status()
+    if status.pid != process.pid:  # which has not written one yet
+        places = {name: getattr(status, name) for name in PLACES}
+        run.write_status("queued", "starting", process.pid, **places)
 
 
 def stop_run(run: Run) -> None:

@@ -14,6 +14,8 @@ State = Literal["waiting", "queued", "running", "finished", "stopped", "failed",
 LIVE: tuple[State, ...] = ("queued", "running")
 FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
 RESUMABLE: tuple[State, ...] = ("waiting", "stopped", "failed", "lost")
+PLACES = ("epoch", "epochs", "step", "steps_per_epoch", "experiments", "finished")
+"""Fields of a status that say how far the work is: they stay while it starts again."""
 
 Record = TypeVar("Record", bound=BaseModel)
 

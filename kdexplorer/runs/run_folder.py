@@ -13,10 +13,10 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from filelock import FileLock, Timeout
 
@@ -52,9 +52,17 @@ def imported_root() -> Path:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. Reading never fails on damaged files: what cannot be read counts as missing."""
+    """A run folder. Reading never fails on damaged files: what cannot be read counts as missing.
+
+    Other kinds of work have folders of the same form, and subclasses of this one.
+    """
 
     path: Path
+    writes: bool = True
+    """Whether this process writes to the folder: of several that train a run together only the first one does."""
+
+    kind: ClassVar[str] = "run"
+    """Stands in `config.json`; a folder without it is that of a run."""
 
     @property
     def run_id(self) -> str:
@@ -64,6 +72,11 @@ class Run:
     def parent_folder() -> Path:
         """The folder that contains all of its kind: nothing outside it is ever deleted."""
         return runs_root()
+
+    def read_values(self) -> dict[str, Any] | None:
+        """What `config.json` contains besides the kind; None where it is missing or damaged."""
+        values = read_json(self.path / "config.json")
+        return values and {name: value for name, value in values.items() if name != "kind"}
 
     def config(self) -> RunConfig:
         """Raises ConfigError when `config.json` is missing or damaged."""
@@ -161,17 +174,29 @@ class Run:
             handler.close()
 
     def _log_handler(self) -> logging.Handler:
+        if not self.writes:
+            return logging.NullHandler()
         handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         return handler
 
-    def write_status(self, state: State, message: str = "", **facts: Any) -> None:
-        """Replaces the status; the calling process becomes the run's process. `facts` are fields of `RunStatus`."""
-        status = RunStatus(state=state, message=message, **facts, **processes.identity(), heartbeat=time.time())
+    def write_status(self, state: State, message: str = "", pid: int | None = None, **facts: Any) -> None:
+        """Replaces the status. Raises OSError.
+
+        Args:
+            state, message: what it says.
+            pid: of the process that works in the folder; the calling one if not given.
+            facts: other fields of `RunStatus`.
+        """
+        if not self.writes:
+            return
+        status = RunStatus(state=state, message=message, **facts, **processes.identity(pid), heartbeat=time.time())
         write_json(self.path / "status.json", status.model_dump(mode="json", exclude_defaults=True))
 
     def append_metrics(self, rows: list[EpochMetrics]) -> None:
         """Appends lines and syncs them."""
+        if not self.writes:
+            return
         with open(self.path / "metrics.jsonl", "ab") as file:
             file.write(_lines(rows))
             file.flush()
@@ -179,11 +204,15 @@ class Run:
 
     def append_batch_metrics(self, rows: list[BatchMetrics]) -> None:
         """Appends lines. They may be lost: nothing is computed from them."""
+        if not self.writes:
+            return
         with open(self.path / "batches.jsonl", "ab") as file:
             file.write(_lines(rows))
 
     def drop_metrics_from(self, epoch: int, step: int, steps_per_epoch: int) -> None:
         """Removes lines of what a resumed run will do again, from that step on, and half-written last lines."""
+        if not self.writes:
+            return
         write_bytes(self.path / "metrics.jsonl", _lines([row for row in self.metrics() if row.epoch < epoch]))
         done = epoch + step / steps_per_epoch
         kept = [row for row in self.batch_metrics() if row.epoch <= done]
@@ -194,40 +223,36 @@ def _lines(rows: list[EpochMetrics] | list[BatchMetrics]) -> bytes:
     return "".join(json.dumps(row.model_dump(mode="json"), allow_nan=False) + "\n" for row in rows).encode()
 
 
-class ReadOnlyRun(Run):
-    """A run for the processes that do not write: those with a rank above 0."""
-
-    def _log_handler(self) -> logging.Handler:
-        return logging.NullHandler()
-
-    def write_status(self, state: State, message: str = "", **facts: Any) -> None:
-        pass
-
-    def append_metrics(self, rows: list[EpochMetrics]) -> None:
-        pass
-
-    def append_batch_metrics(self, rows: list[BatchMetrics]) -> None:
-        pass
-
-    def drop_metrics_from(self, epoch: int, step: int, steps_per_epoch: int) -> None:
-        pass
-
-
 def is_run_folder(path: Path) -> bool:
     """Whether a folder is that of a run or a sweep."""
     return any((path / name).is_file() for name in ("config.json", "status.json"))
 
 
-def find_run(run_id: str, root: Path | None = None) -> Run:
-    """The run of that id, or of that folder. Raises RunError when there is none."""
-    root = root or runs_root()
-    if is_name(run_id) and is_run_folder(root / run_id):
-        return Run(root / run_id)
+def find_run(run_id: str, kinds: Sequence[type[Run]] = (Run,), root: Path | None = None) -> Run:
+    """The run of that id, or of that folder. Raises RunError when there is none.
+
+    Args:
+        run_id: the id, or a path.
+        kinds: what is looked for. Of a folder its `config.json` says which of them it is.
+        root: where ids are looked for; the kinds' own folders if not given.
+    """
+    places = [(kind, (root or kind.parent_folder()) / run_id) for kind in kinds] if is_name(run_id) else []
     with contextlib.suppress(OSError, ValueError):  # too long for a path, or a zero byte in it
         path = Path(run_id)
         if not is_name(run_id) and path.is_dir() and (path / "config.json").is_file():
-            return Run(path)
-    raise RunError(f"there is no run '{run_id[:100]}' in {root}. List the runs with 'python -m kdexplorer runs list'.")
+            places += [(kind, path) for kind in kinds if kind.kind == read_kind(path)]
+    found = next((kind(path) for kind, path in places if is_run_folder(path)), None)
+    if found is None:
+        raise RunError(
+            f"there is no run '{run_id[:100]}' in {root or kinds[0].parent_folder()}. List the runs with "
+            "'python -m kdexplorer runs list'."
+        )
+    return found
+
+
+def read_kind(path: Path) -> str:
+    """The kind of a folder, see `Run.kind`."""
+    return str((read_json(path / "config.json") or {}).get("kind", Run.kind))
 
 
 def count_live() -> int:

@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar
 
 from filelock import FileLock
 from pydantic import Field
@@ -33,7 +33,6 @@ from kdexplorer.studies.table import StudyRun, Table, begin_table, read_table
 class StudyConfig(StrictModel):
     """`config.json`: the study, and how it is trained."""
 
-    kind: Literal["study"] = "study"
     study: Study
     experiment: Name | None = None  # whose it is, which measures more than a study does
     table: str | None = None  # the file of the table; None for `table.json` in the folder
@@ -50,6 +49,8 @@ class StudyConfig(StrictModel):
 @dataclass(frozen=True)
 class StudyFolder(Run):
     """A run folder whose configuration is a `StudyConfig`."""
+
+    kind: ClassVar[str] = "study"
 
     def config(self) -> StudyConfig:  # type: ignore[override]
         """Raises ConfigError when `config.json` is missing or damaged."""
@@ -97,7 +98,7 @@ class StudyFolder(Run):
 
 
 def _load_config(path: Path) -> StudyConfig:
-    if (values := read_json(path)) is None:
+    if (values := StudyFolder(path.parent).read_values()) is None:
         raise ConfigError(f"{path.parent.name}: its {path.name} is missing or cannot be read.")
     return validate(StudyConfig, values, where=path.parent.name)
 
@@ -131,8 +132,7 @@ def _has_grid(folder: StudyFolder) -> bool:
 def find_study(study_id: str) -> StudyFolder | None:
     """The study of that id or folder, or None."""
     with contextlib.suppress(RunError):
-        path = find_run(study_id, StudyFolder.parent_folder()).path
-        return StudyFolder(path) if path.resolve().parent.name == StudyFolder.parent_folder().name else None
+        return StudyFolder(find_run(study_id, (StudyFolder,)).path)
     return None
 
 
@@ -147,12 +147,12 @@ def open_study(config: StudyConfig) -> StudyFolder:
     Raises RunError.
     """
     folder = folder_of(config.study)
-    values = config.model_dump(mode="json")
+    values = {"kind": folder.kind, **config.model_dump(mode="json")}
     try:
         folder.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.path.parent / ".create.lock", timeout=30):
             if not folder.path.is_dir():
-                launch.create_run(config, config.study.name, folder.path.parent, folder.run_id)
+                launch.create_run(config, config.study.name, run_id=folder.run_id, kind=StudyFolder)
             elif read_json(folder.path / "config.json") != values and folder.status().state not in LIVE:
                 write_json(folder.path / "config.json", values)
     except OSError as error:  # filelock's Timeout is one
@@ -259,3 +259,48 @@ def create_waiting(run: Run, config: RunConfig) -> None:
     """Creates the folder of a run that its study starts later. Raises RunError."""
     launch.create_run(config, config.name, run.path.parent, run.run_id)
     run.write_status("waiting", "its study starts it")
+
+
+class ExperimentConfig(StrictModel):
+    """`config.json` of an experiment: which one, and whether it is the small variant."""
+
+    experiment: Name
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class ExperimentFolder(Run):
+    """A run folder whose configuration is an `ExperimentConfig`: `runs/experiments/KEY/`, or `KEY-small`."""
+
+    kind: ClassVar[str] = "experiment"
+
+    def config(self) -> ExperimentConfig:  # type: ignore[override]
+        """Raises ConfigError when `config.json` is missing or damaged."""
+        return validate(ExperimentConfig, self.read_values(), where=self.run_id)
+
+    @staticmethod
+    def parent_folder() -> Path:
+        return runs_root() / "experiments"
+
+
+def experiment_folder(key: str, small: bool = False) -> ExperimentFolder:
+    """The folder of an experiment, which need not exist."""
+    return ExperimentFolder(ExperimentFolder.parent_folder() / (f"{key}-small" if small else key))
+
+
+def open_experiment(key: str, small: bool = False) -> ExperimentFolder:
+    """The folder of an experiment, made where it is missing. Raises RunError."""
+    folder, config = experiment_folder(key, small), ExperimentConfig(experiment=key, small=small)
+    if not folder.path.is_dir():
+        launch.create_run(config, key, run_id=folder.run_id, kind=ExperimentFolder)
+    elif folder.read_values() is None:
+        write_json(folder.path / "config.json", {"kind": folder.kind, **config.model_dump()})
+    return folder
+
+
+def start_experiment(key: str, small: bool = False) -> None:
+    """Starts an experiment as a process of its own; one that has finished starts anew, for what is left. KDError."""
+    folder = open_experiment(key, small)
+    if folder.status().state in ("finished", "damaged"):
+        folder.write_status("stopped", "starting")
+    launch.start_run(folder)

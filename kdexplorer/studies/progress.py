@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import time
 from collections import Counter
@@ -11,6 +10,7 @@ from collections import Counter
 from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.runs.records import RunStatus, State
 from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.work import Work
 from kdexplorer.studies.collect import collect
 from kdexplorer.studies.folder import StudyFolder
 
@@ -30,15 +30,11 @@ def describe_progress(run: Run) -> str:
     return f"{run.run_id}: epoch {status.epoch + 1} of {status.epochs}{left}"
 
 
-class Stopped(Exception):
-    """SIGTERM or SIGINT arrived, or one of the study's runs was stopped."""
-
-
 class Progress:
     """The state of a study while its driver works: status, log, a line for each run, and the table so far."""
 
-    def __init__(self, folder: StudyFolder, logger: logging.Logger, show: bool) -> None:
-        self.folder, self.logger, self.show = folder, logger, show
+    def __init__(self, folder: StudyFolder, work: Work, show: bool) -> None:
+        self.folder, self.work, self.show = folder, work, show
         self.working: list[str] = []
         self.failed: dict[str, str] = {}
         self._starts: Counter[tuple[str, int | None, int | None]] = Counter()
@@ -71,7 +67,7 @@ class Progress:
 
     def log(self, line: str) -> None:
         """Writes a line to the log, and to stderr where lines are shown."""
-        self.logger.info("%s", line)
+        self.work.logger.info("%s", line)
         if self.show:
             print(line, file=sys.stderr, flush=True)
 
@@ -79,18 +75,21 @@ class Progress:
         """Writes the status again when it is `every` seconds old."""
         if time.monotonic() - self._written >= every:
             with contextlib.suppress(OSError):  # a full disk must not end a study
-                self.write("running", "training")
+                self.write("training")
         if self.show and time.monotonic() - self._said >= SAY:
             self._said = time.monotonic()
             for run in self.folder.runs():
                 if run.run_id in self.working:
                     print(describe_progress(run), file=sys.stderr, flush=True)
 
-    def write(self, state: State, message: str) -> None:
+    def write(self, message: str) -> None:
         """Replaces the study's status. Raises OSError."""
         self._written = time.monotonic()
         states = []
         with contextlib.suppress(ConfigError):  # which the driver reports
             states = [run.status().state for run in self.folder.runs()]
-        facts = {"experiments": len(states), "finished": states.count("finished")}
-        self.folder.write_status(state, message, working=self.working, failed=self.failed, **facts)
+        self.work.facts = {
+            "experiments": len(states), "finished": states.count("finished"), "working": self.working,
+            "failed": self.failed,
+        }  # fmt: skip
+        self.work.write("running", message)

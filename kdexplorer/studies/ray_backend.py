@@ -26,17 +26,18 @@ from kdexplorer.runs.checkpoints import CARD, WEIGHTS
 from kdexplorer.runs.records import RunStatus, read_record
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.runs.teachers import find_teachers
-from kdexplorer.studies.progress import ATTEMPTS, Progress, Stopped
+from kdexplorer.runs.work import Stopped
+from kdexplorer.studies.progress import ATTEMPTS, Progress
 
 POLL = 2.0  # seconds between two looks of a task at its folder
 
 Files = dict[str, bytes]  # contents by path inside a run's folder
 
 
-def train_on_cluster(todo: list[Run], address: str, stopping: threading.Event, progress: Progress) -> None:
+def train_on_cluster(todo: list[Run], address: str, progress: Progress) -> None:
     """Submits all runs to the cluster and stores what they send, until all are over.
 
-    Raises Stopped when `stopping` was set, ConfigError without Ray, and RunError without a cluster at the address.
+    Raises Stopped when the work shall stop, ConfigError without Ray, and RunError without a cluster at the address.
     The last states that were received are kept.
     """
     ray = _connect(address)
@@ -47,7 +48,7 @@ def train_on_cluster(todo: list[Run], address: str, stopping: threading.Event, p
             progress.may_start(run, RunStatus())
             running[remote.submit(ray)] = remote
         while running:
-            if stopping.is_set():
+            if progress.work.stopping.is_set():
                 raise Stopped
             ready, _ = ray.wait(list(running), num_returns=1, timeout=1.0)
             progress.refresh()
@@ -140,7 +141,7 @@ def train_remotely(run_id: str, files: Files, teacher: Files, threads: int) -> I
     Yields:
         The machine's name; then, whenever something changed, the files that did. The last contain the final status.
     """
-    from kdexplorer.training.execute import execute
+    from kdexplorer.training.train import execute
 
     yield platform.node()
     with tempfile.TemporaryDirectory(prefix="kdexplorer-") as folder:

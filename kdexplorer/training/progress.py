@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import time
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from kdexplorer.runs.records import BatchMetrics, EpochMetrics, State
-from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.records import BatchMetrics, EpochMetrics
+from kdexplorer.runs.work import Work
 from kdexplorer.training.student import average_sums
 from kdexplorer.training.trainer import Trainer
 
@@ -25,18 +23,12 @@ _LINES = 200
 class RunProgress:
     """Keeps `status.json` fresh and draws the progress bar."""
 
-    def __init__(self, run: Run, logger: logging.Logger, show: bool = False) -> None:
-        self.run, self.logger, self.show = run, logger, show
-        self.facts: dict[str, Any] = {}
-        """Fields of `RunStatus` besides state and message."""
+    def __init__(self, work: Work, show: bool = False) -> None:
+        self.work, self.run, self.logger, self.show = work, work.run, work.logger, show
         self.lasting = ""
         """The warnings about the run as a whole."""
         self.rate = 0.0
         """Images a second."""
-
-    def write(self, state: State, message: str = "") -> None:
-        """Replaces the status."""
-        self.run.write_status(state, message, **self.facts)
 
     def warn(self, message: str, lasting: bool = False) -> None:
         """A warning for the status, the log and the terminal; one that lasts is not removed by `clear_warning`."""
@@ -45,11 +37,11 @@ class RunProgress:
             tqdm.write(f"warning: {message}", file=sys.stderr)
         if lasting:
             self.lasting, message = ". ".join(filter(None, [self.lasting, message])), ""
-        self.facts["warning"] = ". ".join(filter(None, [message, self.lasting]))
+        self.work.facts["warning"] = ". ".join(filter(None, [message, self.lasting]))
 
     def clear_warning(self) -> None:
         """Removes the warning from the next status, but for one that lasts."""
-        self.facts["warning"] = self.lasting
+        self.work.facts["warning"] = self.lasting
 
     def begin(self, trainer: Trainer, done: int) -> None:
         """Training begins after so many steps."""
@@ -59,7 +51,7 @@ class RunProgress:
         """The students' sums over the epoch when they were recorded last."""
         self.batch = trainer.config.batch_size
         costs = trainer.epoch_costs()
-        self.work = np.concatenate([[0.0], np.repeat(costs, trainer.steps_per_epoch).cumsum()])
+        self.costs = np.concatenate([[0.0], np.repeat(costs, trainer.steps_per_epoch).cumsum()])
         """The cost of all steps before each: what the time is nearly proportional to."""
         self.bar = tqdm(
             total=trainer.steps * self.batch,
@@ -87,7 +79,7 @@ class RunProgress:
                 self.run.append_batch_metrics(self._average_batches(done / trainer.steps_per_epoch))
         if now - self.written > _EVERY:
             self.written = now
-            self.facts |= {
+            self.work.facts |= {
                 "epoch": epoch,
                 "epochs": trainer.config.epochs,
                 "step": step,
@@ -97,7 +89,7 @@ class RunProgress:
                 "teacher_stored": trainer.reads_teacher(epoch),
             }
             with contextlib.suppress(OSError):
-                self.write("running", "training")
+                self.work.write("running", "training")
 
     def _average_batches(self, epochs: float) -> list[BatchMetrics]:
         """Each student's means over the batches since the last call."""
@@ -114,8 +106,8 @@ class RunProgress:
         return rows
 
     def _seconds_left(self, done: int, now: float) -> int | None:
-        worked = self.work[done] - self.work[self.first + 1]
-        return round((self.work[-1] - self.work[done]) / worked * (now - self.started)) if worked > 0 else None
+        worked = self.costs[done] - self.costs[self.first + 1]
+        return round((self.costs[-1] - self.costs[done]) / worked * (now - self.started)) if worked > 0 else None
 
     def show_metrics(self, rows: list[EpochMetrics]) -> None:
         """An epoch is over: its accuracies go to the log and beside the bar."""

@@ -6,17 +6,24 @@ continues from its last saved step to the same bits.
 
 from __future__ import annotations
 
+import contextlib
 import platform
-import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from kdexplorer.analysis import metrics
 from kdexplorer.files import remove_leftovers, write_json
-from kdexplorer.runs.records import EpochMetrics, TeacherFigures
+from kdexplorer.runs.records import EpochMetrics, State, TeacherFigures
+from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.work import Stopped, Work, work_in
+from kdexplorer.training import ddp
 from kdexplorer.training.export import export_snapshots, export_students
+from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.progress import RunProgress
 from kdexplorer.training.schedule import learning_rate
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
@@ -30,24 +37,57 @@ PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
 
 
-class Stopped(Exception):
-    """A signal or another process asked the run to stop; its state is saved."""
-
-
-def train(progress: RunProgress, stopping: threading.Event) -> None:
-    """Trains a run to its end, from its saved state where there is one.
+def execute(run: Run, show: bool = False) -> State:
+    """Trains a run to its end, from its saved state where there is one, when no other run trains.
 
     Args:
-        progress: of the run, whose folder receives everything.
-        stopping: when it is set, the state is saved after the current step and the run ends.
+        run: a folder that `launch.create_run` wrote.
+        show: draw a progress bar on stderr.
+
+    Returns:
+        The final state, see `work_in`; whatever that raises is raised here.
+    """
+    team = ddp.join()
+    if team.lead(lambda: run.status().state == "finished"):
+        return "finished"
+
+    def train_in_turn(work: Work) -> None:
+        with _turn(work, team):
+            configure_process(run.config().threads)
+            train(RunProgress(work, show))
+
+    return work_in(replace(run, writes=team.leads), train_in_turn, team.lead)
+
+
+@contextlib.contextmanager
+def _turn(work: Work, team: ddp.Team) -> Iterator[None]:
+    """Waits until no other run trains, and lets none begin in the block. Raises Stopped when it was stopped before."""
+    turn = FileLock(work.run.path.parent / ".lock")
+    try:
+        while True:
+            with contextlib.suppress(Timeout):
+                if team.leads:
+                    turn.acquire(timeout=0.5)
+            if team.any(turn.is_locked):
+                break
+            work.write("queued", "waiting for the run before it")
+            if team.any(work.stopping.is_set()):
+                raise Stopped
+        yield
+    finally:
+        turn.release()
+
+
+def train(progress: RunProgress) -> None:
+    """Loads, trains and exports a run; `progress` has its folder, which receives everything.
 
     Raises:
-        Stopped: `stopping` was set.
+        Stopped: the run was asked to stop; its state is saved.
         KDError: what makes the run fail, such as a loss that is not finite.
     """
-    run = progress.run
+    run, work = progress.run, progress.work
     config = run.config()
-    progress.write("running", "loading data and networks")
+    work.write("running", "loading data and networks")
     trainer = Trainer(config)
     team = trainer.team
     if team.leads:
@@ -70,7 +110,7 @@ def train(progress: RunProgress, stopping: threading.Event) -> None:
             trainer.step(epoch, step)
             step += 1
             progress.update(epoch, step)
-            stop, last = team.any(stopping.is_set()), step == trainer.steps_per_epoch
+            stop, last = team.any(work.stopping.is_set()), step == trainer.steps_per_epoch
             if stop or (not last and clock.since_save() > 60 * config.save_minutes):
                 _save(progress, trainer, epoch, step, clock)
             if stop:
@@ -85,10 +125,11 @@ def train(progress: RunProgress, stopping: threading.Event) -> None:
         _save(progress, trainer, epoch, step, clock)
     progress.close()
 
-    progress.write("running", "evaluating the float16 weights")
+    work.write("running", "evaluating the float16 weights")
     if team.leads:
         export_students(run, trainer, clock.seconds())
         (run.path / OLD_STATE).unlink(missing_ok=True)
+    progress.clear_warning()  # nothing is left to save
 
 
 class _Clock:

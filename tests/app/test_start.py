@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from kdexplorer import processes
-from kdexplorer.app.server import jobs, uploads
+from kdexplorer.app.server import turns, uploads
 from kdexplorer.app.server.streamlit_internals import MemoryUploadedFileManager, Runtime, UploadedFileRec
 
 START = Path(__file__).resolve().parents[2] / "streamlit_app.py"
@@ -27,8 +27,8 @@ def test_the_server_forgets_uploads_and_has_files_and_threads(monkeypatch):
         async with prepare(None):
             for number in range(uploads.FILES_OF_A_VISITOR + 2):
                 manager.add_file("visitor", UploadedFileRec(f"f{number}", "x.png", "image/png", b"x"))
-            together = threading.Barrier(jobs.IN_ALL)
-            await asyncio.gather(*(asyncio.to_thread(together.wait, 60) for _ in range(jobs.IN_ALL)))
+            together = threading.Barrier(turns.COMPUTATIONS)
+            await asyncio.gather(*(asyncio.to_thread(together.wait, 60) for _ in range(turns.COMPUTATIONS)))
 
     asyncio.run(serve())
     assert sorted(manager.file_storage["visitor"]) == ["f2", "f3", "f4"]

@@ -20,7 +20,7 @@ from kdexplorer.experiments.report import read
 from kdexplorer.experiments.results import Measurement, part_path, read_measured
 from kdexplorer.runs import launch
 from kdexplorer.sweeps.declaration import Declaration
-from kdexplorer.training.execute import execute
+from kdexplorer.training.train import execute
 
 SETTINGS = {
     "dataset": "synthetic", "epochs": 2, "evaluate_every": 2, "batch_size": 20, "train_images": 40,

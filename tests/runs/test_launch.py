@@ -81,7 +81,7 @@ def refuse(number):
 def test_launch_starts_a_process_of_its_own_that_outlives_its_caller(popen):
     run = launch_run(CONFIG)
     ((arguments, options, process),) = popen
-    assert arguments[:4] == [sys.executable, "-m", "kdexplorer", "resume"]
+    assert arguments[:4] == [sys.executable, "-m", "kdexplorer", "start"]
     assert arguments[4] == str(run.path.resolve())
     assert options["start_new_session"]
     assert options["stdin"] == subprocess.DEVNULL

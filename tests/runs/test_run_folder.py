@@ -15,7 +15,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.runs.launch import create_run, start_run
 from kdexplorer.runs.records import BatchMetrics, EpochMetrics, TeacherFigures
-from kdexplorer.runs.run_folder import ReadOnlyRun, Run, find_run, finished_students, imported_root, list_runs
+from kdexplorer.runs.run_folder import Run, find_run, finished_students, imported_root, list_runs
 
 CONFIG = RunConfig(name="lab", dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
 GARBAGE = [b"", b"{", b"[]", b"null", b"\xff\x00", b"[" * 100_000, b'{"state": ["running"]}', b'{"state": "flying"}']
@@ -214,7 +214,7 @@ def test_the_status_says_who_writes_it(run):
 
 def test_a_process_that_does_not_lead_writes_nothing(run):
     before = {path: path.read_bytes() for path in run.path.iterdir()}
-    follower = ReadOnlyRun(run.path)
+    follower = Run(run.path, writes=False)
     follower.write_status("running")
     follower.append_metrics([metrics(0)])
     follower.drop_metrics_from(0, 0, 5)

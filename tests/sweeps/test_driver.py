@@ -21,7 +21,7 @@ from kdexplorer.sweeps import driver, folder, grid, plan
 from kdexplorer.sweeps.choice import measure_choice
 from kdexplorer.sweeps.progress import ATTEMPTS
 from kdexplorer.sweeps.report import to_markdown
-from kdexplorer.training.execute import execute
+from kdexplorer.training.train import execute
 
 
 @pytest.fixture
@@ -194,6 +194,7 @@ def test_the_command_prints_the_results_and_resume_takes_a_sweep(tiny, teacher, 
     (sweep,) = folder.list_sweeps()
     assert sweep.run_id in printed.err
     assert to_markdown(sweep.results()) in printed.out
+    sweep.write_status("stopped")
     assert main(["resume", sweep.run_id, "--quiet"]) == 0
     assert len(started) == 2
     assert main([*words[:-1], "--json"]) == 0  # nothing is left, nothing to ask

@@ -15,7 +15,7 @@ from kdexplorer.sweeps import league as leagues
 from kdexplorer.sweeps.declaration import Declaration, bundled_declaration, read_declaration
 from kdexplorer.sweeps.league_report import to_csv, to_markdown
 from kdexplorer.sweeps.league_table import find_conflicts, read_table
-from kdexplorer.training.execute import execute
+from kdexplorer.training.train import execute
 
 TEXT = """
 version = 1

@@ -13,7 +13,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import finished_students
-from kdexplorer.training.execute import execute
+from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 
 SCRATCH = {"name": "scratch", "architecture": "resnet8"}

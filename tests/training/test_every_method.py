@@ -8,7 +8,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import build
 from kdexplorer.runs.checkpoints import open_checkpoint
-from kdexplorer.training.execute import execute
+from kdexplorer.training.train import execute
 from tests.training.configs import bits, create, make_config, stop_at, train_to_end
 
 KEYS = [method.key for method in all_methods()]

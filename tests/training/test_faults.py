@@ -26,7 +26,7 @@ from kdexplorer.files import read_json
 from kdexplorer.runs.launch import delete_run, launch_run, start_run
 from kdexplorer.runs.records import LIVE, RESUMABLE
 from kdexplorer.runs.run_folder import find_run, list_runs
-from kdexplorer.training.execute import execute
+from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import COMBINED, bits, create, make_config, stop_at, train_to_end, wait_for
 

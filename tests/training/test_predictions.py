@@ -12,7 +12,6 @@ import torch
 from kdexplorer.methods import Method, get_method
 from kdexplorer.training import data, estimate, hardware, predictions
 from kdexplorer.training import teacher as teacher_module
-from kdexplorer.training.execute import execute
 from kdexplorer.training.predictions import (
     BatchPredictions,
     Stored,
@@ -23,6 +22,7 @@ from kdexplorer.training.predictions import (
     save_predictions,
 )
 from kdexplorer.training.teacher import Teacher
+from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import bits, create, make_config, stop_at, train_to_end
 

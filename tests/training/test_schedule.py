@@ -1,9 +1,11 @@
 """What changes during training: the learning rate, the resolution, and the time that is left."""
 
 import logging
+import threading
 
 import pytest
 
+from kdexplorer.runs.work import Work
 from kdexplorer.training import progress
 from kdexplorer.training.schedule import learning_rate, resolution
 from kdexplorer.training.trainer import Trainer
@@ -52,11 +54,12 @@ def test_the_time_left_is_proportional_to_pixels_where_the_resolution_grows(tiny
     run = create(make_config(start_resolution=16))
     trainer, clock = Trainer(run.config()), [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    shown = progress.RunProgress(run, logging.getLogger("test"))
+    work = Work(run, logging.getLogger("test"), threading.Event())
+    shown = progress.RunProgress(work)
     shown.begin(trainer, 0)
     for number in range(12):
         clock[0] += 3.0 * (resolution(trainer.config, number // 6) / 16) ** 2
         shown.update(number // 6, number % 6 + 1)
         expected = 3 * ((5 - number if number < 6 else 0) + 4 * min(6, 11 - number))
-        assert shown.facts["seconds_left"] == (expected if number else None)
-        assert run.status().seconds_left == shown.facts["seconds_left"]
+        assert work.facts["seconds_left"] == (expected if number else None)
+        assert run.status().seconds_left == work.facts["seconds_left"]

@@ -16,7 +16,7 @@ from kdexplorer.runs.card import Environment
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.run_folder import finished_students
 from kdexplorer.training import trainer as trainer_module
-from kdexplorer.training.execute import execute
+from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import COMBINED, SCRATCH, bits, create, make_config, stop_at, train_to_end
 

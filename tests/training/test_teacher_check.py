@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from kdexplorer.analysis.metrics import accuracy, softmax
 from kdexplorer.datasets import get_dataset
 from kdexplorer.training import estimate, teacher_check
-from kdexplorer.training.execute import execute
 from kdexplorer.training.teacher_check import TeacherAtStart, check_teacher
+from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import COMBINED, SCRATCH, create, make_config
 

@@ -27,7 +27,7 @@ from kdexplorer.training import state as state_module
 from kdexplorer.training import train as train_module
 from kdexplorer.training import trainer as trainer_module
 from kdexplorer.training.data import load_run_data
-from kdexplorer.training.execute import execute
+from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import COMBINED, SCRATCH, bits, create, make_config, predict, train_to_end, wait_for
 
@@ -134,7 +134,7 @@ def test_a_finished_run_is_not_trained_again(tiny, monkeypatch):
 
 
 class Process:
-    """A run whose trainer is a process of its own, `python -m kdexplorer resume`, that saves after every step."""
+    """A run whose trainer is a process of its own, `python -m kdexplorer start`, that saves after every step."""
 
     def __init__(self, config):
         self.run = create(config.model_copy(update={"save_minutes": 1e-4}))
@@ -283,7 +283,7 @@ def test_a_waiting_run_can_be_stopped(tiny, runs_root):
 def test_a_run_that_another_process_trains_is_left_alone(tiny):
     run = create(make_config(epochs=1))
     before = (run.path / "status.json").read_bytes()
-    with FileLock(run.path / ".lock"), pytest.raises(RunError, match="trained by another process"):
+    with FileLock(run.path / ".lock"), pytest.raises(RunError, match="already running"):
         execute(run)
     assert (run.path / "status.json").read_bytes() == before
     assert execute(run) == "finished"

@@ -12,8 +12,8 @@ from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.schema import validate
 from kdexplorer.training import estimate
 from kdexplorer.training.data import load_run_data
-from kdexplorer.training.execute import execute
 from kdexplorer.training.predictions import delete_predictions
+from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import COMBINED, bits, create, make_config, stop_at, train_to_end
 

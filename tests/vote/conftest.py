@@ -58,7 +58,7 @@ class Phones:
     """What stands between phones and the store; every request comes from one address, as behind a router."""
 
     def __init__(self, store):
-        middleware = [Middleware(Headers), Middleware(Guard, vote=PATH)]
+        middleware = [Middleware(Headers), Middleware(Guard)]
         self.app = Starlette(routes=build_routes(PATH, COOKIE, lambda: store), middleware=middleware)
 
     async def request(self, method, path=PATH, body=b"", number=None, address="203.0.113.9", **headers):

@@ -14,8 +14,7 @@ from kdexplorer.analysis import attention_cache, attention_similarity
 from kdexplorer.analysis.attention_similarity import SimilarityRow
 from kdexplorer.app.parts import chart_view, network_picker
 from kdexplorer.app.parts.plain import as_text, show_error
-from kdexplorer.app.server import access
-from kdexplorer.app.server.jobs import queue
+from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import caches, pickers
 from kdexplorer.charts import attention, style
 from kdexplorer.errors import KDError
@@ -84,7 +83,7 @@ def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.nda
         bar.progress(done, f"Comparing attention maps: waiting{others}")
 
     key = "attention", teacher.sha256, *sorted(student.sha256 for student in missing), size
-    with queue.job(access.guest_share(), key, show_place) as give_way:
+    with turns.compute(access.visitor(), key, show_place) as give_way:
 
         def show_progress(share: float) -> None:
             nonlocal done

@@ -9,8 +9,7 @@ from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app.audience import audience_results as results
 from kdexplorer.app.parts import deletion, picture
 from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.server import access
-from kdexplorer.app.server.jobs import queue
+from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import caches, url_state
 from kdexplorer.images import render
 from kdexplorer.images.picture import Picture
@@ -142,7 +141,7 @@ def _compare(store: Store, lecture: Lecture, teacher: Checkpoint) -> None:
     others = ~np.isin(indices, [one.index for one in usable if one.index is not None])
     images, targets = pixels[others][: student.TEST_IMAGES], labels[others][: student.TEST_IMAGES]
     bar, done, steps = st.progress(0.0, "Training students …"), -1, 2 * student.SEEDS
-    with queue.job(access.guest_share()) as give_way:
+    with turns.compute(access.visitor()) as give_way:
 
         def pause() -> None:
             nonlocal done

@@ -81,7 +81,7 @@ def show_question(store: Store, teacher: Checkpoint, draw: Draw | None = None) -
             (draw or _draw)(question, store.counts(question), truth, begin)
 
     poll = POLL if question is not None and question.is_open else IDLE_POLL
-    st.fragment(access.charged()(follow), run_every=poll)()
+    st.fragment(follow, run_every=poll)()
 
 
 def find_truths(questions: Sequence[Question], teacher: Checkpoint) -> list[Truth]:

@@ -14,8 +14,7 @@ from kdexplorer.app import navigation
 from kdexplorer.app.launch import launch_curves
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.server import access
-from kdexplorer.app.server.jobs import queue
+from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import caches, result_caches
 from kdexplorer.app.state.pickers import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
@@ -83,7 +82,7 @@ def show_cost(comparison: Comparison) -> None:
     missing = sorted({row.architecture for row in rows if row.latency is None})
     if missing and st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
         for architecture in missing:
-            with st.spinner(f"Timing {architecture} on this machine …"), queue.job(access.guest_share()):
+            with st.spinner(f"Timing {architecture} on this machine …"), turns.compute(access.visitor()):
                 result_caches.latency(architecture)
         st.session_state["latency_measured"] = st.session_state.get("latency_measured", set()) | set(missing)
         st.rerun()

@@ -15,11 +15,12 @@ from kdexplorer.app.state import pickers
 from kdexplorer.charts.experiments import experiment_chart
 from kdexplorer.errors import KDError
 from kdexplorer.runs.launch import stop_run
-from kdexplorer.studies import experiment_driver as driver
+from kdexplorer.studies.driver import describe_state
 from kdexplorer.studies.estimate import StudiesEstimate
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
 from kdexplorer.studies.experiments.base import Results
 from kdexplorer.studies.experiments.results import SMALL, command, count_left, read, to_csv
+from kdexplorer.studies.folder import experiment_folder, start_experiment
 from kdexplorer.training.estimate import format_duration
 
 POLL = 2.0
@@ -83,11 +84,11 @@ def show_run(experiment: Experiment) -> None:
     """Running it, in full or small, and what to change."""
     st.markdown("**Run it yourself.** Existing results are not measured again.")
     st.code("\n".join(command(experiment.key, small) for small in (False, True)), language="bash")
-    lines = {small: driver.describe_state(experiment.key, small) for small in (False, True)}
+    lines = {small: describe_state(experiment_folder(experiment.key, small)) for small in (False, True)}
     working = [small for small, line in lines.items() if line]
     if working:
         measuring.forget(_ESTIMATE)
-        st.fragment(access.charged()(_show_progress), run_every=POLL)(experiment.key, working[0])
+        st.fragment(_show_progress, run_every=POLL)(experiment.key, working[0])
     else:
         _show_last(experiment.key)
         _offer_start(experiment.key)
@@ -103,7 +104,7 @@ def _offer_start(key: str) -> None:
     with st.container(horizontal=True):
         for small, label in ((True, "Run the small variant"), (False, "Run it in full")):
             if st.button(label, key=f"run_{key}_{small}", icon=":material/play_arrow:"):
-                access.act_and_rerun(partial(driver.start, key, small))
+                access.act_and_rerun(partial(start_experiment, key, small))
 
 
 def _show_estimate(experiment: Experiment) -> None:
@@ -125,14 +126,14 @@ def _show_estimate(experiment: Experiment) -> None:
         if st.button("Estimate the time", key=f"estimate_{experiment.key}", icon=":material/timer:"):
             access.act_and_rerun(lambda: st.session_state.update({_ESTIMATE: StudiesEstimate(experiment)}))
     elif seconds is None:
-        st.fragment(access.charged()(measuring.wait_for), run_every=POLL)(estimate)
+        st.fragment(measuring.wait_for, run_every=POLL)(estimate)
     else:
         st.markdown(f":material/timer: Running it in full takes about {format_duration(seconds)} on this machine.")
 
 
 def _show_progress(key: str, small: bool) -> None:
     """What the process does, and a button that stops it; the page anew once it has ended."""
-    line = driver.describe_state(key, small)
+    line = describe_state(experiment_folder(key, small))
     if not line:
         st.rerun()
     st.markdown(f":material/timer: {as_text(line)}")
@@ -140,12 +141,12 @@ def _show_progress(key: str, small: bool) -> None:
         "Stop", key=f"stop_{key}", icon=":material/stop:", help="Finished results are kept"
     )
     if stop:
-        access.act_and_rerun(lambda: stop_run(driver.get_folder(key, small)), "Stopping after the current step.")
+        access.act_and_rerun(lambda: stop_run(experiment_folder(key, small)), "Stopping after the current step.")
 
 
 def _show_last(key: str) -> None:
     """How an earlier start ended, where it did not finish."""
     for small in (False, True):
-        run = driver.get_folder(key, small)
+        run = experiment_folder(key, small)
         if (run.path / "config.json").is_file() and (status := run.status()).state in ("stopped", "failed", "lost"):
             st.caption(as_text(f"{run.run_id}: {status.state}. {status.message}"))

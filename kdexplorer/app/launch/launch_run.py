@@ -9,7 +9,7 @@ from kdexplorer.app.compare import studies
 from kdexplorer.app.launch import grid_form, launch_curves
 from kdexplorer.app.parts import chart_view, deletion
 from kdexplorer.app.parts.plain import as_text, show_error
-from kdexplorer.app.server import access
+from kdexplorer.app.server import access, turns
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
@@ -21,6 +21,8 @@ from kdexplorer.studies.folder import StudyConfig, StudyFolder, list_studies
 from kdexplorer.training.estimate import format_duration
 
 POLL, GUESTS_POLL = 1.0, 2.0
+SLOWED = 0.25
+"""Turns at a time that visitors use while training is said to be slowed by them."""
 """Seconds between two reads of a live run's folder, to which the trainer writes every half second."""
 
 STATES: dict[State, str] = {
@@ -61,11 +63,13 @@ def show(run: Run) -> None:
             st.rerun()  # the whole page once more, without polling
         with st.container():  # always one element, so that no button appears twice while the page is redrawn
             _show_progress(run, recipe, status)
+            if live and turns.load() > SLOWED:
+                st.caption("Visitors' pages take a part of this machine: the training is slower meanwhile.")
         _show_controls(run, status.state)
         if recipe is config:
             launch_curves.show(run, recipe, live)
 
-    st.fragment(access.charged()(follow), run_every=_interval() if live else None)()
+    st.fragment(follow, run_every=_interval() if live else None)()
     if isinstance(run, StudyFolder):
         _show_results(run)
     with st.expander("Command line and log"):
@@ -202,7 +206,7 @@ def show_list() -> None:
         for run in found[:LIMIT]:
             _show_row(run, "run", statuses[run])
 
-    st.fragment(access.charged()(follow), run_every=_interval() if live else None)()
+    st.fragment(follow, run_every=_interval() if live else None)()
     if len(found) > LIMIT:
         st.caption(f"{len(found) - LIMIT} older runs: list them with 'python -m kdexplorer runs list'.")
 

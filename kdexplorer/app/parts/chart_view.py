@@ -14,9 +14,7 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.server import access
-from kdexplorer.app.server.jobs import queue
-from kdexplorer.app.server.shares import Share
+from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import share_link
 from kdexplorer.charts import export
 from kdexplorer.charts.common import Spec
@@ -108,10 +106,10 @@ def _offer(figure: Figure, name: str, about: tuple[str, ...], slug: str) -> None
     slide = st.toggle("For slides", key=f"save_slide_{slug}", help="16 to 9, in large type")
     figure = replace(figure, source=source, link=share_link.page_url(), values=values, slide=slide)
     file = export.file_name(name, known.get("image", ""), "slide" if slide else "")
-    guest = access.guest_share()
+    visitor = access.visitor()
 
     def build(kind: str) -> Callable[[], bytes]:
-        return lambda: _build_file(kind, figure, guest)
+        return lambda: _build_file(kind, figure, visitor)
 
     with st.container(horizontal=True):
         for kind, mime in MIME.items():
@@ -130,16 +128,15 @@ def _pick(bind: dict[str, Any], start: float, key: str) -> float:
     return min(max(value, low), high)
 
 
-def _build_file(kind: str, figure: Figure, guest: Share | None) -> bytes:
-    """A figure's file, computed as a job of this guest. Raises KDError."""
-    with queue.place(guest):
-        return _build(kind, figure, guest)
+def _build_file(kind: str, figure: Figure, visitor: turns.Visitor) -> bytes:
+    """A figure's file, computed in this visitor's turn. Raises KDError."""
+    with turns.compute(visitor):
+        return _build(kind, figure)
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Figure: vars})
-def _build(kind: str, figure: Figure, _guest: Share | None) -> bytes:
-    with queue.turn(_guest):
-        if kind == "csv":
-            return export.to_csv(figure.spec).encode()
-        with Vega() as vega:
-            return export.to_png(figure, vega) if kind == "png" else export.to_svg(figure, vega).encode()
+def _build(kind: str, figure: Figure) -> bytes:
+    if kind == "csv":
+        return export.to_csv(figure.spec).encode()
+    with Vega() as vega:
+        return export.to_png(figure, vega) if kind == "png" else export.to_svg(figure, vega).encode()

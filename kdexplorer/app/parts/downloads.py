@@ -10,8 +10,7 @@ import streamlit as st
 from kdexplorer.app import navigation
 from kdexplorer.app.audience import audience
 from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.server import access
-from kdexplorer.app.server.jobs import queue
+from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import pickers, result_caches
 from kdexplorer.app.story_mode import lecture_file
 from kdexplorer.handout.request import HandoutRequest
@@ -48,7 +47,7 @@ def show_handout(
     teacher, *students = networks.values()
     closed = open_store().lecture().closed
     address = _own_address()
-    temperature, alpha, guest = pickers.pinned("T"), pickers.pinned_by_visitor("alpha"), access.guest_share()
+    temperature, alpha, visitor = pickers.pinned("T"), pickers.pinned_by_visitor("alpha"), access.visitor()
 
     def build() -> bytes:
         sources = result_caches.sources()
@@ -58,7 +57,7 @@ def show_handout(
             votes=closed if votes else (), order=tuple(lecture_file.open_lecture().sections()),
             address=address,
         )  # fmt: skip
-        return result_caches.handout(request, sources, guest)
+        return result_caches.handout(request, sources, visitor)
 
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.container(width="content")
@@ -84,8 +83,8 @@ def show_handout(
         help=f"One HTML file with up to {COUNT} pictures and these networks' predictions. It works offline in any "
         "browser, with its sliders. Building it takes a few seconds.",
     )  # fmt: skip
-    if len(queue):
-        ahead = "1 computation is" if len(queue) == 1 else f"{len(queue)} computations are"
+    if len(turns.computations):
+        ahead = "1 computation is" if len(turns.computations) == 1 else f"{len(turns.computations)} computations are"
         st.caption(f"{ahead} ahead of yours.")
 
 

@@ -18,13 +18,13 @@ import hmac
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import streamlit as st
 
 from kdexplorer.app.parts.plain import show_error
-from kdexplorer.app.server import shares
+from kdexplorer.app.server import turns
 from kdexplorer.app.server.headers import COOKIE
 from kdexplorer.errors import KDError
 
@@ -105,6 +105,7 @@ def prove(attempt: str, token: str, visitor: str = "", cookie: str = "") -> str:
             )
         return proof
     lock = _failures[hash(visitor) % len(_failures)]
+    turns.own().step_aside()
     if lock.acquire(timeout=10 * PAUSE):
         try:
             time.sleep(PAUSE)
@@ -143,19 +144,18 @@ def _token() -> str | None:
 def is_presenter() -> bool:
     """Whether this visitor may act."""
     proof = st.session_state.get(_PROOF)
-    return is_allowed(st.get_option("server.address"), _token(), proof, st.context.headers, _cookie())
+    may_act = is_allowed(st.get_option("server.address"), _token(), proof, st.context.headers, _cookie())
+    if may_act:
+        turns.own().favor()
+    return may_act
 
 
-def guest_share() -> shares.Share | None:
-    """The share from which this visitor's jobs are taken; None for the presenter and for this machine."""
-    return None if is_presenter() else shares.own_share()
-
-
-@contextlib.contextmanager
-def charged() -> Iterator[None]:
-    """`shares.charged` for every visitor but the presenter; also a decorator, for fragments."""
-    with shares.charged(guest_share):
-        yield
+def visitor() -> turns.Visitor:
+    """This visitor, who may be the presenter, in the order of turns."""
+    found = turns.own()
+    if is_presenter():
+        found.favor()
+    return found
 
 
 def act_if_presenter(action: Callable[[], T]) -> T | None:

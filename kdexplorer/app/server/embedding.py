@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from starlette.responses import RedirectResponse
-
-from kdexplorer.app.server.guard import Application, Event, Receive, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 SHORT, LONG = b"embed=1", b"embed=true"
 
@@ -12,11 +11,11 @@ SHORT, LONG = b"embed=1", b"embed=true"
 class Embedding:
     """Sends a browser that asks with the short parameter to the same address with the long one."""
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         """Stands before `app`."""
         self.app = app
 
-    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""
         parts = scope.get("query_string", b"").split(b"&")
         if scope["type"] != "http" or SHORT not in parts:

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 
-from kdexplorer.app.server.guard import Application, Event, Receive, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FRAME_VARIABLE = "KDEXPLORER_FRAME_ORIGINS"
 """Origins beside the application's own whose pages may show it in a frame, separated by spaces."""
@@ -58,21 +58,21 @@ def security_headers(origins: list[str]) -> dict[str, str]:
 class Headers:
     """Adds the headers and, where a browser has none, the cookie: 128 random bits that scripts cannot read."""
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         """Stands before `app`. Raises SystemExit for what is not an origin in `FRAME_VARIABLE`."""
         self.app = app
         self._headers = {
             name.lower().encode(): text.encode() for name, text in security_headers(frame_origins()).items()
         }
 
-    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         known = any(name == b"cookie" and f"{COOKIE}=".encode() in value for name, value in scope["headers"])
 
-        async def send_with_headers(event: Event) -> None:
+        async def send_with_headers(event: Message) -> None:
             if event["type"] == "http.response.start":
                 others = [
                     (name, value) for name, value in event.get("headers", ()) if name.lower() not in self._headers

@@ -15,8 +15,7 @@ from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.analysis.temperature_effects import describe_kl, describe_push
 from kdexplorer.analysis.temperature_scaling import scale_known
 from kdexplorer.app.parts import network_picker
-from kdexplorer.app.server.jobs import queue
-from kdexplorer.app.server.shares import Share
+from kdexplorer.app.server import turns
 from kdexplorer.app.state import caches
 from kdexplorer.charts.style import FRESH
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -112,18 +111,17 @@ _HANDOUT_KEYS = caches.KEYS | {
 }
 
 
-def handout(request: HandoutRequest, sources: Sources, guest: Share | None = None) -> bytes:
-    """`handout.page.build` as a file's bytes, built as a job of this guest. Raises KDError."""
-    with queue.place(guest):
-        return _handout(request, sources, guest)
+def handout(request: HandoutRequest, sources: Sources, visitor: turns.Visitor) -> bytes:
+    """`handout.page.build` as a file's bytes, built in this visitor's turn. Raises KDError."""
+    with turns.compute(visitor):
+        return _handout(request, sources)
 
 
 @st.cache_data(max_entries=4, show_spinner=False, hash_funcs=_HANDOUT_KEYS)
-def _handout(request: HandoutRequest, sources: Sources, _guest: Share | None) -> bytes:
+def _handout(request: HandoutRequest, sources: Sources) -> bytes:
     from kdexplorer.handout import page
 
-    with queue.turn(_guest):
-        return page.build(request, sources).encode()
+    return page.build(request, sources).encode()
 
 
 @st.cache_resource(max_entries=4, show_spinner="Computing the networks' outputs …", hash_funcs=caches.KEYS)

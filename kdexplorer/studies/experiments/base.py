@@ -103,12 +103,8 @@ More = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], dict[str, float]]
 
 Measure = Callable[[Table, bool, Callable[[Table], None]], Table]
 """Adds the rows that are missing to a table of an earlier start, or an empty one; of fewer images where the second is
-true. The third takes the table after each network and raises `Interrupted` where measuring shall end. Raises KDError
+true. The third takes the table after each network and raises `Stopped` where measuring shall end. Raises KDError
 when a network or the data cannot be used."""
-
-
-class Interrupted(Exception):
-    """A signal asked the measurement to end; what was kept is not measured again."""
 
 
 @dataclass(frozen=True, kw_only=True)

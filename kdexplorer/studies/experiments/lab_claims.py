@@ -89,7 +89,7 @@ def _describe(one: ResultRow, right: str) -> Iterator[Row]:
         yield Row(part=f"{TEACHER}{one.teacher}", entry=one.name, measures=figures)
     scaled = one.scaled_to_scratch_baseline
     if one.scratch_baseline is not None and scaled is not None:
-        more = {"scaled_difference": scaled.estimate, "half_interval": scaled.half}
+        more = {"scaled_difference": scaled.difference, "half_interval": scaled.half}
         yield Row(part=f"{BASELINE}{one.scratch_baseline}", entry=one.name, measures=figures | more)
 
 
