@@ -143,8 +143,8 @@ def lose_a_node(options: argparse.Namespace, root: Path) -> None:
     def kill() -> None:
         while not over.wait(0.5):
             status = sweep.status()
-            if status.experiments and (status.finished or 0) * 2 >= status.experiments:
-                print(f"  one node is killed after {status.finished} of {status.experiments} experiments")
+            if status.runs and (status.finished or 0) * 2 >= status.runs:
+                print(f"  one node is killed after {status.finished} of {status.runs} runs")
                 nodes.remove_node(doomed, allow_graceful=False)
                 return
 
@@ -161,7 +161,7 @@ def lose_a_node(options: argparse.Namespace, root: Path) -> None:
     students = sum(len(finished_students(run)) for run in sweep.runs())
     ends = [log.count(f"{run.run_id} finished\n") for run in sweep.runs()]
     print(
-        f"  {state} after {time.monotonic() - begin:.0f} s: {students} students in {len(ends)} experiments, each "
+        f"  {state} after {time.monotonic() - begin:.0f} s: {students} students in {len(ends)} runs, each "
         f"finished {min(ends)} to {max(ends)} times; {log.count('was lost')} submitted again"
     )
 

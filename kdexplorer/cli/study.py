@@ -52,6 +52,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Trains the seeds that the table lacks. Raises KDError."""
+    shared.refuse_torchrun("a study")
     path = options.declaration or bundled_declaration()
     study = read_study(path)
     if options.seeds is not None and not 1 <= options.seeds <= len(study.seeds):
@@ -65,7 +66,6 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
 
     `values` are fields of `StudyConfig`. Raises KDError.
     """
-    shared.refuse_torchrun("a study")
     if options.detach and options.ray:
         raise ConfigError("--detach starts a study on this machine: leave it out with --ray, or use nohup.")
     more = {"students_per_run": options.students_per_run, "memory_gib": options.memory_gib}

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Trains what the study's table lacks. Raises KDError."""
+    shared.refuse_torchrun("a sweep")
     recipe = {"dataset": shared.default_dataset()} | shared.given_values(options, shared.RUN_FIELDS)
     grid = shared.given_values(options, ("temperatures", "weights", "hold"))
     made = make_grid_study(options.student, recipe, options.seeds, **grid)

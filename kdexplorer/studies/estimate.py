@@ -17,7 +17,7 @@ from kdexplorer.studies.experiments.base import Experiment
 from kdexplorer.studies.experiments.results import read, table_path
 from kdexplorer.studies.folder import StudyConfig, folder_of, left_to_train
 from kdexplorer.studies.study import Study
-from kdexplorer.studies.table import StudyRun
+from kdexplorer.studies.table import StudyRun, find_conflicts, read_table
 from kdexplorer.training.estimate import Estimate, format_duration
 from kdexplorer.training.estimate_process import Measurement, measure_apart
 from kdexplorer.training.schedule import pixel_shares
@@ -96,9 +96,12 @@ def list_left(experiment: Experiment, small: bool = False) -> list[Left]:
     for name, study in studies.items():
         config, teaching = study_config(experiment, name, small), _find_teaching(study, studies)
         if teaching is not None and not _exists(study.shared.teacher):
-            runs = [StudyRun(run=study.run_id(seed), seed=seed, entries=tuple(study.entries)) for seed in study.seeds]
-            found.append(Left(name, config, runs, stand_in=_stand_in(studies[teaching])))
-            awaited.add(teaching)
+            table = read_table(config.table_path)
+            seeds = study.seeds if table is None or find_conflicts(table, study) else list(table.missing())
+            if seeds:
+                runs = [StudyRun(run=study.run_id(seed), seed=seed, entries=tuple(study.entries)) for seed in seeds]
+                found.append(Left(name, config, runs, stand_in=_stand_in(studies[teaching])))
+                awaited.add(teaching)
         else:
             found += find_left(config, name)
     return [

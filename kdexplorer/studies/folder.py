@@ -153,7 +153,7 @@ def open_study(config: StudyConfig) -> StudyFolder:
         with FileLock(folder.path.parent / ".create.lock", timeout=30):
             if not folder.path.is_dir():
                 launch.create_run(config, config.study.name, run_id=folder.run_id, kind=StudyFolder)
-            elif read_json(folder.path / "config.json") != values and folder.status().state not in LIVE:
+            elif read_json(folder.path / "config.json") != values and not _is_working(folder):
                 write_json(folder.path / "config.json", values)
     except OSError as error:  # filelock's Timeout is one
         reason = error.strerror or "another start is taking long"
@@ -161,6 +161,12 @@ def open_study(config: StudyConfig) -> StudyFolder:
             f"a study cannot be written to {folder.path} ({reason}): check the folder and the disk."
         ) from error
     return folder
+
+
+def _is_working(folder: StudyFolder) -> bool:
+    """Whether another process works in the folder."""
+    status = folder.status()
+    return status.state in LIVE and status.pid != os.getpid()
 
 
 def start_study(folder: StudyFolder) -> None:

@@ -89,7 +89,7 @@ class Progress:
         with contextlib.suppress(ConfigError):  # which the driver reports
             states = [run.status().state for run in self.folder.runs()]
         self.work.facts = {
-            "experiments": len(states), "finished": states.count("finished"), "working": self.working,
+            "runs": len(states), "finished": states.count("finished"), "working": self.working,
             "failed": self.failed,
         }  # fmt: skip
         self.work.write("running", message)

@@ -14,15 +14,14 @@ from PIL import Image
 from kdexplorer.charts import common, export, replay, taxonomy
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.gradient import gradient_push
-from kdexplorer.charts.league import differences
 from kdexplorer.charts.soft_labels import mirrored
+from kdexplorer.charts.studies import differences
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.charts.temperature import slider_value
 from kdexplorer.charts.vega import DrawingError, Vega
-from kdexplorer.sweeps.league_summary import summarize_entries
 from tests.charts.drawing import texts
 from tests.charts.test_every_chart import many_images, one_image
-from tests.sweeps.league_sample import make_table
+from tests.studies.sample import make_table
 
 SOURCE, LINK = "KD Explorer · A & B <i>", "https://example.org/soft_labels?image=25&T=4"
 HOSTILE = '</text><script>alert(1)</script>"&\x07'
@@ -132,7 +131,7 @@ def test_a_long_link_is_cut_in_the_text_alone(vega):
 
 @pytest.fixture(scope="module")
 def charts():
-    league = differences(summarize_entries(make_table()), "scratch")
+    league = differences(make_table(), "scratch")
     return one_image(10) | many_images(10) | {"taxonomy without a choice": taxonomy.taxonomy(), "league": league}
 
 

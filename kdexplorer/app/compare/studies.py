@@ -105,9 +105,6 @@ def show_claims() -> None:
     results = read(lab_claims.EXPERIMENT)
     for reason in results.left_out:
         st.warning(as_text(reason))
-    if not results:
-        st.info("There are no bundled networks, which these claims are compared with.")
-        return
     for one in lab_claims.judge(results):
         st.markdown(f"{VERDICTS[one.verdict]} **{one.claim}**: {one.verdict}. {one.evidence}")
     st.markdown(lab_claims.describe_lab(results.measured))

@@ -36,7 +36,7 @@ STATES: dict[State, str] = {
     "damaged": ":red[:material/broken_image: Damaged]",
 }
 LIMIT = 20
-"""Runs of the list, and a sweep's experiments of one kind."""
+"""Runs of the list, and a study's runs of one kind."""
 LENGTH = 1000
 """Characters of a message."""
 
@@ -124,10 +124,10 @@ def _describe(config: RunConfig) -> str:
 
 
 def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
-    """The state, a bar with the time left, what went wrong, and a sweep's experiments."""
+    """The state, a bar with the time left, what went wrong, and a study's runs."""
     epoch, step, steps = status.epoch, status.step, status.steps_per_epoch
     message = as_text(status.message[:LENGTH])
-    starts = status.state in LIVE and epoch is None and not status.experiments
+    starts = status.state in LIVE and epoch is None and not status.runs
     shown = status.state not in ("finished", "failed", "damaged") and status.message not in ("", "training")
     st.markdown(f"**{STATES[status.state]}**" + (f": {message}" if shown and not starts else ""))
     if status.state != "finished" and epoch is not None and step is not None and steps:
@@ -148,15 +148,15 @@ def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
     if status.state in ("failed", "lost"):
         st.markdown("The last lines of its log:")
         _show_log(run, 8)
-    if status.experiments and status.finished is not None:
-        text = f"{status.finished} of {status.experiments} experiments finished"
-        st.progress(min(1.0, status.finished / status.experiments), text=text)
+    if status.runs and status.finished is not None:
+        text = f"{status.finished} of {status.runs} runs finished"
+        st.progress(min(1.0, status.finished / status.runs), text=text)
     for run_id in status.working[:LIMIT]:
         navigation.link_to("launch", f"Running: {as_text(run_id)}", {"run": run_id})
     for run_id, reason in list(status.failed.items())[:LIMIT]:
         st.error(as_text(f"{run_id}: {reason[:LENGTH]}"))
     if len(status.failed) > LIMIT:
-        st.error(f"{len(status.failed) - LIMIT} more experiments failed: see the log.")
+        st.error(f"{len(status.failed) - LIMIT} more runs failed: see the log.")
 
 
 def _show_controls(run: Run, state: State) -> None:
@@ -213,8 +213,8 @@ def show_list() -> None:
 
 def _show_row(run: Run, kind: str, status: RunStatus) -> None:
     facts = ""
-    if status.finished is not None and status.experiments is not None:
-        facts = f" {status.finished} of {status.experiments} experiments"
+    if status.finished is not None and status.runs is not None:
+        facts = f" {status.finished} of {status.runs} runs"
     elif status.state != "finished" and status.epoch is not None and status.epochs is not None:
         facts = f" epoch {status.epoch + 1} of {status.epochs}"
     elif status.state == "damaged":

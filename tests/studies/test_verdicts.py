@@ -9,14 +9,17 @@ from jsonschema import Draft7Validator
 
 from kdexplorer.analysis.temperature_effects import fresh_push
 from kdexplorer.charts.experiments import experiment_chart
-from kdexplorer.experiments import all_experiments, get_experiment
-from kdexplorer.experiments.better_teacher import ALONG
-from kdexplorer.experiments.gradient_size import MATCHED
-from kdexplorer.experiments.judging import Comparison, judge
-from kdexplorer.experiments.results import Results, differences, pack_bits, unpack_bits
-from kdexplorer.experiments.shifted_images import CLEAN, NETWORKS, PAIRS, SHIFTS, STRONG
+from kdexplorer.studies.experiments import all_experiments, get_experiment
+from kdexplorer.studies.experiments.base import NETWORKS as NETWORKS_TABLE
+from kdexplorer.studies.experiments.base import Results
+from kdexplorer.studies.experiments.better_teacher import ALONG
+from kdexplorer.studies.experiments.gradient_size import MATCHED
+from kdexplorer.studies.experiments.judging import judge
+from kdexplorer.studies.experiments.results import read
+from kdexplorer.studies.experiments.shifted_images import CLEAN, NETWORKS, PAIRS, SHIFTS, STRONG
+from kdexplorer.studies.table import differences
 from tests.charts.drawing import draw, texts
-from tests.experiments.sample import first, make_measured, make_recalls, make_results
+from tests.studies.sample import first, make_measured, make_recalls, make_results
 
 OPEN, YES, NO = "cannot be decided", "supported", "not supported"
 
@@ -43,7 +46,13 @@ def along(slope):
 
 
 def taught(part, entry):
-    return {"teacher": [0.8 + 0.02 * list(ALONG).index(part)]} if part in ALONG else {"teacher": [0.93]}
+    return {"teacher_accuracy": 0.8 + 0.02 * list(ALONG).index(part) if part in ALONG else 0.93}
+
+
+def verdict_of(experiment, results):
+    """The claim of an experiment that has one."""
+    (claim,) = experiment.judge(results)
+    return claim
 
 
 OUTCOMES = [
@@ -70,7 +79,7 @@ OUTCOMES = [
 @pytest.mark.parametrize(("key", "accuracy", "more", "verdict"), OUTCOMES)
 def test_the_verdict_follows_from_the_results(key, accuracy, more, verdict):
     experiment = get_experiment(key)
-    claim = experiment.judge(make_results(experiment, accuracy, more=more))
+    claim = verdict_of(experiment, make_results(experiment, accuracy, more=more))
     assert claim.verdict == verdict
     assert claim.evidence.endswith(".")
     assert "nan" not in claim.evidence
@@ -81,11 +90,11 @@ def test_four_seeds_decide_nothing_and_neither_does_a_missing_part(key):
     experiment = get_experiment(key)
     accuracy, more, verdict = next((a, m, v) for k, a, m, v in OUTCOMES if k == key)
     assert verdict == YES
-    found = experiment.judge(make_results(experiment, accuracy, seeds=4, more=more))
+    found = verdict_of(experiment, make_results(experiment, accuracy, seeds=4, more=more))
     assert found.verdict == OPEN
     assert "4 seeds" in found.evidence
-    parts = [part.name for part in experiment.parts()]
-    missing = experiment.judge(make_results(experiment, accuracy, more=more, skip=parts[:2]))
+    parts = list(experiment.studies(False))
+    missing = verdict_of(experiment, make_results(experiment, accuracy, more=more, skip=parts[:2]))
     assert missing.verdict == OPEN
     assert "not all parts" in missing.evidence.lower() or len(parts) == 1
 
@@ -93,10 +102,10 @@ def test_four_seeds_decide_nothing_and_neither_does_a_missing_part(key):
 def test_the_labs_networks_are_reported_and_decide_nothing():
     experiment = get_experiment("few-labels")
     accuracy = few(0.05, 0.01, 0.75)
-    judged = experiment.judge(make_results(experiment, accuracy))
-    alone = experiment.judge(make_results(experiment, accuracy, skip=["lab-pair"]))
+    judged = verdict_of(experiment, make_results(experiment, accuracy))
+    alone = verdict_of(experiment, make_results(experiment, accuracy, skip=["lab-pair"]))
     results = make_results(experiment, accuracy)
-    gains = differences(*(results.accuracies("lab-pair", entry) for entry in ("kd", "scratch")))
+    gains = differences(*(results.values("lab-pair", entry) for entry in ("kd", "scratch")))
     values = 100 * np.array(list(gains.values()))
     half = 4.302653 * values.std(ddof=1) / 3**0.5  # Student's t with 2 degrees of freedom
     said = f"{values.mean():+.2f} points ({values.mean() - half:+.2f} to {values.mean() + half:+.2f})."
@@ -104,7 +113,7 @@ def test_the_labs_networks_are_reported_and_decide_nothing():
     assert judged.evidence.removeprefix(alone.evidence) == (
         f" In addition (95 % intervals, not corrected): ResNet-50 and ResNet-18, KD minus scratch: {said}"
     )
-    single = experiment.judge(make_results(experiment, accuracy, seeds=1)).evidence
+    single = verdict_of(experiment, make_results(experiment, accuracy, seeds=1)).evidence
     assert single.endswith("points (one seed).")
     names = {point.series for point in experiment.figure(make_results(experiment, accuracy)).points}
     assert {"ResNet-18, scratch", "ResNet-18, KD"} <= names
@@ -118,7 +127,7 @@ def test_teachers_that_are_worse_than_none_are_named():
         return accuracies.get(part, 0.71) if entry == "kd" else 0.7
 
     results = make_results(experiment, accuracy, more=taught)
-    judged = experiment.judge(results)
+    judged = verdict_of(experiment, results)
     assert judged.evidence.endswith("Worse than no teacher: ResNet-20 after epoch 2.")
     assert "assistant minus ResNet-56: -1.0" in judged.evidence
     figure = experiment.figure(results)
@@ -126,7 +135,8 @@ def test_teachers_that_are_worse_than_none_are_named():
     assert f"student without a teacher: {figure.rule:.1f}." in spec["description"]
     assert "student without a teacher" in texts(draw(spec))
     accuracies.clear()
-    assert "Worse than no teacher" not in experiment.judge(make_results(experiment, accuracy, more=taught)).evidence
+    equal = verdict_of(experiment, make_results(experiment, accuracy, more=taught))
+    assert "Worse than no teacher" not in equal.evidence
 
 
 def test_seeds_that_disagree_about_the_omitted_class_decide_nothing():
@@ -134,16 +144,16 @@ def test_seeds_that_disagree_about_the_omitted_class_decide_nothing():
     results = make_results(experiment, by_entry(), more=make_recalls(0.2))
     table = results.tables["students"]
     rows = [
-        row.model_copy(update={"more": make_recalls(0.0)("students", "kd")})
+        row.model_copy(update={"measures": row.measures | make_recalls(0.0)("students", "kd")})
         if (row.entry, row.seed) == ("kd", 1) else row
         for row in table.rows
     ]  # fmt: skip
     mixed = Results({"students": table.model_copy(update={"rows": rows})})
-    assert experiment.judge(mixed).verdict == OPEN
-    assert "20.0 %, 0.0 %, 20.0 %" in experiment.judge(mixed).evidence
+    assert verdict_of(experiment, mixed).verdict == OPEN
+    assert "20.0 %, 0.0 %, 20.0 %" in verdict_of(experiment, mixed).evidence
     alone = Results({"students": table.model_copy(update={"rows": table.rows_of("kd")})})
-    assert experiment.judge(alone).verdict == OPEN  # there is nothing to compare with
-    assert experiment.judge(Results()).verdict == OPEN
+    assert verdict_of(experiment, alone).verdict == OPEN  # there is nothing to compare with
+    assert verdict_of(experiment, Results()).verdict == OPEN
 
 
 def test_what_a_bias_does_to_the_omitted_class_is_counted_from_logits():
@@ -153,10 +163,10 @@ def test_what_a_bias_does_to_the_omitted_class_is_counted_from_logits():
     logits[1, 5], logits[1, 3] = 1, -2.9  # a dog, right until 3.9
     logits[2, 4] = 5  # a cat that stays a deer until 5
     found = experiment.more(logits, np.array([3, 5, 3]), None)
-    assert found["images"] == [2.0]
-    at = {bias: position for position, bias in enumerate(np.arange(0, 8.01, 0.25))}
-    assert [found["recall"][at[bias]] for bias in (0, 1, 1.25, 5, 5.25)] == [0, 0, 0.5, 0.5, 1]
-    assert [found["accuracy"][at[bias]] for bias in (0, 1.25, 4)] == pytest.approx([1 / 3, 2 / 3, 1 / 3])
+    assert found["images_of_the_class"] == 2
+    assert [found[f"recall_at_bias_{bias}"] for bias in (0, 1, 1.25, 5, 5.25)] == [0, 0, 0.5, 0.5, 1]
+    accuracies = [found[f"accuracy_at_bias_{bias}"] for bias in (0, 1.25, 4)]
+    assert accuracies == pytest.approx([1 / 3, 2 / 3, 1 / 3])
 
 
 def pair(agreement, accuracy):
@@ -173,8 +183,8 @@ def pair(agreement, accuracy):
 )
 def test_fidelity(agreement, accuracy, verdict):
     experiment = get_experiment("fidelity")
-    results = make_measured(experiment, pair(agreement, accuracy))
-    claim = experiment.judge(results)
+    results = make_measured(pair(agreement, accuracy))
+    claim = verdict_of(experiment, results)
     assert claim.verdict == verdict
     assert "Of 1 pairs" in claim.evidence
     assert ("resnet8-a and resnet8-b" in claim.evidence) == (verdict == YES)
@@ -183,7 +193,7 @@ def test_fidelity(agreement, accuracy, verdict):
 
 def test_fidelity_without_two_students():
     experiment = get_experiment("fidelity")
-    assert experiment.judge(Results()).verdict == OPEN
+    assert verdict_of(experiment, Results()).verdict == OPEN
 
 
 def shifted(student_loses, baseline_loses):
@@ -199,10 +209,10 @@ def shifted(student_loses, baseline_loses):
 @pytest.mark.parametrize(("student", "baseline", "verdict"), [(100, 200, YES), (200, 100, NO), (100, 100, OPEN)])
 def test_shifts(student, baseline, verdict):
     experiment = get_experiment("shifted-images")
-    claim = experiment.judge(make_measured(experiment, shifted(student, baseline)))
+    claim = verdict_of(experiment, make_measured(shifted(student, baseline)))
     assert claim.verdict == verdict
     assert ("loses 10.00 points " in claim.evidence) == (verdict != OPEN)
-    assert experiment.judge(make_measured(experiment, shifted(100, 200)[:-1])).verdict == OPEN
+    assert verdict_of(experiment, make_measured(shifted(100, 200)[:-1])).verdict == OPEN
 
 
 @pytest.mark.parametrize(
@@ -215,20 +225,22 @@ def test_shifts(student, baseline, verdict):
 )
 def test_calibration_under_shifts(errors, said):
     experiment = get_experiment("shifted-images")
-    measured = make_measured(experiment, shifted(100, 200)).measured
+    measured = make_measured(shifted(100, 200)).measured
     rows = [
-        row.model_copy(update={"calibration_error": errors.get(row.entry, 0.2) if row.part in STRONG else 0.9})
+        row.model_copy(update={"measures": row.measures | {
+            "calibration_error": errors.get(row.entry, 0.2) if row.part in STRONG else 0.9
+        }})
         for row in measured.rows
     ]
-    claim = experiment.judge(Results(measured=measured.model_copy(update={"rows": rows})))
+    claim = verdict_of(experiment, Results({NETWORKS_TABLE: measured.model_copy(update={"rows": rows})}))
     assert said in claim.evidence
     assert claim.verdict == YES
-    assert "alibration" not in experiment.judge(Results(measured=measured)).evidence
+    assert "alibration" not in verdict_of(experiment, Results({NETWORKS_TABLE: measured})).evidence
 
 
 def test_the_chart_of_shifts_has_each_pair_that_the_verdict_is_about():
     experiment = get_experiment("shifted-images")
-    results = make_measured(experiment, shifted(100, 200))
+    results = make_measured(shifted(100, 200))
     figure = experiment.figure(results)
     assert {point.series for point in figure.points} == set(figure.roles) == set(PAIRS)
     assert {(point.series, point.label) for point in figure.points} == {
@@ -249,30 +261,25 @@ def test_the_declared_weight_gives_both_temperatures_the_same_gradient(bundled):
     assert 0.9 * fresh_push(logits, 4) == pytest.approx(2.7 * fresh_push(logits, 1), rel=0.03)
 
 
-def test_bits_are_read_back():
-    bits = np.random.default_rng(0).random(13) > 0.5
-    assert np.array_equal(unpack_bits(pack_bits(bits), 13), bits)
-    with pytest.raises(ValueError, match="bits"):
-        unpack_bits(pack_bits(bits), 100)
-
-
 def test_a_verdict_states_intervals_and_the_correction():
     steady = tuple(0.02 + 0.0001 * number for number in range(5))
-    claim = judge("It helps", [Comparison("a to b", steady), Comparison("a to c", steady)])
+    claim = judge("It helps", {"a to b": steady, "a to c": steady})
     assert claim.verdict == YES
     assert "+2.02 points (+2.00 to +2.04)" in claim.evidence
     assert "Holm" in claim.evidence
-    assert "Holm" not in judge("It helps", [Comparison("a to b", steady)]).evidence
-    assert judge("It helps", [Comparison("a to b", (0.02,))]).verdict == OPEN
-    assert judge("It helps", []).verdict == OPEN
+    assert "Holm" not in judge("It helps", {"a to b": steady}).evidence
+    assert judge("It helps", {"a to b": (0.02,)}).verdict == OPEN
+    assert judge("It helps", {}).verdict == OPEN
 
 
 def known(experiment):
     """Results of every part, or rows of every network."""
     if experiment.key == "fidelity":
-        return make_measured(experiment, pair(850, 750))
+        return make_measured(pair(850, 750))
     if experiment.key == "shifted-images":
-        return make_measured(experiment, shifted(100, 200))
+        return make_measured(shifted(100, 200))
+    if experiment.key == "lab-claims":
+        return read(experiment)
     accuracy, more, _ = next((a, m, v) for k, a, m, v in OUTCOMES if k == experiment.key)
     return make_results(experiment, accuracy, more=more)
 

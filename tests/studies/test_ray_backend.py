@@ -10,8 +10,11 @@ import pytest
 
 from kdexplorer.errors import ConfigError
 from kdexplorer.runs.run_folder import finished_students
-from kdexplorer.sweeps import driver, folder, grid, ray_backend
-from kdexplorer.sweeps.progress import ATTEMPTS, SweepProgress
+from kdexplorer.runs.work import Work
+from kdexplorer.studies import driver, ray_backend
+from kdexplorer.studies.folder import StudyConfig, left_to_train, open_study, prepare
+from kdexplorer.studies.progress import ATTEMPTS, Progress
+from kdexplorer.studies.study import make_grid_study
 
 
 @pytest.fixture
@@ -19,14 +22,17 @@ def configure(recipe):
     longer = {"epochs": 3, "train_images": 100, "learning_rate": 0.05, "threads": 1}
 
     def configure(**values):
-        return grid.configure("resnet8", recipe | longer, temperatures=[2.0], weights=[0.7], seeds=1, **values)
+        study = make_grid_study("resnet8", recipe | longer, 1, temperatures=[2.0], weights=[0.7])
+        return StudyConfig(study=study, **values)
 
     return configure
 
 
 @pytest.fixture
 def run(configure):
-    return folder.prepare(folder.create(configure()))[0]
+    study = open_study(configure())
+    prepare(study, left_to_train(study.config()))
+    return study.runs()[0]
 
 
 def collect(messages):
@@ -62,10 +68,10 @@ def test_a_task_trains_in_a_folder_of_its_own_and_sends_what_changed(tiny, run, 
 
 
 def test_what_is_received_becomes_a_run_folder_of_this_process(run):
-    experiment = ray_backend._RemoteExperiment(run, with_gpus=False)
+    remote = ray_backend._RemoteRun(run, with_gpus=False)
     status = {"state": "running", "message": "training", "pid": 1, "pid_started": 1.0, "boot": "another machine's"}
     status |= {"epoch": 1, "step": 2}
-    experiment.store({"status.json": json.dumps(status).encode(), "state.pt": b"s", "a/card.json": b"{}", "a/w": b"w"})
+    remote.store({"status.json": json.dumps(status).encode(), "state.pt": b"s", "a/card.json": b"{}", "a/w": b"w"})
     assert (run.path / "a" / "w").read_bytes() == b"w"
     now = run.status()
     assert (now.state, now.epoch, now.step) == ("running", 1, 2)  # alive: the driver is
@@ -73,7 +79,7 @@ def test_what_is_received_becomes_a_run_folder_of_this_process(run):
 
 
 class FakeRay:
-    """As much of Ray as an experiment uses; its machines are lost after they reported one of these steps."""
+    """As much of Ray as a run uses; its machines are lost after they reported one of these steps."""
 
     exceptions = SimpleNamespace(RayError=OSError, RayTaskError=KeyError)
 
@@ -96,15 +102,15 @@ class FakeRay:
 
 
 @pytest.mark.parametrize("steps", [[1], [1, 2, 3]])
-def test_an_experiment_is_submitted_again_while_it_gets_further(run, configure, steps):
-    sweep = folder.create(configure())
+def test_a_run_is_submitted_again_while_it_gets_further(run, configure, steps):
+    study = open_study(configure())
     ray = FakeRay(steps)
-    experiment = ray_backend._RemoteExperiment(run, with_gpus=False)
-    with sweep.log() as logger:
-        progress = SweepProgress(sweep, logger, show=False)
-        task = experiment.submit(ray)
+    remote = ray_backend._RemoteRun(run, with_gpus=False)
+    with study.log() as logger:
+        progress = Progress(study, Work(study, logger, threading.Event()), show=False)
+        task = remote.submit(ray)
         while task is not None:
-            task = experiment.receive(ray, task, progress)
+            task = remote.receive(ray, task, progress)
     assert ray.submitted == len(steps) + ATTEMPTS
     assert list(progress.failed) == [run.run_id]
     status = run.status()
@@ -118,25 +124,25 @@ def test_without_ray_the_message_says_what_to_install(monkeypatch):
 
 
 def test_the_driver_loads_ray_only_where_it_is_used():
-    code = "import sys, kdexplorer.sweeps.driver; print(*sys.modules)"
+    code = "import sys, kdexplorer.studies.driver; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert "kdexplorer.sweeps.ray_backend" in loaded
+    assert "kdexplorer.studies.ray_backend" in loaded
     assert not {"ray", "torch", "streamlit"} & {*loaded}
 
 
 @pytest.mark.slow
-def test_two_nodes_and_one_that_is_killed_finish_every_experiment_once(configure):
+def test_two_nodes_and_one_that_is_killed_finish_every_run_once(configure):
     pytest.importorskip("ray", reason="needs Ray: pip install 'ray>=2.40,<3'")
     from ray.cluster_utils import Cluster
 
-    sweep = folder.create(configure(students_per_experiment=1))  # three experiments of one student
+    study = open_study(configure(students_per_run=1))  # three runs of one student
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     doomed = nodes.add_node(num_cpus=1)
     nodes.add_node(num_cpus=1)
 
     def kill() -> None:
         while not over.wait(0.2):
-            if any(run.status().epoch is not None for run in sweep.runs()):
+            if any(run.status().epoch is not None for run in study.runs()):
                 nodes.remove_node(doomed, allow_graceful=False)
                 return
 
@@ -144,16 +150,16 @@ def test_two_nodes_and_one_that_is_killed_finish_every_experiment_once(configure
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        assert driver.execute_sweep(sweep, nodes.address) == "finished"
+        assert driver.execute_study(study, nodes.address) == "finished"
     finally:
         over.set()
         killer.join()
         nodes.shutdown()
-    log = (sweep.path / "log.txt").read_text()
+    log = (study.path / "log.txt").read_text()
     assert log.count("was lost") >= 1
-    for run in sweep.runs():
+    for run in study.runs():
         assert log.count(f"{run.run_id} finished") == 1
         assert [row.epoch for row in run.metrics()] == [0, 1, 2]
         assert len(finished_students(run)) == 1
-    assert sweep.status().finished == 3
-    assert len(sweep.results().students) == 3
+    assert study.status().finished == 3
+    assert len(study.table().rows) == 3
