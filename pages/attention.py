@@ -29,10 +29,9 @@ with right:
             shared = pick_option("scale", "Scale", ["shared", "per map"]) == "shared"
 
     rows = attention_view.read_maps(image, teacher, students, power)
-    bar = attention_view.build_scale(rows, mode, shared)
     with scale:
-        attention_view.draw_scale(bar)
-    attention_view.draw_grid(rows, image, mode, shared, bar)
+        attention_view.draw_scale(rows, mode, shared)
+    attention_view.draw_grid(rows, image, mode, shared)
 st.caption(
     "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. On "
     "the shared scale the brightest 1 % of a map may be clipped. Correlation: of the centered maps. Hover over a map "

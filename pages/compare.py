@@ -67,7 +67,7 @@ def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: 
     keys = {short: key for key, short in names.items()}
     with beside:
         SECTIONS[section](Comparison(networks, keys, teacher, runs, rows, labels, stored))
-    difference = results.describe_training_difference(networks)
+    difference = verdicts.describe_training_difference(networks)
     if difference:
         st.warning(as_text(difference))
     left, right = st.columns(2)

@@ -173,7 +173,7 @@ def test_the_texts_have_the_figures_of_the_analysis(bundled):
     assert f"gains {gain:.1f} points" in pages["results.md"]
     rows = {row.name: row for row in build_rows(bundled.entries, logits, labels)}
     difference = rows["resnet8-response"].cross_entropy - rows["resnet8-scratch"].cross_entropy
-    scaled = str(rows["resnet8-response"].scaled_to_scratch_baseline).removeprefix("-")
+    scaled = rows["resnet8-response"].scaled_to_scratch_baseline.nats.removeprefix("-")
     assert f"is {difference:.3f} above as trained and {scaled} below" in pages["results.md"]
     sweep = bundled_tables(with_grid=True)["resnet56-resnet8"]
     deviation = f"{100 * seed_deviation(summarize(sweep)):.2f} points"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdexplorer.analysis.statistics import format_p, paired_test
+from kdexplorer.analysis.difference import format_p, over_images
 
 
 @dataclass(frozen=True)
@@ -69,25 +69,24 @@ def explain_inheritance(
     wrong = taught != labels
     sentences = []
     if wrong.any():
-        p = paired_test((predicted == taught)[wrong][None], (base == taught)[wrong][None])["p"]
-        more = own.repeats > other.repeats
-        verdict = (
-            "no clear difference"
-            if p >= 0.05
-            else f"it {'inherits errors' if more else 'repeats fewer errors than a network without a teacher'}"
-        )
+        repeats = over_images((predicted == taught)[wrong], (base == taught)[wrong])
+        verdict = {
+            1: "it inherits errors",
+            0: "no clear difference",
+            -1: "it repeats fewer errors than a network without a teacher",
+        }[repeats.sign]
         sentences.append(
             f"On the {own.teacher_wrong:,} images that {teacher} gets wrong, {student} repeats its class on "
             f"{own.repeated_share:.0%} and is right on {own.corrected_share:.0%}; {baseline} on "
-            f"{other.repeated_share:.0%} and {other.corrected_share:.0%} ({format_p(p)} for repeating): {verdict}."
+            f"{other.repeated_share:.0%} and {other.corrected_share:.0%} ({format_p(repeats.p or 0)} for repeating): "
+            f"{verdict}."
         )
     if own.teacher_right:
-        gain = 100 * (own.kept_share - other.kept_share)
-        p = paired_test((predicted == labels)[~wrong][None], (base == labels)[~wrong][None])["p"]
-        verdict = "no clear difference" if p >= 0.05 else "a gain" if gain > 0 else "a loss"
+        gain = over_images((predicted == labels)[~wrong], (base == labels)[~wrong])
+        verdict = {1: "a gain", 0: "no clear difference", -1: "a loss"}[gain.sign]
         sentences.append(
             f"Where {teacher} is right, {student} is right on {own.kept_share:.1%}, {baseline} on "
-            f"{other.kept_share:.1%} ({gain:+.1f} points, {format_p(p)}): {verdict}."
+            f"{other.kept_share:.1%} ({100 * gain.estimate:+.1f} points, {format_p(gain.p or 0)}): {verdict}."
         )
     net = 100 * float((predicted == labels).mean() - (base == labels).mean())
     added = own.teacher_right - own.right_elsewhere

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kdexplorer.analysis.difference import Difference, over_mean
+from kdexplorer.analysis.measures import Table
 from kdexplorer.analysis.metrics import cross_entropy_to_humans
 from kdexplorer.analysis.results import evaluation_labels, whole_split_logits
-from kdexplorer.analysis.statistics import MeanDifference, paired_interval
-from kdexplorer.analysis.tables import markdown_table
 from kdexplorer.analysis.temperature_scaling import fit_temperature
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.runs import lineage
@@ -53,10 +53,9 @@ class AgreementRow:
     at_one: float  # cross-entropy to the human labels at T = 1
     temperature: float | None  # the closest one
     least: float  # cross-entropy there, or at T = 1 where none is closest
-    scratch_baseline: str | None = None
-    all_images: MeanDifference | None = None
-    both_right: MeanDifference | None = None  # on the images that both classify correctly
-    wrong_classes: MeanDifference | None = None  # by the wrong classes alone, on images about which annotators disagree
+    all_images: Difference | None = None
+    both_right: Difference | None = None  # on the images that both classify correctly
+    wrong_classes: Difference | None = None  # by the wrong classes alone, on images about which annotators disagree
 
 
 def closeness(human_labels: np.ndarray, logits: np.ndarray) -> Closeness:
@@ -90,12 +89,12 @@ def build_rows(checkpoints: Sequence[Checkpoint], human_labels: np.ndarray) -> l
         baseline = lineage.scratch_baseline_of(checkpoint, checkpoints)
         if baseline is not None and baseline.path in logits:
             difference, labels = costs - fitted[baseline.path][1], evaluation_labels(checkpoint)
-            row = replace(row, scratch_baseline=baseline.name, all_images=paired_interval(difference))
+            row = replace(row, all_images=over_mean(difference, baseline.name))
             if labels is not None:
                 pair = logits[path], logits[baseline.path]
                 right = (pair[0].argmax(axis=1) == labels) & (pair[1].argmax(axis=1) == labels)
                 wrong = _compare_wrong_classes(human_labels, *pair, labels)
-                both = paired_interval(difference[right]) if right.any() else None
+                both = over_mean(difference[right]) if right.any() else None
                 row = replace(row, both_right=both, wrong_classes=wrong)
         rows.append(row)
     return rows
@@ -109,7 +108,7 @@ def _fit(human_labels: np.ndarray, logits: np.ndarray) -> tuple[float | None, np
 
 def _compare_wrong_classes(
     human_labels: np.ndarray, logits: np.ndarray, baseline: np.ndarray, labels: np.ndarray
-) -> MeanDifference | None:
+) -> Difference | None:
     others = np.arange(human_labels.shape[1]) != labels[:, None]
     shares, *wrong = (part[others].reshape(len(labels), -1) for part in (human_labels, logits, baseline))
     uncertain = shares.sum(axis=1) >= UNCERTAIN
@@ -117,7 +116,7 @@ def _compare_wrong_classes(
         return None
     shares = shares[uncertain] / shares[uncertain].sum(axis=1, keepdims=True)
     costs, baseline_costs = (_fit(shares, part[uncertain])[1] for part in wrong)
-    return paired_interval(costs - baseline_costs)
+    return over_mean(costs - baseline_costs)
 
 
 def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
@@ -128,9 +127,9 @@ def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
         for paired, where in zip((row.all_images, row.both_right, row.wrong_classes), places, strict=True):
             if paired is not None:
                 words = {-1: "closer", 0: "no clear difference", 1: "further away"}[paired.sign]
-                verdicts.append(f"{words} {where} ({paired})")
-        if verdicts:
-            sentences.append(f"{row.name} against {row.scratch_baseline}: {', '.join(verdicts)}.")
+                verdicts.append(f"{words} {where} ({paired.nats})")
+        if row.all_images is not None:
+            sentences.append(f"{row.name} against {row.all_images.other}: {', '.join(verdicts)}.")
     if not sentences:
         return None
     return (
@@ -140,18 +139,21 @@ def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
     )
 
 
-def format_table(rows: Sequence[AgreementRow]) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells as text, numbers rounded for reading."""
-    headings = ["Network", "Cross-entropy against human labels at T = 1", "Closest T", "Cross-entropy there"]
-    headings += ["To its scratch baseline there", "… on images both get right", "… by the wrong classes"]
-    cells = []
-    for row in rows:
-        temperature = "none" if row.temperature is None else f"{row.temperature:.2f}"
-        compared = [str(one or "") for one in (row.all_images, row.both_right, row.wrong_classes)]
-        cells.append([row.name, f"{row.at_one:.3f}", temperature, f"{row.least:.3f}", *compared])
-    return headings, cells
+def tabulate(rows: Sequence[AgreementRow]) -> Table:
+    """The rows as text, numbers rounded for reading."""
 
+    def say(paired: Difference | None) -> str:
+        return paired.nats if paired else ""
 
-def to_markdown(rows: Sequence[AgreementRow]) -> str:
-    """`format_table` as Markdown."""
-    return markdown_table(*format_table(rows))
+    return [
+        {
+            "Network": row.name,
+            "Cross-entropy against human labels at T = 1": f"{row.at_one:.3f}",
+            "Closest T": "none" if row.temperature is None else f"{row.temperature:.2f}",
+            "Cross-entropy there": f"{row.least:.3f}",
+            "To its scratch baseline there": say(row.all_images),
+            "… on images both get right": say(row.both_right),
+            "… by the wrong classes": say(row.wrong_classes),
+        }
+        for row in rows
+    ]

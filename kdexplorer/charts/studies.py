@@ -11,7 +11,7 @@ from kdexplorer.analysis.difference import Difference
 from kdexplorer.analysis.measures import MEASURES, Measure
 from kdexplorer.charts import style
 from kdexplorer.charts.common import Spec, data, spec, title, tooltips
-from kdexplorer.charts.sizes import area, em
+from kdexplorer.charts.style import area, em
 from kdexplorer.config import SCRATCH
 from kdexplorer.studies.summary import Summary, find_best, summarize
 from kdexplorer.studies.table import Table

@@ -1,7 +1,7 @@
 """The chart of error inheritance: its bars add up to the counts."""
 
 from kdexplorer.analysis.error_inheritance import Inheritance
-from kdexplorer.charts.inheritance import OUTCOMES, inheritance
+from kdexplorer.charts.evaluation import OUTCOMES, inheritance
 from tests.charts.drawing import rows_of
 
 

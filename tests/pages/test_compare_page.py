@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from kdexplorer.analysis import tables
-from kdexplorer.analysis.statistics import format_p, mcnemar
+from kdexplorer.analysis.difference import format_p, over_logits
+from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.app.compare import studies
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
@@ -34,13 +34,13 @@ def test_the_table_and_its_files(evaluated, open_page):
     assert names(at) == ["teacher", "small-scratch", "small-response"]
     assert table["accuracy"].tolist() == pytest.approx([110 / 1.2, 50, 80 / 1.2])
     assert table["method"].tolist() == ["teacher", "scratch", "KD"]
-    assert table["difference"].tolist()[2] == pytest.approx(20 / 1.2)
+    assert table["to_baseline"].tolist()[2] == pytest.approx(20 / 1.2)
     assert len(at.get("download_button")) == 4  # the handout is one
 
 
 def test_the_columns_are_those_of_all_tables(evaluated, open_page):
     table = results_table(open_page("compare"))
-    assert set(table.columns) <= tables.COLUMNS.keys()
+    assert set(table.columns) <= MEASURES.keys()
 
 
 def test_the_verdicts_are_about_the_table(evaluated, open_page):
@@ -63,9 +63,9 @@ def test_the_smallest_teacher_is_shown_first_and_another_family_takes_a_click(ev
 
 def test_another_baseline_changes_the_differences(evaluated, open_page):
     at = open_page("compare")
-    before = results_table(at)["difference"].tolist()
+    before = results_table(at)["to_baseline"].tolist()
     at.selectbox(key="pick_baseline").set_value("teacher").run()
-    assert results_table(at)["difference"].tolist() != before
+    assert results_table(at)["to_baseline"].tolist() != before
     assert at.query_params["baseline"] in ("teacher", ["teacher"])
 
 
@@ -146,8 +146,8 @@ def test_the_bundled_labels_give_every_column_and_section(family, open_page):
     at = open_page("compare")
     row = results_table(at).set_index("name").loc["small-response"]
     logits = [open_checkpoint(family / name).logits() for name in ("small-response", "small-scratch")]
-    assert format_p(mcnemar(*logits, CIFAR10.test_labels())["p"]) == f"p = {row['p']}"
-    assert row[["calibration_error", "difference", "interval", "teacher_agreement", "teacher_kl"]].notna().all()
+    assert format_p(over_logits(*logits, CIFAR10.test_labels()).p) == f"p = {row['p']}"
+    assert row[["calibration_error", "to_baseline", "interval", "teacher_agreement", "teacher_kl"]].notna().all()
     assert not any("labels" in info.value for info in at.info)
     for section, count in SECTIONS.items():
         assert len(specs(open_page("compare", show=section))) == count

@@ -2,7 +2,6 @@
 
 import pytest
 
-from kdexplorer.app.parts import chart_view
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import result_caches
 from tests.pages.test_attention_page import compare
@@ -20,8 +19,6 @@ def busy(monkeypatch):
 def test_who_computes_already_gets_no_file(busy):
     with pytest.raises(turns.BusyError):
         result_caches.handout(None, None, busy)
-    with pytest.raises(turns.BusyError):
-        chart_view._build_file("svg", None, busy)
 
 
 def test_attention_over_many_images_waits(family, busy, open_page):

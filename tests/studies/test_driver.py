@@ -201,7 +201,8 @@ def test_the_command_prints_the_table_and_start_takes_a_study(tiny, teacher, sta
 @pytest.fixture
 def declared(tmp_path, teacher):
     path = tmp_path / "league.toml"
-    path.write_text(f"""
+    path.write_text(
+        f"""
         version = 2
         name = "league"
         seeds = [3, 5]
@@ -212,13 +213,12 @@ def declared(tmp_path, teacher):
         scratch = "resnet8:scratch"
         plain-kd = "resnet8:kd:T=4:weight=0.7:ce_weight=0.3"
         attention = "resnet8:at:weight=1000"
-    """.replace(",\n            precision", ", precision"))
+    """.replace(",\n            precision", ", precision")
+    )
     return path
 
 
-def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table_alone(
-    tiny, declared, started, runs_root, capsys
-):
+def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table_alone(tiny, declared, started, runs_root, capsys):
     words = ["league", str(declared), "--yes"]
     assert main([*words, "--seeds", "1"]) == 0
     printed = capsys.readouterr()

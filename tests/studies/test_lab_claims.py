@@ -56,7 +56,6 @@ def test_channels_can_differ_where_maps_have_equal_sizes():
     assert lab_claims.judge_channels(("resnet8", "resnet50")).verdict == "not supported"
 
 
-
 def networks(*rows, images=1000):
     """A table of rows `(part, name, measures)`, where `right` among the measures is bits; `t` and `b` are scratch."""
     found = [

@@ -227,9 +227,12 @@ def test_calibration_under_shifts(errors, said):
     experiment = get_experiment("shifted-images")
     measured = make_measured(shifted(100, 200)).measured
     rows = [
-        row.model_copy(update={"measures": row.measures | {
-            "calibration_error": errors.get(row.entry, 0.2) if row.part in STRONG else 0.9
-        }})
+        row.model_copy(
+            update={
+                "measures": row.measures
+                | {"calibration_error": errors.get(row.entry, 0.2) if row.part in STRONG else 0.9}
+            }
+        )
         for row in measured.rows
     ]
     claim = verdict_of(experiment, Results({NETWORKS_TABLE: measured.model_copy(update={"rows": rows})}))

@@ -13,7 +13,7 @@ from kdexplorer.app.audience import audience_results as results
 from kdexplorer.app.parts.plain import as_text
 from kdexplorer.app.server import access
 from kdexplorer.app.state import slider_memory
-from kdexplorer.charts.room import room_bars
+from kdexplorer.charts.votes import room_bars
 from kdexplorer.images import render
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.vote import analysis

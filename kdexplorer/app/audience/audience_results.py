@@ -13,10 +13,10 @@ from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.state import caches, pickers, slider_memory, url_state
 from kdexplorer.charts.common import NetworkLogits
-from kdexplorer.charts.room import room_bars
 from kdexplorer.charts.style import TEACHER
+from kdexplorer.charts.votes import room_bars
 from kdexplorer.errors import KDError
-from kdexplorer.images import color_maps, decode, render
+from kdexplorer.images import decode, render
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.vote import analysis, student
 from kdexplorer.vote.records import Lecture, Question
@@ -158,7 +158,7 @@ def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, o
     counts, classes = question.totals, question.classes
     room, choice = analysis.soft_label(counts), analysis.choice_of(counts)
     row: dict[str, object] = {
-        "picture": color_maps.data_url(render.enlarge_png(question.pixels.transpose(1, 2, 0), decode.SIZE)),
+        "picture": render.data_url(render.enlarge_png(question.pixels.transpose(1, 2, 0), decode.SIZE)),
         "label": "" if truth.label is None else classes[truth.label],
         "room": "" if room is None else "a tie" if choice is None else f"{classes[choice]} {room[choice]:.0%}",
         "votes": sum(counts),

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import metrics, results, verdicts
-from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis.results import ResultRow
 from kdexplorer.app import navigation
 from kdexplorer.app.launch import launch_curves
 from kdexplorer.app.parts import chart_view
@@ -214,8 +214,8 @@ def _pick_pair(comparison: Comparison, key: str) -> tuple[str, str] | None:
         return None
     options = [row.name for row in rows]
     best = max([row for row in rows if row.is_distilled] or rows, key=lambda row: row.accuracy)
-    other = best.scratch_baseline if best.scratch_baseline in options else None
-    other = other or next(name for name in options if name != best.name)
+    other = best.to_scratch_baseline.other if best.to_scratch_baseline else None
+    other = other if other in options else next(name for name in options if name != best.name)
     left, right = st.columns(2)
     first = pick_one(f"{key}_first", "First network", options, best.name, draw=left.selectbox)
     second = pick_one(f"{key}_second", "Second network", options, other, draw=right.selectbox)

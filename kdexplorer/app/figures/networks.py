@@ -13,9 +13,8 @@ from kdexplorer.app.figures.predictions import LARGE
 from kdexplorer.app.methods import method_view
 from kdexplorer.app.parts import chart_view, network_picker
 from kdexplorer.app.server import access
-from kdexplorer.charts import bars, divergence
-from kdexplorer.charts.sizes import enlarge
-from kdexplorer.charts.style import role_of
+from kdexplorer.charts import divergence, evaluation
+from kdexplorer.charts.style import enlarge, role_of
 from kdexplorer.charts.taxonomy import taxonomy as draw_taxonomy
 from kdexplorer.config import SCRATCH
 from kdexplorer.images.picture import Picture
@@ -58,13 +57,13 @@ def learning_curves(context: Context) -> None:
 def accuracies(context: Context) -> None:
     """Test accuracies with their intervals."""
     shown = context.pick_family()
-    chart_view.draw(enlarge(bars.accuracies(shown.rows, roles(shown)), LARGE), "Accuracies")
+    chart_view.draw(enlarge(evaluation.accuracies(shown.rows, roles(shown)), LARGE), "Accuracies")
 
 
 def losses(context: Context) -> None:
     """Cross-entropy beside the objective."""
     shown = context.pick_family()
-    chart_view.draw(enlarge(bars.losses(shown.rows, roles(shown)), 1.3), "Losses")
+    chart_view.draw(enlarge(evaluation.losses(shown.rows, roles(shown)), 1.3), "Losses")
 
 
 def accuracy_cost(context: Context) -> None:

@@ -21,9 +21,9 @@ from kdexplorer.studies.folder import StudyConfig, StudyFolder, list_studies
 from kdexplorer.training.estimate import format_duration
 
 POLL, GUESTS_POLL = 1.0, 2.0
-SLOWED = 0.25
-"""Turns at a time that visitors use while training is said to be slowed by them."""
 """Seconds between two reads of a live run's folder, to which the trainer writes every half second."""
+SLOWED = 0.25
+"""Turns at a time that visitors use while the page says that they slow the training down."""
 
 STATES: dict[State, str] = {
     "waiting": ":gray[:material/pending: Waiting]",

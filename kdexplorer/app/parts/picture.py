@@ -18,7 +18,7 @@ from kdexplorer.app.server.streamlit_internals import remove_upload
 from kdexplorer.app.state import caches, pickers, url_state
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
-from kdexplorer.images import color_maps, decode, render
+from kdexplorer.images import decode, render
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -131,7 +131,7 @@ def most_instructive(teacher: Checkpoint, students: list[Checkpoint], dataset: s
 
 
 def _show_thumbnail(pixels: np.ndarray, index: int, chosen: bool) -> None:
-    image = color_maps.data_url(render.enlarge_png(pixels.transpose(1, 2, 0), 64))
+    image = render.data_url(render.enlarge_png(pixels.transpose(1, 2, 0), 64))
     st.button(
         f"![Test image {index}]({image})", key=f"pick_thumb_{index}", type="primary" if chosen else "secondary",
         on_click=url_state.put, args=("image", index),

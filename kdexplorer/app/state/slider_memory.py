@@ -14,7 +14,6 @@ import streamlit as st
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.state import pickers
 from kdexplorer.charts.common import Spec
-from kdexplorer.charts.temperature import slider_value
 from kdexplorer.web import assemble
 
 _KEY = "slider_memory"
@@ -56,8 +55,5 @@ def draw(chart: str, spec: Spec, name: str, about: tuple[str, ...] = chart_view.
 
     `name` says what it shows; `about` and `options` are those of `chart_view.draw`.
     """
-    values = {"logT": slider_value(pickers.pinned("T"))}
-    alpha = pickers.pinned_by_visitor("alpha")
-    values |= {} if alpha is None else {"alpha": alpha}
     with st.container(key=chart):
-        chart_view.draw(spec, name, about, values=values, **options)
+        chart_view.draw(spec, name, about, **options)

@@ -27,7 +27,6 @@ from kdexplorer.analysis.difference import (
     wilson_interval,
 )
 from kdexplorer.analysis.metrics import softmax
-from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import DataError
 from kdexplorer.networks import get_architecture
@@ -78,19 +77,19 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
     return table
 
 
-def _describe(one: ResultRow, right: str) -> Iterator[Row]:
+def _describe(one: networks.ResultRow, right: str) -> Iterator[Row]:
     """A network's row, and those that relate it to its teacher and its scratch baseline."""
     figures = {"accuracy": one.accuracy, "cross_entropy": one.cross_entropy}
     own = {"objective": one.objective, "attention_term": one.terms.get("at")}
     yield Row(
         entry=one.name, measures=figures | {name: v for name, v in own.items() if v is not None}, right=right
     )  # fmt: skip
-    if one.teacher is not None:
-        yield Row(part=f"{TEACHER}{one.teacher}", entry=one.name, measures=figures)
+    if one.to_teacher is not None:
+        yield Row(part=f"{TEACHER}{one.to_teacher.other}", entry=one.name, measures=figures)
     scaled = one.scaled_to_scratch_baseline
-    if one.scratch_baseline is not None and scaled is not None:
-        more = {"scaled_difference": scaled.difference, "half_interval": scaled.half}
-        yield Row(part=f"{BASELINE}{one.scratch_baseline}", entry=one.name, measures=figures | more)
+    if scaled is not None:
+        more = {"scaled_difference": scaled.estimate, "half_interval": scaled.half}
+        yield Row(part=f"{BASELINE}{scaled.other}", entry=one.name, measures=figures | more)
 
 
 def judge(results: Results) -> list[Claim]:
