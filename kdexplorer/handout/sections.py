@@ -10,7 +10,7 @@ from kdexplorer.charts.votes import room_bars
 from kdexplorer.images.render import data_url
 from kdexplorer.story.lecture import read_lecture
 from kdexplorer.vote.analysis import count_votes, soft_label
-from kdexplorer.vote.records import Question
+from kdexplorer.vote.questions import Question
 
 SECTIONS = {
     "soft": "Soft labels",

@@ -8,7 +8,7 @@ import streamlit as st
 
 from kdexplorer.app.parts import chart_view, downloads
 from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.state import pickers
+from kdexplorer.app.state import choices
 from kdexplorer.charts import studies as charts
 from kdexplorer.errors import ConfigError
 from kdexplorer.studies.experiments import lab_claims
@@ -40,7 +40,7 @@ def show_sweeps() -> None:
     if not found:
         st.info("There is no sweep yet. Start one on the Launch page with 'Sweep temperature and weight'.")
         return
-    name = pickers.pick_one("sweep", "Sweep", list(found), next(iter(found)), kind="sweep")
+    name = choices.pick_one("sweep", "Sweep", list(found), next(iter(found)), kind="sweep")
     show_study(found[name], name)
 
 
@@ -52,7 +52,7 @@ def show_leagues() -> None:
         return
     name = next(iter(found))
     if len(found) > 1:
-        name = pickers.pick_one("league", "League", list(found), name, kind="league")
+        name = choices.pick_one("league", "League", list(found), name, kind="league")
     show_study(found[name], name)
 
 
@@ -75,7 +75,7 @@ def _show_grid(table: Table, name: str) -> None:
         return
     said = describe_study(table, summarize(table))
     st.markdown(" ".join(filter(None, [said, table.declared.describe_factors()])))
-    measure = pickers.pick_option("surface", "Surface", known, lambda key: charts.SURFACES[key])
+    measure = choices.pick_option("surface", "Surface", known, lambda key: charts.SURFACES[key])
     left, right = st.columns([3, 2])
     chart_view.draw(charts.surface(table, measure), f"Sweep {name} {measure}", (), left, key="surface_chart")
     chart_view.draw(charts.spread(table), f"Sweep {name} by seed", (), right, key="spread_chart")
@@ -92,7 +92,7 @@ def _show_entries(table: Table, name: str) -> None:
         st.warning(as_text(problem))
     summaries = summarize(table)
     st.markdown(as_text(describe_study(table, summaries)))
-    reference = pickers.pick_option("reference", "Compared with", table.declared.references)
+    reference = choices.pick_option("reference", "Compared with", table.declared.references)
     spec = charts.differences(table, reference)
     if spec is not None:
         chart_view.draw(spec, f"League {name}", (), key="league_chart")
