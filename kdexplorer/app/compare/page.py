@@ -9,9 +9,8 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.analysis import results, verdicts
-from kdexplorer.app.compare import compare_claims, league_section, sections, table
+from kdexplorer.app.compare import sections, studies, table
 from kdexplorer.app.compare.table import Comparison
-from kdexplorer.app.launch import sweeps
 from kdexplorer.app.parts import chart_view, layout, network_picker
 from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.state import caches, choices, result_caches
@@ -27,9 +26,9 @@ SECTIONS: dict[str, Callable[[Comparison], None]] = {
     "Confusion": sections.show_confusion,
     "Disagreements": sections.show_disagreements,
     "Error inheritance": sections.show_inheritance,
-    "The lab's claims": compare_claims.show_claims,
-    "Sweep": lambda _: sweeps.show_section(),
-    "League": lambda _: league_section.show_section(),
+    "The lab's claims": lambda _: studies.show_claims(),
+    "Sweep": lambda _: studies.show_sweeps(),
+    "League": lambda _: studies.show_leagues(),
 }
 BESIDE = ("Accuracy and cost", "Learning curves", "Calibration", "Classes")
 """Sections that fit beside the short table; the others need the page's width."""
