@@ -10,7 +10,7 @@ from kdexplorer.app.compare import compare_claims, compare_sections, compare_tab
 from kdexplorer.app.compare.compare_sections import Comparison
 from kdexplorer.app.launch import sweeps
 from kdexplorer.app.parts import chart_view, layout, network_picker
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.state import caches, choices, result_caches
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage

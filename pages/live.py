@@ -5,7 +5,7 @@ import streamlit as st
 from kdexplorer.app import navigation
 from kdexplorer.app.live import live_view
 from kdexplorer.app.parts import layout, network_picker, picture
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.state import choices
 from kdexplorer.errors import KDError
 from kdexplorer.networks import all_architectures

@@ -7,7 +7,7 @@ from kdexplorer.analysis import measures, results, verdicts
 from kdexplorer.analysis.metrics import entropy, softmax
 from kdexplorer.app import navigation
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.state import caches, result_caches
 from kdexplorer.charts import evaluation, soft_labels
 from kdexplorer.charts.common import NetworkLogits, select_classes

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from kdexplorer.app.parts import downloads, layout, network_picker, picture
+from kdexplorer.app.parts import chart_view, downloads, layout, network_picker, picture
 from kdexplorer.app.soft_labels import soft_label_sections as sections
 from kdexplorer.app.soft_labels import soft_labels
-from kdexplorer.app.state import choices, slider_memory
+from kdexplorer.app.state import choices
 
 TABS = {
     "Gradient on the student": sections.show_gradient,
@@ -35,4 +35,4 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
 tab, place = choices.pick_tab("tab", list(TABS))
 with place:  # only the open tab is computed
     TABS[tab](page)
-slider_memory.follow()
+chart_view.follow_sliders()

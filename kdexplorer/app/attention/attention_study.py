@@ -14,7 +14,7 @@ from kdexplorer.analysis import attention_similarity
 from kdexplorer.analysis.attention_similarity import StageSimilarity
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.app.parts import chart_view, network_picker
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import caches, choices
 from kdexplorer.charts import attention, style

@@ -7,7 +7,7 @@ import json
 import streamlit as st
 
 from kdexplorer.app.parts import chart_view, downloads
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts import league as chart
 from kdexplorer.sweeps.league_report import NOTES, describe_protocol, format_league, to_csv, to_markdown

@@ -10,7 +10,7 @@ from kdexplorer.analysis import inference, metrics
 from kdexplorer.app.attention import attention_view
 from kdexplorer.app.figures.context import Context
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.soft_labels import soft_label_sections as sections
 from kdexplorer.app.state import choices
 from kdexplorer.charts import soft_labels, temperature

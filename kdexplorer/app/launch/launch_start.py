@@ -7,7 +7,7 @@ import time
 import streamlit as st
 
 from kdexplorer.app.launch import measuring, sweeps
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.config import MAX_STUDENTS, RunConfig
 from kdexplorer.datasets import download

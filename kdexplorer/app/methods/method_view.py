@@ -13,7 +13,7 @@ from kdexplorer.analysis.method_probe import BATCH, Probe
 from kdexplorer.app.launch import student_rows
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.field_widget import draw_field
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.state import caches, choices, result_caches
 from kdexplorer.charts import gradients
 from kdexplorer.charts.style import TEACHER, role_of

@@ -11,9 +11,9 @@ import streamlit as st
 from kdexplorer.analysis import human_agreement, inference, metrics
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.soft_labels.soft_labels import SoftLabels
-from kdexplorer.app.state import caches, choices, result_caches, slider_memory
+from kdexplorer.app.state import caches, choices, result_caches
 from kdexplorer.charts import class_maps, gradients, soft_labels, temperature
 from kdexplorer.charts.common import NetworkLogits, fresh_student, select_classes
 from kdexplorer.charts.style import HUMAN
@@ -60,16 +60,16 @@ def show_gradient(page: SoftLabels) -> None:
 
 def draw_gradient(page: SoftLabels, student: NetworkLogits, alpha: float) -> None:
     """The chart of the gradient, whose sliders start at the pinned T and at alpha."""
-    begin = slider_memory.start("chart_gradient", (student.name, *page.shown), (page.temperature, alpha))
+    begin = chart_view.start_sliders("chart_gradient", (student.name, *page.shown), (page.temperature, alpha))
     chart = gradients.gradient_push(page.teacher, student, page.classes, page.picture.label, *begin)
-    slider_memory.draw("chart_gradient", chart, f"Gradient {student.name}")
+    chart_view.draw_with_sliders("chart_gradient", chart, f"Gradient {student.name}")
 
 
 def draw_soft_labels(page: SoftLabels) -> None:
     """The soft labels of teacher and students, whose slider starts at the pinned T."""
-    (begin,) = slider_memory.start("chart_soft_labels", page.shown, (page.temperature,))
+    (begin,) = chart_view.start_sliders("chart_soft_labels", page.shown, (page.temperature,))
     chart = soft_labels.mirrored(page.teacher, page.students, page.classes, page.picture.label, begin)
-    slider_memory.draw("chart_soft_labels", chart, "Soft labels")
+    chart_view.draw_with_sliders("chart_soft_labels", chart, "Soft labels")
 
 
 def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdexplorer.app.parts import network_picker
-from kdexplorer.app.parts.plain import show_error
+from kdexplorer.app.parts.text import show_error
 from kdexplorer.app.state import caches, choices
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.style import role_of
