@@ -24,12 +24,12 @@ from kdexplorer.analysis.results import ResultRow, build_rows, evaluation_labels
 from kdexplorer.charts.common import vega_lite_version
 from kdexplorer.charts.divergence import EXPLANATION
 from kdexplorer.charts.temperature import T_MAX, T_MIN
-from kdexplorer.experiments.report import list_verdicts
 from kdexplorer.handout import content, facts, sections, shapes
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Sources
 from kdexplorer.methods import describe_methods
 from kdexplorer.runs.lineage import name_family
+from kdexplorer.studies.experiments.results import list_verdicts
 from kdexplorer.web import assemble
 from kdexplorer.web.export import export_network
 
