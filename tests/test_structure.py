@@ -28,6 +28,7 @@ LAYERS = (
     {"sweeps"},
     {"experiments"},
     {"charts"},
+    {"figures"},
     {"web"},
     {"story"},
     {"vote"},

@@ -7,9 +7,9 @@ import pyarrow.ipc
 from PIL import Image
 
 from benchmarks.app import ROOT
-from kdexplorer.story.figures import FIGURES
+from kdexplorer.figures import all_figures
 
-VIEWS = ("?story=1", "?story=12", "?story=notes", *(f"?figure={name}" for name in FIGURES))
+VIEWS = ("?story=1", "?story=12", "?story=notes", *(f"?figure={name}" for name in all_figures()))
 """Addresses of what is no page: steps of the lecture, its notes, and figures alone."""
 
 

@@ -19,7 +19,7 @@ from kdexplorer.app.state import caches, pickers, result_caches
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ImageError
-from kdexplorer.handout.sources import choose_pictures
+from kdexplorer.handout.request import choose_pictures
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.web import assemble
 
