@@ -4,7 +4,7 @@ import streamlit as st
 
 from kdexplorer.app.attention import attention_study, attention_view
 from kdexplorer.app.parts import layout, network_picker, picture
-from kdexplorer.app.state.pickers import pick_option
+from kdexplorer.app.state.choices import pick_option
 
 layout.header(
     "attention",

@@ -7,7 +7,7 @@ import streamlit as st
 from kdexplorer.app.navigation import FOLDER, TITLES
 from kdexplorer.app.parts import chart_view, page_controls
 from kdexplorer.app.parts.layout import STYLE
-from kdexplorer.app.state import hiding, share_link
+from kdexplorer.app.state import choices, hiding, share_link
 from kdexplorer.app.story_mode import figure_view, story
 
 st.set_page_config(
@@ -17,6 +17,7 @@ st.set_page_config(
 )
 st.html(f"{STYLE}{share_link.STYLE}{chart_view.STYLE}")
 page_controls.show()
+choices.translate_link()
 pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())

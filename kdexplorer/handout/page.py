@@ -36,7 +36,7 @@ from kdexplorer.methods import describe_methods
 from kdexplorer.runs.lineage import name_family
 from kdexplorer.story.lecture import read_lecture
 from kdexplorer.vote.analysis import count_votes, soft_label
-from kdexplorer.vote.records import Question
+from kdexplorer.vote.questions import Question
 from kdexplorer.web import assemble
 from kdexplorer.web.export import export_network
 

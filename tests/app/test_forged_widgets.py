@@ -37,8 +37,8 @@ def test_no_forged_value_ends_a_page(open_page, page):
     at._run(forge(at))
     at.run()
     if page == "launch":
-        assert len(at.session_state["experiment"]["students"]) == MAX_STUDENTS
-        assert len(at.session_state["experiment"]["name"]) <= 64
+        assert len(at.session_state["run_form"]["students"]) == MAX_STUDENTS
+        assert len(at.session_state["run_form"]["name"]) <= 64
 
 
 def test_a_forged_grid_has_no_more_values_than_a_sweep(open_page):

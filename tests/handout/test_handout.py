@@ -32,7 +32,7 @@ from kdexplorer.methods import all_methods
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints
-from kdexplorer.vote.records import make_question
+from kdexplorer.vote.questions import make_question
 from tests.charts.records import make_row
 
 EVIL = '"><img src=x onerror=alert(1)></script><script>alert(2)</script>.png'

@@ -37,7 +37,7 @@ def test_a_student_with_other_stages_is_left_out(family, open_page, make_checkpo
     assert "mobile is left out" in text(at)
     assert "small-scratch" in str(specs(at)[-1])
     assert "mobile" not in str(specs(at)[-1])
-    at.multiselect(key="pick_students").set_value(["mobile"]).run()
+    at.multiselect(key="students").set_value(["mobile"]).run()
     assert len(specs(at)) == 2
 
 

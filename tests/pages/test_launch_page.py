@@ -42,7 +42,7 @@ def no_networks(own):
 
 def experiment(at):
     """The form's values."""
-    return at.session_state["experiment"]
+    return at.session_state["run_form"]
 
 
 # --- The form -----------------------------------------------------------------------------------------------
@@ -386,8 +386,8 @@ def test_a_finished_run_shows_its_curves_and_an_image_by_epoch(open_page):
     at = open_page("launch", run=make_run().run_id)
     assert "Finished" in text(at)
     assert len(specs(at)) == 3
-    at.selectbox(key="pick_probe").set_value("5").run()
-    at.segmented_control(key="pick_probe_T").set_value("4.0").run()
+    at.selectbox(key="probe").set_value("5").run()
+    at.segmented_control(key="probe_T").set_value("4.0").run()
     assert "after epoch 2 at T = 4" in specs(at)[2]["description"]
     assert len(specs(at)) == 3
     for spec in specs(at):

@@ -16,7 +16,7 @@ from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.app.parts import chart_view, network_picker
 from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.server import access, turns
-from kdexplorer.app.state import caches, pickers
+from kdexplorer.app.state import caches, choices
 from kdexplorer.charts import attention, style
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage
@@ -40,7 +40,7 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
         return
     sizes = [size for size in SIZES if size < len(pixels)] + [len(pixels)]
     default = sizes[min(1, len(sizes) - 1)]
-    sample = pixels[: pickers.pick_option("sample", "Sample", sizes, "first {:,} test images".format, default)]
+    sample = pixels[: choices.pick_option("sample", "Sample", sizes, "first {:,} test images".format, default)]
     try:
         _measure(teacher, comparable, sample)
     except KDError as error:

@@ -10,7 +10,7 @@ from kdexplorer.app.compare.compare_sections import Comparison
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.plain import as_text
 from kdexplorer.app.state import result_caches
-from kdexplorer.app.state.pickers import pick_option
+from kdexplorer.app.state.choices import pick_option
 from kdexplorer.charts.evaluation import inheritance
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.sweeps.results import bundled_sweeps

@@ -11,7 +11,7 @@ from kdexplorer.app.launch import measuring
 from kdexplorer.app.parts import chart_view, downloads
 from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.app.state import pickers
+from kdexplorer.app.state import choices
 from kdexplorer.charts.experiments import experiment_chart
 from kdexplorer.errors import KDError
 from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment, progress
@@ -30,7 +30,7 @@ def pick_experiment() -> PreparedExperiment:
     """The choice, also in the link; at first one that is measured."""
     keys = [experiment.key for experiment in all_experiments()]
     measured = (experiment.key for experiment in all_experiments() if read(experiment))
-    key = pickers.pick_one(
+    key = choices.pick_one(
         "experiment", "Experiment", keys, next(measured, keys[0]), kind="experiment",
         format_func=lambda key: get_experiment(key).title,
     )  # fmt: skip

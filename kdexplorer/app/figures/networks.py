@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kdexplorer.app.audience import audience, audience_controls, audience_projector
+from kdexplorer.app.audience import controls
 from kdexplorer.app.compare import compare_sections
 from kdexplorer.app.compare.compare_claims import VERDICTS
 from kdexplorer.app.experiments import experiment_view
@@ -90,25 +90,25 @@ def experiment(context: Context) -> None:
 def vote(context: Context) -> None:
     """The question in letters for the last row, or before the first one the picture that it will be about."""
     store = open_store()
-    seen = audience_controls.swap_seen(store)
+    seen = controls.swap_seen(store)
     question = store.current()
     if question is None:
         _prepare_vote(store, context, seen)
         return
-    with audience_projector.show(store, context.teacher, seen):
+    with controls.show_projector(store, context.teacher, seen):
         if access.is_presenter() and not question.is_open:
             picture = context.pick_picture(label=False)  # it would give the answer away
-            audience_controls.show_ask(store, context.teacher, picture, seen)
+            controls.show_ask(store, context.teacher, picture, seen)
 
 
 def _prepare_vote(store: Store, context: Context, seen: str) -> None:
     left, middle, right = st.columns([4, 4, 5], gap="medium")
     with left:
-        audience.show_code("stretch")
+        controls.show_code("stretch")
     with middle:
         picture = context.pick_picture(label=False)
     with right:
         if access.is_presenter():
-            audience_controls.show_ask(store, context.teacher, picture, seen)
+            controls.show_ask(store, context.teacher, picture, seen)
         else:
             st.info("No question yet. The presenter starts questions.")

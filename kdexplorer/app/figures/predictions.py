@@ -12,7 +12,7 @@ from kdexplorer.app.figures.context import Context
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.plain import as_text
 from kdexplorer.app.soft_labels import soft_label_sections as sections
-from kdexplorer.app.state import pickers
+from kdexplorer.app.state import choices
 from kdexplorer.charts import soft_labels, temperature
 from kdexplorer.charts.common import select_classes
 from kdexplorer.charts.style import enlarge
@@ -63,7 +63,7 @@ def temperature_curves(context: Context, picture: Picture) -> None:
     """One measure over T."""
     page = context.predict(picture)
     measures = [one for one in temperature.CURVES if page.students or one not in temperature.COMPARED]
-    measure = pickers.pick_option("curve", "Measure", measures, lambda key: temperature.CURVES[key][0])
+    measure = choices.pick_option("curve", "Measure", measures, lambda key: temperature.CURVES[key][0])
     chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
     chart_view.draw(enlarge(chart, 1.1), temperature.CURVES[measure][0], chart_view.OF_IMAGE)
 
@@ -75,7 +75,7 @@ def gradient(context: Context, picture: Picture) -> None:
         st.info("Choose a student to see the gradient on its logits.")
         return
     trained = page.networks[page.distilled.name].card.objective
-    sections.draw_gradient(page, page.distilled, pickers.pinned("alpha", inference.trained_alpha(trained)))
+    sections.draw_gradient(page, page.distilled, choices.pinned("alpha", inference.trained_alpha(trained)))
 
 
 def students(context: Context, picture: Picture) -> None:

@@ -14,7 +14,7 @@ from kdexplorer.app.launch import student_rows
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.plain import as_text, show_error
-from kdexplorer.app.state import caches, pickers, result_caches
+from kdexplorer.app.state import caches, choices, result_caches
 from kdexplorer.charts import gradients
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.config import SCRATCH
@@ -45,15 +45,11 @@ def pick_method(short: bool = False) -> type[Method]:
     `short` has their labels side by side instead of a list with family and source.
     """
     keys = [method.key for method in all_methods()]
-
-    def draw(label: str, options: list[str], **widget: Any) -> None:
-        if short:
-            widget |= {"format_func": lambda key: get_method(key).label, "label_visibility": "collapsed"}
-            st.segmented_control(label, options, required=True, wrap=True, **widget)
-        else:
-            st.selectbox(label, options, format_func=_describe, **widget)
-
-    return get_method(pickers.pick_one("method", "Method", keys, "kd", kind="method", draw=draw))
+    widget: dict[str, Any] = {"format_func": _describe}
+    if short:
+        widget = {"format_func": lambda key: get_method(key).label, "label_visibility": "collapsed"}
+        widget["buttons"] = True
+    return get_method(choices.pick_one("method", "Method", keys, "kd", kind="method", **widget))
 
 
 def _describe(key: str) -> str:
@@ -154,5 +150,5 @@ def pick_student(students: Mapping[str, Checkpoint], teacher: Checkpoint) -> Stu
     if not students:
         return None
     distilled = (name for name, one in students.items() if role_of(one, teacher) != SCRATCH)
-    name = pickers.pick_option("student", "Student", students, str, next(distilled, next(iter(students))))
+    name = choices.pick_option("student", "Student", students, str, next(distilled, next(iter(students))))
     return Student(name, students[name])

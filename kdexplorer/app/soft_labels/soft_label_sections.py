@@ -13,7 +13,7 @@ from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.plain import as_text
 from kdexplorer.app.soft_labels.soft_labels import SoftLabels
-from kdexplorer.app.state import caches, pickers, result_caches, slider_memory
+from kdexplorer.app.state import caches, choices, result_caches, slider_memory
 from kdexplorer.charts import class_maps, gradients, soft_labels, temperature
 from kdexplorer.charts.common import NetworkLogits, fresh_student, select_classes
 from kdexplorer.charts.style import HUMAN
@@ -32,13 +32,13 @@ def show_gradient(page: SoftLabels) -> None:
     by_name = {student.name: student for student in page.students}
     left, middle, right = st.columns(3)
     with left:
-        student = by_name[pickers.pick_option("student", "Student", by_name, str, page.distilled.name)]
+        student = by_name[choices.pick_option("student", "Student", by_name, str, page.distilled.name)]
     trained = page.networks[student.name].card.objective
     with middle:
-        if pickers.pick_option("moment", "Moment", MOMENTS) != MOMENTS[0]:
+        if choices.pick_option("moment", "Moment", MOMENTS) != MOMENTS[0]:
             student = fresh_student(page.teacher)
     with right:
-        alpha = pickers.pick_pinned("alpha", inference.trained_alpha(trained))
+        alpha = choices.pick_pinned("alpha", inference.trained_alpha(trained))
     st.latex(
         r"\begin{aligned}\frac{\partial L}{\partial z_i} ={}& "
         r"\underbrace{\alpha\,T\,\bigl(p^s_i(T) - p^t_i(T)\bigr)}_{\text{teacher}} \\ "
@@ -121,7 +121,7 @@ def show_class_similarity(page: SoftLabels) -> None:
         f"The mean soft label of each class over the test split at T = {page.temperature:g}. The values off the "
         "diagonal show which classes a network finds similar."
     )
-    diagonal = not pickers.pick_toggle("off_diagonal", "Remove the diagonal", True)
+    diagonal = not choices.pick_toggle("off_diagonal", "Remove the diagonal", True)
     dataset, classes = page.picture.dataset, page.classes
     logits = {}
     for name, checkpoint in page.networks.items():

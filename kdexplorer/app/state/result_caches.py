@@ -24,7 +24,7 @@ from kdexplorer.methods import Method, get_method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.cost import measure_latency
 from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.vote.records import Question
+from kdexplorer.vote.questions import Question
 
 if TYPE_CHECKING:
     from kdexplorer.images.picture import Picture

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.state import pickers
+from kdexplorer.app.state import choices
 from kdexplorer.charts.common import Spec
 from kdexplorer.web import assemble
 
@@ -32,7 +32,7 @@ def follow() -> None:
 
 def _keep() -> None:
     moved = st.session_state[f"{_KEY}_view"].get("moved")
-    if isinstance(moved, dict) and pickers.pin(moved.get("name"), moved.get("value")):
+    if isinstance(moved, dict) and choices.pin(moved.get("name"), moved.get("value")):
         st.session_state[_MOVED] = moved.get("chart")
 
 
