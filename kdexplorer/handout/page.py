@@ -26,7 +26,6 @@ from kdexplorer.analysis.results import ResultRow, build_rows, evaluation_labels
 from kdexplorer.charts.common import vega_lite_version
 from kdexplorer.charts.divergence import EXPLANATION
 from kdexplorer.charts.temperature import T_MAX, T_MIN
-from kdexplorer.experiments.report import list_verdicts
 from kdexplorer.figures.images import OPACITY
 from kdexplorer.handout import texts
 from kdexplorer.handout.charts import Charts
@@ -35,6 +34,7 @@ from kdexplorer.images.render import data_url
 from kdexplorer.methods import describe_methods
 from kdexplorer.runs.lineage import name_family
 from kdexplorer.story.lecture import read_lecture
+from kdexplorer.studies.experiments.results import list_verdicts
 from kdexplorer.vote.analysis import count_votes, soft_label
 from kdexplorer.vote.questions import Question
 from kdexplorer.web import assemble

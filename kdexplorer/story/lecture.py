@@ -14,11 +14,11 @@ from pydantic import Field, ValidationError, field_validator
 
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ConfigError, KDError
-from kdexplorer.experiments import all_experiments
 from kdexplorer.figures import all_figures
 from kdexplorer.methods import all_methods
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.schema import NAME_PATTERN, StrictModel, problems
+from kdexplorer.studies.experiments import all_experiments
 
 DEFAULT = Path(__file__).with_name("lecture.toml")
 MAX_STEPS = 40

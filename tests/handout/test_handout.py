@@ -22,7 +22,6 @@ from kdexplorer.analysis.verdicts import describe_changes
 from kdexplorer.cli import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, DataError
-from kdexplorer.experiments.report import list_verdicts
 from kdexplorer.handout import page, texts
 from kdexplorer.handout.charts import OCTAVES
 from kdexplorer.handout.request import HandoutRequest, choose_pictures, open_sources
@@ -32,6 +31,7 @@ from kdexplorer.methods import all_methods
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints
+from kdexplorer.studies.experiments.results import list_verdicts
 from kdexplorer.vote.questions import make_question
 from tests.charts.records import make_row
 

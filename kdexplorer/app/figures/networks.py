@@ -6,7 +6,7 @@ import streamlit as st
 
 from kdexplorer.app.audience import controls
 from kdexplorer.app.compare import compare_sections
-from kdexplorer.app.compare.compare_claims import VERDICTS
+from kdexplorer.app.compare.studies import VERDICTS
 from kdexplorer.app.experiments import experiment_view
 from kdexplorer.app.figures.context import Context, roles
 from kdexplorer.app.figures.predictions import LARGE
@@ -17,8 +17,8 @@ from kdexplorer.charts import divergence, evaluation
 from kdexplorer.charts.style import enlarge, role_of
 from kdexplorer.charts.taxonomy import taxonomy as draw_taxonomy
 from kdexplorer.config import SCRATCH
-from kdexplorer.experiments.report import SMALL
 from kdexplorer.images.picture import Picture
+from kdexplorer.studies.experiments.results import SMALL
 from kdexplorer.vote.store import Store, open_store
 
 
@@ -82,8 +82,8 @@ def experiment(context: Context) -> None:
     if results and small:
         said += SMALL
     elif results:
-        claim = chosen.judge(results)
-        said += f"{VERDICTS[claim.verdict]} {claim.claim}: {claim.verdict}."
+        verdicts = (f"{VERDICTS[claim.verdict]} {claim.claim}: {claim.verdict}." for claim in chosen.judge(results))
+        said += "  \n".join(verdicts)
     words.markdown(said)
 
 
