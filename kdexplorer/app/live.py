@@ -21,7 +21,7 @@ from kdexplorer.app.state import caches, choices, result_caches
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ImageError, KDError
-from kdexplorer.handout.sources import choose_pictures
+from kdexplorer.handout.request import choose_pictures
 from kdexplorer.networks import all_architectures
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.web import assemble, export

@@ -20,8 +20,7 @@ from kdexplorer.app import live
 from kdexplorer.app.state import result_caches
 from kdexplorer.errors import ImageError
 from kdexplorer.handout import page
-from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.sources import open_sources
+from kdexplorer.handout.request import HandoutRequest, open_sources
 from kdexplorer.images import decode, render
 from kdexplorer.images.picture import Picture
 from kdexplorer.presets import PRESETS

@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from kdexplorer.app.parts.text import as_text
+from kdexplorer.figures import all_figures
 from kdexplorer.images.qr import qr_png
-from kdexplorer.story.figures import FIGURES
 
 STYLE = (
     "<style>.st-key-share {position: fixed; top: .45rem; right: 1rem; z-index: 999991; width: auto}"
@@ -78,9 +78,9 @@ def _show_code(link: str, of: str) -> None:
 
 def _show_figure_links(page: str) -> None:
     """A link to one of the page's figures alone, for a frame in slides."""
-    names = [name for name, figure in FIGURES.items() if figure.page == page]
+    names = [name for name, figure in all_figures().items() if figure.page == page]
     if names:
-        name = st.selectbox("A figure alone, for slides", names, format_func=lambda name: FIGURES[name].label)
+        name = st.selectbox("A figure alone, for slides", names, format_func=lambda name: all_figures()[name].title)
         link = page_url(figure=name, embed="true")
         show_copy_button("copy_figure", link)
         _show_code(link, "figure")
