@@ -27,6 +27,7 @@ LAYERS = (
     {"training"},
     {"studies"},
     {"charts"},
+    {"figures"},
     {"web"},
     {"story"},
     {"vote"},

@@ -12,7 +12,7 @@ from kdexplorer.analysis import results, verdicts
 from kdexplorer.app.compare import sections, studies, table
 from kdexplorer.app.compare.table import Comparison
 from kdexplorer.app.parts import chart_view, layout, network_picker
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.state import caches, choices, result_caches
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage, run_folder
