@@ -37,5 +37,5 @@ def server_url() -> str:
 
 
 def link_to(page: str, label: str, query: dict[str, str] | None = None, icon: str | None = None) -> None:
-    """Draws a link to another page; `query` carries choices there, see `url_state`."""
+    """Draws a link to another page; `query` carries choices there, see `state.choices`."""
     st.page_link(FOLDER / f"{page}.py", label=label, query_params=query, icon=icon)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import numpy as np
 
-from kdexplorer.analysis.error_inheritance import Inheritance
+from kdexplorer.analysis.error_inheritance import OWN, REPEATED, RIGHT, Outcomes, share_of
+from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.metrics import accuracy, calibration_bins, per_class_accuracy, softmax
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.charts import style
@@ -71,22 +72,10 @@ def losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
     return spec([marks, text], heading, f"Losses: {said}.", 52 * len(rows))
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a network costs: a name, the title of the axis, and what a result row's value is multiplied by."""
-
-    label: str
-    axis_title: str
-    factor: float
-
-
-COSTS = {
-    "multiply_adds": Cost("Multiply-adds", "Multiply-adds of one image (millions)", 1e-6),
-    "parameters": Cost("Parameters", "Parameters (thousands)", 1e-3),
-    "size": Cost("Size on disk", "Weights on disk (kB)", 1e-3),
-    "latency": Cost("Latency", "Time for one image on this machine (ms)", 1e3),
-}
-"""By the attribute of a result row."""
+COSTS = {key: MEASURES[key] for key in ("multiply_adds", "parameters", "size", "latency")}
+COSTS["parameters"] = replace(COSTS["parameters"], scale=1e-3, axis="Parameters (thousands)")
+COSTS["size"] = replace(COSTS["size"], label="Size on disk")
+"""What a network costs, by the attribute of a result row."""
 
 ASIDE = 9
 """Pixels between networks that cost the same."""
@@ -123,7 +112,7 @@ def accuracy_cost(rows: Sequence[ResultRow], looks: Sequence[style.Series], cost
 def _cost_points(rows: Sequence[ResultRow], cost: str) -> list[dict[str, Any]]:
     """The networks whose cost is known; those of equal cost get an offset, so that their intervals do not overlap."""
     points: list[dict[str, Any]] = [
-        {"network": row.name, "cost": value * COSTS[cost].factor, "accuracy": row.accuracy}
+        {"network": row.name, "cost": value * COSTS[cost].scale, "accuracy": row.accuracy}
         | {"low": row.accuracy_low, "high": row.accuracy_high}
         for row in rows
         if (value := getattr(row, cost))
@@ -216,15 +205,11 @@ def per_class(
     return spec([span, points], title("Accuracy by class", selection), described, 27 * len(shown))
 
 
-OUTCOMES = {
-    "right": "#009E73",
-    "the teacher's wrong class": "#D55E00",
-    "a wrong class of its own": "#999999",
-}
+OUTCOMES = {RIGHT: "#009E73", REPEATED: "#D55E00", OWN: "#999999"}
 """Outcomes in their order along a bar, with their colors; the order and the numbers are the second cue."""
 
 
-def inheritance(counts: Mapping[str, Inheritance], teacher: str) -> Spec:
+def inheritance(counts: Mapping[str, Outcomes], teacher: str) -> Spec:
     """Each network's predictions as bars of shares, on the images that the teacher gets wrong and on the others.
 
     Args:
@@ -248,27 +233,23 @@ def inheritance(counts: Mapping[str, Inheritance], teacher: str) -> Spec:
         color=alt.Color("outcome:N", scale=scale, legend=legend),
     )
     numbers = base.mark_text(color="#000000").encode(x=alt.X("middle:Q", title="Share of the images"), text="text:N")
-    first = next(iter(counts.values()))
-    heading = title(
-        f"Predictions on {teacher}'s errors",
-        f"on the {first.teacher_wrong:,} images that it gets wrong, and the {first.teacher_right:,} that it gets right",
-    )
+    wrong, right = (sum(outcomes.values()) for outcomes in next(iter(counts.values())).values())
+    images = f"on the {wrong:,} images that it gets wrong, and the {right:,} that it gets right"
+    heading = title(f"Predictions on {teacher}'s errors", images)
     described = "; ".join(
-        f"{name}: where {teacher} is wrong, right on {one.corrected_share:.1%} and the same wrong class on "
-        f"{one.repeated_share:.1%}; where it is right, right on {one.kept_share:.1%}"
+        f"{name}: where {teacher} is wrong, right on {share_of(one, 'wrong', RIGHT):.1%} and the same wrong class on "
+        f"{share_of(one, 'wrong', REPEATED):.1%}; where it is right, right on {share_of(one, 'right', RIGHT):.1%}"
         for name, one in counts.items()
     )
     return spec([bars, numbers], heading, f"Error inheritance. {described}", 34 * len(order))
 
 
-def _list_rows(counts: Mapping[str, Inheritance]) -> list[dict[str, Any]]:
+def _list_rows(counts: Mapping[str, Outcomes]) -> list[dict[str, Any]]:
     """A row for each part of a bar, with where it begins and ends."""
     rows: list[dict[str, Any]] = []
     for name, one in counts.items():
-        wrong = {"right": one.right_there, "the teacher's wrong class": one.repeats}
-        wrong["a wrong class of its own"] = one.teacher_wrong - sum(wrong.values())
-        right = {"right": one.right_elsewhere, "a wrong class of its own": one.teacher_right - one.right_elsewhere}
-        for where, total, outcomes in (("wrong", one.teacher_wrong, wrong), ("right", one.teacher_right, right)):
+        for where, outcomes in one.items():
+            total = sum(outcomes.values())
             start = 0.0
             for outcome, images in outcomes.items():
                 share = images / total if total else 0.0

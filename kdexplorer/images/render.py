@@ -15,7 +15,7 @@ PALETTES = {
     ),
     "difference": ("#5e3c99", "#b2abd2", "#f7f7f7", "#fdb863", "#e66101"),
 }  # fmt: skip
-"""Anchors of the color maps: viridis, which is perceptual, and a diverging one with a neutral middle for signed values."""
+"""Anchors of the color maps: viridis, which is perceptual, and for signed values a diverging one, neutral at 0."""
 
 
 @cache

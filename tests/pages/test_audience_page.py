@@ -73,7 +73,7 @@ def test_the_slider_starts_at_the_pinned_temperature_unless_the_visitor_moves_it
     assert params(specs(at)[0])["logT"] == 3
     open_store().vote(open_store().current().key, 0, browser(1))
     at.session_state["slider_moved"] = results.CHART
-    at.session_state["shared_choices"]["T"] = 2.0
+    at.session_state["T"] = 2.0
     at.run()
     assert params(specs(at)[0])["logT"] == 3  # it is where the visitor has moved it
     assert "at T = 2" in text(at)

@@ -13,12 +13,12 @@ from starlette.routing import Route
 from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app import navigation
 from kdexplorer.app.audience import results
-from kdexplorer.app.parts import deletion, picture
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts import chart_view, layout, picture
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.server.headers import LOCAL, crowded_addresses, visitor_of
 from kdexplorer.app.server.refusals import network_of
-from kdexplorer.app.state import caches, share_link, slider_memory, url_state
+from kdexplorer.app.state import caches, choices, links
 from kdexplorer.images import render
 from kdexplorer.images.picture import Picture
 from kdexplorer.images.qr import qr_png
@@ -76,7 +76,7 @@ def show_link() -> None:
     """The QR code and the link for phones, which the presenter can change for this session."""
     link = show_code()
     with st.container(horizontal=True):
-        share_link.show_copy_button("copy_phones", link)
+        links.show_copy_button("copy_phones", link)
         change = st.popover("Change")
     if urlsplit(link).hostname in LOCAL:
         st.caption(
@@ -125,7 +125,7 @@ def show_close_and_next(store: Store, teacher: Checkpoint, seen: str) -> bool:
             access.act_and_rerun(lambda: _ask_test_image(store, teacher, following, seen))
         if question is not None and question.is_open:
             other = "votes" if results.chosen_answer() == "all" else "all"
-            st.button(results.ANSWERS[other], key="vote_answer", on_click=url_state.put, args=("answer", other))
+            st.button(results.ANSWERS[other], key="vote_answer", on_click=choices.put, args=("answer", other))
     return following is not None
 
 
@@ -140,7 +140,7 @@ def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoin
         "Prepared test images", key="pick_ask", placeholder="3, 25, 108", max_chars=500, on_change=_remember_prepared,
         help="Their numbers, in the order of the questions. The link to this page contains them.",
     )  # fmt: skip
-    url_state.publish("ask", prepared)
+    choices.publish("ask", prepared)
     place = st.container(horizontal=True, vertical_alignment="center")
     image = picture.pick(teacher, students)
     with place:
@@ -159,7 +159,7 @@ def show_end(store: Store) -> None:
     """The deletion of everything."""
     if access.is_presenter() and store.questions().questions:
         question = "Delete all questions and their totals? This cannot be undone."
-        deletion.offer("Delete all questions", question, "vote_clear", store.clear, "Deleted.")
+        layout.offer_deletion("Delete all questions", question, "vote_clear", store.clear, "Deleted.")
 
 
 def show_warning() -> None:
@@ -183,7 +183,7 @@ def parse_prepared(text: str) -> list[str]:
 
 
 def _prepared() -> list[str]:
-    return url_state.get("ask", [], parse_prepared)
+    return choices.get("ask", [], parse_prepared)
 
 
 def _remember_prepared() -> None:
@@ -192,7 +192,7 @@ def _remember_prepared() -> None:
     except ValueError as error:
         st.toast(as_text(f"The list is not changed: {error}."))
         return
-    url_state.put("ask", found) if found else url_state.forget("ask")
+    choices.put("ask", found) if found else choices.forget("ask")
 
 
 def _next_index(store: Store, teacher: Checkpoint) -> int | None:
@@ -230,7 +230,7 @@ def show_projector_page(store: Store, teacher: Checkpoint, seen: str) -> None:
     st.html(ALONE)
     with show_projector(store, teacher, seen):
         st.button("Leave projector view", key="leave_projector", on_click=_leave_projector)
-    slider_memory.follow()
+    chart_view.follow_sliders()
 
 
 def show_projector(store: Store, teacher: Checkpoint, seen: str) -> Any:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import streamlit as st
 
 from kdexplorer.analysis import inference, metrics
-from kdexplorer.app.attention import attention_view
+from kdexplorer.app import attention as attention_page
+from kdexplorer.app import soft_labels as sections
 from kdexplorer.app.figures.context import Context
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.soft_labels import soft_label_sections as sections
-from kdexplorer.app.state import pickers
+from kdexplorer.app.parts.text import as_text
+from kdexplorer.app.state import choices
 from kdexplorer.charts import soft_labels, temperature
 from kdexplorer.charts.common import select_classes
 from kdexplorer.charts.style import enlarge
@@ -63,7 +63,7 @@ def temperature_curves(context: Context, picture: Picture) -> None:
     """One measure over T."""
     page = context.predict(picture)
     measures = [one for one in temperature.CURVES if page.students or one not in temperature.COMPARED]
-    measure = pickers.pick_option("curve", "Measure", measures, lambda key: temperature.CURVES[key][0])
+    measure = choices.pick_option("curve", "Measure", measures, lambda key: temperature.CURVES[key][0])
     chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
     chart_view.draw(enlarge(chart, 1.1), temperature.CURVES[measure][0], chart_view.OF_IMAGE)
 
@@ -75,7 +75,7 @@ def gradient(context: Context, picture: Picture) -> None:
         st.info("Choose a student to see the gradient on its logits.")
         return
     trained = page.networks[page.distilled.name].card.objective
-    sections.draw_gradient(page, page.distilled, pickers.pinned("alpha", inference.trained_alpha(trained)))
+    sections.draw_gradient(page, page.distilled, choices.pinned("alpha", inference.trained_alpha(trained)))
 
 
 def students(context: Context, picture: Picture) -> None:
@@ -107,7 +107,7 @@ def attention_difference(context: Context, picture: Picture) -> None:
 
 
 def _draw_attention(context: Context, picture: Picture, mode: str) -> None:
-    rows = attention_view.read_maps(picture, *context.many())
+    rows = attention_page.read_maps(picture, *context.many())
     if mode == "difference":
-        attention_view.draw_scale(rows, mode, True)
-    attention_view.draw_grid(rows, picture, mode, True)
+        attention_page.draw_scale(rows, mode, True)
+    attention_page.draw_grid(rows, picture, mode, True)

@@ -8,7 +8,7 @@ import streamlit as st
 from kdexplorer.app.launch import run_result
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.state import caches
-from kdexplorer.app.state.pickers import pick_one, pick_option
+from kdexplorer.app.state.choices import pick_one, pick_option
 from kdexplorer.charts import learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.style import Series
