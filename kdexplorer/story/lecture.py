@@ -14,7 +14,6 @@ from pydantic import Field, ValidationError, field_validator
 
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ConfigError, KDError
-from kdexplorer.experiments import all_experiments
 from kdexplorer.figures import all_figures
 from kdexplorer.files import read_bytes
 from kdexplorer.methods import all_methods
