@@ -14,7 +14,6 @@ from PIL import Image
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from benchmarks import guest, load, vote
-from benchmarks.app import running
 from kdexplorer.app.server import shares
 from kdexplorer.images import decode, render
 from kdexplorer.runs.checkpoints import bundled_checkpoints
@@ -168,9 +167,9 @@ def test_a_few_visitors_are_served(app, capsys):
     assert "errors 0, connections lost 0" in capsys.readouterr().out
 
 
-def test_a_few_phones_vote(tmp_path, capsys):
-    with running(tmp_path) as url:  # a question would stay for the other tests of `app`
-        room, tally = asyncio.run(vote.run(url, argparse.Namespace(devices=5, seconds=2.5)))
+@pytest.mark.usefixtures("app_runs")
+def test_a_few_phones_vote(app, capsys):
+    room, tally = asyncio.run(vote.run(app, argparse.Namespace(devices=5, seconds=2.5)))
     assert room.errors == tally.errors == []
     assert sum(room.told.values()) == 5
     confirmed = tuple(room.told[k] for k in range(10))
