@@ -8,8 +8,6 @@ ARG TORCH_CPU_INDEX=
 RUN /venv/bin/pip install --no-cache-dir ${TORCH_CPU_INDEX:+--extra-index-url "$TORCH_CPU_INDEX"} -r /requirements.txt
 
 FROM python:3.13-slim
-# markers in the texts of charts that are saved as PNG
-RUN apt-get update && apt-get install -y --no-install-recommends fonts-dejavu-core && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 10001 --no-create-home --home-dir /data kdexplorer && mkdir /data && chown kdexplorer /data
 COPY --from=build /venv /venv
 WORKDIR /app

@@ -1,14 +1,15 @@
-"""One hostile guest beside ordinary visitors and a run, on two cores: what does the guest cost the others?
+"""One hostile guest beside a class, its presenter and a run, on two cores: what does the guest cost the others?
 
-    python -m benchmarks.guest [--only handouts attention_studies]
+    python -m benchmarks.guest [--same-address] [--only handouts attention_studies]
 
-Starts the application with a presenter token and a run that trains, and 20 visitors, each from an address of their own:
-three of four change the pinned temperature or the image every few seconds, the others watch the run. First nobody else
-is there; then for `--seconds` a guest does everything at once that an audit found to be costly (`ATTACKS`), or only
-what is named, from one address; then the guest leaves, and after `--recovery` seconds everything is measured again.
-Prints the visitors' times, the server's memory and the training's speed for each part, and whether they are within the
-budget. The guest is a process of its own with the run's priority; its processor time is printed, because on two cores
-it is taken from the others.
+Starts the application with a presenter token and a run that trains (`--no-train`: without), and 20 visitors from one
+address: three of four change the pinned temperature or the image every few seconds, the others watch the run. The
+presenter, from the same address, does the same, and enters the token again and again in new tabs. First nobody else is
+there; then for `--seconds` a guest does everything at once that an audit found to be costly (`ATTACKS`), or only what
+is named, from another address or with `--same-address` from the class's; then the guest leaves, and after `--recovery`
+seconds everything is measured again. Prints the visitors' and the presenter's times, the server's memory and the
+training's speed for each part, and whether they are within the budget. The guest is a process of its own with the run's
+priority; its processor time is printed, because on two cores it is taken from the others.
 The server and the run get two cores; with more, visitors and guest have the others.
 """
 
@@ -37,23 +38,23 @@ from PIL import Image
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from benchmarks.app import ROOT, running
-from benchmarks.load import BY_ITSELF, TRAINING, Tally, Visitor, end, percentiles, watch_memory
+from benchmarks.load import BY_ITSELF, ROOM, TRAINING, Tally, Visitor, end, percentiles, watch_memory
 from kdexplorer.config import RunConfig
 from kdexplorer.runs.launch import launch_run
 from kdexplorer.runs.run_folder import Run
 
 ADDRESS = "203.0.113.66"
 TOKEN = "the presenter's token of this benchmark"
-P95, MEMORY, LOSS = 1.5, 1500.0, 0.2
-"""The budget: seconds, MB, share of the training's speed."""
+P95, PRESENTER, MEMORY, LOSS = 1.5, 0.6, 1500.0, 0.2
+"""The budget: seconds for visitors and for the presenter, MB, share of the training's speed."""
 FAILURES = (OSError, TimeoutError, KeyError, ValueError, websockets.WebSocketException)
 
 
 class Guest(Visitor):
     """A visitor who also sends what no browser would."""
 
-    def __init__(self, url: str, run: str) -> None:
-        super().__init__(random.randrange(10**6), url, Tally(), run, ADDRESS)
+    def __init__(self, url: str, run: str, address: str = ADDRESS, tally: Tally | None = None) -> None:
+        super().__init__(random.randrange(10**6), url, tally or Tally(), run, address)
         self.editor, self.handout = "", ""
 
     def _delta(self, message: Any) -> None:
@@ -186,7 +187,9 @@ def large_picture() -> bytes:
 _picture = b""
 
 
-async def attack(url: str, run: str, names: Collection[str], seconds: float, counts: dict[str, int]) -> None:
+async def attack(
+    url: str, run: str, address: str, names: Collection[str], seconds: float, counts: dict[str, int]
+) -> None:
     """These attacks at once until the time is over; `counts` says how often what was done and what failed."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(64))
     large_picture()
@@ -195,7 +198,7 @@ async def attack(url: str, run: str, names: Collection[str], seconds: float, cou
         if what is stay_connected:
             await asyncio.sleep(seconds / 4)
         while True:
-            guest = Guest(url, run)
+            guest = Guest(url, run, address)
             try:
                 await guest.open("overview")
                 while True:
@@ -224,7 +227,7 @@ async def look(visitor: Visitor, wait: float) -> None:
     await asyncio.sleep(wait)
     try:
         await visitor.open("soft_labels")
-        watches = visitor.number % 4 == 3
+        watches = visitor.number % 4 == 3 and bool(visitor.run)
         if watches:
             await visitor.watch()
         while True:
@@ -238,8 +241,30 @@ async def look(visitor: Visitor, wait: float) -> None:
         visitor.tally.errors.append(f"{type(error).__name__}: {error}"[:200])
 
 
-def steps_of(run: Run) -> float:
+async def present(url: str, run: str, tally: Tally) -> None:
+    """The presenter: enters the token, changes what is shown, and begins again, until the task is cancelled."""
+    while True:
+        presenter = Guest(url, run, ROOM, tally)
+        try:
+            await presenter.open("launch")
+            presenter.values = {presenter.find("Presenter token"): TOKEN}
+            await presenter.act("token", press=presenter.find("Enter"))
+            await presenter.turn_page("soft_labels")
+            for _ in range(10):
+                await presenter._think(1)
+                await presenter.random.choice([presenter.pin, presenter.next_image])()
+        except FAILURES as error:
+            tally.errors.append(f"presenter: {type(error).__name__}: {error}"[:200])
+            await asyncio.sleep(0.5)
+        finally:
+            if presenter.socket is not None:
+                await presenter.socket.close()
+
+
+def steps_of(run: Run | None) -> float:
     """Steps that the run has trained."""
+    if run is None:
+        return float("nan")
     status = run.status()
     return (status.epoch or 0) * (status.steps_per_epoch or 0) + (status.step or 0)
 
@@ -247,8 +272,8 @@ def steps_of(run: Run) -> float:
 class Measured:
     """What happened in one part of the benchmark."""
 
-    def __init__(self, name: str, tally: Tally, run: Run) -> None:
-        self.name, self.tally, self.run = name, tally, run
+    def __init__(self, name: str, tally: Tally, presenter: Tally, run: Run | None) -> None:
+        self.name, self.tally, self.presenter, self.run = name, tally, presenter, run
         self.begin, self.steps = tally.now(), steps_of(run)
 
     def finish(self) -> Measured:
@@ -260,6 +285,8 @@ class Measured:
         print(f"{self.name:<20} {percentiles(self.times)}  memory {self.memory:5.0f} MB  {self.speed:6.1f} steps/s")
         looks = [took for at, took, what in self.tally.actions if at + took > self.begin and what == BY_ITSELF]
         print(f"{'  a look at the run':<20} {percentiles(looks)}")
+        self.presented = [took for at, took, _ in self.presenter.actions if at + took > self.begin]
+        print(f"{'  the presenter':<20} {percentiles(self.presented)}")
         return self
 
     @property
@@ -267,34 +294,42 @@ class Measured:
         """Seconds."""
         return float(np.percentile(self.times, 95)) if self.times else float("nan")
 
+    @property
+    def presenter_p95(self) -> float:
+        """Seconds."""
+        return float(np.percentile(self.presented, 95)) if self.presented else float("nan")
 
-async def measure(url: str, run: Run, server: psutil.Process, options: argparse.Namespace) -> list[Measured]:
+
+async def measure(url: str, run: Run | None, server: psutil.Process, options: argparse.Namespace) -> list[Measured]:
     """Before, during, and after."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
-    tally, parts = Tally(), []
+    begin, run_id, parts = time.perf_counter(), run.run_id if run else "", list[Measured]()
+    tally, presenter = Tally(begin), Tally(begin)
     tasks = [asyncio.create_task(watch_memory([server], tally, 0.25))]
+    tasks.append(asyncio.create_task(present(url, run_id, presenter)))
     for number in range(options.visitors):
-        visitor = Visitor(number, url, tally, run.run_id, f"198.51.100.{number + 1}")
+        visitor = Visitor(number, url, tally, run_id, ROOM)
         tasks.append(asyncio.create_task(look(visitor, options.join * number / options.visitors)))
     await asyncio.sleep(options.join + 3)
-    parts.append(Measured("before", tally, run))
+    parts.append(Measured("before", tally, presenter, run))
     await asyncio.sleep(options.seconds / 2)
     parts[-1].finish()
-    parts.append(Measured("beside the guest", tally, run))
-    command = [sys.executable, "-m", "benchmarks.guest", "--attack", url, "--run", run.run_id]
+    parts.append(Measured("beside the guest", tally, presenter, run))
+    command = [sys.executable, "-m", "benchmarks.guest", "--attack", url, "--run", run_id]
+    command += ["--same-address"] if options.same_address else []
     command += ["--seconds", str(options.seconds), "--only", *options.only]
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, preexec_fn=lambda: os.nice(10))
     await process.wait()
     parts[-1].finish()
     await asyncio.sleep(options.recovery)
-    parts.append(Measured(f"{options.recovery:g} s later", tally, run))
+    parts.append(Measured(f"{options.recovery:g} s later", tally, presenter, run))
     await asyncio.sleep(options.seconds / 2)
     parts[-1].finish()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    print(f"visitors: errors {len(tally.errors)}, connections lost {tally.lost}")
-    for sentence in sorted(set(tally.errors))[:10]:
+    print(f"visitors: errors {len(tally.errors)}, connections lost {tally.lost}; presenter: {len(presenter.errors)}")
+    for sentence in sorted({*tally.errors, *presenter.errors})[:10]:
         print(f"  {sentence}")
     return parts
 
@@ -303,11 +338,13 @@ def judge(before: Measured, beside: Measured, after: Measured) -> bool:
     """Prints each figure of the budget; whether all are within it."""
     figures = [
         ("visitors' 95th percentile beside the guest, s", beside.p95, P95),
+        ("presenter's 95th percentile beside the guest, s", beside.presenter_p95, PRESENTER),
         ("server's memory at most, MB", max(part.memory for part in (before, beside, after)), MEMORY),
         ("training's speed lost to the guest, share", 1 - beside.speed / before.speed, LOSS),
         ("visitors' 95th percentile later, s", after.p95, float(np.nanmax((1.5 * before.p95, 0.5)))),
         ("training's speed lost later, share", 1 - after.speed / before.speed, LOSS),
     ]
+    figures = [(name, figure, most) for name, figure, most in figures if not np.isnan(figure)]
     for name, figure, most in figures:
         print(f"{name:<48} {figure:8.2f}  budget {most:8.2f}  {'kept' if figure < most else 'EXCEEDED'}")
     return all(figure < most for _, figure, most in figures)
@@ -334,6 +371,8 @@ def main(arguments: list[str] | None = None) -> bool:
     parser.add_argument(
         "--recovery", type=float, default=30.0, help="seconds between the guest's end and the last part"
     )
+    parser.add_argument("--same-address", action="store_true", help="the guest has the address of the class")
+    parser.add_argument("--train", action=argparse.BooleanOptionalAction, default=True, help="a run trains meanwhile")
     names = [what.__name__ for what in ATTACKS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="ATTACK", help=", ".join(names))
     parser.add_argument("--attack", metavar="URL", help="only play the guest, against a running application of yours")
@@ -341,7 +380,8 @@ def main(arguments: list[str] | None = None) -> bool:
     options = parser.parse_args(arguments)
     if options.attack:
         counts: dict[str, int] = {}
-        asyncio.run(attack(options.attack, options.run, options.only, options.seconds, counts))
+        address = ROOM if options.same_address else ADDRESS
+        asyncio.run(attack(options.attack, options.run, address, options.only, options.seconds, counts))
         used = resource.getrusage(resource.RUSAGE_SELF)
         print(f"the guest itself used {used.ru_utime + used.ru_stime:.0f} s of processor time")
         for name in sorted(counts):
@@ -355,10 +395,12 @@ def main(arguments: list[str] | None = None) -> bool:
             url = stack.enter_context(running(folder, **environment))
             (server,) = (child for child in psutil.Process().children() if child not in before)
             os.environ.pop("KDEXPLORER_DATA", None)
-            run = launch_run(RunConfig(**TRAINING), folder / "runs")
-            stack.callback(end, run)
+            run = None
+            if options.train:
+                run = launch_run(RunConfig(**TRAINING), folder / "runs")
+                stack.callback(end, run)
         for _ in range(600):
-            if steps_of(run):
+            if run is None or steps_of(run):
                 break
             time.sleep(0.1)
         parts = asyncio.run(measure(url, run, server, options))

@@ -2,12 +2,14 @@
 
     python -m benchmarks.load --people 100 --minutes 10 --train
 
-Starts the application (or visits `--url`; visitors are spread over several). Each visitor opens a page, then the page
-of the run that trains meanwhile, and from then on thinks 5 to 15 seconds and changes the image, a network, the pinned
+Starts the application (or visits `--url`; visitors are spread over several). All visitors come from one public address,
+as a class behind a router does (`--no-one-address`: each from their own), which they name like a proxy on this machine.
+Each visitor opens a page, with `--empty-caches` after all the files that a browser would load first, then the page of
+the run that trains meanwhile, and from then on thinks 5 to 15 seconds and changes the image, a network, the pinned
 temperature or the page, uploads a photo, or watches the run again. An action lasts from its message to the server's
-message that the script has finished. Prints percentiles while visitors join and after, errors, lost connections, the
-server's memory and its slope, and how many visitors saw the run's progress move. Above some 200 visitors this script
-needs a core of its own.
+message that the script has finished, a first page from the request of its document. Prints percentiles, errors, lost
+connections, the server's memory, its slope and what is left of it `--linger` seconds after all have left, and how many
+visitors saw the run's progress move. Above some 200 visitors this script needs a core of its own.
 """
 
 from __future__ import annotations
@@ -18,17 +20,22 @@ import contextlib
 import io
 import os
 import random
+import re
 import tempfile
 import time
 import urllib.request
 import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
+import streamlit
 import websockets
 from PIL import Image
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -45,6 +52,13 @@ PATIENCE = 120.0
 
 UPLOADER = "Upload a photo (over 5 MB: reduced in your browser)"
 WHOLE_UPLOAD = "upload, all of it"
+ROOM = "203.0.113.7"
+"""The one public address of a class."""
+CHUNKS = (
+    "MaterialSymbols-Rounded", "SourceSansVF-Italic", "StreamlitMarkdown", "BidiComponent", "ImageList", "Button",
+    "Html", "ArrowVegaLiteChart", "embed", "ButtonGroup", "DownloadButton", "Checkbox", "rehype-katex",
+)  # fmt: skip
+"""Streamlit's files that a page with a chart needs beside those of the first document and their imports."""
 BY_ITSELF = "a fragment by itself"
 """What a page does every second while something runs."""
 
@@ -61,7 +75,9 @@ class Tally:
     begin: float = field(default_factory=time.perf_counter)
     joined_until: float = 0.0
     actions: list[tuple[float, float, str]] = field(default_factory=list)
+    first_pages: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    left_at: float = 0.0
     lost: int = 0
     received: int = 0
     progress: dict[int, set[str]] = field(default_factory=dict)
@@ -72,15 +88,16 @@ class Tally:
 
     def slope(self) -> float:
         """MB a minute by which the servers' memory grows, from half a minute after the last visitor has joined."""
-        steady = [(at, size) for at, size in self.memory if at > self.joined_until + 30]
+        end = self.left_at or self.now()
+        steady = [(at, size) for at, size in self.memory if self.joined_until + 30 < at < end]
         return 60 * np.polyfit(*zip(*steady, strict=True), 1)[0] if len(steady) > 5 else float("nan")
 
 
 class Visitor:
     """A browser without a screen: it keeps the page's widgets and the values that it has set."""
 
-    def __init__(self, number: int, url: str, tally: Tally, run: str | None, address: str = "") -> None:
-        """`address`: from which a proxy on this machine says that the visitor comes."""
+    def __init__(self, number: int, url: str, tally: Tally, run: str | None, address: str = ROOM) -> None:
+        """`address`: from which a proxy on this machine says that the visitor comes; "" is this machine's."""
         self.forwarded = {"X-Forwarded-For": address} if address else {}
         self.number, self.url, self.tally, self.run = number, url.rstrip("/"), tally, run
         self.random = random.Random(number)
@@ -94,18 +111,21 @@ class Visitor:
 
     # --- The protocol ---
 
-    async def open(self, page: str) -> None:
-        """Fetches the first document and the cookie, connects, and requests a page."""
-        paths = ("/", "/_stcore/host-config", "/_stcore/health")
+    async def open(self, page: str, empty_cache: bool = False) -> None:
+        """Fetches the first document and the cookie, and its files if they are not kept; connects, requests a page."""
+        paths, begin = ("/", "/_stcore/host-config", "/_stcore/health"), self.tally.now()
         lines = [line for path in paths for line in (await self._fetch(path)).get_all("Set-Cookie") or []]
         cookies = dict(line.split(";")[0].split("=", 1) for line in lines)
         self.cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        if empty_cache:
+            self.tally.received += await download(self.url, files_of_page(), self.forwarded)
         self.socket = await websockets.connect(
             self.url.replace("http", "ws", 1) + "/_stcore/stream",
             subprotocols=["streamlit"], origin=self.url, max_size=None, open_timeout=PATIENCE,
             additional_headers=self.forwarded | ({"Cookie": self.cookie} if self.cookie else {}),
         )  # fmt: skip
         await self.act(f"join {page}", page_name=page)
+        self.tally.first_pages.append(self.tally.now() - begin)
 
     async def _fetch(self, path: str, method: str = "GET", data: bytes | None = None, **headers: str) -> Any:
         headers |= self.forwarded | {"Cookie": self.cookie}
@@ -289,11 +309,59 @@ def photo() -> bytes:
     return buffer.getvalue()
 
 
+@cache
+def files_of_page() -> tuple[str, ...]:
+    """The paths of the files that a browser without any loads for a page with a chart."""
+    folder = Path(streamlit.__file__).parent / "static"
+    index = (folder / "index.html").read_text()
+    found = [name for name in re.findall(r'(?:src|href)="\./(static/[^"]+)"', index) if (folder / name).is_file()]
+    wanted = [path for name in CHUNKS for path in sorted((folder / "static").glob(f"*/{name}.*"))[:1]]
+    found += [str(path.relative_to(folder)) for path in wanted]
+    for name in found:  # grows: what a module imports
+        if name.endswith(".js"):
+            imports = re.findall(r'(?:from|import)"\./([^"]+)"', (folder / name).read_text())
+            found += [path for one in dict.fromkeys(imports) if (path := f"static/js/{one}") not in found]
+    return tuple(f"/{name}" for name in found)
+
+
+async def download(url: str, paths: Sequence[str], headers: dict[str, str]) -> int:
+    """Loads these files over six connections, as a browser does; returns how many bytes. Raises OSError."""
+    place, waiting = urlsplit(url), list(reversed(paths))
+    lines = "".join(f"{name}: {text}\r\n" for name, text in headers.items())
+    secure = True if place.scheme == "https" else None
+
+    async def load() -> int:
+        reader, writer = await asyncio.open_connection(
+            place.hostname, place.port or (443 if secure else 80), ssl=secure
+        )
+        received = 0
+        while waiting:
+            request = f"GET {waiting.pop()} HTTP/1.1\r\nHost: {place.netloc}\r\nAccept-Encoding: gzip\r\n{lines}\r\n"
+            writer.write(request.encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            if head.split()[1] != "200":
+                raise OSError(f"{request.split()[1]}: status {head.split()[1]}")
+            length = re.search(r"\ncontent-length: (\d+)", head)
+            chunk = int(length[1]) if length else int(await reader.readline(), 16)
+            while chunk:
+                received += len(await reader.readexactly(chunk))
+                if not length:
+                    await reader.readline()
+                chunk = 0 if length else int(await reader.readline(), 16)
+            if not length:
+                await reader.readline()
+        writer.close()
+        return received
+
+    async with asyncio.timeout(PATIENCE):
+        return sum(await asyncio.gather(*(load() for _ in range(6))))
+
+
 async def visit(visitor: Visitor, wait: float, options: argparse.Namespace) -> None:
     """One visitor's whole visit; an error is recorded and ends only this visit."""
     await asyncio.sleep(wait)
     try:
-        await visitor.open(visitor.random.choice(["overview", "soft_labels", "attention"]))
+        await visitor.open(visitor.random.choice(["overview", "soft_labels", "attention"]), options.empty_caches)
         visitor.tally.joined_until = max(visitor.tally.joined_until, visitor.tally.now())
         if visitor.run:
             await visitor.watch()
@@ -320,13 +388,16 @@ async def run_visits(
     urls: list[str], run: str | None, servers: list[psutil.Process], options: argparse.Namespace
 ) -> Tally:
     """All visits at once."""
-    tally = Tally()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
+    tally, wait = Tally(), options.join / options.people
     watcher = asyncio.create_task(watch_memory(servers, tally))
-    visits = [
-        visit(Visitor(n, urls[n % len(urls)], tally, run), options.join * n / options.people, options)
-        for n in range(options.people)
-    ]
+    visits = []
+    for n in range(options.people):
+        address = ROOM if options.one_address else f"198.51.{100 + n // 250}.{1 + n % 250}"
+        visits.append(visit(Visitor(n, urls[n % len(urls)], tally, run, address), wait * n, options))
     await asyncio.gather(*visits)
+    tally.left_at = tally.now()
+    await asyncio.sleep(options.linger)
     watcher.cancel()
     return tally
 
@@ -343,6 +414,7 @@ def report(tally: Tally, options: argparse.Namespace) -> None:
     """Prints the figures."""
     mine = [one for one in tally.actions if one[2] != WHOLE_UPLOAD]
     print(f"{options.people} visitors joined within {options.join:g} s, the last after {tally.joined_until:.1f} s")
+    print(f"{'first page':<24} {percentiles(tally.first_pages)}, {len(tally.first_pages)} of {options.people}")
     print(f"{'while they join':<24} {percentiles([took for at, took, _ in mine if at <= tally.joined_until])}")
     print(f"{'after':<24} {percentiles([took for at, took, _ in mine if at > tally.joined_until])}")
     for what in sorted({what for _, _, what in tally.actions}):
@@ -353,6 +425,8 @@ def report(tally: Tally, options: argparse.Namespace) -> None:
     if tally.memory:
         sizes = [size for _, size in tally.memory]
         print(f"memory {min(sizes):.0f} to {max(sizes):.0f} MB, slope {tally.slope():+.2f} MB/min once all have joined")
+        if options.linger:
+            print(f"memory {sizes[-1]:.0f} MB {options.linger:g} s after all have left")
     if options.train:
         moved = sum(len(texts) > 1 for texts in tally.progress.values())
         print(f"the run's progress was seen by {len(tally.progress)}, and seen to move by {moved}")
@@ -365,6 +439,9 @@ def main(arguments: list[str] | None = None) -> Tally:
     parser.add_argument("--minutes", type=float, default=10.0, help="how long each stays after joining")
     parser.add_argument("--join", type=float, default=30.0, help="seconds within which all join")
     parser.add_argument("--think", type=float, nargs=2, default=(5.0, 15.0), metavar=("LEAST", "MOST"))
+    parser.add_argument("--one-address", action=argparse.BooleanOptionalAction, default=True, help="as a class has")
+    parser.add_argument("--empty-caches", action="store_true", help="each loads the page's files first")
+    parser.add_argument("--linger", type=float, default=0.0, help="seconds to watch the memory after all have left")
     parser.add_argument("--train", action="store_true", help="a run trains meanwhile, and visitors watch it")
     parser.add_argument("--processes", type=int, default=1, help="applications to start; visitors are spread over them")
     parser.add_argument("--url", nargs="+", help="running applications; without memory figures and --train")

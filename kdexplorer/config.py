@@ -10,7 +10,7 @@ import re
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,6 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.files import MAX_JSON_BYTES, parse_json, read_bytes
 from kdexplorer.methods import Method, MethodSettings, all_methods, get_method
 from kdexplorer.networks import all_architectures
-from kdexplorer.presets import upgrade_experiment
 from kdexplorer.schema import Name, StrictModel, validate
 
 if TYPE_CHECKING:
@@ -213,7 +212,7 @@ class RunConfig(StrictModel):
 
     @classmethod
     def load(cls, path: Path) -> RunConfig:
-        """Reads a JSON file, of this version or of version 1. Raises ConfigError when it is missing or not valid."""
+        """Reads a JSON file. Raises ConfigError when it is missing or not valid."""
         try:
             values = parse_json(read_bytes(path, MAX_JSON_BYTES))
         except (OSError, ValueError, RecursionError) as error:
@@ -221,18 +220,13 @@ class RunConfig(StrictModel):
         kind = values.pop("kind", "run") if isinstance(values, dict) else "run"
         if kind != "run":
             raise ConfigError(f"{path} describes a {kind}, not a run.")
-        return cls.parse(values, where=str(path))
-
-    @classmethod
-    def parse(cls, values: Any, where: str = "") -> RunConfig:
-        """Builds a configuration from JSON of this version or of version 1. Raises ConfigError."""
-        return validate(cls, upgrade_experiment(values), where)
+        return validate(cls, values, where=str(path))
 
 
 def split_term_name(name: str) -> tuple[str, str]:
     """A term's method and its number, which is empty for the first: the inverse of `Objective.term_names`.
 
-    Version 1's losses by stage, such as `at_2`, are read like numbered terms.
+    The losses by stage of some bundled networks, such as `at_2`, are read like numbered terms.
     """
     number = re.search(r"[._](\d+)$", name)
     return (name[: number.start()], number[1]) if number else (name, "")

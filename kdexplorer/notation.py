@@ -16,9 +16,11 @@ from pydantic import BaseModel
 from kdexplorer.config import SCRATCH, RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods, get_method
-from kdexplorer.presets import LEGACY_SETTINGS, PRESETS
+from kdexplorer.presets import PRESETS
 from kdexplorer.schema import validate
 
+_LAB_KEYS = {"alpha": "kd", "beta": "at"}
+"""The lab's names for the weights of these methods' terms, where the methods in use have no setting of that name."""
 _TEXT_KEYS = ("name", "initial")
 _STUDENT_KEYS = {"smoothing": "label_smoothing", "label_smoothing": "label_smoothing", "ce": "ce_weight"} | {
     key: key for key in ("ce_weight", *_TEXT_KEYS)
@@ -82,8 +84,8 @@ def _set(student: dict[str, Any], group: list[list[dict[str, Any]]], text: str, 
         term[name] = _read(value)
     elif key in _STUDENT_KEYS:
         student[_STUDENT_KEYS[key]] = value if key in _TEXT_KEYS else _read(value)
-    elif LEGACY_SETTINGS.get(key, ("", ""))[1] == "weight":
-        term = {"method": LEGACY_SETTINGS[key][0], "weight": _read(value)}
+    elif key in _LAB_KEYS:
+        term = {"method": _LAB_KEYS[key], "weight": _read(value)}
         student["terms"].append(term)
         group.append([term])
     else:
@@ -102,8 +104,7 @@ def _settings(method: str) -> list[str]:
 
 def _setting(method: str, key: str) -> str | None:
     """The setting of a method that a key means, or None."""
-    legacy_method, legacy_name = LEGACY_SETTINGS.get(key, ("", ""))
-    name = legacy_name if legacy_method == method else get_method(method).short_keys.get(key, key)
+    name = "weight" if _LAB_KEYS.get(key) == method else get_method(method).short_keys.get(key, key)
     return name if name in _settings(method) else None
 
 

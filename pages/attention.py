@@ -4,7 +4,7 @@ import streamlit as st
 
 from kdexplorer.app.attention import attention_study, attention_view
 from kdexplorer.app.parts import layout, network_picker, picture
-from kdexplorer.app.state.pickers import pick_option
+from kdexplorer.app.state.choices import pick_option
 
 layout.header(
     "attention",
@@ -29,10 +29,9 @@ with right:
             shared = pick_option("scale", "Scale", ["shared", "per map"]) == "shared"
 
     rows = attention_view.read_maps(image, teacher, students, power)
-    bar = attention_view.build_scale(rows, mode, shared)
     with scale:
-        attention_view.draw_scale(bar)
-    attention_view.draw_grid(rows, image, mode, shared, bar)
+        attention_view.draw_scale(rows, mode, shared)
+    attention_view.draw_grid(rows, image, mode, shared)
 st.caption(
     "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. On "
     "the shared scale the brightest 1 % of a map may be clipped. Correlation: of the centered maps. Hover over a map "

@@ -6,7 +6,7 @@ from kdexplorer.app import navigation
 from kdexplorer.app.live import live_view
 from kdexplorer.app.parts import layout, network_picker, picture
 from kdexplorer.app.parts.plain import as_text, show_error
-from kdexplorer.app.state import pickers, url_state
+from kdexplorer.app.state import choices
 from kdexplorer.errors import KDError
 from kdexplorer.networks import all_architectures
 from kdexplorer.web import assemble, export
@@ -34,9 +34,7 @@ if left_out:
 
 message = st.container()
 try:
-    temperature = pickers.pinned("T")
-    url_state.publish("T", temperature)
-    chosen = live_view.show(teacher, selected, temperature)
+    chosen = live_view.show(teacher, selected, choices.pinned("T"))
     if chosen is not None:
         picture.use_photo(chosen)
         with message.container(horizontal=True, vertical_alignment="center"):

@@ -3,13 +3,13 @@
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import results, tables, verdicts
+from kdexplorer.analysis import measures, results, verdicts
 from kdexplorer.analysis.metrics import entropy, softmax
 from kdexplorer.app import navigation
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.state import caches, result_caches
-from kdexplorer.charts import bars
+from kdexplorer.charts import evaluation, soft_labels
 from kdexplorer.charts.common import NetworkLogits, select_classes
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.datasets import get_dataset
@@ -49,7 +49,7 @@ def show_example(teacher, students, dataset):
 
     def draw(column, checkpoint, temperature, heading):
         network = NetworkLogits(checkpoint.name, role_of(checkpoint, teacher), logits[checkpoint.name])
-        chart = bars.prediction(network, classes, label, temperature, heading, shown)
+        chart = soft_labels.prediction(network, classes, label, temperature, heading, shown)
         chart_view.draw(chart, f"{heading} {checkpoint.name}", chart_view.OF_IMAGE, column)
 
     left, right = layout.first_screen()
@@ -100,11 +100,11 @@ def show_results(teacher, students):
     rows = result_caches.result_rows(entries, None, None, False, {}, None)
     chart, text = st.columns([2, 3], gap="large")
     roles = {name: role_of(c, teacher) for name, c in entries.items()}
-    chart_view.draw(bars.accuracies(rows, roles), "Accuracies", (), chart)
-    headings, cells = tables.format_table(rows, columns=COLUMNS)
-    cells[0][COLUMNS.index("method")] = TEACHER
+    chart_view.draw(evaluation.accuracies(rows, roles), "Accuracies", (), chart)
+    table = measures.tabulate(rows, COLUMNS)
+    table[0]["Method"] = TEACHER
     with text:
-        st.dataframe([dict(zip(headings, row, strict=True)) for row in cells], hide_index=True)
+        st.dataframe(table, hide_index=True)
         st.markdown(
             "**Cross-entropy** can be compared between rows. The **objective** cannot: it is the sum that each network "
             "minimizes, and each method adds other terms. A distilled student may have a larger objective although it "

@@ -5,7 +5,7 @@ import streamlit as st
 from kdexplorer.app.parts import downloads, layout, network_picker, picture
 from kdexplorer.app.soft_labels import soft_label_sections as sections
 from kdexplorer.app.soft_labels import soft_labels
-from kdexplorer.app.state import pickers, slider_memory
+from kdexplorer.app.state import choices, slider_memory
 
 TABS = {
     "Gradient on the student": sections.show_gradient,
@@ -29,10 +29,10 @@ with right:
     sections.draw_soft_labels(page)
 with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
     with st.container(width="content"):
-        pickers.pick_pinned("T")
+        choices.pick_pinned("T")
     downloads.show_handout(page.networks, [image])
 
-tab, place = pickers.pick_tab("tab", list(TABS))
+tab, place = choices.pick_tab("tab", list(TABS))
 with place:  # only the open tab is computed
     TABS[tab](page)
 slider_memory.follow()

@@ -327,8 +327,6 @@ def open_page(monkeypatch):
     from streamlit.components.v2 import manifest_scanner
     from streamlit.testing.v1 import AppTest
 
-    from kdexplorer.app.server import shares
-
     run = AppTest._run
 
     def healthy(self, *args, **kwargs):
@@ -336,7 +334,6 @@ def open_page(monkeypatch):
         assert not self.exception
         return self
 
-    monkeypatch.setattr(shares, "own_share", lambda: None)  # these visitors have no address
     monkeypatch.setattr(manifest_scanner, "scan_component_manifests", list)
     monkeypatch.setattr(AppTest, "_run", healthy)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdexplorer.analysis.error_inheritance import count_inheritance
+from kdexplorer.analysis.error_inheritance import REPEATED, RIGHT, count_inheritance, share_of
 from kdexplorer.analysis.results import build_rows
 from kdexplorer.cli import main
 from kdexplorer.datasets.human_labels import find_human_labels
@@ -165,16 +165,18 @@ def test_the_texts_have_the_figures_of_the_analysis(bundled):
         for name in ("resnet18-response", "resnet18-scratch")
     )
     shares = [
-        f"{100 * share:.0f} %" for one in (student, baseline) for share in (one.repeated_share, one.corrected_share)
+        f"{100 * share:.0f} %"
+        for one in (student, baseline)
+        for share in (share_of(one, "wrong", key) for key in (REPEATED, RIGHT))
     ]
     assert f"wrong class on {shares[0]} and is right on {shares[1]}" in pages["results.md"]
     assert f"on {shares[2]} and {shares[3]}." in pages["results.md"]
-    gain = 100 * (student.kept_share - baseline.kept_share)
-    assert f"{student.teacher_wrong} test images" in pages["results.md"]
+    gain = 100 * (share_of(student, "right", RIGHT) - share_of(baseline, "right", RIGHT))
+    assert f"{sum(student['wrong'].values())} test images" in pages["results.md"]
     assert f"gains {gain:.1f} points" in pages["results.md"]
     rows = {row.name: row for row in build_rows(bundled.entries, logits, labels)}
     difference = rows["resnet8-response"].cross_entropy - rows["resnet8-scratch"].cross_entropy
-    scaled = str(rows["resnet8-response"].scaled_to_scratch_baseline).removeprefix("-")
+    scaled = rows["resnet8-response"].scaled_to_scratch_baseline.nats.removeprefix("-")
     assert f"is {difference:.3f} above as trained and {scaled} below" in pages["results.md"]
     deviation = f"{100 * bundled_sweeps()['resnet56-resnet8'].seed_deviation():.2f} points"
     assert all(deviation in pages[name] for name in ("README.md", "results.md", "sweeps.md"))

@@ -1,22 +1,26 @@
-"""How similar students' attention maps are to their teacher's, on one image and over many (see `attention_cache`)."""
+"""How similar students' attention maps are to their teacher's, on one image and over many.
+
+What was compared over many images is stored for each pair of networks and part of the images, so after an interruption
+only the rest is computed.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdexplorer.analysis import attention_cache
-from kdexplorer.analysis.attention_cache import identify, load_stored
-from kdexplorer.analysis.statistics import MeanDifference, paired_interval
-from kdexplorer.analysis.tables import markdown_table
+from kdexplorer.analysis.difference import Difference, over_mean
+from kdexplorer.analysis.measures import Table
+from kdexplorer.errors import KDError
 from kdexplorer.methods.at import AT
 from kdexplorer.networks import get_architecture
-from kdexplorer.runs import lineage
+from kdexplorer.runs import array_store, lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
@@ -25,9 +29,16 @@ if TYPE_CHECKING:
 BATCH = 50
 """Images of a forward pass."""
 
+PART = 1_000
+"""Images of a stored array."""
+
+COMPARED = ("cosine", "mse", "correlation", "chance")
+"""What is computed of each image and stage: two maps' cosine similarity and the mean squared difference of the
+normalized maps, which the loss uses; their centered correlation; and that with the teacher's map of another image."""
+
 
 @dataclass(frozen=True)
-class StageSummary:
+class StageSimilarity:
     """A student's attention compared with its teacher's at one stage: means over images."""
 
     stage: int  # from 1
@@ -38,15 +49,9 @@ class StageSummary:
     cosine: float  # of the maps as they are: what the loss uses
     mse: float  # the squared difference of the normalized maps
     share: float  # the stage's share of the sum of the MSE over stages, 0 to 1
-
-
-@dataclass(frozen=True)
-class SimilarityRow(StageSummary):
-    """One student and stage."""
-
-    name: str
-    loss: float  # the MSE times `attention_weight`
-    to_scratch_baseline: MeanDifference | None = None
+    name: str = ""  # the student
+    loss: float | None = None  # the MSE times `attention_weight`
+    to_scratch_baseline: Difference | None = None
     """The correlation minus the scratch baseline's, paired over images: above zero it is closer to the teacher."""
 
 
@@ -71,7 +76,7 @@ def map_difference(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.ndarray:
-    """What `attention_cache.MEASURES` lists, `[4, N, stages]`, of as many stages' maps `[N, H, W]`.
+    """What `COMPARED` lists, `[4, N, stages]`, of as many stages' maps `[N, H, W]`.
 
     Where maps are positive nearly everywhere, their cosine is close to 1 even for different images. The centered
     correlation leaves out what all maps have in common with an even spread. Its chance level is that of a student's map
@@ -116,6 +121,40 @@ def split_by_stages(teacher: Checkpoint, students: Sequence[Checkpoint]) -> tupl
     return parts[True], parts[False]
 
 
+def load_stored(
+    teacher: Checkpoint, students: Sequence[Checkpoint], images: np.ndarray
+) -> dict[Path, np.ndarray | None]:
+    """What `measure` stored for exactly these images by the student's folder; None where any of it is missing.
+
+    Each is float32 `[2, 4, N, stages]`: for power 1 and 2, what `COMPARED` lists.
+    """
+    found: dict[Path, np.ndarray | None] = {}
+    for student in students:
+        parts = [_load(teacher, student, part) for part in _split(images)]
+        known = [part for part in parts if part is not None]
+        found[student.path] = np.concatenate(known, axis=2) if known and len(known) == len(parts) else None
+    return found
+
+
+def _split(images: np.ndarray) -> list[np.ndarray]:
+    return [images[begin : begin + PART] for begin in range(0, len(images), PART)]
+
+
+def _identify(checkpoint: Checkpoint) -> tuple[str, str]:
+    """What determines a network's maps: its weights and the normalization of its input."""
+    return checkpoint.sha256, str(checkpoint.card.normalization)
+
+
+def _facts(teacher: Checkpoint, student: Checkpoint, part: np.ndarray) -> dict[str, Any]:
+    networks = {"teacher": _identify(teacher), "student": _identify(student)}
+    return networks | {"attention": "absolute values", "images": hashlib.sha256(part.tobytes()).hexdigest()}
+
+
+def _load(teacher: Checkpoint, student: Checkpoint, part: np.ndarray) -> np.ndarray | None:
+    shape = (2, len(COMPARED), len(part), len(get_architecture(teacher.architecture).stages))
+    return array_store.load_array(_facts(teacher, student, part), shape)
+
+
 def measure(
     teacher: Checkpoint,
     students: Sequence[Checkpoint],
@@ -129,47 +168,53 @@ def measure(
     a checkpoint's network, from a cache for instance; `progress` is called with the share that is done, 0 to 1.
 
     Raises:
-        KDError: when a network cannot be loaded or the cache cannot be written.
+        KDError: when a network cannot be loaded or the result cannot be stored.
     """
     from kdexplorer.analysis.inference import predict_with_attention
 
     students, _ = split_by_stages(teacher, students)
     done = 0
-    for part, key in attention_cache.split_images(images):
-        files = {attention_cache.result_file(teacher, student, key): student for student in students}
-        missing = {path: student for path, student in files.items() if attention_cache.read_result(path) is None}
-        chosen = [teacher, *missing.values()] if missing else []
-        networks = {identify(c): (network(c), c.card.normalization) for c in chosen}
-        found: dict[Path, list[np.ndarray]] = {path: [] for path in missing}
+    for part in _split(images):
+        missing = {_identify(one): one for one in students if _load(teacher, one, part) is None}
+        chosen = ({_identify(teacher): teacher} | missing) if missing else {}
+        networks = {key: (network(one), one.card.normalization) for key, one in chosen.items()}
+        found: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in missing}
         for begin in range(0, len(part), BATCH):
             batch = part[begin : begin + BATCH]
             maps = {key: predict_with_attention(one, batch, norm)[1] for key, (one, norm) in networks.items()}
-            for path, student in missing.items():
-                mine, theirs = maps[identify(student)], maps[identify(teacher)]
-                found[path].append(np.stack([compare_maps(mine[power], theirs[power]) for power in (1, 2)]))
+            for key, compared in found.items():
+                own, other = maps[key], maps[_identify(teacher)]
+                compared.append(np.stack([compare_maps(own[power], other[power]) for power in (1, 2)]))
             done += len(batch)
             progress(done / len(images))
-        for path, similarities in found.items():
-            attention_cache.write_result(path, np.concatenate(similarities, axis=2))
+        for key, similarities in found.items():
+            try:
+                array_store.save_array(_facts(teacher, missing[key], part), np.concatenate(similarities, axis=2))
+            except OSError as error:
+                where = f"{array_store.store_root()} cannot be written ({error.strerror})"
+                raise KDError(f"{where}: free some space or check its permissions.") from error
 
 
-def summarize(similarity: np.ndarray, power: int) -> list[StageSummary]:
+def summarize(similarity: np.ndarray, power: int) -> list[StageSimilarity]:
     """The figures of each stage over images, of a similarity as `load_stored` returns it."""
     cosine, mse, correlation, chance = similarity[power - 1].astype(np.float64)
     low, high = np.quantile(correlation, (0.1, 0.9), axis=0)
     shuffled = chance[~np.isnan(chance).any(axis=1)]
     level = shuffled.mean(axis=0) if len(shuffled) else np.full(chance.shape[1], np.nan)
-    means = mse.mean(axis=0)
-    columns = zip(
-        correlation.mean(axis=0), low, high, level, cosine.mean(axis=0), means, means / max(means.sum(), 1e-30),
-        strict=True,
-    )  # fmt: skip
-    return [StageSummary(stage, *map(float, values)) for stage, values in enumerate(columns, start=1)]
+    means, cosines, losses = (values.mean(axis=0).tolist() for values in (correlation, cosine, mse))
+    return [
+        StageSimilarity(
+            stage=stage + 1, correlation=means[stage], low=float(low[stage]), high=float(high[stage]),
+            chance=float(level[stage]), cosine=cosines[stage], mse=losses[stage],
+            share=losses[stage] / max(sum(losses), 1e-30),
+        )
+        for stage in range(len(means))
+    ]  # fmt: skip
 
 
 def build_rows(
     teacher: Checkpoint, students: Sequence[Checkpoint], images: np.ndarray, power: int = 1
-) -> list[SimilarityRow]:
+) -> list[StageSimilarity]:
     """One row for each student and stage of what `measure` stored; baselines are searched among the students."""
     stored = load_stored(teacher, students, images)
     rows = []
@@ -178,23 +223,27 @@ def build_rows(
         if mine is None:
             continue
         theirs = stored[baseline.path] if baseline is not None else None
-        place = power - 1, attention_cache.MEASURES.index("correlation")
+        place = power - 1, COMPARED.index("correlation")
         gains = mine[place] - theirs[place] if theirs is not None else None
         beta = attention_weight(student)
         for one in summarize(mine, power):
-            paired = None if gains is None else paired_interval(gains[:, one.stage - 1])
-            rows.append(SimilarityRow(**vars(one), name=student.name, loss=beta * one.mse, to_scratch_baseline=paired))
+            paired = None if gains is None else over_mean(gains[:, one.stage - 1])
+            rows.append(replace(one, name=student.name, loss=beta * one.mse, to_scratch_baseline=paired))
     return rows
 
 
-def to_markdown(rows: Sequence[SimilarityRow]) -> str:
-    """The rows as a Markdown table, numbers rounded for reading."""
-    headings = ["Network", "Stage", "Correlation (10 – 90 % of images)", "Chance", "To its scratch baseline"]
-    headings += ["Cosine", "β · MSE", "Share"]
-    cells = []
-    for row in rows:
-        spread, paired = f"{row.correlation:.3f} ({row.low:.3f} – {row.high:.3f})", str(row.to_scratch_baseline or "")
-        chance = "" if math.isnan(row.chance) else f"{row.chance:.3f}"
-        seen = [f"{row.cosine:.3f}", f"{row.loss:.4f}", f"{100 * row.share:.1f} %"]
-        cells.append([row.name, str(row.stage), spread, chance, paired, *seen])
-    return markdown_table(headings, cells)
+def tabulate(rows: Sequence[StageSimilarity]) -> Table:
+    """The rows as text, numbers rounded for reading."""
+    return [
+        {
+            "Network": row.name,
+            "Stage": str(row.stage),
+            "Correlation (10 – 90 % of images)": f"{row.correlation:.3f} ({row.low:.3f} – {row.high:.3f})",
+            "Chance": "" if math.isnan(row.chance) else f"{row.chance:.3f}",
+            "To its scratch baseline": row.to_scratch_baseline.nats if row.to_scratch_baseline else "",
+            "Cosine": f"{row.cosine:.3f}",
+            "β · MSE": f"{row.loss or 0:.4f}",
+            "Share": f"{100 * row.share:.1f} %",
+        }
+        for row in rows
+    ]

@@ -12,10 +12,12 @@ from typing import Literal
 
 import numpy as np
 
+from kdexplorer.analysis.difference import correct, format_p, over_counts
 from kdexplorer.analysis.lab import LAB, LAB_IMAGES
 from kdexplorer.analysis.metrics import softmax
-from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, format_p, holm, holm_by_name, seed_test, unpaired_p
-from kdexplorer.analysis.tables import ResultRow, markdown_table
+from kdexplorer.analysis.results import ResultRow
+from kdexplorer.analysis.statistics import ENOUGH_SEEDS, SeedTest, holm, seed_test
+from kdexplorer.analysis.tables import markdown_table
 from kdexplorer.networks import get_architecture
 
 Verdict = Literal["supported", "not supported", "cannot be decided"]
@@ -110,25 +112,20 @@ def judge_beating(rows: Sequence[ResultRow]) -> Claim:
     teacher = round(LAB["resnet50"][1] * LAB_IMAGES)
     told = [
         f"{100 * (LAB[name][1] - LAB['resnet50'][1]):+.2f} "
-        f"({format_p(unpaired_p(round(LAB[name][1] * LAB_IMAGES), LAB_IMAGES, teacher, LAB_IMAGES))})"
+        f"({format_p(over_counts(round(LAB[name][1] * LAB_IMAGES), LAB_IMAGES, teacher, LAB_IMAGES).p or 0)})"
         for name in ("resnet18-response", "resnet18-feature")
     ]
     lab = f"In the lab {' and '.join(told)} points, unpaired; a paired test would need its predictions"
     claim = "Distilled students beat their teacher"
     if not paired:
         return Claim(claim, f"{lab}. No paired test is possible here.", "cannot be decided")
-    corrected = holm_by_name({name: one.p for name, one in paired.items()})
-    listed = ", ".join(f"{name} {100 * one.difference:+.2f}" for name, one in paired.items())
-    above = [name for name, one in paired.items() if one.difference > 0 and corrected[name] < 0.05]
-    below = [name for name, one in paired.items() if one.difference < 0 and corrected[name] < 0.05]
+    listed = ", ".join(f"{name} {100 * one.estimate:+.2f}" for name, one in paired.items())
+    signs = [one.sign for one in correct(paired).values()]
+    above, below = (signs.count(1), signs.count(-1))
     verdict: Verdict = (
-        "supported"
-        if len(above) == len(paired)
-        else "not supported"
-        if len(below) > len(above)
-        else "cannot be decided"
+        "supported" if above == len(paired) else "not supported" if below > above else "cannot be decided"
     )
-    counts = f"{len(above)} clearly above, {len(below)} clearly below of {len(paired)}"
+    counts = f"{above} clearly above, {below} clearly below of {len(paired)}"
     return Claim(claim, f"{lab}. Here {listed}: {counts}, by McNemar with Holm's correction.", verdict)
 
 
@@ -136,9 +133,7 @@ def judge_larger_loss(rows: Sequence[ResultRow]) -> Claim:
     """Whether distilled students have the larger loss, where it can be compared: cross-entropy, scaled."""
     claim, by_name = "The distilled students' loss is larger", {row.name: row for row in rows}
     pairs = [
-        (row, by_name[row.scratch_baseline], row.scaled_to_scratch_baseline)
-        for row in rows
-        if row.is_distilled and row.scratch_baseline in by_name and row.scaled_to_scratch_baseline
+        (row, by_name[one.other], one) for row in rows if row.is_distilled and (one := row.scaled_to_scratch_baseline)
     ]
     if not pairs:
         return Claim(claim, "No distilled student has a scratch baseline and stored logits here.", "cannot be decided")

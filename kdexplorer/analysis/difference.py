@@ -93,9 +93,8 @@ def over_images(right: np.ndarray, other_right: np.ndarray, other: str = "") -> 
     reach = len(pmf) // 2
     far = np.abs(np.arange(-reach, reach + 1)) >= abs(int(score.sum()))
     p, mean = min(1.0, float(pmf[far].sum())), float(score.sum()) / one.size
-    spread = over_mean(score / len(one)).half
     return Difference(
-        mean, (mean - spread, mean + spread), p, "images", one.shape[1], p_alone=p, other=other,
+        mean, over_mean(score / len(one)).interval, p, "images", one.shape[1], p_alone=p, other=other,
         gained=int((score > 0).sum()), lost=int((score < 0).sum()),
     )  # fmt: skip
 
@@ -106,9 +105,13 @@ def over_logits(logits: np.ndarray, other_logits: np.ndarray, labels: np.ndarray
 
 
 def over_mean(differences: np.ndarray, other: str = "") -> Difference:
-    """The mean of two networks' differences `[N]` on the same images with a normal interval, without a test."""
+    """The mean of two networks' differences `[N]` on the same images, with the normal interval; without a test.
+
+    A single image has no interval.
+    """
     mean, half = float(differences.mean()), float(1.96 * differences.std() / max(1, len(differences)) ** 0.5)
-    return Difference(mean, (mean - half, mean + half), count=len(differences), other=other)
+    interval = (mean - half, mean + half) if len(differences) > 1 else None
+    return Difference(mean, interval, count=len(differences), other=other)
 
 
 def over_seeds(values: Sequence[float], other: str = "") -> Difference:

@@ -8,14 +8,14 @@ not only accuracy is compared; then by the *wrong* classes alone, the label's cl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from kdexplorer.analysis.difference import Difference, over_mean
+from kdexplorer.analysis.measures import Table
 from kdexplorer.analysis.metrics import cross_entropy_to_humans
 from kdexplorer.analysis.results import evaluation_labels, whole_split_logits
-from kdexplorer.analysis.statistics import MeanDifference, paired_interval
-from kdexplorer.analysis.tables import markdown_table
 from kdexplorer.analysis.temperature_scaling import fit_temperature
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.runs import lineage
@@ -53,10 +53,9 @@ class AgreementRow:
     at_one: float  # cross-entropy to the human labels at T = 1
     temperature: float | None  # the closest one
     least: float  # cross-entropy there, or at T = 1 where none is closest
-    scratch_baseline: str | None = None
-    all_images: MeanDifference | None = None
-    both_right: MeanDifference | None = None  # on the images that both classify correctly
-    wrong_classes: MeanDifference | None = None  # by the wrong classes alone, on images about which annotators disagree
+    all_images: Difference | None = None
+    both_right: Difference | None = None  # on the images that both classify correctly
+    wrong_classes: Difference | None = None  # by the wrong classes alone, on images about which annotators disagree
 
 
 def closeness(human_labels: np.ndarray, logits: np.ndarray) -> Closeness:
@@ -80,24 +79,21 @@ def build_rows(checkpoints: Sequence[Checkpoint], human_labels: np.ndarray) -> l
     logits = {path: one for path, one in stored.items() if one is not None}
     fitted = {path: _fit(human_labels, one) for path, one in logits.items()}
     rows = []
-    for checkpoint in checkpoints:
-        path = checkpoint.path
-        if path not in logits:
-            continue
-        temperature, costs = fitted[path]
-        at_one = float(cross_entropy_to_humans(human_labels, logits[path]).mean())
-        row = AgreementRow(checkpoint.name, at_one, temperature, float(costs.mean()))
+    for checkpoint in (one for one in checkpoints if one.path in logits):
+        own, (temperature, costs) = logits[checkpoint.path], fitted[checkpoint.path]
+        at_one = float(cross_entropy_to_humans(human_labels, own).mean())
+        compared: dict[str, Difference] = {}
         baseline = lineage.scratch_baseline_of(checkpoint, checkpoints)
         if baseline is not None and baseline.path in logits:
-            difference, labels = costs - fitted[baseline.path][1], evaluation_labels(checkpoint)
-            row = replace(row, scratch_baseline=baseline.name, all_images=paired_interval(difference))
+            other, difference = logits[baseline.path], costs - fitted[baseline.path][1]
+            compared["all_images"] = over_mean(difference, baseline.name)
+            labels = evaluation_labels(checkpoint)
             if labels is not None:
-                pair = logits[path], logits[baseline.path]
-                right = (pair[0].argmax(axis=1) == labels) & (pair[1].argmax(axis=1) == labels)
-                wrong = _compare_wrong_classes(human_labels, *pair, labels)
-                both = paired_interval(difference[right]) if right.any() else None
-                row = replace(row, both_right=both, wrong_classes=wrong)
-        rows.append(row)
+                both_right = (own.argmax(axis=1) == labels) & (other.argmax(axis=1) == labels)
+                by_part = {"both_right": difference[both_right]}
+                by_part["wrong_classes"] = _compare_wrong_classes(human_labels, own, other, labels)
+                compared |= {part: over_mean(one, baseline.name) for part, one in by_part.items() if len(one)}
+        rows.append(AgreementRow(checkpoint.name, at_one, temperature, float(costs.mean()), **compared))
     return rows
 
 
@@ -109,28 +105,27 @@ def _fit(human_labels: np.ndarray, logits: np.ndarray) -> tuple[float | None, np
 
 def _compare_wrong_classes(
     human_labels: np.ndarray, logits: np.ndarray, baseline: np.ndarray, labels: np.ndarray
-) -> MeanDifference | None:
+) -> np.ndarray:
+    """Cross-entropy minus the baseline's without the label's class, of the images that `UNCERTAIN` keeps."""
     others = np.arange(human_labels.shape[1]) != labels[:, None]
     shares, *wrong = (part[others].reshape(len(labels), -1) for part in (human_labels, logits, baseline))
-    uncertain = shares.sum(axis=1) >= UNCERTAIN
-    if not uncertain.any():
-        return None
-    shares = shares[uncertain] / shares[uncertain].sum(axis=1, keepdims=True)
-    costs, baseline_costs = (_fit(shares, part[uncertain])[1] for part in wrong)
-    return paired_interval(costs - baseline_costs)
+    kept = shares.sum(axis=1) >= UNCERTAIN
+    if not kept.any():
+        return np.zeros(0)
+    shares = shares[kept] / shares[kept].sum(axis=1, keepdims=True)
+    costs, baseline_costs = (_fit(shares, part[kept])[1] for part in wrong)
+    return costs - baseline_costs
 
 
 def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
     """Whether distillation transferred the annotators' uncertainty, for each student that has a baseline, if any."""
     sentences, places = [], ("on all images", "on those that both classify correctly", "by the wrong classes alone")
+    kinds = {-1: "closer", 0: "no clear difference", 1: "further away"}
     for row in rows:
-        verdicts = []
-        for paired, where in zip((row.all_images, row.both_right, row.wrong_classes), places, strict=True):
-            if paired is not None:
-                words = {-1: "closer", 0: "no clear difference", 1: "further away"}[paired.sign]
-                verdicts.append(f"{words} {where} ({paired})")
-        if verdicts:
-            sentences.append(f"{row.name} against {row.scratch_baseline}: {', '.join(verdicts)}.")
+        compared = zip((row.all_images, row.both_right, row.wrong_classes), places, strict=True)
+        verdicts = [f"{kinds[one.sign]} {where} ({one.nats})" for one, where in compared if one is not None]
+        if row.all_images is not None:
+            sentences.append(f"{row.name} against {row.all_images.other}: {', '.join(verdicts)}.")
     if not sentences:
         return None
     return (
@@ -140,18 +135,21 @@ def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
     )
 
 
-def format_table(rows: Sequence[AgreementRow]) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells as text, numbers rounded for reading."""
-    headings = ["Network", "Cross-entropy against human labels at T = 1", "Closest T", "Cross-entropy there"]
-    headings += ["To its scratch baseline there", "… on images both get right", "… by the wrong classes"]
-    cells = []
-    for row in rows:
-        temperature = "none" if row.temperature is None else f"{row.temperature:.2f}"
-        compared = [str(one or "") for one in (row.all_images, row.both_right, row.wrong_classes)]
-        cells.append([row.name, f"{row.at_one:.3f}", temperature, f"{row.least:.3f}", *compared])
-    return headings, cells
+def tabulate(rows: Sequence[AgreementRow]) -> Table:
+    """The rows as text, numbers rounded for reading."""
 
+    def say(paired: Difference | None) -> str:
+        return paired.nats if paired else ""
 
-def to_markdown(rows: Sequence[AgreementRow]) -> str:
-    """`format_table` as Markdown."""
-    return markdown_table(*format_table(rows))
+    return [
+        {
+            "Network": row.name,
+            "Cross-entropy against human labels at T = 1": f"{row.at_one:.3f}",
+            "Closest T": "none" if row.temperature is None else f"{row.temperature:.2f}",
+            "Cross-entropy there": f"{row.least:.3f}",
+            "To its scratch baseline there": say(row.all_images),
+            "… on images both get right": say(row.both_right),
+            "… by the wrong classes": say(row.wrong_classes),
+        }
+        for row in rows
+    ]

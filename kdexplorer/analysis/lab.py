@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdexplorer.analysis.statistics import unpaired_p
-from kdexplorer.analysis.tables import PairedDifference, ResultRow, markdown_table
+from kdexplorer.analysis.difference import Difference, over_counts
+from kdexplorer.analysis.results import ResultRow
+from kdexplorer.analysis.tables import markdown_table
 
 LAB = {
     "resnet50": (0.43, 0.9090),
@@ -29,7 +30,7 @@ class LabComparison:
     objective: float | None
     cross_entropy: float
     accuracy: float
-    difference: PairedDifference
+    difference: Difference
 
 
 def compare_with_lab(rows: Sequence[ResultRow]) -> list[LabComparison]:
@@ -38,8 +39,8 @@ def compare_with_lab(rows: Sequence[ResultRow]) -> list[LabComparison]:
     for row in rows:
         if row.name in LAB and row.images == LAB_IMAGES:
             loss, accuracy = LAB[row.name]
-            p = unpaired_p(round(row.accuracy * row.images), row.images, round(accuracy * LAB_IMAGES), LAB_IMAGES)
-            difference = PairedDifference("the lab", row.accuracy - accuracy, p)
+            counts = round(row.accuracy * row.images), row.images, round(accuracy * LAB_IMAGES), LAB_IMAGES
+            difference = over_counts(*counts, "the lab")
             figures = (row.objective, row.cross_entropy, row.accuracy)
             compared.append(LabComparison(row.name, loss, accuracy, *figures, difference))
     return compared
@@ -49,9 +50,8 @@ def describe_lab(compared: Sequence[LabComparison]) -> str:
     """Which of the lab's accuracies are exceeded by more than chance, in a sentence or two."""
     kinds: dict[str, list[str]] = {"more than chance explains": [], "which can be chance": []}
     for one in compared:
-        p = one.difference.p
-        kind = "more than chance explains" if p is not None and p < 0.05 else "which can be chance"
-        kinds[kind].append(f"{one.name} {one.difference}")
+        kind = "more than chance explains" if one.difference.sign else "which can be chance"
+        kinds[kind].append(f"{one.name} {one.difference.points}")
     found = [f"{', '.join(names)}: {kind}." for kind, names in kinds.items() if names]
     text = "Points to the lab's accuracy, in an unpaired test because its predictions are unknown"
     return f"{text}: {' '.join(found)}" if found else "None of the lab's networks is among these."
@@ -65,7 +65,7 @@ def to_markdown(compared: Sequence[LabComparison]) -> str:
         [
             one.name, f"{one.lab_loss:.2f}", f"{100 * one.lab_accuracy:.2f} %",
             "" if one.objective is None else f"{one.objective:.3f}", f"{one.cross_entropy:.3f}",
-            f"{100 * one.accuracy:.2f} %", str(one.difference),
+            f"{100 * one.accuracy:.2f} %", one.difference.points,
         ]
         for one in compared
     ]  # fmt: skip

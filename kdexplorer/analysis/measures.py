@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from kdexplorer.analysis.difference import format_p
+from kdexplorer.analysis.difference import Difference, format_p
 
 Table = list[dict[str, str]]
 """Rows of cells by heading."""
@@ -39,7 +39,7 @@ class Measure:
     @property
     def heading(self) -> str:
         """The label, with the unit where that is not the value's own."""
-        return f"{self.label} ({self.unit})" if self.scale != 1 else self.label
+        return f"{self.label} ({self.unit})" if self.unit and self.scale != 1 else self.label
 
     @property
     def axis_title(self) -> str:
@@ -51,6 +51,7 @@ class Measure:
         if self.text is not None:
             return self.text(row) or None
         value = row.get(self.key) if isinstance(row, Mapping) else getattr(row, self.key)
+        value = value.estimate if isinstance(value, Difference) else value
         return value * self.scale if value is not None and self.format else value
 
     def cell(self, row: Any) -> str:
@@ -69,6 +70,11 @@ def _training(row: Any) -> str:
 
 def _difference(key: str) -> Callable[[Any], str]:
     return lambda row: one.points if (one := getattr(row, key)) else ""
+
+
+def _p(row: Any) -> str:
+    p = row.to_baseline and row.to_baseline.p
+    return "" if p is None else format_p(p).removeprefix("p ").removeprefix("= ")
 
 
 _SCALED = "after temperature scaling: one temperature per network, fitted on other images than those it scales"
@@ -93,11 +99,11 @@ _REGISTRY = (
             text=lambda row: f"{100 * row.accuracy:.2f} % ({_interval(row)})"),
     Measure("to_scratch_baseline", "To its scratch baseline", help=_PAIRED, text=_difference("to_scratch_baseline")),
     Measure("to_teacher", "To its teacher", help=_PAIRED, text=_difference("to_teacher")),
-    Measure("difference", "To baseline", "", "+.2f", 100, help="Difference of the accuracies in percentage points"),
+    Measure("to_baseline", "To baseline", "", "+.2f", 100, help="Difference of the accuracies in percentage points"),
     Measure("p", "McNemar p",
             help="Of the images that only one of the two networks classifies correctly: the probability of a split at "
                  "least this uneven if both were equally good; exact, two-sided",
-            text=lambda row: "" if row.p is None else format_p(row.p).removeprefix("p ").removeprefix("= ")),
+            text=_p),
     Measure("calibration_error", "Calibration error", "%", ".2f", 100, "lower",
             "Expected calibration error in 15 bins", "Expected calibration error (%)"),
     Measure("scaled_calibration_error", "Scaled calibration error", "%", ".2f", 100, "lower",

@@ -7,15 +7,16 @@ cannot: it is a different sum for each method. Networks evaluated on different i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from kdexplorer.analysis import metrics
-from kdexplorer.analysis.statistics import mcnemar, paired_interval, wilson_interval
-from kdexplorer.analysis.tables import PairedDifference, ResultRow
-from kdexplorer.analysis.temperature_scaling import Scaled, scale_known
-from kdexplorer.config import objective_label
+from kdexplorer.analysis import difference, measures, metrics
+from kdexplorer.analysis.difference import Difference, wilson_interval
+from kdexplorer.analysis.measures import MEASURES, Table
+from kdexplorer.analysis.temperature_scaling import scale_known
+from kdexplorer.config import SCRATCH, Objective, objective_label
 from kdexplorer.datasets import Dataset, all_datasets, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.networks.cost import count_multiply_adds
@@ -87,6 +88,93 @@ def _named_dataset(checkpoint: Checkpoint) -> Dataset | None:
     return next((dataset for dataset in all_datasets() if dataset.key == checkpoint.card.data.dataset), None)
 
 
+@dataclass(frozen=True)
+class ResultRow:
+    """What is known of a network, by the keys of `MEASURES`; None is unknown."""
+
+    name: str
+    architecture: str
+    objective_key: str
+    method: str  # the objective's label; empty for weights of unknown origin
+    objective: float | None  # the value that training minimized, on the evaluation split
+    objective_terms: Objective | None
+    terms: dict[str, float]  # cross-entropy and each term's unweighted loss on the evaluation split, by name
+    cross_entropy: float
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float  # Wilson's 95 % interval
+    images: int
+    evaluated_on: str  # the evaluation images; equal where the images are
+    parameters: int
+    multiply_adds: int
+    latency: float | None
+    size: int | None  # of the weights' file
+    train_images: int | None
+    epochs: int | None  # over all runs of its training
+    seed: int | None
+    run: str | None
+    seconds: float | None  # of training, over all runs
+    device: str | None
+    epochs_by_run: tuple[int, ...] = ()  # empty where its training is unknown
+    continued_in_view: bool = False  # training was continued after the test accuracy was known
+    calibration_error: float | None = None
+    scaled_calibration_error: float | None = None
+    scaled_cross_entropy: float | None = None
+    scaling_temperature: float | None = None
+    human_cross_entropy: float | None = None
+    teacher_agreement: float | None = None
+    teacher_kl: float | None = None
+    to_baseline: Difference | None = None  # its accuracy minus that of the table's baseline
+    to_scratch_baseline: Difference | None = None  # minus its own
+    to_teacher: Difference | None = None
+    scaled_to_scratch_baseline: Difference | None = None  # of the scaled cross-entropies
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether the network was trained with a distillation method, see `lineage.is_distilled`."""
+        return self.objective_key != SCRATCH
+
+
+SUMMARY = (
+    "name", "method", "training", "objective", "cross_entropy", "scaled_cross_entropy", "calibration_error",
+    "scaled_calibration_error", "accuracy_interval", "to_scratch_baseline", "to_teacher",
+)  # fmt: skip
+"""Keys of `MEASURES`: each network with the paired tests against its own scratch baseline and teacher."""
+
+COMPARISON = (
+    *SUMMARY[:9], "to_baseline", "p", "teacher_agreement", "teacher_kl", "human_cross_entropy", "parameters",
+    "multiply_adds",
+)  # fmt: skip
+"""Each network with the paired test against one baseline."""
+
+
+def tabulate(rows: Sequence[ResultRow], baseline: str | None = None) -> Table:
+    """The `SUMMARY`, or with a baseline's name the measures of `COMPARISON` that are known of any row."""
+    if baseline is None:
+        return measures.tabulate(rows, SUMMARY)
+    known = [key for key in COMPARISON if any(MEASURES[key].cell(row) for row in rows)]
+    return measures.tabulate(rows, known, {"to_baseline": f"To {baseline}"})
+
+
+def to_markdown(rows: Sequence[ResultRow], baseline: str | None = None) -> str:
+    """`tabulate` as Markdown."""
+    return measures.to_markdown(tabulate(rows, baseline), text_columns=2)
+
+
+def to_csv(rows: Sequence[ResultRow]) -> str:
+    """The numbers of `ResultRow` with full precision, and of its differences the one to the table's baseline."""
+    names = [one.name for one in fields(ResultRow) if one.name not in ("objective_terms", "terms")]
+    records = []
+    for row in rows:
+        record = {name: getattr(row, name) for name in names if not name.startswith(("to_", "scaled_to_"))}
+        pairs = row.to_baseline, row.to_scratch_baseline, row.to_teacher
+        to_baseline, *others = (one or Difference(float("nan")) for one in pairs)
+        record |= {"difference": row.to_baseline and to_baseline.estimate, "p": to_baseline.p}
+        record |= {"gained": to_baseline.gained, "lost": to_baseline.lost}
+        records.append(record | dict(zip(("scratch_baseline", "teacher"), (one.other for one in others), strict=True)))
+    return measures.to_csv(records)
+
+
 def build_rows(
     entries: Mapping[str, Checkpoint],
     logits: Logits,
@@ -102,30 +190,36 @@ def build_rows(
         entries: networks by their shown name, all evaluated on the same images.
         logits: of each, and of the teacher where it is none of the entries.
         labels: `[N]` of the evaluation images.
-        teacher, baseline: what `teacher_agreement` and `teacher_kl`, and `difference` and `p` refer to.
+        teacher, baseline: what `teacher_agreement` and `teacher_kl`, and `to_baseline` refer to.
         latency: seconds for one image by architecture.
         human_labels: `[10000, 10]` as `load_human_labels` gives them.
     """
-    relatives = {"scratch_baseline": lineage.scratch_baselines(entries), "teacher": lineage.teachers_of(entries)}
+    baselines, teachers = lineage.scratch_baselines(entries), lineage.teachers_of(entries)
     scaled = scale_known({name: logits.get(name) for name in entries}, labels)
+    costs = {name: metrics.cross_entropies(own, labels) for name, (own, _) in scaled.items() if labels is not None}
     rows = []
     for name, checkpoint in entries.items():
         mine, theirs = logits.get(name), logits.get(teacher) if teacher and teacher != name else None
-        facts: dict[str, Any] = {}
+        pairs = {"to_baseline": baseline, "to_scratch_baseline": baselines.get(name), "to_teacher": teachers.get(name)}
+        known: dict[str, Any] = {key: _compare(name, other, entries, logits, labels) for key, other in pairs.items()}
         if mine is not None and labels is not None and name in scaled:
-            facts |= _measure_calibration(mine, labels, name, relatives["scratch_baseline"].get(name), scaled)
+            own, temperature = scaled[name]
+            known |= {
+                "calibration_error": metrics.expected_calibration_error(mine, labels),
+                "scaled_calibration_error": metrics.expected_calibration_error(own, labels),
+                "scaled_cross_entropy": float(costs[name].mean()),
+                "scaling_temperature": temperature,
+            }
+            other = baselines.get(name)
+            if other in costs:
+                known["scaled_to_scratch_baseline"] = difference.over_mean(costs[name] - costs[other], other)
         whole = whole_split_logits(checkpoint, mine, Cifar10.key)
         if human_labels is not None and whole is not None:
-            facts["human_cross_entropy"] = float(metrics.cross_entropy_to_humans(human_labels, whole).mean())
+            known["human_cross_entropy"] = float(metrics.cross_entropy_to_humans(human_labels, whole).mean())
         if mine is not None and theirs is not None and mine.shape == theirs.shape:
-            facts["teacher_agreement"] = metrics.agreement(mine, theirs)
-            facts["teacher_kl"] = metrics.kl_divergence(theirs, mine)
-        to_baseline = _compare(name, baseline, entries, logits, labels)
-        if to_baseline is not None:
-            facts |= {key: getattr(to_baseline, key) for key in ("difference", "p", "gained", "lost")}
-        for kind, found in relatives.items():
-            facts |= {kind: found.get(name), f"to_{kind}": _compare(name, found.get(name), entries, logits, labels)}
-        rows.append(_describe(name, checkpoint, (latency or {}).get(checkpoint.architecture), facts))
+            known["teacher_agreement"] = metrics.agreement(mine, theirs)
+            known["teacher_kl"] = metrics.kl_divergence(theirs, mine)
+        rows.append(_describe(name, checkpoint, (latency or {}).get(checkpoint.architecture), known))
     return rows
 
 
@@ -136,42 +230,23 @@ def read_rows(entries: Mapping[str, Checkpoint]) -> list[ResultRow]:
     return build_rows(entries, logits, labels)
 
 
-def _measure_calibration(
-    logits: np.ndarray, labels: np.ndarray, name: str, baseline: str | None, scaled: Scaled
-) -> dict[str, Any]:
-    """Calibration as trained and after temperature scaling, and the scaled cross-entropy minus the baseline's."""
-    own, temperature = scaled[name]
-    facts: dict[str, Any] = {
-        "calibration_error": metrics.expected_calibration_error(logits, labels),
-        "scaled_calibration_error": metrics.expected_calibration_error(own, labels),
-        "scaled_cross_entropy": metrics.cross_entropy(own, labels),
-        "fitted_temperature": temperature,
-    }
-    if baseline is not None and baseline in scaled:
-        costs, others = (metrics.cross_entropies(one, labels) for one in (own, scaled[baseline][0]))
-        facts["scaled_to_scratch_baseline"] = paired_interval(costs - others)
-    return facts
-
-
 def _compare(
     name: str, other: str | None, entries: Mapping[str, Checkpoint], logits: Logits, labels: np.ndarray | None
-) -> PairedDifference | None:
-    """A network minus another one; None where that is missing, the same, or was evaluated on other images."""
+) -> Difference | None:
+    """A network's accuracy minus another's; None where that is missing, the same, or of other images."""
     if other is None or other == name or other not in entries:
         return None
     first, second = entries[name], entries[other]
     if describe_evaluation(first) != describe_evaluation(second):
         return None
-    difference = first.card.test_accuracy - second.card.test_accuracy
     mine, theirs = logits.get(name), logits.get(other)
     if labels is None or mine is None or theirs is None or not len(labels) == len(mine) == len(theirs):
-        return PairedDifference(other, difference)
-    test = mcnemar(mine, theirs, labels)
-    return PairedDifference(other, difference, test["p"], int(test["gained"]), int(test["lost"]))
+        return Difference(first.card.test_accuracy - second.card.test_accuracy, other=other)
+    return difference.over_logits(mine, theirs, labels, other)
 
 
-def _describe(name: str, checkpoint: Checkpoint, latency: float | None, facts: dict[str, Any]) -> ResultRow:
-    """A row from the card and what was computed besides."""
+def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: dict[str, Any]) -> ResultRow:
+    """A row from the card and what is known besides."""
     card, images = checkpoint.card, checkpoint.card.data.evaluation_images
     low, high = wilson_interval(round(card.test_accuracy * images), images)
     seconds = [leg.seconds for leg in card.legs if leg.seconds is not None]
@@ -181,34 +256,15 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, facts: d
         method=objective_label(card.objective_key) if card.objective else "",
         objective=card.test_objective, objective_terms=card.objective, terms=card.test_terms,
         cross_entropy=card.test_cross_entropy, accuracy=card.test_accuracy, accuracy_low=low, accuracy_high=high,
-        images=images, evaluated_on=describe_evaluation(checkpoint),
-        parameters=card.parameters,
+        images=images, evaluated_on=describe_evaluation(checkpoint), parameters=card.parameters,
         multiply_adds=card.multiply_adds or count_multiply_adds(card.architecture, len(card.classes)),
-        latency=latency,
-        size=weights.stat().st_size if weights.is_file() else None,
+        latency=latency, size=weights.stat().st_size if weights.is_file() else None,
         train_images=card.data.train_images, epochs=card.epochs, seed=card.seed, run=card.run,
         epochs_by_run=tuple(leg.epochs for leg in card.legs), continued_in_view=card.continued_in_view,
         seconds=sum(seconds) if seconds and len(seconds) == len(card.legs) else None,
         device=card.legs[-1].device if card.legs else None,
-        **facts,
+        **known,
     )  # fmt: skip
-
-
-def describe_training_difference(entries: Mapping[str, Checkpoint]) -> str | None:
-    """A sentence when students were trained on different numbers of images, so that more than the method differs."""
-    teachers = {h for checkpoint in entries.values() if checkpoint.card.teacher for h in checkpoint.card.teacher.hashes}
-    sizes: dict[int, list[str]] = {}
-    for name, checkpoint in entries.items():
-        count = checkpoint.card.data.train_images
-        if count and checkpoint.sha256 not in teachers:
-            sizes.setdefault(count, []).append(name)
-    if len(sizes) < 2:
-        return None
-    parts = []
-    for count, names in sorted(sizes.items()):
-        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-        parts.append(f"{count:,} images ({', '.join(names[:4])}{more})")
-    return f"Not only the method differs: these were trained on different numbers of images. {'; '.join(parts)}."
 
 
 def disagreements(first: np.ndarray, second: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -1,12 +1,52 @@
-"""The lab's two puzzles, calibration and training history, in sentences from the rows of a results table."""
+"""What the rows of a results table say, in sentences: gains, the lab's two puzzles, calibration, training history."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from kdexplorer.analysis.statistics import format_p, holm_by_name
-from kdexplorer.analysis.tables import PairedDifference, ResultRow
+from kdexplorer.analysis.difference import Difference, correct, format_p
+from kdexplorer.analysis.results import ResultRow
 from kdexplorer.methods import get_method
+from kdexplorer.runs.checkpoints import Checkpoint
+
+
+def describe_gains(rows: Sequence[ResultRow]) -> list[str]:
+    """A sentence for each network of a run, those that can be compared with a scratch baseline first.
+
+    Where several students are compared, p has Holm's correction. The tests count images: another seed is another run.
+    """
+    by_name = {row.name: row for row in rows}
+    pairs = correct({row.name: one for row in rows if (one := row.to_scratch_baseline) is not None})
+    sentences = []
+    for row in sorted((by_name[name] for name in pairs), key=lambda row: -row.accuracy):
+        pair, verdict = pairs[row.name], ""
+        points = round(100 * pair.estimate, 1)
+        gain = f"+{points:.1f} points over" if points >= 0 else f"{-points:.1f} points below"
+        figures = f"{100 * row.accuracy:.1f} against {100 * by_name[pair.other].accuracy:.1f} %"
+        if pair.p is not None:
+            correction = f", corrected for {pair.family} comparisons" if pair.family > 1 else ""
+            significant = "significant" if pair.sign else "not significant"
+            verdict = f", {significant} ({format_p(pair.p)}, McNemar{correction})"
+        sentences.append(f"{row.name}: {gain} its scratch baseline ({figures}), {row.evaluated_on}{verdict}.")
+    paired = {name for pair in pairs.items() for name in (pair[0], pair[1].other)}
+    alone = [row for row in rows if row.name not in paired]
+    return sentences + [f"{row.name}: {100 * row.accuracy:.1f} %, {row.evaluated_on}." for row in alone]
+
+
+def describe_changes(rows: Sequence[ResultRow]) -> list[str]:
+    """For each distilled student how many images only it classifies correctly, and only its scratch baseline."""
+    sentences = []
+    for row in rows:
+        paired = row.to_scratch_baseline
+        if paired is None or paired.gained is None or paired.lost is None:
+            continue
+        net = paired.gained - paired.lost
+        change = f"the distilled student classifies {abs(net):,} {'more' if net > 0 else 'fewer'} correctly"
+        sentences.append(
+            f"Only {row.name} is right on {paired.gained:,} images, only its scratch baseline {paired.other} on "
+            f"{paired.lost:,}: of {row.images:,} images {change if net else 'both classify the same number correctly'}."
+        )
+    return sentences
 
 
 def explain_larger_loss(rows: Sequence[ResultRow]) -> str:
@@ -15,7 +55,8 @@ def explain_larger_loss(rows: Sequence[ResultRow]) -> str:
     if not distilled:
         return "Select a distilled student to see what its loss consists of."
     row, objective = max(distilled, key=lambda pair: pair[1] - pair[0].cross_entropy)
-    baseline = next((other for other in rows if other.name == row.scratch_baseline), None)
+    pair = row.to_scratch_baseline
+    baseline = next((other for other in rows if pair and other.name == pair.other), None)
     sum_ = f"{_format_terms(row)}{objective:.3f}"
     text = f"The loss that {row.name} minimizes, {sum_}, is a different sum from cross-entropy. "
     own = f"Its cross-entropy, which is comparable between rows, is {row.cross_entropy:.3f}"
@@ -34,7 +75,7 @@ def _explain_scaled(row: ResultRow, baseline: ResultRow) -> str:
     scaled = row.scaled_to_scratch_baseline
     if scaled is None:
         return ""
-    text = f" After temperature scaling the difference is {scaled} (95 %): "
+    text = f" After temperature scaling the difference is {scaled.nats} (95 %): "
     if not scaled.sign:
         return f"{text}no clear difference."
     if scaled.sign > 0:
@@ -60,7 +101,7 @@ def explain_calibration(rows: Sequence[ResultRow]) -> str | None:
     ]
     paired = {row.name: one for row in known if row.is_distilled and (one := row.scaled_to_scratch_baseline)}
     for sign, kind in ((-1, "lower than"), (0, "not clearly different from"), (1, "higher than")):
-        names = [f"{name} ({one})" for name, one in paired.items() if one.sign == sign]
+        names = [f"{name} ({one.nats})" for name, one in paired.items() if one.sign == sign]
         if names:
             sentences.append(f"Scaled cross-entropy is {kind} the scratch baseline's for {', '.join(names)}.")
     return " ".join(sentences)
@@ -108,6 +149,23 @@ def _format_terms(row: ResultRow) -> str:
     return " + ".join(parts) + " = "
 
 
+def describe_training_difference(entries: Mapping[str, Checkpoint]) -> str | None:
+    """A sentence when students were trained on different numbers of images, so that more than the method differs."""
+    teachers = {h for checkpoint in entries.values() if checkpoint.card.teacher for h in checkpoint.card.teacher.hashes}
+    sizes: dict[int, list[str]] = {}
+    for name, checkpoint in entries.items():
+        count = checkpoint.card.data.train_images
+        if count and checkpoint.sha256 not in teachers:
+            sizes.setdefault(count, []).append(name)
+    if len(sizes) < 2:
+        return None
+    parts = []
+    for count, names in sorted(sizes.items()):
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        parts.append(f"{count:,} images ({', '.join(names[:4])}{more})")
+    return f"Not only the method differs: these were trained on different numbers of images. {'; '.join(parts)}."
+
+
 def compare_with_teacher_and_baseline(rows: Sequence[ResultRow]) -> str:
     """Whether the best distilled student differs from its scratch baseline and its teacher by more than chance.
 
@@ -118,11 +176,9 @@ def compare_with_teacher_and_baseline(rows: Sequence[ResultRow]) -> str:
         return "Select a distilled student and its scratch baseline to test the difference between the two."
     best, sentences = max(distilled, key=lambda row: row.accuracy), []
     for key, words in (("to_scratch_baseline", "its scratch baseline"), ("to_teacher", "its teacher")):
-        found: dict[str, PairedDifference] = {row.name: one for row in distilled if (one := getattr(row, key))}
+        found = correct({row.name: one for row in distilled if (one := getattr(row, key))})
         if best.name in found:
-            corrected = holm_by_name({name: one.p for name, one in found.items()})
-            paired = found[best.name]
-            sentences.append(_judge(best, by_name[paired.name], words, paired, corrected))
+            sentences.append(_judge(best, by_name[found[best.name].other], words, found[best.name]))
     if not sentences:
         return f"Select the scratch baseline of {best.name} or its teacher to test the difference between the two."
     if len(distilled) > 1:
@@ -134,18 +190,17 @@ def compare_with_teacher_and_baseline(rows: Sequence[ResultRow]) -> str:
     return " ".join(sentences)
 
 
-def _judge(row: ResultRow, other: ResultRow, words: str, paired: PairedDifference, corrected: dict[str, float]) -> str:
-    points = round(100 * paired.difference, 2)
+def _judge(row: ResultRow, other: ResultRow, words: str, paired: Difference) -> str:
+    points = round(100 * paired.estimate, 2)
     relation = f"is {abs(points):.2f} percentage points {'above' if points > 0 else 'below'}"
     text = f"{row.name} {relation if points else 'has the same accuracy as'} {words} {other.name}"
-    if paired.p is None:
+    if paired.p is None or paired.p_alone is None:
         apart = row.accuracy_low > other.accuracy_high or row.accuracy_high < other.accuracy_low
         return (
             f"{text}; their 95 % intervals {'do not overlap' if apart else 'overlap'}. The paired test needs the "
             "labels of the evaluation images and the stored logits of both networks."
         )
-    p = corrected[row.name]
-    best_of = f", {format_p(p)} for the best of {len(corrected)} comparisons" if len(corrected) > 1 else ""
-    verdict = "more than chance explains on these images" if p < 0.05 else "which chance alone can explain"
+    best_of = f", {format_p(paired.p)} for the best of {paired.family} comparisons" if paired.family > 1 else ""
+    verdict = "more than chance explains on these images" if paired.sign else "which chance alone can explain"
     alone = f"{paired.gained:,} images are classified correctly by it alone, {paired.lost:,} by the other alone"
-    return f"{text}: {alone} (McNemar {format_p(paired.p)}{best_of}), {verdict}."
+    return f"{text}: {alone} (McNemar {format_p(paired.p_alone)}{best_of}), {verdict}."

@@ -7,8 +7,7 @@ import streamlit as st
 from kdexplorer.app.navigation import FOLDER, TITLES
 from kdexplorer.app.parts import chart_view, page_controls
 from kdexplorer.app.parts.layout import STYLE
-from kdexplorer.app.server import access
-from kdexplorer.app.state import hiding, share_link
+from kdexplorer.app.state import choices, hiding, share_link
 from kdexplorer.app.story_mode import figure_view, story
 
 st.set_page_config(
@@ -18,20 +17,20 @@ st.set_page_config(
 )
 st.html(f"{STYLE}{share_link.STYLE}{chart_view.STYLE}")
 page_controls.show()
+choices.translate_link()
 pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())
 ]
-with access.charged():
-    is_figure, is_story = (view.PARAMETER in st.query_params for view in (figure_view, story))
-    hidden = hiding.hide()
-    page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
-    if is_figure:
-        figure_view.show()
-    elif is_story:
-        story.show()
-    else:
-        with st.container(key="share", horizontal=True, gap="xsmall"):
-            story.show_button()
-            share_link.show_page_link(page.url_path or next(iter(TITLES)))
-        page.run()
+is_figure, is_story = (view.PARAMETER in st.query_params for view in (figure_view, story))
+hidden = hiding.hide()
+page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
+if is_figure:
+    figure_view.show()
+elif is_story:
+    story.show()
+else:
+    with st.container(key="share", horizontal=True, gap="xsmall"):
+        story.show_button()
+        share_link.show_page_link(page.url_path or next(iter(TITLES)))
+    page.run()

@@ -15,7 +15,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts import style
-from kdexplorer.charts.sizes import CONFIG, DESIGN_EM, EM, PADDING
+from kdexplorer.charts.style import CONFIG, DESIGN_EM, EM, PADDING
 
 alt.theme.enable("none")  # the page's theme is applied in the browser
 
@@ -38,6 +38,9 @@ THEME: dict[str, Any] = CONFIG | {
 
 FIT = alt.AutoSizeParams(type="fit-x", contains="padding")
 """The width is the page's; title, axes and legend add to the height instead of shrinking the plot."""
+
+SVG = {"embedOptions": {"renderer": "svg"}}
+"""Streamlit would draw thousands of marks on a canvas, where text has not the page's color."""
 
 CLASS_LIMIT = 10
 """Charts with a row or a column for each class show so many."""
@@ -86,10 +89,11 @@ def spec(
         size: of the text, one of those in `sizes`.
     """
     tall = height if isinstance(height, str) else f"{height / DESIGN_EM:.4g} * em"
-    sizes = [alt.param(name="em", expr=size), alt.param(name="height", expr=tall)]
+    tall = f"({tall}) * (file ? file.taller : 1)"
+    sizes = [alt.param(name="file", value=None), alt.param(name="em", expr=size), alt.param(name="height", expr=tall)]
     chart = alt.layer(*layers).properties(title=heading.params, height=300, width="container", autosize=FIT)
     filled = chart.properties(description=description).add_params(*sizes, *params, *heading.texts)
-    made = filled.to_dict(validate=False) | {"config": CONFIG, "padding": PADDING}
+    made = filled.to_dict(validate=False) | {"config": CONFIG, "padding": PADDING, "usermeta": SVG}
     made["title"]["subtitle"] = {"expr": _broken("subtitle", 0.52)}  # Vega takes it, Vega-Lite's schema has text alone
     return made | {"datasets": made.get("datasets", {}) | rows} if rows else made
 
@@ -115,6 +119,12 @@ def fill_shape(
 def data(rows: list[dict[str, Any]]) -> alt.Data:
     """Rows of a chart; the specification keeps them apart from what draws them."""
     return alt.InlineData(values=rows)
+
+
+def list_tables(spec: Spec) -> list[list[dict[str, Any]]]:
+    """The rows of each of a chart's data sets."""
+    parts = (part.get("data", {}).get("values") for part in (spec, *spec["layer"]))
+    return [*spec.get("datasets", {}).values(), *filter(None, parts)]
 
 
 def tooltips(*fields: tuple[str, ...]) -> list[alt.Tooltip]:
@@ -144,7 +154,7 @@ def title(text: Any, *subtitles: str) -> Heading:
     sizes: dict[str, Any] = {"fontSize": alt.expr("1.1 * em"), "subtitleFontSize": alt.expr("em")}
     lines = alt.Title(
         text=alt.expr(_broken("heading", 0.62)), subtitleColor=INK,
-        anchor="start", frame="bounds", offset=alt.expr("em / 2"), **sizes,
+        anchor="start", frame="bounds", offset=alt.expr("em / 2"), limit=0, **sizes,
     )  # fmt: skip
     return Heading(lines, texts)
 

@@ -10,7 +10,7 @@ import altair as alt
 
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
-from kdexplorer.charts.sizes import area, em
+from kdexplorer.charts.style import area, em
 from kdexplorer.config import SCRATCH
 from kdexplorer.experiments.base import Figure, Point
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from kdexplorer.charts import style
 from kdexplorer.charts.common import Spec, data, spec, title, tooltips
-from kdexplorer.charts.sizes import area, em
+from kdexplorer.charts.style import area, em
 from kdexplorer.sweeps.grid import references
 from kdexplorer.sweeps.results import SweepCell, SweepResults
 

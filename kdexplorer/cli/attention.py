@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from kdexplorer.analysis import attention_similarity
+from kdexplorer.analysis.measures import to_json, to_markdown
 from kdexplorer.analysis.results import dataset_of
-from kdexplorer.analysis.tables import to_json
 from kdexplorer.cli.options import CHECKPOINT_HELP, DONE, JSON_HELP, progress_bar
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, KDError
@@ -45,5 +45,5 @@ def run(options: argparse.Namespace) -> int:
             teacher, students, images, Checkpoint.network, lambda share: update(round(share * count), count)
         )
     rows = attention_similarity.build_rows(teacher, students, images, options.power)
-    print(to_json(rows) if options.json else attention_similarity.to_markdown(rows))
+    print(to_json(rows) if options.json else to_markdown(attention_similarity.tabulate(rows)))
     return DONE

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from kdexplorer.analysis import claims, lab, results, tables
+from kdexplorer.analysis import claims, lab, results
+from kdexplorer.analysis.measures import to_json
 from kdexplorer.cli.options import DONE, JSON_HELP
 from kdexplorer.errors import ConfigError
 from kdexplorer.runs.checkpoints import bundled_checkpoints
@@ -29,5 +30,5 @@ def run(options: argparse.Namespace) -> int:
     settings = [sweep.accuracies_by(name) if sweep else {} for name in ("temperature", "weight")]
     judged = claims.judge_all(rows, *settings)
     figures = lab.to_markdown(lab.compare_with_lab(rows))
-    print(tables.to_json(judged) if options.json else f"{figures}\n\n{claims.to_markdown(judged)}")
+    print(to_json(judged) if options.json else f"{figures}\n\n{claims.to_markdown(judged)}")
     return DONE

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from kdexplorer.analysis import human_agreement, tables
+from kdexplorer.analysis import human_agreement
+from kdexplorer.analysis.measures import to_json, to_markdown
 from kdexplorer.cli.options import CHECKPOINT_HELP, DONE, JSON_HELP
 from kdexplorer.datasets.human_labels import FILES, VARIABLE, find_human_labels, load_human_labels
 from kdexplorer.errors import DataError
@@ -27,5 +28,5 @@ def run(options: argparse.Namespace) -> int:
         raise DataError(f"the human labels are missing: set {VARIABLE} to the path of CIFAR-10H's {FILES[0]}.")
     chosen = [find_checkpoint(name) for name in options.checkpoints] or bundled_checkpoints()
     rows = human_agreement.build_rows(chosen, load_human_labels(path))
-    print(tables.to_json(rows) if options.json else human_agreement.to_markdown(rows))
+    print(to_json(rows) if options.json else to_markdown(human_agreement.tabulate(rows)))
     return DONE

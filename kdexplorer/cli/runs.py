@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from kdexplorer.analysis import results, tables
-from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis import results
+from kdexplorer.analysis.measures import to_json
+from kdexplorer.analysis.results import ResultRow
 from kdexplorer.cli.options import DONE, FAILED, JSON_HELP, add_command, add_confirmation, confirm
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import train_command
@@ -87,7 +88,7 @@ def _table(options: argparse.Namespace) -> int:
         parts = "; ".join(f"{images}: {', '.join(names)}" for images, names in groups.items())
         raise ConfigError(f"networks that were evaluated on different images cannot share a table. {parts}")
     rows = results.read_rows(entries)
-    print(tables.to_json(rows) if options.json else tables.to_markdown(rows))
+    print(to_json(rows) if options.json else results.to_markdown(rows))
     return DONE
 
 
@@ -109,7 +110,7 @@ def _delete(options: argparse.Namespace) -> int:
 
 def format_results(run: Run) -> str:
     """The results of a run's finished students as a Markdown table."""
-    return tables.to_markdown(build_run_results(run))
+    return results.to_markdown(build_run_results(run))
 
 
 def build_run_results(run: Run) -> list[ResultRow]:

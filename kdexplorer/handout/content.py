@@ -9,18 +9,18 @@ import numpy as np
 from kdexplorer.analysis import metrics, results
 from kdexplorer.analysis.attention_similarity import attention_weight
 from kdexplorer.analysis.human_agreement import Closeness, closeness
-from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis.results import ResultRow
 from kdexplorer.charts import (
-    annotators,
     attention,
-    bars,
     class_maps,
     divergence,
-    gradient,
+    evaluation,
+    gradients,
     learning_curves,
     soft_labels,
     style,
     taxonomy,
+    temperature,
 )
 from kdexplorer.charts.common import NetworkLogits, Spec, fresh_student
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -76,13 +76,13 @@ def _draw_predictions(request: HandoutRequest, sources: Sources, picture: Pictur
     photo = picture.pixels_last
 
     def push(student: NetworkLogits, alpha: float) -> Spec:
-        return gradient.gradient_push(teacher, student, classes, label, request.temperature, alpha)
+        return gradients.gradient_push(teacher, student, classes, label, request.temperature, alpha)
 
     first, *own = (request.alpha_of(checkpoint) for checkpoint in request.networks.values())
     return {
         "mirrored": soft_labels.mirrored(teacher, students, classes, label, request.temperature),
-        "scale": attention.scale_bar(low, high, "viridis", "map", True),
-        "attention": attention.grid(rows, photo, "map", True, OPACITY, "viridis"),
+        "scale": attention.scale_bar(low, high, "map", True),
+        "attention": attention.grid(rows, photo, "map", True, OPACITY),
         "gradient 0": push(fresh_student(teacher), own[0] if own else first),
     } | {f"gradient {number}": push(*one) for number, one in enumerate(zip(students, own, strict=True), start=1)}
 
@@ -95,8 +95,8 @@ def _draw_human_labels(request: HandoutRequest, sources: Sources, picture: Pictu
     labels, name = sources.human_labels[picture.index], f"test image {picture.index}"
     label, said = picture.label, ("Human labels", f"about 50 annotators, {name}")
     return {
-        "human labels": bars.probability_bars(labels, request.teacher.classes, label, style.HUMAN, *said),
-        "closeness": annotators.closeness_curves(near, request.roles(request.networks), labels, name),
+        "human labels": soft_labels.probability_bars(labels, request.teacher.classes, label, style.HUMAN, *said),
+        "closeness": temperature.closeness_curves(near, request.roles(request.networks), labels, name),
     }
 
 
@@ -118,7 +118,7 @@ def draw_split(
 ) -> dict[str, Chart]:
     """The charts that no picture changes: class maps over T, accuracies, learning curves, closeness to human labels."""
     roles, human = request.roles(request.compared), sources.human_labels
-    drawn = {"accuracies": bars.accuracies(rows, roles)} | _draw_class_maps(request, sources)
+    drawn = {"accuracies": evaluation.accuracies(rows, roles)} | _draw_class_maps(request, sources)
     drawn |= {"taxonomy": taxonomy.taxonomy(), "divergence": divergence.mode_figure()}
     histories, teacher = results.learning_curves(request.compared, request.teacher)
     points = [
@@ -131,7 +131,7 @@ def draw_split(
         drawn |= {} if chart is None else {f"curve {measure}": chart}
     if human is not None and near:
         subject = f"{len(human):,} test images"
-        curves = annotators.closeness_curves(near, request.roles(request.networks), human, subject)
+        curves = temperature.closeness_curves(near, request.roles(request.networks), human, subject)
         drawn["closeness on the split"] = curves
     return {name: shapes.add(chart) for name, chart in drawn.items()}
 

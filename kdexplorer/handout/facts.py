@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import latex2mathml.converter
 from markupsafe import Markup
 
-from kdexplorer.analysis.tables import ResultRow
 from kdexplorer.config import Objective, RunConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
@@ -64,22 +63,6 @@ def list_formulas(networks: Iterable[Checkpoint]) -> list[Formula]:
         if method.key in used
     ]
     return [SOFT_LABEL, OBJECTIVE, *methods, GRADIENT]
-
-
-def describe_changes(rows: Iterable[ResultRow]) -> list[str]:
-    """For each distilled student how many images only it classifies correctly, and only its scratch baseline."""
-    sentences = []
-    for row in rows:
-        paired = row.to_scratch_baseline
-        if paired is None or paired.gained is None or paired.lost is None:
-            continue
-        net = paired.gained - paired.lost
-        change = f"the distilled student classifies {abs(net):,} {'more' if net > 0 else 'fewer'} correctly"
-        sentences.append(
-            f"Only {row.name} is right on {paired.gained:,} images, only its scratch baseline {paired.name} on "
-            f"{paired.lost:,}: of {row.images:,} images {change if net else 'both classify the same number correctly'}."
-        )
-    return sentences
 
 
 def describe_card(checkpoint: Checkpoint) -> list[tuple[str, str]]:

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the handout's charts and updates them: one value of each slider for the whole page.
+// Draws the handout's charts and updates them: one value of each slider for the whole page. Saves them (KDSave).
 (() => {
   const parse = (id) => JSON.parse(document.getElementById(id).textContent);
   const data = parse("data");
@@ -47,11 +47,30 @@
     return chartsOf(chosen.picture)[name] ?? data.shared[name];
   }
 
-  // What page_files.js saves.
-  function describeShown(chart, view) {
+  // A frame's chart as a file.
+  function save(frame, kind, name) {
+    const { chart, view } = drawn.get(frame) ?? {};
+    if (!view) return;
     const own = Object.values(chartsOf(chosen.picture)).includes(chart);
+    const picture = own ? thumbnails[chosen.picture].alt : "";
     const tables = data.shapes[chart.shape].data.map((set) => chart.rows[set.name] ?? set.values).filter(Array.isArray);
-    return { chart, view, tables, picture: own ? thumbnails[chosen.picture].alt : "" };
+    const source = [data.source, picture].filter(Boolean).join(". ");
+    KDSave.save(kind, { view, tables, source, name, description: chart.description, of: picture.split(";")[0] });
+  }
+
+  // The buttons below a frame that save its chart.
+  function addFiles(frame) {
+    const { chart } = frame.dataset, name = { mirrored: "soft labels", scale: "attention scale" }[chart] ?? chart;
+    const figure = document.createElement("div");
+    const files = Object.assign(document.createElement("p"), { className: "files" });
+    for (const kind of ["SVG", "PNG", "CSV"]) {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: kind });
+      button.setAttribute("aria-label", `${kind} of the chart: ${name}`);
+      button.addEventListener("click", () => save(frame, kind.toLowerCase(), name));
+      files.append(button);
+    }
+    frame.replaceWith(figure);
+    figure.append(frame, files);
   }
 
   // Draws a frame whose chart has changed, else updates its signals. Frames off the screen wait until they are visible.
@@ -62,12 +81,10 @@
       const next = { chart, view: null };
       drawn.set(frame, next);
       before?.view?.finalize();
-      frame.shown = null;
       frame.parentElement.classList.toggle("empty", !chart);
       if (!chart) return frame.replaceChildren();
       next.view = await draw(frame, chart);
       if (drawn.get(frame) !== next) return next.view.finalize();
-      frame.shown = describeShown(chart, next.view);
       if (!performance.getEntriesByName("first chart").length) performance.mark("first chart"); // for benchmarks
     }
     const view = drawn.get(frame)?.view; // none where a picture has no such chart
@@ -180,6 +197,7 @@
   one("#numbers").addEventListener("toggle", refreshVisible);
   addEventListener("beforeprint", layOutForPrint);
 
+  all(".chart[data-chart]").forEach(addFiles);
   showPicture();
   showSignals();
   const observer = new IntersectionObserver((entries) => {

@@ -19,10 +19,8 @@ import jinja2
 from markupsafe import Markup
 
 from kdexplorer import __version__
-from kdexplorer.analysis import human_agreement
-from kdexplorer.analysis.results import build_rows, evaluation_labels
-from kdexplorer.analysis.tables import COLUMNS, COMPARISON_COLUMNS, ResultRow, format_table
-from kdexplorer.analysis.verdicts import describe_training, explain_calibration, explain_larger_loss
+from kdexplorer.analysis import human_agreement, results, verdicts
+from kdexplorer.analysis.results import ResultRow, build_rows, evaluation_labels
 from kdexplorer.charts.common import vega_lite_version
 from kdexplorer.charts.divergence import EXPLANATION
 from kdexplorer.charts.temperature import T_MAX, T_MIN
@@ -54,15 +52,15 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     shown = list(request.networks.values())[request.opened]
     start = {"T": request.temperature, "alpha": request.alpha_of(shown), "opacity": content.OPACITY, "beta": 0.0}
     shared |= {name: drawn.add(chart) for name, chart in sections.draw_votes(request.votes).items()}
-    verdicts = list_verdicts() if request.experiments else []
+    judged = list_verdicts() if request.experiments else []
     present = {
         "gradient": len(request.networks) > 1, "own-image": request.live, "human-labels": agreement,
-        "classes": "classes 0" in shared, "experiments": verdicts, "votes": request.votes,
+        "classes": "classes 0" in shared, "experiments": judged, "votes": request.votes,
     }  # fmt: skip
     listed = [name for name in sections.SECTIONS if present.get(name, True)]
     source = f"KD Explorer {__version__}, handout: {name_family(teacher, list(request.networks)[1:])}"
     data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
-    scripts, styles = [_bundle_library(), _read("page.js"), _read("page_files.js")], [_read("page.css")]
+    scripts, styles = [_bundle_library(), assemble.read_save_chart(), _read("page.js")], [_read("page.css")]
     if request.live:
         scripts += [assemble.build_script(), _read("page_live.js")]
         styles.append(assemble.read_styles())
@@ -73,9 +71,9 @@ def build(request: HandoutRequest, sources: Sources) -> str:
         scripts=[Markup(script) for script in scripts], data=_to_json(data), shared=shared, pictures=pictures,
         charts=[_to_json(picture.pop("charts")) for picture in pictures], command=request.command,
         live=_to_json(_live_settings(request)) if request.live else None,
-        agreement=human_agreement.format_table(agreement) if agreement else None,
+        agreement=human_agreement.tabulate(agreement),
         uncertainty=human_agreement.describe_agreement(agreement),
-        experiments=verdicts, address=request.address, votes=sections.describe_votes(request.votes),
+        experiments=judged, address=request.address, votes=sections.describe_votes(request.votes),
         sections=sections.order_sections(request.order, listed),
     )  # fmt: skip
 
@@ -84,18 +82,19 @@ def _describe_networks(request: HandoutRequest, rows: list[ResultRow]) -> dict[s
     """The page's table and texts."""
     teacher, *students = request.networks
     networks = request.networks | request.compared
-    columns = [key for key in COMPARISON_COLUMNS if any(COLUMNS[key].cell(row) for row in rows)]
     return {
         "teacher": teacher,
         "students": students,
         "opened": request.opened,
         "classes": len(request.teacher.classes),
-        "results": format_table(rows, request.baseline, columns),
+        "results": results.tabulate(rows, request.baseline or ""),
         "evaluated_on": rows[0].evaluated_on,
-        "changes": facts.describe_changes(rows),
-        "trained": describe_training(rows),
-        "calibration": explain_calibration(rows),
-        "loss": explain_larger_loss(rows) if any(r.is_distilled and r.objective is not None for r in rows) else "",
+        "changes": verdicts.describe_changes(rows),
+        "trained": verdicts.describe_training(rows),
+        "calibration": verdicts.explain_calibration(rows),
+        "loss": verdicts.explain_larger_loss(rows)
+        if any(r.is_distilled and r.objective is not None for r in rows)
+        else "",
         "cards": [(name, facts.describe_card(checkpoint)) for name, checkpoint in networks.items()],
         "methods": describe_methods(),
         "divergence": EXPLANATION,

@@ -17,7 +17,7 @@ from kdexplorer.images.decode import decode_image
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.runs.lineage import is_distilled, list_teachers
-from kdexplorer.vote.records import Question
+from kdexplorer.vote.questions import Question
 
 MAX_NETWORKS, MAX_PICTURES = 5, 48
 

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 
 from kdexplorer.analysis.metrics import entropy
 from kdexplorer.charts.common import Spec
-from kdexplorer.charts.room import room_bars
-from kdexplorer.images.color_maps import data_url
+from kdexplorer.charts.votes import room_bars
+from kdexplorer.images.render import data_url
 from kdexplorer.story.lecture import read_lecture
 from kdexplorer.vote.analysis import count_votes, soft_label
-from kdexplorer.vote.records import Question
+from kdexplorer.vote.questions import Question
 
 SECTIONS = {
     "soft": "Soft labels",

@@ -11,8 +11,9 @@ from typing import Any
 
 from kdexplorer.charts.common import THEME, Spec, vega_lite_version
 
-EM = "width < 400 ? 12 : 14"
-"""The size of charts' text: a handout is read on one's own screen or on paper, and is not as wide as the window."""
+EM = "file ? file.em : width < 400 ? 12 : 14"
+"""The size of charts' text as `sizes.EM`: a handout is read on one's own screen or on paper, and is
+not as wide as the window."""
 
 LOOK: dict[str, Any] = THEME | {"background": "transparent", "font": "system-ui, sans-serif"}
 

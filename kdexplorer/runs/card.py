@@ -1,12 +1,9 @@
-"""A checkpoint's card: what the network is, how it was trained, what it scores. JSON, versioned.
-
-Version 1 is upgraded on reading: it knew two methods by fields of their own, and one leg of training.
-"""
+"""A checkpoint's card: what the network is, how it was trained, what it scores. JSON, versioned."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
@@ -14,7 +11,6 @@ from kdexplorer.config import MAX_EPOCHS, SCRATCH, ArchitectureKey, Objective
 from kdexplorer.datasets import Normalization
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import read_json
-from kdexplorer.presets import PRESETS, upgrade_metrics, upgrade_objective
 from kdexplorer.runs.records import Figures
 from kdexplorer.schema import Name, problems
 
@@ -126,7 +122,7 @@ class Card(_Record):
     architecture: ArchitectureKey
     parameters: Count
     multiply_adds: Count | None = None
-    """Of one image; None in cards of version 1."""
+    """Of one image; None where it was not counted."""
     classes: tuple[Text, ...] = Field(min_length=2, max_length=1000)
     normalization: Normalization
     objective: Objective | None = None
@@ -185,59 +181,15 @@ class Card(_Record):
 
 
 def read_card(path: Path) -> Card:
-    """Reads and validates a `card.json` of any version. Raises CheckpointError, which says what is wrong with it."""
+    """Reads and validates a `card.json`. Raises CheckpointError, which says what is wrong with it."""
     values = read_json(path)
     if values is None:
         raise CheckpointError(f"{path.parent} has no readable {path.name}: it is not a checkpoint of this application.")
     try:
-        card = Card.model_validate(values if "version" in values else _upgrade(values))
+        card = Card.model_validate(values)
     except ValidationError as error:
         field, message = problems(error)[0]
         raise CheckpointError(f"{path}: {field}: {message}.") from error
     if not card.sha256:
         raise CheckpointError(f"{path}: sha256: the hash of the weights is missing.")
     return card
-
-
-def _upgrade(values: dict[str, Any]) -> dict[str, Any]:
-    """Version 1, whose cards name no version; what is damaged stays so and is found by the validation."""
-    objective, method, facts = values.get("objective"), values.get("method"), values.get("data", {})
-    if isinstance(objective, dict):
-        objective = {key: value for key, value in upgrade_objective(objective).items() if key != "initial"}
-    elif objective is None and method is not None:
-        objective = PRESETS.get(str(method), method)
-    if isinstance(facts, dict):
-        names = {"measured_on": "evaluation_split", "measured_images": "evaluation_images"}
-        facts = {names.get(key, key): value for key, value in facts.items() if value is not None}
-    terms = values.get("test_terms")
-    upgraded = {
-        **values,
-        "version": 2,
-        "normalization": values.get("normalisation"),
-        "objective": objective,
-        "data": facts,
-        "test_terms": upgrade_metrics(terms) if isinstance(terms, dict) else terms or {},
-        "legs": [],
-    }
-    if values.get("epochs") is not None:
-        upgraded["legs"] = [_upgrade_leg(values)]
-    return upgraded
-
-
-def _upgrade_leg(values: dict[str, Any]) -> dict[str, Any]:
-    objective, history = values.get("objective"), values.get("history") or []
-    if isinstance(history, list):
-        history = [
-            {key: upgrade_metrics(part) if isinstance(part, dict) else part for key, part in row.items()}
-            if isinstance(row, dict)
-            else row
-            for row in history
-        ]
-    kept = ("run", "epochs", "seed", "seconds", "device", "precision")
-    return {key: values.get(key) for key in kept} | {
-        "initial": objective.get("initial") if isinstance(objective, dict) else None,
-        "recipe": values.get("recipe") or {},
-        "students": values.get("students_in_run"),
-        "versions": values.get("versions") or {},
-        "history": history,
-    }

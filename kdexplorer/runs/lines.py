@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Generic
 
 from kdexplorer.files import open_regular, parse_json
-from kdexplorer.runs.records import Record, read_line
+from kdexplorer.runs.records import Record
 
 MAX_ROWS, MAX_BYTES, MAX_LINE = 200_000, 256 << 20, 1 << 20
 """What is read of a file at most; 64 students over 1,000 epochs write 64,000 lines by epoch, of about 3 kB each."""
@@ -51,7 +51,5 @@ class LineReader(Generic[Record]):
             if not line.endswith(b"\n") and len(line) < MAX_LINE:  # the end, or half a line
                 return
             self._offset, self._last = self._offset + len(line), line
-            with contextlib.suppress(ValueError, RecursionError):
-                row = read_line(self.model, parse_json(line))
-                if row is not None:
-                    self._rows.append(row)
+            with contextlib.suppress(ValueError, RecursionError):  # pydantic's error is a ValueError
+                self._rows.append(self.model.model_validate(parse_json(line)))

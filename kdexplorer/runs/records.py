@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kdexplorer.presets import upgrade_metrics
 from kdexplorer.schema import Name
 
 State = Literal["waiting", "queued", "running", "finished", "stopped", "failed", "lost", "damaged"]
@@ -120,14 +119,3 @@ def read_record(model: type[Record], values: dict[str, Any]) -> Record:
     except ValidationError as error:
         invalid = {item["loc"][0] for item in error.errors()}
         return model.model_validate({key: value for key, value in values.items() if key not in invalid})
-
-
-def read_line(model: type[Record], values: Any) -> Record | None:
-    """A line of metrics, also of version 1; None where it is damaged."""
-    if not isinstance(values, dict):
-        return None
-    parts = {key: upgrade_metrics(values[key]) for key in ("train", "test") if isinstance(values.get(key), dict)}
-    try:
-        return model.model_validate(values | parts)
-    except ValidationError:
-        return None

@@ -143,8 +143,6 @@ class Run:
         values = read_json(self.path / "teacher.json")
         if values is None:
             return None
-        if "measured_on" in values:  # version 1
-            values["evaluation_split"] = values.pop("measured_on")
         figures = read_record(TeacherFigures, values)
         if any(label >= classes for label in figures.probe_labels):
             figures = figures.model_copy(update={"probe_labels": []})

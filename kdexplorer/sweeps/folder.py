@@ -93,7 +93,7 @@ class Sweep(Run):
 def _load_config(path: Path) -> SweepConfig:
     if (values := Sweep(path.parent).read_values()) is None:
         raise ConfigError(f"{path.parent.name}: its {path.name} is missing or cannot be read.")
-    return SweepConfig.parse(values, where=path.parent.name)
+    return validate(SweepConfig, values, where=path.parent.name)
 
 
 def _load_packing(path: Path) -> Packing:

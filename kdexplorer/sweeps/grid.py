@@ -18,7 +18,7 @@ from kdexplorer.analysis.temperature_effects import fresh_push
 from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import format_number, format_options, parse_student
-from kdexplorer.presets import PRESETS, upgrade_experiment
+from kdexplorer.presets import PRESETS
 from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.schema import StrictModel, validate
 
@@ -80,14 +80,6 @@ class SweepConfig(StrictModel):
         if any([term.method for term in one.terms] not in ([], [_TERM["method"]]) for one in self.recipe.students):
             raise ValueError("the references of a sweep have no place in its grid: start a new sweep")
         return self
-
-    @classmethod
-    def parse(cls, values: Any, where: str = "") -> SweepConfig:
-        """Builds a configuration from JSON of this version or of version 1. Raises ConfigError."""
-        if isinstance(values, dict):
-            values = {"weights" if name == "response_weights" else name: value for name, value in values.items()}
-            values["recipe"] = upgrade_experiment(values.get("recipe"))
-        return validate(cls, values, where)
 
     def students(self) -> list[StudentConfig]:
         """Every student of one seed: the references, then the grid."""

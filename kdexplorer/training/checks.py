@@ -12,7 +12,6 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.methods import get_method
 from kdexplorer.networks import get_architecture
-from kdexplorer.presets import upgrade_experiment
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.runs.teachers import find_teachers, why_not_averaged
 from kdexplorer.schema import problems
@@ -33,7 +32,7 @@ def find_problems(values: dict[str, Any], teacher: Checkpoint | None = None) -> 
     """
     found: Problems = {}
     try:
-        config = RunConfig.model_validate(upgrade_experiment(values))
+        config = RunConfig.model_validate(values)
     except ValidationError as error:
         for place, message in problems(error):
             field, sentence = _locate(place, message, values.get("students") or [])

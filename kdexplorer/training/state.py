@@ -12,10 +12,8 @@ import torch
 
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import keep_old, write_bytes
-from kdexplorer.presets import upgrade_metrics
 from kdexplorer.runs.card import Environment
 from kdexplorer.training.progress import RunProgress
-from kdexplorer.training.student import Student
 from kdexplorer.training.trainer import Trainer
 
 STATE, OLD_STATE, DAMAGED_STATE = "state.pt", "state.old.pt", "state.damaged.pt"
@@ -71,18 +69,18 @@ def restore_state(trainer: Trainer, path: Path) -> tuple[int, int, float]:
         if not mark or hashlib.sha256(content).digest() != digest:
             raise ValueError("its hash is missing or wrong")
         state = torch.load(io.BytesIO(content), map_location=trainer.device, weights_only=True)
-        _check_config(trainer, state.get("config"))
+        _check_config(trainer, state["config"])
         for student in trainer.students:
             saved = state["students"][student.config.name]
             student.network.load_state_dict(saved["network"])
             student.optimizer.load_state_dict(saved["optimizer"])
             for name, adapter in student.adapters.items():
                 adapter.load_state_dict(saved["adapters"][name])
-            student.sums = _read_sums(student, saved["sums"])
+            student.sums = saved["sums"]
         epoch, step, seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])
         if not (0 <= epoch <= trainer.config.epochs and 0 <= step <= trainer.steps_per_epoch):
             raise ValueError(f"epoch {epoch}, step {step}")
-        earlier = [Environment.model_validate(one) for one in state.get("environments", [])]
+        earlier = [Environment.model_validate(one) for one in state["environments"]]
         trainer.environments = continue_in(trainer.environments[-1], earlier, epoch, step)
         return epoch, step, seconds
     except (ConfigError, OSError, MemoryError, torch.OutOfMemoryError):  # says nothing about the file
@@ -107,10 +105,8 @@ def _decisive(trainer: Trainer) -> dict[str, Any]:
     return trainer.config.model_dump(mode="json", exclude=_IRRELEVANT) | {"teacher": teachers}
 
 
-def _check_config(trainer: Trainer, saved: dict[str, Any] | None) -> None:
-    """Raises ConfigError where a setting is another one than that of the epochs so far; older states have none."""
-    if saved is None:
-        return
+def _check_config(trainer: Trainer, saved: dict[str, Any]) -> None:
+    """Raises ConfigError where a setting is another one than that of the epochs so far."""
     current = _decisive(trainer)
     changed = [name for name in sorted({*saved, *current}) if saved.get(name) != current.get(name)]
     if changed:
@@ -138,12 +134,6 @@ def describe_environments(environments: Sequence[Environment]) -> str:
         f"resumed in another environment ({', '.join(before.differences(now))}): the results are not those of an "
         "undisturbed run to the bit"
     )
-
-
-def _read_sums(student: Student, saved: dict[str, float]) -> dict[str, float]:
-    """An epoch's sums so far. What version 1 summed besides (attention by stage) would stay at half of its epoch."""
-    current = {"objective", "cross_entropy", "correct", "images", *(term.name for term in student.terms)}
-    return {name: value for name, value in upgrade_metrics(saved).items() if name in current}
 
 
 def restore_latest(trainer: Trainer, progress: RunProgress) -> tuple[int, int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from kdexplorer.datasets.augmentation import normalize, resize, to_device
 from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
+from kdexplorer.runs.array_store import is_stored, load_array, save_array
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.teachers import refer_to
 from kdexplorer.training.data import evaluation_batches, evaluation_inputs
@@ -23,14 +25,7 @@ from kdexplorer.training.ensemble import AveragedNetwork
 from kdexplorer.training.hardware import describe_environment
 from kdexplorer.training.objective import Targets
 from kdexplorer.training.precision import run_network
-from kdexplorer.training.predictions import (
-    VERSION,
-    BatchPredictions,
-    are_stored,
-    hash_images,
-    load_predictions,
-    save_predictions,
-)
+from kdexplorer.training.predictions import VERSION, BatchPredictions, hash_images
 from kdexplorer.training.student import compile_network
 
 MAX_KEPT_BYTES = 1 << 30
@@ -186,14 +181,15 @@ class Teacher:
         computed = self.compute_evaluation(evaluation)
         if keep:
             for part, values in computed.parts.items():
-                save_predictions(by_part[part], values)
+                with contextlib.suppress(OSError):  # on a full disk they are not kept
+                    save_array(by_part[part], values)
         return computed
 
     def is_evaluation_stored(self, evaluation: Split, dtype: torch.dtype) -> bool:
         """Whether `evaluate` reads the outputs in that precision instead of computing them."""
         by_part = self._evaluation_facts(evaluation, dtype)
         shapes = {part: (len(evaluation), width) for part, width in self.widths.items()}
-        return self.can_read and all(are_stored(by_part[part], shape) for part, shape in shapes.items())
+        return self.can_read and all(is_stored(by_part[part], shape) for part, shape in shapes.items())
 
     def compute_evaluation(self, evaluation: Split) -> EvaluationTeacher:
         """The teacher on the evaluation split, neither read nor stored."""
@@ -222,7 +218,7 @@ class Teacher:
         return {part: facts | ({} if part == "logits" else {"part": part}) for part in self.widths}
 
     def _load_evaluation(self, by_part: dict[str, dict[str, Any]], count: int) -> dict[str, np.ndarray] | None:
-        found = {part: load_predictions(facts, (count, self.widths[part])) for part, facts in by_part.items()}
+        found = {part: load_array(facts, (count, self.widths[part])) for part, facts in by_part.items()}
         whole = {part: values for part, values in found.items() if values is not None}
         return whole if len(whole) == len(found) else None
 

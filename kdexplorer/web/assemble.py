@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from kdexplorer.charts.style import look_of
-from kdexplorer.images.color_maps import PALETTES
+from kdexplorer.images.render import PALETTES
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.web.export import ExportedNetwork, runs_in_browser
 
@@ -56,6 +56,17 @@ def build_page_controls() -> tuple[str, str]:
     return "".join(map(_read, parts)), _read("page_controls.css")
 
 
+def build_save_button() -> tuple[str, str]:
+    """The script and the style sheet of what saves a chart on a page."""
+    return read_save_chart() + _read("save_button.js"), _read("save_button.css")
+
+
+@cache
+def read_save_chart() -> str:
+    """The script that makes files of charts, `KDSave`."""
+    return _read("save_chart.js")
+
+
 def read_slider_memory() -> str:
     """The script that reports where a chart's slider was moved to."""
     return _read("slider_memory.js")
@@ -97,7 +108,7 @@ def build_settings(
     """
     return {
         "networks": list(networks),
-        "palette": PALETTES["viridis"],
+        "palette": PALETTES["map"],
         "temperature": temperature,
         "range": [low, high],
         "sample": None if sample is None else dict(zip(("url", "caption"), sample, strict=True)),

@@ -1,12 +1,16 @@
 """Students' attention maps against a teacher's, on one image and over many."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from kdexplorer.analysis import attention_cache, attention_similarity
+from kdexplorer.analysis import attention_similarity
 from kdexplorer.analysis.inference import predict_with_attention
+from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.datasets import get_dataset
 from kdexplorer.methods.at import AT
+from kdexplorer.runs.array_store import store_root
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 
 BUNDLED = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
@@ -15,11 +19,6 @@ GENERATOR = np.random.default_rng(0)
 
 def random_images(count):
     return GENERATOR.integers(0, 256, (count, 3, 32, 32), np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(attention_cache, "cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.fixture
@@ -78,26 +77,26 @@ def test_a_single_image_has_no_chance_level():
     assert np.isnan(compared[3]).all()
     (summary,) = attention_similarity.summarize(np.stack([compared, compared]), 1)
     assert np.isnan(summary.chance)
-    row = attention_similarity.SimilarityRow(**vars(summary), name="n", loss=0.0)
-    assert "nan" not in attention_similarity.to_markdown([row])
+    row = replace(summary, name="n", loss=0.0)
+    assert "nan" not in to_markdown(attention_similarity.tabulate([row]))
 
 
 def test_results_are_stored_and_read_again(tmp_path, make_checkpoint):
     teacher, student = make_checkpoint(tmp_path / "t", seed=0), make_checkpoint(tmp_path / "s", seed=1)
     images = random_images(60)
     shares = []
-    assert attention_cache.load_stored(teacher, [student], images)[student.path] is None
+    assert attention_similarity.load_stored(teacher, [student], images)[student.path] is None
     attention_similarity.measure(teacher, [student], images, lambda c: c.network(), shares.append)
-    stored = attention_cache.load_stored(teacher, [student], images)[student.path]
+    stored = attention_similarity.load_stored(teacher, [student], images)[student.path]
     assert stored.shape == (2, 4, 60, 3)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     summaries = attention_similarity.summarize(stored, 1)
     assert sum(summary.share for summary in summaries) == pytest.approx(1)
     assert all(summary.low <= summary.correlation <= summary.high <= 1.0001 for summary in summaries)
-    assert attention_cache.load_stored(teacher, [student], images[:59])[student.path] is None
-    next((tmp_path / "cache").iterdir()).write_bytes(b"damaged")
-    assert attention_cache.load_stored(teacher, [student], images)[student.path] is None
+    assert attention_similarity.load_stored(teacher, [student], images[:59])[student.path] is None
+    next(store_root().iterdir()).write_bytes(b"damaged")
+    assert attention_similarity.load_stored(teacher, [student], images)[student.path] is None
 
 
 def test_students_with_other_stages_are_left_out(tmp_path, make_checkpoint):
@@ -114,19 +113,19 @@ def test_each_stage_is_compared_with_the_scratch_baseline_image_by_image(network
     attention_similarity.measure(teacher, [baseline, copy], images, lambda c: c.network())
     rows = attention_similarity.build_rows(teacher, [baseline, copy], images)
     assert [(row.name, row.stage) for row in rows] == [(c.name, stage) for c in (baseline, copy) for stage in (1, 2, 3)]
-    correlations = attention_cache.load_stored(teacher, [baseline], images)[baseline.path][0, 2]
+    correlations = attention_similarity.load_stored(teacher, [baseline], images)[baseline.path][0, 2]
     for first, row in zip(rows[:3], rows[3:], strict=True):
         assert first.to_scratch_baseline is None
         assert first.loss == pytest.approx(AT.Settings().weight * first.mse)
         assert row.cosine == pytest.approx(1, abs=1e-5)
         assert row.chance < row.correlation == pytest.approx(1, abs=1e-5)
         gain = 1 - correlations[:, row.stage - 1]
-        assert row.to_scratch_baseline.difference == pytest.approx(gain.mean(), abs=1e-5)
+        assert row.to_scratch_baseline.estimate == pytest.approx(gain.mean(), abs=1e-5)
         assert row.to_scratch_baseline.half == pytest.approx(1.96 * gain.std() / 40**0.5, abs=1e-5)
     assert rows[3].loss == pytest.approx(500 * rows[3].mse)
-    lines = attention_similarity.to_markdown(rows).splitlines()
+    lines = to_markdown(attention_similarity.tabulate(rows)).splitlines()
     assert len(lines) == 2 + 6
-    compared = f"{rows[5].chance:.3f} | {rows[5].to_scratch_baseline}"
+    compared = f"{rows[5].chance:.3f} | {rows[5].to_scratch_baseline.nats}"
     assert f"| copy | 3 | 1.000 (1.000 – 1.000) | {compared} | 1.000 |" in lines[-1]
     assert "±" not in lines[2]
 
@@ -137,7 +136,7 @@ def test_an_interrupted_measurement_continues_and_equal_weights_are_computed_onc
     teacher, baseline, _ = networks
     again = make_checkpoint(tmp_path / "again", seed=1)  # the baseline's weights
     images = random_images(50)
-    monkeypatch.setattr(attention_cache, "PART", 20)
+    monkeypatch.setattr(attention_similarity, "PART", 20)
     monkeypatch.setattr(attention_similarity, "BATCH", 20)
 
     def interrupt(share):
@@ -146,11 +145,11 @@ def test_an_interrupted_measurement_continues_and_equal_weights_are_computed_onc
 
     with pytest.raises(KeyboardInterrupt):
         attention_similarity.measure(teacher, [baseline], images, lambda c: c.network(), interrupt)
-    assert attention_cache.load_stored(teacher, [baseline], images[:20])[baseline.path] is not None
+    assert attention_similarity.load_stored(teacher, [baseline], images[:20])[baseline.path] is not None
     loaded = []
     attention_similarity.measure(teacher, [baseline, again], images, lambda c: loaded.append(c) or c.network())
     assert len(loaded) == 2 * 2  # teacher and student, for the two parts that were missing
-    stored = attention_cache.load_stored(teacher, [baseline, again], images)
+    stored = attention_similarity.load_stored(teacher, [baseline, again], images)
     assert stored[baseline.path][0, 0].shape == (50, 3)
     assert np.array_equal(stored[baseline.path][0, 0], stored[again.path][0, 0])
 

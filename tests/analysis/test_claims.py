@@ -9,8 +9,7 @@ import pytest
 from scipy.stats import binomtest, norm
 
 from kdexplorer.analysis import claims, lab, results
-from kdexplorer.analysis.statistics import MeanDifference
-from kdexplorer.analysis.tables import PairedDifference
+from kdexplorer.analysis.difference import Difference
 
 NOISE = np.array([0.0, 0.001, -0.001, 0.002, -0.002])
 
@@ -83,7 +82,7 @@ def test_the_size_of_the_attention_term(family, terms, verdict):
 )
 def test_whether_students_beat_their_teacher(family, difference, p, verdict):
     rows = family.rows()
-    rows[2] = replace(rows[2], to_teacher=PairedDifference("teacher", difference, p))
+    rows[2] = replace(rows[2], to_teacher=Difference(difference, p=p, p_alone=p, other="teacher"))
     judged = claims.judge_beating(rows)
     assert judged.verdict == verdict
     assert "+0.45 (p = 0.26) and +0.61 (p = 0.13)" in judged.evidence
@@ -95,7 +94,10 @@ def test_whether_students_beat_their_teacher(family, difference, p, verdict):
 )
 def test_whether_the_loss_is_larger(family, differences, verdict):
     teacher, plain, student = family.rows()
-    students = [replace(student, scaled_to_scratch_baseline=MeanDifference(one, 0.01, 120)) for one in differences]
+    students = [
+        replace(student, scaled_to_scratch_baseline=Difference(one, (one - 0.01, one + 0.01), other="plain"))
+        for one in differences
+    ]
     judged = claims.judge_larger_loss([teacher, plain, *students])
     assert judged.verdict == (verdict or "cannot be decided")
     assert ("larger for" in judged.evidence) == bool(differences)
@@ -107,7 +109,7 @@ def test_the_labs_accuracies_are_compared_without_pairs(family):
     pooled = (0.9199 + 0.9135) / 2
     z = (0.9199 - 0.9135) / (pooled * (1 - pooled) * 2 / 10_000) ** 0.5
     assert one.difference.p == pytest.approx(2 * norm.sf(z))
-    assert str(one.difference) == "+0.64 (p = 0.10)"
+    assert one.difference.points == "+0.64 (p = 0.10)"
     assert "which can be chance" in lab.describe_lab([one])
     clear = lab.compare_with_lab([replace(row, accuracy=0.95)])
     assert "more than chance" in lab.describe_lab(clear)
@@ -122,7 +124,9 @@ def test_the_bundled_networks_against_their_teachers(bundled):
     clear = 0
     for row in rows:
         if row.is_distilled:
-            own, other = (bundled.logits[name].argmax(axis=1) == bundled.labels for name in (row.name, row.teacher))
+            own, other = (
+                bundled.logits[name].argmax(axis=1) == bundled.labels for name in (row.name, row.to_teacher.other)
+            )
             gained, lost = int((own & ~other).sum()), int((other & ~own).sum())
             p = binomtest(gained, gained + lost).pvalue
             assert row.to_teacher.p == pytest.approx(p)

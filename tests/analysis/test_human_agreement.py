@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis import human_agreement
+from kdexplorer.analysis.difference import Difference, over_mean
 from kdexplorer.analysis.human_agreement import AgreementRow, cross_entropy_to_humans
+from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.analysis.metrics import entropy, softmax
-from kdexplorer.analysis.statistics import MeanDifference, paired_interval
 from kdexplorer.analysis.temperature_scaling import fit_temperature
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import find_human_labels, load_human_labels
@@ -78,24 +79,24 @@ def test_the_numbers_are_those_of_a_paired_comparison(networks, human, labels):
     logits = {c.name: c.logits().astype(float) for c in networks[:2]}
     closest = {name: fit_temperature(human, values) for name, values in logits.items()}
     costs = {name: cross_entropy_to_humans(human, logits[name], closest[name]) for name in logits}
-    assert (baseline.all_images, baseline.scratch_baseline) == (None, None)
-    assert student.scratch_baseline == "baseline"
+    assert baseline.all_images is None
+    assert student.all_images.other == "baseline"
     assert student.at_one == pytest.approx(cross_entropy_to_humans(human, logits["student"]).mean())
     assert student.temperature == pytest.approx(closest["student"])
     assert student.least == pytest.approx(costs["student"].mean())
     difference = costs["student"] - costs["baseline"]
     both = (logits["student"].argmax(axis=1) == labels) & (logits["baseline"].argmax(axis=1) == labels)
     for paired, part in ((student.all_images, difference), (student.both_right, difference[both])):
-        assert paired.difference == pytest.approx(part.mean())
+        assert paired.estimate == pytest.approx(part.mean())
         assert paired.half == pytest.approx(1.96 * part.std() / len(part) ** 0.5)
-        assert paired.images == len(part)
-    assert student.both_right.images == 9_900
+        assert paired.count == len(part)
+    assert student.both_right.count == 9_900
 
 
 def test_wrong_classes_are_compared_where_annotators_disagree(networks, human):
     student = human_agreement.build_rows(networks, human)[1]
-    assert student.wrong_classes.images == 5_000
-    assert student.wrong_classes.difference < -0.5
+    assert student.wrong_classes.count == 5_000
+    assert student.wrong_classes.estimate < -0.5
 
 
 def test_without_labels_only_what_needs_none(networks, human, monkeypatch):
@@ -107,9 +108,9 @@ def test_without_labels_only_what_needs_none(networks, human, monkeypatch):
 
 def test_the_table_has_a_cell_for_each_comparison(networks, human):
     rows = human_agreement.build_rows(networks, human)
-    headings, _, baseline, student = human_agreement.to_markdown(rows).splitlines()
+    headings, _, baseline, student = to_markdown(human_agreement.tabulate(rows)).splitlines()
     assert headings.count("|") == baseline.count("|") == student.count("|") == 8
-    assert str(rows[1].all_images) in student
+    assert rows[1].all_images.nats in student
     assert "±" not in baseline
 
 
@@ -118,8 +119,8 @@ def test_the_table_has_a_cell_for_each_comparison(networks, human):
     [(-0.02, 0.01, "closer"), (0.02, 0.01, "further away"), (0.005, 0.01, "no clear difference")],
 )
 def test_the_sentence_follows_the_interval(difference, half, verdict):
-    paired = MeanDifference(difference, half, 100)
-    row = AgreementRow("student", 0.5, 2.0, 0.4, "baseline", paired, paired)
+    paired = Difference(difference, (difference - half, difference + half), other="baseline")
+    row = AgreementRow("student", 0.5, 2.0, 0.4, paired, paired)
     text = human_agreement.describe_agreement([AgreementRow("baseline", 0.5, 1.0, 0.5), row])
     found = {words: text.count(f"{words} on ") for words in ("closer", "further away", "no clear difference")}
     assert found == dict.fromkeys(found, 0) | {verdict: 2}
@@ -139,4 +140,4 @@ def test_at_one_the_resnet18_is_not_further_from_the_annotators(bundled, real_ro
     human = load_human_labels(path)
     z, other = (bundled.logits[name].astype(float) for name in ("resnet18-response", "resnet18-scratch"))
     costs = [-(human * np.log(np.exp(one) / np.exp(one).sum(1, keepdims=True))).sum(1) for one in (z, other)]
-    assert str(paired_interval(costs[0] - costs[1])) == "+0.003 ± 0.009"
+    assert over_mean(costs[0] - costs[1]).nats == "+0.003 ± 0.009"

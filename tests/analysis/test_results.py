@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+
 import numpy as np
 import pytest
 
 from kdexplorer.analysis import metrics, results
+from kdexplorer.analysis.difference import Difference
+from kdexplorer.analysis.measures import MEASURES, to_json
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.lineage import is_distilled
 
@@ -14,9 +20,9 @@ def test_rows_agree_with_the_logits(family):
     rows = family.rows(teacher="teacher", baseline="plain")
     logits, student = family.logits(), rows[2]
     assert student.accuracy == 72 / 120
-    assert student.difference == pytest.approx(12 / 120)
-    assert (student.gained, student.lost) == (12, 0)
-    assert student.p == pytest.approx(2 * 0.5**12)  # two-sided, all twelve on one side
+    assert student.to_baseline.estimate == pytest.approx(12 / 120)
+    assert (student.to_baseline.gained, student.to_baseline.lost) == (12, 0)
+    assert student.to_baseline.p == pytest.approx(2 * 0.5**12)  # two-sided, all twelve on one side
     assert student.teacher_agreement == pytest.approx((120 - 18) / 120)
     p, q = (np.exp(logits[n]) / np.exp(logits[n]).sum(1, keepdims=True) for n in ("teacher", "student"))
     assert student.teacher_kl == pytest.approx((p * np.log(p / q)).sum(1).mean(), rel=1e-5)
@@ -25,27 +31,25 @@ def test_rows_agree_with_the_logits(family):
     assert student.method == "KD"
     assert [row.is_distilled for row in rows] == [is_distilled(c) for c in family.entries.values()]
     assert rows[0].teacher_kl is None
-    assert rows[1].p is None
+    assert rows[1].to_baseline is None
 
 
 def test_each_student_is_tested_against_its_baseline_and_its_teacher(family):
     teacher, plain, student = family.rows()
     assert (teacher.to_scratch_baseline, teacher.to_teacher) == (plain.to_scratch_baseline, plain.to_teacher)
     assert teacher.to_teacher is None
-    assert student.to_scratch_baseline == results.PairedDifference(
-        "plain", pytest.approx(12 / 120), pytest.approx(2 * 0.5**12), 12, 0
-    )
-    assert student.to_teacher == results.PairedDifference(
-        "teacher", pytest.approx(-18 / 120), pytest.approx(2 * 0.5**18), 0, 18
-    )
+    pair = student.to_teacher
+    assert student.to_scratch_baseline.other == "plain"
+    assert (pair.other, pair.estimate, pair.p) == ("teacher", -18 / 120, pytest.approx(2 * 0.5**18))
+    assert (pair.gained, pair.lost) == (0, 18)
 
 
 def test_without_labels_the_cards_figures_stay_and_the_rest_is_unknown(family):
     student = family.rows(labels=False, teacher="teacher", baseline="plain")[2]
     assert student.accuracy == 72 / 120
-    assert student.to_scratch_baseline == results.PairedDifference("plain", pytest.approx(12 / 120))
-    assert student.difference == pytest.approx(12 / 120)
-    assert (student.p, student.calibration_error) == (None, None)
+    assert student.to_scratch_baseline == Difference(pytest.approx(12 / 120), other="plain")
+    assert student.to_baseline == student.to_scratch_baseline
+    assert student.calibration_error is None
     assert student.teacher_agreement is not None
 
 
@@ -53,8 +57,8 @@ def test_networks_without_logits_have_a_row(family):
     (family.entries["student"].path / "test_logits.npz").write_bytes(b"broken")
     student = family.rows(teacher="teacher", baseline="plain")[2]
     assert student.accuracy == 72 / 120
-    assert student.to_teacher == results.PairedDifference("teacher", pytest.approx(-18 / 120))
-    assert (student.p, student.teacher_kl) == (None, None)
+    assert student.to_teacher == Difference(pytest.approx(-18 / 120), other="teacher")
+    assert student.teacher_kl is None
 
 
 def test_the_interval_uses_the_number_of_evaluation_images(family):
@@ -106,7 +110,6 @@ def test_networks_evaluated_on_different_images_are_not_subtracted(family, tmp_p
     held = {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 120}
     moved = make_checkpoint(tmp_path / "moved", objective=card.objective, teacher=card.teacher, run="r", data=held)
     row = results.build_rows(family.entries | {"moved": moved}, family.logits(), family.labels)[3]
-    assert row.scratch_baseline == "plain"
     assert (row.to_scratch_baseline, row.to_teacher) == (None, None)
 
 
@@ -136,18 +139,6 @@ def test_the_labels_of_cifar10_are_known_without_its_images(tmp_path, make_check
 def test_the_data_set_of_a_network_has_its_classes(tmp_path, make_checkpoint):
     assert results.dataset_of(make_checkpoint(tmp_path / "a")) == "synthetic"
     assert results.dataset_of(make_checkpoint(tmp_path / "b", classes=["a", "b"] * 5)) == "cifar10"
-
-
-def test_students_trained_on_fewer_images_are_named_and_their_teacher_is_not(tmp_path, make_checkpoint):
-    def data(count):
-        return {"dataset": "synthetic", "evaluation_images": 120, "train_images": count}
-
-    teacher = make_checkpoint(tmp_path / "t", data=data(1000))
-    student = make_checkpoint(tmp_path / "s", seed=1, data=data(300), teacher={"name": "t", "sha256": teacher.sha256})
-    assert results.describe_training_difference({"t": teacher, "s": student}) is None
-    other = make_checkpoint(tmp_path / "o", seed=2, data=data(500))
-    sentence = results.describe_training_difference({"t": teacher, "s": student, "o": other})
-    assert "300 images (s); 500 images (o)" in sentence
 
 
 def test_disagreements_are_complete_and_grouped_by_who_is_right(family):
@@ -190,3 +181,43 @@ def test_the_teachers_figures_come_with_curves_only_where_it_is_the_only_teacher
     assert results.learning_curves({"held": held}, teacher)[1].described_images.startswith("on the 120 test images")
     assert results.learning_curves({"mine": mine, "other": other}, teacher)[1] is None
     assert results.learning_curves({"mine": mine}, None)[1] is None
+
+
+def cells(text):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+
+
+def test_the_summary_has_the_paired_tests_of_each_student(family):
+    headings, rule, *lines = cells(results.to_markdown(family.rows()))
+    assert headings[0] == "Network"
+    assert len({len(line) for line in (headings, rule, *lines)}) == 1
+    assert lines[2][-2:] == ["+10.00 (p = 0.00049)", "-15.00 (p < 0.0001)"]
+    assert lines[2][headings.index("Accuracy, 95 % interval")].startswith("60.00 % (")
+    assert [line[headings.index("Epochs by run")] for line in lines] == ["1", "1", "1"]
+    assert lines[0][-2:] == lines[1][-2:] == ["", ""]
+    assert cells(results.to_markdown(family.rows(labels=False)))[-1][-2:] == ["+10.00", "-15.00"]
+
+
+def test_a_comparison_is_with_its_baseline_and_leaves_empty_columns_out(family):
+    table = results.tabulate(family.rows(teacher="teacher", baseline="plain"), "plain")
+    assert table[2]["To plain"] == "+10.00"
+    assert table[2]["McNemar p"] == "0.00049"
+    assert MEASURES["human_cross_entropy"].heading not in table[0]
+    assert MEASURES["teacher_kl"].heading in table[0]
+
+
+def test_files_read_back_to_the_same_numbers(family):
+    rows = family.rows(teacher="teacher", baseline="plain")
+    read = list(csv.DictReader(io.StringIO(results.to_csv(rows))))
+    assert [line["name"] for line in read] == ["teacher", "plain", "student"]
+    assert [float(read[2][key]) for key in ("accuracy", "teacher_kl")] == [rows[2].accuracy, rows[2].teacher_kl]
+    pair = rows[2].to_baseline
+    assert [read[2][key] for key in ("difference", "p", "gained", "lost")] == [
+        str(value) for value in (pair.estimate, pair.p, pair.gained, pair.lost)
+    ]
+    assert [read[1][key] for key in ("p", "difference", "teacher")] == ["", "", ""]
+    assert (read[2]["scratch_baseline"], read[2]["teacher"]) == ("plain", "teacher")
+    values = json.loads(to_json(rows))
+    assert values[2]["to_teacher"]["other"] == "teacher"
+    assert values[2]["objective_terms"]["terms"][0]["temperature"] == 4
+    assert values[1]["to_baseline"] is None

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis import results, verdicts
-from kdexplorer.analysis.statistics import MeanDifference
+from kdexplorer.analysis.difference import Difference
 from kdexplorer.config import Objective
 from kdexplorer.methods import get_method
+from tests.charts.records import make_row
 
 
 def test_the_objective_is_written_as_its_sum(family):
@@ -58,12 +59,12 @@ def test_the_cross_entropy_is_compared_with_the_baselines(family, cross_entropy,
 )
 def test_what_is_left_of_the_cross_entropy_after_temperature_scaling(family, difference, cross_entropy, words):
     rows = family.rows()
-    scaled = MeanDifference(difference, 0.01, 120)
+    scaled = Difference(difference, (difference - 0.01, difference + 0.01))
     rows[1] = replace(rows[1], cross_entropy=1.0)
     rows[2] = replace(rows[2], cross_entropy=cross_entropy, scaled_to_scratch_baseline=scaled)
     text = verdicts.explain_larger_loss(rows)
     assert words in text
-    assert str(scaled) in text
+    assert scaled.nats in text
     rows[2] = replace(rows[2], scaled_to_scratch_baseline=None)
     assert "scaling" not in verdicts.explain_larger_loss(rows)
 
@@ -82,7 +83,9 @@ def test_how_much_of_calibration_one_number_explains(family, after, words):
 )
 def test_the_scaled_cross_entropy_is_compared_with_the_baselines(family, difference, words):
     rows = family.rows()
-    rows[2] = replace(rows[2], scaled_to_scratch_baseline=MeanDifference(difference, 0.01, 120))
+    rows[2] = replace(
+        rows[2], scaled_to_scratch_baseline=Difference(difference, (difference - 0.01, difference + 0.01))
+    )
     text = verdicts.explain_calibration(rows)
     assert f"Scaled cross-entropy is {words} the scratch baseline's for student" in text
     kinds = ("lower than", "higher than", "not clearly different from")
@@ -95,14 +98,14 @@ def test_the_bundled_networks_are_all_calibrated_by_one_number(bundled):
     assert max(row.scaled_calibration_error for row in rows) < 0.0132
     paired = {row.name: row.scaled_to_scratch_baseline for row in rows if row.is_distilled}
     assert len(paired) == 8
-    assert all(one.difference < 0 for one in paired.values())
-    assert str(paired["resnet8-response"]) == "-0.069 ± 0.011"
+    assert all(one.estimate < 0 for one in paired.values())
+    assert paired["resnet8-response"].nats == "-0.069 ± 0.011"
     assert "higher than" not in verdicts.explain_calibration(rows)
     scaled = {row.name: row.scaled_cross_entropy for row in rows}
     for row in rows:
         if row.is_distilled:
-            difference = scaled[row.name] - scaled[row.scratch_baseline]
-            assert paired[row.name].difference == pytest.approx(difference)
+            difference = scaled[row.name] - scaled[row.to_scratch_baseline.other]
+            assert paired[row.name].estimate == pytest.approx(difference)
 
 
 def test_the_training_of_each_network_is_told_from_its_card(family):
@@ -129,7 +132,7 @@ def test_the_bundled_networks_that_were_continued(bundled):
 
 def test_without_its_baseline_a_students_cross_entropy_stands_alone(family):
     rows = family.rows()
-    text = verdicts.explain_larger_loss([replace(rows[2], scratch_baseline=None)])
+    text = verdicts.explain_larger_loss([replace(rows[2], to_scratch_baseline=None)])
     assert f"is {rows[2].cross_entropy:.3f}." in text
     assert "plain" not in text
 
@@ -154,7 +157,7 @@ def test_a_difference_within_chance_is_called_so(family):
 
 def test_equal_accuracies_are_neither_above_nor_below(family):
     rows = family.rows()
-    rows[2] = replace(rows[2], to_teacher=replace(rows[2].to_teacher, difference=0.0))
+    rows[2] = replace(rows[2], to_teacher=replace(rows[2].to_teacher, estimate=0.0))
     assert "student has the same accuracy as its teacher teacher" in verdicts.compare_with_teacher_and_baseline(rows)
 
 
@@ -199,3 +202,46 @@ def test_a_student_is_compared_with_its_own_teacher(family, tmp_path, make_check
     other = make_checkpoint(tmp_path / "other", seed=7, logits=family.logits()["plain"], run="x")
     family.entries = {"other": other} | family.entries
     assert "below its teacher teacher" in verdicts.compare_with_teacher_and_baseline(family.rows(teacher="other"))
+
+
+def test_students_trained_on_fewer_images_are_named_and_their_teacher_is_not(tmp_path, make_checkpoint):
+    def data(count):
+        return {"dataset": "synthetic", "evaluation_images": 120, "train_images": count}
+
+    teacher = make_checkpoint(tmp_path / "t", data=data(1000))
+    student = make_checkpoint(tmp_path / "s", seed=1, data=data(300), teacher={"name": "t", "sha256": teacher.sha256})
+    assert verdicts.describe_training_difference({"t": teacher, "s": student}) is None
+    other = make_checkpoint(tmp_path / "o", seed=2, data=data(500))
+    sentence = verdicts.describe_training_difference({"t": teacher, "s": student, "o": other})
+    assert "300 images (s); 500 images (o)" in sentence
+
+
+BASELINE = make_row("plain", accuracy=0.599)
+
+
+def gaining(name, accuracy, p):
+    pair = Difference(accuracy - BASELINE.accuracy, p=p, p_alone=p, other="plain", gained=1, lost=1)
+    return make_row(name, accuracy=accuracy, to_scratch_baseline=pair)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "p", "words"),
+    [
+        (0.631, 0.003, "+3.2 points over its scratch baseline (63.1 against 59.9 %), 100 test images, significant"),
+        (0.631, 0.2, ", not significant (p = 0.20, McNemar)."),
+        (0.590, 0.5, "0.9 points below its scratch baseline (59.0 against 59.9 %)"),
+        (0.599, None, "+0.0 points over its scratch baseline (59.9 against 59.9 %), 100 test images."),
+    ],
+)  # fmt: skip
+def test_what_a_student_gained_is_compared_with_its_baseline(accuracy, p, words):
+    (sentence,) = verdicts.describe_gains([BASELINE, gaining("distilled", accuracy, p)])
+    assert words in sentence
+
+
+def test_several_gains_are_corrected_and_networks_without_a_baseline_stand_alone():
+    rows = [BASELINE, gaining("a", 0.62, 0.04), gaining("b", 0.63, 0.03), replace(BASELINE, name="other")]
+    first, second, last = verdicts.describe_gains(rows)
+    assert first.startswith("b: +3.1 points")
+    assert "not significant (p = 0.06, McNemar, corrected for 2 comparisons)" in first
+    assert second.startswith("a: ")
+    assert last == "other: 59.9 %, 100 test images."

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.app import ROOT
 from kdexplorer.app.launch import guest, launch_run, launch_start
-from kdexplorer.app.server import access, shares
+from kdexplorer.app.server import access, turns
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import download
 from kdexplorer.runs.launch import create_run
@@ -15,6 +15,11 @@ from tests.pages.reading import link_labels
 
 TOKEN = "correct horse battery staple"
 BROWSER = {"cookie": "a browser"}
+PROXIES = [
+    "Forwarded", "Via", "X-Forwarded-For", "x-forwarded-host", "X-Forwarded-Proto", "X-Real-IP", "CF-Connecting-IP",
+    "CF-Ray", "True-Client-IP", "Fastly-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "Fly-Client-IP",
+    "X-Envoy-External", "X-Amzn-Trace-Id", "X-Original-Host",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +53,8 @@ def test_any_other_host_name_is_a_guest(host):
         ({"Origin": "https://evil.example"}, False),
         ({"Origin": "null"}, False),
         ({"Origin": ""}, False),
-        *(({name: "203.0.113.7"}, False) for name in access.FORWARDING),
+        *(({name: "203.0.113.7"}, False) for name in PROXIES),
+        ({"Accept": "*/*", "Accept-Language": "de", "Sec-Fetch-Site": "same-origin", "Upgrade": "websocket"}, True),
     ],
 )
 def test_another_page_and_a_forwarded_request_are_a_guests_without_a_token(headers, allowed):
@@ -190,14 +196,12 @@ def make_stopped_run():
 
 
 @pytest.mark.parametrize("is_presenter", [True, False])
-def test_a_page_is_charged_to_guests_alone(monkeypatch, is_presenter):
-    share = shares.Share()
-    monkeypatch.setattr(access, "is_presenter", lambda: is_presenter)
-    monkeypatch.setattr(shares, "own_share", lambda: share)
-    monkeypatch.setattr(shares.time, "thread_time", iter([0.0, 50.0]).__next__)
-    with access.charged():
-        pass
-    assert (share.pages.left() < 0) != is_presenter
+def test_the_presenters_browser_goes_first_and_is_known_again(monkeypatch, is_presenter):
+    monkeypatch.setattr(turns, "_presenters", set())
+    monkeypatch.setattr(turns, "own", lambda: turns.Visitor(cookie="hers"))
+    monkeypatch.setattr(access, "is_allowed", lambda *arguments: is_presenter)
+    assert access.visitor().is_presenter == is_presenter
+    assert turns.Visitor(cookie="hers").is_presenter == is_presenter
 
 
 def test_a_guests_page_looks_for_news_of_a_run_less_often(monkeypatch):

@@ -19,13 +19,13 @@ def forge(at):
     for widget in states.widgets:
         kind = widget.WhichOneof("value")
         if kind == "string_array_value":
-            widget.string_array_value.data[:] = [str(number).zfill(messages.ITEM) for number in range(messages.ITEMS)]
+            widget.string_array_value.data[:] = [str(number).zfill(300) for number in range(200)]
         elif kind == "double_value":
             widget.double_value = 1e300
         elif kind == "int_value":
             widget.int_value = 2**62
         elif kind == "string_value":
-            widget.string_value = "x" * messages.TEXT
+            widget.string_value = "x" * (messages.VALUE - 100)
     for editor in at.data_editor:
         states.widgets.add(id=editor.proto.id, string_value=json.dumps(TABLE))
     return states
@@ -37,8 +37,8 @@ def test_no_forged_value_ends_a_page(open_page, page):
     at._run(forge(at))
     at.run()
     if page == "launch":
-        assert len(at.session_state["experiment"]["students"]) == MAX_STUDENTS
-        assert len(at.session_state["experiment"]["name"]) <= 64
+        assert len(at.session_state["run_form"]["students"]) == MAX_STUDENTS
+        assert len(at.session_state["run_form"]["name"]) <= 64
 
 
 def test_a_forged_grid_has_no_more_values_than_a_sweep(open_page):

@@ -1,4 +1,4 @@
-"""What reaches the application: messages of pages, as many as an address may send; and headers of responses."""
+"""What reaches the application: messages of pages, as many as an address may send."""
 
 import asyncio
 import contextlib
@@ -9,14 +9,19 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from kdexplorer.app.server import guard, headers, messages, shares
+from kdexplorer.app.server import guard, messages, refusals, turns
 
 GUEST = ("203.0.113.7", 5000)
 
 
 @pytest.fixture(autouse=True)
 def nobody_known(monkeypatch):
-    monkeypatch.setattr(shares, "_shares", {})
+    monkeypatch.setattr(turns, "_addresses", {})
+    monkeypatch.setattr(turns, "_visitors", {})
+    monkeypatch.setattr(turns, "pages", turns.Turns(2, 1, 1.0, 1.0))
+    monkeypatch.setattr(turns, "is_training", lambda: False)
+    for limit in ("LONGEST", "SILENT", "SLOW"):
+        monkeypatch.setattr(guard, limit, 1e6)
 
 
 def rerun(change=lambda state: None):
@@ -32,11 +37,6 @@ def widget(**value):
 
 def strings(*values):
     return lambda state: state.widget_states.widgets.add(id="$$ID-w").string_array_value.data.extend(values)
-
-
-def many_widgets(state):
-    for number in range(messages.WIDGETS + 1):
-        state.widget_states.widgets.add(id=f"$$ID-{number}", bool_value=True)
 
 
 def file_names(count):
@@ -69,22 +69,17 @@ DROPPED = {
     "nothing": b"",
     "no message": b"\xff\xff\xff",
     "a large message": b"\0" * (messages.MESSAGE + 1),
-    "many widgets": rerun(many_widgets),
     "a name of no widget": rerun(lambda state: state.widget_states.widgets.add(id="experiment", string_value="x")),
-    "a long text": rerun(widget(string_value="x" * (messages.TEXT + 1))),
-    "a long list": rerun(strings(*"x" * (messages.ITEMS + 1))),
-    "a long option": rerun(strings("x" * (messages.ITEM + 1))),
-    "a long link": rerun(lambda state: setattr(state, "query_string", "x" * (messages.QUERY + 1))),
+    "a long text": rerun(widget(string_value="x" * (messages.VALUE))),
     "not a number": rerun(widget(double_value=math.nan)),
     "a widget without a name": rerun(lambda state: state.widget_states.widgets.add(bool_value=True)),
-    "bytes": rerun(widget(bytes_value=b"x")),
-    "many uploads' addresses": file_names(messages.ITEMS + 1),
+    "many uploads' addresses": file_names(messages.FILES + 1),
 }
 
 
 @pytest.mark.parametrize("name", ALLOWED)
 def test_what_pages_send_is_read(name):
-    assert messages.read(ALLOWED[name]) in messages.KINDS
+    assert messages.read(ALLOWED[name]) is not None
 
 
 @pytest.mark.parametrize("name", DROPPED)
@@ -97,26 +92,32 @@ EARLY = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_EARL
 
 
 def test_the_end_of_a_run_is_noticed():
-    assert messages.ends_work(FINISHED)
-    assert not messages.ends_work(EARLY)
-    assert not messages.ends_work(ForwardMsg(session_event={}).SerializeToString())
-    assert not messages.ends_work(b"\0" * 5000)
+    assert messages.ends_run(FINISHED)
+    assert not messages.ends_run(EARLY)
+    assert not messages.ends_run(ForwardMsg(session_event={}).SerializeToString())
+    assert not messages.ends_run(b"\0" * 5000)
 
 
 class Browser:
     """One connection: what it sends, what the application has seen of it, and what it was sent."""
 
-    def __init__(self, client=GUEST):
+    def __init__(self, app=None, client=GUEST, headers=()):
         self.incoming, self.outgoing, self.seen, self.sent = asyncio.Queue(), asyncio.Queue(), [], []
-        self.task = asyncio.create_task(
-            guard.Guard(self.application)({"type": "websocket", "client": client}, self.incoming.get, self.keep)
-        )
+        self.scope = {"type": "websocket", "client": client, "headers": list(headers), "browser": self}
+        self.reads = asyncio.Event()
+        self.reads.set()
+        app = app or guard.Guard(Browser.application)
+        self.task = asyncio.create_task(app(self.scope, self.incoming.get, self.keep))
         self.incoming.put_nowait({"type": "websocket.connect"})
 
     async def keep(self, event):
+        await self.reads.wait()
         self.sent.append(event)
 
-    async def application(self, scope, receive, send):
+    @staticmethod
+    async def application(scope, receive, send):
+        self = scope["browser"]
+
         async def answer():
             while True:
                 await send({"type": "websocket.send", "bytes": await self.outgoing.get()})
@@ -126,17 +127,37 @@ class Browser:
             self.seen.append(event.get("bytes"))
         answers.cancel()
 
+    @property
+    def runs(self):
+        return self.seen.count(rerun())
+
     def say(self, *texts):
         for data in texts:
             self.incoming.put_nowait({"type": "websocket.receive", "bytes": data})
+
+    async def answer(self, data):
+        self.outgoing.put_nowait(data)
+        await settle()
 
     async def leave(self):
         self.incoming.put_nowait({"type": "websocket.disconnect"})
         await asyncio.wait_for(self.task, 60)
 
 
+@pytest.fixture
+def arrive():
+    """`arrive()` connects a browser; it leaves with the event loop."""
+    return Browser
+
+
+async def until(condition):
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
 async def settle():
-    for _ in range(50):
+    for _ in range(100):
         await asyncio.sleep(0)
 
 
@@ -144,7 +165,7 @@ def test_a_dropped_message_does_not_end_the_connection():
     async def play():
         browser = Browser()
         browser.say(*DROPPED.values(), rerun())
-        await settle()
+        await until(lambda: browser.runs)
         assert browser.seen == [None, rerun()]
         await browser.leave()
 
@@ -169,72 +190,158 @@ def test_a_browser_that_has_left_while_something_is_sent_is_seen_to_leave(client
         events = asyncio.Queue()
         for kind in ("connect", "disconnect"):
             events.put_nowait({"type": f"websocket.{kind}", "code": 1006})
-        await guard.Guard(application)({"type": "websocket", "client": client}, events.get, send)
+        await guard.Guard(application)({"type": "websocket", "client": client, "headers": []}, events.get, send)
 
     asyncio.run(play())
 
 
-def test_an_address_has_so_many_connections_and_others_have_their_own():
+def test_the_script_sees_the_name_that_the_server_gives(arrive):
     async def play():
-        browsers = [Browser() for _ in range(shares.CONNECTIONS)]
+        browser = arrive(headers=[(b"x-kdexplorer-visitor", b"forged"), (b"cookie", b"a=b; kdexplorer_visitor=hers")])
         await settle()
-        refused, other = Browser(), Browser(("198.51.100.1", 1))
+        ((name, visitor),) = turns._visitors.items()
+        headers = [text for key, text in browser.scope["headers"] if key == turns.HEADER.lower().encode()]
+        assert (headers, visitor.cookie, visitor.address.name) == ([name.encode()], "hers", GUEST[0])
+        await browser.leave()
+        assert not turns._visitors
+
+    asyncio.run(play())
+
+
+def test_connections_beyond_the_limit_are_refused_and_the_log_says_so_once(arrive, monkeypatch, caplog):
+    async def play():
+        monkeypatch.setattr(guard, "CONNECTIONS", 5)
+        application = guard.Guard(Browser.application)
+        browsers = [arrive(application) for _ in range(2)]
         await settle()
-        assert refused.sent == [{"type": "websocket.close", "code": 1013}]
-        assert refused.seen == []
-        assert other.seen == [None]
+        refused, other = [arrive(application) for _ in range(3)], arrive(application, ("198.51.100.1", 1))
+        await settle()
+        assert all(browser.sent == [{"type": "websocket.close", "code": 1013}] for browser in refused)
+        assert [browser.seen for browser in (refused[0], other)] == [[], [None]]
+        assert len(caplog.records) == 1
         await browsers[0].leave()
-        again = Browser()
+        again = arrive(application)
         await settle()
         assert again.seen == [None]
-        for browser in [*browsers[1:], other, again]:
-            await browser.leave()
-        assert shares.share_of(GUEST[0]).connections == 0
+
+    monkeypatch.setattr(refusals, "_log", refusals._Log())
+    asyncio.run(play())
+
+
+def test_two_pages_run_at_a_time_and_the_end_of_one_lets_another_begin(arrive):
+    async def play():
+        browsers = [arrive() for _ in range(4)]
+        for browser in browsers:
+            browser.say(rerun())
+        await settle()
+        assert [browser.runs for browser in browsers] == [1, 1, 0, 0]
+        await browsers[0].answer(EARLY)
+        assert [browser.runs for browser in browsers] == [1, 1, 0, 0]
+        await browsers[0].answer(FINISHED)
+        assert [browser.runs for browser in browsers] == [1, 1, 1, 0]
+        await browsers[1].answer(FINISHED)
+        assert [browser.runs for browser in browsers] == [1, 1, 1, 1]
 
     asyncio.run(play())
 
 
-def test_an_address_has_so_many_runs_at_a_time_whatever_others_do():
+def test_a_browser_that_leaves_while_it_waits_or_runs_leaves_its_place(arrive, monkeypatch):
+    monkeypatch.setattr(guard, "SLOW", 0.0)
+
     async def play():
-        browsers = [Browser() for _ in range(shares.RUNS + 2)]
-        other = Browser(("198.51.100.1", 1))
-        for browser in [*browsers, other]:
+        browsers = [arrive() for _ in range(5)]
+        for browser in browsers:
             browser.say(rerun())
         await settle()
-        running = [browser for browser in browsers if browser.seen == [None, rerun()]]
-        assert len(running) == shares.RUNS
-        assert other.seen == [None, rerun()]
-        running[0].say(rerun())  # a click while the page runs interrupts it
-        await settle()
-        assert running[0].seen == [None, rerun(), rerun()]
-        running[0].outgoing.put_nowait(EARLY)
-        await settle()
-        assert sum(rerun() in browser.seen for browser in browsers) == shares.RUNS
-        running[0].outgoing.put_nowait(FINISHED)
-        await settle()
-        assert sum(rerun() in browser.seen for browser in browsers) == shares.RUNS + 1
-        await running[1].leave()
-        await settle()
-        assert all(rerun() in browser.seen for browser in browsers)
-        for browser in [*browsers, other]:
-            if browser is not running[1]:
-                await browser.leave()
+        await browsers[2].leave()
+        assert browsers[2].runs == 0
+        await browsers[0].leave()
+        await until(lambda: browsers[3].runs)
+        assert browsers[4].runs == 0
 
     asyncio.run(play())
 
 
-def test_who_has_used_up_the_processor_time_waits_and_others_do_not():
-    async def play():
-        guest, other = Browser(), Browser(("198.51.100.1", 1))
-        await settle()
-        shares.share_of(GUEST[0]).pages.spend(1e6)
-        for browser in (guest, other):
-            browser.say(rerun())
-        await settle()
-        assert (guest.seen, other.seen) == ([None], [None, rerun()])
-        guest.task.cancel()
-        await other.leave()
+@pytest.mark.parametrize(("limit", "answer"), [("LONGEST", b"x"), ("SILENT", None)])
+def test_a_run_that_takes_long_or_never_begins_loses_its_turn(arrive, monkeypatch, limit, answer):
+    monkeypatch.setattr(guard, limit, 0.01)
 
+    async def play():
+        browsers = [arrive() for _ in range(3)]
+        for browser in browsers:
+            browser.say(rerun())
+            await settle()
+            if answer:
+                await browser.answer(answer)
+        await until(lambda: browsers[2].runs)
+        browsers[0].say(rerun())  # its next one waits for a turn again, as the third has lost its own
+        await until(lambda: browsers[0].runs == 2)
+
+    asyncio.run(play())
+
+
+def test_a_browser_that_does_not_read_loses_its_turn_and_asks_for_nothing_before_it_has_read(arrive, monkeypatch):
+    monkeypatch.setattr(guard, "SLOW", 0.01)
+
+    async def play():
+        slow, *others = browsers = [arrive() for _ in range(3)]
+        slow.reads.clear()
+        for browser in browsers:
+            browser.say(rerun())
+        await slow.answer(b"x")
+        await until(lambda: others[1].runs)
+        for browser in others:
+            await browser.answer(FINISHED)
+        slow.say(rerun())
+        await settle()
+        assert slow.runs == 1
+        slow.reads.set()
+        await until(lambda: slow.runs == 2)
+
+    asyncio.run(play())
+
+
+def test_a_click_interrupts_ones_own_run_after_a_while(arrive, monkeypatch):
+    async def play():
+        browser, other, waits = browsers = [arrive() for _ in range(3)]
+        for one in browsers:
+            one.say(rerun())
+        browser.say(rerun())
+        await settle()
+        assert (browser.runs, other.runs, waits.runs) == (1, 1, 0)
+        await until(lambda: browser.runs == 2)
+        assert waits.runs == 0  # still one turn
+
+    monkeypatch.setattr(guard, "INTERRUPT", 0.05)
+    asyncio.run(play())
+
+
+def test_a_browser_that_sends_without_pause_runs_one_page_after_the_other(arrive, monkeypatch):
+    async def play():
+        browser = arrive()
+        browser.say(*[rerun()] * 3)
+        for count in (1, 2, 3):
+            await until(lambda count=count: browser.runs == count)
+            await browser.answer(FINISHED)
+
+    monkeypatch.setattr(guard, "INTERRUPT", 1e6)
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("part", ["BackMsg", "ForwardMsg"])
+def test_an_unknown_protocol_is_passed_on_with_one_warning(arrive, monkeypatch, caplog, part):
+    async def play():
+        browsers = [arrive() for _ in range(4)]
+        for browser in browsers:
+            browser.say(rerun())
+            await settle()
+            await browser.answer(FINISHED)
+        assert [browser.runs for browser in browsers] == [1] * 4
+        assert len(caplog.records) == 1
+
+    messages.warn.cache_clear()
+    monkeypatch.setattr(messages, part, None)
+    monkeypatch.setattr(guard, "PACE", 0.0)
     asyncio.run(play())
 
 
@@ -268,7 +375,7 @@ async def page(scope, receive, send):
     await send({"type": "http.response.body", "body": b"page"})
 
 
-def test_an_address_sends_so_many_files_at_a_time():
+def test_further_uploads_wait(monkeypatch):
     now, most, go_on = [0], [0], asyncio.Event()
 
     async def store(scope, receive, send):
@@ -278,62 +385,28 @@ def test_an_address_sends_so_many_files_at_a_time():
         now[0] -= 1
 
     async def play():
-        uploads = [asyncio.create_task(call(guard.Guard(store), method="PUT")[0]) for _ in range(8)]
+        application = guard.Guard(store)
+        uploads = [asyncio.create_task(call(application, method="PUT")[0]) for _ in range(8)]
         await settle()
-        assert now[0] == shares.UPLOADS
+        assert now[0] == 2
         go_on.set()
         await asyncio.gather(*uploads)
 
+    monkeypatch.setattr(guard, "UPLOADS", 4)
     asyncio.run(play())
-    assert most[0] == shares.UPLOADS
+    assert most[0] == 2
 
 
-def test_more_requests_at_a_time_than_an_address_has_are_refused(monkeypatch):
-    monkeypatch.setattr(shares, "REQUESTS", 0)
-    for client, status in ((GUEST, 429), (("127.0.0.1", 1), 200)):
-        monkeypatch.setattr(shares.Share, "most_requests", 0)
-        done, sent = call(guard.Guard(page), client)
-        asyncio.run(done)
-        assert sent[0]["status"] == status
+def test_an_upload_that_does_not_arrive_ends(monkeypatch):
+    monkeypatch.setattr(guard, "UPLOAD_TIME", 0.0)
+    seen = []
 
+    async def store(scope, receive, send):
+        seen.append(await receive())
 
-def respond(**request):
-    done, sent = call(headers.Headers(page), **request)
-    asyncio.run(done)
-    return [(name.decode(), text.decode()) for name, text in sent[0]["headers"]]
+    async def never():
+        await asyncio.Event().wait()
 
-
-def test_every_response_has_the_headers_once():
-    found = respond()
-    for name, text in headers.security_headers([]).items():
-        assert [value for key, value in found if key.lower() == name.lower()] == [text]
-    assert ("x-frame-options", "SAMEORIGIN") in found
-    assert "frame-ancestors 'self'" in dict(found)["content-security-policy"].split("; ")
-
-
-def test_other_origins_may_show_it_in_a_frame_where_this_is_set(monkeypatch):
-    monkeypatch.setenv(headers.FRAME_VARIABLE, "https://slides.example.org http://localhost:3000")
-    found = dict(respond())
-    assert "x-frame-options" not in found
-    allowed = "frame-ancestors 'self' https://slides.example.org http://localhost:3000"
-    assert allowed in found["content-security-policy"].split("; ")
-
-
-@pytest.mark.parametrize("text", ["slides.example.org", "https://a.example;script-src *", "*", "https://a.example/x"])
-def test_what_is_not_an_origin_ends_the_start(monkeypatch, text):
-    monkeypatch.setenv(headers.FRAME_VARIABLE, text)
-    with pytest.raises(SystemExit, match=headers.FRAME_VARIABLE):
-        headers.frame_origins()
-
-
-def test_a_browser_gets_a_cookie_once_that_scripts_cannot_read():
-    cookies = [dict(respond(scheme=scheme))["set-cookie"] for scheme in ("http", "https")]
-    assert all(cookie.startswith(f"{headers.COOKIE}=") and "; HttpOnly" in cookie for cookie in cookies)
-    assert [cookie.endswith("; Secure") for cookie in cookies] == [False, True]
-    assert cookies[0].split(";")[0] != cookies[1].split(";")[0]
-    assert "set-cookie" not in dict(respond(cookie=f"a=b; {cookies[0].split(';')[0]}"))
-
-
-def test_a_file_that_a_cache_may_keep_carries_no_cookie(monkeypatch):
-    monkeypatch.setitem(globals(), "KIND", b"text/javascript")
-    assert "set-cookie" not in dict(respond())
+    scope = {"type": "http", "method": "PUT", "client": GUEST}
+    asyncio.run(guard.Guard(store)(scope, never, None))
+    assert seen == [{"type": "http.disconnect"}]

@@ -9,17 +9,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from kdexplorer import processes
-from kdexplorer.app.server import jobs, uploads
+from kdexplorer.app.server import turns, uploads
 from kdexplorer.app.server.streamlit_internals import MemoryUploadedFileManager, Runtime, UploadedFileRec
 
 START = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 
 
-def test_the_server_forgets_uploads_and_has_files_and_threads(monkeypatch):
-    manager, limits = MemoryUploadedFileManager("/upload"), []
+def test_the_server_forgets_uploads_and_has_threads(monkeypatch):
+    manager = MemoryUploadedFileManager("/upload")
     monkeypatch.setattr(Runtime, "instance", lambda: SimpleNamespace(uploaded_file_mgr=manager))
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, 4096))
-    monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: limits.append((kind, pair)))
     monkeypatch.setattr(sys, "argv", [str(START)])
     prepare = runpy.run_path(str(START))["prepare"]
 
@@ -27,17 +25,22 @@ def test_the_server_forgets_uploads_and_has_files_and_threads(monkeypatch):
         async with prepare(None):
             for number in range(uploads.FILES_OF_A_VISITOR + 2):
                 manager.add_file("visitor", UploadedFileRec(f"f{number}", "x.png", "image/png", b"x"))
-            together = threading.Barrier(jobs.IN_ALL)
-            await asyncio.gather(*(asyncio.to_thread(together.wait, 60) for _ in range(jobs.IN_ALL)))
+            together = threading.Barrier(turns.COMPUTATIONS)
+            await asyncio.gather(*(asyncio.to_thread(together.wait, 60) for _ in range(turns.COMPUTATIONS)))
 
     asyncio.run(serve())
     assert sorted(manager.file_storage["visitor"]) == ["f2", "f3", "f4"]
-    assert limits == [(resource.RLIMIT_NOFILE, (4096, 4096))]
 
 
-def test_the_limit_of_open_files_stays_where_the_system_refuses(monkeypatch):
+def test_the_limit_of_open_files_is_raised_and_stays_where_the_system_refuses(monkeypatch):
+    limits = []
+
     def refuse(kind, pair):
         raise ValueError
 
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: limits.append((kind, pair)))
+    assert processes.raise_file_limit() == 4096
+    assert limits == [(resource.RLIMIT_NOFILE, (4096, 4096))]
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    processes.raise_file_limit()
+    assert processes.raise_file_limit() == 256

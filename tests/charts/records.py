@@ -1,6 +1,6 @@
 """Rows of results whose figures are chosen."""
 
-from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis.results import ResultRow
 
 
 def make_row(name, **values):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdexplorer.analysis.attention_similarity import StageSummary, compare_maps
+from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_maps
 from kdexplorer.charts import attention, style
 from tests.charts.drawing import rows_of
 
@@ -26,7 +26,7 @@ OTHER = make_maps("other", "at", (32, 32, 16, 8), seed=2)
 
 
 def cells(mode="map", shared=True):
-    spec = attention.grid([TEACHER, STUDENT, OTHER], PHOTO, mode, shared, 0.6, "viridis")
+    spec = attention.grid([TEACHER, STUDENT, OTHER], PHOTO, mode, shared, 0.6)
     return rows_of(spec, "url")
 
 
@@ -92,15 +92,15 @@ def test_with_scales_of_their_own_every_map_has_both_ends_of_the_palette():
 
 @pytest.mark.parametrize(("mode", "shared"), [("map", True), ("difference", False)])
 def test_the_scale_bar_covers_the_limits(mode, shared):
-    rows = rows_of(attention.scale_bar(-1.0, 2.0, "difference", mode, shared), "end")
+    rows = rows_of(attention.scale_bar(-1.0, 2.0, mode, shared), "end")
     assert rows[0]["value"] == -1
     assert rows[-1]["value"] == 2
     assert all(row["end"] > following["value"] for row, following in pairwise(rows))
 
 
 def test_the_chart_over_many_images_marks_the_chance_level_where_there_is_one():
-    known = StageSummary(1, 0.6, 0.4, 0.8, 0.1, 0.98, 1e-4, 0.5)
-    unknown = StageSummary(2, 0.7, 0.5, 0.9, float("nan"), 0.97, 1e-4, 0.5)
+    known = StageSimilarity(1, 0.6, 0.4, 0.8, 0.1, 0.98, 1e-4, 0.5)
+    unknown = StageSimilarity(2, 0.7, 0.5, 0.9, float("nan"), 0.97, 1e-4, 0.5)
     spec = attention.similarity_by_stage({"small": [known, unknown]}, {"small": "scratch"}, 200)
     rows = rows_of(spec, "correlation")
     assert [(row["correlation"], row["chance"]) for row in rows] == [(0.6, 0.1), (0.7, None)]

@@ -5,17 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from kdexplorer.analysis import attention_cache
 from kdexplorer.cli.main import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import VARIABLE
 
 KD_OBJECTIVE = {"terms": [{"method": "kd"}]}
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(attention_cache, "cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.fixture
@@ -36,7 +30,7 @@ def test_attention_prints_a_row_for_each_student_and_stage(bundled, make_checkpo
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + len(rows)
-    assert f"{rows[5]['to_scratch_baseline']['difference']:+.3f} ±" in lines[-1]
+    assert f"{rows[5]['to_scratch_baseline']['estimate']:+.3f} ±" in lines[-1]
     make_checkpoint(bundled / "other", "mobilenet_v2")
     assert main(["attention", "teacher", "other", "--images", "10"]) == 1
     assert "number of stages" in capsys.readouterr().err
@@ -55,10 +49,10 @@ def test_human_labels_prints_a_row_for_each_network(bundled, make_checkpoint, tm
     assert main(["human-labels", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == ["baseline", "student"]
-    assert rows[1]["all_images"]["images"] == 10_000
+    assert rows[1]["all_images"]["count"] == 10_000
     assert main(["human-labels", "student", "baseline"]) == 0
     student, baseline = capsys.readouterr().out.strip().splitlines()[2:]
-    assert f"{rows[1]['all_images']['difference']:+.3f} ±" in student
+    assert f"{rows[1]['all_images']['estimate']:+.3f} ±" in student
     assert "±" not in baseline
 
 

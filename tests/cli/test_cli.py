@@ -22,13 +22,13 @@ from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures, build
 from kdexplorer.notation import parse_student, train_command
 from kdexplorer.presets import DEMO, PRESETS, STARTING_POINTS
+from kdexplorer.runs.array_store import measure_store, save_array
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import find_run, list_runs
 from kdexplorer.sweeps import folder as sweep_folder
 from kdexplorer.sweeps.grid import configure, sweep_command
 from kdexplorer.training import demo
 from kdexplorer.training.estimate import format_duration
-from kdexplorer.training.predictions import measure_store, save_predictions
 
 TINY = ["train", "--dataset", "synthetic", "--epochs", "1", "--batch-size", "32", "--train-images", "100"]
 
@@ -293,7 +293,7 @@ def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny
 
 
 def test_stored_predictions_have_a_size_and_can_be_deleted(runs_root, capsys):
-    save_predictions({"number": 1}, np.zeros((1000, 10), np.float32))
+    save_array({"number": 1}, np.zeros((1000, 10), np.float32))
     assert main(["data", "predictions"]) == 0
     assert "1 file, 0.0 MB of at most 1,074 MB" in capsys.readouterr().out
     assert main(["data", "predictions", "--delete"]) == 0

@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 from kdexplorer.analysis.attention_similarity import compare_maps
+from kdexplorer.analysis.difference import Difference
 from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
 from kdexplorer.analysis.metrics import class_similarity
-from kdexplorer.analysis.tables import PairedDifference
+from kdexplorer.analysis.verdicts import describe_changes
 from kdexplorer.cli import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, DataError
@@ -31,7 +32,7 @@ from kdexplorer.methods import all_methods
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints
-from kdexplorer.vote.records import make_question
+from kdexplorer.vote.questions import make_question
 from tests.charts.records import make_row
 
 EVIL = '"><img src=x onerror=alert(1)></script><script>alert(2)</script>.png'
@@ -209,8 +210,8 @@ def test_both_what_distillation_fixed_and_what_it_broke_are_shown_with_counts(ne
     [(3, 1, "2 more correctly"), (1, 3, "2 fewer correctly"), (2, 2, "the same number correctly")],
 )
 def test_the_counts_follow_the_numbers(gained, lost, change):
-    row = make_row("kd", to_scratch_baseline=PairedDifference("plain", 0.0, 0.5, gained, lost))
-    (sentence,) = facts.describe_changes([row, make_row("plain")])
+    row = make_row("kd", to_scratch_baseline=Difference(0.0, p=0.5, other="plain", gained=gained, lost=lost))
+    (sentence,) = describe_changes([row, make_row("plain")])
     assert f"on {gained} images" in sentence
     assert sentence.partition("of 100 images ")[2].endswith(f"{change}.")
 

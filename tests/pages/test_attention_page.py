@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from kdexplorer.analysis.attention_similarity import SimilarityRow
-from kdexplorer.analysis.statistics import MeanDifference
+from kdexplorer.analysis.attention_similarity import StageSimilarity
+from kdexplorer.analysis.difference import Difference
 from kdexplorer.app.attention import attention_study
 from kdexplorer.app.server import access
 from kdexplorer.runs.checkpoints import open_checkpoint
@@ -37,7 +37,7 @@ def test_a_student_with_other_stages_is_left_out(family, open_page, make_checkpo
     assert "mobile is left out" in text(at)
     assert "small-scratch" in str(specs(at)[-1])
     assert "mobile" not in str(specs(at)[-1])
-    at.multiselect(key="pick_students").set_value(["mobile"]).run()
+    at.multiselect(key="students").set_value(["mobile"]).run()
     assert len(specs(at)) == 2
 
 
@@ -74,29 +74,29 @@ def test_many_images_take_a_click_and_thousands_take_the_presenter(own, make_che
     assert "only the presenter can start this" in text(at)
 
 
-ROW = SimilarityRow(
+ROW = StageSimilarity(
     stage=3, correlation=0.9, low=0.8, high=0.95, chance=0.6, cosine=0.99, mse=1e-4, share=0.5,
     name="small-response", loss=0.1,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("difference", "half", "images", "verdict"),
+    ("difference", "interval", "verdict"),
     [
-        (0.05, 0.01, 100, "Yes"),
-        (-0.05, 0.01, 100, "No"),
-        (0.001, 0.0005, 100, "Yes"),
-        (0.01, 0.02, 100, "No clear difference"),
-        (0.05, 0.0, 1, "No clear difference"),
+        (0.05, (0.04, 0.06), "Yes"),
+        (-0.05, (-0.06, -0.04), "No"),
+        (0.001, (0.0005, 0.0015), "Yes"),
+        (0.01, (-0.01, 0.03), "No clear difference"),
+        (0.05, None, "No clear difference"),  # of a single image,
     ],
 )
-def test_the_conclusion_follows_the_numbers(tmp_path, make_checkpoint, difference, half, images, verdict):
+def test_the_conclusion_follows_the_numbers(tmp_path, make_checkpoint, difference, interval, verdict):
     teacher = make_checkpoint(tmp_path / "teacher")
     student = make_checkpoint(
         tmp_path / "small-response", seed=1, objective={"terms": [{"method": "at"}]},
         teacher={"name": "teacher", "sha256": teacher.sha256},
     )  # fmt: skip
-    row = replace(ROW, to_scratch_baseline=MeanDifference(difference, half, images))
+    row = replace(ROW, to_scratch_baseline=Difference(difference, interval))
     words = attention_study.describe_similarity([row], {"small-response": student}, teacher)
     assert words.startswith(f"**{verdict}.**")
     assert f"{0.9 - difference:.3f}" in words
@@ -107,7 +107,7 @@ def test_the_conclusion_follows_the_numbers(tmp_path, make_checkpoint, differenc
 
 def test_without_a_student_trained_on_stages_there_is_no_verdict(built):
     teacher, student = (open_checkpoint(built / name) for name in ("teacher", "small-response"))
-    row = replace(ROW, to_scratch_baseline=MeanDifference(0.05, 0.01, 100))
+    row = replace(ROW, to_scratch_baseline=Difference(0.05, (0.04, 0.06)))
     words = attention_study.describe_similarity([row], {"small-response": student}, teacher)
     assert "**small-response**" in words
     assert "Yes" not in words

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from kdexplorer.analysis import tables
-from kdexplorer.analysis.statistics import format_p, mcnemar
+from kdexplorer.analysis.difference import format_p, over_logits
+from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.app.compare import compare_claims
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
@@ -34,13 +34,13 @@ def test_the_table_and_its_files(evaluated, open_page):
     assert names(at) == ["teacher", "small-scratch", "small-response"]
     assert table["accuracy"].tolist() == pytest.approx([110 / 1.2, 50, 80 / 1.2])
     assert table["method"].tolist() == ["teacher", "scratch", "KD"]
-    assert table["difference"].tolist()[2] == pytest.approx(20 / 1.2)
+    assert table["to_baseline"].tolist()[2] == pytest.approx(20 / 1.2)
     assert len(at.get("download_button")) == 4  # the handout is one
 
 
 def test_the_columns_are_those_of_all_tables(evaluated, open_page):
     table = results_table(open_page("compare"))
-    assert set(table.columns) <= tables.COLUMNS.keys()
+    assert set(table.columns) <= MEASURES.keys()
 
 
 def test_the_verdicts_are_about_the_table(evaluated, open_page):
@@ -58,15 +58,14 @@ def test_the_smallest_teacher_is_shown_first_and_another_family_takes_a_click(ev
     assert names(at) == ["teacher", "small-scratch", "small-response"]
     button(at, "big and its students").click().run()
     assert names(at) == ["big", "big-scratch", "big-distilled"]
-    assert at.selectbox(key="pick_teacher").value == "big"
+    assert at.selectbox(key="teacher").value == "big"
 
 
 def test_another_baseline_changes_the_differences(evaluated, open_page):
     at = open_page("compare")
-    before = results_table(at)["difference"].tolist()
-    at.selectbox(key="pick_baseline").set_value("teacher").run()
-    assert results_table(at)["difference"].tolist() != before
-    assert at.query_params["baseline"] in ("teacher", ["teacher"])
+    before = results_table(at)["to_baseline"].tolist()
+    at.selectbox(key="baseline").set_value("teacher").run()
+    assert results_table(at)["to_baseline"].tolist() != before
 
 
 SECTIONS = {"Accuracy and cost": 1, "Calibration": 1, "Classes": 1, "Confusion": 3, "Disagreements": 0}
@@ -85,7 +84,7 @@ def test_calibration_is_shown_as_trained_and_after_temperature_scaling(evaluated
     at = open_page("compare", show="Calibration")
     assert "after temperature scaling, fitted on held-out folds" in text(at)
     before = specs(at)[0]
-    at.toggle(key="pick_scaled").set_value(True).run()
+    at.toggle(key="scaled").set_value(True).run()
     after = specs(at)[0]
     assert "after temperature scaling" in after["description"]
     assert after["description"].split(": ")[1] != before["description"].split(": ")[1]
@@ -146,8 +145,8 @@ def test_the_bundled_labels_give_every_column_and_section(family, open_page):
     at = open_page("compare")
     row = results_table(at).set_index("name").loc["small-response"]
     logits = [open_checkpoint(family / name).logits() for name in ("small-response", "small-scratch")]
-    assert format_p(mcnemar(*logits, CIFAR10.test_labels())["p"]) == f"p = {row['p']}"
-    assert row[["calibration_error", "difference", "interval", "teacher_agreement", "teacher_kl"]].notna().all()
+    assert format_p(over_logits(*logits, CIFAR10.test_labels()).p) == f"p = {row['p']}"
+    assert row[["calibration_error", "to_baseline", "interval", "teacher_agreement", "teacher_kl"]].notna().all()
     assert not any("labels" in info.value for info in at.info)
     for section, count in SECTIONS.items():
         assert len(specs(open_page("compare", show=section))) == count
@@ -174,7 +173,7 @@ def test_without_labels_the_table_comes_from_the_cards(own, make_checkpoint, cif
     "query",
     [
         {"networks": "nobody"},
-        {"networks": "../../etc/passwd,teacher"},
+        {"networks": "../../etc/passwd"},
         {"runs": "nothing"},
         {"baseline": "nobody"},
         {"show": "<script>"},
@@ -193,7 +192,7 @@ def test_damaged_logits_cost_only_what_needs_them(evaluated, section, open_page)
 
 def test_an_empty_choice_says_what_to_choose(evaluated, open_page):
     at = open_page("compare")
-    at.multiselect(key="pick_networks").set_value([]).run()
+    at.multiselect(key="networks").set_value([]).run()
     assert "Change networks" in at.info[0].value
     assert not at.dataframe
 
@@ -249,7 +248,7 @@ def test_a_sweeps_surface_and_conclusion(swept, open_page):
     at = open_page("compare", show="Sweep")
     assert "after Holm's correction for 4 comparisons" in text(at)
     assert "T 2, weight 0.7" in specs(at)[0]["description"]
-    at.segmented_control(key="pick_surface").set_value("calibration_error").run()
+    at.segmented_control(key="surface").set_value("calibration_error").run()
     assert "calibration error" in specs(at)[0]["description"]
     assert specs(open_page("compare", show="Sweep", sweep="nobody"))
 
@@ -272,7 +271,7 @@ def test_the_league_is_drawn_against_each_reference(evaluated, open_page):
     (spec,) = specs(at)
     assert "kd +2.00; at +0.12" in spec["description"]
     assert next(one.value for one in at.dataframe if "Entry" in one.value)["Entry"].tolist() == ["kd", "at", "scratch"]
-    at.segmented_control(key="pick_reference").set_value("kd").run()
+    at.segmented_control(key="reference").set_value("kd").run()
     assert "scratch -2.00" in specs(at)[0]["description"]
     write_json(folder / "league-other.json", make_table(seeds=3).model_dump(mode="json"))
     at = open_page("compare", show="League", league="league-other")
@@ -283,5 +282,5 @@ def test_a_bundled_sweep_is_drawn_without_its_runs(swept, tmp_path, open_page):
     (tmp_path / "sweeps").mkdir()
     (swept.path / "table.json").rename(tmp_path / "sweeps" / "lecture.json")
     at = open_page("compare", show="Sweep", sweep="lecture")
-    assert at.selectbox(key="pick_sweep").value == "lecture"
+    assert at.selectbox(key="sweep").value == "lecture"
     assert len(specs(at)) == 2

@@ -1,27 +1,24 @@
-"""What guests can have computed waits in one queue, whichever page or download starts it."""
+"""What visitors can have computed waits for its turn, whichever page or download starts it."""
 
 import pytest
 
-from kdexplorer.app.parts import chart_view
-from kdexplorer.app.server import access, jobs, shares
+from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import result_caches
 from tests.pages.test_attention_page import compare
 
 
 @pytest.fixture
 def busy(monkeypatch):
-    """The visitor is a guest whose address has as many computations as it may."""
-    share = shares.Share()
-    monkeypatch.setattr(access, "guest_share", lambda: share)
-    with jobs.queue.place(share), jobs.queue.place(share):
-        yield share
+    """The visitor has as many computations as one may have."""
+    visitor = turns.Visitor()
+    visitor.computations = turns.OF_A_VISITOR
+    monkeypatch.setattr(access, "visitor", lambda: visitor)
+    return visitor
 
 
-def test_a_guest_who_computes_already_gets_no_file(busy):
-    with pytest.raises(jobs.BusyError):
+def test_who_computes_already_gets_no_file(busy):
+    with pytest.raises(turns.BusyError):
         result_caches.handout(None, None, busy)
-    with pytest.raises(jobs.BusyError):
-        chart_view._build_file("svg", None, busy)
 
 
 def test_attention_over_many_images_waits(family, busy, open_page):

@@ -105,7 +105,7 @@ def test_the_presenter_estimates_the_time(own, open_page, monkeypatch):
     at.run()
     assert "takes about 25 min on this machine" in text(at)
     estimate = at.session_state["experiment_estimate"]
-    at.selectbox(key="pick_experiment").set_value("few-labels").run()
+    at.selectbox(key="experiment").set_value("few-labels").run()
     assert estimate.canceled
     monkeypatch.setattr(Estimated, "outcome", RunError("The time could not be estimated: no luck."))
     button(at, "Estimate the time").click().run()

@@ -11,12 +11,13 @@ import streamlit as st
 
 from kdexplorer.app.launch import launch_run, launch_start
 from kdexplorer.app.server import access
-from kdexplorer.charts import replay
+from kdexplorer.charts import learning_curves
 from kdexplorer.cli import main as cli
 from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.presets import DEMO, STARTING_POINTS
+from kdexplorer.runs.array_store import measure_store, save_array
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.records import RunStatus, TeacherFigures
@@ -24,7 +25,6 @@ from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.sweeps import folder as sweep_folder
 from kdexplorer.training import demo
 from kdexplorer.training.estimate import Estimate, format_duration
-from kdexplorer.training.predictions import measure_store, save_predictions
 from tests.pages.reading import button, link_labels, specs, text, turn_to
 from tests.pages.runs import make_run
 
@@ -42,7 +42,7 @@ def no_networks(own):
 
 def experiment(at):
     """The form's values."""
-    return at.session_state["experiment"]
+    return at.session_state["run_form"]
 
 
 # --- The form -----------------------------------------------------------------------------------------------
@@ -386,12 +386,12 @@ def test_a_finished_run_shows_its_curves_and_an_image_by_epoch(open_page):
     at = open_page("launch", run=make_run().run_id)
     assert "Finished" in text(at)
     assert len(specs(at)) == 3
-    at.selectbox(key="pick_probe").set_value("5").run()
-    at.segmented_control(key="pick_probe_T").set_value("4.0").run()
+    at.selectbox(key="probe").set_value("5").run()
+    at.segmented_control(key="probe_T").set_value("4.0").run()
     assert "after epoch 2 at T = 4" in specs(at)[2]["description"]
     assert len(specs(at)) == 3
     for spec in specs(at):
-        (slider,) = [param for param in spec["params"] if param["name"] == replay.SLIDER]
+        (slider,) = [param for param in spec["params"] if param["name"] == learning_curves.SLIDER]
         assert (slider["value"], slider["bind"]["min"], slider["bind"]["max"]) == (2, 1, 2)
 
 
@@ -621,8 +621,8 @@ def test_a_guest_sees_a_runs_results_and_no_control(state, open_page, monkeypatc
 
 def test_stored_predictions_are_named_and_can_be_deleted(open_page):
     assert "Stored teacher predictions" not in text(open_page("launch"))
-    save_predictions({"number": 1}, np.zeros((1000, 10), np.float32))
+    save_array({"number": 1}, np.zeros((1000, 10), np.float32))
     at = open_page("launch")
-    assert "Stored teacher predictions: 1 file" in text(at)
+    assert "attention similarities: 1 file" in text(at)
     at.button(key="delete_predictions").click().run()
     assert not measure_store().files

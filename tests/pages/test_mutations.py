@@ -23,7 +23,6 @@ from kdexplorer.runs.run_folder import Run
 from kdexplorer.sweeps import folder, grid
 from kdexplorer.sweeps.folder import PackedExperiment, Sweep
 from kdexplorer.sweeps.league_table import read_table
-from kdexplorer.vote.records import StudentComparison
 from kdexplorer.vote.store import open_store
 from tests.experiments.test_verdicts import known
 from tests.pages.mutations import Mutation, check_plain, find_culprits, mutations
@@ -352,8 +351,6 @@ def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, look, re
     store, asked = open_store(), [ask(), ask(label=5, index=9, seed=1)]
     for question in asked:
         store.start(question)
-    comparison = {"questions": (asked[0].key,), "room": (0.2, 0.3), "hard": (0.2, 0.25)}
-    store.keep_comparison(StudentComparison(**comparison, test_images=120, steps=4, differing=1))
     folder = store._folder
     document = read_first(folder / "lecture.json")
     chosen = mutations("lecture.json", document)[::every]

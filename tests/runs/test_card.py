@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kdexplorer.config import Objective
 from kdexplorer.errors import CheckpointError
-from kdexplorer.runs.card import Card, read_card
+from kdexplorer.runs.card import Card
 from kdexplorer.runs.checkpoints import list_checkpoints
 from tests.runs.forgery import edit_card, reopen
 
@@ -87,159 +87,6 @@ def test_a_network_of_unknown_origin_counts_as_trained_on_labels_alone(saved):
     card = reopen(saved).card
     assert card.objective_key == "scratch"
     assert (card.run, card.epochs, card.seed, card.history) == (None, None, None, [])
-
-
-# --- Version 1 --------------------------------------------------------------------------------------------
-
-HISTORY_1 = [
-    {
-        "epoch": epoch,
-        "train": {"objective": 11.4, "cross_entropy": 1.8, "response": 11.5, "attention": 0.003, "accuracy": 0.4},
-        "test": {"objective": 8.5, "response": 8.8, "attention": 0.0018, "attention_2": 0.0001, "accuracy": 0.57},
-    }
-    for epoch in (0, 1)
-]
-VERSION_1 = {
-    "name": "both",
-    "architecture": "resnet20",
-    "parameters": 269722,
-    "classes": ["cat", "dog"],
-    "normalisation": {"mean": [0.4914, 0.4822, 0.4465], "std": [0.247, 0.2435, 0.2616]},
-    "method": "combined",
-    "objective": {
-        "ce_weight": 0.3,
-        "response_weight": 0.7,
-        "temperature": 4.0,
-        "attention_weight": 1000.0,
-        "attention_power": 2,
-        "label_smoothing": 0.1,
-        "initial": "earlier/both",
-    },
-    "teacher": {"name": "resnet56", "sha256": "6fe7cab7"},
-    "run": "20261124-164056-family20-0cf8",
-    "epochs": 2,
-    "seed": 3,
-    "data": {"dataset": "cifar10", "train_images": 50000, "measured_on": "holdout", "measured_images": 5000},
-    "recipe": {"batch_size": 128, "learning_rate": 0.1, "threads": None},
-    "versions": {"kdexplorer": "0.1.0", "torch": "2.13.0"},
-    "device": "a processor, 2 threads",
-    "precision": "bfloat16",
-    "seconds": 4851.4,
-    "students_in_run": 4,
-    "history": HISTORY_1,
-    "test_accuracy": 0.9225,
-    "test_cross_entropy": 0.267,
-    "test_objective": 0.986,
-    "test_terms": {"cross_entropy": 0.267, "response": 0.9, "attention": 0.0003, "attention_3": 0.0001},
-    "sha256": "3813a810",
-}
-
-
-def read(tmp_path, values):
-    path = tmp_path / "card.json"
-    path.write_text(json.dumps(values))
-    return read_card(path)
-
-
-def test_a_card_of_version_1_loses_nothing(tmp_path):
-    card = read(tmp_path, VERSION_1)
-    assert card.model_dump(mode="json") == {
-        "version": 2,
-        "name": "both",
-        "architecture": "resnet20",
-        "parameters": 269722,
-        "multiply_adds": None,
-        "classes": ["cat", "dog"],
-        "normalization": VERSION_1["normalisation"],
-        "objective": {
-            "ce_weight": 0.3,
-            "label_smoothing": 0.1,
-            "terms": [
-                {"method": "kd", "weight": 0.7, "temperature": 4.0},
-                {"method": "at", "weight": 1000.0, "power": 2},
-            ],
-        },
-        "teacher": {"name": "resnet56", "sha256": "6fe7cab7", "members": []},
-        "data": {
-            "dataset": "cifar10",
-            "train_images": 50000,
-            "evaluation_split": "holdout",
-            "evaluation_images": 5000,
-        },
-        "legs": [
-            {
-                "run": "20261124-164056-family20-0cf8",
-                "initial": "earlier/both",
-                "epochs": 2,
-                "seed": 3,
-                "recipe": VERSION_1["recipe"],
-                "seconds": 4851.4,
-                "device": "a processor, 2 threads",
-                "precision": "bfloat16",
-                "students": 4,
-                "versions": {"kdexplorer": "0.1.0", "torch": "2.13.0"},
-                "environments": [],
-                "history": [
-                    {
-                        "epoch": epoch,
-                        "train": {"objective": 11.4, "cross_entropy": 1.8, "kd": 11.5, "at": 0.003, "accuracy": 0.4},
-                        "test": {"objective": 8.5, "kd": 8.8, "at": 0.0018, "at_2": 0.0001, "accuracy": 0.57},
-                    }
-                    for epoch in (0, 1)
-                ],
-            }
-        ],
-        "test_accuracy": 0.9225,
-        "test_cross_entropy": 0.267,
-        "test_objective": 0.986,
-        "test_terms": {"cross_entropy": 0.267, "kd": 0.9, "at": 0.0003, "at_3": 0.0001},
-        "after_choice": None,
-        "sha256": "3813a810",
-    }
-    assert read(tmp_path, card.model_dump(mode="json")) == card
-
-
-@pytest.mark.parametrize(
-    ("method", "key"), [("scratch", "scratch"), ("response", "kd"), ("feature", "at"), ("combined", "kd+at")]
-)
-def test_a_method_of_version_1_without_its_weights_is_the_labs(tmp_path, method, key):
-    assert read(tmp_path, VERSION_1 | {"method": method, "objective": None}).objective_key == key
-
-
-def test_an_imported_card_of_version_1_has_no_training(tmp_path):
-    kept = ("name", "architecture", "parameters", "classes", "normalisation", "sha256")
-    values = {key: VERSION_1[key] for key in kept} | {"test_accuracy": 0.5, "test_cross_entropy": 1.5}
-    card = read(tmp_path, values | {"method": None, "objective": None, "run": None})
-    assert (card.objective, card.legs, card.test_terms, card.teacher) == (None, (), {}, None)
-    assert (card.data.dataset, card.data.evaluation_split, card.data.evaluation_images) == ("cifar10", "test", 10_000)
-    assert read(tmp_path, values) == card
-
-
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"normalisation": None}, "normalization"),
-        ({"normalisation": {"mean": [0, 0, 0], "std": [1, 1, 0]}}, "normalization.std.2"),
-        ({"data": "cifar10"}, "data"),
-        ({"data": None}, "data"),
-        ({"data": {"measured_images": 0}}, "data.evaluation_images"),
-        ({"objective": [1]}, "objective"),
-        ({"objective": {"response_weight": -1}}, "objective.terms.0.kd.weight"),
-        ({"method": "magic", "objective": None}, "objective"),
-        ({"method": ["scratch"], "objective": None}, "objective"),
-        ({"history": 3}, "legs.0.history"),
-        ({"history": [3]}, "legs.0.history.0"),
-        ({"history": [{"epoch": -1}]}, "legs.0.history.0.epoch"),
-        ({"history": [{"epoch": 0, "train": {"response": "low"}}]}, "legs.0.history.0.train.kd"),
-        ({"epochs": -1}, "legs.0.epochs"),
-        ({"epochs": "many"}, "legs.0.epochs"),
-        ({"test_terms": 3}, "test_terms"),
-        ({"recipe": 3}, "legs.0.recipe"),
-    ],
-)
-def test_an_invalid_card_of_version_1_is_refused_with_the_field(tmp_path, changes, field):
-    with pytest.raises(CheckpointError, match=rf"card\.json: {field}: "):
-        read(tmp_path, VERSION_1 | changes)
 
 
 # --- Cards that are refused -------------------------------------------------------------------------------
@@ -322,13 +169,12 @@ JSON = st.recursive(
 )
 
 
-@pytest.mark.parametrize("version", [1, 2])
 @given(st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_card_is_either_usable_or_refused(saved, version, data):
+def test_any_card_is_either_usable_or_refused(saved, data):
     """One bad folder must not take the whole list down."""
     path = saved.path / "card.json"
-    good = VERSION_1 if version == 1 else json.loads(Card.model_validate_json(path.read_bytes()).model_dump_json())
+    good = json.loads(Card.model_validate_json(path.read_bytes()).model_dump_json())
     key = data.draw(st.sampled_from(sorted(good)))
     before = path.read_bytes()
     path.write_text(json.dumps(good | {key: data.draw(JSON)}))

@@ -140,17 +140,6 @@ def test_lines_within_epochs_are_dropped_from_the_step_that_is_done_again(run):
     assert (run.path / "batches.jsonl").read_bytes().count(b"\n") == 3
 
 
-def test_lines_of_version_1_are_read_with_todays_names(run):
-    parts = {"objective": 3.0, "response": 1.5, "attention": 0.25, "attention_2": 0.125, "accuracy": 0.5}
-    line = {
-        "epoch": 4, "student": "a", "learning_rate": 0.1, "train": parts, "test": parts, "probes": [[1.0, 2.0]],
-        "seconds": 12.5, "images_per_second": 100.0,
-    }  # fmt: skip
-    (run.path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
-    renamed = {"objective": 3.0, "kd": 1.5, "at": 0.25, "at_2": 0.125, "accuracy": 0.5}
-    assert [row.model_dump(exclude_unset=True) for row in run.metrics()] == [line | {"train": renamed, "test": renamed}]
-
-
 def test_metrics_that_are_not_numbers_are_refused(run):
     with pytest.raises(ValidationError, match="finite"):
         EpochMetrics(epoch=0, student="a", train={"objective": float("nan")})
@@ -180,12 +169,6 @@ def test_a_teachers_figures_are_numbers_and_classes(run):
     assert run.teacher(9).model_dump(exclude={"note"}) == facts | {"probe_labels": []}
     path.write_text(json.dumps({"accuracy": "high", "cross_entropy": float("nan"), "probe_labels": [-1], "probes": 3}))
     assert run.teacher(10) == TeacherFigures()
-
-
-@pytest.mark.parametrize("split", ["test", "holdout"])
-def test_the_teachers_figures_of_version_1_say_on_which_split_they_are(run, split):
-    (run.path / "teacher.json").write_text(json.dumps({"name": "resnet56", "measured_on": split, "accuracy": 0.9}))
-    assert run.teacher(10) == TeacherFigures(name="resnet56", evaluation_split=split, accuracy=0.9)
 
 
 def test_the_logs_tail_is_its_last_lines(run):

@@ -64,30 +64,6 @@ def test_the_same_configuration_is_the_same_sweep_and_another_is_not(small, reci
     assert not list_runs()  # sweeps are not among the runs
 
 
-def as_version_1(config):
-    """A sweep's configuration as version 1 wrote it."""
-    values = config.model_dump(mode="json")
-    values["response_weights"] = values.pop("weights")
-    del values["version"], values["recipe"]["version"], values["recipe"]["image_order"]
-    for student in values["recipe"]["students"]:
-        (term,) = student.pop("terms") or [{"weight": 0.0, "temperature": 4.0}]
-        student |= {"response_weight": term["weight"], "temperature": term["temperature"]}
-        student |= {"attention_weight": 0.0, "attention_power": 1}
-    return values
-
-
-def test_a_sweep_of_version_1_is_listed_read_and_found_again(small, runs_root):
-    old = runs_root / "sweeps" / "20250101-000000-sweep-0123abcd"
-    old.mkdir(parents=True)
-    (old / "config.json").write_text(json.dumps(as_version_1(small)))
-    (sweep,) = folder.list_sweeps()
-    recipe = small.recipe.model_copy(update={"image_order": "source"})  # as it was trained
-    assert sweep.config() == small.model_copy(update={"recipe": recipe})
-    assert folder.create(sweep.config()) == sweep
-    assert sweep.status().state == "lost"
-    assert [run.config().seed for run in folder.prepare(sweep)] == [0, 0, 1, 1]
-
-
 @pytest.mark.parametrize("damage", ["[]", "{}", '{"recipe": 3}', '{"recipe": {"students": [1]}, "temperatures": 2}'])
 def test_a_damaged_configuration_is_an_error_that_names_the_sweep(small, damage):
     sweep = folder.create(small)

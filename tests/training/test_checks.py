@@ -56,14 +56,6 @@ def test_valid_values_give_the_experiment():
     assert config.train_images == 300
 
 
-def test_values_of_version_1_give_the_same_experiment(tmp_path, make_checkpoint):
-    teacher = make_checkpoint(tmp_path / "t")
-    old = {"name": "s", "architecture": "resnet8", "response_weight": 0.0, "attention_weight": 1000.0}
-    values = BASE | {"teacher": "t"}
-    today = values | {"students": [DISTILLED], "image_order": "source"}  # as version 1 has them
-    assert find_problems(values | {"students": [old]}, teacher)[0] == find_problems(today, teacher)[0]
-
-
 def test_a_teacher_must_fit_the_data_and_the_students(tmp_path, make_checkpoint):
     teacher = make_checkpoint(tmp_path / "t")
     assert find_problems({**BASE, "teacher": "t", "students": [DISTILLED]}, teacher)[0]

@@ -10,17 +10,11 @@ import pytest
 import torch
 
 from kdexplorer.methods import Method, get_method
-from kdexplorer.training import data, estimate, hardware, predictions
+from kdexplorer.runs import array_store
+from kdexplorer.runs.array_store import Stored, delete_store, load_array, measure_store, save_array, store_root
+from kdexplorer.training import data, estimate, hardware
 from kdexplorer.training import teacher as teacher_module
-from kdexplorer.training.predictions import (
-    BatchPredictions,
-    Stored,
-    delete_predictions,
-    load_predictions,
-    measure_store,
-    predictions_root,
-    save_predictions,
-)
+from kdexplorer.training.predictions import BatchPredictions
 from kdexplorer.training.teacher import Teacher
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
@@ -56,7 +50,7 @@ def computed(monkeypatch):
 
 
 def stored():
-    return sorted(predictions_root().glob("*.f32"))
+    return sorted(store_root().glob("*.f32"))
 
 
 def test_a_second_run_reads_them_and_trains_to_the_same_bits(response, computed):
@@ -179,12 +173,12 @@ def test_a_file_that_is_damaged_or_of_another_size_counts_as_missing(response, c
 
 
 def test_the_oldest_are_removed_when_there_are_too_many(runs_root, monkeypatch):
-    monkeypatch.setattr(predictions, "MAX_BYTES", 3 * (4 * 10 + 32))
+    monkeypatch.setattr(array_store, "MAX_BYTES", 3 * (4 * 10 + 32))
     for number in range(5):
-        save_predictions({"number": number}, np.full((1, 10), number, np.float32))
+        save_array({"number": number}, np.full((1, 10), number, np.float32))
         for path in stored():  # on a disk with coarse times they would be equally old
             os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 10))
-    found = [load_predictions({"number": number}, (1, 10)) for number in range(5)]
+    found = [load_array({"number": number}, (1, 10)) for number in range(5)]
     assert [value is None for value in found] == [True, True, False, False, False]
     assert all((value == number).all() for number, value in enumerate(found) if value is not None)
 
@@ -214,41 +208,41 @@ def leave_half():
         try:
             with pytest.MonkeyPatch.context() as patch:
                 during_the_write(patch, lambda: os.kill(os.getpid(), signal.SIGKILL))
-                save_predictions(FACTS, VALUES)
+                save_array(FACTS, VALUES)
         finally:
             os._exit(0)
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
     assert stored() == []
-    (left,) = predictions_root().iterdir()
+    (left,) = store_root().iterdir()
     return left
 
 
 def test_what_a_kill_left_is_counted_and_removed_after_an_hour(runs_root):
     left = leave_half()
-    assert load_predictions(FACTS, VALUES.shape) is None
+    assert load_array(FACTS, VALUES.shape) is None
     assert measure_store() == Stored(1, 4 * 30 + 32)
-    save_predictions(FACTS, VALUES)
+    save_array(FACTS, VALUES)
     assert left.exists()  # another process might be writing it
     old = time.time() - 3700
     os.utime(left, (old, old))
     os.utime(stored()[0], (old, old))
-    save_predictions({"number": 2}, VALUES)
+    save_array({"number": 2}, VALUES)
     assert not left.exists()
-    assert (load_predictions(FACTS, VALUES.shape) == VALUES).all()
+    assert (load_array(FACTS, VALUES.shape) == VALUES).all()
     assert len(stored()) == 2
 
 
 def test_what_a_kill_left_is_deleted_with_everything_else(runs_root):
     leave_half()
-    delete_predictions()
-    assert list(predictions_root().iterdir()) == []
+    delete_store()
+    assert list(store_root().iterdir()) == []
 
 
 def test_two_writers_of_one_file_leave_it_whole(runs_root, monkeypatch):
-    during_the_write(monkeypatch, lambda: save_predictions(FACTS, VALUES))
-    save_predictions(FACTS, VALUES)
-    assert (load_predictions(FACTS, VALUES.shape) == VALUES).all()
-    assert list(predictions_root().iterdir()) == stored()
+    during_the_write(monkeypatch, lambda: save_array(FACTS, VALUES))
+    save_array(FACTS, VALUES)
+    assert (load_array(FACTS, VALUES.shape) == VALUES).all()
+    assert list(store_root().iterdir()) == stored()
 
 
 def test_two_runs_that_compute_the_same_epoch_store_it_once(runs_root):
@@ -264,18 +258,18 @@ def test_two_runs_that_compute_the_same_epoch_store_it_once(runs_root):
 
 
 def test_deleting_everything_in_the_middle_of_a_write_costs_nothing_but_the_file(runs_root, monkeypatch):
-    during_the_write(monkeypatch, delete_predictions)
-    save_predictions(FACTS, VALUES)
-    assert list(predictions_root().iterdir()) == []
-    save_predictions(FACTS, VALUES)
-    assert (load_predictions(FACTS, VALUES.shape) == VALUES).all()
+    during_the_write(monkeypatch, delete_store)
+    save_array(FACTS, VALUES)
+    assert list(store_root().iterdir()) == []
+    save_array(FACTS, VALUES)
+    assert (load_array(FACTS, VALUES.shape) == VALUES).all()
 
 
 def test_a_disk_that_is_full_costs_nothing_but_the_store(response, monkeypatch):
     def fail(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(predictions, "write_bytes", fail)
+    monkeypatch.setattr(array_store, "write_bytes", fail)
     train_to_end(response)
     assert stored() == []
 
@@ -349,7 +343,7 @@ def test_the_estimate_counts_the_teachers_evaluation_unless_the_whole_split_is_s
 
 def test_the_size_is_known_and_everything_can_be_deleted(runs_root):
     assert measure_store() == Stored(0, 0)
-    save_predictions({"number": 1}, np.zeros((3, 10), np.float32))
+    save_array({"number": 1}, np.zeros((3, 10), np.float32))
     assert measure_store() == Stored(1, 4 * 30 + 32)
-    delete_predictions()
+    delete_store()
     assert measure_store() == Stored(0, 0)

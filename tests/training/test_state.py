@@ -1,8 +1,6 @@
-"""Interrupted runs: they resume to the same bits, from any good state, of this version and of version 1."""
+"""Interrupted runs: they resume to the same bits, from any good state."""
 
 import functools
-import hashlib
-import io
 import json
 import pickle
 import shutil
@@ -18,7 +16,7 @@ from kdexplorer.runs.run_folder import finished_students
 from kdexplorer.training import trainer as trainer_module
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
-from tests.training.configs import COMBINED, SCRATCH, bits, create, make_config, stop_at, train_to_end
+from tests.training.configs import bits, create, stop_at, train_to_end
 
 STEPS = 6
 """Of an epoch."""
@@ -195,88 +193,3 @@ def test_a_finished_run_warns_of_no_save_that_failed(paired, monkeypatch):
     assert execute(run) == "finished"
     assert "No space left" in run.log_tail(50)
     assert run.status().warning == ""
-
-
-# --- Version 1 --------------------------------------------------------------------------------------------
-
-OLD_TERMS = {"kd": "response", "at": "attention"}
-
-
-def downgrade_parts(parts):
-    """Loss terms as version 1 wrote them: by its names, and attention by stage as well."""
-    old = {OLD_TERMS.get(name, name): value for name, value in parts.items()}
-    return old | {f"attention_{stage}": 0.25 for stage in (1, 2, 3) if "attention" in old}
-
-
-def downgrade_student(student):
-    """A student as version 1 described it: all weights and settings by fields of their own."""
-    terms = {term["method"]: term for term in student.pop("terms")}
-    kd, at = terms.get("kd", {}), terms.get("at", {})
-    return student | {
-        "response_weight": kd.get("weight", 0.0),
-        "temperature": kd.get("temperature", 4.0),
-        "attention_weight": at.get("weight", 0.0),
-        "attention_power": at.get("power", 1),
-    }
-
-
-def downgrade(run):
-    """Rewrites a run's folder as version 1 left it."""
-    path = run.path / "config.json"
-    config = json.loads(path.read_text())
-    del config["version"], config["image_order"]
-    config["students"] = [downgrade_student(student) for student in config["students"]]
-    path.write_text(json.dumps(config))
-    path = run.path / "teacher.json"
-    teacher = json.loads(path.read_text())
-    teacher["measured_on"] = teacher.pop("evaluation_split")
-    path.write_text(json.dumps(teacher))
-    path = run.path / "metrics.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    rows = [row | {part: downgrade_parts(row[part]) for part in ("train", "test")} for row in rows]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for path in run.path.glob("state*.pt"):
-        state = torch.load(path, weights_only=True)
-        del state["config"], state["environments"]
-        for student in state["students"].values():
-            del student["adapters"]
-            student["sums"] = downgrade_parts(student["sums"])
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        path.write_bytes(buffer.getvalue() + b"sha256:" + hashlib.sha256(buffer.getvalue()).digest())
-
-
-def test_a_run_of_version_1_is_read_and_resumed_to_the_same_bits(halfway, undisturbed):
-    config, before = halfway.config(), halfway.metrics()
-    downgrade(halfway)
-    text = "".join((halfway.path / name).read_text() for name in ("config.json", "metrics.jsonl", "teacher.json"))
-    assert all(word in text for word in ("response_weight", '"attention_2"', '"response"', "measured_on"))
-    assert '"kd"' not in text
-    assert halfway.config() == config.model_copy(update={"image_order": "source"})
-    for row, expected in zip(halfway.metrics(), before, strict=True):
-        assert expected.test.items() <= row.test.items()
-    assert halfway.teacher(classes=10).accuracy is not None
-
-    done = stop_at(halfway, (1, 3))
-    assert done == [(1, 3)]  # from version 1's state
-    assert execute(halfway) == "finished"
-    weights, figures = bits(halfway)
-    assert weights == undisturbed[0]
-    by_stage = {"at_1", "at_2", "at_3"}
-    for row, expected in zip(figures, undisturbed[1], strict=True):
-        if row["epoch"] == 0:  # stays as version 1 wrote it
-            row = row | {part: {k: v for k, v in row[part].items() if k not in by_stage} for part in ("train", "test")}
-        assert row == expected
-
-
-def test_a_run_of_version_1_that_had_just_begun_is_trained(tiny, teacher):
-    run = create(make_config(SCRATCH, COMBINED, teacher=str(teacher.path), epochs=1))
-    path = run.path / "config.json"
-    config = json.loads(path.read_text())
-    del config["version"], config["image_order"]
-    path.write_text(json.dumps(config | {"students": [downgrade_student(one) for one in config["students"]]}))
-    assert execute(run) == "finished"
-    assert {row.student: set(row.train) & {"kd", "at"} for row in run.metrics()} == {
-        "scratch": set(),
-        "combined": {"kd", "at"},
-    }

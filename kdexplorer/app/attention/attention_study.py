@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import attention_cache, attention_similarity
-from kdexplorer.analysis.attention_similarity import SimilarityRow
+from kdexplorer.analysis import attention_similarity
+from kdexplorer.analysis.attention_similarity import StageSimilarity
+from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.app.parts import chart_view, network_picker
 from kdexplorer.app.parts.plain import as_text, show_error
-from kdexplorer.app.server import access
-from kdexplorer.app.server.jobs import queue
-from kdexplorer.app.state import caches, pickers
+from kdexplorer.app.server import access, turns
+from kdexplorer.app.state import caches, choices
 from kdexplorer.charts import attention, style
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage
@@ -40,13 +40,13 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
         return
     sizes = [size for size in SIZES if size < len(pixels)] + [len(pixels)]
     default = sizes[min(1, len(sizes) - 1)]
-    sample = pixels[: pickers.pick_option("sample", "Sample", sizes, "first {:,} test images".format, default)]
+    sample = pixels[: choices.pick_option("sample", "Sample", sizes, "first {:,} test images".format, default)]
     try:
         _measure(teacher, comparable, sample)
     except KDError as error:
         show_error(error)
         return
-    stored = attention_cache.load_stored(teacher, comparable, sample)
+    stored = attention_similarity.load_stored(teacher, comparable, sample)
     found = {name: one for name, c in students.items() if (one := stored.get(c.path)) is not None}
     compared = {name: students[name] for name in found}
     missing = [name for name, checkpoint in students.items() if checkpoint in comparable and name not in compared]
@@ -61,12 +61,12 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
         chart_view.draw(similarity, f"Attention similarity {len(sample)} images", place=chart)
         text.header("Does the student's attention match the teacher's?")
         text.markdown(describe_similarity(rows, compared, teacher))
-        st.markdown(attention_similarity.to_markdown([replace(row, name=as_text(row.name)) for row in rows]))
+        st.markdown(to_markdown(attention_similarity.tabulate([replace(row, name=as_text(row.name)) for row in rows])))
 
 
 def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.ndarray) -> None:
     """Compares the students whose results are not stored yet, where this visitor may and wants to. Raises KDError."""
-    stored = attention_cache.load_stored(teacher, students, sample)
+    stored = attention_similarity.load_stored(teacher, students, sample)
     missing = [student for student in students if stored[student.path] is None]
     if not missing:
         return
@@ -84,7 +84,7 @@ def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.nda
         bar.progress(done, f"Comparing attention maps: waiting{others}")
 
     key = "attention", teacher.sha256, *sorted(student.sha256 for student in missing), size
-    with queue.job(access.guest_share(), key, show_place) as give_way:
+    with turns.compute(access.visitor(), key, show_place) as give_way:
 
         def show_progress(share: float) -> None:
             nonlocal done
@@ -96,7 +96,9 @@ def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.nda
     place.empty()
 
 
-def describe_similarity(rows: Sequence[SimilarityRow], students: Mapping[str, Checkpoint], teacher: Checkpoint) -> str:
+def describe_similarity(
+    rows: Sequence[StageSimilarity], students: Mapping[str, Checkpoint], teacher: Checkpoint
+) -> str:
     """The conclusion at the last stage: the student trained on the teacher's stages against its scratch baseline."""
     last = max(row.stage for row in rows)
     final = [row for row in rows if row.stage == last]
@@ -111,17 +113,17 @@ def describe_similarity(rows: Sequence[SimilarityRow], students: Mapping[str, Ch
         objective = student.card.objective
         uses_stages = objective is not None and any("stages" in method.needs for method in objective.methods)
         if paired is not None and uses_stages and lineage.is_student_of(student, teacher):
-            clear = paired.images > 1 and abs(paired.difference) > paired.half
-            verdict = "No clear difference" if not clear else "Yes" if paired.difference > 0 else "No"
+            verdict = {1: "Yes", 0: "No clear difference", -1: "No"}[paired.sign]
             theirs, own = as_text(teacher.name), as_text(row.name)
             return (
                 f"**{verdict}.** At stage {last}, the mean correlation of the maps with those of {theirs} is "
                 f"**{row.correlation:.3f}** for {own}, which was trained on the teacher's stages, and "
-                f"{row.correlation - paired.difference:.3f} for its scratch baseline: a paired difference of {paired} "
+                f"{row.correlation - paired.estimate:.3f} for its scratch baseline: a paired difference of "
+                f"{paired.nats} "
                 f"(95 % interval over images). {words}"
             )
     return words
 
 
-def _describe_chance(row: SimilarityRow) -> str:
+def _describe_chance(row: StageSimilarity) -> str:
     return "" if math.isnan(row.chance) else f" (chance, another image's map: {row.chance:.3f})"

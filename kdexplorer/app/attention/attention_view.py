@@ -9,10 +9,11 @@ from kdexplorer.app.parts import chart_view, network_picker
 from kdexplorer.app.state import caches
 from kdexplorer.charts import attention
 from kdexplorer.charts.attention import NetworkMaps
-from kdexplorer.charts.common import Spec
 from kdexplorer.charts.style import role_of
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
+
+SCALE = "Attention scale"
 
 
 def read_maps(picture: Picture, teacher: Checkpoint, students: list[Checkpoint], power: int = 1) -> list[NetworkMaps]:
@@ -28,23 +29,17 @@ def read_maps(picture: Picture, teacher: Checkpoint, students: list[Checkpoint],
     ]
 
 
-def draw_scale(scale: Spec) -> None:
-    """What the colors measure, see `build_scale`."""
-    with st.container(key="color_scale"):
-        chart_view.draw(scale, "Attention scale", savable=False)
-
-
-def build_scale(rows: list[NetworkMaps], mode: str, shared: bool) -> Spec:
+def draw_scale(rows: list[NetworkMaps], mode: str, shared: bool) -> None:
     """The bar that explains the colors of `draw_grid`."""
-    palette = "difference" if mode == "difference" else "viridis"
     low, high = attention.color_limits(attention.relative_maps(rows, mode), mode)
-    return attention.scale_bar(low, high, palette, mode, shared)
+    with st.container(key="color_scale"):
+        chart_view.draw(attention.scale_bar(low, high, mode, shared), SCALE, savable=False)
 
 
-def draw_grid(rows: list[NetworkMaps], picture: Picture, mode: str, shared: bool, scale: Spec) -> None:
-    """The maps over the picture; `mode` is `map` or `difference` (to the teacher), `scale` is for the saved figure."""
+def draw_grid(rows: list[NetworkMaps], picture: Picture, mode: str, shared: bool) -> None:
+    """The maps over the picture; `mode` is `map` or `difference` (to the teacher)."""
     if mode == "difference" and len(rows) == 1:
         st.info("Choose a student to see how it differs from the teacher.")
     opacity = 0.85 if mode == "difference" else 0.65
-    grid = attention.grid(rows, picture.pixels_last, mode, shared, opacity, "viridis")
-    chart_view.draw(grid, "Attention", chart_view.OF_IMAGE, scale=scale)
+    grid = attention.grid(rows, picture.pixels_last, mode, shared, opacity)
+    chart_view.draw(grid, "Attention", chart_view.OF_IMAGE, scale=SCALE)

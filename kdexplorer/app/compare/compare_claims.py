@@ -10,8 +10,8 @@ from kdexplorer.app.compare.compare_sections import Comparison
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.plain import as_text
 from kdexplorer.app.state import result_caches
-from kdexplorer.app.state.pickers import pick_option
-from kdexplorer.charts.inheritance import inheritance
+from kdexplorer.app.state.choices import pick_option
+from kdexplorer.charts.evaluation import inheritance
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.sweeps.results import bundled_sweeps
 
@@ -30,15 +30,18 @@ def show_inheritance(comparison: Comparison) -> None:
         return
     known = comparison.logits.keys()
     students = {
-        row.name: (row.scratch_baseline, row.teacher)
+        row.name: (row.to_scratch_baseline.other, row.to_teacher.other)
         for row in comparison.rows
-        if row.is_distilled and {row.name, row.scratch_baseline, row.teacher} <= known
+        if row.is_distilled
+        and row.to_scratch_baseline
+        and row.to_teacher
+        and {row.name, row.to_scratch_baseline.other, row.to_teacher.other} <= known
     }
     if not students:
         st.info("Choose a distilled student, its scratch baseline and its teacher above.")
         return
     student = pick_option("inheritance", "Student", students)
-    baseline, teacher = (name or "" for name in students[student])
+    baseline, teacher = students[student]
     logits = {name: comparison.logits[name] for name in (student, baseline, teacher)}
     counts = {name: count_inheritance(logits[name], logits[teacher], labels) for name in (student, baseline)}
     chart_view.draw(inheritance(counts, teacher), f"Error inheritance {student}", key="inheritance")

@@ -9,15 +9,14 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import metrics, results, verdicts
-from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis.results import ResultRow
 from kdexplorer.app import navigation
 from kdexplorer.app.launch import launch_curves
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.server import access
-from kdexplorer.app.server.jobs import queue
+from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import caches, result_caches
-from kdexplorer.app.state.pickers import pick_one, pick_option, pick_toggle
+from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.datasets import get_dataset
@@ -83,7 +82,7 @@ def show_cost(comparison: Comparison) -> None:
     missing = sorted({row.architecture for row in rows if row.latency is None})
     if missing and st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
         for architecture in missing:
-            with st.spinner(f"Timing {architecture} on this machine …"), queue.job(access.guest_share()):
+            with st.spinner(f"Timing {architecture} on this machine …"), turns.compute(access.visitor()):
                 result_caches.latency(architecture)
         st.session_state["latency_measured"] = st.session_state.get("latency_measured", set()) | set(missing)
         st.rerun()
@@ -215,11 +214,13 @@ def _pick_pair(comparison: Comparison, key: str) -> tuple[str, str] | None:
         return None
     options = [row.name for row in rows]
     best = max([row for row in rows if row.is_distilled] or rows, key=lambda row: row.accuracy)
-    other = best.scratch_baseline if best.scratch_baseline in options else None
-    other = other or next(name for name in options if name != best.name)
+    other = best.to_scratch_baseline.other if best.to_scratch_baseline else None
+    other = other if other in options else next(name for name in options if name != best.name)
     left, right = st.columns(2)
-    first = pick_one(f"{key}_first", "First network", options, best.name, draw=left.selectbox)
-    second = pick_one(f"{key}_second", "Second network", options, other, draw=right.selectbox)
+    with left:
+        first = pick_one(f"{key}_first", "First network", options, best.name)
+    with right:
+        second = pick_one(f"{key}_second", "Second network", options, other)
     if first == second:
         st.info("Choose two different networks.")
         return None

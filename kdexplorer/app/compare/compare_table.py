@@ -8,11 +8,12 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.analysis import results, tables, verdicts
-from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis import measures, results, verdicts
+from kdexplorer.analysis.measures import MEASURES
+from kdexplorer.analysis.results import ResultRow
 from kdexplorer.app.parts import downloads, network_picker
 from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.state import pickers, url_state
+from kdexplorer.app.state import choices
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs import lineage, run_folder
@@ -21,7 +22,7 @@ from kdexplorer.runs.checkpoints import Checkpoint
 LIMIT = 16
 """Rows that a table shows at a glance, and lines that a chart can distinguish."""
 
-_FIRST = ("name", "accuracy", "difference")
+_FIRST = ("name", "accuracy", "to_baseline")
 _TESTED = (*_FIRST, "p", "cross_entropy")
 SUMMARIES = {
     0: _FIRST,
@@ -30,7 +31,7 @@ SUMMARIES = {
     49: (*_TESTED, "interval", "calibration_error"),
     74: ("name", "method", *_TESTED[1:], "scaled_cross_entropy", "calibration_error", "interval"),
 }
-"""Columns of `tables.COLUMNS` on the first screen, by the least width of their place in letters' heights (rem).
+"""Columns of `MEASURES` on the first screen, by the least width of their place in letters' heights (rem).
 
 The objective cannot be compared between rows, so it is not one.
 """
@@ -42,8 +43,10 @@ _STYLE = "".join(
 STYLE = f"<style>.st-key-summary {{container-type: inline-size}}{_STYLE}</style>"
 """Of the tables, which differ in their columns, the browser shows the one that fits."""
 
-HIDDEN = {"accuracy_interval", "to_scratch_baseline", "to_teacher", "seed"}
-"""Columns of `tables.COLUMNS` that this table leaves out: others contain the same."""
+HIDDEN = {
+    "accuracy_interval", "to_scratch_baseline", "to_teacher", "seed", "scaling_temperature", "step_seconds", "memory",
+}  # fmt: skip
+"""What this table leaves out: other columns contain the same, or it is not of networks."""
 
 
 def pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Checkpoint], list[str]]:
@@ -61,9 +64,9 @@ def pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Chec
     with left:
         default = _default_networks(found, bundled or found)
         hint = "Choose networks to compare"
-        chosen = pickers.pick_several("networks", "Networks", list(found), default, LIMIT, placeholder=hint)
+        chosen = choices.pick_several("networks", "Networks", list(found), default, LIMIT, placeholder=hint)
     with right:
-        runs = pickers.pick_several(
+        runs = choices.pick_several(
             "runs", "Runs", [run.run_id for run in run_folder.list_runs()], [], LIMIT,
             kind="run", placeholder="Add all students of a run",
             help="Adds its finished students to the table and its curves to the learning curves",
@@ -75,8 +78,8 @@ def pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Chec
 
 def _default_networks(found: dict[str, Checkpoint], options: dict[str, Checkpoint]) -> list[str]:
     """The chosen teacher and its students, as many as were evaluated on the same images as the teacher."""
-    teacher = url_state.get("teacher", None, url_state.parse_name(found, "network"))
-    if teacher is None:  # "No teacher" changes columns, not rows
+    teacher = st.session_state.get("teacher", st.query_params.get("teacher"))
+    if teacher not in found:  # "No teacher" changes columns, not rows
         teacher = st.session_state.get("compare_family")
     if teacher not in lineage.list_teachers(options):
         teacher = network_picker.default_teacher(options)
@@ -92,10 +95,7 @@ def _list_family(found: dict[str, Checkpoint], teacher: str) -> list[str]:
 
 
 def _choose_networks(names: list[str], teacher: str | None = None) -> None:
-    if teacher is not None:
-        network_picker.choose_teacher(teacher)
-    url_state.put("networks", names)
-    url_state.put("runs", [])
+    st.session_state.update({"networks": names, "runs": []} | ({"teacher": teacher} if teacher else {}))
 
 
 def require_same_images(entries: dict[str, Checkpoint]) -> None:
@@ -127,15 +127,15 @@ def pick_references(
     commonest: str | None = next((name for name, _ in counts.most_common(1)), None)
     left, right = st.columns(2)
     with right:
-        teacher = pickers.pick_one(
+        teacher = choices.pick_one(
             "teacher", "Teacher", options, commonest,
-            known=found, on_change=network_picker.remember_teacher, index=None, placeholder="No teacher",
+            known=found, index=None, placeholder="No teacher",
             help="Agreement and KL compare each network's predictions with the teacher's",
         )  # fmt: skip
     students = [name for name in entries if name not in {teacher, *lineage.list_teachers(entries)}]
     scratch = [name for name in students if not lineage.is_distilled(entries[name])]
     with left:
-        baseline = pickers.pick_one(
+        baseline = choices.pick_one(
             "baseline", "Baseline", list(entries), next(iter([*scratch, *entries])),
             known=found, format_func=lambda name: names.get(name, name),
             help="Differences and McNemar's p are relative to this network, on the same images",
@@ -146,7 +146,7 @@ def pick_references(
 def show_summary(rows: list[ResultRow], baseline: str) -> None:
     """The table's most important columns, accuracy first, as many as there is room for."""
     st.html(STYLE)
-    columns = {key: tables.COLUMNS[key] for keys in SUMMARIES.values() for key in keys}
+    columns = {key: MEASURES[key] for keys in SUMMARIES.values() for key in keys}
     values = {key: [column.value(row) for row in rows] for key, column in columns.items()}
     known = {key: _configure(column, baseline) for key, column in columns.items() if set(values[key]) - {None}}
     with st.container(key="summary", gap=None):
@@ -162,7 +162,7 @@ def show_summary(rows: list[ResultRow], baseline: str) -> None:
 
 def show_table(rows: list[ResultRow], baseline: str, teacher: str | None, missing: str | None) -> None:
     """The table and its files; `missing` is the data set whose labels are missing, if they are."""
-    columns = [column for key, column in tables.COLUMNS.items() if key not in HIDDEN]
+    columns = [column for key, column in MEASURES.items() if key not in HIDDEN]
     values = [{column.key: column.value(row) for column in columns} for row in rows]
     for shown, row in zip(values, rows, strict=True):
         if row.name == teacher and not row.is_distilled:
@@ -183,14 +183,14 @@ def show_table(rows: list[ResultRow], baseline: str, teacher: str | None, missin
             "missing too. Objective, cross-entropy and accuracy come from each network's card. "
             f"Download {get_dataset(missing).label} on the Launch page."
         )
-    files = {"csv": tables.to_csv(rows), "json": tables.to_json(rows), "md": tables.to_markdown(rows, baseline)}
+    files = {"csv": results.to_csv(rows), "json": measures.to_json(rows), "md": results.to_markdown(rows, baseline)}
     downloads.show_files("kdexplorer-table", files)
 
 
-def _configure(column: tables.Column, baseline: str) -> Any:
+def _configure(column: measures.Measure, baseline: str) -> Any:
     if not column.format:
         return st.column_config.TextColumn(column.heading, help=column.help or None, pinned=column.key == "name")
-    text = f"{column.help}, relative to {as_text(baseline)}" if column.key == "difference" else column.help
+    text = f"{column.help}, relative to {as_text(baseline)}" if column.key == "to_baseline" else column.help
     number = "localized" if column.format == "," else f"%{column.format}"
     return st.column_config.NumberColumn(column.heading, format=number, help=text or None)
 

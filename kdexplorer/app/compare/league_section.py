@@ -8,7 +8,7 @@ import streamlit as st
 
 from kdexplorer.app.parts import chart_view, downloads
 from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.state import pickers
+from kdexplorer.app.state import choices
 from kdexplorer.charts import league as chart
 from kdexplorer.sweeps.league_report import NOTES, describe_protocol, format_league, to_csv, to_markdown
 from kdexplorer.sweeps.league_summary import describe_league, summarize_entries
@@ -23,7 +23,7 @@ def show_section() -> None:
         return
     name = next(iter(found))
     if len(found) > 1:
-        name = pickers.pick_one("league", "League", list(found), name, kind="league")
+        name = choices.pick_one("league", "League", list(found), name, kind="league")
     show_league(found[name], name)
 
 
@@ -33,7 +33,7 @@ def show_league(table: LeagueTable, name: str) -> None:
         st.warning(as_text(problem))
     st.markdown(as_text(describe_league(table)))
     references = table.declaration.references
-    reference = pickers.pick_option("reference", "Compared with", references)
+    reference = choices.pick_option("reference", "Compared with", references)
     spec = chart.differences(summarize_entries(table), reference)
     if spec is not None:
         chart_view.draw(spec, f"League {name}", (), key="league_chart")

@@ -11,7 +11,7 @@ from kdexplorer.app.launch import measuring
 from kdexplorer.app.parts import chart_view, downloads
 from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.app.state import pickers
+from kdexplorer.app.state import choices
 from kdexplorer.charts.experiments import experiment_chart
 from kdexplorer.errors import KDError
 from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment, progress
@@ -30,7 +30,7 @@ def pick_experiment() -> PreparedExperiment:
     """The choice, also in the link; at first one that is measured."""
     keys = [experiment.key for experiment in all_experiments()]
     measured = (experiment.key for experiment in all_experiments() if read(experiment))
-    key = pickers.pick_one(
+    key = choices.pick_one(
         "experiment", "Experiment", keys, next(measured, keys[0]), kind="experiment",
         format_func=lambda key: get_experiment(key).title,
     )  # fmt: skip
@@ -86,7 +86,7 @@ def show_run(experiment: PreparedExperiment) -> None:
     working = [small for small, line in lines.items() if line]
     if working:
         measuring.forget(_ESTIMATE)
-        st.fragment(access.charged()(_show_progress), run_every=POLL)(experiment.key, working[0])
+        st.fragment(_show_progress, run_every=POLL)(experiment.key, working[0])
     else:
         _show_last(experiment.key)
         _offer_start(experiment.key)
@@ -124,7 +124,7 @@ def _show_estimate(experiment: PreparedExperiment) -> None:
         if st.button("Estimate the time", key=f"estimate_{experiment.key}", icon=":material/timer:"):
             access.act_and_rerun(lambda: st.session_state.update({_ESTIMATE: progress.ExperimentEstimate(experiment)}))
     elif seconds is None:
-        st.fragment(access.charged()(measuring.wait_for), run_every=POLL)(estimate)
+        st.fragment(measuring.wait_for, run_every=POLL)(estimate)
     else:
         st.markdown(f":material/timer: Running it in full takes about {format_duration(seconds)} on this machine.")
 

@@ -37,12 +37,12 @@ NO_TEACHER = "No teacher"
 
 def show() -> None:
     """The form with its problems, the estimate, the command, and the button that starts the run."""
-    if "experiment" not in st.session_state:
+    if "run_form" not in st.session_state:
         found = {None, *caches.all_checkpoints()}
         _fill(next(name for name, start in STARTING_POINTS.items() if start["teacher"] in found))
-    if st.session_state.pop("demo_measured", False) and st.session_state["experiment"] == _demo_values():
+    if st.session_state.pop("demo_measured", False) and st.session_state["run_form"] == _demo_values():
         _fill(DEMO)
-    values = st.session_state["experiment"]  # it outlives a visit to another page
+    values = st.session_state["run_form"]  # it outlives a visit to another page
     slots: dict[str, Any] = {}
     with st.container(horizontal=True, gap="small", key="starting_points"):
         for start in STARTING_POINTS:
@@ -114,7 +114,7 @@ def _demo_values() -> dict[str, Any]:
 def _fill(start: str) -> None:
     """Fills the form with a starting point."""
     values = _values_of(start)
-    st.session_state["experiment"] = values
+    st.session_state["run_form"] = values
     for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
         del st.session_state[key]
     launch_students.redraw()

@@ -8,7 +8,7 @@ from kdexplorer.app import navigation
 from kdexplorer.app.launch import launch_curves, sweeps
 from kdexplorer.app.parts import chart_view, deletion
 from kdexplorer.app.parts.plain import as_text, show_error
-from kdexplorer.app.server import access
+from kdexplorer.app.server import access, turns
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
@@ -22,6 +22,8 @@ from kdexplorer.training.estimate import format_duration
 
 POLL, GUESTS_POLL = 1.0, 2.0
 """Seconds between two reads of a live run's folder, to which the trainer writes every half second."""
+SLOWED = 0.25
+"""Turns at a time that visitors use while the page says that they slow the training down."""
 
 STATES: dict[State, str] = {
     "waiting": ":gray[:material/pending: Waiting]",
@@ -61,11 +63,13 @@ def show(run: Run) -> None:
             st.rerun()  # the whole page once more, without polling
         with st.container():  # always one element, so that no button appears twice while the page is redrawn
             _show_progress(run, recipe, status)
+            if live and turns.load() > SLOWED:
+                st.caption("Visitors' pages take a part of this machine: the training is slower meanwhile.")
         _show_controls(run, status.state)
         if recipe is config:
             launch_curves.show(run, recipe, live)
 
-    st.fragment(access.charged()(follow), run_every=_interval() if live else None)()
+    st.fragment(follow, run_every=_interval() if live else None)()
     if isinstance(run, Sweep):
         _show_results(run)
     with st.expander("Command line and log"):
@@ -195,7 +199,7 @@ def show_list() -> None:
         for run in found[:LIMIT]:
             _show_row(run, "run", statuses[run])
 
-    st.fragment(access.charged()(follow), run_every=_interval() if live else None)()
+    st.fragment(follow, run_every=_interval() if live else None)()
     if len(found) > LIMIT:
         st.caption(f"{len(found) - LIMIT} older runs: list them with 'python -m kdexplorer runs list'.")
 

@@ -54,7 +54,7 @@ def offer_download() -> None:
             elif st.button("Download CIFAR-10", key="download_cifar10", icon=":material/download:"):
                 access.act_and_rerun(download.start_download)
 
-    st.fragment(access.charged()(show), run_every=POLL if state == "running" else None)()
+    st.fragment(show, run_every=POLL if state == "running" else None)()
 
 
 def show(config: RunConfig | None, problems: Problems, sweep: SweepConfig | None) -> None:
@@ -109,7 +109,7 @@ def _show_demo_time(epochs: int, busy: bool) -> None:
     speed = demo.stored_speed()
     if speed is None:
         if not busy:
-            st.fragment(access.charged()(_measure_demo), run_every=POLL)()
+            st.fragment(_measure_demo, run_every=POLL)()
         return
     st.metric("Time on this machine", f"about {format_duration(speed.seconds(epochs))}")
     st.caption("Measured once; an overestimate if the machine was busy.")
@@ -172,7 +172,7 @@ def _show_estimate(config: RunConfig, times: float) -> None:
             st.rerun()
         return
     if result is None:
-        st.fragment(access.charged()(measuring.wait_for), run_every=POLL)(measurement)
+        st.fragment(measuring.wait_for, run_every=POLL)(measurement)
         return
     st.metric("Estimated time", format_duration(times * result.seconds))
     st.caption(

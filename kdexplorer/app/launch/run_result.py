@@ -6,14 +6,14 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import results
-from kdexplorer.analysis.gains import describe_gains
-from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis.results import ResultRow
+from kdexplorer.analysis.verdicts import describe_gains
 from kdexplorer.app import navigation
 from kdexplorer.app.navigation import ARROW
 from kdexplorer.app.parts import chart_view, downloads, network_picker
 from kdexplorer.app.parts.plain import as_text
 from kdexplorer.app.state import caches, result_caches
-from kdexplorer.charts import bars
+from kdexplorer.charts import evaluation
 from kdexplorer.config import RunConfig
 from kdexplorer.runs.checkpoints import Checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import Run
@@ -30,7 +30,7 @@ def show(run: Run, config: RunConfig, roles: dict[str, str]) -> None:
         for sentence in describe_gains(rows):
             name, _, rest = sentence.partition(": ")
             st.markdown(f"**{as_text(name)}**: {as_text(rest)}")
-        chart_view.draw(bars.accuracies(rows, roles), "Results", key="result_chart")
+        chart_view.draw(evaluation.accuracies(rows, roles), "Results", key="result_chart")
         if len(rows) > 1:
             st.caption("Each network was trained once: the tests do not cover how much another seed would change.")
         _show_links(run, config, found, rows)
@@ -59,7 +59,7 @@ def _show_images(run: Run, found: dict[str, Checkpoint], row: ResultRow, query: 
     """A link to the first image that only a distilled student gets right, and one that only its baseline does."""
     if row.to_scratch_baseline is None:
         return
-    baseline = row.to_scratch_baseline.name
+    baseline = row.to_scratch_baseline.other
     pair = {"students": f"{run.run_id}/{baseline},{run.run_id}/{row.name}"}
     for better, worse in ((row.name, baseline), (baseline, row.name)):
         index = _first_difference(found[better], found[worse])

@@ -5,19 +5,19 @@ from __future__ import annotations
 import streamlit as st
 
 from kdexplorer.app.parts import deletion
-from kdexplorer.training import predictions
+from kdexplorer.runs import array_store
 
 
 def show_predictions() -> None:
     """The size of the stored teacher predictions, with a button that deletes them; nothing where there are none."""
-    found = predictions.measure_store()
+    found = array_store.measure_store()
     if not found.files:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
-            f"{predictions.describe_store(found)} Runs with the same images, seed and teacher read them and are "
+            f"{array_store.describe_store(found)} Runs with the same images, seed and teacher read them and are "
             "faster.",
             width="stretch",
         )
         question = "Delete the stored predictions? Runs compute them again when they need them."
-        deletion.offer("Delete", question, "delete_predictions", predictions.delete_predictions, "Deleted.")
+        deletion.offer("Delete", question, "delete_predictions", array_store.delete_store, "Deleted.")

@@ -10,7 +10,7 @@ import streamlit as st
 
 from kdexplorer.app.parts import chart_view, downloads
 from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.state import pickers
+from kdexplorer.app.state import choices
 from kdexplorer.charts import sweep_surface
 from kdexplorer.errors import ConfigError
 from kdexplorer.networks import all_architectures
@@ -100,7 +100,7 @@ def show_section() -> None:
     if not found:
         st.info("There is no sweep yet. Start one on the Launch page with 'Sweep temperature and weight'.")
         return
-    name = pickers.pick_one("sweep", "Sweep", list(found), next(iter(found)), kind="sweep")
+    name = choices.pick_one("sweep", "Sweep", list(found), next(iter(found)), kind="sweep")
     show_results(found[name], name)
 
 
@@ -112,7 +112,7 @@ def show_results(results: SweepResults, name: str) -> None:
     st.markdown(" ".join(filter(None, [summarize(results), describe_factors(results.weight_factors)])))
     surfaces = sweep_surface.SURFACES
     known = [key for key in surfaces if any(getattr(cell, key) is not None for cell in results.cells)]
-    measure = pickers.pick_option("surface", "Surface", known, lambda key: surfaces[key].label)
+    measure = choices.pick_option("surface", "Surface", known, lambda key: surfaces[key].label)
     left, right = st.columns([3, 2])
     chart_view.draw(sweep_surface.surface(results, measure), f"Sweep {name} {measure}", (), left, key="surface_chart")
     chart_view.draw(sweep_surface.spread(results), f"Sweep {name} by seed", (), right, key="spread_chart")

@@ -15,7 +15,7 @@ import streamlit as st
 
 from kdexplorer.app import navigation
 from kdexplorer.app.server.streamlit_internals import add_media
-from kdexplorer.app.state import caches, pickers, result_caches
+from kdexplorer.app.state import caches, choices, result_caches
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ImageError
@@ -52,7 +52,7 @@ def show(teacher: Checkpoint, students: Sequence[Checkpoint], temperature: float
 
 def _keep_temperature() -> None:
     """The slider's temperature is that of the other pages, too."""
-    pickers.pin("T", st.session_state[_KEY].get("temperature"))
+    choices.pin("T", st.session_state[_KEY].get("temperature"))
 
 
 def _serve(weights: bytes, place: str) -> str:

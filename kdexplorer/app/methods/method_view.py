@@ -14,8 +14,8 @@ from kdexplorer.app.launch import student_rows
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.plain import as_text, show_error
-from kdexplorer.app.state import caches, pickers, result_caches
-from kdexplorer.charts import probe as charts
+from kdexplorer.app.state import caches, choices, result_caches
+from kdexplorer.charts import gradients
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import KDError
@@ -45,15 +45,11 @@ def pick_method(short: bool = False) -> type[Method]:
     `short` has their labels side by side instead of a list with family and source.
     """
     keys = [method.key for method in all_methods()]
-
-    def draw(label: str, options: list[str], **widget: Any) -> None:
-        if short:
-            widget |= {"format_func": lambda key: get_method(key).label, "label_visibility": "collapsed"}
-            st.segmented_control(label, options, required=True, wrap=True, **widget)
-        else:
-            st.selectbox(label, options, format_func=_describe, **widget)
-
-    return get_method(pickers.pick_one("method", "Method", keys, "kd", kind="method", draw=draw))
+    widget: dict[str, Any] = {"format_func": _describe}
+    if short:
+        widget = {"format_func": lambda key: get_method(key).label, "label_visibility": "collapsed"}
+        widget["buttons"] = True
+    return get_method(choices.pick_one("method", "Method", keys, "kd", kind="method", **widget))
 
 
 def _describe(key: str) -> str:
@@ -110,12 +106,12 @@ def show_instrument(method: Method, teacher: Checkpoint, student: Student, pictu
         st.caption(f"A photo has no hard label: where the loss needs one, it is the teacher's class, {as_text(name)}.")
     if found.push is not None:
         logits = caches.image_logits(teacher, picture.pixels, picture.index, picture.dataset)
-        chart = charts.push_bars(found.push, logits, classes, picture.label, method.label, student.name)
+        chart = gradients.push_bars(found.push, logits, classes, picture.label, method.label, student.name)
         chart_view.draw(chart, f"{method.label} push", chart_view.OF_IMAGE)
     if found.relations is not None:
         _show_relations(found, teacher, student, picture)
     if any(change is not None for change in found.changes):
-        chart = charts.change_maps(found.changes, picture.pixels_last, method.label, student.name)
+        chart = gradients.change_maps(found.changes, picture.pixels_last, method.label, student.name)
         chart_view.draw(chart, f"{method.label} changes", chart_view.OF_IMAGE)
     if all(one is None for one in (found.push, found.relations, *found.changes)):
         st.info("This method has no gradient on these outputs.")
@@ -138,7 +134,7 @@ def _show_relations(found: Probe, teacher: Checkpoint, student: Student, picture
     images = result_caches.probe_images(picture, teacher)[0]
     roles = ((teacher.name, TEACHER), (student.name, role_of(student.checkpoint, teacher)))
     for column, relations, (name, role) in zip(st.columns(2), found.relations, roles, strict=True):
-        chart = charts.relation_maps(relations, images, name, role, limits)
+        chart = gradients.relation_maps(relations, images, name, role, limits)
         chart_view.draw(chart, f"Relations {role} {name}", chart_view.OF_IMAGE, column)
     gap = float(np.abs(found.relations[0] - found.relations[1])[off].mean())
     st.markdown(f"Mean difference between the two maps, off the diagonal: **{gap:.3f}**.")
@@ -154,5 +150,5 @@ def pick_student(students: Mapping[str, Checkpoint], teacher: Checkpoint) -> Stu
     if not students:
         return None
     distilled = (name for name, one in students.items() if role_of(one, teacher) != SCRATCH)
-    name = pickers.pick_option("student", "Student", students, str, next(distilled, next(iter(students))))
+    name = choices.pick_option("student", "Student", students, str, next(distilled, next(iter(students))))
     return Student(name, students[name])

@@ -1,29 +1,21 @@
 """Charts on the pages, each with a button that saves it: as SVG, PNG or CSV, for a document or a slide.
 
-A file is computed when its button is pressed, as a job of the visitor. It says what the chart is of, and the page's
-link.
+The files are made in the browser, from the chart as it stands there, see `web/save_chart.js`. They say what the chart
+is of, and the page's link.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import re
 from typing import Any
 
 import streamlit as st
 
 from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.server import access
-from kdexplorer.app.server.jobs import queue
-from kdexplorer.app.server.shares import Share
-from kdexplorer.app.state import share_link
-from kdexplorer.charts import export
-from kdexplorer.charts.common import Spec
-from kdexplorer.charts.export import Figure
-from kdexplorer.charts.vega import Vega
+from kdexplorer.charts.common import Spec, list_tables
+from kdexplorer.web import assemble
 
-MIME = {"svg": "image/svg+xml", "png": "image/png", "csv": "text/csv"}
 STYLE = """<style>
 [class*=st-key-drawn_] { position: relative }
 [class*=st-key-drawn_] > :has(> [class*=st-key-save_]), [class*=st-key-drawn_] > [class*=st-key-save_] {
@@ -42,6 +34,12 @@ OF_IMAGE = ("image", "networks")
 """What a chart of the page's image is about."""
 _FACTS = "figure_facts"
 
+_OFFER = """<section><label title="16 to 9, in large type"><input type="checkbox"> For slides</label><div>
+<button value="svg">SVG</button> <button value="png">PNG</button> <button value="csv">CSV</button></div>
+<p>On white, with source and link. CSV: the data behind the chart.</p></section>"""
+_script, _styles = assemble.build_save_button()
+_offer = st.components.v2.component("kdexplorer_save_chart", html=_OFFER, js=_script, css=_styles)
+
 
 def begin(page: str) -> None:
     """Forgets what the charts of the page before were of; `page` is this one's title."""
@@ -58,8 +56,7 @@ def draw(
     name: str,
     about: tuple[str, ...] = ("networks",),
     place: Any = st,
-    values: Mapping[str, float] | None = None,
-    scale: Spec | None = None,
+    scale: str = "",
     savable: bool = True,
     key: str | None = None,
 ) -> None:
@@ -70,14 +67,13 @@ def draw(
         name: what it shows, in a few words; no other chart on the page has the same.
         about: which of the facts that the page has mentioned it depends on; they are in its source and file name.
         place: where it is drawn.
-        values: what its sliders are set to, by parameter, where that is known.
-        scale: the chart that explains its colors, for the file; it is not drawn here.
+        scale: the name of the page's chart that explains its colors; it is added to the file.
         savable: whether it has the button: not while it is drawn again every second.
         key: the chart's.
     """
     if spec is None:
         return
-    slug = f"{export.file_name(name)[12:52]}_{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+    slug = _slug(name)
     with place.container(key=f"drawn_{slug}", gap=None):
         st.vega_lite_chart(spec, width="stretch", key=key)
         if not savable:
@@ -87,59 +83,28 @@ def draw(
                 f"Save: {as_text(name)}", icon=":material/download:", width="content", key=f"save_open_{slug}",
                 on_change="rerun",
             )  # fmt: skip
-        if popover.open:
+        if popover.open:  # its rows are sent once more, for the table
             with popover:
-                _offer(Figure(spec, "", values=values or {}, scale=scale), name, about, slug)
+                _offer(key=f"save_files_{slug}", data=_describe(spec, name, about, slug, scale))
 
 
-def _offer(figure: Figure, name: str, about: tuple[str, ...], slug: str) -> None:
-    """What the open button shows: where the sliders are, the kind of figure, and the files."""
+def _slug(name: str) -> str:
+    """A name as a part of a key."""
+    plain = re.sub("[^a-z0-9]+", "-", name.lower())[:40].strip("-")
+    return f"{plain}_{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+
+
+def _describe(spec: Spec, name: str, about: tuple[str, ...], slug: str, scale: str) -> dict[str, Any]:
+    """What the files say and contain beside the chart, as `web/save_chart.js` takes it."""
     facts = st.session_state.get(_FACTS, {})
-    known = {fact: facts[fact] for fact in ("image", "networks") if fact in about and fact in facts}
-    page = facts.get("page", "")
-    source = ": ".join(
-        filter(None, [f"KD Explorer, {page}" if page else "KD Explorer", ", ".join(known.values()) or name])
-    )
-    values = dict(figure.values)
-    for param in figure.spec["params"]:
-        bind = param.get("bind")
-        if bind and param["name"] not in values:
-            values[param["name"]] = _pick(bind, param["value"], f"save_{param['name']}_{slug}")
-    slide = st.toggle("For slides", key=f"save_slide_{slug}", help="16 to 9, in large type")
-    figure = replace(figure, source=source, link=share_link.page_url(), values=values, slide=slide)
-    file = export.file_name(name, known.get("image", ""), "slide" if slide else "")
-    guest = access.guest_share()
-
-    def build(kind: str) -> Callable[[], bytes]:
-        return lambda: _build_file(kind, figure, guest)
-
-    with st.container(horizontal=True):
-        for kind, mime in MIME.items():
-            name_of_file = f"{file.removesuffix('-slide') if kind == 'csv' else file}.{kind}"
-            st.download_button(
-                kind.upper(), build(kind), name_of_file, mime, key=f"save_{kind}_{slug}", on_click="ignore"
-            )
-    st.caption("On white, with source and link. CSV: the data behind the chart.")
-
-
-def _pick(bind: dict[str, Any], start: float, key: str) -> float:
-    """Draws a slider like the chart's own, whose value the server does not know."""
-    number = int if isinstance(bind["step"], int) else float
-    low, high = number(bind["min"]), number(bind["max"])
-    value = st.slider(bind["name"], low, high, number(start), number(bind["step"]), key=key)
-    return min(max(value, low), high)
-
-
-def _build_file(kind: str, figure: Figure, guest: Share | None) -> bytes:
-    """A figure's file, computed as a job of this guest. Raises KDError."""
-    with queue.place(guest):
-        return _build(kind, figure, guest)
-
-
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Figure: vars})
-def _build(kind: str, figure: Figure, _guest: Share | None) -> bytes:
-    with queue.turn(_guest):
-        if kind == "csv":
-            return export.to_csv(figure.spec).encode()
-        with Vega() as vega:
-            return export.to_png(figure, vega) if kind == "png" else export.to_svg(figure, vega).encode()
+    known = {fact: facts[fact] for fact in OF_IMAGE if fact in about and fact in facts}
+    page = "KD Explorer" + (f", {facts['page']}" if facts.get("page") else "")
+    return {
+        "chart": slug,
+        "scale": scale and _slug(scale),
+        "name": name,
+        "of": known.get("image", ""),
+        "source": f"{page}: {', '.join(known.values()) or name}",
+        "description": spec["description"],
+        "tables": list_tables(spec),
+    }

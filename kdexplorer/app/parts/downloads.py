@@ -8,11 +8,9 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from kdexplorer.app import navigation
-from kdexplorer.app.audience import audience
 from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.server import access
-from kdexplorer.app.server.jobs import queue
-from kdexplorer.app.state import pickers, result_caches
+from kdexplorer.app.server import access, turns
+from kdexplorer.app.state import choices, result_caches
 from kdexplorer.app.story_mode import lecture_file
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import Picture, choose_pictures
@@ -46,9 +44,9 @@ def show_handout(
         compared: the rows of the results table, the networks if not given.
     """
     teacher, *students = networks.values()
-    closed = open_store().lecture().closed
+    closed = open_store().questions().closed
     address = _own_address()
-    temperature, alpha, guest = pickers.pinned("T"), pickers.pinned_by_visitor("alpha"), access.guest_share()
+    temperature, alpha, visitor = choices.pinned("T"), choices.pinned_by_visitor("alpha"), access.visitor()
 
     def build() -> bytes:
         sources = result_caches.sources()
@@ -58,7 +56,7 @@ def show_handout(
             votes=closed if votes else (), order=tuple(lecture_file.open_lecture().sections()),
             address=address,
         )  # fmt: skip
-        return result_caches.handout(request, sources, guest)
+        return result_caches.handout(request, sources, visitor)
 
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.container(width="content")
@@ -84,12 +82,12 @@ def show_handout(
         help=f"One HTML file with up to {COUNT} pictures and these networks' predictions. It works offline in any "
         "browser, with its sliders. Building it takes a few seconds.",
     )  # fmt: skip
-    if len(queue):
-        ahead = "1 computation is" if len(queue) == 1 else f"{len(queue)} computations are"
+    if len(turns.computations):
+        ahead = "1 computation is" if len(turns.computations) == 1 else f"{len(turns.computations)} computations are"
         st.caption(f"{ahead} ahead of yours.")
 
 
 def _own_address() -> str:
     """Where others find this application; empty where only this machine does."""
-    address = audience.server_url()
+    address = navigation.server_url()
     return "" if urlsplit(address).hostname in access.LOCAL else address + navigation.with_base("")

@@ -58,8 +58,8 @@ STYLE = """<style>
   .st-key-first_screen > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock],
   .st-key-form_and_panel > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-wrap: wrap-reverse;
     gap: .25rem }
-  .st-key-starting_points, .st-key-pick_show [role=radiogroup] { flex-wrap: nowrap; overflow-x: auto }
-  .st-key-starting_points > *, .st-key-pick_show [role=radiogroup] > * { flex: none }
+  .st-key-starting_points, .st-key-show [role=radiogroup] { flex-wrap: nowrap; overflow-x: auto }
+  .st-key-starting_points > *, .st-key-show [role=radiogroup] > * { flex: none }
   .st-key-page_header { gap: 0 }
   .st-key-page_header p, .st-key-networks_line p { font-size: .875rem; line-height: 1.3 }
   .st-key-networks_line { flex-wrap: nowrap; gap: .5rem }
@@ -73,9 +73,9 @@ STYLE = """<style>
   .st-key-question [data-testid=stImageContainer] { width: 5.75rem }
   .st-key-question img { width: 100% }
   .st-key-audience > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] > :nth-child(2) { order: 1 }
-  .st-key-experiment [data-testid=stColumn]:first-child, .st-key-experiment [data-testid=stColumn]:first-child
+  .st-key-experiment_page [data-testid=stColumn]:first-child, .st-key-experiment_page [data-testid=stColumn]:first-child
     > [data-testid=stVerticalBlock] { display: contents }
-  .st-key-experiment [data-testid=stColumn]:first-child > [data-testid=stVerticalBlock]
+  .st-key-experiment_page [data-testid=stColumn]:first-child > [data-testid=stVerticalBlock]
     > :not(:first-child) { order: 1 }
   .st-key-picture_controls [data-testid=stPopover] p { position: absolute; opacity: 0; width: 1px; overflow: hidden }
   .stApp .stVegaLiteChart form.vega-bindings input[type=range] { height: 2.75rem }

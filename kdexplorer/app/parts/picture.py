@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,10 @@ from kdexplorer.app.parts import chart_view, picture_filters
 from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.server import uploads
 from kdexplorer.app.server.streamlit_internals import remove_upload
-from kdexplorer.app.state import caches, pickers, url_state
+from kdexplorer.app.state import caches, choices
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
-from kdexplorer.images import color_maps, decode, render
+from kdexplorer.images import decode, render
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -40,7 +40,7 @@ def pick(teacher: Checkpoint, students: list[Checkpoint]) -> Picture:
         sources = st.popover("Source", icon=":material/photo_library:", width="content")
     dataset = dataset_of(teacher)
     with sources:
-        source = pickers.pick_unlinked("source", "Source", SOURCES, TEST_IMAGES)
+        source = _pick_unlinked("source", "Source", SOURCES)
         photo = None if source == TEST_IMAGES else _pick_photo(source, len(teacher.classes))
     if photo is not None:
         chosen = Picture(photo.transpose(2, 0, 1), dataset=dataset)
@@ -48,6 +48,13 @@ def pick(teacher: Checkpoint, students: list[Checkpoint]) -> Picture:
         chosen = make_test_image(teacher, *_pick_test_image(teacher, students, dataset, sources, steps))
     show(chosen, teacher, enlarged, caption)
     return chosen
+
+
+def _pick_unlinked(name: str, label: str, options: Sequence[str]) -> str:
+    """A choice that no link carries: what it is about is in this session alone."""
+    return st.segmented_control(
+        label, options, default=options[0], key=name, required=True, wrap=True, persist_state="session"
+    )
 
 
 def _pick_test_image(
@@ -67,13 +74,12 @@ def _pick_test_image(
     ranks = {int(index): rank for rank, index in enumerate(indices)}
     index = read_index(ranks)
     with sources:
-        shown = picture_filters.pick(teacher, students, dataset)
-    changed = picture_filters.pop_changed()
+        shown, changed = picture_filters.pick(teacher, students, dataset)
     if index is None:
         index = choose_first(teacher, students, dataset, shown)
     elif index not in shown or changed:
         index = shown[0]
-    url_state.put("image", index)
+    choices.put("image", index)
     position = shown.index(index)
     with buttons:
         draw_steps(shown, index)
@@ -98,7 +104,7 @@ def read_index(known: Collection[int]) -> int | None:
             raise ValueError(f"there is no test image '{text[:20]}'")
         return int(text[:9])
 
-    return url_state.get("image", None, parse)
+    return choices.get("image", None, parse)
 
 
 def draw_steps(shown: list[int], index: int) -> None:
@@ -111,7 +117,7 @@ def draw_steps(shown: list[int], index: int) -> None:
     }
     for label, (icon, other) in steps.items():
         st.button(
-            label, key=f"pick_{label}", icon=icon, help=f"{label} image", on_click=url_state.put, args=("image", other)
+            label, key=f"pick_{label}", icon=icon, help=f"{label} image", on_click=choices.put, args=("image", other)
         )
 
 
@@ -127,14 +133,14 @@ def most_instructive(teacher: Checkpoint, students: list[Checkpoint], dataset: s
     """The place in the gallery of the most instructive of its first images; None without the teacher's logits."""
     _, labels, indices = (part[:EXAMPLES] for part in caches.gallery(dataset))
     predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
-    return None if predictions is None else image_filters.most_instructive(predictions, *pickers.defaults())
+    return None if predictions is None else image_filters.most_instructive(predictions, choices.T, choices.ALPHA)
 
 
 def _show_thumbnail(pixels: np.ndarray, index: int, chosen: bool) -> None:
-    image = color_maps.data_url(render.enlarge_png(pixels.transpose(1, 2, 0), 64))
+    image = render.data_url(render.enlarge_png(pixels.transpose(1, 2, 0), 64))
     st.button(
         f"![Test image {index}]({image})", key=f"pick_thumb_{index}", type="primary" if chosen else "secondary",
-        on_click=url_state.put, args=("image", index),
+        on_click=choices.put, args=("image", index),
     )  # fmt: skip
 
 
@@ -145,16 +151,16 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
         file = st.file_uploader("Upload a photo (over 5 MB: reduced in your browser)", type=types, key="photo_file")
     else:
         file = st.camera_input("Take a picture", key="photo_camera")
-    fit = pickers.pick_unlinked("fit", "Fit to a square", list(FITS), "Center crop")
+    fit = _pick_unlinked("fit", "Fit to a square", list(FITS))
     if file is not None:
         try:
             _decode(file.getvalue())
         except ImageError as error:
-            url_state.choices().pop("photo", None)
+            st.session_state.pop("photo", None)
             show_error(error)
         else:
             remove_upload(file.file_id)  # its pixels were read; the widget then has no file to decode again
-    photo = url_state.choices().get("photo")
+    photo = st.session_state.get("photo")
     if photo is None:
         st.info("No photo yet. Choose one above, or return to the test images.")
         st.stop()
@@ -167,13 +173,13 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
 
 def _decode(data: bytes) -> None:
     pixels = uploads.decode_once(data)
-    url_state.choices()["photo"] = {name: pixels[fit] for name, fit in FITS.items()}
+    st.session_state["photo"] = {name: pixels[fit] for name, fit in FITS.items()}
 
 
 def use_photo(data: bytes) -> None:
     """Makes this the picture of all pages, as if it had been uploaded. Raises ImageError."""
     _decode(data)
-    url_state.choices()["source"] = UPLOAD
+    st.session_state["source"] = UPLOAD
 
 
 def show(picture: Picture, teacher: Checkpoint, enlarged: Any, below: Any) -> None:

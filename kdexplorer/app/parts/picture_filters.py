@@ -7,20 +7,23 @@ import streamlit as st
 
 from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.image_filters import Predictions
-from kdexplorer.app.state import caches, pickers, url_state
+from kdexplorer.app.state import caches, choices
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import Checkpoint
 
 ANY_CLASS = "Any class"
-_CHANGED = "filter_changed"
+_FILTERS = "filters_shown"
 
 
-def pick(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> list[int]:
-    """Draws the filters; returns the numbers of the test images that pass, in order. Without one the page ends."""
+def pick(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> tuple[list[int], bool]:
+    """Draws the filters; returns the numbers of the test images that pass, in order, and whether they have changed.
+
+    Without an image the page ends.
+    """
     _, labels, indices = caches.gallery(dataset)
     predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
     if predictions is None:
-        return indices.tolist()
+        return indices.tolist(), False
     left, right = st.columns(2)
     with left:
         name = _pick("filter", "Show", image_filters.available_filters(predictions))
@@ -34,12 +37,8 @@ def pick(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> list[
     if not len(order):
         st.info("No image passes this filter. Choose another filter or class.")
         st.stop()
-    return indices[order].tolist()
-
-
-def pop_changed() -> bool:
-    """Whether the visitor has changed a filter since the last call."""
-    return bool(st.session_state.pop(_CHANGED, False))
+    before, st.session_state[_FILTERS] = st.session_state.get(_FILTERS, (name, chosen)), (name, chosen)
+    return indices[order].tolist(), before != (name, chosen)
 
 
 def choose(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> list[int]:
@@ -60,15 +59,10 @@ def _select(name: str, chosen: str, predictions: Predictions, teacher: Checkpoin
 
 def _choose(name: str, options: list[str]) -> str:
     """What a link or a page has chosen, else the first."""
-    chosen = pickers.choose_one(name, options, options[0], kind=name)
-    url_state.publish(name, chosen)
+    chosen = choices.choose_one(name, options, options[0], kind=name)
+    choices.publish(name, chosen if choices.is_chosen(name) else None)
     return chosen
 
 
 def _pick(name: str, label: str, options: list[str]) -> str:
-    return pickers.pick_one(name, label, options, options[0], kind=name, on_change=_remember)
-
-
-def _remember(name: str, key: str) -> None:
-    url_state.remember(name, key)
-    st.session_state[_CHANGED] = True
+    return choices.pick_one(name, label, options, options[0], kind=name)

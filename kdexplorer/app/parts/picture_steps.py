@@ -8,7 +8,7 @@ import streamlit as st
 
 from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app.parts import picture, picture_filters
-from kdexplorer.app.state import caches, url_state
+from kdexplorer.app.state import caches, choices
 from kdexplorer.datasets import get_dataset
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -21,10 +21,10 @@ def show(teacher: Checkpoint, students: list[Checkpoint], label: bool = True) ->
     """
     enlarged, caption = st.empty(), st.empty()
     dataset = dataset_of(teacher)
-    photo = url_state.choices().get("photo") if url_state.choices().get("source") in picture.SOURCES[1:] else None
+    photo = st.session_state.get("photo") if st.session_state.get("source") in picture.SOURCES[1:] else None
     if photo is not None:
-        fit = url_state.choices().get("fit")
-        chosen = Picture(photo[fit if fit in photo else next(iter(photo))].transpose(2, 0, 1), dataset=dataset)
+        fit = st.session_state.get("fit", next(iter(photo)))
+        chosen = Picture(photo[fit].transpose(2, 0, 1), dataset=dataset)
     else:
         chosen = _choose_test_image(teacher, students, dataset)
     picture.show(chosen if label else replace(chosen, label=None, index=None), teacher, enlarged, caption)
@@ -45,7 +45,7 @@ def _choose_test_image(teacher: Checkpoint, students: list[Checkpoint], dataset:
         index = picture.choose_first(teacher, students, dataset, shown)
     if index not in shown:
         shown = list(ranks)
-    url_state.put("image", index)
+    choices.put("image", index)
     with st.container(horizontal=True, gap="xsmall", key="picture_controls"):
         picture.draw_steps(shown, index)
     return picture.make_test_image(teacher, pixels[ranks[index]], index, int(labels[ranks[index]]))

@@ -16,26 +16,27 @@ import contextlib
 import hashlib
 import hmac
 import os
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import streamlit as st
 
 from kdexplorer.app.parts.plain import show_error
-from kdexplorer.app.server import shares
-from kdexplorer.app.server.headers import COOKIE
+from kdexplorer.app.server import turns
+from kdexplorer.app.server.headers import COOKIE, LOCAL
+from kdexplorer.app.server.refusals import log_refusal
 from kdexplorer.errors import KDError
 
 VARIABLE = "KDEXPLORER_PRESENTER_TOKEN"
-LOCAL = ("localhost", "127.0.0.1", "::1")
 PAUSE = 1.0
 """Seconds that a wrong attempt takes, one at a time for all visitors of an address."""
 MIN_TOKEN = 16
 """Characters of the presenter token: the right one is never delayed, so it must not be guessable."""
-FORWARDING = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip")
-"""Headers that a proxy adds."""
+FORWARDING = re.compile(r"forward|proxy|^via$|(^|-)ip$|^x-(envoy|amzn?|azure|arr|original|scheme)|^cf-|^cdn-", re.I)
+"""Names of headers that a proxy adds."""
 
 DISABLED = (
     "Everyone may look. Training, stopping and deleting are disabled on this server. To enable them, set "
@@ -75,7 +76,7 @@ def is_allowed(
 def _is_from_this_machine(headers: Mapping[str, str]) -> bool:
     """Whether a browser on this machine sent the request from a page of this server."""
     host, origin = headers.get("Host"), headers.get("Origin")
-    if any(headers.get(name) is not None for name in FORWARDING):
+    if any(FORWARDING.search(name) for name in headers):
         return False
     if origin is not None and origin.partition("://")[2].lower() != (host or "").strip().lower():
         return False
@@ -105,6 +106,7 @@ def prove(attempt: str, token: str, visitor: str = "", cookie: str = "") -> str:
             )
         return proof
     lock = _failures[hash(visitor) % len(_failures)]
+    turns.own().step_aside()
     if lock.acquire(timeout=10 * PAUSE):
         try:
             time.sleep(PAUSE)
@@ -143,19 +145,18 @@ def _token() -> str | None:
 def is_presenter() -> bool:
     """Whether this visitor may act."""
     proof = st.session_state.get(_PROOF)
-    return is_allowed(st.get_option("server.address"), _token(), proof, st.context.headers, _cookie())
+    may_act = is_allowed(st.get_option("server.address"), _token(), proof, st.context.headers, _cookie())
+    if may_act:
+        turns.own().favor()
+    return may_act
 
 
-def guest_share() -> shares.Share | None:
-    """The share from which this visitor's jobs are taken; None for the presenter and for this machine."""
-    return None if is_presenter() else shares.own_share()
-
-
-@contextlib.contextmanager
-def charged() -> Iterator[None]:
-    """`shares.charged` for every visitor but the presenter; also a decorator, for fragments."""
-    with shares.charged(guest_share):
-        yield
+def visitor() -> turns.Visitor:
+    """This visitor, who may be the presenter, in the order of turns."""
+    found = turns.own()
+    if is_presenter():
+        found.favor()
+    return found
 
 
 def act_if_presenter(action: Callable[[], T]) -> T | None:
@@ -197,6 +198,7 @@ def _show_token_form(token: str) -> None:
             try:
                 st.session_state[_PROOF] = prove(attempt, token, st.context.ip_address or "", _cookie())
             except NotPresenterError as error:
+                log_refusal(st.context.ip_address, "a wrong presenter token")
                 show_error(error)
             else:
                 st.rerun()

@@ -1,146 +1,143 @@
-"""What stands between the network and the application (ASGI): limits for each address, and only messages of pages."""
-
-from __future__ import annotations
+"""What stands between the network and the application (ASGI): turns, and limits of what is finite."""
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from kdexplorer.app.server import messages, shares
-from kdexplorer.app.server.shares import Share
-from kdexplorer.vote.routes import PATH as VOTE
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
-Application = Callable[[Event, Receive, Send], Awaitable[None]]
+from kdexplorer.app.server import messages, turns
+from kdexplorer.app.server.headers import COOKIE
+from kdexplorer.app.server.refusals import log_refusal, network_of
 
-LONGEST = 5.0
-"""Seconds after which a run of a page no longer counts as one of its address: it may wait for others (`jobs`)."""
-COSTS = {"request": 0.001, "upload": 0.05, "connection": 0.03, "message": 0.002, "vote": 0.0005}
-"""Seconds of processor time, roughly, that are taken from a share beside those of runs."""
-
-logger = logging.getLogger(__name__)
+CONNECTIONS, UPLOADS = 2000, 64
+"""At a time. A browser has a connection for each tab; an upload takes 5 MB, and further ones wait."""
+LONGEST, SILENT, SLOW = 5.0, 1.0, 0.3
+"""Seconds until a run loses its turn: always, if the server sends nothing, and if the browser reads nothing."""
+INTERRUPT, PACE = 1.0, 0.01
+"""Seconds of a run before the browser's next one interrupts it, and between two messages that begin no run."""
+UPLOAD_TIME = 60.0
 
 
 class Guard:
-    """Limits what the visitors of one address can use (`shares`) and drops what no page sends (`messages`)."""
+    """Lets pages run in the order of `turns`, drops what no page sends (`messages`), and limits what is finite."""
 
-    def __init__(self, app: Application, vote: str = VOTE) -> None:
-        """Stands before `app`; `vote` is the path of the audience's page, whose requests have a share of their own."""
-        self.app, self._vote = app, vote
+    def __init__(self, app: ASGIApp) -> None:
+        """Stands before `app`."""
+        self.app, self._connections, self._uploads = app, turns.Limit(CONNECTIONS), turns.Limit(UPLOADS)
 
-    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""
-        share = shares.share_of((scope.get("client") or (None,))[0])
+        address = network_of((scope.get("client") or [None])[0])
         if scope["type"] == "websocket":
-            await self._connect(share, scope, receive, send)
-        elif scope["type"] == "http" and share is not None and f"{scope['path']}/".startswith(f"{self._vote}/"):
-            await self._answer_phone(share, scope, receive, send)
-        elif scope["type"] == "http" and share is not None:
-            await self._answer(share, scope, receive, send)
+            await self._connect(address, scope, receive, send)
+        elif scope["type"] == "http" and scope["method"] == "PUT":
+            await self._upload(address, scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
-    async def _connect(self, share: Share | None, scope: Event, receive: Receive, send: Send) -> None:
-        connection = _Connection(share, receive, send)
-        if share is None:
-            await self.app(scope, connection.receive, connection.send)
-            return
-        full = share.connections >= share.most_connections
-        if full and not share.warned:
-            share.warned = True
-            logger.warning(
-                "More than %d connections from %s are refused. If it stands for many visitors, set %s.",
-                share.most_connections, scope["client"][0], shares.VARIABLE,
-            )  # fmt: skip
-        if full or share.pages.wait() > 0:  # a browser tries again by itself
-            await receive()
-            await send({"type": "websocket.close", "code": 1013})
-            return
-        share.connections += 1
-        try:
-            share.pages.spend(COSTS["connection"])
-            await self.app(scope, connection.receive, connection.send)
-        finally:
-            share.connections -= 1
-            connection.end_run()
+    async def _connect(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._connections.place(address) as found:
+            if not found:  # a browser tries again by itself
+                log_refusal(address, "more connections than an address may have")
+                await receive()
+                await send({"type": "websocket.close", "code": 1013})
+                return
+            with turns.visit(address, HTTPConnection(scope).cookies.get(COOKIE, "")) as visitor:
+                name = turns.HEADER.lower().encode()
+                scope["headers"] = [*(one for one in scope["headers"] if one[0] != name), (name, visitor.name.encode())]
+                connection = _Connection(visitor, receive, send)
+                try:
+                    await self.app(scope, connection.receive, connection.send)
+                finally:
+                    connection.close()
 
-    async def _answer(self, share: Share, scope: Event, receive: Receive, send: Send) -> None:
-        if share.requests >= share.most_requests:
-            await _refuse(send, "Too many requests at a time.")
-            return
-        is_upload = scope["method"] == "PUT"
-        share.requests += 1
-        try:
-            share.pages.spend(COSTS["upload" if is_upload else "request"])
-            await share.afford()
-            if is_upload:
-                async with share.uploads:
-                    await self.app(scope, receive, send)
-            else:
-                await self.app(scope, receive, send)
-        finally:
-            share.requests -= 1
+    async def _upload(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_soon() -> Message:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(end):
+                    return await receive()
+            return {"type": "http.disconnect"}
 
-    async def _answer_phone(self, share: Share, scope: Event, receive: Receive, send: Send) -> None:
-        """A page of the vote: many phones may have one address, and each needs an answer at once or a refusal."""
-        if share.votes_now >= shares.VOTES or share.votes.wait() > 0:
-            await _refuse(send, "Too many votes at a time from your network. Try again in a few seconds.")
-            return
-        share.votes_now += 1
-        try:
-            share.votes.spend(COSTS["vote"])
-            await self.app(scope, receive, send)
-        finally:
-            share.votes_now -= 1
-
-
-async def _refuse(send: Send, text: str) -> None:
-    headers = [(b"retry-after", b"5"), (b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": 429, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
+        while True:
+            with self._uploads.place(address) as found:
+                if found:
+                    end = asyncio.get_running_loop().time() + UPLOAD_TIME
+                    await self.app(scope, receive_soon, send)
+                    return
+            await asyncio.sleep(0.1)
 
 
 class _Connection:
-    """One browser's connection: its messages, and whether one of the runs of its address is its own."""
+    """One browser's connection: its messages, and the turns of its pages."""
 
-    def __init__(self, share: Share | None, receive: Receive, send: Send) -> None:
-        self._share, self._receive, self._send = share, receive, send
-        self._run: asyncio.TimerHandle | None = None
+    def __init__(self, visitor: turns.Visitor, receive: Receive, send: Send) -> None:
+        self._visitor, self._receive, self._send = visitor, receive, send
+        self._loop, self._reads = asyncio.get_running_loop(), asyncio.Event()
+        self._reads.set()
+        self._ahead: asyncio.Future[Message] | None = None
+        """The event after the one that waits: it may say that the browser has left."""
+        self._passed, self._heard = 0.0, visitor.page
 
-    async def receive(self) -> Event:
-        """The next event that the application may see, when the address may use more."""
+    async def receive(self) -> Message:
+        """The next event that the application may see."""
         while True:
-            event = await self._receive()
+            ahead, self._ahead = self._ahead, None
+            event = await (ahead or self._receive())
             if event["type"] != "websocket.receive":
                 return event
             kind = messages.read(event.get("bytes") or b"")
-            if self._share is not None:
-                self._share.pages.spend(COSTS["message"])
-                await self._share.afford()
-                if kind in messages.WORK and self._run is None:  # in a run that goes on, a message interrupts it
-                    await self._share.runs.acquire()
-                    self._run = asyncio.get_running_loop().call_later(LONGEST, self.end_run)
-            if kind is not None:
-                return event
+            if kind in messages.BEGIN:
+                if await self._take_turn():
+                    return event
+            else:
+                await asyncio.sleep(PACE)
+                if kind is not None:
+                    return event
 
-    async def send(self, event: Event) -> None:
-        """Passes an event on; notices the end of a run.
+    async def _take_turn(self) -> bool:
+        """Waits for the turn of a page; False where the browser has left meanwhile."""
+        await self._reads.wait()
+        page = self._visitor.page
+        if page is not None and (left := self._passed + INTERRUPT - self._loop.time()) > 0:
+            await asyncio.wait([asyncio.wrap_future(page.ended)], timeout=left)
+        if page is None or page.ended.done():
+            page = self._visitor.page = turns.pages.ask(self._visitor)
+            if not page.granted.done():
+                granted: asyncio.Future[Any] = asyncio.wrap_future(page.granted)
+                self._ahead = self._ahead or asyncio.ensure_future(self._receive())
+                await asyncio.wait({granted, self._ahead}, return_when=asyncio.FIRST_COMPLETED)
+                if self._ahead.done() and self._ahead.result()["type"] == "websocket.disconnect":
+                    turns.pages.end(page)
+                    return False
+                await granted
+            self._loop.call_later(LONGEST, turns.pages.end, page)
+            self._loop.call_later(SILENT, lambda: None if self._heard is page else turns.pages.end(page))
+        self._passed = self._loop.time()
+        return True
+
+    async def send(self, event: Message) -> None:
+        """Passes an event on; notices the end of a run, and a browser that does not read.
 
         What cannot be sent is dropped: `receive` tells the application that the browser has left. From an error it
         would conclude that the browser has sent text, and log a traceback.
         """
-        if self._run is not None and messages.ends_work(event.get("bytes") or b""):
-            self.end_run()
+        slow = self._loop.call_later(SLOW, self._wait_for_reader)
         with contextlib.suppress(OSError):
             await self._send(event)
+        slow.cancel()
+        self._reads.set()
+        self._heard = self._visitor.page
+        if event["type"] == "websocket.send" and messages.ends_run(event.get("bytes") or b""):
+            self._visitor.step_aside()
 
-    def end_run(self) -> None:
-        """The run no longer counts."""
-        if self._run is not None and self._share is not None:
-            self._run.cancel()
-            self._run = None
-            self._share.runs.release()
+    def _wait_for_reader(self) -> None:
+        self._reads.clear()
+        self._visitor.step_aside()
+
+    def close(self) -> None:
+        """The browser has left; a run may go on for a moment."""
+        self._loop.call_later(SLOW, self._visitor.step_aside)
+        if self._ahead is not None:
+            self._ahead.cancel()

@@ -1,102 +1,71 @@
-"""What a browser may send over its connection. Anything else is dropped before the application sees it.
+"""What of Streamlit's protocol (1.67) the server depends on: what begins and ends a run, and what no page sends.
 
-Every value of every widget arrives here. The bounds hold for all widgets, whatever the page would do with their values;
-what a value means is checked where it is used. A page that is used as intended stays far below them.
+A version that has another protocol serves its pages as well, without turns, and the log says so once.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
-from collections.abc import Sized
 from typing import Any
 
-from kdexplorer.app.server.streamlit_internals import BackMsg, ClientState, DecodeError, ForwardMsg, WidgetState
+from kdexplorer.app.server.streamlit_internals import BackMsg, DecodeError, ForwardMsg
 
-MESSAGE = 256 * 1024
-"""Bytes of a message."""
-WIDGETS = 512
-"""Widgets of a page that have a value."""
-ITEMS = 64
-"""Values of a widget with several, chosen options for example."""
-ITEM = 300
-"""Characters of one of several values."""
-TEXT = 64 * 1024
-"""Characters of one value; the longest is what was changed in a table, as JSON."""
-NAME = 512
-"""Characters of an identifier."""
-ID = "$$"
-"""With what Streamlit's (1.67) identifiers of widgets begin. A state under any other name is an error of the page."""
-QUERY = 8 * 1024
-"""Characters behind the `?` of a link."""
-HASHES = 4096
-"""Messages that a browser has kept."""
+MESSAGE, VALUE = 256 * 1024, 64 * 1024
+"""Bytes of a message and of one widget's value; the longest is what was changed in a table, as JSON."""
+FILES = 64
+"""Uploads of a message."""
+UNREADABLE = (AttributeError, ValueError, TypeError)
 
-KINDS = {"rerun_script", "stop_script", "file_urls_request", "app_heartbeat", "backend_operation_request"}
-"""What is left out: `clear_cache` empties the caches of all visitors, and the others are for developers."""
-WORK = {"rerun_script", "backend_operation_request"}
-"""What lets the server compute."""
-_OPERATIONS = {"deferred_file", "dataframe_chunk"}
-_END = {"script_finished", "backend_operation_response"}
+BEGIN = {"rerun_script", "backend_operation_request"}
+END = {"script_finished", "backend_operation_response"}
+DROPPED = {"clear_cache", "load_git_info", "set_run_on_save", "debug_disconnect_websocket", "debug_shutdown_runtime"}
+OPERATIONS = {"deferred_file", "dataframe_chunk"}
+"""The first empties the caches of all visitors, the others are for developers."""
+
+
+@functools.cache
+def warn() -> None:
+    """Says once that turns cannot be told."""
+    logging.getLogger(__name__).warning(
+        "Streamlit's protocol is not that of 1.67: pages wait for no turns, so one visitor can slow down all others."
+    )
 
 
 def read(data: bytes) -> str | None:
-    """The kind of a browser's message (see `KINDS`), or None for one that the application must not see."""
+    """The kind of a browser's message, see `BEGIN`; None for one that the application must not see."""
     if len(data) > MESSAGE:
         return None
     try:
         message = BackMsg.FromString(data)
+        kind = message.WhichOneof("type")
+        if kind == "rerun_script":
+            return kind if all(map(_is_of_page, message.rerun_script.widget_states.widgets)) else None
+        if kind == "backend_operation_request":
+            return kind if message.backend_operation_request.WhichOneof("payload") in OPERATIONS else None
+        return None if kind in DROPPED or len(message.file_urls_request.file_names) > FILES else kind
     except DecodeError:
         return None
-    kind = message.WhichOneof("type")
-    if kind == "rerun_script":
-        allowed = _is_bounded(message.rerun_script)
-    elif kind == "file_urls_request":
-        request = message.file_urls_request
-        allowed = _fits(ITEMS, request.file_names) and _fits(NAME, request.request_id, *request.file_names)
-    elif kind == "backend_operation_request":
-        allowed = message.backend_operation_request.WhichOneof("payload") in _OPERATIONS
-    else:
-        allowed = kind in KINDS
-    return kind if allowed else None
+    except UNREADABLE:
+        warn()
+        return "unknown"
 
 
-def ends_work(data: bytes) -> bool:
-    """Whether a message to the browser says that what `WORK` began has ended."""
+def ends_run(data: bytes) -> bool:
+    """Whether a message to the browser says that what `BEGIN` began has ended."""
     if len(data) > 4096:  # such a message is short
         return False
-    message = ForwardMsg.FromString(data)
-    again = message.script_finished == ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
-    return message.WhichOneof("type") in _END and not again
-
-
-def _is_bounded(state: ClientState) -> bool:
-    widgets = state.widget_states.widgets
-    return (
-        _fits(QUERY, state.query_string)
-        and _fits(NAME, state.page_script_hash, state.page_name, state.fragment_id, *state.cached_message_hashes)
-        and _fits(HASHES, state.cached_message_hashes)
-        and _fits(WIDGETS, widgets)
-        and all(widget.id.startswith(ID) and _fits(NAME, widget.id) and _is_value_bounded(widget) for widget in widgets)
-    )
-
-
-def _is_value_bounded(widget: WidgetState) -> bool:
-    kind = widget.WhichOneof("value")
-    value: Any = None if kind is None else getattr(widget, kind)
-    if kind in (None, "trigger_value", "bool_value", "int_value"):
+    try:
+        message = ForwardMsg.FromString(data)
+        again = message.script_finished == message.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
+        return message.WhichOneof("type") in END and not again
+    except (DecodeError, *UNREADABLE):
+        warn()
         return True
-    if kind == "double_value":
-        return math.isfinite(widget.double_value)
-    if kind in ("string_value", "json_value", "json_trigger_value"):
-        return _fits(TEXT, value)
-    if kind == "string_array_value":
-        return _fits(ITEMS, value.data) and _fits(ITEM, *value.data)
-    if kind in ("double_array_value", "int_array_value"):
-        return _fits(ITEMS, value.data) and all(map(math.isfinite, value.data))
-    if kind == "file_uploader_state_value":
-        return _fits(ITEMS, value.uploaded_file_info)
-    return False  # no page has a widget with such a value
 
 
-def _fits(limit: int, *values: Sized) -> bool:
-    return all(len(value) <= limit for value in values)
+def _is_of_page(widget: Any) -> bool:
+    """Whether it has a widget's id, and a value that a browser sends."""
+    numbers = widget.double_value, *widget.double_array_value.data
+    return widget.id.startswith("$$") and widget.ByteSize() <= VALUE and all(map(math.isfinite, numbers))

@@ -9,11 +9,12 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import human_agreement, inference, metrics
+from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.plain import as_text
 from kdexplorer.app.soft_labels.soft_labels import SoftLabels
-from kdexplorer.app.state import caches, pickers, result_caches, slider_memory
-from kdexplorer.charts import annotators, bars, class_maps, gradient, soft_labels, temperature
+from kdexplorer.app.state import caches, choices, result_caches, slider_memory
+from kdexplorer.charts import class_maps, gradients, soft_labels, temperature
 from kdexplorer.charts.common import NetworkLogits, fresh_student, select_classes
 from kdexplorer.charts.style import HUMAN
 from kdexplorer.datasets import get_dataset
@@ -31,13 +32,13 @@ def show_gradient(page: SoftLabels) -> None:
     by_name = {student.name: student for student in page.students}
     left, middle, right = st.columns(3)
     with left:
-        student = by_name[pickers.pick_option("student", "Student", by_name, str, page.distilled.name)]
+        student = by_name[choices.pick_option("student", "Student", by_name, str, page.distilled.name)]
     trained = page.networks[student.name].card.objective
     with middle:
-        if pickers.pick_option("moment", "Moment", MOMENTS) != MOMENTS[0]:
+        if choices.pick_option("moment", "Moment", MOMENTS) != MOMENTS[0]:
             student = fresh_student(page.teacher)
     with right:
-        alpha = pickers.pick_pinned("alpha", inference.trained_alpha(trained))
+        alpha = choices.pick_pinned("alpha", inference.trained_alpha(trained))
     st.latex(
         r"\begin{aligned}\frac{\partial L}{\partial z_i} ={}& "
         r"\underbrace{\alpha\,T\,\bigl(p^s_i(T) - p^t_i(T)\bigr)}_{\text{teacher}} \\ "
@@ -60,7 +61,7 @@ def show_gradient(page: SoftLabels) -> None:
 def draw_gradient(page: SoftLabels, student: NetworkLogits, alpha: float) -> None:
     """The chart of the gradient, whose sliders start at the pinned T and at alpha."""
     begin = slider_memory.start("chart_gradient", (student.name, *page.shown), (page.temperature, alpha))
-    chart = gradient.gradient_push(page.teacher, student, page.classes, page.picture.label, *begin)
+    chart = gradients.gradient_push(page.teacher, student, page.classes, page.picture.label, *begin)
     slider_memory.draw("chart_gradient", chart, f"Gradient {student.name}")
 
 
@@ -120,7 +121,7 @@ def show_class_similarity(page: SoftLabels) -> None:
         f"The mean soft label of each class over the test split at T = {page.temperature:g}. The values off the "
         "diagonal show which classes a network finds similar."
     )
-    diagonal = not pickers.pick_toggle("off_diagonal", "Remove the diagonal", True)
+    diagonal = not choices.pick_toggle("off_diagonal", "Remove the diagonal", True)
     dataset, classes = page.picture.dataset, page.classes
     logits = {}
     for name, checkpoint in page.networks.items():
@@ -171,10 +172,10 @@ def show_human_labels(page: SoftLabels) -> None:
             return
         labels = page.human if index is None else page.human[index]
         subject = f"{len(page.human):,} test images" if index is None else f"test image {index}"
-        chart = annotators.closeness_curves(known, roles, labels, subject)
+        chart = temperature.closeness_curves(known, roles, labels, subject)
         chart_view.draw(chart, f"Closeness to human labels {subject}", place=column)
     rows = result_caches.agreement_rows(page.networks, page.human)
-    st.markdown(human_agreement.to_markdown([replace(row, name=as_text(row.name)) for row in rows]))
+    st.markdown(to_markdown(human_agreement.tabulate([replace(row, name=as_text(row.name)) for row in rows])))
     description = human_agreement.describe_agreement(rows)
     if description:
         st.markdown(as_text(description))
@@ -186,11 +187,13 @@ def _show_annotators(page: SoftLabels, human: np.ndarray) -> None:
     shown = select_classes(page.teacher.logits, label)
     title = "Human labels", "about 50 annotators"
     left, right = st.columns([1, 1], vertical_alignment="center")
-    chart = bars.probability_bars(human[index], page.classes, label, HUMAN, *title, shown)
+    chart = soft_labels.probability_bars(human[index], page.classes, label, HUMAN, *title, shown)
     chart_view.draw(chart, "Human labels", ("image",), left)
     closeness = result_caches.closeness(page.networks[page.teacher.name], human, index)
     if closeness is not None and closeness.temperature is not None:
-        right.markdown(f"{as_text(page.teacher.name)} is closest to them **{annotators.describe_closest(closeness)}**.")
+        right.markdown(
+            f"{as_text(page.teacher.name)} is closest to them **{temperature.describe_closest(closeness)}**."
+        )
     elif closeness is not None:
         right.markdown(
             f"{as_text(page.teacher.name)} is closest to them at no temperature: the annotators agree with its "

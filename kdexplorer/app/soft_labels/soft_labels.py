@@ -8,7 +8,7 @@ import numpy as np
 
 from kdexplorer.app.parts import network_picker
 from kdexplorer.app.parts.plain import show_error
-from kdexplorer.app.state import caches, pickers
+from kdexplorer.app.state import caches, choices
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.style import role_of
 from kdexplorer.config import SCRATCH
@@ -66,4 +66,4 @@ def build(picture: Picture, teacher: Checkpoint, students: list[Checkpoint]) -> 
     )
     networks = {name: networks[name] for name in found}
     logits = [NetworkLogits(name, role_of(networks[name], teacher), values) for name, values in found.items()]
-    return SoftLabels(picture, networks, logits, pickers.pinned("T"), human)
+    return SoftLabels(picture, networks, logits, choices.pinned("T"), human)

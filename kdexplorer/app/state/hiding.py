@@ -15,8 +15,8 @@ PARTS = {
     "picture": "[data-testid=stColumn]:has(.st-key-picture)",
     "source": ".st-key-picture_controls [data-testid=stPopover]",
     "thumbnails": ".st-key-thumbnails",
-    "presets": "[class*=st-key-pick_T], [class*=st-key-pick_alpha]",
-    "sections": "[data-testid=stTabs], .st-key-pick_show, [data-testid=stHeading]:has(h2), .st-key-first_screen ~ *",
+    "presets": "[class*=st-key-preset_]",
+    "sections": "[data-testid=stTabs], .st-key-show, [data-testid=stHeading]:has(h2), .st-key-first_screen ~ *",
     "downloads": "[data-testid=stDownloadButton], [class*=st-key-handout_]",
     "keys": "#kd-keys",
 }

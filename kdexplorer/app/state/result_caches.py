@@ -11,12 +11,11 @@ import streamlit as st
 from kdexplorer.analysis import human_agreement, method_probe, results
 from kdexplorer.analysis.human_agreement import AgreementRow, Closeness
 from kdexplorer.analysis.method_probe import Probe
-from kdexplorer.analysis.tables import ResultRow
+from kdexplorer.analysis.results import ResultRow
 from kdexplorer.analysis.temperature_effects import describe_kl, describe_push
 from kdexplorer.analysis.temperature_scaling import scale_known
 from kdexplorer.app.parts import network_picker
-from kdexplorer.app.server.jobs import queue
-from kdexplorer.app.server.shares import Share
+from kdexplorer.app.server import turns
 from kdexplorer.app.state import caches
 from kdexplorer.charts.style import FRESH
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -26,7 +25,7 @@ from kdexplorer.methods import Method, get_method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.cost import measure_latency
 from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.vote.records import Question
+from kdexplorer.vote.questions import Question
 
 if TYPE_CHECKING:
     from kdexplorer.images.picture import Picture
@@ -112,18 +111,17 @@ _HANDOUT_KEYS = caches.KEYS | {
 }
 
 
-def handout(request: HandoutRequest, sources: Sources, guest: Share | None = None) -> bytes:
-    """`handout.page.build` as a file's bytes, built as a job of this guest. Raises KDError."""
-    with queue.place(guest):
-        return _handout(request, sources, guest)
+def handout(request: HandoutRequest, sources: Sources, visitor: turns.Visitor) -> bytes:
+    """`handout.page.build` as a file's bytes, built in this visitor's turn. Raises KDError."""
+    with turns.compute(visitor):
+        return _handout(request, sources)
 
 
 @st.cache_data(max_entries=4, show_spinner=False, hash_funcs=_HANDOUT_KEYS)
-def _handout(request: HandoutRequest, sources: Sources, _guest: Share | None) -> bytes:
+def _handout(request: HandoutRequest, sources: Sources) -> bytes:
     from kdexplorer.handout import page
 
-    with queue.turn(_guest):
-        return page.build(request, sources).encode()
+    return page.build(request, sources).encode()
 
 
 @st.cache_resource(max_entries=4, show_spinner="Computing the networks' outputs …", hash_funcs=caches.KEYS)

@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.state import pickers
+from kdexplorer.app.state import choices
 from kdexplorer.charts.common import Spec
-from kdexplorer.charts.temperature import slider_value
 from kdexplorer.web import assemble
 
 _KEY = "slider_memory"
@@ -33,7 +32,7 @@ def follow() -> None:
 
 def _keep() -> None:
     moved = st.session_state[f"{_KEY}_view"].get("moved")
-    if isinstance(moved, dict) and pickers.pin(moved.get("name"), moved.get("value")):
+    if isinstance(moved, dict) and choices.pin(moved.get("name"), moved.get("value")):
         st.session_state[_MOVED] = moved.get("chart")
 
 
@@ -56,8 +55,5 @@ def draw(chart: str, spec: Spec, name: str, about: tuple[str, ...] = chart_view.
 
     `name` says what it shows; `about` and `options` are those of `chart_view.draw`.
     """
-    values = {"logT": slider_value(pickers.pinned("T"))}
-    alpha = pickers.pinned_by_visitor("alpha")
-    values |= {} if alpha is None else {"alpha": alpha}
     with st.container(key=chart):
-        chart_view.draw(spec, name, about, values=values, **options)
+        chart_view.draw(spec, name, about, **options)

@@ -7,7 +7,7 @@ import streamlit as st
 from kdexplorer.app.figures import DRAW, Context
 from kdexplorer.app.parts import network_picker
 from kdexplorer.app.parts.plain import as_text, show_error
-from kdexplorer.app.state import pickers, slider_memory, url_state
+from kdexplorer.app.state import choices, slider_memory
 from kdexplorer.errors import KDError
 from kdexplorer.story.figures import FIGURES
 
@@ -16,7 +16,7 @@ STYLE = """<style>
 [data-testid=stHeader], #kd-keys, [class*=st-key-save_] { display: none }
 [data-testid=stMainBlockContainer] { padding: .75rem 2rem .5rem }
 .st-key-kd_figure [data-testid=stCaptionContainer] p { font-size: 1rem }
-.st-key-kd_figure .st-key-pick_split, .st-key-kd_figure [data-testid=stElementToolbar],
+.st-key-kd_figure .st-key-split, .st-key-kd_figure [data-testid=stElementToolbar],
 .st-key-kd_figure .st-key-chart_gradient .vega-bind:has([name=logT]) { display: none }
 .st-key-kd_figure .st-key-picture [data-testid=stImageContainer] { width: 100% }
 </style>"""
@@ -41,6 +41,6 @@ def draw(name: str) -> None:
             DRAW[name](Context(*network_picker.choose_networks()))
         except KDError as error:
             show_error(error)
-        for pinned in pickers.PINNED:
-            url_state.publish(pinned, pickers.pinned_by_visitor(pinned))
+        for pinned in choices.PINNED:
+            choices.pinned(pinned)
     slider_memory.follow()

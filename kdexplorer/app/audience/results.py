@@ -1,8 +1,8 @@
-"""What the projector shows of the vote: the question's result while it is open, and all questions together."""
+"""What is shown of the vote: the result of a question, on a projector too, and all questions together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,15 +11,15 @@ import streamlit as st
 from kdexplorer.analysis.metrics import entropy
 from kdexplorer.app.parts.plain import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.app.state import caches, pickers, slider_memory, url_state
+from kdexplorer.app.state import caches, choices, slider_memory
 from kdexplorer.charts.common import NetworkLogits
-from kdexplorer.charts.room import room_bars
 from kdexplorer.charts.style import TEACHER
+from kdexplorer.charts.votes import room_bars
 from kdexplorer.errors import KDError
-from kdexplorer.images import color_maps, decode, render
+from kdexplorer.images import decode, render
 from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.vote import analysis, student
-from kdexplorer.vote.records import Lecture, Question
+from kdexplorer.vote import analysis
+from kdexplorer.vote.questions import Question
 from kdexplorer.vote.store import Store
 
 POLL, IDLE_POLL = 1.0, 5.0
@@ -40,36 +40,31 @@ class Truth:
     """The shares of annotators `[K]`."""
 
 
-Draw = Callable[[Question, Sequence[int], Truth, float], None]
-
-
 def chosen_answer() -> str:
     """Which of `ANSWERS` is shown of an open question; to guests it is always the first."""
     votes_only = next(iter(ANSWERS))
-    chosen = pickers.choose_one("answer", ANSWERS, votes_only, kind="answer")
-    url_state.publish("answer", chosen)
+    chosen = choices.choose_one("answer", ANSWERS, votes_only, kind="answer")
+    choices.publish("answer", None if chosen == votes_only else chosen)
     return chosen if access.is_presenter() else votes_only
 
 
-def show_question(store: Store, teacher: Checkpoint, draw: Draw | None = None) -> None:
+def show_question(store: Store, teacher: Checkpoint, projector: bool = False) -> None:
     """The last question's result, live while it is open: then `chosen_answer`, afterwards everything.
 
     The slider starts at the pinned temperature.
 
     Args:
         store: the server's.
-        teacher: whose soft label is shown beside the room's.
-        draw: draws a question with its counts of votes and the slider's start; the chart and figures of this page if
-            not given.
+        teacher: whose soft label is shown beside the audience's.
+        projector: in letters for the last row, with the picture.
     """
     question = store.current()
     hidden = question is not None and question.is_open and chosen_answer() == "votes"
     truth = Truth(None, None, None)
     if question is not None and not hidden:
         (truth,) = find_truths([question], teacher)
-    temperature = pickers.pinned("T")
-    url_state.publish("T", temperature)
-    about = (question and question.key, hidden, teacher.name, draw is None)
+    temperature = choices.pinned("T")
+    about = (question and question.key, hidden, teacher.name, projector)
     (begin,) = slider_memory.start(CHART, about, (temperature,))
 
     def follow() -> None:
@@ -78,10 +73,10 @@ def show_question(store: Store, teacher: Checkpoint, draw: Draw | None = None) -
         if question is None:
             st.info("No question yet.")
         else:
-            (draw or _draw)(question, store.counts(question), truth, begin)
+            (_draw_for_projector if projector else _draw)(question, store.counts(question), truth, begin)
 
     poll = POLL if question is not None and question.is_open else IDLE_POLL
-    st.fragment(access.charged()(follow), run_every=poll)()
+    st.fragment(follow, run_every=poll)()
 
 
 def find_truths(questions: Sequence[Question], teacher: Checkpoint) -> list[Truth]:
@@ -110,21 +105,21 @@ def _find_truth(question: Question, teacher: Checkpoint) -> tuple[Truth, Excepti
     return Truth(question.label, logits, human), problem
 
 
-def describe_votes(question: Question, votes: int) -> str:
+def _describe_votes(question: Question, votes: int) -> str:
     """How many there are, and whether more are accepted, as Markdown."""
     return f"**{analysis.count_votes(votes)}** · {'open' if question.is_open else 'closed'}"
 
 
 def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float) -> None:
     room, votes = analysis.soft_label(counts), sum(counts)
-    facts = [describe_votes(question, votes)]
+    facts = [_describe_votes(question, votes)]
     if room is not None:
         nats = float(entropy(room))
         facts.append(f"entropy of the room **{nats:.2f} nats** ({np.exp(nats):.1f} effective classes)")
     if truth.human is not None:
         facts.append(f"of the human labels {float(entropy(truth.human)):.2f} nats")
     if room is not None and truth.teacher is not None:
-        temperature = pickers.pinned("T")
+        temperature = choices.pinned("T")
         found = analysis.distance(room, truth.teacher.logits, temperature)
         facts.append(as_text(analysis.describe_distance(found, truth.teacher.name, temperature)))
     st.markdown(" · ".join(facts))
@@ -132,14 +127,37 @@ def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float)
     slider_memory.draw(CHART, chart, "Vote", (), savable=not question.is_open, key=f"room_{question.key}")
 
 
-def show_history(lecture: Lecture, networks: dict[str, Checkpoint]) -> None:
-    """All closed questions as a table, how often room and networks are right, and the comparison of students.
+def _draw_for_projector(question: Question, counts: Sequence[int], truth: Truth, begin: float) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="projector_question"):
+        picture = render.enlarge_png(question.pixels.transpose(1, 2, 0), 448)
+        st.image(picture, width=140, alt="The picture of the question")
+        with st.container(gap=None):
+            st.title("What is it?", anchor=False)
+            st.markdown("  \n".join(_describe(question, counts, truth)))
+    known = (truth.label, truth.teacher, truth.human)
+    chart = room_bars(counts, question.classes, *known, begin, projector=True)
+    slider_memory.draw(CHART, chart, "Projector", savable=False, key=f"projector_{question.key}")
+
+
+def _describe(question: Question, counts: Sequence[int], truth: Truth) -> list[str]:
+    """Votes and entropy; then the hard label and the T at which the teacher is closest, as far as they may be shown."""
+    room, votes = analysis.soft_label(counts), _describe_votes(question, sum(counts))
+    known = [] if truth.label is None else [f"★ the hard label: {as_text(question.classes[truth.label])}"]
+    if room is not None and truth.teacher is not None:
+        closest = analysis.distance(room, truth.teacher.logits, 1.0).closest
+        known.append("no T is closest" if closest is None else f"closest T: **{closest:.2f}**")
+    if room is not None:
+        votes += f" · entropy **{float(entropy(room)):.2f} nats**"
+    return [votes, " · ".join(known)]
+
+
+def show_history(closed: Sequence[Question], networks: dict[str, Checkpoint]) -> None:
+    """All closed questions as a table, and how often the audience and the networks are right.
 
     Args:
-        lecture: the questions.
+        closed: the questions.
         networks: by the name that they are shown under, the teacher first.
     """
-    closed = lecture.closed
     if not closed:
         return
     st.header("All questions")
@@ -150,15 +168,13 @@ def show_history(lecture: Lecture, networks: dict[str, Checkpoint]) -> None:
     text = analysis.describe_agreement(closed, _logits(closed, networks))
     if text is not None:
         st.markdown(as_text(text))
-    if lecture.comparison is not None:
-        st.markdown(student.describe_students(lecture.comparison))
 
 
 def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, object]:
     counts, classes = question.totals, question.classes
     room, choice = analysis.soft_label(counts), analysis.choice_of(counts)
     row: dict[str, object] = {
-        "picture": color_maps.data_url(render.enlarge_png(question.pixels.transpose(1, 2, 0), decode.SIZE)),
+        "picture": render.data_url(render.enlarge_png(question.pixels.transpose(1, 2, 0), decode.SIZE)),
         "label": "" if truth.label is None else classes[truth.label],
         "room": "" if room is None else "a tie" if choice is None else f"{classes[choice]} {room[choice]:.0%}",
         "votes": sum(counts),

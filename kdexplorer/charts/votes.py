@@ -13,9 +13,10 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from kdexplorer.charts import common, style
-from kdexplorer.charts.sizes import DESIGN_EM, PROJECTOR_EM, area, em
-from kdexplorer.charts.temperature import slider_value, temperature_params
+from kdexplorer.charts import style
+from kdexplorer.charts.common import INK, NetworkLogits, Spec, fill_shape, spec, title, tooltips
+from kdexplorer.charts.style import DESIGN_EM, PROJECTOR_EM, area, em
+from kdexplorer.charts.temperature import kl, log_softmax, slider_value, temperature_params
 
 ROW, ALONE = 38, 28
 """Height in pixels of a class with bars of several sources, and of the votes alone."""
@@ -29,11 +30,11 @@ def room_bars(
     counts: Sequence[int],
     classes: Sequence[str],
     label: int | None = None,
-    teacher: common.NetworkLogits | None = None,
+    teacher: NetworkLogits | None = None,
     human: np.ndarray | None = None,
     temperature: float = 1.0,
     projector: bool = False,
-) -> common.Spec:
+) -> Spec:
     """Bars of each class: the room's share of votes, the teacher's probability at the slider's T, the annotators'.
 
     Args:
@@ -66,7 +67,7 @@ def room_bars(
     names = tuple(source for source, _ in sources)
     shape = (_projector_shape if projector else _shape)(names, teacher.name if teacher else None, len(classes))
     hard = "" if label is None or projector else f"★ the hard label, {classes[label]}"
-    return common.fill_shape(
+    return fill_shape(
         shape,
         {"votes": rows},
         {"logT": slider_value(temperature), "subtitle": hard},
@@ -74,28 +75,25 @@ def room_bars(
     )
 
 
-TOOLTIPS = common.tooltips(("source:N", "whose"), ("class:N", "class"), ("p:Q", "share", ".3f"))
+TOOLTIPS = tooltips(("source:N", "whose"), ("class:N", "class"), ("p:Q", "share", ".3f"))
 
 
 def _shares(soft: bool) -> alt.Chart:
     """The rows with their share `p`, also as text; `soft` if there is a teacher, whose shares depend on T."""
-    return (
-        alt.Chart(alt.NamedData("votes"))
-        .transform_calculate(e="exp(datum.logit / T)" if soft else "1")
-        .transform_joinaggregate(S="sum(e)", groupby=["source"])
-        .transform_calculate(p="datum.soft ? datum.e / datum.S : datum.fixed")
-        .transform_calculate(percent="format(datum.p, '.0%')")
+    base = log_softmax(alt.Chart(alt.NamedData("votes")), "source", logp="datum.logit / T" if soft else "0")
+    return base.transform_calculate(p="datum.soft ? exp(datum.logp) : datum.fixed").transform_calculate(
+        percent="format(datum.p, '.0%')"
     )
 
 
 def _colors(sources: tuple[str, ...], teacher: str | None, legend: alt.Legend | None) -> alt.Color:
-    looks = [style.ROOM, *([style.TEACHER] if teacher else []), style.HUMAN]
+    looks = [style.AUDIENCE, *([style.TEACHER] if teacher else []), style.HUMAN]
     colors = [style.look_of(role).color for role in looks[: len(sources)]]
     return alt.Color("source:N", scale=alt.Scale(domain=list(sources), range=colors), legend=legend)
 
 
 @lru_cache(maxsize=32)
-def _projector_shape(sources: tuple[str, ...], teacher: str | None, count: int) -> common.Spec:
+def _projector_shape(sources: tuple[str, ...], teacher: str | None, count: int) -> Spec:
     """The bars for a projector without their rows: each source starts a step further right, and has its name above."""
     step, last = 1 + TEXT[len(sources) - 1], len(sources) - 1
     base = _shares(teacher is not None).transform_calculate(
@@ -103,30 +101,30 @@ def _projector_shape(sources: tuple[str, ...], teacher: str | None, count: int) 
     )
     scale = alt.Scale(domain=[0, step * last + step], nice=False)
     x, end = alt.X("begin:Q", scale=scale, axis=None), alt.X("end:Q", scale=scale, axis=None)
-    axis = alt.Axis(labelColor=common.INK, ticks=False, domain=False)
+    axis = alt.Axis(labelColor=INK, ticks=False, domain=False)
     y = alt.Y("class:N", sort=alt.EncodingSortField("place", op="min"), title=None, axis=axis)
     bars = base.mark_bar().encode(x=x, x2="end:Q", y=y, color=_colors(sources, teacher, None), tooltip=TOOLTIPS)
-    text = base.mark_text(color=common.INK, align="left", dx=6)
+    text = base.mark_text(color=INK, align="left", dx=6)
     percent = text.transform_filter("datum.p >= 0.005").encode(x=end, y=y, text="percent:N")
-    said = "'teacher' + (datum.voted > 0 ? ', KL ' + format(max(0, datum.K), '.2f') : '')"
+    words = "'teacher' + (datum.voted > 0 ? ', KL ' + format(max(0, datum.K), '.2f') : '')"
     names = (
         (_with_distance(text) if teacher else text.transform_filter("datum.place === 0"))
-        .transform_calculate(said=f"datum.soft ? {said} : datum.source")
+        .transform_calculate(said=f"datum.soft ? {words} : datum.source")
         .encode(x=x, y=alt.YValue(alt.expr("-0.7 * em")), text="said:N")
     )
     layers = [bars, percent, names] if last else [bars, percent]
-    title: Any = "Share of votes"
+    said: Any = "Share of votes"
     if teacher:
-        title = alt.expr(f"{json.dumps(f'{teacher} at T = ')} + format(T, '.2f')")
-    heading = common.title(title)
+        said = alt.expr(f"{json.dumps(f'{teacher} at T = ')} + format(T, '.2f')")
+    heading = title(said)
     heading.params.offset = alt.expr(f"{0.2 if last else 0.4} * em")
     params = temperature_params() if teacher else [alt.param(name="logT", value=0)]
     tall = count * LINE * DESIGN_EM
-    return common.spec(layers, heading, "", tall, *params, size=PROJECTOR_EM)
+    return spec(layers, heading, "", tall, *params, size=PROJECTOR_EM)
 
 
 @lru_cache(maxsize=32)
-def _shape(sources: tuple[str, ...], teacher: str | None, count: int) -> common.Spec:
+def _shape(sources: tuple[str, ...], teacher: str | None, count: int) -> Spec:
     """The bars without their rows."""
     base = _shares(teacher is not None)
     legend = alt.Legend(orient="bottom", title=None, labelLimit=em(200), symbolSize=area(150))
@@ -138,24 +136,23 @@ def _shape(sources: tuple[str, ...], teacher: str | None, count: int) -> common.
         x=x, y=y, yOffset=offset,
         color=_colors(sources, teacher, legend), tooltip=TOOLTIPS,
     )  # fmt: skip
-    text = base.transform_filter("datum.p >= 0.005").mark_text(color=common.INK, align="left", dx=4)
+    text = base.transform_filter("datum.p >= 0.005").mark_text(color=INK, align="left", dx=4)
     layers = [bars, text.encode(x=x, y=y, yOffset=offset, text="percent:N")]
     if teacher:
         layers.append(_live_distance(base, teacher))
     said: Any = alt.expr("'The room and the teacher at T = ' + format(T, '.2f')") if teacher else "The room's votes"
-    heading = common.title(said)
+    heading = title(said)
     heading.params.offset = em(36 if teacher else 14)
     params = temperature_params() if teacher else [alt.param(name="logT", value=0)]
-    return common.spec(layers, heading, "", count * (ROW if len(sources) > 1 else ALONE), *params)
+    return spec(layers, heading, "", count * (ROW if len(sources) > 1 else ALONE), *params)
 
 
 def _with_distance(base: alt.Chart) -> alt.Chart:
     """A row for each source, the teacher's with KL(room ‖ teacher) at the slider's T as `K`; `voted` if not 0."""
+    room = "(datum.soft ? datum.room : 0)"
     return (
-        base.transform_calculate(
-            k="datum.soft && datum.room > 0 ? datum.room * (log(datum.room) - datum.logit / T + log(datum.S)) : 0"
-        )
-        .transform_joinaggregate(K="sum(k)", voted="sum(room)", groupby=["source"])
+        kl(base, "K", "source", room, "log(datum.room)", "datum.logp")
+        .transform_joinaggregate(voted="sum(room)", groupby=["source"])
         .transform_filter("datum.place === 0")
     )
 
@@ -166,6 +163,6 @@ def _live_distance(base: alt.Chart, teacher: str) -> alt.Chart:
     return (
         _with_distance(base.transform_filter("datum.soft"))
         .transform_calculate(said=f"datum.voted > 0 ? {said} : 'no votes yet'")
-        .mark_text(color=common.INK, align="left", clip=False)
+        .mark_text(color=INK, align="left", clip=False)
         .encode(x=alt.XValue(0), y=alt.YValue(em(-16)), text="said:N")
     )

@@ -1,9 +1,8 @@
-"""What is stored of a vote: questions with their totals. Nothing in it belongs to a device or a person."""
+"""A question to the audience, and all of them with their totals. Nothing in it belongs to a device or a person."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import secrets
 import time
@@ -19,7 +18,7 @@ from kdexplorer.schema import StrictModel
 
 MAX_QUESTIONS = 64
 MAX_DEVICES = 5_000
-"""That vote on one question."""
+"""That vote on one question; those of one address get at most half of what the others leave."""
 MAX_CHANGES = 20
 """Of one device on one question."""
 MAX_CLASSES = 20
@@ -27,7 +26,6 @@ MAX_CLASSES = 20
 KEY = r"[0-9a-f]{8}"
 
 Count = Annotated[int, Field(ge=0, le=MAX_DEVICES, strict=True)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class VoteError(KDError):
@@ -39,7 +37,7 @@ class VoteError(KDError):
 
 
 class Question(StrictModel):
-    """A picture that the room classifies; open until it has totals."""
+    """A picture that the audience classifies; open until it has totals."""
 
     key: str = Field(pattern=f"^{KEY}$")
     png: str = Field(max_length=10_000)
@@ -94,37 +92,15 @@ class Question(StrictModel):
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
 
 
-class StudentComparison(StrictModel):
-    """Test accuracies, by seed, of students that saw only the questions' pictures, with two kinds of labels."""
-
-    questions: tuple[str, ...]
-    """The keys of the pictures that they were trained on."""
-    room: tuple[Share, ...] = Field(min_length=1)
-    """Distilled from the room's votes."""
-    hard: tuple[Share, ...]
-    """Trained on hard labels: same initial weights, same batches."""
-    test_images: int = Field(ge=1)
-    steps: int = Field(ge=1)
-    differing: int = Field(ge=0)
-    """Pictures on which the room's soft label is not the hard label."""
-
-    @model_validator(mode="after")
-    def _is_paired(self) -> StudentComparison:
-        if len(self.room) != len(self.hard):
-            raise ValueError("both kinds of labels must have the same seeds")
-        return self
-
-
 NO_QUESTION = "none"
-"""The state of a lecture before its first question."""
+"""The state before the first question."""
 
 
-class Lecture(StrictModel):
+class Questions(StrictModel):
     """All questions in the order in which they were asked; only the last one may be open."""
 
     version: int = 1
     questions: tuple[Question, ...] = Field((), max_length=MAX_QUESTIONS)
-    comparison: StudentComparison | None = None
 
     @property
     def closed(self) -> tuple[Question, ...]:
@@ -135,11 +111,6 @@ class Lecture(StrictModel):
     def state(self) -> str:
         """The last question's state."""
         return self.questions[-1].state if self.questions else NO_QUESTION
-
-
-def number_device(key: str, cookie: str) -> str:
-    """A browser's number for one question, 24 hexadecimal digits."""
-    return hashlib.blake2b(cookie.encode(), key=key.encode(), digest_size=12).hexdigest()
 
 
 def make_question(

@@ -1,0 +1,272 @@
+"""Who goes first: runs of pages and computations, in one order for the whole server.
+
+Nothing is rationed while the machine has time. Who waits is ordered: the presenter, then the address that has used
+least, then its visitor (a browser's connection) who has used least. Use is time in turns and is halved every ten
+seconds. A class behind one router is one address, so this machine is an address like any other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future, wait
+from weakref import WeakValueDictionary
+
+import streamlit as st
+
+from kdexplorer.errors import KDError
+from kdexplorer.runs.run_folder import count_live
+
+HALF_LIFE = 10.0
+COMPUTATIONS, OF_A_VISITOR = 240, 2
+"""At a time, those that wait included: each has a thread."""
+THREADS = COMPUTATIONS + 16
+POLL = 0.5
+"""Seconds between two looks of a computation that waits."""
+HEADER = "X-Kdexplorer-Visitor"
+"""Names the connection to the page's script; the server sets it."""
+
+
+class BusyError(KDError):
+    """Too many computations are waiting."""
+
+
+class Limit:
+    """How many of something finite are in use: an address gets at most half of what the others leave."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._used = most, Counter[str]()
+
+    @contextlib.contextmanager
+    def place(self, address: str) -> Iterator[bool]:
+        """Takes one; yields whether there was one."""
+        with _lock:
+            own = self._used[address]
+            found = own < (self._most - self._used.total() + own) // 2
+            self._used[address] += found
+        try:
+            yield found
+        finally:
+            with _lock:
+                self._used[address] -= found
+                self._used += Counter()  # forgets those without
+
+
+class Address:
+    """What an address has used: seconds of turns, halved every `HALF_LIFE`."""
+
+    def __init__(self, name: str = "", used: float = 0.0) -> None:
+        self.name, self.visitors, self._used, self._at = name, 0, used, time.monotonic()
+
+    def used(self, now: float | None = None) -> float:
+        """What is left of it."""
+        return self._used * 0.5 ** (((time.monotonic() if now is None else now) - self._at) / HALF_LIFE)
+
+    def add(self, seconds: float) -> None:
+        self._used, self._at = self.used() + seconds, time.monotonic()
+
+
+class Visitor(Address):
+    """A browser's connection. It begins with the mean of its address, so that coming and going gains nothing."""
+
+    def __init__(self, address: Address | None = None, cookie: str = "") -> None:
+        self.address, self.cookie = address or Address(), cookie
+        self.address.visitors += 1
+        super().__init__(secrets.token_urlsafe(16), self.address.used() / self.address.visitors)
+        self.is_presenter = cookie in _presenters
+        self.page: Turn | None = None
+        """The run of a page that goes on."""
+        self.computations = 0
+
+    def favor(self) -> None:
+        """This is the presenter's browser."""
+        self.is_presenter = True
+        if self.cookie:
+            _presenters.add(self.cookie)
+
+    def step_aside(self) -> None:
+        """Ends the turn of the page that runs: what follows waits for something else."""
+        if self.page is not None:
+            pages.end(self.page)
+
+
+class Turn:
+    """A run of a page, or one step of a computation."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self.visitor, self.began = visitor, math.nan
+        self.granted, self.ended = Future[None](), Future[None]()
+        for future in (self.granted, self.ended):
+            future.set_running_or_notify_cancel()  # nobody who waits can cancel it
+
+    def rank(self, now: float) -> tuple[bool, float, float]:
+        """Whoever has the least goes first."""
+        return not self.visitor.is_presenter, self.visitor.address.used(now), self.visitor.used(now)
+
+
+class Turns:
+    """So many turns at a time, and who waits for one.
+
+    While a run trains, a turn of anyone but the presenter is followed by a pause, which bounds what visitors can take
+    from the training together.
+    """
+
+    def __init__(self, places: int, presenters: int, pause: float, longest_pause: float) -> None:
+        """Nobody waits. At a time, `places` turns and so many more of presenters; the pause is in lengths of a turn."""
+        self._places, self._presenters, self._pause, self._longest = places, presenters, pause, longest_pause
+        self._waiting, self._taken = list[Turn](), list[Turn]()
+
+    def ask(self, visitor: Visitor) -> Turn:
+        """A turn that waits."""
+        turn = Turn(visitor)
+        with _lock:
+            self._waiting.append(turn)
+            self._grant()
+        return turn
+
+    def end(self, turn: Turn) -> None:
+        """This turn is over, or is not waited for any longer."""
+        with _lock:
+            if turn.ended.done():
+                return
+            turn.ended.set_result(None)
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                return
+            seconds = time.monotonic() - turn.began
+            for one in (turn.visitor, turn.visitor.address):
+                one.add(seconds)
+            if self._pause and not turn.visitor.is_presenter and is_training():
+                later(min(self._longest, self._pause * seconds), lambda: self._free(turn))
+            else:
+                self._free(turn)
+
+    def _free(self, turn: Turn) -> None:
+        with _lock:
+            self._taken.remove(turn)
+            self._grant()
+
+    def _grant(self) -> None:
+        while ready := [turn for turn in self._waiting if self._has_place(turn.visitor)]:
+            now = time.monotonic()
+            turn = min(ready, key=lambda turn: turn.rank(now))
+            self._waiting.remove(turn)
+            self._taken.append(turn)
+            turn.began = now
+            turn.granted.set_result(None)
+
+    def _has_place(self, visitor: Visitor) -> bool:
+        if visitor.is_presenter:  # does not wait for pauses
+            return sum(not turn.ended.done() for turn in self._taken) < self._places + self._presenters
+        return len(self._taken) < self._places
+
+
+def later(seconds: float, call: Callable[[], None]) -> None:
+    """Calls it in a thread after that time."""
+    timer = threading.Timer(seconds, call)
+    timer.daemon = True
+    timer.start()
+
+
+def is_training() -> bool:
+    """Whether one of the latest runs trains or waits, as of the last second."""
+    global _looked
+    if time.monotonic() >= _looked[0] + 1:
+        _looked = time.monotonic(), count_live() > 0
+    return _looked[1]
+
+
+_lock = threading.RLock()
+_looked = (-math.inf, False)
+_presenters: set[str] = set()
+"""Cookies of their browsers."""
+_addresses: dict[str, Address] = {}
+_visitors: dict[str, Visitor] = {}
+pages = Turns(2, 1, pause=1.0, longest_pause=1.0)
+"""Python runs one at a time in any case: more would only displace others."""
+steps = Turns(1, 0, pause=9.0, longest_pause=60.0)
+"""Of computations."""
+computations: list[object] = []
+"""Those that have not finished, in the order in which they began."""
+_limit = Limit(COMPUTATIONS)
+_keys = WeakValueDictionary[Hashable, threading.Lock]()
+
+
+@contextlib.contextmanager
+def visit(address: str, cookie: str) -> Iterator[Visitor]:
+    """A connection, while it lasts."""
+    with _lock:
+        for name in [name for name, one in _addresses.items() if not one.visitors and one.used() < 0.01]:
+            del _addresses[name]
+        visitor = Visitor(_addresses.setdefault(address, Address(address)), cookie)
+        _visitors[visitor.name] = visitor
+    try:
+        yield visitor
+    finally:
+        with _lock:
+            del _visitors[visitor.name]
+            visitor.address.visitors -= 1
+
+
+def own() -> Visitor:
+    """The visitor for whom the script runs; a new one where there is no connection."""
+    return _visitors.get(st.context.headers.get(HEADER) or "") or Visitor()
+
+
+def load() -> float:
+    """How many turns at a time the visitors have used lately."""
+    return math.log(2) / HALF_LIFE * sum(address.used() for address in _addresses.values())
+
+
+@contextlib.contextmanager
+def compute(
+    visitor: Visitor, key: Hashable = None, say: Callable[[int], object] = lambda before: None
+) -> Iterator[Callable[[], None]]:
+    """Waits for a turn to compute; yields what is to be called between two steps, where it waits again.
+
+    Args:
+        visitor: whose turn it is.
+        key: what determines the result. Computations with the same key run one after the other, so that the second
+            finds the first one's result; the presenter's wait for no other visitor's.
+        say: called while waiting with the number of computations before this one.
+
+    Raises:
+        BusyError: when this visitor, or all together, have too many.
+    """
+    job, turn, presenter, mine = object(), None, visitor.is_presenter, threading.Lock()
+    if key is not None:
+        mine = _keys.setdefault((presenter, key), mine)
+
+    def end_step() -> None:
+        if turn is not None:
+            steps.end(turn)
+
+    def wait_for_turn() -> None:
+        nonlocal turn
+        end_step()
+        turn = steps.ask(visitor)
+        while not turn.granted.done():
+            say(computations.index(job))
+            wait([turn.granted], POLL)
+
+    visitor.step_aside()
+    with _limit.place(visitor.address.name) as found, contextlib.ExitStack() as at_end:
+        if not presenter and (visitor.computations >= OF_A_VISITOR or not found):
+            raise BusyError("Too many computations at a time: wait until one of them has finished.")
+        visitor.computations += 1
+        computations.append(job)
+        try:
+            while not mine.acquire(timeout=POLL):
+                say(computations.index(job))
+            at_end.callback(mine.release)
+            wait_for_turn()
+            yield wait_for_turn
+        finally:
+            end_step()
+            computations.remove(job)
+            visitor.computations -= 1

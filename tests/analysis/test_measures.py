@@ -1,0 +1,39 @@
+"""The registry of measures, and tables as Markdown and CSV."""
+
+import pytest
+
+from kdexplorer.analysis import measures
+from kdexplorer.analysis.measures import MEASURES
+from kdexplorer.analysis.results import COMPARISON, SUMMARY, ResultRow
+
+
+def test_markdown_and_csv_by_hand():
+    table = [{"a": "x", "b": "1", "c": "2"}, {"a": "y|z", "b": "", "c": "3"}]
+    assert measures.to_markdown(table, text_columns=2) == (
+        "| a | b | c |\n|---|---|---:|\n| x | 1 | 2 |\n| y\\|z |  | 3 |"
+    )
+    assert measures.to_csv([{"a": "x", "b": 0.1}, {"a": None, "c": 1}]) == "a,b,c\nx,0.1,\n,,1\n"
+    assert measures.to_markdown([]) == ""
+
+
+def test_measures_are_shown_in_the_unit_of_their_heading(family):
+    keys = ("name", "parameters", "multiply_adds", "latency", "accuracy")
+    table = measures.tabulate(family.rows(), keys, {"accuracy": "right"})
+    assert list(table[0]) == ["Network", "Parameters", "Multiply-adds (M)", "Latency (ms)", "right"]
+    assert list(table[2].values()) == ["student", "75,290", "12.2", "", "60.00"]
+    row = family.rows()[2]
+    assert MEASURES["size"].value(row) == pytest.approx(row.size / 1000)
+    assert MEASURES["latency"].value(row) is None
+    assert MEASURES["accuracy"].value({"accuracy": 0.25}) == 25
+    assert MEASURES["teacher_kl"].cell({}) == ""
+
+
+def test_measures_say_which_is_better_and_name_their_axis():
+    assert MEASURES["accuracy"].axis_title == "Accuracy (%)"
+    assert MEASURES["cross_entropy"].axis_title == "Cross-entropy (nats), lower is better"
+    assert MEASURES["cross_entropy"].heading == "Cross-entropy"
+
+
+def test_what_the_tables_of_networks_show_is_known_of_them():
+    known = {key for key, one in MEASURES.items() if one.text or key in ResultRow.__dataclass_fields__}
+    assert {*SUMMARY, *COMPARISON} <= known

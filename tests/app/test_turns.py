@@ -1,0 +1,333 @@
+"""Who goes first: use, the order of those who wait, pauses beside a run, limits, and computations."""
+
+import contextlib
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from kdexplorer.app.server import turns
+from kdexplorer.app.server.turns import Limit, Turns, Visitor
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """Seconds that pass only when a test says so; nobody is known, and nothing trains."""
+    now = [1000.0]
+    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(turns, "is_training", lambda: False)
+    for name in ("_addresses", "_visitors"):
+        monkeypatch.setattr(turns, name, {})
+    monkeypatch.setattr(turns, "_presenters", set())
+    monkeypatch.setattr(turns, "pages", Turns(2, 1, pause=1.0, longest_pause=5.0))
+    monkeypatch.setattr(turns, "steps", Turns(1, 0, pause=9.0, longest_pause=60.0))
+    return now
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """What is to be called later: pairs of seconds and the call."""
+    calls = []
+    monkeypatch.setattr(turns, "later", lambda seconds, call: calls.append((seconds, call)))
+    return calls
+
+
+@pytest.fixture
+def arrive():
+    """`arrive(address, cookie)` connects a visitor until the test ends."""
+    with contextlib.ExitStack() as stack:
+        yield lambda address="room", cookie="": stack.enter_context(turns.visit(address, cookie))
+
+
+def order(waiting):
+    """The names of those who wait, in the order in which they get the one place, one after the other."""
+    found = []
+    while waiting:
+        name = next(name for name, turn in waiting.items() if turn.granted.done())
+        turns.steps.end(waiting.pop(name))
+        found.append(name)
+    return found
+
+
+def test_use_is_halved_every_ten_seconds(clock):
+    one = Visitor()
+    one.add(4.0)
+    clock[0] += 20
+    assert one.used() == pytest.approx(1.0)
+    one.add(1.0)
+    clock[0] += 10
+    assert one.used() == pytest.approx(1.0)
+
+
+def test_the_time_of_a_turn_is_used_by_the_visitor_and_the_address(clock, arrive):
+    visitor, other = arrive(), arrive()
+    for seconds in (3, 1):
+        turn = turns.pages.ask(visitor)
+        clock[0] += seconds
+        for _ in range(2):  # the end of a run may be noticed twice
+            turns.pages.end(turn)
+    assert (visitor.used(), other.used()) == (pytest.approx(3 * 0.5**0.1 + 1), 0.0)
+    assert visitor.address.used() == visitor.used()
+
+
+def test_who_waits_goes_first_by_presenter_then_address_then_visitor(arrive):
+    greedy, modest, other, presenter = arrive(), arrive(), arrive("elsewhere"), arrive(cookie="hers")
+    greedy.add(2)
+    modest.address.add(3)
+    other.add(9)  # in another address, which has used less
+    presenter.add(20)
+    presenter.favor()
+    everyone = {"greedy": greedy, "modest": modest, "other": other, "presenter": presenter}
+    held = turns.steps.ask(Visitor())
+    waiting = {name: turns.steps.ask(visitor) for name, visitor in everyone.items()}
+    turns.steps.end(held)
+    assert order(waiting) == ["presenter", "other", "modest", "greedy"]
+
+
+def test_of_equals_the_first_goes_first(arrive):
+    held = turns.steps.ask(arrive())
+    waiting = {number: turns.steps.ask(arrive()) for number in range(5)}
+    turns.steps.end(held)
+    assert order(waiting) == [0, 1, 2, 3, 4]
+
+
+def test_coming_and_going_gains_nothing(arrive):
+    arrive().add(1)
+    with turns.visit("room", "") as greedy:
+        greedy.add(7)
+        greedy.address.add(8)
+    with turns.visit("room", "") as again:
+        assert again.used() == pytest.approx(4)  # what the address has used, for two
+
+
+def test_an_address_that_everybody_has_left_is_remembered_as_long_as_it_has_used_something(clock):
+    with turns.visit("room", "") as visitor:
+        visitor.address.add(6)
+    with turns.visit("room", "") as again:
+        assert again.used() == pytest.approx(6)
+    clock[0] += 1000
+    with turns.visit("elsewhere", ""):
+        assert list(turns._addresses) == ["elsewhere"]
+
+
+def test_the_browser_of_the_presenter_is_known_again(arrive):
+    arrive(cookie="hers").favor()
+    arrive().favor()  # a browser without cookies
+    assert [arrive(cookie=cookie).is_presenter for cookie in ("hers", "his", "")] == [True, False, False]
+
+
+def test_two_pages_run_at_a_time_and_one_more_of_the_presenter(arrive):
+    first, second, third = (turns.pages.ask(arrive()) for _ in range(3))
+    presenter = arrive()
+    presenter.favor()
+    pages = [turns.pages.ask(presenter) for _ in range(2)]
+    assert [turn.granted.done() for turn in (first, second, third, *pages)] == [True, True, False, True, False]
+    turns.pages.end(first)
+    assert (third.granted.done(), pages[1].granted.done()) == (False, True)
+    for turn in (second, pages[0]):
+        turns.pages.end(turn)
+    assert third.granted.done()
+
+
+def test_who_does_not_wait_any_longer_is_left_out_and_has_used_nothing(clock, arrive):
+    held = turns.steps.ask(arrive())
+    left, waits = turns.steps.ask(visitor := arrive()), turns.steps.ask(arrive())
+    clock[0] += 5
+    turns.steps.end(left)
+    turns.steps.end(held)
+    assert visitor.used() == 0.0
+    assert (left.granted.done(), waits.granted.done()) == (False, True)
+
+
+def test_while_a_run_trains_a_turn_is_followed_by_a_pause_for_all_but_the_presenter(clock, arrive, later, monkeypatch):
+    monkeypatch.setattr(turns, "is_training", lambda: True)
+    visitor, presenter = arrive(), arrive()
+    presenter.favor()
+    for length, pause in ((2, 2), (100, 5)):
+        held = [turns.pages.ask(visitor) for _ in range(2)]
+        clock[0] += length
+        for turn in held:
+            turns.pages.end(turn)
+        waits = turns.pages.ask(visitor)
+        turn = turns.pages.ask(presenter)
+        assert (turn.granted.done(), waits.granted.done()) == (True, False)
+        turns.pages.end(turn)
+        assert [seconds for seconds, _ in later] == [pause, pause]
+        for _, call in later:
+            call()
+        assert waits.granted.done()
+        turns.pages.end(waits)
+        later.pop(0)
+        later.pop(0)
+        for _, call in later:
+            call()
+        later.clear()
+
+
+def test_whether_something_trains_is_looked_up_once_a_second(clock, monkeypatch):
+    monkeypatch.undo()
+    answers = iter([0, 2])
+    monkeypatch.setattr(turns, "count_live", lambda: next(answers))
+    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(turns, "_looked", (0.0, True))
+    assert [turns.is_training(), turns.is_training()] == [False, False]
+    clock[0] += 1
+    assert turns.is_training()
+
+
+def test_what_is_called_later_is_called():
+    called = threading.Event()
+    turns.later(0, called.set)
+    assert called.wait(60)
+
+
+def test_an_address_gets_half_of_what_others_leave():
+    limit = Limit(8)
+    with contextlib.ExitStack() as stack:
+        rooms = [stack.enter_context(limit.place("room")) for _ in range(5)]
+        others = [stack.enter_context(limit.place("other")) for _ in range(3)]
+        third = [stack.enter_context(limit.place("third")) for _ in range(2)]
+    assert rooms == [True] * 4 + [False]
+    assert others == [True] * 2 + [False]
+    assert third == [True, False]
+    with limit.place("room") as found:
+        assert found
+    assert not limit._used
+
+
+# --- Computations ---
+
+
+def start(done, name, visitor, key=None, waiting=None):
+    """A computation in a thread of its own; returns the thread once it waits."""
+    queued = threading.Event()
+
+    def say(before):
+        if waiting is not None:
+            waiting.append(before)
+        queued.set()
+
+    def work():
+        with turns.compute(visitor, key, say):
+            done.append(name)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert queued.wait(60)
+    return thread
+
+
+def test_one_computes_and_the_others_are_told_how_many_are_before_them(arrive):
+    done, waiting = [], []
+    with turns.compute(arrive()):
+        threads = [start(done, name, arrive(), waiting=waiting) for name in ("first", "second")]
+        assert (done, len(turns.computations)) == ([], 3)
+        assert {1, 2} <= set(waiting)
+    for thread in threads:
+        thread.join(60)
+    assert done == ["first", "second"]
+    assert not turns.computations
+
+
+def test_between_two_steps_who_has_used_least_goes_first(clock, arrive):
+    greedy, modest, presenter, done = arrive("one"), arrive("two"), arrive("three"), []
+    presenter.favor()
+    greedy.address.add(50)
+    with turns.compute(greedy) as give_way:
+        threads = [start(done, name, one) for name, one in (("modest", modest), ("presenter", presenter))]
+        give_way()
+        done.append("the long one's second step")
+    for thread in threads:
+        thread.join(60)
+    assert done == ["presenter", "modest", "the long one's second step"]
+
+
+@pytest.mark.parametrize("is_presenter", [False, True])
+def test_the_same_computation_waits_for_the_first_ones_result_unless_it_is_the_presenters(
+    clock, arrive, is_presenter, monkeypatch
+):
+    monkeypatch.setattr(turns, "POLL", 0.001)
+    first, second, done = arrive("one"), arrive("two"), []
+    first.address.add(50)
+    if is_presenter:
+        second.favor()
+    with turns.compute(first, "the same") as give_way:
+        threads = [start(done, "the second", second, "the same"), start(done, "another", arrive("three"), "another")]
+        give_way()
+        done.append("the first")
+    for thread in threads:
+        thread.join(60)
+    assert done == [*["the second"][:is_presenter], "another", "the first", *["the second"][is_presenter:]]
+
+
+def test_a_visitor_has_two_computations_and_the_presenter_any_number(arrive):
+    visitor, presenter = arrive(), arrive()
+    presenter.favor()
+    with turns.compute(visitor):
+        waits = start([], "second", visitor)
+        with pytest.raises(turns.BusyError), turns.compute(visitor):
+            pass
+        threads = [waits, *(start([], "presenter", presenter) for _ in range(3))]
+    for thread in threads:
+        thread.join(60)
+    with turns.compute(visitor):
+        assert len(turns.computations) == 1
+
+
+def test_all_together_have_as_many_as_there_are_threads(arrive, monkeypatch):
+    monkeypatch.setattr(turns, "_limit", Limit(2))
+    with turns.compute(arrive()), pytest.raises(turns.BusyError), turns.compute(arrive()):
+        pass
+    presenter = arrive()
+    presenter.favor()
+    with turns._limit.place("room"), turns.compute(presenter):
+        pass
+
+
+def test_a_page_that_computes_lets_other_pages_run(arrive):
+    visitor = arrive()
+    visitor.page = turns.pages.ask(visitor)
+    with turns.compute(visitor):
+        assert visitor.page.ended.done()
+
+
+def test_one_that_fails_or_whose_visitor_leaves_lets_the_others_go_on(arrive):
+    with pytest.raises(KeyError), turns.compute(arrive(), "key"):
+        raise KeyError
+
+    def leave(before):
+        raise InterruptedError
+
+    def wait_and_leave(key):
+        with pytest.raises(InterruptedError), turns.compute(arrive(), key, leave):
+            pass
+
+    with turns.compute(arrive(), "key"):
+        for key in (None, "key"):  # in the queue, and before it
+            left = threading.Thread(target=wait_and_leave, args=[key])
+            left.start()
+            left.join(60)
+        assert len(turns.computations) == 1
+    assert not turns.computations
+    with turns.compute(arrive(), "key"):
+        pass
+
+
+def test_beside_a_run_a_step_is_followed_by_a_longer_pause(clock, arrive, later, monkeypatch):
+    monkeypatch.setattr(turns, "is_training", lambda: True)
+    with turns.compute(arrive()):
+        clock[0] += 2
+    ((seconds, call),) = later
+    assert seconds == 18
+    waits = turns.steps.ask(arrive())
+    assert not waits.granted.done()
+    call()
+    assert waits.granted.done()
+
+
+def test_the_script_knows_its_visitor_by_a_header(arrive, monkeypatch):
+    visitor, headers = arrive(), {}
+    monkeypatch.setattr(turns.st, "context", type("Context", (), {"headers": headers}))
+    assert turns.own() is not visitor
+    headers[turns.HEADER] = visitor.name
+    assert turns.own() is visitor

@@ -1,0 +1,51 @@
+"""The buttons that save charts, without a browser: one for each chart, and what they pass on when they are open."""
+
+import json
+
+import pytest
+
+from kdexplorer.app.navigation import TITLES
+from kdexplorer.app.parts import chart_view
+from tests.pages.reading import open_tab, specs
+from tests.pages.runs import make_run
+
+
+def popovers(at):
+    return [key for key in at.session_state if key.startswith("save_open_")]
+
+
+@pytest.mark.parametrize("page", TITLES)
+def test_every_chart_has_a_closed_button_that_sends_nothing(family, open_page, page, monkeypatch):
+    monkeypatch.setattr(chart_view, "_describe", lambda *_: pytest.fail("a button is open"))
+    at = open_page(page)
+    known = {"attention": 1}  # the scale of colors is a part of the maps' file
+    assert len(popovers(at)) == len(specs(at)) - known.get(page, 0)
+
+
+def test_an_open_button_says_what_the_chart_is_of(family, open_page, monkeypatch):
+    passed = []
+    monkeypatch.setattr(chart_view, "_offer", lambda data, **_: passed.append(data))
+    at = open_page("soft_labels", image="25")
+    at.session_state[next(key for key in popovers(at) if key.startswith("save_open_soft-labels"))] = True
+    at.run()
+    (data,) = passed
+    assert data["source"] == "KD Explorer, Soft labels: CIFAR-10 test image 25, teacher → small-scratch, small-response"
+    assert (data["name"], data["of"]) == ("Soft labels", "CIFAR-10 test image 25")
+    assert max(data["tables"], key=len)[0]["network"] == "teacher"
+    json.dumps(data, allow_nan=False)
+
+
+def test_names_that_are_alike_do_not_meet(own, make_checkpoint, cifar10_card, open_page):
+    for number, name in enumerate(("a" * 60 + "-x", "a" * 60 + "-y")):
+        make_checkpoint(own / name, "resnet8", number, **cifar10_card)
+    at = open_tab(open_page("soft_labels"), "Curves over T")
+    assert len(set(popovers(at))) == len(specs(at))
+
+
+def test_a_run_that_trains_has_no_buttons(runs_root, open_page, monkeypatch):
+    run = make_run(students=("scratch", "response"))
+    assert popovers(open_page("launch", run=run.run_id))
+    monkeypatch.setattr("kdexplorer.app.launch.launch_run.LIVE", ("running", "queued", run.status().state))
+    at = open_page("launch", run=run.run_id)
+    assert specs(at)
+    assert not popovers(at)
