@@ -14,7 +14,7 @@ from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.sources import open_sources
 from kdexplorer.handout.sources import test_pictures as load_test_pictures
 from kdexplorer.runs.checkpoints import find_checkpoint
-from kdexplorer.vote.records import make_question
+from kdexplorer.vote.questions import make_question
 from kdexplorer.vote.store import open_store
 from tests.conftest import NEEDED
 from tests.pages.reading import VIEWS
