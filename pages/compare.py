@@ -6,11 +6,10 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.analysis import results, verdicts
-from kdexplorer.app.compare import compare_claims, compare_sections, compare_table, league_section
+from kdexplorer.app.compare import compare_claims, compare_sections, compare_table, studies
 from kdexplorer.app.compare.compare_sections import Comparison
-from kdexplorer.app.launch import sweeps
 from kdexplorer.app.parts import chart_view, layout, network_picker
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.state import caches, choices, result_caches
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage
@@ -24,9 +23,9 @@ SECTIONS: dict[str, Callable[[Comparison], None]] = {
     "Confusion": compare_sections.show_confusion,
     "Disagreements": compare_sections.show_disagreements,
     "Error inheritance": compare_claims.show_inheritance,
-    "The lab's claims": compare_claims.show_claims,
-    "Sweep": lambda _: sweeps.show_section(),
-    "League": lambda _: league_section.show_section(),
+    "The lab's claims": lambda _: studies.show_claims(),
+    "Sweep": lambda _: studies.show_sweeps(),
+    "League": lambda _: studies.show_leagues(),
 }
 
 # What needs the page's width, not the half beside the table.

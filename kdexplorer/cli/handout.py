@@ -32,8 +32,7 @@ def run(options: argparse.Namespace) -> int:
     """Writes the file. Raises KDError, and OSError where a file cannot be read or written."""
     from kdexplorer.files import write_bytes
     from kdexplorer.handout.page import build
-    from kdexplorer.handout.request import make_request
-    from kdexplorer.handout.sources import open_sources
+    from kdexplorer.handout.request import make_request, open_sources
     from kdexplorer.story.lecture import read_lecture
     from kdexplorer.vote.store import open_store
 

@@ -7,7 +7,7 @@ import pytest
 from kdexplorer.app.navigation import TITLES
 from kdexplorer.app.server import messages
 from kdexplorer.config import MAX_STUDENTS
-from kdexplorer.sweeps.grid import MAX_VALUES
+from kdexplorer.studies.study import MAX_VALUES
 
 CELLS = {"name": ["x"], "architecture": {"a": 1}, "preset": 7, "ce_weight": "x", "terms": "x", "unknown": "x"}
 TABLE = {"edited_rows": {"0": CELLS, "77": CELLS}, "added_rows": [CELLS] * 800, "deleted_rows": [99]}

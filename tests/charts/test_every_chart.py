@@ -21,8 +21,8 @@ from kdexplorer.charts import (
     gradients,
     learning_curves,
     soft_labels,
+    studies,
     style,
-    sweep_surface,
     taxonomy,
     temperature,
     votes,
@@ -32,7 +32,7 @@ from kdexplorer.charts.evaluation import inheritance
 from kdexplorer.runs.records import TeacherFigures
 from tests.charts.drawing import compile_vega, draw, heading, texts
 from tests.charts.records import make_row
-from tests.sweeps.sample import make_results
+from tests.studies.sample import make_grid
 
 ROLES = {"big": style.TEACHER, "small": "scratch", "distilled": "kd+at"}
 LOOKS = style.series(ROLES)
@@ -87,7 +87,7 @@ def many_images(count):
         for epoch in range(3)
     ]
     rows = [make_row(name) for name in ROLES]
-    results, _ = make_results((0.5, 0.6, 0.9, 0.6))
+    results, _ = make_grid((0.5, 0.6, 0.9, 0.6))
     return {
         "similarity": class_maps.similarity(matrix, classes, "big", 0.2, False),
         "similarity over T": class_maps.similarity(np.stack([matrix] * 3), classes, "big", 0.2, True, (0.0, 0.5, 1.0)),
@@ -109,10 +109,10 @@ def many_images(count):
             logits["big"], logits["small"], labels, classes, ("big", "small")
         ),
         "closeness": temperature.closeness_curves(near, ROLES, shares, "200 images"),
-        "surface": sweep_surface.surface(results, "accuracy"),
+        "surface": studies.surface(results, "accuracy"),
         "taxonomy": taxonomy.taxonomy("dkd"),
         "forward and reverse KL": divergence.mode_figure(),
-        "spread": sweep_surface.spread(results),
+        "spread": studies.spread(results),
     }
 
 

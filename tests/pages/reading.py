@@ -8,9 +8,9 @@ from PIL import Image
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
 
 from benchmarks.app import ROOT
-from kdexplorer.story.figures import FIGURES
+from kdexplorer.figures import all_figures
 
-VIEWS = ("?story=1", "?story=12", "?story=notes", *(f"?figure={name}" for name in FIGURES))
+VIEWS = ("?story=1", "?story=12", "?story=notes", *(f"?figure={name}" for name in all_figures()))
 """Addresses of what is no page: steps of the lecture, its notes, and figures alone."""
 
 

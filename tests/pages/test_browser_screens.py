@@ -10,9 +10,8 @@ import pytest
 from benchmarks.app import settle
 from kdexplorer.datasets import get_dataset
 from kdexplorer.handout import page as handout_page
-from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.sources import open_sources
-from kdexplorer.handout.sources import test_pictures as load_test_pictures
+from kdexplorer.handout.request import HandoutRequest, open_sources
+from kdexplorer.handout.request import test_pictures as load_test_pictures
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.vote.questions import make_question
 from kdexplorer.vote.store import open_store
@@ -37,7 +36,7 @@ PARTS = {
     ASKED: [".st-key-question img", ".st-key-vote_next", ".st-key-chart_room svg.marks"],
     "launch": [".st-key-starting_points", ".st-key-start button", "[data-testid=stCode]"],
     "compare": [".st-key-show", TABLE],
-    "experiments": [".st-key-experiment_page", ".stVegaLiteChart svg.marks"],
+    "experiments": [".st-key-experiment", ".stVegaLiteChart svg.marks"],
 }
 """A page's picture, main control and main figure; of several matches the first."""
 WIDE = {
@@ -119,7 +118,7 @@ MAIN_CONTROLS = {
     ASKED: ".st-key-vote_next",
     "launch": ".st-key-starting_points",
     "compare": ".st-key-show",
-    "experiments": ".st-key-experiment_page",
+    "experiments": ".st-key-experiment",
 }
 IS_IN = """(control) => {
   let active = document.activeElement;

@@ -22,7 +22,7 @@ from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.records import RunStatus, TeacherFigures
 from kdexplorer.runs.run_folder import list_runs
-from kdexplorer.sweeps import folder as sweep_folder
+from kdexplorer.studies import folder as study_folder
 from kdexplorer.training import demo
 from kdexplorer.training.estimate import Estimate, format_duration
 from tests.pages.reading import button, link_labels, specs, text, turn_to
@@ -571,7 +571,7 @@ def choose_sweep(at):
 
 
 def test_the_form_starts_a_sweep_and_shows_it(evaluated, monkeypatch, open_page):
-    monkeypatch.setattr(sweep_folder, "start_sweep", lambda sweep: None)
+    monkeypatch.setattr(study_folder, "start_study", lambda study: None)
     at = choose_sweep(open_page("launch"))
     assert "13 students" in text(at)
     assert "× 3 seeds = 39 trained networks" in text(at)
@@ -582,8 +582,8 @@ def test_the_form_starts_a_sweep_and_shows_it(evaluated, monkeypatch, open_page)
     at.button_group(key="form_sweep_hold").set_value("gradient").run()
     assert "--hold gradient" in text(at)
     button(at, "Start the sweep").click().run()
-    (sweep,) = sweep_folder.list_sweeps()
-    assert sweep.config().weight_factors[4.0] == 1
+    (sweep,) = study_folder.list_studies()
+    assert sweep.config().study.weight_factors()[4.0] == 1
     assert at.query_params["sweep"] in (sweep.run_id, [sweep.run_id])
     assert "Queued" in text(at)
 
@@ -600,7 +600,7 @@ def test_a_guest_cannot_start_a_sweep(evaluated, monkeypatch, open_page):
     at = choose_sweep(open_page("launch"))
     monkeypatch.setattr(access, "is_allowed", lambda *_: False)
     button(at, "Start the sweep").click().run()
-    assert not sweep_folder.list_sweeps()
+    assert not study_folder.list_studies()
 
 
 @pytest.mark.parametrize("state", ["running", "stopped", "finished"])

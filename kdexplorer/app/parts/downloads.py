@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from kdexplorer.app import navigation
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import choices, result_caches
 from kdexplorer.app.story_mode import lecture_file
-from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.sources import Picture, choose_pictures
+from kdexplorer.handout.request import HandoutRequest, choose_pictures
+from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.vote.store import open_store
 from kdexplorer.web import assemble, export

@@ -19,8 +19,7 @@ from kdexplorer.app.server import turns
 from kdexplorer.app.state import caches
 from kdexplorer.charts.style import FRESH
 from kdexplorer.datasets.cifar10 import Cifar10
-from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.sources import Sources
+from kdexplorer.handout.request import HandoutRequest, Sources
 from kdexplorer.methods import Method, get_method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.cost import measure_latency

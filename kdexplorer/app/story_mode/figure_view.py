@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from kdexplorer.app.figures import DRAW, Context
-from kdexplorer.app.parts import network_picker
-from kdexplorer.app.parts.plain import as_text, show_error
-from kdexplorer.app.state import choices, slider_memory
+from kdexplorer.app.parts import chart_view, network_picker
+from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.state import choices
 from kdexplorer.errors import KDError
-from kdexplorer.story.figures import FIGURES
+from kdexplorer.figures import all_figures
 
 PARAMETER = "figure"
 STYLE = """<style>
@@ -29,7 +29,7 @@ def show() -> None:
     st.html(STYLE)
     if name not in DRAW:
         st.error(f"There is no figure '{as_text(name[:60])}'. Choose one of these:")
-        st.dataframe([{"figure": key, "shows": one.label, "control": one.moves} for key, one in FIGURES.items()])
+        st.dataframe([{"figure": key, "shows": one.title, "control": one.moves} for key, one in all_figures().items()])
         return
     draw(name)
 
@@ -43,4 +43,4 @@ def draw(name: str) -> None:
             show_error(error)
         for pinned in choices.PINNED:
             choices.pinned(pinned)
-    slider_memory.follow()
+    chart_view.follow_sliders()

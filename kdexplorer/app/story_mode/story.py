@@ -10,12 +10,12 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.app import navigation
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.app.story_mode import figure_view, lecture_file
 from kdexplorer.errors import ConfigError
-from kdexplorer.story.figures import FIGURES
+from kdexplorer.figures import all_figures
 from kdexplorer.story.lecture import Lecture, Step
 from kdexplorer.web import assemble
 
@@ -86,7 +86,7 @@ def _draw(lecture: Lecture, number: int) -> None:
         _notes_button(key="story_channel", data={"step": number})
         st.button("Back", key="story_back", disabled=number == 1, on_click=_go_to, args=(number - 1,))
         st.button("Next", key="story_next", disabled=number == count, on_click=_go_to, args=(number + 1,))
-        if st.button("Leave", key="story_leave", help=f"To {navigation.TITLES[FIGURES[step.figure].page]}"):
+        if st.button("Leave", key="story_leave", help=f"To {navigation.TITLES[all_figures()[step.figure].page]}"):
             _leave(step)
 
 
@@ -109,7 +109,7 @@ def _leave(step: Step) -> None:
     """To the page that the step's figure belongs to, with everything that was chosen."""
     _restore()
     st.query_params.pop(PARAMETER, None)
-    st.switch_page(navigation.FOLDER / f"{FIGURES[step.figure].page}.py")
+    st.switch_page(navigation.FOLDER / f"{all_figures()[step.figure].page}.py")
 
 
 def _enter(number: int, step: Step) -> None:
