@@ -258,6 +258,7 @@ def test_a_temperature_dragged_on_audience_stays_with_the_next_question_and_in_t
     page.get_by_role("button", name="Projector view").click()
     page.get_by_role("heading", name="What is it?").wait_for()
     tab.chart("at T = 8.00")
+    tab.settle()
     drag(slider, 1)
     page.wait_for_url(re.compile("T=2(&|$)"))
     page.get_by_role("button", name="Leave projector view").click()
