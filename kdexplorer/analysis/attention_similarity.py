@@ -1,4 +1,8 @@
-"""How similar students' attention maps are to their teacher's, on one image and over many (see `attention_cache`)."""
+"""How similar students' attention maps are to their teacher's, on one image and over many.
+
+What is computed of a pair of networks is kept for each part of the images, so after an interruption only the rest is
+computed.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdexplorer.analysis import attention_cache
-from kdexplorer.analysis.attention_cache import identify, load_stored
 from kdexplorer.analysis.difference import Difference, over_mean
 from kdexplorer.analysis.measures import Table
+from kdexplorer.errors import KDError
 from kdexplorer.methods.at import AT
 from kdexplorer.networks import get_architecture
-from kdexplorer.runs import lineage
+from kdexplorer.runs import disk_cache, lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
@@ -24,6 +27,14 @@ if TYPE_CHECKING:
 
 BATCH = 50
 """Images of a forward pass."""
+PART = 1_000
+"""Images of a stored result."""
+MAPS = "absolute values"
+"""What power 1 is the mean of: results of another definition are not read."""
+MEASURES = ("cosine", "mse", "correlation", "chance")
+"""What is computed of each image and stage: two maps' cosine similarity and the mean squared difference of the
+normalized maps, which the loss uses; their centered correlation; and the correlation with the teacher's map of another
+image."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ def map_difference(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.ndarray:
-    """What `attention_cache.MEASURES` lists, `[4, N, stages]`, of as many stages' maps `[N, H, W]`.
+    """What `MEASURES` lists, `[4, N, stages]`, of as many stages' maps `[N, H, W]`.
 
     Where maps are positive nearly everywhere, their cosine is close to 1 even for different images. The centered
     correlation leaves out what all maps have in common with an even spread. Its chance level is that of a student's map
@@ -129,22 +140,59 @@ def measure(
 
     students, _ = split_by_stages(teacher, students)
     done = 0
-    for part, key in attention_cache.split_images(images):
-        files = {attention_cache.result_file(teacher, student, key): student for student in students}
-        missing = {path: student for path, student in files.items() if attention_cache.read_result(path) is None}
+    for part, part_hash in _split(images):
+        facts = {_identify(one): _facts(teacher, one, part_hash) for one in students}
+        missing = {
+            _identify(one): one for one in students if disk_cache.load("attention", facts[_identify(one)]) is None
+        }
         chosen = [teacher, *missing.values()] if missing else []
-        networks = {identify(c): (network(c), c.card.normalization) for c in chosen}
-        found: dict[Path, list[np.ndarray]] = {path: [] for path in missing}
+        networks = {_identify(c): (network(c), c.card.normalization) for c in chosen}
+        found: dict[str, list[np.ndarray]] = {key: [] for key in missing}
         for begin in range(0, len(part), BATCH):
             batch = part[begin : begin + BATCH]
             maps = {key: predict_with_attention(one, batch, norm)[1] for key, (one, norm) in networks.items()}
-            for path, student in missing.items():
-                mine, theirs = maps[identify(student)], maps[identify(teacher)]
-                found[path].append(np.stack([compare_maps(mine[power], theirs[power]) for power in (1, 2)]))
+            for key in missing:
+                mine, theirs = maps[key], maps[_identify(teacher)]
+                found[key].append(np.stack([compare_maps(mine[power], theirs[power]) for power in (1, 2)]))
             done += len(batch)
             progress(done / len(images))
-        for path, similarities in found.items():
-            attention_cache.write_result(path, np.concatenate(similarities, axis=2))
+        for key, similarities in found.items():
+            try:
+                disk_cache.save("attention", facts[key], np.concatenate(similarities, axis=2))
+            except OSError as error:
+                reason = f"{disk_cache.cache_folder()} cannot be written ({error.strerror})"
+                raise KDError(f"{reason}: free some space or check its permissions.") from error
+
+
+def load_stored(
+    teacher: Checkpoint, students: Sequence[Checkpoint], images: np.ndarray
+) -> dict[Path, np.ndarray | None]:
+    """Earlier results for exactly these images by the student's folder; None where one is missing or damaged.
+
+    Each is float32 `[2, 4, N, stages]`: for power 1 and 2, what `MEASURES` lists.
+    """
+    found: dict[Path, np.ndarray | None] = {}
+    hashes = [part_hash for _, part_hash in _split(images)]
+    for student in students:
+        parts = [disk_cache.load("attention", _facts(teacher, student, part_hash)) for part_hash in hashes]
+        known = [part for part in parts if part is not None]
+        found[student.path] = np.concatenate(known, axis=2) if known and len(known) == len(parts) else None
+    return found
+
+
+def _split(images: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    """`PART` images at a time, each part with its hash."""
+    parts = [images[begin : begin + PART] for begin in range(0, len(images), PART)]
+    return [(part, disk_cache.hash_images(part)) for part in parts]
+
+
+def _identify(checkpoint: Checkpoint) -> str:
+    """What determines a network's maps: its weights and the normalization of its input."""
+    return f"{checkpoint.sha256} {checkpoint.card.normalization}"
+
+
+def _facts(teacher: Checkpoint, student: Checkpoint, images: str) -> list[str]:
+    return [MAPS, _identify(teacher), _identify(student), images]
 
 
 def summarize(similarity: np.ndarray, power: int) -> list[StageSimilarity]:
@@ -175,7 +223,7 @@ def build_rows(
         if mine is None:
             continue
         theirs = stored[baseline.path] if baseline is not None else None
-        place = power - 1, attention_cache.MEASURES.index("correlation")
+        place = power - 1, MEASURES.index("correlation")
         gains = mine[place] - theirs[place] if theirs is not None else None
         beta = attention_weight(student)
         for one in summarize(mine, power):

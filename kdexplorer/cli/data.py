@@ -6,7 +6,7 @@ import argparse
 
 from kdexplorer.cli.options import DONE, FAILED, add_command, progress_bar
 from kdexplorer.datasets import all_datasets, data_root, get_dataset
-from kdexplorer.training import predictions
+from kdexplorer.runs import disk_cache
 
 HELP = "download data sets, check which are available, delete stored teacher predictions"
 
@@ -53,8 +53,8 @@ def _download(options: argparse.Namespace) -> int:
 
 
 def _predictions(options: argparse.Namespace) -> int:
-    print(predictions.describe_store())
+    print(disk_cache.describe_predictions())
     if options.delete:
-        predictions.delete_predictions()
+        disk_cache.delete("predictions")
         print("Deleted.")
     return DONE

@@ -94,6 +94,6 @@ def _announce(experiment: PreparedExperiment, todo: list[Todo], measure: bool) -
 def _measure_seconds(todo: Todo) -> float:
     """How long what a part lacks takes. Raises RunError."""
     from kdexplorer.experiments.progress import add_up, sample_of
-    from kdexplorer.training.estimate_process import measure_apart
+    from kdexplorer.training.estimate import measure_apart
 
     return add_up(todo, measure_apart(sample_of(todo)))

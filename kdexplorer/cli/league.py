@@ -66,8 +66,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _announce(table: LeagueTable, seeds: list[int], measure: bool) -> None:
     """Says on stderr what will be trained, how long that takes here, and how much memory."""
-    from kdexplorer.training.estimate import format_duration
-    from kdexplorer.training.memory import estimate_memory, free_memory
+    from kdexplorer.training.estimate import estimate_memory, format_duration, free_memory
 
     config, entries = table.declaration.experiment(seeds[0]), len(table.declaration.entries)
     length = "1 epoch" if config.epochs == 1 else f"{config.epochs} epochs"
@@ -95,6 +94,6 @@ def _announce(table: LeagueTable, seeds: list[int], measure: bool) -> None:
 
 def _measure_seconds(table: LeagueTable, seed: int) -> float:
     """How long an experiment takes. Raises RunError."""
-    from kdexplorer.training.estimate_process import measure_apart
+    from kdexplorer.training.estimate import measure_apart
 
     return measure_apart(table.declaration.experiment(seed)).seconds

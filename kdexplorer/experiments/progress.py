@@ -15,9 +15,8 @@ from kdexplorer.runs.records import LIVE, RunStatus
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.sweeps.plan import count_work
 from kdexplorer.sweeps.progress import describe_progress
-from kdexplorer.training.estimate import Estimate, format_duration
-from kdexplorer.training.estimate_process import Measurement
-from kdexplorer.training.schedule import pixel_shares
+from kdexplorer.training.estimate import Estimate, Measurement, format_duration
+from kdexplorer.training.recipe import pixel_shares
 
 
 def sample_of(todo: Todo) -> RunConfig:

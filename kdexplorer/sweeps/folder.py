@@ -170,13 +170,13 @@ def pack(config: SweepConfig, sweep_id: str, elsewhere: bool = False) -> list[Pa
     With `elsewhere` a cluster trains it, whose machines are taken to have this one's memory unless `memory_gib` is set.
     Raises KDError when the memory cannot be estimated, as without the teacher.
     """
-    from kdexplorer.training import memory
+    from kdexplorer.training import estimate
 
     students, seed = config.students(), config.recipe.seed
     device = "cpu" if elsewhere else config.recipe.device
-    limit = config.memory_gib * 2**30 if config.memory_gib else memory.free_memory(device)
+    limit = config.memory_gib * 2**30 if config.memory_gib else estimate.free_memory(device)
     most = min(config.students_per_experiment, len(students))
-    while most > 1 and memory.estimate_memory(experiment_config(config, students[:most], seed), elsewhere) > limit:
+    while most > 1 and estimate.estimate_memory(experiment_config(config, students[:most], seed), elsewhere) > limit:
         most -= 1
     size = math.ceil(len(students) / math.ceil(len(students) / most))
     names = tuple(student.name for student in students)

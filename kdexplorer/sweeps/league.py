@@ -97,7 +97,7 @@ def begin_table(declaration: Declaration, path: Path) -> LeagueTable:
 
 def _describe_entries(declaration: Declaration) -> list[LeagueEntry]:
     """The entries with their memory, which is counted in a step of each. Raises KDError without the teacher."""
-    from kdexplorer.training.memory import count_student_memory
+    from kdexplorer.training.estimate import count_student_memory
 
     memory = count_student_memory(declaration.recipe)
     return [

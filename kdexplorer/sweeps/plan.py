@@ -9,9 +9,7 @@ from kdexplorer.networks.cost import count_multiply_adds
 from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.sweeps.folder import find_same, pack
 from kdexplorer.sweeps.grid import SweepConfig, experiment_config
-from kdexplorer.training.estimate import format_duration
-from kdexplorer.training.estimate_process import measure_apart
-from kdexplorer.training.memory import estimate_memory
+from kdexplorer.training.estimate import estimate_memory, format_duration, measure_apart
 
 SAMPLE = 3
 """Students of the experiment that is measured."""

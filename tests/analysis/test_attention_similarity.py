@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kdexplorer.analysis import attention_cache, attention_similarity
+from kdexplorer.analysis import attention_similarity
 from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.datasets import get_dataset
@@ -18,11 +18,6 @@ GENERATOR = np.random.default_rng(0)
 
 def random_images(count):
     return GENERATOR.integers(0, 256, (count, 3, 32, 32), np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(attention_cache, "cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.fixture
@@ -85,22 +80,22 @@ def test_a_single_image_has_no_chance_level():
     assert "nan" not in to_markdown(attention_similarity.tabulate([row]))
 
 
-def test_results_are_stored_and_read_again(tmp_path, make_checkpoint):
+def test_results_are_stored_and_read_again(tmp_path, make_checkpoint, runs_root):
     teacher, student = make_checkpoint(tmp_path / "t", seed=0), make_checkpoint(tmp_path / "s", seed=1)
     images = random_images(60)
     shares = []
-    assert attention_cache.load_stored(teacher, [student], images)[student.path] is None
+    assert attention_similarity.load_stored(teacher, [student], images)[student.path] is None
     attention_similarity.measure(teacher, [student], images, lambda c: c.network(), shares.append)
-    stored = attention_cache.load_stored(teacher, [student], images)[student.path]
+    stored = attention_similarity.load_stored(teacher, [student], images)[student.path]
     assert stored.shape == (2, 4, 60, 3)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     summaries = attention_similarity.summarize(stored, 1)
     assert sum(summary.share for summary in summaries) == pytest.approx(1)
     assert all(summary.low <= summary.correlation <= summary.high <= 1.0001 for summary in summaries)
-    assert attention_cache.load_stored(teacher, [student], images[:59])[student.path] is None
-    next((tmp_path / "cache").iterdir()).write_bytes(b"damaged")
-    assert attention_cache.load_stored(teacher, [student], images)[student.path] is None
+    assert attention_similarity.load_stored(teacher, [student], images[:59])[student.path] is None
+    next((runs_root / ".cache").iterdir()).write_bytes(b"damaged")
+    assert attention_similarity.load_stored(teacher, [student], images)[student.path] is None
 
 
 def test_students_with_other_stages_are_left_out(tmp_path, make_checkpoint):
@@ -117,7 +112,7 @@ def test_each_stage_is_compared_with_the_scratch_baseline_image_by_image(network
     attention_similarity.measure(teacher, [baseline, copy], images, lambda c: c.network())
     rows = attention_similarity.build_rows(teacher, [baseline, copy], images)
     assert [(row.name, row.stage) for row in rows] == [(c.name, stage) for c in (baseline, copy) for stage in (1, 2, 3)]
-    correlations = attention_cache.load_stored(teacher, [baseline], images)[baseline.path][0, 2]
+    correlations = attention_similarity.load_stored(teacher, [baseline], images)[baseline.path][0, 2]
     for first, row in zip(rows[:3], rows[3:], strict=True):
         assert first.to_scratch_baseline is None
         assert first.loss == pytest.approx(AT.Settings().weight * first.mse)
@@ -140,7 +135,7 @@ def test_an_interrupted_measurement_continues_and_equal_weights_are_computed_onc
     teacher, baseline, _ = networks
     again = make_checkpoint(tmp_path / "again", seed=1)  # the baseline's weights
     images = random_images(50)
-    monkeypatch.setattr(attention_cache, "PART", 20)
+    monkeypatch.setattr(attention_similarity, "PART", 20)
     monkeypatch.setattr(attention_similarity, "BATCH", 20)
 
     def interrupt(share):
@@ -149,11 +144,11 @@ def test_an_interrupted_measurement_continues_and_equal_weights_are_computed_onc
 
     with pytest.raises(KeyboardInterrupt):
         attention_similarity.measure(teacher, [baseline], images, lambda c: c.network(), interrupt)
-    assert attention_cache.load_stored(teacher, [baseline], images[:20])[baseline.path] is not None
+    assert attention_similarity.load_stored(teacher, [baseline], images[:20])[baseline.path] is not None
     loaded = []
     attention_similarity.measure(teacher, [baseline, again], images, lambda c: loaded.append(c) or c.network())
     assert len(loaded) == 2 * 2  # teacher and student, for the two parts that were missing
-    stored = attention_cache.load_stored(teacher, [baseline, again], images)
+    stored = attention_similarity.load_stored(teacher, [baseline, again], images)
     assert stored[baseline.path][0, 0].shape == (50, 3)
     assert np.array_equal(stored[baseline.path][0, 0], stored[again.path][0, 0])
 

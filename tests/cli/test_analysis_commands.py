@@ -5,17 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from kdexplorer.analysis import attention_cache
 from kdexplorer.cli.main import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import VARIABLE
 
 KD_OBJECTIVE = {"terms": [{"method": "kd"}]}
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(attention_cache, "cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.fixture

@@ -22,13 +22,13 @@ from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures, build
 from kdexplorer.notation import parse_student, train_command
 from kdexplorer.presets import DEMO, PRESETS, STARTING_POINTS
+from kdexplorer.runs import disk_cache
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import find_run, list_runs
 from kdexplorer.sweeps import folder as sweep_folder
 from kdexplorer.sweeps.grid import configure, sweep_command
 from kdexplorer.training import demo
 from kdexplorer.training.estimate import format_duration
-from kdexplorer.training.predictions import measure_store, save_predictions
 
 TINY = ["train", "--dataset", "synthetic", "--epochs", "1", "--batch-size", "32", "--train-images", "100"]
 
@@ -279,7 +279,7 @@ def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny
     assert main(["demo", "--epochs", "1"]) == 0
     first = capsys.readouterr()
     assert "Measuring this machine" in first.err
-    assert f"about {format_duration(demo.stored_speed().seconds(1))} on this machine" in first.err
+    assert f"about {format_duration(demo.demo_seconds(demo.stored_estimate(), 1))} on this machine" in first.err
     (run,) = list_runs()
     assert run.status().state == "finished"
     assert f"/compare?networks={run.run_id}/s" in first.out
@@ -288,13 +288,13 @@ def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny
     assert "Measuring" not in capsys.readouterr().err
     assert sorted(run.config().seed for run in list_runs()) == [0, 1]
     monkeypatch.setattr(demo, "_machine", lambda: "another processor")
-    assert demo.stored_speed() is None
+    assert demo.stored_estimate() is None
     assert main(["demo", "--epochs", "0"]) == 2
 
 
 def test_stored_predictions_have_a_size_and_can_be_deleted(runs_root, capsys):
-    save_predictions({"number": 1}, np.zeros((1000, 10), np.float32))
+    disk_cache.save("predictions", {"number": 1}, np.zeros((1000, 10), np.float32))
     assert main(["data", "predictions"]) == 0
     assert "1 file, 0.0 MB of at most 1,074 MB" in capsys.readouterr().out
     assert main(["data", "predictions", "--delete"]) == 0
-    assert measure_store().files == 0
+    assert disk_cache.measure("predictions").files == 0

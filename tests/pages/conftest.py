@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import streamlit as st
 
-from kdexplorer.analysis import attention_cache, metrics
+from kdexplorer.analysis import metrics
 from kdexplorer.app.server import access
 from kdexplorer.datasets import get_dataset, human_labels
 
@@ -18,7 +18,6 @@ def clean(monkeypatch, tmp_path):
     """Nothing cached by the test before, a small test split, of CIFAR-10 only the bundled subset."""
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "data"))
     monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 120)
-    monkeypatch.setattr(attention_cache, "cache_folder", lambda: tmp_path / "cache")
     st.cache_data.clear()
     st.cache_resource.clear()
 

@@ -17,6 +17,7 @@ from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.presets import DEMO, STARTING_POINTS
+from kdexplorer.runs import disk_cache
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.records import RunStatus, TeacherFigures
@@ -24,7 +25,6 @@ from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.sweeps import folder as sweep_folder
 from kdexplorer.training import demo
 from kdexplorer.training.estimate import Estimate, format_duration
-from kdexplorer.training.predictions import measure_store, save_predictions
 from tests.pages.reading import button, link_labels, specs, text, turn_to
 from tests.pages.runs import make_run
 
@@ -304,7 +304,7 @@ def test_the_demo_has_the_length_that_fits_the_machine_once_it_is_measured(monke
     at.run()
     assert experiment(at)["epochs"] == demo.LENGTHS[0]
     assert at.metric[0].value == f"about {format_duration(seconds - 2 * (demo.LENGTHS[1] - demo.LENGTHS[0]))}"
-    demo.store_speed(results[0].model_copy(update={"seconds": 20.0}))
+    demo.store_estimate(results[0].model_copy(update={"seconds": 20.0}))
     button(at, "One-minute demo").click().run()
     assert experiment(at)["epochs"] == demo.LENGTHS[-1]
     at.number_input(key="form_seed").set_value(1).run()  # which is another experiment
@@ -332,7 +332,7 @@ def test_a_measurement_of_the_machine_that_fails_can_be_repeated_and_one_that_an
     assert not at.error
     assert "Measuring how fast" in text(at)
     stored = Estimate(seconds=20, loading=1.0, step=0.1, evaluation=1.0, epoch=2.0, images_per_second=1000.0)
-    demo.store_speed(stored)
+    demo.store_estimate(stored)
     at.run()
     assert at.metric[0].value.startswith("about")
 
@@ -621,8 +621,8 @@ def test_a_guest_sees_a_runs_results_and_no_control(state, open_page, monkeypatc
 
 def test_stored_predictions_are_named_and_can_be_deleted(open_page):
     assert "Stored teacher predictions" not in text(open_page("launch"))
-    save_predictions({"number": 1}, np.zeros((1000, 10), np.float32))
+    disk_cache.save("predictions", {"number": 1}, np.zeros((1000, 10), np.float32))
     at = open_page("launch")
     assert "Stored teacher predictions: 1 file" in text(at)
     at.button(key="delete_predictions").click().run()
-    assert not measure_store().files
+    assert not disk_cache.measure("predictions").files

@@ -16,7 +16,7 @@ from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.sweeps import folder, grid
 from kdexplorer.sweeps.report import to_markdown
-from kdexplorer.training import memory
+from kdexplorer.training import estimate
 from tests.sweeps.sample import make_results
 
 
@@ -195,8 +195,8 @@ def test_the_gradient_cannot_be_held_without_the_teachers_logits_or_a_factor(rec
 
 
 def test_students_of_one_seed_share_an_experiment_while_memory_lasts(recipe, monkeypatch):
-    monkeypatch.setattr(memory, "free_memory", lambda device: 2**30)
-    monkeypatch.setattr(memory, "estimate_memory", lambda config, elsewhere: 2**28 * len(config.students))
+    monkeypatch.setattr(estimate, "free_memory", lambda device: 2**30)
+    monkeypatch.setattr(estimate, "estimate_memory", lambda config, elsewhere: 2**28 * len(config.students))
     config = grid.configure("resnet8", recipe, temperatures=[1.0, 2.0], weights=[0.3, 0.5], seeds=2)
     packed = folder.pack(config, "id")  # six students for each seed, of which four fit: three and three
     assert [(one.seed, len(one.students)) for one in packed] == [(0, 3), (0, 3), (1, 3), (1, 3)]

@@ -8,11 +8,11 @@ from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.augmentation import TEACHER, augment, mix
 from kdexplorer.errors import ConfigError
+from kdexplorer.runs import disk_cache
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.schema import validate
 from kdexplorer.training import estimate
 from kdexplorer.training.data import load_run_data
-from kdexplorer.training.predictions import delete_predictions
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import COMBINED, bits, create, make_config, stop_at, train_to_end
@@ -35,10 +35,10 @@ def test_each_view_leads_elsewhere_and_resumes_to_the_same_bits(alone, view):
     expected = bits(train_to_end(config))
     assert bits(train_to_end(config)) == expected  # with the teacher's predictions from the disk
     assert expected[0] != bits(train_to_end(alone))[0]
-    delete_predictions()
+    disk_cache.delete("predictions")
     run = create(config)
     assert stop_at(run, (1, 1))[-1] == (1, 1)
-    delete_predictions()
+    disk_cache.delete("predictions")
     assert execute(run) == "finished"
     assert bits(run) == expected
 
@@ -120,7 +120,7 @@ def test_an_omitted_class_is_missing_from_the_training_images_alone(tiny):
     assert len(data.evaluation) == get_dataset("synthetic").sizes["test"]
     assert 3 in data.evaluation.labels
     with pytest.raises(ConfigError, match="without_class"):
-        load_run_data(make_config(without_class=10))
+        Trainer(make_config(without_class=10))
 
 
 def test_what_is_not_evaluated_changes_no_weight(tiny):

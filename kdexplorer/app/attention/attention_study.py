@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import attention_cache, attention_similarity
+from kdexplorer.analysis import attention_similarity
 from kdexplorer.analysis.attention_similarity import StageSimilarity
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.app.parts import chart_view, network_picker
@@ -46,7 +46,7 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
     except KDError as error:
         show_error(error)
         return
-    stored = attention_cache.load_stored(teacher, comparable, sample)
+    stored = attention_similarity.load_stored(teacher, comparable, sample)
     found = {name: one for name, c in students.items() if (one := stored.get(c.path)) is not None}
     compared = {name: students[name] for name in found}
     missing = [name for name, checkpoint in students.items() if checkpoint in comparable and name not in compared]
@@ -66,7 +66,7 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
 
 def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.ndarray) -> None:
     """Compares the students whose results are not stored yet, where this visitor may and wants to. Raises KDError."""
-    stored = attention_cache.load_stored(teacher, students, sample)
+    stored = attention_similarity.load_stored(teacher, students, sample)
     missing = [student for student in students if stored[student.path] is None]
     if not missing:
         return

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from kdexplorer.app.parts import deletion
-from kdexplorer.training import predictions
+from kdexplorer.runs import disk_cache
 
 
 def show_predictions() -> None:
     """The size of the stored teacher predictions, with a button that deletes them; nothing where there are none."""
-    found = predictions.measure_store()
-    if not found.files:
+    if not disk_cache.measure("predictions").files:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
-            f"{predictions.describe_store(found)} Runs with the same images, seed and teacher read them and are "
-            "faster.",
+            f"{disk_cache.describe_predictions()} Runs with the same images, seed and teacher read them "
+            "and are faster.",
             width="stretch",
         )
         question = "Delete the stored predictions? Runs compute them again when they need them."
-        deletion.offer("Delete", question, "delete_predictions", predictions.delete_predictions, "Deleted.")
+        delete = partial(disk_cache.delete, "predictions")
+        deletion.offer("Delete", question, "delete_predictions", delete, "Deleted.")
