@@ -9,22 +9,22 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from kdexplorer.app.audience import audience
+from kdexplorer.app.audience import controls
 from kdexplorer.app.server import turns
 from kdexplorer.app.server.access import check_token
-from kdexplorer.app.server.embedding import Embedding
+from kdexplorer.app.server.compression import CompressOnce
+from kdexplorer.app.server.connections import Connections
 from kdexplorer.app.server.guard import Guard
-from kdexplorer.app.server.headers import Headers, frame_origins
-from kdexplorer.app.server.streamlit_internals import upload_manager
+from kdexplorer.app.server.headers import Gate
+from kdexplorer.app.server.streamlit_internals import ask_no_host, upload_manager
 from kdexplorer.app.server.uploads import limit_uploads
 from kdexplorer.app.story_mode import lecture_file
-from kdexplorer.processes import limit_thread_spinning, raise_file_limit
+from kdexplorer.processes import limit_thread_spinning
 
 
 @asynccontextmanager
 async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
-    raise_file_limit()
     limit_uploads(upload_manager())
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.THREADS, "download"))
     yield
@@ -32,11 +32,16 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
 
 check_token()
 lecture_file.check_file()
-frame_origins()
+ask_no_host()
 limit_thread_spinning()  # the server's predictions run beside trainers
 app = st.App(
     Path(__file__).resolve().parent / "kdexplorer" / "app" / "main.py",
-    routes=audience.routes(),
+    routes=controls.routes(),
     lifespan=prepare,
-    middleware=[Middleware(Headers), Middleware(Guard), Middleware(Embedding)],
+    middleware=[
+        Middleware(Connections),
+        Middleware(Gate),
+        Middleware(Guard),
+        Middleware(CompressOnce),
+    ],
 )

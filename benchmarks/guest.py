@@ -5,8 +5,8 @@
 Starts the application with a presenter token and a run that trains (`--no-train`: without), and 20 visitors from one
 address: three of four change the pinned temperature or the image every few seconds, the others watch the run. The
 presenter, from the same address, does the same, and enters the token again and again in new tabs. First nobody else is
-there; then for `--seconds` a guest does everything at once that an audit found to be costly (`ATTACKS`), or what is
-named, from another address or with `--same-address` from the class's; then the guest leaves, and after `--recovery`
+there; then for `--seconds` a guest does everything at once that an audit found to be costly (`ATTACKS`), or only what
+is named, from another address or with `--same-address` from the class's; then the guest leaves, and after `--recovery`
 seconds everything is measured again. Prints the visitors' and the presenter's times, the server's memory and the
 training's speed for each part, and whether they are within the budget. The guest is a process of its own with the run's
 priority; its processor time is printed, because on two cores it is taken from the others.

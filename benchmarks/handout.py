@@ -23,8 +23,7 @@ from typing import Any
 
 from benchmarks.app import browser
 from kdexplorer.handout.page import build
-from kdexplorer.handout.request import make_request
-from kdexplorer.handout.sources import open_sources
+from kdexplorer.handout.request import make_request, open_sources
 
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND"
 SCREENS = {"desktop": (1440, 900, 1), "phone": (360, 780, 4)}

@@ -30,8 +30,9 @@ from kdexplorer.config import SCRATCH, RunConfig, StudentConfig
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.notation import parse_student
 from kdexplorer.runs.run_folder import finished_students
-from kdexplorer.sweeps import folder, grid
-from kdexplorer.sweeps.driver import execute_sweep
+from kdexplorer.studies.driver import execute_study
+from kdexplorer.studies.folder import StudyConfig, open_study
+from kdexplorer.studies.study import Place, grid_entry, make_grid_study
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.trainer import Trainer
 
@@ -50,6 +51,11 @@ def stepper(dataset: str, compiled: bool, students: list[StudentConfig], teacher
         compile=compiled,
     )
     return stepping(config)
+
+
+def _cell(student: str, temperature: float) -> StudentConfig:
+    name, text = grid_entry(student, Place(temperature, 0.7))
+    return parse_student(f"{text}:name={name}")
 
 
 def teacher_alone(dataset: str, compiled: bool, student: StudentConfig, teacher: Path) -> Callable[[], None]:
@@ -82,7 +88,7 @@ def in_rounds(steps: dict[str, Callable[[], None]], repetitions: int, budget: fl
 
 def cost(options: argparse.Namespace, dataset: str, teacher: Path, student: str) -> None:
     """Prints a line per number of students."""
-    distilled = [grid.cell(student, 1.0 + number, 0.7) for number in range(max(options.counts))]
+    distilled = [_cell(student, 1.0 + number) for number in range(max(options.counts))]
     scratch = parse_student(f"{student}:{SCRATCH}")
     steps = {
         "teacher": teacher_alone(dataset, options.compiled, distilled[0], teacher),
@@ -102,7 +108,7 @@ def cost(options: argparse.Namespace, dataset: str, teacher: Path, student: str)
 
 def share(options: argparse.Namespace, dataset: str, teacher: Path, student: str) -> None:
     """Prints the ratio of five runs to one."""
-    distilled = [grid.cell(student, temperature, 0.7) for temperature in TEMPERATURES]
+    distilled = [_cell(student, temperature) for temperature in TEMPERATURES]
     steps = {"together": stepper(dataset, options.compiled, distilled, teacher)}
     steps |= {one.name: stepper(dataset, options.compiled, [one], teacher) for one in distilled}
     times = in_rounds(steps, options.repetitions, options.budget)
@@ -128,15 +134,8 @@ def lose_a_node(options: argparse.Namespace, root: Path) -> None:
         "threads": 1,
         "device": "cpu",
     }
-    config = grid.configure(
-        "resnet8",
-        recipe,
-        temperatures=[2.0, 4.0, 8.0],
-        weights=[0.5, 0.7, 0.9],
-        seeds=2,
-        students_per_experiment=2,
-    )
-    sweep = folder.create(config)
+    study = make_grid_study("resnet8", recipe, 2, temperatures=[2.0, 4.0, 8.0], weights=[0.5, 0.7, 0.9])
+    sweep = open_study(StudyConfig(study=study, students_per_run=2))
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     doomed, over = nodes.add_node(num_cpus=1), threading.Event()
     nodes.add_node(num_cpus=1)
@@ -144,8 +143,8 @@ def lose_a_node(options: argparse.Namespace, root: Path) -> None:
     def kill() -> None:
         while not over.wait(0.5):
             status = sweep.status()
-            if status.experiments and (status.finished or 0) * 2 >= status.experiments:
-                print(f"  one node is killed after {status.finished} of {status.experiments} experiments")
+            if status.runs and (status.finished or 0) * 2 >= status.runs:
+                print(f"  one node is killed after {status.finished} of {status.runs} runs")
                 nodes.remove_node(doomed, allow_graceful=False)
                 return
 
@@ -153,7 +152,7 @@ def lose_a_node(options: argparse.Namespace, root: Path) -> None:
     killer.start()
     begin = time.monotonic()
     try:
-        state = execute_sweep(sweep, nodes.address)
+        state = execute_study(sweep, nodes.address)
     finally:
         over.set()
         killer.join()
@@ -162,7 +161,7 @@ def lose_a_node(options: argparse.Namespace, root: Path) -> None:
     students = sum(len(finished_students(run)) for run in sweep.runs())
     ends = [log.count(f"{run.run_id} finished\n") for run in sweep.runs()]
     print(
-        f"  {state} after {time.monotonic() - begin:.0f} s: {students} students in {len(ends)} experiments, each "
+        f"  {state} after {time.monotonic() - begin:.0f} s: {students} students in {len(ends)} runs, each "
         f"finished {min(ends)} to {max(ends)} times; {log.count('was lost')} submitted again"
     )
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -74,15 +75,17 @@ def limit_thread_spinning() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
-def raise_file_limit() -> None:
-    """Lets this process open as many files as the system allows; a connected visitor takes four."""
+def raise_file_limit() -> int:
+    """Lets this process open as many files as the system allows, and returns how many that are."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return sys.maxsize
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 @contextlib.contextmanager

@@ -6,12 +6,11 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.analysis import results, verdicts
-from kdexplorer.app.compare import compare_claims, compare_sections, compare_table, league_section
+from kdexplorer.app.compare import compare_claims, compare_sections, compare_table, studies
 from kdexplorer.app.compare.compare_sections import Comparison
-from kdexplorer.app.launch import sweeps
 from kdexplorer.app.parts import chart_view, layout, network_picker
-from kdexplorer.app.parts.plain import as_text, show_error
-from kdexplorer.app.state import caches, pickers, result_caches
+from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.state import caches, choices, result_caches
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -24,23 +23,23 @@ SECTIONS: dict[str, Callable[[Comparison], None]] = {
     "Confusion": compare_sections.show_confusion,
     "Disagreements": compare_sections.show_disagreements,
     "Error inheritance": compare_claims.show_inheritance,
-    "The lab's claims": compare_claims.show_claims,
-    "Sweep": lambda _: sweeps.show_section(),
-    "League": lambda _: league_section.show_section(),
+    "The lab's claims": lambda _: studies.show_claims(),
+    "Sweep": lambda _: studies.show_sweeps(),
+    "League": lambda _: studies.show_leagues(),
 }
 
 # What needs the page's width, not the half beside the table.
 WIDE = ("Confusion", "Disagreements", "Error inheritance", "The lab's claims", "Sweep", "League")
 
 
-def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: list[str], choices: Any) -> str:
+def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: list[str], place: Any) -> str:
     """The short table and one section at a time, then the two verdicts and the whole table.
 
-    The teacher and the baseline are chosen in `choices`. Returns the line that names the networks.
+    The teacher and the baseline are chosen in `place`. Returns the line that names the networks.
     """
     compare_table.require_same_images(entries)
     names = results.short_names(list(entries))
-    with choices:
+    with place:
         teacher_key, baseline = compare_table.pick_references(entries, found, names)
     if teacher_key and teacher_key not in names:
         names = results.short_names([*entries, teacher_key])
@@ -57,9 +56,9 @@ def compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: 
         logits = {name: caches.evaluation_logits(checkpoint) for name, checkpoint in networks.items()}
     others = [name for name in networks if teacher is None or name != teacher[0]]
     chart_view.mention(networks=lineage.name_family(teacher and teacher[0], others))
-    section = pickers.pick_one(
+    section = choices.pick_one(
         "show", "Details", list(SECTIONS), "Accuracy and cost",
-        kind="section", draw=st.segmented_control, required=True, wrap=True, label_visibility="collapsed",
+        kind="section", buttons=True, label_visibility="collapsed",
     )  # fmt: skip
     table, beside = st.columns(2, gap="medium") if section not in WIDE else (st.container(), st.container())
     with table:
@@ -93,11 +92,11 @@ def main() -> None:
         "distillation changes.",
     )
     found = network_picker.networks()
-    line, choices = layout.networks_line()
-    with choices:
+    line, place = layout.networks_line()
+    with place:
         entries, runs = compare_table.pick_networks_and_runs(found)
     if entries:
-        line.markdown(compare(entries, found, runs, choices))
+        line.markdown(compare(entries, found, runs, place))
         network_picker.show_unusable()
         return
     st.info("Press **Change networks** and choose some, or a run with finished students.")

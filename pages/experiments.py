@@ -4,7 +4,7 @@ import streamlit as st
 
 from kdexplorer.app.experiments import experiment_view
 from kdexplorer.app.parts import layout
-from kdexplorer.app.parts.plain import show_error
+from kdexplorer.app.parts.text import show_error
 from kdexplorer.app.server import access
 from kdexplorer.errors import KDError
 
@@ -12,7 +12,7 @@ from kdexplorer.errors import KDError
 def main() -> None:
     """One experiment at a time."""
     layout.header("experiments", "Why does distillation work? A question, one chart, and a verdict from the data.")
-    with st.container(key="experiment"):
+    with st.container(key="experiment_page"):
         left, right = st.columns([2, 3], gap="medium")
     with left:
         experiment = experiment_view.pick_experiment()

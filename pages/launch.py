@@ -9,12 +9,12 @@ import streamlit as st
 
 from kdexplorer.app.launch import guest, launch_form, launch_run, storage
 from kdexplorer.app.parts import layout
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.errors import KDError
 from kdexplorer.runs.run_folder import find_run
 from kdexplorer.schema import is_name
-from kdexplorer.sweeps.folder import find_sweep
+from kdexplorer.studies.folder import find_study
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     )
     access.show_login()
     opened = None
-    for kind, find in (("run", find_run), ("sweep", find_sweep)):
+    for kind, find in (("run", find_run), ("sweep", find_study)):
         name, found = st.query_params.get(kind), None
         if name is not None and is_name(name):  # never a path
             with contextlib.suppress(KDError):

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from kdexplorer.analysis.error_inheritance import count_inheritance
+from kdexplorer.analysis.error_inheritance import REPEATED, RIGHT, count_inheritance, share_of
 from kdexplorer.analysis.results import build_rows
 from kdexplorer.cli import main
 from kdexplorer.datasets.human_labels import find_human_labels
-from kdexplorer.experiments import all_experiments
-from kdexplorer.experiments.base import describe_cost
-from kdexplorer.experiments.report import read
 from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.notation import format_number, parse_student
 from kdexplorer.presets import PRESETS
-from kdexplorer.sweeps.report import to_markdown
-from kdexplorer.sweeps.results import bundled_sweeps
+from kdexplorer.studies.experiments import all_experiments
+from kdexplorer.studies.experiments.results import read
+from kdexplorer.studies.report import to_markdown
+from kdexplorer.studies.summary import seed_deviation, summarize
+from kdexplorer.studies.table import bundled_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE_PAGE, EXAMPLE = "adding-a-method.md", "kdexplorer/methods/cosine.py"
@@ -57,7 +57,7 @@ def test_relative_links_resolve(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_paths_and_benchmarks_exist(page):
-    paths = re.findall(r"`((?:kdexplorer|tests|pages|benchmarks|deploy|sweeps)/[\w./-]+)`", PAGES[page])
+    paths = re.findall(r"`((?:kdexplorer|tests|pages|benchmarks|deploy|studies)/[\w./-]+)`", PAGES[page])
     paths = [path for path in paths if path != EXAMPLE]
     assert not [path for path in paths if not (ROOT / path).exists()]
     benchmarks = set(re.findall(r"python -m (benchmarks\.\w+)", PAGES[page]))
@@ -131,21 +131,20 @@ def test_the_claims_are_what_the_command_prints(capsys):
 def test_the_experiments_and_their_verdicts():
     text = " ".join(PAGES["experiments.md"].split())
     listed = table_rows(after_marker("experiments.md", "experiments").split("\n\n")[0])[2:]
-    expected = [[str(e.order), f"`{e.key}`", e.question, describe_cost(e)] for e in all_experiments()]
+    expected = [[str(e.order), f"`{e.key}`", e.question, e.describe_cost()] for e in all_experiments()]
     assert listed == expected
     for experiment in all_experiments():
-        results = read(experiment)
-        if results:
-            claim = experiment.judge(results)
-            assert f"**{claim.claim}: {claim.verdict}.** {claim.evidence}" in text
+        claims = experiment.judge(read(experiment))
+        if len(claims) == 1:
+            assert f"**{claims[0].claim}: {claims[0].verdict}.** {claims[0].evidence}" in text
 
 
 def test_the_experiments_sizes_are_those_declared():
     rows = table_rows(after_marker("experiments.md", "sizes").split("\n\n")[0])[2:]
     assert [row[0] for row in rows] == [f"`{one.key}`" for one in all_experiments()]
     for experiment, (_, _, here) in zip(all_experiments(), rows, strict=True):
-        for part in experiment.parts():
-            recipe = part.declaration.recipe
+        for study in experiment.studies(False).values():
+            recipe = study.shared
             numbers = re.findall(r"[\d,]*\d", here)
             assert f"{recipe.train_images:,}" in numbers
             assert str(recipe.epochs) in numbers
@@ -165,19 +164,22 @@ def test_the_texts_have_the_figures_of_the_analysis(bundled):
         for name in ("resnet18-response", "resnet18-scratch")
     )
     shares = [
-        f"{100 * share:.0f} %" for one in (student, baseline) for share in (one.repeated_share, one.corrected_share)
+        f"{100 * share:.0f} %"
+        for one in (student, baseline)
+        for share in (share_of(one, "wrong", key) for key in (REPEATED, RIGHT))
     ]
     assert f"wrong class on {shares[0]} and is right on {shares[1]}" in pages["results.md"]
     assert f"on {shares[2]} and {shares[3]}." in pages["results.md"]
-    gain = 100 * (student.kept_share - baseline.kept_share)
-    assert f"{student.teacher_wrong} test images" in pages["results.md"]
+    gain = 100 * (share_of(student, "right", RIGHT) - share_of(baseline, "right", RIGHT))
+    assert f"{sum(student['wrong'].values())} test images" in pages["results.md"]
     assert f"gains {gain:.1f} points" in pages["results.md"]
     rows = {row.name: row for row in build_rows(bundled.entries, logits, labels)}
     difference = rows["resnet8-response"].cross_entropy - rows["resnet8-scratch"].cross_entropy
     scaled = rows["resnet8-response"].scaled_to_scratch_baseline.nats.removeprefix("-")
     assert f"is {difference:.3f} above as trained and {scaled} below" in pages["results.md"]
-    deviation = f"{100 * bundled_sweeps()['resnet56-resnet8'].seed_deviation():.2f} points"
-    assert all(deviation in pages[name] for name in ("README.md", "results.md", "sweeps.md"))
+    sweep = bundled_tables(with_grid=True)["resnet56-resnet8"]
+    deviation = f"{100 * seed_deviation(summarize(sweep)):.2f} points"
+    assert all(deviation in pages[name] for name in ("README.md", "results.md", "studies.md"))
 
 
 def test_the_human_labels_table_is_what_the_command_prints(capsys, real_root):
@@ -193,11 +195,10 @@ def test_the_leagues_table_is_complete_and_printed_in_the_text(capsys):
 
 
 def test_the_bundled_sweep_is_readable_and_its_figures_are_in_the_text():
-    result = bundled_sweeps()["resnet56-resnet8"]
-    assert len(result.students) == 39
-    assert after_marker("sweeps.md", "sweep").startswith(to_markdown(result).strip() + "\n")
-    text = " ".join(PAGES["sweeps.md"].split())
-    cells = {(cell.temperature, cell.weight): cell.accuracy_values for cell in result.cells}
+    table = bundled_tables(with_grid=True)["resnet56-resnet8"]
+    assert after_marker("studies.md", "sweep").startswith(to_markdown(table).strip() + "\n")
+    text = " ".join(PAGES["studies.md"].split())
+    cells = {one.place: one.values() for one in summarize(table) if one.place.temperature}
 
     def gains(better, worse):  # of each seed, in points
         return [100 * (a - b) for a, b in zip(cells[better], cells[worse], strict=True)]

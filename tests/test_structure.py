@@ -25,9 +25,9 @@ LAYERS = (
     {"runs"},
     {"analysis"},
     {"training"},
-    {"sweeps"},
-    {"experiments"},
+    {"studies"},
     {"charts"},
+    {"figures"},
     {"web"},
     {"story"},
     {"vote"},
@@ -112,8 +112,8 @@ def test_private_parts_of_streamlit_are_used_in_one_module():
 
 
 def test_training_leaves_streamlit_and_ray_unloaded():
-    loaded = loaded_by("kdexplorer.training.train", "kdexplorer.sweeps.driver", "kdexplorer.cli.main")
-    assert {"torch", "kdexplorer.sweeps.driver"} <= loaded
+    loaded = loaded_by("kdexplorer.training.train", "kdexplorer.studies.driver", "kdexplorer.cli.main")
+    assert {"torch", "kdexplorer.studies.driver"} <= loaded
     assert not loaded & {"streamlit", "altair", "pandas", "ray"}
 
 

@@ -1,16 +1,17 @@
 """How similar students' attention maps are to their teacher's, on one image and over many.
 
-What is computed of a pair of networks is kept for each part of the images, so after an interruption only the rest is
-computed.
+What was compared over many images is stored for each pair of networks and part of the images, so after an interruption
+only the rest is computed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from kdexplorer.analysis.measures import Table
 from kdexplorer.errors import KDError
 from kdexplorer.methods.at import AT
 from kdexplorer.networks import get_architecture
-from kdexplorer.runs import disk_cache, lineage
+from kdexplorer.runs import array_store, lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
@@ -27,14 +28,13 @@ if TYPE_CHECKING:
 
 BATCH = 50
 """Images of a forward pass."""
+
 PART = 1_000
-"""Images of a stored result."""
-MAPS = "absolute values"
-"""What power 1 is the mean of: results of another definition are not read."""
-MEASURES = ("cosine", "mse", "correlation", "chance")
+"""Images of a stored array."""
+
+COMPARED = ("cosine", "mse", "correlation", "chance")
 """What is computed of each image and stage: two maps' cosine similarity and the mean squared difference of the
-normalized maps, which the loss uses; their centered correlation; and the correlation with the teacher's map of another
-image."""
+normalized maps, which the loss uses; their centered correlation; and that with the teacher's map of another image."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def map_difference(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.ndarray:
-    """What `MEASURES` lists, `[4, N, stages]`, of as many stages' maps `[N, H, W]`.
+    """What `COMPARED` lists, `[4, N, stages]`, of as many stages' maps `[N, H, W]`.
 
     Where maps are positive nearly everywhere, their cosine is close to 1 even for different images. The centered
     correlation leaves out what all maps have in common with an even spread. Its chance level is that of a student's map
@@ -121,6 +121,40 @@ def split_by_stages(teacher: Checkpoint, students: Sequence[Checkpoint]) -> tupl
     return parts[True], parts[False]
 
 
+def load_stored(
+    teacher: Checkpoint, students: Sequence[Checkpoint], images: np.ndarray
+) -> dict[Path, np.ndarray | None]:
+    """What `measure` stored for exactly these images by the student's folder; None where any of it is missing.
+
+    Each is float32 `[2, 4, N, stages]`: for power 1 and 2, what `COMPARED` lists.
+    """
+    found: dict[Path, np.ndarray | None] = {}
+    for student in students:
+        parts = [_load(teacher, student, part) for part in _split(images)]
+        known = [part for part in parts if part is not None]
+        found[student.path] = np.concatenate(known, axis=2) if known and len(known) == len(parts) else None
+    return found
+
+
+def _split(images: np.ndarray) -> list[np.ndarray]:
+    return [images[begin : begin + PART] for begin in range(0, len(images), PART)]
+
+
+def _identify(checkpoint: Checkpoint) -> tuple[str, str]:
+    """What determines a network's maps: its weights and the normalization of its input."""
+    return checkpoint.sha256, str(checkpoint.card.normalization)
+
+
+def _facts(teacher: Checkpoint, student: Checkpoint, part: np.ndarray) -> dict[str, Any]:
+    networks = {"teacher": _identify(teacher), "student": _identify(student)}
+    return networks | {"attention": "absolute values", "images": hashlib.sha256(part.tobytes()).hexdigest()}
+
+
+def _load(teacher: Checkpoint, student: Checkpoint, part: np.ndarray) -> np.ndarray | None:
+    shape = (2, len(COMPARED), len(part), len(get_architecture(teacher.architecture).stages))
+    return array_store.load_array(_facts(teacher, student, part), shape)
+
+
 def measure(
     teacher: Checkpoint,
     students: Sequence[Checkpoint],
@@ -134,65 +168,31 @@ def measure(
     a checkpoint's network, from a cache for instance; `progress` is called with the share that is done, 0 to 1.
 
     Raises:
-        KDError: when a network cannot be loaded or the cache cannot be written.
+        KDError: when a network cannot be loaded or the result cannot be stored.
     """
     from kdexplorer.analysis.inference import predict_with_attention
 
     students, _ = split_by_stages(teacher, students)
     done = 0
-    for part, part_hash in _split(images):
-        facts = {_identify(one): _facts(teacher, one, part_hash) for one in students}
-        missing = {
-            _identify(one): one for one in students if disk_cache.load("attention", facts[_identify(one)]) is None
-        }
-        chosen = [teacher, *missing.values()] if missing else []
-        networks = {_identify(c): (network(c), c.card.normalization) for c in chosen}
-        found: dict[str, list[np.ndarray]] = {key: [] for key in missing}
+    for part in _split(images):
+        missing = {_identify(one): one for one in students if _load(teacher, one, part) is None}
+        chosen = ({_identify(teacher): teacher} | missing) if missing else {}
+        networks = {key: (network(one), one.card.normalization) for key, one in chosen.items()}
+        found: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in missing}
         for begin in range(0, len(part), BATCH):
             batch = part[begin : begin + BATCH]
             maps = {key: predict_with_attention(one, batch, norm)[1] for key, (one, norm) in networks.items()}
-            for key in missing:
-                mine, theirs = maps[key], maps[_identify(teacher)]
-                found[key].append(np.stack([compare_maps(mine[power], theirs[power]) for power in (1, 2)]))
+            for key, compared in found.items():
+                own, other = maps[key], maps[_identify(teacher)]
+                compared.append(np.stack([compare_maps(own[power], other[power]) for power in (1, 2)]))
             done += len(batch)
             progress(done / len(images))
         for key, similarities in found.items():
             try:
-                disk_cache.save("attention", facts[key], np.concatenate(similarities, axis=2))
+                array_store.save_array(_facts(teacher, missing[key], part), np.concatenate(similarities, axis=2))
             except OSError as error:
-                reason = f"{disk_cache.cache_folder()} cannot be written ({error.strerror})"
-                raise KDError(f"{reason}: free some space or check its permissions.") from error
-
-
-def load_stored(
-    teacher: Checkpoint, students: Sequence[Checkpoint], images: np.ndarray
-) -> dict[Path, np.ndarray | None]:
-    """Earlier results for exactly these images by the student's folder; None where one is missing or damaged.
-
-    Each is float32 `[2, 4, N, stages]`: for power 1 and 2, what `MEASURES` lists.
-    """
-    found: dict[Path, np.ndarray | None] = {}
-    hashes = [part_hash for _, part_hash in _split(images)]
-    for student in students:
-        parts = [disk_cache.load("attention", _facts(teacher, student, part_hash)) for part_hash in hashes]
-        known = [part for part in parts if part is not None]
-        found[student.path] = np.concatenate(known, axis=2) if known and len(known) == len(parts) else None
-    return found
-
-
-def _split(images: np.ndarray) -> list[tuple[np.ndarray, str]]:
-    """`PART` images at a time, each part with its hash."""
-    parts = [images[begin : begin + PART] for begin in range(0, len(images), PART)]
-    return [(part, disk_cache.hash_images(part)) for part in parts]
-
-
-def _identify(checkpoint: Checkpoint) -> str:
-    """What determines a network's maps: its weights and the normalization of its input."""
-    return f"{checkpoint.sha256} {checkpoint.card.normalization}"
-
-
-def _facts(teacher: Checkpoint, student: Checkpoint, images: str) -> list[str]:
-    return [MAPS, _identify(teacher), _identify(student), images]
+                where = f"{array_store.store_root()} cannot be written ({error.strerror})"
+                raise KDError(f"{where}: free some space or check its permissions.") from error
 
 
 def summarize(similarity: np.ndarray, power: int) -> list[StageSimilarity]:
@@ -223,7 +223,7 @@ def build_rows(
         if mine is None:
             continue
         theirs = stored[baseline.path] if baseline is not None else None
-        place = power - 1, MEASURES.index("correlation")
+        place = power - 1, COMPARED.index("correlation")
         gains = mine[place] - theirs[place] if theirs is not None else None
         beta = attention_weight(student)
         for one in summarize(mine, power):

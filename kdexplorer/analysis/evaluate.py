@@ -1,9 +1,10 @@
-"""Evaluates a checkpoint again, from its weights, against its card."""
+"""Evaluates networks from their weights: again, once after a choice on held-out images, or imported from elsewhere."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +15,28 @@ from kdexplorer.analysis.difference import wilson_interval
 from kdexplorer.analysis.inference import predict
 from kdexplorer.analysis.results import evaluation_dataset, known_dataset
 from kdexplorer.datasets import Normalization, Split
-from kdexplorer.errors import DataError
-from kdexplorer.runs.card import AfterChoice
-from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, replace_card
+from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.errors import CheckpointError, DataError
+from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.runs.card import AfterChoice, Card, DataFacts
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, replace_card, save_checkpoint
+from kdexplorer.runs.weights import network_from_state, read_weights, rename_by_shape, to_half_precision
+from kdexplorer.schema import is_name
 
 if TYPE_CHECKING:
     from kdexplorer.networks.base import StagedNetwork
+
+COMMON_NORMALIZATIONS = {
+    "CIFAR-10": Cifar10.normalization,
+    "CIFAR-10, deviations averaged over images": Normalization(
+        mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010)
+    ),
+    "ImageNet": Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    "the range from -1 to 1": Normalization(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+}
+"""What public training scripts for CIFAR-10 use, by what its mean and standard deviation are those of."""
+TRIED = 2_000
+"""The first test images, on which other normalizations are tried."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +78,8 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
     accuracy, cross_entropy = metrics.accuracy(logits, split.labels), metrics.cross_entropy(logits, split.labels)
     low, high = wilson_interval(round(accuracy * len(split)), len(split))
     return EvaluationReport(
-        name=card.name, images=len(split),
-        accuracy=accuracy, accuracy_low=low, accuracy_high=high, cross_entropy=cross_entropy,
+        name=card.name, images=len(split), accuracy=accuracy, accuracy_low=low, accuracy_high=high,
+        cross_entropy=cross_entropy,
         calibration_error=metrics.expected_calibration_error(logits, split.labels),
         per_class_accuracy=metrics.per_class_accuracy(logits, split.labels, len(split.classes)),
         card_accuracy=card.test_accuracy, card_cross_entropy=card.test_cross_entropy,
@@ -122,3 +139,62 @@ def predict_split(
     starts = tqdm(range(0, len(split), 500), name, disable=not show, file=sys.stderr, leave=False)
     parts = [predict(network, split.images[start : start + 500], normalization) for start in starts]
     return np.concatenate(parts).astype(np.float16)
+
+
+def import_checkpoint(
+    source: Path, architecture: str, name: str, output: Path, normalization: Normalization, show: bool = False
+) -> Checkpoint:
+    """Makes the checkpoint folder `output / name` from CIFAR-10 weights and evaluates it on the test split.
+
+    `source` is a PyTorch file (read with `weights_only=True`) or safetensors with a state dict; names that differ from
+    this package's are recognized by shape (`rename_by_shape`). `normalization` is that of the channels, as the network
+    was trained.
+
+    Raises:
+        CheckpointError: when the weights do not fit, or the name is taken.
+        DataError: when CIFAR-10 is missing.
+    """
+    if not is_name(name):
+        raise CheckpointError(f"'{name[:60]}' is not a name: use letters, digits and . _ - = +, at most 64.")
+    if (output / name).exists():
+        raise CheckpointError(f"the name {name} is taken: choose another, or delete {output / name}.")
+    dataset, classes = Cifar10(), Cifar10.classes
+    state = rename_by_shape(architecture, read_weights(source), len(classes))
+    half = to_half_precision(network_from_state(architecture, state, len(classes), where=str(source)))
+    network = network_from_state(architecture, half, len(classes), where=f"{source} as float16")
+    split = dataset.load("test")
+    logits = predict_split(network, split, normalization, name, show)
+    card = Card(
+        name=name, architecture=architecture, classes=classes, normalization=normalization,
+        parameters=count_parameters(network), multiply_adds=count_multiply_adds(architecture, len(classes)),
+        data=DataFacts(dataset=dataset.key, evaluation_images=len(split)),
+        test_accuracy=metrics.accuracy(logits, split.labels),
+        test_cross_entropy=metrics.cross_entropy(logits, split.labels),
+    )  # fmt: skip
+    return save_checkpoint(output / name, half, card, logits)
+
+
+def find_better_normalization(checkpoint: Checkpoint, show: bool = False) -> str | None:
+    """A sentence on the common normalization that scores highest on the first `TRIED` test images; None for its own.
+
+    Weights do not tell how their inputs were normalized. `show` draws a progress bar on stderr.
+
+    Raises:
+        KDError: when the weights or CIFAR-10 cannot be read.
+    """
+    split, network, card = Cifar10().load("test"), checkpoint.network(), checkpoint.card
+    split = split.take(np.arange(min(TRIED, len(split))))
+    accuracies = {card.normalization: metrics.accuracy(checkpoint.logits()[: len(split)], split.labels)}
+    for one in COMMON_NORMALIZATIONS.values():
+        if one not in accuracies:
+            accuracies[one] = metrics.accuracy(predict_split(network, split, one, card.name, show), split.labels)
+    best = max(accuracies, key=accuracies.__getitem__)
+    if best == card.normalization:
+        return None
+    name = next(name for name, one in COMMON_NORMALIZATIONS.items() if one == best)
+    mean, std = (" ".join(map(str, values)) for values in best.model_dump().values())
+    return (
+        f"With the mean and std of {name} it scores higher: {100 * accuracies[best]:.2f} instead of "
+        f"{100 * accuracies[card.normalization]:.2f} % of the first {len(split):,} test images. If it was trained with "
+        f"that, delete {checkpoint.path} and import it again with --mean {mean} --std {std}"
+    )

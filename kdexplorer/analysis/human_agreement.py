@@ -8,7 +8,7 @@ not only accuracy is compared; then by the *wrong* classes alone, the label's cl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -79,24 +79,21 @@ def build_rows(checkpoints: Sequence[Checkpoint], human_labels: np.ndarray) -> l
     logits = {path: one for path, one in stored.items() if one is not None}
     fitted = {path: _fit(human_labels, one) for path, one in logits.items()}
     rows = []
-    for checkpoint in checkpoints:
-        path = checkpoint.path
-        if path not in logits:
-            continue
-        temperature, costs = fitted[path]
-        at_one = float(cross_entropy_to_humans(human_labels, logits[path]).mean())
-        row = AgreementRow(checkpoint.name, at_one, temperature, float(costs.mean()))
+    for checkpoint in (one for one in checkpoints if one.path in logits):
+        own, (temperature, costs) = logits[checkpoint.path], fitted[checkpoint.path]
+        at_one = float(cross_entropy_to_humans(human_labels, own).mean())
+        compared: dict[str, Difference] = {}
         baseline = lineage.scratch_baseline_of(checkpoint, checkpoints)
         if baseline is not None and baseline.path in logits:
-            difference, labels = costs - fitted[baseline.path][1], evaluation_labels(checkpoint)
-            row = replace(row, all_images=over_mean(difference, baseline.name))
+            other, difference = logits[baseline.path], costs - fitted[baseline.path][1]
+            compared["all_images"] = over_mean(difference, baseline.name)
+            labels = evaluation_labels(checkpoint)
             if labels is not None:
-                pair = logits[path], logits[baseline.path]
-                right = (pair[0].argmax(axis=1) == labels) & (pair[1].argmax(axis=1) == labels)
-                wrong = _compare_wrong_classes(human_labels, *pair, labels)
-                both = over_mean(difference[right]) if right.any() else None
-                row = replace(row, both_right=both, wrong_classes=wrong)
-        rows.append(row)
+                both_right = (own.argmax(axis=1) == labels) & (other.argmax(axis=1) == labels)
+                by_part = {"both_right": difference[both_right]}
+                by_part["wrong_classes"] = _compare_wrong_classes(human_labels, own, other, labels)
+                compared |= {part: over_mean(one, baseline.name) for part, one in by_part.items() if len(one)}
+        rows.append(AgreementRow(checkpoint.name, at_one, temperature, float(costs.mean()), **compared))
     return rows
 
 
@@ -108,26 +105,25 @@ def _fit(human_labels: np.ndarray, logits: np.ndarray) -> tuple[float | None, np
 
 def _compare_wrong_classes(
     human_labels: np.ndarray, logits: np.ndarray, baseline: np.ndarray, labels: np.ndarray
-) -> Difference | None:
+) -> np.ndarray:
+    """Cross-entropy minus the baseline's without the label's class, of the images that `UNCERTAIN` keeps."""
     others = np.arange(human_labels.shape[1]) != labels[:, None]
     shares, *wrong = (part[others].reshape(len(labels), -1) for part in (human_labels, logits, baseline))
-    uncertain = shares.sum(axis=1) >= UNCERTAIN
-    if not uncertain.any():
-        return None
-    shares = shares[uncertain] / shares[uncertain].sum(axis=1, keepdims=True)
-    costs, baseline_costs = (_fit(shares, part[uncertain])[1] for part in wrong)
-    return over_mean(costs - baseline_costs)
+    kept = shares.sum(axis=1) >= UNCERTAIN
+    if not kept.any():
+        return np.zeros(0)
+    shares = shares[kept] / shares[kept].sum(axis=1, keepdims=True)
+    costs, baseline_costs = (_fit(shares, part[kept])[1] for part in wrong)
+    return costs - baseline_costs
 
 
 def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
     """Whether distillation transferred the annotators' uncertainty, for each student that has a baseline, if any."""
     sentences, places = [], ("on all images", "on those that both classify correctly", "by the wrong classes alone")
+    kinds = {-1: "closer", 0: "no clear difference", 1: "further away"}
     for row in rows:
-        verdicts = []
-        for paired, where in zip((row.all_images, row.both_right, row.wrong_classes), places, strict=True):
-            if paired is not None:
-                words = {-1: "closer", 0: "no clear difference", 1: "further away"}[paired.sign]
-                verdicts.append(f"{words} {where} ({paired.nats})")
+        compared = zip((row.all_images, row.both_right, row.wrong_classes), places, strict=True)
+        verdicts = [f"{kinds[one.sign]} {where} ({one.nats})" for one, where in compared if one is not None]
         if row.all_images is not None:
             sentences.append(f"{row.name} against {row.all_images.other}: {', '.join(verdicts)}.")
     if not sentences:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import streamlit as st
 
@@ -29,6 +30,12 @@ def with_base(path: str) -> str:
     return f"/{base}{path}" if base else path
 
 
+def server_url() -> str:
+    """The server's address as this visitor's browser has it: scheme, host and port."""
+    found = urlsplit(st.context.url or f"http://localhost:{st.get_option('server.port')}")
+    return f"{found.scheme}://{found.netloc}"
+
+
 def link_to(page: str, label: str, query: dict[str, str] | None = None, icon: str | None = None) -> None:
-    """Draws a link to another page; `query` carries choices there, see `url_state`."""
+    """Draws a link to another page; `query` carries choices there, see `state.choices`."""
     st.page_link(FOLDER / f"{page}.py", label=label, query_params=query, icon=icon)

@@ -14,8 +14,8 @@ import numpy as np
 from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_maps, map_difference, relative_map
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, fill_shape, spec, title, tooltips
-from kdexplorer.charts.sizes import DESIGN_EM, area, em
-from kdexplorer.images import color_maps
+from kdexplorer.charts.style import DESIGN_EM, area, em
+from kdexplorer.images import render
 from kdexplorer.images.render import enlarge_png
 
 HEIGHT = 321
@@ -63,7 +63,7 @@ def color_limits(values: Sequence[Sequence[np.ndarray | None]], mode: str) -> tu
     return min(0.0, min((float(map_.min()) for map_ in found), default=0.0)), max(top, 1e-6)
 
 
-def grid(rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool, opacity: float, palette: str) -> Spec:
+def grid(rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool, opacity: float) -> Spec:
     """Stages by networks: the photo under each map, the map's opacity on a slider in the browser.
 
     Args:
@@ -72,9 +72,7 @@ def grid(rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool
         mode: `map` or `difference` (to the teacher).
         shared: one color scale for all maps, or one for each map.
         opacity: where the slider starts, 0 (photo) to 1 (map alone).
-        palette: `cividis` or `viridis`; differences have their own.
     """
-    palette = "difference" if mode == "difference" else palette
     values = relative_maps(rows, mode)
     limits = color_limits(values, mode)
     stages = max(len(row.maps) for row in rows)
@@ -86,7 +84,7 @@ def grid(rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool
             if row in shown and map_ is not None:
                 top = max(float(np.abs(map_).max()), 1e-6)
                 own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
-                url = color_maps.data_url(color_maps.map_png(map_, *(limits if shared else own), palette))
+                url = render.data_url(render.map_png(map_, *(limits if shared else own), mode))
                 place = {"network": row.name, "stage": f"stage {stage + 1}", "column": shown.index(row), "row": stage}
                 cells.append(place | {"url": url} | numbers[stage])
     heads = [{"network": row.name, "column": k, "color": style.look_of(row.role).color} for k, row in enumerate(shown)]
@@ -96,7 +94,7 @@ def grid(rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool
     return fill_shape(
         _grid_shape(max(1, len(shown)), stages),
         {"cells": cells, "heads": heads},
-        {"opacity": opacity, "photo": color_maps.data_url(enlarge_png(photo, 192)), "heading": heading},
+        {"opacity": opacity, "photo": render.data_url(enlarge_png(photo, 192)), "heading": heading},
         f"Grid of attention maps over the image: {', '.join(row.name for row in shown)} in columns, {stages} stages in "
         "rows; under each student's map its similarity to the teacher's.",
     )
@@ -187,7 +185,7 @@ def _names() -> list[alt.Chart]:
     ]
 
 
-def scale_bar(low: float, high: float, palette: str, mode: str, shared: bool) -> Spec:
+def scale_bar(low: float, high: float, mode: str, shared: bool) -> Spec:
     """What the colors measure, and whether all maps share the scale."""
     starts, step = np.linspace(low, high, 64), (high - low) / 64
     steps = [{"value": float(start), "end": float(start + 1.5 * step)} for start in starts]  # overlap: no seams
@@ -201,7 +199,7 @@ def scale_bar(low: float, high: float, palette: str, mode: str, shared: bool) ->
             labelExpr=f"datum.index == 0 ? '{least}' : '{most}'",
             grid=False,
         )
-    colors = alt.Scale(range=list(color_maps.PALETTES[palette]), domain=[low, high])
+    colors = alt.Scale(range=list(render.PALETTES[mode]), domain=[low, high])
     x = alt.X("value:Q", axis=axis, scale=alt.Scale(domain=[low, high + 1.5 * step], nice=False))
     bar = alt.Chart(data(steps)).mark_rect()
     heading = title(unit if shared else f"{unit.split(' (')[0]}, each map on its own scale")
@@ -209,6 +207,10 @@ def scale_bar(low: float, high: float, palette: str, mode: str, shared: bool) ->
     return spec(
         [bar.encode(x=x, x2="end:Q", color=alt.Color("value:Q", scale=colors, legend=None))], heading, described, 12
     )
+
+
+_SUMMARY = ("correlation", "low", "high", "chance", "cosine", "mse")
+"""What the chart shows of a stage's comparison."""
 
 
 def similarity_by_stage(
@@ -225,7 +227,7 @@ def similarity_by_stage(
     """
     looks = style.series({name: roles[name] for name in summaries})
     rows = [
-        vars(summary) | {"network": name, "stage": f"stage {summary.stage}"}
+        {key: getattr(summary, key) for key in _SUMMARY} | {"network": name, "stage": f"stage {summary.stage}"}
         for name, stages in summaries.items()
         for summary in stages
     ]

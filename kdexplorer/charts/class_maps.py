@@ -12,7 +12,7 @@ import numpy as np
 
 from kdexplorer.analysis.metrics import confusion
 from kdexplorer.charts.common import Spec, data, describe_selection, largest_classes, spec, title, tooltips
-from kdexplorer.charts.sizes import em
+from kdexplorer.charts.style import em
 
 
 def most_similar_classes(matrices: np.ndarray) -> list[int]:

@@ -15,7 +15,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts import style
-from kdexplorer.charts.sizes import CONFIG, DESIGN_EM, EM, PADDING
+from kdexplorer.charts.style import CONFIG, DESIGN_EM, EM, PADDING
 
 alt.theme.enable("none")  # the page's theme is applied in the browser
 

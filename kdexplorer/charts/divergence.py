@@ -8,8 +8,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts.common import Spec, spec, title, tooltips
-from kdexplorer.charts.sizes import em
-from kdexplorer.charts.style import SCRATCH, TEACHER, color, dash, series
+from kdexplorer.charts.style import SCRATCH, TEACHER, color, dash, em, series
 
 GRID = np.linspace(-6, 6, 121)
 BETAS = np.linspace(0, 1, 21)

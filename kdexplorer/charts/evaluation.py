@@ -1,37 +1,81 @@
-"""Charts of networks side by side: cost, calibration, accuracy by class."""
+"""Networks side by side: accuracy, losses, cost, calibration, classes, and whose errors a student repeats."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import numpy as np
 
+from kdexplorer.analysis.error_inheritance import OWN, REPEATED, RIGHT, Outcomes, share_of
+from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.metrics import accuracy, calibration_bins, per_class_accuracy, softmax
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.charts import style
-from kdexplorer.charts.common import Spec, data, describe_selection, largest_classes, spec, title, tooltips
-from kdexplorer.charts.sizes import DESIGN_EM, area, em
+from kdexplorer.charts.common import INK, Spec, data, describe_selection, largest_classes, spec, title, tooltips
+from kdexplorer.charts.style import DESIGN_EM, area, em
+
+_LOSSES = ("cross-entropy", "objective")
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a network costs: a name, the title of the axis, and what a result row's value is multiplied by."""
+def accuracies(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
+    """Test accuracy with its 95 % interval, a line a network; `roles` by the rows' names."""
+    looks = style.series({row.name: roles[row.name] for row in rows})
+    points = [
+        {"network": r.name, "accuracy": 100 * r.accuracy, "low": 100 * r.accuracy_low, "high": 100 * r.accuracy_high}
+        for r in rows
+    ]
+    y = alt.Y("network:N", sort=[look.name for look in looks], title=None, axis=alt.Axis(labelLimit=em(300)))
+    base = alt.Chart(data(points)).encode(y=y, color=style.color(looks).legend(None))
+    scale, axis = alt.Scale(zero=False, padding=12), alt.Axis(tickCount=5)
+    intervals = base.mark_rule(strokeWidth=em(4), opacity=0.5).encode(
+        x=alt.X("low:Q", title="test accuracy (%)", scale=scale, axis=axis), x2="high:Q"
+    )
+    marks = base.mark_point(size=area(170), filled=True, opacity=1).encode(
+        x=alt.X("accuracy:Q", title="test accuracy (%)"),
+        shape=style.shape(looks).legend(None),
+        tooltip=tooltips(("network:N", "network"), ("accuracy:Q", "accuracy (%)", ".2f")),
+    )
+    described = "Accuracy: " + ", ".join(f"{row.name} {100 * row.accuracy:.1f} %" for row in rows) + "."
+    heading = title("Test accuracy of each network", "lines: 95 % interval")
+    return spec([intervals, marks], heading, described, 36 * len(points))
 
-    label: str
-    axis_title: str
-    factor: float
+
+def losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
+    """Cross-entropy and objective of each network as two bars beside its accuracy; `roles` by the rows' names."""
+    looks = style.series({row.name: roles[row.name] for row in rows})
+    names = {row.name: f"{row.name}, {row.accuracy:.1%}" for row in rows}
+    values = [
+        (row.name, *loss) for row in rows for loss in zip(_LOSSES, (row.cross_entropy, row.objective), strict=True)
+    ]
+    points = [
+        {"network": name, "line": names[name], "loss": loss, "value": value, "text": f"{loss} {value:.3f}"}
+        for name, loss, value in values
+        if value is not None
+    ]
+    top = max((value for *_, value in values if value is not None), default=1.0)
+    x = alt.X("value:Q", title="loss (nats; objectives in units of their own)", scale=alt.Scale(domain=[0, 1.4 * top]))
+    lines = [names[look.name] for look in looks]
+    base = alt.Chart(data(points)).encode(
+        x=x,
+        y=alt.Y("line:N", sort=lines, title=None, axis=alt.Axis(labelLimit=em(360))),
+        yOffset=alt.YOffset("loss:N", sort=list(_LOSSES)),
+        tooltip=tooltips(("network:N", "network"), ("loss:N", "loss"), ("value:Q", "value", ".3f")),
+    )
+    opacity = alt.condition(f"datum.loss == '{_LOSSES[0]}'", alt.value(1.0), alt.value(0.45))
+    marks = base.mark_bar().encode(color=style.color(looks).legend(None), opacity=opacity)
+    text = base.mark_text(color=INK, align="left", dx=em(4)).encode(text="text:N")
+    said = "; ".join(f"{point['line']}: {point['text']}" for point in points)
+    heading = title("Cross-entropy and objective of each network", "beside its name: test accuracy")
+    return spec([marks, text], heading, f"Losses: {said}.", 52 * len(rows))
 
 
-COSTS = {
-    "multiply_adds": Cost("Multiply-adds", "Multiply-adds of one image (millions)", 1e-6),
-    "parameters": Cost("Parameters", "Parameters (thousands)", 1e-3),
-    "size": Cost("Size on disk", "Weights on disk (kB)", 1e-3),
-    "latency": Cost("Latency", "Time for one image on this machine (ms)", 1e3),
-}
-"""By the attribute of a result row."""
+COSTS = {key: MEASURES[key] for key in ("multiply_adds", "parameters", "size", "latency")}
+COSTS["parameters"] = replace(COSTS["parameters"], scale=1e-3, axis="Parameters (thousands)")
+COSTS["size"] = replace(COSTS["size"], label="Size on disk")
+"""What a network costs, by the attribute of a result row."""
 
 ASIDE = 9
 """Pixels between networks that cost the same."""
@@ -68,7 +112,7 @@ def accuracy_cost(rows: Sequence[ResultRow], looks: Sequence[style.Series], cost
 def _cost_points(rows: Sequence[ResultRow], cost: str) -> list[dict[str, Any]]:
     """The networks whose cost is known; those of equal cost get an offset, so that their intervals do not overlap."""
     points: list[dict[str, Any]] = [
-        {"network": row.name, "cost": value * COSTS[cost].factor, "accuracy": row.accuracy}
+        {"network": row.name, "cost": value * COSTS[cost].scale, "accuracy": row.accuracy}
         | {"low": row.accuracy_low, "high": row.accuracy_high}
         for row in rows
         if (value := getattr(row, cost))
@@ -159,3 +203,61 @@ def per_class(
     described = f"Accuracy by class; the lowest is {worst['class']} by {worst['network']}, {worst['accuracy']:.1%}"
     selection = describe_selection(len(shown), len(classes), "the least accurate")
     return spec([span, points], title("Accuracy by class", selection), described, 27 * len(shown))
+
+
+OUTCOMES = {RIGHT: "#009E73", REPEATED: "#D55E00", OWN: "#999999"}
+"""Outcomes in their order along a bar, with their colors; the order and the numbers are the second cue."""
+
+
+def inheritance(counts: Mapping[str, Outcomes], teacher: str) -> Spec:
+    """Each network's predictions as bars of shares, on the images that the teacher gets wrong and on the others.
+
+    Args:
+        counts: by network, the student first.
+        teacher: its name.
+    """
+    rows = _list_rows(counts)
+    order = [f"{name}, teacher {where}" for where in ("wrong", "right") for name in counts]
+    scale = alt.Scale(domain=list(OUTCOMES), range=list(OUTCOMES.values()))
+    legend = alt.Legend(orient="bottom", columns=1, title=None, labelLimit=0)
+    axis = alt.Axis(format=".0%", tickCount=5)
+    base = alt.Chart(data(rows)).encode(
+        y=alt.Y("bar:N", sort=order, title=None, axis=alt.Axis(labelLimit=em(330), ticks=False)),
+        tooltip=tooltips(
+            ("bar:N", "Network"), ("outcome:N", "Predicts"), ("images:Q", "Images", ","), ("share:Q", "Share", ".1%")
+        ),
+    )
+    bars = base.mark_bar().encode(
+        x=alt.X("from:Q", title="Share of the images", axis=axis, scale=alt.Scale(domain=[0, 1])),
+        x2="to:Q",
+        color=alt.Color("outcome:N", scale=scale, legend=legend),
+    )
+    numbers = base.mark_text(color="#000000").encode(x=alt.X("middle:Q", title="Share of the images"), text="text:N")
+    wrong, right = (sum(outcomes.values()) for outcomes in next(iter(counts.values())).values())
+    images = f"on the {wrong:,} images that it gets wrong, and the {right:,} that it gets right"
+    heading = title(f"Predictions on {teacher}'s errors", images)
+    described = "; ".join(
+        f"{name}: where {teacher} is wrong, right on {share_of(one, 'wrong', RIGHT):.1%} and the same wrong class on "
+        f"{share_of(one, 'wrong', REPEATED):.1%}; where it is right, right on {share_of(one, 'right', RIGHT):.1%}"
+        for name, one in counts.items()
+    )
+    return spec([bars, numbers], heading, f"Error inheritance. {described}", 34 * len(order))
+
+
+def _list_rows(counts: Mapping[str, Outcomes]) -> list[dict[str, Any]]:
+    """A row for each part of a bar, with where it begins and ends."""
+    rows: list[dict[str, Any]] = []
+    for name, one in counts.items():
+        for where, outcomes in one.items():
+            total = sum(outcomes.values())
+            start = 0.0
+            for outcome, images in outcomes.items():
+                share = images / total if total else 0.0
+                text = f"{share:.0%}" if share >= 0.06 else ""
+                bar = f"{name}, teacher {where}"
+                rows.append(
+                    {"bar": bar, "outcome": outcome, "images": images, "share": share, "text": text}
+                    | {"from": start, "to": start + share, "middle": start + share / 2}
+                )
+                start += share
+    return rows

@@ -10,9 +10,9 @@ import altair as alt
 
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
-from kdexplorer.charts.sizes import area, em
+from kdexplorer.charts.style import area, em
 from kdexplorer.config import SCRATCH
-from kdexplorer.experiments.base import Figure, Point
+from kdexplorer.studies.experiments.base import Figure, Point
 
 ROW, HEIGHT = 36, 300
 """Pixels of a row of dots, and of the other charts."""

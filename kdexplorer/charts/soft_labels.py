@@ -1,4 +1,4 @@
-"""One image's soft labels as mirrored bars, with a temperature slider in the browser.
+"""One image's soft labels: mirrored bars with a temperature slider in the browser, and bars of one distribution.
 
 The temperature is a Vega parameter bound to a range input, and softmax, entropy and KL are Vega transforms: moving the
 slider takes no request to the server. They are computed over all classes, whichever are shown.
@@ -11,10 +11,25 @@ from functools import lru_cache
 from typing import Any
 
 import altair as alt
+import numpy as np
 
-from kdexplorer.charts import common, style
-from kdexplorer.charts.sizes import area, em
-from kdexplorer.charts.temperature import slider_value, temperature_params
+from kdexplorer.analysis.metrics import softmax
+from kdexplorer.charts import style
+from kdexplorer.charts.common import (
+    INK,
+    NetworkLogits,
+    Spec,
+    data,
+    describe_selection,
+    fill_shape,
+    join_parts,
+    select_classes,
+    spec,
+    title,
+    tooltips,
+)
+from kdexplorer.charts.style import area, em
+from kdexplorer.charts.temperature import kl, log_softmax, slider_value, temperature_params
 
 ROW, LINE = 33, 22
 """Height of a class and of a line of the live table, in pixels in a window of 1280 pixels; see `sizes.em`."""
@@ -31,12 +46,12 @@ _OWN_COLOR = alt.Color("color:N", scale=None, legend=None)
 
 
 def mirrored(
-    teacher: common.NetworkLogits,
-    students: Sequence[common.NetworkLogits],
+    teacher: NetworkLogits,
+    students: Sequence[NetworkLogits],
     classes: Sequence[str],
     label: int | None,
     temperature: float,
-) -> common.Spec:
+) -> Spec:
     """The teacher's soft label on the left of the class names, the students' on the right, and a live table above.
 
     Args:
@@ -46,13 +61,13 @@ def mirrored(
         label: the hard label, or None where there is none.
         temperature: where the slider starts.
     """
-    shown = common.select_classes(teacher.logits, label)
+    shown = select_classes(teacher.logits, label)
     hard = f"★ and shading: the hard label, {classes[label]}" if label is not None else "This image has no hard label"
-    selection = common.describe_selection(len(shown), len(classes), "the teacher's most probable")
-    return common.fill_shape(
+    selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
+    return fill_shape(
         _mirrored_shape(len(shown), len(students)),
         {"rows": _mirrored_rows(teacher, students, classes, label, shown)},
-        {"logT": slider_value(temperature), "subtitle": common.join_parts(hard, selection)},
+        {"logT": slider_value(temperature), "subtitle": join_parts(hard, selection)},
         f"Mirrored bars: {teacher.name}'s probabilities of {len(shown)} classes on the left, those of "
         f"{', '.join(s.name for s in students) or 'no student'} on the right. A slider sets the temperature; a "
         "table above the bars gives entropy and KL divergence from the teacher.",
@@ -65,21 +80,21 @@ def _header(students: int) -> float:
 
 
 @lru_cache(maxsize=32)
-def _mirrored_shape(count: int, students: int) -> common.Spec:
+def _mirrored_shape(count: int, students: int) -> Spec:
     """The mirrored bars of `count` classes without their rows."""
     header = _header(students)
     down = alt.Scale(domain=[-header, count], reverse=True, nice=False, zero=False)
     base = _soft_labels()
     band = base.transform_filter("datum.hard && datum.side < 0").mark_rect(opacity=0.16, color="#888888")
-    names = base.transform_filter("datum.side < 0").mark_text(color=common.INK)
+    names = base.transform_filter("datum.side < 0").mark_text(color=INK)
     layers = [
         band.encode(x=alt.XValue(0), x2=alt.X2Value(alt.expr("width")), y=_down("row", down), y2="row2:Q"),
         *_bars(base, down, percent_of_students=students <= 2),
         names.encode(x=alt.XValue(alt.expr("width / 2")), y=_down("center", down), text="shown:N"),
         *_live_table(base, down, header),
     ]
-    heading = common.title(alt.expr("'Soft labels at T = ' + format(T, '.2f')"))
-    return common.spec(layers, heading, "", ROW * (count + header), *temperature_params(), *_UNITS)
+    heading = title(alt.expr("'Soft labels at T = ' + format(T, '.2f')"))
+    return spec(layers, heading, "", ROW * (count + header), *temperature_params(), *_UNITS)
 
 
 def _down(field: str, scale: alt.Scale) -> alt.Y:
@@ -88,18 +103,11 @@ def _down(field: str, scale: alt.Scale) -> alt.Y:
 
 def _soft_labels() -> alt.Chart:
     """Rows with probabilities, entropy and KL at the slider's T; classes that are not shown only count in the sums."""
+    base = log_softmax(alt.Chart(alt.NamedData("rows")), "network", logp="datum.d / T", logpt="datum.dt / T")
+    base = base.transform_calculate(p="exp(datum.logp)", pt="exp(datum.logpt)", h="-exp(datum.logp) * datum.logp")
     return (
-        alt.Chart(alt.NamedData("rows"))
-        .transform_calculate(e="exp(datum.d / T)", et="exp(datum.dt / T)")
-        .transform_joinaggregate(S="sum(e)", St="sum(et)", groupby=["network"])
-        .transform_calculate(
-            p="datum.e / datum.S",
-            pt="datum.et / datum.St",
-            logp="datum.d / T - log(datum.S)",
-            logpt="datum.dt / T - log(datum.St)",
-        )
-        .transform_calculate(h="-datum.p * datum.logp", k="datum.pt * (datum.logpt - datum.logp)")
-        .transform_joinaggregate(H="sum(h)", K="sum(k)", groupby=["network"])
+        kl(base, "K", "network", "datum.pt", "datum.logpt", "datum.logp")
+        .transform_joinaggregate(H="sum(h)", groupby=["network"])
         .transform_filter("!datum.hidden")
         .transform_calculate(
             start="datum.side * gutter", end="datum.side * (gutter + datum.p)", percent="format(datum.p, '.0%')"
@@ -119,10 +127,10 @@ def _bars(base: alt.Chart, down: alt.Scale, percent_of_students: bool) -> list[a
         grid=False,
     )
     x = alt.X("end:Q", scale=across, axis=axis)
-    text: dict[str, Any] = {"color": common.INK}
+    text: dict[str, Any] = {"color": INK}
     bars = base.mark_bar().encode(
         x=alt.X("start:Q", scale=across, axis=axis), x2="end:Q", y=_down("y", down), y2="y2:Q", color=_OWN_COLOR,
-        tooltip=common.tooltips(
+        tooltip=tooltips(
             ("network:N", "network"), ("class:N", "class"), ("p:Q", "probability at T", ".4f"),
             ("logit:Q", "logit", ".3f"),
         ),
@@ -136,8 +144,8 @@ def _bars(base: alt.Chart, down: alt.Scale, percent_of_students: bool) -> list[a
 def _live_table(base: alt.Chart, down: alt.Scale, header: float) -> list[alt.Chart]:
     """Entropy, effective classes, KL and T^2 KL of each network, as text that follows the slider."""
     once, y = base.transform_filter("datum.first"), _down("line", down)
-    heads = alt.Chart(common.data([{"line": -header + 0.5 * LINE / ROW}]))
-    names = once.mark_text(color=common.INK, align="left")
+    heads = alt.Chart(data([{"line": -header + 0.5 * LINE / ROW}]))
+    names = once.mark_text(color=INK, align="left")
     layers = [
         once.mark_square(size=area(200), opacity=1).encode(x=alt.XValue(em(9)), y=y, color=_OWN_COLOR),
         names.encode(x=alt.XValue(em(24)), y=y, text="network:N"),
@@ -148,7 +156,7 @@ def _live_table(base: alt.Chart, down: alt.Scale, header: float) -> list[alt.Cha
         (0.85, "KL", "datum.side < 0 ? '' : format(max(0, datum.K), '.3f')"),
         (1.0, "T²·KL", "datum.side < 0 ? '' : format(max(0, T * T * datum.K), '.3f')"),
     )
-    text: dict[str, Any] = {"color": common.INK, "align": "right"}
+    text: dict[str, Any] = {"color": INK, "align": "right"}
     for place, head, expression in columns:
         x = alt.XValue(alt.expr(f"width * {place}"))
         layers.append(heads.mark_text(**text, text=head, fontStyle="italic").encode(x=x, y=y))
@@ -158,8 +166,8 @@ def _live_table(base: alt.Chart, down: alt.Scale, header: float) -> list[alt.Cha
 
 
 def _mirrored_rows(
-    teacher: common.NetworkLogits,
-    students: Sequence[common.NetworkLogits],
+    teacher: NetworkLogits,
+    students: Sequence[NetworkLogits],
     classes: Sequence[str],
     label: int | None,
     shown: Sequence[int],
@@ -184,3 +192,63 @@ def _mirrored_rows(
                 }  # fmt: skip
             rows.append(row)
     return rows
+
+
+def probability_bars(
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    label: int | None,
+    role: str,
+    heading: str,
+    subtitle: str,
+    shown: Sequence[int] | None = None,
+) -> Spec:
+    """One image's probabilities, a bar a class, the hard label starred.
+
+    Args:
+        probabilities: `[K]`, a network's or the shares of annotators (`style.HUMAN`).
+        classes: the names of all K classes.
+        label: the hard label, or None where there is none.
+        role: see `style.role_of`.
+        heading: the title.
+        subtitle: its second part.
+        shown: indices of the classes to show; by default see `select_classes`, with these probabilities as logits.
+    """
+    shown = select_classes(probabilities, label) if shown is None else shown
+    names = {index: f"★ {classes[index]}" if index == label else classes[index] for index in shown}
+    rows = [
+        {"class": name, "p": float(probabilities[index]), "percent": f"{probabilities[index]:.0%}"}
+        for index, name in names.items()
+    ]
+    axis = alt.Axis(format=".0%", values=[0, 0.5, 1])
+    base = alt.Chart(data(rows)).encode(
+        x=alt.X("p:Q", title="probability", scale=alt.Scale(domain=[0, 1.25]), axis=axis),
+        y=alt.Y("class:N", sort=list(names.values()), title=None),
+        tooltip=tooltips(("class:N", "class"), ("p:Q", "probability", ".2%")),
+    )
+    bars = base.mark_bar(color=style.look_of(role).color)
+    text = base.transform_filter("datum.p >= 0.005").mark_text(color=INK, align="left", dx=em(4))
+    top = ", ".join(f"{classes[k]} {probabilities[k]:.0%}" for k in np.argsort(-probabilities)[:3])
+    said = title(heading, subtitle, describe_selection(len(shown), len(classes), "the most probable"))
+    return spec([bars, text.encode(text="percent:N")], said, f"{heading}, {subtitle}: {top}.", 27 * len(rows))
+
+
+def prediction(
+    network: NetworkLogits,
+    classes: Sequence[str],
+    label: int | None,
+    temperature: float,
+    heading: str,
+    shown: Sequence[int] | None = None,
+) -> Spec:
+    """`probability_bars` of a network's logits, softened by a temperature."""
+    probabilities = softmax(network.logits, temperature)
+    return probability_bars(
+        probabilities, classes, label, network.role, heading, f"{network.name}, T = {temperature:g}", shown
+    )
+
+
+def hard_label(classes: Sequence[str], label: int) -> Spec:
+    """The hard label as probabilities: one for its class, zero for every other."""
+    probabilities = np.eye(len(classes))[label]
+    return probability_bars(probabilities, classes, label, style.HUMAN, "The hard label", classes[label])

@@ -7,8 +7,7 @@ from functools import lru_cache
 import altair as alt
 
 from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
-from kdexplorer.charts.sizes import em
-from kdexplorer.charts.style import FAMILY_COLORS, NEUTRAL, look_of
+from kdexplorer.charts.style import FAMILY_COLORS, NEUTRAL, em, look_of
 from kdexplorer.methods import FAMILIES, Method, all_methods
 
 BLOCKS = ("image", "stages", "embedding", "logits", "label")

@@ -1,18 +1,20 @@
-"""Temperature in charts: a slider in the browser, a logarithmic axis, and curves, over the same range everywhere."""
+"""Temperature in charts: a slider and a softmax in the browser, and curves over T, of one range everywhere."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import altair as alt
 import numpy as np
 
+from kdexplorer.analysis.human_agreement import CURVE_TEMPERATURES, Closeness
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
 from kdexplorer.analysis.temperature_effects import push_size
 from kdexplorer.charts import style
 from kdexplorer.charts.common import NetworkLogits, Spec, data, fresh_student, spec, title, tooltips
-from kdexplorer.charts.sizes import area, em
+from kdexplorer.charts.style import area, em
 
 T_MIN, T_MAX = 0.5, 20.0
 
@@ -32,6 +34,30 @@ def temperature_params() -> list[alt.Parameter]:
     """The slider (log2 T) and T itself."""
     slider = alt.binding_range(min=math.log2(T_MIN), max=math.log2(T_MAX), step=0.01, name="Temperature T, 0.5 to 20")
     return [alt.param(name="logT", value=0, bind=slider), alt.param(name="T", expr="pow(2, logT)")]
+
+
+def log_softmax(chart: alt.Chart, by: str, **logits: str) -> alt.Chart:
+    """Adds log-probabilities to a chart's rows, computed in the browser over the rows of each group.
+
+    Args:
+        chart: a row for each class.
+        by: the field of the groups.
+        logits: by the new field's name an expression of a row's logit less the group's largest, divided by its
+            temperature: `logp="datum.d / T"`.
+    """
+    sums: dict[str, Any] = {f"S_{name}": f"sum(e_{name})" for name in logits}
+    return (
+        chart.transform_calculate(**{f"e_{name}": f"exp({logit})" for name, logit in logits.items()})
+        .transform_joinaggregate(**sums, groupby=[by])
+        .transform_calculate(**{name: f"{logit} - log(datum.S_{name})" for name, logit in logits.items()})
+    )
+
+
+def kl(chart: alt.Chart, name: str, by: str, p: str, log_p: str, log_q: str) -> alt.Chart:
+    """Adds the KL divergence of a group's rows as a field, from expressions of a row's p, its logarithm and log q."""
+    sums: dict[str, Any] = {name: f"sum(t_{name})"}
+    terms = chart.transform_calculate(**{f"t_{name}": f"{p} > 0 ? {p} * ({log_p} - {log_q}) : 0"})
+    return terms.transform_joinaggregate(**sums, groupby=[by])
 
 
 def slider_value(temperature: float) -> float:
@@ -85,3 +111,48 @@ def _measure(teacher: NetworkLogits, network: NetworkLogits, measure: str, t: fl
         return float(push_size(network.logits, teacher.logits, t))
     probabilities = softmax(network.logits, t)
     return float(entropy(probabilities) if measure == "entropy" else probabilities.max())
+
+
+def closeness_curves(
+    networks: Mapping[str, Closeness], roles: Mapping[str, str], human_labels: np.ndarray, subject: str
+) -> Spec:
+    """Cross-entropy to the human labels over T, with a marker where each network is closest.
+
+    Args:
+        networks: by name.
+        roles: each network's, see `style.role_of`.
+        human_labels: shares of annotators `[K]` or `[N, K]`; their entropy is the lower bound of the cross-entropy.
+        subject: which images, for the subtitle.
+    """
+    looks = style.series({name: roles[name] for name in networks})
+    rows = [
+        {"network": name, "T": round(float(t), 4), "value": round(float(value), 5)}
+        for name, closeness in networks.items()
+        for t, value in zip(CURVE_TEMPERATURES, closeness.curve, strict=True)
+    ]
+    closest = [
+        {"network": name, "T": closeness.temperature, "value": closeness.least}
+        for name, closeness in networks.items()
+        if closeness.temperature is not None and T_MIN <= closeness.temperature <= T_MAX
+    ]
+    y = alt.Y("value:Q", title="cross-entropy to the human labels (nats)", scale=alt.Scale(zero=True))
+    tips = tooltips(("network:N", "Network"), ("T:Q", "T", ".2f"), ("value:Q", "Cross-entropy", ".4f"))
+    drawn: dict[str, Any] = {"x": temperature_axis(), "y": y, "color": style.color(looks), "tooltip": tips}
+    bound = alt.Chart(data([{"value": float(np.mean(entropy(human_labels)))}]))
+    lines = alt.Chart(data(rows)).mark_line().encode(**drawn, strokeDash=style.dash(looks, not closest))
+    layers = [
+        bound.mark_rule(color=style.look_of(style.HUMAN).color, strokeWidth=em(2)).encode(y=y),
+        lines.encode(strokeWidth=style.width(looks, not closest)),
+    ]
+    if closest:
+        markers = alt.Chart(data(closest)).mark_point(size=area(130), filled=True, opacity=1)
+        layers.append(markers.encode(**drawn, shape=style.shape(looks)))
+    said = f"{subject}. Markers: the closest T. Gray: entropy of the human labels"
+    described = ", ".join(f"{name} {describe_closest(closeness)}" for name, closeness in networks.items())
+    description = f"Cross-entropy to the human labels over temperature, {subject}; closest: {described}"
+    return spec(layers, title("How close to the human labels", said), description, 280)
+
+
+def describe_closest(closeness: Closeness) -> str:
+    """Where a network is closest: `at T = 2.13`, or that there is no such temperature."""
+    return "at no T" if closeness.temperature is None else f"at T = {closeness.temperature:.2f}"

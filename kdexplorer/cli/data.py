@@ -6,7 +6,7 @@ import argparse
 
 from kdexplorer.cli.options import DONE, FAILED, add_command, progress_bar
 from kdexplorer.datasets import all_datasets, data_root, get_dataset
-from kdexplorer.runs import disk_cache
+from kdexplorer.runs import array_store
 
 HELP = "download data sets, check which are available, delete stored teacher predictions"
 
@@ -53,8 +53,8 @@ def _download(options: argparse.Namespace) -> int:
 
 
 def _predictions(options: argparse.Namespace) -> int:
-    print(disk_cache.describe_predictions())
+    print(array_store.describe_store())
     if options.delete:
-        disk_cache.delete("predictions")
+        array_store.delete_store()
         print("Deleted.")
     return DONE

@@ -17,9 +17,9 @@ from kdexplorer.analysis.evaluate import (
 )
 from kdexplorer.cli.options import CHECKPOINT_HELP, DONE, FAILED
 from kdexplorer.runs.checkpoints import find_checkpoint
-from kdexplorer.sweeps.choice import measure_choice
-from kdexplorer.sweeps.folder import find_sweep
-from kdexplorer.sweeps.report import to_markdown
+from kdexplorer.studies.choice import measure_choice
+from kdexplorer.studies.folder import find_study
+from kdexplorer.studies.report import to_markdown
 
 HELP = "evaluate checkpoints on the test split again and compare with their cards"
 
@@ -46,10 +46,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _measure_after_choice(name: str, as_json: bool) -> None:
-    sweep = find_sweep(name)
-    if sweep is not None:
-        results = measure_choice(sweep, show=not as_json)
-        print(json.dumps(results.model_dump(mode="json")) if as_json else to_markdown(results), flush=True)
+    folder = find_study(name)
+    if folder is not None:
+        table = measure_choice(folder, show=not as_json)
+        print(json.dumps(table.model_dump(mode="json")) if as_json else to_markdown(table), flush=True)
         return
     found = measure_after_choice(find_checkpoint(name), show=not as_json)
     print(json.dumps(found.model_dump(mode="json")) if as_json else format_after_choice(name, found), flush=True)

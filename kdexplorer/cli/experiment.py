@@ -6,10 +6,12 @@ import argparse
 import sys
 
 from kdexplorer.cli import options as shared
-from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment
-from kdexplorer.experiments.base import describe_cost
-from kdexplorer.experiments.driver import Todo
-from kdexplorer.experiments.report import describe_results, read, to_csv, to_markdown
+from kdexplorer.cli.study import announce
+from kdexplorer.studies.driver import collect_finished, execute_experiment
+from kdexplorer.studies.estimate import list_left
+from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
+from kdexplorer.studies.experiments.results import describe_results, read, to_csv, to_markdown
+from kdexplorer.studies.folder import ExperimentFolder, open_experiment
 
 HELP = "prepared experiments: why does distillation work? Without a name they are listed"
 
@@ -51,49 +53,26 @@ def list_experiments() -> str:
     return "\n".join(lines)
 
 
-def _start(experiment: PreparedExperiment, options: argparse.Namespace) -> int:
+def _start(experiment: Experiment, options: argparse.Namespace) -> int:
     """Says what is left and how long it takes; trains it after a yes."""
-    todo = driver.list_todo(experiment, options.small, read_only=options.estimate)
-    if experiment.parts(options.small):
-        if not todo:
-            return shared.DONE
-        _announce(experiment, todo, measure=options.estimate or not options.yes)
+    if experiment.measure is not None:
+        print(experiment.describe_cost(options.small), file=sys.stderr)
     else:
-        print(describe_cost(experiment, options.small), file=sys.stderr)
+        if not options.estimate:
+            collect_finished(experiment, options.small)
+        left = list_left(experiment, options.small)
+        if not left:
+            return shared.DONE
+        print(f"{experiment.question}\n{experiment.protocol}", file=sys.stderr)
+        announce(left, measure=options.estimate or not options.yes)
     if options.estimate or not shared.confirm(options, "Start?"):
         return shared.DONE
-    return execute(driver.open_run(experiment.key, options.small), options.quiet)
+    return execute(open_experiment(experiment.key, options.small), options.quiet)
 
 
-def execute(run: driver.ExperimentRun, quiet: bool) -> int:
+def execute(folder: ExperimentFolder, quiet: bool) -> int:
     """Works until it has finished or a signal arrives. Raises KDError."""
     if not quiet:
-        print(f"{run.run_id}: after Ctrl-C the same command continues it", file=sys.stderr)
-    state = driver.execute(run, show=not quiet)
+        print(f"{folder.run_id}: after Ctrl-C the same command continues it", file=sys.stderr)
+    state = execute_experiment(folder, show=not quiet)
     return {"finished": shared.DONE, "stopped": shared.STOPPED}.get(state, shared.FAILED)
-
-
-def _announce(experiment: PreparedExperiment, todo: list[Todo], measure: bool) -> None:
-    """Says on stderr what is left, and how long each part takes here."""
-    from kdexplorer.training.estimate import format_duration
-
-    print(f"{experiment.question}\n{experiment.protocol}", file=sys.stderr)
-    total = 0.0
-    for one in todo:
-        count = "1 seed" if len(one.seeds) == 1 else f"{len(one.seeds)} seeds"
-        line = f"{one.part.name}: {count} of {len(one.part.declaration.entries)} students"
-        if measure:
-            seconds = _measure_seconds(one)
-            total += seconds
-            line += f", about {format_duration(seconds)}"
-        print(line, file=sys.stderr, flush=True)
-    if measure:
-        print(f"About {format_duration(total)} in total on this machine at its present load.", file=sys.stderr)
-
-
-def _measure_seconds(todo: Todo) -> float:
-    """How long what a part lacks takes. Raises RunError."""
-    from kdexplorer.experiments.progress import add_up, sample_of
-    from kdexplorer.training.estimate import measure_apart
-
-    return add_up(todo, measure_apart(sample_of(todo)))

@@ -32,15 +32,14 @@ def run(options: argparse.Namespace) -> int:
     """Writes the file. Raises KDError, and OSError where a file cannot be read or written."""
     from kdexplorer.files import write_bytes
     from kdexplorer.handout.page import build
-    from kdexplorer.handout.request import make_request
-    from kdexplorer.handout.sources import open_sources
+    from kdexplorer.handout.request import make_request, open_sources
     from kdexplorer.story.lecture import read_lecture
     from kdexplorer.vote.store import open_store
 
     if options.output.exists() and not options.force:
         raise ConfigError(f"{options.output} already exists: pass --force to overwrite it, or another name with -o.")
 
-    votes = open_store().lecture().closed if options.votes else ()
+    votes = open_store().questions().closed if options.votes else ()
     if options.votes and not votes:
         raise ConfigError("there is no closed question: --votes needs the totals of one.")
     order = read_lecture(options.story).sections() if options.story else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kdexplorer.analysis.import_weights import find_better_normalization, import_checkpoint
+from kdexplorer.analysis.evaluate import find_better_normalization, import_checkpoint
 from kdexplorer.cli.options import DONE
 from kdexplorer.datasets import Normalization, get_dataset
 from kdexplorer.networks import all_architectures
@@ -34,10 +34,5 @@ def run(options: argparse.Namespace) -> int:
     print(f"{checkpoint.path}: {accuracy}; as a teacher: --teacher imported/{checkpoint.name}")
     better = find_better_normalization(checkpoint, show=True)
     if better is not None:
-        mean, std = (" ".join(map(str, values)) for values in better.normalization.model_dump().values())
-        print(
-            f"With the mean and std of {better.name} it scores higher: {100 * better.accuracy:.2f} instead of "
-            f"{100 * better.own_accuracy:.2f} % of the first {better.images:,} test images. If it was trained with "
-            f"that, delete {checkpoint.path} and import it again with --mean {mean} --std {std}"
-        )
+        print(better)
     return DONE

@@ -21,10 +21,10 @@ from kdexplorer.cli import (
     handout,
     human_labels,
     import_weights,
-    league,
     runs,
     start,
     story,
+    study,
     sweep,
     train,
 )
@@ -32,8 +32,8 @@ from kdexplorer.cli.options import FAILED, STOPPED, WRONG_USAGE, add_command
 from kdexplorer.errors import ConfigError, KDError
 
 COMMANDS = {
-    "demo": demo, "train": train, "sweep": sweep, "league": league, "experiment": experiment, "start": start,
-    "evaluate": evaluate, "attention": attention, "human-labels": human_labels, "claims": claims,
+    "demo": demo, "train": train, "sweep": sweep, "study": study, "league": study, "experiment": experiment,
+    "start": start, "evaluate": evaluate, "attention": attention, "human-labels": human_labels, "claims": claims,
     "import": import_weights, "runs": runs, "handout": handout, "story": story,
     "data": data,
 }  # fmt: skip

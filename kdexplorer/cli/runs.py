@@ -14,9 +14,9 @@ from kdexplorer.notation import train_command
 from kdexplorer.runs.checkpoints import bundled_checkpoints, run_checkpoints
 from kdexplorer.runs.launch import delete_run, stop_run
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
-from kdexplorer.sweeps.folder import Sweep
+from kdexplorer.studies.folder import StudyFolder
 
-STOPPABLE = (Run, Sweep)
+STOPPABLE = (Run, StudyFolder)
 """The kinds of folders that `stop` and `delete` take."""
 HELP = "list, show, stop and delete runs; print their results"
 

@@ -1,4 +1,4 @@
-"""`start`: starts what was created and has not begun; continues a run, a sweep or an experiment."""
+"""`start`: starts what was created and has not begun; continues a run, a study or an experiment."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from kdexplorer.cli import experiment, sweep, train
+from kdexplorer.cli import experiment, study, train
 from kdexplorer.cli.options import refuse_torchrun
-from kdexplorer.experiments.driver import ExperimentRun
 from kdexplorer.runs.launch import require_startable
 from kdexplorer.runs.run_folder import Run, find_run
-from kdexplorer.sweeps.folder import Sweep
+from kdexplorer.studies.folder import ExperimentFolder, StudyFolder
 
-HELP = "start what was created, or continue a run from its last saved step, or a sweep"
+HELP = "start what was created, or continue a run from its last saved step, or a study"
 ALIASES = ("resume",)
 
 KINDS: dict[type[Run], Callable[[Any, bool], int]] = {
     Run: train.execute_run,
-    Sweep: sweep.run_sweep,
-    ExperimentRun: experiment.execute,
+    StudyFolder: study.train,
+    ExperimentFolder: experiment.execute,
 }
 """What works in each kind of folder: a function of the folder and of whether it prints nothing, to an exit code."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run."""
-    parser.add_argument("run_id", metavar="RUN", help="the id or folder of a run or sweep")
+    parser.add_argument("run_id", metavar="RUN", help="the id or folder of a run or study")
     parser.add_argument("--quiet", action="store_true", help="print no progress and no results")
 
 

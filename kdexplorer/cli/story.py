@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from kdexplorer.cli.options import DONE
-from kdexplorer.story.figures import FIGURES
 
 HELP = "check a lecture's file and list its steps, or list the figures that steps can show"
 
@@ -20,11 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints one line for each step or figure. Raises ConfigError for a file that is no lecture."""
+    from kdexplorer.figures import all_figures
     from kdexplorer.story.lecture import DEFAULT, read_lecture
 
     if options.figures:
-        for name, figure in FIGURES.items():
-            print(f"{name:22}{figure.label}; control: {figure.moves}")
+        for name, figure in all_figures().items():
+            print(f"{name:22}{figure.title}; control: {figure.moves}")
         return DONE
     lecture = read_lecture(options.file or DEFAULT)
     print(f"{lecture.title}: {len(lecture.steps)} steps")

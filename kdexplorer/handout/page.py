@@ -1,4 +1,4 @@
-"""Writes the file: template, styles, chart library and page script in one HTML text under a strict policy.
+"""Writes the file: template, texts, styles, chart library and page script in one HTML text under a strict policy.
 
 The `Content-Security-Policy` allows only the scripts and styles whose hashes it lists and images that are part of the
 file: no request, no form, no evaluated text. Vega compiles expressions with `Function` by default; its interpreter is
@@ -11,6 +11,7 @@ import base64
 import datetime
 import hashlib
 import json
+from collections.abc import Collection, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -20,18 +21,40 @@ from markupsafe import Markup
 
 from kdexplorer import __version__
 from kdexplorer.analysis import human_agreement, results, verdicts
+from kdexplorer.analysis.metrics import entropy
 from kdexplorer.analysis.results import ResultRow, build_rows, evaluation_labels
 from kdexplorer.charts.common import vega_lite_version
 from kdexplorer.charts.divergence import EXPLANATION
 from kdexplorer.charts.temperature import T_MAX, T_MIN
-from kdexplorer.experiments.report import list_verdicts
-from kdexplorer.handout import content, facts, sections, shapes
-from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.sources import Sources
+from kdexplorer.figures.images import OPACITY
+from kdexplorer.handout import texts
+from kdexplorer.handout.charts import Charts
+from kdexplorer.handout.request import HandoutRequest, Sources
+from kdexplorer.images.render import data_url
 from kdexplorer.methods import describe_methods
 from kdexplorer.runs.lineage import name_family
+from kdexplorer.story.lecture import read_lecture
+from kdexplorer.studies.experiments.results import list_verdicts
+from kdexplorer.vote.analysis import count_votes, soft_label
+from kdexplorer.vote.questions import Question
 from kdexplorer.web import assemble
 from kdexplorer.web.export import export_network
+
+SECTIONS = {
+    "soft": "Soft labels",
+    "gradient": "Gradient",
+    "attention": "Attention",
+    "own-image": "Your own image",
+    "human-labels": "Human labels",
+    "classes": "Classes",
+    "methods": "Methods",
+    "results": "Results",
+    "experiments": "Experiments",
+    "votes": "The room's votes",
+    "formulas": "Formulas",
+    "training": "Training",
+}
+"""Each section's title in the list of sections, by its name; in this order where no lecture names them."""
 
 
 def build(request: HandoutRequest, sources: Sources) -> str:
@@ -43,23 +66,20 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     logits = {name: c.logits_or_none() for name, c in (request.networks | request.compared).items()}
     labels, teacher = evaluation_labels(next(iter(request.compared.values()))), next(iter(request.networks))
     rows = build_rows(request.compared, logits, labels, teacher, request.baseline, human_labels=sources.human_labels)
-    closeness = content.measure_closeness(request, sources, None)
-    human = sources.human_labels if closeness else None
+    charts = Charts(request, sources)
+    human = sources.human_labels if charts.near else None
     agreement = [] if human is None else human_agreement.build_rows(list(request.networks.values()), human)
-    drawn = shapes.Shapes()
-    shared = content.draw_split(request, sources, rows, closeness, drawn)
-    pictures = content.draw_pictures(request, sources, drawn)
+    shared, pictures = charts.split(rows), charts.pictures()
     shown = list(request.networks.values())[request.opened]
-    start = {"T": request.temperature, "alpha": request.alpha_of(shown), "opacity": content.OPACITY, "beta": 0.0}
-    shared |= {name: drawn.add(chart) for name, chart in sections.draw_votes(request.votes).items()}
+    start = {"T": request.temperature, "alpha": request.alpha_of(shown), "opacity": OPACITY["map"], "beta": 0.0}
     judged = list_verdicts() if request.experiments else []
     present = {
         "gradient": len(request.networks) > 1, "own-image": request.live, "human-labels": agreement,
         "classes": "classes 0" in shared, "experiments": judged, "votes": request.votes,
     }  # fmt: skip
-    listed = [name for name in sections.SECTIONS if present.get(name, True)]
+    listed = [name for name in SECTIONS if present.get(name, True)]
     source = f"KD Explorer {__version__}, handout: {name_family(teacher, list(request.networks)[1:])}"
-    data = {"shapes": drawn.compiled, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
+    data = {"shapes": charts.shapes, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
     scripts, styles = [_bundle_library(), assemble.read_save_chart(), _read("page.js")], [_read("page.css")]
     if request.live:
         scripts += [assemble.build_script(), _read("page_live.js")]
@@ -73,8 +93,8 @@ def build(request: HandoutRequest, sources: Sources) -> str:
         live=_to_json(_live_settings(request)) if request.live else None,
         agreement=human_agreement.tabulate(agreement),
         uncertainty=human_agreement.describe_agreement(agreement),
-        experiments=judged, address=request.address, votes=sections.describe_votes(request.votes),
-        sections=sections.order_sections(request.order, listed),
+        experiments=judged, address=request.address, votes=_describe_votes(request.votes),
+        sections=order_sections(request.order, listed),
     )  # fmt: skip
 
 
@@ -95,10 +115,10 @@ def _describe_networks(request: HandoutRequest, rows: list[ResultRow]) -> dict[s
         "loss": verdicts.explain_larger_loss(rows)
         if any(r.is_distilled and r.objective is not None for r in rows)
         else "",
-        "cards": [(name, facts.describe_card(checkpoint)) for name, checkpoint in networks.items()],
+        "cards": [(name, texts.describe_card(checkpoint)) for name, checkpoint in networks.items()],
         "methods": describe_methods(),
         "divergence": EXPLANATION,
-        "formulas": facts.list_formulas(networks.values()),
+        "formulas": texts.list_formulas(networks.values()),
     }
 
 
@@ -145,3 +165,21 @@ def _bundle_library() -> str:
 
 def _read(name: str) -> str:
     return resources.files("kdexplorer.handout").joinpath(name).read_text(encoding="utf-8")
+
+
+def order_sections(first: Sequence[str], present: Collection[str]) -> dict[str, str]:
+    """The titles of the present sections, those of a lecture first; where none are given, the bundled lecture's."""
+    first = [name for name in first or read_lecture().sections() if name in SECTIONS]
+    return {name: SECTIONS[name] for name in dict.fromkeys([*first, *SECTIONS]) if name in present}
+
+
+def _describe_votes(questions: Sequence[Question]) -> list[dict[str, str]]:
+    """Each question's picture and a caption: the label, how many voted, the entropy of the room's soft label."""
+    found = []
+    for number, one in enumerate(questions, start=1):
+        room = soft_label(one.totals)
+        parts = [f"Question {number}"] + ([f"label {one.classes[one.label]}"] if one.label is not None else [])
+        parts.append(count_votes(sum(one.totals)))
+        parts += [] if room is None else [f"entropy {float(entropy(room)):.2f} nats"]
+        found.append({"picture": data_url(one.picture), "caption": ", ".join(parts)})
+    return found

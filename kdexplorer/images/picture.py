@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdexplorer.images.color_maps import data_url
 from kdexplorer.images.decode import SIZE
-from kdexplorer.images.render import enlarge_png
+from kdexplorer.images.render import data_url, enlarge_png
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kdexplorer.schema import Name
 
 State = Literal["waiting", "queued", "running", "finished", "stopped", "failed", "lost", "damaged"]
-"""`waiting`: a run of a sweep that has not begun; it has no process, and its sweep starts it."""
+"""`waiting`: a run of a study that has not begun; it has no process, and its study starts it."""
 LIVE: tuple[State, ...] = ("queued", "running")
 FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
 RESUMABLE: tuple[State, ...] = ("waiting", "stopped", "failed", "lost")
-PLACES = ("epoch", "epochs", "step", "steps_per_epoch", "experiments", "finished")
+PLACES = ("epoch", "epochs", "step", "steps_per_epoch", "runs", "finished")
 """Fields of a status that say how far the work is: they stay while it starts again."""
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -30,7 +30,7 @@ class _Record(BaseModel):
 
 
 class RunStatus(_Record):
-    """`status.json` of a run or a sweep."""
+    """`status.json` of a run or a study."""
 
     state: State = "lost"
     message: str = ""
@@ -51,12 +51,12 @@ class RunStatus(_Record):
     pid: Any = None
     pid_started: Any = None
     boot: Any = None
-    experiments: _Count | None = None
-    """Of a sweep: how many it has."""
+    runs: _Count | None = None
+    """Of a study: how many it has."""
     finished: _Count | None = None
     working: tuple[str, ...] = ()
     failed: dict[str, str] = {}
-    """Of a sweep: why experiments failed, by run."""
+    """Of a study: why runs failed, by run."""
 
 
 class EpochMetrics(_Record):

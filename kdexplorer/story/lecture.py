@@ -14,11 +14,11 @@ from pydantic import Field, ValidationError, field_validator
 
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ConfigError, KDError
-from kdexplorer.experiments import all_experiments
+from kdexplorer.figures import all_figures
 from kdexplorer.methods import all_methods
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.schema import NAME_PATTERN, StrictModel, problems
-from kdexplorer.story.figures import FIGURES
+from kdexplorer.studies.experiments import all_experiments
 
 DEFAULT = Path(__file__).with_name("lecture.toml")
 MAX_STEPS = 40
@@ -79,7 +79,7 @@ class Step(StrictModel):
     @field_validator("figure")
     @classmethod
     def _figure_is_known(cls, value: str) -> str:
-        return _require(value, list(FIGURES))
+        return _require(value, list(all_figures()))
 
 
 class Lecture(StrictModel):
@@ -90,7 +90,7 @@ class Lecture(StrictModel):
 
     def sections(self) -> list[str]:
         """The handout's sections about the steps' figures, each once, in the order of the steps."""
-        return list(dict.fromkeys(FIGURES[step.figure].section for step in self.steps if FIGURES[step.figure].section))
+        return list(dict.fromkeys(all_figures()[step.figure].section for step in self.steps))
 
 
 def read_lecture(path: Path = DEFAULT) -> Lecture:

@@ -10,8 +10,9 @@ temperature.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +29,8 @@ from kdexplorer.datasets.augmentation import normalize, resize, to_device
 from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
-from kdexplorer.runs import disk_cache
+from kdexplorer.runs.array_store import is_stored, load_array, save_array
 from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.runs.disk_cache import hash_images
 from kdexplorer.runs.teachers import refer_to
 from kdexplorer.training.data import evaluation_batches, evaluation_inputs
 from kdexplorer.training.hardware import compile_network, describe_environment
@@ -48,6 +48,8 @@ MOST_LOST = 0.05
 
 Parts = dict[str, np.ndarray]
 """What is stored of the outputs, float32: `logits`, and `embedding` where a method uses it."""
+Shapes = Mapping[str, tuple[int, ...]]
+"""Of the parts: `[N, K]` and `[N, D]` of an evaluation split, `[steps, B, K]` and `[steps, B, D]` of an epoch."""
 
 
 @dataclass
@@ -114,10 +116,9 @@ class Teacher:
     def open_predictions(self, images: Tensor, steps: int) -> None:
         """Lets `load_targets` read and keep the outputs on the training batches, `steps` of them in an epoch."""
         decisive = {"seed", "batch_size", "crop_padding", "flip", "teacher_view", "mixup"}
-        facts = self.facts_in(self.dtype) | self.config.model_dump(include=decisive)
-        self.predictions = BatchPredictions(
-            facts | {"images": hash_images(images.cpu().numpy())}, list(self.widths), steps
-        )
+        facts = {"images": hash_images(images.cpu().numpy())} | self.config.model_dump(include=decisive)
+        shapes = {part: (steps, self.config.batch_size, width) for part, width in self.widths.items()}
+        self.predictions = BatchPredictions(self.facts_in(self.dtype) | facts, shapes)
 
     def is_stored(self, epoch: int, side: int) -> bool:
         """Whether an epoch on images of `side` pixels is read instead of computed."""
@@ -183,7 +184,7 @@ class Teacher:
             keep: whether to store the outputs for later runs.
         """
         facts = self._evaluation_facts(evaluation, self.dtype)
-        stored = load_parts(facts, list(self.widths)) if self.can_read else None
+        stored = load_parts(facts, self._evaluation_shapes(evaluation)) if self.can_read else None
         if stored is not None:
             return EvaluationTeacher(
                 stored,
@@ -196,7 +197,9 @@ class Teacher:
 
     def is_evaluation_stored(self, evaluation: Split, dtype: torch.dtype) -> bool:
         """Whether `evaluate` reads the outputs in that precision instead of computing them."""
-        return self.can_read and are_stored(self._evaluation_facts(evaluation, dtype), list(self.widths))
+        return self.can_read and are_stored(
+            self._evaluation_facts(evaluation, dtype), self._evaluation_shapes(evaluation)
+        )
 
     def compute_evaluation(self, evaluation: Split) -> EvaluationTeacher:
         """The teacher on the evaluation split, neither read nor stored."""
@@ -221,6 +224,9 @@ class Teacher:
 
     def _evaluation_facts(self, evaluation: Split, dtype: torch.dtype) -> dict[str, Any]:
         return self.facts_in(dtype) | {"evaluation": hash_images(evaluation.images)}
+
+    def _evaluation_shapes(self, evaluation: Split) -> Shapes:
+        return {part: (len(evaluation), width) for part, width in self.widths.items()}
 
     def check_size(self, evaluation: Split, outputs: EvaluationTeacher, side: int) -> str:
         """A warning where the teacher loses more than `MOST_LOST` on images of `side` pixels, else nothing.
@@ -306,37 +312,42 @@ def _to_arrays(parts: dict[str, Tensor]) -> Parts:
     return {part: tensor.cpu().numpy() for part, tensor in parts.items()}
 
 
-def load_parts(facts: dict[str, Any], parts: Sequence[str]) -> Parts | None:
+def load_parts(facts: dict[str, Any], shapes: Shapes) -> Parts | None:
     """What was stored with these facts; None where any part is missing or damaged."""
-    found = {part: disk_cache.load("predictions", facts | {"part": part}) for part in parts}
+    found = {part: load_array(facts | {"part": part}, shape) for part, shape in shapes.items()}
     whole = {part: values for part, values in found.items() if values is not None}
     return whole if len(whole) == len(found) else None
 
 
-def are_stored(facts: dict[str, Any], parts: Sequence[str]) -> bool:
+def are_stored(facts: dict[str, Any], shapes: Shapes) -> bool:
     """Whether there are files for `load_parts`; they are not read."""
-    return all(disk_cache.contains("predictions", facts | {"part": part}) for part in parts)
+    return all(is_stored(facts | {"part": part}, shape) for part, shape in shapes.items())
 
 
 def save_parts(facts: dict[str, Any], parts: Parts) -> None:
     """Keeps outputs for later runs; a disk that is full or read-only means that they are not kept."""
     with contextlib.suppress(OSError):
         for part, values in parts.items():
-            disk_cache.save("predictions", facts | {"part": part}, values)
+            save_array(facts | {"part": part}, values)
+
+
+def hash_images(images: np.ndarray) -> str:
+    """SHA-256 of uint8 images `[N, C, H, W]`, in their order."""
+    return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
 
 
 class BatchPredictions:
-    """The stored parts of the teacher's outputs on a run's training batches, `[steps, B, K or D]` for each epoch."""
+    """The stored parts of the teacher's outputs on a run's training batches, epoch by epoch."""
 
-    def __init__(self, facts: dict[str, Any], parts: Sequence[str], steps: int) -> None:
-        self.facts, self.parts, self.steps = facts, parts, steps
+    def __init__(self, facts: dict[str, Any], shapes: Shapes) -> None:
+        self.facts, self.shapes = facts, shapes
         self._epoch: tuple[int, int] | None = None
         self._stored: Parts | None = None
         self._computed: list[Callable[[], Parts]] = []
 
     def contains(self, epoch: int, side: int) -> bool:
         """Whether an epoch that is trained on images of `side` pixels is stored."""
-        return are_stored(self.facts | {"epoch": epoch, "side": side}, self.parts)
+        return are_stored(self.facts | {"epoch": epoch, "side": side}, self.shapes)
 
     def get(self, epoch: int, side: int, step: int) -> Parts | None:
         """Float32 `[B, K]` and `[B, D]` of a batch, by part, or None where the teacher has to compute them."""
@@ -352,12 +363,12 @@ class BatchPredictions:
         if self._stored is not None or step != len(self._computed):
             return
         self._computed.append(computed)
-        if len(self._computed) == self.steps:
+        if len(self._computed) == self.shapes["logits"][0]:
             batches = [read() for read in self._computed]
-            stacked = {part: np.stack([batch[part] for batch in batches]) for part in self.parts}
+            stacked = {part: np.stack([batch[part] for batch in batches]) for part in self.shapes}
             save_parts(self.facts | {"epoch": epoch, "side": side}, stacked)
 
     def _turn_to(self, epoch: int, side: int) -> None:
         if self._epoch != (epoch, side):
             self._epoch, self._computed = (epoch, side), []
-            self._stored = load_parts(self.facts | {"epoch": epoch, "side": side}, self.parts)
+            self._stored = load_parts(self.facts | {"epoch": epoch, "side": side}, self.shapes)

@@ -1,4 +1,4 @@
-"""What the room's votes say: its soft label, how close the teacher is to it, and how often the room is right."""
+"""What the votes say: the audience's soft label, how close the teacher is to it, how often the audience is right."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from kdexplorer.analysis.metrics import cross_entropy_to_humans, entropy
 from kdexplorer.analysis.statistics import format_p, holm_by_name, paired_test
 from kdexplorer.analysis.temperature_scaling import fit_temperature
-from kdexplorer.vote.records import Question
+from kdexplorer.vote.questions import Question
 
 UNLIKELY = 0.05
 """A difference with a smaller p is reported as one."""
@@ -18,7 +18,7 @@ UNLIKELY = 0.05
 
 @dataclass(frozen=True)
 class Distance:
-    """KL(room ‖ teacher) in nats at a temperature and at the closest one; None where no temperature is closest."""
+    """KL(votes ‖ teacher) in nats at a temperature and at the closest one; None where no temperature is closest."""
 
     kl: float
     closest: float | None
@@ -26,7 +26,7 @@ class Distance:
 
 
 def soft_label(counts: Sequence[int]) -> np.ndarray | None:
-    """The room's soft label: the share of votes for each class, float64 `[K]`; None without votes."""
+    """The audience's soft label: the share of votes for each class, float64 `[K]`; None without votes."""
     total = sum(counts)
     return np.asarray(counts, dtype=np.float64) / total if total else None
 
@@ -42,23 +42,23 @@ def choice_of(counts: Sequence[int]) -> int | None:
     return None if most == 0 or list(counts).count(most) > 1 else list(counts).index(most)
 
 
-def distance(room: np.ndarray, teacher_logits: np.ndarray, temperature: float) -> Distance:
-    """How far the teacher's soft label is from the room's.
+def distance(votes: np.ndarray, teacher_logits: np.ndarray, temperature: float) -> Distance:
+    """How far the teacher's soft label is from the audience's.
 
-    KL(room ‖ teacher) = cross-entropy of the room's soft label to the teacher's at T, less the room's entropy. The
+    KL(votes ‖ teacher) = cross-entropy of the votes to the teacher's soft label at T, less the votes' entropy. The
     other direction is infinite as soon as a class has no vote.
 
     Args:
-        room: float64 `[K]`, see `soft_label`.
+        votes: the audience's soft label, float64 `[K]`.
         teacher_logits: `[K]`.
         temperature: T.
     """
-    bound = float(entropy(room))
+    bound = float(entropy(votes))
 
     def kl(t: float) -> float:
-        return max(0.0, float(cross_entropy_to_humans(room, teacher_logits, t)) - bound)
+        return max(0.0, float(cross_entropy_to_humans(votes, teacher_logits, t)) - bound)
 
-    closest = fit_temperature(room, teacher_logits)
+    closest = fit_temperature(votes, teacher_logits)
     return Distance(kl(temperature), closest, None if closest is None else kl(closest))
 
 
@@ -74,7 +74,7 @@ def describe_distance(found: Distance, teacher: str, temperature: float) -> str:
 
 
 def describe_agreement(questions: Sequence[Question], logits: Mapping[str, np.ndarray]) -> str | None:
-    """How often the room and the networks are right; None without a closed question that has a label and votes.
+    """How often the audience and the networks are right; None without a closed question that has a label and votes.
 
     Args:
         questions: any; those that are open, have no label or no votes do not count.
@@ -85,18 +85,18 @@ def describe_agreement(questions: Sequence[Question], logits: Mapping[str, np.nd
         return None
     counted = [questions[number] for number in known]
     labels = np.array([one.label for one in counted])
-    room = np.array([choice_of(one.totals) == one.label for one in counted])
+    audience = np.array([choice_of(one.totals) == one.label for one in counted])
     networks = {name: one[known].argmax(axis=1) == labels for name, one in logits.items()}
     shares = [one.totals[one.label or 0] / sum(one.totals) for one in counted]
     of = f"{len(known)} picture{'s' if len(known) > 1 else ''}"
     sentences = [
-        f"On {of} with a label, the room's most frequent choice is right {room.sum()} times (a tie counts as wrong) "
-        f"and on average {np.mean(shares):.0%} of the votes are for the label."
+        f"On {of} with a label, the room's most frequent choice is right {audience.sum()} times (a tie counts as "
+        f"wrong) and on average {np.mean(shares):.0%} of the votes are for the label."
     ]
     if networks:
         right = ", ".join(f"{name} {one.sum()}" for name, one in networks.items())
         sentences.append(f"Right predictions of the networks: {right}.")
-    tests = {name: paired_test(room[None], one[None]) for name, one in networks.items()}
+    tests = {name: paired_test(audience[None], one[None]) for name, one in networks.items()}
     corrected = holm_by_name({name: test["p"] for name, test in tests.items()})
     clear = [
         f"the room is {'more' if tests[name]['difference'] > 0 else 'less'} often right than {name} ({format_p(p)})"

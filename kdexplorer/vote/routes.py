@@ -6,7 +6,6 @@ question, the less often the more devices vote. A browser is known by its cookie
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import hashlib
 import re
@@ -20,38 +19,33 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from kdexplorer.vote.records import KEY, NO_QUESTION, Question, VoteError
+from kdexplorer.vote.questions import KEY, NO_QUESTION, Question, VoteError
 from kdexplorer.vote.store import BusyError, Store
 
 PATH = "/vote"
 """Of the page, unless the application is served below another path."""
 BODY = 256
 """Bytes that a vote has at most."""
-SLOW = 10.0
-"""Seconds within which it must arrive."""
 SHORTEST_WAIT, QUESTIONS_A_SECOND = 4, 100
 """How often a page asks for the next question, and how many of all pages may ask in a second."""
 
 _TEMPLATE = Environment(autoescape=True).from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-_COOKIE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _PAGE_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Cookie"}
 
 
-def build_routes(path: str, cookie: str, open_store: Callable[[], Store]) -> list[Route]:
+def build_routes(
+    path: str, identify: Callable[[Request], tuple[str | None, str]], open_store: Callable[[], Store]
+) -> list[Route]:
     """The routes of the vote.
 
     Args:
         path: of the page; the others are below it.
-        cookie: the name of the cookie by which a browser is known.
+        identify: what a browser is known by, or None for one without a cookie, and its address.
         open_store: returns the server's store.
     """
 
-    def browser(request: Request) -> str | None:
-        value = request.cookies.get(cookie, "")
-        return value if _COOKIE.fullmatch(value) else None
-
     async def show(request: Request) -> Response:
-        store, known = open_store(), browser(request)
+        store, (known, _) = open_store(), identify(request)
         question = store.current()
         chosen = store.choice(question, known) if question is not None and known is not None else None
         page, tag = _render(path, question, chosen, _wait(store))
@@ -62,29 +56,29 @@ def build_routes(path: str, cookie: str, open_store: Callable[[], Store]) -> lis
     async def vote(request: Request) -> Response:
         try:
             key, choice = await _read_vote(request)
-            known = browser(request)
+            known, address = identify(request)
             if known is None:
                 raise VoteError(
                     "Your browser sent no cookie, so the vote was not counted. Allow cookies and try again."
                 )
             try:
-                open_store().vote(key, choice, known, patience=0)
+                open_store().vote(key, choice, known, address, patience=0)
             except BusyError:  # the others are answered meanwhile
-                await run_in_threadpool(open_store().vote, key, choice, known)
+                await run_in_threadpool(open_store().vote, key, choice, known, address)
         except VoteError as error:
-            state, wait = open_store().lecture().state, SHORTEST_WAIT
+            state, wait = open_store().questions().state, SHORTEST_WAIT
             page = _TEMPLATE.render(heading="Not counted", message=str(error), path=path, state=state, wait=wait)
             return HTMLResponse(page, error.status, headers={"Cache-Control": "no-store"})
         return RedirectResponse(path, 303, headers={"Cache-Control": "no-store"})
 
     async def ask(request: Request) -> Response:
         store = open_store()
-        text = f"{store.lecture().state} {_wait(store)}"
+        text = f"{store.questions().state} {_wait(store)}"
         return PlainTextResponse(text, headers={"Cache-Control": "no-store"})
 
     async def picture(request: Request) -> Response:
         key = request.path_params["key"]
-        found = next((one for one in open_store().lecture().questions if one.key == key), None)
+        found = next((one for one in open_store().questions().questions if one.key == key), None)
         if found is None:
             return PlainTextResponse("There is no such picture.", 404)
         headers = {"Cache-Control": "public, max-age=86400, immutable", "ETag": f'"{key}"'}
@@ -125,12 +119,11 @@ async def _read_vote(request: Request) -> tuple[str, int]:
     """The question's key and the class. Raises VoteError for anything but a form with these two."""
     body = b""
     try:
-        async with asyncio.timeout(SLOW):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > BODY:
-                    raise VoteError("This is not a vote: it is too long.", 413)
-    except (TimeoutError, ClientDisconnect) as error:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY:
+                raise VoteError("This is not a vote: it is too long.", 413)
+    except ClientDisconnect as error:
         raise VoteError("The vote did not arrive.", 408) from error
     fields = parse_qs(body.decode("ascii", "replace"))
     (key, *more), (choice, *others) = (fields.get(name) or [""] for name in ("question", "choice"))

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from kdexplorer.charts.style import look_of
-from kdexplorer.images.color_maps import PALETTES
+from kdexplorer.images.render import PALETTES
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.web.export import ExportedNetwork, runs_in_browser
 
@@ -108,7 +108,7 @@ def build_settings(
     """
     return {
         "networks": list(networks),
-        "palette": PALETTES["viridis"],
+        "palette": PALETTES["map"],
         "temperature": temperature,
         "range": [low, high],
         "sample": None if sample is None else dict(zip(("url", "caption"), sample, strict=True)),

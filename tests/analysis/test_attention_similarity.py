@@ -10,6 +10,7 @@ from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.datasets import get_dataset
 from kdexplorer.methods.at import AT
+from kdexplorer.runs.array_store import store_root
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 
 BUNDLED = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
@@ -80,7 +81,7 @@ def test_a_single_image_has_no_chance_level():
     assert "nan" not in to_markdown(attention_similarity.tabulate([row]))
 
 
-def test_results_are_stored_and_read_again(tmp_path, make_checkpoint, runs_root):
+def test_results_are_stored_and_read_again(tmp_path, make_checkpoint):
     teacher, student = make_checkpoint(tmp_path / "t", seed=0), make_checkpoint(tmp_path / "s", seed=1)
     images = random_images(60)
     shares = []
@@ -94,7 +95,7 @@ def test_results_are_stored_and_read_again(tmp_path, make_checkpoint, runs_root)
     assert sum(summary.share for summary in summaries) == pytest.approx(1)
     assert all(summary.low <= summary.correlation <= summary.high <= 1.0001 for summary in summaries)
     assert attention_similarity.load_stored(teacher, [student], images[:59])[student.path] is None
-    next((runs_root / ".cache").iterdir()).write_bytes(b"damaged")
+    next(store_root().iterdir()).write_bytes(b"damaged")
     assert attention_similarity.load_stored(teacher, [student], images)[student.path] is None
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdexplorer.analysis.error_inheritance import count_inheritance, explain_inheritance
+from kdexplorer.analysis.error_inheritance import OWN, REPEATED, RIGHT, count_inheritance, explain_inheritance, share_of
 
 LABELS = np.zeros(200, dtype=int)
 
@@ -18,10 +18,9 @@ TEACHER = logits_of([1] * 100 + [0] * 100)
 
 def test_counts_by_hand():
     found = count_inheritance(logits_of([1] * 60 + [0] * 30 + [2] * 10 + [0] * 95 + [3] * 5), TEACHER, LABELS)
-    assert (found.teacher_wrong, found.repeats, found.right_there) == (100, 60, 30)
-    assert (found.teacher_right, found.right_elsewhere) == (100, 95)
-    assert (found.repeated_share, found.corrected_share, found.kept_share) == (0.6, 0.3, 0.95)
-    assert np.isnan(count_inheritance(TEACHER, logits_of(LABELS), LABELS).repeated_share)
+    assert found == {"wrong": {RIGHT: 30, REPEATED: 60, OWN: 10}, "right": {RIGHT: 95, OWN: 5}}
+    assert (share_of(found, "wrong", REPEATED), share_of(found, "right", RIGHT)) == (0.6, 0.95)
+    assert np.isnan(share_of(count_inheritance(TEACHER, logits_of(LABELS), LABELS), "wrong", REPEATED))
 
 
 def explain(student, baseline, teacher=TEACHER):
@@ -67,9 +66,9 @@ def test_the_bundled_resnet18_repeats_its_teachers_errors(bundled):
         (names[0], student, 0.73, 0.20), (names[1], baseline, 0.59, 0.32),
     ):  # fmt: skip
         found = count_inheritance(bundled.logits[name], bundled.logits["resnet50"], bundled.labels)
-        assert found.repeats == sum(predicted[i] == teacher[i] for i in wrong)
-        assert found.right_there == sum(predicted[i] == labels[i] for i in wrong)
-        assert (round(found.repeated_share, 2), round(found.corrected_share, 2)) == (repeated, corrected)
+        assert found["wrong"][REPEATED] == sum(predicted[i] == teacher[i] for i in wrong)
+        assert found["wrong"][RIGHT] == sum(predicted[i] == labels[i] for i in wrong)
+        assert [round(share_of(found, "wrong", one), 2) for one in (REPEATED, RIGHT)] == [repeated, corrected]
     text = explain_inheritance(names, *(bundled.logits[name] for name in names), bundled.labels)
     for part in ("796 images", "on 73%", "right on 20%", "59% and 32%", "it inherits errors", "+1.3 points", "+0.25"):
         assert part in text

@@ -1,19 +1,28 @@
-"""Evaluating checkpoints again."""
+"""Networks that are evaluated again, once after a choice, or imported from elsewhere."""
 
 import numpy as np
 import pytest
+import torch
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.evaluate import (
+    COMMON_NORMALIZATIONS,
     evaluate_checkpoint,
+    find_better_normalization,
     format_after_choice,
     format_report,
+    import_checkpoint,
     measure_after_choice,
 )
 from kdexplorer.analysis.inference import predict
-from kdexplorer.datasets import get_dataset
-from kdexplorer.errors import DataError
-from kdexplorer.runs.checkpoints import open_checkpoint
+from kdexplorer.datasets import Normalization, Split, get_dataset
+from kdexplorer.errors import CheckpointError, DataError
+from kdexplorer.networks import build
+from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
+from kdexplorer.runs.weights import rename_by_shape
+
+NORMALIZATION = Normalization(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.2))
 
 
 @pytest.fixture
@@ -70,3 +79,79 @@ def test_what_was_chosen_on_held_out_images_is_measured_once_on_the_test_split(e
     assert f"{100 * found.accuracy:.2f} %" in format_after_choice("a", found)
     with pytest.raises(DataError, match="leave out --after-choice"):
         measure_after_choice(on_test)
+
+
+@pytest.fixture
+def small_cifar10(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (50, 3, 32, 32), np.uint8)
+    dataset = type(get_dataset("cifar10"))
+    split = Split(images, np.arange(50) % 10, dataset.classes)
+    monkeypatch.setattr(dataset, "load", lambda self, name: split)
+    return split
+
+
+def test_imported_weights_get_a_complete_card(tmp_path, small_cifar10):
+    network = build("resnet8", seed=3).eval()
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    checkpoint = import_checkpoint(tmp_path / "weights.pt", "resnet8", "mine", tmp_path, NORMALIZATION)
+    card = checkpoint.card
+    assert (card.objective, card.teacher, card.legs) == (None, None, ())
+    assert (card.normalization, card.data.evaluation_images) == (NORMALIZATION, 50)
+    assert (card.parameters, card.multiply_adds) == (count_parameters(network), count_multiply_adds("resnet8"))
+    expected = predict(network, small_cifar10.images, NORMALIZATION)
+    np.testing.assert_allclose(checkpoint.logits(), expected, atol=0.02)
+    assert card.test_accuracy == metrics.accuracy(checkpoint.logits(), small_cifar10.labels)
+
+
+def test_a_taken_or_invalid_name_is_refused(tmp_path, small_cifar10):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(CheckpointError, match="is taken"):
+        import_checkpoint(tmp_path / "weights.pt", "resnet8", "taken", tmp_path, NORMALIZATION)
+    with pytest.raises(CheckpointError, match="is not a name"):
+        import_checkpoint(tmp_path / "weights.pt", "resnet8", "../x", tmp_path, NORMALIZATION)
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A bundled network as a public repository with option-A shortcuts saves one: file and own checkpoint."""
+    checkpoint = find_checkpoint("resnet20-scratch")
+    state = checkpoint.network().state_dict()
+    renamed = {f"module.{key.replace('fc.', 'linear.')}": tensor for key, tensor in state.items()}
+    torch.save({"state_dict": renamed, "best_prec1": 91.7}, tmp_path / "resnet20.th")
+    return tmp_path / "resnet20.th", checkpoint
+
+
+@pytest.fixture
+def first_test_images(monkeypatch):
+    split = get_dataset("cifar10-small").load("test").take(np.arange(200))
+    monkeypatch.setattr(type(get_dataset("cifar10")), "load", lambda self, name: split)
+    return split
+
+
+def test_a_network_under_other_names_scores_as_under_its_own(tmp_path, published, first_test_images):
+    path, original = published
+    own = original.card.normalization
+    checkpoint = import_checkpoint(path, "resnet20", "theirs", tmp_path, own)
+    np.testing.assert_array_equal(checkpoint.logits(), original.logits()[:200])
+    assert checkpoint.card.test_accuracy > 0.85
+    assert find_better_normalization(checkpoint) is None
+
+
+def test_a_normalization_that_scores_higher_is_found(tmp_path, published, first_test_images):
+    path, original = published
+    checkpoint = import_checkpoint(path, "resnet20", "theirs", tmp_path, Normalization(mean=(0.1,) * 3, std=(1,) * 3))
+    sentence = find_better_normalization(checkpoint)
+    assert "the mean and std of CIFAR-10 it" in sentence
+    better = metrics.accuracy(original.logits()[:200], first_test_images.labels)
+    assert better > checkpoint.card.test_accuracy
+    assert f"{100 * better:.2f} instead of {100 * checkpoint.card.test_accuracy:.2f} % of the first 200" in sentence
+    assert "--mean {} {} {} --std".format(*COMMON_NORMALIZATIONS["CIFAR-10"].mean) in sentence
+
+
+def test_names_are_exchanged_only_where_shapes_leave_no_doubt():
+    state = {k: v for k, v in build("resnet18", seed=0).state_dict().items() if not k.endswith("num_batches_tracked")}
+    theirs = {key.replace("downsample", "shortcut").replace("fc.", "linear."): value for key, value in state.items()}
+    assert theirs.keys() != state.keys()
+    assert rename_by_shape("resnet18", theirs, 10).keys() == state.keys()
+    swapped = {key.replace("conv1", "first").replace("conv2", "second"): value for key, value in state.items()}
+    assert not rename_by_shape("resnet18", swapped, 10).keys() >= {"layer1.0.conv1.weight", "layer1.0.conv2.weight"}

@@ -15,6 +15,11 @@ from tests.pages.reading import link_labels
 
 TOKEN = "correct horse battery staple"
 BROWSER = {"cookie": "a browser"}
+PROXIES = [
+    "Forwarded", "Via", "X-Forwarded-For", "x-forwarded-host", "X-Forwarded-Proto", "X-Real-IP", "CF-Connecting-IP",
+    "CF-Ray", "True-Client-IP", "Fastly-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "Fly-Client-IP",
+    "X-Envoy-External", "X-Amzn-Trace-Id", "X-Original-Host",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +53,8 @@ def test_any_other_host_name_is_a_guest(host):
         ({"Origin": "https://evil.example"}, False),
         ({"Origin": "null"}, False),
         ({"Origin": ""}, False),
-        *(({name: "203.0.113.7"}, False) for name in access.FORWARDING),
+        *(({name: "203.0.113.7"}, False) for name in PROXIES),
+        ({"Accept": "*/*", "Accept-Language": "de", "Sec-Fetch-Site": "same-origin", "Upgrade": "websocket"}, True),
     ],
 )
 def test_another_page_and_a_forwarded_request_are_a_guests_without_a_token(headers, allowed):
@@ -132,9 +138,9 @@ def test_a_short_token_is_refused_at_the_start_with_a_command_that_makes_one(mon
         access.check_token()
 
 
-ACTIONS = {"create_run", "launch_run", "start_run", "stop_run", "delete_run", "launch_sweep", "start_sweep",
+ACTIONS = {"create_run", "launch_run", "start_run", "stop_run", "delete_run", "launch_study", "start_study",
            "start_download", "cancel_download", "Measurement"}  # fmt: skip
-GUARDS = {"act_if_presenter", "act_and_rerun", "offer"}  # `deletion.offer` acts through the second
+GUARDS = {"act_if_presenter", "act_and_rerun", "offer_deletion"}  # `layout.offer_deletion` acts through the second
 
 
 def name_of(node):

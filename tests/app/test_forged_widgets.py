@@ -7,7 +7,7 @@ import pytest
 from kdexplorer.app.navigation import TITLES
 from kdexplorer.app.server import messages
 from kdexplorer.config import MAX_STUDENTS
-from kdexplorer.sweeps.grid import MAX_VALUES
+from kdexplorer.studies.study import MAX_VALUES
 
 CELLS = {"name": ["x"], "architecture": {"a": 1}, "preset": 7, "ce_weight": "x", "terms": "x", "unknown": "x"}
 TABLE = {"edited_rows": {"0": CELLS, "77": CELLS}, "added_rows": [CELLS] * 800, "deleted_rows": [99]}
@@ -37,8 +37,8 @@ def test_no_forged_value_ends_a_page(open_page, page):
     at._run(forge(at))
     at.run()
     if page == "launch":
-        assert len(at.session_state["experiment"]["students"]) == MAX_STUDENTS
-        assert len(at.session_state["experiment"]["name"]) <= 64
+        assert len(at.session_state["run_form"]["students"]) == MAX_STUDENTS
+        assert len(at.session_state["run_form"]["name"]) <= 64
 
 
 def test_a_forged_grid_has_no_more_values_than_a_sweep(open_page):

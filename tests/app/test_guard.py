@@ -1,4 +1,4 @@
-"""What reaches the application: messages of pages, as many as an address may send; and headers of responses."""
+"""What reaches the application: messages of pages, as many as an address may send."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from kdexplorer.app.server import guard, headers, messages, refusals, turns
+from kdexplorer.app.server import guard, messages, refusals, turns
 
 GUEST = ("203.0.113.7", 5000)
 
@@ -410,45 +410,3 @@ def test_an_upload_that_does_not_arrive_ends(monkeypatch):
     scope = {"type": "http", "method": "PUT", "client": GUEST}
     asyncio.run(guard.Guard(store)(scope, never, None))
     assert seen == [{"type": "http.disconnect"}]
-
-
-def respond(**request):
-    done, sent = call(headers.Headers(page), **request)
-    asyncio.run(done)
-    return [(name.decode(), text.decode()) for name, text in sent[0]["headers"]]
-
-
-def test_every_response_has_the_headers_once():
-    found = respond()
-    for name, text in headers.security_headers([]).items():
-        assert [value for key, value in found if key.lower() == name.lower()] == [text]
-    assert ("x-frame-options", "SAMEORIGIN") in found
-    assert "frame-ancestors 'self'" in dict(found)["content-security-policy"].split("; ")
-
-
-def test_other_origins_may_show_it_in_a_frame_where_this_is_set(monkeypatch):
-    monkeypatch.setenv(headers.FRAME_VARIABLE, "https://slides.example.org http://localhost:3000")
-    found = dict(respond())
-    assert "x-frame-options" not in found
-    allowed = "frame-ancestors 'self' https://slides.example.org http://localhost:3000"
-    assert allowed in found["content-security-policy"].split("; ")
-
-
-@pytest.mark.parametrize("text", ["slides.example.org", "https://a.example;script-src *", "*", "https://a.example/x"])
-def test_what_is_not_an_origin_ends_the_start(monkeypatch, text):
-    monkeypatch.setenv(headers.FRAME_VARIABLE, text)
-    with pytest.raises(SystemExit, match=headers.FRAME_VARIABLE):
-        headers.frame_origins()
-
-
-def test_a_browser_gets_a_cookie_once_that_scripts_cannot_read():
-    cookies = [dict(respond(scheme=scheme))["set-cookie"] for scheme in ("http", "https")]
-    assert all(cookie.startswith(f"{headers.COOKIE}=") and "; HttpOnly" in cookie for cookie in cookies)
-    assert [cookie.endswith("; Secure") for cookie in cookies] == [False, True]
-    assert cookies[0].split(";")[0] != cookies[1].split(";")[0]
-    assert "set-cookie" not in dict(respond(cookie=f"a=b; {cookies[0].split(';')[0]}"))
-
-
-def test_a_file_that_a_cache_may_keep_carries_no_cookie(monkeypatch):
-    monkeypatch.setitem(globals(), "KIND", b"text/javascript")
-    assert "set-cookie" not in dict(respond())

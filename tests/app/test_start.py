@@ -15,11 +15,9 @@ from kdexplorer.app.server.streamlit_internals import MemoryUploadedFileManager,
 START = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 
 
-def test_the_server_forgets_uploads_and_has_files_and_threads(monkeypatch):
-    manager, limits = MemoryUploadedFileManager("/upload"), []
+def test_the_server_forgets_uploads_and_has_threads(monkeypatch):
+    manager = MemoryUploadedFileManager("/upload")
     monkeypatch.setattr(Runtime, "instance", lambda: SimpleNamespace(uploaded_file_mgr=manager))
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, 4096))
-    monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: limits.append((kind, pair)))
     monkeypatch.setattr(sys, "argv", [str(START)])
     prepare = runpy.run_path(str(START))["prepare"]
 
@@ -32,12 +30,17 @@ def test_the_server_forgets_uploads_and_has_files_and_threads(monkeypatch):
 
     asyncio.run(serve())
     assert sorted(manager.file_storage["visitor"]) == ["f2", "f3", "f4"]
-    assert limits == [(resource.RLIMIT_NOFILE, (4096, 4096))]
 
 
-def test_the_limit_of_open_files_stays_where_the_system_refuses(monkeypatch):
+def test_the_limit_of_open_files_is_raised_and_stays_where_the_system_refuses(monkeypatch):
+    limits = []
+
     def refuse(kind, pair):
         raise ValueError
 
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: limits.append((kind, pair)))
+    assert processes.raise_file_limit() == 4096
+    assert limits == [(resource.RLIMIT_NOFILE, (4096, 4096))]
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    processes.raise_file_limit()
+    assert processes.raise_file_limit() == 256

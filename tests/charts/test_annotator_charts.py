@@ -5,7 +5,7 @@ import pytest
 
 from kdexplorer.analysis.human_agreement import Closeness, closeness
 from kdexplorer.analysis.metrics import entropy, softmax
-from kdexplorer.charts import annotators
+from kdexplorer.charts import temperature
 from tests.charts.drawing import rows_of
 
 CURVE = np.ones(40)
@@ -20,7 +20,7 @@ def test_the_curve_is_lowest_at_the_marker_and_never_below_the_annotators_entrop
     generator = np.random.default_rng(0)
     logits = generator.normal(0, 2, (50, 10))
     labels = softmax(logits, 3.0)
-    spec = annotators.closeness_curves({"small": closeness(labels, logits)}, ROLES, labels, "50 images")
+    spec = temperature.closeness_curves({"small": closeness(labels, logits)}, ROLES, labels, "50 images")
     marker = next(row for row in rows_of(spec, "T") if row["T"] == pytest.approx(3, abs=0.01))
     floor = next(row["value"] for row in rows_of(spec, "value") if "T" not in row)
     assert floor == pytest.approx(np.mean(entropy(labels)))
@@ -29,6 +29,6 @@ def test_the_curve_is_lowest_at_the_marker_and_never_below_the_annotators_entrop
 
 
 def test_without_a_closest_temperature_there_is_no_marker():
-    spec = annotators.closeness_curves({"small": near(1.0, None, None)}, ROLES, np.full(10, 0.1), "one image")
+    spec = temperature.closeness_curves({"small": near(1.0, None, None)}, ROLES, np.full(10, 0.1), "one image")
     assert len(spec["layer"]) == 2
     assert "at no T" in spec["description"]

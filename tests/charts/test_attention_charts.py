@@ -26,7 +26,7 @@ OTHER = make_maps("other", "at", (32, 32, 16, 8), seed=2)
 
 
 def cells(mode="map", shared=True):
-    spec = attention.grid([TEACHER, STUDENT, OTHER], PHOTO, mode, shared, 0.6, "viridis")
+    spec = attention.grid([TEACHER, STUDENT, OTHER], PHOTO, mode, shared, 0.6)
     return rows_of(spec, "url")
 
 
@@ -92,7 +92,7 @@ def test_with_scales_of_their_own_every_map_has_both_ends_of_the_palette():
 
 @pytest.mark.parametrize(("mode", "shared"), [("map", True), ("difference", False)])
 def test_the_scale_bar_covers_the_limits(mode, shared):
-    rows = rows_of(attention.scale_bar(-1.0, 2.0, "difference", mode, shared), "end")
+    rows = rows_of(attention.scale_bar(-1.0, 2.0, mode, shared), "end")
     assert rows[0]["value"] == -1
     assert rows[-1]["value"] == 2
     assert all(row["end"] > following["value"] for row, following in pairwise(rows))

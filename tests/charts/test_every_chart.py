@@ -13,30 +13,26 @@ from kdexplorer.analysis.attention_similarity import StageSimilarity
 from kdexplorer.analysis.error_inheritance import count_inheritance
 from kdexplorer.analysis.human_agreement import closeness
 from kdexplorer.charts import (
-    annotators,
     attention,
-    bars,
     class_maps,
     common,
     divergence,
     evaluation,
-    gradient,
+    gradients,
     learning_curves,
-    probe,
-    replay,
-    room,
     soft_labels,
+    studies,
     style,
-    sweep_surface,
     taxonomy,
     temperature,
+    votes,
 )
 from kdexplorer.charts.common import NetworkLogits, fill_shape, select_classes, title
-from kdexplorer.charts.inheritance import inheritance
+from kdexplorer.charts.evaluation import inheritance
 from kdexplorer.runs.records import TeacherFigures
 from tests.charts.drawing import compile_vega, draw, heading, texts
 from tests.charts.records import make_row
-from tests.sweeps.sample import make_results
+from tests.studies.sample import make_grid
 
 ROLES = {"big": style.TEACHER, "small": "scratch", "distilled": "kd+at"}
 LOOKS = style.series(ROLES)
@@ -55,21 +51,25 @@ def one_image(count):
     return {
         "mirrored": soft_labels.mirrored(teacher, students, classes, 3, 4.0),
         "mirrored, photo": soft_labels.mirrored(teacher, [], classes, None, 4.0),
-        "push": gradient.gradient_push(teacher, students[0], classes, 3, 4.0, 0.7),
-        "push, photo": gradient.gradient_push(teacher, students[0], classes, None, 4.0, 0.7),
+        "push": gradients.gradient_push(teacher, students[0], classes, 3, 4.0, 0.7),
+        "push, photo": gradients.gradient_push(teacher, students[0], classes, None, 4.0, 0.7),
         **{key: temperature.over_temperature(teacher, students, key, 4.0) for key in temperature.CURVES},
-        "bars": bars.probability_bars(np.full(count, 1 / count), classes, 3, "kd", "Soft label", "T = 1"),
-        "grid": attention.grid(maps, photo, "map", True, 0.6, "viridis"),
-        "difference": attention.grid(maps, photo, "difference", False, 0.6, "viridis"),
-        "method push": probe.push_bars(generator.normal(size=count), teacher.logits, classes, 3, "KD", "small"),
-        "method changes": probe.change_maps([None, maps[0].maps[1], maps[0].maps[2]], photo, "AT", "small"),
-        "method relations": probe.relation_maps(
+        "bars": soft_labels.probability_bars(np.full(count, 1 / count), classes, 3, "kd", "Soft label", "T = 1"),
+        "grid": attention.grid(maps, photo, "map", True, 0.6),
+        "difference": attention.grid(maps, photo, "difference", False, 0.6),
+        "method push": gradients.push_bars(generator.normal(size=count), teacher.logits, classes, 3, "KD", "small"),
+        "method changes": gradients.change_maps([None, maps[0].maps[1], maps[0].maps[2]], photo, "AT", "small"),
+        "method relations": gradients.relation_maps(
             generator.random((4, 4)), np.stack([photo.transpose(2, 0, 1)] * 4), "big", style.TEACHER, (0.0, 1.0)
         ),
-        "scale": attention.scale_bar(0, 3, "viridis", "map", True),
-        "own scales": attention.scale_bar(-1, 1, "difference", "difference", False),
-        "soft labels by epoch": replay.soft_labels_by_epoch(teacher.logits, {0: some, 1: some}, LOOKS, classes, 2.0, 3),
-        "soft labels by epoch, no teacher": replay.soft_labels_by_epoch(None, {0: some}, LOOKS, classes, 2.0, None),
+        "scale": attention.scale_bar(0, 3, "map", True),
+        "own scales": attention.scale_bar(-1, 1, "difference", False),
+        "soft labels by epoch": learning_curves.soft_labels_by_epoch(
+            teacher.logits, {0: some, 1: some}, LOOKS, classes, 2.0, 3
+        ),
+        "soft labels by epoch, no teacher": learning_curves.soft_labels_by_epoch(
+            None, {0: some}, LOOKS, classes, 2.0, None
+        ),
     }
 
 
@@ -87,13 +87,13 @@ def many_images(count):
         for epoch in range(3)
     ]
     rows = [make_row(name) for name in ROLES]
-    results, _ = make_results((0.5, 0.6, 0.9, 0.6))
+    results, _ = make_grid((0.5, 0.6, 0.9, 0.6))
     return {
         "similarity": class_maps.similarity(matrix, classes, "big", 0.2, False),
         "similarity over T": class_maps.similarity(np.stack([matrix] * 3), classes, "big", 0.2, True, (0.0, 0.5, 1.0)),
         "stages": attention.similarity_by_stage({"small": stages, "distilled": stages}, ROLES, 1000),
-        "accuracies": bars.accuracies(rows, ROLES),
-        "replay": replay.replay_curves(learning_curves.learning_curves(points, LOOKS), 1, 3),
+        "accuracies": evaluation.accuracies(rows, ROLES),
+        "replay": learning_curves.replay_curves(learning_curves.learning_curves(points, LOOKS), 1, 3),
         "curves": learning_curves.learning_curves(points, LOOKS, teacher=TeacherFigures(accuracy=0.9)),
         "curves of a term": learning_curves.learning_curves(points, LOOKS, "kd", split="test"),
         "objectives": learning_curves.learning_curves(points, LOOKS, "objective"),
@@ -108,11 +108,11 @@ def many_images(count):
         "confusion difference": class_maps.confusion_difference(
             logits["big"], logits["small"], labels, classes, ("big", "small")
         ),
-        "closeness": annotators.closeness_curves(near, ROLES, shares, "200 images"),
-        "surface": sweep_surface.surface(results, "accuracy"),
+        "closeness": temperature.closeness_curves(near, ROLES, shares, "200 images"),
+        "surface": studies.surface(results, "accuracy"),
         "taxonomy": taxonomy.taxonomy("dkd"),
         "forward and reverse KL": divergence.mode_figure(),
-        "spread": sweep_surface.spread(results),
+        "spread": studies.spread(results),
     }
 
 
@@ -120,13 +120,13 @@ def many_images(count):
 def charts():
     teacher = NetworkLogits("big", style.TEACHER, np.arange(10.0))
     classes = [f"class {index}" for index in range(10)]  # a vote has 20 at most
-    votes = {
-        "votes": room.room_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0),
-        "votes only": room.room_bars(range(10), classes),
-        "votes on a projector": room.room_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0, projector=True),
-        "votes only, on a projector": room.room_bars(range(10), classes, projector=True),
+    of_votes = {
+        "votes": votes.room_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0),
+        "votes only": votes.room_bars(range(10), classes),
+        "votes on a projector": votes.room_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0, projector=True),
+        "votes only, on a projector": votes.room_bars(range(10), classes, projector=True),
     }
-    return one_image(10) | many_images(10) | votes
+    return one_image(10) | many_images(10) | of_votes
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from kdexplorer.charts import style
 from kdexplorer.charts.experiments import experiment_chart
-from kdexplorer.experiments.base import Figure, Point
+from kdexplorer.studies.experiments.base import Figure, Point
 from tests.charts.drawing import compile_vega, draw, texts
 
 ROLES = {"first": "kd", "second": style.TEACHER}

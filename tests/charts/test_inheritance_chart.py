@@ -1,12 +1,20 @@
 """The chart of error inheritance: its bars add up to the counts."""
 
-from kdexplorer.analysis.error_inheritance import Inheritance
-from kdexplorer.charts.inheritance import OUTCOMES, inheritance
+from kdexplorer.analysis.error_inheritance import OWN, RIGHT
+from kdexplorer.charts.evaluation import OUTCOMES, inheritance
 from tests.charts.drawing import rows_of
 
 
+def outcomes(*counts):
+    """Where the teacher is wrong: right, its class, another; where it is right: right, wrong."""
+    return {
+        "wrong": dict(zip(OUTCOMES, counts, strict=False)),
+        "right": dict(zip((RIGHT, OWN), counts[3:], strict=True)),
+    }
+
+
 def test_each_bar_adds_up_and_wrong_images_come_first():
-    counts = {"student": Inheritance(100, 20, 70, 900, 880), "baseline": Inheritance(100, 30, 60, 900, 870)}
+    counts = {"student": outcomes(20, 70, 10, 880, 20), "baseline": outcomes(30, 60, 10, 870, 30)}
     spec = inheritance(counts, "teacher")
     rows = rows_of(spec, "images")
     bars = list(dict.fromkeys(row["bar"] for row in rows))
@@ -26,5 +34,5 @@ def test_each_bar_adds_up_and_wrong_images_come_first():
 
 
 def test_a_teacher_without_errors_draws_an_empty_bar():
-    rows = rows_of(inheritance({"student": Inheritance(0, 0, 0, 50, 40)}, "teacher"), "images")
+    rows = rows_of(inheritance({"student": outcomes(0, 0, 0, 40, 10)}, "teacher"), "images")
     assert [row["share"] for row in rows if "wrong" in row["bar"]] == [0, 0, 0]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kdexplorer.charts import bars, evaluation, learning_curves, style
+from kdexplorer.charts import evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
@@ -137,7 +137,7 @@ def test_networks_of_equal_cost_are_side_by_side():
 
 def test_accuracies_have_their_intervals_in_percent():
     rows = [make_row("plain", accuracy=0.93, accuracy_low=0.92, accuracy_high=0.94), make_row("distilled")]
-    spec = bars.accuracies(rows, {"plain": "scratch", "distilled": "kd"})
+    spec = evaluation.accuracies(rows, {"plain": "scratch", "distilled": "kd"})
     found = {row["network"]: (row["low"], row["accuracy"], row["high"]) for row in rows_of(spec, "low")}
     assert found["plain"] == pytest.approx((92, 93, 94))
     assert found["distilled"] == pytest.approx((40, 50, 60))

@@ -7,7 +7,7 @@ import pytest
 
 from kdexplorer.analysis.inference import gradient_on_logits
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
-from kdexplorer.charts import bars, common, gradient, replay, soft_labels, style, temperature
+from kdexplorer.charts import common, gradients, learning_curves, soft_labels, style, temperature
 from kdexplorer.charts.common import NetworkLogits
 from tests.charts.drawing import draw, heading, marks, number, rows_of, texts
 
@@ -66,7 +66,7 @@ def test_the_table_above_the_bars_counts_classes_that_are_not_shown(count):
 def test_pushes_are_the_gradient_over_all_classes(count, with_label):
     teacher, (student, _), classes, label = networks(count)
     label = label if with_label else None
-    svg = draw(gradient.gradient_push(teacher, student, classes, label, 4.0, 0.7))
+    svg = draw(gradients.gradient_push(teacher, student, classes, label, 4.0, 0.7))
     parts = gradient_on_logits(student.logits, teacher.logits, label, 4.0, 0.7)
     shown = common.select_classes(teacher.logits, label)
     found = {(mark["source"], mark["class"]): mark for mark in marks(svg, "push by")}
@@ -86,7 +86,7 @@ def test_pushes_are_the_gradient_over_all_classes(count, with_label):
 def test_probability_bars_show_the_probabilities_and_say_which_classes(count):
     teacher, _, classes, label = networks(count)
     probabilities = softmax(teacher.logits, 4.0)
-    spec = bars.probability_bars(probabilities, classes, label, style.HUMAN, "Labels", "50 annotators")
+    spec = soft_labels.probability_bars(probabilities, classes, label, style.HUMAN, "Labels", "50 annotators")
     found = {row["class"]: row["p"] for row in rows_of(spec)}
     shown = common.select_classes(teacher.logits, label)
     expected = {("★ " if k == label else "") + classes[k]: probabilities[k] for k in shown}
@@ -96,7 +96,9 @@ def test_probability_bars_show_the_probabilities_and_say_which_classes(count):
 
 
 def test_probability_bars_can_show_another_networks_classes():
-    spec = bars.probability_bars(np.full(12, 1 / 12), [*"abcdefghijkl"], None, "kd", "Soft label", "T = 1", [11, 0])
+    spec = soft_labels.probability_bars(
+        np.full(12, 1 / 12), [*"abcdefghijkl"], None, "kd", "Soft label", "T = 1", [11, 0]
+    )
     assert [row["class"] for row in rows_of(spec)] == ["l", "a"]
 
 
@@ -105,7 +107,7 @@ def test_soft_labels_of_an_epoch_are_the_softmax_over_all_classes(count):
     teacher, students, classes, label = networks(count)
     looks = style.series({one.name: one.role for one in students})
     logits = {one.name: one.logits for one in students}
-    spec = replay.soft_labels_by_epoch(teacher.logits, {0: logits}, looks, classes, 4.0, label)
+    spec = learning_curves.soft_labels_by_epoch(teacher.logits, {0: logits}, looks, classes, 4.0, label)
     shown = common.select_classes(teacher.logits, label)
     for name, values in {"teacher": teacher.logits, **logits}.items():
         found = {row["class"].removesuffix(" (true)"): row["p"] for row in rows_of(spec, "p") if row["network"] == name}
@@ -136,7 +138,7 @@ def test_a_shape_is_built_once_and_keeps_nothing_of_what_was_put_in():
 
 def test_alpha_has_a_slider_of_its_own():
     teacher, students, classes, label = networks(10)
-    spec = gradient.gradient_push(teacher, students[0], classes, label, 4.0, 0.7)
+    spec = gradients.gradient_push(teacher, students[0], classes, label, 4.0, 0.7)
     params = {p["name"]: p for p in spec["params"]}
     assert params["alpha"]["value"] == 0.7
     assert params["alpha"]["bind"]["max"] == 1

@@ -71,4 +71,3 @@ def test_claims_prints_every_claim_with_its_verdict(bundled, make_checkpoint, ca
     assert len(rows) == 8
     assert {row["verdict"] for row in rows} <= {"supported", "not supported", "cannot be decided"}
     assert "There is no sweep" in rows[0]["evidence"]
-    assert main(["claims", "--sweep", "none"]) == 2

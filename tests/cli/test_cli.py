@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdexplorer.cli import sweep, train
+from kdexplorer.cli import train
 from kdexplorer.cli.main import COMMANDS, build_parser, main
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets
@@ -22,11 +22,10 @@ from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures, build
 from kdexplorer.notation import parse_student, train_command
 from kdexplorer.presets import DEMO, PRESETS, STARTING_POINTS
-from kdexplorer.runs import disk_cache
+from kdexplorer.runs.array_store import measure_store, save_array
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import find_run, list_runs
-from kdexplorer.sweeps import folder as sweep_folder
-from kdexplorer.sweeps.grid import configure, sweep_command
+from kdexplorer.studies import folder as study_folder
 from kdexplorer.training import demo
 from kdexplorer.training.estimate import format_duration
 
@@ -59,13 +58,6 @@ def test_the_command_of_an_experiment_reads_back_to_the_same_experiment():
         students=[parse_student(text) for text in students],
     )
     assert train.read_config(read_back(train_command(config))) == config
-
-
-def test_the_command_of_a_sweep_reads_back_to_the_same_sweep():
-    recipe = {"teacher": "resnet56", "epochs": 3, "seed": 5, "dataset": "synthetic"}
-    grid = {"temperatures": [1.0, 2.5], "weights": [0.25, 1.0], "seeds": 2, "students_per_experiment": 4}
-    config = configure("resnet8", recipe, **grid, memory_gib=1.5)
-    assert sweep.read_config(read_back(sweep_command(config))) == config
 
 
 def test_options_override_the_file_of_a_configuration(tmp_path):
@@ -187,11 +179,11 @@ def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, tmp_
 
 def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
-    monkeypatch.setattr(sweep_folder, "start_sweep", lambda sweep: None)
+    monkeypatch.setattr(study_folder, "start_study", lambda study: None)
     assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach", "--yes", "--quiet"]) == 0
     assert "training on CIFAR-10, bundled subset" in capsys.readouterr().err
-    (sweep,) = sweep_folder.list_sweeps()
-    assert sweep.config().recipe.dataset == "cifar10-small"
+    (sweep,) = study_folder.list_studies()
+    assert sweep.config().study.shared.dataset == "cifar10-small"
 
 
 def test_debug_shows_the_traceback():
@@ -293,8 +285,8 @@ def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny
 
 
 def test_stored_predictions_have_a_size_and_can_be_deleted(runs_root, capsys):
-    disk_cache.save("predictions", {"number": 1}, np.zeros((1000, 10), np.float32))
+    save_array({"number": 1}, np.zeros((1000, 10), np.float32))
     assert main(["data", "predictions"]) == 0
     assert "1 file, 0.0 MB of at most 1,074 MB" in capsys.readouterr().out
     assert main(["data", "predictions", "--delete"]) == 0
-    assert disk_cache.measure("predictions").files == 0
+    assert measure_store().files == 0

@@ -14,9 +14,8 @@ from PIL import Image
 from benchmarks.app import CHROMIUM, browser
 from kdexplorer.analysis import metrics
 from kdexplorer.handout import page
-from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.sources import open_sources
-from kdexplorer.handout.sources import test_pictures as load_test_pictures
+from kdexplorer.handout.request import HandoutRequest, open_sources
+from kdexplorer.handout.request import test_pictures as load_test_pictures
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 

@@ -22,17 +22,17 @@ from kdexplorer.analysis.verdicts import describe_changes
 from kdexplorer.cli import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, DataError
-from kdexplorer.experiments.report import list_verdicts
-from kdexplorer.handout import content, facts, page
-from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.sources import choose_pictures, open_sources
-from kdexplorer.handout.sources import test_pictures as load_test_pictures
+from kdexplorer.handout import page, texts
+from kdexplorer.handout.charts import OCTAVES
+from kdexplorer.handout.request import HandoutRequest, choose_pictures, open_sources
+from kdexplorer.handout.request import test_pictures as load_test_pictures
 from kdexplorer.images.picture import Picture
 from kdexplorer.methods import all_methods
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints
-from kdexplorer.vote.records import make_question
+from kdexplorer.studies.experiments.results import list_verdicts
+from kdexplorer.vote.questions import make_question
 from tests.charts.records import make_row
 
 EVIL = '"><img src=x onerror=alert(1)></script><script>alert(2)</script>.png'
@@ -235,7 +235,7 @@ def test_the_class_maps_follow_the_temperature(networks, library):
     found = Parsed(build(networks)).data()
     shape = found["shapes"][found["shared"]["classes 2"]["shape"]]
     rows = next(data["values"] for data in shape["data"] if "values" in data["values"][0])
-    at = content.OCTAVES.index(2.0)
+    at = OCTAVES.index(2.0)
     expected = class_similarity(networks["distilled"].logits(), split.labels, 4.0)
     names = list(split.classes)
     for row in rows:
@@ -336,12 +336,12 @@ def test_the_command_writes_a_file_that_contains_the_command(networks, library, 
 
 
 def test_a_card_gives_the_commands_that_train_such_a_network(networks, make_checkpoint, tmp_path):
-    assert facts.list_commands(networks["distilled"]) == []  # its card contains no recipe
+    assert texts.list_commands(networks["distilled"]) == []  # its card contains no recipe
     distilled = make_checkpoint(
         tmp_path / "distilled2", epochs=7, recipe={"dataset": "synthetic", "batch_size": 64},
         objective=PRESETS["combined"], teacher={"name": "resnet56", "sha256": "0"},
     )  # fmt: skip
-    (command,) = facts.list_commands(distilled)
+    (command,) = texts.list_commands(distilled)
     assert "--batch-size 64" in command
     assert "--epochs 7" in command
     assert "--teacher resnet56" in command
@@ -355,22 +355,22 @@ def test_every_leg_of_a_networks_training_has_its_command(networks):
     distilled = networks["distilled"]
     legs = [distilled.card.legs[0].model_validate(leg) for leg in (first, second)]
     continued = dataclasses.replace(distilled, card=distilled.card.model_copy(update={"legs": tuple(legs)}))
-    commands = facts.list_commands(continued)
+    commands = texts.list_commands(continued)
     assert ["--epochs 8" in commands[0], "initial=one/distilled" in commands[0]] == [True, False]
     assert ["--epochs 5" in commands[1], "initial=RUN/distilled" in commands[1]] == [True, True]
     assert all("--image-order source" in command for command in commands)  # as it was before it was an option
-    described = dict(facts.describe_card(continued))
+    described = dict(texts.describe_card(continued))
     assert (described["Epochs"], described["Continued"]) == ("13 (8 + 5)", "after its test accuracy was known")
     assert [text for name, text in described.items() if name.startswith("Command")] == commands
     unknown = continued.card.model_copy(update={"legs": (legs[0].model_copy(update={"recipe": {}}), legs[1])})
-    assert facts.list_commands(dataclasses.replace(distilled, card=unknown)) == []  # half of a training repeats nothing
+    assert texts.list_commands(dataclasses.replace(distilled, card=unknown)) == []  # half of a training repeats nothing
 
 
 def test_the_bundled_networks_commands_are_accepted(capsys):
     bundled = {c.name: c for c in bundled_checkpoints()}
     if "resnet20-response" not in bundled:
         pytest.skip("the bundled networks are missing")
-    command = facts.list_commands(bundled["resnet20-response"])[-1]
+    command = texts.list_commands(bundled["resnet20-response"])[-1]
     assert command.startswith("python -m kdexplorer train")
     assert "--teacher resnet56" in command
     assert parse_student(command.split("--students ")[1]).objective == bundled["resnet20-response"].card.objective
@@ -378,21 +378,21 @@ def test_the_bundled_networks_commands_are_accepted(capsys):
 
 def test_the_formulas_are_those_of_the_methods_that_were_used(networks):
     used = {term.method for term in networks["distilled"].card.objective.terms}
-    headings = [formula.heading for formula in facts.list_formulas(networks.values())]
+    headings = [formula.heading for formula in texts.list_formulas(networks.values())]
     for method in all_methods():
         assert (f"{method.label}, {method.family}-based" in headings) == (method.key in used)
-    assert len(facts.list_formulas([networks["teacher"]])) == 3
+    assert len(texts.list_formulas([networks["teacher"]])) == 3
 
 
 @pytest.mark.parametrize("method", all_methods(), ids=lambda method: method.key)
 def test_every_methods_formula_becomes_mathml(method):
-    text = facts.Formula("", method.formula, "").mathml
+    text = texts.Formula("", method.formula, "").mathml
     assert text.startswith("<math")
     assert not re.search(r"\\[a-zA-Z]+", text)
 
 
 def test_an_objective_is_described_with_its_settings(networks):
-    described = facts.describe_objective(networks["distilled"].card.objective)
+    described = texts.describe_objective(networks["distilled"].card.objective)
     assert described == "0.3 · CE + 0.7 · KD (temperature 4)"
 
 

@@ -5,11 +5,12 @@ import json
 
 import pyarrow.ipc
 from PIL import Image
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
 
 from benchmarks.app import ROOT
-from kdexplorer.story.figures import FIGURES
+from kdexplorer.figures import all_figures
 
-VIEWS = ("?story=1", "?story=12", "?story=notes", *(f"?figure={name}" for name in FIGURES))
+VIEWS = ("?story=1", "?story=12", "?story=notes", *(f"?figure={name}" for name in all_figures()))
 """Addresses of what is no page: steps of the lecture, its notes, and figures alone."""
 
 
@@ -46,8 +47,10 @@ def open_tab(at, name):
 
 
 def turn_to(at, page):
-    """Opens another page in the same session."""
-    return at.switch_page(str(ROOT / "pages" / f"{page}.py")).run()
+    """Opens another page in the same session. Browsers tell the server of no widget of the page before."""
+    at.switch_page(str(ROOT / "pages" / f"{page}.py"))
+    at._run(WidgetStates())
+    return at
 
 
 def make_photo():
@@ -59,7 +62,7 @@ def make_photo():
 
 def upload(at, name, content):
     """Chooses a file on a page with a picture."""
-    at.button_group(key="pick_source").set_value("Upload a photo").run()
+    at.button_group(key="source").set_value("Upload a photo").run()
     at.file_uploader(key="photo_file").set_value((name, content, "image/png")).run()
     return at
 

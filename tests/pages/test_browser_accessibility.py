@@ -9,9 +9,8 @@ import pytest
 from benchmarks.app import CHROMIUM, browser, running, settle
 from kdexplorer.app.navigation import TITLES
 from kdexplorer.handout import page as handout_page
-from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.sources import open_sources
-from kdexplorer.handout.sources import test_pictures as load_test_pictures
+from kdexplorer.handout.request import HandoutRequest, open_sources
+from kdexplorer.handout.request import test_pictures as load_test_pictures
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from tests.pages.reading import VIEWS
 from tests.pages.runs import make_run

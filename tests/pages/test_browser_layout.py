@@ -30,8 +30,8 @@ PARTS = {
     "live": [".kd-photo", ".kd-slider input", ".kd-predictions tbody"],
     ASKED: [".st-key-question img", ".st-key-vote_next", ".st-key-chart_room svg.marks"],
     "launch": [".st-key-starting_points", ".st-key-start button", "[data-testid=stCode]"],
-    "compare": [".st-key-pick_show", TABLE],
-    "experiments": [".st-key-pick_experiment", ".stVegaLiteChart svg.marks"],
+    "compare": [".st-key-show", TABLE],
+    "experiments": [".st-key-experiment_page", ".stVegaLiteChart svg.marks"],
 }
 """A page's picture, main control and main figure; of several matches the first."""
 WIDE = {
@@ -103,12 +103,12 @@ MAIN_CONTROLS = {
     "": ".st-key-figure",
     "soft_labels": "input[type=range]",
     "attention": "input[type=range]",
-    "methods": ".st-key-pick_method",
+    "methods": ".st-key-method",
     "live": "input[type=range]",
     ASKED: ".st-key-vote_next",
     "launch": ".st-key-starting_points",
-    "compare": ".st-key-pick_show",
-    "experiments": ".st-key-pick_experiment",
+    "compare": ".st-key-show",
+    "experiments": ".st-key-experiment_page",
 }
 IS_IN = """(control) => {
   let active = document.activeElement;

@@ -31,7 +31,7 @@ def test_an_open_button_says_what_the_chart_is_of(family, open_page, monkeypatch
     (data,) = passed
     assert data["source"] == "KD Explorer, Soft labels: CIFAR-10 test image 25, teacher → small-scratch, small-response"
     assert (data["name"], data["of"]) == ("Soft labels", "CIFAR-10 test image 25")
-    assert data["tables"][0][0]["network"] == "teacher"
+    assert max(data["tables"], key=len)[0]["network"] == "teacher"
     json.dumps(data, allow_nan=False)
 
 

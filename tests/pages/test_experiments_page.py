@@ -2,33 +2,33 @@
 
 import pytest
 
+from kdexplorer.app.experiments import experiment_view
 from kdexplorer.errors import RunError
-from kdexplorer.experiments import all_experiments, driver, get_experiment, progress
-from kdexplorer.experiments.results import Results, measured_path, part_path
-from kdexplorer.files import write_json
 from kdexplorer.runs import launch
-from tests.experiments.sample import make_measured, make_results
-from tests.experiments.test_verdicts import known
+from kdexplorer.studies.experiments import all_experiments, get_experiment
+from kdexplorer.studies.experiments.base import Results
+from kdexplorer.studies.experiments.results import table_path
+from kdexplorer.studies.folder import experiment_folder
+from kdexplorer.studies.table import write_table
 from tests.pages.reading import button, specs, text
+from tests.studies.sample import first, make_measured, make_results
+from tests.studies.test_verdicts import known
+
+KNOWN = {experiment.key: known(experiment) for experiment in all_experiments()}
+"""Read while the bundled tables are there."""
 
 
 def store(experiment, results, small=False):
     for name, table in results.tables.items():
-        path = part_path(experiment.key, name, small)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, table.model_dump(mode="json"))
-    if results.measured:
-        path = measured_path(experiment.key, small)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, results.measured.model_dump(mode="json"))
+        write_table(table, table_path(experiment.key, name, small))
 
 
 @pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
 def test_a_measured_experiment_has_a_verdict_and_one_chart(own, open_page, experiment):
-    results = known(experiment)
+    results = KNOWN[experiment.key]
     store(experiment, results)
     at = open_page("experiments", experiment=experiment.key)
-    claim = experiment.judge(results)
+    claim = experiment.judge(results)[-1]
     assert len(specs(at)) == 1
     assert f"{claim.claim}: {claim.verdict}." in text(at)
     assert experiment.question in text(at)
@@ -65,7 +65,7 @@ def test_the_presenter_starts_and_stops_one(own, open_page, monkeypatch, runs_ro
     at = open_page("experiments", experiment="fidelity")
     button(at, "Run the small variant").click().run()
     assert started == ["fidelity-small"]
-    run = driver.get_run("fidelity", small=True)
+    run = experiment_folder("fidelity", small=True)
     assert run.config().experiment == "fidelity"
     run.write_status("running", "3 measured")
     at.run()
@@ -96,7 +96,7 @@ class Estimated:
 
 
 def test_the_presenter_estimates_the_time(own, open_page, monkeypatch):
-    monkeypatch.setattr(progress, "ExperimentEstimate", Estimated)
+    monkeypatch.setattr(experiment_view, "StudiesEstimate", Estimated)
     monkeypatch.setattr(Estimated, "outcome", None)
     at = open_page("experiments", experiment="dark-knowledge")
     button(at, "Estimate the time").click().run()
@@ -105,7 +105,7 @@ def test_the_presenter_estimates_the_time(own, open_page, monkeypatch):
     at.run()
     assert "takes about 25 min on this machine" in text(at)
     estimate = at.session_state["experiment_estimate"]
-    at.selectbox(key="pick_experiment").set_value("few-labels").run()
+    at.selectbox(key="experiment").set_value("few-labels").run()
     assert estimate.canceled
     monkeypatch.setattr(Estimated, "outcome", RunError("The time could not be estimated: no luck."))
     button(at, "Estimate the time").click().run()
@@ -125,8 +125,8 @@ def test_a_table_that_does_not_belong_to_the_experiment_is_a_warning(own, open_p
     experiment = get_experiment("dark-knowledge")
     results = known(experiment)
     table = results.tables["students"]
-    declaration = table.declaration.model_copy(update={"seeds": [7]})
-    store(experiment, Results({"students": table.model_copy(update={"declaration": declaration})}))
+    study = table.study.model_copy(update={"seeds": [7]})
+    store(experiment, Results({"students": table.model_copy(update={"study": study})}))
     at = open_page("experiments", experiment=experiment.key)
     assert "students.json is left out" in at.warning[0].value
     assert "Not measured yet" in text(at)
@@ -137,7 +137,7 @@ def test_a_visitor_sees_results_and_starts_nothing(own, open_page, monkeypatch):
     started = []
     monkeypatch.setattr(launch, "start_run", started.append)
     experiment = get_experiment("fidelity")
-    store(experiment, make_measured(experiment, []))
+    store(experiment, make_measured([("bundled", "resnet8-a", "kd", first(800), first(900))]))
     at = open_page("experiments", experiment="fidelity")
     monkeypatch.setenv("KDEXPLORER_PRESENTER_TOKEN", "a long enough token")
     button(at, "Run it in full").click().run()  # a page that was shown while there was no token

@@ -11,18 +11,18 @@ import streamlit as st
 
 from kdexplorer.app.launch import launch_run, launch_start
 from kdexplorer.app.server import access
-from kdexplorer.charts import replay
+from kdexplorer.charts import learning_curves
 from kdexplorer.cli import main as cli
 from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.presets import DEMO, STARTING_POINTS
-from kdexplorer.runs import disk_cache
+from kdexplorer.runs.array_store import measure_store, save_array
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.records import RunStatus, TeacherFigures
 from kdexplorer.runs.run_folder import list_runs
-from kdexplorer.sweeps import folder as sweep_folder
+from kdexplorer.studies import folder as study_folder
 from kdexplorer.training import demo
 from kdexplorer.training.estimate import Estimate, format_duration
 from tests.pages.reading import button, link_labels, specs, text, turn_to
@@ -42,7 +42,7 @@ def no_networks(own):
 
 def experiment(at):
     """The form's values."""
-    return at.session_state["experiment"]
+    return at.session_state["run_form"]
 
 
 # --- The form -----------------------------------------------------------------------------------------------
@@ -386,12 +386,12 @@ def test_a_finished_run_shows_its_curves_and_an_image_by_epoch(open_page):
     at = open_page("launch", run=make_run().run_id)
     assert "Finished" in text(at)
     assert len(specs(at)) == 3
-    at.selectbox(key="pick_probe").set_value("5").run()
-    at.segmented_control(key="pick_probe_T").set_value("4.0").run()
+    at.selectbox(key="probe").set_value("5").run()
+    at.segmented_control(key="probe_T").set_value("4.0").run()
     assert "after epoch 2 at T = 4" in specs(at)[2]["description"]
     assert len(specs(at)) == 3
     for spec in specs(at):
-        (slider,) = [param for param in spec["params"] if param["name"] == replay.SLIDER]
+        (slider,) = [param for param in spec["params"] if param["name"] == learning_curves.SLIDER]
         assert (slider["value"], slider["bind"]["min"], slider["bind"]["max"]) == (2, 1, 2)
 
 
@@ -571,7 +571,7 @@ def choose_sweep(at):
 
 
 def test_the_form_starts_a_sweep_and_shows_it(evaluated, monkeypatch, open_page):
-    monkeypatch.setattr(sweep_folder, "start_sweep", lambda sweep: None)
+    monkeypatch.setattr(study_folder, "start_study", lambda study: None)
     at = choose_sweep(open_page("launch"))
     assert "13 students" in text(at)
     assert "× 3 seeds = 39 trained networks" in text(at)
@@ -582,8 +582,8 @@ def test_the_form_starts_a_sweep_and_shows_it(evaluated, monkeypatch, open_page)
     at.button_group(key="form_sweep_hold").set_value("gradient").run()
     assert "--hold gradient" in text(at)
     button(at, "Start the sweep").click().run()
-    (sweep,) = sweep_folder.list_sweeps()
-    assert sweep.config().weight_factors[4.0] == 1
+    (sweep,) = study_folder.list_studies()
+    assert sweep.config().study.weight_factors()[4.0] == 1
     assert at.query_params["sweep"] in (sweep.run_id, [sweep.run_id])
     assert "Queued" in text(at)
 
@@ -600,7 +600,7 @@ def test_a_guest_cannot_start_a_sweep(evaluated, monkeypatch, open_page):
     at = choose_sweep(open_page("launch"))
     monkeypatch.setattr(access, "is_allowed", lambda *_: False)
     button(at, "Start the sweep").click().run()
-    assert not sweep_folder.list_sweeps()
+    assert not study_folder.list_studies()
 
 
 @pytest.mark.parametrize("state", ["running", "stopped", "finished"])
@@ -621,8 +621,8 @@ def test_a_guest_sees_a_runs_results_and_no_control(state, open_page, monkeypatc
 
 def test_stored_predictions_are_named_and_can_be_deleted(open_page):
     assert "Stored teacher predictions" not in text(open_page("launch"))
-    disk_cache.save("predictions", {"number": 1}, np.zeros((1000, 10), np.float32))
+    save_array({"number": 1}, np.zeros((1000, 10), np.float32))
     at = open_page("launch")
-    assert "Stored teacher predictions: 1 file" in text(at)
+    assert "attention similarities: 1 file" in text(at)
     at.button(key="delete_predictions").click().run()
-    assert not disk_cache.measure("predictions").files
+    assert not measure_store().files

@@ -37,10 +37,10 @@ def test_a_setting_changes_the_formula_and_one_out_of_bounds_is_reported(family,
 def test_an_unknown_method_in_the_link_is_left_out(family, open_page):
     at = open_page("methods", method="telepathy")
     assert "telepathy" in at.warning[0].value
-    assert at.selectbox(key="pick_method").value == "kd"
+    assert at.selectbox(key="method").value == "kd"
 
 
 def test_without_a_student_the_page_says_so(family, open_page):
     at = open_page("methods")
-    at.multiselect(key="pick_students").set_value([]).run()
+    at.multiselect(key="students").set_value([]).run()
     assert "Choose a student" in text(at)

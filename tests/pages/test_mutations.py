@@ -14,22 +14,20 @@ import pytest
 
 from kdexplorer.app.navigation import TITLES as PAGES
 from kdexplorer.errors import CheckpointError, ConfigError, KDError
-from kdexplorer.experiments import driver, get_experiment
-from kdexplorer.experiments.results import measured_path, part_path
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.records import BatchMetrics, TeacherFigures
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.sweeps import folder, grid
-from kdexplorer.sweeps.folder import PackedExperiment, Sweep
-from kdexplorer.sweeps.league_table import read_table
-from kdexplorer.vote.records import StudentComparison
+from kdexplorer.studies.experiments import get_experiment
+from kdexplorer.studies.experiments.results import table_path
+from kdexplorer.studies.folder import StudyConfig, StudyFolder, left_to_train, open_experiment, open_study, prepare
+from kdexplorer.studies.study import make_grid_study
+from kdexplorer.studies.table import read_table, write_table
 from kdexplorer.vote.store import open_store
-from tests.experiments.test_verdicts import known
 from tests.pages.mutations import Mutation, check_plain, find_culprits, mutations
 from tests.pages.runs import make_run
-from tests.sweeps.league_sample import make_table
-from tests.sweeps.sample import make_results
+from tests.studies.sample import make_grid, make_table
+from tests.studies.test_verdicts import known
 from tests.vote.conftest import ask
 
 SECTIONS = (
@@ -221,34 +219,33 @@ def test_no_file_of_a_run_breaks_a_page(run, every, new_place, look, reliability
 
 # --- Sweeps -----------------------------------------------------------------------------------------------
 
-SWEEP_FILES = ("config.json", "experiments.json", "status.json", "table.json")
+STUDY_FILES = ("config.json", "packing.json", "status.json", "table.json")
 
 
 @pytest.fixture
 def sweep(evaluated):
-    """A sweep with results."""
+    """A study of a grid with results."""
     recipe = {"dataset": "synthetic", "teacher": "teacher", "epochs": 1, "batch_size": 20, "train_images": 60}
-    config = grid.configure("resnet8", recipe, temperatures=[1.0, 2.0], weights=[0.7], seeds=3)
-    sweep = folder.create(config)
-    names = [student.name for student in config.students()]
-    packed = [PackedExperiment(run=f"{sweep.run_id}-{n + 1}", seed=n, students=names).model_dump() for n in range(3)]
-    write_json(sweep.path / "experiments.json", {"experiments": packed})
-    write_json(sweep.path / "table.json", make_results((0.5, 0.6, 0.9, 0.6))[0].model_dump(mode="json"))
-    facts = {"experiments": 3, "finished": 1, "working": (packed[1]["run"],), "failed": {packed[2]["run"]: "why"}}
-    sweep.write_status("stopped", "stopped", **facts)
-    return sweep
+    study = make_grid_study("resnet8", recipe, 3, temperatures=[1.0, 2.0], weights=[0.7])
+    folder = open_study(StudyConfig(study=study))
+    left = left_to_train(folder.config())
+    prepare(folder, left)
+    write_table(make_grid((0.5, 0.6, 0.9, 0.6))[0], folder.path / "table.json")
+    facts = {"runs": 3, "finished": 1, "working": (left[1].run,), "failed": {left[2].run: "why"}}
+    folder.write_status("stopped", "stopped", **facts)
+    return folder
 
 
 @pytest.mark.parametrize("every", EVERY)
 def test_no_file_of_a_sweep_breaks_a_page(sweep, every, new_place, look, reliability):
-    documents = {name: read_first(sweep.path / name) for name in SWEEP_FILES}
-    chosen = [one for name in SWEEP_FILES for one in mutations(name, documents[name])][::every]
+    documents = {name: read_first(sweep.path / name) for name in STUDY_FILES}
+    chosen = [one for name in STUDY_FILES for one in mutations(name, documents[name])][::every]
 
     def place(group):
         root = new_place("KDEXPLORER_RUNS")
         for number, mutation in enumerate(group):
-            target = root / "sweeps" / (sweep.run_id if len(group) == 1 else f"{sweep.run_id}-m{number}")
-            copied = Sweep(shutil.copytree(sweep.path, target))
+            target = root / "studies" / (sweep.run_id if len(group) == 1 else f"{sweep.run_id}-m{number}")
+            copied = StudyFolder(shutil.copytree(sweep.path, target))
             (copied.path / mutation.file).write_text(json.dumps(mutation.apply(documents[mutation.file])))
             yield copied
 
@@ -256,7 +253,7 @@ def test_no_file_of_a_sweep_breaks_a_page(sweep, every, new_place, look, reliabi
         (copied,) = place([mutation])
         try:
             copied.check()
-            copied.results()
+            copied.table()
         except KDError:
             return True
         return False
@@ -281,7 +278,7 @@ def test_no_file_of_a_sweep_breaks_a_page(sweep, every, new_place, look, reliabi
 @pytest.mark.parametrize("every", EVERY)
 def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, reliability):
     document = make_table().model_dump(mode="json")
-    chosen, tables = mutations("league.json", document)[::every], evaluated.parent / "sweeps"
+    chosen, tables = mutations("league.json", document)[::every], evaluated.parent / "studies"
     tables.mkdir()
     numbers = itertools.count()
 
@@ -308,8 +305,7 @@ def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, reliability)
 def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, look, reliability):
     experiment = get_experiment(key)
     results = known(experiment)
-    files = {part_path(key, part): table for part, table in results.tables.items()}
-    files |= {measured_path(key): results.measured} if results.measured else {}
+    files = {table_path(key, name): table for name, table in results.tables.items()}
     documents = {path.name: table.model_dump(mode="json") for path, table in files.items()}
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -330,7 +326,7 @@ def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, look, re
 @pytest.mark.parametrize("every", EVERY)
 def test_no_file_of_an_experiments_process_breaks_a_page(evaluated, every, new_place, look, reliability):
     new_place("KDEXPLORER_RUNS")
-    run = driver.open_run("fidelity")
+    run = open_experiment("fidelity")
     run.write_status("stopped", "stopped", warning="careful", seconds_left=3.0)
     documents = {name: read_first(run.path / name) for name in ("config.json", "status.json")}
     chosen = [one for name, document in documents.items() for one in mutations(name, document)][::every]
@@ -352,8 +348,6 @@ def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, look, re
     store, asked = open_store(), [ask(), ask(label=5, index=9, seed=1)]
     for question in asked:
         store.start(question)
-    comparison = {"questions": (asked[0].key,), "room": (0.2, 0.3), "hard": (0.2, 0.25)}
-    store.keep_comparison(StudentComparison(**comparison, test_images=120, steps=4, differing=1))
     folder = store._folder
     document = read_first(folder / "lecture.json")
     chosen = mutations("lecture.json", document)[::every]
@@ -397,7 +391,7 @@ def test_no_file_beside_the_runs_breaks_the_launch_page(evaluated, every, new_pl
 
 def test_there_are_enough_mutations(full_card, run, sweep):
     documents = [full_card, *(read_first(run.path / name) for name in RUN_FILES)]
-    documents += [read_first(sweep.path / name) for name in SWEEP_FILES]
+    documents += [read_first(sweep.path / name) for name in STUDY_FILES]
     assert sum(len(mutations("x", document)) for document in documents) > 2_000
 
 

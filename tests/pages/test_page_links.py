@@ -2,18 +2,18 @@
 
 import pytest
 
-from tests.pages.reading import text
+from tests.pages.reading import text, turn_to
 
 LINKS = {
     "attention": [{"colors": "difference", "power": "2", "scale": "per map", "sample": "200"}],
     "soft_labels": [
-        {"tab": "Gradient on the student", "student": "small-scratch", "moment": "Start of training"},
-        {"tab": "Class similarity", "off_diagonal": "off"},
+        {"student": "small-scratch", "moment": "Start of training"},
+        {"tab": "Class similarity", "off_diagonal": "false"},
         {"filter": "Teacher wrong", "class": "cat"},
     ],
     "compare": [
-        {"show": "Accuracy and cost", "cost": "parameters"},
-        {"show": "Calibration", "scaled": "on"},
+        {"cost": "parameters"},
+        {"show": "Calibration", "scaled": "true"},
         {"show": "Confusion", "confusion_first": "small-scratch", "confusion_second": "teacher"},
         {"show": "Disagreements", "disagreement_first": "teacher", "disagreement": "neither"},
     ],
@@ -21,14 +21,14 @@ LINKS = {
 }
 """Values that are not the defaults of the family of these tests, by page and by name in the link."""
 CASES = [(page, link) for page, links in LINKS.items() for link in links]
-SWITCHED = {"on": True, "off": False}
+SWITCHED = {"true": True, "false": False}
 
 
 def shown(at):
     """The values of the page's choices, by their name in the link."""
     kinds = (at.button_group, at.selectbox, at.toggle)
-    found = {one.key.removeprefix("pick_"): one.value for kind in kinds for one in kind if one.key}
-    return {**found, "tab": at.session_state.get("pick_tab", None)}
+    found = {one.key: one.value for kind in kinds for one in kind if one.key}
+    return {**found, "tab": at.session_state.get("tab", None)}
 
 
 @pytest.mark.parametrize(("page", "link"), CASES, ids=[f"{page}-{'-'.join(link)}" for page, link in CASES])
@@ -56,29 +56,21 @@ def test_a_section_that_does_not_exist_is_reported(family, page, name, open_page
     assert shown(at) == shown(open_page(page))
 
 
-def test_what_is_chosen_is_in_the_link_and_on_other_pages(family, open_page):
+def test_what_is_chosen_is_in_the_link_of_other_pages_too(family, open_page):
     at = open_page("soft_labels", image="3")
     assert not {"filter", "class", "tab", "student"} & set(at.query_params)  # the defaults
-    at.selectbox(key="pick_class").set_value("cat").run()
-    assert at.query_params["class"] == "cat"
-    at.button_group(key="pick_student").set_value("small-scratch").run()
-    assert at.query_params["student"] == "small-scratch"
+    at.selectbox(key="class").set_value("cat").run()
+    at.button_group(key="student").set_value("small-scratch").run()
+    turn_to(at, "methods")
+    assert (at.query_params["class"], at.query_params["student"]) == ("cat", "small-scratch")
     again = open_page("soft_labels", **{name: at.query_params[name] for name in at.query_params})
     assert "**cat**" in text(again)
-    assert again.button_group(key="pick_student").value == "small-scratch"
-
-
-def test_a_toggle_is_in_the_link(family, open_page):
-    at = open_page("compare", show="Calibration")
-    at.toggle(key="pick_scaled").set_value(True).run()
-    assert at.query_params["scaled"] == "on"
-    at.toggle(key="pick_scaled").set_value(False).run()
-    assert at.query_params["scaled"] == "off"
+    assert again.button_group(key="student").value == "small-scratch"
 
 
 def test_a_figures_link_has_its_filter_and_its_measure(family, open_page):
     at = open_page(figure="temperature_curves", **{"class": "cat", "curve": "kl"})
     assert "**cat**" in text(at)
     assert (at.query_params["class"], at.query_params["curve"]) == ("cat", "kl")
-    assert at.button_group(key="pick_curve").value == "kl"
+    assert at.button_group(key="curve").value == "kl"
     assert not at.warning

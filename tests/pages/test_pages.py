@@ -96,10 +96,10 @@ def test_a_damaged_teacher_stops_the_page(family, open_page):
 def test_the_choice_is_kept_across_pages(family, open_page):
     at = open_page("soft_labels", image="3")
     at.button(key="pick_thumb_5").click().run()
-    at.multiselect(key="pick_students").set_value(["small-response"]).run()
+    at.multiselect(key="students").set_value(["small-response"]).run()
     turn_to(at, "attention")
     assert "Test image 5:" in text(at)
-    assert at.multiselect(key="pick_students").value == ["small-response"]
+    assert at.multiselect(key="students").value == ["small-response"]
 
 
 def test_students_follow_their_teacher_on_every_page(family, open_page, make_checkpoint, cifar10_card):
@@ -112,26 +112,26 @@ def test_students_follow_their_teacher_on_every_page(family, open_page, make_che
         family / "their-feature", "resnet8", 7, logits, run="b", objective=objective, teacher=reference, **cifar10_card
     )
     at = open_page("attention", students="small-scratch,small-response")
-    at.selectbox(key="pick_teacher").set_value("big").run()
-    assert at.multiselect(key="pick_students").value == ["their-scratch", "their-feature"]
+    at.selectbox(key="teacher").set_value("big").run()
+    assert at.multiselect(key="students").value == ["their-scratch", "their-feature"]
     assert "students" not in at.query_params
-    at.multiselect(key="pick_students").set_value(["their-feature", "small-response"]).run()
-    at.selectbox(key="pick_teacher").set_value("teacher").run()
-    assert at.multiselect(key="pick_students").value == ["their-feature", "small-response"]  # one is its own
-    at.selectbox(key="pick_teacher").set_value("big").run()
+    at.multiselect(key="students").set_value(["their-feature", "small-response"]).run()
+    at.selectbox(key="teacher").set_value("teacher").run()
+    assert at.multiselect(key="students").value == ["their-feature", "small-response"]  # one is its own
+    at.selectbox(key="teacher").set_value("big").run()
     turn_to(at, "compare")
-    assert set(at.multiselect(key="pick_networks").value) == {"big", "their-scratch", "their-feature"}
-    assert at.selectbox(key="pick_teacher").value == "big"
-    assert at.selectbox(key="pick_baseline").value == "their-scratch"
-    at.selectbox(key="pick_teacher").set_value(None).run()
-    assert at.selectbox(key="pick_teacher").value is None
-    assert set(at.multiselect(key="pick_networks").value) == {"big", "their-scratch", "their-feature"}
+    assert set(at.multiselect(key="networks").value) == {"big", "their-scratch", "their-feature"}
+    assert at.selectbox(key="teacher").value == "big"
+    assert at.selectbox(key="baseline").value == "their-scratch"
+    at.selectbox(key="teacher").set_value(None).run()
+    assert at.selectbox(key="teacher").value is None
+    assert set(at.multiselect(key="networks").value) == {"big", "their-scratch", "their-feature"}
 
 
 def test_a_link_reproduces_the_view(family, open_page):
     at = open_page("soft_labels", image="7", T="2", alpha="0.3", students="small-scratch", teacher="teacher")
     assert "Test image 7:" in text(at)
-    assert at.multiselect(key="pick_students").value == ["small-scratch"]
+    assert at.multiselect(key="students").value == ["small-scratch"]
     assert params(specs(at)[0])["logT"] == 1
     assert params(specs(at)[1])["alpha"] == 0.3
 
@@ -162,20 +162,20 @@ def test_an_invalid_value_in_a_link_is_ignored_with_a_warning(family, name, quer
 
 def test_a_teacher_is_not_its_own_student(family, open_page):
     at = open_page("soft_labels", students="teacher,small-scratch")
-    assert at.multiselect(key="pick_students").value == ["small-scratch"]
+    assert at.multiselect(key="students").value == ["small-scratch"]
 
 
 @pytest.mark.parametrize("name", ["soft_labels", "attention"])
 def test_a_student_that_a_link_names_twice_is_shown_once(family, name, open_page):
     at = open_page(name, students="small-scratch,small-scratch")
-    assert at.multiselect(key="pick_students").value == ["small-scratch"]
+    assert at.multiselect(key="students").value == ["small-scratch"]
     assert specs(at)
 
 
 @pytest.mark.parametrize("name", ["soft_labels", "attention"])
 def test_no_student_at_all(family, name, open_page):
     at = open_page(name, students=",")
-    assert at.multiselect(key="pick_students").value == []
+    assert at.multiselect(key="students").value == []
     assert "Choose a student" in text(at)
     assert specs(at)
 
@@ -230,10 +230,10 @@ def test_every_filter_shows_its_first_image(family, open_page):
     }
     predictions = image_filters.Predictions(labels, *logits.values())
     at = open_page("soft_labels")
-    assert at.selectbox(key="pick_filter").options == image_filters.available_filters(predictions)
-    first, *others = at.selectbox(key="pick_filter").options
+    assert at.selectbox(key="filter").options == image_filters.available_filters(predictions)
+    first, *others = at.selectbox(key="filter").options
     for name in (*others, first):
-        at.selectbox(key="pick_filter").select(name).run()
+        at.selectbox(key="filter").select(name).run()
         order = image_filters.filter_images(name, predictions)
         expected = f"Test image {indices[order[0]]}:" if len(order) else "No image passes this filter"
         assert expected in text(at), name
@@ -241,7 +241,7 @@ def test_every_filter_shows_its_first_image(family, open_page):
 
 def test_a_class_keeps_its_images(family, open_page):
     at = open_page("soft_labels")
-    at.selectbox(key="pick_class").select("frog").run()
+    at.selectbox(key="class").select("frog").run()
     assert "**frog**" in text(at)
     _, labels, _ = CIFAR10.samples()
     frogs = int((labels == CIFAR10.classes.index("frog")).sum())
@@ -255,8 +255,8 @@ def test_a_filter_that_no_image_passes_says_so(own, make_checkpoint, cifar10_car
     logits[:2_000] = np.eye(10)[labels]
     make_checkpoint(own / "teacher", "resnet8", 0, logits, **cifar10_card)
     at = open_page("soft_labels")
-    wrong = next(name for name in at.selectbox(key="pick_filter").options if "wrong" in name.lower())
-    at.selectbox(key="pick_filter").select(wrong).run()
+    wrong = next(name for name in at.selectbox(key="filter").options if "wrong" in name.lower())
+    at.selectbox(key="filter").select(wrong).run()
     assert "No image passes this filter" in text(at)
 
 
@@ -264,7 +264,7 @@ def test_an_upload_is_shown_on_every_page(family, open_page):
     at = upload(open_page("soft_labels"), "photo.png", make_photo())
     assert "Your photo" in alt_texts(at)
     assert "only the teacher pushes" in text(at)
-    at.button_group(key="pick_fit").set_value("Letterbox").run()
+    at.button_group(key="fit").set_value("Letterbox").run()
     assert specs(at)
     turn_to(at, "attention")
     assert "Your photo" in alt_texts(at)
@@ -288,13 +288,13 @@ def test_a_file_that_is_no_image_is_reported(family, content, open_page):
     at = upload(open_page("soft_labels"), "photo.png", content)
     assert "PNG, JPEG or WebP" in at.error[0].value
     assert not specs(at)
-    at.button_group(key="pick_source").set_value("Test images").run()
+    at.button_group(key="source").set_value("Test images").run()
     assert specs(at)
 
 
 def test_no_upload_yet(family, open_page):
     at = open_page("attention")
-    at.button_group(key="pick_source").set_value("Upload a photo").run()
+    at.button_group(key="source").set_value("Upload a photo").run()
     assert "No photo yet" in text(at)
 
 
@@ -308,12 +308,12 @@ def test_the_whole_split(family, real_root, monkeypatch, open_page):
 def test_live_links_to_the_other_pages(own, make_checkpoint, monkeypatch, open_page):
     import base64
 
-    from kdexplorer.app.live import live_view
+    from kdexplorer.app import live
 
     make_checkpoint(own / "teacher", "resnet20")
-    picture = live_view.PREFIX + base64.b64encode(make_photo()).decode()
+    picture = live.PREFIX + base64.b64encode(make_photo()).decode()
     result = type("Result", (), {"picture": picture})
-    monkeypatch.setattr(live_view, "_view", lambda **_: result)
+    monkeypatch.setattr(live, "_view", lambda **_: result)
     at = open_page("live")
     assert len(link_labels(at)) == 2
     turn_to(at, "soft_labels")

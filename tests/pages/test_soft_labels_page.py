@@ -11,15 +11,15 @@ from tests.pages.reading import dataset, open_tab, params, results_table, specs,
 
 def test_the_first_state(family, open_page):
     at = open_page("soft_labels")
-    assert at.selectbox(key="pick_teacher").value == "teacher"
-    assert at.multiselect(key="pick_students").value == ["small-scratch", "small-response"]
+    assert at.selectbox(key="teacher").value == "teacher"
+    assert at.multiselect(key="students").value == ["small-scratch", "small-response"]
     assert params(specs(at)[0])["logT"] == 2  # T = 4
     assert "2,000 of 2,000 images" in text(at)
 
 
 def test_presets_pin_the_temperature_and_the_link_carries_it(family, open_page):
     at = open_page("soft_labels")
-    at.button_group(key="pick_T").set_value(8.0).run()
+    at.button_group(key="preset_T").set_value(8.0).run()
     assert params(specs(at)[0])["logT"] == 3
     assert at.query_params["T"] == "8"
 
@@ -35,11 +35,11 @@ def test_every_tab_draws_its_charts(family, open_page):
 
 def test_the_gradient_is_of_the_chosen_student(family, open_page):
     at = open_page("soft_labels")
-    assert at.button_group(key="pick_student").value == "small-response"
+    assert at.button_group(key="student").value == "small-response"
     before = at.latex[1].value
-    at.button_group(key="pick_student").set_value("small-scratch").run()
+    at.button_group(key="student").set_value("small-scratch").run()
     assert at.latex[1].value != before
-    at.button_group(key="pick_moment").set_value("Start of training").run()
+    at.button_group(key="moment").set_value("Start of training").run()
     assert {row["ds"] for row in dataset(at, 1, "rows")} == {0}
 
 
@@ -51,14 +51,14 @@ def test_alpha_starts_at_the_value_that_the_shown_student_was_trained_with(famil
         objective={"ce_weight": 0.1, "terms": [{"method": "kd", "weight": 0.9}]},
     )  # fmt: skip
     at = open_page("soft_labels")
-    assert (at.button_group(key="pick_alpha").value, params(specs(at)[1])["alpha"]) == (0.9, 0.9)
-    at.button_group(key="pick_student").set_value("small-scratch").run()
-    assert at.button_group(key="pick_alpha").value == 0.7
-    at.button_group(key="pick_alpha").set_value(0.3).run()
-    at.button_group(key="pick_student").set_value("small-response").run()
-    assert at.button_group(key="pick_alpha").value == 0.3
-    at.button_group(key="pick_alpha").set_value(None).run()
-    assert at.button_group(key="pick_alpha").value == 0.9
+    assert (at.button_group(key="preset_alpha").value, params(specs(at)[1])["alpha"]) == (0.9, 0.9)
+    at.button_group(key="student").set_value("small-scratch").run()
+    assert at.button_group(key="preset_alpha").value == 0.7
+    at.button_group(key="preset_alpha").set_value(0.3).run()
+    at.button_group(key="student").set_value("small-response").run()
+    assert at.button_group(key="preset_alpha").value == 0.3
+    at.button_group(key="preset_alpha").set_value(None).run()
+    assert at.button_group(key="preset_alpha").value == 0.9
 
 
 def test_class_similarity_has_the_bundled_labels(family, open_page):

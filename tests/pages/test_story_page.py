@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from kdexplorer.app.state.hiding import PARTS
+from kdexplorer.app.state.links import PARTS
 from kdexplorer.app.story_mode import lecture_file
-from kdexplorer.story.figures import FIGURES
+from kdexplorer.figures import all_figures
 from kdexplorer.story.lecture import read_lecture
 from tests.pages.reading import button, params, specs, text
 
@@ -43,7 +43,7 @@ def notes_of(at):
     return "".join(one.proto.json for one in at.get("bidi_component") if '"notes"' in one.proto.json)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", all_figures())
 def test_a_figure_stands_alone(family, name, open_page):
     at = open_page(figure=name)
     assert not at.error
@@ -55,7 +55,7 @@ def test_a_figure_stands_alone(family, name, open_page):
 def test_an_unknown_figure_is_an_error_with_the_names(family, open_page):
     at = open_page(figure="*nothing*")
     assert "nothing" in at.error[0].value
-    assert set(at.dataframe[0].value["figure"]) == set(FIGURES)
+    assert set(at.dataframe[0].value["figure"]) == set(all_figures())
 
 
 @pytest.mark.parametrize("step", range(1, COUNT + 1))

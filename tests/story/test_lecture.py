@@ -6,7 +6,7 @@ from kdexplorer.app.figures import DRAW
 from kdexplorer.app.navigation import TITLES
 from kdexplorer.cli import main
 from kdexplorer.errors import ConfigError
-from kdexplorer.story.figures import FIGURES
+from kdexplorer.figures import all_figures
 from kdexplorer.story.lecture import MAX_STEPS, read_lecture
 
 STEP = 'title = "Temperature"\nsentence = "T softens."\nfigure = "soft_labels"\n'
@@ -26,8 +26,8 @@ def test_the_bundled_lecture_has_a_sentence_a_figure_and_notes_for_each_step_and
 
 
 def test_every_figure_can_be_drawn_and_belongs_to_a_page():
-    assert list(DRAW) == list(FIGURES)
-    assert {figure.page for figure in FIGURES.values()} <= set(TITLES)
+    assert list(DRAW) == list(all_figures())
+    assert {figure.page for figure in all_figures().values()} <= set(TITLES)
 
 
 def test_a_lecture_of_ones_own(tmp_path, make_checkpoint, monkeypatch):
@@ -100,6 +100,6 @@ def test_the_command_lists_steps_and_figures_and_refuses_a_bad_file(tmp_path, ca
     assert "soft_labels" in capsys.readouterr().out
     assert main.main(["story", "--figures"]) == 0
     printed = capsys.readouterr().out
-    assert all(name in printed for name in FIGURES)
+    assert all(name in printed for name in all_figures())
     assert main.main(["story", str(write(tmp_path, "nothing"))]) == 2
     assert "mine.toml" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.teachers import find_teachers, refer_to
-from kdexplorer.sweeps.aggregate import load_teacher_logits
+from kdexplorer.studies.collect import load_teacher_logits
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import COMBINED, SCRATCH, make_config, train_to_end
 

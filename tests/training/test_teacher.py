@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from kdexplorer.analysis.metrics import accuracy, softmax
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.methods import Method, get_method
-from kdexplorer.runs import disk_cache
+from kdexplorer.runs import array_store
 from kdexplorer.training import data, estimate, hardware
 from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.teacher import BatchPredictions, EvaluationTeacher, Teacher
@@ -48,7 +48,7 @@ def computed(monkeypatch):
 
 
 def stored():
-    return sorted(disk_cache.cache_folder().glob("*.npy"))
+    return sorted(array_store.store_root().glob("*.f32"))
 
 
 def test_a_second_run_reads_them_and_trains_to_the_same_bits(response, computed):
@@ -173,13 +173,13 @@ def test_a_file_that_is_damaged_or_of_another_size_counts_as_missing(response, c
 
 def test_two_runs_that_compute_the_same_epoch_store_it_once(runs_root):
     batches = np.random.default_rng(0).normal(size=(3, 2, 10)).astype(np.float32)
-    writers = [BatchPredictions({"number": 1}, ["logits"], 3) for _ in range(2)]
+    writers = [BatchPredictions({"number": 1}, {"logits": batches.shape}) for _ in range(2)]
     for step, batch in enumerate(batches):
         for writer in writers:
             assert writer.get(0, 32, step) is None
             writer.add(0, 32, step, lambda batch=batch: {"logits": batch})
     assert len(stored()) == 1
-    reader = BatchPredictions({"number": 1}, ["logits"], 3)
+    reader = BatchPredictions({"number": 1}, {"logits": batches.shape})
     assert all((reader.get(0, 32, step)["logits"] == batch).all() for step, batch in enumerate(batches))
 
 
@@ -187,7 +187,7 @@ def test_a_disk_that_is_full_costs_nothing_but_the_store(response, monkeypatch):
     def fail(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(disk_cache, "write_bytes", fail)
+    monkeypatch.setattr(array_store, "write_bytes", fail)
     train_to_end(response)
     assert stored() == []
 

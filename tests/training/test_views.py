@@ -8,7 +8,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.augmentation import TEACHER, augment, mix
 from kdexplorer.errors import ConfigError
-from kdexplorer.runs import disk_cache
+from kdexplorer.runs import array_store
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.schema import validate
 from kdexplorer.training import estimate
@@ -35,10 +35,10 @@ def test_each_view_leads_elsewhere_and_resumes_to_the_same_bits(alone, view):
     expected = bits(train_to_end(config))
     assert bits(train_to_end(config)) == expected  # with the teacher's predictions from the disk
     assert expected[0] != bits(train_to_end(alone))[0]
-    disk_cache.delete("predictions")
+    array_store.delete_store()
     run = create(config)
     assert stop_at(run, (1, 1))[-1] == (1, 1)
-    disk_cache.delete("predictions")
+    array_store.delete_store()
     assert execute(run) == "finished"
     assert bits(run) == expected
 

@@ -9,8 +9,8 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from kdexplorer.app.server.guard import Guard
-from kdexplorer.app.server.headers import COOKIE, Headers
-from kdexplorer.vote.records import make_question
+from kdexplorer.app.server.headers import COOKIE, Gate, _sign, visitor_of
+from kdexplorer.vote.questions import make_question
 from kdexplorer.vote.routes import PATH, build_routes
 from kdexplorer.vote.store import Store
 
@@ -25,7 +25,7 @@ def ask(label=3, index=7, seed=0, classes=CLASSES):
 
 def browser(number):
     """A cookie's value."""
-    return f"browser-{number:014d}"
+    return f"browser-{number:014d}.{_sign(f'browser-{number:014d}')}"
 
 
 @pytest.fixture
@@ -39,6 +39,10 @@ def question(store):
     asked = ask()
     store.start(asked)
     return asked
+
+
+def identify(request):
+    return visitor_of(request.cookies), request.client.host
 
 
 @dataclass
@@ -58,17 +62,17 @@ class Phones:
     """What stands between phones and the store; every request comes from one address, as behind a router."""
 
     def __init__(self, store):
-        middleware = [Middleware(Headers), Middleware(Guard)]
-        self.app = Starlette(routes=build_routes(PATH, COOKIE, lambda: store), middleware=middleware)
+        middleware = [Middleware(Gate), Middleware(Guard)]
+        self.app = Starlette(routes=build_routes(PATH, identify, lambda: store), middleware=middleware)
 
-    async def request(self, method, path=PATH, body=b"", number=None, address="203.0.113.9", **headers):
+    async def request(self, method, path=PATH, body=b"", number=None, address="203.0.113.9", ends=True, **headers):
         answer, parts = Answer(), [body[:100], body[100:]]
         if number is not None:
             headers["cookie"] = f"{COOKIE}={browser(number)}"
 
         async def receive():
-            await asyncio.sleep(0)
-            return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+            await asyncio.sleep(0 if parts else 3600)
+            return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts) or not ends}
 
         async def send(event):
             if event["type"] == "http.response.start":

@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from kdexplorer.datasets import get_dataset
-from kdexplorer.vote import analysis, student
-from kdexplorer.vote.records import StudentComparison, VoteError
+from kdexplorer.vote import analysis
 from tests.vote.conftest import ask
 
 
@@ -88,63 +86,3 @@ def test_agreement_says_when_the_room_differs(room_right, word):
     text = analysis.describe_agreement(questions, {"big": wrong, "same": same})
     assert f"the room is {word} often right than big (p = 0.00098)" in text
     assert "than same" not in text
-
-
-def compared(room, hard, differing=3):
-    keys = tuple(f"{k:08x}" for k in range(4))
-    return StudentComparison(questions=keys, room=room, hard=hard, test_images=1000, steps=60, differing=differing)
-
-
-@pytest.mark.parametrize(
-    ("room", "hard", "words"),
-    [
-        ((0.20, 0.21, 0.20, 0.22, 0.21), (0.15, 0.15, 0.16, 0.16, 0.15), "the votes are better"),
-        ((0.15, 0.15, 0.16, 0.16, 0.15), (0.20, 0.21, 0.20, 0.22, 0.21), "the hard labels are better"),
-        ((0.20, 0.15, 0.18, 0.16, 0.19), (0.17, 0.19, 0.16, 0.18, 0.17), "may be chance over seeds"),
-        ((0.2,), (0.1,), "One seed cannot decide"),
-    ],
-)
-def test_students_in_words(room, hard, words):
-    text = student.describe_students(compared(room, hard))
-    assert words in text
-    assert "4 pictures only" in text
-    assert f"{100 * np.mean(room):.1f} %" in text
-
-
-def test_students_in_words_where_the_room_is_unanimous():
-    assert "both students are the same" in student.describe_students(compared((0.2,), (0.2,), differing=0))
-
-
-def test_students_share_everything_but_the_labels():
-    images = np.random.default_rng(1).integers(0, 256, (20, 3, 32, 32), np.uint8)
-    labels = np.arange(20) % 10
-    normalization = get_dataset("synthetic").normalization
-    unanimous = [closed(k, votes(**{f"c{k}": 4}), seed=k) for k in (1, 2)]
-    divided = [closed(k, votes(**{f"c{k}": 1, "c9": 3}), seed=k) for k in (1, 2)]
-    arguments = {"images": images, "labels": labels, "normalization": normalization, "seeds": 2, "steps": 3}
-    pauses = []
-    same = student.compare_students(unanimous, **arguments, pause=lambda: pauses.append(1))
-    assert same.room == same.hard
-    assert (same.differing, len(pauses)) == (0, 4)
-    other = student.compare_students(divided, **arguments)
-    assert other.differing == 2
-    assert other.hard == same.hard
-    with pytest.raises(VoteError):
-        student.compare_students([], **arguments)
-
-
-def test_a_student_learns_the_labels_that_it_is_given():
-    """Pictures of one color each: trained on the room's wrong labels, the student repeats them."""
-    pixels = np.stack([np.full((3, 32, 32), shade, np.uint8) for shade in (20, 230)])
-    targets = np.eye(10)[[4, 8]]
-    small = student._halve(pixels)
-    assert small.shape == (2, 3, 16, 16)
-    logits = student._train_and_predict(small, targets, small, get_dataset("synthetic").normalization, 0, 40)
-    assert logits.argmax(axis=1).tolist() == [4, 8]
-
-
-def test_only_closed_questions_with_labels_of_one_data_set_train_students():
-    other = closed(3, votes(c3=1)).model_copy(update={"dataset": "synthetic"})
-    good = closed(3, votes(c3=1))
-    assert student.usable([other, good, closed(None, votes(c3=1)), closed(3, votes()), ask()]) == [good]
-    assert student.usable([]) == []

@@ -9,9 +9,9 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from kdexplorer.app.server import headers
 from kdexplorer.app.server.headers import COOKIE
-from kdexplorer.vote import routes
-from kdexplorer.vote.records import MAX_CHANGES
+from kdexplorer.vote.questions import MAX_CHANGES
 from kdexplorer.vote.routes import PATH
 from kdexplorer.vote.store import Store
 from tests.vote.conftest import CLASSES, ask, browser
@@ -115,9 +115,30 @@ def test_there_is_nothing_else_to_post_to(phones, question, method, path):
 
 
 def test_a_vote_that_never_arrives_ends(phones, store, question, monkeypatch):
-    monkeypatch.setattr(routes, "SLOW", 0.0)
-    assert phones.vote(question, 1).status == 408
+    monkeypatch.setattr(headers, "SLOW", 0.01)
+    answer = phones.ask("POST", body=f"question={question.key}&choi".encode(), number=1, ends=False)
+    assert (answer.status, answer.headers["connection"]) == (408, "close")
     assert store.voters() == 0
+
+
+def test_only_a_cookie_of_this_server_counts(phones, store, question):
+    body = f"question={question.key}&choice=1".encode()
+    for value in ("browser-00000000000001", "a" * 24, browser(1)[:-1], browser(1) + "x", f"x{browser(1)}", "."):
+        assert phones.ask("POST", body=body, cookie=f"{COOKIE}={value}").status == 400
+    assert store.voters() == 0
+    made = phones.ask("GET").headers["set-cookie"].split(";")[0]
+    assert phones.ask("POST", body=body, cookie=made).status == 303
+    assert store.voters() == 1
+
+
+@pytest.mark.parametrize(
+    "other", [{"origin": "https://evil.example"}, {"origin": "null"}, {"sec_fetch_site": "cross-site"}]
+)
+def test_a_form_of_another_site_does_not_vote(phones, store, question, other):
+    body = f"question={question.key}&choice=1".encode()
+    assert phones.ask("POST", body=body, number=1, **other).status == 403
+    assert store.voters() == 0
+    assert phones.ask("POST", body=body, number=1, origin="http://room.example", host="room.example").status == 303
 
 
 def test_the_page_says_what_happens_before_and_after_a_question(phones, store):
@@ -165,7 +186,7 @@ def test_a_vote_that_waits_for_another_process_keeps_nobody_waiting(phones, stor
 
 
 def test_a_vote_that_waits_too_long_is_told(phones, store, question, monkeypatch):
-    monkeypatch.setattr(Store.vote, "__defaults__", (0.01,))
+    monkeypatch.setattr(Store.vote, "__defaults__", ("", 0.01))
     with FileLock(store._folder / ".lock"):
         answer = phones.vote(question, 3)
     assert (answer.status, "Not counted" in answer.text) == (503, True)

@@ -1,5 +1,6 @@
 """Votes are kept once per device, survive a restart, a second process and a cut-off line, and are bounded."""
 
+import contextlib
 import json
 import os
 import threading
@@ -7,8 +8,7 @@ import threading
 import pytest
 
 from kdexplorer.vote import store as stores
-from kdexplorer.vote import vote_file
-from kdexplorer.vote.records import Lecture, StudentComparison, VoteError, number_device
+from kdexplorer.vote.questions import Questions, VoteError
 from kdexplorer.vote.store import Store
 from tests.vote.conftest import ask, browser
 
@@ -42,7 +42,7 @@ def test_a_restart_in_the_middle_of_a_question_loses_no_vote(store, question):
     assert again.choice(question, browser(0)) == 9
     assert sum(store.counts(question)) == 30  # the first process sees it too
     again.close()
-    assert reopen(store).lecture().questions[0].counts == (9, 10, 10, 0, 0, 0, 0, 0, 0, 1)
+    assert reopen(store).questions().questions[0].counts == (9, 10, 10, 0, 0, 0, 0, 0, 0, 1)
 
 
 def test_two_processes_take_votes_at_the_same_time_and_close_for_both(store, question):
@@ -100,10 +100,7 @@ def test_what_is_refused(store, question, monkeypatch):
     assert status(question.key, 10, browser(1)) == 400
     assert status(question.key, -1, browser(1)) == 400
     assert status("00000000", 1, browser(1)) == 409
-    monkeypatch.setattr(stores, "MAX_DEVICES", 2)
-    for number in (1, 2):
-        store.vote(question.key, 0, browser(number))
-    assert status(question.key, 0, browser(3)) == 503
+    store.vote(question.key, 0, browser(1))
     monkeypatch.setattr(stores, "MAX_CHANGES", 3)
     for choice in (1, 2, 3, 3, 3):  # the same again is no change
         store.vote(question.key, choice, browser(1))
@@ -113,11 +110,33 @@ def test_what_is_refused(store, question, monkeypatch):
     assert status(question.key, 0, browser(1)) == 409
 
 
+def test_an_address_leaves_room_for_the_devices_of_others(store, question, monkeypatch):
+    monkeypatch.setattr(stores, "MAX_DEVICES", 20)
+    voters = [(f"{address} {number}", address) for address in ("203.0.113.7", "203.0.113.8") for number in range(20)]
+    for cookie, address in voters:
+        with contextlib.suppress(VoteError):
+            store.vote(question.key, 0, cookie, address)
+    counted = [address for cookie, address in voters if store.choice(question, cookie) == 0]
+    assert [counted.count(address) for address in ("203.0.113.7", "203.0.113.8")] == [10, 5]
+    with pytest.raises(VoteError) as refused:
+        store.vote(question.key, 0, "another", "203.0.113.7")
+    assert refused.value.status == 503
+    store.vote(question.key, 1, "203.0.113.7 0", "203.0.113.7")  # who has voted can change it
+    store.start(ask(seed=1))
+    store.vote(store.current().key, 0, "203.0.113.7 0", "203.0.113.7")
+
+
+def test_questions_with_the_students_of_earlier_versions_are_read(store, question):
+    path = folder(store) / "lecture.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"comparison": {"room": [0.1]}}))
+    assert reopen(store).current() == question
+
+
 def test_the_next_question_closes_the_one_before_and_the_number_of_questions_is_limited(store, question, monkeypatch):
     store.vote(question.key, 0, browser(1))
     following = ask(seed=1)
     store.start(following)
-    first, second = store.lecture().questions
+    first, second = store.questions().questions
     assert (first.totals[0], first.is_open, second) == (1, False, following)
     assert store.counts(following) == (0,) * 10
     assert [path.name for path in folder(store).glob("*.votes")] == [f"{following.key}.votes"]
@@ -127,19 +146,19 @@ def test_the_next_question_closes_the_one_before_and_the_number_of_questions_is_
 
 
 def test_of_two_presenters_the_one_who_has_not_seen_the_other_changes_nothing(store, question):
-    seen = store.lecture().state
+    seen = store.questions().state
     store.vote(question.key, 3, browser(1))
-    assert store.lecture().state == seen  # a vote is no reason to refuse
+    assert store.questions().state == seen  # a vote is no reason to refuse
     following = ask(seed=1)
     store.start(following, seen)
     for late in (lambda: store.start(ask(seed=2), seen), lambda: reopen(store).close(seen)):
         with pytest.raises(VoteError) as refused:
             late()
         assert refused.value.status == 409
-    assert [(one.key, one.is_open) for one in store.lecture().questions] == [
+    assert [(one.key, one.is_open) for one in store.questions().questions] == [
         (question.key, False), (following.key, True)
     ]  # fmt: skip
-    store.close(store.lecture().state)
+    store.close(store.questions().state)
     assert not store.current().is_open
 
 
@@ -147,10 +166,10 @@ def test_nothing_on_the_disk_connects_a_browser_with_its_votes(store, question):
     store.vote(question.key, 4, browser(1))
     text = b"".join(path.read_bytes() for path in folder(store).iterdir())
     assert browser(1).encode() not in text
-    assert number_device(question.key, browser(1)) != number_device(ask().key, browser(1))
+    assert stores._number_device(question.key, browser(1)) != stores._number_device(ask().key, browser(1))
     store.close()
     assert not list(folder(store).glob("*.votes"))
-    assert number_device(question.key, browser(1)).encode() not in (folder(store) / "lecture.json").read_bytes()
+    assert stores._number_device(question.key, browser(1)).encode() not in (folder(store) / "lecture.json").read_bytes()
 
 
 def test_an_empty_folder_and_a_cleared_one(tmp_path):
@@ -162,24 +181,21 @@ def test_an_empty_folder_and_a_cleared_one(tmp_path):
     store.clear()
     assert not (tmp_path / "none").exists()  # reading creates nothing
     store.start(ask())
-    comparison = StudentComparison(questions=(), room=(0.1,), hard=(0.2,), test_images=1, steps=1, differing=0)
-    store.keep_comparison(comparison)
-    assert reopen(store).lecture().comparison == comparison
     store.clear()
-    assert store.lecture() == reopen(store).lecture() == Lecture()
+    assert store.questions() == reopen(store).questions() == Questions()
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"questions": [{}]}', '{"version": 1, "more": 2}'])
 def test_a_damaged_file_counts_as_empty(store, question, damage):
     (folder(store) / "lecture.json").write_text(damage)
-    assert store.lecture() == Lecture()
+    assert store.questions() == Questions()
     store.start(ask(label=5, seed=1))
-    assert len(store.lecture().questions) == 1
+    assert len(store.questions().questions) == 1
     assert (folder(store) / "lecture.damaged.json").read_text() == damage  # nothing is lost
 
 
 def test_a_full_disk_is_answered(store, question, monkeypatch):
-    monkeypatch.setattr(vote_file.os, "write", lambda handle, line: 3)
+    monkeypatch.setattr(stores.os, "write", lambda handle, line: 3)
     with pytest.raises(VoteError) as refused:
         store.vote(question.key, 1, browser(1))
     assert refused.value.status == 503
@@ -191,7 +207,7 @@ def test_a_full_disk_is_answered(store, question, monkeypatch):
 def test_a_vote_that_was_cut_off_counts_for_no_class(store, monkeypatch):
     store.start(ask(classes=tuple(f"class {k}" for k in range(20))))
     question, write = store.current(), os.write
-    monkeypatch.setattr(vote_file.os, "write", lambda handle, line: write(handle, line[:-2]))
+    monkeypatch.setattr(stores.os, "write", lambda handle, line: write(handle, line[:-2]))
     with pytest.raises(VoteError):
         store.vote(question.key, 12, browser(1))  # the disk has taken "… 1"
     monkeypatch.undo()

@@ -15,7 +15,7 @@ from benchmarks.app import CHROMIUM
 from benchmarks.app import browser as chromium_browser
 from kdexplorer.charts import common
 from kdexplorer.charts.common import NetworkLogits
-from kdexplorer.charts.gradient import gradient_push
+from kdexplorer.charts.gradients import gradient_push
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.handout import page as handout_page
 from kdexplorer.web import assemble

@@ -13,10 +13,10 @@ from kdexplorer.analysis.results import ResultRow
 from kdexplorer.app import navigation
 from kdexplorer.app.launch import launch_curves
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import caches, result_caches
-from kdexplorer.app.state.pickers import pick_one, pick_option, pick_toggle
+from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.datasets import get_dataset
@@ -217,8 +217,10 @@ def _pick_pair(comparison: Comparison, key: str) -> tuple[str, str] | None:
     other = best.to_scratch_baseline.other if best.to_scratch_baseline else None
     other = other if other in options else next(name for name in options if name != best.name)
     left, right = st.columns(2)
-    first = pick_one(f"{key}_first", "First network", options, best.name, draw=left.selectbox)
-    second = pick_one(f"{key}_second", "Second network", options, other, draw=right.selectbox)
+    with left:
+        first = pick_one(f"{key}_first", "First network", options, best.name)
+    with right:
+        second = pick_one(f"{key}_second", "Second network", options, other)
     if first == second:
         st.info("Choose two different networks.")
         return None

@@ -12,8 +12,8 @@ from kdexplorer.analysis import measures, results, verdicts
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.app.parts import downloads, network_picker
-from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.state import pickers, url_state
+from kdexplorer.app.parts.text import as_text
+from kdexplorer.app.state import choices
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs import lineage, run_folder
@@ -64,9 +64,9 @@ def pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Chec
     with left:
         default = _default_networks(found, bundled or found)
         hint = "Choose networks to compare"
-        chosen = pickers.pick_several("networks", "Networks", list(found), default, LIMIT, placeholder=hint)
+        chosen = choices.pick_several("networks", "Networks", list(found), default, LIMIT, placeholder=hint)
     with right:
-        runs = pickers.pick_several(
+        runs = choices.pick_several(
             "runs", "Runs", [run.run_id for run in run_folder.list_runs()], [], LIMIT,
             kind="run", placeholder="Add all students of a run",
             help="Adds its finished students to the table and its curves to the learning curves",
@@ -78,8 +78,8 @@ def pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Chec
 
 def _default_networks(found: dict[str, Checkpoint], options: dict[str, Checkpoint]) -> list[str]:
     """The chosen teacher and its students, as many as were evaluated on the same images as the teacher."""
-    teacher = url_state.get("teacher", None, url_state.parse_name(found, "network"))
-    if teacher is None:  # "No teacher" changes columns, not rows
+    teacher = st.session_state.get("teacher", st.query_params.get("teacher"))
+    if teacher not in found:  # "No teacher" changes columns, not rows
         teacher = st.session_state.get("compare_family")
     if teacher not in lineage.list_teachers(options):
         teacher = network_picker.default_teacher(options)
@@ -95,10 +95,7 @@ def _list_family(found: dict[str, Checkpoint], teacher: str) -> list[str]:
 
 
 def _choose_networks(names: list[str], teacher: str | None = None) -> None:
-    if teacher is not None:
-        network_picker.choose_teacher(teacher)
-    url_state.put("networks", names)
-    url_state.put("runs", [])
+    st.session_state.update({"networks": names, "runs": []} | ({"teacher": teacher} if teacher else {}))
 
 
 def require_same_images(entries: dict[str, Checkpoint]) -> None:
@@ -130,15 +127,15 @@ def pick_references(
     commonest: str | None = next((name for name, _ in counts.most_common(1)), None)
     left, right = st.columns(2)
     with right:
-        teacher = pickers.pick_one(
+        teacher = choices.pick_one(
             "teacher", "Teacher", options, commonest,
-            known=found, on_change=network_picker.remember_teacher, index=None, placeholder="No teacher",
+            known=found, index=None, placeholder="No teacher",
             help="Agreement and KL compare each network's predictions with the teacher's",
         )  # fmt: skip
     students = [name for name in entries if name not in {teacher, *lineage.list_teachers(entries)}]
     scratch = [name for name in students if not lineage.is_distilled(entries[name])]
     with left:
-        baseline = pickers.pick_one(
+        baseline = choices.pick_one(
             "baseline", "Baseline", list(entries), next(iter([*scratch, *entries])),
             known=found, format_func=lambda name: names.get(name, name),
             help="Differences and McNemar's p are relative to this network, on the same images",

@@ -6,19 +6,21 @@ from functools import partial
 
 import streamlit as st
 
-from kdexplorer.app.compare.compare_claims import VERDICTS
+from kdexplorer.app.compare.studies import VERDICTS
 from kdexplorer.app.launch import measuring
 from kdexplorer.app.parts import chart_view, downloads
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.app.state import pickers
+from kdexplorer.app.state import choices
 from kdexplorer.charts.experiments import experiment_chart
 from kdexplorer.errors import KDError
-from kdexplorer.experiments import PreparedExperiment, all_experiments, driver, get_experiment, progress
-from kdexplorer.experiments.base import describe_cost
-from kdexplorer.experiments.report import SMALL, command, count_left, read, to_csv
-from kdexplorer.experiments.results import Results
 from kdexplorer.runs.launch import stop_run
+from kdexplorer.studies.driver import describe_state
+from kdexplorer.studies.estimate import StudiesEstimate
+from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
+from kdexplorer.studies.experiments.base import Results
+from kdexplorer.studies.experiments.results import SMALL, command, count_left, read, to_csv
+from kdexplorer.studies.folder import experiment_folder, start_experiment
 from kdexplorer.training.estimate import format_duration
 
 POLL = 2.0
@@ -26,18 +28,18 @@ POLL = 2.0
 _ESTIMATE = "experiment_estimate"
 
 
-def pick_experiment() -> PreparedExperiment:
+def pick_experiment() -> Experiment:
     """The choice, also in the link; at first one that is measured."""
     keys = [experiment.key for experiment in all_experiments()]
     measured = (experiment.key for experiment in all_experiments() if read(experiment))
-    key = pickers.pick_one(
+    key = choices.pick_one(
         "experiment", "Experiment", keys, next(measured, keys[0]), kind="experiment",
         format_func=lambda key: get_experiment(key).title,
     )  # fmt: skip
     return get_experiment(key)
 
 
-def show_question(experiment: PreparedExperiment) -> None:
+def show_question(experiment: Experiment) -> None:
     """What is asked, what is known, and what was declared in advance."""
     st.header(experiment.question)
     st.markdown(f"**Literature.** {experiment.literature}")
@@ -46,7 +48,7 @@ def show_question(experiment: PreparedExperiment) -> None:
         st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
 
 
-def show_result(experiment: PreparedExperiment) -> None:
+def show_result(experiment: Experiment) -> None:
     """The verdict and the chart; the small variant's where nothing else is measured."""
     results, small = draw_chart(experiment)
     if not results:
@@ -54,17 +56,17 @@ def show_result(experiment: PreparedExperiment) -> None:
     if small:
         st.caption(SMALL)
     else:
-        claim = experiment.judge(results)
-        st.markdown(f"{VERDICTS[claim.verdict]} **{claim.claim}: {claim.verdict}.** {as_text(claim.evidence)}")
+        for claim in experiment.judge(results):
+            st.markdown(f"{VERDICTS[claim.verdict]} **{claim.claim}: {claim.verdict}.** {as_text(claim.evidence)}")
     downloads.show_files(experiment.key, {"csv": to_csv(experiment, results)})
 
 
-def draw_chart(experiment: PreparedExperiment) -> tuple[Results, bool]:
+def draw_chart(experiment: Experiment) -> tuple[Results, bool]:
     """Draws the chart; returns what was measured, nothing perhaps, and whether it is the small variant's."""
     results, small = read(experiment), False
     _show_left_out(results)
     if not results:
-        st.info(f"Not measured yet. {describe_cost(experiment)} Start it below, or from the command line.")
+        st.info(f"Not measured yet. {experiment.describe_cost()} Start it below, or from the command line.")
         results, small = read(experiment, small=True), True
         _show_left_out(results)
     chart = experiment_chart(experiment.figure(results)) if results else None
@@ -78,11 +80,11 @@ def _show_left_out(results: Results) -> None:
         st.warning(as_text(reason))
 
 
-def show_run(experiment: PreparedExperiment) -> None:
+def show_run(experiment: Experiment) -> None:
     """Running it, in full or small, and what to change."""
     st.markdown("**Run it yourself.** Existing results are not measured again.")
     st.code("\n".join(command(experiment.key, small) for small in (False, True)), language="bash")
-    lines = {small: progress.describe_state(experiment.key, small) for small in (False, True)}
+    lines = {small: describe_state(experiment_folder(experiment.key, small)) for small in (False, True)}
     working = [small for small, line in lines.items() if line]
     if working:
         measuring.forget(_ESTIMATE)
@@ -102,12 +104,12 @@ def _offer_start(key: str) -> None:
     with st.container(horizontal=True):
         for small, label in ((True, "Run the small variant"), (False, "Run it in full")):
             if st.button(label, key=f"run_{key}_{small}", icon=":material/play_arrow:"):
-                access.act_and_rerun(partial(driver.start, key, small))
+                access.act_and_rerun(partial(start_experiment, key, small))
 
 
-def _show_estimate(experiment: PreparedExperiment) -> None:
+def _show_estimate(experiment: Experiment) -> None:
     """How long what is left takes on this machine, from a few batches of each part; for a guest, nothing."""
-    estimate: progress.ExperimentEstimate | None = st.session_state.get(_ESTIMATE)
+    estimate: StudiesEstimate | None = st.session_state.get(_ESTIMATE)
     offered = access.is_presenter() and count_left(experiment, read(experiment)) > 0
     if estimate is not None and not (offered and estimate.key == experiment.key):
         measuring.forget(_ESTIMATE)
@@ -122,7 +124,7 @@ def _show_estimate(experiment: PreparedExperiment) -> None:
         estimate = None
     if estimate is None:
         if st.button("Estimate the time", key=f"estimate_{experiment.key}", icon=":material/timer:"):
-            access.act_and_rerun(lambda: st.session_state.update({_ESTIMATE: progress.ExperimentEstimate(experiment)}))
+            access.act_and_rerun(lambda: st.session_state.update({_ESTIMATE: StudiesEstimate(experiment)}))
     elif seconds is None:
         st.fragment(measuring.wait_for, run_every=POLL)(estimate)
     else:
@@ -131,7 +133,7 @@ def _show_estimate(experiment: PreparedExperiment) -> None:
 
 def _show_progress(key: str, small: bool) -> None:
     """What the process does, and a button that stops it; the page anew once it has ended."""
-    line = progress.describe_state(key, small)
+    line = describe_state(experiment_folder(key, small))
     if not line:
         st.rerun()
     st.markdown(f":material/timer: {as_text(line)}")
@@ -139,12 +141,12 @@ def _show_progress(key: str, small: bool) -> None:
         "Stop", key=f"stop_{key}", icon=":material/stop:", help="Finished results are kept"
     )
     if stop:
-        access.act_and_rerun(lambda: stop_run(driver.get_run(key, small)), "Stopping after the current step.")
+        access.act_and_rerun(lambda: stop_run(experiment_folder(key, small)), "Stopping after the current step.")
 
 
 def _show_last(key: str) -> None:
     """How an earlier start ended, where it did not finish."""
     for small in (False, True):
-        run = driver.get_run(key, small)
+        run = experiment_folder(key, small)
         if (run.path / "config.json").is_file() and (status := run.status()).state in ("stopped", "failed", "lost"):
             st.caption(as_text(f"{run.run_id}: {status.state}. {status.message}"))

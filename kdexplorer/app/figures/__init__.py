@@ -11,7 +11,7 @@ from kdexplorer.app.figures.predictions import beside_picture
 DRAW: dict[str, Callable[[Context], None]] = {
     "hard_label": beside_picture(predictions.hard_label),
     "teacher_prediction": beside_picture(predictions.teacher_prediction),
-    "soft_labels": beside_picture(predictions.soft_labels),
+    "soft_labels": beside_picture(predictions.both_soft_labels),
     "temperature_curves": beside_picture(predictions.temperature_curves),
     "gradient": beside_picture(predictions.gradient),
     "students": beside_picture(predictions.students),

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import streamlit as st
 
 from kdexplorer.analysis import results
+from kdexplorer.app import soft_labels
 from kdexplorer.app.compare.compare_sections import Comparison
-from kdexplorer.app.parts import network_picker, picture_steps
-from kdexplorer.app.soft_labels import soft_labels
-from kdexplorer.app.soft_labels.soft_labels import SoftLabels
-from kdexplorer.app.state import result_caches, url_state
-from kdexplorer.app.state.pickers import pick_option
+from kdexplorer.app.parts import network_picker, picture
+from kdexplorer.app.soft_labels import SoftLabels
+from kdexplorer.app.state import choices, result_caches
+from kdexplorer.app.state.choices import pick_option
 from kdexplorer.charts.style import role_of
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs import lineage
@@ -33,7 +33,7 @@ class Context:
     def pick_picture(self, label: bool = True) -> Picture:
         """Draws the picture with the buttons for another; without `label` its caption does not name the class."""
         with st.container(key="picture", gap="small"):
-            return picture_steps.show(self.teacher, self.students, label)
+            return picture.pick_next(self.teacher, self.students, label)
 
     def predict(self, picture: Picture) -> SoftLabels:
         """The networks' logits for the picture."""
@@ -45,12 +45,12 @@ class Context:
         teachers = lineage.list_teachers({name: c for name, c in found.items() if "/" not in name})
         own = self._own_name(found)
         name = pick_option("family", "Teacher", dict.fromkeys([own, *teachers]))
-        return self._compare(found, name, name == own and "students" in url_state.choices())
+        return self._compare(found, name, name == own and choices.is_chosen("students"))
 
     def compare(self) -> Comparison:
         """The teacher and the chosen students, else those of its family."""
         found = network_picker.networks()
-        return self._compare(found, self._own_name(found), "students" in url_state.choices())
+        return self._compare(found, self._own_name(found), choices.is_chosen("students"))
 
     def _own_name(self, found: dict[str, Checkpoint]) -> str:
         """The teacher's name among all networks."""

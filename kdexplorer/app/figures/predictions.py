@@ -7,15 +7,15 @@ from collections.abc import Callable
 import streamlit as st
 
 from kdexplorer.analysis import inference, metrics
-from kdexplorer.app.attention import attention_view
+from kdexplorer.app import attention as attention_page
+from kdexplorer.app import soft_labels as sections
 from kdexplorer.app.figures.context import Context
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.soft_labels import soft_label_sections as sections
-from kdexplorer.app.state import pickers
-from kdexplorer.charts import bars, temperature
+from kdexplorer.app.parts.text import as_text
+from kdexplorer.app.state import choices
+from kdexplorer.charts import soft_labels, temperature
 from kdexplorer.charts.common import select_classes
-from kdexplorer.charts.sizes import enlarge
+from kdexplorer.charts.style import enlarge
 from kdexplorer.config import SCRATCH
 from kdexplorer.images.picture import Picture
 
@@ -41,7 +41,7 @@ def hard_label(context: Context, picture: Picture) -> None:
     if picture.label is None:
         st.info("This picture has no hard label: choose a test image.")
     else:
-        chart = bars.hard_label(context.teacher.classes, picture.label)
+        chart = soft_labels.hard_label(context.teacher.classes, picture.label)
         chart_view.draw(enlarge(chart, LARGE), "Hard label", chart_view.OF_IMAGE)
 
 
@@ -50,11 +50,11 @@ def teacher_prediction(context: Context, picture: Picture) -> None:
     page = context.predict(picture)
     shown = select_classes(page.teacher.logits, picture.label)
     heading = "The teacher's prediction"
-    chart = bars.prediction(page.teacher, page.classes, picture.label, 1.0, heading, shown)
+    chart = soft_labels.prediction(page.teacher, page.classes, picture.label, 1.0, heading, shown)
     chart_view.draw(enlarge(chart, LARGE), heading, chart_view.OF_IMAGE)
 
 
-def soft_labels(context: Context, picture: Picture) -> None:
+def both_soft_labels(context: Context, picture: Picture) -> None:
     """Teacher and students, with T's slider."""
     sections.draw_soft_labels(context.predict(picture))
 
@@ -63,7 +63,7 @@ def temperature_curves(context: Context, picture: Picture) -> None:
     """One measure over T."""
     page = context.predict(picture)
     measures = [one for one in temperature.CURVES if page.students or one not in temperature.COMPARED]
-    measure = pickers.pick_option("curve", "Measure", measures, lambda key: temperature.CURVES[key][0])
+    measure = choices.pick_option("curve", "Measure", measures, lambda key: temperature.CURVES[key][0])
     chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
     chart_view.draw(enlarge(chart, 1.1), temperature.CURVES[measure][0], chart_view.OF_IMAGE)
 
@@ -75,7 +75,7 @@ def gradient(context: Context, picture: Picture) -> None:
         st.info("Choose a student to see the gradient on its logits.")
         return
     trained = page.networks[page.distilled.name].card.objective
-    sections.draw_gradient(page, page.distilled, pickers.pinned("alpha", inference.trained_alpha(trained)))
+    sections.draw_gradient(page, page.distilled, choices.pinned("alpha", inference.trained_alpha(trained)))
 
 
 def students(context: Context, picture: Picture) -> None:
@@ -89,7 +89,7 @@ def students(context: Context, picture: Picture) -> None:
     shown = select_classes(page.teacher.logits, picture.label)
     for column, student in zip(st.columns(len(found), gap="medium"), found, strict=True):
         heading = "Without a teacher" if student.role == SCRATCH else "Distilled"
-        chart = bars.prediction(student, page.classes, picture.label, 1.0, heading, shown)
+        chart = soft_labels.prediction(student, page.classes, picture.label, 1.0, heading, shown)
         chart_view.draw(enlarge(chart, 1.25), heading, chart_view.OF_IMAGE, column)
     soft = metrics.softmax(page.teacher.logits)
     top = int(soft.argmax())
@@ -107,7 +107,7 @@ def attention_difference(context: Context, picture: Picture) -> None:
 
 
 def _draw_attention(context: Context, picture: Picture, mode: str) -> None:
-    rows = attention_view.read_maps(picture, *context.many())
+    rows = attention_page.read_maps(picture, *context.many())
     if mode == "difference":
-        attention_view.draw_scale(rows, mode, True)
-    attention_view.draw_grid(rows, picture, mode, True)
+        attention_page.draw_scale(rows, mode, True)
+    attention_page.draw_grid(rows, picture, mode, True)

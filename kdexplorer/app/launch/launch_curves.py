@@ -8,8 +8,8 @@ import streamlit as st
 from kdexplorer.app.launch import run_result
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.state import caches
-from kdexplorer.app.state.pickers import pick_one, pick_option
-from kdexplorer.charts import learning_curves, replay, style
+from kdexplorer.app.state.choices import pick_one, pick_option
+from kdexplorer.charts import learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.style import Series
 from kdexplorer.config import SCRATCH, RunConfig
@@ -64,7 +64,7 @@ def _show_curves(
     for column, measure in ((accuracy, "accuracy"), (losses, term)):
         chart = learning_curves.learning_curves(points, looks, measure, config.epochs, teacher, batches=batches)
         if chart is not None and not live and len(epochs) > 1:
-            chart = replay.replay_curves(chart, epochs[0], epochs[-1])
+            chart = learning_curves.replay_curves(chart, epochs[0], epochs[-1])
         if chart is not None:
             name, key = ("Accuracy", "accuracy_chart") if column is accuracy else (f"Curves {measure}", "terms_chart")
             chart_view.draw(chart, name, place=column, savable=not live, key=key)
@@ -108,7 +108,7 @@ def _show_soft_labels(
     if index < len(pictures):
         pixels, caption = render.enlarge_png(pictures[index].transpose(1, 2, 0), 224), describe(index)
         picture.image(pixels, caption.partition(": ")[2], "stretch", alt=f"Evaluation image {caption}")
-    spec = replay.soft_labels_by_epoch(
+    spec = learning_curves.soft_labels_by_epoch(
         of_teacher[index] if index < len(of_teacher) else None,
         {epoch: {student: probes[index] for student, probes in found.items()} for epoch, found in by_epoch.items()},
         looks, classes, temperature, labels[index] if index < len(labels) else None,

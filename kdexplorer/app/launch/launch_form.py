@@ -6,16 +6,16 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app.launch import launch_start, launch_students, student_rows, sweeps
+from kdexplorer.app.launch import grid_form, launch_start, launch_students, student_rows
 from kdexplorer.app.parts import layout, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.state import caches
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets, available_dataset, get_dataset
 from kdexplorer.errors import ConfigError
-from kdexplorer.presets import DEMO, STARTING_POINTS
-from kdexplorer.sweeps.grid import SweepConfig, configure, references
+from kdexplorer.presets import DEMO, PRESETS, STARTING_POINTS
+from kdexplorer.studies.study import Study, make_grid_study
 from kdexplorer.training import checks
 from kdexplorer.training.demo import LENGTHS
 
@@ -37,12 +37,12 @@ NO_TEACHER = "No teacher"
 
 def show() -> None:
     """The form with its problems, the estimate, the command, and the button that starts the run."""
-    if "experiment" not in st.session_state:
+    if "run_form" not in st.session_state:
         found = {None, *caches.all_checkpoints()}
         _fill(next(name for name, start in STARTING_POINTS.items() if start["teacher"] in found))
-    if st.session_state.pop("demo_measured", False) and st.session_state["experiment"] == _demo_values():
+    if st.session_state.pop("demo_measured", False) and st.session_state["run_form"] == _demo_values():
         _fill(DEMO)
-    values = st.session_state["experiment"]  # it outlives a visit to another page
+    values = st.session_state["run_form"]  # it outlives a visit to another page
     slots: dict[str, Any] = {}
     with st.container(horizontal=True, gap="small", key="starting_points"):
         for start in STARTING_POINTS:
@@ -78,7 +78,7 @@ def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | Non
     grid = None
     with st.container():  # one container for both, so that the widgets below keep their places and values
         if is_sweep:
-            grid = sweeps.pick_grid()
+            grid = grid_form.pick_grid()
         else:
             launch_students.show(values)
         slots["students"] = st.container()
@@ -91,17 +91,17 @@ def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | Non
 
 def _check(
     values: dict[str, Any], teacher: str | None, grid: dict[str, Any] | None
-) -> tuple[RunConfig | None, checks.Problems, SweepConfig | None]:
+) -> tuple[RunConfig | None, checks.Problems, Study | None]:
     """The run that the form describes, or the recipe and its sweep, or what is wrong with them."""
     students = [{key: value for key, value in row.items() if key != "preset"} for row in values["students"]]
     if grid is not None:
-        students = [student.model_dump() for student in references(grid["student"])]
+        students = [{"name": "distilled", "architecture": grid["student"], **PRESETS["response"]}]
     checkpoint = caches.all_checkpoints().get(teacher or "")
     config, problems = checks.find_problems(values | {"teacher": teacher, "students": students}, checkpoint)
     if grid is None or config is None:
         return config, problems, None
     try:
-        return config, problems, configure(recipe=config.model_dump(exclude={"students"}), **grid)
+        return config, problems, make_grid_study(recipe=config.model_dump(exclude={"students"}), **grid)
     except ConfigError as error:
         return None, {"students": str(error).split("; ")}, None
 
@@ -114,7 +114,7 @@ def _demo_values() -> dict[str, Any]:
 def _fill(start: str) -> None:
     """Fills the form with a starting point."""
     values = _values_of(start)
-    st.session_state["experiment"] = values
+    st.session_state["run_form"] = values
     for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
         del st.session_state[key]
     launch_students.redraw()

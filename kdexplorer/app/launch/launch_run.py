@@ -5,9 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from kdexplorer.app import navigation
-from kdexplorer.app.launch import launch_curves, sweeps
-from kdexplorer.app.parts import chart_view, deletion
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.compare import studies
+from kdexplorer.app.launch import grid_form, launch_curves
+from kdexplorer.app.parts import chart_view, layout
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access, turns
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
@@ -16,8 +17,7 @@ from kdexplorer.notation import train_command
 from kdexplorer.runs.launch import delete_run, start_run, stop_run
 from kdexplorer.runs.records import LIVE, RESUMABLE, RunStatus, State
 from kdexplorer.runs.run_folder import Run, list_runs
-from kdexplorer.sweeps.folder import Sweep, list_sweeps
-from kdexplorer.sweeps.grid import SweepConfig, sweep_command
+from kdexplorer.studies.folder import StudyConfig, StudyFolder, list_studies
 from kdexplorer.training.estimate import format_duration
 
 POLL, GUESTS_POLL = 1.0, 2.0
@@ -36,7 +36,7 @@ STATES: dict[State, str] = {
     "damaged": ":red[:material/broken_image: Damaged]",
 }
 LIMIT = 20
-"""Runs of the list, and a sweep's experiments of one kind."""
+"""Runs of the list, and a study's runs of one kind."""
 LENGTH = 1000
 """Characters of a message."""
 
@@ -45,14 +45,14 @@ def show(run: Run) -> None:
     """A run: state, controls, curves, and one image's soft labels epoch by epoch. Or a sweep and its results."""
     st.button("New experiment", on_click=_open, icon=":material/arrow_back:", key="new_experiment")
     try:
-        config: RunConfig | SweepConfig = run.config()
+        config: RunConfig | StudyConfig = run.config()
     except KDError as error:
         show_error(error)
         _show_controls(run, run.status().state)
         return
     chart_view.mention(networks=f"run {run.run_id}")
-    recipe = config.recipe if isinstance(config, SweepConfig) else config
-    facts = f" · {sweeps.describe(config)}" if isinstance(config, SweepConfig) else ""
+    recipe = config.study.shared if isinstance(config, StudyConfig) else config
+    facts = f" · {grid_form.describe(config.study)}" if isinstance(config, StudyConfig) else ""
     st.header(as_text(recipe.name))
     st.caption(as_text(f"{run.run_id} · {_describe(recipe)}{facts}"))
     live = run.status().state in LIVE
@@ -70,10 +70,10 @@ def show(run: Run) -> None:
             launch_curves.show(run, recipe, live)
 
     st.fragment(follow, run_every=_interval() if live else None)()
-    if isinstance(run, Sweep):
+    if isinstance(run, StudyFolder):
         _show_results(run)
     with st.expander("Command line and log"):
-        command = sweep_command(config) if isinstance(config, SweepConfig) else train_command(config)
+        command = _command(config) if isinstance(config, StudyConfig) else train_command(config)
         st.code(command, language="bash", wrap_lines=True)
         _show_log(run, 12)
 
@@ -83,17 +83,24 @@ def _interval() -> float:
     return POLL if access.is_presenter() else GUESTS_POLL
 
 
-def _show_results(sweep: Sweep) -> None:
-    """A sweep's results so far, and a link to them."""
+def _command(config: StudyConfig) -> str:
+    """The command that continues a study."""
+    study = config.study
+    return study.grid_command() if study.grid else f"python -m kdexplorer resume {study.study_id}"
+
+
+def _show_results(folder: StudyFolder) -> None:
+    """A study's results so far, and a link to them."""
     try:
-        results = sweep.results()
+        table = folder.table()
     except KDError as error:
         show_error(error)
         return
-    if results is not None:
-        query = {"show": "Sweep", "sweep": sweep.run_id}
-        navigation.link_to("compare", "Open on Compare", query, navigation.ARROW)
-        sweeps.show_results(results, sweep.run_id)
+    if table is not None:
+        if table.declared.grid is not None:
+            query = {"show": "Sweep", "sweep": folder.run_id}
+            navigation.link_to("compare", "Open on Compare", query, navigation.ARROW)
+        studies.show_study(table, folder.run_id)
 
 
 def _open(kind: str = "", run_id: str = "") -> None:
@@ -117,10 +124,10 @@ def _describe(config: RunConfig) -> str:
 
 
 def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
-    """The state, a bar with the time left, what went wrong, and a sweep's experiments."""
+    """The state, a bar with the time left, what went wrong, and a study's runs."""
     epoch, step, steps = status.epoch, status.step, status.steps_per_epoch
     message = as_text(status.message[:LENGTH])
-    starts = status.state in LIVE and epoch is None and not status.experiments
+    starts = status.state in LIVE and epoch is None and not status.runs
     shown = status.state not in ("finished", "failed", "damaged") and status.message not in ("", "training")
     st.markdown(f"**{STATES[status.state]}**" + (f": {message}" if shown and not starts else ""))
     if status.state != "finished" and epoch is not None and step is not None and steps:
@@ -141,15 +148,15 @@ def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
     if status.state in ("failed", "lost"):
         st.markdown("The last lines of its log:")
         _show_log(run, 8)
-    if status.experiments and status.finished is not None:
-        text = f"{status.finished} of {status.experiments} experiments finished"
-        st.progress(min(1.0, status.finished / status.experiments), text=text)
+    if status.runs and status.finished is not None:
+        text = f"{status.finished} of {status.runs} runs finished"
+        st.progress(min(1.0, status.finished / status.runs), text=text)
     for run_id in status.working[:LIMIT]:
         navigation.link_to("launch", f"Running: {as_text(run_id)}", {"run": run_id})
     for run_id, reason in list(status.failed.items())[:LIMIT]:
         st.error(as_text(f"{run_id}: {reason[:LENGTH]}"))
     if len(status.failed) > LIMIT:
-        st.error(f"{len(status.failed) - LIMIT} more experiments failed: see the log.")
+        st.error(f"{len(status.failed) - LIMIT} more runs failed: see the log.")
 
 
 def _show_controls(run: Run, state: State) -> None:
@@ -164,9 +171,9 @@ def _show_controls(run: Run, state: State) -> None:
             access.act_and_rerun(lambda: start_run(run))
         if state not in LIVE:
             label, what = "Delete this run", "run with its curves and finished students"
-            if isinstance(run, Sweep):
+            if isinstance(run, StudyFolder):
                 label, what = "Delete this sweep", "sweep's results (its runs remain)"
-            deletion.offer(label, f"Delete this {what}? This cannot be undone.", "delete", lambda: _delete(run))
+            layout.offer_deletion(label, f"Delete this {what}? This cannot be undone.", "delete", lambda: _delete(run))
 
 
 def _delete(run: Run) -> None:
@@ -176,7 +183,7 @@ def _delete(run: Run) -> None:
 
 def show_list() -> None:
     """The latest sweeps and runs, each with its state and a button that opens it."""
-    sweeps_found, found = list_sweeps()[:10], list_runs()
+    sweeps_found, found = list_studies(with_grid=True)[:10], list_runs()
     listed: list[Run] = [*sweeps_found, *found[:LIMIT]]
 
     def read() -> dict[Run, RunStatus]:
@@ -206,8 +213,8 @@ def show_list() -> None:
 
 def _show_row(run: Run, kind: str, status: RunStatus) -> None:
     facts = ""
-    if status.finished is not None and status.experiments is not None:
-        facts = f" {status.finished} of {status.experiments} experiments"
+    if status.finished is not None and status.runs is not None:
+        facts = f" {status.finished} of {status.runs} runs"
     elif status.state != "finished" and status.epoch is not None and status.epochs is not None:
         facts = f" epoch {status.epoch + 1} of {status.epochs}"
     elif status.state == "damaged":

@@ -6,17 +6,17 @@ import time
 
 import streamlit as st
 
-from kdexplorer.app.launch import measuring, sweeps
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.launch import grid_form, measuring
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.config import MAX_STUDENTS, RunConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import download
 from kdexplorer.errors import KDError
 from kdexplorer.notation import train_command
 from kdexplorer.runs.launch import launch_run
 from kdexplorer.runs.run_folder import count_live
-from kdexplorer.sweeps.folder import launch_sweep
-from kdexplorer.sweeps.grid import SweepConfig, sweep_command
+from kdexplorer.studies.folder import launch_study
+from kdexplorer.studies.study import Study
 from kdexplorer.training import demo
 from kdexplorer.training.checks import Problems
 from kdexplorer.training.estimate import Estimate, Measurement, format_duration
@@ -56,7 +56,7 @@ def offer_download() -> None:
     st.fragment(show, run_every=POLL if state == "running" else None)()
 
 
-def show(config: RunConfig | None, problems: Problems, sweep: SweepConfig | None) -> None:
+def show(config: RunConfig | None, problems: Problems, sweep: Study | None) -> None:
     """Estimate, command and start of a run, or of the sweep whose recipe it is."""
     alive = count_live()
     with st.container(border=True, gap="small"):
@@ -67,21 +67,21 @@ def show(config: RunConfig | None, problems: Problems, sweep: SweepConfig | None
         else:
             measured, times = config, 1.0
             if sweep is not None:
-                st.markdown(f"{as_text(sweeps.describe(sweep))}.")
-                students = sweep.students()[:MAX_STUDENTS]
-                times = sweep.seeds * len(sweep.students()) / len(students)
+                st.markdown(f"{as_text(grid_form.describe(sweep))}.")
+                students = sweep.shared.students
+                times = len(sweep.seeds) * len(sweep.entries) / len(students)
                 measured = config.model_copy(update={"students": students})
             if sweep is None and config == demo.demo_config(config.epochs):
                 _show_demo_time(config.epochs, alive > 0)
             else:
                 _show_estimate(measured, times)
             st.markdown("The same from the command line:")
-            command = train_command(config) if sweep is None else sweep_command(sweep)
+            command = train_command(config) if sweep is None else sweep.grid_command()
             st.code(command, language="bash", wrap_lines=True)
         st.caption("The test images are never used for selection: the last epoch's weights are the result.")
 
 
-def _offer_start(config: RunConfig | None, sweep: SweepConfig | None, alive: int) -> None:
+def _offer_start(config: RunConfig | None, sweep: Study | None, alive: int) -> None:
     """The button that starts, disabled while something is wrong."""
     if alive:
         st.info(f"This run will wait in the queue: {alive} run{'s' if alive > 1 else ''} ahead of it.")
@@ -91,8 +91,8 @@ def _offer_start(config: RunConfig | None, sweep: SweepConfig | None, alive: int
         access.act_and_rerun(lambda: _start(config, sweep))
 
 
-def _start(config: RunConfig, sweep: SweepConfig | None) -> None:
-    started = launch_run(config) if sweep is None else launch_sweep(sweep)
+def _start(config: RunConfig, sweep: Study | None) -> None:
+    started = launch_run(config) if sweep is None else launch_study(sweep)
     measuring.forget(_MEASUREMENT)
     st.query_params["run" if sweep is None else "sweep"] = started.run_id
 

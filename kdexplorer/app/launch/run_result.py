@@ -11,9 +11,9 @@ from kdexplorer.analysis.verdicts import describe_gains
 from kdexplorer.app import navigation
 from kdexplorer.app.navigation import ARROW
 from kdexplorer.app.parts import chart_view, downloads, network_picker
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.state import caches, result_caches
-from kdexplorer.charts import bars
+from kdexplorer.charts import evaluation
 from kdexplorer.config import RunConfig
 from kdexplorer.runs.checkpoints import Checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import Run
@@ -30,7 +30,7 @@ def show(run: Run, config: RunConfig, roles: dict[str, str]) -> None:
         for sentence in describe_gains(rows):
             name, _, rest = sentence.partition(": ")
             st.markdown(f"**{as_text(name)}**: {as_text(rest)}")
-        chart_view.draw(bars.accuracies(rows, roles), "Results", key="result_chart")
+        chart_view.draw(evaluation.accuracies(rows, roles), "Results", key="result_chart")
         if len(rows) > 1:
             st.caption("Each network was trained once: the tests do not cover how much another seed would change.")
         _show_links(run, config, found, rows)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import streamlit as st
 
-from kdexplorer.app.parts import deletion
-from kdexplorer.runs import disk_cache
+from kdexplorer.app.parts import layout
+from kdexplorer.runs import array_store
 
 
 def show_predictions() -> None:
     """The size of the stored teacher predictions, with a button that deletes them; nothing where there are none."""
-    if not disk_cache.measure("predictions").files:
+    found = array_store.measure_store()
+    if not found.files:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
-            f"{disk_cache.describe_predictions()} Runs with the same images, seed and teacher read them "
-            "and are faster.",
+            f"{array_store.describe_store(found)} Runs with the same images, seed and teacher read them and are "
+            "faster.",
             width="stretch",
         )
         question = "Delete the stored predictions? Runs compute them again when they need them."
-        delete = partial(disk_cache.delete, "predictions")
-        deletion.offer("Delete", question, "delete_predictions", delete, "Deleted.")
+        layout.offer_deletion("Delete", question, "delete_predictions", array_store.delete_store, "Deleted.")

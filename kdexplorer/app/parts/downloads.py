@@ -8,13 +8,12 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from kdexplorer.app import navigation
-from kdexplorer.app.audience import audience
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.server import access, turns
-from kdexplorer.app.state import pickers, result_caches
+from kdexplorer.app.state import choices, result_caches
 from kdexplorer.app.story_mode import lecture_file
-from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.sources import Picture, choose_pictures
+from kdexplorer.handout.request import HandoutRequest, choose_pictures
+from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.vote.store import open_store
 from kdexplorer.web import assemble, export
@@ -45,9 +44,9 @@ def show_handout(
         compared: the rows of the results table, the networks if not given.
     """
     teacher, *students = networks.values()
-    closed = open_store().lecture().closed
+    closed = open_store().questions().closed
     address = _own_address()
-    temperature, alpha, visitor = pickers.pinned("T"), pickers.pinned_by_visitor("alpha"), access.visitor()
+    temperature, alpha, visitor = choices.pinned("T"), choices.pinned_by_visitor("alpha"), access.visitor()
 
     def build() -> bytes:
         sources = result_caches.sources()
@@ -90,5 +89,5 @@ def show_handout(
 
 def _own_address() -> str:
     """Where others find this application; empty where only this machine does."""
-    address = audience.server_url()
+    address = navigation.server_url()
     return "" if urlsplit(address).hostname in access.LOCAL else address + navigation.with_base("")

@@ -11,13 +11,14 @@ import streamlit as st
 
 from kdexplorer.analysis import results
 from kdexplorer.app.parts import chart_view, layout
-from kdexplorer.app.parts.plain import as_text, show_error
-from kdexplorer.app.state import caches, pickers, url_state
+from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.state import caches, choices
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 
 MAX_STUDENTS = 4
+_TEACHER = "teacher_of_students"
 
 T = TypeVar("T")
 
@@ -50,31 +51,10 @@ def default_teacher(found: dict[str, Checkpoint]) -> str:
     return next(iter(lineage.list_teachers(found) or found))
 
 
-def choose_teacher(name: str) -> None:
-    """Makes a network the teacher. Chosen students of the previous teacher are removed unless they are its own too."""
-    found = networks()
-    previous = url_state.choices().get("teacher") or default_teacher(found)
-    students = set(url_state.choices().get("students") or [])
-    old, new = (
-        set(lineage.students_of(found, found[teacher])) if teacher in found else set() for teacher in (previous, name)
-    )
-    if students <= old and not students & new:
-        url_state.forget("students")
-    url_state.put("teacher", name)
-
-
-def remember_teacher(name: str, key: str) -> None:
-    """The callback of a widget that chooses the teacher."""
-    if st.session_state[key] is None:
-        url_state.remember(name, key)
-    else:
-        choose_teacher(st.session_state[key])
-
-
 def chosen_teacher() -> Checkpoint:
     """The teacher that all pages share, without drawing its choice."""
     found = networks()
-    return found[pickers.choose_one("teacher", found, default_teacher(found))]
+    return found[choices.choose_one("teacher", found, default_teacher(found))]
 
 
 def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
@@ -84,11 +64,12 @@ def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
         count: how many students are chosen by default, of the teacher's first family: the scratch baseline first.
     """
     found = networks()
-    line, choices = layout.networks_line()
-    with choices:
-        name = pickers.pick_one("teacher", "Teacher", list(found), default_teacher(found), on_change=remember_teacher)
+    line, place = layout.networks_line()
+    with place:
+        name = choices.pick_one("teacher", "Teacher", list(found), default_teacher(found))
         others, default = _list_students(found, found[name], count)
-        chosen = pickers.pick_several(
+        _follow_teacher(found, found[name], default)
+        chosen = choices.pick_several(
             "students", "Students", others, default, MAX_STUDENTS,
             known=found, placeholder="Choose up to four students",
         )  # fmt: skip
@@ -100,11 +81,11 @@ def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
 def choose_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
     """As `pick_networks`, without widgets."""
     found = networks()
-    name = pickers.choose_one("teacher", found, default_teacher(found))
+    name = choices.choose_one("teacher", found, default_teacher(found))
     others, default = _list_students(found, found[name], count)
-    chosen = pickers.choose_several("students", others, default, MAX_STUDENTS, known=found)
-    url_state.publish("teacher", name)
-    url_state.publish("students", chosen)
+    chosen = choices.choose_several("students", others, default, MAX_STUDENTS, known=found)
+    choices.publish("teacher", name if choices.is_chosen("teacher") else None)
+    choices.publish("students", chosen if choices.is_chosen("students") else None)
     chart_view.mention(networks=lineage.name_family(name, chosen))
     return found[name], [found[name] for name in chosen]
 
@@ -114,6 +95,15 @@ def _list_students(found: dict[str, Checkpoint], teacher: Checkpoint, count: int
     others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
     family = [name for name in lineage.first_family(found, teacher) if name in others]
     return others, family[:count] or others[:1]
+
+
+def _follow_teacher(found: dict[str, Checkpoint], teacher: Checkpoint, default: list[str]) -> None:
+    """Replaces chosen students of the teacher before by the default, unless some of them are this one's own too."""
+    before, st.session_state[_TEACHER] = st.session_state.get(_TEACHER, teacher), teacher
+    students = set(st.session_state.get("students") or [])
+    old, new = (set(lineage.students_of(found, one)) for one in (before, teacher))
+    if before.sha256 != teacher.sha256 and students <= old and not students & new:
+        st.session_state["students"] = default
 
 
 def compute_each(networks: Mapping[str, Checkpoint], compute: Callable[[Checkpoint], T]) -> dict[str, T]:

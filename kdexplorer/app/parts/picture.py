@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import image_filters
+from kdexplorer.analysis.image_filters import Predictions
 from kdexplorer.analysis.results import dataset_of
-from kdexplorer.app.parts import chart_view, picture_filters
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts import chart_view
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import uploads
 from kdexplorer.app.server.streamlit_internals import remove_upload
-from kdexplorer.app.state import caches, pickers, url_state
+from kdexplorer.app.state import caches, choices
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
-from kdexplorer.images import color_maps, decode, render
+from kdexplorer.images import decode, render
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -40,7 +42,7 @@ def pick(teacher: Checkpoint, students: list[Checkpoint]) -> Picture:
         sources = st.popover("Source", icon=":material/photo_library:", width="content")
     dataset = dataset_of(teacher)
     with sources:
-        source = pickers.pick_unlinked("source", "Source", SOURCES, TEST_IMAGES)
+        source = _pick_unlinked("source", "Source", SOURCES)
         photo = None if source == TEST_IMAGES else _pick_photo(source, len(teacher.classes))
     if photo is not None:
         chosen = Picture(photo.transpose(2, 0, 1), dataset=dataset)
@@ -48,6 +50,13 @@ def pick(teacher: Checkpoint, students: list[Checkpoint]) -> Picture:
         chosen = make_test_image(teacher, *_pick_test_image(teacher, students, dataset, sources, steps))
     show(chosen, teacher, enlarged, caption)
     return chosen
+
+
+def _pick_unlinked(name: str, label: str, options: Sequence[str]) -> str:
+    """A choice that no link carries: what it is about is in this session alone."""
+    return st.segmented_control(
+        label, options, default=options[0], key=name, required=True, wrap=True, persist_state="session"
+    )
 
 
 def _pick_test_image(
@@ -67,13 +76,12 @@ def _pick_test_image(
     ranks = {int(index): rank for rank, index in enumerate(indices)}
     index = read_index(ranks)
     with sources:
-        shown = picture_filters.pick(teacher, students, dataset)
-    changed = picture_filters.pop_changed()
+        shown, changed = _pick_filters(teacher, students, dataset)
     if index is None:
         index = choose_first(teacher, students, dataset, shown)
     elif index not in shown or changed:
         index = shown[0]
-    url_state.put("image", index)
+    choices.put("image", index)
     position = shown.index(index)
     with buttons:
         draw_steps(shown, index)
@@ -98,7 +106,7 @@ def read_index(known: Collection[int]) -> int | None:
             raise ValueError(f"there is no test image '{text[:20]}'")
         return int(text[:9])
 
-    return url_state.get("image", None, parse)
+    return choices.get("image", None, parse)
 
 
 def draw_steps(shown: list[int], index: int) -> None:
@@ -111,7 +119,7 @@ def draw_steps(shown: list[int], index: int) -> None:
     }
     for label, (icon, other) in steps.items():
         st.button(
-            label, key=f"pick_{label}", icon=icon, help=f"{label} image", on_click=url_state.put, args=("image", other)
+            label, key=f"pick_{label}", icon=icon, help=f"{label} image", on_click=choices.put, args=("image", other)
         )
 
 
@@ -127,14 +135,14 @@ def most_instructive(teacher: Checkpoint, students: list[Checkpoint], dataset: s
     """The place in the gallery of the most instructive of its first images; None without the teacher's logits."""
     _, labels, indices = (part[:EXAMPLES] for part in caches.gallery(dataset))
     predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
-    return None if predictions is None else image_filters.most_instructive(predictions, *pickers.defaults())
+    return None if predictions is None else image_filters.most_instructive(predictions, choices.T, choices.ALPHA)
 
 
 def _show_thumbnail(pixels: np.ndarray, index: int, chosen: bool) -> None:
-    image = color_maps.data_url(render.enlarge_png(pixels.transpose(1, 2, 0), 64))
+    image = render.data_url(render.enlarge_png(pixels.transpose(1, 2, 0), 64))
     st.button(
         f"![Test image {index}]({image})", key=f"pick_thumb_{index}", type="primary" if chosen else "secondary",
-        on_click=url_state.put, args=("image", index),
+        on_click=choices.put, args=("image", index),
     )  # fmt: skip
 
 
@@ -145,16 +153,16 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
         file = st.file_uploader("Upload a photo (over 5 MB: reduced in your browser)", type=types, key="photo_file")
     else:
         file = st.camera_input("Take a picture", key="photo_camera")
-    fit = pickers.pick_unlinked("fit", "Fit to a square", list(FITS), "Center crop")
+    fit = _pick_unlinked("fit", "Fit to a square", list(FITS))
     if file is not None:
         try:
             _decode(file.getvalue())
         except ImageError as error:
-            url_state.choices().pop("photo", None)
+            st.session_state.pop("photo", None)
             show_error(error)
         else:
             remove_upload(file.file_id)  # its pixels were read; the widget then has no file to decode again
-    photo = url_state.choices().get("photo")
+    photo = st.session_state.get("photo")
     if photo is None:
         st.info("No photo yet. Choose one above, or return to the test images.")
         st.stop()
@@ -167,13 +175,13 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
 
 def _decode(data: bytes) -> None:
     pixels = uploads.decode_once(data)
-    url_state.choices()["photo"] = {name: pixels[fit] for name, fit in FITS.items()}
+    st.session_state["photo"] = {name: pixels[fit] for name, fit in FITS.items()}
 
 
 def use_photo(data: bytes) -> None:
     """Makes this the picture of all pages, as if it had been uploaded. Raises ImageError."""
     _decode(data)
-    url_state.choices()["source"] = UPLOAD
+    st.session_state["source"] = UPLOAD
 
 
 def show(picture: Picture, teacher: Checkpoint, enlarged: Any, below: Any) -> None:
@@ -188,3 +196,97 @@ def show(picture: Picture, teacher: Checkpoint, enlarged: Any, below: Any) -> No
     chart_view.mention(image="a photo" if picture.index is None else f"{dataset} test image {picture.index}")
     enlarged.image(render.enlarge_png(picture.pixels_last, 448), width="stretch", alt=alt)
     below.caption(caption)
+
+
+ANY_CLASS = "Any class"
+_FILTERS = "filters_shown"
+
+
+def _pick_filters(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> tuple[list[int], bool]:
+    """Draws the filters; returns the numbers of the test images that pass, in order, and whether they have changed.
+
+    Without an image the page ends.
+    """
+    _, labels, indices = caches.gallery(dataset)
+    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
+    if predictions is None:
+        return indices.tolist(), False
+    left, right = st.columns(2)
+    with left:
+        name = _pick("filter", "Show", image_filters.available_filters(predictions))
+    with right:
+        chosen = _pick("class", "Class", [ANY_CLASS, *teacher.classes])
+    order = _filter(name, chosen, predictions, teacher)
+    part = ""
+    if caches.test_split(dataset) is None:
+        part = f" These are the first of the test split; download {get_dataset(dataset).label} on Launch to see all."
+    st.caption(f"{len(order):,} of {len(labels):,} images: {image_filters.FILTERS[name].description}.{part}")
+    if not len(order):
+        st.info("No image passes this filter. Choose another filter or class.")
+        st.stop()
+    before, st.session_state[_FILTERS] = st.session_state.get(_FILTERS, (name, chosen)), (name, chosen)
+    return indices[order].tolist(), before != (name, chosen)
+
+
+def _choose_filters(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> list[int]:
+    """As `_pick_filters`, without widgets; empty where no image passes the filters that were chosen on a page."""
+    _, labels, indices = caches.gallery(dataset)
+    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
+    if predictions is None:
+        return indices.tolist()
+    name = _choose("filter", image_filters.available_filters(predictions))
+    chosen = _choose("class", [ANY_CLASS, *teacher.classes])
+    return indices[_filter(name, chosen, predictions, teacher)].tolist()
+
+
+def _filter(name: str, chosen: str, predictions: Predictions, teacher: Checkpoint) -> np.ndarray:
+    label = None if chosen == ANY_CLASS else teacher.classes.index(chosen)
+    return image_filters.filter_images(name, predictions, label)
+
+
+def _choose(name: str, options: list[str]) -> str:
+    """What a link or a page has chosen, else the first."""
+    chosen = choices.choose_one(name, options, options[0], kind=name)
+    choices.publish(name, chosen if choices.is_chosen(name) else None)
+    return chosen
+
+
+def _pick(name: str, label: str, options: list[str]) -> str:
+    return choices.pick_one(name, label, options, options[0], kind=name)
+
+
+def pick_next(teacher: Checkpoint, students: list[Checkpoint], label: bool = True) -> Picture:
+    """Draws the picture and the buttons for others; a photo that was chosen on a page stays.
+
+    The pictures are those that the page's filters leave. Without `label` the caption does not give it away.
+    """
+    enlarged, caption = st.empty(), st.empty()
+    dataset = dataset_of(teacher)
+    photo = st.session_state.get("photo") if st.session_state.get("source") in SOURCES[1:] else None
+    if photo is not None:
+        fit = st.session_state.get("fit", next(iter(photo)))
+        chosen = Picture(photo[fit].transpose(2, 0, 1), dataset=dataset)
+    else:
+        chosen = _choose_test_image(teacher, students, dataset)
+    show(chosen if label else replace(chosen, label=None, index=None), teacher, enlarged, caption)
+    if not label:
+        caption.empty()
+    return chosen
+
+
+def _choose_test_image(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> Picture:
+    pixels, labels, indices = caches.gallery(dataset)
+    if not len(labels):
+        st.info(f"There are no images to choose from. Download {get_dataset(dataset).label} on the Launch page.")
+        st.stop()
+    ranks = {int(index): rank for rank, index in enumerate(indices)}
+    shown = _choose_filters(teacher, students, dataset) or list(ranks)
+    index = read_index(ranks)
+    if index is None:
+        index = choose_first(teacher, students, dataset, shown)
+    if index not in shown:
+        shown = list(ranks)
+    choices.put("image", index)
+    with st.container(horizontal=True, gap="xsmall", key="picture_controls"):
+        draw_steps(shown, index)
+    return make_test_image(teacher, pixels[ranks[index]], index, int(labels[ranks[index]]))

@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import hmac
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,19 +24,19 @@ from typing import TypeVar
 
 import streamlit as st
 
-from kdexplorer.app.parts.plain import show_error
+from kdexplorer.app.parts.text import show_error
 from kdexplorer.app.server import turns
-from kdexplorer.app.server.headers import COOKIE
+from kdexplorer.app.server.headers import COOKIE, LOCAL
+from kdexplorer.app.server.refusals import log_refusal
 from kdexplorer.errors import KDError
 
 VARIABLE = "KDEXPLORER_PRESENTER_TOKEN"
-LOCAL = ("localhost", "127.0.0.1", "::1")
 PAUSE = 1.0
 """Seconds that a wrong attempt takes, one at a time for all visitors of an address."""
 MIN_TOKEN = 16
 """Characters of the presenter token: the right one is never delayed, so it must not be guessable."""
-FORWARDING = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip")
-"""Headers that a proxy adds."""
+FORWARDING = re.compile(r"forward|proxy|^via$|(^|-)ip$|^x-(envoy|amzn?|azure|arr|original|scheme)|^cf-|^cdn-", re.I)
+"""Names of headers that a proxy adds."""
 
 DISABLED = (
     "Everyone may look. Training, stopping and deleting are disabled on this server. To enable them, set "
@@ -75,7 +76,7 @@ def is_allowed(
 def _is_from_this_machine(headers: Mapping[str, str]) -> bool:
     """Whether a browser on this machine sent the request from a page of this server."""
     host, origin = headers.get("Host"), headers.get("Origin")
-    if any(headers.get(name) is not None for name in FORWARDING):
+    if any(FORWARDING.search(name) for name in headers):
         return False
     if origin is not None and origin.partition("://")[2].lower() != (host or "").strip().lower():
         return False
@@ -197,6 +198,7 @@ def _show_token_form(token: str) -> None:
             try:
                 st.session_state[_PROOF] = prove(attempt, token, st.context.ip_address or "", _cookie())
             except NotPresenterError as error:
+                log_refusal(st.context.ip_address, "a wrong presenter token")
                 show_error(error)
             else:
                 st.rerun()

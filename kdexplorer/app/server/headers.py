@@ -1,17 +1,36 @@
-"""Headers of every response, and the cookie by which a visitor's browser is known again (ASGI)."""
+"""What holds for every request and its answer: headers, refusals, the cookie of a visitor's browser (ASGI)."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import contextlib
+import functools
+import hashlib
+import hmac
+import math
 import os
 import re
 import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
 
+import streamlit as st
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kdexplorer.app.server.refusals import log_refusal, network_of
+from kdexplorer.files import read_bytes
+from kdexplorer.runs.run_folder import runs_root
 
 FRAME_VARIABLE = "KDEXPLORER_FRAME_ORIGINS"
 """Origins beside the application's own whose pages may show it in a frame, separated by spaces."""
-COOKIE = "kdexplorer_visitor"
-_ORIGIN = re.compile(r"https?://(\*\.)?[A-Za-z0-9.-]+(:\d{1,5})?")
+LOCAL = ("localhost", "127.0.0.1", "::1")
+"""Names of this machine."""
 
 POLICY = {
     # The application asks no other host for anything. Vega and Streamlit compile expressions and style inline; the page
@@ -28,13 +47,27 @@ POLICY = {
     "base-uri": "'self'",
     "form-action": "'self'",
 }
+EMBED, EMBED_LONG = b"embed=1", b"embed=true"
+"""A short parameter, and the only one with which Streamlit (1.67) leaves its menu out."""
+PRIVATE = re.compile(r"/_stcore/(metrics|agent)(/|$)")
+"""Streamlit's addresses for programs: memory and sessions, and an interface that the settings turn off."""
+SLOW, SLOWEST = 5.0, 20_000
+"""Seconds within which a request's body must arrive, and one more for so many bytes that have."""
+
+COOKIE = "kdexplorer_visitor"
+BROWSERS, BROWSERS_A_SECOND = 1000, 5.0
+"""New browsers of an address that get a cookie: a large lecture room at once, and then so many each second."""
+MANY = 300
+"""New browsers within a short time that the presenter is told about."""
+ADDRESSES = 4096
+"""That are remembered."""
 
 
 def frame_origins() -> list[str]:
     """The origins that `FRAME_VARIABLE` names. Raises SystemExit for what is not an origin."""
     found = os.environ.get(FRAME_VARIABLE, "").split()
     for origin in found:
-        if not _ORIGIN.fullmatch(origin):
+        if not re.fullmatch(r"https?://(\*\.)?[A-Za-z0-9.-]+(:\d{1,5})?", origin):
             raise SystemExit(f"{FRAME_VARIABLE}: '{origin[:80]}' is not an origin such as https://slides.example.org")
     return found
 
@@ -55,39 +88,162 @@ def security_headers(origins: list[str]) -> dict[str, str]:
     return headers
 
 
-class Headers:
-    """Adds the headers and, where a browser has none, the cookie: 128 random bits that scripts cannot read."""
+def is_foreign(headers: Mapping[str, str], method: str = "GET") -> bool:
+    """Whether a page of another site, or of another port of this machine, has sent a request.
+
+    Streamlit would look for other names of this server first, and ask another host for its address. It has settings for
+    a proxy that changes the Host header, which count here too.
+    """
+    origin, host = headers.get("origin"), headers.get("host", "")
+    if not st.get_option("server.enableCORS"):
+        return False
+    if origin is None:
+        return method not in ("GET", "HEAD") and headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    with contextlib.suppress(ValueError):
+        found, name = urlsplit(origin), st.get_option("browser.serverAddress")
+        if found.netloc.lower() == host.strip().lower() != "" or (found.hostname == name and name not in LOCAL):
+            return False
+    return origin not in st.get_option("server.corsAllowedOrigins")
+
+
+class Gate:
+    """Stands before all other parts: refuses requests, and adds headers and the cookie to answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Stands before `app`. Raises SystemExit for what is not an origin in `FRAME_VARIABLE`."""
-        self.app = app
-        self._headers = {
-            name.lower().encode(): text.encode() for name, text in security_headers(frame_origins()).items()
-        }
+        self.app, self._headers = app, security_headers(frame_origins())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        known = any(name == b"cookie" and f"{COOKIE}=".encode() in value for name, value in scope["headers"])
+        request, address = Headers(scope=scope), scope["client"] and scope["client"][0]
+        foreign = is_foreign(request, scope.get("method", "GET"))
+        if foreign:
+            log_refusal(address, "requests by other sites' pages")
+        if scope["type"] == "http":
+            app = PlainTextResponse("Another site's page has sent this.", 403) if foreign else self._answer(scope)
+            await self._send(app, scope, receive, send, request, address)
+        elif foreign:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await self.app(scope, receive, send)
+
+    def _answer(self, scope: Scope) -> ASGIApp:
+        """What answers a request."""
+        query = scope.get("query_string", b"").split(b"&")
+        if PRIVATE.search(scope["path"]):
+            return PlainTextResponse("There is no such page.", 404)
+        if EMBED in query:
+            query = [EMBED_LONG if part == EMBED else part for part in query]
+            return RedirectResponse(f"?{b'&'.join(query).decode('latin-1')}")
+        return self.app
+
+    async def _send(
+        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, request: Headers, address: str | None
+    ) -> None:
+        """Sends the answer with all headers."""
+        known = visitor_of(cookie_parser(request.get("cookie", ""))) is not None
+        started = False
 
         async def send_with_headers(event: Message) -> None:
+            nonlocal started
+            started = True
             if event["type"] == "http.response.start":
-                others = [
-                    (name, value) for name, value in event.get("headers", ()) if name.lower() not in self._headers
-                ]
-                event["headers"] = [*others, *self._headers.items()]
-                is_page = any(
-                    name.lower() == b"content-type" and text.startswith(b"text/html") for name, text in others
-                )
-                if is_page and not known:  # other files may be kept by a cache that serves many
-                    event["headers"].append((b"set-cookie", _make_cookie(scope.get("scheme") == "https")))
+                headers = MutableHeaders(raw=list(event.get("headers", ())))
+                headers.update(self._headers)
+                # Other files may be kept by a cache that serves many.
+                if not known and headers.get("content-type", "").startswith("text/html") and _admit(address):
+                    headers.append("set-cookie", _make_cookie(scope.get("scheme") == "https"))
+                event["headers"] = headers.raw
             await send(event)
 
-        await self.app(scope, receive, send_with_headers)
+        try:
+            await app(scope, _in_time(receive), send_with_headers)
+        except TimeoutError:
+            log_refusal(address, "a request's body did not arrive")
+            if not started:
+                late = PlainTextResponse("The request did not arrive.", 408, {"Connection": "close"})
+                await late(scope, receive, send_with_headers)
 
 
-def _make_cookie(secure: bool) -> bytes:
-    parts = [f"{COOKIE}={secrets.token_urlsafe(16)}", "Path=/", "HttpOnly", "SameSite=Lax"]
-    return "; ".join([*parts, "Secure"] if secure else parts).encode()
+def _in_time(receive: Receive) -> Receive:
+    """`receive`, which raises TimeoutError while the body of a request does not arrive."""
+    now, latest, complete = asyncio.get_running_loop().time, math.inf, False
+
+    async def receive_in_time() -> Message:
+        nonlocal latest, complete
+        if complete:
+            return await receive()
+        latest = now() + SLOW if latest == math.inf else latest
+        async with asyncio.timeout_at(latest):
+            event = await receive()
+        complete = not event.get("more_body", False)
+        latest += len(event.get("body", b"")) / SLOWEST
+        return event
+
+    return receive_in_time
+
+
+# The cookie.
+
+
+def visitor_of(cookies: Mapping[str, str]) -> str | None:
+    """What a visitor's browser is known by, or None: only this server can make it, and scripts cannot read it."""
+    number, _, signature = cookies.get(COOKIE, "").partition(".")
+    return number if signature and hmac.compare_digest(signature.encode(), _sign(number).encode()) else None
+
+
+def crowded_addresses() -> dict[str, int]:
+    """Addresses from which more than `MANY` new browsers have come within minutes, and how many: some may be fake."""
+    new = {network: round(_count_new(network)) for network in list(_new)}
+    return {network: count for network, count in new.items() if count > MANY}
+
+
+_new = dict[str, tuple[float, float]]()
+"""How many new browsers an address has had, less `BROWSERS_A_SECOND`, and when there were so many."""
+
+
+def _count_new(network: str) -> float:
+    count, at = _new.get(network, (0.0, 0.0))
+    return max(0.0, count - BROWSERS_A_SECOND * (time.monotonic() - at))
+
+
+def _admit(address: str | None) -> bool:
+    """Whether an address gets one more cookie."""
+    network = network_of(address)
+    count = _count_new(network)
+    if count > BROWSERS - 1:
+        log_refusal(address, f"more than {BROWSERS} new browsers, whose votes are not counted")
+        return False
+    _new.pop(network, None)
+    _new[network] = count + 1, time.monotonic()
+    if len(_new) > ADDRESSES:  # the one that has asked for none for the longest time
+        del _new[next(iter(_new))]
+    return True
+
+
+def _make_cookie(secure: bool) -> str:
+    number = secrets.token_urlsafe(16)
+    parts = [f"{COOKIE}={number}.{_sign(number)}", "Path=/", "HttpOnly", "SameSite=Lax"]
+    return "; ".join([*parts, "Secure"] if secure else parts)
+
+
+def _sign(number: str) -> str:
+    mac = hmac.new(_key(runs_root() / ".key"), number.encode(errors="replace"), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(mac[:18]).decode()
+
+
+@functools.lru_cache(maxsize=8)
+def _key(path: Path) -> bytes:
+    """32 random bytes that this server's processes share and that outlive it, where its folder can be written."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(32))
+    with contextlib.suppress(OSError):
+        if len(found := read_bytes(path, 64)) == 32:
+            return found
+    return secrets.token_bytes(32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import logging
 import threading
@@ -37,6 +38,7 @@ class _Log:
 _log = _Log()
 
 
+@functools.lru_cache(maxsize=4096)
 def network_of(address: str | None) -> str:
     """What stands for one visitor's network: an IPv4 address, or the first 64 bits of an IPv6 address."""
     try:

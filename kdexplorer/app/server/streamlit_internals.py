@@ -9,7 +9,8 @@ to be read again; `tests/test_structure.py` finds private imports anywhere else.
   not start, because uploads would stay in memory until their visitors have left.
 - `remove_upload`: otherwise an upload is decoded again at every run of its page.
 - `add_media`: where the page Live gets its networks from.
-- `server_settings`: uvicorn's settings while it starts; see there.
+- `server_settings`: uvicorn's settings while it starts; without them, connections are not watched.
+- `ask_no_host`: otherwise a page of another site could make the server wait for another host.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from streamlit import net_util
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -36,10 +38,17 @@ __all__ = [
     "UploadedFileRec",
     "WidgetState",
     "add_media",
+    "ask_no_host",
+    "net_util",
     "remove_upload",
     "server_settings",
     "upload_manager",
 ]
+
+
+def ask_no_host() -> None:
+    """Lets Streamlit not ask another host for this server's address, which it would do for each unknown `Origin`."""
+    net_util.get_external_ip = lambda: None
 
 
 def upload_manager() -> MemoryUploadedFileManager:

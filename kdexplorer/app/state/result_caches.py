@@ -19,13 +19,12 @@ from kdexplorer.app.server import turns
 from kdexplorer.app.state import caches
 from kdexplorer.charts.style import FRESH
 from kdexplorer.datasets.cifar10 import Cifar10
-from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.sources import Sources
+from kdexplorer.handout.request import HandoutRequest, Sources
 from kdexplorer.methods import Method, get_method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.cost import measure_latency
 from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.vote.records import Question
+from kdexplorer.vote.questions import Question
 
 if TYPE_CHECKING:
     from kdexplorer.images.picture import Picture

@@ -10,12 +10,12 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.app import navigation
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.app.state import url_state
+from kdexplorer.app.state import choices
 from kdexplorer.app.story_mode import figure_view, lecture_file
 from kdexplorer.errors import ConfigError
-from kdexplorer.story.figures import FIGURES
+from kdexplorer.figures import all_figures
 from kdexplorer.story.lecture import Lecture, Step
 from kdexplorer.web import assemble
 
@@ -86,7 +86,7 @@ def _draw(lecture: Lecture, number: int) -> None:
         _notes_button(key="story_channel", data={"step": number})
         st.button("Back", key="story_back", disabled=number == 1, on_click=_go_to, args=(number - 1,))
         st.button("Next", key="story_next", disabled=number == count, on_click=_go_to, args=(number + 1,))
-        if st.button("Leave", key="story_leave", help=f"To {navigation.TITLES[FIGURES[step.figure].page]}"):
+        if st.button("Leave", key="story_leave", help=f"To {navigation.TITLES[all_figures()[step.figure].page]}"):
             _leave(step)
 
 
@@ -109,7 +109,7 @@ def _leave(step: Step) -> None:
     """To the page that the step's figure belongs to, with everything that was chosen."""
     _restore()
     st.query_params.pop(PARAMETER, None)
-    st.switch_page(navigation.FOLDER / f"{FIGURES[step.figure].page}.py")
+    st.switch_page(navigation.FOLDER / f"{all_figures()[step.figure].page}.py")
 
 
 def _enter(number: int, step: Step) -> None:
@@ -119,16 +119,16 @@ def _enter(number: int, step: Step) -> None:
     linked = set() if _BEFORE in st.session_state else set(st.query_params)
     _restore()
     given: dict[str, Any] = {name: value for name, value in step.settings.given().items() if name not in linked}
-    st.session_state[_BEFORE] = {name: (value, url_state.choices().get(name)) for name, value in given.items()}
+    st.session_state[_BEFORE] = {name: (value, st.session_state.get(name)) for name, value in given.items()}
     for name, value in given.items():
-        url_state.put(name, value)
+        choices.put(name, value)
     st.session_state[_STEP] = number
 
 
 def _restore() -> None:
     """What was chosen before a step's settings, for those that the presenter has not changed."""
     for name, (set_, before) in st.session_state.pop(_BEFORE, {}).items():
-        if url_state.choices().get(name) == set_:
-            url_state.forget(name)
+        if st.session_state.get(name) == set_:
+            choices.forget(name)
             if before is not None:
-                url_state.put(name, before)
+                choices.put(name, before)

@@ -1,0 +1,206 @@
+"""Attention: where teacher and students look, stage by stage, on one image and over many."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer.analysis import attention_similarity
+from kdexplorer.analysis.attention_similarity import StageSimilarity, attention_weight
+from kdexplorer.analysis.measures import to_markdown
+from kdexplorer.app.parts import chart_view, layout, network_picker, picture
+from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.server import access, turns
+from kdexplorer.app.state import caches, choices
+from kdexplorer.charts import attention as charts
+from kdexplorer.charts import style
+from kdexplorer.charts.attention import NetworkMaps
+from kdexplorer.charts.style import role_of
+from kdexplorer.errors import KDError
+from kdexplorer.images.picture import Picture
+from kdexplorer.runs import lineage
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.training.estimate import format_duration
+
+
+def show_page() -> None:
+    """The maps of one picture, and their similarity over many."""
+    layout.header(
+        "attention",
+        "The mean over a stage's channels is a map of **where** the network is active. Feature-based distillation "
+        "trains the student to reproduce the teacher's maps.",
+    )
+    teacher, students = network_picker.pick_networks(count=4)
+    names = network_picker.short_names([teacher, *students])
+    left, right = layout.first_screen()
+    with left:
+        image = picture.pick(teacher, students)
+
+    with right:
+        control, scale = st.columns([1, 1], gap="xsmall")
+        with control, st.container(horizontal=True, gap="small"):
+            mode = choices.pick_option("colors", "Colors show", ["map", "difference"], label_visibility="collapsed")
+            with st.popover("Scale", icon=":material/tune:", width="content"):
+                power = choices.pick_option(
+                    "power", "Power", [1, 2],
+                    help="1: mean over channels, as in the lab. 2: mean of squares, as in the paper",
+                )  # fmt: skip
+                shared = choices.pick_option("scale", "Scale", ["shared", "per map"]) == "shared"
+
+        rows = read_maps(image, teacher, students, power)
+        with scale:
+            draw_scale(rows, mode, shared)
+        draw_grid(rows, image, mode, shared)
+    st.caption(
+        "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. "
+        "On the shared scale the brightest 1 % of a map may be clipped. Correlation: of the centered maps. Hover over "
+        "a map for cosine and MSE, which the loss uses: MSE = 2 (1 − cosine) / (H·W), so a small stage has more "
+        "weight. β is the weight that the student was trained with, or 1000 if it was trained without attention "
+        "transfer; the percentage is the stage's share of the loss."
+    )
+
+    st.header("Over many images", divider="grey")
+    show_study(teacher, dict(zip(names[1:], students, strict=True)), image.dataset, power)
+
+
+SCALE = "Attention scale"
+
+
+def read_maps(picture: Picture, teacher: Checkpoint, students: list[Checkpoint], power: int = 1) -> list[NetworkMaps]:
+    """The networks' maps, the teacher first; a network that cannot be used is reported and left out.
+
+    `power` is that of the activations, see `attention_similarity`. Without the teacher's maps the page ends.
+    """
+    networks = dict(zip(network_picker.short_names([teacher, *students]), [teacher, *students], strict=True))
+    found = network_picker.compute_each(networks, lambda one: caches.predict(one, picture.pixels)[1][power])
+    return [
+        NetworkMaps(name, role_of(networks[name], teacher), maps, attention_weight(networks[name]))
+        for name, maps in found.items()
+    ]
+
+
+def draw_scale(rows: list[NetworkMaps], mode: str, shared: bool) -> None:
+    """The bar that explains the colors of `draw_grid`."""
+    low, high = charts.color_limits(charts.relative_maps(rows, mode), mode)
+    with st.container(key="color_scale"):
+        chart_view.draw(charts.scale_bar(low, high, mode, shared), SCALE, savable=False)
+
+
+def draw_grid(rows: list[NetworkMaps], picture: Picture, mode: str, shared: bool) -> None:
+    """The maps over the picture; `mode` is `map` or `difference` (to the teacher)."""
+    if mode == "difference" and len(rows) == 1:
+        st.info("Choose a student to see how it differs from the teacher.")
+    opacity = 0.85 if mode == "difference" else 0.65
+    grid = charts.grid(rows, picture.pixels_last, mode, shared, opacity)
+    chart_view.draw(grid, "Attention", chart_view.OF_IMAGE, scale=SCALE)
+
+
+PUBLIC = 1_000
+"""Images that every visitor may compare; more take minutes of processor time, so only the presenter may start it."""
+
+SIZES = (200, 1_000, 10_000)
+
+
+def show_study(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, power: int) -> None:
+    """The section: how many images, the comparison, the chart, the conclusion and the table."""
+    pixels, _, _ = caches.gallery(dataset)
+    comparable, others = attention_similarity.split_by_stages(teacher, list(students.values()))
+    for checkpoint in others:
+        st.caption(f"{as_text(checkpoint.name)} is left out: it does not have as many stages as the teacher.")
+    if not comparable or not len(pixels):
+        st.info("Choose a student with as many stages as its teacher to compare the two over many images.")
+        return
+    sizes = [size for size in SIZES if size < len(pixels)] + [len(pixels)]
+    default = sizes[min(1, len(sizes) - 1)]
+    sample = pixels[: choices.pick_option("sample", "Sample", sizes, "first {:,} test images".format, default)]
+    try:
+        _measure(teacher, comparable, sample)
+    except KDError as error:
+        show_error(error)
+        return
+    stored = attention_similarity.load_stored(teacher, comparable, sample)
+    found = {name: one for name, c in students.items() if (one := stored.get(c.path)) is not None}
+    compared = {name: students[name] for name in found}
+    missing = [name for name, checkpoint in students.items() if checkpoint in comparable and name not in compared]
+    if missing:
+        st.caption(f"Not compared yet: {as_text(', '.join(missing))}. Each comparison is computed once and stored.")
+    if compared:
+        rows = attention_similarity.build_rows(teacher, network_picker.rename(compared), sample, power)
+        summaries = {name: attention_similarity.summarize(similarity, power) for name, similarity in found.items()}
+        roles = {name: style.role_of(student, teacher) for name, student in compared.items()}
+        chart, text = st.columns([3, 2], gap="large")
+        similarity = charts.similarity_by_stage(summaries, roles, len(sample))
+        chart_view.draw(similarity, f"Attention similarity {len(sample)} images", place=chart)
+        text.header("Does the student's attention match the teacher's?")
+        text.markdown(describe_similarity(rows, compared, teacher))
+        st.markdown(to_markdown(attention_similarity.tabulate([replace(row, name=as_text(row.name)) for row in rows])))
+
+
+def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.ndarray) -> None:
+    """Compares the students whose results are not stored yet, where this visitor may and wants to. Raises KDError."""
+    stored = attention_similarity.load_stored(teacher, students, sample)
+    missing = [student for student in students if stored[student.path] is None]
+    if not missing:
+        return
+    size, count = len(sample), "1 student" if len(missing) == 1 else f"{len(missing)} students"
+    if size > PUBLIC and not access.is_presenter():
+        st.caption(f"Comparing {count} on {size:,} images takes minutes: only the presenter can start this.")
+        return
+    place, begin = st.empty(), time.monotonic()
+    if not place.button(f"Compare {count} on {size:,} images", type="primary"):
+        return
+    bar, done = place.progress(0.0, "Comparing attention maps …"), 0.0
+
+    def show_place(before: int) -> None:
+        others = f" for {before} other computation{'s' if before > 1 else ''}" if before else ""
+        bar.progress(done, f"Comparing attention maps: waiting{others}")
+
+    key = "attention", teacher.sha256, *sorted(student.sha256 for student in missing), size
+    with turns.compute(access.visitor(), key, show_place) as give_way:
+
+        def show_progress(share: float) -> None:
+            nonlocal done
+            done, left = share, format_duration((time.monotonic() - begin) * (1 - share) / share)
+            bar.progress(share, f"Comparing attention maps: {share:.0%}, {left} left")
+            give_way()
+
+        attention_similarity.measure(teacher, missing, sample, caches.network, show_progress)
+    place.empty()
+
+
+def describe_similarity(
+    rows: Sequence[StageSimilarity], students: Mapping[str, Checkpoint], teacher: Checkpoint
+) -> str:
+    """The conclusion at the last stage: the student trained on the teacher's stages against its scratch baseline."""
+    last = max(row.stage for row in rows)
+    final = [row for row in rows if row.stage == last]
+    closest = max(final, key=lambda row: row.correlation)
+    words = (
+        f"The most similar at stage {last} is **{as_text(closest.name)}** with a mean correlation of "
+        f"{closest.correlation:.3f}{_describe_chance(closest)}. Their cosine, which the loss uses, is "
+        f"{closest.cosine:.3f}."
+    )
+    for row in sorted(final, key=lambda row: -row.correlation):
+        paired, student = row.to_scratch_baseline, students[row.name]
+        objective = student.card.objective
+        uses_stages = objective is not None and any("stages" in method.needs for method in objective.methods)
+        if paired is not None and uses_stages and lineage.is_student_of(student, teacher):
+            verdict = {1: "Yes", 0: "No clear difference", -1: "No"}[paired.sign]
+            theirs, own = as_text(teacher.name), as_text(row.name)
+            return (
+                f"**{verdict}.** At stage {last}, the mean correlation of the maps with those of {theirs} is "
+                f"**{row.correlation:.3f}** for {own}, which was trained on the teacher's stages, and "
+                f"{row.correlation - paired.estimate:.3f} for its scratch baseline: a paired difference of "
+                f"{paired.nats} "
+                f"(95 % interval over images). {words}"
+            )
+    return words
+
+
+def _describe_chance(row: StageSimilarity) -> str:
+    return "" if math.isnan(row.chance) else f" (chance, another image's map: {row.chance:.3f})"

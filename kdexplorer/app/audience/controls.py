@@ -1,0 +1,259 @@
+"""Where phones vote, and what the presenter does: start, close, next, delete. Other visitors see no buttons."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+import streamlit as st
+from starlette.requests import Request
+from starlette.routing import Route
+
+from kdexplorer.analysis.results import dataset_of
+from kdexplorer.app import navigation
+from kdexplorer.app.audience import results
+from kdexplorer.app.parts import chart_view, layout, picture
+from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.server import access
+from kdexplorer.app.server.headers import LOCAL, crowded_addresses, visitor_of
+from kdexplorer.app.server.refusals import network_of
+from kdexplorer.app.state import caches, choices, links
+from kdexplorer.images import render
+from kdexplorer.images.picture import Picture
+from kdexplorer.images.qr import qr_png
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.vote.questions import MAX_QUESTIONS, VoteError, make_question
+from kdexplorer.vote.routes import PATH, build_routes
+from kdexplorer.vote.store import Store, open_store
+
+LINK = 200
+"""Characters of a link at most."""
+VIEW, PROJECTOR = "view", "projector"
+"""The projector view's name and value in the link."""
+ALONE = (
+    "<style>[data-testid=stHeader], .st-key-share {display: none}"
+    "[data-testid=stMainBlockContainer] {padding: 1rem 1.5rem}</style>"
+)
+"""Removes the menu."""
+_OWN_LINK, _SEEN = "phones_link", "questions_seen"
+
+# Phones.
+
+
+def path() -> str:
+    """The path of the phones' page on this server."""
+    return navigation.with_base(PATH)
+
+
+def routes() -> list[Route]:
+    """The phones' routes beside the application."""
+
+    def identify(request: Request) -> tuple[str | None, str]:
+        return visitor_of(request.cookies), network_of(request.client and request.client.host)
+
+    return build_routes(path(), identify, open_store)
+
+
+def parse_link(text: str) -> str:
+    """A link that a QR code may encode. Raises ValueError for anything but an address of a web page."""
+    text = text.strip()
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or len(text) > LINK or not text.isprintable():
+        raise ValueError("The link must begin with http:// or https:// and a host name.")
+    return text
+
+
+def show_code(width: Literal["stretch"] | int = 220) -> str:
+    """The QR code, as wide as given (see `st.image`), and below it the link for phones, which is returned."""
+    link = st.session_state.get(_OWN_LINK) or navigation.server_url() + path()
+    st.image(qr_png(link), width=width, alt=f"QR code of {link}", output_format="PNG")
+    st.markdown(f"**{as_text(link)}**")
+    return link
+
+
+def show_link() -> None:
+    """The QR code and the link for phones, which the presenter can change for this session."""
+    link = show_code()
+    with st.container(horizontal=True):
+        links.show_copy_button("copy_phones", link)
+        change = st.popover("Change")
+    if urlsplit(link).hostname in LOCAL:
+        st.caption(
+            "Phones cannot open this address, because 'localhost' means the phone itself. Open this page under the "
+            "server's name, or change the link."
+        )
+    with change, st.form("phones", border=False):
+        text = st.text_input("Link for phones", link, max_chars=LINK, key="phones_text")
+        if st.form_submit_button("Use this link"):
+            try:
+                st.session_state[_OWN_LINK] = parse_link(text) if text.strip() else None
+            except ValueError as error:
+                show_error(error)
+            else:
+                st.rerun()
+
+
+# The presenter.
+
+
+def swap_seen(store: Store) -> str:
+    """The questions' state when this page was last shown, which is what a pressed button is about; once per run."""
+    now = store.questions().state
+    seen = st.session_state.get(_SEEN, now)
+    st.session_state[_SEEN] = now
+    return seen
+
+
+def show_buttons(store: Store, teacher: Checkpoint, seen: str) -> None:
+    """Close, and the next of the prepared questions; for others, the field for the token."""
+    if not access.is_presenter():
+        st.caption("You see the results. The presenter starts and closes questions.")
+        access.show_login()
+    elif not show_close_and_next(store, teacher, seen):
+        st.caption("There is no prepared question left: ask about a picture below.")
+
+
+def show_close_and_next(store: Store, teacher: Checkpoint, seen: str) -> bool:
+    """The presenter's buttons; whether there is a next question. `seen`: see `swap_seen`."""
+    question = store.current()
+    with st.container(horizontal=True):
+        if st.button("Close the question", disabled=question is None or not question.is_open, key="vote_close"):
+            access.act_and_rerun(lambda: store.close(seen))
+        following = _next_index(store, teacher)
+        if st.button("Next question", disabled=following is None, key="vote_next"):
+            access.act_and_rerun(lambda: _ask_test_image(store, teacher, following, seen))
+        if question is not None and question.is_open:
+            other = "votes" if results.chosen_answer() == "all" else "all"
+            st.button(results.ANSWERS[other], key="vote_answer", on_click=choices.put, args=("answer", other))
+    return following is not None
+
+
+def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoint], seen: str) -> None:
+    """Questions to come: a list of test images, or the picture of all pages. The last part of a page."""
+    if not access.is_presenter():
+        return
+    st.header("Ask a question")
+    prepared = _prepared()
+    st.session_state["pick_ask"] = ", ".join(prepared)
+    st.text_input(
+        "Prepared test images", key="pick_ask", placeholder="3, 25, 108", max_chars=500, on_change=_remember_prepared,
+        help="Their numbers, in the order of the questions. The link to this page contains them.",
+    )  # fmt: skip
+    choices.publish("ask", prepared)
+    place = st.container(horizontal=True, vertical_alignment="center")
+    image = picture.pick(teacher, students)
+    with place:
+        st.image(render.enlarge_png(image.pixels_last, 96), width=96, alt="The picture to ask about")
+        show_ask(store, teacher, image, seen)
+
+
+def show_ask(store: Store, teacher: Checkpoint, image: Picture, seen: str) -> None:
+    """The button that asks about a picture. `seen`: see `swap_seen`."""
+    if st.button("Ask about this picture", key="vote_ask"):
+        question = make_question(image.pixels, teacher.classes, image.dataset, image.index, image.label)
+        access.act_and_rerun(lambda: store.start(question, seen))
+
+
+def show_end(store: Store) -> None:
+    """The deletion of everything."""
+    if access.is_presenter() and store.questions().questions:
+        question = "Delete all questions and their totals? This cannot be undone."
+        layout.offer_deletion("Delete all questions", question, "vote_clear", store.clear, "Deleted.")
+
+
+def show_warning() -> None:
+    """For the presenter: where votes may be invented."""
+    for address, count in crowded_addresses().items() if access.is_presenter() else ():
+        st.warning(
+            f"{count:,} new browsers have come from {as_text(address)} within a few minutes. If the room is smaller, "
+            "somebody makes up votes there."
+        )
+
+
+def parse_prepared(text: str) -> list[str]:
+    """Numbers of test images from text with commas, each once. Raises ValueError."""
+    found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for part in found:
+        if not part.isascii() or not part.isdigit() or len(part) > 6:
+            raise ValueError(f"'{part[:20]}' is not the number of a test image")
+    if len(found) > MAX_QUESTIONS:
+        raise ValueError(f"there are {MAX_QUESTIONS} questions at most")
+    return found
+
+
+def _prepared() -> list[str]:
+    return choices.get("ask", [], parse_prepared)
+
+
+def _remember_prepared() -> None:
+    try:
+        found = parse_prepared(st.session_state["pick_ask"])
+    except ValueError as error:
+        st.toast(as_text(f"The list is not changed: {error}."))
+        return
+    choices.put("ask", found) if found else choices.forget("ask")
+
+
+def _next_index(store: Store, teacher: Checkpoint) -> int | None:
+    """The first prepared test image that was not asked about."""
+    dataset = dataset_of(teacher)
+    asked = {one.index for one in store.questions().questions if one.dataset == dataset}
+    return next((int(text) for text in _prepared() if int(text) not in asked), None)
+
+
+def _ask_test_image(store: Store, teacher: Checkpoint, index: int | None, seen: str) -> None:
+    dataset = dataset_of(teacher)
+    pixels, labels, indices = caches.gallery(dataset)
+    (ranks,) = np.nonzero(indices == index)
+    if not len(ranks):
+        raise VoteError(f"There is no test image {index} here: change the prepared list.")
+    chosen = picture.make_test_image(teacher, pixels[ranks[0]], int(indices[ranks[0]]), int(labels[ranks[0]]))
+    store.start(make_question(chosen.pixels, teacher.classes, dataset, index, chosen.label), seen)
+
+
+# The projector.
+
+
+def is_projector() -> bool:
+    """Whether the link asks for the projector view."""
+    return st.query_params.get(VIEW) == PROJECTOR
+
+
+def show_projector_button() -> None:
+    """Opens the projector view."""
+    st.button("Projector view", icon=":material/present_to_all:", key="projector_view", on_click=_open_projector)
+
+
+def show_projector_page(store: Store, teacher: Checkpoint, seen: str) -> None:
+    """The whole page without a menu; `seen`: see `swap_seen`."""
+    st.html(ALONE)
+    with show_projector(store, teacher, seen):
+        st.button("Leave projector view", key="leave_projector", on_click=_leave_projector)
+    chart_view.follow_sliders()
+
+
+def show_projector(store: Store, teacher: Checkpoint, seen: str) -> Any:
+    """Draws the QR code with the presenter's buttons below it, and the last question, live while it is open.
+
+    Returns the place below the buttons.
+    """
+    with st.container(key="projector"):
+        code, question = st.columns([4, 9], gap="medium")
+    with code:
+        show_code("stretch")
+        controls = st.container(key="projector_controls", gap="small")
+    if access.is_presenter():
+        with controls:
+            show_close_and_next(store, teacher, seen)
+    with question:
+        results.show_question(store, teacher, projector=True)
+    return controls
+
+
+def _open_projector() -> None:
+    st.query_params[VIEW] = PROJECTOR
+
+
+def _leave_projector() -> None:
+    st.query_params.pop(VIEW, None)

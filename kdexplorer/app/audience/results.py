@@ -1,0 +1,203 @@
+"""What is shown of the vote: the result of a question, on a projector too, and all questions together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer.analysis.metrics import entropy
+from kdexplorer.app.parts import chart_view
+from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.server import access
+from kdexplorer.app.state import caches, choices
+from kdexplorer.charts.common import NetworkLogits
+from kdexplorer.charts.style import TEACHER
+from kdexplorer.charts.votes import room_bars
+from kdexplorer.errors import KDError
+from kdexplorer.images import decode, render
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.vote import analysis
+from kdexplorer.vote.questions import Question
+from kdexplorer.vote.store import Store
+
+POLL, IDLE_POLL = 1.0, 5.0
+"""Seconds between two looks while a question is open, and before the next one."""
+ANSWERS = {"votes": "The votes only", "all": "The label and the teacher too"}
+"""What the presenter can show of an open question, by the name in the link: at first the votes."""
+CHART = "chart_room"
+"""The key of the question's chart, see `chart_view.start_sliders`."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of a question beside the votes."""
+
+    label: int | None
+    teacher: NetworkLogits | None
+    human: np.ndarray | None
+    """The shares of annotators `[K]`."""
+
+
+def chosen_answer() -> str:
+    """Which of `ANSWERS` is shown of an open question; to guests it is always the first."""
+    votes_only = next(iter(ANSWERS))
+    chosen = choices.choose_one("answer", ANSWERS, votes_only, kind="answer")
+    choices.publish("answer", None if chosen == votes_only else chosen)
+    return chosen if access.is_presenter() else votes_only
+
+
+def show_question(store: Store, teacher: Checkpoint, projector: bool = False) -> None:
+    """The last question's result, live while it is open: then `chosen_answer`, afterwards everything.
+
+    The slider starts at the pinned temperature.
+
+    Args:
+        store: the server's.
+        teacher: whose soft label is shown beside the audience's.
+        projector: in letters for the last row, with the picture.
+    """
+    question = store.current()
+    hidden = question is not None and question.is_open and chosen_answer() == "votes"
+    truth = Truth(None, None, None)
+    if question is not None and not hidden:
+        (truth,) = find_truths([question], teacher)
+    temperature = choices.pinned("T")
+    about = (question and question.key, hidden, teacher.name, projector)
+    (begin,) = chart_view.start_sliders(CHART, about, (temperature,))
+
+    def follow() -> None:
+        if store.current() != question:
+            st.rerun()  # the presenter has started or closed a question, perhaps in another tab
+        if question is None:
+            st.info("No question yet.")
+        else:
+            (_draw_for_projector if projector else _draw)(question, store.counts(question), truth, begin)
+
+    poll = POLL if question is not None and question.is_open else IDLE_POLL
+    st.fragment(follow, run_every=poll)()
+
+
+def find_truths(questions: Sequence[Question], teacher: Checkpoint) -> list[Truth]:
+    """What is known of each question; what is missing is reported, each reason once."""
+    found = [_find_truth(one, teacher) for one in questions]
+    if any(one.classes != teacher.classes for one in questions):
+        which = "this question" if len(questions) == 1 else "some of these questions"
+        st.info(f"{as_text(teacher.name)} has other classes than {which}.")
+    for error in {str(error): error for _, error in found if error is not None}.values():
+        show_error(error)
+    return [truth for truth, _ in found]
+
+
+def _find_truth(question: Question, teacher: Checkpoint) -> tuple[Truth, Exception | None]:
+    """The label, the teacher's logits and the human labels, as far as they are known, and why something is missing."""
+    logits = human = problem = None
+    try:
+        if teacher.classes == question.classes:
+            computed = caches.image_logits(teacher, question.pixels, question.index, question.dataset)
+            logits = NetworkLogits(teacher.name, TEACHER, computed)
+        if question.index is not None:
+            known = caches.human_labels_of(question.dataset)
+            human = None if known is None else known[question.index]
+    except (KDError, OSError, IndexError) as error:
+        problem = error
+    return Truth(question.label, logits, human), problem
+
+
+def _describe_votes(question: Question, votes: int) -> str:
+    """How many there are, and whether more are accepted, as Markdown."""
+    return f"**{analysis.count_votes(votes)}** · {'open' if question.is_open else 'closed'}"
+
+
+def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float) -> None:
+    room, votes = analysis.soft_label(counts), sum(counts)
+    facts = [_describe_votes(question, votes)]
+    if room is not None:
+        nats = float(entropy(room))
+        facts.append(f"entropy of the room **{nats:.2f} nats** ({np.exp(nats):.1f} effective classes)")
+    if truth.human is not None:
+        facts.append(f"of the human labels {float(entropy(truth.human)):.2f} nats")
+    if room is not None and truth.teacher is not None:
+        temperature = choices.pinned("T")
+        found = analysis.distance(room, truth.teacher.logits, temperature)
+        facts.append(as_text(analysis.describe_distance(found, truth.teacher.name, temperature)))
+    st.markdown(" · ".join(facts))
+    chart = room_bars(counts, question.classes, truth.label, truth.teacher, truth.human, begin)
+    chart_view.draw_with_sliders(CHART, chart, "Vote", (), savable=not question.is_open, key=f"room_{question.key}")
+
+
+def _draw_for_projector(question: Question, counts: Sequence[int], truth: Truth, begin: float) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="projector_question"):
+        picture = render.enlarge_png(question.pixels.transpose(1, 2, 0), 448)
+        st.image(picture, width=140, alt="The picture of the question")
+        with st.container(gap=None):
+            st.title("What is it?", anchor=False)
+            st.markdown("  \n".join(_describe(question, counts, truth)))
+    known = (truth.label, truth.teacher, truth.human)
+    chart = room_bars(counts, question.classes, *known, begin, projector=True)
+    chart_view.draw_with_sliders(CHART, chart, "Projector", savable=False, key=f"projector_{question.key}")
+
+
+def _describe(question: Question, counts: Sequence[int], truth: Truth) -> list[str]:
+    """Votes and entropy; then the hard label and the T at which the teacher is closest, as far as they may be shown."""
+    room, votes = analysis.soft_label(counts), _describe_votes(question, sum(counts))
+    known = [] if truth.label is None else [f"★ the hard label: {as_text(question.classes[truth.label])}"]
+    if room is not None and truth.teacher is not None:
+        closest = analysis.distance(room, truth.teacher.logits, 1.0).closest
+        known.append("no T is closest" if closest is None else f"closest T: **{closest:.2f}**")
+    if room is not None:
+        votes += f" · entropy **{float(entropy(room)):.2f} nats**"
+    return [votes, " · ".join(known)]
+
+
+def show_history(closed: Sequence[Question], networks: dict[str, Checkpoint]) -> None:
+    """All closed questions as a table, and how often the audience and the networks are right.
+
+    Args:
+        closed: the questions.
+        networks: by the name that they are shown under, the teacher first.
+    """
+    if not closed:
+        return
+    st.header("All questions")
+    name, teacher = next(iter(networks.items()))
+    truths = find_truths(closed, teacher)
+    rows = [_describe_row(one, truth, name) for one, truth in zip(closed, truths, strict=True)]
+    st.dataframe(rows, hide_index=True, column_config={"picture": st.column_config.ImageColumn("picture")})
+    text = analysis.describe_agreement(closed, _logits(closed, networks))
+    if text is not None:
+        st.markdown(as_text(text))
+
+
+def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, object]:
+    counts, classes = question.totals, question.classes
+    room, choice = analysis.soft_label(counts), analysis.choice_of(counts)
+    row: dict[str, object] = {
+        "picture": render.data_url(render.enlarge_png(question.pixels.transpose(1, 2, 0), decode.SIZE)),
+        "label": "" if truth.label is None else classes[truth.label],
+        "room": "" if room is None else "a tie" if choice is None else f"{classes[choice]} {room[choice]:.0%}",
+        "votes": sum(counts),
+        "entropy (nats)": None if room is None else abs(round(float(entropy(room)), 2)),
+    }
+    if truth.teacher is not None:
+        found = None if room is None else analysis.distance(room, truth.teacher.logits, 1.0)
+        row[teacher] = classes[int(truth.teacher.logits.argmax())]
+        row["KL at T = 1 (nats)"] = None if found is None else round(found.kl, 3)
+        row["closest T"] = None if found is None or found.closest is None else round(found.closest, 2)
+    return row
+
+
+def _logits(closed: Sequence[Question], networks: dict[str, Checkpoint]) -> dict[str, np.ndarray]:
+    """Of each network that has the questions' classes, `[questions, K]`."""
+    found = {}
+    for name, checkpoint in networks.items():
+        if all(one.classes == checkpoint.classes for one in closed):
+            try:
+                rows = [caches.image_logits(checkpoint, one.pixels, one.index, one.dataset) for one in closed]
+            except KDError as error:
+                show_error(error)
+            else:
+                found[name] = np.stack(rows)
+    return found

@@ -1,0 +1,114 @@
+"""Compare's sections on studies: grids, the comparison of all methods, and the lab's claims."""
+
+from __future__ import annotations
+
+import json
+
+import streamlit as st
+
+from kdexplorer.app.parts import chart_view, downloads
+from kdexplorer.app.parts.text import as_text
+from kdexplorer.app.state import choices
+from kdexplorer.charts import studies as charts
+from kdexplorer.errors import ConfigError
+from kdexplorer.studies.experiments import lab_claims
+from kdexplorer.studies.experiments.results import read
+from kdexplorer.studies.folder import list_studies
+from kdexplorer.studies.report import NOTES, describe_protocol, describe_study, format_study, to_csv, to_markdown
+from kdexplorer.studies.summary import summarize
+from kdexplorer.studies.table import Table, bundled_tables, find_conflicts
+
+VERDICTS = {
+    "supported": ":material/check_circle:",
+    "not supported": ":material/cancel:",
+    "cannot be decided": ":material/help:",
+}
+"""Each verdict's icon."""
+
+
+def show_sweeps() -> None:
+    """The choice of a grid's study, and its results."""
+    found: dict[str, Table] = {}
+    for folder in list_studies(with_grid=True):
+        try:
+            table = folder.table()
+        except ConfigError as error:
+            st.caption(as_text(f"{folder.run_id} is left out. {error}"))
+        else:
+            found |= {} if table is None else {folder.run_id: table}
+    found |= bundled_tables(with_grid=True)
+    if not found:
+        st.info("There is no sweep yet. Start one on the Launch page with 'Sweep temperature and weight'.")
+        return
+    name = choices.pick_one("sweep", "Sweep", list(found), next(iter(found)), kind="sweep")
+    show_study(found[name], name)
+
+
+def show_leagues() -> None:
+    """The choice of another bundled study, where there are several, and its results."""
+    found = bundled_tables(with_grid=False)
+    if not found:
+        st.info("There is no league's table yet. Train one with `python -m kdexplorer league`.")
+        return
+    name = next(iter(found))
+    if len(found) > 1:
+        name = choices.pick_one("league", "League", list(found), name, kind="league")
+    show_study(found[name], name)
+
+
+def show_study(table: Table, name: str) -> None:
+    """What a study decides, its charts, its entries, and the files."""
+    if table.declared.grid is not None:
+        _show_grid(table, name)
+    else:
+        _show_entries(table, name)
+    texts = {"csv": to_csv({"": table}), "json": json.dumps(table.model_dump(mode="json"), indent=1)}
+    if table.rows:
+        downloads.show_files(name, texts | {"md": to_markdown(table)})
+
+
+def _show_grid(table: Table, name: str) -> None:
+    """The conclusion, the surface and every cell."""
+    known = charts.known_surfaces(table)
+    if not known:
+        st.info("No student has finished yet. The surface appears when the first run has finished.")
+        return
+    said = describe_study(table, summarize(table))
+    st.markdown(" ".join(filter(None, [said, table.declared.describe_factors()])))
+    measure = choices.pick_option("surface", "Surface", known, lambda key: charts.SURFACES[key])
+    left, right = st.columns([3, 2])
+    chart_view.draw(charts.surface(table, measure), f"Sweep {name} {measure}", (), left, key="surface_chart")
+    chart_view.draw(charts.spread(table), f"Sweep {name} by seed", (), right, key="spread_chart")
+    st.caption(
+        f"{as_text(describe_protocol(table).removesuffix('.'))}, last epoch. "
+        "Tests over images compare these networks; tests over seeds compare settings. To select a setting without test "
+        "images, hold images out (Launch, Advanced)."
+    )
+
+
+def _show_entries(table: Table, name: str) -> None:
+    """The conclusion, the differences to a reference, and every entry."""
+    for problem in find_conflicts(table, table.declared):
+        st.warning(as_text(problem))
+    summaries = summarize(table)
+    st.markdown(as_text(describe_study(table, summaries)))
+    reference = choices.pick_option("reference", "Compared with", table.declared.references)
+    spec = charts.differences(table, reference)
+    if spec is not None:
+        chart_view.draw(spec, f"League {name}", (), key="league_chart")
+    st.dataframe(format_study(table, summaries), hide_index=True, key="league_table")
+    st.caption(f"{as_text(describe_protocol(table))} {NOTES}")
+
+
+def show_claims() -> None:
+    """The lab report's claims with evidence from the bundled networks and sweep, whatever is chosen above."""
+    results = read(lab_claims.EXPERIMENT)
+    for reason in results.left_out:
+        st.warning(as_text(reason))
+    for one in lab_claims.judge(results):
+        st.markdown(f"{VERDICTS[one.verdict]} **{one.claim}**: {one.verdict}. {one.evidence}")
+    st.markdown(lab_claims.describe_lab(results.measured))
+    st.caption(
+        "Computed from the bundled networks and the bundled sweep. Tests of networks are over images, each network was "
+        "trained from one seed; tests of settings are over seeds."
+    )

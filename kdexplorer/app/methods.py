@@ -1,0 +1,196 @@
+"""Methods: how each distillation method connects teacher and student, and what it asks of a student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer.analysis.method_probe import BATCH, Probe
+from kdexplorer.app.launch import student_rows
+from kdexplorer.app.parts import chart_view, layout, network_picker, picture
+from kdexplorer.app.parts.field_widget import draw_field
+from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.state import caches, choices, result_caches
+from kdexplorer.charts import divergence, gradients, taxonomy
+from kdexplorer.charts.style import TEACHER, role_of
+from kdexplorer.config import SCRATCH
+from kdexplorer.errors import KDError
+from kdexplorer.images.picture import Picture
+from kdexplorer.methods import Method, all_methods, describe_methods, get_method
+from kdexplorer.networks import get_architecture
+from kdexplorer.runs.checkpoints import Checkpoint
+
+
+def show_page() -> None:
+    """One method on the picture, its formula and its code; then all methods."""
+    layout.header(
+        "methods",
+        "**What** the student imitates: the teacher's predictions (response), what happens inside it (feature), or how "
+        "it relates images to each other (relation).",
+    )
+    teacher, students = network_picker.pick_networks(count=2)
+    names = network_picker.short_names([teacher, *students])
+    left, right = layout.first_screen()
+    with left:
+        image = picture.pick(teacher, students)
+    with right:
+        first, second = st.columns(2, gap="xsmall")
+        with first:
+            method = pick_method()
+        with second:
+            student = pick_student(dict(zip(names[1:], students, strict=True)), teacher)
+        with st.popover("Settings", icon=":material/tune:", width="content"):
+            chosen = pick_settings(method)
+        if student is None:
+            st.info("Choose a student above to see this method's gradient on it.")
+        else:
+            show_instrument(chosen, teacher, student, image)
+    show_formula(chosen)
+    chart_view.draw(taxonomy.taxonomy(method.key), "Taxonomy of methods", ())
+
+    st.header("The code that trains", divider="grey")
+    show_code(method)
+
+    st.header("Forward or reverse KL", divider="grey")
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        chart_view.draw(divergence.mode_figure(), "Forward and reverse KL", ())
+    with right:
+        st.markdown("\n\n".join(divergence.EXPLANATION))
+
+    st.header("All methods", divider="grey")
+    st.dataframe(describe_methods(), hide_index=True, width="stretch")
+
+
+CROSSES = {
+    "logits": "the teacher's logits, one number for each class",
+    "stages": "outputs of the teacher's stages, a stack of maps each",
+    "embedding": "the teacher's embedding, the vector before the classifier",
+}
+
+
+@dataclass(frozen=True)
+class Student:
+    """The student that a method is shown on, with its name on the page."""
+
+    name: str
+    checkpoint: Checkpoint
+
+
+def pick_method(short: bool = False) -> type[Method]:
+    """Draws the choice of a method, family by family; the link carries it.
+
+    `short` has their labels side by side instead of a list with family and source.
+    """
+    keys = [method.key for method in all_methods()]
+    widget: dict[str, Any] = {"format_func": _describe}
+    if short:
+        widget = {"format_func": lambda key: get_method(key).label, "label_visibility": "collapsed"}
+        widget["buttons"] = True
+    return get_method(choices.pick_one("method", "Method", keys, "kd", kind="method", **widget))
+
+
+def _describe(key: str) -> str:
+    method = get_method(key)
+    return f"{method.label} ({method.family}, {method.reference.split(',')[0]})"
+
+
+def pick_settings(method: type[Method]) -> Method:
+    """Draws the method's settings, each with its bounds; what is out of bounds is reported and the default is used."""
+    values: dict[str, Any] = {}
+    fields = {name: field for name, field in method.Settings.model_fields.items() if name != "method"}
+    columns = st.columns(min(4, len(fields)))
+    for position, (name, field) in enumerate(fields.items()):
+        key = f"setting_{method.key}_{name}"
+        st.session_state.setdefault(key, field.default)
+        with columns[position % len(columns)]:
+            label = name.replace("_", " ")
+            values[name] = draw_field(label[:1].upper() + label[1:], field, key)
+    try:
+        return method(**values)
+    except ValueError as error:
+        details = error.errors()[0] if hasattr(error, "errors") else {"loc": ("",), "msg": str(error)}
+        st.error(f"{' '.join(map(str, details['loc']))}: {details['msg']}. The defaults are shown instead.")
+        return method()
+
+
+def show_formula(method: Method) -> None:
+    """The objective with its numbers, what crosses from teacher to student, and the source."""
+    values = method.settings.model_dump()
+    st.latex(student_rows.objective_formula({"ce_weight": 1.0, "label_smoothing": 0.0, "terms": [values]}))
+    crossing = " and ".join(CROSSES[need] for need in ("logits", "embedding", "stages") if need in method.needs)
+    batch = " It compares the images of a batch with each other." if method.relates_images else ""
+    st.markdown(
+        f"{method.summary}{batch} From teacher to student: {crossing or 'nothing; there is no teacher'}. "
+        f"Source: {method.reference}."
+    )
+
+
+def show_instrument(method: Method, teacher: Checkpoint, student: Student, picture: Picture) -> None:
+    """What the method's loss asks of the student on the picture, computed by the code that trains."""
+    architectures = get_architecture(student.checkpoint.architecture), get_architecture(teacher.architecture)
+    problem = method.check(*architectures)
+    if problem:
+        st.info(f"{problem}.")
+        return
+    try:
+        found = result_caches.probe_method(method, student.checkpoint, teacher, picture)
+    except KDError as error:
+        show_error(error)
+        return
+    classes = teacher.classes
+    if picture.label is None:
+        name = classes[int(caches.predict(teacher, picture.pixels)[0].argmax())]
+        st.caption(f"A photo has no hard label: where the loss needs one, it is the teacher's class, {as_text(name)}.")
+    if found.push is not None:
+        logits = caches.image_logits(teacher, picture.pixels, picture.index, picture.dataset)
+        chart = gradients.push_bars(found.push, logits, classes, picture.label, method.label, student.name)
+        chart_view.draw(chart, f"{method.label} push", chart_view.OF_IMAGE)
+    if found.relations is not None:
+        _show_relations(found, teacher, student, picture)
+    if any(change is not None for change in found.changes):
+        chart = gradients.change_maps(found.changes, picture.pixels_last, method.label, student.name)
+        chart_view.draw(chart, f"{method.label} changes", chart_view.OF_IMAGE)
+    if all(one is None for one in (found.push, found.relations, *found.changes)):
+        st.info("This method has no gradient on these outputs.")
+    trained = " Its adapter has random weights here." if _has_adapter(method) else ""
+    st.caption(
+        f"Loss over {BATCH} images, unweighted: {found.loss:.4g}. The gradient is that of the chosen image, by "
+        f"automatic differentiation of the code below.{trained}"
+    )
+
+
+def _has_adapter(method: Method) -> bool:
+    return type(method).adapter is not Method.adapter
+
+
+def _show_relations(found: Probe, teacher: Checkpoint, student: Student, picture: Picture) -> None:
+    assert found.relations is not None
+    off = ~np.eye(len(found.relations[0]), dtype=bool)
+    both = np.concatenate([one[off] for one in found.relations])
+    limits = (float(both.min()), float(both.max()))
+    images = result_caches.probe_images(picture, teacher)[0]
+    roles = ((teacher.name, TEACHER), (student.name, role_of(student.checkpoint, teacher)))
+    for column, relations, (name, role) in zip(st.columns(2), found.relations, roles, strict=True):
+        chart = gradients.relation_maps(relations, images, name, role, limits)
+        chart_view.draw(chart, f"Relations {role} {name}", chart_view.OF_IMAGE, column)
+    gap = float(np.abs(found.relations[0] - found.relations[1])[off].mean())
+    st.markdown(f"Mean difference between the two maps, off the diagonal: **{gap:.3f}**.")
+
+
+def show_code(method: type[Method]) -> None:
+    """The method's file, which is what trains."""
+    st.code(method.source(), language="python", height=420)
+
+
+def pick_student(students: Mapping[str, Checkpoint], teacher: Checkpoint) -> Student | None:
+    """Draws the choice of one of the chosen students; None where none is chosen."""
+    if not students:
+        return None
+    distilled = (name for name, one in students.items() if role_of(one, teacher) != SCRATCH)
+    name = choices.pick_option("student", "Student", students, str, next(distilled, next(iter(students))))
+    return Student(name, students[name])

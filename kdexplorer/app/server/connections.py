@@ -1,0 +1,106 @@
+"""What holds for a connection before it is a request (uvicorn's protocol): how many there are, and how long one waits.
+
+A connection that asks for nothing is closed after `SILENCE`, also where its request's head never ends, nor its body
+after it was answered. Where there are too many, the oldest of these go first. So a client that opens thousands of them
+takes neither the server's files nor the places of others.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kdexplorer.app.server.refusals import OncePerMinute, log_refusal, network_of
+from kdexplorer.app.server.streamlit_internals import server_settings
+from kdexplorer.processes import raise_file_limit
+
+SILENCE = 10.0
+"""Seconds."""
+MOST = 4000
+"""Connections, as far as the system allows as many files. A browser opens six while it loads a page."""
+
+logger = logging.getLogger(__name__)
+
+
+class Connections:
+    """Watches the connections of the server that starts this application (ASGI)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Stands before `app`."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Changes the server's settings when it starts."""
+        if scope["type"] == "lifespan":
+            for name in ("uvicorn.error", "asyncio"):  # a line for each faulty request, for each file that is missing
+                logging.getLogger(name).addFilter(OncePerMinute())
+            settings, files = server_settings(receive), raise_file_limit()
+            if settings is None:
+                logger.warning("Connections are not watched: this is another version of uvicorn than 0.54.")
+            else:
+                most = min(MOST, files * 5 // 8)
+                # So many are accepted at once, three times before the first of them can be closed again.
+                settings.backlog = min(settings.backlog, max(64, (files - most) // 4))
+                settings.http_protocol_class = watch(settings.http_protocol_class, most)
+        await self.app(scope, receive, send)
+
+
+def watch(protocol: Any, most: int) -> Any:
+    """A subclass of uvicorn's HTTP protocol that allows `most` connections, of one address half of what is free."""
+    waiting = dict[Any, None]()
+    """Those that are not WebSockets, the oldest first."""
+
+    class Watched(protocol):
+        """One connection."""
+
+        def connection_made(self, transport: Any) -> None:
+            """Accepts it, in place of an older one where there are too many."""
+            super().connection_made(transport)
+            # asyncio does this only where a socket was created with a protocol number, and Streamlit's was not: small
+            # answers would wait for the browser's acknowledgement of the last one, 40 ms.
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            waiting[self] = None
+            if 2 * len(self.connections) > most:  # otherwise no address can have more than half of what is free
+                self._make_room()
+            self.loop.call_later(SILENCE, self._check, None)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            waiting.pop(self, None)
+            super().connection_lost(exc)
+
+        def _make_room(self) -> None:
+            network, total = _network(self), len(self.connections)
+            own = sum(_network(one) == network for one in self.connections)
+            if own + total > most:
+                silent = (one for one in waiting if one.is_silent and (total > most or _network(one) == network))
+                next(silent, self).refuse()
+
+        @property
+        def is_silent(self) -> bool:
+            """Whether it has asked for nothing that is not answered."""
+            return self.cycle is None or self.cycle.response_complete
+
+        def refuse(self) -> None:
+            """Closes it at once."""
+            log_refusal(self.client and self.client[0], "too many connections")
+            waiting.pop(self, None)
+            self.connections.discard(self)  # not only when it is closed: meanwhile others may come
+            self.transport.abort()
+
+        def _check(self, before: Any) -> None:
+            """Closes it where it has been silent since the last time; `before` is the latest request of then."""
+            if self.transport.is_closing() or self.transport.get_protocol() is not self:  # it became a WebSocket
+                waiting.pop(self, None)
+            elif self.is_silent and self.cycle is before:
+                self.transport.abort()
+            else:
+                self.loop.call_later(SILENCE, self._check, self.cycle)
+
+    return Watched
+
+
+def _network(connection: Any) -> str:
+    return network_of(connection.client[0] if connection.client else None)

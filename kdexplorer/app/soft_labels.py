@@ -1,0 +1,300 @@
+"""Soft labels: one image, a teacher and its students, and the effect of the temperature on their predictions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer.analysis import human_agreement, inference, metrics
+from kdexplorer.analysis.measures import to_markdown
+from kdexplorer.app.parts import chart_view, downloads, layout, network_picker, picture
+from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.state import caches, choices, result_caches
+from kdexplorer.charts import class_maps, gradients, temperature
+from kdexplorer.charts import soft_labels as label_charts
+from kdexplorer.charts.common import NetworkLogits, fresh_student, select_classes
+from kdexplorer.charts.style import HUMAN, role_of
+from kdexplorer.config import SCRATCH
+from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.human_labels import VARIABLE
+from kdexplorer.errors import KDError
+from kdexplorer.images.picture import Picture
+from kdexplorer.runs.checkpoints import Checkpoint
+
+
+def show_page() -> None:
+    """The picture, the soft labels with their slider, and one tab."""
+    layout.header(
+        "soft_labels",
+        "Divide a network's logits by a temperature *T* before the softmax, and the small probabilities become "
+        "visible: they show which classes the teacher finds similar.",
+    )
+    teacher, students = network_picker.pick_networks(count=2)
+    left, right = layout.first_screen()
+    with left:
+        image = picture.pick(teacher, students)
+    with right:
+        page = build(image, teacher, students)
+        draw_soft_labels(page)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
+        with st.container(width="content"):
+            choices.pick_pinned("T")
+        downloads.show_handout(page.networks, [image])
+
+    tab, place = choices.pick_tab("tab", list(TABS))
+    with place:  # only the open tab is computed
+        TABS[tab](page)
+    chart_view.follow_sliders()
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """What the page shows: one picture, the networks' logits for it, and the pinned temperature."""
+
+    picture: Picture
+    networks: dict[str, Checkpoint]
+    """By the name that they are shown under, the teacher first."""
+    logits: list[NetworkLogits]
+    """In the same order."""
+    temperature: float
+    human: np.ndarray | None
+    """The shares of annotators `[N, K]` for the test split, where they are available for this picture."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return next(iter(self.networks.values())).classes
+
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What the charts show apart from the temperature."""
+        return self.picture.index, self.picture.pixels.tobytes(), tuple(self.networks)
+
+    @property
+    def teacher(self) -> NetworkLogits:
+        return self.logits[0]
+
+    @property
+    def students(self) -> list[NetworkLogits]:
+        return self.logits[1:]
+
+    @property
+    def distilled(self) -> NetworkLogits:
+        """The first distilled student, else the first student; there is one."""
+        return next((student for student in self.students if student.role != SCRATCH), self.students[0])
+
+
+def build(picture: Picture, teacher: Checkpoint, students: list[Checkpoint]) -> SoftLabels:
+    """The networks' logits for a picture; what is missing is reported. Without the teacher's the page ends."""
+    human = None
+    try:
+        human = caches.human_labels_of(picture.dataset) if picture.label is not None else None
+    except KDError as error:
+        show_error(error)
+    networks = dict(zip(network_picker.short_names([teacher, *students]), [teacher, *students], strict=True))
+    found = network_picker.compute_each(
+        networks, lambda one: caches.image_logits(one, picture.pixels, picture.index, picture.dataset)
+    )
+    networks = {name: networks[name] for name in found}
+    logits = [NetworkLogits(name, role_of(networks[name], teacher), values) for name, values in found.items()]
+    return SoftLabels(picture, networks, logits, choices.pinned("T"), human)
+
+
+MOMENTS = ("End of training", "Start of training")
+"""When the gradient is shown: on the student's logits, or on those of an untrained student."""
+
+
+def show_gradient(page: SoftLabels) -> None:
+    """The gradient of the lab's response-based loss on a student's logits, for the pinned T and alpha."""
+    if not page.students:
+        st.info("Choose a student above to see the gradient on its logits.")
+        return
+    by_name = {student.name: student for student in page.students}
+    left, middle, right = st.columns(3)
+    with left:
+        student = by_name[choices.pick_option("student", "Student", by_name, str, page.distilled.name)]
+    trained = page.networks[student.name].card.objective
+    with middle:
+        if choices.pick_option("moment", "Moment", MOMENTS) != MOMENTS[0]:
+            student = fresh_student(page.teacher)
+    with right:
+        alpha = choices.pick_pinned("alpha", inference.trained_alpha(trained))
+    st.latex(
+        r"\begin{aligned}\frac{\partial L}{\partial z_i} ={}& "
+        r"\underbrace{\alpha\,T\,\bigl(p^s_i(T) - p^t_i(T)\bigr)}_{\text{teacher}} \\ "
+        r"&{}+ \underbrace{(1-\alpha)\,\bigl(p^s_i(1) - y_i\bigr)}_{\text{hard label}}\end{aligned}"
+    )
+    st.latex(_gradient_in_numbers(page, student, alpha))
+    st.markdown(
+        f"The numbers are for the pinned T = {page.temperature:g} and α = {alpha:g}, where the sliders below start; α "
+        "starts at the value that the student was trained with. The hard label pushes one class up and every other "
+        "class down by the probability that the student gives it. The soft label also says *how far* each wrong class "
+        "should go: this is called dark knowledge. At the end of training the hard label's push is nearly zero on "
+        "images that the student predicts with confidence, and the two pushes may oppose each other. At the start an "
+        "untrained student gives every class the same probability."
+    )
+    if page.picture.label is None:
+        st.caption("A photo has no hard label, so only the teacher pushes.")
+    draw_gradient(page, student, alpha)
+
+
+def draw_gradient(page: SoftLabels, student: NetworkLogits, alpha: float) -> None:
+    """The chart of the gradient, whose sliders start at the pinned T and at alpha."""
+    begin = chart_view.start_sliders("chart_gradient", (student.name, *page.shown), (page.temperature, alpha))
+    chart = gradients.gradient_push(page.teacher, student, page.classes, page.picture.label, *begin)
+    chart_view.draw_with_sliders("chart_gradient", chart, f"Gradient {student.name}")
+
+
+def draw_soft_labels(page: SoftLabels) -> None:
+    """The soft labels of teacher and students, whose slider starts at the pinned T."""
+    (begin,) = chart_view.start_sliders("chart_soft_labels", page.shown, (page.temperature,))
+    chart = label_charts.mirrored(page.teacher, page.students, page.classes, page.picture.label, begin)
+    chart_view.draw_with_sliders("chart_soft_labels", chart, "Soft labels")
+
+
+def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float) -> str:
+    """The formula with its numbers for one class: the hard label's, else the teacher's first."""
+    label, t = page.picture.label, page.temperature
+    parts = inference.gradient_on_logits(student.logits, page.teacher.logits, label, t, alpha)
+    index = label if label is not None else int(np.argmax(page.teacher.logits))
+    soft, of_teacher = (metrics.softmax(one.logits, t)[index] for one in (student, page.teacher))
+    name = re.sub(r"[^\w .,'()-]|_", " ", page.classes[index])  # nothing that is a command in a formula
+    hard = "" if label is None else f" + {1 - alpha:.2f}\\,({metrics.softmax(student.logits)[index]:.3f} - 1)"
+    return (
+        rf"\begin{{aligned}}\text{{{name}: }} & {alpha:.2f}\cdot{t:g}\,"
+        rf"({soft:.3f} - {of_teacher:.3f})\\ &{hard} = {parts['total'][index]:+.3f}\end{{aligned}}"
+    )
+
+
+def show_curves(page: SoftLabels) -> None:
+    """Entropy, largest probability, KL and the size of the gradient over temperature."""
+    for position, measure in enumerate(temperature.CURVES):
+        if position % 2 == 0:
+            columns = st.columns(2)
+        column = columns[position % 2]
+        if measure in temperature.COMPARED and not page.students:
+            column.info("Choose a student to compare it with the teacher.")
+        else:
+            chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
+            chart_view.draw(chart, f"{measure} over temperature", chart_view.OF_IMAGE, column)
+    _describe_split(page)
+
+
+def _describe_split(page: SoftLabels) -> None:
+    """What the temperature changes over the whole test split, for each student whose stored logits are available."""
+    teacher, t = page.networks[page.teacher.name], page.temperature if page.temperature != 1 else 4.0
+    students = {one.name: page.networks[one.name] for one in page.students}
+    sentences = result_caches.temperature_sentences(teacher, students, page.picture.dataset, t)
+    for sentence in sentences:
+        st.markdown(f"- {sentence}")
+    if len(sentences) > 1:
+        st.caption(
+            "The curves are of the chosen image. The factor T² balances the gradient's 1/T² only in the limit of large "
+            "T: at one weight, another temperature is also another size of the gradient. Sweeps can keep the size "
+            "constant."
+        )
+
+
+def show_class_similarity(page: SoftLabels) -> None:
+    """Which classes each network finds similar."""
+    st.markdown(
+        f"The mean soft label of each class over the test split at T = {page.temperature:g}. The values off the "
+        "diagonal show which classes a network finds similar."
+    )
+    diagonal = not choices.pick_toggle("off_diagonal", "Remove the diagonal", True)
+    dataset, classes = page.picture.dataset, page.classes
+    logits = {}
+    for name, checkpoint in page.networks.items():
+        stored = caches.stored_logits(checkpoint, dataset)
+        if stored is None:
+            st.info(f"{as_text(name)} has no stored logits of the whole test split, so it is not shown.")
+        else:
+            logits[name] = stored
+    labels, of_teacher = get_dataset(dataset).test_labels(), logits.get(page.teacher.name)
+    groups = labels if labels is not None else None if of_teacher is None else of_teacher.argmax(axis=1)
+    if groups is None or not logits:
+        return
+    maps = {name: metrics.class_similarity(one, groups, page.temperature, len(classes)) for name, one in logits.items()}
+    off_diagonal = ~np.eye(len(classes), dtype=bool)
+    top = max(float(np.nanmax(rows if diagonal else np.where(off_diagonal, rows, np.nan))) for rows in maps.values())
+    if of_teacher is not None:
+        shares = np.where(off_diagonal, np.nan_to_num(maps[page.teacher.name]), 0)
+        pairs = (np.unravel_index(k, shares.shape) for k in np.argsort(-shares, axis=None)[:2])
+        texts = " and ".join(
+            f"**{shares[i, j]:.0%} {as_text(classes[j])}** to images of {as_text(classes[i])}" for i, j in pairs
+        )
+        st.markdown(f"On average {as_text(page.teacher.name)} gives {texts}.")
+    if labels is None:
+        st.caption("The test labels are missing, so images are grouped by the class that the teacher predicts.")
+    shown = class_maps.most_similar_classes(np.stack(list(maps.values())))
+    for position, (name, rows) in enumerate(maps.items()):
+        if position % 2 == 0:
+            columns = st.columns(2)
+        chart = class_maps.similarity(rows, classes, name, max(top, 1e-6), diagonal, shown=shown)
+        chart_view.draw(chart, f"Class similarity {name}", (), columns[position % 2])
+
+
+def show_human_labels(page: SoftLabels) -> None:
+    """How close each network is to the annotators over T, for this image and over the split."""
+    if page.human is None:
+        st.info(
+            "CIFAR-10H contains the labels that about 50 annotators gave to each test image of CIFAR-10. If you have "
+            f"it, set {VARIABLE} to its file cifar10h-counts.npy and choose a test image."
+        )
+        return
+    _show_annotators(page, page.human)
+    roles = {one.name: one.role for one in page.logits}
+    for column, index in zip(st.columns(2), (None, page.picture.index), strict=True):
+        closeness = {name: result_caches.closeness(c, page.human, index) for name, c in page.networks.items()}
+        known = {name: one for name, one in closeness.items() if one is not None}
+        if not known:
+            st.info("These networks have no stored logits of the whole test split.")
+            return
+        labels = page.human if index is None else page.human[index]
+        subject = f"{len(page.human):,} test images" if index is None else f"test image {index}"
+        chart = temperature.closeness_curves(known, roles, labels, subject)
+        chart_view.draw(chart, f"Closeness to human labels {subject}", place=column)
+    rows = result_caches.agreement_rows(page.networks, page.human)
+    st.markdown(to_markdown(human_agreement.tabulate([replace(row, name=as_text(row.name)) for row in rows])))
+    description = human_agreement.describe_agreement(rows)
+    if description:
+        st.markdown(as_text(description))
+
+
+def _show_annotators(page: SoftLabels, human: np.ndarray) -> None:
+    """The annotators' labels of this image, and the temperature at which the teacher is closest to them."""
+    label, index = page.picture.label, page.picture.index
+    shown = select_classes(page.teacher.logits, label)
+    title = "Human labels", "about 50 annotators"
+    left, right = st.columns([1, 1], vertical_alignment="center")
+    chart = label_charts.probability_bars(human[index], page.classes, label, HUMAN, *title, shown)
+    chart_view.draw(chart, "Human labels", ("image",), left)
+    closeness = result_caches.closeness(page.networks[page.teacher.name], human, index)
+    if closeness is not None and closeness.temperature is not None:
+        right.markdown(
+            f"{as_text(page.teacher.name)} is closest to them **{temperature.describe_closest(closeness)}**."
+        )
+    elif closeness is not None:
+        right.markdown(
+            f"{as_text(page.teacher.name)} is closest to them at no temperature: the annotators agree with its "
+            "prediction, or they choose classes to which it gives small probabilities."
+        )
+
+
+def show_logits(page: SoftLabels) -> None:
+    """The numbers before the softmax."""
+    logits = {one.name: np.round(one.logits, 3) for one in page.logits}
+    st.dataframe({"class": list(page.classes)} | logits, hide_index=True)
+    if page.picture.index is not None:
+        st.caption("The logits of test images are those that were stored when the network was evaluated.")
+
+
+TABS = {
+    "Gradient on the student": show_gradient,
+    "Curves over T": show_curves,
+    "Class similarity": show_class_similarity,
+    "Human labels": show_human_labels,
+    "Logits": show_logits,
+}

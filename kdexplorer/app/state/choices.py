@@ -1,0 +1,328 @@
+"""What a visitor chooses: kept for the session under the name that it has in the link.
+
+A choice is a widget that Streamlit binds to the link (`bind="query-params"`): its key is its name there, its default is
+left out, and a page without the widget keeps the value and leaves the parameter out. What Streamlit (1.67) cannot do is
+here, each with a test in `tests/app/test_choices.py`:
+
+- A default that depends on other choices or on the page: what was not chosen follows it (`settle`).
+- A link that names an option otherwise than the widget: labels change, `?method=at` stays.
+- A value without a widget: the image, and T and α, which the browser's charts move (`get`, `put`, `publish`).
+- To say that a link's value is unknown: Streamlit leaves it out in silence.
+- Links from before it bound widgets: lists were one text with commas, toggles `on` or `off` (`translate_link`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, TypeVar
+
+import streamlit as st
+from streamlit.errors import StreamlitAPIException
+
+from kdexplorer.app.parts.text import as_text
+from kdexplorer.charts.temperature import T_MAX, T_MIN
+
+T, ALPHA = 4.0, 0.7
+"""Where nothing is pinned."""
+PINNED = {
+    "T": ("Pinned temperature", "T = {:g}", (1.0, 2.0, 4.0, 8.0, 20.0), T, T_MIN, T_MAX),
+    "alpha": ("Pinned α", "{:g}", (0.0, 0.3, 0.5, 0.7, 0.9, 1.0), ALPHA, 0.0, 1.0),
+}
+"""Initial values of sliders, which links carry: label, text of a preset, presets, default, bounds."""
+LISTS, TOGGLES = ("students", "networks", "runs"), ("off_diagonal", "scaled")
+"""Choices of several names, and those that are on or off: their links had another form."""
+
+_USUAL, _LINKED = "usual_choices", "linked_choices"
+V = TypeVar("V")
+Name = TypeVar("Name", str, str | None)
+
+
+def translate_link() -> None:
+    """Brings a link from before into today's form; the script begins anew."""
+    new: dict[str, str | list[str]] = {}
+    for name, text in st.query_params.items():
+        if name in LISTS and "," in text:
+            new[name] = [one for one in text.split(",") if one] or ""
+        elif name in TOGGLES and text in ("on", "off"):
+            new[name] = "true" if text == "on" else "false"
+    if new:
+        st.query_params.update(new)
+        st.rerun()
+
+
+def settle(name: str, options: Collection[Any], default: Any, may_be_empty: bool = False) -> None:
+    """Before a choice is shown: what was not chosen, or is no option here, becomes this page's default."""
+    usual = st.session_state.setdefault(_USUAL, {})
+    value = st.session_state.get(name)
+    if isinstance(default, list):
+        is_option = value is not None
+    else:
+        is_option = value in options or (value is None and may_be_empty and name in st.session_state)
+    follows = not is_option or (value == usual.get(name) and name not in st.query_params)
+    if follows and value != default and (name in st.session_state or may_be_empty):
+        st.session_state[name] = default
+    usual[name] = default
+
+
+def is_chosen(name: str) -> bool:
+    """Whether a link or the visitor has chosen something else than what a page shows by itself."""
+    value = st.session_state.get(name)
+    return name in st.query_params or (value is not None and value != st.session_state.get(_USUAL, {}).get(name))
+
+
+def _warn(name: str, reason: str) -> None:
+    st.warning(f"The link's '{name}' is ignored: {as_text(reason)}.")
+
+
+def _check_link(name: str, known: Collection[str], kind: str) -> None:
+    """Reports names in the link that do not exist; Streamlit leaves them out."""
+    unknown = [text for text in st.query_params.get_all(name) if text and text not in known]
+    if unknown:
+        _warn(name, f"there is no {kind} '{unknown[0][:60]}'")
+
+
+def pick_option(
+    name: str,
+    label: str,
+    options: Iterable[V],
+    name_of: Callable[[V], str] = str,
+    default: V | None = None,
+    **widget: Any,
+) -> V:
+    """Draws buttons of which one is selected, at first `default` or the first of `options`; returns its option.
+
+    All pages share the choice; `name` is its name in the link, and the option's text its value there.
+    """
+    by_text = {str(option): option for option in options}
+    first = next(iter(by_text)) if default is None else str(default)
+    chosen = pick_one(
+        name, label, list(by_text), first, kind="option", buttons=True,
+        format_func=lambda text: as_text(name_of(by_text[text])), **widget,
+    )  # fmt: skip
+    return by_text[chosen]
+
+
+def pick_one(
+    name: str,
+    label: str,
+    options: Sequence[str],
+    default: Name,
+    known: Collection[str] | None = None,
+    kind: str = "network",
+    buttons: bool = False,
+    format_func: Callable[[str], str] = str,
+    **widget: Any,
+) -> Name:
+    """Draws the choice of one of several names and returns it.
+
+    Args:
+        name: of the shared choice, also in the link.
+        label: of the widget.
+        options: what can be chosen on this page.
+        default: the choice where there is no other, or where the other is not an option on this page.
+        known: names that a link may contain without a warning, `options` if not given.
+        kind: what the options are, for that warning.
+        buttons: instead of a list.
+        format_func: an option's label.
+        widget: its other arguments; with `index=None`, None is a choice too.
+    """
+    options = list(options)
+    may_be_empty = "index" in widget
+    is_bound = all(format_func(option) == option for option in options)
+    if is_bound:
+        _check_link(name, options if known is None else known, kind)
+        settle(name, options, default, may_be_empty)
+    else:
+        st.session_state[name] = choose_one(name, options, default, known, kind, may_be_empty)
+    widget |= {"key": name, "format_func": format_func, "persist_state": "session"}
+    widget["bind"] = "query-params" if is_bound else None
+    if buttons:
+        chosen = st.segmented_control(label, options, default=default, required=True, wrap=True, **widget)
+    else:
+        chosen = st.selectbox(
+            label, options, **({"index": options.index(str(default)) if default is not None else None} | widget)
+        )
+    if not is_bound:
+        publish(name, None if chosen == default else chosen)
+    return chosen
+
+
+def pick_several(
+    name: str,
+    label: str,
+    options: Sequence[str],
+    default: Sequence[str],
+    limit: int,
+    known: Collection[str] | None = None,
+    kind: str = "network",
+    **widget: Any,
+) -> list[str]:
+    """Draws the choice of up to `limit` names and returns them; see `pick_one`."""
+    _check_link(name, options if known is None else known, kind)
+    settle(name, options, list(default))
+    chosen = st.session_state.get(name, [])
+    if len(chosen) > limit:  # a browser offers no more
+        st.session_state[name] = chosen[:limit]
+    return st.multiselect(
+        label, options, default, key=name, max_selections=limit, bind="query-params", persist_state="session", **widget
+    )
+
+
+def pick_toggle(name: str, label: str, default: bool = False, **widget: Any) -> bool:
+    """Draws a toggle; returns whether it is on, which the link carries as `true` or `false`."""
+    _check_link(name, ("true", "false"), "state")
+    return st.toggle(label, default, key=name, bind="query-params", persist_state="session", **widget)
+
+
+def pick_tab(name: str, tabs: Sequence[str]) -> tuple[str, Any]:
+    """Draws tabs; returns the open one, which the link carries, and its place."""
+    _check_link(name, tabs, "tab")
+    places = zip(tabs, st.tabs(tabs, key=name, bind="query-params", on_change="rerun"), strict=True)
+    return next((tab, place) for tab, place in places if place.open)
+
+
+def choose_one(
+    name: str,
+    options: Collection[str],
+    default: Name,
+    known: Collection[str] | None = None,
+    kind: str = "network",
+    may_be_empty: bool = False,
+) -> Name:
+    """The current choice of one of several names, without a widget; see `pick_one`."""
+    get(name, None, parse_name(options if known is None else known, kind))
+    settle(name, options, default, may_be_empty)
+    return st.session_state.get(name, default)
+
+
+def choose_several(
+    name: str, options: Collection[str], default: Sequence[str], limit: int, known: Collection[str] | None = None
+) -> list[str]:
+    """The current choice of up to `limit` names, without a widget; see `pick_one`."""
+    parse = parse_name(options if known is None else known, "network")
+    get(name, None, lambda text: list(dict.fromkeys(map(parse, text.split(","))))[:limit])
+    settle(name, options, list(default))
+    return [one for one in st.session_state.get(name, default) if one in options]
+
+
+def get(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
+    """The current value of a choice without a bound widget: from the link if that has changed, else the session's.
+
+    Args:
+        name: also its name in the link.
+        default: the value as long as nothing has been chosen.
+        parse: turns the link's text into a value, lists with commas; raises ValueError for what must not be used.
+    """
+    seen = st.session_state.setdefault(_LINKED, {})
+    text = ",".join(st.query_params.get_all(name))
+    if text and text != seen.get(name):
+        seen[name] = text
+        try:
+            st.session_state[name] = parse(text)
+        except (ValueError, OverflowError) as error:
+            st.session_state.pop(name, None)
+            _warn(name, str(error))
+    value = st.session_state.get(name)
+    return default if value is None else value
+
+
+def put(name: str, value: Any) -> None:
+    """Chooses a value, also in the link."""
+    st.session_state[name] = value
+    publish(name, value)
+
+
+def publish(name: str, value: Any) -> None:
+    """Writes what a page shows without a bound widget into the link; None leaves it out."""
+    seen = st.session_state.setdefault(_LINKED, {})
+    with contextlib.suppress(StreamlitAPIException):  # the run before had the widget: the link is still Streamlit's
+        if value is None:
+            seen.pop(name, None)
+            st.query_params.pop(name, None)
+            return
+        texts = value if isinstance(value, list) else [f"{value:g}" if isinstance(value, float) else str(value)]
+        seen[name] = ",".join(texts)
+        if st.query_params.get_all(name) != texts:
+            st.query_params[name] = texts if isinstance(value, list) else texts[0]
+
+
+def forget(name: str) -> None:
+    """Removes a choice from the session and the link, so that the default applies again."""
+    st.session_state.pop(name, None)
+    publish(name, None)
+
+
+def parse_name(known: Collection[str], kind: str) -> Callable[[str], str]:
+    """A parser for the link: one of the known names; `kind` says what they name."""
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"there is no {kind} '{text[:60]}'")
+        return text
+
+    return parse
+
+
+def parse_number(low: float, high: float) -> Callable[[str], float]:
+    """A parser for the link: a finite number from low to high."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"'{text[:30]}' is not a number") from None
+        if not math.isfinite(value) or not low <= value <= high:
+            raise ValueError(f"{text[:30]} is not between {low:g} and {high:g}")
+        return value
+
+    return parse
+
+
+def pinned_by_visitor(name: str) -> float | None:
+    """As `pinned`, but None where neither a link nor the visitor has pinned a value."""
+    *_, low, high = PINNED[name]
+    return get(name, None, parse_number(low, high))
+
+
+def pinned(name: str, default: float | None = None) -> float:
+    """A pinned number, without a widget: the temperature `T`, or `alpha`, the teacher's weight in the lab's formula.
+
+    `default` replaces the usual one while nothing is pinned.
+    """
+    value = pinned_by_visitor(name)
+    publish(name, value)
+    usual = PINNED[name][3] if default is None else default
+    return usual if value is None else value
+
+
+def pin(name: object, value: object) -> bool:
+    """Pins a number that comes from a browser, rounded to two decimals; False where there is no such number."""
+    if not isinstance(name, str) or name not in PINNED or not isinstance(value, (int, float)):
+        return False
+    *_, low, high = PINNED[name]
+    if not low - 0.01 <= value <= high + 0.01:  # the slider's ends are rounded
+        return False
+    put(name, round(min(high, max(low, float(value))), 2))
+    st.session_state[f"moves_{name}"] = st.session_state.get(f"moves_{name}", 0) + 1
+    return True
+
+
+def pick_pinned(name: str, default: float | None = None) -> float:
+    """Draws a pinned number's presets and returns it; none is selected where it has another value.
+
+    After a slider has pinned it the presets are another widget: what the browser sends before it knows of that contains
+    the old preset, which is no click on it.
+    """
+    label, text, presets, *_ = PINNED[name]
+    moves, value = st.session_state.get(f"moves_{name}", 0), pinned(name, default)
+    key = f"preset_{name}_{moves}" if moves else f"preset_{name}"
+    st.session_state[key] = value if value in presets else None
+
+    def take() -> None:
+        if moves == st.session_state.get(f"moves_{name}", 0):
+            put(name, st.session_state[key])
+
+    st.segmented_control(label, presets, format_func=text.format, key=key, on_change=take, wrap=True)
+    return value

@@ -1,0 +1,89 @@
+"""Figures: charts with one thing to move, on the pages, in a lecture's steps, in handouts, and alone in a frame.
+
+Each is an entry in one module of this package, found by listing it. What draws a figure takes what it needs by name
+from whoever shows it, and returns charts and words; it knows neither Streamlit nor the networks themselves.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from kdexplorer.charts.common import Spec
+
+
+@dataclass(frozen=True)
+class Words:
+    """A sentence beside a chart, as plain text, perhaps after a few in bold; or a hint what to choose."""
+
+    text: str
+    strong: str = ""
+    is_hint: bool = False
+
+
+Part = Spec | tuple[Spec, ...] | Words
+"""A chart, charts side by side, or words."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a figure's viewer may choose: its name in links, its label, and the options' labels by key."""
+
+    name: str
+    label: str
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        key: its name in links and lectures.
+        title: what it shows.
+        page: the page that it belongs to, by its file's name.
+        moves: what its viewer moves.
+        section: the handout's section about it.
+        draw: yields its parts; None for a section of its page, which `app.story_mode.sections` draws.
+        choose: the viewer's choice, which `draw` takes as `chosen`, from what it needs itself.
+        size: by how much its text is larger where it stands alone.
+    """
+
+    key: str
+    title: str
+    page: str
+    moves: str
+    section: str
+    draw: Callable[..., Iterable[Part]] | None = None
+    choose: Callable[..., Choice] | None = None
+    size: float = 1.0
+
+    def choice(self, source: object) -> Choice | None:
+        """What its viewer may choose, where a source's attributes are what it needs."""
+        return None if self.choose is None else self.choose(*_read(self.choose, source))
+
+    def parts(self, source: object) -> list[Part]:
+        """Its charts and words, drawn from a source's attributes of the names that `draw` takes. Raises KDError."""
+        return list(self._draw(source))
+
+    def chart(self, source: object) -> Spec:
+        """The chart of a figure that is one."""
+        return next(part for part in self._draw(source) if isinstance(part, dict))
+
+    def _draw(self, source: object) -> Iterable[Part]:
+        return () if self.draw is None else self.draw(*_read(self.draw, source))
+
+
+def _read(function: Callable[..., object], source: object) -> list[object]:
+    return [getattr(source, name) for name in inspect.signature(function).parameters]
+
+
+@cache
+def all_figures() -> dict[str, Figure]:
+    """All figures by key."""
+    modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
+    return {figure.key: figure for module in modules for figure in module.FIGURES}

@@ -1,0 +1,122 @@
+"""The figures about one image: labels, predictions, the gradient on a student's logits, attention maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from kdexplorer.analysis.metrics import softmax
+from kdexplorer.charts import attention, gradients, soft_labels, temperature
+from kdexplorer.charts.attention import NetworkMaps
+from kdexplorer.charts.common import NetworkLogits, Spec, select_classes
+from kdexplorer.config import SCRATCH
+from kdexplorer.figures import Choice, Figure, Part, Words
+
+OPACITY = {"map": 0.65, "difference": 0.85}
+"""Where the slider from photo to attention map starts, by what is colored."""
+
+
+def _hard_label(classes: Sequence[str], label: int | None) -> Iterator[Part]:
+    if label is None:
+        yield Words("This picture has no hard label: choose a test image.", is_hint=True)
+    else:
+        yield soft_labels.hard_label(classes, label)
+
+
+def _teacher_prediction(teacher: NetworkLogits, classes: Sequence[str], label: int | None) -> Iterator[Part]:
+    shown = select_classes(teacher.logits, label)
+    yield soft_labels.prediction(teacher, classes, label, 1.0, "The teacher's prediction", shown)
+
+
+def _soft_labels(
+    teacher: NetworkLogits, students: Sequence[NetworkLogits], classes: Sequence[str], label: int | None, T: float
+) -> Iterator[Part]:
+    yield soft_labels.mirrored(teacher, students, classes, label, T)
+
+
+def _choose_curve(students: Sequence[NetworkLogits]) -> Choice:
+    known = [key for key in temperature.CURVES if students or key not in temperature.COMPARED]
+    return Choice("curve", "Measure", {key: temperature.CURVES[key][0] for key in known})
+
+
+def _temperature_curves(
+    teacher: NetworkLogits, students: Sequence[NetworkLogits], chosen: str, T: float
+) -> Iterator[Part]:
+    yield temperature.over_temperature(teacher, students, chosen, T)
+
+
+def _gradient(
+    teacher: NetworkLogits,
+    student: NetworkLogits | None,
+    classes: Sequence[str],
+    label: int | None,
+    T: float,
+    alpha: float,
+) -> Iterator[Part]:
+    if student is None:
+        yield Words("Choose a student to see the gradient on its logits.", is_hint=True)
+    else:
+        yield gradients.gradient_push(teacher, student, classes, label, T, alpha)
+
+
+def _students(
+    teacher: NetworkLogits,
+    students: Sequence[NetworkLogits],
+    student: NetworkLogits | None,
+    classes: Sequence[str],
+    label: int | None,
+) -> Iterator[Part]:
+    if student is None:
+        yield Words("Choose a student to see its prediction.", is_hint=True)
+        return
+    kinds = {one.role == SCRATCH: one for one in [*reversed(students), student]}
+    shown, headings = select_classes(teacher.logits, label), {True: "Without a teacher", False: "Distilled"}
+    found = [(kinds[kind], heading) for kind, heading in headings.items() if kind in kinds]
+    yield tuple(soft_labels.prediction(one, classes, label, 1.0, heading, shown) for one, heading in found)
+    soft = softmax(teacher.logits)
+    top = int(soft.argmax())
+    yield Words(f"The teacher, {teacher.name}: {soft[top]:.0%} {classes[top]}.")
+
+
+def _attention(maps: Sequence[NetworkMaps], photo: np.ndarray) -> Iterator[Part]:
+    yield draw_maps(maps, photo, "map", True)
+
+
+def _attention_difference(maps: Sequence[NetworkMaps], photo: np.ndarray) -> Iterator[Part]:
+    if len(maps) == 1:
+        yield Words("Choose a student to see how it differs from the teacher.", is_hint=True)
+    yield draw_scale(maps, "difference", True)
+    yield draw_maps(maps, photo, "difference", True)
+
+
+def draw_maps(maps: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool) -> Spec:
+    """The maps over the photo, uint8 `[32, 32, 3]`; see `charts.attention.grid`."""
+    return attention.grid(maps, photo, mode, shared, OPACITY[mode])
+
+
+def draw_scale(maps: Sequence[NetworkMaps], mode: str, shared: bool) -> Spec:
+    """The bar that explains the colors of `draw_maps`."""
+    low, high = attention.color_limits(attention.relative_maps(maps, mode), mode)
+    return attention.scale_bar(low, high, mode, shared)
+
+
+FIGURES = (
+    Figure("hard_label", "The hard label", "soft_labels", "the picture", "soft", _hard_label, size=1.4),
+    Figure(
+        "teacher_prediction", "The teacher's prediction", "soft_labels", "the picture", "soft", _teacher_prediction,
+        size=1.4,
+    ),
+    Figure("soft_labels", "Soft labels of teacher and students", "soft_labels", "T", "soft", _soft_labels),
+    Figure(
+        "temperature_curves", "Entropy, KL and gradient over T", "soft_labels", "the measure", "soft",
+        _temperature_curves, _choose_curve, 1.1,
+    ),
+    Figure("gradient", "The gradient on the student's logits", "soft_labels", "α", "gradient", _gradient),
+    Figure("students", "Two students' predictions", "soft_labels", "the picture", "soft", _students, size=1.25),
+    Figure("attention", "Attention maps", "attention", "the maps' opacity", "attention", _attention),
+    Figure(
+        "attention_difference", "Attention, student minus teacher", "attention", "the picture", "attention",
+        _attention_difference,
+    ),
+)  # fmt: skip

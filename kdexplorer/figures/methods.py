@@ -1,0 +1,33 @@
+"""The figures about methods: where they connect two networks, what one asks of a student, two directions of KL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdexplorer.charts import divergence, taxonomy
+from kdexplorer.figures import Choice, Figure, Part, Words
+from kdexplorer.methods import all_methods, get_method
+
+
+def _choose_method() -> Choice:
+    return Choice("method", "Method", {method.key: method.label for method in all_methods()})
+
+
+def _taxonomy(chosen: str) -> Iterator[Part]:
+    yield taxonomy.taxonomy(chosen)
+    method = get_method(chosen)
+    yield Words(f": {method.summary}", strong=method.label)
+
+
+def _divergence() -> Iterator[Part]:
+    yield divergence.mode_figure()
+
+
+FIGURES = (
+    Figure(
+        "taxonomy", "Where methods connect two networks", "methods", "the method", "methods", _taxonomy, _choose_method,
+        1.2,
+    ),
+    Figure("method", "A method's gradient on a student", "methods", "the method", "methods"),
+    Figure("divergence", "Forward or reverse KL", "methods", "β", "methods", _divergence, size=1.1),
+)  # fmt: skip

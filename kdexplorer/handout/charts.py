@@ -1,0 +1,213 @@
+"""A handout's charts: the application's own, drawn once; the page's sliders set temperature, alpha, opacity and β.
+
+They are compiled from Vega-Lite to Vega when the file is written: a phone would take long for it. The same chart of
+twelve pictures differs in its rows, description and parameter values only; everything else, its shape, is compiled and
+stored in the file once.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from kdexplorer.analysis import metrics, results
+from kdexplorer.analysis.attention_similarity import attention_weight
+from kdexplorer.analysis.human_agreement import Closeness, closeness
+from kdexplorer.analysis.results import ResultRow
+from kdexplorer.charts import class_maps, learning_curves, soft_labels, style, temperature
+from kdexplorer.charts.attention import NetworkMaps
+from kdexplorer.charts.common import THEME, NetworkLogits, Spec, fresh_student, vega_lite_version
+from kdexplorer.charts.votes import room_bars
+from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.figures import all_figures
+from kdexplorer.figures.images import draw_scale
+from kdexplorer.handout.request import HandoutRequest, Sources
+from kdexplorer.images.picture import Picture
+
+EM = "file ? file.em : width < 400 ? 12 : 14"
+"""The size of charts' text as `style.EM`: a handout is read on one's own screen or on paper, and is not as wide as the
+window."""
+
+LOOK: dict[str, Any] = THEME | {"background": "transparent", "font": "system-ui, sans-serif"}
+
+OCTAVES = tuple(k / 4 for k in range(-4, 19))
+"""log2 T of the class maps, four steps per octave: beyond both ends of the slider."""
+
+Chart = dict[str, Any]
+"""A chart as `page.js` draws it: `shape` (an index of `Charts.shapes`), `rows` by data set, parameters' `values` by
+name, `description`."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the figures about one picture are drawn from, see `figures.images`."""
+
+    teacher: NetworkLogits
+    students: list[NetworkLogits]
+    maps: list[NetworkMaps]
+    photo: np.ndarray
+    classes: tuple[str, ...]
+    label: int | None
+    T: float
+    alpha: float = 0.0
+    student: NetworkLogits | None = None
+
+
+class Charts:
+    """The charts of one handout.
+
+    Attributes:
+        shapes: Vega specifications with empty data sets, as wide as their frame, without sliders of their own.
+    """
+
+    def __init__(self, request: HandoutRequest, sources: Sources) -> None:
+        """Nothing is drawn yet."""
+        self.request, self.sources = request, sources
+        self.shapes: list[dict[str, Any]] = []
+        self._indices: dict[str, int] = {}
+        self.roles = request.roles(request.networks)
+        self.stored = {name: sources.stored_logits(one, request.dataset) for name, one in request.networks.items()}
+
+    def add(self, charts: dict[str, Spec]) -> dict[str, Chart]:
+        """Splits each of the application's Vega-Lite specifications into its shape and the rest."""
+        return {name: self._add(spec) for name, spec in charts.items()}
+
+    def _add(self, spec: Spec) -> Chart:
+        import vl_convert
+
+        params = spec["params"]
+        separate = ("$schema", "config", "datasets", "description", "usermeta")
+        shape = {key: value for key, value in spec.items() if key not in separate} | {
+            "params": [{"name": p["name"]} | ({"expr": _expression(p)} if "expr" in p else {}) for p in params],
+        }
+        text, rows = json.dumps(shape, sort_keys=True), {}
+        for number, (name, values) in enumerate(spec.get("datasets", {}).items()):
+            rows[f"rows{number}"] = values  # Altair names them by their content's hash
+            text = text.replace(f'{{"name": "{name}"}}', f'{{"name": "rows{number}"}}')
+        if text not in self._indices:
+            vega = vl_convert.vegalite_to_vega(text, vl_version=vega_lite_version(), config=LOOK)
+            self._indices[text] = len(self.shapes)
+            self.shapes.append({key: value for key, value in vega.items() if key != "$schema"})
+        values = {p["name"]: p["value"] for p in params if "value" in p}
+        return {"shape": self._indices[text], "rows": rows, "values": values, "description": spec["description"]}
+
+    def pictures(self) -> list[dict[str, Any]]:
+        """Each picture's caption, pixels, and charts by the name under which the page draws them. Raises KDError."""
+        return [
+            {
+                "caption": picture.caption(self.request.teacher.classes) + self._describe_right(picture),
+                "pixels": picture.data_url,
+                "charts": self.add(self._draw_predictions(picture) | self._draw_human_labels(picture)),
+            }
+            for picture in self.request.pictures
+        ]
+
+    def _describe_right(self, picture: Picture) -> str:
+        """Which networks predict the label of a test image; empty without a label or stored logits."""
+        if picture.label is None:
+            return ""
+        stored = {name: logits[picture.index] for name, logits in self.stored.items() if logits is not None}
+        right = {name: int(logits.argmax()) == picture.label for name, logits in stored.items()}
+        parts = {word: [name for name, one in right.items() if one is (word == "right")] for word in ("right", "wrong")}
+        return "".join(f"; {word}: {', '.join(names)}" for word, names in parts.items() if names)
+
+    def _draw_predictions(self, picture: Picture) -> dict[str, Spec]:
+        networks, rows = [], []
+        for name, checkpoint in self.request.networks.items():
+            logits, maps = self.sources.predict(checkpoint, picture.pixels)
+            stored = self.stored[name] if picture.index is not None else None
+            role = self.roles[name]
+            networks.append(NetworkLogits(name, role, logits if stored is None else stored[picture.index]))
+            rows.append(NetworkMaps(name, role, maps[1], attention_weight(checkpoint)))
+        teacher, *students = networks
+        classes, start = self.request.teacher.classes, self.request.temperature
+        shown = Shown(teacher, students, rows, picture.pixels_last, classes, picture.label, start)
+        figures = all_figures()
+        first, *own = (self.request.alpha_of(checkpoint) for checkpoint in self.request.networks.values())
+        moments = [(fresh_student(teacher), own[0] if own else first), *zip(students, own, strict=True)]
+        return {
+            "mirrored": figures["soft_labels"].chart(shown),
+            "scale": draw_scale(rows, "map", True),
+            "attention": figures["attention"].chart(shown),
+        } | {
+            f"gradient {number}": figures["gradient"].chart(replace(shown, student=student, alpha=alpha))
+            for number, (student, alpha) in enumerate(moments)
+        }
+
+    def measure_closeness(self, index: int | None = None) -> dict[str, Closeness]:
+        """Each network's closeness to the human labels of a test image or (None) of the split, where both are known."""
+        if self.sources.human_labels is None or self.request.teacher.classes != Cifar10.classes:
+            return {}
+        which = slice(None) if index is None else index
+        found = {name: self.sources.stored_logits(one, Cifar10.key) for name, one in self.request.networks.items()}
+        human = self.sources.human_labels[which]
+        return {name: closeness(human, logits[which]) for name, logits in found.items() if logits is not None}
+
+    @cached_property
+    def near(self) -> dict[str, Closeness]:
+        """`measure_closeness` on the split."""
+        return self.measure_closeness()
+
+    def _draw_human_labels(self, picture: Picture) -> dict[str, Spec]:
+        """The human labels of a test image, and how close each network is to them."""
+        near = {} if picture.index is None else self.measure_closeness(picture.index)
+        if self.sources.human_labels is None or not near:
+            return {}
+        labels, name = self.sources.human_labels[picture.index], f"test image {picture.index}"
+        said = "Human labels", f"about 50 annotators, {name}"
+        classes = self.request.teacher.classes
+        return {
+            "human labels": soft_labels.probability_bars(labels, classes, picture.label, style.HUMAN, *said),
+            "closeness": temperature.closeness_curves(near, self.roles, labels, name),
+        }
+
+    def split(self, rows: list[ResultRow]) -> dict[str, Chart]:
+        """The charts that no picture changes: class maps over T, accuracies, learning curves, methods, votes."""
+        roles, human = self.request.roles(self.request.compared), self.sources.human_labels
+        source = SimpleNamespace(rows=rows, roles=roles, chosen="")
+        drawn = {key: all_figures()[key].chart(source) for key in ("accuracies", "taxonomy", "divergence")}
+        drawn |= self._draw_class_maps()
+        histories, teacher = results.learning_curves(self.request.compared, self.request.teacher)
+        points = [
+            learning_curves.CurvePoint(name, row.epoch, row.train, row.test)
+            for name, history in histories.items()
+            for row in history
+        ]
+        for measure in ("accuracy", "cross_entropy"):
+            chart = learning_curves.learning_curves(points, style.series(roles), measure, teacher=teacher)
+            drawn |= {} if chart is None else {f"curve {measure}": chart}
+        if human is not None and self.near:
+            subject = f"{len(human):,} test images"
+            drawn["closeness on the split"] = temperature.closeness_curves(self.near, self.roles, human, subject)
+        votes = enumerate(self.request.votes, start=1)
+        return self.add(drawn | {f"votes {k}": room_bars(one.totals, one.classes, one.label) for k, one in votes})
+
+    def _draw_class_maps(self) -> dict[str, Spec]:
+        groups, teacher = results.evaluation_labels(self.request.teacher), next(iter(self.stored.values()))
+        if groups is None and teacher is not None:
+            groups = teacher.argmax(axis=1)
+        classes = self.request.teacher.classes
+        stacks = {
+            name: np.stack([metrics.class_similarity(logits, groups, 2**octave, len(classes)) for octave in OCTAVES])
+            for name, logits in self.stored.items()
+            if groups is not None and logits is not None and len(logits) == len(groups)
+        }
+        if not stacks:
+            return {}
+        off_diagonal = ~np.eye(len(classes), dtype=bool)
+        top = max(float(np.nanmax(stack[:, off_diagonal])) for stack in stacks.values())
+        shown = class_maps.most_similar_classes(next(iter(stacks.values())))
+        return {
+            f"classes {number}": class_maps.similarity(stacks[name], classes, name, top, False, OCTAVES, shown)
+            for number, name in enumerate(self.request.networks)
+            if name in stacks
+        }
+
+
+def _expression(param: dict[str, Any]) -> str:
+    return EM if param["name"] == "em" else param["expr"]

@@ -1,0 +1,115 @@
+"""Arrays that take long to compute, kept on the disk by the facts that decide them.
+
+These are teachers' predictions and the similarities of attention maps. A hidden folder among the runs holds a file for
+each array. Its content is checked when it is read, and the files that were not used for the longest time are removed
+when all together are too large.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdexplorer.files import write_bytes
+from kdexplorer.runs.run_folder import runs_root
+
+MAX_BYTES = 1 << 30
+"""How much is kept on the disk; the files that were not used for the longest time are removed first."""
+MAX_WRITING = 3600.0
+"""Seconds after which an unfinished file counts as left behind by a process that was killed."""
+
+
+def store_root() -> Path:
+    """Where this machine's arrays are kept."""
+    return runs_root() / ".predictions"
+
+
+def load_array(facts: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
+    """An array, float32 of that shape, or None where there is none or the file is damaged.
+
+    Args:
+        facts: what decides them; JSON.
+        shape: such as `[steps, B, K]` for an epoch, `[N, K]` for an evaluation split.
+    """
+    path = _path(facts)
+    with contextlib.suppress(OSError):
+        data = path.read_bytes()
+        content, digest = data[:-32], data[-32:]
+        if len(content) == 4 * int(np.prod(shape)) and hashlib.sha256(content).digest() == digest:
+            os.utime(path)
+            return np.frombuffer(content, "<f4").reshape(shape).astype(np.float32)
+    return None
+
+
+def is_stored(facts: dict[str, Any], shape: tuple[int, ...]) -> bool:
+    """Whether there is a file of the right size for `load_array`; it is not read."""
+    with contextlib.suppress(OSError):
+        return _path(facts).stat().st_size == 4 * int(np.prod(shape)) + 32
+    return False
+
+
+def save_array(facts: dict[str, Any], values: np.ndarray) -> None:
+    """Keeps an array for later. Raises OSError where the disk is full or read-only."""
+    store_root().mkdir(parents=True, exist_ok=True)
+    content = values.astype("<f4").tobytes()
+    with contextlib.suppress(FileNotFoundError):  # another process deletes everything at this moment
+        write_bytes(_path(facts), content + hashlib.sha256(content).digest())
+    _remove_oldest()
+
+
+class Stored(NamedTuple):
+    """What the disk keeps: how many files, and their bytes."""
+
+    files: int
+    size: int
+
+
+def measure_store() -> Stored:
+    """How much is kept on this machine."""
+    sizes = [size for _, size, _ in _list_files()]
+    return Stored(len(sizes), sum(sizes))
+
+
+def describe_store(found: Stored | None = None) -> str:
+    """How much is kept, in one line; `found` is what `measure_store` says, measured if not given."""
+    files, size = found or measure_store()
+    count = "1 file" if files == 1 else f"{files} files"
+    kept = f"{size / 1e6:.1f} MB of at most {MAX_BYTES / 1e6:,.0f} MB"
+    return f"Stored teacher predictions and attention similarities: {count}, {kept}."
+
+
+def delete_store() -> None:
+    """Removes everything that is kept or being written; who needs it computes it again."""
+    for _, _, path in _list_files():
+        with contextlib.suppress(FileNotFoundError):  # another process removes too
+            path.unlink()
+
+
+def _path(facts: dict[str, Any]) -> Path:
+    return store_root() / f"{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:40]}.f32"
+
+
+def _list_files() -> list[tuple[float, int, Path]]:
+    """Time of the last use, bytes and path of each file, also of those that `write_bytes` has not finished."""
+    found = []
+    for path in store_root().glob("*.f32*"):
+        with contextlib.suppress(OSError):  # another process removes too
+            found.append((path.stat().st_mtime, path.stat().st_size, path))
+    return found
+
+
+def _remove_oldest() -> None:
+    total, now = 0, time.time()
+    for used, size, path in sorted(_list_files(), reverse=True):
+        total += size
+        is_left = path.suffix != ".f32" and now - used > MAX_WRITING
+        if total > MAX_BYTES or is_left:
+            with contextlib.suppress(OSError):
+                path.unlink()

@@ -1,0 +1,1 @@
+"""Studies: named students × seeds on one recipe with one table, and the experiments that are made of them."""

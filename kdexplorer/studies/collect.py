@@ -1,0 +1,146 @@
+"""From finished runs to the rows of a study's table, and the measurement of what was chosen on held-out images."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import numpy as np
+
+from kdexplorer.analysis import metrics
+from kdexplorer.analysis.results import describe_evaluation
+from kdexplorer.analysis.temperature_scaling import scaled_metrics
+from kdexplorer.config import RunConfig
+from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.sampling import hold_out
+from kdexplorer.errors import CheckpointError, ConfigError, DataError
+from kdexplorer.runs.checkpoints import Checkpoint, open_checkpoint
+from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.teachers import find_teachers
+from kdexplorer.studies.experiments import get_experiment
+from kdexplorer.studies.folder import StudyFolder
+from kdexplorer.studies.report import to_markdown
+from kdexplorer.studies.study import Study
+from kdexplorer.studies.table import Entry, Row, StudyRun, Table, begin_table, pack_bits, write_table
+
+More = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], dict[str, float]]
+"""What an experiment measures of a student besides: from its logits `[N, K]`, the labels `[N]`, its teacher's logits
+or None."""
+
+
+def collect(folder: StudyFolder) -> None:
+    """Adds the runs that have finished to the study's table and writes it, with `.md` beside it.
+
+    Raises:
+        KDError: when the table belongs to something else, or a finished student cannot be read.
+        OSError: when it cannot be written.
+    """
+    config, path = folder.config(), folder.table_path
+    more = get_experiment(config.experiment).more if config.experiment else None
+    table = known = begin_table(config.study, path)
+    for planned in folder.packing():
+        rows = {(row.entry, row.seed) for row in table.rows}
+        lacking = any((name, planned.seed) not in rows for name in planned.entries)
+        if lacking and folder.run(planned).status().state == "finished":
+            table = add_run(table, planned, folder.run(planned), more)
+    if table is not known or (table.rows and not path.with_suffix(".md").exists()):
+        write_table(table, path, to_markdown(table))
+
+
+def add_run(table: Table, planned: StudyRun, run: Run, more: More | None = None) -> Table:
+    """The table with the rows of a finished run. Raises KDError when a student cannot be read."""
+    config, history = run.config(), run.metrics()
+    labels, teacher = load_labels(config), load_teacher_logits(config)
+    if labels is None and more is not None:
+        raise ConfigError(f"the labels of {config.dataset} are missing: the students cannot be evaluated.")
+    checkpoints = {name: open_checkpoint(run.path / name) for name in planned.entries}
+    rows = []
+    for name, checkpoint in checkpoints.items():
+        row = _measure(checkpoint, labels, teacher, more)
+        measures = row.measures | _mean("step_seconds", [one.step_seconds for one in history if one.student == name])
+        rows.append(row.model_copy(update={"seed": planned.seed, "run": run.run_id, "measures": measures}))
+    first = next(iter(checkpoints.values()))
+    shared = [one.batch_seconds for one in history if one.student == planned.entries[0]]
+    facts = first.card.legs[-1].model_dump(include={"seconds", "device", "precision", "versions"})
+    trained = planned.model_copy(update=facts | _mean("batch_seconds", shared))
+    known = {(row.entry, row.seed) for row in table.rows}
+    added = {
+        "evaluated_on": describe_evaluation(first),
+        "images": first.card.data.evaluation_images,
+        "entries": table.entries or _describe_entries(table.declared),
+        "runs": sorted([*table.runs, trained], key=lambda one: one.seed),
+        "rows": sorted(
+            [*table.rows, *(row for row in rows if (row.entry, row.seed) not in known)], key=lambda row: row.seed
+        ),
+    }
+    return table.model_copy(update=added)
+
+
+def _measure(checkpoint: Checkpoint, labels: np.ndarray | None, teacher: np.ndarray | None, more: More | None) -> Row:
+    """A student's row; from its card alone where the labels are missing."""
+    card, logits = checkpoint.card, checkpoint.logits()
+    known = teacher if teacher is not None and teacher.shape == logits.shape else None
+    measures, right = {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}, ""
+    if labels is not None:
+        if len(logits) != len(labels):
+            raise CheckpointError(f"{checkpoint.path} has logits of {len(logits)} images, not of {len(labels)}.")
+        scaled = scaled_metrics(logits, labels)
+        measures |= {
+            "accuracy": metrics.accuracy(logits, labels),
+            "cross_entropy": metrics.cross_entropy(logits, labels),
+            "calibration_error": metrics.expected_calibration_error(logits, labels),
+            "scaled_cross_entropy": scaled.cross_entropy,
+            "scaled_calibration_error": scaled.calibration_error,
+            "scaling_temperature": scaled.temperature,
+        }
+        right = pack_bits(logits.argmax(axis=1) == labels)
+    if known is not None:
+        measures["teacher_agreement"] = metrics.agreement(logits, known)
+        measures["teacher_kl"] = metrics.kl_divergence(known, logits)
+    if more is not None and labels is not None:
+        measures |= more(logits, labels, teacher)
+    return Row(entry=checkpoint.name, measures=measures, right=right)
+
+
+def _mean(name: str, values: list[float | None]) -> dict[str, float]:
+    """The mean by its name; empty where no value is known."""
+    known = [value for value in values if value is not None]
+    return {name: round(float(np.mean(known)), 7)} if known else {}
+
+
+def _describe_entries(study: Study) -> list[Entry]:
+    """The entries; except of a grid with their memory, which is counted in a step of each. Raises KDError."""
+    from kdexplorer.training.estimate import count_student_memory
+
+    students = study.students.values()
+    described = [Entry(name=student.name, key=student.key, objective=student.objective) for student in students]
+    if study.grid is not None:
+        return described
+    memory = count_student_memory(study.shared)
+    return [
+        one.model_copy(update={"state_bytes": memory[one.name].state, "kept_bytes": memory[one.name].kept})
+        for one in described
+    ]
+
+
+def load_labels(config: RunConfig) -> np.ndarray | None:
+    """The labels of the images that the students are evaluated on, or None where they are missing."""
+    try:
+        labels = get_dataset(config.dataset).load("train" if config.holdout else "test").labels
+    except DataError:
+        return None
+    return labels[hold_out(labels, config.holdout)] if config.holdout else labels
+
+
+def load_teacher_logits(config: RunConfig) -> np.ndarray | None:
+    """The teacher's stored logits on the test split; None where the students are evaluated on other images.
+
+    Those of several teachers are the logarithm of the mean of their probabilities.
+    """
+    with contextlib.suppress(CheckpointError, ConfigError):
+        teachers = find_teachers(config.teacher or "")
+        if not config.holdout and all(teacher.card.data.evaluation_split == "test" for teacher in teachers):
+            logits = [teacher.logits() for teacher in teachers]
+            if len({one.shape for one in logits}) == 1:
+                return metrics.average_logits(logits)
+    return None

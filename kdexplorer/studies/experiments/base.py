@@ -1,0 +1,209 @@
+"""What an experiment is: a question, a protocol that is declared before, its studies, a verdict and a figure.
+
+An experiment is one file of this package with one `EXPERIMENT`; nothing else needs to know it. Reading it loads no
+torch. One with studies trains them; one with `measure` measures networks that exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from kdexplorer.analysis.difference import Verdict, t_interval
+from kdexplorer.datasets import get_dataset
+from kdexplorer.studies.study import Study
+from kdexplorer.studies.table import BySeed, Table
+
+SEEDS = [0, 1, 2, 3, 4]
+IMAGES = 20_480
+"""The declared part of the training images, in batches of 128: a size for two slow processor cores."""
+
+NETWORKS = "networks"
+"""The name of the table of an experiment that measures networks that exist."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is claimed, what can be seen here, and whether that supports it."""
+
+    claim: str
+    evidence: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value in a figure with its interval; `label` is a row's (`dots`), or what a point or a line is of."""
+
+    series: str
+    x: float
+    y: float = 0.0
+    label: str = ""
+    low: float | None = None  # of x in `dots`, else of y
+    high: float | None = None
+    seeds: tuple[float, ...] = ()  # the single values
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What an experiment's chart shows.
+
+    Attributes:
+        kind: `dots`, a row for each label; `lines`, y over x; `scatter`, a point for each student.
+        roles: each series' role (see `charts.style.role_of`), which decides its color.
+        rule: a value that is marked, such as no difference: of x in `dots`, of y in `scatter`.
+        rule_title: what is written at it (`scatter`).
+        slider: the title of a slider that moves a marker along x.
+    """
+
+    kind: Literal["dots", "lines", "scatter"]
+    title: str
+    subtitle: str
+    x_title: str
+    points: tuple[Point, ...]
+    roles: dict[str, str]
+    y_title: str = ""
+    logarithmic: bool = False
+    rule: float | None = None
+    rule_title: str = ""
+    slider: str = ""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is known of an experiment so far."""
+
+    tables: Mapping[str, Table] = field(default_factory=dict)  # by study, in the declared order
+    left_out: tuple[str, ...] = ()
+    """Why tables that exist are not among these, in sentences."""
+
+    def __bool__(self) -> bool:
+        return any(table.rows for table in self.tables.values())
+
+    @property
+    def measured(self) -> Table:
+        """The table of networks that exist; one without rows where they are not measured."""
+        return self.tables.get(NETWORKS, Table())
+
+    def values(self, study: str, entry: str, measure: str = "accuracy") -> BySeed:
+        """A student's values of a measure by seed; empty where the study is not trained."""
+        return self.tables[study].values(entry, measure) if study in self.tables else {}
+
+    def setting(self, study: str, name: str) -> float:
+        """A number that a study's students share, such as `train_images`; NaN where it is not trained."""
+        value = self.tables[study].declared.recipe.get(name) if study in self.tables else None
+        return float(value) if isinstance(value, int | float) else float("nan")
+
+
+More = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], dict[str, float]]
+"""What is measured of a student besides: from its logits `[N, K]`, the labels `[N]`, its teacher's logits or None."""
+
+Measure = Callable[[Table, bool, Callable[[Table], None]], Table]
+"""Adds the rows that are missing to a table of an earlier start, or an empty one; of fewer images where the second is
+true. The third takes the table after each network and raises `Stopped` where measuring shall end. Raises KDError
+when a network or the data cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A question about distillation with everything that answers it."""
+
+    order: int
+    """Its place in the list: the order of training."""
+    key: str
+    """The name on the command line, in links and in files."""
+    title: str
+    question: str
+    literature: str
+    """What was found before, with the reference."""
+    protocol: str
+    """Networks, images, length and seeds, declared before anything was trained."""
+    comparison: str
+    """What is compared, in which unit, and which result gives which verdict."""
+    expected: str
+    change: str
+    """What to try next, and how."""
+    judge: Callable[[Results], list[Claim]]
+    """The verdict with its evidence, one for each claim; complete sentences for every outcome."""
+    figure: Callable[[Results], Figure]
+    studies: Callable[[bool], dict[str, Study]] = lambda small: {}
+    """What is trained, by name and in order; `small` is a variant of about a minute, without a verdict."""
+    more: More | None = None
+    shares: tuple[str, ...] = ()
+    """The measures that `more` adds and that are 0 to 1."""
+    counts: tuple[str, ...] = ()
+    """Those that are numbers of images."""
+    measure: Measure | None = None
+    cost: str = ""
+    """What measuring takes, in words."""
+
+    def describe_cost(self, small: bool = False) -> str:
+        """What it takes, in a sentence without a time: that is measured by `--estimate`."""
+        if self.measure is not None:
+            return self.cost
+        students, images = self.count_training(small)
+        return f"It trains {students} students on {images / 1e6:.1f} million images in all."
+
+    def count_training(self, small: bool = False) -> tuple[int, int]:
+        """How many students it trains, and on how many images, each counted in every epoch."""
+        students = images = 0
+        for study in self.studies(small).values():
+            config, count = study.shared, len(study.entries) * len(study.seeds)
+            students, images = students + count, images + count * config.epochs * (config.train_images or 0)
+        return students, images
+
+
+def declare(name: str, entries: dict[str, str], references: list[str], small: bool, **settings: Any) -> Study:
+    """A study of ResNet-8 students of one teacher, the entries' objectives in the command line's notation.
+
+    `name` is `EXPERIMENT-STUDY`; `settings` are fields of a run, `seeds` and `student`, and the others are the same in
+    all experiments. The small variant has the bundled images, a cheaper teacher and one seed. Raises ConfigError.
+    """
+    seeds, student = settings.pop("seeds", SEEDS), settings.pop("student", "resnet8")
+    values: dict[str, Any] = {
+        "dataset": "cifar10", "teacher": "resnet56", "train_images": IMAGES, "epochs": 4, "batch_size": 128,
+        "learning_rate": 0.1, "schedule": "cosine", "warmup": 0.15,
+    } | settings  # fmt: skip
+    if small:
+        values |= {"dataset": "cifar10-small", "epochs": min(values["epochs"], 2)}
+        values["train_images"] = min(values["train_images"], 1_024)
+        values["teacher"] = values["teacher"] and SMALL_TEACHER.get(values["teacher"], values["teacher"])
+        values["snapshots"] = min(values.get("snapshots", 0), 1)
+        seeds = seeds[:1]
+    values["evaluate_every"] = values["epochs"]
+    students = {entry: f"{student}:{objective}" for entry, objective in entries.items()}
+    return Study(name=name, seeds=seeds, references=references, entries=students, recipe=values)
+
+
+SMALL_TEACHER = {"resnet56": "resnet20-combined", "resnet50+resnet56": "resnet20-combined+resnet20-feature"}
+"""Cheaper teachers of the small variants."""
+
+
+def class_name(number: int) -> str:
+    """A class of CIFAR-10 by its number."""
+    return get_dataset("cifar10").classes[number]
+
+
+def row_of(label: str, series: str, values: Sequence[float], scale: float = 100) -> list[Point]:
+    """A row of `dots`: the mean over seeds with its 95 % t interval, and the seeds; empty without values."""
+    if not values:
+        return []
+    low, high = _interval(values, scale)
+    seeds = tuple(scale * value for value in values)
+    return [Point(series, scale * float(np.mean(values)), label=label, low=low, high=high, seeds=seeds)]
+
+
+def point_at(x: float, series: str, values: Sequence[float], label: str = "", scale: float = 100) -> list[Point]:
+    """A point of `lines` or `scatter` whose y is the mean over seeds; empty without values."""
+    if not values:
+        return []
+    low, high = _interval(values, scale)
+    return [Point(series, x, scale * float(np.mean(values)), label, low, high)]
+
+
+def _interval(values: Sequence[float], scale: float) -> tuple[float | None, float | None]:
+    interval = t_interval(values)
+    return (None, None) if interval is None else (scale * interval[0], scale * interval[1])

@@ -1,0 +1,127 @@
+"""Does a better teacher teach better?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kdexplorer.analysis import metrics
+from kdexplorer.analysis.difference import over_seeds
+from kdexplorer.studies.experiments import judging
+from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Results, declare, point_at
+from kdexplorer.studies.study import Study
+
+LENGTH, FIRST = 6, (1, 2, 4)
+"""Epochs of the teachers' training, and after how many of them the others are taken."""
+ALONG = {**{f"epoch-{epochs}": f"plain-after-{epochs}" for epochs in FIRST}, f"epoch-{LENGTH}": "plain"}
+"""Teachers along one training: the study whose students they teach, and their names."""
+BUNDLED = {"assistant": "resnet20-response", "resnet56": "resnet56", "average": "resnet50+resnet56"}
+TITLES = {
+    **{part: f"ResNet-20 after {part.replace('-', ' ')}" for part in ALONG},
+    "smoothed": "ResNet-20 with label smoothing", "assistant": "assistant (ResNet-20)",
+    "resnet56": "ResNet-56", "average": "ResNet-50 and ResNet-56, averaged",
+}  # fmt: skip
+"""The teacher of each study's students."""
+ONE_TRAINING = "ResNet-20 along one training"
+BESIDE = (
+    ("teacher with label smoothing minus the same without", "smoothed", f"epoch-{LENGTH}"),
+    ("assistant minus ResNet-56", "assistant", "resnet56"),
+    ("average of ResNet-50 and ResNet-56 minus ResNet-56", "average", "resnet56"),
+    (f"ResNet-56 minus ResNet-20 after epoch {LENGTH}", "resnet56", f"epoch-{LENGTH}"),
+)
+"""Teachers that are compared beside the verdict: a name, and the studies."""
+STUDENT = "kd:T=4:weight=0.9:ce_weight=0.1"
+
+
+def studies(small: bool) -> dict[str, Study]:
+    """The teachers, then a study for each of them."""
+    entries = {"plain": "scratch", "smoothed": "scratch:smoothing=0.1"}
+    teaching = declare(
+        "better-teacher-teachers", entries, ["plain"], small, student="resnet20", teacher=None, epochs=LENGTH,
+        snapshots=1, seeds=[0],
+    )  # fmt: skip
+    trained = {name: f"{teaching.run_id(0)}/{student}" for name, student in (ALONG | {"smoothed": "smoothed"}).items()}
+    if small:  # its teachers are trained for two epochs
+        trained = {name: teacher for name, teacher in trained.items() if name not in ("epoch-2", "epoch-4")}
+    found = {"teachers": teaching}
+    for name, teacher in (trained | BUNDLED).items():
+        students = {"kd": STUDENT} | ({"scratch": "scratch"} if name == "resnet56" else {})
+        found[name] = declare(
+            f"better-teacher-{name}", students, ["kd"], small, teacher=teacher, epochs=3, teacher_view="fixed"
+        )
+    return found
+
+
+def more(logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | None) -> dict[str, float]:
+    """The teacher's accuracy."""
+    if teacher_logits is None or len(teacher_logits) < len(labels):
+        return {}
+    return {"teacher_accuracy": metrics.accuracy(teacher_logits[: len(labels)], labels)}
+
+
+def judge(results: Results) -> list[Claim]:
+    """The slope by seed; beside it the special teachers, and those that are worse than none."""
+    found = {study: results.values(study, "kd") for study in TITLES}
+    teachers = [_teacher_accuracy(results, study) or 0.0 for study in ALONG]
+    seeds = [seed for seed in found[f"epoch-{LENGTH}"] if all(seed in found[study] for study in ALONG)]
+    slopes = tuple(float(np.polyfit(teachers, [found[study][seed] for study in ALONG], 1)[0]) for seed in seeds)
+    slope = {"Accuracy of the student for each point of the teacher's": slopes}
+    judged = judging.judge("Of teachers along one training, the more accurate teaches better", slope, "points", 1)
+    pairs = {name: judging.compare(found[own], found[other]) for name, own, other in BESIDE}
+    alone = results.values("resnet56", "scratch")
+    beyond = {study: values for study in TITLES if (values := judging.compare(found[study], alone))}
+    intervals = {study: over_seeds(values).interval for study, values in beyond.items()}
+    weak = [TITLES[study] for study, interval in intervals.items() if interval is not None and interval[1] < 0]
+    worse = f"Worse than no teacher: {', '.join(weak)}." if weak else ""
+    return [judging.add_beside(judged, pairs, worse)]
+
+
+def figure(results: Results) -> Figure:
+    """Student accuracy over teacher accuracy."""
+    points = []
+    for study, name in TITLES.items():
+        teacher = _teacher_accuracy(results, study)
+        if teacher is not None:
+            series = ONE_TRAINING if study in ALONG else name
+            points += point_at(100 * teacher, series, list(results.values(study, "kd").values()), name)
+    alone = list(results.values("resnet56", "scratch").values())
+    roles = {ONE_TRAINING: "kd", TITLES["smoothed"]: "altered_kd"} | {TITLES[study]: "teacher" for study in BUNDLED}
+    return Figure(
+        "scatter", "A better teacher, a better student?", "students: mean and 95 % interval over seeds",
+        "teacher's test accuracy (%)", tuple(points), roles, "student's test accuracy (%)",
+        rule=100 * float(np.mean(alone)) if alone else None, rule_title="student without a teacher",
+    )  # fmt: skip
+
+
+def _teacher_accuracy(results: Results, study: str) -> float | None:
+    return next(iter(results.values(study, "kd", "teacher_accuracy").values()), None)
+
+
+EXPERIMENT = Experiment(
+    order=5,
+    key="better-teacher",
+    title="Does a better teacher teach better?",
+    question="How much of a teacher's accuracy reaches its student?",
+    literature=(
+        "A teacher that is stopped early can teach better (Cho & Hariharan 2019), one trained with label smoothing "
+        "worse (Müller et al. 2019), though not always (Chandrasegaran et al. 2022); an assistant of middle size helps "
+        "a small student (Mirzadeh et al. 2020)."
+    ),
+    protocol=(
+        "Teachers: a ResNet-20 after 1, 2, 4 and 6 epochs of one training on 20,480 images, the same with label "
+        "smoothing 0.1, and of the bundled networks ResNet-56, its student ResNet-20 (assistant), and the average of "
+        "ResNet-50 and ResNet-56. Each teaches ResNet-8 on 20,480 images for 3 epochs, seeds 0 to 4, by its soft "
+        "labels of the images as they are, which are computed once."
+    ),
+    comparison=(
+        "The slope of student accuracy over teacher accuracy along the one training, fitted for each seed; the unit is "
+        "the student's seed, with the same teachers. Supported where its interval is above zero, not supported where "
+        "it is below."
+    ),
+    expected="Students gain with their teachers, by much less than a point for each point.",
+    change="Another architecture for the teachers: change `student` in the part that teaches.",
+    shares=("teacher_accuracy",),
+    judge=judge,
+    figure=figure,
+    studies=studies,
+    more=more,
+)

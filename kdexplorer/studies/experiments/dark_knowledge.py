@@ -1,0 +1,70 @@
+"""Dark knowledge: which part of a soft label teaches."""
+
+from __future__ import annotations
+
+from kdexplorer.studies.experiments import judging
+from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Results, declare, row_of
+from kdexplorer.studies.study import Study
+from kdexplorer.studies.table import differences
+
+KEPT = {
+    "top": "largest probability, uniform rest",
+    "permuted": "wrong classes permuted",
+    "class-mean": "mean of the class",
+    "smoothing": "label smoothing",
+}
+"""Each altered soft label by its entry: what it is, in the chart."""
+TERM = "T=4:weight=0.9"
+ENTRIES = {"scratch": "scratch", "kd": f"kd:{TERM}:ce_weight=0.1"} | {
+    entry: f"altered_kd:{TERM}:keep={entry}:ce_weight=0.1" for entry in KEPT
+}
+
+
+def studies(small: bool) -> dict[str, Study]:
+    """One study."""
+    return {"students": declare("dark-knowledge-students", ENTRIES, ["scratch", "kd"], small)}
+
+
+def judge(results: Results) -> list[Claim]:
+    """KD against each altered soft label."""
+    kd = results.values("students", "kd")
+    compared = {f"KD to {text}": judging.compare(kd, results.values("students", entry)) for entry, text in KEPT.items()}
+    return [judging.judge("The teacher's whole prediction for each image teaches more than any part of it", compared)]
+
+
+def figure(results: Results) -> Figure:
+    """Gains over scratch."""
+    scratch = results.values("students", "scratch")
+    points = row_of("KD", "KD", list(differences(results.values("students", "kd"), scratch).values()))
+    for entry, text in KEPT.items():
+        points += row_of(text, "altered", list(differences(results.values("students", entry), scratch).values()))
+    return Figure(
+        "dots", "What is left of the gain when soft labels lose a part", "mean, 95 % interval, and seeds",
+        "gain over scratch (percentage points)", tuple(points), {"KD": "kd", "altered": "altered_kd"}, rule=0,
+    )  # fmt: skip
+
+
+EXPERIMENT = Experiment(
+    order=2,
+    key="dark-knowledge",
+    title="What is dark knowledge?",
+    question="Which part of a soft label teaches: the confidence, the similar classes, or the single image?",
+    literature=(
+        "Students still gain when the wrong classes' probabilities are permuted (Furlanello et al. 2018), label "
+        "smoothing alone helps (Müller et al. 2019), and distillation may be no more than that (Yuan et al. 2020)."
+    ),
+    protocol=(
+        "ResNet-56 teaches ResNet-8 on 20,480 training images; 4 epochs, seeds 0 to 4. Six students see the same "
+        "batches: scratch, KD (T = 4, weight 0.9), and four whose soft labels keep only a part of the teacher's, with "
+        "the same temperature and weights."
+    ),
+    comparison=(
+        "KD's accuracy minus that of each altered soft label, paired by seed; the unit is the seed. Supported where KD "
+        "is above all four, not supported where it is below any, after Holm's correction."
+    ),
+    expected="KD is above all four, the mean of the class comes next, the two without similar classes last.",
+    change="A higher temperature makes the wrong classes count for more: change `T` in all entries.",
+    judge=judge,
+    figure=figure,
+    studies=studies,
+)

@@ -1,0 +1,186 @@
+"""Fidelity is not accuracy: does the student that agrees most with its teacher classify best?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from kdexplorer.analysis import metrics
+from kdexplorer.analysis.difference import Difference, Verdict, correct, over_images
+from kdexplorer.analysis.results import describe_evaluation, evaluation_labels
+from kdexplorer.config import SCRATCH
+from kdexplorer.runs import lineage
+from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints
+from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
+from kdexplorer.studies.table import Entry, Row, Table, bundled_tables, pack_bits, unpack_bits
+
+BUNDLED = "bundled networks"
+IMAGES = 10_000
+"""Of the test split, in all tables."""
+
+
+def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
+    """All of it anew, which takes seconds."""
+    checkpoints = bundled_checkpoints()
+    rows, entries, described = list[Row](), dict[str, Entry](), ""
+    for checkpoint in checkpoints:
+        teacher = _find_teacher(checkpoint, checkpoints)
+        row = _measure(checkpoint, teacher) if teacher else None
+        if teacher is not None and row is not None:
+            rows.append(row)
+            entries |= {one.name: _describe(one) for one in (checkpoint, teacher)}
+            described = describe_evaluation(checkpoint)
+    for entry, row in _rows_of_tables():
+        rows.append(row)
+        entries.setdefault(entry.name, entry)
+    found = {"rows": rows, "entries": list(entries.values()), "images": IMAGES, "evaluated_on": described}
+    keep(table := table.model_copy(update=found))
+    return table
+
+
+def judge(results: Results) -> list[Claim]:
+    """Pairs of bundled students."""
+    claim = "The student that agrees most with its teacher need not be the most accurate"
+    pairs = _pairs(results.measured)
+    if not pairs:
+        return [Claim(claim, "There are no two students of one teacher and architecture.", "cannot be decided")]
+    tests = correct({
+        (number, bits): _compare(results.measured, *pair, bits)
+        for number, pair in enumerate(pairs)
+        for bits in ("agrees", "right")
+    })  # fmt: skip
+    signs = [(tests[number, "agrees"].sign, tests[number, "right"].sign) for number in range(len(pairs))]
+    opposed = [pair for pair, (a, b) in zip(pairs, signs, strict=True) if a * b < 0]
+    same = [pair for pair, (a, b) in zip(pairs, signs, strict=True) if a * b > 0]
+    agreement_alone = sum(bool(a) and not b for a, b in signs)
+    verdict: Verdict = "supported" if opposed else "not supported" if same else "cannot be decided"
+    named = "; ".join(f"{own.entry} and {other.entry}" for own, other in opposed)
+    against = f" The two orders differ clearly for {named}." if opposed else ""
+    evidence = (
+        f"Of {len(pairs)} pairs of students, {len(same)} differ clearly in agreement and accuracy the same way, "
+        f"{len(opposed)} in opposite ways, {agreement_alone} in agreement alone (images, after Holm's correction)."
+        f"{against} {_describe_gap(results.measured)}"
+    )
+    return [Claim(claim, evidence, verdict)]
+
+
+def figure(results: Results) -> Figure:
+    """Accuracy over agreement."""
+    distilled = _distilled(results.measured)
+    points, roles = list[Point](), dict[str, str]()
+    for row in results.measured.rows:
+        if "teacher_agreement" in row.measures:
+            series = f"{_architecture(row)}, {'distilled' if row.entry in distilled else 'scratch'}"
+            label = f"{row.entry} ({row.part})"
+            points.append(Point(series, 100 * row.measures["teacher_agreement"], 100 * row.accuracy, label))
+            roles.setdefault(series, "kd" if row.entry in distilled else SCRATCH)
+    return Figure(
+        "scatter", "Agreement with the teacher, and accuracy", f"{len(points)} students", "same class as the "
+        "teacher (% of test images)", tuple(points), roles, "test accuracy (%)",
+    )  # fmt: skip
+
+
+def _find_teacher(checkpoint: Checkpoint, found: list[Checkpoint]) -> Checkpoint | None:
+    """Its own teacher, or for a scratch baseline that of a student whose baseline it is."""
+    if lineage.is_distilled(checkpoint):
+        return lineage.teacher_of(checkpoint, found)
+    for other in found:
+        baseline = lineage.scratch_baseline_of(other, found) if lineage.is_distilled(other) else None
+        if baseline is not None and baseline.sha256 == checkpoint.sha256:
+            return lineage.teacher_of(other, found)
+    return None
+
+
+def _describe(checkpoint: Checkpoint) -> Entry:
+    return Entry(name=checkpoint.name, key=checkpoint.card.objective_key, sha256=checkpoint.sha256)
+
+
+def _measure(checkpoint: Checkpoint, teacher: Checkpoint) -> Row | None:
+    labels, logits, taught = evaluation_labels(checkpoint), checkpoint.logits_or_none(), teacher.logits_or_none()
+    if labels is None or logits is None or taught is None or not len(labels) == len(logits) == len(taught) == IMAGES:
+        return None
+    predicted = logits.argmax(axis=1)
+    right, agrees = predicted == labels, predicted == taught.argmax(axis=1)
+    measures = {
+        "accuracy": float(right.mean()),
+        "calibration_error": metrics.expected_calibration_error(logits, labels),
+        "teacher_agreement": float(agrees.mean()),
+    }
+    part = f"{BUNDLED}, teacher {teacher.name}"
+    return Row(part=part, entry=checkpoint.name, measures=measures, right=pack_bits(right), agrees=pack_bits(agrees))
+
+
+def _rows_of_tables() -> Iterator[tuple[Entry, Row]]:
+    """Students of which only the figures are bundled."""
+    grids, others = bundled_tables(with_grid=True), bundled_tables(with_grid=False)
+    for name, table in (grids | others).items():
+        architecture = table.declared.architecture
+        keys = {entry.name: entry.key for entry in table.entries}
+        for row in table.rows:
+            measures = {key: row.measures[key] for key in ("accuracy", "teacher_agreement") if key in row.measures}
+            entry = row.entry if name in grids else f"{architecture}-{row.entry}"
+            part = f"sweep {name}" if name in grids else name
+            yield Entry(name=entry, key=keys[row.entry]), Row(part=part, entry=entry, seed=row.seed, measures=measures)
+
+
+def _distilled(table: Table) -> set[str]:
+    return {entry.name for entry in table.entries if entry.key != SCRATCH}
+
+
+def _architecture(row: Row) -> str:
+    return row.entry.partition("-")[0]
+
+
+def _pairs(table: Table) -> list[tuple[Row, Row]]:
+    """Each two distilled bundled students of one architecture and teacher."""
+    distilled = _distilled(table)
+    rows = [row for row in table.rows if row.right and row.agrees and row.entry in distilled]
+    return [
+        (own, other)
+        for number, own in enumerate(rows)
+        for other in rows[number + 1 :]
+        if (own.part, _architecture(own)) == (other.part, _architecture(other))
+    ]
+
+
+def _compare(table: Table, own: Row, other: Row, bits: str) -> Difference:
+    """The exact paired test in `right` or `agrees`."""
+    first, second = (unpack_bits(getattr(one, bits), table.images or 0) for one in (own, other))
+    return over_images(first, second)
+
+
+def _describe_gap(table: Table) -> str:
+    distilled = _distilled(table)
+    rows = [row for row in table.rows if row.entry in distilled]
+    most = max(rows, key=lambda row: row.measures.get("teacher_agreement", 0))
+    return (
+        f"The closest of {len(rows)} distilled students, {most.entry}, predicts another class than its teacher on "
+        f"{100 * (1 - most.measures.get('teacher_agreement', 0)):.1f} % of the test images."
+    )
+
+
+EXPERIMENT = Experiment(
+    order=6,
+    key="fidelity",
+    title="Fidelity is not accuracy",
+    question="Is the student that agrees most with its teacher the most accurate one?",
+    literature=(
+        "Students often agree far less with their teachers than they could, and those that agree more do not always "
+        "generalize better (Stanton et al., “Does Knowledge Distillation Really Work?”, NeurIPS 2021)."
+    ),
+    protocol=(
+        "All bundled students with stored logits of the 10,000 test images, and the bundled tables of sweeps and "
+        "leagues. Nothing is trained. Agreement is the share of test images on which student and teacher predict the "
+        "same class."
+    ),
+    comparison=(
+        "Each two distilled bundled students of one architecture and one teacher, in agreement and in accuracy; the "
+        "unit is the image, exact paired tests with Holm's correction. Supported where one of two agrees clearly more "
+        "and is clearly less accurate; not supported where pairs differ clearly in both and always the same way."
+    ),
+    expected="Agreement and accuracy rise together, because the teacher is mostly right; the order differs in places.",
+    change="Train a student for longer or with another method; its card is compared on the page Compare.",
+    cost="A few seconds: everything follows from stored logits and tables.",
+    judge=judge,
+    figure=figure,
+    measure=measure,
+)

@@ -1,0 +1,316 @@
+"""The lab report's claims, each with the evidence of these networks and of the bundled sweep, and a verdict.
+
+Images are the unit of what is said of networks (each was trained once), seeds that of what is said of settings. A
+verdict is never better than its evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from kdexplorer.analysis import measures
+from kdexplorer.analysis import results as networks
+from kdexplorer.analysis.difference import (
+    ENOUGH_SEEDS,
+    LEVEL,
+    Difference,
+    Verdict,
+    correct,
+    decide,
+    format_p,
+    over_counts,
+    over_images,
+    over_seeds,
+    wilson_interval,
+)
+from kdexplorer.analysis.metrics import softmax
+from kdexplorer.config import SCRATCH
+from kdexplorer.errors import DataError
+from kdexplorer.networks import get_architecture
+from kdexplorer.runs.checkpoints import bundled_checkpoints
+from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
+from kdexplorer.studies.summary import accuracies_by
+from kdexplorer.studies.table import Entry, Row, Table, bundled_tables, pack_bits
+
+LAB = {
+    "resnet50": (0.43, 0.9090),
+    "resnet18-scratch": (0.49, 0.9039),
+    "resnet18-response": (0.84, 0.9135),
+    "resnet18-feature": (1.82, 0.9151),
+}
+"""What the lab reported of 10,000 test images: loss and accuracy, by the name of the bundled network."""
+
+LAB_IMAGES = 10_000
+
+LAB_EXAMPLE, LAB_SOFTENED = (0.93, 0.05, 0.02), (0.51, 0.28, 0.21)
+"""The report's example: predictions, and what it says they are at T = 4."""
+
+TEACHER, BASELINE = "teacher ", "scratch baseline "
+"""How the parts begin of rows that relate a student to another network, whose name follows."""
+
+BySetting = Mapping[float, Sequence[float]]
+"""Accuracies by seed, 0 to 1, for each value of a setting; the same seeds for all."""
+
+
+def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
+    """All of it anew: from the cards and the stored logits, which takes seconds."""
+    checkpoints = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
+    first = next(iter(checkpoints.values()), None)
+    labels = networks.evaluation_labels(first) if first is not None else None
+    if first is None or labels is None:
+        raise DataError("the bundled networks or the labels of the test images are missing.")
+    logits = {name: checkpoint.logits_or_none() for name, checkpoint in checkpoints.items()}
+    rows = list[Row]()
+    for one in networks.build_rows(checkpoints, logits, labels):
+        known = logits[one.name]
+        right = pack_bits(known.argmax(axis=1) == labels) if known is not None and len(known) == len(labels) else ""
+        rows += _describe(one, right)
+    found = {
+        "rows": rows,
+        "entries": [Entry(name=c.name, key=c.card.objective_key, sha256=c.sha256) for c in checkpoints.values()],
+        "images": len(labels), "evaluated_on": networks.describe_evaluation(first),
+    }  # fmt: skip
+    keep(table := table.model_copy(update=found))
+    return table
+
+
+def _describe(one: networks.ResultRow, right: str) -> Iterator[Row]:
+    """A network's row, and those that relate it to its teacher and its scratch baseline."""
+    figures = {"accuracy": one.accuracy, "cross_entropy": one.cross_entropy}
+    own = {"objective": one.objective, "attention_term": one.terms.get("at")}
+    yield Row(
+        entry=one.name, measures=figures | {name: v for name, v in own.items() if v is not None}, right=right
+    )  # fmt: skip
+    if one.to_teacher is not None:
+        yield Row(part=f"{TEACHER}{one.to_teacher.other}", entry=one.name, measures=figures)
+    scaled = one.scaled_to_scratch_baseline
+    if scaled is not None:
+        more = {"scaled_difference": scaled.estimate, "half_interval": scaled.half}
+        yield Row(part=f"{BASELINE}{scaled.other}", entry=one.name, measures=figures | more)
+
+
+def judge(results: Results) -> list[Claim]:
+    """Every claim."""
+    sweep = next(iter(bundled_tables(with_grid=True).values()), None)
+    temperatures, weights = (accuracies_by(sweep, axis) if sweep else {} for axis in (0, 1))
+
+    def warm(t: float) -> bool:
+        return 3 <= t <= 5
+
+    def heavy(alpha: float) -> bool:
+        return 0.7 <= alpha <= 0.9
+
+    table = results.measured
+    return [
+        judge_setting("T of 3 to 5 is best", "T", temperatures, warm, lambda t: not warm(t)),
+        judge_setting("T of 10 or more is worse", "T", temperatures, warm, lambda t: t >= 10),
+        judge_setting("α of 0.7 to 0.9 is best", "α", weights, heavy, lambda alpha: not heavy(alpha)),
+        judge_example(),
+        judge_channels(("resnet18", "resnet50")),
+        judge_beta(table),
+        judge_beating(table),
+        judge_larger_loss(table),
+    ]
+
+
+def judge_setting(
+    claim: str, setting: str, values: BySetting, inside: Callable[[float], bool], outside: Callable[[float], bool]
+) -> Claim:
+    """Whether the values of a setting inside a range beat those outside it, paired by seed with Holm's correction."""
+    means = {value: float(np.mean(seeds)) for value, seeds in values.items()}
+    listed = ", ".join(f"{setting} = {value:g}: {100 * mean:.2f} %" for value, mean in sorted(means.items()))
+    own, others = [v for v in values if inside(v)], [v for v in values if outside(v)]
+    if not own or not others:
+        tried = f"The sweep has no such {setting} ({listed})" if listed else "There is no sweep"
+        return Claim(claim, f"{tried}.", "cannot be decided")
+    best = max(own, key=means.__getitem__)
+    seeds = len(values[best])
+    evidence = f"{listed}, means over {seeds} seed{'s' if seeds > 1 else ''}"
+    if seeds < ENOUGH_SEEDS:
+        return Claim(claim, f"{evidence}: fewer than {ENOUGH_SEEDS}.", "cannot be decided")
+    tests = correct({other: over_seeds(np.subtract(values[best], values[other]).tolist()) for other in others})
+    compared = ", ".join(
+        f"{100 * one.estimate:+.2f} to {setting} = {other:g} ({format_p(one.p or 0)})" for other, one in tests.items()
+    )
+    text = f"{evidence}. {setting} = {best:g}: {compared}, after Holm's correction."
+    return Claim(claim, text, decide(list(tests.values())))
+
+
+def judge_example() -> Claim:
+    """The report's arithmetic, which needs no network."""
+    exact = softmax(np.log(LAB_EXAMPLE), 4.0)
+    given, told = (" / ".join(f"{p:.2f}" for p in one) for one in (LAB_EXAMPLE, LAB_SOFTENED))
+    found = " / ".join(f"{p:.3f}" for p in exact)
+    verdict: Verdict = "supported" if np.allclose(exact, LAB_SOFTENED, atol=0.005) else "not supported"
+    return Claim(f"{given} becomes {told} at T = 4", f"It becomes {found}.", verdict)
+
+
+def judge_channels(architectures: tuple[str, str]) -> Claim:
+    """Whether the mean over channels makes the stages of two architectures comparable: student's, then teacher's."""
+    student, teacher = (get_architecture(key) for key in architectures)
+    own, other = student.stages, teacher.stages
+    channels = [" – ".join(str(stage.channels) for stage in stages) for stages in (own, other)]
+    evidence = f"{student.label} has {channels[0]} channels, {teacher.label} {channels[1]}"
+    same = len(own) == len(other) and all(a.reduction == b.reduction for a, b in zip(own, other, strict=True))
+    maps = "the maps without channels have the same sizes" if same else "but the maps' sizes differ too"
+    claim = "The mean over channels solves the mismatch of channels"
+    return Claim(claim, f"{evidence}; {maps}.", "supported" if same else "not supported")
+
+
+def judge_beta(table: Table) -> Claim:
+    """Whether the unweighted attention term is of the size that β = 1000 is meant for."""
+    claim = "β is 1000 because the term is of size 0.001"
+    terms = [row.measures["attention_term"] for row in table.rows if "attention_term" in row.measures]
+    if not terms:
+        return Claim(claim, "No network with this term is available.", "cannot be decided")
+    within = [10**-3.5 <= value < 10**-2.5 for value in terms]
+    verdict: Verdict = "supported" if all(within) else "cannot be decided" if any(within) else "not supported"
+    size = f"{min(terms):.2g} to {max(terms):.2g}" if len(terms) > 1 else f"{terms[0]:.2g}"
+    evidence = (
+        f"After training it is {size} in {len(terms)} network{'s' if len(terms) > 1 else ''}. No other β was tried"
+    )
+    return Claim(claim, f"{evidence}, so the best β is unknown.", verdict)
+
+
+def _related(table: Table, kind: str) -> Iterator[tuple[Row, Row, Row]]:
+    """Of each distilled student that has such a relation: its row, the other network's, and that of the relation."""
+    alone = {row.entry: row for row in table.rows if not row.part}
+    distilled = {entry.name for entry in table.entries if entry.key != SCRATCH}
+    for row in table.rows:
+        other = row.part.removeprefix(kind)
+        if row.part.startswith(kind) and row.entry in distilled and other in alone:
+            yield alone[row.entry], alone[other], row
+
+
+def judge_beating(table: Table) -> Claim:
+    """Whether distilled students beat their teachers: McNemar's tests with Holm's correction."""
+    paired = dict[str, Difference]()
+    for own, other, _ in _related(table, TEACHER):
+        right, other_right = table.right(own), table.right(other)
+        if right is not None and other_right is not None:
+            paired[own.entry] = replace(over_images(right, other_right), estimate=own.accuracy - other.accuracy)
+    paired = correct(paired)
+    teacher = round(LAB["resnet50"][1] * LAB_IMAGES)
+    told = [
+        over_counts(round(LAB[name][1] * LAB_IMAGES), LAB_IMAGES, teacher, LAB_IMAGES).points
+        for name in ("resnet18-response", "resnet18-feature")
+    ]
+    lab = f"In the lab {' and '.join(told)} points, unpaired; a paired test would need its predictions"
+    claim = "Distilled students beat their teacher"
+    if not paired:
+        return Claim(claim, f"{lab}. No paired test is possible here.", "cannot be decided")
+    listed = ", ".join(f"{name} {100 * one.estimate:+.2f}" for name, one in paired.items())
+    above, below = (sum(one.sign == sign for one in paired.values()) for sign in (1, -1))
+    verdict: Verdict = (
+        "supported" if above == len(paired) else "not supported" if below > above else "cannot be decided"
+    )
+    counts = f"{above} clearly above, {below} clearly below of {len(paired)}"
+    return Claim(claim, f"{lab}. Here {listed}: {counts}, by McNemar with Holm's correction.", verdict)
+
+
+def judge_larger_loss(table: Table) -> Claim:
+    """Whether distilled students have the larger loss, where it can be compared: cross-entropy, scaled."""
+    claim, pairs = "The distilled students' loss is larger", list(_related(table, BASELINE))
+    if not pairs:
+        return Claim(claim, "No distilled student has a scratch baseline and stored logits here.", "cannot be decided")
+    objective, raw = (
+        sum(own.measures.get(name, 0) > other.measures.get(name, 0) for own, other, _ in pairs)
+        for name in ("objective", "cross_entropy")
+    )
+    scaled = [(row.measures["scaled_difference"], row.measures["half_interval"]) for *_, row in pairs]
+    higher, lower = (sum(sign * difference > half for difference, half in scaled) for sign in (1, -1))
+    evidence = (
+        f"The objective, another sum for each method, is larger for {objective} of {len(pairs)}; cross-entropy, which "
+        f"can be compared, for {raw}; after temperature scaling it is clearly larger for {higher} and clearly smaller "
+        f"for {lower}."
+    )
+    verdict: Verdict = "supported" if higher == len(pairs) else "cannot be decided" if higher else "not supported"
+    return Claim(claim, evidence, verdict)
+
+
+def compare_with_lab(table: Table) -> dict[str, tuple[Row, Difference]]:
+    """The networks that the lab trained too, by name: their row, and the accuracy minus the lab's.
+
+    Tested without pairs: the lab's predictions are unknown.
+    """
+    found = {}
+    for row in table.rows if table.images == LAB_IMAGES else ():
+        if row.entry in LAB and not row.part:
+            counts = (round(share * LAB_IMAGES) for share in (row.accuracy, LAB[row.entry][1]))
+            own, other = counts
+            found[row.entry] = row, over_counts(own, LAB_IMAGES, other, LAB_IMAGES)
+    return found
+
+
+def describe_lab(table: Table) -> str:
+    """The lab's figures beside these networks' as a Markdown table, and which are exceeded by more than chance."""
+    compared = compare_with_lab(table)
+    if not compared:
+        return "None of the lab's networks is among these."
+    lines, kinds = [], dict[str, list[str]]()
+    for name, (row, difference) in compared.items():
+        loss, accuracy = LAB[name]
+        lines.append({
+            "Network": name, "The lab's loss": f"{loss:.2f}", "The lab's accuracy": f"{100 * accuracy:.2f} %",
+            "Objective": f"{row.measures['objective']:.3f}" if "objective" in row.measures else "",
+            "Cross-entropy": f"{row.measures['cross_entropy']:.3f}", "Accuracy": f"{100 * row.accuracy:.2f} %",
+            "To the lab": difference.points,
+        })  # fmt: skip
+        clear = difference.p is not None and difference.p < LEVEL
+        kind = "more than chance explains" if clear else "which can be chance"
+        kinds.setdefault(kind, []).append(f"{name} {difference.points}")
+    listed = [f"{', '.join(kinds[kind])}: {kind}." for kind in sorted(kinds)]
+    text = "Points to the lab's accuracy, in an unpaired test because its predictions are unknown"
+    return f"{measures.to_markdown(lines)}\n\n{text}: {' '.join(listed)}"
+
+
+def to_markdown(results: Results) -> str:
+    """What the lab reported beside these networks, and the claims as a table."""
+    lines = [
+        {"The report's claim": one.claim, "Evidence here": one.evidence, "Verdict": one.verdict}
+        for one in judge(results)
+    ]
+    return f"{describe_lab(results.measured)}\n\n{measures.to_markdown(lines, 3)}"
+
+
+def figure(results: Results) -> Figure:
+    """The accuracies of the lab's networks, there and here."""
+    points = []
+    for name, (row, _) in compare_with_lab(results.measured).items():
+        for series, share in (("in the lab", LAB[name][1]), ("here", row.accuracy)):
+            low, high = wilson_interval(round(share * LAB_IMAGES), LAB_IMAGES)
+            points.append(Point(series, 100 * share, label=name, low=100 * low, high=100 * high))
+    return Figure(
+        "dots", "The lab's networks, there and here", "95 % intervals over 10,000 test images", "test accuracy (%)",
+        tuple(points), {"in the lab": SCRATCH, "here": "kd"},
+    )  # fmt: skip
+
+
+EXPERIMENT = Experiment(
+    order=9,
+    key="lab-claims",
+    title="The lab's claims",
+    question="What of the lab report holds for these networks?",
+    literature=(
+        "The report of the lab that this application grew from: ResNet-50 teaches ResNet-18 on CIFAR-10 by its "
+        "predictions (T = 4, α = 0.7) or by its spatial attention (β = 1000)."
+    ),
+    protocol=(
+        "The bundled networks with stored logits of the 10,000 test images, each trained from one seed, and the "
+        "bundled sweep over temperature and weight. Nothing is trained."
+    ),
+    comparison=(
+        "Each claim has the evidence that fits it. Networks: exact paired tests over images with Holm's correction. "
+        "Settings: paired t tests over seeds, of which five are needed. The lab's accuracies: unpaired tests, because "
+        "its predictions are unknown."
+    ),
+    expected="The arithmetic and the architecture can be checked; the best T and α need more seeds than there are.",
+    change="More seeds of the sweep: `python -m kdexplorer sweep --teacher resnet56 --student resnet8 --seeds 5`.",
+    cost="A few seconds: everything follows from stored logits and tables.",
+    judge=judge,
+    figure=figure,
+    measure=measure,
+)

@@ -1,0 +1,248 @@
+"""Shifted pictures: does a distilled student keep its lead when the images become worse?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kdexplorer.analysis import metrics
+from kdexplorer.analysis.difference import Difference, decide, over_mean
+from kdexplorer.datasets import Split, available_dataset, get_dataset
+from kdexplorer.datasets.base import Normalization
+from kdexplorer.errors import ConfigError
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
+from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
+from kdexplorer.studies.table import Entry, Row, Table, pack_bits
+
+if TYPE_CHECKING:
+    import torch
+
+    from kdexplorer.networks.base import StagedNetwork
+
+IMAGES, SMALL_IMAGES, BATCH = 1_000, 200, 250
+CLEAN = "as they are"
+SHIFTS: dict[str, tuple[str, float]] = {
+    CLEAN: ("clean", 0),
+    "noise, 10 levels": ("noise", 10), "noise, 20 levels": ("noise", 20),
+    "blur, 0.7 pixels": ("blur", 0.7), "blur, 1.2 pixels": ("blur", 1.2),
+    "contrast halved": ("contrast", 0.5), "a quarter of the contrast": ("contrast", 0.25),
+    "adversarial, 1 level": ("adversarial", 1), "adversarial, 2 levels": ("adversarial", 2),
+}  # fmt: skip
+"""Kind and strength by name: the noise's standard deviation and the adversarial step in levels of 255, the blur's
+standard deviation in pixels, the share of the contrast that is left."""
+STRONG = [name for name, (kind, strength) in SHIFTS.items() if (kind, strength) in
+          {("noise", 20), ("blur", 1.2), ("contrast", 0.25), ("adversarial", 2)}]  # fmt: skip
+TEACHER = "resnet56"
+PAIRS = {
+    "resnet20-response": "resnet20-scratch", "resnet8-response": "resnet8-scratch",
+    "resnet8-combined": "resnet8-scratch",
+}  # fmt: skip
+"""Distilled students and their scratch baselines."""
+NETWORKS = (TEACHER, "resnet20-scratch", "resnet20-response", "resnet8-scratch", "resnet8-response", "resnet8-combined")
+
+
+def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
+    """Network by network, kept after each condition."""
+    images = _load(SMALL_IMAGES if small else IMAGES)
+    described = f"first {len(images):,} test images of CIFAR-10"
+    if table.images not in (None, len(images)):
+        raise ConfigError(f"{EXPERIMENT.key}: the table has other images than are measured now: move it elsewhere.")
+    for name in NETWORKS:
+        checkpoint, network, step = find_checkpoint(name), None, None
+        entries = {entry.name: entry for entry in table.entries}
+        if name in entries and entries[name].sha256 != checkpoint.sha256:
+            table = table.model_copy(update={"rows": [row for row in table.rows if row.entry != name]})
+        known = {row.part for row in table.rows if row.entry == name}
+        for shift, (kind, strength) in SHIFTS.items():
+            if shift in known:
+                continue
+            network = checkpoint.network() if network is None else network
+            if kind == "adversarial" and step is None:
+                step = gradient_signs(network, images, checkpoint.card.normalization)
+            pixels = shift_images(images.images, kind, strength, step)
+            row = _measure(checkpoint, network, pixels, images.labels, shift)
+            entries[name] = Entry(name=name, key=checkpoint.card.objective_key, sha256=checkpoint.sha256)
+            added = {"rows": [*table.rows, row], "evaluated_on": described, "images": len(images)}
+            added["entries"] = list(entries.values())
+            keep(table := table.model_copy(update=added))
+    return table
+
+
+def judge(results: Results) -> list[Claim]:
+    """What each distilled student loses beyond its baseline."""
+    claim = "Distilled students lose less under shifts than students without a teacher"
+    lost = {student: one for student in PAIRS if (one := lost_less(results, student)) is not None}
+    if len(lost) < len(PAIRS):
+        return [Claim(claim, "Not all networks are measured yet.", "cannot be decided")]
+    verdict = decide(list(lost.values()))
+    listed = "; ".join(f"{student} {_said(one)} than {PAIRS[student]}" for student, one in lost.items())
+    evidence = (
+        f"Mean over four strong shifts: {listed} (95 % intervals over {next(iter(lost.values())).count:,} images; "
+        f"these trained networks).{_describe_calibration(results)}"
+    )
+    return [Claim(claim, evidence, verdict)]
+
+
+def figure(results: Results) -> Figure:
+    """Each distilled student's lead over its baseline, under each condition."""
+    roles = {entry.name: entry.key for entry in results.measured.entries}
+    points, images = list[Point](), ""
+    for shift in SHIFTS:
+        for student in PAIRS:
+            lead = _lead(results, student, shift)
+            if lead is not None:
+                low, high = (100 * end for end in lead.interval or ())
+                points.append(Point(student, 100 * lead.estimate, label=shift, low=low, high=high))
+                images = f"mean and 95 % interval over {lead.count:,} test images"
+    return Figure(
+        "dots", "A student's lead when images become worse", images,
+        "lead over scratch (percentage points)", tuple(points),
+        {student: roles[student] for student in PAIRS if student in roles}, rule=0,
+    )  # fmt: skip
+
+
+def _load(count: int) -> Split:
+    """The first test images of CIFAR-10, or of its bundled part."""
+    split = get_dataset(available_dataset("cifar10")).load("test")
+    return split.take(np.arange(min(count, len(split))))
+
+
+def shift_images(images: np.ndarray, kind: str, strength: float, signs: np.ndarray | None = None) -> np.ndarray:
+    """uint8 `[N, 3, H, W]` after a shift, uint8; deterministic.
+
+    Args:
+        images: as they are.
+        kind: `clean`, `noise`, `blur`, `contrast` or `adversarial`.
+        strength: see `SHIFTS`.
+        signs: int8 `[N, 3, H, W]`, the direction of an adversarial step.
+    """
+    pixels = images.astype(np.float32)
+    if kind == "noise":
+        pixels += np.random.default_rng(0xC1FA).normal(0, strength, images.shape).astype(np.float32)
+    elif kind == "blur":
+        from scipy.ndimage import gaussian_filter
+
+        pixels = gaussian_filter(pixels, (0, 0, strength, strength), mode="reflect")
+    elif kind == "contrast":
+        mean = pixels.mean(axis=(1, 2, 3), keepdims=True)
+        pixels = mean + strength * (pixels - mean)
+    elif kind == "adversarial":
+        assert signs is not None
+        pixels += strength * signs
+    return pixels.round().clip(0, 255).astype(np.uint8)
+
+
+def gradient_signs(network: StagedNetwork, images: Split, normalization: Normalization) -> np.ndarray:
+    """The sign of cross-entropy's gradient on the pixels, int8 `[N, 3, H, W]`: where to step to raise the loss.
+
+    Goodfellow, Shlens & Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015, the fast gradient sign.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    from kdexplorer.datasets.augmentation import normalize
+
+    def signs(start: int) -> torch.Tensor:
+        part = images.take(np.arange(start, min(start + BATCH, len(images))))
+        inputs = normalize(torch.from_numpy(np.array(part.images)), normalization).requires_grad_()
+        loss = F.cross_entropy(network(inputs).float(), torch.from_numpy(part.labels))
+        return torch.autograd.grad(loss, inputs)[0].sign().to(torch.int8)
+
+    return torch.cat([signs(start) for start in range(0, len(images), BATCH)]).numpy()
+
+
+def _measure(checkpoint: Checkpoint, network: StagedNetwork, images: np.ndarray, labels: np.ndarray, shift: str) -> Row:
+    """A network on shifted images."""
+    from kdexplorer.analysis.inference import predict
+
+    starts = range(0, len(images), BATCH)
+    parts = [predict(network, images[start : start + BATCH], checkpoint.card.normalization) for start in starts]
+    logits = np.concatenate(parts)
+    measures = {
+        "accuracy": metrics.accuracy(logits, labels),
+        "calibration_error": metrics.expected_calibration_error(logits, labels),
+    }
+    return Row(part=shift, entry=checkpoint.name, measures=measures, right=pack_bits(logits.argmax(axis=1) == labels))
+
+
+def lost_less(results: Results, student: str) -> Difference | None:
+    """By how much less accuracy a student loses than its baseline, the mean over the strong shifts; None if unknown."""
+    right = _find_right(results, student, (CLEAN, *STRONG))
+    if right is None:
+        return None
+    leads = {part: own - other for part, (own, other) in right.items()}
+    return over_mean(np.mean([leads[part] - leads[CLEAN] for part in STRONG], axis=0))
+
+
+def _lead(results: Results, student: str, part: str) -> Difference | None:
+    """A student's accuracy minus its baseline's under a condition; None if unknown."""
+    right = _find_right(results, student, (part,))
+    return None if right is None else over_mean(right[part][0] - right[part][1])
+
+
+def _find_right(
+    results: Results, student: str, parts: Iterable[str]
+) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
+    """Where a student and its baseline are right, float `[N]` by condition; None where one is not measured."""
+    table = results.measured
+    rows = {(row.entry, row.part): row for row in table.rows}
+    found = {}
+    for part in parts:
+        pair = [rows.get((name, part)) for name in (student, PAIRS[student])]
+        known = [bits.astype(float) for row in pair if row is not None and (bits := table.right(row)) is not None]
+        if len(known) < len(pair):
+            return None
+        found[part] = known[0], known[1]
+    return found
+
+
+def _said(one: Difference) -> str:
+    word, factor = ("less", 100) if one.estimate >= 0 else ("more", -100)
+    return f"loses {factor * one.estimate:.2f} points {word} ({one.bounds()})"
+
+
+def _describe_calibration(results: Results) -> str:
+    """Whether distilled students are better calibrated under the strong shifts; empty where that is not known."""
+    errors: dict[str, list[float]] = {}
+    for row in results.measured.rows:
+        if row.part in STRONG and "calibration_error" in row.measures:
+            errors.setdefault(row.entry, []).append(row.measures["calibration_error"])
+    if any(len(errors.get(name, [])) < len(STRONG) for pair in PAIRS.items() for name in pair):
+        return ""
+    means = {one: (float(np.mean(errors[one])), float(np.mean(errors[other]))) for one, other in PAIRS.items()}
+    better = sum(own < other for own, other in means.values())
+    count = {0: "worse for all", len(means): "better for all"}.get(better, f"better for {better} of {len(means)}")
+    listed = "; ".join(
+        f"{student} {100 * own:.1f} %, its baseline {100 * other:.1f} %" for student, (own, other) in means.items()
+    )
+    return f" Under these shifts calibration is {count}: expected calibration error {listed}."
+
+
+EXPERIMENT = Experiment(
+    order=7,
+    key="shifted-images",
+    title="Shifted pictures",
+    question="Does the lead of a distilled student survive noise, blur, low contrast, and adversarial steps?",
+    literature=(
+        "Distillation can carry over a teacher's robustness (Goldblum et al. 2020, of robust teachers); accuracy falls "
+        "under common corruptions for all networks that were trained without them (Hendrycks & Dietterich 2019)."
+    ),
+    protocol=(
+        "ResNet-56, and of its ResNet-20 and ResNet-8 the scratch baselines and the distilled students, on the first "
+        "1,000 test images: as they are, and with noise, blur and less contrast in two strengths, and after a step of "
+        "one or two levels against each network's own gradient (Goodfellow et al. 2015). Nothing is trained."
+    ),
+    comparison=(
+        "The accuracy that a distilled student loses under strong shifts minus what its scratch baseline loses, the "
+        "mean over four shifts; the unit is the image (these trained networks), 95 % interval. Supported where each "
+        "distilled student loses clearly less, not supported where one loses clearly more."
+    ),
+    expected="The lead shrinks under strong shifts; distilled students are no more robust than their accuracy says.",
+    change="More images: `IMAGES` in the experiment's file. Other strengths: `SHIFTS`.",
+    cost="A few minutes of the processor: six networks, nine conditions, 1,000 images.",
+    judge=judge,
+    figure=figure,
+    measure=measure,
+)

@@ -1,0 +1,283 @@
+"""A study's results for readers: headings and cells, Markdown, CSV, and what they decide in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kdexplorer.analysis import measures
+from kdexplorer.analysis.difference import ENOUGH_SEEDS, LEVEL, Difference, format_p, format_p_cell, over_seeds
+from kdexplorer.analysis.measures import MEASURES
+from kdexplorer.config import objective_label
+from kdexplorer.notation import format_student
+from kdexplorer.studies.study import Place
+from kdexplorer.studies.summary import Summary, find_best, seed_deviation, summarize
+from kdexplorer.studies.table import Table
+
+COLUMNS = ("cross_entropy", "scaled_cross_entropy", "calibration_error", "scaled_calibration_error",
+           "teacher_agreement", "step_seconds")  # fmt: skip
+"""Measures of an entry's line: means over seeds."""
+
+CSV = ("accuracy", "cross_entropy", "calibration_error", "scaled_cross_entropy", "scaled_calibration_error",
+       "scaling_temperature", "teacher_agreement", "teacher_kl", "step_seconds", "test_accuracy")  # fmt: skip
+"""The order of measures in CSV; those of an experiment follow."""
+
+NOTES = (
+    "Intervals are Student's 95 % t intervals over seeds, of differences seed by seed, in percentage points; p is of "
+    "the paired t test over seeds with Holm's correction for all entries of the column. Scaled: after temperature "
+    "scaling in five folds, each evaluated with the temperature that was fitted on the others. Step: an entry's own "
+    "forward pass, loss, backward pass and update, timed in the same run; whole step: with the batch and the teacher's "
+    "forward pass. Memory: weights, gradients and momentum of the student and of what its methods train beside it, "
+    "and what autograd keeps of one batch."
+)
+"""What the columns mean."""
+
+GRID_NOTES = (
+    "Images: the exact paired test of these trained networks on the same images. Seeds: the paired t test of the "
+    "settings. Both against the lab's default."
+)
+
+
+def _number(value: float | None, form: str, scale: float = 1) -> str:
+    return "" if value is None else format(scale * value, form)
+
+
+def _accuracy(one: Summary) -> str:
+    text = f"{100 * one.accuracy:.2f}"
+    return text if one.interval is None else f"{text} ({100 * one.interval[0]:.2f} – {100 * one.interval[1]:.2f})"
+
+
+def _cells(one: Summary, references: list[str]) -> dict[str, str]:
+    """An entry's line."""
+    cells = {
+        "Entry": one.name,
+        "Method": objective_label(one.entry.key),
+        "Seeds": str(len(one.rows)),
+        "Accuracy % (95 % interval)": _accuracy(one),
+    }
+    for reference in references:
+        found = one.differences.get(reference)
+        reach = "" if found is None or found.interval is None else f" ± {100 * found.half:.2f}"
+        cells[f"To {reference}"] = "" if found is None else f"{100 * found.estimate:+.2f}{reach}"
+        cells[f"Holm p to {reference}"] = format_p_cell(found.p if found else None)
+    known = {MEASURES[key].heading: MEASURES[key].cell({key: one.means.get(key)}) for key in COLUMNS}
+    return cells | known | {
+        f"Step / {references[0]}": _number(one.own_step, ".2f"),
+        f"Whole step / {references[-1]}": _number(one.whole_step, ".2f"),
+        MEASURES["memory"].heading: MEASURES["memory"].cell({"memory": one.entry.memory}),
+    }  # fmt: skip
+
+
+def _grid_cells(one: Summary, reference: str) -> dict[str, str]:
+    """A line of a grid."""
+    low, high = 100 * min(one.values()), 100 * max(one.values())
+    images, seeds = one.over_images, one.differences.get(reference)
+    if seeds is not None and seeds.p is None:
+        seeds = None
+    return {
+        "T": _number(one.place.temperature if one.place else None, "g"),
+        "Weight": _number(one.place.weight if one.place else None, "g"),
+        "Seeds": str(len(one.rows)),
+        "Accuracy % (lowest – highest)": f"{100 * one.accuracy:.2f} ({low:.2f} – {high:.2f})",
+        **{MEASURES[key].heading: MEASURES[key].cell({key: one.means.get(key)}) for key in COLUMNS[:-1]},
+        "To default": _number(images.estimate if images else None, "+.2f", 100),
+        "Images: p": format_p_cell(images.p_alone if images else None),
+        "Images: Holm p": format_p_cell(images.p if images else None),
+        "Seeds: 95 % interval": seeds.bounds() if seeds else "",
+        "Seeds: p": format_p_cell(seeds.p_alone if seeds else None),
+        "Seeds: Holm p": format_p_cell(seeds.p if seeds else None),
+    }
+
+
+def format_study(table: Table, summaries: list[Summary]) -> list[dict[str, str]]:
+    """Cells by heading, an entry a line: of a grid by place, else the most accurate first.
+
+    Measures that no entry has are left out.
+    """
+    references = table.declared.references
+    if table.declared.grid is not None:
+        lines = [_grid_cells(one, references[0]) for one in summaries]
+    else:
+        lines = [_cells(one, references) for one in sorted(summaries, key=lambda one: -one.accuracy)]
+    unknown = {MEASURES[key].heading for key in COLUMNS if not any(key in one.means for one in summaries)}
+    return [{heading: cell for heading, cell in line.items() if heading not in unknown} for line in lines]
+
+
+def describe_protocol(table: Table) -> str:
+    """The pair and the images in a sentence; except of a grid also the length and the seeds."""
+    study = table.declared
+    config, seeds = study.shared, sorted({run.seed for run in table.runs})
+    pair = f"{study.architecture} distilled from {config.teacher}"
+    if study.grid is not None:
+        return f"{pair}, {f'evaluated on the {table.evaluated_on}' if table.evaluated_on else 'not evaluated yet'}."
+    images = "all training images" if config.train_images is None else f"{config.train_images:,} training images"
+    return (
+        f"{pair}: {images} of {config.dataset}, {config.epochs} epochs, batches of {config.batch_size}, seeds "
+        f"{', '.join(map(str, seeds)) or 'none yet'} of {len(study.seeds)} declared; evaluated on the "
+        f"{table.evaluated_on}, last epoch."
+    )
+
+
+def to_markdown(table: Table) -> str:
+    """The protocol, the table, what it decides, what the columns mean, and the settings of each entry."""
+    study, summaries = table.declared, summarize(table)
+    lines, decided, protocol = (
+        format_study(table, summaries),
+        describe_study(table, summaries),
+        describe_protocol(table),
+    )
+    if study.grid is not None:
+        parts = [protocol, study.describe_factors(), measures.to_markdown(lines, 0), GRID_NOTES, decided]
+    else:
+        settings = "\n".join(f"- {one.name}: `{format_student(one)}`" for one in study.students.values())
+        parts = [protocol, measures.to_markdown(lines, 2), decided, NOTES, settings]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def to_csv(tables: Mapping[str, Table], own: Iterable[str] = ()) -> str:
+    """A line for each row, numbers with full precision, empty where unknown; `own` measures are the last columns.
+
+    The first column is the table's name, or the row's part, where there is any.
+    """
+    rows = [(row.part or name, row) for name, table in tables.items() for row in table.rows]
+    known = [*(key for key in CSV if any(key in row.measures for _, row in rows)), *own]
+    return measures.to_csv([
+        ({"part": part} if part else {}) | {"entry": row.entry, "seed": row.seed}
+        | {key: row.measures.get(key, "") for key in known}
+        for part, row in rows
+    ])  # fmt: skip
+
+
+def describe_study(table: Table, summaries: list[Summary]) -> str:
+    """What the table decides, in sentences, with what limits the conclusion."""
+    if table.declared.grid is not None:
+        return describe_choice(table, summaries)
+    if not summaries:
+        return "No seed is complete yet."
+    seeds = min(len(one.rows) for one in summaries)
+    count = "one seed" if seeds == 1 else f"{seeds} seeds"
+    if seeds < ENOUGH_SEEDS:
+        return (
+            f"With {count} it cannot be decided which method is better: at least {ENOUGH_SEEDS} are needed. The order "
+            "may change with further seeds."
+        )
+    sentences = [_describe_reference(summaries, reference, count) for reference in table.declared.references]
+    best = max(summaries, key=lambda one: one.accuracy)
+    sentences.append(
+        f"{best.name} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} entries it is "
+        "probably overestimated."
+    )
+    sentences.append("This holds for this pair, these settings and this length of training.")
+    return " ".join(sentences)
+
+
+def _describe_reference(summaries: list[Summary], reference: str, count: str) -> str:
+    compared = [(one.name, one.differences[reference]) for one in summaries if reference in one.differences]
+    compared.sort(key=lambda pair: -pair[1].estimate)
+    words = f"after Holm's correction for {len(compared)} comparisons over {count}"
+    parts = []
+    for sign, phrase in ((1, "above"), (-1, "below")):
+        named = [f"{name} ({100 * one.estimate:+.2f})" for name, one in compared if one.sign == sign]
+        if named:
+            parts.append(f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} {phrase} it")
+    if not parts:
+        return f"Compared with {reference}, no entry differs by more than chance {words}."
+    return f"Compared with {reference}, {' and '.join(parts)} by more than chance {words}."
+
+
+def describe_choice(table: Table, summaries: list[Summary]) -> str:
+    """Whether the best cell's setting is better than the default, in sentences, with what limits the conclusion."""
+    best, by_name = find_best(summaries), {one.name: one for one in summaries}
+    if best is None:
+        return "No student has finished yet."
+    default = by_name.get(table.declared.references[0])
+    cells = [one for one in summaries if one.place and one.place.temperature is not None]
+    scratch = next((one for one in summaries if one not in cells), None)
+    first = f"The best of {len(cells)} cells" if len(cells) > 1 else "The only cell"
+    sentences = [f"{first} is {_describe_place(best.place)}: {_describe_accuracy(best)}."]
+    if best is default:
+        sentences.append("That is the lab's default itself.")
+    elif default is None:
+        sentences.append("The lab's default has not finished yet, so nothing is tested.")
+    else:
+        sentences.append(f"The lab's default, {_describe_place(default.place)}, has {_describe_accuracy(default)}.")
+        sentences += [_describe_images(best), _describe_seeds(best, default.name)]
+    if scratch is not None:
+        sentences.append(f"The scratch baseline has {_describe_accuracy(scratch)}.")
+    if (deviation := seed_deviation(summaries)) is not None:
+        sentences.append(f"Seeds of one cell have a standard deviation of {100 * deviation:.2f} points, pooled.")
+    if len(cells) > 1:
+        sentences.append(_describe_selection(table, best, default))
+    return " ".join(sentences)
+
+
+def _describe_images(best: Summary) -> str:
+    one = best.over_images
+    if one is None or one.p is None or one.p_alone is None:
+        return "Images: the paired test needs the labels of the evaluated images, which are missing on this machine."
+    by_seed = next(iter(best.differences.values())).values
+    verdict = "more than chance on these images" if one.p < LEVEL else "this could be chance"
+    ahead = f"ahead by {100 * one.estimate:.2f} points, in {sum(d > 0 for d in by_seed)} of {len(by_seed)} seeds"
+    tested = f"the paired test on the same images gives {format_p(one.p_alone)}, {_describe_family(one)}"
+    return f"Images: these trained networks are {ahead}; {tested}: {verdict}."
+
+
+def _describe_family(one: Difference) -> str:
+    return f"after Holm's correction for {one.family} comparisons {format_p(one.p or 0)}"
+
+
+def _describe_seeds(best: Summary, default: str) -> str:
+    one = best.differences.get(default)
+    if one is None or one.p is None:
+        unknown = "one seed does not show how much seeds vary" if len(best.rows) == 1 else "no seed is shared"
+        return f"Seeds: {unknown}, so it cannot be decided whether the setting is better."
+    return f"Seeds: {_describe_test(one)}, {_describe_family(one)}: {_judge(one)}."
+
+
+def _describe_test(one: Difference) -> str:
+    interval = f"95 % {one.bounds()}, {one.count} seeds"
+    return f"{100 * one.estimate:+.2f} points ({interval}), paired t test {format_p(one.p_alone or 0)}"
+
+
+def _judge(one: Difference) -> str:
+    """The verdict on two settings."""
+    if one.count < ENOUGH_SEEDS:
+        return f"with fewer than {ENOUGH_SEEDS} seeds it cannot be decided whether the setting is better"
+    if not one.sign:
+        return "the setting cannot be distinguished from the default"
+    return f"the setting is {'better' if one.sign > 0 else 'worse'} than the default"
+
+
+def _describe_selection(table: Table, best: Summary, default: Summary | None) -> str:
+    """What the choice of the best does to its estimate, and its fresh measurement where there is one."""
+    study = table.declared
+    where = "held-out images" if study.shared.holdout else "test images"
+    inflated = (
+        f"The best cell was selected on these {where}, so its accuracy and its lead are inflated; Holm's correction "
+        "changes p, not these estimates."
+    )
+    chosen = table.values(best.name, "test_accuracy")
+    if not chosen:
+        command = f"python -m kdexplorer evaluate --after-choice {study.study_id}"
+        fresh = f"`{command}` measures it once on the test split, with weights that no test image has influenced."
+        other = "Choose with `--holdout` for an estimate without it: the test split is then left for the chosen cell."
+        return f"{inflated} {fresh if study.shared.holdout else other}"
+    mean = sum(chosen.values()) / len(chosen)
+    text = f"Measured once after the choice, on the test split, it has {100 * mean:.2f} % (mean of {len(chosen)} seeds)"
+    known = table.values(default.name, "test_accuracy") if default is not None and default is not best else {}
+    shared = [chosen[seed] - known[seed] for seed in chosen if seed in known]
+    test = over_seeds(shared) if len(shared) > 1 else None
+    compared = f"; to the default {_describe_test(test)}: {_judge(test)}" if test else ""
+    return f"{inflated} {text}{compared}."
+
+
+def _describe_place(place: Place | None) -> str:
+    assert place is not None
+    return f"T = {place.temperature:g} with weight {place.weight:g}"
+
+
+def _describe_accuracy(one: Summary) -> str:
+    text = f"{100 * one.accuracy:.2f} %"
+    if one.interval is None:
+        return text
+    low, high = (100 * end for end in one.interval)
+    return f"{text} (mean of {len(one.rows)} seeds, 95 % {low:.2f} – {high:.2f})"

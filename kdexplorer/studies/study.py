@@ -1,0 +1,263 @@
+"""What a study is: named students × seeds on one recipe, declared and identified by a hash before anything is trained.
+
+A TOML file such as `studies/league-resnet8.toml` has the fields of a `Study`: `seeds`, `references`, a table `entries`
+(a name and a student in the command line's notation) and a table `recipe` (fields of a run that all students share). A
+`Grid` makes the entries of a study over temperature and weight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, JsonValue, model_validator
+
+from kdexplorer.analysis.metrics import average_logits
+from kdexplorer.analysis.temperature_effects import fresh_push
+from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, RunConfig, StudentConfig
+from kdexplorer.errors import ConfigError
+from kdexplorer.notation import format_number, format_options, parse_student
+from kdexplorer.presets import PRESETS
+from kdexplorer.runs.checkpoints import bundled_root
+from kdexplorer.runs.teachers import find_teachers
+from kdexplorer.schema import Name, StrictModel, validate
+
+MAX_VALUES = 32
+"""The most temperatures, and the most weights, of a grid."""
+
+OWN = ("version", "name", "students", "seed")
+"""Fields of a run that a recipe does not have: the study has its own, or they follow from it."""
+
+_TERM: dict[str, Any] = PRESETS["response"]["terms"][
+    0
+]  # whose temperature and weight a grid varies: the lab's settings
+
+
+class Place(NamedTuple):
+    """A student's place in a grid; the scratch baseline has weight 0 and no temperature."""
+
+    temperature: float | None
+    weight: float
+
+    def __str__(self) -> str:
+        return "scratch baseline" if self.temperature is None else f"T {self.temperature:g}, weight {self.weight:g}"
+
+
+DEFAULT_PLACE = Place(_TERM["temperature"], _TERM["weight"])
+
+Hold = Literal["weight", "gradient"]
+
+
+class Grid(StrictModel):
+    """Students over temperature and weight w of the teacher's term, with `ce_weight` 1 - w as in the lab's formula.
+
+    The factor T² keeps the gradient's size only in the limit of large T, so at one weight another temperature is also
+    another size of the gradient. `hold` says what is the same at every temperature: the weight, or the gradient's size
+    at the start of training, see `weight_factors`.
+    """
+
+    student: ArchitectureKey
+    temperatures: list[Annotated[float, Field(ge=0.1, le=100)]] = Field(
+        [1.0, 2.0, 4.0, 8.0, 16.0], min_length=1, max_length=MAX_VALUES
+    )
+    weights: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        [0.3, 0.5, 0.7, 0.9], min_length=1, max_length=MAX_VALUES
+    )
+    hold: Hold = "weight"
+
+    @model_validator(mode="after")
+    def _has_each_value_once(self) -> Grid:
+        if any(len(set(values)) < len(values) for values in (self.temperatures, self.weights)):
+            raise ValueError("a value is in the grid twice: remove one")
+        return self
+
+    def entries(self, factors: Mapping[float, float]) -> dict[str, str]:
+        """The scratch baseline, the lab's default, and the other cells; `factors` multiply the weights of the term."""
+        places = [Place(t, weight) for t in self.temperatures for weight in self.weights]
+        cells = dict(grid_entry(self.student, place, factors) for place in dict.fromkeys([DEFAULT_PLACE, *places]))
+        return {f"{self.student}-{SCRATCH}": f"{self.student}:{SCRATCH}"} | cells
+
+
+def grid_entry(student: str, place: Place, factors: Mapping[float, float] | None = None) -> tuple[str, str]:
+    """The name and the notation of a cell's student."""
+    temperature, weight = place
+    assert temperature is not None
+    of_term = float(f"{weight * (factors or {}).get(temperature, 1.0):.6g}")
+    numbers = {"T": temperature, "weight": of_term, "ce_weight": round(1 - weight, 12)}
+    settings = ":".join(f"{name}={format_number(value)}" for name, value in numbers.items())
+    return f"{student}-T{temperature:g}-w{weight:g}", f"{student}:{_TERM['method']}:{settings}"
+
+
+def weight_factors(teacher: str, temperatures: Iterable[float]) -> dict[float, float]:
+    """The factors that give every temperature the gradient of the lab's default temperature at the start of training.
+
+    A factor is `S(4) / S(T)`, rounded to six digits. S(T) is the mean, over the images of the teacher's stored logits,
+    of the L1 norm of the gradient of T² KL on the logits of an untrained student, taken as zero: see
+    `temperature_effects.fresh_push`. Later in training the sizes differ again, as students differ.
+
+    Raises:
+        ConfigError: when the teacher cannot be read or has no stored logits.
+    """
+    stored = [checkpoint.logits_or_none() for checkpoint in find_teachers(teacher)]
+    known = [logits for logits in stored if logits is not None]
+    if len(known) < len(stored) or len({logits.shape for logits in known}) > 1:
+        raise ConfigError(
+            f"teacher: {teacher} has no stored logits, from which the gradient's size is computed: "
+            "choose another teacher or hold the weight."
+        )
+    logits = average_logits(known)
+    default = _TERM["temperature"]
+    sizes = {t: fresh_push(logits, t) for t in sorted({*temperatures, default})}
+    return {t: float(f"{sizes[default] / size:.6g}") for t, size in sizes.items()}
+
+
+class Study(StrictModel):
+    """Entries (a name and a student each), the seeds, and what all runs share.
+
+    A run trains entries of one seed on the same batches from the same initial weights. The entries of a study with a
+    `grid` follow from it and the teacher; such a study asks for the best cell, others how all entries differ.
+    """
+
+    version: Literal[2] = 2
+    name: Name = "study"
+    entries: dict[Name, str] = Field(min_length=1, max_length=2 + MAX_VALUES**2)
+    seeds: list[int] = Field(min_length=1, max_length=100)
+    references: list[Name] = Field(min_length=1, max_length=4)  # entries that all others are compared with
+    recipe: dict[str, JsonValue]
+    grid: Grid | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Study:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a seed is declared twice: remove one")
+        if unknown := [name for name in self.references if name not in self.entries]:
+            raise ValueError(f"the reference {unknown[0]} is no entry: add it to the entries")
+        if own := [name for name in OWN if name in self.recipe]:
+            raise ValueError(f"{own[0]} is no setting: remove it")
+        names = list(self.entries)
+        try:
+            for start in range(0, len(names), MAX_STUDENTS):
+                self.config(self.seeds[0], names[start : start + MAX_STUDENTS])
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identifies what is declared, whatever a file's comments and line breaks."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def study_id(self) -> str:
+        """The name of its folder, with which its runs' ids begin."""
+        return f"{self.name[:40]}-{self.sha256[:8]}"
+
+    def run_id(self, seed: int) -> str:
+        """The id of the run that trains a seed, or its first entries: it follows from what is declared."""
+        return f"{self.study_id}-{seed}"
+
+    @cached_property
+    def students(self) -> dict[str, StudentConfig]:
+        """A student for each entry, called as the entry."""
+        return {name: parse_student(f"{text}:name={name}") for name, text in self.entries.items()}
+
+    @cached_property
+    def shared(self) -> RunConfig:
+        """What all runs share: a run of the first seed, with the first entries."""
+        return self.config(self.seeds[0], list(self.entries)[:MAX_STUDENTS])
+
+    @property
+    def architecture(self) -> str:
+        """Of the students; several joined by `, `."""
+        return ", ".join(dict.fromkeys(student.architecture for student in self.students.values()))
+
+    def config(self, seed: int, names: Iterable[str]) -> RunConfig:
+        """The run of some entries and one seed. Raises ConfigError."""
+        own = {"name": self.name, "students": [self.students[name] for name in names], "seed": seed}
+        return validate(RunConfig, {**self.recipe, **own})
+
+    def places(self) -> dict[str, Place]:
+        """Where each entry of a grid is; empty where there is none."""
+        return {name: _place_of(student) for name, student in self.students.items()} if self.grid else {}
+
+    def weight_factors(self) -> dict[float, float]:
+        """By which a grid's weights were multiplied, by temperature; empty where the weight itself is held."""
+        if self.grid is None or self.grid.hold == "weight":
+            return {}
+        cells = [(place, self.students[name]) for name, place in self.places().items() if place.temperature]
+        return {place.temperature or 0: student.terms[0].weight / place.weight for place, student in cells}
+
+    def describe_factors(self) -> str:
+        """What the factors mean, in sentences; empty where there are none."""
+        factors = sorted(self.weight_factors().items())
+        if not factors:
+            return ""
+        listed = ", ".join(f"{factor:.3g} at T = {temperature:g}" for temperature, factor in factors)
+        return (
+            "The size of the gradient is constant instead of the weight: the weight of the teacher's term is "
+            f"multiplied by {listed}, so that at the start of training its gradient is as large as at T = "
+            f"{DEFAULT_PLACE.temperature:g}."
+        )
+
+    def grid_command(self, *more: str) -> str:
+        """The command that starts or continues the study of a grid, in full; `more` words are added."""
+        assert self.grid is not None
+        words = [f"python -m kdexplorer sweep --student {self.grid.student}", *format_options(self.shared)]
+        for option, values in (("--temperature", self.grid.temperatures), ("--weight", self.grid.weights)):
+            words.append(f"{option} " + " ".join(format_number(value) for value in values))
+        words.append(f"--seeds {len(self.seeds)}")
+        if self.grid.hold == "gradient":
+            words.append("--hold gradient")
+        return " ".join([*words, *more])
+
+
+def _place_of(student: StudentConfig) -> Place:
+    """Its weight is what cross-entropy lacks, whatever its term's factor."""
+    temperature = student.terms[0].model_dump()["temperature"] if student.terms else None
+    return Place(temperature, round(1 - student.ce_weight, 12))
+
+
+def make_grid_study(student: str, recipe: Mapping[str, Any], seeds: Any = 3, **grid: Any) -> Study:
+    """The study of a grid. Raises ConfigError, naming each invalid field.
+
+    Args:
+        student: the architecture.
+        recipe: fields of a run without its students; `seed` is the first seed, `name` the study's.
+        seeds: how many.
+        grid: other fields of `Grid`.
+    """
+    teacher = recipe.get("teacher")
+    if not teacher:
+        raise ConfigError("teacher: a sweep needs a teacher, as in --teacher resnet56.")
+    if not isinstance(seeds, int) or not 1 <= seeds <= 100:
+        raise ConfigError(f"seeds: should be a number from 1 to 100, not '{str(seeds)[:60]}'")
+    made = validate(Grid, {"student": student} | grid)
+    shared = validate(RunConfig, {"name": "sweep", **recipe, "students": [parse_student(f"{student}:{SCRATCH}")]})
+    factors = weight_factors(teacher, made.temperatures) if made.hold == "gradient" else {}
+    values: dict[str, Any] = {"name": shared.name, "recipe": shared.model_dump(mode="json", exclude={*OWN})}
+    values |= {"entries": made.entries(factors), "references": [grid_entry(student, DEFAULT_PLACE)[0]], "grid": made}
+    return validate(Study, values | {"seeds": list(range(shared.seed, shared.seed + seeds))})
+
+
+def read_study(path: Path) -> Study:
+    """Reads a declaration in TOML. Raises ConfigError when it is missing or not valid."""
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read as a declaration: {error}") from error
+    return validate(Study, values, str(path))
+
+
+def bundled_studies() -> Path:
+    """The folder of the bundled declarations and tables, beside that of the bundled networks."""
+    return bundled_root().parent / "studies"
+
+
+def bundled_declaration() -> Path:
+    """What `league` trains without a file: the comparison of all methods."""
+    return bundled_studies() / "league-resnet8.toml"

@@ -1,0 +1,155 @@
+"""Connections of a real server (uvicorn): how many there are, and how long they may be silent."""
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+
+from kdexplorer.app.server import connections, refusals
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+async def page(request):
+    await asyncio.sleep(float(request.query_params.get("takes", 0)))
+    return PlainTextResponse("page")
+
+
+async def stream(socket):
+    await socket.accept()
+    await socket.receive()
+
+
+@contextmanager
+def serving(files=None):
+    """A server as Streamlit starts one; yields its port."""
+    application = Starlette(routes=[Route("/", page, methods=["GET", "POST"]), WebSocketRoute("/stream", stream)])
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(2048)
+    server = uvicorn.Server(uvicorn.Config(connections.Connections(application), log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(30)
+
+
+def connect(port, data=b"", source="127.0.0.1"):
+    found = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
+    found.sendall(data)
+    return found
+
+
+def is_closed(found, seconds=5.0):
+    """Whether the server closes a connection within so many seconds, with or without an answer before."""
+    found.settimeout(seconds)
+    try:
+        while found.recv(4096):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def answer(found):
+    found.sendall(REQUEST)
+    return found.recv(4096)[:15]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(connections, "SILENCE", 0.3)
+    monkeypatch.setattr(refusals, "_log", refusals._Log())
+
+
+SILENT = {
+    "nothing": b"",
+    "half a head": REQUEST[:-2],
+    "a body that does not end": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx",
+    "a second head that does not end": REQUEST + REQUEST[:-2],
+}
+
+
+@pytest.mark.parametrize("data", SILENT.values(), ids=SILENT)
+def test_a_connection_that_asks_for_nothing_is_closed(quick, data):
+    with serving() as port:
+        assert is_closed(connect(port, data))
+
+
+def test_who_waits_for_an_answer_or_has_a_websocket_stays(quick):
+    upgrade = "GET /stream HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    upgrade += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    with serving() as port:
+        patient, open_ = connect(port, REQUEST.replace(b"/ ", b"/?takes=2 ")), connect(port, upgrade.encode())
+        assert not is_closed(open_, 1.5)
+        assert patient.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_small_answers_do_not_wait_for_one_another(quick, monkeypatch):
+    """The server's side of a connection: without this option an answer waits until the browser has the one before."""
+    seen, watch = [], connections.watch
+
+    def watch_and_look(protocol, most):
+        class Looking(watch(protocol, most)):
+            def connection_made(self, transport):
+                super().connection_made(transport)
+                found = transport.get_extra_info("socket")
+                seen.append(found.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+        return Looking
+
+    monkeypatch.setattr(connections, "watch", watch_and_look)
+    with serving() as port:
+        assert answer(connect(port)) == b"HTTP/1.1 200 OK"
+    assert seen
+    assert all(seen)
+
+
+def test_thousands_of_half_open_heads_are_outlived(monkeypatch, caplog):
+    """With few files: others are answered meanwhile, nothing runs out, and the log has a line."""
+    monkeypatch.setattr(refusals, "_log", refusals._Log())
+    monkeypatch.setattr(connections, "raise_file_limit", lambda: 256)
+    with serving() as port:
+        held = []
+        for number in range(600):
+            held.append(connect(port, REQUEST[:-2]))
+            if number % 100 == 0:
+                assert answer(connect(port)) == b"HTTP/1.1 200 OK"
+        assert answer(connect(port)) == b"HTTP/1.1 200 OK"
+        time.sleep(0.2)
+        open_ = sum(not is_closed(one, 0.001) for one in held)
+        assert open_ <= 160
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+
+
+def test_an_address_has_half_of_what_the_others_leave(monkeypatch):
+    monkeypatch.setattr(connections, "raise_file_limit", lambda: 256)  # 160 connections
+    sources = ("127.0.0.1", "127.0.0.2")
+    with serving() as port:
+        held = [[connect(port, REQUEST[:-2], source) for _ in range(200)] for source in sources]
+        time.sleep(0.2)
+        assert [sum(not is_closed(one, 0.001) for one in of_one) for of_one in held] == [80, 40]
+
+
+def test_another_server_is_not_changed(caplog):
+    async def start():
+        async def application(scope, receive, send):
+            pass
+
+        await connections.Connections(application)({"type": "lifespan"}, lambda: None, None)
+
+    asyncio.run(start())
+    assert "not watched" in caplog.text

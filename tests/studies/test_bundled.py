@@ -1,0 +1,102 @@
+"""The bundled tables: their numbers, what they belong to, and the hashes under which they were declared."""
+
+import hashlib
+import json
+
+import pandas as pd
+import pytest
+from scipy.stats import ttest_rel
+
+from kdexplorer.analysis.difference import holm, t_interval
+from kdexplorer.files import write_json
+from kdexplorer.studies.experiments import all_experiments
+from kdexplorer.studies.experiments.results import read, table_path, tables_folder
+from kdexplorer.studies.study import bundled_declaration, read_study
+from kdexplorer.studies.summary import find_best, seed_deviation, summarize
+from kdexplorer.studies.table import bundled_tables, find_conflicts, read_table
+
+LEAGUE = "league-resnet8"
+STUDIES = {
+    table_path(experiment.key, name): study
+    for experiment in all_experiments()
+    for name, study in experiment.studies(False).items()
+} | {bundled_declaration().with_suffix(".json"): read_study(bundled_declaration())}
+
+
+def by_name(table):
+    return {one.name: one for one in summarize(table)}
+
+
+def test_the_sweeps_numbers():
+    (table,) = bundled_tables(with_grid=True).values()
+    found = by_name(table)
+    assert len(table.rows) == 39
+    best, default = find_best(list(found.values())), found["resnet8-T4-w0.7"]
+    assert best.name == "resnet8-T4-w0.9"
+    assert (best.accuracy, default.accuracy) == (0.7794, 0.7688333333333333)
+    assert found["resnet8-scratch"].means["cross_entropy"] == 0.7601430508734887
+    for name, p in (("resnet8-T4-w0.9", 0.03908947046657492), ("resnet8-T2-w0.7", 0.04285443661645192)):
+        test = found[name].differences[default.name]
+        assert test.p_alone == pytest.approx(ttest_rel(found[name].values(), default.values()).pvalue)
+        assert test.p_alone == pytest.approx(p, rel=1e-9)
+        assert found[name].over_images.p_alone < 1e-4
+    assert best.differences[default.name].p == pytest.approx(0.20462184476287512)
+    assert found["resnet8-T4-w0.5"].over_images.p_alone == 0.5990637403156526
+    tested = [one.over_images for one in found.values() if one.over_images is not None]
+    assert [one.p for one in tested] == holm([one.p_alone for one in tested])
+    by_cell = pd.DataFrame([(row.entry, row.accuracy) for row in table.rows]).groupby(0)[1]
+    assert seed_deviation(list(found.values())) == pytest.approx(by_cell.var().mean() ** 0.5)
+    assert seed_deviation(list(found.values())) == pytest.approx(0.004161946043835121)
+
+
+def test_the_leagues_numbers():
+    found = by_name(bundled_tables(with_grid=False)[LEAGUE])
+    best = max(found.values(), key=lambda one: one.accuracy)
+    assert (len(found), best.name) == (15, "reviewkd")
+    assert best.interval == t_interval(best.values())
+    assert (best.accuracy, best.entry.memory) == (0.79428, 213234276)
+    assert (best.own_step, best.whole_step) == (3.6105386303869813, 2.173507759932439)
+    difference = found["kd"].differences["scratch"]
+    assert difference.estimate == pytest.approx(0.05076)
+    assert difference.interval == pytest.approx((0.042341096889264775, 0.0591789031107352))
+    assert (difference.p_alone, difference.p) == pytest.approx((7.462228328469703e-05, 0.0005223559829928792))
+
+
+def test_each_table_belongs_to_what_is_declared_and_nothing_else_is_there(bundled):
+    weights = {name: checkpoint.sha256 for name, checkpoint in bundled.entries.items()}
+    measured = {table_path(one.key) for one in all_experiments() if one.measure is not None}
+    found = set(tables_folder().rglob("*.json"))
+    assert measured <= found <= measured | set(STUDIES)
+    for path in found - measured:
+        table = read_table(path)
+        assert find_conflicts(table, STUDIES[path]) == [], path
+        teacher = STUDIES[path].shared.teacher
+        assert teacher not in weights or table.teacher == weights[teacher], path
+    assert not any(read(experiment).left_out for experiment in all_experiments())
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_declaration_is_the_one_whose_hash_was_made_before_the_training(path):
+    """What is declared says the same in the format before; only the name of a trained teacher contained a hash."""
+    table = read_table(path)
+    study = table.declared
+    recipe, (architecture,) = dict(study.recipe), {one.architecture for one in study.students.values()}
+    if recipe["teacher"] and recipe["teacher"].startswith("better-teacher-teachers-"):
+        teachers = read_table(path.with_name("teachers.json"))
+        recipe["teacher"] = recipe["teacher"].replace(teachers.sha256[:8], teachers.earlier_sha256[:8])
+    before = {
+        "version": 1, "student": architecture, "seeds": study.seeds, "references": study.references,
+        "entries": {name: text.removeprefix(f"{architecture}:") for name, text in study.entries.items()},
+        "settings": recipe,
+    }  # fmt: skip
+    assert hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest() == table.earlier_sha256
+
+
+def test_tables_that_are_damaged_are_skipped(tmp_path, monkeypatch):
+    table = bundled_tables(with_grid=True)["resnet56-resnet8"]
+    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
+    (tmp_path / "studies").mkdir()
+    write_json(tmp_path / "studies" / "good.json", table.model_dump(mode="json"))
+    (tmp_path / "studies" / "bad.json").write_text("{")
+    assert list(bundled_tables(with_grid=True)) == ["good"]
+    assert bundled_tables(with_grid=False) == {}

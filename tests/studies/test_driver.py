@@ -1,0 +1,312 @@
+"""Every start of a study continues from the one before, whatever ended it; the table alone says what is left."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from kdexplorer.analysis import metrics
+from kdexplorer.cli.main import main
+from kdexplorer.datasets import get_dataset
+from kdexplorer.errors import ConfigError, RunError, TrainingError
+from kdexplorer.runs import launch
+from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
+from kdexplorer.runs.run_folder import Run, finished_students
+from kdexplorer.studies import collect
+from kdexplorer.studies.choice import measure_choice
+from kdexplorer.studies.driver import execute_study
+from kdexplorer.studies.estimate import find_left
+from kdexplorer.studies.folder import StudyConfig, left_to_train, list_studies, open_study, prepare
+from kdexplorer.studies.progress import ATTEMPTS
+from kdexplorer.studies.report import to_csv, to_markdown
+from kdexplorer.studies.study import make_grid_study
+from kdexplorer.studies.summary import find_best, summarize
+from kdexplorer.studies.table import read_table, unpack_bits
+
+
+def test_every_run_is_trained_once_and_a_second_start_finds_them_finished(tiny, small, started):
+    study = open_study(small)
+    assert execute_study(study) == "finished"
+    ids = [f"{study.run_id}-{end}" for end in ("0", "0-2", "1", "1-2")]
+    assert started == ids
+    status = study.status()
+    assert (status.state, status.runs, status.finished) == ("finished", 4, 4)
+    assert sum(len(finished_students(run)) for run in study.runs()) == 8
+    assert [run.config().seed for run in study.runs()] == [0, 0, 1, 1]
+    assert execute_study(open_study(small)) == "finished"
+    assert started == ids
+    table = study.table()
+    summaries = summarize(table)
+    assert {(*one.place, len(one.rows)) for one in summaries} == {
+        (None, 0, 2), (2, 0.5, 2), (2, 0.9, 2), (4, 0.7, 2)
+    }  # fmt: skip
+    assert find_best(summaries).accuracy == max(one.accuracy for one in summaries[1:])
+    labels = get_dataset("synthetic").load("test").labels
+    for row in table.rows:
+        logits = open_checkpoint(study.path.parent.parent / row.run / row.entry).logits()
+        right = logits.argmax(axis=1) == labels
+        assert np.array_equal(unpack_bits(row.right, table.images), right)
+        assert row.accuracy == right.mean()
+        assert row.measures["calibration_error"] == metrics.expected_calibration_error(logits, labels)
+        assert row.measures["scaled_cross_entropy"] < row.measures["cross_entropy"] + 0.2
+        assert row.measures["step_seconds"] > 0
+        assert "teacher_agreement" not in row.measures  # it has no logits
+    assert all(one.batch_seconds > 0 and one.device and one.seconds for one in table.runs)
+    assert (study.path / "table.md").read_text() == to_markdown(table)
+
+
+def test_stopping_a_run_stops_the_study_and_the_next_start_continues(tiny, small, started, monkeypatch):
+    study = open_study(small)
+    train_one = launch.start_run
+
+    def stop_the_second(run):
+        if run.run_id.endswith("-2"):
+            started.append(run.run_id)
+            run.write_status("stopped")
+        else:
+            train_one(run)
+
+    monkeypatch.setattr(launch, "start_run", stop_the_second)
+    assert execute_study(study) == "stopped"
+    assert (study.status().state, study.status().finished) == ("stopped", 1)
+    assert [run.status().state for run in study.runs()] == ["finished", "stopped", "waiting", "waiting"]
+    (left,) = find_left(small)
+    assert (len(left.runs), left.students) == (3, 6)
+    monkeypatch.setattr(launch, "start_run", train_one)
+    assert execute_study(study) == "finished"
+    assert [name.removeprefix(study.run_id) for name in started] == ["-0", "-0-2", "-0-2", "-1", "-1-2"]
+
+
+def test_a_run_that_fails_costs_itself_alone(tiny, small, started):
+    study = open_study(small)
+    prepare(study, left_to_train(small))
+    first = study.runs()[0]
+    config = json.loads((first.path / "config.json").read_text())
+    (first.path / "config.json").write_text(json.dumps(config | {"learning_rate": 20, "epochs": 30}))
+    with np.errstate(all="ignore"), pytest.raises(TrainingError, match=first.run_id):
+        execute_study(study)
+    status = study.status()
+    assert (status.state, list(status.failed), status.finished) == ("failed", [first.run_id], 3)
+    assert "learning rate" in status.failed[first.run_id]
+
+
+def vanish(run, **facts):
+    """Leaves a run as a process does that ended without a word."""
+    lost = {"state": "running", "pid": 2**22 + 1} | facts
+    (run.path / "status.json").write_text(json.dumps(lost))
+
+
+def test_a_process_that_vanishes_is_not_started_for_ever_unless_it_gets_further(tiny, small, monkeypatch):
+    study = open_study(small.model_copy(update={"study": small.study.model_copy(update={"seeds": [0]})}))
+    starts = []
+    monkeypatch.setattr(launch, "start_run", lambda run: (starts.append(run.run_id), vanish(run)))
+    with pytest.raises(TrainingError):
+        execute_study(study)
+    assert len(starts) == 2 * ATTEMPTS
+    assert set(study.status().failed) == set(starts)
+    starts.clear()
+
+    def get_one_step_further(run):
+        starts.append(run.run_id)
+        vanish(run, epoch=0, step=min(starts.count(run.run_id), 4))
+
+    monkeypatch.setattr(launch, "start_run", get_one_step_further)
+    with pytest.raises(TrainingError):
+        execute_study(study)
+    assert len(starts) == 2 * (4 + ATTEMPTS)
+
+
+def test_one_study_has_one_driver(small):
+    study = open_study(small)
+    with FileLock(study.path / ".lock"), pytest.raises(RunError, match="another process"):
+        execute_study(study)
+
+
+def test_a_run_whose_configuration_was_lost_keeps_what_it_has(tiny, small, started):
+    study = open_study(small)
+    assert execute_study(study) == "finished"
+    run = study.runs()[0]
+    students, config = finished_students(run), run.config()
+    (run.path / "config.json").unlink()
+    prepare(study, [])
+    assert run.config() == config
+    assert finished_students(run) == students
+    assert len(students) == 2
+
+
+def test_without_labels_nothing_is_tested_and_the_rest_is_known(tiny, small, started, monkeypatch):
+    monkeypatch.setattr(collect, "load_labels", lambda config: None)
+    study = open_study(small)
+    assert execute_study(study) == "finished"
+    table = study.table()
+    assert all(row.measures.keys() == {"accuracy", "cross_entropy", "step_seconds"} for row in table.rows)
+    assert all(one.over_images is None and one.accuracy for one in summarize(table))
+
+
+def test_a_choice_on_held_out_images_is_followed_by_one_measurement_on_the_test_split(tiny, recipe, started, capsys):
+    made = make_grid_study("resnet8", recipe | {"holdout": 20}, 1, temperatures=[2.0], weights=[0.5])
+    study = open_study(StudyConfig(study=made))
+    with pytest.raises(RunError, match="not finished"):
+        measure_choice(study)
+    execute_study(study)
+    before = study.table()
+    assert "20 held-out training images" in before.evaluated_on
+    assert main(["evaluate", "--after-choice", study.run_id]) == 0
+    assert "Measured once after the choice" in capsys.readouterr().out
+    table, default = study.table(), made.references[0]
+    best = find_best(summarize(table)).name
+    assert {row.entry for row in table.rows if "test_accuracy" in row.measures} == {best, default}
+    assert table.rows_of("resnet8-scratch") == before.rows_of("resnet8-scratch")
+    card = next(c for c in run_checkpoints(study.runs()[0]) if c.name == default).card
+    assert (card.after_choice.images, card.data.evaluation_images) == (60, 20)
+    assert table.values(default, "test_accuracy") == {0: card.after_choice.accuracy}
+
+
+def test_a_choice_on_the_test_split_has_no_fresh_measurement(small):
+    with pytest.raises(ConfigError, match="--holdout"):
+        measure_choice(open_study(small))
+
+
+# --- From the command line ---
+
+
+def test_the_command_prints_the_table_and_start_takes_a_study(tiny, teacher, started, capsys):
+    words = ["sweep", "--teacher", str(teacher.path), "--student", "resnet8", "--temperature", "2", "4"]
+    words += ["--weight", "0.7", "--seeds", "2", "--dataset", "synthetic", "--epochs", "1"]
+    words += ["--batch-size", "20", "--train-images", "60", "--device", "cpu"]
+    assert main(words) == 2  # nobody can answer
+    assert list_studies() == []
+    assert "6 students to train in 2 runs, about 3 min on this machine" in capsys.readouterr().err
+    assert main([*words, "--yes"]) == 0
+    printed = capsys.readouterr()
+    (study,) = list_studies(with_grid=True)
+    assert study.run_id in printed.err
+    assert to_markdown(study.table()) in printed.out
+    study.write_status("stopped")
+    assert main(["start", study.run_id, "--quiet"]) == 0
+    assert len(started) == 2
+    assert main([*words, "--json"]) == 0  # nothing is left, nothing to ask
+    assert json.loads(capsys.readouterr().out)["sha256"] == study.config().study.sha256
+    assert main(["sweep", "--student", "resnet8"]) == 2
+    assert "teacher" in capsys.readouterr().err
+
+
+@pytest.fixture
+def declared(tmp_path, teacher):
+    path = tmp_path / "league.toml"
+    path.write_text(
+        f"""
+        version = 2
+        name = "league"
+        seeds = [3, 5]
+        references = ["scratch", "plain-kd"]
+        recipe = {{dataset = "synthetic", teacher = "{teacher.path}", epochs = 1, batch_size = 20, train_images = 60,
+            precision = "float32", device = "cpu"}}
+        [entries]
+        scratch = "resnet8:scratch"
+        plain-kd = "resnet8:kd:T=4:weight=0.7:ce_weight=0.3"
+        attention = "resnet8:at:weight=1000"
+    """.replace(",\n            precision", ", precision")
+    )
+    return path
+
+
+def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table_alone(tiny, declared, started, runs_root, capsys):
+    words = ["league", str(declared), "--yes"]
+    assert main([*words, "--seeds", "1"]) == 0
+    printed = capsys.readouterr()
+    assert "3 students to train in 1 run, about 1 min 30 s" in printed.err
+    path = declared.with_suffix(".json")
+    table = read_table(path)
+    assert table.complete_seeds() == [3]
+    assert all(entry.memory > 0 for entry in table.entries)
+    assert to_markdown(table) in printed.out
+    assert declared.with_suffix(".md").read_text() == to_markdown(table)
+
+    shutil.rmtree(runs_root)  # another machine
+    assert main(["study", *words[1:]]) == 0
+    assert [Run(runs_root / name).config().seed for name in started[1:]] == [5]
+    table = read_table(path)
+    assert [(row.seed, row.entry) for row in table.rows] == [
+        (seed, entry) for seed in (3, 5) for entry in ("scratch", "plain-kd", "attention")
+    ]
+    assert len(to_csv({"": table}).splitlines()) == 1 + 6
+
+    rows = [row for row in table.rows if (row.entry, row.seed) != ("attention", 5)]  # a part of a seed is left
+    path.write_text(table.model_copy(update={"rows": rows}).model_dump_json())
+    shutil.rmtree(runs_root)
+    assert main(words) == 0
+    assert [one.name for one in Run(runs_root / started[-1]).config().students] == ["attention"]
+    assert main(words) == 0
+    assert len(started) == 3
+
+
+def test_a_finished_run_that_was_not_written_is_found_again(tiny, declared, started):
+    words = ["league", str(declared), "--yes", "--seeds", "1", "--quiet"]
+    assert main(words) == 0
+    before = read_table(declared.with_suffix(".json"))
+    declared.with_suffix(".json").unlink()  # the driver was killed before it was written
+    assert main(words) == 0
+    assert len(started) == 1
+    assert read_table(declared.with_suffix(".json")) == before
+
+
+def test_what_is_stopped_continues(tiny, declared, started, monkeypatch):
+    train = launch.start_run
+    monkeypatch.setattr(launch, "start_run", lambda run: run.write_status("stopped"))
+    assert main(["league", str(declared), "--yes", "--seeds", "1"]) == 130
+    assert not declared.with_suffix(".json").exists()
+    monkeypatch.setattr(launch, "start_run", train)
+    assert main(["league", str(declared), "--yes", "--quiet", "--seeds", "1"]) == 0
+    assert len(started) == 1
+
+
+def test_nothing_starts_without_a_yes(tiny, declared, started, capsys):
+    assert main(["league", str(declared), "--estimate"]) == 0
+    assert "in 2 runs, about 3 min" in capsys.readouterr().err
+    assert main(["league", str(declared)]) == 2
+    assert "--yes" in capsys.readouterr().err
+    assert main(["league", str(declared), "--show"]) == 0
+    assert started == list_studies() == []
+    assert not declared.with_suffix(".json").exists()
+    assert main(["league", str(declared), "--seeds", "3"]) == 2
+
+
+def test_a_table_of_another_declaration_or_no_table_is_not_overwritten(tiny, declared, started, capsys):
+    assert main(["league", str(declared), "--yes", "--seeds", "1", "--quiet"]) == 0
+    path = declared.with_suffix(".json")
+    before = path.read_bytes()
+    declared.write_text(declared.read_text().replace("epochs = 1", "epochs = 2"))
+    assert main(["league", str(declared), "--yes"]) == 2
+    assert "recipe" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    path.write_text(json.dumps({"rows": 1}))
+    assert main(["league", str(declared), "--yes"]) == 2
+    assert "is not the table of a study" in capsys.readouterr().err
+    assert len(started) == 1
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_leaves_a_study_that_continues(small, runs_root):
+    """Real processes: the driver dies by SIGKILL, the next one waits for the trainer that it left."""
+    study = open_study(small)
+    study.write_status("stopped")
+    command = [sys.executable, "-m", "kdexplorer", "start", str(study.path), "--quiet"]
+    process = subprocess.Popen(command, env=os.environ | {"KDEXPLORER_RUNS": str(runs_root)})
+    deadline = time.monotonic() + 600
+    while not any((run.path / "log.txt").exists() for run in study.runs()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert study.status().state == "lost"
+    assert subprocess.run(command, env=os.environ | {"KDEXPLORER_RUNS": str(runs_root)}, check=False).returncode == 0
+    assert study.status().finished == 4
+    for run in study.runs():
+        assert [row.epoch for row in run.metrics()] == [0, 0]  # each of its two students once

@@ -1,0 +1,111 @@
+"""How long studies take: what is added up before they start, and what is left while they run."""
+
+import pytest
+
+from kdexplorer.files import write_json
+from kdexplorer.studies import estimate as estimates
+from kdexplorer.studies.driver import describe_state
+from kdexplorer.studies.estimate import StudiesEstimate, list_left, seconds_left, study_config
+from kdexplorer.studies.experiments import get_experiment
+from kdexplorer.studies.experiments.results import table_path
+from kdexplorer.studies.folder import open_experiment, open_study, prepare
+from kdexplorer.studies.table import StudyRun, write_table
+from kdexplorer.training.estimate import Estimate
+from tests.studies.sample import make_results
+from tests.studies.test_experiment_driver import TINY, shelf  # noqa: F401
+
+
+def make_estimate(seconds, fixing=0.0):
+    return Estimate(
+        seconds=seconds, loading=1, step=0.1, evaluation=1, epoch=2, images_per_second=100, fixing=fixing
+    )  # fmt: skip
+
+
+def store(name, seconds):
+    """Writes a study's table with these seeds, and how long each took."""
+    more = {"images": 1.0, "teacher_images": 1.0}
+    table = make_results(TINY, lambda study, entry: 0.5, more=lambda study, entry: more).tables[name]
+    runs = [one.model_copy(update={"seconds": seconds[one.seed]}) for one in table.runs if one.seed in seconds]
+    rows = [row for row in table.rows if row.seed in seconds]
+    write_table(table.model_copy(update={"runs": runs, "rows": rows}), table_path("tiny", name))
+
+
+def work_on(name, seed, **status):
+    """A run that trains a seed of a study, with the status of its own process."""
+    config = study_config(TINY, name, small=False)
+    folder = open_study(config)
+    planned = StudyRun(run=config.study.run_id(seed), seed=seed, entries=tuple(config.study.entries))
+    prepare(folder, [planned])
+    write_json(folder.path / "packing.json", {"runs": [planned.model_dump(mode="json")]})
+    folder.run(planned).write_status("running", "training", **status)
+    folder.write_status("running", "training", working=[planned.run])
+    return folder
+
+
+@pytest.fixture
+def shelved(shelf, make_checkpoint, tmp_path):  # noqa: F811
+    return make_checkpoint(tmp_path / "bundled" / "stand-in", "resnet8")
+
+
+def test_the_time_left_is_that_of_all_parts(shelved):
+    assert seconds_left(TINY) is None  # nothing has said how long it takes
+    open_experiment("tiny").write_status("running", "2 parts left, now teachers")
+    study = work_on("teachers", 7, epoch=0, epochs=2, step=0, steps_per_epoch=2)
+    assert seconds_left(TINY) is None
+    assert "until all" not in describe_state(open_experiment("tiny"))
+    work_on("teachers", 7, epoch=1, epochs=2, step=0, steps_per_epoch=2, seconds_left=30)
+    # A student's step costs three forward passes. Two seeds of two students and a teacher: 7 instead of 3 in each.
+    assert seconds_left(TINY) == pytest.approx(30 + 2 * 60 * 7 / 3)
+    assert "about 5 min 10 s until all of it is done" in describe_state(open_experiment("tiny"))
+    study.write_status("finished", "")
+    store("teachers", {7: 90.0})
+    assert seconds_left(TINY) == pytest.approx(2 * 90 * 7 / 3)
+    work_on("students", 5, epoch=0, epochs=2, step=1, steps_per_epoch=2, seconds_left=75)
+    assert seconds_left(TINY) == pytest.approx(75 + 100)
+    store("students", {3: 80.0})
+    assert seconds_left(TINY) == 75
+    open_experiment("tiny").write_status("finished", "")
+    assert describe_state(open_experiment("tiny")) == ""
+
+
+def test_what_all_seeds_share_is_added_once(shelved):
+    teachers, students = list_left(TINY)
+    assert students.add_up(make_estimate(100, fixing=40)) == 40 + 2 * 60
+    assert teachers.add_up(make_estimate(100)) == 100
+    assert (teachers.sample.teacher, students.sample.teacher) == (None, "stand-in")
+    assert students.sample.seed == 3
+
+
+def test_an_estimate_times_one_part_after_the_other(shelved, monkeypatch):
+    timed = []
+
+    class Timed:
+        started = 0.0
+
+        def __init__(self, config):
+            timed.append((config.teacher, config.seed))
+            self.looks = 0
+
+        def poll(self):
+            self.looks += 1
+            return make_estimate(50, fixing=10) if self.looks == 2 else None
+
+        def cancel(self):
+            timed.append("canceled")
+
+    monkeypatch.setattr(estimates, "Measurement", Timed)
+    estimate = StudiesEstimate(TINY)
+    assert [estimate.poll() for _ in range(3)] == [None] * 3
+    assert "part 2 of 2" in estimate.describe()
+    assert [estimate.poll() for _ in range(2)] == [None, 50 + 10 + 2 * 40]
+    assert timed == [(None, 7), ("stand-in", 3)]
+    assert estimate.poll() == 140
+    other = StudiesEstimate(TINY)
+    other.cancel()
+    other.poll()
+    other.cancel()
+    assert timed[-1] == "canceled"
+
+
+def test_complete_tables_need_no_teacher():
+    assert list_left(get_experiment("better-teacher")) == []  # whose trained teachers are not bundled

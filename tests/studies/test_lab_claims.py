@@ -1,0 +1,151 @@
+"""The lab's claims: every verdict with made-up data, and the figures of the bundled networks a second way."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, norm
+
+from kdexplorer.studies.experiments import lab_claims
+from kdexplorer.studies.experiments.base import NETWORKS, Results
+from kdexplorer.studies.experiments.results import read
+from kdexplorer.studies.table import Entry, Row, Table, pack_bits
+from tests.studies.sample import first
+
+NOISE = np.array([0.0, 0.001, -0.001, 0.002, -0.002])
+
+
+def setting(values, seeds=5):
+    """Accuracies by seed around each value's mean, with other noise for each."""
+    return {value: (mean + np.roll(NOISE, n))[:seeds].tolist() for n, (value, mean) in enumerate(values.items())}
+
+
+@pytest.mark.parametrize(
+    ("means", "seeds", "verdict"),
+    [
+        ({1: 0.5, 4: 0.6, 8: 0.5}, 5, "supported"),
+        ({1: 0.5, 4: 0.6, 8: 0.7}, 5, "not supported"),
+        ({1: 0.5, 4: 0.6, 8: 0.6}, 5, "cannot be decided"),
+        ({1: 0.5, 4: 0.6, 8: 0.5}, 4, "cannot be decided"),
+        ({1: 0.5, 4: 0.6, 8: 0.5}, 1, "cannot be decided"),
+        ({1: 0.5, 8: 0.6}, 5, "cannot be decided"),
+        ({4: 0.6}, 5, "cannot be decided"),
+        ({}, 5, "cannot be decided"),
+    ],
+)
+def test_a_setting_is_judged_by_seeds(means, seeds, verdict):
+    values = setting(means, seeds)
+    judged = lab_claims.judge_setting("c", "T", values, lambda t: 3 <= t <= 5, lambda t: not 3 <= t <= 5)
+    assert judged.verdict == verdict
+    assert all(
+        f"T = {value}: {100 * np.mean(v):.2f} %" in judged.evidence for value, v in setting(means, seeds).items()
+    )
+    assert ("fewer than 5" in judged.evidence) == (seeds < 5)
+
+
+def test_the_example_is_computed(monkeypatch):
+    exact = np.array([0.93, 0.05, 0.02]) ** 0.25  # softmax of logarithms over 4
+    judged = lab_claims.judge_example()
+    assert " / ".join(f"{p:.3f}" for p in exact / exact.sum()) in judged.evidence
+    assert "0.536 / 0.258 / 0.205" in judged.evidence
+    assert judged.verdict == "not supported"
+    monkeypatch.setattr(lab_claims, "LAB_SOFTENED", (0.54, 0.26, 0.21))
+    assert lab_claims.judge_example().verdict == "supported"
+
+
+def test_channels_can_differ_where_maps_have_equal_sizes():
+    assert lab_claims.judge_channels(("resnet18", "resnet50")).verdict == "supported"
+    assert lab_claims.judge_channels(("resnet8", "resnet50")).verdict == "not supported"
+
+
+def networks(*rows, images=1000):
+    """A table of rows `(part, name, measures)`, where `right` among the measures is bits; `t` and `b` are scratch."""
+    found = [
+        Row(
+            part=part, entry=name, right=pack_bits(measures["right"]) if "right" in measures else "",
+            measures={"accuracy": 0.9, "cross_entropy": 0.3}
+            | {key: value for key, value in measures.items() if key != "right"},
+        )
+        for part, name, measures in rows
+    ]  # fmt: skip
+    names = {row.entry for row in found}
+    entries = [Entry(name=name, key="scratch" if name in ("t", "b") else "kd") for name in names]
+    return Table(images=images, entries=entries, rows=found)
+
+
+@pytest.mark.parametrize(
+    ("terms", "verdict"),
+    [([5e-4, 2e-3], "supported"), ([5e-4, 0.5], "cannot be decided"), ([0.5], "not supported"),
+     ([], "cannot be decided")],
+)  # fmt: skip
+def test_the_size_of_the_attention_term(terms, verdict):
+    table = networks(*(("", f"s{n}", {"attention_term": value}) for n, value in enumerate(terms)))
+    assert lab_claims.judge_beta(table).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict"),
+    [(950, "supported"), (850, "not supported"), (901, "cannot be decided"), (None, "cannot be decided")],
+)
+def test_whether_students_beat_their_teacher(right, verdict):
+    own = {} if right is None else {"right": first(right), "accuracy": right / 1000}
+    table = networks(("", "t", {"right": first(900), "accuracy": 0.9}), ("", "s", own), ("teacher t", "s", {}))
+    judged = lab_claims.judge_beating(table)
+    assert judged.verdict == verdict
+    assert "+0.45 (p = 0.26) and +0.61 (p = 0.13)" in judged.evidence
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [([0.1, 0.1], "supported"), ([0.1, -0.1], "cannot be decided"), ([-0.1, 0.001], "not supported"), ([], None)],
+)
+def test_whether_the_loss_is_larger(differences, verdict):
+    rows = [("", "b", {"objective": 0.2})]
+    for number, difference in enumerate(differences):
+        scaled = {"scaled_difference": difference, "half_interval": 0.01}
+        rows += [("", f"s{number}", {"objective": 0.4}), ("scratch baseline b", f"s{number}", scaled)]
+    judged = lab_claims.judge_larger_loss(networks(*rows))
+    assert judged.verdict == (verdict or "cannot be decided")
+    assert (f"larger for {len(differences)} of" in judged.evidence) == bool(differences)
+
+
+def test_the_labs_accuracies_are_compared_without_pairs():
+    table = networks(("", "resnet18-response", {"accuracy": 0.9199}), images=10_000)
+    ((_, one),) = lab_claims.compare_with_lab(table).values()
+    pooled = (0.9199 + 0.9135) / 2
+    z = (0.9199 - 0.9135) / (pooled * (1 - pooled) * 2 / 10_000) ** 0.5
+    assert one.p == pytest.approx(2 * norm.sf(z))
+    text = lab_claims.describe_lab(table)
+    assert "resnet18-response +0.64 (p = 0.10): which can be chance" in text
+    assert text.splitlines()[2].startswith("| resnet18-response | 0.84 | 91.35 % |  | 0.300 | 91.99 % |")
+    clear = networks(("", "resnet18-response", {"accuracy": 0.95}), images=10_000)
+    assert "more than chance" in lab_claims.describe_lab(clear)
+    assert "None of the lab's" in lab_claims.describe_lab(networks(("", "s", {})))
+
+
+def test_the_bundled_networks_against_their_teachers(bundled):
+    """McNemar's test a second way: a binomial test on the images that one of two classifies correctly."""
+    table = read(lab_claims.EXPERIMENT).measured
+    right = {name: logits.argmax(axis=1) == bundled.labels for name, logits in bundled.logits.items()}
+    judged, clear, teachers = lab_claims.judge_beating(table), 0, {}
+    for row in table.rows:
+        if row.part.startswith("teacher "):
+            teachers[row.entry] = row.part.removeprefix("teacher ")
+        if not row.part:
+            assert np.array_equal(table.right(row), right[row.entry])
+    for name, teacher in teachers.items():
+        gained, lost = int((right[name] & ~right[teacher]).sum()), int((right[teacher] & ~right[name]).sum())
+        clear += binomtest(gained, gained + lost).pvalue < 0.05 / 8 and lost > gained
+    assert f"0 clearly above, {clear} clearly below of 8" in judged.evidence
+    loss = lab_claims.judge_larger_loss(table)
+    assert (judged.verdict, loss.verdict) == ("not supported", "not supported")
+    assert "for 2; after temperature scaling it is clearly larger for 0" in loss.evidence
+
+
+def test_measuring_again_gives_the_same_table(bundled):
+    kept = []
+    table = lab_claims.measure(Table(), False, kept.append)
+    assert kept == [table] == [read(lab_claims.EXPERIMENT).measured]
+
+
+def test_the_table_has_a_row_for_each_claim():
+    text = lab_claims.to_markdown(Results({NETWORKS: networks(("", "s", {}))}))
+    assert len([line for line in text.splitlines() if line.startswith("| ")]) == 1 + 8

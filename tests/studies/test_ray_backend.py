@@ -1,0 +1,165 @@
+"""Ray: what is received is stored once, whatever is lost on the way."""
+
+import json
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from kdexplorer.errors import ConfigError
+from kdexplorer.runs.run_folder import finished_students
+from kdexplorer.runs.work import Work
+from kdexplorer.studies import driver, ray_backend
+from kdexplorer.studies.folder import StudyConfig, left_to_train, open_study, prepare
+from kdexplorer.studies.progress import ATTEMPTS, Progress
+from kdexplorer.studies.study import make_grid_study
+
+
+@pytest.fixture
+def configure(recipe):
+    longer = {"epochs": 3, "train_images": 100, "learning_rate": 0.05, "threads": 1}
+
+    def configure(**values):
+        study = make_grid_study("resnet8", recipe | longer, 1, temperatures=[2.0], weights=[0.7])
+        return StudyConfig(study=study, **values)
+
+    return configure
+
+
+@pytest.fixture
+def run(configure):
+    study = open_study(configure())
+    prepare(study, left_to_train(study.config()))
+    return study.runs()[0]
+
+
+def collect(messages):
+    """A task's messages together: the machine, and the last content of each file."""
+    machine, *files = messages
+    kept = {}
+    for some in files:
+        kept |= some
+    return machine, kept
+
+
+def test_a_task_trains_in_a_folder_of_its_own_and_sends_what_changed(tiny, run, monkeypatch):
+    monkeypatch.setattr(ray_backend, "POLL", 0.05)
+    teacher = ray_backend.read_teacher(run.config())
+    before = ray_backend.read_files(run.path)
+    messages = list(ray_backend.train_remotely(run.run_id, before, teacher, 1))
+    _, kept = collect(messages)
+    assert ray_backend.read_files(run.path) == before  # nothing was written here
+    assert json.loads(kept["status.json"])["state"] == "finished"
+    assert {f"{student.name}/card.json" for student in run.config().students} <= kept.keys()
+    assert "config.json" not in kept  # the driver's own names the teacher by its place on this machine
+    states = [message["state.pt"] for message in messages[1:] if "state.pt" in message]
+    assert len(states) == len(set(states)) > 0  # each state is sent once
+    # From the first state that was received, another machine continues to the same figures.
+    again = before | {"state.pt": states[0], "metrics.jsonl": kept["metrics.jsonl"]}
+    _, resumed = collect(ray_backend.train_remotely(run.run_id, again, teacher, 1))
+
+    def figures(files):
+        rows = [json.loads(line) for line in files["metrics.jsonl"].splitlines()]
+        return [{key: row[key] for key in ("epoch", "student", "train", "test")} for row in rows]
+
+    assert figures(resumed) == figures(kept)
+
+
+def test_what_is_received_becomes_a_run_folder_of_this_process(run):
+    remote = ray_backend._RemoteRun(run, with_gpus=False)
+    status = {"state": "running", "message": "training", "pid": 1, "pid_started": 1.0, "boot": "another machine's"}
+    status |= {"epoch": 1, "step": 2}
+    remote.store({"status.json": json.dumps(status).encode(), "state.pt": b"s", "a/card.json": b"{}", "a/w": b"w"})
+    assert (run.path / "a" / "w").read_bytes() == b"w"
+    now = run.status()
+    assert (now.state, now.epoch, now.step) == ("running", 1, 2)  # alive: the driver is
+    assert now.pid != 1
+
+
+class FakeRay:
+    """As much of Ray as a run uses; its machines are lost after they reported one of these steps."""
+
+    exceptions = SimpleNamespace(RayError=OSError, RayTaskError=KeyError)
+
+    def __init__(self, steps):
+        self.steps, self.submitted = steps, 0
+
+    def remote(self, **options):
+        return lambda function: SimpleNamespace(remote=self.submit)
+
+    def submit(self, *arguments):
+        step = self.steps[min(self.submitted, len(self.steps) - 1)]
+        self.submitted += 1
+        status = {"state": "running", "message": "training", "epoch": 0, "step": step}
+        return iter(["node", {"status.json": json.dumps(status).encode()}, None])
+
+    def get(self, message):
+        if message is None:
+            raise self.exceptions.RayError
+        return message
+
+
+@pytest.mark.parametrize("steps", [[1], [1, 2, 3]])
+def test_a_run_is_submitted_again_while_it_gets_further(run, configure, steps):
+    study = open_study(configure())
+    ray = FakeRay(steps)
+    remote = ray_backend._RemoteRun(run, with_gpus=False)
+    with study.log() as logger:
+        progress = Progress(study, Work(study, logger, threading.Event()), show=False)
+        task = remote.submit(ray)
+        while task is not None:
+            task = remote.receive(ray, task, progress)
+    assert ray.submitted == len(steps) + ATTEMPTS
+    assert list(progress.failed) == [run.run_id]
+    status = run.status()
+    assert (status.state, status.step, status.machine) == ("failed", steps[-1], "node")
+
+
+def test_without_ray_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match="pip install 'ray"):
+        ray_backend._connect("auto")
+
+
+def test_the_driver_loads_ray_only_where_it_is_used():
+    code = "import sys, kdexplorer.studies.driver; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "kdexplorer.studies.ray_backend" in loaded
+    assert not {"ray", "torch", "streamlit"} & {*loaded}
+
+
+@pytest.mark.slow
+def test_two_nodes_and_one_that_is_killed_finish_every_run_once(configure):
+    pytest.importorskip("ray", reason="needs Ray: pip install 'ray>=2.40,<3'")
+    from ray.cluster_utils import Cluster
+
+    study = open_study(configure(students_per_run=1))  # three runs of one student
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    doomed = nodes.add_node(num_cpus=1)
+    nodes.add_node(num_cpus=1)
+
+    def kill() -> None:
+        while not over.wait(0.2):
+            if any(run.status().epoch is not None for run in study.runs()):
+                nodes.remove_node(doomed, allow_graceful=False)
+                return
+
+    over = threading.Event()
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        assert driver.execute_study(study, nodes.address) == "finished"
+    finally:
+        over.set()
+        killer.join()
+        nodes.shutdown()
+    log = (study.path / "log.txt").read_text()
+    assert log.count("was lost") >= 1
+    for run in study.runs():
+        assert log.count(f"{run.run_id} finished") == 1
+        assert [row.epoch for row in run.metrics()] == [0, 1, 2]
+        assert len(finished_students(run)) == 1
+    assert study.status().finished == 3
+    assert len(study.table().rows) == 3

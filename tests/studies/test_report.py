@@ -1,0 +1,246 @@
+"""A study's summary and what is said of it, on tables whose outcome is known, against independent computations."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from kdexplorer.analysis.difference import holm, over_images, t_interval
+from kdexplorer.errors import ConfigError
+from kdexplorer.studies.report import describe_study, to_csv, to_markdown
+from kdexplorer.studies.summary import accuracies_by, find_best, seed_deviation, summarize
+from kdexplorer.studies.table import Row, pack_bits, read_table, unpack_bits, write_table
+from tests.studies.sample import ACCURACIES, GRID, make_grid, make_table
+
+CLEAR, CHANCE, DEFAULT_BEST = (0.5, 0.6, 0.9, 0.6), (0.5, 0.6, 0.61, 0.6), (0.5, 0.6, 0.6, 0.9)
+
+
+def by_name(table):
+    return {one.name: one for one in summarize(table)}
+
+
+def said(table):
+    return describe_study(table, summarize(table))
+
+
+def change(table, entry, **measures):
+    """The table with other measures of an entry: each a list by seed."""
+    rows = [
+        row.model_copy(update={"measures": row.measures | {name: v[row.seed] for name, v in measures.items()}})
+        if row.entry == entry else row
+        for row in table.rows
+    ]  # fmt: skip
+    return table.model_copy(update={"rows": rows})
+
+
+# --- Entries against references ---
+
+
+def test_means_intervals_and_paired_differences_are_those_of_scipy():
+    found = by_name(make_table())
+    for name, values in ACCURACIES.items():
+        interval = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+        assert found[name].accuracy == pytest.approx(np.mean(values))
+        assert found[name].interval == pytest.approx(interval)
+    for reference in ("scratch", "kd"):
+        others = [name for name in ACCURACIES if name != reference]
+        p = {name: stats.ttest_rel(ACCURACIES[name], ACCURACIES[reference]).pvalue for name in others}
+        assert reference not in found[reference].differences
+        for name in others:
+            one = found[name].differences[reference]
+            assert one.values == pytest.approx(np.subtract(ACCURACIES[name], ACCURACIES[reference]))
+            assert one.p_alone == pytest.approx(p[name])
+        first, second = sorted(others, key=p.get)  # Holm by hand
+        assert found[first].differences[reference].p == pytest.approx(min(1, 2 * p[first]))
+        assert found[second].differences[reference].p == pytest.approx(max(min(1, 2 * p[first]), p[second]))
+
+
+def test_steps_are_compared_within_a_run():
+    found = by_name(make_table())
+    assert found["scratch"].own_step == 1
+    assert found["kd"].own_step == pytest.approx(1.5)  # on machines of different speed
+    assert found["at"].own_step == pytest.approx(2)
+    assert found["at"].whole_step == pytest.approx((0.03 + 0.02) / (0.03 + 0.015))
+    assert found["kd"].whole_step == 1
+    assert found["scratch"].whole_step is None  # it needs no teacher
+    assert found["kd"].entry.memory == 11 * 10**6
+
+
+def test_five_seeds_decide_and_fewer_do_not():
+    text = said(make_table())
+    assert "kd (+2.00) is above it" in text
+    assert "Compared with kd, at (-1.88), scratch (-2.00) are below it" in text
+    assert "kd has the highest mean" in text
+    undecided = said(make_table(seeds=4))
+    assert "4 seeds" in undecided
+    assert "cannot be decided" in undecided
+    assert "more than chance" not in undecided
+    equal = said(make_table(dict.fromkeys(ACCURACIES, ACCURACIES["scratch"])))
+    assert "Compared with scratch, no entry differs" in equal
+
+
+def test_one_seed_gives_means_alone():
+    table = make_table(seeds=1)
+    entry = by_name(table)["kd"]
+    assert entry.interval is None
+    assert entry.differences["scratch"].interval is entry.differences["scratch"].p is None
+    assert "one seed" in said(table)
+    assert "+2.20 |  |" in to_markdown(table)
+    assert "No seed is complete" in said(table.model_copy(update={"rows": []}))
+
+
+# --- A grid ---
+
+
+def test_a_cell_is_the_mean_of_its_seeds_and_is_tested_against_the_default():
+    table, right = make_grid(CLEAR)
+    summaries, default = summarize(table), GRID[3]
+    assert [one.name for one in summaries] == GRID
+    for one in summaries[:3]:
+        own, other = (np.stack([right[name, seed] for seed in range(3)]) for name in (one.name, default))
+        assert one.accuracy == pytest.approx(own.mean())
+        assert one.interval == t_interval(one.values())
+        expected = over_images(own, other)
+        assert (one.over_images.p_alone, one.over_images.estimate) == (expected.p, pytest.approx(expected.estimate))
+        seeds = stats.ttest_rel(own.mean(axis=1), other.mean(axis=1))
+        assert one.differences[default].p_alone == pytest.approx(seeds.pvalue)
+    for tests in ([one.over_images for one in summaries[:3]], [one.differences[default] for one in summaries[:3]]):
+        assert [test.p for test in tests] == holm([test.p_alone for test in tests])
+    assert summaries[3].over_images is None  # the default itself
+    assert "teacher_agreement" not in summaries[0].means
+    variances = [np.var(one.values(), ddof=1) for one in summaries]
+    assert seed_deviation(summaries) == pytest.approx(np.mean(variances) ** 0.5)
+
+
+def test_the_summary_states_the_best_its_interval_and_the_test():
+    table, _ = make_grid(CLEAR)
+    text, found = said(table), by_name(table)
+    best = found[GRID[2]]
+    for part in (
+        "T = 2 with weight 0.7", f"{100 * best.accuracy:.2f} %", f"{100 * best.interval[0]:.2f}", "3 of 3 seeds",
+        f"{100 * best.over_images.estimate:.2f} points", "3 comparisons p < 0.0001",
+        f"{100 * found[GRID[0]].accuracy:.2f} %", "more than chance on these images", "inflated", "standard deviation",
+    ):  # fmt: skip
+        assert part in text
+    assert "could be chance" not in text
+    chance = said(make_grid(CHANCE)[0])
+    assert "could be chance" in chance
+    assert "more than chance" not in chance
+
+
+@pytest.mark.parametrize(
+    ("chances", "seeds", "verdict"),
+    [
+        (CLEAR, 1, "one seed does not show how much seeds vary, so it cannot be decided"),
+        (CLEAR, 4, "with fewer than 5 seeds it cannot be decided"),
+        (CLEAR, 5, "the setting is better than the default"),
+        (CHANCE, 5, "cannot be distinguished from the default"),
+    ],
+)
+def test_the_verdict_on_settings_uses_seeds(chances, seeds, verdict):
+    text = said(make_grid(chances, seeds=seeds)[0])
+    assert verdict in text.split("Seeds: ")[1]
+    verdicts = ("cannot be decided", "is better than the default", "is worse", "cannot be distinguished")
+    assert sum(text.count(one) for one in verdicts) == 1
+    assert ("standard deviation" in text) == (seeds > 1)
+
+
+@pytest.mark.parametrize(
+    ("gain", "seeds", "words"),
+    [
+        (0.02, 5, "the setting is better than the default"),
+        (-0.02, 5, "the setting is worse than the default"),
+        (0.0, 5, "cannot be distinguished from the default"),
+        (0.02, 3, "with fewer than 5 seeds it cannot be decided"),
+    ],
+)
+def test_a_fresh_measurement_of_the_choice_is_told_apart_from_the_choice(gain, seeds, words):
+    table, _ = make_grid(CLEAR, seeds=seeds, holdout=100)
+    assert f"evaluate --after-choice {table.study.study_id}" in said(table)
+    assert "selected on these held-out images" in said(table)
+    best = np.array([0.001, -0.001, 0.002, -0.002, 0.0]) + 0.6 + gain
+    fresh = change(change(table, GRID[2], test_accuracy=best), GRID[3], test_accuracy=[0.6] * 5)
+    text = said(fresh).split("Measured once after the choice")[1]
+    assert f"{100 * best[:seeds].mean():.2f} % (mean of {seeds} seeds)" in text
+    assert words in text
+    assert "--after-choice" not in text
+
+
+def test_the_summary_of_the_default_of_missing_labels_and_of_nothing():
+    assert "lab's default itself" in said(make_grid(DEFAULT_BEST)[0])
+    table, _ = make_grid(CLEAR)
+    unlabeled = [row.model_copy(update={"right": ""}) for row in table.rows]
+    text = said(table.model_copy(update={"rows": unlabeled}))
+    assert "needs the labels" in text
+    assert "more than chance" not in text
+    without = [row for row in table.rows if row.entry != GRID[3]]
+    assert "nothing is tested" in said(table.model_copy(update={"rows": without}))
+    empty = table.model_copy(update={"rows": [], "evaluated_on": ""})
+    assert "No student" in said(empty)
+    assert "None" not in to_markdown(empty)
+    assert find_best(summarize(empty)) is None
+
+
+def test_the_accuracies_of_a_setting_are_means_over_what_all_its_values_have():
+    table, right = make_grid(CLEAR)
+    found = accuracies_by(table, 0)
+    assert found.keys() == {1.0, 2.0, 4.0}
+    assert found[2.0] == pytest.approx([right[GRID[2], seed].mean() for seed in range(3)])
+    one_less = [row for row in table.rows if (row.entry, row.seed) != (GRID[2], 1)]
+    assert [len(values) for values in accuracies_by(table.model_copy(update={"rows": one_less}), 0).values()] == [2] * 3
+    assert accuracies_by(table, 1).keys() == {0.7}
+    assert accuracies_by(table.model_copy(update={"rows": []}), 0) == {}
+
+
+def test_the_tables_have_a_line_for_each_entry_and_a_record_for_each_row():
+    table = make_grid(CLEAR)[0]
+    rows = [line for line in to_markdown(table).splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + 4
+    assert rows[1].startswith("|  | 0 | 3 |")
+    assert "| < 0.0001 | < 0.0001 |" in rows[3]
+    assert rows[4].endswith("|  |  |  |  |  |  |")
+    assert len({row.count("|") for row in rows}) == 1
+    lines = to_csv({"": make_table()}).splitlines()
+    assert lines[0].startswith("entry,seed,accuracy,cross_entropy,")
+    assert len(lines) == 1 + 15
+    assert to_csv({"part": make_table()}).splitlines()[1].startswith("part,scratch,0,0.7,")
+
+
+# --- Stored ---
+
+
+def test_a_table_reads_back_to_the_same(tmp_path):
+    table, _ = make_grid(CLEAR)
+    write_table(table, tmp_path / "table.json")
+    assert read_table(tmp_path / "table.json") == table
+    assert read_table(tmp_path / "missing.json") is None
+    bits = np.random.default_rng(0).random(13) > 0.5
+    assert np.array_equal(unpack_bits(pack_bits(bits), 13), bits)
+    with pytest.raises(ValueError, match="bits"):
+        unpack_bits(pack_bits(bits), 100)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda values: [],
+        lambda values: {"rows": 3},
+        lambda values: values | {"rows": [{}]},
+        lambda values: values | {"version": 3},
+        lambda values: values | {"rows": [values["rows"][0] | {"measures": {"accuracy": 2}}]},
+        lambda values: values | {"rows": [values["rows"][0] | {"measures": {}}]},
+        lambda values: values | {"rows": [values["rows"][0] | {"right": "AA=="}]},
+        lambda values: values | {"entries": [values["entries"][0] | {"key": "magic"}]},
+    ],
+)
+def test_a_damaged_table_is_refused_with_the_reason(tmp_path, damage):
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(damage(make_grid(CLEAR)[0].model_dump(mode="json"))))
+    with pytest.raises(ConfigError, match=r"table\.json"):
+        read_table(path)
+
+
+def test_a_row_needs_its_accuracy():
+    with pytest.raises(ValueError, match="accuracy"):
+        Row(entry="a", measures={"cross_entropy": 1.0})

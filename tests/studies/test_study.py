@@ -1,0 +1,227 @@
+"""What a study consists of, how a grid makes it, how it is found again, and how it is packed into runs."""
+
+import json
+import shlex
+
+import numpy as np
+import pytest
+import torch
+
+from kdexplorer.cli.main import main
+from kdexplorer.errors import ConfigError, RunError
+from kdexplorer.methods import all_methods
+from kdexplorer.methods.kd import kd_loss
+from kdexplorer.notation import parse_student
+from kdexplorer.runs import launch
+from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.runs.run_folder import list_runs
+from kdexplorer.studies import folder
+from kdexplorer.studies.folder import StudyConfig, find_study, left_to_train, list_studies, open_study, pack, prepare
+from kdexplorer.studies.report import to_markdown
+from kdexplorer.studies.study import DEFAULT_PLACE, Study, bundled_declaration, make_grid_study, read_study
+from kdexplorer.training import estimate
+from tests.studies.sample import make_grid
+
+TEXT = """
+version = 2
+seeds = [3, 5]
+references = ["scratch", "plain-kd"]
+
+[recipe]
+dataset = "synthetic"
+teacher = "resnet56"
+epochs = 1
+
+[entries]
+scratch = "resnet8:scratch"
+plain-kd = "resnet8:kd:T=4:weight=0.7:ce_weight=0.3"
+"""
+
+
+def test_a_grid_makes_its_references_and_its_cells(recipe):
+    study = make_grid_study("resnet8", recipe, temperatures=[1.0, 4.0], weights=[0.7, 1.0])
+    scratch, default, *_, last = students = list(study.students.values())
+    names = ["resnet8-scratch", "resnet8-T4-w0.7", "resnet8-T1-w0.7", "resnet8-T1-w1", "resnet8-T4-w1"]
+    assert [student.name for student in students] == list(study.entries) == names
+    assert (scratch.ce_weight, scratch.terms) == (1.0, ())
+    assert (default.objective, last.ce_weight) == (parse_student("resnet8:response").objective, 0.0)
+    assert [(term.temperature, term.weight) for term in last.terms] == [(4.0, 1.0)]
+    assert list(study.places().values()) == [(None, 0), (4, 0.7), (1, 0.7), (1, 1), (4, 1)]
+    assert study.places()[study.references[0]] == DEFAULT_PLACE
+    assert study.seeds == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("student", "changes", "values", "message"),
+    [
+        ("resnet9", {}, {}, "resnet9"),
+        ("resnet8", {"teacher": None}, {}, "teacher"),
+        ("resnet8", {"epochs": 0}, {}, "epochs"),
+        ("resnet8", {}, {"temperatures": [2.0, 2.0]}, "twice"),
+        ("resnet8", {}, {"temperatures": []}, "temperatures"),
+        ("resnet8", {}, {"weights": [1.5]}, "weights"),
+        ("resnet8", {}, {"temperatures": [1 + number / 100 for number in range(33)]}, "temperatures"),
+        ("resnet8", {}, {"seeds": 0}, "seeds"),
+        ("resnet8", {}, {"hold": "gradient"}, "no stored logits"),
+    ],
+)
+def test_an_invalid_grid_is_refused_with_its_field(recipe, student, changes, values, message):
+    with pytest.raises(ConfigError, match=message):
+        make_grid_study(student, recipe | changes, **values)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[3, 5]", "[3, 3]", "twice"),
+        ('"plain-kd"]', '"other"]', "other is no entry"),
+        ("epochs = 1", "seed = 1", "seed is no setting"),
+        ("epochs = 1", "epoch = 1", "epoch"),
+        ("resnet8:kd", "resnet8:nothing", "unknown preset or method"),
+        ("version = 2", "version = = 2", "cannot be read"),
+    ],
+)
+def test_a_declaration_that_cannot_be_run_is_refused_with_the_reason(tmp_path, old, new, message):
+    path = tmp_path / "study.toml"
+    path.write_text(TEXT)
+    study = read_study(path)
+    assert study.config(5, ["plain-kd"]).seed == 5
+    assert Study.model_validate(json.loads(study.model_dump_json())).sha256 == study.sha256
+    path.write_text("# a comment changes nothing\n" + TEXT)
+    assert read_study(path).sha256 == study.sha256
+    path.write_text(TEXT.replace(old, new))
+    with pytest.raises(ConfigError, match=message):
+        read_study(path)
+
+
+def test_the_bundled_declaration_has_every_method():
+    study = read_study(bundled_declaration())
+    assert len(study.seeds) == 5
+    used = {term.method for student in study.students.values() for term in student.terms}
+    assert used == {method.key for method in all_methods() if method.key != "altered_kd"}
+
+
+def test_the_same_study_has_the_same_folder_and_another_does_not(small, recipe):
+    first = open_study(small)
+    assert open_study(small) == first
+    assert first.config() == small
+    other = open_study(StudyConfig(study=make_grid_study("resnet8", recipe | {"epochs": 2}, 2)))
+    assert {one.run_id for one in list_studies(with_grid=True)} == {first.run_id, other.run_id}
+    assert find_study(first.run_id) == find_study(str(first.path)) == first
+    assert find_study("nothing") is None
+    assert not list_runs()  # studies are not among the runs
+    changed = small.model_copy(update={"students_per_run": 64})
+    assert open_study(changed).config() == changed  # of the same study: how it is trained from now on
+
+
+@pytest.mark.parametrize("damage", ["[]", "{}", '{"study": 3}', '{"study": {"entries": [1]}, "seeds": 2}'])
+def test_a_damaged_configuration_is_an_error_that_names_the_study(small, damage):
+    study = open_study(small)
+    (study.path / "packing.json").write_text(damage)
+    with pytest.raises(ConfigError, match=r"packing\.json"):
+        study.packing()
+    (study.path / "config.json").write_text(damage)
+    with pytest.raises(ConfigError, match=study.run_id):
+        study.config()
+    study.write_status("stopped")
+    assert study.status().state == "damaged"
+    (study.path / "packing.json").unlink()
+    assert open_study(small).status().state == "stopped"  # what it was is known: it is written again
+
+
+def test_runs_that_are_not_of_this_study_are_refused(small, runs_root):
+    study = open_study(small)
+    prepare(study, left_to_train(small))
+    study.write_status("stopped")
+    path = study.path / "packing.json"
+    packed, before = json.loads(path.read_text()), {one.name for one in runs_root.iterdir()}
+    first = packed["runs"][0]
+    for change in ({"run": "../../x"}, {"run": "20260101-000000-other"}, {"entries": ["nobody"]}, {"entries": 3}):
+        path.write_text(json.dumps({"runs": [first | change, *packed["runs"][1:]]}))
+        for read in (study.packing, study.runs, lambda: left_to_train(small)):
+            with pytest.raises(ConfigError, match=r"packing\.json"):
+                read()
+        with pytest.raises(RunError, match=r"damaged: .*packing\.json"):
+            launch.start_run(study)
+    assert {one.name for one in runs_root.iterdir()} == before
+
+
+def test_the_command_starts_the_same_study_and_names_what_differs(recipe, capsys, monkeypatch):
+    changed = recipe | {"name": "mine", "seed": 5, "compile": True}
+    study = make_grid_study("resnet8", changed, 4, temperatures=[1.5, 20.0], weights=[0.25])
+    command = study.grid_command()
+    for part in ("sweep --student resnet8 ", "--name mine", "--seed 5", "--temperature 1.5 20 ", "--seeds 4"):
+        assert part in command
+    monkeypatch.setattr(folder, "start_study", lambda study: None)
+    assert main([*shlex.split(command)[3:], "--memory", "2.5", "--detach", "--yes", "--quiet"]) == 0
+    config = find_study(capsys.readouterr().out.strip()).config()
+    assert (config.study, config.memory_gib) == (study, 2.5)
+
+
+# --- The gradient's size ---
+
+
+@pytest.fixture
+def with_logits(recipe, tmp_path, make_checkpoint):
+    """A recipe whose teacher has stored logits."""
+    logits = np.random.default_rng(0).normal(0, 3, (50, 10))
+    return recipe | {"teacher": str(make_checkpoint(tmp_path / "known", seed=9, logits=logits).path)}
+
+
+def start_gradient(term, teacher):
+    """The mean over images of the L1 norm of a term's weighted gradient on logits of zero, by autograd."""
+    logits = torch.zeros(teacher.shape, dtype=torch.float64, requires_grad=True)
+    (term.weight * kd_loss(logits, torch.tensor(teacher, dtype=torch.float64), term.temperature)).backward()
+    return float(logits.grad.abs().sum())
+
+
+def test_the_gradients_size_can_be_held_instead_of_the_weight(with_logits):
+    teacher = find_checkpoint(with_logits["teacher"]).logits()
+    values = {"temperatures": [1.0, 4.0, 16.0], "weights": [0.5, 0.9]}
+    held, plain = (make_grid_study("resnet8", with_logits, hold=hold, **values) for hold in ("gradient", "weight"))
+    assert plain.weight_factors() == {}
+    assert plain.describe_factors() == ""
+    factors = held.weight_factors()
+    assert (factors.keys(), factors[4.0]) == ({1.0, 4.0, 16.0}, 1)
+    assert f"{factors[1.0]:.3g} at T = 1" in held.describe_factors()
+    assert "--hold gradient" in held.grid_command()
+    assert held.places() == plain.places()
+    default = plain.students[plain.references[0]].terms[0]
+    for name, place in list(held.places().items())[1:]:
+        expected = place.weight / default.weight * start_gradient(default, teacher)
+        assert start_gradient(held.students[name].terms[0], teacher) == pytest.approx(expected, rel=1e-5)
+        assert held.students[name].ce_weight == plain.students[name].ce_weight
+    sizes = [start_gradient(one.terms[0], teacher) for one in list(plain.students.values())[2::2]]
+    assert max(sizes) > 1.5 * min(sizes)  # what is held when it is not asked for
+    table = make_grid((0.5, 0.6, 0.9, 0.6))[0]
+    study = make_grid_study("resnet8", with_logits, hold="gradient", temperatures=[1.0, 2.0], weights=[0.7])
+    assert study.describe_factors() in to_markdown(table.model_copy(update={"study": study}))
+
+
+# --- Packing ---
+
+
+def test_students_of_one_seed_share_a_run_while_memory_lasts(recipe, monkeypatch):
+    monkeypatch.setattr(estimate, "free_memory", lambda device: 2**30)
+    monkeypatch.setattr(estimate, "estimate_memory", lambda config, elsewhere: 2**28 * len(config.students))
+    study = make_grid_study("resnet8", recipe, 2, temperatures=[1.0, 2.0], weights=[0.3, 0.5])
+    left = {seed: list(study.entries) for seed in study.seeds}
+    config = StudyConfig(study=study)
+    packed = pack(config, left, [])  # six students for each seed, of which four fit: three and three
+    assert [(one.seed, len(one.entries)) for one in packed] == [(0, 3), (0, 3), (1, 3), (1, 3)]
+    ids = [study.run_id(0), f"{study.run_id(0)}-2", study.run_id(1), f"{study.run_id(1)}-2"]
+    assert [one.run for one in packed] == ids
+    for seed in (0, 1):
+        assert [name for one in packed if one.seed == seed for name in one.entries] == list(study.entries)
+    assert len(pack(config.model_copy(update={"memory_gib": 64.0}), left, [])) == 2
+    assert len(pack(config.model_copy(update={"memory_gib": 0.001}), left, [])) == 12  # one each, never none
+    assert pack(config, {0: ["resnet8-scratch"]}, packed)[0].run == f"{study.run_id(0)}-3"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_cluster_is_driven_from_a_machine_without_its_devices(recipe):
+    study = make_grid_study("resnet8", recipe | {"device": "cuda", "threads": 2}, 1, temperatures=[2.0], weights=[0.5])
+    config, left = StudyConfig(study=study), {0: list(study.entries)}
+    with pytest.raises(ConfigError):
+        pack(config, left, [])
+    assert [len(one.entries) for one in pack(config, left, [], elsewhere=True)] == [3]

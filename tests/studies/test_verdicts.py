@@ -1,0 +1,310 @@
+"""Each experiment's verdict for every outcome, from made-up results; and its chart."""
+
+import json
+
+import numpy as np
+import pytest
+from altair.vegalite.v6.schema.core import load_schema
+from jsonschema import Draft7Validator
+
+from kdexplorer.analysis.temperature_effects import fresh_push
+from kdexplorer.charts.experiments import experiment_chart
+from kdexplorer.studies.experiments import all_experiments, get_experiment
+from kdexplorer.studies.experiments.base import NETWORKS as NETWORKS_TABLE
+from kdexplorer.studies.experiments.base import Results
+from kdexplorer.studies.experiments.better_teacher import ALONG
+from kdexplorer.studies.experiments.gradient_size import MATCHED
+from kdexplorer.studies.experiments.judging import judge
+from kdexplorer.studies.experiments.results import read
+from kdexplorer.studies.experiments.shifted_images import CLEAN, NETWORKS, PAIRS, SHIFTS, STRONG
+from kdexplorer.studies.table import differences
+from tests.charts.drawing import draw, texts
+from tests.studies.sample import first, make_measured, make_recalls, make_results
+
+OPEN, YES, NO = "cannot be decided", "supported", "not supported"
+
+
+def by_entry(**values):
+    return lambda part, entry: values.get(entry.replace("-", "_").replace(".", "_"), 0.7)
+
+
+def few(gain_few, gain_many, alone):
+    gains = {"few": gain_few, "more": 0.02, "many": gain_many, "lab-pair": 0.04}
+
+    def accuracy(part, entry):
+        return alone if entry == "kd-alone" else 0.6 + (gains[part] if entry == "kd" else 0)
+
+    return accuracy
+
+
+def views(same, others, short):
+    return lambda part, entry: same if part == "same-long" else short if part.endswith("short") else others
+
+
+def along(slope):
+    return lambda part, entry: 0.7 + slope * list(ALONG).index(part) if part in ALONG else 0.75
+
+
+def taught(part, entry):
+    return {"teacher_accuracy": 0.8 + 0.02 * list(ALONG).index(part) if part in ALONG else 0.93}
+
+
+def verdict_of(experiment, results):
+    """The claim of an experiment that has one."""
+    (claim,) = experiment.judge(results)
+    return claim
+
+
+OUTCOMES = [
+    ("dark-knowledge", by_entry(kd=0.75), None, YES),
+    ("dark-knowledge", by_entry(kd=0.72, permuted=0.75), None, NO),
+    ("dark-knowledge", by_entry(kd=0.75, permuted=0.75), None, OPEN),
+    ("gradient-size", by_entry(T4_w0_9=0.75, T4_matched=0.73), None, YES),
+    ("gradient-size", by_entry(T4_w0_9=0.75, T4_matched=0.68), None, NO),
+    ("gradient-size", by_entry(T4_w0_9=0.75), None, OPEN),
+    ("few-labels", few(0.05, 0.01, 0.75), None, YES),
+    ("few-labels", few(0.01, 0.05, 0.75), None, NO),
+    ("few-labels", few(0.05, 0.05, 0.75), None, OPEN),
+    ("better-teacher", along(0.01), taught, YES),
+    ("better-teacher", along(-0.01), taught, NO),
+    ("better-teacher", along(0.0), taught, OPEN),
+    ("consistency", views(0.75, 0.72, 0.70), None, YES),
+    ("consistency", views(0.75, 0.78, 0.70), None, NO),
+    ("consistency", views(0.75, 0.75, 0.70), None, OPEN),
+    ("omitted-class", by_entry(), make_recalls(0.2), YES),
+    ("omitted-class", by_entry(), make_recalls(0.0), NO),
+]
+
+
+@pytest.mark.parametrize(("key", "accuracy", "more", "verdict"), OUTCOMES)
+def test_the_verdict_follows_from_the_results(key, accuracy, more, verdict):
+    experiment = get_experiment(key)
+    claim = verdict_of(experiment, make_results(experiment, accuracy, more=more))
+    assert claim.verdict == verdict
+    assert claim.evidence.endswith(".")
+    assert "nan" not in claim.evidence
+
+
+@pytest.mark.parametrize("key", ["dark-knowledge", "gradient-size", "few-labels", "better-teacher", "consistency"])
+def test_four_seeds_decide_nothing_and_neither_does_a_missing_part(key):
+    experiment = get_experiment(key)
+    accuracy, more, verdict = next((a, m, v) for k, a, m, v in OUTCOMES if k == key)
+    assert verdict == YES
+    found = verdict_of(experiment, make_results(experiment, accuracy, seeds=4, more=more))
+    assert found.verdict == OPEN
+    assert "4 seeds" in found.evidence
+    parts = list(experiment.studies(False))
+    missing = verdict_of(experiment, make_results(experiment, accuracy, more=more, skip=parts[:2]))
+    assert missing.verdict == OPEN
+    assert "not all parts" in missing.evidence.lower() or len(parts) == 1
+
+
+def test_the_labs_networks_are_reported_and_decide_nothing():
+    experiment = get_experiment("few-labels")
+    accuracy = few(0.05, 0.01, 0.75)
+    judged = verdict_of(experiment, make_results(experiment, accuracy))
+    alone = verdict_of(experiment, make_results(experiment, accuracy, skip=["lab-pair"]))
+    results = make_results(experiment, accuracy)
+    gains = differences(*(results.values("lab-pair", entry) for entry in ("kd", "scratch")))
+    values = 100 * np.array(list(gains.values()))
+    half = 4.302653 * values.std(ddof=1) / 3**0.5  # Student's t with 2 degrees of freedom
+    said = f"{values.mean():+.2f} points ({values.mean() - half:+.2f} to {values.mean() + half:+.2f})."
+    assert judged.verdict == alone.verdict
+    assert judged.evidence.removeprefix(alone.evidence) == (
+        f" In addition (95 % intervals, not corrected): ResNet-50 and ResNet-18, KD minus scratch: {said}"
+    )
+    single = verdict_of(experiment, make_results(experiment, accuracy, seeds=1)).evidence
+    assert single.endswith("points (one seed).")
+    names = {point.series for point in experiment.figure(make_results(experiment, accuracy)).points}
+    assert {"ResNet-18, scratch", "ResNet-18, KD"} <= names
+
+
+def test_teachers_that_are_worse_than_none_are_named():
+    experiment = get_experiment("better-teacher")
+    accuracies = {"epoch-2": 0.65, "assistant": 0.6999}  # clearly worse, and by no more than seeds differ
+
+    def accuracy(part, entry):
+        return accuracies.get(part, 0.71) if entry == "kd" else 0.7
+
+    results = make_results(experiment, accuracy, more=taught)
+    judged = verdict_of(experiment, results)
+    assert judged.evidence.endswith("Worse than no teacher: ResNet-20 after epoch 2.")
+    assert "assistant minus ResNet-56: -1.0" in judged.evidence
+    figure = experiment.figure(results)
+    spec = experiment_chart(figure)
+    assert f"student without a teacher: {figure.rule:.1f}." in spec["description"]
+    assert "student without a teacher" in texts(draw(spec))
+    accuracies.clear()
+    equal = verdict_of(experiment, make_results(experiment, accuracy, more=taught))
+    assert "Worse than no teacher" not in equal.evidence
+
+
+def test_seeds_that_disagree_about_the_omitted_class_decide_nothing():
+    experiment = get_experiment("omitted-class")
+    results = make_results(experiment, by_entry(), more=make_recalls(0.2))
+    table = results.tables["students"]
+    rows = [
+        row.model_copy(update={"measures": row.measures | make_recalls(0.0)("students", "kd")})
+        if (row.entry, row.seed) == ("kd", 1) else row
+        for row in table.rows
+    ]  # fmt: skip
+    mixed = Results({"students": table.model_copy(update={"rows": rows})})
+    assert verdict_of(experiment, mixed).verdict == OPEN
+    assert "20.0 %, 0.0 %, 20.0 %" in verdict_of(experiment, mixed).evidence
+    alone = Results({"students": table.model_copy(update={"rows": table.rows_of("kd")})})
+    assert verdict_of(experiment, alone).verdict == OPEN  # there is nothing to compare with
+    assert verdict_of(experiment, Results()).verdict == OPEN
+
+
+def test_what_a_bias_does_to_the_omitted_class_is_counted_from_logits():
+    experiment = get_experiment("omitted-class")
+    logits = np.zeros((3, 10))
+    logits[0, 3] = -1.1  # a cat that needs more than 1.1
+    logits[1, 5], logits[1, 3] = 1, -2.9  # a dog, right until 3.9
+    logits[2, 4] = 5  # a cat that stays a deer until 5
+    found = experiment.more(logits, np.array([3, 5, 3]), None)
+    assert found["images_of_the_class"] == 2
+    assert [found[f"recall_at_bias_{bias}"] for bias in (0, 1, 1.25, 5, 5.25)] == [0, 0, 0.5, 0.5, 1]
+    accuracies = [found[f"accuracy_at_bias_{bias}"] for bias in (0, 1.25, 4)]
+    assert accuracies == pytest.approx([1 / 3, 2 / 3, 1 / 3])
+
+
+def pair(agreement, accuracy):
+    """Two students: the first is right and agrees on so many images of 1,000, the second on 800."""
+    return [
+        ("bundled, teacher t", "resnet8-a", "kd", first(accuracy), first(agreement)),
+        ("bundled, teacher t", "resnet8-b", "at", first(800), first(800)),
+        ("bundled, teacher t", "resnet8-scratch", "scratch", first(700), first(700)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("agreement", "accuracy", "verdict"), [(850, 750, YES), (850, 850, NO), (850, 801, OPEN), (801, 801, OPEN)]
+)
+def test_fidelity(agreement, accuracy, verdict):
+    experiment = get_experiment("fidelity")
+    results = make_measured(pair(agreement, accuracy))
+    claim = verdict_of(experiment, results)
+    assert claim.verdict == verdict
+    assert "Of 1 pairs" in claim.evidence
+    assert ("resnet8-a and resnet8-b" in claim.evidence) == (verdict == YES)
+    assert len(experiment.figure(results).points) == 3
+
+
+def test_fidelity_without_two_students():
+    experiment = get_experiment("fidelity")
+    assert verdict_of(experiment, Results()).verdict == OPEN
+
+
+def shifted(student_loses, baseline_loses):
+    rows = []
+    for name in NETWORKS:
+        loses = student_loses if name in PAIRS else baseline_loses
+        for shift in SHIFTS:
+            right = first(900 if shift == CLEAN else 900 - loses)
+            rows.append((shift, name, "kd" if name in PAIRS else "scratch", right, right))
+    return rows
+
+
+@pytest.mark.parametrize(("student", "baseline", "verdict"), [(100, 200, YES), (200, 100, NO), (100, 100, OPEN)])
+def test_shifts(student, baseline, verdict):
+    experiment = get_experiment("shifted-images")
+    claim = verdict_of(experiment, make_measured(shifted(student, baseline)))
+    assert claim.verdict == verdict
+    assert ("loses 10.00 points " in claim.evidence) == (verdict != OPEN)
+    assert verdict_of(experiment, make_measured(shifted(100, 200)[:-1])).verdict == OPEN
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        (dict.fromkeys(PAIRS, 0.1), "better for all: expected calibration error resnet20-response 10.0 %, its base"),
+        (dict.fromkeys(PAIRS, 0.3), "worse for all"),
+        ({name: 0.1 + 0.2 * (name == "resnet8-combined") for name in PAIRS}, "better for 2 of 3"),
+    ],
+)
+def test_calibration_under_shifts(errors, said):
+    experiment = get_experiment("shifted-images")
+    measured = make_measured(shifted(100, 200)).measured
+    rows = [
+        row.model_copy(
+            update={
+                "measures": row.measures
+                | {"calibration_error": errors.get(row.entry, 0.2) if row.part in STRONG else 0.9}
+            }
+        )
+        for row in measured.rows
+    ]
+    claim = verdict_of(experiment, Results({NETWORKS_TABLE: measured.model_copy(update={"rows": rows})}))
+    assert said in claim.evidence
+    assert claim.verdict == YES
+    assert "alibration" not in verdict_of(experiment, Results({NETWORKS_TABLE: measured})).evidence
+
+
+def test_the_chart_of_shifts_has_each_pair_that_the_verdict_is_about():
+    experiment = get_experiment("shifted-images")
+    results = make_measured(shifted(100, 200))
+    figure = experiment.figure(results)
+    assert {point.series for point in figure.points} == set(figure.roles) == set(PAIRS)
+    assert {(point.series, point.label) for point in figure.points} == {
+        (one, shift) for one in PAIRS for shift in SHIFTS
+    }
+    clean = [point for point in figure.points if point.label == CLEAN]
+    assert all((point.x, point.low, point.high) == (0, 0, 0) for point in clean)
+    others = [point for point in figure.points if point.label != CLEAN]
+    assert all(point.x == pytest.approx(10) and point.low < 10 < point.high for point in others)
+    assert "yOffset" in json.dumps(experiment_chart(figure))
+    one_each = get_experiment("dark-knowledge")
+    assert "yOffset" not in json.dumps(experiment_chart(one_each.figure(known(one_each))))
+
+
+def test_the_declared_weight_gives_both_temperatures_the_same_gradient(bundled):
+    logits = bundled.logits["resnet56"]
+    assert pytest.approx(0.9 * fresh_push(logits, 1) / fresh_push(logits, 4), rel=1e-4) == MATCHED
+    assert 0.9 * fresh_push(logits, 4) == pytest.approx(2.7 * fresh_push(logits, 1), rel=0.03)
+
+
+def test_a_verdict_states_intervals_and_the_correction():
+    steady = tuple(0.02 + 0.0001 * number for number in range(5))
+    claim = judge("It helps", {"a to b": steady, "a to c": steady})
+    assert claim.verdict == YES
+    assert "+2.02 points (+2.00 to +2.04)" in claim.evidence
+    assert "Holm" in claim.evidence
+    assert "Holm" not in judge("It helps", {"a to b": steady}).evidence
+    assert judge("It helps", {"a to b": (0.02,)}).verdict == OPEN
+    assert judge("It helps", {}).verdict == OPEN
+
+
+def known(experiment):
+    """Results of every part, or rows of every network."""
+    if experiment.key == "fidelity":
+        return make_measured(pair(850, 750))
+    if experiment.key == "shifted-images":
+        return make_measured(shifted(100, 200))
+    if experiment.key == "lab-claims":
+        return read(experiment)
+    accuracy, more, _ = next((a, m, v) for k, a, m, v in OUTCOMES if k == experiment.key)
+    return make_results(experiment, accuracy, more=more)
+
+
+@pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
+def test_each_has_a_chart_that_can_be_drawn(experiment):
+    figure = experiment.figure(known(experiment))
+    chart = experiment_chart(figure)
+    Draft7Validator(load_schema()).validate(
+        chart | {"title": chart["title"] | {"subtitle": ""}}
+    )  # see test_every_chart
+    json.dumps(chart, allow_nan=False)
+    assert len(chart["description"]) > 20
+    words = texts(draw(chart))
+    assert {point.series for point in figure.points} <= set(figure.roles)
+    assert any(figure.x_title[:20] in word for word in words)
+    assert experiment_chart(experiment.figure(Results())) is None
+
+
+def test_the_slider_moves_in_the_steps_of_the_points():
+    experiment = get_experiment("omitted-class")
+    params = experiment_chart(experiment.figure(known(experiment)))["params"]
+    (slider,) = (param for param in params if "bind" in param)
+    assert slider["name"] == "bias"
+    assert (slider["bind"]["min"], slider["bind"]["max"], slider["bind"]["step"]) == (0, 8, 0.25)
