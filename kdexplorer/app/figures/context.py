@@ -8,12 +8,11 @@ import streamlit as st
 
 from kdexplorer.analysis import results
 from kdexplorer.app import soft_labels
-from kdexplorer.app.compare.compare_sections import Comparison
+from kdexplorer.app.compare.table import Comparison
 from kdexplorer.app.parts import network_picker, picture
 from kdexplorer.app.soft_labels import SoftLabels
 from kdexplorer.app.state import choices, result_caches
 from kdexplorer.app.state.choices import pick_option
-from kdexplorer.charts.style import role_of
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -65,10 +64,4 @@ class Context:
         short = next(iter(networks))
         labels = result_caches.evaluation_labels(networks[short])
         rows = result_caches.result_rows(networks, labels, (short, networks[short]), None, {}, None)
-        return Comparison(networks, {}, (short, networks[short]), [], rows, labels, {})
-
-
-def roles(comparison: Comparison) -> dict[str, str]:
-    """Each network's role, by its name in the table."""
-    assert comparison.teacher is not None
-    return {name: role_of(one, comparison.teacher[1]) for name, one in comparison.networks.items()}
+        return Comparison(networks, (short, networks[short]), rows, labels)

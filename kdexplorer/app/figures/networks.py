@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from kdexplorer.app import methods as method_page
 from kdexplorer.app.audience import controls
-from kdexplorer.app.compare import compare_sections
+from kdexplorer.app.compare import sections
 from kdexplorer.app.compare.studies import VERDICTS
 from kdexplorer.app.experiments import experiment_view
-from kdexplorer.app.figures.context import Context, roles
+from kdexplorer.app.figures.context import Context
 from kdexplorer.app.figures.predictions import LARGE
 from kdexplorer.app.parts import chart_view, network_picker
 from kdexplorer.app.server import access
@@ -51,24 +53,24 @@ def learning_curves(context: Context) -> None:
     """A measure of the networks after every epoch of their training."""
     shown = context.compare()
     students = {name: one for name, one in shown.networks.items() if not shown.teacher or name != shown.teacher[0]}
-    compare_sections.show_curves(students or shown.networks, [], shown.teacher)
+    sections.show_curves(replace(shown, networks=students or shown.networks))
 
 
 def accuracies(context: Context) -> None:
     """Test accuracies with their intervals."""
     shown = context.pick_family()
-    chart_view.draw(enlarge(evaluation.accuracies(shown.rows, roles(shown)), LARGE), "Accuracies")
+    chart_view.draw(enlarge(evaluation.accuracies(shown.rows, shown.roles), LARGE), "Accuracies")
 
 
 def losses(context: Context) -> None:
     """Cross-entropy beside the objective."""
     shown = context.pick_family()
-    chart_view.draw(enlarge(evaluation.losses(shown.rows, roles(shown)), 1.3), "Losses")
+    chart_view.draw(enlarge(evaluation.losses(shown.rows, shown.roles), 1.3), "Losses")
 
 
 def accuracy_cost(context: Context) -> None:
     """Accuracy against what a network costs."""
-    compare_sections.show_cost(context.compare())
+    sections.show_cost(context.compare())
 
 
 def experiment(context: Context) -> None:
