@@ -100,7 +100,7 @@ def _mean(name: str, values: list[float | None]) -> dict[str, float]:
 
 def _describe_entries(study: Study) -> list[Entry]:
     """The entries; except of a grid with their memory, which is counted in a step of each. Raises KDError."""
-    from kdexplorer.training.memory import count_student_memory
+    from kdexplorer.training.estimate import count_student_memory
 
     students = study.students.values()
     described = [Entry(name=student.name, key=student.key, objective=student.objective) for student in students]
