@@ -3,8 +3,7 @@
 import streamlit as st
 
 from kdexplorer.app.audience import controls, results
-from kdexplorer.app.parts import layout, network_picker
-from kdexplorer.app.state import slider_memory
+from kdexplorer.app.parts import chart_view, layout, network_picker
 from kdexplorer.images import render
 from kdexplorer.vote.store import open_store
 
@@ -45,4 +44,4 @@ results.show_history(asked.closed, dict(zip(names, [teacher, *students], strict=
 controls.show_end(store)
 if question is not None:
     controls.show_preparation(store, teacher, students, seen)
-slider_memory.follow()
+chart_view.follow_sliders()

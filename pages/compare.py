@@ -9,7 +9,7 @@ from kdexplorer.analysis import results, verdicts
 from kdexplorer.app.compare import compare_claims, compare_sections, compare_table, studies
 from kdexplorer.app.compare.compare_sections import Comparison
 from kdexplorer.app.parts import chart_view, layout, network_picker
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.state import caches, choices, result_caches
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage

@@ -9,7 +9,7 @@ import streamlit as st
 
 from kdexplorer.app.launch import guest, launch_form, launch_run, storage
 from kdexplorer.app.parts import layout
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.errors import KDError
 from kdexplorer.runs.run_folder import find_run

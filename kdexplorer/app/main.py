@@ -5,9 +5,9 @@ from pathlib import Path
 import streamlit as st
 
 from kdexplorer.app.navigation import FOLDER, TITLES
-from kdexplorer.app.parts import chart_view, page_controls
+from kdexplorer.app.parts import chart_view, layout
 from kdexplorer.app.parts.layout import STYLE
-from kdexplorer.app.state import choices, hiding, share_link
+from kdexplorer.app.state import choices, links
 from kdexplorer.app.story_mode import figure_view, story
 
 st.set_page_config(
@@ -15,15 +15,15 @@ st.set_page_config(
     page_icon=str(Path(__file__).parent / "icon.png"),  # a local file: a Material icon asks a font host
     layout="wide",
 )
-st.html(f"{STYLE}{share_link.STYLE}{chart_view.STYLE}")
-page_controls.show()
+st.html(f"{STYLE}{links.STYLE}{chart_view.STYLE}")
+layout.show_page_controls()
 choices.translate_link()
 pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())
 ]
 is_figure, is_story = (view.PARAMETER in st.query_params for view in (figure_view, story))
-hidden = hiding.hide()
+hidden = links.hide()
 page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
 if is_figure:
     figure_view.show()
@@ -32,5 +32,5 @@ elif is_story:
 else:
     with st.container(key="share", horizontal=True, gap="xsmall"):
         story.show_button()
-        share_link.show_page_link(page.url_path or next(iter(TITLES)))
+        links.show_page_link(page.url_path or next(iter(TITLES)))
     page.run()

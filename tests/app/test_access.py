@@ -140,7 +140,7 @@ def test_a_short_token_is_refused_at_the_start_with_a_command_that_makes_one(mon
 
 ACTIONS = {"create_run", "launch_run", "start_run", "stop_run", "delete_run", "launch_study", "start_study",
            "start_download", "cancel_download", "Measurement"}  # fmt: skip
-GUARDS = {"act_if_presenter", "act_and_rerun", "offer"}  # `deletion.offer` acts through the second
+GUARDS = {"act_if_presenter", "act_and_rerun", "offer_deletion"}  # `layout.offer_deletion` acts through the second
 
 
 def name_of(node):

@@ -6,7 +6,7 @@ import pytest
 
 from kdexplorer.analysis.attention_similarity import StageSimilarity
 from kdexplorer.analysis.difference import Difference
-from kdexplorer.app.attention import attention_study
+from kdexplorer.app import attention
 from kdexplorer.app.server import access
 from kdexplorer.runs.checkpoints import open_checkpoint
 from tests.pages.reading import dataset, specs, text
@@ -97,18 +97,18 @@ def test_the_conclusion_follows_the_numbers(tmp_path, make_checkpoint, differenc
         teacher={"name": "teacher", "sha256": teacher.sha256},
     )  # fmt: skip
     row = replace(ROW, to_scratch_baseline=Difference(difference, interval))
-    words = attention_study.describe_similarity([row], {"small-response": student}, teacher)
+    words = attention.describe_similarity([row], {"small-response": student}, teacher)
     assert words.startswith(f"**{verdict}.**")
     assert f"{0.9 - difference:.3f}" in words
     assert "0.600" in words
     unknown = replace(row, chance=float("nan"))
-    assert "nan" not in attention_study.describe_similarity([unknown], {"small-response": student}, teacher)
+    assert "nan" not in attention.describe_similarity([unknown], {"small-response": student}, teacher)
 
 
 def test_without_a_student_trained_on_stages_there_is_no_verdict(built):
     teacher, student = (open_checkpoint(built / name) for name in ("teacher", "small-response"))
     row = replace(ROW, to_scratch_baseline=Difference(0.05, (0.04, 0.06)))
-    words = attention_study.describe_similarity([row], {"small-response": student}, teacher)
+    words = attention.describe_similarity([row], {"small-response": student}, teacher)
     assert "**small-response**" in words
     assert "Yes" not in words
 

@@ -308,12 +308,12 @@ def test_the_whole_split(family, real_root, monkeypatch, open_page):
 def test_live_links_to_the_other_pages(own, make_checkpoint, monkeypatch, open_page):
     import base64
 
-    from kdexplorer.app.live import live_view
+    from kdexplorer.app import live
 
     make_checkpoint(own / "teacher", "resnet20")
-    picture = live_view.PREFIX + base64.b64encode(make_photo()).decode()
+    picture = live.PREFIX + base64.b64encode(make_photo()).decode()
     result = type("Result", (), {"picture": picture})
-    monkeypatch.setattr(live_view, "_view", lambda **_: result)
+    monkeypatch.setattr(live, "_view", lambda **_: result)
     at = open_page("live")
     assert len(link_labels(at)) == 2
     turn_to(at, "soft_labels")

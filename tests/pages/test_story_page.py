@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from kdexplorer.app.state.hiding import PARTS
+from kdexplorer.app.state.links import PARTS
 from kdexplorer.app.story_mode import lecture_file
 from kdexplorer.figures import all_figures
 from kdexplorer.story.lecture import read_lecture

@@ -16,7 +16,7 @@ from benchmarks.app import browser as chromium_browser
 from benchmarks.live import FAKE_CAMERA, page_of, write_clip
 from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.analysis.metrics import entropy, softmax
-from kdexplorer.app.live import live_view
+from kdexplorer.app import live
 from kdexplorer.app.state import result_caches
 from kdexplorer.errors import ImageError
 from kdexplorer.handout import page
@@ -360,8 +360,8 @@ class TestWithoutABrowser:
         assert "Not shown: s3." in at.caption[0].value
 
     def test_a_picture_of_the_live_view_is_shown_to_nobody_else(self, monkeypatch, open_page):
-        sent = live_view.PREFIX + base64.b64encode(render.enlarge_png(np.full((32, 32, 3), 77, np.uint8), 32)).decode()
-        monkeypatch.setattr(live_view, "_view", lambda **_: SimpleNamespace(picture=sent))
+        sent = live.PREFIX + base64.b64encode(render.enlarge_png(np.full((32, 32, 3), 77, np.uint8), 32)).decode()
+        monkeypatch.setattr(live, "_view", lambda **_: SimpleNamespace(picture=sent))
 
         def captions(at):
             at.switch_page(str(ROOT / "pages" / "soft_labels.py"))
@@ -370,11 +370,11 @@ class TestWithoutABrowser:
         owner = open_page("live", teacher="small", students="s0")
         assert "now show this picture" in owner.success[0].value
         assert "Your photo as the networks see it" in captions(owner)
-        monkeypatch.setattr(live_view, "_view", lambda **_: SimpleNamespace(picture=None))
+        monkeypatch.setattr(live, "_view", lambda **_: SimpleNamespace(picture=None))
         assert "Your photo" not in captions(open_page("live", **{k: v[0] for k, v in owner.query_params.items()}))
 
 
-@pytest.mark.parametrize("picture", [3, "data:text/html,hello", live_view.PREFIX + "%%%"])
+@pytest.mark.parametrize("picture", [3, "data:text/html,hello", live.PREFIX + "%%%"])
 def test_only_the_views_own_pictures_are_taken(picture):
     with pytest.raises(ImageError, match="not a picture from the live view"):
-        live_view._decode(picture)
+        live._decode(picture)

@@ -13,12 +13,12 @@ from starlette.routing import Route
 from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app import navigation
 from kdexplorer.app.audience import results
-from kdexplorer.app.parts import deletion, picture
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts import chart_view, layout, picture
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.server.headers import LOCAL, crowded_addresses, visitor_of
 from kdexplorer.app.server.refusals import network_of
-from kdexplorer.app.state import caches, choices, share_link, slider_memory
+from kdexplorer.app.state import caches, choices, links
 from kdexplorer.images import render
 from kdexplorer.images.picture import Picture
 from kdexplorer.images.qr import qr_png
@@ -76,7 +76,7 @@ def show_link() -> None:
     """The QR code and the link for phones, which the presenter can change for this session."""
     link = show_code()
     with st.container(horizontal=True):
-        share_link.show_copy_button("copy_phones", link)
+        links.show_copy_button("copy_phones", link)
         change = st.popover("Change")
     if urlsplit(link).hostname in LOCAL:
         st.caption(
@@ -159,7 +159,7 @@ def show_end(store: Store) -> None:
     """The deletion of everything."""
     if access.is_presenter() and store.questions().questions:
         question = "Delete all questions and their totals? This cannot be undone."
-        deletion.offer("Delete all questions", question, "vote_clear", store.clear, "Deleted.")
+        layout.offer_deletion("Delete all questions", question, "vote_clear", store.clear, "Deleted.")
 
 
 def show_warning() -> None:
@@ -230,7 +230,7 @@ def show_projector_page(store: Store, teacher: Checkpoint, seen: str) -> None:
     st.html(ALONE)
     with show_projector(store, teacher, seen):
         st.button("Leave projector view", key="leave_projector", on_click=_leave_projector)
-    slider_memory.follow()
+    chart_view.follow_sliders()
 
 
 def show_projector(store: Store, teacher: Checkpoint, seen: str) -> Any:

@@ -9,9 +9,10 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis.metrics import entropy
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts import chart_view
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.app.state import caches, choices, slider_memory
+from kdexplorer.app.state import caches, choices
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.charts.votes import room_bars
@@ -27,7 +28,7 @@ POLL, IDLE_POLL = 1.0, 5.0
 ANSWERS = {"votes": "The votes only", "all": "The label and the teacher too"}
 """What the presenter can show of an open question, by the name in the link: at first the votes."""
 CHART = "chart_room"
-"""The key of the question's chart, see `slider_memory.start`."""
+"""The key of the question's chart, see `chart_view.start_sliders`."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def show_question(store: Store, teacher: Checkpoint, projector: bool = False) ->
         (truth,) = find_truths([question], teacher)
     temperature = choices.pinned("T")
     about = (question and question.key, hidden, teacher.name, projector)
-    (begin,) = slider_memory.start(CHART, about, (temperature,))
+    (begin,) = chart_view.start_sliders(CHART, about, (temperature,))
 
     def follow() -> None:
         if store.current() != question:
@@ -124,7 +125,7 @@ def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float)
         facts.append(as_text(analysis.describe_distance(found, truth.teacher.name, temperature)))
     st.markdown(" · ".join(facts))
     chart = room_bars(counts, question.classes, truth.label, truth.teacher, truth.human, begin)
-    slider_memory.draw(CHART, chart, "Vote", (), savable=not question.is_open, key=f"room_{question.key}")
+    chart_view.draw_with_sliders(CHART, chart, "Vote", (), savable=not question.is_open, key=f"room_{question.key}")
 
 
 def _draw_for_projector(question: Question, counts: Sequence[int], truth: Truth, begin: float) -> None:
@@ -136,7 +137,7 @@ def _draw_for_projector(question: Question, counts: Sequence[int], truth: Truth,
             st.markdown("  \n".join(_describe(question, counts, truth)))
     known = (truth.label, truth.teacher, truth.human)
     chart = room_bars(counts, question.classes, *known, begin, projector=True)
-    slider_memory.draw(CHART, chart, "Projector", savable=False, key=f"projector_{question.key}")
+    chart_view.draw_with_sliders(CHART, chart, "Projector", savable=False, key=f"projector_{question.key}")
 
 
 def _describe(question: Question, counts: Sequence[int], truth: Truth) -> list[str]:

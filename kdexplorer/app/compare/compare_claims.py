@@ -7,7 +7,7 @@ import streamlit as st
 from kdexplorer.analysis.error_inheritance import count_inheritance, explain_inheritance
 from kdexplorer.app.compare.compare_sections import Comparison
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.state.choices import pick_option
 from kdexplorer.charts.evaluation import inheritance
 

@@ -13,7 +13,7 @@ from kdexplorer.analysis.results import ResultRow
 from kdexplorer.app import navigation
 from kdexplorer.app.launch import launch_curves
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import caches, result_caches
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle

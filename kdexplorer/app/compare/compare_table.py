@@ -12,7 +12,7 @@ from kdexplorer.analysis import measures, results, verdicts
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.app.parts import downloads, network_picker
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.datasets import get_dataset

@@ -9,7 +9,7 @@ import streamlit as st
 from kdexplorer.app.compare.studies import VERDICTS
 from kdexplorer.app.launch import measuring
 from kdexplorer.app.parts import chart_view, downloads
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.charts.experiments import experiment_chart

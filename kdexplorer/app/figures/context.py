@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import streamlit as st
 
 from kdexplorer.analysis import results
+from kdexplorer.app import soft_labels
 from kdexplorer.app.compare.compare_sections import Comparison
-from kdexplorer.app.parts import network_picker, picture_steps
-from kdexplorer.app.soft_labels import soft_labels
-from kdexplorer.app.soft_labels.soft_labels import SoftLabels
+from kdexplorer.app.parts import network_picker, picture
+from kdexplorer.app.soft_labels import SoftLabels
 from kdexplorer.app.state import choices, result_caches
 from kdexplorer.app.state.choices import pick_option
 from kdexplorer.charts.style import role_of
@@ -33,7 +33,7 @@ class Context:
     def pick_picture(self, label: bool = True) -> Picture:
         """Draws the picture with the buttons for another; without `label` its caption does not name the class."""
         with st.container(key="picture", gap="small"):
-            return picture_steps.show(self.teacher, self.students, label)
+            return picture.pick_next(self.teacher, self.students, label)
 
     def predict(self, picture: Picture) -> SoftLabels:
         """The networks' logits for the picture."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from kdexplorer.app import methods as method_page
 from kdexplorer.app.audience import controls
 from kdexplorer.app.compare import compare_sections
 from kdexplorer.app.compare.studies import VERDICTS
 from kdexplorer.app.experiments import experiment_view
 from kdexplorer.app.figures.context import Context, roles
 from kdexplorer.app.figures.predictions import LARGE
-from kdexplorer.app.methods import method_view
 from kdexplorer.app.parts import chart_view, network_picker
 from kdexplorer.app.server import access
 from kdexplorer.charts import divergence, evaluation
@@ -24,14 +24,14 @@ from kdexplorer.vote.store import Store, open_store
 
 def taxonomy(context: Context) -> None:
     """All methods where they connect teacher and student; one stands out."""
-    method = method_view.pick_method(short=True)
+    method = method_page.pick_method(short=True)
     chart_view.draw(enlarge(draw_taxonomy(method.key), 1.2), "Methods", ())
     st.markdown(f"**{method.label}**: {method.summary}")
 
 
 def method(context: Context, picture: Picture) -> None:
     """What a method asks of a student on the picture."""
-    chosen = method_view.pick_method()
+    chosen = method_page.pick_method()
     names = network_picker.short_names(context.students)
     students = dict(zip(names, context.students, strict=True))
     distilled = (name for name, one in students.items() if role_of(one, context.teacher) != SCRATCH)
@@ -39,7 +39,7 @@ def method(context: Context, picture: Picture) -> None:
     if name is None:
         st.info("Choose a student to see this method's gradient on it.")
     else:
-        method_view.show_instrument(chosen(), context.teacher, method_view.Student(name, students[name]), picture)
+        method_page.show_instrument(chosen(), context.teacher, method_page.Student(name, students[name]), picture)
 
 
 def show_divergence(context: Context) -> None:

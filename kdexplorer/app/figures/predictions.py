@@ -7,11 +7,11 @@ from collections.abc import Callable
 import streamlit as st
 
 from kdexplorer.analysis import inference, metrics
-from kdexplorer.app.attention import attention_view
+from kdexplorer.app import attention as attention_page
+from kdexplorer.app import soft_labels as sections
 from kdexplorer.app.figures.context import Context
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.soft_labels import soft_label_sections as sections
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts import soft_labels, temperature
 from kdexplorer.charts.common import select_classes
@@ -107,7 +107,7 @@ def attention_difference(context: Context, picture: Picture) -> None:
 
 
 def _draw_attention(context: Context, picture: Picture, mode: str) -> None:
-    rows = attention_view.read_maps(picture, *context.many())
+    rows = attention_page.read_maps(picture, *context.many())
     if mode == "difference":
-        attention_view.draw_scale(rows, mode, True)
-    attention_view.draw_grid(rows, picture, mode, True)
+        attention_page.draw_scale(rows, mode, True)
+    attention_page.draw_grid(rows, picture, mode, True)

@@ -9,7 +9,7 @@ import streamlit as st
 from kdexplorer.app.launch import grid_form, launch_start, launch_students, student_rows
 from kdexplorer.app.parts import layout, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.state import caches
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets, available_dataset, get_dataset

@@ -7,8 +7,8 @@ import streamlit as st
 from kdexplorer.app import navigation
 from kdexplorer.app.compare import studies
 from kdexplorer.app.launch import grid_form, launch_curves
-from kdexplorer.app.parts import chart_view, deletion
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts import chart_view, layout
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access, turns
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
@@ -173,7 +173,7 @@ def _show_controls(run: Run, state: State) -> None:
             label, what = "Delete this run", "run with its curves and finished students"
             if isinstance(run, StudyFolder):
                 label, what = "Delete this sweep", "sweep's results (its runs remain)"
-            deletion.offer(label, f"Delete this {what}? This cannot be undone.", "delete", lambda: _delete(run))
+            layout.offer_deletion(label, f"Delete this {what}? This cannot be undone.", "delete", lambda: _delete(run))
 
 
 def _delete(run: Run) -> None:

@@ -7,7 +7,7 @@ import time
 import streamlit as st
 
 from kdexplorer.app.launch import grid_form, measuring
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import download

@@ -11,7 +11,7 @@ from kdexplorer.analysis.verdicts import describe_gains
 from kdexplorer.app import navigation
 from kdexplorer.app.navigation import ARROW
 from kdexplorer.app.parts import chart_view, downloads, network_picker
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.state import caches, result_caches
 from kdexplorer.charts import evaluation
 from kdexplorer.config import RunConfig

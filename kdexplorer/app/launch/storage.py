@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kdexplorer.app.parts import deletion
+from kdexplorer.app.parts import layout
 from kdexplorer.runs import array_store
 
 
@@ -20,4 +20,4 @@ def show_predictions() -> None:
             width="stretch",
         )
         question = "Delete the stored predictions? Runs compute them again when they need them."
-        deletion.offer("Delete", question, "delete_predictions", array_store.delete_store, "Deleted.")
+        layout.offer_deletion("Delete", question, "delete_predictions", array_store.delete_store, "Deleted.")

@@ -1,18 +1,22 @@
-"""Charts on the pages, each with a button that saves it: as SVG, PNG or CSV, for a document or a slide.
+"""Charts on the pages: each with a button that saves it, and some with sliders that all pages share.
 
-The files are made in the browser, from the chart as it stands there, see `web/save_chart.js`. They say what the chart
-is of, and the page's link.
+A file (SVG, PNG or CSV, for a document or a slide) is made in the browser, from the chart as it stands there, see
+`web/save_chart.js`. It says what the chart is of, and the page's link. Sliders for temperature and α work in the
+browser. Once one rests, its value becomes the pinned number: for the next picture, the link and other pages. The chart
+is then not drawn again, so that its slider keeps the keyboard's focus.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, TypeVar
 
 import streamlit as st
 
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
+from kdexplorer.app.state import choices
 from kdexplorer.charts.common import Spec, list_tables
 from kdexplorer.web import assemble
 
@@ -108,3 +112,46 @@ def _describe(spec: Spec, name: str, about: tuple[str, ...], slug: str, scale: s
         "description": spec["description"],
         "tables": list_tables(spec),
     }
+
+
+_SLIDERS = "slider_memory"
+_STARTS, _MOVED = "slider_starts", "slider_moved"
+_sliders = st.components.v2.component("kdexplorer_slider_memory", js=assemble.read_slider_memory())
+
+Start = TypeVar("Start", bound=tuple[float, ...])
+
+
+def follow_sliders() -> None:
+    """Watches the sliders of this page's charts; the last thing that the page draws."""
+    st.session_state.pop(_MOVED, None)
+    with st.container(key=_SLIDERS):
+        _sliders(key=f"{_SLIDERS}_view", on_moved_change=_keep)
+
+
+def _keep() -> None:
+    moved = st.session_state[f"{_SLIDERS}_view"].get("moved")
+    if isinstance(moved, dict) and choices.pin(moved.get("name"), moved.get("value")):
+        st.session_state[_MOVED] = moved.get("chart")
+
+
+def start_sliders(chart: str, shown: Hashable, pinned: Start) -> Start:
+    """Where a chart's sliders start: at the pinned numbers, or where they started while the visitor moves them.
+
+    Args:
+        chart: its key, which begins with `chart_`.
+        shown: what the chart shows apart from these numbers.
+        pinned: the numbers.
+    """
+    starts = st.session_state.setdefault(_STARTS, {})
+    if st.session_state.get(_MOVED) != chart or starts.get(chart, (None,))[0] != shown:
+        starts[chart] = shown, pinned
+    return starts[chart][1]
+
+
+def draw_with_sliders(chart: str, spec: Spec, name: str, about: tuple[str, ...] = OF_IMAGE, **options: Any) -> None:
+    """Draws a chart whose sliders are remembered, in a container of its key.
+
+    `name` says what it shows; `about` and `options` are those of `draw`.
+    """
+    with st.container(key=chart):
+        draw(spec, name, about, **options)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from kdexplorer.app import navigation
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import choices, result_caches
 from kdexplorer.app.story_mode import lecture_file

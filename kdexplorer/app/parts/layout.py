@@ -6,14 +6,20 @@ figure. The figure comes first in the document, so that the keyboard reaches its
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
 from kdexplorer.app.navigation import TITLES
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.plain import as_text
+from kdexplorer.app.parts.text import as_text
+from kdexplorer.app.server import access
 from kdexplorer.runs import lineage
+from kdexplorer.web import assemble
+
+_script, _styles = assemble.build_page_controls()
+_controls = st.components.v2.component("kdexplorer_page_controls", js=_script, css=_styles, isolate_styles=False)
 
 STYLE = """<style>
 :root { font-size: max(16px, .625vw + 8px) }
@@ -128,3 +134,26 @@ def form_and_panel() -> tuple[Any, Any]:
     with st.container(key="form_and_panel"):
         form, panel = st.columns([2, 1], gap="medium")
     return form, panel
+
+
+def show_page_controls() -> None:
+    """Adds them to the page, once for all pages of a visit."""
+    _controls(key="page_controls", height=0)
+
+
+def offer_deletion(label: str, question: str, key: str, delete: Callable[[], object], done: str = "") -> None:
+    """A button that asks, and one that deletes; nothing for a guest.
+
+    Args:
+        label: of the first button.
+        question: Markdown, with what is lost.
+        key: of the second button.
+        delete: what it does.
+        done: what is said afterwards.
+    """
+    if not access.is_presenter():
+        return
+    with st.popover(label, icon=":material/delete:"):
+        st.markdown(question)
+        if st.button("Yes, delete", key=key, type="primary"):
+            access.act_and_rerun(delete, done)

@@ -11,7 +11,7 @@ import streamlit as st
 
 from kdexplorer.analysis import results
 from kdexplorer.app.parts import chart_view, layout
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.state import caches, choices
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import image_filters
+from kdexplorer.analysis.image_filters import Predictions
 from kdexplorer.analysis.results import dataset_of
-from kdexplorer.app.parts import chart_view, picture_filters
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts import chart_view
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import uploads
 from kdexplorer.app.server.streamlit_internals import remove_upload
 from kdexplorer.app.state import caches, choices
@@ -74,7 +76,7 @@ def _pick_test_image(
     ranks = {int(index): rank for rank, index in enumerate(indices)}
     index = read_index(ranks)
     with sources:
-        shown, changed = picture_filters.pick(teacher, students, dataset)
+        shown, changed = _pick_filters(teacher, students, dataset)
     if index is None:
         index = choose_first(teacher, students, dataset, shown)
     elif index not in shown or changed:
@@ -194,3 +196,97 @@ def show(picture: Picture, teacher: Checkpoint, enlarged: Any, below: Any) -> No
     chart_view.mention(image="a photo" if picture.index is None else f"{dataset} test image {picture.index}")
     enlarged.image(render.enlarge_png(picture.pixels_last, 448), width="stretch", alt=alt)
     below.caption(caption)
+
+
+ANY_CLASS = "Any class"
+_FILTERS = "filters_shown"
+
+
+def _pick_filters(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> tuple[list[int], bool]:
+    """Draws the filters; returns the numbers of the test images that pass, in order, and whether they have changed.
+
+    Without an image the page ends.
+    """
+    _, labels, indices = caches.gallery(dataset)
+    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
+    if predictions is None:
+        return indices.tolist(), False
+    left, right = st.columns(2)
+    with left:
+        name = _pick("filter", "Show", image_filters.available_filters(predictions))
+    with right:
+        chosen = _pick("class", "Class", [ANY_CLASS, *teacher.classes])
+    order = _filter(name, chosen, predictions, teacher)
+    part = ""
+    if caches.test_split(dataset) is None:
+        part = f" These are the first of the test split; download {get_dataset(dataset).label} on Launch to see all."
+    st.caption(f"{len(order):,} of {len(labels):,} images: {image_filters.FILTERS[name].description}.{part}")
+    if not len(order):
+        st.info("No image passes this filter. Choose another filter or class.")
+        st.stop()
+    before, st.session_state[_FILTERS] = st.session_state.get(_FILTERS, (name, chosen)), (name, chosen)
+    return indices[order].tolist(), before != (name, chosen)
+
+
+def _choose_filters(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> list[int]:
+    """As `_pick_filters`, without widgets; empty where no image passes the filters that were chosen on a page."""
+    _, labels, indices = caches.gallery(dataset)
+    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
+    if predictions is None:
+        return indices.tolist()
+    name = _choose("filter", image_filters.available_filters(predictions))
+    chosen = _choose("class", [ANY_CLASS, *teacher.classes])
+    return indices[_filter(name, chosen, predictions, teacher)].tolist()
+
+
+def _filter(name: str, chosen: str, predictions: Predictions, teacher: Checkpoint) -> np.ndarray:
+    label = None if chosen == ANY_CLASS else teacher.classes.index(chosen)
+    return image_filters.filter_images(name, predictions, label)
+
+
+def _choose(name: str, options: list[str]) -> str:
+    """What a link or a page has chosen, else the first."""
+    chosen = choices.choose_one(name, options, options[0], kind=name)
+    choices.publish(name, chosen if choices.is_chosen(name) else None)
+    return chosen
+
+
+def _pick(name: str, label: str, options: list[str]) -> str:
+    return choices.pick_one(name, label, options, options[0], kind=name)
+
+
+def pick_next(teacher: Checkpoint, students: list[Checkpoint], label: bool = True) -> Picture:
+    """Draws the picture and the buttons for others; a photo that was chosen on a page stays.
+
+    The pictures are those that the page's filters leave. Without `label` the caption does not give it away.
+    """
+    enlarged, caption = st.empty(), st.empty()
+    dataset = dataset_of(teacher)
+    photo = st.session_state.get("photo") if st.session_state.get("source") in SOURCES[1:] else None
+    if photo is not None:
+        fit = st.session_state.get("fit", next(iter(photo)))
+        chosen = Picture(photo[fit].transpose(2, 0, 1), dataset=dataset)
+    else:
+        chosen = _choose_test_image(teacher, students, dataset)
+    show(chosen if label else replace(chosen, label=None, index=None), teacher, enlarged, caption)
+    if not label:
+        caption.empty()
+    return chosen
+
+
+def _choose_test_image(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> Picture:
+    pixels, labels, indices = caches.gallery(dataset)
+    if not len(labels):
+        st.info(f"There are no images to choose from. Download {get_dataset(dataset).label} on the Launch page.")
+        st.stop()
+    ranks = {int(index): rank for rank, index in enumerate(indices)}
+    shown = _choose_filters(teacher, students, dataset) or list(ranks)
+    index = read_index(ranks)
+    if index is None:
+        index = choose_first(teacher, students, dataset, shown)
+    if index not in shown:
+        shown = list(ranks)
+    choices.put("image", index)
+    with st.container(horizontal=True, gap="xsmall", key="picture_controls"):
+        draw_steps(shown, index)
+    return make_test_image(teacher, pixels[ranks[index]], index, int(labels[ranks[index]]))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from kdexplorer.app.figures import DRAW, Context
-from kdexplorer.app.parts import network_picker
-from kdexplorer.app.parts.plain import as_text, show_error
-from kdexplorer.app.state import choices, slider_memory
+from kdexplorer.app.parts import chart_view, network_picker
+from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.state import choices
 from kdexplorer.errors import KDError
 from kdexplorer.figures import all_figures
 
@@ -43,4 +43,4 @@ def draw(name: str) -> None:
             show_error(error)
         for pinned in choices.PINNED:
             choices.pinned(pinned)
-    slider_memory.follow()
+    chart_view.follow_sliders()

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.app import navigation
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.app.story_mode import figure_view, lecture_file

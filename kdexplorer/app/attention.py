@@ -1,4 +1,4 @@
-"""Attention over many images on the page Attention: how similar each student's maps are to its teacher's."""
+"""Attention: where teacher and students look, stage by stage, on one image and over many."""
 
 from __future__ import annotations
 
@@ -11,17 +11,94 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import attention_similarity
-from kdexplorer.analysis.attention_similarity import StageSimilarity
+from kdexplorer.analysis.attention_similarity import StageSimilarity, attention_weight
 from kdexplorer.analysis.measures import to_markdown
-from kdexplorer.app.parts import chart_view, network_picker
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts import chart_view, layout, network_picker, picture
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import caches, choices
-from kdexplorer.charts import attention, style
+from kdexplorer.charts import attention as charts
+from kdexplorer.charts import style
+from kdexplorer.charts.attention import NetworkMaps
+from kdexplorer.charts.style import role_of
 from kdexplorer.errors import KDError
+from kdexplorer.images.picture import Picture
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.training.estimate import format_duration
+
+
+def show_page() -> None:
+    """The maps of one picture, and their similarity over many."""
+    layout.header(
+        "attention",
+        "The mean over a stage's channels is a map of **where** the network is active. Feature-based distillation "
+        "trains the student to reproduce the teacher's maps.",
+    )
+    teacher, students = network_picker.pick_networks(count=4)
+    names = network_picker.short_names([teacher, *students])
+    left, right = layout.first_screen()
+    with left:
+        image = picture.pick(teacher, students)
+
+    with right:
+        control, scale = st.columns([1, 1], gap="xsmall")
+        with control, st.container(horizontal=True, gap="small"):
+            mode = choices.pick_option("colors", "Colors show", ["map", "difference"], label_visibility="collapsed")
+            with st.popover("Scale", icon=":material/tune:", width="content"):
+                power = choices.pick_option(
+                    "power", "Power", [1, 2],
+                    help="1: mean over channels, as in the lab. 2: mean of squares, as in the paper",
+                )  # fmt: skip
+                shared = choices.pick_option("scale", "Scale", ["shared", "per map"]) == "shared"
+
+        rows = read_maps(image, teacher, students, power)
+        with scale:
+            draw_scale(rows, mode, shared)
+        draw_grid(rows, image, mode, shared)
+    st.caption(
+        "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. "
+        "On the shared scale the brightest 1 % of a map may be clipped. Correlation: of the centered maps. Hover over "
+        "a map for cosine and MSE, which the loss uses: MSE = 2 (1 − cosine) / (H·W), so a small stage has more "
+        "weight. β is the weight that the student was trained with, or 1000 if it was trained without attention "
+        "transfer; the percentage is the stage's share of the loss."
+    )
+
+    st.header("Over many images", divider="grey")
+    show_study(teacher, dict(zip(names[1:], students, strict=True)), image.dataset, power)
+
+
+SCALE = "Attention scale"
+
+
+def read_maps(picture: Picture, teacher: Checkpoint, students: list[Checkpoint], power: int = 1) -> list[NetworkMaps]:
+    """The networks' maps, the teacher first; a network that cannot be used is reported and left out.
+
+    `power` is that of the activations, see `attention_similarity`. Without the teacher's maps the page ends.
+    """
+    networks = dict(zip(network_picker.short_names([teacher, *students]), [teacher, *students], strict=True))
+    found = network_picker.compute_each(networks, lambda one: caches.predict(one, picture.pixels)[1][power])
+    return [
+        NetworkMaps(name, role_of(networks[name], teacher), maps, attention_weight(networks[name]))
+        for name, maps in found.items()
+    ]
+
+
+def draw_scale(rows: list[NetworkMaps], mode: str, shared: bool) -> None:
+    """The bar that explains the colors of `draw_grid`."""
+    low, high = charts.color_limits(charts.relative_maps(rows, mode), mode)
+    with st.container(key="color_scale"):
+        chart_view.draw(charts.scale_bar(low, high, mode, shared), SCALE, savable=False)
+
+
+def draw_grid(rows: list[NetworkMaps], picture: Picture, mode: str, shared: bool) -> None:
+    """The maps over the picture; `mode` is `map` or `difference` (to the teacher)."""
+    if mode == "difference" and len(rows) == 1:
+        st.info("Choose a student to see how it differs from the teacher.")
+    opacity = 0.85 if mode == "difference" else 0.65
+    grid = charts.grid(rows, picture.pixels_last, mode, shared, opacity)
+    chart_view.draw(grid, "Attention", chart_view.OF_IMAGE, scale=SCALE)
+
 
 PUBLIC = 1_000
 """Images that every visitor may compare; more take minutes of processor time, so only the presenter may start it."""
@@ -29,7 +106,7 @@ PUBLIC = 1_000
 SIZES = (200, 1_000, 10_000)
 
 
-def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, power: int) -> None:
+def show_study(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, power: int) -> None:
     """The section: how many images, the comparison, the chart, the conclusion and the table."""
     pixels, _, _ = caches.gallery(dataset)
     comparable, others = attention_similarity.split_by_stages(teacher, list(students.values()))
@@ -57,7 +134,7 @@ def show(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, 
         summaries = {name: attention_similarity.summarize(similarity, power) for name, similarity in found.items()}
         roles = {name: style.role_of(student, teacher) for name, student in compared.items()}
         chart, text = st.columns([3, 2], gap="large")
-        similarity = attention.similarity_by_stage(summaries, roles, len(sample))
+        similarity = charts.similarity_by_stage(summaries, roles, len(sample))
         chart_view.draw(similarity, f"Attention similarity {len(sample)} images", place=chart)
         text.header("Does the student's attention match the teacher's?")
         text.markdown(describe_similarity(rows, compared, teacher))

@@ -1,4 +1,4 @@
-"""The parts of the page Methods: one method's formula, settings, code, and what it asks of a student."""
+"""Methods: how each distillation method connects teacher and student, and what it asks of a student."""
 
 from __future__ import annotations
 
@@ -11,18 +11,60 @@ import streamlit as st
 
 from kdexplorer.analysis.method_probe import BATCH, Probe
 from kdexplorer.app.launch import student_rows
-from kdexplorer.app.parts import chart_view
+from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.field_widget import draw_field
-from kdexplorer.app.parts.plain import as_text, show_error
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.state import caches, choices, result_caches
-from kdexplorer.charts import gradients
+from kdexplorer.charts import divergence, gradients, taxonomy
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import Picture
-from kdexplorer.methods import Method, all_methods, get_method
+from kdexplorer.methods import Method, all_methods, describe_methods, get_method
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import Checkpoint
+
+
+def show_page() -> None:
+    """One method on the picture, its formula and its code; then all methods."""
+    layout.header(
+        "methods",
+        "**What** the student imitates: the teacher's predictions (response), what happens inside it (feature), or how "
+        "it relates images to each other (relation).",
+    )
+    teacher, students = network_picker.pick_networks(count=2)
+    names = network_picker.short_names([teacher, *students])
+    left, right = layout.first_screen()
+    with left:
+        image = picture.pick(teacher, students)
+    with right:
+        first, second = st.columns(2, gap="xsmall")
+        with first:
+            method = pick_method()
+        with second:
+            student = pick_student(dict(zip(names[1:], students, strict=True)), teacher)
+        with st.popover("Settings", icon=":material/tune:", width="content"):
+            chosen = pick_settings(method)
+        if student is None:
+            st.info("Choose a student above to see this method's gradient on it.")
+        else:
+            show_instrument(chosen, teacher, student, image)
+    show_formula(chosen)
+    chart_view.draw(taxonomy.taxonomy(method.key), "Taxonomy of methods", ())
+
+    st.header("The code that trains", divider="grey")
+    show_code(method)
+
+    st.header("Forward or reverse KL", divider="grey")
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        chart_view.draw(divergence.mode_figure(), "Forward and reverse KL", ())
+    with right:
+        st.markdown("\n\n".join(divergence.EXPLANATION))
+
+    st.header("All methods", divider="grey")
+    st.dataframe(describe_methods(), hide_index=True, width="stretch")
+
 
 CROSSES = {
     "logits": "the teacher's logits, one number for each class",

@@ -1,24 +1,106 @@
-"""The tabs of the page Soft labels: gradient, curves, class similarity, human labels, logits."""
+"""Soft labels: one image, a teacher and its students, and the effect of the temperature on their predictions."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import human_agreement, inference, metrics
 from kdexplorer.analysis.measures import to_markdown
-from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.plain import as_text
-from kdexplorer.app.soft_labels.soft_labels import SoftLabels
-from kdexplorer.app.state import caches, choices, result_caches, slider_memory
-from kdexplorer.charts import class_maps, gradients, soft_labels, temperature
+from kdexplorer.app.parts import chart_view, downloads, layout, network_picker, picture
+from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.state import caches, choices, result_caches
+from kdexplorer.charts import class_maps, gradients, temperature
+from kdexplorer.charts import soft_labels as label_charts
 from kdexplorer.charts.common import NetworkLogits, fresh_student, select_classes
-from kdexplorer.charts.style import HUMAN
+from kdexplorer.charts.style import HUMAN, role_of
+from kdexplorer.config import SCRATCH
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import VARIABLE
+from kdexplorer.errors import KDError
+from kdexplorer.images.picture import Picture
+from kdexplorer.runs.checkpoints import Checkpoint
+
+
+def show_page() -> None:
+    """The picture, the soft labels with their slider, and one tab."""
+    layout.header(
+        "soft_labels",
+        "Divide a network's logits by a temperature *T* before the softmax, and the small probabilities become "
+        "visible: they show which classes the teacher finds similar.",
+    )
+    teacher, students = network_picker.pick_networks(count=2)
+    left, right = layout.first_screen()
+    with left:
+        image = picture.pick(teacher, students)
+    with right:
+        page = build(image, teacher, students)
+        draw_soft_labels(page)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
+        with st.container(width="content"):
+            choices.pick_pinned("T")
+        downloads.show_handout(page.networks, [image])
+
+    tab, place = choices.pick_tab("tab", list(TABS))
+    with place:  # only the open tab is computed
+        TABS[tab](page)
+    chart_view.follow_sliders()
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """What the page shows: one picture, the networks' logits for it, and the pinned temperature."""
+
+    picture: Picture
+    networks: dict[str, Checkpoint]
+    """By the name that they are shown under, the teacher first."""
+    logits: list[NetworkLogits]
+    """In the same order."""
+    temperature: float
+    human: np.ndarray | None
+    """The shares of annotators `[N, K]` for the test split, where they are available for this picture."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return next(iter(self.networks.values())).classes
+
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What the charts show apart from the temperature."""
+        return self.picture.index, self.picture.pixels.tobytes(), tuple(self.networks)
+
+    @property
+    def teacher(self) -> NetworkLogits:
+        return self.logits[0]
+
+    @property
+    def students(self) -> list[NetworkLogits]:
+        return self.logits[1:]
+
+    @property
+    def distilled(self) -> NetworkLogits:
+        """The first distilled student, else the first student; there is one."""
+        return next((student for student in self.students if student.role != SCRATCH), self.students[0])
+
+
+def build(picture: Picture, teacher: Checkpoint, students: list[Checkpoint]) -> SoftLabels:
+    """The networks' logits for a picture; what is missing is reported. Without the teacher's the page ends."""
+    human = None
+    try:
+        human = caches.human_labels_of(picture.dataset) if picture.label is not None else None
+    except KDError as error:
+        show_error(error)
+    networks = dict(zip(network_picker.short_names([teacher, *students]), [teacher, *students], strict=True))
+    found = network_picker.compute_each(
+        networks, lambda one: caches.image_logits(one, picture.pixels, picture.index, picture.dataset)
+    )
+    networks = {name: networks[name] for name in found}
+    logits = [NetworkLogits(name, role_of(networks[name], teacher), values) for name, values in found.items()]
+    return SoftLabels(picture, networks, logits, choices.pinned("T"), human)
+
 
 MOMENTS = ("End of training", "Start of training")
 """When the gradient is shown: on the student's logits, or on those of an untrained student."""
@@ -60,16 +142,16 @@ def show_gradient(page: SoftLabels) -> None:
 
 def draw_gradient(page: SoftLabels, student: NetworkLogits, alpha: float) -> None:
     """The chart of the gradient, whose sliders start at the pinned T and at alpha."""
-    begin = slider_memory.start("chart_gradient", (student.name, *page.shown), (page.temperature, alpha))
+    begin = chart_view.start_sliders("chart_gradient", (student.name, *page.shown), (page.temperature, alpha))
     chart = gradients.gradient_push(page.teacher, student, page.classes, page.picture.label, *begin)
-    slider_memory.draw("chart_gradient", chart, f"Gradient {student.name}")
+    chart_view.draw_with_sliders("chart_gradient", chart, f"Gradient {student.name}")
 
 
 def draw_soft_labels(page: SoftLabels) -> None:
     """The soft labels of teacher and students, whose slider starts at the pinned T."""
-    (begin,) = slider_memory.start("chart_soft_labels", page.shown, (page.temperature,))
-    chart = soft_labels.mirrored(page.teacher, page.students, page.classes, page.picture.label, begin)
-    slider_memory.draw("chart_soft_labels", chart, "Soft labels")
+    (begin,) = chart_view.start_sliders("chart_soft_labels", page.shown, (page.temperature,))
+    chart = label_charts.mirrored(page.teacher, page.students, page.classes, page.picture.label, begin)
+    chart_view.draw_with_sliders("chart_soft_labels", chart, "Soft labels")
 
 
 def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float) -> str:
@@ -187,7 +269,7 @@ def _show_annotators(page: SoftLabels, human: np.ndarray) -> None:
     shown = select_classes(page.teacher.logits, label)
     title = "Human labels", "about 50 annotators"
     left, right = st.columns([1, 1], vertical_alignment="center")
-    chart = soft_labels.probability_bars(human[index], page.classes, label, HUMAN, *title, shown)
+    chart = label_charts.probability_bars(human[index], page.classes, label, HUMAN, *title, shown)
     chart_view.draw(chart, "Human labels", ("image",), left)
     closeness = result_caches.closeness(page.networks[page.teacher.name], human, index)
     if closeness is not None and closeness.temperature is not None:
@@ -207,3 +289,12 @@ def show_logits(page: SoftLabels) -> None:
     st.dataframe({"class": list(page.classes)} | logits, hide_index=True)
     if page.picture.index is not None:
         st.caption("The logits of test images are those that were stored when the network was evaluated.")
+
+
+TABS = {
+    "Gradient on the student": show_gradient,
+    "Curves over T": show_curves,
+    "Class similarity": show_class_similarity,
+    "Human labels": show_human_labels,
+    "Logits": show_logits,
+}

@@ -1,4 +1,4 @@
-"""The live view in the application: a component whose networks run in the visitor's browser.
+"""Live: teacher and students run in the visitor's own browser, on a picture or on the camera.
 
 Weights are served at a URL that contains their hash, so a browser fetches each network once. The only thing that comes
 back is the picture of "Use this picture": a PNG of 32 × 32 pixels, checked like any upload.
@@ -14,14 +14,54 @@ from collections.abc import Sequence
 import streamlit as st
 
 from kdexplorer.app import navigation
+from kdexplorer.app.parts import layout, network_picker, picture
+from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server.streamlit_internals import add_media
 from kdexplorer.app.state import caches, choices, result_caches
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
-from kdexplorer.errors import ImageError
+from kdexplorer.errors import ImageError, KDError
 from kdexplorer.handout.request import choose_pictures
+from kdexplorer.networks import all_architectures
 from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.web import assemble
+from kdexplorer.web import assemble, export
+
+
+def show_page() -> None:
+    """The view, and a message with links once its picture is that of the other pages."""
+    layout.header(
+        "live",
+        "Teacher and students classify what you hold up to the camera, **in this page**. No picture leaves your device "
+        "unless you press **Use this picture**.",
+    )
+    teacher, students = network_picker.pick_networks(count=2)
+    if not export.runs_in_browser(teacher):
+        small = [architecture.key for architecture in all_architectures() if architecture.runs_in_browser]
+        st.info(
+            f"{as_text(teacher.name)} is a {teacher.architecture}, which is too large for a browser. Choose a teacher "
+            f"among {', '.join(small)}."
+        )
+        st.stop()
+    _, *selected = assemble.select_networks({str(one.path): one for one in [teacher, *students]}).values()
+    left_out = [student.name for student in students if student not in selected]
+    if left_out:
+        st.caption(
+            f"Not shown: {as_text(', '.join(left_out))}. The view runs up to {assemble.MAX_STUDENTS} students, "
+            "small ResNets only."
+        )
+
+    message = st.container()
+    try:
+        chosen = show_view(teacher, selected, choices.pinned("T"))
+        if chosen is not None:
+            picture.use_photo(chosen)
+            with message.container(horizontal=True, vertical_alignment="center"):
+                st.success("The other pages now show this picture.", width=420)
+                navigation.link_to("soft_labels", "Its soft labels")
+                navigation.link_to("attention", "Its attention maps")
+    except KDError as error:
+        show_error(error)
+
 
 PREFIX = "data:image/png;base64,"
 
@@ -29,7 +69,7 @@ _KEY = "live_view"
 _view = st.components.v2.component("kdexplorer_live", js=assemble.build_module(), css=assemble.read_styles())
 
 
-def show(teacher: Checkpoint, students: Sequence[Checkpoint], temperature: float) -> bytes | None:
+def show_view(teacher: Checkpoint, students: Sequence[Checkpoint], temperature: float) -> bytes | None:
     """Draws the view; returns the bytes of a picture that the visitor has just chosen to use on the other pages.
 
     It starts with the most instructive test image.

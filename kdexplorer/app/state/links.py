@@ -1,4 +1,7 @@
-"""Copy link, and a QR code of it: every page's link reproduces what the page shows."""
+"""A page's link: its copy and QR code reproduce what the page shows; `?hide=networks,picture` leaves parts out.
+
+The second is for a page in slides or in a course's text.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.figures import all_figures
 from kdexplorer.images.qr import qr_png
 
@@ -86,3 +90,36 @@ def page_url(**more: str) -> str:
     """This page's address with its choices, as far as the browser has told it, and more parameters."""
     query = urlencode(st.query_params.to_dict() | more)
     return f"{st.context.url or ''}{'?' if query else ''}{query}"
+
+
+HIDE = "hide"
+PARTS = {
+    "menu": "",  # the navigation is not drawn
+    "share": ".st-key-share",
+    "title": ".st-key-page_header",
+    "networks": ".st-key-networks_line",
+    "picture": "[data-testid=stColumn]:has(.st-key-picture)",
+    "source": ".st-key-picture_controls [data-testid=stPopover]",
+    "thumbnails": ".st-key-thumbnails",
+    "presets": "[class*=st-key-preset_]",
+    "sections": "[data-testid=stTabs], .st-key-show, [data-testid=stHeading]:has(h2), .st-key-first_screen ~ *",
+    "downloads": "[data-testid=stDownloadButton], [class*=st-key-handout_]",
+    "keys": "#kd-keys",
+}
+"""Selectors of what is hidden, by the name in the link. Nothing here protects anything: the page still has it."""
+
+
+def hide() -> list[str]:
+    """Hides what the link names, as long as it is in the address; a name that is unknown is reported.
+
+    Streamlit's `embed=true` leaves out the menu and the header's buttons, too.
+    """
+    named = [part.strip() for part in st.query_params.get(HIDE, "").split(",") if part.strip()]
+    named += ["menu", "share"] if st.context.is_embedded else []
+    for name in [name for name in named if name not in PARTS][:3]:
+        st.warning(f"The link's '{HIDE}' names '{as_text(name[:30])}': choose among {', '.join(PARTS)}.")
+    known = [name for name in named if name in PARTS]
+    selectors = ", ".join(PARTS[name] for name in known if PARTS[name])
+    if selectors:
+        st.html(f"<style>{selectors} {{ display: none !important }}</style>")
+    return known
