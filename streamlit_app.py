@@ -16,7 +16,7 @@ from kdexplorer.app.server.compression import CompressOnce
 from kdexplorer.app.server.connections import Connections
 from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import Gate
-from kdexplorer.app.server.streamlit_internals import ask_no_host, upload_manager
+from kdexplorer.app.server.streamlit_internals import ask_no_host, ignore_other_kinds, upload_manager
 from kdexplorer.app.server.uploads import limit_uploads
 from kdexplorer.processes import limit_thread_spinning
 from kdexplorer.story.lecture import check_file
@@ -33,6 +33,7 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
 check_token()
 check_file()
 ask_no_host()
+ignore_other_kinds()
 limit_thread_spinning()  # the server's predictions run beside trainers
 app = st.App(
     Path(__file__).resolve().parent / "kdexplorer" / "app" / "main.py",

@@ -15,9 +15,9 @@ import argparse
 import numpy as np
 
 from kdexplorer.analysis.inference import gradient_on_logits
+from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.analysis.metrics import kl_by_image
 from kdexplorer.analysis.results import evaluation_labels
-from kdexplorer.analysis.tables import markdown_table
 from kdexplorer.analysis.temperature_effects import push_size
 from kdexplorer.runs.checkpoints import find_checkpoint
 
@@ -32,16 +32,16 @@ def main() -> None:
     options = parser.parse_args()
     checkpoint = find_checkpoint(options.teacher)
     teacher, labels = checkpoint.logits(), evaluation_labels(checkpoint)
-    headings = ["Student", *(f"T = {t:g}" for t in TEMPERATURES), "KL larger at T = 4", "Opposite pushes at T = 4"]
     rows = []
     logits = {"untrained": np.zeros_like(teacher)} | {name: find_checkpoint(name).logits() for name in options.students}
     for name, student in logits.items():
-        sizes = [f"{push_size(student, teacher, t).mean():.2f}" for t in TEMPERATURES]
+        sizes = {f"T = {t:g}": f"{push_size(student, teacher, t).mean():.2f}" for t in TEMPERATURES}
         larger = (kl_by_image(teacher, student, 4.0) > kl_by_image(teacher, student, 1.0)).mean()
         parts = [gradient_on_logits(s, t, int(y), 4.0, 0.7) for s, t, y in zip(student, teacher, labels, strict=True)]
         opposite = np.mean([(part["teacher"] * part["label"] < 0).mean() for part in parts])
-        rows.append([name, *sizes, f"{larger:.0%}", f"{opposite:.0%}"])
-    print(markdown_table(headings, rows))
+        shares = {"KL larger at T = 4": f"{larger:.0%}", "Opposite pushes at T = 4": f"{opposite:.0%}"}
+        rows.append({"Student": name} | sizes | shares)
+    print(to_markdown(rows))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from kdexplorer.analysis import metrics
-from kdexplorer.analysis.tables import markdown_table
+from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.training.teacher_check import IMAGES, predict_at
@@ -25,8 +25,10 @@ def main() -> None:
         for side in (32, 24, 16):
             logits = predict_at(checkpoint.network(), images, checkpoint.card.normalization, side)
             confidence = float(metrics.softmax(logits).max(axis=1).mean())
-            rows.append([name, str(side), f"{100 * metrics.accuracy(logits, labels):.1f} %", f"{confidence:.2f}"])
-    print(markdown_table(["Teacher", "Pixels", "Accuracy", "Mean confidence"], rows))
+            accuracy = f"{100 * metrics.accuracy(logits, labels):.1f} %"
+            row = {"Teacher": name, "Pixels": str(side), "Accuracy": accuracy, "Mean confidence": f"{confidence:.2f}"}
+            rows.append(row)
+    print(to_markdown(rows))
 
 
 if __name__ == "__main__":

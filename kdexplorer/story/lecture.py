@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.figures import all_figures
+from kdexplorer.files import read_bytes
 from kdexplorer.methods import all_methods
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.schema import NAME_PATTERN, StrictModel, problems
@@ -99,9 +100,9 @@ class Lecture(StrictModel):
 def read_lecture(path: Path = DEFAULT) -> Lecture:
     """Reads and checks a lecture's file. Raises ConfigError, which names the file, the steps and their fields."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"'{path}': a lecture has at most {MAX_BYTES:,} bytes.")
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_bytes(path, MAX_BYTES, follow_links=True).decode())
+    except RecursionError as error:
+        raise ConfigError(f"'{path}' cannot be read: its values are nested too deep") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"'{path}' cannot be read: {reason}") from error

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kdexplorer.analysis.difference import correct, format_p, over_images
 from kdexplorer.analysis.metrics import cross_entropy_to_humans, entropy
-from kdexplorer.analysis.statistics import format_p, holm_by_name, paired_test
 from kdexplorer.analysis.temperature_scaling import fit_temperature
 from kdexplorer.vote.questions import Question
-
-UNLIKELY = 0.05
-"""A difference with a smaller p is reported as one."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +93,11 @@ def describe_agreement(questions: Sequence[Question], logits: Mapping[str, np.nd
     if networks:
         right = ", ".join(f"{name} {one.sum()}" for name, one in networks.items())
         sentences.append(f"Right predictions of the networks: {right}.")
-    tests = {name: paired_test(audience[None], one[None]) for name, one in networks.items()}
-    corrected = holm_by_name({name: test["p"] for name, test in tests.items()})
+    compared = correct({name: over_images(audience, one) for name, one in networks.items()})
     clear = [
-        f"the room is {'more' if tests[name]['difference'] > 0 else 'less'} often right than {name} ({format_p(p)})"
-        for name, p in corrected.items()
-        if p < UNLIKELY
+        f"the room is {'more' if one.sign > 0 else 'less'} often right than {name} ({format_p(one.p or 0)})"
+        for name, one in compared.items()
+        if one.sign
     ]
     if clear:
         sentences.append(f"By more than chance, {' and '.join(clear)}: McNemar's exact test with Holm's correction.")

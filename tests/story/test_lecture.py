@@ -1,5 +1,7 @@
 """A lecture's file: the bundled one, and errors that name the file, the step and the field."""
 
+import os
+
 import pytest
 
 from kdexplorer.app.figures import SECTIONS
@@ -91,6 +93,25 @@ def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"binary\.toml"):
         read_lecture(tmp_path / "binary.toml")
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a link to a device", "nested lists", "nested tables"])
+def test_a_file_that_would_never_end_is_refused(tmp_path, kind):
+    path = tmp_path / "endless.toml"
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a link to a device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_text(f"a = {'[' * 90_000}" if kind == "nested lists" else f"a = {'{a = ' * 19_000}")
+    with pytest.raises(ConfigError, match=r"endless\.toml"):
+        read_lecture(path)
+
+
+def test_a_lecture_may_be_a_link(tmp_path):
+    write(tmp_path, f"[[steps]]\n{STEP}").rename(tmp_path / "file.toml")
+    (tmp_path / "mine.toml").symlink_to("file.toml")
+    assert len(read_lecture(tmp_path / "mine.toml").steps) == 1
 
 
 def test_the_command_lists_steps_and_figures_and_refuses_a_bad_file(tmp_path, capsys):

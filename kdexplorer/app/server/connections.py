@@ -35,8 +35,9 @@ class Connections:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Changes the server's settings when it starts."""
         if scope["type"] == "lifespan":
-            for name in ("uvicorn.error", "asyncio"):  # a line for each faulty request, for each file that is missing
-                logging.getLogger(name).addFilter(OncePerMinute())
+            for name in list(logging.root.manager.loggerDict):
+                if name.partition(".")[0] in ("uvicorn", "asyncio", "streamlit"):
+                    logging.getLogger(name).addFilter(OncePerMinute())
             settings, files = server_settings(receive), raise_file_limit()
             if settings is None:
                 logger.warning("Connections are not watched: this is another version of uvicorn than 0.54.")

@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Hashable
 
 PERIOD = 60.0
@@ -66,4 +67,8 @@ class OncePerMinute(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the same sentence, whatever stands in its gaps, was not logged within the last minute."""
-        return record.levelno < logging.WARNING or _log.is_new((record.name, record.msg))
+        if record.levelno < logging.WARNING:
+            return True
+        _, error, frames = record.exc_info or (None, None, None)
+        places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(frames)[-2:]]
+        return _log.is_new((record.name, str(record.msg), type(error), *places))

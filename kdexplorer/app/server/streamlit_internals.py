@@ -11,6 +11,7 @@ to be read again; `tests/test_structure.py` finds private imports anywhere else.
 - `add_media`: where the page Live gets its networks from.
 - `server_settings`: uvicorn's settings while it starts; without them, connections are not watched.
 - `ask_no_host`: otherwise a page of another site could make the server wait for another host.
+- `ignore_other_kinds`: otherwise a value of another kind than its widget's ends its visitor's page with an error.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.runtime import Runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.state.session_state import Serialized, WStates
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "WidgetState",
     "add_media",
     "ask_no_host",
+    "ignore_other_kinds",
     "net_util",
     "remove_upload",
     "server_settings",
@@ -49,6 +52,19 @@ __all__ = [
 def ask_no_host() -> None:
     """Lets Streamlit not ask another host for this server's address, which it would do for each unknown `Origin`."""
     net_util.get_external_ip = lambda: None
+
+
+def ignore_other_kinds() -> None:
+    """A widget's value of another kind than the widget has, text for a slider, counts as not sent."""
+    get = WStates.__getitem__
+
+    def get_own_kind(self: WStates, key: str) -> Any:
+        sent, widget = self.states.get(key), self.widget_metadata.get(key)
+        if isinstance(sent, Serialized) and widget and sent.value.WhichOneof("value") not in (None, widget.value_type):
+            raise KeyError(key)
+        return get(self, key)
+
+    WStates.__getitem__ = get_own_kind  # type: ignore[method-assign]
 
 
 def upload_manager() -> MemoryUploadedFileManager:

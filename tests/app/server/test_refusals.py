@@ -37,3 +37,15 @@ def test_a_library_repeats_no_warning_within_a_minute(caplog):
         logger.warning("invalid request %d", number)
         logger.info("served")
     assert [record.levelname for record in caplog.records].count("WARNING") == 1
+
+
+def test_of_errors_each_place_is_logged_once_a_minute(caplog):
+    logger = logging.getLogger("kdexplorer.tests.errors")
+    logger.addFilter(refusals.OncePerMinute())
+    for number in range(20):
+        for fail in (lambda: 1 / 0, lambda: [][number]):  # noqa: B023
+            try:
+                fail()
+            except (ZeroDivisionError, IndexError):
+                logger.exception("uncaught")
+    assert len(caplog.records) == 2

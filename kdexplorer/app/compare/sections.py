@@ -1,16 +1,14 @@
-"""The sections below the table on Compare: cost, learning curves, calibration, classes, and two networks in detail."""
+"""The sections beside and below the table on Compare: cost, curves, calibration, classes, and networks in detail."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import metrics, results, verdicts
-from kdexplorer.analysis.results import ResultRow
+from kdexplorer.analysis.error_inheritance import count_inheritance, explain_inheritance
 from kdexplorer.app import navigation
+from kdexplorer.app.compare.table import Comparison
 from kdexplorer.app.launch import launch_curves
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.text import as_text
@@ -22,62 +20,18 @@ from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images import render
-from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.run_folder import find_run
 
 PAGE_SIZE = 12
 """Images shown at a time."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What the sections show. Networks have the table's short names."""
-
-    networks: dict[str, Checkpoint]
-    keys: dict[str, str]
-    """The names of the networks in links and on the other pages."""
-    teacher: tuple[str, Checkpoint] | None
-    """The teacher for agreement and KL; it need not be one of the networks."""
-    runs: list[str]
-    """Runs whose curves are shown even if they have not finished."""
-    rows: list[ResultRow]
-    labels: np.ndarray | None
-    """Int64 `[N]`, where they are available."""
-    logits: dict[str, np.ndarray]
-    """Stored logits `[N, K]` of the networks that have them."""
-
-    @property
-    def looks(self) -> list[style.Series]:
-        return style.series(_roles(self.networks, self.teacher))
-
-    @property
-    def dataset(self) -> str:
-        return results.dataset_of(next(iter(self.networks.values())))
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return next(iter(self.networks.values())).classes
-
-    def require_labels(self) -> np.ndarray | None:
-        """The labels for a section that needs them and stored logits; where one is missing, it says so."""
-        if self.labels is None:
-            dataset = get_dataset(self.dataset).label
-            st.info(f"This needs the labels of the evaluation images. Download {dataset} on the Launch page.")
-        elif not self.logits:
-            st.info("None of these networks has stored logits: the file test_logits.npz is missing or damaged.")
-        return self.labels if self.logits else None
-
-
-def _roles(networks: Mapping[str, Checkpoint], teacher: tuple[str, Checkpoint] | None) -> dict[str, str]:
-    return {name: style.role_of(checkpoint, teacher[1] if teacher else None) for name, checkpoint in networks.items()}
-
-
-def show_cost(comparison: Comparison) -> None:
+def show_cost(compared: Comparison) -> None:
     """Accuracy against cost; latency is measured on request."""
-    rows = comparison.rows
+    rows = compared.rows
     costs = [key for key in evaluation.COSTS if any(getattr(row, key) for row in rows)]
     cost = pick_option("cost", "Cost", costs, lambda key: evaluation.COSTS[key].label)
-    chart = evaluation.accuracy_cost(rows, comparison.looks, cost)
+    chart = evaluation.accuracy_cost(rows, compared.looks, cost)
     chart_view.draw(chart, "Accuracy and cost", key="cost_chart")
     missing = sorted({row.architecture for row in rows if row.latency is None})
     if missing and st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
@@ -88,14 +42,14 @@ def show_cost(comparison: Comparison) -> None:
         st.rerun()
 
 
-def show_curves(networks: Mapping[str, Checkpoint], runs: list[str], teacher: tuple[str, Checkpoint] | None) -> None:
+def show_curves(compared: Comparison) -> None:
     """Learning curves: of networks from their cards, of runs that have not finished from their folders."""
-    roles = _roles(networks, teacher)
-    curves, figures = results.learning_curves(networks, teacher[1] if teacher else None)
+    networks, roles = compared.networks, compared.roles
+    curves, figures = results.learning_curves(networks, compared.teacher and compared.teacher[1])
     points = [CurvePoint(name, row.epoch, row.train, row.test) for name, history in curves.items() for row in history]
     epochs = max((checkpoint.card.epochs or 1 for checkpoint in networks.values()), default=1)
     finished = {(checkpoint.card.run, checkpoint.name) for checkpoint in networks.values()}
-    for run_id in runs:
+    for run_id in compared.runs:
         try:
             run = find_run(run_id)
             config = run.config()
@@ -126,54 +80,54 @@ def show_curves(networks: Mapping[str, Checkpoint], runs: list[str], teacher: tu
         chart_view.draw(chart, f"Learning curves {measure}", key="curves_chart")
 
 
-def show_calibration(comparison: Comparison) -> None:
+def show_calibration(compared: Comparison) -> None:
     """How well confidence agrees with accuracy, as trained and after temperature scaling."""
-    labels = comparison.require_labels()
+    labels = compared.require_labels()
     if labels is None:
         return
     scaled = pick_toggle("scaled", "After temperature scaling", help="One temperature per network")
-    logits = result_caches.scaled_logits(comparison.networks, labels) if scaled else comparison.logits
-    chart = evaluation.reliability(logits, labels, comparison.looks, scaled)
+    logits = result_caches.scaled_logits(compared.networks, labels) if scaled else compared.logits
+    chart = evaluation.reliability(logits, labels, compared.looks, scaled)
     chart_view.draw(chart, "Calibration", key="reliability")
-    st.markdown(as_text(verdicts.explain_calibration(comparison.rows) or ""))
+    st.markdown(as_text(verdicts.explain_calibration(compared.rows) or ""))
 
 
-def show_classes(comparison: Comparison) -> None:
+def show_classes(compared: Comparison) -> None:
     """Accuracy class by class."""
-    labels = comparison.require_labels()
+    labels = compared.require_labels()
     if labels is not None:
-        chart = evaluation.per_class(comparison.logits, labels, comparison.looks, comparison.classes)
+        chart = evaluation.per_class(compared.logits, labels, compared.looks, compared.classes)
         chart_view.draw(chart, "Accuracy by class", key="per_class")
 
 
-def show_confusion(comparison: Comparison) -> None:
+def show_confusion(compared: Comparison) -> None:
     """Which classes two networks confuse, and where they differ."""
-    labels = comparison.require_labels()
-    pair = _pick_pair(comparison, "confusion") if labels is not None else None
+    labels = compared.require_labels()
+    pair = _pick_pair(compared, "confusion") if labels is not None else None
     if pair is None or labels is None:
         return
-    classes = comparison.classes
-    first, second = (comparison.logits[name] for name in pair)
-    maps = [class_maps.confusion_map(comparison.logits[name], labels, classes, name) for name in pair]
+    classes = compared.classes
+    first, second = (compared.logits[name] for name in pair)
+    maps = [class_maps.confusion_map(compared.logits[name], labels, classes, name) for name in pair]
     maps.append(class_maps.confusion_difference(first, second, labels, classes, pair))
     for number, (column, chart) in enumerate(zip(st.columns(3), maps, strict=True)):
         name = " minus ".join(pair) if number == len(pair) else pair[number]
         chart_view.draw(chart, f"Confusion {name}", place=column, key=f"confusion_{number}")
 
 
-def show_disagreements(comparison: Comparison) -> None:
+def show_disagreements(compared: Comparison) -> None:
     """The images for which two networks predict different classes, each with a link that opens it."""
-    pair = _pick_pair(comparison, "disagreement")
+    pair = _pick_pair(compared, "disagreement")
     if pair is None:
         return
-    groups = results.disagreements(comparison.logits[pair[0]], comparison.logits[pair[1]], comparison.labels)
+    groups = results.disagreements(compared.logits[pair[0]], compared.logits[pair[1]], compared.labels)
     only = {"first": f"Only {pair[0]} is right", "second": f"Only {pair[1]} is right"}
     titles = only | {"neither": "Neither is right", "all": "All"}
     kind = pick_option(
         "disagreement", "Images", filter(groups.__contains__, titles),
         lambda kind: f"{titles[kind]} ({len(groups[kind]):,})",
     )  # fmt: skip
-    pixels, _, indices = caches.gallery(comparison.dataset)
+    pixels, _, indices = caches.gallery(compared.dataset)
     ranks = {int(index): rank for rank, index in enumerate(indices)}
     found = [index for index in groups[kind].tolist() if index in ranks]
     if not found:
@@ -186,29 +140,55 @@ def show_disagreements(comparison: Comparison) -> None:
     with st.container(horizontal=True, gap="medium"):
         for index in found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]:
             with st.container(width=190, border=True):
-                _show_image(comparison, pair, index, pixels[ranks[index]])
+                _show_image(compared, pair, index, pixels[ranks[index]])
 
 
-def _show_image(comparison: Comparison, pair: tuple[str, str], index: int, pixels: np.ndarray) -> None:
+def _show_image(compared: Comparison, pair: tuple[str, str], index: int, pixels: np.ndarray) -> None:
     """An image with both predictions, and a link that opens it on Soft labels."""
-    classes = comparison.classes
+    classes = compared.classes
     st.image(render.enlarge_png(pixels.transpose(1, 2, 0), 160), width=160, alt=f"Test image {index}")
-    label = "" if comparison.labels is None else f"**{as_text(classes[comparison.labels[index]])}**, "
+    label = "" if compared.labels is None else f"**{as_text(classes[compared.labels[index]])}**, "
     st.markdown(f"{label}image {index}")
     for name in pair:
-        probabilities = metrics.softmax(comparison.logits[name][index])
+        probabilities = metrics.softmax(compared.logits[name][index])
         predicted = int(probabilities.argmax())
         st.caption(as_text(f"{name}: {classes[predicted]}, {probabilities[predicted]:.0%}"))
-    teacher = comparison.teacher[0] if comparison.teacher else None
-    query = {"image": str(index), "students": ",".join(comparison.keys[name] for name in pair if name != teacher)}
+    teacher = compared.teacher[0] if compared.teacher else None
+    query = {"image": str(index), "students": ",".join(compared.keys[name] for name in pair if name != teacher)}
     if teacher:
-        query["teacher"] = comparison.keys[teacher]
+        query["teacher"] = compared.keys[teacher]
     navigation.link_to("soft_labels", f"Open image {index}", query)
 
 
-def _pick_pair(comparison: Comparison, key: str) -> tuple[str, str] | None:
+def show_inheritance(compared: Comparison) -> None:
+    """The predictions of a student and its scratch baseline, by whether its own teacher is right."""
+    labels = compared.require_labels()
+    if labels is None:
+        return
+    known = compared.logits.keys()
+    students = {
+        row.name: (row.to_scratch_baseline.other, row.to_teacher.other)
+        for row in compared.rows
+        if row.is_distilled
+        and row.to_scratch_baseline
+        and row.to_teacher
+        and {row.name, row.to_scratch_baseline.other, row.to_teacher.other} <= known
+    }
+    if not students:
+        st.info("Choose a distilled student, its scratch baseline and its teacher above.")
+        return
+    student = pick_option("inheritance", "Student", students)
+    baseline, teacher = students[student]
+    logits = {name: compared.logits[name] for name in (student, baseline, teacher)}
+    counts = {name: count_inheritance(logits[name], logits[teacher], labels) for name in (student, baseline)}
+    chart_view.draw(evaluation.inheritance(counts, teacher), f"Error inheritance {student}", key="inheritance")
+    shown = (logits[student], logits[baseline], logits[teacher])
+    st.markdown(as_text(explain_inheritance((student, baseline, teacher), *shown, labels)))
+
+
+def _pick_pair(compared: Comparison, key: str) -> tuple[str, str] | None:
     """Draws two choices among the networks with stored logits; the defaults are the best distilled and its baseline."""
-    rows = [row for row in comparison.rows if row.name in comparison.logits]
+    rows = [row for row in compared.rows if row.name in compared.logits]
     if len(rows) < 2:
         st.info("Choose at least two networks with stored logits.")
         return None

@@ -1,0 +1,217 @@
+"""The page Compare: the choice, the short table beside one section, the two puzzles of the lab, the whole table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from kdexplorer.analysis import results, verdicts
+from kdexplorer.app.compare import sections, studies, table
+from kdexplorer.app.compare.table import Comparison
+from kdexplorer.app.parts import chart_view, layout, network_picker
+from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.state import caches, choices, result_caches
+from kdexplorer.errors import KDError
+from kdexplorer.runs import lineage, run_folder
+from kdexplorer.runs.checkpoints import Checkpoint
+
+SECTIONS: dict[str, Callable[[Comparison], None]] = {
+    "Accuracy and cost": sections.show_cost,
+    "Learning curves": sections.show_curves,
+    "Calibration": sections.show_calibration,
+    "Classes": sections.show_classes,
+    "Confusion": sections.show_confusion,
+    "Disagreements": sections.show_disagreements,
+    "Error inheritance": sections.show_inheritance,
+    "The lab's claims": lambda _: studies.show_claims(),
+    "Sweep": lambda _: studies.show_sweeps(),
+    "League": lambda _: studies.show_leagues(),
+}
+BESIDE = ("Accuracy and cost", "Learning curves", "Calibration", "Classes")
+"""Sections that fit beside the short table; the others need the page's width."""
+
+LIMIT = 16
+"""Rows that a table shows at a glance, and lines that a chart can distinguish."""
+
+
+def show() -> None:
+    """The choice, and what it compares."""
+    layout.header(
+        "compare",
+        "Networks side by side on the same test images. A teacher, its students and their scratch baseline show what "
+        "distillation changes.",
+    )
+    try:
+        _show()
+    except KDError as error:
+        show_error(error)
+
+
+def _show() -> None:
+    found = network_picker.networks()
+    line, place = layout.networks_line()
+    with place:
+        entries, runs = _pick_networks_and_runs(found)
+    if entries:
+        line.markdown(_compare(entries, found, runs, place))
+    else:
+        st.info("Press **Change networks** and choose some, or a run with finished students.")
+        if runs:
+            sections.show_curves(Comparison({}, runs=runs))
+    network_picker.show_unusable()
+
+
+def _compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: list[str], place: Any) -> str:
+    """Everything about these networks; the teacher and the baseline are chosen in `place`.
+
+    Returns the line that names the networks.
+    """
+    _require_same_images(entries)
+    names = results.short_names(list(entries))
+    with place:
+        teacher_key, baseline = _pick_references(entries, found, names)
+    if teacher_key and teacher_key not in names:
+        names = results.short_names([*entries, teacher_key])
+    teacher = (names[teacher_key], found[teacher_key]) if teacher_key else None
+    networks = {names[key]: checkpoint for key, checkpoint in entries.items()}
+    others = [name for name in networks if teacher is None or name != teacher[0]]
+    chart_view.mention(networks=lineage.name_family(teacher and teacher[0], others))
+    with st.spinner("Comparing …"):
+        compared = _read(networks, {short: key for key, short in names.items()}, teacher, names[baseline], runs)
+    section = choices.pick_one(
+        "show", "Details", list(SECTIONS), "Accuracy and cost",
+        kind="section", buttons=True, label_visibility="collapsed",
+    )  # fmt: skip
+    left, right = st.columns(2, gap="medium") if section in BESIDE else (st.container(), st.container())
+    with left:
+        table.show_summary(compared)
+    with right:
+        SECTIONS[section](compared)
+    difference = verdicts.describe_training_difference(networks)
+    if difference:
+        st.warning(as_text(difference))
+    left, right = st.columns(2)
+    with left, st.container(border=True):
+        st.markdown("**Why is the distilled student's loss larger?**")
+        st.markdown(as_text(verdicts.explain_larger_loss(compared.rows)))
+    with right, st.container(border=True):
+        st.markdown("**Did a student really beat its teacher, or its scratch baseline?**")
+        st.markdown(as_text(verdicts.compare_with_teacher_and_baseline(compared.rows)))
+    st.header("All figures", divider="grey")
+    table.show_table(compared)
+    return f"{layout.name_networks(teacher and teacher[0], others)}; baseline {as_text(names[baseline])}"
+
+
+def _read(
+    networks: dict[str, Checkpoint],
+    keys: dict[str, str],
+    teacher: tuple[str, Checkpoint] | None,
+    baseline: str,
+    runs: list[str],
+) -> Comparison:
+    """What is known of the networks; latencies only where they were measured."""
+    first = next(iter(networks.values()))
+    labels, human = result_caches.evaluation_labels(first), caches.human_labels_of(results.dataset_of(first))
+    timed = st.session_state.get("latency_measured", set()) & {c.architecture for c in networks.values()}
+    latency = {architecture: result_caches.latency(architecture) for architecture in sorted(timed)}
+    rows = result_caches.result_rows(networks, labels, teacher, baseline, latency, human)
+    logits = {name: caches.evaluation_logits(checkpoint) for name, checkpoint in networks.items()}
+    stored = {n: v for n, v in logits.items() if v is not None and (labels is None or len(v) == len(labels))}
+    return Comparison(networks, teacher, rows, labels, stored, baseline, keys, runs)
+
+
+def _pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Checkpoint], list[str]]:
+    """The chosen networks by name, the finished students of chosen runs among them, and the chosen runs."""
+    bundled = {name: c for name, c in found.items() if "/" not in name}
+    teachers = lineage.list_teachers(bundled)
+    if len(teachers) > 1:
+        with st.container(horizontal=True):
+            for teacher in teachers:
+                args = (_list_family(bundled, teacher), teacher)
+                st.button(
+                    f"{as_text(teacher)} and its students", f"family_{teacher}", on_click=_choose_networks, args=args
+                )
+    left, right = st.columns([3, 2])
+    with left:
+        default = _default_networks(found, bundled or found)
+        hint = "Choose networks to compare"
+        chosen = choices.pick_several("networks", "Networks", list(found), default, LIMIT, placeholder=hint)
+    with right:
+        runs = choices.pick_several(
+            "runs", "Runs", [run.run_id for run in run_folder.list_runs()], [], LIMIT,
+            kind="run", placeholder="Add all students of a run",
+            help="Adds its finished students to the table and its curves to the learning curves",
+        )  # fmt: skip
+    for run_id in runs:
+        chosen += [name for name in found if name.startswith(f"{run_id}/") and name not in chosen]
+    return {name: found[name] for name in chosen}, runs
+
+
+def _default_networks(found: dict[str, Checkpoint], options: dict[str, Checkpoint]) -> list[str]:
+    """The chosen teacher and its students, as many as were evaluated on the same images as the teacher."""
+    teacher = st.session_state.get("teacher", st.query_params.get("teacher"))
+    if teacher not in found:  # "No teacher" changes columns, not rows
+        teacher = st.session_state.get("compare_family")
+    if teacher not in lineage.list_teachers(options):
+        teacher = network_picker.default_teacher(options)
+    st.session_state["compare_family"] = teacher
+    family = lineage.first_family(options, options[teacher])  # curves of more than one are hard to tell apart
+    names = [teacher, *family][:LIMIT] if family else list(options)[:LIMIT]
+    return next(iter(results.group_by_evaluation({name: found[name] for name in names}).values()))
+
+
+def _list_family(found: dict[str, Checkpoint], teacher: str) -> list[str]:
+    """A teacher and its students."""
+    return [teacher, *(name for name in lineage.students_of(found, found[teacher]) if name != teacher)][:LIMIT]
+
+
+def _choose_networks(names: list[str], teacher: str | None = None) -> None:
+    st.session_state.update({"networks": names, "runs": []} | ({"teacher": teacher} if teacher else {}))
+
+
+def _require_same_images(entries: dict[str, Checkpoint]) -> None:
+    """Ends the page where the chosen networks were evaluated on different images."""
+    groups = results.group_by_evaluation(entries)
+    if len(groups) < 2:
+        return
+    parts = "\n".join(f"- {as_text(images)}: {as_text(', '.join(names))}" for images, names in groups.items())
+    st.error(
+        "These networks were evaluated on different images, so their figures cannot be compared in one table:\n\n"
+        f"{parts}\n\nKeep the networks of one line only."
+    )
+    with st.container(horizontal=True):
+        for images, names in groups.items():
+            st.button(
+                f"Keep those on {as_text(images)}", on_click=_choose_networks, args=(names,), key=f"keep_{images}"
+            )
+    st.stop()
+
+
+def _pick_references(
+    entries: dict[str, Checkpoint], found: dict[str, Checkpoint], names: dict[str, str]
+) -> tuple[str | None, str]:
+    """The teacher for agreement and KL, and the baseline of the differences; `names` are the entries' short names."""
+    first = next(iter(entries.values()))
+    options = [name for name, c in found.items() if results.is_evaluated_on(c, first)]
+    teachers = lineage.teachers_of({name: found[name] for name in options} | entries)
+    counts = Counter(teachers[name] for name in entries if name in teachers)
+    commonest: str | None = next((name for name, _ in counts.most_common(1)), None)
+    left, right = st.columns(2)
+    with right:
+        teacher = choices.pick_one(
+            "teacher", "Teacher", options, commonest,
+            known=found, index=None, placeholder="No teacher",
+            help="Agreement and KL compare each network's predictions with the teacher's",
+        )  # fmt: skip
+    students = [name for name in entries if name not in {teacher, *lineage.list_teachers(entries)}]
+    scratch = [name for name in students if not lineage.is_distilled(entries[name])]
+    with left:
+        baseline = choices.pick_one(
+            "baseline", "Baseline", list(entries), next(iter([*scratch, *entries])),
+            known=found, format_func=lambda name: names.get(name, name),
+            help="Differences and McNemar's p are relative to this network, on the same images",
+        )  # fmt: skip
+    return teacher, baseline

@@ -1,0 +1,61 @@
+"""What is done to Streamlit's private parts: it still works, and does what it is for."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from kdexplorer.app.server import streamlit_internals
+from kdexplorer.app.server.streamlit_internals import WStates
+
+
+def script():
+    import streamlit as st
+
+    values = [
+        st.slider("slider", 0, 9, 3), st.slider("range", 0, 9, (3, 5)), st.number_input("number", 0, 9, 4),
+        st.number_input("decimal", 0.0, 9.0, 0.5), st.text_input("text", "words"), st.text_area("area", "more"),
+        st.checkbox("box", True), st.toggle("toggle"), st.selectbox("one", ["a", "b"], 1),
+        st.multiselect("many", ["a", "b"], ["b"]), st.segmented_control("segments", ["a", "b"], default="a"),
+        st.pills("pills", ["a", "b"], selection_mode="multi"), st.select_slider("steps", ["a", "b"], "b"),
+        st.button("button"), st.radio("radio", ["a", "b"]), st.data_editor([{"a": 1}]),
+        st.date_input("date", "2026-01-02").isoformat(),
+    ]  # fmt: skip
+    st.json([str(value) for value in values])
+
+
+KINDS = {
+    "string_value": "x", "double_value": 0.5, "int_value": 7, "bool_value": True, "trigger_value": True,
+    "json_value": "[{]", "string_trigger_value": {"data": "x"}, "string_array_value": {"data": ["x"]},
+    "double_array_value": {"data": [0.5, 9.0]}, "int_array_value": {"data": [1, 2, 3]},
+    "file_uploader_state_value": {"uploaded_file_info": [{"file_id": "x"}]}, "json_trigger_value": "{}",
+}  # fmt: skip
+
+
+@pytest.fixture
+def ignoring(monkeypatch):
+    monkeypatch.setattr(WStates, "__getitem__", WStates.__getitem__)  # restored afterwards
+    streamlit_internals.ignore_other_kinds()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_value_of_another_kind_counts_as_not_sent(ignoring, kind):
+    at = AppTest.from_function(script, default_timeout=60).run()
+    begin, states = at.json[0].value, at._tree.get_widget_states()
+    kinds = {one.id: one.WhichOneof("value") for one in states.widgets}
+    states.ClearField("widgets")
+    for name in [name for name, own in kinds.items() if own != kind]:
+        states.widgets.add(id=name, **{kind: KINDS[kind]})
+    assert len(states.widgets) > 8
+    at._run(states)
+    assert not at.exception
+    assert at.json[0].value == begin
+
+
+def test_a_value_of_its_own_kind_is_read(ignoring):
+    at = AppTest.from_function(script, default_timeout=60).run()
+    at.slider[0].set_value(8)
+    at.text_input[0].set_value("other words")
+    at.multiselect[0].set_value(["a", "b"])
+    at.run()
+    assert '"8"' in at.json[0].value
+    assert "other words" in at.json[0].value
+    assert "['a', 'b']" in at.json[0].value
