@@ -11,9 +11,9 @@ import streamlit as st
 from kdexplorer.analysis import inference, results
 from kdexplorer.app import attention, methods, soft_labels
 from kdexplorer.app.audience import controls
-from kdexplorer.app.compare import compare_sections
-from kdexplorer.app.compare.compare_sections import Comparison
+from kdexplorer.app.compare import sections
 from kdexplorer.app.compare.studies import VERDICTS
+from kdexplorer.app.compare.table import Comparison
 from kdexplorer.app.experiments import experiment_view
 from kdexplorer.app.parts import chart_view, network_picker, picture
 from kdexplorer.app.parts.text import as_text, show_error
@@ -113,16 +113,13 @@ def _show_method(teacher: Checkpoint, students: list[Checkpoint], image: Picture
     methods.show_instrument(chosen(), teacher, methods.Student(*student), image)
 
 
-def _pick_family(teacher: Checkpoint, students: list[Checkpoint]) -> Any:
+def _pick_family(teacher: Checkpoint, students: list[Checkpoint]) -> Comparison:
     """Draws the choice of a teacher; the rows of its family, or of those that were chosen."""
     found = network_picker.networks()
     own = next((name for name, one in found.items() if one.path == teacher.path), teacher.name)
     teachers = lineage.list_teachers({name: c for name, c in found.items() if "/" not in name})
     name = choices.pick_option("family", "Teacher", dict.fromkeys([own, *teachers]))
-    shown = _compare(found[name], students if name == own else None)
-    return SimpleNamespace(
-        rows=shown.rows, roles={key: role_of(one, found[name]) for key, one in shown.networks.items()}
-    )
+    return _compare(found[name], students if name == own else None)
 
 
 def _compare(teacher: Checkpoint, students: list[Checkpoint] | None) -> Comparison:
@@ -136,17 +133,17 @@ def _compare(teacher: Checkpoint, students: list[Checkpoint] | None) -> Comparis
     short = next(iter(networks))
     labels = result_caches.evaluation_labels(networks[short])
     rows = result_caches.result_rows(networks, labels, (short, networks[short]), None, {}, None)
-    return Comparison(networks, {}, (short, networks[short]), [], rows, labels, {})
+    return Comparison(networks, (short, networks[short]), rows, labels)
 
 
 def _show_curves(teacher: Checkpoint, students: list[Checkpoint]) -> None:
     shown = _compare(teacher, students)
     first, *others = shown.networks
-    compare_sections.show_curves({one: shown.networks[one] for one in others or [first]}, [], shown.teacher)
+    sections.show_curves(replace(shown, networks={one: shown.networks[one] for one in others or [first]}))
 
 
 def _show_cost(teacher: Checkpoint, students: list[Checkpoint]) -> None:
-    compare_sections.show_cost(_compare(teacher, students))
+    sections.show_cost(_compare(teacher, students))
 
 
 def _show_experiment(teacher: Checkpoint, students: list[Checkpoint]) -> None:
