@@ -213,11 +213,11 @@ def _most_students(config: StudyConfig, seed: int, names: list[str], elsewhere: 
     most = min(config.students_per_run, len(names))
     if most == 1:
         return 1
-    from kdexplorer.training import memory
+    from kdexplorer.training import estimate
 
     device = "cpu" if elsewhere else config.study.shared.device
-    limit = config.memory_gib * 2**30 if config.memory_gib else memory.free_memory(device)
-    while most > 1 and memory.estimate_memory(config.study.config(seed, names[:most]), elsewhere) > limit:
+    limit = config.memory_gib * 2**30 if config.memory_gib else estimate.free_memory(device)
+    while most > 1 and estimate.estimate_memory(config.study.config(seed, names[:most]), elsewhere) > limit:
         most -= 1
     return most
 
