@@ -81,17 +81,10 @@ class Student:
     checkpoint: Checkpoint
 
 
-def pick_method(short: bool = False) -> type[Method]:
-    """Draws the choice of a method, family by family; the link carries it.
-
-    `short` has their labels side by side instead of a list with family and source.
-    """
+def pick_method() -> type[Method]:
+    """Draws the choice of a method, family by family; the link carries it."""
     keys = [method.key for method in all_methods()]
-    widget: dict[str, Any] = {"format_func": _describe}
-    if short:
-        widget = {"format_func": lambda key: get_method(key).label, "label_visibility": "collapsed"}
-        widget["buttons"] = True
-    return get_method(choices.pick_one("method", "Method", keys, "kd", kind="method", **widget))
+    return get_method(choices.pick_one("method", "Method", keys, "kd", kind="method", format_func=_describe))
 
 
 def _describe(key: str) -> str:

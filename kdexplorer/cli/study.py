@@ -96,8 +96,7 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
 
 def announce(left: list[Left], measure: bool, elsewhere: bool = False) -> None:
     """Says on stderr what is left to train, how much memory it takes, and with `measure` how long here. KDError."""
-    from kdexplorer.training.estimate import format_duration
-    from kdexplorer.training.memory import free_memory
+    from kdexplorer.training.estimate import format_duration, free_memory
 
     if measure:
         print("Estimating the time …", file=sys.stderr, flush=True)

@@ -18,9 +18,8 @@ from kdexplorer.studies.experiments.results import read, table_path
 from kdexplorer.studies.folder import StudyConfig, folder_of, left_to_train
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import StudyRun
-from kdexplorer.training.estimate import Estimate, format_duration
-from kdexplorer.training.estimate_process import Measurement, measure_apart
-from kdexplorer.training.schedule import pixel_shares
+from kdexplorer.training.estimate import Estimate, Measurement, format_duration, measure_apart
+from kdexplorer.training.recipe import pixel_shares
 
 SAMPLE = 3
 """Students of a grid's run that is timed; they differ in their settings alone."""
@@ -59,7 +58,7 @@ class Left:
 
     def memory(self, elsewhere: bool = False) -> float:
         """Bytes that its largest run takes at its height, estimated. Raises KDError."""
-        from kdexplorer.training.memory import estimate_memory
+        from kdexplorer.training.estimate import estimate_memory
 
         largest = max((self.config_of(run) for run in self.runs), key=lambda config: len(config.students))
         return estimate_memory(largest, elsewhere)

@@ -163,12 +163,12 @@ def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) ->
     most = min(config.students_per_run or MAX_STUDENTS, len(names))
     if not decide or most == 1:
         return config
-    from kdexplorer.training import memory
+    from kdexplorer.training import estimate
 
     device = "cpu" if elsewhere else config.study.shared.device
-    limit = config.memory_gib * 2**30 if config.memory_gib else memory.free_memory(device)
+    limit = config.memory_gib * 2**30 if config.memory_gib else estimate.free_memory(device)
     seed = config.study.seeds[0]
-    while most > 1 and memory.estimate_memory(config.study.config(seed, names[:most]), elsewhere) > limit:
+    while most > 1 and estimate.estimate_memory(config.study.config(seed, names[:most]), elsewhere) > limit:
         most -= 1
     return config.model_copy(update={"students_per_run": most})
 

@@ -19,7 +19,7 @@ from kdexplorer.studies import folder
 from kdexplorer.studies.folder import StudyConfig, find_study, list_studies, open_study, settle
 from kdexplorer.studies.report import to_markdown
 from kdexplorer.studies.study import DEFAULT_PLACE, Study, bundled_declaration, make_grid_study, read_study
-from kdexplorer.training import memory
+from kdexplorer.training import estimate
 from tests.studies.sample import make_grid
 
 TEXT = """
@@ -98,7 +98,7 @@ def test_the_bundled_declaration_has_every_method():
     study = read_study(bundled_declaration())
     assert len(study.seeds) == 5
     used = {term.method for student in study.students.values() for term in student.terms}
-    assert used == {method.key for method in all_methods() if not method.is_control}
+    assert used == {method.key for method in all_methods() if method.key != "altered_kd"}
 
 
 def test_the_same_study_has_the_same_folder_and_another_does_not(small, recipe):
@@ -192,8 +192,8 @@ def test_the_gradients_size_can_be_held_instead_of_the_weight(with_logits):
 
 
 def test_students_of_one_seed_share_a_run_while_memory_lasts(recipe, monkeypatch):
-    monkeypatch.setattr(memory, "free_memory", lambda device: 2**30)
-    monkeypatch.setattr(memory, "estimate_memory", lambda config, elsewhere: 2**28 * len(config.students))
+    monkeypatch.setattr(estimate, "free_memory", lambda device: 2**30)
+    monkeypatch.setattr(estimate, "estimate_memory", lambda config, elsewhere: 2**28 * len(config.students))
     study = make_grid_study("resnet8", recipe, 2, temperatures=[1.0, 2.0], weights=[0.3, 0.5])
     config = StudyConfig(study=study)
     packed = settle(config).runs()  # six students for each seed, of which four fit: three and three

@@ -7,7 +7,7 @@ import pytest
 from altair.vegalite.v6.schema.core import load_schema
 from jsonschema import Draft7Validator
 
-from kdexplorer.analysis.temperature_effects import fresh_push
+from kdexplorer.analysis.metrics import fresh_push
 from kdexplorer.charts.experiments import figure_chart
 from kdexplorer.studies.experiments import all_experiments, get_experiment
 from kdexplorer.studies.experiments.base import NETWORKS as NETWORKS_TABLE

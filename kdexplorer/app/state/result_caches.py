@@ -11,9 +11,9 @@ import streamlit as st
 from kdexplorer.analysis import human_agreement, method_probe, results
 from kdexplorer.analysis.human_agreement import AgreementRow, Closeness
 from kdexplorer.analysis.method_probe import Probe
+from kdexplorer.analysis.metrics import scale_known
 from kdexplorer.analysis.results import ResultRow
-from kdexplorer.analysis.temperature_effects import describe_kl, describe_push
-from kdexplorer.analysis.temperature_scaling import scale_known
+from kdexplorer.analysis.verdicts import describe_kl, describe_push
 from kdexplorer.app.parts import network_picker
 from kdexplorer.app.server import turns
 from kdexplorer.app.state import caches
