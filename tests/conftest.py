@@ -119,6 +119,23 @@ def no_sync():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def drawn_once():
+    """Each number of shapes is drawn once for all tests."""
+    from kdexplorer.datasets import synthetic
+
+    draw = functools.lru_cache(maxsize=64)(synthetic.draw_shapes)
+
+    def draw_shapes(count, seed=0, progress=None):
+        if progress:
+            progress(count, count)
+        return draw(count, seed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "draw_shapes", draw_shapes)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def runs_root(tmp_path_factory, monkeypatch):
     """No test writes into the user's runs."""
