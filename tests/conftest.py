@@ -243,7 +243,7 @@ def app(app_folder):
     figures = {"seconds": 60, "loading": 1, "step": 0.1, "evaluation": 1, "epoch": 5, "images_per_second": 1000}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDEXPLORER_RUNS", str(app_folder / "runs"))
-        demo.store_speed(Estimate(**figures))  # else the first visitor of Launch has the machine measured
+        demo.store_estimate(Estimate(**figures))  # else the first visitor of Launch has the machine measured
     with running(app_folder, OMP_NUM_THREADS="1") as url:
         yield url
     assert "Traceback" not in (app_folder / "log.txt").read_text(errors="replace")
