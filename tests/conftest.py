@@ -119,6 +119,23 @@ def no_sync():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def drawn_once():
+    """Each number of shapes is drawn once for all tests."""
+    from kdexplorer.datasets import synthetic
+
+    draw = functools.lru_cache(maxsize=64)(synthetic.draw_shapes)
+
+    def draw_shapes(count, seed=0, progress=None):
+        if progress:
+            progress(count, count)
+        return draw(count, seed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "draw_shapes", draw_shapes)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def runs_root(tmp_path_factory, monkeypatch):
     """No test writes into the user's runs."""
@@ -226,7 +243,7 @@ def app(app_folder):
     figures = {"seconds": 60, "loading": 1, "step": 0.1, "evaluation": 1, "epoch": 5, "images_per_second": 1000}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDEXPLORER_RUNS", str(app_folder / "runs"))
-        demo.store_speed(Estimate(**figures))  # else the first visitor of Launch has the machine measured
+        demo.store_estimate(Estimate(**figures))  # else the first visitor of Launch has the machine measured
     with running(app_folder, OMP_NUM_THREADS="1") as url:
         yield url
     assert "Traceback" not in (app_folder / "log.txt").read_text(errors="replace")

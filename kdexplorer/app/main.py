@@ -4,11 +4,11 @@ from pathlib import Path
 
 import streamlit as st
 
+from kdexplorer.app import figures, story
 from kdexplorer.app.navigation import FOLDER, TITLES
 from kdexplorer.app.parts import chart_view, layout
 from kdexplorer.app.parts.layout import STYLE
 from kdexplorer.app.state import choices, links
-from kdexplorer.app.story_mode import figure_view, story
 
 st.set_page_config(
     page_title="KD Explorer",
@@ -22,11 +22,11 @@ pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())
 ]
-is_figure, is_story = (view.PARAMETER in st.query_params for view in (figure_view, story))
+is_figure, is_story = (view.PARAMETER in st.query_params for view in (figures, story))
 hidden = links.hide()
 page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
 if is_figure:
-    figure_view.show()
+    figures.show()
 elif is_story:
     story.show()
 else:

@@ -219,7 +219,7 @@ def test_no_file_of_a_run_breaks_a_page(run, every, new_place, look, reliability
 
 # --- Sweeps -----------------------------------------------------------------------------------------------
 
-STUDY_FILES = ("config.json", "packing.json", "status.json", "table.json")
+STUDY_FILES = ("config.json", "status.json", "table.json")
 
 
 @pytest.fixture
