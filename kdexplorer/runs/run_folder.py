@@ -24,12 +24,12 @@ from kdexplorer import processes
 from kdexplorer.config import RUN_FILES, RunConfig
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import open_regular, read_json, read_once, write_bytes, write_json
-from kdexplorer.runs.lines import LineReader
 from kdexplorer.runs.records import (
     FINAL,
     LIVE,
     BatchMetrics,
     EpochMetrics,
+    LineReader,
     RunStatus,
     State,
     TeacherFigures,

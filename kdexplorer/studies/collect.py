@@ -13,9 +13,8 @@ from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.sampling import hold_out
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
-from kdexplorer.runs.checkpoints import Checkpoint, open_checkpoint
+from kdexplorer.runs.checkpoints import Checkpoint, find_teachers, open_checkpoint
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.studies.experiments import get_experiment
 from kdexplorer.studies.folder import StudyFolder
 from kdexplorer.studies.report import to_markdown

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.networks.cost import count_multiply_adds
-from kdexplorer.runs.checkpoints import bundled_checkpoints
+from kdexplorer.runs.checkpoints import bundled_checkpoints, find_teachers
 from kdexplorer.runs.records import LIVE, RunStatus
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.studies.experiments.base import Experiment
 from kdexplorer.studies.experiments.results import read, table_path
 from kdexplorer.studies.folder import StudyConfig, folder_of, left_to_train

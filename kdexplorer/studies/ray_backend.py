@@ -22,10 +22,9 @@ from typing import Any
 from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import parse_json, write_bytes
-from kdexplorer.runs.checkpoints import CARD, WEIGHTS
+from kdexplorer.runs.checkpoints import CARD, WEIGHTS, find_teachers
 from kdexplorer.runs.records import RunStatus, read_record
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.runs.work import Stopped
 from kdexplorer.studies.progress import ATTEMPTS, Progress
 

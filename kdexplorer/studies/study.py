@@ -22,8 +22,7 @@ from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, RunConfig,
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import format_number, format_options, parse_student
 from kdexplorer.presets import PRESETS
-from kdexplorer.runs.checkpoints import bundled_root
-from kdexplorer.runs.teachers import find_teachers
+from kdexplorer.runs.checkpoints import bundled_root, find_teachers
 from kdexplorer.schema import Name, StrictModel, validate
 
 MAX_VALUES = 32

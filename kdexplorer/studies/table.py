@@ -17,8 +17,7 @@ from pydantic import Field, model_validator
 from kdexplorer.config import Objective, objective_label
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import read_json, read_once, write_bytes, write_json
-from kdexplorer.runs.checkpoints import Checkpoint, bundled_root, try_checkpoint
-from kdexplorer.runs.teachers import find_teachers, refer_to
+from kdexplorer.runs.checkpoints import Checkpoint, bundled_root, find_teachers, refer_to, try_checkpoint
 from kdexplorer.schema import Name, StrictModel, validate
 from kdexplorer.studies.study import Study, bundled_studies
 

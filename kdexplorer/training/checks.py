@@ -12,8 +12,7 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.methods import get_method
 from kdexplorer.networks import get_architecture
-from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
-from kdexplorer.runs.teachers import find_teachers, why_not_averaged
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, find_teachers, why_not_averaged
 from kdexplorer.schema import problems
 
 Problems = dict[str, list[str]]

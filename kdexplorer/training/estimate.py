@@ -31,7 +31,7 @@ from kdexplorer.errors import KDError, RunError
 from kdexplorer.files import write_json
 from kdexplorer.networks import build, get_architecture
 from kdexplorer.networks.cost import count_parameters
-from kdexplorer.runs.teachers import find_teachers
+from kdexplorer.runs.checkpoints import find_teachers
 from kdexplorer.training.recipe import resolution
 
 if TYPE_CHECKING:

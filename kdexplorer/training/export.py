@@ -11,9 +11,8 @@ from kdexplorer import __version__
 from kdexplorer.analysis import metrics
 from kdexplorer.networks.cost import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import Card, DataFacts, EpochFigures, Leg
-from kdexplorer.runs.checkpoints import find_checkpoint, save_checkpoint
+from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.runs.teachers import refer_to
 from kdexplorer.runs.weights import to_half_precision
 from kdexplorer.training.hardware import describe_device, disable_tf32, resolve_precision
 from kdexplorer.training.teacher import EvaluationTeacher

@@ -30,8 +30,7 @@ from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
 from kdexplorer.runs.array_store import is_stored, load_array, save_array
-from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.runs.teachers import refer_to
+from kdexplorer.runs.checkpoints import Checkpoint, refer_to
 from kdexplorer.training.data import evaluation_batches, evaluation_inputs
 from kdexplorer.training.hardware import compile_network, describe_environment
 from kdexplorer.training.objective import Targets, run_network

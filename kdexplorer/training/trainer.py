@@ -24,8 +24,7 @@ from kdexplorer.methods import Method
 from kdexplorer.networks import build, get_architecture
 from kdexplorer.networks.base import StagedNetwork
 from kdexplorer.networks.cost import count_multiply_adds
-from kdexplorer.runs.checkpoints import find_checkpoint
-from kdexplorer.runs.teachers import find_teachers
+from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
 from kdexplorer.training import ddp
 from kdexplorer.training.checks import require_startable
 from kdexplorer.training.data import evaluation_batches, load_run_data

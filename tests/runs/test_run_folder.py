@@ -238,7 +238,7 @@ def test_a_damaged_run_says_what_is_wrong_with_its_configuration(run):
 # --- A status that is JSON and nonsense -------------------------------------------------------------------
 
 COUNTS = [
-    "epoch", "epochs", "step", "steps_per_epoch", "images_per_second", "seconds_left", "heartbeat", "experiments",
+    "epoch", "epochs", "step", "steps_per_epoch", "images_per_second", "seconds_left", "heartbeat", "runs",
     "finished",
 ]  # fmt: skip
 ODD = [None, True, -1, 10**400, 1e300, float("nan"), float("inf"), "9", [], {}, "<script>"]

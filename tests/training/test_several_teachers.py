@@ -7,11 +7,10 @@ import torch
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.errors import ConfigError
 from kdexplorer.runs import lineage
-from kdexplorer.runs.checkpoints import open_checkpoint
-from kdexplorer.runs.teachers import find_teachers, refer_to
+from kdexplorer.runs.checkpoints import find_teachers, open_checkpoint, refer_to
 from kdexplorer.studies.collect import load_teacher_logits
 from kdexplorer.training.trainer import Trainer
-from tests.training.configs import COMBINED, SCRATCH, make_config, train_to_end
+from tests.training.configs import SCRATCH, make_config, train_to_end
 
 OTHER_NORMALIZATION = {"mean": (0.3, 0.4, 0.5), "std": (0.2, 0.3, 0.4)}
 KD = {"name": "distilled", "architecture": "resnet8", "ce_weight": 0.3, "terms": [{"method": "kd", "weight": 0.7}]}
@@ -61,11 +60,6 @@ def test_several_teachers_have_stored_predictions_of_their_own(tiny, several):
         for names in (joined(several), joined(several[::-1]), str(several[0].path))
     ]
     assert len({one["teacher"] for one in facts}) == 3
-
-
-def test_methods_that_need_more_than_logits_refuse_several(tiny, several):
-    with pytest.raises(ConfigError, match="AT uses stages: name one teacher"):
-        Trainer(make_config(SCRATCH, COMBINED, teacher=joined(several)))
 
 
 def test_the_card_names_all_teachers_and_each_is_one_in_the_lineage(tiny, several):

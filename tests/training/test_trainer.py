@@ -316,11 +316,6 @@ def test_a_teacher_with_other_classes_is_refused(tiny, make_checkpoint, tmp_path
         Trainer(make_config(COMBINED, teacher=str(other.path)))
 
 
-def test_a_batch_larger_than_the_training_set_is_refused(tiny):
-    with pytest.raises(ConfigError, match="batch_size: there are only 120 training images"):
-        Trainer(make_config(batch_size=512))
-
-
 def test_a_checkpoint_that_was_altered_is_refused_as_a_teacher(tiny, make_checkpoint, tmp_path):
     other = make_checkpoint(tmp_path / "other")
     with open(other.path / "weights.safetensors", "ab") as file:

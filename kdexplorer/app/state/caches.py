@@ -21,8 +21,7 @@ from kdexplorer.errors import CheckpointError
 from kdexplorer.images.picture import Prediction
 from kdexplorer.runs import checkpoints, run_folder
 from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.runs.lines import LineReader
-from kdexplorer.runs.records import BatchMetrics, EpochMetrics
+from kdexplorer.runs.records import BatchMetrics, EpochMetrics, LineReader
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.web.export import export_network
 
