@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis.method_probe import BATCH, Probe
+from kdexplorer.analysis.inference import PROBED, Probe
 from kdexplorer.app.launch import student_rows
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.field_widget import draw_field
@@ -152,7 +152,7 @@ def show_instrument(method: Method, teacher: Checkpoint, student: Student, pictu
         st.info("This method has no gradient on these outputs.")
     trained = " Its adapter has random weights here." if _has_adapter(method) else ""
     st.caption(
-        f"Loss over {BATCH} images, unweighted: {found.loss:.4g}. The gradient is that of the chosen image, by "
+        f"Loss over {PROBED} images, unweighted: {found.loss:.4g}. The gradient is that of the chosen image, by "
         f"automatic differentiation of the code below.{trained}"
     )
 

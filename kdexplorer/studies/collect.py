@@ -34,10 +34,10 @@ def collect(folder: StudyFolder) -> None:
         KDError: when the table belongs to something else, or a finished student cannot be read.
         OSError: when it cannot be written.
     """
-    config, path = folder.config(), folder.table_path
+    config, path = folder.config(), folder.config().table_path
     more = get_experiment(config.experiment).more if config.experiment else None
     table = known = begin_table(config.study, path)
-    for planned in folder.packing():
+    for planned in config.runs():
         rows = {(row.entry, row.seed) for row in table.rows}
         lacking = any((name, planned.seed) not in rows for name in planned.entries)
         if lacking and folder.run(planned).status().state == "finished":
