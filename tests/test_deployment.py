@@ -1,4 +1,4 @@
-"""The files for containers: whose address counts behind the proxy, and that settings are as they say."""
+"""The files for containers: whose address counts behind the proxy, and what settings the application has there."""
 
 import asyncio
 import re

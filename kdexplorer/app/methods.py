@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis.method_probe import BATCH, Probe
-from kdexplorer.app.launch import student_rows
+from kdexplorer.analysis.inference import PROBED, Probe
+from kdexplorer.app.launch.students import objective_formula
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.text import as_text, show_error
@@ -114,7 +114,7 @@ def pick_settings(method: type[Method]) -> Method:
 def show_formula(method: Method) -> None:
     """The objective with its numbers, what crosses from teacher to student, and the source."""
     values = method.settings.model_dump()
-    st.latex(student_rows.objective_formula({"ce_weight": 1.0, "label_smoothing": 0.0, "terms": [values]}))
+    st.latex(objective_formula({"ce_weight": 1.0, "label_smoothing": 0.0, "terms": [values]}))
     crossing = " and ".join(CROSSES[need] for need in ("logits", "embedding", "stages") if need in method.needs)
     batch = " It compares the images of a batch with each other." if method.relates_images else ""
     st.markdown(
@@ -152,7 +152,7 @@ def show_instrument(method: Method, teacher: Checkpoint, student: Student, pictu
         st.info("This method has no gradient on these outputs.")
     trained = " Its adapter has random weights here." if _has_adapter(method) else ""
     st.caption(
-        f"Loss over {BATCH} images, unweighted: {found.loss:.4g}. The gradient is that of the chosen image, by "
+        f"Loss over {PROBED} images, unweighted: {found.loss:.4g}. The gradient is that of the chosen image, by "
         f"automatic differentiation of the code below.{trained}"
     )
 

@@ -213,6 +213,11 @@ def visit(address: str, cookie: str) -> Iterator[Visitor]:
             visitor.address.visitors -= 1
 
 
+def count_visitors() -> int:
+    """Open connections."""
+    return len(_visitors)
+
+
 def own() -> Visitor:
     """The visitor for whom the script runs; a new one where there is no connection."""
     return _visitors.get(st.context.headers.get(HEADER) or "") or Visitor()
