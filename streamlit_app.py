@@ -27,7 +27,7 @@ from kdexplorer.story.lecture import check_file
 async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
     limit_uploads(upload_manager())
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.THREADS, "download"))
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.COMPUTATIONS + 16, "download"))
     tasks = [asyncio.create_task(one) for one in (memory.load_torch(), memory.tidy(caches.network.clear))]
     yield
     for task in tasks:
