@@ -206,5 +206,9 @@ def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
 
 def to_json(rows: Sequence[Any]) -> str:
     """Rows of any dataclass with full precision as a list of objects, null where unknown; `measures` have no level."""
-    values = [(record := asdict(row)).pop("measures", {}) | record for row in rows]
+    values = []
+    for row in rows:
+        record = asdict(row)
+        computed = record.pop("measures", {})
+        values.append(record | {key: value for key, value in computed.items() if key not in record})
     return json.dumps(values, indent=1, allow_nan=False, default=lambda model: model.model_dump(mode="json"))

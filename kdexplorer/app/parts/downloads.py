@@ -44,7 +44,7 @@ def show_handout(
         compared: the rows of the results table, the networks if not given.
     """
     teacher, *students = networks.values()
-    closed = open_store().questions().closed
+    closed = open_store().closed()
     address = _own_address()
     temperature, alpha, visitor = choices.pinned("T"), choices.pinned_by_visitor("alpha"), access.visitor()
 
