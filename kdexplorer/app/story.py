@@ -34,7 +34,7 @@ STYLE = """<style>
 .st-key-story_footer [data-testid=stMarkdownContainer] p { white-space: nowrap }
 </style>"""
 _STEP, _BEFORE = "story_step", "story_before"
-_css, _script, _notes_script = assemble.read_story()
+_css, _script, _notes_script = (assemble.read(name) for name in ("story.css", "story.js", "story_notes.js"))
 _notes_button = st.components.v2.component(
     "kdexplorer_story", html="<button type='button'>Notes</button>", js=_script, css=_css
 )
