@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from kdexplorer.app.audience import controls
+from kdexplorer.app.audience import page as audience
 from kdexplorer.app.server import memory, turns
 from kdexplorer.app.server.access import check_token
 from kdexplorer.app.server.compression import CompressOnce
@@ -27,7 +27,7 @@ from kdexplorer.story.lecture import check_file
 async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
     limit_uploads(upload_manager())
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.THREADS, "download"))
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.COMPUTATIONS + 16, "download"))
     tasks = [asyncio.create_task(one) for one in (memory.load_torch(), memory.tidy(caches.network.clear))]
     yield
     for task in tasks:
@@ -42,7 +42,7 @@ memory.limit_arenas()
 limit_thread_spinning()  # the server's predictions run beside trainers
 app = st.App(
     Path(__file__).resolve().parent / "kdexplorer" / "app" / "main.py",
-    routes=controls.routes(),
+    routes=audience.routes(),
     lifespan=prepare,
     middleware=[
         Middleware(Connections),
