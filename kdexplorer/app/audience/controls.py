@@ -31,11 +31,6 @@ LINK = 200
 """Characters of a link at most."""
 VIEW, PROJECTOR = "view", "projector"
 """The projector view's name and value in the link."""
-ALONE = (
-    "<style>[data-testid=stHeader], .st-key-share {display: none}"
-    "[data-testid=stMainBlockContainer] {padding: 1rem 1.5rem}</style>"
-)
-"""Removes the menu."""
 _OWN_LINK, _SEEN = "phones_link", "questions_seen"
 
 # Phones.
@@ -227,7 +222,6 @@ def show_projector_button() -> None:
 
 def show_projector_page(store: Store, teacher: Checkpoint, seen: str) -> None:
     """The whole page without a menu; `seen`: see `swap_seen`."""
-    st.html(ALONE)
     with show_projector(store, teacher, seen):
         st.button("Leave projector view", key="leave_projector", on_click=_leave_projector)
     chart_view.follow_sliders()

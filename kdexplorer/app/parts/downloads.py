@@ -25,7 +25,7 @@ COUNT = 12
 
 def show_files(name: str, texts: dict[str, str]) -> None:
     """Draws a button for each text, a key of `FORMATS`, which saves it in a file of that name."""
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, key=f"files_{name}"):
         for ending, text in texts.items():
             (label, mime), file = FORMATS[ending], f"{name}.{ending}"
             st.download_button(

@@ -39,7 +39,7 @@ def pick(teacher: Checkpoint, students: list[Checkpoint]) -> Picture:
     enlarged, caption = st.empty(), st.empty()
     with st.container(horizontal=True, gap="small", key="picture_controls"):
         steps = st.container(horizontal=True, gap="xsmall", width="content")
-        sources = st.popover("Source", icon=":material/photo_library:", width="content")
+        sources = st.popover("Source", icon=":material/photo_library:", width="content", key="picture_source")
     dataset = dataset_of(teacher)
     with sources:
         source = _pick_unlinked("source", "Source", SOURCES)

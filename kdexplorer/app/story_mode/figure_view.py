@@ -12,21 +12,11 @@ from kdexplorer.errors import KDError
 from kdexplorer.figures import all_figures
 
 PARAMETER = "figure"
-STYLE = """<style>
-[data-testid=stHeader], #kd-keys, [class*=st-key-save_] { display: none }
-[data-testid=stMainBlockContainer] { padding: .75rem 2rem .5rem }
-.st-key-kd_figure [data-testid=stCaptionContainer] p { font-size: 1rem }
-.st-key-kd_figure .st-key-split, .st-key-kd_figure [data-testid=stElementToolbar],
-.st-key-kd_figure .st-key-chart_gradient .vega-bind:has([name=logT]) { display: none }
-.st-key-kd_figure .st-key-picture [data-testid=stImageContainer] { width: 100% }
-</style>"""
-"""No menu, and one slider for each figure."""
 
 
 def show() -> None:
     """Draws the figure that the address names, or the list of names."""
     name = st.query_params[PARAMETER]
-    st.html(STYLE)
     if name not in DRAW:
         st.error(f"There is no figure '{as_text(name[:60])}'. Choose one of these:")
         st.dataframe([{"figure": key, "shows": one.title, "control": one.moves} for key, one in all_figures().items()])
