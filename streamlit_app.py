@@ -18,8 +18,8 @@ from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import Gate
 from kdexplorer.app.server.streamlit_internals import ask_no_host, ignore_other_kinds, upload_manager
 from kdexplorer.app.server.uploads import limit_uploads
-from kdexplorer.app.story_mode import lecture_file
 from kdexplorer.processes import limit_thread_spinning
+from kdexplorer.story.lecture import check_file
 
 
 @asynccontextmanager
@@ -31,7 +31,7 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
 
 
 check_token()
-lecture_file.check_file()
+check_file()
 ask_no_host()
 ignore_other_kinds()
 limit_thread_spinning()  # the server's predictions run beside trainers

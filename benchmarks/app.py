@@ -95,5 +95,5 @@ SETTLED = """async ([quiet, limit]) => {
 
 
 def settle(page: Any) -> None:
-    """Waits until no script has run and every chart has been drawn for half a second."""
-    page.evaluate(SETTLED, [500, 120_000])
+    """Waits until no script has run and every chart has been drawn for a quarter of a second."""
+    page.evaluate(SETTLED, [250, 120_000])

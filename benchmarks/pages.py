@@ -1,11 +1,13 @@
 """How fast the application responds and how much it sends: one visitor with a real browser, nothing else running.
 
     python -m benchmarks.pages [--repetitions 20]
+    python -m benchmarks.pages --first-visits 0 100
 
 Prints the time from the server's start to the first page's heading (a fresh browser each time), and the time from
 opening each page to its first figure. Then for each page and interaction the time from the browser's message to the
 last message of the server's response, and the bytes received: median and 95th percentile. Dragging the temperature is
-included: what it sends and receives while it lasts, and once the slider rests at another value.
+included: what it sends and receives while it lasts, and once the slider rests at another value. `--first-visits` opens
+one page with an empty cache instead, alone or beside as many people as given who do the same.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -113,6 +117,29 @@ def first_figures(chromium: Any, url: str, repetitions: int) -> None:
         )
 
 
+def first_visits(chromium: Any, url: str, repetitions: int, people: int) -> None:
+    """Opens Soft labels with an empty cache, while so many other people join with empty caches too."""
+    load = [sys.executable, "-m", "benchmarks.load", "--empty-caches", "--join", "30", "--minutes", "1", "--url", url]
+    others = subprocess.Popen([*load, "--people", str(people)]) if people else None
+    seconds, sizes = [], []
+    for _ in range(repetitions):
+        page = chromium.new_page()  # in a context of its own, which has nothing in its cache
+        network, received = page.context.new_cdp_session(page), []
+        network.send("Network.enable")
+        network.on(
+            "Network.loadingFinished", lambda event, received=received: received.append(event["encodedDataLength"])
+        )
+        begin = time.perf_counter()
+        page.goto(f"{url}/soft_labels", wait_until="commit")
+        page.locator(CHART).first.wait_for(timeout=120_000)
+        seconds.append(time.perf_counter() - begin)
+        sizes.append(int(sum(received)))
+        page.close()
+    print(row(f"empty cache, beside {people} people", seconds, sizes), flush=True)
+    if others is not None:
+        others.wait()
+
+
 def actions_on(name: str, page: Any, times: int) -> dict[str, list[Callable[[], Any]]]:
     """What a visitor changes on a page, each as often as it is timed."""
 
@@ -205,10 +232,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=20)
     parser.add_argument("--pages", nargs="+", choices=PAGES, default=list(PAGES))
+    parser.add_argument(
+        "--first-visits", type=int, nargs="+", metavar="PEOPLE", help="with an empty cache, beside so many"
+    )
     options = parser.parse_args()
     with browser() as chromium:
-        first_page(chromium, 5)
+        if not options.first_visits:
+            first_page(chromium, 5)
         with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as url:
+            for people in options.first_visits or ():
+                first_visits(chromium, url, options.repetitions, people)
+            if options.first_visits:
+                return
             first_figures(chromium, url, 3)
             interactions(chromium, url, options.repetitions, options.pages)
 

@@ -16,9 +16,8 @@ import numpy as np
 
 from kdexplorer.analysis.inference import gradient_on_logits
 from kdexplorer.analysis.measures import to_markdown
-from kdexplorer.analysis.metrics import kl_by_image
+from kdexplorer.analysis.metrics import kl_by_image, push_size
 from kdexplorer.analysis.results import evaluation_labels
-from kdexplorer.analysis.temperature_effects import push_size
 from kdexplorer.runs.checkpoints import find_checkpoint
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0, 100.0)

@@ -21,7 +21,7 @@ from benchmarks.training import BATCH, available_dataset, parse_students, second
 from kdexplorer.config import RunConfig
 from kdexplorer.notation import parse_student
 from kdexplorer.training.hardware import configure_process
-from kdexplorer.training.schedule import resolution
+from kdexplorer.training.recipe import resolution
 from kdexplorer.training.trainer import Trainer
 
 

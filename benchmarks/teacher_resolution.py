@@ -11,7 +11,7 @@ from kdexplorer.analysis import metrics
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import find_checkpoint
-from kdexplorer.training.teacher_check import IMAGES, predict_at
+from kdexplorer.training.teacher import CHECKED_IMAGES, predict_at
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("teachers", nargs="*", default=["resnet56", "resnet20-combined"])
     split, rows = get_dataset("cifar10-small").load("test"), []
-    images, labels = split.images[:IMAGES], split.labels[:IMAGES]
+    images, labels = split.images[:CHECKED_IMAGES], split.labels[:CHECKED_IMAGES]
     for name in parser.parse_args().teachers:
         checkpoint = find_checkpoint(name)
         for side in (32, 24, 16):

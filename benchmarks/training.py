@@ -48,7 +48,7 @@ from kdexplorer.runs.card import Card
 from kdexplorer.runs.checkpoints import save_checkpoint
 from kdexplorer.runs.weights import to_half_precision
 from kdexplorer.training.hardware import configure_process, resolve_precision
-from kdexplorer.training.schedule import FULL_RESOLUTION
+from kdexplorer.training.recipe import FULL_RESOLUTION
 from kdexplorer.training.trainer import Trainer
 
 BATCH = 128

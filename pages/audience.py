@@ -19,7 +19,6 @@ layout.header(
 )
 teacher, students = network_picker.pick_networks(count=2)
 
-asked = store.questions()
 question = store.current()
 with st.container(key="audience"):
     left, middle, right = st.columns([3, 3, 7], gap="medium")
@@ -30,7 +29,7 @@ with left, st.container(key="question"):
     if question is not None:
         pixels = question.pixels.transpose(1, 2, 0)
         st.image(render.enlarge_png(pixels, 224), width=224, alt="The picture of the question")
-        st.caption(f"Question {len(asked.questions)}")
+        st.caption(f"Question {len(store.questions())}")
     controls.show_buttons(store, teacher, seen)
 if question is None:
     with left:
@@ -40,7 +39,7 @@ with right:
     results.show_question(store, teacher)
 
 names = network_picker.short_names([teacher, *students])
-results.show_history(asked.closed, dict(zip(names, [teacher, *students], strict=True)))
+results.show_history(store.closed(), dict(zip(names, [teacher, *students], strict=True)))
 controls.show_end(store)
 if question is not None:
     controls.show_preparation(store, teacher, students, seen)

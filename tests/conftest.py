@@ -5,9 +5,11 @@ torch is imported where it is used: the process that only hands tests out to oth
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +17,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.app import CHROMIUM, ROOT, running
+from benchmarks.app import CHROMIUM, FAKE_CAMERA, ROOT, browser, running
 from kdexplorer.analysis.results import evaluation_labels
 from kdexplorer.datasets import get_dataset
 from kdexplorer.networks import build
 from kdexplorer.runs.card import Card
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, save_checkpoint
+from tests.tab import DESKTOP, PHONE, Tab
+
+# Where no bytecode may be written, every one of a hundred processes would compile the whole package.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -35,14 +42,11 @@ def pytest_xdist_auto_num_workers(config):
 
 TOGETHER = {
     "the application": (
-        "tests/pages/test_browser.py",
-        "tests/pages/test_browser_accessibility.py",
+        "tests/pages/test_browser",
         "tests/app/test_load.py",
         "tests/web/test_live.py::TestInTheApplication",
     ),
-    "the handout": ("tests/handout/test_browser_handout.py", "tests/web/test_live.py::TestInAHandout"),
-    "the live view": ("tests/web/test_live.py",),
-    "the networks in JavaScript": ("tests/web/test_web.py",),
+    "a page in a file": ("tests/handout/test_browser_handout.py", "tests/web/test_live.py", "tests/web/test_web.py"),
     "the image decoder": ("tests/images/test_bounds.py",),
     "a method in a file": ("tests/training/test_adapters.py",),
     "a run that nothing interrupts": ("tests/training/test_state.py",),
@@ -104,6 +108,31 @@ def clean_environment(tmp_path_factory):
         patch.delenv("KDEXPLORER_CIFAR10H", raising=False)
         patch.delenv("KDEXPLORER_PRESENTER_TOKEN", raising=False)
         patch.delenv("KDEXPLORER_CHECKPOINTS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_sync():
+    """Nothing here outlives a power cut: ten thousand times the disk would be waited for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn_once():
+    """Each number of shapes is drawn once for all tests."""
+    from kdexplorer.datasets import synthetic
+
+    draw = functools.lru_cache(maxsize=64)(synthetic.draw_shapes)
+
+    def draw_shapes(count, seed=0, progress=None):
+        if progress:
+            progress(count, count)
+        return draw(count, seed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "draw_shapes", draw_shapes)
         yield
 
 
@@ -194,13 +223,116 @@ def make_checkpoint():
     return make
 
 
+NEEDED = ("resnet56", "resnet20-scratch", "resnet20-response")
+"""The bundled networks that the tests in the browser look at, a teacher and its students."""
+
+
 @pytest.fixture(scope="session")
-def app(tmp_path_factory):
-    """The URL of an application with the bundled networks and the sample images, for all tests that only look."""
-    folder = tmp_path_factory.mktemp("app")
-    with running(folder) as url:
+def app_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("app")
+
+
+@pytest.fixture(scope="session")
+def app(app_folder):
+    """The URL of an application with the bundled networks and the sample images; each test leaves it as it was."""
+    if missing := set(NEEDED) - {checkpoint.name for checkpoint in bundled_checkpoints()}:
+        pytest.skip(f"bundled networks are missing: {', '.join(missing)}")
+    from kdexplorer.training import demo
+    from kdexplorer.training.estimate import Estimate
+
+    figures = {"seconds": 60, "loading": 1, "step": 0.1, "evaluation": 1, "epoch": 5, "images_per_second": 1000}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDEXPLORER_RUNS", str(app_folder / "runs"))
+        demo.store_estimate(Estimate(**figures))  # else the first visitor of Launch has the machine measured
+    with running(app_folder, OMP_NUM_THREADS="1") as url:
         yield url
-    assert "Traceback" not in (folder / "log.txt").read_text(errors="replace")
+    assert "Traceback" not in (app_folder / "log.txt").read_text(errors="replace")
+
+
+@pytest.fixture
+def app_runs(app, app_folder, monkeypatch):
+    """The runs folder of `app`, where its questions are too, for this process as well; empty again at the end."""
+    root = app_folder / "runs"
+    monkeypatch.setenv("KDEXPLORER_RUNS", str(root))
+    yield root
+    for path in root.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
+_open = contextlib.ExitStack()
+_shared = {}
+"""A Chromium and its tabs, which the tests in the browser share."""
+
+
+def shared(name, make):
+    if name not in _shared:
+        _shared[name] = make()
+    return _shared[name]
+
+
+def pytest_runtest_setup(item):
+    """Before the first test without the browser this ends: its event loop counts as running, and no other may then."""
+    if not item.get_closest_marker("browser"):
+        _open.close()
+        _shared.clear()
+    elif CHROMIUM is None:
+        pytest.skip("Chromium is missing")
+
+
+def pytest_sessionfinish():
+    _open.close()
+
+
+@pytest.fixture
+def chromium(tmp_path_factory):
+    """A headless Chromium whose camera shows a clip."""
+
+    def start():
+        from benchmarks.live import write_clip
+
+        clip = tmp_path_factory.mktemp("clip") / "clip.y4m"
+        write_clip(clip, 320, 240, 20)
+        return _open.enter_context(browser(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={clip}"))
+
+    return shared("chromium", start)
+
+
+def use(name, chromium, app, **options):
+    tab = shared(name, lambda: Tab(chromium.new_context(reduced_motion="reduce", **options), app))
+    tab.forget()
+    yield tab
+    tab.check()
+
+
+@pytest.fixture
+def tab(chromium, app):
+    """A tab of a desktop's size on `app`."""
+    for tab in use("tab", chromium, app):
+        tab.page.emulate_media(color_scheme="light")
+        yield tab.resize(DESKTOP)
+
+
+@pytest.fixture
+def phone(chromium, app):
+    """A tab of a phone on `app`."""
+    width, height = PHONE
+    yield from use("phone", chromium, app, has_touch=True, is_mobile=True, viewport={"width": width, "height": height})
+
+
+@pytest.fixture
+def open_tab(chromium, app):
+    """`open_tab()` makes another tab on `app`, which is closed at the end."""
+    context, tabs = chromium.new_context(reduced_motion="reduce"), []
+
+    def open_tab(url=app, size=DESKTOP):
+        tabs.append(Tab(context, url).resize(size))
+        return tabs[-1]
+
+    yield open_tab
+    context.close()
+    for tab in tabs:
+        tab.check()
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ import numpy as np
 
 from kdexplorer.analysis.difference import Difference, over_mean
 from kdexplorer.analysis.measures import Table
-from kdexplorer.analysis.metrics import cross_entropy_to_humans
+from kdexplorer.analysis.metrics import cross_entropy_to_humans, fit_temperature
 from kdexplorer.analysis.results import evaluation_labels, whole_split_logits
-from kdexplorer.analysis.temperature_scaling import fit_temperature
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint

@@ -1,7 +1,8 @@
-"""What a network predicts for images, with its attention maps, and the gradient that a soft label gives a student."""
+"""What a network computes for images: logits, attention maps, and what a soft label or a method asks of it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,13 +10,18 @@ import numpy as np
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.config import Objective
 from kdexplorer.datasets import Normalization
+from kdexplorer.methods import Method
 from kdexplorer.methods.kd import KD
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from kdexplorer.networks import Architecture, Outputs
     from kdexplorer.networks.base import StagedNetwork
+
+PROBED = 16
+"""Images of a probe: the one that is examined first, then others that a relation needs."""
 
 
 def predict(network: StagedNetwork, images: np.ndarray, normalization: Normalization) -> np.ndarray:
@@ -26,18 +32,26 @@ def predict(network: StagedNetwork, images: np.ndarray, normalization: Normaliza
         return network(to_inputs(network, images, normalization)).float().cpu().numpy()
 
 
+def compute_outputs(network: StagedNetwork, images: np.ndarray, normalization: Normalization) -> Outputs:
+    """Logits, stages and embedding for uint8 images `[B, 3, 32, 32]` in float32, without gradient."""
+    import torch
+
+    from kdexplorer.networks import Outputs
+
+    with torch.no_grad():
+        logits, stages, embedding = network(to_inputs(network, images, normalization), all_outputs=True)
+    return Outputs(logits.float(), [stage.float() for stage in stages], embedding.float())
+
+
 def predict_with_attention(
     network: StagedNetwork, images: np.ndarray, normalization: Normalization
 ) -> tuple[np.ndarray, dict[int, list[np.ndarray]]]:
     """Logits as `predict`, and attention maps `[B, H, W]` float32 for each stage, by power (1 and 2)."""
-    import torch
-
     from kdexplorer.methods.at import attention_map
 
-    with torch.inference_mode():
-        logits, stages, _ = network(to_inputs(network, images, normalization), all_outputs=True)
-        maps = {power: [attention_map(stage, power).cpu().numpy() for stage in stages] for power in (1, 2)}
-        return logits.float().cpu().numpy(), maps
+    outputs = compute_outputs(network, images, normalization)
+    maps = {power: [attention_map(stage, power).cpu().numpy() for stage in outputs.stages] for power in (1, 2)}
+    return outputs.logits.cpu().numpy(), maps
 
 
 def to_inputs(network: nn.Module, images: np.ndarray, normalization: Normalization) -> torch.Tensor:
@@ -77,3 +91,64 @@ def gradient_on_logits(
     if label is not None:
         hard = (1 - alpha) * (softmax(student_logits) - np.eye(len(teacher))[label])
     return {"teacher": teacher, "label": hard, "total": teacher + hard}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a method's loss says about one student, its teacher and a batch of images."""
+
+    loss: float
+    """Unweighted, the mean over the batch."""
+    push: np.ndarray | None
+    """`-dL/dz` on the first image's logits `[K]`, times the batch size; None where the loss does not use logits."""
+    changes: list[np.ndarray | None]
+    """By stage the size of `-dL/dF` on the first image `[H, W]`: its L2 norm over channels, times the batch size.
+
+    None for stages that the loss does not use.
+    """
+    relations: tuple[np.ndarray, np.ndarray] | None
+    """The teacher's and the student's relations of all pairs of images `[B, B]`, or None."""
+
+
+def probe(
+    method: Method,
+    student: Outputs,
+    teacher: Outputs,
+    labels: np.ndarray,
+    architectures: tuple[Architecture, Architecture],
+    seed: int = 0,
+) -> Probe:
+    """The method's loss on a batch, its gradient on the student's outputs for the first image, and its relations.
+
+    The gradient is taken on the outputs themselves, by automatic differentiation of the loss that trains. What a method
+    trains beside the student has fresh weights here.
+
+    Args:
+        method: with its settings.
+        student, teacher: outputs of the same images; stages and embeddings may be missing where the loss needs none.
+        labels: int64 `[B]`.
+        architectures: the student's and the teacher's.
+        seed: of the fresh weights.
+    """
+    import torch
+
+    from kdexplorer.networks import Outputs
+
+    leaf = student.map(lambda tensor: tensor.detach().requires_grad_())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapter = method.adapter(*architectures)
+    target = method.reduce_teacher(teacher) if method.needs else Outputs(student.logits)
+    given = method.reduce_teacher(leaf) if method.relates_images else leaf
+    loss = method.loss(given, target, torch.from_numpy(np.asarray(labels)), adapter)
+    leaves = [leaf.logits, *leaf.stages]
+    gradients = torch.autograd.grad(loss, leaves, allow_unused=True) if loss.requires_grad else [None] * len(leaves)
+    count = len(labels)
+    push, *stages = gradients
+    related = method.relations(student), method.relations(teacher)
+    return Probe(
+        loss=float(loss.detach()),
+        push=None if push is None else -count * push[0].double().numpy(),
+        changes=[None if one is None else count * one[0].norm(dim=0).double().numpy() for one in stages],
+        relations=None if related[0] is None or related[1] is None else (related[1].numpy(), related[0].numpy()),
+    )

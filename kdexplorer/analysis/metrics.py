@@ -1,10 +1,26 @@
-"""How good a network's logits are and how similar to the teacher's: accuracy, cross-entropy, calibration, agreement."""
+"""How good a network's logits are and how similar to the teacher's: accuracy, cross-entropy, calibration, agreement.
+
+Temperature scaling: one number per network that corrects its level of confidence (Guo et al., "On Calibration of Modern
+Neural Networks", ICML 2017, section 4.2). It is fitted on other images than those that it scales: the images are
+divided into folds, and each fold has the temperature that fits the others. So scaled figures are as honest as the
+unscaled ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+FOLDS = 5
+"""An image's fold is its position modulo this number, so every fold has all parts of a split that is sorted."""
+
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 50.0
+"""Where a temperature is searched."""
+
+
+Scaled = Mapping[str, tuple[np.ndarray, float]]
+"""Logits after temperature scaling and their temperature, by network; see `scale_logits`."""
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -118,3 +134,102 @@ def class_similarity(logits: np.ndarray, groups: np.ndarray, temperature: float,
     probabilities = softmax(logits, temperature)
     rows = [probabilities[groups == group] for group in range(classes)]
     return np.stack([row.mean(axis=0) if len(row) else np.full(classes, np.nan) for row in rows])
+
+
+def fit_temperature(targets: np.ndarray, logits: np.ndarray) -> float | None:
+    """The temperature at which the mean cross-entropy to the targets is least; None where there is no such T.
+
+    Both are `[N, classes]`, or `[classes]` of one image; targets are probabilities: human labels, or hard labels as
+    one-hot rows. The cross-entropy is convex in 1/T, so there is one minimum or none: none where the targets' mean
+    logit `sum p z` is the network's largest (the lower T, the closer) or not above its average one (the higher T,
+    the closer), and none outside `MIN_TEMPERATURE` to `MAX_TEMPERATURE`.
+    """
+    logits = np.asarray(logits, dtype=np.float64)
+    mean = float((targets * logits).sum(axis=-1).mean())
+    if not logits.mean() < mean < logits.max(axis=-1).mean():
+        return None
+    low, high, inverse = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE, 1.0
+    for _ in range(60):  # Newton's method on the derivative, which rises with 1/T; halving where it leaves the bracket
+        shares = softmax(logits, 1 / inverse)
+        first = (shares * logits).sum(axis=-1)
+        slope, curvature = float(first.mean()) - mean, float(((shares * logits**2).sum(axis=-1) - first**2).mean())
+        low, high = (low, inverse) if slope > 0 else (inverse, high)
+        following = inverse - slope / curvature if curvature > 0 else low
+        following = following if low < following < high else (low * high) ** 0.5
+        if abs(following / inverse - 1) < 1e-6:
+            break
+        inverse = following
+    temperature = 1 / inverse
+    return temperature if 1.01 * MIN_TEMPERATURE < temperature < 0.99 * MAX_TEMPERATURE else None
+
+
+def scale_logits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
+    """Each image's logits `[N, classes]` divided by the temperature that fits the other folds, and the mean of these.
+
+    A fold whose other images have no best temperature, as where all of them are classified correctly, keeps T = 1.
+    `labels` are int `[N]`. Deterministic.
+    """
+    folds, targets = np.arange(len(labels)) % FOLDS, np.eye(logits.shape[1])[labels]
+    temperatures = np.ones(FOLDS)
+    for fold in range(min(FOLDS, len(labels))):
+        others = folds != fold
+        if others.any():
+            temperatures[fold] = fit_temperature(targets[others], logits[others]) or 1.0
+    return np.asarray(logits, dtype=np.float64) / temperatures[folds, None], float(temperatures.mean())
+
+
+def scale_known(logits: Mapping[str, np.ndarray | None], labels: np.ndarray | None) -> Scaled:
+    """The networks with logits of every labeled image."""
+    if labels is None:
+        return {}
+    known = {name: own for name, own in logits.items() if own is not None and len(own) == len(labels)}
+    return {name: scale_logits(own, labels) for name, own in known.items()}
+
+
+def measure_logits(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    teacher_logits: np.ndarray | None = None,
+    scaled: tuple[np.ndarray, float] | None = None,
+) -> dict[str, float]:
+    """All that logits `[N, classes]` say, by the keys of `measures.MEASURES`; to the teacher where its are given.
+
+    `labels` are int `[N]`; `scaled` is what `scale_logits` returns, computed if not given.
+    """
+    own, temperature = scaled or scale_logits(logits, labels)
+    found = {
+        "accuracy": accuracy(logits, labels),
+        "cross_entropy": cross_entropy(logits, labels),
+        "calibration_error": expected_calibration_error(logits, labels),
+        "scaled_cross_entropy": cross_entropy(own, labels),
+        "scaled_calibration_error": expected_calibration_error(own, labels),
+        "scaling_temperature": temperature,
+    }
+    return found | ({} if teacher_logits is None else compare_with_teacher(logits, teacher_logits))
+
+
+def compare_with_teacher(logits: np.ndarray, teacher_logits: np.ndarray) -> dict[str, float]:
+    """Agreement with the teacher and KL from it, by the keys of `measures.MEASURES`; both are `[N, classes]`."""
+    return {
+        "teacher_agreement": agreement(logits, teacher_logits),
+        "teacher_kl": kl_divergence(teacher_logits, logits),
+    }
+
+
+def push_size(student_logits: np.ndarray, teacher_logits: np.ndarray, temperature: float) -> np.ndarray:
+    """The L1 norm over classes of the gradient of `T² KL` on the student's logits, unweighted, float64 `[...]`.
+
+    `T Σ |p_s(T) - p_t(T)|`, from Hinton et al. 2015, equation 2. The factor T² balances the gradient's 1/T² only in the
+    limit of large T, where this is `Σ |z_s - z_t| / K` for logits of mean zero (equation 4).
+
+    Args:
+        student_logits, teacher_logits: `[..., K]`.
+        temperature: above 0.
+    """
+    difference = softmax(student_logits, temperature) - softmax(teacher_logits, temperature)
+    return temperature * np.abs(difference).sum(axis=-1)
+
+
+def fresh_push(teacher_logits: np.ndarray, temperature: float) -> float:
+    """The mean `push_size` over images `[N, K]` at the start of training: an untrained student's logits are zero."""
+    return float(push_size(np.zeros_like(teacher_logits), teacher_logits, temperature).mean())

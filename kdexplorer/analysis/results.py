@@ -15,7 +15,7 @@ import numpy as np
 from kdexplorer.analysis import difference, measures, metrics
 from kdexplorer.analysis.difference import Difference, wilson_interval
 from kdexplorer.analysis.measures import MEASURES, Table
-from kdexplorer.analysis.temperature_scaling import scale_known
+from kdexplorer.analysis.metrics import scale_known
 from kdexplorer.config import SCRATCH, Objective, objective_label
 from kdexplorer.datasets import Dataset, all_datasets, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -203,13 +203,7 @@ def build_rows(
         pairs = {"to_baseline": baseline, "to_scratch_baseline": baselines.get(name), "to_teacher": teachers.get(name)}
         known: dict[str, Any] = {key: _compare(name, other, entries, logits, labels) for key, other in pairs.items()}
         if mine is not None and labels is not None and name in scaled:
-            own, temperature = scaled[name]
-            known |= {
-                "calibration_error": metrics.expected_calibration_error(mine, labels),
-                "scaled_calibration_error": metrics.expected_calibration_error(own, labels),
-                "scaled_cross_entropy": float(costs[name].mean()),
-                "scaling_temperature": temperature,
-            }
+            known |= metrics.measure_logits(mine, labels, None, scaled[name])
             other = baselines.get(name)
             if other in costs:
                 known["scaled_to_scratch_baseline"] = difference.over_mean(costs[name] - costs[other], other)
@@ -217,8 +211,7 @@ def build_rows(
         if human_labels is not None and whole is not None:
             known["human_cross_entropy"] = float(metrics.cross_entropy_to_humans(human_labels, whole).mean())
         if mine is not None and theirs is not None and mine.shape == theirs.shape:
-            known["teacher_agreement"] = metrics.agreement(mine, theirs)
-            known["teacher_kl"] = metrics.kl_divergence(theirs, mine)
+            known |= metrics.compare_with_teacher(mine, theirs)
         rows.append(_describe(name, checkpoint, (latency or {}).get(checkpoint.architecture), known))
     return rows
 
@@ -251,12 +244,13 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: d
     low, high = wilson_interval(round(card.test_accuracy * images), images)
     seconds = [leg.seconds for leg in card.legs if leg.seconds is not None]
     weights = checkpoint.path / WEIGHTS
+    known |= {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
     return ResultRow(
         name=name, architecture=card.architecture, objective_key=card.objective_key,
         method=objective_label(card.objective_key) if card.objective else "",
         objective=card.test_objective, objective_terms=card.objective, terms=card.test_terms,
-        cross_entropy=card.test_cross_entropy, accuracy=card.test_accuracy, accuracy_low=low, accuracy_high=high,
-        images=images, evaluated_on=describe_evaluation(checkpoint), parameters=card.parameters,
+        accuracy_low=low, accuracy_high=high, images=images, evaluated_on=describe_evaluation(checkpoint),
+        parameters=card.parameters,
         multiply_adds=card.multiply_adds or count_multiply_adds(card.architecture, len(card.classes)),
         latency=latency, size=weights.stat().st_size if weights.is_file() else None,
         train_images=card.data.train_images, epochs=card.epochs, seed=card.seed, run=card.run,

@@ -1,10 +1,13 @@
-"""What the rows of a results table say, in sentences: gains, the lab's two puzzles, calibration, training history."""
+"""What results say, in sentences: gains, the lab's two puzzles, calibration, training history, the temperature."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from kdexplorer.analysis.difference import Difference, correct, format_p
+from kdexplorer.analysis.metrics import kl_by_image, push_size
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.methods import get_method
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -204,3 +207,27 @@ def _judge(row: ResultRow, other: ResultRow, words: str, paired: Difference) -> 
     verdict = "more than chance explains on these images" if paired.sign else "which chance alone can explain"
     alone = f"{paired.gained:,} images are classified correctly by it alone, {paired.lost:,} by the other alone"
     return f"{text}: {alone} (McNemar {format_p(paired.p_alone)}{best_of}), {verdict}."
+
+
+def describe_push(name: str, teacher: np.ndarray, student: np.ndarray, temperature: float) -> str:
+    """How the size of the gradient on a student changes from T = 1 to another temperature, over images `[N, K]`."""
+    before, after = (float(push_size(student, teacher, t).mean()) for t in (1.0, temperature))
+    first, second = f"{before:.3g}", f"{after:.3g}"
+    over = f"on {name}, the mean over {len(teacher):,} test images"
+    if first == second:
+        return f"The gradient of T²·KL {over}, has the same size at T = 1 and at T = {temperature:g}: {first}."
+    change = "grows" if after > before else "shrinks"
+    return f"The gradient of T²·KL {over}, {change} from {first} at T = 1 to {second} at T = {temperature:g}."
+
+
+def describe_kl(name: str, teacher: np.ndarray, student: np.ndarray, temperature: float) -> str:
+    """On how many images `[N, K]` KL is larger at a temperature than at T = 1, and whether its mean falls or rises."""
+    before, after = (kl_by_image(teacher, student, t) for t in (1.0, temperature))
+    first, second = f"{before.mean():.3f}", f"{after.mean():.3f}"
+    change = "stays at" if first == second else "falls from" if after.mean() < before.mean() else "rises from"
+    means = first if first == second else f"{first} to {second}"
+    larger = float((after > before).mean())
+    return (
+        f"From T = 1 to T = {temperature:g}, the KL divergence of {name} from the teacher grows on {larger:.0%} of "
+        f"{len(teacher):,} test images; its mean {change} {means}."
+    )

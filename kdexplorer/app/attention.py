@@ -22,6 +22,7 @@ from kdexplorer.charts import style
 from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.style import role_of
 from kdexplorer.errors import KDError
+from kdexplorer.figures import images
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -86,17 +87,15 @@ def read_maps(picture: Picture, teacher: Checkpoint, students: list[Checkpoint],
 
 def draw_scale(rows: list[NetworkMaps], mode: str, shared: bool) -> None:
     """The bar that explains the colors of `draw_grid`."""
-    low, high = charts.color_limits(charts.relative_maps(rows, mode), mode)
     with st.container(key="color_scale"):
-        chart_view.draw(charts.scale_bar(low, high, mode, shared), SCALE, savable=False)
+        chart_view.draw(images.draw_scale(rows, mode, shared), SCALE, savable=False)
 
 
 def draw_grid(rows: list[NetworkMaps], picture: Picture, mode: str, shared: bool) -> None:
     """The maps over the picture; `mode` is `map` or `difference` (to the teacher)."""
     if mode == "difference" and len(rows) == 1:
         st.info("Choose a student to see how it differs from the teacher.")
-    opacity = 0.85 if mode == "difference" else 0.65
-    grid = charts.grid(rows, picture.pixels_last, mode, shared, opacity)
+    grid = images.draw_maps(rows, picture.pixels_last, mode, shared)
     chart_view.draw(grid, "Attention", chart_view.OF_IMAGE, scale=SCALE)
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import streamlit as st
 
+from kdexplorer.app import figures, story
 from kdexplorer.app.navigation import FOLDER, TITLES
 from kdexplorer.app.parts import layout
 from kdexplorer.app.state import choices, links
-from kdexplorer.app.story_mode import figure_view, story
 
 STYLE = Path(__file__).with_name("style.css")
 st.set_page_config(
@@ -22,12 +22,12 @@ pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())
 ]
-is_figure, is_story = (view.PARAMETER in st.query_params for view in (figure_view, story))
+is_figure, is_story = (view.PARAMETER in st.query_params for view in (figures, story))
 hidden = links.hide()
 page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
 if is_figure or is_story:
     with st.container(key="alone"):
-        (figure_view if is_figure else story).show()
+        (figures if is_figure else story).show()
 else:
     with st.container(key="share", horizontal=True, gap="xsmall"):
         story.show_button()

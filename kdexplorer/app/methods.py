@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis.method_probe import BATCH, Probe
+from kdexplorer.analysis.inference import PROBED, Probe
 from kdexplorer.app.launch import student_rows
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.field_widget import draw_field
@@ -81,17 +81,10 @@ class Student:
     checkpoint: Checkpoint
 
 
-def pick_method(short: bool = False) -> type[Method]:
-    """Draws the choice of a method, family by family; the link carries it.
-
-    `short` has their labels side by side instead of a list with family and source.
-    """
+def pick_method() -> type[Method]:
+    """Draws the choice of a method, family by family; the link carries it."""
     keys = [method.key for method in all_methods()]
-    widget: dict[str, Any] = {"format_func": _describe}
-    if short:
-        widget = {"format_func": lambda key: get_method(key).label, "label_visibility": "collapsed"}
-        widget["buttons"] = True
-    return get_method(choices.pick_one("method", "Method", keys, "kd", kind="method", **widget))
+    return get_method(choices.pick_one("method", "Method", keys, "kd", kind="method", format_func=_describe))
 
 
 def _describe(key: str) -> str:
@@ -159,7 +152,7 @@ def show_instrument(method: Method, teacher: Checkpoint, student: Student, pictu
         st.info("This method has no gradient on these outputs.")
     trained = " Its adapter has random weights here." if _has_adapter(method) else ""
     st.caption(
-        f"Loss over {BATCH} images, unweighted: {found.loss:.4g}. The gradient is that of the chosen image, by "
+        f"Loss over {PROBED} images, unweighted: {found.loss:.4g}. The gradient is that of the chosen image, by "
         f"automatic differentiation of the code below.{trained}"
     )
 

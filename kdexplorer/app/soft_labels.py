@@ -13,7 +13,7 @@ from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.app.parts import chart_view, downloads, layout, network_picker, picture
 from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.state import caches, choices, result_caches
-from kdexplorer.charts import class_maps, gradients, temperature
+from kdexplorer.charts import class_maps, temperature
 from kdexplorer.charts import soft_labels as label_charts
 from kdexplorer.charts.common import NetworkLogits, fresh_student, select_classes
 from kdexplorer.charts.style import HUMAN, role_of
@@ -38,7 +38,7 @@ def show_page() -> None:
         image = picture.pick(teacher, students)
     with right:
         page = build(image, teacher, students)
-        draw_soft_labels(page)
+        chart_view.show_figure("soft_labels", page, "Soft labels")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         with st.container(width="content"):
             choices.pick_pinned("T")
@@ -62,6 +62,9 @@ class SoftLabels:
     temperature: float
     human: np.ndarray | None
     """The shares of annotators `[N, K]` for the test split, where they are available for this picture."""
+    student: NetworkLogits | None = None
+    """Whose gradient is shown, with alpha as the weight of the teacher's term."""
+    alpha: float = 0.0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -69,8 +72,13 @@ class SoftLabels:
 
     @property
     def shown(self) -> tuple[object, ...]:
-        """What the charts show apart from the temperature."""
-        return self.picture.index, self.picture.pixels.tobytes(), tuple(self.networks)
+        """What the charts show apart from the sliders' numbers."""
+        whose = self.student and self.student.name
+        return self.picture.index, self.picture.pixels.tobytes(), tuple(self.networks), whose
+
+    @property
+    def label(self) -> int | None:
+        return self.picture.label
 
     @property
     def teacher(self) -> NetworkLogits:
@@ -137,21 +145,7 @@ def show_gradient(page: SoftLabels) -> None:
     )
     if page.picture.label is None:
         st.caption("A photo has no hard label, so only the teacher pushes.")
-    draw_gradient(page, student, alpha)
-
-
-def draw_gradient(page: SoftLabels, student: NetworkLogits, alpha: float) -> None:
-    """The chart of the gradient, whose sliders start at the pinned T and at alpha."""
-    begin = chart_view.start_sliders("chart_gradient", (student.name, *page.shown), (page.temperature, alpha))
-    chart = gradients.gradient_push(page.teacher, student, page.classes, page.picture.label, *begin)
-    chart_view.draw_with_sliders("chart_gradient", chart, f"Gradient {student.name}")
-
-
-def draw_soft_labels(page: SoftLabels) -> None:
-    """The soft labels of teacher and students, whose slider starts at the pinned T."""
-    (begin,) = chart_view.start_sliders("chart_soft_labels", page.shown, (page.temperature,))
-    chart = label_charts.mirrored(page.teacher, page.students, page.classes, page.picture.label, begin)
-    chart_view.draw_with_sliders("chart_soft_labels", chart, "Soft labels")
+    chart_view.show_figure("gradient", replace(page, student=student, alpha=alpha), f"Gradient {student.name}")
 
 
 def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float) -> str:

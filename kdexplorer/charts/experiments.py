@@ -1,4 +1,4 @@
-"""The chart of a prepared experiment: rows of dots, lines, or a point for each student."""
+"""The chart of an experiment or a study: rows of dots, lines, or a point for each student."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from kdexplorer.charts.style import area, em
 from kdexplorer.config import SCRATCH
 from kdexplorer.studies.experiments.base import Figure, Point
 
-ROW, HEIGHT = 36, 300
-"""Pixels of a row of dots, and of the other charts."""
+ROW, NARROW_ROW, HEIGHT = 36, 26, 300
+"""Pixels of a row of dots, of one of more than ten rows, and of the other charts."""
 SIDE, NARROW_SIDE = 60, 40
 """Pixels left and right of lines whose values are written beside them, and of others."""
 DASHES = ((1, 0), (6, 4))
 """Dashes of lines with a slider by what they are of, the points' labels in order; the color is the student's."""
 
 
-def experiment_chart(figure: Figure) -> Spec | None:
+def figure_chart(figure: Figure) -> Spec | None:
     """The figure as a specification; None where it has no points."""
     if not figure.points:
         return None
@@ -31,7 +31,12 @@ def experiment_chart(figure: Figure) -> Spec | None:
     heading = title(figure.title, figure.subtitle)
     if figure.kind == "dots":
         labels = list(dict.fromkeys(point.label for point in figure.points))
-        return spec(_dots(figure, looks, labels), heading, _describe(figure), ROW * len(labels))
+        return spec(
+            _dots(figure, looks, labels),
+            heading,
+            _describe(figure),
+            (ROW if len(labels) <= 10 else NARROW_ROW) * len(labels),
+        )
     if figure.kind == "scatter":
         return spec(_scatter(figure, looks), heading, _describe(figure), HEIGHT)
     return spec(_lines(figure, looks), heading, _describe(figure), HEIGHT, *_slider(figure))
@@ -40,7 +45,8 @@ def experiment_chart(figure: Figure) -> Spec | None:
 def _describe(figure: Figure) -> str:
     """The alternative text."""
     if figure.kind == "dots":
-        listed = "; ".join(f"{_name(point)} {point.x:.1f}" for point in figure.points)
+        form = "+.2f" if figure.rule == 0 else ".2f"
+        listed = "; ".join(f"{_name(point)} {point.x:{form}}" for point in figure.points)
         return f"{figure.title}: {figure.x_title}. {listed}."
     ends: dict[str, list[Point]] = {}
     for point in figure.points:

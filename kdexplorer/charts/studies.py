@@ -7,12 +7,12 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from kdexplorer.analysis.difference import Difference
 from kdexplorer.analysis.measures import MEASURES, Measure
-from kdexplorer.charts import style
 from kdexplorer.charts.common import Spec, data, spec, title, tooltips
-from kdexplorer.charts.style import area, em
+from kdexplorer.charts.experiments import figure_chart
+from kdexplorer.charts.style import em
 from kdexplorer.config import SCRATCH
+from kdexplorer.studies.experiments.base import Figure, row_of
 from kdexplorer.studies.summary import Summary, find_best, summarize
 from kdexplorer.studies.table import Table
 
@@ -109,47 +109,14 @@ def spread(table: Table) -> Spec | None:
     marks = _marks(table, summaries)
     # The scratch baseline, which has no temperature, is the last.
     summaries.sort(key=lambda one: (one.place is None or one.place.temperature is None, -one.accuracy))
-    named = {f"{marks.get(one.name, '')}{one.place}": one for one in summaries}
     if find_best(summaries) is None:
         return None
-    legend = "A point for each seed; bar: their mean; line: 95 % interval for the mean over seeds"
-    listed = "; ".join(f"{name} {one.accuracy:.2%}" for name, one in named.items())
-    described = f"Accuracy by cell, the best first: {listed}"
-    return spec(_spread_layers(named), title("Every cell, seed by seed", legend), described, 24 * len(named))
-
-
-def _spread_layers(named: dict[str, Summary]) -> list[alt.Chart]:
-    looks = style.series({key: key for key in dict.fromkeys(one.entry.key for one in named.values())})
-    rows = [
-        {"cell": name, "network": one.entry.key, "accuracy": value}
-        for name, one in named.items()
-        for value in one.values()
+    points = [
+        point for one in summaries for point in row_of(f"{marks[one.name]}{one.place}", one.entry.key, one.values())
     ]
-    intervals = [
-        {"cell": name, "low": one.interval[0], "high": one.interval[1], "mean": one.accuracy}
-        for name, one in named.items()
-        if one.interval is not None
-    ]
-    y = alt.Y("cell:N", sort=list(named), title=None, axis=alt.Axis(labelLimit=em(230), ticks=False, labelFlush=False))
-    percent, scale = alt.Axis(format=".2~%", tickCount=4), alt.Scale(zero=False, padding=8)
-    points = alt.Chart(data(rows)).mark_point(size=area(60), filled=True)
-    points = points.encode(
-        x=alt.X("accuracy:Q", title="Accuracy", axis=percent, scale=scale),
-        y=y,
-        color=style.color(looks).legend(None),
-        shape=style.shape(looks).legend(None),
-        tooltip=tooltips(("cell:N", "Cell"), ("accuracy:Q", "Accuracy", ".2%")),
-    )
-    if not intervals:
-        return [points]
-    bars = alt.Chart(data(intervals)).encode(y=y)
-    lines = bars.mark_rule(strokeWidth=em(2), color=style.NEUTRAL, clip=True)
-    means = bars.mark_tick(thickness=3, height=em(14), color=style.NEUTRAL)
-    return [
-        lines.encode(x=alt.X("low:Q", title="Accuracy"), x2="high:Q"),
-        points,
-        means.encode(x=alt.X("mean:Q", title="Accuracy")),
-    ]
+    subtitle = "A small point for each seed; large point: their mean; line: 95 % interval for the mean over seeds"
+    roles = {one.entry.key: one.entry.key for one in summaries}
+    return figure_chart(Figure("dots", "Every cell, seed by seed", subtitle, "accuracy (%)", tuple(points), roles))
 
 
 def _marks(table: Table, summaries: list[Summary]) -> dict[str, str]:
@@ -167,71 +134,15 @@ def differences(table: Table, reference: str) -> Spec | None:
     None where no entry can be compared with the reference.
     """
     compared = [(one, one.differences[reference]) for one in summarize(table) if reference in one.differences]
-    if not compared:
-        return None
     compared.sort(key=lambda pair: -pair[1].estimate)
-    looks = style.series({one.name: one.entry.key for one, _ in compared})
-    rows = [_difference_row(one, difference) for one, difference in compared]
-    seeds = [
-        {"entry": one.name, "family": _family(one), "difference": 100 * value}
-        for one, difference in compared
-        for value in difference.values
-    ]
-    listed = "; ".join(f"{one.name} {100 * difference.estimate:+.2f}" for one, difference in compared)
-    described = f"Difference in accuracy to {reference} in percentage points, the largest first: {listed}"
+    points = [point for one, found in compared for point in row_of(one.name, _family(one), found.values)]
+    heading, x_title = f"Accuracy compared with {reference}", f"difference to {reference} (percentage points)"
     subtitle = "mean and 95 % interval over seeds; small points: seeds"
-    heading = title(f"Accuracy compared with {reference}", subtitle)
-    return spec(_difference_layers(rows, seeds, looks, reference), heading, described, 26 * len(rows))
+    roles = {_family(one): one.entry.key for one, _ in reversed(compared)}
+    return figure_chart(Figure("dots", heading, subtitle, x_title, tuple(points), roles, rule=0))
 
 
 def _family(one: Summary) -> str:
     """The family of the entry's methods; `scratch` without any, `several` where they differ."""
     families = sorted({method.family for method in one.entry.objective.methods}) if one.entry.objective else []
     return families[0] if len(families) == 1 else "several" if families else SCRATCH
-
-
-def _difference_row(one: Summary, difference: Difference) -> dict[str, Any]:
-    low, high = difference.interval or (difference.estimate, difference.estimate)
-    return {
-        "entry": one.name,
-        "method": style.look_of(one.entry.key).label,
-        "family": _family(one),
-        "mean": 100 * difference.estimate,
-        "low": 100 * low,
-        "high": 100 * high,
-        "p": "" if difference.p is None else f"{difference.p:.2g}",
-        "accuracy": 100 * one.accuracy,
-    }
-
-
-def _difference_layers(
-    rows: list[dict[str, Any]], seeds: list[dict[str, Any]], looks: list[style.Series], reference: str
-) -> list[alt.Chart]:
-    names = [look.name for look in looks]
-    y = alt.Y("entry:N", sort=names, title=None, axis=alt.Axis(labelLimit=em(230), ticks=False))
-    colors = {row["family"]: look.color for row, look in zip(rows, looks, strict=True)}
-    legend = alt.Legend(orient="bottom", title="family", symbolType="circle")
-    color = alt.Color("family:N", scale=alt.Scale(domain=list(colors), range=list(colors.values())), legend=legend)
-    shape = alt.Shape("entry:N", scale=alt.Scale(domain=names, range=[look.shape for look in looks]), legend=None)
-    text = f"difference to {reference} (percentage points)"
-    scale, axis = alt.Scale(zero=True, padding=10), alt.Axis(format="+~f", tickCount=6)
-    base = alt.Chart(data(rows)).encode(y=y, color=color)
-    zero = alt.Chart(data([{"zero": 0}])).mark_rule(color=style.NEUTRAL, strokeDash=[4, 3])
-    return [
-        zero.encode(x=alt.X("zero:Q", title=text)),
-        base.mark_rule(strokeWidth=em(3), opacity=0.6).encode(
-            x=alt.X("low:Q", title=text, scale=scale, axis=axis), x2="high:Q"
-        ),
-        alt.Chart(data(seeds))
-        .mark_point(size=area(14), filled=True, opacity=0.55)
-        .encode(x=alt.X("difference:Q", title=text), y=y, color=color),
-        base.mark_point(size=area(150), filled=True, opacity=1).encode(
-            x=alt.X("mean:Q", title=text),
-            shape=shape,
-            tooltip=tooltips(
-                ("entry:N", "Entry"), ("method:N", "Method"), ("mean:Q", "Mean difference", "+.2f"),
-                ("low:Q", "From", "+.2f"), ("high:Q", "To", "+.2f"), ("p:N", "p, corrected"),
-                ("accuracy:Q", "Accuracy (%)", ".2f"),
-            ),
-        ),
-    ]  # fmt: skip

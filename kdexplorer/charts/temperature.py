@@ -10,8 +10,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.analysis.human_agreement import CURVE_TEMPERATURES, Closeness
-from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
-from kdexplorer.analysis.temperature_effects import push_size
+from kdexplorer.analysis.metrics import entropy, kl_divergence, push_size, softmax
 from kdexplorer.charts import style
 from kdexplorer.charts.common import NetworkLogits, Spec, data, fresh_student, spec, title, tooltips
 from kdexplorer.charts.style import area, em

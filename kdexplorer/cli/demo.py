@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from kdexplorer import processes
 from kdexplorer.analysis.verdicts import compare_with_teacher_and_baseline
 from kdexplorer.cli.options import DONE
 from kdexplorer.cli.runs import build_run_results
@@ -25,15 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measures the machine if it is not known yet, trains, and prints the results. Raises KDError."""
     from kdexplorer.training import demo
-    from kdexplorer.training.estimate import format_duration
+    from kdexplorer.training.estimate import format_duration, measure
 
     demo.demo_config(1 if options.epochs is None else options.epochs, options.seed)  # refused before the measurement
-    speed = demo.stored_speed()
-    if speed is None:
+    estimate = demo.stored_estimate()
+    if estimate is None:
         print("Measuring this machine, once …", file=sys.stderr)
-        speed = demo.measure_speed()
-    config = demo.demo_config(options.epochs or demo.choose_length(speed), options.seed)
-    duration = format_duration(speed.seconds(config.epochs))
+        estimate = demo.store_estimate(measure(demo.demo_config(), demo.BUDGET, processes.age()))
+    config = demo.demo_config(options.epochs or demo.choose_length(estimate), options.seed)
+    duration = format_duration(demo.demo_seconds(estimate, config.epochs))
     print(
         "A ResNet-8 learns from labels alone, another also with a ResNet-20's soft labels and attention maps: "
         f"{config.epochs} epochs of 5,000 CIFAR-10 images, about {duration} on this machine.",

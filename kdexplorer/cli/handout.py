@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output.exists() and not options.force:
         raise ConfigError(f"{options.output} already exists: pass --force to overwrite it, or another name with -o.")
 
-    votes = open_store().questions().closed if options.votes else ()
+    votes = open_store().closed() if options.votes else ()
     if options.votes and not votes:
         raise ConfigError("there is no closed question: --votes needs the totals of one.")
     order = read_lecture(options.story).sections() if options.story else ()

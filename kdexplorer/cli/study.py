@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 
 from kdexplorer.cli import options as shared
-from kdexplorer.config import MAX_STUDENTS
 from kdexplorer.errors import ConfigError
 from kdexplorer.schema import validate
 from kdexplorer.studies import folder as folders
 from kdexplorer.studies.collect import collect
 from kdexplorer.studies.driver import execute_study
-from kdexplorer.studies.estimate import Left, find_left, measure_seconds
+from kdexplorer.studies.estimate import Left, measure_seconds
 from kdexplorer.studies.folder import StudyConfig, StudyFolder
 from kdexplorer.studies.report import to_csv, to_markdown
 from kdexplorer.studies.study import bundled_declaration, read_study
@@ -38,7 +37,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     memory = "memory for one run (default: seven tenths of what is free on this machine)"
     count = "at most this many; fewer make more runs"
-    add("--students-per-run", type=int, metavar="INT", default=MAX_STUDENTS, help=count)
+    add("--students-per-run", type=int, metavar="INT", help=count)
     add("--memory", dest="memory_gib", type=float, metavar="GIB", help=memory)
     add("--estimate", action="store_true", help="print the estimated time and memory, then exit")
     add("--show", action="store_true", help="print the table so far, then exit")
@@ -75,9 +74,11 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
         require_startable(config.study.shared)
     if starting and folder.path.is_dir():  # an earlier start may have been killed before it wrote what had finished
         collect(folders.open_study(config))
-    left = [] if options.show else find_left(config, elsewhere=bool(options.ray))
-    if left:
-        announce(left, measure=not options.ray and (options.estimate or not (options.yes and options.quiet)))
+    settled = config if options.show else folders.settle(config, bool(options.ray))
+    runs = [] if options.show else folders.left_to_train(settled)
+    if runs:
+        measure = not options.ray and (options.estimate or not (options.yes and options.quiet))
+        announce([Left(config.study.study_id, settled, runs)], measure, bool(options.ray))
         if options.estimate:
             return shared.DONE
         if not shared.confirm(options, "Start?"):
@@ -93,16 +94,15 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
     return shared.DONE
 
 
-def announce(left: list[Left], measure: bool) -> None:
+def announce(left: list[Left], measure: bool, elsewhere: bool = False) -> None:
     """Says on stderr what is left to train, how much memory it takes, and with `measure` how long here. KDError."""
-    from kdexplorer.training.estimate import format_duration
-    from kdexplorer.training.memory import free_memory
+    from kdexplorer.training.estimate import format_duration, free_memory
 
     if measure:
         print("Estimating the time …", file=sys.stderr, flush=True)
     seconds = [measure_seconds(one) if measure else None for one in left]
     for one, took in zip(left, seconds, strict=True):
-        memory = one.memory()
+        memory = one.memory(elsewhere)
         print(one.describe(took, memory), file=sys.stderr, flush=True)
         if measure and memory > (free := free_memory(one.sample.device)):
             print(f"warning: only {free / 2**30:.1f} GiB are free for it", file=sys.stderr)

@@ -6,7 +6,7 @@
 so that stored logits match by position. The images are lossless WebP.
 
 Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. Made, and compared pixel by pixel
-with the complete data, by `python -m kdexplorer.datasets.make_cifar10_small`.
+with the complete data, by `python -m benchmarks.make_cifar10_small`.
 """
 
 from __future__ import annotations

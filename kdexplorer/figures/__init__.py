@@ -36,6 +36,10 @@ class Choice:
     name: str
     label: str
     options: Mapping[str, str]
+    default: str | None = None
+    """The first where it is None."""
+    is_labeled: bool = True
+    """Whether the label is seen."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class Figure:
         page: the page that it belongs to, by its file's name.
         moves: what its viewer moves.
         section: the handout's section about it.
-        draw: yields its parts; None for a section of its page, which `app.story_mode.sections` draws.
+        draw: yields its parts; None for what only its page can draw, see `app.figures`.
+        needs: where it stands alone: `picture` beside it, or the results of a chosen teacher's `family`.
         choose: the viewer's choice, which `draw` takes as `chosen`, from what it needs itself.
         size: by how much its text is larger where it stands alone.
     """
@@ -59,27 +64,26 @@ class Figure:
     moves: str
     section: str
     draw: Callable[..., Iterable[Part]] | None = None
+    needs: str = ""
     choose: Callable[..., Choice] | None = None
     size: float = 1.0
 
     def choice(self, source: object) -> Choice | None:
         """What its viewer may choose, where a source's attributes are what it needs."""
-        return None if self.choose is None else self.choose(*_read(self.choose, source))
+        return None if self.choose is None else self.choose(*_read(self.choose, source, {}))
 
-    def parts(self, source: object) -> list[Part]:
-        """Its charts and words, drawn from a source's attributes of the names that `draw` takes. Raises KDError."""
-        return list(self._draw(source))
+    def parts(self, source: object, **known: object) -> Iterable[Part]:
+        """Its charts and words, from what is known or else a source's attributes, by `draw`'s names. Raises KDError."""
+        return () if self.draw is None else self.draw(*_read(self.draw, source, known))
 
     def chart(self, source: object) -> Spec:
         """The chart of a figure that is one."""
-        return next(part for part in self._draw(source) if isinstance(part, dict))
-
-    def _draw(self, source: object) -> Iterable[Part]:
-        return () if self.draw is None else self.draw(*_read(self.draw, source))
+        return next(part for part in self.parts(source) if isinstance(part, dict))
 
 
-def _read(function: Callable[..., object], source: object) -> list[object]:
-    return [getattr(source, name) for name in inspect.signature(function).parameters]
+def _read(function: Callable[..., object], source: object, known: Mapping[str, object]) -> list[object]:
+    names = inspect.signature(function).parameters
+    return [known[name] if name in known else getattr(source, name) for name in names]
 
 
 @cache

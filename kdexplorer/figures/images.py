@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from kdexplorer.analysis.metrics import softmax
-from kdexplorer.charts import attention, gradients, soft_labels, temperature
+from kdexplorer.charts import attention, gradients, soft_labels
+from kdexplorer.charts import temperature as curves
 from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.common import NetworkLogits, Spec, select_classes
 from kdexplorer.config import SCRATCH
@@ -30,20 +31,24 @@ def _teacher_prediction(teacher: NetworkLogits, classes: Sequence[str], label: i
 
 
 def _soft_labels(
-    teacher: NetworkLogits, students: Sequence[NetworkLogits], classes: Sequence[str], label: int | None, T: float
+    teacher: NetworkLogits,
+    students: Sequence[NetworkLogits],
+    classes: Sequence[str],
+    label: int | None,
+    temperature: float,
 ) -> Iterator[Part]:
-    yield soft_labels.mirrored(teacher, students, classes, label, T)
+    yield soft_labels.mirrored(teacher, students, classes, label, temperature)
 
 
 def _choose_curve(students: Sequence[NetworkLogits]) -> Choice:
-    known = [key for key in temperature.CURVES if students or key not in temperature.COMPARED]
-    return Choice("curve", "Measure", {key: temperature.CURVES[key][0] for key in known})
+    known = [key for key in curves.CURVES if students or key not in curves.COMPARED]
+    return Choice("curve", "Measure", {key: curves.CURVES[key][0] for key in known})
 
 
 def _temperature_curves(
-    teacher: NetworkLogits, students: Sequence[NetworkLogits], chosen: str, T: float
+    teacher: NetworkLogits, students: Sequence[NetworkLogits], chosen: str, temperature: float
 ) -> Iterator[Part]:
-    yield temperature.over_temperature(teacher, students, chosen, T)
+    yield curves.over_temperature(teacher, students, chosen, temperature)
 
 
 def _gradient(
@@ -51,13 +56,13 @@ def _gradient(
     student: NetworkLogits | None,
     classes: Sequence[str],
     label: int | None,
-    T: float,
+    temperature: float,
     alpha: float,
 ) -> Iterator[Part]:
     if student is None:
         yield Words("Choose a student to see the gradient on its logits.", is_hint=True)
     else:
-        yield gradients.gradient_push(teacher, student, classes, label, T, alpha)
+        yield gradients.gradient_push(teacher, student, classes, label, temperature, alpha)
 
 
 def _students(
@@ -102,21 +107,23 @@ def draw_scale(maps: Sequence[NetworkMaps], mode: str, shared: bool) -> Spec:
 
 
 FIGURES = (
-    Figure("hard_label", "The hard label", "soft_labels", "the picture", "soft", _hard_label, size=1.4),
+    Figure("hard_label", "The hard label", "soft_labels", "the picture", "soft", _hard_label, "picture", size=1.4),
     Figure(
         "teacher_prediction", "The teacher's prediction", "soft_labels", "the picture", "soft", _teacher_prediction,
-        size=1.4,
+        "picture", size=1.4,
     ),
-    Figure("soft_labels", "Soft labels of teacher and students", "soft_labels", "T", "soft", _soft_labels),
+    Figure("soft_labels", "Soft labels of teacher and students", "soft_labels", "T", "soft", _soft_labels, "picture"),
     Figure(
         "temperature_curves", "Entropy, KL and gradient over T", "soft_labels", "the measure", "soft",
-        _temperature_curves, _choose_curve, 1.1,
+        _temperature_curves, "picture", _choose_curve, 1.1,
     ),
-    Figure("gradient", "The gradient on the student's logits", "soft_labels", "α", "gradient", _gradient),
-    Figure("students", "Two students' predictions", "soft_labels", "the picture", "soft", _students, size=1.25),
-    Figure("attention", "Attention maps", "attention", "the maps' opacity", "attention", _attention),
+    Figure("gradient", "The gradient on the student's logits", "soft_labels", "α", "gradient", _gradient, "picture"),
+    Figure(
+        "students", "Two students' predictions", "soft_labels", "the picture", "soft", _students, "picture", size=1.25
+    ),
+    Figure("attention", "Attention maps", "attention", "the maps' opacity", "attention", _attention, "picture"),
     Figure(
         "attention_difference", "Attention, student minus teacher", "attention", "the picture", "attention",
-        _attention_difference,
+        _attention_difference, "picture",
     ),
 )  # fmt: skip

@@ -10,7 +10,8 @@ from kdexplorer.methods import all_methods, get_method
 
 
 def _choose_method() -> Choice:
-    return Choice("method", "Method", {method.key: method.label for method in all_methods()})
+    labels = {method.key: method.label for method in all_methods()}
+    return Choice("method", "Method", labels, "kd", is_labeled=False)
 
 
 def _taxonomy(chosen: str) -> Iterator[Part]:
@@ -25,9 +26,9 @@ def _divergence() -> Iterator[Part]:
 
 FIGURES = (
     Figure(
-        "taxonomy", "Where methods connect two networks", "methods", "the method", "methods", _taxonomy, _choose_method,
-        1.2,
+        "taxonomy", "Where methods connect two networks", "methods", "the method", "methods", _taxonomy, "",
+        _choose_method, 1.2,
     ),
-    Figure("method", "A method's gradient on a student", "methods", "the method", "methods"),
+    Figure("method", "A method's gradient on a student", "methods", "the method", "methods", needs="picture"),
     Figure("divergence", "Forward or reverse KL", "methods", "β", "methods", _divergence, size=1.1),
 )  # fmt: skip

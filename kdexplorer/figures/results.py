@@ -19,9 +19,11 @@ def _losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Iterator[Par
 
 FIGURES = (
     Figure("learning_curves", "Learning curves", "compare", "the measure", "results"),
-    Figure("accuracies", "Accuracies with intervals", "compare", "the teacher", "results", _accuracies, size=1.4),
-    Figure("losses", "Cross-entropy and objective", "compare", "the teacher", "results", _losses, size=1.3),
+    Figure(
+        "accuracies", "Accuracies with intervals", "compare", "the teacher", "results", _accuracies, "family", size=1.4
+    ),
+    Figure("losses", "Cross-entropy and objective", "compare", "the teacher", "results", _losses, "family", size=1.3),
     Figure("accuracy_cost", "Accuracy against cost", "compare", "the cost", "results"),
     Figure("experiment", "A prepared experiment", "experiments", "the experiment", "experiments"),
     Figure("vote", "The room's soft label", "audience", "the votes", "votes"),
-)
+)  # fmt: skip

@@ -53,7 +53,7 @@ class Shown:
     photo: np.ndarray
     classes: tuple[str, ...]
     label: int | None
-    T: float
+    temperature: float
     alpha: float = 0.0
     student: NetworkLogits | None = None
 

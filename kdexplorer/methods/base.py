@@ -81,8 +81,6 @@ class Method:
     """Whether the loss compares images of a batch with each other. Then several processes compute it over the batch of
     all of them, and the evaluation over parts of `batch_size` images. It is given what `reduce_teacher` keeps of the
     student's outputs too."""
-    is_control: ClassVar[bool] = False
-    """Whether it is not meant to train better students, but to show what a part that it removes contributes."""
     short_keys: ClassVar[dict[str, str]] = {}
     """Short spellings of settings on the command line, such as `T` for `temperature`."""
     marker: ClassVar[str | None] = None

@@ -38,7 +38,7 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) 
     """`T² · KL(softmax(z_t / T) ‖ softmax(z_s / T))`, the mean over the batch, in nats.
 
     The factor T² balances the gradient's 1/T² in the limit of large T only (Hinton et al. 2015, section 2.1); below it
-    the gradient's size depends on T, see `analysis.temperature_effects`. `batchmean` divides by the batch size; `mean`
+    the gradient's size depends on T, see `analysis.metrics.push_size`. `batchmean` divides by the batch size; `mean`
     would divide by the number of classes as well.
 
     Args:

@@ -38,5 +38,5 @@ def measure_choice(folder: StudyFolder, show: bool = False) -> Table:
             row = row.model_copy(update={"measures": row.measures | {"test_accuracy": fresh.accuracy}})
         rows.append(row)
     table = table.model_copy(update={"rows": rows})
-    write_table(table, folder.table_path, to_markdown(table))
+    write_table(table, folder.config().table_path, to_markdown(table))
     return table

@@ -9,7 +9,6 @@ import numpy as np
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.results import describe_evaluation
-from kdexplorer.analysis.temperature_scaling import scaled_metrics
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.sampling import hold_out
@@ -35,10 +34,10 @@ def collect(folder: StudyFolder) -> None:
         KDError: when the table belongs to something else, or a finished student cannot be read.
         OSError: when it cannot be written.
     """
-    config, path = folder.config(), folder.table_path
+    config, path = folder.config(), folder.config().table_path
     more = get_experiment(config.experiment).more if config.experiment else None
     table = known = begin_table(config.study, path)
-    for planned in folder.packing():
+    for planned in config.runs():
         rows = {(row.entry, row.seed) for row in table.rows}
         lacking = any((name, planned.seed) not in rows for name in planned.entries)
         if lacking and folder.run(planned).status().state == "finished":
@@ -84,19 +83,10 @@ def _measure(checkpoint: Checkpoint, labels: np.ndarray | None, teacher: np.ndar
     if labels is not None:
         if len(logits) != len(labels):
             raise CheckpointError(f"{checkpoint.path} has logits of {len(logits)} images, not of {len(labels)}.")
-        scaled = scaled_metrics(logits, labels)
-        measures |= {
-            "accuracy": metrics.accuracy(logits, labels),
-            "cross_entropy": metrics.cross_entropy(logits, labels),
-            "calibration_error": metrics.expected_calibration_error(logits, labels),
-            "scaled_cross_entropy": scaled.cross_entropy,
-            "scaled_calibration_error": scaled.calibration_error,
-            "scaling_temperature": scaled.temperature,
-        }
+        measures |= metrics.measure_logits(logits, labels)
         right = pack_bits(logits.argmax(axis=1) == labels)
     if known is not None:
-        measures["teacher_agreement"] = metrics.agreement(logits, known)
-        measures["teacher_kl"] = metrics.kl_divergence(known, logits)
+        measures |= metrics.compare_with_teacher(logits, known)
     if more is not None and labels is not None:
         measures |= more(logits, labels, teacher)
     return Row(entry=checkpoint.name, measures=measures, right=right)
@@ -110,7 +100,7 @@ def _mean(name: str, values: list[float | None]) -> dict[str, float]:
 
 def _describe_entries(study: Study) -> list[Entry]:
     """The entries; except of a grid with their memory, which is counted in a step of each. Raises KDError."""
-    from kdexplorer.training.memory import count_student_memory
+    from kdexplorer.training.estimate import count_student_memory
 
     students = study.students.values()
     described = [Entry(name=student.name, key=student.key, objective=student.objective) for student in students]

@@ -19,7 +19,16 @@ from kdexplorer.studies.estimate import list_left, list_working, seconds_left, s
 from kdexplorer.studies.experiments import get_experiment
 from kdexplorer.studies.experiments.base import Experiment
 from kdexplorer.studies.experiments.results import table_path
-from kdexplorer.studies.folder import ExperimentFolder, StudyFolder, folder_of, left_to_train, open_study, prepare
+from kdexplorer.studies.folder import (
+    ExperimentFolder,
+    StudyFolder,
+    folder_of,
+    left_to_train,
+    open_study,
+    prepare,
+    settle,
+    write_config,
+)
 from kdexplorer.studies.progress import ATTEMPTS, Progress, describe_progress
 from kdexplorer.studies.table import Table, read_table, write_table
 from kdexplorer.training.estimate import format_duration
@@ -50,7 +59,9 @@ def _train_study(folder: StudyFolder, ray_address: str | None, show: bool, again
     progress = Progress(folder, work, show)
     progress.write("packing the students into runs")
     collect(folder)
-    left = left_to_train(folder.config(), again, bool(ray_address))
+    config = settle(folder.config(), bool(ray_address))
+    write_config(folder, config)
+    left = left_to_train(config, again)
     prepare(folder, left)
     todo = [folder.run(planned) for planned in left]
     if ray_address:
@@ -60,7 +71,7 @@ def _train_study(folder: StudyFolder, ray_address: str | None, show: bool, again
             train_in_turn(run, progress)
     progress.write("training")
     for run_id, reason in progress.failed.items():
-        raise TrainingError(f"{len(progress.failed)} of {len(folder.packing())} runs failed; {run_id}: {reason}")
+        raise TrainingError(f"{len(progress.failed)} of {len(config.runs())} runs failed; {run_id}: {reason}")
 
 
 def train_in_turn(run: Run, progress: Progress) -> None:

@@ -17,10 +17,9 @@ from kdexplorer.studies.experiments.base import Experiment
 from kdexplorer.studies.experiments.results import read, table_path
 from kdexplorer.studies.folder import StudyConfig, folder_of, left_to_train
 from kdexplorer.studies.study import Study
-from kdexplorer.studies.table import StudyRun, find_conflicts, read_table
-from kdexplorer.training.estimate import Estimate, format_duration
-from kdexplorer.training.estimate_process import Measurement, measure_apart
-from kdexplorer.training.schedule import pixel_shares
+from kdexplorer.studies.table import StudyRun
+from kdexplorer.training.estimate import Estimate, Measurement, format_duration, measure_apart
+from kdexplorer.training.recipe import pixel_shares
 
 SAMPLE = 3
 """Students of a grid's run that is timed; they differ in their settings alone."""
@@ -59,7 +58,7 @@ class Left:
 
     def memory(self, elsewhere: bool = False) -> float:
         """Bytes that its largest run takes at its height, estimated. Raises KDError."""
-        from kdexplorer.training.memory import estimate_memory
+        from kdexplorer.training.estimate import estimate_memory
 
         largest = max((self.config_of(run) for run in self.runs), key=lambda config: len(config.students))
         return estimate_memory(largest, elsewhere)
@@ -72,12 +71,6 @@ class Left:
         return f"{self.name}: {students} to train in {runs}{took}; about {memory / 2**30:.1f} GiB of memory for a run."
 
 
-def find_left(config: StudyConfig, name: str = "", elsewhere: bool = False) -> list[Left]:
-    """What a study has left: one or none. Raises KDError when its table belongs to something else."""
-    runs = left_to_train(config, elsewhere=elsewhere)
-    return [Left(name or config.study.study_id, config, runs)] if runs else []
-
-
 def study_config(experiment: Experiment, name: str, small: bool) -> StudyConfig:
     """How one of an experiment's studies is trained."""
     table = str(table_path(experiment.key, name, small))
@@ -87,32 +80,20 @@ def study_config(experiment: Experiment, name: str, small: bool) -> StudyConfig:
 def list_left(experiment: Experiment, small: bool = False) -> list[Left]:
     """What is left, in the order of training; studies of teachers come again where their networks are missing.
 
-    Raises:
-        ConfigError: when a table belongs to something else.
-        KDError: when a teacher is missing that no study trains.
+    Raises ConfigError when a table belongs to something else.
     """
     studies = experiment.studies(small)
+    configs = {name: study_config(experiment, name, small) for name in studies}
     found, awaited = list[Left](), set[str]()
-    for name, study in studies.items():
-        config, teaching = study_config(experiment, name, small), _find_teaching(study, studies)
-        if teaching is not None and not _exists(study.shared.teacher):
-            table = read_table(config.table_path)
-            seeds = study.seeds if table is None or find_conflicts(table, study) else list(table.missing())
-            if seeds:
-                runs = [StudyRun(run=study.run_id(seed), seed=seed, entries=tuple(study.entries)) for seed in seeds]
-                found.append(Left(name, config, runs, stand_in=_stand_in(studies[teaching])))
-                awaited.add(teaching)
-        else:
-            found += find_left(config, name)
-    return [
-        *(_left_again(experiment, name, small) for name in awaited),
-        *(one for one in found if one.name not in awaited),
-    ]
-
-
-def _left_again(experiment: Experiment, name: str, small: bool) -> Left:
-    config = study_config(experiment, name, small)
-    return Left(name, config, left_to_train(config, again=True), again=True)
+    for name, config in configs.items():
+        if runs := left_to_train(config):
+            teaching = _find_teaching(config.study, studies)
+            waits = teaching is not None and not _exists(config.study.shared.teacher)
+            awaited |= {teaching} if teaching is not None and waits else set()
+            stand_in = _stand_in(studies[teaching]) if teaching is not None and waits else None
+            found.append(Left(name, config, runs, stand_in=stand_in))
+    again = [Left(name, configs[name], left_to_train(configs[name], again=True), again=True) for name in awaited]
+    return again + [one for one in found if one.name not in awaited]
 
 
 def _find_teaching(study: Study, studies: dict[str, Study]) -> str | None:

@@ -17,8 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, JsonValue, model_validator
 
-from kdexplorer.analysis.metrics import average_logits
-from kdexplorer.analysis.temperature_effects import fresh_push
+from kdexplorer.analysis.metrics import average_logits, fresh_push
 from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import format_number, format_options, parse_student
@@ -98,7 +97,7 @@ def weight_factors(teacher: str, temperatures: Iterable[float]) -> dict[float, f
 
     A factor is `S(4) / S(T)`, rounded to six digits. S(T) is the mean, over the images of the teacher's stored logits,
     of the L1 norm of the gradient of T² KL on the logits of an untrained student, taken as zero: see
-    `temperature_effects.fresh_push`. Later in training the sizes differ again, as students differ.
+    `metrics.fresh_push`. Later in training the sizes differ again, as students differ.
 
     Raises:
         ConfigError: when the teacher cannot be read or has no stored logits.

@@ -208,14 +208,14 @@ def begin_table(study: Study, path: Path) -> Table:
 
     Raises:
         ConfigError: when the table belongs to something else; it says why.
-        KDError: when the teacher is missing.
     """
-    table, teacher = read_table(path), study.shared.teacher
-    sha256 = refer_to(find_teachers(teacher)).sha256 if teacher else ""
+    table, sha256 = read_table(path), ""
+    with contextlib.suppress(ConfigError):  # a teacher that is not trained yet
+        sha256 = refer_to(find_teachers(study.shared.teacher)).sha256 if study.shared.teacher else ""
     if table is None:
         return Table(study=study, sha256=study.sha256, teacher=sha256)
     conflicts = find_conflicts(table, study)
-    if table.teacher and table.teacher != sha256:
+    if table.teacher and sha256 and table.teacher != sha256:
         conflicts.append("The teacher's weights have changed since the table was begun.")
     if conflicts:
         raise ConfigError(f"{path} does not belong to this declaration. {' '.join(conflicts)} Move it elsewhere.")

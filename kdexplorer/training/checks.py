@@ -1,4 +1,4 @@
-"""What would end a run at its start, found before a run is created. Loads no torch."""
+"""The rule of what may start: what would end a run at its start, found before it is created. Loads no torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kdexplorer.config import RunConfig, StudentConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.methods import get_method
@@ -88,10 +88,21 @@ def _data_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     available = dataset.sizes["train"] - config.holdout
     if available < 20:
         yield "holdout", f"there are only {dataset.sizes['train']} training images: hold out fewer"
-    elif (config.train_images or 0) > available:
+    else:
+        yield from _count_problems(config, available)
+
+
+def _count_problems(config: RunConfig, available: int) -> Iterator[tuple[str, str]]:
+    if (config.train_images or 0) > available:
         yield "train_images", f"there are only {available}: choose fewer"
     elif config.batch_size > available:
         yield "batch_size", f"there are only {available} training images: choose a smaller batch"
+
+
+def require_enough(config: RunConfig, available: int) -> None:
+    """Raises ConfigError where there are fewer training images than the run uses; so many are left to choose from."""
+    for field, sentence in _count_problems(config, available):
+        raise ConfigError(f"{field}: {sentence}.")
 
 
 def _teacher_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iterator[tuple[str, str]]:
@@ -124,16 +135,8 @@ def _initial_problems(config: RunConfig) -> Iterator[str]:
         except KDError as error:
             yield f"{student.name}: {str(error).rstrip('.')}"
             continue
-        problem = why_not_started(student, start, get_dataset(config.dataset).classes)
-        if problem:
-            yield problem
-
-
-def why_not_started(student: StudentConfig, start: Checkpoint, classes: tuple[str, ...]) -> str | None:
-    """Why a student cannot start from a checkpoint and what to do, or None where it can."""
-    if (start.architecture, start.classes) == (student.architecture, classes):
-        return None
-    return (
-        f"{student.name} cannot start from {student.initial}, a {start.architecture} with {len(start.classes)} "
-        "classes: choose a checkpoint of the same architecture and data"
-    )
+        if (start.architecture, start.classes) != (student.architecture, get_dataset(config.dataset).classes):
+            yield (
+                f"{student.name} cannot start from {student.initial}, a {start.architecture} with "
+                f"{len(start.classes)} classes: choose a checkpoint of the same architecture and data"
+            )

@@ -13,7 +13,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.datasets import Normalization, Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.datasets.sampling import hold_out, sample_class_balanced
-from kdexplorer.errors import ConfigError
+from kdexplorer.training.checks import require_enough
 
 EVALUATION_BATCH = 500
 
@@ -38,15 +38,10 @@ def load_run_data(config: RunConfig) -> RunData:
     else:
         evaluation = dataset.load("test")
     if config.without_class is not None:
-        if config.without_class >= len(train.classes):
-            raise ConfigError(f"without_class: there are only {len(train.classes)} classes, the first is 0.")
         train = train.take(np.flatnonzero(train.labels != config.without_class))
+    require_enough(config, len(train))
     if config.train_images is not None:
-        if config.train_images > len(train):
-            raise ConfigError(f"train_images: there are only {len(train)}; choose fewer.")
         train = train.take(sample_class_balanced(train.labels, config.train_images, seed=1))  # the same for every seed
-    if config.batch_size > len(train):
-        raise ConfigError(f"batch_size: {config.batch_size} is more than the {len(train)} training images.")
     return RunData(train, evaluation, "holdout" if config.holdout else "test")
 
 

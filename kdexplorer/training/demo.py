@@ -11,15 +11,14 @@ import importlib.metadata
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from kdexplorer import processes
 from kdexplorer.config import RunConfig
 from kdexplorer.files import read_json, write_json
 from kdexplorer.presets import DEMO, STARTING_POINTS
 from kdexplorer.runs.run_folder import runs_root
 from kdexplorer.schema import validate
-from kdexplorer.training.estimate import Estimate, measure
+from kdexplorer.training.estimate import Estimate
 from kdexplorer.training.hardware import processor_name
 
 LENGTHS = (6, 9)
@@ -30,52 +29,40 @@ BUDGET = 2.0
 """Seconds for which steps are timed."""
 
 
-class MachineSpeed(BaseModel):
-    """What one measurement of the demo gave on a machine."""
-
-    machine: str
-    estimate: Estimate
-
-    def seconds(self, epochs: int) -> float:
-        """How long a demo of so many epochs takes, from its start to its results."""
-        return self.estimate.seconds + (epochs - demo_config().epochs) * self.estimate.epoch
-
-
 def demo_config(epochs: int = LENGTHS[1], seed: int = 0) -> RunConfig:
     """The demo's run. Raises ConfigError for a length or a seed that no run may have."""
     return validate(RunConfig, STARTING_POINTS[DEMO] | {"epochs": epochs, "seed": seed})
 
 
-def stored_speed() -> MachineSpeed | None:
-    """This machine's speed, if it was measured before with this processor and this PyTorch."""
+def stored_estimate() -> Estimate | None:
+    """What `demo_config()` takes on this machine, if it was measured before with this processor and this PyTorch."""
+    values = read_json(_path()) or {}
     try:
-        speed = MachineSpeed.model_validate(read_json(_path()))
+        return Estimate.model_validate(values.get("estimate")) if values.get("machine") == _machine() else None
     except ValidationError:
         return None
-    return speed if speed.machine == _machine() else None
 
 
-def store_speed(estimate: Estimate) -> MachineSpeed:
+def store_estimate(estimate: Estimate) -> Estimate:
     """Keeps a measurement of `demo_config()`. Raises OSError."""
-    speed = MachineSpeed(machine=_machine(), estimate=estimate)
     _path().parent.mkdir(parents=True, exist_ok=True)
-    write_json(_path(), speed.model_dump())
-    return speed
+    write_json(_path(), {"machine": _machine(), "estimate": estimate.model_dump()})
+    return estimate
 
 
-def forget_speed() -> None:
+def forget_estimate() -> None:
     """Removes the stored measurement. Raises OSError."""
     _path().unlink(missing_ok=True)
 
 
-def measure_speed() -> MachineSpeed:
-    """Times some steps of the demo for two seconds, after loading, and stores the result. Raises KDError, OSError."""
-    return store_speed(measure(demo_config(), BUDGET, processes.age()))
+def demo_seconds(estimate: Estimate, epochs: int) -> float:
+    """How long a demo of so many epochs takes, from its start to its results, by the estimate of `demo_config()`."""
+    return estimate.seconds + (epochs - demo_config().epochs) * estimate.epoch
 
 
-def choose_length(speed: MachineSpeed) -> int:
+def choose_length(estimate: Estimate) -> int:
     """The most epochs that stay below `TARGET` seconds; the fewest where none do."""
-    return max((epochs for epochs in LENGTHS if speed.seconds(epochs) <= TARGET), default=LENGTHS[0])
+    return max((epochs for epochs in LENGTHS if demo_seconds(estimate, epochs) <= TARGET), default=LENGTHS[0])
 
 
 def _path() -> Path:

@@ -16,9 +16,8 @@ from kdexplorer.runs.run_folder import Run
 from kdexplorer.runs.teachers import refer_to
 from kdexplorer.runs.weights import to_half_precision
 from kdexplorer.training.hardware import describe_device, disable_tf32, resolve_precision
-from kdexplorer.training.student import Student, check_finite
 from kdexplorer.training.teacher import EvaluationTeacher
-from kdexplorer.training.trainer import Trainer
+from kdexplorer.training.trainer import Student, Trainer
 
 
 def export_students(run: Run, trainer: Trainer, seconds: float) -> None:
@@ -32,7 +31,7 @@ def export_students(run: Run, trainer: Trainer, seconds: float) -> None:
         logits, parts = trainer.evaluate(student, teacher)
         stored = logits.astype(np.float16)
         cross_entropy = metrics.cross_entropy(stored, trainer.evaluation.labels)
-        check_finite(student, parts | {"cross_entropy": cross_entropy}, "after the last step, as float16")
+        student.check_finite(parts | {"cross_entropy": cross_entropy}, "after the last step, as float16")
         card = _describe(run, trainer, student, seconds).model_copy(
             update={
                 "test_accuracy": metrics.accuracy(stored, trainer.evaluation.labels),

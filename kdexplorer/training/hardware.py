@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from kdexplorer.errors import ConfigError
 from kdexplorer.processes import limit_thread_spinning
@@ -14,6 +14,7 @@ from kdexplorer.runs.card import Environment
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
 def configure_process(threads: int | None = None) -> None:
@@ -110,6 +111,13 @@ def require_compiler() -> None:
             "compile: torch compiles with a C++ compiler, and none works here. Install one (apt-get install g++), or "
             "leave compile out."
         ) from error
+
+
+def compile_network(network: nn.Module, compiled: bool) -> nn.Module:
+    """The network, compiled where that is chosen."""
+    import torch
+
+    return cast("nn.Module", torch.compile(network, dynamic=False)) if compiled else network
 
 
 def describe_device(device: torch.device) -> str:

@@ -1,11 +1,12 @@
-"""The objective of a student on one batch: cross-entropy and the weighted sum of its methods' losses."""
+"""A network on one batch: its outputs, and what a student minimizes, cross-entropy and its methods' weighted losses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,6 +44,23 @@ def bind_terms(objective: Objective, student: Architecture, teacher: Architectur
     ]
 
 
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """The context in which forward passes run in `dtype`."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def run_network(forward: Callable[..., Any], inputs: Tensor, dtype: torch.dtype, all_outputs: bool) -> Outputs:
+    """A network's outputs in the training precision: stages in `dtype`, logits and embedding in float32.
+
+    Without `all_outputs` only logits.
+    """
+    with autocast(inputs.device, dtype):
+        if not all_outputs:
+            return Outputs(forward(inputs).float())
+        logits, stages, embedding = forward(inputs, all_outputs=True)
+    return Outputs(logits.float(), stages, embedding.float())
+
+
 def relate_parts(size: int) -> Relate:
     """Relations within consecutive parts of at most `size` images; the mean over images."""
 
@@ -66,7 +84,7 @@ def compute_objective(
     outputs: Outputs,
     labels: Tensor,
     targets: Targets,
-    run_adapter: Callable[[nn.Module], Callable[..., Any]] = lambda adapter: adapter,
+    dtype: torch.dtype = torch.float32,
     relate: Relate = lambda loss, *batch: loss(*batch),
     progress: float = 1.0,
 ) -> dict[str, Tensor]:
@@ -78,7 +96,7 @@ def compute_objective(
         outputs: the student's.
         labels: int64 `[B]`.
         targets: what each method kept of the teacher's outputs.
-        run_adapter: wraps an adapter's forward pass, in autocast for instance.
+        dtype: of the adapters' forward passes.
         relate: computes the losses that compare images with each other; the default compares those of the batch.
         progress: the share of all steps that is done with this one, for methods whose weight rises at the beginning.
 
@@ -95,7 +113,7 @@ def compute_objective(
     total = objective.ce_weight * hard
     for term in terms:
         target = targets.get(term.method, Outputs(logits.detach()))
-        loss = _bind_adapter(term, run_adapter)
+        loss = _bind_adapter(term, logits.device, dtype)
         if term.method.relates_images:
             value = relate(loss, term.method.reduce_teacher(outputs), target, labels)
         else:
@@ -105,9 +123,14 @@ def compute_objective(
     return {"objective": total, **parts}
 
 
-def _bind_adapter(term: BoundTerm, run_adapter: Callable[[nn.Module], Callable[..., Any]]) -> Loss:
+def _bind_adapter(term: BoundTerm, device: torch.device, dtype: torch.dtype) -> Loss:
     """A term's loss with its adapter, where it has one."""
-    if term.adapter is None:
+    module = term.adapter
+    if module is None:
         return term.method.loss
-    adapter: Any = run_adapter(term.adapter)
-    return lambda student, teacher, labels: term.method.loss(student, teacher, labels, adapter)
+
+    def adapter(*inputs: Any) -> Any:
+        with autocast(device, dtype):
+            return module(*inputs)
+
+    return lambda student, teacher, labels: term.method.loss(student, teacher, labels, cast(nn.Module, adapter))

@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from kdexplorer.runs.records import BatchMetrics, EpochMetrics
 from kdexplorer.runs.work import Work
-from kdexplorer.training.student import average_sums
-from kdexplorer.training.trainer import Trainer
+from kdexplorer.training.trainer import Trainer, average_sums
 
 _EVERY = 0.5
 """Seconds between two writes for those who watch: of the status, and of what the last batches have given."""

@@ -155,5 +155,5 @@ def restore_latest(trainer: Trainer, progress: RunProgress) -> tuple[int, int, f
             trainer.team.any(False)  # every process has read it
             if name == STATE and trainer.team.leads:  # else the next one would replace the good one by it
                 path.replace(progress.run.path / DAMAGED_STATE)
-            trainer.students = [trainer.build_student(student) for student in trainer.config.students]
+            trainer.students = trainer.build_students()
     return 0, 0, 0.0

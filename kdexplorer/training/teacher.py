@@ -1,18 +1,30 @@
-"""The teacher of a run: its outputs, computed once a batch for all students or read where they were stored."""
+"""The teacher of a run: its outputs, computed once a batch for all students, or read where an earlier run stored them.
+
+Every random choice of a batch derives from (seed, epoch, step). So the training images, the seed, the batch size and
+the augmentation decide the pixels that the teacher receives in an epoch, and with its weights and the environment
+(precision, threads, processor, torch) they decide the bits of its logits. A run stores an epoch's logits when it has
+computed all of them; every later run with the same facts reads them: a resumed one, one with another student or another
+temperature.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from kdexplorer.analysis import metrics
+from kdexplorer.analysis.inference import to_inputs
 from kdexplorer.config import RunConfig
-from kdexplorer.datasets import Split, get_dataset
+from kdexplorer.datasets import Normalization, Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize, resize, to_device
 from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
@@ -21,22 +33,30 @@ from kdexplorer.runs.array_store import is_stored, load_array, save_array
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.teachers import refer_to
 from kdexplorer.training.data import evaluation_batches, evaluation_inputs
-from kdexplorer.training.ensemble import AveragedNetwork
-from kdexplorer.training.hardware import describe_environment
-from kdexplorer.training.objective import Targets
-from kdexplorer.training.precision import run_network
-from kdexplorer.training.predictions import VERSION, BatchPredictions, hash_images
-from kdexplorer.training.student import compile_network
+from kdexplorer.training.hardware import compile_network, describe_environment
+from kdexplorer.training.objective import Targets, run_network
+from kdexplorer.training.recipe import FULL_RESOLUTION
 
+VERSION = 1
+"""Of what a stored file means; to be increased when the same facts lead to other pixels or logits."""
 MAX_KEPT_BYTES = 1 << 30
 """How much of the teacher's outputs on the evaluation split is kept; more is computed again in each epoch."""
+CHECKED_IMAGES, CHECKED_BATCH = 500, 100
+"""Images on which the teacher is checked at a small size, the first of the evaluation split, and how many at once."""
+MOST_LOST = 0.05
+"""The accuracy that a teacher may lose at a small size without a warning."""
+
+Parts = dict[str, np.ndarray]
+"""What is stored of the outputs, float32: `logits`, and `embedding` where a method uses it."""
+Shapes = Mapping[str, tuple[int, ...]]
+"""Of the parts: `[N, K]` and `[N, D]` of an evaluation split, `[steps, B, K]` and `[steps, B, D]` of an epoch."""
 
 
 @dataclass
 class EvaluationTeacher:
     """The teacher on the evaluation split: what is stored of its outputs, and what the methods keep, batch by batch."""
 
-    parts: dict[str, np.ndarray]
+    parts: Parts
     targets: Callable[[int, int], Targets]
 
     @property
@@ -56,58 +76,49 @@ class Teacher:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        self.methods, self.device, self.dtype = methods, device, dtype
-        checkpoint = checkpoints[0]
-        self.normalization = checkpoint.card.normalization
-        self.network = _load(checkpoints).to(device)
-        self._folded = _fold(self.network)
-        self.forward: Callable[..., Any] = compile_network(self._folded, config)
+        self.methods, self.config, self.device, self.dtype = methods, config, device, dtype
+        self.checkpoints = checkpoints
+        self.normalization = checkpoints[0].card.normalization
+        self.network = load_network(checkpoints).to(device)
+        self._folded = (
+            self.network.fold() if isinstance(self.network, AveragedNetwork) else fold_batch_norm(self.network)
+        )
+        self.forward: Callable[..., Any] = compile_network(self._folded, config.compile)
         needs = {need for method in methods for need in method.needs}
         self.needs_features = bool(needs - {"logits"})
         widths = {
-            "logits": len(checkpoint.classes),
-            "embedding": get_architecture(checkpoint.architecture).embedding,
+            "logits": len(checkpoints[0].classes),
+            "embedding": get_architecture(checkpoints[0].architecture).embedding,
         }
         self.widths = {part: width for part, width in widths.items() if part == "logits" or part in needs}
         """The parts that are stored, and the numbers of an image in each."""
         self.can_read = "stages" not in needs
         """Whether the stored parts are all that the methods use."""
-        self._checkpoints, self._compile = checkpoints, config.compile
         self.predictions: BatchPredictions | None = None
         """Where its outputs on the training batches are kept; None where they are not."""
         self.fixed: Tensor | None = None
         """Logits `[N, K]` of the training images as they are, where these are what students imitate."""
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What decides the bits of its outputs on given images."""
-        return self._facts_in(self.dtype)
-
-    def _facts_in(self, dtype: torch.dtype) -> dict[str, Any]:
-        normalizations = [checkpoint.card.normalization.model_dump() for checkpoint in self._checkpoints]
+    def facts_in(self, dtype: torch.dtype) -> dict[str, Any]:
+        """What decides the bits of its outputs on given images, in that precision."""
         environment = describe_environment(self.device, dtype, processes=1)
         return {
-            "teacher": refer_to(self._checkpoints).sha256,
-            "normalization": normalizations[0],
-            **({"normalizations": normalizations} if normalizations[1:] else {}),
+            "version": VERSION,
+            "teacher": refer_to(self.checkpoints).sha256,
+            "normalizations": [checkpoint.card.normalization.model_dump() for checkpoint in self.checkpoints],
             "environment": environment.model_dump(exclude={"epoch", "step", "processes"}),
             "tf32": self.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
-            "compile": self._compile,
+            "compile": self.config.compile,
         }
 
-    def open_predictions(self, images: Tensor, config: RunConfig, steps: int) -> None:
+    # --- On training batches ---
+
+    def open_predictions(self, images: Tensor, steps: int) -> None:
         """Lets `load_targets` read and keep the outputs on the training batches, `steps` of them in an epoch."""
-        facts = self.facts | {
-            "images": hash_images(images.cpu().numpy()),
-            "seed": config.seed,
-            "batch_size": config.batch_size,
-            "crop_padding": config.crop_padding,
-            "flip": config.flip,
-            **({"view": config.teacher_view} if config.teacher_view != "same" else {}),
-            **({"mixup": True} if config.mixup else {}),
-        }
-        shapes = {part: (steps, config.batch_size, width) for part, width in self.widths.items()}
-        self.predictions = BatchPredictions(facts, shapes)
+        decisive = {"seed", "batch_size", "crop_padding", "flip", "teacher_view", "mixup"}
+        facts = {"images": hash_images(images.cpu().numpy())} | self.config.model_dump(include=decisive)
+        shapes = {part: (steps, self.config.batch_size, width) for part, width in self.widths.items()}
+        self.predictions = BatchPredictions(self.facts_in(self.dtype) | facts, shapes)
 
     def is_stored(self, epoch: int, side: int) -> bool:
         """Whether an epoch on images of `side` pixels is read instead of computed."""
@@ -127,13 +138,12 @@ class Teacher:
         assert self.fixed is not None
         return self._reduce(Outputs(self.fixed[to_device(indices, self.device)]))
 
-    def load_targets(self, images: Tensor, inputs: Tensor, dataset: str, epoch: int, step: int) -> Targets:
+    def load_targets(self, images: Tensor, inputs: Tensor, epoch: int, step: int) -> Targets:
         """What the methods keep of the outputs on a batch: read where they were stored, else computed.
 
         Args:
             images: uint8 `[B, 3, 32, 32]`, augmented.
             inputs: the same normalized for the students and resized, `[B, 3, S, S]`.
-            dataset: whose normalization `inputs` has.
             epoch, step: of the batch.
         """
         side = inputs.shape[-1]
@@ -141,11 +151,11 @@ class Teacher:
             stored = self.predictions.get(epoch, side, step)
             if stored is not None:
                 return self._reduce_stored(stored)
-        if self.normalization != get_dataset(dataset).normalization:
+        if self.normalization != get_dataset(self.config.dataset).normalization:
             inputs = resize(normalize(images, self.normalization), side)
         outputs = self.compute(self.forward, inputs)
         if self.predictions is not None:
-            parts = self._stored_parts(outputs)
+            parts = self._parts_of(outputs)  # not the stages, which would stay in memory until the epoch's end
             self.predictions.add(epoch, side, step, lambda: _to_arrays(parts))
         return self._reduce(outputs)
 
@@ -157,12 +167,14 @@ class Teacher:
     def _reduce(self, outputs: Outputs) -> dict[Method, Outputs]:
         return {method: method.reduce_teacher(outputs) for method in self.methods}
 
-    def _stored_parts(self, outputs: Outputs) -> dict[str, Tensor]:
-        return {part: getattr(outputs, part) for part in self.widths}
-
-    def _reduce_stored(self, stored: dict[str, np.ndarray]) -> Targets:
+    def _reduce_stored(self, stored: Parts) -> Targets:
         tensors = {part: to_device(values, self.device) for part, values in stored.items()}
         return self._reduce(Outputs(tensors["logits"], [], tensors.get("embedding")))
+
+    def _parts_of(self, outputs: Outputs) -> dict[str, Tensor]:
+        return {part: getattr(outputs, part) for part in self.widths}
+
+    # --- On the evaluation split ---
 
     def evaluate(self, evaluation: Split, keep: bool) -> EvaluationTeacher:
         """The teacher on the evaluation split, whose pixels never change.
@@ -171,8 +183,8 @@ class Teacher:
             evaluation: the split.
             keep: whether to store the outputs for later runs.
         """
-        by_part = self._evaluation_facts(evaluation, self.dtype)
-        stored = self._load_evaluation(by_part, len(evaluation)) if self.can_read else None
+        facts = self._evaluation_facts(evaluation, self.dtype)
+        stored = load_parts(facts, self._evaluation_shapes(evaluation)) if self.can_read else None
         if stored is not None:
             return EvaluationTeacher(
                 stored,
@@ -180,30 +192,27 @@ class Teacher:
             )
         computed = self.compute_evaluation(evaluation)
         if keep:
-            for part, values in computed.parts.items():
-                with contextlib.suppress(OSError):  # on a full disk they are not kept
-                    save_array(by_part[part], values)
+            save_parts(facts, computed.parts)
         return computed
 
     def is_evaluation_stored(self, evaluation: Split, dtype: torch.dtype) -> bool:
         """Whether `evaluate` reads the outputs in that precision instead of computing them."""
-        by_part = self._evaluation_facts(evaluation, dtype)
-        shapes = {part: (len(evaluation), width) for part, width in self.widths.items()}
-        return self.can_read and all(is_stored(by_part[part], shape) for part, shape in shapes.items())
+        return self.can_read and are_stored(
+            self._evaluation_facts(evaluation, dtype), self._evaluation_shapes(evaluation)
+        )
 
     def compute_evaluation(self, evaluation: Split) -> EvaluationTeacher:
         """The teacher on the evaluation split, neither read nor stored."""
-        arrays: list[dict[str, np.ndarray]] = []
+        parts: list[Parts] = []
         kept: dict[tuple[int, int], Targets] = {}
         room = MAX_KEPT_BYTES
         for start, stop, inputs in evaluation_batches(evaluation, self.normalization, self.device):
             outputs = self.compute(self._folded, inputs)
             targets = self._reduce(outputs)
-            arrays.append(_to_arrays(self._stored_parts(outputs)))
+            parts.append(_to_arrays(self._parts_of(outputs)))
             room -= sum(tensor.nbytes for one in targets.values() for tensor in one.tensors())
             if room > 0:
                 kept[start, stop] = targets
-        computed = {part: np.concatenate([batch[part] for batch in arrays]) for part in self.widths}
 
         def targets_of(start: int, stop: int) -> Targets:
             if (start, stop) in kept:
@@ -211,28 +220,155 @@ class Teacher:
             inputs = evaluation_inputs(evaluation, start, stop, self.normalization, self.device)
             return self._reduce(self.compute(self._folded, inputs))
 
-        return EvaluationTeacher(computed, targets_of)
+        return EvaluationTeacher({part: np.concatenate([b[part] for b in parts]) for part in self.widths}, targets_of)
 
-    def _evaluation_facts(self, evaluation: Split, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
-        facts = self._facts_in(dtype) | {"version": VERSION, "evaluation": hash_images(evaluation.images)}
-        return {part: facts | ({} if part == "logits" else {"part": part}) for part in self.widths}
+    def _evaluation_facts(self, evaluation: Split, dtype: torch.dtype) -> dict[str, Any]:
+        return self.facts_in(dtype) | {"evaluation": hash_images(evaluation.images)}
 
-    def _load_evaluation(self, by_part: dict[str, dict[str, Any]], count: int) -> dict[str, np.ndarray] | None:
-        found = {part: load_array(facts, (count, self.widths[part])) for part, facts in by_part.items()}
-        whole = {part: values for part, values in found.items() if values is not None}
-        return whole if len(whole) == len(found) else None
+    def _evaluation_shapes(self, evaluation: Split) -> Shapes:
+        return {part: (len(evaluation), width) for part, width in self.widths.items()}
+
+    def check_size(self, evaluation: Split, outputs: EvaluationTeacher, side: int) -> str:
+        """A warning where the teacher loses more than `MOST_LOST` on images of `side` pixels, else nothing.
+
+        It sees the pixels that its students see, as attention maps of another size could not be compared and a larger
+        image would cost the time that small ones save. So on small images it also teaches its errors.
+        """
+        if side == FULL_RESOLUTION:
+            return ""
+        some = evaluation.take(np.arange(min(CHECKED_IMAGES, len(evaluation))))
+        logits = predict_at(self.network, some.images, self.normalization, side)
+        accuracy, full = (metrics.accuracy(one, some.labels) for one in (logits, outputs.logits[: len(some)]))
+        if round((full - accuracy) * len(some)) <= MOST_LOST * len(some):
+            return ""
+        return (
+            f"At {side} pixels the teacher {'+'.join(one.name for one in self.checkpoints)} classifies "
+            f"{100 * accuracy:.1f} % of {len(some)} evaluation images correctly, at {FULL_RESOLUTION} pixels "
+            f"{100 * full:.1f} %; its mean confidence at {side} is "
+            f"{100 * float(metrics.softmax(logits).max(axis=1).mean()):.0f} %. In the first epochs it teaches these "
+            "errors: choose a larger start_resolution"
+        )
 
 
-def _load(checkpoints: Sequence[Checkpoint]) -> StagedNetwork | AveragedNetwork:
+@torch.no_grad()
+def predict_at(network: nn.Module, images: np.ndarray, normalization: Normalization, side: int) -> np.ndarray:
+    """Logits float32 `[N, K]` of uint8 images `[N, 3, H, W]` that are resized to `side` pixels."""
+    found = []
+    for start in range(0, len(images), CHECKED_BATCH):
+        inputs = resize(to_inputs(network, images[start : start + CHECKED_BATCH], normalization), side)
+        found.append(network(inputs).float().cpu().numpy())
+    return np.concatenate(found)
+
+
+# --- Several teachers ---
+
+
+class AveragedNetwork(nn.Module):
+    """Several networks as one, whose probabilities are averaged (Hinton et al. 2015, section 5).
+
+    Each receives the images in its own normalization.
+    """
+
+    def __init__(self, members: Sequence[StagedNetwork], normalizations: Sequence[Normalization]) -> None:
+        super().__init__()
+        self.members, self.normalizations = nn.ModuleList(members), tuple(normalizations)
+
+    def fold(self) -> AveragedNetwork:
+        """A copy for inference, see `fold_batch_norm`."""
+        folded = [fold_batch_norm(member) for member in self.members if isinstance(member, StagedNetwork)]
+        return AveragedNetwork(folded, self.normalizations).eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images `[B, 3, H, W]` in the first member's normalization to logits float32 `[B, K]`.
+
+        The logits are the logarithm of the mean of the members' probabilities at T = 1.
+        """
+        first, logits = self.normalizations[0], []
+        for member, own in zip(self.members, self.normalizations, strict=True):
+            logits.append(member(images if own == first else _renormalize(images, first, own)).float())
+        return torch.logsumexp(F.log_softmax(torch.stack(logits), dim=-1), dim=0) - math.log(len(logits))
+
+
+def load_network(checkpoints: Sequence[Checkpoint]) -> StagedNetwork | AveragedNetwork:
+    """The network of one checkpoint, or the average of several. Raises CheckpointError."""
     networks = [checkpoint.network() for checkpoint in checkpoints]
     if len(networks) == 1:
         return networks[0]
     return AveragedNetwork(networks, [checkpoint.card.normalization for checkpoint in checkpoints])
 
 
-def _fold(network: StagedNetwork | AveragedNetwork) -> StagedNetwork | AveragedNetwork:
-    return network.fold() if isinstance(network, AveragedNetwork) else fold_batch_norm(network)
+def _renormalize(images: Tensor, old: Normalization, new: Normalization) -> Tensor:
+    mean, std, other_mean, other_std = (
+        to_device(np.asarray(values, np.float32), images.device).view(1, 3, 1, 1)
+        for values in (old.mean, old.std, new.mean, new.std)
+    )
+    return ((images * std + mean) - other_mean) / other_std
 
 
-def _to_arrays(parts: dict[str, Tensor]) -> dict[str, np.ndarray]:
+# --- What is stored ---
+
+
+def _to_arrays(parts: dict[str, Tensor]) -> Parts:
     return {part: tensor.cpu().numpy() for part, tensor in parts.items()}
+
+
+def load_parts(facts: dict[str, Any], shapes: Shapes) -> Parts | None:
+    """What was stored with these facts; None where any part is missing or damaged."""
+    found = {part: load_array(facts | {"part": part}, shape) for part, shape in shapes.items()}
+    whole = {part: values for part, values in found.items() if values is not None}
+    return whole if len(whole) == len(found) else None
+
+
+def are_stored(facts: dict[str, Any], shapes: Shapes) -> bool:
+    """Whether there are files for `load_parts`; they are not read."""
+    return all(is_stored(facts | {"part": part}, shape) for part, shape in shapes.items())
+
+
+def save_parts(facts: dict[str, Any], parts: Parts) -> None:
+    """Keeps outputs for later runs; a disk that is full or read-only means that they are not kept."""
+    with contextlib.suppress(OSError):
+        for part, values in parts.items():
+            save_array(facts | {"part": part}, values)
+
+
+def hash_images(images: np.ndarray) -> str:
+    """SHA-256 of uint8 images `[N, C, H, W]`, in their order."""
+    return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+
+
+class BatchPredictions:
+    """The stored parts of the teacher's outputs on a run's training batches, epoch by epoch."""
+
+    def __init__(self, facts: dict[str, Any], shapes: Shapes) -> None:
+        self.facts, self.shapes = facts, shapes
+        self._epoch: tuple[int, int] | None = None
+        self._stored: Parts | None = None
+        self._computed: list[Callable[[], Parts]] = []
+
+    def contains(self, epoch: int, side: int) -> bool:
+        """Whether an epoch that is trained on images of `side` pixels is stored."""
+        return are_stored(self.facts | {"epoch": epoch, "side": side}, self.shapes)
+
+    def get(self, epoch: int, side: int, step: int) -> Parts | None:
+        """Float32 `[B, K]` and `[B, D]` of a batch, by part, or None where the teacher has to compute them."""
+        self._turn_to(epoch, side)
+        return None if self._stored is None else {part: values[step] for part, values in self._stored.items()}
+
+    def add(self, epoch: int, side: int, step: int, computed: Callable[[], Parts]) -> None:
+        """Takes a batch's parts; after the last batch of an epoch that was computed from its first they are saved.
+
+        `computed` returns them; it is called when they are saved, so that no step waits for a GPU.
+        """
+        self._turn_to(epoch, side)
+        if self._stored is not None or step != len(self._computed):
+            return
+        self._computed.append(computed)
+        if len(self._computed) == self.shapes["logits"][0]:
+            batches = [read() for read in self._computed]
+            stacked = {part: np.stack([batch[part] for batch in batches]) for part in self.shapes}
+            save_parts(self.facts | {"epoch": epoch, "side": side}, stacked)
+
+    def _turn_to(self, epoch: int, side: int) -> None:
+        if self._epoch != (epoch, side):
+            self._epoch, self._computed = (epoch, side), []
+            self._stored = load_parts(self.facts | {"epoch": epoch, "side": side}, self.shapes)

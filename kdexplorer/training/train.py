@@ -25,13 +25,10 @@ from kdexplorer.training import ddp
 from kdexplorer.training.export import export_snapshots, export_students
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.progress import RunProgress
-from kdexplorer.training.schedule import learning_rate
+from kdexplorer.training.recipe import learning_rate, resolution
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
-from kdexplorer.training.student import Student, average_sums, check_finite
 from kdexplorer.training.teacher import EvaluationTeacher
-from kdexplorer.training.teacher_check import check_teacher
-from kdexplorer.training.timing import median_seconds
-from kdexplorer.training.trainer import Trainer
+from kdexplorer.training.trainer import Student, Trainer, average_sums, median_seconds
 
 PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
@@ -100,9 +97,9 @@ def train(progress: RunProgress) -> None:
     teacher = trainer.evaluate_teacher() if team.leads else None
     if teacher is not None:
         write_json(run.path / "teacher.json", _describe_teacher(trainer, teacher).model_dump(mode="json"))
-        at_start = check_teacher(trainer, teacher, epoch)
-        if at_start is not None and at_start.warning:
-            progress.warn(at_start.warning, lasting=True)
+        side = resolution(config, min(epoch, config.epochs - 1))
+        if trainer.teacher and (warning := trainer.teacher.check_size(trainer.evaluation, teacher, side)):
+            progress.warn(warning, lasting=True)
 
     progress.begin(trainer, epoch * trainer.steps_per_epoch + step)
     while epoch < config.epochs:
@@ -159,7 +156,7 @@ def _evaluate(
         return row
     logits, parts = trainer.evaluate(student, teacher)
     where = f"on the {trainer.evaluation_name} images after epoch {epoch + 1}, step {trainer.steps_per_epoch}"
-    check_finite(student, parts, where)
+    student.check_finite(parts, where)
     last_step = (epoch + 1) * trainer.steps_per_epoch - 1
     return row.model_copy(
         update={

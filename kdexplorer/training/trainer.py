@@ -6,39 +6,88 @@ choice derives from (seed, epoch, step).
 
 from __future__ import annotations
 
-from functools import partial
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdexplorer.config import RunConfig, StudentConfig
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.datasets.augmentation import TEACHER, augment, epoch_order, mix, normalize, resize, to_device
-from kdexplorer.errors import ConfigError
+from kdexplorer.errors import TrainingError
 from kdexplorer.methods import Method
-from kdexplorer.networks import Outputs, get_architecture
+from kdexplorer.networks import build, get_architecture
+from kdexplorer.networks.base import StagedNetwork
 from kdexplorer.networks.cost import count_multiply_adds
-from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.runs.teachers import find_teachers, why_not_averaged
+from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.runs.teachers import find_teachers
 from kdexplorer.training import ddp
+from kdexplorer.training.checks import require_startable
 from kdexplorer.training.data import evaluation_batches, load_run_data
-from kdexplorer.training.hardware import describe_environment, require_compiler, resolve_device, resolve_precision
-from kdexplorer.training.objective import Relate, Targets, compute_objective, relate_parts
-from kdexplorer.training.precision import in_autocast, run_network
-from kdexplorer.training.schedule import learning_rate, pixel_shares, resolution
-from kdexplorer.training.student import Student, build_student, check_finite
+from kdexplorer.training.hardware import (
+    compile_network,
+    describe_environment,
+    require_compiler,
+    resolve_device,
+    resolve_precision,
+)
+from kdexplorer.training.objective import BoundTerm, Targets, bind_terms, compute_objective, relate_parts, run_network
+from kdexplorer.training.recipe import build_optimizer, learning_rate, pixel_shares, resolution
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher
-from kdexplorer.training.timing import Span, now
 
 READ_EVERY = 20
 """Steps on a GPU after which losses are read: reading one waits for everything that the GPU has been given to do."""
+
+Span = tuple[Any, Any]
+"""When a part of a step began and ended: seconds, on a GPU events in its stream."""
+
+
+@dataclass
+class Student:
+    """A network in training with what belongs to it."""
+
+    config: StudentConfig
+    network: StagedNetwork
+    forward: Callable[..., Any]
+    terms: list[BoundTerm]
+    optimizer: torch.optim.Optimizer
+    sums: dict[str, float] = field(default_factory=dict)
+    """Sums over the epoch's images so far: the objective's parts, `correct`, and `images`."""
+    unread: list[tuple[int, int, dict[str, Tensor]]] = field(default_factory=list)
+    """Epoch, step and losses, scalars, that are still on the device."""
+    spans: list[Span] = field(default_factory=list)
+    """Of its part of each of the epoch's steps: forward pass, objective, backward pass, update."""
+
+    @property
+    def adapters(self) -> dict[str, nn.Module]:
+        """What is trained beside the network, by the term's name."""
+        return {term.name: term.adapter for term in self.terms if term.adapter is not None}
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether any term uses more than logits."""
+        return any(term.method.needs - {"logits"} for term in self.terms)
+
+    def check_finite(self, values: dict[str, float], when: str) -> None:
+        """Raises TrainingError, which names the student, the term and the moment, where a value is not finite."""
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{self.config.name}: {name} became {value} {when}. "
+                    "Lower the learning rate or the weight of that term."
+                )
 
 
 class Trainer:
     """Everything of a configuration in memory. `step` is the loop's body."""
 
     def __init__(self, config: RunConfig) -> None:
+        """Loads data and networks. Raises KDError: whatever would end the run at its start."""
         self.config = config
         self.device = resolve_device(config.device)
         if config.compile and self.device.type == "cpu":
@@ -47,6 +96,7 @@ class Trainer:
         self.team = ddp.join()
         self.part = self.team.part(config.batch_size)
         self.read_every = READ_EVERY if self.device.type == "cuda" and self.team.size == 1 else 1
+        require_startable(config)
         train, self.evaluation, self.evaluation_name = load_run_data(config)
         self.train_count = len(train)
         self.images = torch.from_numpy(np.array(train.images)).to(self.device)
@@ -55,27 +105,151 @@ class Trainer:
         self.steps_per_epoch = len(train) // config.batch_size
         self.steps = self.steps_per_epoch * config.epochs
         self._order, self._order_epoch = np.empty(0, dtype=np.int64), -1
-        self.teacher_checkpoints = self._find_teachers(train.classes)
-        self.students = [self.build_student(student) for student in config.students]
+        self.teacher_checkpoints = find_teachers(config.teacher) if config.teacher else ()
+        self.students = self.build_students()
         self.teacher = self._load_teacher()
         self.environments = [describe_environment(self.device, self.dtype, self.team.size)]
         """Where the run was trained so far, the current one last."""
         self.spans: list[Span] = []  # of the epoch's steps so far: loading the batch, with the teacher's forward pass
 
-    def _find_teachers(self, classes: tuple[str, ...]) -> tuple[Checkpoint, ...]:
-        """The networks that teach; several only where all methods use nothing but logits."""
-        teachers = find_teachers(self.config.teacher) if self.config.teacher else ()
-        for teacher in teachers:
-            if teacher.classes != classes:
-                raise ConfigError(
-                    f"teacher: {teacher.name} has the classes {', '.join(teacher.classes[:3])}, …; the data "
-                    f"have {', '.join(classes[:3])}, …. Choose a teacher that was trained on the same data."
+    # --- One step ---
+
+    def step(self, epoch: int, step: int) -> None:
+        """One batch for all students. Raises TrainingError with student, term and step when a loss is not finite."""
+        begin = now(self.device)
+        inputs, labels, targets = self._load_batch(epoch, step)
+        self.spans.append((begin, now(self.device)))
+        number = epoch * self.steps_per_epoch + step
+        rate, progress = learning_rate(self.config, number, self.steps), (number + 1) / self.steps
+        for student in self.students:
+            begin = now(self.device)
+            for group in student.optimizer.param_groups:
+                group["lr"] = rate
+            outputs = run_network(student.forward, inputs, self.dtype, student.needs_features)
+            parts = compute_objective(
+                student.config, student.terms, outputs, labels, targets, self.dtype, self.team.relate, progress
+            )
+            correct = (outputs.logits.argmax(dim=1) == labels).sum().double() / len(labels)
+            student.unread.append(
+                (epoch, step, {name: one.detach() for name, one in parts.items()} | {"correct": correct})
+            )
+            if self.read_every == 1:  # before the step changes weights
+                self._read_losses_of(student)
+            parts["objective"].backward()
+            self.team.average_gradients([p for adapter in student.adapters.values() for p in adapter.parameters()])
+            student.optimizer.step()
+            student.optimizer.zero_grad(set_to_none=True)
+            student.spans.append((begin, now(self.device)))
+        if (step + 1) % self.read_every == 0 or step + 1 == self.steps_per_epoch:
+            self.read_losses()
+
+    def _load_batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor, Targets]:
+        """This process's part of a batch: normalized images `[B, 3, S, S]`, labels `[B]`, the teacher's targets."""
+        config = self.config
+        if self._order_epoch != epoch:
+            self._order, self._order_epoch = epoch_order(self.train_count, config.seed, epoch), epoch
+        indices = self._order[step * config.batch_size : (step + 1) * config.batch_size]
+        images = self._augment(indices, epoch, step)
+        labels = self.labels[to_device(indices[self.part], self.device)]
+        inputs = resize(normalize(images, self.normalization), resolution(config, epoch))
+        if self.teacher is None:
+            return inputs, labels, {}
+        if config.teacher_view == "fixed":
+            if self.teacher.fixed is None:
+                self.teacher.fix_targets(self.training_split(), keep=self.team.size == 1)
+            return inputs, labels, self.teacher.select_targets(indices[self.part])
+        seen, of_teacher = images, inputs
+        if config.teacher_view == "independent":
+            seen = self._augment(indices, epoch, step, stream=TEACHER)
+            of_teacher = resize(normalize(seen, self.normalization), resolution(config, epoch))
+        return inputs, labels, self.teacher.load_targets(seen, of_teacher, epoch, step)
+
+    def _augment(self, indices: np.ndarray, epoch: int, step: int, **stream: int) -> Tensor:
+        """This process's part of a batch, uint8 `[B, 3, 32, 32]`: cropped, mirrored, and mixed where that is chosen."""
+        config, mixup = self.config, self.config.mixup
+        own = slice(None) if mixup else self.part
+        drawn = config.seed, epoch, step
+        images = augment(self.images, indices, *drawn, config.crop_padding, config.flip, own, **stream)
+        return mix(images, *drawn)[self.part] if mixup else images
+
+    def read_losses(self) -> None:
+        """Adds the losses of the steps since the last call to the students' sums.
+
+        Raises TrainingError with student, term and step when one is not finite.
+        """
+        for student in self.students:
+            self._read_losses_of(student)
+
+    def _read_losses_of(self, student: Student) -> None:
+        steps, student.unread = student.unread, []
+        if not steps:
+            return
+        rows = torch.stack([torch.stack([loss.double() for loss in losses.values()]) for *_, losses in steps]).tolist()
+        for (epoch, step, losses), row in zip(steps, rows, strict=True):
+            values = self.team.mean(dict(zip(losses, row, strict=True)))
+            student.check_finite(values, f"in epoch {epoch + 1}, step {step + 1}")
+            for name, value in (values | {"images": 1.0}).items():
+                student.sums[name] = student.sums.get(name, 0.0) + value * self.config.batch_size
+
+    # --- Evaluation ---
+
+    def evaluate_teacher(self) -> EvaluationTeacher | None:
+        """The teacher on the evaluation split; None where no student needs one."""
+        return self.teacher.evaluate(self.evaluation, keep=self.team.size == 1) if self.teacher else None
+
+    @torch.no_grad()
+    def evaluate(self, student: Student, teacher: EvaluationTeacher | None) -> tuple[np.ndarray, dict[str, float]]:
+        """Logits `[N, K]` float32 on the evaluation split, and the means of the objective's parts over its images."""
+        labels = torch.from_numpy(self.evaluation.labels).to(self.device)
+        sums: dict[str, float] = {}
+        logits, relate = [], relate_parts(self.config.batch_size)
+        modules = [student.network, *student.adapters.values()]
+        for module in modules:
+            module.eval()
+        try:
+            for start, stop, inputs in evaluation_batches(self.evaluation, self.normalization, self.device):
+                targets = teacher.targets(start, stop) if teacher else {}
+                outputs = run_network(student.network, inputs, self.dtype, student.needs_features)
+                parts = compute_objective(
+                    student.config, student.terms, outputs, labels[start:stop], targets, self.dtype, relate
                 )
-        for method in (method for student in self.config.students for method in student.methods):
-            problem = why_not_averaged(teachers, method)
-            if problem:
-                raise ConfigError(f"teacher: {problem}.")
-        return teachers
+                logits.append(outputs.logits.cpu().numpy())
+                for name, value in parts.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * (stop - start)
+        finally:
+            for module in modules:
+                module.train()
+        return np.concatenate(logits), {name: value / len(labels) for name, value in sums.items()}
+
+    def use_single_precision(self) -> None:
+        """From here on all networks run in float32."""
+        self.dtype = torch.float32
+        if self.teacher is not None:
+            self.teacher.dtype = torch.float32
+
+    # --- What is loaded ---
+
+    def build_students(self) -> list[Student]:
+        """The students as they are before the first step: weights and adapters derive from the run's seed."""
+        return [self._build_student(student) for student in self.config.students]
+
+    def _build_student(self, student: StudentConfig) -> Student:
+        config, team = self.config, self.team
+        network = build(student.architecture, len(self.evaluation.classes), seed=config.seed)
+        if student.initial:
+            network.load_state_dict(find_checkpoint(student.initial).network().state_dict())
+        # Of several teachers only logits are used, which need no adapter.
+        teacher = get_architecture(self.teacher_checkpoints[0].architecture) if self.teacher_checkpoints else None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            terms = bind_terms(student, get_architecture(student.architecture), teacher)
+        for term in terms:
+            if term.adapter is not None:
+                term.adapter = team.network(term.adapter.to(self.device), config.sync_batch_norm)
+        network = team.network(network.to(self.device), config.sync_batch_norm)
+        modules = [network, *(term.adapter for term in terms if term.adapter is not None)]
+        optimizer = build_optimizer(config, (p for module in modules for p in module.parameters()))
+        return Student(student, network, team.forward(compile_network(network, config.compile)), terms, optimizer)
 
     def _load_teacher(self) -> Teacher | None:
         """The teacher's network; None where no student needs it. One process alone stores what it computes."""
@@ -85,14 +259,8 @@ class Trainer:
             return None
         teacher = Teacher(self.teacher_checkpoints, methods, self.config, self.device, self.dtype)
         if self.team.size == 1 and self.config.teacher_view != "fixed":
-            teacher.open_predictions(self.images, self.config, self.steps_per_epoch)
+            teacher.open_predictions(self.images, self.steps_per_epoch)
         return teacher
-
-    def build_student(self, student: StudentConfig) -> Student:
-        """A student as it is before the first step."""
-        teachers = self.teacher_checkpoints  # of several only logits are used, which need no adapter
-        teacher = get_architecture(teachers[0].architecture) if teachers else None
-        return build_student(self.config, student, self.evaluation.classes, teacher, self.team, self.device)
 
     def training_split(self) -> Split:
         """The training images as they are."""
@@ -115,120 +283,33 @@ class Trainer:
             costs += ~np.array(stored) * float(of_teachers)
         return costs * np.array(pixel_shares(self.config))
 
-    # --- One step ---
 
-    def step(self, epoch: int, step: int) -> None:
-        """One batch for all students. Raises TrainingError with student, term and step when a loss is not finite."""
-        config, begin = self.config, now(self.device)
-        inputs, labels, targets = self._load_batch(epoch, step)
-        self.spans.append((begin, now(self.device)))
-        number = epoch * self.steps_per_epoch + step
-        rate, progress = learning_rate(config, number, self.steps), (number + 1) / self.steps
-        for student in self.students:
-            begin = now(self.device)
-            for group in student.optimizer.param_groups:
-                group["lr"] = rate
-            outputs = run_network(student.forward, inputs, self.dtype, student.needs_features)
-            parts = self._compute_objective(student, outputs, labels, targets, self.team.relate, progress)
-            correct = (outputs.logits.argmax(dim=1) == labels).sum().double() / len(labels)
-            student.record(epoch, step, parts | {"correct": correct})
-            if self.read_every == 1:  # before the step changes weights
-                self._read_losses_of(student)
-            parts["objective"].backward()
-            self.team.average_gradients([p for adapter in student.adapters.values() for p in adapter.parameters()])
-            student.optimizer.step()
-            student.optimizer.zero_grad(set_to_none=True)
-            student.spans.append((begin, now(self.device)))
-        if (step + 1) % self.read_every == 0 or step + 1 == self.steps_per_epoch:
-            self.read_losses()
+def average_sums(sums: dict[str, float]) -> dict[str, float]:
+    """Means over images of what a student's `sums` contain; `correct` becomes `accuracy`."""
+    means = {name: value / sums["images"] for name, value in sums.items() if name != "images"}
+    means["accuracy"] = means.pop("correct")
+    return means
 
-    def read_losses(self) -> None:
-        """Adds the losses of the steps since the last call to the students' sums.
 
-        Raises TrainingError with student, term and step when one is not finite.
-        """
-        for student in self.students:
-            self._read_losses_of(student)
+# --- How long the parts of a step take; nothing waits for it and no number changes ---
 
-    def _read_losses_of(self, student: Student) -> None:
-        for epoch, step, read in student.read():
-            values = self.team.mean(read)
-            check_finite(student, values, f"in epoch {epoch + 1}, step {step + 1}")
-            for name, value in (values | {"images": 1.0}).items():
-                student.sums[name] = student.sums.get(name, 0.0) + value * self.config.batch_size
 
-    def _load_batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor, Targets]:
-        """This process's part of a batch: normalized images `[B, 3, S, S]`, labels `[B]`, the teacher's targets."""
-        config = self.config
-        if self._order_epoch != epoch:
-            self._order, self._order_epoch = epoch_order(self.train_count, config.seed, epoch), epoch
-        indices = self._order[step * config.batch_size : (step + 1) * config.batch_size]
-        images = self._augment(indices, epoch, step)
-        labels = self.labels[to_device(indices[self.part], self.device)]
-        inputs = resize(normalize(images, self.normalization), resolution(config, epoch))
-        if self.teacher is None:
-            return inputs, labels, {}
-        if config.teacher_view == "fixed":
-            if self.teacher.fixed is None:
-                self.teacher.fix_targets(self.training_split(), keep=self.team.size == 1)
-            return inputs, labels, self.teacher.select_targets(indices[self.part])
-        seen, of_teacher = images, inputs
-        if config.teacher_view == "independent":
-            seen = self._augment(indices, epoch, step, stream=TEACHER)
-            of_teacher = resize(normalize(seen, self.normalization), resolution(config, epoch))
-        return inputs, labels, self.teacher.load_targets(seen, of_teacher, config.dataset, epoch, step)
+def now(device: torch.device) -> Any:
+    """This moment in the device's work: a GPU is behind the program that gives it work, so it notes the moment."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
 
-    def _augment(self, indices: np.ndarray, epoch: int, step: int, **stream: int) -> Tensor:
-        """This process's part of a batch, uint8 `[B, 3, 32, 32]`: cropped, mirrored, and mixed where that is chosen."""
-        config, mixup = self.config, self.config.mixup
-        own = slice(None) if mixup else self.part
-        drawn = config.seed, epoch, step
-        images = augment(self.images, indices, *drawn, config.crop_padding, config.flip, own, **stream)
-        return mix(images, *drawn)[self.part] if mixup else images
 
-    def _compute_objective(
-        self,
-        student: Student,
-        outputs: Outputs,
-        labels: Tensor,
-        targets: Targets,
-        relate: Relate,
-        progress: float = 1.0,
-    ) -> dict[str, Tensor]:
-        """A student's objective with its parts."""
-        run_adapter = partial(in_autocast, device=self.device, dtype=self.dtype)
-        return compute_objective(student.config, student.terms, outputs, labels, targets, run_adapter, relate, progress)
+def median_seconds(spans: Sequence[Span]) -> float | None:
+    """The median of the spans' seconds, which compiling and other programs hardly move; None without any."""
+    return float(np.median([_seconds(begin, end) for begin, end in spans])) if spans else None
 
-    # --- Evaluation ---
 
-    def use_single_precision(self) -> None:
-        """From here on all networks run in float32."""
-        self.dtype = torch.float32
-        if self.teacher is not None:
-            self.teacher.dtype = torch.float32
-
-    def evaluate_teacher(self) -> EvaluationTeacher | None:
-        """The teacher on the evaluation split; None where no student needs one."""
-        return self.teacher.evaluate(self.evaluation, keep=self.team.size == 1) if self.teacher else None
-
-    @torch.no_grad()
-    def evaluate(self, student: Student, teacher: EvaluationTeacher | None) -> tuple[np.ndarray, dict[str, float]]:
-        """Logits `[N, K]` float32 on the evaluation split, and the means of the objective's parts over its images."""
-        labels = torch.from_numpy(self.evaluation.labels).to(self.device)
-        sums: dict[str, float] = {}
-        parts, relate = [], relate_parts(self.config.batch_size)
-        modules = [student.network, *student.adapters.values()]
-        for module in modules:
-            module.eval()
-        try:
-            for start, stop, inputs in evaluation_batches(self.evaluation, self.normalization, self.device):
-                targets = teacher.targets(start, stop) if teacher else {}
-                outputs = run_network(student.network, inputs, self.dtype, student.needs_features)
-                values = self._compute_objective(student, outputs, labels[start:stop], targets, relate)
-                parts.append(outputs.logits.cpu().numpy())
-                for name, value in values.items():
-                    sums[name] = sums.get(name, 0.0) + float(value) * (stop - start)
-        finally:
-            for module in modules:
-                module.train()
-        return np.concatenate(parts), {name: value / len(labels) for name, value in sums.items()}
+def _seconds(begin: Any, end: Any) -> float:
+    if isinstance(begin, float):
+        return end - begin
+    end.synchronize()
+    return begin.elapsed_time(end) / 1000

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdexplorer.analysis.difference import correct, format_p, over_images
-from kdexplorer.analysis.metrics import cross_entropy_to_humans, entropy
-from kdexplorer.analysis.temperature_scaling import fit_temperature
+from kdexplorer.analysis.metrics import cross_entropy_to_humans, entropy, fit_temperature
 from kdexplorer.vote.questions import Question
 
 

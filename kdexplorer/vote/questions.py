@@ -1,11 +1,10 @@
-"""A question to the audience, and all of them with their totals. Nothing in it belongs to a device or a person."""
+"""A question to the audience, with its totals. Nothing in it belongs to a device or a person."""
 
 from __future__ import annotations
 
 import base64
 import io
 import secrets
-import time
 from typing import Annotated
 
 import numpy as np
@@ -47,8 +46,6 @@ class Question(StrictModel):
     index: int | None = Field(None, ge=0)
     """Of a test image; None for a photo."""
     label: int | None = Field(None, ge=0)
-    started: float
-    """Seconds since 1970."""
     counts: tuple[Count, ...] | None = None
     """Votes for each class once the question is closed."""
 
@@ -92,27 +89,6 @@ class Question(StrictModel):
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
 
 
-NO_QUESTION = "none"
-"""The state before the first question."""
-
-
-class Questions(StrictModel):
-    """All questions in the order in which they were asked; only the last one may be open."""
-
-    version: int = 1
-    questions: tuple[Question, ...] = Field((), max_length=MAX_QUESTIONS)
-
-    @property
-    def closed(self) -> tuple[Question, ...]:
-        """The questions whose totals are known."""
-        return tuple(one for one in self.questions if not one.is_open)
-
-    @property
-    def state(self) -> str:
-        """The last question's state."""
-        return self.questions[-1].state if self.questions else NO_QUESTION
-
-
 def make_question(
     pixels: np.ndarray, classes: tuple[str, ...], dataset: str, index: int | None = None, label: int | None = None
 ) -> Question:
@@ -122,5 +98,5 @@ def make_question(
     png = enlarge_png(pixels.transpose(1, 2, 0), pixels.shape[1])
     return Question(
         key=secrets.token_hex(4), png=base64.b64encode(png).decode(), classes=classes, dataset=dataset,
-        index=index, label=label, started=time.time(),
+        index=index, label=label,
     )  # fmt: skip

@@ -19,8 +19,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from kdexplorer.vote.questions import KEY, NO_QUESTION, Question, VoteError
-from kdexplorer.vote.store import BusyError, Store
+from kdexplorer.vote.questions import KEY, Question, VoteError
+from kdexplorer.vote.store import NO_QUESTION, BusyError, Store
 
 PATH = "/vote"
 """Of the page, unless the application is served below another path."""
@@ -66,19 +66,19 @@ def build_routes(
             except BusyError:  # the others are answered meanwhile
                 await run_in_threadpool(open_store().vote, key, choice, known, address)
         except VoteError as error:
-            state, wait = open_store().questions().state, SHORTEST_WAIT
+            state, wait = open_store().state(), SHORTEST_WAIT
             page = _TEMPLATE.render(heading="Not counted", message=str(error), path=path, state=state, wait=wait)
             return HTMLResponse(page, error.status, headers={"Cache-Control": "no-store"})
         return RedirectResponse(path, 303, headers={"Cache-Control": "no-store"})
 
     async def ask(request: Request) -> Response:
         store = open_store()
-        text = f"{store.questions().state} {_wait(store)}"
+        text = f"{store.state()} {_wait(store)}"
         return PlainTextResponse(text, headers={"Cache-Control": "no-store"})
 
     async def picture(request: Request) -> Response:
         key = request.path_params["key"]
-        found = next((one for one in open_store().questions().questions if one.key == key), None)
+        found = next((one for one in open_store().questions() if one.key == key), None)
         if found is None:
             return PlainTextResponse("There is no such picture.", 404)
         headers = {"Cache-Control": "public, max-age=86400, immutable", "ETag": f'"{key}"'}

@@ -1,10 +1,9 @@
-"""Questions and votes on the disk, which is the only truth: a restart, or a second process, reads the same.
+"""Questions and votes in a database on the disk (SQLite), which is the only truth: a restart or a second process
+reads the same.
 
-`lecture.json` has the questions and the totals of those that are closed, and is replaced as a whole. Votes on the open
-question are lines that are appended to `KEY.votes`: a device's number and the class. The number is a hash of the
-browser's cookie and the question, so it does not connect a device's votes on two questions, and the file is deleted
-when the question is closed. A vote is answered after its line was written, so killing the server loses none; only a
-power cut may lose the last seconds, because lines are not synced one by one.
+A vote is a device's number and a class. The number is a hash of the browser's cookie and the question, so it does not
+connect a device's votes on two questions, and the votes are deleted when the question is closed: its totals stay. A
+vote is confirmed after it was written, so killing the server loses none; only a power cut may lose the last seconds.
 """
 
 from __future__ import annotations
@@ -12,151 +11,99 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
-import re
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from kdexplorer.errors import ConfigError
-from kdexplorer.files import read_json, sync_folder, write_json
+from kdexplorer.files import parse_json
 from kdexplorer.runs.run_folder import runs_root
 from kdexplorer.schema import validate
-from kdexplorer.vote.questions import (
-    MAX_CHANGES,
-    MAX_DEVICES,
-    MAX_QUESTIONS,
-    Question,
-    Questions,
-    VoteError,
-)
+from kdexplorer.vote.questions import MAX_CHANGES, MAX_DEVICES, MAX_QUESTIONS, Question, VoteError
 
 PATIENCE = 5.0
-"""Seconds that a vote waits for another one that writes."""
-DAMAGED = "lecture.damaged.json"
-"""Where a file that cannot be read is kept when the next question replaces it."""
+"""Seconds that a vote waits for another one that is written."""
+NO_QUESTION = "none"
+"""The state before the first question."""
+_DAMAGE = (ConfigError, ValueError, TypeError, RecursionError)
+_TABLES = """
+PRAGMA journal_mode = WAL;
+CREATE TABLE IF NOT EXISTS question (number INTEGER PRIMARY KEY, json TEXT);
+CREATE TABLE IF NOT EXISTS vote (device TEXT PRIMARY KEY, choice INTEGER, changes INTEGER);
+CREATE INDEX IF NOT EXISTS choices ON vote (choice);
+"""
 
 
 class BusyError(VoteError):
     """Another thread or process writes."""
 
 
-_LINE = re.compile(rb"([0-9a-f]{24}) ([0-9]{1,2})")
-
-
-def _number_device(key: str, cookie: str) -> str:
-    """A browser's number for one question, 24 hexadecimal digits."""
-    return hashlib.blake2b(cookie.encode(), key=key.encode(), digest_size=12).hexdigest()
-
-
-class VoteFile:
-    """What a file of votes has; lines of another process are read by `refresh`."""
-
-    def __init__(self, path: Path, n_classes: int) -> None:
-        """Reads nothing yet; the file need not exist."""
-        self._path, self._n_classes = path, n_classes
-        self._votes: dict[str, tuple[int, int]] = {}
-        """A device's class, and how often it was changed."""
-        self._read = 0
-
-    def __len__(self) -> int:
-        """How many devices have voted."""
-        return len(self._votes)
-
-    def get(self, device: str) -> tuple[int | None, int]:
-        """The device's class and the number of its changes; None and -1 before its first vote."""
-        return self._votes.get(device, (None, -1))
-
-    def counts(self) -> tuple[int, ...]:
-        """Votes for each class."""
-        chosen = [choice for choice, _ in self._votes.values()]
-        return tuple(chosen.count(k) for k in range(self._n_classes))
-
-    def refresh(self) -> None:
-        """Reads the lines that were added since; the last one only when it is whole."""
-        try:
-            if self._path.stat().st_size <= self._read:
-                return
-            with open(self._path, "rb") as file:
-                file.seek(self._read)
-                data = file.read()
-        except OSError:
-            return
-        whole = data[: data.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for line in whole.splitlines():
-            match = _LINE.fullmatch(line)
-            if match is not None and int(match[2]) < self._n_classes:
-                device, choice = match[1].decode(), int(match[2])
-                _, changes = self.get(device)
-                if changes >= 0 or len(self._votes) < MAX_DEVICES:
-                    self._votes[device] = choice, changes + 1
-
-    def append(self, device: str, choice: int) -> None:
-        """Writes a vote after the lines that `refresh` has read, and reads it. Raises OSError."""
-        line = f"{device} {choice}\n".encode()
-        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            if os.fstat(handle).st_size > self._read:  # a line that was cut off is made invalid, and spoils no other
-                line = b"-\n" + line
-            if os.write(handle, line) != len(line):
-                raise OSError("the disk is full")
-        finally:
-            os.close(handle)
-        self.refresh()
-
-
 class Store:
-    """The questions and votes in a folder; for any number of threads and processes."""
+    """The questions and votes in a folder; for any number of threads and processes. A damaged file counts as empty."""
 
     def __init__(self, folder: Path) -> None:
         """Reads nothing yet; the folder is created by the first question."""
-        self._folder, self._path = folder, folder / "lecture.json"
-        self._lock = threading.RLock()
-        self._stamp: tuple[int, int, int] | None = None
-        self._asked, self._is_damaged = Questions(), False
-        self._votes: VoteFile | None = None
-        """Of the open question."""
+        self._path = folder / "votes.sqlite"
+        self._reading, self._writing_now = threading.RLock(), threading.Lock()
+        self._bases = dict[str, sqlite3.Connection]()
+        """To read and to write, so that nobody who reads waits for somebody who writes."""
+        self._questions: tuple[int, tuple[Question, ...]] = -1, ()
+        """Those of a version of the file (`user_version`)."""
         self._devices = Counter[str]()
-        """How many of an address have voted on it."""
+        """How many of an address have voted on the open question; on no disk."""
 
     # What anyone may read.
 
-    def questions(self) -> Questions:
-        """All questions."""
-        with self._lock:
-            self._refresh()
-            return self._asked
+    def questions(self) -> tuple[Question, ...]:
+        """All in the order in which they were asked; only the last one may be open."""
+        with self._read() as base:
+            if base is None:
+                return ()
+            (version,) = base.execute("PRAGMA user_version").fetchone()
+            if version != self._questions[0]:
+                self._questions = version, _read_questions(base)
+            return self._questions[1]
+        return ()
+
+    def closed(self) -> tuple[Question, ...]:
+        """The questions whose totals are known."""
+        return tuple(one for one in self.questions() if not one.is_open)
 
     def current(self) -> Question | None:
         """The question that was asked last, open or closed."""
-        return next(reversed(self.questions().questions), None)
+        return next(reversed(self.questions()), None)
+
+    def state(self) -> str:
+        """The last question's state."""
+        question = self.current()
+        return NO_QUESTION if question is None else question.state
 
     def counts(self, question: Question) -> tuple[int, ...]:
         """Votes for each class until now."""
-        with self._lock:
-            self._refresh()
-            question = self._find(question.key) or question
-            if question.counts is not None:
-                return question.counts
-            return self._votes.counts() if self._votes else (0,) * len(question.classes)
+        question = next((one for one in self.questions() if one.key == question.key), question)
+        if question.counts is not None:
+            return question.counts
+        with self._read() as base:
+            return (0,) * len(question.classes) if base is None else _count(base, question)
+        return (0,) * len(question.classes)
 
     def choice(self, question: Question, cookie: str) -> int | None:
         """What this browser has voted for, while the question is open."""
-        with self._lock:
-            if self._votes is None or not question.is_open:
-                return None
-            return self._votes.get(_number_device(question.key, cookie))[0]
+        with self._read() as base:
+            found = base and base.execute("SELECT choice FROM vote WHERE device = ?", (_number(question.key, cookie),))
+            return next((choice for (choice,) in found or ()), None)
+        return None
 
     def voters(self) -> int:
         """How many devices have voted on the last question."""
         question = self.current()
-        if question is None or question.counts is None:
-            return len(self._votes or ())
-        return sum(question.counts)
+        if question is not None and question.counts is not None:
+            return sum(question.counts)
+        with self._read() as base:
+            return 0 if base is None else _count_devices(base)
+        return 0
 
     # What a phone does.
 
@@ -167,7 +114,7 @@ class Store:
             key: of the question.
             choice: the class.
             cookie: the browser's.
-            address: the browser's; only the number of its devices is remembered, until the question is closed.
+            address: the browser's; only the number of its devices is remembered, until the next question.
             patience: seconds to wait while another thread or process writes; 0 for a caller that must not wait.
 
         Raises:
@@ -175,26 +122,24 @@ class Store:
             VoteError: with the status 409 when the question is not open, 400 for a class that it does not have, 429
                 after `MAX_CHANGES` changes, 503 beyond an address's part of `MAX_DEVICES` or when the disk is full.
         """
-        with self._writing(patience):
-            question = self._open_question()
-            if question is None or self._votes is None or question.key != key:
+        with self._write(patience) as base:
+            question = self.current()
+            if question is None or not question.is_open or question.key != key:
                 raise VoteError("This question is closed. Your vote was not counted.", 409)
             if not 0 <= choice < len(question.classes):
                 raise VoteError("This is none of the question's classes.")
-            device = _number_device(key, cookie)
-            previous, changes = self._votes.get(device)
-            if previous == choice:
-                return
-            own = self._devices[address]
-            if previous is None and len(self._votes) + own >= MAX_DEVICES:
-                raise VoteError(f"{len(self._votes):,} devices have voted, {own:,} of your network: it is full.", 503)
-            if changes >= MAX_CHANGES:
-                raise VoteError(f"You have changed your vote {MAX_CHANGES} times. The last one counts.", 429)
-            try:
-                self._votes.append(device, choice)
-            except OSError as error:
-                raise VoteError("The vote could not be stored. Try again.", 503) from error
-            self._devices[address] += previous is None
+            device = _number(key, cookie)
+            found = base.execute("SELECT choice, changes FROM vote WHERE device = ?", (device,)).fetchone()
+            if found is None:
+                devices, own = _count_devices(base), self._devices[address]
+                if devices + own >= MAX_DEVICES:
+                    raise VoteError(f"{devices:,} devices have voted, {own:,} of your network: it is full.", 503)
+                base.execute("INSERT INTO vote VALUES (?, ?, 0)", (device, choice))
+                self._devices[address] += 1
+            elif found[0] != choice:
+                if found[1] >= MAX_CHANGES:
+                    raise VoteError(f"You have changed your vote {MAX_CHANGES} times. The last one counts.", 429)
+                base.execute("UPDATE vote SET choice = ?, changes = changes + 1 WHERE device = ?", (choice, device))
 
     # What the presenter does.
 
@@ -203,117 +148,134 @@ class Store:
 
         Args:
             question: the new one.
-            seen: the lecture's state when the presenter decided this; None for any.
+            seen: the `state` when the presenter decided this; None for any.
 
         Raises:
-            VoteError: for one too many, and with the status 409 when another presenter has acted since `seen`.
-            OSError: when the disk does not take it.
+            VoteError: for one too many, when the disk does not take it, and with the status 409 when another presenter
+                has acted since `seen`.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with self._writing():
-            self._require(seen)
-            self._close()
-            if len(self._asked.questions) >= MAX_QUESTIONS:
+        self._create()
+        with self._write() as base:
+            self._close(base, seen)
+            if len(self.questions()) >= MAX_QUESTIONS:
                 raise VoteError(f"There are {MAX_QUESTIONS} questions, which is the limit: delete them first.")
-            for left in self._folder.glob("*.votes"):
-                left.unlink(missing_ok=True)
-            self._votes_path(question).touch()
-            self._write(questions=(*self._asked.questions, question))
+            base.execute("INSERT INTO question (json) VALUES (?)", (question.model_dump_json(),))
+            self._devices.clear()
 
     def close(self, seen: str | None = None) -> None:
         """Closes the open question, if any: its totals stay, the devices' votes are deleted; errors as of `start`."""
-        with self._writing():
-            self._require(seen)
-            self._close()
+        if self.questions():
+            with self._write() as base:
+                self._close(base, seen)
 
     def clear(self) -> None:
-        """Deletes all questions and votes. Raises OSError."""
-        with self._writing():
-            self._path.unlink(missing_ok=True)
-            for left in self._folder.glob("*.votes"):
-                left.unlink(missing_ok=True)
-            sync_folder(self._folder)
+        """Deletes all questions and votes. Raises VoteError."""
+        if self._path.exists():
+            self._create()
+            with self._write() as base:
+                base.execute("DELETE FROM question")
+                base.execute("DELETE FROM vote")
+                _raise_version(base)
 
     # How.
 
-    def _require(self, seen: str | None) -> None:
-        if seen not in (None, self._asked.state):
+    def _close(self, base: sqlite3.Connection, seen: str | None) -> None:
+        question = self.current()
+        if seen not in (None, self.state()):
             raise VoteError(
                 "Nothing was changed: another presenter, or your other tab, was faster. This page now shows the "
                 "question as it is.", 409,
             )  # fmt: skip
+        if question is not None and question.is_open:
+            closed = question.model_copy(update={"counts": _count(base, question)}).model_dump_json()
+            base.execute("UPDATE question SET json = ? WHERE number = (SELECT max(number) FROM question)", (closed,))
+        base.execute("DELETE FROM vote")
+        _raise_version(base)
+
+    def _connect(self, use: str) -> sqlite3.Connection:
+        if use not in self._bases:
+            self._bases[use] = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        return self._bases[use]
 
     @contextlib.contextmanager
-    def _writing(self, patience: float = PATIENCE) -> Iterator[None]:
-        """What was written before is known inside, and nobody else writes. Raises BusyError and VoteError with 503.
+    def _read(self) -> Iterator[sqlite3.Connection | None]:
+        """Yields the file, or None where there is none; what cannot be read ends what is done with it."""
+        with self._reading:
+            base = None
+            with contextlib.suppress(sqlite3.Error):
+                base = self._connect("read") if self._path.exists() else None
+            try:
+                yield base
+            except (sqlite3.Error, *_DAMAGE):
+                self._bases.pop("read", None)
 
-        Readers need the threads' lock, so nobody waits for the file's lock while holding it.
-        """
-        if not self._folder.is_dir():  # so there is no question
-            with self._lock:
-                self._refresh()
-                yield
-            return
+    @contextlib.contextmanager
+    def _write(self, patience: float = PATIENCE) -> Iterator[sqlite3.Connection]:
+        """A transaction. Raises BusyError, and VoteError with the status 503."""
+        if not self._path.exists():
+            raise VoteError("This question is closed. Your vote was not counted.", 409)
+        if not self._writing_now.acquire(timeout=patience):
+            raise BusyError("The server is busy. Try again.", 503)
         try:
-            lock = FileLock(self._folder / ".lock").acquire(timeout=patience)
-        except Timeout as error:
-            raise BusyError("The server is busy. Try again.", 503) from error
-        except OSError as error:
+            base = self._connect("write")
+            base.execute(f"PRAGMA busy_timeout = {int(1000 * patience)}")
+            base.execute("PRAGMA synchronous = NORMAL")  # with WAL: nothing is synced for each vote
+            base.execute("BEGIN IMMEDIATE")
+            try:
+                yield base
+                base.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    base.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                raise BusyError("The server is busy. Try again.", 503) from error
+            self._bases.pop("write", None)
             raise VoteError("The vote could not be stored. Try again.", 503) from error
-        with lock, self._lock:
-            self._refresh()
-            yield
+        finally:
+            self._writing_now.release()
 
-    def _refresh(self) -> None:
-        """Reads what has changed on the disk."""
-        try:
-            found = self._path.stat()
-            stamp: tuple[int, int, int] | None = (found.st_mtime_ns, found.st_ino, found.st_size)
-        except OSError:
-            stamp = None
-        if stamp != self._stamp:
-            found_questions = _read_questions(self._path) if stamp else Questions()
-            self._asked, self._is_damaged = found_questions or Questions(), found_questions is None
-            self._stamp, question = stamp, self._open_question()
-            self._votes = VoteFile(self._votes_path(question), len(question.classes)) if question else None
-            self._devices.clear()
-        if self._votes is not None:
-            self._votes.refresh()
-
-    def _close(self) -> None:
-        question = self._open_question()
-        if question is not None:
-            closed = question.model_copy(update={"counts": self.counts(question)})
-            self._write(questions=(*self._asked.questions[:-1], closed))
-            self._votes_path(question).unlink(missing_ok=True)
-
-    def _write(self, **changes: object) -> None:
-        lecture = validate(Questions, self._asked.model_dump() | changes)
-        if self._is_damaged:
-            self._path.replace(self._path.with_name(DAMAGED))
-        write_json(self._path, lecture.model_dump(mode="json", exclude_none=True))
-        self._refresh()
-
-    def _find(self, key: str) -> Question | None:
-        return next((question for question in self._asked.questions if question.key == key), None)
-
-    def _open_question(self) -> Question | None:
-        last = self._asked.questions[-1:]
-        return last[0] if last and last[0].is_open else None
-
-    def _votes_path(self, question: Question) -> Path:
-        return self._folder / f"{question.key}.votes"
+    def _create(self) -> None:
+        """Makes the file where there is none; one that cannot be read is kept under another name."""
+        with self._writing_now, self._reading:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._connect("write").executescript(_TABLES)
+                _read_questions(self._connect("write"))
+            except (sqlite3.Error, *_DAMAGE):
+                self._bases.clear()
+                with contextlib.suppress(FileNotFoundError):
+                    self._path.replace(self._path.with_name("votes.damaged.sqlite"))
+                try:
+                    self._connect("write").executescript(_TABLES)
+                except sqlite3.Error as error:
+                    raise VoteError("The question could not be stored. Try again.", 503) from error
 
 
-def _read_questions(path: Path) -> Questions | None:
-    """None where the file is damaged."""
-    found = read_json(path)
-    if found is not None:
-        found.pop("comparison", None)  # of students, which earlier versions trained on the votes
-    try:
-        return validate(Questions, found)
-    except ConfigError:
-        return None
+def _read_questions(base: sqlite3.Connection) -> tuple[Question, ...]:
+    rows = base.execute("SELECT json FROM question ORDER BY number").fetchall()
+    return tuple(validate(Question, parse_json(text)) for (text,) in rows)
+
+
+def _raise_version(base: sqlite3.Connection) -> None:
+    (version,) = base.execute("PRAGMA user_version").fetchone()
+    base.execute(f"PRAGMA user_version = {(version + 1) % 2**31}")
+
+
+def _count(base: sqlite3.Connection, question: Question) -> tuple[int, ...]:
+    votes = dict(base.execute("SELECT choice, count(*) FROM vote GROUP BY choice").fetchall())
+    return tuple(votes.get(k, 0) for k in range(len(question.classes)))
+
+
+def _count_devices(base: sqlite3.Connection) -> int:
+    """Rows are numbered, and deleted only all at once."""
+    return base.execute("SELECT max(rowid) FROM vote").fetchone()[0] or 0
+
+
+def _number(key: str, cookie: str) -> str:
+    """A browser's number for one question, 24 hexadecimal digits."""
+    return hashlib.blake2b(cookie.encode(), key=key.encode(), digest_size=12).hexdigest()
 
 
 def open_store() -> Store:

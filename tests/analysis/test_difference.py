@@ -13,7 +13,7 @@ from scipy.stats import binomtest, chi2_contingency, ttest_1samp
 
 from kdexplorer.analysis import difference, metrics
 from kdexplorer.analysis.difference import Difference
-from kdexplorer.analysis.temperature_scaling import fit_temperature
+from kdexplorer.analysis.metrics import fit_temperature
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

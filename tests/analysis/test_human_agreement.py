@@ -7,8 +7,7 @@ from kdexplorer.analysis import human_agreement
 from kdexplorer.analysis.difference import Difference, over_mean
 from kdexplorer.analysis.human_agreement import AgreementRow, cross_entropy_to_humans
 from kdexplorer.analysis.measures import to_markdown
-from kdexplorer.analysis.metrics import entropy, softmax
-from kdexplorer.analysis.temperature_scaling import fit_temperature
+from kdexplorer.analysis.metrics import entropy, fit_temperature, softmax
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import find_human_labels, load_human_labels
 

@@ -13,7 +13,6 @@ from PIL import Image
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from benchmarks import guest, load, vote
-from benchmarks.app import running
 from kdexplorer.images import decode, render
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 
@@ -32,7 +31,6 @@ def test_a_visitor_does_everything_a_browser_does(app):
         await visitor.pin()
         assert "T=" in visitor.query
         await visitor.network()
-        assert "students=" in visitor.query
         before = visitor.query
         await visitor.next_image()
         assert visitor.query != before
@@ -157,9 +155,9 @@ def test_a_few_visitors_are_served(app, capsys):
     assert "errors 0, connections lost 0" in capsys.readouterr().out
 
 
-def test_a_few_phones_vote(tmp_path, capsys):
-    with running(tmp_path) as url:  # a question would stay for the other tests of `app`
-        room, tally = asyncio.run(vote.run(url, argparse.Namespace(devices=5, seconds=2.5)))
+@pytest.mark.usefixtures("app_runs")
+def test_a_few_phones_vote(app, capsys):
+    room, tally = asyncio.run(vote.run(app, argparse.Namespace(devices=5, seconds=2.5)))
     assert room.errors == tally.errors == []
     assert sum(room.told.values()) == 5
     confirmed = tuple(room.told[k] for k in range(10))

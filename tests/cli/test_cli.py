@@ -271,7 +271,7 @@ def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny
     assert main(["demo", "--epochs", "1"]) == 0
     first = capsys.readouterr()
     assert "Measuring this machine" in first.err
-    assert f"about {format_duration(demo.stored_speed().seconds(1))} on this machine" in first.err
+    assert f"about {format_duration(demo.demo_seconds(demo.stored_estimate(), 1))} on this machine" in first.err
     (run,) = list_runs()
     assert run.status().state == "finished"
     assert f"/compare?networks={run.run_id}/s" in first.out
@@ -280,7 +280,7 @@ def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny
     assert "Measuring" not in capsys.readouterr().err
     assert sorted(run.config().seed for run in list_runs()) == [0, 1]
     monkeypatch.setattr(demo, "_machine", lambda: "another processor")
-    assert demo.stored_speed() is None
+    assert demo.stored_estimate() is None
     assert main(["demo", "--epochs", "0"]) == 2
 
 

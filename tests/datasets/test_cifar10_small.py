@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from benchmarks.make_cifar10_small import select
 from kdexplorer.datasets import available_dataset, cifar10_small, get_dataset
 from kdexplorer.datasets.augmentation import augment
-from kdexplorer.datasets.make_cifar10_small import select
 from kdexplorer.errors import DataError
 
 

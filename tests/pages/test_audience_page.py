@@ -88,7 +88,7 @@ def test_prepared_questions_follow_each_other(open_page):
     button(at, "Next question").click().run()
     assert store.current().index == 5
     button(at, "Next question").click().run()
-    assert [(one.index, one.is_open) for one in store.questions().questions] == [(5, False), (3, True)]
+    assert [(one.index, one.is_open) for one in store.questions()] == [(5, False), (3, True)]
     button(at, "Next question").click().run()
     assert "no test image 99999" in at.error[0].value
     assert store.current().index == 3
@@ -116,7 +116,7 @@ def test_a_guest_who_presses_the_presenters_buttons_is_refused(open_page, monkey
     for press in ("Close the question", "Next question", "Ask about this picture"):
         button(at, press).click()
     at.run()
-    assert [(one.index, one.is_open) for one in store.questions().questions] == [(5, True)]
+    assert [(one.index, one.is_open) for one in store.questions()] == [(5, True)]
 
 
 def test_a_guest_who_forges_the_buttons_is_refused(open_page, monkeypatch):
@@ -132,7 +132,7 @@ def test_a_guest_who_forges_the_buttons_is_refused(open_page, monkeypatch):
         for name in names:
             states.widgets.add(id=name, trigger_value=True)
         page._run(states)
-        return [(one.index, one.is_open) for one in open_store().questions().questions]
+        return [(one.index, one.is_open) for one in open_store().questions()]
 
     with monkeypatch.context() as patch:
         patch.setenv(access.VARIABLE, "a presenter token")
@@ -169,10 +169,10 @@ def test_two_presenters_who_press_at_once_lose_nothing(open_page):
     store.vote(store.current().key, 0, browser(1))
     button(second, "Next question").click().run()
     assert "another presenter" in second.error[0].value
-    assert [(one.index, one.is_open) for one in store.questions().questions] == [(5, True)]
+    assert [(one.index, one.is_open) for one in store.questions()] == [(5, True)]
     assert "1 vote" in text(second)  # it follows the other
     button(second, "Next question").click().run()
-    assert [(one.index, one.is_open) for one in store.questions().questions] == [(5, False), (3, True)]
+    assert [(one.index, one.is_open) for one in store.questions()] == [(5, False), (3, True)]
     button(first, "Close the question").click().run()
     assert "another presenter" in first.error[0].value
     assert store.current().is_open
@@ -220,7 +220,7 @@ def test_everything_can_be_deleted(open_page):
     at = open_page("audience", ask="5")
     button(at, "Next question").click().run()
     button(at, "Yes, delete").click().run()
-    assert open_store().questions().questions == ()
+    assert open_store().questions() == ()
     assert "No question yet" in text(at)
 
 

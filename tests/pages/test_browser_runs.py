@@ -1,4 +1,4 @@
-"""In a real browser, without data and without a network: from the form to Compare, as a new user goes."""
+"""In a real browser, without CIFAR-10: from the form to Compare, as a new user goes."""
 
 from __future__ import annotations
 
@@ -9,60 +9,20 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.app import CHROMIUM, browser, running, settle
 from kdexplorer.runs.launch import stop_run
 from kdexplorer.runs.records import LIVE
 from kdexplorer.runs.run_folder import Run, finished_students, list_runs
-from tests.pages.runs import make_run
 
 MINUTES = 60_000
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing"),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser() as running_browser:
-        yield running_browser
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def server(runs_root, tmp_path):
-    """The application as it is after the clone, without a data folder; its trainers use one thread."""
-    with running(tmp_path, OMP_NUM_THREADS="1", KDEXPLORER_RUNS=str(runs_root)) as url:
-        yield url
-    for run in list_runs(runs_root):  # a run outlives the application
+def runs(app_runs):
+    yield app_runs
+    for run in list_runs(app_runs):  # a run outlives the application
         if run.status().state in LIVE:
             stop_run(run)
-
-
-@pytest.fixture
-def page(chromium, server):
-    """A page that reaches no other host, tries to reach none, and logs no error of the application."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    page = context.new_page()
-    page.set_default_timeout(2 * MINUTES)  # a shared machine may take long
-    other_hosts, errors = [], []
-    context.route(lambda address: not address.startswith((server, "data:", "blob:")), lambda route: route.abort())
-    page.on(
-        "request",
-        lambda request: (
-            other_hosts.append(request.url) if not request.url.startswith((server, "data:", "blob:")) else None
-        ),
-    )
-    page.on(
-        "console",
-        lambda message: (
-            # On a deep link Streamlit probes two addresses of its own and gets 404.
-            errors.append(message.text) if message.type == "error" and "404" not in message.text else None
-        ),
-    )
-    yield page
-    context.close()
-    assert other_hosts == []
-    assert errors == []
 
 
 def number(page, label):
@@ -92,11 +52,8 @@ def state(page, words):
 
 
 @pytest.mark.parametrize("resumed", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, server, runs_root, tmp_path, resumed):
-    page.goto(server)
-    page.get_by_role("link", name="Launch").click()
-    page.get_by_role("heading", name="Launch", exact=True).wait_for()
-    settle(page)
+def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(tab, runs, tmp_path, resumed):
+    page = tab.open("launch").page
     page.get_by_role("button", name="A teacher from scratch").click()
     page.get_by_text("--name teacher").wait_for()  # the form is filled
     fill(page, Training_images=2000, Epochs=500)
@@ -114,7 +71,7 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, serv
     state(page, "Queued")
     link = page.url
 
-    page.goto(f"{server}/launch?run={first}")
+    tab.go(f"launch?run={first}")
     page.get_by_role("button", name="Stop").click()
     state(page, "Stopped")
     page.goto(link)
@@ -128,9 +85,9 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, serv
     from playwright.sync_api import expect
 
     expect(page.locator("[data-testid=stVegaLiteChart]")).to_have_count(4, timeout=5 * MINUTES)
-    assert Run(runs_root / second).status().state == "finished"
+    assert Run(runs / second).status().state == "finished"
 
-    settle(page)
+    tab.settle()
     replay = page.locator(".vega-bindings input[name=epoch]")
     assert [slider.input_value() for slider in replay.all()] == ["2"] * 3
     page.get_by_role("button", name="Play", exact=True).click()  # from the first epoch on
@@ -149,7 +106,7 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, serv
     assert rows.keys() == {"resnet8-scratch", "resnet8-combined"}
     assert 0 < float(rows["resnet8-combined"]["teacher_agreement"]) < 1  # on the same images
 
-    page.goto(f"{server}/launch?run={first}")
+    tab.go(f"launch?run={first}")
     if resumed:
         page.get_by_role("button", name="Resume").click()
         state(page, "Running")
@@ -159,35 +116,20 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(page, serv
     page.get_by_role("button", name="Yes, delete").click()
     page.get_by_role("heading", name="Runs").wait_for()
     page.wait_for_url(re.compile(r"launch/?$"))
-    assert [run.run_id for run in list_runs(runs_root)] == [second]
-
-
-def test_the_picture_of_a_run_and_its_chart_do_not_overlap_on_a_projector(page, server):
-    run = make_run(students=("scratch", "response"))
-    page.set_viewport_size({"width": 1280, "height": 720})
-    page.goto(f"{server}/launch?run={run.run_id}")
-    page.get_by_text("Soft labels, epoch by epoch").wait_for()
-    settle(page)
-    picture = page.get_by_alt_text("Evaluation image").bounding_box()
-    chart = page.locator(".stVegaLiteChart", has_text="Soft labels after epoch")
-    drawn = [one.bounding_box() for one in (chart, *chart.locator("svg text").all())]
-    begin = min(box["x"] for box in drawn if box and box["width"])
-    assert picture["width"] > 100
-    assert picture["x"] + picture["width"] <= begin
-    assert max(box["x"] + box["width"] for box in drawn if box) <= 1280
+    assert [run.run_id for run in list_runs(runs)] == [second]
 
 
 @pytest.mark.slow
-def test_the_whole_demo_shows_progress_at_once_moves_and_ends_in_compare(page, server, runs_root):
+def test_the_whole_demo_shows_progress_at_once_moves_and_ends_in_compare(tab, runs):
     """Progress within three seconds of the start, a chart that changes at least every two seconds while it trains."""
-    page.goto(f"{server}/launch")
+    page = tab.go("launch").page
     page.get_by_role("button", name="One-minute demo").click()
     page.get_by_text("Time on this machine").wait_for()
     page.get_by_role("button", name="Start training").click()
     page.locator("[data-testid=stProgress]").wait_for(timeout=3000)
     chart = page.locator("[data-testid=stVegaLiteChart]").first
     chart.wait_for()
-    (run,) = list_runs(runs_root)
+    (run,) = list_runs(runs)
     changes, seen = [time.monotonic()], None
     while run.status().state in LIVE and run.status().message == "training":
         drawn = chart.screenshot()
@@ -199,7 +141,7 @@ def test_the_whole_demo_shows_progress_at_once_moves_and_ends_in_compare(page, s
     print(f"pauses between changes of the chart: median {np.median(pauses):.1f} s, longest {pauses.max():.1f} s")
     assert len(changes) > 10
     page.get_by_role("heading", name="Results").wait_for(timeout=10 * MINUTES)
-    settle(page)
+    tab.settle()
     page.get_by_role("link", name="Compare them").click()
     page.get_by_text("Evaluated on 2,000 test images").wait_for()
     assert [path.name for path in finished_students(run)] == ["resnet8-scratch", "resnet8-combined"]

@@ -6,24 +6,12 @@ import re
 
 import pytest
 
-from benchmarks.app import CHROMIUM, settle
-from benchmarks.app import browser as chromium_browser
-from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.story.lecture import read_lecture
+from tests.tab import PROJECTOR, SLOW
 
-NEEDED = {"resnet56", "resnet20-scratch", "resnet20-response"}
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing"),
-    pytest.mark.skipif(
-        bool(NEEDED - {checkpoint.name for checkpoint in bundled_checkpoints()}),
-        reason="the bundled networks are missing",
-    ),
-]
+pytestmark = pytest.mark.browser
 
 STEPS = read_lecture().steps
-SIZES = [(1280, 720), (1920, 1080)]
 BELOW = """() => {
   const main = document.querySelector("[data-testid=stMain]");
   const footer = document.querySelector(".st-key-story_footer").getBoundingClientRect();
@@ -39,80 +27,53 @@ WORDS = (
 )
 
 
-@pytest.fixture(scope="module")
-def context():
-    with chromium_browser() as chromium:
-        yield chromium.new_context()
+def at_step(tab, number):
+    tab.page.wait_for_url(re.compile(rf"story={number}(&|$)"))
+    tab.page.get_by_role("heading", name=STEPS[number - 1].title, exact=True).wait_for()
+    tab.settle()
 
 
-@pytest.fixture
-def open_tab(context):
-    """Opens tabs of one browser; at the end none has had an error."""
-    errors, tabs = [], []
-
-    def open_tab(url, size=SIZES[0]):
-        page = context.new_page()
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        page.set_default_timeout(120_000)  # a shared machine may take long
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        tabs.append(page)
-        page.goto(url, wait_until="domcontentloaded")
-        settle(page)
-        return page
-
-    yield open_tab
-    for page in tabs:
-        page.close()
-    assert not errors
+def check_fit(tab):
+    """What is shown fits both projectors; the chart follows the window."""
+    for size in ((1920, 1080), PROJECTOR):
+        tab.resize(size).settle()
+        assert tab.page.evaluate(BELOW) <= 1, size
 
 
-def at_step(page, number):
-    page.wait_for_url(re.compile(rf"story={number}(&|$)"))
-    page.get_by_role("heading", name=STEPS[number - 1].title, exact=True).wait_for()
-    settle(page)
-
-
-@pytest.mark.parametrize("size", SIZES, ids=["1280", "1920"])
-def test_the_whole_lecture_by_keyboard_fits_the_projector(app, open_tab, size):
-    page = open_tab(f"{app}/soft_labels?image=3&T=2", size)
+def test_the_whole_lecture_by_keyboard_fits_the_projector(tab):
+    page = tab.resize(PROJECTOR).open("soft_labels?image=3&T=2").page
     page.get_by_role("button", name="Present").click()
     for number in range(1, len(STEPS) + 1):
-        at_step(page, number)
-        assert page.evaluate(BELOW) <= 1, number
+        at_step(tab, number)
+        check_fit(tab)
         assert not page.locator("[data-testid=stHeader]").is_visible()
         if STEPS[number - 1].figure == "soft_labels":
             assert "T = 2.00" in page.evaluate(WORDS)
         page.keyboard.press(["PageDown", "ArrowRight", "Space"][number % 3])
-    at_step(page, len(STEPS))  # the last key has nowhere to go
+    at_step(tab, len(STEPS))  # the last key has nowhere to go
     page.keyboard.press("PageUp")
-    at_step(page, len(STEPS) - 1)
+    at_step(tab, len(STEPS) - 1)
     page.keyboard.press("Escape")
     page.wait_for_url(re.compile("/experiments"))
-    settle(page)
+    tab.settle()
     assert "story" not in page.url
     page.get_by_role("link", name="Soft labels").first.click()
     page.get_by_text("Test image 3:").wait_for()
     page.wait_for_url(re.compile("T=2(&|$)"))
 
 
-def test_an_open_question_with_everything_shown_fits_the_projector(app, open_tab):
+@pytest.mark.usefixtures("app_runs")
+def test_an_open_question_with_everything_shown_fits_the_projector(tab):
     number = 1 + [step.figure for step in STEPS].index("vote")
-    page = open_tab(f"{app}/?story={number}&answer=all&image=15")
-    page.get_by_role("button", name="Ask about this picture").click()
-    bars = page.locator(".st-key-kd_figure svg.marks")
-    for width, height in SIZES:
-        page.set_viewport_size({"width": width, "height": height})
-        bars.get_by_text("teacher", exact=False).first.wait_for()
-        page.wait_for_timeout(1500)  # the chart follows the window; an open question is drawn again every second
-        assert page.evaluate(BELOW) <= 1, width
-    page.goto(f"{app}/audience", wait_until="domcontentloaded")
-    page.get_by_role("button", name="Delete all questions").click()
-    page.get_by_role("button", name="Yes, delete").click()
-    page.get_by_text("No question yet").wait_for()
+    tab.resize(PROJECTOR).open(f"?story={number}&answer=all&image=15")
+    tab.page.get_by_role("button", name="Ask about this picture").click()
+    bars = tab.page.locator(".st-key-kd_figure svg.marks")
+    bars.get_by_text("teacher", exact=False).first.wait_for()
+    check_fit(tab)
 
 
-def test_keys_move_the_figure_and_a_focused_slider_keeps_its_own(app, open_tab):
-    page = open_tab(f"{app}/?story=3&image=3&T=4")
+def test_keys_move_the_figure_and_a_focused_slider_keeps_its_own(tab):
+    page = tab.open("?story=3&image=3&T=4").page
     page.keyboard.press("ArrowUp")
     page.wait_for_url(re.compile("T=4.76(&|$)"))
     slider = page.get_by_role("slider", name="Temperature T")
@@ -124,10 +85,8 @@ def test_keys_move_the_figure_and_a_focused_slider_keeps_its_own(app, open_tab):
     page.get_by_text("Test image 4:").wait_for()
     slider.focus()
     page.keyboard.press("PageDown")  # a clicker's
-    at_step(page, 4)
-    page.goto(f"{app}/?story=6")
-    settle(page)
-    before = page.url
+    at_step(tab, 4)
+    before = tab.open("?story=6").page.url
     page.keyboard.press("ArrowDown")
     page.wait_for_url(re.compile("method=(?!kd)"))
     assert page.url != before
@@ -138,39 +97,39 @@ def test_keys_move_the_figure_and_a_focused_slider_keeps_its_own(app, open_tab):
     assert "story=6" in page.url
 
 
-def test_the_notes_follow_and_lead(app, open_tab):
-    page = open_tab(f"{app}/?story=2")
+def test_the_notes_follow_and_lead(tab):
+    page = tab.open("?story=2").page
     assert STEPS[1].notes[:30].strip() not in page.inner_text("body")
     with page.expect_popup() as popup:
         page.get_by_role("button", name="Notes").click()
     notes = popup.value
-    notes.set_default_timeout(120_000)
+    notes.set_default_timeout(SLOW)
     notes.get_by_text(STEPS[1].notes.split("\n")[0][:40]).wait_for()
     notes.get_by_text(f"Next: {STEPS[2].title}").wait_for()
     page.keyboard.press("PageDown")
     notes.get_by_text(f"Step 3 of {len(STEPS)}").wait_for()
     notes.keyboard.press("PageDown")
-    at_step(page, 4)
+    at_step(tab, 4)
     notes.get_by_text(f"Step 4 of {len(STEPS)}").wait_for()
     notes.get_by_role("button", name="Back").click()
-    at_step(page, 3)
+    at_step(tab, 3)
     notes.locator("output", has_text=re.compile(r"0:00:0[1-9]")).wait_for()
     notes.close()
 
 
-def test_a_figure_in_a_frame_has_no_menu(app, open_tab):
-    page = open_tab(f"{app}/soft_labels?embed=1")  # a page of the same origin
+def test_a_figure_in_a_frame_has_no_menu(tab):
+    page = tab.open("soft_labels?hide=menu").page
+    assert page.get_by_role("link", name="Attention").count() == 0
+    tab.open("soft_labels?embed=1")  # a page of the same origin
     assert "embed=true" in page.url
     assert page.get_by_role("link", name="Attention").count() == 0
     assert page.get_by_role("button", name="Share").count() == 0
-    page = open_tab(f"{app}/soft_labels?hide=menu")
-    assert page.get_by_role("link", name="Attention").count() == 0
     page.evaluate(
         """(url) => {
           const frame = Object.assign(document.createElement("iframe"), {src: url, width: 900, height: 600});
           document.body.prepend(frame);
         }""",
-        f"{app}/?figure=soft_labels&embed=1&image=3&T=8",
+        f"{tab.url}/?figure=soft_labels&embed=1&image=3&T=8",
     )
     frame = page.frame_locator("iframe")
     frame.locator(".stVegaLiteChart svg").wait_for()

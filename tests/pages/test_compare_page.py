@@ -254,7 +254,7 @@ def test_the_league_is_drawn_against_each_reference(evaluated, open_page):
     at = open_page("compare", show="League")
     assert describe_study(table, summarize(table)) in text(at)
     (spec,) = specs(at)
-    assert "kd +2.00; at +0.12" in spec["description"]
+    assert "kd, response +2.00; at, feature +0.12" in spec["description"]
     assert next(one.value for one in at.dataframe if "Entry" in one.value)["Entry"].tolist() == ["kd", "at", "scratch"]
     at.segmented_control(key="reference").set_value("kd").run()
     assert "scratch -2.00" in specs(at)[0]["description"]

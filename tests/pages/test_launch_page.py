@@ -304,7 +304,7 @@ def test_the_demo_has_the_length_that_fits_the_machine_once_it_is_measured(monke
     at.run()
     assert experiment(at)["epochs"] == demo.LENGTHS[0]
     assert at.metric[0].value == f"about {format_duration(seconds - 2 * (demo.LENGTHS[1] - demo.LENGTHS[0]))}"
-    demo.store_speed(results[0].model_copy(update={"seconds": 20.0}))
+    demo.store_estimate(results[0].model_copy(update={"seconds": 20.0}))
     button(at, "One-minute demo").click().run()
     assert experiment(at)["epochs"] == demo.LENGTHS[-1]
     at.number_input(key="form_seed").set_value(1).run()  # which is another experiment
@@ -332,7 +332,7 @@ def test_a_measurement_of_the_machine_that_fails_can_be_repeated_and_one_that_an
     assert not at.error
     assert "Measuring how fast" in text(at)
     stored = Estimate(seconds=20, loading=1.0, step=0.1, evaluation=1.0, epoch=2.0, images_per_second=1000.0)
-    demo.store_speed(stored)
+    demo.store_estimate(stored)
     at.run()
     assert at.metric[0].value.startswith("about")
 

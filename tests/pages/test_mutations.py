@@ -23,7 +23,7 @@ from kdexplorer.studies.experiments.results import table_path
 from kdexplorer.studies.folder import StudyConfig, StudyFolder, left_to_train, open_experiment, open_study, prepare
 from kdexplorer.studies.study import make_grid_study
 from kdexplorer.studies.table import read_table, write_table
-from kdexplorer.vote.store import open_store
+from kdexplorer.vote.store import Store, open_store
 from tests.pages.mutations import Mutation, check_plain, find_culprits, mutations
 from tests.pages.runs import make_run
 from tests.studies.sample import make_grid, make_table
@@ -219,7 +219,7 @@ def test_no_file_of_a_run_breaks_a_page(run, every, new_place, look, reliability
 
 # --- Sweeps -----------------------------------------------------------------------------------------------
 
-STUDY_FILES = ("config.json", "packing.json", "status.json", "table.json")
+STUDY_FILES = ("config.json", "status.json", "table.json")
 
 
 @pytest.fixture
@@ -345,18 +345,18 @@ def test_no_file_of_an_experiments_process_breaks_a_page(evaluated, every, new_p
 @pytest.mark.parametrize("every", EVERY)
 def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, look, reliability):
     new_place("KDEXPLORER_RUNS")
-    store, asked = open_store(), [ask(), ask(label=5, index=9, seed=1)]
-    for question in asked:
-        store.start(question)
-    folder = store._folder
-    document = read_first(folder / "lecture.json")
-    chosen = mutations("lecture.json", document)[::every]
+    closed = ask().model_copy(update={"counts": (1,) * 10})
+    documents = {"1": closed.model_dump(), "2": ask(label=5, index=9, seed=1).model_dump()}
+    chosen = [one for number in documents for one in mutations(number, documents[number])][::every]
 
     def look_at(group):
         for mutation in group:
-            target = new_place("KDEXPLORER_RUNS") / folder.name
-            shutil.copytree(folder, target)
-            (target / "lecture.json").write_text(json.dumps(mutation.apply(document)))
+            store = Store(new_place("KDEXPLORER_RUNS") / open_store()._path.parent.name)
+            store._create()
+            for number, document in documents.items():
+                found = mutation.apply(document) if mutation.file == number else document
+                with store._write() as base:
+                    base.execute("INSERT INTO question (json) VALUES (?)", (json.dumps(found),))
             look("audience")
             look("audience", view="projector")
         look("soft_labels")

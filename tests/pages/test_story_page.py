@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from kdexplorer.app.state.links import PARTS
-from kdexplorer.app.story_mode import lecture_file
 from kdexplorer.figures import all_figures
+from kdexplorer.story import lecture
 from kdexplorer.story.lecture import read_lecture
 from tests.pages.reading import button, params, specs, text
 
@@ -34,7 +34,7 @@ figure = "soft_labels"
 def own_lecture(tmp_path, monkeypatch):
     path = tmp_path / "mine.toml"
     path.write_text(TWO)
-    monkeypatch.setattr(lecture_file, "find_file", lambda: path)
+    monkeypatch.setattr(lecture, "find_file", lambda: path)
     return path
 
 
@@ -130,14 +130,14 @@ def test_a_file_that_became_invalid_is_reported_and_one_that_changed_is_read(fam
 def test_a_bad_file_stops_the_server(own_lecture):
     own_lecture.write_text("nothing")
     with pytest.raises(SystemExit, match=r"mine\.toml"):
-        lecture_file.check_file()
+        lecture.check_file()
 
 
 def test_the_file_is_an_argument_of_the_application(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["/somewhere/streamlit_app.py", "--story", str(tmp_path)])
-    assert lecture_file.find_file() == tmp_path
+    assert lecture.find_file() == tmp_path
     monkeypatch.setattr(sys, "argv", ["pytest", "--story", str(tmp_path)])
-    assert lecture_file.find_file() == lecture_file.DEFAULT
+    assert lecture.find_file() == lecture.DEFAULT
 
 
 def test_the_notes_are_in_a_view_of_their_own(family, open_page):

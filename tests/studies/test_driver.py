@@ -22,7 +22,6 @@ from kdexplorer.runs.run_folder import Run, finished_students
 from kdexplorer.studies import collect
 from kdexplorer.studies.choice import measure_choice
 from kdexplorer.studies.driver import execute_study
-from kdexplorer.studies.estimate import find_left
 from kdexplorer.studies.folder import StudyConfig, left_to_train, list_studies, open_study, prepare
 from kdexplorer.studies.progress import ATTEMPTS
 from kdexplorer.studies.report import to_csv, to_markdown
@@ -77,8 +76,7 @@ def test_stopping_a_run_stops_the_study_and_the_next_start_continues(tiny, small
     assert execute_study(study) == "stopped"
     assert (study.status().state, study.status().finished) == ("stopped", 1)
     assert [run.status().state for run in study.runs()] == ["finished", "stopped", "waiting", "waiting"]
-    (left,) = find_left(small)
-    assert (len(left.runs), left.students) == (3, 6)
+    assert [len(one.entries) for one in left_to_train(small)] == [2, 2, 2]
     monkeypatch.setattr(launch, "start_run", train_one)
     assert execute_study(study) == "finished"
     assert [name.removeprefix(study.run_id) for name in started] == ["-0", "-0-2", "-0-2", "-1", "-1-2"]
@@ -127,18 +125,6 @@ def test_one_study_has_one_driver(small):
     study = open_study(small)
     with FileLock(study.path / ".lock"), pytest.raises(RunError, match="another process"):
         execute_study(study)
-
-
-def test_a_run_whose_configuration_was_lost_keeps_what_it_has(tiny, small, started):
-    study = open_study(small)
-    assert execute_study(study) == "finished"
-    run = study.runs()[0]
-    students, config = finished_students(run), run.config()
-    (run.path / "config.json").unlink()
-    prepare(study, [])
-    assert run.config() == config
-    assert finished_students(run) == students
-    assert len(students) == 2
 
 
 def test_without_labels_nothing_is_tested_and_the_rest_is_known(tiny, small, started, monkeypatch):
@@ -242,10 +228,11 @@ def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table_alone(tiny
     rows = [row for row in table.rows if (row.entry, row.seed) != ("attention", 5)]  # a part of a seed is left
     path.write_text(table.model_copy(update={"rows": rows}).model_dump_json())
     shutil.rmtree(runs_root)
-    assert main(words) == 0
+    assert main([*words, "--students-per-run", "1"]) == 0
     assert [one.name for one in Run(runs_root / started[-1]).config().students] == ["attention"]
     assert main(words) == 0
     assert len(started) == 3
+    assert len(read_table(path).rows) == 6
 
 
 def test_a_finished_run_that_was_not_written_is_found_again(tiny, declared, started):

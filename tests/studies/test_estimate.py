@@ -2,7 +2,6 @@
 
 import pytest
 
-from kdexplorer.files import write_json
 from kdexplorer.studies import estimate as estimates
 from kdexplorer.studies.driver import describe_state
 from kdexplorer.studies.estimate import StudiesEstimate, list_left, seconds_left, study_config
@@ -36,7 +35,6 @@ def work_on(name, seed, **status):
     folder = open_study(config)
     planned = StudyRun(run=config.study.run_id(seed), seed=seed, entries=tuple(config.study.entries))
     prepare(folder, [planned])
-    write_json(folder.path / "packing.json", {"runs": [planned.model_dump(mode="json")]})
     folder.run(planned).write_status("running", "training", **status)
     folder.write_status("running", "training", working=[planned.run])
     return folder

@@ -16,10 +16,10 @@ from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.studies import folder
-from kdexplorer.studies.folder import StudyConfig, find_study, left_to_train, list_studies, open_study, pack, prepare
+from kdexplorer.studies.folder import StudyConfig, find_study, list_studies, open_study, settle
 from kdexplorer.studies.report import to_markdown
 from kdexplorer.studies.study import DEFAULT_PLACE, Study, bundled_declaration, make_grid_study, read_study
-from kdexplorer.training import memory
+from kdexplorer.training import estimate
 from tests.studies.sample import make_grid
 
 TEXT = """
@@ -98,7 +98,7 @@ def test_the_bundled_declaration_has_every_method():
     study = read_study(bundled_declaration())
     assert len(study.seeds) == 5
     used = {term.method for student in study.students.values() for term in student.terms}
-    assert used == {method.key for method in all_methods() if not method.is_control}
+    assert used == {method.key for method in all_methods() if method.key != "altered_kd"}
 
 
 def test_the_same_study_has_the_same_folder_and_another_does_not(small, recipe):
@@ -110,40 +110,30 @@ def test_the_same_study_has_the_same_folder_and_another_does_not(small, recipe):
     assert find_study(first.run_id) == find_study(str(first.path)) == first
     assert find_study("nothing") is None
     assert not list_runs()  # studies are not among the runs
-    changed = small.model_copy(update={"students_per_run": 64})
-    assert open_study(changed).config() == changed  # of the same study: how it is trained from now on
+    changed = small.model_copy(update={"seeds": 1, "students_per_run": 64})
+    assert open_study(changed).config() == small.model_copy(update={"seeds": 1})  # what a run has is kept
 
 
 @pytest.mark.parametrize("damage", ["[]", "{}", '{"study": 3}', '{"study": {"entries": [1]}, "seeds": 2}'])
 def test_a_damaged_configuration_is_an_error_that_names_the_study(small, damage):
     study = open_study(small)
-    (study.path / "packing.json").write_text(damage)
-    with pytest.raises(ConfigError, match=r"packing\.json"):
-        study.packing()
     (study.path / "config.json").write_text(damage)
     with pytest.raises(ConfigError, match=study.run_id):
         study.config()
     study.write_status("stopped")
     assert study.status().state == "damaged"
-    (study.path / "packing.json").unlink()
     assert open_study(small).status().state == "stopped"  # what it was is known: it is written again
 
 
-def test_runs_that_are_not_of_this_study_are_refused(small, runs_root):
+def test_a_folder_with_another_study_is_refused(small, recipe, runs_root):
+    """So that a study trains only in runs of its own id."""
     study = open_study(small)
-    prepare(study, left_to_train(small))
+    other = small.model_copy(update={"study": make_grid_study("resnet8", recipe, 5)})
+    (study.path / "config.json").write_text(other.model_dump_json())
     study.write_status("stopped")
-    path = study.path / "packing.json"
-    packed, before = json.loads(path.read_text()), {one.name for one in runs_root.iterdir()}
-    first = packed["runs"][0]
-    for change in ({"run": "../../x"}, {"run": "20260101-000000-other"}, {"entries": ["nobody"]}, {"entries": 3}):
-        path.write_text(json.dumps({"runs": [first | change, *packed["runs"][1:]]}))
-        for read in (study.packing, study.runs, lambda: left_to_train(small)):
-            with pytest.raises(ConfigError, match=r"packing\.json"):
-                read()
-        with pytest.raises(RunError, match=r"damaged: .*packing\.json"):
-            launch.start_run(study)
-    assert {one.name for one in runs_root.iterdir()} == before
+    with pytest.raises(RunError, match=r"damaged: .*another study"):
+        launch.start_run(study)
+    assert {one.name for one in runs_root.iterdir()} == {"studies"}
 
 
 def test_the_command_starts_the_same_study_and_names_what_differs(recipe, capsys, monkeypatch):
@@ -202,26 +192,25 @@ def test_the_gradients_size_can_be_held_instead_of_the_weight(with_logits):
 
 
 def test_students_of_one_seed_share_a_run_while_memory_lasts(recipe, monkeypatch):
-    monkeypatch.setattr(memory, "free_memory", lambda device: 2**30)
-    monkeypatch.setattr(memory, "estimate_memory", lambda config, elsewhere: 2**28 * len(config.students))
+    monkeypatch.setattr(estimate, "free_memory", lambda device: 2**30)
+    monkeypatch.setattr(estimate, "estimate_memory", lambda config, elsewhere: 2**28 * len(config.students))
     study = make_grid_study("resnet8", recipe, 2, temperatures=[1.0, 2.0], weights=[0.3, 0.5])
-    left = {seed: list(study.entries) for seed in study.seeds}
     config = StudyConfig(study=study)
-    packed = pack(config, left, [])  # six students for each seed, of which four fit: three and three
+    packed = settle(config).runs()  # six students for each seed, of which four fit: three and three
     assert [(one.seed, len(one.entries)) for one in packed] == [(0, 3), (0, 3), (1, 3), (1, 3)]
     ids = [study.run_id(0), f"{study.run_id(0)}-2", study.run_id(1), f"{study.run_id(1)}-2"]
     assert [one.run for one in packed] == ids
     for seed in (0, 1):
         assert [name for one in packed if one.seed == seed for name in one.entries] == list(study.entries)
-    assert len(pack(config.model_copy(update={"memory_gib": 64.0}), left, [])) == 2
-    assert len(pack(config.model_copy(update={"memory_gib": 0.001}), left, [])) == 12  # one each, never none
-    assert pack(config, {0: ["resnet8-scratch"]}, packed)[0].run == f"{study.run_id(0)}-3"
+    assert len(settle(config.model_copy(update={"memory_gib": 64.0})).runs()) == 2
+    assert len(settle(config.model_copy(update={"memory_gib": 0.001})).runs()) == 12  # one each, never none
+    open_study(settle(config.model_copy(update={"students_per_run": 2})))
+    assert settle(config).students_per_run == 2  # as its runs have begun
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_cluster_is_driven_from_a_machine_without_its_devices(recipe):
     study = make_grid_study("resnet8", recipe | {"device": "cuda", "threads": 2}, 1, temperatures=[2.0], weights=[0.5])
-    config, left = StudyConfig(study=study), {0: list(study.entries)}
     with pytest.raises(ConfigError):
-        pack(config, left, [])
-    assert [len(one.entries) for one in pack(config, left, [], elsewhere=True)] == [3]
+        settle(StudyConfig(study=study))
+    assert [len(one.entries) for one in settle(StudyConfig(study=study), elsewhere=True).runs()] == [3]

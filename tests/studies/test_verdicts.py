@@ -7,8 +7,8 @@ import pytest
 from altair.vegalite.v6.schema.core import load_schema
 from jsonschema import Draft7Validator
 
-from kdexplorer.analysis.temperature_effects import fresh_push
-from kdexplorer.charts.experiments import experiment_chart
+from kdexplorer.analysis.metrics import fresh_push
+from kdexplorer.charts.experiments import figure_chart
 from kdexplorer.studies.experiments import all_experiments, get_experiment
 from kdexplorer.studies.experiments.base import NETWORKS as NETWORKS_TABLE
 from kdexplorer.studies.experiments.base import Results
@@ -131,7 +131,7 @@ def test_teachers_that_are_worse_than_none_are_named():
     assert judged.evidence.endswith("Worse than no teacher: ResNet-20 after epoch 2.")
     assert "assistant minus ResNet-56: -1.0" in judged.evidence
     figure = experiment.figure(results)
-    spec = experiment_chart(figure)
+    spec = figure_chart(figure)
     assert f"student without a teacher: {figure.rule:.1f}." in spec["description"]
     assert "student without a teacher" in texts(draw(spec))
     accuracies.clear()
@@ -253,9 +253,9 @@ def test_the_chart_of_shifts_has_each_pair_that_the_verdict_is_about():
     assert all((point.x, point.low, point.high) == (0, 0, 0) for point in clean)
     others = [point for point in figure.points if point.label != CLEAN]
     assert all(point.x == pytest.approx(10) and point.low < 10 < point.high for point in others)
-    assert "yOffset" in json.dumps(experiment_chart(figure))
+    assert "yOffset" in json.dumps(figure_chart(figure))
     one_each = get_experiment("dark-knowledge")
-    assert "yOffset" not in json.dumps(experiment_chart(one_each.figure(known(one_each))))
+    assert "yOffset" not in json.dumps(figure_chart(one_each.figure(known(one_each))))
 
 
 def test_the_declared_weight_gives_both_temperatures_the_same_gradient(bundled):
@@ -290,7 +290,7 @@ def known(experiment):
 @pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
 def test_each_has_a_chart_that_can_be_drawn(experiment):
     figure = experiment.figure(known(experiment))
-    chart = experiment_chart(figure)
+    chart = figure_chart(figure)
     Draft7Validator(load_schema()).validate(
         chart | {"title": chart["title"] | {"subtitle": ""}}
     )  # see test_every_chart
@@ -299,12 +299,12 @@ def test_each_has_a_chart_that_can_be_drawn(experiment):
     words = texts(draw(chart))
     assert {point.series for point in figure.points} <= set(figure.roles)
     assert any(figure.x_title[:20] in word for word in words)
-    assert experiment_chart(experiment.figure(Results())) is None
+    assert figure_chart(experiment.figure(Results())) is None
 
 
 def test_the_slider_moves_in_the_steps_of_the_points():
     experiment = get_experiment("omitted-class")
-    params = experiment_chart(experiment.figure(known(experiment)))["params"]
+    params = figure_chart(experiment.figure(known(experiment)))["params"]
     (slider,) = (param for param in params if "bind" in param)
     assert slider["name"] == "bias"
     assert (slider["bind"]["min"], slider["bind"]["max"], slider["bind"]["step"]) == (0, 8, 0.25)

@@ -1,13 +1,18 @@
-"""The estimate of time."""
+"""The estimates of time and of memory."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
+import torch
 
 from kdexplorer.config import RunConfig
+from kdexplorer.errors import RunError
+from kdexplorer.networks import build
+from kdexplorer.networks.cost import count_parameters
 from kdexplorer.training import estimate
+from tests.training.configs import COMBINED, SCRATCH, make_config
 
 SMALL = {
     "dataset": "synthetic",
@@ -26,17 +31,15 @@ def test_the_whole_is_the_sum_of_its_parts(tiny, epochs):
     assert figures.images_per_second == pytest.approx(20 / figures.step)
 
 
-def test_where_the_resolution_grows_steps_are_timed_at_both_ends_and_those_between_follow_their_pixels(
-    tiny, monkeypatch
-):
-    seconds = {0: 1.0, 4: 4.0}  # at 16 and at 32 pixels a side; 24 is between them
+def test_where_the_resolution_grows_steps_are_timed_at_each(tiny, monkeypatch):
+    seconds = {0: 1.0, 2: 2.0, 3: 4.0}  # the first epochs at 16, at 24 and at 32 pixels a side
     monkeypatch.setattr(estimate, "_time_steps", lambda _, epoch, budget: (seconds[epoch], 10 * seconds[epoch]))
     config = RunConfig.model_validate(SMALL | {"epochs": 5, "start_resolution": 16})
     figures = estimate.measure(config)
-    steps = [1 + 3 * (side**2 - 256) / 768 for side in (16, 16, 24, 32, 32)]
+    steps = [1.0, 1.0, 2.0, 4.0, 4.0]
     assert figures.step == pytest.approx(sum(steps) / 5)
     beyond = figures.seconds - figures.loading - 4 * sum(steps) - 6 * figures.evaluation
-    assert beyond == pytest.approx(10 * sum(steps[1:4]))  # each size is compiled for once
+    assert beyond == pytest.approx(10 * sum(seconds.values()))  # each size is compiled for once
 
 
 def test_the_program_prints_the_figures_or_one_line_that_says_what_is_wrong(tiny, tmp_path, monkeypatch, capsys):
@@ -49,8 +52,68 @@ def test_the_program_prints_the_figures_or_one_line_that_says_what_is_wrong(tiny
     assert "no checkpoint 'nobody'" in capsys.readouterr().err
 
 
+# --- In a process of its own -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_process_says_what_is_wrong():
+    measurement = estimate.Measurement(RunConfig.model_validate(SMALL | {"teacher": "nobody"}))
+    measurement._process.wait(300)
+    with pytest.raises(RunError, match="no checkpoint 'nobody'"):
+        measurement.poll()
+
+
+def test_a_measurement_can_be_canceled():
+    measurement = estimate.Measurement(RunConfig.model_validate(SMALL))
+    measurement.cancel()
+    with pytest.raises(RunError):
+        measurement.poll()
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (720, "12 min"), (7500, "2 h 5 min")]
 )
 def test_durations_in_words(seconds, text):
     assert estimate.format_duration(seconds) == text
+
+
+# --- Memory ------------------------------------------------------------------------------------------------
+
+
+def test_the_estimate_grows_with_what_fills_the_memory(teacher):
+    def bytes_of(*architectures, batch_size=50):
+        students = [{"name": f"s{number}", "architecture": key} for number, key in enumerate(architectures)]
+        config = RunConfig(
+            dataset="synthetic",
+            teacher=str(teacher.path),
+            students=students,
+            batch_size=batch_size,
+            precision="float32",
+            device="cpu",
+        )
+        return estimate.estimate_memory(config)
+
+    one = bytes_of("resnet8")
+    # Seven float32 for each parameter; activations are those of one student at a time.
+    assert bytes_of("resnet8", "resnet8") - one == 28 * count_parameters(build("resnet8"))
+    assert bytes_of("resnet8", batch_size=100) > one
+    assert bytes_of("resnet18") > bytes_of("resnet20") > one
+
+
+def test_activations_are_counted_from_the_network():
+    # ResNet-8 keeps the inputs and outputs of 7 convolutions for each image, most of them 16 x 32 x 32 in float32.
+    kept, _ = estimate.count_activations("resnet8", torch.float32)
+    assert 5 * 16 * 32 * 32 * 4 < kept < 30 * 16 * 32 * 32 * 4
+    # ResNet-50's widest output is its first stage's; its largest weights are far larger.
+    assert estimate.count_activations("resnet50", torch.float32)[1] == 256 * 32 * 32 * 4
+
+
+def test_a_students_memory_is_its_state_and_what_its_objective_keeps(tiny, teacher):
+    students = [SCRATCH, COMBINED, {"name": "hint", "architecture": "resnet8", "terms": [{"method": "fitnets"}]}]
+    found = estimate.count_student_memory(make_config(*students, teacher=str(teacher.path)))
+    network = build("resnet8")
+    assert found["scratch"].state == found["combined"].state == 12 * count_parameters(network)
+    assert found["hint"].state == found["scratch"].state + 12 * (32 * 32 + 2 * 32)  # the regressor
+    kept, images = estimate.count_activations("resnet8", torch.float32)[0] * 20, 20 * 3 * 32 * 32 * 4
+    assert found["scratch"].kept == pytest.approx(kept - images, rel=1e-3)
+    assert found["scratch"].kept < found["combined"].kept

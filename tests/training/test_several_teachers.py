@@ -57,7 +57,7 @@ def test_probabilities_are_averaged_each_network_in_its_own_normalization(tiny, 
 
 def test_several_teachers_have_stored_predictions_of_their_own(tiny, several):
     facts = [
-        Trainer(make_config(KD, teacher=names)).teacher.facts
+        Trainer(make_config(KD, teacher=names)).teacher.facts_in(torch.float32)
         for names in (joined(several), joined(several[::-1]), str(several[0].path))
     ]
     assert len({one["teacher"] for one in facts}) == 3

@@ -16,8 +16,8 @@ from kdexplorer.training import data
 from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.data import load_run_data
 from kdexplorer.training.hardware import configure_process, resolve_device, resolve_precision
-from kdexplorer.training.schedule import learning_rate
-from kdexplorer.training.trainer import Trainer
+from kdexplorer.training.recipe import learning_rate
+from kdexplorer.training.trainer import Trainer, median_seconds
 from tests.training.configs import COMBINED, SCRATCH, make_config, predict
 
 RESPONSE = COMBINED | {"terms": COMBINED["terms"][:1]}
@@ -284,7 +284,23 @@ def test_losses_that_are_read_later_have_the_same_sums_and_name_the_same_step(pa
         later.step(0, 5)  # the epoch's last
 
 
-# --- Experiments that cannot be trained -------------------------------------------------------------------
+def test_the_median_of_the_spans():
+    assert median_seconds([(1.0, 2.0), (3.0, 3.5), (4.0, 9.0)]) == 1
+    assert median_seconds([]) is None
+
+
+def test_the_parts_of_a_step_follow_one_another(paired):
+    trainer = Trainer(paired)
+    for step in range(2):
+        trainer.step(0, step)
+    first, second = (student.spans for student in trainer.students)
+    for batch, one, other in zip(trainer.spans, first, second, strict=True):
+        moments = [*batch, *one, *other]
+        assert moments == sorted(moments)
+    assert len(first) == len(second) == 2
+
+
+# --- Runs that cannot be trained -------------------------------------------------------------------
 
 
 def test_a_teacher_with_another_number_of_stages_is_refused_and_both_are_named(tiny, make_checkpoint, tmp_path):
@@ -296,12 +312,12 @@ def test_a_teacher_with_another_number_of_stages_is_refused_and_both_are_named(t
 
 def test_a_teacher_with_other_classes_is_refused(tiny, make_checkpoint, tmp_path):
     other = make_checkpoint(tmp_path / "other", classes=get_dataset("cifar10").classes)
-    with pytest.raises(ConfigError, match=r"airplane.*disc.*same data"):
+    with pytest.raises(ConfigError, match=r"airplane.*these data"):
         Trainer(make_config(COMBINED, teacher=str(other.path)))
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(tiny):
-    with pytest.raises(ConfigError, match="batch_size: 512 is more than the 120"):
+    with pytest.raises(ConfigError, match="batch_size: there are only 120 training images"):
         Trainer(make_config(batch_size=512))
 
 

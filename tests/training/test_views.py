@@ -8,7 +8,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.augmentation import TEACHER, augment, mix
 from kdexplorer.errors import ConfigError
-from kdexplorer.runs.array_store import delete_store
+from kdexplorer.runs import array_store
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.schema import validate
 from kdexplorer.training import estimate
@@ -35,10 +35,10 @@ def test_each_view_leads_elsewhere_and_resumes_to_the_same_bits(alone, view):
     expected = bits(train_to_end(config))
     assert bits(train_to_end(config)) == expected  # with the teacher's predictions from the disk
     assert expected[0] != bits(train_to_end(alone))[0]
-    delete_store()
+    array_store.delete_store()
     run = create(config)
     assert stop_at(run, (1, 1))[-1] == (1, 1)
-    delete_store()
+    array_store.delete_store()
     assert execute(run) == "finished"
     assert bits(run) == expected
 
@@ -120,7 +120,7 @@ def test_an_omitted_class_is_missing_from_the_training_images_alone(tiny):
     assert len(data.evaluation) == get_dataset("synthetic").sizes["test"]
     assert 3 in data.evaluation.labels
     with pytest.raises(ConfigError, match="without_class"):
-        load_run_data(make_config(without_class=10))
+        Trainer(make_config(without_class=10))
 
 
 def test_what_is_not_evaluated_changes_no_weight(tiny):

@@ -94,7 +94,7 @@ def show_link() -> None:
 
 def swap_seen(store: Store) -> str:
     """The questions' state when this page was last shown, which is what a pressed button is about; once per run."""
-    now = store.questions().state
+    now = store.state()
     seen = st.session_state.get(_SEEN, now)
     st.session_state[_SEEN] = now
     return seen
@@ -152,7 +152,7 @@ def show_ask(store: Store, teacher: Checkpoint, image: Picture, seen: str) -> No
 
 def show_end(store: Store) -> None:
     """The deletion of everything."""
-    if access.is_presenter() and store.questions().questions:
+    if access.is_presenter() and store.questions():
         question = "Delete all questions and their totals? This cannot be undone."
         layout.offer_deletion("Delete all questions", question, "vote_clear", store.clear, "Deleted.")
 
@@ -193,7 +193,7 @@ def _remember_prepared() -> None:
 def _next_index(store: Store, teacher: Checkpoint) -> int | None:
     """The first prepared test image that was not asked about."""
     dataset = dataset_of(teacher)
-    asked = {one.index for one in store.questions().questions if one.dataset == dataset}
+    asked = {one.index for one in store.questions() if one.dataset == dataset}
     return next((int(text) for text in _prepared() if int(text) not in asked), None)
 
 

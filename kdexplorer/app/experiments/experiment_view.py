@@ -12,7 +12,7 @@ from kdexplorer.app.parts import chart_view, downloads
 from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
-from kdexplorer.charts.experiments import experiment_chart
+from kdexplorer.charts.experiments import figure_chart
 from kdexplorer.errors import KDError
 from kdexplorer.runs.launch import stop_run
 from kdexplorer.studies.driver import describe_state
@@ -69,7 +69,7 @@ def draw_chart(experiment: Experiment) -> tuple[Results, bool]:
         st.info(f"Not measured yet. {experiment.describe_cost()} Start it below, or from the command line.")
         results, small = read(experiment, small=True), True
         _show_left_out(results)
-    chart = experiment_chart(experiment.figure(results)) if results else None
+    chart = figure_chart(experiment.figure(results)) if results else None
     if chart is not None:
         chart_view.draw(chart, experiment.title, (), key=f"chart_{experiment.key}")
     return results, small

@@ -19,9 +19,8 @@ from kdexplorer.studies.folder import launch_study
 from kdexplorer.studies.study import Study
 from kdexplorer.training import demo
 from kdexplorer.training.checks import Problems
-from kdexplorer.training.estimate import Estimate, format_duration
-from kdexplorer.training.estimate_process import Measurement
-from kdexplorer.training.schedule import FULL_RESOLUTION
+from kdexplorer.training.estimate import Estimate, Measurement, format_duration
+from kdexplorer.training.recipe import FULL_RESOLUTION
 
 MAX_EVALUATION_SHARE = 0.05
 """Of a run's time; above it the estimate suggests to evaluate less often."""
@@ -100,22 +99,22 @@ def _start(config: RunConfig, sweep: Study | None) -> None:
 
 def demo_length() -> int:
     """How many epochs the demo should take on this machine; its shortest length while the machine is not measured."""
-    speed = demo.stored_speed()
+    speed = demo.stored_estimate()
     return demo.choose_length(speed) if speed is not None else demo.LENGTHS[0]
 
 
 def _show_demo_time(epochs: int, busy: bool) -> None:
     """How long the demo takes, from a measurement that is made once for a machine, while nothing trains."""
-    speed = demo.stored_speed()
+    speed = demo.stored_estimate()
     if speed is None:
         if not busy:
             st.fragment(_measure_demo, run_every=POLL)()
         return
-    st.metric("Time on this machine", f"about {format_duration(speed.seconds(epochs))}")
+    st.metric("Time on this machine", f"about {format_duration(demo.demo_seconds(speed, epochs))}")
     st.caption("Measured once; an overestimate if the machine was busy.")
-    _warn(speed.estimate.warning)
+    _warn(speed.warning)
     if st.button("Measure again", key="measure_demo", icon=":material/refresh:", disabled=busy):
-        access.act_and_rerun(demo.forget_speed)
+        access.act_and_rerun(demo.forget_estimate)
 
 
 @st.cache_resource(show_spinner=False)
@@ -126,7 +125,7 @@ def _demo_measurement() -> Measurement:
 
 def _measure_demo() -> None:
     """Waits for the measurement, stores it, and shows the form again with the length that fits."""
-    if demo.stored_speed() is None:
+    if demo.stored_estimate() is None:
         measurement = access.act_if_presenter(_demo_measurement)
         if measurement is None or not _store_when_measured(measurement):
             return
@@ -142,7 +141,7 @@ def _store_when_measured(measurement: Measurement) -> bool:
             seconds = time.time() - measurement.started
             st.markdown(f":material/timer: Measuring how fast this machine is, once … {seconds:.0f} s")
             return False
-        demo.store_speed(result)
+        demo.store_estimate(result)
     except (KDError, OSError) as error:
         show_error(error)
         if st.button("Measure again", key="measure_demo_again", icon=":material/refresh:"):

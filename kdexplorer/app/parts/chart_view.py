@@ -8,6 +8,7 @@ is then not drawn again, so that its slider keeps the keyboard's focus.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Hashable
@@ -18,6 +19,8 @@ import streamlit as st
 from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts.common import Spec, list_tables
+from kdexplorer.charts.style import enlarge
+from kdexplorer.figures import Words, all_figures
 from kdexplorer.web import assemble
 
 OF_IMAGE = ("image", "networks")
@@ -141,3 +144,44 @@ def draw_with_sliders(chart: str, spec: Spec, name: str, about: tuple[str, ...] 
     """
     with st.container(key=chart):
         draw(spec, name, about, **options)
+
+
+_SLID = {"T": ("temperature",), "α": ("temperature", "alpha")}
+"""What the sliders of a figure set, by what its viewer moves."""
+
+
+def show_figure(
+    key: str, source: Any = None, name: str = "", about: tuple[str, ...] = OF_IMAGE, alone: bool = False
+) -> None:
+    """Draws a figure of the registry, with what its viewer may choose.
+
+    Args:
+        key: the figure's.
+        source: what it is drawn from, see `Figure.parts`; where it has sliders, `shown` is what it shows apart from
+            their numbers.
+        name: what it shows, as for `draw`.
+        about: as for `draw`.
+        alone: whether it is drawn in its own size.
+    """
+    figure, known = all_figures()[key], {}
+    choice, slid = figure.choice(source), _SLID.get(figure.moves, ())
+    if choice is not None:
+        visibility = "visible" if choice.is_labeled else "collapsed"
+        known["chosen"] = choices.pick_option(
+            choice.name, choice.label, choice.options, choice.options.__getitem__, choice.default,
+            label_visibility=visibility,
+        )  # fmt: skip
+    if slid:
+        begin = start_sliders(f"chart_{key}", source.shown, tuple(getattr(source, one) for one in slid))
+        known |= dict(zip(slid, begin, strict=True))
+    with st.container(key=f"chart_{key}") if slid else contextlib.nullcontext():
+        for number, part in enumerate(figure.parts(source, **known)):
+            if isinstance(part, Words):
+                strong = f"**{as_text(part.strong)}**" if part.strong else ""
+                (st.info if part.is_hint else st.markdown)(strong + as_text(part.text))
+                continue
+            charts = part if isinstance(part, tuple) else (part,)
+            places = st.columns(len(charts), gap="medium") if len(charts) > 1 else [st]
+            for place, (position, spec) in zip(places, enumerate(charts), strict=True):
+                spec = enlarge(spec, figure.size) if alone else spec
+                draw(spec, name or f"{figure.title} {number} {position}", about, place)

@@ -11,10 +11,10 @@ from kdexplorer.app import navigation
 from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import choices, result_caches
-from kdexplorer.app.story_mode import lecture_file
 from kdexplorer.handout.request import HandoutRequest, choose_pictures
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.story.lecture import open_lecture
 from kdexplorer.vote.store import open_store
 from kdexplorer.web import assemble, export
 
@@ -44,7 +44,7 @@ def show_handout(
         compared: the rows of the results table, the networks if not given.
     """
     teacher, *students = networks.values()
-    closed = open_store().questions().closed
+    closed = open_store().closed()
     address = _own_address()
     temperature, alpha, visitor = choices.pinned("T"), choices.pinned_by_visitor("alpha"), access.visitor()
 
@@ -53,7 +53,7 @@ def show_handout(
         pictures = choose_pictures(COUNT, teacher, students, sources, first)
         request = HandoutRequest(
             networks, pictures, compared or {}, temperature, alpha, live=live, experiments=experiments,
-            votes=closed if votes else (), order=tuple(lecture_file.open_lecture().sections()),
+            votes=closed if votes else (), order=tuple(open_lecture().sections()),
             address=address,
         )  # fmt: skip
         return result_caches.handout(request, sources, visitor)

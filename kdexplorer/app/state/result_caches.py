@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import human_agreement, method_probe, results
+from kdexplorer.analysis import human_agreement, inference, results
 from kdexplorer.analysis.human_agreement import AgreementRow, Closeness
-from kdexplorer.analysis.method_probe import Probe
+from kdexplorer.analysis.inference import Probe
+from kdexplorer.analysis.metrics import scale_known
 from kdexplorer.analysis.results import ResultRow
-from kdexplorer.analysis.temperature_effects import describe_kl, describe_push
-from kdexplorer.analysis.temperature_scaling import scale_known
+from kdexplorer.analysis.verdicts import describe_kl, describe_push
 from kdexplorer.app.parts import network_picker
 from kdexplorer.app.server import turns
 from kdexplorer.app.state import caches
@@ -125,7 +125,7 @@ def _handout(request: HandoutRequest, sources: Sources) -> bytes:
 
 @st.cache_resource(max_entries=4, show_spinner="Computing the networks' outputs …", hash_funcs=caches.KEYS)
 def _outputs(checkpoint: Checkpoint, images: np.ndarray) -> Outputs:
-    return method_probe.compute_outputs(caches.network(checkpoint), images, checkpoint.card.normalization)
+    return inference.compute_outputs(caches.network(checkpoint), images, checkpoint.card.normalization)
 
 
 def probe_images(picture: Picture, teacher: Checkpoint) -> tuple[np.ndarray, np.ndarray]:
@@ -136,14 +136,14 @@ def probe_images(picture: Picture, teacher: Checkpoint) -> tuple[np.ndarray, np.
     pixels, labels, indices = caches.gallery(picture.dataset)
     rank = np.array([(labels[:position] == label).sum() for position, label in enumerate(labels[:400])])
     order = np.lexsort((np.arange(len(rank)), rank))
-    others = order[indices[order] != (-1 if picture.index is None else picture.index)][: method_probe.BATCH - 1]
+    others = order[indices[order] != (-1 if picture.index is None else picture.index)][: inference.PROBED - 1]
     others = others[np.argsort(labels[others], kind="stable")]
     label = picture.label if picture.label is not None else int(caches.predict(teacher, picture.pixels)[0].argmax())
     return np.concatenate([picture.pixels[None], pixels[others]]), np.append(label, labels[others])
 
 
 def probe_method(method: Method, student: Checkpoint, teacher: Checkpoint, picture: Picture) -> Probe:
-    """`method_probe.probe` of sixteen images, see `probe_images`. Raises CheckpointError for untrusted weights."""
+    """`inference.probe` of sixteen images, see `probe_images`. Raises CheckpointError for untrusted weights."""
     images, labels = probe_images(picture, teacher)
     return _probe(method.settings.model_dump_json(), student, teacher, images, labels)
 
@@ -151,7 +151,7 @@ def probe_method(method: Method, student: Checkpoint, teacher: Checkpoint, pictu
 @st.cache_data(max_entries=128, show_spinner=False, hash_funcs=caches.KEYS)
 def _probe(settings: str, student: Checkpoint, teacher: Checkpoint, images: np.ndarray, labels: np.ndarray) -> Probe:
     values = json.loads(settings)
-    return method_probe.probe(
+    return inference.probe(
         get_method(values["method"])(**values),
         _outputs(student, images),
         _outputs(teacher, images),

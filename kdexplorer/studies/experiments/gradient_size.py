@@ -9,7 +9,7 @@ from kdexplorer.studies.study import Study
 MATCHED = 0.307385
 """The weight at which T²·KL at T = 4 has the gradient of T = 1 with weight 0.9 at the start of training.
 
-0.9 · S(1) / S(4), where S is `temperature_effects.fresh_push` of ResNet-56 on the 10,000 test images.
+0.9 · S(1) / S(4), where S is `metrics.fresh_push` of ResNet-56 on the 10,000 test images.
 """
 SETTINGS = {
     "T1-w0.9": ("T = 1, weight 0.9", 1, 0.9),

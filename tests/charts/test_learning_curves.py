@@ -1,16 +1,17 @@
-"""Charts of runs and results: the figures that go in are the figures that are drawn."""
+"""A run's course: the figures that go in are drawn, and a replay shows those of the slider's epoch."""
 
 import json
 
+import numpy as np
 import pytest
 
-from kdexplorer.charts import evaluation, learning_curves, style
+from kdexplorer.analysis.metrics import softmax
+from kdexplorer.charts import learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.runs.records import TeacherFigures
-from tests.charts.drawing import heading, rows_of
-from tests.charts.records import make_row
+from tests.charts.drawing import draw, heading, marks, number, rows_of
 
 LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})
 
@@ -122,22 +123,35 @@ def test_values_that_are_no_numbers_are_left_out():
     assert {row["epoch"] for row in rows_of(spec, "epoch")} == {1}
 
 
-def test_an_unknown_cost_draws_nothing():
-    assert evaluation.accuracy_cost([make_row("plain")], LOOKS, "latency") is None
+POINTS = [
+    CurvePoint(name, epoch, {}, {"accuracy": 0.1 * (epoch + 1) + 0.05 * place})
+    for epoch in range(4)
+    for place, name in enumerate(("plain", "distilled"))
+]
 
 
-def test_networks_of_equal_cost_are_side_by_side():
-    costs = {"plain": 10, "distilled": 10, "large": 90}
-    rows = [make_row(name, parameters=cost) for name, cost in costs.items()]
-    spec = evaluation.accuracy_cost(rows, LOOKS, "parameters")
-    aside = {row["network"]: row["aside"] for row in rows_of(spec, "aside")}
-    assert aside == {"plain": -evaluation.ASIDE / 2, "distilled": evaluation.ASIDE / 2, "large": 0}
-    assert all("datum.aside" in layer["mark"]["xOffset"]["expr"] for layer in spec["layer"])
+def at_epoch(spec, epoch):
+    """The chart as the slider draws it."""
+    moved = [param | {"value": epoch} if param["name"] == learning_curves.SLIDER else param for param in spec["params"]]
+    return draw(spec | {"params": moved})
 
 
-def test_accuracies_have_their_intervals_in_percent():
-    rows = [make_row("plain", accuracy=0.93, accuracy_low=0.92, accuracy_high=0.94), make_row("distilled")]
-    spec = evaluation.accuracies(rows, {"plain": "scratch", "distilled": "kd"})
-    found = {row["network"]: (row["low"], row["accuracy"], row["high"]) for row in rows_of(spec, "low")}
-    assert found["plain"] == pytest.approx((92, 93, 94))
-    assert found["distilled"] == pytest.approx((40, 50, 60))
+@pytest.mark.parametrize("epoch", [1, 3, 4])
+def test_curves_end_at_the_sliders_epoch_and_axes_stay(epoch):
+    chart = learning_curves.learning_curves(POINTS, LOOKS, "accuracy", 4)
+    spec = learning_curves.replay_curves(chart, 1, 4)
+    assert {param["name"]: param["value"] for param in spec["params"] if "bind" in param} == {"epoch": 4}
+    drawn, last = at_epoch(spec, epoch), at_epoch(spec, 4)
+    assert drawn.count("role-axis-label") == last.count("role-axis-label")
+    found = {(mark["Network"], number(mark["Epoch"])) for mark in marks(drawn, "Network")}
+    assert found == {(name, at) for name in ("plain", "distilled") for at in range(1, epoch + 1)}
+
+
+def test_soft_labels_are_those_of_the_sliders_epoch():
+    generator = np.random.default_rng(0)
+    by_epoch = {epoch: {"plain": generator.normal(size=10)} for epoch in range(3)}
+    spec = learning_curves.soft_labels_by_epoch(None, by_epoch, LOOKS, [*"abcdefghij"], 2.0, 4)
+    for epoch in range(3):
+        found = marks(at_epoch(spec, epoch + 1), "Probability")
+        drawn = [float(mark["Probability"].rstrip("%")) / 100 for mark in found]
+        assert drawn == pytest.approx(softmax(by_epoch[epoch]["plain"], 2.0), abs=6e-4)

@@ -7,7 +7,7 @@ import pytest
 
 from kdexplorer.analysis.inference import gradient_on_logits
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
-from kdexplorer.charts import common, gradients, learning_curves, soft_labels, style, temperature
+from kdexplorer.charts import common, gradients, learning_curves, soft_labels, style
 from kdexplorer.charts.common import NetworkLogits
 from tests.charts.drawing import draw, heading, marks, number, rows_of, texts
 
@@ -142,26 +142,3 @@ def test_alpha_has_a_slider_of_its_own():
     params = {p["name"]: p for p in spec["params"]}
     assert params["alpha"]["value"] == 0.7
     assert params["alpha"]["bind"]["max"] == 1
-
-
-def test_curves_over_temperature_are_the_metrics():
-    teacher, students, _, _ = networks(10)
-    spec = temperature.over_temperature(teacher, students, "kl", 4.0)
-    assert {row["network"] for row in rows_of(spec, "network")} == {"scratch", "kd"}
-    for row in rows_of(spec, "value"):
-        student = next(one for one in students if one.name == row["network"])
-        expected = kl_divergence(teacher.logits[None], student.logits[None], row["T"])
-        assert row["value"] == pytest.approx(expected)
-    spec = temperature.over_temperature(teacher, students, "push", 4.0)
-    assert {row["network"] for row in rows_of(spec, "network")} == {"scratch", "kd", style.FRESH}
-    logits = {one.name: one.logits for one in students} | {style.FRESH: np.zeros(10)}
-    for row in rows_of(spec, "value"):
-        parts = gradient_on_logits(logits[row["network"]], teacher.logits, None, row["T"], 1.0)
-        assert row["value"] == pytest.approx(np.abs(parts["total"]).sum())
-    spec = temperature.over_temperature(teacher, students, "entropy", 4.0)
-    entropies = [row["value"] for row in rows_of(spec, "value") if row["network"] == "big"]
-    assert entropies == sorted(entropies)
-    assert entropies[-1] < math.log(10)
-    spec = temperature.over_temperature(teacher, students, "top", 4.0)
-    row = next(row for row in rows_of(spec, "value") if row["network"] == "big")
-    assert row["value"] == pytest.approx(softmax(teacher.logits, 0.5).max())

@@ -1,21 +1,19 @@
-"""The teacher's predictions on the disk: the same bits as computed ones, checked, bounded, complete or not there."""
+"""The teacher: what is read instead of computed has the same bits, and what it loses on small images is said."""
 
-import os
-import signal
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
+from kdexplorer.analysis.metrics import accuracy, softmax
+from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.methods import Method, get_method
 from kdexplorer.runs import array_store
-from kdexplorer.runs.array_store import Stored, delete_store, load_array, measure_store, save_array, store_root
 from kdexplorer.training import data, estimate, hardware
 from kdexplorer.training import teacher as teacher_module
-from kdexplorer.training.predictions import BatchPredictions
-from kdexplorer.training.teacher import Teacher
+from kdexplorer.training.teacher import BatchPredictions, EvaluationTeacher, Teacher
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import bits, create, make_config, stop_at, train_to_end
@@ -50,7 +48,7 @@ def computed(monkeypatch):
 
 
 def stored():
-    return sorted(store_root().glob("*.f32"))
+    return sorted(array_store.store_root().glob("*.f32"))
 
 
 def test_a_second_run_reads_them_and_trains_to_the_same_bits(response, computed):
@@ -109,8 +107,9 @@ def test_in_another_environment_they_are_computed(response, computed, monkeypatc
 
 def test_training_batches_are_stored_by_the_same_facts(response):
     teacher = Trainer(response).teacher
-    assert teacher.facts.items() <= teacher.predictions.facts.items()
-    assert teacher.facts["environment"]["threads"] == torch.get_num_threads()
+    facts = teacher.facts_in(teacher.dtype)
+    assert facts.items() <= teacher.predictions.facts.items()
+    assert facts["environment"]["threads"] == torch.get_num_threads()
 
 
 def test_a_gpu_computes_other_bits_in_single_precision_once_tf32_is_off(response, monkeypatch):
@@ -124,7 +123,7 @@ def test_a_gpu_computes_other_bits_in_single_precision_once_tf32_is_off(response
     facts = []
     for allowed in (True, False):
         monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
-        facts.append(teacher.facts)
+        facts.append(teacher.facts_in(torch.float32))
     assert facts[0] != facts[1]
 
 
@@ -172,97 +171,16 @@ def test_a_file_that_is_damaged_or_of_another_size_counts_as_missing(response, c
     assert sorted(computed) == [20] * 12 + [60]
 
 
-def test_the_oldest_are_removed_when_there_are_too_many(runs_root, monkeypatch):
-    monkeypatch.setattr(array_store, "MAX_BYTES", 3 * (4 * 10 + 32))
-    for number in range(5):
-        save_array({"number": number}, np.full((1, 10), number, np.float32))
-        for path in stored():  # on a disk with coarse times they would be equally old
-            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 10))
-    found = [load_array({"number": number}, (1, 10)) for number in range(5)]
-    assert [value is None for value in found] == [True, True, False, False, False]
-    assert all((value == number).all() for number, value in enumerate(found) if value is not None)
-
-
-# --- Kills and several writers -----------------------------------------------------------------------------------
-
-
-FACTS, VALUES = {"number": 1}, np.arange(30, dtype=np.float32).reshape(3, 10)
-
-
-def during_the_write(monkeypatch, do):
-    """From now on `do()` is called once, when a file's content is on the disk and before the file has its name."""
-    todo, sync = [do], os.fsync
-
-    def synced(handle):
-        sync(handle)
-        if todo:
-            todo.pop()()
-
-    monkeypatch.setattr(os, "fsync", synced)
-
-
-def leave_half():
-    """A process that SIGKILL ends in the middle of a write; returns what it left."""
-    child = os.fork()
-    if child == 0:
-        try:
-            with pytest.MonkeyPatch.context() as patch:
-                during_the_write(patch, lambda: os.kill(os.getpid(), signal.SIGKILL))
-                save_array(FACTS, VALUES)
-        finally:
-            os._exit(0)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
-    assert stored() == []
-    (left,) = store_root().iterdir()
-    return left
-
-
-def test_what_a_kill_left_is_counted_and_removed_after_an_hour(runs_root):
-    left = leave_half()
-    assert load_array(FACTS, VALUES.shape) is None
-    assert measure_store() == Stored(1, 4 * 30 + 32)
-    save_array(FACTS, VALUES)
-    assert left.exists()  # another process might be writing it
-    old = time.time() - 3700
-    os.utime(left, (old, old))
-    os.utime(stored()[0], (old, old))
-    save_array({"number": 2}, VALUES)
-    assert not left.exists()
-    assert (load_array(FACTS, VALUES.shape) == VALUES).all()
-    assert len(stored()) == 2
-
-
-def test_what_a_kill_left_is_deleted_with_everything_else(runs_root):
-    leave_half()
-    delete_store()
-    assert list(store_root().iterdir()) == []
-
-
-def test_two_writers_of_one_file_leave_it_whole(runs_root, monkeypatch):
-    during_the_write(monkeypatch, lambda: save_array(FACTS, VALUES))
-    save_array(FACTS, VALUES)
-    assert (load_array(FACTS, VALUES.shape) == VALUES).all()
-    assert list(store_root().iterdir()) == stored()
-
-
 def test_two_runs_that_compute_the_same_epoch_store_it_once(runs_root):
     batches = np.random.default_rng(0).normal(size=(3, 2, 10)).astype(np.float32)
-    writers = [BatchPredictions(FACTS, {"logits": batches.shape}) for _ in range(2)]
+    writers = [BatchPredictions({"number": 1}, {"logits": batches.shape}) for _ in range(2)]
     for step, batch in enumerate(batches):
         for writer in writers:
             assert writer.get(0, 32, step) is None
             writer.add(0, 32, step, lambda batch=batch: {"logits": batch})
     assert len(stored()) == 1
-    reader = BatchPredictions(FACTS, {"logits": batches.shape})
+    reader = BatchPredictions({"number": 1}, {"logits": batches.shape})
     assert all((reader.get(0, 32, step)["logits"] == batch).all() for step, batch in enumerate(batches))
-
-
-def test_deleting_everything_in_the_middle_of_a_write_costs_nothing_but_the_file(runs_root, monkeypatch):
-    during_the_write(monkeypatch, delete_store)
-    save_array(FACTS, VALUES)
-    assert list(store_root().iterdir()) == []
-    save_array(FACTS, VALUES)
-    assert (load_array(FACTS, VALUES.shape) == VALUES).all()
 
 
 def test_a_disk_that_is_full_costs_nothing_but_the_store(response, monkeypatch):
@@ -341,9 +259,59 @@ def test_the_estimate_counts_the_teachers_evaluation_unless_the_whole_split_is_s
     assert seconds_of_teacher(stages) == 600.0
 
 
-def test_the_size_is_known_and_everything_can_be_deleted(runs_root):
-    assert measure_store() == Stored(0, 0)
-    save_array({"number": 1}, np.zeros((3, 10), np.float32))
-    assert measure_store() == Stored(1, 4 * 30 + 32)
-    delete_store()
-    assert measure_store() == Stored(0, 0)
+# --- On the small images of the first epochs --------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tiny, teacher):
+    """Two epochs, the first on images of 16 pixels."""
+    return make_config(RESPONSE, teacher=str(teacher.path), start_resolution=16)
+
+
+def check_size(config, side=16):
+    trainer = Trainer(config)
+    return trainer.teacher.check_size(trainer.evaluation, trainer.evaluate_teacher(), side)
+
+
+@pytest.mark.parametrize(("right", "warned"), [(440, False), (435, False), (434, True), (300, True), (470, False)])
+def test_a_teacher_that_loses_more_than_five_points_is_reported(small, monkeypatch, right, warned):
+    labels = np.zeros(500, dtype=np.int64)
+    split = Split(np.zeros((500, 3, 32, 32), np.uint8), labels, ())
+
+    def logits(correct):
+        """So many images are classified correctly, each with a probability of 0.89."""
+        return np.log(np.where((np.arange(500) < correct)[:, None] == (np.arange(10) == 0), 0.89, 0.11 / 9)[:, :10])
+
+    monkeypatch.setattr(teacher_module, "predict_at", lambda *_: logits(right))
+    text = Trainer(small).teacher.check_size(split, EvaluationTeacher({"logits": logits(460)}, None), 16)
+    assert bool(text) == warned
+    if warned:
+        assert all(part in text for part in (f"{right / 5:.1f} %", "92.0 %", "At 16 pixels"))
+
+
+def test_the_figures_are_those_of_the_teacher_on_resized_images(small, teacher, monkeypatch):
+    monkeypatch.setattr(teacher_module, "MOST_LOST", -1.0)
+    text, split = check_size(small), get_dataset("synthetic").load("test")
+    mean, std = (
+        np.reshape(part, (3, 1, 1)) for part in (teacher.card.normalization.mean, teacher.card.normalization.std)
+    )
+    pixels = torch.tensor((split.images / 255 - mean) / std, dtype=torch.float32)
+    with torch.inference_mode():
+        inputs = F.interpolate(pixels, size=(16, 16), mode="bilinear", antialias=True)
+        logits, full = (teacher.network()(one).numpy() for one in (inputs, pixels))
+    assert f"{100 * accuracy(logits, split.labels):.1f} % of 60 " in text
+    assert f"at 32 pixels {100 * accuracy(full, split.labels):.1f} %" in text
+    assert f"{100 * softmax(logits).max(axis=1).mean():.0f} %. In" in text
+    assert check_size(small, 32) == ""
+
+
+def test_the_run_the_terminal_and_the_estimate_warn_to_the_end(small, monkeypatch, capsys):
+    monkeypatch.setattr(teacher_module, "MOST_LOST", -1.0)
+    run = create(small)
+    assert execute(run, show=True) == "finished"
+    assert run.status().warning.startswith("At 16 pixels the teacher")
+    assert "warning: At 16 pixels the teacher" in capsys.readouterr().err
+    assert "At 16 pixels" in run.log_tail(50)
+    assert estimate.measure(small).warning == run.status().warning
+    monkeypatch.setattr(teacher_module, "MOST_LOST", 2.0)
+    assert estimate.measure(small).warning == ""

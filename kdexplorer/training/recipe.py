@@ -1,13 +1,33 @@
-"""What changes during training: the learning rate by step, the resolution by epoch."""
+"""How students are trained: the optimizer, the learning rate by step, the resolution by epoch.
+
+All of it is a function of the configuration, here and nowhere else: another recipe is another choice in this file.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from kdexplorer.config import RunConfig
 
+if TYPE_CHECKING:
+    import torch
+
 FULL_RESOLUTION = 32
 """Pixels a side of the images as they are, and as they are evaluated."""
+
+
+def build_optimizer(config: RunConfig, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum; biases and the parameters of norms have no weight decay."""
+    import torch
+
+    known = list(parameters)
+    groups = [
+        {"params": [p for p in known if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in known if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0)
 
 
 def learning_rate(config: RunConfig, step: int, steps: int) -> float:

@@ -1,7 +1,7 @@
 """Makes the bundled subset from the complete CIFAR-10, and compares every pixel with it.
 
-KDEXPLORER_DATA=... python -m kdexplorer.datasets.make_cifar10_small          # compare
-KDEXPLORER_DATA=... python -m kdexplorer.datasets.make_cifar10_small --write  # make the file, then compare
+KDEXPLORER_DATA=... python -m benchmarks.make_cifar10_small          # compare
+KDEXPLORER_DATA=... python -m benchmarks.make_cifar10_small --write  # make the file, then compare
 """
 
 from __future__ import annotations

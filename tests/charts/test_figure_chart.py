@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kdexplorer.charts import style
-from kdexplorer.charts.experiments import experiment_chart
+from kdexplorer.charts.experiments import figure_chart
 from kdexplorer.studies.experiments.base import Figure, Point
 from tests.charts.drawing import compile_vega, draw, texts
 
@@ -19,7 +19,7 @@ def lines(slider="", values=(0.0, 0.5, 1.0)):
 
 @pytest.mark.parametrize(("chosen", "shown"), [(0.0, {"60.0", "61.0"}), (0.5, {"65.0", "66.0"})])
 def test_the_lines_values_at_the_slider_are_written(chosen, shown):
-    spec = experiment_chart(lines("bias"))
+    spec = figure_chart(lines("bias"))
     (slider,) = [param for param in spec["params"] if param["name"] == "bias"]
     assert (slider["bind"]["min"], slider["bind"]["max"], slider["bind"]["step"]) == (0.0, 1.0, 0.5)
     assert slider["bind"]["name"] == "Bias added to a logit"
@@ -37,7 +37,7 @@ def test_the_lines_values_at_the_slider_are_written(chosen, shown):
 @pytest.mark.parametrize("logarithmic", [True, False])
 def test_without_a_slider_the_numbers_of_a_few_places_are_written_in_full(places, logarithmic):
     figure = replace(lines(values=places), logarithmic=logarithmic, y_title="y")
-    spec = experiment_chart(figure)
+    spec = figure_chart(figure)
     written = texts(draw(spec, 2000))
     assert {f"{place:,g}" for place in places} <= set(written)
     assert written.count("first") == 1
@@ -48,9 +48,9 @@ def test_without_a_slider_the_numbers_of_a_few_places_are_written_in_full(places
 def test_a_long_label_of_a_row_is_not_cut():
     label = "largest probability, uniform rest"
     points = (Point("first", 1.0, label=label, low=0.5, high=1.5, seeds=(0.9, 1.1)),)
-    written = texts(draw(experiment_chart(Figure("dots", "Rows", "", "points", points, ROLES, rule=0))))
+    written = texts(draw(figure_chart(Figure("dots", "Rows", "", "points", points, ROLES, rule=0))))
     assert label in written
 
 
 def test_a_figure_without_points_has_no_chart():
-    assert experiment_chart(Figure("lines", "", "", "", (), ROLES)) is None
+    assert figure_chart(Figure("lines", "", "", "", (), ROLES)) is None

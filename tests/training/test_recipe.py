@@ -7,7 +7,7 @@ import pytest
 
 from kdexplorer.runs.work import Work
 from kdexplorer.training import progress
-from kdexplorer.training.schedule import learning_rate, resolution
+from kdexplorer.training.recipe import learning_rate, resolution
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import create, make_config
 

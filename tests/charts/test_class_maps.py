@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis.metrics import confusion as count_confusion
-from kdexplorer.analysis.metrics import per_class_accuracy
-from kdexplorer.charts import class_maps, evaluation, style
+from kdexplorer.charts import class_maps, style
 from tests.charts.drawing import draw, heading, rows_of, texts
 
 LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})
@@ -17,26 +16,6 @@ def predictions(count):
     eye = 2.0 * np.eye(count)[labels]
     logits = {name: generator.normal(size=(len(labels), count)) + eye for name in ("plain", "distilled")}
     return logits, labels, [f"class {index}" for index in range(count)]
-
-
-@pytest.mark.parametrize("count", [10, 12, 100])
-def test_accuracy_by_class_is_the_metric_of_the_least_accurate_classes(count):
-    logits, labels, classes = predictions(count)
-    spec = evaluation.per_class(logits, labels, LOOKS, classes)
-    expected = {name: per_class_accuracy(values, labels, count) for name, values in logits.items()}
-    mean = np.mean(list(expected.values()), axis=0)
-    shown = {row["class"] for row in rows_of(spec, "accuracy")}
-    assert len(shown) == 10
-    assert max(mean[classes.index(name)] for name in shown) <= np.sort(mean)[9]
-    for row in rows_of(spec, "accuracy"):
-        assert row["accuracy"] == pytest.approx(expected[row["network"]][classes.index(row["class"])], abs=1e-5)
-
-
-def test_a_class_without_images_is_left_out():
-    logits, labels, classes = predictions(10)
-    some = {name: values[labels != 3] for name, values in logits.items()}
-    spec = evaluation.per_class(some, labels[labels != 3], LOOKS, classes)
-    assert {row["class"] for row in rows_of(spec, "accuracy")} == {*classes} - {"class 3"}
 
 
 @pytest.mark.parametrize("count", [10, 12, 100])

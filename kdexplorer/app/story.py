@@ -9,14 +9,13 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app import navigation
+from kdexplorer.app import figures, navigation
 from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
-from kdexplorer.app.story_mode import figure_view, lecture_file
 from kdexplorer.errors import ConfigError
 from kdexplorer.figures import all_figures
-from kdexplorer.story.lecture import Lecture, Step
+from kdexplorer.story.lecture import Lecture, Step, open_lecture
 from kdexplorer.web import assemble
 
 PARAMETER, NOTES = "story", "notes"
@@ -37,7 +36,7 @@ def show_button() -> None:
 def show() -> None:
     """Draws the step that the address names, or the notes."""
     try:
-        lecture = lecture_file.open_lecture()
+        lecture = open_lecture()
     except ConfigError as error:  # changed while the server runs
         show_error(error)
         return
@@ -64,7 +63,7 @@ def _draw(lecture: Lecture, number: int) -> None:
         st.title(as_text(step.title), anchor=False)
         st.markdown(as_text(step.sentence))
     with st.container(key=f"story_figure_{number}"):
-        figure_view.draw(step.figure)
+        figures.draw(step.figure)
     with st.container(key="story_footer", horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"{number} / {count}", width="content")
         st.progress(number / count)

@@ -1,0 +1,183 @@
+"""One figure alone: in a frame of slides, `?figure=NAME`, and in a step of the story."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import streamlit as st
+
+from kdexplorer.analysis import inference, results
+from kdexplorer.app import attention, methods, soft_labels
+from kdexplorer.app.audience import controls
+from kdexplorer.app.compare import sections
+from kdexplorer.app.compare.studies import VERDICTS
+from kdexplorer.app.compare.table import Comparison
+from kdexplorer.app.experiments import experiment_view
+from kdexplorer.app.parts import chart_view, network_picker, picture
+from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.server import access
+from kdexplorer.app.state import choices, result_caches
+from kdexplorer.charts.style import role_of
+from kdexplorer.config import SCRATCH
+from kdexplorer.errors import KDError
+from kdexplorer.figures import Figure, all_figures
+from kdexplorer.images.picture import Picture
+from kdexplorer.runs import lineage
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.studies.experiments.results import SMALL
+from kdexplorer.vote.store import open_store
+
+PARAMETER = "figure"
+
+
+def show() -> None:
+    """Draws the figure that the address names, or the list of names."""
+    key = st.query_params[PARAMETER]
+    if key not in all_figures():
+        st.error(f"There is no figure '{as_text(key[:60])}'. Choose one of these:")
+        st.dataframe([{"figure": key, "shows": one.title, "control": one.moves} for key, one in all_figures().items()])
+        return
+    draw(key)
+
+
+def draw(key: str) -> None:
+    """Draws a figure with its control; an error is reported in its place."""
+    with st.container(key="kd_figure"):
+        try:
+            _draw(all_figures()[key], *network_picker.choose_networks())
+        except KDError as error:
+            show_error(error)
+        for pinned in choices.PINNED:
+            choices.pinned(pinned)
+    chart_view.follow_sliders()
+
+
+def _draw(figure: Figure, teacher: Checkpoint, students: list[Checkpoint]) -> None:
+    if figure.needs == "picture":
+        left, right = st.columns([1, 3], gap="medium")
+        with left:
+            image = _pick_picture(teacher, students)
+        with right:
+            _draw_beside(figure, teacher, students, image)
+    elif figure.draw is None:
+        SECTIONS[figure.key](teacher, students)
+    else:
+        source = _pick_family(teacher, students) if figure.needs == "family" else None
+        chart_view.show_figure(figure.key, source, about=(), alone=True)
+
+
+def _pick_picture(teacher: Checkpoint, students: list[Checkpoint], label: bool = True) -> Picture:
+    """Draws the picture with the buttons for another; without `label` its caption does not name the class."""
+    with st.container(key="picture", gap="small"):
+        return picture.pick_next(teacher, students, label)
+
+
+def _draw_beside(figure: Figure, teacher: Checkpoint, students: list[Checkpoint], image: Picture) -> None:
+    """A figure about a picture, from the networks' attention maps or their logits."""
+    if figure.draw is None:
+        _show_method(teacher, students, image)
+        return
+    source: Any
+    if figure.page == "attention":
+        many = network_picker.choose_networks(network_picker.MAX_STUDENTS)
+        source = SimpleNamespace(maps=attention.read_maps(image, *many), photo=image.pixels_last)
+    else:
+        source = soft_labels.build(image, teacher, students)
+        if source.students:
+            trained = source.networks[source.distilled.name].card.objective
+            alpha = choices.pinned("alpha", inference.trained_alpha(trained))
+            source = replace(source, student=source.distilled, alpha=alpha)
+    chart_view.show_figure(figure.key, source, alone=True)
+
+
+def _show_method(teacher: Checkpoint, students: list[Checkpoint], image: Picture) -> None:
+    """What a method asks of the first distilled student on the picture."""
+    chosen = methods.pick_method()
+    named = list(zip(network_picker.short_names(students), students, strict=True))
+    if not named:
+        st.info("Choose a student to see this method's gradient on it.")
+        return
+    student = next((pair for pair in named if role_of(pair[1], teacher) != SCRATCH), named[0])
+    methods.show_instrument(chosen(), teacher, methods.Student(*student), image)
+
+
+def _pick_family(teacher: Checkpoint, students: list[Checkpoint]) -> Comparison:
+    """Draws the choice of a teacher; the rows of its family, or of those that were chosen."""
+    found = network_picker.networks()
+    own = next((name for name, one in found.items() if one.path == teacher.path), teacher.name)
+    teachers = lineage.list_teachers({name: c for name, c in found.items() if "/" not in name})
+    name = choices.pick_option("family", "Teacher", dict.fromkeys([own, *teachers]))
+    return _compare(found[name], students if name == own else None)
+
+
+def _compare(teacher: Checkpoint, students: list[Checkpoint] | None) -> Comparison:
+    """The teacher and the students where they were chosen, else those of its family."""
+    found = network_picker.networks()
+    if students is None or not choices.is_chosen("students"):
+        students = [found[one] for one in lineage.first_family(found, teacher)]
+    networks = dict(zip(network_picker.short_names([teacher, *students]), [teacher, *students], strict=True))
+    same = next(iter(results.group_by_evaluation(networks).values()))
+    networks = {short: networks[short] for short in same}
+    short = next(iter(networks))
+    labels = result_caches.evaluation_labels(networks[short])
+    rows = result_caches.result_rows(networks, labels, (short, networks[short]), None, {}, None)
+    return Comparison(networks, (short, networks[short]), rows, labels)
+
+
+def _show_curves(teacher: Checkpoint, students: list[Checkpoint]) -> None:
+    shown = _compare(teacher, students)
+    first, *others = shown.networks
+    sections.show_curves(replace(shown, networks={one: shown.networks[one] for one in others or [first]}))
+
+
+def _show_cost(teacher: Checkpoint, students: list[Checkpoint]) -> None:
+    sections.show_cost(_compare(teacher, students))
+
+
+def _show_experiment(teacher: Checkpoint, students: list[Checkpoint]) -> None:
+    """One experiment: its question, its chart, its verdict."""
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        chosen = experiment_view.pick_experiment()
+    words = right.empty()
+    found, small = experiment_view.draw_chart(chosen)
+    said = f"**{chosen.question}** "
+    if found and small:
+        said += SMALL
+    elif found:
+        verdicts = (f"{VERDICTS[claim.verdict]} {claim.claim}: {claim.verdict}." for claim in chosen.judge(found))
+        said += "  \n".join(verdicts)
+    words.markdown(said)
+
+
+def _show_vote(teacher: Checkpoint, students: list[Checkpoint]) -> None:
+    """The question in letters for the last row, or before the first one the picture that it will be about."""
+    store = open_store()
+    seen, question = controls.swap_seen(store), store.current()
+    if question is not None:
+        with controls.show_projector(store, teacher, seen):
+            if access.is_presenter() and not question.is_open:
+                image = _pick_picture(teacher, students, label=False)  # it would give the answer away
+                controls.show_ask(store, teacher, image, seen)
+        return
+    left, middle, right = st.columns([4, 4, 5], gap="medium")
+    with left:
+        controls.show_code("stretch")
+    with middle:
+        image = _pick_picture(teacher, students, label=False)
+    with right:
+        if access.is_presenter():
+            controls.show_ask(store, teacher, image, seen)
+        else:
+            st.info("No question yet. The presenter starts questions.")
+
+
+SECTIONS = {
+    "learning_curves": _show_curves,
+    "accuracy_cost": _show_cost,
+    "experiment": _show_experiment,
+    "vote": _show_vote,
+}
+"""The figures that are sections of their page, with its own controls."""

@@ -1,1 +1,0 @@
-"""The lecture, step by step, and single figures."""

@@ -1,0 +1,86 @@
+"""Networks side by side: accuracy and its intervals, costs, classes, and the outcomes of error inheritance."""
+
+import numpy as np
+import pytest
+
+from kdexplorer.analysis.error_inheritance import OWN, RIGHT
+from kdexplorer.analysis.metrics import per_class_accuracy
+from kdexplorer.charts import evaluation
+from kdexplorer.charts.evaluation import OUTCOMES, inheritance
+from tests.charts.drawing import rows_of
+from tests.charts.records import make_row
+from tests.charts.test_class_maps import LOOKS, predictions
+
+
+def outcomes(*counts):
+    """Where the teacher is wrong: right, its class, another; where it is right: right, wrong."""
+    return {
+        "wrong": dict(zip(OUTCOMES, counts, strict=False)),
+        "right": dict(zip((RIGHT, OWN), counts[3:], strict=True)),
+    }
+
+
+def test_each_bar_adds_up_and_wrong_images_come_first():
+    counts = {"student": outcomes(20, 70, 10, 880, 20), "baseline": outcomes(30, 60, 10, 870, 30)}
+    spec = inheritance(counts, "teacher")
+    rows = rows_of(spec, "images")
+    bars = list(dict.fromkeys(row["bar"] for row in rows))
+    assert spec["layer"][0]["encoding"]["y"]["sort"] == [
+        "student, teacher wrong", "baseline, teacher wrong", "student, teacher right", "baseline, teacher right",
+    ]  # fmt: skip
+    for bar in bars:
+        parts = [row for row in rows if row["bar"] == bar]
+        assert sum(row["images"] for row in parts) == (100 if "wrong" in bar else 900)
+        assert parts[-1]["to"] == 1 or abs(parts[-1]["to"] - 1) < 1e-9
+    images = {(row["bar"], row["outcome"]): row["images"] for row in rows}
+    right, repeated, own = OUTCOMES
+    assert images["student, teacher wrong", repeated] == 70
+    assert images["student, teacher wrong", own] == 10
+    assert images["baseline, teacher right", right] == 870
+    assert "where teacher is wrong, right on 20.0% and the same wrong class on 70.0%" in spec["description"]
+
+
+def test_a_teacher_without_errors_draws_an_empty_bar():
+    rows = rows_of(inheritance({"student": outcomes(0, 0, 0, 40, 10)}, "teacher"), "images")
+    assert [row["share"] for row in rows if "wrong" in row["bar"]] == [0, 0, 0]
+
+
+def test_an_unknown_cost_draws_nothing():
+    assert evaluation.accuracy_cost([make_row("plain")], LOOKS, "latency") is None
+
+
+def test_networks_of_equal_cost_are_side_by_side():
+    costs = {"plain": 10, "distilled": 10, "large": 90}
+    rows = [make_row(name, parameters=cost) for name, cost in costs.items()]
+    spec = evaluation.accuracy_cost(rows, LOOKS, "parameters")
+    aside = {row["network"]: row["aside"] for row in rows_of(spec, "aside")}
+    assert aside == {"plain": -evaluation.ASIDE / 2, "distilled": evaluation.ASIDE / 2, "large": 0}
+    assert all("datum.aside" in layer["mark"]["xOffset"]["expr"] for layer in spec["layer"])
+
+
+def test_accuracies_have_their_intervals_in_percent():
+    rows = [make_row("plain", accuracy=0.93, accuracy_low=0.92, accuracy_high=0.94), make_row("distilled")]
+    spec = evaluation.accuracies(rows, {"plain": "scratch", "distilled": "kd"})
+    found = {row["network"]: (row["low"], row["accuracy"], row["high"]) for row in rows_of(spec, "low")}
+    assert found["plain"] == pytest.approx((92, 93, 94))
+    assert found["distilled"] == pytest.approx((40, 50, 60))
+
+
+@pytest.mark.parametrize("count", [10, 12, 100])
+def test_accuracy_by_class_is_the_metric_of_the_least_accurate_classes(count):
+    logits, labels, classes = predictions(count)
+    spec = evaluation.per_class(logits, labels, LOOKS, classes)
+    expected = {name: per_class_accuracy(values, labels, count) for name, values in logits.items()}
+    mean = np.mean(list(expected.values()), axis=0)
+    shown = {row["class"] for row in rows_of(spec, "accuracy")}
+    assert len(shown) == 10
+    assert max(mean[classes.index(name)] for name in shown) <= np.sort(mean)[9]
+    for row in rows_of(spec, "accuracy"):
+        assert row["accuracy"] == pytest.approx(expected[row["network"]][classes.index(row["class"])], abs=1e-5)
+
+
+def test_a_class_without_images_is_left_out():
+    logits, labels, classes = predictions(10)
+    some = {name: values[labels != 3] for name, values in logits.items()}
+    spec = evaluation.per_class(some, labels[labels != 3], LOOKS, classes)
+    assert {row["class"] for row in rows_of(spec, "accuracy")} == {*classes} - {"class 3"}

@@ -1,0 +1,287 @@
+"""Every page in a real browser, on a projector, on a large one and on a phone: what stands on its first screen, how
+large, whether the keyboard and a finger reach it, and what axe-core says of it in both themes."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import pytest
+
+from benchmarks.app import settle
+from kdexplorer.datasets import get_dataset
+from kdexplorer.handout import page as handout_page
+from kdexplorer.handout.request import HandoutRequest, open_sources
+from kdexplorer.handout.request import test_pictures as load_test_pictures
+from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.vote.questions import make_question
+from kdexplorer.vote.store import open_store
+from tests.conftest import NEEDED
+from tests.pages.reading import VIEWS
+from tests.pages.runs import make_run
+from tests.tab import LARGE, PHONE, PROJECTOR
+
+pytestmark = pytest.mark.browser
+
+BAD, RULES = ("serious", "critical"), ("heading-order", "region")
+"""What axe-core finds that is severe, and what is counted although it is less so."""
+ASKED = "audience?ask=3,5"
+CHART = ".st-key-figure .stVegaLiteChart:has(.vega-bind)"
+TABLE = "[data-testid=stDataFrame]:visible"
+PARTS = {
+    "": [".st-key-picture img", ".st-key-figure .stVegaLiteChart"],
+    "soft_labels": [".st-key-picture img", f"{CHART} input", f"{CHART} svg"],
+    "attention": [".st-key-picture img", f"{CHART} input", f"{CHART} svg"],
+    "methods": [".st-key-picture img", ".st-key-figure [data-testid=stSelectbox]", ".st-key-figure .stVegaLiteChart"],
+    "live": [".kd-photo", ".kd-slider input", ".kd-predictions tbody"],
+    ASKED: [".st-key-question img", ".st-key-vote_next", ".st-key-chart_room svg.marks"],
+    "launch": [".st-key-starting_points", ".st-key-start button", "[data-testid=stCode]"],
+    "compare": [".st-key-show", TABLE],
+    "experiments": [".st-key-experiment", ".stVegaLiteChart svg.marks"],
+}
+"""A page's picture, main control and main figure; of several matches the first."""
+WIDE = {
+    "": ".st-key-figure .stVegaLiteChart >> nth=1",
+    ASKED: "[alt^='QR code of']",
+    "launch": TABLE,
+    "compare": ".stVegaLiteChart",
+}
+"""What else stands on a projector's first screen."""
+
+SMALL = """([least]) => {
+  const shadows = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
+  const drawn = ".stVegaLiteChart svg text, .kd-predictions :is(th, td, label, span, small)";
+  return [document, ...shadows].flatMap((root) => [...root.querySelectorAll(drawn)])
+    .filter((text) => text.textContent && parseFloat(getComputedStyle(text).fontSize) < least - 0.01)
+    .map((text) => text.textContent);
+}"""
+CUT = """() => [...document.querySelectorAll(".stVegaLiteChart svg")].flatMap((svg) => {
+  const {left, right} = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll("text")].filter((text) => {
+    const box = text.getBoundingClientRect(), more = parseFloat(getComputedStyle(text).fontSize) / 6;
+    return box.width && (box.left < left - more || box.right > right + more || text.textContent.includes("…"));
+  }).map((text) => text.textContent);
+})"""
+"""Texts that are not whole. A text's box is higher than its letters, or wider where it is turned: by a sixth."""
+LOW = """() => {
+  const kinds = "button, input, a[href], summary, [role=radio], [role=tab], [role=combobox]";
+  const shadows = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
+  return [document, ...shadows].flatMap((root) => [...root.querySelectorAll(kinds)])
+    .map((one) => [one, ((one.type !== "range" && one.closest("label")) || one).getBoundingClientRect()])
+    .filter(([, box]) => box.width > 1 && Math.min(box.width, box.height) < 43.5)
+    .map(([one, box]) => [one.tagName, one.ariaLabel || one.textContent || one.name, box.width, box.height]);
+}"""
+BAND = """() => {
+  const main = document.querySelector("[data-testid=stMain]"), range = document.createRange();
+  const bottom = document.querySelector("[data-testid=stHeader]").getBoundingClientRect().bottom;
+  const walker = document.createTreeWalker(main, NodeFilter.SHOW_TEXT), tops = [];
+  while (walker.nextNode()) {
+    range.selectNodeContents(walker.currentNode);
+    const box = range.getBoundingClientRect();
+    if (walker.currentNode.textContent.trim() && box.height > 1 && box.bottom > bottom) tops.push(box.top - bottom);
+  }
+  return Math.min(...tops) / parseFloat(getComputedStyle(document.documentElement).fontSize);
+}"""
+"""From the menu's bottom to the page's first text, in sizes of the page's text."""
+PERCENTAGES = """() => {
+  const views = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
+  const bars = views.flatMap((view) => [...view.querySelectorAll(".kd-bar")]);
+  return bars.filter((bar) => bar.innerText.trim()).map((bar) => {
+    const range = document.createRange();
+    range.selectNodeContents(bar.querySelector("span"));
+    const text = range.getBoundingClientRect(), own = bar.querySelector("i").getBoundingClientRect();
+    const size = parseFloat(getComputedStyle(bar).fontSize), middle = (text.top + text.bottom) / 2;
+    return [(text.left - own.right) / size, text.right <= bar.getBoundingClientRect().right,
+      own.top < middle && middle < own.bottom];
+  });
+}"""
+"""Of each bar of the live view: how far right of it its percentage begins, in sizes of the text, and whether this ends
+in the bar's own column and stands in its row."""
+RAGGED = """() => [...document.querySelectorAll(".role-legend-symbol path[stroke-dasharray]")]
+  .filter((one) => !["", "1,0"].includes(one.getAttribute("stroke-dasharray")))
+  .map((one) => one.getAttribute("d")).filter((path) => !/^M-[0-9.]+,0L[0-9.]+,0$/.test(path))"""
+"""Markers in legends with a dashed outline: dashes belong to lines."""
+RIGHT = (
+    "Math.max(0, ...[...document.querySelectorAll('.stVegaLiteChart svg')]"
+    ".map((svg) => Math.round(svg.getBoundingClientRect().right)))"
+)
+"""Where the charts end."""
+SIDEWAYS = """() => {
+  const main = document.querySelector("[data-testid=stMain]") || document.documentElement;
+  return Math.max(main.scrollWidth - main.clientWidth, document.documentElement.scrollWidth - innerWidth);
+}"""
+MAIN_CONTROLS = {
+    "": ".st-key-figure",
+    "soft_labels": "input[type=range]",
+    "attention": "input[type=range]",
+    "methods": ".st-key-method",
+    "live": "input[type=range]",
+    ASKED: ".st-key-vote_next",
+    "launch": ".st-key-starting_points",
+    "compare": ".st-key-show",
+    "experiments": ".st-key-experiment",
+}
+IS_IN = """(control) => {
+  let active = document.activeElement;
+  while (active?.shadowRoot) active = active.shadowRoot.activeElement;
+  return Boolean(active?.closest(control));
+}"""
+NAMELESS = """() => {
+  const shadows = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
+  return [document, ...shadows].flatMap((root) => [...root.querySelectorAll("input[type=range], [role=slider]")])
+    .filter((one) => !(one.ariaLabel || one.labels?.[0]?.innerText) || !one.ariaValueText)
+    .map((one) => one.outerHTML);
+}"""
+
+
+PROJECTED = "audience?ask=3,5&view=projector"
+
+
+def find_violations(page, **only):
+    """Rule, place and reason of each violation that is serious or critical, or of `RULES`."""
+    if not page.evaluate("'axe' in window"):
+        script = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+        page.evaluate(script)
+    found = page.evaluate("(only) => axe.run(document, {resultTypes: ['violations'], ...only})", only)["violations"]
+    return [
+        (violation["id"], node["target"], node["failureSummary"])
+        for violation in found
+        if violation["impact"] in BAD or violation["id"] in RULES
+        for node in violation["nodes"]
+    ]
+
+
+def check_themes(page, wait=settle):
+    """axe-core on the open page in the light theme, then on its colors in the dark one."""
+    assert not find_violations(page)
+    page.emulate_media(color_scheme="dark")
+    wait(page)
+    assert not find_violations(page, runOnly={"type": "rule", "values": ["color-contrast"]})
+    page.emulate_media(color_scheme="light")
+
+
+def check_parts(page, name, size):
+    """The page's picture, control and figure stand on its first screen, which begins at its top."""
+    (width, height), wide = size, [WIDE[name]] if size == PROJECTOR and name in WIDE else []
+    for part in [*PARTS[name], *wide]:
+        found = page.locator(part).first
+        found.wait_for()
+        box = found.bounding_box()
+        assert min(box["x"], box["y"]) >= 0, (part, box)
+        assert box["y"] + box["height"] <= height, (part, box)
+        assert box["x"] + box["width"] <= width, (part, box)
+    assert page.evaluate(RAGGED) == []
+    assert -0.5 < page.evaluate(BAND) < 1  # a line is higher than its letters
+
+
+def check_texts(page, least):
+    """Texts are whole, at least so many pixels high, and nothing is wider than the screen."""
+    assert page.evaluate(SMALL, [least]) == []
+    assert page.evaluate(CUT) == []
+    assert page.evaluate(SIDEWAYS) <= 0
+
+
+def check_keyboard(page, name):
+    """A few stops lead to the page's main control, and every slider has a name and its value as text."""
+    stops = 0
+    while not page.evaluate(IS_IN, MAIN_CONTROLS[name]):
+        page.keyboard.press("Tab")
+        stops += 1
+        assert stops < 10
+    assert page.evaluate(NAMELESS) == []
+
+
+@pytest.fixture
+def question(app_runs):
+    """A question that is open."""
+    images, labels, _ = get_dataset("cifar10").samples()
+    open_store().start(make_question(images[3], get_dataset("cifar10").classes, "cifar10", 3, int(labels[3])))
+
+
+@pytest.mark.usefixtures("question")
+@pytest.mark.parametrize("name", PARTS)
+def test_a_page_on_projectors(tab, name):
+    for size in (LARGE, PROJECTOR):
+        page = tab.resize(size).open(name).page
+        page.locator(PARTS[name][-1]).first.wait_for()
+        check_texts(page, max(12, 0.014 * size[0]))
+        if name == "live":
+            page.locator(".kd-bar", has_text="%").first.wait_for()
+            bars = page.evaluate(PERCENTAGES)
+            assert len(bars) >= 3  # one for each network
+            assert [(far, *rest) for far, *rest in bars if not 0 < far < 0.5 or not all(rest)] == []
+    check_parts(page, name, PROJECTOR)
+    check_themes(page)
+    check_keyboard(page, name)
+
+
+@pytest.mark.usefixtures("question")
+@pytest.mark.parametrize("name", [*PARTS, *VIEWS, PROJECTED])
+def test_a_page_on_a_phone(phone, name):
+    page = phone.open(name).page
+    if name in PARTS:
+        check_parts(page, name, PHONE)
+        check_texts(page, 12)
+    else:
+        check_themes(page)
+    assert page.evaluate(LOW) == []
+    assert page.evaluate(SIDEWAYS) <= 0
+    assert page.evaluate(RIGHT) <= PHONE[0]
+
+
+@pytest.mark.usefixtures("question")
+def test_the_page_of_the_vote(phone):
+    page = phone.go("vote").page
+    assert page.evaluate(LOW) == []
+    assert page.evaluate(SIDEWAYS) <= 0
+    page.get_by_role("button", name="ship").click()
+    page.get_by_text("Counted").wait_for()
+    check_themes(page, lambda _: None)
+
+
+def test_compare_has_the_columns_that_fit(tab):
+    shown = []
+    for size in (PHONE, PROJECTOR, (1920, 1080), LARGE):
+        tab.resize(size).open("compare")
+        table = tab.page.locator(f".st-key-summary {TABLE}")
+        table.locator("th", has_text="Accuracy").first.wait_for(state="attached")
+        scroller = table.locator(".dvn-scroller").first
+        assert scroller.evaluate("one => one.scrollWidth - one.clientWidth") <= 1, size
+        shown.append(table.locator("th").count())
+    assert shown == sorted(set(shown))
+
+
+def test_the_menu_is_one_stop_with_arrow_keys(tab):
+    page = tab.resize(PROJECTOR).open("methods").page
+    page.get_by_role("link", name="Methods", exact=True).focus()
+    for key, name in (("ArrowLeft", "Attention"), ("End", "Experiments"), ("ArrowRight", "Overview")):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.innerText.trim()") == name
+    page.keyboard.press("Tab")
+    assert not page.evaluate("document.activeElement.closest('[data-testid=stTopNav]')")
+
+
+def test_a_finished_run(tab, app_runs):
+    run = make_run(students=("scratch", "response"))
+    page = tab.resize(PROJECTOR).open(f"launch?run={run.run_id}").page
+    assert page.get_by_role("button", name="Play", exact=True).count() == 1
+    picture = page.get_by_alt_text("Evaluation image").bounding_box()
+    chart = page.locator(".stVegaLiteChart", has_text="Soft labels after epoch")
+    drawn = [one.bounding_box() for one in (chart, *chart.locator("svg text").all())]
+    assert picture["width"] > 100
+    assert picture["x"] + picture["width"] <= min(box["x"] for box in drawn if box and box["width"])
+    assert max(box["x"] + box["width"] for box in drawn if box) <= PROJECTOR[0]
+    check_themes(page)
+
+
+def test_the_handout(open_tab, tmp_path):
+    networks = {name: find_checkpoint(name) for name in NEEDED}
+    sources = open_sources()
+    pictures, address = load_test_pictures([3], networks["resnet56"], sources), "https://kd.example.org"
+    request = HandoutRequest(networks, pictures, experiments=True, address=address)
+    (tmp_path / "handout.html").write_text(handout_page.build(request, sources), encoding="utf-8")
+    page = open_tab(size=PROJECTOR).page
+    page.goto((tmp_path / "handout.html").as_uri())
+    page.wait_for_selector("[data-chart=mirrored] svg")
+    check_themes(page, lambda _: page.wait_for_timeout(300))
+    assert page.locator("[tabindex='0']").count()
+    assert page.locator("[tabindex='0']:not([role][aria-label])").count() == 0

@@ -1,0 +1,121 @@
+"""What is kept on the disk: checked, bounded, complete or not there, whatever happens while it is written."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from kdexplorer.runs import array_store
+
+FACTS, VALUES = {"number": 1}, np.arange(30, dtype=np.float32).reshape(3, 10)
+SIZE = 4 * 30 + 32
+"""Bytes of a file: the values, and the hash."""
+
+
+def save(facts=FACTS, values=VALUES):
+    array_store.save_array(facts, values)
+
+
+def load(facts=FACTS):
+    return array_store.load_array(facts, VALUES.shape)
+
+
+def stored():
+    return sorted(array_store.store_root().glob("*.f32"))
+
+
+def test_an_array_is_read_as_it_was_saved_by_its_facts():
+    assert load() is None
+    assert array_store.measure_store() == (0, 0)
+    save()
+    assert np.array_equal(load(), VALUES)
+    assert load().dtype == np.float32
+    assert load({"number": 2}) is None
+    assert [array_store.is_stored(FACTS, shape) for shape in ((3, 10), (3, 9))] == [True, False]
+    assert array_store.load_array(FACTS, (3, 9)) is None
+    assert array_store.measure_store() == (1, SIZE)
+    array_store.delete_store()
+    assert load() is None
+
+
+@pytest.mark.parametrize("damage", [lambda c: b"", lambda c: c[:-1], lambda c: c[:50] + bytes([c[50] ^ 1]) + c[51:]])
+def test_a_damaged_file_counts_as_missing(damage):
+    save()
+    (path,) = stored()
+    path.write_bytes(damage(path.read_bytes()))
+    assert load() is None
+
+
+def test_the_oldest_are_removed_when_there_are_too_many(monkeypatch):
+    monkeypatch.setattr(array_store, "MAX_BYTES", 3 * SIZE)
+    for number in range(5):
+        save({"number": number}, np.full_like(VALUES, number))
+        for path in stored():  # on a disk with coarse times they would be equally old
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 10))
+    found = [load({"number": number}) for number in range(5)]
+    assert [value is None for value in found] == [True, True, False, False, False]
+    assert (found[4] == 4).all()
+
+
+# --- Kills and several writers ----------------------------------------------------------------------------
+
+
+def during_the_write(monkeypatch, do):
+    """From now on `do()` is called once, when a file's content is on the disk and before the file has its name."""
+    todo, sync = [do], os.fsync
+
+    def synced(handle):
+        sync(handle)
+        if todo:
+            todo.pop()()
+
+    monkeypatch.setattr(os, "fsync", synced)
+
+
+def leave_half():
+    """A process that SIGKILL ends in the middle of a write; returns what it left."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                during_the_write(patch, lambda: os.kill(os.getpid(), signal.SIGKILL))
+                save()
+        finally:
+            os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert stored() == []
+    (left,) = array_store.store_root().iterdir()
+    return left
+
+
+def test_what_a_kill_left_is_counted_and_removed_after_an_hour():
+    left = leave_half()
+    assert load() is None
+    assert array_store.measure_store() == (1, SIZE)
+    save()
+    assert left.exists()  # another process might be writing it
+    old = time.time() - 3700
+    os.utime(left, (old, old))
+    os.utime(stored()[0], (old, old))
+    save({"number": 2})
+    assert not left.exists()
+    assert (load() == VALUES).all()
+    assert len(stored()) == 2
+
+
+def test_what_a_kill_left_is_deleted_with_everything_else():
+    leave_half()
+    array_store.delete_store()
+    assert list(array_store.store_root().iterdir()) == []
+
+
+@pytest.mark.parametrize("meanwhile", [save, array_store.delete_store])
+def test_another_process_in_the_middle_of_a_write_costs_at_most_the_file(monkeypatch, meanwhile):
+    during_the_write(monkeypatch, meanwhile)
+    save()
+    assert list(array_store.store_root().iterdir()) == stored()
+    assert len(stored()) == (meanwhile is save)
+    save()
+    assert (load() == VALUES).all()

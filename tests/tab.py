@@ -1,0 +1,84 @@
+"""A tab of a headless Chromium, as the browser tests drive it."""
+
+from __future__ import annotations
+
+import re
+
+from benchmarks.app import settle
+
+DESKTOP, PROJECTOR, PHONE, LARGE = (1440, 900), (1280, 720), (390, 844), (3840, 2160)
+SLOW = 120_000
+"""Milliseconds: a shared machine may take long."""
+
+
+class Tab:
+    """A tab that remembers errors, requests, those to other hosts, and how many messages it sent to the server.
+
+    Tests share it: a page that is opened where another was costs half of one in a new tab.
+    """
+
+    def __init__(self, context, url=""):
+        self.url = url
+        self.page = context.new_page()
+        self.page.set_default_timeout(SLOW)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._console)
+        self.page.on("request", self._request)
+        self.page.on("websocket", lambda socket: socket.on("framesent", self._frame))
+        self.forget()
+
+    def _console(self, message):
+        if message.type == "error" and "404" not in message.text:  # Streamlit probes two addresses on a deep link
+            self.errors.append(message.text)
+
+    def _request(self, request):
+        self.requested.append(request.url)
+        if not re.match(r"((https?|wss?)://localhost:|data:|blob:|about:|file:)", request.url):
+            self.other_hosts.append(request.url)
+
+    def _frame(self, _):
+        self.sent += 1
+
+    def forget(self):
+        """Begins anew, for the next test."""
+        self.errors, self.requested, self.other_hosts, self.sent = [], [], [], 0
+
+    def check(self):
+        """No script failed, and nothing was asked of another host."""
+        assert not self.errors
+        assert not self.other_hosts
+
+    def resize(self, size):
+        self.page.set_viewport_size({"width": size[0], "height": size[1]})
+        return self
+
+    def go(self, path):
+        """Goes to a page without waiting for it."""
+        self.page.goto(f"{self.url}/{path}", wait_until="domcontentloaded")
+        return self
+
+    def open(self, path):
+        """Opens a page and waits until all of it is drawn."""
+        return self.go(path).settle()
+
+    def settle(self):
+        settle(self.page)
+        return self
+
+    def chart(self, words):
+        """The chart that contains these words."""
+        found = self.page.locator(".stVegaLiteChart", has_text=words).first
+        found.wait_for()
+        return found
+
+
+def drag(slider, *values):
+    """Drags a range input over these values."""
+    slider.evaluate(
+        """(slider, values) => {
+          const tell = (kind) => slider.dispatchEvent(new Event(kind, {bubbles: true}));
+          for (slider.value of values) tell("input");
+          tell("change");
+        }""",
+        values,
+    )
