@@ -38,8 +38,7 @@ with right:
     controls.show_warning()
     results.show_question(store, teacher)
 
-names = network_picker.short_names([teacher, *students])
-results.show_history(store.closed(), dict(zip(names, [teacher, *students], strict=True)))
+results.show_history(store.closed(), [teacher, *students])
 controls.show_end(store)
 if question is not None:
     controls.show_preparation(store, teacher, students, seen)

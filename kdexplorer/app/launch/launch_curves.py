@@ -7,7 +7,7 @@ import streamlit as st
 
 from kdexplorer.app.launch import run_result
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.state import caches
+from kdexplorer.app.state import data
 from kdexplorer.app.state.choices import pick_one, pick_option
 from kdexplorer.charts import learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
@@ -25,7 +25,7 @@ def show(run: Run, config: RunConfig, live: bool) -> None:
     if not config.teacher:  # such a run trains a teacher, unless the name says that it is a baseline
         roles = {n: style.TEACHER if key == SCRATCH and SCRATCH not in n.lower() else key for n, key in roles.items()}
     looks = style.series(roles)
-    by_epoch, within = caches.run_metrics(run)
+    by_epoch, within = data.run_metrics(run)
     metrics = [row for row in by_epoch if row.student in roles and row.epoch < config.epochs and row.test]
     points = [to_point(row, row.student) for row in metrics]
     batches = [
@@ -85,7 +85,7 @@ def _show_soft_labels(
         if not live or row.epoch == latest:
             by_epoch.setdefault(row.epoch, {})[row.student] = _as_logits(row.probes, len(classes))
     of_teacher = _as_logits(teacher.probes if teacher else [], len(classes))
-    pictures, own_labels = caches.probes(config.dataset, config.holdout)
+    pictures, own_labels = data.probes(config.dataset, config.holdout)
     labels = (teacher.probe_labels if teacher else None) or own_labels.tolist()
     count = min(len(probes) for probes_of in by_epoch.values() for probes in probes_of.values())
     if not count:
