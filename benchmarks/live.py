@@ -92,7 +92,7 @@ def page_of(networks: Sequence[Checkpoint]) -> str:
         assemble.describe_network(one.name, role_of(one, networks[0]), export.export_network(one)) for one in networks
     ]
     settings = json.dumps(assemble.build_settings(described, 4.0, 0.5, 20.0)).replace("<", "\\u003c")
-    return PAGE.format(styles=assemble.read_styles(), script=assemble.build_script(), settings=settings)
+    return PAGE.format(styles=assemble.read("live.css"), script=assemble.build_script(), settings=settings)
 
 
 def row(name: str, found: dict[str, Any]) -> str:
@@ -148,7 +148,7 @@ def main() -> None:
                 act(page, options.seconds, len(options.students))
                 page.close()
     weights = sum(len(base64.b64encode(export.export_network(c).weights)) for c in networks)
-    code = len(assemble.build_script()) + len(assemble.read_styles())
+    code = len(assemble.build_script()) + len(assemble.read("live.css"))
     print(f"\nin a page: {weights / 1e6:.2f} MB of weights as base64, {code / 1e3:.0f} kB of script and styles")
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from kdexplorer.analysis import inference, results
 from kdexplorer.app import attention, methods, soft_labels
-from kdexplorer.app.audience import controls
+from kdexplorer.app.audience import page as audience
 from kdexplorer.app.compare import sections
 from kdexplorer.app.compare.studies import VERDICTS
 from kdexplorer.app.compare.table import Comparison
@@ -151,21 +151,21 @@ def _show_experiment(teacher: Network, students: list[Network]) -> None:
 def _show_vote(teacher: Network, students: list[Network]) -> None:
     """The question in letters for the last row, or before the first one the picture that it will be about."""
     store = open_store()
-    seen, question = controls.swap_seen(store), store.current()
+    seen, question = audience.swap_seen(store), store.current()
     if question is not None:
-        with controls.show_projector(store, teacher, seen):
+        with audience.show_projector(store, teacher, seen):
             if access.is_presenter() and not question.is_open:
                 image = _pick_picture(teacher, students, label=False)  # it would give the answer away
-                controls.show_ask(store, teacher, image, seen)
+                audience.show_ask(store, teacher, image, seen)
         return
     left, middle, right = st.columns([4, 4, 5], gap="medium")
     with left:
-        controls.show_code("stretch")
+        audience.show_code("stretch")
     with middle:
         image = _pick_picture(teacher, students, label=False)
     with right:
         if access.is_presenter():
-            controls.show_ask(store, teacher, image, seen)
+            audience.show_ask(store, teacher, image, seen)
         else:
             st.info("No question yet. The presenter starts questions.")
 

@@ -67,7 +67,9 @@ def show_page() -> None:
 PREFIX = "data:image/png;base64,"
 
 _KEY = "live_view"
-_view = st.components.v2.component("kdexplorer_live", js=assemble.build_module(), css=assemble.read_styles())
+_view = st.components.v2.component(
+    "kdexplorer_live", js=assemble.build_script() + assemble.read("component.js"), css=assemble.read("live.css")
+)
 
 
 def show_view(teacher: Network, students: Sequence[Network], temperature: float) -> bytes | None:

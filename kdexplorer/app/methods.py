@@ -10,7 +10,7 @@ import streamlit as st
 
 from kdexplorer.analysis import inference
 from kdexplorer.analysis.inference import PROBED, Probe
-from kdexplorer.app.launch import student_rows
+from kdexplorer.app.launch.students import objective_formula
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.text import as_text, show_error
@@ -105,7 +105,7 @@ def pick_settings(method: type[Method]) -> Method:
 def show_formula(method: Method) -> None:
     """The objective with its numbers, what crosses from teacher to student, and the source."""
     values = method.settings.model_dump()
-    st.latex(student_rows.objective_formula({"ce_weight": 1.0, "label_smoothing": 0.0, "terms": [values]}))
+    st.latex(objective_formula({"ce_weight": 1.0, "label_smoothing": 0.0, "terms": [values]}))
     crossing = " and ".join(CROSSES[need] for need in ("logits", "embedding", "stages") if need in method.needs)
     batch = " It compares the images of a batch with each other." if method.relates_images else ""
     st.markdown(

@@ -20,7 +20,7 @@ from kdexplorer.web import assemble
 
 PARAMETER, NOTES = "story", "notes"
 _STEP, _BEFORE = "story_step", "story_before"
-_css, _script, _notes_script = assemble.read_story()
+_css, _script, _notes_script = (assemble.read(name) for name in ("story.css", "story.js", "story_notes.js"))
 _notes_button = st.components.v2.component(
     "kdexplorer_story", html="<button type='button'>Notes</button>", js=_script, css=_css
 )

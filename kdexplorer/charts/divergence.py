@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import altair as alt
 import numpy as np
+from scipy.special import rel_entr
 
 from kdexplorer.charts.common import Spec, spec, title, tooltips
 from kdexplorer.charts.style import SCRATCH, TEACHER, color, dash, em, series
@@ -47,11 +48,11 @@ def divergence(teacher: np.ndarray, students: np.ndarray, beta: float) -> np.nda
     Returns:
         float64 `[...]`, in nats.
     """
-    p, q = np.broadcast_arrays(teacher, students)
     if beta in (0.0, 1.0):
-        return _kl(p, q) if beta == 0.0 else _kl(q, p)
-    mixture = beta * p + (1 - beta) * q
-    return (beta * _kl(p, mixture) + (1 - beta) * _kl(q, mixture)) / (beta * (1 - beta))
+        return rel_entr(*((teacher, students) if beta == 0.0 else (students, teacher))).sum(axis=-1)
+    mixture = beta * teacher + (1 - beta) * students
+    found = beta * rel_entr(teacher, mixture) + (1 - beta) * rel_entr(students, mixture)
+    return found.sum(axis=-1) / (beta * (1 - beta))
 
 
 @lru_cache(maxsize=1)
@@ -105,8 +106,3 @@ def mode_figure() -> Spec:
 
 def _bell(mean: np.ndarray | float, deviation: np.ndarray | float) -> np.ndarray:
     return np.exp(-0.5 * ((GRID - mean) / deviation) ** 2) / deviation
-
-
-def _kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    tiny = 1e-300
-    return (p * (np.log(np.maximum(p, tiny)) - np.log(np.maximum(q, tiny)))).sum(axis=-1)

@@ -13,6 +13,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from kdexplorer.analysis.measures import Measure
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
 from kdexplorer.charts.common import Spec, data, describe_selection, join_parts, select_classes, spec, title, tooltips
@@ -21,26 +22,12 @@ from kdexplorer.config import split_term_name
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.runs.records import TeacherFigures
 
-
-@dataclass(frozen=True)
-class Measure:
-    """A figure of a network after an epoch: its name, the title of its axis, and the format of the axis."""
-
-    label: str
-    axis_title: str
-    number_format: str
-
-    def format(self, value: float) -> str:
-        """A value in words."""
-        return f"{value:.1%}" if self.number_format.endswith("%") else f"{value:.4g}"
-
-
 _FIXED = {
-    "accuracy": Measure("Accuracy", "Accuracy (share of images)", ".2~%"),
-    "cross_entropy": Measure("Cross-entropy", "Cross-entropy (nats)", ".2f"),
-    "objective": Measure("Objective", "Objective (each student's own sum)", ".2f"),
+    "accuracy": Measure("accuracy", "Accuracy", format=".2~%", axis="Accuracy (share of images)"),
+    "cross_entropy": Measure("cross_entropy", "Cross-entropy", format=".2f", axis="Cross-entropy (nats)"),
+    "objective": Measure("objective", "Objective", format=".2f", axis="Objective (each student's own sum)"),
 }
-"""The measures that are no method's term."""
+"""The measures that are no method's term; formats are those of the axis."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +43,11 @@ class CurvePoint:
     test: Mapping[str, float]
 
 
+def _format(measure: Measure, value: float) -> str:
+    """A value in words."""
+    return f"{value:.1%}" if measure.format.endswith("%") else f"{value:.4g}"
+
+
 def get_measure(key: str) -> Measure:
     """The measure of that key: `accuracy`, `cross_entropy`, `objective`, or a method's key, numbered where it repeats.
 
@@ -66,7 +58,7 @@ def get_measure(key: str) -> Measure:
         return _FIXED[key]
     method, number = split_term_name(key)
     label = f"{get_method(method).label} term" + (f" {number}" if number else "")
-    return Measure(label, f"{label}, unweighted", ".3~g")
+    return Measure(key, label, format=".3~g", axis=f"{label}, unweighted")
 
 
 def list_measures(points: Sequence[CurvePoint]) -> list[str]:
@@ -119,11 +111,11 @@ def learning_curves(
     looks = [look for look in looks if any(row["network"] == look.name for row in rows + within)]
     facts, last = get_measure(measure), {row["network"]: row["value"] for row in rows or within}
     subtitle = "Not comparable between students: each minimizes a different sum" if measure == "objective" else ""
-    words = f"{facts.label} by epoch; latest: " + ", ".join(f"{name} {facts.format(v)}" for name, v in last.items())
+    words = f"{facts.label} by epoch; latest: " + ", ".join(f"{name} {_format(facts, v)}" for name, v in last.items())
     layers = _curves(rows, within, looks, facts, epochs)
     value = getattr(teacher, measure, None) if split == "test" else None
     if value is not None:
-        shown = f"{facts.format(value)} {teacher.described_images if teacher else ''}".rstrip()
+        shown = f"{_format(facts, value)} {teacher.described_images if teacher else ''}".rstrip()
         subtitle, words = f"Blue line: the teacher, {shown}", f"{words}; teacher {shown}"
         color = style.look_of(style.TEACHER).color
         rule = alt.Chart(data([{"value": value}])).mark_rule(color=color, strokeWidth=em(2))
@@ -154,11 +146,11 @@ def _curves(
     epochs: int | None,
 ) -> list[alt.Chart]:
     """Lines and points of the rows `epoch`, `network` and `value`, and thin lines of those within epochs."""
-    number_format = ",.0f" if max(row["value"] for row in rows + within) >= 100 else measure.number_format
+    number_format = ",.0f" if max(row["value"] for row in rows + within) >= 100 else measure.format
     last = max(row["epoch"] for row in rows + within)
     span = alt.Scale(domain=[0 if within else 1, max(epochs or 1, last, 2)], nice=False)
     scale, axis = alt.Scale(zero=False, nice=True), alt.Axis(format=number_format)
-    value = ("value:Q", measure.label, ".2%" if measure.number_format.endswith("%") else ".4g")
+    value = ("value:Q", measure.label, ".2%" if measure.format.endswith("%") else ".4g")
     drawn: dict[str, Any] = {
         "x": alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d", grid=False), scale=span),
         "y": alt.Y("value:Q", title=measure.axis_title, axis=axis, scale=scale),

@@ -26,7 +26,7 @@ TEXT = (0.2, 0.35, 0.55)
 """Room for a percentage right of the longest bar on a projector, in lengths of that bar, with one to three sources."""
 
 
-def room_bars(
+def vote_bars(
     counts: Sequence[int],
     classes: Sequence[str],
     label: int | None = None,

@@ -22,7 +22,7 @@ from kdexplorer.analysis.results import ResultRow
 from kdexplorer.charts import class_maps, learning_curves, soft_labels, style, temperature
 from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.common import THEME, NetworkLogits, Spec, fresh_student, vega_lite_version
-from kdexplorer.charts.votes import room_bars
+from kdexplorer.charts.votes import vote_bars
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.figures import all_figures
 from kdexplorer.figures.images import draw_scale
@@ -185,7 +185,7 @@ class Charts:
             subject = f"{len(human):,} test images"
             drawn["closeness on the split"] = temperature.closeness_curves(self.near, self.roles, human, subject)
         votes = enumerate(self.request.votes, start=1)
-        return self.add(drawn | {f"votes {k}": room_bars(one.totals, one.classes, one.label) for k, one in votes})
+        return self.add(drawn | {f"votes {k}": vote_bars(one.totals, one.classes, one.label) for k, one in votes})
 
     def _draw_class_maps(self) -> dict[str, Spec]:
         groups, teacher = results.evaluation_labels(self.request.teacher), next(iter(self.stored.values()))

@@ -80,10 +80,10 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     listed = [name for name in SECTIONS if present.get(name, True)]
     source = f"KD Explorer {__version__}, handout: {name_family(teacher, list(request.networks)[1:])}"
     data = {"shapes": charts.shapes, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
-    scripts, styles = [_bundle_library(), assemble.read_save_chart(), _read("page.js")], [_read("page.css")]
+    scripts, styles = [_bundle_library(), assemble.read("save_chart.js"), _read("page.js")], [_read("page.css")]
     if request.live:
         scripts += [assemble.build_script(), _read("page_live.js")]
-        styles.append(assemble.read_styles())
+        styles.append(assemble.read("live.css"))
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_read("page.html"))
     return template.render(
         _describe_networks(request, rows), version=__version__, date=datetime.date.today().isoformat(),

@@ -31,50 +31,9 @@ def select_networks(networks: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]
 @cache
 def build_script() -> str:
     """A classic script that defines `KDLive.mount(host, settings)`; safe inside a script element."""
-    worker = json.dumps(_read("infer.js") + _read("worker.js")).replace("<", "\\u003c")
-    parts = "\n".join(map(_read, PARTS))
-    return (
-        f'"use strict";\nconst KDLive = (() => {{\nconst KD_WORKER = {worker};\n{parts}\nreturn {{ mount }};\n}})();\n'
-    )
-
-
-@cache
-def build_module() -> str:
-    """`build_script` as a module for Streamlit's components, version 2."""
-    return build_script() + _read("component.js")
-
-
-@cache
-def read_styles() -> str:
-    """The view's style sheet; it takes its colors from the surrounding page."""
-    return _read("live.css")
-
-
-def build_page_controls() -> tuple[str, str]:
-    """The script and the style sheet of what every page of the application has."""
-    parts = ("explain_refusal.js", "shrink_upload.js", "page_controls.js")
-    return "".join(map(_read, parts)), _read("page_controls.css")
-
-
-def build_save_button() -> tuple[str, str]:
-    """The script and the style sheet of what saves a chart on a page."""
-    return read_save_chart() + _read("save_button.js"), _read("save_button.css")
-
-
-@cache
-def read_save_chart() -> str:
-    """The script that makes files of charts, `KDSave`."""
-    return _read("save_chart.js")
-
-
-def read_slider_memory() -> str:
-    """The script that reports where a chart's slider was moved to."""
-    return _read("slider_memory.js")
-
-
-def read_story() -> tuple[str, str, str]:
-    """The style sheet of the story's buttons and notes, the script that presents, and the script of the notes."""
-    return _read("story.css"), _read("story.js"), _read("story_notes.js")
+    worker = json.dumps(read("infer.js", "worker.js")).replace("<", "\\u003c")
+    parts = f"const KD_WORKER = {worker};\n{read(*PARTS)}\nreturn {{ mount }};"
+    return f'"use strict";\nconst KDLive = (() => {{\n{parts}\n}})();\n'
 
 
 def describe_network(name: str, role: str, exported: ExportedNetwork, url: str | None = None) -> dict[str, Any]:
@@ -115,5 +74,8 @@ def build_settings(
     }
 
 
-def _read(name: str) -> str:
-    return resources.files("kdexplorer.web").joinpath(name).read_text(encoding="utf-8")
+@cache
+def read(*names: str) -> str:
+    """These scripts or style sheets of this folder, one after the other."""
+    folder = resources.files("kdexplorer.web")
+    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)

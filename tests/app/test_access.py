@@ -6,7 +6,9 @@ import threading
 import pytest
 
 from benchmarks.app import ROOT
-from kdexplorer.app.launch import guest, launch_run, launch_start
+from kdexplorer.app.launch import page as launch_page
+from kdexplorer.app.launch import run as run_view
+from kdexplorer.app.launch import start
 from kdexplorer.app.server import access, turns
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import download
@@ -140,7 +142,7 @@ def test_a_short_token_is_refused_at_the_start_with_a_command_that_makes_one(mon
 
 ACTIONS = {"create_run", "launch_run", "start_run", "stop_run", "delete_run", "launch_study", "start_study",
            "start_download", "cancel_download", "Measurement"}  # fmt: skip
-GUARDS = {"act_if_presenter", "act_and_rerun", "offer_deletion"}  # `layout.offer_deletion` acts through the second
+GUARDS = {"act_if_presenter", "act_and_rerun", "offer_deletion", "offer_estimate"}  # the others act through the second
 
 
 def name_of(node):
@@ -208,7 +210,7 @@ def test_a_guests_page_looks_for_news_of_a_run_less_often(monkeypatch):
     seconds = []
     for is_presenter in (True, False):
         monkeypatch.setattr(access, "is_presenter", lambda is_presenter=is_presenter: is_presenter)
-        seconds.append(launch_run._interval())
+        seconds.append(run_view.interval())
     assert seconds[0] < seconds[1]
 
 
@@ -235,7 +237,7 @@ def test_what_a_guests_browser_sends_does_not_act(monkeypatch, open_page, tmp_pa
     stopped, running = make_stopped_run(), make_stopped_run()
     running.write_status("running")
     done = []
-    actions = {launch_start: ("launch_run", "Measurement"), launch_run: ("start_run", "stop_run", "delete_run")}
+    actions = {start: ("launch_run", "Measurement"), run_view: ("start_run", "stop_run", "delete_run")}
     for module, names in (actions | {download: ("start_download",)}).items():
         for name in names:
             monkeypatch.setattr(module, name, lambda *_, name=name: done.append(name))
@@ -245,7 +247,7 @@ def test_what_a_guests_browser_sends_does_not_act(monkeypatch, open_page, tmp_pa
     no_demo.number_input(key="form_seed").set_value(1).run()
     opened = [
         (form, "download_cifar10"),
-        (no_demo, "estimate"),
+        (no_demo, "start_estimate"),
         (open_page("launch"), "start"),
         (open_page("launch", run=running.run_id), "stop"),
         (open_page("launch", run=stopped.run_id), "resume"),
@@ -263,9 +265,9 @@ def test_a_guest_sees_what_there_is_to_do_instead_of_the_form(monkeypatch, open_
     make_stopped_run()
     at = open_page("launch")
     keys = {button.key for button in at.button}
-    assert not keys & {"start", "estimate", "download_cifar10"}
+    assert not keys & {"start", "start_estimate", "download_cifar10"}
     assert any(key.startswith("open_") for key in keys if key)
-    assert link_labels(at) == list(guest.LINKS.values())
+    assert link_labels(at) == list(launch_page.WITHOUT_A_START.values())
     enter(at, TOKEN)
     assert "start" in {button.key for button in at.button}
 

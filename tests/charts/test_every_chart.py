@@ -121,10 +121,10 @@ def charts():
     teacher = NetworkLogits("big", style.TEACHER, np.arange(10.0))
     classes = [f"class {index}" for index in range(10)]  # a vote has 20 at most
     of_votes = {
-        "votes": votes.room_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0),
-        "votes only": votes.room_bars(range(10), classes),
-        "votes on a projector": votes.room_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0, projector=True),
-        "votes only, on a projector": votes.room_bars(range(10), classes, projector=True),
+        "votes": votes.vote_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0),
+        "votes only": votes.vote_bars(range(10), classes),
+        "votes on a projector": votes.vote_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0, projector=True),
+        "votes only, on a projector": votes.vote_bars(range(10), classes, projector=True),
     }
     return one_image(10) | many_images(10) | of_votes
 

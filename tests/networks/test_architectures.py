@@ -69,6 +69,24 @@ def images():
     return torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.parametrize("depth", [18, 50])
+def test_the_initial_values_are_torchvisions(depth, images):
+    """Runs that have begun with torchvision's own resume to the same bits."""
+    import torchvision.models
+
+    torch.manual_seed(3)
+    published = getattr(torchvision.models, f"resnet{depth}")(num_classes=10)
+    published.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+    nn.init.kaiming_normal_(published.conv1.weight, mode="fan_out", nonlinearity="relu")
+    published.maxpool = nn.Identity()
+    own = build(f"resnet{depth}", seed=3)
+    expected = published.state_dict()
+    assert expected.keys() == own.state_dict().keys()
+    assert all(torch.equal(expected[key], value) for key, value in own.state_dict().items())
+    published.to(memory_format=torch.channels_last)
+    assert torch.equal(published(images), own(images))
+
+
 MULTIPLY_ADDS = {
     "resnet8": 12_239_488,
     "resnet20": 40_551_040,

@@ -41,7 +41,7 @@ def fill(page, **fields):
 def start(page):
     """Starts the form's experiment and returns the run's id."""
     page.get_by_role("button", name=re.compile("Start training|Add to the queue")).click()
-    page.get_by_role("button", name="New experiment").wait_for()
+    page.get_by_role("button", name="New run").wait_for()
     page.wait_for_url(re.compile(r"[?&]run="))
     return page.url.split("run=")[1].split("&")[0]
 
@@ -60,7 +60,7 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(tab, runs,
     page.get_by_text("--epochs 500").wait_for()
     first = start(page)
     state(page, "Running")
-    page.get_by_role("button", name="New experiment").click()
+    page.get_by_role("button", name="New run").click()
     page.get_by_role("button", name="One-minute demo").click()
     page.get_by_text("--name one-minute-demo").wait_for()
     assert page.get_by_role("radio", name="CIFAR-10, bundled subset").is_checked()
@@ -75,9 +75,9 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(tab, runs,
     page.get_by_role("button", name="Stop").click()
     state(page, "Stopped")
     page.goto(link)
-    page.get_by_role("button", name="New experiment").wait_for()
+    page.get_by_role("button", name="New run").wait_for()
     page.reload()
-    page.get_by_role("button", name="New experiment").wait_for()
+    page.get_by_role("button", name="New run").wait_for()
     assert page.url == link
     page.get_by_role("heading", name="Results").wait_for()
     state(page, "Finished")

@@ -45,7 +45,7 @@ def test_names_that_are_alike_do_not_meet(own, make_checkpoint, cifar10_card, op
 def test_a_run_that_trains_has_no_buttons(runs_root, open_page, monkeypatch):
     run = make_run(students=("scratch", "response"))
     assert popovers(open_page("launch", run=run.run_id))
-    monkeypatch.setattr("kdexplorer.app.launch.launch_run.LIVE", ("running", "queued", run.status().state))
+    monkeypatch.setattr("kdexplorer.app.launch.run.LIVE", ("running", "queued", run.status().state))
     at = open_page("launch", run=run.run_id)
     assert specs(at)
     assert not popovers(at)

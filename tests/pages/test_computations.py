@@ -11,7 +11,7 @@ from tests.pages.test_attention_page import compare
 def busy(monkeypatch):
     """The visitor has as many computations as one may have."""
     visitor = turns.Visitor()
-    visitor.computations = turns.OF_A_VISITOR
+    monkeypatch.setattr(turns, "computations", [visitor] * turns.OF_A_VISITOR)
     monkeypatch.setattr(access, "visitor", lambda: visitor)
     return visitor
 

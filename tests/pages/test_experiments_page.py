@@ -104,7 +104,7 @@ def test_the_presenter_estimates_the_time(own, open_page, monkeypatch):
     monkeypatch.setattr(Estimated, "outcome", 1500.0)
     at.run()
     assert "takes about 25 min on this machine" in text(at)
-    estimate = at.session_state["experiment_estimate"]
+    _, estimate = at.session_state["experiment_estimate"]
     at.selectbox(key="experiment").set_value("few-labels").run()
     assert estimate.canceled
     monkeypatch.setattr(Estimated, "outcome", RunError("The time could not be estimated: no luck."))

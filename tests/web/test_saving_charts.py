@@ -42,7 +42,7 @@ def tab():
         tab = chromium.new_page()
         tab.set_default_timeout(120_000)
         tab.set_content('<div id="chart" style="width: 500px"></div>')
-        for script in (handout_page._bundle_library(), assemble.read_save_chart()):
+        for script in (handout_page._bundle_library(), assemble.read("save_chart.js")):
             tab.add_script_tag(content=f"{script};window.KDSave = typeof KDSave === 'undefined' ? null : KDSave")
         yield tab
 

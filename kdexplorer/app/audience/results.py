@@ -16,7 +16,7 @@ from kdexplorer.app.state import choices, data
 from kdexplorer.app.state.networks import Network
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.style import TEACHER
-from kdexplorer.charts.votes import room_bars
+from kdexplorer.charts.votes import vote_bars
 from kdexplorer.errors import KDError
 from kdexplorer.images import decode, render
 from kdexplorer.images.picture import Picture
@@ -129,7 +129,7 @@ def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float)
         found = analysis.distance(room, truth.teacher.logits, temperature)
         facts.append(as_text(analysis.describe_distance(found, truth.teacher.name, temperature)))
     st.markdown(" · ".join(facts))
-    chart = room_bars(counts, question.classes, truth.label, truth.teacher, truth.human, begin)
+    chart = vote_bars(counts, question.classes, truth.label, truth.teacher, truth.human, begin)
     chart_view.draw_with_sliders(CHART, chart, "Vote", (), savable=not question.is_open, key=f"room_{question.key}")
 
 
@@ -141,7 +141,7 @@ def _draw_for_projector(question: Question, counts: Sequence[int], truth: Truth,
             st.title("What is it?", anchor=False)
             st.markdown("  \n".join(_describe(question, counts, truth)))
     known = (truth.label, truth.teacher, truth.human)
-    chart = room_bars(counts, question.classes, *known, begin, projector=True)
+    chart = vote_bars(counts, question.classes, *known, begin, projector=True)
     chart_view.draw_with_sliders(CHART, chart, "Projector", savable=False, key=f"projector_{question.key}")
 
 

@@ -12,7 +12,6 @@ from kdexplorer.analysis.error_inheritance import count_inheritance, explain_inh
 from kdexplorer.analysis.metrics import scale_known
 from kdexplorer.app import navigation
 from kdexplorer.app.compare.table import Comparison
-from kdexplorer.app.launch import launch_curves
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.server import access, turns
@@ -63,7 +62,9 @@ def show_curves(compared: Comparison) -> None:
         names = {s.name: f"{s.name} ({config.name})" for s in config.students if (run_id, s.name) not in finished}
         roles |= {names[s.name]: s.key for s in config.students if s.name in names}
         points += [
-            launch_curves.to_point(row, names[row.student]) for row in data.run_metrics(run)[0] if row.student in names
+            CurvePoint(names[row.student], row.epoch, row.train, row.test)
+            for row in data.run_metrics(run)[0]
+            if row.student in names
         ]
         epochs = max(epochs, config.epochs)
         if not networks and figures is None:

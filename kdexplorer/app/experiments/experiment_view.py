@@ -7,13 +7,11 @@ from functools import partial
 import streamlit as st
 
 from kdexplorer.app.compare.studies import VERDICTS
-from kdexplorer.app.launch import measuring
-from kdexplorer.app.parts import chart_view, downloads
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.parts import chart_view, downloads, measurement
+from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.charts.experiments import figure_chart
-from kdexplorer.errors import KDError
 from kdexplorer.runs.launch import stop_run
 from kdexplorer.studies.driver import describe_state
 from kdexplorer.studies.estimate import StudiesEstimate
@@ -87,7 +85,7 @@ def show_run(experiment: Experiment) -> None:
     lines = {small: describe_state(experiment_folder(experiment.key, small)) for small in (False, True)}
     working = [small for small, line in lines.items() if line]
     if working:
-        measuring.forget(_ESTIMATE)
+        measurement.forget(_ESTIMATE)
         st.fragment(_show_progress, run_every=POLL)(experiment.key, working[0])
     else:
         _show_last(experiment.key)
@@ -109,25 +107,11 @@ def _offer_start(key: str) -> None:
 
 def _show_estimate(experiment: Experiment) -> None:
     """How long what is left takes on this machine, from a few batches of each part; for a guest, nothing."""
-    estimate: StudiesEstimate | None = st.session_state.get(_ESTIMATE)
-    offered = access.is_presenter() and count_left(experiment, read(experiment)) > 0
-    if estimate is not None and not (offered and estimate.key == experiment.key):
-        measuring.forget(_ESTIMATE)
-        estimate = None
-    if not offered:
+    if not access.is_presenter() or count_left(experiment, read(experiment)) == 0:
+        measurement.forget(_ESTIMATE)
         return
-    try:
-        seconds = estimate.poll() if estimate is not None else None
-    except KDError as error:
-        show_error(error)
-        measuring.forget(_ESTIMATE)
-        estimate = None
-    if estimate is None:
-        if st.button("Estimate the time", key=f"estimate_{experiment.key}", icon=":material/timer:"):
-            access.act_and_rerun(lambda: st.session_state.update({_ESTIMATE: StudiesEstimate(experiment)}))
-    elif seconds is None:
-        st.fragment(measuring.wait_for, run_every=POLL)(estimate)
-    else:
+    seconds = measurement.offer_estimate(_ESTIMATE, experiment.key, lambda: StudiesEstimate(experiment))
+    if seconds is not None:
         st.markdown(f":material/timer: Running it in full takes about {format_duration(seconds)} on this machine.")
 
 

@@ -30,7 +30,7 @@ _FACTS = "figure_facts"
 _OFFER = """<section><label title="16 to 9, in large type"><input type="checkbox"> For slides</label><div>
 <button value="svg">SVG</button> <button value="png">PNG</button> <button value="csv">CSV</button></div>
 <p>On white, with source and link. CSV: the data behind the chart.</p></section>"""
-_script, _styles = assemble.build_save_button()
+_script, _styles = assemble.read("save_chart.js", "save_button.js"), assemble.read("save_button.css")
 _offer = st.components.v2.component("kdexplorer_save_chart", html=_OFFER, js=_script, css=_styles)
 
 
@@ -105,7 +105,7 @@ def _describe(spec: Spec, name: str, about: tuple[str, ...], slug: str, scale: s
 
 _SLIDERS = "slider_memory"
 _STARTS, _MOVED = "slider_starts", "slider_moved"
-_sliders = st.components.v2.component("kdexplorer_slider_memory", js=assemble.read_slider_memory())
+_sliders = st.components.v2.component("kdexplorer_slider_memory", js=assemble.read("slider_memory.js"))
 
 Start = TypeVar("Start", bound=tuple[float, ...])
 

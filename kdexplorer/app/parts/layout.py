@@ -18,7 +18,8 @@ from kdexplorer.app.server import access
 from kdexplorer.runs import lineage
 from kdexplorer.web import assemble
 
-_script, _styles = assemble.build_page_controls()
+_script = assemble.read("explain_refusal.js", "shrink_upload.js", "page_controls.js")
+_styles = assemble.read("page_controls.css")
 _controls = st.components.v2.component("kdexplorer_page_controls", js=_script, css=_styles, isolate_styles=False)
 
 

@@ -1,72 +1,56 @@
-"""What stands between the network and the application (ASGI): turns, and limits of what is finite."""
+"""What stands between the network and the application (ASGI): turns, and messages that no page sends."""
 
 import asyncio
 import contextlib
+from collections import Counter
 from typing import Any
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kdexplorer.app.server import messages, turns
-from kdexplorer.app.server.headers import COOKIE
-from kdexplorer.app.server.refusals import log_refusal, network_of
+from kdexplorer.app.server.headers import visitor_of
+from kdexplorer.app.server.refusals import network_of
 
-CONNECTIONS, UPLOADS = 2000, 64
-"""At a time. A browser has a connection for each tab; an upload takes 5 MB, and further ones wait."""
+UPLOADS = 64
+"""At a time. One takes 5 MB; further ones wait."""
 LONGEST, SILENT, SLOW = 5.0, 1.0, 0.3
 """Seconds until a run loses its turn: always, if the server sends nothing, and if the browser reads nothing."""
 INTERRUPT, PACE = 1.0, 0.01
 """Seconds of a run before the browser's next one interrupts it, and between two messages that begin no run."""
-UPLOAD_TIME = 60.0
 
 
 class Guard:
-    """Lets pages run in the order of `turns`, drops what no page sends (`messages`), and limits what is finite."""
+    """Lets pages run in the order of `turns`, drops what no page sends (`messages`), and lets uploads wait."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Stands before `app`."""
-        self.app, self._connections, self._uploads = app, turns.Limit(CONNECTIONS), turns.Limit(UPLOADS)
+        self.app, self._uploads = app, Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""
         address = network_of((scope.get("client") or [None])[0])
         if scope["type"] == "websocket":
-            await self._connect(address, scope, receive, send)
-        elif scope["type"] == "http" and scope["method"] == "PUT":
-            await self._upload(address, scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
-
-    async def _connect(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._connections.place(address) as found:
-            if not found:  # a browser tries again by itself
-                log_refusal(address, "more connections than an address may have")
-                await receive()
-                await send({"type": "websocket.close", "code": 1013})
-                return
-            with turns.visit(address, HTTPConnection(scope).cookies.get(COOKIE, "")) as visitor:
-                name = turns.HEADER.lower().encode()
-                scope["headers"] = [*(one for one in scope["headers"] if one[0] != name), (name, visitor.name.encode())]
+            cookie, name = visitor_of(HTTPConnection(scope).cookies) or "", turns.HEADER.encode()
+            with turns.visit(address, cookie) as visitor:
+                headers = [one for one in scope["headers"] if one[0] != name]
                 connection = _Connection(visitor, receive, send)
                 try:
-                    await self.app(scope, connection.receive, connection.send)
+                    named = dict(scope, headers=[*headers, (name, visitor.name.encode())])
+                    await self.app(named, connection.receive, connection.send)
                 finally:
                     connection.close()
-
-    async def _upload(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
-        async def receive_soon() -> Message:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(end):
-                    return await receive()
-            return {"type": "http.disconnect"}
-
-        while True:
-            with self._uploads.place(address) as found:
-                if found:
-                    end = asyncio.get_running_loop().time() + UPLOAD_TIME
-                    await self.app(scope, receive_soon, send)
-                    return
-            await asyncio.sleep(0.1)
+        elif scope["type"] == "http" and scope["method"] == "PUT":
+            while not turns.is_free(self._uploads[address], self._uploads.total(), UPLOADS):
+                await asyncio.sleep(0.1)
+            self._uploads[address] += 1
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self._uploads[address] -= 1
+                self._uploads += Counter()  # forgets addresses without
+        else:
+            await self.app(scope, receive, send)
 
 
 class _Connection:

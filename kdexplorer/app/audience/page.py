@@ -1,4 +1,4 @@
-"""Where phones vote, and what the presenter does: start, close, next, delete. Other visitors see no buttons."""
+"""Audience: votes from phones become a soft label beside the teacher's; only the presenter has buttons."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.routing import Route
 from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app import navigation
 from kdexplorer.app.audience import results
-from kdexplorer.app.parts import chart_view, layout, picture
+from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.server.headers import LOCAL, crowded_addresses, visitor_of
@@ -32,6 +32,52 @@ LINK = 200
 VIEW, PROJECTOR = "view", "projector"
 """The projector view's name and value in the link."""
 _OWN_LINK, _SEEN = "phones_link", "questions_seen"
+
+
+def show_page() -> None:
+    """The question with its votes, the link for phones and the presenter's controls; or the projector view."""
+    store = open_store()
+    seen = swap_seen(store)
+    if st.query_params.get(VIEW) == PROJECTOR:
+        with show_projector(store, network_picker.chosen_teacher(), seen):
+            st.button("Leave projector view", key="leave_projector", on_click=_leave_projector)
+        chart_view.follow_sliders()
+        return
+
+    layout.header(
+        "audience",
+        "Open the page and choose what you see. The room's votes are a **soft label**, as the teacher's prediction is.",
+    )
+    teacher, students = network_picker.pick_networks(count=2)
+
+    question = store.current()
+    with st.container(key="audience"):
+        left, middle, right = st.columns([3, 3, 7], gap="medium")
+    with middle:
+        show_link()
+        st.button(
+            "Projector view", icon=":material/present_to_all:", key="projector_view",
+            on_click=st.query_params.update, args=({VIEW: PROJECTOR},),
+        )  # fmt: skip
+    with left, st.container(key="question"):
+        if question is not None:
+            pixels = question.pixels.transpose(1, 2, 0)
+            st.image(render.enlarge_png(pixels, 224), width=224, alt="The picture of the question")
+            st.caption(f"Question {len(store.questions())}")
+        show_buttons(store, teacher, seen)
+    if question is None:
+        with left:
+            show_preparation(store, teacher, students, seen)
+    with right:
+        show_warning()
+        results.show_question(store, teacher)
+
+    results.show_history(store.closed(), [teacher, *students])
+    show_end(store)
+    if question is not None:
+        show_preparation(store, teacher, students, seen)
+    chart_view.follow_sliders()
+
 
 # Phones.
 
@@ -210,23 +256,6 @@ def _ask_test_image(store: Store, teacher: Network, index: int | None, seen: str
 # The projector.
 
 
-def is_projector() -> bool:
-    """Whether the link asks for the projector view."""
-    return st.query_params.get(VIEW) == PROJECTOR
-
-
-def show_projector_button() -> None:
-    """Opens the projector view."""
-    st.button("Projector view", icon=":material/present_to_all:", key="projector_view", on_click=_open_projector)
-
-
-def show_projector_page(store: Store, teacher: Network, seen: str) -> None:
-    """The whole page without a menu; `seen`: see `swap_seen`."""
-    with show_projector(store, teacher, seen):
-        st.button("Leave projector view", key="leave_projector", on_click=_leave_projector)
-    chart_view.follow_sliders()
-
-
 def show_projector(store: Store, teacher: Network, seen: str) -> Any:
     """Draws the QR code with the presenter's buttons below it, and the last question, live while it is open.
 
@@ -243,10 +272,6 @@ def show_projector(store: Store, teacher: Network, seen: str) -> Any:
     with question:
         results.show_question(store, teacher, projector=True)
     return controls
-
-
-def _open_projector() -> None:
-    st.query_params[VIEW] = PROJECTOR
 
 
 def _leave_projector() -> None:

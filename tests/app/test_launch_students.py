@@ -2,8 +2,8 @@
 
 import pytest
 
-from kdexplorer.app.launch import student_rows
-from kdexplorer.app.launch.student_rows import edit_rows, make_row
+from kdexplorer.app.launch import students
+from kdexplorer.app.launch.students import edit_rows, make_row
 from kdexplorer.config import MAX_STUDENTS, Objective, StudentConfig
 from kdexplorer.methods import all_methods
 from kdexplorer.presets import PRESETS, STARTING_POINTS
@@ -58,7 +58,7 @@ def test_cells_are_what_the_table_lets_a_visitor_enter():
     forged = {"name": "x" * 5000, "architecture": ["resnet8"], "ce_weight": "1", "terms": 7, "initial": "/etc/passwd"}
     (row,), differs = edit_rows([make_row({})], {"edited_rows": {0: forged}, "deleted_rows": [{}, "0"]})
     assert differs
-    assert row == make_row({}) | {"name": "x" * student_rows.MAX_CHARACTERS}
+    assert row == make_row({}) | {"name": "x" * students.MAX_CHARACTERS}
     added, _ = edit_rows([], {"added_rows": [forged, 5, None]})
     assert [row["name"] for row in added] == [row["name"], "resnet8-scratch", "resnet8-scratch-2"]
     assert all(row["terms"] == [] and "initial" not in row for row in added)
@@ -82,11 +82,11 @@ def test_an_emptied_name_and_a_new_preset_get_free_names():
 
 @pytest.mark.parametrize("method", all_methods())
 def test_a_term_is_described_with_every_number(method):
-    term = student_rows.fill_term({"method": method.key, "weight": 0.25})
+    term = students.fill_term({"method": method.key, "weight": 0.25})
     assert term == method.Settings(weight=0.25).model_dump()
     row = make_row({"ce_weight": 0.5, "terms": [term]})
-    assert student_rows.describe_terms(row) == f"0.25 {method.label}"
-    formula = student_rows.objective_formula(row)
+    assert students.describe_terms(row) == f"0.25 {method.label}"
+    formula = students.objective_formula(row)
     assert formula.count("&") == 2
     assert f"0.25\\,{method.formula}" in formula
     for name, value in term.items():
@@ -96,8 +96,6 @@ def test_a_term_is_described_with_every_number(method):
 
 def test_an_objective_without_cross_entropy_and_with_smoothing():
     row = make_row({"terms": [{"method": "kd"}]})
-    assert "CE" not in student_rows.objective_formula(row | {"ce_weight": 0.0})
-    assert "0.1" in student_rows.objective_formula(row | {"label_smoothing": 0.1})
-    assert "?" in student_rows.objective_formula(
-        row | {"ce_weight": None, "terms": [row["terms"][0] | {"weight": None}]}
-    )
+    assert "CE" not in students.objective_formula(row | {"ce_weight": 0.0})
+    assert "0.1" in students.objective_formula(row | {"label_smoothing": 0.1})
+    assert "?" in students.objective_formula(row | {"ce_weight": None, "terms": [row["terms"][0] | {"weight": None}]})

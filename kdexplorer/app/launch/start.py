@@ -6,7 +6,9 @@ import time
 
 import streamlit as st
 
-from kdexplorer.app.launch import grid_form, measuring
+from kdexplorer.app.launch import grid_form
+from kdexplorer.app.parts import measurement
+from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.config import RunConfig
@@ -24,9 +26,7 @@ from kdexplorer.training.recipe import FULL_RESOLUTION
 
 MAX_EVALUATION_SHARE = 0.05
 """Of a run's time; above it the estimate suggests to evaluate less often."""
-POLL = 1.0
-"""Seconds between two reads of a measurement or a download."""
-_MEASUREMENT = "measurement"
+_ESTIMATE = "estimate"
 
 
 def offer_download() -> None:
@@ -65,16 +65,15 @@ def show(config: RunConfig | None, problems: Problems, sweep: Study | None) -> N
             count = sum(len(sentences) for sentences in problems.values())
             st.markdown(f"{count} problem{'s' if count > 1 else ''} to fix first, marked in red in the form.")
         else:
-            measured, times = config, 1.0
             if sweep is not None:
                 st.markdown(f"{as_text(grid_form.describe(sweep))}.")
                 students = sweep.shared.students
                 times = len(sweep.seeds) * len(sweep.entries) / len(students)
-                measured = config.model_copy(update={"students": students})
-            if sweep is None and config == demo.demo_config(config.epochs):
+                _show_estimate(config.model_copy(update={"students": students}), times)
+            elif config == demo.demo_config(config.epochs):
                 _show_demo_time(config.epochs, alive > 0)
             else:
-                _show_estimate(measured, times)
+                _show_estimate(config)
             st.markdown("The same from the command line:")
             command = train_command(config) if sweep is None else sweep.grid_command()
             st.code(command, language="bash", wrap_lines=True)
@@ -93,26 +92,85 @@ def _offer_start(config: RunConfig | None, sweep: Study | None, alive: int) -> N
 
 def _start(config: RunConfig, sweep: Study | None) -> None:
     started = launch_run(config) if sweep is None else launch_study(sweep)
-    measuring.forget(_MEASUREMENT)
+    measurement.forget(_ESTIMATE)
     st.query_params["run" if sweep is None else "sweep"] = started.run_id
+
+
+# --- The estimate ---
+
+
+def _show_estimate(config: RunConfig, times: float = 1.0) -> None:
+    """The training time, times `times`, from a few batches that a process of its own measures."""
+    small = config.teacher and config.start_resolution < FULL_RESOLUTION
+    more = f", and measures the teacher at {config.start_resolution} pixels" if small else ""
+    caption = f"Times a few batches on this machine, which takes about ten seconds{more}."
+    found: Estimate | None = measurement.offer_estimate(
+        _ESTIMATE, config.model_dump_json(), lambda: Measurement(config), caption
+    )
+    if found is None:
+        return
+    st.metric("Estimated time", format_duration(times * found.seconds))
+    st.caption(
+        f"{found.images_per_second:.0f} images/s; {_describe_evaluation(config, found)}. Other work on this machine "
+        "makes it longer."
+    )
+    if source := _describe_teacher(config, found):
+        st.caption(source)
+    _warn(found.warning)
+
+
+def _describe_evaluation(config: RunConfig, found: Estimate) -> str:
+    """How long an evaluation takes and how often there is one, and what to do where that is much of the time."""
+    every = config.evaluate_every
+    text = f"evaluation takes {format_duration(found.evaluation)} after "
+    text += "each epoch" if every == 1 else f"every {every} epochs"
+    share = found.evaluation / (every * (found.epoch - found.evaluation) + found.evaluation)
+    if share <= MAX_EVALUATION_SHARE:
+        return text
+    return f"{text}, {100 * share:.0f} % of the time, which more epochs between evaluations save"
+
+
+def _describe_teacher(config: RunConfig, found: Estimate) -> str:
+    """How much of the teacher's predictions is read, or which methods prevent that; empty where nothing is stored."""
+    methods = {method.label for student in config.students for method in student.methods if "stages" in method.needs}
+    if methods:
+        need = "needs" if len(methods) == 1 else "need"
+        return (
+            f"{', '.join(sorted(methods))} {need} the outputs of stages, which are too large to store: the teacher "
+            "computes every batch."
+        )
+    if not found.stored:
+        return ""
+    return (
+        f"The teacher's predictions are stored for {100 * found.stored:.0f} % of the epochs: {found.speedup:.1f} "
+        "times faster than without."
+    )
+
+
+def _warn(text: str) -> None:
+    if text:
+        st.warning(f"{as_text(text)}.")
+
+
+# --- The demo, which is measured once for a machine ---
 
 
 def demo_length() -> int:
     """How many epochs the demo should take on this machine; its shortest length while the machine is not measured."""
-    speed = demo.stored_estimate()
-    return demo.choose_length(speed) if speed is not None else demo.LENGTHS[0]
+    found = demo.stored_estimate()
+    return demo.choose_length(found) if found is not None else demo.LENGTHS[0]
 
 
 def _show_demo_time(epochs: int, busy: bool) -> None:
     """How long the demo takes, from a measurement that is made once for a machine, while nothing trains."""
-    speed = demo.stored_estimate()
-    if speed is None:
+    found = demo.stored_estimate()
+    if found is None:
         if not busy:
             st.fragment(_measure_demo, run_every=POLL)()
         return
-    st.metric("Time on this machine", f"about {format_duration(demo.demo_seconds(speed, epochs))}")
+    st.metric("Time on this machine", f"about {format_duration(demo.demo_seconds(found, epochs))}")
     st.caption("Measured once; an overestimate if the machine was busy.")
-    _warn(speed.warning)
+    _warn(found.warning)
     if st.button("Measure again", key="measure_demo", icon=":material/refresh:", disabled=busy):
         access.act_and_rerun(demo.forget_estimate)
 
@@ -126,22 +184,22 @@ def _demo_measurement() -> Measurement:
 def _measure_demo() -> None:
     """Waits for the measurement, stores it, and shows the form again with the length that fits."""
     if demo.stored_estimate() is None:
-        measurement = access.act_if_presenter(_demo_measurement)
-        if measurement is None or not _store_when_measured(measurement):
+        measured = access.act_if_presenter(_demo_measurement)
+        if measured is None or not _store_when_measured(measured):
             return
     st.session_state["demo_measured"] = True
     st.rerun()
 
 
-def _store_when_measured(measurement: Measurement) -> bool:
+def _store_when_measured(measured: Measurement) -> bool:
     """Whether the measurement has ended and its result is stored; if not, says why."""
     try:
-        result = measurement.poll()
-        if result is None:
-            seconds = time.time() - measurement.started
+        found = measured.poll()
+        if found is None:
+            seconds = time.time() - measured.started
             st.markdown(f":material/timer: Measuring how fast this machine is, once … {seconds:.0f} s")
             return False
-        demo.store_estimate(result)
+        demo.store_estimate(found)
     except (KDError, OSError) as error:
         show_error(error)
         if st.button("Measure again", key="measure_demo_again", icon=":material/refresh:"):
@@ -149,68 +207,3 @@ def _store_when_measured(measurement: Measurement) -> bool:
         return False
     access.act_if_presenter(_demo_measurement.clear)
     return True
-
-
-def _show_estimate(config: RunConfig, times: float) -> None:
-    """The training time, times `times`, from a few batches that a process of its own measures."""
-    measurement: Measurement | None = st.session_state.get(_MEASUREMENT)
-    if measurement is None or measurement.config != config:
-        measuring.forget(_MEASUREMENT)
-        if st.button("Estimate the time", key="estimate", icon=":material/timer:"):
-            access.act_and_rerun(lambda: st.session_state.update({_MEASUREMENT: Measurement(config)}))
-        small = config.teacher and config.start_resolution < FULL_RESOLUTION
-        more = f", and measures the teacher at {config.start_resolution} pixels" if small else ""
-        st.caption(f"Times a few batches on this machine, which takes about ten seconds{more}.")
-        return
-    try:
-        result = measurement.poll()
-    except KDError as error:
-        show_error(error)
-        if st.button("Measure again", key="estimate_again", icon=":material/refresh:"):
-            measuring.forget(_MEASUREMENT)
-            st.rerun()
-        return
-    if result is None:
-        st.fragment(measuring.wait_for, run_every=POLL)(measurement)
-        return
-    st.metric("Estimated time", format_duration(times * result.seconds))
-    st.caption(
-        f"{result.images_per_second:.0f} images/s; {_describe_evaluation(config, result)}. Other work on this machine "
-        "makes it longer."
-    )
-    if source := _describe_teacher(config, result):
-        st.caption(source)
-    _warn(result.warning)
-
-
-def _describe_evaluation(config: RunConfig, result: Estimate) -> str:
-    """How long an evaluation takes and how often there is one, and what to do where that is much of the time."""
-    every = config.evaluate_every
-    text = f"evaluation takes {format_duration(result.evaluation)} after "
-    text += "each epoch" if every == 1 else f"every {every} epochs"
-    share = result.evaluation / (every * (result.epoch - result.evaluation) + result.evaluation)
-    if share <= MAX_EVALUATION_SHARE:
-        return text
-    return f"{text}, {100 * share:.0f} % of the time, which more epochs between evaluations save"
-
-
-def _describe_teacher(config: RunConfig, result: Estimate) -> str:
-    """How much of the teacher's predictions is read, or which methods prevent that; empty where nothing is stored."""
-    methods = {method.label for student in config.students for method in student.methods if "stages" in method.needs}
-    if methods:
-        need = "needs" if len(methods) == 1 else "need"
-        return (
-            f"{', '.join(sorted(methods))} {need} the outputs of stages, which are too large to store: the teacher "
-            "computes every batch."
-        )
-    if not result.stored:
-        return ""
-    return (
-        f"The teacher's predictions are stored for {100 * result.stored:.0f} % of the epochs: {result.speedup:.1f} "
-        "times faster than without."
-    )
-
-
-def _warn(text: str) -> None:
-    if text:
-        st.warning(f"{as_text(text)}.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app.launch import grid_form, launch_start, launch_students, student_rows
+from kdexplorer.app.launch import grid_form, start, students
 from kdexplorer.app.parts import layout, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.text import as_text
@@ -39,14 +39,14 @@ def show() -> None:
     """The form with its problems, the estimate, the command, and the button that starts the run."""
     if "run_form" not in st.session_state:
         found = {None, *all_networks()}
-        _fill(next(name for name, start in STARTING_POINTS.items() if start["teacher"] in found))
+        _fill(next(name for name, values in STARTING_POINTS.items() if values["teacher"] in found))
     if st.session_state.pop("demo_measured", False) and st.session_state["run_form"] == _demo_values():
         _fill(DEMO)
     values = st.session_state["run_form"]  # it outlives a visit to another page
     slots: dict[str, Any] = {}
     with st.container(horizontal=True, gap="small", key="starting_points"):
-        for start in STARTING_POINTS:
-            st.button(start, on_click=_fill, args=(start,), key=f"start_{start}", icon=":material/edit_note:")
+        for name in STARTING_POINTS:
+            st.button(name, on_click=_fill, args=(name,), key=f"start_{name}", icon=":material/edit_note:")
     left, right = layout.form_and_panel()
     with left:
         teacher, grid = _draw_form(values, slots)
@@ -58,7 +58,7 @@ def show() -> None:
                 text = as_text(sentence[0].upper() + sentence[1:] if is_word else sentence)
                 st.markdown(f":red[:material/error: {text}.]")
     with right:
-        launch_start.show(config, problems, sweep)
+        start.show(config, problems, sweep)
 
 
 def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
@@ -80,12 +80,12 @@ def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | Non
         if is_sweep:
             grid = grid_form.pick_grid()
         else:
-            launch_students.show(values)
+            students.show(values)
         slots["students"] = st.container()
     _draw_fields(FIELDS, values, slots)
     with st.expander("Advanced"):
         _draw_fields(ADVANCED, values, slots)
-    launch_start.offer_download()
+    start.offer_download()
     return teacher, grid
 
 
@@ -93,11 +93,11 @@ def _check(
     values: dict[str, Any], teacher: str | None, grid: dict[str, Any] | None
 ) -> tuple[RunConfig | None, checks.Problems, Study | None]:
     """The run that the form describes, or the recipe and its sweep, or what is wrong with them."""
-    students = [{key: value for key, value in row.items() if key != "preset"} for row in values["students"]]
+    rows = [{key: value for key, value in row.items() if key != "preset"} for row in values["students"]]
     if grid is not None:
-        students = [{"name": "distilled", "architecture": grid["student"], **PRESETS["response"]}]
+        rows = [{"name": "distilled", "architecture": grid["student"], **PRESETS["response"]}]
     checkpoint = all_networks().get(teacher or "")
-    config, problems = checks.find_problems(values | {"teacher": teacher, "students": students}, checkpoint)
+    config, problems = checks.find_problems(values | {"teacher": teacher, "students": rows}, checkpoint)
     if grid is None or config is None:
         return config, problems, None
     try:
@@ -111,21 +111,21 @@ def _demo_values() -> dict[str, Any]:
     return _values_of(DEMO) | {"epochs": LENGTHS[0]}
 
 
-def _fill(start: str) -> None:
+def _fill(name: str) -> None:
     """Fills the form with a starting point."""
-    values = _values_of(start)
+    values = _values_of(name)
     st.session_state["run_form"] = values
     for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
         del st.session_state[key]
-    launch_students.redraw()
+    students.redraw()
 
 
-def _values_of(start: str) -> dict[str, Any]:
+def _values_of(name: str) -> dict[str, Any]:
     """The form's values at a starting point, with data and a teacher that are available."""
-    values = {name: field.default for name, field in RunConfig.model_fields.items()} | STARTING_POINTS[start]
-    if start == DEMO:
-        values["epochs"] = launch_start.demo_length()
-    values["students"] = [student_rows.make_row(student) for student in values["students"]]
+    values = {name: field.default for name, field in RunConfig.model_fields.items()} | STARTING_POINTS[name]
+    if name == DEMO:
+        values["epochs"] = start.demo_length()
+    values["students"] = [students.make_row(student) for student in values["students"]]
     values["dataset"] = available_dataset(values["dataset"])
     if (values["train_images"] or 0) >= get_dataset(values["dataset"]).sizes["train"]:
         values["train_images"] = None

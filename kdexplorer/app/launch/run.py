@@ -1,0 +1,368 @@
+"""One run or sweep on Launch: its state, its controls, and what its students have learned so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer.analysis import results
+from kdexplorer.analysis.results import ResultRow
+from kdexplorer.analysis.verdicts import describe_gains
+from kdexplorer.app import navigation
+from kdexplorer.app.compare import studies
+from kdexplorer.app.launch import grid_form
+from kdexplorer.app.navigation import ARROW
+from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
+from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.server import access, turns
+from kdexplorer.app.state import data
+from kdexplorer.app.state.choices import pick_one, pick_option
+from kdexplorer.app.state.networks import all_networks, evaluation_labels, result_rows
+from kdexplorer.charts import evaluation, learning_curves, style
+from kdexplorer.charts.learning_curves import CurvePoint
+from kdexplorer.charts.style import Series
+from kdexplorer.config import SCRATCH, RunConfig
+from kdexplorer.datasets import get_dataset
+from kdexplorer.errors import KDError
+from kdexplorer.images import render
+from kdexplorer.notation import train_command
+from kdexplorer.runs.checkpoints import Checkpoint, run_checkpoints
+from kdexplorer.runs.launch import delete_run, start_run, stop_run
+from kdexplorer.runs.records import LIVE, RESUMABLE, EpochMetrics, RunStatus, State, TeacherFigures
+from kdexplorer.runs.run_folder import Run
+from kdexplorer.studies.folder import StudyConfig, StudyFolder
+from kdexplorer.training.estimate import format_duration
+
+POLL, VISITORS_POLL = 1.0, 2.0
+"""Seconds between two reads of a live run's folder, to which the trainer writes every half second."""
+SLOWED = 0.25
+"""Turns at a time that visitors use while the page says that they slow the training down."""
+
+STATES: dict[State, str] = {
+    "waiting": ":gray[:material/pending: Waiting]",
+    "queued": ":blue[:material/hourglass_top: Queued]",
+    "running": ":blue[:material/play_arrow: Running]",
+    "finished": ":green[:material/check_circle: Finished]",
+    "stopped": ":orange[:material/pause_circle: Stopped]",
+    "failed": ":red[:material/error: Failed]",
+    "lost": ":orange[:material/help: Lost]",
+    "damaged": ":red[:material/broken_image: Damaged]",
+}
+LIMIT = 20
+"""Runs of the list, and a study's runs of one kind."""
+LENGTH = 1000
+"""Characters of a message."""
+
+
+def show(run: Run) -> None:
+    """A run: state, controls, curves, and one image's soft labels epoch by epoch. Or a sweep and its results."""
+    st.button("New run", on_click=open_run, icon=":material/arrow_back:", key="new_run")
+    try:
+        config: RunConfig | StudyConfig = run.config()
+    except KDError as error:
+        show_error(error)
+        _show_controls(run, run.status().state)
+        return
+    chart_view.mention(networks=f"run {run.run_id}")
+    recipe = config.study.shared if isinstance(config, StudyConfig) else config
+    facts = f" · {grid_form.describe(config.study)}" if isinstance(config, StudyConfig) else ""
+    st.header(as_text(recipe.name))
+    st.caption(as_text(f"{run.run_id} · {_describe(recipe)}{facts}"))
+    live = run.status().state in LIVE
+
+    def follow() -> None:
+        status = run.status()
+        if live and status.state not in LIVE:
+            st.rerun()  # the whole page once more, without polling
+        with st.container():  # always one element, so that no button appears twice while the page is redrawn
+            _show_progress(run, recipe, status)
+            if live and turns.load() > SLOWED:
+                st.caption("Visitors' pages take a part of this machine: the training is slower meanwhile.")
+        _show_controls(run, status.state)
+        if recipe is config:
+            _show_learning(run, recipe, live)
+
+    st.fragment(follow, run_every=interval() if live else None)()
+    if isinstance(run, StudyFolder):
+        _show_results(run)
+    with st.expander("Command line and log"):
+        command = _command(config) if isinstance(config, StudyConfig) else train_command(config)
+        st.code(command, language="bash", wrap_lines=True)
+        _show_log(run, 12)
+
+
+def interval() -> float:
+    """Seconds between two looks at what runs."""
+    return POLL if access.is_presenter() else VISITORS_POLL
+
+
+def _command(config: StudyConfig) -> str:
+    """The command that continues a study."""
+    study = config.study
+    return study.grid_command() if study.grid else f"python -m kdexplorer resume {study.study_id}"
+
+
+def _show_results(folder: StudyFolder) -> None:
+    """A study's results so far, and a link to them."""
+    try:
+        table = folder.table()
+    except KDError as error:
+        show_error(error)
+        return
+    if table is not None:
+        if table.declared.grid is not None:
+            query = {"show": "Sweep", "sweep": folder.run_id}
+            navigation.link_to("compare", "Open on Compare", query, navigation.ARROW)
+        studies.show_study(table, folder.run_id)
+
+
+def open_run(kind: str = "", run_id: str = "") -> None:
+    """Opens a run or a sweep, or without one returns to the form."""
+    for name in ("run", "sweep"):
+        st.query_params.pop(name, None)
+    if kind:
+        st.query_params[kind] = run_id
+
+
+def _show_log(run: Run, lines: int) -> None:
+    st.code(run.log_tail(lines) or "The log is empty.", language=None, wrap_lines=True)
+
+
+def _describe(config: RunConfig) -> str:
+    """A run in one line."""
+    count = "all" if config.train_images is None else f"{config.train_images:,}"
+    teacher = f"teacher {config.teacher}" if config.teacher else "no teacher"
+    data = get_dataset(config.dataset).label
+    return f"{data}, {count} training images, {config.epochs} epochs, {teacher}, seed {config.seed}"
+
+
+def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
+    """The state, a bar with the time left, what went wrong, and a study's runs."""
+    epoch, step, steps = status.epoch, status.step, status.steps_per_epoch
+    message = as_text(status.message[:LENGTH])
+    starts = status.state in LIVE and epoch is None and not status.runs
+    shown = status.state not in ("finished", "failed", "damaged") and status.message not in ("", "training")
+    st.markdown(f"**{STATES[status.state]}**" + (f": {message}" if shown and not starts else ""))
+    if status.state != "finished" and epoch is not None and step is not None and steps:
+        text, left = f"Epoch {epoch + 1} of {config.epochs}", status.seconds_left
+        if status.state == "running" and left is not None:
+            text += f", about {format_duration(left)} left" if left >= 1 else ", evaluating"
+        if status.state == "running" and status.images_per_second:
+            text += f", {status.images_per_second:,.0f} images/s"
+        if status.state == "running" and status.teacher_stored:
+            text += ", teacher predictions from the disk"
+        st.progress(min(1.0, (epoch * steps + step) / (config.epochs * steps)), text=text)
+    elif starts:
+        st.progress(0.0, text=f"{message.capitalize() or 'Starting'} …")
+    if status.warning:
+        st.warning(as_text(status.warning[:LENGTH]))
+    if status.state in ("failed", "damaged"):
+        st.error(message or "The run ended without a message.")
+    if status.state in ("failed", "lost"):
+        st.markdown("The last lines of its log:")
+        _show_log(run, 8)
+    if status.runs and status.finished is not None:
+        text = f"{status.finished} of {status.runs} runs finished"
+        st.progress(min(1.0, status.finished / status.runs), text=text)
+    for run_id in status.working[:LIMIT]:
+        navigation.link_to("launch", f"Running: {as_text(run_id)}", {"run": run_id})
+    for run_id, reason in list(status.failed.items())[:LIMIT]:
+        st.error(as_text(f"{run_id}: {reason[:LENGTH]}"))
+    if len(status.failed) > LIMIT:
+        st.error(f"{len(status.failed) - LIMIT} more runs failed: see the log.")
+
+
+def _show_controls(run: Run, state: State) -> None:
+    """Stop, resume, delete; for other visitors, what there is instead."""
+    if not access.is_presenter():
+        st.caption("You see the results. The presenter stops, resumes and deletes runs.")
+        return
+    with st.container(horizontal=True):
+        if state in LIVE and st.button("Stop", key="stop", icon=":material/stop:"):
+            access.act_and_rerun(lambda: stop_run(run), "Stopping: saving state first.")
+        if state in RESUMABLE and st.button("Resume", key="resume", type="primary", icon=":material/play_arrow:"):
+            access.act_and_rerun(lambda: start_run(run))
+        if state not in LIVE:
+            label, what = "Delete this run", "run with its curves and finished students"
+            if isinstance(run, StudyFolder):
+                label, what = "Delete this sweep", "sweep's results (its runs remain)"
+            layout.offer_deletion(label, f"Delete this {what}? This cannot be undone.", "delete", lambda: _delete(run))
+
+
+def _delete(run: Run) -> None:
+    delete_run(run)
+    open_run()
+
+
+# --- What the students have learned ---
+
+
+def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
+    """Accuracy and a loss term of all students on shared axes, and the soft labels of one image."""
+    roles = {student.name: student.key for student in config.students}
+    if not config.teacher:  # such a run trains a teacher, unless the name says that it is a baseline
+        roles = {n: style.TEACHER if key == SCRATCH and SCRATCH not in n.lower() else key for n, key in roles.items()}
+    looks = style.series(roles)
+    by_epoch, within = data.run_metrics(run)
+    metrics = [row for row in by_epoch if row.student in roles and row.epoch < config.epochs and row.test]
+    points = [CurvePoint(row.student, row.epoch, row.train, row.test) for row in metrics]
+    batches = [
+        CurvePoint(row.student, row.epoch - 1, row.train, {})
+        for row in within
+        if row.student in roles and row.epoch <= config.epochs
+    ]
+    teacher = run.teacher(len(get_dataset(config.dataset).classes))
+    measures = learning_curves.list_measures(points or batches)
+    if not measures:
+        if live:
+            st.info("Loading the data and the networks. Curves appear in a few seconds.")
+        return
+    if not live:
+        _show_result(run, config, roles)
+    _show_curves(config, points, batches, looks, measures, teacher, live)
+    if metrics:
+        _show_soft_labels(config, metrics, teacher, looks, live)
+
+
+def _show_curves(
+    config: RunConfig,
+    points: list[CurvePoint],
+    batches: list[CurvePoint],
+    looks: list[Series],
+    measures: list[str],
+    teacher: TeacherFigures | None,
+    live: bool,
+) -> None:
+    """Accuracy and a loss term; after the run they can be played again."""
+    epochs = sorted({int(point.epoch) + 1 for point in points})
+    accuracy, losses = st.columns(2)
+    with losses:
+        terms = [measure for measure in measures if measure != "accuracy"] or measures
+        term = pick_option("term", "Loss term", terms, lambda key: learning_curves.get_measure(key).label)
+    for column, measure in ((accuracy, "accuracy"), (losses, term)):
+        chart = learning_curves.learning_curves(points, looks, measure, config.epochs, teacher, batches=batches)
+        if chart is not None and not live and len(epochs) > 1:
+            chart = learning_curves.replay_curves(chart, epochs[0], epochs[-1])
+        if chart is not None:
+            name, key = ("Accuracy", "accuracy_chart") if column is accuracy else (f"Curves {measure}", "terms_chart")
+            chart_view.draw(chart, name, place=column, savable=not live, key=key)
+
+
+def _show_soft_labels(
+    config: RunConfig, rows: list[EpochMetrics], teacher: TeacherFigures | None, looks: list[Series], live: bool
+) -> None:
+    """One image whose soft labels are drawn again after every epoch."""
+    classes, latest = get_dataset(config.dataset).classes, max(row.epoch for row in rows)
+    by_epoch: dict[int, dict[str, np.ndarray]] = {}
+    for row in rows:
+        if not live or row.epoch == latest:
+            by_epoch.setdefault(row.epoch, {})[row.student] = _as_logits(row.probes, len(classes))
+    of_teacher = _as_logits(teacher.probes if teacher else [], len(classes))
+    pictures, own_labels = data.probes(config.dataset, config.holdout)
+    labels = (teacher.probe_labels if teacher else None) or own_labels.tolist()
+    count = min(len(probes) for probes_of in by_epoch.values() for probes in probes_of.values())
+    if not count:
+        return
+    st.header("Soft labels, epoch by epoch")
+
+    def describe(index: int) -> str:
+        return f"{index}: {classes[labels[index]]}" if index < len(labels) else str(index)
+
+    settings, picture, chart = st.columns([2, 2, 5])
+    with settings:
+        numbers = [str(number) for number in range(count)]
+        index = int(
+            pick_one("probe", "Image", numbers, "0", kind="image", format_func=lambda number: describe(int(number)))
+        )
+        trained = [t.temperature for s in config.students for t in s.terms if hasattr(t, "temperature")]
+        first = trained[0] if trained else 1.0
+        choices = sorted({1.0, 2.0, 4.0, 8.0, first})
+        temperature = pick_option("probe_T", "Temperature", choices, "{:g}".format, first)
+    if index < len(pictures):
+        pixels, caption = render.enlarge_png(pictures[index].transpose(1, 2, 0), 224), describe(index)
+        picture.image(pixels, caption.partition(": ")[2], "stretch", alt=f"Evaluation image {caption}")
+    spec = learning_curves.soft_labels_by_epoch(
+        of_teacher[index] if index < len(of_teacher) else None,
+        {epoch: {student: probes[index] for student, probes in found.items()} for epoch, found in by_epoch.items()},
+        looks, classes, temperature, labels[index] if index < len(labels) else None,
+    )  # fmt: skip
+    chart_view.draw(spec, f"Soft labels by epoch image {index}", place=chart, savable=not live, key="probe_chart")
+
+
+def _as_logits(probes: list[list[float]], classes: int) -> np.ndarray:
+    """Logits `[N, classes]`; N is 0 where they are damaged."""
+    if not probes or any(len(row) != classes for row in probes):
+        return np.empty((0, classes))
+    logits = np.asarray(probes, dtype=float)
+    return logits if np.isfinite(logits).all() else logits[:0]
+
+
+# --- How the run ended ---
+
+
+def _show_result(run: Run, config: RunConfig, roles: dict[str, str]) -> None:
+    """The results of the students that have finished, nothing where there are none; `roles` by their names."""
+    found = {checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)}
+    if not found:
+        return
+    rows = result_rows(found, evaluation_labels(next(iter(found.values()))))
+    with st.container(border=True):
+        st.header("Results")
+        for sentence in describe_gains(rows):
+            name, _, rest = sentence.partition(": ")
+            st.markdown(f"**{as_text(name)}**: {as_text(rest)}")
+        chart_view.draw(evaluation.accuracies(rows, roles), "Results", key="result_chart")
+        if len(rows) > 1:
+            st.caption("Each network was trained once: the tests do not cover how much another seed would change.")
+        _show_links(run, config, found, rows)
+
+
+def _show_links(run: Run, config: RunConfig, found: dict[str, Checkpoint], rows: list[ResultRow]) -> None:
+    """Links that open the students on the other pages, and the handout."""
+    names = [f"{run.run_id}/{name}" for name in found]
+    known = all_networks()
+    teacher = network_picker.find_name(config.teacher, known) if config.teacher else None
+    query = {"teacher": teacher} if teacher else {}
+    students = query | {"students": ",".join(names[: network_picker.MAX_STUDENTS])}
+    with st.container(horizontal=True):
+        compared = names if teacher is None else _with_teacher(names, teacher, known)
+        navigation.link_to("compare", "Compare them", query | {"networks": ",".join(compared)}, ARROW)
+        if teacher:
+            navigation.link_to("soft_labels", "Soft labels", students, ARROW)
+            navigation.link_to("attention", "Attention", students, ARROW)
+            for row in rows:
+                _show_images(run, found, row, query)
+    if teacher:
+        downloads.show_handout({teacher: known[teacher]} | dict(list(found.items())[: network_picker.MAX_STUDENTS]))
+
+
+def _show_images(run: Run, found: dict[str, Checkpoint], row: ResultRow, query: dict[str, str]) -> None:
+    """A link to the first image that only a distilled student gets right, and one that only its baseline does."""
+    if row.to_scratch_baseline is None:
+        return
+    baseline = row.to_scratch_baseline.other
+    pair = {"students": f"{run.run_id}/{baseline},{run.run_id}/{row.name}"}
+    for better, worse in ((row.name, baseline), (baseline, row.name)):
+        index = _first_difference(found[better], found[worse])
+        if index is not None:
+            label = f"Soft labels: only {better} is right"
+            navigation.link_to("soft_labels", label, query | pair | {"image": str(index)}, ARROW)
+
+
+def _first_difference(better: Checkpoint, worse: Checkpoint) -> int | None:
+    """The first test image of the gallery that one network predicts correctly and the other does not, or None."""
+    labels, (first, second) = evaluation_labels(better), (better.logits_or_none(), worse.logits_or_none())
+    if labels is None or first is None or second is None or not len(labels) == len(first) == len(second):
+        return None
+    shown = len(data.gallery(results.dataset_of(better))[2])
+    differs = (first.argmax(axis=1) == labels) & (second.argmax(axis=1) != labels)
+    positions = np.flatnonzero(differs[:shown])
+    return int(positions[0]) if len(positions) else None
+
+
+def _with_teacher(names: list[str], teacher: str, found: Mapping[str, Checkpoint]) -> list[str]:
+    """The students with their teacher before them, if all were evaluated on the same images and fit one table."""
+    together = {name: found[name] for name in (teacher, *names) if name in found}
+    return list(together) if len(results.group_by_evaluation(together)) == 1 else names

@@ -1,0 +1,72 @@
+"""The time that something takes, measured in processes of their own: a button, how far it is, the result."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
+
+import streamlit as st
+
+from kdexplorer.app.parts.text import show_error
+from kdexplorer.app.server import access
+from kdexplorer.errors import KDError
+
+POLL = 1.0
+"""Seconds between two looks at a measurement."""
+
+
+class Measured(Protocol):
+    """What is measured; `poll` returns None until it has ended, and raises KDError where it failed."""
+
+    def poll(self) -> Any: ...
+
+    def describe(self) -> str: ...
+
+    def cancel(self) -> None: ...
+
+
+def offer_estimate(key: str, subject: Hashable, measure: Callable[[], Measured], caption: str = "") -> Any:
+    """Draws the button that starts a measurement, or how far it is; returns the result, or None while there is none.
+
+    Args:
+        key: of the measurement in the session; there is one of each key.
+        subject: what is measured; another one ends the measurement before it.
+        measure: starts it.
+        caption: below the button.
+    """
+    before, measured = st.session_state.get(key, (subject, None))
+    result = None
+    if before != subject:
+        forget(key)
+        measured = None
+    try:
+        result = measured.poll() if measured is not None else None
+    except KDError as error:
+        show_error(error)
+        forget(key)
+        measured = None
+    if measured is None:
+        if st.button("Estimate the time", key=f"start_{key}", icon=":material/timer:"):
+            access.act_and_rerun(lambda: st.session_state.update({key: (subject, measure())}))
+        if caption:
+            st.caption(caption)
+    elif result is None:
+        st.fragment(_wait_for, run_every=POLL)(measured)
+    return result
+
+
+def _wait_for(measured: Measured) -> None:
+    """Says how far it is, and runs the page again once it has ended."""
+    with contextlib.suppress(KDError):
+        if measured.poll() is None:
+            st.markdown(f":material/timer: {measured.describe()}")
+            return
+    st.rerun()
+
+
+def forget(key: str) -> None:
+    """Ends the measurement of this key, if any: its result is no longer needed."""
+    _, measured = st.session_state.pop(key, (None, None))
+    if measured is not None:
+        measured.cancel()
