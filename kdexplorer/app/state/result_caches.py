@@ -11,7 +11,7 @@ import streamlit as st
 from kdexplorer.analysis import human_agreement, inference, results
 from kdexplorer.analysis.human_agreement import AgreementRow, Closeness
 from kdexplorer.analysis.inference import Probe
-from kdexplorer.analysis.metrics import scale_known
+from kdexplorer.analysis.metrics import scale_logits
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.analysis.verdicts import describe_kl, describe_push
 from kdexplorer.app.parts import network_picker
@@ -61,7 +61,8 @@ def result_rows(
 def scaled_logits(networks: dict[str, Checkpoint], labels: np.ndarray) -> dict[str, np.ndarray]:
     """The stored logits of the networks that have them for all labels, after temperature scaling; by name."""
     logits = {name: caches.evaluation_logits(checkpoint) for name, checkpoint in networks.items()}
-    return {name: scaled for name, (scaled, _) in scale_known(logits, labels).items()}
+    known = {name: own for name, own in logits.items() if own is not None and len(own) == len(labels)}
+    return {name: scale_logits(own, labels)[0] for name, own in known.items()}
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=caches.KEYS)
