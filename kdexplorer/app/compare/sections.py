@@ -9,7 +9,6 @@ import streamlit as st
 
 from kdexplorer.analysis import metrics, results, verdicts
 from kdexplorer.analysis.error_inheritance import count_inheritance, explain_inheritance
-from kdexplorer.analysis.metrics import scale_known
 from kdexplorer.app import navigation
 from kdexplorer.app.compare.table import Comparison
 from kdexplorer.app.parts import chart_view
@@ -100,7 +99,8 @@ def show_calibration(compared: Comparison) -> None:
 def _scale_logits(networks: Mapping[str, Checkpoint], labels: np.ndarray) -> dict[str, np.ndarray]:
     """The stored logits of the networks that have them for all labels, after temperature scaling; by name."""
     logits = {name: checkpoint.logits_or_none() for name, checkpoint in networks.items()}
-    return {name: scaled for name, (scaled, _) in scale_known(logits, labels).items()}
+    known = {name: own for name, own in logits.items() if own is not None and len(own) == len(labels)}
+    return {name: metrics.scale_logits(own, labels)[0] for name, own in known.items()}
 
 
 def show_classes(compared: Comparison) -> None:

@@ -87,12 +87,9 @@ _STYLE = "".join(
 STYLE = f"<style>.st-key-summary {{container-type: inline-size}}{_STYLE}</style>"
 """Of the tables, which differ in their columns, the browser shows the one that fits."""
 
-COLUMNS = (
-    "name", "method", "training", "objective", "cross_entropy", "scaled_cross_entropy", "human_cross_entropy",
-    "accuracy", "interval", "to_baseline", "p", "calibration_error", "scaled_calibration_error", "teacher_agreement",
-    "teacher_kl", "parameters", "multiply_adds", "latency", "size", "train_images", "epochs",
-)  # fmt: skip
-"""Columns of the whole table."""
+HIDDEN = ("accuracy_interval", "to_scratch_baseline", "to_teacher", "seed", "scaling_temperature")
+COLUMNS = [key for key in MEASURES if key not in HIDDEN]
+"""Columns of the whole table: all but those that say the same as others."""
 
 
 def show_summary(compared: Comparison) -> None:
