@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -143,9 +143,9 @@ class HandoutRequest:
         ConfigError: when one of these does not hold.
     """
 
-    networks: dict[str, Checkpoint]
+    networks: Mapping[str, Checkpoint]
     pictures: list[Picture]
-    compared: dict[str, Checkpoint] = field(default_factory=dict)
+    compared: Mapping[str, Checkpoint] = field(default_factory=dict)
     temperature: float = 4.0
     alpha: float | None = None
     command: str = ""
@@ -200,7 +200,7 @@ class HandoutRequest:
         """Where a student's α starts: the requested value, else the one that it was trained with."""
         return trained_alpha(checkpoint.card.objective) if self.alpha is None else self.alpha
 
-    def roles(self, networks: dict[str, Checkpoint]) -> dict[str, str]:
+    def roles(self, networks: Mapping[str, Checkpoint]) -> dict[str, str]:
         """Each network's role, which decides its look in charts."""
         return {name: role_of(checkpoint, self.teacher) for name, checkpoint in networks.items()}
 

@@ -7,7 +7,7 @@ import pytest
 
 from kdexplorer.analysis.difference import format_p, over_logits
 from kdexplorer.analysis.measures import MEASURES
-from kdexplorer.app.compare import studies
+from kdexplorer.app.compare import page, sections, studies
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import LOGITS, open_checkpoint
@@ -105,9 +105,8 @@ def test_the_labs_claims_have_a_verdict_each(evaluated, open_page):
 
 
 def test_latency_is_measured_on_request(evaluated, monkeypatch, open_page):
-    from kdexplorer.app.state import result_caches
-
-    monkeypatch.setattr(result_caches, "latency", lambda architecture: 0.002)
+    for module in (page, sections):
+        monkeypatch.setattr(module, "latency", lambda architecture: 0.002)
     at = open_page("compare")
     assert results_table(at)["latency"].isna().all()
     at.button(key="latency").click().run()

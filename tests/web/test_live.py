@@ -17,8 +17,9 @@ from benchmarks.live import FAKE_CAMERA, page_of, write_clip
 from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.analysis.metrics import entropy, softmax
 from kdexplorer.app import live
-from kdexplorer.app.server import turns
-from kdexplorer.app.state import result_caches
+from kdexplorer.app.parts import downloads
+from kdexplorer.app.server.turns import Visitor
+from kdexplorer.app.state import networks
 from kdexplorer.errors import ImageError
 from kdexplorer.handout import page
 from kdexplorer.handout.request import HandoutRequest, open_sources
@@ -351,9 +352,7 @@ class TestWithoutABrowser:
         small = open_checkpoint(bundled_root() / "small")
         picture = Picture(np.zeros((3, 32, 32), np.uint8), name="dark.png")
         requests = (HandoutRequest({"small": small}, [picture], live=wanted) for wanted in (False, True))
-        plain, live = (
-            result_caches.handout(request, result_caches.sources(), turns.Visitor()).decode() for request in requests
-        )
+        plain, live = (downloads.build_handout(request, networks.sources(), Visitor()).decode() for request in requests)
         weights = base64.b64encode(export_network(small).weights).decode()
         assert weights in live
         assert weights not in plain

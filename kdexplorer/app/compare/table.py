@@ -25,7 +25,7 @@ from kdexplorer.runs.checkpoints import Checkpoint
 class Comparison:
     """Networks by the short names that the table has."""
 
-    networks: dict[str, Checkpoint]
+    networks: Mapping[str, Checkpoint]
     teacher: tuple[str, Checkpoint] | None = None
     """The teacher for agreement and KL; it need not be one of the networks."""
     rows: Sequence[ResultRow] = ()
@@ -148,7 +148,7 @@ def _configure(key: str, baseline: str) -> Any:
     return st.column_config.NumberColumn(measure.heading, format=number, help=text or None)
 
 
-def _show_handout_button(name: str, teacher: Checkpoint, networks: dict[str, Checkpoint]) -> None:
+def _show_handout_button(name: str, teacher: Checkpoint, networks: Mapping[str, Checkpoint]) -> None:
     """Of the teacher, up to four networks (its own students first), and all rows of the table."""
     others = [n for n, c in networks.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
     own = set(lineage.students_of(networks, teacher))
