@@ -9,8 +9,8 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from kdexplorer.app.audience import controls
-from kdexplorer.app.server import turns
+from kdexplorer.app.audience import page as audience
+from kdexplorer.app.server import memory, turns
 from kdexplorer.app.server.access import check_token
 from kdexplorer.app.server.compression import CompressOnce
 from kdexplorer.app.server.connections import Connections
@@ -18,6 +18,7 @@ from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import Gate
 from kdexplorer.app.server.streamlit_internals import ask_no_host, ignore_other_kinds, upload_manager
 from kdexplorer.app.server.uploads import limit_uploads
+from kdexplorer.app.state import caches
 from kdexplorer.processes import limit_thread_spinning
 from kdexplorer.story.lecture import check_file
 
@@ -26,18 +27,22 @@ from kdexplorer.story.lecture import check_file
 async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
     limit_uploads(upload_manager())
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.THREADS, "download"))
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.COMPUTATIONS + 16, "download"))
+    tasks = [asyncio.create_task(one) for one in (memory.load_torch(), memory.tidy(caches.network.clear))]
     yield
+    for task in tasks:
+        task.cancel()
 
 
 check_token()
 check_file()
 ask_no_host()
 ignore_other_kinds()
+memory.limit_arenas()
 limit_thread_spinning()  # the server's predictions run beside trainers
 app = st.App(
     Path(__file__).resolve().parent / "kdexplorer" / "app" / "main.py",
-    routes=controls.routes(),
+    routes=audience.routes(),
     lifespan=prepare,
     middleware=[
         Middleware(Connections),

@@ -7,7 +7,8 @@ over an HTTP connection of its own and all from one public address, loads the pa
 moment, is shown the page again, and from then on asks for the next question as the page's script does. A quarter of
 them changes the vote. At the end the question is closed, and the totals on the disk are compared with the confirmation
 that every phone received. Prints percentiles by request, errors and lost votes. The phones are this process, the server
-is another; on two cores both share them. With `--train` a run trains meanwhile.
+is another; on two cores both share them. With `--train` a run trains meanwhile. With `--stuffing` a client makes up
+phones as fast as it can, from the room's address (`same`) or from another one.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from kdexplorer.runs.launch import launch_run
 from kdexplorer.vote.routes import PATH
 from kdexplorer.vote.store import Store
 
-ADDRESS = "203.0.113.10"
+ADDRESS, ANOTHER = "203.0.113.10", "203.0.113.11"
 BUDGET = 0.5
 """Seconds: the 95th percentile over all requests."""
 
@@ -42,6 +43,7 @@ class Room:
     """What all phones experienced."""
 
     url: str
+    address: str = ADDRESS
     times: dict[str, list[float]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     told: Counter[int] = field(default_factory=Counter)
@@ -62,7 +64,7 @@ class Phone:
 
     async def request(self, what: str, method: str, path: str, body: str = "") -> str:
         """Sends a request, reads the response and returns its body. Raises OSError for an unexpected status."""
-        lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"X-Forwarded-For: {ADDRESS}"]
+        lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"X-Forwarded-For: {self.room.address}"]
         lines += [f"Cookie: {self.cookie}"] if self.cookie else []
         lines += [f"Content-Length: {len(body)}", "Content-Type: application/x-www-form-urlencoded"] if body else []
         begin, data = time.perf_counter(), "\r\n".join([*lines, "", body]).encode()
@@ -118,6 +120,18 @@ class Phone:
             self.room.told[voted] += 1
 
 
+async def stuff(client: Room) -> None:
+    """Pretends to be one phone after the other until the task is cancelled; `client.told` counts those with a vote."""
+    while True:
+        phone = Phone(client, 0)
+        with contextlib.suppress(OSError, EOFError, IndexError):
+            key = (await phone.request("page", "GET", PATH)).split('name="question" value="')[1][:8]
+            await phone.request("vote", "POST", PATH, f"question={key}&choice=0")
+            client.told[0] += 1
+        if phone.writer is not None:
+            phone.writer.close()
+
+
 async def run(url: str, options: argparse.Namespace) -> tuple[Room, Tally]:
     """The presenter starts a question, the room votes, the presenter closes it."""
     room, tally = Room(url), Tally()
@@ -125,12 +139,18 @@ async def run(url: str, options: argparse.Namespace) -> tuple[Room, Tally]:
     presenter.query = "ask=25"
     await presenter.open("audience")
     await presenter.use("Next question", "start the question")
+    client = Room(url, ADDRESS if options.stuffing == "same" else ANOTHER)
+    inventing = [asyncio.create_task(stuff(client)) for _ in range(8 if options.stuffing else 0)]
     watching = asyncio.create_task(presenter._think(options.seconds))
     phones = [Phone(room, number) for number in range(options.devices)]
     latest = max(0.0, options.seconds - 2.0)  # who arrives last has time to vote
     arrivals = [latest * number / options.devices for number in range(options.devices)]
     await asyncio.gather(*(phone.visit(at, options.seconds) for phone, at in zip(phones, arrivals, strict=True)))
     await watching
+    for task in inventing:
+        task.cancel()
+    if inventing:
+        print(f"made-up votes counted {client.told[0]}")
     await presenter.act("look at the result")
     await presenter.use("Close the question", "close the question")
     await presenter.socket.close()
@@ -161,6 +181,7 @@ def main(arguments: list[str] | None = None) -> bool:
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=10.0, help="within which all load the page and vote")
     parser.add_argument("--train", action="store_true", help="a run trains meanwhile")
+    parser.add_argument("--stuffing", choices=("same", "other"), help="a client makes up phones, from which address")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)

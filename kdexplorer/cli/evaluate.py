@@ -17,7 +17,7 @@ from kdexplorer.analysis.evaluate import (
 )
 from kdexplorer.cli.options import CHECKPOINT_HELP, DONE, FAILED
 from kdexplorer.runs.checkpoints import find_checkpoint
-from kdexplorer.studies.choice import measure_choice
+from kdexplorer.studies.collect import measure_choice
 from kdexplorer.studies.folder import find_study
 from kdexplorer.studies.report import to_markdown
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdexplorer.errors import ConfigError
 
@@ -35,7 +35,7 @@ class Architecture:
     stages: tuple[Stage, ...]
     embedding: int
     """Length of the vector before the classifier."""
-    arguments: dict[str, int] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
     runs_in_browser: bool = False
     """Whether `web/infer.js` computes it: the CIFAR ResNets, at most 1.7 million weights."""
 
@@ -50,15 +50,15 @@ def _cifar_resnet(depth: int) -> Architecture:
     )
 
 
-def _torchvision_resnet(depth: int, expansion: int = 1) -> Architecture:
+def _imagenet_resnet(depth: int, blocks: tuple[int, ...], expansion: int = 1) -> Architecture:
     channels = [expansion * count for count in (64, 128, 256, 512)]
     return Architecture(
         f"resnet{depth}",
         f"ResNet-{depth}",
-        "resnet.TorchvisionResNet",
+        "resnet.ImageNetResNet",
         _stages(*channels),
         channels[-1],
-        {"depth": depth},
+        {"blocks": blocks, "expansion": expansion},
     )
 
 
@@ -75,9 +75,9 @@ def _wide_resnet(depth: int, width: int) -> Architecture:
 
 _ARCHITECTURES = (
     *(_cifar_resnet(depth) for depth in (8, 20, 32, 44, 56, 110)),
-    _torchvision_resnet(18),
-    _torchvision_resnet(34),
-    _torchvision_resnet(50, expansion=4),
+    _imagenet_resnet(18, (2, 2, 2, 2)),
+    _imagenet_resnet(34, (3, 4, 6, 3)),
+    _imagenet_resnet(50, (3, 4, 6, 3), expansion=4),
     _wide_resnet(16, 2),
     _wide_resnet(40, 2),
     Architecture("mobilenet_v2", "MobileNetV2", "mobilenet.MobileNetV2", _stages(24, 32, 96, 320), 1280),
@@ -125,8 +125,15 @@ def build_empty(architecture: str, classes: int = 10) -> StagedNetwork:
 
     Raises ConfigError on a key that is not known.
     """
-    import torch
+    from torch.overrides import TorchFunctionMode
 
-    with torch.device("meta"):
-        network = build(architecture, classes)
-    return network.to_empty(device="cpu")
+    class _Undrawn(TorchFunctionMode):
+        """Not the device "meta": its random numbers and `to_empty` import all of torch's compiler."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if getattr(func, "__module__", "") == "torch.nn.init" or func.__name__ in ("normal_", "uniform_"):
+                return args[0] if args else kwargs["tensor"]
+            return func(*args, **(kwargs or {}))
+
+    with _Undrawn():
+        return build(architecture, classes)

@@ -53,11 +53,12 @@ def network_from_state(architecture: str, state: dict[str, torch.Tensor], classe
             )
         if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
             raise CheckpointError(f"{where}: {key} is {tensor.dtype}; weights must be floating point.")
-        state[key] = tensor.float()
+        layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
+        state[key] = tensor.to(torch.float32, copy=True, memory_format=layout)
         if not torch.isfinite(state[key]).all():
             raise CheckpointError(f"{where}: {key} contains values that are not finite.")
     counters = {k: torch.zeros_like(v) for k, v in network.state_dict().items() if k not in expected}
-    network.load_state_dict(state | counters)
+    network.load_state_dict(state | counters, assign=True)  # a copy would leave the heap with holes
     return network.eval().requires_grad_(False)
 
 

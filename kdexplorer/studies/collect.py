@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 
 import numpy as np
 
 from kdexplorer.analysis import metrics
+from kdexplorer.analysis.evaluate import measure_after_choice
+from kdexplorer.analysis.measures import Evaluation, measure
 from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.sampling import hold_out
-from kdexplorer.errors import CheckpointError, ConfigError, DataError
+from kdexplorer.errors import CheckpointError, ConfigError, DataError, RunError
 from kdexplorer.runs.checkpoints import Checkpoint, find_teachers, open_checkpoint
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.studies.experiments import get_experiment
+from kdexplorer.studies.experiments.base import More
 from kdexplorer.studies.folder import StudyFolder
 from kdexplorer.studies.report import to_markdown
 from kdexplorer.studies.study import Study
+from kdexplorer.studies.summary import find_best, summarize
 from kdexplorer.studies.table import Entry, Row, StudyRun, Table, begin_table, pack_bits, write_table
-
-More = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], dict[str, float]]
-"""What an experiment measures of a student besides: from its logits `[N, K]`, the labels `[N]`, its teacher's logits
-or None."""
 
 
 def collect(folder: StudyFolder) -> None:
@@ -66,7 +65,7 @@ def add_run(table: Table, planned: StudyRun, run: Run, more: More | None = None)
         "evaluated_on": describe_evaluation(first),
         "images": first.card.data.evaluation_images,
         "entries": table.entries or _describe_entries(table.declared),
-        "runs": sorted([*table.runs, trained], key=lambda one: one.seed),
+        "runs": sorted([*(one for one in table.runs if one.run != trained.run), trained], key=lambda one: one.seed),
         "rows": sorted(
             [*table.rows, *(row for row in rows if (row.entry, row.seed) not in known)], key=lambda row: row.seed
         ),
@@ -82,10 +81,8 @@ def _measure(checkpoint: Checkpoint, labels: np.ndarray | None, teacher: np.ndar
     if labels is not None:
         if len(logits) != len(labels):
             raise CheckpointError(f"{checkpoint.path} has logits of {len(logits)} images, not of {len(labels)}.")
-        measures |= metrics.measure_logits(logits, labels)
         right = pack_bits(logits.argmax(axis=1) == labels)
-    if known is not None:
-        measures |= metrics.compare_with_teacher(logits, known)
+    measures |= measure(Evaluation(logits, labels, known))
     if more is not None and labels is not None:
         measures |= more(logits, labels, teacher)
     return Row(entry=checkpoint.name, measures=measures, right=right)
@@ -133,3 +130,34 @@ def load_teacher_logits(config: RunConfig) -> np.ndarray | None:
             if len({one.shape for one in logits}) == 1:
                 return metrics.average_logits(logits)
     return None
+
+
+def measure_choice(folder: StudyFolder, show: bool = False) -> Table:
+    """Measures the best cell and the default of a finished study on the test split, with every seed.
+
+    The figures are kept in the students' cards and in the study's table. No other cell is ever measured: a finished
+    study has one best cell.
+
+    Raises:
+        ConfigError: when the study has no grid, or was not evaluated on held-out images.
+        RunError: when it has not finished.
+        KDError: when a student or the data cannot be used.
+    """
+    study, table = folder.config().study, folder.table()
+    if study.grid is None:
+        raise ConfigError(f"{folder.run_id} has no grid of which a cell was chosen.")
+    if not study.shared.holdout:
+        raise ConfigError(f"{folder.run_id} chose on the test split: train the sweep with --holdout instead.")
+    if table is None or table.missing():
+        raise RunError(f"{folder.run_id} has not finished, so its best cell is not final: resume it first.")
+    best, rows = find_best(summarize(table)), []
+    chosen = {study.references[0], *([best.name] if best else [])}
+    for row in table.rows:
+        if row.entry in chosen:
+            path = folder.path.parent.parent / row.run / row.entry
+            fresh = measure_after_choice(open_checkpoint(path), show)
+            row = row.model_copy(update={"measures": row.measures | {"test_accuracy": fresh.accuracy}})
+        rows.append(row)
+    table = table.model_copy(update={"rows": rows})
+    write_table(table, folder.config().table_path, to_markdown(table))
+    return table

@@ -157,7 +157,7 @@ def test_a_few_visitors_are_served(app, capsys):
 
 @pytest.mark.usefixtures("app_runs")
 def test_a_few_phones_vote(app, capsys):
-    room, tally = asyncio.run(vote.run(app, argparse.Namespace(devices=5, seconds=2.5)))
+    room, tally = asyncio.run(vote.run(app, argparse.Namespace(devices=5, seconds=2.5, stuffing=None)))
     assert room.errors == tally.errors == []
     assert sum(room.told.values()) == 5
     confirmed = tuple(room.told[k] for k in range(10))

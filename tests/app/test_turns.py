@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from kdexplorer.app.server import turns
-from kdexplorer.app.server.turns import Limit, Turns, Visitor
+from kdexplorer.app.server.turns import Turns, Visitor
 
 
 @pytest.fixture(autouse=True)
@@ -182,17 +182,9 @@ def test_what_is_called_later_is_called():
 
 
 def test_an_address_gets_half_of_what_others_leave():
-    limit = Limit(8)
-    with contextlib.ExitStack() as stack:
-        rooms = [stack.enter_context(limit.place("room")) for _ in range(5)]
-        others = [stack.enter_context(limit.place("other")) for _ in range(3)]
-        third = [stack.enter_context(limit.place("third")) for _ in range(2)]
-    assert rooms == [True] * 4 + [False]
-    assert others == [True] * 2 + [False]
-    assert third == [True, False]
-    with limit.place("room") as found:
-        assert found
-    assert not limit._used
+    assert [turns.is_free(own, own, 8) for own in range(6)] == [True] * 4 + [False] * 2
+    assert [turns.is_free(own, 4 + own, 8) for own in range(3)] == [True, True, False]
+    assert not turns.is_free(0, 7, 8)
 
 
 # --- Computations ---
@@ -275,12 +267,13 @@ def test_a_visitor_has_two_computations_and_the_presenter_any_number(arrive):
 
 
 def test_all_together_have_as_many_as_there_are_threads(arrive, monkeypatch):
-    monkeypatch.setattr(turns, "_limit", Limit(2))
+    monkeypatch.setattr(turns, "COMPUTATIONS", 2)
     with turns.compute(arrive()), pytest.raises(turns.BusyError), turns.compute(arrive()):
         pass
     presenter = arrive()
     presenter.favor()
-    with turns._limit.place("room"), turns.compute(presenter):
+    monkeypatch.setattr(turns, "COMPUTATIONS", 0)
+    with turns.compute(presenter):
         pass
 
 

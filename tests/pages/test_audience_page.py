@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from kdexplorer.app.audience import controls, results
+from kdexplorer.app.audience import page as audience
+from kdexplorer.app.audience import results
 from kdexplorer.app.server import access, headers
 from kdexplorer.datasets import get_dataset
 from kdexplorer.vote.store import open_store
@@ -112,7 +113,7 @@ def test_a_guest_who_presses_the_presenters_buttons_is_refused(open_page, monkey
     button(at, "Next question").click().run()
     store = open_store()
     monkeypatch.setattr(access, "is_presenter", lambda: False)
-    monkeypatch.setattr(controls.access, "is_presenter", lambda: False)
+    monkeypatch.setattr(audience.access, "is_presenter", lambda: False)
     for press in ("Close the question", "Next question", "Ask about this picture"):
         button(at, press).click()
     at.run()
@@ -186,7 +187,7 @@ def test_the_projector_view_shows_what_the_room_needs_and_nothing_else(open_page
     button(at, "Projector view").click().run()
     assert at.query_params["view"] in ("projector", ["projector"])
     assert "1 vote" in text(at)
-    assert controls.PATH in text(at)
+    assert audience.PATH in text(at)
     assert question.classes[question.label] not in specs(at)[0]["description"]
     assert "entropy **0.00 nats**" in text(at)
     assert "closest" not in text(at)
@@ -235,7 +236,7 @@ def test_the_presenter_is_told_where_votes_may_be_made_up(open_page, monkeypatch
 
 def test_the_link_for_phones_can_be_changed(open_page):
     at = open_page("audience")
-    assert controls.PATH in text(at)
+    assert audience.PATH in text(at)
     at.text_input(key="phones_text").set_value("javascript:alert(1)")
     button(at, "Use this link").click().run()
     assert "host name" in at.error[0].value
@@ -250,18 +251,18 @@ def test_the_link_for_phones_can_be_changed(open_page):
 )
 def test_what_is_no_link(link):
     with pytest.raises(ValueError, match="http"):
-        controls.parse_link(link)
+        audience.parse_link(link)
 
 
 @pytest.mark.parametrize("words", ["1,cat", "-1", "1.5", "٣", "1234567", ",".join(map(str, range(65)))])
 def test_what_is_no_prepared_list(words):
     with pytest.raises(ValueError, match=r"test image|questions"):
-        controls.parse_prepared(words)
+        audience.parse_prepared(words)
 
 
 def test_a_prepared_list_has_each_image_once():
-    assert controls.parse_prepared(" 3, 25,3,,108") == ["3", "25", "108"]
-    assert controls.parse_prepared("") == []
+    assert audience.parse_prepared(" 3, 25,3,,108") == ["3", "25", "108"]
+    assert audience.parse_prepared("") == []
 
 
 def test_a_teacher_with_other_classes_is_not_compared(open_page):

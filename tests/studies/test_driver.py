@@ -20,7 +20,7 @@ from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import Run, finished_students
 from kdexplorer.studies import collect
-from kdexplorer.studies.choice import measure_choice
+from kdexplorer.studies.collect import measure_choice
 from kdexplorer.studies.driver import execute_study
 from kdexplorer.studies.folder import StudyConfig, left_to_train, list_studies, open_study, prepare
 from kdexplorer.studies.progress import ATTEMPTS

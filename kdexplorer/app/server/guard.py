@@ -1,72 +1,64 @@
-"""What stands between the network and the application (ASGI): turns, and limits of what is finite."""
+"""What stands between the network and the application (ASGI): turns, and messages that no page sends."""
 
 import asyncio
 import contextlib
+from collections import Counter
 from typing import Any
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kdexplorer.app.server import messages, turns
-from kdexplorer.app.server.headers import COOKIE
+from kdexplorer.app.server.headers import visitor_of
 from kdexplorer.app.server.refusals import log_refusal, network_of
 
-CONNECTIONS, UPLOADS = 2000, 64
-"""At a time. A browser has a connection for each tab; an upload takes 5 MB, and further ones wait."""
+MOST = {"websocket": 2000, "PUT": 64}
+"""At a time: tabs of browsers, and uploads, of which one takes 5 MB and further ones wait."""
 LONGEST, SILENT, SLOW = 5.0, 1.0, 0.3
 """Seconds until a run loses its turn: always, if the server sends nothing, and if the browser reads nothing."""
 INTERRUPT, PACE = 1.0, 0.01
 """Seconds of a run before the browser's next one interrupts it, and between two messages that begin no run."""
-UPLOAD_TIME = 60.0
 
 
 class Guard:
-    """Lets pages run in the order of `turns`, drops what no page sends (`messages`), and limits what is finite."""
+    """Lets pages run in the order of `turns`, drops what no page sends (`messages`), and bounds what is finite."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Stands before `app`."""
-        self.app, self._connections, self._uploads = app, turns.Limit(CONNECTIONS), turns.Limit(UPLOADS)
+        self.app, self._used = app, {kind: Counter[str]() for kind in MOST}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""
-        address = network_of((scope.get("client") or [None])[0])
-        if scope["type"] == "websocket":
-            await self._connect(address, scope, receive, send)
-        elif scope["type"] == "http" and scope["method"] == "PUT":
-            await self._upload(address, scope, receive, send)
-        else:
+        kind = scope.get("method", scope["type"])
+        if kind not in MOST:
             await self.app(scope, receive, send)
-
-    async def _connect(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._connections.place(address) as found:
-            if not found:  # a browser tries again by itself
-                log_refusal(address, "more connections than an address may have")
+            return
+        address, used = network_of((scope.get("client") or [None])[0]), self._used[kind]
+        while not turns.is_free(used[address], used.total(), MOST[kind]):
+            if kind == "websocket":  # a browser tries again by itself
+                log_refusal(address, "more WebSockets than an address may have")
                 await receive()
                 await send({"type": "websocket.close", "code": 1013})
                 return
-            with turns.visit(address, HTTPConnection(scope).cookies.get(COOKIE, "")) as visitor:
-                name = turns.HEADER.lower().encode()
-                scope["headers"] = [*(one for one in scope["headers"] if one[0] != name), (name, visitor.name.encode())]
-                connection = _Connection(visitor, receive, send)
-                try:
-                    await self.app(scope, connection.receive, connection.send)
-                finally:
-                    connection.close()
-
-    async def _upload(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
-        async def receive_soon() -> Message:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(end):
-                    return await receive()
-            return {"type": "http.disconnect"}
-
-        while True:
-            with self._uploads.place(address) as found:
-                if found:
-                    end = asyncio.get_running_loop().time() + UPLOAD_TIME
-                    await self.app(scope, receive_soon, send)
-                    return
             await asyncio.sleep(0.1)
+        used[address] += 1
+        try:
+            await (self._connect if kind == "websocket" else self.app)(scope, receive, send)
+        finally:
+            used[address] -= 1
+            used += Counter()  # forgets addresses without
+
+    async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
+        address = network_of((scope.get("client") or [None])[0])
+        name, cookie = turns.HEADER.encode(), visitor_of(HTTPConnection(scope).cookies) or ""
+        with turns.visit(address, cookie) as visitor:
+            headers = [one for one in scope["headers"] if one[0] != name]
+            connection = _Connection(visitor, receive, send)
+            try:
+                named = dict(scope, headers=[*headers, (name, visitor.name.encode())])
+                await self.app(named, connection.receive, connection.send)
+            finally:
+                connection.close()
 
 
 class _Connection:

@@ -12,17 +12,13 @@ from typing import Any
 
 from kdexplorer.app.server.streamlit_internals import BackMsg, DecodeError, ForwardMsg
 
-MESSAGE, VALUE = 256 * 1024, 64 * 1024
-"""Bytes of a message and of one widget's value; the longest is what was changed in a table, as JSON."""
-FILES = 64
-"""Uploads of a message."""
-UNREADABLE = (AttributeError, ValueError, TypeError)
-
-BEGIN = {"rerun_script", "backend_operation_request"}
-END = {"script_finished", "backend_operation_response"}
+MESSAGE, VALUE, FILES = 256 * 1024, 64 * 1024, 64
+"""Bytes of a message and of one widget's value (what was changed in a table, as JSON), and uploads of a message."""
+BEGIN, END = {"rerun_script", "backend_operation_request"}, {"script_finished", "backend_operation_response"}
 DROPPED = {"clear_cache", "load_git_info", "set_run_on_save", "debug_disconnect_websocket", "debug_shutdown_runtime"}
-OPERATIONS = {"deferred_file", "dataframe_chunk"}
 """The first empties the caches of all visitors, the others are for developers."""
+OPERATIONS = {"deferred_file", "dataframe_chunk"}
+UNREADABLE = (AttributeError, ValueError, TypeError)
 
 
 @functools.cache
@@ -40,11 +36,13 @@ def read(data: bytes) -> str | None:
     try:
         message = BackMsg.FromString(data)
         kind = message.WhichOneof("type")
-        if kind == "rerun_script":
-            return kind if all(map(_is_of_page, message.rerun_script.widget_states.widgets)) else None
-        if kind == "backend_operation_request":
-            return kind if message.backend_operation_request.WhichOneof("payload") in OPERATIONS else None
-        return None if kind in DROPPED or len(message.file_urls_request.file_names) > FILES else kind
+        is_known = (
+            kind not in DROPPED
+            and len(message.file_urls_request.file_names) <= FILES
+            and message.backend_operation_request.WhichOneof("payload") in {None, *OPERATIONS}
+            and all(map(_is_of_page, message.rerun_script.widget_states.widgets))
+        )
+        return kind if is_known else None
     except DecodeError:
         return None
     except UNREADABLE:

@@ -12,7 +12,6 @@ import math
 import secrets
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, wait
 from weakref import WeakValueDictionary
@@ -25,10 +24,9 @@ from kdexplorer.runs.run_folder import count_live
 HALF_LIFE = 10.0
 COMPUTATIONS, OF_A_VISITOR = 240, 2
 """At a time, those that wait included: each has a thread."""
-THREADS = COMPUTATIONS + 16
 POLL = 0.5
 """Seconds between two looks of a computation that waits."""
-HEADER = "X-Kdexplorer-Visitor"
+HEADER = "x-kdexplorer-visitor"
 """Names the connection to the page's script; the server sets it."""
 
 
@@ -36,32 +34,11 @@ class BusyError(KDError):
     """Too many computations are waiting."""
 
 
-class Limit:
-    """How many of something finite are in use: an address gets at most half of what the others leave."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._used = most, Counter[str]()
-
-    @contextlib.contextmanager
-    def place(self, address: str) -> Iterator[bool]:
-        """Takes one; yields whether there was one."""
-        with _lock:
-            own = self._used[address]
-            found = own < (self._most - self._used.total() + own) // 2
-            self._used[address] += found
-        try:
-            yield found
-        finally:
-            with _lock:
-                self._used[address] -= found
-                self._used += Counter()  # forgets those without
-
-
 class Address:
     """What an address has used: seconds of turns, halved every `HALF_LIFE`."""
 
-    def __init__(self, name: str = "", used: float = 0.0) -> None:
-        self.name, self.visitors, self._used, self._at = name, 0, used, time.monotonic()
+    def __init__(self, used: float = 0.0) -> None:
+        self.visitors, self._used, self._at = 0, used, time.monotonic()
 
     def used(self, now: float | None = None) -> float:
         """What is left of it."""
@@ -75,13 +52,12 @@ class Visitor(Address):
     """A browser's connection. It begins with the mean of its address, so that coming and going gains nothing."""
 
     def __init__(self, address: Address | None = None, cookie: str = "") -> None:
-        self.address, self.cookie = address or Address(), cookie
+        self.address, self.cookie, self.is_presenter = address or Address(), cookie, cookie in _presenters
+        self.name = secrets.token_urlsafe(16)
         self.address.visitors += 1
-        super().__init__(secrets.token_urlsafe(16), self.address.used() / self.address.visitors)
-        self.is_presenter = cookie in _presenters
+        super().__init__(self.address.used() / self.address.visitors)
         self.page: Turn | None = None
         """The run of a page that goes on."""
-        self.computations = 0
 
     def favor(self) -> None:
         """This is the presenter's browser."""
@@ -117,7 +93,7 @@ class Turns:
     """
 
     def __init__(self, places: int, presenters: int, pause: float, longest_pause: float) -> None:
-        """Nobody waits. At a time, `places` turns and so many more of presenters; the pause is in lengths of a turn."""
+        """At a time, `places` turns and so many more of presenters; the pause is in lengths of a turn."""
         self._places, self._presenters, self._pause, self._longest = places, presenters, pause, longest_pause
         self._waiting, self._taken = list[Turn](), list[Turn]()
 
@@ -137,11 +113,12 @@ class Turns:
             turn.ended.set_result(None)
             if turn in self._waiting:
                 self._waiting.remove(turn)
+            if turn not in self._taken:
                 return
             seconds = time.monotonic() - turn.began
-            for one in (turn.visitor, turn.visitor.address):
-                one.add(seconds)
-            if self._pause and not turn.visitor.is_presenter and is_training():
+            turn.visitor.add(seconds)
+            turn.visitor.address.add(seconds)
+            if not turn.visitor.is_presenter and is_training():
                 later(min(self._longest, self._pause * seconds), lambda: self._free(turn))
             else:
                 self._free(turn)
@@ -181,29 +158,25 @@ def is_training() -> bool:
     return _looked[1]
 
 
-_lock = threading.RLock()
-_looked = (-math.inf, False)
-_presenters: set[str] = set()
-"""Cookies of their browsers."""
-_addresses: dict[str, Address] = {}
-_visitors: dict[str, Visitor] = {}
+_lock, _looked = threading.RLock(), (-math.inf, False)
+_presenters, _addresses, _visitors = set[str](), dict[str, Address](), dict[str, Visitor]()
+"""Browsers' cookies, addresses, and connections by name."""
+_keys = WeakValueDictionary[Hashable, threading.Lock]()
 pages = Turns(2, 1, pause=1.0, longest_pause=1.0)
 """Python runs one at a time in any case: more would only displace others."""
 steps = Turns(1, 0, pause=9.0, longest_pause=60.0)
 """Of computations."""
-computations: list[object] = []
-"""Those that have not finished, in the order in which they began."""
-_limit = Limit(COMPUTATIONS)
-_keys = WeakValueDictionary[Hashable, threading.Lock]()
+computations: list[Visitor] = []
+"""Whose have not finished, in the order in which they began."""
 
 
 @contextlib.contextmanager
 def visit(address: str, cookie: str) -> Iterator[Visitor]:
     """A connection, while it lasts."""
     with _lock:
-        for name in [name for name, one in _addresses.items() if not one.visitors and one.used() < 0.01]:
-            del _addresses[name]
-        visitor = Visitor(_addresses.setdefault(address, Address(address)), cookie)
+        for other in [other for other, one in _addresses.items() if not one.visitors and one.used() < 0.01]:
+            del _addresses[other]
+        visitor = Visitor(_addresses.setdefault(address, Address()), cookie)
         _visitors[visitor.name] = visitor
     try:
         yield visitor
@@ -218,9 +191,19 @@ def own() -> Visitor:
     return _visitors.get(st.context.headers.get(HEADER) or "") or Visitor()
 
 
+def count_visitors() -> int:
+    """Open connections."""
+    return len(_visitors)
+
+
 def load() -> float:
     """How many turns at a time the visitors have used lately."""
     return math.log(2) / HALF_LIFE * sum(address.used() for address in _addresses.values())
+
+
+def is_free(own: int, all_together: int, most: int) -> bool:
+    """Whether an address may have one more of something finite: it gets at most half of what the others leave."""
+    return own < (most - all_together + own) // 2
 
 
 @contextlib.contextmanager
@@ -238,35 +221,33 @@ def compute(
     Raises:
         BusyError: when this visitor, or all together, have too many.
     """
-    job, turn, presenter, mine = object(), None, visitor.is_presenter, threading.Lock()
+    turn, mine = Turn(visitor), threading.Lock()
     if key is not None:
-        mine = _keys.setdefault((presenter, key), mine)
-
-    def end_step() -> None:
-        if turn is not None:
-            steps.end(turn)
+        mine = _keys.setdefault((visitor.is_presenter, key), mine)
 
     def wait_for_turn() -> None:
         nonlocal turn
-        end_step()
+        steps.end(turn)
         turn = steps.ask(visitor)
         while not turn.granted.done():
-            say(computations.index(job))
+            say(computations.index(visitor))
             wait([turn.granted], POLL)
 
     visitor.step_aside()
-    with _limit.place(visitor.address.name) as found, contextlib.ExitStack() as at_end:
-        if not presenter and (visitor.computations >= OF_A_VISITOR or not found):
+    with _lock:
+        of_address = sum(other.address is visitor.address for other in computations)
+        is_busy = computations.count(visitor) >= OF_A_VISITOR
+        if not visitor.is_presenter and (is_busy or not is_free(of_address, len(computations), COMPUTATIONS)):
             raise BusyError("Too many computations at a time: wait until one of them has finished.")
-        visitor.computations += 1
-        computations.append(job)
+        computations.append(visitor)
+    try:
+        while not mine.acquire(timeout=POLL):
+            say(computations.index(visitor))
         try:
-            while not mine.acquire(timeout=POLL):
-                say(computations.index(job))
-            at_end.callback(mine.release)
             wait_for_turn()
             yield wait_for_turn
         finally:
-            end_step()
-            computations.remove(job)
-            visitor.computations -= 1
+            steps.end(turn)
+            mine.release()
+    finally:
+        computations.remove(visitor)

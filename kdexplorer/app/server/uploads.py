@@ -9,6 +9,7 @@ from collections import OrderedDict
 import numpy as np
 import streamlit as st
 
+from kdexplorer.app.server import turns
 from kdexplorer.app.server.streamlit_internals import MemoryUploadedFileManager, UploadedFileRec
 from kdexplorer.errors import ImageError, ImageMemoryError
 from kdexplorer.images import decode
@@ -37,6 +38,7 @@ def decode_once(data: bytes) -> dict[decode.Fit, np.ndarray]:
     outcome = _find(key)
     if outcome is None:
         if not _slots.acquire(blocking=False):
+            turns.own().step_aside()
             with st.spinner("Reading other visitors' pictures first …"):
                 _slots.acquire()
         try:

@@ -1,4 +1,4 @@
-"""Where phones vote, and what the presenter does: start, close, next, delete. Other visitors see no buttons."""
+"""Audience: votes from phones become a soft label beside the teacher's; only the presenter has buttons."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from starlette.routing import Route
 from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app import navigation
 from kdexplorer.app.audience import results
-from kdexplorer.app.parts import chart_view, layout, picture
+from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.server.headers import LOCAL, crowded_addresses, visitor_of
 from kdexplorer.app.server.refusals import network_of
-from kdexplorer.app.state import caches, choices, links
+from kdexplorer.app.state import choices, data, links
+from kdexplorer.app.state.networks import Network
 from kdexplorer.images import render
 from kdexplorer.images.picture import Picture
 from kdexplorer.images.qr import qr_png
-from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.vote.questions import MAX_QUESTIONS, VoteError, make_question
 from kdexplorer.vote.routes import PATH, build_routes
 from kdexplorer.vote.store import Store, open_store
@@ -31,12 +31,53 @@ LINK = 200
 """Characters of a link at most."""
 VIEW, PROJECTOR = "view", "projector"
 """The projector view's name and value in the link."""
-ALONE = (
-    "<style>[data-testid=stHeader], .st-key-share {display: none}"
-    "[data-testid=stMainBlockContainer] {padding: 1rem 1.5rem}</style>"
-)
-"""Removes the menu."""
 _OWN_LINK, _SEEN = "phones_link", "questions_seen"
+
+
+def show_page() -> None:
+    """The question with its votes, the link for phones and the presenter's controls; or the projector view."""
+    store = open_store()
+    seen = swap_seen(store)
+    if st.query_params.get(VIEW) == PROJECTOR:
+        with show_projector(store, network_picker.chosen_teacher(), seen):
+            st.button("Leave projector view", key="leave_projector", on_click=_leave_projector)
+        chart_view.follow_sliders()
+        return
+
+    layout.header(
+        "audience",
+        "Open the page and choose what you see. The room's votes are a **soft label**, as the teacher's prediction is.",
+    )
+    teacher, students = network_picker.pick_networks(count=2)
+
+    question = store.current()
+    with st.container(key="audience"):
+        left, middle, right = st.columns([3, 3, 7], gap="medium")
+    with middle:
+        show_link()
+        st.button(
+            "Projector view", icon=":material/present_to_all:", key="projector_view",
+            on_click=st.query_params.update, args=({VIEW: PROJECTOR},),
+        )  # fmt: skip
+    with left, st.container(key="question"):
+        if question is not None:
+            pixels = question.pixels.transpose(1, 2, 0)
+            st.image(render.enlarge_png(pixels, 224), width=224, alt="The picture of the question")
+            st.caption(f"Question {len(store.questions())}")
+        show_buttons(store, teacher, seen)
+    if question is None:
+        with left:
+            show_preparation(store, teacher, students, seen)
+    with right:
+        show_warning()
+        results.show_question(store, teacher)
+
+    results.show_history(store.closed(), [teacher, *students])
+    show_end(store)
+    if question is not None:
+        show_preparation(store, teacher, students, seen)
+    chart_view.follow_sliders()
+
 
 # Phones.
 
@@ -105,7 +146,7 @@ def swap_seen(store: Store) -> str:
     return seen
 
 
-def show_buttons(store: Store, teacher: Checkpoint, seen: str) -> None:
+def show_buttons(store: Store, teacher: Network, seen: str) -> None:
     """Close, and the next of the prepared questions; for others, the field for the token."""
     if not access.is_presenter():
         st.caption("You see the results. The presenter starts and closes questions.")
@@ -114,7 +155,7 @@ def show_buttons(store: Store, teacher: Checkpoint, seen: str) -> None:
         st.caption("There is no prepared question left: ask about a picture below.")
 
 
-def show_close_and_next(store: Store, teacher: Checkpoint, seen: str) -> bool:
+def show_close_and_next(store: Store, teacher: Network, seen: str) -> bool:
     """The presenter's buttons; whether there is a next question. `seen`: see `swap_seen`."""
     question = store.current()
     with st.container(horizontal=True):
@@ -129,7 +170,7 @@ def show_close_and_next(store: Store, teacher: Checkpoint, seen: str) -> bool:
     return following is not None
 
 
-def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoint], seen: str) -> None:
+def show_preparation(store: Store, teacher: Network, students: list[Network], seen: str) -> None:
     """Questions to come: a list of test images, or the picture of all pages. The last part of a page."""
     if not access.is_presenter():
         return
@@ -148,7 +189,7 @@ def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoin
         show_ask(store, teacher, image, seen)
 
 
-def show_ask(store: Store, teacher: Checkpoint, image: Picture, seen: str) -> None:
+def show_ask(store: Store, teacher: Network, image: Picture, seen: str) -> None:
     """The button that asks about a picture. `seen`: see `swap_seen`."""
     if st.button("Ask about this picture", key="vote_ask"):
         question = make_question(image.pixels, teacher.classes, image.dataset, image.index, image.label)
@@ -195,16 +236,16 @@ def _remember_prepared() -> None:
     choices.put("ask", found) if found else choices.forget("ask")
 
 
-def _next_index(store: Store, teacher: Checkpoint) -> int | None:
+def _next_index(store: Store, teacher: Network) -> int | None:
     """The first prepared test image that was not asked about."""
     dataset = dataset_of(teacher)
     asked = {one.index for one in store.questions() if one.dataset == dataset}
     return next((int(text) for text in _prepared() if int(text) not in asked), None)
 
 
-def _ask_test_image(store: Store, teacher: Checkpoint, index: int | None, seen: str) -> None:
+def _ask_test_image(store: Store, teacher: Network, index: int | None, seen: str) -> None:
     dataset = dataset_of(teacher)
-    pixels, labels, indices = caches.gallery(dataset)
+    pixels, labels, indices = data.gallery(dataset)
     (ranks,) = np.nonzero(indices == index)
     if not len(ranks):
         raise VoteError(f"There is no test image {index} here: change the prepared list.")
@@ -215,25 +256,7 @@ def _ask_test_image(store: Store, teacher: Checkpoint, index: int | None, seen: 
 # The projector.
 
 
-def is_projector() -> bool:
-    """Whether the link asks for the projector view."""
-    return st.query_params.get(VIEW) == PROJECTOR
-
-
-def show_projector_button() -> None:
-    """Opens the projector view."""
-    st.button("Projector view", icon=":material/present_to_all:", key="projector_view", on_click=_open_projector)
-
-
-def show_projector_page(store: Store, teacher: Checkpoint, seen: str) -> None:
-    """The whole page without a menu; `seen`: see `swap_seen`."""
-    st.html(ALONE)
-    with show_projector(store, teacher, seen):
-        st.button("Leave projector view", key="leave_projector", on_click=_leave_projector)
-    chart_view.follow_sliders()
-
-
-def show_projector(store: Store, teacher: Checkpoint, seen: str) -> Any:
+def show_projector(store: Store, teacher: Network, seen: str) -> Any:
     """Draws the QR code with the presenter's buttons below it, and the last question, live while it is open.
 
     Returns the place below the buttons.
@@ -249,10 +272,6 @@ def show_projector(store: Store, teacher: Checkpoint, seen: str) -> Any:
     with question:
         results.show_question(store, teacher, projector=True)
     return controls
-
-
-def _open_projector() -> None:
-    st.query_params[VIEW] = PROJECTOR
 
 
 def _leave_projector() -> None:

@@ -1,0 +1,42 @@
+"""Memory that the server gives back."""
+
+import asyncio
+import sys
+
+import pytest
+
+from kdexplorer.app.server import memory, turns
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_when_nobody_has_been_there_for_a_while_what_can_be_loaded_again_is_forgotten(monkeypatch, is_empty):
+    calls, waits = [], iter([None] * 5)
+
+    async def sleep(seconds):
+        if next(waits, "over") == "over":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(memory.asyncio, "sleep", sleep)
+    monkeypatch.setattr(memory, "_libc", lambda *call: calls.append(call))
+    monkeypatch.setattr(turns, "_visitors", {} if is_empty else {"one": turns.Visitor()})
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(memory.tidy(lambda: calls.append("forget")))
+    assert calls.count(("malloc_trim", 0)) == 5
+    assert calls.count("forget") == (2 if is_empty else 0)  # after 120 and 150 seconds
+
+
+def test_a_system_without_these_functions_is_left_alone(monkeypatch):
+    memory._libc("no_such_function", 0)
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: None)
+    memory.limit_arenas()
+
+
+def test_loading_a_network_does_not_load_torchs_compiler():
+    """It would take seconds and 90 MB."""
+    import subprocess
+
+    code = (
+        "import sys; from kdexplorer.networks import build_empty; build_empty('resnet50');"
+        "sys.exit('torchvision' in sys.modules or 'torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
