@@ -100,7 +100,7 @@ def main() -> None:
         path = options.file or Path(folder) / "handout.html"
         if not options.file:
             sources = open_sources()
-            request = make_request(options.networks, options.images, [], [], 4.0, 0.7, sources)
+            request = make_request(options.networks, options.images, sources, alpha=0.7)
             path.write_text(build(request, sources), encoding="utf-8")
             live = len(build(dataclasses.replace(request, live=True), sources).encode())
             print(f"with embedded networks: {live / 1e6:.2f} MB")

@@ -1,6 +1,7 @@
 """The registry of measures: every number of a trained network that a table, a chart or a file shows, said once.
 
-Beside it the ways of writing a table: text cells by heading, Markdown, CSV and JSON.
+A measure that is computed of logits needs no more than its entry: results, studies and Compare's table have it then.
+Beside the registry are the ways of writing a table: text cells by heading, Markdown, CSV and JSON.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+
+from kdexplorer.analysis import metrics
 from kdexplorer.analysis.difference import Difference, format_p
 
 Table = list[dict[str, str]]
@@ -19,11 +24,27 @@ Table = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """What measures are computed of: a network's logits on the evaluation split; None is unknown."""
+
+    logits: np.ndarray  # [N, K]
+    labels: np.ndarray | None = None  # int [N]
+    teacher: np.ndarray | None = None  # its logits of the same images, [N, K]
+    human_labels: np.ndarray | None = None  # of the first images, as `load_human_labels` gives them
+
+    @cached_property
+    def scaled(self) -> tuple[np.ndarray, float]:
+        """The logits after temperature scaling, see `metrics.scale_logits`; labels have to be known."""
+        assert self.labels is not None
+        return metrics.scale_logits(self.logits, self.labels)
+
+
+@dataclass(frozen=True)
 class Measure:
     """What is computed or known of a network, over the images that its row names.
 
-    Rows hold values by key: as attributes, or in a mapping; None is unknown. Shares are 0 to 1, losses in nats, times
-    in seconds, sizes in bytes.
+    Rows hold values by key: as attributes, in a mapping, or in their mapping `measures`; None is unknown. Shares are 0
+    to 1, losses in nats, times in seconds, sizes in bytes.
     """
 
     key: str
@@ -35,6 +56,8 @@ class Measure:
     help: str = ""  # what it is and where it comes from
     axis: str = ""  # its title in a chart, where that is not the heading
     text: Callable[[Any], str] | None = None  # composes the cell from a row where it is not one value
+    compute: Callable[[Any], float] | None = None  # of an `Evaluation` that has what it needs
+    needs: str = "labels"  # the field of `Evaluation`
 
     @property
     def heading(self) -> str:
@@ -50,7 +73,8 @@ class Measure:
         """The number in the unit, or the text; None where it is unknown."""
         if self.text is not None:
             return self.text(row) or None
-        value = row.get(self.key) if isinstance(row, Mapping) else getattr(row, self.key)
+        value = row.get(self.key) if isinstance(row, Mapping) else getattr(row, self.key, None)
+        value = getattr(row, "measures", {}).get(self.key) if value is None else value
         value = value.estimate if isinstance(value, Difference) else value
         return value * self.scale if value is not None and self.format else value
 
@@ -77,6 +101,11 @@ def _p(row: Any) -> str:
     return "" if p is None else format_p(p).removeprefix("p ").removeprefix("= ")
 
 
+def _human_cross_entropy(one: Evaluation) -> float:
+    assert one.human_labels is not None
+    return float(metrics.cross_entropy_to_humans(one.human_labels, one.logits[: len(one.human_labels)]).mean())
+
+
 _SCALED = "after temperature scaling: one temperature per network, fitted on other images than those it scales"
 _PAIRED = "Difference of the accuracies in percentage points, with McNemar's p"
 _REGISTRY = (
@@ -87,13 +116,16 @@ _REGISTRY = (
     Measure("objective", "Objective", "", ".3f",
             help="The sum that training minimized: not comparable between methods"),
     Measure("cross_entropy", "Cross-entropy", "nats", ".3f", 1, "lower",
-            "To the labels of the evaluation images, in nats: comparable", "Cross-entropy (nats)"),
+            "To the labels of the evaluation images, in nats: comparable", "Cross-entropy (nats)",
+            compute=lambda one: metrics.cross_entropy(one.logits, one.labels)),
     Measure("scaled_cross_entropy", "Scaled cross-entropy", "nats", ".3f", 1, "lower", f"Cross-entropy {_SCALED}",
-            "Cross-entropy after temperature scaling (nats)"),
+            "Cross-entropy after temperature scaling (nats)",
+            compute=lambda one: metrics.cross_entropy(one.scaled[0], one.labels)),
     Measure("human_cross_entropy", "Cross-entropy to human labels", "nats", ".3f", 1, "lower",
-            "To CIFAR-10H at T = 1, in nats"),
+            "To CIFAR-10H at T = 1, in nats", needs="human_labels", compute=_human_cross_entropy),
     Measure("accuracy", "Accuracy", "%", ".2f", 100, "higher",
-            "Share of the evaluation images that are classified correctly"),
+            "Share of the evaluation images that are classified correctly",
+            compute=lambda one: metrics.accuracy(one.logits, one.labels)),
     Measure("interval", "95 % interval", help="Wilson's interval of the accuracy", text=_interval),
     Measure("accuracy_interval", "Accuracy, 95 % interval", help="With Wilson's interval",
             text=lambda row: f"{100 * row.accuracy:.2f} % ({_interval(row)})"),
@@ -105,13 +137,18 @@ _REGISTRY = (
                  "least this uneven if both were equally good; exact, two-sided",
             text=_p),
     Measure("calibration_error", "Calibration error", "%", ".2f", 100, "lower",
-            "Expected calibration error in 15 bins", "Expected calibration error (%)"),
+            "Expected calibration error in 15 bins", "Expected calibration error (%)",
+            compute=lambda one: metrics.expected_calibration_error(one.logits, one.labels)),
     Measure("scaled_calibration_error", "Scaled calibration error", "%", ".2f", 100, "lower",
-            f"Calibration error {_SCALED}", "Calibration error after temperature scaling (%)"),
-    Measure("scaling_temperature", "Temperature of the scaling", "", ".2f", help=f"Mean of the temperatures {_SCALED}"),
+            f"Calibration error {_SCALED}", "Calibration error after temperature scaling (%)",
+            compute=lambda one: metrics.expected_calibration_error(one.scaled[0], one.labels)),
+    Measure("scaling_temperature", "Temperature of the scaling", "", ".2f", help=f"Mean of the temperatures {_SCALED}",
+            compute=lambda one: one.scaled[1]),
     Measure("teacher_agreement", "Agrees with teacher", "%", ".2f", 100, "",
-            "Images with the same predicted class", "Same prediction as the teacher (% of images)"),
-    Measure("teacher_kl", "KL from teacher", "nats", ".3f", help="Mean KL(teacher ‖ network) at T = 1, in nats"),
+            "Images with the same predicted class", "Same prediction as the teacher (% of images)",
+            needs="teacher", compute=lambda one: metrics.agreement(one.logits, one.teacher)),
+    Measure("teacher_kl", "KL from teacher", "nats", ".3f", help="Mean KL(teacher ‖ network) at T = 1, in nats",
+            needs="teacher", compute=lambda one: metrics.kl_divergence(one.teacher, one.logits)),
     Measure("parameters", "Parameters", "", ",", 1, "", "Trained weights and biases"),
     Measure("multiply_adds", "Multiply-adds", "M", ".1f", 1e-6, "", "Millions for one image",
             "Multiply-adds of one image (millions)"),
@@ -127,6 +164,15 @@ _REGISTRY = (
 )  # fmt: skip
 MEASURES = {measure.key: measure for measure in _REGISTRY}
 """Every measure by key, in the order of a table's columns."""
+
+
+def measure(evaluation: Evaluation) -> dict[str, float]:
+    """Every measure that can be computed, by key."""
+    return {
+        key: one.compute(evaluation)
+        for key, one in MEASURES.items()
+        if one.compute is not None and getattr(evaluation, one.needs) is not None
+    }
 
 
 def tabulate(rows: Sequence[Any], keys: Sequence[str], headings: Mapping[str, str] | None = None) -> Table:
@@ -159,6 +205,10 @@ def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def to_json(rows: Sequence[Any]) -> str:
-    """Rows of any dataclass with full precision as a list of objects; null where unknown."""
-    values = [asdict(row) for row in rows]
+    """Rows of any dataclass with full precision as a list of objects, null where unknown; `measures` have no level."""
+    values = []
+    for row in rows:
+        record = asdict(row)
+        computed = record.pop("measures", {})
+        values.append(record | {key: value for key, value in computed.items() if key not in record})
     return json.dumps(values, indent=1, allow_nan=False, default=lambda model: model.model_dump(mode="json"))

@@ -8,7 +8,7 @@ unscaled ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,10 +17,6 @@ FOLDS = 5
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 50.0
 """Where a temperature is searched."""
-
-
-Scaled = Mapping[str, tuple[np.ndarray, float]]
-"""Logits after temperature scaling and their temperature, by network; see `scale_logits`."""
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -176,44 +172,6 @@ def scale_logits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, fl
         if others.any():
             temperatures[fold] = fit_temperature(targets[others], logits[others]) or 1.0
     return np.asarray(logits, dtype=np.float64) / temperatures[folds, None], float(temperatures.mean())
-
-
-def scale_known(logits: Mapping[str, np.ndarray | None], labels: np.ndarray | None) -> Scaled:
-    """The networks with logits of every labeled image."""
-    if labels is None:
-        return {}
-    known = {name: own for name, own in logits.items() if own is not None and len(own) == len(labels)}
-    return {name: scale_logits(own, labels) for name, own in known.items()}
-
-
-def measure_logits(
-    logits: np.ndarray,
-    labels: np.ndarray,
-    teacher_logits: np.ndarray | None = None,
-    scaled: tuple[np.ndarray, float] | None = None,
-) -> dict[str, float]:
-    """All that logits `[N, classes]` say, by the keys of `measures.MEASURES`; to the teacher where its are given.
-
-    `labels` are int `[N]`; `scaled` is what `scale_logits` returns, computed if not given.
-    """
-    own, temperature = scaled or scale_logits(logits, labels)
-    found = {
-        "accuracy": accuracy(logits, labels),
-        "cross_entropy": cross_entropy(logits, labels),
-        "calibration_error": expected_calibration_error(logits, labels),
-        "scaled_cross_entropy": cross_entropy(own, labels),
-        "scaled_calibration_error": expected_calibration_error(own, labels),
-        "scaling_temperature": temperature,
-    }
-    return found | ({} if teacher_logits is None else compare_with_teacher(logits, teacher_logits))
-
-
-def compare_with_teacher(logits: np.ndarray, teacher_logits: np.ndarray) -> dict[str, float]:
-    """Agreement with the teacher and KL from it, by the keys of `measures.MEASURES`; both are `[N, classes]`."""
-    return {
-        "teacher_agreement": agreement(logits, teacher_logits),
-        "teacher_kl": kl_divergence(teacher_logits, logits),
-    }
 
 
 def push_size(student_logits: np.ndarray, teacher_logits: np.ndarray, temperature: float) -> np.ndarray:

@@ -7,15 +7,14 @@ cannot: it is a different sum for each method. Networks evaluated on different i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from kdexplorer.analysis import difference, measures, metrics
 from kdexplorer.analysis.difference import Difference, wilson_interval
-from kdexplorer.analysis.measures import MEASURES, Table
-from kdexplorer.analysis.metrics import scale_known
+from kdexplorer.analysis.measures import MEASURES, Evaluation, Table
 from kdexplorer.config import SCRATCH, Objective, objective_label
 from kdexplorer.datasets import Dataset, all_datasets, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -117,13 +116,7 @@ class ResultRow:
     device: str | None
     epochs_by_run: tuple[int, ...] = ()  # empty where its training is unknown
     continued_in_view: bool = False  # training was continued after the test accuracy was known
-    calibration_error: float | None = None
-    scaled_calibration_error: float | None = None
-    scaled_cross_entropy: float | None = None
-    scaling_temperature: float | None = None
-    human_cross_entropy: float | None = None
-    teacher_agreement: float | None = None
-    teacher_kl: float | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)  # that were computed of the logits
     to_baseline: Difference | None = None  # its accuracy minus that of the table's baseline
     to_scratch_baseline: Difference | None = None  # minus its own
     to_teacher: Difference | None = None
@@ -163,7 +156,7 @@ def to_markdown(rows: Sequence[ResultRow], baseline: str | None = None) -> str:
 
 def to_csv(rows: Sequence[ResultRow]) -> str:
     """The numbers of `ResultRow` with full precision, and of its differences the one to the table's baseline."""
-    names = [one.name for one in fields(ResultRow) if one.name not in ("objective_terms", "terms")]
+    names = [one.name for one in fields(ResultRow) if one.name not in ("objective_terms", "terms", "measures")]
     records = []
     for row in rows:
         record = {name: getattr(row, name) for name in names if not name.startswith(("to_", "scaled_to_"))}
@@ -171,6 +164,7 @@ def to_csv(rows: Sequence[ResultRow]) -> str:
         to_baseline, *others = (one or Difference(float("nan")) for one in pairs)
         record |= {"difference": row.to_baseline and to_baseline.estimate, "p": to_baseline.p}
         record |= {"gained": to_baseline.gained, "lost": to_baseline.lost}
+        record = dict(row.measures) | record
         records.append(record | dict(zip(("scratch_baseline", "teacher"), (one.other for one in others), strict=True)))
     return measures.to_csv(records)
 
@@ -195,25 +189,41 @@ def build_rows(
         human_labels: `[10000, 10]` as `load_human_labels` gives them.
     """
     baselines, teachers = lineage.scratch_baselines(entries), lineage.teachers_of(entries)
-    scaled = scale_known({name: logits.get(name) for name in entries}, labels)
-    costs = {name: metrics.cross_entropies(own, labels) for name, (own, _) in scaled.items() if labels is not None}
+    evaluations = _read_evaluations(entries, logits, labels, teacher, human_labels)
+    costs = {
+        name: metrics.cross_entropies(one.scaled[0], one.labels)
+        for name, one in evaluations.items()
+        if one.labels is not None
+    }
     rows = []
     for name, checkpoint in entries.items():
-        mine, theirs = logits.get(name), logits.get(teacher) if teacher and teacher != name else None
         pairs = {"to_baseline": baseline, "to_scratch_baseline": baselines.get(name), "to_teacher": teachers.get(name)}
         known: dict[str, Any] = {key: _compare(name, other, entries, logits, labels) for key, other in pairs.items()}
-        if mine is not None and labels is not None and name in scaled:
-            known |= metrics.measure_logits(mine, labels, None, scaled[name])
-            other = baselines.get(name)
-            if other in costs:
-                known["scaled_to_scratch_baseline"] = difference.over_mean(costs[name] - costs[other], other)
-        whole = whole_split_logits(checkpoint, mine, Cifar10.key)
-        if human_labels is not None and whole is not None:
-            known["human_cross_entropy"] = float(metrics.cross_entropy_to_humans(human_labels, whole).mean())
-        if mine is not None and theirs is not None and mine.shape == theirs.shape:
-            known |= metrics.compare_with_teacher(mine, theirs)
+        if name in evaluations:
+            known["measures"] = measures.measure(evaluations[name])
+        if name in costs and (other := baselines.get(name)) in costs:
+            known["scaled_to_scratch_baseline"] = difference.over_mean(costs[name] - costs[other], other)
         rows.append(_describe(name, checkpoint, (latency or {}).get(checkpoint.architecture), known))
     return rows
+
+
+def _read_evaluations(
+    entries: Mapping[str, Checkpoint],
+    logits: Logits,
+    labels: np.ndarray | None,
+    teacher: str | None,
+    human_labels: np.ndarray | None,
+) -> dict[str, Evaluation]:
+    """What is measured of the networks with logits; the teacher is not compared with itself."""
+    found, theirs = {}, logits.get(teacher) if teacher else None
+    for name, checkpoint in entries.items():
+        own = logits.get(name)
+        if own is not None:
+            known = labels if labels is not None and len(own) == len(labels) else None
+            other = theirs if theirs is not None and name != teacher and theirs.shape == own.shape else None
+            has_all = whole_split_logits(checkpoint, own, Cifar10.key) is not None
+            found[name] = Evaluation(own, known, other, human_labels if has_all else None)
+    return found
 
 
 def read_rows(entries: Mapping[str, Checkpoint]) -> list[ResultRow]:
@@ -244,12 +254,12 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: d
     low, high = wilson_interval(round(card.test_accuracy * images), images)
     seconds = [leg.seconds for leg in card.legs if leg.seconds is not None]
     weights = checkpoint.path / WEIGHTS
-    known |= {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
     return ResultRow(
         name=name, architecture=card.architecture, objective_key=card.objective_key,
         method=objective_label(card.objective_key) if card.objective else "",
         objective=card.test_objective, objective_terms=card.objective, terms=card.test_terms,
-        accuracy_low=low, accuracy_high=high, images=images, evaluated_on=describe_evaluation(checkpoint),
+        accuracy=card.test_accuracy, accuracy_low=low, accuracy_high=high, cross_entropy=card.test_cross_entropy,
+        images=images, evaluated_on=describe_evaluation(checkpoint),
         parameters=card.parameters,
         multiply_adds=card.multiply_adds or count_multiply_adds(card.architecture, len(card.classes)),
         latency=latency, size=weights.stat().st_size if weights.is_file() else None,

@@ -89,12 +89,11 @@ def _explain_scaled(row: ResultRow, baseline: ResultRow) -> str:
 
 def explain_calibration(rows: Sequence[ResultRow]) -> str | None:
     """How much of calibration and cross-entropy one number per network explains; None where that is unknown."""
-    known = [row for row in rows if row.calibration_error is not None and row.scaled_calibration_error is not None]
+    known = [row for row in rows if "scaled_calibration_error" in row.measures]
     if not known:
         return None
     before, after = (
-        [100 * value for row in known if (value := getattr(row, key)) is not None]
-        for key in ("calibration_error", "scaled_calibration_error")
+        [100 * row.measures[key] for row in known] for key in ("calibration_error", "scaled_calibration_error")
     )
     explained = sum(after) < sum(before) / 2
     sentences = [

@@ -1,1 +1,1 @@
-"""What only the application needs: caches, URL state, access control, forms."""
+"""The pages: a module or a folder for each, and three folders that they share (server, state, parts)."""

@@ -16,7 +16,8 @@ from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access, turns
-from kdexplorer.app.state import caches, choices
+from kdexplorer.app.state import choices, data
+from kdexplorer.app.state.networks import Network
 from kdexplorer.charts import attention as charts
 from kdexplorer.charts import style
 from kdexplorer.charts.attention import NetworkMaps
@@ -37,7 +38,6 @@ def show_page() -> None:
         "trains the student to reproduce the teacher's maps.",
     )
     teacher, students = network_picker.pick_networks(count=4)
-    names = network_picker.short_names([teacher, *students])
     left, right = layout.first_screen()
     with left:
         image = picture.pick(teacher, students)
@@ -66,23 +66,19 @@ def show_page() -> None:
     )
 
     st.header("Over many images", divider="grey")
-    show_study(teacher, dict(zip(names[1:], students, strict=True)), image.dataset, power)
+    show_study(teacher, students, image.dataset, power)
 
 
 SCALE = "Attention scale"
 
 
-def read_maps(picture: Picture, teacher: Checkpoint, students: list[Checkpoint], power: int = 1) -> list[NetworkMaps]:
+def read_maps(picture: Picture, teacher: Network, students: list[Network], power: int = 1) -> list[NetworkMaps]:
     """The networks' maps, the teacher first; a network that cannot be used is reported and left out.
 
     `power` is that of the activations, see `attention_similarity`. Without the teacher's maps the page ends.
     """
-    networks = dict(zip(network_picker.short_names([teacher, *students]), [teacher, *students], strict=True))
-    found = network_picker.compute_each(networks, lambda one: caches.predict(one, picture.pixels)[1][power])
-    return [
-        NetworkMaps(name, role_of(networks[name], teacher), maps, attention_weight(networks[name]))
-        for name, maps in found.items()
-    ]
+    found = network_picker.ask_each([teacher, *students], lambda one: one.predict(picture.pixels).maps[power])
+    return [NetworkMaps(one.name, role_of(one, teacher), maps, attention_weight(one)) for one, maps in found]
 
 
 def draw_scale(rows: list[NetworkMaps], mode: str, shared: bool) -> None:
@@ -105,10 +101,10 @@ PUBLIC = 1_000
 SIZES = (200, 1_000, 10_000)
 
 
-def show_study(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset: str, power: int) -> None:
+def show_study(teacher: Network, students: list[Network], dataset: str, power: int) -> None:
     """The section: how many images, the comparison, the chart, the conclusion and the table."""
-    pixels, _, _ = caches.gallery(dataset)
-    comparable, others = attention_similarity.split_by_stages(teacher, list(students.values()))
+    pixels, _, _ = data.gallery(dataset)
+    comparable, others = attention_similarity.split_by_stages(teacher, students)
     for checkpoint in others:
         st.caption(f"{as_text(checkpoint.name)} is left out: it does not have as many stages as the teacher.")
     if not comparable or not len(pixels):
@@ -123,14 +119,14 @@ def show_study(teacher: Checkpoint, students: Mapping[str, Checkpoint], dataset:
         show_error(error)
         return
     stored = attention_similarity.load_stored(teacher, comparable, sample)
-    found = {name: one for name, c in students.items() if (one := stored.get(c.path)) is not None}
-    compared = {name: students[name] for name in found}
-    missing = [name for name, checkpoint in students.items() if checkpoint in comparable and name not in compared]
+    compared = {one.name: one for one in students if stored.get(one.path) is not None}
+    missing = [one.name for one in students if one in comparable and one.name not in compared]
     if missing:
         st.caption(f"Not compared yet: {as_text(', '.join(missing))}. Each comparison is computed once and stored.")
     if compared:
-        rows = attention_similarity.build_rows(teacher, network_picker.rename(compared), sample, power)
-        summaries = {name: attention_similarity.summarize(similarity, power) for name, similarity in found.items()}
+        rows = attention_similarity.build_rows(teacher, list(compared.values()), sample, power)
+        found = {name: stored[one.path] for name, one in compared.items()}
+        summaries = {name: attention_similarity.summarize(one, power) for name, one in found.items() if one is not None}
         roles = {name: style.role_of(student, teacher) for name, student in compared.items()}
         chart, text = st.columns([3, 2], gap="large")
         similarity = charts.similarity_by_stage(summaries, roles, len(sample))
@@ -168,7 +164,7 @@ def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.nda
             bar.progress(share, f"Comparing attention maps: {share:.0%}, {left} left")
             give_way()
 
-        attention_similarity.measure(teacher, missing, sample, caches.network, show_progress)
+        attention_similarity.measure(teacher, missing, sample, lambda one: one.network(), show_progress)
     place.empty()
 
 

@@ -18,33 +18,21 @@ from kdexplorer.app.experiments import experiment_view
 from kdexplorer.app.parts import chart_view, network_picker, picture
 from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.app.state import choices, result_caches
-from kdexplorer.charts.style import role_of
-from kdexplorer.config import SCRATCH
+from kdexplorer.app.state import choices
+from kdexplorer.app.state.networks import Network, evaluation_labels, label_together, result_rows
 from kdexplorer.errors import KDError
 from kdexplorer.figures import Figure, all_figures
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs import lineage
-from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.studies.experiments.results import SMALL
 from kdexplorer.vote.store import open_store
 
 PARAMETER = "figure"
-STYLE = """<style>
-[data-testid=stHeader], #kd-keys, [class*=st-key-save_] { display: none }
-[data-testid=stMainBlockContainer] { padding: .75rem 2rem .5rem }
-.st-key-kd_figure [data-testid=stCaptionContainer] p { font-size: 1rem }
-.st-key-kd_figure .st-key-split, .st-key-kd_figure [data-testid=stElementToolbar],
-.st-key-kd_figure .st-key-chart_gradient .vega-bind:has([name=logT]) { display: none }
-.st-key-kd_figure .st-key-picture [data-testid=stImageContainer] { width: 100% }
-</style>"""
-"""No menu, and one slider for each figure."""
 
 
 def show() -> None:
     """Draws the figure that the address names, or the list of names."""
     key = st.query_params[PARAMETER]
-    st.html(STYLE)
     if key not in all_figures():
         st.error(f"There is no figure '{as_text(key[:60])}'. Choose one of these:")
         st.dataframe([{"figure": key, "shows": one.title, "control": one.moves} for key, one in all_figures().items()])
@@ -64,7 +52,7 @@ def draw(key: str) -> None:
     chart_view.follow_sliders()
 
 
-def _draw(figure: Figure, teacher: Checkpoint, students: list[Checkpoint]) -> None:
+def _draw(figure: Figure, teacher: Network, students: list[Network]) -> None:
     if figure.needs == "picture":
         left, right = st.columns([1, 3], gap="medium")
         with left:
@@ -78,13 +66,13 @@ def _draw(figure: Figure, teacher: Checkpoint, students: list[Checkpoint]) -> No
         chart_view.show_figure(figure.key, source, about=(), alone=True)
 
 
-def _pick_picture(teacher: Checkpoint, students: list[Checkpoint], label: bool = True) -> Picture:
+def _pick_picture(teacher: Network, students: list[Network], label: bool = True) -> Picture:
     """Draws the picture with the buttons for another; without `label` its caption does not name the class."""
     with st.container(key="picture", gap="small"):
         return picture.pick_next(teacher, students, label)
 
 
-def _draw_beside(figure: Figure, teacher: Checkpoint, students: list[Checkpoint], image: Picture) -> None:
+def _draw_beside(figure: Figure, teacher: Network, students: list[Network], image: Picture) -> None:
     """A figure about a picture, from the networks' attention maps or their logits."""
     if figure.draw is None:
         _show_method(teacher, students, image)
@@ -102,51 +90,49 @@ def _draw_beside(figure: Figure, teacher: Checkpoint, students: list[Checkpoint]
     chart_view.show_figure(figure.key, source, alone=True)
 
 
-def _show_method(teacher: Checkpoint, students: list[Checkpoint], image: Picture) -> None:
+def _show_method(teacher: Network, students: list[Network], image: Picture) -> None:
     """What a method asks of the first distilled student on the picture."""
     chosen = methods.pick_method()
-    named = list(zip(network_picker.short_names(students), students, strict=True))
-    if not named:
+    student = methods.first_distilled(students, teacher)
+    if student is None:
         st.info("Choose a student to see this method's gradient on it.")
-        return
-    student = next((pair for pair in named if role_of(pair[1], teacher) != SCRATCH), named[0])
-    methods.show_instrument(chosen(), teacher, methods.Student(*student), image)
+    else:
+        methods.show_instrument(chosen(), teacher, student, image)
 
 
-def _pick_family(teacher: Checkpoint, students: list[Checkpoint]) -> Comparison:
+def _pick_family(teacher: Network, students: list[Network]) -> Comparison:
     """Draws the choice of a teacher; the rows of its family, or of those that were chosen."""
     found = network_picker.networks()
-    own = next((name for name, one in found.items() if one.path == teacher.path), teacher.name)
     teachers = lineage.list_teachers({name: c for name, c in found.items() if "/" not in name})
-    name = choices.pick_option("family", "Teacher", dict.fromkeys([own, *teachers]))
-    return _compare(found[name], students if name == own else None)
+    name = choices.pick_option("family", "Teacher", dict.fromkeys([teacher.key, *teachers]))
+    return _compare(found[name], students if name == teacher.key else None)
 
 
-def _compare(teacher: Checkpoint, students: list[Checkpoint] | None) -> Comparison:
+def _compare(teacher: Network, students: list[Network] | None) -> Comparison:
     """The teacher and the students where they were chosen, else those of its family."""
     found = network_picker.networks()
     if students is None or not choices.is_chosen("students"):
         students = [found[one] for one in lineage.first_family(found, teacher)]
-    networks = dict(zip(network_picker.short_names([teacher, *students]), [teacher, *students], strict=True))
+    networks = {one.name: one for one in label_together([teacher, *students])}
     same = next(iter(results.group_by_evaluation(networks).values()))
     networks = {short: networks[short] for short in same}
     short = next(iter(networks))
-    labels = result_caches.evaluation_labels(networks[short])
-    rows = result_caches.result_rows(networks, labels, (short, networks[short]), None, {}, None)
+    labels = evaluation_labels(networks[short])
+    rows = result_rows(networks, labels, (short, networks[short]))
     return Comparison(networks, (short, networks[short]), rows, labels)
 
 
-def _show_curves(teacher: Checkpoint, students: list[Checkpoint]) -> None:
+def _show_curves(teacher: Network, students: list[Network]) -> None:
     shown = _compare(teacher, students)
     first, *others = shown.networks
     sections.show_curves(replace(shown, networks={one: shown.networks[one] for one in others or [first]}))
 
 
-def _show_cost(teacher: Checkpoint, students: list[Checkpoint]) -> None:
+def _show_cost(teacher: Network, students: list[Network]) -> None:
     sections.show_cost(_compare(teacher, students))
 
 
-def _show_experiment(teacher: Checkpoint, students: list[Checkpoint]) -> None:
+def _show_experiment(teacher: Network, students: list[Network]) -> None:
     """One experiment: its question, its chart, its verdict."""
     left, right = st.columns([2, 3], gap="medium")
     with left:
@@ -162,7 +148,7 @@ def _show_experiment(teacher: Checkpoint, students: list[Checkpoint]) -> None:
     words.markdown(said)
 
 
-def _show_vote(teacher: Checkpoint, students: list[Checkpoint]) -> None:
+def _show_vote(teacher: Network, students: list[Network]) -> None:
     """The question in letters for the last row, or before the first one the picture that it will be about."""
     store = open_store()
     seen, question = audience.swap_seen(store), store.current()

@@ -17,13 +17,13 @@ from kdexplorer.app import navigation
 from kdexplorer.app.parts import layout, network_picker, picture
 from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server.streamlit_internals import add_media
-from kdexplorer.app.state import caches, choices, result_caches
+from kdexplorer.app.state import choices
+from kdexplorer.app.state.networks import Network, sources
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ImageError, KDError
 from kdexplorer.handout.request import choose_pictures
 from kdexplorer.networks import all_architectures
-from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.web import assemble, export
 
 
@@ -42,7 +42,8 @@ def show_page() -> None:
             f"among {', '.join(small)}."
         )
         st.stop()
-    _, *selected = assemble.select_networks({str(one.path): one for one in [teacher, *students]}).values()
+    fitting = assemble.select_networks({one.key: one for one in [teacher, *students]})
+    selected = [student for student in students if student.key in fitting]
     left_out = [student.name for student in students if student not in selected]
     if left_out:
         st.caption(
@@ -71,7 +72,7 @@ _view = st.components.v2.component(
 )
 
 
-def show_view(teacher: Checkpoint, students: Sequence[Checkpoint], temperature: float) -> bytes | None:
+def show_view(teacher: Network, students: Sequence[Network], temperature: float) -> bytes | None:
     """Draws the view; returns the bytes of a picture that the visitor has just chosen to use on the other pages.
 
     It starts with the most instructive test image.
@@ -82,10 +83,10 @@ def show_view(teacher: Checkpoint, students: Sequence[Checkpoint], temperature: 
     """
     networks = []
     for number, checkpoint in enumerate([teacher, *students]):
-        exported = caches.exported(checkpoint)
+        exported = checkpoint.export()
         url = _serve(exported.weights, f"kdexplorer_live_{number}")
         networks.append(assemble.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
-    first = choose_pictures(1, teacher, students, result_caches.sources())
+    first = choose_pictures(1, teacher, students, sources())
     sample = (first[0].data_url, first[0].caption(teacher.classes)) if first else None
     settings = assemble.build_settings(networks, temperature, T_MIN, T_MAX, sample)
     result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)

@@ -6,16 +6,16 @@ import streamlit as st
 
 from kdexplorer.app import figures, story
 from kdexplorer.app.navigation import FOLDER, TITLES
-from kdexplorer.app.parts import chart_view, layout
-from kdexplorer.app.parts.layout import STYLE
+from kdexplorer.app.parts import layout
 from kdexplorer.app.state import choices, links
 
+STYLE = Path(__file__).with_name("style.css")
 st.set_page_config(
     page_title="KD Explorer",
     page_icon=str(Path(__file__).parent / "icon.png"),  # a local file: a Material icon asks a font host
     layout="wide",
 )
-st.html(f"{STYLE}{links.STYLE}{chart_view.STYLE}")
+st.html(STYLE)
 layout.show_page_controls()
 choices.translate_link()
 pages = [
@@ -25,10 +25,9 @@ pages = [
 is_figure, is_story = (view.PARAMETER in st.query_params for view in (figures, story))
 hidden = links.hide()
 page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
-if is_figure:
-    figures.show()
-elif is_story:
-    story.show()
+if is_figure or is_story:
+    with st.container(key="alone"):
+        (figures if is_figure else story).show()
 else:
     with st.container(key="share", horizontal=True, gap="xsmall"):
         story.show_button()

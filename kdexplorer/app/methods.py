@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
+from kdexplorer.analysis import inference
 from kdexplorer.analysis.inference import PROBED, Probe
 from kdexplorer.app.launch.students import objective_formula
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.text import as_text, show_error
-from kdexplorer.app.state import caches, choices, result_caches
+from kdexplorer.app.state import choices, data
+from kdexplorer.app.state.networks import KEYS, Network
 from kdexplorer.charts import divergence, gradients, taxonomy
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.config import SCRATCH
@@ -22,7 +23,6 @@ from kdexplorer.errors import KDError
 from kdexplorer.images.picture import Picture
 from kdexplorer.methods import Method, all_methods, describe_methods, get_method
 from kdexplorer.networks import get_architecture
-from kdexplorer.runs.checkpoints import Checkpoint
 
 
 def show_page() -> None:
@@ -33,7 +33,6 @@ def show_page() -> None:
         "it relates images to each other (relation).",
     )
     teacher, students = network_picker.pick_networks(count=2)
-    names = network_picker.short_names([teacher, *students])
     left, right = layout.first_screen()
     with left:
         image = picture.pick(teacher, students)
@@ -42,7 +41,7 @@ def show_page() -> None:
         with first:
             method = pick_method()
         with second:
-            student = pick_student(dict(zip(names[1:], students, strict=True)), teacher)
+            student = pick_student(students, teacher)
         with st.popover("Settings", icon=":material/tune:", width="content"):
             chosen = pick_settings(method)
         if student is None:
@@ -71,14 +70,6 @@ CROSSES = {
     "stages": "outputs of the teacher's stages, a stack of maps each",
     "embedding": "the teacher's embedding, the vector before the classifier",
 }
-
-
-@dataclass(frozen=True)
-class Student:
-    """The student that a method is shown on, with its name on the page."""
-
-    name: str
-    checkpoint: Checkpoint
 
 
 def pick_method() -> type[Method]:
@@ -123,24 +114,24 @@ def show_formula(method: Method) -> None:
     )
 
 
-def show_instrument(method: Method, teacher: Checkpoint, student: Student, picture: Picture) -> None:
+def show_instrument(method: Method, teacher: Network, student: Network, picture: Picture) -> None:
     """What the method's loss asks of the student on the picture, computed by the code that trains."""
-    architectures = get_architecture(student.checkpoint.architecture), get_architecture(teacher.architecture)
+    architectures = get_architecture(student.architecture), get_architecture(teacher.architecture)
     problem = method.check(*architectures)
     if problem:
         st.info(f"{problem}.")
         return
     try:
-        found = result_caches.probe_method(method, student.checkpoint, teacher, picture)
+        found = probe_method(method, student, teacher, picture)
     except KDError as error:
         show_error(error)
         return
     classes = teacher.classes
     if picture.label is None:
-        name = classes[int(caches.predict(teacher, picture.pixels)[0].argmax())]
+        name = classes[int(teacher.predict(picture.pixels).logits.argmax())]
         st.caption(f"A photo has no hard label: where the loss needs one, it is the teacher's class, {as_text(name)}.")
     if found.push is not None:
-        logits = caches.image_logits(teacher, picture.pixels, picture.index, picture.dataset)
+        logits = teacher.logits_of(picture)
         chart = gradients.push_bars(found.push, logits, classes, picture.label, method.label, student.name)
         chart_view.draw(chart, f"{method.label} push", chart_view.OF_IMAGE)
     if found.relations is not None:
@@ -157,17 +148,49 @@ def show_instrument(method: Method, teacher: Checkpoint, student: Student, pictu
     )
 
 
+def probe_images(picture: Picture, teacher: Network) -> tuple[np.ndarray, np.ndarray]:
+    """The picture and fifteen test images class by class: uint8 `[16, 3, 32, 32]`, and their labels `[16]`.
+
+    A photo gets the class that the teacher predicts.
+    """
+    pixels, labels, indices = data.gallery(picture.dataset)
+    rank = np.array([(labels[:position] == label).sum() for position, label in enumerate(labels[:400])])
+    order = np.lexsort((np.arange(len(rank)), rank))
+    others = order[indices[order] != (-1 if picture.index is None else picture.index)][: PROBED - 1]
+    others = others[np.argsort(labels[others], kind="stable")]
+    label = picture.label if picture.label is not None else int(teacher.predict(picture.pixels).logits.argmax())
+    return np.concatenate([picture.pixels[None], pixels[others]]), np.append(label, labels[others])
+
+
+def probe_method(method: Method, student: Network, teacher: Network, picture: Picture) -> Probe:
+    """`inference.probe` of sixteen images, see `probe_images`. Raises CheckpointError for untrusted weights."""
+    images, labels = probe_images(picture, teacher)
+    return _probe(method.settings.model_dump_json(), student, teacher, images, labels)
+
+
+@st.cache_data(max_entries=128, show_spinner=False, hash_funcs=KEYS)
+def _probe(settings: str, student: Network, teacher: Network, images: np.ndarray, labels: np.ndarray) -> Probe:
+    values = json.loads(settings)
+    return inference.probe(
+        get_method(values["method"])(**values),
+        student.outputs_of(images),
+        teacher.outputs_of(images),
+        labels,
+        (get_architecture(student.architecture), get_architecture(teacher.architecture)),
+    )
+
+
 def _has_adapter(method: Method) -> bool:
     return type(method).adapter is not Method.adapter
 
 
-def _show_relations(found: Probe, teacher: Checkpoint, student: Student, picture: Picture) -> None:
+def _show_relations(found: Probe, teacher: Network, student: Network, picture: Picture) -> None:
     assert found.relations is not None
     off = ~np.eye(len(found.relations[0]), dtype=bool)
     both = np.concatenate([one[off] for one in found.relations])
     limits = (float(both.min()), float(both.max()))
-    images = result_caches.probe_images(picture, teacher)[0]
-    roles = ((teacher.name, TEACHER), (student.name, role_of(student.checkpoint, teacher)))
+    images = probe_images(picture, teacher)[0]
+    roles = ((teacher.name, TEACHER), (student.name, role_of(student, teacher)))
     for column, relations, (name, role) in zip(st.columns(2), found.relations, roles, strict=True):
         chart = gradients.relation_maps(relations, images, name, role, limits)
         chart_view.draw(chart, f"Relations {role} {name}", chart_view.OF_IMAGE, column)
@@ -180,10 +203,13 @@ def show_code(method: type[Method]) -> None:
     st.code(method.source(), language="python", height=420)
 
 
-def pick_student(students: Mapping[str, Checkpoint], teacher: Checkpoint) -> Student | None:
-    """Draws the choice of one of the chosen students; None where none is chosen."""
-    if not students:
-        return None
-    distilled = (name for name, one in students.items() if role_of(one, teacher) != SCRATCH)
-    name = choices.pick_option("student", "Student", students, str, next(distilled, next(iter(students))))
-    return Student(name, students[name])
+def pick_student(students: list[Network], teacher: Network) -> Network | None:
+    """Draws the choice of one of the chosen students, at first the distilled one; None where none is chosen."""
+    by_name = {one.name: one for one in students}
+    first = first_distilled(students, teacher)
+    return first and by_name[choices.pick_option("student", "Student", by_name, str, first.name)]
+
+
+def first_distilled(students: list[Network], teacher: Network) -> Network | None:
+    """The first distilled student, else the first; None where there is none."""
+    return next((one for one in students if role_of(one, teacher) != SCRATCH), students[0] if students else None)

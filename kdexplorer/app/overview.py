@@ -12,55 +12,54 @@ from kdexplorer.analysis.metrics import entropy, softmax
 from kdexplorer.app import navigation
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.text import as_text, show_error
-from kdexplorer.app.state import caches, result_caches
+from kdexplorer.app.state import data
+from kdexplorer.app.state.networks import Network, result_rows
 from kdexplorer.charts import evaluation, soft_labels
 from kdexplorer.charts.common import NetworkLogits, select_classes
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images import render
+from kdexplorer.images.picture import Picture
 from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.runs import lineage
-from kdexplorer.runs.checkpoints import Checkpoint
 
 SOFT = 4.0
 COLUMNS = ("name", "method", "accuracy", "cross_entropy", "objective", "parameters")
 SEE = {"response": ("soft_labels", "See it on Soft labels →"), "feature": ("attention", "See it on Attention →")}
 
 
-def choose_example(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> tuple[np.ndarray, int, int] | None:
+def choose_example(teacher: Network, students: list[Network], dataset: str) -> Picture | None:
     """The most instructive of the first test images."""
     rank = picture.most_instructive(teacher, students, dataset)
     if rank is None:
         return None
-    pixels, labels, indices = caches.gallery(dataset)
-    return pixels[rank], int(labels[rank]), int(indices[rank])
+    pixels, labels, indices = data.gallery(dataset)
+    return picture.make_test_image(teacher, pixels[rank], int(indices[rank]), int(labels[rank]))
 
 
-def show_example(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> None:
+def show_example(teacher: Network, students: list[Network], dataset: str) -> None:
     """One image with the teacher's prediction at two temperatures, and the predictions of two students."""
     example = choose_example(teacher, students, dataset)
-    if example is None:
+    if example is None or example.label is None:
         st.info(
             f"{as_text(teacher.name)} has no stored logits of the test split: choose another network on Soft labels."
         )
         return
-    pixels, label, index = example
-    classes = teacher.classes
+    classes, label, index = teacher.classes, example.label, example.index
     chart_view.mention(image=f"{get_dataset(dataset).label} test image {index}")
-    logits = {c.name: caches.image_logits(c, pixels, index, dataset) for c in [teacher, *students]}
+    logits = {c.name: c.logits_of(example) for c in [teacher, *students]}
     shown = select_classes(logits[teacher.name], label)
     soft = softmax(logits[teacher.name], SOFT)
 
-    def draw(column: Any, checkpoint: Checkpoint, temperature: float, heading: str) -> None:
+    def draw(column: Any, checkpoint: Network, temperature: float, heading: str) -> None:
         network = NetworkLogits(checkpoint.name, role_of(checkpoint, teacher), logits[checkpoint.name])
         chart = soft_labels.prediction(network, classes, label, temperature, heading, shown)
         chart_view.draw(chart, f"{heading} {checkpoint.name}", chart_view.OF_IMAGE, column)
 
     left, right = layout.first_screen()
     with left:
-        image = render.enlarge_png(pixels.transpose(1, 2, 0), 448)
-        st.image(image, width="stretch", alt=f"Test image {index}: {classes[label]}")
+        st.image(render.enlarge_png(example.pixels_last, 448), width="stretch", alt=example.caption(classes))
         st.caption(f"Test image {index}. The hard label is **{as_text(classes[label])}**, and nothing else.")
     first, second = right.columns(2, gap="medium")
     draw(first, teacher, 1.0, "The teacher's prediction")
@@ -98,11 +97,11 @@ def show_methods() -> None:
                 navigation.link_to(*SEE[family])
 
 
-def show_results(teacher: Checkpoint, students: list[Checkpoint]) -> None:
+def show_results(teacher: Network, students: list[Network]) -> None:
     """The family's accuracies and losses."""
     st.header("Results", divider="grey")
     entries = {c.name: c for c in [teacher, *students]}
-    rows = result_caches.result_rows(entries)
+    rows = result_rows(entries)
     chart, text = st.columns([2, 3], gap="large")
     roles = {name: role_of(c, teacher) for name, c in entries.items()}
     chart_view.draw(evaluation.accuracies(rows, roles), "Accuracies", (), chart)

@@ -9,20 +9,23 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import human_agreement, inference, metrics
+from kdexplorer.analysis.human_agreement import Closeness
 from kdexplorer.analysis.measures import to_markdown
+from kdexplorer.analysis.verdicts import describe_kl, describe_push
 from kdexplorer.app.parts import chart_view, downloads, layout, network_picker, picture
 from kdexplorer.app.parts.text import as_text, show_error
-from kdexplorer.app.state import caches, choices, result_caches
+from kdexplorer.app.state import choices, data
+from kdexplorer.app.state.networks import KEYS, Network
 from kdexplorer.charts import class_maps, temperature
 from kdexplorer.charts import soft_labels as label_charts
 from kdexplorer.charts.common import NetworkLogits, fresh_student, select_classes
-from kdexplorer.charts.style import HUMAN, role_of
+from kdexplorer.charts.style import FRESH, HUMAN, role_of
 from kdexplorer.config import SCRATCH
 from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.human_labels import VARIABLE
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import Picture
-from kdexplorer.runs.checkpoints import Checkpoint
 
 
 def show_page() -> None:
@@ -55,7 +58,7 @@ class SoftLabels:
     """What the page shows: one picture, the networks' logits for it, and the pinned temperature."""
 
     picture: Picture
-    networks: dict[str, Checkpoint]
+    networks: dict[str, Network]
     """By the name that they are shown under, the teacher first."""
     logits: list[NetworkLogits]
     """In the same order."""
@@ -94,19 +97,16 @@ class SoftLabels:
         return next((student for student in self.students if student.role != SCRATCH), self.students[0])
 
 
-def build(picture: Picture, teacher: Checkpoint, students: list[Checkpoint]) -> SoftLabels:
+def build(picture: Picture, teacher: Network, students: list[Network]) -> SoftLabels:
     """The networks' logits for a picture; what is missing is reported. Without the teacher's the page ends."""
     human = None
     try:
-        human = caches.human_labels_of(picture.dataset) if picture.label is not None else None
+        human = data.human_labels_of(picture.dataset) if picture.label is not None else None
     except KDError as error:
         show_error(error)
-    networks = dict(zip(network_picker.short_names([teacher, *students]), [teacher, *students], strict=True))
-    found = network_picker.compute_each(
-        networks, lambda one: caches.image_logits(one, picture.pixels, picture.index, picture.dataset)
-    )
-    networks = {name: networks[name] for name in found}
-    logits = [NetworkLogits(name, role_of(networks[name], teacher), values) for name, values in found.items()]
+    found = network_picker.ask_each([teacher, *students], lambda one: one.logits_of(picture))
+    networks = {one.name: one for one, _ in found}
+    logits = [NetworkLogits(one.name, role_of(one, teacher), values) for one, values in found]
     return SoftLabels(picture, networks, logits, choices.pinned("T"), human)
 
 
@@ -180,7 +180,7 @@ def _describe_split(page: SoftLabels) -> None:
     """What the temperature changes over the whole test split, for each student whose stored logits are available."""
     teacher, t = page.networks[page.teacher.name], page.temperature if page.temperature != 1 else 4.0
     students = {one.name: page.networks[one.name] for one in page.students}
-    sentences = result_caches.temperature_sentences(teacher, students, page.picture.dataset, t)
+    sentences = _describe_temperature(teacher, students, page.picture.dataset, t)
     for sentence in sentences:
         st.markdown(f"- {sentence}")
     if len(sentences) > 1:
@@ -189,6 +189,23 @@ def _describe_split(page: SoftLabels) -> None:
             "T: at one weight, another temperature is also another size of the gradient. Sweeps can keep the size "
             "constant."
         )
+
+
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=KEYS)
+def _describe_temperature(
+    teacher: Network, students: dict[str, Network], dataset: str, temperature: float
+) -> list[str]:
+    """A sentence for an untrained student and for each with stored logits."""
+    of_teacher = teacher.split_logits(dataset)
+    if of_teacher is None:
+        return []
+    stored = {name: student.split_logits(dataset) for name, student in students.items()}
+    known = {name: logits for name, logits in stored.items() if logits is not None}
+    fresh = {FRESH: np.zeros_like(of_teacher)}
+    return [
+        *(describe_kl(name, of_teacher, logits, temperature) for name, logits in known.items()),
+        *(describe_push(name, of_teacher, logits, temperature) for name, logits in (fresh | known).items()),
+    ]
 
 
 def show_class_similarity(page: SoftLabels) -> None:
@@ -200,8 +217,8 @@ def show_class_similarity(page: SoftLabels) -> None:
     diagonal = not choices.pick_toggle("off_diagonal", "Remove the diagonal", True)
     dataset, classes = page.picture.dataset, page.classes
     logits = {}
-    for name, checkpoint in page.networks.items():
-        stored = caches.stored_logits(checkpoint, dataset)
+    for name, network in page.networks.items():
+        stored = network.split_logits(dataset)
         if stored is None:
             st.info(f"{as_text(name)} has no stored logits of the whole test split, so it is not shown.")
         else:
@@ -241,7 +258,7 @@ def show_human_labels(page: SoftLabels) -> None:
     _show_annotators(page, page.human)
     roles = {one.name: one.role for one in page.logits}
     for column, index in zip(st.columns(2), (None, page.picture.index), strict=True):
-        closeness = {name: result_caches.closeness(c, page.human, index) for name, c in page.networks.items()}
+        closeness = {name: _closeness(c, page.human, index) for name, c in page.networks.items()}
         known = {name: one for name, one in closeness.items() if one is not None}
         if not known:
             st.info("These networks have no stored logits of the whole test split.")
@@ -250,11 +267,28 @@ def show_human_labels(page: SoftLabels) -> None:
         subject = f"{len(page.human):,} test images" if index is None else f"test image {index}"
         chart = temperature.closeness_curves(known, roles, labels, subject)
         chart_view.draw(chart, f"Closeness to human labels {subject}", place=column)
-    rows = result_caches.agreement_rows(page.networks, page.human)
+    rows = _agreement_rows(list(page.networks.values()), page.human)
     st.markdown(to_markdown(human_agreement.tabulate([replace(row, name=as_text(row.name)) for row in rows])))
     description = human_agreement.describe_agreement(rows)
     if description:
         st.markdown(as_text(description))
+
+
+_cached_closeness = st.cache_data(max_entries=64, show_spinner=False)(human_agreement.closeness)
+_agreement_rows = st.cache_data(
+    max_entries=32, show_spinner="Comparing with the human labels …", hash_funcs=KEYS
+)(human_agreement.build_rows)  # fmt: skip
+
+
+def _closeness(network: Network, human: np.ndarray, index: int | None = None) -> Closeness | None:
+    """How close a network is to the annotators' shares `[N, K]`, for one image or (None) for all.
+
+    None without stored logits of CIFAR-10's whole test split.
+    """
+    logits = network.split_logits(Cifar10.key)
+    if logits is None:
+        return None
+    return _cached_closeness(human, logits) if index is None else _cached_closeness(human[index], logits[index])
 
 
 def _show_annotators(page: SoftLabels, human: np.ndarray) -> None:
@@ -265,7 +299,7 @@ def _show_annotators(page: SoftLabels, human: np.ndarray) -> None:
     left, right = st.columns([1, 1], vertical_alignment="center")
     chart = label_charts.probability_bars(human[index], page.classes, label, HUMAN, *title, shown)
     chart_view.draw(chart, "Human labels", ("image",), left)
-    closeness = result_caches.closeness(page.networks[page.teacher.name], human, index)
+    closeness = _closeness(page.networks[page.teacher.name], human, index)
     if closeness is not None and closeness.temperature is not None:
         right.markdown(
             f"{as_text(page.teacher.name)} is closest to them **{temperature.describe_closest(closeness)}**."

@@ -19,20 +19,6 @@ from kdexplorer.story.lecture import Lecture, Step, open_lecture
 from kdexplorer.web import assemble
 
 PARAMETER, NOTES = "story", "notes"
-STYLE = """<style>
-[data-testid=stMainBlockContainer] { padding: .25rem 2rem 0 }
-.st-key-story_words { gap: .1rem }
-.st-key-story_words [data-testid=stMarkdownContainer] { margin: 0 }
-.st-key-story_words h1 { font-size: max(1.6rem, 2.6vw); line-height: 1.15; padding: 0 }
-.st-key-story_words p { font-size: max(1.1rem, 1.9vw); line-height: 1.25; margin: 0 }
-[class*=st-key-story_figure] .st-key-projector h1 { display: none }
-[class*=st-key-story_figure] .st-key-projector [data-testid=stVerticalBlock] { gap: .4rem }
-[class*=st-key-story_figure] .st-key-projector_question [data-testid=stImageContainer] { width: 6vw }
-.st-key-story_footer { position: fixed; left: 2rem; right: 2rem; bottom: .15rem; width: auto; z-index: 99 }
-[data-testid=stLayoutWrapper]:has(> .st-key-story_footer) { position: absolute }
-.st-key-story_footer button { min-height: 2rem; padding-top: 0; padding-bottom: 0 }
-.st-key-story_footer [data-testid=stMarkdownContainer] p { white-space: nowrap }
-</style>"""
 _STEP, _BEFORE = "story_step", "story_before"
 _css, _script, _notes_script = (assemble.read(name) for name in ("story.css", "story.js", "story_notes.js"))
 _notes_button = st.components.v2.component(
@@ -54,7 +40,6 @@ def show() -> None:
     except ConfigError as error:  # changed while the server runs
         show_error(error)
         return
-    st.html(f"{figures.STYLE}{STYLE}")
     text = st.query_params[PARAMETER]
     if text == NOTES:
         _show_notes(lecture)

@@ -86,7 +86,7 @@ def spec(
         params: of the chart; those of its text sizes are added.
         rows: of layers with `alt.NamedData`, by name. Altair copies what is in a layer several times, which takes
             longer than all else where there are thousands. No parameter may have the same name.
-        size: of the text, one of those in `sizes`.
+        size: of the text, `EM` or `PROJECTOR_EM`.
     """
     tall = height if isinstance(height, str) else f"{height / DESIGN_EM:.4g} * em"
     tall = f"({tall}) * (file ? file.taller : 1)"

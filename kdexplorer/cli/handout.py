@@ -43,9 +43,12 @@ def run(options: argparse.Namespace) -> int:
     if options.votes and not votes:
         raise ConfigError("there is no closed question: --votes needs the totals of one.")
     order = read_lecture(options.story).sections() if options.story else ()
-    sources, start = open_sources(), (options.temperature, options.alpha)
-    chosen = (options.networks, options.images, options.test_images, options.photos)
-    request = make_request(*chosen, *start, sources, options.live, options.experiments, votes, order)
+    sources = open_sources()
+    request = make_request(
+        options.networks, options.images, sources, options.test_images, options.photos,
+        temperature=options.temperature, alpha=options.alpha, live=options.live, experiments=options.experiments,
+        votes=tuple(votes), order=tuple(order),
+    )  # fmt: skip
     text = build(request, sources).encode()
     write_bytes(options.output, text)
     print(f"{options.output}: {len(text) / 1e6:.2f} MB, {len(request.pictures)} images; open it in a browser")

@@ -63,7 +63,7 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     Raises:
         KDError: when a network does not match its card or its predictions cannot be computed.
     """
-    logits = {name: c.logits_or_none() for name, c in (request.networks | request.compared).items()}
+    logits = {name: c.logits_or_none() for name, c in {**request.networks, **request.compared}.items()}
     labels, teacher = evaluation_labels(next(iter(request.compared.values()))), next(iter(request.networks))
     rows = build_rows(request.compared, logits, labels, teacher, request.baseline, human_labels=sources.human_labels)
     charts = Charts(request, sources)
@@ -101,7 +101,7 @@ def build(request: HandoutRequest, sources: Sources) -> str:
 def _describe_networks(request: HandoutRequest, rows: list[ResultRow]) -> dict[str, Any]:
     """The page's table and texts."""
     teacher, *students = request.networks
-    networks = request.networks | request.compared
+    networks = {**request.networks, **request.compared}
     return {
         "teacher": teacher,
         "students": students,

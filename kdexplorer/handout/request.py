@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -143,9 +143,9 @@ class HandoutRequest:
         ConfigError: when one of these does not hold.
     """
 
-    networks: dict[str, Checkpoint]
+    networks: Mapping[str, Checkpoint]
     pictures: list[Picture]
-    compared: dict[str, Checkpoint] = field(default_factory=dict)
+    compared: Mapping[str, Checkpoint] = field(default_factory=dict)
     temperature: float = 4.0
     alpha: float | None = None
     command: str = ""
@@ -200,7 +200,7 @@ class HandoutRequest:
         """Where a student's α starts: the requested value, else the one that it was trained with."""
         return trained_alpha(checkpoint.card.objective) if self.alpha is None else self.alpha
 
-    def roles(self, networks: dict[str, Checkpoint]) -> dict[str, str]:
+    def roles(self, networks: Mapping[str, Checkpoint]) -> dict[str, str]:
         """Each network's role, which decides its look in charts."""
         return {name: role_of(checkpoint, self.teacher) for name, checkpoint in networks.items()}
 
@@ -208,19 +208,14 @@ class HandoutRequest:
 def make_request(
     names: Sequence[str],
     count: int,
-    test_images: Sequence[int],
-    photos: Sequence[Path],
-    temperature: float,
-    alpha: float | None,
     sources: Sources,
-    live: bool = False,
-    experiments: bool = False,
-    votes: Sequence[Question] = (),
-    order: Sequence[str] = (),
+    test_images: Sequence[int] = (),
+    photos: Sequence[Path] = (),
+    **options: Any,
 ) -> HandoutRequest:
     """A request from the values of a command line; `names` as `find_checkpoint` takes them.
 
-    `photos` and `test_images` come first; `choose_pictures` fills up to `count`.
+    `photos` and `test_images` come first; `choose_pictures` fills up to `count`. `options` are the request's others.
 
     Raises:
         KDError: when something is missing or cannot be used; OSError when a photo cannot be opened.
@@ -233,11 +228,8 @@ def make_request(
     words = ["python", "-m", "kdexplorer", "handout", "--networks", *names, "--images", str(count)]
     words += ["--test-images", *map(str, test_images)] if test_images else []
     words += ["--photos", *(path.name for path in photos)] if photos else []
-    words += ["--live"] if live else []
-    words += ["--experiments"] if experiments else []
-    words += ["--votes"] if votes else []
-    chosen = (temperature, alpha, shlex.join(words), live, experiments, tuple(votes), tuple(order))
-    return HandoutRequest(networks, pictures, {}, *chosen)
+    words += [f"--{name}" for name in ("live", "experiments", "votes") if options.get(name)]
+    return HandoutRequest(networks, pictures, command=shlex.join(words), **options)
 
 
 def _read_photo(path: Path) -> Picture:

@@ -59,7 +59,7 @@ def _start(checkpoint: Checkpoint) -> str | None:
     """What it started from; only the run where that was its own earlier leg, as a continued baseline starts there."""
     initial = checkpoint.card.legs[-1].initial if checkpoint.card.legs else None
     run, _, name = (initial or "").rpartition("/")
-    return run if run and name == checkpoint.name else initial
+    return run if run and name == checkpoint.card.name else initial
 
 
 def scratch_baselines(named: Mapping[str, Checkpoint]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.evaluate import measure_after_choice
+from kdexplorer.analysis.measures import Evaluation, measure
 from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
@@ -81,10 +82,8 @@ def _measure(checkpoint: Checkpoint, labels: np.ndarray | None, teacher: np.ndar
     if labels is not None:
         if len(logits) != len(labels):
             raise CheckpointError(f"{checkpoint.path} has logits of {len(logits)} images, not of {len(labels)}.")
-        measures |= metrics.measure_logits(logits, labels)
         right = pack_bits(logits.argmax(axis=1) == labels)
-    if known is not None:
-        measures |= metrics.compare_with_teacher(logits, known)
+    measures |= measure(Evaluation(logits, labels, known))
     if more is not None and labels is not None:
         measures |= more(logits, labels, teacher)
     return Row(entry=checkpoint.name, measures=measures, right=right)

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.config import Objective, objective_label
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import read_json, read_once, write_bytes, write_json
@@ -24,7 +25,7 @@ from kdexplorer.studies.study import Study, bundled_studies
 
 BySeed = dict[int, float]
 
-SHARES = ("accuracy", "calibration_error", "scaled_calibration_error", "teacher_agreement", "test_accuracy")
+SHARES = {key for key, measure in MEASURES.items() if measure.unit == "%"} | {"test_accuracy"}
 """Measures that are 0 to 1."""
 
 
@@ -46,7 +47,7 @@ class Row(StrictModel):
     def _is_consistent(self) -> Row:
         if "accuracy" not in self.measures:
             raise ValueError("accuracy is missing")
-        for name in self.measures.keys() & {*SHARES}:
+        for name in self.measures.keys() & SHARES:
             if not 0 <= self.measures[name] <= 1:
                 raise ValueError(f"{name} is not from 0 to 1")
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -21,7 +21,7 @@ MAX_STUDENTS = 3
 """Beside the teacher: a phone has room for four columns."""
 
 
-def select_networks(networks: dict[str, Checkpoint]) -> dict[str, Checkpoint]:
+def select_networks(networks: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
     """The networks that the view shows: the first, which is the teacher, and the first students that can run."""
     teacher, *students = networks
     supported = [name for name in students if runs_in_browser(networks[name])]

@@ -1,10 +1,14 @@
 """The registry of measures, and tables as Markdown and CSV."""
 
+import json
+
+import numpy as np
 import pytest
 
 from kdexplorer.analysis import measures
 from kdexplorer.analysis.measures import MEASURES
-from kdexplorer.analysis.results import COMPARISON, SUMMARY, ResultRow
+from kdexplorer.analysis.metrics import softmax
+from kdexplorer.analysis.results import COMPARISON, SUMMARY, ResultRow, to_csv
 
 
 def test_markdown_and_csv_by_hand():
@@ -35,5 +39,21 @@ def test_measures_say_which_is_better_and_name_their_axis():
 
 
 def test_what_the_tables_of_networks_show_is_known_of_them():
-    known = {key for key, one in MEASURES.items() if one.text or key in ResultRow.__dataclass_fields__}
+    known = {key for key, one in MEASURES.items() if one.text or one.compute or key in ResultRow.__dataclass_fields__}
     assert {*SUMMARY, *COMPARISON} <= known
+
+
+def test_a_measure_of_logits_needs_no_more_than_its_entry(family, monkeypatch):
+    """Results, CSV, JSON and studies have it then."""
+    brier = measures.Measure(
+        "brier", "Brier score", "", ".3f", 1, "lower",
+        compute=lambda one: float(((softmax(one.logits) - np.eye(10)[one.labels]) ** 2).sum(axis=1).mean()),
+    )  # fmt: skip
+    monkeypatch.setitem(MEASURES, "brier", brier)
+    rows = family.rows()
+    logits = family.logits()["student"]
+    expected = np.mean((softmax(logits) - np.eye(10)[family.labels]) ** 2) * 10
+    assert rows[2].measures["brier"] == pytest.approx(expected)
+    assert measures.tabulate(rows, ["brier"])[2] == {"Brier score": f"{expected:.3f}"}
+    assert "brier" in to_csv(rows).splitlines()[0]
+    assert json.loads(measures.to_json(rows))[2]["brier"] == pytest.approx(expected)

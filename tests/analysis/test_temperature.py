@@ -6,7 +6,8 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from kdexplorer.analysis import metrics, verdicts
-from kdexplorer.analysis.metrics import FOLDS, fit_temperature, kl_by_image, measure_logits, scale_logits, softmax
+from kdexplorer.analysis.measures import Evaluation, measure
+from kdexplorer.analysis.metrics import FOLDS, fit_temperature, kl_by_image, scale_logits, softmax
 from kdexplorer.methods.kd import kd_loss
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 
@@ -40,11 +41,11 @@ def draw(temperature, images=4000):
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
 def test_scaling_undoes_a_wrong_level_of_confidence(temperature):
     logits, labels = draw(temperature)
-    found = measure_logits(logits, labels)
+    found = measure(Evaluation(logits, labels))
     assert found["scaling_temperature"] == pytest.approx(temperature, rel=0.05)
     assert found["scaled_calibration_error"] < 0.025
     assert found["scaled_cross_entropy"] == pytest.approx(metrics.cross_entropy(logits / temperature, labels), abs=2e-3)
-    assert found == measure_logits(logits, labels)
+    assert found == measure(Evaluation(logits, labels))
 
 
 def test_an_image_is_scaled_by_the_temperature_of_the_other_folds():
@@ -80,7 +81,7 @@ def test_one_number_explains_the_bundled_students_calibration(bundled):
             scaled /= scaled.sum(axis=1, keepdims=True)
             losses[~others] = -np.log(scaled[np.arange(2000), bundled.labels[~others]])
             errors.append(best)
-        found = measure_logits(bundled.logits[name], bundled.labels)
+        found = measure(Evaluation(bundled.logits[name], bundled.labels))
         assert found["scaling_temperature"] == pytest.approx(np.mean(errors), rel=1e-3)
         assert found["scaled_cross_entropy"] == pytest.approx(losses.mean(), abs=1e-6)
         assert found["scaled_calibration_error"] < 0.0132
@@ -90,7 +91,7 @@ def test_after_scaling_the_distilled_resnet8_is_below_its_baseline(bundled):
     """Its cross-entropy is 0.038 above the baseline's as trained, and 0.069 below it when both are scaled."""
     pair = [bundled.logits[name] for name in ("resnet8-response", "resnet8-scratch")]
     raw = [metrics.cross_entropy(one, bundled.labels) for one in pair]
-    scaled = [measure_logits(one, bundled.labels)["scaled_cross_entropy"] for one in pair]
+    scaled = [measure(Evaluation(one, bundled.labels))["scaled_cross_entropy"] for one in pair]
     assert raw[0] - raw[1] == pytest.approx(0.038, abs=5e-4)
     assert scaled[0] - scaled[1] == pytest.approx(-0.069, abs=5e-4)
 

@@ -71,7 +71,8 @@ def test_what_is_left_of_the_cross_entropy_after_temperature_scaling(family, dif
 
 @pytest.mark.parametrize(("after", "words"), [(0.01, "explains most"), (0.06, "explains less than half")])
 def test_how_much_of_calibration_one_number_explains(family, after, words):
-    rows = [replace(row, calibration_error=0.08, scaled_calibration_error=after) for row in family.rows()]
+    measures = {"calibration_error": 0.08, "scaled_calibration_error": after}
+    rows = [replace(row, measures=measures) for row in family.rows()]
     text = verdicts.explain_calibration(rows)
     assert words in text
     assert f"{100 * after:.2f} % after" in text
@@ -95,13 +96,13 @@ def test_the_scaled_cross_entropy_is_compared_with_the_baselines(family, differe
 def test_the_bundled_networks_are_all_calibrated_by_one_number(bundled):
     """Eight distilled students are at or below their baseline; the differences a second way, from sums over images."""
     rows = results.build_rows(bundled.entries, bundled.logits, bundled.labels)
-    assert max(row.scaled_calibration_error for row in rows) < 0.0132
+    assert max(row.measures["scaled_calibration_error"] for row in rows) < 0.0132
     paired = {row.name: row.scaled_to_scratch_baseline for row in rows if row.is_distilled}
     assert len(paired) == 8
     assert all(one.estimate < 0 for one in paired.values())
     assert paired["resnet8-response"].nats == "-0.069 ± 0.011"
     assert "higher than" not in verdicts.explain_calibration(rows)
-    scaled = {row.name: row.scaled_cross_entropy for row in rows}
+    scaled = {row.name: row.measures["scaled_cross_entropy"] for row in rows}
     for row in rows:
         if row.is_distilled:
             difference = scaled[row.name] - scaled[row.to_scratch_baseline.other]

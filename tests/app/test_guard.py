@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from kdexplorer.app.server import guard, messages, turns
+from kdexplorer.app.server import guard, messages, refusals, turns
 
 GUEST = ("203.0.113.7", 5000)
 
@@ -211,6 +211,26 @@ def test_the_script_sees_the_name_that_the_server_gives(arrive, monkeypatch):
     asyncio.run(play())
 
 
+def test_connections_beyond_the_limit_are_refused_and_the_log_says_so_once(arrive, monkeypatch, caplog):
+    async def play():
+        application = guard.Guard(Browser.application)
+        browsers = [arrive(application) for _ in range(2)]
+        await settle()
+        refused, other = [arrive(application) for _ in range(3)], arrive(application, ("198.51.100.1", 1))
+        await settle()
+        assert all(browser.sent == [{"type": "websocket.close", "code": 1013}] for browser in refused)
+        assert [browser.seen for browser in (refused[0], other)] == [[], [None]]
+        assert len(caplog.records) == 1
+        await browsers[0].leave()
+        again = arrive(application)
+        await settle()
+        assert again.seen == [None]
+
+    monkeypatch.setitem(guard.MOST, "websocket", 5)
+    monkeypatch.setattr(refusals, "_log", refusals._Log())
+    asyncio.run(play())
+
+
 def test_two_pages_run_at_a_time_and_the_end_of_one_lets_another_begin(arrive):
     async def play():
         browsers = [arrive() for _ in range(4)]
@@ -375,6 +395,6 @@ def test_further_uploads_wait(monkeypatch):
         go_on.set()
         await asyncio.gather(*uploads)
 
-    monkeypatch.setattr(guard, "UPLOADS", 4)
+    monkeypatch.setitem(guard.MOST, "PUT", 4)
     asyncio.run(play())
     assert most[0] == 2

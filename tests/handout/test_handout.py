@@ -6,8 +6,6 @@ import hashlib
 import io
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -413,12 +411,6 @@ def test_twelve_pictures_and_five_networks_weigh_at_most_three_megabytes(network
     size = len(build(networks, pictures, sources).encode())
     assert len(pictures) == 12
     assert 1_000_000 < size < 3_000_000
-
-
-def test_it_needs_no_streamlit():
-    code = "import sys, kdexplorer.handout.page; print('streamlit' in sys.modules, 'altair' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == ["False", "True"]
 
 
 def test_sections_follow_the_lecture(networks, library):

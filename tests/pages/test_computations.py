@@ -2,8 +2,8 @@
 
 import pytest
 
+from kdexplorer.app.parts import downloads
 from kdexplorer.app.server import access, turns
-from kdexplorer.app.state import result_caches
 from tests.pages.test_attention_page import compare
 
 
@@ -18,7 +18,7 @@ def busy(monkeypatch):
 
 def test_who_computes_already_gets_no_file(busy):
     with pytest.raises(turns.BusyError):
-        result_caches.handout(None, None, busy)
+        downloads.build_handout(None, None, busy)
 
 
 def test_attention_over_many_images_waits(family, busy, open_page):

@@ -10,7 +10,7 @@ from kdexplorer.analysis.difference import holm, over_images, t_interval
 from kdexplorer.errors import ConfigError
 from kdexplorer.studies.report import describe_study, to_csv, to_markdown
 from kdexplorer.studies.summary import accuracies_by, find_best, seed_deviation, summarize
-from kdexplorer.studies.table import Row, pack_bits, read_table, unpack_bits, write_table
+from kdexplorer.studies.table import pack_bits, read_table, unpack_bits, write_table
 from tests.studies.sample import ACCURACIES, GRID, make_grid, make_table
 
 CLEAR, CHANCE, DEFAULT_BEST = (0.5, 0.6, 0.9, 0.6), (0.5, 0.6, 0.61, 0.6), (0.5, 0.6, 0.6, 0.9)
@@ -239,8 +239,3 @@ def test_a_damaged_table_is_refused_with_the_reason(tmp_path, damage):
     path.write_text(json.dumps(damage(make_grid(CLEAR)[0].model_dump(mode="json"))))
     with pytest.raises(ConfigError, match=r"table\.json"):
         read_table(path)
-
-
-def test_a_row_needs_its_accuracy():
-    with pytest.raises(ValueError, match="accuracy"):
-        Row(entry="a", measures={"cross_entropy": 1.0})

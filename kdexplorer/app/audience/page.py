@@ -18,11 +18,11 @@ from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.server.headers import LOCAL, crowded_addresses, visitor_of
 from kdexplorer.app.server.refusals import network_of
-from kdexplorer.app.state import caches, choices, links
+from kdexplorer.app.state import choices, data, links
+from kdexplorer.app.state.networks import Network
 from kdexplorer.images import render
 from kdexplorer.images.picture import Picture
 from kdexplorer.images.qr import qr_png
-from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.vote.questions import MAX_QUESTIONS, VoteError, make_question
 from kdexplorer.vote.routes import PATH, build_routes
 from kdexplorer.vote.store import Store, open_store
@@ -31,11 +31,6 @@ LINK = 200
 """Characters of a link at most."""
 VIEW, PROJECTOR = "view", "projector"
 """The projector view's name and value in the link."""
-ALONE = (
-    "<style>[data-testid=stHeader], .st-key-share {display: none}"
-    "[data-testid=stMainBlockContainer] {padding: 1rem 1.5rem}</style>"
-)
-"""Removes the menu."""
 _OWN_LINK, _SEEN = "phones_link", "questions_seen"
 
 
@@ -44,7 +39,6 @@ def show_page() -> None:
     store = open_store()
     seen = swap_seen(store)
     if st.query_params.get(VIEW) == PROJECTOR:
-        st.html(ALONE)
         with show_projector(store, network_picker.chosen_teacher(), seen):
             st.button("Leave projector view", key="leave_projector", on_click=_leave_projector)
         chart_view.follow_sliders()
@@ -78,8 +72,7 @@ def show_page() -> None:
         show_warning()
         results.show_question(store, teacher)
 
-    names = network_picker.short_names([teacher, *students])
-    results.show_history(store.closed(), dict(zip(names, [teacher, *students], strict=True)))
+    results.show_history(store.closed(), [teacher, *students])
     show_end(store)
     if question is not None:
         show_preparation(store, teacher, students, seen)
@@ -153,7 +146,7 @@ def swap_seen(store: Store) -> str:
     return seen
 
 
-def show_buttons(store: Store, teacher: Checkpoint, seen: str) -> None:
+def show_buttons(store: Store, teacher: Network, seen: str) -> None:
     """Close, and the next of the prepared questions; for others, the field for the token."""
     if not access.is_presenter():
         st.caption("You see the results. The presenter starts and closes questions.")
@@ -162,7 +155,7 @@ def show_buttons(store: Store, teacher: Checkpoint, seen: str) -> None:
         st.caption("There is no prepared question left: ask about a picture below.")
 
 
-def show_close_and_next(store: Store, teacher: Checkpoint, seen: str) -> bool:
+def show_close_and_next(store: Store, teacher: Network, seen: str) -> bool:
     """The presenter's buttons; whether there is a next question. `seen`: see `swap_seen`."""
     question = store.current()
     with st.container(horizontal=True):
@@ -177,7 +170,7 @@ def show_close_and_next(store: Store, teacher: Checkpoint, seen: str) -> bool:
     return following is not None
 
 
-def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoint], seen: str) -> None:
+def show_preparation(store: Store, teacher: Network, students: list[Network], seen: str) -> None:
     """Questions to come: a list of test images, or the picture of all pages. The last part of a page."""
     if not access.is_presenter():
         return
@@ -196,7 +189,7 @@ def show_preparation(store: Store, teacher: Checkpoint, students: list[Checkpoin
         show_ask(store, teacher, image, seen)
 
 
-def show_ask(store: Store, teacher: Checkpoint, image: Picture, seen: str) -> None:
+def show_ask(store: Store, teacher: Network, image: Picture, seen: str) -> None:
     """The button that asks about a picture. `seen`: see `swap_seen`."""
     if st.button("Ask about this picture", key="vote_ask"):
         question = make_question(image.pixels, teacher.classes, image.dataset, image.index, image.label)
@@ -243,16 +236,16 @@ def _remember_prepared() -> None:
     choices.put("ask", found) if found else choices.forget("ask")
 
 
-def _next_index(store: Store, teacher: Checkpoint) -> int | None:
+def _next_index(store: Store, teacher: Network) -> int | None:
     """The first prepared test image that was not asked about."""
     dataset = dataset_of(teacher)
     asked = {one.index for one in store.questions() if one.dataset == dataset}
     return next((int(text) for text in _prepared() if int(text) not in asked), None)
 
 
-def _ask_test_image(store: Store, teacher: Checkpoint, index: int | None, seen: str) -> None:
+def _ask_test_image(store: Store, teacher: Network, index: int | None, seen: str) -> None:
     dataset = dataset_of(teacher)
-    pixels, labels, indices = caches.gallery(dataset)
+    pixels, labels, indices = data.gallery(dataset)
     (ranks,) = np.nonzero(indices == index)
     if not len(ranks):
         raise VoteError(f"There is no test image {index} here: change the prepared list.")
@@ -263,7 +256,7 @@ def _ask_test_image(store: Store, teacher: Checkpoint, index: int | None, seen: 
 # The projector.
 
 
-def show_projector(store: Store, teacher: Checkpoint, seen: str) -> Any:
+def show_projector(store: Store, teacher: Network, seen: str) -> Any:
     """Draws the QR code with the presenter's buttons below it, and the last question, live while it is open.
 
     Returns the place below the buttons.

@@ -12,13 +12,14 @@ from kdexplorer.analysis.metrics import entropy
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.app.state import caches, choices
+from kdexplorer.app.state import choices, data
+from kdexplorer.app.state.networks import Network
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.charts.votes import vote_bars
 from kdexplorer.errors import KDError
 from kdexplorer.images import decode, render
-from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.images.picture import Picture
 from kdexplorer.vote import analysis
 from kdexplorer.vote.questions import Question
 from kdexplorer.vote.store import Store
@@ -49,7 +50,7 @@ def chosen_answer() -> str:
     return chosen if access.is_presenter() else votes_only
 
 
-def show_question(store: Store, teacher: Checkpoint, projector: bool = False) -> None:
+def show_question(store: Store, teacher: Network, projector: bool = False) -> None:
     """The last question's result, live while it is open: then `chosen_answer`, afterwards everything.
 
     The slider starts at the pinned temperature.
@@ -80,7 +81,7 @@ def show_question(store: Store, teacher: Checkpoint, projector: bool = False) ->
     st.fragment(follow, run_every=poll)()
 
 
-def find_truths(questions: Sequence[Question], teacher: Checkpoint) -> list[Truth]:
+def find_truths(questions: Sequence[Question], teacher: Network) -> list[Truth]:
     """What is known of each question; what is missing is reported, each reason once."""
     found = [_find_truth(one, teacher) for one in questions]
     if any(one.classes != teacher.classes for one in questions):
@@ -91,19 +92,23 @@ def find_truths(questions: Sequence[Question], teacher: Checkpoint) -> list[Trut
     return [truth for truth, _ in found]
 
 
-def _find_truth(question: Question, teacher: Checkpoint) -> tuple[Truth, Exception | None]:
+def _find_truth(question: Question, teacher: Network) -> tuple[Truth, Exception | None]:
     """The label, the teacher's logits and the human labels, as far as they are known, and why something is missing."""
     logits = human = problem = None
     try:
         if teacher.classes == question.classes:
-            computed = caches.image_logits(teacher, question.pixels, question.index, question.dataset)
+            computed = teacher.logits_of(_picture_of(question))
             logits = NetworkLogits(teacher.name, TEACHER, computed)
         if question.index is not None:
-            known = caches.human_labels_of(question.dataset)
+            known = data.human_labels_of(question.dataset)
             human = None if known is None else known[question.index]
     except (KDError, OSError, IndexError) as error:
         problem = error
     return Truth(question.label, logits, human), problem
+
+
+def _picture_of(question: Question) -> Picture:
+    return Picture(question.pixels, question.index, question.label, dataset=question.dataset)
 
 
 def _describe_votes(question: Question, votes: int) -> str:
@@ -152,19 +157,13 @@ def _describe(question: Question, counts: Sequence[int], truth: Truth) -> list[s
     return [votes, " · ".join(known)]
 
 
-def show_history(closed: Sequence[Question], networks: dict[str, Checkpoint]) -> None:
-    """All closed questions as a table, and how often the audience and the networks are right.
-
-    Args:
-        closed: the questions.
-        networks: by the name that they are shown under, the teacher first.
-    """
+def show_history(closed: Sequence[Question], networks: Sequence[Network]) -> None:
+    """All closed questions as a table, and how often the audience and the networks are right, the teacher first."""
     if not closed:
         return
     st.header("All questions")
-    name, teacher = next(iter(networks.items()))
-    truths = find_truths(closed, teacher)
-    rows = [_describe_row(one, truth, name) for one, truth in zip(closed, truths, strict=True)]
+    truths = find_truths(closed, networks[0])
+    rows = [_describe_row(one, truth, networks[0].name) for one, truth in zip(closed, truths, strict=True)]
     st.dataframe(rows, hide_index=True, column_config={"picture": st.column_config.ImageColumn("picture")})
     text = analysis.describe_agreement(closed, _logits(closed, networks))
     if text is not None:
@@ -189,15 +188,15 @@ def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, o
     return row
 
 
-def _logits(closed: Sequence[Question], networks: dict[str, Checkpoint]) -> dict[str, np.ndarray]:
+def _logits(closed: Sequence[Question], networks: Sequence[Network]) -> dict[str, np.ndarray]:
     """Of each network that has the questions' classes, `[questions, K]`."""
     found = {}
-    for name, checkpoint in networks.items():
-        if all(one.classes == checkpoint.classes for one in closed):
+    for network in networks:
+        if all(one.classes == network.classes for one in closed):
             try:
-                rows = [caches.image_logits(checkpoint, one.pixels, one.index, one.dataset) for one in closed]
+                rows = [network.logits_of(_picture_of(one)) for one in closed]
             except KDError as error:
                 show_error(error)
             else:
-                found[name] = np.stack(rows)
+                found[network.name] = np.stack(rows)
     return found

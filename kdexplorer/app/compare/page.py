@@ -13,10 +13,10 @@ from kdexplorer.app.compare import sections, studies, table
 from kdexplorer.app.compare.table import Comparison
 from kdexplorer.app.parts import chart_view, layout, network_picker
 from kdexplorer.app.parts.text import as_text, show_error
-from kdexplorer.app.state import caches, choices, result_caches
+from kdexplorer.app.state import choices, data
+from kdexplorer.app.state.networks import Network, evaluation_labels, latency, result_rows
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage, run_folder
-from kdexplorer.runs.checkpoints import Checkpoint
 
 SECTIONS: dict[str, Callable[[Comparison], None]] = {
     "Accuracy and cost": sections.show_cost,
@@ -64,7 +64,7 @@ def _show() -> None:
     network_picker.show_unusable()
 
 
-def _compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs: list[str], place: Any) -> str:
+def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[str], place: Any) -> str:
     """Everything about these networks; the teacher and the baseline are chosen in `place`.
 
     Returns the line that names the networks.
@@ -106,24 +106,24 @@ def _compare(entries: dict[str, Checkpoint], found: dict[str, Checkpoint], runs:
 
 
 def _read(
-    networks: dict[str, Checkpoint],
+    networks: dict[str, Network],
     keys: dict[str, str],
-    teacher: tuple[str, Checkpoint] | None,
+    teacher: tuple[str, Network] | None,
     baseline: str,
     runs: list[str],
 ) -> Comparison:
     """What is known of the networks; latencies only where they were measured."""
     first = next(iter(networks.values()))
-    labels, human = result_caches.evaluation_labels(first), caches.human_labels_of(results.dataset_of(first))
+    labels, human = evaluation_labels(first), data.human_labels_of(results.dataset_of(first))
     timed = st.session_state.get("latency_measured", set()) & {c.architecture for c in networks.values()}
-    latency = {architecture: result_caches.latency(architecture) for architecture in sorted(timed)}
-    rows = result_caches.result_rows(networks, labels, teacher, baseline, latency, human)
-    logits = {name: caches.evaluation_logits(checkpoint) for name, checkpoint in networks.items()}
+    latencies = {architecture: latency(architecture) for architecture in sorted(timed)}
+    rows = result_rows(networks, labels, teacher, baseline, latencies, human)
+    logits = {name: checkpoint.logits_or_none() for name, checkpoint in networks.items()}
     stored = {n: v for n, v in logits.items() if v is not None and (labels is None or len(v) == len(labels))}
     return Comparison(networks, teacher, rows, labels, stored, baseline, keys, runs)
 
 
-def _pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Checkpoint], list[str]]:
+def _pick_networks_and_runs(found: dict[str, Network]) -> tuple[dict[str, Network], list[str]]:
     """The chosen networks by name, the finished students of chosen runs among them, and the chosen runs."""
     bundled = {name: c for name, c in found.items() if "/" not in name}
     teachers = lineage.list_teachers(bundled)
@@ -150,7 +150,7 @@ def _pick_networks_and_runs(found: dict[str, Checkpoint]) -> tuple[dict[str, Che
     return {name: found[name] for name in chosen}, runs
 
 
-def _default_networks(found: dict[str, Checkpoint], options: dict[str, Checkpoint]) -> list[str]:
+def _default_networks(found: dict[str, Network], options: dict[str, Network]) -> list[str]:
     """The chosen teacher and its students, as many as were evaluated on the same images as the teacher."""
     teacher = st.session_state.get("teacher", st.query_params.get("teacher"))
     if teacher not in found:  # "No teacher" changes columns, not rows
@@ -163,7 +163,7 @@ def _default_networks(found: dict[str, Checkpoint], options: dict[str, Checkpoin
     return next(iter(results.group_by_evaluation({name: found[name] for name in names}).values()))
 
 
-def _list_family(found: dict[str, Checkpoint], teacher: str) -> list[str]:
+def _list_family(found: dict[str, Network], teacher: str) -> list[str]:
     """A teacher and its students."""
     return [teacher, *(name for name in lineage.students_of(found, found[teacher]) if name != teacher)][:LIMIT]
 
@@ -172,7 +172,7 @@ def _choose_networks(names: list[str], teacher: str | None = None) -> None:
     st.session_state.update({"networks": names, "runs": []} | ({"teacher": teacher} if teacher else {}))
 
 
-def _require_same_images(entries: dict[str, Checkpoint]) -> None:
+def _require_same_images(entries: dict[str, Network]) -> None:
     """Ends the page where the chosen networks were evaluated on different images."""
     groups = results.group_by_evaluation(entries)
     if len(groups) < 2:
@@ -191,7 +191,7 @@ def _require_same_images(entries: dict[str, Checkpoint]) -> None:
 
 
 def _pick_references(
-    entries: dict[str, Checkpoint], found: dict[str, Checkpoint], names: dict[str, str]
+    entries: dict[str, Network], found: dict[str, Network], names: dict[str, str]
 ) -> tuple[str | None, str]:
     """The teacher for agreement and KL, and the baseline of the differences; `names` are the entries' short names."""
     first = next(iter(entries.values()))

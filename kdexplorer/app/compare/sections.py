@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import streamlit as st
 
@@ -12,13 +14,15 @@ from kdexplorer.app.compare.table import Comparison
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.server import access, turns
-from kdexplorer.app.state import caches, result_caches
+from kdexplorer.app.state import data
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
+from kdexplorer.app.state.networks import KEYS, latency
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images import render
+from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.run_folder import find_run
 
 PAGE_SIZE = 12
@@ -36,7 +40,7 @@ def show_cost(compared: Comparison) -> None:
     if missing and st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
         for architecture in missing:
             with st.spinner(f"Timing {architecture} on this machine …"), turns.compute(access.visitor()):
-                result_caches.latency(architecture)
+                latency(architecture)
         st.session_state["latency_measured"] = st.session_state.get("latency_measured", set()) | set(missing)
         st.rerun()
 
@@ -58,7 +62,7 @@ def show_curves(compared: Comparison) -> None:
         roles |= {names[s.name]: s.key for s in config.students if s.name in names}
         points += [
             CurvePoint(names[row.student], row.epoch, row.train, row.test)
-            for row in caches.run_metrics(run)[0]
+            for row in data.run_metrics(run)[0]
             if row.student in names
         ]
         epochs = max(epochs, config.epochs)
@@ -85,10 +89,18 @@ def show_calibration(compared: Comparison) -> None:
     if labels is None:
         return
     scaled = pick_toggle("scaled", "After temperature scaling", help="One temperature per network")
-    logits = result_caches.scaled_logits(compared.networks, labels) if scaled else compared.logits
+    logits = _scale_logits(compared.networks, labels) if scaled else compared.logits
     chart = evaluation.reliability(logits, labels, compared.looks, scaled)
     chart_view.draw(chart, "Calibration", key="reliability")
     st.markdown(as_text(verdicts.explain_calibration(compared.rows) or ""))
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=KEYS)
+def _scale_logits(networks: Mapping[str, Checkpoint], labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The stored logits of the networks that have them for all labels, after temperature scaling; by name."""
+    logits = {name: checkpoint.logits_or_none() for name, checkpoint in networks.items()}
+    known = {name: own for name, own in logits.items() if own is not None and len(own) == len(labels)}
+    return {name: metrics.scale_logits(own, labels)[0] for name, own in known.items()}
 
 
 def show_classes(compared: Comparison) -> None:
@@ -126,7 +138,7 @@ def show_disagreements(compared: Comparison) -> None:
         "disagreement", "Images", filter(groups.__contains__, titles),
         lambda kind: f"{titles[kind]} ({len(groups[kind]):,})",
     )  # fmt: skip
-    pixels, _, indices = caches.gallery(compared.dataset)
+    pixels, _, indices = data.gallery(compared.dataset)
     ranks = {int(index): rank for rank, index in enumerate(indices)}
     found = [index for index in groups[kind].tolist() if index in ranks]
     if not found:

@@ -25,7 +25,7 @@ from kdexplorer.runs.checkpoints import Checkpoint
 class Comparison:
     """Networks by the short names that the table has."""
 
-    networks: dict[str, Checkpoint]
+    networks: Mapping[str, Checkpoint]
     teacher: tuple[str, Checkpoint] | None = None
     """The teacher for agreement and KL; it need not be one of the networks."""
     rows: Sequence[ResultRow] = ()
@@ -87,12 +87,9 @@ _STYLE = "".join(
 STYLE = f"<style>.st-key-summary {{container-type: inline-size}}{_STYLE}</style>"
 """Of the tables, which differ in their columns, the browser shows the one that fits."""
 
-COLUMNS = (
-    "name", "method", "training", "objective", "cross_entropy", "scaled_cross_entropy", "human_cross_entropy",
-    "accuracy", "interval", "to_baseline", "p", "calibration_error", "scaled_calibration_error", "teacher_agreement",
-    "teacher_kl", "parameters", "multiply_adds", "latency", "size", "train_images", "epochs",
-)  # fmt: skip
-"""Columns of the whole table."""
+HIDDEN = ("accuracy_interval", "to_scratch_baseline", "to_teacher", "seed", "scaling_temperature")
+COLUMNS = [key for key in MEASURES if key not in HIDDEN]
+"""Columns of the whole table: all but those that say the same as others."""
 
 
 def show_summary(compared: Comparison) -> None:
@@ -151,7 +148,7 @@ def _configure(key: str, baseline: str) -> Any:
     return st.column_config.NumberColumn(measure.heading, format=number, help=text or None)
 
 
-def _show_handout_button(name: str, teacher: Checkpoint, networks: dict[str, Checkpoint]) -> None:
+def _show_handout_button(name: str, teacher: Checkpoint, networks: Mapping[str, Checkpoint]) -> None:
     """Of the teacher, up to four networks (its own students first), and all rows of the table."""
     others = [n for n, c in networks.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
     own = set(lineage.students_of(networks, teacher))

@@ -10,7 +10,7 @@ from kdexplorer.app.launch import grid_form, start, students
 from kdexplorer.app.parts import layout, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.text import as_text
-from kdexplorer.app.state import caches
+from kdexplorer.app.state.networks import all_networks
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets, available_dataset, get_dataset
 from kdexplorer.errors import ConfigError
@@ -38,7 +38,7 @@ NO_TEACHER = "No teacher"
 def show() -> None:
     """The form with its problems, the estimate, the command, and the button that starts the run."""
     if "run_form" not in st.session_state:
-        found = {None, *caches.all_checkpoints()}
+        found = {None, *all_networks()}
         _fill(next(name for name, values in STARTING_POINTS.items() if values["teacher"] in found))
     if st.session_state.pop("demo_measured", False) and st.session_state["run_form"] == _demo_values():
         _fill(DEMO)
@@ -96,7 +96,7 @@ def _check(
     rows = [{key: value for key, value in row.items() if key != "preset"} for row in values["students"]]
     if grid is not None:
         rows = [{"name": "distilled", "architecture": grid["student"], **PRESETS["response"]}]
-    checkpoint = caches.all_checkpoints().get(teacher or "")
+    checkpoint = all_networks().get(teacher or "")
     config, problems = checks.find_problems(values | {"teacher": teacher, "students": rows}, checkpoint)
     if grid is None or config is None:
         return config, problems, None
@@ -129,7 +129,7 @@ def _values_of(name: str) -> dict[str, Any]:
     values["dataset"] = available_dataset(values["dataset"])
     if (values["train_images"] or 0) >= get_dataset(values["dataset"]).sizes["train"]:
         values["train_images"] = None
-    found = caches.all_checkpoints()
+    found = all_networks()
     if values["teacher"] and values["teacher"] not in found:
         values["teacher"] = network_picker.default_teacher(found) if found else None
     return values
@@ -148,7 +148,7 @@ def _draw_fields(labels: dict[str, str], values: dict[str, Any], slots: dict[str
 
 def _pick_teacher(values: dict[str, Any]) -> str | None:
     """Draws the choice among the networks that have the data set's classes; `values` keeps one of other data."""
-    found, classes = caches.all_checkpoints(), get_dataset(values["dataset"]).classes
+    found, classes = all_networks(), get_dataset(values["dataset"]).classes
     options = [name for name, c in found.items() if c.classes == classes]
     teacher = values["teacher"] if values["teacher"] in options else None
     st.session_state["form_teacher"] = teacher or NO_TEACHER

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import streamlit as st
 
@@ -15,8 +17,9 @@ from kdexplorer.app.navigation import ARROW
 from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
 from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access, turns
-from kdexplorer.app.state import caches, result_caches
+from kdexplorer.app.state import data
 from kdexplorer.app.state.choices import pick_one, pick_option
+from kdexplorer.app.state.networks import all_networks, evaluation_labels, result_rows
 from kdexplorer.charts import evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.style import Series
@@ -202,7 +205,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     if not config.teacher:  # such a run trains a teacher, unless the name says that it is a baseline
         roles = {n: style.TEACHER if key == SCRATCH and SCRATCH not in n.lower() else key for n, key in roles.items()}
     looks = style.series(roles)
-    by_epoch, within = caches.run_metrics(run)
+    by_epoch, within = data.run_metrics(run)
     metrics = [row for row in by_epoch if row.student in roles and row.epoch < config.epochs and row.test]
     points = [CurvePoint(row.student, row.epoch, row.train, row.test) for row in metrics]
     batches = [
@@ -257,7 +260,7 @@ def _show_soft_labels(
         if not live or row.epoch == latest:
             by_epoch.setdefault(row.epoch, {})[row.student] = _as_logits(row.probes, len(classes))
     of_teacher = _as_logits(teacher.probes if teacher else [], len(classes))
-    pictures, own_labels = caches.probes(config.dataset, config.holdout)
+    pictures, own_labels = data.probes(config.dataset, config.holdout)
     labels = (teacher.probe_labels if teacher else None) or own_labels.tolist()
     count = min(len(probes) for probes_of in by_epoch.values() for probes in probes_of.values())
     if not count:
@@ -304,7 +307,7 @@ def _show_result(run: Run, config: RunConfig, roles: dict[str, str]) -> None:
     found = {checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)}
     if not found:
         return
-    rows = result_caches.result_rows(found, result_caches.evaluation_labels(next(iter(found.values()))))
+    rows = result_rows(found, evaluation_labels(next(iter(found.values()))))
     with st.container(border=True):
         st.header("Results")
         for sentence in describe_gains(rows):
@@ -319,7 +322,7 @@ def _show_result(run: Run, config: RunConfig, roles: dict[str, str]) -> None:
 def _show_links(run: Run, config: RunConfig, found: dict[str, Checkpoint], rows: list[ResultRow]) -> None:
     """Links that open the students on the other pages, and the handout."""
     names = [f"{run.run_id}/{name}" for name in found]
-    known = caches.all_checkpoints()
+    known = all_networks()
     teacher = network_picker.find_name(config.teacher, known) if config.teacher else None
     query = {"teacher": teacher} if teacher else {}
     students = query | {"students": ",".join(names[: network_picker.MAX_STUDENTS])}
@@ -350,16 +353,16 @@ def _show_images(run: Run, found: dict[str, Checkpoint], row: ResultRow, query: 
 
 def _first_difference(better: Checkpoint, worse: Checkpoint) -> int | None:
     """The first test image of the gallery that one network predicts correctly and the other does not, or None."""
-    labels, (first, second) = result_caches.evaluation_labels(better), map(caches.evaluation_logits, (better, worse))
+    labels, (first, second) = evaluation_labels(better), (better.logits_or_none(), worse.logits_or_none())
     if labels is None or first is None or second is None or not len(labels) == len(first) == len(second):
         return None
-    shown = len(caches.gallery(results.dataset_of(better))[2])
+    shown = len(data.gallery(results.dataset_of(better))[2])
     differs = (first.argmax(axis=1) == labels) & (second.argmax(axis=1) != labels)
     positions = np.flatnonzero(differs[:shown])
     return int(positions[0]) if len(positions) else None
 
 
-def _with_teacher(names: list[str], teacher: str, found: dict[str, Checkpoint]) -> list[str]:
+def _with_teacher(names: list[str], teacher: str, found: Mapping[str, Checkpoint]) -> list[str]:
     """The students with their teacher before them, if all were evaluated on the same images and fit one table."""
     together = {name: found[name] for name in (teacher, *names) if name in found}
     return list(together) if len(results.group_by_evaluation(together)) == 1 else names

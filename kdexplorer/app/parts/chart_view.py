@@ -23,20 +23,6 @@ from kdexplorer.charts.style import enlarge
 from kdexplorer.figures import Words, all_figures
 from kdexplorer.web import assemble
 
-STYLE = """<style>
-[class*=st-key-drawn_] { position: relative }
-[class*=st-key-drawn_] > :has(> [class*=st-key-save_]), [class*=st-key-drawn_] > [class*=st-key-save_] {
-  position: absolute; top: 0; right: 0; width: auto; z-index: 1 }
-[class*=st-key-save_] [data-testid=stPopoverButton] { min-height: 2rem; padding: .2rem .35rem; border: 0;
-  background: none; opacity: .75 }
-[class*=st-key-save_] [data-testid=stPopoverButton]:is(:hover, :focus-visible) { opacity: 1 }
-[class*=st-key-save_] [data-testid=stPopoverButton] p { position: absolute; opacity: 0; width: 1px; overflow: hidden }
-[class*=st-key-save_] [data-testid=stPopoverButton] div[aria-hidden=true] { display: none }
-[class*=st-key-drawn_]:has(.vega-bindings) > :has(> [class*=st-key-save_]) { top: .5rem }
-[class*=st-key-drawn_]:has([class*=st-key-save_]) .vega-bindings { padding-right: 2.75rem }
-</style>"""
-"""The button takes no room: it stands in the chart's upper right corner, beside the slider if there is one."""
-
 OF_IMAGE = ("image", "networks")
 """What a chart of the page's image is about."""
 _FACTS = "figure_facts"

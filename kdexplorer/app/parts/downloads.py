@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 import streamlit as st
@@ -10,11 +10,14 @@ import streamlit as st
 from kdexplorer.app import navigation
 from kdexplorer.app.parts.text import as_text
 from kdexplorer.app.server import access, turns
-from kdexplorer.app.state import choices, result_caches
-from kdexplorer.handout.request import HandoutRequest, choose_pictures
+from kdexplorer.app.state import choices
+from kdexplorer.app.state.networks import KEYS
+from kdexplorer.app.state.networks import sources as open_sources
+from kdexplorer.handout.request import HandoutRequest, Sources, choose_pictures
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.story.lecture import open_lecture
+from kdexplorer.vote.questions import Question
 from kdexplorer.vote.store import open_store
 from kdexplorer.web import assemble, export
 
@@ -25,7 +28,7 @@ COUNT = 12
 
 def show_files(name: str, texts: dict[str, str]) -> None:
     """Draws a button for each text, a key of `FORMATS`, which saves it in a file of that name."""
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, key=f"files_{name}"):
         for ending, text in texts.items():
             (label, mime), file = FORMATS[ending], f"{name}.{ending}"
             st.download_button(
@@ -34,7 +37,7 @@ def show_files(name: str, texts: dict[str, str]) -> None:
 
 
 def show_handout(
-    networks: dict[str, Checkpoint], first: Sequence[Picture] = (), compared: dict[str, Checkpoint] | None = None
+    networks: Mapping[str, Checkpoint], first: Sequence[Picture] = (), compared: Mapping[str, Checkpoint] | None = None
 ) -> None:
     """Draws the button for a handout of these networks; it is built when the button is pressed.
 
@@ -49,14 +52,14 @@ def show_handout(
     temperature, alpha, visitor = choices.pinned("T"), choices.pinned_by_visitor("alpha"), access.visitor()
 
     def build() -> bytes:
-        sources = result_caches.sources()
+        sources = open_sources()
         pictures = choose_pictures(COUNT, teacher, students, sources, first)
         request = HandoutRequest(
             networks, pictures, compared or {}, temperature, alpha, live=live, experiments=experiments,
             votes=closed if votes else (), order=tuple(open_lecture().sections()),
             address=address,
         )  # fmt: skip
-        return result_caches.handout(request, sources, visitor)
+        return build_handout(request, sources, visitor)
 
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.container(width="content")
@@ -85,6 +88,22 @@ def show_handout(
     if len(turns.computations):
         ahead = "1 computation is" if len(turns.computations) == 1 else f"{len(turns.computations)} computations are"
         st.caption(f"{ahead} ahead of yours.")
+
+
+def build_handout(request: HandoutRequest, sources: Sources, visitor: turns.Visitor) -> bytes:
+    """`handout.page.build` as a file's bytes, built in this visitor's turn. Raises KDError."""
+    with turns.compute(visitor):
+        return _build_handout(request, sources)
+
+
+@st.cache_data(
+    max_entries=4, show_spinner=False,
+    hash_funcs=KEYS | {HandoutRequest: vars, Question: Question.model_dump_json, Sources: lambda one: one.human_labels},
+)  # fmt: skip
+def _build_handout(request: HandoutRequest, sources: Sources) -> bytes:
+    from kdexplorer.handout import page
+
+    return page.build(request, sources).encode()
 
 
 def _own_address() -> str:

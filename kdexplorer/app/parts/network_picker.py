@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import streamlit as st
 
-from kdexplorer.analysis import results
 from kdexplorer.app.parts import chart_view, layout
 from kdexplorer.app.parts.text import as_text, show_error
-from kdexplorer.app.state import caches, choices
+from kdexplorer.app.state import choices
+from kdexplorer.app.state.networks import Network, all_networks, label_together, unusable_networks
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage
-from kdexplorer.runs.checkpoints import Checkpoint
 
 MAX_STUDENTS = 4
 _TEACHER = "teacher_of_students"
@@ -23,9 +21,9 @@ _TEACHER = "teacher_of_students"
 T = TypeVar("T")
 
 
-def networks() -> dict[str, Checkpoint]:
-    """All networks by name; where there is none, the page says what to do and ends."""
-    found = caches.all_checkpoints()
+def networks() -> dict[str, Network]:
+    """All networks by their name in links; where there is none, the page says what to do and ends."""
+    found = all_networks()
     if not found:
         st.info("There are no networks yet. Train one on the Launch page, or restore the folder 'checkpoints'.")
         show_unusable()
@@ -35,7 +33,7 @@ def networks() -> dict[str, Checkpoint]:
 
 def show_unusable() -> None:
     """The checkpoints that cannot be used, each with the reason; nothing where there are none."""
-    unusable = caches.unusable_checkpoints()
+    unusable = unusable_networks()
     if not unusable:
         return
     with st.expander(f"{len(unusable)} unusable network{'s' if len(unusable) > 1 else ''}", icon=":material/error:"):
@@ -43,7 +41,7 @@ def show_unusable() -> None:
             st.markdown(f"**{as_text(name)}**: {as_text(reason[:500])}")
 
 
-def default_teacher(found: dict[str, Checkpoint]) -> str:
+def default_teacher(found: Mapping[str, Network]) -> str:
     """The smallest bundled teacher, whose pages open fastest. Without one: any other teacher, else any network."""
     bundled = lineage.list_teachers({name: c for name, c in found.items() if "/" not in name})
     if bundled:
@@ -51,13 +49,13 @@ def default_teacher(found: dict[str, Checkpoint]) -> str:
     return next(iter(lineage.list_teachers(found) or found))
 
 
-def chosen_teacher() -> Checkpoint:
+def chosen_teacher() -> Network:
     """The teacher that all pages share, without drawing its choice."""
     found = networks()
     return found[choices.choose_one("teacher", found, default_teacher(found))]
 
 
-def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
+def pick_networks(count: int = 2) -> tuple[Network, list[Network]]:
     """Draws a line with the names of a teacher and of up to four students, and their choice behind a button.
 
     Args:
@@ -74,11 +72,10 @@ def pick_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
             known=found, placeholder="Choose up to four students",
         )  # fmt: skip
         line.markdown(layout.name_networks(name, chosen))
-    chart_view.mention(networks=lineage.name_family(name, chosen))
-    return found[name], [found[name] for name in chosen]
+    return _show_together(found, name, chosen)
 
 
-def choose_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
+def choose_networks(count: int = 2) -> tuple[Network, list[Network]]:
     """As `pick_networks`, without widgets."""
     found = networks()
     name = choices.choose_one("teacher", found, default_teacher(found))
@@ -86,18 +83,23 @@ def choose_networks(count: int = 2) -> tuple[Checkpoint, list[Checkpoint]]:
     chosen = choices.choose_several("students", others, default, MAX_STUDENTS, known=found)
     choices.publish("teacher", name if choices.is_chosen("teacher") else None)
     choices.publish("students", chosen if choices.is_chosen("students") else None)
-    chart_view.mention(networks=lineage.name_family(name, chosen))
-    return found[name], [found[name] for name in chosen]
+    return _show_together(found, name, chosen)
 
 
-def _list_students(found: dict[str, Checkpoint], teacher: Checkpoint, count: int) -> tuple[list[str], list[str]]:
+def _show_together(found: Mapping[str, Network], name: str, students: Sequence[str]) -> tuple[Network, list[Network]]:
+    chart_view.mention(networks=lineage.name_family(name, students))
+    teacher, *others = label_together([found[one] for one in (name, *students)])
+    return teacher, others
+
+
+def _list_students(found: Mapping[str, Network], teacher: Network, count: int) -> tuple[list[str], list[str]]:
     """The networks that may be students of a teacher, and those that are chosen by default."""
     others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
     family = [name for name in lineage.first_family(found, teacher) if name in others]
     return others, family[:count] or others[:1]
 
 
-def _follow_teacher(found: dict[str, Checkpoint], teacher: Checkpoint, default: list[str]) -> None:
+def _follow_teacher(found: Mapping[str, Network], teacher: Network, default: list[str]) -> None:
     """Replaces chosen students of the teacher before by the default, unless some of them are this one's own too."""
     before, st.session_state[_TEACHER] = st.session_state.get(_TEACHER, teacher), teacher
     students = set(st.session_state.get("students") or [])
@@ -106,36 +108,24 @@ def _follow_teacher(found: dict[str, Checkpoint], teacher: Checkpoint, default: 
         st.session_state["students"] = default
 
 
-def compute_each(networks: Mapping[str, Checkpoint], compute: Callable[[Checkpoint], T]) -> dict[str, T]:
-    """What is computed for each network; one that cannot be used is reported and left out.
+def ask_each(networks: Sequence[Network], ask: Callable[[Network], T]) -> list[tuple[Network, T]]:
+    """What each network answers; one that cannot be used is reported and left out.
 
     Without the first, which is the teacher, the page ends.
     """
-    teacher, *_ = networks
-    found = {}
-    for name, checkpoint in networks.items():
+    found = []
+    for network in networks:
         try:
-            found[name] = compute(checkpoint)
+            found.append((network, ask(network)))
         except KDError as error:
             show_error(error)
-            if name == teacher:
+            if network is networks[0]:
                 st.stop()
     return found
 
 
-def find_name(reference: str, found: Mapping[str, Checkpoint]) -> str | None:
+def find_name(reference: str, found: Mapping[str, Network]) -> str | None:
     """The name on the pages of a network that a run's configuration names, perhaps by its folder; or None."""
     if reference in found:
         return reference
     return next((name for name, c in found.items() if c.path.resolve() == Path(reference).resolve()), None)
-
-
-def short_names(chosen: Sequence[Checkpoint]) -> list[str]:
-    """A name for each in charts: its own, with the end of its run's id where two have the same."""
-    names = {c.path: name for name, c in caches.all_checkpoints().items()}
-    return list(results.short_names([names.get(c.path, c.name) for c in chosen]).values())
-
-
-def rename(networks: Mapping[str, Checkpoint]) -> list[Checkpoint]:
-    """The networks with these names in their cards, for tables that show a card's name."""
-    return [replace(c, card=c.card.model_copy(update={"name": name})) for name, c in networks.items()]

@@ -12,12 +12,13 @@ import streamlit as st
 
 from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.image_filters import Predictions
-from kdexplorer.analysis.results import dataset_of
+from kdexplorer.analysis.results import dataset_of, whole_split_logits
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import uploads
 from kdexplorer.app.server.streamlit_internals import remove_upload
-from kdexplorer.app.state import caches, choices
+from kdexplorer.app.state import choices, data
+from kdexplorer.app.state.networks import Network
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
 from kdexplorer.images import decode, render
@@ -31,7 +32,7 @@ EXAMPLES = 20
 FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
 
 
-def pick(teacher: Checkpoint, students: list[Checkpoint]) -> Picture:
+def pick(teacher: Network, students: list[Network]) -> Picture:
     """Draws the picture, a row of thumbnails, and behind one button its sources. Without a picture the page ends.
 
     The sources are filters of the test images, an upload and the camera.
@@ -39,7 +40,7 @@ def pick(teacher: Checkpoint, students: list[Checkpoint]) -> Picture:
     enlarged, caption = st.empty(), st.empty()
     with st.container(horizontal=True, gap="small", key="picture_controls"):
         steps = st.container(horizontal=True, gap="xsmall", width="content")
-        sources = st.popover("Source", icon=":material/photo_library:", width="content")
+        sources = st.popover("Source", icon=":material/photo_library:", width="content", key="picture_source")
     dataset = dataset_of(teacher)
     with sources:
         source = _pick_unlinked("source", "Source", SOURCES)
@@ -60,7 +61,7 @@ def _pick_unlinked(name: str, label: str, options: Sequence[str]) -> str:
 
 
 def _pick_test_image(
-    teacher: Checkpoint, students: list[Checkpoint], dataset: str, sources: Any, buttons: Any
+    teacher: Network, students: list[Network], dataset: str, sources: Any, buttons: Any
 ) -> tuple[np.ndarray, int, int]:
     """Draws the gallery; returns the chosen image uint8 `[3, 32, 32]`, its position in the test split and its label.
 
@@ -68,7 +69,7 @@ def _pick_test_image(
 
     Where no image can be chosen, the page says what to do and ends.
     """
-    pixels, labels, indices = caches.gallery(dataset)
+    pixels, labels, indices = data.gallery(dataset)
     if not len(labels):
         name = get_dataset(dataset).label
         st.info(f"There are no images to choose from. Download {name} on the Launch page, or upload a photo.")
@@ -92,7 +93,7 @@ def _pick_test_image(
     return pixels[ranks[index]], index, int(labels[ranks[index]])
 
 
-def make_test_image(teacher: Checkpoint, pixels: np.ndarray, index: int, label: int) -> Picture:
+def make_test_image(teacher: Network, pixels: np.ndarray, index: int, label: int) -> Picture:
     """A test image; its label is None where it is none of the teacher's classes."""
     dataset = get_dataset(dataset_of(teacher))
     return Picture(pixels, index, dataset.label_in(teacher.classes, label), dataset=dataset.key)
@@ -123,18 +124,18 @@ def draw_steps(shown: list[int], index: int) -> None:
         )
 
 
-def choose_first(teacher: Checkpoint, students: list[Checkpoint], dataset: str, shown: list[int]) -> int:
+def choose_first(teacher: Network, students: list[Network], dataset: str, shown: list[int]) -> int:
     """The image that a page shows first: the most instructive one where the filters leave it and begin as usual."""
-    indices = caches.gallery(dataset)[2]
+    indices = data.gallery(dataset)[2]
     rank = most_instructive(teacher, students, dataset) if shown[0] == indices[0] else None
     best = shown[0] if rank is None else int(indices[rank])
     return best if best in shown else shown[0]
 
 
-def most_instructive(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> int | None:
+def most_instructive(teacher: Network, students: list[Network], dataset: str) -> int | None:
     """The place in the gallery of the most instructive of its first images; None without the teacher's logits."""
-    _, labels, indices = (part[:EXAMPLES] for part in caches.gallery(dataset))
-    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
+    _, labels, indices = (part[:EXAMPLES] for part in data.gallery(dataset))
+    predictions = _predictions(teacher, students, dataset, indices, labels)
     return None if predictions is None else image_filters.most_instructive(predictions, choices.T, choices.ALPHA)
 
 
@@ -184,7 +185,7 @@ def use_photo(data: bytes) -> None:
     st.session_state["source"] = UPLOAD
 
 
-def show(picture: Picture, teacher: Checkpoint, enlarged: Any, below: Any) -> None:
+def show(picture: Picture, teacher: Network, enlarged: Any, below: Any) -> None:
     """Draws what the networks see, enlarged with sharp pixel edges, and a caption below."""
     alt, caption = "Your photo", "Your photo as the networks see it: 32 × 32 pixels."
     if picture.index is not None:
@@ -202,13 +203,26 @@ ANY_CLASS = "Any class"
 _FILTERS = "filters_shown"
 
 
-def _pick_filters(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> tuple[list[int], bool]:
+def _predictions(
+    teacher: Network, students: list[Network], dataset: str, indices: np.ndarray, labels: np.ndarray
+) -> Predictions | None:
+    """Stored predictions for test images, for the filters; None where the teacher's are missing."""
+
+    def stored(network: Checkpoint) -> np.ndarray | None:
+        logits = whole_split_logits(network, network.logits_or_none(), dataset)
+        return None if logits is None else logits[indices]
+
+    known = teacher.classes == get_dataset(dataset).classes
+    return image_filters.gather_predictions(teacher, students, stored, labels) if known else None
+
+
+def _pick_filters(teacher: Network, students: list[Network], dataset: str) -> tuple[list[int], bool]:
     """Draws the filters; returns the numbers of the test images that pass, in order, and whether they have changed.
 
     Without an image the page ends.
     """
-    _, labels, indices = caches.gallery(dataset)
-    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
+    _, labels, indices = data.gallery(dataset)
+    predictions = _predictions(teacher, students, dataset, indices, labels)
     if predictions is None:
         return indices.tolist(), False
     left, right = st.columns(2)
@@ -218,7 +232,7 @@ def _pick_filters(teacher: Checkpoint, students: list[Checkpoint], dataset: str)
         chosen = _pick("class", "Class", [ANY_CLASS, *teacher.classes])
     order = _filter(name, chosen, predictions, teacher)
     part = ""
-    if caches.test_split(dataset) is None:
+    if data.test_split(dataset) is None:
         part = f" These are the first of the test split; download {get_dataset(dataset).label} on Launch to see all."
     st.caption(f"{len(order):,} of {len(labels):,} images: {image_filters.FILTERS[name].description}.{part}")
     if not len(order):
@@ -228,10 +242,10 @@ def _pick_filters(teacher: Checkpoint, students: list[Checkpoint], dataset: str)
     return indices[order].tolist(), before != (name, chosen)
 
 
-def _choose_filters(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> list[int]:
+def _choose_filters(teacher: Network, students: list[Network], dataset: str) -> list[int]:
     """As `_pick_filters`, without widgets; empty where no image passes the filters that were chosen on a page."""
-    _, labels, indices = caches.gallery(dataset)
-    predictions = caches.gallery_predictions(teacher, students, dataset, indices, labels)
+    _, labels, indices = data.gallery(dataset)
+    predictions = _predictions(teacher, students, dataset, indices, labels)
     if predictions is None:
         return indices.tolist()
     name = _choose("filter", image_filters.available_filters(predictions))
@@ -239,7 +253,7 @@ def _choose_filters(teacher: Checkpoint, students: list[Checkpoint], dataset: st
     return indices[_filter(name, chosen, predictions, teacher)].tolist()
 
 
-def _filter(name: str, chosen: str, predictions: Predictions, teacher: Checkpoint) -> np.ndarray:
+def _filter(name: str, chosen: str, predictions: Predictions, teacher: Network) -> np.ndarray:
     label = None if chosen == ANY_CLASS else teacher.classes.index(chosen)
     return image_filters.filter_images(name, predictions, label)
 
@@ -255,7 +269,7 @@ def _pick(name: str, label: str, options: list[str]) -> str:
     return choices.pick_one(name, label, options, options[0], kind=name)
 
 
-def pick_next(teacher: Checkpoint, students: list[Checkpoint], label: bool = True) -> Picture:
+def pick_next(teacher: Network, students: list[Network], label: bool = True) -> Picture:
     """Draws the picture and the buttons for others; a photo that was chosen on a page stays.
 
     The pictures are those that the page's filters leave. Without `label` the caption does not give it away.
@@ -274,8 +288,8 @@ def pick_next(teacher: Checkpoint, students: list[Checkpoint], label: bool = Tru
     return chosen
 
 
-def _choose_test_image(teacher: Checkpoint, students: list[Checkpoint], dataset: str) -> Picture:
-    pixels, labels, indices = caches.gallery(dataset)
+def _choose_test_image(teacher: Network, students: list[Network], dataset: str) -> Picture:
+    pixels, labels, indices = data.gallery(dataset)
     if not len(labels):
         st.info(f"There are no images to choose from. Download {get_dataset(dataset).label} on the Launch page.")
         st.stop()

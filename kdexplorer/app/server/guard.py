@@ -10,10 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kdexplorer.app.server import messages, turns
 from kdexplorer.app.server.headers import visitor_of
-from kdexplorer.app.server.refusals import network_of
+from kdexplorer.app.server.refusals import log_refusal, network_of
 
-UPLOADS = 64
-"""At a time. One takes 5 MB; further ones wait."""
+MOST = {"websocket": 2000, "PUT": 64}
+"""At a time: tabs of browsers, and uploads, of which one takes 5 MB and further ones wait."""
 LONGEST, SILENT, SLOW = 5.0, 1.0, 0.3
 """Seconds until a run loses its turn: always, if the server sends nothing, and if the browser reads nothing."""
 INTERRUPT, PACE = 1.0, 0.01
@@ -21,36 +21,44 @@ INTERRUPT, PACE = 1.0, 0.01
 
 
 class Guard:
-    """Lets pages run in the order of `turns`, drops what no page sends (`messages`), and lets uploads wait."""
+    """Lets pages run in the order of `turns`, drops what no page sends (`messages`), and bounds what is finite."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Stands before `app`."""
-        self.app, self._uploads = app, Counter[str]()
+        self.app, self._used = app, {kind: Counter[str]() for kind in MOST}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""
-        address = network_of((scope.get("client") or [None])[0])
-        if scope["type"] == "websocket":
-            cookie, name = visitor_of(HTTPConnection(scope).cookies) or "", turns.HEADER.encode()
-            with turns.visit(address, cookie) as visitor:
-                headers = [one for one in scope["headers"] if one[0] != name]
-                connection = _Connection(visitor, receive, send)
-                try:
-                    named = dict(scope, headers=[*headers, (name, visitor.name.encode())])
-                    await self.app(named, connection.receive, connection.send)
-                finally:
-                    connection.close()
-        elif scope["type"] == "http" and scope["method"] == "PUT":
-            while not turns.is_free(self._uploads[address], self._uploads.total(), UPLOADS):
-                await asyncio.sleep(0.1)
-            self._uploads[address] += 1
-            try:
-                await self.app(scope, receive, send)
-            finally:
-                self._uploads[address] -= 1
-                self._uploads += Counter()  # forgets addresses without
-        else:
+        kind = scope.get("method", scope["type"])
+        if kind not in MOST:
             await self.app(scope, receive, send)
+            return
+        address, used = network_of((scope.get("client") or [None])[0]), self._used[kind]
+        while not turns.is_free(used[address], used.total(), MOST[kind]):
+            if kind == "websocket":  # a browser tries again by itself
+                log_refusal(address, "more WebSockets than an address may have")
+                await receive()
+                await send({"type": "websocket.close", "code": 1013})
+                return
+            await asyncio.sleep(0.1)
+        used[address] += 1
+        try:
+            await (self._connect if kind == "websocket" else self.app)(scope, receive, send)
+        finally:
+            used[address] -= 1
+            used += Counter()  # forgets addresses without
+
+    async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
+        address = network_of((scope.get("client") or [None])[0])
+        name, cookie = turns.HEADER.encode(), visitor_of(HTTPConnection(scope).cookies) or ""
+        with turns.visit(address, cookie) as visitor:
+            headers = [one for one in scope["headers"] if one[0] != name]
+            connection = _Connection(visitor, receive, send)
+            try:
+                named = dict(scope, headers=[*headers, (name, visitor.name.encode())])
+                await self.app(named, connection.receive, connection.send)
+            finally:
+                connection.close()
 
 
 class _Connection:

@@ -13,12 +13,6 @@ from kdexplorer.app.parts.text import as_text
 from kdexplorer.figures import all_figures
 from kdexplorer.images.qr import qr_png
 
-STYLE = (
-    "<style>.st-key-share {position: fixed; top: .45rem; right: 1rem; z-index: 999991; width: auto}"
-    "[data-testid=stLayoutWrapper]:has(> .st-key-share) {position: absolute}"
-    "@media (max-width: 640px) {.st-key-share {top: 0; right: .5rem}}</style>"
-)
-"""Puts the button into the page's header, where it takes no room."""
 LONGEST = 1500
 """Characters of a link that a phone's camera reads from a screen."""
 
@@ -98,12 +92,12 @@ PARTS = {
     "share": ".st-key-share",
     "title": ".st-key-page_header",
     "networks": ".st-key-networks_line",
-    "picture": "[data-testid=stColumn]:has(.st-key-picture)",
-    "source": ".st-key-picture_controls [data-testid=stPopover]",
+    "picture": ".st-key-first_screen > * > * > :has(.st-key-picture)",
+    "source": ".st-key-picture_source",
     "thumbnails": ".st-key-thumbnails",
     "presets": "[class*=st-key-preset_]",
-    "sections": "[data-testid=stTabs], .st-key-show, [data-testid=stHeading]:has(h2), .st-key-first_screen ~ *",
-    "downloads": "[data-testid=stDownloadButton], [class*=st-key-handout_]",
+    "sections": ".st-key-tab, .st-key-show, div:has(> h2), .st-key-first_screen ~ *",
+    "downloads": "[class*=st-key-files_], [class*=st-key-handout]",
     "keys": "#kd-keys",
 }
 """Selectors of what is hidden, by the name in the link. Nothing here protects anything: the page still has it."""

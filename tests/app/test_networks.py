@@ -6,7 +6,8 @@ import shutil
 import pytest
 import streamlit as st
 
-from kdexplorer.app.state import caches
+from kdexplorer.app.state import data
+from kdexplorer.app.state.networks import all_networks, unusable_networks
 from kdexplorer.config import RunConfig
 from kdexplorer.runs import checkpoints
 from kdexplorer.runs.launch import create_run
@@ -31,27 +32,27 @@ def test_networks_are_read_once_and_again_when_they_change(networks, make_checkp
     monkeypatch.setattr(checkpoints, "read_card", counting := lambda path: opened.append(path) or read(path))
     names = {"teacher", *(f"{run.run_id}/a" for run in networks)}
     for _ in range(3):
-        assert set(caches.all_checkpoints()) == names
+        assert set(all_networks()) == names
     assert len(opened) == 3
     loaded, load = [], RunConfig.load.__func__
     monkeypatch.setattr(RunConfig, "load", classmethod(lambda cls, path: loaded.append(path) or load(cls, path)))
-    assert set(caches.all_checkpoints()) == names
+    assert set(all_networks()) == names
     assert loaded == []
     make_checkpoint(networks[0].path / "a", seed=1, run="again")
-    assert caches.all_checkpoints()[f"{networks[0].run_id}/a"].card.run == "again"
+    assert all_networks()[f"{networks[0].run_id}/a"].card.run == "again"
     assert len(opened) == 5  # when it was saved it was read in its temporary folder too
     shutil.rmtree(networks[1].path)
-    assert set(caches.all_checkpoints()) == names - {f"{networks[1].run_id}/a"}
+    assert set(all_networks()) == names - {f"{networks[1].run_id}/a"}
     assert checkpoints.read_card is counting
 
 
 def test_a_bad_card_is_unusable_with_the_reason_and_the_others_are_there(networks, tmp_path):
     first, second = (f"{run.run_id}/a" for run in networks)
-    edit_card(caches.all_checkpoints()[first], parameters="many")
+    edit_card(all_networks()[first], parameters="many")
     (tmp_path / "bundled" / "linked").mkdir()
     (tmp_path / "bundled" / "linked" / "card.json").symlink_to(tmp_path / "bundled" / "teacher" / "card.json")
-    assert set(caches.all_checkpoints()) == {"teacher", second}
-    unusable = caches.unusable_checkpoints()
+    assert set(all_networks()) == {"teacher", second}
+    unusable = unusable_networks()
     assert set(unusable) == {first, "linked"}
     assert "parameters: " in unusable[first]
     assert str(tmp_path) not in json.dumps(unusable)
@@ -68,5 +69,5 @@ def test_a_runs_lines_are_parsed_once_for_all_visitors(networks, monkeypatch):
     for epoch in range(3):
         run.append_metrics([EpochMetrics(epoch=epoch, student="a")])
         for _ in range(2):
-            assert [row.epoch for row in caches.run_metrics(run)[0]] == list(range(epoch + 1))
+            assert [row.epoch for row in data.run_metrics(run)[0]] == list(range(epoch + 1))
     assert len(parsed) == 3

@@ -1,0 +1,196 @@
+"""Networks as the pages show them: each has its name there, and answers what pages ask of it.
+
+An answer is computed once for all visitors: never change what it contains. Each cache is bounded, and its keys are what
+determines the result: `KEYS` says how Streamlit shall identify a network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from kdexplorer.analysis import results
+from kdexplorer.analysis.results import ResultRow
+from kdexplorer.app.state import data
+from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.errors import CheckpointError
+from kdexplorer.handout.request import Sources
+from kdexplorer.images.picture import Picture, Prediction
+from kdexplorer.networks import Outputs
+from kdexplorer.networks.cost import measure_latency
+from kdexplorer.runs import checkpoints, run_folder
+from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.runs.run_folder import Run
+from kdexplorer.web.export import ExportedNetwork, export_network
+
+if TYPE_CHECKING:
+    from kdexplorer.networks.base import StagedNetwork
+
+
+@dataclass(frozen=True)
+class Network(Checkpoint):
+    """A checkpoint with its names on the pages, and its answers.
+
+    Attributes:
+        key: its name in links: `NAME`, `imported/NAME`, or `RUN/STUDENT`.
+        label: its name in charts and texts, unique among those that are shown together.
+    """
+
+    key: str
+    label: str
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def network(self) -> StagedNetwork:
+        """The network itself, which nobody may change. Raises CheckpointError."""
+        return _network(self)
+
+    def logits_or_none(self) -> np.ndarray | None:
+        """The stored logits `[N, K]` of the images on which the card was computed, or None where there are none."""
+        return _stored_logits(self)
+
+    def split_logits(self, dataset: str) -> np.ndarray | None:
+        """The stored logits `[N, K]` where they are those of this data set's whole test split in its order."""
+        return _split_logits(self, dataset)
+
+    def predict(self, pixels: np.ndarray) -> Prediction:
+        """Logits and attention maps for uint8 `[3, 32, 32]`. Raises CheckpointError for untrusted weights."""
+        return _predict(self, pixels)
+
+    def logits_of(self, picture: Picture) -> np.ndarray:
+        """Logits `[K]`: the stored ones of a test image, else computed. Raises KDError."""
+        stored = self.split_logits(picture.dataset) if picture.index is not None else None
+        return self.predict(picture.pixels).logits if stored is None else stored[picture.index]
+
+    def outputs_of(self, images: np.ndarray) -> Outputs:
+        """All outputs for uint8 `[B, 3, 32, 32]`. Raises CheckpointError for untrusted weights."""
+        return _outputs(self, images)
+
+    def export(self) -> ExportedNetwork:
+        """What a browser runs. Raises CheckpointError for untrusted weights, or a network that is too large."""
+        return _export(self)
+
+
+def _identify(checkpoint: Checkpoint) -> tuple[str, str, int]:
+    """Its folder, the hash of its weights, and when its logits were written."""
+    logits = checkpoint.path / checkpoints.LOGITS
+    return str(checkpoint.path), checkpoint.sha256, logits.stat().st_mtime_ns if logits.exists() else 0
+
+
+KEYS: dict[str | type, Any] = {Checkpoint: _identify, Network: _identify}
+
+_export = st.cache_data(max_entries=16, show_spinner=False, hash_funcs=KEYS)(export_network)
+latency = st.cache_data(max_entries=64, show_spinner=False)(measure_latency)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Loading the network …", hash_funcs=KEYS)
+def _network(checkpoint: Checkpoint) -> StagedNetwork:
+    return Checkpoint.network(checkpoint)
+
+
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=KEYS)
+def _stored_logits(checkpoint: Checkpoint) -> np.ndarray | None:
+    return Checkpoint.logits_or_none(checkpoint)
+
+
+def _split_logits(checkpoint: Checkpoint, dataset: str) -> np.ndarray | None:
+    return results.whole_split_logits(checkpoint, _stored_logits(checkpoint), dataset)
+
+
+@st.cache_data(max_entries=512, show_spinner=False, hash_funcs=KEYS)
+def _predict(checkpoint: Checkpoint, pixels: np.ndarray) -> Prediction:
+    from kdexplorer.analysis import inference
+
+    images, normalization = np.ascontiguousarray(pixels)[None], checkpoint.card.normalization
+    logits, maps = inference.predict_with_attention(_network(checkpoint), images, normalization)
+    return Prediction(logits[0], {power: [stage[0] for stage in stages] for power, stages in maps.items()})
+
+
+@st.cache_resource(max_entries=4, show_spinner="Computing the networks' outputs …", hash_funcs=KEYS)
+def _outputs(checkpoint: Checkpoint, images: np.ndarray) -> Outputs:
+    from kdexplorer.analysis import inference
+
+    return inference.compute_outputs(_network(checkpoint), images, checkpoint.card.normalization)
+
+
+def sources() -> Sources:
+    """What a handout is built from, out of these caches. Raises DataError for a file that is not of human labels."""
+    return Sources(_predict, _split_logits, data.gallery, data.human_labels_of(Cifar10.key))
+
+
+def all_networks() -> dict[str, Network]:
+    """Bundled networks by their name in links, imported ones, and finished students, the newest first."""
+    found: dict[str, Checkpoint] = {}
+    for root, prefix in _roots().items():
+        found |= {f"{prefix}{checkpoint.path.name}": checkpoint for checkpoint in checkpoints.list_checkpoints(root)}
+    found |= {key: one for key, one in _students().items() if isinstance(one, Checkpoint)}
+    return {key: Network(one.path, one.card, key, key.rpartition("/")[2]) for key, one in found.items()}
+
+
+def label_together(chosen: Sequence[Network]) -> list[Network]:
+    """These networks with labels that are unique among them: with the end of a run's id where two have the same."""
+    labels = results.short_names([one.key for one in chosen])
+    return [replace(one, label=labels[one.key]) for one in chosen]
+
+
+def unusable_networks() -> dict[str, str]:
+    """Why a checkpoint is none of `all_networks`, by the name that it would have."""
+    tried = _students()
+    for root, prefix in _roots().items():
+        tried |= {f"{prefix}{name}": one for name, one in checkpoints.scan_checkpoints(root).items()}
+    found = {name: str(one) for name, one in tried.items() if isinstance(one, CheckpointError)}
+    for root in (*_roots(), run_folder.runs_root()):  # where the server has its files is not shown
+        found = {name: reason.replace(f"{root}/", "") for name, reason in found.items()}
+    return found
+
+
+def _roots() -> dict[Path, str]:
+    return {checkpoints.bundled_root(): "", run_folder.imported_root(): "imported/"}
+
+
+def _students() -> dict[str, Checkpoint | CheckpointError]:
+    found = {}
+    for run in run_folder.list_runs():
+        with contextlib.suppress(FileNotFoundError):  # it may be deleted meanwhile
+            for path in _student_folders(str(run.path), run.path.stat().st_mtime_ns):
+                found[f"{run.run_id}/{path.name}"] = checkpoints.try_checkpoint(path)
+    return found
+
+
+@lru_cache(maxsize=2048)
+def _student_folders(path: str, changed: int) -> list[Path]:
+    """The folders of a run's finished students, looked for again when anything in its folder was replaced."""
+    return run_folder.finished_students(Run(Path(path)))
+
+
+def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:
+    """The labels `[N]` of the images on which a card was computed, or None where they are missing. Raises DataError."""
+    labels = results.evaluation_labels(checkpoint)
+    return labels if labels is not None and len(labels) == checkpoint.card.data.evaluation_images else None
+
+
+@st.cache_data(max_entries=32, show_spinner=False, hash_funcs=KEYS)
+def result_rows(
+    entries: Mapping[str, Checkpoint],
+    labels: np.ndarray | None = None,
+    teacher: tuple[str, Checkpoint] | None = None,
+    baseline: str | None = None,
+    latency: dict[str, float] | None = None,
+    human: np.ndarray | None = None,
+) -> list[ResultRow]:
+    """`results.build_rows` of the stored logits; `entries` were all evaluated on the same images."""
+    networks = dict([teacher] if teacher else []) | dict(entries)
+    logits = {name: _stored_logits(checkpoint) for name, checkpoint in networks.items()}
+    evaluated = results.evaluation_dataset(next(iter(entries.values())))
+    if teacher and teacher[0] not in entries and evaluated is not None:  # perhaps evaluated on more images
+        logits[teacher[0]] = _split_logits(teacher[1], evaluated.key)
+    return results.build_rows(entries, logits, labels, teacher[0] if teacher else None, baseline, latency, human)

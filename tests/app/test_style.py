@@ -1,0 +1,24 @@
+"""The application's rules of style: in one file, with few names of Streamlit's own."""
+
+import re
+
+from tests.test_structure import PACKAGE, ROOT
+
+STYLE = (PACKAGE / "app" / "style.css").read_text()
+INTERNAL = re.compile(r"\[data-[a-z]|\.st[A-Z]|st-emotion")
+"""What Streamlit calls its elements, which may change with every version; `st-key-` is documented."""
+
+
+def test_few_selectors_depend_on_streamlits_own_elements():
+    rules = re.sub(r"/\*.*?\*/", "", STYLE, flags=re.S)
+    elsewhere = "".join(path.read_text() for path in (PACKAGE / "app").rglob("*.py"))
+    assert 0 < len(INTERNAL.findall(rules)) <= 30
+    assert not INTERNAL.search(elsewhere)
+
+
+def test_every_key_in_the_rules_is_drawn():
+    code = "".join(path.read_text() for path in [*(PACKAGE / "app").rglob("*.py"), *(ROOT / "pages").glob("*.py")])
+    drawn = {*re.findall(r'key=f?"([a-zA-Z_]+)', code), *re.findall(r'(?:pick|choose)_[a-z]+\(\s*"([a-z_]+)"', code)}
+    drawn |= {f"pick_{name}" for name in ("Previous", "Next", "Random")} | {"chart_gradient", "slider_memory"}
+    missing = {name for name in re.findall(r"st-key-([a-zA-Z_]+)", STYLE) if not {name, f"{name}_"} & drawn}
+    assert missing <= {"NAME"}
