@@ -5,7 +5,6 @@ torch is imported where it is used: the process that only hands tests out to oth
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import shutil
@@ -23,7 +22,7 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.networks import build
 from kdexplorer.runs.card import Card
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, save_checkpoint
-from tests.tab import DESKTOP, PHONE, Tab
+from tests.tab import DESKTOP, PHONE, Tab, shared
 
 # Where no bytecode may be written, every one of a hundred processes would compile the whole package.
 sys.dont_write_bytecode = False
@@ -260,28 +259,19 @@ def app_runs(app, app_folder, monkeypatch):
             shutil.rmtree(path)
 
 
-_open = contextlib.ExitStack()
-_shared = {}
-"""A Chromium and its tabs, which the tests in the browser share."""
-
-
-def shared(name, make):
-    if name not in _shared:
-        _shared[name] = make()
-    return _shared[name]
-
-
 def pytest_runtest_setup(item):
-    """Before the first test without the browser this ends: its event loop counts as running, and no other may then."""
+    """After the last test in the browser of a file this ends: its event loop counts as running, so no other may run."""
     if not item.get_closest_marker("browser"):
-        _open.close()
-        _shared.clear()
+        if item.path != shared.used_in:
+            shared.close()
     elif CHROMIUM is None:
         pytest.skip("Chromium is missing")
+    else:
+        shared.used_in = item.path
 
 
 def pytest_sessionfinish():
-    _open.close()
+    shared.close()
 
 
 @pytest.fixture
@@ -293,13 +283,13 @@ def chromium(tmp_path_factory):
 
         clip = tmp_path_factory.mktemp("clip") / "clip.y4m"
         write_clip(clip, 320, 240, 20)
-        return _open.enter_context(browser(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={clip}"))
+        return shared.open.enter_context(browser(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={clip}"))
 
-    return shared("chromium", start)
+    return shared.get("chromium", start)
 
 
 def use(name, chromium, app, **options):
-    tab = shared(name, lambda: Tab(chromium.new_context(reduced_motion="reduce", **options), app))
+    tab = shared.get(name, lambda: Tab(chromium.new_context(reduced_motion="reduce", **options), app))
     tab.forget()
     yield tab
     tab.check()

@@ -1,7 +1,8 @@
-"""A tab of a headless Chromium, as the browser tests drive it."""
+"""A tab of a headless Chromium, as the browser tests drive it, and what they share."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from benchmarks.app import settle
@@ -9,6 +10,26 @@ from benchmarks.app import settle
 DESKTOP, PROJECTOR, PHONE, LARGE = (1440, 900), (1280, 720), (390, 844), (3840, 2160)
 SLOW = 120_000
 """Milliseconds: a shared machine may take long."""
+
+
+class Shared:
+    """A Chromium and its tabs, which the tests in the browser share."""
+
+    def __init__(self):
+        self.open, self.used_in, self._made = contextlib.ExitStack(), None, {}
+
+    def get(self, name, make):
+        """What `make()` returned the first time."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    def close(self):
+        self._made.clear()
+        self.open.close()
+
+
+shared = Shared()
 
 
 class Tab:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.app import CHROMIUM, browser
 from kdexplorer.analysis import metrics
 from kdexplorer.handout import page
 from kdexplorer.handout.request import HandoutRequest, open_sources
@@ -25,7 +24,6 @@ SLOW = 60_000  # a shared machine may take long
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.skipif(bool(set(NAMES) - BUNDLED.keys()), reason="the bundled networks are missing"),
 ]
 
@@ -41,12 +39,6 @@ def handout(tmp_path_factory):
     path = tmp_path_factory.mktemp("handout") / "handout.html"
     path.write_text(page.build(request, sources), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser() as started:
-        yield started
 
 
 DESKTOP, PHONE = pytest.param((1440, "light"), id="desktop"), pytest.param((360, "dark"), id="phone")

@@ -1,6 +1,7 @@
 """The registry of methods: what every method owes its reader, and that files alone decide what it has."""
 
 import copy
+import functools
 import pickle
 import pkgutil
 import sys
@@ -124,6 +125,15 @@ def test_methods_with_equal_settings_are_equal_whatever_their_weights(method):
             assert changed is None or changed != one
 
 
+@functools.cache
+def outputs_of(architecture, seed):
+    """An untrained network and what it computes of four images."""
+    network = build(architecture, seed=seed)
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.set_grad_enabled(seed == 0):
+        return network, Outputs(*network.train(seed == 0)(images, all_outputs=True))
+
+
 @pytest.mark.parametrize("pair", [("resnet8", "resnet20"), ("resnet18", "mobilenet_v2")])
 @each_method
 def test_a_method_computes_a_scalar_with_a_gradient_for_the_student_alone(method, pair):
@@ -133,19 +143,18 @@ def test_a_method_computes_a_scalar_with_a_gradient_for_the_student_alone(method
     if method.check(student, teacher):
         pytest.skip("these networks cannot be combined by this method")
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(4, 3, 32, 32, generator=generator)
-    learner = build(student.key, seed=0)
-    with torch.no_grad():
-        found = Outputs(*build(teacher.key, seed=1).eval()(images, all_outputs=True))
+    learner, student_outputs = outputs_of(student.key, 0)
+    _, found = outputs_of(teacher.key, 1)
     found = found._replace(logits=torch.randn(4, 10, generator=generator))  # an untrained MobileNetV2's are all equal
     kept = method.reduce_teacher(found)
     assert kept.logits is found.logits
     adapter = method.adapter(student, teacher)
-    arguments = (Outputs(*learner(images, all_outputs=True)), kept, torch.arange(4))
+    arguments = (student_outputs, kept, torch.arange(4))
     loss = method.loss(*arguments, adapter) if adapter is not None else method.loss(*arguments)
     assert loss.shape == ()
     assert loss.isfinite()
-    loss.backward()
+    learner.zero_grad()
+    loss.backward(retain_graph=True)
     assert sum(parameter.grad.abs().sum() for parameter in learner.parameters() if parameter.grad is not None) > 0
 
 

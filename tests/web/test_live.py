@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 from types import SimpleNamespace
 
@@ -11,9 +12,8 @@ import pytest
 import streamlit as st
 from PIL import Image
 
-from benchmarks.app import CHROMIUM, ROOT, settle
-from benchmarks.app import browser as chromium_browser
-from benchmarks.live import FAKE_CAMERA, page_of, write_clip
+from benchmarks.app import CHROMIUM, FLAGS, ROOT, settle
+from benchmarks.live import page_of
 from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.analysis.metrics import entropy, softmax
 from kdexplorer.app import live
@@ -29,21 +29,22 @@ from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints, bundled_root, open_checkpoint
 from kdexplorer.web.export import export_network
 
-needs_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+needs_browser = pytest.mark.browser
 BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
 SLOW = 120_000  # a shared machine may take long
 
 
-def browsers(*flags):
-    """A tab of a Chromium with these flags; at its end no script must have failed."""
-    with chromium_browser(*flags) as chromium:
-        tab = chromium.new_page(viewport={"width": 1440, "height": 900})
-        tab.set_default_timeout(SLOW)
-        tab.failed, tab.requested = [], []
-        tab.on("pageerror", lambda error: tab.failed.append(str(error)))
-        tab.on("request", lambda request: tab.requested.append(request.url))
-        yield tab
-        assert not tab.failed
+@contextlib.contextmanager
+def open_tab(chromium):
+    """A tab; at its end no script must have failed."""
+    tab = chromium.new_page(viewport={"width": 1440, "height": 900})
+    tab.set_default_timeout(SLOW)
+    tab.failed, tab.requested = [], []
+    tab.on("pageerror", lambda error: tab.failed.append(str(error)))
+    tab.on("request", lambda request: tab.requested.append(request.url))
+    yield tab
+    tab.close()
+    assert not tab.failed
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +64,11 @@ def html(family, tmp_path_factory):
     return file
 
 
-@pytest.fixture(scope="class")  # Playwright takes one browser at a time, and one class needs others
-def camera(tmp_path_factory):
+@pytest.fixture
+def camera(chromium):
     """A tab whose camera shows a clip."""
-    clip = tmp_path_factory.mktemp("clip") / "clip.y4m"
-    write_clip(clip, 320, 240, 20)
-    yield from browsers(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={clip}")
+    with open_tab(chromium) as tab:
+        yield tab
 
 
 @pytest.fixture
@@ -237,8 +237,9 @@ class TestInAPage:
 class TestWithoutACamera:
     pytestmark = needs_browser
 
-    def test_the_view_says_so_and_files_still_work(self, html, flags, address, sentence):
-        for tab in browsers(*flags):
+    def test_the_view_says_so_and_files_still_work(self, chromium, html, flags, address, sentence):
+        another = chromium.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+        with contextlib.closing(another), open_tab(another) as tab:
             if address:
                 tab.route(address, lambda route: route.fulfill(path=html, content_type="text/html"))
             tab.goto(address or html.as_uri())
@@ -316,7 +317,6 @@ class TestInTheApplication:
         camera.get_by_role("link", name="Live").first.click()
         camera.get_by_text("Drop an image here").wait_for()
         assert not [one for one in camera.requested if one.endswith(".bin")]  # weights are fetched once
-        camera.goto("about:blank")
 
 
 class TestWithoutABrowser:

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.app import CHROMIUM
-from benchmarks.app import browser as chromium_browser
 from kdexplorer.charts import common
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.gradients import gradient_push
@@ -21,8 +19,9 @@ from kdexplorer.handout import page as handout_page
 from kdexplorer.web import assemble
 from tests.charts.drawing import texts
 from tests.charts.test_every_chart import many_images, one_image
+from tests.tab import shared
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing")]
+pytestmark = pytest.mark.browser
 
 SOURCE, LINK = "KD Explorer · A & B <i>", "https://example.org/soft_labels?image=25&T=4"
 HOSTILE = '</text><script>alert(1)</script>"&\x07'
@@ -36,15 +35,17 @@ DRAW = """async (spec) => {
 MAKE = "async ([kind, chart]) => await KDSave.makeFile(kind, { ...chart, view: window.view })"
 
 
-@pytest.fixture(scope="module")
-def tab():
-    with chromium_browser() as chromium:
+@pytest.fixture
+def tab(chromium):
+    def load():
         tab = chromium.new_page()
         tab.set_default_timeout(120_000)
         tab.set_content('<div id="chart" style="width: 500px"></div>')
         for script in (handout_page._bundle_library(), assemble.read("save_chart.js")):
             tab.add_script_tag(content=f"{script};window.KDSave = typeof KDSave === 'undefined' ? null : KDSave")
-        yield tab
+        return tab
+
+    return shared.get("saving charts", load)
 
 
 def draw(tab, spec):

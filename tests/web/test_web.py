@@ -14,8 +14,6 @@ import pytest
 import skimage
 from PIL import Image
 
-from benchmarks.app import CHROMIUM
-from benchmarks.app import browser as chromium_browser
 from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.synthetic import draw_shapes
@@ -26,6 +24,7 @@ from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.web import export
 from kdexplorer.web.export import export_network, runs_in_browser
+from tests.tab import shared
 
 INFER = Path(export.__file__).with_name("infer.js").read_text(encoding="utf-8")
 BUNDLED = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
@@ -54,22 +53,13 @@ def in_node(function, given):
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")
-def chromium_page():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with chromium_browser() as chromium:
-        page = chromium.new_page()
-        page.set_default_timeout(600_000)
-        yield page
-
-
 @pytest.fixture(params=["node", pytest.param("chromium", marks=pytest.mark.browser)])
 def engine(request):
     """`engine(function, given)` in Node or in Chromium."""
     if request.param == "node":
         return in_node
-    page = request.getfixturevalue("chromium_page")
+    page = shared.get("empty page", request.getfixturevalue("chromium").new_page)
+    page.set_default_timeout(600_000)
     return lambda function, given: page.evaluate(f"(given) => {{ {INFER};{BYTES} return ({function})(given); }}", given)
 
 
