@@ -17,7 +17,6 @@ st.set_page_config(
 )
 st.html(STYLE)
 layout.show_page_controls()
-choices.translate_link()
 pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())
@@ -25,6 +24,7 @@ pages = [
 is_figure, is_story = (view.PARAMETER in st.query_params for view in (figures, story))
 hidden = links.hide()
 page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
+choices.translate_link()  # the page is known: it begins anew where it is
 if is_figure or is_story:
     with st.container(key="alone"):
         (figures if is_figure else story).show()
