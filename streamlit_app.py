@@ -18,7 +18,7 @@ from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import Gate
 from kdexplorer.app.server.streamlit_internals import ask_no_host, ignore_other_kinds, upload_manager
 from kdexplorer.app.server.uploads import limit_uploads
-from kdexplorer.app.state import caches
+from kdexplorer.app.state.networks import forget_networks
 from kdexplorer.processes import limit_thread_spinning
 from kdexplorer.story.lecture import check_file
 
@@ -28,7 +28,7 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
     limit_uploads(upload_manager())
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.COMPUTATIONS + 16, "download"))
-    tasks = [asyncio.create_task(one) for one in (memory.load_torch(), memory.tidy(caches.network.clear))]
+    tasks = [asyncio.create_task(one) for one in (memory.load_torch(), memory.tidy(forget_networks))]
     yield
     for task in tasks:
         task.cancel()
