@@ -102,6 +102,11 @@ def _network(checkpoint: Checkpoint) -> StagedNetwork:
     return Checkpoint.network(checkpoint)
 
 
+def forget_networks() -> None:
+    """Frees the loaded networks."""
+    _network.clear()
+
+
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=KEYS)
 def _stored_logits(checkpoint: Checkpoint) -> np.ndarray | None:
     return Checkpoint.logits_or_none(checkpoint)
