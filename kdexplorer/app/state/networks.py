@@ -92,11 +92,6 @@ _export = st.cache_data(max_entries=16, show_spinner=False, hash_funcs=KEYS)(exp
 latency = st.cache_data(max_entries=64, show_spinner=False)(measure_latency)
 
 
-def forget_networks() -> None:
-    """Loaded networks are loaded again when they are needed."""
-    _network.clear()
-
-
 @st.cache_resource(max_entries=16, show_spinner="Loading the network …", hash_funcs=KEYS)
 def _network(checkpoint: Checkpoint) -> StagedNetwork:
     return Checkpoint.network(checkpoint)
