@@ -48,12 +48,14 @@ def running(folder: Path, port: int = 0, **environment: str) -> Iterator[str]:
             stderr=log,
         )
     try:
-        for _ in range(600):
+        for _ in range(1200):
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://localhost:{port}/_stcore/health"):
                 break
+            if process.poll() is not None:
+                raise RuntimeError(f"the application has ended: {(folder / 'log.txt').read_text()[-2000:]}")
             time.sleep(0.1)
         else:
-            raise RuntimeError(f"the application did not start within a minute: see {folder / 'log.txt'}")
+            raise RuntimeError(f"the application did not start within two minutes: see {folder / 'log.txt'}")
         yield f"http://localhost:{port}"
     finally:
         process.terminate()

@@ -251,11 +251,14 @@ def app(app_folder):
 @pytest.fixture
 def app_runs(app, app_folder, monkeypatch):
     """The runs folder of `app`, where its questions are too, for this process as well; empty again at the end."""
+    from kdexplorer.vote.store import open_store
+
     root = app_folder / "runs"
     monkeypatch.setenv("KDEXPLORER_RUNS", str(root))
     yield root
+    open_store().clear()
     for path in root.iterdir():
-        if path.is_dir():
+        if path.is_dir() and not path.name.startswith("."):
             shutil.rmtree(path)
 
 
