@@ -68,6 +68,17 @@ def test_a_dragged_temperature_and_the_picture_stay_on_other_pages(tab):
     assert "image=4" in tab.page.url
 
 
+def test_a_link_from_before_opens_its_page_and_the_next_page_has_its_choices(tab):
+    tab.open("soft_labels?image=3&students=resnet20-response,resnet20-scratch")
+    both = "students=resnet20-response&students=resnet20-scratch"
+    assert "/soft_labels?" in tab.page.url
+    assert both in tab.page.url
+    tab.page.get_by_role("tab", name="Class similarity").click()
+    tab.page.wait_for_url(re.compile("tab=Class"))
+    tab.page.get_by_role("link", name="Attention").first.click()
+    tab.page.wait_for_url(re.compile(f"/attention.*{both}"))
+
+
 def test_keys_change_picture_and_temperature_and_the_slider_is_the_first_stop(tab):
     tab.open("soft_labels?image=3&T=4")
     slider = tab.chart("Soft labels at T").get_by_role("slider", name="Temperature T")
