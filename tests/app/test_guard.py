@@ -231,6 +231,20 @@ def test_connections_beyond_the_limit_are_refused_and_the_log_says_so_once(arriv
     asyncio.run(play())
 
 
+def test_one_visitor_cannot_take_the_connections_of_the_others(arrive, monkeypatch):
+    async def play():
+        application = guard.Guard(Browser.application)
+        cookies = [b"kdexplorer_visitor=greedy"] * 3 + [b"kdexplorer_visitor=hers"]
+        browsers = [arrive(application, headers=[(b"cookie", one)]) for one in cookies]
+        await settle()
+        assert [browser.seen for browser in browsers] == [[None], [None], [], [None]]
+        assert browsers[2].sent == [{"type": "websocket.close", "code": 1013}]
+
+    monkeypatch.setattr(guard, "OF_A_VISITOR", 2)
+    monkeypatch.setattr(guard, "visitor_of", lambda cookies: cookies["kdexplorer_visitor"])  # without a signature
+    asyncio.run(play())
+
+
 def test_two_pages_run_at_a_time_and_the_end_of_one_lets_another_begin(arrive):
     async def play():
         browsers = [arrive() for _ in range(4)]

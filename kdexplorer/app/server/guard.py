@@ -14,6 +14,8 @@ from kdexplorer.app.server.refusals import log_refusal, network_of
 
 MOST = {"websocket": 2000, "PUT": 64}
 """At a time: tabs of browsers, and uploads, of which one takes 5 MB and further ones wait."""
+OF_A_VISITOR = 32
+"""WebSockets of one browser; those without the server's cookie are one browser of their address."""
 LONGEST, SILENT, SLOW = 5.0, 1.0, 0.3
 """Seconds until a run loses its turn: always, if the server sends nothing, and if the browser reads nothing."""
 INTERRUPT, PACE = 1.0, 0.01
@@ -36,9 +38,7 @@ class Guard:
         address, used = network_of((scope.get("client") or [None])[0]), self._used[kind]
         while not turns.is_free(used[address], used.total(), MOST[kind]):
             if kind == "websocket":  # a browser tries again by itself
-                log_refusal(address, "more WebSockets than an address may have")
-                await receive()
-                await send({"type": "websocket.close", "code": 1013})
+                await _refuse(address, "more WebSockets than an address may have", receive, send)
                 return
             await asyncio.sleep(0.1)
         used[address] += 1
@@ -51,6 +51,9 @@ class Guard:
     async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
         address = network_of((scope.get("client") or [None])[0])
         name, cookie = turns.HEADER.encode(), visitor_of(HTTPConnection(scope).cookies) or ""
+        if turns.count_visitors(address, cookie) >= OF_A_VISITOR:
+            await _refuse(address, "more WebSockets than a visitor may have", receive, send)
+            return
         with turns.visit(address, cookie) as visitor:
             headers = [one for one in scope["headers"] if one[0] != name]
             connection = _Connection(visitor, receive, send)
@@ -59,6 +62,12 @@ class Guard:
                 await self.app(named, connection.receive, connection.send)
             finally:
                 connection.close()
+
+
+async def _refuse(address: str, what: str, receive: Receive, send: Send) -> None:
+    log_refusal(address, what)
+    await receive()
+    await send({"type": "websocket.close", "code": 1013})
 
 
 class _Connection:

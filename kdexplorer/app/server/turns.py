@@ -191,9 +191,13 @@ def own() -> Visitor:
     return _visitors.get(st.context.headers.get(HEADER) or "") or Visitor()
 
 
-def count_visitors() -> int:
-    """Open connections."""
-    return len(_visitors)
+def count_visitors(address: str | None = None, cookie: str = "") -> int:
+    """Open connections, all or those of one browser at an address."""
+    if address is None:
+        return len(_visitors)
+    with _lock:
+        own = _addresses.get(address)
+        return sum(one.address is own and one.cookie == cookie for one in _visitors.values())
 
 
 def load() -> float:
