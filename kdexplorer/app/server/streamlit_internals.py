@@ -60,8 +60,10 @@ def ignore_other_kinds() -> None:
 
     def get_own_kind(self: WStates, key: str) -> Any:
         sent, widget = self.states.get(key), self.widget_metadata.get(key)
-        if isinstance(sent, Serialized) and widget and sent.value.WhichOneof("value") not in (None, widget.value_type):
-            raise KeyError(key)
+        if isinstance(sent, Serialized) and widget:
+            kinds = (None, widget.value_type, *(("int_value",) if widget.value_type == "double_value" else ()))
+            if sent.value.WhichOneof("value") not in kinds:  # a browser sends whole numbers of a number field as such
+                raise KeyError(key)
         return get(self, key)
 
     WStates.__getitem__ = get_own_kind  # type: ignore[method-assign]
