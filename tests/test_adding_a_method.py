@@ -92,7 +92,7 @@ def test_the_example_trains_resumes_and_appears_everywhere(copy):
     teacher = f"{next((folder / 'runs').glob('*-t-*')).name}/t"
 
     students = ["resnet8:scratch", "resnet8:cosine:weight=2:power=1.5"]
-    command = [sys.executable, *command, "--epochs", "6", "--name", "s", "--teacher", teacher, "--students", *students]
+    command = [sys.executable, *command, "--epochs", "3", "--name", "s", "--teacher", teacher, "--students", *students]
     process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while (
@@ -113,7 +113,7 @@ def test_the_example_trains_resumes_and_appears_everywhere(copy):
     assert card["objective"]["terms"] == [{"method": "cosine", "weight": 2.0, "power": 1.5}]
     assert card["test_terms"]["cosine"] > 0
     rows = [json.loads(line) for line in (started / "metrics.jsonl").read_text().splitlines()]
-    assert {row["epoch"] for row in rows if row["student"] == "resnet8-cosine"} == set(range(6))
+    assert {row["epoch"] for row in rows if row["student"] == "resnet8-cosine"} == set(range(3))
 
     student = f"{started.name}/resnet8-cosine"
     shown = run(copy, "-c", SHOW, teacher, student, started.name)
