@@ -139,28 +139,29 @@ def test_who_does_not_wait_any_longer_is_left_out_and_has_used_nothing(clock, ar
     assert (left.granted.done(), waits.granted.done()) == (False, True)
 
 
-def test_while_a_run_trains_a_turn_is_followed_by_a_pause_for_all_but_the_presenter(clock, arrive, later, monkeypatch):
+def test_while_a_run_trains_a_browser_pauses_after_a_turn_and_nobody_else_does(clock, arrive, later, monkeypatch):
     monkeypatch.setattr(turns, "is_training", lambda: True)
-    visitor, presenter = arrive(), arrive()
+    first, second = arrive(cookie="his"), arrive(cookie="hers")
+    presenter = arrive(cookie="presenter")
     presenter.favor()
     for length, pause in ((2, 2), (100, 5)):
-        held = [turns.pages.ask(visitor) for _ in range(2)]
-        clock[0] += length
-        for turn in held:
+        for visitor in (first, presenter):
+            turn = turns.pages.ask(visitor)
+            clock[0] += length
             turns.pages.end(turn)
-        waits = turns.pages.ask(visitor)
-        turn = turns.pages.ask(presenter)
-        assert (turn.granted.done(), waits.granted.done()) == (True, False)
-        turns.pages.end(turn)
-        assert [seconds for seconds, _ in later] == [pause, pause]
-        for _, call in later:
-            call()
+        ((seconds, call),) = later
+        assert seconds == pause
+        waits = turns.pages.ask(arrive(cookie="his"))  # another tab
+        others = [turns.pages.ask(second), turns.pages.ask(presenter)]
+        assert (waits.granted.done(), [turn.granted.done() for turn in others]) == (False, [True, True])
+        monkeypatch.setattr(turns, "is_training", lambda: False)
+        for turn in others:
+            turns.pages.end(turn)
+        assert not waits.granted.done()
+        call()
         assert waits.granted.done()
         turns.pages.end(waits)
-        later.pop(0)
-        later.pop(0)
-        for _, call in later:
-            call()
+        monkeypatch.setattr(turns, "is_training", lambda: True)
         later.clear()
 
 

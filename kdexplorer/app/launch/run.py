@@ -37,6 +37,8 @@ from kdexplorer.training.estimate import format_duration
 
 POLL, VISITORS_POLL = 1.0, 2.0
 """Seconds between two reads of a live run's folder, to which the trainer writes every half second."""
+FOR_EACH = 0.3
+"""Seconds that visitors' reads are apart for each visitor: a class that watches a run takes a quarter of a core."""
 SLOWED = 0.25
 """Turns at a time that visitors use while the page says that they slow the training down."""
 
@@ -95,7 +97,7 @@ def show(run: Run) -> None:
 
 def interval() -> float:
     """Seconds between two looks at what runs."""
-    return POLL if access.is_presenter() else VISITORS_POLL
+    return POLL if access.is_presenter() else max(VISITORS_POLL, FOR_EACH * turns.count_visitors())
 
 
 def _command(config: StudyConfig) -> str:

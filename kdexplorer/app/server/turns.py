@@ -59,6 +59,11 @@ class Visitor(Address):
         self.page: Turn | None = None
         """The run of a page that goes on."""
 
+    @property
+    def browser(self) -> tuple[Address, str]:
+        """What its tabs share; those without a cookie are one browser of their address."""
+        return self.address, self.cookie
+
     def favor(self) -> None:
         """This is the presenter's browser."""
         self.is_presenter = True
@@ -88,14 +93,16 @@ class Turn:
 class Turns:
     """So many turns at a time, and who waits for one.
 
-    While a run trains, a turn of anyone but the presenter is followed by a pause, which bounds what visitors can take
-    from the training together.
+    While a run trains, a browser's turn is followed by a pause of that browser, unless it is the presenter's: who asks
+    now and then does not notice it, and who asks without pause takes a bounded share from the training.
     """
 
     def __init__(self, places: int, presenters: int, pause: float, longest_pause: float) -> None:
         """At a time, `places` turns and so many more of presenters; the pause is in lengths of a turn."""
         self._places, self._presenters, self._pause, self._longest = places, presenters, pause, longest_pause
         self._waiting, self._taken = list[Turn](), list[Turn]()
+        self._resting = set[tuple[Address, str]]()
+        """The browsers that pause."""
 
     def ask(self, visitor: Visitor) -> Turn:
         """A turn that waits."""
@@ -118,14 +125,15 @@ class Turns:
             seconds = time.monotonic() - turn.began
             turn.visitor.add(seconds)
             turn.visitor.address.add(seconds)
-            if not turn.visitor.is_presenter and is_training():
-                later(min(self._longest, self._pause * seconds), lambda: self._free(turn))
-            else:
-                self._free(turn)
-
-    def _free(self, turn: Turn) -> None:
-        with _lock:
             self._taken.remove(turn)
+            if not turn.visitor.is_presenter and is_training():
+                self._resting.add(turn.visitor.browser)
+                later(min(self._longest, self._pause * seconds), lambda: self._end_pause(turn.visitor))
+            self._grant()
+
+    def _end_pause(self, visitor: Visitor) -> None:
+        with _lock:
+            self._resting.discard(visitor.browser)
             self._grant()
 
     def _grant(self) -> None:
@@ -138,9 +146,9 @@ class Turns:
             turn.granted.set_result(None)
 
     def _has_place(self, visitor: Visitor) -> bool:
-        if visitor.is_presenter:  # does not wait for pauses
-            return sum(not turn.ended.done() for turn in self._taken) < self._places + self._presenters
-        return len(self._taken) < self._places
+        if visitor.is_presenter:
+            return len(self._taken) < self._places + self._presenters
+        return len(self._taken) < self._places and visitor.browser not in self._resting
 
 
 def later(seconds: float, call: Callable[[], None]) -> None:
@@ -162,7 +170,7 @@ _lock, _looked = threading.RLock(), (-math.inf, False)
 _presenters, _addresses, _visitors = set[str](), dict[str, Address](), dict[str, Visitor]()
 """Browsers' cookies, addresses, and connections by name."""
 _keys = WeakValueDictionary[Hashable, threading.Lock]()
-pages = Turns(2, 1, pause=1.0, longest_pause=1.0)
+pages = Turns(2, 1, pause=4.0, longest_pause=5.0)
 """Python runs one at a time in any case: more would only displace others."""
 steps = Turns(1, 0, pause=9.0, longest_pause=60.0)
 """Of computations."""
