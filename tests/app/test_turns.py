@@ -165,6 +165,20 @@ def test_while_a_run_trains_a_browser_pauses_after_a_turn_and_nobody_else_does(c
         later.clear()
 
 
+def test_a_browser_waits_for_the_pauses_of_all_its_tabs(clock, arrive, later, monkeypatch):
+    monkeypatch.setattr(turns, "is_training", lambda: True)
+    tabs = [turns.pages.ask(arrive(cookie="his")) for _ in range(2)]
+    clock[0] += 1
+    for turn in tabs:
+        turns.pages.end(turn)
+    waits = turns.pages.ask(arrive(cookie="his"))
+    (_, first), (_, second) = later
+    first()
+    assert not waits.granted.done()
+    second()
+    assert waits.granted.done()
+
+
 def test_whether_something_trains_is_looked_up_once_a_second(clock, monkeypatch):
     monkeypatch.undo()
     answers = iter([0, 2])

@@ -12,6 +12,7 @@ import math
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, wait
 from weakref import WeakValueDictionary
@@ -101,8 +102,8 @@ class Turns:
         """At a time, `places` turns and so many more of presenters; the pause is in lengths of a turn."""
         self._places, self._presenters, self._pause, self._longest = places, presenters, pause, longest_pause
         self._waiting, self._taken = list[Turn](), list[Turn]()
-        self._resting = set[tuple[Address, str]]()
-        """The browsers that pause."""
+        self._resting = Counter[tuple[Address, str]]()
+        """How many pauses of a browser have not ended."""
 
     def ask(self, visitor: Visitor) -> Turn:
         """A turn that waits."""
@@ -127,13 +128,14 @@ class Turns:
             turn.visitor.address.add(seconds)
             self._taken.remove(turn)
             if not turn.visitor.is_presenter and is_training():
-                self._resting.add(turn.visitor.browser)
+                self._resting[turn.visitor.browser] += 1
                 later(min(self._longest, self._pause * seconds), lambda: self._end_pause(turn.visitor))
             self._grant()
 
     def _end_pause(self, visitor: Visitor) -> None:
         with _lock:
-            self._resting.discard(visitor.browser)
+            self._resting[visitor.browser] -= 1
+            self._resting += Counter()  # forgets browsers without
             self._grant()
 
     def _grant(self) -> None:
