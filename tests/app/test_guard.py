@@ -18,7 +18,8 @@ GUEST = ("203.0.113.7", 5000)
 def nobody_known(monkeypatch):
     monkeypatch.setattr(turns, "_addresses", {})
     monkeypatch.setattr(turns, "_visitors", {})
-    monkeypatch.setattr(turns, "pages", turns.Turns(2, 1, 1.0, 1.0))
+    monkeypatch.setattr(turns, "_waiting", [])
+    monkeypatch.setattr(turns, "_taken", [])
     monkeypatch.setattr(turns, "is_training", lambda: False)
     for limit in ("LONGEST", "SILENT", "SLOW"):
         monkeypatch.setattr(guard, limit, 1e6)

@@ -104,17 +104,17 @@ class _Connection:
         if page is not None and (left := self._passed + INTERRUPT - self._loop.time()) > 0:
             await asyncio.wait([asyncio.wrap_future(page.ended)], timeout=left)
         if page is None or page.ended.done():
-            page = self._visitor.page = turns.pages.ask(self._visitor)
+            page = self._visitor.page = turns.ask(self._visitor)
             if not page.granted.done():
                 granted: asyncio.Future[Any] = asyncio.wrap_future(page.granted)
                 self._ahead = self._ahead or asyncio.ensure_future(self._receive())
                 await asyncio.wait({granted, self._ahead}, return_when=asyncio.FIRST_COMPLETED)
                 if self._ahead.done() and self._ahead.result()["type"] == "websocket.disconnect":
-                    turns.pages.end(page)
+                    turns.end(page)
                     return False
                 await granted
-            self._loop.call_later(LONGEST, turns.pages.end, page)
-            self._loop.call_later(SILENT, lambda: None if self._heard is page else turns.pages.end(page))
+            self._loop.call_later(LONGEST, turns.end, page)
+            self._loop.call_later(SILENT, lambda: None if self._heard is page else turns.end(page))
         self._passed = self._loop.time()
         return True
 
