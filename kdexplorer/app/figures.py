@@ -16,10 +16,10 @@ from kdexplorer.app.compare.studies import VERDICTS
 from kdexplorer.app.compare.table import Comparison
 from kdexplorer.app.experiments import experiment_view
 from kdexplorer.app.parts import chart_view, network_picker, picture
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
-from kdexplorer.app.state.networks import Network, evaluation_labels, label_together, result_rows
+from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, result_rows
 from kdexplorer.errors import KDError
 from kdexplorer.figures import Figure, all_figures
 from kdexplorer.images.picture import Picture

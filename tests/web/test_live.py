@@ -19,7 +19,7 @@ from kdexplorer.analysis.metrics import entropy, softmax
 from kdexplorer.app import live
 from kdexplorer.app.parts import downloads
 from kdexplorer.app.server.turns import Visitor
-from kdexplorer.app.state import networks
+from kdexplorer.app.state import cached
 from kdexplorer.errors import ImageError
 from kdexplorer.handout import page
 from kdexplorer.handout.request import HandoutRequest, open_sources
@@ -352,7 +352,7 @@ class TestWithoutABrowser:
         small = open_checkpoint(bundled_root() / "small")
         picture = Picture(np.zeros((3, 32, 32), np.uint8), name="dark.png")
         requests = (HandoutRequest({"small": small}, [picture], live=wanted) for wanted in (False, True))
-        plain, live = (downloads.build_handout(request, networks.sources(), Visitor()).decode() for request in requests)
+        plain, live = (downloads.build_handout(request, cached.sources(), Visitor()).decode() for request in requests)
         weights = base64.b64encode(export_network(small).weights).decode()
         assert weights in live
         assert weights not in plain

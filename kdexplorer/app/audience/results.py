@@ -10,10 +10,10 @@ import streamlit as st
 
 from kdexplorer.analysis.metrics import entropy
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.app.state import choices, data
-from kdexplorer.app.state.networks import Network
+from kdexplorer.app.state import cached, choices
+from kdexplorer.app.state.cached import Network
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.charts.votes import vote_bars
@@ -100,7 +100,7 @@ def _find_truth(question: Question, teacher: Network) -> tuple[Truth, Exception 
             computed = teacher.logits_of(_picture_of(question))
             logits = NetworkLogits(teacher.name, TEACHER, computed)
         if question.index is not None:
-            known = data.human_labels_of(question.dataset)
+            known = cached.human_labels_of(question.dataset)
             human = None if known is None else known[question.index]
     except (KDError, OSError, IndexError) as error:
         problem = error
