@@ -192,8 +192,10 @@ class Visitor:
             self.widgets, self.repeats = {}, {}
 
     def _navigation(self, message: ForwardMsg) -> None:
-        self.pages = {page.url_pathname or page.page_name: page.page_script_hash for page in message.layout.app_pages}
-        self.page = message.layout.page_script_hash
+        self.pages = {
+            page.url_pathname or page.page_name: page.page_script_hash for page in message.navigation.app_pages
+        }
+        self.page = message.navigation.page_script_hash
 
     def _page_info_changed(self, message: ForwardMsg) -> None:
         self.query = message.page_info_changed.query_string

@@ -41,12 +41,12 @@ def show_page() -> None:
             f"among {', '.join(small)}."
         )
         st.stop()
-    fitting = assemble.select_networks({one.key: one for one in [teacher, *students]})
+    fitting = export.select_networks({one.key: one for one in [teacher, *students]})
     selected = [student for student in students if student.key in fitting]
     left_out = [student.name for student in students if student not in selected]
     if left_out:
         st.caption(
-            f"Not shown: {as_text(', '.join(left_out))}. The view runs up to {assemble.MAX_STUDENTS} students, "
+            f"Not shown: {as_text(', '.join(left_out))}. The view runs up to {export.MAX_STUDENTS} students, "
             "small ResNets only."
         )
 

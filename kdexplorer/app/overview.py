@@ -18,8 +18,7 @@ from kdexplorer.charts.common import NetworkLogits, select_classes
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
-from kdexplorer.images import render
-from kdexplorer.images.picture import Picture
+from kdexplorer.images.picture import Picture, enlarge_png
 from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.runs import lineage
 
@@ -58,7 +57,7 @@ def show_example(teacher: Network, students: list[Network], dataset: str) -> Non
 
     left, right = layout.first_screen()
     with left:
-        st.image(render.enlarge_png(example.pixels_last, 448), width="stretch", alt=example.caption(classes))
+        st.image(enlarge_png(example.pixels_last, 448), width="stretch", alt=example.caption(classes))
         st.caption(f"Test image {index}. The hard label is **{as_text(classes[label])}**, and nothing else.")
     first, second = right.columns(2, gap="medium")
     draw(first, teacher, 1.0, "The teacher's prediction")

@@ -19,8 +19,7 @@ from kdexplorer.app.server.headers import LOCAL, crowded_addresses, visitor_of
 from kdexplorer.app.server.refusals import network_of
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
-from kdexplorer.images import render
-from kdexplorer.images.picture import Picture
+from kdexplorer.images.picture import Picture, enlarge_png
 from kdexplorer.images.qr import qr_png
 from kdexplorer.vote.questions import MAX_QUESTIONS, VoteError, make_question
 from kdexplorer.vote.routes import PATH, build_routes
@@ -61,7 +60,7 @@ def show_page() -> None:
     with left, st.container(key="question"):
         if question is not None:
             pixels = question.pixels.transpose(1, 2, 0)
-            st.image(render.enlarge_png(pixels, 224), width=224, alt="The picture of the question")
+            st.image(enlarge_png(pixels, 224), width=224, alt="The picture of the question")
             st.caption(f"Question {len(store.questions())}")
         show_buttons(store, teacher, seen)
     if question is None:
@@ -184,7 +183,7 @@ def show_preparation(store: Store, teacher: Network, students: list[Network], se
     place = st.container(horizontal=True, vertical_alignment="center")
     image = picture.pick(teacher, students)
     with place:
-        st.image(render.enlarge_png(image.pixels_last, 96), width=96, alt="The picture to ask about")
+        st.image(enlarge_png(image.pixels_last, 96), width=96, alt="The picture to ask about")
         show_ask(store, teacher, image, seen)
 
 

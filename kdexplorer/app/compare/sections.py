@@ -20,7 +20,7 @@ from kdexplorer.charts import class_maps, evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
-from kdexplorer.images import render
+from kdexplorer.images.picture import enlarge_png
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.run_folder import find_run
 
@@ -156,7 +156,7 @@ def show_disagreements(compared: Comparison) -> None:
 def _show_image(compared: Comparison, pair: tuple[str, str], index: int, pixels: np.ndarray) -> None:
     """An image with both predictions, and a link that opens it on Soft labels."""
     classes = compared.classes
-    st.image(render.enlarge_png(pixels.transpose(1, 2, 0), 160), width=160, alt=f"Test image {index}")
+    st.image(enlarge_png(pixels.transpose(1, 2, 0), 160), width=160, alt=f"Test image {index}")
     label = "" if compared.labels is None else f"**{as_text(classes[compared.labels[index]])}**, "
     st.markdown(f"{label}image {index}")
     for name in pair:

@@ -19,7 +19,7 @@ from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.story.lecture import open_lecture
 from kdexplorer.vote.questions import Question
 from kdexplorer.vote.store import open_store
-from kdexplorer.web import assemble, export
+from kdexplorer.web import export
 
 FORMATS = {"csv": ("CSV", "text/csv"), "json": ("JSON", "application/json"), "md": ("Markdown", "text/markdown")}
 COUNT = 12
@@ -65,7 +65,7 @@ def show_handout(
         button = st.container(width="content")
         live = False
         if export.runs_in_browser(teacher):
-            included = assemble.select_networks(networks)
+            included = export.select_networks(networks)
             megabytes = sum(2 * c.card.parameters * 4 / 3 for c in included.values()) / 1e6  # two bytes each, as base64
             live = st.toggle(
                 f"Include the networks (+ {megabytes:.1f} MB)",

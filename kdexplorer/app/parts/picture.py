@@ -21,8 +21,8 @@ from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
-from kdexplorer.images import decode, render
-from kdexplorer.images.picture import Picture
+from kdexplorer.images import decode
+from kdexplorer.images.picture import Picture, data_url, enlarge_png
 from kdexplorer.runs.checkpoints import Checkpoint
 
 TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
@@ -156,7 +156,7 @@ def most_instructive(teacher: Network, students: list[Network], dataset: str) ->
 
 
 def _show_thumbnail(pixels: np.ndarray, index: int, chosen: bool) -> None:
-    image = render.data_url(render.enlarge_png(pixels.transpose(1, 2, 0), 64))
+    image = data_url(enlarge_png(pixels.transpose(1, 2, 0), 64))
     st.button(
         f"![Test image {index}]({image})", key=f"pick_thumb_{index}", type="primary" if chosen else "secondary",
         on_click=choices.put, args=("image", index),
@@ -211,7 +211,7 @@ def show(picture: Picture, teacher: Network, enlarged: Any, below: Any) -> None:
         caption = f"Test image {picture.index}: {label}, 32 × 32 pixels"
     dataset = get_dataset(picture.dataset).label
     layout.mention(image="a photo" if picture.index is None else f"{dataset} test image {picture.index}")
-    enlarged.image(render.enlarge_png(picture.pixels_last, 448), width="stretch", alt=alt)
+    enlarged.image(enlarge_png(picture.pixels_last, 448), width="stretch", alt=alt)
     below.caption(caption)
 
 
