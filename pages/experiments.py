@@ -4,7 +4,7 @@ import streamlit as st
 
 from kdexplorer.app.experiments import experiment_view
 from kdexplorer.app.parts import layout
-from kdexplorer.app.parts.text import show_error
+from kdexplorer.app.parts.layout import show_error
 from kdexplorer.app.server import access
 from kdexplorer.errors import KDError
 
