@@ -73,6 +73,7 @@ def test_the_time_of_a_turn_is_used_by_the_visitor_and_the_address(clock, arrive
 def test_who_waits_goes_first_by_presenter_then_address_then_visitor(arrive):
     greedy, modest, other, presenter = arrive(), arrive(), arrive("elsewhere"), arrive(cookie="hers")
     greedy.add(2)
+    modest.add(0)
     modest.address.add(3)
     other.add(9)  # in another address, which has used less
     presenter.add(20)
@@ -92,6 +93,14 @@ def test_of_equals_the_first_goes_first(arrive):
     waiting = {number: turns.ask(arrive(), computes=True) for number in range(5)}
     turns.end(held)
     assert order(waiting) == [0, 1, 2, 3, 4]
+
+
+def test_who_has_been_here_goes_before_who_has_just_come(arrive):
+    known, held = arrive(), turns.ask(Visitor(), computes=True)
+    known.add(5)
+    waiting = {name: turns.ask(one, computes=True) for name, one in (("new", arrive()), ("known", known))}
+    turns.end(held)
+    assert order(waiting) == ["known", "new"]
 
 
 def test_coming_and_going_gains_nothing(arrive):

@@ -67,6 +67,11 @@ class Visitor(Address):
         self.thinks, self._left = FIRST_THOUGHT, math.nan
         """Seconds between the end of a turn and the next request, averaged over the latest; when the last one ended."""
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no turn of it has ended."""
+        return math.isnan(self._left)
+
     def favor(self) -> None:
         """This is the presenter's browser."""
         self.is_presenter = True
@@ -75,7 +80,7 @@ class Visitor(Address):
 
     def asks(self) -> None:
         """Notes that the visitor requests a turn."""
-        if not math.isnan(self._left):
+        if not self.is_new:
             self.thinks += (min(LONGEST_THOUGHT, time.monotonic() - self._left) - self.thinks) / 4
 
     def add(self, seconds: float) -> None:
@@ -102,9 +107,10 @@ class Turn:
         """A computation, or a page of who asks without pause."""
         return self._computes or self.visitor.thinks < SHORTEST_THOUGHT
 
-    def rank(self, now: float) -> tuple[bool, float, float]:
-        """Whoever has the least goes first."""
-        return not self.visitor.is_presenter, self.visitor.address.used(now), self.visitor.used(now)
+    def rank(self, now: float) -> tuple[bool, float, bool, float]:
+        """Whoever has the least goes first; within an address, those who have been here before who has just come."""
+        one = self.visitor
+        return not one.is_presenter, one.address.used(now), one.is_new, one.used(now)
 
     def has_place(self) -> bool:
         """Whether it could begin now.
