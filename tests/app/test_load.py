@@ -13,7 +13,8 @@ from PIL import Image
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from benchmarks import guest, load, vote
-from kdexplorer.images import decode, render
+from kdexplorer.images import decode
+from kdexplorer.images.picture import enlarge_png
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 
 pytestmark = pytest.mark.skipif(len(bundled_checkpoints()) < 3, reason="the bundled networks are missing")
@@ -94,7 +95,7 @@ def look_for_anothers_upload(url, handout=False):
     pixels = np.random.default_rng(7).integers(0, 256, (32, 32, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    picture, secret = buffer.getvalue(), base64.b64encode(render.enlarge_png(pixels, decode.SIZE))
+    picture, secret = buffer.getvalue(), base64.b64encode(enlarge_png(pixels, decode.SIZE))
 
     async def visit():
         owner, guest = RecordingVisitor(1, url), RecordingVisitor(2, url)

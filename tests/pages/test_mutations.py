@@ -12,7 +12,7 @@ import shutil
 import numpy as np
 import pytest
 
-from kdexplorer.app.navigation import TITLES as PAGES
+from kdexplorer.app.parts.layout import TITLES as PAGES
 from kdexplorer.errors import CheckpointError, ConfigError, KDError
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import open_checkpoint
