@@ -5,7 +5,6 @@ import asyncio
 import base64
 import io
 import urllib.request
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -167,32 +166,6 @@ def test_a_few_phones_vote(app, capsys):
     printed = capsys.readouterr().out
     assert "confirmed 5, lost 0" in printed
     assert "confirmed 5, lost 5" in printed
-
-
-@pytest.mark.parametrize(
-    ("change", "kept"),
-    [
-        ({}, True),
-        ({"p95": 2.0}, False),
-        ({"presenter_p95": 0.7}, False),
-        ({"memory": 1600.0}, False),
-        ({"speed": 7.9}, False),
-    ],
-)
-def test_a_budget_is_kept_or_not(change, kept, capsys):
-    parts = {"p95": 0.1, "presenter_p95": 0.1, "memory": 500.0, "speed": 10.0}
-    before, beside, after = SimpleNamespace(**parts), SimpleNamespace(**parts | change), SimpleNamespace(**parts)
-    assert guest.judge(before, beside, after) == kept
-    assert ("EXCEEDED" in capsys.readouterr().out) != kept
-
-
-def test_percentiles_and_an_application_that_does_not_run():
-    assert "median   2.00 s" in load.percentiles([1.0, 2.0, 3.0])
-    options = argparse.Namespace(
-        minutes=0.01, think=(1, 1), people=1, join=0, linger=0, one_address=False, empty_caches=False
-    )
-    tally = asyncio.run(load.run_visits(["http://localhost:9"], None, [], options))
-    assert len(tally.errors) == 1
 
 
 @pytest.mark.reliability
