@@ -20,9 +20,8 @@ ARCHITECTURES = get_architecture("resnet8"), get_architecture("resnet20")
 LABELS = np.arange(16) % 10
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0, 20.0])
-@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.7, 1.0])
 @pytest.mark.parametrize("label", [0, 7])
+@pytest.mark.parametrize(("temperature", "alpha"), [(0.5, 0.0), (1.0, 0.3), (4.0, 0.7), (20.0, 1.0)])
 def test_gradient_agrees_with_autograd(temperature, alpha, label):
     generator = np.random.default_rng(label)
     student, teacher = generator.normal(0, 3, 10), generator.normal(0, 5, 10)
@@ -35,25 +34,11 @@ def test_gradient_agrees_with_autograd(temperature, alpha, label):
     np.testing.assert_allclose(parts["teacher"] + parts["label"], parts["total"])
 
 
-def test_the_teachers_part_alone_agrees_with_autograd():
-    generator = np.random.default_rng(3)
-    student, teacher = generator.normal(0, 3, 10), generator.normal(0, 5, 10)
-    parts = gradient_on_logits(student, teacher, 2, 4.0, 0.7)
-    logits = torch.tensor(student[None], requires_grad=True)
-    (0.7 * kd_loss(logits, torch.tensor(teacher[None]), 4.0)).backward()
-    np.testing.assert_allclose(parts["teacher"], logits.grad[0].numpy(), atol=1e-10)
-
-
 def test_without_a_label_only_the_teacher_contributes():
     parts = gradient_on_logits(np.arange(10.0), np.zeros(10), None, 2.0, 0.5)
     assert not parts["label"].any()
     assert parts["teacher"].any()
     np.testing.assert_allclose(parts["total"].sum(), 0, atol=1e-12)  # softmax ignores a constant
-
-
-def test_the_gradient_is_zero_when_student_and_teacher_agree():
-    logits = np.random.default_rng(0).normal(size=10)
-    assert np.abs(gradient_on_logits(logits, logits + 5, 0, 3.0, 1.0)["total"]).max() < 1e-12
 
 
 @pytest.mark.parametrize("architecture", ["resnet8", "mobilenet_v2"])
