@@ -7,6 +7,7 @@ process no visitor's page could run.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,8 @@ def main() -> None:
     """Reads a task from the standard input and writes its result."""
     import vl_convert
 
+    if hasattr(os, "nice"):
+        os.nice(10)  # as a run: pages go first
     task = json.load(sys.stdin)
     version, config = task["version"], task.get("config")
     if "charts" in task:

@@ -194,7 +194,7 @@ def test_while_a_run_trains_a_heavy_turn_is_followed_by_a_pause_without_heavy_on
     monkeypatch.setattr(turns, "is_training", lambda: True)
     visitor, presenter = arrive(), arrive()
     presenter.favor()
-    for length, pause in ((1, 5), (100, 10)):
+    for length, pause in ((1, 5), (100, 30)):
         press(visitor)
         later.clear()
         turn, hers = turns.ask(visitor), turns.ask(presenter, computes=True)

@@ -25,9 +25,11 @@ HALF_LIFE = 10.0
 PLACES = 2
 """Turns at a time, and one more of the presenter: Python runs one at a time, so more would only displace others."""
 SHORTEST_THOUGHT, FIRST_THOUGHT, LONGEST_THOUGHT = 1.0, 2.0, 4.0
-"""Seconds: who thinks less asks without pause; a new connection begins so; a longer thought counts as so long."""
-REST, LONGEST_REST = 5.0, 10.0
+"""Seconds: who thinks less asks without pause; a new browser begins so; a longer thought counts as so long."""
+REST, LONGEST_REST = 5.0, 30.0
 """The pause after a heavy turn while a run trains: in lengths of the turn, and seconds at most."""
+BROWSERS = 1000
+"""Of an address that are remembered longer than a minute."""
 COMPUTATIONS, OF_A_VISITOR = 240, 2
 """At a time, those that wait included: each has a thread."""
 POLL = 0.5
@@ -45,6 +47,8 @@ class Address:
 
     def __init__(self, used: float = 0.0) -> None:
         self.visitors, self._used, self._at = 0, used, time.monotonic()
+        self.browsers = dict[str, Browser]()
+        """By cookie."""
 
     def used(self, now: float | None = None) -> float:
         """What is left of it."""
@@ -52,6 +56,19 @@ class Address:
 
     def add(self, seconds: float) -> None:
         self._used, self._at = self.used() + seconds, time.monotonic()
+
+
+class Browser:
+    """How much a browser's visitor thinks: seconds between the end of a turn and the next request, lately."""
+
+    def __init__(self) -> None:
+        self.thinks, self.left = FIRST_THOUGHT, math.nan
+        """Averaged over the latest requests; when the last turn ended, NaN before."""
+
+    def asks(self) -> None:
+        """Notes that it requests a turn."""
+        if not math.isnan(self.left):
+            self.thinks += (min(LONGEST_THOUGHT, time.monotonic() - self.left) - self.thinks) / 4
 
 
 class Visitor(Address):
@@ -64,13 +81,7 @@ class Visitor(Address):
         super().__init__(self.address.used() / self.address.visitors)
         self.page: Turn | None = None
         """The run of a page that goes on."""
-        self.thinks, self._left = FIRST_THOUGHT, math.nan
-        """Seconds between the end of a turn and the next request, averaged over the latest; when the last one ended."""
-
-    @property
-    def is_new(self) -> bool:
-        """Whether no turn of it has ended."""
-        return math.isnan(self._left)
+        self.browser = self.address.browsers.setdefault(cookie, Browser()) if cookie else Browser()
 
     def favor(self) -> None:
         """This is the presenter's browser."""
@@ -78,14 +89,9 @@ class Visitor(Address):
         if self.cookie:
             _presenters.add(self.cookie)
 
-    def asks(self) -> None:
-        """Notes that the visitor requests a turn."""
-        if not self.is_new:
-            self.thinks += (min(LONGEST_THOUGHT, time.monotonic() - self._left) - self.thinks) / 4
-
     def add(self, seconds: float) -> None:
         super().add(seconds)
-        self._left = self._at
+        self.browser.left = self._at
 
     def step_aside(self) -> None:
         """Ends the turn of the page that runs: what follows waits for something else."""
@@ -105,12 +111,12 @@ class Turn:
     @property
     def is_heavy(self) -> bool:
         """A computation, or a page of who asks without pause."""
-        return self._computes or self.visitor.thinks < SHORTEST_THOUGHT
+        return self._computes or self.visitor.browser.thinks < SHORTEST_THOUGHT
 
     def rank(self, now: float) -> tuple[bool, float, bool, float]:
         """Whoever has the least goes first; within an address, those who have been here before who has just come."""
         one = self.visitor
-        return not one.is_presenter, one.address.used(now), one.is_new, one.used(now)
+        return not one.is_presenter, one.address.used(now), math.isnan(one.browser.left), one.used(now)
 
     def has_place(self) -> bool:
         """Whether it could begin now.
@@ -130,7 +136,7 @@ def ask(visitor: Visitor, computes: bool = False) -> Turn:
     """A turn that waits: of a page, or of a computation."""
     turn = Turn(visitor, computes)
     with _lock:
-        visitor.asks()
+        visitor.browser.asks()
         _waiting.append(turn)
         _grant()
     return turn
@@ -199,7 +205,11 @@ def visit(address: str, cookie: str) -> Iterator[Visitor]:
     with _lock:
         for other in [other for other, one in _addresses.items() if not one.visitors and one.used() < 0.01]:
             del _addresses[other]
-        visitor = Visitor(_addresses.setdefault(address, Address()), cookie)
+        own = _addresses.setdefault(address, Address())
+        if len(own.browsers) > BROWSERS:
+            recent = time.monotonic() - 60
+            own.browsers = {cookie: one for cookie, one in own.browsers.items() if one.left > recent}
+        visitor = Visitor(own, cookie)
         _visitors[visitor.name] = visitor
     try:
         yield visitor
