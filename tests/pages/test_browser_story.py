@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from kdexplorer.story.lecture import read_lecture
+from kdexplorer.story import read_lecture
 from tests.tab import PROJECTOR, SLOW
 
 pytestmark = pytest.mark.browser
