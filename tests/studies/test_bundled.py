@@ -12,8 +12,7 @@ from kdexplorer.files import write_json
 from kdexplorer.studies.experiments import all_experiments
 from kdexplorer.studies.experiments.results import read, table_path, tables_folder
 from kdexplorer.studies.study import bundled_declaration, read_study
-from kdexplorer.studies.summary import find_best, seed_deviation, summarize
-from kdexplorer.studies.table import bundled_tables, find_conflicts, read_table
+from kdexplorer.studies.table import bundled_tables, find_best, find_conflicts, read_table, seed_deviation, summarize
 
 LEAGUE = "league-resnet8"
 STUDIES = {

@@ -26,8 +26,7 @@ from kdexplorer.studies.folder import StudyConfig, left_to_train, list_studies, 
 from kdexplorer.studies.progress import ATTEMPTS
 from kdexplorer.studies.report import to_csv, to_markdown
 from kdexplorer.studies.study import make_grid_study
-from kdexplorer.studies.summary import find_best, summarize
-from kdexplorer.studies.table import read_table, unpack_bits
+from kdexplorer.studies.table import find_best, read_table, summarize, unpack_bits
 
 
 def test_every_run_is_trained_once_and_a_second_start_finds_them_finished(tiny, small, trained):

@@ -15,8 +15,7 @@ from kdexplorer.studies.experiments import lab_claims
 from kdexplorer.studies.experiments.results import read
 from kdexplorer.studies.folder import list_studies
 from kdexplorer.studies.report import NOTES, describe_protocol, describe_study, format_study, to_csv, to_markdown
-from kdexplorer.studies.summary import summarize
-from kdexplorer.studies.table import Table, bundled_tables, find_conflicts
+from kdexplorer.studies.table import Table, bundled_tables, find_conflicts, summarize
 
 VERDICTS = {
     "supported": ":material/check_circle:",

@@ -32,8 +32,7 @@ from kdexplorer.errors import DataError
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
-from kdexplorer.studies.summary import accuracies_by
-from kdexplorer.studies.table import Entry, Row, Table, bundled_tables, pack_bits
+from kdexplorer.studies.table import Entry, Row, Table, accuracies_by, bundled_tables, pack_bits
 
 LAB = {
     "resnet50": (0.43, 0.9090),
