@@ -33,7 +33,7 @@ def play(teacher: str, student: str, compiled: bool) -> None:
     def mark() -> None:
         marks.append((time.perf_counter() - origin, time.process_time()))
 
-    from kdexplorer.cli import main  # noqa: F401
+    import kdexplorer.cli.main  # noqa: F401
     from kdexplorer.config import RunConfig
     from kdexplorer.notation import parse_student
 

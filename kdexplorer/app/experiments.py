@@ -8,7 +8,7 @@ import streamlit as st
 
 from kdexplorer.app.compare.studies import VERDICTS
 from kdexplorer.app.parts import chart_view, downloads, layout, measurement
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.charts.studies import figure_chart

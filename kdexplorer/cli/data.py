@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from kdexplorer.cli.options import DONE, FAILED, add_command, progress_bar
+from kdexplorer.cli.options import DONE, FAILED, argument, command, flag, progress_bar
 from kdexplorer.datasets import all_datasets, data_root, get_dataset
 from kdexplorer.runs import array_store
 
-HELP = "download data sets, check which are available, delete stored teacher predictions"
+KEYS = [dataset.key for dataset in all_datasets() if dataset.can_download]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The subcommands."""
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_command(commands, "info", "load every data set and print where it is", subcommand=_info)
-    download = add_command(commands, "download", "download the official archive and verify it", subcommand=_download)
-    stored = add_command(
-        commands, "predictions", "print the size of the stored teacher predictions", subcommand=_predictions
-    )
-    stored.add_argument("--delete", action="store_true", help="delete them; runs compute them again when needed")
-    keys = [dataset.key for dataset in all_datasets() if dataset.can_download]
-    download.add_argument("dataset", nargs="?", choices=keys, default=keys[0], help=f"default: {keys[0]}")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Runs the subcommand."""
-    return options.subcommand(options)
-
-
-def _info(_: argparse.Namespace) -> int:
+@command("data info")
+def describe_data(_: argparse.Namespace) -> int:
+    """Load every data set and print where it is."""
     code = DONE
     for dataset in all_datasets():
         source = dataset.find()
@@ -46,13 +30,17 @@ def _info(_: argparse.Namespace) -> int:
     return code
 
 
-def _download(options: argparse.Namespace) -> int:
+@command("data download", argument("dataset", nargs="?", choices=KEYS, default=KEYS[0], help=f"default: {KEYS[0]}"))
+def download(options: argparse.Namespace) -> int:
+    """Download the official archive and verify it."""
     dataset = get_dataset(options.dataset)
     print(f"{dataset.label} is in {dataset.download()}")
     return DONE
 
 
-def _predictions(options: argparse.Namespace) -> int:
+@command("data predictions", flag("--delete", "delete them; runs compute them again when needed"))
+def describe_predictions(options: argparse.Namespace) -> int:
+    """Print the size of the stored teacher predictions."""
     print(array_store.describe_store())
     if options.delete:
         array_store.delete_store()

@@ -1,35 +1,34 @@
-"""`handout`: writes one HTML file with networks' predictions."""
+"""What a lecture uses: `handout` and `story`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from kdexplorer.cli.options import CHECKPOINT_HELP, DONE
+from kdexplorer.cli.options import CHECKPOINT_HELP, DONE, argument, command, flag
 from kdexplorer.errors import ConfigError
 
-HELP = "write one HTML file with networks' predictions, interactive without a server"
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The networks, the images and where the sliders start."""
-    networks, add = f"the teacher, then its students: {CHECKPOINT_HELP}", parser.add_argument
-    add("--networks", nargs="+", required=True, metavar="CHECKPOINT", help=networks)
-    add("--images", type=int, default=12, metavar="INT", help="number of images (default: 12)")
-    add("--test-images", nargs="+", type=int, default=[], metavar="INDEX", help="test images that come first")
-    add("--photos", nargs="+", type=Path, default=[], metavar="FILE", help="your own images, before all others")
-    add("--temperature", type=float, default=4.0, help="start of the slider for T (default: 4)")
-    add("--alpha", type=float, help="start of the slider for α (default: what each student was trained with)")
-    add("--live", action="store_true", help="embed the networks, so that readers can classify their own images")
-    add("--experiments", action="store_true", help="add the verdicts of the prepared experiments that are measured")
-    add("--votes", action="store_true", help="add the totals of the audience's vote on closed questions")
-    add("--story", type=Path, metavar="FILE", help="a lecture whose steps order the sections (default: bundled)")
-    add("-o", "--output", type=Path, default=Path("handout.html"), help="default: handout.html")
-    add("--force", action="store_true", help="overwrite the file if it exists")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Writes the file. Raises KDError, and OSError where a file cannot be read or written."""
+@command(
+    "handout",
+    argument(
+        "--networks", nargs="+", required=True, metavar="CHECKPOINT",
+        help=f"the teacher, then its students: {CHECKPOINT_HELP}",
+    ),
+    argument("--images", type=int, default=12, metavar="INT", help="number of images (default: 12)"),
+    argument("--test-images", nargs="+", type=int, default=[], metavar="INDEX", help="test images that come first"),
+    argument("--photos", nargs="+", type=Path, default=[], metavar="FILE", help="your own images, before all others"),
+    argument("--temperature", type=float, default=4.0, help="start of the slider for T (default: 4)"),
+    argument("--alpha", type=float, help="start of the slider for α (default: what each student was trained with)"),
+    flag("--live", "embed the networks, so that readers can classify their own images"),
+    flag("--experiments", "add the verdicts of the prepared experiments that are measured"),
+    flag("--votes", "add the totals of the audience's vote on closed questions"),
+    argument("--story", type=Path, metavar="FILE", help="a lecture whose steps order the sections (default: bundled)"),
+    argument("-o", "--output", type=Path, default=Path("handout.html"), help="default: handout.html"),
+    flag("--force", "overwrite the file if it exists"),
+)  # fmt: skip
+def write_handout(options: argparse.Namespace) -> int:
+    """Write one HTML file with networks' predictions, interactive without a server."""
     from kdexplorer.files import write_bytes
     from kdexplorer.handout.page import build
     from kdexplorer.handout.request import make_request, open_sources
@@ -38,7 +37,6 @@ def run(options: argparse.Namespace) -> int:
 
     if options.output.exists() and not options.force:
         raise ConfigError(f"{options.output} already exists: pass --force to overwrite it, or another name with -o.")
-
     votes = open_store().closed() if options.votes else ()
     if options.votes and not votes:
         raise ConfigError("there is no closed question: --votes needs the totals of one.")
@@ -52,4 +50,25 @@ def run(options: argparse.Namespace) -> int:
     text = build(request, sources).encode()
     write_bytes(options.output, text)
     print(f"{options.output}: {len(text) / 1e6:.2f} MB, {len(request.pictures)} images; open it in a browser")
+    return DONE
+
+
+@command(
+    "story",
+    argument("file", nargs="?", type=Path, metavar="FILE", help="a TOML file (default: the bundled lecture)"),
+    flag("--figures", "list the figures instead"),
+)
+def check_story(options: argparse.Namespace) -> int:
+    """Check a lecture's file and list its steps, or list the figures that steps can show."""
+    from kdexplorer.figures import all_figures
+    from kdexplorer.story.lecture import DEFAULT, read_lecture
+
+    if options.figures:
+        for name, figure in all_figures().items():
+            print(f"{name:22}{figure.title}; control: {figure.moves}")
+        return DONE
+    lecture = read_lecture(options.file or DEFAULT)
+    print(f"{lecture.title}: {len(lecture.steps)} steps")
+    for number, step in enumerate(lecture.steps, start=1):
+        print(f"{number:>3}  {step.figure:22}{step.title}: {step.sentence}")
     return DONE

@@ -9,35 +9,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from kdexplorer import __version__
-from kdexplorer.cli import (
-    attention,
-    claims,
-    data,
-    demo,
-    evaluate,
-    experiment,
-    handout,
-    human_labels,
-    import_weights,
-    runs,
-    start,
-    story,
-    study,
-    sweep,
-    train,
-)
-from kdexplorer.cli.options import FAILED, STOPPED, WRONG_USAGE, add_command
+from kdexplorer.cli import data, handout, networks, runs, study, train
+from kdexplorer.cli.options import COMMANDS, FAILED, STOPPED, WRONG_USAGE
 from kdexplorer.errors import ConfigError, KDError
 
-COMMANDS = {
-    "demo": demo, "train": train, "sweep": sweep, "study": study, "league": study, "experiment": experiment,
-    "start": start, "evaluate": evaluate, "attention": attention, "human-labels": human_labels, "claims": claims,
-    "import": import_weights, "runs": runs, "handout": handout, "story": story,
-    "data": data,
-}  # fmt: skip
-"""Modules with `HELP`, perhaps `ALIASES`, `add_arguments(parser)` and `run(options)`, which returns an exit code."""
+MODULES = (train, study, runs, networks, handout, data)
+"""In the order in which the help lists their commands."""
+GROUPS = {
+    "runs": "list, show, stop and delete runs; print their results",
+    "data": "download data sets, check which are available, delete stored teacher predictions",
+}
+"""The help of commands that have commands of their own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,8 +44,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kdexplorer", description="Train distilled networks and examine them.")
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, module in COMMANDS.items():
-        aliases = getattr(module, "ALIASES", ())
-        module.add_arguments(add_command(commands, name, module.HELP, aliases, run=module.run))
+    places: dict[str, Any] = {"": parser.add_subparsers(required=True, metavar="COMMAND")}
+    modules = [module.__name__ for module in MODULES]
+    for name, declared in sorted(COMMANDS.items(), key=lambda item: modules.index(item[1].run.__module__)):
+        group, _, word = name.rpartition(" ")
+        if group not in places:
+            added = places[""].add_parser(group, help=GROUPS[group], description=GROUPS[group])
+            places[group] = added.add_subparsers(required=True, metavar="COMMAND")
+        text = declared.help
+        added = places[group].add_parser(word, aliases=declared.aliases, help=text, description=text)
+        added.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        added.set_defaults(run=declared.run)
+        for add in declared.arguments:
+            add(added)
     return parser

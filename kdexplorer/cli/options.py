@@ -1,14 +1,15 @@
-"""What several commands share: exit codes, subcommands, options from a model's fields, a progress bar."""
+"""How a command is declared, and what several commands share: exit codes, options from a run's fields, questions."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, get_args
+from operator import methodcaller
+from typing import Any, NamedTuple, get_args
 
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import available_dataset, get_dataset
@@ -18,44 +19,75 @@ from kdexplorer.errors import ConfigError
 DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
 """Exit codes. The last is a shell's for a process that SIGINT ended; the state is saved."""
 
+Add = Callable[[argparse.ArgumentParser], object]
+"""Adds an argument to a parser."""
+Run = Callable[[argparse.Namespace], int]
+"""Carries out a command and returns its exit code. Raises KDError, or OSError."""
+
+
+class Command(NamedTuple):
+    """What a command is called besides its name, what it takes, and what carries it out; its docstring is the help."""
+
+    run: Run
+    arguments: tuple[Add, ...]
+    aliases: tuple[str, ...]
+
+    @property
+    def help(self) -> str:
+        """The first line of the docstring."""
+        line = (inspect.getdoc(self.run) or "").partition("\n")[0].removesuffix(".")
+        return line[:1].lower() + line[1:]
+
+
+COMMANDS: dict[str, Command] = {}
+"""By name, of two words where it belongs to a group; filled by the modules of this package."""
+
+
+def command(name: str, *arguments: Add, aliases: tuple[str, ...] = ()) -> Callable[[Run], Run]:
+    """Declares a function as a command."""
+
+    def declare(run: Run) -> Run:
+        COMMANDS[name] = Command(run, arguments, aliases)
+        return run
+
+    return declare
+
+
+def argument(*names: str, **facts: Any) -> Add:
+    """An argument as `ArgumentParser.add_argument` takes it."""
+    return methodcaller("add_argument", *names, **facts)
+
+
+def flag(name: str, text: str) -> Add:
+    """An option without a value."""
+    return argument(name, action="store_true", help=text)
+
+
 CHECKPOINT_HELP = "a bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder"
-JSON_HELP = "print JSON instead of Markdown"
+JSON = flag("--json", "print JSON instead of Markdown")
+QUIET = flag("--quiet", "print no progress and no results")
+YES = flag("--yes", "start, or delete, without asking")
 
 RUN_FIELDS = {name: field for name, field in RunConfig.model_fields.items() if name not in ("version", "students")}
 """The fields of a run that are options of `train` and `sweep`."""
 
 
-def add_command(
-    commands: Any, name: str, text: str, aliases: Sequence[str] = (), **defaults: Any
-) -> argparse.ArgumentParser:
-    """Adds a command to what `add_subparsers` returned and gives back its parser.
-
-    Args:
-        commands: what `add_subparsers` returned.
-        name, text: of the command; its help.
-        aliases: other names of it.
-        defaults: attributes of its options, such as the function that carries it out.
-    """
-    parser = commands.add_parser(name, aliases=aliases, help=text, description=text)
-    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    parser.set_defaults(**defaults)
-    return parser
+def _run_option(name: str, field: Any) -> Add:
+    """An option for a field: its description is the help, pydantic checks the value later."""
+    default = "" if field.default in (None, False) else f" (default: {field.default})"
+    facts: dict[str, Any] = {"help": f"{field.description or ''}{default}".replace("%", "%%")}
+    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
+    if kinds == [bool]:
+        facts |= {"action": "store_true", "default": None}
+    elif all(isinstance(kind, str) for kind in kinds):  # a Literal
+        facts |= {"choices": kinds}
+    else:
+        kind = kinds[0] if kinds[0] in (int, float) else str
+        facts |= {"type": kind, "metavar": kind.__name__.upper()}
+    return argument(f"--{name.replace('_', '-')}", **facts)
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """An option for each of `RUN_FIELDS`: its description is the help, pydantic checks the value later."""
-    for name, field in RUN_FIELDS.items():
-        default = "" if field.default in (None, False) else f" (default: {field.default})"
-        text = f"{field.description or ''}{default}".replace("%", "%%")
-        add = partial(parser.add_argument, f"--{name.replace('_', '-')}", help=text)
-        kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
-        if kinds == [bool]:
-            add(action="store_true", default=None)
-        elif all(isinstance(kind, str) for kind in kinds):  # a Literal
-            add(choices=kinds)
-        else:
-            kind = kinds[0] if kinds[0] in (int, float) else str
-            add(type=kind, metavar=kind.__name__.upper())
+RUN_OPTIONS = tuple(_run_option(name, field) for name, field in RUN_FIELDS.items())
 
 
 def given_values(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
@@ -79,11 +111,6 @@ def refuse_torchrun(what: str) -> None:
     """Raises ConfigError in a process that torchrun started together with others."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise ConfigError(f"{what} starts processes of its own: run it without torchrun.")
-
-
-def add_confirmation(parser: argparse.ArgumentParser, text: str) -> None:
-    """The option that answers the question of `confirm`; `text` is what it does without asking."""
-    parser.add_argument("--yes", action="store_true", help=f"{text} without asking")
 
 
 def confirm(options: argparse.Namespace, question: str) -> bool:

@@ -1,49 +1,53 @@
-"""`runs`: lists runs, shows one, prints results, stops or deletes runs."""
+"""`runs`: lists runs, shows one, prints results, stops or deletes runs. `start`: works in what was created."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from typing import Any
 
 from kdexplorer.analysis import results
 from kdexplorer.analysis.measures import to_json
-from kdexplorer.analysis.results import ResultRow
-from kdexplorer.cli.options import DONE, FAILED, JSON_HELP, add_command, add_confirmation, confirm
+from kdexplorer.cli import study, train
+from kdexplorer.cli.options import DONE, FAILED, JSON, QUIET, YES, argument, command, confirm, refuse_torchrun
 from kdexplorer.errors import ConfigError
 from kdexplorer.notation import train_command
+from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import bundled_checkpoints, run_checkpoints
-from kdexplorer.runs.launch import delete_run, stop_run
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
-from kdexplorer.studies.folder import StudyFolder
+from kdexplorer.studies.folder import ExperimentFolder, StudyFolder
 
+KINDS: dict[type[Run], Callable[[Any, bool], int]] = {
+    Run: train.execute_run,
+    StudyFolder: study.execute,
+    ExperimentFolder: study.execute_experiment,
+}
+"""What works in each kind of folder: a function of the folder and of whether it prints nothing, to an exit code."""
 STOPPABLE = (Run, StudyFolder)
 """The kinds of folders that `stop` and `delete` take."""
-HELP = "list, show, stop and delete runs; print their results"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The subcommands."""
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    listed = add_command(commands, "list", "list all runs, the newest first", subcommand=_list)
-    shown = add_command(commands, "show", "show one run: state, command, latest figures", subcommand=_show)
-    table = add_command(commands, "table", "print the results of runs or of the bundled networks", subcommand=_table)
-    stop = add_command(commands, "stop", "stop a run or a sweep after saving its state", subcommand=_stop)
-    delete = add_command(commands, "delete", "delete runs with their trained networks, or sweeps", subcommand=_delete)
-    shown.add_argument("run_id", metavar="RUN", help="the run's id or folder")
-    table.add_argument("run_ids", nargs="*", metavar="RUN", help="ids or folders (default: the bundled networks)")
-    stop.add_argument("run_id", metavar="RUN", help="the id or folder of a run or sweep")
-    delete.add_argument("run_ids", nargs="+", metavar="RUN", help="ids or folders of runs or sweeps")
-    add_confirmation(delete, "delete")
-    for command, text in ((listed, "print JSON"), (shown, "print JSON"), (table, JSON_HELP)):
-        command.add_argument("--json", action="store_true", help=text)
+@command("start", argument("run_id", metavar="RUN", help="the id or folder of a run or study"), QUIET,
+         aliases=("resume",))  # fmt: skip
+def start(options: argparse.Namespace) -> int:
+    """Start what was created, or continue a run from its last saved step, or a study."""
+    from kdexplorer.training import ddp
+
+    def find_startable() -> Run:
+        found = find_run(options.run_id, tuple(KINDS))
+        if type(found) is not Run:
+            refuse_torchrun(f"a {found.kind}")
+        launch.require_startable(found)
+        return found
+
+    found = ddp.join().lead(find_startable)
+    return KINDS[type(found)](found, options.quiet)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Runs the subcommand."""
-    return options.subcommand(options)
-
-
-def _list(options: argparse.Namespace) -> int:
+@command("runs list", JSON)
+def list_all(options: argparse.Namespace) -> int:
+    """List all runs, the newest first."""
     statuses = {found.run_id: found.status() for found in list_runs()}
     if options.json:
         rows = [{"run": run_id, **status.model_dump(mode="json")} for run_id, status in statuses.items()]
@@ -57,7 +61,9 @@ def _list(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _show(options: argparse.Namespace) -> int:
+@command("runs show", argument("run_id", metavar="RUN", help="the run's id or folder"), JSON)
+def show(options: argparse.Namespace) -> int:
+    """Show one run: state, command, latest figures."""
     found = find_run(options.run_id)
     status, config, metrics = found.status(), found.config(), found.metrics()
     if options.json:
@@ -71,13 +77,19 @@ def _show(options: argparse.Namespace) -> int:
         accuracy = f"{100 * row.test['accuracy']:.2f} %" if "accuracy" in row.test else "missing"
         print(f"  {row.student:<32} epoch {row.epoch + 1:>3}  accuracy {accuracy}")
     if run_checkpoints(found):
-        print("\n" + format_results(found))
+        print("\n" + train.format_results(found))
     if status.state in ("failed", "lost"):
         print("\nlast lines of the log:\n" + found.log_tail())
     return DONE
 
 
-def _table(options: argparse.Namespace) -> int:
+@command(
+    "runs table",
+    argument("run_ids", nargs="*", metavar="RUN", help="ids or folders (default: the bundled networks)"),
+    JSON,
+)
+def tabulate(options: argparse.Namespace) -> int:
+    """Print the results of runs or of the bundled networks."""
     chosen = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
     if options.run_ids:
         chosen = {f"{run_id}/{c.name}": c for run_id in options.run_ids for c in run_checkpoints(find_run(run_id))}
@@ -92,27 +104,21 @@ def _table(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _stop(options: argparse.Namespace) -> int:
-    stop_run(find_run(options.run_id, STOPPABLE))
+@command("runs stop", argument("run_id", metavar="RUN", help="the id or folder of a run or sweep"))
+def stop(options: argparse.Namespace) -> int:
+    """Stop a run or a sweep after saving its state."""
+    launch.stop_run(find_run(options.run_id, STOPPABLE))
     print("Stopping: saving state first")
     return DONE
 
 
-def _delete(options: argparse.Namespace) -> int:
+@command("runs delete", argument("run_ids", nargs="+", metavar="RUN", help="ids or folders of runs or sweeps"), YES)
+def delete(options: argparse.Namespace) -> int:
+    """Delete runs with their trained networks, or sweeps."""
     found = [find_run(run_id, STOPPABLE) for run_id in options.run_ids]
     if not confirm(options, f"Delete {', '.join(run.run_id for run in found)} for good?"):
         return FAILED
     for run in found:
-        delete_run(run)
+        launch.delete_run(run)
         print(f"deleted {run.path}")
     return DONE
-
-
-def format_results(run: Run) -> str:
-    """The results of a run's finished students as a Markdown table."""
-    return results.to_markdown(build_run_results(run))
-
-
-def build_run_results(run: Run) -> list[ResultRow]:
-    """The results of a run's finished students."""
-    return results.read_rows({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)})

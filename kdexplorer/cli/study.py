@@ -1,4 +1,7 @@
-"""`study`, also called `league`: named students × seeds on one recipe, as a file declares them."""
+"""`study` (or `league`): named students × seeds on one recipe, as a file declares them. `sweep`: those of a grid.
+
+`experiment`: a prepared question, made of studies. `claims`: one of them, about the lab's report, as tables.
+"""
 
 from __future__ import annotations
 
@@ -6,51 +9,61 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
+from kdexplorer.analysis.measures import to_json
 from kdexplorer.cli import options as shared
+from kdexplorer.cli.options import argument, command, flag
 from kdexplorer.errors import ConfigError
+from kdexplorer.networks import all_architectures
+from kdexplorer.notation import format_number
 from kdexplorer.schema import validate
+from kdexplorer.studies import driver, report
 from kdexplorer.studies import folder as folders
 from kdexplorer.studies.collect import collect
-from kdexplorer.studies.driver import execute_study
-from kdexplorer.studies.estimate import Left, measure_seconds
-from kdexplorer.studies.folder import StudyConfig, StudyFolder
-from kdexplorer.studies.report import to_csv, to_markdown
-from kdexplorer.studies.study import bundled_declaration, read_study
+from kdexplorer.studies.estimate import Left, list_left, measure_seconds
+from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment, lab_claims, results
+from kdexplorer.studies.folder import ExperimentFolder, StudyConfig, StudyFolder
+from kdexplorer.studies.study import Grid, Hold, bundled_declaration, make_grid_study, read_study
 from kdexplorer.studies.table import Table, begin_table
 from kdexplorer.training.checks import require_startable
 
-HELP = "compare students over several seeds, as a file declares it; the default compares all methods"
+HOW = (
+    argument("--students-per-run", type=int, metavar="INT", help="at most this many; fewer make more runs"),
+    argument(
+        "--memory", dest="memory_gib", type=float, metavar="GIB",
+        help="memory for one run (default: seven tenths of what is free on this machine)",
+    ),
+    flag("--estimate", "print the estimated time and memory, then exit"),
+    flag("--show", "print the table so far, then exit"),
+    flag("--csv", "print a line for each student as CSV instead of Markdown"),
+    shared.JSON,
+    argument("--ray", metavar="ADDRESS", help="train on a Ray cluster: its address, or auto"),
+    flag("--detach", "train in the background and print the study's id"),
+    shared.QUIET,
+    shared.YES,
+)  # fmt: skip
+"""How a study is trained and what is printed."""
+
+TEMPERATURES, WEIGHTS = (
+    " ".join(map(format_number, Grid.model_fields[name].default)) for name in ("temperatures", "weights")
+)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The declaration, how much of it to train, and where."""
-    add = parser.add_argument
-    add("declaration", nargs="?", type=Path, help="a TOML file (default: the bundled studies/league-resnet8.toml)")
-    add("--seeds", type=int, metavar="INT", help="train only the first INT declared seeds")
-    add("--table", type=Path, metavar="PATH", help="the table of results (default: beside the declaration, as .json)")
-    add_run_options(parser)
-
-
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """How a study is trained and what is printed."""
-    add = parser.add_argument
-    memory = "memory for one run (default: seven tenths of what is free on this machine)"
-    count = "at most this many; fewer make more runs"
-    add("--students-per-run", type=int, metavar="INT", help=count)
-    add("--memory", dest="memory_gib", type=float, metavar="GIB", help=memory)
-    add("--estimate", action="store_true", help="print the estimated time and memory, then exit")
-    add("--show", action="store_true", help="print the table so far, then exit")
-    add("--csv", action="store_true", help="print a line for each student as CSV instead of Markdown")
-    add("--json", action="store_true", help=shared.JSON_HELP)
-    add("--ray", metavar="ADDRESS", help="train on a Ray cluster: its address, or auto")
-    add("--detach", action="store_true", help="train in the background and print the study's id")
-    add("--quiet", action="store_true", help="print no progress and no results")
-    shared.add_confirmation(parser, "start")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Trains the seeds that the table lacks. Raises KDError."""
+@command(
+    "study",
+    argument(
+        "declaration", nargs="?", type=Path, help="a TOML file (default: the bundled studies/league-resnet8.toml)"
+    ),
+    argument("--seeds", type=int, metavar="INT", help="train only the first INT declared seeds"),
+    argument(
+        "--table", type=Path, metavar="PATH", help="the table of results (default: beside the declaration, as .json)"
+    ),
+    *HOW,
+    aliases=("league",),
+)
+def train_declared(options: argparse.Namespace) -> int:
+    """Compare students over several seeds, as a file declares it; the default compares all methods."""
     shared.refuse_torchrun("a study")
     path = options.declaration or bundled_declaration()
     study = read_study(path)
@@ -58,6 +71,39 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--seeds: {path} declares {len(study.seeds)} seeds: choose 1 to that many.")
     table = str((options.table or path.with_suffix(".json")).resolve())
     return run_study({"study": study, "table": table, "seeds": options.seeds}, options)
+
+
+@command(
+    "sweep",
+    argument(
+        "--student", required=True, choices=[one.key for one in all_architectures()],
+        help="the architecture that is distilled",
+    ),
+    argument(
+        "--temperature", dest="temperatures", nargs="+", type=float, metavar="FLOAT",
+        help=f"temperatures of the grid (default: {TEMPERATURES})",
+    ),
+    argument(
+        "--weight", dest="weights", nargs="+", type=float, metavar="FLOAT",
+        help=f"weights of the teacher's term; cross-entropy has 1 - weight (default: {WEIGHTS})",
+    ),
+    argument(
+        "--hold", choices=get_args(Hold),
+        help="constant over temperatures: the weight, or the size of the gradient at the start of training "
+        "(default: weight)",
+    ),
+    argument("--seeds", type=int, metavar="INT", default=3, help="number of seeds, from --seed on (default: 3)"),
+    *shared.RUN_OPTIONS,
+    *HOW,
+)  # fmt: skip
+def sweep(options: argparse.Namespace) -> int:
+    """Train a grid of students over temperatures, weights and seeds."""
+    shared.refuse_torchrun("a sweep")
+    recipe = {"dataset": shared.default_dataset()} | shared.given_values(options, shared.RUN_FIELDS)
+    grid = shared.given_values(options, ("temperatures", "weights", "hold"))
+    made = make_grid_study(options.student, recipe, options.seeds, **grid)
+    shared.report_substitute(options, made.shared.dataset)
+    return run_study({"study": made}, options)
 
 
 def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
@@ -88,7 +134,7 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
             folders.start_study(folder)
             print(folder.run_id)
             return shared.DONE
-        return train(folder, options.quiet, options.ray, options)
+        return execute(folder, options.quiet, options.ray, options)
     if not options.quiet:
         print_table(begin_table(config.study, config.table_path), options)
     return shared.DONE
@@ -110,12 +156,12 @@ def announce(left: list[Left], measure: bool, elsewhere: bool = False) -> None:
         print(f"About {format_duration(sum(took or 0 for took in seconds))} in total.", file=sys.stderr)
 
 
-def train(folder: StudyFolder, quiet: bool, ray: str | None = None, options: argparse.Namespace | None = None) -> int:
+def execute(folder: StudyFolder, quiet: bool, ray: str | None = None, options: argparse.Namespace | None = None) -> int:
     """Trains a study to its end or until a signal, and prints its table."""
     if not quiet:
         print(f"{folder.run_id}: in {folder.path}; after Ctrl-C the same command continues it", file=sys.stderr)
     try:
-        state = execute_study(folder, ray, show=not quiet)
+        state = driver.execute_study(folder, ray, show=not quiet)
     finally:
         if not quiet and (table := folder.table()) is not None:
             print_table(table, options)
@@ -127,4 +173,67 @@ def print_table(table: Table, options: argparse.Namespace | None) -> None:
     if options is not None and options.json:
         print(json.dumps(table.model_dump(mode="json"), indent=1))
     else:
-        print(to_csv({"": table}) if options is not None and options.csv else to_markdown(table))
+        print(report.to_csv({"": table}) if options is not None and options.csv else report.to_markdown(table))
+
+
+# --- Experiments ---
+
+
+@command(
+    "experiment",
+    argument("name", nargs="?", help="one of the list; trains or measures what its tables lack"),
+    flag("--small", "a variant of a few minutes with its own tables and without a verdict"),
+    flag("--estimate", "print the estimated time for what is left on this machine, then exit"),
+    flag("--show", "print the results so far, then exit"),
+    flag("--csv", "print a line for each student as CSV instead of the verdict"),
+    shared.YES,
+    shared.QUIET,
+)
+def experiment(options: argparse.Namespace) -> int:
+    """Prepared experiments: why does distillation work? Without a name they are listed."""
+    if options.name is None:
+        for one in all_experiments():
+            print(f"{one.key:<16} {one.question}\n{'':<16} {results.describe_results(one, results.read(one))}")
+        return shared.DONE
+    shared.refuse_torchrun("an experiment")
+    chosen = get_experiment(options.name)
+    code = shared.DONE if options.show else _start(chosen, options)
+    if code in (shared.DONE, shared.STOPPED) and not (options.quiet or options.estimate):
+        found = results.read(chosen, options.small)
+        print(
+            results.to_csv(chosen, found).strip() if options.csv else results.to_markdown(chosen, found, options.small)
+        )
+    return code
+
+
+def _start(chosen: Experiment, options: argparse.Namespace) -> int:
+    """Says what is left and how long it takes; trains it after a yes."""
+    if chosen.measure is not None:
+        print(chosen.describe_cost(options.small), file=sys.stderr)
+    else:
+        if not options.estimate:
+            driver.collect_finished(chosen, options.small)
+        left = list_left(chosen, options.small)
+        if not left:
+            return shared.DONE
+        print(f"{chosen.question}\n{chosen.protocol}", file=sys.stderr)
+        announce(left, measure=options.estimate or not options.yes)
+    if options.estimate or not shared.confirm(options, "Start?"):
+        return shared.DONE
+    return execute_experiment(folders.open_experiment(chosen.key, options.small), options.quiet)
+
+
+def execute_experiment(folder: ExperimentFolder, quiet: bool) -> int:
+    """Works until it has finished or a signal arrives. Raises KDError."""
+    if not quiet:
+        print(f"{folder.run_id}: after Ctrl-C the same command continues it", file=sys.stderr)
+    state = driver.execute_experiment(folder, show=not quiet)
+    return {"finished": shared.DONE, "stopped": shared.STOPPED}.get(state, shared.FAILED)
+
+
+@command("claims", shared.JSON)
+def claims(options: argparse.Namespace) -> int:
+    """The lab report's claims, with evidence from the bundled networks and sweep."""
+    found = results.read(lab_claims.EXPERIMENT)
+    print(to_json(lab_claims.judge(found)) if options.json else lab_claims.to_markdown(found))
+    return shared.DONE

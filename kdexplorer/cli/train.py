@@ -1,4 +1,4 @@
-"""`train`: trains students, with or without a teacher."""
+"""`train`: trains students, with or without a teacher. `demo`: a minute of it."""
 
 from __future__ import annotations
 
@@ -7,38 +7,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from kdexplorer import processes
+from kdexplorer.analysis import results
+from kdexplorer.analysis.verdicts import compare_with_teacher_and_baseline
 from kdexplorer.cli import options as shared
-from kdexplorer.cli.runs import format_results
+from kdexplorer.cli.options import argument, command, flag
 from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures
-from kdexplorer.notation import format_number, parse_student
+from kdexplorer.notation import format_number, parse_student, train_command
 from kdexplorer.presets import PRESETS
+from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.launch import create_run, launch_run
 from kdexplorer.runs.run_folder import Run, find_run, runs_root
 from kdexplorer.schema import validate
 from kdexplorer.training.checks import require_startable
 
-HELP = "train students, with or without a teacher"
 NOTATION = "ARCHITECTURE[:PRESET-OR-METHOD[:KEY=VALUE…][+METHOD[:KEY=VALUE…]…]]"
 EXAMPLES = " ".join(f"resnet20:{name}" for name in PRESETS)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The run's options, and where to train."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = describe_students()
-    add, students = parser.add_argument, f"the networks to train: {NOTATION}; see the end of this text"
-    add("--config", type=Path, help="a JSON file with the configuration; options override it")
-    add("--students", nargs="+", metavar="STUDENT", help=students)
-    shared.add_run_options(parser)
-    add("--detach", action="store_true", help="train in the background and print the run's id")
-    add("--quiet", action="store_true", help="print no progress and no results")
-
-
-def describe_students() -> str:
-    """The notation of a student with the presets, the methods and their settings."""
+def _add_notation(parser: argparse.ArgumentParser) -> None:
+    """The notation of a student with the presets, the methods and their settings, at the end of the help."""
     lines = [
         f"STUDENT is {NOTATION}",
         f"as in: {EXAMPLES}",
@@ -57,7 +48,7 @@ def describe_students() -> str:
         texts = {name: v if isinstance(v, str) else format_number(v) for name, v in defaults.items()}
         settings = [f"{name}={text}{short.get(name, '')}" for name, text in texts.items()]
         lines += [f"  {method.key:<10} {method.summary}", f"  {'':<10} {', '.join(settings)}"]
-    return "\n".join(lines)
+    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, "\n".join(lines)
 
 
 def _describe_preset(preset: dict[str, Any]) -> str:
@@ -69,8 +60,57 @@ def _describe_preset(preset: dict[str, Any]) -> str:
     return " + ".join(parts)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Trains here, or with `--detach` in a process of its own. Raises KDError."""
+@command(
+    "demo",
+    argument("--epochs", type=int, metavar="INT", help="default: as many as fit about a minute on this machine"),
+    argument("--seed", type=int, default=0, metavar="INT", help="default: 0"),
+)
+def show_demo(options: argparse.Namespace) -> int:
+    """Train a student with and without its teacher in about a minute, on images that come with the package."""
+    from kdexplorer.training import demo
+    from kdexplorer.training.estimate import format_duration, measure
+
+    demo.demo_config(1 if options.epochs is None else options.epochs, options.seed)  # refused before the measurement
+    estimate = demo.stored_estimate()
+    if estimate is None:
+        print("Measuring this machine, once …", file=sys.stderr)
+        estimate = demo.store_estimate(measure(demo.demo_config(), demo.BUDGET, processes.age()))
+    config = demo.demo_config(options.epochs or demo.choose_length(estimate), options.seed)
+    duration = format_duration(demo.demo_seconds(estimate, config.epochs))
+    print(
+        "A ResNet-8 learns from labels alone, another also with a ResNet-20's soft labels and attention maps: "
+        f"{config.epochs} epochs of 5,000 CIFAR-10 images, about {duration} on this machine.",
+        file=sys.stderr,
+    )
+    trained = create_run(config, config.name)
+    code = execute_run(trained, quiet=False)
+    if code == shared.DONE:
+        names = ",".join(f"{trained.run_id}/{student.name}" for student in config.students)
+        query = f"networks={names}" + (f"&teacher={config.teacher}" if config.teacher else "")
+        print(
+            f"\n{compare_with_teacher_and_baseline(_build_rows(trained))}\n\n"
+            "Where to look next:\n"
+            f"  streamlit run streamlit_app.py, then http://localhost:8501/compare?{query}\n"
+            f"  http://localhost:8501/launch?run={trained.run_id} shows its curves\n"
+            f"  the same training with every setting: {train_command(config)}"
+        )
+    return code
+
+
+@command(
+    "train",
+    _add_notation,
+    argument("--config", type=Path, help="a JSON file with the configuration; options override it"),
+    argument(
+        "--students", nargs="+", metavar="STUDENT",
+        help=f"the networks to train: {NOTATION}; see the end of this text",
+    ),
+    *shared.RUN_OPTIONS,
+    flag("--detach", "train in the background and print the run's id"),
+    shared.QUIET,
+)  # fmt: skip
+def train(options: argparse.Namespace) -> int:
+    """Train students, with or without a teacher."""
     config = read_config(options)
     if options.detach:
         shared.refuse_torchrun("--detach")
@@ -127,3 +167,12 @@ def execute_run(run: Run, quiet: bool) -> int:
     if not quiet:
         print(format_results(run))
     return shared.DONE
+
+
+def format_results(run: Run) -> str:
+    """The results of a run's finished students as a Markdown table."""
+    return results.to_markdown(_build_rows(run))
+
+
+def _build_rows(run: Run) -> list[results.ResultRow]:
+    return results.read_rows({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)})

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from kdexplorer.analysis.inference import gradient_on_logits
-from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
+from kdexplorer.analysis.metrics import entropy, gradient_on_logits, kl_divergence, softmax
 from kdexplorer.charts import common, gradients, learning_curves, soft_labels, style
 from kdexplorer.charts.common import NetworkLogits
 from tests.charts.drawing import draw, heading, marks, number, rows_of, texts

@@ -78,7 +78,7 @@ def test_the_help_of_train_lists_what_the_registries_contain(capsys):
         assert all(f"{name}=" in printed for name in method.Settings.model_fields if name != "method")
 
 
-@pytest.mark.parametrize("words", [["--version"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
+@pytest.mark.parametrize("words", [["--version"], *([*name.split(), "--help"] for name in COMMANDS)], ids=" ".join)
 def test_every_command_has_help(words, capsys):
     with pytest.raises(SystemExit) as end:
         main(words)

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from kdexplorer.cli import experiment as command
+from kdexplorer.cli import study as command
 from kdexplorer.cli.main import main
 from kdexplorer.errors import ConfigError
 from kdexplorer.runs import launch

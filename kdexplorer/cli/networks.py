@@ -1,0 +1,132 @@
+"""Networks: `evaluate`, `attention`, `human-labels` and `import`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from kdexplorer.analysis import attention_similarity, human_agreement
+from kdexplorer.analysis import evaluate as evaluation
+from kdexplorer.analysis.measures import to_json, to_markdown
+from kdexplorer.analysis.results import dataset_of
+from kdexplorer.cli.options import CHECKPOINT_HELP, DONE, FAILED, JSON, argument, command, flag, progress_bar
+from kdexplorer.datasets import Normalization, get_dataset
+from kdexplorer.datasets.human_labels import FILES, VARIABLE, find_human_labels, load_human_labels
+from kdexplorer.errors import ConfigError, DataError, KDError
+from kdexplorer.networks import all_architectures
+from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, find_checkpoint
+from kdexplorer.runs.run_folder import imported_root
+from kdexplorer.schema import validate
+from kdexplorer.studies import report
+from kdexplorer.studies.collect import measure_choice
+from kdexplorer.studies.folder import find_study
+
+AFTER_CHOICE = "evaluate networks, or a sweep's best cell, that were chosen on held-out images, once on the test split"
+STUDENTS = "students, in the same form; one whose scratch baseline is given is compared with that too"
+
+
+@command(
+    "evaluate",
+    argument("checkpoints", nargs="+", metavar="CHECKPOINT", help=CHECKPOINT_HELP),
+    flag("--after-choice", AFTER_CHOICE),
+    flag("--json", "print one JSON object per line"),
+)
+def evaluate(options: argparse.Namespace) -> int:
+    """Evaluate checkpoints on the test split again and compare with their cards.
+
+    It fails where one differs from its card. `--after-choice` measures what was chosen on held-out images, once.
+    """
+    code = DONE
+    for name in options.checkpoints:
+        if options.after_choice:
+            values, text = _measure_after_choice(name, show=not options.json)
+        else:
+            found = evaluation.evaluate_checkpoint(name, show=not options.json)
+            values, text = asdict(found), evaluation.format_report(found)
+            code = code if found.matches_card else FAILED
+        print(json.dumps(values) if options.json else text, flush=True)
+    return code
+
+
+def _measure_after_choice(name: str, show: bool) -> tuple[dict[str, object], str]:
+    """The figures of a sweep's best cell or of a network, and as text."""
+    folder = find_study(name)
+    if folder is not None:
+        table = measure_choice(folder, show)
+        return table.model_dump(mode="json"), report.to_markdown(table)
+    found = evaluation.measure_after_choice(find_checkpoint(name), show)
+    return found.model_dump(mode="json"), evaluation.format_after_choice(name, found)
+
+
+@command(
+    "attention",
+    argument("teacher", metavar="TEACHER", help=CHECKPOINT_HELP),
+    argument("students", nargs="+", metavar="STUDENT", help=STUDENTS),
+    argument("--images", type=int, metavar="INT", help="number of test images, from the first on (default: all)"),
+    argument("--power", type=int, choices=(1, 2), default=1, help="1: mean over channels, 2: mean of squares"),
+    JSON,
+)
+def compare_attention(options: argparse.Namespace) -> int:
+    """Compare students' attention maps with a teacher's, stage by stage."""
+    if options.images is not None and options.images < 1:
+        raise ConfigError("--images must be at least 1.")
+    teacher, *students = (find_checkpoint(name) for name in (options.teacher, *options.students))
+    students, others = attention_similarity.split_by_stages(teacher, students)
+    if others:
+        names = ", ".join(checkpoint.name for checkpoint in others)
+        raise KDError(f"{names}: the number of stages differs from that of {teacher.name}: leave it out.")
+    images = get_dataset(dataset_of(teacher)).gallery()[0][: options.images]
+    with progress_bar("comparing attention") as update:
+        count = len(images)
+        attention_similarity.measure(
+            teacher, students, images, Checkpoint.network, lambda share: update(round(share * count), count)
+        )
+    rows = attention_similarity.build_rows(teacher, students, images, options.power)
+    print(to_json(rows) if options.json else to_markdown(attention_similarity.tabulate(rows)))
+    return DONE
+
+
+@command(
+    "human-labels",
+    argument("checkpoints", nargs="*", metavar="CHECKPOINT", help=f"{CHECKPOINT_HELP} (default: all bundled ones)"),
+    JSON,
+)
+def compare_with_humans(options: argparse.Namespace) -> int:
+    """Compare networks with human labels (CIFAR-10H)."""
+    path = find_human_labels()
+    if path is None:
+        raise DataError(f"the human labels are missing: set {VARIABLE} to the path of CIFAR-10H's {FILES[0]}.")
+    chosen = [find_checkpoint(name) for name in options.checkpoints] or bundled_checkpoints()
+    rows = human_agreement.build_rows(chosen, load_human_labels(path))
+    print(to_json(rows) if options.json else to_markdown(human_agreement.tabulate(rows)))
+    return DONE
+
+
+def _add_normalization(parser: argparse.ArgumentParser) -> None:
+    for key, default in get_dataset("cifar10").normalization.model_dump().items():
+        text = f"of the channels in training (default: {' '.join(map(str, default))})"
+        parser.add_argument(f"--{key}", nargs=3, type=float, default=default, metavar=("R", "G", "B"), help=text)
+
+
+@command(
+    "import",
+    argument("weights", type=Path, help="a PyTorch state dict (.pt, .pth; never unpickled) or safetensors"),
+    argument("--architecture", required=True, choices=[one.key for one in all_architectures()]),
+    argument("--name", required=True, help="the checkpoint's name"),
+    _add_normalization,
+)
+def import_weights(options: argparse.Namespace) -> int:
+    """Make a checkpoint from your own CIFAR-10 weights and evaluate it.
+
+    It says so where another normalization gives more.
+    """
+    normalization = validate(Normalization, {"mean": options.mean, "std": options.std})
+    given = (options.weights, options.architecture, options.name)
+    checkpoint = evaluation.import_checkpoint(*given, imported_root(), normalization, show=True)
+    accuracy = f"accuracy {100 * checkpoint.card.test_accuracy:.2f} %"
+    print(f"{checkpoint.path}: {accuracy}; as a teacher: --teacher imported/{checkpoint.name}")
+    if better := evaluation.find_better_normalization(checkpoint, show=True):
+        print(better)
+    return DONE
