@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from kdexplorer.analysis.difference import Difference, compare_seeds, correct, over_images, t_interval
-from kdexplorer.analysis.measures import MEASURES
+from kdexplorer.analysis.measures import MEASURES, Evaluation, measure
 from kdexplorer.config import Objective, objective_label
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import read_json, read_once, write_bytes, write_json
@@ -155,6 +155,14 @@ class Table(StrictModel):
 def differences(own: BySeed, other: BySeed) -> BySeed:
     """One student minus another, over the seeds that both have."""
     return {seed: own[seed] - other[seed] for seed in own if seed in other}
+
+
+def evaluate_row(entry: str, one: Evaluation, measures: Iterable[str], part: str) -> Row:
+    """The row of a network's logits: these measures of the registry, and where it is right and as its teacher."""
+    predicted = one.logits.argmax(axis=1)
+    agrees = "" if one.teacher is None else pack_bits(predicted == one.teacher.argmax(axis=1))
+    found = measure(one, measures)
+    return Row(entry=entry, part=part, measures=found, right=pack_bits(predicted == one.labels), agrees=agrees)
 
 
 def pack_bits(values: np.ndarray) -> str:

@@ -19,7 +19,6 @@ from kdexplorer.errors import ConfigError, RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import Run, finished_students
-from kdexplorer.studies import collect
 from kdexplorer.studies.collect import measure_choice
 from kdexplorer.studies.driver import execute_study
 from kdexplorer.studies.folder import StudyConfig, left_to_train, list_studies, open_study
@@ -125,16 +124,9 @@ def test_one_study_has_one_driver(small):
         execute_study(study)
 
 
-def test_without_labels_nothing_is_tested_and_the_rest_is_known(tiny, small, started, monkeypatch):
-    monkeypatch.setattr(collect, "load_labels", lambda config: None)
-    study = open_study(small)
-    assert execute_study(study) == "finished"
-    table = study.table()
-    assert all(row.measures.keys() == {"accuracy", "cross_entropy"} for row in table.rows)
-    assert all(one.over_images is None and one.accuracy for one in summarize(table))
-
-
-def test_a_choice_on_held_out_images_is_followed_by_one_measurement_on_the_test_split(tiny, recipe, trained, capsys):
+def test_a_choice_on_held_out_images_is_measured_once_on_the_test_split(tiny, small, recipe, trained, capsys):
+    with pytest.raises(ConfigError, match="--holdout"):
+        measure_choice(open_study(small))
     made = make_grid_study("resnet8", recipe | {"holdout": 20}, 1, temperatures=[2.0], weights=[0.5])
     study = open_study(StudyConfig(study=made))
     with pytest.raises(RunError, match="not finished"):
@@ -151,11 +143,6 @@ def test_a_choice_on_held_out_images_is_followed_by_one_measurement_on_the_test_
     card = next(c for c in run_checkpoints(study.runs()[0]) if c.name == default).card
     assert (card.after_choice.images, card.data.evaluation_images) == (60, 20)
     assert table.values(default, "test_accuracy") == {0: card.after_choice.accuracy}
-
-
-def test_a_choice_on_the_test_split_has_no_fresh_measurement(small):
-    with pytest.raises(ConfigError, match="--holdout"):
-        measure_choice(open_study(small))
 
 
 # --- From the command line ---
