@@ -70,25 +70,6 @@ def test_human_labels_apply_to_the_whole_test_split_of_cifar10_only(tmp_path, ma
     assert "human_cross_entropy" not in family.rows(human_labels=human)[0].measures
 
 
-def test_multiply_adds_come_from_the_card_or_are_counted(tmp_path, make_checkpoint):
-    counted, stated = make_checkpoint(tmp_path / "a"), make_checkpoint(tmp_path / "b", multiply_adds=7)
-    rows = results.build_rows({"a": counted, "b": stated}, {}, None)
-    assert rows[0].multiply_adds == pytest.approx(12_239_488)
-    assert rows[1].multiply_adds == 7
-
-
-def test_seconds_are_unknown_unless_every_leg_has_them(tmp_path, make_checkpoint):
-    def row(*seconds):
-        path = tmp_path / f"{len(seconds)}{seconds}"
-        legs = [{"epochs": 2, "seconds": value} for value in seconds]
-        checkpoint = make_checkpoint(path, name="x", legs=legs)
-        return results.build_rows({"x": checkpoint}, {}, None)[0]
-
-    assert (row(10.0, 20.0).seconds, row(10.0, 20.0).epochs) == (30, 4)
-    assert row(10.0, None).seconds is None
-    assert (row().seconds, row().epochs) == (None, None)
-
-
 def test_different_evaluation_images_are_different_groups(family, tmp_path, make_checkpoint):
     assert list(results.group_by_evaluation(family.entries).values()) == [["teacher", "plain", "student"]]
     other = make_checkpoint(tmp_path / "other", data={"dataset": "synthetic", "evaluation_images": 2000})
@@ -127,11 +108,6 @@ def test_the_labels_of_cifar10_are_known_without_its_images(tmp_path, make_check
     np.testing.assert_array_equal(results.evaluation_labels(checkpoint), cifar10.test_labels())
     monkeypatch.setattr(type(cifar10), "test_labels", lambda self, root=None: None)
     assert results.evaluation_labels(checkpoint) is None
-
-
-def test_the_data_set_of_a_network_has_its_classes(tmp_path, make_checkpoint):
-    assert results.dataset_of(make_checkpoint(tmp_path / "a")) == "synthetic"
-    assert results.dataset_of(make_checkpoint(tmp_path / "b", classes=["a", "b"] * 5)) == "cifar10"
 
 
 def test_disagreements_begin_with_the_most_confident_pair():

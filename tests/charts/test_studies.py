@@ -8,7 +8,7 @@ import pytest
 from kdexplorer.charts import studies, style
 from kdexplorer.charts.studies import figure_chart
 from kdexplorer.studies.experiments.base import Figure, Point
-from kdexplorer.studies.summary import summarize
+from kdexplorer.studies.table import summarize
 from tests.charts.drawing import compile_vega, draw, rows_of, texts
 from tests.studies.sample import ACCURACIES, make_grid, make_table
 

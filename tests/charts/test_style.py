@@ -85,19 +85,6 @@ def test_every_marker_of_the_registry_is_a_character_too():
     assert style.Look("#000000", "unheard of", (1, 0), "").mark not in style.MARKS.values()
 
 
-def luminance(color):
-    parts = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-@pytest.mark.parametrize("ground", ["#FFFFFF", "#0E1117"])
-def test_human_labels_are_visible_in_both_themes(ground):
-    """WCAG 2.2, success criterion 1.4.11: 3 to 1 for graphics."""
-    pair = sorted(luminance(color) + 0.05 for color in (style.look_of(style.HUMAN).color, ground))
-    assert pair[1] / pair[0] >= 3
-
-
 def test_three_networks_of_every_method_have_markers_of_their_own():
     """Vega takes a name that it knows or a path; no path is drawn twice, whatever the color."""
     roles = {f"{key} {number}": key for key in ROLES for number in range(3)}

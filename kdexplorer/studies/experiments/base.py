@@ -204,23 +204,22 @@ def class_name(number: int) -> str:
     return get_dataset("cifar10").classes[number]
 
 
-def row_of(label: str, series: str, values: Iterable[float], scale: float = 100) -> list[Point]:
+def row_of(label: str, series: str, values: Iterable[float]) -> list[Point]:
     """A row of `dots`: the mean over seeds with its 95 % t interval, and the seeds; empty without values."""
     seeds = tuple(values)
-    low, high = _interval(seeds, scale)
-    shown = tuple(scale * value for value in seeds)
-    return [Point(series, scale * float(np.mean(seeds)), 0.0, label, low, high, shown)] if seeds else []
+    shown = tuple(100 * value for value in seeds)
+    return [Point(series, 100 * float(np.mean(seeds)), 0.0, label, *_interval(seeds), shown)] if seeds else []
 
 
 def point_at(x: float, series: str, values: Iterable[float], label: str = "") -> list[Point]:
     """A point of `lines` or `scatter` whose y is the mean over seeds in percent; empty without values."""
     seeds = tuple(values)
-    return [Point(series, x, 100 * float(np.mean(seeds)), label, *_interval(seeds, 100))] if seeds else []
+    return [Point(series, x, 100 * float(np.mean(seeds)), label, *_interval(seeds))] if seeds else []
 
 
-def _interval(seeds: tuple[float, ...], scale: float) -> tuple[float | None, float | None]:
-    low, high = t_interval(seeds) or (None, None)
-    return (None, None) if low is None or high is None else (scale * low, scale * high)
+def _interval(seeds: tuple[float, ...]) -> tuple[float | None, float | None]:
+    interval = t_interval(seeds)
+    return (None, None) if interval is None else (100 * interval[0], 100 * interval[1])
 
 
 def judge_pairs(claim: str, pairs: Mapping[str, tuple[str, str]]) -> Callable[[Results], list[Claim]]:
