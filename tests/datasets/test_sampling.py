@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.datasets import get_dataset
-from kdexplorer.datasets.sampling import hold_out, load_probes, sample_class_balanced
+from kdexplorer.datasets.base import hold_out, load_probes, sample_class_balanced
 
 
 def test_a_balanced_part_has_as_many_of_each_class():

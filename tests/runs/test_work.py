@@ -9,9 +9,8 @@ from filelock import FileLock
 
 from kdexplorer.config import RunConfig
 from kdexplorer.errors import RunError, TrainingError
-from kdexplorer.runs.launch import create_run
+from kdexplorer.runs.launch import Stopped, create_run, work_in
 from kdexplorer.runs.run_folder import Run, find_run
-from kdexplorer.runs.work import Stopped, work_in
 
 CONFIG = RunConfig(name="lab", dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
 
