@@ -157,6 +157,11 @@ def differences(own: BySeed, other: BySeed) -> BySeed:
     return {seed: own[seed] - other[seed] for seed in own if seed in other}
 
 
+def describe_network(checkpoint: Checkpoint) -> Entry:
+    """A network that is only measured."""
+    return Entry(name=checkpoint.name, key=checkpoint.card.objective_key, sha256=checkpoint.sha256)
+
+
 def evaluate_row(entry: str, one: Evaluation, measures: Iterable[str], part: str) -> Row:
     """The row of a network's logits: these measures of the registry, and where it is right and as its teacher."""
     predicted = one.logits.argmax(axis=1)

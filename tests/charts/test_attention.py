@@ -24,13 +24,6 @@ def cells(mode="map", shared=True):
     return rows_of(spec, "url")
 
 
-def test_a_network_of_other_stages_is_drawn_but_not_compared():
-    found = [cell for cell in cells() if cell["network"] == "other"]
-    assert len(found) == 4
-    assert {cell["first"] for cell in found} == {"not comparable"}
-    assert not [cell for cell in cells("difference") if cell["network"] == "other"]
-
-
 def test_numbers_under_a_map_are_the_similarity_to_the_teachers_map():
     cosine, mse, correlation, _ = compare_maps([m[None] for m in STUDENT.maps], [m[None] for m in TEACHER.maps])[:, 0]
     found = attention.describe_stages(STUDENT, TEACHER)

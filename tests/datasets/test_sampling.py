@@ -18,15 +18,6 @@ def test_a_balanced_part_has_as_many_of_each_class():
     assert set(counts.tolist()) == {4, 5}
 
 
-def test_the_held_out_images_are_balanced_ascending_and_the_same_for_every_seed():
-    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 30))
-    held = hold_out(labels, 50)
-    assert np.bincount(labels[held]).tolist() == [5] * 10
-    assert np.array_equal(held, np.sort(held))
-    assert len(set(held.tolist())) == 50
-    assert np.array_equal(hold_out(labels, 50), held)
-
-
 def test_probes_are_the_first_images_of_the_evaluation_split(tiny):
     synthetic = get_dataset("synthetic")
     train, test = synthetic.load("train"), synthetic.load("test")

@@ -31,6 +31,7 @@ def logs(*probabilities):
 
 
 LOSSES = {
+    "kd": lambda s, t: kd_loss(s, t, 3.0),
     "reverse_kl": lambda s, t: reverse_kl_loss(s, t, 3.0),
     "jsd": lambda s, t: jsd_loss(s, t, 3.0, 0.3),
     "dkd": lambda s, t: dkd_loss(s, t, LABELS, 1.0, 2.0, 3.0),
@@ -104,6 +105,8 @@ def numpy_loss(key, student, teacher):
     """Independent implementations, in probabilities where the package computes in logarithms."""
     p, q = (softmax(z / 3.0, axis=1) for z in (teacher, student))
     rows, labels = np.arange(len(p)), LABELS.numpy()
+    if key == "kd":
+        return 9 * rel_entr(p, q).sum(axis=1).mean()
     if key == "reverse_kl":
         return 9 * rel_entr(q, p).sum(axis=1).mean()
     if key == "jsd":

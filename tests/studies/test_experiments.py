@@ -60,7 +60,6 @@ def measure(table, small, keep):
         row = Row(part="a", entry=f"network-{number}", measures={"accuracy": 0.5})
         table = table.model_copy(update={"rows": [*table.rows, row]})
         keep(table)
-    return table
 
 
 WORDS = dict.fromkeys(TEXTS, "words") | {"judge": judge, "figure": draw}

@@ -122,5 +122,5 @@ def test_the_labs_accuracies_are_compared_without_pairs():
 
 def test_measuring_again_gives_the_same_table(bundled):
     kept = []
-    table = lab_claims.measure(Table(), False, kept.append)
-    assert kept == [table] == [read(lab_claims.EXPERIMENT).measured]
+    lab_claims.measure(Table(), False, kept.append)
+    assert kept == [read(lab_claims.EXPERIMENT).measured]

@@ -11,14 +11,14 @@ from kdexplorer.config import SCRATCH
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints
 from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
-from kdexplorer.studies.table import Entry, Row, Table, bundled_tables, evaluate_row, unpack_bits
+from kdexplorer.studies.table import Entry, Row, Table, bundled_tables, describe_network, evaluate_row, unpack_bits
 
 BUNDLED = "bundled networks"
 IMAGES = 10_000
 """Of the test split, in all tables."""
 
 
-def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
+def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
     """All of it anew, which takes seconds."""
     checkpoints = bundled_checkpoints()
     rows, entries, described = list[Row](), dict[str, Entry](), ""
@@ -27,14 +27,12 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
         row = _measure(checkpoint, teacher) if teacher else None
         if teacher is not None and row is not None:
             rows.append(row)
-            entries |= {one.name: _describe(one) for one in (checkpoint, teacher)}
+            entries |= {one.name: describe_network(one) for one in (checkpoint, teacher)}
             described = describe_evaluation(checkpoint)
     for entry, row in _rows_of_tables():
         rows.append(row)
         entries.setdefault(entry.name, entry)
-    found = {"rows": rows, "entries": list(entries.values()), "images": IMAGES, "evaluated_on": described}
-    keep(table := table.model_copy(update=found))
-    return table
+    keep(Table(rows=rows, entries=list(entries.values()), images=IMAGES, evaluated_on=described))
 
 
 def judge(results: Results) -> list[Claim]:
@@ -45,8 +43,8 @@ def judge(results: Results) -> list[Claim]:
         return [Claim(claim, "There are no two students of one teacher and architecture.", "cannot be decided")]
     count = results.measured.images or 0
     tests = correct({
-        (number, bits): over_images(*(unpack_bits(getattr(row, bits), count) for row in pair))
-        for number, pair in enumerate(pairs)
+        (number, bits): over_images(unpack_bits(getattr(own, bits), count), unpack_bits(getattr(other, bits), count))
+        for number, (own, other) in enumerate(pairs)
         for bits in ("agrees", "right")
     })  # fmt: skip
     signs = [(tests[number, "agrees"].sign, tests[number, "right"].sign) for number in range(len(pairs))]
@@ -89,10 +87,6 @@ def _find_teacher(checkpoint: Checkpoint, found: list[Checkpoint]) -> Checkpoint
         if baseline is not None and baseline.sha256 == checkpoint.sha256:
             return lineage.teacher_of(other, found)
     return None
-
-
-def _describe(checkpoint: Checkpoint) -> Entry:
-    return Entry(name=checkpoint.name, key=checkpoint.card.objective_key, sha256=checkpoint.sha256)
 
 
 def _measure(checkpoint: Checkpoint, teacher: Checkpoint) -> Row | None:

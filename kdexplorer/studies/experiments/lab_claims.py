@@ -32,7 +32,7 @@ from kdexplorer.errors import DataError
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
-from kdexplorer.studies.table import Entry, Row, Table, accuracies_by, bundled_tables, pack_bits
+from kdexplorer.studies.table import Row, Table, accuracies_by, bundled_tables, describe_network, pack_bits
 
 LAB = {
     "resnet50": (0.43, 0.9090),
@@ -54,7 +54,7 @@ BySetting = Mapping[float, Sequence[float]]
 """Accuracies by seed, 0 to 1, for each value of a setting; the same seeds for all."""
 
 
-def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
+def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
     """All of it anew: from the cards and the stored logits, which takes seconds."""
     checkpoints = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
     first = next(iter(checkpoints.values()), None)
@@ -67,13 +67,8 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
         known = logits[one.name]
         right = pack_bits(known.argmax(axis=1) == labels) if known is not None and len(known) == len(labels) else ""
         rows += _describe(one, right)
-    found = {
-        "rows": rows,
-        "entries": [Entry(name=c.name, key=c.card.objective_key, sha256=c.sha256) for c in checkpoints.values()],
-        "images": len(labels), "evaluated_on": networks.describe_evaluation(first),
-    }  # fmt: skip
-    keep(table := table.model_copy(update=found))
-    return table
+    entries = [describe_network(checkpoint) for checkpoint in checkpoints.values()]
+    keep(Table(rows=rows, entries=entries, images=len(labels), evaluated_on=networks.describe_evaluation(first)))
 
 
 def _describe(one: networks.ResultRow, right: str) -> Iterator[Row]:
@@ -92,8 +87,8 @@ def _describe(one: networks.ResultRow, right: str) -> Iterator[Row]:
 
 def judge(results: Results) -> list[Claim]:
     """Every claim."""
-    sweep = next(iter(bundled_tables(with_grid=True).values()), None)
-    temperatures, weights = (accuracies_by(sweep, axis) if sweep else {} for axis in (0, 1))
+    grid = next(iter(bundled_tables(with_grid=True).values()), None)
+    temperatures, weights = (accuracies_by(grid, axis) if grid else {} for axis in (0, 1))
     table = results.measured
     return [
         judge_setting("T of 3 to 5 is best", "T", temperatures, (3, 5)),

@@ -14,7 +14,7 @@ from kdexplorer.datasets.base import Normalization
 from kdexplorer.errors import ConfigError
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
-from kdexplorer.studies.table import Entry, Table, evaluate_row
+from kdexplorer.studies.table import Table, describe_network, evaluate_row
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,7 @@ PAIRS = {
 NETWORKS = (TEACHER, "resnet20-scratch", "resnet20-response", "resnet8-scratch", "resnet8-response", "resnet8-combined")
 
 
-def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
+def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
     """Network by network, kept after each condition."""
     from kdexplorer.analysis.inference import predict
 
@@ -68,11 +68,10 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
             parts = [predict(network, pixels[start : start + BATCH], normalization) for start in starts]
             evaluation = Evaluation(np.concatenate(parts), images.labels)
             row = evaluate_row(name, evaluation, ("accuracy", "calibration_error"), shift)
-            entries[name] = Entry(name=name, key=checkpoint.card.objective_key, sha256=checkpoint.sha256)
+            entries[name] = describe_network(checkpoint)
             added = {"rows": [*table.rows, row], "evaluated_on": described, "images": len(images)}
             added["entries"] = list(entries.values())
             keep(table := table.model_copy(update=added))
-    return table
 
 
 def judge(results: Results) -> list[Claim]:
