@@ -18,7 +18,7 @@ from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import Gate
 from kdexplorer.app.server.streamlit_internals import ask_no_host, ignore_other_kinds, upload_manager
 from kdexplorer.app.server.uploads import limit_uploads
-from kdexplorer.app.state.networks import forget_networks
+from kdexplorer.app.state.cached import forget_networks
 from kdexplorer.processes import limit_thread_spinning
 from kdexplorer.story.lecture import check_file
 

@@ -14,9 +14,8 @@ import argparse
 
 import numpy as np
 
-from kdexplorer.analysis.inference import gradient_on_logits
 from kdexplorer.analysis.measures import to_markdown
-from kdexplorer.analysis.metrics import kl_by_image, push_size
+from kdexplorer.analysis.metrics import gradient_on_logits, kl_by_image, push_size
 from kdexplorer.analysis.results import evaluation_labels
 from kdexplorer.runs.checkpoints import find_checkpoint
 

@@ -18,6 +18,7 @@ from kdexplorer.datasets import all_datasets
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import MAX_JSON_BYTES, parse_json, read_bytes
 from kdexplorer.methods import Method, MethodSettings, all_methods, get_method
+from kdexplorer.methods.kd import KD
 from kdexplorer.networks import all_architectures
 from kdexplorer.presets import RECIPES
 from kdexplorer.schema import Name, StrictModel, validate
@@ -90,6 +91,17 @@ class Objective(StrictModel):
     def weights_by_method(self) -> dict[str, float]:
         """The sum of the weights of each method's terms, by key."""
         return {key: sum(t.weight for t in self.terms if t.method == key) for key in {t.method for t in self.terms}}
+
+
+def trained_alpha(objective: Objective | None) -> float:
+    """α of the lab's formula in an objective: KD's share of the weights of KD and cross-entropy, 0 to 1.
+
+    KD's default weight, the lab's α, where the objective has no such term.
+    """
+    weight = objective.weights_by_method().get(KD.key) if objective else None
+    if objective is None or weight is None:
+        return float(KD.Settings().weight)
+    return weight / (weight + objective.ce_weight)
 
 
 class StudentConfig(Objective):

@@ -47,7 +47,6 @@ TOGETHER = {
     ),
     "a page in a file": ("tests/handout/test_browser_handout.py", "tests/web/test_live.py", "tests/web/test_web.py"),
     "the image decoder": ("tests/images/test_bounds.py",),
-    "a method in a file": ("tests/training/test_adapters.py",),
     "a run that nothing interrupts": ("tests/training/test_state.py",),
     "every chart": ("tests/charts/test_every_chart.py",),
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdexplorer.analysis import inference
+from kdexplorer.analysis import metrics
 from kdexplorer.analysis.metrics import entropy, kl_by_image, softmax
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -86,7 +86,7 @@ def most_instructive(predictions: Predictions, temperature: float, alpha: float)
     wanted = [predictions.is_right("teacher")]
     if predictions.distilled is not None:
         logits = zip(predictions.distilled, predictions.teacher, predictions.labels.tolist(), strict=True)
-        totals = [inference.gradient_on_logits(*one, temperature, alpha)["total"][one[2]] for one in logits]
+        totals = [metrics.gradient_on_logits(*one, temperature, alpha)["total"][one[2]] for one in logits]
         wanted.append(np.array(totals) < 0)
         if predictions.scratch is not None:
             wanted.append(~predictions.is_right("scratch") & predictions.is_right("distilled"))

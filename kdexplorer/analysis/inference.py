@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdexplorer.analysis.metrics import softmax
-from kdexplorer.config import Objective
 from kdexplorer.datasets import Normalization
 from kdexplorer.methods import Method
-from kdexplorer.methods.kd import KD
 
 if TYPE_CHECKING:
     import torch
@@ -62,35 +59,6 @@ def to_inputs(network: nn.Module, images: np.ndarray, normalization: Normalizati
 
     device = next(network.parameters()).device
     return normalize(torch.from_numpy(np.array(images)).to(device), normalization)
-
-
-def trained_alpha(objective: Objective | None) -> float:
-    """α of the lab's formula in an objective: KD's share of the weights of KD and cross-entropy, 0 to 1.
-
-    KD's default weight, the lab's α, where the objective has no such term.
-    """
-    weight = objective.weights_by_method().get(KD.key) if objective else None
-    if objective is None or weight is None:
-        return float(KD.Settings().weight)
-    return weight / (weight + objective.ce_weight)
-
-
-def gradient_on_logits(
-    student_logits: np.ndarray, teacher_logits: np.ndarray, label: int | None, temperature: float, alpha: float
-) -> dict[str, np.ndarray]:
-    """The gradient of the lab's response-based loss on the student's logits, for one image.
-
-    `dL/dz = alpha * T * (p_s(T) - p_t(T)) + (1 - alpha) * (p_s - y)`, from Hinton et al. 2015, equation 2, with the
-    factor T^2 of the loss. A step of training moves the logits *against* the gradient.
-
-    Returns:
-        `teacher`, `label` (zero without one, as for an upload) and their sum `total`, each `[classes]` float64.
-    """
-    teacher = alpha * temperature * (softmax(student_logits, temperature) - softmax(teacher_logits, temperature))
-    hard = np.zeros_like(teacher)
-    if label is not None:
-        hard = (1 - alpha) * (softmax(student_logits) - np.eye(len(teacher))[label])
-    return {"teacher": teacher, "label": hard, "total": teacher + hard}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How good a network's logits are and how similar to the teacher's: accuracy, cross-entropy, calibration, agreement.
+"""How good a network's logits are and how similar to the teacher's: accuracy, calibration, agreement, gradient.
 
 Temperature scaling: one number per network that corrects its level of confidence (Guo et al., "On Calibration of Modern
 Neural Networks", ICML 2017, section 4.2). It is fitted on other images than those that it scales: the images are
@@ -191,3 +191,21 @@ def push_size(student_logits: np.ndarray, teacher_logits: np.ndarray, temperatur
 def fresh_push(teacher_logits: np.ndarray, temperature: float) -> float:
     """The mean `push_size` over images `[N, K]` at the start of training: an untrained student's logits are zero."""
     return float(push_size(np.zeros_like(teacher_logits), teacher_logits, temperature).mean())
+
+
+def gradient_on_logits(
+    student_logits: np.ndarray, teacher_logits: np.ndarray, label: int | None, temperature: float, alpha: float
+) -> dict[str, np.ndarray]:
+    """The gradient of the lab's response-based loss on the student's logits, for one image.
+
+    `dL/dz = alpha * T * (p_s(T) - p_t(T)) + (1 - alpha) * (p_s - y)`, from Hinton et al. 2015, equation 2, with the
+    factor T^2 of the loss. A step of training moves the logits *against* the gradient.
+
+    Returns:
+        `teacher`, `label` (zero without one, as for an upload) and their sum `total`, each `[classes]` float64.
+    """
+    teacher = alpha * temperature * (softmax(student_logits, temperature) - softmax(teacher_logits, temperature))
+    hard = np.zeros_like(teacher)
+    if label is not None:
+        hard = (1 - alpha) * (softmax(student_logits) - np.eye(len(teacher))[label])
+    return {"teacher": teacher, "label": hard, "total": teacher + hard}

@@ -13,11 +13,11 @@ import streamlit as st
 from kdexplorer.analysis import attention_similarity
 from kdexplorer.analysis.attention_similarity import StageSimilarity, attention_weight
 from kdexplorer.analysis.measures import to_markdown
-from kdexplorer.app.parts import chart_view, layout, network_picker, picture
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.parts import chart_view, network_picker, picture
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access, turns
-from kdexplorer.app.state import choices, data
-from kdexplorer.app.state.networks import Network
+from kdexplorer.app.state import cached, choices
+from kdexplorer.app.state.cached import Network
 from kdexplorer.charts import attention as charts
 from kdexplorer.charts import style
 from kdexplorer.charts.attention import NetworkMaps
@@ -32,16 +32,12 @@ from kdexplorer.training.estimate import format_duration
 
 def show_page() -> None:
     """The maps of one picture, and their similarity over many."""
-    layout.header(
+    teacher, students, image, right = picture.first_screen(
         "attention",
         "The mean over a stage's channels is a map of **where** the network is active. Feature-based distillation "
         "trains the student to reproduce the teacher's maps.",
+        count=4,
     )
-    teacher, students = network_picker.pick_networks(count=4)
-    left, right = layout.first_screen()
-    with left:
-        image = picture.pick(teacher, students)
-
     with right:
         control, scale = st.columns([1, 1], gap="xsmall")
         with control, st.container(horizontal=True, gap="small"):
@@ -103,7 +99,7 @@ SIZES = (200, 1_000, 10_000)
 
 def show_study(teacher: Network, students: list[Network], dataset: str, power: int) -> None:
     """The section: how many images, the comparison, the chart, the conclusion and the table."""
-    pixels, _, _ = data.gallery(dataset)
+    pixels, _, _ = cached.gallery(dataset)
     comparable, others = attention_similarity.split_by_stages(teacher, students)
     for checkpoint in others:
         st.caption(f"{as_text(checkpoint.name)} is left out: it does not have as many stages as the teacher.")

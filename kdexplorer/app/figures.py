@@ -8,18 +8,18 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.analysis import inference, results
-from kdexplorer.app import attention, methods, soft_labels
+from kdexplorer.analysis import results
+from kdexplorer.app import attention, experiments, methods, soft_labels
 from kdexplorer.app.audience import page as audience
 from kdexplorer.app.compare import sections
 from kdexplorer.app.compare.studies import VERDICTS
 from kdexplorer.app.compare.table import Comparison
-from kdexplorer.app.experiments import experiment_view
 from kdexplorer.app.parts import chart_view, network_picker, picture
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
-from kdexplorer.app.state.networks import Network, evaluation_labels, label_together, result_rows
+from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, result_rows
+from kdexplorer.config import trained_alpha
 from kdexplorer.errors import KDError
 from kdexplorer.figures import Figure, all_figures
 from kdexplorer.images.picture import Picture
@@ -85,7 +85,7 @@ def _draw_beside(figure: Figure, teacher: Network, students: list[Network], imag
         source = soft_labels.build(image, teacher, students)
         if source.students:
             trained = source.networks[source.distilled.name].card.objective
-            alpha = choices.pinned("alpha", inference.trained_alpha(trained))
+            alpha = choices.pinned("alpha", trained_alpha(trained))
             source = replace(source, student=source.distilled, alpha=alpha)
     chart_view.show_figure(figure.key, source, alone=True)
 
@@ -136,11 +136,11 @@ def _show_experiment(teacher: Network, students: list[Network]) -> None:
     """One experiment: its question, its chart, its verdict."""
     left, right = st.columns([2, 3], gap="medium")
     with left:
-        chosen = experiment_view.pick_experiment()
+        chosen = experiments.pick_experiment()
     words = right.empty()
-    found, small = experiment_view.draw_chart(chosen)
+    found = experiments.draw_chart(chosen)
     said = f"**{chosen.question}** "
-    if found and small:
+    if found and found.small:
         said += SMALL
     elif found:
         verdicts = (f"{VERDICTS[claim.verdict]} {claim.claim}: {claim.verdict}." for claim in chosen.judge(found))

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from kdexplorer.app import navigation
 from kdexplorer.app.parts import layout, network_picker, picture
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server.streamlit_internals import add_media
 from kdexplorer.app.state import choices
-from kdexplorer.app.state.networks import Network, sources
+from kdexplorer.app.state.cached import Network, sources
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ImageError, KDError
@@ -42,12 +41,12 @@ def show_page() -> None:
             f"among {', '.join(small)}."
         )
         st.stop()
-    fitting = assemble.select_networks({one.key: one for one in [teacher, *students]})
+    fitting = export.select_networks({one.key: one for one in [teacher, *students]})
     selected = [student for student in students if student.key in fitting]
     left_out = [student.name for student in students if student not in selected]
     if left_out:
         st.caption(
-            f"Not shown: {as_text(', '.join(left_out))}. The view runs up to {assemble.MAX_STUDENTS} students, "
+            f"Not shown: {as_text(', '.join(left_out))}. The view runs up to {export.MAX_STUDENTS} students, "
             "small ResNets only."
         )
 
@@ -58,8 +57,8 @@ def show_page() -> None:
             picture.use_photo(chosen)
             with message.container(horizontal=True, vertical_alignment="center"):
                 st.success("The other pages now show this picture.", width=420)
-                navigation.link_to("soft_labels", "Its soft labels")
-                navigation.link_to("attention", "Its attention maps")
+                layout.link_to("soft_labels", "Its soft labels")
+                layout.link_to("attention", "Its attention maps")
     except KDError as error:
         show_error(error)
 
@@ -101,7 +100,7 @@ def _keep_temperature() -> None:
 def _serve(weights: bytes, place: str) -> str:
     """The URL of these bytes, see `add_media`."""
     path = add_media(weights, "application/octet-stream", place)
-    return path and navigation.with_base(path)
+    return path and layout.with_base(path)
 
 
 def _decode(picture: object) -> bytes:

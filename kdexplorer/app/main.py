@@ -5,9 +5,9 @@ from pathlib import Path
 import streamlit as st
 
 from kdexplorer.app import figures, story
-from kdexplorer.app.navigation import FOLDER, TITLES
 from kdexplorer.app.parts import layout
-from kdexplorer.app.state import choices, links
+from kdexplorer.app.parts.layout import FOLDER, TITLES
+from kdexplorer.app.state import choices
 
 STYLE = Path(__file__).with_name("style.css")
 st.set_page_config(
@@ -22,7 +22,7 @@ pages = [
     for number, (name, title) in enumerate(TITLES.items())
 ]
 is_figure, is_story = (view.PARAMETER in st.query_params for view in (figures, story))
-hidden = links.hide()
+hidden = layout.hide()
 page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
 choices.translate_link()  # the page is known: it begins anew where it is
 if is_figure or is_story:
@@ -30,6 +30,10 @@ if is_figure or is_story:
         (figures if is_figure else story).show()
 else:
     with st.container(key="share", horizontal=True, gap="xsmall"):
-        story.show_button()
-        links.show_page_link(page.url_path or next(iter(TITLES)))
+        step = str(st.session_state.get(story.STEP, 1))
+        st.button(
+            "Present", key="present", help="The lecture, step by step",
+            on_click=st.query_params.update, args=({story.PARAMETER: step},),
+        )  # fmt: skip
+        layout.show_page_link(page.url_path or next(iter(TITLES)))
     page.run()

@@ -11,11 +11,11 @@ import streamlit as st
 from kdexplorer.analysis import inference
 from kdexplorer.analysis.inference import PROBED, Probe
 from kdexplorer.app.launch.students import objective_formula
-from kdexplorer.app.parts import chart_view, layout, network_picker, picture
+from kdexplorer.app.parts import chart_view, picture
 from kdexplorer.app.parts.field_widget import draw_field
-from kdexplorer.app.parts.text import as_text, show_error
-from kdexplorer.app.state import choices, data
-from kdexplorer.app.state.networks import KEYS, Network
+from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.state import cached, choices
+from kdexplorer.app.state.cached import KEYS, Network
 from kdexplorer.charts import divergence, gradients, taxonomy
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.config import SCRATCH
@@ -27,15 +27,11 @@ from kdexplorer.networks import get_architecture
 
 def show_page() -> None:
     """One method on the picture, its formula and its code; then all methods."""
-    layout.header(
+    teacher, students, image, right = picture.first_screen(
         "methods",
         "**What** the student imitates: the teacher's predictions (response), what happens inside it (feature), or how "
         "it relates images to each other (relation).",
     )
-    teacher, students = network_picker.pick_networks(count=2)
-    left, right = layout.first_screen()
-    with left:
-        image = picture.pick(teacher, students)
     with right:
         first, second = st.columns(2, gap="xsmall")
         with first:
@@ -153,7 +149,7 @@ def probe_images(picture: Picture, teacher: Network) -> tuple[np.ndarray, np.nda
 
     A photo gets the class that the teacher predicts.
     """
-    pixels, labels, indices = data.gallery(picture.dataset)
+    pixels, labels, indices = cached.gallery(picture.dataset)
     rank = np.array([(labels[:position] == label).sum() for position, label in enumerate(labels[:400])])
     order = np.lexsort((np.arange(len(rank)), rank))
     others = order[indices[order] != (-1 if picture.index is None else picture.index)][: PROBED - 1]

@@ -9,18 +9,16 @@ import streamlit as st
 
 from kdexplorer.analysis import measures, results, verdicts
 from kdexplorer.analysis.metrics import entropy, softmax
-from kdexplorer.app import navigation
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
-from kdexplorer.app.parts.text import as_text, show_error
-from kdexplorer.app.state import data
-from kdexplorer.app.state.networks import Network, result_rows
+from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.state import cached
+from kdexplorer.app.state.cached import Network, result_rows
 from kdexplorer.charts import evaluation, soft_labels
 from kdexplorer.charts.common import NetworkLogits, select_classes
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
-from kdexplorer.images import render
-from kdexplorer.images.picture import Picture
+from kdexplorer.images.picture import Picture, enlarge_png
 from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.runs import lineage
 
@@ -34,7 +32,7 @@ def choose_example(teacher: Network, students: list[Network], dataset: str) -> P
     rank = picture.most_instructive(teacher, students, dataset)
     if rank is None:
         return None
-    pixels, labels, indices = data.gallery(dataset)
+    pixels, labels, indices = cached.gallery(dataset)
     return picture.make_test_image(teacher, pixels[rank], int(indices[rank]), int(labels[rank]))
 
 
@@ -47,7 +45,7 @@ def show_example(teacher: Network, students: list[Network], dataset: str) -> Non
         )
         return
     classes, label, index = teacher.classes, example.label, example.index
-    chart_view.mention(image=f"{get_dataset(dataset).label} test image {index}")
+    layout.mention(image=f"{get_dataset(dataset).label} test image {index}")
     logits = {c.name: c.logits_of(example) for c in [teacher, *students]}
     shown = select_classes(logits[teacher.name], label)
     soft = softmax(logits[teacher.name], SOFT)
@@ -59,7 +57,7 @@ def show_example(teacher: Network, students: list[Network], dataset: str) -> Non
 
     left, right = layout.first_screen()
     with left:
-        st.image(render.enlarge_png(example.pixels_last, 448), width="stretch", alt=example.caption(classes))
+        st.image(enlarge_png(example.pixels_last, 448), width="stretch", alt=example.caption(classes))
         st.caption(f"Test image {index}. The hard label is **{as_text(classes[label])}**, and nothing else.")
     first, second = right.columns(2, gap="medium")
     draw(first, teacher, 1.0, "The teacher's prediction")
@@ -94,7 +92,7 @@ def show_methods() -> None:
                     st.markdown(f"**{method.label}**: {method.summary}", help=method.reference)
                     st.latex(method.formula)
             if family in SEE:
-                navigation.link_to(*SEE[family])
+                layout.link_to(*SEE[family])
 
 
 def show_results(teacher: Network, students: list[Network]) -> None:

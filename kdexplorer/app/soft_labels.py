@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import human_agreement, inference, metrics
+from kdexplorer.analysis import human_agreement, metrics
 from kdexplorer.analysis.human_agreement import Closeness
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.analysis.verdicts import describe_kl, describe_push
-from kdexplorer.app.parts import chart_view, downloads, layout, network_picker, picture
-from kdexplorer.app.parts.text import as_text, show_error
-from kdexplorer.app.state import choices, data
-from kdexplorer.app.state.networks import KEYS, Network
+from kdexplorer.app.parts import chart_view, downloads, network_picker, picture
+from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.state import cached, choices
+from kdexplorer.app.state.cached import KEYS, Network
 from kdexplorer.charts import class_maps, temperature
 from kdexplorer.charts import soft_labels as label_charts
 from kdexplorer.charts.common import NetworkLogits, fresh_student, select_classes
 from kdexplorer.charts.style import FRESH, HUMAN, role_of
-from kdexplorer.config import SCRATCH
+from kdexplorer.config import SCRATCH, trained_alpha
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.human_labels import VARIABLE
@@ -30,15 +30,11 @@ from kdexplorer.images.picture import Picture
 
 def show_page() -> None:
     """The picture, the soft labels with their slider, and one tab."""
-    layout.header(
+    teacher, students, image, right = picture.first_screen(
         "soft_labels",
         "Divide a network's logits by a temperature *T* before the softmax, and the small probabilities become "
         "visible: they show which classes the teacher finds similar.",
     )
-    teacher, students = network_picker.pick_networks(count=2)
-    left, right = layout.first_screen()
-    with left:
-        image = picture.pick(teacher, students)
     with right:
         page = build(image, teacher, students)
         chart_view.show_figure("soft_labels", page, "Soft labels")
@@ -101,7 +97,7 @@ def build(picture: Picture, teacher: Network, students: list[Network]) -> SoftLa
     """The networks' logits for a picture; what is missing is reported. Without the teacher's the page ends."""
     human = None
     try:
-        human = data.human_labels_of(picture.dataset) if picture.label is not None else None
+        human = cached.human_labels_of(picture.dataset) if picture.label is not None else None
     except KDError as error:
         show_error(error)
     found = network_picker.ask_each([teacher, *students], lambda one: one.logits_of(picture))
@@ -128,7 +124,7 @@ def show_gradient(page: SoftLabels) -> None:
         if choices.pick_option("moment", "Moment", MOMENTS) != MOMENTS[0]:
             student = fresh_student(page.teacher)
     with right:
-        alpha = choices.pick_pinned("alpha", inference.trained_alpha(trained))
+        alpha = choices.pick_pinned("alpha", trained_alpha(trained))
     st.latex(
         r"\begin{aligned}\frac{\partial L}{\partial z_i} ={}& "
         r"\underbrace{\alpha\,T\,\bigl(p^s_i(T) - p^t_i(T)\bigr)}_{\text{teacher}} \\ "
@@ -151,7 +147,7 @@ def show_gradient(page: SoftLabels) -> None:
 def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float) -> str:
     """The formula with its numbers for one class: the hard label's, else the teacher's first."""
     label, t = page.picture.label, page.temperature
-    parts = inference.gradient_on_logits(student.logits, page.teacher.logits, label, t, alpha)
+    parts = metrics.gradient_on_logits(student.logits, page.teacher.logits, label, t, alpha)
     index = label if label is not None else int(np.argmax(page.teacher.logits))
     soft, of_teacher = (metrics.softmax(one.logits, t)[index] for one in (student, page.teacher))
     name = re.sub(r"[^\w .,'()-]|_", " ", page.classes[index])  # nothing that is a command in a formula

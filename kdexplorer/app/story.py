@@ -9,8 +9,9 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app import figures, navigation
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app import figures
+from kdexplorer.app.parts import layout
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.errors import ConfigError
@@ -19,18 +20,13 @@ from kdexplorer.story.lecture import Lecture, Step, open_lecture
 from kdexplorer.web import assemble
 
 PARAMETER, NOTES = "story", "notes"
-_STEP, _BEFORE = "story_step", "story_before"
+STEP, _BEFORE = "story_step", "story_before"
+"""The key of the step where the lecture goes on, and of what was chosen before it."""
 _css, _script, _notes_script = (assemble.read(name) for name in ("story.css", "story.js", "story_notes.js"))
 _notes_button = st.components.v2.component(
     "kdexplorer_story", html="<button type='button'>Notes</button>", js=_script, css=_css
 )
 _notes = st.components.v2.component("kdexplorer_story_notes", html="<main></main>", js=_notes_script, css=_css)
-
-
-def show_button() -> None:
-    """The button that begins the story, or goes on with it where it was left."""
-    step = st.session_state.get(_STEP, 1)
-    st.button("Present", key="present", help="The lecture, step by step", on_click=_go_to, args=(step,))
 
 
 def show() -> None:
@@ -70,7 +66,7 @@ def _draw(lecture: Lecture, number: int) -> None:
         _notes_button(key="story_channel", data={"step": number})
         st.button("Back", key="story_back", disabled=number == 1, on_click=_go_to, args=(number - 1,))
         st.button("Next", key="story_next", disabled=number == count, on_click=_go_to, args=(number + 1,))
-        if st.button("Leave", key="story_leave", help=f"To {navigation.TITLES[all_figures()[step.figure].page]}"):
+        if st.button("Leave", key="story_leave", help=f"To {layout.TITLES[all_figures()[step.figure].page]}"):
             _leave(step)
 
 
@@ -93,12 +89,12 @@ def _leave(step: Step) -> None:
     """To the page that the step's figure belongs to, with everything that was chosen."""
     _restore()
     st.query_params.pop(PARAMETER, None)
-    st.switch_page(navigation.FOLDER / f"{all_figures()[step.figure].page}.py")
+    st.switch_page(layout.FOLDER / f"{all_figures()[step.figure].page}.py")
 
 
 def _enter(number: int, step: Step) -> None:
     """Remembers the step; where it begins, its settings apply, unless its link chooses others."""
-    if st.session_state.get(_STEP) == number and _BEFORE in st.session_state:
+    if st.session_state.get(STEP) == number and _BEFORE in st.session_state:
         return
     linked = set() if _BEFORE in st.session_state else set(st.query_params)
     _restore()
@@ -106,7 +102,7 @@ def _enter(number: int, step: Step) -> None:
     st.session_state[_BEFORE] = {name: (value, st.session_state.get(name)) for name, value in given.items()}
     for name, value in given.items():
         choices.put(name, value)
-    st.session_state[_STEP] = number
+    st.session_state[STEP] = number
 
 
 def _restore() -> None:

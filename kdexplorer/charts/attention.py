@@ -15,8 +15,7 @@ from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_ma
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, fill_shape, spec, title, tooltips
 from kdexplorer.charts.style import DESIGN_EM, area, em
-from kdexplorer.images import render
-from kdexplorer.images.render import enlarge_png
+from kdexplorer.images.picture import PALETTES, data_url, enlarge_png, map_png
 
 HEIGHT = 321
 """Of all stages' maps with their numbers, in pixels in a window of 1280 pixels: they then fit its first screen."""
@@ -84,7 +83,7 @@ def grid(rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool
             if row in shown and map_ is not None:
                 top = max(float(np.abs(map_).max()), 1e-6)
                 own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
-                url = render.data_url(render.map_png(map_, *(limits if shared else own), mode))
+                url = data_url(map_png(map_, *(limits if shared else own), mode))
                 place = {"network": row.name, "stage": f"stage {stage + 1}", "column": shown.index(row), "row": stage}
                 cells.append(place | {"url": url} | numbers[stage])
     heads = [{"network": row.name, "column": k, "color": style.look_of(row.role).color} for k, row in enumerate(shown)]
@@ -94,7 +93,7 @@ def grid(rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool
     return fill_shape(
         _grid_shape(max(1, len(shown)), stages),
         {"cells": cells, "heads": heads},
-        {"opacity": opacity, "photo": render.data_url(enlarge_png(photo, 192)), "heading": heading},
+        {"opacity": opacity, "photo": data_url(enlarge_png(photo, 192)), "heading": heading},
         f"Grid of attention maps over the image: {', '.join(row.name for row in shown)} in columns, {stages} stages in "
         "rows; under each student's map its similarity to the teacher's.",
     )
@@ -199,7 +198,7 @@ def scale_bar(low: float, high: float, mode: str, shared: bool) -> Spec:
             labelExpr=f"datum.index == 0 ? '{least}' : '{most}'",
             grid=False,
         )
-    colors = alt.Scale(range=list(render.PALETTES[mode]), domain=[low, high])
+    colors = alt.Scale(range=list(PALETTES[mode]), domain=[low, high])
     x = alt.X("value:Q", axis=axis, scale=alt.Scale(domain=[low, high + 1.5 * step], nice=False))
     bar = alt.Chart(data(steps)).mark_rect()
     heading = title(unit if shared else f"{unit.split(' (')[0]}, each map on its own scale")

@@ -7,6 +7,7 @@ takes a hundred times as long.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -201,3 +202,8 @@ def describe_selection(shown: int, count: int, rule: str) -> str:
 def vega_lite_version() -> str:
     """The version of Vega-Lite that Altair writes, as `vl_convert` takes it."""
     return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+
+
+def slider_value(temperature: float) -> float:
+    """The temperature slider's value: its log2."""
+    return round(math.log2(temperature), 4)

@@ -19,15 +19,15 @@ from kdexplorer.charts.common import (
     fill_shape,
     join_parts,
     select_classes,
+    slider_value,
     spec,
     title,
     tooltips,
 )
 from kdexplorer.charts.soft_labels import ROW
 from kdexplorer.charts.style import area, em, look_of
-from kdexplorer.charts.temperature import log_softmax, slider_value, temperature_params
-from kdexplorer.images import render
-from kdexplorer.images.render import enlarge_png
+from kdexplorer.charts.temperature import log_softmax, temperature_params
+from kdexplorer.images.picture import data_url, enlarge_png, map_png
 
 _HARD_LABEL = "hard label"
 _SOURCES = [_HARD_LABEL, style.TEACHER]
@@ -43,7 +43,7 @@ def gradient_push(
 ) -> Spec:
     """The push `-dL/dz` on each of the student's logits for one image, by the hard label and by the teacher.
 
-    `L = alpha · T² KL + (1 - alpha) · CE`; see `analysis.inference.gradient_on_logits`.
+    `L = alpha · T² KL + (1 - alpha) · CE`; see `analysis.metrics.gradient_on_logits`.
 
     Args:
         teacher: the network whose largest logits select the classes, see `select_classes`.
@@ -198,10 +198,10 @@ def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method:
         student: its name.
     """
     used = [(number, map_) for number, map_ in enumerate(changes, start=1) if map_ is not None]
-    picture = render.data_url(enlarge_png(photo, 192))
+    picture = data_url(enlarge_png(photo, 192))
     cells = []
     for column, (number, map_) in enumerate(used):
-        url = render.data_url(render.map_png(map_, 0.0, max(float(map_.max()), 1e-30), "map"))
+        url = data_url(map_png(map_, 0.0, max(float(map_.max()), 1e-30), "map"))
         share = float(np.sort(map_, axis=None)[::-1][: max(1, map_.size // 4)].sum() / max(map_.sum(), 1e-30))
         text = f"stage {number}: {map_.shape[0]} × {map_.shape[1]}"
         cells.append({"column": column, "url": url, "photo": picture, "text": text, "share": f"{share:.0%}"})
@@ -244,7 +244,7 @@ def relation_maps(relations: np.ndarray, images: np.ndarray, name: str, role: st
     """
     count = len(relations)
     rows = [{"i": i, "j": j, "value": round(float(relations[i, j]), 4)} for i in range(count) for j in range(count)]
-    urls = [render.data_url(enlarge_png(image.transpose(1, 2, 0), 32)) for image in images]
+    urls = [data_url(enlarge_png(image.transpose(1, 2, 0), 32)) for image in images]
     pictures = [{"i": position, "url": url} for position, url in enumerate(urls)]
     size = f"width / {count + 1}"
     params = [alt.param(name="cell", expr=size)]

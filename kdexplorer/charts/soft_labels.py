@@ -24,12 +24,13 @@ from kdexplorer.charts.common import (
     fill_shape,
     join_parts,
     select_classes,
+    slider_value,
     spec,
     title,
     tooltips,
 )
 from kdexplorer.charts.style import area, em
-from kdexplorer.charts.temperature import kl, log_softmax, slider_value, temperature_params
+from kdexplorer.charts.temperature import kl, log_softmax, temperature_params
 
 ROW, LINE = 33, 22
 """Height of a class and of a line of the live table, in pixels in a window of 1280 pixels; see `sizes.em`."""

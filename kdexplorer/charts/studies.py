@@ -1,20 +1,192 @@
-"""Charts of a study: the surface of a grid, its cells seed by seed, and each entry's difference to a reference."""
+"""Charts of studies and experiments: rows of dots, lines, a point for each student, and the surface of a grid."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import altair as alt
 import numpy as np
 
 from kdexplorer.analysis.measures import MEASURES, Measure
-from kdexplorer.charts.common import Spec, data, spec, title, tooltips
-from kdexplorer.charts.experiments import figure_chart
-from kdexplorer.charts.style import em
+from kdexplorer.charts import style
+from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
+from kdexplorer.charts.style import area, em
 from kdexplorer.config import SCRATCH
-from kdexplorer.studies.experiments.base import Figure, row_of
+from kdexplorer.studies.experiments.base import Figure, Point, row_of
 from kdexplorer.studies.summary import Summary, find_best, summarize
 from kdexplorer.studies.table import Table
+
+ROW, NARROW_ROW, HEIGHT = 36, 26, 300
+"""Pixels of a row of dots, of one of more than ten rows, and of the other charts."""
+SIDE, NARROW_SIDE = 60, 40
+"""Pixels left and right of lines whose values are written beside them, and of others."""
+DASHES = ((1, 0), (6, 4))
+"""Dashes of lines with a slider by what they are of, the points' labels in order; the color is the student's."""
+
+
+def figure_chart(figure: Figure) -> Spec | None:
+    """The figure as a specification; None where it has no points."""
+    if not figure.points:
+        return None
+    present = [name for name in figure.roles if any(point.series == name for point in figure.points)]
+    looks = style.series({name: figure.roles[name] for name in present})
+    heading = title(figure.title, figure.subtitle)
+    if figure.kind == "dots":
+        labels = list(dict.fromkeys(point.label for point in figure.points))
+        return spec(
+            _dots(figure, looks, labels),
+            heading,
+            _describe(figure),
+            (ROW if len(labels) <= 10 else NARROW_ROW) * len(labels),
+        )
+    if figure.kind == "scatter":
+        return spec(_scatter(figure, looks), heading, _describe(figure), HEIGHT)
+    return spec(_lines(figure, looks), heading, _describe(figure), HEIGHT, *_slider(figure))
+
+
+def _describe(figure: Figure) -> str:
+    """The alternative text."""
+    if figure.kind == "dots":
+        form = "+.2f" if figure.rule == 0 else ".2f"
+        listed = "; ".join(f"{_name(point)} {point.x:{form}}" for point in figure.points)
+        return f"{figure.title}: {figure.x_title}. {listed}."
+    ends: dict[str, list[Point]] = {}
+    for point in figure.points:
+        ends.setdefault(point.series, []).append(point)
+    listed = "; ".join(
+        f"{name} {points[0].y:.1f} at {points[0].x:g}"
+        if len(points) == 1
+        else f"{name} from {points[0].y:.1f} at {points[0].x:g} to {points[-1].y:.1f} at {points[-1].x:g}"
+        for name, points in ends.items()
+    )
+    rule = "" if figure.rule is None else f" {figure.rule_title}: {figure.rule:.1f}."
+    return f"{figure.title}: {figure.y_title} over {figure.x_title}. {listed}.{rule}"
+
+
+def _name(point: Point) -> str:
+    return point.label if point.series == point.label else f"{point.label}, {point.series}"
+
+
+def _rows(figure: Figure) -> list[dict[str, Any]]:
+    return [
+        {"network": p.series, "label": p.label, "x": p.x, "y": p.y, "low": p.low, "high": p.high}
+        for p in figure.points
+    ]  # fmt: skip
+
+
+def _intervals(figure: Figure, base: alt.Chart, width: int, **encoding: Any) -> list[alt.Chart]:
+    """A rule for each point that has an interval; no layer where none has, which a screen reader would find empty."""
+    if all(point.low is None for point in figure.points):
+        return []
+    rules = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=width, opacity=0.5)
+    return [rules.encode(**encoding)]
+
+
+def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[alt.Chart]:
+    axis = alt.Axis(labelLimit=em(290), ticks=False)
+    y: dict[str, Any] = {"y": alt.Y("label:N", sort=labels, title=None, axis=axis)}
+    if len({(point.label, point.series) for point in figure.points}) > len(labels):  # beside each other in a row
+        y["yOffset"] = alt.YOffset("network:N", sort=[one.name for one in looks])
+    color = style.color(looks)
+    base = alt.Chart(data(_rows(figure))).encode(**y, color=color)
+    x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(zero=figure.rule == 0, padding=12))
+    seeds = [
+        {"network": point.series, "label": point.label, "x": value} for point in figure.points for value in point.seeds
+    ]
+    layers = [
+        *_intervals(figure, base, 4, x=alt.X("low:Q", title=figure.x_title), x2="high:Q"),
+        alt.Chart(data(seeds)).mark_point(size=area(16), filled=True, opacity=0.5).encode(x=x, **y, color=color),
+        base.mark_point(size=area(170), filled=True, opacity=1).encode(
+            x=x,
+            shape=style.shape(looks),
+            tooltip=tooltips(("network:N", "series"), ("label:N", "student"), ("x:Q", figure.x_title, ".2f")),
+        ),
+    ]
+    if figure.rule is not None:
+        zero = alt.Chart(data([{"x": figure.rule}])).mark_rule(color=style.NEUTRAL, strokeDash=[4, 3])
+        layers.insert(0, zero.encode(x=alt.X("x:Q", title=figure.x_title)))
+    return layers
+
+
+def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
+    kind: Any = {"type": "log"} if figure.logarithmic else {"zero": False}
+    kind |= {"padding": em(SIDE if figure.slider else NARROW_SIDE), "nice": False}
+    values = sorted({point.x for point in figure.points})
+    within = f"datum.value < {values[0]:g} || datum.value > {values[-1]:g} ? '' : datum.label"
+    many = len(values) > 6
+    axis = alt.Axis(tickMinStep=1, labelExpr=within) if many else alt.Axis(values=values, format=",.6~r")
+    x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(**kind), axis=axis)
+    y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False))
+    base = alt.Chart(data(_rows(figure))).encode(x=x, y=y)
+    tips = tooltips(("network:N", "series"), ("x:Q", figure.x_title, "~r"), ("y:Q", figure.y_title, ".2f"))
+    return _with_slider(figure, looks, base, tips) if figure.slider else _with_markers(figure, looks, base, tips)
+
+
+def _with_markers(
+    figure: Figure, looks: list[style.Series], base: alt.Chart, tips: list[alt.Tooltip]
+) -> list[alt.Chart]:
+    """Lines with a marker at every value."""
+    colored = base.encode(color=style.color(looks))
+    return [
+        *_intervals(figure, colored, 3, y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
+        colored.mark_line().encode(strokeWidth=style.width(looks, in_legend=False)),
+        colored.mark_point(size=area(110), filled=True, opacity=1).encode(shape=style.shape(looks), tooltip=tips),
+    ]
+
+
+def _with_slider(
+    figure: Figure, looks: list[style.Series], base: alt.Chart, tips: list[alt.Tooltip]
+) -> list[alt.Chart]:
+    """Lines with one marker each, which the slider moves, and its value."""
+    labels = {point.series: point.label for point in figure.points}
+    dashes = dict(zip(dict.fromkeys(labels.values()), cycle(DASHES), strict=False))
+    dash = style.dash([replace(one, look=replace(one.look, dash=dashes[labels[one.name]])) for one in looks])
+    color = style.color(looks)
+    for channel in (color, dash):  # the legend's symbols are strokes, long enough to show a dash
+        channel["legend"]["symbolType"], channel["legend"]["symbolSize"] = "stroke", area(600)
+    colored = base.encode(color=color)
+    lines = colored.mark_line(strokeWidth=style.WIDTHS[0]).encode(strokeDash=dash)
+    chosen = colored.transform_filter(f"abs(datum.x - {figure.slider}) < 1e-6")
+    shape = style.shape(looks, in_legend=False)
+    marker = chosen.mark_point(size=area(140), filled=True, opacity=1).encode(shape=shape, tooltip=tips)
+    # Values of lines that are close to each other stand left and right of their markers.
+    ranked = chosen.transform_window(rank="row_number()", sort=[alt.SortField("y", order="descending")])
+    number = {"text": alt.Text("y:Q", format=".1f"), "color": alt.value(INK)}
+    left = ranked.transform_filter("datum.rank % 2 === 1").mark_text(align="right", dx=em(-10)).encode(**number)
+    right = ranked.transform_filter("datum.rank % 2 === 0").mark_text(align="left", dx=em(10)).encode(**number)
+    return [lines, marker, left, right]
+
+
+def _slider(figure: Figure) -> list[alt.Parameter]:
+    """The slider that moves the marker along x, in steps of the points."""
+    values = sorted({point.x for point in figure.points})
+    if not figure.slider or len(values) < 2:
+        return []
+    name = f"{figure.slider.capitalize()} {figure.x_title}"
+    bind = alt.binding_range(min=values[0], max=values[-1], step=values[1] - values[0], name=name)
+    return [alt.param(name=figure.slider, value=values[0], bind=bind)]
+
+
+def _scatter(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
+    x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(zero=False, padding=12))
+    y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False, padding=12))
+    base = alt.Chart(data(_rows(figure))).encode(x=x, color=style.color(looks))
+    tips = tooltips(("label:N", "point"), ("x:Q", figure.x_title, ".2f"), ("y:Q", figure.y_title, ".2f"))
+    layers = [
+        *_intervals(figure, base, 3, y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
+        base.mark_point(size=area(120), filled=True, opacity=0.85).encode(y=y, shape=style.shape(looks), tooltip=tips),
+    ]
+    if figure.rule is not None:
+        marked = alt.Chart(data([{"y": figure.rule, "title": figure.rule_title}])).encode(y=y)
+        named = marked.mark_text(align="left", baseline="bottom", dx=em(6), dy=em(-3))
+        layers += [
+            marked.mark_rule(color=style.look_of(SCRATCH).color, strokeDash=[4, 3]),
+            named.encode(x=alt.value(0), text="title:N", color=alt.value(INK)),
+        ]
+    return layers
+
 
 SURFACES = {
     "accuracy": "Accuracy",

@@ -59,11 +59,6 @@ def kl(chart: alt.Chart, name: str, by: str, p: str, log_p: str, log_q: str) -> 
     return terms.transform_joinaggregate(**sums, groupby=[by])
 
 
-def slider_value(temperature: float) -> float:
-    """The slider's value for a temperature: its log2."""
-    return round(math.log2(temperature), 4)
-
-
 def temperature_axis() -> alt.X:
     """The horizontal axis of curves over the field `T`."""
     scale = alt.Scale(type="log", domain=[T_MIN, T_MAX], nice=False)

@@ -14,9 +14,9 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts import style
-from kdexplorer.charts.common import INK, NetworkLogits, Spec, fill_shape, spec, title, tooltips
+from kdexplorer.charts.common import INK, NetworkLogits, Spec, fill_shape, slider_value, spec, title, tooltips
 from kdexplorer.charts.style import DESIGN_EM, PROJECTOR_EM, area, em
-from kdexplorer.charts.temperature import kl, log_softmax, slider_value, temperature_params
+from kdexplorer.charts.temperature import kl, log_softmax, temperature_params
 
 ROW, ALONE = 38, 28
 """Height in pixels of a class with bars of several sources, and of the votes alone."""

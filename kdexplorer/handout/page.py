@@ -30,7 +30,7 @@ from kdexplorer.figures.images import OPACITY
 from kdexplorer.handout import texts
 from kdexplorer.handout.charts import Charts
 from kdexplorer.handout.request import HandoutRequest, Sources
-from kdexplorer.images.render import data_url
+from kdexplorer.images.picture import data_url
 from kdexplorer.methods import describe_methods
 from kdexplorer.runs.lineage import name_family
 from kdexplorer.story.lecture import read_lecture
@@ -38,7 +38,7 @@ from kdexplorer.studies.experiments.results import list_verdicts
 from kdexplorer.vote.analysis import count_votes, soft_label
 from kdexplorer.vote.questions import Question
 from kdexplorer.web import assemble
-from kdexplorer.web.export import export_network
+from kdexplorer.web.export import export_network, select_networks
 
 SECTIONS = {
     "soft": "Soft labels",
@@ -127,7 +127,7 @@ def _live_settings(request: HandoutRequest) -> dict[str, Any]:
     roles = request.roles(request.networks)
     networks = [
         assemble.describe_network(name, roles[name], export_network(checkpoint))
-        for name, checkpoint in assemble.select_networks(request.networks).items()
+        for name, checkpoint in select_networks(request.networks).items()
     ]
     sample = (request.pictures[0].data_url, request.pictures[0].caption(request.teacher.classes))
     return assemble.build_settings(networks, request.temperature, T_MIN, T_MAX, sample)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from kdexplorer.analysis import image_filters
-from kdexplorer.analysis.inference import trained_alpha
 from kdexplorer.analysis.results import dataset_of, group_by_evaluation, short_names, whole_split_logits
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
+from kdexplorer.config import trained_alpha
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.human_labels import find_human_labels, load_human_labels
 from kdexplorer.errors import ConfigError, DataError, ImageError

@@ -1,15 +1,18 @@
-"""A picture as a network sees it, and what a network predicts for it."""
+"""A picture as a network sees it, what a network predicts for it, and both as PNG, for display."""
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from kdexplorer.images.decode import SIZE
-from kdexplorer.images.render import data_url, enlarge_png
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,70 @@ class Prediction(NamedTuple):
 
     logits: np.ndarray
     maps: dict[int, list[np.ndarray]]
+
+
+PALETTES = {
+    "map": (
+        "#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725",
+    ),
+    "difference": ("#5e3c99", "#b2abd2", "#f7f7f7", "#fdb863", "#e66101"),
+}  # fmt: skip
+"""Anchors of the color maps: viridis, which is perceptual, and for signed values a diverging one, neutral at 0."""
+
+
+@cache
+def interpolate_palette(name: str) -> np.ndarray:
+    """Interpolates a palette's anchors linearly to 256 colors, uint8 `[256, 3]`, RGB."""
+    anchors = np.array([[int(color[k : k + 2], 16) for k in (1, 3, 5)] for color in PALETTES[name]])
+    positions = np.linspace(0, len(anchors) - 1, 256)
+    channels = [np.interp(positions, np.arange(len(anchors)), anchors[:, k]) for k in range(3)]
+    return np.stack(channels, axis=1).round().astype(np.uint8)
+
+
+def map_png(values: np.ndarray, low: float, high: float, palette: str, side: int = 192) -> bytes:
+    """Renders a map `[H, W]` as a PNG with sharp pixel edges (nearest neighbor, by a whole factor).
+
+    Args:
+        values: the map; values outside `low` to `high` take the color of the nearer end.
+        low: value of the palette's first color.
+        high: value of its last color.
+        palette: a name in `PALETTES`.
+        side: longer side of the result in pixels; the largest whole factor up to it is used, and at least 1.
+    """
+    fractions = (np.asarray(values, dtype=np.float64) - low) / max(high - low, 1e-12)
+    indices = (fractions.clip(0, 1) * 255).round().astype(np.uint8)
+    factor = max(1, side // max(indices.shape))
+    indices = indices.repeat(factor, axis=0).repeat(factor, axis=1)
+    image = Image.fromarray(indices).convert("P")
+    image.putpalette(interpolate_palette(palette).tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=False, compress_level=6)
+    return buffer.getvalue()
+
+
+def data_url(png: bytes) -> str:
+    """Encodes a PNG as a `data:` URL, for a chart's image mark."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def enlarge_png(pixels: np.ndarray, size: int = 320) -> bytes:
+    """Enlarges an image with sharp pixel edges: nearest neighbor, by a whole factor.
+
+    Args:
+        pixels: uint8 `[H, W, 3]`, RGB.
+        size: height of the result in pixels; the largest multiple of H up to it is used, and at least H.
+
+    Returns:
+        PNG bytes.
+    """
+    return _enlarge_png(np.ascontiguousarray(pixels).tobytes(), *pixels.shape[:2], size)
+
+
+@lru_cache(maxsize=1024)  # a page draws a dozen images, the same ones in every session and rerun
+def _enlarge_png(pixels: bytes, height: int, width: int, size: int) -> bytes:
+    factor = max(1, size // height)
+    image = Image.frombytes("RGB", (width, height), pixels)
+    image = image.resize((width * factor, height * factor), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()

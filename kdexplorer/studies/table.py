@@ -136,17 +136,13 @@ class Table(StrictModel):
         """Which images a row has right, bool `[N]`; None where that was not kept."""
         return unpack_bits(row.right, self.images or 0) if row.right else None
 
-    def missing(self, count: int | None = None) -> dict[int, list[str]]:
-        """By seed, of the first `count` declared ones (all by default): the entries without a row."""
+    def missing(self) -> dict[int, list[str]]:
+        """By seed: the declared entries without a row."""
         known = {(row.entry, row.seed) for row in self.rows}
-        seeds = self.declared.seeds[:count]
-        left = {seed: [name for name in self.declared.entries if (name, seed) not in known] for seed in seeds}
+        left = {
+            seed: [name for name in self.declared.entries if (name, seed) not in known] for seed in self.declared.seeds
+        }
         return {seed: names for seed, names in left.items() if names}
-
-    def complete_seeds(self) -> list[int]:
-        """The seeds of which every declared entry has a row."""
-        left = self.missing()
-        return sorted(seed for seed in self.declared.seeds if seed not in left)
 
 
 def differences(own: BySeed, other: BySeed) -> BySeed:

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from kdexplorer.errors import KDError
-from kdexplorer.images.render import enlarge_png
+from kdexplorer.images.picture import enlarge_png
 from kdexplorer.schema import StrictModel
 
 MAX_QUESTIONS = 64

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from kdexplorer.charts.style import look_of
-from kdexplorer.images.render import PALETTES
-from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.web.export import ExportedNetwork, runs_in_browser
+from kdexplorer.images.picture import PALETTES
+from kdexplorer.web.export import ExportedNetwork
 
 PARTS = ("explain_refusal.js", "image_input.js", "predictions.js", "snapshot.js", "live.js")
 """What runs in the page. `infer.js` and `worker.js` are embedded in it as text and run in a worker."""
-
-MAX_STUDENTS = 3
-"""Beside the teacher: a phone has room for four columns."""
-
-
-def select_networks(networks: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
-    """The networks that the view shows: the first, which is the teacher, and the first students that can run."""
-    teacher, *students = networks
-    supported = [name for name in students if runs_in_browser(networks[name])]
-    return {name: networks[name] for name in [teacher, *supported[:MAX_STUDENTS]]}
 
 
 @cache

@@ -7,6 +7,7 @@ into the convolutions, in double precision; folding here would round every weigh
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from kdexplorer.networks.resnet import CifarResNet
 
 
+MAX_STUDENTS = 3
+"""Beside the teacher: a phone has room for four columns."""
+
+
 @dataclass(frozen=True)
 class ExportedNetwork:
     """A network as `infer.js` takes it: `description` goes through JSON, `weights` is little-endian float16."""
@@ -33,6 +38,13 @@ class ExportedNetwork:
 def runs_in_browser(checkpoint: Checkpoint) -> bool:
     """Whether `export_network` supports this network; reads no weights."""
     return get_architecture(checkpoint.architecture).runs_in_browser
+
+
+def select_networks(networks: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
+    """The networks that the view shows: the first, which is the teacher, and the first students that can run."""
+    teacher, *students = networks
+    supported = [name for name in students if runs_in_browser(networks[name])]
+    return {name: networks[name] for name in [teacher, *supported[:MAX_STUDENTS]]}
 
 
 def export_network(checkpoint: Checkpoint) -> ExportedNetwork:

@@ -60,12 +60,6 @@ def test_networks_without_logits_have_a_row(family):
     assert student.measures == {}
 
 
-def test_the_interval_uses_the_number_of_evaluation_images(family):
-    row = family.rows()[2]
-    assert row.images == 120
-    assert row.accuracy_high - row.accuracy_low == pytest.approx(2 * 1.96 * (0.6 * 0.4 / 120) ** 0.5, rel=0.03)
-
-
 def test_human_labels_apply_to_the_whole_test_split_of_cifar10_only(tmp_path, make_checkpoint, family):
     cifar = get_dataset("cifar10")
     human = np.full((10_000, 10), 0.1)
@@ -138,15 +132,6 @@ def test_the_labels_of_cifar10_are_known_without_its_images(tmp_path, make_check
 def test_the_data_set_of_a_network_has_its_classes(tmp_path, make_checkpoint):
     assert results.dataset_of(make_checkpoint(tmp_path / "a")) == "synthetic"
     assert results.dataset_of(make_checkpoint(tmp_path / "b", classes=["a", "b"] * 5)) == "cifar10"
-
-
-def test_disagreements_are_complete_and_grouped_by_who_is_right(family):
-    logits = family.logits()
-    groups = results.disagreements(logits["student"], logits["plain"], family.labels)
-    assert sorted(groups["first"]) == list(range(60, 72))
-    assert len(groups["second"]) == len(groups["neither"]) == 0
-    assert sorted(groups["all"]) == list(range(60, 72))
-    assert results.disagreements(logits["student"], logits["plain"], None).keys() == {"all"}
 
 
 def test_disagreements_begin_with_the_most_confident_pair():

@@ -2,7 +2,6 @@
 
 import pytest
 
-from kdexplorer.app import navigation
 from kdexplorer.app.parts import downloads
 
 
@@ -17,6 +16,6 @@ from kdexplorer.app.parts import downloads
     ],
 )
 def test_a_handout_links_to_the_application_where_others_find_it(monkeypatch, server, base, address):
-    monkeypatch.setattr(navigation, "server_url", lambda: server)
-    monkeypatch.setattr(navigation, "with_base", lambda path: base + path)
+    monkeypatch.setattr(downloads.layout, "server_url", lambda: server)
+    monkeypatch.setattr(downloads.layout, "with_base", lambda path: base + path)
     assert downloads._own_address() == address

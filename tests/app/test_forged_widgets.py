@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kdexplorer.app.navigation import TITLES
+from kdexplorer.app.parts.layout import TITLES
 from kdexplorer.app.server import messages
 from kdexplorer.config import MAX_STUDENTS
 from kdexplorer.studies.study import MAX_VALUES

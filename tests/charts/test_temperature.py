@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis.human_agreement import Closeness, closeness
-from kdexplorer.analysis.inference import gradient_on_logits
-from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
+from kdexplorer.analysis.metrics import entropy, gradient_on_logits, kl_divergence, softmax
 from kdexplorer.charts import style, temperature
 from tests.charts.drawing import rows_of
 from tests.charts.test_soft_labels import networks

@@ -10,7 +10,7 @@ from PIL import Image
 
 from kdexplorer.errors import ImageError
 from kdexplorer.images import decode
-from tests.images.image_files import SIGNATURE, chunk, encode, exif, header, photo, png, repeat_last_scan, segment
+from tests.images.image_files import SIGNATURE, chunk, encode, exif, header, photo, png, segment
 
 
 @pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("JPEG", {"comment": "x"})])
@@ -50,13 +50,6 @@ def test_only_the_first_header_of_a_png_counts():
         assert image.size == (8, 8)
     with pytest.raises(ValueError, match="header"):
         decode.strip(SIGNATURE + chunk(b"tEXt", header(8, 8)) + png(8, 8)[len(SIGNATURE) :])
-
-
-def test_too_many_scans_are_refused():
-    data = encode(photo(1600, 1600), "JPEG", progressive=True)
-    decode.strip(repeat_last_scan(data, 140))
-    with pytest.raises(ImageError, match="scans"):
-        decode.strip(repeat_last_scan(data, 150))
 
 
 @pytest.mark.parametrize("before", [b"", segment(0xFE, b"a comment\xff\xda")])

@@ -8,10 +8,9 @@ from PIL import Image
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
 
 from benchmarks.app import ROOT
-from kdexplorer.figures import all_figures
 
-VIEWS = ("?story=1", "?story=12", "?story=notes", *(f"?figure={name}" for name in all_figures()))
-"""Addresses of what is no page: steps of the lecture, its notes, and figures alone."""
+VIEWS = ("?story=1", "?story=notes", "?figure=gradient", "?figure=temperature_curves", "?figure=method", "?figure=vote")
+"""Addresses of what is no page: a step of the lecture, its notes, and figures alone, one for each kind of control."""
 
 
 def text(at):

@@ -123,7 +123,7 @@ def drop(tab, file):
 
 @pytest.mark.parametrize(
     ("give", "name", "side"),
-    [(choose, "large.png", 1800), (drop, "still_large_as_jpeg.png", 2048), (choose, "moving.gif", 99)],
+    [(drop, "still_large_as_jpeg.png", 2048), (choose, "moving.gif", 99)],
 )
 def test_a_photo_that_the_server_would_refuse_is_made_smaller_in_the_browser(tab, tmp_path, name, side, give):
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
@@ -185,21 +185,6 @@ def test_the_link_of_a_page_is_copied_and_is_a_qr_code(tab):
 # --- Votes --------------------------------------------------------------------------------------------------
 
 
-def hold_messages(page):
-    """A list: while it is not empty, what the page sends to the server arrives only if it contains one of its items."""
-    holds = []
-
-    def route(socket):
-        server = socket.connect_to_server()
-        socket.on_message(
-            lambda message: server.send(message) if not holds or any(one in message for one in holds) else None
-        )
-        server.on_message(socket.send)
-
-    page.route_web_socket(re.compile("_stcore/stream"), route)
-    return holds
-
-
 @pytest.fixture
 def old_phone(chromium):
     """A small phone without JavaScript."""
@@ -212,9 +197,7 @@ def old_phone(chromium):
 @pytest.mark.usefixtures("app_runs")
 def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(tab, open_tab, old_phone):
     other, phone = tab.open("audience"), old_phone
-    tab = open_tab()
-    holds = hold_messages(tab.page)
-    tab.open("audience?ask=3,5")
+    tab = open_tab().open("audience?ask=3,5")
     tab.page.get_by_role("button", name="Next question").click()
     tab.page.get_by_alt_text("The picture of the question").wait_for()
     phone.goto(f"{tab.url}/vote")
@@ -235,47 +218,14 @@ def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(tab, open_t
     tab.chart("100%").locator("[aria-label*='class: bird'][aria-label*='share: 1.000']").wait_for()
     tab.chart("at T = 8.00")  # the slider stays where it is when a vote arrives
 
-    holds.append(b"vote_next")  # until its click arrives, this tab learns nothing of what the other does
     other.page.get_by_role("button", name="Close the question").click()
     other.page.get_by_text("1 vote · closed").wait_for()
-    tab.page.get_by_role("button", name="Next question").click()
-    tab.page.get_by_text("another presenter, or your other tab, was faster").wait_for()
     tab.page.get_by_text("1 vote · closed").wait_for()
-    tab.page.get_by_text("Question 1", exact=True).wait_for()
-    assert tab.page.get_by_text("Question 2", exact=True).count() == 0
-    holds.clear()
     phone.get_by_role("button", name="cat").click()
     phone.get_by_text("This question is closed. Your vote was not counted.").wait_for()
     tab.page.get_by_role("button", name="Delete all questions").click()
     tab.page.get_by_role("button", name="Yes, delete").click()
     tab.page.get_by_text("No question yet").wait_for()
-
-
-@pytest.mark.usefixtures("app_runs")
-def test_a_temperature_dragged_on_audience_stays_with_the_next_question_and_in_the_projector_view(tab):
-    page = tab.open("audience?ask=3,5&T=4").page
-    page.get_by_role("button", name="Next question").click()
-    page.get_by_text("The label and the teacher too").click()
-    tab.chart("The room and the teacher at T = 4.00")
-    slider = page.locator(".st-key-chart_room input[type=range]")
-    slider.focus()
-    drag(slider, 3)
-    page.wait_for_url(re.compile("T=8(&|$)"))
-    page.wait_for_timeout(1200)  # a look at the votes
-    assert slider.evaluate("slider => slider === document.activeElement")  # the chart was not drawn again
-    page.get_by_role("button", name="Next question").click()
-    page.get_by_text("Question 2").wait_for()
-    tab.chart("The room and the teacher at T = 8.00")
-    page.get_by_role("button", name="Projector view").click()
-    page.get_by_role("heading", name="What is it?").wait_for()
-    tab.chart("at T = 8.00")
-    tab.settle()
-    drag(slider, 1)
-    page.wait_for_url(re.compile("T=2(&|$)"))
-    page.get_by_role("button", name="Leave projector view").click()
-    tab.chart("The room and the teacher at T = 2.00")
-    page.get_by_role("link", name="Soft labels").first.click()
-    tab.chart("Soft labels at T = 2.00")
 
 
 SIZES = """() => [...document.querySelectorAll(".st-key-projector p, .st-key-projector h1, .st-key-projector svg text")]

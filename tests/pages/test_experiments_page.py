@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdexplorer.app.experiments import experiment_view
+from kdexplorer.app import experiments
 from kdexplorer.errors import RunError
 from kdexplorer.runs import launch
 from kdexplorer.studies.experiments import all_experiments, get_experiment
@@ -96,7 +96,7 @@ class Estimated:
 
 
 def test_the_presenter_estimates_the_time(own, open_page, monkeypatch):
-    monkeypatch.setattr(experiment_view, "StudiesEstimate", Estimated)
+    monkeypatch.setattr(experiments, "StudiesEstimate", Estimated)
     monkeypatch.setattr(Estimated, "outcome", None)
     at = open_page("experiments", experiment="dark-knowledge")
     button(at, "Estimate the time").click().run()

@@ -13,9 +13,7 @@ import streamlit as st
 from kdexplorer.app.launch import page as launch_page
 from kdexplorer.app.launch import run as run_view
 from kdexplorer.app.launch import start
-from kdexplorer.app.server import access
 from kdexplorer.charts import learning_curves
-from kdexplorer.cli import main as cli
 from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods, get_method
@@ -23,7 +21,6 @@ from kdexplorer.presets import DEMO, STARTING_POINTS
 from kdexplorer.runs.array_store import measure_store, save_array
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.runs.launch import create_run
-from kdexplorer.runs.records import RunStatus, TeacherFigures
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.studies import folder as study_folder
 from kdexplorer.training import demo
@@ -425,24 +422,6 @@ def test_a_live_run_has_progress_and_cannot_be_deleted(open_page):
     assert not any(one.label == "Yes, delete" for one in at.button)
 
 
-ODD = [None, 10**400, float("nan"), "![x](http://evil.example/x.png) <b>"]  # more of them: test_mutations.py
-
-
-@pytest.mark.parametrize("odd", ODD, ids=lambda value: repr(value)[:12])
-def test_odd_values_in_a_runs_files_never_show_a_traceback(odd, open_page):
-    run = make_run("running", teacher="teacher")
-    facts = {name: odd for name in RunStatus.model_fields if name != "state"}
-    (run.path / "status.json").write_text(json.dumps({"state": "stopped", **facts}))
-    line = {"epoch": 0, "student": "s-scratch", "test": {"cross_entropy": 1.0, "accuracy": odd}, "probes": odd}
-    lines = [line, line | {"epoch": odd}, line | {"student": "stranger"}, line | {"test": odd}, line | {"epoch": 99}]
-    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (run.path / "teacher.json").write_text(json.dumps(dict.fromkeys(TeacherFigures.model_fields, odd)))
-    open_page("launch", run=run.run_id)
-    open_page("compare", runs=run.run_id, show="Learning curves")
-    assert cli.main(["runs", "list"]) == 0
-    assert cli.main(["runs", "show", run.run_id]) == 0
-
-
 MARKUP = "![x](http://evil.example/x.png) [y](//evil.example) www.evil.example <img src=x> $z$ :red[w] `v`"
 NAMES = {
     "launch": ["run", "sweep"],
@@ -480,17 +459,6 @@ def test_damaged_files_never_show_a_traceback(open_page):
         run = make_run()
         (run.path / damage).write_bytes(b'{"epoch": 1, "student": "s-scratch"}\n\xff[[[')
         open_page("launch", run=run.run_id)
-
-
-def test_deleting_asks_for_confirmation_and_clears_the_link(open_page):
-    run = make_run()
-    at = open_page("launch", run=run.run_id)
-    assert "cannot be undone" in text(at)
-    assert run.path.is_dir()
-    button(at, "Yes, delete").click().run()
-    assert not run.path.exists()
-    assert "run" not in at.query_params
-    assert button(at, "Start training")
 
 
 def test_runs_are_listed_and_opened(open_page):
@@ -561,29 +529,6 @@ def test_a_wrong_grid_is_reported_and_cannot_start(evaluated, temperatures, open
     at.multiselect(key="form_sweep_temperatures").set_value(temperatures).run()
     assert "emperatures" in text(at)
     assert button(at, "Start training").disabled
-
-
-def test_a_guest_cannot_start_a_sweep(evaluated, monkeypatch, open_page):
-    at = choose_sweep(open_page("launch"))
-    monkeypatch.setattr(access, "is_allowed", lambda *_: False)
-    button(at, "Start the sweep").click().run()
-    assert not study_folder.list_studies()
-
-
-@pytest.mark.parametrize("state", ["running", "stopped", "finished"])
-def test_a_guest_sees_a_runs_results_and_no_control(state, open_page, monkeypatch):
-    run = make_run(state)
-    controls = {"running": {"Stop"}, "stopped": {"Resume", "Yes, delete"}, "finished": {"Yes, delete"}}[state]
-    at = open_page("launch", run=run.run_id)
-    assert controls <= {one.label for one in at.button}
-    monkeypatch.setattr(access, "is_allowed", lambda *_: False)
-    for one in [one for one in at.button if one.label in controls]:
-        one.click()  # on a page that was shown before
-    at.run()
-    assert not controls & {one.label for one in at.button}
-    assert "The presenter stops" in text(at)
-    assert run.status().state == state
-    assert run.path.is_dir()
 
 
 def test_stored_predictions_are_named_and_can_be_deleted(open_page):

@@ -12,7 +12,7 @@ import shutil
 import numpy as np
 import pytest
 
-from kdexplorer.app.navigation import TITLES as PAGES
+from kdexplorer.app.parts.layout import TITLES as PAGES
 from kdexplorer.errors import CheckpointError, ConfigError, KDError
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import open_checkpoint
@@ -24,7 +24,7 @@ from kdexplorer.studies.folder import StudyConfig, StudyFolder, left_to_train, o
 from kdexplorer.studies.study import make_grid_study
 from kdexplorer.studies.table import read_table, write_table
 from kdexplorer.vote.store import Store, open_store
-from tests.pages.mutations import Mutation, check_plain, find_culprits, mutations
+from tests.pages.mutations import check_plain, find_culprits, mutations
 from tests.pages.runs import make_run
 from tests.studies.sample import make_grid, make_table
 from tests.studies.test_verdicts import known
@@ -387,15 +387,3 @@ def test_no_file_beside_the_runs_breaks_the_launch_page(evaluated, every, new_pl
 
     check_groups(in_groups(chosen, 8), look_at)
     reliability["JSON files mutated; every page opened"] += len(chosen)
-
-
-def test_there_are_enough_mutations(full_card, run, sweep):
-    documents = [full_card, *(read_first(run.path / name) for name in RUN_FILES)]
-    documents += [read_first(sweep.path / name) for name in STUDY_FILES]
-    assert sum(len(mutations("x", document)) for document in documents) > 2_000
-
-
-def test_a_mutation_changes_its_field_alone():
-    document = {"a": [1, {"b": 2}], "c": 3}
-    assert Mutation("x", ("a", 1, "b"), 5).apply(document) == {"a": [1, {"b": 5}], "c": 3}
-    assert document == {"a": [1, {"b": 2}], "c": 3}

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from kdexplorer.app.state.links import PARTS
+from kdexplorer.app.parts.layout import PARTS
 from kdexplorer.figures import all_figures
 from kdexplorer.story import lecture
 from kdexplorer.story.lecture import read_lecture

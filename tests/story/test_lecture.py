@@ -5,7 +5,7 @@ import os
 import pytest
 
 from kdexplorer.app.figures import SECTIONS
-from kdexplorer.app.navigation import TITLES
+from kdexplorer.app.parts.layout import TITLES
 from kdexplorer.cli import main
 from kdexplorer.errors import ConfigError
 from kdexplorer.figures import all_figures

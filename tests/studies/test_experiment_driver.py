@@ -73,28 +73,28 @@ def shelf(tiny, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def trained(shelf, started, make_checkpoint, tmp_path, runs_root):
-    """What was trained: a function that lists the studies and the seeds."""
+def listed(shelf, started, make_checkpoint, tmp_path):
+    """What was started: a function that lists the studies and the seeds."""
     make_checkpoint(tmp_path / "bundled" / "stand-in", "resnet8")
 
-    def listed():
+    def list_started():
         return [(run_id.split("-")[1], int(run_id.rpartition("-")[2])) for run_id in started]
 
-    return listed
+    return list_started
 
 
 def results():
     return read(TINY)
 
 
-def test_parts_are_trained_in_turn_and_continue_from_their_tables(trained, started, runs_root, capsys):
+def test_parts_are_trained_in_turn_and_continue_from_their_tables(listed, trained, runs_root, capsys):
     assert main(["experiment", "tiny", "--yes"]) == 0
-    assert trained() == [("teachers", 7), ("students", 3), ("students", 5)]
+    assert listed() == [("teachers", 7), ("students", 3), ("students", 5)]
     found = results()
-    assert found.values("students", "kd", "images") == {3: 60, 5: 60}
-    assert found.values("students", "kd", "teacher_images") == {3: 60, 5: 60}
-    assert found.values("teachers", "plain", "teacher_images") == {7: 1}
-    assert found.values("students", "scratch", "teacher_agreement").keys() == {3, 5}
+    assert found.values("students/kd", "images") == {3: 60, 5: 60}
+    assert found.values("students/kd", "teacher_images") == {3: 60, 5: 60}
+    assert found.values("teachers/plain", "teacher_images") == {7: 1}
+    assert found.values("students/scratch", "teacher_agreement").keys() == {3, 5}
     assert "cannot be decided" in capsys.readouterr().out
     assert main(["experiment", "tiny", "--yes", "--csv"]) == 0
     lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
@@ -102,20 +102,20 @@ def test_parts_are_trained_in_turn_and_continue_from_their_tables(trained, start
     assert {(line["part"], line["images"], line["teacher_images"]) for line in lines} == {
         ("teachers", "60.0", "1.0"), ("students", "60.0", "60.0"),
     }  # fmt: skip
-    assert len(started) == 3
+    assert len(trained) == 3
 
     path = table_path("tiny", "students")
     table = found.tables["students"]
     path.write_text(table.model_copy(update={"rows": [row for row in table.rows if row.seed == 3]}).model_dump_json())
     shutil.rmtree(runs_root)  # another machine: the teacher's weights are no part of the tables
-    started.clear()
+    trained.clear()
     assert main(["experiment", "tiny", "--yes", "--quiet"]) == 0
-    assert trained() == [("teachers", 7), ("students", 5)]
+    assert listed() == [("teachers", 7), ("students", 5)]
     again = {(row.entry, row.seed): row.accuracy for row in results().tables["students"].rows}
     assert again == {(row.entry, row.seed): row.accuracy for row in table.rows}
 
 
-def test_what_is_stopped_continues(trained, monkeypatch):
+def test_what_is_stopped_continues(listed, monkeypatch):
     train = launch.start_run
     monkeypatch.setattr(launch, "start_run", lambda run: run.write_status("stopped"))
     assert main(["experiment", "tiny", "--yes", "--quiet"]) == 130
@@ -123,18 +123,18 @@ def test_what_is_stopped_continues(trained, monkeypatch):
     assert not results()
     monkeypatch.setattr(launch, "start_run", train)
     assert main(["start", str(experiment_folder("tiny").path), "--quiet"]) == 0
-    assert [part for part, _ in trained()] == ["teachers", "students", "students"]
+    assert [part for part, _ in listed()] == ["teachers", "students", "students"]
     assert experiment_folder("tiny").status().state == "finished"
 
 
-def test_a_run_that_fails_is_an_error_that_says_why(trained, monkeypatch, capsys):
+def test_a_run_that_fails_is_an_error_that_says_why(listed, monkeypatch, capsys):
     monkeypatch.setattr(launch, "start_run", lambda run: run.write_status("failed", "no luck"))
     assert main(["experiment", "tiny", "--yes", "--quiet"]) == 1
     assert "no luck" in capsys.readouterr().err
     assert experiment_folder("tiny").status().state == "failed"
 
 
-def test_nothing_starts_without_a_yes(trained, started, capsys):
+def test_nothing_starts_without_a_yes(listed, started, capsys):
     assert main(["experiment", "tiny", "--estimate"]) == 0
     printed = capsys.readouterr()
     assert "About 4 min 30 s in total." in printed.err
@@ -146,7 +146,7 @@ def test_nothing_starts_without_a_yes(trained, started, capsys):
     assert started == []
 
 
-def test_an_unknown_name_lists_the_choices_and_no_name_lists_all(trained, started, capsys):
+def test_an_unknown_name_lists_the_choices_and_no_name_lists_all(listed, started, capsys):
     assert main(["experiment", "alchemy"]) == 2
     assert "tiny, counted" in capsys.readouterr().err
     assert main(["experiment"]) == 0
@@ -181,7 +181,7 @@ def test_a_file_that_is_no_table_is_not_overwritten(shelf, capsys):
         read_table(path)
 
 
-def test_small_tables_are_apart(trained):
+def test_small_tables_are_apart(listed):
     assert main(["experiment", "tiny", "--small", "--yes", "--quiet"]) == 0
     assert not results()
     assert read(TINY, small=True)

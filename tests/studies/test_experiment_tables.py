@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections import Counter
 
 import numpy as np
@@ -12,7 +11,6 @@ from kdexplorer.cli.main import main
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.studies.experiments import all_experiments, get_experiment
-from kdexplorer.studies.experiments.omitted_class import ACCURACY, RECALL
 from kdexplorer.studies.experiments.results import describe_results, find_faults, read, table_path, to_csv, to_markdown
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import Entry, bundled_tables, find_changed, read_table
@@ -120,23 +118,3 @@ def test_what_is_measured_besides_has_its_columns_in_the_csv(experiment):
             for row in rows[1:]:
                 del row.measures[name]
         assert find_faults(experiment, table.model_copy(update={"rows": rows}), table.study)
-
-
-def test_the_bundled_csv_has_the_omitted_class():
-    experiment = get_experiment("omitted-class")
-    lines = list(csv.DictReader(io.StringIO(to_csv(experiment, read(experiment)))))
-    assert all(line["accuracy_at_bias_0"] == line["accuracy"] for line in lines)
-    assert all(line["images_of_the_class"] == "1000.0" for line in lines)
-    evidence = experiment.judge(read(experiment))[0].evidence
-    for entry in ("kd", "scratch"):
-        own = [line for line in lines if line["entry"] == entry]
-        recall, total = (
-            {column.partition("_at_bias_")[2]: np.mean([float(line[column]) for line in own]) for column in columns}
-            for columns in (RECALL, ACCURACY)
-        )
-        best = max(total, key=total.__getitem__)
-        words = re.search(
-            rf"with {best} (?:added to the logit of cat )?the ([a-z ]+) recognizes (.*? instead)", evidence, re.I
-        )
-        assert words[1] == {"kd": "distilled student", "scratch": "student without a teacher"}[entry]
-        assert words[2] == f"{100 * recall[best]:.1f} %, and {100 * total[best]:.1f} % of all images instead"

@@ -1,7 +1,6 @@
 """Ray: what is received is stored once, whatever is lost on the way."""
 
 import json
-import subprocess
 import sys
 import threading
 from types import SimpleNamespace
@@ -19,10 +18,10 @@ from kdexplorer.studies.study import make_grid_study
 
 @pytest.fixture
 def configure(recipe):
-    longer = {"epochs": 3, "train_images": 100, "learning_rate": 0.05, "threads": 1}
+    longer = {"epochs": 3, "train_images": 40, "learning_rate": 0.05, "threads": 1}
 
     def configure(**values):
-        study = make_grid_study("resnet8", recipe | longer, 1, temperatures=[2.0], weights=[0.7])
+        study = make_grid_study("resnet8", recipe | longer, 1, temperatures=[4.0], weights=[0.7])
         return StudyConfig(study=study, **values)
 
     return configure
@@ -123,19 +122,12 @@ def test_without_ray_the_message_says_what_to_install(monkeypatch):
         ray_backend._connect("auto")
 
 
-def test_the_driver_loads_ray_only_where_it_is_used():
-    code = "import sys, kdexplorer.studies.driver; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert "kdexplorer.studies.ray_backend" in loaded
-    assert not {"ray", "torch", "streamlit"} & {*loaded}
-
-
 @pytest.mark.slow
 def test_two_nodes_and_one_that_is_killed_finish_every_run_once(configure):
     pytest.importorskip("ray", reason="needs Ray: pip install 'ray>=2.40,<3'")
     from ray.cluster_utils import Cluster
 
-    study = open_study(configure(students_per_run=1))  # three runs of one student
+    study = open_study(configure(students_per_run=1))  # two runs of one student
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     doomed = nodes.add_node(num_cpus=1)
     nodes.add_node(num_cpus=1)
@@ -161,5 +153,5 @@ def test_two_nodes_and_one_that_is_killed_finish_every_run_once(configure):
         assert log.count(f"{run.run_id} finished") == 1
         assert [row.epoch for row in run.metrics()] == [0, 1, 2]
         assert len(finished_students(run)) == 1
-    assert study.status().finished == 3
-    assert len(study.table().rows) == 3
+    assert study.status().finished == 2
+    assert len(study.table().rows) == 2

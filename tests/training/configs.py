@@ -33,12 +33,13 @@ synthetic.SyntheticShapes.sizes = {"train": 300, "test": 120}
 
 
 def make_config(*students, **changes):
-    """Two epochs of synthetic shapes in float32 on the CPU; six steps each under the fixture `tiny`."""
+    """Two epochs of six steps of synthetic shapes, in float32 on the CPU."""
     values = {
         "dataset": "synthetic",
         "students": list(students) or [SCRATCH],
         "epochs": 2,
-        "batch_size": 20,
+        "train_images": 30,
+        "batch_size": 5,
         "learning_rate": 0.1,
         "precision": "float32",
         "device": "cpu",

@@ -1,9 +1,12 @@
-"""What the tests of training share: a random teacher, a paired run and what it comes to undisturbed."""
+"""What the tests of training share: a random teacher, a paired run, what it comes to undisturbed, half of it."""
+
+import shutil
 
 import pytest
 
 from kdexplorer.datasets import get_dataset
-from tests.training.configs import COMBINED, SCRATCH, bits, make_config, train_to_end
+from kdexplorer.runs.run_folder import Run
+from tests.training.configs import COMBINED, SCRATCH, bits, create, make_config, stop_at, train_to_end
 
 
 @pytest.fixture(scope="session")
@@ -18,10 +21,25 @@ def paired(tiny, teacher):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(teacher, tmp_path_factory):
-    """The bits of `paired` when nothing interrupts it."""
+def both(teacher, tmp_path_factory):
+    """The bits of `paired` when nothing interrupts it; the folder of one that is stopped in its second epoch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDEXPLORER_RUNS", str(tmp_path_factory.mktemp("undisturbed")))
         patch.setitem(get_dataset("synthetic").sizes, "train", 120)
         patch.setitem(get_dataset("synthetic").sizes, "test", 60)
-        return bits(train_to_end(make_config(SCRATCH, COMBINED, teacher=str(teacher.path))))
+        config = make_config(SCRATCH, COMBINED, teacher=str(teacher.path))
+        expected, run = bits(train_to_end(config)), create(config)
+        stop_at(run, (1, 2))
+        return expected, run.path
+
+
+@pytest.fixture
+def undisturbed(both):
+    """The bits of `paired` when nothing interrupts it."""
+    return both[0]
+
+
+@pytest.fixture
+def halfway(both, paired, runs_root):
+    """A run of `paired` that was stopped after the third step of its second epoch."""
+    return Run(shutil.copytree(both[1], runs_root / both[1].name))

@@ -114,6 +114,6 @@ def test_a_students_memory_is_its_state_and_what_its_objective_keeps(tiny, teach
     network = build("resnet8")
     assert found["scratch"].state == found["combined"].state == 12 * count_parameters(network)
     assert found["hint"].state == found["scratch"].state + 12 * (32 * 32 + 2 * 32)  # the regressor
-    kept, images = estimate.count_activations("resnet8", torch.float32)[0] * 20, 20 * 3 * 32 * 32 * 4
-    assert found["scratch"].kept == pytest.approx(kept - images, rel=1e-3)
+    kept, images = estimate.count_activations("resnet8", torch.float32)[0] * 5, 5 * 3 * 32 * 32 * 4
+    assert found["scratch"].kept == pytest.approx(kept - images, rel=2e-3)
     assert found["scratch"].kept < found["combined"].kept

@@ -5,6 +5,7 @@ import safetensors.numpy
 import torch
 
 from kdexplorer.config import RunConfig
+from kdexplorer.datasets import get_dataset
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import build
 from kdexplorer.runs.checkpoints import open_checkpoint
@@ -15,11 +16,15 @@ KEYS = [method.key for method in all_methods()]
 
 
 @pytest.fixture
-def config(tiny, make_checkpoint, tmp_path) -> RunConfig:
+def config(tiny, make_checkpoint, tmp_path, monkeypatch) -> RunConfig:
     """Each method's student of a teacher that is wider and whose stages do not end in ReLU: two epochs of two steps."""
+    monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 20)
     teacher = make_checkpoint(tmp_path / "wide", "wrn_16_2", seed=9)
     students = [{"name": key, "architecture": "resnet8", "terms": [{"method": key}]} for key in KEYS]
-    return make_config(*students, teacher=str(teacher.path), train_images=20, batch_size=10, learning_rate=0.01)
+    return make_config(
+        *students, teacher=str(teacher.path), train_images=20, batch_size=10, learning_rate=0.01,
+        start_resolution=16,
+    )  # fmt: skip
 
 
 def test_every_method_trains_and_resumes_to_the_same_bits_and_leaves_its_adapter_behind(config):
@@ -45,6 +50,11 @@ def test_every_method_trains_and_resumes_to_the_same_bits_and_leaves_its_adapter
     assert with_adapter == {"fitnets", "reviewkd", "crd"}
     assert execute(run) == "finished"
     assert bits(run) == (weights, figures)
+    ends = [torch.load(one.path / "state.pt", weights_only=True)["students"] for one in (whole, run)]
+    for name in with_adapter:
+        torch.testing.assert_close(ends[1][name]["adapters"], ends[0][name]["adapters"], rtol=0, atol=0)
+        begin = state[name]["adapters"][name]
+        assert any(not torch.equal(begin[key], value) for key, value in ends[0][name]["adapters"][name].items())
 
 
 def test_the_method_without_a_teacher_trains_without_one(tiny):

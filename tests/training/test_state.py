@@ -22,14 +22,6 @@ STEPS = 6
 """Of an epoch."""
 
 
-@pytest.fixture
-def halfway(paired):
-    """A run of `paired` that was stopped after the third step of its second epoch."""
-    run = create(paired)
-    stop_at(run, (1, 2))
-    return run
-
-
 @pytest.mark.parametrize("where", [(0, 5), (1, 2)], ids=["an epoch's last step", "mid-epoch"])
 def test_sigterm_ends_a_run_after_the_step_and_it_resumes_to_the_same_bits(paired, undisturbed, monkeypatch, where):
     handler, run = signal.getsignal(signal.SIGTERM), create(paired)

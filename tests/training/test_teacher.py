@@ -53,7 +53,7 @@ def stored():
 
 def test_a_second_run_reads_them_and_trains_to_the_same_bits(response, computed):
     expected = bits(train_to_end(response))
-    assert sorted(computed) == [20] * 12 + [60]  # the training batches, and the evaluation split
+    assert sorted(computed) == [5] * 12 + [60]  # the training batches, and the evaluation split
     assert len(stored()) == 3
     computed.clear()
     assert bits(train_to_end(response)) == expected
@@ -71,7 +71,7 @@ def test_what_is_stored_at_the_end_is_compared_with_the_teacher_in_single_precis
     monkeypatch.setattr(Teacher, "compute", recorded)
     train_to_end(response.model_copy(update={"precision": "bfloat16"}))
     assert [dtype for count, dtype in seen if count == 60] == [torch.bfloat16, torch.float32]
-    assert {dtype for count, dtype in seen if count == 20} == {torch.bfloat16}
+    assert {dtype for count, dtype in seen if count == 5} == {torch.bfloat16}
 
 
 def test_another_student_another_temperature_and_more_epochs_read_them_too(response, computed):
@@ -79,7 +79,7 @@ def test_another_student_another_temperature_and_more_epochs_read_them_too(respo
     computed.clear()
     cold = RESPONSE | {"name": "cold", "architecture": "resnet20", "terms": [{"method": "kd", "temperature": 1.0}]}
     train_to_end(response.model_copy(update={"students": make_config(cold, teacher="t").students, "epochs": 3}))
-    assert computed == [20] * 6  # of the third epoch
+    assert computed == [5] * 6  # of the third epoch
 
 
 def test_in_another_environment_they_are_computed(response, computed, monkeypatch):
@@ -127,7 +127,7 @@ def test_a_gpu_computes_other_bits_in_single_precision_once_tf32_is_off(response
     assert facts[0] != facts[1]
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"flip": "none"}, {"crop_padding": 0}, {"batch_size": 40}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"flip": "none"}, {"crop_padding": 0}, {"batch_size": 10}])
 def test_another_batch_is_computed(response, computed, change):
     train_to_end(response)
     computed.clear()
@@ -142,7 +142,7 @@ def test_methods_that_need_stages_compute_and_leave_logits_for_the_others(tiny, 
     assert len(stored()) == 3
     computed.clear()
     with_stages = bits(train_to_end(make_config(ATTENTION, RESPONSE, teacher=str(teacher.path))))
-    assert computed.count(20) == 12
+    assert computed.count(5) == 12
     computed.clear()
     alone = bits(train_to_end(response))
     assert computed == []
@@ -168,7 +168,7 @@ def test_a_file_that_is_damaged_or_of_another_size_counts_as_missing(response, c
     second.write_bytes(content)
     third.write_bytes(third.read_bytes()[:-1])
     assert bits(train_to_end(response)) == expected
-    assert sorted(computed) == [20] * 12 + [60]
+    assert sorted(computed) == [5] * 12 + [60]
 
 
 def test_two_runs_that_compute_the_same_epoch_store_it_once(runs_root):
@@ -198,7 +198,7 @@ def test_embeddings_are_read_too_where_a_method_needs_them(tiny, teacher, comput
     used = []
 
     def batches(embeddings):
-        return [one for one in embeddings if len(one) == 20]
+        return [one for one in embeddings if len(one) == 5]
 
     reduce = Method.reduce_teacher
 

@@ -8,7 +8,6 @@ import threading
 import time
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from filelock import FileLock
@@ -20,7 +19,7 @@ from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.networks.cost import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import DataFacts
 from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
-from kdexplorer.runs.launch import launch_run, start_run, stop_run
+from kdexplorer.runs.launch import launch_run, start_run
 from kdexplorer.runs.records import LIVE
 from kdexplorer.runs.run_folder import Run, finished_students
 from kdexplorer.training import state as state_module
@@ -62,7 +61,7 @@ def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, tea
             -log_softmax(stored.astype(float), axis=1)[np.arange(60), test.labels].mean()
         )
         assert card.data == DataFacts(
-            dataset="synthetic", train_images=120, evaluation_split="test", evaluation_images=60
+            dataset="synthetic", train_images=30, evaluation_split="test", evaluation_images=60
         )
         assert (card.epochs, card.seed, card.run) == (2, 0, run.run_id)
         assert card.legs[-1].device.endswith(", 1 threads")
@@ -133,29 +132,6 @@ def test_a_finished_run_is_not_trained_again(tiny, monkeypatch):
 # --- Killed and launched ----------------------------------------------------------------------------------
 
 
-class Process:
-    """A run whose trainer is a process of its own, `python -m kdexplorer start`, that saves after every step."""
-
-    def __init__(self, config):
-        self.run = create(config.model_copy(update={"save_minutes": 1e-4}))
-
-    def saved(self):
-        path = self.run.path / "state.pt"
-        state = torch.load(path, weights_only=True) if path.exists() else {"epoch": 0, "step": 0}
-        return state["epoch"], state["step"]
-
-    def start(self, until):
-        start_run(self.run)
-        wait_for(lambda: self.saved() >= until)
-        return psutil.Process(self.run.status().pid)
-
-    def finish(self):
-        start_run(self.run)
-        wait_for(lambda: self.run.status().state not in LIVE)
-        assert self.run.status().state == "finished", self.run.log_tail()
-        return bits(self.run)
-
-
 @pytest.fixture
 def for_a_process(teacher, monkeypatch):
     monkeypatch.setattr(synthetic, "draw_shapes", functools.cache(synthetic.draw_shapes))  # all 12,000: here once
@@ -163,34 +139,6 @@ def for_a_process(teacher, monkeypatch):
         SCRATCH, COMBINED, teacher=str(teacher.path), precision="auto", threads=2, batch_size=16, train_images=192,
         holdout=60,
     )  # fmt: skip
-
-
-@pytest.mark.slow  # by default `test_faults.py` kills trainers, in the middle of a save
-def test_a_process_that_was_killed_in_mid_epoch_resumes_to_the_bits_of_one_that_never_was(for_a_process):
-    expected = bits(train_to_end(for_a_process))
-    process = Process(for_a_process)
-    killed = process.start(until=(1, 2))
-    killed.kill()
-    killed.wait()  # until all of its threads are gone, and its lock with them
-    assert process.run.status().state == "lost"
-    assert (1, 2) <= process.saved() < (1, 12)
-    assert execute(process.run) == "finished"  # here, since another process would load torch again
-    assert bits(process.run) == expected
-
-
-@pytest.mark.slow
-def test_a_process_that_was_killed_and_then_stopped_resumes_to_the_same_bits(for_a_process):
-    expected = bits(train_to_end(for_a_process))
-    process = Process(for_a_process)
-    killed = process.start(until=(0, 2))
-    killed.kill()
-    wait_for(lambda: process.run.status().state == "lost")
-    assert (0, 2) <= process.saved() < (0, 12)
-    assert process.start(until=(1, 2)).pid != killed.pid
-    stop_run(process.run)
-    wait_for(lambda: process.run.status().state == "stopped")
-    assert (1, 2) <= process.saved() < (1, 12)
-    assert process.finish() == expected
 
 
 @pytest.mark.reliability
@@ -283,8 +231,7 @@ def test_a_waiting_run_can_be_stopped(tiny, runs_root):
 # --- What goes wrong --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("term", ["cross_entropy", "kd", "at"])
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(("term", "value"), [("cross_entropy", np.nan), ("kd", np.inf), ("at", np.nan)])
 def test_a_loss_that_is_not_finite_fails_the_run_and_names_student_term_and_step(paired, monkeypatch, term, value):
     calls, compute = [], trainer_module.compute_objective
 
@@ -350,22 +297,6 @@ def test_a_full_disk_loses_neither_the_run_nor_its_last_good_state(paired, undis
     assert execute(run) == "finished"
     assert bits(run) == undisturbed
     assert run.status().warning == ""
-
-
-def test_a_disk_that_is_full_for_a_while_leaves_no_trace(tiny, monkeypatch):
-    write, writes = state_module.write_bytes, []
-
-    def fill_up(path, content):
-        writes.append(path.name)
-        if len(writes) == 1:
-            fail_as_full_disk()
-        write(path, content)
-
-    monkeypatch.setattr(state_module, "write_bytes", fill_up)
-    run = train_to_end(make_config())
-    assert torch.load(run.path / "state.pt", weights_only=True)["epoch"] == 2
-    assert run.status().warning == ""
-    assert "could not be saved" in run.log_tail(50)
 
 
 def test_a_heartbeat_that_cannot_be_written_does_not_end_the_run(tiny, monkeypatch):

@@ -19,12 +19,12 @@ from kdexplorer.analysis.metrics import entropy, softmax
 from kdexplorer.app import live
 from kdexplorer.app.parts import downloads
 from kdexplorer.app.server.turns import Visitor
-from kdexplorer.app.state import networks
+from kdexplorer.app.state import cached
 from kdexplorer.errors import ImageError
 from kdexplorer.handout import page
 from kdexplorer.handout.request import HandoutRequest, open_sources
-from kdexplorer.images import decode, render
-from kdexplorer.images.picture import Picture
+from kdexplorer.images import decode
+from kdexplorer.images.picture import Picture, enlarge_png
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints, bundled_root, open_checkpoint
 from kdexplorer.web.export import export_network
@@ -352,7 +352,7 @@ class TestWithoutABrowser:
         small = open_checkpoint(bundled_root() / "small")
         picture = Picture(np.zeros((3, 32, 32), np.uint8), name="dark.png")
         requests = (HandoutRequest({"small": small}, [picture], live=wanted) for wanted in (False, True))
-        plain, live = (downloads.build_handout(request, networks.sources(), Visitor()).decode() for request in requests)
+        plain, live = (downloads.build_handout(request, cached.sources(), Visitor()).decode() for request in requests)
         weights = base64.b64encode(export_network(small).weights).decode()
         assert weights in live
         assert weights not in plain
@@ -362,7 +362,7 @@ class TestWithoutABrowser:
         assert "Not shown: s3." in at.caption[0].value
 
     def test_a_picture_of_the_live_view_is_shown_to_nobody_else(self, monkeypatch, open_page):
-        sent = live.PREFIX + base64.b64encode(render.enlarge_png(np.full((32, 32, 3), 77, np.uint8), 32)).decode()
+        sent = live.PREFIX + base64.b64encode(enlarge_png(np.full((32, 32, 3), 77, np.uint8), 32)).decode()
         monkeypatch.setattr(live, "_view", lambda **_: SimpleNamespace(picture=sent))
 
         def captions(at):

@@ -11,17 +11,15 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from kdexplorer.analysis.results import dataset_of
-from kdexplorer.app import navigation
 from kdexplorer.app.audience import results
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.server.headers import LOCAL, crowded_addresses, visitor_of
 from kdexplorer.app.server.refusals import network_of
-from kdexplorer.app.state import choices, data, links
-from kdexplorer.app.state.networks import Network
-from kdexplorer.images import render
-from kdexplorer.images.picture import Picture
+from kdexplorer.app.state import cached, choices
+from kdexplorer.app.state.cached import Network
+from kdexplorer.images.picture import Picture, enlarge_png
 from kdexplorer.images.qr import qr_png
 from kdexplorer.vote.questions import MAX_QUESTIONS, VoteError, make_question
 from kdexplorer.vote.routes import PATH, build_routes
@@ -62,7 +60,7 @@ def show_page() -> None:
     with left, st.container(key="question"):
         if question is not None:
             pixels = question.pixels.transpose(1, 2, 0)
-            st.image(render.enlarge_png(pixels, 224), width=224, alt="The picture of the question")
+            st.image(enlarge_png(pixels, 224), width=224, alt="The picture of the question")
             st.caption(f"Question {len(store.questions())}")
         show_buttons(store, teacher, seen)
     if question is None:
@@ -84,7 +82,7 @@ def show_page() -> None:
 
 def path() -> str:
     """The path of the phones' page on this server."""
-    return navigation.with_base(PATH)
+    return layout.with_base(PATH)
 
 
 def routes() -> list[Route]:
@@ -107,7 +105,7 @@ def parse_link(text: str) -> str:
 
 def show_code(width: Literal["stretch"] | int = 220) -> str:
     """The QR code, as wide as given (see `st.image`), and below it the link for phones, which is returned."""
-    link = st.session_state.get(_OWN_LINK) or navigation.server_url() + path()
+    link = st.session_state.get(_OWN_LINK) or layout.server_url() + path()
     st.image(qr_png(link), width=width, alt=f"QR code of {link}", output_format="PNG")
     st.markdown(f"**{as_text(link)}**")
     return link
@@ -117,7 +115,7 @@ def show_link() -> None:
     """The QR code and the link for phones, which the presenter can change for this session."""
     link = show_code()
     with st.container(horizontal=True):
-        links.show_copy_button("copy_phones", link)
+        layout.show_copy_button("copy_phones", link)
         change = st.popover("Change")
     if urlsplit(link).hostname in LOCAL:
         st.caption(
@@ -185,7 +183,7 @@ def show_preparation(store: Store, teacher: Network, students: list[Network], se
     place = st.container(horizontal=True, vertical_alignment="center")
     image = picture.pick(teacher, students)
     with place:
-        st.image(render.enlarge_png(image.pixels_last, 96), width=96, alt="The picture to ask about")
+        st.image(enlarge_png(image.pixels_last, 96), width=96, alt="The picture to ask about")
         show_ask(store, teacher, image, seen)
 
 
@@ -200,7 +198,7 @@ def show_end(store: Store) -> None:
     """The deletion of everything."""
     if access.is_presenter() and store.questions():
         question = "Delete all questions and their totals? This cannot be undone."
-        layout.offer_deletion("Delete all questions", question, "vote_clear", store.clear, "Deleted.")
+        access.offer_deletion("Delete all questions", question, "vote_clear", store.clear, "Deleted.")
 
 
 def show_warning() -> None:
@@ -245,7 +243,7 @@ def _next_index(store: Store, teacher: Network) -> int | None:
 
 def _ask_test_image(store: Store, teacher: Network, index: int | None, seen: str) -> None:
     dataset = dataset_of(teacher)
-    pixels, labels, indices = data.gallery(dataset)
+    pixels, labels, indices = cached.gallery(dataset)
     (ranks,) = np.nonzero(indices == index)
     if not len(ranks):
         raise VoteError(f"There is no test image {index} here: change the prepared list.")

@@ -10,16 +10,16 @@ import streamlit as st
 
 from kdexplorer.analysis.metrics import entropy
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.app.state import choices, data
-from kdexplorer.app.state.networks import Network
+from kdexplorer.app.state import cached, choices
+from kdexplorer.app.state.cached import Network
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.charts.votes import vote_bars
 from kdexplorer.errors import KDError
-from kdexplorer.images import decode, render
-from kdexplorer.images.picture import Picture
+from kdexplorer.images import decode
+from kdexplorer.images.picture import Picture, data_url, enlarge_png
 from kdexplorer.vote import analysis
 from kdexplorer.vote.questions import Question
 from kdexplorer.vote.store import Store
@@ -100,7 +100,7 @@ def _find_truth(question: Question, teacher: Network) -> tuple[Truth, Exception 
             computed = teacher.logits_of(_picture_of(question))
             logits = NetworkLogits(teacher.name, TEACHER, computed)
         if question.index is not None:
-            known = data.human_labels_of(question.dataset)
+            known = cached.human_labels_of(question.dataset)
             human = None if known is None else known[question.index]
     except (KDError, OSError, IndexError) as error:
         problem = error
@@ -135,7 +135,7 @@ def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float)
 
 def _draw_for_projector(question: Question, counts: Sequence[int], truth: Truth, begin: float) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="projector_question"):
-        picture = render.enlarge_png(question.pixels.transpose(1, 2, 0), 448)
+        picture = enlarge_png(question.pixels.transpose(1, 2, 0), 448)
         st.image(picture, width=140, alt="The picture of the question")
         with st.container(gap=None):
             st.title("What is it?", anchor=False)
@@ -174,7 +174,7 @@ def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, o
     counts, classes = question.totals, question.classes
     room, choice = analysis.soft_label(counts), analysis.choice_of(counts)
     row: dict[str, object] = {
-        "picture": render.data_url(render.enlarge_png(question.pixels.transpose(1, 2, 0), decode.SIZE)),
+        "picture": data_url(enlarge_png(question.pixels.transpose(1, 2, 0), decode.SIZE)),
         "label": "" if truth.label is None else classes[truth.label],
         "room": "" if room is None else "a tie" if choice is None else f"{classes[choice]} {room[choice]:.0%}",
         "votes": sum(counts),

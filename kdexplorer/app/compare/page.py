@@ -11,10 +11,10 @@ import streamlit as st
 from kdexplorer.analysis import results, verdicts
 from kdexplorer.app.compare import sections, studies, table
 from kdexplorer.app.compare.table import Comparison
-from kdexplorer.app.parts import chart_view, layout, network_picker
-from kdexplorer.app.parts.text import as_text, show_error
-from kdexplorer.app.state import choices, data
-from kdexplorer.app.state.networks import Network, evaluation_labels, latency, result_rows
+from kdexplorer.app.parts import layout, network_picker
+from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.state import cached, choices
+from kdexplorer.app.state.cached import Network, evaluation_labels, latency, result_rows
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage, run_folder
 
@@ -78,7 +78,7 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
     teacher = (names[teacher_key], found[teacher_key]) if teacher_key else None
     networks = {names[key]: checkpoint for key, checkpoint in entries.items()}
     others = [name for name in networks if teacher is None or name != teacher[0]]
-    chart_view.mention(networks=lineage.name_family(teacher and teacher[0], others))
+    layout.mention(networks=lineage.name_family(teacher and teacher[0], others))
     with st.spinner("Comparing …"):
         compared = _read(networks, {short: key for key, short in names.items()}, teacher, names[baseline], runs)
     section = choices.pick_one(
@@ -114,7 +114,7 @@ def _read(
 ) -> Comparison:
     """What is known of the networks; latencies only where they were measured."""
     first = next(iter(networks.values()))
-    labels, human = evaluation_labels(first), data.human_labels_of(results.dataset_of(first))
+    labels, human = evaluation_labels(first), cached.human_labels_of(results.dataset_of(first))
     timed = st.session_state.get("latency_measured", set()) & {c.architecture for c in networks.values()}
     latencies = {architecture: latency(architecture) for architecture in sorted(timed)}
     rows = result_rows(networks, labels, teacher, baseline, latencies, human)

@@ -9,19 +9,18 @@ import streamlit as st
 
 from kdexplorer.analysis import metrics, results, verdicts
 from kdexplorer.analysis.error_inheritance import count_inheritance, explain_inheritance
-from kdexplorer.app import navigation
 from kdexplorer.app.compare.table import Comparison
-from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.text import as_text
+from kdexplorer.app.parts import chart_view, layout
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access, turns
-from kdexplorer.app.state import data
+from kdexplorer.app.state import cached
+from kdexplorer.app.state.cached import KEYS, latency
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
-from kdexplorer.app.state.networks import KEYS, latency
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
-from kdexplorer.images import render
+from kdexplorer.images.picture import enlarge_png
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.run_folder import find_run
 
@@ -62,7 +61,7 @@ def show_curves(compared: Comparison) -> None:
         roles |= {names[s.name]: s.key for s in config.students if s.name in names}
         points += [
             CurvePoint(names[row.student], row.epoch, row.train, row.test)
-            for row in data.run_metrics(run)[0]
+            for row in cached.run_metrics(run)[0]
             if row.student in names
         ]
         epochs = max(epochs, config.epochs)
@@ -138,7 +137,7 @@ def show_disagreements(compared: Comparison) -> None:
         "disagreement", "Images", filter(groups.__contains__, titles),
         lambda kind: f"{titles[kind]} ({len(groups[kind]):,})",
     )  # fmt: skip
-    pixels, _, indices = data.gallery(compared.dataset)
+    pixels, _, indices = cached.gallery(compared.dataset)
     ranks = {int(index): rank for rank, index in enumerate(indices)}
     found = [index for index in groups[kind].tolist() if index in ranks]
     if not found:
@@ -157,7 +156,7 @@ def show_disagreements(compared: Comparison) -> None:
 def _show_image(compared: Comparison, pair: tuple[str, str], index: int, pixels: np.ndarray) -> None:
     """An image with both predictions, and a link that opens it on Soft labels."""
     classes = compared.classes
-    st.image(render.enlarge_png(pixels.transpose(1, 2, 0), 160), width=160, alt=f"Test image {index}")
+    st.image(enlarge_png(pixels.transpose(1, 2, 0), 160), width=160, alt=f"Test image {index}")
     label = "" if compared.labels is None else f"**{as_text(classes[compared.labels[index]])}**, "
     st.markdown(f"{label}image {index}")
     for name in pair:
@@ -168,7 +167,7 @@ def _show_image(compared: Comparison, pair: tuple[str, str], index: int, pixels:
     query = {"image": str(index), "students": ",".join(compared.keys[name] for name in pair if name != teacher)}
     if teacher:
         query["teacher"] = compared.keys[teacher]
-    navigation.link_to("soft_labels", f"Open image {index}", query)
+    layout.link_to("soft_labels", f"Open image {index}", query)
 
 
 def show_inheritance(compared: Comparison) -> None:

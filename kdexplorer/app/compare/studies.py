@@ -7,7 +7,7 @@ import json
 import streamlit as st
 
 from kdexplorer.app.parts import chart_view, downloads
-from kdexplorer.app.parts.text import as_text
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts import studies as charts
 from kdexplorer.errors import ConfigError

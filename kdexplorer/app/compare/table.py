@@ -14,7 +14,7 @@ from kdexplorer.analysis import measures, results, verdicts
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.app.parts import downloads, network_picker
-from kdexplorer.app.parts.text import as_text
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.charts import style
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs import lineage

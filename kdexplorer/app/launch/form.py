@@ -9,8 +9,8 @@ import streamlit as st
 from kdexplorer.app.launch import grid_form, start, students
 from kdexplorer.app.parts import layout, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
-from kdexplorer.app.parts.text import as_text
-from kdexplorer.app.state.networks import all_networks
+from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app.state.cached import all_networks
 from kdexplorer.config import RunConfig, recipe_settings
 from kdexplorer.datasets import all_datasets, available_dataset, get_dataset
 from kdexplorer.errors import ConfigError

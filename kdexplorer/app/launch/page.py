@@ -10,10 +10,9 @@ import contextlib
 
 import streamlit as st
 
-from kdexplorer.app import navigation
 from kdexplorer.app.launch import form, run
 from kdexplorer.app.parts import layout
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.errors import KDError
 from kdexplorer.runs import array_store
@@ -75,7 +74,7 @@ def _show_other_pages() -> None:
     )
     with st.container(horizontal=True):
         for page, label in WITHOUT_A_START.items():
-            navigation.link_to(page, label, icon=navigation.ARROW)
+            layout.link_to(page, label, icon=layout.ARROW)
     st.markdown("To train networks yourself, install the application on your own machine. A first run of a minute:")
     st.code("python -m kdexplorer demo", language="bash")
 
@@ -135,4 +134,4 @@ def _show_store() -> None:
             width="stretch",
         )
         question = "Delete the stored predictions? Runs compute them again when they need them."
-        layout.offer_deletion("Delete", question, "delete_predictions", array_store.delete_store, "Deleted.")
+        access.offer_deletion("Delete", question, "delete_predictions", array_store.delete_store, "Deleted.")

@@ -10,23 +10,21 @@ import streamlit as st
 from kdexplorer.analysis import results
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.analysis.verdicts import describe_gains
-from kdexplorer.app import navigation
 from kdexplorer.app.compare import studies
 from kdexplorer.app.launch import grid_form
-from kdexplorer.app.navigation import ARROW
 from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.parts.layout import ARROW, as_text, show_error
 from kdexplorer.app.server import access, turns
-from kdexplorer.app.state import data
+from kdexplorer.app.state import cached
+from kdexplorer.app.state.cached import all_networks, evaluation_labels, result_rows
 from kdexplorer.app.state.choices import pick_one, pick_option
-from kdexplorer.app.state.networks import all_networks, evaluation_labels, result_rows
 from kdexplorer.charts import evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.style import Series
 from kdexplorer.config import SCRATCH, RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
-from kdexplorer.images import render
+from kdexplorer.images.picture import enlarge_png
 from kdexplorer.notation import train_command
 from kdexplorer.runs.checkpoints import Checkpoint, run_checkpoints
 from kdexplorer.runs.launch import delete_run, start_run, stop_run
@@ -67,7 +65,7 @@ def show(run: Run) -> None:
         show_error(error)
         _show_controls(run, run.status().state)
         return
-    chart_view.mention(networks=f"run {run.run_id}")
+    layout.mention(networks=f"run {run.run_id}")
     recipe = config.study.shared if isinstance(config, StudyConfig) else config
     facts = f" · {grid_form.describe(config.study)}" if isinstance(config, StudyConfig) else ""
     st.header(as_text(recipe.name))
@@ -116,7 +114,7 @@ def _show_results(folder: StudyFolder) -> None:
     if table is not None:
         if table.declared.grid is not None:
             query = {"show": "Sweep", "sweep": folder.run_id}
-            navigation.link_to("compare", "Open on Compare", query, navigation.ARROW)
+            layout.link_to("compare", "Open on Compare", query, layout.ARROW)
         studies.show_study(table, folder.run_id)
 
 
@@ -169,7 +167,7 @@ def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
         text = f"{status.finished} of {status.runs} runs finished"
         st.progress(min(1.0, status.finished / status.runs), text=text)
     for run_id in status.working[:LIMIT]:
-        navigation.link_to("launch", f"Running: {as_text(run_id)}", {"run": run_id})
+        layout.link_to("launch", f"Running: {as_text(run_id)}", {"run": run_id})
     for run_id, reason in list(status.failed.items())[:LIMIT]:
         st.error(as_text(f"{run_id}: {reason[:LENGTH]}"))
     if len(status.failed) > LIMIT:
@@ -190,7 +188,7 @@ def _show_controls(run: Run, state: State) -> None:
             label, what = "Delete this run", "run with its curves and finished students"
             if isinstance(run, StudyFolder):
                 label, what = "Delete this sweep", "sweep's results (its runs remain)"
-            layout.offer_deletion(label, f"Delete this {what}? This cannot be undone.", "delete", lambda: _delete(run))
+            access.offer_deletion(label, f"Delete this {what}? This cannot be undone.", "delete", lambda: _delete(run))
 
 
 def _delete(run: Run) -> None:
@@ -207,7 +205,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     if not config.teacher:  # such a run trains a teacher, unless the name says that it is a baseline
         roles = {n: style.TEACHER if key == SCRATCH and SCRATCH not in n.lower() else key for n, key in roles.items()}
     looks = style.series(roles)
-    by_epoch, within = data.run_metrics(run)
+    by_epoch, within = cached.run_metrics(run)
     metrics = [row for row in by_epoch if row.student in roles and row.epoch < config.epochs and row.test]
     points = [CurvePoint(row.student, row.epoch, row.train, row.test) for row in metrics]
     batches = [
@@ -262,7 +260,7 @@ def _show_soft_labels(
         if not live or row.epoch == latest:
             by_epoch.setdefault(row.epoch, {})[row.student] = _as_logits(row.probes, len(classes))
     of_teacher = _as_logits(teacher.probes if teacher else [], len(classes))
-    pictures, own_labels = data.probes(config.dataset, config.holdout)
+    pictures, own_labels = cached.probes(config.dataset, config.holdout)
     labels = (teacher.probe_labels if teacher else None) or own_labels.tolist()
     count = min(len(probes) for probes_of in by_epoch.values() for probes in probes_of.values())
     if not count:
@@ -283,7 +281,7 @@ def _show_soft_labels(
         choices = sorted({1.0, 2.0, 4.0, 8.0, first})
         temperature = pick_option("probe_T", "Temperature", choices, "{:g}".format, first)
     if index < len(pictures):
-        pixels, caption = render.enlarge_png(pictures[index].transpose(1, 2, 0), 224), describe(index)
+        pixels, caption = enlarge_png(pictures[index].transpose(1, 2, 0), 224), describe(index)
         picture.image(pixels, caption.partition(": ")[2], "stretch", alt=f"Evaluation image {caption}")
     spec = learning_curves.soft_labels_by_epoch(
         of_teacher[index] if index < len(of_teacher) else None,
@@ -330,10 +328,10 @@ def _show_links(run: Run, config: RunConfig, found: dict[str, Checkpoint], rows:
     students = query | {"students": ",".join(names[: network_picker.MAX_STUDENTS])}
     with st.container(horizontal=True):
         compared = names if teacher is None else _with_teacher(names, teacher, known)
-        navigation.link_to("compare", "Compare them", query | {"networks": ",".join(compared)}, ARROW)
+        layout.link_to("compare", "Compare them", query | {"networks": ",".join(compared)}, ARROW)
         if teacher:
-            navigation.link_to("soft_labels", "Soft labels", students, ARROW)
-            navigation.link_to("attention", "Attention", students, ARROW)
+            layout.link_to("soft_labels", "Soft labels", students, ARROW)
+            layout.link_to("attention", "Attention", students, ARROW)
             for row in rows:
                 _show_images(run, found, row, query)
     if teacher:
@@ -350,7 +348,7 @@ def _show_images(run: Run, found: dict[str, Checkpoint], row: ResultRow, query: 
         index = _first_difference(found[better], found[worse])
         if index is not None:
             label = f"Soft labels: only {better} is right"
-            navigation.link_to("soft_labels", label, query | pair | {"image": str(index)}, ARROW)
+            layout.link_to("soft_labels", label, query | pair | {"image": str(index)}, ARROW)
 
 
 def _first_difference(better: Checkpoint, worse: Checkpoint) -> int | None:
@@ -358,7 +356,7 @@ def _first_difference(better: Checkpoint, worse: Checkpoint) -> int | None:
     labels, (first, second) = evaluation_labels(better), (better.logits_or_none(), worse.logits_or_none())
     if labels is None or first is None or second is None or not len(labels) == len(first) == len(second):
         return None
-    shown = len(data.gallery(results.dataset_of(better))[2])
+    shown = len(cached.gallery(results.dataset_of(better))[2])
     differs = (first.argmax(axis=1) == labels) & (second.argmax(axis=1) != labels)
     positions = np.flatnonzero(differs[:shown])
     return int(positions[0]) if len(positions) else None

@@ -8,8 +8,8 @@ import streamlit as st
 
 from kdexplorer.app.launch import grid_form
 from kdexplorer.app.parts import measurement
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.parts.measurement import POLL
-from kdexplorer.app.parts.text import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import download

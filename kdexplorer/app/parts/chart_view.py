@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from kdexplorer.app.parts.text import as_text
+from kdexplorer.app.parts import layout
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts.common import Spec, list_tables
 from kdexplorer.charts.style import enlarge
@@ -25,23 +26,12 @@ from kdexplorer.web import assemble
 
 OF_IMAGE = ("image", "networks")
 """What a chart of the page's image is about."""
-_FACTS = "figure_facts"
 
 _OFFER = """<section><label title="16 to 9, in large type"><input type="checkbox"> For slides</label><div>
 <button value="svg">SVG</button> <button value="png">PNG</button> <button value="csv">CSV</button></div>
 <p>On white, with source and link. CSV: the data behind the chart.</p></section>"""
 _script, _styles = assemble.read("save_chart.js", "save_button.js"), assemble.read("save_button.css")
 _offer = st.components.v2.component("kdexplorer_save_chart", html=_OFFER, js=_script, css=_styles)
-
-
-def begin(page: str) -> None:
-    """Forgets what the charts of the page before were of; `page` is this one's title."""
-    st.session_state[_FACTS] = {"page": page}
-
-
-def mention(**facts: str) -> None:
-    """Notes what the page's charts are of, for their source lines: `networks`, `image`."""
-    st.session_state.setdefault(_FACTS, {}).update(facts)
 
 
 def draw(
@@ -89,7 +79,7 @@ def _slug(name: str) -> str:
 
 def _describe(spec: Spec, name: str, about: tuple[str, ...], slug: str, scale: str) -> dict[str, Any]:
     """What the files say and contain beside the chart, as `web/save_chart.js` takes it."""
-    facts = st.session_state.get(_FACTS, {})
+    facts = layout.mentioned()
     known = {fact: facts[fact] for fact in OF_IMAGE if fact in about and fact in facts}
     page = "KD Explorer" + (f", {facts['page']}" if facts.get("page") else "")
     return {

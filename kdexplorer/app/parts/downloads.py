@@ -7,19 +7,19 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from kdexplorer.app import navigation
-from kdexplorer.app.parts.text import as_text
+from kdexplorer.app.parts import layout
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import choices
-from kdexplorer.app.state.networks import KEYS
-from kdexplorer.app.state.networks import sources as open_sources
+from kdexplorer.app.state.cached import KEYS
+from kdexplorer.app.state.cached import sources as open_sources
 from kdexplorer.handout.request import HandoutRequest, Sources, choose_pictures
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.story.lecture import open_lecture
 from kdexplorer.vote.questions import Question
 from kdexplorer.vote.store import open_store
-from kdexplorer.web import assemble, export
+from kdexplorer.web import export
 
 FORMATS = {"csv": ("CSV", "text/csv"), "json": ("JSON", "application/json"), "md": ("Markdown", "text/markdown")}
 COUNT = 12
@@ -65,7 +65,7 @@ def show_handout(
         button = st.container(width="content")
         live = False
         if export.runs_in_browser(teacher):
-            included = assemble.select_networks(networks)
+            included = export.select_networks(networks)
             megabytes = sum(2 * c.card.parameters * 4 / 3 for c in included.values()) / 1e6  # two bytes each, as base64
             live = st.toggle(
                 f"Include the networks (+ {megabytes:.1f} MB)",
@@ -108,5 +108,5 @@ def _build_handout(request: HandoutRequest, sources: Sources) -> bytes:
 
 def _own_address() -> str:
     """Where others find this application; empty where only this machine does."""
-    address = navigation.server_url()
-    return "" if urlsplit(address).hostname in access.LOCAL else address + navigation.with_base("")
+    address = layout.server_url()
+    return "" if urlsplit(address).hostname in access.LOCAL else address + layout.with_base("")

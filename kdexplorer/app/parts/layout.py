@@ -1,22 +1,82 @@
-"""The first screen that all pages share: a slim header, a line of networks, the picture, the main control and figure.
+"""What all pages share: titles and links, text from outside, the header with its buttons, and the first screen.
 
 On a projector the picture stands on the left and the figure beside it; on a phone the picture is a strip above the
 figure. The figure comes first in the document, so that the keyboard reaches its control after the header.
+
+A page's link: its copy and QR code reproduce what the page shows; `?hide=networks,picture` leaves parts out, for a page
+in slides or in a course's text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 
-from kdexplorer.app.navigation import TITLES
-from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.text import as_text
-from kdexplorer.app.server import access
+from kdexplorer.figures import all_figures
+from kdexplorer.images.qr import qr_png
 from kdexplorer.runs import lineage
 from kdexplorer.web import assemble
+
+ARROW = ":material/arrow_forward:"
+"""The icon of links."""
+FOLDER = Path(__file__).resolve().parents[3] / "pages"
+TITLES = {
+    "overview": "Overview",
+    "soft_labels": "Soft labels",
+    "attention": "Attention",
+    "methods": "Methods",
+    "live": "Live",
+    "audience": "Audience",
+    "launch": "Launch",
+    "compare": "Compare",
+    "experiments": "Experiments",
+}
+"""Each page's title by its file's name, in the order of the menu; the first is the home page."""
+
+
+def with_base(path: str) -> str:
+    """A path on this server, behind the base path that Streamlit was started with."""
+    base = (st.get_option("server.baseUrlPath") or "").strip("/")
+    return f"/{base}{path}" if base else path
+
+
+def server_url() -> str:
+    """The server's address as this visitor's browser has it: scheme, host and port."""
+    found = urlsplit(st.context.url or f"http://localhost:{st.get_option('server.port')}")
+    return f"{found.scheme}://{found.netloc}"
+
+
+def link_to(page: str, label: str, query: dict[str, str] | None = None, icon: str | None = None) -> None:
+    """Draws a link to another page; `query` carries choices there, see `state.choices`."""
+    st.page_link(FOLDER / f"{page}.py", label=label, query_params=query, icon=icon)
+
+
+# Text from outside (cards, runs, links, messages) where Streamlit reads Markdown: shown as it is.
+
+_JOINER = "\u2060"
+"""A word joiner: invisible, and it interrupts what Streamlit replaces after Markdown's escapes are gone."""
+
+
+def as_text(text: str) -> str:
+    """Text without links, images, formulas, icons, headings and lists, whatever it contains; line breaks are spaces."""
+    plain = " ".join(text.split())
+    plain = re.sub(r"[\\`*\[\]<>#!|~$&{}]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain)
+    plain = plain.replace(":", rf"\:{_JOINER}").replace("@", f"@{_JOINER}")  # icons, emojis, directives, addresses
+    plain = plain.replace("//", f"/{_JOINER}/")
+    plain = re.sub(r"(?i)(www)(?=\.)", rf"\1{_JOINER}", plain)  # what becomes a link by itself
+    return re.sub(r"^(?=[-+=]|\d+[.)](\s|$))", _JOINER, plain)  # what begins a list or underlines a heading
+
+
+def show_error(error: Exception) -> None:
+    """Shows an error's message on the page."""
+    st.error(as_text(str(error)))
+
+
+# The page.
 
 _script = assemble.read("explain_refusal.js", "shrink_upload.js", "page_controls.js")
 _styles = assemble.read("page_controls.css")
@@ -31,7 +91,7 @@ def header(page: str, sentence: str, title: str | None = None) -> None:
         sentence: Markdown.
         title: instead of the page's.
     """
-    chart_view.begin(title or TITLES[page])
+    begin(title or TITLES[page])
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="page_header"):
         st.title(title or TITLES[page], width="content", anchor=False)
         st.markdown(sentence, width="stretch")
@@ -67,19 +127,103 @@ def show_page_controls() -> None:
     _controls(key="page_controls", height=0)
 
 
-def offer_deletion(label: str, question: str, key: str, delete: Callable[[], object], done: str = "") -> None:
-    """A button that asks, and one that deletes; nothing for a guest.
+_FACTS = "figure_facts"
 
-    Args:
-        label: of the first button.
-        question: Markdown, with what is lost.
-        key: of the second button.
-        delete: what it does.
-        done: what is said afterwards.
-    """
-    if not access.is_presenter():
+
+def begin(page: str) -> None:
+    """Forgets what the charts of the page before were of; `page` is this one's title."""
+    st.session_state[_FACTS] = {"page": page}
+
+
+def mention(**facts: str) -> None:
+    """Notes what the page's charts are of, for their source lines: `networks`, `image`."""
+    st.session_state.setdefault(_FACTS, {}).update(facts)
+
+
+def mentioned() -> dict[str, str]:
+    """What the page has mentioned, and its title as `page`."""
+    return st.session_state.get(_FACTS, {})
+
+
+# The link.
+
+LONGEST = 1500
+"""Characters of a link that a phone's camera reads from a screen."""
+
+_copy_button = st.components.v2.component(
+    "kdexplorer_copy", html="<button>Copy link</button>",
+    js=assemble.read("copy_button.js"), css=assemble.read("copy_button.css"),
+)  # fmt: skip
+
+
+def show_copy_button(key: str, text: str = "") -> None:
+    """A button that copies text, or without any the address of the page as it is when the button is pressed."""
+    _copy_button(data={"text": text}, key=key)
+
+
+def show_page_link(page: str) -> None:
+    """The button in the header; what it opens is only computed while it is open. `page` is a key of `TITLES`."""
+    popover = st.popover("Share", on_change="rerun", key="share_page")
+    if not popover.open:
         return
-    with st.popover(label, icon=":material/delete:"):
-        st.markdown(question)
-        if st.button("Yes, delete", key=key, type="primary"):
-            access.act_and_rerun(delete, done)
+    with popover:
+        show_copy_button("copy_page")
+        _show_code(page_url(), "page")
+        _show_figure_links(page)
+
+
+def _show_code(link: str, of: str) -> None:
+    """The QR code of a link to this page or figure."""
+    if len(link) <= LONGEST:
+        st.image(qr_png(link, 4), width=260, alt=f"QR code of this {of}'s link", output_format="PNG")
+    else:
+        st.caption("The link is too long for a QR code.")
+
+
+def _show_figure_links(page: str) -> None:
+    """A link to one of the page's figures alone, for a frame in slides."""
+    names = [name for name, figure in all_figures().items() if figure.page == page]
+    if names:
+        name = st.selectbox("A figure alone, for slides", names, format_func=lambda name: all_figures()[name].title)
+        link = page_url(figure=name, embed="true")
+        show_copy_button("copy_figure", link)
+        _show_code(link, "figure")
+
+
+def page_url(**more: str) -> str:
+    """This page's address with its choices, as far as the browser has told it, and more parameters."""
+    query = urlencode(st.query_params.to_dict() | more)
+    return f"{st.context.url or ''}{'?' if query else ''}{query}"
+
+
+HIDE = "hide"
+PARTS = {
+    "menu": "",  # the navigation is not drawn
+    "share": ".st-key-share",
+    "title": ".st-key-page_header",
+    "networks": ".st-key-networks_line",
+    "picture": ".st-key-first_screen > * > * > :has(.st-key-picture)",
+    "source": ".st-key-picture_source",
+    "thumbnails": ".st-key-thumbnails",
+    "presets": "[class*=st-key-preset_]",
+    "sections": ".st-key-tab, .st-key-show, div:has(> h2), .st-key-first_screen ~ *",
+    "downloads": "[class*=st-key-files_], [class*=st-key-handout]",
+    "keys": "#kd-keys",
+}
+"""Selectors of what is hidden, by the name in the link. Nothing here protects anything: the page still has it."""
+
+
+def hide() -> list[str]:
+    """Hides what the link names, as long as it is in the address; a name that is unknown is reported.
+
+    Streamlit's `embed=true` leaves out the menu and the header's buttons, too.
+    """
+    named = [part.strip() for part in st.query_params.get(HIDE, "").split(",") if part.strip()]
+    named += ["menu", "share"] if st.context.is_embedded else []
+    for name in [name for name in named if name not in PARTS][:3]:
+        st.warning(f"The link's '{HIDE}' names '{as_text(name[:30])}': choose among {', '.join(PARTS)}.")
+    known = [name for name in named if name in PARTS]
+    selectors = ", ".join(PARTS[name] for name in known if PARTS[name])
+    if selectors:
+        st.html(f"<style>{selectors} {{ display: none !important }}</style>")
+    return known

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import streamlit as st
 
-from kdexplorer.app.parts.text import show_error
+from kdexplorer.app.parts.layout import show_error
 from kdexplorer.app.server import access
 from kdexplorer.errors import KDError
 

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import streamlit as st
 
-from kdexplorer.app.parts import chart_view, layout
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.parts import layout
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.state import choices
-from kdexplorer.app.state.networks import Network, all_networks, label_together, unusable_networks
+from kdexplorer.app.state.cached import Network, all_networks, label_together, unusable_networks
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage
 
@@ -87,7 +87,7 @@ def choose_networks(count: int = 2) -> tuple[Network, list[Network]]:
 
 
 def _show_together(found: Mapping[str, Network], name: str, students: Sequence[str]) -> tuple[Network, list[Network]]:
-    chart_view.mention(networks=lineage.name_family(name, students))
+    layout.mention(networks=lineage.name_family(name, students))
     teacher, *others = label_together([found[one] for one in (name, *students)])
     return teacher, others
 

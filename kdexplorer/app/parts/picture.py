@@ -13,16 +13,16 @@ import streamlit as st
 from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.image_filters import Predictions
 from kdexplorer.analysis.results import dataset_of, whole_split_logits
-from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.text import as_text, show_error
+from kdexplorer.app.parts import layout, network_picker
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import uploads
 from kdexplorer.app.server.streamlit_internals import remove_upload
-from kdexplorer.app.state import choices, data
-from kdexplorer.app.state.networks import Network
+from kdexplorer.app.state import cached, choices
+from kdexplorer.app.state.cached import Network
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
-from kdexplorer.images import decode, render
-from kdexplorer.images.picture import Picture
+from kdexplorer.images import decode
+from kdexplorer.images.picture import Picture, data_url, enlarge_png
 from kdexplorer.runs.checkpoints import Checkpoint
 
 TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
@@ -30,6 +30,22 @@ THUMBNAILS = 10
 EXAMPLES = 20
 """The first test images, of which the most instructive is shown until another is chosen."""
 FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
+
+
+def first_screen(page: str, sentence: str, count: int = 2) -> tuple[Network, list[Network], Picture, Any]:
+    """The header, the choice of networks and the picture; returns them and the place of control and figure.
+
+    Args:
+        page: a key of `TITLES`.
+        sentence: below its title, as Markdown.
+        count: how many students are chosen by default.
+    """
+    layout.header(page, sentence)
+    teacher, students = network_picker.pick_networks(count)
+    left, right = layout.first_screen()
+    with left:
+        image = pick(teacher, students)
+    return teacher, students, image, right
 
 
 def pick(teacher: Network, students: list[Network]) -> Picture:
@@ -69,7 +85,7 @@ def _pick_test_image(
 
     Where no image can be chosen, the page says what to do and ends.
     """
-    pixels, labels, indices = data.gallery(dataset)
+    pixels, labels, indices = cached.gallery(dataset)
     if not len(labels):
         name = get_dataset(dataset).label
         st.info(f"There are no images to choose from. Download {name} on the Launch page, or upload a photo.")
@@ -126,7 +142,7 @@ def draw_steps(shown: list[int], index: int) -> None:
 
 def choose_first(teacher: Network, students: list[Network], dataset: str, shown: list[int]) -> int:
     """The image that a page shows first: the most instructive one where the filters leave it and begin as usual."""
-    indices = data.gallery(dataset)[2]
+    indices = cached.gallery(dataset)[2]
     rank = most_instructive(teacher, students, dataset) if shown[0] == indices[0] else None
     best = shown[0] if rank is None else int(indices[rank])
     return best if best in shown else shown[0]
@@ -134,13 +150,13 @@ def choose_first(teacher: Network, students: list[Network], dataset: str, shown:
 
 def most_instructive(teacher: Network, students: list[Network], dataset: str) -> int | None:
     """The place in the gallery of the most instructive of its first images; None without the teacher's logits."""
-    _, labels, indices = (part[:EXAMPLES] for part in data.gallery(dataset))
+    _, labels, indices = (part[:EXAMPLES] for part in cached.gallery(dataset))
     predictions = _predictions(teacher, students, dataset, indices, labels)
     return None if predictions is None else image_filters.most_instructive(predictions, choices.T, choices.ALPHA)
 
 
 def _show_thumbnail(pixels: np.ndarray, index: int, chosen: bool) -> None:
-    image = render.data_url(render.enlarge_png(pixels.transpose(1, 2, 0), 64))
+    image = data_url(enlarge_png(pixels.transpose(1, 2, 0), 64))
     st.button(
         f"![Test image {index}]({image})", key=f"pick_thumb_{index}", type="primary" if chosen else "secondary",
         on_click=choices.put, args=("image", index),
@@ -194,8 +210,8 @@ def show(picture: Picture, teacher: Network, enlarged: Any, below: Any) -> None:
         label = f"**{as_text(name)}**" if name else "its label is not one of these classes"
         caption = f"Test image {picture.index}: {label}, 32 × 32 pixels"
     dataset = get_dataset(picture.dataset).label
-    chart_view.mention(image="a photo" if picture.index is None else f"{dataset} test image {picture.index}")
-    enlarged.image(render.enlarge_png(picture.pixels_last, 448), width="stretch", alt=alt)
+    layout.mention(image="a photo" if picture.index is None else f"{dataset} test image {picture.index}")
+    enlarged.image(enlarge_png(picture.pixels_last, 448), width="stretch", alt=alt)
     below.caption(caption)
 
 
@@ -221,7 +237,7 @@ def _pick_filters(teacher: Network, students: list[Network], dataset: str) -> tu
 
     Without an image the page ends.
     """
-    _, labels, indices = data.gallery(dataset)
+    _, labels, indices = cached.gallery(dataset)
     predictions = _predictions(teacher, students, dataset, indices, labels)
     if predictions is None:
         return indices.tolist(), False
@@ -232,7 +248,7 @@ def _pick_filters(teacher: Network, students: list[Network], dataset: str) -> tu
         chosen = _pick("class", "Class", [ANY_CLASS, *teacher.classes])
     order = _filter(name, chosen, predictions, teacher)
     part = ""
-    if data.test_split(dataset) is None:
+    if cached.test_split(dataset) is None:
         part = f" These are the first of the test split; download {get_dataset(dataset).label} on Launch to see all."
     st.caption(f"{len(order):,} of {len(labels):,} images: {image_filters.FILTERS[name].description}.{part}")
     if not len(order):
@@ -244,7 +260,7 @@ def _pick_filters(teacher: Network, students: list[Network], dataset: str) -> tu
 
 def _choose_filters(teacher: Network, students: list[Network], dataset: str) -> list[int]:
     """As `_pick_filters`, without widgets; empty where no image passes the filters that were chosen on a page."""
-    _, labels, indices = data.gallery(dataset)
+    _, labels, indices = cached.gallery(dataset)
     predictions = _predictions(teacher, students, dataset, indices, labels)
     if predictions is None:
         return indices.tolist()
@@ -289,7 +305,7 @@ def pick_next(teacher: Network, students: list[Network], label: bool = True) -> 
 
 
 def _choose_test_image(teacher: Network, students: list[Network], dataset: str) -> Picture:
-    pixels, labels, indices = data.gallery(dataset)
+    pixels, labels, indices = cached.gallery(dataset)
     if not len(labels):
         st.info(f"There are no images to choose from. Download {get_dataset(dataset).label} on the Launch page.")
         st.stop()

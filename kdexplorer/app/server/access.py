@@ -24,7 +24,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from kdexplorer.app.parts.text import show_error
+from kdexplorer.app.parts.layout import show_error
 from kdexplorer.app.server import turns
 from kdexplorer.app.server.headers import COOKIE, LOCAL
 from kdexplorer.app.server.refusals import log_refusal
@@ -176,6 +176,24 @@ def act_and_rerun(action: Callable[[], object], confirmation: str = "") -> None:
     if confirmation:
         st.toast(confirmation)
     st.rerun()
+
+
+def offer_deletion(label: str, question: str, key: str, delete: Callable[[], object], done: str = "") -> None:
+    """A button that asks, and one that deletes; nothing for a guest.
+
+    Args:
+        label: of the first button.
+        question: Markdown, with what is lost.
+        key: of the second button.
+        delete: what it does.
+        done: what is said afterwards.
+    """
+    if not is_presenter():
+        return
+    with st.popover(label, icon=":material/delete:"):
+        st.markdown(question)
+        if st.button("Yes, delete", key=key, type="primary"):
+            act_and_rerun(delete, done)
 
 
 def show_login() -> None:

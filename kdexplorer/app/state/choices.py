@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from kdexplorer.app.parts.text import as_text
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 
 T, ALPHA = 4.0, 0.7

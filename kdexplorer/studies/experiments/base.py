@@ -6,13 +6,22 @@ torch. One with studies trains them; one with `measure` measures networks that e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from kdexplorer.analysis.difference import Verdict, t_interval
+from kdexplorer.analysis.difference import (
+    ENOUGH_SEEDS,
+    Difference,
+    Verdict,
+    correct,
+    decide,
+    format_p,
+    over_seeds,
+    t_interval,
+)
 from kdexplorer.datasets import get_dataset
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import BySeed, Table
@@ -79,6 +88,8 @@ class Results:
     tables: Mapping[str, Table] = field(default_factory=dict)  # by study, in the declared order
     left_out: tuple[str, ...] = ()
     """Why tables that exist are not among these, in sentences."""
+    small: bool = False
+    """Whether they are the small variant's."""
 
     def __bool__(self) -> bool:
         return any(table.rows for table in self.tables.values())
@@ -88,9 +99,15 @@ class Results:
         """The table of networks that exist; one without rows where they are not measured."""
         return self.tables.get(NETWORKS, Table())
 
-    def values(self, study: str, entry: str, measure: str = "accuracy") -> BySeed:
-        """A student's values of a measure by seed; empty where the study is not trained."""
+    def values(self, student: str, measure: str = "accuracy") -> BySeed:
+        """A student's values of a measure by seed; `student` is `STUDY/ENTRY`. Empty where it is not trained."""
+        study, _, entry = student.partition("/")
         return self.tables[study].values(entry, measure) if study in self.tables else {}
+
+    def compare(self, own: str, other: str) -> BySeed:
+        """One student's accuracy minus another's, over the seeds that both have."""
+        first, second = self.values(own), self.values(other)
+        return {seed: first[seed] - second[seed] for seed in first if seed in second}
 
     def setting(self, study: str, name: str) -> float:
         """A number that a study's students share, such as `train_images`; NaN where it is not trained."""
@@ -187,23 +204,67 @@ def class_name(number: int) -> str:
     return get_dataset("cifar10").classes[number]
 
 
-def row_of(label: str, series: str, values: Sequence[float], scale: float = 100) -> list[Point]:
+def row_of(label: str, series: str, values: Iterable[float], scale: float = 100) -> list[Point]:
     """A row of `dots`: the mean over seeds with its 95 % t interval, and the seeds; empty without values."""
-    if not values:
-        return []
-    low, high = _interval(values, scale)
-    seeds = tuple(scale * value for value in values)
-    return [Point(series, scale * float(np.mean(values)), label=label, low=low, high=high, seeds=seeds)]
+    seeds = tuple(values)
+    low, high = _interval(seeds, scale)
+    shown = tuple(scale * value for value in seeds)
+    return [Point(series, scale * float(np.mean(seeds)), 0.0, label, low, high, shown)] if seeds else []
 
 
-def point_at(x: float, series: str, values: Sequence[float], label: str = "", scale: float = 100) -> list[Point]:
-    """A point of `lines` or `scatter` whose y is the mean over seeds; empty without values."""
-    if not values:
-        return []
-    low, high = _interval(values, scale)
-    return [Point(series, x, scale * float(np.mean(values)), label, low, high)]
+def point_at(x: float, series: str, values: Iterable[float], label: str = "") -> list[Point]:
+    """A point of `lines` or `scatter` whose y is the mean over seeds in percent; empty without values."""
+    seeds = tuple(values)
+    return [Point(series, x, 100 * float(np.mean(seeds)), label, *_interval(seeds, 100))] if seeds else []
 
 
-def _interval(values: Sequence[float], scale: float) -> tuple[float | None, float | None]:
-    interval = t_interval(values)
-    return (None, None) if interval is None else (scale * interval[0], scale * interval[1])
+def _interval(seeds: tuple[float, ...], scale: float) -> tuple[float | None, float | None]:
+    low, high = t_interval(seeds) or (None, None)
+    return (None, None) if low is None or high is None else (scale * low, scale * high)
+
+
+def judge_pairs(claim: str, pairs: Mapping[str, tuple[str, str]]) -> Callable[[Results], list[Claim]]:
+    """The verdict of `judge_differences` on the accuracies of pairs of students, `STUDY/ENTRY`, by what they say."""
+    return lambda results: [judge_differences(claim, {name: results.compare(*pair) for name, pair in pairs.items()})]
+
+
+def judge_differences(claim: str, named: Mapping[str, BySeed], scale: float = 100) -> Claim:
+    """Whether all differences are above zero, by paired t tests over seeds with Holm's correction.
+
+    Supported where all are clearly above zero, not supported where any is clearly below; between these, and with fewer
+    than five seeds, it cannot be decided. A difference times `scale` is in points.
+    """
+    if not named or not all(named.values()):
+        missing = ", ".join(name for name, values in named.items() if not values) or "everything"
+        return Claim(claim, f"Not all parts are trained yet: {missing}.", "cannot be decided")
+    tests = correct({name: over_seeds(list(values.values())) for name, values in named.items()})
+    seeds = min(one.count for one in tests.values())
+    if seeds < ENOUGH_SEEDS:
+        listed = "; ".join(f"{name} {scale * one.estimate:+.2f} points" for name, one in tests.items())
+        count = "one seed" if seeds == 1 else f"{seeds} seeds"
+        evidence = f"{_capitalize(listed)}. With {count} it is not decided: {ENOUGH_SEEDS} are needed."
+        return Claim(claim, evidence, "cannot be decided")
+    verdict = decide(list(tests.values()))
+    listed = "; ".join(f"{name}: {_describe(one, scale)}, {format_p(one.p or 0)}" for name, one in tests.items())
+    several, unclear, rest = len(tests) > 1, sum(not one.sign for one in tests.values()), ""
+    if verdict == "cannot be decided":
+        rest = f" {unclear} of {len(tests)} differences may be chance." if several else " That may be chance."
+    words = "95 % intervals over {} seeds, p after Holm's correction" if several else "95 % interval over {} seeds"
+    return Claim(claim, f"{_capitalize(listed)} ({words.format(seeds)}).{rest}", verdict)
+
+
+def add_beside(judged: Claim, named: Mapping[str, BySeed], *sentences: str) -> Claim:
+    """A claim whose evidence also says what no verdict depends on: differences in points, and whole sentences."""
+    tests = {name: over_seeds(list(values.values())) for name, values in named.items() if values}
+    shown = "; ".join(f"{name}: {_describe(one, 100)}" for name, one in tests.items())
+    beside = f"In addition (95 % intervals, not corrected): {shown}." if shown else ""
+    return replace(judged, evidence=" ".join(filter(None, [judged.evidence, beside, *sentences])))
+
+
+def _describe(one: Difference, scale: float) -> str:
+    return f"{scale * one.estimate:+.2f} points ({one.bounds(scale) or 'one seed'})"
+
+
+def _capitalize(text: str) -> str:
+    """The first letter alone: names of students keep theirs."""
+    return text[:1].upper() + text[1:]

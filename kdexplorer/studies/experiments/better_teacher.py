@@ -5,9 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from kdexplorer.analysis import metrics
-from kdexplorer.analysis.difference import over_seeds
-from kdexplorer.studies.experiments import judging
-from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Results, declare, point_at
+from kdexplorer.analysis.difference import t_interval
+from kdexplorer.studies.experiments.base import (
+    Claim,
+    Experiment,
+    Figure,
+    Results,
+    add_beside,
+    declare,
+    judge_differences,
+    point_at,
+)
 from kdexplorer.studies.study import Study
 
 LENGTH, FIRST = 6, (1, 2, 4)
@@ -60,19 +68,18 @@ def more(logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | No
 
 def judge(results: Results) -> list[Claim]:
     """The slope by seed; beside it the special teachers, and those that are worse than none."""
-    found = {study: results.values(study, "kd") for study in TITLES}
+    found = {study: results.values(f"{study}/kd") for study in TITLES}
     teachers = [_teacher_accuracy(results, study) or 0.0 for study in ALONG]
     seeds = [seed for seed in found[f"epoch-{LENGTH}"] if all(seed in found[study] for study in ALONG)]
-    slopes = tuple(float(np.polyfit(teachers, [found[study][seed] for study in ALONG], 1)[0]) for seed in seeds)
+    slopes = {seed: float(np.polyfit(teachers, [found[study][seed] for study in ALONG], 1)[0]) for seed in seeds}
     slope = {"Accuracy of the student for each point of the teacher's": slopes}
-    judged = judging.judge("Of teachers along one training, the more accurate teaches better", slope, "points", 1)
-    pairs = {name: judging.compare(found[own], found[other]) for name, own, other in BESIDE}
-    alone = results.values("resnet56", "scratch")
-    beyond = {study: values for study in TITLES if (values := judging.compare(found[study], alone))}
-    intervals = {study: over_seeds(values).interval for study, values in beyond.items()}
+    judged = judge_differences("Of teachers along one training, the more accurate teaches better", slope, scale=1)
+    pairs = {name: results.compare(f"{own}/kd", f"{other}/kd") for name, own, other in BESIDE}
+    beyond = {study: results.compare(f"{study}/kd", "resnet56/scratch") for study in TITLES}
+    intervals = {study: t_interval(list(values.values())) for study, values in beyond.items()}
     weak = [TITLES[study] for study, interval in intervals.items() if interval is not None and interval[1] < 0]
     worse = f"Worse than no teacher: {', '.join(weak)}." if weak else ""
-    return [judging.add_beside(judged, pairs, worse)]
+    return [add_beside(judged, pairs, worse)]
 
 
 def figure(results: Results) -> Figure:
@@ -82,8 +89,8 @@ def figure(results: Results) -> Figure:
         teacher = _teacher_accuracy(results, study)
         if teacher is not None:
             series = ONE_TRAINING if study in ALONG else name
-            points += point_at(100 * teacher, series, list(results.values(study, "kd").values()), name)
-    alone = list(results.values("resnet56", "scratch").values())
+            points += point_at(100 * teacher, series, results.values(f"{study}/kd").values(), name)
+    alone = list(results.values("resnet56/scratch").values())
     roles = {ONE_TRAINING: "kd", TITLES["smoothed"]: "altered_kd"} | {TITLES[study]: "teacher" for study in BUNDLED}
     return Figure(
         "scatter", "A better teacher, a better student?", "students: mean and 95 % interval over seeds",
@@ -93,7 +100,7 @@ def figure(results: Results) -> Figure:
 
 
 def _teacher_accuracy(results: Results, study: str) -> float | None:
-    return next(iter(results.values(study, "kd", "teacher_accuracy").values()), None)
+    return next(iter(results.values(f"{study}/kd", "teacher_accuracy").values()), None)
 
 
 EXPERIMENT = Experiment(

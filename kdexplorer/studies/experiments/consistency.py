@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdexplorer.studies.experiments import judging
-from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Results, declare, point_at
+from kdexplorer.studies.experiments.base import Experiment, Figure, Results, declare, judge_pairs, point_at
 from kdexplorer.studies.study import Study
 
 VIEWS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -33,25 +32,13 @@ def studies(small: bool) -> dict[str, Study]:
     }
 
 
-def judge(results: Results) -> list[Claim]:
-    """The same crop against two others, and against a shorter training."""
-    same = results.values("same-long", "kd")
-    compared = {
-        "same crop to fixed labels": judging.compare(same, results.values("fixed-long", "kd")),
-        "to a crop of its own": judging.compare(same, results.values("independent-long", "kd")),
-        "18 to 6 epochs": judging.compare(same, results.values("same-short", "kd")),
-    }
-    return [judging.judge("A teacher should see the student's crop, and training should be long", compared)]
-
-
 def figure(results: Results) -> Figure:
     """Accuracy over the length, a line for each view."""
     points = []
     for view, (label, _) in VIEWS.items():
         for length in LENGTHS:
             study = f"{view}-{length}"
-            values = list(results.values(study, "kd").values())
-            points += point_at(results.setting(study, "epochs"), label, values)
+            points += point_at(results.setting(study, "epochs"), label, results.values(f"{study}/kd").values())
     colors = dict(zip(VIEWS, ("kd", "scratch", "teacher", "kd+at"), strict=True))
     roles = {label: colors[view] for view, (label, _) in VIEWS.items()}
     return Figure(
@@ -80,7 +67,14 @@ EXPERIMENT = Experiment(
     ),
     expected="The same crop is ahead, more so after 18 epochs; mixtures are behind at first.",
     change="More patience: more epochs in `LENGTHS`. The teacher's predictions are stored for all lengths of a seed.",
-    judge=judge,
+    judge=judge_pairs(
+        "A teacher should see the student's crop, and training should be long",
+        {
+            "same crop to fixed labels": ("same-long/kd", "fixed-long/kd"),
+            "to a crop of its own": ("same-long/kd", "independent-long/kd"),
+            "18 to 6 epochs": ("same-long/kd", "same-short/kd"),
+        },
+    ),
     figure=figure,
     studies=studies,
 )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from kdexplorer.studies.experiments import judging
-from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Results, declare, row_of
-from kdexplorer.studies.study import Study
-from kdexplorer.studies.table import differences
+from kdexplorer.studies.experiments.base import Experiment, Figure, Results, declare, judge_pairs, row_of
 
 KEPT = {
     "top": "largest probability, uniform rest",
@@ -20,24 +17,11 @@ ENTRIES = {"scratch": "scratch", "kd": f"kd:{TERM}:ce_weight=0.1"} | {
 }
 
 
-def studies(small: bool) -> dict[str, Study]:
-    """One study."""
-    return {"students": declare("dark-knowledge-students", ENTRIES, ["scratch", "kd"], small)}
-
-
-def judge(results: Results) -> list[Claim]:
-    """KD against each altered soft label."""
-    kd = results.values("students", "kd")
-    compared = {f"KD to {text}": judging.compare(kd, results.values("students", entry)) for entry, text in KEPT.items()}
-    return [judging.judge("The teacher's whole prediction for each image teaches more than any part of it", compared)]
-
-
 def figure(results: Results) -> Figure:
     """Gains over scratch."""
-    scratch = results.values("students", "scratch")
-    points = row_of("KD", "KD", list(differences(results.values("students", "kd"), scratch).values()))
+    points = row_of("KD", "KD", results.compare("students/kd", "students/scratch").values())
     for entry, text in KEPT.items():
-        points += row_of(text, "altered", list(differences(results.values("students", entry), scratch).values()))
+        points += row_of(text, "altered", results.compare(f"students/{entry}", "students/scratch").values())
     return Figure(
         "dots", "What is left of the gain when soft labels lose a part", "mean, 95 % interval, and seeds",
         "gain over scratch (percentage points)", tuple(points), {"KD": "kd", "altered": "altered_kd"}, rule=0,
@@ -64,7 +48,10 @@ EXPERIMENT = Experiment(
     ),
     expected="KD is above all four, the mean of the class comes next, the two without similar classes last.",
     change="A higher temperature makes the wrong classes count for more: change `T` in all entries.",
-    judge=judge,
+    judge=judge_pairs(
+        "The teacher's whole prediction for each image teaches more than any part of it",
+        {f"KD to {text}": ("students/kd", f"students/{entry}") for entry, text in KEPT.items()},
+    ),
     figure=figure,
-    studies=studies,
+    studies=lambda small: {"students": declare("dark-knowledge-students", ENTRIES, ["scratch", "kd"], small)},
 )

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdexplorer.studies.experiments import judging
-from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results, declare, point_at
+from kdexplorer.studies.experiments.base import (
+    Claim,
+    Experiment,
+    Figure,
+    Results,
+    add_beside,
+    declare,
+    judge_differences,
+    point_at,
+)
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import BySeed, differences
 
@@ -36,30 +44,31 @@ def studies(small: bool) -> dict[str, Study]:
 
 def judge(results: Results) -> list[Claim]:
     """The gains with few and with many images, and unlabeled images against few labeled ones."""
-    few, many = (_gain(results, study) for study in ("few", "many"))
-    alone, labeled = results.values("many", "kd-alone"), results.values("few", "kd")
     compared = {
-        "gain with 1,024 images minus gain with 20,480": judging.compare(few, many),
-        "KD alone on 20,480 unlabeled images minus KD on 1,024 labeled ones": judging.compare(alone, labeled),
+        "gain with 1,024 images minus gain with 20,480": differences(_gain(results, "few"), _gain(results, "many")),
+        "KD alone on 20,480 unlabeled images minus KD on 1,024 labeled ones": results.compare(
+            "many/kd-alone", "few/kd"
+        ),
     }
-    judged = judging.judge("A teacher is worth most where labels are few, and needs none", compared)
-    pair = {"ResNet-50 and ResNet-18, KD minus scratch": tuple(_gain(results, PAIR).values())}
-    return [judging.add_beside(judged, pair)]
+    judged = judge_differences("A teacher is worth most where labels are few, and needs none", compared)
+    return [add_beside(judged, {"ResNet-50 and ResNet-18, KD minus scratch": _gain(results, PAIR)})]
 
 
 def _gain(results: Results, study: str) -> BySeed:
-    return differences(results.values(study, "kd"), results.values(study, "scratch"))
+    return results.compare(f"{study}/kd", f"{study}/scratch")
 
 
 def figure(results: Results) -> Figure:
     """Accuracy over the number of images."""
-    points, gains = [], []
-    for study in SIZES:
-        points += _points(results, study, "ResNet-8")
-        gains += [f"{100 * np.mean(list(gain.values())):+.1f}" for gain in [_gain(results, study)] if gain]
-    alone = list(results.values("many", "kd-alone").values())
-    points += point_at(results.setting("many", "train_images"), WITHOUT_LABELS, alone)
-    points += _points(results, PAIR, "ResNet-18")
+    names = {"scratch": "scratch", "kd": "KD"}
+    students = [(study, entry, f"ResNet-8, {name}") for study in SIZES for entry, name in names.items()]
+    students.append(("many", "kd-alone", WITHOUT_LABELS))
+    students += [(PAIR, entry, f"ResNet-18, {name}") for entry, name in names.items()]
+    points = []
+    for study, entry, name in students:
+        values = results.values(f"{study}/{entry}").values()
+        points += point_at(results.setting(study, "train_images"), name, values)
+    gains = [f"{100 * np.mean(list(gain.values())):+.1f}" for study in SIZES if (gain := _gain(results, study))]
     roles = {"ResNet-8, scratch": "scratch", "ResNet-8, KD": "kd", WITHOUT_LABELS: "teacher"}
     roles |= {"ResNet-18, scratch": "scratch", "ResNet-18, KD": "kd"}
     said = f"gains of KD with ResNet-8 (320 steps): {', '.join(gains) or '?'} points; ResNet-18: 1,600 steps"
@@ -67,15 +76,6 @@ def figure(results: Results) -> Figure:
         "lines", "A teacher where labels are few", said, "training images", tuple(points), roles,
         "test accuracy (%)", logarithmic=True,
     )  # fmt: skip
-
-
-def _points(results: Results, study: str, student: str) -> list[Point]:
-    """A point of each student of a study."""
-    images = results.setting(study, "train_images")
-    found = []
-    for entry, name in (("scratch", f"{student}, scratch"), ("kd", f"{student}, KD")):
-        found += point_at(images, name, list(results.values(study, entry).values()))
-    return found
 
 
 EXPERIMENT = Experiment(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from kdexplorer.studies.experiments import judging
-from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Results, declare, row_of
-from kdexplorer.studies.study import Study
+from kdexplorer.studies.experiments.base import Experiment, Figure, Results, declare, judge_pairs, row_of
 
 MATCHED = 0.307385
 """The weight at which T²·KL at T = 4 has the gradient of T = 1 with weight 0.9 at the start of training.
@@ -21,31 +19,16 @@ SETTINGS = {
 """Label, temperature and weight by entry; cross-entropy has 0.1."""
 
 
-def studies(small: bool) -> dict[str, Study]:
-    """One study."""
-    entries = {
-        entry: f"kd:T={temperature}:weight={weight}:ce_weight=0.1"
-        for entry, (_, temperature, weight) in SETTINGS.items()
-    }
-    return {"students": declare("gradient-size-students", entries, ["T1-w0.9"], small)}
-
-
-def judge(results: Results) -> list[Claim]:
-    """T = 4 against T = 1 at the two sizes."""
-    found = {entry: results.values("students", entry) for entry in SETTINGS}
-    compared = {
-        "T = 4 to T = 1 with small gradients": judging.compare(found["T4-matched"], found["T1-w0.9"]),
-        "with large gradients": judging.compare(found["T4-w0.9"], found["T1-w2.7"]),
-    }
-    return [judging.judge("The temperature itself helps, not only the size of the gradient", compared)]
+ENTRIES = {
+    entry: f"kd:T={temperature}:weight={weight}:ce_weight=0.1" for entry, (_, temperature, weight) in SETTINGS.items()
+}
 
 
 def figure(results: Results) -> Figure:
     """Accuracy of each setting."""
     points = []
     for entry, (label, temperature, _) in SETTINGS.items():
-        values = list(results.values("students", entry).values())
-        points += row_of(label, f"T = {temperature}", values)
+        points += row_of(label, f"T = {temperature}", results.values(f"students/{entry}").values())
     return Figure(
         "dots", "Two temperatures, several sizes of the gradient", "mean, 95 % interval, and seeds",
         "test accuracy (%)", tuple(points), {"T = 1": "scratch", "T = 4": "kd"},
@@ -73,7 +56,13 @@ EXPERIMENT = Experiment(
     ),
     expected="At equal gradient T = 4 is still above, by less than the usual comparison at equal weights shows.",
     change="A grid at equal gradient: `python -m kdexplorer sweep --hold gradient --temperature 1 2 4 8`.",
-    judge=judge,
+    judge=judge_pairs(
+        "The temperature itself helps, not only the size of the gradient",
+        {
+            "T = 4 to T = 1 with small gradients": ("students/T4-matched", "students/T1-w0.9"),
+            "with large gradients": ("students/T4-w0.9", "students/T1-w2.7"),
+        },
+    ),
     figure=figure,
-    studies=studies,
+    studies=lambda small: {"students": declare("gradient-size-students", ENTRIES, ["T1-w0.9"], small)},
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from kdexplorer.analysis.difference import Verdict, wilson_interval
 from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results, class_name, declare
-from kdexplorer.studies.study import Study
 
 OMITTED = 3
 BIASES = np.arange(0, 8.01, 0.25)
@@ -15,12 +16,7 @@ RECALL = tuple(f"recall_at_bias_{bias:g}" for bias in BIASES)
 ACCURACY = tuple(f"accuracy_at_bias_{bias:g}" for bias in BIASES)
 COUNT = "images_of_the_class"
 ENTRIES = {"scratch": "scratch", "kd": "kd:T=4:weight=1:ce_weight=0"}
-
-
-def studies(small: bool) -> dict[str, Study]:
-    """One study."""
-    shared = {"train_images": 45_000, "epochs": 6, "without_class": OMITTED, "seeds": [0, 1, 2]}
-    return {"students": declare("omitted-class-students", ENTRIES, ["scratch"], small, **shared)}
+SHARED: dict[str, Any] = {"train_images": 45_000, "epochs": 6, "without_class": OMITTED, "seeds": [0, 1, 2]}
 
 
 def more(logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | None) -> dict[str, float]:
@@ -38,10 +34,10 @@ def more(logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | No
 def judge(results: Results) -> list[Claim]:
     """Whether the intervals of all seeds are apart."""
     claim = f"A student recognizes a {class_name(OMITTED)} that it never saw"
-    own, other = (results.values("students", name, RECALL[0]) for name in ("kd", "scratch"))
+    own, other = (results.values(f"students/{name}", RECALL[0]) for name in ("kd", "scratch"))
     if not own or not other:
         return [Claim(claim, "It is not trained yet.", "cannot be decided")]
-    count = next(iter(results.values("students", "kd", COUNT).values()))
+    count = next(iter(results.values("students/kd", COUNT).values()))
     apart = [_interval(own[seed], count)[0] > _interval(other[seed], count)[1] for seed in own if seed in other]
     verdict: Verdict = "supported" if all(apart) else "cannot be decided" if any(apart) else "not supported"
     listed, without = (", ".join(f"{100 * share:.1f} %" for share in shares.values()) for shares in (own, other))
@@ -78,7 +74,7 @@ def figure(results: Results) -> Figure:
 
 def _means(results: Results, entry: str, measures: tuple[str, ...]) -> np.ndarray:
     """A student's measures, float64 `[len(measures)]`, means over seeds; empty where it is not trained."""
-    found = [list(results.values("students", entry, measure).values()) for measure in measures]
+    found = [list(results.values(f"students/{entry}", measure).values()) for measure in measures]
     return np.mean(found, axis=1) if found[0] else np.zeros(0)
 
 
@@ -120,6 +116,6 @@ EXPERIMENT = Experiment(
     counts=(COUNT,),
     judge=judge,
     figure=figure,
-    studies=studies,
+    studies=lambda small: {"students": declare("omitted-class-students", ENTRIES, ["scratch"], small, **SHARED)},
     more=more,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from kdexplorer.analysis import measures
@@ -45,7 +46,16 @@ def read(experiment: Experiment, small: bool = False) -> Results:
             left_out.append(f"{experiment.key}: {path.name} is left out. {reason}")
         else:
             tables[name] = table
-    return Results(tables, tuple(left_out))
+    return Results(tables, tuple(left_out), small)
+
+
+def read_largest(experiment: Experiment) -> Results:
+    """What is known of it, or where that is nothing of its small variant; with all that is left out."""
+    results = read(experiment)
+    if results:
+        return results
+    small = read(experiment, small=True)
+    return replace(small, left_out=(*results.left_out, *small.left_out))
 
 
 def find_faults(experiment: Experiment, table: Table, study: Study | None) -> str:

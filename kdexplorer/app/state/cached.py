@@ -1,6 +1,6 @@
-"""Networks as the pages show them: each has its name there, and answers what pages ask of it.
+"""What is computed or read once for all visitors: networks and what they answer, images, labels, training records.
 
-An answer is computed once for all visitors: never change what it contains. Each cache is bounded, and its keys are what
+A result is computed once for all visitors: never change what it contains. Each cache is bounded, and its keys are what
 determines the result: `KEYS` says how Streamlit shall identify a network.
 """
 
@@ -18,7 +18,7 @@ import streamlit as st
 
 from kdexplorer.analysis import results
 from kdexplorer.analysis.results import ResultRow
-from kdexplorer.app.state import data
+from kdexplorer.datasets import Split, data_root, get_dataset, human_labels, sampling
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import CheckpointError
 from kdexplorer.handout.request import Sources
@@ -27,6 +27,7 @@ from kdexplorer.networks import Outputs
 from kdexplorer.networks.cost import measure_latency
 from kdexplorer.runs import checkpoints, run_folder
 from kdexplorer.runs.checkpoints import Checkpoint
+from kdexplorer.runs.records import BatchMetrics, EpochMetrics, LineReader
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.web.export import ExportedNetwork, export_network
 
@@ -129,7 +130,7 @@ def _outputs(checkpoint: Checkpoint, images: np.ndarray) -> Outputs:
 
 def sources() -> Sources:
     """What a handout is built from, out of these caches. Raises DataError for a file that is not of human labels."""
-    return Sources(_predict, _split_logits, data.gallery, data.human_labels_of(Cifar10.key))
+    return Sources(_predict, _split_logits, gallery, human_labels_of(Cifar10.key))
 
 
 def all_networks() -> dict[str, Network]:
@@ -199,3 +200,63 @@ def result_rows(
     if teacher and teacher[0] not in entries and evaluated is not None:  # perhaps evaluated on more images
         logits[teacher[0]] = _split_logits(teacher[1], evaluated.key)
     return results.build_rows(entries, logits, labels, teacher[0] if teacher else None, baseline, latency, human)
+
+
+# Images, labels and training records.
+
+
+def test_split(dataset: str) -> Split | None:
+    """The test split, or None while the data are missing. Raises DataError when they are damaged."""
+    root = data_root()
+    source = get_dataset(dataset).find(root)
+    return None if source is None else _split(dataset, str(root), str(source))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Decoding the images …")
+def _split(dataset: str, root: str, source: str) -> Split:
+    return get_dataset(dataset).load("test", Path(root))
+
+
+def gallery(dataset: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The images to choose from: uint8 `[N, 3, 32, 32]`, labels `[N]`, positions in the test split `[N]`.
+
+    The whole test split, or the bundled part of it while the data are missing.
+    """
+    split = test_split(dataset)
+    return get_dataset(dataset).samples() if split is None else (split.images, split.labels, np.arange(len(split)))
+
+
+def probes(dataset: str, holdout: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first images of a run's evaluation split and their labels, see `sampling.load_probes`."""
+    return _probes(dataset, holdout, str(get_dataset(dataset).find()))
+
+
+@st.cache_data(max_entries=8, show_spinner="Loading the images …")
+def _probes(dataset: str, holdout: int, source: str) -> tuple[np.ndarray, np.ndarray]:
+    return sampling.load_probes(get_dataset(dataset), holdout)
+
+
+def run_metrics(run: Run) -> tuple[list[EpochMetrics], list[BatchMetrics]]:
+    """A run's lines by epoch and within epochs; each line is parsed once for all visitors."""
+    by_epoch, within = _line_readers(str(run.path))
+    return by_epoch.read(), within.read()
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _line_readers(path: str) -> tuple[LineReader[EpochMetrics], LineReader[BatchMetrics]]:
+    run = Run(Path(path))
+    return run.metrics_reader(), run.batches_reader()
+
+
+def human_labels_of(dataset: str) -> np.ndarray | None:
+    """The shares of annotators `[N, K]` for each test image, or None where they are missing.
+
+    Raises DataError when the file contains something else.
+    """
+    path = human_labels.find_human_labels() if dataset == Cifar10.key else None
+    return None if path is None else _human_labels(str(path), path.stat().st_mtime_ns)
+
+
+@st.cache_data(max_entries=2, show_spinner=False)
+def _human_labels(path: str, stamp: int) -> np.ndarray:
+    return human_labels.load_human_labels(Path(path))

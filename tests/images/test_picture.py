@@ -9,38 +9,38 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdexplorer.images import render
+from kdexplorer.images.picture import data_url, enlarge_png, interpolate_palette, map_png
 
 
 @pytest.mark.parametrize(("size", "factor"), [(320, 10), (335, 10), (8, 1)])
 def test_enlarged_pixels_have_sharp_edges(size, factor):
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    with Image.open(io.BytesIO(render.enlarge_png(pixels, size))) as image:
+    with Image.open(io.BytesIO(enlarge_png(pixels, size))) as image:
         large = np.asarray(image)
     assert (large == pixels.repeat(factor, axis=0).repeat(factor, axis=1)).all()
 
 
 def test_map_png_has_sharp_pixels_in_the_palettes_order():
-    png = render.map_png(np.array([[0.0, 1.0], [0.5, 2.0]]), 0, 1, "map", side=64)
+    png = map_png(np.array([[0.0, 1.0], [0.5, 2.0]]), 0, 1, "map", side=64)
     with Image.open(io.BytesIO(png)) as image:
         pixels = np.asarray(image.convert("RGB"))
     assert pixels.shape == (64, 64, 3)
     assert (pixels[:32, :32] == (0x44, 0x01, 0x54)).all()
     assert (pixels[:, 32:] == (0xFD, 0xE7, 0x25)).all()
-    middle = render.interpolate_palette("map")[128]
+    middle = interpolate_palette("map")[128]
     assert (pixels[32:, :32] == middle).all()
 
 
 def test_data_url_contains_the_png():
-    kind, _, payload = render.data_url(b"\x89PNG").partition(",")
+    kind, _, payload = data_url(b"\x89PNG").partition(",")
     assert kind == "data:image/png;base64"
     assert base64.b64decode(payload) == b"\x89PNG"
 
 
 def test_the_perceptual_palette_gets_lighter():
-    luminance = render.interpolate_palette("map") @ np.array([0.2126, 0.7152, 0.0722])
+    luminance = interpolate_palette("map") @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(luminance) > -0.5).all()
 
 
 def test_difference_palette_has_a_neutral_middle():
-    assert np.ptp(render.interpolate_palette("difference")[127:129].astype(int), axis=1).max() <= 2
+    assert np.ptp(interpolate_palette("difference")[127:129].astype(int), axis=1).max() <= 2

@@ -1,4 +1,4 @@
-"""The sections of the page Experiments: the question, the result with one chart, and running it."""
+"""The page Experiments: a question, one chart, a verdict that is computed, and running it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,42 @@ from functools import partial
 import streamlit as st
 
 from kdexplorer.app.compare.studies import VERDICTS
-from kdexplorer.app.parts import chart_view, downloads, measurement
-from kdexplorer.app.parts.text import as_text
+from kdexplorer.app.parts import chart_view, downloads, layout, measurement
+from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
-from kdexplorer.charts.experiments import figure_chart
+from kdexplorer.charts.studies import figure_chart
+from kdexplorer.errors import KDError
 from kdexplorer.runs.launch import stop_run
 from kdexplorer.studies.driver import describe_state
 from kdexplorer.studies.estimate import StudiesEstimate
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
 from kdexplorer.studies.experiments.base import Results
-from kdexplorer.studies.experiments.results import SMALL, command, count_left, read, to_csv
+from kdexplorer.studies.experiments.results import SMALL, command, count_left, read, read_largest, to_csv
 from kdexplorer.studies.folder import experiment_folder, start_experiment
 from kdexplorer.training.estimate import format_duration
 
 POLL = 2.0
 """Seconds between two looks at an experiment that runs, or at an estimate."""
 _ESTIMATE = "experiment_estimate"
+
+
+def show() -> None:
+    """One experiment at a time."""
+    layout.header("experiments", "Why does distillation work? A question, one chart, and a verdict from the data.")
+    try:
+        with st.container(key="experiment_page"):
+            left, right = st.columns([2, 3], gap="medium")
+        with left:
+            experiment = pick_experiment()
+            _show_question(experiment)
+        with right:
+            _show_result(experiment)
+        st.divider()
+        access.show_login()
+        _show_run(experiment)
+    except KDError as error:
+        show_error(error)
 
 
 def pick_experiment() -> Experiment:
@@ -37,7 +56,7 @@ def pick_experiment() -> Experiment:
     return get_experiment(key)
 
 
-def show_question(experiment: Experiment) -> None:
+def _show_question(experiment: Experiment) -> None:
     """What is asked, what is known, and what was declared in advance."""
     st.header(experiment.question)
     st.markdown(f"**Literature.** {experiment.literature}")
@@ -46,12 +65,12 @@ def show_question(experiment: Experiment) -> None:
         st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
 
 
-def show_result(experiment: Experiment) -> None:
+def _show_result(experiment: Experiment) -> None:
     """The verdict and the chart; the small variant's where nothing else is measured."""
-    results, small = draw_chart(experiment)
+    results = draw_chart(experiment)
     if not results:
         return
-    if small:
+    if results.small:
         st.caption(SMALL)
     else:
         for claim in experiment.judge(results):
@@ -59,26 +78,20 @@ def show_result(experiment: Experiment) -> None:
     downloads.show_files(experiment.key, {"csv": to_csv(experiment, results)})
 
 
-def draw_chart(experiment: Experiment) -> tuple[Results, bool]:
-    """Draws the chart; returns what was measured, nothing perhaps, and whether it is the small variant's."""
-    results, small = read(experiment), False
-    _show_left_out(results)
-    if not results:
+def draw_chart(experiment: Experiment) -> Results:
+    """Draws the chart; returns what was measured, nothing perhaps."""
+    results = read_largest(experiment)
+    for reason in results.left_out:
+        st.warning(as_text(reason))
+    if not results or results.small:
         st.info(f"Not measured yet. {experiment.describe_cost()} Start it below, or from the command line.")
-        results, small = read(experiment, small=True), True
-        _show_left_out(results)
     chart = figure_chart(experiment.figure(results)) if results else None
     if chart is not None:
         chart_view.draw(chart, experiment.title, (), key=f"chart_{experiment.key}")
-    return results, small
+    return results
 
 
-def _show_left_out(results: Results) -> None:
-    for reason in results.left_out:
-        st.warning(as_text(reason))
-
-
-def show_run(experiment: Experiment) -> None:
+def _show_run(experiment: Experiment) -> None:
     """Running it, in full or small, and what to change."""
     st.markdown("**Run it yourself.** Existing results are not measured again.")
     st.code("\n".join(command(experiment.key, small) for small in (False, True)), language="bash")

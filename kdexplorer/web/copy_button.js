@@ -1,0 +1,22 @@
+// Copies a text, or the page's address as it is when the button is pressed.
+export default function ({ parentElement, data }) {
+  const button = parentElement.querySelector("button");
+  const show = (text) => { button.textContent = text; };
+  const copyOld = (text) => {  // where the page has no TLS there is no navigator.clipboard
+    const field = document.createElement("textarea");
+    field.value = text;
+    field.style.position = "fixed";
+    parentElement.appendChild(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    return done;
+  };
+  button.onclick = async () => {
+    const text = data.text || window.location.href;
+    let done = true;
+    try { await navigator.clipboard.writeText(text); } catch { done = copyOld(text); }
+    show(done ? "Copied" : "Copy it from the address bar");
+    setTimeout(() => show("Copy link"), 2000);
+  };
+}
