@@ -50,7 +50,7 @@ def build_optimizer(
     ]
     if shifts:
         groups.append({"params": [p for p in own if id(p) in shifts], "factor": config.bias_factor})
-    common = {"lr": config.learning_rate, "momentum": config.momentum, "nesterov": config.momentum > 0}
+    common: dict[str, Any] = {"lr": config.learning_rate, "momentum": config.momentum, "nesterov": config.momentum > 0}
     if not filters:
         return torch.optim.SGD(groups, **common)
     factor = config.filter_rate / config.learning_rate
