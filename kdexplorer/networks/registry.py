@@ -37,7 +37,7 @@ class Architecture:
     """Length of the vector before the classifier."""
     arguments: dict[str, Any] = field(default_factory=dict)
     runs_in_browser: bool = False
-    """Whether `web/infer.js` computes it: the CIFAR ResNets, at most 1.7 million weights."""
+    """Whether `web/infer.js` computes it: the CIFAR ResNets and the AirNets, at most 2 million weights."""
 
 
 def _stages(*channels: int) -> tuple[Stage, ...]:
@@ -76,7 +76,7 @@ def _wide_resnet(depth: int, width: int) -> Architecture:
 def _air_net(width: int) -> Architecture:
     widths = (width, 4 * width, 4 * width)
     stages = tuple(Stage(channels, 2 * 2**number) for number, channels in enumerate(widths))
-    return Architecture(f"air_{width}", f"Air-{width}", "air.AirNet", stages, 4 * width, {"widths": widths})
+    return Architecture(f"air_{width}", f"Air-{width}", "air.AirNet", stages, 4 * width, {"widths": widths}, True)
 
 
 _ARCHITECTURES = (

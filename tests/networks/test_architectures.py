@@ -6,6 +6,7 @@ from torch import nn
 
 from kdexplorer.errors import ConfigError
 from kdexplorer.networks import Outputs, all_architectures, build, build_empty, get_architecture
+from kdexplorer.networks.air import AirNet
 from kdexplorer.networks.base import fold_batch_norm
 from kdexplorer.networks.cost import count_multiply_adds, count_parameters
 from kdexplorer.networks.resnet import CifarResNet
@@ -164,7 +165,7 @@ def test_stages_halve_four_times_in_the_lab_pair_and_three_times_in_the_papers_n
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_browser_runs_what_can_be_exported(architecture, tmp_path, make_checkpoint):
     entry = get_architecture(architecture)
-    assert entry.runs_in_browser == isinstance(build_empty(architecture), CifarResNet)
+    assert entry.runs_in_browser == isinstance(build_empty(architecture), (CifarResNet, AirNet))
     if entry.runs_in_browser:
         checkpoint = make_checkpoint(tmp_path / "net", architecture)
         assert len(export_network(checkpoint).weights) == 2 * sum(
