@@ -20,7 +20,7 @@ from kdexplorer.app.server.streamlit_internals import ask_no_host, ignore_other_
 from kdexplorer.app.server.uploads import limit_uploads
 from kdexplorer.app.state.cached import forget_networks
 from kdexplorer.processes import limit_thread_spinning
-from kdexplorer.story.lecture import check_file
+from kdexplorer.story import check_file
 
 
 @asynccontextmanager

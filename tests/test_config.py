@@ -26,31 +26,14 @@ def make_config(**changes):
     ("changes", "words"),
     [
         ({"epochs": 0}, "epochs.*greater than or equal to 1, not '0'"),
-        ({"epochs": 1001}, "epochs"),
-        ({"batch_size": 3}, "batch_size"),
-        ({"learning_rate": 0}, "learning_rate"),
         ({"learning_rate": float("inf")}, "learning_rate"),
-        ({"momentum": 1}, "momentum"),
-        ({"weight_decay": 0.2}, "weight_decay"),
-        ({"warmup": 0.95}, "warmup"),
-        ({"crop_padding": 9}, "crop_padding"),
         ({"flip": "upside"}, "flip.*alternating"),
         ({"start_resolution": 20}, "start_resolution.*multiple of 8, not '20'"),
-        ({"start_resolution": 8}, "start_resolution.*greater than or equal to 16"),
-        ({"start_resolution": 40}, "start_resolution.*less than or equal to 32"),
-        ({"seed": -1}, "seed"),
-        ({"seed": 2**31}, "seed"),
         ({"dataset": "mnist"}, "dataset.*cifar10.*synthetic"),
-        ({"device": "tpu"}, "device"),
-        ({"threads": 0}, "threads"),
-        ({"save_minutes": 0}, "save_minutes"),
-        ({"holdout": -1}, "holdout"),
-        ({"train_images": 19}, "train_images"),
         ({"train_images": 100, "batch_size": 128}, "batch"),
         ({"name": "../x"}, "name"),
         ({"name": "a..b"}, "name.*two dots"),
         ({"name": "a\n"}, "name"),
-        ({"teacher": "x" * 301}, "teacher"),
         ({"epoch": 3}, "epoch: is not a setting"),
         ({"version": 3}, "version.*2"),
         ({"students": []}, "students"),
@@ -58,7 +41,6 @@ def make_config(**changes):
         ({"students": [BASELINE, BASELINE]}, "two students.* a:"),
         ({"students": [BASELINE, {**BASELINE, "name": "A"}]}, "two students.* a:"),
         ({"students": [BASELINE, DISTILLED]}, "b.*teacher"),
-        ({"students": "resnet8"}, "students"),
     ],
 )
 def test_an_invalid_experiment_is_refused_in_a_users_words(changes, words):
@@ -90,11 +72,6 @@ def test_a_damaged_file_is_a_config_error_that_names_it(tmp_path, garbage):
         RunConfig.load(path)
     with pytest.raises(ConfigError, match=r"missing\.json"):
         RunConfig.load(tmp_path / "missing.json")
-
-
-def test_a_configuration_cannot_be_changed_afterwards():
-    with pytest.raises(ValueError, match="frozen"):
-        make_config().epochs = 5
 
 
 # --- Objectives -------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.errors import ConfigError
 from kdexplorer.figures import all_figures
-from kdexplorer.story.lecture import Lecture, Step, open_lecture
+from kdexplorer.story import Lecture, Step, open_lecture
 from kdexplorer.web import assemble
 
 PARAMETER, NOTES = "story", "notes"

@@ -32,7 +32,7 @@ def write_handout(options: argparse.Namespace) -> int:
     from kdexplorer.files import write_bytes
     from kdexplorer.handout.page import build
     from kdexplorer.handout.request import make_request, open_sources
-    from kdexplorer.story.lecture import read_lecture
+    from kdexplorer.story import read_lecture
     from kdexplorer.vote.store import open_store
 
     if options.output.exists() and not options.force:
@@ -61,7 +61,7 @@ def write_handout(options: argparse.Namespace) -> int:
 def check_story(options: argparse.Namespace) -> int:
     """Check a lecture's file and list its steps, or list the figures that steps can show."""
     from kdexplorer.figures import all_figures
-    from kdexplorer.story.lecture import DEFAULT, read_lecture
+    from kdexplorer.story import DEFAULT, read_lecture
 
     if options.figures:
         for name, figure in all_figures().items():

@@ -11,10 +11,8 @@ import contextlib
 import hashlib
 import os
 import shutil
-import signal
 import socket
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +20,6 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from kdexplorer.datasets.base import Dataset, Order, Progress, Split, SplitName, data_root
-from kdexplorer.datasets.cifar10_files import DOWNLOAD, read_archive, read_parquet
 from kdexplorer.datasets.cifar10_small import (
     CLASSES,
     NORMALIZATION,
@@ -36,9 +33,7 @@ from kdexplorer.files import new_folder
 
 _FOLDER, _ARCHIVE, _PARQUET = "cifar-10-batches-py", "cifar-10-python.tar.gz", "plain_text"
 _LOCK = ".download.lock"
-
-DOWNLOAD_SECONDS = 3600.0
-"""After so long a download is given up; 170 MB take that long at 50 kB/s."""
+_DOWNLOAD = "python -m kdexplorer data download"
 
 
 class Cifar10(Dataset):
@@ -66,7 +61,7 @@ class Cifar10(Dataset):
         source = self.find(root)
         if source is None:
             raise DataError(
-                f"CIFAR-10 is missing from {root}. Get it with '{DOWNLOAD}', or set KDEXPLORER_DATA to the folder "
+                f"CIFAR-10 is missing from {root}. Get it with '{_DOWNLOAD}', or set KDEXPLORER_DATA to the folder "
                 f"that holds {_ARCHIVE}, {_FOLDER} or {_PARQUET}."
             )
         files = [source] if source.is_file() else sorted(source.iterdir())
@@ -89,12 +84,12 @@ class Cifar10(Dataset):
 
     def _decode(self, source: Path, split: SplitName, cache: Path, progress: Progress | None) -> None:
         """Decodes a split once and writes it to the cache folder."""
-        read = read_parquet if source.name == _PARQUET else read_archive
+        read = _read_parquet if source.name == _PARQUET else _read_archive
         images, labels = read(source, split, self.sizes[split], progress)
         if images.shape != (self.sizes[split], 3, 32, 32) or set(labels.tolist()) != set(range(len(self.classes))):
             raise DataError(
                 f"{source} is not CIFAR-10: its {split} split has images of shape {images.shape} and "
-                f"{len(set(labels.tolist()))} classes. Remove it and run '{DOWNLOAD}'."
+                f"{len(set(labels.tolist()))} classes. Remove it and run '{_DOWNLOAD}'."
             )
         with new_folder(cache) as folder:
             if split == "train":
@@ -126,7 +121,7 @@ class Cifar10(Dataset):
             with (
                 FileLock(root / _LOCK, timeout=0),
                 tempfile.TemporaryDirectory(dir=root, prefix=download_prefix(os.getpid())) as temporary,
-                _time_limit(DOWNLOAD_SECONDS),
+                _time_limit(),
             ):
                 CIFAR10(temporary, download=True)
                 os.replace(Path(temporary) / _FOLDER, root / _FOLDER)
@@ -164,28 +159,14 @@ def remove_scraps(root: Path) -> None:
 
 
 @contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """Ends the block with an OSError after so long, and a connection on which nothing arrives for a minute.
-
-    Where there are no alarm signals (Windows, other threads than the main one) only the second holds.
-    """
-
-    def stop(*_: object) -> None:
-        raise OSError(f"it took longer than {seconds / 60:.0f} minutes")
-
+def _time_limit() -> Iterator[None]:
+    """A connection on which nothing arrives for a minute is an OSError."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(60)
-    has_alarm = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGALRM, stop) if has_alarm else None
-    if has_alarm:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         socket.setdefaulttimeout(before)
-        if has_alarm:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, handler)
 
 
 def content_order(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -211,3 +192,67 @@ def _cache_folder(root: Path, files: list[Path]) -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("kdexplorer") / key
+
+
+# --- The two kinds of files: the official archive of pickled batches, and the hub's Parquet files with PNGs ---
+
+
+def _read_archive(
+    source: Path, split: SplitName, count: int, progress: Progress | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the official batches through torchvision, which checks their MD5 before it opens them."""
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import check_integrity
+
+    try:
+        if source.is_file():
+            if not check_integrity(source, CIFAR10.tgz_md5):  # torchvision would overwrite the user's file
+                raise ValueError("its MD5 checksum is wrong")
+            with tempfile.TemporaryDirectory() as temporary:
+                os.symlink(source.resolve(), Path(temporary) / source.name)
+                dataset = CIFAR10(temporary, train=split == "train", download=True)
+        else:
+            dataset = CIFAR10(source.parent, train=split == "train")
+    except Exception as error:  # torchvision lets tarfile's, zlib's and pickle's errors through
+        raise DataError(
+            f"{source} is damaged or not the official CIFAR-10 ({error}). Remove it and run '{_DOWNLOAD}'."
+        ) from error
+    images = np.ascontiguousarray(dataset.data.transpose(0, 3, 1, 2))
+    if progress:
+        progress(len(images), len(images))
+    return images, np.array(dataset.targets, dtype=np.int64)
+
+
+def _read_parquet(
+    source: Path, split: SplitName, count: int, progress: Progress | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decodes the PNGs of the hub's layout (`img.bytes`, `label`)."""
+    import io
+
+    import pyarrow.parquet
+    from PIL import Image
+
+    files = sorted(source.glob(f"{split}-*.parquet"))
+    images = np.empty((count, 3, 32, 32), dtype=np.uint8)
+    labels = np.empty(count, dtype=np.int64)
+    done = 0
+    try:
+        for file in files:
+            for batch in pyarrow.parquet.ParquetFile(file).iter_batches(1000, columns=["img", "label"]):
+                for row, label in zip(batch["img"].field("bytes"), batch["label"], strict=True):
+                    with Image.open(io.BytesIO(row.as_py()), formats=["PNG"]) as image:
+                        if image.size != (32, 32):
+                            raise ValueError(f"image {done} has {image.width} x {image.height} pixels")
+                        images[done] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+                    labels[done] = label.as_py()
+                    done += 1
+                if progress:
+                    progress(done, count)
+    except Exception as error:  # Arrow and Pillow each have their own
+        raise DataError(
+            f"{file} is damaged or not the hub's CIFAR-10 ({type(error).__name__}: {error}). Fetch it again, or "
+            f"remove it and run '{_DOWNLOAD}'."
+        ) from error
+    if done != count:
+        raise DataError(f"{source} holds {done} {split} images instead of {count}: fetch it again.")
+    return images, labels

@@ -33,7 +33,7 @@ from kdexplorer.handout.request import HandoutRequest, Sources
 from kdexplorer.images.picture import data_url
 from kdexplorer.methods import describe_methods
 from kdexplorer.runs.lineage import name_family
-from kdexplorer.story.lecture import read_lecture
+from kdexplorer.story import read_lecture
 from kdexplorer.studies.experiments.results import list_verdicts
 from kdexplorer.vote.analysis import count_votes, soft_label
 from kdexplorer.vote.questions import Question

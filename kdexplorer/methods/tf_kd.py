@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class TfKD(Method):
     """Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing Regularization", CVPR 2020, Tf-KD_reg.
 
-    With cross-entropy it is label smoothing, see `equal_smoothing`.
+    With cross-entropy it has the gradient of label smoothing, see `docs/methods.md`.
     """
 
     key, label, family = "tf_kd", "Tf-KD", "response"
@@ -70,18 +70,3 @@ def virtual_teacher(labels: Tensor, classes: int, temperature: float, correct: f
     is_label = F.one_hot(labels, classes).double()
     designed = is_label * correct + (1 - is_label) * (1 - correct) / (classes - 1)
     return F.softmax(designed / temperature, dim=1)
-
-
-def equal_smoothing(
-    classes: int, ce_weight: float, weight: float, temperature: float, correct: float
-) -> tuple[float, float]:
-    """The cross-entropy with smoothed labels that has the gradient of `ce_weight · CE + weight · tf_kd`.
-
-    Returns:
-        Its weight and its label smoothing, the share of the hard label that is spread over all classes.
-    """
-    import torch
-
-    on_label = float(virtual_teacher(torch.zeros(1, dtype=torch.int64), classes, temperature, correct)[0, 0])
-    total = ce_weight + weight
-    return total, weight * (1 - on_label) * classes / (classes - 1) / total

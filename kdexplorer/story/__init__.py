@@ -1,1 +1,156 @@
-"""A lecture as data: the figures that its steps may show, and the file that puts the steps in order."""
+"""A lecture: its steps, each with one sentence and one figure, read from a TOML file.
+
+The bundled one is `lecture.toml` in this folder. A lecturer's own has the same form: `python -m kdexplorer story FILE`
+checks it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from kdexplorer.charts.temperature import T_MAX, T_MIN
+from kdexplorer.errors import ConfigError, KDError
+from kdexplorer.figures import all_figures
+from kdexplorer.files import read_bytes
+from kdexplorer.methods import all_methods
+from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.schema import NAME_PATTERN, StrictModel, problems
+from kdexplorer.studies.experiments import all_experiments
+
+DEFAULT = Path(__file__).with_name("lecture.toml")
+MAX_STEPS = 40
+MAX_BYTES = 200_000
+"""Of a file."""
+
+NetworkName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}(/{NAME_PATTERN})?$")]
+"""A network's name on the pages: a bundled one's, or `RUN/STUDENT`."""
+
+
+class Settings(StrictModel):
+    """What a step shows until the presenter changes it; a field that is not given leaves what was chosen."""
+
+    teacher: NetworkName | None = None
+    students: list[NetworkName] | None = Field(None, min_length=1, max_length=4)
+    image: int | None = Field(None, ge=0, lt=1_000_000, strict=True)
+    """The number of a test image."""
+    T: float | None = Field(None, ge=T_MIN, le=T_MAX)
+    method: str | None = None
+    experiment: str | None = None
+    """Of the figure `experiment`."""
+
+    @field_validator("teacher", "students")
+    @classmethod
+    def _networks_exist(cls, value: str | list[str] | None) -> str | list[str] | None:
+        for name in [value] if isinstance(value, str) else value or []:
+            try:
+                find_checkpoint(name)
+            except KDError as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("method")
+    @classmethod
+    def _method_is_known(cls, value: str | None) -> str | None:
+        return None if value is None else _require(value, [method.key for method in all_methods()])
+
+    @field_validator("experiment")
+    @classmethod
+    def _experiment_is_known(cls, value: str | None) -> str | None:
+        return None if value is None else _require(value, [experiment.key for experiment in all_experiments()])
+
+    def given(self) -> dict[str, Any]:
+        """The fields that are given."""
+        return self.model_dump(exclude_none=True)
+
+
+class Step(StrictModel):
+    """One screen of a lecture."""
+
+    title: str = Field(min_length=1, max_length=60)
+    sentence: str = Field(min_length=1, max_length=240)
+    figure: str
+    notes: str = Field("", max_length=4000)
+    """For the speaker."""
+    settings: Settings = Settings()
+
+    @field_validator("figure")
+    @classmethod
+    def _figure_is_known(cls, value: str) -> str:
+        return _require(value, list(all_figures()))
+
+
+class Lecture(StrictModel):
+    """Steps in the order in which they are shown."""
+
+    title: str = Field("Knowledge distillation", min_length=1, max_length=80)
+    steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS)
+
+    def sections(self) -> list[str]:
+        """The handout's sections about the steps' figures, each once, in the order of the steps."""
+        return list(dict.fromkeys(all_figures()[step.figure].section for step in self.steps))
+
+
+def read_lecture(path: Path = DEFAULT) -> Lecture:
+    """Reads and checks a lecture's file. Raises ConfigError, which names the file, the steps and their fields."""
+    try:
+        values = tomllib.loads(read_bytes(path, MAX_BYTES, follow_links=True).decode())
+    except RecursionError as error:
+        raise ConfigError(f"'{path}' cannot be read: its values are nested too deep") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"'{path}' cannot be read: {reason}") from error
+    try:
+        return Lecture.model_validate(values)
+    except ValidationError as error:
+        found = [f"{_name_field(field, values)}: {message}" for field, message in problems(error)]
+        raise ConfigError("\n".join([f"'{path}' is no lecture.", *found])) from error
+
+
+def find_file() -> Path:
+    """The lecture's file: `streamlit run streamlit_app.py -- --story FILE`, else the bundled one."""
+    if Path(sys.argv[0]).name != "streamlit_app.py":  # a test or a benchmark, whose arguments are its own
+        return DEFAULT
+    parser = argparse.ArgumentParser(prog="streamlit run streamlit_app.py --", description="KD Explorer")
+    parser.add_argument("--story", type=Path, default=DEFAULT, metavar="FILE", help="a lecture, see docs/lecture.md")
+    return parser.parse_args(sys.argv[1:]).story
+
+
+def check_file() -> None:
+    """Ends the program with an explanation where the lecture's file is not valid. Raises SystemExit."""
+    try:
+        open_lecture()
+    except ConfigError as error:
+        raise SystemExit(str(error)) from error
+
+
+def open_lecture() -> Lecture:
+    """The lecture, read again when its file has changed. Raises ConfigError."""
+    path = find_file()
+    return _read(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, changed: int) -> Lecture:
+    return read_lecture(path)
+
+
+def _require(value: str, known: list[str]) -> str:
+    if value not in known:
+        raise ValueError(f"there is no '{value[:60]}'; choose one of {', '.join(known)}")
+    return value
+
+
+def _name_field(field: str, values: dict[str, Any]) -> str:
+    """A field as a lecturer finds it: step 3 ("Temperature"), figure. Steps are numbered from 1."""
+    top, number, *rest = [*field.split("."), "", ""][: max(2, field.count(".") + 1)]
+    if top != "steps" or not number.isdigit():
+        return field or "file"
+    title = str(values["steps"][int(number)].get("title", "")) if isinstance(values["steps"][int(number)], dict) else ""
+    return f"step {int(number) + 1}" + (f" ('{title[:60]}')" if title else "") + "".join(f", {part}" for part in rest)

@@ -12,7 +12,7 @@ from kdexplorer.analysis.measures import Evaluation, measure
 from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
-from kdexplorer.datasets.sampling import hold_out
+from kdexplorer.datasets.base import hold_out
 from kdexplorer.errors import CheckpointError, ConfigError, DataError, RunError
 from kdexplorer.runs.checkpoints import Checkpoint, find_teachers, open_checkpoint
 from kdexplorer.runs.run_folder import Run

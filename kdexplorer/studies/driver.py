@@ -10,9 +10,9 @@ from functools import partial
 
 from kdexplorer.errors import KDError, RunError, TrainingError
 from kdexplorer.runs import launch
+from kdexplorer.runs.launch import Stopped, Work, work_in
 from kdexplorer.runs.records import LIVE, State
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.runs.work import Stopped, Work, work_in
 from kdexplorer.studies import ray_backend
 from kdexplorer.studies.collect import collect
 from kdexplorer.studies.estimate import list_left, list_working, seconds_left, study_config

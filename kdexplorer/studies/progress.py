@@ -8,9 +8,9 @@ import time
 from collections import Counter
 
 from kdexplorer.errors import ConfigError, KDError
+from kdexplorer.runs.launch import Work
 from kdexplorer.runs.records import RunStatus, State
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.runs.work import Work
 from kdexplorer.studies.collect import collect
 from kdexplorer.studies.folder import StudyFolder
 

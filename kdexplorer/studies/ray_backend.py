@@ -23,9 +23,9 @@ from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import parse_json, write_bytes
 from kdexplorer.runs.checkpoints import CARD, WEIGHTS, find_teachers
+from kdexplorer.runs.launch import Stopped
 from kdexplorer.runs.records import RunStatus, read_record
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.runs.work import Stopped
 from kdexplorer.studies.progress import ATTEMPTS, Progress
 
 POLL = 2.0  # seconds between two looks of a task at its folder

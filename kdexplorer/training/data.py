@@ -12,7 +12,7 @@ from torch import Tensor
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import Normalization, Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize
-from kdexplorer.datasets.sampling import hold_out, sample_class_balanced
+from kdexplorer.datasets.base import hold_out, sample_class_balanced
 from kdexplorer.training.checks import require_enough
 
 EVALUATION_BATCH = 500

@@ -9,8 +9,8 @@ import time
 import numpy as np
 from tqdm import tqdm
 
+from kdexplorer.runs.launch import Work
 from kdexplorer.runs.records import BatchMetrics, EpochMetrics
-from kdexplorer.runs.work import Work
 from kdexplorer.training.trainer import Trainer, average_sums
 
 _EVERY = 0.5

@@ -18,9 +18,9 @@ from filelock import FileLock, Timeout
 
 from kdexplorer.analysis import metrics
 from kdexplorer.files import remove_leftovers, write_json
+from kdexplorer.runs.launch import Stopped, Work, work_in
 from kdexplorer.runs.records import EpochMetrics, State, TeacherFigures
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.runs.work import Stopped, Work, work_in
 from kdexplorer.training import ddp
 from kdexplorer.training.export import export_snapshots, export_students
 from kdexplorer.training.hardware import configure_process

@@ -17,8 +17,8 @@ from PIL import Image
 
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.augmentation import augment
+from kdexplorer.datasets.base import sample_class_balanced
 from kdexplorer.datasets.cifar10 import content_order
-from kdexplorer.datasets.sampling import sample_class_balanced
 from kdexplorer.errors import DataError
 
 CIFAR10 = get_dataset("cifar10")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.datasets import get_dataset
-from kdexplorer.datasets.sampling import hold_out, load_probes, sample_class_balanced
+from kdexplorer.datasets.base import hold_out, load_probes, sample_class_balanced
 
 
 def test_a_balanced_part_has_as_many_of_each_class():
@@ -16,15 +16,6 @@ def test_a_balanced_part_has_as_many_of_each_class():
     assert not np.array_equal(indices, sample_class_balanced(labels, 100, seed=1))
     counts = np.bincount(labels[sample_class_balanced(labels, 45, seed=0)])
     assert set(counts.tolist()) == {4, 5}
-
-
-def test_the_held_out_images_are_balanced_ascending_and_the_same_for_every_seed():
-    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 30))
-    held = hold_out(labels, 50)
-    assert np.bincount(labels[held]).tolist() == [5] * 10
-    assert np.array_equal(held, np.sort(held))
-    assert len(set(held.tolist())) == 50
-    assert np.array_equal(hold_out(labels, 50), held)
 
 
 def test_probes_are_the_first_images_of_the_evaluation_split(tiny):

@@ -28,7 +28,6 @@ from kdexplorer.images.picture import Picture
 from kdexplorer.methods import all_methods
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import PRESETS
-from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.studies.experiments.results import list_verdicts
 from kdexplorer.vote.questions import make_question
 from tests.charts.records import make_row
@@ -362,16 +361,6 @@ def test_every_leg_of_a_networks_training_has_its_command(networks):
     assert [text for name, text in described.items() if name.startswith("Command")] == commands
     unknown = continued.card.model_copy(update={"legs": (legs[0].model_copy(update={"recipe": {}}), legs[1])})
     assert texts.list_commands(dataclasses.replace(distilled, card=unknown)) == []  # half of a training repeats nothing
-
-
-def test_the_bundled_networks_commands_are_accepted(capsys):
-    bundled = {c.name: c for c in bundled_checkpoints()}
-    if "resnet20-response" not in bundled:
-        pytest.skip("the bundled networks are missing")
-    command = texts.list_commands(bundled["resnet20-response"])[-1]
-    assert command.startswith("python -m kdexplorer train")
-    assert "--teacher resnet56" in command
-    assert parse_student(command.split("--students ")[1]).objective == bundled["resnet20-response"].card.objective
 
 
 def test_the_formulas_are_those_of_the_methods_that_were_used(networks):

@@ -4,9 +4,6 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.special import rel_entr, softmax
 from torch.nn import functional as F
 
 from kdexplorer.methods.kd import KD, kd_loss
@@ -36,15 +33,6 @@ def test_the_loss_is_the_mean_over_the_batch_and_not_over_classes():
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
-def test_the_loss_agrees_with_scipy(temperature):
-    student, teacher = random(16, 10, scale=5), random(16, 10, seed=1, scale=5)
-    p, q = (softmax(logits.numpy() / temperature, axis=1) for logits in (teacher, student))
-    expected = temperature**2 * rel_entr(p, q).sum(axis=1).mean()
-    assert kd_loss(student, teacher, temperature).item() == pytest.approx(expected, rel=1e-10)
-    assert kd_loss(student.float(), teacher.float(), temperature).item() == pytest.approx(expected, rel=1e-4)
-
-
-@pytest.mark.parametrize("temperature", TEMPERATURES)
 def test_the_loss_has_the_gradient_of_finite_differences_and_of_hinton(temperature):
     student, teacher = random(6, 5).requires_grad_(), random(6, 5, seed=1)
     assert torch.autograd.gradcheck(lambda z: kd_loss(z, teacher, temperature), student)
@@ -71,16 +59,6 @@ def test_at_high_temperature_the_student_matches_logits():
     torch.testing.assert_close(student.grad, (student - teacher).detach() / 10 / 4, rtol=1e-3, atol=1e-5)
 
 
-@given(st.integers(0, 2**31), st.floats(0.1, 100), st.floats(-50, 50))
-@settings(max_examples=30, deadline=None)
-def test_the_loss_is_zero_for_equals_positive_otherwise_and_the_same_after_a_shift(seed, temperature, shift):
-    student, teacher = random(3, 10, seed=seed), random(3, 10, seed=seed + 1)
-    assert abs(kd_loss(teacher, teacher + shift, temperature).item()) < 1e-6
-    loss = kd_loss(student, teacher, temperature).item()
-    assert loss > 0
-    assert kd_loss(student + shift, teacher, temperature).item() == pytest.approx(loss, rel=1e-5)
-
-
 def test_confident_half_precision_logits_stay_finite():
     logits = torch.tensor([[30_000.0, -30_000.0]], dtype=torch.float16, requires_grad=True)
     loss = kd_loss(logits, -logits, 0.1)
@@ -95,10 +73,3 @@ def test_the_method_is_the_function_with_its_temperature():
     for temperature in TEMPERATURES:
         loss = KD(temperature=temperature).loss(Outputs(student), Outputs(teacher), labels)
         assert loss.item() == kd_loss(student, teacher, temperature).item()
-
-
-def test_no_gradient_reaches_the_teachers_logits():
-    student, teacher = random(2, 3).requires_grad_(), random(2, 3, seed=1).requires_grad_()
-    kd_loss(student, teacher, 4.0).backward()
-    assert teacher.grad is None
-    assert student.grad.abs().sum() > 0

@@ -1,7 +1,6 @@
 """The registry of methods: what every method owes its reader, and that files alone decide what it has."""
 
 import copy
-import functools
 import pickle
 import pkgutil
 import sys
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 from kdexplorer import methods
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import FAMILIES, Method, MethodSettings, all_methods, get_method
-from kdexplorer.networks import Outputs, build, get_architecture
+from kdexplorer.networks import Outputs
 
 METHODS = all_methods()
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
@@ -123,39 +122,6 @@ def test_methods_with_equal_settings_are_equal_whatever_their_weights(method):
                 except ValidationError:
                     continue
             assert changed is None or changed != one
-
-
-@functools.cache
-def outputs_of(architecture, seed):
-    """An untrained network and what it computes of four images."""
-    network = build(architecture, seed=seed)
-    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    with torch.set_grad_enabled(seed == 0):
-        return network, Outputs(*network.train(seed == 0)(images, all_outputs=True))
-
-
-@pytest.mark.parametrize("pair", [("resnet8", "resnet20"), ("resnet18", "mobilenet_v2")])
-@each_method
-def test_a_method_computes_a_scalar_with_a_gradient_for_the_student_alone(method, pair):
-    """With equal networks in eval mode, as training calls it: what the teacher's part keeps, the loss can use."""
-    student, teacher = (get_architecture(key) for key in pair)
-    method = method()
-    if method.check(student, teacher):
-        pytest.skip("these networks cannot be combined by this method")
-    generator = torch.Generator().manual_seed(0)
-    learner, student_outputs = outputs_of(student.key, 0)
-    _, found = outputs_of(teacher.key, 1)
-    found = found._replace(logits=torch.randn(4, 10, generator=generator))  # an untrained MobileNetV2's are all equal
-    kept = method.reduce_teacher(found)
-    assert kept.logits is found.logits
-    adapter = method.adapter(student, teacher)
-    arguments = (student_outputs, kept, torch.arange(4))
-    loss = method.loss(*arguments, adapter) if adapter is not None else method.loss(*arguments)
-    assert loss.shape == ()
-    assert loss.isfinite()
-    learner.zero_grad()
-    loss.backward(retain_graph=True)
-    assert sum(parameter.grad.abs().sum() for parameter in learner.parameters() if parameter.grad is not None) > 0
 
 
 def test_the_base_keeps_of_the_teacher_what_a_method_needs():

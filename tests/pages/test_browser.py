@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -234,8 +235,10 @@ SIZES = """() => [...document.querySelectorAll(".st-key-projector p, .st-key-pro
     one.getBoundingClientRect().bottom])"""
 
 
-def test_the_projector_view_is_read_from_the_back_and_outlives_the_server(chromium, tmp_path):
-    """The server ends in the middle of a question; nothing but its address stays the same."""
+@pytest.mark.usefixtures("app_runs")
+@pytest.mark.parametrize("restarted", [False, pytest.param(True, marks=pytest.mark.reliability)])
+def test_the_projector_view_is_read_from_the_back_and_outlives_the_server(chromium, app, tmp_path, restarted):
+    """Restarted, the server ends in the middle of a question; nothing but its address stays the same."""
     context = chromium.new_context(viewport=dict(zip(("width", "height"), PROJECTOR, strict=True)))
     context.set_default_timeout(SLOW)
     room, phone = context.new_page(), context.new_page()
@@ -251,7 +254,7 @@ def test_the_projector_view_is_read_from_the_back_and_outlives_the_server(chromi
         assert max(bottom for _, _, bottom in found) <= PROJECTOR[1]
         assert room.get_by_alt_text("QR code of").bounding_box()["width"] >= 300
 
-    with running(tmp_path) as url:
+    with running(tmp_path) if restarted else nullcontext(app) as url:
         room.goto(f"{url}/audience?ask=3,5")  # a deep link to a server that nobody has visited
         room.get_by_role("link", name="Attention").first.wait_for()
         assert room.title() == "KD Explorer"
@@ -262,7 +265,7 @@ def test_the_projector_view_is_read_from_the_back_and_outlives_the_server(chromi
         phone.get_by_role("button", name="ship").click()
         phone.get_by_text("Counted: ship.").wait_for()
         show("1 vote · open", "ship", "100%")
-    with running(tmp_path, int(url.rpartition(":")[2])) as again:
+    with running(tmp_path, int(url.rpartition(":")[2])) if restarted else nullcontext(app) as again:
         assert again == url
         phone.get_by_role("button", name="bird").click()
         phone.get_by_text("Counted: bird.").wait_for()

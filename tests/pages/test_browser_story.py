@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from kdexplorer.story.lecture import read_lecture
+from kdexplorer.story import read_lecture
 from tests.tab import PROJECTOR, SLOW
 
 pytestmark = pytest.mark.browser
@@ -33,9 +33,9 @@ def at_step(tab, number):
     tab.settle()
 
 
-def check_fit(tab):
-    """What is shown fits both projectors; the chart follows the window."""
-    for size in ((1920, 1080), PROJECTOR):
+def check_fit(tab, *sizes):
+    """What is shown fits the projector, after others of these sizes: the chart follows the window."""
+    for size in (*sizes, PROJECTOR):
         tab.resize(size).settle()
         assert tab.page.evaluate(BELOW) <= 1, size
 
@@ -45,7 +45,7 @@ def test_the_whole_lecture_by_keyboard_fits_the_projector(tab):
     page.get_by_role("button", name="Present").click()
     for number in range(1, len(STEPS) + 1):
         at_step(tab, number)
-        check_fit(tab)
+        check_fit(tab, *[(1920, 1080)] * (number % 4 == 0))
         assert not page.locator("[data-testid=stHeader]").is_visible()
         if STEPS[number - 1].figure == "soft_labels":
             assert "T = 2.00" in page.evaluate(WORDS)

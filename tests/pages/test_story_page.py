@@ -6,8 +6,7 @@ import pytest
 
 from kdexplorer.app.parts.layout import PARTS
 from kdexplorer.figures import all_figures
-from kdexplorer.story import lecture
-from kdexplorer.story.lecture import read_lecture
+from kdexplorer.story import lecture, read_lecture
 from tests.pages.reading import button, params, specs, text
 
 COUNT = len(read_lecture().steps)

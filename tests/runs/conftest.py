@@ -1,7 +1,38 @@
-"""A checkpoint that tests may damage."""
+"""A run, a living process, and a checkpoint that tests may damage."""
+
+import json
+import subprocess
+import sys
 
 import numpy as np
+import psutil
 import pytest
+
+from kdexplorer import processes
+from kdexplorer.config import RunConfig
+from kdexplorer.runs.launch import create_run
+
+CONFIG = RunConfig(name="lab", dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+@pytest.fixture
+def run():
+    return create_run(CONFIG, "lab")
+
+
+@pytest.fixture
+def sleeper():
+    """A living process that is not this one."""
+    process = subprocess.Popen(SLEEP)
+    yield psutil.Process(process.pid)
+    process.kill()
+    process.wait()
+
+
+def write_status(run, state, process=None, **changes):
+    identity = processes.identity(process.pid) if process else {}
+    (run.path / "status.json").write_text(json.dumps({"state": state, **identity, **changes}))
 
 
 @pytest.fixture

@@ -70,17 +70,14 @@ def test_a_checkpoint_without_logits_says_so(tmp_path, make_checkpoint):
 # --- Weights that are refused -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("matching", [False, True])
-@pytest.mark.parametrize("keep", [0.0, 0.3, 0.99])
-def test_truncated_weights_are_refused(saved, keep, matching):
+def test_truncated_or_altered_weights_are_refused(saved):
     data = (saved.path / "weights.safetensors").read_bytes()
-    replace_weights(saved, data[: int(keep * len(data))], matching)
-    words = "not a readable safetensors" if matching else "SHA-256"
-    with pytest.raises(CheckpointError, match=words):
-        reopen(saved).network()
-
-
-def test_altered_weights_are_refused(saved):
+    for keep in (0.0, 0.3, 0.99):
+        for matching, words in ((False, "SHA-256"), (True, "not a readable safetensors")):
+            replace_weights(saved, data[: int(keep * len(data))], matching)
+            with pytest.raises(CheckpointError, match=words):
+                reopen(saved).network()
+    replace_weights(saved, data)
     edit_weights(saved, lambda state: state["fc.bias"].add_(1), matching=False)
     with pytest.raises(CheckpointError, match=r"weights\.safetensors .*SHA-256"):
         reopen(saved).network()
@@ -139,18 +136,6 @@ def test_a_pickle_in_disguise_is_refused_and_does_not_fire(saved, tmp_path):
     assert not fired.exists()
 
 
-@pytest.mark.parametrize(
-    "header", [b"{}", b"[]", b'{"fc.bias": 3}', b'{"fc.bias":{"dtype":"F32","shape":[10],"data_offsets":[0,40]}}']
-)
-def test_a_forged_safetensors_header_is_refused(saved, header):
-    replace_weights(saved, len(header).to_bytes(8, "little") + header)
-    with pytest.raises(CheckpointError):
-        reopen(saved).network()
-
-
-A_KEY = b'"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
-
-
 def header(claimed, text):
     return claimed.to_bytes(8, "little") + text
 
@@ -158,16 +143,15 @@ def header(claimed, text):
 @pytest.mark.parametrize(
     "content",
     [
+        *(header(len(text), text) for text in (b"{}", b"[]", b'{"fc.bias": 3}')),
         header(2**63, b"{}"),
-        header(2**40, b"{}"),
         header(99_999_999, b"{" + b" " * 1000),
         header(200_000, b"[" * 200_000),
         header(2, b"{}") + b"\0" * 100,
-        header(120, b"{%s,%s}".replace(b"%s", A_KEY).ljust(120)) + b"\0" * 4,
         header(78, b'{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}'.ljust(78)) + b"\0" * 4,
         header(60, b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[-4,4]}}'.ljust(60)) + b"\0" * 4,
     ],
-    ids=["exabytes", "terabytes", "cut", "nested", "empty", "a key twice", "overflowing", "before the file"],
+    ids=["no key", "a list", "no tensor", "exabytes", "cut", "nested", "empty", "overflowing", "before the file"],
 )  # fmt: skip
 def test_a_header_that_lies_is_refused(saved, content):
     replace_weights(saved, content)
@@ -183,13 +167,6 @@ def test_logits_that_unpack_to_gigabytes_are_refused_before_they_do(saved):
             file.write(bytes(2**20))
     assert path.stat().st_size < 2**20
     with pytest.raises(CheckpointError, match="unpacks to more"):
-        saved.logits()
-
-
-def test_an_array_header_that_lies_is_refused(saved):
-    with zipfile.ZipFile(saved.path / "test_logits.npz", "w") as archive, archive.open("logits.npy", "w") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": (2**50, 10)})
-    with pytest.raises(CheckpointError, match=r"test_logits\.npz cannot be read"):
         saved.logits()
 
 

@@ -1,7 +1,6 @@
 """Who may be started, stopped or deleted; what the disk refuses; what comes at once."""
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -13,30 +12,12 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from kdexplorer import processes
-from kdexplorer.config import RunConfig
 from kdexplorer.errors import RunError
 from kdexplorer.runs import launch
 from kdexplorer.runs.launch import create_run, delete_run, launch_run, start_run, stop_run
 from kdexplorer.runs.records import RunStatus
 from kdexplorer.runs.run_folder import Run, list_runs
-
-CONFIG = RunConfig(name="lab", dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
-
-
-@pytest.fixture
-def run():
-    return create_run(CONFIG, "lab")
-
-
-@pytest.fixture
-def sleeper():
-    """A living process that is not this one."""
-    process = subprocess.Popen(SLEEP)
-    yield psutil.Process(process.pid)
-    process.kill()
-    process.wait()
+from tests.runs.conftest import CONFIG, SLEEP, write_status
 
 
 @pytest.fixture
@@ -54,11 +35,6 @@ def popen(monkeypatch):
     for *_, process in calls:
         process.kill()
         process.wait()
-
-
-def write_status(run, state, process=None, **changes):
-    identity = processes.identity(process.pid) if process else {}
-    (run.path / "status.json").write_text(json.dumps({"state": state, **identity, **changes}))
 
 
 def wait_until(condition, seconds=300):
@@ -120,14 +96,6 @@ def test_a_trainer_that_has_ended_leaves_no_zombie(popen):
 def test_what_is_finished_or_running_cannot_be_started(run, sleeper, popen, state):
     write_status(run, state, sleeper)
     with pytest.raises(RunError, match=state):
-        start_run(run)
-    assert popen == []
-
-
-def test_what_is_damaged_cannot_be_started(run, popen):
-    write_status(run, "stopped")
-    (run.path / "config.json").unlink()
-    with pytest.raises(RunError, match="damaged"):
         start_run(run)
     assert popen == []
 
@@ -213,16 +181,6 @@ def test_nothing_outside_the_runs_folder_is_deleted(run, runs_root, tmp_path):
     assert (run.path / "config.json").exists()
 
 
-@pytest.mark.parametrize("name", ["sweeps", "imported"])
-def test_the_folders_beside_the_runs_are_not_deleted(runs_root, name):
-    inside = runs_root / name / "precious"
-    inside.mkdir(parents=True)
-    (inside / "config.json").write_text("{}")
-    with pytest.raises(RunError, match="nothing was deleted"):
-        delete_run(Run(runs_root / name))
-    assert (inside / "config.json").exists()
-
-
 def test_a_run_that_a_trainer_has_locked_is_not_deleted(run):
     write_status(run, "finished")
     assert not run.is_locked()
@@ -237,16 +195,9 @@ def test_a_run_that_a_trainer_has_locked_is_not_deleted(run):
 # --- What the disk refuses --------------------------------------------------------------------------------
 
 
-def test_a_run_that_cannot_be_written_is_a_run_error(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="folder and the disk"):
-        create_run(CONFIG, "lab", tmp_path / "file")
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_a_run_that_the_disk_refuses_leaves_nothing_behind(runs_root, monkeypatch, number):
-    monkeypatch.setattr(launch, "write_json", refuse(number))
-    with pytest.raises(RunError, match=os.strerror(number)):
+def test_a_run_that_the_disk_refuses_leaves_nothing_behind(runs_root, monkeypatch):
+    monkeypatch.setattr(launch, "write_json", refuse(errno.ENOSPC))
+    with pytest.raises(RunError, match=r"No space left.*folder and the disk"):
         create_run(CONFIG, "lab")
     assert list(runs_root.iterdir()) == []
 

@@ -7,13 +7,10 @@ import signal
 import pytest
 from filelock import FileLock
 
-from kdexplorer.config import RunConfig
 from kdexplorer.errors import RunError, TrainingError
-from kdexplorer.runs.launch import create_run
+from kdexplorer.runs.launch import Stopped, create_run, work_in
 from kdexplorer.runs.run_folder import Run, find_run
-from kdexplorer.runs.work import Stopped, work_in
-
-CONFIG = RunConfig(name="lab", dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
+from tests.runs.conftest import CONFIG
 
 
 class Other(Run):
@@ -26,8 +23,7 @@ class Other(Run):
         return Run.parent_folder() / "others"
 
 
-def test_work_that_ends_has_finished_and_what_it_said_stays():
-    run = create_run(CONFIG, "lab")
+def test_work_that_ends_has_finished_and_what_it_said_stays(run):
 
     def do(work):
         work.facts["warning"] = "careful"
@@ -41,13 +37,12 @@ def test_work_that_ends_has_finished_and_what_it_said_stays():
     assert not run.is_locked()
 
 
-def test_a_signal_sets_the_event_and_work_that_stops_can_be_resumed():
+def test_a_signal_sets_the_event_and_work_that_stops_can_be_resumed(run):
     def do(work):
         os.kill(os.getpid(), signal.SIGTERM)
         if work.stopping.wait(10):
             raise Stopped
 
-    run = create_run(CONFIG, "lab")
     assert work_in(run, do) == "stopped"
     assert run.status().state == "stopped"
 
@@ -61,11 +56,10 @@ def test_a_signal_sets_the_event_and_work_that_stops_can_be_resumed():
         (KeyboardInterrupt(), "KeyboardInterrupt", True),
     ],
 )
-def test_work_that_fails_says_why_and_raises_the_error(error, message, traceback):
+def test_work_that_fails_says_why_and_raises_the_error(run, error, message, traceback):
     def do(_):
         raise error
 
-    run = create_run(CONFIG, "lab")
     with pytest.raises(type(error)):
         work_in(run, do)
     assert run.status().state == "failed"
@@ -74,16 +68,15 @@ def test_work_that_fails_says_why_and_raises_the_error(error, message, traceback
     assert not run.is_locked()
 
 
-def test_a_folder_that_another_process_has_is_left_as_it_is():
-    run = create_run(CONFIG, "lab")
+def test_a_folder_that_another_process_has_is_left_as_it_is(run):
     before = (run.path / "status.json").read_bytes()
     with FileLock(run.path / ".lock"), pytest.raises(RunError, match="already running"):
         work_in(run, lambda work: work.write("running"))
     assert (run.path / "status.json").read_bytes() == before
 
 
-def test_a_folder_says_its_kind():
-    run, other = create_run(CONFIG, "lab"), create_run(CONFIG, "lab", kind=Other)
+def test_a_folder_says_its_kind(run):
+    other = create_run(CONFIG, "lab", kind=Other)
     assert other.path.parent == Run.parent_folder() / "others"
     for kinds in ((Run, Other), (Other, Run)):
         assert [type(find_run(str(one.path), kinds)) for one in (run, other)] == [Run, Other]

@@ -9,7 +9,7 @@ from kdexplorer.app.parts.layout import TITLES
 from kdexplorer.cli import main
 from kdexplorer.errors import ConfigError
 from kdexplorer.figures import all_figures
-from kdexplorer.story.lecture import MAX_STEPS, read_lecture
+from kdexplorer.story import MAX_STEPS, read_lecture
 
 STEP = 'title = "Temperature"\nsentence = "T softens."\nfigure = "soft_labels"\n'
 

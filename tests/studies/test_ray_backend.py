@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from kdexplorer.errors import ConfigError
+from kdexplorer.runs.launch import Work
 from kdexplorer.runs.run_folder import finished_students
-from kdexplorer.runs.work import Work
 from kdexplorer.studies import driver, ray_backend
 from kdexplorer.studies.folder import StudyConfig, left_to_train, open_study, prepare
 from kdexplorer.studies.progress import ATTEMPTS, Progress

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from kdexplorer.runs.work import Work
+from kdexplorer.runs.launch import Work
 from kdexplorer.training import progress
 from kdexplorer.training.recipe import learning_rate, resolution
 from kdexplorer.training.trainer import Trainer

@@ -304,19 +304,6 @@ def test_the_parts_of_a_step_follow_one_another(paired):
 # --- Runs that cannot be trained -------------------------------------------------------------------
 
 
-def test_a_teacher_with_another_number_of_stages_is_refused_and_both_are_named(tiny, make_checkpoint, tmp_path):
-    other = make_checkpoint(tmp_path / "other", "mobilenet_v2")
-    with pytest.raises(ConfigError, match=r"combined: .*resnet8 has 3, the teacher mobilenet_v2 has 4"):
-        Trainer(make_config(COMBINED, teacher=str(other.path)))
-    Trainer(make_config(RESPONSE, teacher=str(other.path)))
-
-
-def test_a_teacher_with_other_classes_is_refused(tiny, make_checkpoint, tmp_path):
-    other = make_checkpoint(tmp_path / "other", classes=get_dataset("cifar10").classes)
-    with pytest.raises(ConfigError, match=r"airplane.*these data"):
-        Trainer(make_config(COMBINED, teacher=str(other.path)))
-
-
 def test_a_checkpoint_that_was_altered_is_refused_as_a_teacher(tiny, make_checkpoint, tmp_path):
     other = make_checkpoint(tmp_path / "other")
     with open(other.path / "weights.safetensors", "ab") as file:

@@ -145,14 +145,6 @@ def test_snapshots_are_networks_along_the_training(tiny):
     assert open_checkpoint(run.path / "scratch").card.legs[-1].epochs == 3
 
 
-def test_the_estimate_counts_the_evaluations_and_the_fixed_labels(alone, monkeypatch):
-    monkeypatch.setattr(estimate, "_time_teacher", lambda trainer, side: 2.0)
-    config = alone.model_copy(update={"epochs": 20, "teacher_view": "fixed"})
-    often = estimate.measure(config, budget=0.01)
-    assert often.seconds > 8.0  # forty images in batches of ten, two seconds each
-    assert often.stored == 0.0
-
-
 def test_fixed_logits_that_are_stored_add_nothing_to_the_estimate(alone):
     config = alone.model_copy(update=VIEWS["fixed"])
     first = estimate.measure(config)

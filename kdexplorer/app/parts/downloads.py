@@ -16,7 +16,7 @@ from kdexplorer.app.state.cached import sources as open_sources
 from kdexplorer.handout.request import HandoutRequest, Sources, choose_pictures
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.story.lecture import open_lecture
+from kdexplorer.story import open_lecture
 from kdexplorer.vote.questions import Question
 from kdexplorer.vote.store import open_store
 from kdexplorer.web import export

@@ -18,7 +18,7 @@ import streamlit as st
 
 from kdexplorer.analysis import results
 from kdexplorer.analysis.results import ResultRow
-from kdexplorer.datasets import Split, data_root, get_dataset, human_labels, sampling
+from kdexplorer.datasets import Split, base, data_root, get_dataset, human_labels
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import CheckpointError
 from kdexplorer.handout.request import Sources
@@ -227,13 +227,13 @@ def gallery(dataset: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def probes(dataset: str, holdout: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first images of a run's evaluation split and their labels, see `sampling.load_probes`."""
+    """The first images of a run's evaluation split and their labels, see `datasets.base.load_probes`."""
     return _probes(dataset, holdout, str(get_dataset(dataset).find()))
 
 
 @st.cache_data(max_entries=8, show_spinner="Loading the images …")
 def _probes(dataset: str, holdout: int, source: str) -> tuple[np.ndarray, np.ndarray]:
-    return sampling.load_probes(get_dataset(dataset), holdout)
+    return base.load_probes(get_dataset(dataset), holdout)
 
 
 def run_metrics(run: Run) -> tuple[list[EpochMetrics], list[BatchMetrics]]:

@@ -124,7 +124,7 @@ def test_thousands_of_half_open_heads_are_outlived(monkeypatch, caplog):
     monkeypatch.setattr(connections, "raise_file_limit", lambda: 256)
     with serving() as port:
         held = []
-        for number in range(600):
+        for number in range(300):
             held.append(connect(port, REQUEST[:-2]))
             if number % 100 == 0:
                 assert answer(connect(port)) == b"HTTP/1.1 200 OK"
@@ -139,7 +139,7 @@ def test_an_address_has_half_of_what_the_others_leave(monkeypatch):
     monkeypatch.setattr(connections, "raise_file_limit", lambda: 256)  # 160 connections
     sources = ("127.0.0.1", "127.0.0.2")
     with serving() as port:
-        held = [[connect(port, REQUEST[:-2], source) for _ in range(200)] for source in sources]
+        held = [[connect(port, REQUEST[:-2], source) for _ in range(120)] for source in sources]
         time.sleep(0.2)
         assert [sum(not is_closed(one, 0.001) for one in of_one) for of_one in held] == [80, 40]
 
