@@ -16,8 +16,7 @@ from kdexplorer.presets import PRESETS
 from kdexplorer.studies.experiments import all_experiments
 from kdexplorer.studies.experiments.results import read
 from kdexplorer.studies.report import to_markdown
-from kdexplorer.studies.summary import seed_deviation, summarize
-from kdexplorer.studies.table import bundled_tables
+from kdexplorer.studies.table import bundled_tables, seed_deviation, summarize
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE_PAGE, EXAMPLE = "adding-a-method.md", "kdexplorer/methods/cosine.py"

@@ -114,7 +114,7 @@ def over_mean(differences: np.ndarray, other: str = "") -> Difference:
     return Difference(mean, interval, count=len(differences), other=other)
 
 
-def over_seeds(values: Sequence[float], other: str = "") -> Difference:
+def over_seeds(values: Sequence[float]) -> Difference:
     """Student's paired t test ("The probable error of a mean", Biometrika 1908) of at least one difference by seed.
 
     A single seed says nothing about others: it has neither interval nor p.
@@ -126,7 +126,7 @@ def over_seeds(values: Sequence[float], other: str = "") -> Difference:
         error = float(np.std(values, ddof=1)) / len(values) ** 0.5
         statistic = abs(mean) / error if error else np.inf if mean else 0.0
         p = min(1.0, 2 * float(stdtr(len(values) - 1, -statistic)))
-    return Difference(mean, interval, p, "seeds", len(values), p_alone=p, other=other, values=tuple(values))
+    return Difference(mean, interval, p, "seeds", len(values), p_alone=p, values=tuple(values))
 
 
 def compare_seeds(entries: Mapping[Key, Mapping[int, float]], reference: Mapping[int, float]) -> dict[Key, Difference]:
@@ -138,7 +138,7 @@ def compare_seeds(entries: Mapping[Key, Mapping[int, float]], reference: Mapping
     return correct({key: over_seeds(values) for key, values in shared.items() if values})
 
 
-def over_counts(correct: int, count: int, other_correct: int, other_count: int, other: str = "") -> Difference:
+def over_counts(correct: int, count: int, other_correct: int, other_count: int) -> Difference:
     """Two accuracies whose images are not the same or whose predictions are unknown.
 
     The normal test of two shares with a pooled variance. It is less sensitive than a paired test.
@@ -148,7 +148,7 @@ def over_counts(correct: int, count: int, other_correct: int, other_count: int, 
     share, estimate = (correct + other_correct) / (count + other_count), correct / count - other_correct / other_count
     error = (share * (1 - share) * (1 / count + 1 / other_count)) ** 0.5
     p = 2 * float(ndtr(-abs(estimate) / error)) if error else 1.0
-    return Difference(estimate, None, p, "images", count, p_alone=p, other=other)
+    return Difference(estimate, None, p, "images", count, p_alone=p)
 
 
 def correct(differences: Mapping[Key, Difference]) -> dict[Key, Difference]:

@@ -84,7 +84,6 @@ def probe(
     teacher: Outputs,
     labels: np.ndarray,
     architectures: tuple[Architecture, Architecture],
-    seed: int = 0,
 ) -> Probe:
     """The method's loss on a batch, its gradient on the student's outputs for the first image, and its relations.
 
@@ -96,7 +95,6 @@ def probe(
         student, teacher: outputs of the same images; stages and embeddings may be missing where the loss needs none.
         labels: int64 `[B]`.
         architectures: the student's and the teacher's.
-        seed: of the fresh weights.
     """
     import torch
 
@@ -104,7 +102,7 @@ def probe(
 
     leaf = student.map(lambda tensor: tensor.detach().requires_grad_())
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         adapter = method.adapter(*architectures)
     target = method.reduce_teacher(teacher) if method.needs else Outputs(student.logits)
     given = method.reduce_teacher(leaf) if method.relates_images else leaf

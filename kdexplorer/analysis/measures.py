@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -166,13 +166,10 @@ MEASURES = {measure.key: measure for measure in _REGISTRY}
 """Every measure by key, in the order of a table's columns."""
 
 
-def measure(evaluation: Evaluation) -> dict[str, float]:
-    """Every measure that can be computed, by key."""
-    return {
-        key: one.compute(evaluation)
-        for key, one in MEASURES.items()
-        if one.compute is not None and getattr(evaluation, one.needs) is not None
-    }
+def measure(evaluation: Evaluation, keys: Iterable[str] = MEASURES) -> dict[str, float]:
+    """Every measure that can be computed, or those of these keys, by key."""
+    known = [(key, MEASURES[key]) for key in keys if getattr(evaluation, MEASURES[key].needs) is not None]
+    return {key: one.compute(evaluation) for key, one in known if one.compute is not None}
 
 
 def tabulate(rows: Sequence[Any], keys: Sequence[str], headings: Mapping[str, str] | None = None) -> Table:

@@ -69,7 +69,7 @@ def _draw(figure: Figure, teacher: Network, students: list[Network]) -> None:
 def _pick_picture(teacher: Network, students: list[Network], label: bool = True) -> Picture:
     """Draws the picture with the buttons for another; without `label` its caption does not name the class."""
     with st.container(key="picture", gap="small"):
-        return picture.pick_next(teacher, students, label)
+        return picture.pick(teacher, students, alone=True, label=label)
 
 
 def _draw_beside(figure: Figure, teacher: Network, students: list[Network], image: Picture) -> None:

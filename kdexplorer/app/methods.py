@@ -16,7 +16,8 @@ from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import KEYS, Network
-from kdexplorer.charts import divergence, gradients, taxonomy
+from kdexplorer.charts import gradients
+from kdexplorer.charts import methods as charts
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import KDError
@@ -45,7 +46,7 @@ def show_page() -> None:
         else:
             show_instrument(chosen, teacher, student, image)
     show_formula(chosen)
-    chart_view.draw(taxonomy.taxonomy(method.key), "Taxonomy of methods", ())
+    chart_view.draw(charts.taxonomy(method.key), "Taxonomy of methods", ())
 
     st.header("The code that trains", divider="grey")
     show_code(method)
@@ -53,9 +54,9 @@ def show_page() -> None:
     st.header("Forward or reverse KL", divider="grey")
     left, right = st.columns([3, 2], gap="large")
     with left:
-        chart_view.draw(divergence.mode_figure(), "Forward and reverse KL", ())
+        chart_view.draw(charts.mode_figure(), "Forward and reverse KL", ())
     with right:
-        st.markdown("\n\n".join(divergence.EXPLANATION))
+        st.markdown("\n\n".join(charts.EXPLANATION))
 
     st.header("All methods", divider="grey")
     st.dataframe(describe_methods(), hide_index=True, width="stretch")

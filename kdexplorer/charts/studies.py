@@ -15,8 +15,7 @@ from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
 from kdexplorer.charts.style import area, em
 from kdexplorer.config import SCRATCH
 from kdexplorer.studies.experiments.base import Figure, Point, row_of
-from kdexplorer.studies.summary import Summary, find_best, summarize
-from kdexplorer.studies.table import Table
+from kdexplorer.studies.table import Summary, Table, find_best, summarize
 
 ROW, NARROW_ROW, HEIGHT = 36, 26, 300
 """Pixels of a row of dots, of one of more than ten rows, and of the other charts."""

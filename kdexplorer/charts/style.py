@@ -71,7 +71,7 @@ HUMAN = "human"
 FRESH = "an untrained student"
 """The role and the name of a student at the start of training."""
 
-AUDIENCE = "room"
+AUDIENCE = "audience"
 """The role of the audience's votes."""
 
 NEUTRAL = "#7F8C99"
@@ -191,7 +191,7 @@ def look_of(role: str) -> Look:
     if role == HUMAN:
         return Look("#8C8C8C", "stroke", (1, 3), "human labels")
     if role == AUDIENCE:
-        return Look("currentColor", "stroke", (4, 2), AUDIENCE)  # ink, as text
+        return Look("currentColor", "stroke", (4, 2), "room")  # ink, as text
     if role == FRESH:
         return Look(NEUTRAL, "stroke", (16, 4), FRESH)
     if role == SCRATCH:

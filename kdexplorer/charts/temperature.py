@@ -67,18 +67,18 @@ def temperature_axis() -> alt.X:
 
 
 def over_temperature(
-    teacher: NetworkLogits, students: Sequence[NetworkLogits], measure: str, temperature: float
+    teacher: NetworkLogits, students: Sequence[NetworkLogits], chosen: str, temperature: float
 ) -> Spec:
-    """A key of `CURVES` over T; a rule marks the pinned temperature.
+    """The `chosen` key of `CURVES` over T; a rule marks the pinned temperature.
 
     Those in `COMPARED` are of the students alone; `push` is also of a student before its training.
     """
-    networks = list(students) if measure in COMPARED else [teacher, *students]
-    if measure == "push":
+    networks = list(students) if chosen in COMPARED else [teacher, *students]
+    if chosen == "push":
         networks.append(fresh_student(teacher))
-    heading, unit = CURVES[measure]
+    heading, unit = CURVES[chosen]
     rows = [
-        {"T": float(t), "value": _measure(teacher, network, measure, float(t)), "network": network.name}
+        {"T": float(t), "value": _measure(teacher, network, chosen, float(t)), "network": network.name}
         for network in networks
         for t in np.geomspace(T_MIN, T_MAX, 60)
     ]

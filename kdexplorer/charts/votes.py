@@ -1,4 +1,4 @@
-"""The room's votes on one picture as a soft label, beside the teacher's with a temperature slider in the browser.
+"""The audience's votes on one picture as a soft label, beside the teacher's with a temperature slider in the browser.
 
 While votes arrive only the rows change, never the specification: so the browser keeps the slider where it is.
 """
@@ -18,6 +18,7 @@ from kdexplorer.charts.common import INK, NetworkLogits, Spec, fill_shape, slide
 from kdexplorer.charts.style import DESIGN_EM, PROJECTOR_EM, area, em
 from kdexplorer.charts.temperature import kl, log_softmax, temperature_params
 
+AUDIENCE = style.look_of(style.AUDIENCE).label
 ROW, ALONE = 38, 28
 """Height in pixels of a class with bars of several sources, and of the votes alone."""
 LINE = 1.18
@@ -35,7 +36,7 @@ def vote_bars(
     temperature: float = 1.0,
     projector: bool = False,
 ) -> Spec:
-    """Bars of each class: the room's share of votes, the teacher's probability at the slider's T, the annotators'.
+    """Bars of each class: the audience's share of votes, the teacher's probability at the slider's T, the annotators'.
 
     Args:
         counts: votes for each of the K classes.
@@ -47,7 +48,7 @@ def vote_bars(
         projector: in letters for the last row: one line for each class, and the sources side by side. What the star
             means is not written in it.
     """
-    sources: list[tuple[str, Any]] = [("room", counts)]
+    sources: list[tuple[str, Any]] = [(AUDIENCE, counts)]
     if teacher is not None:
         sources.append((teacher.name, teacher.shifted))
     if human is not None:
@@ -56,12 +57,12 @@ def vote_bars(
     for source, values in sources:
         for index, name in enumerate(classes):
             is_teacher = teacher is not None and source == teacher.name
-            value = float(values[index]) / (total if source == "room" else 1)
+            value = float(values[index]) / (total if source == AUDIENCE else 1)
             rows.append(
                 {
                     "class": f"★ {name}" if index == label else name, "source": source, "place": index,
                     "logit": value if is_teacher else 0.0, "fixed": 0.0 if is_teacher else value,
-                    "soft": is_teacher, "room": counts[index] / total,
+                    "soft": is_teacher, "audience": counts[index] / total,
                 }
             )  # fmt: skip
     names = tuple(source for source, _ in sources)
@@ -148,17 +149,17 @@ def _shape(sources: tuple[str, ...], teacher: str | None, count: int) -> Spec:
 
 
 def _with_distance(base: alt.Chart) -> alt.Chart:
-    """A row for each source, the teacher's with KL(room ‖ teacher) at the slider's T as `K`; `voted` if not 0."""
-    room = "(datum.soft ? datum.room : 0)"
+    """A row for each source, the teacher's with KL(audience ‖ teacher) at the slider's T as `K`; `voted` if not 0."""
+    share = "(datum.soft ? datum.audience : 0)"
     return (
-        kl(base, "K", "source", room, "log(datum.room)", "datum.logp")
-        .transform_joinaggregate(voted="sum(room)", groupby=["source"])
+        kl(base, "K", "source", share, "log(datum.audience)", "datum.logp")
+        .transform_joinaggregate(voted="sum(audience)", groupby=["source"])
         .transform_filter("datum.place === 0")
     )
 
 
 def _live_distance(base: alt.Chart, teacher: str) -> alt.Chart:
-    """KL(room ‖ teacher) at the slider's T, above the plot."""
+    """KL(audience ‖ teacher) at the slider's T, above the plot."""
     said = f"{json.dumps(f'KL(room ‖ {teacher}) = ')} + format(max(0, datum.K), '.3f') + ' nats'"
     return (
         _with_distance(base.transform_filter("datum.soft"))

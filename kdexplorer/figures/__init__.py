@@ -52,7 +52,7 @@ class Figure:
         page: the page that it belongs to, by its file's name.
         moves: what its viewer moves.
         section: the handout's section about it.
-        draw: yields its parts; None for what only its page can draw, see `app.figures`.
+        draw: makes its chart, or yields its parts; None for what only its page can draw, see `app.figures`.
         needs: where it stands alone: `picture` beside it, or the results of a chosen teacher's `family`.
         choose: the viewer's choice, which `draw` takes as `chosen`, from what it needs itself.
         size: by how much its text is larger where it stands alone.
@@ -63,7 +63,7 @@ class Figure:
     page: str
     moves: str
     section: str
-    draw: Callable[..., Iterable[Part]] | None = None
+    draw: Callable[..., Spec | Iterable[Part]] | None = None
     needs: str = ""
     choose: Callable[..., Choice] | None = None
     size: float = 1.0
@@ -74,7 +74,8 @@ class Figure:
 
     def parts(self, source: object, **known: object) -> Iterable[Part]:
         """Its charts and words, from what is known or else a source's attributes, by `draw`'s names. Raises KDError."""
-        return () if self.draw is None else self.draw(*_read(self.draw, source, known))
+        drawn = () if self.draw is None else self.draw(*_read(self.draw, source, known))
+        return (drawn,) if isinstance(drawn, dict) else drawn
 
     def chart(self, source: object) -> Spec:
         """The chart of a figure that is one."""

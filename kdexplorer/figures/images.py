@@ -25,30 +25,14 @@ def _hard_label(classes: Sequence[str], label: int | None) -> Iterator[Part]:
         yield soft_labels.hard_label(classes, label)
 
 
-def _teacher_prediction(teacher: NetworkLogits, classes: Sequence[str], label: int | None) -> Iterator[Part]:
+def _teacher_prediction(teacher: NetworkLogits, classes: Sequence[str], label: int | None) -> Spec:
     shown = select_classes(teacher.logits, label)
-    yield soft_labels.prediction(teacher, classes, label, 1.0, "The teacher's prediction", shown)
-
-
-def _soft_labels(
-    teacher: NetworkLogits,
-    students: Sequence[NetworkLogits],
-    classes: Sequence[str],
-    label: int | None,
-    temperature: float,
-) -> Iterator[Part]:
-    yield soft_labels.mirrored(teacher, students, classes, label, temperature)
+    return soft_labels.prediction(teacher, classes, label, 1.0, "The teacher's prediction", shown)
 
 
 def _choose_curve(students: Sequence[NetworkLogits]) -> Choice:
     known = [key for key in curves.CURVES if students or key not in curves.COMPARED]
     return Choice("curve", "Measure", {key: curves.CURVES[key][0] for key in known})
-
-
-def _temperature_curves(
-    teacher: NetworkLogits, students: Sequence[NetworkLogits], chosen: str, temperature: float
-) -> Iterator[Part]:
-    yield curves.over_temperature(teacher, students, chosen, temperature)
 
 
 def _gradient(
@@ -84,8 +68,8 @@ def _students(
     yield Words(f"The teacher, {teacher.name}: {soft[top]:.0%} {classes[top]}.")
 
 
-def _attention(maps: Sequence[NetworkMaps], photo: np.ndarray) -> Iterator[Part]:
-    yield draw_maps(maps, photo, "map", True)
+def _attention(maps: Sequence[NetworkMaps], photo: np.ndarray) -> Spec:
+    return draw_maps(maps, photo, "map", True)
 
 
 def _attention_difference(maps: Sequence[NetworkMaps], photo: np.ndarray) -> Iterator[Part]:
@@ -112,10 +96,13 @@ FIGURES = (
         "teacher_prediction", "The teacher's prediction", "soft_labels", "the picture", "soft", _teacher_prediction,
         "picture", size=1.4,
     ),
-    Figure("soft_labels", "Soft labels of teacher and students", "soft_labels", "T", "soft", _soft_labels, "picture"),
+    Figure(
+        "soft_labels", "Soft labels of teacher and students", "soft_labels", "T", "soft", soft_labels.mirrored,
+        "picture",
+    ),
     Figure(
         "temperature_curves", "Entropy, KL and gradient over T", "soft_labels", "the measure", "soft",
-        _temperature_curves, "picture", _choose_curve, 1.1,
+        curves.over_temperature, "picture", _choose_curve, 1.1,
     ),
     Figure("gradient", "The gradient on the student's logits", "soft_labels", "α", "gradient", _gradient, "picture"),
     Figure(

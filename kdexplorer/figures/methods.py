@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdexplorer.charts import divergence, taxonomy
+from kdexplorer.charts import methods as charts
 from kdexplorer.figures import Choice, Figure, Part, Words
 from kdexplorer.methods import all_methods, get_method
 
@@ -15,13 +15,9 @@ def _choose_method() -> Choice:
 
 
 def _taxonomy(chosen: str) -> Iterator[Part]:
-    yield taxonomy.taxonomy(chosen)
+    yield charts.taxonomy(chosen)
     method = get_method(chosen)
     yield Words(f": {method.summary}", strong=method.label)
-
-
-def _divergence() -> Iterator[Part]:
-    yield divergence.mode_figure()
 
 
 FIGURES = (
@@ -30,5 +26,5 @@ FIGURES = (
         _choose_method, 1.2,
     ),
     Figure("method", "A method's gradient on a student", "methods", "the method", "methods", needs="picture"),
-    Figure("divergence", "Forward or reverse KL", "methods", "β", "methods", _divergence, size=1.1),
+    Figure("divergence", "Forward or reverse KL", "methods", "β", "methods", charts.mode_figure, size=1.1),
 )  # fmt: skip

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-
-from kdexplorer.analysis.results import ResultRow
 from kdexplorer.charts import evaluation
-from kdexplorer.figures import Figure, Part
-
-
-def _accuracies(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Iterator[Part]:
-    yield evaluation.accuracies(rows, roles)
-
-
-def _losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Iterator[Part]:
-    yield evaluation.losses(rows, roles)
-
+from kdexplorer.figures import Figure
 
 FIGURES = (
     Figure("learning_curves", "Learning curves", "compare", "the measure", "results"),
     Figure(
-        "accuracies", "Accuracies with intervals", "compare", "the teacher", "results", _accuracies, "family", size=1.4
+        "accuracies", "Accuracies with intervals", "compare", "the teacher", "results", evaluation.accuracies,
+        "family", size=1.4,
     ),
-    Figure("losses", "Cross-entropy and objective", "compare", "the teacher", "results", _losses, "family", size=1.3),
+    Figure(
+        "losses", "Cross-entropy and objective", "compare", "the teacher", "results", evaluation.losses, "family",
+        size=1.3,
+    ),
     Figure("accuracy_cost", "Accuracy against cost", "compare", "the cost", "results"),
     Figure("experiment", "A prepared experiment", "experiments", "the experiment", "experiments"),
     Figure("vote", "The room's soft label", "audience", "the votes", "votes"),

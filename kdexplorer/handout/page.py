@@ -24,7 +24,7 @@ from kdexplorer.analysis import human_agreement, results, verdicts
 from kdexplorer.analysis.metrics import entropy
 from kdexplorer.analysis.results import ResultRow, build_rows, evaluation_labels
 from kdexplorer.charts.common import vega_lite_version
-from kdexplorer.charts.divergence import EXPLANATION
+from kdexplorer.charts.methods import EXPLANATION
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.figures.images import OPACITY
 from kdexplorer.handout import texts

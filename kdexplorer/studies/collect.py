@@ -21,8 +21,17 @@ from kdexplorer.studies.experiments.base import More
 from kdexplorer.studies.folder import StudyFolder
 from kdexplorer.studies.report import to_markdown
 from kdexplorer.studies.study import Study
-from kdexplorer.studies.summary import find_best, summarize
-from kdexplorer.studies.table import Entry, Row, StudyRun, Table, begin_table, pack_bits, write_table
+from kdexplorer.studies.table import (
+    Entry,
+    Row,
+    StudyRun,
+    Table,
+    begin_table,
+    find_best,
+    pack_bits,
+    summarize,
+    write_table,
+)
 
 
 def collect(folder: StudyFolder) -> None:

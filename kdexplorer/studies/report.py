@@ -10,8 +10,7 @@ from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.config import objective_label
 from kdexplorer.notation import format_student
 from kdexplorer.studies.study import Place
-from kdexplorer.studies.summary import Summary, find_best, seed_deviation, summarize
-from kdexplorer.studies.table import Table
+from kdexplorer.studies.table import Summary, Table, find_best, seed_deviation, summarize
 
 COLUMNS = ("cross_entropy", "scaled_cross_entropy", "calibration_error", "scaled_calibration_error",
            "teacher_agreement", "step_seconds")  # fmt: skip

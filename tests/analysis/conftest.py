@@ -43,15 +43,9 @@ def family(tmp_path, make_checkpoint):
         }
         return make_checkpoint(tmp_path / name, seed=seed, logits=logits, **figures | {"run": "r"} | changes)
 
-    teacher = make("teacher", 90, 0, run="t")
-    baseline = make("plain", 60, 1)
+    teacher, baseline = make("teacher", 90, 0, run="t"), make("plain", 60, 1)
     student = make(
-        "student",
-        72,
-        2,
-        objective=KD_OBJECTIVE,
-        test_terms={"cross_entropy": 1.5, "kd": 2.0},
-        test_objective=1.85,
+        "student", 72, 2, objective=KD_OBJECTIVE, test_terms={"cross_entropy": 1.5, "kd": 2.0}, test_objective=1.85,
         teacher={"name": "teacher", "sha256": teacher.sha256},
-    )
+    )  # fmt: skip
     return Family({"teacher": teacher, "plain": baseline, "student": student}, labels)

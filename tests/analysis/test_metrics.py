@@ -1,6 +1,5 @@
-"""Metrics against results by hand and independent formulas."""
+"""Metrics against results by hand and independent formulas, and what is said of the temperature."""
 
-import itertools
 import math
 
 import numpy as np
@@ -9,7 +8,10 @@ import torch
 from scipy.special import rel_entr
 from scipy.special import softmax as scipy_softmax
 
-from kdexplorer.analysis import metrics
+from kdexplorer.analysis import metrics, verdicts
+from kdexplorer.analysis.measures import Evaluation, measure
+from kdexplorer.analysis.metrics import FOLDS, fit_temperature, kl_by_image, scale_logits, softmax
+from kdexplorer.methods.kd import kd_loss
 
 
 def logits_of(predictions, classes=10):
@@ -66,17 +68,6 @@ def test_calibration_error_by_hand():
     assert all(row["low"] <= row["confidence"] <= row["high"] for row in bins)
 
 
-def test_calibration_error_agrees_with_its_definition(random_logits):
-    logits, _, labels = random_logits
-    p = scipy_softmax(logits, axis=1)
-    total, edges = 0.0, np.linspace(0, 1, 16)
-    for low, high in itertools.pairwise(edges):
-        inside = (p.max(axis=1) >= low) & (p.max(axis=1) < high)
-        total += abs((p.max(axis=1) - (p.argmax(axis=1) == labels))[inside].sum())
-    assert metrics.expected_calibration_error(logits, labels) == pytest.approx(total / 500)
-    assert sum(row["count"] for row in metrics.calibration_bins(logits, labels)) == 500
-
-
 def test_per_class_accuracy_is_nan_where_a_class_is_absent():
     shares = metrics.per_class_accuracy(logits_of([0, 1, 1], classes=3), np.array([0, 0, 1]), classes=3)
     assert shares[:2] == [0.5, 1.0]
@@ -104,3 +95,108 @@ def test_class_similarity_by_hand():
     np.testing.assert_allclose(rows[0], [0.6, 0.225, 0.175])
     np.testing.assert_allclose(rows[1], [0.1, 0.8, 0.1])
     assert np.isnan(rows[2]).all()
+
+
+GENERATOR = np.random.default_rng(0)
+
+
+def test_annotators_who_follow_the_network_at_some_temperature_are_closest_there():
+    logits = np.random.default_rng(1).normal(0, 4, (500, 10))
+    for temperature in (0.7, 2.5, 8.0):
+        shares = softmax(logits, temperature)
+        assert fit_temperature(shares, logits) == pytest.approx(temperature, rel=1e-3)
+        assert fit_temperature(shares[0], logits[0]) == pytest.approx(temperature, rel=1e-3)
+
+
+def test_no_temperature_is_closest_where_annotators_agree_or_the_network_is_wrong():
+    logits = np.array([5.0, 1.0, 0.0])
+    assert fit_temperature(np.array([1.0, 0, 0]), logits) is None
+    assert fit_temperature(np.array([0, 0, 1.0]), logits) is None
+
+
+def draw(temperature, images=4000):
+    """Calibrated logits times a temperature, and labels drawn from their predictions."""
+    generator = np.random.default_rng(5)
+    logits = generator.normal(0, 2, (images, 10))
+    labels = (softmax(logits).cumsum(axis=1) > generator.random((images, 1))).argmax(axis=1)
+    return temperature * logits, labels
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_scaling_undoes_a_wrong_level_of_confidence(temperature):
+    logits, labels = draw(temperature)
+    found = measure(Evaluation(logits, labels))
+    assert found["scaling_temperature"] == pytest.approx(temperature, rel=0.05)
+    assert found["scaled_calibration_error"] < 0.025
+    assert found["scaled_cross_entropy"] == pytest.approx(metrics.cross_entropy(logits / temperature, labels), abs=2e-3)
+    assert found == measure(Evaluation(logits, labels))
+
+
+def test_an_image_is_scaled_by_the_temperature_of_the_other_folds():
+    logits, labels = draw(2.0, 100)
+    changed = labels.copy()
+    changed[::FOLDS] = (changed[::FOLDS] + 1) % 10  # the first fold's labels
+    before, after = scale_logits(logits, labels)[0], scale_logits(logits, changed)[0]
+    same = np.isclose(before, after).all(axis=1)
+    assert same[::FOLDS].all()
+    assert not same[1::FOLDS].any()
+
+
+def test_without_a_best_temperature_logits_stay_as_they_are():
+    labels = np.arange(20) % 10
+    logits = 3 * np.eye(10)[labels]
+    assert (scale_logits(logits, labels)[0] == logits).all()
+    assert (scale_logits(logits[:1], labels[:1])[0] == logits[:1]).all()
+
+
+def differentiate(student, teacher, temperature):
+    """The mean over images of the L1 norm of the loss's gradient, by autograd."""
+    logits = torch.tensor(student, dtype=torch.float64, requires_grad=True)
+    kd_loss(logits, torch.tensor(teacher, dtype=torch.float64), temperature).backward()
+    return float(logits.grad.abs().sum(dim=1).sum())  # the loss is a mean over images: each has 1/N of its gradient
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0, 20.0])
+def test_the_push_is_the_losss_gradient(temperature):
+    student, teacher = GENERATOR.normal(0, 3, (2, 30, 10))
+    expected = differentiate(student, teacher, temperature)
+    assert metrics.push_size(student, teacher, temperature).mean() == pytest.approx(expected)
+
+
+SURE, UNSURE = np.array([[8.0, 0.0, 0.0]]), np.array([[0.0, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "temperature", "change"),
+    [
+        (SURE, SURE - 3, 4.0, "has the same size"),
+        (SURE, UNSURE, 4.0, "grows from"),
+        (SURE, UNSURE, 0.5, "shrinks from"),
+    ],
+)
+def test_the_sentence_on_the_push_follows_the_numbers(teacher, student, temperature, change):
+    before, after = (metrics.push_size(student, teacher, t).mean() for t in (1.0, temperature))
+    assert {"grows from": after > before, "shrinks from": after < before}.get(change, after == pytest.approx(before))
+    assert change in verdicts.describe_push("small", teacher, student, temperature)
+
+
+RIGHT, WRONG = np.array([[8.0, 0.0, 0.0]]), np.array([[6.0, 4.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "change"),
+    [
+        (SURE, SURE + 1, "grows on 0% of 1 test images; its mean stays at 0.000"),
+        (SURE, UNSURE, "grows on 0% of 1 test images; its mean falls from"),
+        (RIGHT, WRONG, "grows on 100% of 1 test images; its mean rises from"),
+        (
+            np.concatenate([RIGHT, SURE]),
+            np.concatenate([WRONG, UNSURE]),
+            "grows on 50% of 2 test images; its mean falls",
+        ),
+    ],
+)
+def test_the_sentence_on_kl_follows_the_numbers(teacher, student, change):
+    first, second = (kl_by_image(teacher, student, t).mean() for t in (1.0, 2.0))
+    assert ("rises" in change) == (second > first)
+    assert change in verdicts.describe_kl("small", teacher, student, 2.0)

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis import metrics, results
-from kdexplorer.analysis.difference import Difference
-from kdexplorer.analysis.measures import MEASURES, to_json
+from kdexplorer.analysis.measures import to_json
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.lineage import is_distilled
 
@@ -44,22 +43,6 @@ def test_each_student_is_tested_against_its_baseline_and_its_teacher(family):
     assert (pair.gained, pair.lost) == (0, 18)
 
 
-def test_without_labels_the_cards_figures_stay_and_the_rest_is_unknown(family):
-    student = family.rows(labels=False, teacher="teacher", baseline="plain")[2]
-    assert student.accuracy == 72 / 120
-    assert student.to_scratch_baseline == Difference(pytest.approx(12 / 120), other="plain")
-    assert student.to_baseline == student.to_scratch_baseline
-    assert student.measures.keys() == {"teacher_agreement", "teacher_kl"}
-
-
-def test_networks_without_logits_have_a_row(family):
-    (family.entries["student"].path / "test_logits.npz").write_bytes(b"broken")
-    student = family.rows(teacher="teacher", baseline="plain")[2]
-    assert student.accuracy == 72 / 120
-    assert student.to_teacher == Difference(pytest.approx(-18 / 120), other="teacher")
-    assert student.measures == {}
-
-
 def test_human_labels_apply_to_the_whole_test_split_of_cifar10_only(tmp_path, make_checkpoint, family):
     cifar = get_dataset("cifar10")
     human = np.full((10_000, 10), 0.1)
@@ -68,25 +51,6 @@ def test_human_labels_apply_to_the_whole_test_split_of_cifar10_only(tmp_path, ma
     row = results.build_rows({"c": checkpoint}, {"c": checkpoint.logits()}, None, human_labels=human)[0]
     assert row.measures["human_cross_entropy"] == pytest.approx(np.log(10))
     assert "human_cross_entropy" not in family.rows(human_labels=human)[0].measures
-
-
-def test_multiply_adds_come_from_the_card_or_are_counted(tmp_path, make_checkpoint):
-    counted, stated = make_checkpoint(tmp_path / "a"), make_checkpoint(tmp_path / "b", multiply_adds=7)
-    rows = results.build_rows({"a": counted, "b": stated}, {}, None)
-    assert rows[0].multiply_adds == pytest.approx(12_239_488)
-    assert rows[1].multiply_adds == 7
-
-
-def test_seconds_are_unknown_unless_every_leg_has_them(tmp_path, make_checkpoint):
-    def row(*seconds):
-        path = tmp_path / f"{len(seconds)}{seconds}"
-        legs = [{"epochs": 2, "seconds": value} for value in seconds]
-        checkpoint = make_checkpoint(path, name="x", legs=legs)
-        return results.build_rows({"x": checkpoint}, {}, None)[0]
-
-    assert (row(10.0, 20.0).seconds, row(10.0, 20.0).epochs) == (30, 4)
-    assert row(10.0, None).seconds is None
-    assert (row().seconds, row().epochs) == (None, None)
 
 
 def test_different_evaluation_images_are_different_groups(family, tmp_path, make_checkpoint):
@@ -118,20 +82,6 @@ def test_labels_are_those_of_the_test_split_that_the_card_names(tmp_path, make_c
         ("classes", {"classes": [str(number) for number in range(10)]}),
     ):
         assert results.evaluation_labels(make_checkpoint(tmp_path / name, **changes)) is None
-
-
-def test_the_labels_of_cifar10_are_known_without_its_images(tmp_path, make_checkpoint, monkeypatch):
-    cifar10 = get_dataset("cifar10")
-    checkpoint = make_checkpoint(tmp_path / "a", classes=cifar10.classes, data={"dataset": "cifar10"})
-    assert not cifar10.is_available()
-    np.testing.assert_array_equal(results.evaluation_labels(checkpoint), cifar10.test_labels())
-    monkeypatch.setattr(type(cifar10), "test_labels", lambda self, root=None: None)
-    assert results.evaluation_labels(checkpoint) is None
-
-
-def test_the_data_set_of_a_network_has_its_classes(tmp_path, make_checkpoint):
-    assert results.dataset_of(make_checkpoint(tmp_path / "a")) == "synthetic"
-    assert results.dataset_of(make_checkpoint(tmp_path / "b", classes=["a", "b"] * 5)) == "cifar10"
 
 
 def test_disagreements_begin_with_the_most_confident_pair():
@@ -180,14 +130,6 @@ def test_the_summary_has_the_paired_tests_of_each_student(family):
     assert [line[headings.index("Epochs by run")] for line in lines] == ["1", "1", "1"]
     assert lines[0][-2:] == lines[1][-2:] == ["", ""]
     assert cells(results.to_markdown(family.rows(labels=False)))[-1][-2:] == ["+10.00", "-15.00"]
-
-
-def test_a_comparison_is_with_its_baseline_and_leaves_empty_columns_out(family):
-    table = results.tabulate(family.rows(teacher="teacher", baseline="plain"), "plain")
-    assert table[2]["To plain"] == "+10.00"
-    assert table[2]["McNemar p"] == "0.00049"
-    assert MEASURES["human_cross_entropy"].heading not in table[0]
-    assert MEASURES["teacher_kl"].heading in table[0]
 
 
 def test_files_read_back_to_the_same_numbers(family):

@@ -107,13 +107,6 @@ def test_the_training_of_each_network_is_told_from_its_card(family):
     assert "was known" not in text
 
 
-def test_without_its_baseline_a_students_cross_entropy_stands_alone(family):
-    rows = family.rows()
-    text = verdicts.explain_larger_loss([replace(rows[2], to_scratch_baseline=None)])
-    assert f"is {rows[2].cross_entropy:.3f}." in text
-    assert "plain" not in text
-
-
 def test_a_difference_beyond_chance_is_called_so(family):
     text = verdicts.compare_with_teacher_and_baseline(family.rows())
     assert "student is 10.00 percentage points above its scratch baseline plain" in text

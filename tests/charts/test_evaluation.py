@@ -40,10 +40,6 @@ def test_each_bar_adds_up_and_wrong_images_come_first():
     assert "where teacher is wrong, right on 20.0% and the same wrong class on 70.0%" in spec["description"]
 
 
-def test_an_unknown_cost_draws_nothing():
-    assert evaluation.accuracy_cost([make_row("plain")], LOOKS, "latency") is None
-
-
 def test_networks_of_equal_cost_are_side_by_side():
     costs = {"plain": 10, "distilled": 10, "large": 90}
     rows = [make_row(name, parameters=cost) for name, cost in costs.items()]

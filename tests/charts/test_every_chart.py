@@ -14,14 +14,13 @@ from kdexplorer.charts import (
     attention,
     class_maps,
     common,
-    divergence,
     evaluation,
     gradients,
     learning_curves,
+    methods,
     soft_labels,
     studies,
     style,
-    taxonomy,
     temperature,
     votes,
 )
@@ -108,8 +107,8 @@ def many_images(count):
         ),
         "closeness": temperature.closeness_curves(near, ROLES, shares, "200 images"),
         "surface": studies.surface(results, "accuracy"),
-        "taxonomy": taxonomy.taxonomy("dkd"),
-        "forward and reverse KL": divergence.mode_figure(),
+        "taxonomy": methods.taxonomy("dkd"),
+        "forward and reverse KL": methods.mode_figure(),
         "spread": studies.spread(results),
     }
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kdexplorer.charts import divergence
-from kdexplorer.charts.taxonomy import BLOCKS, place_of, taxonomy
+from kdexplorer.charts import methods
+from kdexplorer.charts.methods import BLOCKS, place_of, taxonomy
 from kdexplorer.methods import all_methods, get_method
 from tests.charts.drawing import draw, rows_of, texts
 
@@ -27,15 +27,15 @@ def test_the_divergence_tends_to_the_two_kl_divergences(beta, forward):
     p, q = np.array([0.7, 0.2, 0.1]), np.array([0.3, 0.3, 0.4])
     first, second = (p, q) if forward else (q, p)
     expected = sum(a * np.log(a / b) for a, b in zip(first, second, strict=True))
-    assert divergence.divergence(p, q, beta) == pytest.approx(expected, rel=1e-3)
+    assert methods.divergence(p, q, beta) == pytest.approx(expected, rel=1e-3)
 
 
 def test_forward_kl_covers_both_modes_and_reverse_kl_seeks_the_larger():
     def describe(density):
-        mean = (divergence.GRID * density).sum()
-        return mean, np.sqrt(((divergence.GRID - mean) ** 2 * density).sum())
+        mean = (methods.GRID * density).sum()
+        return mean, np.sqrt(((methods.GRID - mean) ** 2 * density).sum())
 
-    covering, seeking = (describe(divergence.fitted_students()[position]) for position in (0, -1))
-    teacher = describe(divergence.teacher_density())
+    covering, seeking = (describe(methods.fitted_students()[position]) for position in (0, -1))
+    teacher = describe(methods.teacher_density())
     assert covering == pytest.approx(teacher, abs=0.06)  # forward KL matches both moments
     assert seeking == pytest.approx((-1.8, 0.7), abs=0.06)

@@ -112,13 +112,3 @@ def test_the_slider_is_logarithmic_and_starts_at_the_pinned_temperature(pinned):
     assert 2 ** slider["value"] == pytest.approx(pinned, rel=1e-3)
     assert (2 ** slider["bind"]["min"], 2 ** slider["bind"]["max"]) == pytest.approx((0.5, 20))
     assert params["T"]["expr"] == "pow(2, logT)"
-
-
-def test_a_shape_is_built_once_and_keeps_nothing_of_what_was_put_in():
-    teacher, students, classes, label = networks(10)
-    first = soft_labels.mirrored(teacher, students, classes, label, 4.0)
-    again = soft_labels.mirrored(students[0], [teacher, students[1]], classes, None, 20.0)
-    assert first["layer"] is again["layer"]
-    assert heading(first, "subtitle") != heading(again, "subtitle")
-    assert {row["network"] for row in again["datasets"]["rows"] if row["side"] < 0} == {students[0].name}
-    assert soft_labels.mirrored(teacher, students, classes, label, 4.0) == first

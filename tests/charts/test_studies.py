@@ -8,7 +8,7 @@ import pytest
 from kdexplorer.charts import studies, style
 from kdexplorer.charts.studies import figure_chart
 from kdexplorer.studies.experiments.base import Figure, Point
-from kdexplorer.studies.summary import summarize
+from kdexplorer.studies.table import summarize
 from tests.charts.drawing import compile_vega, draw, rows_of, texts
 from tests.studies.sample import ACCURACIES, make_grid, make_table
 
@@ -47,17 +47,6 @@ def test_without_a_slider_the_numbers_of_a_few_places_are_written_in_full(places
     assert written.count("first") == 1
     (across,) = [scale for scale in compile_vega(spec)["scales"] if scale["name"] == "x"]
     assert not across.get("zero")  # the axis begins where the values do
-
-
-def test_a_long_label_of_a_row_is_not_cut():
-    label = "largest probability, uniform rest"
-    points = (Point("first", 1.0, label=label, low=0.5, high=1.5, seeds=(0.9, 1.1)),)
-    written = texts(draw(figure_chart(Figure("dots", "Rows", "", "points", points, ROLES, rule=0))))
-    assert label in written
-
-
-def test_a_figure_without_points_has_no_chart():
-    assert figure_chart(Figure("lines", "", "", "", (), ROLES)) is None
 
 
 def test_the_surface_has_every_cell_with_its_mean_spread_and_marks():

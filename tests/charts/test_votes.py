@@ -59,12 +59,6 @@ def test_nobody_has_voted():
 
 
 @pytest.mark.parametrize("chart", [votes.vote_bars, projector_bars])
-def test_annotators_without_a_teacher(chart):
-    svg = draw(chart([3, 1, 0], CLASSES, 0, None, HUMAN))
-    assert bars(svg, "human labels") == dict(zip(CLASSES, HUMAN, strict=True))
-
-
-@pytest.mark.parametrize("chart", [votes.vote_bars, projector_bars])
 def test_only_the_rows_change_with_a_vote(chart):
     """So the browser keeps the slider where it is."""
     first, second = (chart(counts, CLASSES, 1, TEACHER, HUMAN, 4.0) for counts in ([0, 0, 0], [5, 2, 9]))

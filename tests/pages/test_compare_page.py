@@ -14,8 +14,7 @@ from kdexplorer.runs.checkpoints import LOGITS, open_checkpoint
 from kdexplorer.studies.folder import StudyConfig, open_study
 from kdexplorer.studies.report import describe_study
 from kdexplorer.studies.study import make_grid_study
-from kdexplorer.studies.summary import summarize
-from kdexplorer.studies.table import Row, pack_bits, write_table
+from kdexplorer.studies.table import Row, pack_bits, summarize, write_table
 from tests.pages.reading import button, link_labels, results_table, specs, text
 from tests.pages.runs import make_run
 from tests.studies.sample import make_table, table_of

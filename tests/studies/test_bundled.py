@@ -10,10 +10,9 @@ from scipy.stats import ttest_rel
 from kdexplorer.analysis.difference import holm, t_interval
 from kdexplorer.files import write_json
 from kdexplorer.studies.experiments import all_experiments
-from kdexplorer.studies.experiments.results import read, table_path, tables_folder
-from kdexplorer.studies.study import bundled_declaration, read_study
-from kdexplorer.studies.summary import find_best, seed_deviation, summarize
-from kdexplorer.studies.table import bundled_tables, find_conflicts, read_table
+from kdexplorer.studies.experiments.results import read, table_path
+from kdexplorer.studies.study import bundled_declaration, bundled_studies, read_study
+from kdexplorer.studies.table import bundled_tables, find_best, find_conflicts, read_table, seed_deviation, summarize
 
 LEAGUE = "league-resnet8"
 STUDIES = {
@@ -65,7 +64,7 @@ def test_the_leagues_numbers():
 def test_each_table_belongs_to_what_is_declared_and_nothing_else_is_there(bundled):
     weights = {name: checkpoint.sha256 for name, checkpoint in bundled.entries.items()}
     measured = {table_path(one.key) for one in all_experiments() if one.measure is not None}
-    found = set(tables_folder().rglob("*.json"))
+    found = set((bundled_studies() / "experiments").rglob("*.json"))
     assert measured <= found <= measured | set(STUDIES)
     for path in found - measured:
         table = read_table(path)

@@ -19,15 +19,13 @@ from kdexplorer.errors import ConfigError, RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import Run, finished_students
-from kdexplorer.studies import collect
 from kdexplorer.studies.collect import measure_choice
 from kdexplorer.studies.driver import execute_study
 from kdexplorer.studies.folder import StudyConfig, left_to_train, list_studies, open_study
 from kdexplorer.studies.progress import ATTEMPTS
 from kdexplorer.studies.report import to_csv, to_markdown
 from kdexplorer.studies.study import make_grid_study
-from kdexplorer.studies.summary import find_best, summarize
-from kdexplorer.studies.table import read_table, unpack_bits
+from kdexplorer.studies.table import find_best, read_table, summarize, unpack_bits
 
 
 def test_every_run_is_trained_once_and_a_second_start_finds_them_finished(tiny, small, trained):
@@ -126,16 +124,9 @@ def test_one_study_has_one_driver(small):
         execute_study(study)
 
 
-def test_without_labels_nothing_is_tested_and_the_rest_is_known(tiny, small, started, monkeypatch):
-    monkeypatch.setattr(collect, "load_labels", lambda config: None)
-    study = open_study(small)
-    assert execute_study(study) == "finished"
-    table = study.table()
-    assert all(row.measures.keys() == {"accuracy", "cross_entropy"} for row in table.rows)
-    assert all(one.over_images is None and one.accuracy for one in summarize(table))
-
-
-def test_a_choice_on_held_out_images_is_followed_by_one_measurement_on_the_test_split(tiny, recipe, trained, capsys):
+def test_a_choice_on_held_out_images_is_measured_once_on_the_test_split(tiny, small, recipe, trained, capsys):
+    with pytest.raises(ConfigError, match="--holdout"):
+        measure_choice(open_study(small))
     made = make_grid_study("resnet8", recipe | {"holdout": 20}, 1, temperatures=[2.0], weights=[0.5])
     study = open_study(StudyConfig(study=made))
     with pytest.raises(RunError, match="not finished"):
@@ -152,11 +143,6 @@ def test_a_choice_on_held_out_images_is_followed_by_one_measurement_on_the_test_
     card = next(c for c in run_checkpoints(study.runs()[0]) if c.name == default).card
     assert (card.after_choice.images, card.data.evaluation_images) == (60, 20)
     assert table.values(default, "test_accuracy") == {0: card.after_choice.accuracy}
-
-
-def test_a_choice_on_the_test_split_has_no_fresh_measurement(small):
-    with pytest.raises(ConfigError, match="--holdout"):
-        measure_choice(open_study(small))
 
 
 # --- From the command line ---

@@ -11,7 +11,7 @@ from kdexplorer.studies.folder import open_experiment, open_study, prepare
 from kdexplorer.studies.table import StudyRun, write_table
 from kdexplorer.training.estimate import Estimate
 from tests.studies.sample import make_results
-from tests.studies.test_experiment_driver import TINY, shelf  # noqa: F401
+from tests.studies.test_experiments import TINY, shelf  # noqa: F401
 
 
 def make_estimate(seconds, fixing=0.0):

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 
 from kdexplorer.studies.experiments import lab_claims
-from kdexplorer.studies.experiments.base import NETWORKS, Results
 from kdexplorer.studies.experiments.results import read
 from kdexplorer.studies.table import Entry, Row, Table, pack_bits
 from tests.studies.sample import first
@@ -33,7 +32,7 @@ def setting(values, seeds=5):
 )
 def test_a_setting_is_judged_by_seeds(means, seeds, verdict):
     values = setting(means, seeds)
-    judged = lab_claims.judge_setting("c", "T", values, lambda t: 3 <= t <= 5, lambda t: not 3 <= t <= 5)
+    judged = lab_claims.judge_setting("c", "T", values, (3, 5))
     assert judged.verdict == verdict
     assert all(
         f"T = {value}: {100 * np.mean(v):.2f} %" in judged.evidence for value, v in setting(means, seeds).items()
@@ -121,31 +120,7 @@ def test_the_labs_accuracies_are_compared_without_pairs():
     assert "None of the lab's" in lab_claims.describe_lab(networks(("", "s", {})))
 
 
-def test_the_bundled_networks_against_their_teachers(bundled):
-    """McNemar's test a second way: a binomial test on the images that one of two classifies correctly."""
-    table = read(lab_claims.EXPERIMENT).measured
-    right = {name: logits.argmax(axis=1) == bundled.labels for name, logits in bundled.logits.items()}
-    judged, clear, teachers = lab_claims.judge_beating(table), 0, {}
-    for row in table.rows:
-        if row.part.startswith("teacher "):
-            teachers[row.entry] = row.part.removeprefix("teacher ")
-        if not row.part:
-            assert np.array_equal(table.right(row), right[row.entry])
-    for name, teacher in teachers.items():
-        gained, lost = int((right[name] & ~right[teacher]).sum()), int((right[teacher] & ~right[name]).sum())
-        clear += binomtest(gained, gained + lost).pvalue < 0.05 / 8 and lost > gained
-    assert f"0 clearly above, {clear} clearly below of 8" in judged.evidence
-    loss = lab_claims.judge_larger_loss(table)
-    assert (judged.verdict, loss.verdict) == ("not supported", "not supported")
-    assert "for 2; after temperature scaling it is clearly larger for 0" in loss.evidence
-
-
 def test_measuring_again_gives_the_same_table(bundled):
     kept = []
-    table = lab_claims.measure(Table(), False, kept.append)
-    assert kept == [table] == [read(lab_claims.EXPERIMENT).measured]
-
-
-def test_the_table_has_a_row_for_each_claim():
-    text = lab_claims.to_markdown(Results({NETWORKS: networks(("", "s", {}))}))
-    assert len([line for line in text.splitlines() if line.startswith("| ")]) == 1 + 8
+    lab_claims.measure(Table(), False, kept.append)
+    assert kept == [read(lab_claims.EXPERIMENT).measured]

@@ -9,8 +9,16 @@ from scipy import stats
 from kdexplorer.analysis.difference import holm, over_images, t_interval
 from kdexplorer.errors import ConfigError
 from kdexplorer.studies.report import describe_study, to_csv, to_markdown
-from kdexplorer.studies.summary import accuracies_by, find_best, seed_deviation, summarize
-from kdexplorer.studies.table import pack_bits, read_table, unpack_bits, write_table
+from kdexplorer.studies.table import (
+    accuracies_by,
+    find_best,
+    pack_bits,
+    read_table,
+    seed_deviation,
+    summarize,
+    unpack_bits,
+    write_table,
+)
 from tests.studies.sample import ACCURACIES, GRID, make_grid, make_table
 
 CLEAR, CHANCE, DEFAULT_BEST = (0.5, 0.6, 0.9, 0.6), (0.5, 0.6, 0.61, 0.6), (0.5, 0.6, 0.6, 0.9)

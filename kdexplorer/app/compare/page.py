@@ -27,8 +27,8 @@ SECTIONS: dict[str, Callable[[Comparison], None]] = {
     "Disagreements": sections.show_disagreements,
     "Error inheritance": sections.show_inheritance,
     "The lab's claims": lambda _: studies.show_claims(),
-    "Sweep": lambda _: studies.show_sweeps(),
-    "League": lambda _: studies.show_leagues(),
+    "Sweep": lambda _: studies.show_grids(),
+    "League": lambda _: studies.show_comparisons(),
 }
 BESIDE = ("Accuracy and cost", "Learning curves", "Calibration", "Classes")
 """Sections that fit beside the short table; the others need the page's width."""

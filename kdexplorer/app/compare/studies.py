@@ -15,8 +15,7 @@ from kdexplorer.studies.experiments import lab_claims
 from kdexplorer.studies.experiments.results import read
 from kdexplorer.studies.folder import list_studies
 from kdexplorer.studies.report import NOTES, describe_protocol, describe_study, format_study, to_csv, to_markdown
-from kdexplorer.studies.summary import summarize
-from kdexplorer.studies.table import Table, bundled_tables, find_conflicts
+from kdexplorer.studies.table import Table, bundled_tables, find_conflicts, summarize
 
 VERDICTS = {
     "supported": ":material/check_circle:",
@@ -26,7 +25,7 @@ VERDICTS = {
 """Each verdict's icon."""
 
 
-def show_sweeps() -> None:
+def show_grids() -> None:
     """The choice of a grid's study, and its results."""
     found: dict[str, Table] = {}
     for folder in list_studies(with_grid=True):
@@ -36,23 +35,24 @@ def show_sweeps() -> None:
             st.caption(as_text(f"{folder.run_id} is left out. {error}"))
         else:
             found |= {} if table is None else {folder.run_id: table}
-    found |= bundled_tables(with_grid=True)
-    if not found:
-        st.info("There is no sweep yet. Start one on the Launch page with 'Sweep temperature and weight'.")
-        return
-    name = choices.pick_one("sweep", "Sweep", list(found), next(iter(found)), kind="sweep")
-    show_study(found[name], name)
+    empty = "There is no sweep yet. Start one on the Launch page with 'Sweep temperature and weight'."
+    _pick_study(found | bundled_tables(with_grid=True), "sweep", empty)
 
 
-def show_leagues() -> None:
+def show_comparisons() -> None:
     """The choice of another bundled study, where there are several, and its results."""
-    found = bundled_tables(with_grid=False)
+    empty = "There is no league's table yet. Train one with `python -m kdexplorer league`."
+    _pick_study(bundled_tables(with_grid=False), "league", empty)
+
+
+def _pick_study(found: dict[str, Table], kind: str, empty: str) -> None:
+    """The choice among grids (`sweep`) or other studies (`league`), as links and labels call them."""
     if not found:
-        st.info("There is no league's table yet. Train one with `python -m kdexplorer league`.")
+        st.info(empty)
         return
     name = next(iter(found))
-    if len(found) > 1:
-        name = choices.pick_one("league", "League", list(found), name, kind="league")
+    if len(found) > 1 or kind == "sweep":
+        name = choices.pick_one(kind, kind.capitalize(), list(found), name, kind=kind)
     show_study(found[name], name)
 
 

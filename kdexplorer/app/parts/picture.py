@@ -48,24 +48,37 @@ def first_screen(page: str, sentence: str, count: int = 2) -> tuple[Network, lis
     return teacher, students, image, right
 
 
-def pick(teacher: Network, students: list[Network]) -> Picture:
-    """Draws the picture, a row of thumbnails, and behind one button its sources. Without a picture the page ends.
+def pick(teacher: Network, students: list[Network], alone: bool = False, label: bool = True) -> Picture:
+    """Draws the picture and its controls. Without a picture the page ends.
 
-    The sources are filters of the test images, an upload and the camera.
+    Args:
+        teacher, students: whose predictions choose and filter test images.
+        alone: only the buttons for other pictures; else a row of thumbnails, too, and behind one button the sources:
+            filters of the test images, an upload and the camera.
+        label: whether the caption names the picture.
     """
     enlarged, caption = st.empty(), st.empty()
-    with st.container(horizontal=True, gap="small", key="picture_controls"):
+    with st.container(horizontal=True, gap="xsmall" if alone else "small", key="picture_controls"):
         steps = st.container(horizontal=True, gap="xsmall", width="content")
-        sources = st.popover("Source", icon=":material/photo_library:", width="content", key="picture_source")
+        sources = None if alone else st.popover(
+            "Source", icon=":material/photo_library:", width="content", key="picture_source"
+        )  # fmt: skip
     dataset = dataset_of(teacher)
-    with sources:
-        source = _pick_unlinked("source", "Source", SOURCES)
-        photo = None if source == TEST_IMAGES else _pick_photo(source, len(teacher.classes))
+    if sources is None:
+        photo = None
+        if st.session_state.get("source") in SOURCES[1:] and (kept := st.session_state.get("photo")) is not None:
+            photo = kept[st.session_state.get("fit", next(iter(kept)))]
+    else:
+        with sources:
+            source = _pick_unlinked("source", "Source", SOURCES)
+            photo = None if source == TEST_IMAGES else _pick_photo(source, len(teacher.classes))
     if photo is not None:
         chosen = Picture(photo.transpose(2, 0, 1), dataset=dataset)
     else:
         chosen = make_test_image(teacher, *_pick_test_image(teacher, students, dataset, sources, steps))
-    show(chosen, teacher, enlarged, caption)
+    show(chosen if label else replace(chosen, label=None, index=None), teacher, enlarged, caption)
+    if not label:
+        caption.empty()
     return chosen
 
 
@@ -81,31 +94,36 @@ def _pick_test_image(
 ) -> tuple[np.ndarray, int, int]:
     """Draws the gallery; returns the chosen image uint8 `[3, 32, 32]`, its position in the test split and its label.
 
-    The filters are drawn in `sources`, the buttons for the next image in `buttons`.
+    The filters are drawn in `sources`, the buttons for the next image in `buttons`. Without `sources` the filters that
+    were chosen on a page hold as far as they leave the image, and there is no gallery.
 
     Where no image can be chosen, the page says what to do and ends.
     """
     pixels, labels, indices = cached.gallery(dataset)
     if not len(labels):
+        upload = "" if sources is None else ", or upload a photo"
         name = get_dataset(dataset).label
-        st.info(f"There are no images to choose from. Download {name} on the Launch page, or upload a photo.")
+        st.info(f"There are no images to choose from. Download {name} on the Launch page{upload}.")
         st.stop()
     ranks = {int(index): rank for rank, index in enumerate(indices)}
     index = read_index(ranks)
-    with sources:
-        shown, changed = _pick_filters(teacher, students, dataset)
+    shown, changed = _filter_images(teacher, students, dataset, sources)
     if index is None:
         index = choose_first(teacher, students, dataset, shown)
-    elif index not in shown or changed:
+    elif changed or (index not in shown and sources is not None):
         index = shown[0]
+    if index not in shown:
+        shown = list(ranks)
     choices.put("image", index)
-    position = shown.index(index)
     with buttons:
         draw_steps(shown, index)
-    first = max(0, min(position - 2, len(shown) - THUMBNAILS))  # the chosen one is visible on a phone, too
-    with st.container(horizontal=True, gap="xsmall", key="thumbnails"):
-        for other in shown[first : first + THUMBNAILS]:
-            _show_thumbnail(pixels[ranks[other]], other, other == index)
+    if sources is not None:
+        first = max(
+            0, min(shown.index(index) - 2, len(shown) - THUMBNAILS)
+        )  # the chosen one is visible on a phone, too
+        with st.container(horizontal=True, gap="xsmall", key="thumbnails"):
+            for other in shown[first : first + THUMBNAILS]:
+                _show_thumbnail(pixels[ranks[other]], other, other == index)
     return pixels[ranks[index]], index, int(labels[ranks[index]])
 
 
@@ -232,46 +250,38 @@ def _predictions(
     return image_filters.gather_predictions(teacher, students, stored, labels) if known else None
 
 
-def _pick_filters(teacher: Network, students: list[Network], dataset: str) -> tuple[list[int], bool]:
-    """Draws the filters; returns the numbers of the test images that pass, in order, and whether they have changed.
+def _filter_images(teacher: Network, students: list[Network], dataset: str, place: Any) -> tuple[list[int], bool]:
+    """The numbers of the test images that the filters leave, in order, and whether the filters have changed.
 
-    Without an image the page ends.
+    The filters are drawn in `place`, and without an image the page ends there. Without a place those hold that were
+    chosen on a page, where they leave any image.
     """
     _, labels, indices = cached.gallery(dataset)
     predictions = _predictions(teacher, students, dataset, indices, labels)
     if predictions is None:
         return indices.tolist(), False
-    left, right = st.columns(2)
-    with left:
-        name = _pick("filter", "Show", image_filters.available_filters(predictions))
-    with right:
-        chosen = _pick("class", "Class", [ANY_CLASS, *teacher.classes])
-    order = _filter(name, chosen, predictions, teacher)
+    options = {"filter": image_filters.available_filters(predictions), "class": [ANY_CLASS, *teacher.classes]}
+    if place is None:
+        name, chosen = (_choose(one, known) for one, known in options.items())
+    else:
+        left, right = place.columns(2)
+        with left:
+            name = choices.pick_one("filter", "Show", options["filter"], options["filter"][0], kind="filter")
+        with right:
+            chosen = choices.pick_one("class", "Class", options["class"], ANY_CLASS, kind="class")
+    label = None if chosen == ANY_CLASS else teacher.classes.index(chosen)
+    order = image_filters.filter_images(name, predictions, label)
+    if place is None:
+        return (indices[order] if len(order) else indices).tolist(), False
     part = ""
     if cached.test_split(dataset) is None:
         part = f" These are the first of the test split; download {get_dataset(dataset).label} on Launch to see all."
-    st.caption(f"{len(order):,} of {len(labels):,} images: {image_filters.FILTERS[name].description}.{part}")
+    place.caption(f"{len(order):,} of {len(labels):,} images: {image_filters.FILTERS[name].description}.{part}")
     if not len(order):
-        st.info("No image passes this filter. Choose another filter or class.")
+        place.info("No image passes this filter. Choose another filter or class.")
         st.stop()
     before, st.session_state[_FILTERS] = st.session_state.get(_FILTERS, (name, chosen)), (name, chosen)
     return indices[order].tolist(), before != (name, chosen)
-
-
-def _choose_filters(teacher: Network, students: list[Network], dataset: str) -> list[int]:
-    """As `_pick_filters`, without widgets; empty where no image passes the filters that were chosen on a page."""
-    _, labels, indices = cached.gallery(dataset)
-    predictions = _predictions(teacher, students, dataset, indices, labels)
-    if predictions is None:
-        return indices.tolist()
-    name = _choose("filter", image_filters.available_filters(predictions))
-    chosen = _choose("class", [ANY_CLASS, *teacher.classes])
-    return indices[_filter(name, chosen, predictions, teacher)].tolist()
-
-
-def _filter(name: str, chosen: str, predictions: Predictions, teacher: Network) -> np.ndarray:
-    label = None if chosen == ANY_CLASS else teacher.classes.index(chosen)
-    return image_filters.filter_images(name, predictions, label)
 
 
 def _choose(name: str, options: list[str]) -> str:
@@ -279,44 +289,3 @@ def _choose(name: str, options: list[str]) -> str:
     chosen = choices.choose_one(name, options, options[0], kind=name)
     choices.publish(name, chosen if choices.is_chosen(name) else None)
     return chosen
-
-
-def _pick(name: str, label: str, options: list[str]) -> str:
-    return choices.pick_one(name, label, options, options[0], kind=name)
-
-
-def pick_next(teacher: Network, students: list[Network], label: bool = True) -> Picture:
-    """Draws the picture and the buttons for others; a photo that was chosen on a page stays.
-
-    The pictures are those that the page's filters leave. Without `label` the caption does not give it away.
-    """
-    enlarged, caption = st.empty(), st.empty()
-    dataset = dataset_of(teacher)
-    photo = st.session_state.get("photo") if st.session_state.get("source") in SOURCES[1:] else None
-    if photo is not None:
-        fit = st.session_state.get("fit", next(iter(photo)))
-        chosen = Picture(photo[fit].transpose(2, 0, 1), dataset=dataset)
-    else:
-        chosen = _choose_test_image(teacher, students, dataset)
-    show(chosen if label else replace(chosen, label=None, index=None), teacher, enlarged, caption)
-    if not label:
-        caption.empty()
-    return chosen
-
-
-def _choose_test_image(teacher: Network, students: list[Network], dataset: str) -> Picture:
-    pixels, labels, indices = cached.gallery(dataset)
-    if not len(labels):
-        st.info(f"There are no images to choose from. Download {get_dataset(dataset).label} on the Launch page.")
-        st.stop()
-    ranks = {int(index): rank for rank, index in enumerate(indices)}
-    shown = _choose_filters(teacher, students, dataset) or list(ranks)
-    index = read_index(ranks)
-    if index is None:
-        index = choose_first(teacher, students, dataset, shown)
-    if index not in shown:
-        shown = list(ranks)
-    choices.put("image", index)
-    with st.container(horizontal=True, gap="xsmall", key="picture_controls"):
-        draw_steps(shown, index)
-    return make_test_image(teacher, pixels[ranks[index]], index, int(labels[ranks[index]]))

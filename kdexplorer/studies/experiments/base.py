@@ -22,9 +22,8 @@ from kdexplorer.analysis.difference import (
     over_seeds,
     t_interval,
 )
-from kdexplorer.datasets import get_dataset
 from kdexplorer.studies.study import Study
-from kdexplorer.studies.table import BySeed, Table
+from kdexplorer.studies.table import BySeed, Table, differences
 
 SEEDS = [0, 1, 2, 3, 4]
 IMAGES = 20_480
@@ -106,8 +105,7 @@ class Results:
 
     def compare(self, own: str, other: str) -> BySeed:
         """One student's accuracy minus another's, over the seeds that both have."""
-        first, second = self.values(own), self.values(other)
-        return {seed: first[seed] - second[seed] for seed in first if seed in second}
+        return differences(self.values(own), self.values(other))
 
     def setting(self, study: str, name: str) -> float:
         """A number that a study's students share, such as `train_images`; NaN where it is not trained."""
@@ -118,7 +116,7 @@ class Results:
 More = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], dict[str, float]]
 """What is measured of a student besides: from its logits `[N, K]`, the labels `[N]`, its teacher's logits or None."""
 
-Measure = Callable[[Table, bool, Callable[[Table], None]], Table]
+Measure = Callable[[Table, bool, Callable[[Table], None]], None]
 """Adds the rows that are missing to a table of an earlier start, or an empty one; of fewer images where the second is
 true. The third takes the table after each network and raises `Stopped` where measuring shall end. Raises KDError
 when a network or the data cannot be used."""
@@ -199,28 +197,22 @@ SMALL_TEACHER = {"resnet56": "resnet20-combined", "resnet50+resnet56": "resnet20
 """Cheaper teachers of the small variants."""
 
 
-def class_name(number: int) -> str:
-    """A class of CIFAR-10 by its number."""
-    return get_dataset("cifar10").classes[number]
-
-
-def row_of(label: str, series: str, values: Iterable[float], scale: float = 100) -> list[Point]:
+def row_of(label: str, series: str, values: Iterable[float]) -> list[Point]:
     """A row of `dots`: the mean over seeds with its 95 % t interval, and the seeds; empty without values."""
     seeds = tuple(values)
-    low, high = _interval(seeds, scale)
-    shown = tuple(scale * value for value in seeds)
-    return [Point(series, scale * float(np.mean(seeds)), 0.0, label, low, high, shown)] if seeds else []
+    shown = tuple(100 * value for value in seeds)
+    return [Point(series, 100 * float(np.mean(seeds)), 0.0, label, *_interval(seeds), shown)] if seeds else []
 
 
 def point_at(x: float, series: str, values: Iterable[float], label: str = "") -> list[Point]:
     """A point of `lines` or `scatter` whose y is the mean over seeds in percent; empty without values."""
     seeds = tuple(values)
-    return [Point(series, x, 100 * float(np.mean(seeds)), label, *_interval(seeds, 100))] if seeds else []
+    return [Point(series, x, 100 * float(np.mean(seeds)), label, *_interval(seeds))] if seeds else []
 
 
-def _interval(seeds: tuple[float, ...], scale: float) -> tuple[float | None, float | None]:
-    low, high = t_interval(seeds) or (None, None)
-    return (None, None) if low is None or high is None else (scale * low, scale * high)
+def _interval(seeds: tuple[float, ...]) -> tuple[float | None, float | None]:
+    interval = t_interval(seeds)
+    return (None, None) if interval is None else (100 * interval[0], 100 * interval[1])
 
 
 def judge_pairs(claim: str, pairs: Mapping[str, tuple[str, str]]) -> Callable[[Results], list[Claim]]:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from kdexplorer.analysis import metrics
-from kdexplorer.analysis.difference import Difference, Verdict, correct, over_images
+from kdexplorer.analysis.difference import Verdict, correct, over_images
+from kdexplorer.analysis.measures import Evaluation
 from kdexplorer.analysis.results import describe_evaluation, evaluation_labels
 from kdexplorer.config import SCRATCH
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints
 from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
-from kdexplorer.studies.table import Entry, Row, Table, bundled_tables, pack_bits, unpack_bits
+from kdexplorer.studies.table import Entry, Row, Table, bundled_tables, describe_network, evaluate_row, unpack_bits
 
 BUNDLED = "bundled networks"
 IMAGES = 10_000
 """Of the test split, in all tables."""
 
 
-def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
+def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
     """All of it anew, which takes seconds."""
     checkpoints = bundled_checkpoints()
     rows, entries, described = list[Row](), dict[str, Entry](), ""
@@ -27,14 +27,12 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
         row = _measure(checkpoint, teacher) if teacher else None
         if teacher is not None and row is not None:
             rows.append(row)
-            entries |= {one.name: _describe(one) for one in (checkpoint, teacher)}
+            entries |= {one.name: describe_network(one) for one in (checkpoint, teacher)}
             described = describe_evaluation(checkpoint)
     for entry, row in _rows_of_tables():
         rows.append(row)
         entries.setdefault(entry.name, entry)
-    found = {"rows": rows, "entries": list(entries.values()), "images": IMAGES, "evaluated_on": described}
-    keep(table := table.model_copy(update=found))
-    return table
+    keep(Table(rows=rows, entries=list(entries.values()), images=IMAGES, evaluated_on=described))
 
 
 def judge(results: Results) -> list[Claim]:
@@ -43,9 +41,10 @@ def judge(results: Results) -> list[Claim]:
     pairs = _pairs(results.measured)
     if not pairs:
         return [Claim(claim, "There are no two students of one teacher and architecture.", "cannot be decided")]
+    count = results.measured.images or 0
     tests = correct({
-        (number, bits): _compare(results.measured, *pair, bits)
-        for number, pair in enumerate(pairs)
+        (number, bits): over_images(unpack_bits(getattr(own, bits), count), unpack_bits(getattr(other, bits), count))
+        for number, (own, other) in enumerate(pairs)
         for bits in ("agrees", "right")
     })  # fmt: skip
     signs = [(tests[number, "agrees"].sign, tests[number, "right"].sign) for number in range(len(pairs))]
@@ -90,23 +89,13 @@ def _find_teacher(checkpoint: Checkpoint, found: list[Checkpoint]) -> Checkpoint
     return None
 
 
-def _describe(checkpoint: Checkpoint) -> Entry:
-    return Entry(name=checkpoint.name, key=checkpoint.card.objective_key, sha256=checkpoint.sha256)
-
-
 def _measure(checkpoint: Checkpoint, teacher: Checkpoint) -> Row | None:
     labels, logits, taught = evaluation_labels(checkpoint), checkpoint.logits_or_none(), teacher.logits_or_none()
     if labels is None or logits is None or taught is None or not len(labels) == len(logits) == len(taught) == IMAGES:
         return None
-    predicted = logits.argmax(axis=1)
-    right, agrees = predicted == labels, predicted == taught.argmax(axis=1)
-    measures = {
-        "accuracy": float(right.mean()),
-        "calibration_error": metrics.expected_calibration_error(logits, labels),
-        "teacher_agreement": float(agrees.mean()),
-    }
+    measures = ("accuracy", "calibration_error", "teacher_agreement")
     part = f"{BUNDLED}, teacher {teacher.name}"
-    return Row(part=part, entry=checkpoint.name, measures=measures, right=pack_bits(right), agrees=pack_bits(agrees))
+    return evaluate_row(checkpoint.name, Evaluation(logits, labels, taught), measures, part)
 
 
 def _rows_of_tables() -> Iterator[tuple[Entry, Row]]:
@@ -140,12 +129,6 @@ def _pairs(table: Table) -> list[tuple[Row, Row]]:
         for other in rows[number + 1 :]
         if (own.part, _architecture(own)) == (other.part, _architecture(other))
     ]
-
-
-def _compare(table: Table, own: Row, other: Row, bits: str) -> Difference:
-    """The exact paired test in `right` or `agrees`."""
-    first, second = (unpack_bits(getattr(one, bits), table.images or 0) for one in (own, other))
-    return over_images(first, second)
 
 
 def _describe_gap(table: Table) -> str:

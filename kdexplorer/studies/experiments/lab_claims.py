@@ -32,8 +32,7 @@ from kdexplorer.errors import DataError
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
-from kdexplorer.studies.summary import accuracies_by
-from kdexplorer.studies.table import Entry, Row, Table, bundled_tables, pack_bits
+from kdexplorer.studies.table import Row, Table, accuracies_by, bundled_tables, describe_network, pack_bits
 
 LAB = {
     "resnet50": (0.43, 0.9090),
@@ -55,7 +54,7 @@ BySetting = Mapping[float, Sequence[float]]
 """Accuracies by seed, 0 to 1, for each value of a setting; the same seeds for all."""
 
 
-def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
+def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
     """All of it anew: from the cards and the stored logits, which takes seconds."""
     checkpoints = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
     first = next(iter(checkpoints.values()), None)
@@ -68,22 +67,16 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
         known = logits[one.name]
         right = pack_bits(known.argmax(axis=1) == labels) if known is not None and len(known) == len(labels) else ""
         rows += _describe(one, right)
-    found = {
-        "rows": rows,
-        "entries": [Entry(name=c.name, key=c.card.objective_key, sha256=c.sha256) for c in checkpoints.values()],
-        "images": len(labels), "evaluated_on": networks.describe_evaluation(first),
-    }  # fmt: skip
-    keep(table := table.model_copy(update=found))
-    return table
+    entries = [describe_network(checkpoint) for checkpoint in checkpoints.values()]
+    keep(Table(rows=rows, entries=entries, images=len(labels), evaluated_on=networks.describe_evaluation(first)))
 
 
 def _describe(one: networks.ResultRow, right: str) -> Iterator[Row]:
     """A network's row, and those that relate it to its teacher and its scratch baseline."""
     figures = {"accuracy": one.accuracy, "cross_entropy": one.cross_entropy}
     own = {"objective": one.objective, "attention_term": one.terms.get("at")}
-    yield Row(
-        entry=one.name, measures=figures | {name: v for name, v in own.items() if v is not None}, right=right
-    )  # fmt: skip
+    known = {name: value for name, value in own.items() if value is not None}
+    yield Row(entry=one.name, measures=figures | known, right=right)
     if one.to_teacher is not None:
         yield Row(part=f"{TEACHER}{one.to_teacher.other}", entry=one.name, measures=figures)
     scaled = one.scaled_to_scratch_baseline
@@ -94,20 +87,13 @@ def _describe(one: networks.ResultRow, right: str) -> Iterator[Row]:
 
 def judge(results: Results) -> list[Claim]:
     """Every claim."""
-    sweep = next(iter(bundled_tables(with_grid=True).values()), None)
-    temperatures, weights = (accuracies_by(sweep, axis) if sweep else {} for axis in (0, 1))
-
-    def warm(t: float) -> bool:
-        return 3 <= t <= 5
-
-    def heavy(alpha: float) -> bool:
-        return 0.7 <= alpha <= 0.9
-
+    grid = next(iter(bundled_tables(with_grid=True).values()), None)
+    temperatures, weights = (accuracies_by(grid, axis) if grid else {} for axis in (0, 1))
     table = results.measured
     return [
-        judge_setting("T of 3 to 5 is best", "T", temperatures, warm, lambda t: not warm(t)),
-        judge_setting("T of 10 or more is worse", "T", temperatures, warm, lambda t: t >= 10),
-        judge_setting("α of 0.7 to 0.9 is best", "α", weights, heavy, lambda alpha: not heavy(alpha)),
+        judge_setting("T of 3 to 5 is best", "T", temperatures, (3, 5)),
+        judge_setting("T of 10 or more is worse", "T", temperatures, (3, 5), least=10),
+        judge_setting("α of 0.7 to 0.9 is best", "α", weights, (0.7, 0.9)),
         judge_example(),
         judge_channels(("resnet18", "resnet50")),
         judge_beta(table),
@@ -116,13 +102,15 @@ def judge(results: Results) -> list[Claim]:
     ]
 
 
-def judge_setting(
-    claim: str, setting: str, values: BySetting, inside: Callable[[float], bool], outside: Callable[[float], bool]
-) -> Claim:
-    """Whether the values of a setting inside a range beat those outside it, paired by seed with Holm's correction."""
+def judge_setting(claim: str, setting: str, values: BySetting, inside: tuple[float, float], least: float = 0) -> Claim:
+    """Whether the best value of a setting inside a range beats those outside it, or of these those from `least` on.
+
+    Paired by seed with Holm's correction.
+    """
     means = {value: float(np.mean(seeds)) for value, seeds in values.items()}
     listed = ", ".join(f"{setting} = {value:g}: {100 * mean:.2f} %" for value, mean in sorted(means.items()))
-    own, others = [v for v in values if inside(v)], [v for v in values if outside(v)]
+    own = [value for value in values if inside[0] <= value <= inside[1]]
+    others = [value for value in values if value not in own and value >= least]
     if not own or not others:
         tried = f"The sweep has no such {setting} ({listed})" if listed else "There is no sweep"
         return Claim(claim, f"{tried}.", "cannot be decided")

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from kdexplorer.analysis.difference import Verdict, wilson_interval
-from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results, class_name, declare
+from kdexplorer.datasets import get_dataset
+from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results, declare
 
 OMITTED = 3
+CLASS = get_dataset("cifar10").classes[OMITTED]
 BIASES = np.arange(0, 8.01, 0.25)
 """What is added to the omitted class's logit."""
 RECALL = tuple(f"recall_at_bias_{bias:g}" for bias in BIASES)
@@ -33,7 +35,7 @@ def more(logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | No
 
 def judge(results: Results) -> list[Claim]:
     """Whether the intervals of all seeds are apart."""
-    claim = f"A student recognizes a {class_name(OMITTED)} that it never saw"
+    claim = f"A student recognizes a {CLASS} that it never saw"
     own, other = (results.values(f"students/{name}", RECALL[0]) for name in ("kd", "scratch"))
     if not own or not other:
         return [Claim(claim, "It is not trained yet.", "cannot be decided")]
@@ -46,7 +48,7 @@ def judge(results: Results) -> list[Claim]:
         Claim(
             claim,
             f"Recognized by the distilled student: {listed} (by seed); without a teacher: {without}. With {bias:g} "
-            f"added to the logit of {class_name(OMITTED)} the distilled student recognizes {biased}; with "
+            f"added to the logit of {CLASS} the distilled student recognizes {biased}; with "
             f"{other_bias:g} the student without a teacher recognizes {other_biased}. Each has the bias that is best "
             "for all test images.",
             verdict,
@@ -58,17 +60,17 @@ def figure(results: Results) -> Figure:
     """Recall and accuracy over the bias, with a slider."""
     points = []
     for entry, name in (("kd", "KD"), ("scratch", "scratch")):
-        for measures, label in ((RECALL, class_name(OMITTED)), (ACCURACY, "all images")):
+        for measures, label in ((RECALL, CLASS), (ACCURACY, "all images")):
             points += [
                 Point(f"{name}: {label}", float(bias), 100 * float(value), label)
                 for bias, value in zip(BIASES, _means(results, entry, measures), strict=False)
             ]
     names = {"kd": "KD", "scratch": "scratch"}
-    labels = (class_name(OMITTED), "all images")
+    labels = (CLASS, "all images")
     roles = {f"{name}: {label}": entry for entry, name in names.items() for label in labels}
     return Figure(
-        "lines", f"Students that never saw a {class_name(OMITTED)}", "means over seeds",
-        f"added to the logit of {class_name(OMITTED)}", tuple(points), roles, "recognized (%)", slider="bias",
+        "lines", f"Students that never saw a {CLASS}", "means over seeds",
+        f"added to the logit of {CLASS}", tuple(points), roles, "recognized (%)", slider="bias",
     )  # fmt: skip
 
 
@@ -95,18 +97,18 @@ EXPERIMENT = Experiment(
     order=1,
     key="omitted-class",
     title="The omitted class",
-    question=f"Can a student recognize a {class_name(OMITTED)} if it never saw one?",
+    question=f"Can a student recognize a {CLASS} if it never saw one?",
     literature=(
         "A student without a single 3 in its training set classified 98.6 % of the test 3s correctly, once the bias of "
         "that class was corrected (Hinton et al. 2015, section 3, MNIST)."
     ),
     protocol=(
-        f"ResNet-56 teaches ResNet-8 on the 45,000 training images of nine classes, without any {class_name(OMITTED)}; "
+        f"ResNet-56 teaches ResNet-8 on the 45,000 training images of nine classes, without any {CLASS}; "
         "6 epochs, seeds 0 to 2. One student has the labels alone, the other the teacher's soft labels alone "
         "(T = 4). A first measurement, with 18,432 images and 4 epochs, had the same verdict."
     ),
     comparison=(
-        f"The share of the test images of a {class_name(OMITTED)} that are recognized, with Wilson's interval; the "
+        f"The share of the test images of a {CLASS} that are recognized, with Wilson's interval; the "
         "unit is the image, for each seed. Supported where the distilled student's interval is above the other's with "
         "every seed, not supported where it is with none."
     ),

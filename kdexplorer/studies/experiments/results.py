@@ -17,14 +17,13 @@ from kdexplorer.studies.table import Table, find_changed, find_conflicts, read_t
 SMALL = "A small variant has one seed and few images: it shows how the experiment works and gives no verdict."
 
 
-def tables_folder(small: bool = False) -> Path:
-    """Where the tables are: bundled, those of small variants among the runs."""
-    return (runs_root() if small else bundled_studies()) / "experiments" / ("tables" if small else "")
-
-
 def table_path(key: str, name: str = NETWORKS, small: bool = False) -> Path:
-    """The table of one of an experiment's studies, or of the networks that it measures."""
-    return tables_folder(small) / key / f"{name}.json"
+    """The table of one of an experiment's studies, or of the networks that it measures.
+
+    They are bundled; those of small variants are among the runs.
+    """
+    folder = runs_root() / "experiments" / "tables" if small else bundled_studies() / "experiments"
+    return folder / key / f"{name}.json"
 
 
 def read(experiment: Experiment, small: bool = False) -> Results:

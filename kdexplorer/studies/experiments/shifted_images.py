@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdexplorer.analysis import metrics
 from kdexplorer.analysis.difference import Difference, decide, over_mean
+from kdexplorer.analysis.measures import Evaluation
 from kdexplorer.datasets import Split, available_dataset, get_dataset
 from kdexplorer.datasets.base import Normalization
 from kdexplorer.errors import ConfigError
-from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
+from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
-from kdexplorer.studies.table import Entry, Row, Table, pack_bits
+from kdexplorer.studies.table import Table, describe_network, evaluate_row
 
 if TYPE_CHECKING:
     import torch
@@ -43,8 +43,10 @@ PAIRS = {
 NETWORKS = (TEACHER, "resnet20-scratch", "resnet20-response", "resnet8-scratch", "resnet8-response", "resnet8-combined")
 
 
-def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
+def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
     """Network by network, kept after each condition."""
+    from kdexplorer.analysis.inference import predict
+
     images = _load(SMALL_IMAGES if small else IMAGES)
     described = f"first {len(images):,} test images of CIFAR-10"
     if table.images not in (None, len(images)):
@@ -62,12 +64,14 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> Table:
             if kind == "adversarial" and step is None:
                 step = gradient_signs(network, images, checkpoint.card.normalization)
             pixels = shift_images(images.images, kind, strength, step)
-            row = _measure(checkpoint, network, pixels, images.labels, shift)
-            entries[name] = Entry(name=name, key=checkpoint.card.objective_key, sha256=checkpoint.sha256)
+            starts, normalization = range(0, len(images), BATCH), checkpoint.card.normalization
+            parts = [predict(network, pixels[start : start + BATCH], normalization) for start in starts]
+            evaluation = Evaluation(np.concatenate(parts), images.labels)
+            row = evaluate_row(name, evaluation, ("accuracy", "calibration_error"), shift)
+            entries[name] = describe_network(checkpoint)
             added = {"rows": [*table.rows, row], "evaluated_on": described, "images": len(images)}
             added["entries"] = list(entries.values())
             keep(table := table.model_copy(update=added))
-    return table
 
 
 def judge(results: Results) -> list[Claim]:
@@ -91,8 +95,9 @@ def figure(results: Results) -> Figure:
     points, images = list[Point](), ""
     for shift in SHIFTS:
         for student in PAIRS:
-            lead = _lead(results, student, shift)
-            if lead is not None:
+            by_image = _lead(results, student, shift)
+            if by_image is not None:
+                lead = over_mean(by_image)
                 low, high = (100 * end for end in lead.interval or ())
                 points.append(Point(student, 100 * lead.estimate, label=shift, low=low, high=high))
                 images = f"mean and 95 % interval over {lead.count:,} test images"
@@ -153,49 +158,19 @@ def gradient_signs(network: StagedNetwork, images: Split, normalization: Normali
     return torch.cat([signs(start) for start in range(0, len(images), BATCH)]).numpy()
 
 
-def _measure(checkpoint: Checkpoint, network: StagedNetwork, images: np.ndarray, labels: np.ndarray, shift: str) -> Row:
-    """A network on shifted images."""
-    from kdexplorer.analysis.inference import predict
-
-    starts = range(0, len(images), BATCH)
-    parts = [predict(network, images[start : start + BATCH], checkpoint.card.normalization) for start in starts]
-    logits = np.concatenate(parts)
-    measures = {
-        "accuracy": metrics.accuracy(logits, labels),
-        "calibration_error": metrics.expected_calibration_error(logits, labels),
-    }
-    return Row(part=shift, entry=checkpoint.name, measures=measures, right=pack_bits(logits.argmax(axis=1) == labels))
-
-
 def lost_less(results: Results, student: str) -> Difference | None:
     """By how much less accuracy a student loses than its baseline, the mean over the strong shifts; None if unknown."""
-    right = _find_right(results, student, (CLEAN, *STRONG))
-    if right is None:
-        return None
-    leads = {part: own - other for part, (own, other) in right.items()}
-    return over_mean(np.mean([leads[part] - leads[CLEAN] for part in STRONG], axis=0))
+    clean, *strong = (_lead(results, student, part) for part in (CLEAN, *STRONG))
+    known = [lead - clean for lead in strong if lead is not None and clean is not None]
+    return over_mean(np.mean(known, axis=0)) if len(known) == len(STRONG) else None
 
 
-def _lead(results: Results, student: str, part: str) -> Difference | None:
-    """A student's accuracy minus its baseline's under a condition; None if unknown."""
-    right = _find_right(results, student, (part,))
-    return None if right is None else over_mean(right[part][0] - right[part][1])
-
-
-def _find_right(
-    results: Results, student: str, parts: Iterable[str]
-) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
-    """Where a student and its baseline are right, float `[N]` by condition; None where one is not measured."""
-    table = results.measured
-    rows = {(row.entry, row.part): row for row in table.rows}
-    found = {}
-    for part in parts:
-        pair = [rows.get((name, part)) for name in (student, PAIRS[student])]
-        known = [bits.astype(float) for row in pair if row is not None and (bits := table.right(row)) is not None]
-        if len(known) < len(pair):
-            return None
-        found[part] = known[0], known[1]
-    return found
+def _lead(results: Results, student: str, part: str) -> np.ndarray | None:
+    """On each image, whether the student is right minus whether its baseline is, float `[N]`; None if unknown."""
+    rows = {row.entry: row for row in results.measured.rows if row.part == part}
+    pair = [results.measured.right(rows[name]) for name in (student, PAIRS[student]) if name in rows]
+    right, other_right = pair if len(pair) == 2 else (None, None)
+    return None if right is None or other_right is None else right.astype(float) - other_right.astype(float)
 
 
 def _said(one: Difference) -> str:
