@@ -14,7 +14,7 @@ from kdexplorer.training.trainer import Trainer
 from tests.training.configs import bits, create, make_config, stop_at, train_to_end
 
 AIR = {"name": "air", "architecture": "air_16"}
-SMALL = {"recipe": "fast", "batch_size": 20}
+SMALL = {"recipe": "fast", "batch_size": 10, "train_images": 60}
 
 
 def fast(*students, **changes):
