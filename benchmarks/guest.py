@@ -4,7 +4,8 @@
 
 Starts the application with a presenter token and a run that trains (`--no-train`: without), and 20 visitors from one
 address: three of four change the pinned temperature or the image every few seconds, the others watch the run. The
-presenter, from the same address, does the same, and enters the token again and again in new tabs. First nobody else is
+presenter, from the same address, does the same, and enters the token again and again in new tabs, now and then in
+another browser, whose page and login together are a figure of their own. First nobody else is
 there; then for `--seconds` a guest does everything at once that an audit found to be costly (`ATTACKS`), or only what
 is named, from another address or with `--same-address` from the class's; then the guest leaves, and after `--recovery`
 seconds everything is measured again. Prints the visitors' and the presenter's times, the server's memory and the
@@ -241,14 +242,27 @@ async def look(visitor: Visitor, wait: float) -> None:
         visitor.tally.errors.append(f"{type(error).__name__}: {error}"[:200])
 
 
+LOGIN = "login in a new browser"
+
+
 async def present(url: str, run: str, tally: Tally) -> None:
-    """The presenter: enters the token, changes what is shown, and begins again, until the task is cancelled."""
+    """The presenter: in new tabs enters the token and changes what is shown, until the task is cancelled.
+
+    The first tab, and every third, is that of another browser, which the server does not know yet.
+    """
+    cookie, number = "", 0
     while True:
         presenter = Guest(url, run, ROOM, tally)
+        presenter.cookie, begin = cookie, tally.now()
         try:
+            own, presenter.tally = presenter.tally, Tally(tally.begin) if not cookie else tally
             await presenter.open("launch")
             presenter.values = {presenter.find("Presenter token"): TOKEN}
             await presenter.act("token", press=presenter.find("Enter"))
+            presenter.tally, number = own, number + 1
+            if not cookie:
+                tally.actions.append((begin, tally.now() - begin, LOGIN))
+            cookie = presenter.cookie if number % 3 else ""
             await presenter.turn_page("soft_labels")
             for _ in range(10):
                 await presenter._think(1)
@@ -285,8 +299,10 @@ class Measured:
         print(f"{self.name:<20} {percentiles(self.times)}  memory {self.memory:5.0f} MB  {self.speed:6.1f} steps/s")
         looks = [took for at, took, what in self.tally.actions if at + took > self.begin and what == BY_ITSELF]
         print(f"{'  a look at the run':<20} {percentiles(looks)}")
-        self.presented = [took for at, took, _ in self.presenter.actions if at + took > self.begin]
+        recent = [(took, what) for at, took, what in self.presenter.actions if at + took > self.begin]
+        self.presented = [took for took, what in recent if what != LOGIN]
         print(f"{'  the presenter':<20} {percentiles(self.presented)}")
+        print(f"{'  ' + LOGIN:<20} {percentiles([took for took, what in recent if what == LOGIN])}")
         return self
 
     @property

@@ -115,7 +115,8 @@ class Visitor:
         """Fetches the first document and the cookie, and its files if they are not kept; connects, requests a page."""
         paths, begin = ("/", "/_stcore/host-config", "/_stcore/health"), self.tally.now()
         lines = [line for path in paths for line in (await self._fetch(path)).get_all("Set-Cookie") or []]
-        cookies = dict(line.split(";")[0].split("=", 1) for line in lines)
+        kept = self.cookie.split("; ") if self.cookie else []
+        cookies = dict(line.split("=", 1) for line in (*kept, *(line.split(";")[0] for line in lines)))
         self.cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
         if empty_cache:
             self.tally.received += await download(self.url, files_of_page(), self.forwarded)

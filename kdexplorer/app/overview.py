@@ -26,6 +26,10 @@ SOFT = 4.0
 COLUMNS = ("name", "method", "accuracy", "cross_entropy", "objective", "parameters")
 SEE = {"response": ("soft_labels", "See it on Soft labels →"), "feature": ("attention", "See it on Attention →")}
 
+_prediction = st.cache_data(max_entries=64, show_spinner=False)(soft_labels.prediction)
+_accuracies = st.cache_data(max_entries=16, show_spinner=False)(evaluation.accuracies)
+"""The page that most visitors open first shows all of them the same."""
+
 
 def choose_example(teacher: Network, students: list[Network], dataset: str) -> Picture | None:
     """The most instructive of the first test images."""
@@ -52,7 +56,7 @@ def show_example(teacher: Network, students: list[Network], dataset: str) -> Non
 
     def draw(column: Any, checkpoint: Network, temperature: float, heading: str) -> None:
         network = NetworkLogits(checkpoint.name, role_of(checkpoint, teacher), logits[checkpoint.name])
-        chart = soft_labels.prediction(network, classes, label, temperature, heading, shown)
+        chart = _prediction(network, classes, label, temperature, heading, shown)
         chart_view.draw(chart, f"{heading} {checkpoint.name}", chart_view.OF_IMAGE, column)
 
     left, right = layout.first_screen()
@@ -102,7 +106,7 @@ def show_results(teacher: Network, students: list[Network]) -> None:
     rows = result_rows(entries)
     chart, text = st.columns([2, 3], gap="large")
     roles = {name: role_of(c, teacher) for name, c in entries.items()}
-    chart_view.draw(evaluation.accuracies(rows, roles), "Accuracies", (), chart)
+    chart_view.draw(_accuracies(rows, roles), "Accuracies", (), chart)
     table = measures.tabulate(rows, COLUMNS)
     table[0]["Method"] = TEACHER
     with text:

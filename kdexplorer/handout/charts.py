@@ -27,6 +27,7 @@ from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.figures import all_figures
 from kdexplorer.figures.images import draw_scale
 from kdexplorer.handout.request import HandoutRequest, Sources
+from kdexplorer.handout.vega import compile_charts
 from kdexplorer.images.picture import Picture
 
 EM = "file ? file.em : width < 400 ? 12 : 14"
@@ -39,8 +40,8 @@ OCTAVES = tuple(k / 4 for k in range(-4, 19))
 """log2 T of the class maps, four steps per octave: beyond both ends of the slider."""
 
 Chart = dict[str, Any]
-"""A chart as `page.js` draws it: `shape` (an index of `Charts.shapes`), `rows` by data set, parameters' `values` by
-name, `description`."""
+"""A chart as `page.js` draws it: `shape` (an index of `Charts.compile_shapes`), `rows` by data set, parameters'
+`values` by name, `description`."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,6 @@ class Charts:
     def __init__(self, request: HandoutRequest, sources: Sources) -> None:
         """Nothing is drawn yet."""
         self.request, self.sources = request, sources
-        self.shapes: list[dict[str, Any]] = []
         self._indices: dict[str, int] = {}
         self.roles = request.roles(request.networks)
         self.stored = {name: sources.stored_logits(one, request.dataset) for name, one in request.networks.items()}
@@ -78,8 +78,6 @@ class Charts:
         return {name: self._add(spec) for name, spec in charts.items()}
 
     def _add(self, spec: Spec) -> Chart:
-        import vl_convert
-
         params = spec["params"]
         separate = ("$schema", "config", "datasets", "description", "usermeta")
         shape = {key: value for key, value in spec.items() if key not in separate} | {
@@ -89,12 +87,13 @@ class Charts:
         for number, (name, values) in enumerate(spec.get("datasets", {}).items()):
             rows[f"rows{number}"] = values  # Altair names them by their content's hash
             text = text.replace(f'{{"name": "{name}"}}', f'{{"name": "rows{number}"}}')
-        if text not in self._indices:
-            vega = vl_convert.vegalite_to_vega(text, vl_version=vega_lite_version(), config=LOOK)
-            self._indices[text] = len(self.shapes)
-            self.shapes.append({key: value for key, value in vega.items() if key != "$schema"})
+        index = self._indices.setdefault(text, len(self._indices))
         values = {p["name"]: p["value"] for p in params if "value" in p}
-        return {"shape": self._indices[text], "rows": rows, "values": values, "description": spec["description"]}
+        return {"shape": index, "rows": rows, "values": values, "description": spec["description"]}
+
+    def compile_shapes(self) -> list[dict[str, Any]]:
+        """The shapes of all charts that were drawn, as Vega, in the order of their indices. Raises KDError."""
+        return compile_charts(list(self._indices), vega_lite_version(), LOOK)
 
     def pictures(self) -> list[dict[str, Any]]:
         """Each picture's caption, pixels, and charts by the name under which the page draws them. Raises KDError."""

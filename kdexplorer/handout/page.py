@@ -12,7 +12,6 @@ import datetime
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -30,6 +29,7 @@ from kdexplorer.figures.images import OPACITY
 from kdexplorer.handout import texts
 from kdexplorer.handout.charts import Charts
 from kdexplorer.handout.request import HandoutRequest, Sources
+from kdexplorer.handout.vega import bundle_library
 from kdexplorer.images.picture import data_url
 from kdexplorer.methods import describe_methods
 from kdexplorer.runs.lineage import name_family
@@ -79,8 +79,17 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     }  # fmt: skip
     listed = [name for name in SECTIONS if present.get(name, True)]
     source = f"KD Explorer {__version__}, handout: {name_family(teacher, list(request.networks)[1:])}"
-    data = {"shapes": charts.shapes, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
-    scripts, styles = [_bundle_library(), assemble.read("save_chart.js"), _read("page.js")], [_read("page.css")]
+    data = {
+        "shapes": charts.compile_shapes(),
+        "shared": shared,
+        "signals": start,
+        "range": [T_MIN, T_MAX],
+        "source": source,
+    }
+    scripts, styles = (
+        [bundle_library(vega_lite_version()), assemble.read("save_chart.js"), _read("page.js")],
+        [_read("page.css")],
+    )
     if request.live:
         scripts += [assemble.build_script(), _read("page_live.js")]
         styles.append(assemble.read("live.css"))
@@ -152,15 +161,6 @@ def build_policy(scripts: list[str], styles: list[str], workers: bool = False) -
     allowed |= dict.fromkeys(("default-src", "base-uri", "form-action"), "'none'")
     allowed |= {"worker-src": "blob:"} if workers else {}
     return "; ".join(f"{name} {value}" for name, value in allowed.items())
-
-
-@cache
-def _bundle_library() -> str:
-    """Vega, Vega-Lite and Vega-Embed of the version that Altair writes for, as `vegaEmbed`; about 0.9 MB."""
-    import vl_convert
-
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vega_lite_version())
-    return "(() => {" + bundle.replace("</script", r"<\/script").replace("<!--", r"<\!--") + "})();"
 
 
 def _read(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import math
 
 import pytest
@@ -18,7 +19,8 @@ GUEST = ("203.0.113.7", 5000)
 def nobody_known(monkeypatch):
     monkeypatch.setattr(turns, "_addresses", {})
     monkeypatch.setattr(turns, "_visitors", {})
-    monkeypatch.setattr(turns, "pages", turns.Turns(2, 1, 1.0, 1.0))
+    monkeypatch.setattr(turns, "_waiting", [])
+    monkeypatch.setattr(turns, "_taken", [])
     monkeypatch.setattr(turns, "is_training", lambda: False)
     for limit in ("LONGEST", "SILENT", "SLOW"):
         monkeypatch.setattr(guard, limit, 1e6)
@@ -392,7 +394,8 @@ async def page(scope, receive, send):
     await send({"type": "http.response.body", "body": b"page"})
 
 
-def test_further_uploads_wait(monkeypatch):
+@pytest.mark.parametrize(("cookies", "first"), [(itertools.count(), 2), (itertools.repeat(0), 1)])
+def test_further_uploads_wait_and_a_browser_has_one_at_a_time(monkeypatch, cookies, first):
     now, most, go_on = [0], [0], asyncio.Event()
 
     async def store(scope, receive, send):
@@ -405,10 +408,12 @@ def test_further_uploads_wait(monkeypatch):
         application = guard.Guard(store)
         uploads = [asyncio.create_task(call(application, method="PUT")[0]) for _ in range(8)]
         await settle()
-        assert now[0] == 2
+        assert now[0] == first
         go_on.set()
         await asyncio.gather(*uploads)
 
     monkeypatch.setitem(guard.MOST, "PUT", 4)
+    monkeypatch.setattr(guard, "visitor_of", lambda _: str(next(cookies)))
+    monkeypatch.setattr(guard, "BETWEEN_UPLOADS", 0)
     asyncio.run(play())
-    assert most[0] == 2
+    assert most[0] == first

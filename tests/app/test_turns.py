@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from kdexplorer.app.server import turns
-from kdexplorer.app.server.turns import Turns, Visitor
+from kdexplorer.app.server.turns import Visitor
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +19,8 @@ def clock(monkeypatch):
     for name in ("_addresses", "_visitors"):
         monkeypatch.setattr(turns, name, {})
     monkeypatch.setattr(turns, "_presenters", set())
-    monkeypatch.setattr(turns, "pages", Turns(2, 1, pause=1.0, longest_pause=5.0))
-    monkeypatch.setattr(turns, "steps", Turns(1, 0, pause=9.0, longest_pause=60.0))
+    for name, value in (("_waiting", []), ("_taken", []), ("_rest_until", 0.0)):
+        monkeypatch.setattr(turns, name, value)
     return now
 
 
@@ -44,7 +44,7 @@ def order(waiting):
     found = []
     while waiting:
         name = next(name for name, turn in waiting.items() if turn.granted.done())
-        turns.steps.end(waiting.pop(name))
+        turns.end(waiting.pop(name))
         found.append(name)
     return found
 
@@ -62,10 +62,10 @@ def test_use_is_halved_every_ten_seconds(clock):
 def test_the_time_of_a_turn_is_used_by_the_visitor_and_the_address(clock, arrive):
     visitor, other = arrive(), arrive()
     for seconds in (3, 1):
-        turn = turns.pages.ask(visitor)
+        turn = turns.ask(visitor)
         clock[0] += seconds
         for _ in range(2):  # the end of a run may be noticed twice
-            turns.pages.end(turn)
+            turns.end(turn)
     assert (visitor.used(), other.used()) == (pytest.approx(3 * 0.5**0.1 + 1), 0.0)
     assert visitor.address.used() == visitor.used()
 
@@ -73,22 +73,34 @@ def test_the_time_of_a_turn_is_used_by_the_visitor_and_the_address(clock, arrive
 def test_who_waits_goes_first_by_presenter_then_address_then_visitor(arrive):
     greedy, modest, other, presenter = arrive(), arrive(), arrive("elsewhere"), arrive(cookie="hers")
     greedy.add(2)
+    modest.add(0)
     modest.address.add(3)
     other.add(9)  # in another address, which has used less
     presenter.add(20)
     presenter.favor()
     everyone = {"greedy": greedy, "modest": modest, "other": other, "presenter": presenter}
-    held = turns.steps.ask(Visitor())
-    waiting = {name: turns.steps.ask(visitor) for name, visitor in everyone.items()}
-    turns.steps.end(held)
-    assert order(waiting) == ["presenter", "other", "modest", "greedy"]
+    held = turns.ask(Visitor(), computes=True), turns.ask(presenter), turns.ask(presenter)
+    waiting = {name: turns.ask(visitor, computes=True) for name, visitor in everyone.items()}
+    turns.end(held[0])
+    assert [name for name, turn in waiting.items() if turn.granted.done()] == ["presenter"]
+    for turn in (*held, waiting.pop("presenter")):
+        turns.end(turn)
+    assert order(waiting) == ["other", "modest", "greedy"]
 
 
 def test_of_equals_the_first_goes_first(arrive):
-    held = turns.steps.ask(arrive())
-    waiting = {number: turns.steps.ask(arrive()) for number in range(5)}
-    turns.steps.end(held)
+    held = turns.ask(arrive(), computes=True)
+    waiting = {number: turns.ask(arrive(), computes=True) for number in range(5)}
+    turns.end(held)
     assert order(waiting) == [0, 1, 2, 3, 4]
+
+
+def test_who_has_been_here_goes_before_who_has_just_come(arrive):
+    known, held = arrive(), turns.ask(Visitor(), computes=True)
+    known.add(5)
+    waiting = {name: turns.ask(one, computes=True) for name, one in (("new", arrive()), ("known", known))}
+    turns.end(held)
+    assert order(waiting) == ["known", "new"]
 
 
 def test_coming_and_going_gains_nothing(arrive):
@@ -117,66 +129,90 @@ def test_the_browser_of_the_presenter_is_known_again(arrive):
 
 
 def test_two_pages_run_at_a_time_and_one_more_of_the_presenter(arrive):
-    first, second, third = (turns.pages.ask(arrive()) for _ in range(3))
+    first, second, third = (turns.ask(arrive()) for _ in range(3))
     presenter = arrive()
     presenter.favor()
-    pages = [turns.pages.ask(presenter) for _ in range(2)]
+    pages = [turns.ask(presenter) for _ in range(2)]
     assert [turn.granted.done() for turn in (first, second, third, *pages)] == [True, True, False, True, False]
-    turns.pages.end(first)
+    turns.end(first)
     assert (third.granted.done(), pages[1].granted.done()) == (False, True)
     for turn in (second, pages[0]):
-        turns.pages.end(turn)
+        turns.end(turn)
     assert third.granted.done()
 
 
 def test_who_does_not_wait_any_longer_is_left_out_and_has_used_nothing(clock, arrive):
-    held = turns.steps.ask(arrive())
-    left, waits = turns.steps.ask(visitor := arrive()), turns.steps.ask(arrive())
+    held = turns.ask(arrive(), computes=True)
+    left, waits = turns.ask(visitor := arrive(), computes=True), turns.ask(arrive(), computes=True)
     clock[0] += 5
-    turns.steps.end(left)
-    turns.steps.end(held)
+    turns.end(left)
+    turns.end(held)
     assert visitor.used() == 0.0
     assert (left.granted.done(), waits.granted.done()) == (False, True)
 
 
-def test_while_a_run_trains_a_browser_pauses_after_a_turn_and_nobody_else_does(clock, arrive, later, monkeypatch):
-    monkeypatch.setattr(turns, "is_training", lambda: True)
-    first, second = arrive(cookie="his"), arrive(cookie="hers")
-    presenter = arrive(cookie="presenter")
+def press(visitor):
+    """Lets a visitor ask without pause until it counts as such; returns how many turns that took."""
+    for count in range(1, 100):
+        turn = turns.ask(visitor)
+        turns.end(turn)
+        if turn.is_heavy:
+            return count
+    raise AssertionError("never")
+
+
+def test_who_asks_without_pause_is_told_from_who_thinks(clock, arrive):
+    visitor = arrive()
+    for _ in range(20):
+        turns.end(turns.ask(visitor))
+        clock[0] += 2
+    assert press(visitor) == 4
+    for _ in range(3):
+        clock[0] += 3
+        turns.end(turn := turns.ask(visitor))
+    assert not turn.is_heavy
+    assert press(arrive()) == 4  # the first request counts nothing
+
+
+def test_of_those_who_ask_without_pause_or_compute_one_has_a_turn(arrive):
+    first, second, modest, presenter = arrive(), arrive(), arrive(), arrive()
+    press(first), press(second), press(presenter)
     presenter.favor()
-    for length, pause in ((2, 2), (100, 5)):
-        for visitor in (first, presenter):
-            turn = turns.pages.ask(visitor)
-            clock[0] += length
-            turns.pages.end(turn)
+    held = turns.ask(presenter), turns.ask(first)
+    waiting = [turns.ask(second), turns.ask(modest, computes=True), turns.ask(modest)]
+    assert [turn.granted.done() for turn in (*held, *waiting)] == [True, True, False, False, False]
+    turns.end(held[0])
+    assert [turn.granted.done() for turn in waiting] == [False, False, True]
+    turns.end(held[1])
+    assert [turn.granted.done() for turn in waiting] == [True, False, True]
+
+
+@pytest.mark.parametrize("computes", [False, True])
+def test_while_a_run_trains_a_heavy_turn_is_followed_by_a_pause_without_heavy_ones(
+    clock, arrive, later, monkeypatch, computes
+):
+    monkeypatch.setattr(turns, "is_training", lambda: True)
+    visitor, presenter = arrive(), arrive()
+    presenter.favor()
+    for length, pause in ((1, 5), (100, 30)):
+        press(visitor)
+        later.clear()
+        turn, hers = turns.ask(visitor), turns.ask(presenter, computes=True)
+        clock[0] += length
+        turns.end(turn), turns.end(hers)
         ((seconds, call),) = later
         assert seconds == pause
-        waits = turns.pages.ask(arrive(cookie="his"))  # another tab
-        others = [turns.pages.ask(second), turns.pages.ask(presenter)]
+        waits = turns.ask(arrive() if computes else visitor, computes)
+        others = [turns.ask(arrive()), turns.ask(presenter, computes=True)]
         assert (waits.granted.done(), [turn.granted.done() for turn in others]) == (False, [True, True])
-        monkeypatch.setattr(turns, "is_training", lambda: False)
         for turn in others:
-            turns.pages.end(turn)
+            turns.end(turn)
         assert not waits.granted.done()
+        clock[0] += pause
         call()
         assert waits.granted.done()
-        turns.pages.end(waits)
-        monkeypatch.setattr(turns, "is_training", lambda: True)
-        later.clear()
-
-
-def test_a_browser_waits_for_the_pauses_of_all_its_tabs(clock, arrive, later, monkeypatch):
-    monkeypatch.setattr(turns, "is_training", lambda: True)
-    tabs = [turns.pages.ask(arrive(cookie="his")) for _ in range(2)]
-    clock[0] += 1
-    for turn in tabs:
-        turns.pages.end(turn)
-    waits = turns.pages.ask(arrive(cookie="his"))
-    (_, first), (_, second) = later
-    first()
-    assert not waits.granted.done()
-    second()
-    assert waits.granted.done()
+        turns.end(waits)
+        clock[0] += 10
 
 
 def test_whether_something_trains_is_looked_up_once_a_second(clock, monkeypatch):
@@ -206,7 +242,7 @@ def test_an_address_gets_half_of_what_others_leave():
 
 
 def start(done, name, visitor, key=None, waiting=None):
-    """A computation in a thread of its own; returns the thread once it waits."""
+    """A computation in a thread of its own; returns the thread once it waits or, the presenter's, works."""
     queued = threading.Event()
 
     def say(before):
@@ -217,6 +253,7 @@ def start(done, name, visitor, key=None, waiting=None):
     def work():
         with turns.compute(visitor, key, say):
             done.append(name)
+            queued.set()
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -294,7 +331,7 @@ def test_all_together_have_as_many_as_there_are_threads(arrive, monkeypatch):
 
 def test_a_page_that_computes_lets_other_pages_run(arrive):
     visitor = arrive()
-    visitor.page = turns.pages.ask(visitor)
+    visitor.page = turns.ask(visitor)
     with turns.compute(visitor):
         assert visitor.page.ended.done()
 
@@ -319,18 +356,6 @@ def test_one_that_fails_or_whose_visitor_leaves_lets_the_others_go_on(arrive):
     assert not turns.computations
     with turns.compute(arrive(), "key"):
         pass
-
-
-def test_beside_a_run_a_step_is_followed_by_a_longer_pause(clock, arrive, later, monkeypatch):
-    monkeypatch.setattr(turns, "is_training", lambda: True)
-    with turns.compute(arrive()):
-        clock[0] += 2
-    ((seconds, call),) = later
-    assert seconds == 18
-    waits = turns.steps.ask(arrive())
-    assert not waits.granted.done()
-    call()
-    assert waits.granted.done()
 
 
 def test_the_script_knows_its_visitor_by_a_header(arrive, monkeypatch):

@@ -17,13 +17,15 @@ from kdexplorer.analysis.difference import Difference
 from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
 from kdexplorer.analysis.metrics import class_similarity
 from kdexplorer.analysis.verdicts import describe_changes
+from kdexplorer.charts.common import vega_lite_version
 from kdexplorer.cli import main
 from kdexplorer.datasets import get_dataset
-from kdexplorer.errors import ConfigError, DataError
+from kdexplorer.errors import ConfigError, DataError, KDError
 from kdexplorer.handout import page, texts
 from kdexplorer.handout.charts import OCTAVES
 from kdexplorer.handout.request import HandoutRequest, choose_pictures, open_sources
 from kdexplorer.handout.request import test_pictures as load_test_pictures
+from kdexplorer.handout.vega import bundle_library, compile_charts
 from kdexplorer.images.picture import Picture
 from kdexplorer.methods import all_methods
 from kdexplorer.notation import parse_student
@@ -54,7 +56,7 @@ def networks(tmp_path, make_checkpoint, tiny):
 @pytest.fixture
 def library(monkeypatch):
     """Building the real library takes seconds; what is tested here does not run it."""
-    monkeypatch.setattr(page, "_bundle_library", lambda: "window.vegaEmbed = null;")
+    monkeypatch.setattr(page, "bundle_library", lambda version: "window.vegaEmbed = null;")
 
 
 class Parsed(HTMLParser):
@@ -384,7 +386,7 @@ def test_an_objective_is_described_with_its_settings(networks):
 
 
 def test_the_library_can_stand_in_a_script_element():
-    library = page._bundle_library()
+    library = bundle_library(vega_lite_version())
     assert "vegaEmbed" in library
     assert "</script" not in library.lower()
     assert len(library) < 1_200_000
@@ -423,3 +425,8 @@ def test_the_rooms_votes_are_included_on_request(networks, library):
     assert "votes" not in {attributes.get("id") for _, attributes in Parsed(build(networks)).tags}
     with pytest.raises(ConfigError, match="closed"):
         HandoutRequest(networks, choose_pictures(1, networks["teacher"], [], open_sources()), votes=(question,))
+
+
+def test_a_chart_that_cannot_be_compiled_is_an_error_that_says_why():
+    with pytest.raises(KDError, match=r"cannot be compiled: \S"):
+        compile_charts(["{"], vega_lite_version(), {})

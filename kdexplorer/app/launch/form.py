@@ -1,12 +1,13 @@
-"""The form on Launch: a run's fields, its teacher and students, and the problems beside each field."""
+"""The form on Launch: a run's fields, its teacher, its students or a grid of them, and problems beside each field."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app.launch import grid_form, start, students
+from kdexplorer.app.launch import start, students
 from kdexplorer.app.parts import layout, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.layout import as_text
@@ -14,8 +15,9 @@ from kdexplorer.app.state.cached import all_networks
 from kdexplorer.config import RunConfig, recipe_settings
 from kdexplorer.datasets import all_datasets, available_dataset, get_dataset
 from kdexplorer.errors import ConfigError
+from kdexplorer.networks import all_architectures
 from kdexplorer.presets import DEMO, PRESETS, RECIPES, STARTING_POINTS
-from kdexplorer.studies.study import Study, make_grid_study
+from kdexplorer.studies.study import MAX_VALUES, Study, make_grid_study
 from kdexplorer.training import checks
 from kdexplorer.training.demo import LENGTHS
 
@@ -33,6 +35,25 @@ ADVANCED = {
     "evaluate_every": "Epochs between evaluations", "save_minutes": "Minutes between saves",
 }  # fmt: skip
 """Labels by field, in the rows of the form."""
+
+GRID_OPTIONS = {
+    "temperatures": ("Temperatures", (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0)),
+    "weights": ("Weights of the teacher's term (α)", (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)),
+}
+GRID = {
+    "student": "resnet8",
+    "temperatures": [1.0, 2.0, 4.0, 8.0],
+    "weights": [0.5, 0.7, 0.9],
+    "seeds": 3,
+    "hold": "weight",
+}
+
+HOLD = {"weight": "the weight", "gradient": "the gradient's size"}
+HOLD_HELP = (
+    "T² balances the gradient's 1/T² only in the limit of large T, so at one weight another temperature is also "
+    "another size of the gradient. If that size is constant, each temperature's weight is rescaled so that the "
+    "gradient at the start of training is as large as at T = 4."
+)
 
 NO_TEACHER = "No teacher"
 
@@ -80,7 +101,7 @@ def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | Non
     grid = None
     with st.container():  # one container for both, so that the widgets below keep their places and values
         if is_sweep:
-            grid = grid_form.pick_grid()
+            grid = _pick_grid()
         else:
             students.show(values)
         slots["students"] = st.container()
@@ -156,6 +177,42 @@ def _use_recipe() -> None:
         settings = recipe_settings(recipe)
         st.session_state["run_form"] |= settings
         st.session_state.update({f"form_{name}": value for name, value in settings.items()})
+
+
+def _pick_grid() -> dict[str, Any]:
+    """Draws the grid's widgets in the launch form; returns the arguments of `make_grid_study` beside the recipe."""
+    grid = st.session_state.setdefault("sweep_grid", dict(GRID))
+    for name, value in grid.items():
+        st.session_state.setdefault(f"form_sweep_{name}", value)
+    for name in GRID_OPTIONS:  # a browser that was tampered with may send more than the widget allows
+        st.session_state[f"form_sweep_{name}"] = st.session_state[f"form_sweep_{name}"][:MAX_VALUES]
+    st.markdown("**A grid of students**: each with its own temperature and weight, on the same batches")
+    left, right = st.columns([2, 1])
+    architectures, often = all_architectures(), "How many times each cell is trained; Seed is the first seed"
+    grid["student"] = left.selectbox("Student", [one.key for one in architectures], key="form_sweep_student")
+    grid["seeds"] = right.number_input("Seeds", value=None, step=1, key="form_sweep_seeds", help=often)
+    for name, (label, options) in GRID_OPTIONS.items():
+        chosen = st.multiselect(
+            label, sorted({*options, *(value for value in grid[name] if isinstance(value, float))}),
+            key=f"form_sweep_{name}", accept_new_options=True, max_selections=MAX_VALUES,
+            placeholder="Choose or type numbers",
+            format_func=lambda value: f"{value:g}" if isinstance(value, float) else str(value),
+        )  # fmt: skip
+        grid[name] = [_parse(value) for value in chosen]
+    grid["hold"] = st.segmented_control(
+        "Constant over temperatures", list(HOLD), format_func=HOLD.__getitem__, key="form_sweep_hold", required=True,
+        help=HOLD_HELP,
+    )  # fmt: skip
+    return dict(grid)
+
+
+def _parse(value: Any) -> Any:
+    """A typed option as a number; other text stays as it is, and validation reports it."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return value
+    return number if math.isfinite(number) else value
 
 
 def _pick_teacher(values: dict[str, Any]) -> str | None:

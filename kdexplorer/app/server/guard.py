@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
+from weakref import WeakValueDictionary
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +20,8 @@ OF_A_VISITOR = 32
 """WebSockets of one browser; those without the server's cookie are one browser of their address."""
 LONGEST, SILENT, SLOW = 5.0, 1.0, 0.3
 """Seconds until a run loses its turn: always, if the server sends nothing, and if the browser reads nothing."""
+BETWEEN_UPLOADS = 1.0
+"""Seconds between two uploads of one browser: reading one takes some 40 ms."""
 INTERRUPT, PACE = 1.0, 0.01
 """Seconds of a run before the browser's next one interrupts it, and between two messages that begin no run."""
 
@@ -28,33 +32,50 @@ class Guard:
     def __init__(self, app: ASGIApp) -> None:
         """Stands before `app`."""
         self.app, self._used = app, {kind: Counter[str]() for kind in MOST}
+        self._uploading = WeakValueDictionary[tuple[str, str], asyncio.Lock]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""
-        kind = scope.get("method", scope["type"])
-        if kind not in MOST:
+        handlers = {"websocket": self._connect, "PUT": self._upload}
+        handle = handlers.get(scope.get("method", scope["type"]))
+        if handle is None:
             await self.app(scope, receive, send)
-            return
-        address, used = network_of((scope.get("client") or [None])[0]), self._used[kind]
-        while not turns.is_free(used[address], used.total(), MOST[kind]):
-            if kind == "websocket":  # a browser tries again by itself
-                await _refuse(address, "more WebSockets than an address may have", receive, send)
-                return
-            await asyncio.sleep(0.1)
+        else:
+            address, cookie = network_of((scope.get("client") or [None])[0]), visitor_of(HTTPConnection(scope).cookies)
+            await handle(address, cookie or "", scope, receive, send)
+
+    def _has_place(self, kind: str, address: str) -> bool:
+        return turns.is_free(self._used[kind][address], self._used[kind].total(), MOST[kind])
+
+    @contextlib.contextmanager
+    def _take_place(self, kind: str, address: str) -> Iterator[None]:
+        used = self._used[kind]
         used[address] += 1
         try:
-            await (self._connect if kind == "websocket" else self.app)(scope, receive, send)
+            yield
         finally:
             used[address] -= 1
             used += Counter()  # forgets addresses without
 
-    async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
-        address = network_of((scope.get("client") or [None])[0])
-        name, cookie = turns.HEADER.encode(), visitor_of(HTTPConnection(scope).cookies) or ""
-        if turns.count_visitors(address, cookie) >= OF_A_VISITOR:
-            await _refuse(address, "more WebSockets than a visitor may have", receive, send)
+    async def _upload(self, address: str, cookie: str, scope: Scope, receive: Receive, send: Send) -> None:
+        one_at_a_time = self._uploading.setdefault((address, cookie), asyncio.Lock())
+        await one_at_a_time.acquire()
+        try:
+            while not self._has_place("PUT", address):
+                await asyncio.sleep(0.1)
+            with self._take_place("PUT", address):
+                await self.app(scope, receive, send)
+        finally:
+            asyncio.get_running_loop().call_later(BETWEEN_UPLOADS, one_at_a_time.release)
+
+    async def _connect(self, address: str, cookie: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._has_place("websocket", address) or turns.count_visitors(address, cookie) >= OF_A_VISITOR:
+            log_refusal(address, "more WebSockets than a visitor or an address may have")
+            await receive()
+            await send({"type": "websocket.close", "code": 1013})  # a browser tries again by itself
             return
-        with turns.visit(address, cookie) as visitor:
+        name = turns.HEADER.encode()
+        with self._take_place("websocket", address), turns.visit(address, cookie) as visitor:
             headers = [one for one in scope["headers"] if one[0] != name]
             connection = _Connection(visitor, receive, send)
             try:
@@ -62,12 +83,6 @@ class Guard:
                 await self.app(named, connection.receive, connection.send)
             finally:
                 connection.close()
-
-
-async def _refuse(address: str, what: str, receive: Receive, send: Send) -> None:
-    log_refusal(address, what)
-    await receive()
-    await send({"type": "websocket.close", "code": 1013})
 
 
 class _Connection:
@@ -104,17 +119,17 @@ class _Connection:
         if page is not None and (left := self._passed + INTERRUPT - self._loop.time()) > 0:
             await asyncio.wait([asyncio.wrap_future(page.ended)], timeout=left)
         if page is None or page.ended.done():
-            page = self._visitor.page = turns.pages.ask(self._visitor)
+            page = self._visitor.page = turns.ask(self._visitor)
             if not page.granted.done():
                 granted: asyncio.Future[Any] = asyncio.wrap_future(page.granted)
                 self._ahead = self._ahead or asyncio.ensure_future(self._receive())
                 await asyncio.wait({granted, self._ahead}, return_when=asyncio.FIRST_COMPLETED)
                 if self._ahead.done() and self._ahead.result()["type"] == "websocket.disconnect":
-                    turns.pages.end(page)
+                    turns.end(page)
                     return False
                 await granted
-            self._loop.call_later(LONGEST, turns.pages.end, page)
-            self._loop.call_later(SILENT, lambda: None if self._heard is page else turns.pages.end(page))
+            self._loop.call_later(LONGEST, turns.end, page)
+            self._loop.call_later(SILENT, lambda: None if self._heard is page else turns.end(page))
         self._passed = self._loop.time()
         return True
 

@@ -12,7 +12,6 @@ import math
 import secrets
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, wait
 from weakref import WeakValueDictionary
@@ -23,6 +22,14 @@ from kdexplorer.errors import KDError
 from kdexplorer.runs.run_folder import count_live
 
 HALF_LIFE = 10.0
+PLACES = 2
+"""Turns at a time, and one more of the presenter: Python runs one at a time, so more would only displace others."""
+SHORTEST_THOUGHT, FIRST_THOUGHT, LONGEST_THOUGHT = 1.0, 2.0, 4.0
+"""Seconds: who thinks less asks without pause; a new browser begins so; a longer thought counts as so long."""
+REST, LONGEST_REST = 5.0, 30.0
+"""The pause after a heavy turn while a run trains: in lengths of the turn, and seconds at most."""
+BROWSERS = 1000
+"""Of an address that are remembered longer than a minute."""
 COMPUTATIONS, OF_A_VISITOR = 240, 2
 """At a time, those that wait included: each has a thread."""
 POLL = 0.5
@@ -40,6 +47,8 @@ class Address:
 
     def __init__(self, used: float = 0.0) -> None:
         self.visitors, self._used, self._at = 0, used, time.monotonic()
+        self.browsers = dict[str, Browser]()
+        """By cookie."""
 
     def used(self, now: float | None = None) -> float:
         """What is left of it."""
@@ -47,6 +56,19 @@ class Address:
 
     def add(self, seconds: float) -> None:
         self._used, self._at = self.used() + seconds, time.monotonic()
+
+
+class Browser:
+    """How much a browser's visitor thinks: seconds between the end of a turn and the next request, lately."""
+
+    def __init__(self) -> None:
+        self.thinks, self.left = FIRST_THOUGHT, math.nan
+        """Averaged over the latest requests; when the last turn ended, NaN before."""
+
+    def asks(self) -> None:
+        """Notes that it requests a turn."""
+        if not math.isnan(self.left):
+            self.thinks += (min(LONGEST_THOUGHT, time.monotonic() - self.left) - self.thinks) / 4
 
 
 class Visitor(Address):
@@ -59,11 +81,7 @@ class Visitor(Address):
         super().__init__(self.address.used() / self.address.visitors)
         self.page: Turn | None = None
         """The run of a page that goes on."""
-
-    @property
-    def browser(self) -> tuple[Address, str]:
-        """What its tabs share; those without a cookie are one browser of their address."""
-        return self.address, self.cookie
+        self.browser = self.address.browsers.setdefault(cookie, Browser()) if cookie else Browser()
 
     def favor(self) -> None:
         """This is the presenter's browser."""
@@ -71,86 +89,90 @@ class Visitor(Address):
         if self.cookie:
             _presenters.add(self.cookie)
 
+    def add(self, seconds: float) -> None:
+        super().add(seconds)
+        self.browser.left = self._at
+
     def step_aside(self) -> None:
         """Ends the turn of the page that runs: what follows waits for something else."""
         if self.page is not None:
-            pages.end(self.page)
+            end(self.page)
 
 
 class Turn:
     """A run of a page, or one step of a computation."""
 
-    def __init__(self, visitor: Visitor) -> None:
-        self.visitor, self.began = visitor, math.nan
+    def __init__(self, visitor: Visitor, computes: bool = False) -> None:
+        self.visitor, self.began, self._computes = visitor, math.nan, computes
         self.granted, self.ended = Future[None](), Future[None]()
         for future in (self.granted, self.ended):
             future.set_running_or_notify_cancel()  # nobody who waits can cancel it
 
-    def rank(self, now: float) -> tuple[bool, float, float]:
-        """Whoever has the least goes first."""
-        return not self.visitor.is_presenter, self.visitor.address.used(now), self.visitor.used(now)
+    @property
+    def is_heavy(self) -> bool:
+        """A computation, or a page of who asks without pause."""
+        return self._computes or self.visitor.browser.thinks < SHORTEST_THOUGHT
+
+    def rank(self, now: float) -> tuple[bool, float, bool, float]:
+        """Whoever has the least goes first; within an address, those who have been here before who has just come."""
+        one = self.visitor
+        return not one.is_presenter, one.address.used(now), math.isnan(one.browser.left), one.used(now)
+
+    def has_place(self) -> bool:
+        """Whether it could begin now.
+
+        Of visitors' heavy turns one goes on at a time, and while a run trains it is followed by a pause without heavy
+        turns: all together they take a bounded share from the training, and who asks now and then does not notice it.
+        """
+        if self.visitor.is_presenter:
+            return len(_taken) < PLACES + 1
+        others = (turn for turn in _taken if not turn.visitor.is_presenter)
+        return len(_taken) < PLACES and not (
+            self.is_heavy and (time.monotonic() < _rest_until or any(turn.is_heavy for turn in others))
+        )
 
 
-class Turns:
-    """So many turns at a time, and who waits for one.
+def ask(visitor: Visitor, computes: bool = False) -> Turn:
+    """A turn that waits: of a page, or of a computation."""
+    turn = Turn(visitor, computes)
+    with _lock:
+        visitor.browser.asks()
+        _waiting.append(turn)
+        _grant()
+    return turn
 
-    While a run trains, a browser's turn is followed by a pause of that browser, unless it is the presenter's: who asks
-    now and then does not notice it, and who asks without pause takes a bounded share from the training.
-    """
 
-    def __init__(self, places: int, presenters: int, pause: float, longest_pause: float) -> None:
-        """At a time, `places` turns and so many more of presenters; the pause is in lengths of a turn."""
-        self._places, self._presenters, self._pause, self._longest = places, presenters, pause, longest_pause
-        self._waiting, self._taken = list[Turn](), list[Turn]()
-        self._resting = Counter[tuple[Address, str]]()
-        """How many pauses of a browser have not ended."""
+def end(turn: Turn) -> None:
+    """This turn is over, or is not waited for any longer."""
+    global _rest_until
+    with _lock:
+        if turn.ended.done():
+            return
+        turn.ended.set_result(None)
+        if turn in _waiting:
+            _waiting.remove(turn)
+        if turn not in _taken:
+            return
+        seconds = time.monotonic() - turn.began
+        turn.visitor.add(seconds)
+        turn.visitor.address.add(seconds)
+        _taken.remove(turn)
+        if turn.is_heavy and not turn.visitor.is_presenter and is_training():
+            rest = min(LONGEST_REST, REST * seconds)
+            _rest_until = time.monotonic() + rest
+            later(rest, _grant)
+        _grant()
 
-    def ask(self, visitor: Visitor) -> Turn:
-        """A turn that waits."""
-        turn = Turn(visitor)
-        with _lock:
-            self._waiting.append(turn)
-            self._grant()
-        return turn
 
-    def end(self, turn: Turn) -> None:
-        """This turn is over, or is not waited for any longer."""
-        with _lock:
-            if turn.ended.done():
-                return
-            turn.ended.set_result(None)
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-            if turn not in self._taken:
-                return
-            seconds = time.monotonic() - turn.began
-            turn.visitor.add(seconds)
-            turn.visitor.address.add(seconds)
-            self._taken.remove(turn)
-            if not turn.visitor.is_presenter and is_training():
-                self._resting[turn.visitor.browser] += 1
-                later(min(self._longest, self._pause * seconds), lambda: self._end_pause(turn.visitor))
-            self._grant()
-
-    def _end_pause(self, visitor: Visitor) -> None:
-        with _lock:
-            self._resting[visitor.browser] -= 1
-            self._resting += Counter()  # forgets browsers without
-            self._grant()
-
-    def _grant(self) -> None:
-        while ready := [turn for turn in self._waiting if self._has_place(turn.visitor)]:
+def _grant() -> None:
+    with _lock:
+        while ready := [turn for turn in _waiting if turn.has_place()]:
             now = time.monotonic()
             turn = min(ready, key=lambda turn: turn.rank(now))
-            self._waiting.remove(turn)
-            self._taken.append(turn)
+            _waiting.remove(turn)
+            _taken.append(turn)
             turn.began = now
             turn.granted.set_result(None)
-
-    def _has_place(self, visitor: Visitor) -> bool:
-        if visitor.is_presenter:
-            return len(self._taken) < self._places + self._presenters
-        return len(self._taken) < self._places and visitor.browser not in self._resting
 
 
 def later(seconds: float, call: Callable[[], None]) -> None:
@@ -172,10 +194,7 @@ _lock, _looked = threading.RLock(), (-math.inf, False)
 _presenters, _addresses, _visitors = set[str](), dict[str, Address](), dict[str, Visitor]()
 """Browsers' cookies, addresses, and connections by name."""
 _keys = WeakValueDictionary[Hashable, threading.Lock]()
-pages = Turns(2, 1, pause=4.0, longest_pause=5.0)
-"""Python runs one at a time in any case: more would only displace others."""
-steps = Turns(1, 0, pause=9.0, longest_pause=60.0)
-"""Of computations."""
+_waiting, _taken, _rest_until = list[Turn](), list[Turn](), -math.inf
 computations: list[Visitor] = []
 """Whose have not finished, in the order in which they began."""
 
@@ -186,7 +205,11 @@ def visit(address: str, cookie: str) -> Iterator[Visitor]:
     with _lock:
         for other in [other for other, one in _addresses.items() if not one.visitors and one.used() < 0.01]:
             del _addresses[other]
-        visitor = Visitor(_addresses.setdefault(address, Address()), cookie)
+        own = _addresses.setdefault(address, Address())
+        if len(own.browsers) > BROWSERS:
+            recent = time.monotonic() - 60
+            own.browsers = {cookie: one for cookie, one in own.browsers.items() if one.left > recent}
+        visitor = Visitor(own, cookie)
         _visitors[visitor.name] = visitor
     try:
         yield visitor
@@ -241,8 +264,8 @@ def compute(
 
     def wait_for_turn() -> None:
         nonlocal turn
-        steps.end(turn)
-        turn = steps.ask(visitor)
+        end(turn)
+        turn = ask(visitor, computes=True)
         while not turn.granted.done():
             say(computations.index(visitor))
             wait([turn.granted], POLL)
@@ -261,7 +284,7 @@ def compute(
             wait_for_turn()
             yield wait_for_turn
         finally:
-            steps.end(turn)
+            end(turn)
             mine.release()
     finally:
         computations.remove(visitor)

@@ -1,0 +1,58 @@
+"""Vega-Lite compiled to Vega, and Vega's scripts, in a process of its own.
+
+The compiler (`vl_convert`) runs JavaScript and holds Python's lock meanwhile, for a second or more: in the server's
+process no visitor's page could run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from kdexplorer.errors import KDError
+
+
+@cache
+def bundle_library(version: str) -> str:
+    """Vega, Vega-Lite of this version and Vega-Embed as the script `vegaEmbed`; about 0.9 MB. Raises KDError."""
+    bundle: str = _run({"version": version})
+    return "(() => {" + bundle.replace("</script", r"<\/script").replace("<!--", r"<\!--") + "})();"
+
+
+def compile_charts(charts: Sequence[str], version: str, config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Specifications (JSON) of this version of Vega-Lite, with this configuration, as Vega. Raises KDError."""
+    return [
+        {key: value for key, value in vega.items() if key != "$schema"}
+        for vega in _run({"version": version, "charts": charts, "config": config})
+    ]
+
+
+def _run(task: dict[str, Any]) -> Any:
+    command = [sys.executable, "-m", "kdexplorer.handout.vega"]
+    done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise KDError(f"The handout's charts cannot be compiled: {done.stderr.strip()[-300:]}")
+    return json.loads(done.stdout)
+
+
+def main() -> None:
+    """Reads a task from the standard input and writes its result."""
+    import vl_convert
+
+    if hasattr(os, "nice"):
+        os.nice(10)  # as a run: pages go first
+    task = json.load(sys.stdin)
+    version, config = task["version"], task.get("config")
+    if "charts" in task:
+        json.dump([vl_convert.vegalite_to_vega(one, version, config) for one in task["charts"]], sys.stdout)
+    else:
+        json.dump(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
