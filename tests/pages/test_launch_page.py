@@ -99,7 +99,7 @@ def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(monkey
 @needs_demo
 def test_the_complete_data_are_used_where_they_are_available(monkeypatch, open_page):
     monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
-    monkeypatch.setattr(type(get_dataset("cifar10")), "is_available", lambda self, root=None: True)
+    monkeypatch.setattr(type(get_dataset("cifar10")), "is_available", lambda self: True)
     at = open_page("launch")
     button(at, "The lab's table with small networks").click().run()
     assert (experiment(at)["dataset"], experiment(at)["train_images"]) == ("cifar10", None)

@@ -106,7 +106,7 @@ def test_the_page_computes_what_pytorch_computes_on_the_same_weights(engine, nam
 def test_the_page_computes_what_pytorch_computes_on_cifar10(engine, name, real_root):
     if name not in BUNDLED:
         pytest.skip(f"{name} is not bundled")
-    check(engine, BUNDLED[name], get_dataset("cifar10").load("test", real_root).images[:200])
+    check(engine, BUNDLED[name], get_dataset("cifar10").load("test").images[:200])
 
 
 @pytest.mark.reliability
