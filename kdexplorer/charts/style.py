@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import cycle, product
 from typing import Any
 
 import altair as alt
@@ -128,15 +129,6 @@ MARKS = {
 }  # fmt: skip
 """Markers as characters, for pages that are text; `✦` stands for any other."""
 
-_METHOD_SHAPES = (
-    "triangle-up", "diamond", "cross", "triangle-right", "triangle-left", "pentagon", "hexagon", "star", "six-star",
-    "hourglass", "bowtie", "parallelogram", "saltire", "arrow", "house",
-)  # fmt: skip
-_METHOD_DASHES = (
-    (2, 2), (10, 3, 2, 3), (8, 3), (5, 2, 1, 2), (3, 5), (14, 3), (8, 2, 2, 2, 2, 2), (4, 1), (12, 2, 4, 2), (2, 6),
-    (10, 6), (1, 2), (16, 2, 2, 2), (6, 6, 2, 6), (20, 4),
-)  # fmt: skip
-
 _FURTHER_SHAPES = {
     "circle": ("M-1,0.5A1,1,0,0,1,1,0.5Z", "M0,-1A1,1,0,0,1,0,1Z"),  # half discs
     "square": ("M-1,-0.45L1,-0.45L1,0.45L-1,0.45Z", "M-0.45,-1L0.45,-1L0.45,1L-0.45,1Z"),  # bars
@@ -205,15 +197,16 @@ def look_of(role: str) -> Look:
 
 @lru_cache(maxsize=8)
 def _cues(methods: tuple[type[Method], ...]) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Each method's marker and dash: its own, or the next that its family has left."""
+    """Each method's marker and dash: its own, or the next that its family has left; after the last one they repeat."""
     cues = {}
     for family in FAMILY_COLORS:
         members = [method for method in methods if method.family == family]
-        shapes = iter([shape for shape in _METHOD_SHAPES if shape not in {method.marker for method in members}])
-        dashes = iter([dash for dash in _METHOD_DASHES if dash not in {method.dash for method in members}])
+        taken = {"circle", "square", "triangle-down"} | {method.marker for method in members}
+        shapes = cycle(name for name in MARKS if name not in taken)
+        own = {method.dash for method in members}
+        dashes = cycle(dash for dash in product((2, 5, 9, 14), (2, 4, 7)) if dash not in own)
         for method in members:
-            shape = method.marker or next(shapes, _METHOD_SHAPES[-1])
-            cues[method.key] = shape, method.dash or next(dashes, _METHOD_DASHES[-1])
+            cues[method.key] = method.marker or next(shapes, "star"), method.dash or next(dashes)
     return cues
 
 

@@ -96,13 +96,6 @@ def test_holm_by_hand():
     assert difference.correct({}) == {}
 
 
-def test_the_interval_over_seeds_by_hand():
-    low, high = difference.t_interval([0.80, 0.82, 0.84])
-    assert (low + high) / 2 == pytest.approx(0.82)
-    assert high - low == pytest.approx(2 * 4.302653 * 0.02 / 3**0.5, rel=1e-6)  # t with two degrees of freedom
-    assert difference.t_interval([0.8]) is None
-
-
 def test_the_test_over_seeds_agrees_with_scipy():
     values = [0.0132, 0.0062, 0.0124]
     found, expected = difference.over_seeds(values), ttest_1samp(values, 0)

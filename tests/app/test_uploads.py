@@ -12,8 +12,8 @@ from kdexplorer.errors import ImageError, ImageMemoryError
 
 
 @pytest.fixture(autouse=True)
-def nothing_known(monkeypatch):
-    monkeypatch.setattr(uploads, "_outcomes", uploads.OrderedDict())
+def nothing_known():
+    uploads._decode.clear()
 
 
 @pytest.fixture
@@ -105,18 +105,6 @@ def test_a_lack_of_memory_is_not_remembered(decoded):
     with pytest.raises(ImageError, match="too little memory"):
         uploads.decode_once(b"large")
     assert uploads.decode_once(b"large")["crop"].shape == (32, 32, 3)
-
-
-def test_what_is_remembered_is_bounded_and_the_latest_stay(decoded, monkeypatch):
-    calls, _ = decoded
-    monkeypatch.setattr(uploads, "REMEMBERED", 2)
-    for data in (b"a", b"b", b"a", b"c"):
-        uploads.decode_once(data)
-    assert calls == [b"a", b"b", b"c"]
-    calls.clear()
-    for data in (b"a", b"c", b"b"):
-        uploads.decode_once(data)
-    assert calls == [b"b"]
 
 
 def test_old_uploads_are_forgotten_of_each_visitor_and_of_all(monkeypatch):

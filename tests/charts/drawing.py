@@ -4,12 +4,13 @@ import html
 import json
 import re
 
-import altair
 import vl_convert
 from altair.vegalite.v6.schema.core import load_schema
 from jsonschema import Draft7Validator
 
-RELEASE = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+from kdexplorer.charts.common import vega_lite_version
+
+RELEASE = vega_lite_version()
 
 
 def rows_of(spec, field=""):

@@ -130,6 +130,12 @@ def make_measured(rows):
     return Results({NETWORKS: Table(images=images, entries=entries, rows=found)})
 
 
+def change(table, measures):
+    """The table whose rows also have what `measures(row)` gives."""
+    rows = [row.model_copy(update={"measures": row.measures | measures(row)}) for row in table.rows]
+    return table.model_copy(update={"rows": rows})
+
+
 def first(count, of=1000):
     """Bool `[of]`, the first so many set."""
     return np.arange(of) < count

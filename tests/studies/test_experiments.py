@@ -20,7 +20,7 @@ from kdexplorer.studies.experiments.results import describe_results, find_faults
 from kdexplorer.studies.folder import experiment_folder
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import Entry, Row, bundled_tables, find_changed, read_table
-from tests.studies.sample import first, make_measured, make_results
+from tests.studies.sample import change, first, make_measured, make_results
 
 RECIPE = {
     "dataset": "synthetic", "epochs": 2, "evaluate_every": 2, "batch_size": 20, "train_images": 40,
@@ -174,12 +174,6 @@ def test_a_measurement_keeps_what_it_has_and_continues(shelf, monkeypatch, capsy
     assert "network-2" in capsys.readouterr().err
 
 
-def test_small_tables_are_apart(listed):
-    assert main(["experiment", "tiny", "--small", "--yes", "--quiet"]) == 0
-    assert not results()
-    assert read(TINY, small=True)
-
-
 @pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
 def test_each_declares_what_it_needs(experiment):
     """Before anything is trained: valid experiments, known teachers, five seeds where a verdict follows from them."""
@@ -300,9 +294,6 @@ def test_what_is_measured_besides_has_its_columns_in_the_csv(experiment):
     assert {name: float(line[name]) for name in own} == found
     assert line["accuracy"] != ""
     table = next(iter(results.tables.values()))
-    for name, value in ((experiment.shares[0], 1.5), (experiment.shares[0], None)):
-        rows = [row.model_copy(update={"measures": row.measures | {name: value}}) for row in table.rows]
-        if value is None:
-            for row in rows[1:]:
-                del row.measures[name]
-        assert find_faults(experiment, table.model_copy(update={"rows": rows}), table.study)
+    assert find_faults(experiment, change(table, lambda row: {experiment.shares[0]: 1.5}), table.study)
+    del table.rows[0].measures[experiment.shares[0]]
+    assert find_faults(experiment, table, table.study)

@@ -19,7 +19,7 @@ from kdexplorer.studies.table import (
     unpack_bits,
     write_table,
 )
-from tests.studies.sample import ACCURACIES, GRID, make_grid, make_table
+from tests.studies.sample import ACCURACIES, GRID, change, make_grid, make_table
 
 CLEAR, CHANCE, DEFAULT_BEST = (0.5, 0.6, 0.9, 0.6), (0.5, 0.6, 0.61, 0.6), (0.5, 0.6, 0.6, 0.9)
 
@@ -32,36 +32,7 @@ def said(table):
     return describe_study(table, summarize(table))
 
 
-def change(table, entry, **measures):
-    """The table with other measures of an entry: each a list by seed."""
-    rows = [
-        row.model_copy(update={"measures": row.measures | {name: v[row.seed] for name, v in measures.items()}})
-        if row.entry == entry else row
-        for row in table.rows
-    ]  # fmt: skip
-    return table.model_copy(update={"rows": rows})
-
-
 # --- Entries against references ---
-
-
-def test_means_intervals_and_paired_differences_are_those_of_scipy():
-    found = by_name(make_table())
-    for name, values in ACCURACIES.items():
-        interval = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
-        assert found[name].accuracy == pytest.approx(np.mean(values))
-        assert found[name].interval == pytest.approx(interval)
-    for reference in ("scratch", "kd"):
-        others = [name for name in ACCURACIES if name != reference]
-        p = {name: stats.ttest_rel(ACCURACIES[name], ACCURACIES[reference]).pvalue for name in others}
-        assert reference not in found[reference].differences
-        for name in others:
-            one = found[name].differences[reference]
-            assert one.values == pytest.approx(np.subtract(ACCURACIES[name], ACCURACIES[reference]))
-            assert one.p_alone == pytest.approx(p[name])
-        first, second = sorted(others, key=p.get)  # Holm by hand
-        assert found[first].differences[reference].p == pytest.approx(min(1, 2 * p[first]))
-        assert found[second].differences[reference].p == pytest.approx(max(min(1, 2 * p[first]), p[second]))
 
 
 def test_steps_are_compared_within_a_run():
@@ -168,7 +139,8 @@ def test_a_fresh_measurement_of_the_choice_is_told_apart_from_the_choice(gain, s
     assert f"evaluate --after-choice {table.study.study_id}" in said(table)
     assert "selected on these held-out images" in said(table)
     best = np.array([0.001, -0.001, 0.002, -0.002, 0.0]) + 0.6 + gain
-    fresh = change(change(table, GRID[2], test_accuracy=best), GRID[3], test_accuracy=[0.6] * 5)
+    by_entry = {GRID[2]: best, GRID[3]: [0.6] * 5}
+    fresh = change(table, lambda row: {"test_accuracy": by_entry[row.entry][row.seed]} if row.entry in by_entry else {})
     text = said(fresh).split("Measured once after the choice")[1]
     assert f"{100 * best[:seeds].mean():.2f} % (mean of {seeds} seeds)" in text
     assert words in text

@@ -15,7 +15,7 @@ from kdexplorer.studies.experiments.gradient_size import MATCHED
 from kdexplorer.studies.experiments.results import read
 from kdexplorer.studies.experiments.shifted_images import CLEAN, NETWORKS, PAIRS, SHIFTS, STRONG
 from tests.charts.drawing import draw, texts, validate
-from tests.studies.sample import first, make_measured, make_recalls, make_results
+from tests.studies.sample import change, first, make_measured, make_recalls, make_results
 
 OPEN, YES, NO = "cannot be decided", "supported", "not supported"
 
@@ -122,13 +122,8 @@ def test_teachers_that_are_worse_than_none_are_named():
 def test_seeds_that_disagree_about_the_omitted_class_decide_nothing():
     experiment = get_experiment("omitted-class")
     results = make_results(experiment, by_entry(), more=make_recalls(0.2))
-    table = results.tables["students"]
-    rows = [
-        row.model_copy(update={"measures": row.measures | make_recalls(0.0)("students", "kd")})
-        if (row.entry, row.seed) == ("kd", 1) else row
-        for row in table.rows
-    ]  # fmt: skip
-    mixed = Results({"students": table.model_copy(update={"rows": rows})})
+    table, none = results.tables["students"], make_recalls(0.0)("students", "kd")
+    mixed = Results({"students": change(table, lambda row: none if (row.entry, row.seed) == ("kd", 1) else {})})
     assert verdict_of(experiment, mixed).verdict == OPEN
     assert "20.0 %, 0.0 %, 20.0 %" in verdict_of(experiment, mixed).evidence
     assert "With 8 added to the logit of cat the distilled student recognizes" in verdict_of(experiment, mixed).evidence
@@ -201,16 +196,11 @@ def test_shifts(student, baseline, verdict):
 def test_calibration_under_shifts(errors, said):
     experiment = get_experiment("shifted-images")
     measured = make_measured(shifted(100, 200)).measured
-    rows = [
-        row.model_copy(
-            update={
-                "measures": row.measures
-                | {"calibration_error": errors.get(row.entry, 0.2) if row.part in STRONG else 0.9}
-            }
-        )
-        for row in measured.rows
-    ]
-    claim = verdict_of(experiment, Results({NETWORKS_TABLE: measured.model_copy(update={"rows": rows})}))
+
+    def measure(row):
+        return {"calibration_error": errors.get(row.entry, 0.2) if row.part in STRONG else 0.9}
+
+    claim = verdict_of(experiment, Results({NETWORKS_TABLE: change(measured, measure)}))
     assert said in claim.evidence
     assert claim.verdict == YES
     assert "alibration" not in verdict_of(experiment, Results({NETWORKS_TABLE: measured})).evidence

@@ -1,36 +1,59 @@
-"""The form on Launch: a run's fields, its teacher and students, and the problems beside each field."""
+"""The form on Launch: a run's fields, its teacher, its students or a grid of them, and problems beside each field."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app.launch import grid_form, start, students
+from kdexplorer.app.launch import start, students
 from kdexplorer.app.parts import layout, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state.cached import all_networks
-from kdexplorer.config import RunConfig
+from kdexplorer.config import RunConfig, recipe_settings
 from kdexplorer.datasets import all_datasets, available_dataset, get_dataset
 from kdexplorer.errors import ConfigError
-from kdexplorer.presets import DEMO, PRESETS, STARTING_POINTS
-from kdexplorer.studies.study import Study, make_grid_study
+from kdexplorer.networks import all_architectures
+from kdexplorer.presets import DEMO, PRESETS, RECIPES, STARTING_POINTS
+from kdexplorer.studies.study import MAX_VALUES, Study, make_grid_study
 from kdexplorer.training import checks
 from kdexplorer.training.demo import LENGTHS
 
 FIELDS = {
-    "epochs": "Epochs", "batch_size": "Batch size", "learning_rate": "Peak learning rate",
+    "recipe": "Recipe", "epochs": "Epochs", "batch_size": "Batch size", "learning_rate": "Peak learning rate",
     "train_images": "Training images", "seed": "Seed", "name": "Label",
 }  # fmt: skip
 ADVANCED = {
     "schedule": "Schedule", "warmup": "Warm-up", "momentum": "Momentum",
+    "optimizer": "Optimizer", "filter_rate": "Muon's peak rate", "bias_factor": "Factor of the biases' rate",
+    "norm_momentum": "Batch norm's momentum", "first_layer": "First layer", "start_filters": "Initial filters",
     "weight_decay": "Weight decay", "crop_padding": "Crop padding (pixels)", "flip": "Mirroring",
     "start_resolution": "Initial resolution (pixels)", "holdout": "Images held out", "device": "Device",
     "precision": "Precision", "compile": "Compile", "threads": "Processor threads",
     "evaluate_every": "Epochs between evaluations", "save_minutes": "Minutes between saves",
 }  # fmt: skip
 """Labels by field, in the rows of the form."""
+
+GRID_OPTIONS = {
+    "temperatures": ("Temperatures", (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0)),
+    "weights": ("Weights of the teacher's term (α)", (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)),
+}
+GRID = {
+    "student": "resnet8",
+    "temperatures": [1.0, 2.0, 4.0, 8.0],
+    "weights": [0.5, 0.7, 0.9],
+    "seeds": 3,
+    "hold": "weight",
+}
+
+HOLD = {"weight": "the weight", "gradient": "the gradient's size"}
+HOLD_HELP = (
+    "T² balances the gradient's 1/T² only in the limit of large T, so at one weight another temperature is also "
+    "another size of the gradient. If that size is constant, each temperature's weight is rescaled so that the "
+    "gradient at the start of training is as large as at T = 4."
+)
 
 NO_TEACHER = "No teacher"
 
@@ -78,7 +101,7 @@ def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | Non
     grid = None
     with st.container():  # one container for both, so that the widgets below keep their places and values
         if is_sweep:
-            grid = grid_form.pick_grid()
+            grid = _pick_grid()
         else:
             students.show(values)
         slots["students"] = st.container()
@@ -142,8 +165,54 @@ def _draw_fields(labels: dict[str, str], values: dict[str, Any], slots: dict[str
         with columns[position % 3]:
             st.session_state.setdefault(f"form_{name}", values[name])
             empty = "all" if name == "train_images" else "automatic"
-            values[name] = draw_field(label, RunConfig.model_fields[name], f"form_{name}", empty)
+            more = {"on_change": _use_recipe} if name == "recipe" else {}
+            values[name] = draw_field(label, RunConfig.model_fields[name], f"form_{name}", empty, **more)
             slots[name] = st.container()
+
+
+def _use_recipe() -> None:
+    """Fills the fields that recipes set with those of the chosen one."""
+    recipe = st.session_state["form_recipe"]
+    if recipe in RECIPES:
+        settings = recipe_settings(recipe)
+        st.session_state["run_form"] |= settings
+        st.session_state.update({f"form_{name}": value for name, value in settings.items()})
+
+
+def _pick_grid() -> dict[str, Any]:
+    """Draws the grid's widgets in the launch form; returns the arguments of `make_grid_study` beside the recipe."""
+    grid = st.session_state.setdefault("sweep_grid", dict(GRID))
+    for name, value in grid.items():
+        st.session_state.setdefault(f"form_sweep_{name}", value)
+    for name in GRID_OPTIONS:  # a browser that was tampered with may send more than the widget allows
+        st.session_state[f"form_sweep_{name}"] = st.session_state[f"form_sweep_{name}"][:MAX_VALUES]
+    st.markdown("**A grid of students**: each with its own temperature and weight, on the same batches")
+    left, right = st.columns([2, 1])
+    architectures, often = all_architectures(), "How many times each cell is trained; Seed is the first seed"
+    grid["student"] = left.selectbox("Student", [one.key for one in architectures], key="form_sweep_student")
+    grid["seeds"] = right.number_input("Seeds", value=None, step=1, key="form_sweep_seeds", help=often)
+    for name, (label, options) in GRID_OPTIONS.items():
+        chosen = st.multiselect(
+            label, sorted({*options, *(value for value in grid[name] if isinstance(value, float))}),
+            key=f"form_sweep_{name}", accept_new_options=True, max_selections=MAX_VALUES,
+            placeholder="Choose or type numbers",
+            format_func=lambda value: f"{value:g}" if isinstance(value, float) else str(value),
+        )  # fmt: skip
+        grid[name] = [_parse(value) for value in chosen]
+    grid["hold"] = st.segmented_control(
+        "Constant over temperatures", list(HOLD), format_func=HOLD.__getitem__, key="form_sweep_hold", required=True,
+        help=HOLD_HELP,
+    )  # fmt: skip
+    return dict(grid)
+
+
+def _parse(value: Any) -> Any:
+    """A typed option as a number; other text stays as it is, and validation reports it."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return value
+    return number if math.isfinite(number) else value
 
 
 def _pick_teacher(values: dict[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ from kdexplorer.analysis import results
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.analysis.verdicts import describe_gains
 from kdexplorer.app.compare import studies
-from kdexplorer.app.launch import grid_form
+from kdexplorer.app.launch import start
 from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
 from kdexplorer.app.parts.layout import ARROW, as_text, show_error
 from kdexplorer.app.server import access, turns
@@ -67,7 +67,7 @@ def show(run: Run) -> None:
         return
     layout.mention(networks=f"run {run.run_id}")
     recipe = config.study.shared if isinstance(config, StudyConfig) else config
-    facts = f" · {grid_form.describe(config.study)}" if isinstance(config, StudyConfig) else ""
+    facts = f" · {start.describe_study(config.study)}" if isinstance(config, StudyConfig) else ""
     st.header(as_text(recipe.name))
     st.caption(as_text(f"{run.run_id} · {_describe(recipe)}{facts}"))
     live = run.status().state in LIVE

@@ -6,7 +6,6 @@ import time
 
 import streamlit as st
 
-from kdexplorer.app.launch import grid_form
 from kdexplorer.app.parts import measurement
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.parts.measurement import POLL
@@ -66,7 +65,7 @@ def show(config: RunConfig | None, problems: Problems, sweep: Study | None) -> N
             st.markdown(f"{count} problem{'s' if count > 1 else ''} to fix first, marked in red in the form.")
         else:
             if sweep is not None:
-                st.markdown(f"{as_text(grid_form.describe(sweep))}.")
+                st.markdown(f"{as_text(describe_study(sweep))}.")
                 students = sweep.shared.students
                 times = len(sweep.seeds) * len(sweep.entries) / len(students)
                 _show_estimate(config.model_copy(update={"students": students}), times)
@@ -78,6 +77,17 @@ def show(config: RunConfig | None, problems: Problems, sweep: Study | None) -> N
             command = train_command(config) if sweep is None else sweep.grid_command()
             st.code(command, language="bash", wrap_lines=True)
         st.caption("The last epoch's weights are the result: no epoch is selected on the test images.")
+
+
+def describe_study(study: Study) -> str:
+    """The size of a study in one line."""
+    entries, seeds = len(study.entries), len(study.seeds)
+    beside = ": the grid, the lab's default and the scratch baseline" if study.grid else ""
+    held = "; the gradient's size is constant over temperatures" if study.grid and study.grid.hold == "gradient" else ""
+    return (
+        f"{entries} students ({study.architecture} distilled from {study.shared.teacher}{beside}) × {seeds} "
+        f"seed{'s' if seeds > 1 else ''} = {entries * seeds} trained networks{held}"
+    )
 
 
 def _offer_start(config: RunConfig | None, sweep: Study | None, alive: int) -> None:
