@@ -146,7 +146,8 @@ def _fill(name: str) -> None:
 
 def _values_of(name: str) -> dict[str, Any]:
     """The form's values at a starting point, with data and a teacher that are available."""
-    values = {name: field.default for name, field in RunConfig.model_fields.items()} | STARTING_POINTS[name]
+    values = {field: info.default for field, info in RunConfig.model_fields.items()}
+    values |= RECIPES[STARTING_POINTS[name].get("recipe", "standard")] | STARTING_POINTS[name]
     if name == DEMO:
         values["epochs"] = start.demo_length()
     values["students"] = [students.make_row(student) for student in values["students"]]
