@@ -10,7 +10,7 @@ import re
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,15 +20,18 @@ from kdexplorer.files import MAX_JSON_BYTES, parse_json, read_bytes
 from kdexplorer.methods import Method, MethodSettings, all_methods, get_method
 from kdexplorer.methods.kd import KD
 from kdexplorer.networks import all_architectures
+from kdexplorer.presets import RECIPES
 from kdexplorer.schema import Name, StrictModel, validate
 
 if TYPE_CHECKING:
     ArchitectureKey = str
     DatasetKey = str
+    RecipeKey = str
     Term = MethodSettings
 else:
     ArchitectureKey = Literal[tuple(one.key for one in all_architectures())]
     DatasetKey = Literal[tuple(one.key for one in all_datasets())]
+    RecipeKey = Literal[tuple(RECIPES)]
     Term = Annotated[reduce(or_, (method.Settings for method in all_methods())), Field(discriminator="method")]
 
 RUN_FILES = (
@@ -147,6 +150,7 @@ class RunConfig(StrictModel):
         description="a bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder; several joined by +",
     )
     students: list[StudentConfig] = Field(min_length=1, max_length=MAX_STUDENTS, description="the networks to train")
+    recipe: RecipeKey = Field("standard", description="named settings; what is given beside the name has its own value")
     epochs: int = Field(10, ge=1, le=MAX_EPOCHS, description="passes over the training images")
     batch_size: int = Field(128, ge=4, le=8192, description="images per step")
     learning_rate: float = Field(0.2, gt=0, le=20, description="peak learning rate")
@@ -155,6 +159,18 @@ class RunConfig(StrictModel):
     )
     warmup: float = Field(0.2, ge=0, le=0.9, description="share of all steps in which the rate rises from zero")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum")
+    optimizer: Literal["sgd", "muon"] = Field("sgd", description="of the convolutions; all else is trained by SGD")
+    filter_rate: float = Field(0.24, gt=0, le=2, description="Muon's peak learning rate")
+    bias_factor: float = Field(
+        1.0, gt=0, le=100, description="how many times the rate biases of norms and convolutions have"
+    )
+    norm_momentum: float = Field(0.1, gt=0, le=1, description="a batch's share in the running statistics of batch norm")
+    first_layer: Literal["trained", "whitening"] = Field(
+        "trained", description="the first convolution; whitening is computed from training images and stays as it is"
+    )
+    start_filters: Literal["random", "dirac"] = Field(
+        "random", description="of fresh convolutions; dirac lets them begin by passing their input on"
+    )
     weight_decay: float = Field(5e-4, ge=0, le=0.1, description="on weights; biases and norms have none")
     crop_padding: int = Field(4, ge=0, le=8, description="random crop after reflecting this many pixels")
     flip: Literal["alternating", "random", "none"] = Field(
@@ -195,6 +211,12 @@ class RunConfig(StrictModel):
     )
     save_minutes: float = Field(5.0, gt=0, le=1440, description="the state is saved every epoch and this often")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_recipe(cls, values: Any) -> Any:
+        recipe = values.get("recipe") if isinstance(values, dict) else None
+        return RECIPES.get(recipe, {}) | values if isinstance(recipe, str) else values
+
     @model_validator(mode="after")
     def _is_consistent(self) -> RunConfig:
         names = [student.name.lower() for student in self.students]  # folders; some disks ignore case
@@ -233,6 +255,13 @@ class RunConfig(StrictModel):
         if kind != "run":
             raise ConfigError(f"{path} describes a {kind}, not a run.")
         return validate(cls, values, where=str(path))
+
+
+def recipe_settings(recipe: str) -> dict[str, Any]:
+    """A recipe's value of every setting that any recipe sets, so that one recipe may take another's place."""
+    names = {name for values in RECIPES.values() for name in values}
+    defaults = {name: RunConfig.model_fields[name].default for name in sorted(names)}
+    return {"recipe": recipe} | defaults | RECIPES[recipe]
 
 
 def split_term_name(name: str) -> tuple[str, str]:

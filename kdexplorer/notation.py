@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from kdexplorer.config import SCRATCH, RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods, get_method
-from kdexplorer.presets import PRESETS
+from kdexplorer.presets import PRESETS, RECIPES
 from kdexplorer.schema import validate
 
 _LAB_KEYS = {"alpha": "kd", "beta": "at"}
@@ -167,10 +167,11 @@ def train_command(config: RunConfig) -> str:
 
 
 def format_options(config: BaseModel) -> list[str]:
-    """The data set and the options of a run that differ from their defaults; its students are no option."""
+    """The data set and the options of a run that differ from its recipe's; its students are no option."""
     options = []
+    own = RECIPES.get(getattr(config, "recipe", ""), {})
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
-        if name == "dataset" or (name not in ("students", "version") and value != field.default):
+        if name == "dataset" or (name not in ("students", "version") and value != own.get(name, field.default)):
             options.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))
     return options

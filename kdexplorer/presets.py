@@ -1,4 +1,4 @@
-"""The lab's objectives by name, and starting points for runs.
+"""The lab's objectives by name, recipes by name, and starting points for runs.
 
 The lab's presets are combinations of terms; its α is the weight of `kd`, its β that of `at`.
 """
@@ -20,6 +20,26 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 """The lab's four objectives: name to the fields of `config.Objective`."""
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "standard": {},
+    "fast": {
+        "batch_size": 1000,
+        "learning_rate": 2.0,
+        "warmup": 0.0,
+        "optimizer": "muon",
+        "momentum": 0.85,
+        "bias_factor": 8.0,
+        "norm_momentum": 0.4,
+        "first_layer": "whitening",
+        "start_filters": "dirac",
+        "crop_padding": 2,
+    },
+}
+"""Named recipes: what each sets otherwise than the defaults of `config.RunConfig`. An entry is never changed: a better
+recipe is another entry, so that a command with a name goes on to mean the same.
+"""
 
 
 def _students(architecture: str) -> list[dict[str, Any]]:

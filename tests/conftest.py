@@ -173,7 +173,7 @@ def real_root(monkeypatch):
     for name, value in REAL_DATA.items():
         monkeypatch.setenv(name, value)
     root = REAL_DATA.get("KDEXPLORER_DATA")
-    if not root or not get_dataset("cifar10").is_available(Path(root)):
+    if not root or not get_dataset("cifar10").is_available():
         pytest.skip("needs CIFAR-10: set KDEXPLORER_DATA to the folder that contains it")
     return Path(root)
 

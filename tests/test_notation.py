@@ -249,3 +249,11 @@ def test_the_command_repeats_what_differs_from_the_defaults():
         "--learning-rate", "0.25", "--compile",
     ]  # fmt: skip
     assert not re.search(r"momentum|version|seed", train_command(config))
+
+
+def test_the_command_of_a_recipe_names_it_and_what_differs_from_it():
+    students = [parse_student("air_16:scratch")]
+    config = RunConfig(recipe="fast", students=students, momentum=0.9, crop_padding=2)
+    assert (config.optimizer, config.batch_size, config.momentum) == ("muon", 1000, 0.9)
+    command = "python -m kdexplorer train --dataset cifar10 --recipe fast --momentum 0.9 --students air_16:scratch"
+    assert train_command(config) == command

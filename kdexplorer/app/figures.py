@@ -12,8 +12,8 @@ from kdexplorer.analysis import results
 from kdexplorer.app import attention, experiments, methods, soft_labels
 from kdexplorer.app.audience import page as audience
 from kdexplorer.app.compare import sections
+from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.compare.studies import VERDICTS
-from kdexplorer.app.compare.table import Comparison
 from kdexplorer.app.parts import chart_view, network_picker, picture
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access

@@ -48,7 +48,7 @@ def show_page() -> None:
     if left_out:
         st.caption(
             f"Not shown: {as_text(', '.join(left_out))}. The view runs up to {export.MAX_STUDENTS} students, "
-            "small ResNets only."
+            "small networks only."
         )
 
     message = st.container()

@@ -12,7 +12,7 @@ from kdexplorer.analysis import results
 from kdexplorer.analysis.verdicts import compare_with_teacher_and_baseline
 from kdexplorer.cli import options as shared
 from kdexplorer.cli.options import argument, command, flag
-from kdexplorer.config import RunConfig
+from kdexplorer.config import RunConfig, recipe_settings
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures
@@ -137,6 +137,8 @@ def train(options: argparse.Namespace) -> int:
 def read_config(options: argparse.Namespace) -> RunConfig:
     """The run: the file of `--config`, overridden by the other options. Raises ConfigError."""
     values = RunConfig.load(options.config).model_dump() if options.config else {}
+    if options.recipe is not None:
+        values |= recipe_settings(options.recipe)
     values |= shared.given_values(options, shared.RUN_FIELDS)
     if options.students:
         values["students"] = [parse_student(text) for text in options.students]

@@ -67,18 +67,15 @@ class Dataset(ABC):
     """The data set that is used by itself where this one is missing."""
 
     @abstractmethod
-    def find(self, root: Path | None = None) -> Path | None:
+    def find(self) -> Path | None:
         """What `load` will read, or None where the data are missing."""
 
     @abstractmethod
-    def load(
-        self, split: SplitName, root: Path | None = None, progress: Progress | None = None, order: Order = "content"
-    ) -> Split:
+    def load(self, split: SplitName, progress: Progress | None = None, order: Order = "content") -> Split:
         """Loads a split.
 
         Args:
             split: which one.
-            root: where the data are; `data_root()` if not given.
             progress: called while images are decoded or drawn.
             order: of the training images: decided by their content, the same for every source; or as the source has
                 them, for runs of earlier versions.
@@ -87,11 +84,11 @@ class Dataset(ABC):
             DataError: when the data are missing, truncated or of another kind; it names the path and what to do.
         """
 
-    def is_available(self, root: Path | None = None) -> bool:
+    def is_available(self) -> bool:
         """Whether the data can be loaded without a download."""
-        return self.find(root) is not None
+        return self.find() is not None
 
-    def download(self, root: Path | None = None) -> Path:
+    def download(self) -> Path:
         """Fetches the data and returns where they are. Raises DataError where that is not possible."""
         raise DataError(f"{self.label} cannot be downloaded.")
 
@@ -100,19 +97,19 @@ class Dataset(ABC):
         empty = np.empty(0, np.int64)
         return np.empty((0, 3, 32, 32), np.uint8), empty, empty
 
-    def test_labels(self, root: Path | None = None) -> np.ndarray | None:
+    def test_labels(self) -> np.ndarray | None:
         """The labels int64 `[N]` of the whole test split, or None where they are missing. Raises DataError."""
-        return self.load("test", root).labels if self.is_available(root) else None
+        return self.load("test").labels if self.is_available() else None
 
     def label_in(self, classes: tuple[str, ...], label: int) -> int | None:
         """The label of one of its images where these classes, a network's, are the data set's; else None."""
         return int(label) if classes == self.classes else None
 
-    def gallery(self, root: Path | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def gallery(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The test split with positions `[N]`, or its samples where the data are missing. Raises DataError."""
-        if not self.is_available(root):
+        if not self.is_available():
             return self.samples()
-        split = self.load("test", root)
+        split = self.load("test")
         return split.images, split.labels, np.arange(len(split))
 
 

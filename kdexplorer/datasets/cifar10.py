@@ -46,20 +46,17 @@ class Cifar10(Dataset):
     substitute = Cifar10Small.key
     examples = Cifar10Small.examples
 
-    def find(self, root: Path | None = None) -> Path | None:
+    def find(self) -> Path | None:
         """The folder or archive under root that will be read, or None."""
-        root = root or data_root()
+        root = data_root()
         parquet = root / _PARQUET
         if all(any(parquet.glob(f"{split}-*.parquet")) for split in self.sizes):
             return parquet
         return next((root / name for name in (_FOLDER, _ARCHIVE) if (root / name).exists()), None)
 
-    def load(
-        self, split: SplitName, root: Path | None = None, progress: Progress | None = None, order: Order = "content"
-    ) -> Split:
+    def load(self, split: SplitName, progress: Progress | None = None, order: Order = "content") -> Split:
         """See `Dataset.load`."""
-        root = root or data_root()
-        source = self.find(root)
+        root, source = data_root(), self.find()
         if source is None:
             raise DataError(
                 f"CIFAR-10 is missing from {root}. Get it with '{_DOWNLOAD}', or set KDEXPLORER_DATA to the folder "
@@ -100,7 +97,7 @@ class Cifar10(Dataset):
             np.save(folder / "images.npy", images)
             np.save(folder / "labels.npy", labels)
 
-    def download(self, root: Path | None = None) -> Path:
+    def download(self) -> Path:
         """Fetches the official archive with a progress bar and puts the verified folder under root.
 
         Everything happens in a temporary folder: after an interruption nothing remains that looks complete.
@@ -112,8 +109,7 @@ class Cifar10(Dataset):
 
         from torchvision.datasets import CIFAR10
 
-        root = root or data_root()
-        found = self.find(root)
+        root, found = data_root(), self.find()
         if found is not None:
             return found
         try:
@@ -139,9 +135,9 @@ class Cifar10(Dataset):
         """The bundled test images, which are the first of the test split."""
         return read_images("test"), read_labels("test")[:TEST_IMAGES], np.arange(TEST_IMAGES)
 
-    def test_labels(self, root: Path | None = None) -> np.ndarray | None:
+    def test_labels(self) -> np.ndarray | None:
         """The labels of the test split; the bundled ones where the images are missing."""
-        return super().test_labels(root) if self.is_available(root) else read_labels("test")
+        return super().test_labels() if self.is_available() else read_labels("test")
 
 
 def download_prefix(pid: int) -> str:

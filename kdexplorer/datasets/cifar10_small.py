@@ -55,13 +55,11 @@ class Cifar10Small(Dataset):
     first_test_images_of = "cifar10"
     examples = EXAMPLES
 
-    def find(self, root: Path | None = None) -> Path | None:
+    def find(self) -> Path | None:
         """The bundled file."""
         return FILE if FILE.is_file() else None
 
-    def load(
-        self, split: SplitName, root: Path | None = None, progress: Progress | None = None, order: Order = "content"
-    ) -> Split:
+    def load(self, split: SplitName, progress: Progress | None = None, order: Order = "content") -> Split:
         """See `Dataset.load`."""
         images = read_images(split)
         return Split(images, read_labels(split)[: len(images)], self.classes)

@@ -39,10 +39,10 @@ class DownloadStatus:
     message: str = ""
 
 
-def start_download(root: Path | None = None) -> None:
+def start_download() -> None:
     """Starts the download unless one is running or the data are available. Raises DataError for a read-only folder."""
-    root = root or data_root()
-    if download_status(root).state in ("running", "ready"):
+    root = data_root()
+    if download_status().state in ("running", "ready"):
         return
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -58,10 +58,10 @@ def start_download(root: Path | None = None) -> None:
         ) from error
 
 
-def download_status(root: Path | None = None) -> DownloadStatus:
+def download_status() -> DownloadStatus:
     """How far the download is; `absent` when none was started."""
-    root = root or data_root()
-    if Cifar10().is_available(root):
+    root = data_root()
+    if Cifar10().is_available():
         return DownloadStatus("ready", 1.0, "CIFAR-10 is available")
     status = read_json(root / STATUS)
     if status is None:
@@ -82,9 +82,9 @@ def download_status(root: Path | None = None) -> DownloadStatus:
     return DownloadStatus("running", share, f"{size / 1e6:.0f} of {ARCHIVE_BYTES / 1e6:.0f} MB")
 
 
-def cancel_download(root: Path | None = None) -> None:
+def cancel_download() -> None:
     """Stops a running download and removes what it has downloaded."""
-    root = root or data_root()
+    root = data_root()
     process = processes.live(read_json(root / STATUS) or {})
     if process is not None:
         with contextlib.suppress(psutil.Error):

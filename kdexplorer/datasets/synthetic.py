@@ -32,13 +32,11 @@ class SyntheticShapes(Dataset):
     sizes = {"train": 10_000, "test": 2_000}
     normalization = Normalization(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
-    def find(self, root: Path | None = None) -> Path | None:
+    def find(self) -> Path | None:
         """Always available: the code itself."""
         return Path(__file__)
 
-    def load(
-        self, split: SplitName, root: Path | None = None, progress: Progress | None = None, order: Order = "content"
-    ) -> Split:
+    def load(self, split: SplitName, progress: Progress | None = None, order: Order = "content") -> Split:
         """See `Dataset.load`; nothing is read."""
         return draw_shapes(self.sizes[split], seed=int(split == "test"), progress=progress)
 

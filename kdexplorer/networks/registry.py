@@ -37,7 +37,7 @@ class Architecture:
     """Length of the vector before the classifier."""
     arguments: dict[str, Any] = field(default_factory=dict)
     runs_in_browser: bool = False
-    """Whether `web/infer.js` computes it: the CIFAR ResNets, at most 1.7 million weights."""
+    """Whether `web/infer.js` computes it: the CIFAR ResNets and the AirNets, at most 2 million weights."""
 
 
 def _stages(*channels: int) -> tuple[Stage, ...]:
@@ -73,6 +73,12 @@ def _wide_resnet(depth: int, width: int) -> Architecture:
     )
 
 
+def _air_net(width: int) -> Architecture:
+    widths = (width, 4 * width, 4 * width)
+    stages = tuple(Stage(channels, 2 * 2**number) for number, channels in enumerate(widths))
+    return Architecture(f"air_{width}", f"Air-{width}", "air.AirNet", stages, 4 * width, {"widths": widths}, True)
+
+
 _ARCHITECTURES = (
     *(_cifar_resnet(depth) for depth in (8, 20, 32, 44, 56, 110)),
     _imagenet_resnet(18, (2, 2, 2, 2)),
@@ -81,6 +87,7 @@ _ARCHITECTURES = (
     _wide_resnet(16, 2),
     _wide_resnet(40, 2),
     Architecture("mobilenet_v2", "MobileNetV2", "mobilenet.MobileNetV2", _stages(24, 32, 96, 320), 1280),
+    *(_air_net(width) for width in (16, 32, 64)),
 )
 """One entry each, in the order in which forms list them."""
 

@@ -14,7 +14,7 @@ from kdexplorer.runs.launch import Stopped, Work, work_in
 from kdexplorer.runs.records import LIVE, State
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.studies import ray_backend
-from kdexplorer.studies.collect import collect
+from kdexplorer.studies.collect import ATTEMPTS, Progress, collect, describe_progress
 from kdexplorer.studies.estimate import list_left, list_working, seconds_left, study_config
 from kdexplorer.studies.experiments import get_experiment
 from kdexplorer.studies.experiments.base import Experiment
@@ -29,7 +29,6 @@ from kdexplorer.studies.folder import (
     settle,
     write_config,
 )
-from kdexplorer.studies.progress import ATTEMPTS, Progress, describe_progress
 from kdexplorer.studies.table import Table, read_table, write_table
 from kdexplorer.training.estimate import format_duration
 

@@ -26,7 +26,7 @@ from kdexplorer.runs.checkpoints import CARD, WEIGHTS, find_teachers
 from kdexplorer.runs.launch import Stopped
 from kdexplorer.runs.records import RunStatus, read_record
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.studies.progress import ATTEMPTS, Progress
+from kdexplorer.studies.collect import ATTEMPTS, Progress
 
 POLL = 2.0  # seconds between two looks of a task at its folder
 

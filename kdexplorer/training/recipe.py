@@ -7,27 +7,55 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdexplorer.config import RunConfig
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 FULL_RESOLUTION = 32
 """Pixels a side of the images as they are, and as they are evaluated."""
 
 
-def build_optimizer(config: RunConfig, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum; biases and the parameters of norms have no weight decay."""
-    import torch
+def build_optimizer(
+    config: RunConfig, network: nn.Module, adapters: Iterable[nn.Module], precision: torch.dtype
+) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, or Muon for the network's filters and SGD for all else.
 
-    known = list(parameters)
-    groups = [
-        {"params": [p for p in known if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in known if p.ndim <= 1], "weight_decay": 0.0},
+    Biases and the parameters of norms have no weight decay. A group's rate is `factor` times the step's. What is not
+    trained is in no group.
+
+    Args:
+        config: of the run.
+        network, adapters: what is trained.
+        precision: in which Muon multiplies.
+    """
+    import torch
+    from torch import nn
+
+    from kdexplorer.training.muon import Muon
+
+    linear = {id(module.bias) for module in network.modules() if isinstance(module, nn.Linear)}
+    shifts = {id(p) for name, p in network.named_parameters() if name.endswith("bias")} - linear
+    own = [p for p in network.parameters() if p.requires_grad]
+    known = [*own, *(p for adapter in adapters for p in adapter.parameters())]
+    filters = {id(p) for p in own if p.ndim == 4 and config.optimizer == "muon"}
+    if config.bias_factor == 1:
+        shifts = set()
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in known if p.ndim > 1 and id(p) not in filters], "weight_decay": config.weight_decay},
+        {"params": [p for p in known if p.ndim <= 1 and id(p) not in shifts], "weight_decay": 0.0},
     ]
-    return torch.optim.SGD(groups, config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0)
+    if shifts:
+        groups.append({"params": [p for p in own if id(p) in shifts], "factor": config.bias_factor})
+    common: dict[str, Any] = {"lr": config.learning_rate, "momentum": config.momentum, "nesterov": config.momentum > 0}
+    if not filters:
+        return torch.optim.SGD(groups, **common)
+    factor = config.filter_rate / config.learning_rate
+    groups.append({"params": [p for p in own if id(p) in filters], "factor": factor, "orthogonal": precision})
+    return Muon(groups, **common)
 
 
 def learning_rate(config: RunConfig, step: int, steps: int) -> float:

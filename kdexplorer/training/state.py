@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import keep_old, write_bytes
 from kdexplorer.runs.card import Environment
@@ -108,6 +109,8 @@ def _decisive(trainer: Trainer) -> dict[str, Any]:
 def _check_config(trainer: Trainer, saved: dict[str, Any]) -> None:
     """Raises ConfigError where a setting is another one than that of the epochs so far."""
     current = _decisive(trainer)
+    added = {name: field.default for name, field in RunConfig.model_fields.items() if name in current}
+    saved = added | saved  # a state of an earlier version lacks the settings that were added since
     changed = [name for name in sorted({*saved, *current}) if saved.get(name) != current.get(name)]
     if changed:
         first = changed[0]

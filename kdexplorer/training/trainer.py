@@ -35,6 +35,7 @@ from kdexplorer.training.hardware import (
     resolve_device,
     resolve_precision,
 )
+from kdexplorer.training.initial import prepare
 from kdexplorer.training.objective import BoundTerm, Targets, bind_terms, compute_objective, relate_parts, run_network
 from kdexplorer.training.recipe import build_optimizer, learning_rate, pixel_shares, resolution
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher
@@ -123,7 +124,7 @@ class Trainer:
         for student in self.students:
             begin = now(self.device)
             for group in student.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("factor", 1.0)
             outputs = run_network(student.forward, inputs, self.dtype, student.needs_features)
             parts = compute_objective(
                 student.config, student.terms, outputs, labels, targets, self.dtype, self.team.relate, progress
@@ -237,6 +238,7 @@ class Trainer:
         network = build(student.architecture, len(self.evaluation.classes), seed=config.seed)
         if student.initial:
             network.load_state_dict(find_checkpoint(student.initial).network().state_dict())
+        prepare(config, network, self.images, self.normalization, fresh=student.initial is None)
         # Of several teachers only logits are used, which need no adapter.
         teacher = get_architecture(self.teacher_checkpoints[0].architecture) if self.teacher_checkpoints else None
         with torch.random.fork_rng(devices=[]):
@@ -246,8 +248,8 @@ class Trainer:
             if term.adapter is not None:
                 term.adapter = team.network(term.adapter.to(self.device), config.sync_batch_norm)
         network = team.network(network.to(self.device), config.sync_batch_norm)
-        modules = [network, *(term.adapter for term in terms if term.adapter is not None)]
-        optimizer = build_optimizer(config, (p for module in modules for p in module.parameters()))
+        adapters = [term.adapter for term in terms if term.adapter is not None]
+        optimizer = build_optimizer(config, network, adapters, self.dtype)
         return Student(student, network, team.forward(compile_network(network, config.compile)), terms, optimizer)
 
     def _load_teacher(self) -> Teacher | None:

@@ -20,6 +20,8 @@ from kdexplorer.runs.weights import to_half_precision
 if TYPE_CHECKING:
     from torch import nn
 
+    from kdexplorer.networks.air import AirNet
+    from kdexplorer.networks.base import StagedNetwork
     from kdexplorer.networks.resnet import CifarResNet
 
 
@@ -48,12 +50,13 @@ def select_networks(networks: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]
 
 
 def export_network(checkpoint: Checkpoint) -> ExportedNetwork:
-    """Converts a CIFAR ResNet to what `infer.js` runs.
+    """Converts a CIFAR ResNet or an AirNet to what `infer.js` runs.
 
     The description holds the card's `name`, `architecture`, `parameters`, `classes` and `normalization`, the
     `objective`'s label, the `sha256` of the weights, and the `graph`: a `stem`, `stages` of blocks of two convolutions,
     and a `head`. Each part says where its values begin (`at`): a convolution's kernel `[out, in, 3, 3]`, then its batch
-    norm's scale, shift, mean and variance `[out]`; the head's matrix `[classes, features]`, then its bias.
+    norm's scale, shift, mean and variance `[out]`; the head's matrix `[classes, features]`, then its bias. An AirNet's
+    stem is its kernel `[out, 3, 2, 2]` and its bias, and its head, without a bias, has the `scale` of its logits.
 
     Raises:
         CheckpointError: for other architectures, and for weights that do not match their card.
@@ -63,7 +66,7 @@ def export_network(checkpoint: Checkpoint) -> ExportedNetwork:
         raise CheckpointError(
             f"{checkpoint.name} is a {checkpoint.architecture}: only {supported} are small enough for a browser."
         )
-    packed = _Packed(cast("CifarResNet", checkpoint.network()))
+    packed = _Packed(get_architecture(checkpoint.architecture).builder, checkpoint.network())
     graph = packed.graph()
     weights = b"".join(packed.values)
     card = checkpoint.card
@@ -79,16 +82,18 @@ def export_network(checkpoint: Checkpoint) -> ExportedNetwork:
 class _Packed:
     """A network's weights as one sequence, and where each part begins in it."""
 
-    def __init__(self, network: CifarResNet) -> None:
-        self.network = network
+    def __init__(self, kind: str, network: StagedNetwork) -> None:
+        self.kind, self.network = kind, network
         self.state = to_half_precision(network)
         self.values: list[bytes] = []
         self.length = 0
 
     def graph(self) -> dict[str, Any]:
         """The graph, whose parts are packed in the order in which they stand in it."""
-        network = self.network
-        graph: dict[str, Any] = {"epsilon": network.bn1.eps, "stem": self._convolution("", 1)}
+        if self.kind == "air.AirNet":
+            return self._air_graph(cast("AirNet", self.network))
+        network = cast("CifarResNet", self.network)
+        graph: dict[str, Any] = {"kind": self.kind, "epsilon": network.bn1.eps, "stem": self._convolution("", 1)}
         graph["stages"] = [
             [[self._convolution(f"{name}.{block}.", number) for number in (1, 2)] for block in range(len(stage))]
             for name in network.stage_names
@@ -100,6 +105,22 @@ class _Packed:
             "at": self._append("fc.weight", "fc.bias"),
         }
         return graph
+
+    def _air_graph(self, network: AirNet) -> dict[str, Any]:
+        stem = {"out": network.conv1.out_channels, "at": self._append("conv1.weight", "conv1.bias")}
+        names = network.stage_names
+        return {
+            "kind": self.kind,
+            "epsilon": network.get_submodule("block1.bn1").eps,
+            "stem": stem,
+            "stages": [[[self._convolution(f"{name}.", number) for number in (1, 2)]] for name in names],
+            "head": {
+                "in": network.fc.in_features,
+                "out": network.fc.out_features,
+                "scale": network.scale,
+                "at": self._append("fc.weight"),
+            },
+        }
 
     def _convolution(self, prefix: str, number: int) -> dict[str, int]:
         layer, norm = f"{prefix}conv{number}", f"{prefix}bn{number}"

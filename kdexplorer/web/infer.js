@@ -1,5 +1,5 @@
 "use strict";
-/* Runs the CIFAR ResNets of export.py as plain loops over typed arrays, and reduces a photo to 32 x 32 pixels.
+/* Runs the CIFAR ResNets and AirNets of export.py as plain loops over typed arrays, and reduces a photo to 32 x 32 pixels.
 
    Convolutions of stride 1 are Winograd's F(4x4, 3x3) (Lavin & Gray, "Fast Algorithms for Convolutional Neural
    Networks", CVPR 2016): a tile of 4 x 4 outputs from 6 x 6 inputs takes 36 multiplications where the definition takes
@@ -27,7 +27,7 @@ const KDInfer = (() => {
   }
 
   /** A convolution with its batch norm folded in (Jacob et al. 2018, section 3.2), its kernel [out, in, 9] repacked. */
-  function loadConvolution(part, values, epsilon) {
+  function loadConvolution(part, values, epsilon, floor) {
     const { in: inputs, out: outputs, stride, at } = part;
     const length = inputs * 9;
     const kernel = new Float64Array(outputs * length);
@@ -39,7 +39,7 @@ const KDInfer = (() => {
       for (let i = k * length; i < (k + 1) * length; i++) kernel[i] = values[at + i] * scale;
     }
     const pack = stride === 1 ? packFrequencies : packTaps;
-    return { inputs, outputs, stride, bias, kernel: pack(kernel, inputs, outputs) };
+    return { inputs, outputs, stride, bias, floor, kernel: pack(kernel, inputs, outputs) };
   }
 
   /** Kernels for `strided`: [out / 4][in * 9][4]. */
@@ -73,13 +73,14 @@ const KDInfer = (() => {
   /** A network ready to run, from export.py's description and its float16 weights (Uint8Array). */
   function load(description, weights) {
     const values = fromFloat16(weights);
-    const { epsilon, stem, stages, head } = description.graph;
+    const { kind, epsilon, stem, stages, head } = description.graph;
     const { in: features, out: classes, at } = head;
-    if (values.length !== at + classes * (features + 1)) throw new Error(`${description.name}: its weights are truncated.`);
-    const convolution = (part) => loadConvolution(part, values, epsilon);
+    const pooled = kind === "air.AirNet"; // its classifier has no bias
+    if (values.length !== at + classes * (features + !pooled)) throw new Error(`${description.name}: its weights are truncated.`);
+    const convolution = (part) => loadConvolution(part, values, epsilon, pooled ? -Infinity : 0);
     return {
       description,
-      stem: convolution(stem),
+      stem: pooled ? { outputs: stem.out, weights: values.slice(stem.at) } : convolution(stem),
       stages: stages.map((blocks) => blocks.map((block) => block.map(convolution))),
       head: { features, classes, weights: values.slice(at) },
     };
@@ -149,8 +150,9 @@ const KDInfer = (() => {
     }
   }
 
-  /** A^T m A to 4 x 4 outputs at `to`, with bias, with the value that is there already (`residual` 1, else 0), and ReLU. */
-  function transformOutput(sums, from, step, bias, residual, target, to, width) {
+  /** A^T m A to 4 x 4 outputs at `to`, with bias, with the value that is there already (`residual` 1, else 0), at least
+      `floor`: 0 is ReLU. */
+  function transformOutput(sums, from, step, bias, residual, floor, target, to, width) {
     for (let column = 0; column < 6; column++) {
       const at = from + column * step;
       const m1 = sums[at + 6 * step], m2 = sums[at + 12 * step]; // prettier-ignore
@@ -165,16 +167,16 @@ const KDInfer = (() => {
       const at = 6 * row;
       const m1 = tile[at + 1], m2 = tile[at + 2], m3 = tile[at + 3], m4 = tile[at + 4]; // prettier-ignore
       const a = m1 + m2, b = m1 - m2, c = m3 + m4, d = m3 - m4; // prettier-ignore
-      target[to] = Math.max(0, tile[at] + a + c + bias + residual * target[to]);
-      target[to + 1] = Math.max(0, b + 2 * d + bias + residual * target[to + 1]);
-      target[to + 2] = Math.max(0, a + 4 * c + bias + residual * target[to + 2]);
-      target[to + 3] = Math.max(0, b + 8 * d + tile[at + 5] + bias + residual * target[to + 3]);
+      target[to] = Math.max(floor, tile[at] + a + c + bias + residual * target[to]);
+      target[to + 1] = Math.max(floor, b + 2 * d + bias + residual * target[to + 1]);
+      target[to + 2] = Math.max(floor, a + 4 * c + bias + residual * target[to + 2]);
+      target[to + 3] = Math.max(floor, b + 8 * d + tile[at + 5] + bias + residual * target[to + 3]);
     }
   }
 
-  /** A 3 x 3 convolution of stride 1 and ReLU, four tiles at a time: transform, 36 products, transform back. */
+  /** A 3 x 3 convolution of stride 1 and ReLU (or nothing, as `floor` says), four tiles at a time: transform, 36 products, transform back. */
   function winograd(layer, source, side, target, residual) {
-    const { inputs, outputs, kernel, bias } = layer;
+    const { inputs, outputs, kernel, bias, floor } = layer;
     const width = side + 2, plane = width * width, across = side >> 2; // prettier-ignore
     const patchStep = 4 * inputs + GAP, sumStep = 4 * outputs + GAP; // prettier-ignore
     const patches = buffer("patches", 36 * patchStep), sums = buffer("sums", 36 * sumStep); // prettier-ignore
@@ -191,7 +193,7 @@ const KDInfer = (() => {
       for (let t = 0; t < 4; t++) {
         const to = place(first + t) + width + 1;
         for (let k = 0; k < outputs; k++)
-          transformOutput(sums, 4 * k + t, sumStep, bias[k], residual, target, to + k * plane, width);
+          transformOutput(sums, 4 * k + t, sumStep, bias[k], residual, floor, target, to + k * plane, width);
       }
     }
   }
@@ -228,17 +230,87 @@ const KDInfer = (() => {
             source[(c * wide + 2 * row + 1) * wide + 2 * column + 1];
   }
 
-  /** The mean over channels of a stage's output: its attention map [side * side] (power 1), not normalized. */
-  function attentionMap(source, channels, side) {
-    const width = side + 2;
+  /** The mean over channels of a stage's absolute output: its attention map [side * side] (power 1), not normalized. */
+  function attentionMap(source, channels, side, width = side + 2) {
     const map = new Float32Array(side * side);
     for (let row = 0; row < side; row++)
       for (let column = 0; column < side; column++) {
         let sum = 0;
-        for (let c = 0; c < channels; c++) sum += source[(c * width + row + 1) * width + column + 1];
+        for (let c = 0; c < channels; c++) sum += Math.abs(source[(c * width + row + 1) * width + column + 1]);
         map[row * side + column] = sum / channels;
       }
     return map;
+  }
+
+  /** x times the normal distribution function, with erf as in Abramowitz & Stegun 7.1.26: an error of at most 1.5e-7. */
+  function gelu(x) {
+    const z = Math.abs(x) * Math.SQRT1_2, t = 1 / (1 + 0.3275911 * z); // prettier-ignore
+    const sum = 0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429)));
+    const rest = 0.5 * x * t * sum * Math.exp(-z * z);
+    return x > 0 ? x - rest : rest;
+  }
+
+  /** The 2 x 2 convolution of an AirNet, without a border, and GELU: 31 pixels a side, in planes of 32. */
+  function whiten({ outputs, weights }, image) {
+    const width = SIZE + 2, plane = width * width, target = planes("air 32", outputs, SIZE); // prettier-ignore
+    for (let k = 0; k < outputs; k++)
+      for (let row = 1; row < SIZE; row++)
+        for (let column = 1; column < SIZE; column++) {
+          let sum = weights[12 * outputs + k];
+          for (let c = 0, w = 12 * k; c < 3; c++, w += 4) {
+            const at = c * plane + row * width + column;
+            sum += weights[w] * image[at] + weights[w + 1] * image[at + 1];
+            sum += weights[w + 2] * image[at + width] + weights[w + 3] * image[at + width + 1];
+          }
+          target[k * plane + row * width + column] = gelu(sum);
+        }
+    return target;
+  }
+
+  /** Planes of `room` pixels a side, of which the first `side` count: the largest of each `size` x `size` inputs, GELU. */
+  function poolAndActivate(source, channels, roomIn, size, side, room, name) {
+    const widthIn = roomIn + 2, width = room + 2, target = planes(name, channels, room); // prettier-ignore
+    for (let c = 0; c < channels; c++)
+      for (let row = 0; row < side; row++)
+        for (let column = 0; column < side; column++) {
+          let most = -Infinity;
+          for (let i = 0; i < size; i++)
+            for (let j = 0; j < size; j++)
+              most = Math.max(most, source[(c * widthIn + row * size + i + 1) * widthIn + column * size + j + 1]);
+          target[(c * width + row + 1) * width + column + 1] = gelu(most);
+        }
+    return target;
+  }
+
+  /** The same for an AirNet. A plane's side is a multiple of 4, at least 8, for `winograd`; beyond the image it is 0. */
+  function runPooled(network, image) {
+    let x = whiten(network.stem, image);
+    let side = SIZE - 1, room = SIZE, channels = 0; // prettier-ignore
+    const maps = [];
+    for (const [[first, second]] of network.stages) {
+      channels = first.outputs;
+      const wide = planes("wide", channels, room);
+      winograd(first, x, room, wide, 0);
+      const roomIn = room;
+      side >>= 1;
+      room = Math.max(8, roomIn >> 1);
+      const middle = poolAndActivate(wide, channels, roomIn, 2, side, room, `middle ${side}`);
+      const full = planes("full", channels, room);
+      winograd(second, middle, room, full, 0);
+      x = poolAndActivate(full, channels, room, 1, side, room, `air ${side}`);
+      maps.push(attentionMap(x, channels, side, room + 2));
+    }
+    const { features, classes, weights } = network.head;
+    const { scale } = network.description.graph.head;
+    const logits = new Float64Array(classes);
+    for (let c = 0; c < features; c++) {
+      let most = -Infinity;
+      for (let row = 1; row <= side; row++)
+        for (let column = 1; column <= side; column++)
+          most = Math.max(most, x[(c * (room + 2) + row) * (room + 2) + column]);
+      for (let k = 0; k < classes; k++) logits[k] += scale * weights[k * features + c] * most;
+    }
+    return { logits, maps };
   }
 
   /** Logits [classes] and an attention map a stage, for RGB bytes [32 * 32 * 3]. */
@@ -250,6 +322,7 @@ const KDInfer = (() => {
       for (let i = 0; i < SIZE * SIZE; i++)
         image[(c * width + (i >> 5) + 1) * width + (i & 31) + 1] = (pixels[3 * i + c] / 255 - mean[c]) / std[c];
 
+    if (network.description.graph.kind === "air.AirNet") return runPooled(network, image);
     let side = SIZE;
     let channels = network.stem.outputs;
     let x = planes("stage", channels, side);

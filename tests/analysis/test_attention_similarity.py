@@ -92,14 +92,6 @@ def test_results_are_stored_and_read_again(tmp_path, make_checkpoint):
     assert attention_similarity.load_stored(teacher, [student], images)[student.path] is None
 
 
-def test_students_with_other_stages_are_left_out(tmp_path, make_checkpoint):
-    teacher, student = make_checkpoint(tmp_path / "t"), make_checkpoint(tmp_path / "s", "mobilenet_v2")
-    images = random_images(4)
-    assert attention_similarity.split_by_stages(teacher, [student, teacher]) == ([teacher], [student])
-    attention_similarity.measure(teacher, [student], images, lambda c: c.network())
-    assert attention_similarity.build_rows(teacher, [student], images) == []
-
-
 def test_each_stage_is_compared_with_the_scratch_baseline_image_by_image(networks, tiny):
     teacher, baseline, copy = networks
     images = get_dataset("synthetic").load("test").images[:40]

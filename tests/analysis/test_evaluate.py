@@ -18,7 +18,6 @@ from kdexplorer.analysis.inference import predict
 from kdexplorer.datasets import Normalization, Split, get_dataset
 from kdexplorer.errors import CheckpointError, DataError
 from kdexplorer.networks import build
-from kdexplorer.networks.cost import count_multiply_adds, count_parameters
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.runs.weights import rename_by_shape
 
@@ -81,19 +80,6 @@ def small_cifar10(monkeypatch):
     split = Split(images, np.arange(50) % 10, dataset.classes)
     monkeypatch.setattr(dataset, "load", lambda self, name: split)
     return split
-
-
-def test_imported_weights_get_a_complete_card(tmp_path, small_cifar10):
-    network = build("resnet8", seed=3).eval()
-    torch.save(network.state_dict(), tmp_path / "weights.pt")
-    checkpoint = import_checkpoint(tmp_path / "weights.pt", "resnet8", "mine", tmp_path, NORMALIZATION)
-    card = checkpoint.card
-    assert (card.objective, card.teacher, card.legs) == (None, None, ())
-    assert (card.normalization, card.data.evaluation_images) == (NORMALIZATION, 50)
-    assert (card.parameters, card.multiply_adds) == (count_parameters(network), count_multiply_adds("resnet8"))
-    expected = predict(network, small_cifar10.images, NORMALIZATION)
-    np.testing.assert_allclose(checkpoint.logits(), expected, atol=0.02)
-    assert card.test_accuracy == metrics.accuracy(checkpoint.logits(), small_cifar10.labels)
 
 
 def test_a_taken_or_invalid_name_is_refused(tmp_path, small_cifar10):

@@ -43,16 +43,6 @@ def test_each_student_is_tested_against_its_baseline_and_its_teacher(family):
     assert (pair.gained, pair.lost) == (0, 18)
 
 
-def test_human_labels_apply_to_the_whole_test_split_of_cifar10_only(tmp_path, make_checkpoint, family):
-    cifar = get_dataset("cifar10")
-    human = np.full((10_000, 10), 0.1)
-    facts = {"classes": cifar.classes, "data": {"dataset": "cifar10", "evaluation_images": 10_000}}
-    checkpoint = make_checkpoint(tmp_path / "c", logits=np.zeros((10_000, 10)), **facts)
-    row = results.build_rows({"c": checkpoint}, {"c": checkpoint.logits()}, None, human_labels=human)[0]
-    assert row.measures["human_cross_entropy"] == pytest.approx(np.log(10))
-    assert "human_cross_entropy" not in family.rows(human_labels=human)[0].measures
-
-
 def test_different_evaluation_images_are_different_groups(family, tmp_path, make_checkpoint):
     assert list(results.group_by_evaluation(family.entries).values()) == [["teacher", "plain", "student"]]
     other = make_checkpoint(tmp_path / "other", data={"dataset": "synthetic", "evaluation_images": 2000})

@@ -25,7 +25,7 @@ def forge(at):
         elif kind == "int_value":
             widget.int_value = 2**62
         elif kind == "string_value":
-            widget.string_value = "x" * (messages.VALUE - 100)
+            widget.string_value = "x" * min(messages.VALUE - 100, 800_000 // len(states.widgets))  # all: 1 MB
     for editor in at.data_editor:
         states.widgets.add(id=editor.proto.id, string_value=json.dumps(TABLE))
     return states

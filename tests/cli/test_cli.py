@@ -58,6 +58,10 @@ def test_the_command_of_an_experiment_reads_back_to_the_same_experiment():
         students=[parse_student(text) for text in students],
     )
     assert train.read_config(read_back(train_command(config))) == config
+    command = "python -m kdexplorer train --recipe fast --momentum 0.7 --dataset synthetic --students resnet8:scratch"
+    fast = train.read_config(read_back(command))
+    assert (fast.optimizer, fast.momentum, fast.norm_momentum) == ("muon", 0.7, 0.4)
+    assert train.read_config(read_back(train_command(fast))) == fast
 
 
 def test_options_override_the_file_of_a_configuration(tmp_path):

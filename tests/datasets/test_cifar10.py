@@ -34,6 +34,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
     root = tmp_path / "data"
     root.mkdir()
+    monkeypatch.setenv("KDEXPLORER_DATA", str(root))
     return root
 
 
@@ -76,7 +77,7 @@ def parquet(small):
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_parquet_is_decoded_once_into_a_memory_mapped_cache(parquet, split):
     calls = []
-    loaded = CIFAR10.load(split, parquet, lambda *call: calls.append(call))
+    loaded = CIFAR10.load(split, lambda *call: calls.append(call))
     images, labels = small_images(split)
     assert np.array_equal(loaded.images, images)
     assert np.array_equal(loaded.labels, labels)
@@ -85,20 +86,20 @@ def test_parquet_is_decoded_once_into_a_memory_mapped_cache(parquet, split):
     assert (parquet / ".kdexplorer-cache").is_dir()
 
     calls.clear()
-    again = CIFAR10.load(split, parquet, lambda *call: calls.append(call))
+    again = CIFAR10.load(split, lambda *call: calls.append(call))
     assert calls == []
     assert isinstance(again.images, np.memmap)
     assert np.array_equal(again.images, images)
 
 
 def test_other_data_never_use_an_old_cache(parquet):
-    CIFAR10.load("test", parquet)
+    CIFAR10.load("test")
     images, labels = small_images("test")
     write_parquet(parquet, "test", 255 - images, labels, files=2)
-    assert np.array_equal(CIFAR10.load("test", parquet).images, 255 - images)
+    assert np.array_equal(CIFAR10.load("test").images, 255 - images)
     calls = []
     os.utime(parquet / "plain_text" / "test-00000-of-00002.parquet", (1, 1))  # same size, another time
-    CIFAR10.load("test", parquet, lambda *call: calls.append(call))
+    CIFAR10.load("test", lambda *call: calls.append(call))
     assert calls
 
 
@@ -106,7 +107,7 @@ def test_a_read_only_root_stays_untouched_and_the_users_cache_is_used(parquet, t
     before = sorted(parquet.rglob("*"))
     parquet.chmod(0o555)
     try:
-        CIFAR10.load("test", parquet)
+        CIFAR10.load("test")
     finally:
         parquet.chmod(0o755)
     assert sorted(parquet.rglob("*")) == before
@@ -118,26 +119,25 @@ def test_an_interrupted_decoding_leaves_nothing_that_looks_complete(parquet):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        CIFAR10.load("test", parquet, interrupt)
+        CIFAR10.load("test", interrupt)
     assert list(parquet.rglob("*.npy")) == []
-    assert np.array_equal(CIFAR10.load("test", parquet).images, small_images("test")[0])
+    assert np.array_equal(CIFAR10.load("test").images, small_images("test")[0])
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"garbage"])
 def test_a_damaged_cache_says_which_folder_to_delete(parquet, damage):
-    CIFAR10.load("test", parquet)
+    CIFAR10.load("test")
     (images,) = parquet.glob(".kdexplorer-cache/*/test/images.npy")
     images.write_bytes(damage)
     with pytest.raises(DataError, match=r"kdexplorer-cache.*delete that folder"):
-        CIFAR10.load("test", parquet)
+        CIFAR10.load("test")
 
 
-def test_missing_data_names_the_path_and_what_to_do(small, monkeypatch):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(small))
+def test_missing_data_names_the_path_and_what_to_do(small):
     with pytest.raises(DataError, match=rf"{small}.*data download.*KDEXPLORER_DATA"):
         CIFAR10.load("test")
     write_parquet(small, "train", *small_images("train"))
-    assert CIFAR10.find(small) is None  # one split alone is not the data set
+    assert CIFAR10.find() is None  # one split alone is not the data set
 
 
 ROW = {"bytes": png(IMAGE), "path": "x.png"}
@@ -164,7 +164,7 @@ def test_other_parquet_is_refused_and_its_path_named(parquet, columns):
         write_parquet(parquet, "test", np.concatenate([images, images]), np.concatenate([labels, labels]), files=2)
     pyarrow.parquet.write_table(pyarrow.table(columns), parquet / "plain_text" / "test-00000-of-00002.parquet")
     with pytest.raises(DataError, match=rf"{parquet}/plain_text"):
-        CIFAR10.load("test", parquet)
+        CIFAR10.load("test")
     assert list(parquet.rglob("*.npy")) == []
 
 
@@ -173,7 +173,7 @@ def test_truncated_parquet_names_the_file(parquet, share):
     file = parquet / "plain_text" / "test-00001-of-00002.parquet"
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     with pytest.raises(DataError, match=r"test-00001-of-00002\.parquet is damaged.*Fetch it again"):
-        CIFAR10.load("test", parquet)
+        CIFAR10.load("test")
 
 
 # --- The official archive ---------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_the_official_layout_is_read_when_its_checksums_agree(small, monkeypatch
     if packed:
         monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5(pack(small).read_bytes()).hexdigest())
     for split in SMALL:
-        loaded = CIFAR10.load(split, small)
+        loaded = CIFAR10.load(split)
         assert np.array_equal(loaded.images, small_images(split)[0])
         assert np.array_equal(loaded.labels, small_images(split)[1])
     assert not (packed and (small / "cifar-10-batches-py").exists())
@@ -257,7 +257,9 @@ def test_every_source_gives_the_same_pixels_for_the_same_step(parquet, monkeypat
     archive = tmp_path / "archive"
     archive.mkdir()
     trust(monkeypatch, write_batches(archive))
-    loaded = [CIFAR10.load("train", root) for root in (parquet, archive)]
+    loaded = [CIFAR10.load("train")]
+    monkeypatch.setenv("KDEXPLORER_DATA", str(archive))
+    loaded.append(CIFAR10.load("train"))
     assert np.array_equal(loaded[0].images, loaded[1].images)
     assert np.array_equal(loaded[0].labels, loaded[1].labels)
     subsets = [split.take(sample_class_balanced(split.labels, 20, seed=1)) for split in loaded]
@@ -270,7 +272,7 @@ def test_every_source_gives_the_same_pixels_for_the_same_step(parquet, monkeypat
 
 def test_runs_of_earlier_versions_keep_the_order_of_their_source(parquet, monkeypatch, tmp_path, no_network):
     images, labels = source_images("train")
-    kept = CIFAR10.load("train", parquet, order="source")
+    kept = CIFAR10.load("train", order="source")
     assert np.array_equal(kept.images, images)
     assert np.array_equal(kept.labels, labels)
 
@@ -281,7 +283,7 @@ def test_a_wrong_checksum_is_refused_before_anything_is_unpickled(small, no_netw
     archive = pack(small) if packed else small / "cifar-10-batches-py"
     before = archive.read_bytes() if packed else None
     with pytest.raises(DataError, match=rf"{archive} is damaged or not the official CIFAR-10.*data download"):
-        CIFAR10.load("test", small)
+        CIFAR10.load("test")
     assert not (tmp_path / "fired").exists()
     assert not packed or archive.read_bytes() == before  # the user's file is theirs
 
@@ -290,7 +292,7 @@ def test_a_wrong_checksum_is_refused_before_anything_is_unpickled(small, no_netw
 def test_a_file_that_is_no_archive_is_refused(small, no_network, content):
     (small / "cifar-10-python.tar.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz is damaged"):
-        CIFAR10.load("train", small)
+        CIFAR10.load("train")
 
 
 class FakeDownload:
@@ -324,15 +326,16 @@ def test_an_interrupted_download_leaves_nothing_that_looks_complete(small, monke
     monkeypatch.setattr("torchvision.datasets.CIFAR10", type("Failing", (FakeDownload,), {"error": error}))
     expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else DataError
     with pytest.raises(expected):
-        CIFAR10.download(small)
-    assert CIFAR10.find(small) is None
+        CIFAR10.download()
+    assert CIFAR10.find() is None
     assert [path.name for path in small.iterdir()] == [".download.lock"]
 
 
 def test_a_complete_download_is_moved_in_whole(small, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.CIFAR10", FakeDownload)
     root = small / "new"
-    assert CIFAR10.download(root) == root / "cifar-10-batches-py"
+    monkeypatch.setenv("KDEXPLORER_DATA", str(root))
+    assert CIFAR10.download() == root / "cifar-10-batches-py"
     assert {path.name for path in root.iterdir()} == {"cifar-10-batches-py", ".download.lock"}
 
 
@@ -340,7 +343,7 @@ def test_a_complete_download_is_moved_in_whole(small, monkeypatch):
 
 
 def test_cifar10_is_what_was_published(real_root):
-    train, test = (CIFAR10.load(split, real_root) for split in ("train", "test"))
+    train, test = (CIFAR10.load(split) for split in ("train", "test"))
     assert np.bincount(train.labels).tolist() == [5000] * 10
     assert np.bincount(test.labels).tolist() == [1000] * 10
     assert [test.classes[label] for label in test.labels[:5]] == ["cat", "ship", "ship", "airplane", "frog"]

@@ -25,7 +25,7 @@ def test_it_stands_in_for_the_complete_data_where_they_are_missing(monkeypatch):
     assert np.array_equal(positions, np.arange(2000))
     assert np.array_equal(cifar10.test_labels()[:2000], labels)
     assert len(cifar10.test_labels()) == 10_000
-    monkeypatch.setattr(type(cifar10), "is_available", lambda self, root=None: True)
+    monkeypatch.setattr(type(cifar10), "is_available", lambda self: True)
     assert available_dataset("cifar10") == "cifar10"
 
 

@@ -104,12 +104,14 @@ def test_a_download_that_was_killed_is_cleaned_up_by_the_next_look(program):
     assert not list(root.glob(".download-*/"))
 
 
-def test_a_download_is_alone(tmp_path):
+def test_a_download_is_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
     with FileLock(tmp_path / ".download.lock"), pytest.raises(DataError, match="another process"):
-        cifar10.Cifar10().download(tmp_path)
+        cifar10.Cifar10().download()
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_with_advice(tmp_path):
+def test_a_folder_that_cannot_be_made_is_an_error_with_advice(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "file"))
     with pytest.raises(DataError, match="KDEXPLORER_DATA"):
-        download.start_download(tmp_path / "file")
+        download.start_download()

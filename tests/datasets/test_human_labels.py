@@ -89,5 +89,5 @@ def test_the_real_file_agrees_with_the_labels(real_root):
     path = find_human_labels()
     if path is None:
         pytest.skip("needs CIFAR-10H: set KDEXPLORER_CIFAR10H")
-    agree = load_human_labels(path).argmax(axis=1) == get_dataset("cifar10").load("test", real_root).labels
+    agree = load_human_labels(path).argmax(axis=1) == get_dataset("cifar10").load("test").labels
     assert 0.98 < agree.mean() < 1

@@ -6,6 +6,7 @@ from torch import nn
 
 from kdexplorer.errors import ConfigError
 from kdexplorer.networks import Outputs, all_architectures, build, build_empty, get_architecture
+from kdexplorer.networks.air import AirNet
 from kdexplorer.networks.base import fold_batch_norm
 from kdexplorer.networks.cost import count_multiply_adds, count_parameters
 from kdexplorer.networks.resnet import CifarResNet
@@ -14,7 +15,7 @@ from kdexplorer.web.export import export_network
 
 ARCHITECTURES = [entry.key for entry in all_architectures()]
 
-ONE_OF_A_KIND = ["resnet8", "resnet18", "resnet50", "wrn_16_2", "mobilenet_v2"]
+ONE_OF_A_KIND = ["resnet8", "resnet18", "resnet50", "wrn_16_2", "mobilenet_v2", "air_16"]
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -41,6 +42,15 @@ def from_imagenet(published, stem_channels, features):
     return published - (49 - 9) * 3 * stem_channels - 990 * (features + 1)
 
 
+def air_count(width):
+    """Jordan 2024, section 3.1: the whitening with its shifts, then shifts alone, and a classifier without them."""
+    widths, total, before = (width, 4 * width, 4 * width), 24 * 3 * 2 * 2 + 24, 24
+    for channels in widths:
+        total += 9 * (before + channels) * channels + 4 * channels  # scales are 1, and stay it
+        before = channels
+    return total + 10 * before
+
+
 COUNTS = {
     **{f"resnet{depth}": cifar_resnet_count(depth) for depth in (8, 20, 32, 44, 56, 110)},
     "resnet18": from_imagenet(11_689_512, 64, 512),
@@ -49,6 +59,7 @@ COUNTS = {
     "wrn_16_2": wide_resnet_count(16, 2),
     "wrn_40_2": wide_resnet_count(40, 2),
     "mobilenet_v2": from_imagenet(3_504_872, 0, 1280),
+    **{f"air_{width}": air_count(width) for width in (16, 32, 64)},
 }
 PUBLISHED = {
     "resnet20": 269_722,
@@ -61,6 +72,7 @@ PUBLISHED = {
     "resnet50": 23_520_842,
     "wrn_16_2": 691_674,
     "wrn_40_2": 2_243_546,
+    "air_64": 1_972_792,
 }
 
 
@@ -100,6 +112,9 @@ MULTIPLY_ADDS = {
     "wrn_16_2": 101_106_944,
     "wrn_40_2": 327_599_360,
     "mobilenet_v2": 87_976_448,
+    "air_16": 10_135_072,
+    "air_32": 33_066_272,
+    "air_64": 118_147_360,
 }
 
 
@@ -129,8 +144,9 @@ def test_the_registry_says_what_the_network_computes(architecture, images):
         plain = network(images)
     assert outputs.logits.shape == (2, 10)
     assert torch.equal(plain, outputs.logits)
+    side = 31 if architecture.startswith("air") else 32  # a 2x2 convolution without a border
     assert [tuple(stage.shape) for stage in outputs.stages] == [
-        (2, stage.channels, 32 // stage.reduction, 32 // stage.reduction) for stage in entry.stages
+        (2, stage.channels, side // stage.reduction, side // stage.reduction) for stage in entry.stages
     ]
     assert outputs.embedding.shape == (2, entry.embedding)
     assert torch.equal(network.classify(outputs.embedding), outputs.logits)
@@ -141,13 +157,15 @@ def test_stages_halve_four_times_in_the_lab_pair_and_three_times_in_the_papers_n
     reductions = {entry.key: [stage.reduction for stage in entry.stages] for entry in all_architectures()}
     four = {"resnet18", "resnet34", "resnet50", "mobilenet_v2"}
     assert {key for key, found in reductions.items() if found == [1, 2, 4, 8]} == four
-    assert {key for key, found in reductions.items() if found == [1, 2, 4]} == set(ARCHITECTURES) - four
+    pooled = {"air_16", "air_32", "air_64"}
+    assert {key for key, found in reductions.items() if found == [2, 4, 8]} == pooled
+    assert {key for key, found in reductions.items() if found == [1, 2, 4]} == set(ARCHITECTURES) - four - pooled
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_browser_runs_what_can_be_exported(architecture, tmp_path, make_checkpoint):
     entry = get_architecture(architecture)
-    assert entry.runs_in_browser == isinstance(build_empty(architecture), CifarResNet)
+    assert entry.runs_in_browser == isinstance(build_empty(architecture), (CifarResNet, AirNet))
     if entry.runs_in_browser:
         checkpoint = make_checkpoint(tmp_path / "net", architecture)
         assert len(export_network(checkpoint).weights) == 2 * sum(

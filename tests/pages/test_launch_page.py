@@ -67,6 +67,19 @@ def test_a_wrong_value_is_reported_beside_its_field_and_nothing_can_start(open_p
     assert "--start-resolution 16" in text(at)
 
 
+def test_a_recipe_fills_its_fields_and_another_takes_its_place(open_page):
+    at = open_page("launch")
+    before = dict(experiment(at))
+    at.selectbox(key="form_recipe").set_value("fast").run()
+    assert "--recipe fast" in text(at)
+    assert "--momentum" not in text(at)
+    assert at.number_input(key="form_batch_size").value == experiment(at)["batch_size"] == 1000
+    assert at.selectbox(key="form_first_layer").value == "whitening"
+    at.selectbox(key="form_recipe").set_value("standard").run()
+    assert experiment(at)["optimizer"] == "sgd"
+    assert experiment(at)["epochs"] == before["epochs"]
+
+
 @needs_demo
 def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(monkeypatch, open_page):
     monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
@@ -86,7 +99,7 @@ def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(monkey
 @needs_demo
 def test_the_complete_data_are_used_where_they_are_available(monkeypatch, open_page):
     monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
-    monkeypatch.setattr(type(get_dataset("cifar10")), "is_available", lambda self, root=None: True)
+    monkeypatch.setattr(type(get_dataset("cifar10")), "is_available", lambda self: True)
     at = open_page("launch")
     button(at, "The lab's table with small networks").click().run()
     assert (experiment(at)["dataset"], experiment(at)["train_images"]) == ("cifar10", None)

@@ -19,10 +19,9 @@ from kdexplorer.errors import ConfigError, RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import Run, finished_students
-from kdexplorer.studies.collect import measure_choice
+from kdexplorer.studies.collect import ATTEMPTS, measure_choice
 from kdexplorer.studies.driver import execute_study
 from kdexplorer.studies.folder import StudyConfig, left_to_train, list_studies, open_study
-from kdexplorer.studies.progress import ATTEMPTS
 from kdexplorer.studies.report import to_csv, to_markdown
 from kdexplorer.studies.study import make_grid_study
 from kdexplorer.studies.table import find_best, read_table, summarize, unpack_bits

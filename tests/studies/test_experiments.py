@@ -174,12 +174,6 @@ def test_a_measurement_keeps_what_it_has_and_continues(shelf, monkeypatch, capsy
     assert "network-2" in capsys.readouterr().err
 
 
-def test_small_tables_are_apart(listed):
-    assert main(["experiment", "tiny", "--small", "--yes", "--quiet"]) == 0
-    assert not results()
-    assert read(TINY, small=True)
-
-
 @pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
 def test_each_declares_what_it_needs(experiment):
     """Before anything is trained: valid experiments, known teachers, five seeds where a verdict follows from them."""

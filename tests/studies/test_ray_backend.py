@@ -11,8 +11,8 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.runs.launch import Work
 from kdexplorer.runs.run_folder import finished_students
 from kdexplorer.studies import driver, ray_backend
+from kdexplorer.studies.collect import ATTEMPTS, Progress
 from kdexplorer.studies.folder import StudyConfig, left_to_train, open_study, prepare
-from kdexplorer.studies.progress import ATTEMPTS, Progress
 from kdexplorer.studies.study import make_grid_study
 
 

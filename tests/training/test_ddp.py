@@ -208,3 +208,14 @@ def test_two_members_normalize_over_the_whole_batch_and_receive_what_the_leader_
         torch.testing.assert_close(each["state"]["0.running_mean"], whole.running_mean)
         torch.testing.assert_close(each["state"]["0.running_var"], whole.running_var)
         assert each["received"] == ({"from": 0}, True, {"rank": 0.5}, "raised by the leader")
+
+
+@pytest.mark.slow
+def test_two_processes_with_the_fast_recipe_follow_one(tiny, words, tmp_path, runs_root):
+    fast = [*words[: words.index("--teacher")], "--recipe", "fast", "--students", "air_16:scratch"]
+    assert main.main(fast) == 0
+    (alone,) = list_runs()
+    one = losses(alone)
+    alone.path.rename(tmp_path / "alone")
+    _, run = torchrun(tmp_path, [*fast, "--sync-batch-norm"])
+    assert losses(run) == pytest.approx(one, rel=2e-2)

@@ -106,7 +106,7 @@ def test_the_page_computes_what_pytorch_computes_on_the_same_weights(engine, nam
 def test_the_page_computes_what_pytorch_computes_on_cifar10(engine, name, real_root):
     if name not in BUNDLED:
         pytest.skip(f"{name} is not bundled")
-    check(engine, BUNDLED[name], get_dataset("cifar10").load("test", real_root).images[:200])
+    check(engine, BUNDLED[name], get_dataset("cifar10").load("test").images[:200])
 
 
 @pytest.mark.reliability
@@ -117,9 +117,21 @@ def test_every_network_that_runs_in_a_page_agrees_with_pytorch_on_hundreds_of_im
     reliability["images classified in JavaScript as in PyTorch"] += len(pixels)
 
 
+@pytest.mark.parametrize("architecture", ["air_16", "air_32"])
+def test_the_page_computes_an_air_net_as_pytorch_does(engine, architecture, make_checkpoint, tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "air", architecture)
+    pixels = draw_shapes(12, seed=1).images
+    logits, maps = predict(engine, checkpoint, pixels)
+    expected, by_power = predict_with_attention(checkpoint.network(), pixels, checkpoint.card.normalization)
+    np.testing.assert_allclose(logits, expected, atol=2e-3 * np.ptp(expected))
+    assert [stage.shape[1:] for stage in maps] == [(15, 15), (7, 7), (3, 3)]
+    for ours, theirs in zip(maps, by_power[1], strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3 * np.ptp(theirs))
+
+
 def test_networks_share_buffers_and_do_not_disturb_one_another(engine, make_checkpoint, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), np.uint8)
-    first, second = (make_checkpoint(tmp_path / f"r{depth}", f"resnet{depth}", depth) for depth in (8, 20))
+    first, second = (make_checkpoint(tmp_path / name, name, seed) for seed, name in enumerate(("resnet8", "air_16")))
     nets = [export_network(one) for one in (first, second)]
     given = {"networks": [[one.description, as_text(one.weights)] for one in nets]}
     given["pixels"] = as_text(np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)).tobytes())
@@ -164,7 +176,7 @@ def test_the_graph_refers_to_every_weight_once(make_checkpoint, tmp_path):
 
 def test_only_the_small_networks_are_exported(make_checkpoint, tmp_path):
     for architecture in all_architectures():
-        assert architecture.runs_in_browser == (architecture.builder == "resnet.CifarResNet")
+        assert architecture.runs_in_browser == (architecture.builder in ("resnet.CifarResNet", "air.AirNet"))
     with pytest.raises(CheckpointError, match="wrn_16_2: only resnet8"):
         export_network(make_checkpoint(tmp_path / "wide", "wrn_16_2"))
 

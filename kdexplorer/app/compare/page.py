@@ -9,8 +9,8 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.analysis import results, verdicts
-from kdexplorer.app.compare import sections, studies, table
-from kdexplorer.app.compare.table import Comparison
+from kdexplorer.app.compare import sections, studies
+from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.parts import layout, network_picker
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.state import cached, choices
@@ -87,7 +87,7 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
     )  # fmt: skip
     left, right = st.columns(2, gap="medium") if section in BESIDE else (st.container(), st.container())
     with left:
-        table.show_summary(compared)
+        sections.show_summary(compared)
     with right:
         SECTIONS[section](compared)
     difference = verdicts.describe_training_difference(networks)
@@ -101,7 +101,7 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
         st.markdown("**Did a student really beat its teacher, or its scratch baseline?**")
         st.markdown(as_text(verdicts.compare_with_teacher_and_baseline(compared.rows)))
     st.header("All figures", divider="grey")
-    table.show_table(compared)
+    sections.show_table(compared)
     return f"{layout.name_networks(teacher and teacher[0], others)}; baseline {as_text(names[baseline])}"
 
 

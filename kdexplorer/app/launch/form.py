@@ -12,21 +12,23 @@ from kdexplorer.app.parts import layout, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state.cached import all_networks
-from kdexplorer.config import RunConfig
+from kdexplorer.config import RunConfig, recipe_settings
 from kdexplorer.datasets import all_datasets, available_dataset, get_dataset
 from kdexplorer.errors import ConfigError
 from kdexplorer.networks import all_architectures
-from kdexplorer.presets import DEMO, PRESETS, STARTING_POINTS
+from kdexplorer.presets import DEMO, PRESETS, RECIPES, STARTING_POINTS
 from kdexplorer.studies.study import MAX_VALUES, Study, make_grid_study
 from kdexplorer.training import checks
 from kdexplorer.training.demo import LENGTHS
 
 FIELDS = {
-    "epochs": "Epochs", "batch_size": "Batch size", "learning_rate": "Peak learning rate",
+    "recipe": "Recipe", "epochs": "Epochs", "batch_size": "Batch size", "learning_rate": "Peak learning rate",
     "train_images": "Training images", "seed": "Seed", "name": "Label",
 }  # fmt: skip
 ADVANCED = {
     "schedule": "Schedule", "warmup": "Warm-up", "momentum": "Momentum",
+    "optimizer": "Optimizer", "filter_rate": "Muon's peak rate", "bias_factor": "Factor of the biases' rate",
+    "norm_momentum": "Batch norm's momentum", "first_layer": "First layer", "start_filters": "Initial filters",
     "weight_decay": "Weight decay", "crop_padding": "Crop padding (pixels)", "flip": "Mirroring",
     "start_resolution": "Initial resolution (pixels)", "holdout": "Images held out", "device": "Device",
     "precision": "Precision", "compile": "Compile", "threads": "Processor threads",
@@ -163,8 +165,18 @@ def _draw_fields(labels: dict[str, str], values: dict[str, Any], slots: dict[str
         with columns[position % 3]:
             st.session_state.setdefault(f"form_{name}", values[name])
             empty = "all" if name == "train_images" else "automatic"
-            values[name] = draw_field(label, RunConfig.model_fields[name], f"form_{name}", empty)
+            more = {"on_change": _use_recipe} if name == "recipe" else {}
+            values[name] = draw_field(label, RunConfig.model_fields[name], f"form_{name}", empty, **more)
             slots[name] = st.container()
+
+
+def _use_recipe() -> None:
+    """Fills the fields that recipes set with those of the chosen one."""
+    recipe = st.session_state["form_recipe"]
+    if recipe in RECIPES:
+        settings = recipe_settings(recipe)
+        st.session_state["run_form"] |= settings
+        st.session_state.update({f"form_{name}": value for name, value in settings.items()})
 
 
 def _pick_grid() -> dict[str, Any]:

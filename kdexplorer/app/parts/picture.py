@@ -60,11 +60,12 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
         label: whether the caption names the picture.
     """
     enlarged, caption = st.empty(), st.empty()
-    with st.container(horizontal=True, gap="xsmall" if alone else "small", key="picture_controls"):
-        steps = st.container(horizontal=True, gap="xsmall", width="content")
-        sources = None if alone else st.popover(
-            "Source", icon=":material/photo_library:", width="content", key="picture_source"
-        )  # fmt: skip
+    controls = st.container(horizontal=True, gap="xsmall" if alone else "small", key="picture_controls")
+    steps, sources = controls, None
+    if not alone:
+        with controls:
+            steps = st.container(horizontal=True, gap="xsmall", width="content")
+            sources = st.popover("Source", icon=":material/photo_library:", width="content", key="picture_source")
     dataset = dataset_of(teacher)
     if sources is None:
         photo = _kept_photo()

@@ -18,7 +18,7 @@ import streamlit as st
 
 from kdexplorer.analysis import results
 from kdexplorer.analysis.results import ResultRow
-from kdexplorer.datasets import Split, base, data_root, get_dataset, human_labels
+from kdexplorer.datasets import Split, base, get_dataset, human_labels
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import CheckpointError
 from kdexplorer.handout.request import Sources
@@ -207,14 +207,13 @@ def result_rows(
 
 def test_split(dataset: str) -> Split | None:
     """The test split, or None while the data are missing. Raises DataError when they are damaged."""
-    root = data_root()
-    source = get_dataset(dataset).find(root)
-    return None if source is None else _split(dataset, str(root), str(source))
+    source = get_dataset(dataset).find()
+    return None if source is None else _split(dataset, str(source.resolve()))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Decoding the images …")
-def _split(dataset: str, root: str, source: str) -> Split:
-    return get_dataset(dataset).load("test", Path(root))
+def _split(dataset: str, source: str) -> Split:
+    return get_dataset(dataset).load("test")
 
 
 def gallery(dataset: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
