@@ -37,7 +37,10 @@ def show_page() -> None:
     with left:
         image = picture.pick_example(teacher, students)
         with st.container(horizontal=True, gap="small", key="ways_on"):
-            layout.link_to("launch", "Train a student in a minute", icon=":material/model_training:")
+            if st.button(
+                "Train a student in a minute", key="train_first", type="primary", icon=":material/model_training:"
+            ):
+                st.switch_page(layout.FOLDER / "launch.py")
             st.button(
                 "Present", key="present_lecture", icon=":material/slideshow:", help="The lecture, step by step",
                 on_click=st.query_params.update, args=({story.PARAMETER: "1"},),
