@@ -4,11 +4,13 @@ import os
 
 import pytest
 
+from kdexplorer.analysis import metrics
 from kdexplorer.app.figures import SECTIONS
 from kdexplorer.app.parts.layout import TITLES
 from kdexplorer.cli import main
 from kdexplorer.errors import ConfigError
 from kdexplorer.figures import all_figures
+from kdexplorer.runs import lineage
 from kdexplorer.story import MAX_STEPS, read_lecture
 
 STEP = 'title = "Temperature"\nsentence = "T softens."\nfigure = "soft_labels"\n'
@@ -25,6 +27,25 @@ def test_the_bundled_lecture_has_a_sentence_a_figure_and_notes_for_each_step_and
     assert len(steps) == 12
     assert len({step.figure for step in steps}) == 12
     assert all(step.notes.strip() and not step.settings.given() for step in steps)
+
+
+def test_the_numbers_in_the_notes_are_those_of_the_bundled_networks(bundled):
+    notes = " ".join(" ".join(step.notes for step in read_lecture().steps).split())
+    entries, logits = bundled.entries, bundled.logits
+    sure = {name: metrics.softmax(one).max(axis=1) for name, one in logits.items()}
+    assert f"more than 99 % on {100 * (sure['resnet56'] > 0.99).mean():.0f} % of" in notes
+    fresh = metrics.fresh_push(logits["resnet56"], 4) / metrics.fresh_push(logits["resnet56"], 1)
+    students = [one for one in entries.values() if lineage.is_distilled(one)]
+    sizes = []
+    for student in students:
+        teacher = lineage.teacher_of(student, list(entries.values())).name
+        small, large = (metrics.push_size(logits[student.name], logits[teacher], t).mean() for t in (1, 4))
+        sizes.append(large / small)
+    assert f"{fresh:.1f} times as large at T = 4 as at T = 1" in notes
+    assert f"{min(sizes):.1f} to {max(sizes):.1f} times for the bundled students" in notes
+    for student in ("resnet20-response", "resnet8-response", "resnet18-response"):
+        less = (sure[student] < sure[f"{student.split('-')[0]}-scratch"]).mean()
+        assert f"{student} is on {100 * less:.0f} %" in notes or f"{student} on {100 * less:.0f} %" in notes
 
 
 def test_every_figure_can_be_drawn_and_belongs_to_a_page():
