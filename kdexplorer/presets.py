@@ -26,11 +26,11 @@ RECIPES: dict[str, dict[str, Any]] = {
     "standard": {},
     "fast": {
         "batch_size": 1000,
-        "learning_rate": 2.0,
+        "learning_rate": 1.0,
         "warmup": 0.0,
         "optimizer": "muon",
         "momentum": 0.85,
-        "bias_factor": 8.0,
+        "bias_factor": 16.0,
         "norm_momentum": 0.4,
         "first_layer": "whitening",
         "start_filters": "dirac",
@@ -113,5 +113,15 @@ STARTING_POINTS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.1,
         "seed": 0,
     },
+    "A fast teacher": {
+        "name": "fast-teacher",
+        "dataset": "cifar10",
+        "train_images": None,
+        "teacher": None,
+        "students": [{"name": "air_64", "architecture": "air_64", **PRESETS["scratch"], "label_smoothing": 0.2}],
+        "recipe": "fast",
+        "epochs": 10,
+        "seed": 0,
+    },
 }
-"""What the form can be filled with: fields of `config.RunConfig`. The last needs neither data nor a teacher."""
+"""What the form can be filled with: fields of `config.RunConfig`. The first without a teacher needs no data either."""

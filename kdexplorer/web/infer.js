@@ -1,5 +1,5 @@
 "use strict";
-/* Runs the CIFAR ResNets and AirNets of export.py as plain loops over typed arrays, and reduces a photo to 32 x 32 pixels.
+/* Runs the CIFAR ResNets and AirNets of export.py as plain loops over typed arrays, and reduces a photo to 32 x 32.
 
    Convolutions of stride 1 are Winograd's F(4x4, 3x3) (Lavin & Gray, "Fast Algorithms for Convolutional Neural
    Networks", CVPR 2016): a tile of 4 x 4 outputs from 6 x 6 inputs takes 36 multiplications where the definition takes
@@ -76,7 +76,8 @@ const KDInfer = (() => {
     const { kind, epsilon, stem, stages, head } = description.graph;
     const { in: features, out: classes, at } = head;
     const pooled = kind === "air.AirNet"; // its classifier has no bias
-    if (values.length !== at + classes * (features + !pooled)) throw new Error(`${description.name}: its weights are truncated.`);
+    const end = at + classes * (features + !pooled);
+    if (values.length !== end) throw new Error(`${description.name}: its weights are truncated.`);
     const convolution = (part) => loadConvolution(part, values, epsilon, pooled ? -Infinity : 0);
     return {
       description,
@@ -174,7 +175,8 @@ const KDInfer = (() => {
     }
   }
 
-  /** A 3 x 3 convolution of stride 1 and ReLU (or nothing, as `floor` says), four tiles at a time: transform, 36 products, transform back. */
+  /** A 3 x 3 convolution of stride 1, and ReLU where `floor` is 0, four tiles at a time: transform, 36 products,
+      transform back. */
   function winograd(layer, source, side, target, residual) {
     const { inputs, outputs, kernel, bias, floor } = layer;
     const width = side + 2, plane = width * width, across = side >> 2; // prettier-ignore
@@ -242,7 +244,7 @@ const KDInfer = (() => {
     return map;
   }
 
-  /** x times the normal distribution function, with erf as in Abramowitz & Stegun 7.1.26: an error of at most 1.5e-7. */
+  /** x times the normal distribution function, with erf as in Abramowitz & Stegun 7.1.26, to 1.5e-7. */
   function gelu(x) {
     const z = Math.abs(x) * Math.SQRT1_2, t = 1 / (1 + 0.3275911 * z); // prettier-ignore
     const sum = 0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429)));
@@ -267,7 +269,7 @@ const KDInfer = (() => {
     return target;
   }
 
-  /** Planes of `room` pixels a side, of which the first `side` count: the largest of each `size` x `size` inputs, GELU. */
+  /** Planes of `room` pixels a side, of which the first `side` count: GELU of the largest of `size` x `size` inputs. */
   function poolAndActivate(source, channels, roomIn, size, side, room, name) {
     const widthIn = roomIn + 2, width = room + 2, target = planes(name, channels, room); // prettier-ignore
     for (let c = 0; c < channels; c++)

@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
+from kdexplorer import story as lecture
 from kdexplorer.app.parts.layout import PARTS
 from kdexplorer.figures import all_figures
-from kdexplorer.story import lecture, read_lecture
+from kdexplorer.story import read_lecture
 from tests.pages.reading import button, params, specs, text
 
 COUNT = len(read_lecture().steps)

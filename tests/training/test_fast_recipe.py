@@ -65,7 +65,7 @@ def _patches(trainer, first):
 
 
 def test_each_group_has_its_own_rate_and_the_schedule_moves_them_together():
-    config = fast(learning_rate=2.0)
+    config = fast(learning_rate=2.0, bias_factor=8)
     network = build("air_16", seed=0)
     optimizer = build_optimizer(config, network, [], torch.float32)
     groups = optimizer.param_groups
@@ -87,6 +87,17 @@ def test_filters_keep_their_norm_and_the_rate_is_the_steps_spectral_size():
     scaled = before * 64**0.5 / before.norm()
     step = (network.block2.conv2.weight - scaled).flatten(1)
     assert torch.linalg.matrix_norm(step, 2) < 1.3 * 0.24
+
+
+@pytest.mark.slow
+def test_a_compiled_air_net_has_finite_gradients_in_bfloat16():
+    network = build("air_16", seed=0)
+    forward = torch.compile(network, dynamic=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = forward(torch.randn(64, 3, 32, 32).contiguous(memory_format=torch.channels_last))
+    torch.nn.functional.cross_entropy(logits.float(), torch.arange(64) % 10).backward()
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.requires_grad]
+    assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
 
 
 @pytest.mark.parametrize("where", [(0, 3)])
