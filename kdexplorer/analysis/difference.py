@@ -164,9 +164,7 @@ def compare_seeds(entries: Mapping[Key, Mapping[int, float]], reference: Mapping
     return correct({key: over_seeds(values) for key, values in shared.items() if values})
 
 
-def compare_pooled(
-    entries: Mapping[Key, Mapping[int, float]], reference: Mapping[int, float]
-) -> dict[Key, Difference]:
+def compare_pooled(entries: Mapping[Key, Mapping[int, float]], reference: Mapping[int, float]) -> dict[Key, Difference]:
     """Every entry minus the reference with one variance for all of them: Dunnett's test (JASA 1955).
 
     It takes students as independent, also those of one seed. p and intervals hold for the family together. The tests of
