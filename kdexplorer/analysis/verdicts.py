@@ -108,8 +108,8 @@ def explain_calibration(rows: Sequence[ResultRow]) -> str | None:
     if noise:
         near = sum(value < TOLERANCE * least for value, least in zip(after, noise, strict=False))
         sentences.append(
-            f"Sampling alone gives a calibrated network {min(noise):.2f} to {max(noise):.2f} % on these images, and in 95 % "
-            f"of samples less than about {TOLERANCE:g} times that: so have {near} of {len(noise)} after scaling."
+            f"Sampling alone gives a calibrated network {min(noise):.2f} to {max(noise):.2f} % on these images, and in "
+            f"95 % of samples less than about {TOLERANCE:g} times that: so have {near} of {len(noise)} after scaling."
         )
     paired = {row.name: one for row in known if row.is_distilled and (one := row.scaled_to_scratch_baseline)}
     for sign, kind in ((-1, "lower than"), (0, "not clearly different from"), (1, "higher than")):

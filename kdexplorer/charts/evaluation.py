@@ -168,11 +168,8 @@ def reliability(
         base.mark_point(size=area(80), filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
     ]
     after = "after temperature scaling" if scaled else ""
-    heading = title(
-        "Accuracy of predictions by their confidence",
-        "Below the diagonal: overconfident; gray: where sampling puts 95 %",
-        after,
-    )
+    cues = "Below the diagonal: overconfident; gray: where sampling alone puts 95 %"
+    heading = title("Accuracy of predictions by their confidence", cues, after)
     described = f"Reliability diagram in ten bins of confidence{', ' * scaled}{after}: " + "; ".join(means)
     return spec(layers, heading, described, 340)
 
