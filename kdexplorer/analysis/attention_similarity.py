@@ -212,9 +212,9 @@ def measure(
             progress(done / len(images))
         for key, similarities in found.items():
             pair = kept[key], kept[_identify(teacher)]
-            own = np.stack([correlate_own(*(_join(maps, power) for maps in pair)) for power in (1, 2)])
+            alone = np.stack([correlate_own(*(_join(maps, power) for maps in pair)) for power in (1, 2)])
             try:
-                values = np.concatenate([np.concatenate(similarities, axis=2), own[:, None]], axis=1)
+                values = np.concatenate([np.concatenate(similarities, axis=2), alone[:, None]], axis=1)
                 array_store.save_array(_facts(teacher, missing[key], part), values)
             except OSError as error:
                 where = f"{array_store.store_root()} cannot be written ({error.strerror})"

@@ -23,6 +23,9 @@ POWER = 0.8
 ENOUGH_SEEDS = 5
 """With fewer it is not decided whether a method or a setting is better."""
 
+MARGIN = 0.005
+"""What counts as equal: a difference that is shown to be smaller than half a point."""
+
 NORMALITY = (
     "These tests assume normal distributions over seeds: without that assumption five seeds cannot give less than "
     "p = 0.0625 (exact sign-flip test)."
@@ -67,6 +70,15 @@ class Difference:
         """Half of the interval's width; 0 without one."""
         low, high = self.interval or (0.0, 0.0)
         return (high - low) / 2
+
+    def is_within(self, margin: float) -> bool:
+        """Whether two one-sided tests over seeds show that the difference is smaller (TOST, Schuirmann 1987)."""
+        from scipy.special import stdtrit
+
+        if self.interval is None:
+            return False
+        two_sided, one_sided = (float(stdtrit(self.count - 1, 1 - share)) for share in (LEVEL / 2, LEVEL))
+        return abs(self.estimate) + self.half * one_sided / two_sided < margin
 
     @property
     def points(self) -> str:
