@@ -10,7 +10,6 @@ import streamlit as st
 
 from kdexplorer.analysis import inference
 from kdexplorer.analysis.inference import PROBED, Probe
-from kdexplorer.app.launch.students import objective_formula
 from kdexplorer.app.parts import chart_view, picture
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.layout import as_text, show_error
@@ -24,6 +23,7 @@ from kdexplorer.errors import KDError
 from kdexplorer.images.picture import Picture
 from kdexplorer.methods import FAMILIES, Method, all_methods, describe_methods, get_method
 from kdexplorer.networks import get_architecture
+from kdexplorer.notation import objective_formula
 
 
 def show_page() -> None:
