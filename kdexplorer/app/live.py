@@ -34,7 +34,7 @@ def show_page() -> None:
         "Teacher and students classify what you hold up to the camera, **in this page**. No picture leaves your device "
         "unless you press **Use this picture**.",
     )
-    teacher, students = network_picker.pick_networks(count=2)
+    teacher, students = network_picker.pick_networks()
     if not export.runs_in_browser(teacher):
         small = [architecture.key for architecture in all_architectures() if architecture.runs_in_browser]
         st.info(

@@ -34,16 +34,16 @@ TYPES, LIMIT = ["png", "jpg", "jpeg", "webp"], "over 5 MB: reduced in your brows
 FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
 
 
-def first_screen(page: str, sentence: str, count: int = 2) -> tuple[Network, list[Network], Picture, Any]:
+def first_screen(page: str, sentence: str, needs: str = "") -> tuple[Network, list[Network], Picture, Any]:
     """The header, the choice of networks and the picture; returns them and the place of control and figure.
 
     Args:
         page: a key of `TITLES`.
         sentence: below its title, as Markdown.
-        count: how many students are chosen by default.
+        needs: which of the teacher's outputs one of the students that are chosen by default has learned from.
     """
     layout.header(page, sentence)
-    teacher, students = network_picker.pick_networks(count)
+    teacher, students = network_picker.pick_networks(needs=needs)
     left, right = layout.first_screen()
     with left:
         image = pick(teacher, students)
