@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import streamlit as st
 
@@ -11,7 +12,6 @@ from kdexplorer.app.parts import chart_view, downloads, layout, measurement
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
-from kdexplorer.charts.studies import figure_chart
 from kdexplorer.errors import KDError
 from kdexplorer.runs.launch import stop_run
 from kdexplorer.studies.driver import describe_state
@@ -85,9 +85,8 @@ def draw_chart(experiment: Experiment) -> Results:
         st.warning(as_text(reason))
     if not results or results.small:
         st.info(f"Not measured yet. {experiment.describe_cost()} Start it below, or from the command line.")
-    chart = figure_chart(experiment.figure(results)) if results else None
-    if chart is not None:
-        chart_view.draw(chart, experiment.title, (), key=f"chart_{experiment.key}")
+    if results:
+        chart_view.show_figure("experiment", SimpleNamespace(figure=experiment.figure(results)), experiment.title, ())
     return results
 
 

@@ -59,7 +59,7 @@ def _draw(figure: Figure, teacher: Network, students: list[Network]) -> None:
             image = _pick_picture(teacher, students)
         with right:
             _draw_beside(figure, teacher, students, image)
-    elif figure.draw is None:
+    elif figure.key in SECTIONS:
         SECTIONS[figure.key](teacher, students)
     else:
         source = _pick_family(teacher, students) if figure.needs == "family" else None
@@ -128,10 +128,6 @@ def _show_curves(teacher: Network, students: list[Network]) -> None:
     sections.show_curves(replace(shown, networks={one: shown.networks[one] for one in others or [first]}))
 
 
-def _show_cost(teacher: Network, students: list[Network]) -> None:
-    sections.show_cost(_compare(teacher, students))
-
-
 def _show_experiment(teacher: Network, students: list[Network]) -> None:
     """One experiment: its question, its chart, its verdict."""
     left, right = st.columns([2, 3], gap="medium")
@@ -172,8 +168,8 @@ def _show_vote(teacher: Network, students: list[Network]) -> None:
 
 SECTIONS = {
     "learning_curves": _show_curves,
-    "accuracy_cost": _show_cost,
+    "accuracy_cost": lambda teacher, students: sections.show_cost(_compare(teacher, students)),
     "experiment": _show_experiment,
     "vote": _show_vote,
 }
-"""The figures that are sections of their page, with its own controls."""
+"""The figures that have more on their page than a chart and its control, and are shown with it."""

@@ -66,19 +66,17 @@ def temperature_axis() -> alt.X:
     return alt.X("T:Q", title="temperature T (log scale)", scale=scale, axis=axis)
 
 
-def over_temperature(
-    teacher: NetworkLogits, students: Sequence[NetworkLogits], chosen: str, temperature: float
-) -> Spec:
-    """The `chosen` key of `CURVES` over T; a rule marks the pinned temperature.
+def over_temperature(teacher: NetworkLogits, students: Sequence[NetworkLogits], curve: str, temperature: float) -> Spec:
+    """The `curve` of `CURVES` over T; a rule marks the pinned temperature.
 
     Those in `COMPARED` are of the students alone; `push` is also of a student before its training.
     """
-    networks = list(students) if chosen in COMPARED else [teacher, *students]
-    if chosen == "push":
+    networks = list(students) if curve in COMPARED else [teacher, *students]
+    if curve == "push":
         networks.append(fresh_student(teacher))
-    heading, unit = CURVES[chosen]
+    heading, unit = CURVES[curve]
     rows = [
-        {"T": float(t), "value": _measure(teacher, network, chosen, float(t)), "network": network.name}
+        {"T": float(t), "value": _measure(teacher, network, curve, float(t)), "network": network.name}
         for network in networks
         for t in np.geomspace(T_MIN, T_MAX, 60)
     ]

@@ -52,10 +52,11 @@ class Figure:
         page: the page that it belongs to, by its file's name.
         moves: what its viewer moves.
         section: the handout's section about it.
-        draw: makes its chart, or yields its parts; None for what only its page can draw, see `app.figures`.
+        draw: makes its chart, if there is one, or yields its parts; None for what only its page can draw.
         needs: where it stands alone: `picture` beside it, or the results of a chosen teacher's `family`.
-        choose: the viewer's choice, which `draw` takes as `chosen`, from what it needs itself.
+        choose: the viewer's choices, each from what it needs itself; `draw` takes them by their names.
         size: by how much its text is larger where it stands alone.
+        name: its charts' in the page's files, with what was chosen in braces; the title where it is empty.
     """
 
     key: str
@@ -63,19 +64,20 @@ class Figure:
     page: str
     moves: str
     section: str
-    draw: Callable[..., Spec | Iterable[Part]] | None = None
+    draw: Callable[..., Spec | Iterable[Part] | None] | None = None
     needs: str = ""
-    choose: Callable[..., Choice] | None = None
+    choose: tuple[Callable[..., Choice], ...] = ()
     size: float = 1.0
+    name: str = ""
 
-    def choice(self, source: object) -> Choice | None:
+    def choices(self, source: object) -> list[Choice]:
         """What its viewer may choose, where a source's attributes are what it needs."""
-        return None if self.choose is None else self.choose(*_read(self.choose, source, {}))
+        return [choose(*_read(choose, source, {})) for choose in self.choose]
 
     def parts(self, source: object, **known: object) -> Iterable[Part]:
         """Its charts and words, from what is known or else a source's attributes, by `draw`'s names. Raises KDError."""
-        drawn = () if self.draw is None else self.draw(*_read(self.draw, source, known))
-        return (drawn,) if isinstance(drawn, dict) else drawn
+        drawn = None if self.draw is None else self.draw(*_read(self.draw, source, known))
+        return (drawn,) if isinstance(drawn, dict) else drawn or ()
 
     def chart(self, source: object) -> Spec:
         """The chart of a figure that is one."""

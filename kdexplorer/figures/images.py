@@ -77,15 +77,15 @@ def choose_stage(maps: Sequence[NetworkMaps]) -> Choice:
     return Choice("stage", "Stage", {**dict(zip(stages, stages, strict=True)), ALL_STAGES: ALL_STAGES}, stages[-1])
 
 
-def _attention(maps: Sequence[NetworkMaps], photo: np.ndarray, chosen: str) -> Spec:
-    return draw_maps(maps, photo, "map", True, chosen)
+def _attention(maps: Sequence[NetworkMaps], photo: np.ndarray, stage: str) -> Spec:
+    return draw_maps(maps, photo, "map", True, stage)
 
 
-def _attention_difference(maps: Sequence[NetworkMaps], photo: np.ndarray, chosen: str) -> Iterator[Part]:
+def _attention_difference(maps: Sequence[NetworkMaps], photo: np.ndarray, stage: str) -> Iterator[Part]:
     if len(maps) == 1:
         yield Words("Choose a student to see how it differs from the teacher.", is_hint=True)
     yield draw_scale(maps, "difference", True)
-    yield draw_maps(maps, photo, "difference", True, chosen)
+    yield draw_maps(maps, photo, "difference", True, stage)
 
 
 def draw_maps(
@@ -114,7 +114,7 @@ FIGURES = (
     ),
     Figure(
         "temperature_curves", "Entropy, KL and gradient over T", "soft_labels", "the measure", "soft",
-        curves.over_temperature, "picture", _choose_curve, 1.1,
+        curves.over_temperature, "picture", (_choose_curve,), 1.1,
     ),
     Figure("gradient", "The gradient on the student's logits", "soft_labels", "α", "gradient", _gradient, "picture"),
     Figure(
@@ -122,10 +122,10 @@ FIGURES = (
     ),
     Figure(
         "attention", "Attention maps", "attention", "the maps' opacity", "attention", _attention, "picture",
-        choose_stage,
+        (choose_stage,),
     ),
     Figure(
         "attention_difference", "Attention, student minus teacher", "attention", "the picture", "attention",
-        _attention_difference, "picture", choose_stage,
+        _attention_difference, "picture", (choose_stage,),
     ),
 )  # fmt: skip

@@ -14,16 +14,16 @@ def _choose_method() -> Choice:
     return Choice("method", "Method", labels, "kd", is_labeled=False)
 
 
-def _taxonomy(chosen: str) -> Iterator[Part]:
-    yield charts.taxonomy(chosen)
-    method = get_method(chosen)
-    yield Words(f": {method.summary}", strong=method.label)
+def _taxonomy(method: str) -> Iterator[Part]:
+    yield charts.taxonomy(method)
+    chosen = get_method(method)
+    yield Words(f": {chosen.summary}", strong=chosen.label)
 
 
 FIGURES = (
     Figure(
         "taxonomy", "Where methods connect two networks", "methods", "the method", "methods", _taxonomy, "",
-        _choose_method, 1.2,
+        (_choose_method,), 1.2,
     ),
     Figure("method", "A method's gradient on a student", "methods", "the method", "methods", needs="picture"),
     Figure("divergence", "Forward or reverse KL", "methods", "β", "methods", charts.mode_figure, size=1.1),

@@ -19,9 +19,10 @@ from kdexplorer.analysis import metrics, results
 from kdexplorer.analysis.attention_similarity import attention_weight
 from kdexplorer.analysis.human_agreement import Closeness, closeness
 from kdexplorer.analysis.results import ResultRow
-from kdexplorer.charts import class_maps, learning_curves, soft_labels, style, temperature
+from kdexplorer.charts import class_maps, soft_labels, style, temperature
 from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.common import THEME, NetworkLogits, Spec, fresh_student, vega_lite_version
+from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.votes import vote_bars
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.figures import all_figures
@@ -57,7 +58,7 @@ class Shown:
     temperature: float
     alpha: float = 0.0
     student: NetworkLogits | None = None
-    chosen: str = ALL_STAGES
+    stage: str = ALL_STAGES
 
 
 class Charts:
@@ -169,18 +170,15 @@ class Charts:
     def split(self, rows: list[ResultRow]) -> dict[str, Chart]:
         """The charts that no picture changes: class maps over T, accuracies, learning curves, methods, votes."""
         roles, human = self.request.roles(self.request.compared), self.sources.human_labels
-        source = SimpleNamespace(rows=rows, roles=roles, chosen="")
+        source = SimpleNamespace(rows=rows, roles=roles, method="")
         drawn = {key: all_figures()[key].chart(source) for key in ("accuracies", "taxonomy", "divergence")}
         drawn |= self._draw_class_maps()
         histories, teacher = results.learning_curves(self.request.compared, self.request.teacher)
-        points = [
-            learning_curves.CurvePoint(name, row.epoch, row.train, row.test)
-            for name, history in histories.items()
-            for row in history
-        ]
+        points = [CurvePoint(name, row.epoch, row.train, row.test) for name, own in histories.items() for row in own]
+        curves = SimpleNamespace(points=points, looks=style.series(roles), epochs=None, teacher=teacher, batches=())
         for measure in ("accuracy", "cross_entropy"):
-            chart = learning_curves.learning_curves(points, style.series(roles), measure, teacher=teacher)
-            drawn |= {} if chart is None else {f"curve {measure}": chart}
+            parts = all_figures()["learning_curves"].parts(curves, measure=measure, split="test")
+            drawn |= {f"curve {measure}": part for part in parts if isinstance(part, dict)}
         if human is not None and self.near:
             subject = f"{len(human):,} test images"
             drawn["closeness on the split"] = temperature.closeness_curves(self.near, self.roles, human, subject)

@@ -50,7 +50,7 @@ def test_the_numbers_in_the_notes_are_those_of_the_bundled_networks(bundled):
 
 def test_every_figure_can_be_drawn_and_belongs_to_a_page():
     drawn_by_pages = {key for key, figure in all_figures().items() if figure.draw is None and not figure.needs}
-    assert set(SECTIONS) == drawn_by_pages
+    assert drawn_by_pages <= set(SECTIONS) <= set(all_figures())
     assert {figure.page for figure in all_figures().values()} <= set(TITLES)
 
 

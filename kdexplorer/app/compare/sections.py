@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -171,12 +172,8 @@ PAGE_SIZE = 12
 
 def show_cost(compared: Comparison) -> None:
     """Accuracy against cost; latency is measured on request."""
-    rows = compared.rows
-    costs = [key for key in evaluation.COSTS if any(getattr(row, key) for row in rows)]
-    cost = pick_option("cost", "Cost", costs, lambda key: evaluation.COSTS[key].label)
-    chart = evaluation.accuracy_cost(rows, compared.looks, cost)
-    chart_view.draw(chart, "Accuracy and cost", key="cost_chart")
-    missing = sorted({row.architecture for row in rows if row.latency is None})
+    chart_view.show_figure("accuracy_cost", compared, about=("networks",))
+    missing = sorted({row.architecture for row in compared.rows if row.latency is None})
     if missing and st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
         for architecture in missing:
             with st.spinner(f"Timing {architecture} on this machine …"), turns.compute(access.visitor()):
@@ -208,19 +205,11 @@ def show_curves(compared: Comparison) -> None:
         epochs = max(epochs, config.epochs)
         if not networks and figures is None:
             figures = run.teacher(len(get_dataset(config.dataset).classes))
-    measures = learning_curves.list_measures(points)
-    if not measures:
+    if not learning_curves.list_measures(points):
         st.info("These networks have no stored learning curves. Train some on the Launch page and choose them above.")
         return
-    splits = {"test": "Evaluation images", "train": "Training batches"}
-    left, right = st.columns(2)
-    with left:
-        measure = pick_option("measure", "Measure", measures, lambda key: learning_curves.get_measure(key).label)
-    with right:
-        split = pick_option("split", "On", splits, splits.__getitem__)
-    chart = learning_curves.learning_curves(points, style.series(roles), measure, epochs, figures, split)
-    if chart is not None:
-        chart_view.draw(chart, f"Learning curves {measure}", key="curves_chart")
+    source = SimpleNamespace(points=points, looks=style.series(roles), epochs=epochs, teacher=figures, batches=())
+    chart_view.show_figure("learning_curves", source, about=("networks",))
 
 
 def show_calibration(compared: Comparison) -> None:

@@ -154,13 +154,15 @@ def show_figure(
         alone: whether it is drawn in its own size.
     """
     figure, known = all_figures()[key], {}
-    choice, slid = figure.choice(source), _SLID.get(figure.moves, ())
-    if choice is not None:
-        visibility = "visible" if choice.is_labeled else "collapsed"
-        known["chosen"] = choices.pick_option(
-            choice.name, choice.label, choice.options, choice.options.__getitem__, choice.default,
-            label_visibility=visibility,
-        )  # fmt: skip
+    offered, slid = figure.choices(source), _SLID.get(figure.moves, ())
+    columns: list[Any] = st.columns(len(offered)) if len(offered) > 1 else [contextlib.nullcontext()]
+    for column, choice in zip(columns, offered, strict=False):
+        with column:
+            known[choice.name] = choices.pick_option(
+                choice.name, choice.label, choice.options, choice.options.__getitem__, choice.default,
+                label_visibility="visible" if choice.is_labeled else "collapsed",
+            )  # fmt: skip
+    name = name or figure.name.format(**known)
     if slid:
         begin = start_sliders(f"chart_{key}", source.shown, tuple(getattr(source, one) for one in slid))
         known |= dict(zip(slid, begin, strict=True))
