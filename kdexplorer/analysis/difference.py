@@ -26,12 +26,6 @@ ENOUGH_SEEDS = 5
 MARGIN = 0.005
 """What counts as equal: a difference that is shown to be smaller than half a point."""
 
-NORMALITY = (
-    "These tests assume normal distributions over seeds: without that assumption five seeds cannot give less than "
-    "p = 0.0625 (exact sign-flip test)."
-)
-"""What every test over seeds is conditional on."""
-
 Verdict = Literal["supported", "not supported", "cannot be decided"]
 Key = TypeVar("Key", bound=Hashable)
 
@@ -224,6 +218,11 @@ def _together(limit: float, shares: tuple[float, ...], freedom: int) -> float:
         ends = [(side * limit * deviations - share**0.5 * deviates) / (1 - share) ** 0.5 for side in (-1, 1)]
         inside *= (ndtr(ends[1]) - ndtr(ends[0])) ** count
     return float(by_place @ inside @ weights / by_place.sum() / weights.sum())
+
+
+def describe_assumption(seeds: int) -> str:
+    """What every test over seeds is conditional on, and why: so many seeds have `2 ** seeds` patterns of signs."""
+    return f"Normality is assumed: an exact sign-flip test of {seeds} seeds gives at least p = {2 / 2**seeds:.4f}."
 
 
 def over_counts(correct: int, count: int, other_correct: int, other_count: int) -> Difference:

@@ -8,9 +8,10 @@ from kdexplorer.analysis import measures
 from kdexplorer.analysis.difference import (
     ENOUGH_SEEDS,
     LEVEL,
-    NORMALITY,
+    MARGIN,
     POWER,
     Difference,
+    describe_assumption,
     format_p,
     format_p_cell,
     over_seeds,
@@ -180,7 +181,8 @@ def describe_study(table: Table, summaries: list[Summary]) -> str:
         f"{best.name} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} entries it is "
         "probably overestimated."
     )
-    sentences.append(f"This holds for this pair, these settings, this learning rate and this length. {NORMALITY}")
+    sentences.append("This holds for this pair, these settings, this learning rate and this length.")
+    sentences.append(describe_assumption(seeds))
     return " ".join(sentences)
 
 
@@ -190,10 +192,12 @@ def _describe_reference(summaries: list[Summary], reference: str, count: str) ->
     pooled = _list_signs([(f"{name} ({100 * one.estimate:+.2f})", one) for name, one in compared])
     beside = [(name, one.paired) for name, one in compared if one.paired is not None]
     same = all(paired.sign == one.sign for (_, one), (_, paired) in zip(compared, beside, strict=False))
+    equal = ", ".join(name for name, paired in beside if paired.is_within(MARGIN))
+    within = f" Within {100 * MARGIN:g} points of it, by two one-sided paired tests: {equal}." if equal else ""
     return (
         f"Compared with {reference}, {pooled} by more than chance after Dunnett's test with pooled variance "
         f"({len(compared)} comparisons over {count}); paired t tests with Holm's correction "
-        f"{'agree' if same else f'say: {_list_signs(beside)}'}."
+        f"{'agree' if same else f'say: {_list_signs(beside)}'}.{within}"
     )
 
 
@@ -257,7 +261,8 @@ def _describe_seeds(best: Summary, default: str) -> str:
 
 def _describe_test(one: Difference) -> str:
     interval = f"95 % {one.bounds()}, {one.count} seeds"
-    return f"{100 * one.estimate:+.2f} points ({interval}), paired t test {format_p(one.p_alone or 0)}"
+    power = f", 80 % power at {100 * (one.detectable or 0):.2f} points"
+    return f"{100 * one.estimate:+.2f} points ({interval}), paired t test {format_p(one.p_alone or 0)}{power}"
 
 
 def _judge(one: Difference) -> str:

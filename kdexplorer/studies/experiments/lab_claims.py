@@ -117,9 +117,11 @@ def judge_setting(claim: str, setting: str, values: BySetting, inside: tuple[flo
     best = max(own, key=means.__getitem__)
     seeds = len(values[best])
     evidence = f"{listed}, means over {seeds} seed{'s' if seeds > 1 else ''}"
-    if seeds < ENOUGH_SEEDS:
-        return Claim(claim, f"{evidence}: fewer than {ENOUGH_SEEDS}.", "cannot be decided")
     tests = correct({other: over_seeds(np.subtract(values[best], values[other]).tolist()) for other in others})
+    if seeds < ENOUGH_SEEDS:
+        found = ", ".join(f"{100 * one.detectable:.2f}" for one in tests.values() if one.detectable)
+        power = f" (80 % power, alone, at {found} points)" if found else ""
+        return Claim(claim, f"{evidence}: fewer than {ENOUGH_SEEDS}{power}.", "cannot be decided")
     compared = ", ".join(
         f"{100 * one.estimate:+.2f} to {setting} = {other:g} ({format_p(one.p or 0)})" for other, one in tests.items()
     )
