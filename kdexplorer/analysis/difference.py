@@ -150,15 +150,22 @@ def over_seeds(values: Sequence[float]) -> Difference:
 
     A single seed says nothing about others: it has neither interval nor p.
     """
-    from scipy.special import stdtr, stdtrit
+    from scipy.special import stdtr
 
     mean, interval, p, found = float(np.mean(values)), t_interval(values), None, None
     if interval is not None:
         error = float(np.std(values, ddof=1)) / len(values) ** 0.5
         statistic = abs(mean) / error if error else np.inf if mean else 0.0
         p = min(1.0, 2 * float(stdtr(len(values) - 1, -statistic)))
-        found = interval[1] - mean + float(stdtrit(len(values) - 1, POWER)) * error
+        found = find_detectable(error, len(values) - 1)
     return Difference(mean, interval, p, "seeds", len(values), p_alone=p, values=tuple(values), detectable=found)
+
+
+def find_detectable(error: float, freedom: int) -> float:
+    """The difference that a two-sided t test of a difference with such a standard error finds with `POWER`."""
+    from scipy.special import stdtrit
+
+    return error * float(stdtrit(freedom, 1 - LEVEL / 2) + stdtrit(freedom, POWER))
 
 
 def compare_seeds(entries: Mapping[Key, Mapping[int, float]], reference: Mapping[int, float]) -> dict[Key, Difference]:

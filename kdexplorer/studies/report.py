@@ -12,6 +12,7 @@ from kdexplorer.analysis.difference import (
     POWER,
     Difference,
     describe_assumption,
+    find_detectable,
     format_p,
     format_p_cell,
     over_seeds,
@@ -230,7 +231,11 @@ def describe_choice(table: Table, summaries: list[Summary]) -> str:
     if scratch is not None:
         sentences.append(f"The scratch baseline has {_describe_accuracy(scratch)}.")
     if (deviation := seed_deviation(summaries)) is not None:
-        sentences.append(f"Seeds of one cell have a standard deviation of {100 * deviation:.2f} points, pooled.")
+        found = find_detectable(deviation * (2 / len(best.rows)) ** 0.5, sum(len(one.rows) - 1 for one in summaries))
+        sentences.append(
+            f"Seeds of one cell have a standard deviation of {100 * deviation:.2f} points, pooled: of two cells a "
+            f"difference of {100 * found:.2f} points is found with a probability of {100 * POWER:.0f} %."
+        )
     if len(cells) > 1:
         sentences.append(_describe_selection(table, best, default))
     return " ".join(sentences)
@@ -261,8 +266,7 @@ def _describe_seeds(best: Summary, default: str) -> str:
 
 def _describe_test(one: Difference) -> str:
     interval = f"95 % {one.bounds()}, {one.count} seeds"
-    power = f", 80 % power at {100 * (one.detectable or 0):.2f} points"
-    return f"{100 * one.estimate:+.2f} points ({interval}), paired t test {format_p(one.p_alone or 0)}{power}"
+    return f"{100 * one.estimate:+.2f} points ({interval}), paired t test {format_p(one.p_alone or 0)}"
 
 
 def _judge(one: Difference) -> str:
