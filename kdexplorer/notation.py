@@ -1,4 +1,4 @@
-"""The command line's notation: a student in one word, and the commands that repeat a run.
+"""The command line's notation: a student in one word, and the commands that repeat a run; an objective as a formula.
 
 `ARCHITECTURE[:PRESET-OR-METHOD[:KEY=VALUE…][+METHOD[:KEY=VALUE…]…]]`, such as `resnet20:response:T=4:alpha=0.7` or
 `resnet20:kd:T=4:weight=0.7+at:weight=1000`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import re
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -175,3 +176,43 @@ def format_options(config: BaseModel) -> list[str]:
         if name == "dataset" or (name not in ("students", "version") and value != own.get(name, field.default)):
             options.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))
     return options
+
+
+def describe_terms(objective: Mapping[str, Any]) -> str:
+    """An objective's distillation terms, all settings filled in, in one line: `0.7 KD + 1000 AT`."""
+    return " + ".join(
+        f"{_format_value(term['weight'])} {get_method(term['method']).label}" for term in objective["terms"]
+    )
+
+
+def objective_formula(objective: Mapping[str, Any]) -> str:
+    """An objective in LaTeX with its numbers, a line for each term."""
+    lines = []
+    if objective["ce_weight"] or not objective["terms"]:
+        smoothing = objective["label_smoothing"]
+        formula = r"\mathrm{CE}(p^s, \tilde{y})" if smoothing else r"\mathrm{CE}(p^s, y)"
+        lines.append(
+            _term_formula(objective["ce_weight"], formula, {r"\text{smoothing}": smoothing} if smoothing else {})
+        )
+    for term in objective["terms"]:
+        method = get_method(term["method"])
+        symbols = {name: short for short, name in method.short_keys.items()}
+        settings = {
+            symbols.get(name, rf"\text{{{name.replace('_', ' ')}}}"): value
+            for name, value in term.items()
+            if name not in ("method", "weight")
+        }
+        lines.append(_term_formula(term["weight"], method.formula, settings))
+    return r"\begin{aligned}L ={}& " + r" \\ &{}+ ".join(lines) + r"\end{aligned}"
+
+
+def _term_formula(weight: Any, formula: str, settings: dict[str, Any]) -> str:
+    texts = [f"{symbol} = {_format_value(value)}" for symbol, value in settings.items()]
+    return rf"{_format_value(weight)}\,{formula}" + (r",\quad " + r",\; ".join(texts) if texts else "")
+
+
+def _format_value(value: Any) -> str:
+    """A setting's value; a number that is missing is a question mark, and other text is text in LaTeX too."""
+    if value is None:
+        return "?"
+    return rf"\text{{{value}}}" if isinstance(value, (str, bool)) else f"{value:g}"

@@ -20,10 +20,12 @@ from benchmarks.app import CHROMIUM, FAKE_CAMERA, ROOT, browser, running
 from kdexplorer.analysis.results import evaluation_labels
 from kdexplorer.datasets import get_dataset
 from kdexplorer.networks import build
+from kdexplorer.processes import limit_thread_spinning
 from kdexplorer.runs.card import Card
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, save_checkpoint
 from tests.tab import DESKTOP, PHONE, Tab, shared
 
+limit_thread_spinning()  # as the command line does: else two threads wait for one another in a loop
 # Where no bytecode may be written, every one of a hundred processes would compile the whole package.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

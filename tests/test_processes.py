@@ -64,15 +64,6 @@ def test_what_has_ended_is_not_alive(sleeper):
     assert processes.live(processes.identity(sleeper.pid)) is None
 
 
-def test_the_end_of_an_adopted_process_is_noticed_without_being_asked_for():
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    processes.adopt(process)
-    deadline = time.monotonic() + 300
-    while psutil.pid_exists(process.pid) and time.monotonic() < deadline:  # a zombie exists
-        time.sleep(0.01)
-    assert not psutil.pid_exists(process.pid)
-
-
 @pytest.mark.parametrize(
     "changes",
     [

@@ -98,7 +98,7 @@ def explain_calibration(rows: Sequence[ResultRow]) -> str | None:
     explained = sum(after) < sum(before) / 2
     sentences = [
         f"Calibration errors are {min(before):.2f} to {max(before):.2f} % as trained and {min(after):.2f} to "
-        f"{max(after):.2f} % after temperature scaling, fitted on held-out folds: one number per network explains "
+        f"{max(after):.2f} % after temperature scaling, fitted on the other folds: one number per network explains "
         f"{'most' if explained else 'less than half'} of them."
     ]
     paired = {row.name: one for row in known if row.is_distilled and (one := row.scaled_to_scratch_baseline)}

@@ -36,23 +36,23 @@ def show_page() -> None:
         "attention",
         "The mean over a stage's channels is a map of **where** the network is active. Feature-based distillation "
         "trains the student to reproduce the teacher's maps.",
-        count=4,
+        needs="stages",
     )
     with right:
-        control, scale = st.columns([1, 1], gap="xsmall")
-        with control, st.container(horizontal=True, gap="small"):
-            mode = choices.pick_option("colors", "Colors show", ["map", "difference"], label_visibility="collapsed")
+        with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+            stages = images.choose_stage(read_maps(image, teacher, []))
+            stage = choices.pick_option(stages.name, stages.label, list(stages.options), default=stages.default)
+            mode = choices.pick_option("colors", "Colors show", ["map", "difference"])
             with st.popover("Scale", icon=":material/tune:", width="content"):
                 power = choices.pick_option(
                     "power", "Power", [1, 2],
                     help="1: mean over channels, as in the lab. 2: mean of squares, as in the paper",
                 )  # fmt: skip
                 shared = choices.pick_option("scale", "Scale", ["shared", "per map"]) == "shared"
-
+                smooth = choices.pick_toggle("smooth", "Interpolate between the maps' pixels")
         rows = read_maps(image, teacher, students, power)
-        with scale:
-            draw_scale(rows, mode, shared)
-        draw_grid(rows, image, mode, shared)
+        draw_grid(rows, image, mode, shared, stage, smooth)
+        draw_scale(rows, mode, shared)
     st.caption(
         "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. "
         "On the shared scale the brightest 1 % of a map may be clipped. Correlation: of the centered maps. Hover over "
@@ -83,11 +83,11 @@ def draw_scale(rows: list[NetworkMaps], mode: str, shared: bool) -> None:
         chart_view.draw(images.draw_scale(rows, mode, shared), SCALE, savable=False)
 
 
-def draw_grid(rows: list[NetworkMaps], picture: Picture, mode: str, shared: bool) -> None:
-    """The maps over the picture; `mode` is `map` or `difference` (to the teacher)."""
+def draw_grid(rows: list[NetworkMaps], picture: Picture, mode: str, shared: bool, stage: str, smooth: bool) -> None:
+    """The maps over the picture; `mode` is `map` or `difference` (to the teacher), see `figures.images.draw_maps`."""
     if mode == "difference" and len(rows) == 1:
         st.info("Choose a student to see how it differs from the teacher.")
-    grid = images.draw_maps(rows, picture.pixels_last, mode, shared)
+    grid = images.draw_maps(rows, picture.pixels_last, mode, shared, stage, smooth)
     chart_view.draw(grid, "Attention", chart_view.OF_IMAGE, scale=SCALE)
 
 

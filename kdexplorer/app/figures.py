@@ -79,7 +79,7 @@ def _draw_beside(figure: Figure, teacher: Network, students: list[Network], imag
         return
     source: Any
     if figure.page == "attention":
-        many = network_picker.choose_networks(network_picker.MAX_STUDENTS)
+        many = network_picker.choose_networks("stages")
         source = SimpleNamespace(maps=attention.read_maps(image, *many), photo=image.pixels_last)
     else:
         source = soft_labels.build(image, teacher, students)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app.parts import layout, network_picker, picture
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server.streamlit_internals import add_media
@@ -21,7 +22,7 @@ from kdexplorer.app.state.cached import Network, sources
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ImageError, KDError
-from kdexplorer.handout.request import choose_pictures
+from kdexplorer.handout.request import choose_pictures, test_pictures
 from kdexplorer.networks import all_architectures
 from kdexplorer.web import assemble, export
 
@@ -33,7 +34,7 @@ def show_page() -> None:
         "Teacher and students classify what you hold up to the camera, **in this page**. No picture leaves your device "
         "unless you press **Use this picture**.",
     )
-    teacher, students = network_picker.pick_networks(count=2)
+    teacher, students = network_picker.pick_networks()
     if not export.runs_in_browser(teacher):
         small = [architecture.key for architecture in all_architectures() if architecture.runs_in_browser]
         st.info(
@@ -74,7 +75,7 @@ _view = st.components.v2.component(
 def show_view(teacher: Network, students: Sequence[Network], temperature: float) -> bytes | None:
     """Draws the view; returns the bytes of a picture that the visitor has just chosen to use on the other pages.
 
-    It starts with the most instructive test image.
+    It starts with the first of the chosen examples, else with the most instructive test image.
 
     Raises:
         CheckpointError: for weights that cannot be trusted or an architecture that is too large for a browser.
@@ -85,7 +86,8 @@ def show_view(teacher: Network, students: Sequence[Network], temperature: float)
         exported = checkpoint.export()
         url = _serve(exported.weights, f"kdexplorer_live_{number}")
         networks.append(assemble.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
-    first = choose_pictures(1, teacher, students, sources())
+    examples = picture.list_examples(teacher, dataset_of(teacher), sources().gallery(dataset_of(teacher))[2].tolist())
+    first = test_pictures(examples[:1], teacher, sources()) or choose_pictures(1, teacher, students, sources())
     sample = (first[0].data_url, first[0].caption(teacher.classes)) if first else None
     settings = assemble.build_settings(networks, temperature, T_MIN, T_MAX, sample)
     result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)

@@ -10,7 +10,6 @@ import streamlit as st
 
 from kdexplorer.analysis import inference
 from kdexplorer.analysis.inference import PROBED, Probe
-from kdexplorer.app.launch.students import objective_formula
 from kdexplorer.app.parts import chart_view, picture
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.layout import as_text, show_error
@@ -22,8 +21,9 @@ from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import Picture
-from kdexplorer.methods import Method, all_methods, describe_methods, get_method
+from kdexplorer.methods import FAMILIES, Method, all_methods, describe_methods, get_method
 from kdexplorer.networks import get_architecture
+from kdexplorer.notation import objective_formula
 
 
 def show_page() -> None:
@@ -58,7 +58,25 @@ def show_page() -> None:
     with right:
         st.markdown("\n\n".join(charts.EXPLANATION))
 
+    show_methods()
+
+
+def show_methods() -> None:
+    """Every method of the registry, by family, and a table of them."""
     st.header("All methods", divider="grey")
+    st.markdown(
+        "A student minimizes the cross-entropy with the hard labels plus any number of distillation terms, each with "
+        "its own weight."
+    )
+    st.latex(r"L = w_\mathrm{CE}\,\mathrm{CE}(p^s, y) + \sum_m w_m\,L_m")
+    families = [family for family in FAMILIES if any(method.family == family for method in all_methods())]
+    for column, family in zip(st.columns(len(families), gap="large"), families, strict=True):
+        with column:
+            st.header(f"{family.capitalize()}-based")
+            for method in all_methods():
+                if method.family == family:
+                    st.markdown(f"**{method.label}**: {method.summary}", help=method.reference)
+                    st.latex(method.formula)
     st.dataframe(describe_methods(), hide_index=True, width="stretch")
 
 

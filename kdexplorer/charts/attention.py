@@ -19,6 +19,8 @@ from kdexplorer.images.picture import PALETTES, data_url, enlarge_png, map_png
 
 HEIGHT = 321
 """Of all stages' maps with their numbers, in pixels in a window of 1280 pixels: they then fit its first screen."""
+LARGE = 400
+"""Of a single stage's maps with their numbers."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,16 @@ def color_limits(values: Sequence[Sequence[np.ndarray | None]], mode: str) -> tu
     return min(0.0, min((float(map_.min()) for map_ in found), default=0.0)), max(top, 1e-6)
 
 
-def grid(rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool, opacity: float) -> Spec:
-    """Stages by networks: the photo under each map, the map's opacity on a slider in the browser.
+def grid(
+    rows: Sequence[NetworkMaps],
+    photo: np.ndarray,
+    mode: str,
+    shared: bool,
+    opacity: float,
+    stage: int | None = None,
+    smooth: bool = False,
+) -> Spec:
+    """Stages by networks: the photo in gray under each map, the map's opacity on a slider in the browser.
 
     Args:
         rows: the teacher first.
@@ -71,36 +81,54 @@ def grid(rows: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool
         mode: `map` or `difference` (to the teacher).
         shared: one color scale for all maps, or one for each map.
         opacity: where the slider starts, 0 (photo) to 1 (map alone).
+        stage: the only one that is shown, large, from 1; None for all.
+        smooth: whether the maps are interpolated between their pixels.
     """
     values = relative_maps(rows, mode)
     limits = color_limits(values, mode)
     stages = max(len(row.maps) for row in rows)
+    listed = [number for number in range(stages) if stage in (None, number + 1)]
     shown = [row for row in rows if mode != "difference" or row is not rows[0]]  # the teacher's is zero everywhere
     cells = []
     for row, maps in zip(rows, values, strict=True):
         numbers = describe_stages(row, rows[0])
-        for stage, map_ in enumerate(maps):
+        for number in listed:
+            map_ = maps[number] if number < len(maps) else None
             if row in shown and map_ is not None:
                 top = max(float(np.abs(map_).max()), 1e-6)
                 own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
-                url = data_url(map_png(map_, *(limits if shared else own), mode))
-                place = {"network": row.name, "stage": f"stage {stage + 1}", "column": shown.index(row), "row": stage}
-                cells.append(place | {"url": url} | numbers[stage])
+                url = data_url(map_png(map_, *(limits if shared else own), mode, smooth=smooth))
+                place: dict[str, Any] = {
+                    "network": row.name,
+                    "stage": f"stage {number + 1}",
+                    "color": style.look_of(row.role).color,
+                }
+                place |= {"column": shown.index(row), "row": listed.index(number), "url": url}
+                cells.append(place | numbers[number])
     heads = [{"network": row.name, "column": k, "color": style.look_of(row.role).color} for k, row in enumerate(shown)]
     heading = "Spatial attention of each network"
     if mode == "difference":
         heading = "Student minus teacher: more attention (orange) or less (violet)"
+    gray = np.repeat((photo @ GRAY).round().astype(np.uint8)[..., None], 3, axis=2)
+    which = f"rows: stage 1 to {stages}" if stage is None else f"stage {stage} of {stages}"
     return fill_shape(
-        _grid_shape(max(1, len(shown)), stages),
+        _grid_shape(max(1, len(shown)), len(listed)),
         {"cells": cells, "heads": heads},
-        {"opacity": opacity, "photo": data_url(enlarge_png(photo, 192)), "heading": heading},
-        f"Grid of attention maps over the image: {', '.join(row.name for row in shown)} in columns, {stages} stages in "
-        "rows; under each student's map its similarity to the teacher's.",
-    )
+        {
+            "opacity": opacity, "photo": data_url(enlarge_png(gray, 192)), "heading": heading,
+            "subtitle": which + ("; interpolated between the maps' pixels" if smooth else ""),
+        },
+        f"Attention maps over the image in gray: {', '.join(row.name for row in shown)} in columns, {which}; under "
+        "each student's map its similarity to the teacher's.",
+    )  # fmt: skip
 
 
-def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, str]]:
-    """For each stage three lines of numbers under the map, and its size for the tooltip.
+GRAY = np.array([0.299, 0.587, 0.114])
+"""The weights of red, green and blue in a gray picture (ITU-R BT.601)."""
+
+
+def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, Any]]:
+    """For each stage three lines of numbers under the map, its size for the tooltip, and the correlation (`like`).
 
     Args:
         row: the network.
@@ -109,11 +137,11 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, st
     sizes = [" × ".join(str(side) for side in map_.shape) for map_ in row.maps]
     if row is teacher:
         return [
-            {"size": size, "first": f"stage {number}: {size}", "second": "", "third": ""}
+            {"size": size, "first": f"stage {number}: {size}", "second": "", "third": "", "like": None}
             for number, size in enumerate(sizes, start=1)
         ]
     if len(row.maps) != len(teacher.maps):
-        return [{"size": size, "first": "not comparable", "second": "", "third": ""} for size in sizes]
+        return [{"size": size, "first": "not comparable", "second": "", "third": "", "like": None} for size in sizes]
     compared = compare_maps([map_[None] for map_ in row.maps], [map_[None] for map_ in teacher.maps])
     cosine, mse, correlation, _ = compared[:, 0]
     return [
@@ -121,6 +149,7 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, st
             "size": size,
             "first": f"correlation {correlation[stage]:.2f}",
             "second": f"cosine {cosine[stage]:.3f}",
+            "like": float(correlation[stage]),
             "third": f"β·MSE {row.beta * mse[stage]:.3f} ({mse[stage] / max(mse.sum(), 1e-30):.0%})",
         }
         for stage, size in enumerate(sizes)
@@ -129,28 +158,29 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, st
 
 @lru_cache(maxsize=32)
 def _grid_shape(networks: int, stages: int) -> Spec:
-    """The grid without its maps and numbers."""
+    """The grid without its maps and numbers; a single stage is large, with its correlations as numbers and bars."""
     slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity of the maps, 0 to 1")
-    listed = ", ".join(f"stage {number}" for number in range(1, stages + 1))
-    side = f"{HEIGHT / DESIGN_EM / stages:.4g} * em - {_LINE} * em"
+    is_large, line = stages == 1, _LARGE if stages == 1 else _LINE
+    side = f"{(LARGE if is_large else HEIGHT) / DESIGN_EM / stages:.4g} * em - {line} * em"
     params = [
         alt.param(name="opacity", value=0, bind=slider),
         alt.param(name="photo", value=""),
         alt.param(name="column", expr=f"width / {max(networks, 3)}"),
-        alt.param(name="cell", expr=f"max(0, min({side}, column - em / 2))"),  # the first layout may have no width
+        alt.param(name="cell", expr=f"max(0, min({side}, column - em / 4))"),  # the first layout may have no width
     ]
-    height = f"{_NAMES} * em + {stages} * (cell + {_LINE} * em)"
-    return spec([*_pictures(), *_names()], title("", f"rows: {listed}"), "", height, *params)
+    height = f"{_NAMES} * em + {stages} * (cell + {line} * em)"
+    layers = [*_pictures(line), *(_correlations() if is_large else []), *_names()]
+    return spec(layers, title("", "—"), "", height, *params)
 
 
-_NAMES, _LINE = 2.5, 1.4
-"""Height of the networks' names, and of the line under a map, in `em`."""
+_NAMES, _LINE, _LARGE = 2.5, 1.4, 4.4
+"""Height of the networks' names, and of what stands under a map, in `em`: a line, or a line, a number and its bar."""
 
 
-def _pictures() -> list[alt.Chart]:
-    """The photo, the map over it, and a line of text under it."""
+def _pictures(line: float) -> list[alt.Chart]:
+    """The photo, the map over it, and a line of text under it, before a number if there is room for one."""
     base = alt.Chart(alt.NamedData("cells")).transform_calculate(
-        left="datum.column * column", top=f"{_NAMES} * em + datum.row * (cell + {_LINE} * em)"
+        left="datum.column * column", top=f"{_NAMES} * em + datum.row * (cell + {line} * em)"
     )
     side = alt.expr("cell")
     x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("top:Q", scale=None, axis=None)
@@ -158,12 +188,30 @@ def _pictures() -> list[alt.Chart]:
     numbers = [("first:N", "similarity"), ("second:N", "loss"), ("third:N", "weighted loss")]
     tooltip = tooltips(("network:N", "network"), ("stage:N", "stage"), ("size:N", "map"), *numbers)
     short = "column < 8.5 * em ? replace(datum.first, regexp('^(correlation|stage [0-9]+:) '), '') : datum.first"
+    if line == _LARGE:
+        short = "isValid(datum.like) ? 'correlation with the teacher' : datum.first"
     below = base.transform_calculate(below=f"datum.top + cell + {_LINE / 2} * em", short=short)
     text = below.mark_text(color=INK, align="left", baseline="middle")
     return [
         base.mark_image(**picture).encode(x=x, y=y, url=alt.UrlValue(alt.expr("photo"))),
         base.mark_image(**picture, opacity=alt.expr("opacity")).encode(x=x, y=y, url="url:N", tooltip=tooltip),
         text.encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text="short:N"),
+    ]
+
+
+def _correlations() -> list[alt.Chart]:
+    """Under each student's map the correlation with the teacher's as a large number and as a part of the width."""
+    base = alt.Chart(alt.NamedData("cells")).transform_filter("isValid(datum.like)").transform_calculate(
+        left="datum.column * column", end="datum.left + cell", full="datum.left + cell * clamp(datum.like, 0, 1)",
+        number=f"{_NAMES + 2.6} * em + cell", bar=f"{_NAMES + 4} * em + cell",
+    )  # fmt: skip
+    x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("bar:Q", scale=None, axis=None)
+    bar = base.mark_rule(strokeWidth=em(8), strokeCap="butt")
+    number = base.mark_text(color=INK, align="left", baseline="middle", fontSize=em(32), fontWeight="bold")
+    return [
+        bar.encode(x=x, y=y, x2="end:Q", opacity=alt.value(0.2), color=alt.value("gray")),
+        bar.encode(x=x, y=y, x2="full:Q", color=alt.Color("color:N", scale=None, legend=None)),
+        number.encode(x=x, y=alt.Y("number:Q", scale=None, axis=None), text=alt.Text("like:Q", format=".2f")),
     ]
 
 

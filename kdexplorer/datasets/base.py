@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -60,6 +61,8 @@ class Dataset(ABC):
     can_download: ClassVar[bool] = False
     first_test_images_of: ClassVar[str | None] = None
     """The data set whose test split begins with this one's, so that stored logits match by position."""
+    examples: ClassVar[Mapping[int, str]] = MappingProxyType({})
+    """Test images that explain well, by their position, with what each shows; the first is where pages begin."""
     substitute: ClassVar[str | None] = None
     """The data set that is used by itself where this one is missing."""
 

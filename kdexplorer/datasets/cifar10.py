@@ -44,6 +44,7 @@ class Cifar10(Dataset):
     sizes = {"train": 50_000, "test": 10_000}
     can_download = True
     substitute = Cifar10Small.key
+    examples = Cifar10Small.examples
 
     def find(self) -> Path | None:
         """The folder or archive under root that will be read, or None."""

@@ -14,7 +14,7 @@ from kdexplorer.charts.common import NetworkLogits, Spec, select_classes
 from kdexplorer.config import SCRATCH
 from kdexplorer.figures import Choice, Figure, Part, Words
 
-OPACITY = {"map": 0.65, "difference": 0.85}
+OPACITY = {"map": 0.9, "difference": 0.9}
 """Where the slider from photo to attention map starts, by what is colored."""
 
 
@@ -68,20 +68,32 @@ def _students(
     yield Words(f"The teacher, {teacher.name}: {soft[top]:.0%} {classes[top]}.")
 
 
-def _attention(maps: Sequence[NetworkMaps], photo: np.ndarray) -> Spec:
-    return draw_maps(maps, photo, "map", True)
+ALL_STAGES = "all"
 
 
-def _attention_difference(maps: Sequence[NetworkMaps], photo: np.ndarray) -> Iterator[Part]:
+def choose_stage(maps: Sequence[NetworkMaps]) -> Choice:
+    """Which stage of the teacher is shown; the last where nothing is chosen."""
+    stages = [str(number + 1) for number in range(len(maps[0].maps))]
+    return Choice("stage", "Stage", {**dict(zip(stages, stages, strict=True)), ALL_STAGES: ALL_STAGES}, stages[-1])
+
+
+def _attention(maps: Sequence[NetworkMaps], photo: np.ndarray, chosen: str) -> Spec:
+    return draw_maps(maps, photo, "map", True, chosen)
+
+
+def _attention_difference(maps: Sequence[NetworkMaps], photo: np.ndarray, chosen: str) -> Iterator[Part]:
     if len(maps) == 1:
         yield Words("Choose a student to see how it differs from the teacher.", is_hint=True)
     yield draw_scale(maps, "difference", True)
-    yield draw_maps(maps, photo, "difference", True)
+    yield draw_maps(maps, photo, "difference", True, chosen)
 
 
-def draw_maps(maps: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool) -> Spec:
-    """The maps over the photo, uint8 `[32, 32, 3]`; see `charts.attention.grid`."""
-    return attention.grid(maps, photo, mode, shared, OPACITY[mode])
+def draw_maps(
+    maps: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool, stage: str, smooth: bool = False
+) -> Spec:
+    """The maps over the photo, uint8 `[32, 32, 3]`; `stage` is one of `choose_stage`. See `charts.attention.grid`."""
+    number = None if stage == ALL_STAGES else int(stage)
+    return attention.grid(maps, photo, mode, shared, OPACITY[mode], number, smooth)
 
 
 def draw_scale(maps: Sequence[NetworkMaps], mode: str, shared: bool) -> Spec:
@@ -108,9 +120,12 @@ FIGURES = (
     Figure(
         "students", "Two students' predictions", "soft_labels", "the picture", "soft", _students, "picture", size=1.25
     ),
-    Figure("attention", "Attention maps", "attention", "the maps' opacity", "attention", _attention, "picture"),
+    Figure(
+        "attention", "Attention maps", "attention", "the maps' opacity", "attention", _attention, "picture",
+        choose_stage,
+    ),
     Figure(
         "attention_difference", "Attention, student minus teacher", "attention", "the picture", "attention",
-        _attention_difference, "picture",
+        _attention_difference, "picture", choose_stage,
     ),
 )  # fmt: skip

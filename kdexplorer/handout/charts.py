@@ -25,7 +25,7 @@ from kdexplorer.charts.common import THEME, NetworkLogits, Spec, fresh_student, 
 from kdexplorer.charts.votes import vote_bars
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.figures import all_figures
-from kdexplorer.figures.images import draw_scale
+from kdexplorer.figures.images import ALL_STAGES, draw_scale
 from kdexplorer.handout.request import HandoutRequest, Sources
 from kdexplorer.handout.vega import compile_charts
 from kdexplorer.images.picture import Picture
@@ -57,6 +57,7 @@ class Shown:
     temperature: float
     alpha: float = 0.0
     student: NetworkLogits | None = None
+    chosen: str = ALL_STAGES
 
 
 class Charts:

@@ -59,11 +59,11 @@ class Prediction(NamedTuple):
 
 PALETTES = {
     "map": (
-        "#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725",
+        "#000004", "#180f3d", "#440f76", "#721f81", "#9e2f7f", "#cd4071", "#f1605d", "#fd9668", "#feca8d", "#fcfdbf",
     ),
     "difference": ("#5e3c99", "#b2abd2", "#f7f7f7", "#fdb863", "#e66101"),
 }  # fmt: skip
-"""Anchors of the color maps: viridis, which is perceptual, and for signed values a diverging one, neutral at 0."""
+"""Anchors of the color maps: magma, which is perceptual, and for signed values a diverging one, neutral at 0."""
 
 
 @cache
@@ -75,24 +75,29 @@ def interpolate_palette(name: str) -> np.ndarray:
     return np.stack(channels, axis=1).round().astype(np.uint8)
 
 
-def map_png(values: np.ndarray, low: float, high: float, palette: str, side: int = 192) -> bytes:
-    """Renders a map `[H, W]` as a PNG with sharp pixel edges (nearest neighbor, by a whole factor).
+def map_png(values: np.ndarray, low: float, high: float, palette: str, side: int = 192, smooth: bool = False) -> bytes:
+    """Renders a map `[H, W]` as a PNG whose opacity is the distance from the palette's neutral end.
+
+    A photo under it stays visible where there is no attention, or no difference.
 
     Args:
         values: the map; values outside `low` to `high` take the color of the nearer end.
         low: value of the palette's first color.
         high: value of its last color.
-        palette: a name in `PALETTES`.
+        palette: a name in `PALETTES`; `difference` is neutral in its middle.
         side: longer side of the result in pixels; the largest whole factor up to it is used, and at least 1.
+        smooth: interpolates between the pixels (bicubic); else their edges are sharp.
     """
-    fractions = (np.asarray(values, dtype=np.float64) - low) / max(high - low, 1e-12)
-    indices = (fractions.clip(0, 1) * 255).round().astype(np.uint8)
-    factor = max(1, side // max(indices.shape))
-    indices = indices.repeat(factor, axis=0).repeat(factor, axis=1)
-    image = Image.fromarray(indices).convert("P")
-    image.putpalette(interpolate_palette(palette).tobytes())
+    fractions = ((np.asarray(values, dtype=np.float64) - low) / max(high - low, 1e-12)).clip(0, 1)
+    factor = max(1, side // max(fractions.shape))
+    size = fractions.shape[1] * factor, fractions.shape[0] * factor
+    resampling = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
+    large = np.asarray(Image.fromarray(fractions.astype(np.float32)).resize(size, resampling)).clip(0, 1)
+    opacity = np.abs(2 * large - 1) if palette == "difference" else large
+    colors = interpolate_palette(palette)[(large * 255).round().astype(np.uint8)]
+    image = np.concatenate([colors, (opacity[..., None] * 255).round().astype(np.uint8)], axis=2)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=False, compress_level=6)
+    Image.fromarray(image).save(buffer, "PNG", optimize=False, compress_level=6)
     return buffer.getvalue()
 
 

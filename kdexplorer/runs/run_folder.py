@@ -226,15 +226,14 @@ def is_run_folder(path: Path) -> bool:
     return any((path / name).is_file() for name in ("config.json", "status.json"))
 
 
-def find_run(run_id: str, kinds: Sequence[type[Run]] = (Run,), root: Path | None = None) -> Run:
+def find_run(run_id: str, kinds: Sequence[type[Run]] = (Run,)) -> Run:
     """The run of that id, or of that folder. Raises RunError when there is none.
 
     Args:
         run_id: the id, or a path.
         kinds: what is looked for. Of a folder its `config.json` says which of them it is.
-        root: where ids are looked for; the kinds' own folders if not given.
     """
-    places = [(kind, (root or kind.parent_folder()) / run_id) for kind in kinds] if is_name(run_id) else []
+    places = [(kind, kind.parent_folder() / run_id) for kind in kinds] if is_name(run_id) else []
     with contextlib.suppress(OSError, ValueError):  # too long for a path, or a zero byte in it
         path = Path(run_id)
         if not is_name(run_id) and path.is_dir() and (path / "config.json").is_file():
@@ -242,7 +241,7 @@ def find_run(run_id: str, kinds: Sequence[type[Run]] = (Run,), root: Path | None
     found = next((kind(path) for kind, path in places if is_run_folder(path)), None)
     if found is None:
         raise RunError(
-            f"there is no run '{run_id[:100]}' in {root or kinds[0].parent_folder()}. List the runs with "
+            f"there is no run '{run_id[:100]}' in {kinds[0].parent_folder()}. List the runs with "
             "'python -m kdexplorer runs list'."
         )
     return found

@@ -74,11 +74,6 @@ def _locate(place: str, message: str, students: list[dict[str, Any]]) -> tuple[s
 
 def _start_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iterator[tuple[str, str]]:
     """Fields and sentences of everything that a valid configuration cannot say by itself."""
-    yield from _data_problems(config)
-    yield from _teacher_problems(config, teachers)
-
-
-def _data_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     dataset = get_dataset(config.dataset)
     if not dataset.is_available():
         yield "dataset", f"{dataset.label} is not available yet: download it, or choose another data set"
@@ -89,6 +84,8 @@ def _data_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "holdout", f"there are only {dataset.sizes['train']} training images: hold out fewer"
     else:
         yield from _count_problems(config, available)
+    if config.teacher:
+        yield from _teacher_problems(config, teachers)
 
 
 def _count_problems(config: RunConfig, available: int) -> Iterator[tuple[str, str]]:
@@ -105,10 +102,8 @@ def require_enough(config: RunConfig, available: int) -> None:
 
 
 def _teacher_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iterator[tuple[str, str]]:
-    if not config.teacher:
-        return
     if not teachers:
-        yield "teacher", f"there is no network '{config.teacher[:100]}' that can be read: choose another"
+        yield "teacher", f"there is no network '{(config.teacher or '')[:100]}' that can be read: choose another"
         return
     for teacher in teachers:
         if teacher.classes != get_dataset(config.dataset).classes:

@@ -28,18 +28,11 @@ def export_students(run: Run, trainer: Trainer, seconds: float) -> None:
         state = to_half_precision(student.network)
         student.network.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
         logits, parts = trainer.evaluate(student, teacher)
-        stored = logits.astype(np.float16)
-        cross_entropy = metrics.cross_entropy(stored, trainer.evaluation.labels)
-        student.check_finite(parts | {"cross_entropy": cross_entropy}, "after the last step, as float16")
-        card = _describe(run, trainer, student, seconds).model_copy(
-            update={
-                "test_accuracy": metrics.accuracy(stored, trainer.evaluation.labels),
-                "test_cross_entropy": cross_entropy,
-                "test_objective": parts["objective"],
-                "test_terms": {name: value for name, value in parts.items() if name != "objective"},
-            }
-        )
-        save_checkpoint(run.path / student.config.name, state, card, stored)
+        terms = {name: value for name, value in parts.items() if name != "objective"}
+        student.check_finite(parts, "after the last step, as float16")
+        card = _describe(run, trainer, student, seconds, logits)
+        card = card.model_copy(update={"test_objective": parts["objective"], "test_terms": terms})
+        save_checkpoint(run.path / student.config.name, state, card, logits)
 
 
 def export_snapshots(
@@ -53,18 +46,18 @@ def export_snapshots(
         name = f"{student.config.name}-after-{epochs}"
         if (run.path / name).exists():  # a run that was stopped does the epoch again
             continue
-        state = to_half_precision(student.network)
         logits, _ = trainer.evaluate(student, teacher)
-        stored, labels = logits.astype(np.float16), trainer.evaluation.labels
-        card = _describe(run, trainer, student, seconds)
+        card = _describe(run, trainer, student, seconds, logits)
         leg = card.legs[-1].model_copy(update={"epochs": epochs})
-        update = {"name": name, "legs": (*card.legs[:-1], leg), "test_accuracy": metrics.accuracy(stored, labels)}
-        update["test_cross_entropy"] = metrics.cross_entropy(stored, labels)
-        save_checkpoint(run.path / name, state, card.model_copy(update=update), stored)
+        card = card.model_copy(update={"name": name, "legs": (*card.legs[:-1], leg)})
+        save_checkpoint(run.path / name, to_half_precision(student.network), card, logits)
 
 
-def _describe(run: Run, trainer: Trainer, student: Student, seconds: float) -> Card:
-    """A card without the network's figures."""
+def _describe(run: Run, trainer: Trainer, student: Student, seconds: float, logits: np.ndarray) -> Card:
+    """A card with the figures of the logits `[N, K]` as they are stored, in float16. Raises TrainingError."""
+    stored, labels = logits.astype(np.float16), trainer.evaluation.labels
+    cross_entropy = metrics.cross_entropy(stored, labels)
+    student.check_finite({"cross_entropy": cross_entropy}, "as float16")
     config, teachers = trainer.config, trainer.teacher_checkpoints if student.config.needs_teacher else ()
     earlier = find_checkpoint(student.config.initial).card.legs if student.config.initial else ()
     return Card(
@@ -83,8 +76,8 @@ def _describe(run: Run, trainer: Trainer, student: Student, seconds: float) -> C
             evaluation_images=len(trainer.evaluation),
         ),
         legs=(*earlier, _describe_leg(run, trainer, student, seconds)),
-        test_accuracy=0.0,
-        test_cross_entropy=0.0,
+        test_accuracy=metrics.accuracy(stored, labels),
+        test_cross_entropy=cross_entropy,
     )
 
 

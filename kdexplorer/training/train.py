@@ -1,7 +1,7 @@
 """The training loop: load, then for each epoch and each batch a step, an evaluation after each epoch, a result.
 
-The evaluation split is never used for selection: the last epoch's weights are the result. A run that was killed
-continues from its last saved step to the same bits.
+A run selects nothing on the evaluation split: the last epoch's weights are the result. A run that was killed continues
+from its last saved step to the same bits.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kdexplorer import notation
 from kdexplorer.app.launch import students
 from kdexplorer.app.launch.students import edit_rows, make_row
 from kdexplorer.config import MAX_STUDENTS, Objective, StudentConfig
@@ -82,8 +83,8 @@ def test_a_term_is_described_with_every_number(method):
     term = students.fill_term({"method": method.key, "weight": 0.25})
     assert term == method.Settings(weight=0.25).model_dump()
     row = make_row({"ce_weight": 0.5, "terms": [term]})
-    assert students.describe_terms(row) == f"0.25 {method.label}"
-    formula = students.objective_formula(row)
+    assert notation.describe_terms(row) == f"0.25 {method.label}"
+    formula = notation.objective_formula(row)
     assert formula.count("&") == 2
     assert f"0.25\\,{method.formula}" in formula
     for name, value in term.items():
@@ -93,6 +94,6 @@ def test_a_term_is_described_with_every_number(method):
 
 def test_an_objective_without_cross_entropy_and_with_smoothing():
     row = make_row({"terms": [{"method": "kd"}]})
-    assert "CE" not in students.objective_formula(row | {"ce_weight": 0.0})
-    assert "0.1" in students.objective_formula(row | {"label_smoothing": 0.1})
-    assert "?" in students.objective_formula(row | {"ce_weight": None, "terms": [row["terms"][0] | {"weight": None}]})
+    assert "CE" not in notation.objective_formula(row | {"ce_weight": 0.0})
+    assert "0.1" in notation.objective_formula(row | {"label_smoothing": 0.1})
+    assert "?" in notation.objective_formula(row | {"ce_weight": None, "terms": [row["terms"][0] | {"weight": None}]})

@@ -88,17 +88,6 @@ def test_half_the_size_is_an_antialiased_tent_and_the_same_before_or_after_norma
     assert after.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_images_of_the_size_that_is_asked_for_are_left_alone():
-    image = torch.from_numpy(NOISE).float()
-    assert resize(image, 32) is image
-
-
-@pytest.mark.parametrize("side", [8, 20, 28])
-def test_an_even_image_stays_even_at_every_size(side):
-    image = torch.full((2, 3, 32, 32), 0.3)
-    torch.testing.assert_close(resize(image, side), torch.full((2, 3, side, side), 0.3))
-
-
 @given(st.integers(1, 300), st.integers(0, 2**31 - 1), st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
 def test_an_epochs_order_is_a_permutation(count, seed, epoch):

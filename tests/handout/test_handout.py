@@ -151,7 +151,7 @@ def test_the_charts_contain_the_networks_logits(networks, library):
     sources = open_sources()
     pictures = load_test_pictures([5, 7], next(iter(networks.values())), sources)
     parsed = Parsed(build(networks, pictures, sources, temperature=2.0, alpha=0.25))
-    assert parsed.data()["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.65, "beta": 0.0}
+    assert parsed.data()["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.9, "beta": 0.0}
     charts = parsed.data("charts-1")
     rows = max(charts["mirrored"]["rows"].values(), key=len)
     for name, checkpoint in networks.items():

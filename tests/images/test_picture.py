@@ -23,12 +23,27 @@ def test_enlarged_pixels_have_sharp_edges(size, factor):
 def test_map_png_has_sharp_pixels_in_the_palettes_order():
     png = map_png(np.array([[0.0, 1.0], [0.5, 2.0]]), 0, 1, "map", side=64)
     with Image.open(io.BytesIO(png)) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    assert pixels.shape == (64, 64, 3)
-    assert (pixels[:32, :32] == (0x44, 0x01, 0x54)).all()
-    assert (pixels[:, 32:] == (0xFD, 0xE7, 0x25)).all()
-    middle = interpolate_palette("map")[128]
-    assert (pixels[32:, :32] == middle).all()
+        pixels = np.asarray(image)
+    assert pixels.shape == (64, 64, 4)
+    assert (pixels[:32, :32] == (0x00, 0x00, 0x04, 0)).all()
+    assert (pixels[:, 32:] == (0xFC, 0xFD, 0xBF, 255)).all()
+    assert (pixels[32:, :32] == (*interpolate_palette("map")[128], 128)).all()
+
+
+@pytest.mark.parametrize(("palette", "opacities"), [("map", (0, 128, 255)), ("difference", (255, 0, 255))])
+def test_a_map_is_opaque_where_it_is_not_neutral(palette, opacities):
+    png = map_png(np.array([[-1.0, 0.0, 1.0]]), -1, 1, palette, side=3)
+    with Image.open(io.BytesIO(png)) as image:
+        assert np.asarray(image)[0, :, 3].tolist() == list(opacities)
+
+
+def test_a_smooth_map_has_values_between_its_pixels():
+    found = []
+    for smooth in (False, True):
+        with Image.open(io.BytesIO(map_png(np.eye(2), 0, 1, "map", side=64, smooth=smooth))) as image:
+            found.append(len(np.unique(np.asarray(image)[..., 3])))
+    assert found[0] == 2
+    assert found[1] > 50
 
 
 def test_data_url_contains_the_png():

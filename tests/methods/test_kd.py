@@ -41,16 +41,6 @@ def test_the_loss_has_the_gradient_of_finite_differences_and_of_hinton(temperatu
     torch.testing.assert_close(student.grad, temperature * (p_s - p_t) / 6)
 
 
-def test_temperature_squared_keeps_the_gradients_size():
-    """Without T^2 the gradient at T 20 would be some 400 times smaller than at T 1."""
-    teacher, sizes = random(32, 10, seed=1), {}
-    for temperature in (1.0, 2.0, 5.0, 10.0, 20.0):
-        student = random(32, 10).requires_grad_()
-        kd_loss(student, teacher, temperature).backward()
-        sizes[temperature] = student.grad.norm().item()
-    assert max(sizes.values()) / min(sizes.values()) < 2
-
-
 def test_at_high_temperature_the_student_matches_logits():
     """Hinton et al. 2015, equation 4: the gradient tends to (z_s - z_t) / N for logits of mean zero."""
     student, teacher = (z - z.mean(dim=1, keepdim=True) for z in (random(4, 10), random(4, 10, seed=1)))

@@ -43,7 +43,7 @@ def test_a_student_with_other_stages_is_left_out(family, open_page, make_checkpo
 
 @pytest.mark.parametrize(("mode", "networks"), [("map", 3), ("difference", 2)])  # the teacher has no difference
 def test_maps_of_each_network_and_stage_on_both_scales(family, mode, networks, open_page):
-    at = open_page("attention")
+    at = open_page("attention", stage="all")
     urls = []
     for scale in ("shared", "per map"):
         groups = {group.label: group for group in at.button_group}
@@ -51,7 +51,7 @@ def test_maps_of_each_network_and_stage_on_both_scales(family, mode, networks, o
         groups["Scale"].set_value(scale)
         groups["Power"].set_value("2")
         at.run()
-        urls.append([cell["url"] for cell in dataset(at, 1, "cells")])
+        urls.append([cell["url"] for cell in dataset(at, 0, "cells")])
         assert len(urls[-1]) == 3 * networks  # stages
         assert len(set(urls[-1])) == 3 * networks
     assert urls[0] != urls[1]
@@ -115,4 +115,4 @@ def test_without_a_student_trained_on_stages_there_is_no_verdict(built):
 
 def test_the_maps_are_of_the_teacher_and_the_chosen_students(family, open_page):
     at = open_page("attention", students="small-response")
-    assert {cell["network"] for cell in dataset(at, 1, "cells")} == {"teacher", "small-response"}
+    assert {cell["network"] for cell in dataset(at, 0, "cells")} == {"teacher", "small-response"}

@@ -28,7 +28,7 @@ ASKED = "audience?ask=3,5"
 CHART = ".st-key-figure .stVegaLiteChart:has(.vega-bind)"
 TABLE = "[data-testid=stDataFrame]:visible"
 PARTS = {
-    "": [".st-key-picture img", ".st-key-figure .stVegaLiteChart"],
+    "": [".st-key-picture img", f"{CHART} input", f"{CHART} svg"],
     "soft_labels": [".st-key-picture img", f"{CHART} input", f"{CHART} svg"],
     "attention": [".st-key-picture img", f"{CHART} input", f"{CHART} svg"],
     "methods": [".st-key-picture img", ".st-key-figure [data-testid=stSelectbox]", ".st-key-figure .stVegaLiteChart"],
@@ -40,7 +40,8 @@ PARTS = {
 }
 """A page's picture, main control and main figure; of several matches the first."""
 WIDE = {
-    "": ".st-key-figure .stVegaLiteChart >> nth=1",
+    "": ".st-key-ways_on button >> nth=1",
+    "attention": ".st-key-figure .stVegaLiteChart svg text:text('0.')",
     ASKED: "[alt^='QR code of']",
     "launch": TABLE,
     "compare": ".stVegaLiteChart",
@@ -112,9 +113,9 @@ SIDEWAYS = """() => {
   return Math.max(main.scrollWidth - main.clientWidth, document.documentElement.scrollWidth - innerWidth);
 }"""
 MAIN_CONTROLS = {
-    "": ".st-key-figure",
+    "": "input[type=range]",
     "soft_labels": "input[type=range]",
-    "attention": "input[type=range]",
+    "attention": ".st-key-stage",
     "methods": ".st-key-method",
     "live": "input[type=range]",
     ASKED: ".st-key-vote_next",
@@ -214,6 +215,16 @@ def test_a_page_on_projectors(tab, name):
     check_parts(page, name, PROJECTOR)
     check_themes(page)
     check_keyboard(page, name)
+
+
+def test_the_attention_maps_are_large(tab):
+    page = tab.resize(PROJECTOR).open("attention").page
+    page.locator(f"{CHART} svg image").first.wait_for()
+    sides = page.evaluate(
+        f"[...document.querySelectorAll({CHART + ' svg image'!r})].map((one) => one.getBoundingClientRect().width)"
+    )
+    assert len(sides) == 6  # the photo and the map of a teacher and two students
+    assert min(sides) >= 240
 
 
 @pytest.mark.usefixtures("question")

@@ -81,7 +81,7 @@ def test_every_section_is_drawn(evaluated, section, count, open_page):
 
 def test_calibration_is_shown_as_trained_and_after_temperature_scaling(evaluated, open_page):
     at = open_page("compare", show="Calibration")
-    assert "after temperature scaling, fitted on held-out folds" in text(at)
+    assert "after temperature scaling, fitted on the other folds" in text(at)
     before = specs(at)[0]
     at.toggle(key="scaled").set_value(True).run()
     after = specs(at)[0]

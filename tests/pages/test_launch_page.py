@@ -445,8 +445,8 @@ def test_markup_in_a_link_is_shown_as_text(evaluated, page, open_page):
 @pytest.mark.parametrize(
     "value",
     [
-        *("x" * 100_000, "-1", "nan", "\0"),
-        *(pytest.param(v, marks=pytest.mark.reliability) for v in ("9" * 5000, "1e999", "%00", "../..", ",,,,", " ")),
+        *("x" * 100_000, "nan"),
+        *(pytest.param(v, marks=pytest.mark.reliability) for v in ("-1", "\0", "9" * 5000, "1e999", "../..", ",,,,")),
     ],
 )
 def test_odd_values_in_a_link_never_show_a_traceback(evaluated, value, open_page):

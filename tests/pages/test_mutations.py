@@ -34,7 +34,7 @@ SECTIONS = (
     "Accuracy and cost", "Learning curves", "Calibration", "Classes", "Confusion", "Disagreements",
     "Error inheritance", "The lab's claims", "Sweep", "League",
 )  # fmt: skip
-EVERY = [pytest.param(211, id="sample"), pytest.param(1, id="all", marks=pytest.mark.reliability)]
+EVERY = [pytest.param(431, id="sample"), pytest.param(1, id="all", marks=pytest.mark.reliability)]
 """Which of the mutations: every so many."""
 
 

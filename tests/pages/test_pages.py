@@ -1,6 +1,7 @@
 """What all pages share: networks of any kind, links, the choice across pages, pictures."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -24,17 +25,33 @@ def alt_texts(at):
 @pytest.mark.skipif(
     not {"resnet56", "resnet20-scratch", "resnet20-response"} <= BUNDLED, reason="the bundled networks are missing"
 )
-def test_overview_shows_an_example_every_method_and_results_without_a_click(open_page):
+def test_overview_begins_with_a_chosen_example_its_soft_labels_and_results(open_page):
+    at = open_page()
+    soft, _ = specs(at)
+    assert "resnet20-response" in soft["description"]
+    assert alt_texts(at)[0] == "Test image 1066: truck"
+    assert re.search(r"a truck that .* nearer to the teacher's .* on 75% of all 10,000 test images", text(at))
+    assert at.dataframe[0].value["Network"].tolist()[:2] == ["resnet56", "resnet20-scratch"]
+
+
+def test_overview_shows_what_was_chosen_elsewhere_and_its_examples_replace_a_photo(open_page):
+    at = open_page("overview", image="15")
+    assert alt_texts(at)[0].startswith("Test image 15")
+    at.file_uploader(key="photo_first").set_value(("cat.png", make_photo(), "image/png")).run()
+    assert alt_texts(at)[0] == "Your photo"
+    at.file_uploader(key="photo_first").set_value(None)  # in a browser it is empty once the photo was read
+    at.button(key="pick_thumb_361").click().run()
+    assert alt_texts(at)[0] == "Test image 361: dog"
+
+
+def test_methods_shows_the_formula_of_every_method(open_page):
     from kdexplorer.methods import all_methods
 
-    at = open_page()
-    assert len(specs(at)) == 5
-    assert at.dataframe[0].value["Network"].tolist()[:2] == ["resnet56", "resnet20-scratch"]
+    at = open_page("methods")
     formulas = [element.value for element in at.latex]
     for method in all_methods():
         assert any(method.formula in formula for formula in formulas)
         assert method.summary in text(at)
-    assert all(alt_texts(at))
 
 
 def test_overview_does_not_load_torch():

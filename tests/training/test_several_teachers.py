@@ -54,14 +54,6 @@ def test_probabilities_are_averaged_each_network_in_its_own_normalization(tiny, 
     np.testing.assert_allclose(softmax(outputs.logits.numpy()), mean(images), atol=1e-4)
 
 
-def test_several_teachers_have_stored_predictions_of_their_own(tiny, several):
-    facts = [
-        Trainer(make_config(KD, teacher=names)).teacher.facts_in(torch.float32)
-        for names in (joined(several), joined(several[::-1]), str(several[0].path))
-    ]
-    assert len({one["teacher"] for one in facts}) == 3
-
-
 def test_the_card_names_all_teachers_and_each_is_one_in_the_lineage(tiny, several):
     run = train_to_end(make_config(SCRATCH, KD, teacher=joined(several), epochs=1))
     student = open_checkpoint(run.path / "distilled")

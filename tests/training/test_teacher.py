@@ -105,13 +105,6 @@ def test_in_another_environment_they_are_computed(response, computed, monkeypatc
     assert len(stored()) == 5
 
 
-def test_training_batches_are_stored_by_the_same_facts(response):
-    teacher = Trainer(response).teacher
-    facts = teacher.facts_in(teacher.dtype)
-    assert facts.items() <= teacher.predictions.facts.items()
-    assert facts["environment"]["threads"] == torch.get_num_threads()
-
-
 def test_a_gpu_computes_other_bits_in_single_precision_once_tf32_is_off(response, monkeypatch):
     teacher = Trainer(response).teacher
     monkeypatch.setattr(

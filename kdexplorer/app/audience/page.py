@@ -46,7 +46,7 @@ def show_page() -> None:
         "audience",
         "Open the page and choose what you see. The room's votes are a **soft label**, as the teacher's prediction is.",
     )
-    teacher, students = network_picker.pick_networks(count=2)
+    teacher, students = network_picker.pick_networks()
 
     question = store.current()
     with st.container(key="audience"):

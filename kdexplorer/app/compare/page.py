@@ -95,7 +95,7 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
         st.warning(as_text(difference))
     left, right = st.columns(2)
     with left, st.container(border=True):
-        st.markdown("**Why is the distilled student's loss larger?**")
+        st.markdown("**Why can a distilled student's loss be larger?**")
         st.markdown(as_text(verdicts.explain_larger_loss(compared.rows)))
     with right, st.container(border=True):
         st.markdown("**Did a student really beat its teacher, or its scratch baseline?**")

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.app.launch import start, students
-from kdexplorer.app.parts import layout, network_picker
+from kdexplorer.app.parts import network_picker
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state.cached import all_networks
@@ -70,7 +70,8 @@ def show() -> None:
     with st.container(horizontal=True, gap="small", key="starting_points"):
         for name in STARTING_POINTS:
             st.button(name, on_click=_fill, args=(name,), key=f"start_{name}", icon=":material/edit_note:")
-    left, right = layout.form_and_panel()
+    with st.container(key="form_and_panel"):  # on a phone the second comes first
+        left, right = st.columns([2, 1], gap="medium")
     with left:
         teacher, grid = _draw_form(values, slots)
     config, problems, sweep = _check(values, teacher, grid)

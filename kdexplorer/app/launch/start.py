@@ -76,7 +76,7 @@ def show(config: RunConfig | None, problems: Problems, sweep: Study | None) -> N
             st.markdown("The same from the command line:")
             command = train_command(config) if sweep is None else sweep.grid_command()
             st.code(command, language="bash", wrap_lines=True)
-        st.caption("The test images are never used for selection: the last epoch's weights are the result.")
+        st.caption("The last epoch's weights are the result: no epoch is selected on the test images.")
 
 
 def describe_study(study: Study) -> str:

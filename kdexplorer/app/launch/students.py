@@ -11,6 +11,7 @@ from typing import Any
 
 import streamlit as st
 
+from kdexplorer import notation
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.config import MAX_STUDENTS, SCRATCH, Objective
 from kdexplorer.methods import all_methods, get_method
@@ -41,7 +42,7 @@ def show(values: dict[str, Any]) -> None:
     presets = [*PRESETS, CUSTOM]
     smoothing = "Share of the hard label spread over all classes"
     st.data_editor(
-        [{name: row[name] for name in SHOWN} | {"terms": describe_terms(row)} for row in base],
+        [{name: row[name] for name in SHOWN} | {"terms": notation.describe_terms(row)} for row in base],
         key=key, on_change=_edit, args=(values, key), num_rows="dynamic", hide_index=True, disabled=["terms"],
         column_config={
             "name": column.TextColumn("Name", width=146),
@@ -108,7 +109,7 @@ def _show_terms(rows: list[Row]) -> None:
             help="\n".join(f"- {method.label}: {method.summary}" for method in methods.values()),
         )  # fmt: skip
         st.button("Add term", on_click=_add_term, args=(row,), icon=":material/add:", key="add_term")
-    st.latex(objective_formula(row))
+    st.latex(notation.objective_formula(row))
     for position, term in enumerate(row["terms"]):
         with st.container(border=True):
             _show_term(row, position, term, f"form_term_{number}_{position}_{term['method']}")
@@ -238,39 +239,3 @@ def find_free_name(name: str, taken: Collection[str]) -> str:
     while free.lower() in lower:
         free, number = f"{name}-{number}", number + 1
     return free
-
-
-def describe_terms(row: Row) -> str:
-    """A row's distillation terms in one line: `0.7 KD + 1000 AT`."""
-    return " + ".join(f"{_format(term['weight'])} {get_method(term['method']).label}" for term in row["terms"])
-
-
-def objective_formula(row: Row) -> str:
-    """A row's objective in LaTeX with its current numbers, a line for each term."""
-    lines = []
-    if row["ce_weight"] or not row["terms"]:
-        smoothing = row["label_smoothing"]
-        formula = r"\mathrm{CE}(p^s, \tilde{y})" if smoothing else r"\mathrm{CE}(p^s, y)"
-        lines.append(_format_term(row["ce_weight"], formula, {r"\text{smoothing}": smoothing} if smoothing else {}))
-    for term in row["terms"]:
-        method = get_method(term["method"])
-        symbols = {name: short for short, name in method.short_keys.items()}
-        settings = {
-            symbols.get(name, rf"\text{{{name.replace('_', ' ')}}}"): value
-            for name, value in term.items()
-            if name not in ("method", "weight")
-        }
-        lines.append(_format_term(term["weight"], method.formula, settings))
-    return r"\begin{aligned}L ={}& " + r" \\ &{}+ ".join(lines) + r"\end{aligned}"
-
-
-def _format_term(weight: Any, formula: str, settings: dict[str, Any]) -> str:
-    texts = [f"{symbol} = {_format(value)}" for symbol, value in settings.items()]
-    return rf"{_format(weight)}\,{formula}" + (r",\quad " + r",\; ".join(texts) if texts else "")
-
-
-def _format(value: Any) -> str:
-    """A setting's value; a number that is missing is a question mark, and other text is text in LaTeX too."""
-    if value is None:
-        return "?"
-    return rf"\text{{{value}}}" if isinstance(value, (str, bool)) else f"{value:g}"

@@ -115,13 +115,6 @@ def first_screen() -> tuple[Any, Any]:
     return picture.container(key="picture", gap="small"), figure.container(key="figure", gap="small")
 
 
-def form_and_panel() -> tuple[Any, Any]:
-    """The places of a form, two thirds of the width, and of what starts it; on a phone that comes first."""
-    with st.container(key="form_and_panel"):
-        form, panel = st.columns([2, 1], gap="medium")
-    return form, panel
-
-
 def show_page_controls() -> None:
     """Adds them to the page, once for all pages of a visit."""
     _controls(key="page_controls", height=0)

@@ -55,17 +55,18 @@ def chosen_teacher() -> Network:
     return found[choices.choose_one("teacher", found, default_teacher(found))]
 
 
-def pick_networks(count: int = 2) -> tuple[Network, list[Network]]:
+def pick_networks(needs: str = "") -> tuple[Network, list[Network]]:
     """Draws a line with the names of a teacher and of up to four students, and their choice behind a button.
 
     Args:
-        count: how many students are chosen by default, of the teacher's first family: the scratch baseline first.
+        needs: which of the teacher's outputs a student that is chosen by default beside the scratch baseline has
+            learned from, see `Method.needs`; any where it is empty.
     """
     found = networks()
     line, place = layout.networks_line()
     with place:
         name = choices.pick_one("teacher", "Teacher", list(found), default_teacher(found))
-        others, default = _list_students(found, found[name], count)
+        others, default = _list_students(found, found[name], needs)
         _follow_teacher(found, found[name], default)
         chosen = choices.pick_several(
             "students", "Students", others, default, MAX_STUDENTS,
@@ -75,11 +76,11 @@ def pick_networks(count: int = 2) -> tuple[Network, list[Network]]:
     return _show_together(found, name, chosen)
 
 
-def choose_networks(count: int = 2) -> tuple[Network, list[Network]]:
+def choose_networks(needs: str = "") -> tuple[Network, list[Network]]:
     """As `pick_networks`, without widgets."""
     found = networks()
     name = choices.choose_one("teacher", found, default_teacher(found))
-    others, default = _list_students(found, found[name], count)
+    others, default = _list_students(found, found[name], needs)
     chosen = choices.choose_several("students", others, default, MAX_STUDENTS, known=found)
     choices.publish("teacher", name if choices.is_chosen("teacher") else None)
     choices.publish("students", chosen if choices.is_chosen("students") else None)
@@ -92,11 +93,17 @@ def _show_together(found: Mapping[str, Network], name: str, students: Sequence[s
     return teacher, others
 
 
-def _list_students(found: Mapping[str, Network], teacher: Network, count: int) -> tuple[list[str], list[str]]:
-    """The networks that may be students of a teacher, and those that are chosen by default."""
+def _list_students(found: Mapping[str, Network], teacher: Network, needs: str) -> tuple[list[str], list[str]]:
+    """The networks that may be students of a teacher, and those that are chosen by default: two of its first family."""
     others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
     family = [name for name in lineage.first_family(found, teacher) if name in others]
-    return others, family[:count] or others[:1]
+    learned = [name for name in family[1:] if not needs or _has_learned_from(found[name], needs)]
+    return others, [*family[:1], *(learned or family[1:])[:1]] or others[:1]
+
+
+def _has_learned_from(student: Network, part: str) -> bool:
+    objective = student.card.objective
+    return objective is not None and any(part in method.needs for method in objective.methods)
 
 
 def _follow_teacher(found: Mapping[str, Network], teacher: Network, default: list[str]) -> None:

@@ -26,22 +26,24 @@ from kdexplorer.images.picture import Picture, data_url, enlarge_png
 from kdexplorer.runs.checkpoints import Checkpoint
 
 TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
-THUMBNAILS = 10
+THUMBNAILS, CHOSEN = 10, 6
+"""Small pictures of a page, and of chosen examples."""
 EXAMPLES = 20
 """The first test images, of which the most instructive is shown until another is chosen."""
+TYPES, LIMIT = ["png", "jpg", "jpeg", "webp"], "over 5 MB: reduced in your browser"
 FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
 
 
-def first_screen(page: str, sentence: str, count: int = 2) -> tuple[Network, list[Network], Picture, Any]:
+def first_screen(page: str, sentence: str, needs: str = "") -> tuple[Network, list[Network], Picture, Any]:
     """The header, the choice of networks and the picture; returns them and the place of control and figure.
 
     Args:
         page: a key of `TITLES`.
         sentence: below its title, as Markdown.
-        count: how many students are chosen by default.
+        needs: which of the teacher's outputs one of the students that are chosen by default has learned from.
     """
     layout.header(page, sentence)
-    teacher, students = network_picker.pick_networks(count)
+    teacher, students = network_picker.pick_networks(needs=needs)
     left, right = layout.first_screen()
     with left:
         image = pick(teacher, students)
@@ -66,9 +68,7 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
             sources = st.popover("Source", icon=":material/photo_library:", width="content", key="picture_source")
     dataset = dataset_of(teacher)
     if sources is None:
-        photo = None
-        if st.session_state.get("source") in SOURCES[1:] and (kept := st.session_state.get("photo")) is not None:
-            photo = kept[st.session_state.get("fit", next(iter(kept)))]
+        photo = _kept_photo()
     else:
         with sources:
             source = _pick_unlinked("source", "Source", SOURCES)
@@ -160,11 +160,65 @@ def draw_steps(shown: list[int], index: int) -> None:
 
 
 def choose_first(teacher: Network, students: list[Network], dataset: str, shown: list[int]) -> int:
-    """The image that a page shows first: the most instructive one where the filters leave it and begin as usual."""
+    """The image that a page shows first.
+
+    The first of the data set's examples that the filters leave. Without one the most instructive image, where the
+    filters begin as usual.
+    """
+    examples = list_examples(teacher, dataset, shown)
     indices = cached.gallery(dataset)[2]
-    rank = most_instructive(teacher, students, dataset) if shown[0] == indices[0] else None
-    best = shown[0] if rank is None else int(indices[rank])
+    rank = most_instructive(teacher, students, dataset) if not examples and shown[0] == indices[0] else None
+    best = examples[0] if examples else shown[0] if rank is None else int(indices[rank])
     return best if best in shown else shown[0]
+
+
+def list_examples(teacher: Network, dataset: str, known: Collection[int]) -> list[int]:
+    """The data set's chosen examples among these test images, if its classes are the teacher's."""
+    described = get_dataset(dataset)
+    return [one for one in described.examples if one in known] if described.classes == teacher.classes else []
+
+
+def pick_example(teacher: Network, students: list[Network]) -> Picture:
+    """Draws the picture that all pages share, a few chosen examples below, and what takes a photo.
+
+    Without a picture the page ends.
+    """
+    enlarged, caption = st.empty(), st.empty()
+    dataset = dataset_of(teacher)
+    pixels, labels, indices = cached.gallery(dataset)
+    ranks = {int(index): rank for rank, index in enumerate(indices)}
+    small = st.container(horizontal=True, gap="xsmall", key="thumbnails")
+    file = st.file_uploader("Try your photo", type=TYPES, key="photo_first")
+    if file is not None and _take(file):
+        st.session_state["source"] = UPLOAD
+    photo = _kept_photo()
+    if photo is not None:
+        _pick_unlinked("fit", "Fit to a square", list(FITS))
+        photo = _kept_photo()
+    if photo is not None:
+        index, chosen = None, Picture(photo.transpose(2, 0, 1), dataset=dataset)
+    elif not ranks:
+        st.info(f"There are no images to choose from. Download {get_dataset(dataset).label} on the Launch page.")
+        st.stop()
+    else:
+        index = read_index(ranks)
+        index = choose_first(teacher, students, dataset, list(ranks)) if index is None else index
+        choices.put("image", index)
+        chosen = make_test_image(teacher, pixels[ranks[index]], index, int(labels[ranks[index]]))
+    for other in (list_examples(teacher, dataset, ranks) or list(ranks))[:CHOSEN]:
+        with small:
+            _show_thumbnail(pixels[ranks[other]], other, other == index)
+    show(chosen, teacher, enlarged, caption)
+    return chosen
+
+
+def _kept_photo() -> np.ndarray | None:
+    """This visit's photo, uint8 `[32, 32, 3]`, where it is the chosen source."""
+    kept = st.session_state.get("photo")
+    if st.session_state.get("source") not in SOURCES[1:] or kept is None:
+        return None
+    fitted: np.ndarray = kept[st.session_state.get("fit", next(iter(kept)))]
+    return fitted
 
 
 def most_instructive(teacher: Network, students: list[Network], dataset: str) -> int | None:
@@ -178,26 +232,24 @@ def _show_thumbnail(pixels: np.ndarray, index: int, chosen: bool) -> None:
     image = data_url(enlarge_png(pixels.transpose(1, 2, 0), 64))
     st.button(
         f"![Test image {index}]({image})", key=f"pick_thumb_{index}", type="primary" if chosen else "secondary",
-        on_click=choices.put, args=("image", index),
+        on_click=_choose_image, args=(index,),
     )  # fmt: skip
+
+
+def _choose_image(index: int) -> None:
+    choices.put("image", index)
+    st.session_state["source"] = TEST_IMAGES
 
 
 def _pick_photo(source: str, classes: int) -> np.ndarray:
     """Draws an upload's or the camera's widget and returns the photo, uint8 `[32, 32, 3]`."""
     if source == UPLOAD:
-        types = ["png", "jpg", "jpeg", "webp"]
-        file = st.file_uploader("Upload a photo (over 5 MB: reduced in your browser)", type=types, key="photo_file")
+        file = st.file_uploader(f"Upload a photo ({LIMIT})", type=TYPES, key="photo_file")
     else:
         file = st.camera_input("Take a picture", key="photo_camera")
     fit = _pick_unlinked("fit", "Fit to a square", list(FITS))
     if file is not None:
-        try:
-            _decode(file.getvalue())
-        except ImageError as error:
-            st.session_state.pop("photo", None)
-            show_error(error)
-        else:
-            remove_upload(file.file_id)  # its pixels were read; the widget then has no file to decode again
+        _take(file)
     photo = st.session_state.get("photo")
     if photo is None:
         st.info("No photo yet. Choose one above, or return to the test images.")
@@ -207,6 +259,18 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
         "the photo shows."
     )
     return photo[fit]
+
+
+def _take(file: Any) -> bool:
+    """Makes an uploaded file this visit's photo; an error is reported. Whether it could be read."""
+    try:
+        _decode(file.getvalue())
+    except ImageError as error:
+        st.session_state.pop("photo", None)
+        show_error(error)
+        return False
+    remove_upload(file.file_id)  # its pixels were read; the widget then has no file to decode again
+    return True
 
 
 def _decode(data: bytes) -> None:
