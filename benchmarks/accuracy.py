@@ -5,8 +5,8 @@
 
 Accuracy is measured on training images that are held out, never on the test split, after every epoch. A run's rate
 falls over its whole length, so a shorter run reaches an accuracy earlier than a longer one: compare runs by their last
-epoch, and give `--epochs` several lengths. `--instead` trains once more for each word,
-with other values in place of the recipe's: what each part of a recipe gives.
+epoch, and give `--epochs` several lengths. `--instead` trains once more for each word, with other values in place of
+the recipe's: what each part of a recipe gives.
 
 Minutes are those of the training steps, without evaluation: by the clock, and in brackets of one processor (all threads
 together), which other programs on the machine hardly change. PFLOP count two operations for a multiply-add, forward and
