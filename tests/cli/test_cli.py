@@ -177,7 +177,7 @@ def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, tmp_
     assert main(["train", "--students", "resnet8", "--detach", *given]) == 0
     printed = capsys.readouterr()
     assert find_run(printed.out.strip()).config().dataset == "cifar10-small"
-    note = "" if given else "CIFAR-10 is missing: training on CIFAR-10, bundled subset\n"
+    note = "" if given else "CIFAR-10 is missing: training on 5,000 CIFAR-10 images (included)\n"
     assert printed.err == note
 
 
@@ -185,7 +185,7 @@ def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(tmp_path, mo
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
     monkeypatch.setattr(study_folder, "start_study", lambda study: None)
     assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach", "--yes", "--quiet"]) == 0
-    assert "training on CIFAR-10, bundled subset" in capsys.readouterr().err
+    assert "training on 5,000 CIFAR-10 images (included)" in capsys.readouterr().err
     (sweep,) = study_folder.list_studies()
     assert sweep.config().study.shared.dataset == "cifar10-small"
 

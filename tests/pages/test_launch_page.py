@@ -86,7 +86,10 @@ def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(monkey
     monkeypatch.setattr(start, "launch_run", lambda config: create_run(config, config.name))
     at = open_page("launch")
     data = at.segmented_control(key="form_dataset")
-    assert [option.content for option in data.proto.options][:2] == ["CIFAR-10, complete", "CIFAR-10, bundled subset"]
+    assert [option.content for option in data.proto.options][:2] == [
+        "CIFAR-10, complete",
+        "5,000 CIFAR-10 images (included)",
+    ]
     assert data.value == "cifar10-small"
     assert "--dataset cifar10-small" in text(at)
     assert "--teacher resnet20-combined" in text(at)
