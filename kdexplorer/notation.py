@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from kdexplorer.config import SCRATCH, RunConfig, StudentConfig
+from kdexplorer.config import SCRATCH, Objective, RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.presets import PRESETS, RECIPES
@@ -176,6 +176,20 @@ def format_options(config: BaseModel) -> list[str]:
         if name == "dataset" or (name not in ("students", "version") and value != own.get(name, field.default)):
             options.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))
     return options
+
+
+def describe_objective(objective: Objective) -> str:
+    """The weighted sum with each method's settings: `0.3 · CE + 0.7 · KD (temperature 4)`."""
+    cross_entropy = f"{format_number(objective.ce_weight)} · CE"
+    if objective.label_smoothing:
+        cross_entropy += f" (label smoothing {format_number(objective.label_smoothing)})"
+    terms = [cross_entropy] if objective.ce_weight else []
+    for method in objective.methods:
+        settings = method.settings.model_dump(exclude={"method", "weight"})
+        texts = {key: format_number(v) if isinstance(v, float) else str(v) for key, v in settings.items()}
+        words = ", ".join(f"{key.replace('_', ' ')} {text}" for key, text in texts.items())
+        terms.append(f"{format_number(method.settings.weight)} · {method.label}" + (f" ({words})" if words else ""))
+    return " + ".join(terms)
 
 
 def describe_terms(objective: Mapping[str, Any]) -> str:

@@ -32,9 +32,10 @@ BATCH = 50
 PART = 1_000
 """Images of a stored array."""
 
-COMPARED = ("cosine", "mse", "correlation", "chance")
+COMPARED = ("cosine", "mse", "correlation", "chance", "own")
 """What is computed of each image and stage: two maps' cosine similarity and the mean squared difference of the
-normalized maps, which the loss uses; their centered correlation; and that with the teacher's map of another image."""
+normalized maps, which the loss uses; their centered correlation; that with the teacher's map of another image; and that
+of what is each image's own, without the mean maps of both networks."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class StageSimilarity:
     cosine: float  # of the maps as they are: what the loss uses
     mse: float  # the squared difference of the normalized maps
     share: float  # the stage's share of the sum of the MSE over stages, 0 to 1
+    own: float = math.nan  # the correlation without the mean map of each network
     name: str = ""  # the student
     loss: float | None = None  # the MSE times `attention_weight`
     to_scratch_baseline: Difference | None = None
@@ -76,7 +78,7 @@ def map_difference(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.ndarray:
-    """What `COMPARED` lists, `[4, N, stages]`, of as many stages' maps `[N, H, W]`.
+    """What `COMPARED` lists but the last, `[4, N, stages]`, of as many stages' maps `[N, H, W]`.
 
     Where maps are positive nearly everywhere, their cosine is close to 1 even for different images. The centered
     correlation leaves out what all maps have in common with an even spread. Its chance level is that of a student's map
@@ -94,6 +96,24 @@ def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.nda
         single = len(first) == 1
         chance = np.full(1, np.nan) if single else correlate(first, np.roll(second, -1, axis=0))
         stages.append(np.stack([cosine, mse, correlate(first, second), chance]).astype(np.float32))
+    return np.stack(stages, axis=-1)
+
+
+def correlate_own(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.ndarray:
+    """The centered correlation of stages' maps `[N, H, W]` without the mean map of each network, `[N, stages]`.
+
+    Maps are scaled to unit norm first. What all images have in common, such as an object in the middle, is left out.
+    """
+    import torch
+
+    from kdexplorer.methods.at import pool_to_same_size
+
+    stages = []
+    for pair in zip(student, teacher, strict=True):
+        pooled = [maps.numpy() for maps in pool_to_same_size(*(torch.from_numpy(np.array(maps)) for maps in pair))]
+        sizes = [np.linalg.norm(maps, axis=(1, 2), keepdims=True) for maps in pooled]
+        scaled = [maps / np.maximum(size, 1e-12) for maps, size in zip(pooled, sizes, strict=True)]
+        stages.append(correlate(*(maps - maps.mean(axis=0) for maps in scaled)).astype(np.float32))
     return np.stack(stages, axis=-1)
 
 
@@ -126,7 +146,7 @@ def load_stored(
 ) -> dict[Path, np.ndarray | None]:
     """What `measure` stored for exactly these images by the student's folder; None where any of it is missing.
 
-    Each is float32 `[2, 4, N, stages]`: for power 1 and 2, what `COMPARED` lists.
+    Each is float32 `[2, 5, N, stages]`: for power 1 and 2, what `COMPARED` lists.
     """
     found: dict[Path, np.ndarray | None] = {}
     for student in students:
@@ -179,25 +199,36 @@ def measure(
         chosen = ({_identify(teacher): teacher} | missing) if missing else {}
         networks = {key: (network(one), one.card.normalization) for key, one in chosen.items()}
         found: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in missing}
+        kept: dict[tuple[str, str], list[Any]] = {key: [] for key in networks}
         for begin in range(0, len(part), BATCH):
             batch = part[begin : begin + BATCH]
             maps = {key: predict_with_attention(one, batch, norm)[1] for key, (one, norm) in networks.items()}
+            for key, one in maps.items():
+                kept[key].append(one)
             for key, compared in found.items():
                 own, other = maps[key], maps[_identify(teacher)]
                 compared.append(np.stack([compare_maps(own[power], other[power]) for power in (1, 2)]))
             done += len(batch)
             progress(done / len(images))
         for key, similarities in found.items():
+            pair = kept[key], kept[_identify(teacher)]
+            alone = np.stack([correlate_own(*(_join(maps, power) for maps in pair)) for power in (1, 2)])
             try:
-                array_store.save_array(_facts(teacher, missing[key], part), np.concatenate(similarities, axis=2))
+                values = np.concatenate([np.concatenate(similarities, axis=2), alone[:, None]], axis=1)
+                array_store.save_array(_facts(teacher, missing[key], part), values)
             except OSError as error:
                 where = f"{array_store.store_root()} cannot be written ({error.strerror})"
                 raise KDError(f"{where}: free some space or check its permissions.") from error
 
 
+def _join(batches: list[Any], power: int) -> list[np.ndarray]:
+    """All batches' maps of each stage."""
+    return [np.concatenate(stage) for stage in zip(*(one[power] for one in batches), strict=True)]
+
+
 def summarize(similarity: np.ndarray, power: int) -> list[StageSimilarity]:
     """The figures of each stage over images, of a similarity as `load_stored` returns it."""
-    cosine, mse, correlation, chance = similarity[power - 1].astype(np.float64)
+    cosine, mse, correlation, chance, own = similarity[power - 1].astype(np.float64)
     low, high = np.quantile(correlation, (0.1, 0.9), axis=0)
     shuffled = chance[~np.isnan(chance).any(axis=1)]
     level = shuffled.mean(axis=0) if len(shuffled) else np.full(chance.shape[1], np.nan)
@@ -206,7 +237,7 @@ def summarize(similarity: np.ndarray, power: int) -> list[StageSimilarity]:
         StageSimilarity(
             stage=stage + 1, correlation=means[stage], low=float(low[stage]), high=float(high[stage]),
             chance=float(level[stage]), cosine=cosines[stage], mse=losses[stage],
-            share=losses[stage] / max(sum(losses), 1e-30),
+            share=losses[stage] / max(sum(losses), 1e-30), own=float(own[:, stage].mean()),
         )
         for stage in range(len(means))
     ]  # fmt: skip
@@ -240,6 +271,7 @@ def tabulate(rows: Sequence[StageSimilarity]) -> Table:
             "Stage": str(row.stage),
             "Correlation (10 – 90 % of images)": f"{row.correlation:.3f} ({row.low:.3f} – {row.high:.3f})",
             "Chance": "" if math.isnan(row.chance) else f"{row.chance:.3f}",
+            "Without the mean map": f"{row.own:.3f}",
             "To its scratch baseline": row.to_scratch_baseline.nats if row.to_scratch_baseline else "",
             "Cosine": f"{row.cosine:.3f}",
             "β · MSE": f"{row.loss or 0:.4f}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -16,8 +17,14 @@ import numpy as np
 LEVEL = 0.05
 """The significance level: a p below it is called a difference, and intervals cover one minus it."""
 
+POWER = 0.8
+"""`Difference.detectable` is found with this probability."""
+
 ENOUGH_SEEDS = 5
 """With fewer it is not decided whether a method or a setting is better."""
+
+MARGIN = 0.005
+"""What counts as equal: a difference that is shown to be smaller than half a point."""
 
 Verdict = Literal["supported", "not supported", "cannot be decided"]
 Key = TypeVar("Key", bound=Hashable)
@@ -32,7 +39,7 @@ class Difference:
     """
 
     estimate: float
-    interval: tuple[float, float] | None = None  # 95 %, of this comparison alone
+    interval: tuple[float, float] | None = None  # 95 %, of this comparison alone unless a test says simultaneous
     p: float | None = None  # two-sided
     unit: Literal["images", "seeds"] = "images"
     count: int = 0  # of images or seeds
@@ -42,6 +49,8 @@ class Difference:
     gained: int | None = None  # images that only the first network (or more of its seeds) gets right
     lost: int | None = None  # images that only the other gets right
     values: tuple[float, ...] = ()  # by seed
+    detectable: float | None = None  # the least difference that such a test finds with probability `POWER`
+    paired: Difference | None = None  # the paired test, where this one pools the variance
 
     @property
     def sign(self) -> int:
@@ -56,6 +65,15 @@ class Difference:
         low, high = self.interval or (0.0, 0.0)
         return (high - low) / 2
 
+    def is_within(self, margin: float) -> bool:
+        """Whether two one-sided tests over seeds show that the difference is smaller (TOST, Schuirmann 1987)."""
+        from scipy.special import stdtrit
+
+        if self.interval is None:
+            return False
+        two_sided, one_sided = (float(stdtrit(self.count - 1, 1 - share)) for share in (LEVEL / 2, LEVEL))
+        return abs(self.estimate) + self.half * one_sided / two_sided < margin
+
     @property
     def points(self) -> str:
         """A difference of shares in percentage points with its p: `+1.35 (p = 0.031)`."""
@@ -69,6 +87,17 @@ class Difference:
     def bounds(self, scale: float = 100) -> str:
         """The interval's ends: `+0.35 to +2.35`; empty without one."""
         return "" if self.interval is None else " to ".join(f"{scale * end:+.2f}" for end in self.interval)
+
+    @property
+    def simultaneous(self) -> Difference:
+        """With an interval that covers together with all others of its family (Bonferroni)."""
+        from scipy.special import stdtrit
+
+        if self.interval is None:
+            return self
+        alone, together = (float(stdtrit(self.count - 1, 1 - LEVEL / 2 / family)) for family in (1, self.family))
+        reach = self.half * together / alone
+        return replace(self, interval=(self.estimate - reach, self.estimate + reach))
 
 
 def over_images(right: np.ndarray, other_right: np.ndarray, other: str = "") -> Difference:
@@ -92,11 +121,9 @@ def over_images(right: np.ndarray, other_right: np.ndarray, other: str = "") -> 
         pmf = np.convolve(pmf, steps)
     reach = len(pmf) // 2
     far = np.abs(np.arange(-reach, reach + 1)) >= abs(int(score.sum()))
-    p, mean = min(1.0, float(pmf[far].sum())), float(score.sum()) / one.size
-    return Difference(
-        mean, over_mean(score / len(one)).interval, p, "images", one.shape[1], p_alone=p, other=other,
-        gained=int((score > 0).sum()), lost=int((score < 0).sum()),
-    )  # fmt: skip
+    p = min(1.0, float(pmf[far].sum()))
+    gained, lost = int((score > 0).sum()), int((score < 0).sum())
+    return replace(over_mean(score / len(one), other), p=p, p_alone=p, gained=gained, lost=lost)
 
 
 def over_logits(logits: np.ndarray, other_logits: np.ndarray, labels: np.ndarray, other: str = "") -> Difference:
@@ -109,9 +136,13 @@ def over_mean(differences: np.ndarray, other: str = "") -> Difference:
 
     A single image has no interval.
     """
+    from scipy.special import ndtri
+
     mean, half = float(differences.mean()), float(1.96 * differences.std() / max(1, len(differences)) ** 0.5)
-    interval = (mean - half, mean + half) if len(differences) > 1 else None
-    return Difference(mean, interval, count=len(differences), other=other)
+    if len(differences) < 2:
+        return Difference(mean, count=len(differences), other=other)
+    found = half * (1 + float(ndtri(POWER)) / 1.96)
+    return Difference(mean, (mean - half, mean + half), count=len(differences), other=other, detectable=found)
 
 
 def over_seeds(values: Sequence[float]) -> Difference:
@@ -121,12 +152,20 @@ def over_seeds(values: Sequence[float]) -> Difference:
     """
     from scipy.special import stdtr
 
-    mean, interval, p = float(np.mean(values)), t_interval(values), None
+    mean, interval, p, found = float(np.mean(values)), t_interval(values), None, None
     if interval is not None:
         error = float(np.std(values, ddof=1)) / len(values) ** 0.5
         statistic = abs(mean) / error if error else np.inf if mean else 0.0
         p = min(1.0, 2 * float(stdtr(len(values) - 1, -statistic)))
-    return Difference(mean, interval, p, "seeds", len(values), p_alone=p, values=tuple(values))
+        found = find_detectable(error, len(values) - 1)
+    return Difference(mean, interval, p, "seeds", len(values), p_alone=p, values=tuple(values), detectable=found)
+
+
+def find_detectable(error: float, freedom: int) -> float:
+    """The difference that a two-sided t test of a difference with such a standard error finds with `POWER`."""
+    from scipy.special import stdtrit
+
+    return error * float(stdtrit(freedom, 1 - LEVEL / 2) + stdtrit(freedom, POWER))
 
 
 def compare_seeds(entries: Mapping[Key, Mapping[int, float]], reference: Mapping[int, float]) -> dict[Key, Difference]:
@@ -136,6 +175,61 @@ def compare_seeds(entries: Mapping[Key, Mapping[int, float]], reference: Mapping
     """
     shared = {key: [own[seed] - reference[seed] for seed in own if seed in reference] for key, own in entries.items()}
     return correct({key: over_seeds(values) for key, values in shared.items() if values})
+
+
+def compare_pooled(entries: Mapping[Key, Mapping[int, float]], reference: Mapping[int, float]) -> dict[Key, Difference]:
+    """Every entry minus the reference with one variance for all of them: Dunnett's test (JASA 1955).
+
+    It takes students as independent, also those of one seed. p and intervals hold for the family together. The tests of
+    `compare_seeds` are beside it (`paired`), and alone where there is one seed.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    paired, own = compare_seeds(entries, reference), [*reference.values()]
+    groups = {key: [*entries[key].values()] for key in paired}
+    freedom = sum(len(values) - 1 for values in (own, *groups.values()))
+    if freedom < 1:
+        return paired
+    squares = sum(float(np.var(values)) * len(values) for values in (own, *groups.values()))
+    shares = tuple(len(values) / (len(values) + len(own)) for values in groups.values())
+    low, high = 0.0, 100.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _together(middle, shares, freedom) < 1 - LEVEL else (low, middle)
+    found = {}
+    for key, values in groups.items():
+        error = (squares / freedom * (1 / len(values) + 1 / len(own))) ** 0.5
+        estimate, reach = float(np.mean(values) - np.mean(own)), high * error
+        statistic = abs(estimate) / error if error else np.inf if estimate else 0.0
+        found[key] = replace(
+            paired[key], estimate=estimate, interval=(estimate - reach, estimate + reach),
+            p=max(0.0, 1 - _together(statistic, shares, freedom)), p_alone=2 * float(stdtr(freedom, -statistic)),
+            detectable=reach + float(stdtrit(freedom, POWER)) * error, paired=paired[key],
+        )  # fmt: skip
+    return found
+
+
+@lru_cache(maxsize=256)
+def _together(limit: float, shares: tuple[float, ...], freedom: int) -> float:
+    """The probability that no t of a family that shares its reference exceeds a limit, by Gauss's quadrature.
+
+    Over the reference's deviate and the pooled deviation; the correlation of two is the root of their shares' product.
+    """
+    from scipy.special import gammaincinv, ndtr
+
+    deviates, weights = np.polynomial.hermite_e.hermegauss(64)
+    places, by_place = np.polynomial.legendre.leggauss(64)
+    deviations = np.sqrt(gammaincinv(freedom / 2, (places + 1) / 2) * 2 / freedom)[:, None]
+    inside = np.ones((len(places), len(deviates)))
+    for share, count in zip(*np.unique(shares, return_counts=True), strict=True):
+        ends = [(side * limit * deviations - share**0.5 * deviates) / (1 - share) ** 0.5 for side in (-1, 1)]
+        inside *= (ndtr(ends[1]) - ndtr(ends[0])) ** count
+    return float(by_place @ inside @ weights / by_place.sum() / weights.sum())
+
+
+def describe_assumption(seeds: int) -> str:
+    """What every test over seeds is conditional on, and why: so many seeds have `2 ** seeds` patterns of signs."""
+    return f"Normality is assumed: an exact sign-flip test of {seeds} seeds gives at least p = {2 / 2**seeds:.4f}."
 
 
 def over_counts(correct: int, count: int, other_correct: int, other_count: int) -> Difference:

@@ -18,6 +18,7 @@ import numpy as np
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.difference import Difference, format_p
+from kdexplorer.notation import describe_objective
 
 Table = list[dict[str, str]]
 """Rows of cells by heading."""
@@ -88,6 +89,10 @@ def _interval(row: Any) -> str:
     return f"{100 * row.accuracy_low:.2f} – {100 * row.accuracy_high:.2f}"
 
 
+def _weights(row: Any) -> str:
+    return describe_objective(row.objective_terms) if row.objective_terms else ""
+
+
 def _training(row: Any) -> str:
     return " + ".join(map(str, row.epochs_by_run)) + (", test seen" if row.continued_in_view else "")
 
@@ -111,6 +116,7 @@ _PAIRED = "Difference of the accuracies in percentage points, with McNemar's p"
 _REGISTRY = (
     Measure("name", "Network"),
     Measure("method", "Method", help="The distillation methods of its objective"),
+    Measure("weights", "Method with its weights", help="The terms of the sum that training minimized", text=_weights),
     Measure("training", "Epochs by run", text=_training,
             help="Passes over the training images in each run; test seen: continued after test accuracy was known"),
     Measure("objective", "Objective", "", ".3f",
@@ -142,6 +148,9 @@ _REGISTRY = (
     Measure("scaled_calibration_error", "Scaled calibration error", "%", ".2f", 100, "lower",
             f"Calibration error {_SCALED}", "Calibration error after temperature scaling (%)",
             compute=lambda one: metrics.expected_calibration_error(one.scaled[0], one.labels)),
+    Measure("calibration_noise", "Scaled calibration error by sampling", "%", ".2f", 100, "",
+            "What a calibrated network with these confidences has on average on so many images",
+            compute=lambda one: metrics.calibration_noise(one.scaled[0], one.labels)),
     Measure("scaling_temperature", "Temperature of the scaling", "", ".2f", help=f"Mean of the temperatures {_SCALED}",
             compute=lambda one: one.scaled[1]),
     Measure("teacher_agreement", "Agrees with teacher", "%", ".2f", 100, "",

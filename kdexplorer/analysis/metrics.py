@@ -70,7 +70,10 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
 
 
 def calibration_bins(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> list[dict[str, float]]:
-    """The reliability diagram: per bin of confidence its bounds, count, mean confidence and accuracy."""
+    """The reliability diagram: per bin of confidence its bounds, count, mean confidence and accuracy.
+
+    `noise` is the standard deviation that sampling gives the accuracy of a calibrated network with these confidences.
+    """
     probabilities = softmax(logits)
     confidence, right = probabilities.max(axis=1), logits.argmax(axis=1) == labels
     index = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -81,6 +84,7 @@ def calibration_bins(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> 
             "count": int((index == bin_).sum()),
             "confidence": float(confidence[index == bin_].mean()),
             "accuracy": float(right[index == bin_].mean()),
+            "noise": float((confidence * (1 - confidence))[index == bin_].sum() ** 0.5 / (index == bin_).sum()),
         }
         for bin_ in range(bins)
         if (index == bin_).any()
@@ -91,6 +95,15 @@ def expected_calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
     """Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3, with 15 bins; 0 to 1."""
     rows = calibration_bins(logits, labels)
     return sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / len(labels)
+
+
+def calibration_noise(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The mean `expected_calibration_error` of a calibrated network with these confidences: by sampling alone; 0 to 1.
+
+    The mean size of a normal deviate is √(2/π) standard deviations.
+    """
+    rows = calibration_bins(logits, labels)
+    return float((2 / np.pi) ** 0.5 * sum(row["count"] * row["noise"] for row in rows) / len(labels))
 
 
 def per_class_accuracy(logits: np.ndarray, labels: np.ndarray, classes: int = 10) -> list[float]:

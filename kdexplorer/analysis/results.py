@@ -129,7 +129,7 @@ class ResultRow:
 
 
 SUMMARY = (
-    "name", "method", "training", "objective", "cross_entropy", "scaled_cross_entropy", "calibration_error",
+    "name", "weights", "training", "objective", "cross_entropy", "scaled_cross_entropy", "calibration_error",
     "scaled_calibration_error", "accuracy_interval", "to_scratch_baseline", "to_teacher",
 )  # fmt: skip
 """Keys of `MEASURES`: each network with the paired tests against its own scratch baseline and teacher."""

@@ -12,6 +12,9 @@ from kdexplorer.analysis.results import ResultRow
 from kdexplorer.methods import get_method
 from kdexplorer.runs.checkpoints import Checkpoint
 
+TOLERANCE = 1.4
+"""The 95 % quantile of a calibrated network's calibration error relative to its mean, simulated: 1.3 to 1.5."""
+
 
 def describe_gains(rows: Sequence[ResultRow]) -> list[str]:
     """A sentence for each network of a run, those that can be compared with a scratch baseline first.
@@ -101,6 +104,13 @@ def explain_calibration(rows: Sequence[ResultRow]) -> str | None:
         f"{max(after):.2f} % after temperature scaling, fitted on the other folds: one number per network explains "
         f"{'most' if explained else 'less than half'} of them."
     ]
+    noise = [100 * row.measures["calibration_noise"] for row in known if "calibration_noise" in row.measures]
+    if noise:
+        near = sum(value < TOLERANCE * least for value, least in zip(after, noise, strict=False))
+        sentences.append(
+            f"Sampling alone gives a calibrated network {min(noise):.2f} to {max(noise):.2f} % on these images, and in "
+            f"95 % of samples less than about {TOLERANCE:g} times that: so have {near} of {len(noise)} after scaling."
+        )
     paired = {row.name: one for row in known if row.is_distilled and (one := row.scaled_to_scratch_baseline)}
     for sign, kind in ((-1, "lower than"), (0, "not clearly different from"), (1, "higher than")):
         names = [f"{name} ({one.nats})" for name, one in paired.items() if one.sign == sign]
@@ -203,7 +213,8 @@ def _judge(row: ResultRow, other: ResultRow, words: str, paired: Difference) -> 
             "labels of the evaluation images and the stored logits of both networks."
         )
     best_of = f", {format_p(paired.p)} for the best of {paired.family} comparisons" if paired.family > 1 else ""
-    verdict = "more than chance explains on these images" if paired.sign else "which chance alone can explain"
+    power = f" (80 % power, alone, at {100 * paired.detectable:.2f} points)" if paired.detectable else ""
+    verdict = "more than chance explains on these images" if paired.sign else f"which chance alone can explain{power}"
     alone = f"{paired.gained:,} images are classified correctly only by it, {paired.lost:,} only by {other.name}"
     return f"{text}: {alone} (McNemar {format_p(paired.p_alone)}{best_of}), {verdict}."
 

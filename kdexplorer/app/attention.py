@@ -194,4 +194,6 @@ def describe_similarity(
 
 
 def _describe_chance(row: StageSimilarity) -> str:
-    return "" if math.isnan(row.chance) else f" (chance, another image's map: {row.chance:.3f})"
+    if math.isnan(row.chance):
+        return ""
+    return f" (chance, another image's map: {row.chance:.3f}; without the mean map of all images: {row.own:.3f})"

@@ -148,6 +148,9 @@ def reliability(
         ("count:Q", "Images"),
     )  # fmt: skip
     base = alt.Chart(data(rows)).encode(x=x, y=y, color=style.color(looks), tooltip=tips)
+    tolerance = alt.Chart(data(rows)).transform_calculate(
+        low="max(0, datum.confidence - 1.96 * datum.noise)", high="min(1, datum.confidence + 1.96 * datum.noise)"
+    )
     ends = data([{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])
     means = (
         f"{name} has {accuracy(values, labels):.1%} accuracy at a mean confidence of "
@@ -155,6 +158,9 @@ def reliability(
         for name, values in logits.items()
     )
     layers = [
+        tolerance.mark_rule(color=style.NEUTRAL, strokeWidth=em(7), opacity=0.35).encode(
+            x=x, y=alt.Y("low:Q", title="Share of correct predictions", **unit), y2="high:Q"
+        ),
         alt.Chart(ends).mark_line(color=style.NEUTRAL, strokeDash=[4, 4]).encode(x=x, y=y),
         base.mark_line().encode(
             strokeDash=style.dash(looks, in_legend=False), strokeWidth=style.width(looks, in_legend=False)
@@ -162,7 +168,8 @@ def reliability(
         base.mark_point(size=area(80), filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
     ]
     after = "after temperature scaling" if scaled else ""
-    heading = title("Accuracy of predictions by their confidence", "Below the gray diagonal: overconfident", after)
+    cues = "Below the diagonal: overconfident; gray: where sampling alone puts 95 %"
+    heading = title("Accuracy of predictions by their confidence", cues, after)
     described = f"Reliability diagram in ten bins of confidence{', ' * scaled}{after}: " + "; ".join(means)
     return spec(layers, heading, described, 340)
 

@@ -300,15 +300,18 @@ def _marks(table: Table, summaries: list[Summary]) -> dict[str, str]:
 
 
 def differences(table: Table, reference: str) -> Spec | None:
-    """The mean difference to the reference with its 95 % interval over seeds, a point a seed, the best entry first.
+    """The mean difference to the reference with simultaneous 95 % intervals, a point a seed, the best entry first.
 
     None where no entry can be compared with the reference.
     """
     compared = [(one, one.differences[reference]) for one in summarize(table) if reference in one.differences]
     compared.sort(key=lambda pair: -pair[1].estimate)
-    points = [point for one, found in compared for point in row_of(one.name, _family(one), found.values)]
+    points = []
+    for one, found in compared:
+        low, high = (100 * end for end in found.interval) if found.interval else (None, None)
+        points += [replace(point, low=low, high=high) for point in row_of(one.name, _family(one), found.values)]
     heading, x_title = f"Accuracy compared with {reference}", f"difference to {reference} (percentage points)"
-    subtitle = "mean and 95 % interval over seeds; small points: seeds"
+    subtitle = "mean, simultaneous 95 % intervals (Dunnett's test); small points: seeds"
     roles = {_family(one): one.entry.key for one, _ in reversed(compared)}
     return figure_chart(Figure("dots", heading, subtitle, x_title, tuple(points), roles, rule=0))
 

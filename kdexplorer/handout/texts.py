@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import latex2mathml.converter
 from markupsafe import Markup
 
-from kdexplorer.config import Objective, RunConfig
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
-from kdexplorer.notation import format_number, train_command
+from kdexplorer.notation import describe_objective, train_command
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.schema import validate
 
@@ -90,20 +90,6 @@ def describe_card(checkpoint: Checkpoint) -> list[tuple[str, str]]:
 
 def _join(values: Iterable[object]) -> str:
     return ", ".join(dict.fromkeys(str(value) for value in values if value is not None))
-
-
-def describe_objective(objective: Objective) -> str:
-    """The weighted sum with each method's settings: `0.3 · CE + 0.7 · KD (temperature 4)`."""
-    cross_entropy = f"{format_number(objective.ce_weight)} · CE"
-    if objective.label_smoothing:
-        cross_entropy += f" (label smoothing {format_number(objective.label_smoothing)})"
-    terms = [cross_entropy] if objective.ce_weight else []
-    for method in objective.methods:
-        settings = method.settings.model_dump(exclude={"method", "weight"})
-        texts = {key: format_number(v) if isinstance(v, float) else str(v) for key, v in settings.items()}
-        words = ", ".join(f"{key.replace('_', ' ')} {text}" for key, text in texts.items())
-        terms.append(f"{format_number(method.settings.weight)} · {method.label}" + (f" ({words})" if words else ""))
-    return " + ".join(terms)
 
 
 def list_commands(checkpoint: Checkpoint) -> list[str]:

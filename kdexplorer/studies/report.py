@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kdexplorer.analysis import measures
-from kdexplorer.analysis.difference import ENOUGH_SEEDS, LEVEL, Difference, format_p, format_p_cell, over_seeds
+from kdexplorer.analysis.difference import (
+    ENOUGH_SEEDS,
+    LEVEL,
+    MARGIN,
+    POWER,
+    Difference,
+    describe_assumption,
+    find_detectable,
+    format_p,
+    format_p_cell,
+    over_seeds,
+)
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.config import objective_label
 from kdexplorer.notation import format_student
@@ -21,12 +32,13 @@ CSV = ("accuracy", "cross_entropy", "calibration_error", "scaled_cross_entropy",
 """The order of measures in CSV; those of an experiment follow."""
 
 NOTES = (
-    "Intervals are Student's 95 % t intervals over seeds, of differences seed by seed, in percentage points; p is of "
-    "the paired t test over seeds with Holm's correction for all entries of the column. Scaled: after temperature "
-    "scaling in five folds, each evaluated with the temperature that was fitted on the others. Step: an entry's own "
-    "forward pass, loss, backward pass and update, timed in the same run; whole step: with the batch and the teacher's "
-    "forward pass. Memory: weights, gradients and momentum of the student and of what its methods train beside it, "
-    "and what autograd keeps of one batch."
+    "The accuracy's interval is Student's over seeds. Differences are in percentage points; their 95 % intervals and p "
+    "are those of Dunnett's test, with one variance for all entries, and hold for the column together. Paired: "
+    "Student's t interval of the differences seed by seed, and p with Holm's correction for the column. Scaled: after "
+    "temperature scaling in five folds, each evaluated with the temperature that was fitted on the others. Step: an "
+    "entry's own forward pass, loss, backward pass and update, timed in the same run; whole step: with the batch and "
+    "the teacher's forward pass. Memory: weights, gradients and momentum of the student and of what its methods train "
+    "beside it, and what autograd keeps of one batch."
 )
 """What the columns mean."""
 
@@ -57,7 +69,10 @@ def _cells(one: Summary, references: list[str]) -> dict[str, str]:
         found = one.differences.get(reference)
         reach = "" if found is None or found.interval is None else f" ± {100 * found.half:.2f}"
         cells[f"To {reference}"] = "" if found is None else f"{100 * found.estimate:+.2f}{reach}"
-        cells[f"Holm p to {reference}"] = format_p_cell(found.p if found else None)
+        cells[f"p to {reference}"] = format_p_cell(found.p if found else None)
+        paired = found.paired if found else None
+        text = "" if paired is None else f"± {100 * paired.half:.2f}, {format_p_cell(paired.p)}"
+        cells[f"Paired to {reference}"] = text
     known = {MEASURES[key].heading: MEASURES[key].cell({key: one.means.get(key)}) for key in COLUMNS}
     return cells | known | {
         f"Step / {references[0]}": _number(one.own_step, ".2f"),
@@ -161,26 +176,39 @@ def describe_study(table: Table, summaries: list[Summary]) -> str:
         )
     sentences = [_describe_reference(summaries, reference, count) for reference in table.declared.references]
     best = max(summaries, key=lambda one: one.accuracy)
+    found = max((pair.detectable or 0 for one in summaries for pair in one.differences.values()), default=0)
+    sentences.append(f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * POWER:.0f} %.")
     sentences.append(
         f"{best.name} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} entries it is "
         "probably overestimated."
     )
-    sentences.append("This holds for this pair, these settings and this length of training.")
+    sentences.append("This holds for this pair, these settings, this learning rate and this length.")
+    sentences.append(describe_assumption(seeds))
     return " ".join(sentences)
 
 
 def _describe_reference(summaries: list[Summary], reference: str, count: str) -> str:
     compared = [(one.name, one.differences[reference]) for one in summaries if reference in one.differences]
     compared.sort(key=lambda pair: -pair[1].estimate)
-    words = f"after Holm's correction for {len(compared)} comparisons over {count}"
+    pooled = _list_signs([(f"{name} ({100 * one.estimate:+.2f})", one) for name, one in compared])
+    beside = [(name, one.paired) for name, one in compared if one.paired is not None]
+    same = all(paired.sign == one.sign for (_, one), (_, paired) in zip(compared, beside, strict=False))
+    equal = ", ".join(name for name, paired in beside if paired.is_within(MARGIN))
+    within = f" Within {100 * MARGIN:g} points of it, by two one-sided paired tests: {equal}." if equal else ""
+    return (
+        f"Compared with {reference}, {pooled} by more than chance after Dunnett's test with pooled variance "
+        f"({len(compared)} comparisons over {count}); paired t tests with Holm's correction "
+        f"{'agree' if same else f'say: {_list_signs(beside)}'}.{within}"
+    )
+
+
+def _list_signs(compared: list[tuple[str, Difference]]) -> str:
     parts = []
     for sign, phrase in ((1, "above"), (-1, "below")):
-        named = [f"{name} ({100 * one.estimate:+.2f})" for name, one in compared if one.sign == sign]
+        named = [name for name, one in compared if one.sign == sign]
         if named:
             parts.append(f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} {phrase} it")
-    if not parts:
-        return f"Compared with {reference}, no entry differs by more than chance {words}."
-    return f"Compared with {reference}, {' and '.join(parts)} by more than chance {words}."
+    return " and ".join(parts) or "no entry differs"
 
 
 def describe_choice(table: Table, summaries: list[Summary]) -> str:
@@ -203,7 +231,11 @@ def describe_choice(table: Table, summaries: list[Summary]) -> str:
     if scratch is not None:
         sentences.append(f"The scratch baseline has {_describe_accuracy(scratch)}.")
     if (deviation := seed_deviation(summaries)) is not None:
-        sentences.append(f"Seeds of one cell have a standard deviation of {100 * deviation:.2f} points, pooled.")
+        found = find_detectable(deviation * (2 / len(best.rows)) ** 0.5, sum(len(one.rows) - 1 for one in summaries))
+        sentences.append(
+            f"Seeds of one cell have a standard deviation of {100 * deviation:.2f} points, pooled: of two cells a "
+            f"difference of {100 * found:.2f} points is found with a probability of {100 * POWER:.0f} %."
+        )
     if len(cells) > 1:
         sentences.append(_describe_selection(table, best, default))
     return " ".join(sentences)

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from kdexplorer.analysis.difference import Difference, compare_seeds, correct, over_images, t_interval
+from kdexplorer.analysis.difference import Difference, compare_pooled, compare_seeds, correct, over_images, t_interval
 from kdexplorer.analysis.measures import MEASURES, Evaluation, measure
 from kdexplorer.config import Objective, objective_label
 from kdexplorer.errors import ConfigError
@@ -286,12 +286,17 @@ class Summary:
 
 
 def summarize(table: Table) -> list[Summary]:
-    """Every entry that has rows: of a grid by place, else in the declared order."""
+    """Every entry that has rows: of a grid by place, else in the declared order.
+
+    A grid's differences to its reference are paired tests; others pool the variance of all entries and have the paired
+    ones beside them.
+    """
     study, found = table.declared, []
+    compare = compare_pooled if study.grid is None else compare_seeds
     references, places = study.references, study.places()
     accuracies = {entry.name: values for entry in table.entries if (values := table.values(entry.name))}
     by_reference = {
-        reference: compare_seeds(
+        reference: compare(
             {name: values for name, values in accuracies.items() if name != reference}, accuracies.get(reference, {})
         )
         for reference in references

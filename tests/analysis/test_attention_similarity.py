@@ -64,10 +64,21 @@ def test_a_flat_map_is_similar_to_every_map_by_cosine_and_to_none_by_correlation
     np.testing.assert_array_equal(correlation, 0)
 
 
+def test_what_all_images_have_in_common_is_left_out_of_what_is_each_images_own():
+    common = 1 + 5 * GENERATOR.random((1, 8, 8))
+    first, second = (np.float32(common + 0.1 * GENERATOR.random((200, 8, 8))) for _ in range(2))
+    assert attention_similarity.compare_maps([first], [second])[2].mean() > 0.99
+    assert abs(attention_similarity.correlate_own([first], [second]).mean()) < 0.05
+    np.testing.assert_allclose(attention_similarity.correlate_own([first], [2 * first]), 1, rtol=1e-5)
+
+
 def test_a_single_image_has_no_chance_level():
     maps = GENERATOR.random((1, 8, 8)).astype(np.float32)
     compared = attention_similarity.compare_maps([maps], [maps])
     assert np.isnan(compared[3]).all()
+    own = attention_similarity.correlate_own([maps], [maps])
+    np.testing.assert_array_equal(own, 0)  # a mean over one image leaves nothing
+    compared = np.concatenate([compared, own[None]])
     (summary,) = attention_similarity.summarize(np.stack([compared, compared]), 1)
     assert np.isnan(summary.chance)
     row = replace(summary, name="n", loss=0.0)
@@ -81,7 +92,7 @@ def test_results_are_stored_and_read_again(tmp_path, make_checkpoint):
     assert attention_similarity.load_stored(teacher, [student], images)[student.path] is None
     attention_similarity.measure(teacher, [student], images, lambda c: c.network(), shares.append)
     stored = attention_similarity.load_stored(teacher, [student], images)[student.path]
-    assert stored.shape == (2, 4, 60, 3)
+    assert stored.shape == (2, 5, 60, 3)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     summaries = attention_similarity.summarize(stored, 1)
@@ -110,7 +121,7 @@ def test_each_stage_is_compared_with_the_scratch_baseline_image_by_image(network
     assert rows[3].loss == pytest.approx(500 * rows[3].mse)
     lines = to_markdown(attention_similarity.tabulate(rows)).splitlines()
     assert len(lines) == 2 + 6
-    compared = f"{rows[5].chance:.3f} | {rows[5].to_scratch_baseline.nats}"
+    compared = f"{rows[5].chance:.3f} | 1.000 | {rows[5].to_scratch_baseline.nats}"
     assert f"| copy | 3 | 1.000 (1.000 – 1.000) | {compared} | 1.000 |" in lines[-1]
     assert "±" not in lines[2]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, chi2_contingency, ttest_1samp
+from scipy.stats import binomtest, chi2_contingency, dunnett, norm, t, ttest_1samp
 
 from kdexplorer.analysis import difference, metrics
 from kdexplorer.analysis.difference import Difference
@@ -117,6 +117,38 @@ def test_entries_are_compared_by_the_seeds_that_they_share_with_the_reference():
     assert found["a"].p_alone == pytest.approx(alone)
     assert found["a"].p == pytest.approx(2 * alone)
     assert found["a"].family == 2
+
+
+GROUPS = {"a": [1.0, 2, 3], "b": [2.0, 5, 3, 1, 9], "c": [0.0, 1]}
+
+
+@pytest.mark.parametrize("groups", [GROUPS, {name: [2.0 * len(name) + i % 3 for i in range(5)] for name in GROUPS}])
+def test_pooled_differences_are_those_of_dunnetts_test(groups):
+    """SciPy integrates with random numbers, so its figures are less exact."""
+    reference = [1.0, 1.5, 0, 0.2]
+    found = difference.compare_pooled({k: dict(enumerate(v)) for k, v in groups.items()}, dict(enumerate(reference)))
+    expected = dunnett(*groups.values(), control=reference, random_state=np.random.default_rng(0))
+    intervals = expected.confidence_interval()
+    for place, one in enumerate(found.values()):
+        assert one.p == pytest.approx(expected.pvalue[place], abs=1e-3)
+        assert one.interval == pytest.approx((intervals.low[place], intervals.high[place]), abs=0.01)
+        assert (one.unit, one.family) == ("seeds", 3)
+    shared = [own - other for own, other in zip(groups["b"], reference, strict=False)]
+    assert found["b"].paired.p_alone == pytest.approx(ttest_1samp(shared, 0).pvalue)
+    alone = difference.compare_pooled({"a": {0: 1.0}}, {0: 0.0})["a"]
+    assert (alone.p, alone.paired) == (None, None)
+
+
+def test_the_smallest_difference_that_is_found_with_eighty_percent():
+    values = [0.01, 0.03, 0.02, 0.04, 0.0]
+    error = np.std(values, ddof=1) / 5**0.5
+    seeds = difference.over_seeds(values)
+    assert seeds.detectable == pytest.approx((t.ppf(0.975, 4) + t.ppf(0.8, 4)) * error)
+    images = difference.over_mean(np.arange(50.0))
+    assert images.detectable == pytest.approx((1.96 + norm.ppf(0.8)) * np.arange(50).std() / 50**0.5)
+    family = difference.correct(dict.fromkeys("abc", seeds))["a"]
+    assert family.simultaneous.half == pytest.approx(t.ppf(1 - 0.025 / 3, 4) * error)
+    assert family.half == pytest.approx(t.ppf(0.975, 4) * error)
 
 
 def test_two_accuracies_without_predictions_agree_with_scipy():

@@ -66,6 +66,16 @@ def test_calibration_error_by_hand():
     assert [(row["count"], row["accuracy"]) for row in bins] == [(4, 0.5), (1, 1.0)]
     assert [row["confidence"] for row in bins] == pytest.approx([0.75, 1.0])
     assert all(row["low"] <= row["confidence"] <= row["high"] for row in bins)
+    assert [row["noise"] for row in bins] == pytest.approx([(3 / 4 / 4 / 4) ** 0.5, 0])
+
+
+def test_what_sampling_gives_a_calibrated_network_is_the_mean_of_simulated_labels():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(3000, 4))
+    chances = scipy_softmax(logits, axis=1).cumsum(axis=1)
+    drawn = [(generator.random((3000, 1)) > chances).sum(axis=1) for _ in range(60)]
+    simulated = np.mean([metrics.expected_calibration_error(logits, labels) for labels in drawn])
+    assert metrics.calibration_noise(logits, drawn[0]) == pytest.approx(simulated, rel=0.1)
 
 
 def test_per_class_accuracy_is_nan_where_a_class_is_absent():

@@ -76,6 +76,13 @@ def test_how_much_of_calibration_one_number_explains(family, after, words):
     text = verdicts.explain_calibration(rows)
     assert words in text
     assert f"{100 * after:.2f} % after" in text
+    assert "Sampling" not in text
+    noisy = [replace(row, measures=measures | {"calibration_noise": 0.02}) for row in rows]
+    said, near = verdicts.explain_calibration(noisy), 3 if after < 0.028 else 0
+    assert (
+        f"2.00 to 2.00 % on these images, and in 95 % of samples less than about 1.4 times that: so have {near} of"
+        in said
+    )
     assert verdicts.explain_calibration(family.rows(labels=False)) is None
 
 

@@ -28,7 +28,7 @@ from kdexplorer.handout.request import test_pictures as load_test_pictures
 from kdexplorer.handout.vega import bundle_library, compile_charts
 from kdexplorer.images.picture import Picture
 from kdexplorer.methods import all_methods
-from kdexplorer.notation import parse_student
+from kdexplorer.notation import describe_objective, parse_student
 from kdexplorer.presets import PRESETS
 from kdexplorer.studies.experiments.results import list_verdicts
 from kdexplorer.vote.questions import make_question
@@ -381,7 +381,7 @@ def test_every_methods_formula_becomes_mathml(method):
 
 
 def test_an_objective_is_described_with_its_settings(networks):
-    described = texts.describe_objective(networks["distilled"].card.objective)
+    described = describe_objective(networks["distilled"].card.objective)
     assert described == "0.3 · CE + 0.7 · KD (temperature 4)"
 
 

@@ -57,8 +57,14 @@ def test_the_leagues_numbers():
     assert (best.own_step, best.whole_step) == (3.6105386303869813, 2.173507759932439)
     difference = found["kd"].differences["scratch"]
     assert difference.estimate == pytest.approx(0.05076)
-    assert difference.interval == pytest.approx((0.042341096889264775, 0.0591789031107352))
-    assert (difference.p_alone, difference.p) == pytest.approx((7.462228328469703e-05, 0.0005223559829928792))
+    paired = difference.paired
+    assert paired.interval == pytest.approx((0.042341096889264775, 0.0591789031107352))
+    assert (paired.p_alone, paired.p) == pytest.approx((7.462228328469703e-05, 0.0005223559829928792))
+    ahead = [name for name, one in found.items() if name != "kd" and one.differences["kd"].sign > 0]
+    assert ahead == ["dist", "fitnets", "reviewkd", "sp"]
+    assert [name for name in ahead if found[name].differences["kd"].paired.sign > 0] == ["fitnets", "reviewkd"]
+    assert found["sp"].differences["kd"].p == pytest.approx(0.0242, abs=1e-4)
+    assert found["sp"].differences["kd"].detectable == pytest.approx(0.0108, abs=1e-4)
 
 
 def test_each_table_belongs_to_what_is_declared_and_nothing_else_is_there(bundled):

@@ -38,6 +38,7 @@ def test_a_setting_is_judged_by_seeds(means, seeds, verdict):
         f"T = {value}: {100 * np.mean(v):.2f} %" in judged.evidence for value, v in setting(means, seeds).items()
     )
     assert ("fewer than 5" in judged.evidence) == (seeds < 5)
+    assert ("80 % power" in judged.evidence) == (seeds == 4)
 
 
 def test_the_example_is_computed(monkeypatch):
@@ -87,9 +88,19 @@ def test_the_size_of_the_attention_term(terms, verdict):
 def test_whether_students_beat_their_teacher(right, verdict):
     own = {} if right is None else {"right": first(right), "accuracy": right / 1000}
     table = networks(("", "t", {"right": first(900), "accuracy": 0.9}), ("", "s", own), ("teacher t", "s", {}))
-    judged = lab_claims.judge_beating(table)
+    (judged,) = lab_claims.judge_beating(table)
     assert judged.verdict == verdict
-    assert "+0.45 (p = 0.26) and +0.61 (p = 0.13)" in judged.evidence
+    assert ("+0.45 (p = 0.26) and +0.61 (p = 0.13)" in judged.evidence) == (right is None)  # `t` is not the lab's
+    assert ("80 % power" in judged.evidence) == (right == 901)
+
+
+def test_each_teachers_students_have_a_verdict_of_their_own():
+    rows = [("", name, {"right": first(right), "accuracy": right / 1000}) for name, right in
+            (("t", 900), ("s", 850), ("resnet50", 900), ("r", 901))]  # fmt: skip
+    judged = lab_claims.judge_beating(networks(*rows, ("teacher t", "s", {}), ("teacher resnet50", "r", {})))
+    assert [one.verdict for one in judged] == ["not supported", "cannot be decided"]
+    assert [one.claim.rpartition(" ")[2] for one in judged] == ["t", "resnet50"]
+    assert ["In the lab" in one.evidence for one in judged] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -49,14 +49,21 @@ def test_steps_are_compared_within_a_run():
 def test_five_seeds_decide_and_fewer_do_not():
     text = said(make_table())
     assert "kd (+2.00) is above it" in text
-    assert "Compared with kd, at (-1.88), scratch (-2.00) are below it" in text
+    assert "Compared with kd, at (-1.88), scratch (-2.00) are below it by more than chance after Dunnett's" in text
+    assert text.count("paired t tests with Holm's correction agree.") == 2
+    assert "Dunnett's test finds 1.29 points with a probability of 80 %" in text
+    near = {**ACCURACIES, "at": [value + 0.006 for value in ACCURACIES["scratch"]]}  # each seed's by as much
+    assert "Holm's correction say: kd, at are above it." in said(make_table(near))
     assert "kd has the highest mean" in text
     undecided = said(make_table(seeds=4))
     assert "4 seeds" in undecided
     assert "cannot be decided" in undecided
     assert "more than chance" not in undecided
+    assert "test of 5 seeds gives at least p = 0.0625" in text
     equal = said(make_table(dict.fromkeys(ACCURACIES, ACCURACIES["scratch"])))
-    assert "Compared with scratch, no entry differs" in equal
+    assert "Compared with scratch, no entry differs by more than chance" in equal
+    assert equal.count("correction agree") == 2
+    assert "Within 0.5 points of it, by two one-sided paired tests: kd, at." in equal
 
 
 def test_one_seed_gives_means_alone():

@@ -79,6 +79,7 @@ def test_the_verdict_follows_from_the_results(key, accuracy, more, verdict):
     assert claim.verdict == verdict
     assert claim.evidence.endswith(".")
     assert "nan" not in claim.evidence
+    assert ("Dunnett's test) p is" in claim.evidence) == (key in ("dark-knowledge", "consistency"))
     assert verdict_of(experiment, Results()).verdict == OPEN
 
 
@@ -92,7 +93,7 @@ def test_four_seeds_decide_nothing_and_neither_does_a_missing_part(key):
     assert "4 seeds" in found.evidence
     single = verdict_of(experiment, make_results(experiment, accuracy, seeds=1, more=more)).evidence
     assert "With one seed it is not decided" in single
-    assert single.endswith("points (one seed).") == (key in ("few-labels", "better-teacher"))  # what stands beside
+    assert ("points (one seed)" in single) == (key != "consistency")  # what stands beside
     parts = list(experiment.studies(False))
     missing = verdict_of(experiment, make_results(experiment, accuracy, more=more, skip=parts[:2]))
     assert missing.verdict == OPEN
@@ -126,7 +127,7 @@ def test_seeds_that_disagree_about_the_omitted_class_decide_nothing():
     mixed = Results({"students": change(table, lambda row: none if (row.entry, row.seed) == ("kd", 1) else {})})
     assert verdict_of(experiment, mixed).verdict == OPEN
     assert "20.0 %, 0.0 %, 20.0 %" in verdict_of(experiment, mixed).evidence
-    assert "With 8 added to the logit of cat the distilled student recognizes" in verdict_of(experiment, mixed).evidence
+    assert "at 1 %: 2" in verdict_of(experiment, mixed).evidence
     alone = Results({"students": table.model_copy(update={"rows": table.rows_of("kd")})})
     assert verdict_of(experiment, alone).verdict == OPEN  # there is nothing to compare with
 
@@ -154,7 +155,7 @@ def pair(agreement, accuracy):
 
 
 @pytest.mark.parametrize(
-    ("agreement", "accuracy", "verdict"), [(850, 750, YES), (850, 850, NO), (850, 801, OPEN), (801, 801, OPEN)]
+    ("agreement", "accuracy", "verdict"), [(850, 750, NO), (850, 850, YES), (850, 801, OPEN), (801, 801, OPEN)]
 )
 def test_fidelity(agreement, accuracy, verdict):
     experiment = get_experiment("fidelity")
@@ -162,8 +163,12 @@ def test_fidelity(agreement, accuracy, verdict):
     claim = verdict_of(experiment, results)
     assert claim.verdict == verdict
     assert "Of 1 pairs" in claim.evidence
-    assert ("resnet8-a and resnet8-b" in claim.evidence) == (verdict == YES)
+    assert ("resnet8-a and resnet8-b" in claim.evidence) == (verdict == NO)
+    assert ("and 1 are undecided" in claim.evidence) == (verdict == OPEN)
     assert len(experiment.figure(results).points) == 3
+    assert "The closest of 2 distilled" in claim.evidence
+    virtual = [(part, name, "tf_kd" if key == "at" else key, *bits) for part, name, key, *bits in pair(850, 850)]
+    assert verdict_of(experiment, make_measured(virtual)).verdict == OPEN  # one student that a teacher taught
 
 
 def shifted(student_loses, baseline_loses):
@@ -181,7 +186,14 @@ def test_shifts(student, baseline, verdict):
     experiment = get_experiment("shifted-images")
     claim = verdict_of(experiment, make_measured(shifted(student, baseline)))
     assert claim.verdict == verdict
-    assert ("loses 10.00 points " in claim.evidence) == (verdict != OPEN)
+    assert ("resnet8-combined, blur, 1.2 pixels +10.00 (" in claim.evidence) == (verdict == YES)
+    assert ("Of 9, 0 are clearly above zero and 9 below" in claim.evidence) == (verdict == NO)
+    assert ("80 % power, alone, at" in claim.evidence) == (verdict == OPEN)
+    apart = [
+        row if SHIFTS[row[0]][0] != "adversarial" else before
+        for row, before in zip(shifted(100, 100), shifted(student, baseline), strict=True)
+    ]
+    assert verdict_of(experiment, make_measured(apart)).verdict == OPEN  # the own gradient decides nothing
     assert verdict_of(experiment, make_measured(shifted(100, 200)[:-1])).verdict == OPEN
 
 
@@ -213,11 +225,23 @@ def test_the_declared_weight_gives_both_temperatures_the_same_gradient(bundled):
 
 
 def test_a_verdict_states_intervals_and_the_correction():
-    steady = {seed: 0.02 + 0.0001 * seed for seed in range(5)}
+    steady = {seed: 0.02 + 0.001 * seed for seed in range(5)}
     claim = judge_differences("It helps", {"a to b": steady, "a to c": steady})
     assert claim.verdict == YES
-    assert "+2.02 points (+2.00 to +2.04)" in claim.evidence
+    assert "+2.20 points (+2.00 to +2.40)" in judge_differences("It helps", {"a to b": steady}).evidence
+    assert "+2.20 points (+1.95 to +2.45)" in claim.evidence  # wider together
     assert "Holm" in claim.evidence
+    near = {seed: 0.0003 * (-1) ** seed for seed in range(5)}
+    undecided = judge_differences("It helps", {"a to b": steady, "a to c": near})
+    assert undecided.verdict == OPEN
+    assert "1 of 2 differences may be chance: 80 % power, alone, at 0.05 points. Shown to be within 0.5 points" in (
+        undecided.evidence
+    )
+    assert "(two one-sided tests): a to c. Normality is assumed: an exact sign-flip test of 5 seeds gives at least" in (
+        undecided.evidence
+    )
+    far = {seed: 0.03 * (-1) ** seed for seed in range(5)}
+    assert "(two one-sided tests): none. Normality" in judge_differences("It helps", {"a to b": far}).evidence
     assert "Holm" not in judge_differences("It helps", {"a to b": steady}).evidence
     assert judge_differences("It helps", {"a to b": {0: 0.02}}).verdict == OPEN
     assert judge_differences("It helps", {}).verdict == OPEN

@@ -14,10 +14,13 @@ import numpy as np
 
 from kdexplorer.analysis.difference import (
     ENOUGH_SEEDS,
+    MARGIN,
     Difference,
     Verdict,
+    compare_pooled,
     correct,
     decide,
+    describe_assumption,
     format_p,
     over_seeds,
     t_interval,
@@ -215,16 +218,34 @@ def _interval(seeds: tuple[float, ...]) -> tuple[float | None, float | None]:
     return (None, None) if interval is None else (100 * interval[0], 100 * interval[1])
 
 
-def judge_pairs(claim: str, pairs: Mapping[str, tuple[str, str]]) -> Callable[[Results], list[Claim]]:
-    """The verdict of `judge_differences` on the accuracies of pairs of students, `STUDY/ENTRY`, by what they say."""
-    return lambda results: [judge_differences(claim, {name: results.compare(*pair) for name, pair in pairs.items()})]
+Pairs = Mapping[str, tuple[str, str]]
+"""Students that are compared, `STUDY/ENTRY`, by what their comparison says."""
 
 
-def judge_differences(claim: str, named: Mapping[str, BySeed], scale: float = 100) -> Claim:
-    """Whether all differences are above zero, by paired t tests over seeds with Holm's correction.
+def judge_pairs(claim: str, pairs: Pairs, beside: Pairs | None = None) -> Callable[[Results], list[Claim]]:
+    """The verdict of `judge_differences` on pairs' accuracies, with those that no verdict depends on.
+
+    Where all are compared with one student, p of `compare_pooled` stands beside it.
+    """
+
+    def judge(results: Results) -> list[Claim]:
+        named = {name: results.compare(*pair) for name, pair in pairs.items()}
+        judged, firsts = judge_differences(claim, named), {own for own, _ in pairs.values()}
+        if len(firsts) == 1 and len(pairs) > 1 and min(map(len, named.values())) >= ENOUGH_SEEDS:
+            others = {name: results.values(other) for name, (_, other) in pairs.items()}
+            found = compare_pooled(others, results.values(*firsts))
+            listed = ", ".join(format_p(one.p or 0).removeprefix("p ").removeprefix("= ") for one in found.values())
+            judged = add_beside(judged, {}, f"With pooled variance (Dunnett's test) p is {listed}.")
+        return [add_beside(judged, {name: results.compare(*pair) for name, pair in (beside or {}).items()})]
+
+    return judge
+
+
+def judge_differences(claim: str, named: Mapping[str, BySeed]) -> Claim:
+    """Whether all differences are above zero, by paired t tests over seeds with Holm's correction, as was declared.
 
     Supported where all are clearly above zero, not supported where any is clearly below; between these, and with fewer
-    than five seeds, it cannot be decided. A difference times `scale` is in points.
+    than five seeds, it cannot be decided.
     """
     if not named or not all(named.values()):
         missing = ", ".join(name for name, values in named.items() if not values) or "everything"
@@ -232,29 +253,41 @@ def judge_differences(claim: str, named: Mapping[str, BySeed], scale: float = 10
     tests = correct({name: over_seeds(list(values.values())) for name, values in named.items()})
     seeds = min(one.count for one in tests.values())
     if seeds < ENOUGH_SEEDS:
-        listed = "; ".join(f"{name} {scale * one.estimate:+.2f} points" for name, one in tests.items())
+        listed = "; ".join(f"{name} {100 * one.estimate:+.2f} points" for name, one in tests.items())
         count = "one seed" if seeds == 1 else f"{seeds} seeds"
         evidence = f"{_capitalize(listed)}. With {count} it is not decided: {ENOUGH_SEEDS} are needed."
         return Claim(claim, evidence, "cannot be decided")
     verdict = decide(list(tests.values()))
-    listed = "; ".join(f"{name}: {_describe(one, scale)}, {format_p(one.p or 0)}" for name, one in tests.items())
-    several, unclear, rest = len(tests) > 1, sum(not one.sign for one in tests.values()), ""
-    if verdict == "cannot be decided":
-        rest = f" {unclear} of {len(tests)} differences may be chance." if several else " That may be chance."
-    words = "95 % intervals over {} seeds, p after Holm's correction" if several else "95 % interval over {} seeds"
-    return Claim(claim, f"{_capitalize(listed)} ({words.format(seeds)}).{rest}", verdict)
+    listed = "; ".join(f"{name}: {_describe(one.simultaneous)}, {format_p(one.p or 0)}" for name, one in tests.items())
+    words = "simultaneous 95 % intervals over {} seeds, paired t tests with Holm's correction"
+    words = (words if len(tests) > 1 else "95 % interval over {} seeds, paired t test").format(seeds)
+    rest = describe_undecided(tests) if verdict == "cannot be decided" else ""
+    return Claim(claim, f"{_capitalize(listed)} ({words}).{rest} {describe_assumption(seeds)}", verdict)
+
+
+def describe_undecided(tests: Mapping[str, Difference]) -> str:
+    """Which differences may be chance, what this design finds, and over seeds which are shown to be small."""
+    unclear = {name: one for name, one in tests.items() if not one.sign}
+    count = f"{len(unclear)} of {len(tests)} differences" if len(tests) > 1 else "That"
+    listed = ", ".join(f"{100 * (one.detectable or 0):.2f}" for one in unclear.values())
+    text = f" {count} may be chance: 80 % power, alone, at {listed} points."
+    if any(one.unit == "images" for one in unclear.values()):
+        return text
+    equal = ", ".join(name for name, one in unclear.items() if one.is_within(MARGIN)) or "none"
+    return f"{text} Shown to be within {100 * MARGIN:g} points of zero (two one-sided tests): {equal}."
 
 
 def add_beside(judged: Claim, named: Mapping[str, BySeed], *sentences: str) -> Claim:
     """A claim whose evidence also says what no verdict depends on: differences in points, and whole sentences."""
     tests = {name: over_seeds(list(values.values())) for name, values in named.items() if values}
-    shown = "; ".join(f"{name}: {_describe(one, 100)}" for name, one in tests.items())
+    shown = "; ".join(f"{name}: {_describe(one)}" for name, one in tests.items())
     beside = f"In addition (95 % intervals, not corrected): {shown}." if shown else ""
     return replace(judged, evidence=" ".join(filter(None, [judged.evidence, beside, *sentences])))
 
 
-def _describe(one: Difference, scale: float) -> str:
-    return f"{scale * one.estimate:+.2f} points ({one.bounds(scale) or 'one seed'})"
+def _describe(one: Difference) -> str:
+    power = f"; 80 % power at {100 * one.detectable:.2f}" if one.detectable and one.family == 1 and not one.sign else ""
+    return f"{100 * one.estimate:+.2f} points ({one.bounds() or 'one seed'}{power})"
 
 
 def _capitalize(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from kdexplorer.analysis import metrics
@@ -34,7 +36,6 @@ BESIDE = (
     ("teacher with label smoothing minus the same without", "smoothed", f"epoch-{LENGTH}"),
     ("assistant minus ResNet-56", "assistant", "resnet56"),
     ("average of ResNet-50 and ResNet-56 minus ResNet-56", "average", "resnet56"),
-    (f"ResNet-56 minus ResNet-20 after epoch {LENGTH}", "resnet56", f"epoch-{LENGTH}"),
 )
 """Teachers that are compared beside the verdict: a name, and the studies."""
 STUDENT = "kd:T=4:weight=0.9:ce_weight=0.1"
@@ -67,19 +68,28 @@ def more(logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | No
 
 
 def judge(results: Results) -> list[Claim]:
-    """The slope by seed; beside it the special teachers, and those that are worse than none."""
-    found = {study: results.values(f"{study}/kd") for study in TITLES}
-    teachers = [_teacher_accuracy(results, study) or 0.0 for study in ALONG]
-    seeds = [seed for seed in found[f"epoch-{LENGTH}"] if all(seed in found[study] for study in ALONG)]
-    slopes = {seed: float(np.polyfit(teachers, [found[study][seed] for study in ALONG], 1)[0]) for seed in seeds}
-    slope = {"Accuracy of the student for each point of the teacher's": slopes}
-    judged = judge_differences("Of teachers along one training, the more accurate teaches better", slope, scale=1)
+    """The steps to the next better teacher; beside them the special teachers, and those that are worse than none."""
+    taught = {study: _teacher_accuracy(results, study) or 0.0 for study in TITLES}
+    order, last = sorted(ALONG, key=taught.__getitem__), f"epoch-{LENGTH}"
+    steps = {
+        f"{TITLES[own]} to {TITLES[other].removeprefix('ResNet-20 ')}": results.compare(f"{own}/kd", f"{other}/kd")
+        for other, own in pairwise(order)
+    }
+    judged = judge_differences("Of teachers along one training, the more accurate teaches better", steps)
+    slopes = [
+        f"{np.mean(list(values.values())) / (taught[own] - taught[other]):.2f}"
+        for values, (other, own) in zip(steps.values(), pairwise(order), strict=True)
+        if values and taught[own] > taught[other]
+    ]
+    each = f"Points of the student for each of the teacher's: {', '.join(slopes)}." if slopes else ""
     pairs = {name: results.compare(f"{own}/kd", f"{other}/kd") for name, own, other in BESIDE}
+    better = f"ResNet-56, {100 * (taught['resnet56'] - taught[last]):.1f} points better, minus {TITLES[last]}"
+    pairs[better] = results.compare("resnet56/kd", f"{last}/kd")
     beyond = {study: results.compare(f"{study}/kd", "resnet56/scratch") for study in TITLES}
     intervals = {study: t_interval(list(values.values())) for study, values in beyond.items()}
     weak = [TITLES[study] for study, interval in intervals.items() if interval is not None and interval[1] < 0]
     worse = f"Worse than no teacher: {', '.join(weak)}." if weak else ""
-    return [add_beside(judged, pairs, worse)]
+    return [add_beside(judged, pairs, each, worse)]
 
 
 def figure(results: Results) -> Figure:
@@ -120,9 +130,10 @@ EXPERIMENT = Experiment(
         "labels of the images as they are, which are computed once."
     ),
     comparison=(
-        "The slope of student accuracy over teacher accuracy along the one training, fitted for each seed; the unit is "
-        "the student's seed, with the same teachers. Supported where its interval is above zero, not supported where "
-        "it is below."
+        "Student accuracy from each teacher of the one training to the next better one, paired by seed with Holm's "
+        "correction; the unit is the student's seed, with the same four teachers. Supported where all three steps are "
+        "above zero, not supported where any is below. Declared at first was one slope, which leaves out that a point "
+        "counts less the better the teacher is; the steps replaced it after the measurement, with the same verdict."
     ),
     expected="Students gain with their teachers, by much less than a point for each point.",
     change="Another architecture for the teachers: change `student` in the part that teaches.",

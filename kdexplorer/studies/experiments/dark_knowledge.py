@@ -51,6 +51,10 @@ EXPERIMENT = Experiment(
     judge=judge_pairs(
         "The teacher's whole prediction for each image teaches more than any part of it",
         {f"KD to {text}": ("students/kd", f"students/{entry}") for entry, text in KEPT.items()},
+        {
+            "label smoothing minus scratch": ("students/smoothing", "students/scratch"),
+            "largest probability minus label smoothing": ("students/top", "students/smoothing"),
+        },
     ),
     figure=figure,
     studies=lambda small: {"students": declare("dark-knowledge-students", ENTRIES, ["scratch", "kd"], small)},

@@ -8,6 +8,7 @@ from kdexplorer.analysis.difference import Verdict, correct, over_images
 from kdexplorer.analysis.measures import Evaluation
 from kdexplorer.analysis.results import describe_evaluation, evaluation_labels
 from kdexplorer.config import SCRATCH
+from kdexplorer.methods import all_methods
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints
 from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
@@ -37,7 +38,7 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
 
 def judge(results: Results) -> list[Claim]:
     """Pairs of bundled students."""
-    claim = "The student that agrees most with its teacher need not be the most accurate"
+    claim = "Of two students of a teacher, the one that agrees more with it is more accurate"
     pairs = _pairs(results.measured)
     if not pairs:
         return [Claim(claim, "There are no two students of one teacher and architecture.", "cannot be decided")]
@@ -50,14 +51,19 @@ def judge(results: Results) -> list[Claim]:
     signs = [(tests[number, "agrees"].sign, tests[number, "right"].sign) for number in range(len(pairs))]
     opposed = [pair for pair, (a, b) in zip(pairs, signs, strict=True) if a * b < 0]
     same = [pair for pair, (a, b) in zip(pairs, signs, strict=True) if a * b > 0]
-    agreement_alone = sum(bool(a) and not b for a, b in signs)
-    verdict: Verdict = "supported" if opposed else "not supported" if same else "cannot be decided"
+    verdict: Verdict = "not supported" if opposed else "supported" if len(same) == len(pairs) else "cannot be decided"
+    undecided = [tests[number, "right"].detectable or 0 for number, (a, b) in enumerate(signs) if not a * b]
+    power = (
+        f" (80 % power, alone, at {100 * min(undecided):.2f} to {100 * max(undecided):.2f} points of accuracy)"
+        if undecided
+        else ""
+    )
     named = "; ".join(f"{own.entry} and {other.entry}" for own, other in opposed)
     against = f" The two orders differ clearly for {named}." if opposed else ""
     evidence = (
         f"Of {len(pairs)} pairs of students, {len(same)} differ clearly in agreement and accuracy the same way, "
-        f"{len(opposed)} in opposite ways, {agreement_alone} in agreement alone (images, after Holm's correction)."
-        f"{against} {_describe_gap(results.measured)}"
+        f"{len(opposed)} in opposite ways, and {len(undecided)} are undecided{power} (images, after "
+        f"Holm's correction).{against} {_describe_gap(results.measured)}"
     )
     return [Claim(claim, evidence, verdict)]
 
@@ -68,7 +74,7 @@ def figure(results: Results) -> Figure:
     points, roles = list[Point](), dict[str, str]()
     for row in results.measured.rows:
         if "teacher_agreement" in row.measures:
-            series = f"{_architecture(row)}, {'distilled' if row.entry in distilled else 'scratch'}"
+            series = f"{_architecture(row)}, {'distilled' if row.entry in distilled else 'without a teacher'}"
             label = f"{row.entry} ({row.part})"
             points.append(Point(series, 100 * row.measures["teacher_agreement"], 100 * row.accuracy, label))
             roles.setdefault(series, "kd" if row.entry in distilled else SCRATCH)
@@ -112,7 +118,9 @@ def _rows_of_tables() -> Iterator[tuple[Entry, Row]]:
 
 
 def _distilled(table: Table) -> set[str]:
-    return {entry.name for entry in table.entries if entry.key != SCRATCH}
+    """Students that a teacher taught: not those from scratch, nor of methods that use none, such as Tf-KD."""
+    taught = {method.key for method in all_methods() if method.needs}
+    return {entry.name for entry in table.entries if taught & set(entry.key.split("+"))}
 
 
 def _architecture(row: Row) -> str:
@@ -157,8 +165,10 @@ EXPERIMENT = Experiment(
     ),
     comparison=(
         "Each two distilled bundled students of one architecture and one teacher, in agreement and in accuracy; the "
-        "unit is the image, exact paired tests with Holm's correction. Supported where one of two agrees clearly more "
-        "and is clearly less accurate; not supported where pairs differ clearly in both and always the same way."
+        "unit is the image, exact paired tests with Holm's correction. Supported where all pairs differ clearly in "
+        "both the same way, not supported where one of two agrees clearly more and is clearly less accurate. Declared "
+        "at first was the opposite claim, that such a pair exists; most pairs are undecided, which does not speak "
+        "against it."
     ),
     expected="Agreement and accuracy rise together, because the teacher is mostly right; the order differs in places.",
     change="Train a student for longer or with another method; its card is compared on the page Compare.",

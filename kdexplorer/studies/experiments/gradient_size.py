@@ -50,18 +50,19 @@ EXPERIMENT = Experiment(
         "size of T = 1 at the start of training. Cross-entropy has weight 0.1."
     ),
     comparison=(
-        "At equal gradient: T = 4 minus T = 1 with small gradients (weights 0.31 and 0.9) and with large ones (0.9 and "
-        "2.7), paired by seed; the unit is the seed. Supported where T = 4 is above in both, not supported where it is "
-        "below in either, after Holm's correction."
+        "At a gradient that is equal at the first step: T = 4 minus T = 1 with small gradients (weights 0.31 and 0.9) "
+        "and with large ones (0.9 and 2.7), paired by seed; the unit is the seed. Supported where T = 4 is above in "
+        "both, not supported where it is below in either, after Holm's correction."
     ),
     expected="At equal gradient T = 4 is still above, by less than the usual comparison at equal weights shows.",
     change="A grid at equal gradient: `python -m kdexplorer sweep --hold gradient --temperature 1 2 4 8`.",
     judge=judge_pairs(
-        "The temperature itself helps, not only the size of the gradient",
+        "At this learning rate and length the temperature itself helps, not only the size of the gradient",
         {
             "T = 4 to T = 1 with small gradients": ("students/T4-matched", "students/T1-w0.9"),
             "with large gradients": ("students/T4-w0.9", "students/T1-w2.7"),
         },
+        {"T = 4 with weight 0.9 to T = 1 with weight 5.4": ("students/T4-w0.9", "students/T1-w5.4")},
     ),
     figure=figure,
     studies=lambda small: {"students": declare("gradient-size-students", ENTRIES, ["T1-w0.9"], small)},

@@ -20,6 +20,7 @@ from kdexplorer.analysis.difference import (
     Verdict,
     correct,
     decide,
+    find_detectable,
     format_p,
     over_counts,
     over_images,
@@ -31,7 +32,7 @@ from kdexplorer.config import SCRATCH
 from kdexplorer.errors import DataError
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import bundled_checkpoints
-from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
+from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results, describe_undecided
 from kdexplorer.studies.table import Row, Table, accuracies_by, bundled_tables, describe_network, pack_bits
 
 LAB = {
@@ -97,7 +98,7 @@ def judge(results: Results) -> list[Claim]:
         judge_example(),
         judge_channels(("resnet18", "resnet50")),
         judge_beta(table),
-        judge_beating(table),
+        *judge_beating(table),
         judge_larger_loss(table),
     ]
 
@@ -118,7 +119,11 @@ def judge_setting(claim: str, setting: str, values: BySetting, inside: tuple[flo
     seeds = len(values[best])
     evidence = f"{listed}, means over {seeds} seed{'s' if seeds > 1 else ''}"
     if seeds < ENOUGH_SEEDS:
-        return Claim(claim, f"{evidence}: fewer than {ENOUGH_SEEDS}.", "cannot be decided")
+        freedom = (seeds - 1) * len(values)
+        deviation = float(np.mean([np.var(one, ddof=1) for one in values.values()])) ** 0.5 if freedom else 0.0
+        found = find_detectable(deviation * (2 / seeds) ** 0.5, freedom) if freedom else 0.0
+        power = f" (80 % power, alone and with pooled variance, at {100 * found:.2f} points)" if found else ""
+        return Claim(claim, f"{evidence}: fewer than {ENOUGH_SEEDS}{power}.", "cannot be decided")
     tests = correct({other: over_seeds(np.subtract(values[best], values[other]).tolist()) for other in others})
     compared = ", ".join(
         f"{100 * one.estimate:+.2f} to {setting} = {other:g} ({format_p(one.p or 0)})" for other, one in tests.items()
@@ -173,14 +178,14 @@ def _related(table: Table, kind: str) -> Iterator[tuple[Row, Row, Row]]:
             yield alone[row.entry], alone[other], row
 
 
-def judge_beating(table: Table) -> Claim:
-    """Whether distilled students beat their teachers: McNemar's tests with Holm's correction."""
-    paired = dict[str, Difference]()
+def judge_beating(table: Table) -> list[Claim]:
+    """Whether distilled students beat their teacher, for each teacher: McNemar's tests with Holm's correction."""
+    by_teacher = dict[str, dict[str, Difference]]()
     for own, other, _ in _related(table, TEACHER):
         right, other_right = table.right(own), table.right(other)
         if right is not None and other_right is not None:
-            paired[own.entry] = replace(over_images(right, other_right), estimate=own.accuracy - other.accuracy)
-    paired = correct(paired)
+            found = replace(over_images(right, other_right), estimate=own.accuracy - other.accuracy)
+            by_teacher.setdefault(other.entry, {})[own.entry] = found
     teacher = round(LAB["resnet50"][1] * LAB_IMAGES)
     told = [
         over_counts(round(LAB[name][1] * LAB_IMAGES), LAB_IMAGES, teacher, LAB_IMAGES).points
@@ -188,15 +193,25 @@ def judge_beating(table: Table) -> Claim:
     ]
     lab = f"In the lab {' and '.join(told)} points, unpaired; a paired test would need its predictions"
     claim = "Distilled students beat their teacher"
-    if not paired:
-        return Claim(claim, f"{lab}. No paired test is possible here.", "cannot be decided")
-    listed = ", ".join(f"{name} {100 * one.estimate:+.2f}" for name, one in paired.items())
+    if not by_teacher:
+        return [Claim(claim, f"{lab}. No paired test is possible here.", "cannot be decided")]
+    return [
+        _judge_beating(f"{claim} {teacher}", f"{lab}. " if teacher in LAB else "", correct(paired))
+        for teacher, paired in by_teacher.items()
+    ]
+
+
+def _judge_beating(claim: str, lab: str, paired: Mapping[str, Difference]) -> Claim:
+    listed = ", ".join(
+        f"{name} {100 * one.estimate:+.2f} ({one.simultaneous.bounds()})" for name, one in paired.items()
+    )
     above, below = (sum(one.sign == sign for one in paired.values()) for sign in (1, -1))
     verdict: Verdict = (
         "supported" if above == len(paired) else "not supported" if below > above else "cannot be decided"
     )
     counts = f"{above} clearly above, {below} clearly below of {len(paired)}"
-    return Claim(claim, f"{lab}. Here {listed}: {counts}, by McNemar with Holm's correction.", verdict)
+    rest = describe_undecided(paired) if verdict == "cannot be decided" else ""
+    return Claim(claim, f"{lab}Here {listed}: {counts}, by McNemar with Holm's correction.{rest}", verdict)
 
 
 def judge_larger_loss(table: Table) -> Claim:

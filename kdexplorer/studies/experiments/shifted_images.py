@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdexplorer.analysis.difference import Difference, decide, over_mean
+from kdexplorer.analysis.difference import Difference, correct, decide, over_images
 from kdexplorer.analysis.measures import Evaluation
 from kdexplorer.datasets import Split, available_dataset, get_dataset
 from kdexplorer.datasets.base import Normalization
 from kdexplorer.errors import ConfigError
 from kdexplorer.runs.checkpoints import find_checkpoint
-from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
+from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results, describe_undecided
 from kdexplorer.studies.table import Table, describe_network, evaluate_row
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ SHIFTS: dict[str, tuple[str, float]] = {
 standard deviation in pixels, the share of the contrast that is left."""
 STRONG = [name for name, (kind, strength) in SHIFTS.items() if (kind, strength) in
           {("noise", 20), ("blur", 1.2), ("contrast", 0.25), ("adversarial", 2)}]  # fmt: skip
+ADVERSARIAL = [name for name in STRONG if SHIFTS[name][0] == "adversarial"]
+NATURAL = [name for name in STRONG if name not in ADVERSARIAL]
 TEACHER = "resnet56"
 PAIRS = {
     "resnet20-response": "resnet20-scratch", "resnet8-response": "resnet8-scratch",
@@ -77,14 +80,18 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
 def judge(results: Results) -> list[Claim]:
     """What each distilled student loses beyond its baseline."""
     claim = "Distilled students lose less under shifts than students without a teacher"
-    lost = {student: one for student in PAIRS if (one := lost_less(results, student)) is not None}
-    if len(lost) < len(PAIRS):
+    lost, adversarial = (_compare(results, shifts) for shifts in (NATURAL, ADVERSARIAL))
+    if len(lost) + len(adversarial) < len(PAIRS) * len(STRONG):
         return [Claim(claim, "Not all networks are measured yet.", "cannot be decided")]
     verdict = decide(list(lost.values()))
-    listed = "; ".join(f"{student} {_said(one)} than {PAIRS[student]}" for student, one in lost.items())
+    less, more = (sum(one.sign == sign for one in lost.values()) for sign in (1, -1))
     evidence = (
-        f"Mean over four strong shifts: {listed} (95 % intervals over {next(iter(lost.values())).count:,} images; "
-        f"these trained networks).{_describe_calibration(results)}"
+        f"Points that a student loses less than its scratch baseline: {_list(lost)} (simultaneous 95 % intervals over "
+        f"{next(iter(lost.values())).count:,} images, exact paired tests with Holm's correction; these trained "
+        f"networks). Of {len(lost)}, {less} are clearly above zero and {more} below."
+        f"{describe_undecided(lost) if verdict == 'cannot be decided' else ''} Apart from the verdict, a step on each "
+        f"network's own gradient, which also shows where that gradient is hidden: {_list(adversarial)}."
+        f"{_describe_calibration(results)}"
     )
     return [Claim(claim, evidence, verdict)]
 
@@ -95,9 +102,9 @@ def figure(results: Results) -> Figure:
     points, images = list[Point](), ""
     for shift in SHIFTS:
         for student in PAIRS:
-            by_image = _lead(results, student, shift)
-            if by_image is not None:
-                lead = over_mean(by_image)
+            pair = _right(results, student, shift)
+            if pair is not None:
+                lead = over_images(*pair)
                 low, high = (100 * end for end in lead.interval or ())
                 points.append(Point(student, 100 * lead.estimate, label=shift, low=low, high=high))
                 images = f"mean and 95 % interval over {lead.count:,} test images"
@@ -158,24 +165,37 @@ def gradient_signs(network: StagedNetwork, images: Split, normalization: Normali
     return torch.cat([signs(start) for start in range(0, len(images), BATCH)]).numpy()
 
 
-def lost_less(results: Results, student: str) -> Difference | None:
-    """By how much less accuracy a student loses than its baseline, the mean over the strong shifts; None if unknown."""
-    clean, *strong = (_lead(results, student, part) for part in (CLEAN, *STRONG))
-    known = [lead - clean for lead in strong if lead is not None and clean is not None]
-    return over_mean(np.mean(known, axis=0)) if len(known) == len(STRONG) else None
+def _compare(results: Results, shifts: list[str]) -> dict[str, Difference]:
+    """By how much less each student loses than its baseline under each shift: one family, without what is unknown."""
+    found = {f"{name}, {shift}": lost_less(results, name, shift) for name in PAIRS for shift in shifts}
+    return correct({name: one for name, one in found.items() if one is not None})
 
 
-def _lead(results: Results, student: str, part: str) -> np.ndarray | None:
-    """On each image, whether the student is right minus whether its baseline is, float `[N]`; None if unknown."""
+def lost_less(results: Results, student: str, shift: str) -> Difference | None:
+    """By how much less accuracy a student loses than its baseline under a shift; None if unknown.
+
+    Of each image it counts what student and baseline get right, as they are and shifted: the exact test of their signs.
+    """
+    shifted, clean = (_right(results, student, part) for part in (shift, CLEAN))
+    if shifted is None or clean is None:
+        return None
+    half = over_images(np.stack([shifted[0], clean[1]]), np.stack([shifted[1], clean[0]]))  # a mean of two predictions
+    low, high = half.interval or (0.0, 0.0)
+    return replace(
+        half, estimate=2 * half.estimate, interval=(2 * low, 2 * high), detectable=2 * (half.detectable or 0)
+    )
+
+
+def _right(results: Results, student: str, part: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Which images the student and its baseline get right, bool `[N]` each; None if unknown."""
     rows = {row.entry: row for row in results.measured.rows if row.part == part}
     pair = [results.measured.right(rows[name]) for name in (student, PAIRS[student]) if name in rows]
     right, other_right = pair if len(pair) == 2 else (None, None)
-    return None if right is None or other_right is None else right.astype(float) - other_right.astype(float)
+    return None if right is None or other_right is None else (right, other_right)
 
 
-def _said(one: Difference) -> str:
-    word, factor = ("less", 100) if one.estimate >= 0 else ("more", -100)
-    return f"loses {factor * one.estimate:.2f} points {word} ({one.bounds()})"
+def _list(lost: Mapping[str, Difference]) -> str:
+    return "; ".join(f"{name} {100 * one.estimate:+.2f} ({one.simultaneous.bounds()})" for name, one in lost.items())
 
 
 def _describe_calibration(results: Results) -> str:
@@ -210,9 +230,11 @@ EXPERIMENT = Experiment(
         "one or two levels against each network's own gradient (Goodfellow et al. 2015). Nothing is trained."
     ),
     comparison=(
-        "The accuracy that a distilled student loses under strong shifts minus what its scratch baseline loses, the "
-        "mean over four shifts; the unit is the image (these trained networks), 95 % interval. Supported where each "
-        "distilled student loses clearly less, not supported where one loses clearly more."
+        "The accuracy that a distilled student loses under a strong shift minus what its scratch baseline loses; the "
+        "unit is the image (these trained networks), exact paired tests with Holm's correction for all students and "
+        "natural shifts. Supported where each distilled student loses clearly less under each, not supported where one "
+        "loses clearly more. Declared at first was the mean over four strong shifts, which hides that they differ; "
+        "steps on the own gradient are now reported apart."
     ),
     expected="The lead shrinks under strong shifts; distilled students are no more robust than their accuracy says.",
     change="More images: `IMAGES` in the experiment's file. Other strengths: `SHIFTS`.",
