@@ -5,8 +5,8 @@
 
 Accuracy is measured on training images that are held out, never on the test split, after every epoch. A run's rate
 falls over its whole length, so a shorter run reaches an accuracy earlier than a longer one: compare runs by their last
-epoch, and give `--epochs` several lengths. `--instead` trains once more for each setting that is named,
-with another value in place of the recipe's: what each part of a recipe gives.
+epoch, and give `--epochs` several lengths. `--instead` trains once more for each word, with other values in place of
+the recipe's: what each part of a recipe gives.
 
 Minutes are those of the training steps, without evaluation: by the clock, and in brackets of one processor (all threads
 together), which other programs on the machine hardly change. PFLOP count two operations for a multiply-add, forward and
@@ -123,7 +123,7 @@ def main() -> None:
     add("--holdout", type=int, default=5000)
     add("--train-images", type=int)
     add("--threads", type=int)
-    add("--instead", nargs="*", default=[], metavar="SETTING=VALUE")
+    add("--instead", nargs="*", default=[], metavar="SETTING=VALUE[,SETTING=VALUE…]")
     options = parser.parse_args()
     configure_process(options.threads)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
@@ -134,7 +134,7 @@ def main() -> None:
             values |= {"train_images": options.train_images, "threads": options.threads, "dataset": "cifar10"}
             values["students"] = [parse_student(f"{network}:scratch:smoothing={options.smoothing}")]
             if other:
-                values |= [other.split("=")]
+                values |= [pair.split("=") for pair in other.split(",")]
             curves = [train(RunConfig(**values, seed=seed)) for seed in range(options.seeds)]
             name = f"{network}, {recipe}, {epochs} epochs" + (f", {other}" if other else "")
             lines.append(describe(name, curves))
