@@ -1,12 +1,12 @@
 """Minutes until a network has an accuracy, by recipe: means and spreads over seeds.
 
     python -m benchmarks.accuracy [--networks air_64 resnet20] [--recipes fast standard] [--epochs 8] [--seeds 3]
-                                  [--smoothing 0.2] [--without first_layer start_filters]
+                                  [--smoothing 0.2] [--instead first_layer=trained filter_rate=0.12]
 
 Accuracy is measured on training images that are held out, never on the test split, after every epoch. A run's rate
 falls over its whole length, so a shorter run reaches an accuracy earlier than a longer one: compare runs by their last
-epoch, and give `--epochs` several lengths. `--without` trains once more for each setting that is named, with the
-default in place of the recipe's value: what each part of a recipe gives.
+epoch, and give `--epochs` several lengths. `--instead` trains once more for each word, with other values in place of
+the recipe's: what each part of a recipe gives.
 
 Minutes are those of the training steps, without evaluation: by the clock, and in brackets of one processor (all threads
 together), which other programs on the machine hardly change. PFLOP count two operations for a multiply-add, forward and
@@ -112,7 +112,7 @@ def _minutes(curves: list[Curve], target: float, point: int | None = None) -> st
 
 
 def main() -> None:
-    """Trains every network with every recipe and length, and each part's absence where that is asked for."""
+    """Trains every network with every recipe and length, and with each value that is given instead."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--networks", nargs="+", default=["air_64"], choices=[one.key for one in all_architectures()])
@@ -123,20 +123,20 @@ def main() -> None:
     add("--holdout", type=int, default=5000)
     add("--train-images", type=int)
     add("--threads", type=int)
-    add("--without", nargs="*", default=[], choices=sorted({name for values in RECIPES.values() for name in values}))
+    add("--instead", nargs="*", default=[], metavar="SETTING=VALUE[,SETTING=VALUE…]")
     options = parser.parse_args()
     configure_process(options.threads)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
     lines = []
     for network, recipe, epochs in itertools.product(options.networks, options.recipes, options.epochs):
-        for left_out in (None, *options.without):
+        for other in ("", *options.instead):
             values: dict[str, Any] = {"recipe": recipe, "epochs": epochs, "holdout": options.holdout}
             values |= {"train_images": options.train_images, "threads": options.threads, "dataset": "cifar10"}
             values["students"] = [parse_student(f"{network}:scratch:smoothing={options.smoothing}")]
-            if left_out:
-                values[left_out] = RunConfig.model_fields[left_out].default
+            if other:
+                values |= [pair.split("=") for pair in other.split(",")]
             curves = [train(RunConfig(**values, seed=seed)) for seed in range(options.seeds)]
-            name = f"{network}, {recipe}, {epochs} epochs" + (f", without {left_out}" if left_out else "")
+            name = f"{network}, {recipe}, {epochs} epochs" + (f", {other}" if other else "")
             lines.append(describe(name, curves))
             print(lines[-1], flush=True)
     print("\n" + "\n".join(lines))

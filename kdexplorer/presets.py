@@ -29,6 +29,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "learning_rate": 1.0,
         "warmup": 0.0,
         "optimizer": "muon",
+        "filter_rate": 0.12,
         "momentum": 0.85,
         "bias_factor": 16.0,
         "norm_momentum": 0.4,

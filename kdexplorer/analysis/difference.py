@@ -26,12 +26,6 @@ ENOUGH_SEEDS = 5
 MARGIN = 0.005
 """What counts as equal: a difference that is shown to be smaller than half a point."""
 
-NORMALITY = (
-    "These tests assume normal distributions over seeds: without that assumption five seeds cannot give less than "
-    "p = 0.0625 (exact sign-flip test)."
-)
-"""What every test over seeds is conditional on."""
-
 Verdict = Literal["supported", "not supported", "cannot be decided"]
 Key = TypeVar("Key", bound=Hashable)
 
@@ -156,15 +150,22 @@ def over_seeds(values: Sequence[float]) -> Difference:
 
     A single seed says nothing about others: it has neither interval nor p.
     """
-    from scipy.special import stdtr, stdtrit
+    from scipy.special import stdtr
 
     mean, interval, p, found = float(np.mean(values)), t_interval(values), None, None
     if interval is not None:
         error = float(np.std(values, ddof=1)) / len(values) ** 0.5
         statistic = abs(mean) / error if error else np.inf if mean else 0.0
         p = min(1.0, 2 * float(stdtr(len(values) - 1, -statistic)))
-        found = interval[1] - mean + float(stdtrit(len(values) - 1, POWER)) * error
+        found = find_detectable(error, len(values) - 1)
     return Difference(mean, interval, p, "seeds", len(values), p_alone=p, values=tuple(values), detectable=found)
+
+
+def find_detectable(error: float, freedom: int) -> float:
+    """The difference that a two-sided t test of a difference with such a standard error finds with `POWER`."""
+    from scipy.special import stdtrit
+
+    return error * float(stdtrit(freedom, 1 - LEVEL / 2) + stdtrit(freedom, POWER))
 
 
 def compare_seeds(entries: Mapping[Key, Mapping[int, float]], reference: Mapping[int, float]) -> dict[Key, Difference]:
@@ -224,6 +225,11 @@ def _together(limit: float, shares: tuple[float, ...], freedom: int) -> float:
         ends = [(side * limit * deviations - share**0.5 * deviates) / (1 - share) ** 0.5 for side in (-1, 1)]
         inside *= (ndtr(ends[1]) - ndtr(ends[0])) ** count
     return float(by_place @ inside @ weights / by_place.sum() / weights.sum())
+
+
+def describe_assumption(seeds: int) -> str:
+    """What every test over seeds is conditional on, and why: so many seeds have `2 ** seeds` patterns of signs."""
+    return f"Normality is assumed: an exact sign-flip test of {seeds} seeds gives at least p = {2 / 2**seeds:.4f}."
 
 
 def over_counts(correct: int, count: int, other_correct: int, other_count: int) -> Difference:

@@ -213,7 +213,8 @@ def _judge(row: ResultRow, other: ResultRow, words: str, paired: Difference) -> 
             "labels of the evaluation images and the stored logits of both networks."
         )
     best_of = f", {format_p(paired.p)} for the best of {paired.family} comparisons" if paired.family > 1 else ""
-    verdict = "more than chance explains on these images" if paired.sign else "which chance alone can explain"
+    power = f" (80 % power, alone, at {100 * paired.detectable:.2f} points)" if paired.detectable else ""
+    verdict = "more than chance explains on these images" if paired.sign else f"which chance alone can explain{power}"
     alone = f"{paired.gained:,} images are classified correctly by it alone, {paired.lost:,} by the other alone"
     return f"{text}: {alone} (McNemar {format_p(paired.p_alone)}{best_of}), {verdict}."
 

@@ -8,9 +8,11 @@ from kdexplorer.analysis import measures
 from kdexplorer.analysis.difference import (
     ENOUGH_SEEDS,
     LEVEL,
-    NORMALITY,
+    MARGIN,
     POWER,
     Difference,
+    describe_assumption,
+    find_detectable,
     format_p,
     format_p_cell,
     over_seeds,
@@ -180,7 +182,8 @@ def describe_study(table: Table, summaries: list[Summary]) -> str:
         f"{best.name} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} entries it is "
         "probably overestimated."
     )
-    sentences.append(f"This holds for this pair, these settings, this learning rate and this length. {NORMALITY}")
+    sentences.append("This holds for this pair, these settings, this learning rate and this length.")
+    sentences.append(describe_assumption(seeds))
     return " ".join(sentences)
 
 
@@ -190,10 +193,12 @@ def _describe_reference(summaries: list[Summary], reference: str, count: str) ->
     pooled = _list_signs([(f"{name} ({100 * one.estimate:+.2f})", one) for name, one in compared])
     beside = [(name, one.paired) for name, one in compared if one.paired is not None]
     same = all(paired.sign == one.sign for (_, one), (_, paired) in zip(compared, beside, strict=False))
+    equal = ", ".join(name for name, paired in beside if paired.is_within(MARGIN))
+    within = f" Within {100 * MARGIN:g} points of it, by two one-sided paired tests: {equal}." if equal else ""
     return (
         f"Compared with {reference}, {pooled} by more than chance after Dunnett's test with pooled variance "
         f"({len(compared)} comparisons over {count}); paired t tests with Holm's correction "
-        f"{'agree' if same else f'say: {_list_signs(beside)}'}."
+        f"{'agree' if same else f'say: {_list_signs(beside)}'}.{within}"
     )
 
 
@@ -226,7 +231,11 @@ def describe_choice(table: Table, summaries: list[Summary]) -> str:
     if scratch is not None:
         sentences.append(f"The scratch baseline has {_describe_accuracy(scratch)}.")
     if (deviation := seed_deviation(summaries)) is not None:
-        sentences.append(f"Seeds of one cell have a standard deviation of {100 * deviation:.2f} points, pooled.")
+        found = find_detectable(deviation * (2 / len(best.rows)) ** 0.5, sum(len(one.rows) - 1 for one in summaries))
+        sentences.append(
+            f"Seeds of one cell have a standard deviation of {100 * deviation:.2f} points, pooled: of two cells a "
+            f"difference of {100 * found:.2f} points is found with a probability of {100 * POWER:.0f} %."
+        )
     if len(cells) > 1:
         sentences.append(_describe_selection(table, best, default))
     return " ".join(sentences)

@@ -8,6 +8,7 @@ import pytest
 from kdexplorer.analysis.difference import format_p, over_logits
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.app.compare import page, sections, studies
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import LOGITS, open_checkpoint
@@ -248,7 +249,7 @@ def test_the_league_is_drawn_against_each_reference(evaluated, open_page):
     folder.mkdir()
     write_json(folder / "league-sample.json", table.model_dump(mode="json"))
     at = open_page("compare", show="League")
-    assert describe_study(table, summarize(table)) in text(at)
+    assert as_text(describe_study(table, summarize(table))) in text(at)
     (spec,) = specs(at)
     assert "kd, response +2.00; at, feature +0.12" in spec["description"]
     assert next(one.value for one in at.dataframe if "Entry" in one.value)["Entry"].tolist() == ["kd", "at", "scratch"]

@@ -9,6 +9,7 @@ import torch
 
 from kdexplorer.errors import CheckpointError
 from kdexplorer.networks import build
+from kdexplorer.runs import weights
 from kdexplorer.runs.weights import network_from_state, read_weights
 from tests.runs.forgery import Marker
 
@@ -81,6 +82,29 @@ def test_a_file_that_unpacks_to_more_than_its_size_is_refused_before_it_is_loade
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
     with pytest.raises(CheckpointError, match="more than its own size"):
         read_weights(packed)
+
+
+def _save_views(state, path, **options):
+    """Many tensors in a file with the numbers of one."""
+    torch.save(dict(zip(state, torch.zeros(len(state)), strict=True)), path, **options)
+
+
+@pytest.mark.parametrize(
+    "save",
+    [torch.save, _save_views, lambda state, path: torch.save(state, path, _use_new_zipfile_serialization=False),
+     lambda state, path: safetensors.torch.save_file(state, path)],
+    ids=["PyTorch", "views", "PyTorch before 1.6", "safetensors"],
+)  # fmt: skip
+def test_a_file_of_too_many_tensors_is_refused_before_it_is_loaded(tmp_path, monkeypatch, save):
+    path = tmp_path / f"net.{'safetensors' if 'safetensors' in str(save.__code__.co_names) else 'pth'}"
+    monkeypatch.setattr(weights, "MAX_TENSORS", 1000)
+    save({f"layer{number}.weight": torch.zeros(1) for number in range(600)}, path)
+    assert len(read_weights(path)) == 600
+    save({f"layer{number}.weight": torch.zeros(1) for number in range(6000)}, path)
+    for module, name in ((torch, "load"), (safetensors.torch, "load_file")):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(CheckpointError, match="more than 1,000 tensors"):
+        read_weights(path)
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {0: torch.zeros(1)}, torch.zeros(3)])

@@ -38,6 +38,7 @@ def test_a_setting_is_judged_by_seeds(means, seeds, verdict):
         f"T = {value}: {100 * np.mean(v):.2f} %" in judged.evidence for value, v in setting(means, seeds).items()
     )
     assert ("fewer than 5" in judged.evidence) == (seeds < 5)
+    assert ("80 % power" in judged.evidence) == (seeds == 4)
 
 
 def test_the_example_is_computed(monkeypatch):

@@ -59,9 +59,11 @@ def test_five_seeds_decide_and_fewer_do_not():
     assert "4 seeds" in undecided
     assert "cannot be decided" in undecided
     assert "more than chance" not in undecided
+    assert "test of 5 seeds gives at least p = 0.0625" in text
     equal = said(make_table(dict.fromkeys(ACCURACIES, ACCURACIES["scratch"])))
     assert "Compared with scratch, no entry differs by more than chance" in equal
     assert equal.count("correction agree") == 2
+    assert "Within 0.5 points of it, by two one-sided paired tests: kd, at." in equal
 
 
 def test_one_seed_gives_means_alone():

@@ -20,6 +20,7 @@ from kdexplorer.analysis.difference import (
     compare_pooled,
     correct,
     decide,
+    describe_assumption,
     format_p,
     over_seeds,
     t_interval,
@@ -261,7 +262,7 @@ def judge_differences(claim: str, named: Mapping[str, BySeed]) -> Claim:
     words = "simultaneous 95 % intervals over {} seeds, paired t tests with Holm's correction"
     words = (words if len(tests) > 1 else "95 % interval over {} seeds, paired t test").format(seeds)
     rest = describe_undecided(tests) if verdict == "cannot be decided" else ""
-    return Claim(claim, f"{_capitalize(listed)} ({words}).{rest}", verdict)
+    return Claim(claim, f"{_capitalize(listed)} ({words}).{rest} {describe_assumption(seeds)}", verdict)
 
 
 def describe_undecided(tests: Mapping[str, Difference]) -> str:

@@ -20,6 +20,7 @@ from kdexplorer.analysis.difference import (
     Verdict,
     correct,
     decide,
+    find_detectable,
     format_p,
     over_counts,
     over_images,
@@ -118,7 +119,11 @@ def judge_setting(claim: str, setting: str, values: BySetting, inside: tuple[flo
     seeds = len(values[best])
     evidence = f"{listed}, means over {seeds} seed{'s' if seeds > 1 else ''}"
     if seeds < ENOUGH_SEEDS:
-        return Claim(claim, f"{evidence}: fewer than {ENOUGH_SEEDS}.", "cannot be decided")
+        freedom = (seeds - 1) * len(values)
+        deviation = float(np.mean([np.var(one, ddof=1) for one in values.values()])) ** 0.5 if freedom else 0.0
+        found = find_detectable(deviation * (2 / seeds) ** 0.5, freedom) if freedom else 0.0
+        power = f" (80 % power, alone and with pooled variance, at {100 * found:.2f} points)" if found else ""
+        return Claim(claim, f"{evidence}: fewer than {ENOUGH_SEEDS}{power}.", "cannot be decided")
     tests = correct({other: over_seeds(np.subtract(values[best], values[other]).tolist()) for other in others})
     compared = ", ".join(
         f"{100 * one.estimate:+.2f} to {setting} = {other:g} ({format_p(one.p or 0)})" for other, one in tests.items()
