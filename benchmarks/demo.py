@@ -18,7 +18,7 @@ from pathlib import Path
 from kdexplorer.config import RunConfig
 from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.launch import create_run
-from kdexplorer.training.demo import LENGTHS, demo_config
+from kdexplorer.training.estimate import LENGTHS, demo_config
 from kdexplorer.training.train import execute
 
 

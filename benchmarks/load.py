@@ -255,7 +255,7 @@ class Visitor:
         await self.use("Next", "next image")
 
     async def pin(self) -> None:
-        await self.use("Pinned temperature", "pin T", [f"T = {self.random.choice((1, 2, 4, 8, 20))}"])
+        await self.use("Set T", "pin T", [f"T = {self.random.choice((1, 2, 4, 8, 20))}"])
 
     async def network(self) -> None:
         widget = self.widgets.get("Students")

@@ -50,7 +50,7 @@ def _students(architecture: str) -> list[dict[str, Any]]:
 
 
 DEMO = "One-minute demo"
-"""The starting point whose length follows the machine's speed, see `training.demo`."""
+"""The starting point whose length follows the machine's speed, see `training.estimate`."""
 
 STARTING_POINTS: dict[str, dict[str, Any]] = {
     DEMO: {

@@ -237,13 +237,12 @@ def app(app_folder):
     """The URL of an application with the bundled networks and the sample images; each test leaves it as it was."""
     if missing := set(NEEDED) - {checkpoint.name for checkpoint in bundled_checkpoints()}:
         pytest.skip(f"bundled networks are missing: {', '.join(missing)}")
-    from kdexplorer.training import demo
-    from kdexplorer.training.estimate import Estimate
+    from kdexplorer.training.estimate import Estimate, store_estimate
 
     figures = {"seconds": 60, "loading": 1, "step": 0.1, "evaluation": 1, "epoch": 5, "images_per_second": 1000}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDEXPLORER_RUNS", str(app_folder / "runs"))
-        demo.store_estimate(Estimate(**figures))  # else the first visitor of Launch has the machine measured
+        store_estimate(Estimate(**figures))  # else the first visitor of Launch has the machine measured
     with running(app_folder, OMP_NUM_THREADS="1") as url:
         yield url
     assert "Traceback" not in (app_folder / "log.txt").read_text(errors="replace")

@@ -137,7 +137,7 @@ _REGISTRY = (
             text=lambda row: f"{100 * row.accuracy:.2f} % ({_interval(row)})"),
     Measure("to_scratch_baseline", "To its scratch baseline", help=_PAIRED, text=_difference("to_scratch_baseline")),
     Measure("to_teacher", "To its teacher", help=_PAIRED, text=_difference("to_teacher")),
-    Measure("to_baseline", "To baseline", "", "+.2f", 100, help="Difference of the accuracies in percentage points"),
+    Measure("to_baseline", "vs. baseline (points)", "", "+.2f", 100, help="Difference of the accuracies"),
     Measure("p", "McNemar p",
             help="Of the images that only one of the two networks classifies correctly: the probability of a split at "
                  "least this uneven if both were equally good; exact, two-sided",

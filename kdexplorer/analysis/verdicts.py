@@ -215,7 +215,7 @@ def _judge(row: ResultRow, other: ResultRow, words: str, paired: Difference) -> 
     best_of = f", {format_p(paired.p)} for the best of {paired.family} comparisons" if paired.family > 1 else ""
     power = f" (80 % power, alone, at {100 * paired.detectable:.2f} points)" if paired.detectable else ""
     verdict = "more than chance explains on these images" if paired.sign else f"which chance alone can explain{power}"
-    alone = f"{paired.gained:,} images are classified correctly by it alone, {paired.lost:,} by the other alone"
+    alone = f"{paired.gained:,} images are classified correctly only by it, {paired.lost:,} only by {other.name}"
     return f"{text}: {alone} (McNemar {format_p(paired.p_alone)}{best_of}), {verdict}."
 
 

@@ -14,8 +14,7 @@ from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.errors import KDError
 from kdexplorer.runs.launch import stop_run
-from kdexplorer.studies.driver import describe_state
-from kdexplorer.studies.estimate import StudiesEstimate
+from kdexplorer.studies.driver import describe_state, list_left, measure_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
 from kdexplorer.studies.experiments.base import Results
 from kdexplorer.studies.experiments.results import SMALL, command, count_left, read, read_largest, to_csv
@@ -122,9 +121,9 @@ def _show_estimate(experiment: Experiment) -> None:
     if not access.is_presenter() or count_left(experiment, read(experiment)) == 0:
         measurement.forget(_ESTIMATE)
         return
-    seconds = measurement.offer_estimate(_ESTIMATE, experiment.key, lambda: StudiesEstimate(experiment))
+    seconds = measurement.offer_estimate(_ESTIMATE, experiment.key, lambda: measure_left(list_left(experiment)))
     if seconds is not None:
-        st.markdown(f":material/timer: Running it in full takes about {format_duration(seconds)} on this machine.")
+        st.markdown(f":material/timer: Running it in full takes about {format_duration(sum(seconds))} on this machine.")
 
 
 def _show_progress(key: str, small: bool) -> None:

@@ -147,7 +147,8 @@ def mode_figure() -> Spec:
     teacher, students = teacher_density(), fitted_students()
     step = GRID[1] - GRID[0]
     rows = [
-        {"x": round(float(x), 3), "teacher": round(float(p) / step, 5), "fits": np.round(q / step, 5).tolist()}
+        {"x": round(float(x), 3), "teacher": round(float(p) / step, 5)}
+        | {f"fit{number}": round(float(density) / step, 5) for number, density in enumerate(q)}
         for x, p, q in zip(GRID, teacher, students.T, strict=True)
     ]
     slider = alt.binding_range(min=0, max=1, step=float(BETAS[1]), name="β, from forward KL (0) to reverse KL (1)")
@@ -157,8 +158,8 @@ def mode_figure() -> Spec:
     ]
     looks = series({"teacher": TEACHER, "student": SCRATCH})
     base = (
-        alt.Chart(alt.Data(values=rows))  # in the specification: as a data set of its own a list is no list
-        .transform_calculate(student="datum.fits[step]")
+        alt.Chart(data(rows))  # a column for each β: Streamlit sends columns, in which a list is no list
+        .transform_calculate(student="datum['fit' + step]")
         .transform_fold([one.name for one in looks], as_=["network", "density"])
     )
     lines = base.mark_line(strokeWidth=em(3)).encode(

@@ -42,9 +42,10 @@ CONFIG: dict[str, Any] = {
     "legend": _TEXT
     | {"labelLimit": {"expr": "11 * em"}, "titleLimit": {"expr": "18 * em"}, "rowPadding": {"expr": "em / 8"}},
     "text": {"fontSize": {"expr": "em"}},
+    "mark": {"tooltip": None},
 }
-"""Sizes of text in every chart. Labels are aligned with their row: Streamlit's theme moves the first and the last one
-inwards."""
+"""Sizes of text in every chart, and no tooltip but what a chart names: Streamlit's theme would list positions. Labels
+are aligned with their row: that theme moves the first and the last one inwards."""
 
 
 def em(pixels: float) -> Any:

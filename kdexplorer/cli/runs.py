@@ -38,7 +38,7 @@ def start(options: argparse.Namespace) -> int:
         found = find_run(options.run_id, tuple(KINDS))
         if type(found) is not Run:
             refuse_torchrun(f"a {found.kind}")
-        launch.require_startable(found)
+        launch.require_resumable(found)
         return found
 
     found = ddp.join().lead(find_startable)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from itertools import zip_longest
 from pathlib import Path
 from typing import get_args
 
@@ -21,12 +22,13 @@ from kdexplorer.schema import validate
 from kdexplorer.studies import driver, report
 from kdexplorer.studies import folder as folders
 from kdexplorer.studies.collect import collect
-from kdexplorer.studies.estimate import Left, list_left, measure_seconds
+from kdexplorer.studies.driver import Left, list_left, measure_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment, lab_claims, results
 from kdexplorer.studies.folder import ExperimentFolder, StudyConfig, StudyFolder
 from kdexplorer.studies.study import Grid, Hold, bundled_declaration, make_grid_study, read_study
 from kdexplorer.studies.table import Table, begin_table
 from kdexplorer.training.checks import require_startable
+from kdexplorer.training.estimate import estimate_memory, format_duration, free_memory
 
 HOW = (
     argument("--students-per-run", type=int, metavar="INT", help="at most this many; fewer make more runs"),
@@ -142,18 +144,20 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
 
 def announce(left: list[Left], measure: bool, elsewhere: bool = False) -> None:
     """Says on stderr what is left to train, how much memory it takes, and with `measure` how long here. KDError."""
-    from kdexplorer.training.estimate import format_duration, free_memory
-
     if measure:
         print("Estimating the time …", file=sys.stderr, flush=True)
-    seconds = [measure_seconds(one) if measure else None for one in left]
-    for one, took in zip(left, seconds, strict=True):
-        memory = one.memory(elsewhere)
-        print(one.describe(took, memory), file=sys.stderr, flush=True)
+    seconds = measure_left(left).wait() if measure else []
+    for one, took in zip_longest(left, seconds):
+        count, memory = sum(len(run.entries) for run in one.runs), estimate_memory(one.largest, elsewhere)
+        students = f"{count} student{'s' if count > 1 else ''} to train"
+        runs = f"{len(one.runs)} run{'s' if len(one.runs) > 1 else ''}"
+        times = f", about {format_duration(took)} on this machine" if measure else ""
+        text = f"{one.name}: {students} in {runs}{times}; about {memory / 2**30:.1f} GiB of memory for a run."
+        print(text, file=sys.stderr, flush=True)
         if measure and memory > (free := free_memory(one.sample.device)):
             print(f"warning: only {free / 2**30:.1f} GiB are free for it", file=sys.stderr)
     if len(left) > 1 and measure:
-        print(f"About {format_duration(sum(took or 0 for took in seconds))} in total.", file=sys.stderr)
+        print(f"About {format_duration(sum(seconds))} in total.", file=sys.stderr)
 
 
 def execute(folder: StudyFolder, quiet: bool, ray: str | None = None, options: argparse.Namespace | None = None) -> int:

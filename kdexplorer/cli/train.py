@@ -67,16 +67,16 @@ def _describe_preset(preset: dict[str, Any]) -> str:
 )
 def show_demo(options: argparse.Namespace) -> int:
     """Train a student with and without its teacher in about a minute, on images that come with the package."""
-    from kdexplorer.training import demo
-    from kdexplorer.training.estimate import format_duration, measure
+    from kdexplorer.training import estimate
 
-    demo.demo_config(1 if options.epochs is None else options.epochs, options.seed)  # refused before the measurement
-    estimate = demo.stored_estimate()
-    if estimate is None:
+    estimate.demo_config(1 if options.epochs is None else options.epochs, options.seed)  # refused at once
+    found = estimate.stored_estimate()
+    if found is None:
         print("Measuring this machine, once …", file=sys.stderr)
-        estimate = demo.store_estimate(measure(demo.demo_config(), demo.BUDGET, processes.age()))
-    config = demo.demo_config(options.epochs or demo.choose_length(estimate), options.seed)
-    duration = format_duration(demo.demo_seconds(estimate, config.epochs))
+        found = estimate.measure(estimate.demo_config(), processes.age())
+        estimate.store_estimate(found)
+    config = estimate.demo_config(options.epochs or estimate.choose_length(found), options.seed)
+    duration = estimate.format_duration(estimate.demo_seconds(found, config.epochs))
     print(
         "A ResNet-8 learns from labels alone, another also with a ResNet-20's soft labels and attention maps: "
         f"{config.epochs} epochs of 5,000 CIFAR-10 images, about {duration} on this machine.",

@@ -49,7 +49,7 @@ SHA256 = "366b0ae5805d90907085723ce349358eb7f7b099c5590cf7b7747b5c2e083a51"
 class Cifar10Small(Dataset):
     """The bundled subset as a data set: 5,000 training and 2,000 test images."""
 
-    key, label = "cifar10-small", "CIFAR-10, bundled subset"
+    key, label = "cifar10-small", "5,000 CIFAR-10 images (included)"
     classes, normalization = CLASSES, NORMALIZATION
     sizes = {"train": TRAIN_IMAGES, "test": TEST_IMAGES}
     first_test_images_of = "cifar10"

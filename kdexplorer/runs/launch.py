@@ -83,7 +83,7 @@ def start_run(run: Run) -> None:
     """Starts (or continues) a run as a process in a session of its own, output to the log. One start at a time.
 
     Raises:
-        RunError: when the run may not start, see `require_startable`, or its folder cannot be written.
+        RunError: when the run may not start, see `require_resumable`, or its folder cannot be written.
     """
     try:
         with FileLock(run.path.parent / ".start.lock", timeout=30):
@@ -95,7 +95,7 @@ def start_run(run: Run) -> None:
         ) from error
 
 
-def require_startable(run: Run) -> None:
+def require_resumable(run: Run) -> None:
     """Raises RunError for a run that is alive, finished or damaged.
 
     One that is queued may start in the process that created it, and in the one that was started for it.
@@ -108,7 +108,7 @@ def require_startable(run: Run) -> None:
 
 
 def _start(run: Run) -> None:
-    require_startable(run)
+    require_resumable(run)
     with open(run.path / "log.txt", "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "kdexplorer", "start", str(run.path.resolve()), "--quiet"],

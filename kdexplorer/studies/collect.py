@@ -110,17 +110,14 @@ def _mean(name: str, values: list[float | None]) -> dict[str, float]:
 
 def _describe_entries(study: Study) -> list[Entry]:
     """The entries; except of a grid with their memory, which is counted in a step of each. Raises KDError."""
-    from kdexplorer.training.estimate import count_student_memory
+    from kdexplorer.training.objective import count_student_memory
 
     students = study.students.values()
     described = [Entry(name=student.name, key=student.key, objective=student.objective) for student in students]
     if study.grid is not None:
         return described
     memory = count_student_memory(study.shared)
-    return [
-        one.model_copy(update={"state_bytes": memory[one.name].state, "kept_bytes": memory[one.name].kept})
-        for one in described
-    ]
+    return [one.model_copy(update=memory[one.name]) for one in described]
 
 
 def load_labels(config: RunConfig) -> np.ndarray | None:

@@ -1,4 +1,7 @@
-"""Trains what is left of a study, run by run, or of an experiment, study by study; tables decide what is left."""
+"""Trains what is left of a study, run by run, or of an experiment, study by study; tables decide what is left.
+
+How long that takes is measured before it starts, and projected while it runs.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,25 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from kdexplorer.errors import KDError, RunError, TrainingError
+from kdexplorer.config import RunConfig
+from kdexplorer.errors import ConfigError, KDError, RunError, TrainingError
 from kdexplorer.runs import launch
+from kdexplorer.runs.checkpoints import bundled_checkpoints, find_teachers
 from kdexplorer.runs.launch import Stopped, Work, work_in
-from kdexplorer.runs.records import LIVE, State
+from kdexplorer.runs.records import LIVE, RunStatus, State
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.studies import ray_backend
 from kdexplorer.studies.collect import ATTEMPTS, Progress, collect, describe_progress
-from kdexplorer.studies.estimate import list_left, list_working, seconds_left, study_config
 from kdexplorer.studies.experiments import get_experiment
 from kdexplorer.studies.experiments.base import Experiment
-from kdexplorer.studies.experiments.results import table_path
+from kdexplorer.studies.experiments.results import read, table_path
 from kdexplorer.studies.folder import (
     ExperimentFolder,
+    StudyConfig,
     StudyFolder,
     folder_of,
     left_to_train,
@@ -29,10 +36,12 @@ from kdexplorer.studies.folder import (
     settle,
     write_config,
 )
-from kdexplorer.studies.table import Table, read_table, write_table
-from kdexplorer.training.estimate import format_duration
+from kdexplorer.studies.study import Study
+from kdexplorer.studies.table import StudyRun, Table, read_table, write_table
+from kdexplorer.training.estimate import Estimate, Measurement, count_work, format_duration
 
 POLL = 0.5  # seconds between two looks at a run that trains
+SAMPLE = 3  # students of a grid's run that is timed; they differ in their settings alone
 
 
 def execute_study(
@@ -154,6 +163,132 @@ def _measure(experiment: Experiment, small: bool, show: bool, work: Work) -> Non
 
     work.write("running", "starting")
     experiment.measure(read_table(path) or Table(), small, keep)
+
+
+# --- What is left, and how long it takes ---
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a study has left to train."""
+
+    name: str
+    config: StudyConfig
+    runs: list[StudyRun]
+    again: bool = False  # its networks are missing, whatever its table has
+    stand_in: str | None = None  # a bundled network like its teacher, where that is not trained yet
+
+    def config_of(self, run: StudyRun) -> RunConfig:
+        """A run, with the stand-in where the teacher is missing."""
+        config = self.config.study.config(run.seed, run.entries)
+        return config.model_copy(update={"teacher": self.stand_in or config.teacher})
+
+    @property
+    def largest(self) -> RunConfig:
+        """The run that has the most students."""
+        return self.config_of(max(self.runs, key=lambda run: len(run.entries)))
+
+    @property
+    def sample(self) -> RunConfig:
+        """What is timed for all runs: the largest, of a grid with a few of its students."""
+        config = self.largest
+        return config.model_copy(update={"students": config.students[:SAMPLE]}) if self.config.study.grid else config
+
+    def add_up(self, estimate: Estimate) -> float:
+        """Seconds of all runs from the estimate of the sample."""
+        return estimate.repeat(sum(count_work(self.config_of(run)) for run in self.runs) / count_work(self.sample))
+
+
+def measure_left(left: Sequence[Left]) -> Measurement[list[float]]:
+    """Measures how many seconds each takes on this machine. Raises KDError when a teacher is missing."""
+    return Measurement(
+        [one.sample for one in left],
+        lambda found: [one.add_up(estimate) for one, estimate in zip(left, found, strict=True)],
+        f"Timing a few batches of part {{part}} of {len(left)}",
+    )
+
+
+def study_config(experiment: Experiment, name: str, small: bool) -> StudyConfig:
+    """How one of an experiment's studies is trained."""
+    table = str(table_path(experiment.key, name, small))
+    return StudyConfig(study=experiment.studies(small)[name], experiment=experiment.key, table=table)
+
+
+def list_left(experiment: Experiment, small: bool = False) -> list[Left]:
+    """What is left, in the order of training; studies of teachers come again where their networks are missing.
+
+    Raises ConfigError when a table belongs to something else.
+    """
+    studies = experiment.studies(small)
+    configs = {name: study_config(experiment, name, small) for name in studies}
+    found, awaited = list[Left](), set[str | None]()
+    for name, config in configs.items():
+        if runs := left_to_train(config):
+            teaching, stand_in = _find_awaited(config.study, studies)
+            found.append(Left(name, config, runs, stand_in=stand_in))
+            awaited.add(teaching)
+    again = [Left(name, configs[name], left_to_train(configs[name], again=True), again=True)
+             for name in configs if name in awaited]  # fmt: skip
+    return again + [one for one in found if one.name not in awaited]
+
+
+def _find_awaited(study: Study, studies: dict[str, Study]) -> tuple[str, str] | tuple[None, None]:
+    """The study that has yet to train this one's teacher, and a bundled network like it, which stands in until then."""
+    teacher = study.shared.teacher or ""
+    run = teacher.partition("/")[0]
+    name = next((name for name, one in studies.items() if run in [one.run_id(seed) for seed in one.seeds]), None)
+    if name is None:
+        return None, None
+    with contextlib.suppress(ConfigError):
+        find_teachers(teacher)
+        return None, None
+    architecture = studies[name].architecture
+    if found := [one.name for one in bundled_checkpoints() if one.architecture == architecture]:
+        return name, found[0]
+    raise ConfigError(f"there is no bundled network of {architecture} by which the time can be estimated.")
+
+
+def seconds_left(experiment: Experiment, small: bool = False) -> float | None:
+    """Until all studies are trained; None where no run has said how long it takes.
+
+    A seed takes as long as the current one of its study, else as the study's finished ones, else as much more or less
+    than one of another study as it has more or less to compute. Raises KDError where a teacher is unknown.
+    """
+    left = waiting = seconds = work = 0.0  # `waiting` is work of studies of which no seed was timed
+    tables, studies = read(experiment, small).tables, experiment.studies(small)
+    for name, study in studies.items():
+        seeds, known = set(study.seeds), list[float]()
+        if name in tables:
+            seeds = set(tables[name].missing())
+            known = [one.seconds for one in tables[name].runs if one.seconds]
+        for run in list_working(study):
+            status = run.status()
+            if (share := _share_done(status)) and status.seconds_left is not None:
+                seeds.discard(run.config().seed)
+                left += status.seconds_left
+                known = [status.seconds_left / (1 - share)] if share < 1 else known
+        teacher = _find_awaited(study, studies)[1] or study.shared.teacher
+        of_seed = count_work(study.shared.model_copy(update={"teacher": teacher}))
+        mean = sum(known) / len(known) if known else None
+        if mean is None:
+            waiting += len(seeds) * of_seed
+        else:
+            left, seconds, work = left + len(seeds) * mean, seconds + mean, work + of_seed
+    return left + waiting * seconds / work if work else None
+
+
+def _share_done(status: RunStatus) -> float:
+    """Of a run's steps, 0 to 1; 0 where it does not say."""
+    if status.epoch is None or not status.epochs or status.step is None or not status.steps_per_epoch:
+        return 0.0
+    return min(1.0, (status.epoch + status.step / status.steps_per_epoch) / status.epochs)
+
+
+def list_working(study: Study) -> list[Run]:
+    """The runs that train a study now."""
+    folder = folder_of(study)
+    status = folder.status()
+    return [run for run in folder.runs() if run.run_id in status.working] if status.state in LIVE else []
 
 
 def describe_state(folder: ExperimentFolder) -> str:

@@ -1,48 +1,57 @@
-"""How long a run will take on this machine, and how much memory.
+"""The estimator: how long a run, a study or the demo takes on this machine, and how much memory.
 
-The time is that of a few batches, measured in a process of its own, so that whoever waits for it loads no torch and can
-stop waiting:
-
-    python -m kdexplorer.training.estimate config.json [SECONDS]
-
-prints one JSON object.
+All times follow from an `Estimate`, which is measured in a process of its own: whoever waits for it loads no torch and
+can stop waiting. `python -m kdexplorer.training.estimate config.json` prints one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.metadata
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import psutil
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from kdexplorer import processes
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError, RunError
-from kdexplorer.files import write_json
-from kdexplorer.networks import build, get_architecture
-from kdexplorer.networks.cost import count_parameters
+from kdexplorer.files import read_json, write_json
+from kdexplorer.networks import build
+from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.presets import DEMO, STARTING_POINTS
 from kdexplorer.runs.checkpoints import find_teachers
-from kdexplorer.training.recipe import resolution
+from kdexplorer.runs.run_folder import runs_root
+from kdexplorer.schema import validate
+from kdexplorer.training.hardware import configure_process, processor_name, resolve_device, resolve_precision
+from kdexplorer.training.recipe import pixel_shares, resolution
 
 if TYPE_CHECKING:
     import torch
 
     from kdexplorer.training.trainer import Trainer
 
+T = TypeVar("T")
 WARM_UP, STEPS, BUDGET = 2, 8, 6.0
 """Steps that are not counted, steps that are, and seconds after which no further step is timed."""
 RUNTIME = 0.5 * 2**30
 """Bytes of the interpreter and of torch itself."""
+LENGTHS, TARGET = (6, 9), 75.0
+"""Epochs that the demo may take, the shortest first, and the seconds that the chosen length stays below where one does.
+
+In each length the distilled student was ahead of its scratch baseline in at least nine of ten seeds, in bfloat16 and in
+float32: `python -m benchmarks.demo`.
+"""
 
 
 class Estimate(BaseModel):
@@ -65,19 +74,21 @@ class Estimate(BaseModel):
     fixing: float = 0.0
     warning: str = ""
 
+    def repeat(self, times: float) -> float:
+        """Seconds of so many runs like it; what they share is paid once."""
+        return self.fixing + times * (self.seconds - self.fixing)
 
-def measure(config: RunConfig, budget: float = BUDGET, age: float = 0.0) -> Estimate:
+
+def measure(config: RunConfig, age: float = 0.0) -> Estimate:
     """Times loading, some steps at each resolution and one batch of the evaluation split, and adds them up.
 
     Args:
         config: of the run.
-        budget: seconds after which no further step is timed, at each resolution.
         age: seconds that a process took to get here, which count as loading.
 
     Raises:
         KDError: whatever would end the run at its start.
     """
-    from kdexplorer.training.hardware import configure_process
     from kdexplorer.training.trainer import Trainer
 
     configure_process(config.threads)
@@ -88,7 +99,7 @@ def measure(config: RunConfig, budget: float = BUDGET, age: float = 0.0) -> Esti
     sides = [resolution(config, epoch) for epoch in range(config.epochs)]
     fixing = _skip_fixing(trainer)
     stored = _find_stored(trainer, sides)  # before a step is timed: from here on the teacher computes
-    timed = {side: _time_steps(trainer, sides.index(side), budget) for side in sorted(set(sides))}
+    timed = {side: _time_steps(trainer, sides.index(side)) for side in sorted(set(sides))}
     computing = np.array([timed[side][0] for side in sides])
     spared = {side: _time_teacher(trainer, side) if stored.any() else 0.0 for side in timed}
     saved = np.minimum([spared[side] for side in sides], 0.95 * computing)
@@ -110,17 +121,20 @@ def measure(config: RunConfig, budget: float = BUDGET, age: float = 0.0) -> Esti
     )
 
 
-def _time_steps(trainer: Trainer, epoch: int, budget: float) -> tuple[float, float]:
-    """Seconds of a step in that epoch, and what the first steps take beyond it (compiling, above all)."""
-    steps: list[float] = []
-    for number in range(min(WARM_UP + STEPS, trainer.steps_per_epoch)):
+def _time(act: Callable[[int], object], count: int) -> tuple[float, float]:
+    """Seconds of an action (the median), and what the first ones take beyond it (compiling, above all)."""
+    times: list[float] = []
+    while len(times) < count and (len(times) <= WARM_UP or sum(times) <= BUDGET):
         begin = time.perf_counter()
-        trainer.step(epoch, number)
-        steps.append(time.perf_counter() - begin)
-        if sum(steps) > budget and number >= WARM_UP:
-            break
-    step = float(np.median(steps[WARM_UP:] or steps))
-    return step, max(0.0, sum(steps[:WARM_UP]) - step * len(steps[:WARM_UP]))
+        act(len(times))
+        times.append(time.perf_counter() - begin)
+    usual = float(np.median(times[WARM_UP:] or times))
+    return usual, max(0.0, sum(times[:WARM_UP]) - usual * len(times[:WARM_UP]))
+
+
+def _time_steps(trainer: Trainer, epoch: int) -> tuple[float, float]:
+    """Seconds of a step in that epoch, and what the first steps take beyond it."""
+    return _time(lambda number: trainer.step(epoch, number), min(WARM_UP + STEPS, trainer.steps_per_epoch))
 
 
 def _find_stored(trainer: Trainer, sides: list[int]) -> np.ndarray:
@@ -152,15 +166,11 @@ def _time_teacher(trainer: Trainer, side: int) -> float:
     """Seconds of the teacher's forward pass on a batch of `side` pixels."""
     import torch
 
-    teacher, times = trainer.teacher, []
+    teacher = trainer.teacher
     assert teacher is not None
     inputs = torch.zeros(trainer.config.batch_size, 3, side, side, device=trainer.device)
     inputs = inputs.contiguous(memory_format=torch.channels_last)
-    for _ in range(WARM_UP + 3):
-        begin = time.perf_counter()
-        teacher.compute(teacher.forward, inputs).logits.cpu()
-        times.append(time.perf_counter() - begin)
-    return float(np.median(times[WARM_UP:]))
+    return _time(lambda _: teacher.compute(teacher.forward, inputs).logits.cpu(), WARM_UP + 3)[0]
 
 
 def _time_evaluation(trainer: Trainer, side: int) -> tuple[float, float, str]:
@@ -189,58 +199,77 @@ def _time_evaluation(trainer: Trainer, side: int) -> tuple[float, float, str]:
     return seconds, share * (time.perf_counter() - begin), warning
 
 
-class Measurement:
-    """An estimate that is being measured in a process. `poll` it; `cancel` it when the configuration has changed."""
+def count_work(config: RunConfig) -> float:
+    """Multiply-adds of a run, which follow the pixels of each epoch: a backward pass takes twice the forward pass.
 
-    def __init__(self, config: RunConfig, budget: float = BUDGET) -> None:
-        self.config = config
-        self.started = time.time()
-        self._folder = tempfile.TemporaryDirectory(prefix="kdexplorer-estimate-")
-        folder = Path(self._folder.name)
-        write_json(folder / "config.json", config.model_dump(mode="json"))
-        with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "kdexplorer.training.estimate", str(folder / "config.json"), str(budget)],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
+    A teacher whose logits are fixed computes them once, which is not counted. Raises KDError without the teacher.
+    """
+    students = sum(3.0 * count_multiply_adds(student.architecture) for student in config.students)
+    teachers = find_teachers(config.teacher) if config.teacher and config.teacher_view != "fixed" else ()
+    image = students + sum(count_multiply_adds(teacher.architecture) for teacher in teachers)
+    return image * sum(pixel_shares(config)) * (config.train_images or 1)
+
+
+class Measurement(Generic[T]):
+    """Estimates that are measured, one after the other, each in a process whose memory is free afterwards.
+
+    `poll` it; `cancel` it when nobody waits for it any more. `add_up` makes the result of the estimates of `configs`;
+    `{part}` in the title counts them.
+    """
+
+    def __init__(
+        self, configs: Sequence[RunConfig], add_up: Callable[[list[Estimate]], T], title: str = "Timing a few batches"
+    ) -> None:
+        self._configs, self._add_up, self._title = configs, add_up, title
+        self._found: list[Estimate] = []
+        self._result: T | None = None
+        self._start()
+
+    def _start(self) -> None:
+        """Starts the next process, if any."""
+        if len(self._found) == len(self._configs):
+            return
+        self._started, self._folder = time.time(), tempfile.TemporaryDirectory(prefix="kdexplorer-estimate-")
+        path = Path(self._folder.name)
+        write_json(path / "config.json", self._configs[len(self._found)].model_dump(mode="json"))
+        command = [sys.executable, "-m", "kdexplorer.training.estimate", str(path / "config.json")]
+        with open(path / "out", "wb") as out, open(path / "err", "wb") as err:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         processes.lower_priority(self._process.pid)  # as a trainer's
-        self._result: Estimate | None = None
 
-    def poll(self) -> Estimate | None:
-        """The estimate, or None while it is being measured. Raises RunError when it failed."""
-        code = self._process.poll()
-        if code is None:
-            return None
-        if self._result is None:
-            folder = Path(self._folder.name)
+    def poll(self) -> T | None:
+        """The result, or None while it is being measured. Raises RunError when that failed."""
+        while len(self._found) < len(self._configs):
+            if (code := self._process.poll()) is None:
+                return None
+            path = Path(self._folder.name)
             if code:
-                lines = (folder / "err").read_text(errors="replace").strip().splitlines() or ["no message"]
+                lines = (path / "err").read_text(errors="replace").strip().splitlines() or ["no message"]
                 raise RunError(f"The time could not be estimated: {lines[-1].removeprefix('error: ')[:300]}")
-            self._result = Estimate.model_validate_json((folder / "out").read_text())
+            self._found.append(Estimate.model_validate_json((path / "out").read_text()))
+            self._start()
+        if self._result is None:
+            self._result = self._add_up(self._found)
         return self._result
 
     def describe(self) -> str:
         """How far it is."""
-        return f"Timing a few batches … {time.time() - self.started:.0f} s"
+        return f"{self._title.format(part=len(self._found) + 1)} … {time.time() - self._started:.0f} s"
 
     def cancel(self) -> None:
-        """Ends the process, if it still measures."""
-        if self._process.poll() is None:
+        """Ends the process that still measures."""
+        if self._configs and self._process.poll() is None:
             self._process.terminate()
             self._process.wait()
 
-
-def measure_apart(config: RunConfig) -> Estimate:
-    """Waits for a measurement in a process of its own, whose memory is free afterwards. Raises RunError."""
-    measurement = Measurement(config)
-    try:
-        while (estimate := measurement.poll()) is None:
-            time.sleep(0.2)
-        return estimate
-    finally:
-        measurement.cancel()
+    def wait(self) -> T:
+        """The result, once it is there. Raises RunError."""
+        try:
+            while (result := self.poll()) is None:
+                time.sleep(0.2)
+            return result
+        finally:
+            self.cancel()
 
 
 def format_duration(seconds: float) -> str:
@@ -253,6 +282,44 @@ def format_duration(seconds: float) -> str:
         return f"{minutes} min" + (f" {rest} s" if rest and minutes < 10 else "")
     hours, rest = divmod(round(seconds / 60), 60)
     return f"{hours} h" + (f" {rest} min" if rest else "")
+
+
+# --- The demo, whose estimate is stored: how fast a machine is gets measured once ---
+
+
+def demo_config(epochs: int = LENGTHS[1], seed: int = 0) -> RunConfig:
+    """The demo's run. Raises ConfigError for a length or a seed that no run may have."""
+    return validate(RunConfig, STARTING_POINTS[DEMO] | {"epochs": epochs, "seed": seed})
+
+
+def stored_estimate() -> Estimate | None:
+    """What `demo_config()` takes on this machine, if it was measured before with this processor and this PyTorch."""
+    values = read_json(runs_root() / ".machine.json") or {}
+    with contextlib.suppress(ValidationError):
+        return Estimate.model_validate(values.get("estimate")) if values.get("machine") == _machine() else None
+    return None
+
+
+def store_estimate(estimate: Estimate | None) -> None:
+    """Keeps a measurement of `demo_config()`, or forgets it. Raises OSError."""
+    runs_root().mkdir(parents=True, exist_ok=True)
+    write_json(runs_root() / ".machine.json", {"machine": _machine(), "estimate": estimate and estimate.model_dump()})
+
+
+@functools.cache
+def _machine() -> str:
+    return f"{processor_name()}, {os.cpu_count()} processors, torch {importlib.metadata.version('torch')}"
+
+
+def demo_seconds(estimate: Estimate, epochs: int) -> float:
+    """How long a demo of so many epochs takes, from its start to its results, by the estimate of `demo_config()`."""
+    return estimate.seconds + (epochs - LENGTHS[1]) * estimate.epoch
+
+
+def choose_length(estimate: Estimate | None) -> int:
+    """The most epochs that stay below `TARGET` seconds; the fewest where none do, or the machine is not measured."""
+    fitting = [epochs for epochs in LENGTHS if estimate is not None and demo_seconds(estimate, epochs) <= TARGET]
+    return max(fitting, default=LENGTHS[0])
 
 
 # --- Memory ---
@@ -275,7 +342,6 @@ def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
     import torch
 
     from kdexplorer.training.data import EVALUATION_BATCH
-    from kdexplorer.training.hardware import resolve_device, resolve_precision
 
     device = resolve_device("cpu" if elsewhere else config.device)
     dtype = resolve_precision(config.precision, device)
@@ -295,8 +361,6 @@ def free_memory(device: str) -> float:
     """Bytes that a run may take: seven tenths of what is free on the device that it would run on."""
     import torch
 
-    from kdexplorer.training.hardware import resolve_device
-
     if resolve_device(device).type == "cuda":
         return 0.7 * torch.cuda.mem_get_info()[0]
     return 0.7 * psutil.virtual_memory().available
@@ -307,13 +371,13 @@ def count_activations(architecture: str, dtype: torch.dtype) -> tuple[float, flo
     """Bytes an image that autograd keeps of a forward pass, and those of its largest single output."""
     import torch
 
-    from kdexplorer.training.objective import autocast
+    from kdexplorer.training.objective import autocast, count_kept
 
     network = build(architecture)
 
     def kept(batch: int) -> np.ndarray:
         images = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-        with _count_kept(network.parameters()) as storages, autocast(images.device, dtype):
+        with count_kept(network.parameters()) as storages, autocast(images.device, dtype):
             logits = network(images)  # alive until here, so that no address is used twice
         del logits
         return np.array([sum(storages.values()), max(storages.values())])
@@ -322,73 +386,10 @@ def count_activations(architecture: str, dtype: torch.dtype) -> tuple[float, flo
     return float(whole), float(largest)
 
 
-class StudentMemory(NamedTuple):
-    """Bytes that a student's training takes beside the data and the teacher."""
-
-    state: int
-    """Weights, gradients and momentum, float32, of the network and of what its methods train beside it."""
-    kept: int
-    """What autograd keeps of one batch for the backward pass of the whole objective."""
-
-
-def count_student_memory(config: RunConfig) -> dict[str, StudentMemory]:
-    """What each student of a run takes, by name; counted in one step on random images, not estimated.
-
-    `compile` may keep less. Raises KDError when the teacher cannot be found.
-    """
-    import torch
-
-    from kdexplorer.training.hardware import resolve_device, resolve_precision
-    from kdexplorer.training.objective import bind_terms, compute_objective, run_network
-
-    dtype = resolve_precision(config.precision, resolve_device("cpu"))
-    images = torch.randn(config.batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(config.batch_size) % len(get_dataset(config.dataset).classes)
-    teacher = get_architecture(find_teachers(config.teacher)[0].architecture) if config.teacher else None
-    theirs = None
-    if teacher is not None:
-        with torch.no_grad():
-            theirs = run_network(build(teacher.key).eval(), images, dtype, all_outputs=True)
-    found = {}
-    for student in config.students:
-        network, methods = build(student.architecture), student.methods
-        terms = bind_terms(student, get_architecture(student.architecture), teacher)
-        modules = [network, *(term.adapter for term in terms if term.adapter is not None)]
-        weights = [p for module in modules for p in module.parameters()]
-        targets = {m: m.reduce_teacher(theirs) for m in methods if theirs is not None and m.needs}
-        shared = [images, labels, *(tensor for one in targets.values() for tensor in one.tensors())]
-        all_outputs = any(method.needs - {"logits"} for method in methods)
-        with _count_kept([*weights, *shared]) as storages:
-            outputs = run_network(network, images, dtype, all_outputs)
-            parts = compute_objective(student, terms, outputs, labels, targets, dtype)
-        del parts, outputs
-        found[student.name] = StudentMemory(12 * sum(p.numel() for p in weights), sum(storages.values()))
-    return found
-
-
-@contextlib.contextmanager
-def _count_kept(others: Iterable[torch.Tensor]) -> Iterator[dict[int, int]]:
-    """Bytes of the memory blocks that autograd keeps in the block, by address, without those of `others`."""
-    import torch
-
-    storages: dict[int, int] = {}
-    known = {tensor.untyped_storage().data_ptr() for tensor in others}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.untyped_storage().data_ptr() not in known:
-            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield storages
-
-
 def main() -> int:
-    """Prints the figures for the configuration file that the command names, and a budget of seconds."""
-    path, budget = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else BUDGET
+    """Prints the estimate for the configuration file that the command names."""
     try:
-        print(measure(RunConfig.load(path), budget, processes.age()).model_dump_json())
+        print(measure(RunConfig.load(Path(sys.argv[1])), processes.age()).model_dump_json())
     except (KDError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,10 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdexplorer.config import Objective
+from kdexplorer.config import Objective, RunConfig
+from kdexplorer.datasets import get_dataset
 from kdexplorer.methods import Method
-from kdexplorer.networks import Architecture, Outputs
+from kdexplorer.networks import Architecture, Outputs, build, get_architecture
 from kdexplorer.networks.outputs import as_float
+from kdexplorer.runs.checkpoints import find_teachers
+from kdexplorer.training.hardware import resolve_device, resolve_precision
 
 Targets = Mapping[Method, Outputs]
 """What each method keeps of the teacher's outputs; methods with equal settings share it."""
@@ -134,3 +138,55 @@ def _bind_adapter(term: BoundTerm, device: torch.device, dtype: torch.dtype) -> 
             return module(*inputs)
 
     return lambda student, teacher, labels: term.method.loss(student, teacher, labels, cast(nn.Module, adapter))
+
+
+# --- What it takes in memory ---
+
+
+@contextlib.contextmanager
+def count_kept(others: Iterable[Tensor]) -> Iterator[dict[int, int]]:
+    """Bytes of the memory blocks that autograd keeps in the block, by address, without those of `others`."""
+    storages: dict[int, int] = {}
+    known = {tensor.untyped_storage().data_ptr() for tensor in others}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in known:
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield storages
+
+
+def count_student_memory(config: RunConfig) -> dict[str, dict[str, int]]:
+    """Bytes that each student's training takes beside the data and the teacher, by name; counted in one step.
+
+    `state_bytes`: weights, gradients and momentum, float32, of the network and of what its methods train beside it.
+    `kept_bytes`: what autograd keeps of one batch for the backward pass of the whole objective; `compile` may keep
+    less. Raises KDError when the teacher cannot be found.
+    """
+    dtype = resolve_precision(config.precision, resolve_device("cpu"))
+    images = torch.randn(config.batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(config.batch_size) % len(get_dataset(config.dataset).classes)
+    teacher = get_architecture(find_teachers(config.teacher)[0].architecture) if config.teacher else None
+    theirs = None
+    if teacher is not None:
+        with torch.no_grad():
+            theirs = run_network(build(teacher.key).eval(), images, dtype, all_outputs=True)
+    found = {}
+    for student in config.students:
+        network, methods = build(student.architecture), student.methods
+        terms = bind_terms(student, get_architecture(student.architecture), teacher)
+        modules = [network, *(term.adapter for term in terms if term.adapter is not None)]
+        weights = [p for module in modules for p in module.parameters()]
+        targets = {m: m.reduce_teacher(theirs) for m in methods if theirs is not None and m.needs}
+        shared = [images, labels, *(tensor for one in targets.values() for tensor in one.tensors())]
+        all_outputs = any(method.needs - {"logits"} for method in methods)
+        with count_kept([*weights, *shared]) as storages:
+            outputs = run_network(network, images, dtype, all_outputs)
+            parts = compute_objective(student, terms, outputs, labels, targets, dtype)
+        del parts, outputs
+        state = 12 * sum(p.numel() for p in weights)
+        found[student.name] = {"state_bytes": state, "kept_bytes": sum(storages.values())}
+    return found

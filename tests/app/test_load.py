@@ -27,7 +27,7 @@ def test_a_visitor_does_everything_a_browser_does(app):
         await visitor.open("overview")
         assert {"overview", "soft_labels", "attention", "launch", "compare"} <= set(visitor.pages) | {"overview"}
         await visitor.turn_page("soft_labels")
-        assert {"Next", "Students", "Pinned temperature"} <= visitor.widgets.keys()
+        assert {"Next", "Students", "Set T"} <= visitor.widgets.keys()
         await visitor.pin()
         assert "T=" in visitor.query
         await visitor.network()

@@ -26,8 +26,7 @@ from kdexplorer.runs.array_store import measure_store, save_array
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import find_run, list_runs
 from kdexplorer.studies import folder as study_folder
-from kdexplorer.training import demo
-from kdexplorer.training.estimate import format_duration
+from kdexplorer.training import estimate
 
 TINY = ["train", "--dataset", "synthetic", "--epochs", "1", "--batch-size", "32", "--train-images", "100"]
 
@@ -177,7 +176,7 @@ def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, tmp_
     assert main(["train", "--students", "resnet8", "--detach", *given]) == 0
     printed = capsys.readouterr()
     assert find_run(printed.out.strip()).config().dataset == "cifar10-small"
-    note = "" if given else "CIFAR-10 is missing: training on CIFAR-10, bundled subset\n"
+    note = "" if given else "CIFAR-10 is missing: training on 5,000 CIFAR-10 images (included)\n"
     assert printed.err == note
 
 
@@ -185,7 +184,7 @@ def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(tmp_path, mo
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
     monkeypatch.setattr(study_folder, "start_study", lambda study: None)
     assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach", "--yes", "--quiet"]) == 0
-    assert "training on CIFAR-10, bundled subset" in capsys.readouterr().err
+    assert "training on 5,000 CIFAR-10 images (included)" in capsys.readouterr().err
     (sweep,) = study_folder.list_studies()
     assert sweep.config().study.shared.dataset == "cifar10-small"
 
@@ -275,7 +274,8 @@ def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny
     assert main(["demo", "--epochs", "1"]) == 0
     first = capsys.readouterr()
     assert "Measuring this machine" in first.err
-    assert f"about {format_duration(demo.demo_seconds(demo.stored_estimate(), 1))} on this machine" in first.err
+    seconds = estimate.demo_seconds(estimate.stored_estimate(), 1)
+    assert f"about {estimate.format_duration(seconds)} on this machine" in first.err
     (run,) = list_runs()
     assert run.status().state == "finished"
     assert f"/compare?networks={run.run_id}/s" in first.out
@@ -283,8 +283,8 @@ def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny
     assert main(["demo", "--epochs", "1", "--seed", "1"]) == 0
     assert "Measuring" not in capsys.readouterr().err
     assert sorted(run.config().seed for run in list_runs()) == [0, 1]
-    monkeypatch.setattr(demo, "_machine", lambda: "another processor")
-    assert demo.stored_estimate() is None
+    monkeypatch.setattr(estimate, "_machine", lambda: "another processor")
+    assert estimate.stored_estimate() is None
     assert main(["demo", "--epochs", "0"]) == 2
 
 

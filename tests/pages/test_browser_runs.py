@@ -63,7 +63,7 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(tab, runs,
     page.get_by_role("button", name="New run").click()
     page.get_by_role("button", name="One-minute demo").click()
     page.get_by_text("--name one-minute-demo").wait_for()
-    assert page.get_by_role("radio", name="CIFAR-10, bundled subset").is_checked()
+    assert page.get_by_role("radio", name="5,000 CIFAR-10 images (included)").is_checked()
     fill(page, Training_images=100, Epochs=2, Batch_size=50)
     page.get_by_text("--epochs 2 ").wait_for()
     page.get_by_text("--batch-size 50").wait_for()

@@ -80,8 +80,8 @@ class Estimated:
 
     outcome = None
 
-    def __init__(self, experiment):
-        self.key, self.canceled = experiment.key, False
+    def __init__(self, left):
+        self.canceled = False
 
     def poll(self):
         if isinstance(self.outcome, Exception):
@@ -96,12 +96,12 @@ class Estimated:
 
 
 def test_the_presenter_estimates_the_time(own, open_page, monkeypatch):
-    monkeypatch.setattr(experiments, "StudiesEstimate", Estimated)
+    monkeypatch.setattr(experiments, "measure_left", Estimated)
     monkeypatch.setattr(Estimated, "outcome", None)
     at = open_page("experiments", experiment="dark-knowledge")
     button(at, "Estimate the time").click().run()
     assert "Timing part 1 of 2" in text(at)
-    monkeypatch.setattr(Estimated, "outcome", 1500.0)
+    monkeypatch.setattr(Estimated, "outcome", [1000.0, 500.0])
     at.run()
     assert "takes about 25 min on this machine" in text(at)
     _, estimate = at.session_state["experiment_estimate"]

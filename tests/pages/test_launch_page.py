@@ -23,7 +23,7 @@ from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.studies import folder as study_folder
-from kdexplorer.training import demo
+from kdexplorer.training import estimate as estimates
 from kdexplorer.training.estimate import Estimate, format_duration
 from tests.pages.reading import button, link_labels, specs, text, turn_to
 from tests.pages.runs import make_run
@@ -86,7 +86,10 @@ def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(monkey
     monkeypatch.setattr(start, "launch_run", lambda config: create_run(config, config.name))
     at = open_page("launch")
     data = at.segmented_control(key="form_dataset")
-    assert [option.content for option in data.proto.options][:2] == ["CIFAR-10, complete", "CIFAR-10, bundled subset"]
+    assert [option.content for option in data.proto.options][:2] == [
+        "CIFAR-10, complete",
+        "5,000 CIFAR-10 images (included)",
+    ]
     assert data.value == "cifar10-small"
     assert "--dataset cifar10-small" in text(at)
     assert "--teacher resnet20-combined" in text(at)
@@ -216,13 +219,16 @@ def measured(monkeypatch):
     outcome = [make_estimate()]
 
     class Measurement:
-        def __init__(self, config, budget=0.0):
-            self.config, self.started = config, time.time()
+        def __init__(self, configs, add_up, title=""):
+            self.add_up, self.title = add_up, title
 
         def poll(self):
             if isinstance(outcome[0], Exception):
                 raise outcome[0]
-            return outcome[0]
+            return outcome[0] and self.add_up([outcome[0]])
+
+        def describe(self):
+            return self.title
 
         def cancel(self):
             pass
@@ -282,15 +288,15 @@ def test_the_demo_has_the_length_that_fits_the_machine_once_it_is_measured(monke
     button(at, "Measure again").click().run()
     assert not at.error
     assert "Measuring how fast this machine is" in text(at)
-    assert experiment(at)["epochs"] == demo.LENGTHS[0]
-    seconds = demo.TARGET + 1  # of the default length; the one before it fits
+    assert experiment(at)["epochs"] == estimates.LENGTHS[0]
+    seconds = estimates.TARGET + 1  # of the default length; the one before it fits
     measured[0] = make_estimate(seconds=seconds, epoch=2.0)
     at.run()
-    assert experiment(at)["epochs"] == demo.LENGTHS[0]
-    assert at.metric[0].value == f"about {format_duration(seconds - 2 * (demo.LENGTHS[1] - demo.LENGTHS[0]))}"
-    demo.store_estimate(measured[0].model_copy(update={"seconds": 20.0}))  # by another visitor
+    assert experiment(at)["epochs"] == estimates.LENGTHS[0]
+    assert at.metric[0].value == f"about {format_duration(seconds - 2 * (estimates.LENGTHS[1] - estimates.LENGTHS[0]))}"
+    estimates.store_estimate(measured[0].model_copy(update={"seconds": 20.0}))  # by another visitor
     button(at, "One-minute demo").click().run()
-    assert experiment(at)["epochs"] == demo.LENGTHS[-1]
+    assert experiment(at)["epochs"] == estimates.LENGTHS[-1]
     at.number_input(key="form_seed").set_value(1).run()  # which is another run
     assert button(at, "Estimate the time")
 

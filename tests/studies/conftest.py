@@ -1,5 +1,7 @@
 """What the tests of studies share: a teacher, a recipe of seconds, a study of four runs."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -47,7 +49,9 @@ def started(monkeypatch, make_checkpoint):
         run.write_status("finished")
 
     monkeypatch.setattr(launch, "start_run", end)
-    monkeypatch.setattr(command, "measure_seconds", lambda left: 90.0 * len(left.runs))
+    monkeypatch.setattr(
+        command, "measure_left", lambda left: SimpleNamespace(wait=lambda: [90.0 * len(one.runs) for one in left])
+    )
     return ids
 
 

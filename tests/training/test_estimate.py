@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from kdexplorer.errors import RunError
 from kdexplorer.networks import build
 from kdexplorer.networks.cost import count_parameters
 from kdexplorer.training import estimate
+from kdexplorer.training.objective import count_student_memory
 from tests.training.configs import COMBINED, SCRATCH, make_config
 
 SMALL = {
@@ -33,7 +36,7 @@ def test_the_whole_is_the_sum_of_its_parts(tiny, epochs):
 
 def test_where_the_resolution_grows_steps_are_timed_at_each(tiny, monkeypatch):
     seconds = {0: 1.0, 2: 2.0, 3: 4.0}  # the first epochs at 16, at 24 and at 32 pixels a side
-    monkeypatch.setattr(estimate, "_time_steps", lambda _, epoch, budget: (seconds[epoch], 10 * seconds[epoch]))
+    monkeypatch.setattr(estimate, "_time_steps", lambda _, epoch: (seconds[epoch], 10 * seconds[epoch]))
     config = RunConfig.model_validate(SMALL | {"epochs": 5, "start_resolution": 16})
     figures = estimate.measure(config)
     steps = [1.0, 1.0, 2.0, 4.0, 4.0]
@@ -57,17 +60,41 @@ def test_the_program_prints_the_figures_or_one_line_that_says_what_is_wrong(tiny
 
 @pytest.mark.slow
 def test_a_process_says_what_is_wrong():
-    measurement = estimate.Measurement(RunConfig.model_validate(SMALL | {"teacher": "nobody"}))
+    measurement = estimate.Measurement([RunConfig.model_validate(SMALL | {"teacher": "nobody"})], len)
     measurement._process.wait(300)
     with pytest.raises(RunError, match="no checkpoint 'nobody'"):
         measurement.poll()
 
 
 def test_a_measurement_can_be_canceled():
-    measurement = estimate.Measurement(RunConfig.model_validate(SMALL))
+    measurement = estimate.Measurement([RunConfig.model_validate(SMALL)], len)
     measurement.cancel()
     with pytest.raises(RunError):
         measurement.poll()
+
+
+def test_runs_are_measured_one_after_the_other(monkeypatch):
+    codes, began, popen = [None, 0, None, 0], [], SimpleNamespace(pid=0, poll=lambda: codes.pop(0))
+
+    def start(command, stdout, **_):
+        began.append(json.loads(Path(command[-1]).read_text())["epochs"])
+        figures = {"loading": 1, "step": 1, "evaluation": 1, "epoch": 1, "images_per_second": 1}
+        stdout.write(json.dumps(figures | {"seconds": 10.0 * began[-1]}).encode())
+        return popen
+
+    monkeypatch.setattr(estimate.subprocess, "Popen", start)
+    monkeypatch.setattr(estimate.processes, "lower_priority", lambda pid: None)
+    configs = [RunConfig.model_validate(SMALL | {"epochs": epochs}) for epochs in (2, 3)]
+    measurement = estimate.Measurement(configs, lambda found: [one.seconds for one in found], "Part {part}")
+    assert (measurement.poll(), began, measurement.describe()) == (None, [2], "Part 1 … 0 s")
+    assert (measurement.poll(), began, measurement.describe()) == (None, [2, 3], "Part 2 … 0 s")
+    assert measurement.poll() == measurement.poll() == [20.0, 30.0]
+    assert estimate.Measurement([], len).wait() == 0
+
+
+def test_what_runs_share_is_paid_once():
+    figures = {"loading": 1, "step": 1, "evaluation": 1, "epoch": 1, "images_per_second": 1}
+    assert estimate.Estimate(seconds=100, fixing=40, **figures).repeat(2) == 40 + 2 * 60
 
 
 @pytest.mark.parametrize(
@@ -110,10 +137,10 @@ def test_activations_are_counted_from_the_network():
 
 def test_a_students_memory_is_its_state_and_what_its_objective_keeps(tiny, teacher):
     students = [SCRATCH, COMBINED, {"name": "hint", "architecture": "resnet8", "terms": [{"method": "fitnets"}]}]
-    found = estimate.count_student_memory(make_config(*students, teacher=str(teacher.path)))
+    found = count_student_memory(make_config(*students, teacher=str(teacher.path)))
     network = build("resnet8")
-    assert found["scratch"].state == found["combined"].state == 12 * count_parameters(network)
-    assert found["hint"].state == found["scratch"].state + 12 * (32 * 32 + 2 * 32)  # the regressor
+    assert found["scratch"]["state_bytes"] == found["combined"]["state_bytes"] == 12 * count_parameters(network)
+    assert found["hint"]["state_bytes"] == found["scratch"]["state_bytes"] + 12 * (32 * 32 + 2 * 32)  # the regressor
     kept, images = estimate.count_activations("resnet8", torch.float32)[0] * 5, 5 * 3 * 32 * 32 * 4
-    assert found["scratch"].kept == pytest.approx(kept - images, rel=2e-3)
-    assert found["scratch"].kept < found["combined"].kept
+    assert found["scratch"]["kept_bytes"] == pytest.approx(kept - images, rel=2e-3)
+    assert found["scratch"]["kept_bytes"] < found["combined"]["kept_bytes"]

@@ -100,7 +100,7 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
     with right, st.container(border=True):
         st.markdown("**Did a student really beat its teacher, or its scratch baseline?**")
         st.markdown(as_text(verdicts.compare_with_teacher_and_baseline(compared.rows)))
-    st.header("All figures", divider="grey")
+    st.header("All numbers", divider="grey")
     sections.show_table(compared)
     return f"{layout.name_networks(teacher and teacher[0], others)}; baseline {as_text(names[baseline])}"
 

@@ -19,7 +19,7 @@ from kdexplorer.networks import all_architectures
 from kdexplorer.presets import DEMO, PRESETS, RECIPES, STARTING_POINTS
 from kdexplorer.studies.study import MAX_VALUES, Study, make_grid_study
 from kdexplorer.training import checks
-from kdexplorer.training.demo import LENGTHS
+from kdexplorer.training.estimate import LENGTHS, choose_length, stored_estimate
 
 FIELDS = {
     "recipe": "Recipe", "epochs": "Epochs", "batch_size": "Batch size", "learning_rate": "Peak learning rate",
@@ -149,7 +149,7 @@ def _values_of(name: str) -> dict[str, Any]:
     values = {field: info.default for field, info in RunConfig.model_fields.items()}
     values |= RECIPES[STARTING_POINTS[name].get("recipe", "standard")] | STARTING_POINTS[name]
     if name == DEMO:
-        values["epochs"] = start.demo_length()
+        values["epochs"] = choose_length(stored_estimate())
     values["students"] = [students.make_row(student) for student in values["students"]]
     values["dataset"] = available_dataset(values["dataset"])
     if (values["train_images"] or 0) >= get_dataset(values["dataset"]).sizes["train"]:

@@ -34,7 +34,7 @@ def show() -> None:
     """The run or sweep that the link names, else the form; then the list of all."""
     layout.header(
         "launch",
-        "Start from one of these examples, change it, and press **Start training**. Training continues when you "
+        "Start from one of these examples, change it, and press **Start training**. Training continues even if you "
         "close the page.",
     )
     access.show_login()

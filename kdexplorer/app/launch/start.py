@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import streamlit as st
 
 from kdexplorer.app.parts import measurement
@@ -18,7 +16,7 @@ from kdexplorer.runs.launch import launch_run
 from kdexplorer.runs.run_folder import count_live
 from kdexplorer.studies.folder import launch_study
 from kdexplorer.studies.study import Study
-from kdexplorer.training import demo
+from kdexplorer.training import estimate
 from kdexplorer.training.checks import Problems
 from kdexplorer.training.estimate import Estimate, Measurement, format_duration
 from kdexplorer.training.recipe import FULL_RESOLUTION
@@ -69,7 +67,7 @@ def show(config: RunConfig | None, problems: Problems, sweep: Study | None) -> N
                 students = sweep.shared.students
                 times = len(sweep.seeds) * len(sweep.entries) / len(students)
                 _show_estimate(config.model_copy(update={"students": students}), times)
-            elif config == demo.demo_config(config.epochs):
+            elif config == estimate.demo_config(config.epochs):
                 _show_demo_time(config.epochs, alive > 0)
             else:
                 _show_estimate(config)
@@ -114,12 +112,12 @@ def _show_estimate(config: RunConfig, times: float = 1.0) -> None:
     small = config.teacher and config.start_resolution < FULL_RESOLUTION
     more = f", and measures the teacher at {config.start_resolution} pixels" if small else ""
     caption = f"Times a few batches on this machine, which takes about ten seconds{more}."
-    found: Estimate | None = measurement.offer_estimate(
-        _ESTIMATE, config.model_dump_json(), lambda: Measurement(config), caption
+    found = measurement.offer_estimate(
+        _ESTIMATE, config.model_dump_json(), lambda: Measurement([config], lambda found: found[0]), caption
     )
     if found is None:
         return
-    st.metric("Estimated time", format_duration(times * found.seconds))
+    st.metric("Estimated time", format_duration(found.repeat(times)))
     st.caption(
         f"{found.images_per_second:.0f} images/s; {_describe_evaluation(config, found)}. Other work on this machine "
         "makes it longer."
@@ -165,55 +163,42 @@ def _warn(text: str) -> None:
 # --- The demo, which is measured once for a machine ---
 
 
-def demo_length() -> int:
-    """How many epochs the demo should take on this machine; its shortest length while the machine is not measured."""
-    found = demo.stored_estimate()
-    return demo.choose_length(found) if found is not None else demo.LENGTHS[0]
-
-
 def _show_demo_time(epochs: int, busy: bool) -> None:
     """How long the demo takes, from a measurement that is made once for a machine, while nothing trains."""
-    found = demo.stored_estimate()
+    found = estimate.stored_estimate()
     if found is None:
         if not busy:
             st.fragment(_measure_demo, run_every=POLL)()
         return
-    st.metric("Time on this machine", f"about {format_duration(demo.demo_seconds(found, epochs))}")
+    st.metric("Time on this machine", f"about {format_duration(estimate.demo_seconds(found, epochs))}")
     st.caption("Measured once; an overestimate if the machine was busy.")
     _warn(found.warning)
     if st.button("Measure again", key="measure_demo", icon=":material/refresh:", disabled=busy):
-        access.act_and_rerun(demo.forget_estimate)
+        access.act_and_rerun(lambda: estimate.store_estimate(None))
 
 
 @st.cache_resource(show_spinner=False)
-def _demo_measurement() -> Measurement:
+def _demo_measurement() -> Measurement[Estimate]:
     """One for all visitors, until its result is stored."""
-    return Measurement(demo.demo_config(), demo.BUDGET)
+    return Measurement([estimate.demo_config()], lambda found: found[0], "Measuring how fast this machine is, once")
 
 
 def _measure_demo() -> None:
     """Waits for the measurement, stores it, and shows the form again with the length that fits."""
-    if demo.stored_estimate() is None:
+    if estimate.stored_estimate() is None:
         measured = access.act_if_presenter(_demo_measurement)
-        if measured is None or not _store_when_measured(measured):
+        if measured is None:
             return
+        try:
+            if (found := measured.poll()) is None:
+                st.markdown(f":material/timer: {measured.describe()}")
+                return
+            estimate.store_estimate(found)
+        except (KDError, OSError) as error:
+            show_error(error)
+            if st.button("Measure again", key="measure_demo_again", icon=":material/refresh:"):
+                access.act_and_rerun(_demo_measurement.clear)
+            return
+        access.act_if_presenter(_demo_measurement.clear)
     st.session_state["demo_measured"] = True
     st.rerun()
-
-
-def _store_when_measured(measured: Measurement) -> bool:
-    """Whether the measurement has ended and its result is stored; if not, says why."""
-    try:
-        found = measured.poll()
-        if found is None:
-            seconds = time.time() - measured.started
-            st.markdown(f":material/timer: Measuring how fast this machine is, once … {seconds:.0f} s")
-            return False
-        demo.store_estimate(found)
-    except (KDError, OSError) as error:
-        show_error(error)
-        if st.button("Measure again", key="measure_demo_again", icon=":material/refresh:"):
-            access.act_and_rerun(_demo_measurement.clear)
-        return False
-    access.act_if_presenter(_demo_measurement.clear)
-    return True

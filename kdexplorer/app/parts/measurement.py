@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from kdexplorer.app.parts.layout import show_error
 from kdexplorer.app.server import access
 from kdexplorer.errors import KDError
+from kdexplorer.training.estimate import Measurement
 
+T = TypeVar("T")
 POLL = 1.0
 """Seconds between two looks at a measurement."""
 
 
-class Measured(Protocol):
-    """What is measured; `poll` returns None until it has ended, and raises KDError where it failed."""
-
-    def poll(self) -> Any: ...
-
-    def describe(self) -> str: ...
-
-    def cancel(self) -> None: ...
-
-
-def offer_estimate(key: str, subject: Hashable, measure: Callable[[], Measured], caption: str = "") -> Any:
+def offer_estimate(key: str, subject: Hashable, measure: Callable[[], Measurement[T]], caption: str = "") -> T | None:
     """Draws the button that starts a measurement, or how far it is; returns the result, or None while there is none.
 
     Args:
@@ -36,7 +28,7 @@ def offer_estimate(key: str, subject: Hashable, measure: Callable[[], Measured],
         caption: below the button.
     """
     before, measured = st.session_state.get(key, (subject, None))
-    result = None
+    result: T | None = None
     if before != subject:
         forget(key)
         measured = None
@@ -56,7 +48,7 @@ def offer_estimate(key: str, subject: Hashable, measure: Callable[[], Measured],
     return result
 
 
-def _wait_for(measured: Measured) -> None:
+def _wait_for(measured: Measurement[Any]) -> None:
     """Says how far it is, and runs the page again once it has ended."""
     with contextlib.suppress(KDError):
         if measured.poll() is None:

@@ -27,7 +27,7 @@ from kdexplorer.charts.temperature import T_MAX, T_MIN
 T, ALPHA = 4.0, 0.7
 """Where nothing is pinned."""
 PINNED = {
-    "T": ("Pinned temperature", "T = {:g}", (1.0, 2.0, 4.0, 8.0, 20.0), T, T_MIN, T_MAX),
+    "T": ("Set T", "T = {:g}", (1.0, 2.0, 4.0, 8.0, 20.0), T, T_MIN, T_MAX),
     "alpha": ("Pinned α", "{:g}", (0.0, 0.3, 0.5, 0.7, 0.9, 1.0), ALPHA, 0.0, 1.0),
 }
 """Initial values of sliders, which links carry: label, text of a preset, presets, default, bounds."""

@@ -2,9 +2,8 @@
 
 import pytest
 
-from kdexplorer.studies import estimate as estimates
-from kdexplorer.studies.driver import describe_state
-from kdexplorer.studies.estimate import StudiesEstimate, list_left, seconds_left, study_config
+from kdexplorer.studies import driver
+from kdexplorer.studies.driver import describe_state, list_left, seconds_left, study_config
 from kdexplorer.studies.experiments import get_experiment
 from kdexplorer.studies.experiments.results import table_path
 from kdexplorer.studies.folder import open_experiment, open_study, prepare
@@ -66,43 +65,17 @@ def test_the_time_left_is_that_of_all_parts(shelved):
     assert describe_state(open_experiment("tiny")) == ""
 
 
-def test_what_all_seeds_share_is_added_once(shelved):
+def test_what_all_seeds_share_is_added_once(shelved, monkeypatch):
     teachers, students = list_left(TINY)
     assert students.add_up(make_estimate(100, fixing=40)) == 40 + 2 * 60
     assert teachers.add_up(make_estimate(100)) == 100
     assert (teachers.sample.teacher, students.sample.teacher) == (None, "stand-in")
     assert students.sample.seed == 3
-
-
-def test_an_estimate_times_one_part_after_the_other(shelved, monkeypatch):
-    timed = []
-
-    class Timed:
-        started = 0.0
-
-        def __init__(self, config):
-            timed.append((config.teacher, config.seed))
-            self.looks = 0
-
-        def poll(self):
-            self.looks += 1
-            return make_estimate(50, fixing=10) if self.looks == 2 else None
-
-        def cancel(self):
-            timed.append("canceled")
-
-    monkeypatch.setattr(estimates, "Measurement", Timed)
-    estimate = StudiesEstimate(TINY)
-    assert [estimate.poll() for _ in range(3)] == [None] * 3
-    assert "part 2 of 2" in estimate.describe()
-    assert [estimate.poll() for _ in range(2)] == [None, 50 + 10 + 2 * 40]
-    assert timed == [(None, 7), ("stand-in", 3)]
-    assert estimate.poll() == 140
-    other = StudiesEstimate(TINY)
-    other.cancel()
-    other.poll()
-    other.cancel()
-    assert timed[-1] == "canceled"
+    monkeypatch.setattr(driver, "Measurement", lambda configs, add_up, title: (configs, add_up, title))
+    configs, add_up, title = driver.measure_left([teachers, students])
+    assert configs == [teachers.sample, students.sample]
+    assert add_up([make_estimate(50), make_estimate(50, fixing=10)]) == [50, 10 + 2 * 40]
+    assert title == "Timing a few batches of part {part} of 2"
 
 
 def test_complete_tables_need_no_teacher():
