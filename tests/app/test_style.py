@@ -17,8 +17,12 @@ def test_few_selectors_depend_on_streamlits_own_elements():
 
 
 def test_every_key_in_the_rules_is_drawn():
-    code = "".join(path.read_text() for path in [*(PACKAGE / "app").rglob("*.py"), *(ROOT / "pages").glob("*.py")])
-    drawn = {*re.findall(r'key=f?"([a-zA-Z_]+)', code), *re.findall(r'(?:pick|choose)_[a-z]+\(\s*"([a-z_]+)"', code)}
+    folders = PACKAGE / "app", PACKAGE / "figures", ROOT / "pages"
+    code = "".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
+    drawn = {
+        *re.findall(r'key=f?"([a-zA-Z_]+)', code),
+        *re.findall(r'(?:pick_[a-z]+|choose_[a-z]+|Choice)\(\s*"([a-z_]+)"', code),
+    }
     drawn |= {f"pick_{name}" for name in ("Previous", "Next", "Random")} | {"chart_gradient", "slider_memory"}
     missing = {name for name in re.findall(r"st-key-([a-zA-Z_]+)", STYLE) if not {name, f"{name}_"} & drawn}
     assert missing <= {"NAME"}

@@ -155,7 +155,7 @@ def test_soft_label_of_a_camera_picture(tab):
 
 
 def test_attention_overlay_and_its_opacity(tab):
-    tab.open("attention?image=3")
+    tab.open("attention?image=3&stage=all")
     chart = tab.chart("stage 1")
     pictures = chart.locator("image")
     stages = 3
