@@ -65,14 +65,9 @@ class Browser:
         self.thinks, self.left = FIRST_THOUGHT, math.nan
         """Averaged over the latest requests; when the last turn ended, NaN before."""
 
-    @property
-    def is_new(self) -> bool:
-        """Whether no turn of it has ended."""
-        return math.isnan(self.left)
-
     def asks(self) -> None:
         """Notes that it requests a turn."""
-        if not self.is_new:
+        if not math.isnan(self.left):
             self.thinks += (min(LONGEST_THOUGHT, time.monotonic() - self.left) - self.thinks) / 4
 
 
@@ -119,13 +114,9 @@ class Turn:
         return self._computes or self.visitor.browser.thinks < SHORTEST_THOUGHT
 
     def rank(self, now: float) -> tuple[bool, float, bool, float]:
-        """Whoever has the least goes first.
-
-        Within an address those who have just come and those who have been here have a place each, where both wait:
-        a hundred who join at once neither keep the others waiting nor wait until all others are content.
-        """
-        one, serves_new = self.visitor, any(turn.visitor.browser.is_new for turn in _taken)
-        return not one.is_presenter, one.address.used(now), one.browser.is_new == serves_new, one.used(now)
+        """Whoever has the least goes first; within an address, those who have been here before who has just come."""
+        one = self.visitor
+        return not one.is_presenter, one.address.used(now), math.isnan(one.browser.left), one.used(now)
 
     def has_place(self) -> bool:
         """Whether it could begin now.
