@@ -42,13 +42,11 @@ class BusyError(KDError):
     """Too many computations are waiting."""
 
 
-class Address:
-    """What an address has used: seconds of turns, halved every `HALF_LIFE`."""
+class Use:
+    """Seconds of turns, halved every `HALF_LIFE`."""
 
     def __init__(self, used: float = 0.0) -> None:
-        self.visitors, self._used, self._at = 0, used, time.monotonic()
-        self.browsers = dict[str, Browser]()
-        """By cookie."""
+        self._used, self._at = used, time.monotonic()
 
     def used(self, now: float | None = None) -> float:
         """What is left of it."""
@@ -56,6 +54,14 @@ class Address:
 
     def add(self, seconds: float) -> None:
         self._used, self._at = self.used() + seconds, time.monotonic()
+
+
+class Address(Use):
+    """What an address has used, how many connections it has, and its browsers by cookie."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visitors, self.browsers = 0, dict[str, Browser]()
 
 
 class Browser:
@@ -71,7 +77,7 @@ class Browser:
             self.thinks += (min(LONGEST_THOUGHT, time.monotonic() - self.left) - self.thinks) / 4
 
 
-class Visitor(Address):
+class Visitor(Use):
     """A browser's connection. It begins with the mean of its address, so that coming and going gains nothing."""
 
     def __init__(self, address: Address | None = None, cookie: str = "") -> None:
