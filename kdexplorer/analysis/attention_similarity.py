@@ -106,19 +106,18 @@ def correlate_own(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.nd
     """
     import torch
 
-    from kdexplorer.methods.at import pool_to_same_size
+    from kdexplorer.methods.at import normalize_maps, pool_to_same_size
 
     stages = []
     for pair in zip(student, teacher, strict=True):
-        pooled = [maps.numpy() for maps in pool_to_same_size(*(torch.from_numpy(np.array(maps)) for maps in pair))]
-        sizes = [np.linalg.norm(maps, axis=(1, 2), keepdims=True) for maps in pooled]
-        scaled = [maps / np.maximum(size, 1e-12) for maps, size in zip(pooled, sizes, strict=True)]
+        pooled = pool_to_same_size(*(torch.from_numpy(np.array(maps)) for maps in pair))
+        scaled = [normalize_maps(maps).numpy() for maps in pooled]
         stages.append(correlate(*(maps - maps.mean(axis=0) for maps in scaled)).astype(np.float32))
     return np.stack(stages, axis=-1)
 
 
 def correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pearson's correlation over positions of two maps `[N, H, W]`, `[N]` float64; 0 where one is constant."""
+    """Pearson's correlation over positions of maps `[N, H, W]` or `[N, H*W]`, `[N]` float64; 0 if one is constant."""
     flat = [maps.reshape(len(maps), -1).astype(np.float64) for maps in (first, second)]
     a, b = (maps - maps.mean(axis=1, keepdims=True) for maps in flat)
     sizes = [np.linalg.norm(maps, axis=1) for maps in (a, b)]

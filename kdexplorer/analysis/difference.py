@@ -192,14 +192,10 @@ def compare_pooled(entries: Mapping[Key, Mapping[int, float]], reference: Mappin
         return paired
     squares = sum(float(np.var(values)) * len(values) for values in (own, *groups.values()))
     shares = tuple(len(values) / (len(values) + len(own)) for values in groups.values())
-    low, high = 0.0, 100.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _together(middle, shares, freedom) < 1 - LEVEL else (low, middle)
-    found = {}
+    limit, found = _limit(shares, freedom), {}
     for key, values in groups.items():
         error = (squares / freedom * (1 / len(values) + 1 / len(own))) ** 0.5
-        estimate, reach = float(np.mean(values) - np.mean(own)), high * error
+        estimate, reach = float(np.mean(values) - np.mean(own)), limit * error
         statistic = abs(estimate) / error if error else np.inf if estimate else 0.0
         found[key] = replace(
             paired[key], estimate=estimate, interval=(estimate - reach, estimate + reach),
@@ -209,7 +205,16 @@ def compare_pooled(entries: Mapping[Key, Mapping[int, float]], reference: Mappin
     return found
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
+def _limit(shares: tuple[float, ...], freedom: int) -> float:
+    """What the t of a family exceed together with the probability `LEVEL`, by bisection; see `_together`."""
+    low, high = 0.0, 100.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _together(middle, shares, freedom) < 1 - LEVEL else (low, middle)
+    return high
+
+
 def _together(limit: float, shares: tuple[float, ...], freedom: int) -> float:
     """The probability that no t of a family that shares its reference exceeds a limit, by Gauss's quadrature.
 
