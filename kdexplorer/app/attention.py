@@ -40,8 +40,7 @@ def show_page() -> None:
     )
     with right:
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
-            stages = images.choose_stage(read_maps(image, teacher, []))
-            stage = choices.pick_option(stages.name, stages.label, list(stages.options), default=stages.default)
+            first = st.container(width="content")
             mode = choices.pick_option("colors", "Colors show", ["map", "difference"])
             with st.popover("Scale", icon=":material/tune:", width="content"):
                 power = choices.pick_option(
@@ -51,6 +50,8 @@ def show_page() -> None:
                 shared = choices.pick_option("scale", "Scale", ["shared", "per map"]) == "shared"
                 smooth = choices.pick_toggle("smooth", "Interpolate between the maps' pixels")
         rows = read_maps(image, teacher, students, power)
+        with first:
+            stage = chart_view.pick_choice(images.choose_stage(rows))
         draw_grid(rows, image, mode, shared, stage, smooth)
         draw_scale(rows, mode, shared)
     st.caption(

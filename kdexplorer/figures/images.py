@@ -14,8 +14,8 @@ from kdexplorer.charts.common import NetworkLogits, Spec, select_classes
 from kdexplorer.config import SCRATCH
 from kdexplorer.figures import Choice, Figure, Part, Words
 
-OPACITY = {"map": 0.9, "difference": 0.9}
-"""Where the slider from photo to attention map starts, by what is colored."""
+OPACITY = 0.9
+"""Where the slider from photo to attention map starts."""
 
 
 def _hard_label(classes: Sequence[str], label: int | None) -> Iterator[Part]:
@@ -93,7 +93,7 @@ def draw_maps(
 ) -> Spec:
     """The maps over the photo, uint8 `[32, 32, 3]`; `stage` is one of `choose_stage`. See `charts.attention.grid`."""
     number = None if stage == ALL_STAGES else int(stage)
-    return attention.grid(maps, photo, mode, shared, OPACITY[mode], number, smooth)
+    return attention.grid(maps, photo, mode, shared, OPACITY, number, smooth)
 
 
 def draw_scale(maps: Sequence[NetworkMaps], mode: str, shared: bool) -> Spec:

@@ -71,7 +71,7 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     agreement = [] if human is None else human_agreement.build_rows(list(request.networks.values()), human)
     shared, pictures = charts.split(rows), charts.pictures()
     shown = list(request.networks.values())[request.opened]
-    start = {"T": request.temperature, "alpha": request.alpha_of(shown), "opacity": OPACITY["map"], "beta": 0.0}
+    start = {"T": request.temperature, "alpha": request.alpha_of(shown), "opacity": OPACITY, "beta": 0.0}
     judged = list_verdicts() if request.experiments else []
     present = {
         "gradient": len(request.networks) > 1, "own-image": request.live, "human-labels": agreement,

@@ -21,7 +21,7 @@ from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts.common import Spec, list_tables
 from kdexplorer.charts.style import enlarge
-from kdexplorer.figures import Words, all_figures
+from kdexplorer.figures import Choice, Words, all_figures
 from kdexplorer.web import assemble
 
 OF_IMAGE = ("image", "networks")
@@ -140,6 +140,14 @@ _SLID = {"T": ("temperature",), "α": ("temperature", "alpha")}
 """What the sliders of a figure set, by what its viewer moves."""
 
 
+def pick_choice(choice: Choice) -> str:
+    """Draws what a figure's viewer may choose; returns the option's key."""
+    return choices.pick_option(
+        choice.name, choice.label, choice.options, choice.options.__getitem__, choice.default,
+        label_visibility="visible" if choice.is_labeled else "collapsed",
+    )  # fmt: skip
+
+
 def show_figure(
     key: str, source: Any = None, name: str = "", about: tuple[str, ...] = OF_IMAGE, alone: bool = False
 ) -> None:
@@ -158,10 +166,7 @@ def show_figure(
     columns: list[Any] = st.columns(len(offered)) if len(offered) > 1 else [contextlib.nullcontext()]
     for column, choice in zip(columns, offered, strict=False):
         with column:
-            known[choice.name] = choices.pick_option(
-                choice.name, choice.label, choice.options, choice.options.__getitem__, choice.default,
-                label_visibility="visible" if choice.is_labeled else "collapsed",
-            )  # fmt: skip
+            known[choice.name] = pick_choice(choice)
     name = name or figure.name.format(**known)
     if slid:
         begin = start_sliders(f"chart_{key}", source.shown, tuple(getattr(source, one) for one in slid))
