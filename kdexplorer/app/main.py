@@ -30,10 +30,6 @@ if is_figure or is_story:
         (figures if is_figure else story).show()
 else:
     with st.container(key="share", horizontal=True, gap="xsmall"):
-        step = str(st.session_state.get(story.STEP, 1))
-        st.button(
-            "Present", key="present", help="The lecture, step by step",
-            on_click=st.query_params.update, args=({story.PARAMETER: step},),
-        )  # fmt: skip
+        story.offer("present", st.session_state.get(story.STEP, 1))
         layout.show_page_link(page.url_path or next(iter(TITLES)))
     page.run()

@@ -41,10 +41,7 @@ def show_page() -> None:
                 "Train a student in a minute", key="train_first", type="primary", icon=":material/model_training:"
             ):
                 st.switch_page(layout.FOLDER / "launch.py")
-            st.button(
-                "Present", key="present_lecture", icon=":material/slideshow:", help="The lecture, step by step",
-                on_click=st.query_params.update, args=({story.PARAMETER: "1"},),
-            )  # fmt: skip
+            story.offer("present_lecture", icon=":material/slideshow:")
     with right:
         page = soft_labels.build(image, teacher, students)
         chart_view.show_figure("soft_labels", page, "Soft labels")

@@ -29,6 +29,14 @@ _notes_button = st.components.v2.component(
 _notes = st.components.v2.component("kdexplorer_story_notes", html="<main></main>", js=_notes_script, css=_css)
 
 
+def offer(key: str, step: int = 1, icon: str | None = None) -> None:
+    """Draws the button that begins the lecture, at a step."""
+    st.button(
+        "Present", key=key, icon=icon, help="The lecture, step by step",
+        on_click=st.query_params.update, args=({PARAMETER: str(step)},),
+    )  # fmt: skip
+
+
 def show() -> None:
     """Draws the step that the address names, or the notes."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import streamlit as st
@@ -102,10 +102,7 @@ def _pick_test_image(
     """
     pixels, labels, indices = cached.gallery(dataset)
     if not len(labels):
-        upload = "" if sources is None else ", or upload a photo"
-        name = get_dataset(dataset).label
-        st.info(f"There are no images to choose from. Download {name} on the Launch page{upload}.")
-        st.stop()
+        _end_without_images(dataset, "" if sources is None else ", or upload a photo")
     ranks = {int(index): rank for rank, index in enumerate(indices)}
     index = read_index(ranks)
     shown, changed = _filter_images(teacher, students, dataset, sources)
@@ -126,6 +123,12 @@ def _pick_test_image(
             for other in shown[first : first + THUMBNAILS]:
                 _show_thumbnail(pixels[ranks[other]], other, other == index)
     return pixels[ranks[index]], index, int(labels[ranks[index]])
+
+
+def _end_without_images(dataset: str, else_what: str = "") -> NoReturn:
+    """Says where images come from, and ends the page."""
+    st.info(f"There are no images to choose from. Download {get_dataset(dataset).label} on the Launch page{else_what}.")
+    st.stop()
 
 
 def make_test_image(teacher: Network, pixels: np.ndarray, index: int, label: int) -> Picture:
@@ -165,10 +168,11 @@ def choose_first(teacher: Network, students: list[Network], dataset: str, shown:
     The first of the data set's examples that the filters leave. Without one the most instructive image, where the
     filters begin as usual.
     """
-    examples = list_examples(teacher, dataset, shown)
+    if examples := list_examples(teacher, dataset, shown):
+        return examples[0]
     indices = cached.gallery(dataset)[2]
-    rank = most_instructive(teacher, students, dataset) if not examples and shown[0] == indices[0] else None
-    best = examples[0] if examples else shown[0] if rank is None else int(indices[rank])
+    rank = most_instructive(teacher, students, dataset) if shown[0] == indices[0] else None
+    best = shown[0] if rank is None else int(indices[rank])
     return best if best in shown else shown[0]
 
 
@@ -194,12 +198,9 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     photo = _kept_photo()
     if photo is not None:
         _pick_unlinked("fit", "Fit to a square", list(FITS))
-        photo = _kept_photo()
-    if photo is not None:
         index, chosen = None, Picture(photo.transpose(2, 0, 1), dataset=dataset)
     elif not ranks:
-        st.info(f"There are no images to choose from. Download {get_dataset(dataset).label} on the Launch page.")
-        st.stop()
+        _end_without_images(dataset)
     else:
         index = read_index(ranks)
         index = choose_first(teacher, students, dataset, list(ranks)) if index is None else index
