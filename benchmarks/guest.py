@@ -252,14 +252,13 @@ async def present(url: str, run: str, tally: Tally) -> None:
     """
     cookie, number = "", 0
     while True:
-        presenter = Guest(url, run, ROOM, tally)
+        presenter = Guest(url, run, ROOM, tally if cookie else Tally(tally.begin))
         presenter.cookie, begin = cookie, tally.now()
         try:
-            own, presenter.tally = presenter.tally, Tally(tally.begin) if not cookie else tally
             await presenter.open("launch")
             presenter.values = {presenter.find("Presenter token"): TOKEN}
             await presenter.act("token", press=presenter.find("Enter"))
-            presenter.tally, number = own, number + 1
+            presenter.tally, number = tally, number + 1
             if not cookie:
                 tally.actions.append((begin, tally.now() - begin, LOGIN))
             cookie = presenter.cookie if number % 3 else ""
