@@ -189,7 +189,8 @@ def _pictures(line: float) -> list[alt.Chart]:
     tooltip = tooltips(("network:N", "network"), ("stage:N", "stage"), ("size:N", "map"), *numbers)
     short = "column < 8.5 * em ? replace(datum.first, regexp('^(correlation|stage [0-9]+:) '), '') : datum.first"
     if line == _LARGE:
-        short = "isValid(datum.like) ? 'correlation with the teacher' : datum.first"
+        long = "column < 13 * em ? 'correlation' : 'correlation with the teacher'"
+        short = f"isValid(datum.like) ? ({long}) : datum.first"
     below = base.transform_calculate(below=f"datum.top + cell + {_LINE / 2} * em", short=short)
     text = below.mark_text(color=INK, align="left", baseline="middle")
     return [
