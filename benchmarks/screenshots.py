@@ -29,6 +29,8 @@ def take(url: str, out: Path, pages: list[str], sizes: list[str], themes: list[s
                 for name in pages:
                     page.goto(f"{url}/{'' if name == 'overview' else name}", wait_until="domcontentloaded")
                     settle(page)
+                    if name == "live":  # its networks run in the browser, after the page has settled
+                        page.locator(".kd-bar", has_text="%").first.wait_for()
                     if whole:
                         tall = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight") + 80
                         page.set_viewport_size({"width": width, "height": min(tall, 6000)})
