@@ -35,11 +35,11 @@ class CompressOnce:
         answer = self._kept.get(scope["path"])
         if answer is None:
             async with self._lock:  # many visitors ask for a file at the same time: the first one's is for all
-                answer = self._kept.get(scope["path"]) or await self._compress(scope, receive)
+                answer = self._kept.get(scope["path"]) or await self._compress(scope)
         for event in answer:
             await send(dict(event))
 
-    async def _compress(self, scope: Scope, receive: Receive) -> list[Message]:
+    async def _compress(self, scope: Scope) -> list[Message]:
         """The whole answer, which is kept where it is a compressed file that never changes."""
         start: Message = {}
         body = bytearray()
@@ -48,7 +48,7 @@ class CompressOnce:
             start.update(event if event["type"] == "http.response.start" else {})
             body.extend(event.get("body", b""))
 
-        await self._compressing(scope, receive, collect)
+        await self._compressing(scope, _receive_nothing, collect)
         headers = MutableHeaders(raw=start["headers"])
         headers["Content-Length"] = str(len(body))
         answer = [start, {"type": "http.response.body", "body": bytes(body)}]
@@ -56,6 +56,11 @@ class CompressOnce:
         if is_final and "Content-Encoding" in headers and len(self._kept) < KEPT:
             self._kept[scope["path"]] = answer
         return answer
+
+
+async def _receive_nothing() -> Message:
+    """Stands for the visitor who asked first: a file is read to its end, for the others, when that one leaves."""
+    return await asyncio.Future[Message]()
 
 
 def _is_file(scope: Scope) -> bool:

@@ -5,7 +5,7 @@ import gzip
 
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from kdexplorer.app.server.compression import CompressOnce
@@ -77,3 +77,26 @@ def test_only_files_that_never_change_are_kept(path):
     for _ in range(3):
         asyncio.run(server.request(path, accept_encoding="gzip"))
     assert len(server.read) == 3
+
+
+def test_the_first_visitor_may_leave_before_the_answer(tmp_path):
+    (tmp_path / "a.js").write_bytes(SCRIPT * 10)
+
+    async def leave():
+        return {"type": "http.disconnect"}
+
+    async def request(receive):
+        sent = []
+
+        async def send(event):
+            sent.append(event)
+
+        scope = {"type": "http", "method": "GET", "path": "/static/a.js", "query_string": b"", "root_path": ""}
+        await app(scope | {"headers": [(b"accept-encoding", b"gzip")]}, receive, send)
+        return sent
+
+    app = CompressOnce(FileResponse(tmp_path / "a.js", headers={"Cache-Control": FOREVER}))
+    asyncio.run(request(leave))
+    start, body = asyncio.run(request(leave))
+    assert start["status"] == 200
+    assert gzip.decompress(body["body"]) == SCRIPT * 10
