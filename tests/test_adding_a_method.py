@@ -15,12 +15,29 @@ from tests.training.configs import SHRINK
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = ["--dataset", "synthetic", "--train-images", "200", "--batch-size", "50", "--threads", "1", "--device", "cpu"]
 
-TRAIN_AND_SHOW = """
+SHOW_PAGES = """
 import sys
 from pathlib import Path
 from streamlit.testing.v1 import AppTest
 from kdexplorer.cli.main import main
 
+def show_pages(run, teacher):
+    student = f"{run}/resnet8-cosine"
+    for page in ("overview", "soft_labels", "attention", "live", "launch", "compare", "methods"):
+        at = AppTest.from_file("kdexplorer/app/main.py", default_timeout=120)
+        at.switch_page(f"../../pages/{page}.py")
+        at.query_params["teacher"], at.query_params["students"] = teacher, student
+        at.query_params["networks"] = f"{teacher},{student}"
+        if page == "launch":
+            at.query_params["run"] = run
+        at.run()
+        assert not at.exception, (page, at.exception)
+        assert not at.error, (page, [error.value for error in at.error])
+"""
+
+TRAIN_AND_SHOW = (
+    SHOW_PAGES
+    + """
 def train(name, *words):
     assert main(["train", "--quiet", *sys.argv[1:], "--epochs", "1", "--name", name, "--students", *words]) == 0
     (run,) = Path("runs").glob(f"*-{name}-*")
@@ -28,30 +45,26 @@ def train(name, *words):
 
 teacher = f"{train('t', 'resnet8:scratch:name=t')}/t"
 run = train("s", "resnet8:scratch", "resnet8:cosine:weight=2:power=1.5", "--teacher", teacher)
-student = f"{run}/resnet8-cosine"
 assert main(["runs", "table", run]) == 0
-assert main(["handout", "--networks", teacher, student, "--images", "2", "-o", "handout.html"]) == 0
-for page in ("overview", "soft_labels", "attention", "live", "launch", "compare"):
-    at = AppTest.from_file("kdexplorer/app/main.py", default_timeout=120)
-    at.switch_page(f"../../pages/{page}.py")
-    at.query_params["teacher"], at.query_params["students"] = teacher, student
-    at.query_params["networks"] = f"{teacher},{student}"
-    if page == "launch":
-        at.query_params["run"] = run
-    at.run()
-    assert not at.exception, (page, at.exception)
-    assert not at.error, (page, [error.value for error in at.error])
+assert main(["handout", "--networks", teacher, f"{run}/resnet8-cosine", "--images", "2", "-o", "handout.html"]) == 0
+show_pages(run, teacher)
 """
+)
 """Trains a teacher and its student; then the table, the handout and every page show it."""
 
-AFTER_REMOVAL = """
-import sys
-from kdexplorer.cli.main import main
-
-run = sys.argv[1]
-assert main(["runs", "table", run]) == 0
-sys.exit(main(["evaluate", f"{run}/resnet8-cosine"]))
+AFTER_REMOVAL = (
+    SHOW_PAGES
+    + """
+run, teacher = sys.argv[1:]
+assert main(["runs", "list"]) == main(["runs", "table", run]) == main(["runs", "show", run]) == 0
+show_pages(run, teacher)
+assert main(["evaluate", f"{run}/resnet8-cosine"]) == 0
+status = Path("runs", run, "status.json")
+status.write_text(status.read_text().replace("finished", "stopped"))
+sys.exit(main(["resume", run]))
 """
+)
+"""The same run without the method, and with another that is faulty: everything is shown, nothing is trained."""
 
 
 def example():
@@ -102,8 +115,11 @@ def test_the_example_trains_and_appears_everywhere(copy, tmp_path):
     assert card["objective"]["terms"] == [{"method": "cosine", "weight": 2.0, "power": 1.5}]
     assert card["test_terms"]["cosine"] > 0
 
-    (tmp_path / "kdexplorer" / "methods" / "cosine.py").unlink()
-    gone = copy(AFTER_REMOVAL, run.name)
-    assert gone.returncode == 1
-    assert "cosine" not in gone.stdout.lower()
-    assert "cosine" in gone.stderr
+    (teacher,) = (tmp_path / "runs").glob("*-t-*")
+    (tmp_path / "kdexplorer" / "methods" / "cosine.py").write_text("clas Cosine:")
+    gone = copy(AFTER_REMOVAL, run.name, f"{teacher.name}/t")
+    assert gone.returncode == 1, gone.stderr
+    assert "damaged" not in gone.stdout
+    assert "| resnet8-cosine " in gone.stdout
+    assert "kdexplorer.methods.cosine is left out: SyntaxError" in gone.stderr
+    assert gone.stderr.endswith("the method 'cosine' is not installed: install it, or name its --plugin.\n")

@@ -1,7 +1,7 @@
 """What a distillation method is: its description, its settings, and its loss.
 
-A method is one file of this package with one subclass of `Method`; nothing else needs to know it. Reading a method's
-description must not load torch, so a method file imports torch inside its functions.
+A method is a subclass of `Method` in one file of this package or in a plugin; nothing else needs to know it. Reading a
+method's description must not load torch, so a method file imports torch inside its functions.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from pydantic import Field, create_model
+from pydantic import ConfigDict, Field, create_model
 
 from kdexplorer.networks.outputs import Outputs
-from kdexplorer.schema import StrictModel
+from kdexplorer.schema import Name, StrictModel
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,6 +32,22 @@ class MethodSettings(StrictModel):
 
     method: str = Field("", description="key of the method")
     weight: float = Field(1.0, gt=0, le=1e6, description="weight of this term in the objective")
+
+
+class UnknownSettings(MethodSettings):
+    """The settings of a method that is not installed, as a record has them."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float | Name | None] = Field(init=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # no module has the class
+        return _restore_unknown, (self.model_dump(),)
+
+
+def _restore_unknown(values: dict[str, Any]) -> MethodSettings:
+    from kdexplorer.methods import find_method
+
+    return find_method(values["method"]).Settings(**values)
 
 
 class WarmupSettings(MethodSettings):
