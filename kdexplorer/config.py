@@ -12,9 +12,17 @@ from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, SerializeAsAny, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
-from kdexplorer.datasets import all_datasets
+from kdexplorer.datasets import dataset_choices, get_dataset
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import MAX_JSON_BYTES, parse_json, read_bytes
 from kdexplorer.methods import Method, MethodSettings, all_methods, find_method
@@ -43,16 +51,26 @@ def _keep_unknown_name(value: Any, check: ValidatorFunctionWrapHandler, info: Va
 
 if TYPE_CHECKING:
     ArchitectureKey = str
-    DatasetKey = str
     RecipeKey = str
     Term = MethodSettings
 else:
     _unknown = WrapValidator(_keep_unknown_name), SerializeAsAny()
     ArchitectureKey = Annotated[Literal[tuple(one.key for one in all_architectures())], *_unknown]
-    DatasetKey = Literal[tuple(one.key for one in all_datasets())]
     RecipeKey = Literal[tuple(RECIPES)]
     _known = Annotated[reduce(or_, (method.Settings for method in all_methods())), Field(discriminator="method")]
     Term = Annotated[_known, WrapValidator(_keep_unknown_term), SerializeAsAny()]
+
+
+def _check_dataset(key: str, info: ValidationInfo) -> str:
+    try:
+        return get_dataset(key).key
+    except ConfigError as error:
+        if info.context and is_name(key):
+            return key
+        raise ValueError(str(error)) from error
+
+
+DatasetKey = Annotated[str, Field(max_length=300), AfterValidator(_check_dataset)]
 
 RUN_FILES = (
     "config.json",
@@ -149,7 +167,7 @@ class RunConfig(StrictModel):
 
     version: Literal[2] = 2
     name: Name = Field("experiment", description="label that begins the run's id")
-    dataset: DatasetKey = Field("cifar10", description="where the images come from")
+    dataset: DatasetKey = Field("cifar10", description=f"where the images come from: {dataset_choices()}")
     image_order: Literal["content", "source"] = Field(
         "content",
         description="of the training images: by content, the same for every source, or as the source has them",
@@ -271,7 +289,11 @@ class RunConfig(StrictModel):
 
     def missing(self) -> list[str]:
         """What is not installed of what a record names, in sentences; empty where the run can be trained."""
-        known, found = {one.key for one in all_architectures()}, []
+        known, found = {one.key for one in all_architectures()}, list[str]()
+        try:
+            get_dataset(self.dataset)
+        except ConfigError:
+            found.append(f"the data set '{self.dataset}' is not installed: install it, or name its --plugin")
         for student in self.students:
             words = [f"method '{key}'" for key in student.unknown]
             words += [] if student.architecture in known else [f"network '{student.architecture}'"]

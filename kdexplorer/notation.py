@@ -120,7 +120,7 @@ def _read(value: str) -> float | str:
 def preset_of(student: StudentConfig) -> str | None:
     """The preset whose weights and settings a student has, or None."""
     for name, preset in PRESETS.items():
-        same = StudentConfig(name="x", architecture=student.architecture, **preset)
+        same = Objective(**preset)
         if (same.ce_weight, same.terms) == (student.ce_weight, student.terms):
             return name
     return None
