@@ -25,8 +25,7 @@ from pydantic import (
 from kdexplorer.datasets import dataset_choices, get_dataset
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import MAX_JSON_BYTES, parse_json, read_bytes
-from kdexplorer.methods import Method, MethodSettings, all_methods, find_method
-from kdexplorer.methods.base import UnknownSettings
+from kdexplorer.methods import Method, MethodSettings, UnknownSettings, all_methods, find_method
 from kdexplorer.methods.kd import KD
 from kdexplorer.networks import all_architectures
 from kdexplorer.presets import RECIPES

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, lru_cache
+from typing import Any
+
+from pydantic import ConfigDict, Field
 
 from kdexplorer.errors import ConfigError
-from kdexplorer.methods.base import FAMILIES, Method, MethodSettings, UnknownSettings
+from kdexplorer.methods.base import FAMILIES, Method, MethodSettings
 from kdexplorer.plugins import classes_in, leave_out, modules_of
+from kdexplorer.schema import Name
 
-__all__ = ["FAMILIES", "Method", "MethodSettings", "all_methods", "describe_methods", "find_method", "get_method"]
+__all__ = [
+    "FAMILIES",
+    "Method",
+    "MethodSettings",
+    "UnknownSettings",
+    "all_methods",
+    "describe_methods",
+    "find_method",
+    "get_method",
+]
 
 
 @cache
@@ -33,6 +46,20 @@ def get_method(key: str) -> type[Method]:
     if key not in found:
         raise ConfigError(f"unknown method '{key[:60]}': choose one of {', '.join(found)}")
     return found[key]
+
+
+class UnknownSettings(MethodSettings):
+    """The settings of a method that is not installed, as a record has them."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float | Name | None] = Field(init=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # no module has the class
+        return _restore, (self.model_dump(),)
+
+
+def _restore(values: dict[str, Any]) -> MethodSettings:
+    return find_method(values["method"]).Settings(**values)
 
 
 @lru_cache(maxsize=1000)

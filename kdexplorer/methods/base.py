@@ -10,10 +10,10 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from pydantic import ConfigDict, Field, create_model
+from pydantic import Field, create_model
 
 from kdexplorer.networks.outputs import Outputs
-from kdexplorer.schema import Name, StrictModel
+from kdexplorer.schema import StrictModel
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,22 +32,6 @@ class MethodSettings(StrictModel):
 
     method: str = Field("", description="key of the method")
     weight: float = Field(1.0, gt=0, le=1e6, description="weight of this term in the objective")
-
-
-class UnknownSettings(MethodSettings):
-    """The settings of a method that is not installed, as a record has them."""
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, float | Name | None] = Field(init=False)
-
-    def __reduce__(self) -> tuple[Any, ...]:  # no module has the class
-        return _restore_unknown, (self.model_dump(),)
-
-
-def _restore_unknown(values: dict[str, Any]) -> MethodSettings:
-    from kdexplorer.methods import find_method
-
-    return find_method(values["method"]).Settings(**values)
 
 
 class WarmupSettings(MethodSettings):
