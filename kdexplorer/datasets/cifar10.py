@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from kdexplorer.datasets.base import Dataset, Order, Progress, Split, SplitName, data_root
+from kdexplorer.datasets.base import Dataset, Order, Progress, Split, SplitName, cache_root, content_order, data_root
 from kdexplorer.datasets.cifar10_small import (
     CLASSES,
     NORMALIZATION,
@@ -65,7 +65,7 @@ class Cifar10(Dataset):
         files = [source] if source.is_file() else sorted(source.iterdir())
         if source.name == _PARQUET:
             files = [file for file in files if file.name.startswith(f"{split}-") and file.suffix == ".parquet"]
-        cache = _cache_folder(root, files) / split
+        cache = _cache_folder(files) / split
         if not (cache / "labels.npy").exists():
             self._decode(source, split, cache, progress)
         try:
@@ -166,29 +166,10 @@ def _time_limit() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def content_order(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The positions of the images in the order of their content: sorted by the SHA-256 of the pixels, then by label.
-
-    It needs nothing but the images, so every source of the same images leads to the same order.
-    """
-    keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
-    return np.array(sorted(range(len(keys)), key=lambda position: (keys[position], labels[position])), dtype=np.int64)
-
-
-def _cache_folder(root: Path, files: list[Path]) -> Path:
-    """Where decoded images go: beside the data, or in the user's cache folder when that is read-only.
-
-    The name carries the source's sizes and times, so that other data never use an old cache.
-    """
+def _cache_folder(files: list[Path]) -> Path:
+    """Where decoded images go; the name has the source's sizes and times, so that other data use no old cache."""
     facts = ["content order", *((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
-    key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-    beside = root / ".kdexplorer-cache" / key
-    # The mode says what the owner wants; root may write anywhere and should not.
-    if beside.exists() or (os.access(root, os.W_OK) and root.stat().st_mode & 0o222):
-        return beside
-    import platformdirs
-
-    return platformdirs.user_cache_path("kdexplorer") / key
+    return cache_root() / hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 # --- The two kinds of files: the official archive of pickled batches, and the hub's Parquet files with PNGs ---
