@@ -44,7 +44,7 @@ class StyleFirst:
                     await self._finish(start, bytes(body), send)
 
         kept = [header for header in scope["headers"] if header[0] not in LEFT_OUT]
-        await self.app(scope | {"headers": kept}, receive, send_styled)
+        await self.app({**scope, "headers": kept}, receive, send_styled)
 
     async def _finish(self, start: Message, page: bytes, send: Send) -> None:
         """Sends a page that has arrived; Streamlit's with the style, which a copy of must not outlive."""
@@ -53,7 +53,7 @@ class StyleFirst:
             headers = MutableHeaders(raw=list(start["headers"]))
             headers["Content-Length"] = str(len(page))
             del headers["ETag"], headers["Last-Modified"]
-            start = start | {"headers": headers.raw}
+            start = {**start, "headers": headers.raw}
         await send(start)
         await send({"type": "http.response.body", "body": page})
 
