@@ -111,4 +111,3 @@ def test_the_slider_is_logarithmic_and_starts_at_the_pinned_temperature(pinned):
     slider = params["logT"]
     assert 2 ** slider["value"] == pytest.approx(pinned, rel=1e-3)
     assert (2 ** slider["bind"]["min"], 2 ** slider["bind"]["max"]) == pytest.approx((0.5, 20))
-    assert params["T"]["expr"] == "pow(2, logT)"
