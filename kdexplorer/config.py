@@ -12,9 +12,9 @@ from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from kdexplorer.datasets import all_datasets
+from kdexplorer.datasets import dataset_choices, get_dataset
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import MAX_JSON_BYTES, parse_json, read_bytes
 from kdexplorer.methods import Method, MethodSettings, all_methods, get_method
@@ -25,14 +25,22 @@ from kdexplorer.schema import Name, StrictModel, validate
 
 if TYPE_CHECKING:
     ArchitectureKey = str
-    DatasetKey = str
     RecipeKey = str
     Term = MethodSettings
 else:
     ArchitectureKey = Literal[tuple(one.key for one in all_architectures())]
-    DatasetKey = Literal[tuple(one.key for one in all_datasets())]
     RecipeKey = Literal[tuple(RECIPES)]
     Term = Annotated[reduce(or_, (method.Settings for method in all_methods())), Field(discriminator="method")]
+
+
+def _check_dataset(key: str) -> str:
+    try:
+        return get_dataset(key).key
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+DatasetKey = Annotated[str, Field(max_length=300), AfterValidator(_check_dataset)]
 
 RUN_FILES = (
     "config.json",
@@ -124,7 +132,7 @@ class RunConfig(StrictModel):
 
     version: Literal[2] = 2
     name: Name = Field("experiment", description="label that begins the run's id")
-    dataset: DatasetKey = Field("cifar10", description="where the images come from")
+    dataset: DatasetKey = Field("cifar10", description=f"where the images come from: {dataset_choices()}")
     image_order: Literal["content", "source"] = Field(
         "content",
         description="of the training images: by content, the same for every source, or as the source has them",

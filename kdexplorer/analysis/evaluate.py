@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,9 @@ from kdexplorer.analysis import metrics
 from kdexplorer.analysis.difference import wilson_interval
 from kdexplorer.analysis.inference import predict
 from kdexplorer.analysis.results import evaluation_dataset, known_dataset
-from kdexplorer.datasets import Normalization, Split
+from kdexplorer.datasets import Dataset, Normalization, Split, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.datasets.folder import label_folder
 from kdexplorer.errors import CheckpointError, DataError
 from kdexplorer.networks.cost import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import AfterChoice, Card, DataFacts
@@ -67,7 +69,7 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
         KDError: when the checkpoint or the data cannot be used.
     """
     checkpoint = find_checkpoint(name)
-    card, dataset = checkpoint.card, evaluation_dataset(checkpoint)
+    card, dataset = checkpoint.card, _prepared(checkpoint, evaluation_dataset)
     if dataset is None:
         held = card.data.evaluation_split == "holdout"
         instead = f": once its settings are chosen, use --after-choice {name}" if held else ""
@@ -85,6 +87,17 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
         card_accuracy=card.test_accuracy, card_cross_entropy=card.test_cross_entropy,
         matches_card=accuracy == card.test_accuracy and abs(cross_entropy - card.test_cross_entropy) < 1e-4,
     )  # fmt: skip
+
+
+def _prepared(checkpoint: Checkpoint, find: Callable[[Checkpoint], Dataset | None]) -> Dataset | None:
+    """What `find` says after the card's data set was prepared. Raises DataError where its images were replaced."""
+    card = checkpoint.card.data
+    if card.sha256:
+        get_dataset(card.dataset).prepare()
+        if (now := get_dataset(card.dataset)).sha256 != card.sha256:
+            was = label_folder(card.dataset, card.sha256)
+            raise DataError(f"{checkpoint.name} was evaluated on {was}, whose images were replaced since: {now.label}.")
+    return find(checkpoint)
 
 
 def format_report(report: EvaluationReport) -> str:
@@ -107,7 +120,7 @@ def measure_after_choice(checkpoint: Checkpoint, show: bool = False) -> AfterCho
     Raises:
         KDError: when the network was evaluated on the test split, or it or the data cannot be used.
     """
-    card, dataset = checkpoint.card, known_dataset(checkpoint)
+    card, dataset = checkpoint.card, _prepared(checkpoint, known_dataset)
     if card.after_choice is not None:
         return card.after_choice
     if dataset is None or card.data.evaluation_split != "holdout":

@@ -6,6 +6,7 @@ cannot: it is a different sum for each method. Networks evaluated on different i
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -18,6 +19,8 @@ from kdexplorer.analysis.measures import MEASURES, Evaluation, Table
 from kdexplorer.config import SCRATCH, Objective, objective_label
 from kdexplorer.datasets import Dataset, all_datasets, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.datasets.folder import label_folder
+from kdexplorer.errors import ConfigError
 from kdexplorer.networks.cost import count_multiply_adds
 from kdexplorer.runs import lineage
 from kdexplorer.runs.card import EpochFigures
@@ -32,6 +35,7 @@ def describe_evaluation(checkpoint: Checkpoint) -> str:
     """The images on which a card's figures were computed, in words that are equal where the images are."""
     data, dataset = checkpoint.card.data, _named_dataset(checkpoint)
     name = f"other data ({', '.join(checkpoint.classes[:3])}, …)" if dataset is None else dataset.label
+    name = label_folder(data.dataset, data.sha256) if data.sha256 else name
     split = {"test": "test", "holdout": "held-out training"}[data.evaluation_split]
     return f"{data.evaluation_images:,} {split} images of {name}"
 
@@ -46,8 +50,8 @@ def group_by_evaluation(entries: Mapping[str, Checkpoint]) -> dict[str, list[str
 
 def dataset_of(checkpoint: Checkpoint) -> str:
     """The key of the data set that fits a network: its card's where the classes agree, else the first one."""
-    dataset = known_dataset(checkpoint)
-    return dataset.key if dataset is not None else all_datasets()[0].key
+    dataset = _named_dataset(checkpoint)
+    return dataset.key if dataset and dataset.classes == checkpoint.classes else all_datasets()[0].key
 
 
 def evaluation_dataset(checkpoint: Checkpoint) -> Dataset | None:
@@ -56,9 +60,9 @@ def evaluation_dataset(checkpoint: Checkpoint) -> Dataset | None:
 
 
 def known_dataset(checkpoint: Checkpoint) -> Dataset | None:
-    """The data set that a card names; None where it is not known or has other classes."""
-    dataset = _named_dataset(checkpoint)
-    return dataset if dataset is not None and dataset.classes == checkpoint.classes else None
+    """The data set that a card names; None where it is not known, or has other classes or images."""
+    dataset, data = _named_dataset(checkpoint), checkpoint.card.data
+    return dataset if dataset and (dataset.classes, dataset.sha256) == (checkpoint.classes, data.sha256) else None
 
 
 def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:
@@ -84,7 +88,9 @@ def whole_split_logits(checkpoint: Checkpoint, logits: np.ndarray | None, datase
 
 
 def _named_dataset(checkpoint: Checkpoint) -> Dataset | None:
-    return next((dataset for dataset in all_datasets() if dataset.key == checkpoint.card.data.dataset), None)
+    with contextlib.suppress(ConfigError):
+        return get_dataset(checkpoint.card.data.dataset)
+    return None
 
 
 @dataclass(frozen=True)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import argparse
 
-from kdexplorer.cli.options import DONE, FAILED, argument, command, flag, progress_bar
-from kdexplorer.datasets import all_datasets, data_root, get_dataset
+from kdexplorer.cli.options import DONE, FAILED, argument, command, flag, prepare_data, progress_bar
+from kdexplorer.datasets import all_datasets, data_root, dataset_choices, get_dataset
 from kdexplorer.runs import array_store
 
 KEYS = [dataset.key for dataset in all_datasets() if dataset.can_download]
 
 
-@command("data info")
-def describe_data(_: argparse.Namespace) -> int:
-    """Load every data set and print where it is."""
+@command("data info", argument("datasets", nargs="*", metavar="DATASET", help=f"{dataset_choices()} (default: all)"))
+def describe_data(options: argparse.Namespace) -> int:
+    """Load data sets and print where they are; a folder of images is read where it has changed."""
     code = DONE
-    for dataset in all_datasets():
+    for key in options.datasets or [dataset.key for dataset in all_datasets()]:
+        prepare_data(key)
+        dataset = get_dataset(key)
         source = dataset.find()
         if source is None:
             hint = f": python -m kdexplorer data download {dataset.key}" if dataset.can_download else ""
             print(f"{dataset.label} is missing from {data_root()}{hint}")
-            code = FAILED
+            code = FAILED if options.datasets or dataset.substitute else code
             continue
         print(f"{dataset.label} ({dataset.key}): {source}")
         for split in dataset.sizes:

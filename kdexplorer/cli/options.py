@@ -107,6 +107,14 @@ def report_substitute(options: argparse.Namespace, dataset: str) -> None:
         print(f"{default.label} is missing: training on {get_dataset(dataset).label}", file=sys.stderr)
 
 
+def prepare_data(dataset: str) -> None:
+    """Makes a data set ready, with a progress bar, and says on stderr what a user should know of it."""
+    with progress_bar("reading images") as progress:
+        get_dataset(dataset).prepare(progress)
+    for remark in get_dataset(dataset).remarks:
+        print(f"{get_dataset(dataset).label}: {remark}", file=sys.stderr)
+
+
 def refuse_torchrun(what: str) -> None:
     """Raises ConfigError in a process that torchrun started together with others."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -51,20 +52,26 @@ class Split:
 class Dataset(ABC):
     """A data set of 32-pixel images with a training and a test split."""
 
-    key: ClassVar[str]
+    key: str
     """The name in configurations, on the command line and in cards."""
-    label: ClassVar[str]
+    label: str
     """The name in the interface."""
-    classes: ClassVar[tuple[str, ...]]
-    sizes: ClassVar[dict[SplitName, int]]
-    normalization: ClassVar[Normalization]
-    can_download: ClassVar[bool] = False
-    first_test_images_of: ClassVar[str | None] = None
+    classes: tuple[str, ...]
+    sizes: dict[SplitName, int]
+    normalization: Normalization
+    can_download: bool = False
+    first_test_images_of: str | None = None
     """The data set whose test split begins with this one's, so that stored logits match by position."""
-    examples: ClassVar[Mapping[int, str]] = MappingProxyType({})
+    examples: Mapping[int, str] = MappingProxyType({})
     """Test images that explain well, by their position, with what each shows; the first is where pages begin."""
-    substitute: ClassVar[str | None] = None
+    substitute: str | None = None
     """The data set that is used by itself where this one is missing."""
+    groups: tuple[str, ...] = ()
+    """The superclass of each class; empty where there are none."""
+    sha256: str = ""
+    """Of pixels and labels, where the name does not say what the images are."""
+    remarks: tuple[str, ...] = ()
+    """What a user should know of the data before training."""
 
     @abstractmethod
     def find(self) -> Path | None:
@@ -82,6 +89,12 @@ class Dataset(ABC):
 
         Raises:
             DataError: when the data are missing, truncated or of another kind; it names the path and what to do.
+        """
+
+    def prepare(self, progress: Progress | None = None) -> None:  # noqa: B027
+        """Makes the data ready to load where they may have changed.
+
+        `progress` is called while images are decoded. Raises DataError, which names the path and what to do.
         """
 
     def is_available(self) -> bool:
@@ -116,6 +129,27 @@ class Dataset(ABC):
 def data_root() -> Path:
     """The folder that holds the data: `KDEXPLORER_DATA`, else `./data`."""
     return Path(os.environ.get("KDEXPLORER_DATA") or "data").expanduser()
+
+
+def cache_root() -> Path:
+    """Where decoded images are kept: beside the data, or in the user's cache folder when that is read-only."""
+    root = data_root()
+    beside = root / ".kdexplorer-cache"
+    # The mode says what the owner wants; root may write anywhere and should not.
+    if beside.exists() or (os.access(root, os.W_OK) and root.stat().st_mode & 0o222):
+        return beside
+    import platformdirs
+
+    return platformdirs.user_cache_path("kdexplorer")
+
+
+def content_order(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The positions of the images in the order of their content: sorted by the SHA-256 of the pixels, then by label.
+
+    It needs nothing but the images, so every source of the same images leads to the same order.
+    """
+    keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
+    return np.array(sorted(range(len(keys)), key=lambda position: (keys[position], labels[position])), dtype=np.int64)
 
 
 # --- Parts of a training split: class-balanced, held out, and the images that a run is watched on ---

@@ -77,21 +77,24 @@ _LATER_SCAN = re.compile(rb"(?=\xff\xda..(.))", re.DOTALL)
 """The header of a scan, with the number of its components; a comment can end with such bytes, so matches overlap."""
 
 
-def decode_image(data: bytes, fit: Fit = "crop") -> np.ndarray:
-    """Decodes an uploaded file to a CIFAR network's input size: `decode_fits` for a single fit."""
-    return decode_fits(data, (fit,))[fit]
+def decode_image(data: bytes, fit: Fit = "crop", limit: int = MAX_BYTES) -> np.ndarray:
+    """Decodes a file to a network's input size: `decode_fits` for a single fit."""
+    return decode_fits(data, (fit,), limit)[fit]
 
 
-def decode_fits(data: bytes, fits: Sequence[Fit] = ("crop", "letterbox")) -> dict[Fit, np.ndarray]:
-    """Decodes an uploaded file once and resizes it to a CIFAR network's input size in one or both ways.
+def decode_fits(
+    data: bytes, fits: Sequence[Fit] = ("crop", "letterbox"), limit: int = MAX_BYTES
+) -> dict[Fit, np.ndarray]:
+    """Decodes a file once and resizes it to a network's input size in one or both ways.
 
     Whatever the file contains, this takes at most 300 MB of memory and about a second of processor time. The format is
     recognized by content and the size is checked before pixels are decoded. The first frame is used, in its EXIF
     orientation; transparent pixels are composited over white, 16-bit values scaled to 8 bits, CMYK converted.
 
     Args:
-        data: PNG, JPEG or WebP, at most `MAX_BYTES` and `MAX_MEGAPIXELS` of its kind.
+        data: PNG, JPEG or WebP, at most `MAX_MEGAPIXELS` of its kind.
         fits: `crop` keeps the central square; `letterbox` keeps the whole image on a gray background.
+        limit: of its bytes; an upload's is lower than that of the owner's own files.
 
     Returns:
         For each fit uint8 `[32, 32, 3]`, RGB, area-averaged.
@@ -100,8 +103,10 @@ def decode_fits(data: bytes, fits: Sequence[Fit] = ("crop", "letterbox")) -> dic
         ImageError: the file is too large, damaged, or in another format.
         ImageMemoryError: there is not enough memory now.
     """
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"The file has {len(data) / 2**20:.1f} MB; the limit is 5 MB. Save a smaller version.")
+    if len(data) > limit:
+        raise ImageError(
+            f"The file has {len(data) / 2**20:.1f} MB; the limit is {limit >> 20} MB. Save a smaller version."
+        )
     try:
         stripped = strip(data)
         with Image.open(io.BytesIO(stripped.data), formats=FORMATS) as image:

@@ -48,6 +48,8 @@ class DataFacts(_Record):
     """What a network was trained and evaluated on."""
 
     dataset: Text = "cifar10"
+    sha256: Text = ""
+    """Of its pixels and labels, where the name does not say what the images are."""
     train_images: Count | None = None
     evaluation_split: Literal["test", "holdout"] = "test"
     """`holdout`: training images held out while settings were tuned."""

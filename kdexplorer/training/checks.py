@@ -45,7 +45,8 @@ def find_problems(values: dict[str, Any], teacher: Checkpoint | None = None) -> 
 
 
 def require_startable(config: RunConfig) -> None:
-    """Raises ConfigError or CheckpointError, which names what would end the run at its start."""
+    """Prepares the data. Raises KDError, which names what would end the run at its start."""
+    get_dataset(config.dataset).prepare()
     teachers = find_teachers(config.teacher) if config.teacher else ()
     found = [f"{field}: {sentence}" for field, sentence in _start_problems(config, teachers)]
     found += [f"students: {sentence}" for sentence in _initial_problems(config)]
@@ -81,7 +82,8 @@ def _start_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iterat
         yield "without_class", f"there are only {len(dataset.classes)} classes, the first is 0"
     available = dataset.sizes["train"] - config.holdout
     if available < 20:
-        yield "holdout", f"there are only {dataset.sizes['train']} training images: hold out fewer"
+        what = ("holdout", "hold out fewer") if config.holdout else ("dataset", "a run needs 20")
+        yield what[0], f"there are only {dataset.sizes['train']} training images: {what[1]}"
     else:
         yield from _count_problems(config, available)
     if config.teacher:

@@ -71,6 +71,7 @@ def _describe(run: Run, trainer: Trainer, student: Student, seconds: float, logi
         teacher=refer_to(teachers) if teachers else None,
         data=DataFacts(
             dataset=config.dataset,
+            sha256=trainer.data_sha256,
             train_images=trainer.train_count,
             evaluation_split=trainer.evaluation_name,
             evaluation_images=len(trainer.evaluation),

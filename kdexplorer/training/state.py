@@ -103,7 +103,8 @@ teacher is known by its weights wherever they lie, and a student that has begun 
 def _decisive(trainer: Trainer) -> dict[str, Any]:
     """The settings that decide what is trained."""
     teachers = [one.sha256[:12] for one in trainer.teacher_checkpoints]
-    return trainer.config.model_dump(mode="json", exclude=_IRRELEVANT) | {"teacher": teachers}
+    images = {"images": trainer.data_sha256} if trainer.data_sha256 else {}
+    return trainer.config.model_dump(mode="json", exclude=_IRRELEVANT) | {"teacher": teachers} | images
 
 
 def _check_config(trainer: Trainer, saved: dict[str, Any]) -> None:

@@ -101,7 +101,8 @@ class Trainer:
         self.train_count = len(train)
         self.images = torch.from_numpy(np.array(train.images)).to(self.device)
         self.labels = torch.from_numpy(train.labels).to(self.device)
-        self.normalization = get_dataset(config.dataset).normalization
+        dataset = get_dataset(config.dataset)
+        self.normalization, self.data_sha256 = dataset.normalization, dataset.sha256
         self.steps_per_epoch = len(train) // config.batch_size
         self.steps = self.steps_per_epoch * config.epochs
         self._order, self._order_epoch = np.empty(0, dtype=np.int64), -1

@@ -11,9 +11,11 @@ from kdexplorer.app.launch import start, students
 from kdexplorer.app.parts import network_picker
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app.server import access
 from kdexplorer.app.state.cached import all_networks
 from kdexplorer.config import RunConfig, recipe_settings
 from kdexplorer.datasets import all_datasets, available_dataset, get_dataset
+from kdexplorer.datasets.folder import PREFIX
 from kdexplorer.errors import ConfigError
 from kdexplorer.networks import all_architectures
 from kdexplorer.presets import DEMO, PRESETS, RECIPES, STARTING_POINTS
@@ -55,6 +57,7 @@ HOLD_HELP = (
     "gradient at the start of training is as large as at T = 4."
 )
 
+FOLDER_HELP = "`train/CLASS/*` and `test/CLASS/*`, or `CLASS/*`: then a fifth of each class is for the test."
 NO_TEACHER = "No teacher"
 
 
@@ -88,11 +91,19 @@ def show() -> None:
 def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
     """Draws all fields, each with a place for its problems; returns the teacher and a sweep's grid."""
     labels = {one.key: f"{one.label}, complete" if one.substitute else one.label for one in all_datasets()}
+    if (added := st.session_state.pop("folder_read", None)) or values["dataset"] not in labels:
+        st.session_state["form_dataset"] = added or available_dataset(all_datasets()[0].key)
     st.session_state.setdefault("form_dataset", values["dataset"])
     values["dataset"] = st.segmented_control(
         "Data", list(labels), format_func=labels.__getitem__, key="form_dataset", required=True, wrap=True
     )
+    for remark in get_dataset(values["dataset"]).remarks:
+        st.warning(as_text(remark))
     slots["dataset"] = st.container()
+    with st.popover("Your own images", icon=":material/create_new_folder:"):
+        folder = st.text_input("A folder on the machine that runs this application", key="own_folder", help=FOLDER_HELP)
+        if st.button("Read the images", key="read_folder"):
+            access.act_and_rerun(lambda: _read_folder(folder))
     teacher = _pick_teacher(values)
     slots["teacher"] = st.container()
     is_sweep = st.toggle(
@@ -109,8 +120,16 @@ def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | Non
     _draw_fields(FIELDS, values, slots)
     with st.expander("Advanced"):
         _draw_fields(ADVANCED, values, slots)
-    start.offer_download()
+    start.offer_download(get_dataset(values["dataset"]))
     return teacher, grid
+
+
+def _read_folder(path: str) -> None:
+    """Makes a folder of images a data set, and chooses it."""
+    dataset = get_dataset(f"{PREFIX}{path.strip()}")
+    with st.spinner("Reading the images …"):
+        dataset.prepare()
+    st.session_state["folder_read"] = dataset.key
 
 
 def _check(

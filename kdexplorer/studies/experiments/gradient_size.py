@@ -23,15 +23,26 @@ ENTRIES = {
     entry: f"kd:T={temperature}:weight={weight}:ce_weight=0.1" for entry, (_, temperature, weight) in SETTINGS.items()
 }
 
+CONTROLS = {
+    "CE1": ("labels, weight 1", "scratch"),
+    "CE2.7": ("labels, weight 2.7", "scratch:ce_weight=2.7"),
+    "CE5.4": ("labels, weight 5.4", "scratch:ce_weight=5.4"),
+    "T1-w10": ("T = 1, weight 10", "kd:T=1:weight=10:ce_weight=0.1"),
+}
+"""Declared after the others were trained: labels alone with larger gradients, and more weight at T = 1."""
+
 
 def figure(results: Results) -> Figure:
     """Accuracy of each setting."""
     points = []
     for entry, (label, temperature, _) in SETTINGS.items():
         points += row_of(label, f"T = {temperature}", results.values(f"students/{entry}").values())
+    for entry, (label, objective) in CONTROLS.items():
+        series = "labels" if objective.startswith("scratch") else "T = 1"
+        points += row_of(label, series, results.values(f"controls/{entry}").values())
     return Figure(
         "dots", "Two temperatures, several sizes of the gradient", "mean, 95 % interval, and seeds",
-        "test accuracy (%)", tuple(points), {"T = 1": "scratch", "T = 4": "kd"},
+        "test accuracy (%)", tuple(points), {"T = 1": "reverse_kl", "T = 4": "kd", "labels": "scratch"},
     )  # fmt: skip
 
 
@@ -47,7 +58,8 @@ EXPERIMENT = Experiment(
     protocol=(
         "ResNet-56 teaches ResNet-8 on 20,480 training images; 4 epochs, seeds 0 to 4, the batches of dark-knowledge. "
         "T = 1 with weights 0.9, 2.7 and 5.4; T = 4 with weight 0.9, and with the weight at which its gradient has the "
-        "size of T = 1 at the start of training. Cross-entropy has weight 0.1."
+        "size of T = 1 at the start of training. Cross-entropy has weight 0.1. Declared afterwards, with the same "
+        "seeds and batches: labels alone with weights 1, 2.7 and 5.4, and T = 1 with weight 10."
     ),
     comparison=(
         "At a gradient that is equal at the first step: T = 4 minus T = 1 with small gradients (weights 0.31 and 0.9) "
@@ -62,8 +74,17 @@ EXPERIMENT = Experiment(
             "T = 4 to T = 1 with small gradients": ("students/T4-matched", "students/T1-w0.9"),
             "with large gradients": ("students/T4-w0.9", "students/T1-w2.7"),
         },
-        {"T = 4 with weight 0.9 to T = 1 with weight 5.4": ("students/T4-w0.9", "students/T1-w5.4")},
+        {
+            "T = 4 with weight 0.9 to T = 1 with weight 5.4": ("students/T4-w0.9", "students/T1-w5.4"),
+            "to T = 1 with weight 10": ("students/T4-w0.9", "controls/T1-w10"),
+            "to labels with weight 2.7": ("students/T4-w0.9", "controls/CE2.7"),
+            "to labels with weight 5.4": ("students/T4-w0.9", "controls/CE5.4"),
+            "labels with weight 5.4 to weight 1": ("controls/CE5.4", "controls/CE1"),
+        },
     ),
     figure=figure,
-    studies=lambda small: {"students": declare("gradient-size-students", ENTRIES, ["T1-w0.9"], small)},
+    studies=lambda small: {
+        "students": declare("gradient-size-students", ENTRIES, ["T1-w0.9"], small),
+        "controls": declare("gradient-size-controls", {key: one for key, (_, one) in CONTROLS.items()}, ["CE1"], small),
+    },
 )

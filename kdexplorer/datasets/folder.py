@@ -1,0 +1,290 @@
+"""One's own images as a data set, `folder:PATH`: a folder with a folder of images for each class.
+
+Either `train/CLASS/*` and `test/CLASS/*`, or only `CLASS/*`: then about a fifth of each class, which the files' hashes
+decide, is the test split. `prepare` decodes the images once; everything else reads what it kept, which a hash of the
+pixels, labels and names identifies. So pictures that were replaced make another data set once they are prepared again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from kdexplorer.datasets.base import (
+    Dataset,
+    Normalization,
+    Order,
+    Progress,
+    Split,
+    SplitName,
+    cache_root,
+    content_order,
+)
+from kdexplorer.errors import ConfigError, DataError, ImageError
+from kdexplorer.files import new_folder, read_bytes, read_json, read_once, write_json
+from kdexplorer.images.decode import SIZE, decode_image
+from kdexplorer.schema import StrictModel
+
+PREFIX = "folder:"
+MAX_CLASSES, MAX_FILE_BYTES = 1000, 1 << 28
+TEST_SHARE = 0.2
+"""Of the images of each class, where there is no test folder."""
+NEAR = 4.0
+"""The root mean square of the differences of 8 x 8 pixels, of 0 to 255, below which two images count as near-copies."""
+MAX_LISTED = 20
+"""Files that a remark names."""
+
+Files = dict[SplitName, dict[str, list[Path]]]
+"""By split and class; of a folder without splits all are under `train`."""
+
+
+class Facts(StrictModel):
+    """What was kept of a folder."""
+
+    path: str
+    listing: str
+    """A hash of the files' names, sizes and times."""
+    sha256: str
+    """Of pixels, labels and class names, whatever the files are called."""
+    classes: tuple[str, ...] = Field(min_length=2, max_length=MAX_CLASSES)
+    sizes: dict[SplitName, int]
+    normalization: Normalization
+    remarks: tuple[str, ...]
+
+
+class ImageFolder(Dataset):
+    """A folder of one's own images; without classes until it was prepared."""
+
+    def __init__(self, key: str) -> None:
+        self.path = Path(key.removeprefix(PREFIX)).expanduser().resolve()
+        self.key = f"{PREFIX}{self.path}"
+        if not key.removeprefix(PREFIX) or len(self.key) > 300:
+            raise ConfigError(f"'{key[:60]}' names no folder of images: write {PREFIX}PATH, at most 300 characters.")
+        self._file = _facts_folder() / f"{hashlib.sha256(self.key.encode()).hexdigest()[:16]}.json"
+        self._describe(read_once(_read_facts, self._file) if self._file.is_file() else None)
+
+    def _describe(self, facts: Facts | None) -> None:
+        self.facts = facts
+        self.sha256 = facts.sha256 if facts else ""
+        self.label = label_folder(self.key, self.sha256)
+        self.classes = facts.classes if facts else ()
+        self.sizes = facts.sizes if facts else {"train": 0, "test": 0}
+        self.remarks = facts.remarks if facts else ()
+        same = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+        self.normalization = facts.normalization if facts else Normalization.model_validate(same)
+
+    @property
+    def _arrays(self) -> Path:
+        return cache_root() / self.sha256[:16]
+
+    def find(self) -> Path | None:
+        """The arrays that were kept of its images, or None before it was prepared."""
+        return self._arrays if self.sha256 and self._arrays.is_dir() else None
+
+    def load(self, split: SplitName, progress: Progress | None = None, order: Order = "content") -> Split:
+        """See `Dataset.load`: the images as they were when the folder was prepared, in one order."""
+        found = self.find()
+        if found is None:
+            raise DataError(f"{self.path} was not read yet: run 'python -m kdexplorer data info {self.key}'.")
+        try:
+            images = np.load(found / f"{split}-images.npy", mmap_mode="r")
+            labels = np.load(found / f"{split}-labels.npy")
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"the decoded images in {found} are damaged ({error}): delete that folder.") from error
+        return Split(images, labels, self.classes)
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Reads the images where the folder has changed. See `Dataset.prepare`."""
+        files = _find_files(self.path)
+        listing = _hash_listing(files)
+        if self.facts is None or self.facts.listing != listing or self.find() is None:
+            self._describe(self._read(files, listing, progress))
+
+    def _read(self, files: Files, listing: str, progress: Progress | None) -> Facts:
+        """Decodes all files and keeps arrays and facts."""
+        rows = [(split, name, path) for split, classes in files.items() for name in classes for path in classes[name]]
+        read: list[_Image | str] = []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for found in pool.map(lambda row: _read_image(row[2]), rows):
+                read.append(found)
+                if progress:
+                    progress(len(read), len(rows))
+        given = [(split, name, path, one) for (split, name, path), one in zip(rows, read, strict=True)]
+        images = [row for row in given if isinstance(row[3], _Image)]
+        unread = [f"{path.relative_to(self.path)} ({one})" for _, _, path, one in given if isinstance(one, str)]
+        remarks = [_name_some(f"{len(unread):,} of {len(rows):,} files cannot be read and are left out: ", unread)]
+        classes = tuple(sorted({name for names in files.values() for name in names}))
+        splits = {}
+        for split in ("train", "test"):
+            chosen = [row for row in images if row[0] == split] if "test" in files else _divide(images, split)
+            missing = sorted(set(classes) - {name for _, name, _, _ in chosen})
+            if missing:
+                few = "" if "test" in files else " (a class needs two at least)"
+                text = _name_some("", missing)
+                raise DataError(f"{self.path}: no image to {split} on of {text}{few}: add some, or remove that folder.")
+            splits[split] = _stack(chosen, classes)
+        remarks.append(_find_near_copies(splits["train"], splits["test"], self.path))
+        return self._keep(classes, splits, listing, tuple(filter(None, remarks)))
+
+    def _keep(
+        self, classes: tuple[str, ...], splits: dict[str, _Stack], listing: str, remarks: tuple[str, ...]
+    ) -> Facts:
+        digest = hashlib.sha256(repr(classes).encode())
+        for one in splits.values():
+            digest.update(one.images.tobytes() + one.labels.tobytes())
+        pixels = splits["train"].images
+        mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64) / 255
+        std = pixels.std(axis=(0, 2, 3), dtype=np.float64) / 255
+        facts = Facts.model_validate({
+            "path": str(self.path), "listing": listing, "sha256": digest.hexdigest(), "classes": classes,
+            "sizes": {split: len(one.labels) for split, one in splits.items()}, "remarks": remarks,
+            "normalization": {"mean": tuple(mean.round(4)), "std": tuple(std.round(4).clip(0.01))},
+        })  # fmt: skip
+        with new_folder(cache_root() / facts.sha256[:16]) as folder:
+            for split, one in splits.items():
+                np.save(folder / f"{split}-images.npy", one.images)
+                np.save(folder / f"{split}-labels.npy", one.labels)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self._file, facts.model_dump(mode="json"))
+        return facts
+
+
+def prepared_folders() -> list[ImageFolder]:
+    """The folders that were prepared on this machine and are still there, by name."""
+    found = []
+    for file in _facts_folder().glob("*.json"):
+        facts = read_once(_read_facts, file)
+        if facts is not None and Path(facts.path).is_dir():
+            found.append(ImageFolder(PREFIX + facts.path))
+    return sorted(found, key=lambda one: (one.label, one.key))
+
+
+def label_folder(key: str, sha256: str) -> str:
+    """The folder's name, with the beginning of the hash, so that other pictures have another label."""
+    name = Path(key.removeprefix(PREFIX)).name or key
+    return f"{name} ({sha256[:6]})" if sha256 else name
+
+
+class _Image(NamedTuple):
+    """A decoded file: its hash, and uint8 `[3, 32, 32]`."""
+
+    digest: bytes
+    pixels: np.ndarray
+
+
+class _Stack(NamedTuple):
+    """The images of a split `[N, 3, 32, 32]`, their labels `[N]` and files, in the order of their content."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    paths: list[Path]
+
+
+_Row = tuple[SplitName, str, Path, _Image | str]
+
+
+def _facts_folder() -> Path:
+    return cache_root() / "folders"
+
+
+def _read_facts(file: Path) -> Facts | None:
+    try:
+        return Facts.model_validate(read_json(file))
+    except ValidationError:
+        return None
+
+
+def _find_files(path: Path) -> Files:
+    """The files of each class, in order. Raises DataError."""
+    if not path.is_dir():
+        raise DataError(f"{path} is not a folder: write {PREFIX}PATH of one with a folder of images for each class.")
+    splits: tuple[SplitName, ...] = ("train", "test")
+    roots = {split: path / split for split in splits} if (path / "train").is_dir() else {splits[0]: path}
+    if not all(root.is_dir() for root in roots.values()):
+        raise DataError(f"{path} has a folder train, but no folder test: add it, or put the classes into {path.name}.")
+    files: Files = {split: {folder.name: _list(folder) for folder in _list(roots[split], True)} for split in roots}
+    classes = {name for names in files.values() for name in names}
+    if not 2 <= len(classes) <= MAX_CLASSES:
+        raise DataError(
+            f"{path} has {len(classes):,} folder{'s' if len(classes) != 1 else ''} of images: it needs one for each of "
+            f"2 to {MAX_CLASSES:,} classes."
+        )
+    return files
+
+
+def _list(folder: Path, folders: bool = False) -> list[Path]:
+    """The files, or the folders, in a folder, sorted, without hidden ones."""
+    found = [Path(one) for one in os.scandir(folder) if one.is_dir() == folders and not one.name.startswith(".")]
+    return sorted(found)
+
+
+def _hash_listing(files: Files) -> str:
+    digest = hashlib.sha256()
+    for path in (path for classes in files.values() for paths in classes.values() for path in paths):
+        found = path.stat()
+        digest.update(repr((str(path), found.st_size, found.st_mtime_ns)).encode())
+    return digest.hexdigest()
+
+
+def _read_image(path: Path) -> _Image | str:
+    """The file, or why it cannot be used."""
+    try:
+        data = read_bytes(path, MAX_FILE_BYTES, follow_links=True)
+        pixels = decode_image(data, limit=MAX_FILE_BYTES).transpose(2, 0, 1)
+        return _Image(hashlib.sha256(data).digest(), pixels)
+    except OSError as error:
+        return error.strerror or str(error)
+    except ImageError as error:
+        return str(error).split(". ")[0].removesuffix(".")
+
+
+def _divide(rows: Sequence[_Row], split: str) -> list[_Row]:
+    """The part of the images that belongs to a split: by the hash of each file, and of every class at least one."""
+    chosen = []
+    for name in {row[1] for row in rows}:
+        own = sorted((row for row in rows if row[1] == name), key=lambda row: row[3][0])
+        shares = [int.from_bytes(row[3][0][:4], "big") / 2**32 for row in own]  # type: ignore[arg-type]
+        count = min(max(1, sum(share < TEST_SHARE for share in shares)), len(own) - 1)
+        chosen += own[:count] if split == "test" else own[count:]
+    return chosen
+
+
+def _stack(rows: Sequence[_Row], classes: tuple[str, ...]) -> _Stack:
+    images = np.stack([row[3].pixels for row in rows if isinstance(row[3], _Image)])
+    labels = np.array([classes.index(row[1]) for row in rows], np.int64)
+    order = content_order(images, labels)
+    return _Stack(images[order], labels[order], [rows[position][2] for position in order])
+
+
+def _find_near_copies(train: _Stack, test: _Stack, root: Path) -> str:
+    """A remark on test images that are nearly training images, by the mean of each 4 x 4 pixels; empty without any."""
+
+    def reduce(images: np.ndarray) -> np.ndarray:
+        side = SIZE // 8
+        small = images.reshape(len(images), 3, 8, side, 8, side).mean(axis=(3, 5), dtype=np.float32)
+        return small.reshape(len(images), -1)
+
+    known = reduce(train.images)
+    squares, found = (known**2).sum(axis=1), []
+    for start in range(0, len(test.labels), 256):
+        some = reduce(test.images[start : start + 256])
+        distances = (some**2).sum(axis=1)[:, None] + squares - 2 * some @ known.T
+        nearest = distances.argmin(axis=1)
+        near = np.flatnonzero(distances[np.arange(len(some)), nearest] < NEAR**2 * known.shape[1])
+        pairs = ((test.paths[start + one], train.paths[nearest[one]]) for one in near)
+        found += [f"{one.relative_to(root)} of {other.relative_to(root)}" for one, other in pairs]
+    count = f"{len(found):,} of {len(test.labels):,} test images are nearly copies of training images, so the accuracy "
+    return _name_some(count + "says too much: ", sorted(found))
+
+
+def _name_some(text: str, names: Sequence[str]) -> str:
+    """The text with the first names; empty without names."""
+    more = f", and {len(names) - MAX_LISTED:,} more" if len(names) > MAX_LISTED else ""
+    return text + ", ".join(names[:MAX_LISTED]) + more if names else ""

@@ -1,0 +1,129 @@
+"""A folder of one's own images as a data set: what is read, what is said before training, and what replacing does."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdexplorer.analysis.evaluate import evaluate_checkpoint
+from kdexplorer.analysis.results import describe_evaluation, evaluation_dataset
+from kdexplorer.cli.main import main
+from kdexplorer.config import RunConfig
+from kdexplorer.datasets import all_datasets, get_dataset
+from kdexplorer.datasets.synthetic import draw_shapes
+from kdexplorer.errors import ConfigError, DataError
+from kdexplorer.runs.checkpoints import run_checkpoints
+from kdexplorer.runs.run_folder import list_runs
+
+CLASSES = ("disc", "ring", "square")
+SUFFIXES = ("png", "jpg", "webp")
+
+
+@pytest.fixture(autouse=True)
+def data(monkeypatch, tmp_path):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+
+
+def write(folder, count=20, seed=0, side=50, suffixes=SUFFIXES, classes=CLASSES):
+    """`count` pictures of each class."""
+    drawn = draw_shapes(10 * count, seed)
+    for label, name in enumerate(classes):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number, pixels in enumerate(drawn.images[drawn.labels == label]):
+            image = Image.fromarray(pixels.transpose(1, 2, 0)).resize((side, side + number))
+            image.save(folder / name / f"{seed}-{number}.{suffixes[number % len(suffixes)]}")
+
+
+def read(folder):
+    get_dataset(f"folder:{folder}").prepare()
+    return get_dataset(f"folder:{folder}")
+
+
+def test_a_folder_of_classes_is_divided_by_content(tmp_path):
+    write(tmp_path / "shapes")
+    found = read(tmp_path / "shapes")
+    train, test = found.load("train"), found.load("test")
+    assert found.classes == train.classes == CLASSES
+    assert found.sizes == {"train": len(train), "test": len(test)}
+    assert len(train) + len(test) == 60
+    assert (train.images.shape[1:], train.images.dtype) == ((3, 32, 32), np.uint8)
+    assert np.bincount(test.labels, minlength=3).min() >= 1
+    mean = train.images.mean(axis=(0, 2, 3)) / 255
+    assert found.normalization.mean == pytest.approx(mean, abs=1e-4)
+    assert found.key in [one.key for one in all_datasets()]
+    for number, file in enumerate(sorted((tmp_path / "shapes" / "disc").iterdir())):
+        file.rename(file.with_name(f"photo {number}"))  # neither names nor endings count
+    again = read(tmp_path / "shapes")
+    assert again.sha256 == found.sha256
+    assert np.array_equal(again.load("test").images, test.images)
+
+
+def test_train_and_test_folders_keep_their_images(tmp_path):
+    write(tmp_path / "shapes" / "train")
+    write(tmp_path / "shapes" / "test", 5, seed=1)
+    assert read(tmp_path / "shapes").sizes == {"train": 60, "test": 15}
+
+
+def test_what_cannot_be_read_and_near_copies_are_said(tmp_path, capsys):
+    root = tmp_path / "shapes"
+    write(root / "train")
+    write(root / "test", 5, seed=1)
+    (root / "train/disc/notes.txt").write_text("no image")
+    (root / "train/disc/.DS_Store").write_text("hidden")
+    image = Image.open(root / "train/ring/0-0.png")
+    image.resize((64, 64)).save(root / "test/ring/copy.jpg", quality=95)
+    assert main(["data", "info", f"folder:{root}"]) == 0
+    said = capsys.readouterr().err
+    assert "1 of 77 files cannot be read" in said
+    assert "train/disc/notes.txt" in said
+    assert "1 of 16 test images are nearly copies" in said
+    assert "test/ring/copy.jpg of train/ring/0-0.png" in said
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda root: [(root / name).rename(root.parent / name) for name in CLASSES[1:]], r"1 folder of images.*2 to"),
+        (lambda root: (root / "empty").mkdir(), r"no image.*empty"),
+        (lambda root: (root / "train").mkdir(), r"no folder test"),
+        (lambda root: root.rename(root.parent / "moved"), r"is not a folder"),
+    ],
+    ids=["one class", "an empty class", "no test folder", "missing"],
+)
+def test_a_folder_that_cannot_be_used_is_refused_before_training(tmp_path, capsys, break_it, message):
+    write(tmp_path / "shapes")
+    break_it(tmp_path / "shapes")
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "shapes")
+    assert main(["train", "--dataset", f"folder:{tmp_path / 'shapes'}", "--students", "resnet8:scratch"]) == 1
+    assert str(tmp_path / "shapes") in capsys.readouterr().err
+    assert not list_runs()
+
+
+def test_a_folder_without_a_path_is_no_name_of_a_data_set():
+    with pytest.raises(ConfigError, match="folder:PATH"):
+        get_dataset("folder:")
+
+
+def test_a_student_is_distilled_and_replaced_pictures_are_noticed(tmp_path, monkeypatch, capsys):
+    root = tmp_path / "shapes"
+    write(root)
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "--dataset", "folder:shapes", "--epochs", "1", "--batch-size", "16", "--students"]
+    assert main([*command, "resnet8:scratch:name=teacher"]) == 0
+    teacher = list_runs()[0]
+    assert main([*command, "resnet8:response", "--teacher", f"{teacher.run_id}/teacher"]) == 0
+    (student,) = run_checkpoints(list_runs()[0])
+    assert RunConfig.load(list_runs()[0].path / "config.json").dataset == f"folder:{root}"
+    assert student.card.data.sha256 == read(root).sha256 == evaluation_dataset(student).sha256
+    assert student.card.classes == CLASSES
+    images = describe_evaluation(student)
+    assert read(root).label in images
+    name = f"{list_runs()[0].run_id}/{student.name}"
+    assert evaluate_checkpoint(name).matches_card
+
+    write(root, seed=2)
+    assert main(["evaluate", name]) == 1
+    assert "replaced" in capsys.readouterr().err
+    assert evaluation_dataset(student) is None
+    assert describe_evaluation(student) == images
