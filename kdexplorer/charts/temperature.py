@@ -31,8 +31,9 @@ COMPARED = ("kl", "push")
 
 def temperature_params() -> list[alt.Parameter]:
     """The slider (log2 T) and T itself."""
-    slider = alt.binding_range(min=math.log2(T_MIN), max=math.log2(T_MAX), step=0.01, name="Temperature T, 0.5 to 20")
-    return [alt.param(name="logT", value=0, bind=slider), alt.param(name="T", expr="pow(2, logT)")]
+    slider = alt.binding_range(min=math.log2(T_MIN), max=math.log2(T_MAX), step=0.01, name="Temperature T")
+    last = f"logT > {math.log2(T_MAX) - 0.003:.4f} ? {T_MAX:g} : pow(2, logT)"  # its steps do not end there
+    return [alt.param(name="logT", value=0, bind=slider), alt.param(name="T", expr=last)]
 
 
 def log_softmax(chart: alt.Chart, by: str, **logits: str) -> alt.Chart:

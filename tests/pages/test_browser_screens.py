@@ -311,7 +311,7 @@ def test_the_handout(open_tab, tmp_path):
     (tmp_path / "handout.html").write_text(handout_page.build(request, sources), encoding="utf-8")
     page = open_tab(size=PROJECTOR).page
     page.goto((tmp_path / "handout.html").as_uri())
-    page.wait_for_selector("[data-chart=mirrored] svg")
+    page.wait_for_selector("[data-chart=soft_labels] svg")
     check_themes(page, lambda _: page.wait_for_timeout(300))
     assert page.locator("[tabindex='0']").count()
     assert page.locator("[tabindex='0']:not([role][aria-label])").count() == 0

@@ -198,7 +198,7 @@ PARTS = {
     "picture": ".st-key-first_screen > * > * > :has(.st-key-picture)",
     "source": ".st-key-picture_source",
     "thumbnails": ".st-key-thumbnails",
-    "presets": "[class*=st-key-preset_]",
+    "presets": "[class*=st-key-preset_], .kd-ticks",
     "sections": ".st-key-tab, .st-key-show, div:has(> h2), .st-key-first_screen ~ *",
     "downloads": "[class*=st-key-files_], [class*=st-key-handout]",
     "keys": "#kd-keys",
