@@ -22,7 +22,7 @@ def describe_data(options: argparse.Namespace) -> int:
         if source is None:
             hint = f": python -m kdexplorer data download {dataset.key}" if dataset.can_download else ""
             print(f"{dataset.label} is missing from {data_root()}{hint}")
-            code = FAILED
+            code = FAILED if options.datasets or dataset.substitute else code
             continue
         print(f"{dataset.label} ({dataset.key}): {source}")
         for split in dataset.sizes:

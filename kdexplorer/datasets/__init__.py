@@ -6,6 +6,7 @@ from typing import Any
 from kdexplorer.datasets.base import Dataset, Normalization, Split, data_root
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.cifar10_small import Cifar10Small
+from kdexplorer.datasets.cifar100 import Cifar100
 from kdexplorer.datasets.folder import PREFIX, ImageFolder, prepared_folders
 from kdexplorer.datasets.synthetic import SyntheticShapes
 from kdexplorer.errors import ConfigError, DataError
@@ -23,7 +24,7 @@ __all__ = [
     "get_dataset",
 ]
 
-_DATASETS: tuple[Dataset, ...] = (Cifar10(), Cifar10Small(), SyntheticShapes())
+_DATASETS: tuple[Dataset, ...] = (Cifar10(), Cifar10Small(), Cifar100(), SyntheticShapes())
 """One entry each, in the order in which forms list them; the first is the one that cards without a name mean."""
 
 

@@ -66,6 +66,8 @@ class Dataset(ABC):
     """Test images that explain well, by their position, with what each shows; the first is where pages begin."""
     substitute: str | None = None
     """The data set that is used by itself where this one is missing."""
+    groups: tuple[str, ...] = ()
+    """The superclass of each class; empty where there are none."""
     sha256: str = ""
     """Of pixels and labels, where the name does not say what the images are."""
     remarks: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""CIFAR-10, from the official archive or the hub's Parquet files.
+"""CIFAR-10, and what it shares with CIFAR-100: the official archive or the hub's Parquet files.
 
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. Images are decoded once and kept beside the
 data as arrays that are memory-mapped. The two sources have the training images in different orders, but subsets,
@@ -31,39 +31,48 @@ from kdexplorer.datasets.cifar10_small import (
 from kdexplorer.errors import DataError
 from kdexplorer.files import new_folder
 
-_FOLDER, _ARCHIVE, _PARQUET = "cifar-10-batches-py", "cifar-10-python.tar.gz", "plain_text"
 _LOCK = ".download.lock"
-_DOWNLOAD = "python -m kdexplorer data download"
 
 
-class Cifar10(Dataset):
-    """60,000 photographs of ten kinds of things."""
+class Cifar(Dataset):
+    """60,000 photographs, as an archive of pickled batches whose MD5 is known, or as Parquet files."""
 
-    key, label = "cifar10", "CIFAR-10"
-    classes, normalization = CLASSES, NORMALIZATION
-    sizes = {"train": 50_000, "test": 10_000}
     can_download = True
-    substitute = Cifar10Small.key
-    examples = Cifar10Small.examples
+    sizes = {"train": 50_000, "test": 10_000}
+    archive: str
+    """The official archive's file."""
+    archive_bytes: int
+    folder: str
+    """What the archive unpacks to."""
+    parquet: str
+    """The hub's folder of Parquet files."""
+    label_column: str
+    """Their column of labels."""
+    torchvision: str
+    """The class of torchvision that downloads and verifies."""
+
+    @property
+    def _download(self) -> str:
+        return "python -m kdexplorer data download" + ("" if self.key == Cifar10.key else f" {self.key}")
 
     def find(self) -> Path | None:
         """The folder or archive under root that will be read, or None."""
         root = data_root()
-        parquet = root / _PARQUET
+        parquet = root / self.parquet
         if all(any(parquet.glob(f"{split}-*.parquet")) for split in self.sizes):
             return parquet
-        return next((root / name for name in (_FOLDER, _ARCHIVE) if (root / name).exists()), None)
+        return next((root / name for name in (self.folder, self.archive) if (root / name).exists()), None)
 
     def load(self, split: SplitName, progress: Progress | None = None, order: Order = "content") -> Split:
         """See `Dataset.load`."""
         root, source = data_root(), self.find()
         if source is None:
             raise DataError(
-                f"CIFAR-10 is missing from {root}. Get it with '{_DOWNLOAD}', or set KDEXPLORER_DATA to the folder "
-                f"that holds {_ARCHIVE}, {_FOLDER} or {_PARQUET}."
+                f"{self.label} is missing from {root}. Get it with '{self._download}', or set KDEXPLORER_DATA to the "
+                f"folder that holds {self.archive}, {self.folder} or {self.parquet}."
             )
         files = [source] if source.is_file() else sorted(source.iterdir())
-        if source.name == _PARQUET:
+        if source.name == self.parquet:
             files = [file for file in files if file.name.startswith(f"{split}-") and file.suffix == ".parquet"]
         cache = _cache_folder(files) / split
         if not (cache / "labels.npy").exists():
@@ -82,12 +91,12 @@ class Cifar10(Dataset):
 
     def _decode(self, source: Path, split: SplitName, cache: Path, progress: Progress | None) -> None:
         """Decodes a split once and writes it to the cache folder."""
-        read = _read_parquet if source.name == _PARQUET else _read_archive
-        images, labels = read(source, split, self.sizes[split], progress)
+        read = self._read_parquet if source.name == self.parquet else self._read_archive
+        images, labels = read(source, split, progress)
         if images.shape != (self.sizes[split], 3, 32, 32) or set(labels.tolist()) != set(range(len(self.classes))):
             raise DataError(
-                f"{source} is not CIFAR-10: its {split} split has images of shape {images.shape} and "
-                f"{len(set(labels.tolist()))} classes. Remove it and run '{_DOWNLOAD}'."
+                f"{source} is not {self.label}: its {split} split has images of shape {images.shape} and "
+                f"{len(set(labels.tolist()))} classes. Remove it and run '{self._download}'."
             )
         with new_folder(cache) as folder:
             if split == "train":
@@ -107,7 +116,7 @@ class Cifar10(Dataset):
         """
         import http.client
 
-        from torchvision.datasets import CIFAR10
+        import torchvision.datasets
 
         root, found = data_root(), self.find()
         if found is not None:
@@ -120,16 +129,83 @@ class Cifar10(Dataset):
                 tempfile.TemporaryDirectory(dir=root, prefix=download_prefix(os.getpid())) as temporary,
                 _time_limit(),
             ):
-                CIFAR10(temporary, download=True)
-                os.replace(Path(temporary) / _FOLDER, root / _FOLDER)
+                getattr(torchvision.datasets, self.torchvision)(temporary, download=True)
+                os.replace(Path(temporary) / self.folder, root / self.folder)
         except Timeout as error:
-            raise DataError(f"another process is already downloading CIFAR-10 to {root}: wait for it.") from error
+            raise DataError(f"another process is already downloading to {root}: wait for it.") from error
         except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
             raise DataError(
-                f"CIFAR-10 could not be downloaded to {root}: {error}. Check the network and the disk and try again, "
-                f"or put {_ARCHIVE} there by hand."
+                f"{self.label} could not be downloaded to {root}: {error}. Check the network and the disk and try "
+                f"again, or put {self.archive} there by hand."
             ) from error
-        return root / _FOLDER
+        return root / self.folder
+
+    def _read_archive(self, source: Path, split: SplitName, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
+        """Reads the official batches through torchvision, which checks their MD5 before it opens them."""
+        import torchvision.datasets
+        from torchvision.datasets.utils import check_integrity
+
+        official = getattr(torchvision.datasets, self.torchvision)
+        try:
+            if source.is_file():
+                if not check_integrity(source, official.tgz_md5):  # torchvision would overwrite the user's file
+                    raise ValueError("its MD5 checksum is wrong")
+                with tempfile.TemporaryDirectory() as temporary:
+                    os.symlink(source.resolve(), Path(temporary) / source.name)
+                    dataset = official(temporary, train=split == "train", download=True)
+            else:
+                dataset = official(source.parent, train=split == "train")
+        except Exception as error:  # torchvision lets tarfile's, zlib's and pickle's errors through
+            raise DataError(
+                f"{source} is damaged or not the official {self.label} ({error}). Remove it and run '{self._download}'."
+            ) from error
+        images = np.ascontiguousarray(dataset.data.transpose(0, 3, 1, 2))
+        if progress:
+            progress(len(images), len(images))
+        return images, np.array(dataset.targets, dtype=np.int64)
+
+    def _read_parquet(self, source: Path, split: SplitName, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
+        """Decodes the PNGs of the hub's layout (`img.bytes`, and a column of labels)."""
+        import io
+
+        import pyarrow.parquet
+        from PIL import Image
+
+        files, count = sorted(source.glob(f"{split}-*.parquet")), self.sizes[split]
+        images = np.empty((count, 3, 32, 32), dtype=np.uint8)
+        labels = np.empty(count, dtype=np.int64)
+        done = 0
+        try:
+            for file in files:
+                for batch in pyarrow.parquet.ParquetFile(file).iter_batches(1000, columns=["img", self.label_column]):
+                    for row, label in zip(batch["img"].field("bytes"), batch[self.label_column], strict=True):
+                        with Image.open(io.BytesIO(row.as_py()), formats=["PNG"]) as image:
+                            if image.size != (32, 32):
+                                raise ValueError(f"image {done} has {image.width} x {image.height} pixels")
+                            images[done] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+                        labels[done] = label.as_py()
+                        done += 1
+                    if progress:
+                        progress(done, count)
+        except Exception as error:  # Arrow and Pillow each have their own
+            raise DataError(
+                f"{file} is damaged or not the hub's {self.label} ({type(error).__name__}: {error}). Fetch it again, "
+                f"or remove it and run '{self._download}'."
+            ) from error
+        if done != count:
+            raise DataError(f"{source} holds {done} {split} images instead of {count}: fetch it again.")
+        return images, labels
+
+
+class Cifar10(Cifar):
+    """Photographs of ten kinds of things."""
+
+    key, label = "cifar10", "CIFAR-10"
+    classes, normalization = CLASSES, NORMALIZATION
+    archive, archive_bytes, folder = "cifar-10-python.tar.gz", 170_498_071, "cifar-10-batches-py"
+    parquet, label_column, torchvision = "plain_text", "label", "CIFAR10"
+    substitute = Cifar10Small.key
+    examples = Cifar10Small.examples
 
     def samples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The bundled test images, which are the first of the test split."""
@@ -170,67 +246,3 @@ def _cache_folder(files: list[Path]) -> Path:
     """Where decoded images go; the name has the source's sizes and times, so that other data use no old cache."""
     facts = ["content order", *((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
     return cache_root() / hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-
-
-# --- The two kinds of files: the official archive of pickled batches, and the hub's Parquet files with PNGs ---
-
-
-def _read_archive(
-    source: Path, split: SplitName, count: int, progress: Progress | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads the official batches through torchvision, which checks their MD5 before it opens them."""
-    from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import check_integrity
-
-    try:
-        if source.is_file():
-            if not check_integrity(source, CIFAR10.tgz_md5):  # torchvision would overwrite the user's file
-                raise ValueError("its MD5 checksum is wrong")
-            with tempfile.TemporaryDirectory() as temporary:
-                os.symlink(source.resolve(), Path(temporary) / source.name)
-                dataset = CIFAR10(temporary, train=split == "train", download=True)
-        else:
-            dataset = CIFAR10(source.parent, train=split == "train")
-    except Exception as error:  # torchvision lets tarfile's, zlib's and pickle's errors through
-        raise DataError(
-            f"{source} is damaged or not the official CIFAR-10 ({error}). Remove it and run '{_DOWNLOAD}'."
-        ) from error
-    images = np.ascontiguousarray(dataset.data.transpose(0, 3, 1, 2))
-    if progress:
-        progress(len(images), len(images))
-    return images, np.array(dataset.targets, dtype=np.int64)
-
-
-def _read_parquet(
-    source: Path, split: SplitName, count: int, progress: Progress | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Decodes the PNGs of the hub's layout (`img.bytes`, `label`)."""
-    import io
-
-    import pyarrow.parquet
-    from PIL import Image
-
-    files = sorted(source.glob(f"{split}-*.parquet"))
-    images = np.empty((count, 3, 32, 32), dtype=np.uint8)
-    labels = np.empty(count, dtype=np.int64)
-    done = 0
-    try:
-        for file in files:
-            for batch in pyarrow.parquet.ParquetFile(file).iter_batches(1000, columns=["img", "label"]):
-                for row, label in zip(batch["img"].field("bytes"), batch["label"], strict=True):
-                    with Image.open(io.BytesIO(row.as_py()), formats=["PNG"]) as image:
-                        if image.size != (32, 32):
-                            raise ValueError(f"image {done} has {image.width} x {image.height} pixels")
-                        images[done] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-                    labels[done] = label.as_py()
-                    done += 1
-                if progress:
-                    progress(done, count)
-    except Exception as error:  # Arrow and Pillow each have their own
-        raise DataError(
-            f"{file} is damaged or not the hub's CIFAR-10 ({type(error).__name__}: {error}). Fetch it again, or "
-            f"remove it and run '{_DOWNLOAD}'."
-        ) from error
-    if done != count:
-        raise DataError(f"{source} holds {done} {split} images instead of {count}: fetch it again.")
-    return images, labels

@@ -1,4 +1,4 @@
-"""CIFAR-10 downloaded in the background by a process of its own, with a status that any page can read.
+"""A data set downloaded in the background by a process of its own, with a status that any page can read.
 
 The process is the command line's `python -m kdexplorer data download`; its output goes to `.download.log` beside the
 data, its identity to `.download.json`. Progress is the size of the archive so far, so nothing has to be parsed.
@@ -17,15 +17,14 @@ import psutil
 
 from kdexplorer import processes
 from kdexplorer.datasets.base import data_root
-from kdexplorer.datasets.cifar10 import Cifar10, download_prefix, remove_scraps
+from kdexplorer.datasets.cifar10 import Cifar, Cifar10, download_prefix, remove_scraps
 from kdexplorer.errors import DataError
 from kdexplorer.files import read_json, write_json
 
-ARCHIVE_BYTES = 170_498_071
-"""The size of the official cifar-10-python.tar.gz."""
 DOWNLOADED = 0.9
 """The share of the work that is done when the archive is complete but not unpacked."""
 
+_FIRST = Cifar10()
 COMMAND = (sys.executable, "-m", "kdexplorer", "data", "download")
 STATUS, LOG = ".download.json", ".download.log"
 
@@ -39,32 +38,35 @@ class DownloadStatus:
     message: str = ""
 
 
-def start_download() -> None:
+def start_download(dataset: Cifar = _FIRST) -> None:
     """Starts the download unless one is running or the data are available. Raises DataError for a read-only folder."""
     root = data_root()
-    if download_status().state in ("running", "ready"):
+    if download_status(dataset).state in ("running", "ready"):
         return
+    if processes.live(read_json(root / STATUS) or {}):
+        raise DataError("another data set is being downloaded: wait for it.")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with open(root / LOG, "wb") as log:
             process = subprocess.Popen(
-                COMMAND, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=Path.cwd()
-            )
+                (*COMMAND, dataset.key),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=Path.cwd(),
+            )  # fmt: skip
         processes.adopt(process)
-        write_json(root / STATUS, processes.identity(process.pid))
+        write_json(root / STATUS, {"dataset": dataset.key} | processes.identity(process.pid))
     except OSError as error:
         raise DataError(
-            f"CIFAR-10 cannot be saved in {root} ({error.strerror}): set KDEXPLORER_DATA to a writable folder."
+            f"{dataset.label} cannot be saved in {root} ({error.strerror}): set KDEXPLORER_DATA to a writable folder."
         ) from error
 
 
-def download_status() -> DownloadStatus:
-    """How far the download is; `absent` when none was started."""
+def download_status(dataset: Cifar = _FIRST) -> DownloadStatus:
+    """How far the download is; `absent` when none was started. There is one at a time."""
     root = data_root()
-    if Cifar10().is_available():
-        return DownloadStatus("ready", 1.0, "CIFAR-10 is available")
+    if dataset.is_available():
+        return DownloadStatus("ready", 1.0, f"{dataset.label} is available")
     status = read_json(root / STATUS)
-    if status is None:
+    if status is None or status.get("dataset", Cifar10.key) != dataset.key:
         return DownloadStatus("absent")
     process = processes.live(status)
     if process is None:
@@ -73,13 +75,12 @@ def download_status() -> DownloadStatus:
             "the download ended without a message"
         ]
         return DownloadStatus("failed", 0.0, lines[-1].removeprefix("error: ")[:500])
-    size = _archive_size(root, process.pid)
-    if size >= ARCHIVE_BYTES:
+    size, complete = _archive_size(root, process.pid), dataset.archive_bytes
+    if size >= complete:
         return DownloadStatus("running", DOWNLOADED, "unpacking and checking")
     if not size:
         return DownloadStatus("running", 0.0, "connecting")
-    share = DOWNLOADED * size / ARCHIVE_BYTES
-    return DownloadStatus("running", share, f"{size / 1e6:.0f} of {ARCHIVE_BYTES / 1e6:.0f} MB")
+    return DownloadStatus("running", DOWNLOADED * size / complete, f"{size / 1e6:.0f} of {complete / 1e6:.0f} MB")
 
 
 def cancel_download() -> None:
@@ -103,7 +104,7 @@ def _log(root: Path) -> str:
 def _archive_size(root: Path, pid: int) -> int:
     """Bytes of the archive that this process has downloaded so far."""
     sizes = [0]
-    for path in root.glob(f"{download_prefix(pid)}*/cifar-10-python.tar.gz*"):
+    for path in root.glob(f"{download_prefix(pid)}*/cifar-*-python.tar.gz*"):
         with contextlib.suppress(OSError):
             sizes.append(path.stat().st_size)
     return max(sizes)

@@ -59,7 +59,7 @@ def test_a_failure_has_its_last_line_as_message_and_can_be_tried_again(program):
 
 
 def test_progress_is_the_size_of_the_archive_and_cancel_cleans_up(program):
-    size = download.ARCHIVE_BYTES // 4
+    size = cifar10.Cifar10.archive_bytes // 4
     root = program(
         "import os; d = root / f'.download-{os.getpid()}-x'; d.mkdir(); f = open(d / 'cifar-10-python.tar.gz', 'wb'); "
         f"f.truncate({size}); f.close(); time.sleep(60)"
@@ -78,7 +78,7 @@ def test_progress_is_the_size_of_the_archive_and_cancel_cleans_up(program):
 def test_a_killed_download_leaves_nothing_and_its_size_is_not_that_of_the_next(program):
     root = program(
         "import os; d = root / f'.download-{os.getpid()}-x'; d.mkdir(); f = open(d / 'cifar-10-python.tar.gz', 'wb'); "
-        f"f.truncate({download.ARCHIVE_BYTES}); f.close(); time.sleep(60)"
+        f"f.truncate({cifar10.Cifar10.archive_bytes}); f.close(); time.sleep(60)"
     )
     download.start_download()
     for _ in range(6000):

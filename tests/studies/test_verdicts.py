@@ -190,10 +190,10 @@ def test_shifts(student, baseline, verdict):
     assert ("Of 9, 0 are clearly above zero and 9 below" in claim.evidence) == (verdict == NO)
     assert ("80 % power, alone, at" in claim.evidence) == (verdict == OPEN)
     apart = [
-        row if SHIFTS[row[0]][0] != "adversarial" else before
+        row if SHIFTS[row[0]][0] not in ("adversarial", "transferred") else before
         for row, before in zip(shifted(100, 100), shifted(student, baseline), strict=True)
     ]
-    assert verdict_of(experiment, make_measured(apart)).verdict == OPEN  # the own gradient decides nothing
+    assert verdict_of(experiment, make_measured(apart)).verdict == OPEN  # steps on a gradient decide nothing
     assert verdict_of(experiment, make_measured(shifted(100, 200)[:-1])).verdict == OPEN
 
 

@@ -120,7 +120,7 @@ def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | Non
     _draw_fields(FIELDS, values, slots)
     with st.expander("Advanced"):
         _draw_fields(ADVANCED, values, slots)
-    start.offer_download()
+    start.offer_download(get_dataset(values["dataset"]))
     return teacher, grid
 
 

@@ -9,7 +9,8 @@ from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.server import access
 from kdexplorer.config import RunConfig
-from kdexplorer.datasets import download
+from kdexplorer.datasets import Dataset, download
+from kdexplorer.datasets.cifar10 import Cifar, Cifar10
 from kdexplorer.errors import KDError
 from kdexplorer.notation import train_command
 from kdexplorer.runs.launch import launch_run
@@ -26,29 +27,31 @@ MAX_EVALUATION_SHARE = 0.05
 _ESTIMATE = "estimate"
 
 
-def offer_download() -> None:
-    """While CIFAR-10 is missing: its download as a background process, with progress and errors."""
-    state = download.download_status().state
+def offer_download(chosen: Dataset) -> None:
+    """While CIFAR-10 or -100 is missing: its download as a background process, with progress and errors."""
+    dataset = chosen if isinstance(chosen, Cifar) else Cifar10()
+    state = download.download_status(dataset).state
     if state == "ready":
         return
 
     def show() -> None:
-        status = download.download_status()
+        status = download.download_status(dataset)
         if status.state == "ready":
             st.rerun()
         with st.container(border=True):
+            part = " Training works without it, on the bundled subset." if dataset.substitute else ""
             st.markdown(
-                "**The complete CIFAR-10 is missing.** Training works without it, on the bundled subset. The 170 MB "
-                "download from the official site is verified."
+                f"**The complete {dataset.label} is missing.**{part} The {round(dataset.archive_bytes, -7) / 1e6:.0f} "
+                "MB download from the official site is verified."
             )
             if status.state == "failed":
                 st.error(f"The download failed: {as_text(status.message)}")
             if status.state == "running":
-                st.progress(status.share, text=f"Downloading CIFAR-10: {status.message}")
+                st.progress(status.share, text=f"Downloading {dataset.label}: {status.message}")
                 if st.button("Cancel", key="cancel_download"):
                     access.act_and_rerun(download.cancel_download)
-            elif st.button("Download CIFAR-10", key="download_cifar10", icon=":material/download:"):
-                access.act_and_rerun(download.start_download)
+            elif st.button(f"Download {dataset.label}", key=f"download_{dataset.key}", icon=":material/download:"):
+                access.act_and_rerun(lambda: download.start_download(dataset))
 
     st.fragment(show, run_every=POLL if state == "running" else None)()
 
