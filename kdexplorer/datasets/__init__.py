@@ -67,7 +67,7 @@ class _Missing(Dataset):
     classes, sizes = (), {"train": 0, "test": 0}
 
     def __init__(self, key: str) -> None:
-        self.key = self.label = key  # type: ignore[misc]
+        self.key = self.label = key
 
     def find(self) -> None:
         return None
