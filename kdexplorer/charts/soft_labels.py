@@ -42,6 +42,9 @@ _UNITS = [
 ]
 """Pixels of a whole bar; in bars, half of the class names' column and the room for a percentage beside a whole bar."""
 
+_NEVER = -1e9
+"""A logit of no probability."""
+
 _OWN_COLOR = alt.Color("color:N", scale=None, legend=None)
 """A row's color is in the row, so that a shape does not depend on which networks are shown."""
 
@@ -63,10 +66,11 @@ def mirrored(
         temperature: where the slider starts.
     """
     shown = select_classes(teacher.logits, label)
+    rest = len(classes) - len(shown)
     hard = f"★ and shading: the hard label, {classes[label]}" if label is not None else "This image has no hard label"
     selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
     return fill_shape(
-        _mirrored_shape(len(shown), len(students)),
+        _mirrored_shape(len(shown), len(students), rest > 0),
         {"rows": _mirrored_rows(teacher, students, classes, label, shown)},
         {"logT": slider_value(temperature), "subtitle": join_parts(hard, selection)},
         f"Mirrored bars: {teacher.name}'s probabilities of {len(shown)} classes on the left, those of "
@@ -81,16 +85,16 @@ def _header(students: int) -> float:
 
 
 @lru_cache(maxsize=32)
-def _mirrored_shape(count: int, students: int) -> Spec:
-    """The mirrored bars of `count` classes without their rows."""
-    header = _header(students)
+def _mirrored_shape(count: int, students: int, rest: bool) -> Spec:
+    """The mirrored bars of `count` classes, and with `rest` one of all others together, without their rows."""
+    header, count = _header(students), count + rest
     down = alt.Scale(domain=[-header, count], reverse=True, nice=False, zero=False)
     base = _soft_labels()
     band = base.transform_filter("datum.hard && datum.side < 0").mark_rect(opacity=0.16, color="#888888")
     names = base.transform_filter("datum.side < 0").mark_text(color=INK)
     layers = [
         band.encode(x=alt.XValue(0), x2=alt.X2Value(alt.expr("width")), y=_down("row", down), y2="row2:Q"),
-        *_bars(base, down, percent_of_students=students <= 2),
+        *_bars(base, down, students <= 2, rest),
         names.encode(x=alt.XValue(alt.expr("width / 2")), y=_down("center", down), text="shown:N"),
         *_live_table(base, down, header),
     ]
@@ -108,15 +112,17 @@ def _soft_labels() -> alt.Chart:
     base = base.transform_calculate(p="exp(datum.logp)", pt="exp(datum.logpt)", h="-exp(datum.logp) * datum.logp")
     return (
         kl(base, "K", "network", "datum.pt", "datum.logpt", "datum.logp")
-        .transform_joinaggregate(H="sum(h)", groupby=["network"])
+        .transform_calculate(others="datum.hidden ? datum.p : 0")
+        .transform_joinaggregate(H="sum(h)", others="sum(others)", groupby=["network"])
         .transform_filter("!datum.hidden")
+        .transform_calculate(p="datum.rest ? datum.others : datum.p")
         .transform_calculate(
             start="datum.side * gutter", end="datum.side * (gutter + datum.p)", percent="format(datum.p, '.0%')"
         )
     )
 
 
-def _bars(base: alt.Chart, down: alt.Scale, percent_of_students: bool) -> list[alt.Chart]:
+def _bars(base: alt.Chart, down: alt.Scale, percent_of_students: bool, rest: bool) -> list[alt.Chart]:
     """The bars and their percentages; with many students theirs are left out, as the bars are too thin."""
     across = alt.Scale(
         domainMin=alt.expr("-1 - gutter - margin"), domainMax=alt.expr("1 + gutter + margin"), nice=False, zero=False
@@ -130,16 +136,15 @@ def _bars(base: alt.Chart, down: alt.Scale, percent_of_students: bool) -> list[a
     x = alt.X("end:Q", scale=across, axis=axis)
     text: dict[str, Any] = {"color": INK}
     bars = base.mark_bar().encode(
-        x=alt.X("start:Q", scale=across, axis=axis), x2="end:Q", y=_down("y", down), y2="y2:Q", color=_OWN_COLOR,
-        tooltip=tooltips(
-            ("network:N", "network"), ("class:N", "class"), ("p:Q", "probability at T", ".4f"),
-            ("logit:Q", "logit", ".3f"),
-        ),
-    )  # fmt: skip
+        x=alt.X("start:Q", scale=across, axis=axis), x2="end:Q", y=_down("y", down), y2="y2:Q", color=_OWN_COLOR
+    )
+    said = (("network:N", "network"), ("class:N", "class"), ("p:Q", "probability at T", ".4f"))
+    parts = [bars.transform_filter("!datum.rest").encode(tooltip=tooltips(*said, ("logit:Q", "logit", ".3f")))]
+    parts += [bars.transform_filter("datum.rest").encode(tooltip=tooltips(*said))] if rest else []
     legible = base.transform_filter("datum.p >= 0.005" if percent_of_students else "datum.side < 0 && datum.p >= 0.005")
     left = legible.transform_filter("datum.side == -1").mark_text(align="right", dx=em(-4), **text)
     right = legible.transform_filter("datum.side == 1").mark_text(align="left", dx=em(4), **text)
-    return [bars, *(one.encode(x=x, y=_down("middle", down), text="percent:N") for one in (left, right))]
+    return [*parts, *(one.encode(x=x, y=_down("middle", down), text="percent:N") for one in (left, right))]
 
 
 def _live_table(base: alt.Chart, down: alt.Scale, header: float) -> list[alt.Chart]:
@@ -173,21 +178,29 @@ def _mirrored_rows(
     label: int | None,
     shown: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """A row for each network and class; those not shown follow the others and have the logits alone."""
-    order = [*shown, *(index for index in range(len(classes)) if index not in shown)]
+    """A row for each network and class; those not shown follow the others and have the logits alone.
+
+    Between them is one, whose own probability is 0, for the sum of those not shown.
+    """
+    hidden = [index for index in range(len(classes)) if index not in shown]
+    order: list[int | None] = [*shown, *([None] if hidden else []), *hidden]
     header, shifted, rows = _header(len(students)), teacher.shifted, []
     for slot, network in enumerate([teacher, *students]):
         share = 0.84 / (1 if slot == 0 else len(students))
         offset = 0.08 + (0 if slot == 0 else (slot - 1) * share)
         own = network.shifted
         for place, index in enumerate(order):
-            hidden, name, begin = place >= len(shown), classes[index], place + offset
-            row = {"network": network.name, "d": float(own[index]), "dt": float(shifted[index]), "hidden": hidden}
-            if not hidden:
+            name, begin = f"the other {len(hidden)}" if index is None else classes[index], place + offset
+            d, dt = (_NEVER, _NEVER) if index is None else (float(own[index]), float(shifted[index]))
+            row = {"network": network.name, "d": d, "dt": dt, "hidden": index is not None and place >= len(shown)}
+            if index is None:
+                row["rest"] = True
+            if not row["hidden"]:
                 row |= {
                     "color": style.look_of(network.role).color, "side": -1 if slot == 0 else 1,
-                    "class": name, "shown": f"★ {name}" if index == label else name,
-                    "first": place == 0, "hard": index == label, "logit": float(network.logits[index]),
+                    "class": name, "shown": f"★ {name}" if index is not None and index == label else name,
+                    "first": place == 0, "hard": index is not None and index == label,
+                    "logit": None if index is None else float(network.logits[index]),
                     "y": begin, "y2": begin + share * 0.94, "middle": begin + share * 0.47, "center": place + 0.5,
                     "row": float(place), "row2": place + 1.0, "line": -header + (slot + 1.5) * LINE / ROW,
                 }  # fmt: skip
@@ -221,10 +234,13 @@ def probability_bars(
         {"class": name, "p": float(probabilities[index]), "percent": f"{probabilities[index]:.0%}"}
         for index, name in names.items()
     ]
+    if rest := len(classes) - len(shown):
+        share = max(0.0, 1 - float(np.sum(probabilities[list(shown)])))
+        rows.append({"class": f"the other {rest}", "p": share, "percent": f"{share:.0%}"})
     axis = alt.Axis(format=".0%", values=[0, 0.5, 1])
     base = alt.Chart(data(rows)).encode(
         x=alt.X("p:Q", title="probability", scale=alt.Scale(domain=[0, 1.25]), axis=axis),
-        y=alt.Y("class:N", sort=list(names.values()), title=None),
+        y=alt.Y("class:N", sort=[str(row["class"]) for row in rows], title=None),
         tooltip=tooltips(("class:N", "class"), ("p:Q", "probability", ".2%")),
     )
     bars = base.mark_bar(color=style.look_of(role).color)

@@ -31,7 +31,7 @@ PINNED = {
     "alpha": ("Pinned α", "{:g}", (0.0, 0.3, 0.5, 0.7, 0.9, 1.0), ALPHA, 0.0, 1.0),
 }
 """Initial values of sliders, which links carry: label, text of a preset, presets, default, bounds."""
-LISTS, TOGGLES = ("students", "networks", "runs"), ("off_diagonal", "scaled")
+LISTS, TOGGLES = ("students", "networks", "runs"), ("off_diagonal", "scaled", "superclasses")
 """Choices of several names, and those that are on or off: their links had another form."""
 
 _USUAL, _LINKED = "usual_choices", "linked_choices"
