@@ -16,22 +16,18 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts import style
-from kdexplorer.charts.style import CONFIG, DESIGN_EM, EM, PADDING
+from kdexplorer.charts.style import CONFIG, DESIGN_EM, EM, INK, PADDING
 
 alt.theme.enable("none")  # the page's theme is applied in the browser
 
 Spec = dict[str, Any]
 """A Vega-Lite specification."""
 
-INK = "currentColor"
-"""For text in a chart: the page's own text color, in the light theme and in the dark one (charts are SVG)."""
-
 THEME: dict[str, Any] = CONFIG | {
     "axis": CONFIG["axis"]
-    | dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), INK)
+    | dict.fromkeys(("tickColor", "domainColor", "gridColor"), INK)
     | {"titleFontWeight": "normal"}
     | {"domainOpacity": 0.4, "tickOpacity": 0.4, "gridOpacity": 0.12},
-    "legend": CONFIG["legend"] | {"labelColor": INK, "titleColor": INK},
     "title": {"color": INK, "subtitleColor": INK},
     "view": {"stroke": None},
 }

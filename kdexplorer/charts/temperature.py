@@ -140,7 +140,7 @@ def closeness_curves(
     if closest:
         markers = alt.Chart(data(closest)).mark_point(size=area(130), filled=True, opacity=1)
         layers.append(markers.encode(**drawn, shape=style.shape(looks)))
-    said = f"{subject}. Markers: the closest T. Gray: entropy of the human labels"
+    said = f"{subject}. Markers: the closest T. Orange: entropy of the human labels"
     described = ", ".join(f"{name} {describe_closest(closeness)}" for name, closeness in networks.items())
     description = f"Cross-entropy to the human labels over temperature, {subject}; closest: {described}"
     return spec(layers, title("How close to the human labels", said), description, 280)
