@@ -17,6 +17,7 @@ from kdexplorer.app.server.connections import Connections
 from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import Gate
 from kdexplorer.app.server.streamlit_internals import ask_no_host, ignore_other_kinds, upload_manager
+from kdexplorer.app.server.style import StyleFirst
 from kdexplorer.app.server.uploads import limit_uploads
 from kdexplorer.app.state.cached import forget_networks
 from kdexplorer.processes import limit_thread_spinning
@@ -49,5 +50,6 @@ app = st.App(
         Middleware(Gate),
         Middleware(Guard),
         Middleware(CompressOnce),
+        Middleware(StyleFirst),
     ],
 )

@@ -8,7 +8,7 @@ not only accuracy is compared; then by the *wrong* classes alone, the label's cl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class AgreementRow:
     """A network compared with the human labels, and with its scratch baseline where that is available.
 
     Differences are its cross-entropy minus the baseline's, each at its own closest temperature: below zero it is closer
-    to the human labels.
+    to the human labels. Their intervals cover all students together, separately for each of the three comparisons.
     """
 
     name: str
@@ -93,6 +93,11 @@ def build_rows(checkpoints: Sequence[Checkpoint], human_labels: np.ndarray) -> l
                 by_part["wrong_classes"] = _compare_wrong_classes(human_labels, own, other, labels)
                 compared |= {part: over_mean(one, baseline.name) for part, one in by_part.items() if len(one)}
         rows.append(AgreementRow(checkpoint.name, at_one, temperature, float(costs.mean()), **compared))
+    for part in ("all_images", "both_right", "wrong_classes"):
+        found = [getattr(row, part) for row in rows]
+        family = sum(one is not None for one in found)
+        joint = [one and replace(one, family=family).simultaneous for one in found]
+        rows = [replace(row, **{part: one}) for row, one in zip(rows, joint, strict=True)]
     return rows
 
 
@@ -129,8 +134,8 @@ def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
         return None
     return (
         "Is a distilled student closer to the human labels than its scratch baseline, each at its own closest "
-        f"temperature? {' '.join(sentences)} Differences of the cross-entropy in nats, with 95 % intervals over "
-        "images; they do not cover another seed."
+        f"temperature? {' '.join(sentences)} Differences of the cross-entropy in nats, with simultaneous 95 % "
+        "intervals over images, for all students together; they do not cover another seed."
     )
 
 

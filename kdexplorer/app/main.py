@@ -9,13 +9,11 @@ from kdexplorer.app.parts import layout
 from kdexplorer.app.parts.layout import FOLDER, TITLES
 from kdexplorer.app.state import choices
 
-STYLE = Path(__file__).with_name("style.css")
 st.set_page_config(
     page_title="KD Explorer",
     page_icon=str(Path(__file__).parent / "icon.png"),  # a local file: a Material icon asks a font host
     layout="wide",
 )
-st.html(STYLE)
 layout.show_page_controls()
 pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)

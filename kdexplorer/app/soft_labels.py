@@ -23,7 +23,6 @@ from kdexplorer.charts.style import FRESH, HUMAN, role_of
 from kdexplorer.config import SCRATCH, trained_alpha
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
-from kdexplorer.datasets.human_labels import VARIABLE
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import Picture
 
@@ -38,12 +37,9 @@ def show_page() -> None:
     with right:
         page = build(image, teacher, students)
         chart_view.show_figure("soft_labels", page, "Soft labels")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
-        with st.container(width="content"):
-            choices.pick_pinned("T")
-        downloads.show_handout(page.networks, [image])
+    downloads.show_handout(page.networks, [image])
 
-    tab, place = choices.pick_tab("tab", list(TABS))
+    tab, place = choices.pick_tab("tab", [name for name in TABS if name != HUMAN_LABELS or page.human is not None])
     with place:  # only the open tab is computed
         TABS[tab](page)
     chart_view.follow_sliders()
@@ -60,7 +56,7 @@ class SoftLabels:
     """In the same order."""
     temperature: float
     human: np.ndarray | None
-    """The shares of annotators `[N, K]` for the test split, where they are available for this picture."""
+    """The shares of annotators `[N, K]` for the test split, where they are available."""
     student: NetworkLogits | None = None
     """Whose gradient is shown, with alpha as the weight of the teacher's term."""
     alpha: float = 0.0
@@ -97,7 +93,7 @@ def build(picture: Picture, teacher: Network, students: list[Network]) -> SoftLa
     """The networks' logits for a picture; what is missing is reported. Without the teacher's the page ends."""
     human = None
     try:
-        human = cached.human_labels_of(picture.dataset) if picture.label is not None else None
+        human = cached.human_labels_of(picture.dataset)
     except KDError as error:
         show_error(error)
     found = network_picker.ask_each([teacher, *students], lambda one: one.logits_of(picture))
@@ -124,7 +120,7 @@ def show_gradient(page: SoftLabels) -> None:
         if choices.pick_option("moment", "Moment", MOMENTS) != MOMENTS[0]:
             student = fresh_student(page.teacher)
     with right:
-        alpha = choices.pick_pinned("alpha", trained_alpha(trained))
+        alpha = choices.pick_alpha(trained_alpha(trained))
     st.latex(
         r"\begin{aligned}\frac{\partial L}{\partial z_i} ={}& "
         r"\underbrace{\alpha\,T\,\bigl(p^s_i(T) - p^t_i(T)\bigr)}_{\text{teacher}} \\ "
@@ -253,11 +249,8 @@ def show_class_similarity(page: SoftLabels) -> None:
 
 def show_human_labels(page: SoftLabels) -> None:
     """How close each network is to the annotators over T, for this image and over the split."""
-    if page.human is None:
-        st.info(
-            "CIFAR-10H contains the labels that about 50 annotators gave to each test image of CIFAR-10. If you have "
-            f"it, set {VARIABLE} to its file cifar10h-counts.npy and choose a test image."
-        )
+    if page.human is None or page.picture.label is None:
+        st.info("About 50 annotators labeled each test image of CIFAR-10: choose one to see their labels.")
         return
     _show_annotators(page, page.human)
     roles = {one.name: one.role for one in page.logits}
@@ -323,10 +316,12 @@ def show_logits(page: SoftLabels) -> None:
         st.caption("The logits of test images are those that were stored when the network was evaluated.")
 
 
+HUMAN_LABELS = "Human labels"
+"""The tab that needs them."""
 TABS = {
     "Gradient on the student": show_gradient,
     "Curves over T": show_curves,
     "Class similarity": show_class_similarity,
-    "Human labels": show_human_labels,
+    HUMAN_LABELS: show_human_labels,
     "Logits": show_logits,
 }

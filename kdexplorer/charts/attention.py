@@ -13,7 +13,7 @@ import numpy as np
 
 from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_maps, map_difference, relative_map
 from kdexplorer.charts import style
-from kdexplorer.charts.common import INK, Spec, data, fill_shape, spec, title, tooltips
+from kdexplorer.charts.common import INK, Spec, data, fill_shape, name_networks, spec, title, tooltips
 from kdexplorer.charts.style import DESIGN_EM, area, em
 from kdexplorer.images.picture import PALETTES, data_url, enlarge_png, map_png
 
@@ -169,7 +169,8 @@ def _grid_shape(networks: int, stages: int) -> Spec:
         alt.param(name="cell", expr=f"max(0, min({side}, column - em / 4))"),  # the first layout may have no width
     ]
     height = f"{_NAMES} * em + {stages} * (cell + {line} * em)"
-    layers = [*_pictures(line), *(_correlations() if is_large else []), *_names()]
+    heads = alt.Chart(alt.NamedData("heads")).transform_calculate(left="datum.column * column")
+    layers = [*_pictures(line), *(_correlations() if is_large else []), *name_networks(heads)]
     return spec(layers, title("", "—"), "", height, *params)
 
 
@@ -213,23 +214,6 @@ def _correlations() -> list[alt.Chart]:
         bar.encode(x=x, y=y, x2="end:Q", opacity=alt.value(0.2), color=alt.value("gray")),
         bar.encode(x=x, y=y, x2="full:Q", color=alt.Color("color:N", scale=None, legend=None)),
         number.encode(x=x, y=alt.Y("number:Q", scale=None, axis=None), text=alt.Text("like:Q", format=".2f")),
-    ]
-
-
-def _names() -> list[alt.Chart]:
-    """Each network's color and name above its column, the name in as many lines as it needs."""
-    count = "max(6, floor((column - 1.4 * em) / (0.6 * em)))"
-    lines = f"replace(datum.network, regexp('(.{{1,' + {count} + '}})(-|$)', 'g'), '$1$2\\n')"
-    heads = alt.Chart(alt.NamedData("heads")).transform_calculate(left="datum.column * column", lines=lines)
-    color = alt.Color("color:N", scale=None, legend=None)
-    names = heads.transform_calculate(left="datum.left + 1.2 * em").mark_text(
-        color=INK, align="left", baseline="top", fontWeight="bold", lineBreak="\n", lineHeight=em(19)
-    )
-    squares = heads.transform_calculate(left="datum.left + em / 2").mark_square(size=area(200), opacity=1)
-    x = alt.X("left:Q", scale=None, axis=None)
-    return [
-        squares.encode(x=x, y=alt.YValue(em(9)), color=color),
-        names.encode(x=x, y=alt.YValue(0), text="lines:N"),
     ]
 
 

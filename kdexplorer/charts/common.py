@@ -1,7 +1,7 @@
 """What all charts share: specifications, titles, and which classes are shown.
 
 A chart is a Vega-Lite specification, a dict, built by Altair. Large charts that are redrawn often are built once per
-shape (how many networks, how many classes), and rows and values are put into a copy: for the mirrored bars building
+shape (how many networks, how many classes), and rows and values are put into a copy: for the soft labels building
 takes a hundred times as long.
 """
 
@@ -16,22 +16,18 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts import style
-from kdexplorer.charts.style import CONFIG, DESIGN_EM, EM, PADDING
+from kdexplorer.charts.style import CONFIG, DESIGN_EM, EM, INK, PADDING
 
 alt.theme.enable("none")  # the page's theme is applied in the browser
 
 Spec = dict[str, Any]
 """A Vega-Lite specification."""
 
-INK = "currentColor"
-"""For text in a chart: the page's own text color, in the light theme and in the dark one (charts are SVG)."""
-
 THEME: dict[str, Any] = CONFIG | {
     "axis": CONFIG["axis"]
-    | dict.fromkeys(("labelColor", "titleColor", "tickColor", "domainColor", "gridColor"), INK)
+    | dict.fromkeys(("tickColor", "domainColor", "gridColor"), INK)
     | {"titleFontWeight": "normal"}
     | {"domainOpacity": 0.4, "tickOpacity": 0.4, "gridOpacity": 0.12},
-    "legend": CONFIG["legend"] | {"labelColor": INK, "titleColor": INK},
     "title": {"color": INK, "subtitleColor": INK},
     "view": {"stroke": None},
 }
@@ -168,6 +164,29 @@ def _broken(name: str, width: float) -> str:
     count = f"max(12, floor(((containerSize()[0] || width) - 3 * em) / ({width} * em)))"
     pattern = f"regexp('(.{{1,' + {count} + '}})( |$)', 'g')"
     return f"split(trim(replace({name}, {pattern}, '$1\\n')), '\\n')"
+
+
+NARROW = 6.5
+"""Width in `em` below which a column has its network's color above the name, not beside it."""
+
+
+def name_networks(base: alt.Chart) -> list[alt.Chart]:
+    """Each network's color and name at the top of its column, the name in as many lines as it needs.
+
+    Its rows have `network`, `color` and `left`, in pixels; the parameter `column` is a column's width.
+    """
+    narrow = f"column < {NARROW} * em"
+    count = f"max(6, floor((column - ({narrow} ? 0.2 : 1.4) * em) / (0.6 * em)))"
+    lines = f"replace(datum.network, regexp('(.{{1,' + {count} + '}})(-|$)', 'g'), '$1$2\\n')"
+    names = base.transform_calculate(begin=f"datum.left + ({narrow} ? 0 : 1.2 * em)", lines=lines).mark_text(
+        color=INK, align="left", baseline="top", fontWeight="bold", lineBreak="\n", lineHeight=style.em(19)
+    )
+    squares = base.transform_calculate(begin="datum.left + em / 2").mark_square(size=style.area(200), opacity=1)
+    x, color = alt.X("begin:Q", scale=None, axis=None), alt.Color("color:N", scale=None, legend=None)
+    return [
+        squares.encode(x=x, y=alt.YValue(style.em(9)), color=color),
+        names.encode(x=x, y=alt.YValue(alt.expr(f"{narrow} ? 1.15 * em : 0")), text="lines:N"),
+    ]
 
 
 def join_parts(*parts: str) -> str:

@@ -1,4 +1,5 @@
-"""One image's soft labels: mirrored bars with a temperature slider in the browser, and bars of one distribution.
+"""One image's soft labels: a column for each network with a temperature slider in the browser, and bars of one
+distribution.
 
 The temperature is a Vega parameter bound to a range input, and softmax, entropy and KL are Vega transforms: moving the
 slider takes no request to the server. They are computed over all classes, whichever are shown.
@@ -17,46 +18,53 @@ from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
 from kdexplorer.charts.common import (
     INK,
+    NARROW,
     NetworkLogits,
     Spec,
     data,
     describe_selection,
     fill_shape,
     join_parts,
+    name_networks,
     select_classes,
     slider_value,
     spec,
     title,
     tooltips,
 )
-from kdexplorer.charts.style import area, em
+from kdexplorer.charts.style import DESIGN_EM, em
 from kdexplorer.charts.temperature import kl, log_softmax, temperature_params
 
-ROW, LINE = 33, 22
-"""Height of a class and of a line of the live table, in pixels in a window of 1280 pixels; see `sizes.em`."""
+ROW = 30
+"""Height of a class, in pixels in a window of 1280 pixels; see `style.em`."""
 
-_UNITS = [
-    alt.param(name="unit", expr="max(1, width / 2 - 6.6 * em)"),
-    alt.param(name="gutter", expr="4 * em / unit"),
-    alt.param(name="margin", expr="2.6 * em / unit"),
-]
-"""Pixels of a whole bar; in bars, half of the class names' column and the room for a percentage beside a whole bar."""
-
-_NEVER = -1e9
-"""A logit of no probability."""
-
-_OWN_COLOR = alt.Color("color:N", scale=None, legend=None)
-"""A row's color is in the row, so that a shape does not depend on which networks are shown."""
+_LINE = 0.8
+"""Height of a line of numbers, in rows."""
+_NUMBERS = (
+    ("effective classes", "eff. classes", "format(exp(datum.H), '.2f')"),
+    ("entropy (nats)", "entropy", "format(datum.H, '.2f')"),
+    ("KL from teacher", "KL", "datum.column ? format(max(0, datum.K), '.3f') : ''"),
+    ("T² · KL", "T² · KL", "datum.column ? format(max(0, T * T * datum.K), '.3f') : ''"),
+)
+"""What stands below the bars, with a shorter name for a phone."""
 
 
-def mirrored(
+_REST, _NEVER = -1, -1e9
+"""In the place of a class: all that are not shown; and a logit of no probability."""
+
+
+def _name_rest(count: int) -> str:
+    return f"the other {count}" if count else ""
+
+
+def columns(
     teacher: NetworkLogits,
     students: Sequence[NetworkLogits],
     classes: Sequence[str],
     label: int | None,
     temperature: float,
 ) -> Spec:
-    """The teacher's soft label on the left of the class names, the students' on the right, and a live table above.
+    """A column of bars for each network, the teacher first, a row for each class, and numbers below.
 
     Args:
         teacher: the network whose largest logits select the classes, see `select_classes`.
@@ -66,44 +74,58 @@ def mirrored(
         temperature: where the slider starts.
     """
     shown = select_classes(teacher.logits, label)
-    rest = len(classes) - len(shown)
     hard = f"★ and shading: the hard label, {classes[label]}" if label is not None else "This image has no hard label"
     selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
+    names, rest = [classes[index] for index in shown], len(classes) - len(shown)
     return fill_shape(
-        _mirrored_shape(len(shown), len(students), rest > 0),
-        {"rows": _mirrored_rows(teacher, students, classes, label, shown)},
-        {"logT": slider_value(temperature), "subtitle": join_parts(hard, selection)},
-        f"Mirrored bars: {teacher.name}'s probabilities of {len(shown)} classes on the left, those of "
-        f"{', '.join(s.name for s in students) or 'no student'} on the right. A slider sets the temperature; a "
-        "table above the bars gives entropy and KL divergence from the teacher.",
-    )
-
-
-def _header(students: int) -> float:
-    """Height of the live table, in rows."""
-    return (students + 2) * LINE / ROW + 0.4
+        _columns_shape(len(shown), len(students) + 1, rest > 0),
+        {"rows": _rows([teacher, *students], classes, label, shown)},
+        {
+            "logT": slider_value(temperature), "subtitle": join_parts(hard, selection),
+            "letters": max(len(name) for name in [*names, _name_rest(rest)]) + 2,
+        },
+        f"Bars of {len(shown)} classes in a column for each network: {', '.join(n.name for n in [teacher, *students])}."
+        " A slider sets the temperature; below the bars stand effective classes, entropy and KL from the teacher.",
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=32)
-def _mirrored_shape(count: int, students: int, rest: bool) -> Spec:
-    """The mirrored bars of `count` classes, and with `rest` one of all others together, without their rows."""
-    header, count = _header(students), count + rest
-    down = alt.Scale(domain=[-header, count], reverse=True, nice=False, zero=False)
-    base = _soft_labels()
-    band = base.transform_filter("datum.hard && datum.side < 0").mark_rect(opacity=0.16, color="#888888")
-    names = base.transform_filter("datum.side < 0").mark_text(color=INK)
+def _columns_shape(count: int, networks: int, rest: bool) -> Spec:
+    """The columns of so many networks and classes, and with `rest` all others as one, without their rows."""
+    count += rest
+    end, longest = count + (len(_NUMBERS) + 0.5) * _LINE, max(len(name) for name, *_ in _NUMBERS)
+    down = alt.Scale(domainMin=alt.expr("-head"), domainMax=end, reverse=True, nice=False, zero=False)
+    base = _soft_labels().transform_calculate(left="names + datum.column * column")
+    first = base.transform_filter("datum.column == 0")
+    band = first.transform_filter("datum.hard").mark_rect(opacity=0.16, color="#888888")
+    text = first.mark_text(color=INK, align="right", baseline="middle")
     layers = [
         band.encode(x=alt.XValue(0), x2=alt.X2Value(alt.expr("width")), y=_down("row", down), y2="row2:Q"),
-        *_bars(base, down, students <= 2, rest),
-        names.encode(x=alt.XValue(alt.expr("width / 2")), y=_down("center", down), text="shown:N"),
-        *_live_table(base, down, header),
+        text.encode(x=alt.XValue(alt.expr("names - em / 2")), y=_down("middle", down), text="shown:N"),
+        *name_networks(base.transform_filter("datum.first")),
+        *_bars(base, down, rest),
+        *_numbers(base.transform_filter("datum.first"), down, count),
     ]
     heading = title(alt.expr("'Soft labels at T = ' + format(T, '.2f')"))
-    return spec(layers, heading, "", ROW * (count + header), *temperature_params(), *_UNITS)
+    params = [
+        alt.param(name="letters", value=0),
+        alt.param(name="narrow", expr="width < 30 * em"),
+        alt.param(name="names", expr=f"min(0.31 * width, (0.46 * max(letters, narrow ? 0 : {longest}) + 0.7) * em)"),
+        alt.param(name="column", expr=f"max(1, (width - names) / {networks})"),
+        alt.param(name="bar", expr="max(1, column - 3.1 * em)"),
+        alt.param(name="head", expr=f"column < {NARROW} * em ? 2.1 : 1.35"),  # in rows
+    ]
+    height = f"(head + {end}) * {ROW / DESIGN_EM:.4g} * em"
+    return spec(layers, heading, "", height, *temperature_params(), *params)
 
 
 def _down(field: str, scale: alt.Scale) -> alt.Y:
     return alt.Y(f"{field}:Q", axis=None, scale=scale)
+
+
+def _across(field: str) -> alt.X:
+    """A field in pixels."""
+    return alt.X(f"{field}:Q", axis=None, scale=None)
 
 
 def _soft_labels() -> alt.Chart:
@@ -113,96 +135,75 @@ def _soft_labels() -> alt.Chart:
     return (
         kl(base, "K", "network", "datum.pt", "datum.logpt", "datum.logp")
         .transform_calculate(others="datum.hidden ? datum.p : 0")
-        .transform_joinaggregate(H="sum(h)", others="sum(others)", groupby=["network"])
+        .transform_joinaggregate(H="sum(h)", best="max(logp)", others="sum(others)", groupby=["network"])
         .transform_filter("!datum.hidden")
         .transform_calculate(p="datum.rest ? datum.others : datum.p")
-        .transform_calculate(
-            start="datum.side * gutter", end="datum.side * (gutter + datum.p)", percent="format(datum.p, '.0%')"
-        )
     )
 
 
-def _bars(base: alt.Chart, down: alt.Scale, percent_of_students: bool, rest: bool) -> list[alt.Chart]:
-    """The bars and their percentages; with many students theirs are left out, as the bars are too thin."""
-    across = alt.Scale(
-        domainMin=alt.expr("-1 - gutter - margin"), domainMax=alt.expr("1 + gutter + margin"), nice=False, zero=False
+def _bars(base: alt.Chart, down: alt.Scale, rest: bool) -> list[alt.Chart]:
+    """The bars, the track of a whole one, and the percentages, bold for each network's prediction."""
+    base = base.transform_calculate(
+        top="datum.row + 0.14", bottom="datum.row + 0.86", whole="datum.left + bar", end="datum.left + bar * datum.p"
     )
-    axis = alt.Axis(
-        values=alt.expr("[-1 - gutter, -0.5 - gutter, -gutter, gutter, 0.5 + gutter, 1 + gutter]"),
-        labelExpr="format(abs(datum.value) - gutter, '.0%')",
-        title="← teacher · probability · students →",
-        grid=False,
-    )
-    x = alt.X("end:Q", scale=across, axis=axis)
-    text: dict[str, Any] = {"color": INK}
-    bars = base.mark_bar().encode(
-        x=alt.X("start:Q", scale=across, axis=axis), x2="end:Q", y=_down("y", down), y2="y2:Q", color=_OWN_COLOR
-    )
-    said = (("network:N", "network"), ("class:N", "class"), ("p:Q", "probability at T", ".4f"))
-    parts = [bars.transform_filter("!datum.rest").encode(tooltip=tooltips(*said, ("logit:Q", "logit", ".3f")))]
-    parts += [bars.transform_filter("datum.rest").encode(tooltip=tooltips(*said))] if rest else []
-    legible = base.transform_filter("datum.p >= 0.005" if percent_of_students else "datum.side < 0 && datum.p >= 0.005")
-    left = legible.transform_filter("datum.side == -1").mark_text(align="right", dx=em(-4), **text)
-    right = legible.transform_filter("datum.side == 1").mark_text(align="left", dx=em(4), **text)
-    return [*parts, *(one.encode(x=x, y=_down("middle", down), text="percent:N") for one in (left, right))]
-
-
-def _live_table(base: alt.Chart, down: alt.Scale, header: float) -> list[alt.Chart]:
-    """Entropy, effective classes, KL and T^2 KL of each network, as text that follows the slider."""
-    once, y = base.transform_filter("datum.first"), _down("line", down)
-    heads = alt.Chart(data([{"line": -header + 0.5 * LINE / ROW}]))
-    names = once.mark_text(color=INK, align="left")
-    layers = [
-        once.mark_square(size=area(200), opacity=1).encode(x=alt.XValue(em(9)), y=y, color=_OWN_COLOR),
-        names.encode(x=alt.XValue(em(24)), y=y, text="network:N"),
+    y = {"y": _down("top", down), "y2": alt.Y2("bottom:Q")}
+    tips = tooltips(("network:N", "network"), ("class:N", "class"), ("p:Q", "probability at T", ".4f"))
+    color = alt.Color("color:N", scale=None, legend=None)  # in the row: no shape depends on which networks are shown
+    track = base.mark_rect(color="#888888", opacity=0.13).encode(x=_across("left"), x2="whole:Q", **y)
+    bars = base.mark_rect().encode(x=_across("left"), x2="end:Q", **y, color=color, tooltip=tips)
+    parts = [bars.transform_filter("datum.rest")] if rest else []
+    parts.append(bars.transform_filter("!datum.rest").encode(tooltip=[*tips, *tooltips(("logit:Q", "logit", ".3f"))]))
+    legible = base.transform_filter("datum.p >= 0.005").transform_calculate(percent="format(datum.p, '.0%')")
+    words: dict[str, Any] = {"color": INK, "align": "left", "baseline": "middle", "dx": em(4)}
+    percents = [
+        legible.transform_filter("datum.logp == datum.best" if bold else "datum.logp != datum.best")
+        .mark_text(**words, fontWeight="bold" if bold else "normal")
+        .encode(x=_across("end"), y=_down("middle", down), text="percent:N")
+        for bold in (False, True)
     ]
-    columns = (
-        (0.55, "entropy", "format(datum.H, '.2f') + (width < 400 ? '' : ' nats')"),  # no room for units on a phone
-        (0.70, "classes", "format(exp(datum.H), '.2f')"),
-        (0.85, "KL", "datum.side < 0 ? '' : format(max(0, datum.K), '.3f')"),
-        (1.0, "T²·KL", "datum.side < 0 ? '' : format(max(0, T * T * datum.K), '.3f')"),
-    )
-    text: dict[str, Any] = {"color": INK, "align": "right"}
-    for place, head, expression in columns:
-        x = alt.XValue(alt.expr(f"width * {place}"))
-        layers.append(heads.mark_text(**text, text=head, fontStyle="italic").encode(x=x, y=y))
-        value = once.transform_calculate(shown_value=expression).mark_text(**text)
-        layers.append(value.encode(x=x, y=y, text="shown_value:N"))
+    return [track, *parts, *percents]
+
+
+def _numbers(once: alt.Chart, down: alt.Scale, count: int) -> list[alt.Chart]:
+    """Each network's effective classes, entropy, KL and T² KL, as text that follows the slider."""
+    layers = []
+    for line, (name, short, expression) in enumerate(_NUMBERS, start=1):
+        below = once.transform_calculate(line=f"{count + line * _LINE}", value=expression)
+        words = f"narrow ? '{short}' : '{name}'"
+        head = below.transform_filter("datum.column == 0").transform_calculate(words=words)
+        y = _down("line", down)
+        layers += [
+            head.mark_text(color=INK, align="right", baseline="middle").encode(
+                x=alt.XValue(alt.expr("names - em / 2")), y=y, text="words:N"
+            ),
+            below.mark_text(color=INK, align="left", baseline="middle").encode(x=_across("left"), y=y, text="value:N"),
+        ]
     return layers
 
 
-def _mirrored_rows(
-    teacher: NetworkLogits,
-    students: Sequence[NetworkLogits],
-    classes: Sequence[str],
-    label: int | None,
-    shown: Sequence[int],
+def _rows(
+    networks: Sequence[NetworkLogits], classes: Sequence[str], label: int | None, shown: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """A row for each network and class; those not shown follow the others and have the logits alone.
+    """A row for each network, the teacher first, and class; those not shown follow and have the logits alone.
 
-    Between them is one, whose own probability is 0, for the sum of those not shown.
+    Between them is a row for their sum, whose own probability is 0.
     """
     hidden = [index for index in range(len(classes)) if index not in shown]
-    order: list[int | None] = [*shown, *([None] if hidden else []), *hidden]
-    header, shifted, rows = _header(len(students)), teacher.shifted, []
-    for slot, network in enumerate([teacher, *students]):
-        share = 0.84 / (1 if slot == 0 else len(students))
-        offset = 0.08 + (0 if slot == 0 else (slot - 1) * share)
-        own = network.shifted
+    order = [*shown, *([_REST] if hidden else []), *hidden]
+    of_teacher, rows = networks[0].shifted, []
+    for column, network in enumerate(networks):
+        own, color = network.shifted, style.look_of(network.role).color
         for place, index in enumerate(order):
-            name, begin = f"the other {len(hidden)}" if index is None else classes[index], place + offset
-            d, dt = (_NEVER, _NEVER) if index is None else (float(own[index]), float(shifted[index]))
-            row = {"network": network.name, "d": d, "dt": dt, "hidden": index is not None and place >= len(shown)}
-            if index is None:
-                row["rest"] = True
+            rest = index == _REST
+            d, dt = (_NEVER, _NEVER) if rest else (float(own[index]), float(of_teacher[index]))
+            row = {"network": network.name, "d": d, "dt": dt, "hidden": not rest and place >= len(shown)}
             if not row["hidden"]:
+                name = _name_rest(len(hidden)) if rest else classes[index]
+                row |= {"rest": True} if rest else {"logit": float(network.logits[index])}
                 row |= {
-                    "color": style.look_of(network.role).color, "side": -1 if slot == 0 else 1,
-                    "class": name, "shown": f"★ {name}" if index is not None and index == label else name,
-                    "first": place == 0, "hard": index is not None and index == label,
-                    "logit": None if index is None else float(network.logits[index]),
-                    "y": begin, "y2": begin + share * 0.94, "middle": begin + share * 0.47, "center": place + 0.5,
-                    "row": float(place), "row2": place + 1.0, "line": -header + (slot + 1.5) * LINE / ROW,
+                    "color": color, "column": column, "class": name, "shown": f"★ {name}" if index == label else name,
+                    "first": place == 0, "hard": index == label,
+                    "row": float(place), "middle": place + 0.5, "row2": place + 1.0,
                 }  # fmt: skip
             rows.append(row)
     return rows
@@ -236,7 +237,7 @@ def probability_bars(
     ]
     if rest := len(classes) - len(shown):
         share = max(0.0, 1 - float(np.sum(probabilities[list(shown)])))
-        rows.append({"class": f"the other {rest}", "p": share, "percent": f"{share:.0%}"})
+        rows.append({"class": _name_rest(rest), "p": share, "percent": f"{share:.0%}"})
     axis = alt.Axis(format=".0%", values=[0, 0.5, 1])
     base = alt.Chart(data(rows)).encode(
         x=alt.X("p:Q", title="probability", scale=alt.Scale(domain=[0, 1.25]), axis=axis),

@@ -17,7 +17,7 @@ from typing import Any
 import altair as alt
 
 from kdexplorer.config import SCRATCH, objective_label
-from kdexplorer.methods import Method, all_methods, get_method
+from kdexplorer.methods import Method, all_methods, find_method
 from kdexplorer.runs.checkpoints import Checkpoint
 
 EM = "file ? file.em : max(12, 0.014 * (windowSize()[0] || 1280) + 0 * width)"
@@ -35,7 +35,12 @@ DESIGN_EM = 18
 PADDING = {"left": 2, "right": 2, "top": 2, "bottom": 6}
 """Pixels around a chart; Streamlit's own are more, and the first screen is short."""
 
-_TEXT = {"labelFontSize": {"expr": "em"}, "titleFontSize": {"expr": "em"}}
+INK = "currentColor"
+"""For text in a chart: the page's own text color, in the light theme and in the dark one (charts are SVG)."""
+
+_TEXT = {
+    "labelFontSize": {"expr": "em"}, "titleFontSize": {"expr": "em"}, "labelColor": INK, "titleColor": INK,
+}  # fmt: skip
 CONFIG: dict[str, Any] = {
     "axis": _TEXT | {"labelLimit": {"expr": "11 * em"}, "titlePadding": {"expr": "em / 3"}},
     "axisY": {"labelFlush": False},
@@ -44,8 +49,8 @@ CONFIG: dict[str, Any] = {
     "text": {"fontSize": {"expr": "em"}},
     "mark": {"tooltip": None},
 }
-"""Sizes of text in every chart, and no tooltip but what a chart names: Streamlit's theme would list positions. Labels
-are aligned with their row: that theme moves the first and the last one inwards."""
+"""Sizes and color of text in every chart, and no tooltip but what a chart names: Streamlit's theme would list
+positions. Labels are aligned with their row: that theme moves the first and the last one inwards."""
 
 
 def em(pixels: float) -> Any:
@@ -77,7 +82,7 @@ AUDIENCE = "audience"
 """The role of the audience's votes."""
 
 NEUTRAL = "#7F8C99"
-"""For rules and diagonals: visible on white and on near-black."""
+"""For rules, diagonals and the scratch baseline: visible on white and on near-black."""
 
 FAMILY_COLORS = {"response": "#009E73", "feature": "#CC79A7", "relation": "#56B4E9"}
 """From the Okabe-Ito set, as the other colors: distinguishable for color-blind eyes, on white and on near-black."""
@@ -178,21 +183,22 @@ def role_of(checkpoint: Checkpoint, teacher: Checkpoint | None = None) -> str:
 
 
 def look_of(role: str) -> Look:
-    """How a role is drawn. Raises ConfigError for a key of a method that is not registered."""
+    """How a role is drawn."""
     if role == TEACHER:
         return Look("#0072B2", "circle", (1, 0), TEACHER)
     if role == HUMAN:
-        return Look("#8C8C8C", "stroke", (1, 3), "human labels")
+        return Look("#D55E00", "stroke", (1, 3), "human labels")
     if role == AUDIENCE:
-        return Look("currentColor", "stroke", (4, 2), "room")  # ink, as text
+        return Look(INK, "stroke", (4, 2), "room")
     if role == FRESH:
-        return Look(NEUTRAL, "stroke", (16, 4), FRESH)
+        return Look(INK, "stroke", (16, 4), FRESH)
     if role == SCRATCH:
-        return Look("#D55E00", "square", (6, 3), SCRATCH)
-    methods = [get_method(key) for key in role.split("+")]
+        return Look(NEUTRAL, "square", (6, 3), SCRATCH)
+    methods = [find_method(key) for key in role.split("+")]
     families = {method.family for method in methods}
     color = FAMILY_COLORS[methods[0].family] if len(families) == 1 else SEVERAL_FAMILIES
-    shape, dash = _cues(all_methods())[role] if len(methods) == 1 else ("triangle-down", (12, 4))
+    several = ("triangle-down", (12, 4))
+    shape, dash = _cues(all_methods()).get(role, several) if len(methods) == 1 else several
     return Look(color, shape, dash, objective_label(role))
 
 

@@ -31,8 +31,9 @@ COMPARED = ("kl", "push")
 
 def temperature_params() -> list[alt.Parameter]:
     """The slider (log2 T) and T itself."""
-    slider = alt.binding_range(min=math.log2(T_MIN), max=math.log2(T_MAX), step=0.01, name="Temperature T, 0.5 to 20")
-    return [alt.param(name="logT", value=0, bind=slider), alt.param(name="T", expr="pow(2, logT)")]
+    slider = alt.binding_range(min=math.log2(T_MIN), max=math.log2(T_MAX), step=0.01, name="Temperature T")
+    last = f"logT > {math.log2(T_MAX) - 0.003:.4f} ? {T_MAX:g} : pow(2, logT)"  # its steps do not end there
+    return [alt.param(name="logT", value=0, bind=slider), alt.param(name="T", expr=last)]
 
 
 def log_softmax(chart: alt.Chart, by: str, **logits: str) -> alt.Chart:
@@ -139,7 +140,7 @@ def closeness_curves(
     if closest:
         markers = alt.Chart(data(closest)).mark_point(size=area(130), filled=True, opacity=1)
         layers.append(markers.encode(**drawn, shape=style.shape(looks)))
-    said = f"{subject}. Markers: the closest T. Gray: entropy of the human labels"
+    said = f"{subject}. Markers: the closest T. Orange: entropy of the human labels"
     described = ", ".join(f"{name} {describe_closest(closeness)}" for name, closeness in networks.items())
     description = f"Cross-entropy to the human labels over temperature, {subject}; closest: {described}"
     return spec(layers, title("How close to the human labels", said), description, 280)

@@ -109,7 +109,7 @@ FIGURES = (
         "picture", size=1.4,
     ),
     Figure(
-        "soft_labels", "Soft labels of teacher and students", "soft_labels", "T", "soft", soft_labels.mirrored,
+        "soft_labels", "Soft labels of teacher and students", "soft_labels", "T", "soft", soft_labels.columns,
         "picture",
     ),
     Figure(

@@ -133,7 +133,7 @@ class Charts:
         first, *own = (self.request.alpha_of(checkpoint) for checkpoint in self.request.networks.values())
         moments = [(fresh_student(teacher), own[0] if own else first), *zip(students, own, strict=True)]
         return {
-            "mirrored": figures["soft_labels"].chart(shown),
+            "soft_labels": figures["soft_labels"].chart(shown),
             "scale": draw_scale(rows, "map", True),
             "attention": figures["attention"].chart(shown),
         } | {

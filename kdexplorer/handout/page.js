@@ -60,7 +60,7 @@
 
   // The buttons below a frame that save its chart.
   function addFiles(frame) {
-    const { chart } = frame.dataset, name = { mirrored: "soft labels", scale: "attention scale" }[chart] ?? chart;
+    const { chart } = frame.dataset, name = { soft_labels: "soft labels", scale: "attention scale" }[chart] ?? chart;
     const figure = document.createElement("div");
     const files = Object.assign(document.createElement("p"), { className: "files" });
     for (const kind of ["SVG", "PNG", "CSV"]) {
@@ -91,7 +91,7 @@
     if (!view) return;
     for (const name of Object.keys(chart.values)) if (name in signals) view.signal(name, signals[name]);
     await view.runAsync();
-    if (frame.dataset.chart === "mirrored") showNumbers(view);
+    if (frame.dataset.chart === "soft_labels") showNumbers(view);
   }
 
   let waiting = false;
@@ -166,8 +166,8 @@
         sheet.append(image, name, grid);
         one("#print").append(sheet);
         const at = (T) => ({ ...signals, logT: Math.log2(T) });
-        const { mirrored } = chartsOf(number);
-        await Promise.all(frames.map((frame, k) => draw(frame, mirrored, at(printTemperatures[k]), 420)));
+        const { soft_labels: chart } = chartsOf(number);
+        await Promise.all(frames.map((frame, k) => draw(frame, chart, at(printTemperatures[k]), 420)));
       }),
       ...all("section:not(.interactive) .chart[data-chart]").map(refresh),
     ]);

@@ -44,7 +44,8 @@ NOTES = (
 
 GRID_NOTES = (
     "Images: the exact paired test of these trained networks on the same images. Seeds: the paired t test of the "
-    "settings. Both against the lab's default."
+    "settings; their intervals cover all differences of the column together (Bonferroni). Both against the lab's "
+    "default."
 )
 
 
@@ -96,7 +97,7 @@ def _grid_cells(one: Summary, reference: str) -> dict[str, str]:
         "To default": _number(images.estimate if images else None, "+.2f", 100),
         "Images: p": format_p_cell(images.p_alone if images else None),
         "Images: Holm p": format_p_cell(images.p if images else None),
-        "Seeds: 95 % interval": seeds.bounds() if seeds else "",
+        "Seeds: simultaneous 95 %": seeds.simultaneous.bounds() if seeds else "",
         "Seeds: p": format_p_cell(seeds.p_alone if seeds else None),
         "Seeds: Holm p": format_p_cell(seeds.p if seeds else None),
     }
@@ -265,7 +266,8 @@ def _describe_seeds(best: Summary, default: str) -> str:
 
 
 def _describe_test(one: Difference) -> str:
-    interval = f"95 % {one.bounds()}, {one.count} seeds"
+    kind = "simultaneous 95 %" if one.family > 1 else "95 %"
+    interval = f"{kind} {one.simultaneous.bounds()}, {one.count} seeds"
     return f"{100 * one.estimate:+.2f} points ({interval}), paired t test {format_p(one.p_alone or 0)}"
 
 

@@ -17,6 +17,8 @@ const STORY_HELP = [
 const STORY = { PageDown: "next", ArrowRight: "next", " ": "next", PageUp: "back", ArrowLeft: "back", Escape: "leave" };
 const UP = { ArrowUp: 1, ArrowDown: -1, "+": 1, "=": 1, "-": -1 };
 const STEP = 0.25; // of log2 T: four presses double the temperature
+const PRESETS = [0.5, 1, 2, 4, 8, 20]; // of T: ticks at its slider, which catch it within SNAP pixels
+const SNAP = 6;
 const FRAME = 700; // milliseconds that a replay shows each epoch
 const EPOCHS = ".vega-bindings input[name=epoch]";
 const OWN_KEYS = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=textbox]";
@@ -38,9 +40,38 @@ function moveSlider(slider, value) {
   slider.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
+/** T from its slider's value, whose last step ends just below the highest T. */
+function readTemperature(value) {
+  const T = 2 ** Number(value);
+  return PRESETS.find((preset) => Math.abs(preset - T) < 0.002 * T) ?? T;
+}
+
+/** Moves T's slider to a tick that is a few pixels away, while a pointer drags it. */
+function snap(slider) {
+  if (slider.name !== "logT" || !slider.matches(":active")) return;
+  const near = (SNAP * (slider.max - slider.min)) / slider.clientWidth;
+  const tick = PRESETS.map(Math.log2).find((one) => Math.abs(one - slider.value) < near);
+  if (tick !== undefined) slider.value = tick;
+}
+
+/** The ticks below T's slider, each a button. */
+function addTicks(slider) {
+  const ticks = Object.assign(document.createElement("div"), { className: "kd-ticks" });
+  ticks.append(...PRESETS.map((T) => {
+    const tick = Object.assign(document.createElement("button"), { type: "button", textContent: T, tabIndex: -1 });
+    tick.setAttribute("aria-label", `T = ${T}`);
+    tick.style.setProperty("--at", (Math.log2(T) - slider.min) / (slider.max - slider.min));
+    tick.addEventListener("click", () => moveSlider(slider, Math.log2(T)));
+    return tick;
+  }));
+  const place = Object.assign(document.createElement("div"), { className: "kd-ticked" });
+  slider.before(place);
+  place.append(ticks, slider);
+}
+
 /** A slider's value in words: Vega writes the parameter's number, which for a temperature is its logarithm. */
 function describeValue({ name, value }) {
-  if (name === "logT") return `T = ${(2 ** Number(value)).toFixed(2)}`;
+  if (name === "logT") return `T = ${readTemperature(value).toFixed(2)}`;
   return name === "epoch" ? `Epoch ${value}` : Number(value).toFixed(2);
 }
 
@@ -48,19 +79,25 @@ function describeValue({ name, value }) {
 function completeSlider(slider) {
   if (slider.dataset.complete) return;
   slider.dataset.complete = "yes";
-  slider.setAttribute("aria-label", slider.parentElement.querySelector(".vega-bind-name")?.textContent ?? slider.name);
+  slider.setAttribute("aria-label", findName(slider)?.textContent ?? slider.name);
+  if (slider.name === "logT") addTicks(slider);
   showValue(slider);
   if (slider.name !== "epoch") return;
   if (!document.querySelector(".kd-play")) slider.parentElement.before(createPlayer(slider));
   else slider.closest(".vega-bindings").hidden = true; // it follows the one with the button
 }
 
+function findName(slider) {
+  return slider.closest(".vega-bind")?.querySelector(".vega-bind-name");
+}
+
 /** Writes a slider's value where readers and screen readers find it. */
 function showValue(slider) {
   const words = describeValue(slider);
   slider.setAttribute("aria-valuetext", words);
-  const name = slider.parentElement.querySelector(".vega-bind-name");
-  if (slider.name === "epoch" && name) name.textContent = words;
+  const name = findName(slider);
+  if (name && slider.name === "epoch") name.textContent = words;
+  if (name && slider.name === "logT") name.textContent = `Temperature ${words}`;
 }
 
 /** The button that plays a replay from its first epoch, or from where the slider is, to the last. */
@@ -221,8 +258,10 @@ function addControls() {
   (document.querySelector("[data-testid=stApp]") ?? document.body).append(button, help); // whose colors they have
   watchUploads();
   document.addEventListener("keydown", (event) => pressKey(event, help));
+  const isSlider = (one) => one.matches?.(".vega-bindings input[type=range]");
+  document.addEventListener("input", ({ target }) => isSlider(target) && snap(target), true); // before the chart reads it
   document.addEventListener("input", ({ target }) => {
-    if (!target.matches?.(".vega-bindings input[type=range]")) return;
+    if (!isSlider(target)) return;
     showValue(target);
     if (target.name === "epoch") followEpoch(target);
   });

@@ -10,8 +10,8 @@ def _pinned():
 
     from kdexplorer.app.state import choices
 
-    st.button("Drag", on_click=choices.pin, args=("T", 2.5))
-    choices.pick_pinned("T")
+    st.button("Drag", on_click=choices.pin, args=("alpha", 0.25))
+    choices.pick_alpha()
 
 
 def _family():
@@ -83,19 +83,19 @@ def test_what_a_link_names_and_does_not_exist_is_reported_and_the_rest_is_used()
 
 def test_a_dragged_value_replaces_a_preset_and_a_late_message_cannot_bring_the_preset_back():
     at = AppTest.from_function(_pinned).run()
-    at.button_group[0].set_value(8.0).run()
+    at.button_group[0].set_value(0.9).run()
     late = at._tree.get_widget_states()  # what the browser knows before it has drawn what follows
     at.button[0].click().run()
-    assert (at.query_params["T"], at.button_group[0].value) == ("2.5", None)
+    assert (at.query_params["alpha"], at.button_group[0].value) == ("0.25", None)
     at._run(late)
-    assert at.query_params["T"] == "2.5"
+    assert at.query_params["alpha"] == "0.25"
 
 
 def test_a_preset_after_a_drag_is_taken():
     at = AppTest.from_function(_pinned).run()
     at.button[0].click().run()
-    at.button_group[0].set_value(8.0).run()
-    assert at.query_params["T"] == "8"
+    at.button_group[0].set_value(0.9).run()
+    assert at.query_params["alpha"] == "0.9"
 
 
 def test_only_numbers_within_the_bounds_are_pinned():

@@ -2,6 +2,7 @@
 
 import re
 
+from kdexplorer.figures import all_figures
 from tests.test_structure import PACKAGE, ROOT
 
 STYLE = (PACKAGE / "app" / "style.css").read_text()
@@ -23,6 +24,7 @@ def test_every_key_in_the_rules_is_drawn():
         *re.findall(r'key=f?"([a-zA-Z_]+)', code),
         *re.findall(r'(?:pick_[a-z]+|choose_[a-z]+|Choice)\(\s*"([a-z_]+)"', code),
     }
-    drawn |= {f"pick_{name}" for name in ("Previous", "Next", "Random")} | {"chart_gradient", "slider_memory"}
+    drawn |= {f"pick_{name}" for name in ("Previous", "Next", "Random")} | {"slider_memory"}
+    drawn |= {f"chart_{name}" for name in all_figures()}
     missing = {name for name in re.findall(r"st-key-([a-zA-Z_]+)", STYLE) if not {name, f"{name}_"} & drawn}
     assert missing <= {"NAME"}

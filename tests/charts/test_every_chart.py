@@ -46,8 +46,8 @@ def one_image(count):
     ]
     some = {student.name: student.logits for student in students}
     return {
-        "mirrored": soft_labels.mirrored(teacher, students, classes, 3, 4.0),
-        "mirrored, photo": soft_labels.mirrored(teacher, [], classes, None, 4.0),
+        "soft labels": soft_labels.columns(teacher, students, classes, 3, 4.0),
+        "soft labels, photo": soft_labels.columns(teacher, [], classes, None, 4.0),
         "push": gradients.gradient_push(teacher, students[0], classes, 3, 4.0, 0.7),
         "push, photo": gradients.gradient_push(teacher, students[0], classes, None, 4.0, 0.7),
         **{key: temperature.over_temperature(teacher, students, key, 4.0) for key in temperature.CURVES},
@@ -173,7 +173,7 @@ def test_no_marker_in_a_legend_has_the_dashes_of_a_line(charts):
 
 def test_a_network_has_the_same_color_in_every_chart(charts):
     color = style.look_of(ROLES["small"]).color
-    for name in ("mirrored", "kl", "grid", "stages", "curves", "cost", "reliability", "classes", "closeness"):
+    for name in ("soft labels", "kl", "grid", "stages", "curves", "cost", "reliability", "classes", "closeness"):
         assert color in json.dumps(charts[name]), name
 
 

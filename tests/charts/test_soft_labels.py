@@ -31,9 +31,9 @@ def test_of_more_the_teachers_ten_and_the_label_are_selected(count):
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_mirrored_bars_are_the_softmax_over_all_classes(count):
+def test_the_bars_are_the_softmax_over_all_classes(count):
     teacher, students, classes, label = networks(count)
-    svg = draw(soft_labels.mirrored(teacher, students, classes, label, 4.0))
+    svg = draw(soft_labels.columns(teacher, students, classes, label, 4.0))
     found = {(mark["network"], mark["class"]): number(mark["probability at T"]) for mark in marks(svg, "logit")}
     shown = common.select_classes(teacher.logits, label)
     assert len(found) == 3 * len(shown) == 3 * min(count, 11)
@@ -49,12 +49,12 @@ def test_mirrored_bars_are_the_softmax_over_all_classes(count):
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_the_table_above_the_bars_counts_classes_that_are_not_shown(count):
+def test_the_numbers_below_the_bars_count_classes_that_are_not_shown(count):
     teacher, students, classes, label = networks(count)
-    words = texts(draw(soft_labels.mirrored(teacher, students, classes, label, 4.0)))
+    words = texts(draw(soft_labels.columns(teacher, students, classes, label, 4.0)))
     for one in [teacher, *students]:
         own = float(entropy(softmax(one.logits, 4.0)))
-        assert f"{own:.2f} nats" in words
+        assert f"{own:.2f}" in words
         assert f"{math.exp(own):.2f}" in words
     for one in students:
         kl = kl_divergence(teacher.logits[None], one.logits[None], 4.0)
@@ -115,8 +115,7 @@ def test_soft_labels_of_an_epoch_are_the_softmax_over_all_classes(count):
 @pytest.mark.parametrize("pinned", [0.5, 1.0, 3.0, 20.0])
 def test_the_slider_is_logarithmic_and_starts_at_the_pinned_temperature(pinned):
     teacher, students, classes, label = networks(10)
-    params = {p["name"]: p for p in soft_labels.mirrored(teacher, students, classes, label, pinned)["params"]}
+    params = {p["name"]: p for p in soft_labels.columns(teacher, students, classes, label, pinned)["params"]}
     slider = params["logT"]
     assert 2 ** slider["value"] == pytest.approx(pinned, rel=1e-3)
     assert (2 ** slider["bind"]["min"], 2 ** slider["bind"]["max"]) == pytest.approx((0.5, 20))
-    assert params["T"]["expr"] == "pow(2, logT)"

@@ -61,7 +61,7 @@ def tab(request, chromium, handout):
     opened.on("console", lambda m: errors.append(m.text) if m.type in ("error", "warning") else None)
     opened.on("pageerror", lambda error: errors.append(str(error)))
     opened.goto(handout.as_uri(), timeout=SLOW)
-    opened.wait_for_selector("[data-chart=mirrored] svg")
+    opened.wait_for_selector("[data-chart=soft_labels] svg")
     yield opened
     context.close()
     assert requested == [handout.as_uri()]
@@ -76,7 +76,9 @@ def numbers(tab):
 
 def bars(tab):
     """Where the first chart's bars end."""
-    return tab.locator("[data-chart=mirrored] .mark-rect path").evaluate_all("all => all.map(e => e.getAttribute('d'))")
+    return tab.locator("[data-chart=soft_labels] .mark-rect path").evaluate_all(
+        "all => all.map(e => e.getAttribute('d'))"
+    )
 
 
 @on(DESKTOP)
@@ -140,7 +142,7 @@ def test_sliders_follow_keyboard_and_pointer(tab):
 def test_another_picture_and_another_student(tab):
     tab.locator("[name=picture]").nth(3).check(force=True)
     assert tab.locator("#caption").inner_text().startswith("<b>me</b>.png, reduced to 32 × 32 pixels")
-    tab.locator("[data-chart=mirrored]").get_by_text("This image has no hard label").wait_for()
+    tab.locator("[data-chart=soft_labels]").get_by_text("This image has no hard label").wait_for()
     tab.locator("[name=student]").nth(1).check()
     tab.locator("#classes").scroll_into_view_if_needed()
     tab.locator("[data-by=student]").get_by_text("resnet20-response at T = 4.00").wait_for()

@@ -153,12 +153,12 @@ def test_the_charts_contain_the_networks_logits(networks, library):
     parsed = Parsed(build(networks, pictures, sources, temperature=2.0, alpha=0.25))
     assert parsed.data()["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.9, "beta": 0.0}
     charts = parsed.data("charts-1")
-    rows = max(charts["mirrored"]["rows"].values(), key=len)
+    rows = max(charts["soft_labels"]["rows"].values(), key=len)
     for name, checkpoint in networks.items():
         logits = [row["logit"] for row in rows if row["network"] == name]
         np.testing.assert_allclose(logits, checkpoint.logits()[7], rtol=1e-6)
     assert "Test image 7" in parsed.captions()[1]
-    assert charts.keys() == {"mirrored", "scale", "attention", "gradient 0", "gradient 1", "gradient 2"}
+    assert charts.keys() == {"soft_labels", "scale", "attention", "gradient 0", "gradient 1", "gradient 2"}
     fresh = max(charts["gradient 0"]["rows"].values(), key=len)
     assert {row["ds"] for row in fresh} == {0}
 
@@ -218,13 +218,13 @@ def test_the_counts_follow_the_numbers(gained, lost, change):
 def test_a_shape_is_in_the_file_once_and_has_no_slider_of_its_own(networks, library):
     parsed = Parsed(build(networks))
     shapes, first, second = parsed.data()["shapes"], parsed.data("charts-0"), parsed.data("charts-1")
-    for name in ("mirrored", "attention", "gradient 1", "gradient 2"):
+    for name in ("soft_labels", "attention", "gradient 1", "gradient 2"):
         assert first[name]["shape"] == second[name]["shape"]
         assert first[name]["rows"] != second[name]["rows"]
         shape = shapes[first[name]["shape"]]
         assert {data["name"] for data in shape["data"] if "source" not in data} == first[name]["rows"].keys()
         assert first[name]["values"].keys() <= {signal["name"] for signal in shape["signals"]}
-    assert first["mirrored"]["values"]["subtitle"].startswith("★ and shading")
+    assert first["soft_labels"]["values"]["subtitle"].startswith("★ and shading")
     assert not [signal for shape in shapes for signal in shape["signals"] if "bind" in signal]
     assert len(shapes) == len({json.dumps(shape) for shape in shapes})
 

@@ -128,6 +128,17 @@ IS_IN = """(control) => {
   while (active?.shadowRoot) active = active.shadowRoot.activeElement;
   return Boolean(active?.closest(control));
 }"""
+SHIFT = """() => new Promise((tell) => new PerformanceObserver((list) =>
+  tell(list.getEntries().reduce((sum, one) => sum + (one.hadRecentInput ? 0 : one.value), 0))
+).observe({type: "layout-shift", buffered: true}))"""
+"""How much of the page has moved since it was opened."""
+FAINT = """() => {
+  const body = getComputedStyle(document.querySelector("[data-testid=stMain] h1")).color;
+  return [...document.querySelectorAll("svg :is(.role-axis-label, .role-axis-title, .role-legend-label) text")]
+    .filter((one) => getComputedStyle(one).fill !== body && one.getAttribute("fill") !== "currentColor")
+    .map((one) => one.textContent);
+}"""
+"""Texts of axes and legends that have another color than the page's."""
 NAMELESS = """() => {
   const shadows = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
   return [document, ...shadows].flatMap((root) => [...root.querySelectorAll("input[type=range], [role=slider]")])
@@ -206,6 +217,8 @@ def test_a_page_on_projectors(tab, name):
     for size in (LARGE, PROJECTOR) if name in ON_LARGE else (PROJECTOR,):
         page = tab.resize(size).open(name).page
         page.locator(PARTS[name][-1]).first.wait_for()
+        assert page.evaluate(SHIFT) < 0.1 or name in ("launch", "compare")
+        assert page.evaluate(FAINT) == []
         check_texts(page, max(12, 0.014 * size[0]))
         if name == "live":
             page.locator(".kd-bar", has_text="%").first.wait_for()
@@ -263,8 +276,12 @@ def test_compare_has_the_columns_that_fit(tab):
     assert shown == sorted(set(shown))
 
 
-def test_the_menu_is_one_stop_with_arrow_keys(tab):
+def test_the_menu_has_three_groups_and_is_one_stop_with_arrow_keys(tab):
     page = tab.resize(PROJECTOR).open("methods").page
+    links = page.locator("[data-testid=stTopNav] a:visible")
+    groups = links.evaluate_all("all => all.map((one) => getComputedStyle(one, '::before').content.slice(1, -1))")
+    assert groups == ["on", "Explain", "on", "on", "on", "Do", "on", "Evidence", "on"]
+    assert page.locator("[data-testid=stTopNav] p").first.evaluate("one => getComputedStyle(one).fontSize") == "16px"
     page.get_by_role("link", name="Methods", exact=True).focus()
     for key, name in (("ArrowLeft", "Attention"), ("End", "Experiments"), ("ArrowRight", "Overview")):
         page.keyboard.press(key)
@@ -294,7 +311,7 @@ def test_the_handout(open_tab, tmp_path):
     (tmp_path / "handout.html").write_text(handout_page.build(request, sources), encoding="utf-8")
     page = open_tab(size=PROJECTOR).page
     page.goto((tmp_path / "handout.html").as_uri())
-    page.wait_for_selector("[data-chart=mirrored] svg")
+    page.wait_for_selector("[data-chart=soft_labels] svg")
     check_themes(page, lambda _: page.wait_for_timeout(300))
     assert page.locator("[tabindex='0']").count()
     assert page.locator("[tabindex='0']:not([role][aria-label])").count() == 0

@@ -17,9 +17,8 @@ def test_the_first_state(family, open_page):
     assert "2,000 of 2,000 images" in text(at)
 
 
-def test_presets_pin_the_temperature_and_the_link_carries_it(family, open_page):
-    at = open_page("soft_labels")
-    at.button_group(key="preset_T").set_value(8.0).run()
+def test_a_link_sets_the_temperature(family, open_page):
+    at = open_page("soft_labels", T="8")
     assert params(specs(at)[0])["logT"] == 3
     assert at.query_params["T"] == "8"
 
@@ -91,13 +90,13 @@ def test_human_labels_are_about_test_images_only(family, human, open_page):
     at = upload(open_page("soft_labels"), "photo.png", make_photo())
     assert len(specs(at)) == 2
     open_tab(at, "Human labels")
-    assert "KDEXPLORER_CIFAR10H" in text(at)
+    assert "choose one to see their labels" in text(at)
 
 
-def test_without_human_labels_the_tab_says_where_they_come_from(family, open_page):
+def test_without_human_labels_there_is_no_tab(family, open_page):
     at = open_page("soft_labels")
-    assert len(specs(at)) == 2
-    assert "KDEXPLORER_CIFAR10H" in text(open_tab(at, "Human labels"))
+    assert "Human labels" not in [tab.label for tab in at.tabs]
+    assert "Logits" in [tab.label for tab in at.tabs]
 
 
 def test_a_file_that_is_not_of_human_labels_is_reported(family, human, tmp_path, open_page):

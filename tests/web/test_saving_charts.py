@@ -97,7 +97,7 @@ def test_it_has_title_source_and_link_on_white_and_a_slide_is_16_to_9_with_large
 
 
 def test_a_tall_chart_is_complete_on_a_slide(tab):
-    spec = one_image(100)["mirrored"]
+    spec = one_image(100)["soft labels"]
     draw(tab, spec)
     root = ElementTree.fromstring(save(tab, spec, slide=True))
     shrink = float(re.search(r"scale\(([0-9.]+)\)", root.find(f"{SVG}g").get("transform"))[1])

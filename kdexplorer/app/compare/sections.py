@@ -24,7 +24,7 @@ from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
 from kdexplorer.charts.common import CLASS_LIMIT
 from kdexplorer.charts.learning_curves import CurvePoint
-from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets import find_dataset, get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import enlarge_png
 from kdexplorer.runs import lineage
@@ -205,7 +205,7 @@ def show_curves(compared: Comparison) -> None:
         ]
         epochs = max(epochs, config.epochs)
         if not networks and figures is None:
-            figures = run.teacher(len(get_dataset(config.dataset).classes))
+            figures = run.teacher(len(find_dataset(config.dataset).classes))
     if not learning_curves.list_measures(points):
         st.info("These networks have no stored learning curves. Train some on the Launch page and choose them above.")
         return

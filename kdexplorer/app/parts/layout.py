@@ -30,8 +30,8 @@ TITLES = {
     "attention": "Attention",
     "methods": "Methods",
     "live": "Live",
-    "audience": "Audience",
     "launch": "Launch",
+    "audience": "Audience",
     "compare": "Compare",
     "experiments": "Experiments",
 }
@@ -84,7 +84,7 @@ _controls = st.components.v2.component("kdexplorer_page_controls", js=_script, c
 
 
 def header(page: str, sentence: str, title: str | None = None) -> None:
-    """Draws the page's title and one sentence in a line.
+    """Draws the page's title, and one sentence below it.
 
     Args:
         page: a key of `TITLES`.
@@ -92,9 +92,9 @@ def header(page: str, sentence: str, title: str | None = None) -> None:
         title: instead of the page's.
     """
     begin(title or TITLES[page])
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="page_header"):
-        st.title(title or TITLES[page], width="content", anchor=False)
-        st.markdown(sentence, width="stretch")
+    with st.container(gap=None, key="page_header"):
+        st.title(title or TITLES[page], anchor=False)
+        st.markdown(sentence)
 
 
 def networks_line() -> tuple[Any, Any]:
@@ -198,7 +198,7 @@ PARTS = {
     "picture": ".st-key-first_screen > * > * > :has(.st-key-picture)",
     "source": ".st-key-picture_source",
     "thumbnails": ".st-key-thumbnails",
-    "presets": "[class*=st-key-preset_]",
+    "presets": "[class*=st-key-preset_], .kd-ticks",
     "sections": ".st-key-tab, .st-key-show, div:has(> h2), .st-key-first_screen ~ *",
     "downloads": "[class*=st-key-files_], [class*=st-key-handout]",
     "keys": "#kd-keys",

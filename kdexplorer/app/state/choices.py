@@ -26,11 +26,10 @@ from kdexplorer.charts.temperature import T_MAX, T_MIN
 
 T, ALPHA = 4.0, 0.7
 """Where nothing is pinned."""
-PINNED = {
-    "T": ("Set T", "T = {:g}", (1.0, 2.0, 4.0, 8.0, 20.0), T, T_MIN, T_MAX),
-    "alpha": ("Pinned α", "{:g}", (0.0, 0.3, 0.5, 0.7, 0.9, 1.0), ALPHA, 0.0, 1.0),
-}
-"""Initial values of sliders, which links carry: label, text of a preset, presets, default, bounds."""
+PINNED = {"T": (T, T_MIN, T_MAX), "alpha": (ALPHA, 0.0, 1.0)}
+"""Initial values of sliders, which links carry: default and bounds."""
+ALPHAS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
+"""Presets of alpha."""
 LISTS, TOGGLES = ("students", "networks", "runs"), ("off_diagonal", "scaled", "superclasses")
 """Choices of several names, and those that are on or off: their links had another form."""
 
@@ -282,7 +281,7 @@ def parse_number(low: float, high: float) -> Callable[[str], float]:
 
 def pinned_by_visitor(name: str) -> float | None:
     """As `pinned`, but None where neither a link nor the visitor has pinned a value."""
-    *_, low, high = PINNED[name]
+    _, low, high = PINNED[name]
     return get(name, None, parse_number(low, high))
 
 
@@ -293,7 +292,7 @@ def pinned(name: str, default: float | None = None) -> float:
     """
     value = pinned_by_visitor(name)
     publish(name, value)
-    usual = PINNED[name][3] if default is None else default
+    usual = PINNED[name][0] if default is None else default
     return usual if value is None else value
 
 
@@ -301,28 +300,27 @@ def pin(name: object, value: object) -> bool:
     """Pins a number that comes from a browser, rounded to two decimals; False where there is no such number."""
     if not isinstance(name, str) or name not in PINNED or not isinstance(value, (int, float)):
         return False
-    *_, low, high = PINNED[name]
+    _, low, high = PINNED[name]
     if not low - 0.01 <= value <= high + 0.01:  # the slider's ends are rounded
         return False
-    put(name, round(min(high, max(low, float(value))), 2))
+    put(name, high if value > 0.998 * high else round(max(low, float(value)), 2))
     st.session_state[f"moves_{name}"] = st.session_state.get(f"moves_{name}", 0) + 1
     return True
 
 
-def pick_pinned(name: str, default: float | None = None) -> float:
-    """Draws a pinned number's presets and returns it; none is selected where it has another value.
+def pick_alpha(default: float | None = None) -> float:
+    """Draws alpha's presets and returns it; none is selected where it has another value.
 
     After a slider has pinned it the presets are another widget: what the browser sends before it knows of that contains
     the old preset, which is no click on it.
     """
-    label, text, presets, *_ = PINNED[name]
-    moves, value = st.session_state.get(f"moves_{name}", 0), pinned(name, default)
-    key = f"preset_{name}_{moves}" if moves else f"preset_{name}"
-    st.session_state[key] = value if value in presets else None
+    moves, value = st.session_state.get("moves_alpha", 0), pinned("alpha", default)
+    key = f"preset_alpha_{moves}" if moves else "preset_alpha"
+    st.session_state[key] = value if value in ALPHAS else None
 
     def take() -> None:
-        if moves == st.session_state.get(f"moves_{name}", 0):
-            put(name, st.session_state[key])
+        if moves == st.session_state.get("moves_alpha", 0):
+            put("alpha", st.session_state[key])
 
-    st.segmented_control(label, presets, format_func=text.format, key=key, on_change=take, wrap=True)
+    st.segmented_control("Pinned α", ALPHAS, format_func="{:g}".format, key=key, on_change=take, wrap=True)
     return value
