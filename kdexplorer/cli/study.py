@@ -59,6 +59,8 @@ TEMPERATURES, WEIGHTS = (
     ),
     flag("--list", "list the bundled declarations, then exit"),
     argument("--seeds", type=int, metavar="INT", help="train only the first INT declared seeds"),
+    argument("--pair", help="of a file that declares several pairs of teacher and student: which"),
+    argument("--teacher", help=f"the pair's trained teacher: {shared.CHECKPOINT_HELP}"),
     argument(
         "--table", type=Path, metavar="PATH", help="the table of results (default: beside the declaration, as .json)"
     ),
@@ -73,10 +75,11 @@ def train_declared(options: argparse.Namespace) -> int:
         return shared.DONE
     shared.refuse_torchrun("a study")
     path = options.declaration or bundled_declaration()
-    study = read_study(path)
+    study = read_study(path, options.pair, options.teacher)
     if options.seeds is not None and not 1 <= options.seeds <= len(study.seeds):
         raise ConfigError(f"--seeds: {path} declares {len(study.seeds)} seeds: choose 1 to that many.")
-    table = str((options.table or path.with_suffix(".json")).resolve())
+    beside = path.with_name(f"{path.stem}{f'-{options.pair}' if options.pair else ''}.json")
+    table = str((options.table or beside).resolve())
     return run_study({"study": study, "table": table, "seeds": options.seeds}, options)
 
 
@@ -131,7 +134,7 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
     config = validate(StudyConfig, values | more)
     folder, starting = folders.folder_of(config.study), not (options.show or options.estimate)
     if starting and not options.ray:  # a cluster's machines have data of their own
-        shared.prepare_data(config.study.shared.dataset)
+        shared.prepare_data(options, config.study.shared.dataset)
         require_startable(config.study.shared)
     if starting and folder.path.is_dir():  # an earlier start may have been killed before it wrote what had finished
         collect(folders.open_study(config))

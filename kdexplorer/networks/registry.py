@@ -82,6 +82,12 @@ def _air_net(width: int) -> Architecture:
     return Architecture(f"air_{width}", f"Air-{width}", "air.AirNet", stages, 4 * width, {"widths": widths}, True)
 
 
+def _vgg(depth: int, convolutions: int) -> Architecture:
+    """The stages are the blocks after the first one, which the reference uses as features."""
+    stages = tuple(Stage(channels, reduction) for channels, reduction in ((128, 2), (256, 4), (512, 8), (512, 8)))
+    return Architecture(f"vgg{depth}", f"VGG-{depth}", "vgg.VGG", stages, 512, {"convolutions": convolutions})
+
+
 _ARCHITECTURES = (
     *(_cifar_resnet(depth) for depth in (8, 20, 32, 44, 56, 110)),
     _imagenet_resnet(18, (2, 2, 2, 2)),
@@ -90,6 +96,15 @@ _ARCHITECTURES = (
     _wide_resnet(16, 2),
     _wide_resnet(40, 2),
     Architecture("mobilenet_v2", "MobileNetV2", "mobilenet.MobileNetV2", _stages(24, 32, 96, 320), 1280),
+    Architecture(
+        "shufflenet_v2",
+        "ShuffleNetV2",
+        "shufflenet.ShuffleNetV2",
+        (Stage(116, 2), Stage(232, 4), Stage(464, 8)),
+        1024,
+    ),
+    _vgg(8, 1),
+    _vgg(13, 2),
     *(_air_net(width) for width in (16, 32, 64)),
 )
 """One entry each, in the order in which forms list them."""
