@@ -78,7 +78,8 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
         raise DataError(f"{name} was not evaluated on {known}, so there is nothing to compare{instead}.")
     expected = card.test_accuracy, card.test_cross_entropy
     part = get_dataset(dataset.substitute or dataset.key)
-    if not dataset.is_available() and part.first_test_images_of == dataset.key:
+    has_part = part.first_test_images_of == dataset.key and card.data.evaluation_images > part.sizes["test"]
+    if has_part and not dataset.is_available():
         dataset, labels = part, part.load("test").labels
         stored = checkpoint.logits()[: len(labels)]
         expected = metrics.accuracy(stored, labels), metrics.cross_entropy(stored, labels)

@@ -20,7 +20,6 @@ from pydantic import Field, JsonValue, model_validator
 from kdexplorer.analysis.metrics import average_logits, fresh_push
 from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError
-from kdexplorer.files import bundled
 from kdexplorer.notation import format_number, format_options, parse_student
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_root, find_teachers
@@ -267,9 +266,8 @@ def read_study(path: Path, pair: str | None = None, teacher: str | None = None) 
 
 
 def bundled_studies() -> Path:
-    """The folder of the bundled declarations and tables: beside that of the bundled networks if it is there."""
-    beside = bundled_root().parent / "studies"
-    return beside if beside.is_dir() else bundled("studies")
+    """The folder of the bundled declarations and tables, beside that of the bundled networks."""
+    return bundled_root().parent / "studies"
 
 
 def bundled_declaration() -> Path:
