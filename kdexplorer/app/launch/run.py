@@ -23,7 +23,7 @@ from kdexplorer.charts import evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.style import Series
 from kdexplorer.config import SCRATCH, RunConfig
-from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets import find_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import enlarge_png
 from kdexplorer.notation import train_command
@@ -136,7 +136,7 @@ def _describe(config: RunConfig) -> str:
     """A run in one line."""
     count = "all" if config.train_images is None else f"{config.train_images:,}"
     teacher = f"teacher {config.teacher}" if config.teacher else "no teacher"
-    data = get_dataset(config.dataset).label
+    data = find_dataset(config.dataset).label
     return f"{data}, {count} training images, {config.epochs} epochs, {teacher}, seed {config.seed}"
 
 
@@ -220,7 +220,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     by_epoch, within = cached.run_metrics(run)
     metrics = [row for row in by_epoch if row.student in roles and row.epoch < config.epochs and row.test]
     points = [CurvePoint(row.student, row.epoch, row.train, row.test) for row in metrics]
-    teacher = run.teacher(len(get_dataset(config.dataset).classes))
+    teacher = run.teacher(len(find_dataset(config.dataset).classes))
     if not points and live:
         st.info("The curves have their first points after the first epoch." if within else "Loading data and networks.")
     if not points and not within:
@@ -242,7 +242,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
             _show_result(run, config, found)
         else:
             curves.draw_losses()
-    if metrics:
+    if metrics and find_dataset(config.dataset).classes:
         _show_soft_labels(config, metrics, teacher, looks, live)
     if found:
         more = st.expander("Losses and results in detail", key="details", on_change="rerun")
@@ -293,7 +293,7 @@ def _show_soft_labels(
     config: RunConfig, rows: list[EpochMetrics], teacher: TeacherFigures | None, looks: list[Series], live: bool
 ) -> None:
     """One image whose soft labels are drawn again after every epoch."""
-    classes, latest = get_dataset(config.dataset).classes, max(row.epoch for row in rows)
+    classes, latest = find_dataset(config.dataset).classes, max(row.epoch for row in rows)
     by_epoch: dict[int, dict[str, np.ndarray]] = {}
     for row in rows:
         if not live or row.epoch == latest:
