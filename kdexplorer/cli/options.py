@@ -12,7 +12,7 @@ from operator import methodcaller
 from typing import Any, NamedTuple, get_args
 
 from kdexplorer.config import RunConfig
-from kdexplorer.datasets import available_dataset, get_dataset
+from kdexplorer.datasets import Dataset, available_dataset, data_root, dataset_choices, get_dataset
 from kdexplorer.datasets.base import Progress
 from kdexplorer.errors import ConfigError
 
@@ -100,15 +100,29 @@ def default_dataset() -> str:
     return available_dataset(RunConfig.model_fields["dataset"].default)
 
 
+def _replaced(options: argparse.Namespace, dataset: str) -> Dataset | None:
+    """The data set whose substitute the run uses, where the user has not chosen that."""
+    default = get_dataset(RunConfig.model_fields["dataset"].default)
+    chosen = getattr(options, "dataset", dataset) is not None or getattr(options, "config", None) is not None
+    return default if dataset == default.substitute and not chosen else None
+
+
 def report_substitute(options: argparse.Namespace, dataset: str) -> None:
     """Says on stderr that the run uses a substitute, where the user has not chosen the data set."""
-    default = get_dataset(RunConfig.model_fields["dataset"].default)
-    if dataset == default.substitute and options.dataset is None and getattr(options, "config", None) is None:
-        print(f"{default.label} is missing: training on {get_dataset(dataset).label}", file=sys.stderr)
+    if replaced := _replaced(options, dataset):
+        print(f"{replaced.label} is missing: training on {get_dataset(dataset).label}", file=sys.stderr)
 
 
-def prepare_data(dataset: str) -> None:
-    """Makes a data set ready, with a progress bar, and says on stderr what a user should know of it."""
+def prepare_data(options: argparse.Namespace, dataset: str) -> None:
+    """Makes a data set ready, with a progress bar, and says on stderr what a user should know of it.
+
+    Raises ConfigError where `KDEXPLORER_DATA` says that the default's data are in a folder, and they are not.
+    """
+    if os.environ.get("KDEXPLORER_DATA") and (replaced := _replaced(options, dataset)):
+        raise ConfigError(
+            f"KDEXPLORER_DATA is {data_root()}, but {replaced.label} is not there: correct it, run 'python -m "
+            f"kdexplorer data download', or choose another data set by --dataset ({dataset_choices()})."
+        )
     with progress_bar("reading images") as progress:
         get_dataset(dataset).prepare(progress)
     for remark in get_dataset(dataset).remarks:

@@ -122,7 +122,7 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
     config = validate(StudyConfig, values | more)
     folder, starting = folders.folder_of(config.study), not (options.show or options.estimate)
     if starting and not options.ray:  # a cluster's machines have data of their own
-        shared.prepare_data(config.study.shared.dataset)
+        shared.prepare_data(options, config.study.shared.dataset)
         require_startable(config.study.shared)
     if starting and folder.path.is_dir():  # an earlier start may have been killed before it wrote what had finished
         collect(folders.open_study(config))

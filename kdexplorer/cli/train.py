@@ -114,7 +114,7 @@ def train(options: argparse.Namespace) -> int:
     config = read_config(options)
     if options.detach:
         shared.refuse_torchrun("--detach")
-        shared.prepare_data(config.dataset)
+        shared.prepare_data(options, config.dataset)
         require_startable(config)
         run = launch_run(config)
         shared.report_substitute(options, config.dataset)
@@ -127,7 +127,7 @@ def train(options: argparse.Namespace) -> int:
     def create_or_find() -> Run:
         if run_id is not None and (runs_root() / run_id).is_dir():  # torchrun starts a failed team again
             return find_run(run_id)
-        shared.prepare_data(config.dataset)
+        shared.prepare_data(options, config.dataset)
         require_startable(config)
         run = create_run(config, config.name, run_id=run_id)
         shared.report_substitute(options, config.dataset)

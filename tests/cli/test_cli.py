@@ -169,9 +169,24 @@ def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, capsys
     assert list_runs() == []
 
 
+@pytest.fixture
+def no_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KDEXPLORER_DATA")
+
+
+@pytest.mark.parametrize(
+    "words", [["train", "--students", "resnet8"], ["sweep", "--student", "resnet8", "--teacher", "resnet56"]]
+)
+def test_a_folder_of_data_that_is_named_and_holds_none_is_an_error(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "wrong"))
+    assert main(words) == 2
+    assert str(tmp_path / "wrong") in capsys.readouterr().err
+    assert list_runs() == []
+
+
 @pytest.mark.parametrize("given", [[], ["--dataset", "cifar10-small"]])
-def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, no_data, monkeypatch, capsys):
     monkeypatch.setattr(train, "launch_run", lambda config: create_run(config, config.name))
     assert main(["train", "--students", "resnet8", "--detach", *given]) == 0
     printed = capsys.readouterr()
@@ -180,8 +195,7 @@ def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, tmp_
     assert printed.err == note
 
 
-def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(no_data, monkeypatch, capsys):
     monkeypatch.setattr(study_folder, "start_study", lambda study: None)
     assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach", "--yes", "--quiet"]) == 0
     assert "training on 5,000 CIFAR-10 images (included)" in capsys.readouterr().err
