@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -34,12 +34,13 @@ PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
 
 
-def execute(run: Run, show: bool = False) -> State:
+def execute(run: Run, show: bool = False, report: Callable[[int, int], object] | None = None) -> State:
     """Trains a run to its end, from its saved state where there is one, when no other run trains.
 
     Args:
         run: a folder that `launch.create_run` wrote.
         show: draw a progress bar on stderr.
+        report: called after every step with the steps done and their total.
 
     Returns:
         The final state, see `work_in`; whatever that raises is raised here.
@@ -51,7 +52,7 @@ def execute(run: Run, show: bool = False) -> State:
     def train_in_turn(work: Work) -> None:
         with _turn(work, team):
             configure_process(run.config().threads)
-            train(RunProgress(work, show))
+            train(RunProgress(work, show, report))
 
     return work_in(replace(run, writes=team.leads), train_in_turn, team.lead)
 
