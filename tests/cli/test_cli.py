@@ -250,6 +250,7 @@ def test_data_info_names_the_download_for_missing_data(tiny, tmp_path, monkeypat
 def test_imported_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_path, monkeypatch, capsys, tiny):
     split = dataclasses.replace(draw_shapes(60, seed=3), classes=Cifar10.classes)
     monkeypatch.setattr(Cifar10, "load", lambda *_args, **_kwargs: split)
+    monkeypatch.setattr(Cifar10, "is_available", lambda _: True)
     network = build("resnet8", seed=5)
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "mine.pt")
     words = ["import", str(tmp_path / "mine.pt"), "--architecture", "resnet8", "--name", "mine"]
