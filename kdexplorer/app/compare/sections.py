@@ -255,7 +255,8 @@ def show_confusion(compared: Comparison) -> None:
         labels, limit = members[labels], len(classes)
     maps = [class_maps.confusion_map(one, labels, classes, name, limit) for name, one in zip(pair, logits, strict=True)]
     maps.append(class_maps.confusion_difference(logits[0], logits[1], labels, classes, pair, limit))
-    for number, (column, chart) in enumerate(zip(st.columns(3), maps, strict=True)):
+    columns = st.columns(3) if limit <= CLASS_LIMIT else [st.container() for _ in maps]
+    for number, (column, chart) in enumerate(zip(columns, maps, strict=True)):
         name = " minus ".join(pair) if number == len(pair) else pair[number]
         chart_view.draw(chart, f"Confusion {name}", place=column, key=f"confusion_{number}")
 
