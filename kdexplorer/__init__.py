@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "RunConfig", "attention_map", "get_dataset", "load", "losses", "networks_by_name", "parse_student",
+    "RunConfig", "attention_map", "export", "get_dataset", "load", "losses", "networks_by_name", "parse_student",
     "predict", "results", "soft_labels", "train",
 ]  # fmt: skip
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kdexplorer.library import (
         RunConfig,
         attention_map,
+        export,
         get_dataset,
         load,
         losses,

@@ -11,6 +11,7 @@ import numpy as np
 
 from kdexplorer.analysis import inference, metrics
 from kdexplorer.analysis import results as tables
+from kdexplorer.analysis.programs import export
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from kdexplorer.networks.base import StagedNetwork
 
 __all__ = [
-    "RunConfig", "attention_map", "get_dataset", "load", "losses", "networks_by_name", "parse_student", "predict",
-    "results", "soft_labels", "train",
+    "RunConfig", "attention_map", "export", "get_dataset", "load", "losses", "networks_by_name", "parse_student",
+    "predict", "results", "soft_labels", "train",
 ]  # fmt: skip
 
 losses = SimpleNamespace(

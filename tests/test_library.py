@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 import kdexplorer as kd
+from kdexplorer.cli.main import main
 from kdexplorer.datasets.synthetic import SyntheticShapes
 from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.methods import all_methods
@@ -69,3 +71,27 @@ def test_the_notebook_runs():
     for source in sources:
         exec(re.sub(r"EPOCHS, IMAGES = .*", "EPOCHS, IMAGES = 1, 200", source), values)
     assert 0.05 < values["accuracies"]["labels alone"] < 0.6
+
+
+@pytest.mark.parametrize("format", ["pt2", "onnx", "safetensors"])
+def test_an_exported_network_computes_the_same_elsewhere(format, bundled, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    assert main(["export", "resnet8-scratch", "--format", format]) == 0
+    file = tmp_path / f"resnet8-scratch.{format}"
+    assert file.name in capsys.readouterr().out
+    pixels = kd.get_dataset("cifar10-small").load("test").images[:5].astype(np.float32) / 255
+    if format == "onnx":
+        import onnxruntime
+
+        logits = onnxruntime.InferenceSession(file).run(None, {"pixels": pixels})[0]
+    elif format == "pt2":
+        logits = torch.export.load(file).module()(torch.from_numpy(pixels)).detach().numpy()
+    else:
+        network = kd.load("resnet8-scratch")
+        state = safetensors.torch.load_file(file)
+        assert all(torch.equal(state[name], tensor) for name, tensor in network.state_dict().items())
+        logits = kd.predict(network, (255 * pixels).round().astype(np.uint8))
+    assert np.allclose(logits, bundled.logits["resnet8-scratch"][:5], atol=0.02)

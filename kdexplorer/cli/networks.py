@@ -1,4 +1,4 @@
-"""Networks: `evaluate`, `attention`, `human-labels` and `import`."""
+"""Networks: `evaluate`, `export`, `attention`, `human-labels` and `import`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from kdexplorer.analysis import attention_similarity, foreign_teacher, human_agreement
+from kdexplorer.analysis import attention_similarity, foreign_teacher, human_agreement, programs
 from kdexplorer.analysis import evaluate as evaluation
 from kdexplorer.analysis.measures import to_json, to_markdown
 from kdexplorer.analysis.results import dataset_of
@@ -26,6 +26,7 @@ from kdexplorer.cli.options import (
 from kdexplorer.datasets import Normalization, available_dataset, dataset_choices, get_dataset
 from kdexplorer.datasets.human_labels import FILES, VARIABLE, find_human_labels, load_human_labels
 from kdexplorer.errors import ConfigError, DataError, KDError
+from kdexplorer.files import write_bytes
 from kdexplorer.networks import all_architectures
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, find_checkpoint
 from kdexplorer.runs.run_folder import imported_root
@@ -69,6 +70,21 @@ def _measure_after_choice(name: str, show: bool) -> tuple[dict[str, object], str
         return table.model_dump(mode="json"), report.to_markdown(table)
     found = evaluation.measure_after_choice(find_checkpoint(name), show)
     return found.model_dump(mode="json"), evaluation.format_after_choice(name, found)
+
+
+@command(
+    "export",
+    argument("checkpoint", metavar="CHECKPOINT", help=CHECKPOINT_HELP),
+    argument("--format", choices=programs.FORMATS, default="pt2", help="default: pt2, of torch.export"),
+    argument("-o", "--output", type=Path, metavar="FILE", help="default: NAME.FORMAT in this folder"),
+)  # fmt: skip
+def export(options: argparse.Namespace) -> int:
+    """Write a network as a program for PyTorch or ONNX, or its weights in float32."""
+    data = programs.export(options.checkpoint, options.format)
+    path = options.output or Path(f"{options.checkpoint.rpartition('/')[2]}.{options.format}")
+    write_bytes(path, data)
+    print(f"{path}: {len(data) / 1e6:.2f} MB")
+    return DONE
 
 
 @command(

@@ -15,9 +15,11 @@ from kdexplorer.cli.options import (
     DONE,
     FAILED,
     JSON,
+    LOG,
     QUIET,
     YES,
     argument,
+    choose_log,
     command,
     confirm,
     flag,
@@ -39,11 +41,13 @@ STOPPABLE = (Run, StudyFolder)
 """The kinds of folders that `stop` and `delete` take."""
 
 
-@command("start", argument("run_id", metavar="RUN", help="the id or folder of a run or study"), QUIET,
+@command("start", argument("run_id", metavar="RUN", help="the id or folder of a run or study"), LOG, QUIET,
          aliases=("resume",))  # fmt: skip
 def start(options: argparse.Namespace) -> int:
     """Start what was created, or continue a run from its last saved step, or a study."""
     from kdexplorer.training import ddp
+
+    choose_log(options)
 
     def find_startable() -> Run:
         found = find_run(options.run_id, tuple(KINDS))

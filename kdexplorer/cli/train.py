@@ -112,11 +112,13 @@ def show_demo(options: argparse.Namespace) -> int:
         help="a teacher of which only logits count: .npz with train, test and sha256, .pt2 of torch.export, or .onnx",
     ),
     flag("--detach", "train in the background and print the run's id"),
+    shared.LOG,
     shared.QUIET,
 )  # fmt: skip
 def train(options: argparse.Namespace) -> int:
     """Train students, with or without a teacher."""
     config = read_config(options)
+    shared.choose_log(options)
     if options.detach:
         shared.refuse_torchrun("--detach")
         shared.prepare_data(options, config.dataset)

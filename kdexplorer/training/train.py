@@ -22,6 +22,7 @@ from kdexplorer.runs.launch import Stopped, Work, work_in
 from kdexplorer.runs.records import EpochMetrics, State, TeacherFigures
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.training import ddp
+from kdexplorer.training.event_log import EventLog
 from kdexplorer.training.export import export_snapshots, export_students
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.progress import RunProgress
@@ -85,6 +86,7 @@ def train(progress: RunProgress) -> None:
     """
     run, work = progress.run, progress.work
     config = run.config()
+    events = EventLog(run)
     work.write("running", "loading data and networks")
     trainer = Trainer(config)
     team = trainer.team
@@ -115,6 +117,7 @@ def train(progress: RunProgress) -> None:
                 raise Stopped
         rows = [_evaluate(trainer, student, teacher, epoch, clock, progress.rate) for student in trainer.students]
         run.append_metrics(rows)
+        events.write(rows)
         progress.show_metrics(rows if team.leads else [])
         trainer.spans = []
         epoch, step = epoch + 1, 0
@@ -127,6 +130,7 @@ def train(progress: RunProgress) -> None:
     if team.leads:
         export_students(run, trainer, clock.seconds())
         (run.path / OLD_STATE).unlink(missing_ok=True)
+        events.close()
     progress.clear_warning()  # nothing is left to save
 
 
