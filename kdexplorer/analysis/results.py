@@ -140,8 +140,8 @@ class ResultRow:
     accuracy_high: float  # Wilson's 95 % interval
     images: int
     evaluated_on: str  # the evaluation images; equal where the images are
-    parameters: int
-    multiply_adds: int
+    parameters: int | None
+    multiply_adds: int | None
     latency: float | None
     size: int | None  # of the weights' file
     train_images: int | None
@@ -340,8 +340,8 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: d
         objective=card.test_objective, objective_terms=card.objective, terms=card.test_terms,
         accuracy=card.test_accuracy, accuracy_low=low, accuracy_high=high, cross_entropy=card.test_cross_entropy,
         images=images, evaluated_on=describe_evaluation(checkpoint),
-        parameters=card.parameters,
-        multiply_adds=card.multiply_adds or count_multiply_adds(card.architecture, len(card.classes)),
+        parameters=card.parameters or None,
+        multiply_adds=card.multiply_adds or count_multiply_adds(card.architecture, len(card.classes)) or None,
         latency=latency, size=weights.stat().st_size if weights.is_file() else None,
         train_images=card.data.train_images, epochs=card.epochs, seed=card.seed, run=card.run,
         epochs_by_run=tuple(leg.epochs for leg in card.legs), continued_in_view=card.continued_in_view,

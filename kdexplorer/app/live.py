@@ -36,10 +36,10 @@ def show_page() -> None:
     )
     teacher, students = network_picker.pick_networks()
     if not export.runs_in_browser(teacher):
-        supported = [architecture.key for architecture in all_architectures() if architecture.runs_in_browser]
+        small = [architecture.key for architecture in all_architectures() if architecture.runs_in_browser]
         st.info(
-            f"{as_text(teacher.name)} is a {teacher.architecture}, which this page's script does not compute. Choose a "
-            f"teacher among {', '.join(supported)}."
+            f"{as_text(teacher.name)} ({teacher.architecture}) does not run in the browser. Choose a teacher among "
+            f"{', '.join(small)}."
         )
         st.stop()
     fitting = export.select_networks({one.key: one for one in [teacher, *students]})
