@@ -117,14 +117,15 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
 def _pick_section() -> str:
     """Draws the sections in their groups; returns the chosen one."""
     chosen = choices.choose_one("show", SECTIONS, "Accuracy and cost", kind="section")
-    with st.container(horizontal=True, key="show"):
-        for number, (group, named) in enumerate(GROUPS.items()):
-            key = f"section_{number}"
-            st.session_state[key] = chosen if chosen in named else None
-            st.segmented_control(
-                group, list(named), format_func=lambda name: LABELS.get(name, name), key=key,
-                on_change=_take_section, args=(key, chosen), width="content",
-            )  # fmt: skip
+    with st.container(key="show"):
+        places = st.columns([31, 36, 33], gap="small")  # as wide as their names
+    for number, (place, (group, named)) in enumerate(zip(places, GROUPS.items(), strict=True)):
+        key = f"section_{number}"
+        st.session_state[key] = chosen if chosen in named else None
+        place.segmented_control(
+            group, list(named), format_func=lambda name: LABELS.get(name, name), key=f"section_{number}",
+            on_change=_take_section, args=(key, chosen),
+        )  # fmt: skip
     choices.publish("show", None if chosen == "Accuracy and cost" else chosen)
     return chosen
 
