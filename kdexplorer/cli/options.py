@@ -66,6 +66,9 @@ def flag(name: str, text: str) -> Add:
 CHECKPOINT_HELP = "a bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder"
 JSON = flag("--json", "print JSON instead of Markdown")
 QUIET = flag("--quiet", "print no progress and no results")
+LOG = argument(
+    "--log", choices=("tensorboard",), help="also write figures for TensorBoard, to tensorboard/ among the runs"
+)
 YES = flag("--yes", "start, or delete, without asking")
 
 RUN_FIELDS = {name: field for name, field in RunConfig.model_fields.items() if name not in ("version", "students")}
@@ -88,6 +91,12 @@ def _run_option(name: str, field: Any) -> Add:
 
 
 RUN_OPTIONS = tuple(_run_option(name, field) for name, field in RUN_FIELDS.items())
+
+
+def choose_log(options: argparse.Namespace) -> None:
+    """Hands `--log` on to the process that trains, see `training.event_log`."""
+    if options.log:
+        os.environ["KDEXPLORER_LOG"] = options.log
 
 
 def given_values(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:

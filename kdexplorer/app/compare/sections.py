@@ -146,6 +146,7 @@ def show_table(compared: Comparison) -> None:
     markdown = results.to_markdown(rows, compared.baseline)
     files = {"csv": results.to_csv(rows), "json": measures.to_json(rows), "md": markdown}
     downloads.show_files("kdexplorer-table", files)
+    downloads.show_network(compared.networks)
     if teacher:
         _show_handout_button(*teacher, compared.networks)
 
@@ -175,7 +176,7 @@ PAGE_SIZE = 12
 def show_cost(compared: Comparison) -> None:
     """Accuracy against cost; latency is measured on request."""
     chart_view.show_figure("accuracy_cost", compared, about=("networks",))
-    missing = sorted({row.architecture for row in compared.rows if row.latency is None})
+    missing = sorted({row.architecture for row in compared.rows if row.latency is None and row.parameters})
     if missing and st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
         for architecture in missing:
             with st.spinner(f"Timing {architecture} on this machine …"), turns.compute(access.visitor()):
@@ -255,7 +256,8 @@ def show_confusion(compared: Comparison) -> None:
         labels, limit = members[labels], len(classes)
     maps = [class_maps.confusion_map(one, labels, classes, name, limit) for name, one in zip(pair, logits, strict=True)]
     maps.append(class_maps.confusion_difference(logits[0], logits[1], labels, classes, pair, limit))
-    for number, (column, chart) in enumerate(zip(st.columns(3), maps, strict=True)):
+    columns = st.columns(3) if limit <= CLASS_LIMIT else [st.container() for _ in maps]
+    for number, (column, chart) in enumerate(zip(columns, maps, strict=True)):
         name = " minus ".join(pair) if number == len(pair) else pair[number]
         chart_view.draw(chart, f"Confusion {name}", place=column, key=f"confusion_{number}")
     _describe_pair(compared, pair)
