@@ -130,7 +130,7 @@ class ResultRow:
     name: str
     architecture: str
     objective_key: str
-    method: str  # the objective's label; empty for weights of unknown origin
+    method: str  # the objective's label, or `teacher`; empty for weights of unknown origin
     objective: float | None  # the value that training minimized, on the evaluation split
     objective_terms: Objective | None
     terms: dict[str, float]  # cross-entropy and each term's unweighted loss on the evaluation split, by name
@@ -247,6 +247,8 @@ def build_rows(
             known["measures"] = measures.measure(evaluations[name])
         if name in costs and (other := baselines.get(name)) in costs:
             known["scaled_to_scratch_baseline"] = difference.over_mean(costs[name] - costs[other], other)
+        if name in {teacher, *teachers.values()} and checkpoint.card.objective_key == SCRATCH:
+            known["method"] = "teacher"
         rows.append(_describe(name, checkpoint, (latency or {}).get(checkpoint.architecture), known))
     return rows
 
@@ -334,9 +336,9 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: d
     low, high = wilson_interval(round(card.test_accuracy * images), images)
     seconds = [leg.seconds for leg in card.legs if leg.seconds is not None]
     weights = checkpoint.path / WEIGHTS
+    known.setdefault("method", objective_label(card.objective_key) if card.objective else "")
     return ResultRow(
         name=name, architecture=card.architecture, objective_key=card.objective_key,
-        method=objective_label(card.objective_key) if card.objective else "",
         objective=card.test_objective, objective_terms=card.objective, terms=card.test_terms,
         accuracy=card.test_accuracy, accuracy_low=low, accuracy_high=high, cross_entropy=card.test_cross_entropy,
         images=images, evaluated_on=describe_evaluation(checkpoint),
