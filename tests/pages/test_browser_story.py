@@ -25,7 +25,8 @@ BELOW = """() => {
 """Pixels by which a step does not fit: a page that scrolls, or a figure behind the footer."""
 SMALLEST = """() => Math.min(...[...document.querySelectorAll(
   ".st-key-story_words *, [class*=st-key-story_figure] :is(svg text, p, .vega-bind-name)")]
-  .filter((one) => one.textContent.trim() && one.getBoundingClientRect().height > 1 && !one.closest("button, [role=radiogroup]"))
+  .filter((one) => one.textContent.trim() && one.getBoundingClientRect().height > 1)
+  .filter((one) => !one.closest("button, [role=radiogroup]"))
   .map((one) => parseFloat(getComputedStyle(one).fontSize)))"""
 """The size of a step's smallest text, in pixels, apart from its buttons and choices."""
 
