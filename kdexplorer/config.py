@@ -12,31 +12,60 @@ from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from kdexplorer.datasets import dataset_choices, get_dataset
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import MAX_JSON_BYTES, parse_json, read_bytes
-from kdexplorer.methods import Method, MethodSettings, all_methods, get_method
+from kdexplorer.methods import Method, MethodSettings, UnknownSettings, all_methods, find_method
 from kdexplorer.methods.kd import KD
 from kdexplorer.networks import all_architectures
 from kdexplorer.presets import RECIPES
-from kdexplorer.schema import Name, StrictModel, validate
+from kdexplorer.schema import RECORDED, Name, StrictModel, is_name, validate
+
+
+def _keep_unknown_term(value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    """In a record, and where it comes from one, a method that is not installed has a stand-in's settings."""
+    if isinstance(value, UnknownSettings):
+        return value
+    key = value.get("method") if info.context and isinstance(value, dict) else None
+    known = {method.key for method in all_methods()}
+    if isinstance(key, str) and key.isidentifier() and is_name(key) and key not in known:
+        return find_method(key).Settings.model_validate(value)
+    return check(value)
+
+
+def _keep_unknown_name(value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    """A record may name what is not in the registry."""
+    return value if info.context and isinstance(value, str) and is_name(value) else check(value)
+
 
 if TYPE_CHECKING:
     ArchitectureKey = str
     RecipeKey = str
     Term = MethodSettings
 else:
-    ArchitectureKey = Literal[tuple(one.key for one in all_architectures())]
+    _unknown = WrapValidator(_keep_unknown_name), SerializeAsAny()
+    ArchitectureKey = Annotated[Literal[tuple(one.key for one in all_architectures())], *_unknown]
     RecipeKey = Literal[tuple(RECIPES)]
-    Term = Annotated[reduce(or_, (method.Settings for method in all_methods())), Field(discriminator="method")]
+    _known = Annotated[reduce(or_, (method.Settings for method in all_methods())), Field(discriminator="method")]
+    Term = Annotated[_known, WrapValidator(_keep_unknown_term), SerializeAsAny()]
 
 
-def _check_dataset(key: str) -> str:
+def _check_dataset(key: str, info: ValidationInfo) -> str:
     try:
         return get_dataset(key).key
     except ConfigError as error:
+        if info.context and is_name(key):
+            return key
         raise ValueError(str(error)) from error
 
 
@@ -77,7 +106,12 @@ class Objective(StrictModel):
     @property
     def methods(self) -> list[Method]:
         """The terms' methods with their settings, in order."""
-        return [get_method(term.method)(term) for term in self.terms]
+        return [find_method(term.method)(term) for term in self.terms]
+
+    @property
+    def unknown(self) -> list[str]:
+        """The keys of methods that are not installed."""
+        return [term.method for term in self.terms if isinstance(term, UnknownSettings)]
 
     @property
     def needs_teacher(self) -> bool:
@@ -88,7 +122,7 @@ class Objective(StrictModel):
     def key(self) -> str:
         """The methods' keys, each once, in the registry's order: `scratch`, `kd`, `kd+at`."""
         used = {term.method for term in self.terms}
-        return "+".join(method.key for method in all_methods() if method.key in used) or SCRATCH
+        return "+".join([*(one.key for one in all_methods() if one.key in used), *sorted(set(self.unknown))]) or SCRATCH
 
     @property
     def term_names(self) -> list[str]:
@@ -235,7 +269,7 @@ class RunConfig(StrictModel):
         if reserved:
             raise ValueError(f"a student cannot be called {reserved[0]}: the run has a file of that name")
         if not self.teacher:
-            distilled = [student.name for student in self.students if student.needs_teacher]
+            distilled = [student.name for student in self.students if student.needs_teacher and not student.unknown]
             if distilled:
                 raise ValueError(f"{distilled[0]} needs a teacher, but no teacher is given: choose one")
         if self.train_images is not None and self.batch_size > self.train_images:
@@ -245,16 +279,31 @@ class RunConfig(StrictModel):
 
     def _check_views(self) -> None:
         """Raises ValueError where an objective cannot be computed on what student and teacher see."""
-        for student in self.students:
+        for student in (one for one in self.students if not one.unknown):
             if self.mixup and (student.ce_weight or not student.needs_teacher):
                 raise ValueError(f"mixup has no hard labels: set the ce_weight of {student.name} to 0 and add a method")
             needs = {need for method in student.methods for need in method.needs}
             if self.teacher_view == "fixed" and needs - {"logits"}:
                 raise ValueError(f"{student.name} needs more than logits: choose another teacher_view than fixed")
 
+    def missing(self) -> list[str]:
+        """What is not installed of what a record names, in sentences; empty where the run can be trained."""
+        known, found = {one.key for one in all_architectures()}, list[str]()
+        try:
+            get_dataset(self.dataset)
+        except ConfigError:
+            found.append(f"the data set '{self.dataset}' is not installed: install it, or name its --plugin")
+        for student in self.students:
+            words = [f"method '{key}'" for key in student.unknown]
+            words += [] if student.architecture in known else [f"network '{student.architecture}'"]
+            found += [
+                f"{student.name}: the {word} is not installed: install it, or name its --plugin" for word in words
+            ]
+        return found
+
     @classmethod
     def load(cls, path: Path) -> RunConfig:
-        """Reads a JSON file. Raises ConfigError when it is missing or not valid."""
+        """Reads a JSON file, as a record. Raises ConfigError when it is missing or not valid."""
         try:
             values = parse_json(read_bytes(path, MAX_JSON_BYTES))
         except (OSError, ValueError, RecursionError) as error:
@@ -262,7 +311,7 @@ class RunConfig(StrictModel):
         kind = values.pop("kind", "run") if isinstance(values, dict) else "run"
         if kind != "run":
             raise ConfigError(f"{path} describes a {kind}, not a run.")
-        return validate(cls, values, where=str(path))
+        return validate(cls, values, str(path), RECORDED)
 
 
 def recipe_settings(recipe: str) -> dict[str, Any]:
@@ -282,5 +331,5 @@ def split_term_name(name: str) -> tuple[str, str]:
 
 
 def objective_label(key: str) -> str:
-    """An objective's name in tables and charts, such as `KD + AT`. Raises ConfigError for an unknown method."""
-    return key if key == SCRATCH else " + ".join(get_method(method).label for method in key.split("+"))
+    """An objective's name in tables and charts, such as `KD + AT`."""
+    return key if key == SCRATCH else " + ".join(find_method(method).label for method in key.split("+"))

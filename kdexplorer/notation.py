@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from kdexplorer.config import SCRATCH, Objective, RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError
-from kdexplorer.methods import all_methods, get_method
+from kdexplorer.methods import all_methods, find_method, get_method
 from kdexplorer.presets import PRESETS, RECIPES
 from kdexplorer.schema import validate
 
@@ -120,7 +120,7 @@ def _read(value: str) -> float | str:
 def preset_of(student: StudentConfig) -> str | None:
     """The preset whose weights and settings a student has, or None."""
     for name, preset in PRESETS.items():
-        same = StudentConfig(name="x", architecture=student.architecture, **preset)
+        same = Objective(**preset)
         if (same.ce_weight, same.terms) == (student.ce_weight, student.terms):
             return name
     return None
@@ -150,8 +150,8 @@ def format_student(student: StudentConfig) -> str:
 
 
 def _format_term(term: Any) -> str:
-    fields = type(term).model_fields
-    changed = {name: getattr(term, name) for name, field in fields.items() if getattr(term, name) != field.default}
+    defaults = {name: field.default for name, field in type(term).model_fields.items()}
+    changed = {name: value for name, value in term.model_dump().items() if value != defaults.get(name)}
     texts = {name: value if isinstance(value, str) else format_number(value) for name, value in changed.items()}
     return ":".join([term.method, *(f"{name}={value}" for name, value in texts.items())])
 
@@ -195,7 +195,7 @@ def describe_objective(objective: Objective) -> str:
 def describe_terms(objective: Mapping[str, Any]) -> str:
     """An objective's distillation terms, all settings filled in, in one line: `0.7 KD + 1000 AT`."""
     return " + ".join(
-        f"{_format_value(term['weight'])} {get_method(term['method']).label}" for term in objective["terms"]
+        f"{_format_value(term['weight'])} {find_method(term['method']).label}" for term in objective["terms"]
     )
 
 
@@ -209,7 +209,7 @@ def objective_formula(objective: Mapping[str, Any]) -> str:
             _term_formula(objective["ce_weight"], formula, {r"\text{smoothing}": smoothing} if smoothing else {})
         )
     for term in objective["terms"]:
-        method = get_method(term["method"])
+        method = find_method(term["method"])
         symbols = {name: short for short, name in method.short_keys.items()}
         settings = {
             symbols.get(name, rf"\text{{{name.replace('_', ' ')}}}"): value

@@ -15,12 +15,32 @@ from tests.training.configs import SHRINK
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = ["--dataset", "synthetic", "--train-images", "200", "--batch-size", "50", "--threads", "1", "--device", "cpu"]
 
-TRAIN_AND_SHOW = """
+SHOW_PAGES = """
 import sys
 from pathlib import Path
+import kdexplorer
 from streamlit.testing.v1 import AppTest
 from kdexplorer.cli.main import main
 
+PAGES = "overview", "soft_labels", "attention", "live", "launch", "compare", "methods"
+
+def show_pages(teacher, student, pages=PAGES):
+    run = student.partition("/")[0]
+    for page in pages:
+        at = AppTest.from_file(Path(kdexplorer.__file__).parent / "app/main.py", default_timeout=120)
+        at.switch_page(str(Path(kdexplorer.__file__).parents[1] / f"pages/{page}.py"))
+        at.query_params["teacher"], at.query_params["students"] = teacher, student
+        at.query_params["networks"] = f"{teacher},{student}"
+        if page == "launch":
+            at.query_params["run"] = run
+        at.run()
+        assert not at.exception, (page, at.exception)
+        assert not at.error, (page, [error.value for error in at.error])
+"""
+
+TRAIN_AND_SHOW = (
+    SHOW_PAGES
+    + """
 def train(name, *words):
     assert main(["train", "--quiet", *sys.argv[1:], "--epochs", "1", "--name", name, "--students", *words]) == 0
     (run,) = Path("runs").glob(f"*-{name}-*")
@@ -28,36 +48,40 @@ def train(name, *words):
 
 teacher = f"{train('t', 'resnet8:scratch:name=t')}/t"
 run = train("s", "resnet8:scratch", "resnet8:cosine:weight=2:power=1.5", "--teacher", teacher)
-student = f"{run}/resnet8-cosine"
 assert main(["runs", "table", run]) == 0
-assert main(["handout", "--networks", teacher, student, "--images", "2", "-o", "handout.html"]) == 0
-for page in ("overview", "soft_labels", "attention", "live", "launch", "compare"):
-    at = AppTest.from_file("kdexplorer/app/main.py", default_timeout=120)
-    at.switch_page(f"../../pages/{page}.py")
-    at.query_params["teacher"], at.query_params["students"] = teacher, student
-    at.query_params["networks"] = f"{teacher},{student}"
-    if page == "launch":
-        at.query_params["run"] = run
-    at.run()
-    assert not at.exception, (page, at.exception)
-    assert not at.error, (page, [error.value for error in at.error])
+assert main(["handout", "--networks", teacher, f"{run}/resnet8-cosine", "--images", "2", "-o", "handout.html"]) == 0
+show_pages(teacher, f"{run}/resnet8-cosine")
 """
+)
 """Trains a teacher and its student; then the table, the handout and every page show it."""
 
-AFTER_REMOVAL = """
-import sys
-from kdexplorer.cli.main import main
-
-run = sys.argv[1]
-assert main(["runs", "table", run]) == 0
-sys.exit(main(["evaluate", f"{run}/resnet8-cosine"]))
+AFTER_REMOVAL = (
+    SHOW_PAGES
+    + """
+run, teacher = sys.argv[1:]
+assert main(["runs", "list"]) == main(["runs", "table", run]) == main(["runs", "show", run]) == 0
+show_pages(teacher, f"{run}/resnet8-cosine")
+assert main(["evaluate", f"{run}/resnet8-cosine"]) == 0
+status = Path("runs", run, "status.json")
+status.write_text(status.read_text().replace("finished", "stopped"))
+sys.exit(main(["resume", run]))
 """
+)
+"""The same run without the method, and with another that is faulty: everything is shown, nothing is trained."""
 
 
 def example():
     """The code block of the document that is a method."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "adding-a-method.md").read_text(), re.DOTALL)
     return next(block for block in blocks if "(Method)" in block)
+
+
+def environment(folder, package):
+    """Runs in a folder with this package and the bundled networks, nothing else of the user's."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith("KDEXPLORER_")}
+    paths = {"RUNS": folder / "runs", "DATA": folder / "data", "CHECKPOINTS": ROOT / "checkpoints"}
+    (folder / "data").mkdir(exist_ok=True)
+    return own | {"PYTHONPATH": str(package)} | {f"KDEXPLORER_{name}": str(path) for name, path in paths.items()}
 
 
 @pytest.fixture
@@ -67,18 +91,12 @@ def copy(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "kdexplorer" / "methods" / "cosine.py").write_text(example())
     (tmp_path / "sitecustomize.py").write_text(SHRINK)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("KDEXPLORER_")} | {
-        "PYTHONPATH": str(tmp_path),
-        "KDEXPLORER_RUNS": str(tmp_path / "runs"),
-        "KDEXPLORER_DATA": str(tmp_path / "data"),
-        "KDEXPLORER_CHECKPOINTS": str(ROOT / "checkpoints"),
-    }
 
     def run(*arguments):
         return subprocess.run(
             [sys.executable, "-c", *arguments],
             cwd=tmp_path,
-            env=environment,
+            env=environment(tmp_path, tmp_path),
             capture_output=True,
             text=True,
             check=False,
@@ -102,8 +120,79 @@ def test_the_example_trains_and_appears_everywhere(copy, tmp_path):
     assert card["objective"]["terms"] == [{"method": "cosine", "weight": 2.0, "power": 1.5}]
     assert card["test_terms"]["cosine"] > 0
 
-    (tmp_path / "kdexplorer" / "methods" / "cosine.py").unlink()
-    gone = copy(AFTER_REMOVAL, run.name)
-    assert gone.returncode == 1
-    assert "cosine" not in gone.stdout.lower()
-    assert "cosine" in gone.stderr
+    (teacher,) = (tmp_path / "runs").glob("*-t-*")
+    (tmp_path / "kdexplorer" / "methods" / "cosine.py").write_text("clas Cosine:")
+    gone = copy(AFTER_REMOVAL, run.name, f"{teacher.name}/t")
+    assert gone.returncode == 1, gone.stderr
+    assert "damaged" not in gone.stdout
+    assert "| resnet8-cosine " in gone.stdout
+    assert "kdexplorer.methods.cosine is left out: SyntaxError" in gone.stderr
+    assert gone.stderr.endswith("the method 'cosine' is not installed: install it, or name its --plugin.\n")
+
+
+PLUGIN = """
+import numpy as np
+
+from kdexplorer.datasets.base import Dataset, Normalization, Split
+from kdexplorer.networks import Architecture, Stage
+
+def build(classes):
+    from kdexplorer.networks.resnet import CifarResNet
+    return CifarResNet(depth=8, classes=classes)
+
+tiny = Architecture("tiny", "Tiny", build, tuple(Stage(16 * 2**k, 2**k) for k in range(3)), 64)
+double = Architecture("resnet8", "another ResNet-8", build, tiny.stages, 64)
+
+class Noise(Dataset):
+    key, label, classes, sizes = "noise", "Noise", ("dark", "light"), {"train": 40, "test": 20}
+    normalization = Normalization(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+
+    def find(self):
+        return __file__
+
+    def load(self, split, progress=None, order="content"):
+        labels = np.arange(self.sizes[split]) % 2
+        return Split(np.broadcast_to((100 * labels[:, None, None, None]).astype(np.uint8), (len(labels), 3, 32, 32)),
+                     labels, self.classes)
+"""
+
+TRAIN_WITH_PLUGIN = """
+import sys
+from pathlib import Path
+from kdexplorer.__main__ import main
+
+words = ["--dataset", "noise", "--batch-size", "20", "--epochs", "1", "--threads", "1", "--device", "cpu"]
+for name, student in (("t", "tiny:scratch"), ("s", "tiny:cosine")):
+    teacher = ["--teacher", f"{run.name}/tiny-scratch"] if name == "s" else []
+    assert main(["--plugin", sys.argv[1], "train", "--name", name, "--students", student, *words, *teacher]) == 0
+    (run,) = Path("runs").glob(f"*-{name}-*")
+"""
+
+WITHOUT_PLUGIN = (
+    SHOW_PAGES
+    + """
+run, teacher = sys.argv[1:]
+assert main(["runs", "list"]) == main(["runs", "table", run]) == main(["runs", "show", run]) == 0
+show_pages(teacher, f"{run}/tiny-cosine", ("launch", "compare"))
+"""
+)
+
+
+def test_a_plugin_adds_methods_networks_and_data_sets(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(example() + PLUGIN)
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=tmp_path, env=environment(tmp_path, ROOT), capture_output=True, text=True
+        )
+
+    trained = run("-c", TRAIN_WITH_PLUGIN, file)
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    assert "| tiny-cosine " in trained.stdout
+    assert "architecture resnet8 in" in trained.stderr  # the package's own stays
+    runs = sorted((path.name for path in (tmp_path / "runs").glob("*-*")), key=lambda name: name.split("-")[2])
+    shown = run("-c", WITHOUT_PLUGIN, runs[0], f"{runs[1]}/tiny-scratch")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "damaged" not in shown.stdout
+    assert run("-m", "kdexplorer", "--plugin", tmp_path / "gone.py", "runs", "list").returncode == 2

@@ -16,7 +16,7 @@ PACKAGE = Path(kdexplorer.__file__).parent
 ROOT = PACKAGE.parent
 
 LAYERS = (
-    {"errors", "schema", "files", "processes"},
+    {"errors", "schema", "files", "processes", "plugins"},
     {"images"},
     {"networks"},
     {"methods"},

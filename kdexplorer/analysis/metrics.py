@@ -135,12 +135,30 @@ def confusion(logits: np.ndarray, labels: np.ndarray, classes: int = 10) -> np.n
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 
-def class_similarity(logits: np.ndarray, groups: np.ndarray, temperature: float, classes: int = 10) -> np.ndarray:
+def sum_classes(probabilities: np.ndarray, superclasses: np.ndarray) -> np.ndarray:
+    """The probability of each superclass `[..., G]`: that of its classes `[..., K]` together.
+
+    `superclasses` is the superclass of each class, int `[K]`.
+    """
+    return probabilities @ np.eye(int(superclasses.max()) + 1)[superclasses]
+
+
+def class_similarity(
+    logits: np.ndarray,
+    groups: np.ndarray,
+    temperature: float,
+    classes: int = 10,
+    superclasses: np.ndarray | None = None,
+) -> np.ndarray:
     """The mean soft label of each group of images, `[classes, classes]` float64: which classes a network finds similar.
 
     `groups` is the class of each image, int `[N]`: its label or a network's prediction. Rows of empty groups are NaN.
+    With `superclasses`, see `sum_classes`, these take the place of the classes.
     """
     probabilities = softmax(logits, temperature)
+    if superclasses is not None:
+        probabilities, groups = sum_classes(probabilities, superclasses), superclasses[groups]
+        classes = probabilities.shape[1]
     rows = [probabilities[groups == group] for group in range(classes)]
     return np.stack([row.mean(axis=0) if len(row) else np.full(classes, np.nan) for row in rows])
 

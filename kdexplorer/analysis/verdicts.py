@@ -9,7 +9,7 @@ import numpy as np
 from kdexplorer.analysis.difference import Difference, correct, format_p
 from kdexplorer.analysis.metrics import kl_by_image, push_size
 from kdexplorer.analysis.results import ResultRow
-from kdexplorer.methods import get_method
+from kdexplorer.methods import find_method
 from kdexplorer.runs.checkpoints import Checkpoint
 
 TOLERANCE = 1.4
@@ -151,7 +151,7 @@ def _format_terms(row: ResultRow) -> str:
         return ""
     terms = [(objective.ce_weight, "cross-entropy", "cross_entropy")] if objective.ce_weight else []
     for term, name in zip(objective.terms, objective.term_names, strict=True):
-        terms.append((term.weight, get_method(term.method).label, name))
+        terms.append((term.weight, find_method(term.method).label, name))
     parts = []
     for weight, label, name in terms:
         value = row.terms.get(name)

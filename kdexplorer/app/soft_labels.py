@@ -18,7 +18,7 @@ from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import KEYS, Network
 from kdexplorer.charts import class_maps, temperature
 from kdexplorer.charts import soft_labels as label_charts
-from kdexplorer.charts.common import NetworkLogits, fresh_student, select_classes
+from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, fresh_student, select_classes
 from kdexplorer.charts.style import FRESH, HUMAN, role_of
 from kdexplorer.config import SCRATCH, trained_alpha
 from kdexplorer.datasets import get_dataset
@@ -219,7 +219,15 @@ def show_class_similarity(page: SoftLabels) -> None:
     groups = labels if labels is not None else None if of_teacher is None else of_teacher.argmax(axis=1)
     if groups is None or not logits:
         return
-    maps = {name: metrics.class_similarity(one, groups, page.temperature, len(classes)) for name, one in logits.items()}
+    grouped, limit = get_dataset(dataset).superclasses(classes), CLASS_LIMIT
+    if grouped and not choices.pick_toggle("superclasses", "By superclass", True):
+        grouped = None
+    if grouped:
+        classes, limit = grouped[0], len(grouped[0])
+    maps = {
+        name: metrics.class_similarity(one, groups, page.temperature, len(classes), grouped and grouped[1])
+        for name, one in logits.items()
+    }
     off_diagonal = ~np.eye(len(classes), dtype=bool)
     top = max(float(np.nanmax(rows if diagonal else np.where(off_diagonal, rows, np.nan))) for rows in maps.values())
     if of_teacher is not None:
@@ -231,7 +239,7 @@ def show_class_similarity(page: SoftLabels) -> None:
         st.markdown(f"On average {as_text(page.teacher.name)} gives {texts}.")
     if labels is None:
         st.caption("The test labels are missing, so images are grouped by the class that the teacher predicts.")
-    shown = class_maps.most_similar_classes(np.stack(list(maps.values())))
+    shown = class_maps.most_similar_classes(np.stack(list(maps.values())), limit)
     for position, (name, rows) in enumerate(maps.items()):
         if position % 2 == 0:
             columns = st.columns(2)

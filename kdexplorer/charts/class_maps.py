@@ -11,23 +11,23 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.analysis.metrics import confusion
-from kdexplorer.charts.common import Spec, data, describe_selection, largest_classes, spec, title, tooltips
+from kdexplorer.charts.common import CLASS_LIMIT, Spec, data, describe_selection, largest_classes, spec, title, tooltips
 from kdexplorer.charts.style import em
 
 
-def most_similar_classes(matrices: np.ndarray) -> list[int]:
+def most_similar_classes(matrices: np.ndarray, limit: int = CLASS_LIMIT) -> list[int]:
     """The classes that share most probability with others off the diagonal, as indices; see `largest_classes`.
 
     Args:
         matrices: `[K, K]`, or a stack of those; see `analysis.metrics.class_similarity`.
     """
     mean = matrices.reshape(-1, *matrices.shape[-2:]).mean(axis=0)
-    return _largest_off_diagonal(np.nan_to_num(mean))
+    return _largest_off_diagonal(np.nan_to_num(mean), limit)
 
 
-def _largest_off_diagonal(sizes: np.ndarray) -> list[int]:
+def _largest_off_diagonal(sizes: np.ndarray, limit: int) -> list[int]:
     others = sizes * ~np.eye(len(sizes), dtype=bool)
-    return largest_classes(others.sum(axis=0) + others.sum(axis=1))
+    return largest_classes(others.sum(axis=0) + others.sum(axis=1), limit)
 
 
 def similarity(
@@ -82,17 +82,20 @@ def similarity(
     return spec(layers, title(heading, selection, "" if diagonal else "diagonal removed"), described, 420, *params)
 
 
-def confusion_map(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], name: str) -> Spec:
+def confusion_map(
+    logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], name: str, limit: int = CLASS_LIMIT
+) -> Spec:
     """How often each true class is predicted as each class; a row of the whole matrix sums to 100 %.
 
     Args:
         logits: `[N, K]`.
         labels: int `[N]`.
-        classes: their names; of more than ten, those with the most confusion are shown.
+        classes: their names.
         name: the network's.
+        limit: of the classes that are shown, those with the most confusion.
     """
     shares = confusion(logits, labels, len(classes))
-    shown = _largest_off_diagonal(shares)
+    shown = _largest_off_diagonal(shares, limit)
     off = shares - np.diag(np.diag(shares))
     true, predicted = divmod(int(off.argmax()), len(classes))
     scale = alt.Scale(scheme="cividis", domain=[0, 1], type="pow", exponent=0.5)
@@ -105,19 +108,25 @@ def confusion_map(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]
 
 
 def confusion_difference(
-    first: np.ndarray, second: np.ndarray, labels: np.ndarray, classes: Sequence[str], names: tuple[str, str]
+    first: np.ndarray,
+    second: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    names: tuple[str, str],
+    limit: int = CLASS_LIMIT,
 ) -> Spec:
     """The first network's confusion minus the second's, in percentage points, on a scale symmetric about zero.
 
     Args:
         first, second: logits `[N, K]`.
         labels: int `[N]`.
-        classes: their names; of more than ten, those with the largest differences are shown.
+        classes: their names.
         names: of the two networks.
+        limit: of the classes that are shown, those with the largest differences.
     """
     points = 100 * (confusion(first, labels, len(classes)) - confusion(second, labels, len(classes)))
     sizes = np.abs(points)
-    shown = largest_classes(sizes.sum(axis=0) + sizes.sum(axis=1))
+    shown = largest_classes(sizes.sum(axis=0) + sizes.sum(axis=1), limit)
     reach = max(1.0, float(sizes.max()))
     i, j = divmod(int(sizes.argmax()), len(classes))
     scale = alt.Scale(scheme="blueorange", domain=[-reach, reach], domainMid=0)
@@ -178,5 +187,7 @@ def _draw_cells(
         y=alt.Y("of:N", sort=names, title=titles[0], axis=alt.Axis(**plain)),
         tooltip=tooltips(("of:N", titles[0]), ("as:N", titles[1]), ("value:Q", titles[2], form)),
     )
+    if len(names) > CLASS_LIMIT:  # no room for numbers
+        return [base.mark_rect().encode(color=color)]
     ink = alt.condition(dark, alt.value("#111111"), alt.value("#FFFFFF"))
     return [base.mark_rect().encode(color=color), base.mark_text().encode(text="text:N", color=ink)]

@@ -206,9 +206,9 @@ def select_classes(teacher_logits: np.ndarray, label: int | None) -> list[int]:
     return top if label is None or label in top else [*top, label]
 
 
-def largest_classes(scores: np.ndarray) -> list[int]:
-    """The `CLASS_LIMIT` classes with the largest scores `[K]` in their own order; NaN counts as the smallest."""
-    return sorted(np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:CLASS_LIMIT].tolist())
+def largest_classes(scores: np.ndarray, limit: int = CLASS_LIMIT) -> list[int]:
+    """The classes with the largest scores `[K]` in their own order; NaN counts as the smallest."""
+    return sorted(np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")[:limit].tolist())
 
 
 def describe_selection(shown: int, count: int, rule: str) -> str:

@@ -19,7 +19,7 @@ from kdexplorer.charts import style
 from kdexplorer.charts.common import Spec, data, describe_selection, join_parts, select_classes, spec, title, tooltips
 from kdexplorer.charts.style import area, em
 from kdexplorer.config import split_term_name
-from kdexplorer.methods import all_methods, get_method
+from kdexplorer.methods import all_methods, find_method
 from kdexplorer.runs.records import TeacherFigures
 
 _FIXED = {
@@ -49,15 +49,11 @@ def _format(measure: Measure, value: float) -> str:
 
 
 def get_measure(key: str) -> Measure:
-    """The measure of that key: `accuracy`, `cross_entropy`, `objective`, or a method's key, numbered where it repeats.
-
-    Raises:
-        ConfigError: for any other key.
-    """
+    """The measure of that key: `accuracy`, `cross_entropy`, `objective`, or a method's, numbered where it repeats."""
     if key in _FIXED:
         return _FIXED[key]
     method, number = split_term_name(key)
-    label = f"{get_method(method).label} term" + (f" {number}" if number else "")
+    label = f"{find_method(method).label} term" + (f" {number}" if number else "")
     return Measure(key, label, format=".3~g", axis=f"{label}, unweighted")
 
 
@@ -65,7 +61,9 @@ def list_measures(points: Sequence[CurvePoint]) -> list[str]:
     """The measures that have values, on the evaluation split where it was evaluated: accuracy, losses, objective."""
     split = "test" if any(point.test for point in points) else "train"
     known = {key for point in points for key in getattr(point, split) if value_of(point, key, split) is not None}
-    terms = [key for method in all_methods() for key in sorted(known) if split_term_name(key)[0] == method.key]
+    order = {method.key: rank for rank, method in enumerate(all_methods())}
+    terms = [key for key in known - _FIXED.keys() if split_term_name(key)[0].isidentifier()]
+    terms.sort(key=lambda key: (order.get(split_term_name(key)[0], len(order)), key))
     return [key for key in ("accuracy", "cross_entropy", *terms, "objective") if key in known]
 
 

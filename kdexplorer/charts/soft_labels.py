@@ -49,6 +49,14 @@ _NUMBERS = (
 """What stands below the bars, with a shorter name for a phone."""
 
 
+_REST, _NEVER = -1, -1e9
+"""In the place of a class: all that are not shown; and a logit of no probability."""
+
+
+def _name_rest(count: int) -> str:
+    return f"the other {count}" if count else ""
+
+
 def columns(
     teacher: NetworkLogits,
     students: Sequence[NetworkLogits],
@@ -68,13 +76,13 @@ def columns(
     shown = select_classes(teacher.logits, label)
     hard = f"★ and shading: the hard label, {classes[label]}" if label is not None else "This image has no hard label"
     selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
-    names = [classes[index] for index in shown]
+    names, rest = [classes[index] for index in shown], len(classes) - len(shown)
     return fill_shape(
-        _columns_shape(len(shown), len(students) + 1),
+        _columns_shape(len(shown), len(students) + 1, rest > 0),
         {"rows": _rows([teacher, *students], classes, label, shown)},
         {
             "logT": slider_value(temperature), "subtitle": join_parts(hard, selection),
-            "letters": max(len(name) for name in names) + 2,
+            "letters": max(len(name) for name in [*names, _name_rest(rest)]) + 2,
         },
         f"Bars of {len(shown)} classes in a column for each network: {', '.join(n.name for n in [teacher, *students])}."
         " A slider sets the temperature; below the bars stand effective classes, entropy and KL from the teacher.",
@@ -82,8 +90,9 @@ def columns(
 
 
 @lru_cache(maxsize=32)
-def _columns_shape(count: int, networks: int) -> Spec:
-    """The columns of so many networks and classes without their rows."""
+def _columns_shape(count: int, networks: int, rest: bool) -> Spec:
+    """The columns of so many networks and classes, and with `rest` all others as one, without their rows."""
+    count += rest
     end, longest = count + (len(_NUMBERS) + 0.5) * _LINE, max(len(name) for name, *_ in _NUMBERS)
     down = alt.Scale(domainMin=alt.expr("-head"), domainMax=end, reverse=True, nice=False, zero=False)
     base = _soft_labels().transform_calculate(left="names + datum.column * column")
@@ -94,7 +103,7 @@ def _columns_shape(count: int, networks: int) -> Spec:
         band.encode(x=alt.XValue(0), x2=alt.X2Value(alt.expr("width")), y=_down("row", down), y2="row2:Q"),
         text.encode(x=alt.XValue(alt.expr("names - em / 2")), y=_down("middle", down), text="shown:N"),
         *name_networks(base.transform_filter("datum.first")),
-        *_bars(base, down),
+        *_bars(base, down, rest),
         *_numbers(base.transform_filter("datum.first"), down, count),
     ]
     heading = title(alt.expr("'Soft labels at T = ' + format(T, '.2f')"))
@@ -126,23 +135,25 @@ def _soft_labels() -> alt.Chart:
     base = base.transform_calculate(p="exp(datum.logp)", pt="exp(datum.logpt)", h="-exp(datum.logp) * datum.logp")
     return (
         kl(base, "K", "network", "datum.pt", "datum.logpt", "datum.logp")
-        .transform_joinaggregate(H="sum(h)", best="max(logp)", groupby=["network"])
+        .transform_calculate(others="datum.hidden ? datum.p : 0")
+        .transform_joinaggregate(H="sum(h)", best="max(logp)", others="sum(others)", groupby=["network"])
         .transform_filter("!datum.hidden")
+        .transform_calculate(p="datum.rest ? datum.others : datum.p")
     )
 
 
-def _bars(base: alt.Chart, down: alt.Scale) -> list[alt.Chart]:
+def _bars(base: alt.Chart, down: alt.Scale, rest: bool) -> list[alt.Chart]:
     """The bars, the track of a whole one, and the percentages, bold for each network's prediction."""
     base = base.transform_calculate(
         top="datum.row + 0.14", bottom="datum.row + 0.86", whole="datum.left + bar", end="datum.left + bar * datum.p"
     )
     y = {"y": _down("top", down), "y2": alt.Y2("bottom:Q")}
-    tips = tooltips(
-        ("network:N", "network"), ("class:N", "class"), ("p:Q", "probability at T", ".4f"), ("logit:Q", "logit", ".3f")
-    )
+    tips = tooltips(("network:N", "network"), ("class:N", "class"), ("p:Q", "probability at T", ".4f"))
     color = alt.Color("color:N", scale=None, legend=None)  # in the row: no shape depends on which networks are shown
     track = base.mark_rect(color="#888888", opacity=0.13).encode(x=_across("left"), x2="whole:Q", **y)
     bars = base.mark_rect().encode(x=_across("left"), x2="end:Q", **y, color=color, tooltip=tips)
+    parts = [bars.transform_filter("datum.rest")] if rest else []
+    parts.append(bars.transform_filter("!datum.rest").encode(tooltip=[*tips, *tooltips(("logit:Q", "logit", ".3f"))]))
     legible = base.transform_filter("datum.p >= 0.005").transform_calculate(percent="format(datum.p, '.0%')")
     words: dict[str, Any] = {"color": INK, "align": "left", "baseline": "middle", "dx": em(4)}
     percents = [
@@ -151,7 +162,7 @@ def _bars(base: alt.Chart, down: alt.Scale) -> list[alt.Chart]:
         .encode(x=_across("end"), y=_down("middle", down), text="percent:N")
         for bold in (False, True)
     ]
-    return [track, bars, *percents]
+    return [track, *parts, *percents]
 
 
 def _numbers(once: alt.Chart, down: alt.Scale, count: int) -> list[alt.Chart]:
@@ -174,19 +185,25 @@ def _numbers(once: alt.Chart, down: alt.Scale, count: int) -> list[alt.Chart]:
 def _rows(
     networks: Sequence[NetworkLogits], classes: Sequence[str], label: int | None, shown: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """A row for each network, the teacher first, and class; those not shown follow and have the logits alone."""
-    order = [*shown, *(index for index in range(len(classes)) if index not in shown)]
+    """A row for each network, the teacher first, and class; those not shown follow and have the logits alone.
+
+    Between them is a row for their sum, whose own probability is 0.
+    """
+    hidden = [index for index in range(len(classes)) if index not in shown]
+    order = [*shown, *([_REST] if hidden else []), *hidden]
     of_teacher, rows = networks[0].shifted, []
     for column, network in enumerate(networks):
         own, color = network.shifted, style.look_of(network.role).color
         for place, index in enumerate(order):
-            row = {"network": network.name, "d": float(own[index]), "dt": float(of_teacher[index])}
-            row["hidden"] = place >= len(shown)
+            rest = index == _REST
+            d, dt = (_NEVER, _NEVER) if rest else (float(own[index]), float(of_teacher[index]))
+            row = {"network": network.name, "d": d, "dt": dt, "hidden": not rest and place >= len(shown)}
             if not row["hidden"]:
-                name = classes[index]
+                name = _name_rest(len(hidden)) if rest else classes[index]
+                row |= {"rest": True} if rest else {"logit": float(network.logits[index])}
                 row |= {
                     "color": color, "column": column, "class": name, "shown": f"★ {name}" if index == label else name,
-                    "first": place == 0, "hard": index == label, "logit": float(network.logits[index]),
+                    "first": place == 0, "hard": index == label,
                     "row": float(place), "middle": place + 0.5, "row2": place + 1.0,
                 }  # fmt: skip
             rows.append(row)
@@ -219,10 +236,13 @@ def probability_bars(
         {"class": name, "p": float(probabilities[index]), "percent": f"{probabilities[index]:.0%}"}
         for index, name in names.items()
     ]
+    if rest := len(classes) - len(shown):
+        share = max(0.0, 1 - float(np.sum(probabilities[list(shown)])))
+        rows.append({"class": _name_rest(rest), "p": share, "percent": f"{share:.0%}"})
     axis = alt.Axis(format=".0%", values=[0, 0.5, 1])
     base = alt.Chart(data(rows)).encode(
         x=alt.X("p:Q", title="probability", scale=alt.Scale(domain=[0, 1.25]), axis=axis),
-        y=alt.Y("class:N", sort=list(names.values()), title=None),
+        y=alt.Y("class:N", sort=[str(row["class"]) for row in rows], title=None),
         tooltip=tooltips(("class:N", "class"), ("p:Q", "probability", ".2%")),
     )
     bars = base.mark_bar(color=style.look_of(role).color)

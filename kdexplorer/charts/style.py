@@ -17,7 +17,7 @@ from typing import Any
 import altair as alt
 
 from kdexplorer.config import SCRATCH, objective_label
-from kdexplorer.methods import Method, all_methods, get_method
+from kdexplorer.methods import Method, all_methods, find_method
 from kdexplorer.runs.checkpoints import Checkpoint
 
 EM = "file ? file.em : max(12, 0.014 * (windowSize()[0] || 1280) + 0 * width)"
@@ -215,7 +215,7 @@ def role_of(checkpoint: Checkpoint, teacher: Checkpoint | None = None) -> str:
 
 
 def look_of(role: str) -> Look:
-    """How a role is drawn. Raises ConfigError for a key of a method that is not registered."""
+    """How a role is drawn."""
     if role == TEACHER:
         return Look("#0072B2", "circle", (1, 0), TEACHER)
     if role == HUMAN:
@@ -226,10 +226,11 @@ def look_of(role: str) -> Look:
         return Look(INK, "stroke", (16, 4), FRESH)
     if role == SCRATCH:
         return Look(NEUTRAL, "square", (6, 3), SCRATCH)
-    methods = [get_method(key) for key in role.split("+")]
+    methods = [find_method(key) for key in role.split("+")]
     families = {method.family for method in methods}
     color = FAMILY_COLORS[methods[0].family] if len(families) == 1 else SEVERAL_FAMILIES
-    shape, dash = _cues(all_methods())[role] if len(methods) == 1 else ("triangle-down", (12, 4))
+    several = ("triangle-down", (12, 4))
+    shape, dash = _cues(all_methods()).get(role, several) if len(methods) == 1 else several
     return Look(color, shape, dash, objective_label(role))
 
 

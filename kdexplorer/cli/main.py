@@ -44,6 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kdexplorer", description="Train distilled networks and examine them.")
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    plugin = "a file with methods, networks or data sets of your own; its code runs"
+    parser.add_argument("--plugin", action="append", metavar="FILE", help=plugin)  # `plugins.name_plugins` reads it
     places: dict[str, Any] = {"": parser.add_subparsers(required=True, metavar="COMMAND")}
     modules = [module.__name__ for module in MODULES]
     for name, declared in sorted(COMMANDS.items(), key=lambda item: modules.index(item[1].run.__module__)):
@@ -54,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         text = declared.help
         added = places[group].add_parser(word, aliases=declared.aliases, help=text, description=text)
         added.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        added.add_argument("--plugin", action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         added.set_defaults(run=declared.run)
         for add in declared.arguments:
             add(added)

@@ -58,6 +58,8 @@ TEMPERATURES, WEIGHTS = (
         "declaration", nargs="?", type=Path, help="a TOML file (default: the bundled studies/league-resnet8.toml)"
     ),
     argument("--seeds", type=int, metavar="INT", help="train only the first INT declared seeds"),
+    argument("--pair", help="of a file that declares several pairs of teacher and student: which"),
+    argument("--teacher", help=f"the pair's trained teacher: {shared.CHECKPOINT_HELP}"),
     argument(
         "--table", type=Path, metavar="PATH", help="the table of results (default: beside the declaration, as .json)"
     ),
@@ -68,10 +70,11 @@ def train_declared(options: argparse.Namespace) -> int:
     """Compare students over several seeds, as a file declares it; the default compares all methods."""
     shared.refuse_torchrun("a study")
     path = options.declaration or bundled_declaration()
-    study = read_study(path)
+    study = read_study(path, options.pair, options.teacher)
     if options.seeds is not None and not 1 <= options.seeds <= len(study.seeds):
         raise ConfigError(f"--seeds: {path} declares {len(study.seeds)} seeds: choose 1 to that many.")
-    table = str((options.table or path.with_suffix(".json")).resolve())
+    beside = path.with_name(f"{path.stem}{f'-{options.pair}' if options.pair else ''}.json")
+    table = str((options.table or beside).resolve())
     return run_study({"study": study, "table": table, "seeds": options.seeds}, options)
 
 

@@ -1,12 +1,16 @@
 """Data sets by name: how each is found, loaded, downloaded, sampled and augmented; human labels."""
 
+from functools import cache
+from typing import Any
+
 from kdexplorer.datasets.base import Dataset, Normalization, Split, data_root
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.cifar10_small import Cifar10Small
 from kdexplorer.datasets.cifar100 import Cifar100
 from kdexplorer.datasets.folder import PREFIX, ImageFolder, prepared_folders
 from kdexplorer.datasets.synthetic import SyntheticShapes
-from kdexplorer.errors import ConfigError
+from kdexplorer.errors import ConfigError, DataError
+from kdexplorer.plugins import classes_in, leave_out, plugins
 
 __all__ = [
     "Dataset",
@@ -16,6 +20,7 @@ __all__ = [
     "available_dataset",
     "data_root",
     "dataset_choices",
+    "find_dataset",
     "get_dataset",
 ]
 
@@ -23,9 +28,22 @@ _DATASETS: tuple[Dataset, ...] = (Cifar10(), Cifar10Small(), Cifar100(), Synthet
 """One entry each, in the order in which forms list them; the first is the one that cards without a name mean."""
 
 
+@cache
+def _listed() -> dict[str, Dataset]:
+    """By name, with the plugins' own."""
+    found = {one.key: one for one in _DATASETS}
+    for plugin in plugins():
+        for kind in classes_in(plugin, Dataset):  # type: ignore[type-abstract]
+            with leave_out(f"{kind.__name__} in {plugin.__file__}"):
+                if kind.key in found:
+                    raise ValueError(f"there is another data set '{kind.key}'")
+                found[kind.key] = kind()
+    return found
+
+
 def all_datasets() -> tuple[Dataset, ...]:
     """Every data set, in the order in which forms list them, with the folders that were prepared. Loads no torch."""
-    return (*_DATASETS, *prepared_folders())
+    return (*_listed().values(), *prepared_folders())
 
 
 def available_dataset(key: str) -> str:
@@ -38,12 +56,34 @@ def get_dataset(key: str) -> Dataset:
     """The data set of that key, or `folder:PATH`. Raises ConfigError, which lists the choices, for any other."""
     if key.startswith(PREFIX):
         return ImageFolder(key)
-    found = next((dataset for dataset in _DATASETS if dataset.key == key), None)
-    if found is None:
+    if key not in _listed():
         raise ConfigError(f"unknown data set '{key[:60]}': choose one of {dataset_choices()}")
-    return found
+    return _listed()[key]
+
+
+class _Missing(Dataset):
+    """Stands in for a data set that is not installed where a run is shown that was trained on it."""
+
+    classes, sizes = (), {"train": 0, "test": 0}
+
+    def __init__(self, key: str) -> None:
+        self.key = self.label = key
+
+    def find(self) -> None:
+        return None
+
+    def load(self, *_: Any, **__: Any) -> Split:
+        raise DataError(f"the data set '{self.key}' is not installed.")
+
+
+def find_dataset(key: str) -> Dataset:
+    """The data set of that key; for one that is not installed a stand-in without images and classes."""
+    try:
+        return get_dataset(key)
+    except ConfigError:
+        return _Missing(key)
 
 
 def dataset_choices() -> str:
     """What may name a data set."""
-    return f"{', '.join(dataset.key for dataset in _DATASETS)} or {PREFIX}PATH"
+    return f"{', '.join(_listed())} or {PREFIX}PATH"

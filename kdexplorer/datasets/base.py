@@ -118,6 +118,13 @@ class Dataset(ABC):
         """The label of one of its images where these classes, a network's, are the data set's; else None."""
         return int(label) if classes == self.classes else None
 
+    def superclasses(self, classes: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray] | None:
+        """The names of the groups and the group of each class `[K]`, where these classes are the data set's."""
+        if not self.groups or classes != self.classes:
+            return None
+        names, members = np.unique(self.groups, return_inverse=True)
+        return tuple(names.tolist()), members
+
     def gallery(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The test split with positions `[N]`, or its samples where the data are missing. Raises DataError."""
         if not self.is_available():

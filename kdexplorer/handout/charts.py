@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,9 +21,10 @@ from kdexplorer.analysis.human_agreement import Closeness, closeness
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.charts import class_maps, soft_labels, style, temperature
 from kdexplorer.charts.attention import NetworkMaps
-from kdexplorer.charts.common import THEME, NetworkLogits, Spec, fresh_student, vega_lite_version
+from kdexplorer.charts.common import CLASS_LIMIT, THEME, NetworkLogits, Spec, fresh_student, vega_lite_version
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.votes import vote_bars
+from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.figures import all_figures
 from kdexplorer.figures.images import ALL_STAGES, draw_scale
@@ -189,17 +190,22 @@ class Charts:
         groups, teacher = results.evaluation_labels(self.request.teacher), next(iter(self.stored.values()))
         if groups is None and teacher is not None:
             groups = teacher.argmax(axis=1)
-        classes = self.request.teacher.classes
+        if groups is None:
+            return {}
+        classes, members, limit = self.request.teacher.classes, None, CLASS_LIMIT
+        if grouped := get_dataset(results.dataset_of(self.request.teacher)).superclasses(classes):
+            (classes, members), limit = grouped, len(grouped[0])
+        similar = partial(metrics.class_similarity, groups=groups, classes=len(classes), superclasses=members)
         stacks = {
-            name: np.stack([metrics.class_similarity(logits, groups, 2**octave, len(classes)) for octave in OCTAVES])
+            name: np.stack([similar(logits, temperature=2**octave) for octave in OCTAVES])
             for name, logits in self.stored.items()
-            if groups is not None and logits is not None and len(logits) == len(groups)
+            if logits is not None and len(logits) == len(groups)
         }
         if not stacks:
             return {}
         off_diagonal = ~np.eye(len(classes), dtype=bool)
         top = max(float(np.nanmax(stack[:, off_diagonal])) for stack in stacks.values())
-        shown = class_maps.most_similar_classes(next(iter(stacks.values())))
+        shown = class_maps.most_similar_classes(next(iter(stacks.values())), limit)
         return {
             f"classes {number}": class_maps.similarity(stacks[name], classes, name, top, False, OCTAVES, shown)
             for number, name in enumerate(self.request.networks)

@@ -14,7 +14,7 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.notation import describe_objective, train_command
 from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.schema import validate
+from kdexplorer.schema import RECORDED, validate
 
 
 @dataclass(frozen=True)
@@ -110,5 +110,5 @@ def list_commands(checkpoint: Checkpoint) -> list[str]:
         recipe |= {"teacher": card.teacher.name if card.teacher else None, "seed": leg.seed or 0, "epochs": leg.epochs}
         recipe |= {"students": [student | card.objective.model_dump()]}
         with contextlib.suppress(ConfigError):
-            commands.append(train_command(validate(RunConfig, recipe)))
+            commands.append(train_command(validate(RunConfig, recipe, context=RECORDED)))
     return commands

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from typing import Any
+
+from pydantic import ConfigDict, Field
 
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods.base import FAMILIES, Method, MethodSettings
+from kdexplorer.plugins import classes_in, leave_out, modules_of
+from kdexplorer.schema import Name
 
-__all__ = ["FAMILIES", "Method", "MethodSettings", "all_methods", "describe_methods", "get_method"]
+__all__ = [
+    "FAMILIES",
+    "Method",
+    "MethodSettings",
+    "UnknownSettings",
+    "all_methods",
+    "describe_methods",
+    "find_method",
+    "get_method",
+]
 
 
 @cache
 def all_methods() -> tuple[type[Method], ...]:
-    """Every method of this package, family by family, then by key. Loads no torch.
+    """Every method of this package and of the plugins, family by family, then by key. Loads no torch.
 
-    Raises:
-        TypeError: when two files define the same key or one lacks a part of its description.
+    What cannot be imported, lacks a part of its description or has the key of another is left out with a warning.
     """
     found: dict[str, type[Method]] = {}
-    for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
-        loaded = importlib.import_module(f"{__name__}.{module}")
-        for _, method in inspect.getmembers(loaded, inspect.isclass):
-            if issubclass(method, Method) and method.__module__ == loaded.__name__ and method is not Method:
-                _check_description(method)
-                if method.key in found:
-                    raise TypeError(f"{method.__name__} and {found[method.key].__name__} share the key '{method.key}'")
+    for module in modules_of(__name__, __path__):
+        for method in classes_in(module, Method):
+            with leave_out(f"{method.__name__} in {module.__file__}"):
+                _check_description(method, found)
                 found[method.key] = method
     return tuple(sorted(found.values(), key=lambda method: (FAMILIES.index(method.family), method.key)))
 
@@ -38,6 +46,32 @@ def get_method(key: str) -> type[Method]:
     if key not in found:
         raise ConfigError(f"unknown method '{key[:60]}': choose one of {', '.join(found)}")
     return found[key]
+
+
+class UnknownSettings(MethodSettings):
+    """The settings of a method that is not installed, as a record has them."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float | Name | None] = Field(init=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # no module has the class
+        return _restore, (self.model_dump(),)
+
+
+def _restore(values: dict[str, Any]) -> MethodSettings:
+    return find_method(values["method"]).Settings(**values)
+
+
+@lru_cache(maxsize=1000)
+def find_method(key: str) -> type[Method]:
+    """The method of that key; for one that is not installed a stand-in, which is shown and cannot train."""
+    if any(method.key == key for method in all_methods()):
+        return get_method(key)
+    described = {
+        "key": key, "label": key, "family": "response", "reference": "not installed", "formula": rf"\text{{{key}}}",
+        "summary": "This method is not installed.", "needs": frozenset({"logits"}), "Settings": UnknownSettings,
+    }  # fmt: skip
+    return type("Unknown", (Method,), described)
 
 
 def describe_methods() -> list[dict[str, str]]:
@@ -58,7 +92,7 @@ def describe_methods() -> list[dict[str, str]]:
     return rows
 
 
-def _check_description(method: type[Method]) -> None:
+def _check_description(method: type[Method], known: Mapping[str, type[Method]]) -> None:
     missing = [
         name
         for name in ("key", "label", "family", "reference", "formula", "summary", "needs")
@@ -68,3 +102,5 @@ def _check_description(method: type[Method]) -> None:
         raise TypeError(f"{method.__name__} lacks {', '.join(missing)}")
     if method.family not in FAMILIES:
         raise TypeError(f"{method.__name__}: '{method.family}' is none of {', '.join(FAMILIES)}")
+    if method.key in known:
+        raise TypeError(f"{method.__name__} and {known[method.key].__name__} share the key '{method.key}'")

@@ -1,7 +1,7 @@
 """What a distillation method is: its description, its settings, and its loss.
 
-A method is one file of this package with one subclass of `Method`; nothing else needs to know it. Reading a method's
-description must not load torch, so a method file imports torch inside its functions.
+A method is a subclass of `Method` in one file of this package or in a plugin; nothing else needs to know it. Reading a
+method's description must not load torch, so a method file imports torch inside its functions.
 """
 
 from __future__ import annotations

@@ -7,10 +7,13 @@ multiply-adds) is derived from it, see `cost`.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from kdexplorer.errors import ConfigError
+from kdexplorer.plugins import leave_out, plugins
 
 if TYPE_CHECKING:
     from kdexplorer.networks.base import StagedNetwork
@@ -30,8 +33,8 @@ class Architecture:
 
     key: str
     label: str
-    builder: str
-    """`module.Class` in this package; called with `arguments` and `classes`."""
+    builder: str | Callable[..., StagedNetwork]
+    """`module.Class` in this package, or in a plugin a function or class; called with `arguments` and `classes`."""
     stages: tuple[Stage, ...]
     embedding: int
     """Length of the vector before the classifier."""
@@ -79,6 +82,12 @@ def _air_net(width: int) -> Architecture:
     return Architecture(f"air_{width}", f"Air-{width}", "air.AirNet", stages, 4 * width, {"widths": widths}, True)
 
 
+def _vgg(depth: int, convolutions: int) -> Architecture:
+    """The stages are the blocks after the first one, which the reference uses as features."""
+    stages = tuple(Stage(channels, reduction) for channels, reduction in ((128, 2), (256, 4), (512, 8), (512, 8)))
+    return Architecture(f"vgg{depth}", f"VGG-{depth}", "vgg.VGG", stages, 512, {"convolutions": convolutions})
+
+
 _ARCHITECTURES = (
     *(_cifar_resnet(depth) for depth in (8, 20, 32, 44, 56, 110)),
     _imagenet_resnet(18, (2, 2, 2, 2)),
@@ -87,14 +96,32 @@ _ARCHITECTURES = (
     _wide_resnet(16, 2),
     _wide_resnet(40, 2),
     Architecture("mobilenet_v2", "MobileNetV2", "mobilenet.MobileNetV2", _stages(24, 32, 96, 320), 1280),
+    Architecture(
+        "shufflenet_v2",
+        "ShuffleNetV2",
+        "shufflenet.ShuffleNetV2",
+        (Stage(116, 2), Stage(232, 4), Stage(464, 8)),
+        1024,
+    ),
+    _vgg(8, 1),
+    _vgg(13, 2),
     *(_air_net(width) for width in (16, 32, 64)),
 )
 """One entry each, in the order in which forms list them."""
 
 
+@cache
 def all_architectures() -> tuple[Architecture, ...]:
-    """Every architecture, in the order in which forms list them."""
-    return _ARCHITECTURES
+    """Every architecture, in the order in which forms list them, and those that plugins have as global variables."""
+    found = {one.key: one for one in _ARCHITECTURES}
+    for plugin in plugins():
+        for one in vars(plugin).values():
+            if isinstance(one, Architecture) and one not in found.values():
+                with leave_out(f"architecture {one.key} in {plugin.__file__}"):
+                    if one.key in found:
+                        raise ValueError("there is another of that name")
+                    found[one.key] = one
+    return tuple(found.values())
 
 
 def get_architecture(key: str) -> Architecture:
@@ -119,8 +146,10 @@ def build(architecture: str, classes: int = 10, seed: int | None = None) -> Stag
     import torch
 
     entry = get_architecture(architecture)
-    module, _, name = entry.builder.partition(".")
-    make = getattr(importlib.import_module(f"kdexplorer.networks.{module}"), name)
+    make: Any = entry.builder
+    if isinstance(make, str):
+        module, _, name = make.partition(".")
+        make = getattr(importlib.import_module(f"kdexplorer.networks.{module}"), name)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)

@@ -12,7 +12,7 @@ from kdexplorer.datasets import Normalization
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import read_json
 from kdexplorer.runs.records import Figures
-from kdexplorer.schema import Name, problems
+from kdexplorer.schema import RECORDED, Name, problems
 
 Text = Annotated[str, StringConstraints(max_length=300)]
 Count = Annotated[int, Field(ge=1, lt=10**15, strict=True)]
@@ -188,7 +188,7 @@ def read_card(path: Path) -> Card:
     if values is None:
         raise CheckpointError(f"{path.parent} has no readable {path.name}: it is not a checkpoint of this application.")
     try:
-        card = Card.model_validate(values)
+        card = Card.model_validate(values, context=RECORDED)
     except ValidationError as error:
         field, message = problems(error)[0]
         raise CheckpointError(f"{path}: {field}: {message}.") from error

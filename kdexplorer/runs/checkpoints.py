@@ -139,9 +139,9 @@ def try_checkpoint(path: Path) -> Checkpoint | CheckpointError:
 
 def objective_rank(checkpoint: Checkpoint) -> tuple[int, ...]:
     """For sorting: networks trained on labels first, then one method in the registry's order, then several."""
-    order = [method.key for method in all_methods()]
+    order = {method.key: rank for rank, method in enumerate(all_methods())}
     terms = checkpoint.card.objective.terms if checkpoint.card.objective else ()
-    return len(terms), *(order.index(term.method) for term in terms)
+    return len(terms), *(order.get(term.method, len(order)) for term in terms)
 
 
 def run_checkpoints(run: Run) -> list[Checkpoint]:

@@ -96,12 +96,14 @@ def start_run(run: Run) -> None:
 
 
 def require_resumable(run: Run) -> None:
-    """Raises RunError for a run that is alive, finished or damaged.
+    """Raises RunError for a run that is alive, finished or damaged, or uses what is not installed.
 
     One that is queued may start in the process that created it, and in the one that was started for it.
     """
     status = run.status()
     if status.state in RESUMABLE or (status.state == "queued" and status.pid in (os.getpid(), os.getppid())):
+        if type(run) is Run and (missing := run.config().missing()):
+            raise RunError(f"{run.run_id}: {'; '.join(missing)}.")
         return
     reason = status.message if status.state == "damaged" else "there is nothing to start."
     raise RunError(f"{run.run_id} is {status.state}: {reason}")

@@ -242,12 +242,26 @@ def make_grid_study(student: str, recipe: Mapping[str, Any], seeds: Any = 3, **g
     return validate(Study, values | {"seeds": list(range(shared.seed, shared.seed + seeds))})
 
 
-def read_study(path: Path) -> Study:
-    """Reads a declaration in TOML. Raises ConfigError when it is missing or not valid."""
+def read_study(path: Path, pair: str | None = None, teacher: str | None = None) -> Study:
+    """Reads a declaration in TOML. Raises ConfigError when it is missing or not valid.
+
+    Where the file declares several `pairs` of a teacher's and a student's architecture, `pair` names one, whose student
+    takes the place of STUDENT in the entries, and `teacher` the trained network.
+    """
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a declaration: {error}") from error
+    if pairs := values.pop("pairs", {}):
+        if pair not in pairs or not teacher:
+            raise ConfigError(f"{path} declares pairs: name one by --pair ({', '.join(pairs)}) and its --teacher.")
+        student, wanted = pairs[pair]["student"], pairs[pair]["teacher"]
+        if (found := find_teachers(teacher)[0].architecture) != wanted:
+            raise ConfigError(f"--teacher: {pair} needs a {wanted}, not a {found}.")
+        values["entries"] = {name: text.replace("STUDENT", student) for name, text in values["entries"].items()}
+        values |= {"name": f"{values['name']}-{pair}", "recipe": values["recipe"] | {"teacher": teacher}}
+    elif pair or teacher:
+        raise ConfigError(f"{path} declares no pairs: leave out --pair and --teacher.")
     return validate(Study, values, str(path))
 
 

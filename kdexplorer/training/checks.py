@@ -75,6 +75,9 @@ def _locate(place: str, message: str, students: list[dict[str, Any]]) -> tuple[s
 
 def _start_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iterator[tuple[str, str]]:
     """Fields and sentences of everything that a valid configuration cannot say by itself."""
+    if missing := config.missing():
+        yield from (("students", sentence) for sentence in missing)
+        return
     dataset = get_dataset(config.dataset)
     if not dataset.is_available():
         yield "dataset", f"{dataset.label} is not available yet: download it, or choose another data set"

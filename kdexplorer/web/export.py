@@ -39,7 +39,7 @@ class ExportedNetwork:
 
 def runs_in_browser(checkpoint: Checkpoint) -> bool:
     """Whether `export_network` supports this network; reads no weights."""
-    return get_architecture(checkpoint.architecture).runs_in_browser
+    return any(one.runs_in_browser for one in all_architectures() if one.key == checkpoint.architecture)
 
 
 def select_networks(networks: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
@@ -66,7 +66,7 @@ def export_network(checkpoint: Checkpoint) -> ExportedNetwork:
         raise CheckpointError(
             f"{checkpoint.name} is a {checkpoint.architecture}: only {supported} are small enough for a browser."
         )
-    packed = _Packed(get_architecture(checkpoint.architecture).builder, checkpoint.network())
+    packed = _Packed(str(get_architecture(checkpoint.architecture).builder), checkpoint.network())
     graph = packed.graph()
     weights = b"".join(packed.values)
     card = checkpoint.card

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kdexplorer.analysis.metrics import class_similarity, softmax, sum_classes
 from kdexplorer.analysis.metrics import confusion as count_confusion
 from kdexplorer.charts import class_maps, style
 from tests.charts.drawing import draw, heading, rows_of, texts
@@ -34,6 +35,19 @@ def test_the_confusion_is_the_whole_matrix_of_the_most_confused_classes(count):
     assert sums[shown].min() >= np.sort(sums)[-10] - 1e-12
     subtitle = heading(spec, "subtitle")
     assert (f"10 of {count} classes" in subtitle) == (count > 10)
+
+
+def test_superclasses_are_all_shown_and_have_the_probability_of_their_classes():
+    logits, labels, _ = predictions(60)
+    members = np.arange(60) // 5
+    probabilities = softmax(logits["plain"])
+    summed = sum_classes(probabilities, members)
+    assert summed == pytest.approx(probabilities.reshape(-1, 12, 5).sum(axis=2))
+    names = [f"group {index}" for index in range(12)]
+    spec = class_maps.confusion_map(summed, members[labels], names, "plain", limit=12)
+    assert len(rows_of(spec, "value")) == 144
+    similar = class_similarity(logits["plain"], labels, 1.0, superclasses=members)
+    assert similar[3] == pytest.approx(summed[members[labels] == 3].mean(axis=0))
 
 
 def test_the_difference_is_in_points_of_the_first_minus_the_second():

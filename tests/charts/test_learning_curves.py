@@ -98,7 +98,7 @@ def test_measures_are_listed_in_a_fixed_order_where_they_have_values():
     found = learning_curves.list_measures(
         [CurvePoint("a", 0, {}, test), CurvePoint("b", 0, {}, {"cross_entropy": 1.0})]
     )
-    assert found == ["accuracy", "cross_entropy", keys[0], f"{keys[0]}.2", "objective"]
+    assert found == ["accuracy", "cross_entropy", keys[0], f"{keys[0]}.2", "other", "objective"]
 
 
 def test_values_that_are_no_numbers_are_left_out():

@@ -40,6 +40,12 @@ def test_the_bars_are_the_softmax_over_all_classes(count):
     for one in [teacher, *students]:
         expected = softmax(one.logits, 4.0)
         assert [found[one.name, classes[k]] for k in shown] == pytest.approx(expected[shown], abs=6e-5)
+        if count > len(shown):
+            others = {
+                (mark["network"], mark["class"]): number(mark["probability at T"]) for mark in marks(svg, "class")
+            }
+            rest = others[one.name, f"the other {count - len(shown)}"]
+            assert rest == pytest.approx(1 - expected[shown].sum(), abs=6e-5)
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -85,6 +91,8 @@ def test_probability_bars_show_the_probabilities_and_say_which_classes(count):
     found = {row["class"]: row["p"] for row in rows_of(spec)}
     shown = common.select_classes(teacher.logits, label)
     expected = {("★ " if k == label else "") + classes[k]: probabilities[k] for k in shown}
+    if count > len(shown):
+        expected[f"the other {count - len(shown)}"] = 1 - sum(expected.values())
     assert found == pytest.approx(expected)
     assert (f"{len(shown)} of {count} classes" in heading(spec, "subtitle")) == (count > 10)
     assert spec["layer"][0]["mark"]["color"] == style.look_of(style.HUMAN).color

@@ -8,7 +8,6 @@ import pytest
 from kdexplorer import methods
 from kdexplorer.charts import style
 from kdexplorer.config import SCRATCH
-from kdexplorer.errors import ConfigError
 from kdexplorer.methods import FAMILIES, Method, all_methods
 
 ROLES = [style.TEACHER, SCRATCH, *(method.key for method in all_methods()), "kd+at"]
@@ -67,10 +66,8 @@ def test_a_method_keeps_its_own_cues_and_others_get_those_that_are_left(crowded)
     assert style.look_of("m8") == looks["m8"]  # after the last one they repeat
 
 
-@pytest.mark.parametrize("role", ["unheard of", "kd+unheard of", ""])
-def test_an_unknown_method_is_an_error(role):
-    with pytest.raises(ConfigError, match="unknown method"):
-        style.look_of(role)
+def test_a_method_that_is_not_installed_has_a_look_and_its_key_as_label():
+    assert [style.look_of(role).label for role in ("magic", "kd+magic")] == ["magic", "KD + magic"]
 
 
 def test_every_marker_of_the_registry_is_a_character_too():

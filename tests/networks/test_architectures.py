@@ -51,6 +51,15 @@ def air_count(width):
     return total + 10 * before
 
 
+def vgg_count(convolutions):
+    """3 x 3 convolutions with biases and norms, five blocks, and the classifier."""
+    count, before = 0, 3
+    for channels in (64, 128, 256, 512, 512):
+        for _ in range(convolutions):
+            count, before = count + 9 * before * channels + 3 * channels, channels
+    return count + 512 * 10 + 10
+
+
 COUNTS = {
     **{f"resnet{depth}": cifar_resnet_count(depth) for depth in (8, 20, 32, 44, 56, 110)},
     "resnet18": from_imagenet(11_689_512, 64, 512),
@@ -59,6 +68,9 @@ COUNTS = {
     "wrn_16_2": wide_resnet_count(16, 2),
     "wrn_40_2": wide_resnet_count(40, 2),
     "mobilenet_v2": from_imagenet(3_504_872, 0, 1280),
+    "shufflenet_v2": from_imagenet(2_278_604, 0, 1024),
+    "vgg8": vgg_count(1),
+    "vgg13": vgg_count(2),
     **{f"air_{width}": air_count(width) for width in (16, 32, 64)},
 }
 PUBLISHED = {
@@ -112,13 +124,16 @@ MULTIPLY_ADDS = {
     "wrn_16_2": 101_106_944,
     "wrn_40_2": 327_599_360,
     "mobilenet_v2": 87_976_448,
+    "shufflenet_v2": 45_002_112,
+    "vgg8": 96_146_432,
+    "vgg13": 284_890_112,
     "air_16": 10_135_072,
     "air_32": 33_066_272,
     "air_64": 118_147_360,
 }
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", MULTIPLY_ADDS)
 def test_parameters_and_multiply_adds_are_those_of_the_papers(architecture):
     assert count_parameters(build_empty(architecture)) == COUNTS[architecture]
     assert PUBLISHED.get(architecture, COUNTS[architecture]) == COUNTS[architecture]
@@ -157,9 +172,11 @@ def test_stages_halve_four_times_in_the_lab_pair_and_three_times_in_the_papers_n
     reductions = {entry.key: [stage.reduction for stage in entry.stages] for entry in all_architectures()}
     four = {"resnet18", "resnet34", "resnet50", "mobilenet_v2"}
     assert {key for key, found in reductions.items() if found == [1, 2, 4, 8]} == four
-    pooled = {"air_16", "air_32", "air_64"}
+    pooled = {"air_16", "air_32", "air_64", "shufflenet_v2"}
+    vgg = {"vgg8", "vgg13"}
+    assert {key for key, found in reductions.items() if found == [2, 4, 8, 8]} == vgg
     assert {key for key, found in reductions.items() if found == [2, 4, 8]} == pooled
-    assert {key for key, found in reductions.items() if found == [1, 2, 4]} == set(ARCHITECTURES) - four - pooled
+    assert {key for key, found in reductions.items() if found == [1, 2, 4]} == set(ARCHITECTURES) - four - pooled - vgg
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -18,7 +18,14 @@ from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.studies import folder
 from kdexplorer.studies.folder import StudyConfig, find_study, list_studies, open_study, settle
 from kdexplorer.studies.report import to_markdown
-from kdexplorer.studies.study import DEFAULT_PLACE, Study, bundled_declaration, make_grid_study, read_study
+from kdexplorer.studies.study import (
+    DEFAULT_PLACE,
+    Study,
+    bundled_declaration,
+    bundled_studies,
+    make_grid_study,
+    read_study,
+)
 from kdexplorer.training import estimate
 from tests.studies.sample import make_grid
 
@@ -214,3 +221,18 @@ def test_a_cluster_is_driven_from_a_machine_without_its_devices(recipe):
     with pytest.raises(ConfigError):
         settle(StudyConfig(study=study))
     assert [len(one.entries) for one in settle(StudyConfig(study=study), elsewhere=True).runs()] == [3]
+
+
+def test_a_pair_of_a_declaration_has_its_own_students_teacher_and_table(make_checkpoint, tmp_path):
+    path = bundled_studies() / "cifar100-pairs.toml"
+    with pytest.raises(ConfigError, match=r"--pair \(wrn_40_2-wrn_16_2, .*vgg13-vgg8"):
+        read_study(path)
+    make_checkpoint(tmp_path / "vgg13", "vgg13")
+    make_checkpoint(tmp_path / "small", "resnet8")
+    with pytest.raises(ConfigError, match="needs a vgg13, not a resnet8"):
+        read_study(path, "vgg13-vgg8", str(tmp_path / "small"))
+    study = read_study(path, "vgg13-vgg8", str(tmp_path / "vgg13"))
+    assert (study.name, study.architecture) == ("cifar100-vgg13-vgg8", "vgg8")
+    assert study.shared.teacher == str(tmp_path / "vgg13")
+    with pytest.raises(ConfigError, match="leave out --pair"):
+        read_study(bundled_declaration(), "vgg13-vgg8")

@@ -22,8 +22,9 @@ from kdexplorer.app.state import cached
 from kdexplorer.app.state.cached import KEYS, latency
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
+from kdexplorer.charts.common import CLASS_LIMIT
 from kdexplorer.charts.learning_curves import CurvePoint
-from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets import find_dataset, get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import enlarge_png
 from kdexplorer.runs import lineage
@@ -208,7 +209,7 @@ def show_curves(compared: Comparison) -> None:
         ]
         epochs = max(epochs, config.epochs)
         if not networks and figures is None:
-            figures = run.teacher(len(get_dataset(config.dataset).classes))
+            figures = run.teacher(len(find_dataset(config.dataset).classes))
     if not learning_curves.list_measures(points):
         st.info("These networks have no stored learning curves. Train some on the Launch page and choose them above.")
         return
@@ -250,10 +251,14 @@ def show_confusion(compared: Comparison) -> None:
     pair = _pick_pair(compared, "confusion") if labels is not None else None
     if pair is None or labels is None:
         return
-    classes = compared.classes
-    first, second = (compared.logits[name] for name in pair)
-    maps = [class_maps.confusion_map(compared.logits[name], labels, classes, name) for name in pair]
-    maps.append(class_maps.confusion_difference(first, second, labels, classes, pair))
+    classes, logits, limit = compared.classes, [compared.logits[name] for name in pair], CLASS_LIMIT
+    grouped = get_dataset(compared.dataset).superclasses(classes)
+    if grouped and pick_toggle("superclasses", "By superclass", True):
+        classes, members = grouped
+        logits = [metrics.sum_classes(metrics.softmax(one), members) for one in logits]
+        labels, limit = members[labels], len(classes)
+    maps = [class_maps.confusion_map(one, labels, classes, name, limit) for name, one in zip(pair, logits, strict=True)]
+    maps.append(class_maps.confusion_difference(logits[0], logits[1], labels, classes, pair, limit))
     for number, (column, chart) in enumerate(zip(st.columns(3), maps, strict=True)):
         name = " minus ".join(pair) if number == len(pair) else pair[number]
         chart_view.draw(chart, f"Confusion {name}", place=column, key=f"confusion_{number}")

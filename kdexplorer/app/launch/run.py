@@ -22,7 +22,7 @@ from kdexplorer.charts import evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.style import Series
 from kdexplorer.config import SCRATCH, RunConfig
-from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets import find_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import enlarge_png
 from kdexplorer.notation import train_command
@@ -134,7 +134,7 @@ def _describe(config: RunConfig) -> str:
     """A run in one line."""
     count = "all" if config.train_images is None else f"{config.train_images:,}"
     teacher = f"teacher {config.teacher}" if config.teacher else "no teacher"
-    data = get_dataset(config.dataset).label
+    data = find_dataset(config.dataset).label
     return f"{data}, {count} training images, {config.epochs} epochs, {teacher}, seed {config.seed}"
 
 
@@ -213,7 +213,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
         for row in within
         if row.student in roles and row.epoch <= config.epochs
     ]
-    teacher = run.teacher(len(get_dataset(config.dataset).classes))
+    teacher = run.teacher(len(find_dataset(config.dataset).classes))
     measures = learning_curves.list_measures(points or batches)
     if not measures:
         if live:
@@ -222,7 +222,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     if not live:
         _show_result(run, config, roles)
     _show_curves(config, points, batches, looks, measures, teacher, live)
-    if metrics:
+    if metrics and find_dataset(config.dataset).classes:
         _show_soft_labels(config, metrics, teacher, looks, live)
 
 
@@ -254,7 +254,7 @@ def _show_soft_labels(
     config: RunConfig, rows: list[EpochMetrics], teacher: TeacherFigures | None, looks: list[Series], live: bool
 ) -> None:
     """One image whose soft labels are drawn again after every epoch."""
-    classes, latest = get_dataset(config.dataset).classes, max(row.epoch for row in rows)
+    classes, latest = find_dataset(config.dataset).classes, max(row.epoch for row in rows)
     by_epoch: dict[int, dict[str, np.ndarray]] = {}
     for row in rows:
         if not live or row.epoch == latest:

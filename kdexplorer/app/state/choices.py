@@ -30,7 +30,7 @@ PINNED = {"T": (T, T_MIN, T_MAX), "alpha": (ALPHA, 0.0, 1.0)}
 """Initial values of sliders, which links carry: default and bounds."""
 ALPHAS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
 """Presets of alpha."""
-LISTS, TOGGLES = ("students", "networks", "runs"), ("off_diagonal", "scaled")
+LISTS, TOGGLES = ("students", "networks", "runs"), ("off_diagonal", "scaled", "superclasses")
 """Choices of several names, and those that are on or off: their links had another form."""
 
 _USUAL, _LINKED = "usual_choices", "linked_choices"
