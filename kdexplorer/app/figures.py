@@ -59,7 +59,7 @@ def draw(key: str, with_answer: bool = True) -> None:
 
 def _draw(figure: Figure, teacher: Network, students: list[Network]) -> None:
     if figure.needs == "picture":
-        with st.container(key="figure_row", horizontal=True, height="stretch", gap="medium"):
+        with st.container(key="figure_row", horizontal=True, wrap=False, height="stretch", gap="medium"):
             with st.container(key="figure_left", width="content", gap="small"):
                 image = _pick_picture(teacher, students)
                 controls = st.container()

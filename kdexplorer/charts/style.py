@@ -80,7 +80,10 @@ def fill(spec: dict[str, Any], sliders: Sequence[str], untitled: bool = False) -
     """
     above = " + ".join(f"{SLIDER_HEIGHT.get(name, 2.25):g} * {REM}" for name in sliders) or "0"
     known = {param["name"]: param for param in spec["params"]}
-    own, larger = known["height"]["expr"], known["em"]["expr"].replace(EM, f"max(12, {REM} + 0 * width)")
+    own, larger = (
+        known["height"]["expr"],
+        known["em"]["expr"].replace(EM, f"(windowSize()[0] > 640 ? {REM} : 13) + 0 * width"),
+    )
     tall = f"max(8 * em, containerSize()[1] - {above})"
     new: dict[str, Any] = {"em": {"expr": larger}}
     size = {} if "room" in known else {"autosize": {"type": "fit", "contains": "padding"}}

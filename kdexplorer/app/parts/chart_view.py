@@ -195,6 +195,10 @@ def show_figure(
                 (st.info if part.is_hint else st.markdown)(strong + as_text(part.text))
                 continue
             charts = part if isinstance(part, tuple) else (part,)
-            row: Any = st.container(horizontal=True, gap="medium", height=chart_height()) if len(charts) > 1 else st
+            row: Any = (
+                st.container(horizontal=True, wrap=False, gap="medium", height=chart_height())
+                if len(charts) > 1
+                else st
+            )
             for position, spec in enumerate(charts):
                 draw(spec, name or f"{figure.title} {number} {position}", about, row, untitled=not figure.is_titled)
