@@ -16,7 +16,6 @@ from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.compare.studies import VERDICTS
 from kdexplorer.app.parts import chart_view, network_picker, picture
 from kdexplorer.app.parts.layout import as_text, show_error
-from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, result_rows
 from kdexplorer.config import trained_alpha
@@ -61,7 +60,8 @@ def _draw(figure: Figure, teacher: Network, students: list[Network]) -> None:
     if figure.needs == "picture":
         with st.container(key="figure_row", horizontal=True, wrap=False, height="stretch", gap="medium"):
             with st.container(key="figure_left", width="content", gap="small"):
-                image = _pick_picture(teacher, students)
+                with st.container(key="picture", gap="small"):
+                    image = picture.pick(teacher, students, alone=True)
                 controls = st.container()
             with st.container(height="stretch", gap="small"):
                 _draw_beside(figure, teacher, students, image, controls)
@@ -70,12 +70,6 @@ def _draw(figure: Figure, teacher: Network, students: list[Network]) -> None:
     else:
         source = _pick_family(teacher, students) if figure.needs == "family" else None
         chart_view.show_figure(figure.key, source, about=())
-
-
-def _pick_picture(teacher: Network, students: list[Network], label: bool = True) -> Picture:
-    """Draws the picture with the buttons for another; without `label` its caption does not name the class."""
-    with st.container(key="picture", gap="small"):
-        return picture.pick(teacher, students, alone=True, label=label)
 
 
 def _draw_beside(figure: Figure, teacher: Network, students: list[Network], image: Picture, controls: Any) -> None:
@@ -157,23 +151,7 @@ def _show_experiment(teacher: Network, students: list[Network]) -> None:
 def _show_vote(teacher: Network, students: list[Network]) -> None:
     """The question in letters for the last row, or before the first one the picture that it will be about."""
     store = open_store()
-    seen, question = audience.swap_seen(store), store.current()
-    if question is not None:
-        with audience.show_projector(store, teacher, seen):
-            if access.is_presenter() and not question.is_open:
-                image = _pick_picture(teacher, students, label=False)  # it would give the answer away
-                audience.show_ask(store, teacher, image, seen)
-        return
-    left, middle, right = st.columns([4, 4, 5], gap="medium")
-    with left:
-        audience.show_code("stretch")
-    with middle:
-        image = _pick_picture(teacher, students, label=False)
-    with right:
-        if access.is_presenter():
-            audience.show_ask(store, teacher, image, seen)
-        else:
-            st.info("No question yet. The presenter starts questions.")
+    audience.show_projector(store, teacher, students, audience.swap_seen(store))
 
 
 SECTIONS = {

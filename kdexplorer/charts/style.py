@@ -80,12 +80,9 @@ def fill(spec: dict[str, Any], sliders: Sequence[str], untitled: bool = False) -
     """
     above = " + ".join(f"{SLIDER_HEIGHT.get(name, 2.25):g} * {REM}" for name in sliders) or "0"
     known = {param["name"]: param for param in spec["params"]}
-    own, larger = (
-        known["height"]["expr"],
-        known["em"]["expr"].replace(EM, f"(windowSize()[0] > 640 ? {REM} : 13) + 0 * width"),
-    )
+    own, text = known["height"]["expr"], f"(windowSize()[0] > 640 ? {REM} : 13) + 0 * width"
     tall = f"max(8 * em, containerSize()[1] - {above})"
-    new: dict[str, Any] = {"em": {"expr": larger}}
+    new: dict[str, Any] = {"em": {"expr": text}}
     size = {} if "room" in known else {"autosize": {"type": "fit", "contains": "padding"}}
     if "room" in known:
         new["room"] = {"expr": f"windowSize()[0] > 640 ? {tall} - {1.7 if untitled else 3.2} * em : 0"}

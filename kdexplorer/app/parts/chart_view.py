@@ -195,10 +195,9 @@ def show_figure(
                 (st.info if part.is_hint else st.markdown)(strong + as_text(part.text))
                 continue
             charts = part if isinstance(part, tuple) else (part,)
-            row: Any = (
-                st.container(horizontal=True, wrap=False, gap="medium", height=chart_height())
-                if len(charts) > 1
-                else st
-            )
+            row: Any = st
+            if len(charts) > 1:
+                options: dict[str, Any] = {"horizontal": True, "wrap": False, "height": chart_height()}
+                row = st.container(key="figure_charts", gap="medium", **options)
             for position, spec in enumerate(charts):
                 draw(spec, name or f"{figure.title} {number} {position}", about, row, untitled=not figure.is_titled)
