@@ -16,7 +16,7 @@ STEPS = LECTURE.steps
 BELOW = """() => {
   const main = document.querySelector("[data-testid=stMain]");
   const footer = document.querySelector(".st-key-story_footer").getBoundingClientRect();
-  const figure = document.querySelector(".st-key-kd_figure");
+  const figure = document.querySelector("[class*=st-key-story_figure]");
   const parts = [...figure.querySelectorAll("svg text, button, p")];
   const lowest = Math.max(...parts.map((part) => part.getBoundingClientRect().bottom));
   return Math.max(main.scrollHeight - main.clientHeight, document.documentElement.scrollHeight - innerHeight,

@@ -110,12 +110,10 @@ def parse_link(text: str) -> str:
 def show_code(small: bool) -> None:
     """The QR code and below it the link for phones."""
     link = _link()
-    with st.container(key="code_small" if small else "code_large"):
+    with st.container(key="code_small") if small else st.container(key="code_large"):
         st.image(qr_png(link), width="stretch", alt=f"QR code of {link}", output_format="PNG")
-    if small:
-        return
     st.markdown(f"**{as_text(link)}**")
-    if urlsplit(link).hostname in LOCAL:
+    if not small and urlsplit(link).hostname in LOCAL:
         st.caption(
             "Phones cannot open this address, because 'localhost' means the phone itself. Open this page under the "
             "server's name, or change the link."
@@ -275,12 +273,15 @@ def show_projector(store: Store, teacher: Network, students: list[Network], seen
         else:
             results.show_question(store, teacher, show_code, projector=True)
     with st.container(horizontal=True, key="projector_controls", gap="small"):
-        if access.is_presenter():
+        question = store.current()
+        if access.is_presenter() and (question is not None or _prepared()):
             show_buttons(store, teacher, seen)
-            question = store.current()
-            if question is not None and not question.is_open:
-                with st.popover("Another question", width="content"), st.container(key="picture", gap="small"):
-                    show_ask(store, teacher, picture.pick(teacher, students, alone=True, label=False), seen)
+        if access.is_presenter() and question is not None and not question.is_open:
+            with st.popover("Another question", width="content"), st.container(key="picture", gap="small"):
+                place = st.container()
+                image = picture.pick(teacher, students, alone=True, label=False)
+                with place:
+                    show_ask(store, teacher, image, seen)
         if not layout.is_alone():
             st.button("Leave projector view", key="leave_projector", on_click=_leave_projector)
 
