@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
+import kdexplorer
 from kdexplorer.app.audience import page as audience
 from kdexplorer.app.server import memory, turns
 from kdexplorer.app.server.access import check_token
@@ -42,7 +43,7 @@ ignore_other_kinds()
 memory.limit_arenas()
 limit_thread_spinning()  # the server's predictions run beside trainers
 app = st.App(
-    Path(__file__).resolve().parent / "kdexplorer" / "app" / "main.py",
+    Path(kdexplorer.__file__).resolve().parent / "app" / "main.py",
     routes=audience.routes(),
     lifespan=prepare,
     middleware=[

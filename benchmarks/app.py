@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,13 @@ FLAGS = [
 
 
 @contextlib.contextmanager
-def running(folder: Path, port: int = 0, **environment: str) -> Iterator[str]:
+def running(
+    folder: Path,
+    port: int = 0,
+    command: Sequence[str] = ("streamlit", "run", "streamlit_app.py"),
+    cwd: Path = ROOT,
+    **environment: str,
+) -> Iterator[str]:
     """Starts the application, without CIFAR-10 unless the environment names it, and yields its URL.
 
     Runs, an empty data folder and the log (`log.txt`) are in `folder`. The port is a free one if not given.
@@ -38,11 +44,10 @@ def running(folder: Path, port: int = 0, **environment: str) -> Iterator[str]:
         probe.bind(("localhost", 0))
         port = port or probe.getsockname()[1]
     defaults = {"KDEXPLORER_DATA": str(folder / "data"), "KDEXPLORER_RUNS": str(folder / "runs")}
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", f"--server.port={port}"]
     with open(folder / "log.txt", "wb") as log:
         process = subprocess.Popen(
-            [*command, "--server.headless=true"],
-            cwd=ROOT,
+            [sys.executable, "-m", *command, f"--server.port={port}", "--server.headless=true"],
+            cwd=cwd,
             env=os.environ | defaults | environment,
             stdout=log,
             stderr=log,

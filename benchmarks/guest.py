@@ -83,14 +83,14 @@ class Guest(Visitor):
 
 async def empty_rows(guest: Guest) -> None:
     """1,300 empty rows in the table of students."""
-    await guest.turn_page("launch")
+    await guest.turn_page("launch", "customize=true")
     guest.values[guest.editor or "$$ID-forged-table"] = json.dumps({"added_rows": [{}] * 1300})
     await guest.act("rows")
 
 
 async def huge_grid(guest: Guest) -> None:
     """A sweep of 600 × 600, and the largest that is allowed."""
-    await guest.turn_page("launch")
+    await guest.turn_page("launch", "customize=true")
     guest.values[guest.find("Sweep")] = True
     await guest.act("sweep")
     for count in (600, 32):

@@ -34,9 +34,9 @@ PAGES = ("soft_labels", "attention", "compare", "launch")
 CHART = ".stVegaLiteChart svg.marks"
 FIRST_FIGURES = {
     "": CHART, "soft_labels": CHART, "attention": CHART, "methods": CHART, "live": ".kd-bar", "compare": CHART,
-    "audience": ".st-key-audience img", "launch": "[data-testid=stDataFrame]", "experiments": CHART,
+    "audience": ".st-key-audience img", "launch": ".st-key-train_now", "experiments": CHART,
 }  # fmt: skip
-"""A page's first figure: a chart, Live's bars, Audience's QR code or picture, Launch's table of students."""
+"""A page's first figure: a chart, Live's bars, Audience's QR code or picture, Launch's button that starts the demo."""
 
 
 class Wire:
@@ -201,8 +201,9 @@ def interactions(chromium: Any, url: str, repetitions: int, names: list[str]) ->
     for name in names:
         page = chromium.new_page(viewport={"width": 1440, "height": 900})
         wire = Wire(page)
-        students = "?students=resnet20-scratch" if name in ("soft_labels", "attention") else ""
-        page.goto(f"{url}/{name}{students}", wait_until="domcontentloaded")
+        students = "?students=resnet20-scratch"
+        query = {"soft_labels": students, "attention": students, "launch": "?customize=true"}.get(name, "")
+        page.goto(f"{url}/{name}{query}", wait_until="domcontentloaded")
         settle(page)
         for what, each in actions_on(name, page, repetitions).items():
             seconds, sizes = zip(*(wire.measure(act) for act in each), strict=True)

@@ -7,6 +7,7 @@ KDError
 │   └── ImageMemoryError    one that there was no memory for, which says nothing about the file
 ├── CheckpointError   weights or a card that cannot be trusted
 ├── RunError          a run whose state does not allow the command
+│   └── MissingRunError     there is no run of that name; a ConfigError, too
 └── TrainingError     training that failed (a loss that is not finite)
 """
 
@@ -37,6 +38,10 @@ class CheckpointError(KDError):
 
 class RunError(KDError):
     """The run's state does not allow the command."""
+
+
+class MissingRunError(RunError, ConfigError):
+    """There is no run of that name."""
 
 
 class TrainingError(KDError):

@@ -182,3 +182,10 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise
     sync_folder(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def bundled(name: str) -> Path:
+    """A file or folder that comes with the program: beside the package in a clone, in it where it is installed."""
+    package = Path(__file__).resolve().parent
+    inside = package / "bundled"  # setup.py
+    return (inside if inside.is_dir() else package.parent) / name

@@ -32,6 +32,7 @@ LAYERS = (
     {"story"},
     {"vote"},
     {"handout"},
+    {"library"},
     {"app"},
     {"cli"},
     {"__main__"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,17 +12,24 @@ import numpy as np
 from tqdm import tqdm
 
 from kdexplorer.analysis import metrics
-from kdexplorer.analysis.difference import wilson_interval
+from kdexplorer.analysis.difference import LEVEL, over_logits, wilson_interval
 from kdexplorer.analysis.inference import predict
 from kdexplorer.analysis.results import evaluation_dataset, known_dataset
-from kdexplorer.datasets import Dataset, Normalization, Split, get_dataset
+from kdexplorer.datasets import Dataset, Normalization, Split, available_dataset, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.folder import label_folder
-from kdexplorer.errors import CheckpointError, DataError
+from kdexplorer.errors import CheckpointError, ConfigError, DataError
 from kdexplorer.networks.cost import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import AfterChoice, Card, DataFacts
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, replace_card, save_checkpoint
-from kdexplorer.runs.weights import network_from_state, read_weights, rename_by_shape, to_half_precision
+from kdexplorer.runs.weights import (
+    check_head,
+    find_head,
+    network_from_state,
+    read_weights,
+    rename_by_shape,
+    to_half_precision,
+)
 from kdexplorer.schema import is_name
 
 if TYPE_CHECKING:
@@ -62,8 +69,9 @@ class EvaluationReport:
 def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
     """Evaluates a network (see `find_checkpoint`) on the test split that its card names, in float32.
 
-    Its logits are rounded to float16 as they are stored, so that the figures are those that the application computes
-    from the stored logits. `show` draws a progress bar on stderr.
+    Where that is missing, on the images of it that come with the package, whose stored logits stand for the card. Its
+    logits are rounded to float16 as they are stored, so that the figures are those that the application computes from
+    the stored logits. `show` draws a progress bar on stderr.
 
     Raises:
         KDError: when the checkpoint or the data cannot be used.
@@ -75,6 +83,13 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
         instead = f": once its settings are chosen, use --after-choice {name}" if held else ""
         known = "the test split of a known data set"
         raise DataError(f"{name} was not evaluated on {known}, so there is nothing to compare{instead}.")
+    expected = card.test_accuracy, card.test_cross_entropy
+    part = get_dataset(dataset.substitute or dataset.key)
+    has_part = part.first_test_images_of == dataset.key and card.data.evaluation_images > part.sizes["test"]
+    if has_part and not dataset.is_available():
+        dataset, labels = part, part.load("test").labels
+        stored = checkpoint.logits()[: len(labels)]
+        expected = metrics.accuracy(stored, labels), metrics.cross_entropy(stored, labels)
     split = dataset.load("test")
     logits = predict_split(checkpoint.network(), split, card.normalization, card.name, show)
     accuracy, cross_entropy = metrics.accuracy(logits, split.labels), metrics.cross_entropy(logits, split.labels)
@@ -84,8 +99,8 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
         cross_entropy=cross_entropy,
         calibration_error=metrics.expected_calibration_error(logits, split.labels),
         per_class_accuracy=metrics.per_class_accuracy(logits, split.labels, len(split.classes)),
-        card_accuracy=card.test_accuracy, card_cross_entropy=card.test_cross_entropy,
-        matches_card=accuracy == card.test_accuracy and abs(cross_entropy - card.test_cross_entropy) < 1e-4,
+        card_accuracy=expected[0], card_cross_entropy=expected[1],
+        matches_card=accuracy == expected[0] and abs(cross_entropy - expected[1]) < 1e-4,
     )  # fmt: skip
 
 
@@ -155,32 +170,48 @@ def predict_split(
 
 
 def import_checkpoint(
-    source: Path, architecture: str, name: str, output: Path, normalization: Normalization, show: bool = False
+    source: Path,
+    architecture: str,
+    name: str,
+    output: Path,
+    normalization: Normalization | None = None,
+    show: bool = False,
+    dataset: str = Cifar10.key,
+    classes: Sequence[str] = (),
 ) -> Checkpoint:
-    """Makes the checkpoint folder `output / name` from CIFAR-10 weights and evaluates it on the test split.
+    """Makes the checkpoint folder `output / name` from weights and evaluates it on the test split.
 
     `source` is a PyTorch file (read with `weights_only=True`) or safetensors with a state dict; names that differ from
     this package's are recognized by shape (`rename_by_shape`). `normalization` is that of the channels, as the network
-    was trained.
+    was trained (default: the data set's). Where `dataset` is missing, its substitute takes its place. `classes` is the
+    network's order of the data set's classes, if it is another one.
 
     Raises:
         CheckpointError: when the weights do not fit, or the name is taken.
-        DataError: when CIFAR-10 is missing.
+        ConfigError: when the classes are not those of the data set.
+        DataError: when the data set is missing and has no substitute.
     """
     if not is_name(name):
         raise CheckpointError(f"'{name[:60]}' is not a name: use letters, digits and . _ - = +, at most 64.")
     if (output / name).exists():
         raise CheckpointError(f"the name {name} is taken: choose another, or delete {output / name}.")
-    dataset, classes = Cifar10(), Cifar10.classes
-    state = rename_by_shape(architecture, read_weights(source), len(classes))
-    half = to_half_precision(network_from_state(architecture, state, len(classes), where=str(source)))
-    network = network_from_state(architecture, half, len(classes), where=f"{source} as float16")
-    split = dataset.load("test")
+    data = get_dataset(available_dataset(dataset))
+    count, normalization = len(data.classes), normalization or data.normalization
+    if classes and sorted(classes) != sorted(data.classes):
+        raise ConfigError(f"--classes: these are not the {count} classes of {data.label}: {', '.join(data.classes)}.")
+    state = rename_by_shape(architecture, read_weights(source), count)
+    check_head(architecture, state, count, where=str(source))
+    for key in find_head(architecture, count) if classes else ():
+        if key in state:
+            state[key] = state[key][[list(classes).index(one) for one in data.classes]]
+    half = to_half_precision(network_from_state(architecture, state, count, where=str(source)))
+    network = network_from_state(architecture, half, count, where=f"{source} as float16")
+    split = data.load("test")
     logits = predict_split(network, split, normalization, name, show)
     card = Card(
-        name=name, architecture=architecture, classes=classes, normalization=normalization,
-        parameters=count_parameters(network), multiply_adds=count_multiply_adds(architecture, len(classes)),
-        data=DataFacts(dataset=dataset.key, evaluation_images=len(split)),
+        name=name, architecture=architecture, classes=data.classes, normalization=normalization,
+        parameters=count_parameters(network), multiply_adds=count_multiply_adds(architecture, count),
+        data=DataFacts(dataset=data.key, sha256=data.sha256, evaluation_images=len(split)),
         test_accuracy=metrics.accuracy(logits, split.labels),
         test_cross_entropy=metrics.cross_entropy(logits, split.labels),
     )  # fmt: skip
@@ -190,19 +221,25 @@ def import_checkpoint(
 def find_better_normalization(checkpoint: Checkpoint, show: bool = False) -> str | None:
     """A sentence on the common normalization that scores highest on the first `TRIED` test images; None for its own.
 
-    Weights do not tell how their inputs were normalized. `show` draws a progress bar on stderr.
+    Weights do not tell how their inputs were normalized. One that is better only by chance (McNemar's p times the
+    number of normalizations that were tried is not below 0.05) is not named. `show` draws a progress bar on stderr.
 
     Raises:
-        KDError: when the weights or CIFAR-10 cannot be read.
+        KDError: when the weights or the data cannot be read.
     """
-    split, network, card = Cifar10().load("test"), checkpoint.network(), checkpoint.card
+    network, card, dataset = checkpoint.network(), checkpoint.card, evaluation_dataset(checkpoint)
+    if dataset is None:
+        return None
+    split = dataset.load("test")
     split = split.take(np.arange(min(TRIED, len(split))))
-    accuracies = {card.normalization: metrics.accuracy(checkpoint.logits()[: len(split)], split.labels)}
+    logits = {card.normalization: checkpoint.logits()[: len(split)]}
     for one in COMMON_NORMALIZATIONS.values():
-        if one not in accuracies:
-            accuracies[one] = metrics.accuracy(predict_split(network, split, one, card.name, show), split.labels)
+        if one not in logits:
+            logits[one] = predict_split(network, split, one, card.name, show)
+    accuracies = {one: metrics.accuracy(found, split.labels) for one, found in logits.items()}
     best = max(accuracies, key=accuracies.__getitem__)
-    if best == card.normalization:
+    gain = over_logits(logits[best], logits[card.normalization], split.labels)
+    if best == card.normalization or (gain.p or 0) * (len(logits) - 1) >= LEVEL:
         return None
     name = next(name for name, one in COMMON_NORMALIZATIONS.items() if one == best)
     mean, std = (" ".join(map(str, values)) for values in best.model_dump().values())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,14 @@ from kdexplorer.config import SCRATCH, Objective, objective_label
 from kdexplorer.datasets import Dataset, all_datasets, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.folder import label_folder
-from kdexplorer.errors import ConfigError
+from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.networks.cost import count_multiply_adds
+from kdexplorer.plugins import leave_out
 from kdexplorer.runs import lineage
 from kdexplorer.runs.card import EpochFigures
-from kdexplorer.runs.checkpoints import WEIGHTS, Checkpoint
+from kdexplorer.runs.checkpoints import WEIGHTS, Checkpoint, bundled_checkpoints, find_checkpoint, open_checkpoint
 from kdexplorer.runs.records import TeacherFigures
+from kdexplorer.runs.run_folder import find_run, finished_students
 
 Logits = Mapping[str, "np.ndarray | None"]
 """Logits `[N, classes]` of the evaluation split by network; None where they are missing."""
@@ -161,6 +164,11 @@ def to_markdown(rows: Sequence[ResultRow], baseline: str | None = None) -> str:
 
 
 def to_csv(rows: Sequence[ResultRow]) -> str:
+    """`to_records` as CSV."""
+    return measures.to_csv(to_records(rows))
+
+
+def to_records(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
     """The numbers of `ResultRow` with full precision, and of its differences the one to the table's baseline."""
     names = [one.name for one in fields(ResultRow) if one.name not in ("objective_terms", "terms", "measures")]
     records = []
@@ -172,7 +180,7 @@ def to_csv(rows: Sequence[ResultRow]) -> str:
         record |= {"gained": to_baseline.gained, "lost": to_baseline.lost}
         record = dict(row.measures) | record
         records.append(record | dict(zip(("scratch_baseline", "teacher"), (one.other for one in others), strict=True)))
-    return measures.to_csv(records)
+    return records
 
 
 def build_rows(
@@ -183,8 +191,9 @@ def build_rows(
     baseline: str | None = None,
     latency: Mapping[str, float] | None = None,
     human_labels: np.ndarray | None = None,
+    others: Mapping[str, Checkpoint] = MappingProxyType({}),
 ) -> list[ResultRow]:
-    """One row a network; what cannot be known is None. Scratch baselines and teachers are those among the entries.
+    """One row a network; what cannot be known is None. Scratch baselines are those among the entries.
 
     Args:
         entries: networks by their shown name, all evaluated on the same images.
@@ -193,8 +202,10 @@ def build_rows(
         teacher, baseline: what `teacher_agreement` and `teacher_kl`, and `to_baseline` refer to.
         latency: seconds for one image by architecture.
         human_labels: `[10000, 10]` as `load_human_labels` gives them.
+        others: teachers that have no row.
     """
-    baselines, teachers = lineage.scratch_baselines(entries), lineage.teachers_of(entries)
+    known_networks = {**entries, **others}
+    baselines, teachers = lineage.scratch_baselines(entries), lineage.teachers_of(known_networks)
     evaluations = _read_evaluations(entries, logits, labels, teacher, human_labels)
     costs = {
         name: metrics.cross_entropies(one.scaled[0], one.labels)
@@ -204,7 +215,7 @@ def build_rows(
     rows = []
     for name, checkpoint in entries.items():
         pairs = {"to_baseline": baseline, "to_scratch_baseline": baselines.get(name), "to_teacher": teachers.get(name)}
-        known: dict[str, Any] = {key: _compare(name, other, entries, logits, labels) for key, other in pairs.items()}
+        known: dict[str, Any] = {key: _compare(name, one, known_networks, logits, labels) for key, one in pairs.items()}
         if name in evaluations:
             known["measures"] = measures.measure(evaluations[name])
         if name in costs and (other := baselines.get(name)) in costs:
@@ -234,9 +245,41 @@ def _read_evaluations(
 
 def read_rows(entries: Mapping[str, Checkpoint]) -> list[ResultRow]:
     """The rows of networks that were evaluated on the same images, from their cards and stored logits."""
-    logits = {name: checkpoint.logits_or_none() for name, checkpoint in entries.items()}
     labels = evaluation_labels(next(iter(entries.values()))) if entries else None
-    return build_rows(entries, logits, labels)
+    teachers = [
+        lineage.find_teacher(one) for name, one in entries.items() if not lineage.teacher_of(one, entries.values())
+    ]
+    others = {one.name: one for one in teachers if one is not None and one.name not in entries}
+    logits = {name: checkpoint.logits_or_none() for name, checkpoint in {**entries, **others}.items()}
+    return build_rows(entries, logits, labels, others=others)
+
+
+def find_entries(names: Sequence[str]) -> dict[str, Checkpoint]:
+    """Networks by the names of a table's rows: those of runs, RUN/STUDENT, or checkpoints; the bundled ones by default.
+
+    Raises:
+        KDError: when there is none of a name, or they were evaluated on different images.
+    """
+    found = {} if names else {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
+    for name in names:
+        try:
+            run = find_run(name)
+        except RunError:
+            found[name] = find_checkpoint(name)
+            continue
+        students = {f"{run.run_id}/{path.name}": path for path in finished_students(run)}
+        for student, path in students.items():
+            with leave_out(student):
+                found[student] = open_checkpoint(path)
+        if not students.keys() & found.keys():
+            raise RunError(f"{run.run_id} has no finished student: see 'python -m kdexplorer runs show {run.run_id}'.")
+    short = short_names(list(found))
+    entries = {short[name]: checkpoint for name, checkpoint in found.items()}
+    groups = group_by_evaluation(entries)
+    if len(groups) > 1:
+        parts = "; ".join(f"{images}: {', '.join(those)}" for images, those in groups.items())
+        raise ConfigError(f"networks that were evaluated on different images cannot share a table. {parts}")
+    return entries
 
 
 def _compare(
@@ -246,10 +289,14 @@ def _compare(
     if other is None or other == name or other not in entries:
         return None
     first, second = entries[name], entries[other]
-    if describe_evaluation(first) != describe_evaluation(second):
+    if not is_evaluated_on(second, first):
         return None
     mine, theirs = logits.get(name), logits.get(other)
+    if theirs is not None and labels is not None:  # its first images may be those of a part
+        theirs = theirs[: len(labels)]
     if labels is None or mine is None or theirs is None or not len(labels) == len(mine) == len(theirs):
+        if describe_evaluation(first) != describe_evaluation(second):
+            return None
         return Difference(first.card.test_accuracy - second.card.test_accuracy, other=other)
     return difference.over_logits(mine, theirs, labels, other)
 

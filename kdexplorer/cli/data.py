@@ -16,7 +16,7 @@ def describe_data(options: argparse.Namespace) -> int:
     """Load data sets and print where they are; a folder of images is read where it has changed."""
     code = DONE
     for key in options.datasets or [dataset.key for dataset in all_datasets()]:
-        prepare_data(key)
+        prepare_data(options, key)
         dataset = get_dataset(key)
         source = dataset.find()
         if source is None:

@@ -1,12 +1,38 @@
-"""What a lecture uses: `handout` and `story`."""
+"""What a lecture uses: `app`, `handout` and `story`."""
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
-from kdexplorer.cli.options import CHECKPOINT_HELP, DONE, argument, command, flag
+from kdexplorer.cli.options import CHECKPOINT_HELP, DONE, FAILED, STOPPED, argument, command, flag
 from kdexplorer.errors import ConfigError
+from kdexplorer.files import bundled
+from kdexplorer.processes import stop_signals
+
+
+@command(
+    "app",
+    argument("--port", type=int, default=8501, metavar="INT", help="default: 8501"),
+    argument("--address", default="localhost", help="where it listens (default: localhost; elsewhere set a token)"),
+    argument("--story", metavar="FILE", help="a lecture of your own"),
+    argument("options", nargs="*", metavar="OPTION", help="after --: more options of 'streamlit run'"),
+)  # fmt: skip
+def start_application(options: argparse.Namespace) -> int:
+    """Start the application; Ctrl-C ends it."""
+    server = [f"--server.port={options.port}", f"--server.address={options.address}", *options.options]
+    story = ["--", "--story", options.story] if options.story else []
+    command = ["streamlit", "run", str(bundled("streamlit_app.py")), *server, *story]
+    process = subprocess.Popen([sys.executable, "-m", *command])
+    with stop_signals() as stopping:
+        while process.poll() is None:
+            if stopping.wait(0.2):
+                process.terminate()
+                process.wait()
+                return STOPPED
+    return DONE if process.returncode == 0 else FAILED
 
 
 @command(

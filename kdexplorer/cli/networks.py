@@ -1,20 +1,32 @@
-"""Networks: `evaluate`, `attention`, `human-labels` and `import`."""
+"""Networks: `evaluate`, `export`, `attention`, `human-labels` and `import`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from kdexplorer.analysis import attention_similarity, human_agreement
+from kdexplorer.analysis import attention_similarity, human_agreement, programs
 from kdexplorer.analysis import evaluate as evaluation
 from kdexplorer.analysis.measures import to_json, to_markdown
 from kdexplorer.analysis.results import dataset_of
-from kdexplorer.cli.options import CHECKPOINT_HELP, DONE, FAILED, JSON, argument, command, flag, progress_bar
-from kdexplorer.datasets import Normalization, get_dataset
+from kdexplorer.cli.options import (
+    CHECKPOINT_HELP,
+    DONE,
+    FAILED,
+    JSON,
+    argument,
+    command,
+    flag,
+    prepare_data,
+    progress_bar,
+)
+from kdexplorer.datasets import Normalization, available_dataset, dataset_choices, get_dataset
 from kdexplorer.datasets.human_labels import FILES, VARIABLE, find_human_labels, load_human_labels
 from kdexplorer.errors import ConfigError, DataError, KDError
+from kdexplorer.files import write_bytes
 from kdexplorer.networks import all_architectures
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, find_checkpoint
 from kdexplorer.runs.run_folder import imported_root
@@ -58,6 +70,21 @@ def _measure_after_choice(name: str, show: bool) -> tuple[dict[str, object], str
         return table.model_dump(mode="json"), report.to_markdown(table)
     found = evaluation.measure_after_choice(find_checkpoint(name), show)
     return found.model_dump(mode="json"), evaluation.format_after_choice(name, found)
+
+
+@command(
+    "export",
+    argument("checkpoint", metavar="CHECKPOINT", help=CHECKPOINT_HELP),
+    argument("--format", choices=programs.FORMATS, default="pt2", help="default: pt2, of torch.export"),
+    argument("-o", "--output", type=Path, metavar="FILE", help="default: NAME.FORMAT in this folder"),
+)  # fmt: skip
+def export(options: argparse.Namespace) -> int:
+    """Write a network as a program for PyTorch or ONNX, or its weights in float32."""
+    data = programs.export(options.checkpoint, options.format)
+    path = options.output or Path(f"{options.checkpoint.rpartition('/')[2]}.{options.format}")
+    write_bytes(path, data)
+    print(f"{path}: {len(data) / 1e6:.2f} MB")
+    return DONE
 
 
 @command(
@@ -105,9 +132,9 @@ def compare_with_humans(options: argparse.Namespace) -> int:
 
 
 def _add_normalization(parser: argparse.ArgumentParser) -> None:
-    for key, default in get_dataset("cifar10").normalization.model_dump().items():
-        text = f"of the channels in training (default: {' '.join(map(str, default))})"
-        parser.add_argument(f"--{key}", nargs=3, type=float, default=default, metavar=("R", "G", "B"), help=text)
+    for key in Normalization.model_fields:
+        text = "of the channels in training (default: the data set's)"
+        parser.add_argument(f"--{key}", nargs=3, type=float, metavar=("R", "G", "B"), help=text)
 
 
 @command(
@@ -115,17 +142,27 @@ def _add_normalization(parser: argparse.ArgumentParser) -> None:
     argument("weights", type=Path, help="a PyTorch state dict (.pt, .pth; never unpickled) or safetensors"),
     argument("--architecture", required=True, choices=[one.key for one in all_architectures()]),
     argument("--name", required=True, help="the checkpoint's name"),
+    argument("--dataset", help=f"whose classes it has: {dataset_choices()} (default: cifar10)"),
+    argument("--classes", nargs="+", metavar="CLASS", help="the network's order of the classes, if it is another one"),
     _add_normalization,
 )
 def import_weights(options: argparse.Namespace) -> int:
-    """Make a checkpoint from your own CIFAR-10 weights and evaluate it.
+    """Make a checkpoint from your own weights and evaluate it.
 
     It says so where another normalization gives more.
     """
-    normalization = validate(Normalization, {"mean": options.mean, "std": options.std})
-    given = (options.weights, options.architecture, options.name)
-    checkpoint = evaluation.import_checkpoint(*given, imported_root(), normalization, show=True)
-    accuracy = f"accuracy {100 * checkpoint.card.test_accuracy:.2f} %"
+    dataset = options.dataset or get_dataset("cifar10").key
+    prepare_data(options, dataset)
+    used = get_dataset(available_dataset(dataset))
+    values = {name: getattr(options, name) or known for name, known in used.normalization.model_dump().items()}
+    checkpoint = evaluation.import_checkpoint(
+        options.weights, options.architecture, options.name, imported_root(), validate(Normalization, values),
+        show=True, dataset=dataset, classes=options.classes or (),
+    )  # fmt: skip
+    if used.key != dataset:
+        print(f"{get_dataset(dataset).label} is missing: evaluated on {used.label}", file=sys.stderr)
+    images = f"on {checkpoint.card.data.evaluation_images:,} test images of {used.label}"
+    accuracy = f"accuracy {100 * checkpoint.card.test_accuracy:.2f} % {images}"
     print(f"{checkpoint.path}: {accuracy}; as a teacher: --teacher imported/{checkpoint.name}")
     if better := evaluation.find_better_normalization(checkpoint, show=True):
         print(better)

@@ -12,7 +12,7 @@ from operator import methodcaller
 from typing import Any, NamedTuple, get_args
 
 from kdexplorer.config import RunConfig
-from kdexplorer.datasets import available_dataset, get_dataset
+from kdexplorer.datasets import Dataset, available_dataset, data_root, dataset_choices, get_dataset
 from kdexplorer.datasets.base import Progress
 from kdexplorer.errors import ConfigError
 
@@ -66,6 +66,9 @@ def flag(name: str, text: str) -> Add:
 CHECKPOINT_HELP = "a bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder"
 JSON = flag("--json", "print JSON instead of Markdown")
 QUIET = flag("--quiet", "print no progress and no results")
+LOG = argument(
+    "--log", choices=("tensorboard",), help="also write figures for TensorBoard, to tensorboard/ among the runs"
+)
 YES = flag("--yes", "start, or delete, without asking")
 
 RUN_FIELDS = {name: field for name, field in RunConfig.model_fields.items() if name not in ("version", "students")}
@@ -90,6 +93,12 @@ def _run_option(name: str, field: Any) -> Add:
 RUN_OPTIONS = tuple(_run_option(name, field) for name, field in RUN_FIELDS.items())
 
 
+def choose_log(options: argparse.Namespace) -> None:
+    """Hands `--log` on to the process that trains, see `training.event_log`."""
+    if options.log:
+        os.environ["KDEXPLORER_LOG"] = options.log
+
+
 def given_values(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     """The options of these names that were given."""
     return {name: value for name in names if (value := getattr(options, name)) is not None}
@@ -100,15 +109,29 @@ def default_dataset() -> str:
     return available_dataset(RunConfig.model_fields["dataset"].default)
 
 
+def _replaced(options: argparse.Namespace, dataset: str) -> Dataset | None:
+    """The data set whose substitute the run uses, where the user has not chosen that."""
+    default = get_dataset(RunConfig.model_fields["dataset"].default)
+    chosen = getattr(options, "dataset", dataset) is not None or getattr(options, "config", None) is not None
+    return default if dataset == default.substitute and not chosen else None
+
+
 def report_substitute(options: argparse.Namespace, dataset: str) -> None:
     """Says on stderr that the run uses a substitute, where the user has not chosen the data set."""
-    default = get_dataset(RunConfig.model_fields["dataset"].default)
-    if dataset == default.substitute and options.dataset is None and getattr(options, "config", None) is None:
-        print(f"{default.label} is missing: training on {get_dataset(dataset).label}", file=sys.stderr)
+    if replaced := _replaced(options, dataset):
+        print(f"{replaced.label} is missing: training on {get_dataset(dataset).label}", file=sys.stderr)
 
 
-def prepare_data(dataset: str) -> None:
-    """Makes a data set ready, with a progress bar, and says on stderr what a user should know of it."""
+def prepare_data(options: argparse.Namespace, dataset: str) -> None:
+    """Makes a data set ready, with a progress bar, and says on stderr what a user should know of it.
+
+    Raises ConfigError where `KDEXPLORER_DATA` says that the default's data are in a folder, and they are not.
+    """
+    if os.environ.get("KDEXPLORER_DATA") and (replaced := _replaced(options, dataset)):
+        raise ConfigError(
+            f"KDEXPLORER_DATA is {data_root()}, but {replaced.label} is not there: correct it, run 'python -m "
+            f"kdexplorer data download', or choose another data set by --dataset ({dataset_choices()})."
+        )
     with progress_bar("reading images") as progress:
         get_dataset(dataset).prepare(progress)
     for remark in get_dataset(dataset).remarks:

@@ -10,11 +10,24 @@ from typing import Any
 from kdexplorer.analysis import results
 from kdexplorer.analysis.measures import to_json
 from kdexplorer.cli import study, train
-from kdexplorer.cli.options import DONE, FAILED, JSON, QUIET, YES, argument, command, confirm, refuse_torchrun
-from kdexplorer.errors import ConfigError
+from kdexplorer.cli.options import (
+    CHECKPOINT_HELP,
+    DONE,
+    FAILED,
+    JSON,
+    LOG,
+    QUIET,
+    YES,
+    argument,
+    choose_log,
+    command,
+    confirm,
+    flag,
+    refuse_torchrun,
+)
 from kdexplorer.notation import train_command
 from kdexplorer.runs import launch
-from kdexplorer.runs.checkpoints import bundled_checkpoints, run_checkpoints
+from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
 from kdexplorer.studies.folder import ExperimentFolder, StudyFolder
 
@@ -28,11 +41,13 @@ STOPPABLE = (Run, StudyFolder)
 """The kinds of folders that `stop` and `delete` take."""
 
 
-@command("start", argument("run_id", metavar="RUN", help="the id or folder of a run or study"), QUIET,
+@command("start", argument("run_id", metavar="RUN", help="the id or folder of a run or study"), LOG, QUIET,
          aliases=("resume",))  # fmt: skip
 def start(options: argparse.Namespace) -> int:
     """Start what was created, or continue a run from its last saved step, or a study."""
     from kdexplorer.training import ddp
+
+    choose_log(options)
 
     def find_startable() -> Run:
         found = find_run(options.run_id, tuple(KINDS))
@@ -85,22 +100,19 @@ def show(options: argparse.Namespace) -> int:
 
 @command(
     "runs table",
-    argument("run_ids", nargs="*", metavar="RUN", help="ids or folders (default: the bundled networks)"),
+    argument(
+        "names",
+        nargs="*",
+        metavar="RUN",
+        help=f"ids or folders of runs, or single networks: {CHECKPOINT_HELP} (default: all bundled networks)",
+    ),
+    flag("--csv", "print CSV with full precision instead of Markdown"),
     JSON,
 )
 def tabulate(options: argparse.Namespace) -> int:
-    """Print the results of runs or of the bundled networks."""
-    chosen = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
-    if options.run_ids:
-        chosen = {f"{run_id}/{c.name}": c for run_id in options.run_ids for c in run_checkpoints(find_run(run_id))}
-    short = results.short_names(list(chosen))
-    entries = {short[name]: checkpoint for name, checkpoint in chosen.items()}
-    groups = results.group_by_evaluation(entries)
-    if len(groups) > 1:
-        parts = "; ".join(f"{images}: {', '.join(names)}" for images, names in groups.items())
-        raise ConfigError(f"networks that were evaluated on different images cannot share a table. {parts}")
-    rows = results.read_rows(entries)
-    print(to_json(rows) if options.json else results.to_markdown(rows))
+    """Print the results of runs and networks."""
+    rows = results.read_rows(results.find_entries(options.names))
+    print(to_json(rows) if options.json else results.to_csv(rows).strip() if options.csv else results.to_markdown(rows))
     return DONE
 
 

@@ -25,8 +25,8 @@ from kdexplorer.studies.collect import collect
 from kdexplorer.studies.driver import Left, list_left, measure_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment, lab_claims, results
 from kdexplorer.studies.folder import ExperimentFolder, StudyConfig, StudyFolder
-from kdexplorer.studies.study import Grid, Hold, bundled_declaration, make_grid_study, read_study
-from kdexplorer.studies.table import Table, begin_table
+from kdexplorer.studies.study import Grid, Hold, bundled_declaration, bundled_studies, make_grid_study, read_study
+from kdexplorer.studies.table import Table, begin_table, read_table
 from kdexplorer.training.checks import require_startable
 from kdexplorer.training.estimate import estimate_memory, format_duration, free_memory
 
@@ -57,6 +57,7 @@ TEMPERATURES, WEIGHTS = (
     argument(
         "declaration", nargs="?", type=Path, help="a TOML file (default: the bundled studies/league-resnet8.toml)"
     ),
+    flag("--list", "list the bundled declarations, then exit"),
     argument("--seeds", type=int, metavar="INT", help="train only the first INT declared seeds"),
     argument("--pair", help="of a file that declares several pairs of teacher and student: which"),
     argument("--teacher", help=f"the pair's trained teacher: {shared.CHECKPOINT_HELP}"),
@@ -68,6 +69,10 @@ TEMPERATURES, WEIGHTS = (
 )
 def train_declared(options: argparse.Namespace) -> int:
     """Compare students over several seeds, as a file declares it; the default compares all methods."""
+    if options.list:
+        for path in sorted(bundled_studies().glob("*.toml")):
+            print(describe_study(path))
+        return shared.DONE
     shared.refuse_torchrun("a study")
     path = options.declaration or bundled_declaration()
     study = read_study(path, options.pair, options.teacher)
@@ -111,6 +116,13 @@ def sweep(options: argparse.Namespace) -> int:
     return run_study({"study": made}, options)
 
 
+def describe_study(path: Path) -> str:
+    """A declaration in a line: its file, how many students and seeds, and how many of them are measured."""
+    study, table = read_study(path), read_table(path.with_suffix(".json"))
+    size = f"{len(study.entries)} students × {len(study.seeds)} seeds"
+    return f"{path}: {size}, {len(table.rows) if table else 0} of {len(study.entries) * len(study.seeds)} measured"
+
+
 def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
     """Trains what the table lacks here, on a cluster, or with `--detach` in a process of its own, and prints the table.
 
@@ -122,7 +134,7 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
     config = validate(StudyConfig, values | more)
     folder, starting = folders.folder_of(config.study), not (options.show or options.estimate)
     if starting and not options.ray:  # a cluster's machines have data of their own
-        shared.prepare_data(config.study.shared.dataset)
+        shared.prepare_data(options, config.study.shared.dataset)
         require_startable(config.study.shared)
     if starting and folder.path.is_dir():  # an earlier start may have been killed before it wrote what had finished
         collect(folders.open_study(config))

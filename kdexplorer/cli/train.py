@@ -107,14 +107,16 @@ def show_demo(options: argparse.Namespace) -> int:
     ),
     *shared.RUN_OPTIONS,
     flag("--detach", "train in the background and print the run's id"),
+    shared.LOG,
     shared.QUIET,
 )  # fmt: skip
 def train(options: argparse.Namespace) -> int:
     """Train students, with or without a teacher."""
     config = read_config(options)
+    shared.choose_log(options)
     if options.detach:
         shared.refuse_torchrun("--detach")
-        shared.prepare_data(config.dataset)
+        shared.prepare_data(options, config.dataset)
         require_startable(config)
         run = launch_run(config)
         shared.report_substitute(options, config.dataset)
@@ -127,7 +129,7 @@ def train(options: argparse.Namespace) -> int:
     def create_or_find() -> Run:
         if run_id is not None and (runs_root() / run_id).is_dir():  # torchrun starts a failed team again
             return find_run(run_id)
-        shared.prepare_data(config.dataset)
+        shared.prepare_data(options, config.dataset)
         require_startable(config)
         run = create_run(config, config.name, run_id=run_id)
         shared.report_substitute(options, config.dataset)

@@ -45,13 +45,18 @@ class ReviewKD(Method):
         return make_fusion([*channels[0], student.embedding], [*channels[1], teacher.embedding])
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """The sum over levels of `hcl_loss`."""
-        import torch
-
+        """See `reviewkd_loss`."""
         assert adapter is not None
         targets = levels(teacher)
         fused = adapter(levels(student), [tuple(target.shape[2:]) for target in targets])
-        return torch.stack([hcl_loss(*pair) for pair in zip(fused, targets, strict=True)]).sum()
+        return reviewkd_loss(fused, targets)
+
+
+def reviewkd_loss(fused: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """The sum over levels `[B, C, H, W]` of `hcl_loss`."""
+    import torch
+
+    return torch.stack([hcl_loss(*pair) for pair in zip(fused, teacher, strict=True)]).sum()
 
 
 def levels(outputs: Outputs) -> list[Tensor]:

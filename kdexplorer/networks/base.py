@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -16,6 +17,8 @@ class StagedNetwork(nn.Module):
     """The base of all architectures; `stage_names` are the attributes that hold the stages."""
 
     stage_names: tuple[str, ...] = ()
+    card: Any = None
+    """Its checkpoint's card, where `kdexplorer.load` returned it."""
     norm_follows_convolution = True
     """Whether `convN` is followed by `bnN`, as in the post-activation design, so that the two can be folded."""
 

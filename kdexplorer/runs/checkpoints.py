@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdexplorer.errors import CheckpointError, ConfigError
-from kdexplorer.files import new_folder, open_regular, read_bytes, read_once, write_bytes, write_json
+from kdexplorer.files import bundled, new_folder, open_regular, read_bytes, read_once, write_bytes, write_json
 from kdexplorer.methods import Method, all_methods
 from kdexplorer.runs.card import Card, TeacherMember, TeacherReference, read_card
 from kdexplorer.runs.run_folder import Run, finished_students, runs_root
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 WEIGHTS, CARD, LOGITS = "weights.safetensors", "card.json", "test_logits.npz"
 MAX_LOGITS_BYTES = 1 << 26
 """Unpacked: 10,000 images of 1000 classes in float32 are 40 MB."""
+
+
+LARGE = "The large bundled networks are in the repository only: set KDEXPLORER_CHECKPOINTS to its folder checkpoints."
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def bundled_root() -> Path:
-    """Where the bundled networks are: `KDEXPLORER_CHECKPOINTS`, else `checkpoints/` beside the package."""
-    given = os.environ.get("KDEXPLORER_CHECKPOINTS")
-    beside = Path(__file__).resolve().parents[2] / "checkpoints"
-    return Path(given) if given else beside if beside.is_dir() else Path("checkpoints")
+    """Where the bundled networks are: `KDEXPLORER_CHECKPOINTS`, else what comes with the program."""
+    return Path(os.environ.get("KDEXPLORER_CHECKPOINTS") or bundled("checkpoints"))
 
 
 def bundled_checkpoints() -> list[Checkpoint]:
@@ -171,7 +172,10 @@ def find_checkpoint(name: str) -> Checkpoint:
             if (place / CARD).is_file():
                 return open_checkpoint(place)
     choices = ", ".join(checkpoint.name for checkpoint in bundled_checkpoints()) or "none"
-    raise ConfigError(f"there is no checkpoint '{name[:100]}'. Bundled: {choices}; or give RUN/STUDENT or a folder.")
+    hint = "" if (bundled_root() / "resnet50").is_dir() else f" {LARGE}"
+    raise ConfigError(
+        f"there is no checkpoint '{name[:100]}'. Bundled: {choices}; or give RUN/STUDENT or a folder.{hint}"
+    )
 
 
 def save_checkpoint(path: Path, state: dict[str, torch.Tensor], card: Card, logits: np.ndarray | None) -> Checkpoint:

@@ -6,11 +6,20 @@ same initial weights, so the one that was trained without a teacher there is the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kdexplorer.config import SCRATCH
-from kdexplorer.runs.checkpoints import Checkpoint, objective_rank
+from kdexplorer.errors import KDError
+from kdexplorer.runs.checkpoints import (
+    Checkpoint,
+    bundled_checkpoints,
+    find_teachers,
+    list_checkpoints,
+    objective_rank,
+)
+from kdexplorer.runs.run_folder import find_run, imported_root
 
 
 def name_family(teacher: str | None, students: Iterable[str]) -> str:
@@ -36,6 +45,17 @@ def teacher_of(checkpoint: Checkpoint, chosen: Iterable[Checkpoint]) -> Checkpoi
     """The one of these that a network was distilled from, the first of several, or None."""
     hashes = _teacher_hashes(checkpoint)
     return next((other for other in chosen if other.sha256 in hashes), None)
+
+
+def find_teacher(checkpoint: Checkpoint) -> Checkpoint | None:
+    """The network that one was distilled from, the first of several: bundled, imported, or its run's; or None."""
+    if checkpoint.card.teacher is None:
+        return None
+    found = teacher_of(checkpoint, [*bundled_checkpoints(), *list_checkpoints(imported_root())])
+    with contextlib.suppress(KDError):
+        if found is None and checkpoint.card.run:
+            return teacher_of(checkpoint, find_teachers(find_run(checkpoint.card.run).config().teacher or ""))
+    return found
 
 
 def scratch_baseline_of(checkpoint: Checkpoint, chosen: Iterable[Checkpoint]) -> Checkpoint | None:

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from kdexplorer import processes
 from kdexplorer.config import RUN_FILES, RunConfig
-from kdexplorer.errors import ConfigError, RunError
+from kdexplorer.errors import ConfigError, MissingRunError
 from kdexplorer.files import open_regular, read_json, read_once, write_bytes, write_json
 from kdexplorer.runs.records import (
     FINAL,
@@ -227,7 +227,7 @@ def is_run_folder(path: Path) -> bool:
 
 
 def find_run(run_id: str, kinds: Sequence[type[Run]] = (Run,)) -> Run:
-    """The run of that id, or of that folder. Raises RunError when there is none.
+    """The run of that id, or of that folder. Raises MissingRunError when there is none.
 
     Args:
         run_id: the id, or a path.
@@ -240,7 +240,7 @@ def find_run(run_id: str, kinds: Sequence[type[Run]] = (Run,)) -> Run:
             places += [(kind, path) for kind in kinds if kind.kind == read_kind(path)]
     found = next((kind(path) for kind, path in places if is_run_folder(path)), None)
     if found is None:
-        raise RunError(
+        raise MissingRunError(
             f"there is no run '{run_id[:100]}' in {kinds[0].parent_folder()}. List the runs with "
             "'python -m kdexplorer runs list'."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickletools
+import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from kdexplorer.networks.base import StagedNetwork
 
+_PREFIXES = re.compile(r"^((module|model|_orig_mod|backbone)\.)+")
+"""What DataParallel, Lightning, torch.compile and detection code put before names."""
 MAX_WEIGHTS_BYTES = 1 << 30
 MAX_TENSORS = 10_000
 """Of a file from elsewhere; ResNet-152 has 932. Reading takes 2 kB and 25 microseconds for each."""
@@ -157,10 +160,28 @@ def read_weights(source: Path) -> dict[str, torch.Tensor]:
     named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
     if not named or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise CheckpointError(f"{source} does not contain a state dict (names to tensors).")
-    bare = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    bare = {_PREFIXES.sub("", key): tensor for key, tensor in state.items()}
     if len(bare) < len(state):
-        raise CheckpointError(f"{source} contains the same weights twice, with and without 'module.': keep one copy.")
+        raise CheckpointError(f"{source} contains the same weights twice, with and without a prefix: keep one copy.")
     return bare
+
+
+def find_head(architecture: str, classes: int) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of what has a row for each class: weight and bias of the classifier."""
+    from kdexplorer.networks import build_empty
+
+    found, other = (build_empty(architecture, count).state_dict() for count in (classes, classes + 1))
+    return {key: tuple(one.shape) for key, one in found.items() if one.shape != other[key].shape}
+
+
+def check_head(architecture: str, state: dict[str, torch.Tensor], classes: int, where: str) -> None:
+    """Raises CheckpointError where the weights are a network of this architecture with another number of classes."""
+    widths = {shape[1] for shape in find_head(architecture, classes).values() if len(shape) == 2}
+    for tensor in state.values():
+        if tensor.dim() == 2 and tensor.shape[1] in widths and tensor.shape[0] != classes:
+            raise CheckpointError(
+                f"{where} has {tensor.shape[0]:,} classes, the data have {classes:,}: name its data set by --dataset."
+            )
 
 
 def rename_by_shape(architecture: str, state: dict[str, torch.Tensor], classes: int) -> dict[str, torch.Tensor]:

@@ -26,7 +26,7 @@ from kdexplorer.config import Objective, objective_label
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import read_json, read_once, write_bytes, write_json
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_root, find_teachers, refer_to, try_checkpoint
-from kdexplorer.schema import Name, StrictModel, validate
+from kdexplorer.schema import RECORDED, Name, StrictModel, validate
 from kdexplorer.studies.study import Place, Study, bundled_studies
 
 BySeed = dict[int, float]
@@ -190,7 +190,7 @@ def read_table(path: Path) -> Table | None:
 
 def _load_table(path: Path) -> Table:
     try:
-        return validate(Table, read_json(path))
+        return validate(Table, read_json(path), context=RECORDED)
     except ConfigError as error:
         raise ConfigError(f"{path} is not the table of a study: move it elsewhere, or restore it.") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 from tqdm import tqdm
@@ -22,7 +23,8 @@ _LINES = 200
 class RunProgress:
     """Keeps `status.json` fresh and draws the progress bar."""
 
-    def __init__(self, work: Work, show: bool = False) -> None:
+    def __init__(self, work: Work, show: bool = False, report: Callable[[int, int], object] | None = None) -> None:
+        self.report = report
         self.work, self.run, self.logger, self.show = work, work.run, work.logger, show
         self.lasting = ""
         """The warnings about the run as a whole."""
@@ -67,6 +69,8 @@ class RunProgress:
         done = epoch * trainer.steps_per_epoch + step
         self.bar.set_description(f"epoch {epoch + 1}/{trainer.config.epochs}", refresh=False)
         self.bar.update(self.batch)
+        if self.report is not None:
+            self.report(done, trainer.steps)
         if done == self.first + 1:  # the first step compiles and warms up: it says nothing about the others
             self.started = now
         elif now > self.started:

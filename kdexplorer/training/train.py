@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from kdexplorer.runs.launch import Stopped, Work, work_in
 from kdexplorer.runs.records import EpochMetrics, State, TeacherFigures
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.training import ddp
+from kdexplorer.training.event_log import EventLog
 from kdexplorer.training.export import export_snapshots, export_students
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.progress import RunProgress
@@ -34,12 +35,13 @@ PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
 
 
-def execute(run: Run, show: bool = False) -> State:
+def execute(run: Run, show: bool = False, report: Callable[[int, int], object] | None = None) -> State:
     """Trains a run to its end, from its saved state where there is one, when no other run trains.
 
     Args:
         run: a folder that `launch.create_run` wrote.
         show: draw a progress bar on stderr.
+        report: called after every step with the steps done and their total.
 
     Returns:
         The final state, see `work_in`; whatever that raises is raised here.
@@ -51,7 +53,7 @@ def execute(run: Run, show: bool = False) -> State:
     def train_in_turn(work: Work) -> None:
         with _turn(work, team):
             configure_process(run.config().threads)
-            train(RunProgress(work, show))
+            train(RunProgress(work, show, report))
 
     return work_in(replace(run, writes=team.leads), train_in_turn, team.lead)
 
@@ -84,6 +86,7 @@ def train(progress: RunProgress) -> None:
     """
     run, work = progress.run, progress.work
     config = run.config()
+    events = EventLog(run)
     work.write("running", "loading data and networks")
     trainer = Trainer(config)
     team = trainer.team
@@ -114,6 +117,7 @@ def train(progress: RunProgress) -> None:
                 raise Stopped
         rows = [_evaluate(trainer, student, teacher, epoch, clock, progress.rate) for student in trainer.students]
         run.append_metrics(rows)
+        events.write(rows)
         progress.show_metrics(rows if team.leads else [])
         trainer.spans = []
         epoch, step = epoch + 1, 0
@@ -126,6 +130,7 @@ def train(progress: RunProgress) -> None:
     if team.leads:
         export_students(run, trainer, clock.seconds())
         (run.path / OLD_STATE).unlink(missing_ok=True)
+        events.close()
     progress.clear_warning()  # nothing is left to save
 
 

@@ -1,5 +1,6 @@
 /* The networks' predictions as one table: a column per network, a row per class, then KL and the attention maps. */
 
+const CLASS_LIMIT = 10; // of more classes those most probable for the first network are shown, and all others as one
 const MAX_ATTENTION = 2; // the brightest color: twice the value of a uniform map
 
 function element(tag, properties = {}, ...children) {
@@ -27,6 +28,22 @@ function klDivergence(logP, logQ) {
 /** Shannon entropy in nats, from log p. */
 function entropy(logP) {
   return logP.reduce((sum, value) => sum - Math.exp(value) * value, 0);
+}
+
+/** The name of the row of all classes that are not shown; none where all are. */
+function nameOthers(classes) {
+  return classes.length > CLASS_LIMIT ? [`the other ${classes.length - CLASS_LIMIT}`] : [];
+}
+
+/** The classes that are shown, in their order; `logs` are the networks' log p, null for one that is deselected. */
+function chooseClasses(classes, logs) {
+  const first = logs.find(Boolean) ?? [];
+  return [...classes.keys()].sort((a, b) => first[b] - first[a] || a - b).slice(0, CLASS_LIMIT).sort((a, b) => a - b);
+}
+
+/** The probability of all classes that are not shown. */
+function sumOthers(logP, shown) {
+  return Math.max(0, 1 - shown.reduce((sum, k) => sum + Math.exp(logP[k]), 0));
 }
 
 /** A map scaled to unit L2 norm, as attention transfer compares maps. */
@@ -78,7 +95,7 @@ function createTable(networks, palette, onSelect) {
   head.firstChild.replaceWith(element("td"));
   head.querySelectorAll("th").forEach((cell) => (cell.scope = "col"));
 
-  const bars = classes.map((name, k) => row(name, (n) => {
+  const bars = [...classes, ...nameOthers(classes)].map((name, k) => row(name, (n) => {
     const bar = (cells[n].bars[k] = element("i", { style: { background: networks[n].color } }));
     const percent = (cells[n].percents[k] = element("span"));
     return [element("div", { className: "kd-bar" }, bar, percent)];
@@ -104,12 +121,14 @@ function createTable(networks, palette, onSelect) {
   /** Fills the table with the worker's predictions (null for a network that is deselected). */
   function show(predictions, temperature) {
     const logs = predictions.map((one) => one && logSoftmax(one.logits, temperature));
+    const shown = chooseClasses(classes, logs);
+    classes.forEach((_, k) => (bars[k].hidden = !shown.includes(k)));
     logs.forEach((logP, n) => {
       const cell = cells[n];
       const kl = logP && logs[0] && n ? klDivergence(logs[0], logP) : null;
       const best = logP ? logP.indexOf(Math.max(...logP)) : -1;
-      classes.forEach((_, k) => {
-        const p = logP ? Math.exp(logP[k]) : 0;
+      bars.forEach((_, k) => {
+        const p = !logP ? 0 : k < classes.length ? Math.exp(logP[k]) : sumOthers(logP, shown);
         cell.bars[k].parentNode.style.setProperty("--p", p); // the bar's length, and where its percentage begins
         cell.percents[k].textContent = p >= 0.005 ? `${Math.round(100 * p)}%` : "";
         cell.bars[k].parentNode.classList.toggle("kd-best", k === best);

@@ -5,7 +5,10 @@ function drawSnapshot(view) {
   const { networks, table, temperature, opacity, photo, input, ink, ground } = view;
   const [left, column, line, top] = [330, 210, 24, 70];
   const stages = table.overlays[0].length;
-  const height = top + (table.classes.length + 5) * line + stages * 130 + 40;
+  const logs = view.predictions.map((one) => one && logSoftmax(one.logits, temperature));
+  const shown = chooseClasses(table.classes, logs);
+  const names = [...shown.map((k) => table.classes[k]), ...nameOthers(table.classes)];
+  const height = top + (names.length + 5) * line + stages * 130 + 40;
   const canvas = element("canvas", { width: left + 110 + column * networks.length + 20, height });
   const context = canvas.getContext("2d");
   const write = (text, x, y, font = "15px sans-serif", color = ink) => {
@@ -20,31 +23,32 @@ function drawSnapshot(view) {
   context.drawImage(input, 20, top + 310, 160, 160);
   write("the networks' input: 32 × 32", 20, top + 490, "13px sans-serif");
   write(`Soft labels at T = ${temperature.toFixed(2)}`, 20, 40, "bold 20px sans-serif");
-  table.classes.forEach((name, k) => write(name, left, top + (k + 2) * line));
-  ["entropy", "KL", "T² · KL"].forEach((name, k) => write(name, left, top + (table.classes.length + 2 + k) * line));
-  networks.forEach((_, n) => drawColumn(context, write, view, n, { x: left + 110 + n * column, column, line, top, left }));
+  names.forEach((name, k) => write(name, left, top + (k + 2) * line));
+  ["entropy", "KL", "T² · KL"].forEach((name, k) => write(name, left, top + (names.length + 2 + k) * line));
+  networks.forEach((_, n) => drawColumn(context, write, view, n, logs, shown, { x: left + 110 + n * column, column, line, top, left }));
   write(`Attention at opacity ${opacity.toFixed(2)}, 0 to ${MAX_ATTENTION} × uniform. KD Explorer.`, 20, height - 16, "13px sans-serif");
   return canvas;
 }
 
 /** One network's column: its name, its bars, the numbers below them, its maps. */
-function drawColumn(context, write, { networks, table, predictions, temperature }, n, { x, column, line, top, left }) {
+function drawColumn(context, write, { networks, table, temperature }, n, logs, shown, { x, column, line, top, left }) {
   const { name, mark, color } = networks[n];
   write(mark, x, top, "bold 15px sans-serif", color);
   write(name, x + 20, top, "bold 15px sans-serif");
-  if (!predictions[n]) return;
-  const logP = logSoftmax(predictions[n].logits, temperature);
-  table.classes.forEach((_, k) => {
-    const p = Math.exp(logP[k]);
+  const logP = logs[n];
+  if (!logP) return;
+  const values = shown.map((k) => Math.exp(logP[k]));
+  if (table.classes.length > CLASS_LIMIT) values.push(sumOthers(logP, shown));
+  values.forEach((p, k) => {
     context.fillStyle = color;
     context.fillRect(x, top + (k + 2) * line - 14, p * (column - 70), 17);
     if (p >= 0.005) write(`${Math.round(100 * p)}%`, x + p * (column - 70) + 5, top + (k + 2) * line);
   });
-  const kl = n && predictions[0] ? klDivergence(logSoftmax(predictions[0].logits, temperature), logP) : null;
+  const kl = n && logs[0] ? klDivergence(logs[0], logP) : null;
   const numbers = [`${entropy(logP).toFixed(2)} nats`, ...(kl === null ? [] : [kl.toFixed(3), (temperature ** 2 * kl).toFixed(3)])];
-  numbers.forEach((text, k) => write(text, x, top + (table.classes.length + 2 + k) * line));
+  numbers.forEach((text, k) => write(text, x, top + (values.length + 2 + k) * line));
   table.overlays[n].forEach((map, s) => {
-    const y = top + (table.classes.length + 5) * line + s * 130;
+    const y = top + (values.length + 5) * line + s * 130;
     context.drawImage(map, x, y, 120, 120);
     if (n === 0) write(`stage ${s + 1}`, left, y + 65);
   });

@@ -15,10 +15,12 @@ from kdexplorer.analysis.evaluate import (
     measure_after_choice,
 )
 from kdexplorer.analysis.inference import predict
+from kdexplorer.cli.main import main
 from kdexplorer.datasets import Normalization, Split, get_dataset
-from kdexplorer.errors import CheckpointError, DataError
+from kdexplorer.errors import CheckpointError, ConfigError, DataError
 from kdexplorer.networks import build
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
+from kdexplorer.runs.run_folder import imported_root
 from kdexplorer.runs.weights import rename_by_shape
 
 NORMALIZATION = Normalization(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.2))
@@ -79,6 +81,7 @@ def small_cifar10(monkeypatch):
     dataset = type(get_dataset("cifar10"))
     split = Split(images, np.arange(50) % 10, dataset.classes)
     monkeypatch.setattr(dataset, "load", lambda self, name: split)
+    monkeypatch.setattr(dataset, "is_available", lambda self: True)
     return split
 
 
@@ -104,6 +107,7 @@ def published(tmp_path):
 def first_test_images(monkeypatch):
     split = get_dataset("cifar10-small").load("test").take(np.arange(200))
     monkeypatch.setattr(type(get_dataset("cifar10")), "load", lambda self, name: split)
+    monkeypatch.setattr(type(get_dataset("cifar10")), "is_available", lambda self: True)
     return split
 
 
@@ -125,6 +129,45 @@ def test_a_normalization_that_scores_higher_is_found(tmp_path, published, first_
     assert better > checkpoint.card.test_accuracy
     assert f"{100 * better:.2f} instead of {100 * checkpoint.card.test_accuracy:.2f} % of the first 200" in sentence
     assert "--mean {} {} {} --std".format(*COMMON_NORMALIZATIONS["CIFAR-10"].mean) in sentence
+
+
+def test_a_normalization_that_is_better_by_chance_is_not_named(tmp_path, published, first_test_images):
+    path, original = published
+    near = tuple(value + 0.004 for value in original.card.normalization.mean)
+    checkpoint = import_checkpoint(
+        path, "resnet20", "theirs", tmp_path, Normalization(mean=near, std=original.card.normalization.std)
+    )
+    assert find_better_normalization(checkpoint) is None
+
+
+def test_without_the_complete_test_split_weights_are_evaluated_on_the_bundled_one(tmp_path, published, capsys):
+    path, original = published
+    words = ["import", str(path), "--architecture", "resnet20", "--name", "mine"]
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    assert "CIFAR-10 is missing: evaluated on 5,000 CIFAR-10 images" in printed.err
+    assert "on 2,000 test images" in printed.out
+    np.testing.assert_array_equal(find_checkpoint(str(imported_root() / "mine")).logits(), original.logits()[:2000])
+
+
+def test_another_order_of_the_classes_is_brought_into_that_of_the_data(tmp_path, published, first_test_images):
+    path, original = published
+    classes = original.classes[::-1]
+    state = original.network().state_dict()
+    state |= {key: state[key].flip(0) for key in ("fc.weight", "fc.bias")}
+    torch.save(state, path)
+    checkpoint = import_checkpoint(path, "resnet20", "mine", tmp_path, classes=classes)
+    assert checkpoint.classes == original.classes
+    assert checkpoint.card.test_accuracy > 0.85
+    with pytest.raises(ConfigError, match="not the 10 classes"):
+        import_checkpoint(path, "resnet20", "other", tmp_path, classes=("a", "b"))
+
+
+def test_a_head_of_another_size_is_named_as_such(tmp_path, small_cifar10):
+    state = {key.replace("fc.", "linear."): value for key, value in build("resnet8", 100).state_dict().items()}
+    torch.save({f"_orig_mod.backbone.{key}": value for key, value in state.items()}, tmp_path / "hundred.pt")
+    with pytest.raises(CheckpointError, match=r"has 100 classes, the data have 10"):
+        import_checkpoint(tmp_path / "hundred.pt", "resnet8", "mine", tmp_path)
 
 
 def test_names_are_exchanged_only_where_shapes_leave_no_doubt():

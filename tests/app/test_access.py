@@ -220,7 +220,7 @@ def test_a_guest_sees_a_run_and_cannot_delete_it_before_the_token_is_entered(mon
     monkeypatch.setattr(access, "_cookie", lambda: BROWSER["cookie"])
     run = make_stopped_run()
     at = open_page("launch", run=run.run_id)
-    assert any(run.run_id in caption.value for caption in at.caption)
+    assert any(run.run_id in one.value for one in at.markdown)
     assert "delete" not in [button.key for button in at.button]
     enter(at, "wrong")
     assert "not the presenter token" in at.error[0].value
@@ -241,14 +241,14 @@ def test_what_a_guests_browser_sends_does_not_act(monkeypatch, open_page, tmp_pa
     for module, names in (actions | {download: ("start_download",)}).items():
         for name in names:
             monkeypatch.setattr(module, name, lambda *_, name=name: done.append(name))
-    form = open_page("launch")
+    form = open_page("launch", customize="true")
     form.button_group(key="form_dataset").set_value("cifar10").run()
-    no_demo = open_page("launch")
+    no_demo = open_page("launch", customize="true")
     no_demo.number_input(key="form_seed").set_value(1).run()
     opened = [
         (form, "download_cifar10"),
         (no_demo, "start_estimate"),
-        (open_page("launch"), "start"),
+        (open_page("launch"), "train_now"),
         (open_page("launch", run=running.run_id), "stop"),
         (open_page("launch", run=stopped.run_id), "resume"),
         (open_page("launch", run=stopped.run_id), "delete"),
@@ -269,7 +269,7 @@ def test_a_guest_sees_what_there_is_to_do_instead_of_the_form(monkeypatch, open_
     assert any(key.startswith("open_") for key in keys if key)
     assert link_labels(at) == list(launch_page.WITHOUT_A_START.values())
     enter(at, TOKEN)
-    assert "start" in {button.key for button in at.button}
+    assert "train_now" in {button.key for button in at.button}
 
 
 def test_without_a_token_on_an_open_address_the_page_says_how_to_enable_the_actions(monkeypatch, open_page):

@@ -33,7 +33,7 @@ def forge(at):
 
 @pytest.mark.parametrize("page", TITLES)
 def test_no_forged_value_ends_a_page(open_page, page):
-    at = open_page(page)
+    at = open_page(page, **({"customize": "true"} if page == "launch" else {}))
     at._run(forge(at))
     at.run()
     if page == "launch":
@@ -42,7 +42,7 @@ def test_no_forged_value_ends_a_page(open_page, page):
 
 
 def test_a_forged_grid_has_no_more_values_than_a_sweep(open_page):
-    at = open_page("launch")
+    at = open_page("launch", customize="true")
     at.toggle(key="is_sweep").set_value(True).run()
     at._run(forge(at))
     assert len(at.session_state["sweep_grid"]["temperatures"]) == MAX_VALUES

@@ -146,11 +146,11 @@ def test_runs_are_listed_and_shown_with_their_results(finished, capsys):
         (["sweep", "--student", "resnet8"], 2, "needs a teacher"),
         (["sweep", "--student", "resnet8", "--teacher", "resnet56", "--weight", "2"], 2, "weights"),
         (["attention", "resnet56", "resnet20-scratch", "--images", "0"], 2, "--images"),
-        (["resume", "../../etc"], 1, "there is no run"),
+        (["resume", "../../etc"], 2, "there is no run"),
         (["evaluate", "no-such-network"], 2, "there is no checkpoint"),
-        (["runs", "show", "nobody"], 1, "there is no run 'nobody'"),
-        (["runs", "stop", "nobody"], 1, "there is no run 'nobody'"),
-        (["runs", "delete", "nobody", "--yes"], 1, "there is no run 'nobody'"),
+        (["runs", "show", "nobody"], 2, "there is no run 'nobody'"),
+        (["runs", "stop", "nobody"], 2, "there is no run 'nobody'"),
+        (["runs", "delete", "nobody", "--yes"], 2, "there is no run 'nobody'"),
         (["train", "--students", "resnet8:response:alpha=2"], 2, "alpha should be a number from 0 to 1, not '2'"),
         (["train", "--students", "resnet8", "--dataset", "synthetic", "--teacher", "nobody"], 2, "no checkpoint 'nob"),
         (["train", "--students", "resnet8", "--dataset", "synthetic", "--teacher", "resnet56"], 2, "other classes"),
@@ -169,9 +169,24 @@ def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, capsys
     assert list_runs() == []
 
 
+@pytest.fixture
+def no_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KDEXPLORER_DATA")
+
+
+@pytest.mark.parametrize(
+    "words", [["train", "--students", "resnet8"], ["sweep", "--student", "resnet8", "--teacher", "resnet56"]]
+)
+def test_a_folder_of_data_that_is_named_and_holds_none_is_an_error(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "wrong"))
+    assert main(words) == 2
+    assert str(tmp_path / "wrong") in capsys.readouterr().err
+    assert list_runs() == []
+
+
 @pytest.mark.parametrize("given", [[], ["--dataset", "cifar10-small"]])
-def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, no_data, monkeypatch, capsys):
     monkeypatch.setattr(train, "launch_run", lambda config: create_run(config, config.name))
     assert main(["train", "--students", "resnet8", "--detach", *given]) == 0
     printed = capsys.readouterr()
@@ -180,8 +195,7 @@ def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, tmp_
     assert printed.err == note
 
 
-def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(no_data, monkeypatch, capsys):
     monkeypatch.setattr(study_folder, "start_study", lambda study: None)
     assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach", "--yes", "--quiet"]) == 0
     assert "training on 5,000 CIFAR-10 images (included)" in capsys.readouterr().err
@@ -236,6 +250,7 @@ def test_data_info_names_the_download_for_missing_data(tiny, tmp_path, monkeypat
 def test_imported_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_path, monkeypatch, capsys, tiny):
     split = dataclasses.replace(draw_shapes(60, seed=3), classes=Cifar10.classes)
     monkeypatch.setattr(Cifar10, "load", lambda *_args, **_kwargs: split)
+    monkeypatch.setattr(Cifar10, "is_available", lambda _: True)
     network = build("resnet8", seed=5)
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "mine.pt")
     words = ["import", str(tmp_path / "mine.pt"), "--architecture", "resnet8", "--name", "mine"]

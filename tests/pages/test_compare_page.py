@@ -35,7 +35,7 @@ def test_the_table_and_its_files(evaluated, open_page):
     assert table["accuracy"].tolist() == pytest.approx([110 / 1.2, 50, 80 / 1.2])
     assert table["method"].tolist() == ["teacher", "scratch", "KD"]
     assert table["to_baseline"].tolist()[2] == pytest.approx(20 / 1.2)
-    assert len(at.get("download_button")) == 4  # the handout is one
+    assert len(at.get("download_button")) == 5  # the handout is one, a network another
 
 
 def test_the_columns_are_those_of_all_tables(evaluated, open_page):

@@ -14,7 +14,15 @@ from kdexplorer.runs.weights import network_from_state, read_weights
 from tests.runs.forgery import Marker
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s}, lambda s: {"module." + k: s[k] for k in s}])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: s,
+        lambda s: {"state_dict": s},
+        lambda s: {"module." + k: s[k] for k in s},
+        lambda s: {"state_dict": {"model._orig_mod." + k: s[k] for k in s}},
+    ],
+)
 def test_weights_from_elsewhere_are_read_without_unpickling(tmp_path, wrap):
     network = build("resnet8", seed=3)
     torch.save(wrap(network.state_dict()), tmp_path / "net.pth")

@@ -218,7 +218,6 @@ def test_a_table_reads_back_to_the_same(tmp_path):
         lambda values: values | {"rows": [values["rows"][0] | {"measures": {"accuracy": 2}}]},
         lambda values: values | {"rows": [values["rows"][0] | {"measures": {}}]},
         lambda values: values | {"rows": [values["rows"][0] | {"right": "AA=="}]},
-        lambda values: values | {"entries": [values["entries"][0] | {"key": "magic"}]},
     ],
 )
 def test_a_damaged_table_is_refused_with_the_reason(tmp_path, damage):

@@ -287,6 +287,7 @@ def test_a_server_that_is_killed_takes_no_run_with_it(seconds, tmp_path, runs_ro
         async def press():
             visitor = load.Visitor(0, url, load.Tally(), None)
             await visitor.open("launch")
+            await visitor.turn_page("launch", "customize=true")
             for label, value in {"Training images": 120.0, "Epochs": 2.0, "Batch size": 20.0}.items():
                 visitor.values[visitor.widgets[label].id] = value
             pressing = asyncio.create_task(visitor.use("Start training", "start"))

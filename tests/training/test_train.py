@@ -334,3 +334,18 @@ def test_synthetic_data_are_hard_for_a_small_network_and_less_so_for_a_larger_on
     run = train_to_end(make_config(*students, epochs=8, batch_size=128, learning_rate=0.3, precision="auto"))
     small, large = (open_checkpoint(path).card.test_accuracy for path in finished_students(run))
     assert 0.5 < small < large < 1.0
+
+
+def test_the_figures_are_written_for_tensorboard(tiny, runs_root, monkeypatch):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("KDEXPLORER_LOG", "tensorboard")
+    run = train_to_end(make_config())
+    events = EventAccumulator(str(runs_root / "tensorboard" / run.run_id / "scratch"))
+    events.Reload()
+    written = [event.value for event in events.Scalars("accuracy/test")]
+    assert written == pytest.approx([row.test["accuracy"] for row in run.metrics()])
+    monkeypatch.setenv("KDEXPLORER_LOG", "magic")
+    with pytest.raises(ConfigError, match="magic"):
+        train_to_end(make_config())

@@ -145,6 +145,7 @@ def show_table(compared: Comparison) -> None:
     markdown = results.to_markdown(rows, compared.baseline)
     files = {"csv": results.to_csv(rows), "json": measures.to_json(rows), "md": markdown}
     downloads.show_files("kdexplorer-table", files)
+    downloads.show_network(compared.networks)
     if teacher:
         _show_handout_button(*teacher, compared.networks)
 

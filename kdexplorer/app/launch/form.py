@@ -21,7 +21,7 @@ from kdexplorer.networks import all_architectures
 from kdexplorer.presets import DEMO, PRESETS, RECIPES, STARTING_POINTS
 from kdexplorer.studies.study import MAX_VALUES, Study, make_grid_study
 from kdexplorer.training import checks
-from kdexplorer.training.estimate import LENGTHS, choose_length, stored_estimate
+from kdexplorer.training.estimate import choose_length, stored_estimate
 
 FIELDS = {
     "recipe": "Recipe", "epochs": "Epochs", "batch_size": "Batch size", "learning_rate": "Peak learning rate",
@@ -63,11 +63,10 @@ NO_TEACHER = "No teacher"
 
 def show() -> None:
     """The form with its problems, the estimate, the command, and the button that starts the run."""
+    st.markdown("Start from one of these examples, change it, and press **Start training**.")
     if "run_form" not in st.session_state:
         found = {None, *all_networks()}
         _fill(next(name for name, values in STARTING_POINTS.items() if values["teacher"] in found))
-    if st.session_state.pop("demo_measured", False) and st.session_state["run_form"] == _demo_values():
-        _fill(DEMO)
     values = st.session_state["run_form"]  # it outlives a visit to another page
     slots: dict[str, Any] = {}
     with st.container(horizontal=True, gap="small", key="starting_points"):
@@ -147,11 +146,6 @@ def _check(
         return config, problems, make_grid_study(recipe=config.model_dump(exclude={"students"}), **grid)
     except ConfigError as error:
         return None, {"students": str(error).split("; ")}, None
-
-
-def _demo_values() -> dict[str, Any]:
-    """What `_fill` puts into the form for the demo while the machine's speed is not known."""
-    return _values_of(DEMO) | {"epochs": LENGTHS[0]}
 
 
 def _fill(name: str) -> None:

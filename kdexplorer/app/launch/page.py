@@ -1,4 +1,4 @@
-"""The page Launch: the form, or the run that the link names, and below both the list of all runs.
+"""The page Launch: the demo's card and the form, or the run that the link names, and below both the list of all runs.
 
 All that it knows of a run is its folder. A link `?run=ID` or `?sweep=ID` shows that run or sweep, also after a restart
 of the application.
@@ -10,7 +10,7 @@ import contextlib
 
 import streamlit as st
 
-from kdexplorer.app.launch import form, run
+from kdexplorer.app.launch import form, run, start
 from kdexplorer.app.parts import layout
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
@@ -31,39 +31,55 @@ WITHOUT_A_START = {
 
 
 def show() -> None:
-    """The run or sweep that the link names, else the form; then the list of all."""
-    layout.header(
-        "launch",
-        "Start from one of these examples, change it, and press **Start training**. Training continues even if you "
-        "close the page.",
-    )
-    access.show_login()
+    """The run or sweep that the link names, else what starts one; then the list of all."""
     try:
-        opened = _find_opened()
+        opened, missing = _find_opened()
+        if opened is None:
+            layout.header(
+                "launch",
+                "Train students on this machine and watch what they learn. Training continues even if you close the "
+                "page.",
+            )
+        for warning in missing:
+            st.warning(warning)
         if opened is not None:
             run.show(opened)
-        elif access.is_presenter():
-            form.show()
-        else:
-            _show_other_pages()
+        access.show_login()
+        if opened is None:
+            if access.is_presenter():
+                _show_start()
+            else:
+                _show_other_pages()
         _show_list()
         _show_store()
     except KDError as error:
         show_error(error)
 
 
-def _find_opened() -> Run | None:
-    """What the link names."""
+def _show_start() -> None:
+    """The demo's card and, one click away, the form."""
+    has_demo = start.show_demo()
+    customize = st.expander(
+        "Customize", expanded=not has_demo, key="customize", icon=":material/tune:", bind="query-params"
+    )
+    if customize.open:
+        with customize:
+            form.show()
+
+
+def _find_opened() -> tuple[Run | None, list[str]]:
+    """What the link names, and a sentence for each name that does not exist."""
     opened: Run | None = None
+    missing = []
     for kind, find in (("run", find_run), ("sweep", find_study)):
         name, found = st.query_params.get(kind), None
         if name is not None and is_name(name):  # never a path
             with contextlib.suppress(KDError):
                 found = find(name)
         if name is not None and found is None:
-            st.warning(f"There is no {kind} '{as_text(name[:80])}'; it may have been deleted.")
+            missing.append(f"There is no {kind} '{as_text(name[:80])}'; it may have been deleted.")
         opened = opened or found
-    return opened
+    return opened, missing
 
 
 def _show_other_pages() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import streamlit as st
@@ -17,7 +18,7 @@ from kdexplorer.app.parts.layout import ARROW, as_text, show_error
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached
 from kdexplorer.app.state.cached import all_networks, evaluation_labels, result_rows
-from kdexplorer.app.state.choices import pick_one, pick_option
+from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.style import Series
@@ -58,29 +59,29 @@ LENGTH = 1000
 
 def show(run: Run) -> None:
     """A run: state, controls, curves, and one image's soft labels epoch by epoch. Or a sweep and its results."""
-    st.button("New run", on_click=open_run, icon=":material/arrow_back:", key="new_run")
     try:
         config: RunConfig | StudyConfig = run.config()
     except KDError as error:
+        layout.header("launch", as_text(run.run_id), title="Damaged run")
         show_error(error)
         _show_controls(run, run.status().state)
+        _offer_deletion(run)
         return
     layout.mention(networks=f"run {run.run_id}")
     recipe = config.study.shared if isinstance(config, StudyConfig) else config
     facts = f" · {start.describe_study(config.study)}" if isinstance(config, StudyConfig) else ""
-    st.header(as_text(recipe.name))
-    st.caption(as_text(f"{run.run_id} · {_describe(recipe)}{facts}"))
+    layout.header("launch", as_text(f"{run.run_id} · {_describe(recipe)}{facts}"), title=as_text(recipe.name))
     live = run.status().state in LIVE
 
     def follow() -> None:
         status = run.status()
         if live and status.state not in LIVE:
             st.rerun()  # the whole page once more, without polling
+        _show_controls(run, status.state)
         with st.container():  # always one element, so that no button appears twice while the page is redrawn
             _show_progress(run, recipe, status)
             if live and turns.load() > SLOWED:
                 st.caption("Visitors' pages take a part of this machine: the training is slower meanwhile.")
-        _show_controls(run, status.state)
         if recipe is config:
             _show_learning(run, recipe, live)
 
@@ -91,6 +92,7 @@ def show(run: Run) -> None:
         command = _command(config) if isinstance(config, StudyConfig) else train_command(config)
         st.code(command, language="bash", wrap_lines=True)
         _show_log(run, 12)
+    _offer_deletion(run)
 
 
 def interval() -> float:
@@ -144,7 +146,8 @@ def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
     message = as_text(status.message[:LENGTH])
     starts = status.state in LIVE and epoch is None and not status.runs
     shown = status.state not in ("finished", "failed", "damaged") and status.message not in ("", "training")
-    st.markdown(f"**{STATES[status.state]}**" + (f": {message}" if shown and not starts else ""))
+    if shown and not starts:
+        st.markdown(message)
     if status.state != "finished" and epoch is not None and step is not None and steps:
         text, left = f"Epoch {epoch + 1} of {config.epochs}", status.seconds_left
         if status.state == "running" and left is not None:
@@ -175,20 +178,29 @@ def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
 
 
 def _show_controls(run: Run, state: State) -> None:
-    """Stop, resume, delete; for other visitors, what there is instead."""
-    if not access.is_presenter():
-        st.caption("You see the results. The presenter stops, resumes and deletes runs.")
-        return
-    with st.container(horizontal=True):
+    """Stop and resume; for other visitors, what there is instead."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("New run", icon=":material/arrow_back:", key="new_run"):
+            open_run()
+            st.rerun()  # the whole page, not this fragment
+        st.markdown(f"**{STATES[state]}**", width="content")
+        if not access.is_presenter():
+            st.caption("You see the results. The presenter stops, resumes and deletes runs.")
+            return
         if state in LIVE and st.button("Stop", key="stop", icon=":material/stop:"):
             access.act_and_rerun(lambda: stop_run(run), "Stopping: saving state first.")
         if state in RESUMABLE and st.button("Resume", key="resume", type="primary", icon=":material/play_arrow:"):
             access.act_and_rerun(lambda: start_run(run))
-        if state not in LIVE:
-            label, what = "Delete this run", "run with its curves and finished students"
-            if isinstance(run, StudyFolder):
-                label, what = "Delete this sweep", "sweep's results (its runs remain)"
-            access.offer_deletion(label, f"Delete this {what}? This cannot be undone.", "delete", lambda: _delete(run))
+
+
+def _offer_deletion(run: Run) -> None:
+    """The page's last button, for a presenter and once nothing writes to the folder."""
+    if not access.is_presenter() or run.status().state in LIVE:
+        return
+    label, what = "Delete this run", "run with its curves and finished students"
+    if isinstance(run, StudyFolder):
+        label, what = "Delete this sweep", "sweep's results (its runs remain)"
+    access.offer_deletion(label, f"Delete this {what}? This cannot be undone.", "delete", lambda: _delete(run))
 
 
 def _delete(run: Run) -> None:
@@ -200,54 +212,81 @@ def _delete(run: Run) -> None:
 
 
 def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
-    """Accuracy and a loss term of all students on shared axes, and the soft labels of one image."""
+    """What the run has found, accuracy and a loss term of all students, and the soft labels of one image."""
     roles = {student.name: student.key for student in config.students}
     if not config.teacher:  # such a run trains a teacher, unless the name says that it is a baseline
         roles = {n: style.TEACHER if key == SCRATCH and SCRATCH not in n.lower() else key for n, key in roles.items()}
-    looks = style.series(roles)
+    looks = _color(style.series(roles))
     by_epoch, within = cached.run_metrics(run)
     metrics = [row for row in by_epoch if row.student in roles and row.epoch < config.epochs and row.test]
     points = [CurvePoint(row.student, row.epoch, row.train, row.test) for row in metrics]
-    batches = [
-        CurvePoint(row.student, row.epoch - 1, row.train, {})
-        for row in within
-        if row.student in roles and row.epoch <= config.epochs
-    ]
     teacher = run.teacher(len(find_dataset(config.dataset).classes))
-    measures = learning_curves.list_measures(points or batches)
-    if not measures:
-        if live:
-            st.info("Loading the data and the networks. Curves appear in a few seconds.")
+    if not points and live:
+        st.info("The curves have their first points after the first epoch." if within else "Loading data and networks.")
+    if not points and not within:
         return
-    if not live:
-        _show_result(run, config, roles)
-    _show_curves(config, points, batches, looks, measures, teacher, live)
+    found = {} if live else {checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)}
+    left, right = st.columns([2, 3], gap="medium")
+    with right:
+        batches: list[CurvePoint] = []
+        if within and pick_toggle("batches", "Within epochs", help="Thin lines: the mean of a few training batches"):
+            batches = [
+                CurvePoint(row.student, row.epoch - 1, row.train, {})
+                for row in within
+                if row.student in roles and row.epoch <= config.epochs
+            ]
+        curves = Curves(config, points, batches, looks, teacher, live)
+        curves.draw("accuracy")
+    with left:
+        if found:
+            _show_result(run, config, found)
+        else:
+            curves.draw_losses()
     if metrics and find_dataset(config.dataset).classes:
         _show_soft_labels(config, metrics, teacher, looks, live)
+    if found:
+        more = st.expander("Losses and results in detail", key="details", on_change="rerun")
+        if more.open:
+            with more:
+                _show_details(found, roles, curves)
 
 
-def _show_curves(
-    config: RunConfig,
-    points: list[CurvePoint],
-    batches: list[CurvePoint],
-    looks: list[Series],
-    measures: list[str],
-    teacher: TeacherFigures | None,
-    live: bool,
-) -> None:
-    """Accuracy and a loss term; after the run they can be played again."""
-    epochs = sorted({int(point.epoch) + 1 for point in points})
-    accuracy, losses = st.columns(2)
-    with losses:
-        terms = [measure for measure in measures if measure != "accuracy"] or measures
-        term = pick_option("term", "Loss term", terms, lambda key: learning_curves.get_measure(key).label)
-    for column, measure in ((accuracy, "accuracy"), (losses, term)):
-        chart = learning_curves.learning_curves(points, looks, measure, config.epochs, teacher, batches=batches)
-        if chart is not None and not live and len(epochs) > 1:
+def _color(looks: list[Series]) -> list[Series]:
+    """A run's only distilled student is green, whatever its methods."""
+    distilled = [one for one in looks if one.look.label not in (SCRATCH, style.TEACHER)]
+    if len(distilled) != 1:
+        return looks
+    green = replace(distilled[0], look=replace(distilled[0].look, color=style.FAMILY_COLORS["response"]))
+    return [green if one is distilled[0] else one for one in looks]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The learning curves of a run; after it they can be played again."""
+
+    config: RunConfig
+    points: list[CurvePoint]
+    batches: list[CurvePoint]
+    looks: list[Series]
+    teacher: TeacherFigures | None
+    live: bool
+
+    def draw(self, measure: str) -> None:
+        """One measure of all students."""
+        chart = learning_curves.learning_curves(
+            self.points, self.looks, measure, self.config.epochs, self.teacher, batches=self.batches
+        )
+        epochs = sorted({int(point.epoch) + 1 for point in self.points})
+        if chart is not None and not self.live and len(epochs) > 1:
             chart = learning_curves.replay_curves(chart, epochs[0], epochs[-1])
-        if chart is not None:
-            name, key = ("Accuracy", "accuracy_chart") if column is accuracy else (f"Curves {measure}", "terms_chart")
-            chart_view.draw(chart, name, place=column, savable=not live, key=key)
+        name, key = ("Accuracy", "accuracy") if measure == "accuracy" else (f"Curves {measure}", "terms")
+        chart_view.draw(chart, name, savable=not self.live, key=f"{key}_chart")
+
+    def draw_losses(self) -> None:
+        """The choice of a loss term, and its curves; nothing before there is one."""
+        measures = learning_curves.list_measures(self.points or self.batches)
+        if terms := [measure for measure in measures if measure != "accuracy"]:
+            self.draw(pick_option("term", "Loss term", terms, lambda key: learning_curves.get_measure(key).label))
 
 
 def _show_soft_labels(
@@ -302,21 +341,30 @@ def _as_logits(probes: list[list[float]], classes: int) -> np.ndarray:
 # --- How the run ended ---
 
 
-def _show_result(run: Run, config: RunConfig, roles: dict[str, str]) -> None:
-    """The results of the students that have finished, nothing where there are none; `roles` by their names."""
-    found = {checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)}
-    if not found:
-        return
+def _show_result(run: Run, config: RunConfig, found: dict[str, Checkpoint]) -> None:
+    """The best student's gain over its scratch baseline, in words what each has gained, and where to go on."""
     rows = result_rows(found, evaluation_labels(next(iter(found.values()))))
-    with st.container(border=True):
-        st.header("Results")
-        for sentence in describe_gains(rows):
-            name, _, rest = sentence.partition(": ")
-            st.markdown(f"**{as_text(name)}**: {as_text(rest)}")
-        chart_view.draw(evaluation.accuracies(rows, roles), "Results", key="result_chart")
-        if len(rows) > 1:
-            st.caption("Each network was trained once: the tests do not cover how much another seed would change.")
-        _show_links(run, config, found, rows)
+    compared = [row for row in rows if row.to_scratch_baseline is not None]
+    if compared:
+        best = max(compared, key=lambda row: row.accuracy)
+        assert best.to_scratch_baseline is not None
+        label = f"{as_text(best.name)} against {as_text(best.to_scratch_baseline.other)}"
+        st.metric(label, f"{100 * best.to_scratch_baseline.estimate:+.1f} points".replace("-", "\u2212"))
+    for sentence in describe_gains(rows):
+        name, _, rest = sentence.partition(": ")
+        st.markdown(f"**{as_text(name)}**: {as_text(rest)}")
+    if len(rows) > 1:
+        st.caption("Each network was trained once: the tests do not cover how much another seed would change.")
+    _show_links(run, config, found, rows)
+
+
+def _show_details(found: dict[str, Checkpoint], roles: dict[str, str], curves: Curves) -> None:
+    """The losses by epoch, and every student's accuracy; `roles` by the students' names."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        curves.draw_losses()
+    rows = result_rows(found, evaluation_labels(next(iter(found.values()))))
+    chart_view.draw(evaluation.accuracies(rows, roles), "Results", place=right, key="result_chart")
 
 
 def _show_links(run: Run, config: RunConfig, found: dict[str, Checkpoint], rows: list[ResultRow]) -> None:

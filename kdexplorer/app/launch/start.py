@@ -1,4 +1,4 @@
-"""The side of the launch form: the data's download, the estimate, the command, and the button that starts the run."""
+"""What starts a run on Launch: the demo's card, and the side of the form with estimate, command and button."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from kdexplorer.app.parts import measurement
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.server import access
+from kdexplorer.app.state.cached import all_networks
 from kdexplorer.config import RunConfig
-from kdexplorer.datasets import Dataset, download
+from kdexplorer.datasets import Dataset, download, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar, Cifar10
 from kdexplorer.errors import KDError
 from kdexplorer.notation import train_command
@@ -70,8 +71,6 @@ def show(config: RunConfig | None, problems: Problems, sweep: Study | None) -> N
                 students = sweep.shared.students
                 times = len(sweep.seeds) * len(sweep.entries) / len(students)
                 _show_estimate(config.model_copy(update={"students": students}), times)
-            elif config == estimate.demo_config(config.epochs):
-                _show_demo_time(config.epochs, alive > 0)
             else:
                 _show_estimate(config)
             st.markdown("The same from the command line:")
@@ -120,7 +119,7 @@ def _show_estimate(config: RunConfig, times: float = 1.0) -> None:
     )
     if found is None:
         return
-    st.metric("Estimated time", format_duration(found.repeat(times)))
+    st.markdown(f"Estimated time: **{format_duration(found.repeat(times))}**")
     st.caption(
         f"{found.images_per_second:.0f} images/s; {_describe_evaluation(config, found)}. Other work on this machine "
         "makes it longer."
@@ -166,18 +165,45 @@ def _warn(text: str) -> None:
 # --- The demo, which is measured once for a machine ---
 
 
-def _show_demo_time(epochs: int, busy: bool) -> None:
-    """How long the demo takes, from a measurement that is made once for a machine, while nothing trains."""
+def show_demo() -> bool:
+    """Draws the card that starts the demo and says how long it takes here; False, and nothing, without its teacher."""
     found = estimate.stored_estimate()
-    if found is None:
-        if not busy:
+    config = estimate.demo_config(estimate.choose_length(found))
+    if config.teacher not in all_networks():
+        return False
+    alive = count_live()
+    with st.container(border=True, key="demo"):
+        st.header("Train a student in a minute")
+        left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
+    with left:
+        student, data = config.students[0].architecture, get_dataset(config.dataset)
+        st.markdown(
+            f"Two small networks ({student}) see the same {data.label.removesuffix(' (included)')} for {config.epochs} "
+            "epochs. One learns from the labels alone (**scratch**), the other also from the teacher "
+            f"{config.teacher} (**distilled**). Which one classifies more test images correctly?"
+        )
+        if st.button("Train now", "train_now", type="primary", icon=":material/play_arrow:", width=260):
+            access.act_and_rerun(lambda: _start(config, None))
+    with right:
+        if found is None and not alive:
             st.fragment(_measure_demo, run_every=POLL)()
-        return
-    st.metric("Time on this machine", f"about {format_duration(estimate.demo_seconds(found, epochs))}")
-    st.caption("Measured once; an overestimate if the machine was busy.")
-    _warn(found.warning)
-    if st.button("Measure again", key="measure_demo", icon=":material/refresh:", disabled=busy):
-        access.act_and_rerun(lambda: estimate.store_estimate(None))
+        else:
+            _show_demo_time(found, config.epochs, alive)
+    return True
+
+
+def _show_demo_time(found: Estimate | None, epochs: int, alive: int) -> None:
+    """How long the demo takes, from a measurement that is made once for a machine, while nothing trains."""
+    seconds = 60.0 if found is None else estimate.demo_seconds(found, epochs)
+    st.metric("On this machine", f"≈ {format_duration(seconds)}")
+    if alive:
+        st.caption(f"It starts after {alive} other run{'s' if alive > 1 else ''}.")
+    elif found is not None:
+        _warn(found.warning)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption("Measured once; too long if the machine was busy.", width="content")
+            if st.button("Measure again", key="measure_demo", type="tertiary", icon=":material/refresh:"):
+                access.act_and_rerun(lambda: estimate.store_estimate(None))
 
 
 @st.cache_resource(show_spinner=False)
@@ -187,14 +213,15 @@ def _demo_measurement() -> Measurement[Estimate]:
 
 
 def _measure_demo() -> None:
-    """Waits for the measurement, stores it, and shows the form again with the length that fits."""
+    """Waits for the measurement, stores it, and shows the page again with the length that fits."""
     if estimate.stored_estimate() is None:
         measured = access.act_if_presenter(_demo_measurement)
         if measured is None:
             return
         try:
             if (found := measured.poll()) is None:
-                st.markdown(f":material/timer: {measured.describe()}")
+                st.metric("On this machine", "≈ 1 min")
+                st.caption(measured.describe())
                 return
             estimate.store_estimate(found)
         except (KDError, OSError) as error:
@@ -203,5 +230,4 @@ def _measure_demo() -> None:
                 access.act_and_rerun(_demo_measurement.clear)
             return
         access.act_if_presenter(_demo_measurement.clear)
-    st.session_state["demo_measured"] = True
     st.rerun()

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
+from kdexplorer.analysis import programs
 from kdexplorer.app.parts import layout
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access, turns
@@ -34,6 +35,29 @@ def show_files(name: str, texts: dict[str, str]) -> None:
             st.download_button(
                 f"Download {label}", text, file, mime, key=file, on_click="ignore", icon=":material/download:"
             )
+
+
+def show_network(networks: Mapping[str, Checkpoint]) -> None:
+    """Draws the choice of a network and a format, and the button that makes and saves the file."""
+    visitor = access.visitor()
+    with st.container(horizontal=True, vertical_alignment="bottom", key="take_away"):
+        name = st.selectbox("Network to take away", networks, key="take_network", width=260)
+        formats = [one for one in programs.FORMATS if one != "onnx" or programs.has_onnx()]
+        chosen = st.selectbox("Format", formats, key="take_format", width=150)
+
+        def make() -> bytes:
+            with turns.compute(visitor):
+                return _export(networks[name], chosen)
+
+        st.download_button(
+            "Save the network", make, f"{name.rpartition('/')[2]}.{chosen}", "application/octet-stream",
+            key="take", on_click="ignore", icon=":material/download:",
+            help="pt2 and onnx run without KD Explorer: pixels from 0 to 1 in, logits out. safetensors has the weights "
+            "in float32.",
+        )  # fmt: skip
+
+
+_export = st.cache_data(max_entries=2, show_spinner=False, hash_funcs=KEYS)(programs.export)
 
 
 def show_handout(

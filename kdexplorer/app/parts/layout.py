@@ -10,20 +10,20 @@ in slides or in a course's text.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 
 from kdexplorer.figures import all_figures
+from kdexplorer.files import bundled
 from kdexplorer.images.qr import qr_png
 from kdexplorer.runs import lineage
 from kdexplorer.web import assemble
 
 ARROW = ":material/arrow_forward:"
 """The icon of links."""
-FOLDER = Path(__file__).resolve().parents[3] / "pages"
+FOLDER = bundled("pages")
 TITLES = {
     "overview": "Overview",
     "soft_labels": "Soft labels",

@@ -1,0 +1,97 @@
+"""What `import kdexplorer` offers, and the notebook that uses it."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+import kdexplorer as kd
+from kdexplorer.cli.main import main
+from kdexplorer.datasets.synthetic import SyntheticShapes
+from kdexplorer.errors import ConfigError, KDError
+from kdexplorer.methods import all_methods
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def test_importing_loads_neither_torch_nor_pandas():
+    code = "import sys, kdexplorer; print(kdexplorer.RunConfig, *sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "pandas", "streamlit"} & set(loaded)
+
+
+def test_every_name_is_there_and_documented():
+    text = (DOCS / "library.md").read_text()
+    for name in kd.__all__:
+        assert getattr(kd, name).__doc__
+        assert f"`{name}" in text
+    assert {method.key for method in all_methods()} == vars(kd.losses).keys()
+    with pytest.raises(AttributeError, match="magic"):
+        kd.magic
+
+
+def test_a_loaded_network_predicts_what_is_stored(bundled):
+    network, images = kd.load("resnet8-scratch"), kd.get_dataset("cifar10-small").load("test").images[:30]
+    logits = kd.predict(network, images)
+    assert np.allclose(logits, bundled.logits["resnet8-scratch"][:30], atol=0.02)
+    assert np.allclose(kd.predict(network, torch.from_numpy(images)), logits)
+    assert kd.predict(network, images[:0]).shape == (0, 10)
+    assert np.allclose(kd.soft_labels(logits, 4), torch.from_numpy(logits / 4).double().softmax(1))
+    with pytest.raises(ConfigError, match="load"):
+        kd.predict(type(network)(depth=8), images)
+
+
+def test_training_reports_every_step_and_leaves_results(runs_root, monkeypatch):
+    monkeypatch.setitem(SyntheticShapes.sizes, "train", 40)
+    monkeypatch.setitem(SyntheticShapes.sizes, "test", 20)
+    steps, students = [], [kd.parse_student("resnet8:scratch"), kd.parse_student("resnet8:tf_kd")]
+    config = kd.RunConfig(dataset="synthetic", students=students, epochs=1, batch_size=10, device="cpu")
+    run = kd.train(config, progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    table = kd.results(run)
+    assert list(table["name"]) == ["resnet8-scratch", "resnet8-tf_kd"]
+    assert table.equals(kd.results(run.run_id))
+    assert kd.results(f"{run.run_id}/{table['name'][0]}")["accuracy"][0] == table["accuracy"][0]
+    with pytest.raises(KDError, match="different images"):
+        kd.results(run, "resnet56")
+
+
+def test_the_notebook_runs():
+    cells = [cell for cell in json.loads((DOCS / "distill.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
+    sources = ["".join(cell["source"]) for cell in cells]
+    loop = next(source for source in sources if "kd.losses" in source)
+    assert len(loop.splitlines()) < 30
+    values = {}
+    for source in sources:
+        exec(re.sub(r"EPOCHS, IMAGES = .*", "EPOCHS, IMAGES = 1, 200", source), values)
+    assert 0.05 < values["accuracies"]["labels alone"] < 0.6
+
+
+@pytest.mark.parametrize("format", ["pt2", "onnx", "safetensors"])
+def test_an_exported_network_computes_the_same_elsewhere(format, bundled, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    assert main(["export", "resnet8-scratch", "--format", format]) == 0
+    file = tmp_path / f"resnet8-scratch.{format}"
+    assert file.name in capsys.readouterr().out
+    pixels = kd.get_dataset("cifar10-small").load("test").images[:5].astype(np.float32) / 255
+    if format == "onnx":
+        import onnxruntime
+
+        logits = onnxruntime.InferenceSession(file).run(None, {"pixels": pixels})[0]
+    elif format == "pt2":
+        logits = torch.export.load(file).module()(torch.from_numpy(pixels)).detach().numpy()
+    else:
+        network = kd.load("resnet8-scratch")
+        state = safetensors.torch.load_file(file)
+        assert all(torch.equal(state[name], tensor) for name, tensor in network.state_dict().items())
+        logits = kd.predict(network, (255 * pixels).round().astype(np.uint8))
+    assert np.allclose(logits, bundled.logits["resnet8-scratch"][:5], atol=0.02)

@@ -1,0 +1,67 @@
+"""The wheel, built from what is in a clone and installed elsewhere, has everything that the commands and pages need."""
+
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from benchmarks.app import running
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ("kdexplorer", "pages", "studies", ".streamlit", "pyproject.toml", "setup.py", "requirements.txt",
+         "streamlit_app.py", "README.md", "LICENSE")  # fmt: skip
+
+COMMANDS = """
+from kdexplorer.cli.main import main
+for words in (["study", "--list"], ["evaluate", "resnet8-scratch"], ["runs", "table"], ["experiment"]):
+    assert main(words) == 0, words
+assert main(["evaluate", "resnet50"]) == 2
+
+from pathlib import Path
+import kdexplorer
+from streamlit.testing.v1 import AppTest
+at = AppTest.from_file(Path(kdexplorer.__file__).parent / "app/main.py", default_timeout=120).run()
+assert not at.exception and not at.error and at.title[0].value
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The folder where the wheel is installed."""
+    clone, site = (tmp_path_factory.mktemp(name) for name in ("clone", "site"))
+    for name in FILES:
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        copy(source, clone / name)
+    shutil.copytree(ROOT / "checkpoints", clone / "checkpoints", ignore=shutil.ignore_patterns("resnet18*"))
+    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(site), str(clone)]
+    subprocess.run([sys.executable, "-m", "pip", *build], check=True)
+    (wheel,) = site.glob("*.whl")
+    assert wheel.stat().st_size < 60e6
+    zipfile.ZipFile(wheel).extractall(site)
+    shutil.rmtree(clone)
+    return site
+
+
+def test_the_commands_and_pages_find_networks_studies_and_images(installed, tmp_path):
+    own = {key: value for key, value in os.environ.items() if not key.startswith("KDEXPLORER_")}
+    process = subprocess.run(
+        [sys.executable, "-c", COMMANDS],
+        cwd=tmp_path, env=own | {"PYTHONPATH": str(installed)}, text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "league-resnet8.toml: " in process.stdout
+    assert "2,000 images" in process.stdout
+    assert "agrees with its card" in process.stdout
+    assert "KDEXPLORER_CHECKPOINTS" in process.stderr
+
+
+def test_the_application_starts(installed, tmp_path):
+    with running(tmp_path, command=("kdexplorer", "app", "--"), cwd=tmp_path, PYTHONPATH=str(installed)) as url:
+        assert urllib.request.urlopen(url).status == 200
+    assert "Traceback" not in (tmp_path / "log.txt").read_text()
