@@ -51,18 +51,18 @@ def show_page() -> None:
 
     show_warning()
     question = store.current()
-    with st.container(key="audience"):
+    with st.container(key="audience"):  # the buttons come first in the document, for the keyboard
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", key="vote_controls"):
+            show_buttons(store, teacher, seen)
+            show_link_options()
+            st.button(
+                "Projector view", icon=":material/present_to_all:", key="projector_view",
+                on_click=st.query_params.update, args=({VIEW: PROJECTOR},),
+            )  # fmt: skip
         if question is None:
             show_first(store, teacher, students, seen)
         else:
             results.show_question(store, teacher, show_code)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="vote_controls"):
-        show_buttons(store, teacher, seen)
-        show_link_options()
-        st.button(
-            "Projector view", icon=":material/present_to_all:", key="projector_view",
-            on_click=st.query_params.update, args=({VIEW: PROJECTOR},),
-        )  # fmt: skip
     results.show_history(store.closed(), [teacher, *students])
     show_end(store)
     show_preparation(store, teacher, students, seen, with_picture=question is not None)
