@@ -103,7 +103,7 @@ class ResultRow:
     name: str
     architecture: str
     objective_key: str
-    method: str  # the objective's label; empty for weights of unknown origin
+    method: str  # the objective's label, or `teacher`; empty for weights of unknown origin
     objective: float | None  # the value that training minimized, on the evaluation split
     objective_terms: Objective | None
     terms: dict[str, float]  # cross-entropy and each term's unweighted loss on the evaluation split, by name
@@ -113,8 +113,8 @@ class ResultRow:
     accuracy_high: float  # Wilson's 95 % interval
     images: int
     evaluated_on: str  # the evaluation images; equal where the images are
-    parameters: int
-    multiply_adds: int
+    parameters: int | None
+    multiply_adds: int | None
     latency: float | None
     size: int | None  # of the weights' file
     train_images: int | None
@@ -220,6 +220,8 @@ def build_rows(
             known["measures"] = measures.measure(evaluations[name])
         if name in costs and (other := baselines.get(name)) in costs:
             known["scaled_to_scratch_baseline"] = difference.over_mean(costs[name] - costs[other], other)
+        if name in {teacher, *teachers.values()} and checkpoint.card.objective_key == SCRATCH:
+            known["method"] = "teacher"
         rows.append(_describe(name, checkpoint, (latency or {}).get(checkpoint.architecture), known))
     return rows
 
@@ -307,14 +309,14 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: d
     low, high = wilson_interval(round(card.test_accuracy * images), images)
     seconds = [leg.seconds for leg in card.legs if leg.seconds is not None]
     weights = checkpoint.path / WEIGHTS
+    known.setdefault("method", objective_label(card.objective_key) if card.objective else "")
     return ResultRow(
         name=name, architecture=card.architecture, objective_key=card.objective_key,
-        method=objective_label(card.objective_key) if card.objective else "",
         objective=card.test_objective, objective_terms=card.objective, terms=card.test_terms,
         accuracy=card.test_accuracy, accuracy_low=low, accuracy_high=high, cross_entropy=card.test_cross_entropy,
         images=images, evaluated_on=describe_evaluation(checkpoint),
-        parameters=card.parameters,
-        multiply_adds=card.multiply_adds or count_multiply_adds(card.architecture, len(card.classes)),
+        parameters=card.parameters or None,
+        multiply_adds=card.multiply_adds or count_multiply_adds(card.architecture, len(card.classes)) or None,
         latency=latency, size=weights.stat().st_size if weights.is_file() else None,
         train_images=card.data.train_images, epochs=card.epochs, seed=card.seed, run=card.run,
         epochs_by_run=tuple(leg.epochs for leg in card.legs), continued_in_view=card.continued_in_view,

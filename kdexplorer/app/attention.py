@@ -22,7 +22,7 @@ from kdexplorer.charts import attention as charts
 from kdexplorer.charts import style
 from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.style import role_of
-from kdexplorer.errors import KDError
+from kdexplorer.errors import CheckpointError, KDError
 from kdexplorer.figures import images
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs import lineage
@@ -74,7 +74,13 @@ def read_maps(picture: Picture, teacher: Network, students: list[Network], power
 
     `power` is that of the activations, see `attention_similarity`. Without the teacher's maps the page ends.
     """
-    found = network_picker.ask_each([teacher, *students], lambda one: one.predict(picture.pixels).maps[power])
+
+    def maps_of(network: Network) -> list[np.ndarray]:
+        if not network.computes:
+            raise CheckpointError(f"{network.name} has no attention maps: only its logits are stored.")
+        return network.predict(picture.pixels).maps[power]
+
+    found = network_picker.ask_each([teacher, *students], maps_of)
     return [NetworkMaps(one.name, role_of(one, teacher), maps, attention_weight(one)) for one, maps in found]
 
 

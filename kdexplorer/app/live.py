@@ -38,8 +38,8 @@ def show_page() -> None:
     if not export.runs_in_browser(teacher):
         small = [architecture.key for architecture in all_architectures() if architecture.runs_in_browser]
         st.info(
-            f"{as_text(teacher.name)} is a {teacher.architecture}, which is too large for a browser. Choose a teacher "
-            f"among {', '.join(small)}."
+            f"{as_text(teacher.name)} ({teacher.architecture}) does not run in the browser. Choose a teacher among "
+            f"{', '.join(small)}."
         )
         st.stop()
     fitting = export.select_networks({one.key: one for one in [teacher, *students]})

@@ -14,6 +14,9 @@ from kdexplorer.analysis.metrics import confusion
 from kdexplorer.charts.common import CLASS_LIMIT, Spec, data, describe_selection, largest_classes, spec, title, tooltips
 from kdexplorer.charts.style import em
 
+CELL = 30
+"""Height of a class where there are many, in pixels in a window of 1280 pixels."""
+
 
 def most_similar_classes(matrices: np.ndarray, limit: int = CLASS_LIMIT) -> list[int]:
     """The classes that share most probability with others off the diagonal, as indices; see `largest_classes`.
@@ -79,7 +82,13 @@ def similarity(
     layers = _draw_cells(chart, names, tips, ".2%", color, number, dark)
     selection = describe_selection(len(shown), len(classes), "the largest similarities")
     described = f"Map of classes by classes: the mean probability that {name} gives each, per class of image."
-    return spec(layers, title(heading, selection, "" if diagonal else "diagonal removed"), described, 420, *params)
+    return spec(
+        layers,
+        title(heading, selection, "" if diagonal else "diagonal removed"),
+        described,
+        max(420, CELL * len(shown)),
+        *params,
+    )
 
 
 def confusion_map(
@@ -104,7 +113,12 @@ def confusion_map(
     layers = _draw_confusion(shares, classes, shown, ".1%", color, number, "datum.value > 0.35")
     heading = title(f"Confusion of {name}", describe_selection(len(shown), len(classes), "the most confused"))
     described = f"Confusion matrix of {name}; the most frequent error predicts {classes[predicted]} for "
-    return spec(layers, heading, f"{described}{classes[true]}, {off[true, predicted]:.1%} of its images", 380)
+    return spec(
+        layers,
+        heading,
+        f"{described}{classes[true]}, {off[true, predicted]:.1%} of its images",
+        max(380, CELL * len(shown)),
+    )
 
 
 def confusion_difference(
@@ -136,7 +150,12 @@ def confusion_difference(
     between, selection = f"{names[0]} minus {names[1]}", "the largest differences"
     heading = title("Difference in confusion", between, describe_selection(len(shown), len(classes), selection))
     largest = f"{classes[i]} predicted as {classes[j]}, {points[i, j]:+.1f} points"
-    return spec(layers, heading, f"Difference of the confusion matrices, {between}; largest: {largest}", 380)
+    return spec(
+        layers,
+        heading,
+        f"Difference of the confusion matrices, {between}; largest: {largest}",
+        max(380, CELL * len(shown)),
+    )
 
 
 def _color(scale: alt.Scale, heading: str, number_format: str) -> alt.Color:

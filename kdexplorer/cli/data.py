@@ -25,6 +25,8 @@ def describe_data(options: argparse.Namespace) -> int:
             code = FAILED if options.datasets or dataset.substitute else code
             continue
         print(f"{dataset.label} ({dataset.key}): {source}")
+        if options.datasets:
+            print(f"  sha256 {dataset.fingerprint()}")
         for split in dataset.sizes:
             with progress_bar(f"loading {split}") as progress:
                 loaded = dataset.load(split, progress=progress)

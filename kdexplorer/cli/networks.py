@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from kdexplorer.analysis import attention_similarity, human_agreement, programs
+from kdexplorer.analysis import attention_similarity, foreign_teacher, human_agreement, programs
 from kdexplorer.analysis import evaluate as evaluation
 from kdexplorer.analysis.measures import to_json, to_markdown
 from kdexplorer.analysis.results import dataset_of
@@ -139,8 +139,13 @@ def _add_normalization(parser: argparse.ArgumentParser) -> None:
 
 @command(
     "import",
-    argument("weights", type=Path, help="a PyTorch state dict (.pt, .pth; never unpickled) or safetensors"),
-    argument("--architecture", required=True, choices=[one.key for one in all_architectures()]),
+    argument(
+        "weights",
+        type=Path,
+        help="a PyTorch state dict (.pt, .pth; never unpickled) or safetensors; or a teacher of which only logits are "
+        "kept: .npz with train, test and sha256, .pt2 of torch.export, or .onnx",
+    ),
+    argument("--architecture", choices=[one.key for one in all_architectures()], help="of weights"),
     argument("--name", required=True, help="the checkpoint's name"),
     argument("--dataset", help=f"whose classes it has: {dataset_choices()} (default: cifar10)"),
     argument("--classes", nargs="+", metavar="CLASS", help="the network's order of the classes, if it is another one"),
@@ -155,15 +160,23 @@ def import_weights(options: argparse.Namespace) -> int:
     prepare_data(options, dataset)
     used = get_dataset(available_dataset(dataset))
     values = {name: getattr(options, name) or known for name, known in used.normalization.model_dump().items()}
-    checkpoint = evaluation.import_checkpoint(
-        options.weights, options.architecture, options.name, imported_root(), validate(Normalization, values),
-        show=True, dataset=dataset, classes=options.classes or (),
-    )  # fmt: skip
+    normalization, is_logits = validate(Normalization, values), options.weights.suffix in foreign_teacher.SUFFIXES
+    if is_logits == bool(options.architecture):
+        raise ConfigError("--architecture says what weights are of: give it with weights, and only with them.")
+    if is_logits:
+        checkpoint = foreign_teacher.import_logits(
+            options.weights, options.name, imported_root(), used, normalization, show=True
+        )
+    else:
+        checkpoint = evaluation.import_checkpoint(
+            options.weights, options.architecture, options.name, imported_root(), normalization,
+            show=True, dataset=dataset, classes=options.classes or (),
+        )  # fmt: skip
     if used.key != dataset:
         print(f"{get_dataset(dataset).label} is missing: evaluated on {used.label}", file=sys.stderr)
     images = f"on {checkpoint.card.data.evaluation_images:,} test images of {used.label}"
     accuracy = f"accuracy {100 * checkpoint.card.test_accuracy:.2f} % {images}"
     print(f"{checkpoint.path}: {accuracy}; as a teacher: --teacher imported/{checkpoint.name}")
-    if better := evaluation.find_better_normalization(checkpoint, show=True):
+    if not is_logits and (better := evaluation.find_better_normalization(checkpoint, show=True)):
         print(better)
     return DONE

@@ -13,6 +13,7 @@ from kdexplorer.analysis.verdicts import compare_with_teacher_and_baseline
 from kdexplorer.cli import options as shared
 from kdexplorer.cli.options import argument, command, flag
 from kdexplorer.config import RunConfig, recipe_settings
+from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures
@@ -20,7 +21,7 @@ from kdexplorer.notation import format_number, parse_student, train_command
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.launch import create_run, launch_run
-from kdexplorer.runs.run_folder import Run, find_run, runs_root
+from kdexplorer.runs.run_folder import Run, find_run, imported_root, runs_root
 from kdexplorer.schema import validate
 from kdexplorer.training.checks import require_startable
 
@@ -106,6 +107,10 @@ def show_demo(options: argparse.Namespace) -> int:
         help=f"the networks to train: {NOTATION}; see the end of this text",
     ),
     *shared.RUN_OPTIONS,
+    argument(
+        "--teacher-logits", type=Path, metavar="FILE",
+        help="a teacher of which only logits count: .npz with train, test and sha256, .pt2 of torch.export, or .onnx",
+    ),
     flag("--detach", "train in the background and print the run's id"),
     shared.LOG,
     shared.QUIET,
@@ -149,7 +154,23 @@ def read_config(options: argparse.Namespace) -> RunConfig:
     if not values.get("students"):
         raise ConfigError(f"no students are given: try --students {EXAMPLES}")
     values.setdefault("dataset", shared.default_dataset())
+    if options.teacher_logits:
+        values |= {"teacher": _import_teacher(options, values["dataset"]), "teacher_view": "fixed"}
     return validate(RunConfig, values)
+
+
+def _import_teacher(options: argparse.Namespace, dataset: str) -> str:
+    """The name of the checkpoint that the file of `--teacher-logits` is kept as. Raises KDError."""
+    from kdexplorer.analysis.foreign_teacher import find_or_import
+
+    if options.teacher:
+        raise ConfigError("--teacher-logits is the teacher: leave out --teacher.")
+    shared.prepare_data(options, dataset)
+    data = get_dataset(dataset)
+    found = find_or_import(options.teacher_logits, imported_root(), data, data.normalization, not options.quiet)
+    if not options.quiet:
+        print(f"{found.path}: accuracy {100 * found.card.test_accuracy:.2f} % as a teacher", file=sys.stderr)
+    return f"imported/{found.name}"
 
 
 def execute_run(run: Run, quiet: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -91,6 +91,10 @@ class Dataset(ABC):
             DataError: when the data are missing, truncated or of another kind; it names the path and what to do.
         """
 
+    def fingerprint(self) -> str:
+        """A hash of the pixels, labels and class names of both splits, in their order."""
+        return self.sha256 or hash_splits(self.classes, [self.load("train"), self.load("test")])
+
     def prepare(self, progress: Progress | None = None) -> None:  # noqa: B027
         """Makes the data ready to load where they may have changed.
 
@@ -131,6 +135,15 @@ class Dataset(ABC):
             return self.samples()
         split = self.load("test")
         return split.images, split.labels, np.arange(len(split))
+
+
+def hash_splits(classes: tuple[str, ...], splits: Sequence[Split]) -> str:
+    """The SHA-256 of class names, pixels and labels."""
+    digest = hashlib.sha256(repr(tuple(classes)).encode())
+    for split in splits:
+        digest.update(split.images.tobytes())
+        digest.update(split.labels.tobytes())
+    return digest.hexdigest()
 
 
 def data_root() -> Path:

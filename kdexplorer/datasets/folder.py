@@ -26,6 +26,7 @@ from kdexplorer.datasets.base import (
     SplitName,
     cache_root,
     content_order,
+    hash_splits,
 )
 from kdexplorer.errors import ConfigError, DataError, ImageError
 from kdexplorer.files import new_folder, read_bytes, read_json, read_once, write_json
@@ -136,14 +137,12 @@ class ImageFolder(Dataset):
     def _keep(
         self, classes: tuple[str, ...], splits: dict[str, _Stack], listing: str, remarks: tuple[str, ...]
     ) -> Facts:
-        digest = hashlib.sha256(repr(classes).encode())
-        for one in splits.values():
-            digest.update(one.images.tobytes() + one.labels.tobytes())
+        digest = hash_splits(classes, [Split(one.images, one.labels, classes) for one in splits.values()])
         pixels = splits["train"].images
         mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64) / 255
         std = pixels.std(axis=(0, 2, 3), dtype=np.float64) / 255
         facts = Facts.model_validate({
-            "path": str(self.path), "listing": listing, "sha256": digest.hexdigest(), "classes": classes,
+            "path": str(self.path), "listing": listing, "sha256": digest, "classes": classes,
             "sizes": {split: len(one.labels) for split, one in splits.items()}, "remarks": remarks,
             "normalization": {"mean": tuple(mean.round(4)), "std": tuple(std.round(4).clip(0.01))},
         })  # fmt: skip

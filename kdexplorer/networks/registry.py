@@ -108,6 +108,8 @@ _ARCHITECTURES = (
     *(_air_net(width) for width in (16, 32, 64)),
 )
 """One entry each, in the order in which forms list them."""
+STORED = Architecture("stored_logits", "Stored logits", "stored.StoredLogits", (), 0)
+"""A teacher of which only logits are known, see `stored`; no student can be one."""
 
 
 @cache
@@ -127,6 +129,8 @@ def all_architectures() -> tuple[Architecture, ...]:
 def get_architecture(key: str) -> Architecture:
     """The architecture of that key. Raises ConfigError, which lists the choices, for any other."""
     found = {one.key: one for one in all_architectures()}
+    if key == STORED.key:
+        return STORED
     if key not in found:
         raise ConfigError(f"unknown architecture '{key[:60]}': choose one of {', '.join(found)}")
     return found[key]

@@ -122,7 +122,8 @@ class Card(_Record):
     version: Literal[2] = 2
     name: Name
     architecture: ArchitectureKey
-    parameters: Count
+    parameters: Annotated[int, Field(ge=0, lt=10**15, strict=True)]
+    """0 where it is not known."""
     multiply_adds: Count | None = None
     """Of one image; None where it was not counted."""
     classes: tuple[Text, ...] = Field(min_length=2, max_length=1000)

@@ -19,6 +19,7 @@ import numpy as np
 from kdexplorer.errors import CheckpointError, ConfigError
 from kdexplorer.files import bundled, new_folder, open_regular, read_bytes, read_once, write_bytes, write_json
 from kdexplorer.methods import Method, all_methods
+from kdexplorer.networks.registry import STORED
 from kdexplorer.runs.card import Card, TeacherMember, TeacherReference, read_card
 from kdexplorer.runs.run_folder import Run, finished_students, runs_root
 from kdexplorer.runs.weights import MAX_WEIGHTS_BYTES, network_from_state
@@ -60,6 +61,11 @@ class Checkpoint:
     def sha256(self) -> str:
         return self.card.sha256
 
+    @property
+    def computes(self) -> bool:
+        """Whether it is a network; else only its logits of the training and test images are known."""
+        return self.architecture != STORED.key
+
     def network(self) -> StagedNetwork:
         """The network in eval mode, float32, without gradients. Raises CheckpointError."""
         import safetensors
@@ -76,6 +82,10 @@ class Checkpoint:
             state = safetensors.torch.load(data)
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise CheckpointError(f"{weights} is not a readable safetensors file ({error}): restore it.") from error
+        if not self.computes:
+            from kdexplorer.networks.stored import unpack
+
+            return unpack(state, len(self.classes), where=str(weights))
         return network_from_state(self.architecture, state, len(self.classes), where=str(weights))
 
     def logits(self) -> np.ndarray:

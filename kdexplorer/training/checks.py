@@ -114,6 +114,8 @@ def _teacher_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iter
         if teacher.classes != get_dataset(config.dataset).classes:
             names = ", ".join(teacher.classes[:3])
             yield "teacher", f"it has other classes ({names}, …): choose one that was trained on these data"
+    if config.teacher_view != "fixed" and not all(teacher.computes for teacher in teachers):
+        yield "teacher", "only logits of the images as they are are stored of it: set teacher_view to fixed"
     for student in config.students:
         for method in student.methods:
             problem = why_not_averaged(teachers, method)

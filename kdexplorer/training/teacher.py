@@ -77,6 +77,7 @@ class Teacher:
     ) -> None:
         self.methods, self.config, self.device, self.dtype = methods, config, device, dtype
         self.checkpoints = checkpoints
+        self.computes = all(checkpoint.computes for checkpoint in checkpoints)
         self.normalization = checkpoints[0].card.normalization
         self.network = load_network(checkpoints).to(device)
         self._folded = (
@@ -196,9 +197,8 @@ class Teacher:
 
     def is_evaluation_stored(self, evaluation: Split, dtype: torch.dtype) -> bool:
         """Whether `evaluate` reads the outputs in that precision instead of computing them."""
-        return self.can_read and are_stored(
-            self._evaluation_facts(evaluation, dtype), self._evaluation_shapes(evaluation)
-        )
+        shapes = self._evaluation_shapes(evaluation)
+        return not self.computes or (self.can_read and are_stored(self._evaluation_facts(evaluation, dtype), shapes))
 
     def compute_evaluation(self, evaluation: Split) -> EvaluationTeacher:
         """The teacher on the evaluation split, neither read nor stored."""
@@ -233,7 +233,7 @@ class Teacher:
         It sees the pixels that its students see, as attention maps of another size could not be compared and a larger
         image would cost the time that small ones save. So on small images it also teaches its errors.
         """
-        if side == FULL_RESOLUTION:
+        if side == FULL_RESOLUTION or self.config.teacher_view == "fixed":
             return ""
         some = evaluation.take(np.arange(min(CHECKED_IMAGES, len(evaluation))))
         logits = predict_at(self.network, some.images, self.normalization, side)

@@ -218,7 +218,7 @@ def test_a_page_on_projectors(tab, name):
     for size in (LARGE, PROJECTOR) if name in ON_LARGE else (PROJECTOR,):
         page = tab.resize(size).open(name).page
         page.locator(PARTS[name][-1]).first.wait_for()
-        assert page.evaluate(SHIFT) < 0.1 or name == "compare"
+        assert page.evaluate(SHIFT) < 0.1
         assert page.evaluate(FAINT) == []
         check_texts(page, max(12, 0.014 * size[0]))
         if name == "live":

@@ -335,7 +335,7 @@ class TestWithoutABrowser:
         at = open_page("live", teacher="small", students="s0,wide")
         assert "Not shown: wide." in at.caption[0].value
         assert not at.error
-        assert "too large for a browser" in open_page("live", teacher="wide").info[0].value
+        assert "does not run" in open_page("live", teacher="wide").info[0].value
 
     def test_the_handouts_switch_says_how_large_the_networks_are(self, open_page):
         at = open_page("soft_labels", teacher="small", students="s0,s1,wide")

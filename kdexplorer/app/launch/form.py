@@ -139,7 +139,8 @@ def _check(
     if grid is not None:
         rows = [{"name": "distilled", "architecture": grid["student"], **PRESETS["response"]}]
     checkpoint = all_networks().get(teacher or "")
-    config, problems = checks.find_problems(values | {"teacher": teacher, "students": rows}, checkpoint)
+    view = {"teacher_view": "fixed"} if checkpoint is not None and not checkpoint.computes else {}
+    config, problems = checks.find_problems(values | {"teacher": teacher, "students": rows} | view, checkpoint)
     if grid is None or config is None:
         return config, problems, None
     try:

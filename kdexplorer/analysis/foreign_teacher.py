@@ -1,0 +1,174 @@
+"""A teacher from elsewhere as its logits: stored ones, a program of `torch.export`, or ONNX. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from kdexplorer.analysis import metrics
+from kdexplorer.datasets import Dataset, Normalization, Split
+from kdexplorer.datasets.base import SplitName
+from kdexplorer.errors import CheckpointError, ConfigError, DataError
+from kdexplorer.networks.registry import STORED
+from kdexplorer.runs.card import Card, DataFacts
+from kdexplorer.runs.checkpoints import Checkpoint, open_checkpoint, save_checkpoint
+from kdexplorer.schema import RECORDED, is_name
+
+SUFFIXES = (".npz", ".pt2", ".onnx")
+BATCH = 100
+"""Images at once, where a program does not say how many it takes."""
+
+Logits = dict[SplitName, np.ndarray]
+Predict = Callable[[np.ndarray], np.ndarray]
+"""Normalized images float32 `[B, 3, H, W]` to logits `[B, K]`."""
+
+
+def import_logits(
+    source: Path, name: str, output: Path, dataset: Dataset, normalization: Normalization, show: bool = False
+) -> Checkpoint:
+    """Makes the checkpoint folder `output / name` of a teacher's logits for all training and test images.
+
+    Args:
+        source: `.npz` with arrays `train` and `test` `[N, K]` in the data's order and `sha256`, the data's fingerprint;
+            `.pt2` or `.onnx` of a program from normalized images `[B, 3, H, W]` to logits `[B, K]`. Where it takes
+            another size than the images have, they are enlarged.
+        name: of the folder.
+        output: where it is made.
+        dataset: what it classifies.
+        normalization: of a program's images.
+        show: draws a progress bar on stderr.
+
+    Raises:
+        KDError: when the file or the data cannot be used, or the name is taken.
+    """
+    from kdexplorer.networks.stored import pack
+
+    if not is_name(name) or (output / name).exists():
+        raise CheckpointError(f"the name {name[:60]} is taken, or is no name: choose another.")
+    if not source.is_file():
+        raise CheckpointError(f"{source} is not found: check the path.")
+    splits: dict[SplitName, Split] = {"train": dataset.load("train"), "test": dataset.load("test")}
+    if source.suffix == ".npz":
+        logits = _read_stored(source, dataset)
+    else:
+        predict, batch, side = (_open_onnx if source.suffix == ".onnx" else _open_exported)(source)
+        logits = {
+            key: _predict_split(split, predict, batch, side, normalization, f"{name}: {key}" if show else "")
+            for key, split in splits.items()
+        }
+    for key, split in splits.items():
+        if logits[key].shape != (len(split), len(dataset.classes)) or not np.isfinite(logits[key]).all():
+            raise CheckpointError(
+                f"{source}: {key} has shape {logits[key].shape} instead of {(len(split), len(dataset.classes))}, or "
+                "values that are not finite."
+            )
+    test, labels = logits["test"].astype(np.float16), splits["test"].labels
+    card = {
+        "name": name, "architecture": STORED.key, "parameters": 0, "classes": dataset.classes,
+        "normalization": {"mean": (0, 0, 0), "std": (1, 1, 1)},
+        "data": DataFacts(dataset=dataset.key, sha256=dataset.sha256, evaluation_images=len(test)),
+        "test_accuracy": metrics.accuracy(test, labels), "test_cross_entropy": metrics.cross_entropy(test, labels),
+    }  # fmt: skip
+    images = np.concatenate([splits[key].images for key in logits])
+    state = pack(images, np.concatenate([logits[key] for key in logits]))
+    return save_checkpoint(output / name, state, Card.model_validate(card, context=RECORDED), test)
+
+
+def find_or_import(
+    source: Path, output: Path, dataset: Dataset, normalization: Normalization, show: bool
+) -> Checkpoint:
+    """What `import_logits` makes of a file, once for each content: the name has the beginning of its hash."""
+    if not source.is_file():
+        raise CheckpointError(f"{source} is not found: check the path.")
+    stem = "".join(one if one.isalnum() and one.isascii() else "-" for one in source.stem).strip("-")[:40]
+    facts = (dataset.key, dataset.sha256, normalization.model_dump_json())
+    digest = hashlib.sha256(source.read_bytes() + repr(facts).encode()).hexdigest()
+    name = f"{stem or 'teacher'}-{digest[:8]}"
+    if (output / name).is_dir():
+        return open_checkpoint(output / name)
+    return import_logits(source, name, output, dataset, normalization, show)
+
+
+def _read_stored(source: Path, dataset: Dataset) -> Logits:
+    try:
+        with np.load(source, allow_pickle=False) as archive:
+            found: Logits = {"train": archive["train"], "test": archive["test"]}
+            sha256 = str(archive["sha256"])
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own
+        raise CheckpointError(f"{source} cannot be read as arrays train, test and sha256 ({error}).") from error
+    if sha256 != dataset.fingerprint():
+        raise DataError(
+            f"{source} has logits of other images than {dataset.label}, or in another order: its sha256 is "
+            f"{sha256[:12]}, that of the data {dataset.fingerprint()[:12]}."
+        )
+    return found
+
+
+def _predict_split(
+    split: Split, predict: Predict, batch: int | None, side: int | None, normalization: Normalization, title: str
+) -> np.ndarray:
+    """Logits float32 `[N, K]`; the last batch is filled up where the program takes `batch` images only."""
+    import torch
+
+    from kdexplorer.datasets.augmentation import normalize, resize
+
+    found, size = [], batch or BATCH
+    for start in tqdm(range(0, len(split), size), title, disable=not title, file=sys.stderr, leave=False):
+        images = np.array(split.images[start : start + size])
+        count = len(images)
+        if batch is not None and count < batch:
+            images = np.concatenate([images, np.repeat(images[-1:], batch - count, axis=0)])
+        inputs = normalize(torch.from_numpy(images), normalization)
+        inputs = resize(inputs, side) if side else inputs
+        found.append(np.asarray(predict(inputs.contiguous().numpy()), np.float32)[:count])
+    return np.concatenate(found)
+
+
+def _open_onnx(source: Path) -> tuple[Predict, int | None, int | None]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError("ONNX needs onnxruntime: pip install onnxruntime.") from error
+    try:
+        session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own classes
+        raise CheckpointError(f"{source} is not a readable ONNX file: {str(error)[:200]}") from error
+    given = session.get_inputs()[0]
+    sizes = [size if isinstance(size, int) else None for size in given.shape]
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        return session.run(None, {given.name: images})[0]
+
+    return predict, sizes[0], sizes[2] if len(sizes) == 4 else None
+
+
+def _open_exported(source: Path) -> tuple[Predict, int | None, int | None]:
+    import torch
+
+    before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # else torch unpickles what it cannot read otherwise
+    try:
+        program = torch.export.load(source)
+        module = program.module()
+    except Exception as error:  # zip, JSON and torch each have their own
+        raise CheckpointError(f"{source} is not a program of torch.export: {str(error)[:200]}") from error
+    finally:
+        if before is None:
+            del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
+        else:
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
+    names = set(program.graph_signature.user_inputs)
+    shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name in names)
+    sizes = [int(size) if isinstance(size, int) else None for size in shape]
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return module(torch.from_numpy(images)).numpy()
+
+    return predict, sizes[0], sizes[2] if len(sizes) == 4 else None

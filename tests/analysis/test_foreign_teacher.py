@@ -1,0 +1,151 @@
+"""A teacher of which only logits are known: stored ones, a program of torch.export, or ONNX."""
+
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from kdexplorer.analysis.evaluate import evaluate_checkpoint
+from kdexplorer.cli.main import main
+from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.augmentation import normalize
+from kdexplorer.errors import CheckpointError
+from kdexplorer.runs.checkpoints import find_checkpoint, run_checkpoints
+from kdexplorer.runs.run_folder import list_runs
+from tests.datasets.test_folder import data, write  # noqa: F401
+
+WEIGHTS = torch.randn(3, 3 * 32 * 32, generator=torch.Generator().manual_seed(0)) / 30
+SHORT = ["--epochs", "1", "--batch-size", "16", "--students", "resnet8:kd:weight=0.9:ce_weight=0.1"]
+
+
+@pytest.fixture
+def shapes(tmp_path):
+    write(tmp_path / "shapes")
+    dataset = get_dataset(f"folder:{tmp_path / 'shapes'}")
+    dataset.prepare()
+    return get_dataset(dataset.key)
+
+
+def logits_of(dataset, split):
+    """What the teacher says of normalized images."""
+    images = normalize(torch.from_numpy(np.array(dataset.load(split).images)), dataset.normalization)
+    return (images.flatten(1) @ WEIGHTS.T).numpy()
+
+
+class Linear(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(WEIGHTS.clone())
+
+    def forward(self, images):
+        return images.flatten(1) @ self.weight.T
+
+
+def save_npz(path, dataset, **changes):
+    arrays = {split: logits_of(dataset, split) for split in ("train", "test")}
+    np.savez(path, **arrays | {"sha256": dataset.fingerprint()} | changes)
+
+
+def save_pt2(path, dataset, batch="dynamic"):
+    given = torch.zeros(7, 3, 32, 32)
+    shapes = ({0: torch.export.Dim("batch")},) if batch == "dynamic" else None
+    torch.export.save(torch.export.export(Linear().eval(), (given,), dynamic_shapes=shapes), path)
+
+
+def save_onnx(path, dataset):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    helper, numbers = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Flatten", ["images"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "teacher",
+        [helper.make_tensor_value_info("images", numbers, ["batch", 3, 32, 32])],
+        [helper.make_tensor_value_info("logits", numbers, ["batch", 3])],
+        [onnx.numpy_helper.from_array(WEIGHTS.T.numpy(), "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path)
+
+
+SAVE = {
+    "teacher.npz": save_npz,
+    "teacher.pt2": save_pt2,
+    "fixed.pt2": lambda path, dataset: save_pt2(path, dataset, "fixed"),
+    "teacher.onnx": save_onnx,
+}
+
+
+@pytest.mark.parametrize("file", SAVE)
+def test_a_student_learns_from_logits_alone(shapes, tmp_path, capsys, file):
+    SAVE[file](tmp_path / file, shapes)
+    words = ["train", "--dataset", shapes.key, "--teacher-logits", str(tmp_path / file), *SHORT]
+    assert main(words) == 0
+    (run,) = list_runs()
+    teacher = find_checkpoint(run.config().teacher)
+    assert run.config().teacher_view == "fixed"
+    assert teacher.logits() == pytest.approx(logits_of(shapes, "test"), abs=0.02)
+    assert evaluate_checkpoint(str(teacher.path)).matches_card
+    (student,) = run_checkpoints(run)
+    assert student.card.teacher.sha256 == teacher.sha256
+    figures = run.teacher(3)
+    assert figures.accuracy == teacher.card.test_accuracy
+    if file == "teacher.npz":  # the same file is kept once
+        assert main(words) == 0
+        assert list_runs()[0].config().teacher == run.config().teacher
+
+
+def test_what_needs_more_than_logits_or_another_view_is_refused(shapes, tmp_path, capsys):
+    save_npz(tmp_path / "teacher.npz", shapes)
+    assert main(["import", str(tmp_path / "teacher.npz"), "--name", "mine", "--dataset", shapes.key]) == 0
+    train = ["train", "--dataset", shapes.key, "--teacher", "imported/mine", "--epochs", "1", "--batch-size", "16"]
+    capsys.readouterr()
+    assert main([*train, "--students", "resnet8:kd"]) == 2
+    assert "teacher_view to fixed" in capsys.readouterr().err
+    assert main([*train, "--teacher-view", "fixed", "--students", "resnet8:at"]) == 2
+    assert "more than logits" in capsys.readouterr().err
+    network = find_checkpoint("imported/mine").network()
+    with pytest.raises(CheckpointError, match="cannot classify others"):
+        network(torch.rand(1, 3, 32, 32))
+
+
+def test_logits_of_other_images_are_refused(shapes, tmp_path, capsys):
+    save_npz(tmp_path / "teacher.npz", shapes, sha256="0" * 64)
+    assert main(["import", str(tmp_path / "teacher.npz"), "--name", "mine", "--dataset", shapes.key]) == 1
+    assert "other images" in capsys.readouterr().err
+    save_npz(tmp_path / "teacher.npz", shapes, test=np.zeros((4, 3)))
+    assert main(["import", str(tmp_path / "teacher.npz"), "--name", "mine", "--dataset", shapes.key]) == 1
+    assert "shape (4, 3)" in capsys.readouterr().err
+
+
+class Marker:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("file", ["evil.npz", "evil.pt2"])
+def test_nothing_is_unpickled(shapes, tmp_path, capsys, file):
+    evil, path = pickle.dumps(Marker(tmp_path / "fired")), tmp_path / file
+    if file == "evil.npz":
+        np.savez(path, train=np.array([Marker(tmp_path / "fired")], object), test=np.zeros(3), sha256="x")
+    else:
+        save_pt2(path, shapes)
+        parts = {}
+        with zipfile.ZipFile(path) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in parts.items():
+                is_data = any(word in name for word in ("weights", "constants", "sample_inputs"))
+                archive.writestr(name, evil if is_data and not name.endswith(".json") else content)
+    (tmp_path / "fired").unlink(missing_ok=True)
+    assert main(["import", str(path), "--name", "mine", "--dataset", shapes.key]) == 1
+    assert str(path) in capsys.readouterr().err
+    assert not (tmp_path / "fired").exists()
