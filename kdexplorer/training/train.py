@@ -92,6 +92,8 @@ def train(progress: RunProgress) -> None:
     team = trainer.team
     if team.leads:
         _remove_leftovers(progress, trainer)
+    if team.size == 1:  # others would wait for this process in vain
+        trainer.stop_when(work.stopping)
     epoch, step, seconds_before = restore_latest(trainer, progress)
     run.drop_metrics_from(epoch, step, trainer.steps_per_epoch)
     clock = _Clock(seconds_before)
@@ -115,7 +117,14 @@ def train(progress: RunProgress) -> None:
                 _save(progress, trainer, epoch, step, clock)
             if stop:
                 raise Stopped
-        rows = [_evaluate(trainer, student, teacher, epoch, clock, progress.rate) for student in trainer.students]
+        before = [(student.sums, student.spans) for student in trainer.students]
+        try:
+            rows = [_evaluate(trainer, student, teacher, epoch, clock, progress.rate) for student in trainer.students]
+        except Stopped:
+            for student, (sums, spans) in zip(trainer.students, before, strict=True):
+                student.sums, student.spans = sums, spans
+            _save(progress, trainer, epoch, step, clock)
+            raise
         run.append_metrics(rows)
         events.write(rows)
         progress.show_metrics(rows if team.leads else [])
