@@ -81,7 +81,8 @@ def _with_normalization(checkpoint: Checkpoint) -> nn.Module:
     class Program(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.network = checkpoint.network()
+            network: Any = checkpoint.network()
+            self.network = network.to(memory_format=torch.contiguous_format)
             mean, std = (torch.tensor(v).view(3, 1, 1) for v in checkpoint.card.normalization.model_dump().values())
             self.mean, self.std = nn.Buffer(mean), nn.Buffer(std)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -82,6 +82,33 @@ def is_evaluated_on(checkpoint: Checkpoint, other: Checkpoint) -> bool:
     return own.key in (wanted.key, wanted.first_test_images_of)
 
 
+def on_same_images(entries: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
+    """Networks of a test split as if they had been evaluated on the first images of it alone, where others were.
+
+    Their accuracy and cross-entropy are then those on these images; the objective is unknown.
+    """
+    evaluated = [evaluation_dataset(one) for one in entries.values()]
+    part = next((one for one in evaluated if one is not None and one.first_test_images_of), None)
+    if part is None or len(group_by_evaluation(entries)) < 2:
+        return dict(entries)
+    return {name: _on_part(one, part) for name, one in entries.items()}
+
+
+def _on_part(checkpoint: Checkpoint, part: Dataset) -> Checkpoint:
+    dataset, labels = evaluation_dataset(checkpoint), part.test_labels()
+    logits = whole_split_logits(checkpoint, checkpoint.logits_or_none(), part.key)
+    if dataset is None or dataset.key == part.key or logits is None or labels is None:
+        return checkpoint
+    data = checkpoint.card.data.model_copy(update={"dataset": part.key, "evaluation_images": len(labels)})
+    figures: dict[str, Any] = {
+        "test_accuracy": metrics.accuracy(logits, labels),
+        "test_objective": None,
+        "test_terms": {},
+    }
+    figures["test_cross_entropy"] = metrics.cross_entropy(logits, labels)
+    return replace(checkpoint, card=checkpoint.card.model_copy(update={"data": data, **figures}))
+
+
 def whole_split_logits(checkpoint: Checkpoint, logits: np.ndarray | None, dataset: str) -> np.ndarray | None:
     """A network's stored logits of this data set's whole test split in its order, or None where they are missing."""
     evaluated, wanted = evaluation_dataset(checkpoint), get_dataset(dataset)
@@ -103,7 +130,7 @@ class ResultRow:
     name: str
     architecture: str
     objective_key: str
-    method: str  # the objective's label; empty for weights of unknown origin
+    method: str  # the objective's label, or `teacher`; empty for weights of unknown origin
     objective: float | None  # the value that training minimized, on the evaluation split
     objective_terms: Objective | None
     terms: dict[str, float]  # cross-entropy and each term's unweighted loss on the evaluation split, by name
@@ -220,6 +247,8 @@ def build_rows(
             known["measures"] = measures.measure(evaluations[name])
         if name in costs and (other := baselines.get(name)) in costs:
             known["scaled_to_scratch_baseline"] = difference.over_mean(costs[name] - costs[other], other)
+        if name in {teacher, *teachers.values()} and checkpoint.card.objective_key == SCRATCH:
+            known["method"] = "teacher"
         rows.append(_describe(name, checkpoint, (latency or {}).get(checkpoint.architecture), known))
     return rows
 
@@ -274,7 +303,7 @@ def find_entries(names: Sequence[str]) -> dict[str, Checkpoint]:
         if not students.keys() & found.keys():
             raise RunError(f"{run.run_id} has no finished student: see 'python -m kdexplorer runs show {run.run_id}'.")
     short = short_names(list(found))
-    entries = {short[name]: checkpoint for name, checkpoint in found.items()}
+    entries = on_same_images({short[name]: checkpoint for name, checkpoint in found.items()})
     groups = group_by_evaluation(entries)
     if len(groups) > 1:
         parts = "; ".join(f"{images}: {', '.join(those)}" for images, those in groups.items())
@@ -307,9 +336,9 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: d
     low, high = wilson_interval(round(card.test_accuracy * images), images)
     seconds = [leg.seconds for leg in card.legs if leg.seconds is not None]
     weights = checkpoint.path / WEIGHTS
+    known.setdefault("method", objective_label(card.objective_key) if card.objective else "")
     return ResultRow(
         name=name, architecture=card.architecture, objective_key=card.objective_key,
-        method=objective_label(card.objective_key) if card.objective else "",
         objective=card.test_objective, objective_terms=card.objective, terms=card.test_terms,
         accuracy=card.test_accuracy, accuracy_low=low, accuracy_high=high, cross_entropy=card.test_cross_entropy,
         images=images, evaluated_on=describe_evaluation(checkpoint),

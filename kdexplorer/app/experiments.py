@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import streamlit as st
 
-from kdexplorer.app.compare.studies import VERDICTS
+from kdexplorer.app.compare.studies import show_claim
 from kdexplorer.app.parts import chart_view, downloads, layout, measurement
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
@@ -16,7 +16,7 @@ from kdexplorer.errors import KDError
 from kdexplorer.runs.launch import stop_run
 from kdexplorer.studies.driver import describe_state, list_left, measure_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
-from kdexplorer.studies.experiments.base import Results
+from kdexplorer.studies.experiments.base import Claim, Results
 from kdexplorer.studies.experiments.results import SMALL, command, count_left, read, read_largest, to_csv
 from kdexplorer.studies.folder import experiment_folder, start_experiment
 from kdexplorer.training.estimate import format_duration
@@ -34,9 +34,15 @@ def show() -> None:
             left, right = st.columns([2, 3], gap="medium")
         with left:
             experiment = pick_experiment()
+            st.header(experiment.question)
+            claims_place = st.container()
             _show_question(experiment)
         with right:
-            _show_result(experiment)
+            results = draw_chart(experiment)
+        with claims_place:
+            claims = _show_verdict(experiment, results)
+        if claims:
+            _show_numbers(experiment, results, claims)
         st.divider()
         access.show_login()
         _show_run(experiment)
@@ -56,25 +62,32 @@ def pick_experiment() -> Experiment:
 
 
 def _show_question(experiment: Experiment) -> None:
-    """What is asked, what is known, and what was declared in advance."""
-    st.header(experiment.question)
+    """What is known, and what was declared in advance."""
     st.markdown(f"**Literature.** {experiment.literature}")
     st.markdown(f"**Expected.** {experiment.expected}")
     with st.expander("Protocol, declared in advance"):
         st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
 
 
-def _show_result(experiment: Experiment) -> None:
-    """The verdict and the chart; the small variant's where nothing else is measured."""
-    results = draw_chart(experiment)
+def _show_verdict(experiment: Experiment, results: Results) -> list[Claim]:
+    """The claims with their verdicts, which it returns; of the small variant none."""
     if not results:
-        return
+        return []
     if results.small:
         st.caption(SMALL)
-    else:
-        for claim in experiment.judge(results):
-            st.markdown(f"{VERDICTS[claim.verdict]} **{claim.claim}: {claim.verdict}.** {as_text(claim.evidence)}")
-    downloads.show_files(experiment.key, {"csv": to_csv(experiment, results)})
+        return []
+    claims = experiment.judge(results)
+    for claim in claims:
+        show_claim(claim)
+    return claims
+
+
+def _show_numbers(experiment: Experiment, results: Results, claims: list[Claim]) -> None:
+    """What the verdicts are computed from, and the files."""
+    with st.expander("The numbers behind the verdict"):
+        for claim in claims:
+            st.markdown(as_text(claim.evidence))
+        downloads.show_files(experiment.key, {"csv": to_csv(experiment, results)})
 
 
 def draw_chart(experiment: Experiment) -> Results:

@@ -123,6 +123,10 @@ def _cost_points(rows: Sequence[ResultRow], cost: str) -> list[dict[str, Any]]:
     return points
 
 
+LEAST_IN_BIN = 20
+"""Images of a point in the reliability diagram: of fewer, the share that is correct is mostly chance."""
+
+
 def reliability(
     logits: Mapping[str, np.ndarray], labels: np.ndarray, looks: Sequence[style.Series], scaled: bool = False
 ) -> Spec:
@@ -138,6 +142,7 @@ def reliability(
         {"network": name, **{key: round(value, 5) for key, value in row.items()}}
         for name, values in logits.items()
         for row in calibration_bins(values, labels, bins=10)
+        if row["count"] >= LEAST_IN_BIN
     ]
     looks = [look for look in looks if look.name in logits]
     unit: dict[str, Any] = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(format=".0%")}
@@ -169,7 +174,8 @@ def reliability(
     ]
     after = "after temperature scaling" if scaled else ""
     cues = "Below the diagonal: overconfident; gray: where sampling alone puts 95 %"
-    heading = title("Accuracy of predictions by their confidence", cues, after)
+    few = f"bins of fewer than {LEAST_IN_BIN} images are left out"
+    heading = title("Accuracy of predictions by their confidence", cues, few, after)
     described = f"Reliability diagram in ten bins of confidence{', ' * scaled}{after}: " + "; ".join(means)
     return spec(layers, heading, described, 340)
 

@@ -13,14 +13,14 @@ from kdexplorer.analysis.measures import MEASURES, Measure
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
 from kdexplorer.charts.style import area, em
-from kdexplorer.config import SCRATCH
+from kdexplorer.config import SCRATCH, objective_label
 from kdexplorer.studies.experiments.base import Figure, Point, row_of
-from kdexplorer.studies.table import Summary, Table, find_best, summarize
+from kdexplorer.studies.table import Entry, Summary, Table, find_best, summarize
 
 ROW, NARROW_ROW, HEIGHT = 36, 26, 300
 """Pixels of a row of dots, of one of more than ten rows, and of the other charts."""
-SIDE, NARROW_SIDE = 60, 40
-"""Pixels left and right of lines whose values are written beside them, and of others."""
+SIDE = 40
+"""Pixels left and right of lines."""
 DASHES = ((1, 0), (6, 4))
 """Dashes of lines with a slider by what they are of, the points' labels in order; the color is the student's."""
 
@@ -111,7 +111,7 @@ def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[
 
 def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     kind: Any = {"type": "log"} if figure.logarithmic else {"zero": False}
-    kind |= {"padding": em(SIDE if figure.slider else NARROW_SIDE), "nice": False}
+    kind |= {"padding": em(SIDE), "nice": False}
     values = sorted({point.x for point in figure.points})
     within = f"datum.value < {values[0]:g} || datum.value > {values[-1]:g} ? '' : datum.label"
     many = len(values) > 6
@@ -150,12 +150,14 @@ def _with_slider(
     chosen = colored.transform_filter(f"abs(datum.x - {figure.slider}) < 1e-6")
     shape = style.shape(looks, in_legend=False)
     marker = chosen.mark_point(size=area(140), filled=True, opacity=1).encode(shape=shape, tooltip=tips)
-    # Values of lines that are close to each other stand left and right of their markers.
-    ranked = chosen.transform_window(rank="row_number()", sort=[alt.SortField("y", order="descending")])
-    number = {"text": alt.Text("y:Q", format=".1f"), "color": alt.value(INK)}
-    left = ranked.transform_filter("datum.rank % 2 === 1").mark_text(align="right", dx=em(-10)).encode(**number)
-    right = ranked.transform_filter("datum.rank % 2 === 0").mark_text(align="left", dx=em(10)).encode(**number)
-    return [lines, marker, left, right]
+    # The values stand in a column right of the plot, the largest first: no line goes through them.
+    ranked = alt.Chart(data(_rows(figure))).transform_filter(f"abs(datum.x - {figure.slider}) < 1e-6")
+    ranked = ranked.transform_window(rank="row_number()", sort=[alt.SortField("y", order="descending")])
+    place: dict[str, Any] = {"x": alt.ExprRef("width + em"), "y": alt.ExprRef("1.5 * datum.rank * em")}
+    number = ranked.transform_calculate(said="format(datum.y, '.1f') + '  ' + datum.network")
+    words = number.mark_text(align="left", dx=em(12), **place).encode(text="said:N", color=alt.value(INK))
+    key = ranked.mark_point(size=area(110), filled=True, opacity=1, **place).encode(color=color, shape=shape)
+    return [lines, marker, key, words]
 
 
 def _slider(figure: Figure) -> list[alt.Parameter]:
@@ -309,11 +311,19 @@ def differences(table: Table, reference: str) -> Spec | None:
     points = []
     for one, found in compared:
         low, high = (100 * end for end in found.interval) if found.interval else (None, None)
-        points += [replace(point, low=low, high=high) for point in row_of(one.name, _family(one), found.values)]
-    heading, x_title = f"Accuracy compared with {reference}", f"difference to {reference} (percentage points)"
+        points += [
+            replace(point, low=low, high=high) for point in row_of(label_of(one.entry), _family(one), found.values)
+        ]
+    other = next((label_of(one.entry) for one in summarize(table) if one.name == reference), reference)
+    heading, x_title = f"Accuracy compared with {other}", f"difference to {other} (percentage points)"
     subtitle = "mean, simultaneous 95 % intervals (Dunnett's test); small points: seeds"
     roles = {_family(one): one.entry.key for one, _ in reversed(compared)}
     return figure_chart(Figure("dots", heading, subtitle, x_title, tuple(points), roles, rule=0))
+
+
+def label_of(entry: Entry) -> str:
+    """An entry's name as a reader knows it: the label of its methods where it is called by their keys."""
+    return objective_label(entry.key) if entry.name == entry.key else entry.name
 
 
 def _family(one: Summary) -> str:

@@ -65,12 +65,7 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     """
     logits = {name: c.logits_or_none() for name, c in {**request.networks, **request.compared}.items()}
     labels, teacher = evaluation_labels(next(iter(request.compared.values()))), next(iter(request.networks))
-    others = {} if teacher in request.compared else {teacher: request.teacher}
-    for name in others:  # its first images are those of the others
-        logits[name] = found[: len(labels)] if (found := logits[name]) is not None and labels is not None else None
-    rows = build_rows(
-        request.compared, logits, labels, teacher, request.baseline, human_labels=sources.human_labels, others=others
-    )
+    rows = build_rows(request.compared, logits, labels, teacher, request.baseline, human_labels=sources.human_labels)
     charts = Charts(request, sources)
     human = sources.human_labels if charts.near else None
     agreement = [] if human is None else human_agreement.build_rows(list(request.networks.values()), human)

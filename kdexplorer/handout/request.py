@@ -12,13 +12,7 @@ from typing import Any
 import numpy as np
 
 from kdexplorer.analysis import image_filters
-from kdexplorer.analysis.results import (
-    dataset_of,
-    group_by_evaluation,
-    is_evaluated_on,
-    short_names,
-    whole_split_logits,
-)
+from kdexplorer.analysis.results import dataset_of, group_by_evaluation, on_same_images, short_names, whole_split_logits
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.config import trained_alpha
@@ -135,8 +129,7 @@ class HandoutRequest:
     Attributes:
         networks: by displayed name, the teacher first; at most `MAX_NETWORKS`, of the same classes.
         pictures: 1 to `MAX_PICTURES`.
-        compared: rows of the results table, evaluated on the same images; the networks where it is empty, without a
-            teacher that was evaluated on more images.
+        compared: rows of the results table, evaluated on the same images; the networks where it is empty.
         temperature: the slider's start, `T_MIN` to `T_MAX`.
         alpha: weight of the teacher's term, its slider's start, 0 to 1; None is each student's own.
         command: how to write this file again, if there is a command.
@@ -163,11 +156,7 @@ class HandoutRequest:
     address: str = ""
 
     def __post_init__(self) -> None:
-        if not self.compared:
-            _, *students = self.networks.values()
-            beside = students and all(is_evaluated_on(self.teacher, one) for one in students)
-            alone = beside and len(group_by_evaluation(self.networks)) > 1  # the teacher was evaluated on more images
-            object.__setattr__(self, "compared", dict([*self.networks.items()][1 if alone else 0 :]))
+        object.__setattr__(self, "compared", on_same_images(self.compared or self.networks))
         is_web = self.address.startswith(("http://", "https://"))
         problems = {
             "give a teacher and at most four students": not 1 <= len(self.networks) <= MAX_NETWORKS,

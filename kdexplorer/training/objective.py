@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kdexplorer.config import Objective, RunConfig
 from kdexplorer.datasets import get_dataset
+from kdexplorer.errors import TrainingError
 from kdexplorer.methods import Method
 from kdexplorer.networks import Architecture, Outputs, build, get_architecture
 from kdexplorer.networks.outputs import as_float
@@ -122,6 +123,11 @@ def compute_objective(
             value = relate(loss, term.method.reduce_teacher(outputs), target, labels)
         else:
             value = loss(outputs, target, labels)
+        if value.shape:
+            raise TrainingError(
+                f"{term.name}: the loss of {term.method.label} has the shape {list(value.shape)}: return a scalar, the "
+                "mean over the batch."
+            )
         parts[term.name] = value
         total = total + term.weight * term.method.weight_factor(progress) * value
     return {"objective": total, **parts}

@@ -7,6 +7,7 @@ choice derives from (seed, epoch, step).
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -86,10 +87,15 @@ class Student:
 class Trainer:
     """Everything of a configuration in memory. `step` is the loop's body."""
 
+    stopping: threading.Event | None = None
+    """Ends an evaluation with Stopped once it is set."""
+
     def __init__(self, config: RunConfig) -> None:
         """Loads data and networks. Raises KDError: whatever would end the run at its start."""
         self.config = config
         self.device = resolve_device(config.device)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # whose stream events are recorded in
         if config.compile and self.device.type == "cpu":
             require_compiler()
         self.dtype = resolve_precision(config.precision, self.device)
@@ -194,6 +200,12 @@ class Trainer:
 
     # --- Evaluation ---
 
+    def stop_when(self, stopping: threading.Event) -> None:
+        """Evaluations end with Stopped once it is set."""
+        self.stopping = stopping
+        if self.teacher is not None:
+            self.teacher.stopping = stopping
+
     def evaluate_teacher(self) -> EvaluationTeacher | None:
         """The teacher on the evaluation split; None where no student needs one."""
         return self.teacher.evaluate(self.evaluation, keep=self.team.size == 1) if self.teacher else None
@@ -208,7 +220,8 @@ class Trainer:
         for module in modules:
             module.eval()
         try:
-            for start, stop, inputs in evaluation_batches(self.evaluation, self.normalization, self.device):
+            batches = evaluation_batches(self.evaluation, self.normalization, self.device, self.stopping)
+            for start, stop, inputs in batches:
                 targets = teacher.targets(start, stop) if teacher else {}
                 outputs = run_network(student.network, inputs, self.dtype, student.needs_features)
                 parts = compute_objective(

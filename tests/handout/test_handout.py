@@ -306,24 +306,6 @@ def test_human_labels_are_in_the_handout_where_they_are_available(tmp_path, make
     assert "closeness on the split" in parsed.data()["shared"]
 
 
-def test_a_student_of_the_bundled_part_stands_beside_a_teacher_of_the_whole_split(
-    tmp_path, make_checkpoint, library, monkeypatch
-):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "no-data"))
-    logits, cifar10 = np.random.default_rng(0).normal(0, 3, (10_000, 10)), get_dataset("cifar10")
-    parts = {"teacher": ("cifar10", 10_000), "student": ("cifar10-small", 2_000)}
-    networks = {
-        name: make_checkpoint(
-            tmp_path / name, seed=count, logits=logits[:count], classes=cifar10.classes,
-            data={"dataset": dataset, "evaluation_images": count},
-        )
-        for name, (dataset, count) in parts.items()
-    }  # fmt: skip
-    words = Parsed(build(networks)).words
-    assert "2,000 test images" in words
-    assert "10,000 test images" not in words
-
-
 def test_the_command_writes_a_file_that_contains_the_command(networks, library, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path))
     cat = tmp_path / "my <cat>.png"

@@ -101,7 +101,7 @@ def test_error_inheritance_is_that_of_the_students_own_teacher(evaluated, open_p
 
 def test_the_labs_claims_have_a_verdict_each(evaluated, open_page):
     shown = text(open_page("compare", show="The lab's claims"))
-    assert sum(shown.count(f"**: {verdict}.") for verdict in studies.VERDICTS) == 8
+    assert sum(shown.count(f": {verdict}]\n**") for verdict in studies.VERDICTS) == 8
 
 
 def test_latency_is_measured_on_request(evaluated, monkeypatch, open_page):
@@ -251,8 +251,8 @@ def test_the_league_is_drawn_against_each_reference(evaluated, open_page):
     at = open_page("compare", show="League")
     assert as_text(describe_study(table, summarize(table))) in text(at)
     (spec,) = specs(at)
-    assert "kd, response +2.00; at, feature +0.12" in spec["description"]
-    assert next(one.value for one in at.dataframe if "Entry" in one.value)["Entry"].tolist() == ["kd", "at", "scratch"]
+    assert "KD, response +2.00; AT, feature +0.12" in spec["description"]
+    assert next(one.value for one in at.dataframe if "Entry" in one.value)["Entry"].tolist() == ["KD", "AT", "scratch"]
     at.segmented_control(key="reference").set_value("kd").run()
     assert "scratch -2.00" in specs(at)[0]["description"]
     write_json(folder / "league-other.json", make_table(seeds=3).model_dump(mode="json"))

@@ -3,6 +3,7 @@
 import pytest
 
 from kdexplorer.app import experiments
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.errors import RunError
 from kdexplorer.runs import launch
 from kdexplorer.studies.experiments import all_experiments, get_experiment
@@ -30,7 +31,7 @@ def test_a_measured_experiment_has_a_verdict_and_one_chart(own, open_page, exper
     at = open_page("experiments", experiment=experiment.key)
     claim = experiment.judge(results)[-1]
     assert len(specs(at)) == 1
-    assert f"{claim.claim}: {claim.verdict}." in text(at)
+    assert f"{claim.verdict}]\n**{as_text(claim.claim)}**" in text(at)
     assert experiment.question in text(at)
     assert not at.info
     assert not at.error

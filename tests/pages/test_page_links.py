@@ -28,7 +28,7 @@ def shown(at):
     """The values of the page's choices, by their name in the link."""
     kinds = (at.button_group, at.selectbox, at.toggle)
     found = {one.key: one.value for kind in kinds for one in kind if one.key}
-    return {**found, "tab": at.session_state.get("tab", None)}
+    return {**found, **{name: at.session_state.get(name, None) for name in ("tab", "show")}}
 
 
 @pytest.mark.parametrize(("page", "link"), CASES, ids=[f"{page}-{'-'.join(link)}" for page, link in CASES])

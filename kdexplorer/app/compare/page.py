@@ -1,4 +1,4 @@
-"""The page Compare: the choice, the short table beside one section, the two puzzles of the lab, the whole table."""
+"""The page Compare: the choice, one section beside the short table, and behind an expander everything else."""
 
 from __future__ import annotations
 
@@ -18,20 +18,30 @@ from kdexplorer.app.state.cached import Network, evaluation_labels, latency, res
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage, run_folder
 
-SECTIONS: dict[str, Callable[[Comparison], None]] = {
-    "Accuracy and cost": sections.show_cost,
-    "Learning curves": sections.show_curves,
-    "Calibration": sections.show_calibration,
-    "Classes": sections.show_classes,
-    "Confusion": sections.show_confusion,
-    "Disagreements": sections.show_disagreements,
-    "Error inheritance": sections.show_inheritance,
-    "The lab's claims": lambda _: studies.show_claims(),
-    "Sweep": lambda _: studies.show_grids(),
-    "League": lambda _: studies.show_comparisons(),
+GROUPS: dict[str, dict[str, Callable[[Comparison], None]]] = {
+    "Results": {
+        "Accuracy and cost": sections.show_cost,
+        "Learning curves": sections.show_curves,
+        "Calibration": sections.show_calibration,
+    },
+    "Errors": {
+        "Classes": sections.show_classes,
+        "Confusion": sections.show_confusion,
+        "Disagreements": sections.show_disagreements,
+        "Error inheritance": sections.show_inheritance,
+    },
+    "Hyperparameters and methods": {
+        "Sweep": lambda _: studies.show_grids(),
+        "League": lambda _: studies.show_comparisons(),
+        "The lab's claims": lambda _: studies.show_claims(),
+    },
 }
+"""The sections by their group; a section's name is its name in the link."""
+SECTIONS = {name: show for group in GROUPS.values() for name, show in group.items()}
+LABELS = {"Sweep": "T and weight", "League": "All methods", "The lab's claims": "The lab report's claims"}
+"""Of sections that are called otherwise on the page."""
 BESIDE = ("Accuracy and cost", "Learning curves", "Calibration", "Classes")
-"""Sections that fit beside the short table; the others need the page's width."""
+"""Sections that stand beside the table; the others are about two networks or about none, and have the page's width."""
 
 LIMIT = 16
 """Rows that a table shows at a glance, and lines that a chart can distinguish."""
@@ -81,28 +91,47 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
     layout.mention(networks=lineage.name_family(teacher and teacher[0], others))
     with st.spinner("Comparing …"):
         compared = _read(networks, {short: key for key, short in names.items()}, teacher, names[baseline], runs)
-    section = choices.pick_one(
-        "show", "Details", list(SECTIONS), "Accuracy and cost",
-        kind="section", buttons=True, label_visibility="collapsed",
-    )  # fmt: skip
-    left, right = st.columns(2, gap="medium") if section in BESIDE else (st.container(), st.container())
-    with left:
-        sections.show_summary(compared)
-    with right:
+    section = _pick_section()
+    if section in BESIDE:
+        with st.container(key="compared"):
+            left, right = st.columns(2, gap="medium")
+        with right:
+            SECTIONS[section](compared)
+        with left:
+            sections.show_summary(compared)
+            st.markdown(as_text(sections.describe(section, compared)))
+    else:
         SECTIONS[section](compared)
     difference = verdicts.describe_training_difference(networks)
     if difference:
         st.warning(as_text(difference))
-    left, right = st.columns(2)
-    with left, st.container(border=True):
+    with st.expander("All numbers, files, and what they mean"):
+        sections.show_table(compared)
         st.markdown("**Why can a distilled student's loss be larger?**")
         st.markdown(as_text(verdicts.explain_larger_loss(compared.rows)))
-    with right, st.container(border=True):
         st.markdown("**Did a student really beat its teacher, or its scratch baseline?**")
         st.markdown(as_text(verdicts.compare_with_teacher_and_baseline(compared.rows)))
-    st.header("All numbers", divider="grey")
-    sections.show_table(compared)
     return f"{layout.name_networks(teacher and teacher[0], others)}; baseline {as_text(names[baseline])}"
+
+
+def _pick_section() -> str:
+    """Draws the sections in their groups; returns the chosen one."""
+    chosen = choices.choose_one("show", SECTIONS, "Accuracy and cost", kind="section")
+    with st.container(key="show"):
+        places = st.columns([31, 36, 33], gap="small")  # as wide as their names
+    for number, (place, (group, named)) in enumerate(zip(places, GROUPS.items(), strict=True)):
+        key = f"section_{number}"
+        st.session_state[key] = chosen if chosen in named else None
+        place.segmented_control(
+            group, list(named), format_func=lambda name: LABELS.get(name, name), key=f"section_{number}",
+            on_change=_take_section, args=(key, chosen),
+        )  # fmt: skip
+    choices.publish("show", None if chosen == "Accuracy and cost" else chosen)
+    return chosen
+
+
+def _take_section(key: str, before: str) -> None:
+    choices.put("show", st.session_state[key] or before)
 
 
 def _read(

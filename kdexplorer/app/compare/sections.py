@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -86,18 +85,11 @@ SUMMARIES = {
     49: (*_TESTED, "interval", "calibration_error"),
     74: ("name", "method", *_TESTED[1:], "scaled_cross_entropy", "calibration_error", "interval"),
 }
-"""Columns of `MEASURES` on the first screen, by the least width of their place in letters' heights (rem).
+"""Columns of `MEASURES` on the first screen, by the least width of their place in letters' heights (rem): of these
+tables the browser shows the one that fits (`app/style.css`).
 
 The objective cannot be compared between rows, so it is not one.
 """
-_STEPS = [*SUMMARIES, 10_000]
-_STYLE = "".join(
-    f"@container (max-width: {low - 0.01}rem) or (min-width: {high}rem) {{.st-key-summary_{low} {{display: none}}}}"
-    for low, high in pairwise(_STEPS)
-)
-STYLE = f"<style>.st-key-summary {{container-type: inline-size}}{_STYLE}</style>"
-"""Of the tables, which differ in their columns, the browser shows the one that fits."""
-
 HIDDEN = ("accuracy_interval", "to_scratch_baseline", "to_teacher", "seed", "scaling_temperature")
 COLUMNS = [key for key in MEASURES if key not in HIDDEN]
 """Columns of the whole table: all but those that say the same as others."""
@@ -105,7 +97,6 @@ COLUMNS = [key for key in MEASURES if key not in HIDDEN]
 
 def show_summary(compared: Comparison) -> None:
     """The table's most important columns, accuracy first, as many as there is room for."""
-    st.html(STYLE)
     values = {key: [MEASURES[key].value(row) for row in compared.rows] for keys in SUMMARIES.values() for key in keys}
     known = {key: _configure(key, compared.baseline) for key, column in values.items() if set(column) - {None}}
     with st.container(key="summary", gap=None):
@@ -119,13 +110,23 @@ def show_summary(compared: Comparison) -> None:
                 )  # fmt: skip
 
 
+def describe(section: str, compared: Comparison) -> str:
+    """What a section beside the table says of these networks, in a sentence or two."""
+    distilled = [row for row in compared.rows if row.is_distilled and row.to_scratch_baseline]
+    best = [max(distilled, key=lambda row: row.accuracy)] if distilled else []
+    if section == "Calibration":
+        return verdicts.explain_calibration(compared.rows) or ""
+    if section == "Learning curves":
+        return verdicts.describe_training(compared.rows)
+    if section == "Classes":
+        return " ".join(verdicts.describe_changes(best))
+    return verdicts.describe_gains(compared.rows)[0] if best else ""
+
+
 def show_table(compared: Comparison) -> None:
     """The table and its files, and the button of a handout."""
     rows, teacher = compared.rows, compared.teacher
     values = [{key: MEASURES[key].value(row) for key in COLUMNS} for row in rows]
-    for shown, row in zip(values, rows, strict=True):
-        if teacher and row.name == teacher[0] and not row.is_distilled:
-            shown["method"] = style.TEACHER
     known = [key for key in COLUMNS if any(shown[key] is not None for shown in values)]
     st.dataframe(
         values, hide_index=True, placeholder="–", key="compare_table", column_order=known,
@@ -176,7 +177,9 @@ def show_cost(compared: Comparison) -> None:
     """Accuracy against cost; latency is measured on request."""
     chart_view.show_figure("accuracy_cost", compared, about=("networks",))
     missing = sorted({row.architecture for row in compared.rows if row.latency is None and row.parameters})
-    if missing and st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
+    if not missing or layout.is_alone():
+        return
+    if st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
         for architecture in missing:
             with st.spinner(f"Timing {architecture} on this machine …"), turns.compute(access.visitor()):
                 latency(architecture)
@@ -223,7 +226,6 @@ def show_calibration(compared: Comparison) -> None:
     logits = _scale_logits(compared.networks, labels) if scaled else compared.logits
     chart = evaluation.reliability(logits, labels, compared.looks, scaled)
     chart_view.draw(chart, "Calibration", key="reliability")
-    st.markdown(as_text(verdicts.explain_calibration(compared.rows) or ""))
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=KEYS)
@@ -260,6 +262,7 @@ def show_confusion(compared: Comparison) -> None:
     for number, (column, chart) in enumerate(zip(columns, maps, strict=True)):
         name = " minus ".join(pair) if number == len(pair) else pair[number]
         chart_view.draw(chart, f"Confusion {name}", place=column, key=f"confusion_{number}")
+    _describe_pair(compared, pair)
 
 
 def show_disagreements(compared: Comparison) -> None:
@@ -331,6 +334,13 @@ def show_inheritance(compared: Comparison) -> None:
     chart_view.draw(evaluation.inheritance(counts, teacher), f"Error inheritance {student}", key="inheritance")
     shown = (logits[student], logits[baseline], logits[teacher])
     st.markdown(as_text(explain_inheritance((student, baseline, teacher), *shown, labels)))
+
+
+def _describe_pair(compared: Comparison, pair: tuple[str, str]) -> None:
+    """On how many images only one of the two is right, where one is the other's scratch baseline."""
+    rows = [row for row in compared.rows if row.name in pair and row.to_scratch_baseline]
+    rows = [row for row in rows if row.to_scratch_baseline and row.to_scratch_baseline.other in pair]
+    st.markdown(as_text(" ".join(verdicts.describe_changes(rows))))
 
 
 def _pick_pair(compared: Comparison, key: str) -> tuple[str, str] | None:

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 import streamlit as st
 
+from kdexplorer.analysis.difference import Verdict
 from kdexplorer.app.parts import chart_view, downloads
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts import studies as charts
 from kdexplorer.errors import ConfigError
 from kdexplorer.studies.experiments import lab_claims
+from kdexplorer.studies.experiments.base import Claim
 from kdexplorer.studies.experiments.results import read
 from kdexplorer.studies.folder import list_studies
 from kdexplorer.studies.report import NOTES, describe_protocol, describe_study, format_study, to_csv, to_markdown
 from kdexplorer.studies.table import Table, bundled_tables, find_conflicts, summarize
 
-VERDICTS = {
-    "supported": ":material/check_circle:",
-    "not supported": ":material/cancel:",
-    "cannot be decided": ":material/help:",
+VERDICTS: dict[Verdict, tuple[str, Literal["green", "orange", "gray"]]] = {
+    "supported": (":material/check_circle:", "green"),
+    "not supported": (":material/cancel:", "orange"),
+    "cannot be decided": (":material/help:", "gray"),
 }
-"""Each verdict's icon."""
+"""Each verdict's icon and color."""
+
+
+def show_claim(claim: Claim) -> None:
+    """A claim with its verdict as a badge, and what would decide it where that is open; the evidence is not shown."""
+    icon, color = VERDICTS[claim.verdict]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.badge(claim.verdict, icon=icon, color=color)
+        st.markdown(f"**{as_text(claim.claim)}**", width="stretch")
+    if claim.verdict == "cannot be decided" and claim.needs:
+        st.caption(as_text(f"What would decide it: {claim.needs}."))
 
 
 def show_grids() -> None:
@@ -92,12 +105,17 @@ def _show_entries(table: Table, name: str) -> None:
         st.warning(as_text(problem))
     summaries = summarize(table)
     st.markdown(as_text(describe_study(table, summaries)))
-    reference = choices.pick_option("reference", "Compared with", table.declared.references)
+    labels = {one.name: charts.label_of(one.entry) for one in summaries}
+    reference = choices.pick_option(
+        "reference", "Compared with", table.declared.references, lambda name: labels.get(name, name)
+    )
     spec = charts.differences(table, reference)
     if spec is not None:
         chart_view.draw(spec, f"League {name}", (), key="league_chart")
-    st.dataframe(format_study(table, summaries), hide_index=True, key="league_table")
-    st.caption(f"{as_text(describe_protocol(table))} {NOTES}")
+    with st.expander("Every entry"):
+        lines = [line | {"Entry": labels.get(line["Entry"], line["Entry"])} for line in format_study(table, summaries)]
+        st.dataframe(lines, hide_index=True, key="league_table")
+        st.caption(f"{as_text(describe_protocol(table))} {NOTES}")
 
 
 def show_claims() -> None:
@@ -105,9 +123,14 @@ def show_claims() -> None:
     results = read(lab_claims.EXPERIMENT)
     for reason in results.left_out:
         st.warning(as_text(reason))
-    for one in lab_claims.judge(results):
-        st.markdown(f"{VERDICTS[one.verdict]} **{one.claim}**: {one.verdict}. {one.evidence}")
-    st.markdown(lab_claims.describe_lab(results.measured))
+    claims = lab_claims.judge(results)
+    st.markdown("What the report of the course's lab claims, and whether it holds for the networks here.")
+    for one in claims:
+        show_claim(one)
+    with st.expander("Evidence, and the lab's own results"):
+        for one in claims:
+            st.markdown(f"**{as_text(one.claim)}**: {as_text(one.evidence)}")
+        st.markdown(lab_claims.describe_lab(results.measured))
     st.caption(
         "Computed from the bundled networks and the bundled sweep. Tests of networks are over images, each network was "
         "trained from one seed; tests of settings are over seeds."

@@ -43,6 +43,8 @@ class Claim:
     claim: str
     evidence: str
     verdict: Verdict
+    needs: str = ""
+    """What would decide it, where it cannot be decided."""
 
 
 @dataclass(frozen=True)
@@ -249,20 +251,39 @@ def judge_differences(claim: str, named: Mapping[str, BySeed]) -> Claim:
     """
     if not named or not all(named.values()):
         missing = ", ".join(name for name, values in named.items() if not values) or "everything"
-        return Claim(claim, f"Not all parts are trained yet: {missing}.", "cannot be decided")
+        evidence = f"Not all parts are trained yet: {missing}."
+        return Claim(claim, evidence, "cannot be decided", "the parts that are not trained yet")
     tests = correct({name: over_seeds(list(values.values())) for name, values in named.items()})
     seeds = min(one.count for one in tests.values())
     if seeds < ENOUGH_SEEDS:
         listed = "; ".join(f"{name} {100 * one.estimate:+.2f} points" for name, one in tests.items())
         count = "one seed" if seeds == 1 else f"{seeds} seeds"
         evidence = f"{_capitalize(listed)}. With {count} it is not decided: {ENOUGH_SEEDS} are needed."
-        return Claim(claim, evidence, "cannot be decided")
+        return Claim(claim, evidence, "cannot be decided", f"at least {ENOUGH_SEEDS} seeds")
     verdict = decide(list(tests.values()))
     listed = "; ".join(f"{name}: {_describe(one.simultaneous)}, {format_p(one.p or 0)}" for name, one in tests.items())
     words = "simultaneous 95 % intervals over {} seeds, paired t tests with Holm's correction"
     words = (words if len(tests) > 1 else "95 % interval over {} seeds, paired t test").format(seeds)
     rest = describe_undecided(tests) if verdict == "cannot be decided" else ""
-    return Claim(claim, f"{_capitalize(listed)} ({words}).{rest} {describe_assumption(seeds)}", verdict)
+    evidence = f"{_capitalize(listed)} ({words}).{rest} {describe_assumption(seeds)}"
+    return Claim(claim, evidence, verdict, say_what_decides(tests))
+
+
+def say_what_decides(tests: Mapping[str, Difference]) -> str:
+    """How many seeds or images would find differences of `MARGIN` among those that may be chance.
+
+    The least difference that is found is taken to fall with the square root of their number.
+    """
+    unclear = [one for one in tests.values() if not one.sign and one.detectable]
+    if decide(list(tests.values())) != "cannot be decided" or not unclear:
+        return ""
+    widest = max(unclear, key=lambda one: one.detectable or 0)
+    factor, count = ((widest.detectable or 0) / MARGIN) ** 2, widest.count or 0
+    if factor <= 1:
+        return f"more than {count:,} {widest.unit}: these would already find {100 * MARGIN:g} points"
+    needed = round(count * factor) if count * factor < 100 else round(count * factor, -2)
+    found = f"would find a difference of {100 * MARGIN:g} points with 80 % power"
+    return f"about {needed:,.0f} {widest.unit} instead of {count:,}, which {found}"
 
 
 def describe_undecided(tests: Mapping[str, Difference]) -> str:

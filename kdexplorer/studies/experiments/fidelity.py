@@ -60,12 +60,13 @@ def judge(results: Results) -> list[Claim]:
     )
     named = "; ".join(f"{own.entry} and {other.entry}" for own, other in opposed)
     against = f" The two orders differ clearly for {named}." if opposed else ""
+    needs = f"more test images than {count:,}, or pairs whose accuracies differ more"
     evidence = (
         f"Of {len(pairs)} pairs of students, {len(same)} differ clearly in agreement and accuracy the same way, "
         f"{len(opposed)} in opposite ways, and {len(undecided)} are undecided{power} (images, after "
         f"Holm's correction).{against} {_describe_gap(results.measured)}"
     )
-    return [Claim(claim, evidence, verdict)]
+    return [Claim(claim, evidence, verdict, needs)]
 
 
 def figure(results: Results) -> Figure:

@@ -32,7 +32,15 @@ from kdexplorer.config import SCRATCH
 from kdexplorer.errors import DataError
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import bundled_checkpoints
-from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results, describe_undecided
+from kdexplorer.studies.experiments.base import (
+    Claim,
+    Experiment,
+    Figure,
+    Point,
+    Results,
+    describe_undecided,
+    say_what_decides,
+)
 from kdexplorer.studies.table import Row, Table, accuracies_by, bundled_tables, describe_network, pack_bits
 
 LAB = {
@@ -114,7 +122,9 @@ def judge_setting(claim: str, setting: str, values: BySetting, inside: tuple[flo
     others = [value for value in values if value not in own and value >= least]
     if not own or not others:
         tried = f"The sweep has no such {setting} ({listed})" if listed else "There is no sweep"
-        return Claim(claim, f"{tried}.", "cannot be decided")
+        rest = f"of {least:g} or more" if least else "others"
+        needs = f"a sweep with {setting} of {inside[0]:g} to {inside[1]:g} and {rest}"
+        return Claim(claim, f"{tried}.", "cannot be decided", needs)
     best = max(own, key=means.__getitem__)
     seeds = len(values[best])
     evidence = f"{listed}, means over {seeds} seed{'s' if seeds > 1 else ''}"
@@ -123,7 +133,8 @@ def judge_setting(claim: str, setting: str, values: BySetting, inside: tuple[flo
         deviation = float(np.mean([np.var(one, ddof=1) for one in values.values()])) ** 0.5 if freedom else 0.0
         found = find_detectable(deviation * (2 / seeds) ** 0.5, freedom) if freedom else 0.0
         power = f" (80 % power, alone and with pooled variance, at {100 * found:.2f} points)" if found else ""
-        return Claim(claim, f"{evidence}: fewer than {ENOUGH_SEEDS}{power}.", "cannot be decided")
+        needs = f"at least {ENOUGH_SEEDS} seeds instead of {seeds}"
+        return Claim(claim, f"{evidence}: fewer than {ENOUGH_SEEDS}{power}.", "cannot be decided", needs)
     tests = correct({other: over_seeds(np.subtract(values[best], values[other]).tolist()) for other in others})
     compared = ", ".join(
         f"{100 * one.estimate:+.2f} to {setting} = {other:g} ({format_p(one.p or 0)})" for other, one in tests.items()
@@ -158,7 +169,7 @@ def judge_beta(table: Table) -> Claim:
     claim = "β is 1000 because the term is of size 0.001"
     terms = [row.measures["attention_term"] for row in table.rows if "attention_term" in row.measures]
     if not terms:
-        return Claim(claim, "No network with this term is available.", "cannot be decided")
+        return Claim(claim, "No network with this term is available.", "cannot be decided", "a network with it")
     within = [10**-3.5 <= value < 10**-2.5 for value in terms]
     verdict: Verdict = "supported" if all(within) else "cannot be decided" if any(within) else "not supported"
     size = f"{min(terms):.2g} to {max(terms):.2g}" if len(terms) > 1 else f"{terms[0]:.2g}"
@@ -194,7 +205,8 @@ def judge_beating(table: Table) -> list[Claim]:
     lab = f"In the lab {' and '.join(told)} points, unpaired; a paired test would need its predictions"
     claim = "Distilled students beat their teacher"
     if not by_teacher:
-        return [Claim(claim, f"{lab}. No paired test is possible here.", "cannot be decided")]
+        evidence = f"{lab}. No paired test is possible here."
+        return [Claim(claim, evidence, "cannot be decided", "predictions of a teacher and its students")]
     return [
         _judge_beating(f"{claim} {teacher}", f"{lab}. " if teacher in LAB else "", correct(paired))
         for teacher, paired in by_teacher.items()
@@ -211,14 +223,20 @@ def _judge_beating(claim: str, lab: str, paired: Mapping[str, Difference]) -> Cl
     )
     counts = f"{above} clearly above, {below} clearly below of {len(paired)}"
     rest = describe_undecided(paired) if verdict == "cannot be decided" else ""
-    return Claim(claim, f"{lab}Here {listed}: {counts}, by McNemar with Holm's correction.{rest}", verdict)
+    needs = say_what_decides(paired)
+    return Claim(claim, f"{lab}Here {listed}: {counts}, by McNemar with Holm's correction.{rest}", verdict, needs)
 
 
 def judge_larger_loss(table: Table) -> Claim:
     """Whether distilled students have the larger loss, where it can be compared: cross-entropy, scaled."""
     claim, pairs = "The distilled students' loss is larger", list(_related(table, BASELINE))
     if not pairs:
-        return Claim(claim, "No distilled student has a scratch baseline and stored logits here.", "cannot be decided")
+        return Claim(
+            claim,
+            "No distilled student has a scratch baseline and stored logits here.",
+            "cannot be decided",
+            "such a pair",
+        )
     objective, raw = (
         sum(own.measures.get(name, 0) > other.measures.get(name, 0) for own, other, _ in pairs)
         for name in ("objective", "cross_entropy")

@@ -40,7 +40,7 @@ def judge(results: Results) -> list[Claim]:
     claim = f"A student recognizes a {CLASS} that it never saw"
     own, other = (results.values(f"students/{name}", RECALL[0]) for name in ("kd", "scratch"))
     if not own or not other:
-        return [Claim(claim, "It is not trained yet.", "cannot be decided")]
+        return [Claim(claim, "It is not trained yet.", "cannot be decided", "a training of both students")]
     count = next(iter(results.values("students/kd", COUNT).values()))
     apart = [_interval(own[seed], count)[0] > _interval(other[seed], count)[1] for seed in own if seed in other]
     verdict: Verdict = "supported" if all(apart) else "cannot be decided" if any(apart) else "not supported"

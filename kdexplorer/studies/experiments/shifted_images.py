@@ -14,7 +14,15 @@ from kdexplorer.datasets import Split, available_dataset, get_dataset
 from kdexplorer.datasets.base import Normalization
 from kdexplorer.errors import ConfigError
 from kdexplorer.runs.checkpoints import find_checkpoint
-from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results, describe_undecided
+from kdexplorer.studies.experiments.base import (
+    Claim,
+    Experiment,
+    Figure,
+    Point,
+    Results,
+    describe_undecided,
+    say_what_decides,
+)
 from kdexplorer.studies.table import Table, describe_network, evaluate_row
 
 if TYPE_CHECKING:
@@ -89,7 +97,7 @@ def judge(results: Results) -> list[Claim]:
     claim = "Distilled students lose less under shifts than students without a teacher"
     lost, adversarial, transferred = (_compare(results, shifts) for shifts in (NATURAL, ADVERSARIAL, TRANSFERRED))
     if len(lost) + len(adversarial) + len(transferred) < len(PAIRS) * len(STRONG + TRANSFERRED):
-        return [Claim(claim, "Not all networks are measured yet.", "cannot be decided")]
+        return [Claim(claim, "Not all networks are measured yet.", "cannot be decided", "the missing networks")]
     verdict = decide(list(lost.values()))
     less, more = (sum(one.sign == sign for one in lost.values()) for sign in (1, -1))
     evidence = (
@@ -101,7 +109,7 @@ def judge(results: Results) -> list[Claim]:
         f"gradient of {SOURCE}, the same pixels for all: {_list(transferred)}."
         f"{_describe_calibration(results)}"
     )
-    return [Claim(claim, evidence, verdict)]
+    return [Claim(claim, evidence, verdict, say_what_decides(lost))]
 
 
 def figure(results: Results) -> Figure:
