@@ -239,7 +239,9 @@ class RunConfig(StrictModel):
         description="pixels a side in the first epoch, 16 or 24; grows by 8, and the last quarter of the epochs has 32",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="decides initial weights, order, crops and flips")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$", description="where to train: auto, cpu, cuda, or cuda:N"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the forward passes; auto takes bfloat16 where the hardware has it"
     )

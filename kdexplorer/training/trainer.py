@@ -110,6 +110,8 @@ class Trainer:
         """Loads data and networks. Raises KDError: whatever would end the run at its start."""
         self.config = config
         self.device = resolve_device(config.device)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # whose stream events are recorded in
         if config.compile and self.device.type == "cpu":
             require_compiler()
         self.dtype = resolve_precision(config.precision, self.device)
