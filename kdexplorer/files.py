@@ -28,6 +28,8 @@ MAX_DEPTH = 32
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replaces a file atomically and syncs it. On OSError the old file is untouched, nothing temporary is left."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -95,3 +95,25 @@ def test_an_exported_network_computes_the_same_elsewhere(format, bundled, tmp_pa
         assert all(torch.equal(state[name], tensor) for name, tensor in network.state_dict().items())
         logits = kd.predict(network, (255 * pixels).round().astype(np.uint8))
     assert np.allclose(logits, bundled.logits["resnet8-scratch"][:5], atol=0.02)
+
+
+def test_ones_own_student_is_compared_with_its_bundled_teacher(runs_root, make_checkpoint, bundled, capsys):
+    """It was evaluated on the bundled images, the first of the teacher's, and the table has one row or both."""
+    teacher = bundled.entries["resnet56"]
+    reference = {"name": "any name", "sha256": teacher.sha256}
+    data = {"dataset": "cifar10-small", "evaluation_images": 2000}
+    logits = bundled.logits["resnet8-scratch"][:2000]
+    make_checkpoint(
+        runs_root / "imported" / "own", logits=logits, teacher=reference, data=data,
+        classes=teacher.classes, test_accuracy=float((logits.argmax(1) == bundled.labels[:2000]).mean()),
+    )  # fmt: skip
+    table = kd.results("imported/own")
+    assert table["teacher"][0] == "resnet56"
+    both = kd.results("imported/own", "resnet56").set_index("name")
+    expected = (bundled.logits["resnet56"][:2000].argmax(1) == bundled.labels[:2000]).mean()
+    assert both.loc["resnet56", "accuracy"] == pytest.approx(expected)
+    assert set(both["images"]) == {2000}
+    words = ["handout", "--networks", "resnet56", "imported/own", "--images", "1", "-o"]
+    assert main([*words, str(runs_root / "x.html")]) == 0
+    assert main([*words, str(runs_root / "missing" / "x.html")]) == 1
+    assert capsys.readouterr().err == f"error: [Errno 2] there is no such folder: '{runs_root / 'missing'}'\n"

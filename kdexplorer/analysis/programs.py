@@ -47,6 +47,8 @@ def export(network: str | Checkpoint, format: Format = "pt2") -> bytes:
     if format == "onnx" and not has_onnx():
         raise ConfigError("onnx needs more libraries: pip install onnx onnxscript onnxruntime")
     checkpoint = find_checkpoint(network) if isinstance(network, str) else network
+    if not checkpoint.computes:
+        raise CheckpointError(f"{checkpoint.name} is no network: only its logits are stored.")
     if format == "safetensors":
         return _save_weights(checkpoint)
     import torch
@@ -79,7 +81,8 @@ def _with_normalization(checkpoint: Checkpoint) -> nn.Module:
     class Program(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.network = checkpoint.network()
+            network: Any = checkpoint.network()
+            self.network = network.to(memory_format=torch.contiguous_format)
             mean, std = (torch.tensor(v).view(3, 1, 1) for v in checkpoint.card.normalization.model_dump().values())
             self.mean, self.std = nn.Buffer(mean), nn.Buffer(std)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -82,6 +82,33 @@ def is_evaluated_on(checkpoint: Checkpoint, other: Checkpoint) -> bool:
     if own is None or wanted is None:
         return describe_evaluation(checkpoint) == describe_evaluation(other)
     return own.key in (wanted.key, wanted.first_test_images_of)
+
+
+def on_same_images(entries: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
+    """Networks of a test split as if they had been evaluated on the first images of it alone, where others were.
+
+    Their accuracy and cross-entropy are then those on these images; the objective is unknown.
+    """
+    evaluated = [evaluation_dataset(one) for one in entries.values()]
+    part = next((one for one in evaluated if one is not None and one.first_test_images_of), None)
+    if part is None or len(group_by_evaluation(entries)) < 2:
+        return dict(entries)
+    return {name: _on_part(one, part) for name, one in entries.items()}
+
+
+def _on_part(checkpoint: Checkpoint, part: Dataset) -> Checkpoint:
+    dataset, labels = evaluation_dataset(checkpoint), part.test_labels()
+    logits = whole_split_logits(checkpoint, checkpoint.logits_or_none(), part.key)
+    if dataset is None or dataset.key == part.key or logits is None or labels is None:
+        return checkpoint
+    data = checkpoint.card.data.model_copy(update={"dataset": part.key, "evaluation_images": len(labels)})
+    figures: dict[str, Any] = {
+        "test_accuracy": metrics.accuracy(logits, labels),
+        "test_objective": None,
+        "test_terms": {},
+    }
+    figures["test_cross_entropy"] = metrics.cross_entropy(logits, labels)
+    return replace(checkpoint, card=checkpoint.card.model_copy(update={"data": data, **figures}))
 
 
 def whole_split_logits(checkpoint: Checkpoint, logits: np.ndarray | None, dataset: str) -> np.ndarray | None:
@@ -278,7 +305,7 @@ def find_entries(names: Sequence[str]) -> dict[str, Checkpoint]:
         if not students.keys() & found.keys():
             raise RunError(f"{run.run_id} has no finished student: see 'python -m kdexplorer runs show {run.run_id}'.")
     short = short_names(list(found))
-    entries = {short[name]: checkpoint for name, checkpoint in found.items()}
+    entries = on_same_images({short[name]: checkpoint for name, checkpoint in found.items()})
     groups = group_by_evaluation(entries)
     if len(groups) > 1:
         parts = "; ".join(f"{images}: {', '.join(those)}" for images, those in groups.items())

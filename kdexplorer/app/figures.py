@@ -16,7 +16,6 @@ from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.compare.studies import VERDICTS
 from kdexplorer.app.parts import chart_view, network_picker, picture
 from kdexplorer.app.parts.layout import as_text, show_error
-from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, result_rows
 from kdexplorer.config import trained_alpha
@@ -27,7 +26,7 @@ from kdexplorer.runs import lineage
 from kdexplorer.studies.experiments.results import SMALL
 from kdexplorer.vote.store import open_store
 
-PARAMETER = "figure"
+PARAMETER, _HIDDEN = "figure", "answer_hidden"
 
 
 def show() -> None:
@@ -40,9 +39,14 @@ def show() -> None:
     draw(key)
 
 
-def draw(key: str) -> None:
+ANSWERED = ("experiment",)
+"""Figures whose answer a lecture hides at first."""
+
+
+def draw(key: str, with_answer: bool = True) -> None:
     """Draws a figure with its control; an error is reported in its place."""
-    with st.container(key="kd_figure"):
+    st.session_state[_HIDDEN] = not with_answer
+    with st.container(key="kd_figure", height="stretch"):
         try:
             _draw(all_figures()[key], *network_picker.choose_networks())
         except KDError as error:
@@ -54,26 +58,22 @@ def draw(key: str) -> None:
 
 def _draw(figure: Figure, teacher: Network, students: list[Network]) -> None:
     if figure.needs == "picture":
-        left, right = st.columns([1, 3], gap="medium")
-        with left:
-            image = _pick_picture(teacher, students)
-        with right:
-            _draw_beside(figure, teacher, students, image)
+        with st.container(key="figure_row", horizontal=True, wrap=False, height="stretch", gap="medium"):
+            with st.container(key="figure_left", width="content", gap="small"):
+                with st.container(key="picture", gap="small"):
+                    image = picture.pick(teacher, students, alone=True)
+                controls = st.container()
+            with st.container(height="stretch", gap="small"):
+                _draw_beside(figure, teacher, students, image, controls)
     elif figure.key in SECTIONS:
         SECTIONS[figure.key](teacher, students)
     else:
         source = _pick_family(teacher, students) if figure.needs == "family" else None
-        chart_view.show_figure(figure.key, source, about=(), alone=True)
+        chart_view.show_figure(figure.key, source, about=())
 
 
-def _pick_picture(teacher: Network, students: list[Network], label: bool = True) -> Picture:
-    """Draws the picture with the buttons for another; without `label` its caption does not name the class."""
-    with st.container(key="picture", gap="small"):
-        return picture.pick(teacher, students, alone=True, label=label)
-
-
-def _draw_beside(figure: Figure, teacher: Network, students: list[Network], image: Picture) -> None:
-    """A figure about a picture, from the networks' attention maps or their logits."""
+def _draw_beside(figure: Figure, teacher: Network, students: list[Network], image: Picture, controls: Any) -> None:
+    """A figure about a picture, from the networks' attention maps or their logits; its choices are in `controls`."""
     if figure.draw is None:
         _show_method(teacher, students, image)
         return
@@ -87,7 +87,7 @@ def _draw_beside(figure: Figure, teacher: Network, students: list[Network], imag
             trained = source.networks[source.distilled.name].card.objective
             alpha = choices.pinned("alpha", trained_alpha(trained))
             source = replace(source, student=source.distilled, alpha=alpha)
-    chart_view.show_figure(figure.key, source, alone=True)
+    chart_view.show_figure(figure.key, source, choices_in=controls)
 
 
 def _show_method(teacher: Network, students: list[Network], image: Picture) -> None:
@@ -104,7 +104,9 @@ def _pick_family(teacher: Network, students: list[Network]) -> Comparison:
     """Draws the choice of a teacher; the rows of its family, or of those that were chosen."""
     found = network_picker.networks()
     teachers = lineage.list_teachers({name: c for name, c in found.items() if "/" not in name})
-    name = choices.pick_option("family", "Teacher", dict.fromkeys([teacher.key, *teachers]))
+    name = choices.pick_option(
+        "family", "Teacher", dict.fromkeys([teacher.key, *teachers]), label_visibility="collapsed"
+    )
     return _compare(found[name], students if name == teacher.key else None)
 
 
@@ -136,7 +138,9 @@ def _show_experiment(teacher: Network, students: list[Network]) -> None:
     words = right.empty()
     found = experiments.draw_chart(chosen)
     said = f"**{chosen.question}** "
-    if found and found.small:
+    if st.session_state.get(_HIDDEN):
+        pass
+    elif found and found.small:
         said += SMALL
     elif found:
         verdicts = (f"{VERDICTS[claim.verdict]} {claim.claim}: {claim.verdict}." for claim in chosen.judge(found))
@@ -147,23 +151,7 @@ def _show_experiment(teacher: Network, students: list[Network]) -> None:
 def _show_vote(teacher: Network, students: list[Network]) -> None:
     """The question in letters for the last row, or before the first one the picture that it will be about."""
     store = open_store()
-    seen, question = audience.swap_seen(store), store.current()
-    if question is not None:
-        with audience.show_projector(store, teacher, seen):
-            if access.is_presenter() and not question.is_open:
-                image = _pick_picture(teacher, students, label=False)  # it would give the answer away
-                audience.show_ask(store, teacher, image, seen)
-        return
-    left, middle, right = st.columns([4, 4, 5], gap="medium")
-    with left:
-        audience.show_code("stretch")
-    with middle:
-        image = _pick_picture(teacher, students, label=False)
-    with right:
-        if access.is_presenter():
-            audience.show_ask(store, teacher, image, seen)
-        else:
-            st.info("No question yet. The presenter starts questions.")
+    audience.show_projector(store, teacher, students, audience.swap_seen(store))
 
 
 SECTIONS = {

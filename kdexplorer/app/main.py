@@ -24,7 +24,7 @@ hidden = layout.hide()
 page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
 choices.translate_link()  # the page is known: it begins anew where it is
 if is_figure or is_story:
-    with st.container(key="alone"):
+    with st.container(key="alone", height="stretch"):
         (figures if is_figure else story).show()
 else:
     with st.container(key="share", horizontal=True, gap="xsmall"):

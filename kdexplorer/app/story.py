@@ -15,13 +15,12 @@ from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.errors import ConfigError
-from kdexplorer.figures import all_figures
 from kdexplorer.story import Lecture, Step, open_lecture
 from kdexplorer.web import assemble
 
 PARAMETER, NOTES = "story", "notes"
-STEP, _BEFORE = "story_step", "story_before"
-"""The key of the step where the lecture goes on, and of what was chosen before it."""
+STEP, _BEFORE, _REVEALED = "story_step", "story_before", "story_revealed"
+"""The keys of the step where the lecture goes on, of what was chosen before it, and of the step with its answer."""
 _css, _script, _notes_script = (assemble.read(name) for name in ("story.css", "story.js", "story_notes.js"))
 _notes_button = st.components.v2.component(
     "kdexplorer_story", html="<button type='button'>Notes</button>", js=_script, css=_css
@@ -66,15 +65,29 @@ def _draw(lecture: Lecture, number: int) -> None:
     with st.container(key="story_words"):
         st.title(as_text(step.title), anchor=False)
         st.markdown(as_text(step.sentence))
-    with st.container(key=f"story_figure_{number}"):
-        figures.draw(step.figure)
+    is_revealed = st.session_state.get(_REVEALED) == number
+    with st.container(key=f"story_figure_{number}", height="stretch", gap=None):
+        if step.answer and is_revealed:
+            st.markdown(f"**{as_text(step.answer)}**")
+        if step.figure:
+            figures.draw(step.figure, is_revealed)
+        else:
+            with st.container(key="story_points", height="stretch", vertical_alignment="distribute"):
+                for position, point in enumerate(step.points, start=1):
+                    st.markdown(f"{position}\\. {as_text(point)}")
     with st.container(key="story_footer", horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"{number} / {count}", width="content")
         st.progress(number / count)
         _notes_button(key="story_channel", data={"step": number})
-        st.button("Back", key="story_back", disabled=number == 1, on_click=_go_to, args=(number - 1,))
-        st.button("Next", key="story_next", disabled=number == count, on_click=_go_to, args=(number + 1,))
-        if st.button("Leave", key="story_leave", help=f"To {layout.TITLES[all_figures()[step.figure].page]}"):
+        if (step.answer or step.figure in figures.ANSWERED) and not is_revealed:
+            st.button("Reveal", key="story_reveal", on_click=st.session_state.update, args=({_REVEALED: number},))
+        if number < count and lecture.steps[number].optional:
+            more = as_text(lecture.steps[number].title)
+            st.button(f"More: {more}", key="story_more", on_click=_go_to, args=(number + 1,))
+        for name, way in (("Back", -1), ("Next", 1)):
+            other = lecture.neighbor(number, way)
+            st.button(name, key=f"story_{name.lower()}", disabled=other is None, on_click=_go_to, args=(other,))
+        if st.button("Leave", key="story_leave", help=f"To {layout.TITLES[step.page]}"):
             _leave(step)
 
 
@@ -84,12 +97,13 @@ def _show_notes(lecture: Lecture) -> None:
         access.show_login()
         return
     st.title(as_text(lecture.title), anchor=False)
-    steps = [step.model_dump(include={"title", "sentence", "notes"}) for step in lecture.steps]
+    steps = [step.model_dump(include={"title", "sentence", "answer", "notes"}) for step in lecture.steps]
     _notes(key="story_notes", data={"steps": steps})
 
 
 def _go_to(number: int) -> None:
-    """The callback of what changes the step."""
+    """The callback of what changes the step; its answer is hidden again."""
+    st.session_state.pop(_REVEALED, None)
     st.query_params[PARAMETER] = str(number)
 
 
@@ -97,7 +111,7 @@ def _leave(step: Step) -> None:
     """To the page that the step's figure belongs to, with everything that was chosen."""
     _restore()
     st.query_params.pop(PARAMETER, None)
-    st.switch_page(layout.FOLDER / f"{all_figures()[step.figure].page}.py")
+    st.switch_page(layout.FOLDER / f"{step.page}.py")
 
 
 def _enter(number: int, step: Step) -> None:

@@ -161,27 +161,30 @@ def _grid_shape(networks: int, stages: int) -> Spec:
     """The grid without its maps and numbers; a single stage is large, with its correlations as numbers and bars."""
     slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity of the maps, 0 to 1")
     is_large, line = stages == 1, _LARGE if stages == 1 else _LINE
-    side = f"{(LARGE if is_large else HEIGHT) / DESIGN_EM / stages:.4g} * em - {line} * em"
+    own = f"{(LARGE if is_large else HEIGHT) / DESIGN_EM:.4g} * em"
+    side = f"(room > 0 ? room - names : {own}) / {stages} - {line} * em"
     params = [
         alt.param(name="opacity", value=0, bind=slider),
         alt.param(name="photo", value=""),
         alt.param(name="column", expr=f"width / {max(networks, 3)}"),
+        alt.param(name="names", expr="(column < 11 * em ? 2.5 : 1.5) * em"),
+        alt.param(name="room", value=0),
         alt.param(name="cell", expr=f"max(0, min({side}, column - em / 4))"),  # the first layout may have no width
     ]
-    height = f"{_NAMES} * em + {stages} * (cell + {line} * em)"
+    height = f"names + {stages} * (cell + {line} * em)"
     heads = alt.Chart(alt.NamedData("heads")).transform_calculate(left="datum.column * column")
     layers = [*_pictures(line), *(_correlations() if is_large else []), *name_networks(heads)]
     return spec(layers, title("", "—"), "", height, *params)
 
 
-_NAMES, _LINE, _LARGE = 2.5, 1.4, 4.4
-"""Height of the networks' names, and of what stands under a map, in `em`: a line, or a line, a number and its bar."""
+_LINE, _LARGE = 1.4, 4.4
+"""Height of what stands under a map, in `em`: a line, or a line, a number and its bar."""
 
 
 def _pictures(line: float) -> list[alt.Chart]:
     """The photo, the map over it, and a line of text under it, before a number if there is room for one."""
     base = alt.Chart(alt.NamedData("cells")).transform_calculate(
-        left="datum.column * column", top=f"{_NAMES} * em + datum.row * (cell + {line} * em)"
+        left="datum.column * column", top=f"names + datum.row * (cell + {line} * em)"
     )
     side = alt.expr("cell")
     x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("top:Q", scale=None, axis=None)
@@ -205,7 +208,7 @@ def _correlations() -> list[alt.Chart]:
     """Under each student's map the correlation with the teacher's as a large number and as a part of the width."""
     base = alt.Chart(alt.NamedData("cells")).transform_filter("isValid(datum.like)").transform_calculate(
         left="datum.column * column", end="datum.left + cell", full="datum.left + cell * clamp(datum.like, 0, 1)",
-        number=f"{_NAMES + 2.6} * em + cell", bar=f"{_NAMES + 4} * em + cell",
+        number="names + 2.6 * em + cell", bar="names + 4 * em + cell",
     )  # fmt: skip
     x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("bar:Q", scale=None, axis=None)
     bar = base.mark_rule(strokeWidth=em(8), strokeCap="butt")

@@ -101,7 +101,8 @@ def _pushes() -> alt.Chart:
 
 
 def _class_axis(field: str, order: Sequence[str], **options: Any) -> alt.Y:
-    return alt.Y(f"{field}:N", sort=order, scale=alt.Scale(domain=order), title=None, **options)
+    axis = alt.Axis(labelOverlap=False)
+    return alt.Y(f"{field}:N", sort=order, scale=alt.Scale(domain=order), title=None, axis=axis, **options)
 
 
 def _bars(base: alt.Chart, order: Sequence[str]) -> list[alt.Chart]:

@@ -113,9 +113,10 @@ def _columns_shape(count: int, networks: int, rest: bool) -> Spec:
         alt.param(name="names", expr=f"min(0.31 * width, (0.46 * max(letters, narrow ? 0 : {longest}) + 0.7) * em)"),
         alt.param(name="column", expr=f"max(1, (width - names) / {networks})"),
         alt.param(name="bar", expr="max(1, column - 3.1 * em)"),
-        alt.param(name="head", expr=f"column < {NARROW} * em ? 2.1 : 1.35"),  # in rows
+        alt.param(name="names_above", expr=f"(column < {NARROW} * em ? 3.4 : 2.3) * em"),
+        alt.param(name="head", expr=f"names_above * {end} / max(1, height - names_above)"),  # in rows
     ]
-    height = f"(head + {end}) * {ROW / DESIGN_EM:.4g} * em"
+    height = f"names_above + {end * ROW / DESIGN_EM:.4g} * em"
     return spec(layers, heading, "", height, *temperature_params(), *params)
 
 

@@ -64,10 +64,42 @@ def area(pixels: float) -> Any:
     return alt.expr(f"{pixels / DESIGN_EM**2:.4g} * em * em")
 
 
-def enlarge(spec: dict[str, Any], factor: float) -> dict[str, Any]:
-    """A chart whose text and lengths are larger by a factor, in the same width; the chart itself is not modified."""
-    params = [p | {"expr": f"{factor:g} * ({p['expr']})"} if p["name"] == "em" else p for p in spec["params"]]
-    return spec | {"params": params}
+REM = "max(16, 0.01875 * windowSize()[0])"
+"""The size of a lecture's text in pixels, as a Vega expression: 24 in a window of 1280 (`app/style.css`)."""
+
+
+def fill(spec: dict[str, Any], sliders: Sequence[str], untitled: bool = False) -> dict[str, Any]:
+    """A chart as high as its place, with the text of a lecture; the chart itself is not modified.
+
+    On a phone, where the page scrolls, it keeps its own height. A chart whose parts do not follow its height by
+    themselves has a parameter `room`, which is 0 elsewhere.
+
+    Args:
+        spec: the chart.
+        sliders: the names of those that are seen above it.
+        untitled: whether only the smaller part of its title is drawn.
+    """
+    above = " + ".join(f"{SLIDER_HEIGHT.get(name, 2.25):g} * {REM}" for name in sliders) or "0"
+    known = {param["name"]: param for param in spec["params"]}
+    own, text = known["height"]["expr"], f"(windowSize()[0] > 640 ? {REM} : 13) + 0 * width"
+    tall = f"max(8 * em, containerSize()[1] - {above})"
+    new: dict[str, Any] = {"em": {"expr": text}}
+    size = {} if "room" in known else {"autosize": {"type": "fit", "contains": "padding"}}
+    if "room" in known:
+        new["room"] = {"expr": f"windowSize()[0] > 640 ? {tall} - {1.7 if untitled else 3.2} * em : 0"}
+    else:
+        new["height"] = {"expr": f"windowSize()[0] > 640 ? {tall} : {own} + 9 * em"}
+    said = spec["title"]
+    if untitled:
+        new |= {"heading": {"value": known["subtitle"]["value"]}}
+        said = {name: value for name, value in said.items() if name != "subtitle"} | {"fontWeight": "normal"}
+        said = said if new["heading"]["value"] else None
+    params = [{"name": p["name"], **new[p["name"]]} if p["name"] in new else p for p in spec["params"]]
+    return spec | size | {"title": said, "params": params}
+
+
+SLIDER_HEIGHT = {"logT": 3.1}
+"""Of a slider above a chart, in `REM`, where it is not that of a line."""
 
 
 TEACHER = "teacher"

@@ -15,16 +15,14 @@ import numpy as np
 
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, NetworkLogits, Spec, fill_shape, slider_value, spec, title, tooltips
-from kdexplorer.charts.style import DESIGN_EM, PROJECTOR_EM, area, em
+from kdexplorer.charts.style import DESIGN_EM, EM, PROJECTOR_EM
 from kdexplorer.charts.temperature import kl, log_softmax, temperature_params
 
 AUDIENCE = style.look_of(style.AUDIENCE).label
-ROW, ALONE = 38, 28
-"""Height in pixels of a class with bars of several sources, and of the votes alone."""
-LINE = 1.18
-"""Height of a class on a projector, in `em`."""
+LINE, PROJECTOR_LINE = 1.7, 1.18
+"""Height of a class, on a page and on a projector, in `em`."""
 TEXT = (0.2, 0.35, 0.55)
-"""Room for a percentage right of the longest bar on a projector, in lengths of that bar, with one to three sources."""
+"""Room for a percentage right of the longest bar, in lengths of that bar, with one to three sources."""
 
 
 def vote_bars(
@@ -36,7 +34,8 @@ def vote_bars(
     temperature: float = 1.0,
     projector: bool = False,
 ) -> Spec:
-    """Bars of each class: the audience's share of votes, the teacher's probability at the slider's T, the annotators'.
+    """Bars of each class, the sources side by side: the audience's share of votes, the teacher's probability at the
+    slider's T, the annotators'.
 
     Args:
         counts: votes for each of the K classes.
@@ -45,8 +44,7 @@ def vote_bars(
         teacher: None while its prediction must not be shown; then there is no slider.
         human: the shares of annotators `[K]`, where they are available.
         temperature: where the slider starts.
-        projector: in letters for the last row: one line for each class, and the sources side by side. What the star
-            means is not written in it.
+        projector: in letters for the last row.
     """
     sources: list[tuple[str, Any]] = [(AUDIENCE, counts)]
     if teacher is not None:
@@ -66,12 +64,12 @@ def vote_bars(
                 }
             )  # fmt: skip
     names = tuple(source for source, _ in sources)
-    shape = (_projector_shape if projector else _shape)(names, teacher.name if teacher else None, len(classes))
-    hard = "" if label is None or projector else f"★ the hard label, {classes[label]}"
+    shape = _shape(names, teacher.name if teacher else None, len(classes), projector)
+    hard = "" if label is None else f"★ the hard label, {classes[label]}"
     return fill_shape(
         shape,
         {"votes": rows},
-        {"logT": slider_value(temperature), "subtitle": hard},
+        {"logT": slider_value(temperature)},
         f"Bars for each class: the shares of {', '.join(names)}. {hard}",
     )
 
@@ -87,24 +85,24 @@ def _shares(soft: bool) -> alt.Chart:
     )
 
 
-def _colors(sources: tuple[str, ...], teacher: str | None, legend: alt.Legend | None) -> alt.Color:
+def _colors(sources: tuple[str, ...], teacher: str | None) -> alt.Color:
     looks = [style.AUDIENCE, *([style.TEACHER] if teacher else []), style.HUMAN]
     colors = [style.look_of(role).color for role in looks[: len(sources)]]
-    return alt.Color("source:N", scale=alt.Scale(domain=list(sources), range=colors), legend=legend)
+    return alt.Color("source:N", scale=alt.Scale(domain=list(sources), range=colors), legend=None)
 
 
 @lru_cache(maxsize=32)
-def _projector_shape(sources: tuple[str, ...], teacher: str | None, count: int) -> Spec:
-    """The bars for a projector without their rows: each source starts a step further right, and has its name above."""
+def _shape(sources: tuple[str, ...], teacher: str | None, count: int, projector: bool) -> Spec:
+    """The bars without their rows: each source starts a step further right, and has its name above."""
     step, last = 1 + TEXT[len(sources) - 1], len(sources) - 1
     base = _shares(teacher is not None).transform_calculate(
         begin=f"{step} * indexof({json.dumps(sources)}, datum.source)", end="datum.begin + datum.p"
     )
     scale = alt.Scale(domain=[0, step * last + step], nice=False)
     x, end = alt.X("begin:Q", scale=scale, axis=None), alt.X("end:Q", scale=scale, axis=None)
-    axis = alt.Axis(labelColor=INK, ticks=False, domain=False)
+    axis = alt.Axis(labelColor=INK, ticks=False, domain=False, labelOverlap=False)
     y = alt.Y("class:N", sort=alt.EncodingSortField("place", op="min"), title=None, axis=axis)
-    bars = base.mark_bar().encode(x=x, x2="end:Q", y=y, color=_colors(sources, teacher, None), tooltip=TOOLTIPS)
+    bars = base.mark_bar().encode(x=x, x2="end:Q", y=y, color=_colors(sources, teacher), tooltip=TOOLTIPS)
     text = base.mark_text(color=INK, align="left", dx=6)
     percent = text.transform_filter("datum.p >= 0.005").encode(x=end, y=y, text="percent:N")
     words = "'teacher' + (datum.voted > 0 ? ', KL ' + format(max(0, datum.K), '.2f') : '')"
@@ -120,32 +118,8 @@ def _projector_shape(sources: tuple[str, ...], teacher: str | None, count: int) 
     heading = title(said)
     heading.params.offset = alt.expr(f"{0.2 if last else 0.4} * em")
     params = temperature_params() if teacher else [alt.param(name="logT", value=0)]
-    tall = count * LINE * DESIGN_EM
-    return spec(layers, heading, "", tall, *params, size=PROJECTOR_EM)
-
-
-@lru_cache(maxsize=32)
-def _shape(sources: tuple[str, ...], teacher: str | None, count: int) -> Spec:
-    """The bars without their rows."""
-    base = _shares(teacher is not None)
-    legend = alt.Legend(orient="bottom", title=None, labelLimit=em(200), symbolSize=area(150))
-    axis = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
-    x = alt.X("p:Q", title="share of votes, probability", scale=alt.Scale(domain=[0, 1.12]), axis=axis)
-    y = alt.Y("class:N", sort=alt.EncodingSortField("place", op="min"), title=None, axis=alt.Axis(labelLimit=em(200)))
-    offset = alt.YOffset("source:N", sort=list(sources))
-    bars = base.mark_bar().encode(
-        x=x, y=y, yOffset=offset,
-        color=_colors(sources, teacher, legend), tooltip=TOOLTIPS,
-    )  # fmt: skip
-    text = base.transform_filter("datum.p >= 0.005").mark_text(color=INK, align="left", dx=4)
-    layers = [bars, text.encode(x=x, y=y, yOffset=offset, text="percent:N")]
-    if teacher:
-        layers.append(_live_distance(base, teacher))
-    said: Any = alt.expr("'The room and the teacher at T = ' + format(T, '.2f')") if teacher else "The room's votes"
-    heading = title(said)
-    heading.params.offset = em(36 if teacher else 14)
-    params = temperature_params() if teacher else [alt.param(name="logT", value=0)]
-    return spec(layers, heading, "", count * (ROW if len(sources) > 1 else ALONE), *params)
+    tall = count * (PROJECTOR_LINE if projector else LINE) * DESIGN_EM
+    return spec(layers, heading, "", tall, *params, size=PROJECTOR_EM if projector else EM)
 
 
 def _with_distance(base: alt.Chart) -> alt.Chart:
@@ -155,15 +129,4 @@ def _with_distance(base: alt.Chart) -> alt.Chart:
         kl(base, "K", "source", share, "log(datum.audience)", "datum.logp")
         .transform_joinaggregate(voted="sum(audience)", groupby=["source"])
         .transform_filter("datum.place === 0")
-    )
-
-
-def _live_distance(base: alt.Chart, teacher: str) -> alt.Chart:
-    """KL(audience ‖ teacher) at the slider's T, above the plot."""
-    said = f"{json.dumps(f'KL(room ‖ {teacher}) = ')} + format(max(0, datum.K), '.3f') + ' nats'"
-    return (
-        _with_distance(base.transform_filter("datum.soft"))
-        .transform_calculate(said=f"datum.voted > 0 ? {said} : 'no votes yet'")
-        .mark_text(color=INK, align="left", clip=False)
-        .encode(x=alt.XValue(0), y=alt.YValue(em(-16)), text="said:N")
     )

@@ -96,5 +96,5 @@ def check_story(options: argparse.Namespace) -> int:
     lecture = read_lecture(options.file or DEFAULT)
     print(f"{lecture.title}: {len(lecture.steps)} steps")
     for number, step in enumerate(lecture.steps, start=1):
-        print(f"{number:>3}  {step.figure:22}{step.title}: {step.sentence}")
+        print(f"{number:>3}  {step.figure or 'points':22}{step.title}: {step.sentence}")
     return DONE

@@ -7,13 +7,14 @@ usage, 130 stopped by a signal with the state saved.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from kdexplorer import __version__
 from kdexplorer.cli import data, handout, networks, runs, study, train
-from kdexplorer.cli.options import COMMANDS, FAILED, STOPPED, WRONG_USAGE
+from kdexplorer.cli.options import COMMANDS, DONE, FAILED, STOPPED, WRONG_USAGE
 from kdexplorer.errors import ConfigError, KDError
 
 MODULES = (train, study, runs, networks, handout, data)
@@ -29,7 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
     options = build_parser().parse_args(arguments)
     try:
-        return options.run(options)
+        code = options.run(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # who read the output has had enough; Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except (KDError, OSError) as error:
         if options.debug:
             raise

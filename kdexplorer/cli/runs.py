@@ -88,10 +88,11 @@ def show(options: argparse.Namespace) -> int:
         return DONE
     print(f"{found.run_id}: {status.state}  {status.message}".rstrip())
     print(f"command: {train_command(config)}")
-    for row in {row.student: row for row in metrics}.values():
+    finished = {checkpoint.name for checkpoint in run_checkpoints(found)}  # the table has their final figures
+    for row in {row.student: row for row in metrics if row.student not in finished}.values():
         accuracy = f"{100 * row.test['accuracy']:.2f} %" if "accuracy" in row.test else "missing"
         print(f"  {row.student:<32} epoch {row.epoch + 1:>3}  accuracy {accuracy}")
-    if run_checkpoints(found):
+    if finished:
         print("\n" + train.format_results(found))
     if status.state in ("failed", "lost"):
         print("\nlast lines of the log:\n" + found.log_tail())

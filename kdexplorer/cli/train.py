@@ -140,7 +140,10 @@ def train(options: argparse.Namespace) -> int:
         shared.report_substitute(options, config.dataset)
         return run
 
-    return execute_run(ddp.join().lead(create_or_find), options.quiet)
+    run = ddp.join().lead(create_or_find)
+    if options.quiet and ddp.join().leads:
+        print(run.run_id, flush=True)
+    return execute_run(run, options.quiet)
 
 
 def read_config(options: argparse.Namespace) -> RunConfig:

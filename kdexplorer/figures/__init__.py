@@ -55,7 +55,7 @@ class Figure:
         draw: makes its chart, if there is one, or yields its parts; None for what only its page can draw.
         needs: where it stands alone: `picture` beside it, or the results of a chosen teacher's `family`.
         choose: the viewer's choices, each from what it needs itself; `draw` takes them by their names.
-        size: by how much its text is larger where it stands alone.
+        is_titled: whether its charts' titles say more than a lecture's step.
         name: its charts' in the page's files, with what was chosen in braces; the title where it is empty.
     """
 
@@ -67,7 +67,7 @@ class Figure:
     draw: Callable[..., Spec | Iterable[Part] | None] | None = None
     needs: str = ""
     choose: tuple[Callable[..., Choice], ...] = ()
-    size: float = 1.0
+    is_titled: bool = False
     name: str = ""
 
     def choices(self, source: object) -> list[Choice]:

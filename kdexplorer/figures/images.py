@@ -103,10 +103,10 @@ def draw_scale(maps: Sequence[NetworkMaps], mode: str, shared: bool) -> Spec:
 
 
 FIGURES = (
-    Figure("hard_label", "The hard label", "soft_labels", "the picture", "soft", _hard_label, "picture", size=1.4),
+    Figure("hard_label", "The hard label", "soft_labels", "the picture", "soft", _hard_label, "picture"),
     Figure(
         "teacher_prediction", "The teacher's prediction", "soft_labels", "the picture", "soft", _teacher_prediction,
-        "picture", size=1.4,
+        "picture",
     ),
     Figure(
         "soft_labels", "Soft labels of teacher and students", "soft_labels", "T", "soft", soft_labels.columns,
@@ -114,11 +114,15 @@ FIGURES = (
     ),
     Figure(
         "temperature_curves", "Entropy, KL and gradient over T", "soft_labels", "the measure", "soft",
-        curves.over_temperature, "picture", (_choose_curve,), 1.1,
+        curves.over_temperature, "picture", (_choose_curve,), is_titled=True,
     ),
-    Figure("gradient", "The gradient on the student's logits", "soft_labels", "α", "gradient", _gradient, "picture"),
     Figure(
-        "students", "Two students' predictions", "soft_labels", "the picture", "soft", _students, "picture", size=1.25
+        "gradient", "The gradient on the student's logits", "soft_labels", "α", "gradient", _gradient, "picture",
+        is_titled=True,
+    ),
+    Figure(
+        "students", "Two students' predictions", "soft_labels", "the picture", "soft", _students, "picture",
+        is_titled=True,
     ),
     Figure(
         "attention", "Attention maps", "attention", "the maps' opacity", "attention", _attention, "picture",
@@ -126,6 +130,6 @@ FIGURES = (
     ),
     Figure(
         "attention_difference", "Attention, student minus teacher", "attention", "the picture", "attention",
-        _attention_difference, "picture", (choose_stage,),
+        _attention_difference, "picture", (choose_stage,), is_titled=True,
     ),
 )  # fmt: skip

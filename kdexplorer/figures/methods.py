@@ -23,8 +23,8 @@ def _taxonomy(method: str) -> Iterator[Part]:
 FIGURES = (
     Figure(
         "taxonomy", "Where methods connect two networks", "methods", "the method", "methods", _taxonomy, "",
-        (_choose_method,), 1.2,
+        (_choose_method,),
     ),
     Figure("method", "A method's gradient on a student", "methods", "the method", "methods", needs="picture"),
-    Figure("divergence", "Forward or reverse KL", "methods", "β", "methods", charts.mode_figure, size=1.1),
+    Figure("divergence", "Forward or reverse KL", "methods", "β", "methods", charts.mode_figure, is_titled=True),
 )  # fmt: skip

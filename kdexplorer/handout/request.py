@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kdexplorer.analysis import image_filters
-from kdexplorer.analysis.results import dataset_of, group_by_evaluation, short_names, whole_split_logits
+from kdexplorer.analysis.results import dataset_of, group_by_evaluation, on_same_images, short_names, whole_split_logits
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.config import trained_alpha
@@ -156,8 +156,7 @@ class HandoutRequest:
     address: str = ""
 
     def __post_init__(self) -> None:
-        if not self.compared:
-            object.__setattr__(self, "compared", self.networks)
+        object.__setattr__(self, "compared", on_same_images(self.compared or self.networks))
         is_web = self.address.startswith(("http://", "https://"))
         problems = {
             "give a teacher and at most four students": not 1 <= len(self.networks) <= MAX_NETWORKS,

@@ -102,7 +102,7 @@ class Checkpoint:
             raise CheckpointError(f"{path} contains {logits.dtype} of shape {logits.shape}, not logits: restore it.")
         if not np.isfinite(logits).all():
             raise CheckpointError(f"{path} contains values that are not finite: train again.")
-        return logits.astype(np.float32)
+        return logits[: self.card.data.evaluation_images].astype(np.float32)
 
     def logits_or_none(self) -> np.ndarray | None:
         """The stored logits, or None where they cannot be read."""

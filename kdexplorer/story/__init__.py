@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ConfigError, KDError
@@ -75,7 +75,13 @@ class Step(StrictModel):
 
     title: str = Field(min_length=1, max_length=60)
     sentence: str = Field(min_length=1, max_length=240)
-    figure: str
+    figure: str = ""
+    points: list[Annotated[str, Field(min_length=1, max_length=160)]] = Field([], max_length=4)
+    """Statements in large letters instead of a figure."""
+    answer: str = Field("", max_length=240)
+    """What is said once the presenter reveals it."""
+    optional: bool = False
+    """Whether *Next* passes it over."""
     notes: str = Field("", max_length=4000)
     """For the speaker."""
     settings: Settings = Settings()
@@ -84,6 +90,17 @@ class Step(StrictModel):
     @classmethod
     def _figure_is_known(cls, value: str) -> str:
         return _require(value, list(all_figures()))
+
+    @model_validator(mode="after")
+    def _shows_something(self) -> Step:
+        if bool(self.figure) == bool(self.points):
+            raise ValueError("a step has either a figure or points")
+        return self
+
+    @property
+    def page(self) -> str:
+        """The page that it is about."""
+        return all_figures()[self.figure].page if self.figure else "overview"
 
 
 class Lecture(StrictModel):
@@ -94,7 +111,12 @@ class Lecture(StrictModel):
 
     def sections(self) -> list[str]:
         """The handout's sections about the steps' figures, each once, in the order of the steps."""
-        return list(dict.fromkeys(all_figures()[step.figure].section for step in self.steps))
+        return list(dict.fromkeys(all_figures()[step.figure].section for step in self.steps if step.figure))
+
+    def neighbor(self, number: int, way: int) -> int | None:
+        """The next step (`way` 1) or the one before (-1) that is not optional, from 1; None at the end."""
+        found = range(number + way, 0 if way < 0 else len(self.steps) + 1, way)
+        return next((one for one in found if not self.steps[one - 1].optional), None)
 
 
 def read_lecture(path: Path = DEFAULT) -> Lecture:

@@ -14,6 +14,7 @@ from kdexplorer.methods import get_method
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, find_teachers, why_not_averaged
 from kdexplorer.schema import problems
+from kdexplorer.training.hardware import resolve_device
 
 Problems = dict[str, list[str]]
 """Sentences by the field of `RunConfig`; a student's are under `students`, with the student named."""
@@ -78,6 +79,11 @@ def _start_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iterat
     if missing := config.missing():
         yield from (("students", sentence) for sentence in missing)
         return
+    if config.device.startswith("cuda"):
+        try:
+            resolve_device(config.device)  # loads torch
+        except ConfigError as error:
+            yield "device", str(error).removeprefix("device: ").rstrip(".")
     dataset = get_dataset(config.dataset)
     if not dataset.is_available():
         yield "dataset", f"{dataset.label} is not available yet: download it, or choose another data set"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -13,6 +14,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.datasets import Normalization, Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.datasets.base import hold_out, sample_class_balanced
+from kdexplorer.runs.launch import Stopped
 from kdexplorer.training.checks import require_enough
 
 EVALUATION_BATCH = 500
@@ -46,10 +48,15 @@ def load_run_data(config: RunConfig) -> RunData:
 
 
 def evaluation_batches(
-    evaluation: Split, normalization: Normalization, device: torch.device
+    evaluation: Split, normalization: Normalization, device: torch.device, stopping: threading.Event | None = None
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """Start, end and normalized images `[B, 3, 32, 32]` of each batch of the evaluation split."""
+    """Start, end and normalized images `[B, 3, 32, 32]` of each batch of the evaluation split.
+
+    Raises Stopped before a batch once `stopping` is set.
+    """
     for start in range(0, len(evaluation), EVALUATION_BATCH):
+        if stopping is not None and stopping.is_set():
+            raise Stopped
         stop = min(start + EVALUATION_BATCH, len(evaluation))
         yield start, stop, evaluation_inputs(evaluation, start, stop, normalization, device)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kdexplorer.config import Objective, RunConfig
 from kdexplorer.datasets import get_dataset
+from kdexplorer.errors import TrainingError
 from kdexplorer.methods import Method
 from kdexplorer.networks import Architecture, Outputs, build, get_architecture
 from kdexplorer.networks.outputs import as_float
@@ -122,6 +123,11 @@ def compute_objective(
             value = relate(loss, term.method.reduce_teacher(outputs), target, labels)
         else:
             value = loss(outputs, target, labels)
+        if value.shape:
+            raise TrainingError(
+                f"{term.name}: the loss of {term.method.label} has the shape {list(value.shape)}: return a scalar, the "
+                "mean over the batch."
+            )
         parts[term.name] = value
         total = total + term.weight * term.method.weight_factor(progress) * value
     return {"objective": total, **parts}
@@ -161,9 +167,9 @@ def count_kept(others: Iterable[Tensor]) -> Iterator[dict[int, int]]:
 def count_student_memory(config: RunConfig) -> dict[str, dict[str, int]]:
     """Bytes that each student's training takes beside the data and the teacher, by name; counted in one step.
 
-    `state_bytes`: weights, gradients and momentum, float32, of the network and of what its methods train beside it.
-    `kept_bytes`: what autograd keeps of one batch for the backward pass of the whole objective; `compile` may keep
-    less. Raises KDError when the teacher cannot be found.
+    `state_bytes`: weights, gradients and the optimizer's state, float32, of the network and of what its methods train
+    beside it. `kept_bytes`: what autograd keeps of one batch for the backward pass of the whole objective; `compile`
+    may keep less. Raises KDError when the teacher cannot be found.
     """
     dtype = resolve_precision(config.precision, resolve_device("cpu"))
     images = torch.randn(config.batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -187,6 +193,7 @@ def count_student_memory(config: RunConfig) -> dict[str, dict[str, int]]:
             outputs = run_network(network, images, dtype, all_outputs)
             parts = compute_objective(student, terms, outputs, labels, targets, dtype)
         del parts, outputs
-        state = 12 * sum(p.numel() for p in weights)
+        state = (12 + 4 * (config.optimizer == "adamw")) * sum(p.numel() for p in weights)
+        state += 4 * sum(p.numel() for p in network.parameters()) if config.ema else 0
         found[student.name] = {"state_bytes": state, "kept_bytes": sum(storages.values())}
     return found

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +67,9 @@ class EvaluationTeacher:
 
 class Teacher:
     """A trained network in evaluation mode, or the average of several, and the methods that use its outputs."""
+
+    stopping: threading.Event | None = None
+    """Ends an evaluation with Stopped once it is set."""
 
     def __init__(
         self,
@@ -205,7 +209,7 @@ class Teacher:
         parts: list[Parts] = []
         kept: dict[tuple[int, int], Targets] = {}
         room = MAX_KEPT_BYTES
-        for start, stop, inputs in evaluation_batches(evaluation, self.normalization, self.device):
+        for start, stop, inputs in evaluation_batches(evaluation, self.normalization, self.device, self.stopping):
             outputs = self.compute(self._folded, inputs)
             targets = self._reduce(outputs)
             parts.append(_to_arrays(self._parts_of(outputs)))

@@ -60,8 +60,12 @@ def execute(run: Run, show: bool = False, report: Callable[[int, int], object] |
 
 @contextlib.contextmanager
 def _turn(work: Work, team: ddp.Team) -> Iterator[None]:
-    """Waits until no other run trains, and lets none begin in the block. Raises Stopped when it was stopped before."""
-    turn = FileLock(work.run.path.parent / ".lock")
+    """Waits until no other run trains, and lets none begin in the block. Raises Stopped when it was stopped before.
+
+    Each GPU after the first has an order of its own.
+    """
+    number = work.run.config().device.partition(":")[2]
+    turn = FileLock(work.run.path.parent / (f".cuda-{number}.lock" if int(number or 0) else ".lock"))
     try:
         while True:
             with contextlib.suppress(Timeout):
@@ -92,6 +96,8 @@ def train(progress: RunProgress) -> None:
     team = trainer.team
     if team.leads:
         _remove_leftovers(progress, trainer)
+    if team.size == 1:  # others would wait for this process in vain
+        trainer.stop_when(work.stopping)
     epoch, step, seconds_before = restore_latest(trainer, progress)
     run.drop_metrics_from(epoch, step, trainer.steps_per_epoch)
     clock = _Clock(seconds_before)
@@ -115,7 +121,14 @@ def train(progress: RunProgress) -> None:
                 _save(progress, trainer, epoch, step, clock)
             if stop:
                 raise Stopped
-        rows = [_evaluate(trainer, student, teacher, epoch, clock, progress.rate) for student in trainer.students]
+        before = [(student.sums, student.spans) for student in trainer.students]
+        try:
+            rows = [_evaluate(trainer, student, teacher, epoch, clock, progress.rate) for student in trainer.students]
+        except Stopped:
+            for student, (sums, spans) in zip(trainer.students, before, strict=True):
+                student.sums, student.spans = sums, spans
+            _save(progress, trainer, epoch, step, clock)
+            raise
         run.append_metrics(rows)
         events.write(rows)
         progress.show_metrics(rows if team.leads else [])

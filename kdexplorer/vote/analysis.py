@@ -58,17 +58,6 @@ def distance(votes: np.ndarray, teacher_logits: np.ndarray, temperature: float) 
     return Distance(kl(temperature), closest, None if closest is None else kl(closest))
 
 
-def describe_distance(found: Distance, teacher: str, temperature: float) -> str:
-    """Both figures in a sentence."""
-    now = f"KL(room ‖ {teacher}) is {found.kl:.3f} nats at T = {temperature:g}."
-    if found.closest is None or found.least is None:
-        return (
-            f"{now} No temperature is closest: the votes agree with its prediction, or they are for classes to which "
-            "it gives small probabilities."
-        )
-    return f"{now} {teacher} is closest to the room at T = {found.closest:.2f}, with {found.least:.3f} nats."
-
-
 def describe_agreement(questions: Sequence[Question], logits: Mapping[str, np.ndarray]) -> str | None:
     """How often the audience and the networks are right; None without a closed question that has a label and votes.
 

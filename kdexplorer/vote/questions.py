@@ -35,6 +35,14 @@ class VoteError(KDError):
         self.status = status
 
 
+class SoftLabel(StrictModel):
+    """A teacher's prediction of a question's picture, for the time after it is closed."""
+
+    name: str = Field(max_length=120)
+    temperature: float = Field(gt=0)
+    shares: tuple[float, ...]
+
+
 class Question(StrictModel):
     """A picture that the audience classifies; open until it has totals."""
 
@@ -46,6 +54,7 @@ class Question(StrictModel):
     index: int | None = Field(None, ge=0)
     """Of a test image; None for a photo."""
     label: int | None = Field(None, ge=0)
+    teacher: SoftLabel | None = None
     counts: tuple[Count, ...] | None = None
     """Votes for each class once the question is closed."""
 
@@ -53,6 +62,8 @@ class Question(StrictModel):
     def _fits_its_classes(self) -> Question:
         if self.label is not None and self.label >= len(self.classes):
             raise ValueError("the label is none of the classes")
+        if self.teacher is not None and len(self.teacher.shares) != len(self.classes):
+            raise ValueError("there must be one share of the teacher for each class")
         if self.counts is not None and len(self.counts) != len(self.classes):
             raise ValueError("there must be one count for each class")
         try:
@@ -90,7 +101,12 @@ class Question(StrictModel):
 
 
 def make_question(
-    pixels: np.ndarray, classes: tuple[str, ...], dataset: str, index: int | None = None, label: int | None = None
+    pixels: np.ndarray,
+    classes: tuple[str, ...],
+    dataset: str,
+    index: int | None = None,
+    label: int | None = None,
+    teacher: SoftLabel | None = None,
 ) -> Question:
     """A new question from uint8 `[3, 32, 32]`. Raises VoteError for more classes than a phone has room for."""
     if len(classes) > MAX_CLASSES:
@@ -98,5 +114,5 @@ def make_question(
     png = enlarge_png(pixels.transpose(1, 2, 0), pixels.shape[1])
     return Question(
         key=secrets.token_hex(4), png=base64.b64encode(png).decode(), classes=classes, dataset=dataset,
-        index=index, label=label,
+        index=index, label=label, teacher=teacher,
     )  # fmt: skip

@@ -105,11 +105,11 @@ def _render(path: str, question: Question | None, chosen: int | None, wait: int)
     if question is None:
         heading, message = "No question yet", "This page shows the question when the presenter asks it."
     elif not is_open:
-        heading, message = "Voting is closed", "The result is on the screen. This page shows the next question."
+        heading, message = "Voting is closed", "The next question opens by itself."
     elif chosen is not None:
         message = f"Counted: {question.classes[chosen]}."
     page = _TEMPLATE.render(
-        heading=heading, message=message, question=question if is_open else None, chosen=chosen,
+        heading=heading, message=message, question=question, chosen=chosen,
         path=path, state=NO_QUESTION if question is None else question.state, wait=wait,
     )  # fmt: skip
     return page, f'"{hashlib.blake2b(page.encode(), digest_size=8).hexdigest()}"'

@@ -64,7 +64,7 @@ def export_network(checkpoint: Checkpoint) -> ExportedNetwork:
     if not runs_in_browser(checkpoint):
         supported = ", ".join(one.key for one in all_architectures() if one.runs_in_browser)
         raise CheckpointError(
-            f"{checkpoint.name} is a {checkpoint.architecture}: only {supported} are small enough for a browser."
+            f"{checkpoint.name} is a {checkpoint.architecture}: the browser's script computes only {supported}."
         )
     packed = _Packed(str(get_architecture(checkpoint.architecture).builder), checkpoint.network())
     graph = packed.graph()

@@ -9,12 +9,14 @@ const HELP = [
 const STORY_HELP = [
   ["→ Page Down Space", "next step"],
   ["← Page Up", "previous step"],
+  ["Enter", "reveal the answer, or close the vote"],
+  ["m", "more: an optional step"],
   ["↑ ↓", "move the figure's control"],
   [", .", "previous or next picture"],
   ["Esc", "leave"],
   ["?", "show or hide this list"],
 ];
-const STORY = { PageDown: "next", ArrowRight: "next", " ": "next", PageUp: "back", ArrowLeft: "back", Escape: "leave" };
+const STORY = { PageDown: "next", ArrowRight: "next", " ": "next", PageUp: "back", ArrowLeft: "back", Escape: "leave", Enter: "reveal", m: "more" };
 const UP = { ArrowUp: 1, ArrowDown: -1, "+": 1, "=": 1, "-": -1 };
 const STEP = 0.25; // of log2 T: four presses double the temperature
 const PRESETS = [0.5, 1, 2, 4, 8, 20]; // of T: ticks at its slider, which catch it within SNAP pixels
@@ -257,8 +259,9 @@ function pressStoryKey(event, target) {
   if (document.querySelector("[data-testid=stPopoverBody]")) return;
   const action = STORY[event.key], picture = { ",": "Previous", ".": "Next" }[event.key];
   if (event.key.startsWith("Arrow") && target.matches?.(ARROW_KEYS)) return;
-  if (event.key === " " && target.matches?.("button, a, input:not([type=range])")) return;
-  if (action) document.querySelector(`.st-key-story_${action} button:not(:disabled)`)?.click();
+  if ([" ", "Enter"].includes(event.key) && target.matches?.("button, a, input:not([type=range])")) return;
+  const vote = action === "reveal" ? ", .st-key-vote_close button:not(:disabled)" : "";
+  if (action) document.querySelector(`.st-key-story_${action} button:not(:disabled)${vote}`)?.click();
   else if (picture) turnPicture(picture);
   else if (UP[event.key]) moveFigure(UP[event.key]);
   else return;

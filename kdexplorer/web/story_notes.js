@@ -33,6 +33,7 @@ function describe(steps, number) {
     make("p", `Step ${number} of ${steps.length}`, "status"),
     make("h2", step.title),
     make("p", step.sentence, "sentence"),
+    ...(step.answer ? [make("p", `Answer: ${step.answer}`, "sentence")] : []),
     make("p", step.notes.trim() || "No notes.", "notes"),
     make("p", `Next: ${following}`, "next"),
   ];

@@ -39,9 +39,8 @@ def test_the_distance_at_the_sliders_temperature_is_written_above(temperature):
     svg = draw(votes.vote_bars([3, 1, 0], CLASSES, 0, TEACHER, HUMAN, temperature))
     soft = softmax(TEACHER.logits, temperature)
     kl = 0.75 * np.log(0.75 / soft[0]) + 0.25 * np.log(0.25 / soft[1])
-    assert f"KL(room ‖ big) = {kl:.3f} nats" in texts(svg)
-    assert f"The room and the teacher at T = {temperature:.2f}" in " ".join(texts(svg))
-    assert f"teacher, KL {kl:.2f}" in texts(draw(projector_bars([3, 1, 0], CLASSES, 0, TEACHER, HUMAN, temperature)))
+    assert f"big at T = {temperature:.2f}" in " ".join(texts(svg))
+    assert f"teacher, KL {kl:.2f}" in texts(svg)
 
 
 @pytest.mark.parametrize("chart", [votes.vote_bars, projector_bars])
@@ -54,8 +53,7 @@ def test_the_votes_alone_give_nothing_away(chart):
 
 
 def test_nobody_has_voted():
-    assert "no votes yet" in texts(draw(votes.vote_bars([0, 0, 0], CLASSES, 0, TEACHER)))
-    assert "teacher" in texts(draw(projector_bars([0, 0, 0], CLASSES, 0, TEACHER)))
+    assert "teacher" in texts(draw(votes.vote_bars([0, 0, 0], CLASSES, 0, TEACHER)))
 
 
 @pytest.mark.parametrize("chart", [votes.vote_bars, projector_bars])

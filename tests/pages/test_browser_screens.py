@@ -207,7 +207,9 @@ def check_keyboard(page, name):
 def question(app_runs):
     """A question that is open."""
     images, labels, _ = get_dataset("cifar10").samples()
-    open_store().start(make_question(images[3], get_dataset("cifar10").classes, "cifar10", 3, int(labels[3])))
+    asked = make_question(images[3], get_dataset("cifar10").classes, "cifar10", 3, int(labels[3]))
+    open_store().start(asked)
+    open_store().vote(asked.key, 0, "somebody")
 
 
 @pytest.mark.usefixtures("question")

@@ -65,7 +65,7 @@ def test_a_step_of_the_bundled_lecture_has_its_sentence_and_its_figure(step, ope
     assert at.title[0].value.replace("\\", "") == expected.title
     assert expected.notes[:40] not in text(at)
     assert not at.error
-    assert bool(specs(at)) == (expected.figure != "vote")
+    assert bool(specs(at)) == (expected.figure not in ("vote", ""))
     assert at.button(key="story_back").disabled == (step == 1)
     assert at.button(key="story_next").disabled == (step == COUNT)
 
@@ -81,7 +81,7 @@ def test_choices_are_kept_through_the_steps_and_after_them(family, open_page):
     at = open_page("soft_labels", image="3", T="2")
     button(at, "Present").click().run()
     assert at.query_params["story"] == "1"
-    for step in (2, 3):
+    for step in (2, 3, 4, 5):
         at.button(key="story_next").click().run()
         assert at.query_params["story"] == str(step)
     assert params(specs(at)[0])["logT"] == 1
@@ -91,7 +91,32 @@ def test_choices_are_kept_through_the_steps_and_after_them(family, open_page):
     assert at.query_params["image"] == "4"
     assert params(specs(at)[0])["logT"] == 1
     button(at, "Present").click().run()  # goes on where it was left
-    assert at.query_params["story"] == "3"
+    assert at.query_params["story"] == "5"
+
+
+def test_the_answer_is_revealed_and_hidden_again_at_the_next_step(open_page):
+    steps = read_lecture().steps
+    number = 1 + next(k for k, step in enumerate(steps) if step.answer)
+    at = open_page(story=str(number))
+    assert steps[number - 1].answer not in text(at)
+    at.button(key="story_reveal").click().run()
+    assert steps[number - 1].answer in text(at)
+    at.button(key="story_next").click().run()  # an experiment, whose verdict is its answer
+    assert "not supported" not in text(at)
+    at.button(key="story_reveal").click().run()
+    assert "not supported" in text(at)
+    at.button(key="story_back").click().run()
+    assert steps[number - 1].answer not in text(at)
+
+
+def test_an_optional_step_is_passed_over_and_opened_by_its_button(open_page):
+    at = open_page(story="5")
+    at.button(key="story_more").click().run()
+    assert at.query_params["story"] == "6"
+    at.button(key="story_next").click().run()
+    assert at.query_params["story"] == "7"
+    at.button(key="story_back").click().run()
+    assert at.query_params["story"] == "5"
 
 
 def test_a_steps_settings_end_with_it(family, own_lecture, open_page):
@@ -156,7 +181,7 @@ def test_a_guest_sees_no_notes(family, open_page, guest):
 def test_a_link_hides_parts_and_reports_what_is_unknown(family, open_page):
     at = open_page("soft_labels", hide="networks,picture,nothing")
     styles = [element.proto.body for element in at.get("html")]
-    assert any("networks_line" in style and "display: none !important" in style for style in styles[1:])
+    assert any("networks_line" in style and "display: none !important" in style for style in styles)
     assert "nothing" in at.warning[0].value
     assert at.query_params["hide"] == "networks,picture,nothing"
     assert not open_page("soft_labels", hide=",".join(PARTS)).warning

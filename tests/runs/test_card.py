@@ -28,7 +28,8 @@ def test_a_card_says_what_a_network_is_and_how_it_was_trained(saved):
         "objective": {"ce_weight": 0.1, "label_smoothing": 0.0, "terms": [KD, AT]},
         "teacher": {"name": "resnet56", "sha256": "ab", "members": []},
         "data": {
-            "dataset": "synthetic", "train_images": 300, "evaluation_split": "holdout", "evaluation_images": 120,
+            "dataset": "synthetic", "sha256": "", "train_images": 300, "evaluation_split": "holdout",
+            "evaluation_images": 120,
         },
         "multiply_adds": 12,
         "test_objective": 0.5,

@@ -22,11 +22,30 @@ def write(tmp_path, text):
     return path
 
 
-def test_the_bundled_lecture_has_a_sentence_a_figure_and_notes_for_each_step_and_leaves_every_choice():
-    steps = read_lecture().steps
-    assert len(steps) == 12
-    assert len({step.figure for step in steps}) == 12
-    assert all(step.notes.strip() and not step.settings.given() for step in steps)
+def test_the_bundled_lecture_begins_with_a_vote_has_optional_steps_and_ends_with_three_statements():
+    lecture = read_lecture()
+    steps = lecture.steps
+    assert all(step.notes.strip() for step in steps)
+    assert [step.figure for step in steps].index("vote") == 1
+    assert [step.figure for step in steps if step.optional] == ["gradient", "taxonomy"]
+    assert len(steps[-1].points) == 3
+    shown, number = [1], 1
+    while (number := lecture.neighbor(number, 1)) is not None:
+        shown.append(number)
+    assert shown == [number for number, step in enumerate(steps, start=1) if not step.optional]
+    assert [lecture.neighbor(7, -1), lecture.neighbor(1, -1)] == [5, None]
+
+
+def test_the_numbers_on_the_slides_are_those_of_the_bundled_networks(bundled):
+    steps, entries = read_lecture().steps, bundled.entries
+    right = {name: f"{100 * one.card.test_accuracy:.1f}" for name, one in entries.items()}
+    sizes = {name: f"{entries[name].card.parameters / 1e6:.2f} million" for name in ("resnet56", "resnet20-scratch")}
+    for name, size in sizes.items():
+        assert size in steps[0].sentence
+        assert f"{right[name]} %" in steps[0].sentence
+    distilled = sorted(right[f"resnet20-{kind}"] for kind in ("response", "feature", "combined"))
+    assert f"{distilled[0]} to {distilled[-1]} % of" in steps[-1].points[1]
+    assert f"instead of {right['resnet20-scratch']} %" in steps[-1].points[1]
 
 
 def test_the_numbers_in_the_notes_are_those_of_the_bundled_networks(bundled):

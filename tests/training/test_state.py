@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import pickle
 import shutil
 import signal
@@ -185,3 +186,33 @@ def test_a_finished_run_warns_of_no_save_that_failed(paired, monkeypatch):
     assert execute(run) == "finished"
     assert "No space left" in run.log_tail(50)
     assert run.status().warning == ""
+
+
+def test_a_run_with_another_optimizer_and_an_average_resumes_to_the_same_bits(paired):
+    config = paired.model_copy(update={"optimizer": "adamw", "ema": 0.9, "learning_rate": 0.01, "schedule": "step"})
+    expected, run = bits(train_to_end(config)), create(config)
+    stop_at(run, (1, 2))
+    assert execute(run) == "finished"
+    assert bits(run) == expected
+
+
+@pytest.mark.parametrize("evaluation", [3, 4], ids=["of an epoch", "of the float16 weights"])
+def test_a_stop_during_an_evaluation_is_obeyed_and_resumes_to_the_same_bits(
+    paired, undisturbed, monkeypatch, evaluation
+):
+    """After the first student's in the second epoch, or the second's."""
+    run, evaluate, done = create(paired), Trainer.evaluate, []
+
+    def interrupted(trainer, student, teacher):
+        done.append(student)
+        found = evaluate(trainer, student, teacher)
+        if len(done) == evaluation:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "evaluate", interrupted)
+        assert execute(run) == "stopped"
+    assert len(done) <= evaluation + 1
+    assert execute(run) == "finished"
+    assert bits(run) == undisturbed

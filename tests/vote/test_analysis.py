@@ -48,16 +48,6 @@ def test_the_closest_temperature_is_a_minimum_on_a_grid():
     assert found.least == pytest.approx(min(grid), abs=1e-3)
 
 
-def test_the_distance_in_words_for_both_outcomes():
-    logits = one_hot(3)
-    mixed = analysis.describe_distance(analysis.distance(np.array([0.1, 0, 0, 0.9] + [0] * 6), logits, 4.0), "big", 4.0)
-    assert "big is closest to the room at T =" in mixed
-    unanimous = analysis.describe_distance(analysis.distance(np.eye(10)[3], logits, 4.0), "big", 4.0)
-    assert "No temperature is closest" in unanimous
-    for text in (mixed, unanimous):
-        assert "at T = 4." in text
-
-
 def test_agreement_counts_and_does_not_decide_on_few_pictures():
     questions = [
         closed(3, votes(c3=3, c5=1)),

@@ -163,6 +163,7 @@ def test_the_page_says_what_happens_before_and_after_a_question(phones, store):
     store.close()
     page = phones.ask("GET")
     assert "Voting is closed" in page.text
+    assert "★ cat" in page.text
     assert not buttons(page.text)
     assert phones.ask("GET", f"{PATH}/state").text.split()[0] == f"{question.key}-closed"
 

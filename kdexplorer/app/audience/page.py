@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import contextlib
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -10,6 +10,7 @@ import streamlit as st
 from starlette.requests import Request
 from starlette.routing import Route
 
+from kdexplorer.analysis.metrics import softmax
 from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app.audience import results
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
@@ -19,9 +20,10 @@ from kdexplorer.app.server.headers import LOCAL, crowded_addresses, visitor_of
 from kdexplorer.app.server.refusals import network_of
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
-from kdexplorer.images.picture import Picture, enlarge_png
+from kdexplorer.errors import KDError
+from kdexplorer.images.picture import Picture
 from kdexplorer.images.qr import qr_png
-from kdexplorer.vote.questions import MAX_QUESTIONS, VoteError, make_question
+from kdexplorer.vote.questions import MAX_QUESTIONS, Question, SoftLabel, VoteError, make_question
 from kdexplorer.vote.routes import PATH, build_routes
 from kdexplorer.vote.store import Store, open_store
 
@@ -37,8 +39,7 @@ def show_page() -> None:
     store = open_store()
     seen = swap_seen(store)
     if st.query_params.get(VIEW) == PROJECTOR:
-        with show_projector(store, network_picker.chosen_teacher(), seen):
-            st.button("Leave projector view", key="leave_projector", on_click=_leave_projector)
+        show_projector(store, network_picker.chosen_teacher(), [], seen)
         chart_view.follow_sliders()
         return
 
@@ -48,33 +49,36 @@ def show_page() -> None:
     )
     teacher, students = network_picker.pick_networks()
 
+    show_warning()
     question = store.current()
-    with st.container(key="audience"):
-        left, middle, right = st.columns([3, 3, 7], gap="medium")
-    with middle:
-        show_link()
-        st.button(
-            "Projector view", icon=":material/present_to_all:", key="projector_view",
-            on_click=st.query_params.update, args=({VIEW: PROJECTOR},),
-        )  # fmt: skip
-    with left, st.container(key="question"):
-        if question is not None:
-            pixels = question.pixels.transpose(1, 2, 0)
-            st.image(enlarge_png(pixels, 224), width=224, alt="The picture of the question")
-            st.caption(f"Question {len(store.questions())}")
-        show_buttons(store, teacher, seen)
-    if question is None:
-        with left:
-            show_preparation(store, teacher, students, seen)
-    with right:
-        show_warning()
-        results.show_question(store, teacher)
-
+    with st.container(key="audience"):  # the buttons come first in the document, for the keyboard
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", key="vote_controls"):
+            show_buttons(store, teacher, seen)
+            show_link_options()
+            st.button(
+                "Projector view", icon=":material/present_to_all:", key="projector_view",
+                on_click=st.query_params.update, args=({VIEW: PROJECTOR},),
+            )  # fmt: skip
+        if question is None:
+            show_first(store, teacher, students, seen)
+        else:
+            results.show_question(store, teacher, show_code)
     results.show_history(store.closed(), [teacher, *students])
     show_end(store)
-    if question is not None:
-        show_preparation(store, teacher, students, seen)
+    show_preparation(store, teacher, students, seen, with_picture=question is not None)
     chart_view.follow_sliders()
+
+
+def show_first(store: Store, teacher: Network, students: list[Network], seen: str, label: bool = True) -> None:
+    """Before the first question: the presenter's picture, which may become one, and the QR code."""
+    with st.container(key="question_row", horizontal=True, wrap=False, gap="medium", height=chart_view.chart_height()):
+        if access.is_presenter():
+            with st.container(key="picture", width="content", gap="small"):
+                image = picture.pick(teacher, students, alone=not label, label=label)
+                show_ask(store, teacher, image, seen)
+        with st.container(key="question_result", height=chart_view.chart_height()):
+            st.markdown("**No question yet.**" + ("" if access.is_presenter() else " The presenter starts questions."))
+            show_code(False)
 
 
 # Phones.
@@ -103,34 +107,39 @@ def parse_link(text: str) -> str:
     return text
 
 
-def show_code(width: Literal["stretch"] | int = 220) -> str:
-    """The QR code, as wide as given (see `st.image`), and below it the link for phones, which is returned."""
-    link = st.session_state.get(_OWN_LINK) or layout.server_url() + path()
-    st.image(qr_png(link), width=width, alt=f"QR code of {link}", output_format="PNG")
+def show_code(small: bool) -> None:
+    """The QR code and below it the link for phones."""
+    link = _link()
+    with st.container(key="code_small") if small else st.container(key="code_large"):
+        st.image(qr_png(link), width="stretch", alt=f"QR code of {link}", output_format="PNG")
     st.markdown(f"**{as_text(link)}**")
-    return link
-
-
-def show_link() -> None:
-    """The QR code and the link for phones, which the presenter can change for this session."""
-    link = show_code()
-    with st.container(horizontal=True):
-        layout.show_copy_button("copy_phones", link)
-        change = st.popover("Change")
-    if urlsplit(link).hostname in LOCAL:
+    if not small and urlsplit(link).hostname in LOCAL:
         st.caption(
             "Phones cannot open this address, because 'localhost' means the phone itself. Open this page under the "
             "server's name, or change the link."
         )
-    with change, st.form("phones", border=False):
-        text = st.text_input("Link for phones", link, max_chars=LINK, key="phones_text")
-        if st.form_submit_button("Use this link"):
-            try:
-                st.session_state[_OWN_LINK] = parse_link(text) if text.strip() else None
-            except ValueError as error:
-                show_error(error)
-            else:
-                st.rerun()
+
+
+def _link() -> str:
+    own: str | None = st.session_state.get(_OWN_LINK)
+    return own or layout.server_url() + path()
+
+
+def show_link_options() -> None:
+    """The link for phones to copy, which the presenter can change for this session."""
+    link = _link()
+    with st.popover("Link for phones", width="content"):
+        st.markdown(f"**{as_text(link)}**")
+        layout.show_copy_button("copy_phones", link)
+        with st.form("phones", border=False):
+            text = st.text_input("Another link", link, max_chars=LINK, key="phones_text")
+            if st.form_submit_button("Use this link"):
+                try:
+                    st.session_state[_OWN_LINK] = parse_link(text) if text.strip() else None
+                except ValueError as error:
+                    show_error(error)
+                else:
+                    st.rerun()
 
 
 # The presenter.
@@ -149,30 +158,23 @@ def show_buttons(store: Store, teacher: Network, seen: str) -> None:
     if not access.is_presenter():
         st.caption("You see the results. The presenter starts and closes questions.")
         access.show_login()
-    elif not show_close_and_next(store, teacher, seen):
-        st.caption("There is no prepared question left: ask about a picture below.")
-
-
-def show_close_and_next(store: Store, teacher: Network, seen: str) -> bool:
-    """The presenter's buttons; whether there is a next question. `seen`: see `swap_seen`."""
+        return
     question = store.current()
-    with st.container(horizontal=True):
-        if st.button("Close the question", disabled=question is None or not question.is_open, key="vote_close"):
-            access.act_and_rerun(lambda: store.close(seen))
-        following = _next_index(store, teacher)
-        if st.button("Next question", disabled=following is None, key="vote_next"):
-            access.act_and_rerun(lambda: _ask_test_image(store, teacher, following, seen))
-        if question is not None and question.is_open:
-            other = "votes" if results.chosen_answer() == "all" else "all"
-            st.button(results.ANSWERS[other], key="vote_answer", on_click=choices.put, args=("answer", other))
-    return following is not None
+    if st.button("Close and reveal", disabled=question is None or not question.is_open, key="vote_close"):
+        access.act_and_rerun(lambda: store.close(seen))
+    following = _next_index(store, teacher)
+    if st.button("Next question", disabled=following is None, key="vote_next", help="The next prepared test image"):
+        access.act_and_rerun(lambda: _ask_test_image(store, teacher, following, seen))
+    if question is not None and question.is_open:
+        other = "votes" if results.chosen_answer() == "all" else "all"
+        st.button(results.ANSWERS[other], key="vote_answer", on_click=choices.put, args=("answer", other))
 
 
-def show_preparation(store: Store, teacher: Network, students: list[Network], seen: str) -> None:
-    """Questions to come: a list of test images, or the picture of all pages. The last part of a page."""
+def show_preparation(store: Store, teacher: Network, students: list[Network], seen: str, with_picture: bool) -> None:
+    """Questions to come: a list of test images, and the picture of all pages. The last part of a page."""
     if not access.is_presenter():
         return
-    st.header("Ask a question")
+    st.header("Next questions")
     prepared = _prepared()
     st.session_state["pick_ask"] = ", ".join(prepared)
     st.text_input(
@@ -180,17 +182,15 @@ def show_preparation(store: Store, teacher: Network, students: list[Network], se
         help="Their numbers, in the order of the questions. The link to this page contains them.",
     )  # fmt: skip
     choices.publish("ask", prepared)
-    place = st.container(horizontal=True, vertical_alignment="center")
-    image = picture.pick(teacher, students)
-    with place:
-        st.image(enlarge_png(image.pixels_last, 96), width=96, alt="The picture to ask about")
-        show_ask(store, teacher, image, seen)
+    if with_picture:
+        with st.container(key="picture", gap="small"):
+            show_ask(store, teacher, picture.pick(teacher, students), seen)
 
 
 def show_ask(store: Store, teacher: Network, image: Picture, seen: str) -> None:
     """The button that asks about a picture. `seen`: see `swap_seen`."""
     if st.button("Ask about this picture", key="vote_ask"):
-        question = make_question(image.pixels, teacher.classes, image.dataset, image.index, image.label)
+        question = _make_question(teacher, image)
         access.act_and_rerun(lambda: store.start(question, seen))
 
 
@@ -248,28 +248,42 @@ def _ask_test_image(store: Store, teacher: Network, index: int | None, seen: str
     if not len(ranks):
         raise VoteError(f"There is no test image {index} here: change the prepared list.")
     chosen = picture.make_test_image(teacher, pixels[ranks[0]], int(indices[ranks[0]]), int(labels[ranks[0]]))
-    store.start(make_question(chosen.pixels, teacher.classes, dataset, index, chosen.label), seen)
+    store.start(_make_question(teacher, chosen), seen)
+
+
+def _make_question(teacher: Network, image: Picture) -> Question:
+    """A question about a picture, with the teacher's soft label at the pinned T for the phones once it is closed."""
+    known = None
+    with contextlib.suppress(KDError):
+        shares = softmax(teacher.logits_of(image), choices.pinned("T"))
+        known = SoftLabel(name=teacher.name, temperature=choices.pinned("T"), shares=tuple(shares.tolist()))
+    return make_question(image.pixels, teacher.classes, image.dataset, image.index, image.label, known)
 
 
 # The projector.
 
 
-def show_projector(store: Store, teacher: Network, seen: str) -> Any:
-    """Draws the QR code with the presenter's buttons below it, and the last question, live while it is open.
-
-    Returns the place below the buttons.
-    """
-    with st.container(key="projector"):
-        code, question = st.columns([4, 9], gap="medium")
-    with code:
-        show_code("stretch")
-        controls = st.container(key="projector_controls", gap="small")
-    if access.is_presenter():
-        with controls:
-            show_close_and_next(store, teacher, seen)
-    with question:
-        results.show_question(store, teacher, projector=True)
-    return controls
+def show_projector(store: Store, teacher: Network, students: list[Network], seen: str) -> None:
+    """The question for the last row, live while it is open, and the presenter's buttons; without the menu."""
+    if not layout.is_alone():
+        st.title("What is it?", anchor=False)
+    with st.container(key="projector", height=chart_view.chart_height()):
+        if store.current() is None:
+            show_first(store, teacher, students, seen, label=False)
+        else:
+            results.show_question(store, teacher, show_code, projector=True)
+    with st.container(horizontal=True, key="projector_controls", gap="small"):
+        question = store.current()
+        if access.is_presenter() and (question is not None or _prepared()):
+            show_buttons(store, teacher, seen)
+        if access.is_presenter() and question is not None and not question.is_open:
+            with st.popover("Another question", width="content"), st.container(key="picture", gap="small"):
+                place = st.container()
+                image = picture.pick(teacher, students, alone=True, label=False)
+                with place:
+                    show_ask(store, teacher, image, seen)
+        if not layout.is_alone():
+            st.button("Leave projector view", key="leave_projector", on_click=_leave_projector)
 
 
 def _leave_projector() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,15 +50,17 @@ def chosen_answer() -> str:
     return chosen if access.is_presenter() else votes_only
 
 
-def show_question(store: Store, teacher: Network, projector: bool = False) -> None:
-    """The last question's result, live while it is open: then `chosen_answer`, afterwards everything.
+def show_question(store: Store, teacher: Network, show_code: Callable[[bool], object], projector: bool = False) -> None:
+    """The last question, live while it is open: its picture, and the QR code, large until there is a vote.
 
-    The slider starts at the pinned temperature.
+    Beside it the result: while it is open `chosen_answer`, afterwards everything. The slider starts at the pinned
+    temperature.
 
     Args:
         store: the server's.
         teacher: whose soft label is shown beside the audience's.
-        projector: in letters for the last row, with the picture.
+        show_code: draws the QR code, small or not.
+        projector: in letters for the last row.
     """
     question = store.current()
     hidden = question is not None and question.is_open and chosen_answer() == "votes"
@@ -72,10 +74,8 @@ def show_question(store: Store, teacher: Network, projector: bool = False) -> No
     def follow() -> None:
         if store.current() != question:
             st.rerun()  # the presenter has started or closed a question, perhaps in another tab
-        if question is None:
-            st.info("No question yet.")
-        else:
-            (_draw_for_projector if projector else _draw)(question, store.counts(question), truth, begin)
+        if question is not None:
+            _draw(question, store.counts(question), truth, begin, show_code, projector)
 
     poll = POLL if question is not None and question.is_open else IDLE_POLL
     st.fragment(follow, run_every=poll)()
@@ -116,45 +116,41 @@ def _describe_votes(question: Question, votes: int) -> str:
     return f"**{analysis.count_votes(votes)}** · {'open' if question.is_open else 'closed'}"
 
 
-def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float) -> None:
-    room, votes = analysis.soft_label(counts), sum(counts)
-    facts = [_describe_votes(question, votes)]
-    if room is not None:
-        nats = float(entropy(room))
-        facts.append(f"entropy of the room **{nats:.2f} nats** ({np.exp(nats):.1f} effective classes)")
-    if truth.human is not None:
-        facts.append(f"of the human labels {float(entropy(truth.human)):.2f} nats")
-    if room is not None and truth.teacher is not None:
-        temperature = choices.pinned("T")
-        found = analysis.distance(room, truth.teacher.logits, temperature)
-        facts.append(as_text(analysis.describe_distance(found, truth.teacher.name, temperature)))
-    st.markdown(" · ".join(facts))
-    chart = vote_bars(counts, question.classes, truth.label, truth.teacher, truth.human, begin)
-    chart_view.draw_with_sliders(CHART, chart, "Vote", (), savable=not question.is_open, key=f"room_{question.key}")
-
-
-def _draw_for_projector(question: Question, counts: Sequence[int], truth: Truth, begin: float) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="projector_question"):
-        picture = enlarge_png(question.pixels.transpose(1, 2, 0), 448)
-        st.image(picture, width=140, alt="The picture of the question")
-        with st.container(gap=None):
-            st.title("What is it?", anchor=False)
+def _draw(
+    question: Question, counts: Sequence[int], truth: Truth, begin: float, show_code: Callable[[bool], object],
+    projector: bool,
+) -> None:  # fmt: skip
+    height, votes = chart_view.chart_height(), sum(counts)
+    waits = question.is_open and not votes and truth.teacher is None
+    with st.container(key="question_row", horizontal=True, wrap=False, height=height, gap="medium"):
+        with st.container(key="question", width="content", gap="xsmall"):
+            picture = enlarge_png(question.pixels.transpose(1, 2, 0), 448)
+            st.image(picture, width="stretch", alt="The picture of the question")
             st.markdown("  \n".join(_describe(question, counts, truth)))
-    known = (truth.label, truth.teacher, truth.human)
-    chart = vote_bars(counts, question.classes, *known, begin, projector=True)
-    chart_view.draw_with_sliders(CHART, chart, "Projector", savable=False, key=f"projector_{question.key}")
+            if question.is_open and not waits:
+                show_code(True)
+        with st.container(key="question_result", height=height):
+            if waits:
+                show_code(False)
+                return
+            known = truth.label, truth.teacher, truth.human
+            chart = vote_bars(counts, question.classes, *known, begin, projector)
+            key, savable = f"room_{question.key}", not question.is_open and not projector
+            chart_view.draw_with_sliders(CHART, chart, "Vote", (), savable=savable, key=key, untitled=True)
 
 
 def _describe(question: Question, counts: Sequence[int], truth: Truth) -> list[str]:
     """Votes and entropy; then the hard label and the T at which the teacher is closest, as far as they may be shown."""
     room, votes = analysis.soft_label(counts), _describe_votes(question, sum(counts))
-    known = [] if truth.label is None else [f"★ the hard label: {as_text(question.classes[truth.label])}"]
+    lines = [votes]
+    if room is not None:
+        lines.append(f"entropy **{float(entropy(room)):.2f} nats**")
+    if truth.label is not None:
+        lines.append(f"★ the label: **{as_text(question.classes[truth.label])}**")
     if room is not None and truth.teacher is not None:
         closest = analysis.distance(room, truth.teacher.logits, 1.0).closest
-        known.append("no T is closest" if closest is None else f"closest T: **{closest:.2f}**")
-    if room is not None:
-        votes += f" · entropy **{float(entropy(room)):.2f} nats**"
-    return [votes, " · ".join(known)]
+        lines.append("no T is closest" if closest is None else f"closest T: **{closest:.2f}**")
+    return lines
 
 
 def show_history(closed: Sequence[Question], networks: Sequence[Network]) -> None:

@@ -177,7 +177,9 @@ def show_cost(compared: Comparison) -> None:
     """Accuracy against cost; latency is measured on request."""
     chart_view.show_figure("accuracy_cost", compared, about=("networks",))
     missing = sorted({row.architecture for row in compared.rows if row.latency is None and row.parameters})
-    if missing and st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
+    if not missing or layout.is_alone():
+        return
+    if st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
         for architecture in missing:
             with st.spinner(f"Timing {architecture} on this machine …"), turns.compute(access.visitor()):
                 latency(architecture)

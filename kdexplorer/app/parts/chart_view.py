@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Hashable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import streamlit as st
 
@@ -20,7 +20,7 @@ from kdexplorer.app.parts import layout
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts.common import Spec, list_tables
-from kdexplorer.charts.style import enlarge
+from kdexplorer.charts.style import fill
 from kdexplorer.figures import Choice, Words, all_figures
 from kdexplorer.web import assemble
 
@@ -42,6 +42,7 @@ def draw(
     scale: str = "",
     savable: bool = True,
     key: str | None = None,
+    untitled: bool = False,
 ) -> None:
     """Draws a chart, and the button that saves it.
 
@@ -53,12 +54,14 @@ def draw(
         scale: the name of the page's chart that explains its colors; it is added to the file.
         savable: whether it has the button: not while it is drawn again every second.
         key: the chart's.
+        untitled: whether a lecture's step says what its title says.
     """
     if spec is None:
         return
-    slug = _slug(name)
-    with place.container(key=f"drawn_{slug}", gap=None):
-        st.vega_lite_chart(spec, width="stretch", key=key)
+    slug, height = _slug(name), chart_height()
+    spec = _fill(spec, untitled) if height == "stretch" else spec
+    with place.container(key=f"drawn_{slug}", gap=None, height=height):
+        st.vega_lite_chart(spec, width="stretch", height=height, key=key)
         if not savable:
             return
         with st.container(key=f"save_{slug}", width="content"):
@@ -69,6 +72,18 @@ def draw(
         if popover.open:  # its rows are sent once more, for the table
             with popover:
                 _offer(key=f"save_files_{slug}", data=_describe(spec, name, about, slug, scale))
+
+
+def chart_height() -> Literal["content", "stretch"]:
+    """A chart's own, or all that a figure alone leaves."""
+    return "stretch" if layout.is_alone() else "content"
+
+
+def _fill(spec: Spec, untitled: bool) -> Spec:
+    """A chart for a figure alone, in a lecture perhaps without its title."""
+    sliders = [param["name"] for param in spec["params"] if "bind" in param]
+    seen = [name for name in sliders if name != "logT" or "alpha" not in sliders]
+    return fill(spec, seen, untitled and "story" in st.query_params)
 
 
 def _slug(name: str) -> str:
@@ -132,7 +147,7 @@ def draw_with_sliders(chart: str, spec: Spec, name: str, about: tuple[str, ...] 
 
     `name` says what it shows; `about` and `options` are those of `draw`.
     """
-    with st.container(key=chart):
+    with st.container(key=chart, height=chart_height()):
         draw(spec, name, about, **options)
 
 
@@ -144,12 +159,12 @@ def pick_choice(choice: Choice) -> str:
     """Draws what a figure's viewer may choose; returns the option's key."""
     return choices.pick_option(
         choice.name, choice.label, choice.options, choice.options.__getitem__, choice.default,
-        label_visibility="visible" if choice.is_labeled else "collapsed",
+        label_visibility="visible" if choice.is_labeled and not layout.is_alone() else "collapsed",
     )  # fmt: skip
 
 
 def show_figure(
-    key: str, source: Any = None, name: str = "", about: tuple[str, ...] = OF_IMAGE, alone: bool = False
+    key: str, source: Any = None, name: str = "", about: tuple[str, ...] = OF_IMAGE, choices_in: Any = None
 ) -> None:
     """Draws a figure of the registry, with what its viewer may choose.
 
@@ -159,26 +174,30 @@ def show_figure(
             their numbers.
         name: what it shows, as for `draw`.
         about: as for `draw`.
-        alone: whether it is drawn in its own size.
+        choices_in: where these choices are drawn; None for above it.
     """
     figure, known = all_figures()[key], {}
     offered, slid = figure.choices(source), _SLID.get(figure.moves, ())
-    columns: list[Any] = st.columns(len(offered)) if len(offered) > 1 else [contextlib.nullcontext()]
-    for column, choice in zip(columns, offered, strict=False):
+    columns: list[Any] = [choices_in or contextlib.nullcontext()] * len(offered)
+    if len(offered) > 1 and not layout.is_alone():
+        columns = st.columns(len(offered))
+    for column, choice in zip(columns, offered, strict=True):
         with column:
             known[choice.name] = pick_choice(choice)
     name = name or figure.name.format(**known)
     if slid:
         begin = start_sliders(f"chart_{key}", source.shown, tuple(getattr(source, one) for one in slid))
         known |= dict(zip(slid, begin, strict=True))
-    with st.container(key=f"chart_{key}") if slid else contextlib.nullcontext():
+    with st.container(key=f"chart_{key}", height=chart_height()) if slid else contextlib.nullcontext():
         for number, part in enumerate(figure.parts(source, **known)):
             if isinstance(part, Words):
                 strong = f"**{as_text(part.strong)}**" if part.strong else ""
                 (st.info if part.is_hint else st.markdown)(strong + as_text(part.text))
                 continue
             charts = part if isinstance(part, tuple) else (part,)
-            places = st.columns(len(charts), gap="medium") if len(charts) > 1 else [st]
-            for place, (position, spec) in zip(places, enumerate(charts), strict=True):
-                spec = enlarge(spec, figure.size) if alone else spec
-                draw(spec, name or f"{figure.title} {number} {position}", about, place)
+            row: Any = st
+            if len(charts) > 1:
+                options: dict[str, Any] = {"horizontal": True, "wrap": False, "height": chart_height()}
+                row = st.container(key="figure_charts", gap="medium", **options)
+            for position, spec in enumerate(charts):
+                draw(spec, name or f"{figure.title} {number} {position}", about, row, untitled=not figure.is_titled)
