@@ -94,9 +94,10 @@ def _dots(figure: Plot, looks: list[style.Series], labels: list[str]) -> list[al
     seeds = [
         {"network": point.series, "label": point.label, "x": value} for point in figure.points for value in point.seeds
     ]
+    small = alt.Chart(data(seeds)).mark_point(size=area(16), filled=True, opacity=0.5).encode(x=x, **y, color=color)
     layers = [
         *_intervals(figure, base, 4, x=alt.X("low:Q", title=figure.x_title), x2="high:Q"),
-        alt.Chart(data(seeds)).mark_point(size=area(16), filled=True, opacity=0.5).encode(x=x, **y, color=color),
+        *([small] if seeds else []),
         base.mark_point(size=area(170), filled=True, opacity=1).encode(
             x=x,
             shape=style.shape(looks),

@@ -248,7 +248,7 @@ def _pick_teacher(values: dict[str, Any]) -> str | None:
 
     st.selectbox(
         "Teacher", [NO_TEACHER, *options], key="form_teacher", format_func=label, on_change=choose,
-        help="A bundled network or a finished student of a run, with its test accuracy. Without a teacher, students "
-        "are trained on labels alone; this is how a new teacher is trained.",
+        help="A network that is included, or a finished student of a run, with its test accuracy. Without a teacher, "
+        "students are trained on labels alone; this is how a new teacher is trained.",
     )  # fmt: skip
     return teacher

@@ -249,8 +249,8 @@ def _pick_photo(source: str, classes: int) -> np.ndarray:
     else:
         file = st.camera_input("Take a picture", key="photo_camera")
     fit = _pick_unlinked("fit", "Fit to a square", list(FITS))
-    if file is not None:
-        _take(file)
+    if file is not None and not _take(file):
+        st.stop()
     photo = st.session_state.get("photo")
     if photo is None:
         st.info("No photo yet. Choose one above, or return to the test images.")

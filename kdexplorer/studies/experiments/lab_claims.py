@@ -313,7 +313,7 @@ def figure(results: Results) -> Plot:
 EXPERIMENT = Experiment(
     order=9,
     key="lab-claims",
-    title="The lab's claims",
+    title="The lab report's claims",
     question="What of the lab report holds for these networks?",
     literature=(
         "The report of the lab that this application grew from: ResNet-50 teaches ResNet-18 on CIFAR-10 by its "
