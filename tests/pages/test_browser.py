@@ -134,13 +134,11 @@ def test_a_photo_that_the_server_would_refuse_is_made_smaller_in_the_browser(tab
     assert name.endswith("gif") or (tmp_path / name).stat().st_size > decode.MAX_BYTES
     assert ((tmp_path / "as.jpg").stat().st_size > decode.MAX_BYTES) == name.startswith("still")
     tab.open("soft_labels")
-    tab.page.get_by_role("button", name="Source").click()
-    tab.page.get_by_text("Upload a photo", exact=True).click()
     (tmp_path / "photo.heic").write_bytes(b"no image")
     give(tab, tmp_path / "photo.heic")
     tab.page.get_by_role("alert").filter(has_text="Save it as JPEG").wait_for()
     give(tab, tmp_path / name)
-    tab.page.get_by_alt_text("Your photo").wait_for()
+    tab.page.get_by_alt_text("Your photo", exact=True).wait_for()
     assert tab.page.get_by_text("Save it as JPEG").count() == 0
 
 
@@ -150,8 +148,9 @@ def test_soft_label_of_a_camera_picture(tab):
     tab.page.get_by_text("Camera", exact=True).click()
     tab.page.wait_for_function("document.querySelector('video')?.videoWidth > 0")  # the camera's first frame
     tab.page.get_by_role("button", name="Take Photo").click()
-    tab.page.get_by_alt_text("Your photo").wait_for()
+    tab.page.get_by_alt_text("Your photo", exact=True).wait_for()
     tab.page.get_by_text("no hard label").first.wait_for()
+    tab.page.get_by_role("button", name="Take Photo").wait_for(state="hidden")  # the popover has closed
 
 
 def test_attention_overlay_and_its_opacity(tab):
