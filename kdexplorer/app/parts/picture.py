@@ -254,17 +254,22 @@ def _pick_source() -> None:
     source = _pick_unlinked("source", "Source", SOURCES)
     if source == CAMERA:
         st.camera_input("Take a picture", key=_CAMERA, on_change=_take, args=(_CAMERA,))
-    elif source == UPLOAD and "photo" not in st.session_state:
-        st.caption("Choose a photo below the picture, or drop or paste one anywhere on the page.")
+    elif source == UPLOAD:  # on a phone the page has no room for it
+        _draw_uploader("Drop or paste a photo anywhere on the page, or choose one", "open")
 
 
 def _pick_photo_file() -> None:
     """Draws what takes a photo: a click, or a drop or paste anywhere on the page (`web/shrink_upload.js`)."""
-    key = f"{_FILE}_{st.session_state.get(_READ, 0)}"  # another one after each photo: it is empty again
     with st.container(key="photo_input"):
-        st.file_uploader("Try your photo", type=TYPES, key=key, on_change=_take, args=(key,))
+        _draw_uploader("Try your photo", "shown")
     if refused := st.session_state.get(_REFUSED):
         show_error(refused)
+
+
+def _draw_uploader(label: str, where: str) -> None:
+    """A place for a file; another one after each photo, so that it is empty again."""
+    key = f"{_FILE}_{where}_{st.session_state.get(_READ, 0)}"
+    st.file_uploader(label, type=TYPES, key=key, on_change=_take, args=(key,))
 
 
 def _pick_fit(teacher: Network) -> None:
