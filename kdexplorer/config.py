@@ -196,12 +196,15 @@ class RunConfig(StrictModel):
     epochs: int = Field(10, ge=1, le=MAX_EPOCHS, description="passes over the training images")
     batch_size: int = Field(128, ge=4, le=8192, description="images per step")
     learning_rate: float = Field(0.2, gt=0, le=20, description="peak learning rate")
-    schedule: Literal["one_cycle", "cosine"] = Field(
-        "one_cycle", description="after the warm-up: a straight line to zero, or half a cosine"
+    schedule: Literal["one_cycle", "cosine", "step"] = Field(
+        "one_cycle",
+        description="after the warm-up: a line or half a cosine to zero, or a tenth from 5/8, 3/4 and 7/8 on each",
     )
     warmup: float = Field(0.2, ge=0, le=0.9, description="share of all steps in which the rate rises from zero")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum")
-    optimizer: Literal["sgd", "muon"] = Field("sgd", description="of the convolutions; all else is trained by SGD")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum; AdamW's first beta")
+    optimizer: Literal["sgd", "muon", "adamw"] = Field(
+        "sgd", description="muon trains the convolutions and SGD all else; adamw needs a rate of about 0.002"
+    )
     filter_rate: float = Field(0.24, gt=0, le=2, description="Muon's peak learning rate")
     bias_factor: float = Field(
         1.0, gt=0, le=100, description="how many times the rate biases of norms and convolutions have"
@@ -212,6 +215,9 @@ class RunConfig(StrictModel):
     )
     start_filters: Literal["random", "dirac"] = Field(
         "random", description="of fresh convolutions; dirac lets them begin by passing their input on"
+    )
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="decay of an average of the weights, which is then the result; 0: the last weights"
     )
     weight_decay: float = Field(5e-4, ge=0, le=0.1, description="on weights; biases and norms have none")
     crop_padding: int = Field(4, ge=0, le=8, description="random crop after reflecting this many pixels")
@@ -233,7 +239,9 @@ class RunConfig(StrictModel):
         description="pixels a side in the first epoch, 16 or 24; grows by 8, and the last quarter of the epochs has 32",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="decides initial weights, order, crops and flips")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$", description="where to train: auto, cpu, cuda, or cuda:N"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the forward passes; auto takes bfloat16 where the hardware has it"
     )

@@ -37,6 +37,14 @@ RECIPES: dict[str, dict[str, Any]] = {
         "start_filters": "dirac",
         "crop_padding": 2,
     },
+    "adamw": {"optimizer": "adamw", "learning_rate": 0.002, "weight_decay": 0.05, "schedule": "cosine"},
+    "repdistiller": {
+        "batch_size": 64,
+        "learning_rate": 0.05,
+        "schedule": "step",
+        "warmup": 0.0,
+        "flip": "random",
+    },
 }
 """Named recipes: what each sets otherwise than the defaults of `config.RunConfig`. An entry is never changed: a better
 recipe is another entry, so that a command with a name goes on to mean the same.

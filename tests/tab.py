@@ -33,7 +33,7 @@ shared = Shared()
 
 
 class Tab:
-    """A tab that remembers errors, requests, those to other hosts, and how many messages it sent to the server.
+    """A tab that remembers errors, Vega's warnings, requests, those to other hosts, and how many messages it sent.
 
     Tests share it: a page that is opened where another was costs half of one in a new tab.
     """
@@ -49,7 +49,9 @@ class Tab:
         self.forget()
 
     def _console(self, message):
-        if message.type == "error" and "404" not in message.text:  # Streamlit probes two addresses on a deep link
+        of_vega = message.type == "warning" and message.text.startswith("WARN")
+        probes = "404" in message.text  # Streamlit probes two addresses on a deep link
+        if (message.type == "error" and not probes) or of_vega:
             self.errors.append(message.text)
 
     def _request(self, request):

@@ -47,6 +47,8 @@ def export(network: str | Checkpoint, format: Format = "pt2") -> bytes:
     if format == "onnx" and not has_onnx():
         raise ConfigError("onnx needs more libraries: pip install onnx onnxscript onnxruntime")
     checkpoint = find_checkpoint(network) if isinstance(network, str) else network
+    if not checkpoint.computes:
+        raise CheckpointError(f"{checkpoint.name} is no network: only its logits are stored.")
     if format == "safetensors":
         return _save_weights(checkpoint)
     import torch

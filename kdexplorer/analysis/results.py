@@ -38,6 +38,8 @@ def describe_evaluation(checkpoint: Checkpoint) -> str:
     """The images on which a card's figures were computed, in words that are equal where the images are."""
     data, dataset = checkpoint.card.data, _named_dataset(checkpoint)
     name = f"other data ({', '.join(checkpoint.classes[:3])}, …)" if dataset is None else dataset.label
+    if dataset is not None and dataset.first_test_images_of:
+        name = f"the included part of {get_dataset(dataset.first_test_images_of).label}"
     name = label_folder(data.dataset, data.sha256) if data.sha256 else name
     split = {"test": "test", "holdout": "held-out training"}[data.evaluation_split]
     return f"{data.evaluation_images:,} {split} images of {name}"

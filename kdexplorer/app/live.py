@@ -31,8 +31,8 @@ def show_page() -> None:
     """The view, and a message with links once its picture is that of the other pages."""
     layout.header(
         "live",
-        "Teacher and students classify what you hold up to the camera, **in this page**. No picture leaves your device "
-        "unless you press **Use this picture**.",
+        "Teacher and students classify what you hold up to the camera, **in your browser**. No picture leaves your "
+        "device unless you press **Use this picture**.",
     )
     teacher, students = network_picker.pick_networks()
     if not export.runs_in_browser(teacher):

@@ -220,7 +220,7 @@ def soft_labels_by_epoch(
     """
     epochs, first_student = sorted(by_epoch), next(iter(by_epoch[max(by_epoch)].values()))
     shown = select_classes(np.asarray(first_student if teacher is None else teacher), label)
-    names = {index: f"{classes[index]} (true)" if index == label else classes[index] for index in shown}
+    names = {index: f"{classes[index]} (label)" if index == label else classes[index] for index in shown}
 
     def to_rows(name: str, logits: Sequence[float], epoch: int) -> list[dict[str, Any]]:
         soft = softmax(np.asarray(logits, dtype=float), temperature)

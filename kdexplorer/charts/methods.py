@@ -166,7 +166,7 @@ def mode_figure() -> Spec:
         x=alt.X("x:Q", title="outcome x"),
         y=alt.Y("density:Q", title="probability density", scale=alt.Scale(domain=[0, 0.65])),
         color=color(looks),
-        strokeDash=dash(looks).legend(None),
+        strokeDash=dash(looks, in_legend=False),
         tooltip=tooltips(("network:N", "network"), ("x:Q", "x", ".2f"), ("density:Q", "density", ".3f")),
     )
     words = (

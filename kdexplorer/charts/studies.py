@@ -14,7 +14,7 @@ from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
 from kdexplorer.charts.style import area, em
 from kdexplorer.config import SCRATCH, objective_label
-from kdexplorer.studies.experiments.base import Figure, Point, row_of
+from kdexplorer.studies.experiments.base import Plot, Point, row_of
 from kdexplorer.studies.table import Entry, Summary, Table, find_best, summarize
 
 ROW, NARROW_ROW, HEIGHT = 36, 26, 300
@@ -25,7 +25,7 @@ DASHES = ((1, 0), (6, 4))
 """Dashes of lines with a slider by what they are of, the points' labels in order; the color is the student's."""
 
 
-def figure_chart(figure: Figure) -> Spec | None:
+def figure_chart(figure: Plot) -> Spec | None:
     """The figure as a specification; None where it has no points."""
     if not figure.points:
         return None
@@ -45,7 +45,7 @@ def figure_chart(figure: Figure) -> Spec | None:
     return spec(_lines(figure, looks), heading, _describe(figure), HEIGHT, *_slider(figure))
 
 
-def _describe(figure: Figure) -> str:
+def _describe(figure: Plot) -> str:
     """The alternative text."""
     if figure.kind == "dots":
         form = "+.2f" if figure.rule == 0 else ".2f"
@@ -68,14 +68,14 @@ def _name(point: Point) -> str:
     return point.label if point.series == point.label else f"{point.label}, {point.series}"
 
 
-def _rows(figure: Figure) -> list[dict[str, Any]]:
+def _rows(figure: Plot) -> list[dict[str, Any]]:
     return [
         {"network": p.series, "label": p.label, "x": p.x, "y": p.y, "low": p.low, "high": p.high}
         for p in figure.points
     ]  # fmt: skip
 
 
-def _intervals(figure: Figure, base: alt.Chart, width: int, **encoding: Any) -> list[alt.Chart]:
+def _intervals(figure: Plot, base: alt.Chart, width: int, **encoding: Any) -> list[alt.Chart]:
     """A rule for each point that has an interval; no layer where none has, which a screen reader would find empty."""
     if all(point.low is None for point in figure.points):
         return []
@@ -83,7 +83,7 @@ def _intervals(figure: Figure, base: alt.Chart, width: int, **encoding: Any) -> 
     return [rules.encode(**encoding)]
 
 
-def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[alt.Chart]:
+def _dots(figure: Plot, looks: list[style.Series], labels: list[str]) -> list[alt.Chart]:
     axis = alt.Axis(labelLimit=em(290), ticks=False)
     y: dict[str, Any] = {"y": alt.Y("label:N", sort=labels, title=None, axis=axis)}
     if len({(point.label, point.series) for point in figure.points}) > len(labels):  # beside each other in a row
@@ -94,9 +94,10 @@ def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[
     seeds = [
         {"network": point.series, "label": point.label, "x": value} for point in figure.points for value in point.seeds
     ]
+    small = alt.Chart(data(seeds)).mark_point(size=area(16), filled=True, opacity=0.5).encode(x=x, **y, color=color)
     layers = [
         *_intervals(figure, base, 4, x=alt.X("low:Q", title=figure.x_title), x2="high:Q"),
-        alt.Chart(data(seeds)).mark_point(size=area(16), filled=True, opacity=0.5).encode(x=x, **y, color=color),
+        *([small] if seeds else []),
         base.mark_point(size=area(170), filled=True, opacity=1).encode(
             x=x,
             shape=style.shape(looks),
@@ -109,7 +110,7 @@ def _dots(figure: Figure, looks: list[style.Series], labels: list[str]) -> list[
     return layers
 
 
-def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
+def _lines(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
     kind: Any = {"type": "log"} if figure.logarithmic else {"zero": False}
     kind |= {"padding": em(SIDE), "nice": False}
     values = sorted({point.x for point in figure.points})
@@ -123,9 +124,7 @@ def _lines(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
     return _with_slider(figure, looks, base, tips) if figure.slider else _with_markers(figure, looks, base, tips)
 
 
-def _with_markers(
-    figure: Figure, looks: list[style.Series], base: alt.Chart, tips: list[alt.Tooltip]
-) -> list[alt.Chart]:
+def _with_markers(figure: Plot, looks: list[style.Series], base: alt.Chart, tips: list[alt.Tooltip]) -> list[alt.Chart]:
     """Lines with a marker at every value."""
     colored = base.encode(color=style.color(looks))
     return [
@@ -135,9 +134,7 @@ def _with_markers(
     ]
 
 
-def _with_slider(
-    figure: Figure, looks: list[style.Series], base: alt.Chart, tips: list[alt.Tooltip]
-) -> list[alt.Chart]:
+def _with_slider(figure: Plot, looks: list[style.Series], base: alt.Chart, tips: list[alt.Tooltip]) -> list[alt.Chart]:
     """Lines with one marker each, which the slider moves, and its value."""
     labels = {point.series: point.label for point in figure.points}
     dashes = dict(zip(dict.fromkeys(labels.values()), cycle(DASHES), strict=False))
@@ -160,7 +157,7 @@ def _with_slider(
     return [lines, marker, key, words]
 
 
-def _slider(figure: Figure) -> list[alt.Parameter]:
+def _slider(figure: Plot) -> list[alt.Parameter]:
     """The slider that moves the marker along x, in steps of the points."""
     values = sorted({point.x for point in figure.points})
     if not figure.slider or len(values) < 2:
@@ -170,7 +167,7 @@ def _slider(figure: Figure) -> list[alt.Parameter]:
     return [alt.param(name=figure.slider, value=values[0], bind=bind)]
 
 
-def _scatter(figure: Figure, looks: list[style.Series]) -> list[alt.Chart]:
+def _scatter(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
     x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(zero=False, padding=12))
     y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False, padding=12))
     base = alt.Chart(data(_rows(figure))).encode(x=x, color=style.color(looks))
@@ -289,7 +286,7 @@ def spread(table: Table) -> Spec | None:
     ]
     subtitle = "A small point for each seed; large point: their mean; line: 95 % interval for the mean over seeds"
     roles = {one.entry.key: one.entry.key for one in summaries}
-    return figure_chart(Figure("dots", "Every cell, seed by seed", subtitle, "accuracy (%)", tuple(points), roles))
+    return figure_chart(Plot("dots", "Every cell, seed by seed", subtitle, "accuracy (%)", tuple(points), roles))
 
 
 def _marks(table: Table, summaries: list[Summary]) -> dict[str, str]:
@@ -318,7 +315,7 @@ def differences(table: Table, reference: str) -> Spec | None:
     heading, x_title = f"Accuracy compared with {other}", f"difference to {other} (percentage points)"
     subtitle = "mean, simultaneous 95 % intervals (Dunnett's test); small points: seeds"
     roles = {_family(one): one.entry.key for one, _ in reversed(compared)}
-    return figure_chart(Figure("dots", heading, subtitle, x_title, tuple(points), roles, rule=0))
+    return figure_chart(Plot("dots", heading, subtitle, x_title, tuple(points), roles, rule=0))
 
 
 def label_of(entry: Entry) -> str:

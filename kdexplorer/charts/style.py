@@ -43,6 +43,7 @@ _TEXT = {
 }  # fmt: skip
 CONFIG: dict[str, Any] = {
     "axis": _TEXT | {"labelLimit": {"expr": "11 * em"}, "titlePadding": {"expr": "em / 3"}},
+    "axisX": {"labelFlush": False},
     "axisY": {"labelFlush": False},
     "legend": _TEXT
     | {"labelLimit": {"expr": "11 * em"}, "titleLimit": {"expr": "18 * em"}, "rowPadding": {"expr": "em / 8"}},
@@ -50,7 +51,7 @@ CONFIG: dict[str, Any] = {
     "mark": {"tooltip": None},
 }
 """Sizes and color of text in every chart, and no tooltip but what a chart names: Streamlit's theme would list
-positions. Labels are aligned with their row: that theme moves the first and the last one inwards."""
+positions. Labels are aligned with their tick: that theme moves the first and the last one inwards."""
 
 
 def em(pixels: float) -> Any:
@@ -162,7 +163,7 @@ _POLYGONS: dict[str, list[tuple[float, float]]] = {
 MARKS = {
     "circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "triangle-down": "▼", "cross": "✚",
     "triangle-right": "►", "triangle-left": "◄", "pentagon": "⬟", "hexagon": "⬢", "star": "★", "six-star": "✶",
-    "hourglass": "⧗", "bowtie": "⧓", "parallelogram": "▰", "saltire": "✖", "arrow": "⬆",
+    "hourglass": "⋈", "bowtie": "⧓", "parallelogram": "▰", "saltire": "✖", "arrow": "⬆",
     "house": "⌂",
 }  # fmt: skip
 """Markers as characters, for pages that are text; `✦` stands for any other."""

@@ -117,8 +117,11 @@ def sweep(options: argparse.Namespace) -> int:
 
 
 def describe_study(path: Path) -> str:
-    """A declaration in a line: its file, how many students and seeds, and how many of them are measured."""
-    study, table = read_study(path), read_table(path.with_suffix(".json"))
+    """A declaration in a line: its file, how many students and seeds, how many measured; or what it lacks."""
+    try:
+        study, table = read_study(path), read_table(path.with_suffix(".json"))
+    except ConfigError as error:  # it declares pairs, or a method that is not installed
+        return str(error)
     size = f"{len(study.entries)} students × {len(study.seeds)} seeds"
     return f"{path}: {size}, {len(table.rows) if table else 0} of {len(study.entries) * len(study.seeds)} measured"
 

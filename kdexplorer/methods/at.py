@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from kdexplorer.methods.base import Method, MethodSettings, different_stages
-from kdexplorer.networks.outputs import Outputs, as_float, pool_to_same_size
+from kdexplorer.methods.base import Method, MethodSettings
+from kdexplorer.networks.outputs import Outputs, as_float, match_stages, pool_to_same_size
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from kdexplorer.networks.registry import Architecture
 
 
 class AT(Method):
@@ -41,10 +39,6 @@ class AT(Method):
             1, description="1: mean of absolute values over channels (the lab's mean); 2: mean of squares (the paper)"
         )
 
-    def check(self, student: Architecture, teacher: Architecture) -> str | None:
-        """Maps are compared stage by stage, so both networks need the same number of stages."""
-        return different_stages("attention transfer", student, teacher)
-
     def reduce_teacher(self, teacher: Outputs) -> Outputs:
         """The attention maps `[B, H, W]` in the place of the stages."""
         return Outputs(teacher.logits, [attention_map(stage, self.settings.power) for stage in teacher.stages])
@@ -59,15 +53,13 @@ def at_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> T
     """The sum over stages of the mean squared difference between L2-normalized flattened attention maps.
 
     Args:
-        student_maps, teacher_maps: `[B, H, W]` for each stage. Maps of different size are average-pooled to the
-            smaller one. No gradient reaches the teacher's.
+        student_maps, teacher_maps: `[B, H, W]` for each stage; where their numbers differ, `match_stages` says which
+            are compared. Maps of different size are average-pooled to the smaller one. No gradient reaches the
+            teacher's.
 
     Returns:
         A scalar, at least float32. One image's place weighs `1 / (B H W)`, so a stage of 4x4 counts 64 times one
         of 32x32.
-
-    Raises:
-        ValueError: when the number of stages differs.
     """
     import torch
 
@@ -78,14 +70,9 @@ def stage_losses(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor])
     """`at_loss` stage by stage: a scalar each."""
     import torch.nn.functional as F
 
-    if len(student_maps) != len(teacher_maps):
-        raise ValueError(
-            f"the student has {len(student_maps)} stages and the teacher {len(teacher_maps)}: attention transfer needs "
-            "the same number"
-        )
     losses = []
-    for student, teacher in zip(student_maps, teacher_maps, strict=True):
-        student, teacher = pool_to_same_size(student, teacher)
+    for one, other in match_stages(*([maps.shape[-1] for maps in side] for side in (student_maps, teacher_maps))):
+        student, teacher = pool_to_same_size(student_maps[one], teacher_maps[other])
         losses.append(F.mse_loss(normalize_maps(student), normalize_maps(teacher.detach())))
     return losses
 

@@ -48,16 +48,6 @@ class TemperatureSettings(MethodSettings):
     temperature: float = Field(4.0, ge=0.1, le=100, description="divides the logits of teacher and student")
 
 
-def different_stages(what: str, student: Architecture, teacher: Architecture) -> str | None:
-    """Why two networks cannot be compared stage by stage and what to do, or None where they can."""
-    if len(student.stages) == len(teacher.stages):
-        return None
-    return (
-        f"{what} needs the same number of stages: {student.key} has {len(student.stages)}, the teacher {teacher.key} "
-        f"has {len(teacher.stages)}. Choose networks of one family or remove this term"
-    )
-
-
 class Method:
     """A distillation method with chosen settings. Two with equal settings are equal, whatever their weights.
 

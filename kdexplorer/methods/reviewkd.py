@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kdexplorer.methods.base import Method, WarmupSettings, different_stages
-from kdexplorer.networks.outputs import Outputs, as_float
+from kdexplorer.methods.base import Method, WarmupSettings
+from kdexplorer.networks.outputs import Outputs, as_float, match_stages
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class ReviewKD(Method):
     """Chen et al., "Distilling Knowledge via Knowledge Review", CVPR 2021, section 3.
 
-    The levels are the stages and, as the deepest, the embedding. The reference implementation compares with the
+    The levels are the stages (where their numbers differ, those that `match_stages` pairs) and, as the deepest, the
+    embedding. The reference implementation compares with the
     teacher's stages before their last ReLU; this one with the stages as the networks return them.
     """
 
@@ -35,20 +36,20 @@ class ReviewKD(Method):
 
         weight: float = Field(0.6, gt=0, le=1e6, description="weight of the sum over levels")
 
-    def check(self, student: Architecture, teacher: Architecture) -> str | None:
-        """Levels are compared one by one, so both networks need the same number of stages."""
-        return different_stages("ReviewKD", student, teacher)
-
     def adapter(self, student: Architecture, teacher: Architecture) -> nn.Module:
         """The fusion modules (ABF) of all levels; see `make_fusion`."""
-        channels = [[stage.channels for stage in network.stages] for network in (student, teacher)]
-        return make_fusion([*channels[0], student.embedding], [*channels[1], teacher.embedding])
+        sizes = ([1 / stage.reduction for stage in network.stages] for network in (student, teacher))
+        pairs = match_stages(*sizes)
+        channels = [(student.stages[one].channels, teacher.stages[other].channels) for one, other in pairs]
+        return make_fusion(*zip(*channels, (student.embedding, teacher.embedding), strict=True))
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
         """See `reviewkd_loss`."""
         assert adapter is not None
-        targets = levels(teacher)
-        fused = adapter(levels(student), [tuple(target.shape[2:]) for target in targets])
+        pairs = match_stages(*([stage.shape[-1] for stage in side.stages] for side in (student, teacher)))
+        given = levels(student, [one for one, _ in pairs])
+        targets = levels(teacher, [other for _, other in pairs])
+        fused = adapter(given, [tuple(target.shape[2:]) for target in targets])
         return reviewkd_loss(fused, targets)
 
 
@@ -59,10 +60,10 @@ def reviewkd_loss(fused: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     return torch.stack([hcl_loss(*pair) for pair in zip(fused, teacher, strict=True)]).sum()
 
 
-def levels(outputs: Outputs) -> list[Tensor]:
-    """The stages `[B, C, H, W]`, and the embedding as a last one of one place `[B, D, 1, 1]`."""
+def levels(outputs: Outputs, chosen: Sequence[int]) -> list[Tensor]:
+    """The chosen stages `[B, C, H, W]`, and the embedding as a last one of one place `[B, D, 1, 1]`."""
     assert outputs.embedding is not None
-    return [*outputs.stages, outputs.embedding[:, :, None, None]]
+    return [*(outputs.stages[number] for number in chosen), outputs.embedding[:, :, None, None]]
 
 
 def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:

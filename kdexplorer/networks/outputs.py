@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +38,22 @@ def pool_to_same_size(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         return maps if tuple(maps.shape[-2:]) == size else F.adaptive_avg_pool2d(maps, size)
 
     return pool(first), pool(second)
+
+
+def match_stages(first: Sequence[float], second: Sequence[float]) -> list[tuple[int, int]]:
+    """Which stages of two networks are compared, by their positions; given the sizes of their outputs, or of shares.
+
+    One by one where there are as many. Otherwise each of the network with fewer has one of the other's, in order: those
+    whose sizes are nearest (the ratios' logarithms sum up to the least), and of several such choices the deepest.
+    """
+    if len(first) > len(second):
+        return [(one, other) for other, one in match_stages(second, first)]
+
+    def rate(chosen: Any) -> tuple[float, list[int]]:
+        distance = sum(abs(math.log2(size / second[other])) for size, other in zip(first, chosen, strict=True))
+        return round(distance, 6), [-other for other in chosen]
+
+    return list(enumerate(min(combinations(range(len(second)), len(first)), key=rate)))
 
 
 def as_float(tensor: Tensor) -> Tensor:

@@ -122,13 +122,14 @@ def describe_protocol(table: Table) -> str:
     study = table.declared
     config, seeds = study.shared, sorted({run.seed for run in table.runs})
     pair = f"{study.architecture} distilled from {config.teacher}"
+    evaluated = f"evaluated on the {table.evaluated_on}" if table.evaluated_on else "not evaluated yet"
     if study.grid is not None:
-        return f"{pair}, {f'evaluated on the {table.evaluated_on}' if table.evaluated_on else 'not evaluated yet'}."
+        return f"{pair}, {evaluated}."
     images = "all training images" if config.train_images is None else f"{config.train_images:,} training images"
     return (
         f"{pair}: {images} of {config.dataset}, {config.epochs} epochs, batches of {config.batch_size}, seeds "
-        f"{', '.join(map(str, seeds)) or 'none yet'} of {len(study.seeds)} declared; evaluated on the "
-        f"{table.evaluated_on}, last epoch."
+        f"{', '.join(map(str, seeds)) or 'none yet'} of {len(study.seeds)} declared; {evaluated}"
+        f"{', last epoch' if seeds else ''}."
     )
 
 

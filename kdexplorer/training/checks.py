@@ -79,9 +79,9 @@ def _start_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iterat
     if missing := config.missing():
         yield from (("students", sentence) for sentence in missing)
         return
-    if config.device == "cuda":
+    if config.device.startswith("cuda"):
         try:
-            resolve_device("cuda")  # loads torch
+            resolve_device(config.device)  # loads torch
         except ConfigError as error:
             yield "device", str(error).removeprefix("device: ").rstrip(".")
     dataset = get_dataset(config.dataset)

@@ -25,8 +25,8 @@ def export_students(run: Run, trainer: Trainer, seconds: float) -> None:
     disable_tf32()
     teacher = trainer.evaluate_teacher()
     for student in trainer.students:
-        state = to_half_precision(student.network)
-        student.network.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
+        state = to_half_precision(student.result)
+        student.result.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
         logits, parts = trainer.evaluate(student, teacher)
         terms = {name: value for name, value in parts.items() if name != "objective"}
         student.check_finite(parts, "after the last step, as float16")
@@ -50,7 +50,7 @@ def export_snapshots(
         card = _describe(run, trainer, student, seconds, logits)
         leg = card.legs[-1].model_copy(update={"epochs": epochs})
         card = card.model_copy(update={"name": name, "legs": (*card.legs[:-1], leg)})
-        save_checkpoint(run.path / name, to_half_precision(student.network), card, logits)
+        save_checkpoint(run.path / name, to_half_precision(student.result), card, logits)
 
 
 def _describe(run: Run, trainer: Trainer, student: Student, seconds: float, logits: np.ndarray) -> Card:

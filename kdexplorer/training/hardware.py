@@ -75,16 +75,21 @@ def _keep_freed_memory() -> None:
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is a GPU where there is one. Raises ConfigError when CUDA is requested and missing."""
+    """`auto` is a GPU where there is one; `cuda` is this process's. Raises ConfigError when it is missing."""
     import torch
 
     from kdexplorer.training import ddp
 
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: this machine has no CUDA device that torch can use; choose 'cpu' or 'auto'.")
-    if name == "cpu" or not torch.cuda.is_available():
+    kind, _, number = name.partition(":")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cpu" or (kind == "auto" and not count):
         return torch.device("cpu")
-    return torch.device("cuda", ddp.local_rank())
+    if not count:
+        raise ConfigError("device: this machine has no CUDA device that torch can use; choose 'cpu' or 'auto'.")
+    index = int(number) if number else ddp.local_rank()
+    if index >= count:
+        raise ConfigError(f"device: this machine has no {name}: it has {count}, and the first is cuda:0.")
+    return torch.device("cuda", index)
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:

@@ -167,9 +167,9 @@ def count_kept(others: Iterable[Tensor]) -> Iterator[dict[int, int]]:
 def count_student_memory(config: RunConfig) -> dict[str, dict[str, int]]:
     """Bytes that each student's training takes beside the data and the teacher, by name; counted in one step.
 
-    `state_bytes`: weights, gradients and momentum, float32, of the network and of what its methods train beside it.
-    `kept_bytes`: what autograd keeps of one batch for the backward pass of the whole objective; `compile` may keep
-    less. Raises KDError when the teacher cannot be found.
+    `state_bytes`: weights, gradients and the optimizer's state, float32, of the network and of what its methods train
+    beside it. `kept_bytes`: what autograd keeps of one batch for the backward pass of the whole objective; `compile`
+    may keep less. Raises KDError when the teacher cannot be found.
     """
     dtype = resolve_precision(config.precision, resolve_device("cpu"))
     images = torch.randn(config.batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -193,6 +193,7 @@ def count_student_memory(config: RunConfig) -> dict[str, dict[str, int]]:
             outputs = run_network(network, images, dtype, all_outputs)
             parts = compute_objective(student, terms, outputs, labels, targets, dtype)
         del parts, outputs
-        state = 12 * sum(p.numel() for p in weights)
+        state = (12 + 4 * (config.optimizer == "adamw")) * sum(p.numel() for p in weights)
+        state += 4 * sum(p.numel() for p in network.parameters()) if config.ema else 0
         found[student.name] = {"state_bytes": state, "kept_bytes": sum(storages.values())}
     return found

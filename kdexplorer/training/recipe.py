@@ -22,7 +22,7 @@ FULL_RESOLUTION = 32
 def build_optimizer(
     config: RunConfig, network: nn.Module, adapters: Iterable[nn.Module], precision: torch.dtype
 ) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or Muon for the network's filters and SGD for all else.
+    """SGD with Nesterov momentum, AdamW, or Muon for the network's filters and SGD for all else.
 
     Biases and the parameters of norms have no weight decay. A group's rate is `factor` times the step's. What is not
     trained is in no group.
@@ -50,6 +50,8 @@ def build_optimizer(
     ]
     if shifts:
         groups.append({"params": [p for p in own if id(p) in shifts], "factor": config.bias_factor})
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
     common: dict[str, Any] = {"lr": config.learning_rate, "momentum": config.momentum, "nesterov": config.momentum > 0}
     if not filters:
         return torch.optim.SGD(groups, **common)
@@ -59,13 +61,23 @@ def build_optimizer(
 
 
 def learning_rate(config: RunConfig, step: int, steps: int) -> float:
-    """The rate of a step (from 0): up in a straight line, then down to zero in a line or half a cosine."""
+    """The rate of a step (from 0): up in a straight line, then down to zero in a line or half a cosine, or by steps.
+
+    The steps are those of RepDistiller's 240 epochs: a tenth from epoch 150, 180 and 210 on.
+    """
     rise = round(config.warmup * steps)
     if step < rise:
         return config.learning_rate * (step + 1) / rise
+    if config.schedule == "step":
+        return config.learning_rate * 0.1 ** sum(step >= share * steps for share in (5 / 8, 3 / 4, 7 / 8))
     rest = (step - rise) / max(1, steps - rise)
     shape = 1 - rest if config.schedule == "one_cycle" else (1 + math.cos(math.pi * rest)) / 2
     return config.learning_rate * shape
+
+
+def average_decay(config: RunConfig, step: int) -> float:
+    """The decay of the weights' average in a step (from 0); at first it forgets faster, as it began untrained."""
+    return min(config.ema, (1 + step) / (10 + step))
 
 
 def resolution(config: RunConfig, epoch: int) -> int:

@@ -38,6 +38,7 @@ def pack_state(trainer: Trainer, epoch: int, step: int, seconds: float) -> bytes
             "adapters": {name: adapter.state_dict() for name, adapter in student.adapters.items()},
             "sums": student.sums,
         }
+        | ({} if student.average is None else {"average": student.average.state_dict()})
         for student in trainer.students
     }
     buffer = io.BytesIO()
@@ -78,6 +79,8 @@ def restore_state(trainer: Trainer, path: Path) -> tuple[int, int, float]:
             for name, adapter in student.adapters.items():
                 adapter.load_state_dict(saved["adapters"][name])
             student.sums = saved["sums"]
+            if student.average is not None:
+                student.average.load_state_dict(saved["average"])
         epoch, step, seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])
         if not (0 <= epoch <= trainer.config.epochs and 0 <= step <= trainer.steps_per_epoch):
             raise ValueError(f"epoch {epoch}, step {step}")

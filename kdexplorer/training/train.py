@@ -60,8 +60,12 @@ def execute(run: Run, show: bool = False, report: Callable[[int, int], object] |
 
 @contextlib.contextmanager
 def _turn(work: Work, team: ddp.Team) -> Iterator[None]:
-    """Waits until no other run trains, and lets none begin in the block. Raises Stopped when it was stopped before."""
-    turn = FileLock(work.run.path.parent / ".lock")
+    """Waits until no other run trains, and lets none begin in the block. Raises Stopped when it was stopped before.
+
+    Each GPU after the first has an order of its own.
+    """
+    number = work.run.config().device.partition(":")[2]
+    turn = FileLock(work.run.path.parent / (f".cuda-{number}.lock" if int(number or 0) else ".lock"))
     try:
         while True:
             with contextlib.suppress(Timeout):

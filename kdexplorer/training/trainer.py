@@ -6,6 +6,7 @@ choice derives from (seed, epoch, step).
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 import time
@@ -38,7 +39,7 @@ from kdexplorer.training.hardware import (
 )
 from kdexplorer.training.initial import prepare
 from kdexplorer.training.objective import BoundTerm, Targets, bind_terms, compute_objective, relate_parts, run_network
-from kdexplorer.training.recipe import build_optimizer, learning_rate, pixel_shares, resolution
+from kdexplorer.training.recipe import average_decay, build_optimizer, learning_rate, pixel_shares, resolution
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher
 
 READ_EVERY = 20
@@ -57,12 +58,27 @@ class Student:
     forward: Callable[..., Any]
     terms: list[BoundTerm]
     optimizer: torch.optim.Optimizer
+    average: StagedNetwork | None = None
+    """The average of its weights over the steps so far, where it is asked for."""
     sums: dict[str, float] = field(default_factory=dict)
     """Sums over the epoch's images so far: the objective's parts, `correct`, and `images`."""
     unread: list[tuple[int, int, dict[str, Tensor]]] = field(default_factory=list)
     """Epoch, step and losses, scalars, that are still on the device."""
     spans: list[Span] = field(default_factory=list)
     """Of its part of each of the epoch's steps: forward pass, objective, backward pass, update."""
+
+    @property
+    def result(self) -> StagedNetwork:
+        """The network that is evaluated and kept."""
+        return self.network if self.average is None else self.average
+
+    @torch.no_grad()
+    def update_average(self, decay: float) -> None:
+        """Moves the average towards the weights and the norms' statistics of now."""
+        if self.average is not None:
+            pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
+            for kept, now in pairs:
+                kept.lerp_(now, 1 - decay) if kept.is_floating_point() else kept.copy_(now)
 
     @property
     def adapters(self) -> dict[str, nn.Module]:
@@ -94,6 +110,8 @@ class Trainer:
         """Loads data and networks. Raises KDError: whatever would end the run at its start."""
         self.config = config
         self.device = resolve_device(config.device)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # whose stream events are recorded in
         if config.compile and self.device.type == "cpu":
             require_compiler()
         self.dtype = resolve_precision(config.precision, self.device)
@@ -144,6 +162,7 @@ class Trainer:
             self.team.average_gradients([p for adapter in student.adapters.values() for p in adapter.parameters()])
             student.optimizer.step()
             student.optimizer.zero_grad(set_to_none=True)
+            student.update_average(average_decay(self.config, number))
             student.spans.append((begin, now(self.device)))
         if (step + 1) % self.read_every == 0 or step + 1 == self.steps_per_epoch:
             self.read_losses()
@@ -214,14 +233,14 @@ class Trainer:
         labels = torch.from_numpy(self.evaluation.labels).to(self.device)
         sums: dict[str, float] = {}
         logits, relate = [], relate_parts(self.config.batch_size)
-        modules = [student.network, *student.adapters.values()]
+        modules = [student.result, *student.adapters.values()]
         for module in modules:
             module.eval()
         try:
             batches = evaluation_batches(self.evaluation, self.normalization, self.device, self.stopping)
             for start, stop, inputs in batches:
                 targets = teacher.targets(start, stop) if teacher else {}
-                outputs = run_network(student.network, inputs, self.dtype, student.needs_features)
+                outputs = run_network(student.result, inputs, self.dtype, student.needs_features)
                 parts = compute_objective(
                     student.config, student.terms, outputs, labels[start:stop], targets, self.dtype, relate
                 )
@@ -262,7 +281,9 @@ class Trainer:
         network = team.network(network.to(self.device), config.sync_batch_norm)
         adapters = [term.adapter for term in terms if term.adapter is not None]
         optimizer = build_optimizer(config, network, adapters, self.dtype)
-        return Student(student, network, team.forward(compile_network(network, config.compile)), terms, optimizer)
+        average = copy.deepcopy(network) if config.ema else None
+        forward = team.forward(compile_network(network, config.compile))
+        return Student(student, network, forward, terms, optimizer, average)
 
     def _load_teacher(self) -> Teacher | None:
         """The teacher's network; None where no student needs it. One process alone stores what it computes."""

@@ -26,7 +26,7 @@ const EPOCHS = ".vega-bindings input[name=epoch]";
 const OWN_KEYS = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=textbox]";
 const ARROW_KEYS = "input, [role=radio], [role=radiogroup], [role=tab], [role=tablist], [role=slider], [role=listbox]";
 
-const GROUPS = "[data-testid=stTopNav], .st-key-share, [data-testid=stElementToolbar]";
+const GROUPS = "[data-testid=stTopNav], [data-testid=stElementToolbar]";
 
 /** All range inputs of charts and of the live view, in the order of the page. */
 function findSliders() {
@@ -177,7 +177,7 @@ function makeScrollable() {
   }
 }
 
-/** The menu, the buttons beside it, and a chart's are one stop of the Tab key each; the arrows move in them. */
+/** The menu and a chart's buttons are one stop of the Tab key each; the arrows move in them. */
 function joinStops() {
   document.querySelector("[data-testid=stSkipToContent]")?.setAttribute("tabindex", "-1"); // ours leads further
   for (const group of document.querySelectorAll(GROUPS)) {
@@ -212,8 +212,46 @@ function moveFigure(direction) {
   else turnPicture(direction > 0 ? "Next" : "Previous");
 }
 
+const turns = []; // presses that wait: of two within one run of the page the server would see one
+
 function turnPicture(which) {
-  document.querySelector(`.st-key-pick_${which} button`)?.click();
+  turns.push(which);
+  if (turns.length === 1) turnNext();
+}
+
+/** Presses the button of the first that waits, and goes on once the page has been run for it, or has not within 2 s. */
+function turnNext() {
+  const begin = performance.now();
+  const isRunning = () => !document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]");
+  let pressed = false, ran = false;
+  const look = () => {
+    const late = performance.now() - begin > 2000;
+    ran ||= pressed && isRunning();
+    if (!pressed && (!isRunning() || late)) {
+      document.querySelector(`.st-key-pick_${turns[0]} button`)?.click();
+      pressed = true;
+    } else if ((ran && !isRunning()) || late) {
+      turns.shift();
+      if (turns.length) turnNext();
+      return;
+    }
+    setTimeout(look, 10);
+  };
+  look();
+}
+
+/** Back leaves a page with one press: what Streamlit adds to the address of a page that has just been opened is no step
+    of its own. */
+function joinHistory() {
+  const push = history.pushState.bind(history);
+  let acted = false;
+  for (const kind of ["pointerdown", "keydown", "input"]) document.addEventListener(kind, () => (acted = true), true);
+  history.pushState = (state, title, url) => {
+    const opens = new URL(url, location.href).pathname !== location.pathname;
+    if (opens || acted) push(state, title, url);
+    else history.replaceState(state, title, url);
+    acted = !opens && acted;
+  };
 }
 
 /** A lecture's keys. Arrows and the space bar stay where they mean something; what a slide clicker sends never does. */
@@ -260,6 +298,7 @@ function addControls() {
   document.body.prepend(createSkip());
   (document.querySelector("[data-testid=stApp]") ?? document.body).append(button, help); // whose colors they have
   watchUploads();
+  joinHistory();
   document.addEventListener("keydown", (event) => pressKey(event, help));
   const isSlider = (one) => one.matches?.(".vega-bindings input[type=range]");
   document.addEventListener("input", ({ target }) => isSlider(target) && snap(target), true); // before the chart reads it

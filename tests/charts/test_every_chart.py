@@ -146,7 +146,7 @@ def test_each_can_be_drawn_and_lists_ten_classes_and_the_label_at_the_most(chart
     for name, spec in charts.items():
         words = texts(draw(spec))
         assert words, name
-        listed = {word.removeprefix("★ ").removesuffix(" (true)") for word in words}
+        listed = {word.removeprefix("★ ").removesuffix(" (label)") for word in words}
         assert len(listed & {f"class {index}" for index in range(12)}) <= 11, name
 
 

@@ -106,10 +106,12 @@ def test_soft_labels_of_an_epoch_are_the_softmax_over_all_classes(count):
     spec = learning_curves.soft_labels_by_epoch(teacher.logits, {0: logits}, looks, classes, 4.0, label)
     shown = common.select_classes(teacher.logits, label)
     for name, values in {"teacher": teacher.logits, **logits}.items():
-        found = {row["class"].removesuffix(" (true)"): row["p"] for row in rows_of(spec, "p") if row["network"] == name}
+        found = {
+            row["class"].removesuffix(" (label)"): row["p"] for row in rows_of(spec, "p") if row["network"] == name
+        }
         assert list(found) == [classes[k] for k in shown]
         assert list(found.values()) == pytest.approx(softmax(values, 4.0)[shown], abs=1e-5)
-    assert f"{classes[label]} (true)" in [row["class"] for row in rows_of(spec, "p")]
+    assert f"{classes[label]} (label)" in [row["class"] for row in rows_of(spec, "p")]
 
 
 @pytest.mark.parametrize("pinned", [0.5, 1.0, 3.0, 20.0])

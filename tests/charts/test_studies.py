@@ -7,7 +7,7 @@ import pytest
 
 from kdexplorer.charts import studies, style
 from kdexplorer.charts.studies import figure_chart
-from kdexplorer.studies.experiments.base import Figure, Point
+from kdexplorer.studies.experiments.base import Plot, Point
 from kdexplorer.studies.table import summarize
 from tests.charts.drawing import compile_vega, draw, rows_of, texts
 from tests.studies.sample import ACCURACIES, make_grid, make_table
@@ -17,7 +17,7 @@ ROLES = {"first": "kd", "second": style.TEACHER}
 
 def lines(slider="", values=(0.0, 0.5, 1.0)):
     points = tuple(Point(name, x, y + 10 * x, name) for name, y in (("first", 60.0), ("second", 61.0)) for x in values)
-    return Figure("lines", "Two lines", "", "added to a logit", points, ROLES, y_title="recognized", slider=slider)
+    return Plot("lines", "Two lines", "", "added to a logit", points, ROLES, y_title="recognized", slider=slider)
 
 
 @pytest.mark.parametrize(("chosen", "shown"), [(0.0, {"60.0", "61.0"}), (0.5, {"65.0", "66.0"})])

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from kdexplorer.methods import at
-from kdexplorer.networks import Outputs, build, get_architecture
+from kdexplorer.networks import Outputs, build
+from kdexplorer.networks.outputs import match_stages
 
 
 def random(*shape, seed=0):
@@ -133,10 +134,23 @@ def test_no_gradient_reaches_the_teachers_stages():
     assert student.grad.abs().sum() > 0
 
 
-def test_a_different_number_of_stages_is_an_error_that_names_both():
-    with pytest.raises(ValueError, match=r"student has 3 stages and the teacher 4"):
-        loss([exact(1, 1, 2, 2)] * 3, [exact(1, 1, 2, 2)] * 4)
-    resnet8, resnet18, wide = (get_architecture(key) for key in ("resnet8", "resnet18", "wrn_16_2"))
-    assert at.AT().check(resnet8, wide) is None
-    problem = at.AT().check(resnet8, resnet18)
-    assert all(word in problem for word in ("resnet8 has 3", "resnet18 has 4"))
+@pytest.mark.parametrize(
+    ("first", "second", "pairs"),
+    [
+        ([32, 16, 8], [32, 16, 8], [(0, 0), (1, 1), (2, 2)]),
+        ([16, 8, 4], [32, 16, 8], [(0, 0), (1, 1), (2, 2)]),  # as many: one by one
+        ([32, 16, 8], [32, 16, 8, 4], [(0, 0), (1, 1), (2, 2)]),
+        ([32, 16, 8, 4], [16, 8, 4], [(1, 0), (2, 1), (3, 2)]),
+        ([32, 8], [32, 16, 16, 8, 8], [(0, 0), (1, 4)]),  # the deeper of two of a size
+        ([1, 0.5], [1, 0.25, 0.125], [(0, 0), (1, 1)]),
+    ],
+)
+def test_stages_of_the_nearest_sizes_are_compared(first, second, pairs):
+    assert match_stages(first, second) == pairs
+    assert match_stages(second, first) == [(b, a) for a, b in pairs]
+
+
+def test_networks_with_different_numbers_of_stages_are_compared():
+    student = [exact(2, 3, size, size) for size in (8, 4, 2)]
+    teacher = [exact(2, 5, size, size, seed=7) for size in (8, 4, 2, 1)]
+    assert loss(student, teacher) == loss(student, teacher[:3]) > 0

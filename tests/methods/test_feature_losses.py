@@ -6,7 +6,7 @@ import torch
 
 from kdexplorer.methods.fitnets import FitNets, fitnets_loss
 from kdexplorer.methods.reviewkd import ReviewKD, hcl_loss, make_fusion
-from kdexplorer.networks import Outputs, get_architecture
+from kdexplorer.networks import Outputs, build, get_architecture
 
 
 def random(*shape, seed=0):
@@ -112,7 +112,12 @@ def test_the_fusion_agrees_with_numpy_up_to_its_last_convolutions():
         np.testing.assert_allclose(fused.detach().numpy(), reference, rtol=1e-10, atol=1e-12)
 
 
-def test_networks_with_different_numbers_of_stages_cannot_be_reviewed():
-    small, large = get_architecture("resnet8"), get_architecture("resnet18")
-    assert ReviewKD().check(small, get_architecture("wrn_40_2")) is None
-    assert "resnet8 has 3, the teacher resnet18 has 4" in ReviewKD().check(small, large)
+@pytest.mark.parametrize(("student", "teacher"), [("resnet8", "resnet18"), ("resnet18", "resnet8")])
+def test_networks_with_different_numbers_of_stages_are_reviewed(student, teacher):
+    both = [get_architecture(key) for key in (student, teacher)]
+    outputs = [Outputs(*build(one.key).eval()(random(2, 3, 32, 32).float(), all_outputs=True)) for one in both]
+    adapter = ReviewKD().adapter(*both)
+    assert len(adapter.leave) == 4  # three pairs, and the embedding
+    loss = ReviewKD().loss(*outputs, torch.zeros(2, dtype=torch.int64), adapter)
+    assert loss.isfinite()
+    assert loss > 0

@@ -12,8 +12,10 @@ from PIL import Image
 
 from benchmarks.app import running, settle
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
+from kdexplorer.app.compare.page import SECTIONS
 from kdexplorer.images import decode
 from kdexplorer.runs.checkpoints import find_checkpoint
+from kdexplorer.studies.experiments import all_experiments
 from tests.tab import PHONE, PROJECTOR, SLOW, drag
 
 pytestmark = pytest.mark.browser
@@ -101,6 +103,32 @@ def test_keys_change_picture_and_temperature_and_the_slider_is_the_first_stop(ta
     tab.page.keyboard.press("Escape")
     tab.page.get_by_text("Test image 4:").wait_for()
     assert "image=4" in tab.page.url
+
+
+def test_every_quick_press_counts_and_back_leaves_a_page_with_one(tab):
+    tab.open("soft_labels?image=3&T=8").page.get_by_role("link", name="Methods").first.click()
+    tab.page.wait_for_url(re.compile("/methods.*image=3"))
+    tab.settle().page.go_back()
+    tab.page.wait_for_url(re.compile("/soft_labels.*image=3"))
+    tab.settle().page.locator("h1").click()
+    for _ in range(8):
+        tab.page.keyboard.press("ArrowRight")
+    tab.page.get_by_text("Test image 11:").wait_for()
+
+
+STATES = [
+    *(f"soft_labels?tab={tab}" for tab in ("Gradient", "Temperature", "Class+similarity")),
+    *("attention?stage=all", "attention?colors=difference", "launch?customize=true", "methods?method=at"),
+    *(f"compare?show={section}" for section in SECTIONS),
+    *(f"experiments?experiment={experiment.key}" for experiment in all_experiments()),
+]
+"""Main states of pages, beside those in which the other tests open them."""
+
+
+def test_no_page_logs_an_error_in_any_main_state(tab):
+    for state in STATES:
+        tab.open(state.replace(" ", "+"))
+        tab.check()
 
 
 DROP = """(place, [name, type, text]) => {

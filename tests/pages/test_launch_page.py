@@ -176,10 +176,10 @@ def test_a_wrong_setting_and_a_method_that_does_not_fit_are_reported(evaluated, 
     assert button(at, "Start training").disabled
     weight(at).set_value(1.0).run()
     assert not button(at, "Start training").disabled
-    at.selectbox(key="new_architecture").set_value("resnet18")
-    at.selectbox(key="new_preset").set_value("feature")
-    button(at, "Add student").click().run()
-    assert "stages" in text(at)
+    at.selectbox(key="new_method").set_value("fitnets")
+    at.button(key="add_term").click().run()
+    at.number_input(key="form_term_0_1_fitnets_stage").set_value(4).run()
+    assert "no stage 4" in text(at)
     assert button(at, "Start training").disabled
 
 

@@ -15,7 +15,7 @@ from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.studies import driver, experiments
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
-from kdexplorer.studies.experiments.base import Claim, Figure, row_of
+from kdexplorer.studies.experiments.base import Claim, Plot, row_of
 from kdexplorer.studies.experiments.results import describe_results, find_faults, read, table_path, to_csv, to_markdown
 from kdexplorer.studies.folder import experiment_folder
 from kdexplorer.studies.study import Study
@@ -52,7 +52,7 @@ def judge(results):
 
 def draw(results):
     values = list(results.values("students", "kd").values())
-    return Figure("dots", "Title", "", "accuracy", tuple(row_of("KD", "KD", values)), {"KD": "kd"})
+    return Plot("dots", "Title", "", "accuracy", tuple(row_of("KD", "KD", values)), {"KD": "kd"})
 
 
 def measure(table, small, keep):

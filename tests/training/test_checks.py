@@ -60,9 +60,9 @@ def test_a_teacher_must_fit_the_data_and_the_students(tmp_path, make_checkpoint)
     teacher = make_checkpoint(tmp_path / "t")
     assert find_problems({**BASE, "teacher": "t", "students": [DISTILLED]}, teacher)[0]
     assert "no student uses it" in find_problems({**BASE, "teacher": "t"}, teacher)[1]["teacher"][0]
-    four = {**DISTILLED, "architecture": "resnet18"}
-    problems = find_problems({**BASE, "teacher": "t", "students": [four]}, teacher)[1]
-    assert "resnet18 has 4" in problems["students"][0]
+    fourth = {**DISTILLED, "terms": [{"method": "fitnets", "stage": 4}]}
+    problems = find_problems({**BASE, "teacher": "t", "students": [fourth]}, teacher)[1]
+    assert "no stage 4" in problems["students"][0]
     unrelated = make_checkpoint(tmp_path / "u", classes=tuple("abcdefghij"))
     problems = find_problems({**BASE, "teacher": "u", "students": [DISTILLED]}, unrelated)[1]
     assert "other classes" in problems["teacher"][0]

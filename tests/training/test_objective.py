@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdexplorer.config import Objective
+from kdexplorer.errors import TrainingError
 from kdexplorer.methods import Method
 from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss
@@ -150,3 +151,15 @@ def test_an_adapter_takes_part():
     assert parts["regression"].item() == pytest.approx(expected.item())
     parts["objective"].backward()
     assert adapter.weight.grad.abs().sum() > 0
+
+
+def test_a_loss_that_is_no_scalar_is_named():
+    class Vector(Method):
+        key, label, family, needs = "vector", "Vector", "response", frozenset({"logits"})
+
+        def loss(self, student, teacher, labels, adapter=None):
+            return student.logits.sum(dim=1)
+
+    method = Vector()
+    with pytest.raises(TrainingError, match=r"vector: the loss of Vector has the shape \[8\]"):
+        compute_objective(Objective(), [BoundTerm("vector", 1.0, method, None)], STUDENT, LABELS, {method: TEACHER})

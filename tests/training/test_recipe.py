@@ -24,7 +24,27 @@ def test_cosine_falls_in_half_a_cosine():
     assert rates == pytest.approx([2.0, 1 + 0.5**0.5, 1.0, 1 - 0.5**0.5])
 
 
-@pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
+def test_steps_are_those_of_the_fields_tables():
+    config = make_config(learning_rate=0.05, warmup=0.0, schedule="step")
+    rates = [learning_rate(config, step, 240) for step in (0, 149, 150, 179, 180, 209, 210, 239)]
+    assert rates == pytest.approx([0.05, 0.05, 5e-3, 5e-3, 5e-4, 5e-4, 5e-5, 5e-5])
+
+
+def test_the_result_is_the_average_of_the_weights(tiny):
+    trainer = Trainer(make_config(ema=0.5, optimizer="adamw", learning_rate=0.01))
+    (student,) = trainer.students
+    expected = student.network.state_dict()["fc.weight"].clone()
+    for step in range(3):
+        trainer.step(0, step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * student.network.state_dict()["fc.weight"]
+    assert student.result.state_dict()["fc.weight"].numpy() == pytest.approx(expected.numpy(), abs=1e-6)
+    assert student.result.state_dict()["bn1.num_batches_tracked"] == 3
+    assert trainer.evaluate(student, None)[0].shape == (60, 10)
+    assert student.result is not student.network
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "step"])
 @pytest.mark.parametrize("warmup", [0.0, 0.3, 0.9])
 @pytest.mark.parametrize("steps", [1, 2, 7, 100])
 def test_the_rate_stays_above_zero_and_reaches_its_peak(schedule, warmup, steps):

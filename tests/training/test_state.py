@@ -188,6 +188,14 @@ def test_a_finished_run_warns_of_no_save_that_failed(paired, monkeypatch):
     assert run.status().warning == ""
 
 
+def test_a_run_with_another_optimizer_and_an_average_resumes_to_the_same_bits(paired):
+    config = paired.model_copy(update={"optimizer": "adamw", "ema": 0.9, "learning_rate": 0.01, "schedule": "step"})
+    expected, run = bits(train_to_end(config)), create(config)
+    stop_at(run, (1, 2))
+    assert execute(run) == "finished"
+    assert bits(run) == expected
+
+
 @pytest.mark.parametrize("evaluation", [3, 4], ids=["of an epoch", "of the float16 weights"])
 def test_a_stop_during_an_evaluation_is_obeyed_and_resumes_to_the_same_bits(
     paired, undisturbed, monkeypatch, evaluation

@@ -215,6 +215,12 @@ def test_a_second_run_waits_its_turn(tiny, runs_root):
     assert run.status().state == "finished"
 
 
+def test_another_gpu_has_an_order_of_its_own(tiny, runs_root):
+    config = make_config(epochs=1, device="cuda:1")
+    with FileLock(runs_root / ".lock"), pytest.raises(ConfigError, match=r"CUDA|no cuda:1"):
+        execute(create(config))  # it did not wait: here is no second GPU
+
+
 def test_a_waiting_run_can_be_stopped(tiny, runs_root):
     run = create(make_config(epochs=1))
     with FileLock(runs_root / ".lock"):

@@ -45,9 +45,24 @@ def test_devices_and_precisions_are_what_was_requested():
     assert resolve_precision("float32", cpu) == torch.float32
     assert resolve_precision("bfloat16", cpu) == torch.bfloat16
     assert resolve_precision("auto", cpu) in (torch.float32, torch.bfloat16)
-    if not torch.cuda.is_available():
-        with pytest.raises(ConfigError, match=r"no CUDA device.*'cpu' or 'auto'"):
-            resolve_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "found"),
+    [
+        ("auto", 0, "cpu"), ("cpu", 2, "cpu"), ("auto", 2, "cuda:0"), ("cuda", 1, "cuda:0"), ("cuda:1", 2, "cuda:1"),
+        ("cuda", 0, "no CUDA device that torch can use; choose 'cpu' or 'auto'"),
+        ("cuda:2", 2, "no cuda:2: it has 2, and the first is cuda:0"),
+    ],
+)  # fmt: skip
+def test_a_gpu_is_found_by_its_number(monkeypatch, name, gpus, found):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    if " " in found:
+        with pytest.raises(ConfigError, match=found):
+            resolve_device(name)
+    else:
+        assert str(resolve_device(name)) == found
 
 
 def test_compiling_without_a_compiler_is_refused_with_the_remedy(tiny):

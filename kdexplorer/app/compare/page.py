@@ -208,7 +208,7 @@ def _require_same_images(entries: dict[str, Network]) -> None:
         return
     parts = "\n".join(f"- {as_text(images)}: {as_text(', '.join(names))}" for images, names in groups.items())
     st.error(
-        "These networks were evaluated on different images, so their figures cannot be compared in one table:\n\n"
+        "These networks were evaluated on different images, so their numbers cannot be compared in one table:\n\n"
         f"{parts}\n\nKeep the networks of one line only."
     )
     with st.container(horizontal=True):

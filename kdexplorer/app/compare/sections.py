@@ -106,7 +106,7 @@ def show_summary(compared: Comparison) -> None:
                 st.dataframe(
                     shown, hide_index=True, placeholder="–", key=f"compare_summary_{least}", height="content",
                     column_config={key: known[key] for key in shown},
-                    alt="A row for each network with its accuracy and other figures",
+                    alt="A row for each network with its accuracy and other numbers",
                 )  # fmt: skip
 
 

@@ -48,13 +48,13 @@ def show_grids() -> None:
             st.caption(as_text(f"{folder.run_id} is left out. {error}"))
         else:
             found |= {} if table is None else {folder.run_id: table}
-    empty = "There is no sweep yet. Start one on the Launch page with 'Sweep temperature and weight'."
+    empty = "There is no sweep yet. Start one on the Launch page: Customize, 'Sweep temperature and weight'."
     _pick_study(found | bundled_tables(with_grid=True), "sweep", empty)
 
 
 def show_comparisons() -> None:
     """The choice of another bundled study, where there are several, and its results."""
-    empty = "There is no league's table yet. Train one with `python -m kdexplorer league`."
+    empty = "There is no comparison of all methods yet. Train one with `python -m kdexplorer league`."
     _pick_study(bundled_tables(with_grid=False), "league", empty)
 
 
@@ -65,7 +65,7 @@ def _pick_study(found: dict[str, Table], kind: str, empty: str) -> None:
         return
     name = next(iter(found))
     if len(found) > 1 or kind == "sweep":
-        name = choices.pick_one(kind, kind.capitalize(), list(found), name, kind=kind)
+        name = choices.pick_one(kind, {"league": "Comparison"}.get(kind, "Sweep"), list(found), name, kind=kind)
     show_study(found[name], name)
 
 
@@ -95,7 +95,7 @@ def _show_grid(table: Table, name: str) -> None:
     st.caption(
         f"{as_text(describe_protocol(table).removesuffix('.'))}, last epoch. "
         "Tests over images compare these networks; tests over seeds compare settings. To select a setting without test "
-        "images, hold images out (Launch, Advanced)."
+        "images, hold images out (Launch, Customize, Advanced)."
     )
 
 
@@ -132,6 +132,6 @@ def show_claims() -> None:
             st.markdown(f"**{as_text(one.claim)}**: {as_text(one.evidence)}")
         st.markdown(lab_claims.describe_lab(results.measured))
     st.caption(
-        "Computed from the bundled networks and the bundled sweep. Tests of networks are over images, each network was "
-        "trained from one seed; tests of settings are over seeds."
+        "Computed from the networks and the sweep that come with KD Explorer. Tests of networks are over images, each "
+        "network was trained from one seed; tests of settings are over seeds."
     )

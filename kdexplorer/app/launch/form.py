@@ -31,7 +31,8 @@ ADVANCED = {
     "schedule": "Schedule", "warmup": "Warm-up", "momentum": "Momentum",
     "optimizer": "Optimizer", "filter_rate": "Muon's peak rate", "bias_factor": "Factor of the biases' rate",
     "norm_momentum": "Batch norm's momentum", "first_layer": "First layer", "start_filters": "Initial filters",
-    "weight_decay": "Weight decay", "crop_padding": "Crop padding (pixels)", "flip": "Mirroring",
+    "weight_decay": "Weight decay", "ema": "Decay of the weights' average",
+    "crop_padding": "Crop padding (pixels)", "flip": "Mirroring",
     "start_resolution": "Initial resolution (pixels)", "holdout": "Images held out", "device": "Device",
     "precision": "Precision", "compile": "Compile", "threads": "Processor threads",
     "evaluate_every": "Epochs between evaluations", "save_minutes": "Minutes between saves",
@@ -247,7 +248,7 @@ def _pick_teacher(values: dict[str, Any]) -> str | None:
 
     st.selectbox(
         "Teacher", [NO_TEACHER, *options], key="form_teacher", format_func=label, on_change=choose,
-        help="A bundled network or a finished student of a run, with its test accuracy. Without a teacher, students "
-        "are trained on labels alone; this is how a new teacher is trained.",
+        help="A network that is included, or a finished student of a run, with its test accuracy. Without a teacher, "
+        "students are trained on labels alone; this is how a new teacher is trained.",
     )  # fmt: skip
     return teacher

@@ -229,7 +229,9 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     left, right = st.columns([2, 3], gap="medium")
     with right:
         batches: list[CurvePoint] = []
-        if within and pick_toggle("batches", "Within epochs", help="Thin lines: the mean of a few training batches"):
+        if within and pick_toggle(
+            "batches", "Batches within an epoch", help="Thin lines: the mean of a few training batches"
+        ):
             batches = [
                 CurvePoint(row.student, row.epoch - 1, row.train, {})
                 for row in within

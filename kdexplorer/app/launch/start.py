@@ -40,7 +40,7 @@ def offer_download(chosen: Dataset) -> None:
         if status.state == "ready":
             st.rerun()
         with st.container(border=True):
-            part = " Training works without it, on the bundled subset." if dataset.substitute else ""
+            part = " Training works without it, on 5,000 images that are included." if dataset.substitute else ""
             st.markdown(
                 f"**The complete {dataset.label} is missing.**{part} The {round(dataset.archive_bytes, -7) / 1e6:.0f} "
                 "MB download from the official site is verified."

@@ -322,5 +322,5 @@ def pick_alpha(default: float | None = None) -> float:
         if moves == st.session_state.get("moves_alpha", 0):
             put("alpha", st.session_state[key])
 
-    st.segmented_control("Pinned α", ALPHAS, format_func="{:g}".format, key=key, on_change=take, wrap=True)
+    st.segmented_control("Set α", ALPHAS, format_func="{:g}".format, key=key, on_change=take, wrap=True)
     return value

@@ -61,7 +61,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Plot:
     """What an experiment's chart shows.
 
     Attributes:
@@ -148,7 +148,7 @@ class Experiment:
     """What to try next, and how."""
     judge: Callable[[Results], list[Claim]]
     """The verdict with its evidence, one for each claim; complete sentences for every outcome."""
-    figure: Callable[[Results], Figure]
+    figure: Callable[[Results], Plot]
     studies: Callable[[bool], dict[str, Study]] = lambda small: {}
     """What is trained, by name and in order; `small` is a variant of about a minute, without a verdict."""
     more: More | None = None

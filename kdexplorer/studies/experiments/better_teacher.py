@@ -11,7 +11,7 @@ from kdexplorer.analysis.difference import t_interval
 from kdexplorer.studies.experiments.base import (
     Claim,
     Experiment,
-    Figure,
+    Plot,
     Results,
     add_beside,
     declare,
@@ -92,7 +92,7 @@ def judge(results: Results) -> list[Claim]:
     return [add_beside(judged, pairs, each, worse)]
 
 
-def figure(results: Results) -> Figure:
+def figure(results: Results) -> Plot:
     """Student accuracy over teacher accuracy."""
     points = []
     for study, name in TITLES.items():
@@ -102,7 +102,7 @@ def figure(results: Results) -> Figure:
             points += point_at(100 * teacher, series, results.values(f"{study}/kd").values(), name)
     alone = list(results.values("resnet56/scratch").values())
     roles = {ONE_TRAINING: "kd", TITLES["smoothed"]: "altered_kd"} | {TITLES[study]: "teacher" for study in BUNDLED}
-    return Figure(
+    return Plot(
         "scatter", "A better teacher, a better student?", "students: mean and 95 % interval over seeds",
         "teacher's test accuracy (%)", tuple(points), roles, "student's test accuracy (%)",
         rule=100 * float(np.mean(alone)) if alone else None, rule_title="student without a teacher",

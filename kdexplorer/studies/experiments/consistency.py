@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdexplorer.studies.experiments.base import Experiment, Figure, Results, declare, judge_pairs, point_at
+from kdexplorer.studies.experiments.base import Experiment, Plot, Results, declare, judge_pairs, point_at
 from kdexplorer.studies.study import Study
 
 VIEWS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -32,7 +32,7 @@ def studies(small: bool) -> dict[str, Study]:
     }
 
 
-def figure(results: Results) -> Figure:
+def figure(results: Results) -> Plot:
     """Accuracy over the length, a line for each view."""
     points = []
     for view, (label, _) in VIEWS.items():
@@ -41,7 +41,7 @@ def figure(results: Results) -> Figure:
             points += point_at(results.setting(study, "epochs"), label, results.values(f"{study}/kd").values())
     colors = dict(zip(VIEWS, ("kd", "scratch", "teacher", "kd+at"), strict=True))
     roles = {label: colors[view] for view, (label, _) in VIEWS.items()}
-    return Figure(
+    return Plot(
         "lines", "What the teacher sees", "mean and 95 % interval over seeds", "epochs", tuple(points), roles,
         "test accuracy (%)",
     )  # fmt: skip

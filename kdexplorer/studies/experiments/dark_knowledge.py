@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdexplorer.studies.experiments.base import Experiment, Figure, Results, declare, judge_pairs, row_of
+from kdexplorer.studies.experiments.base import Experiment, Plot, Results, declare, judge_pairs, row_of
 
 KEPT = {
     "top": "largest probability, uniform rest",
@@ -17,12 +17,12 @@ ENTRIES = {"scratch": "scratch", "kd": f"kd:{TERM}:ce_weight=0.1"} | {
 }
 
 
-def figure(results: Results) -> Figure:
+def figure(results: Results) -> Plot:
     """Gains over scratch."""
     points = row_of("KD", "KD", results.compare("students/kd", "students/scratch").values())
     for entry, text in KEPT.items():
         points += row_of(text, "altered", results.compare(f"students/{entry}", "students/scratch").values())
-    return Figure(
+    return Plot(
         "dots", "What is left of the gain when soft labels lose a part", "mean, 95 % interval, and seeds",
         "gain over scratch (percentage points)", tuple(points), {"KD": "kd", "altered": "altered_kd"}, rule=0,
     )  # fmt: skip

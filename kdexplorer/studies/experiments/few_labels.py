@@ -7,7 +7,7 @@ import numpy as np
 from kdexplorer.studies.experiments.base import (
     Claim,
     Experiment,
-    Figure,
+    Plot,
     Results,
     add_beside,
     declare,
@@ -61,7 +61,7 @@ def _gain(results: Results, study: str) -> BySeed:
     return results.compare(f"{study}/kd", f"{study}/scratch")
 
 
-def figure(results: Results) -> Figure:
+def figure(results: Results) -> Plot:
     """Accuracy over the number of images."""
     names = {"scratch": "scratch", "kd": "KD"}
     students = [(study, entry, f"ResNet-8, {name}") for study in SIZES for entry, name in names.items()]
@@ -75,7 +75,7 @@ def figure(results: Results) -> Figure:
     roles = {"ResNet-8, scratch": "scratch", "ResNet-8, KD": "kd", WITHOUT_LABELS: "teacher"}
     roles |= {"ResNet-18, scratch": "scratch", "ResNet-18, KD": "kd"}
     said = f"gains of KD with ResNet-8 (320 steps): {', '.join(gains) or '?'} points; ResNet-18: 1,600 steps"
-    return Figure(
+    return Plot(
         "lines", "A teacher where labels are few", said, "training images", tuple(points), roles,
         "test accuracy (%)", logarithmic=True,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from kdexplorer.config import SCRATCH
 from kdexplorer.methods import all_methods
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints
-from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results
+from kdexplorer.studies.experiments.base import Claim, Experiment, Plot, Point, Results
 from kdexplorer.studies.table import Entry, Row, Table, bundled_tables, describe_network, evaluate_row, unpack_bits
 
 BUNDLED = "bundled networks"
@@ -69,7 +69,7 @@ def judge(results: Results) -> list[Claim]:
     return [Claim(claim, evidence, verdict, needs)]
 
 
-def figure(results: Results) -> Figure:
+def figure(results: Results) -> Plot:
     """Accuracy over agreement."""
     distilled = _distilled(results.measured)
     points, roles = list[Point](), dict[str, str]()
@@ -79,7 +79,7 @@ def figure(results: Results) -> Figure:
             label = f"{row.entry} ({row.part})"
             points.append(Point(series, 100 * row.measures["teacher_agreement"], 100 * row.accuracy, label))
             roles.setdefault(series, "kd" if row.entry in distilled else SCRATCH)
-    return Figure(
+    return Plot(
         "scatter", "Agreement with the teacher, and accuracy", f"{len(points)} students", "same class as the "
         "teacher (% of test images)", tuple(points), roles, "test accuracy (%)",
     )  # fmt: skip

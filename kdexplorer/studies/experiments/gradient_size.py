@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdexplorer.studies.experiments.base import Experiment, Figure, Results, declare, judge_pairs, row_of
+from kdexplorer.studies.experiments.base import Experiment, Plot, Results, declare, judge_pairs, row_of
 
 MATCHED = 0.307385
 """The weight at which T²·KL at T = 4 has the gradient of T = 1 with weight 0.9 at the start of training.
@@ -32,7 +32,7 @@ CONTROLS = {
 """Declared after the others were trained: labels alone with larger gradients, and more weight at T = 1."""
 
 
-def figure(results: Results) -> Figure:
+def figure(results: Results) -> Plot:
     """Accuracy of each setting."""
     points = []
     for entry, (label, temperature, _) in SETTINGS.items():
@@ -40,7 +40,7 @@ def figure(results: Results) -> Figure:
     for entry, (label, objective) in CONTROLS.items():
         series = "labels" if objective.startswith("scratch") else "T = 1"
         points += row_of(label, series, results.values(f"controls/{entry}").values())
-    return Figure(
+    return Plot(
         "dots", "Two temperatures, several sizes of the gradient", "mean, 95 % interval, and seeds",
         "test accuracy (%)", tuple(points), {"T = 1": "reverse_kl", "T = 4": "kd", "labels": "scratch"},
     )  # fmt: skip

@@ -35,7 +35,7 @@ from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.studies.experiments.base import (
     Claim,
     Experiment,
-    Figure,
+    Plot,
     Point,
     Results,
     describe_undecided,
@@ -297,14 +297,14 @@ def to_markdown(results: Results) -> str:
     return f"{describe_lab(results.measured)}\n\n{measures.to_markdown(lines, 3)}"
 
 
-def figure(results: Results) -> Figure:
+def figure(results: Results) -> Plot:
     """The accuracies of the lab's networks, there and here."""
     points = []
     for name, (row, _) in compare_with_lab(results.measured).items():
         for series, share in (("in the lab", LAB[name][1]), ("here", row.accuracy)):
             low, high = wilson_interval(round(share * LAB_IMAGES), LAB_IMAGES)
             points.append(Point(series, 100 * share, label=name, low=100 * low, high=100 * high))
-    return Figure(
+    return Plot(
         "dots", "The lab's networks, there and here", "95 % intervals over 10,000 test images", "test accuracy (%)",
         tuple(points), {"in the lab": SCRATCH, "here": "kd"},
     )  # fmt: skip
@@ -313,7 +313,7 @@ def figure(results: Results) -> Figure:
 EXPERIMENT = Experiment(
     order=9,
     key="lab-claims",
-    title="The lab's claims",
+    title="The lab report's claims",
     question="What of the lab report holds for these networks?",
     literature=(
         "The report of the lab that this application grew from: ResNet-50 teaches ResNet-18 on CIFAR-10 by its "

@@ -8,7 +8,7 @@ import numpy as np
 
 from kdexplorer.analysis.difference import Verdict, wilson_interval
 from kdexplorer.datasets import get_dataset
-from kdexplorer.studies.experiments.base import Claim, Experiment, Figure, Point, Results, declare
+from kdexplorer.studies.experiments.base import Claim, Experiment, Plot, Point, Results, declare
 
 OMITTED = 3
 CLASS = get_dataset("cifar10").classes[OMITTED]
@@ -60,7 +60,7 @@ def judge(results: Results) -> list[Claim]:
     ]
 
 
-def figure(results: Results) -> Figure:
+def figure(results: Results) -> Plot:
     """Recall and accuracy over the bias, with a slider."""
     points = []
     for entry, name in (("kd", "KD"), ("scratch", "scratch")):
@@ -72,7 +72,7 @@ def figure(results: Results) -> Figure:
     names = {"kd": "KD", "scratch": "scratch"}
     labels = (CLASS, "all images")
     roles = {f"{name}: {label}": entry for entry, name in names.items() for label in labels}
-    return Figure(
+    return Plot(
         "lines", f"Students that never saw a {CLASS}", "means over seeds",
         f"added to the logit of {CLASS}", tuple(points), roles, "recognized (%)", slider="bias",
     )  # fmt: skip

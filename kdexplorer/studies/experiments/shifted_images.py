@@ -17,7 +17,7 @@ from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.studies.experiments.base import (
     Claim,
     Experiment,
-    Figure,
+    Plot,
     Point,
     Results,
     describe_undecided,
@@ -112,7 +112,7 @@ def judge(results: Results) -> list[Claim]:
     return [Claim(claim, evidence, verdict, say_what_decides(lost))]
 
 
-def figure(results: Results) -> Figure:
+def figure(results: Results) -> Plot:
     """Each distilled student's lead over its baseline, under each condition."""
     roles = {entry.name: entry.key for entry in results.measured.entries}
     points, images = list[Point](), ""
@@ -124,7 +124,7 @@ def figure(results: Results) -> Figure:
                 low, high = (100 * end for end in lead.interval or ())
                 points.append(Point(student, 100 * lead.estimate, label=shift, low=low, high=high))
                 images = f"mean and 95 % interval over {lead.count:,} test images"
-    return Figure(
+    return Plot(
         "dots", "A student's lead when images become worse", images,
         "lead over scratch (percentage points)", tuple(points),
         {student: roles[student] for student in PAIRS if student in roles}, rule=0,
