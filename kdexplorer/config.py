@@ -242,8 +242,8 @@ class RunConfig(StrictModel):
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$", description="where to train: auto, cpu, cuda, or cuda:N"
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the forward passes; auto takes bfloat16 where the hardware has it"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of the forward passes; auto takes bfloat16 where the hardware has it, or a GPU's float16"
     )
     compile: bool = Field(
         False,

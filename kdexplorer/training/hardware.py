@@ -93,15 +93,16 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 where the hardware multiplies it, float32 elsewhere."""
+    """`auto` is bfloat16 where the hardware multiplies it, on older GPUs float16, float32 elsewhere."""
     import torch
 
     if name != "auto":
         return getattr(torch, name)
     if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        if not torch.cuda.is_bf16_supported(including_emulation=False):  # a T4 or V100 emulates it, slowly
+            return torch.float16 if torch.cuda.get_device_capability(device)[0] >= 7 else torch.float32
+        return torch.bfloat16
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if fast else torch.float32
 
 

@@ -36,6 +36,7 @@ def pack_state(trainer: Trainer, epoch: int, step: int, seconds: float) -> bytes
             "network": student.network.state_dict(),
             "optimizer": student.optimizer.state_dict(),
             "adapters": {name: adapter.state_dict() for name, adapter in student.adapters.items()},
+            "scaler": student.scaler.state_dict(),
             "sums": student.sums,
         }
         | ({} if student.average is None else {"average": student.average.state_dict()})
@@ -79,6 +80,8 @@ def restore_state(trainer: Trainer, path: Path) -> tuple[int, int, float]:
             for name, adapter in student.adapters.items():
                 adapter.load_state_dict(saved["adapters"][name])
             student.sums = saved["sums"]
+            if student.scaler.is_enabled() and "scaler" in saved:
+                student.scaler.load_state_dict(saved["scaler"])
             if student.average is not None:
                 student.average.load_state_dict(saved["average"])
         epoch, step, seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])

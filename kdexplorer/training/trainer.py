@@ -58,6 +58,8 @@ class Student:
     forward: Callable[..., Any]
     terms: list[BoundTerm]
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    """Keeps float16 gradients from vanishing; does nothing in other precisions."""
     average: StagedNetwork | None = None
     """The average of its weights over the steps so far, where it is asked for."""
     sums: dict[str, float] = field(default_factory=dict)
@@ -158,9 +160,10 @@ class Trainer:
             )
             if self.read_every == 1:  # before the step changes weights
                 self._read_losses_of(student)
-            parts["objective"].backward()
+            student.scaler.scale(parts["objective"]).backward()
             self.team.average_gradients([p for adapter in student.adapters.values() for p in adapter.parameters()])
-            student.optimizer.step()
+            student.scaler.step(student.optimizer)
+            student.scaler.update()
             student.optimizer.zero_grad(set_to_none=True)
             student.update_average(average_decay(self.config, number))
             student.spans.append((begin, now(self.device)))
@@ -280,10 +283,12 @@ class Trainer:
                 term.adapter = team.network(term.adapter.to(self.device), config.sync_batch_norm)
         network = team.network(network.to(self.device), config.sync_batch_norm)
         adapters = [term.adapter for term in terms if term.adapter is not None]
-        optimizer = build_optimizer(config, network, adapters, self.dtype)
+        factors = torch.float32 if self.dtype == torch.float16 else self.dtype  # Muon's would leave float16's range
+        optimizer = build_optimizer(config, network, adapters, factors)
         average = copy.deepcopy(network) if config.ema else None
         forward = team.forward(compile_network(network, config.compile))
-        return Student(student, network, forward, terms, optimizer, average)
+        scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        return Student(student, network, forward, terms, optimizer, scaler, average)
 
     def _load_teacher(self) -> Teacher | None:
         """The teacher's network; None where no student needs it. One process alone stores what it computes."""

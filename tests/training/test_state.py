@@ -188,8 +188,13 @@ def test_a_finished_run_warns_of_no_save_that_failed(paired, monkeypatch):
     assert run.status().warning == ""
 
 
-def test_a_run_with_another_optimizer_and_an_average_resumes_to_the_same_bits(paired):
-    config = paired.model_copy(update={"optimizer": "adamw", "ema": 0.9, "learning_rate": 0.01, "schedule": "step"})
+@pytest.mark.parametrize(
+    "changes",
+    [{"optimizer": "adamw", "ema": 0.9, "learning_rate": 0.01, "schedule": "step"}, {"precision": "float16"}],
+    ids=str,
+)
+def test_a_run_with_more_to_keep_resumes_to_the_same_bits(paired, changes):
+    config = paired.model_copy(update=changes)
     expected, run = bits(train_to_end(config)), create(config)
     stop_at(run, (1, 2))
     assert execute(run) == "finished"
