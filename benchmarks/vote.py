@@ -152,7 +152,7 @@ async def run(url: str, options: argparse.Namespace) -> tuple[Room, Tally]:
     if inventing:
         print(f"made-up votes counted {client.told[0]}")
     await presenter.act("look at the result")
-    await presenter.use("Close the question", "close the question")
+    await presenter.use("Close and reveal", "close the question")
     await presenter.socket.close()
     return room, tally
 

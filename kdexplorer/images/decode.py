@@ -85,7 +85,14 @@ def decode_image(data: bytes, fit: Fit = "crop", limit: int = MAX_BYTES) -> np.n
 def decode_fits(
     data: bytes, fits: Sequence[Fit] = ("crop", "letterbox"), limit: int = MAX_BYTES
 ) -> dict[Fit, np.ndarray]:
-    """Decodes a file once and resizes it to a network's input size in one or both ways.
+    """Decodes a file to a network's input size in one or both ways: `decode_sizes` for that size."""
+    return {fit: pixels for fit, (pixels,) in decode_sizes(data, (SIZE,), fits, limit).items()}
+
+
+def decode_sizes(
+    data: bytes, sizes: Sequence[int], fits: Sequence[Fit] = ("crop", "letterbox"), limit: int = MAX_BYTES
+) -> dict[Fit, list[np.ndarray]]:
+    """Decodes a file once and resizes it to squares of some sizes in one or both ways.
 
     Whatever the file contains, this takes at most 300 MB of memory and about a second of processor time. The format is
     recognized by content and the size is checked before pixels are decoded. The first frame is used, in its EXIF
@@ -93,11 +100,12 @@ def decode_fits(
 
     Args:
         data: PNG, JPEG or WebP, at most `MAX_MEGAPIXELS` of its kind.
+        sizes: sides of the squares, in pixels.
         fits: `crop` keeps the central square; `letterbox` keeps the whole image on a gray background.
         limit: of its bytes; an upload's is lower than that of the owner's own files.
 
     Returns:
-        For each fit uint8 `[32, 32, 3]`, RGB, area-averaged.
+        For each fit uint8 `[side, side, 3]` in each size, RGB, area-averaged.
 
     Raises:
         ImageError: the file is too large, damaged, or in another format.
@@ -117,7 +125,7 @@ def decode_fits(
             # A large JPEG is decoded at 1/2 to 1/8 size: 32 pixels per output pixel and side give the same average.
             image.draft("RGB", (MIN_REDUCED_SIDE, MIN_REDUCED_SIDE))
             image.load()
-            return {fit: _resize(image, fit, orientation) for fit in fits}
+            return {fit: [_resize(image, fit, orientation, size) for size in sizes] for fit in fits}
     except ImageError:
         raise
     except MemoryError as error:
@@ -126,20 +134,20 @@ def decode_fits(
         raise ImageError("This is not a readable PNG, JPEG or WebP image. Try another file.") from error
 
 
-def _resize(image: Image.Image, fit: Fit, orientation: int) -> np.ndarray:
+def _resize(image: Image.Image, fit: Fit, orientation: int, target: int) -> np.ndarray:
     width, height = image.size
     if fit == "crop":
         side = min(width, height)
         # Whole pixels, and the same ones as if the image had been transposed before the crop.
         left = (width - side + (orientation in _COLUMNS_REVERSED)) // 2
         top = (height - side + (orientation in _ROWS_REVERSED)) // 2
-        small = _average_areas(image, (SIZE, SIZE), (left, top, left + side, top + side))
+        small = _average_areas(image, (target, target), (left, top, left + side, top + side))
         return np.array(_orient(small, orientation))
-    scale = SIZE / max(width, height)
+    scale = target / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = _orient(_average_areas(image, size, (0, 0, width, height)), orientation)
-    background = Image.new("RGB", (SIZE, SIZE), GRAY)
-    background.paste(small, ((SIZE - small.width) // 2, (SIZE - small.height) // 2))
+    background = Image.new("RGB", (target, target), GRAY)
+    background.paste(small, ((target - small.width) // 2, (target - small.height) // 2))
     return np.array(background)
 
 

@@ -106,6 +106,13 @@ def data_url(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
+def encode_jpeg(pixels: np.ndarray) -> bytes:
+    """An image uint8 `[H, W, 3]` as a JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
 def enlarge_png(pixels: np.ndarray, size: int = 320) -> bytes:
     """Enlarges an image with sharp pixel edges: nearest neighbor, by a whole factor.
 

@@ -76,4 +76,23 @@ function watchUploads() {
     const place = event.target.closest?.("[data-testid=stFileUploader]");
     take(event, place?.querySelector(UPLOAD), event.dataTransfer?.files[0]);
   }, true);
+  acceptEverywhere();
+}
+
+/** What is dropped or pasted anywhere on a page with a place for photos goes there; Live has its own. */
+function acceptEverywhere() {
+  const findInput = (event) => {
+    const taken = event.composedPath().some((one) => one.matches?.("[data-testid=stFileUploader], .kd-live, input, textarea"));
+    return taken ? null : document.querySelector(`.st-key-photo_input ${UPLOAD}`);
+  };
+  const give = (event, files) => {
+    const input = findInput(event), file = [...(files ?? [])].find((one) => one.type.startsWith("image/") || !one.type);
+    if (!input || !file) return;
+    event.preventDefault();
+    if (isAccepted(file)) choose(input, file);
+    else shrinkAndChoose(input, file);
+  };
+  document.addEventListener("dragover", (event) => findInput(event) && event.preventDefault());
+  document.addEventListener("drop", (event) => give(event, event.dataTransfer?.files));
+  document.addEventListener("paste", (event) => give(event, event.clipboardData?.files));
 }

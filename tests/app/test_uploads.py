@@ -21,7 +21,7 @@ def decoded(monkeypatch):
     """Stands in for the decoder: which files it was given, and the most at a time."""
     calls, running, most, lock = [], set(), [], threading.Lock()
 
-    def decode_fits(data):
+    def decode_sizes(data, sizes):
         with lock:
             calls.append(data)
             running.add(threading.get_ident())
@@ -33,9 +33,9 @@ def decoded(monkeypatch):
             raise ImageMemoryError("There is too little memory.")
         if data.startswith(b"bad"):
             raise ImageError("This is not a readable image.")
-        return {"crop": np.full((32, 32, 3), len(data), np.uint8)}
+        return {"crop": [np.full((size, size, 3), len(data), np.uint8) for size in sizes]}
 
-    monkeypatch.setattr(uploads.decode, "decode_fits", decode_fits)
+    monkeypatch.setattr(uploads.decode, "decode_sizes", decode_sizes)
     return calls, most
 
 
@@ -44,7 +44,7 @@ def in_threads(files):
 
     def send(place, data):
         try:
-            outcomes[place] = uploads.decode_once(data)["crop"][0, 0, 0]
+            outcomes[place] = uploads.decode_once(data)["crop"].pixels[0, 0, 0]
         except ImageError as error:
             outcomes[place] = str(error)
 
@@ -89,7 +89,7 @@ def test_the_same_file_is_decoded_once_also_where_many_send_it_at_once(decoded):
     assert set(in_threads([b"same"] * 12)) == {4}
     assert len(calls) <= uploads.AT_A_TIME  # those that began together
     calls.clear()
-    assert uploads.decode_once(b"same")["crop"].shape == (32, 32, 3)
+    assert uploads.decode_once(b"same")["crop"].pixels.shape == (32, 32, 3)
     assert calls == []
 
 
@@ -104,7 +104,7 @@ def test_a_refusal_is_remembered_with_its_reason(decoded):
 def test_a_lack_of_memory_is_not_remembered(decoded):
     with pytest.raises(ImageError, match="too little memory"):
         uploads.decode_once(b"large")
-    assert uploads.decode_once(b"large")["crop"].shape == (32, 32, 3)
+    assert uploads.decode_once(b"large")["crop"].pixels.shape == (32, 32, 3)
 
 
 def test_old_uploads_are_forgotten_of_each_visitor_and_of_all(monkeypatch):

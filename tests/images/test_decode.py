@@ -172,7 +172,7 @@ def test_first_frame_of_an_animation():
 
 
 def test_a_lack_of_memory_is_no_fault_of_the_file(monkeypatch):
-    def fail(image, fit, orientation):
+    def fail(image, fit, orientation, target):
         raise MemoryError
 
     monkeypatch.setattr(decode, "_resize", fail)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from importlib import resources
 
 import pytest
+from PIL import Image
 
 from benchmarks.app import settle
 from kdexplorer.datasets import get_dataset
@@ -111,6 +112,16 @@ SIDEWAYS = """() => {
   const main = document.querySelector("[data-testid=stMain]") || document.documentElement;
   return Math.max(main.scrollWidth - main.clientWidth, document.documentElement.scrollWidth - innerWidth);
 }"""
+GIVE = """async (way) => {
+  const canvas = Object.assign(document.createElement("canvas"), {width: 60, height: 40}), given = new DataTransfer();
+  canvas.getContext("2d").fillRect(5, 5, 20, 20);
+  const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
+  given.items.add(new File([blob], "photo.png", {type: "image/png"}));
+  const options = {bubbles: true, composed: true, cancelable: true, clipboardData: given, dataTransfer: given};
+  const event = way === "paste" ? new ClipboardEvent("paste", options) : new DragEvent("drop", options);
+  document.querySelector("h1").dispatchEvent(event);
+}"""
+"""Pastes or drops a picture on the page's title."""
 MAIN_CONTROLS = {
     "": "input[type=range]",
     "soft_labels": "input[type=range]",
@@ -229,6 +240,26 @@ def test_a_page_on_projectors(tab, name):
     check_parts(page, name, PROJECTOR)
     check_themes(page)
     check_keyboard(page, name)
+
+
+def test_two_clicks_lead_to_the_soft_label_of_ones_own_photo(tab, tmp_path):
+    """From the start page: the button, and the file in the dialog."""
+    Image.new("RGB", (300, 200), (200, 60, 40)).save(tmp_path / "photo.png")
+    page = tab.resize(PROJECTOR).open("").page
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Upload", exact=True).click()
+    chooser.value.set_files(tmp_path / "photo.png")
+    page.get_by_alt_text("Your photo", exact=True).wait_for()
+    page.get_by_alt_text("Your photo before it was reduced").wait_for()
+    tab.chart("This image has no hard label")
+    assert page.get_by_text("whatever the photo shows").is_visible()
+
+
+@pytest.mark.parametrize("way", ["paste", "drop"])
+def test_a_photo_is_taken_anywhere_on_a_page_with_a_picture(tab, way):
+    page = tab.open("soft_labels").page
+    page.evaluate(GIVE, way)
+    page.get_by_alt_text("Your photo", exact=True).wait_for()
 
 
 def test_the_attention_maps_are_large(tab):

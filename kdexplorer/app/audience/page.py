@@ -79,6 +79,7 @@ def show_first(store: Store, teacher: Network, students: list[Network], seen: st
         with st.container(key="question_result", height=chart_view.chart_height()):
             st.markdown("**No question yet.**" + ("" if access.is_presenter() else " The presenter starts questions."))
             show_code(False)
+            results.show_question(store, teacher, show_code)  # once there is one
 
 
 # Phones.

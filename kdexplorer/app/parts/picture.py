@@ -17,20 +17,22 @@ from kdexplorer.app.parts import layout, network_picker
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import uploads
 from kdexplorer.app.server.streamlit_internals import remove_upload
+from kdexplorer.app.server.uploads import Photo
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
+from kdexplorer.charts.common import CLASS_LIMIT
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
 from kdexplorer.images import decode
 from kdexplorer.images.picture import Picture, data_url, enlarge_png
 from kdexplorer.runs.checkpoints import Checkpoint
 
-TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
+TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Your photo", "Camera")
 THUMBNAILS, CHOSEN = 10, 6
 """Small pictures of a page, and of chosen examples."""
 EXAMPLES = 20
 """The first test images, of which the most instructive is shown until another is chosen."""
-TYPES, LIMIT = ["png", "jpg", "jpeg", "webp"], "over 5 MB: reduced in your browser"
+TYPES = ["png", "jpg", "jpeg", "webp"]
 FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
 
 
@@ -61,23 +63,26 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
     """
     enlarged, caption = st.empty(), st.empty()
     controls = st.container(horizontal=True, gap="xsmall" if alone else "small", key="picture_controls")
+    small, photo_place = st.container(), st.container(gap="xsmall")
     steps, sources = controls, None
     if not alone:
         with controls:
             steps = st.container(horizontal=True, gap="xsmall", width="content")
-            sources = st.popover("Source", icon=":material/photo_library:", width="content", key="picture_source")
-    dataset = dataset_of(teacher)
-    if sources is None:
-        photo = _kept_photo()
-    else:
+            options: dict[str, Any] = {"width": "content", "key": _SOURCES_OPEN, "on_change": "rerun"}
+            sources = st.popover("Source", icon=":material/photo_library:", **options)
         with sources:
-            source = _pick_unlinked("source", "Source", SOURCES)
-            photo = None if source == TEST_IMAGES else _pick_photo(source, len(teacher.classes))
+            _pick_source()
+        with photo_place:
+            _pick_photo_file()
+    dataset, photo = dataset_of(teacher), _kept_photo()
     if photo is not None:
-        chosen = Picture(photo.transpose(2, 0, 1), dataset=dataset)
+        chosen = Picture(photo.pixels.transpose(2, 0, 1), dataset=dataset)
+        with photo_place:
+            _pick_fit(teacher)
     else:
-        chosen = make_test_image(teacher, *_pick_test_image(teacher, students, dataset, sources, steps))
-    show(chosen if label else replace(chosen, label=None, index=None), teacher, enlarged, caption)
+        with small:
+            chosen = make_test_image(teacher, *_pick_test_image(teacher, students, dataset, sources, steps))
+    show(chosen if label else replace(chosen, label=None, index=None), teacher, enlarged, caption, photo)
     if not label:
         caption.empty()
     return chosen
@@ -192,13 +197,10 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     pixels, labels, indices = cached.gallery(dataset)
     ranks = {int(index): rank for rank, index in enumerate(indices)}
     small = st.container(horizontal=True, gap="xsmall", key="thumbnails")
-    file = st.file_uploader("Try your photo", type=TYPES, key="photo_first")
-    if file is not None and _take(file):
-        st.session_state["source"] = UPLOAD
-    photo = _kept_photo()
-    if photo is not None:
-        _pick_unlinked("fit", "Fit to a square", list(FITS))
-        index, chosen = None, Picture(photo.transpose(2, 0, 1), dataset=dataset)
+    _pick_photo_file()
+    if (photo := _kept_photo()) is not None:
+        _pick_fit(teacher)
+        index, chosen = None, Picture(photo.pixels.transpose(2, 0, 1), dataset=dataset)
     elif not ranks:
         _end_without_images(dataset)
     else:
@@ -209,16 +211,16 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     for other in (list_examples(teacher, dataset, ranks) or list(ranks))[:CHOSEN]:
         with small:
             _show_thumbnail(pixels[ranks[other]], other, other == index)
-    show(chosen, teacher, enlarged, caption)
+    show(chosen, teacher, enlarged, caption, photo)
     return chosen
 
 
-def _kept_photo() -> np.ndarray | None:
-    """This visit's photo, uint8 `[32, 32, 3]`, where it is the chosen source."""
+def _kept_photo() -> Photo | None:
+    """This visit's photo, where it is the chosen source."""
     kept = st.session_state.get("photo")
     if st.session_state.get("source") not in SOURCES[1:] or kept is None:
         return None
-    fitted: np.ndarray = kept[st.session_state.get("fit", next(iter(kept)))]
+    fitted: Photo = kept[st.session_state.get("fit", next(iter(kept)))]
     return fitted
 
 
@@ -242,41 +244,63 @@ def _choose_image(index: int) -> None:
     st.session_state["source"] = TEST_IMAGES
 
 
-def _pick_photo(source: str, classes: int) -> np.ndarray:
-    """Draws an upload's or the camera's widget and returns the photo, uint8 `[32, 32, 3]`."""
-    if source == UPLOAD:
-        file = st.file_uploader(f"Upload a photo ({LIMIT})", type=TYPES, key="photo_file")
-    else:
-        file = st.camera_input("Take a picture", key="photo_camera")
-    fit = _pick_unlinked("fit", "Fit to a square", list(FITS))
-    if file is not None and not _take(file):
-        st.stop()
-    photo = st.session_state.get("photo")
-    if photo is None:
-        st.info("No photo yet. Choose one above, or return to the test images.")
-        st.stop()
-    st.warning(
-        f"These networks know {classes} classes and see 32 × 32 pixels. They predict one of these classes, whatever "
-        "the photo shows."
+_FILE, _CAMERA, _REFUSED, _READ, _SOURCES_OPEN = (
+    "photo_file", "photo_camera", "photo_refused", "photos_read", "picture_source",
+)  # fmt: skip
+
+
+def _pick_source() -> None:
+    """Draws the choice between test images, the photo and the camera."""
+    source = _pick_unlinked("source", "Source", SOURCES)
+    if source == CAMERA:
+        st.camera_input("Take a picture", key=_CAMERA, on_change=_take, args=(_CAMERA,))
+    elif source == UPLOAD:  # on a phone the page has no room for it
+        _draw_uploader("Drop or paste a photo anywhere on the page, or choose one", "open")
+
+
+def _pick_photo_file() -> None:
+    """Draws what takes a photo: a click, or a drop or paste anywhere on the page (`web/shrink_upload.js`)."""
+    with st.container(key="photo_input"):
+        _draw_uploader("Try your photo", "shown")
+    if refused := st.session_state.get(_REFUSED):
+        show_error(refused)
+
+
+def _draw_uploader(label: str, where: str) -> None:
+    """A place for a file; another one after each photo, so that it is empty again."""
+    key = f"{_FILE}_{where}_{st.session_state.get(_READ, 0)}"
+    st.file_uploader(label, type=TYPES, key=key, on_change=_take, args=(key,))
+
+
+def _pick_fit(teacher: Network) -> None:
+    """Draws how the photo becomes a square, and what the networks know."""
+    _pick_unlinked("fit", "Fit to a square", list(FITS))
+    names = f" ({', '.join(map(as_text, teacher.classes))})" if len(teacher.classes) <= CLASS_LIMIT else ""
+    st.caption(
+        f"The networks know only {len(teacher.classes)} classes{names} and answer with one of them, whatever the photo "
+        "shows."
     )
-    return photo[fit]
 
 
-def _take(file: Any) -> bool:
-    """Makes an uploaded file this visit's photo; an error is reported. Whether it could be read."""
+def _take(key: str) -> None:
+    """The callback of a new file: it becomes this visit's photo, or all stays as it is and the reason is shown."""
+    file = st.session_state.get(key)
+    st.session_state.pop(_REFUSED, None)
+    if file is None:
+        return
     try:
-        _decode(file.getvalue())
+        use_photo(file.getvalue())
     except ImageError as error:
-        st.session_state.pop("photo", None)
-        show_error(error)
-        return False
-    remove_upload(file.file_id)  # its pixels were read; the widget then has no file to decode again
-    return True
+        st.session_state[_REFUSED] = error
+        return
+    st.session_state[_SOURCES_OPEN] = False
+    st.session_state[_READ] = st.session_state.get(_READ, 0) + 1
+    remove_upload(file.file_id)
 
 
 def _decode(data: bytes) -> None:
-    pixels = uploads.decode_once(data)
-    st.session_state["photo"] = {name: pixels[fit] for name, fit in FITS.items()}
+    photo = uploads.decode_once(data)
+    st.session_state["photo"] = {name: photo[fit] for name, fit in FITS.items()}
 
 
 def use_photo(data: bytes) -> None:
@@ -285,9 +309,9 @@ def use_photo(data: bytes) -> None:
     st.session_state["source"] = UPLOAD
 
 
-def show(picture: Picture, teacher: Network, enlarged: Any, below: Any) -> None:
-    """Draws what the networks see, enlarged with sharp pixel edges, and a caption below."""
-    alt, caption = "Your photo", "Your photo as the networks see it: 32 × 32 pixels."
+def show(picture: Picture, teacher: Network, enlarged: Any, below: Any, photo: Photo | None = None) -> None:
+    """Draws what the networks see, enlarged with sharp pixel edges, beside the photo itself; a caption below."""
+    alt, caption = "Your photo", "Your photo, and as the networks see it: 32 × 32 pixels"
     if picture.index is not None:
         name = teacher.classes[picture.label] if picture.label is not None else None
         alt = f"Test image {picture.index}" + (f": {name}" if name else "")
@@ -295,7 +319,13 @@ def show(picture: Picture, teacher: Network, enlarged: Any, below: Any) -> None:
         caption = f"Test image {picture.index}: {label}, 32 × 32 pixels"
     dataset = get_dataset(picture.dataset).label
     layout.mention(image="a photo" if picture.index is None else f"{dataset} test image {picture.index}")
-    enlarged.image(enlarge_png(picture.pixels_last, 448), width="stretch", alt=alt)
+    sharp = enlarge_png(picture.pixels_last, 448)
+    if photo is None:
+        enlarged.image(sharp, width="stretch", alt=alt)
+    else:
+        with enlarged.container(horizontal=True, wrap=False, gap="xsmall", key="photo_pair"):
+            st.image(photo.large, width="stretch", alt="Your photo before it was reduced")
+            st.image(sharp, width="stretch", alt=alt)
     below.caption(caption)
 
 

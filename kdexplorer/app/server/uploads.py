@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
@@ -11,11 +12,14 @@ from kdexplorer.app.server import turns
 from kdexplorer.app.server.streamlit_internals import MemoryUploadedFileManager, UploadedFileRec
 from kdexplorer.errors import ImageError, ImageMemoryError
 from kdexplorer.images import decode
+from kdexplorer.images.picture import encode_jpeg
 
 AT_A_TIME = 2
 """A picture of the largest allowed size takes half a second and 300 MB."""
 REMEMBERED = 256
-"""Results (6 kB each) and refusals that are kept."""
+"""Results (50 kB each) and refusals that are kept."""
+SIDE = 224
+"""Of the picture beside what the networks see, in pixels."""
 
 FILES_OF_A_VISITOR = 3
 MAX_UPLOADED_BYTES = 100 * 2**20
@@ -23,11 +27,19 @@ MAX_UPLOADED_BYTES = 100 * 2**20
 _slots = threading.BoundedSemaphore(AT_A_TIME)
 
 
-def decode_once(data: bytes) -> dict[decode.Fit, np.ndarray]:
-    """A picture as the networks see it, uint8 `[32, 32, 3]` by fit; says so on the page while others are before it.
+@dataclass(frozen=True)
+class Photo:
+    """A visitor's picture in one fit: as the networks see it, uint8 `[32, 32, 3]`, and larger, a JPEG."""
+
+    pixels: np.ndarray
+    large: bytes
+
+
+def decode_once(data: bytes) -> dict[decode.Fit, Photo]:
+    """A picture by fit; says so on the page while others are before it.
 
     Raises:
-        ImageError: as `decode.decode_fits`, also where the same file was refused before. A lack of memory is not
+        ImageError: as `decode.decode_sizes`, also where the same file was refused before. A lack of memory is not
             remembered.
     """
     if not _slots.acquire(blocking=False):
@@ -44,10 +56,11 @@ def decode_once(data: bytes) -> dict[decode.Fit, np.ndarray]:
 
 
 @st.cache_data(max_entries=REMEMBERED, show_spinner=False)
-def _decode(data: bytes) -> dict[decode.Fit, np.ndarray] | str:
+def _decode(data: bytes) -> dict[decode.Fit, Photo] | str:
     """The picture, or why it is refused."""
     try:
-        return decode.decode_fits(data)
+        found = decode.decode_sizes(data, (decode.SIZE, SIDE))
+        return {fit: Photo(pixels, encode_jpeg(large)) for fit, (pixels, large) in found.items()}
     except ImageMemoryError:
         raise
     except ImageError as error:
