@@ -190,10 +190,21 @@ def test_attention_overlay_and_its_opacity(tab):
     assert pictures.count() == 2 * stages * networks  # the photo, and a map over it
     assert all(picture.get_attribute("href").startswith("data:image/png") for picture in pictures.all())
     sent = tab.sent
-    drag(chart.locator("input[type=range]"), 0.25)
+    drag(chart.locator("input[name=opacity]"), 0.25)
     chart.locator("image[opacity='0.25']").nth(stages * networks - 1).wait_for()
     tab.settle()
     assert chart.locator("image[opacity='0.25']").count() == stages * networks
+    covered = chart.locator("image[href^='data:image/svg']")
+    assert covered.count() == 0
+    drag(chart.locator("input[name=wipe]"), 0.5)  # the teacher's map comes from the left
+    covered.nth(stages * (networks - 1) - 1).wait_for()
+    drag(chart.locator("input[name=wipe]"), 0)
+    box = pictures.nth(stages * networks * 2 - 1).bounding_box()
+    tab.page.mouse.move(box["x"] + 5, box["y"] + 5)
+    tab.page.mouse.down()  # as long as a student's map is pressed
+    covered.nth(stages - 1).wait_for()
+    tab.page.mouse.up()
+    covered.first.wait_for(state="hidden")
     assert tab.sent == sent
 
 
