@@ -230,7 +230,7 @@ def _pictures(line: float) -> list[alt.Chart]:
     return [
         base.mark_image(**picture).encode(x=x, y=y, url=alt.UrlValue(alt.expr("photo"))),
         base.mark_image(**picture, opacity=alt.expr("opacity")).encode(x=x, y=y, url="url:N"),
-        over.mark_image(**picture).encode(x=x, y=y, url="covered:N"),
+        over.mark_image(**picture, aria=False).encode(x=x, y=y, url="covered:N"),
         edge.encode(x=alt.X("edge:Q", scale=None, axis=None), y=y, y2="bottom:Q"),
         press.encode(x=x, x2="right:Q", y=y, y2="bottom:Q", tooltip=tooltip).add_params(_HELD),
         text.encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text="short:N"),
