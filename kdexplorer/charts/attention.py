@@ -225,7 +225,7 @@ def _pictures(line: float) -> list[alt.Chart]:
     over = over.transform_filter("datum.share > 0").transform_calculate(
         covered=_covered(), edge="datum.left + cell * datum.share"
     )
-    edge, press = over.mark_rule(color="white", strokeWidth=em(2)), corner.mark_rect(opacity=0)
+    edge, press = over.mark_rule(color="white", strokeWidth=em(2), aria=False), corner.mark_rect(opacity=0)
     text = below.mark_text(color=INK, align="left", baseline="middle")
     return [
         base.mark_image(**picture).encode(x=x, y=y, url=alt.UrlValue(alt.expr("photo"))),
