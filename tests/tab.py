@@ -49,10 +49,10 @@ class Tab:
         self.forget()
 
     def _console(self, message):
-        of_vega = message.type == "warning" and message.text.startswith("WARN")
-        probes = "404" in message.text  # Streamlit probes two addresses on a deep link
-        if (message.type == "error" and not probes) or of_vega:
+        if message.type == "error" and "404" not in message.text:  # Streamlit probes two addresses on a deep link
             self.errors.append(message.text)
+        if message.type == "warning" and message.text.startswith("WARN"):  # as Vega's do
+            self.warnings.append(message.text)
 
     def _request(self, request):
         self.requested.append(request.url)
@@ -64,12 +64,12 @@ class Tab:
 
     def forget(self):
         """Begins anew, for the next test."""
-        self.errors, self.requested, self.other_hosts, self.sent = [], [], [], 0
+        self.errors, self.warnings, self.requested, self.other_hosts, self.sent = [], [], [], [], 0
 
     def check(self):
         """No script failed, and nothing was asked of another host."""
-        assert not self.errors
-        assert not self.other_hosts
+        assert not self.errors, self.errors
+        assert not self.other_hosts, self.other_hosts
 
     def resize(self, size):
         self.page.set_viewport_size({"width": size[0], "height": size[1]})

@@ -97,7 +97,8 @@ def _columns_shape(count: int, networks: int, rest: bool) -> Spec:
     down = alt.Scale(domainMin=alt.expr("-head"), domainMax=end, reverse=True, nice=False, zero=False)
     base = _soft_labels().transform_calculate(left="names + datum.column * column")
     first = base.transform_filter("datum.column == 0")
-    band = first.transform_filter("datum.hard").mark_rect(opacity=0.16, color="#888888")
+    shading = alt.condition("datum.hard", alt.value(0.16), alt.value(0))  # of no row where there is no hard label
+    band = first.mark_rect(color="#888888", aria=False).encode(opacity=shading)
     text = first.mark_text(color=INK, align="right", baseline="middle")
     layers = [
         band.encode(x=alt.XValue(0), x2=alt.X2Value(alt.expr("width")), y=_down("row", down), y2="row2:Q"),

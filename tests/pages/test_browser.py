@@ -127,8 +127,8 @@ STATES = [
 
 def test_no_page_logs_an_error_in_any_main_state(tab):
     for state in STATES:
-        tab.open(state.replace(" ", "+"))
-        tab.check()
+        tab.open(state.replace(" ", "+")).check()
+        assert not tab.warnings, (state, tab.warnings)
 
 
 DROP = """(place, [name, type, text]) => {

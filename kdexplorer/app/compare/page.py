@@ -66,7 +66,7 @@ def _show() -> None:
     with place:
         entries, runs = _pick_networks_and_runs(found)
     if entries:
-        line.markdown(_compare(entries, found, runs, place))
+        _compare(entries, found, runs, line, place)
     else:
         st.info("Press **Change networks** and choose some, or a run with finished students.")
         if runs:
@@ -74,11 +74,8 @@ def _show() -> None:
     network_picker.show_unusable()
 
 
-def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[str], place: Any) -> str:
-    """Everything about these networks; the teacher and the baseline are chosen in `place`.
-
-    Returns the line that names the networks.
-    """
+def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[str], line: Any, place: Any) -> None:
+    """Everything about these networks, which `line` names; the teacher and the baseline are chosen in `place`."""
     _require_same_images(entries)
     names = results.short_names(list(entries))
     with place:
@@ -88,6 +85,7 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
     teacher = (names[teacher_key], found[teacher_key]) if teacher_key else None
     networks = {names[key]: checkpoint for key, checkpoint in entries.items()}
     others = [name for name in networks if teacher is None or name != teacher[0]]
+    line.markdown(f"{layout.name_networks(teacher and teacher[0], others)}; baseline {as_text(names[baseline])}")
     layout.mention(networks=lineage.name_family(teacher and teacher[0], others))
     with st.spinner("Comparing …"):
         compared = _read(networks, {short: key for key, short in names.items()}, teacher, names[baseline], runs)
@@ -111,7 +109,6 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
         st.markdown(as_text(verdicts.explain_larger_loss(compared.rows)))
         st.markdown("**Did a student really beat its teacher, or its scratch baseline?**")
         st.markdown(as_text(verdicts.compare_with_teacher_and_baseline(compared.rows)))
-    return f"{layout.name_networks(teacher and teacher[0], others)}; baseline {as_text(names[baseline])}"
 
 
 def _pick_section() -> str:
