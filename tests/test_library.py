@@ -106,7 +106,8 @@ def test_ones_own_student_is_compared_with_its_bundled_teacher(runs_root, make_c
     data = {"dataset": "cifar10-small", "evaluation_images": 2000}
     logits = bundled.logits["resnet8-scratch"][:2000]
     make_checkpoint(
-        runs_root / "imported" / "own", logits=logits, teacher=reference, data=data, objective={"terms": [{"method": "kd"}]},
+        runs_root / "imported" / "own", logits=logits, teacher=reference, data=data,
+        objective={"terms": [{"method": "kd"}]},
         classes=teacher.classes, test_accuracy=float((logits.argmax(1) == bundled.labels[:2000]).mean()),
     )  # fmt: skip
     table = kd.results("imported/own")
