@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -29,19 +30,33 @@ Predict = Callable[[np.ndarray], np.ndarray]
 """Normalized images float32 `[B, 3, H, W]` to logits `[B, K]`."""
 
 
+class Program(NamedTuple):
+    """What is run, for how many images at once and of which size, where it takes only one."""
+
+    predict: Predict
+    batch: int | None
+    side: int | None
+
+
+PIXELS = Normalization(mean=(0, 0, 0), std=(1, 1, 1))
+"""Pixels from 0 to 1: of programs with the normalization inside, as `programs.export` writes them."""
+TRIED = 500
+"""The first training images, on which normalizations are tried."""
+
+
 def import_logits(
-    source: Path, name: str, output: Path, dataset: Dataset, normalization: Normalization, show: bool = False
+    source: Path, name: str, output: Path, dataset: Dataset, normalization: Normalization | None, show: bool = False
 ) -> Checkpoint:
     """Makes the checkpoint folder `output / name` of a teacher's logits for all training and test images.
 
     Args:
         source: `.npz` with arrays `train` and `test` `[N, K]` in the data's order and `sha256`, the data's fingerprint;
-            `.pt2` or `.onnx` of a program from normalized images `[B, 3, H, W]` to logits `[B, K]`. Where it takes
-            another size than the images have, they are enlarged.
+            `.pt2` or `.onnx` of a program from images `[B, 3, H, W]` to logits `[B, K]`. Where it takes another size
+            than the images have, they are enlarged.
         name: of the folder.
         output: where it is made.
         dataset: what it classifies.
-        normalization: of a program's images.
+        normalization: of a program's images; None tries `PIXELS` and the data's on training images.
         show: draws a progress bar on stderr.
 
     Raises:
@@ -57,9 +72,13 @@ def import_logits(
     if source.suffix == ".npz":
         logits = _read_stored(source, dataset)
     else:
-        predict, batch, side = (_open_onnx if source.suffix == ".onnx" else _open_exported)(source)
+        program = (_open_onnx if source.suffix == ".onnx" else _open_exported)(source)
+        chosen = normalization or _choose_normalization(splits["train"], program, dataset.normalization)
+        if show:
+            values = " and ".join(" ".join(map(str, part)) for part in chosen.model_dump().values())
+            print(f"{source} sees images normalized by mean and std {values}", file=sys.stderr)
         logits = {
-            key: _predict_split(split, predict, batch, side, normalization, f"{name}: {key}" if show else "")
+            key: _predict_split(split, program, chosen, f"{name}: {key}" if show else "")
             for key, split in splits.items()
         }
     for key, split in splits.items():
@@ -80,19 +99,17 @@ def import_logits(
     return save_checkpoint(output / name, state, Card.model_validate(card, context=RECORDED), test)
 
 
-def find_or_import(
-    source: Path, output: Path, dataset: Dataset, normalization: Normalization, show: bool
-) -> Checkpoint:
+def find_or_import(source: Path, output: Path, dataset: Dataset, show: bool) -> Checkpoint:
     """What `import_logits` makes of a file, once for each content: the name has the beginning of its hash."""
     if not source.is_file():
         raise CheckpointError(f"{source} is not found: check the path.")
     stem = "".join(one if one.isalnum() and one.isascii() else "-" for one in source.stem).strip("-")[:40]
-    facts = (dataset.key, dataset.sha256, normalization.model_dump_json())
+    facts = (dataset.key, dataset.sha256)
     digest = hashlib.sha256(source.read_bytes() + repr(facts).encode()).hexdigest()
     name = f"{stem or 'teacher'}-{digest[:8]}"
     if (output / name).is_dir():
         return open_checkpoint(output / name)
-    return import_logits(source, name, output, dataset, normalization, show)
+    return import_logits(source, name, output, dataset, None, show)
 
 
 def _read_stored(source: Path, dataset: Dataset) -> Logits:
@@ -110,14 +127,21 @@ def _read_stored(source: Path, dataset: Dataset) -> Logits:
     return found
 
 
-def _predict_split(
-    split: Split, predict: Predict, batch: int | None, side: int | None, normalization: Normalization, title: str
-) -> np.ndarray:
+def _choose_normalization(train: Split, program: Program, own: Normalization) -> Normalization:
+    """Whichever has the smaller cross-entropy on the first training images: a program does not tell."""
+    some = train.take(np.arange(min(TRIED, len(train))))
+    return min(
+        (PIXELS, own), key=lambda one: metrics.cross_entropy(_predict_split(some, program, one, ""), some.labels)
+    )
+
+
+def _predict_split(split: Split, program: Program, normalization: Normalization, title: str) -> np.ndarray:
     """Logits float32 `[N, K]`; the last batch is filled up where the program takes `batch` images only."""
     import torch
 
     from kdexplorer.datasets.augmentation import normalize, resize
 
+    predict, batch, side = program
     found, size = [], batch or BATCH
     for start in tqdm(range(0, len(split), size), title, disable=not title, file=sys.stderr, leave=False):
         images = np.array(split.images[start : start + size])
@@ -130,7 +154,7 @@ def _predict_split(
     return np.concatenate(found)
 
 
-def _open_onnx(source: Path) -> tuple[Predict, int | None, int | None]:
+def _open_onnx(source: Path) -> Program:
     try:
         import onnxruntime
     except ImportError as error:
@@ -145,10 +169,10 @@ def _open_onnx(source: Path) -> tuple[Predict, int | None, int | None]:
     def predict(images: np.ndarray) -> np.ndarray:
         return session.run(None, {given.name: images})[0]
 
-    return predict, sizes[0], sizes[2] if len(sizes) == 4 else None
+    return Program(predict, sizes[0], sizes[2] if len(sizes) == 4 else None)
 
 
-def _open_exported(source: Path) -> tuple[Predict, int | None, int | None]:
+def _open_exported(source: Path) -> Program:
     import torch
 
     before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
@@ -171,4 +195,4 @@ def _open_exported(source: Path) -> tuple[Predict, int | None, int | None]:
         with torch.no_grad():
             return module(torch.from_numpy(images)).numpy()
 
-    return predict, sizes[0], sizes[2] if len(sizes) == 4 else None
+    return Program(predict, sizes[0], sizes[2] if len(sizes) == 4 else None)

@@ -13,7 +13,7 @@ import streamlit as st
 from kdexplorer.analysis import attention_similarity
 from kdexplorer.analysis.attention_similarity import StageSimilarity, attention_weight
 from kdexplorer.analysis.measures import to_markdown
-from kdexplorer.app.parts import chart_view, network_picker, picture
+from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached, choices
@@ -49,6 +49,10 @@ def show_page() -> None:
                 )  # fmt: skip
                 shared = choices.pick_option("scale", "Scale", ["shared", "per map"]) == "shared"
                 smooth = choices.pick_toggle("smooth", "Interpolate between the maps' pixels")
+            st.button(
+                "Full screen", key="full_screen", icon=":material/fullscreen:",
+                on_click=st.query_params.update, args=({layout.ALONE[0]: "attention"},),
+            )  # fmt: skip
         rows = read_maps(image, teacher, students, power)
         with first:
             stage = chart_view.pick_choice(images.choose_stage(rows))

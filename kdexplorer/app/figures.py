@@ -14,7 +14,7 @@ from kdexplorer.app.audience import page as audience
 from kdexplorer.app.compare import sections
 from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.compare.studies import VERDICTS
-from kdexplorer.app.parts import chart_view, network_picker, picture
+from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, result_rows
@@ -37,6 +37,9 @@ def show() -> None:
         st.dataframe([{"figure": key, "shows": one.title, "control": one.moves} for key, one in all_figures().items()])
         return
     draw(key)
+    if not st.context.is_embedded and st.button("Leave", key="figure_leave"):
+        st.query_params.pop(PARAMETER, None)
+        st.switch_page(layout.FOLDER / f"{all_figures()[key].page}.py")
 
 
 ANSWERED = ("experiment",)

@@ -75,6 +75,8 @@ def grid(
 ) -> Spec:
     """Stages by networks: the photo in gray under each map, the map's opacity on a slider in the browser.
 
+    Another slider puts the teacher's map over the students' from the left, and a press on a map shows it for so long.
+
     Args:
         rows: the teacher first.
         photo: uint8 `[32, 32, 3]`.
@@ -105,6 +107,10 @@ def grid(
                 }
                 place |= {"column": shown.index(row), "row": listed.index(number), "url": url}
                 cells.append(place | numbers[number])
+    if mode == "map":
+        of_teacher = {cell["row"]: cell["url"] for cell in cells if cell["column"] == 0}
+        for cell in cells:
+            cell["teacher"] = of_teacher.get(cell["row"]) if cell["column"] else None
     heads = [{"network": row.name, "column": k, "color": style.look_of(row.role).color} for k, row in enumerate(shown)]
     heading = "Spatial attention of each network"
     if mode == "difference":
@@ -112,7 +118,7 @@ def grid(
     gray = np.repeat((photo @ GRAY).round().astype(np.uint8)[..., None], 3, axis=2)
     which = f"rows: stage 1 to {stages}" if stage is None else f"stage {stage} of {stages}"
     return fill_shape(
-        _grid_shape(max(1, len(shown)), len(listed)),
+        _grid_shape(max(1, len(shown)), len(listed), mode == "map" and len(shown) > 1),
         {"cells": cells, "heads": heads},
         {
             "opacity": opacity, "photo": data_url(enlarge_png(gray, 192)), "heading": heading,
@@ -157,7 +163,7 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, An
 
 
 @lru_cache(maxsize=32)
-def _grid_shape(networks: int, stages: int) -> Spec:
+def _grid_shape(networks: int, stages: int, wipes: bool) -> Spec:
     """The grid without its maps and numbers; a single stage is large, with its correlations as numbers and bars."""
     slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity of the maps, 0 to 1")
     is_large, line = stages == 1, _LARGE if stages == 1 else _LINE
@@ -165,6 +171,7 @@ def _grid_shape(networks: int, stages: int) -> Spec:
     side = f"(room > 0 ? room - names : {own}) / {stages} - {line} * em"
     params = [
         alt.param(name="opacity", value=0, bind=slider),
+        _WIPE if wipes else alt.param(name="wipe", value=0),
         alt.param(name="photo", value=""),
         alt.param(name="column", expr=f"width / {max(networks, 3)}"),
         alt.param(name="names", expr="(column < 11 * em ? 2.5 : 1.5) * em"),
@@ -179,6 +186,22 @@ def _grid_shape(networks: int, stages: int) -> Spec:
 
 _LINE, _LARGE = 1.4, 4.4
 """Height of what stands under a map, in `em`: a line, or a line, a number and its bar."""
+
+
+_WIPE = alt.param(name="wipe", value=0, bind=alt.binding_range(min=0, max=1, step=0.01, name="Wipe to the teacher"))
+_HELD = alt.selection_point(name="held", fields=["column"], on="pointerdown", clear="window:pointerup", toggle=False)
+"""The column of the map that is pressed."""
+
+
+def _covered() -> str:
+    """A picture of the teacher's map over the photo, as wide as the field `share` says, as a Vega expression."""
+    size = "width=%221%22 height=%221%22 preserveAspectRatio=%22none%22 style=%22image-rendering:pixelated%22"
+    open_, image = "%3Csvg xmlns=%22http://www.w3.org/2000/svg%22", f"%3Cimage {size} href=%22"
+    return (
+        f"'data:image/svg+xml,{open_} viewBox=%220 0 1 1%22%3E{open_} height=%221%22 width=%22' + datum.share + "
+        f"'%22%3E{image}' + photo + '%22/%3E{image}' + datum.teacher + '%22 opacity=%22' + opacity + "
+        "'%22/%3E%3C/svg%3E%3C/svg%3E'"
+    )
 
 
 def _pictures(line: float) -> list[alt.Chart]:
@@ -196,10 +219,20 @@ def _pictures(line: float) -> list[alt.Chart]:
         long = "column < 13 * em ? 'correlation' : 'correlation with the teacher'"
         short = f"isValid(datum.like) ? ({long}) : datum.first"
     below = base.transform_calculate(below=f"datum.top + cell + {_LINE / 2} * em", short=short)
+    corner = base.transform_calculate(right="datum.left + cell", bottom="datum.top + cell")
+    held = "isValid(held.column) && indexof(held.column, datum.column) >= 0"
+    over = corner.transform_filter("isValid(datum.teacher)").transform_calculate(share=f"{held} ? 1 : wipe")
+    over = over.transform_filter("datum.share > 0").transform_calculate(
+        covered=_covered(), edge="datum.left + cell * datum.share"
+    )
+    edge, press = over.mark_rule(color="white", strokeWidth=em(2), aria=False), corner.mark_rect(opacity=0)
     text = below.mark_text(color=INK, align="left", baseline="middle")
     return [
         base.mark_image(**picture).encode(x=x, y=y, url=alt.UrlValue(alt.expr("photo"))),
-        base.mark_image(**picture, opacity=alt.expr("opacity")).encode(x=x, y=y, url="url:N", tooltip=tooltip),
+        base.mark_image(**picture, opacity=alt.expr("opacity")).encode(x=x, y=y, url="url:N"),
+        over.mark_image(**picture, aria=False).encode(x=x, y=y, url="covered:N"),
+        edge.encode(x=alt.X("edge:Q", scale=None, axis=None), y=y, y2="bottom:Q"),
+        press.encode(x=x, x2="right:Q", y=y, y2="bottom:Q", tooltip=tooltip).add_params(_HELD),
         text.encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text="short:N"),
     ]
 

@@ -160,12 +160,13 @@ def import_weights(options: argparse.Namespace) -> int:
     prepare_data(options, dataset)
     used = get_dataset(available_dataset(dataset))
     values = {name: getattr(options, name) or known for name, known in used.normalization.model_dump().items()}
+    given = options.mean is not None or options.std is not None
     normalization, is_logits = validate(Normalization, values), options.weights.suffix in foreign_teacher.SUFFIXES
     if is_logits == bool(options.architecture):
         raise ConfigError("--architecture says what weights are of: give it with weights, and only with them.")
     if is_logits:
         checkpoint = foreign_teacher.import_logits(
-            options.weights, options.name, imported_root(), used, normalization, show=True
+            options.weights, options.name, imported_root(), used, normalization if given else None, show=True
         )
     else:
         checkpoint = evaluation.import_checkpoint(

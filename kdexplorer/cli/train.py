@@ -170,7 +170,7 @@ def _import_teacher(options: argparse.Namespace, dataset: str) -> str:
         raise ConfigError("--teacher-logits is the teacher: leave out --teacher.")
     shared.prepare_data(options, dataset)
     data = get_dataset(dataset)
-    found = find_or_import(options.teacher_logits, imported_root(), data, data.normalization, not options.quiet)
+    found = find_or_import(options.teacher_logits, imported_root(), data, not options.quiet)
     if not options.quiet:
         print(f"{found.path}: accuracy {100 * found.card.test_accuracy:.2f} % as a teacher", file=sys.stderr)
     return f"imported/{found.name}"

@@ -281,6 +281,7 @@ function pressKey(event, help) {
   }
   if (help.open) return;
   if (document.querySelector(".st-key-story_footer")) return pressStoryKey(event, target);
+  if (event.key === "Escape") document.querySelector(".st-key-figure_leave button")?.click();
   const picture = { ArrowLeft: "Previous", ArrowRight: "Next" }[event.key];
   const direction = { "+": 1, "=": 1, "-": -1 }[event.key];
   if (picture && !target.matches?.(ARROW_KEYS)) turnPicture(picture);

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from kdexplorer.analysis.evaluate import evaluate_checkpoint
+from kdexplorer.analysis.programs import export
 from kdexplorer.cli.main import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.augmentation import normalize
@@ -16,7 +17,6 @@ from kdexplorer.runs.checkpoints import find_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import list_runs
 from tests.datasets.test_folder import data, write  # noqa: F401
 
-WEIGHTS = torch.randn(3, 3 * 32 * 32, generator=torch.Generator().manual_seed(0)) / 30
 SHORT = ["--epochs", "1", "--batch-size", "16", "--students", "resnet8:kd:weight=0.9:ce_weight=0.1"]
 
 
@@ -28,16 +28,27 @@ def shapes(tmp_path):
     return get_dataset(dataset.key)
 
 
+def inputs_of(dataset, split):
+    return normalize(torch.from_numpy(np.array(dataset.load(split).images)), dataset.normalization).flatten(1)
+
+
+def fit(dataset):
+    """A linear teacher `[K, D]` that is right on the training images, as the data's normalization gives them."""
+    labels = torch.from_numpy(dataset.load("train").labels)
+    targets = 4 * torch.nn.functional.one_hot(labels).float() - 2
+    inputs = inputs_of(dataset, "train").double()
+    inner = inputs @ inputs.T + torch.eye(len(inputs), dtype=torch.float64)
+    return (inputs.T @ torch.linalg.solve(inner, targets.double())).T.float().contiguous()
+
+
 def logits_of(dataset, split):
-    """What the teacher says of normalized images."""
-    images = normalize(torch.from_numpy(np.array(dataset.load(split).images)), dataset.normalization)
-    return (images.flatten(1) @ WEIGHTS.T).numpy()
+    return (inputs_of(dataset, split) @ fit(dataset).T).numpy()
 
 
 class Linear(torch.nn.Module):
-    def __init__(self):
+    def __init__(self, weight):
         super().__init__()
-        self.weight = torch.nn.Parameter(WEIGHTS.clone())
+        self.weight = torch.nn.Parameter(weight)
 
     def forward(self, images):
         return images.flatten(1) @ self.weight.T
@@ -51,7 +62,7 @@ def save_npz(path, dataset, **changes):
 def save_pt2(path, dataset, batch="dynamic"):
     given = torch.zeros(7, 3, 32, 32)
     shapes = ({0: torch.export.Dim("batch")},) if batch == "dynamic" else None
-    torch.export.save(torch.export.export(Linear().eval(), (given,), dynamic_shapes=shapes), path)
+    torch.export.save(torch.export.export(Linear(fit(dataset)).eval(), (given,), dynamic_shapes=shapes), path)
 
 
 def save_onnx(path, dataset):
@@ -67,7 +78,7 @@ def save_onnx(path, dataset):
         "teacher",
         [helper.make_tensor_value_info("images", numbers, ["batch", 3, 32, 32])],
         [helper.make_tensor_value_info("logits", numbers, ["batch", 3])],
-        [onnx.numpy_helper.from_array(WEIGHTS.T.numpy(), "weights")],
+        [onnx.numpy_helper.from_array(fit(dataset).T.contiguous().numpy(), "weights")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, path)
@@ -98,6 +109,17 @@ def test_a_student_learns_from_logits_alone(shapes, tmp_path, capsys, file):
     if file == "teacher.npz":  # the same file is kept once
         assert main(words) == 0
         assert list_runs()[0].config().teacher == run.config().teacher
+
+
+def test_a_program_that_normalizes_itself_is_recognized(shapes, tmp_path, capsys):
+    assert (
+        main(["train", "--dataset", shapes.key, *SHORT[:4], "--students", "resnet8:scratch:name=own", "--quiet"]) == 0
+    )
+    (own,) = run_checkpoints(list_runs()[0])
+    (tmp_path / "own.pt2").write_bytes(export(own))
+    assert main(["import", str(tmp_path / "own.pt2"), "--name", "mine", "--dataset", shapes.key]) == 0
+    assert "mean and std 0" in capsys.readouterr().err
+    assert find_checkpoint("imported/mine").logits() == pytest.approx(own.logits(), abs=0.05)
 
 
 def test_what_needs_more_than_logits_or_another_view_is_refused(shapes, tmp_path, capsys):

@@ -190,10 +190,22 @@ def test_attention_overlay_and_its_opacity(tab):
     assert pictures.count() == 2 * stages * networks  # the photo, and a map over it
     assert all(picture.get_attribute("href").startswith("data:image/png") for picture in pictures.all())
     sent = tab.sent
-    drag(chart.locator("input[type=range]"), 0.25)
+    drag(chart.locator("input[name=opacity]"), 0.25)
     chart.locator("image[opacity='0.25']").nth(stages * networks - 1).wait_for()
     tab.settle()
     assert chart.locator("image[opacity='0.25']").count() == stages * networks
+    own = 2 * stages * networks
+    assert pictures.count() == own
+    drag(chart.locator("input[name=wipe]"), 0.5)  # the teacher's map comes from the left
+    pictures.nth(own + stages * (networks - 1) - 1).wait_for()
+    drag(chart.locator("input[name=wipe]"), 0)
+    pictures.nth(own).wait_for(state="detached")
+    box = pictures.nth(own - 1).bounding_box()
+    tab.page.mouse.move(box["x"] + 5, box["y"] + 5)
+    tab.page.mouse.down()  # as long as a student's map is pressed
+    pictures.nth(own + stages - 1).wait_for()
+    tab.page.mouse.up()
+    pictures.nth(own).wait_for(state="detached")
     assert tab.sent == sent
 
 

@@ -270,6 +270,11 @@ def test_the_attention_maps_are_large(tab):
     )
     assert len(sides) == 6  # the photo and the map of a teacher and two students
     assert min(sides) >= 240
+    page.get_by_role("button", name="Full screen").click()
+    page.locator(".st-key-figure_leave").wait_for()
+    tab.settle()
+    assert min(one.bounding_box()["width"] for one in page.locator("svg image").all()) >= 280
+    assert page.get_by_role("button", name="Leave").bounding_box()["y"] < 720
 
 
 @pytest.mark.usefixtures("question")

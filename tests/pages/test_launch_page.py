@@ -25,6 +25,7 @@ from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.studies import folder as study_folder
 from kdexplorer.training import estimate as estimates
 from kdexplorer.training.estimate import Estimate, format_duration
+from tests.datasets.test_folder import write
 from tests.pages.reading import button, link_labels, specs, text, turn_to
 from tests.pages.runs import make_run
 
@@ -543,3 +544,17 @@ def test_stored_predictions_are_named_and_can_be_deleted(open_page):
     assert "attention similarities: 1 file" in text(at)
     at.button(key="delete_predictions").click().run()
     assert not measure_store().files
+
+
+def test_a_folder_of_ones_own_images_becomes_the_data_of_the_form(monkeypatch, tmp_path, open_page):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+    write(tmp_path / "shapes")
+    at = open_page("launch")
+    at.text_input(key="own_folder").set_value(str(tmp_path / "missing"))
+    at.button(key="read_folder").click().run()
+    assert "is not a folder" in at.error[0].value
+    (tmp_path / "shapes/disc/notes.txt").write_text("no image")
+    at.text_input(key="own_folder").set_value(str(tmp_path / "shapes"))
+    at.button(key="read_folder").click().run()
+    assert at.session_state["run_form"]["dataset"] == f"folder:{tmp_path / 'shapes'}"
+    assert any("notes.txt" in one.value for one in at.warning)

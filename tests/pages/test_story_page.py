@@ -52,6 +52,16 @@ def test_a_figure_stands_alone(family, name, open_page):
     assert "Present" not in [one.label for one in at.button]
 
 
+def test_a_figure_fills_the_screen_and_is_left_with_its_choices(family, open_page):
+    at = open_page("attention", image="3")
+    at.button(key="full_screen").click().run()
+    assert at.query_params["figure"] == "attention"
+    assert not at.title
+    at.button(key="figure_leave").click().run()
+    assert "figure" not in at.query_params
+    assert at.query_params["image"] == "3"
+
+
 def test_an_unknown_figure_is_an_error_with_the_names(family, open_page):
     at = open_page(figure="*nothing*")
     assert "nothing" in at.error[0].value
