@@ -5,27 +5,17 @@ What is imported from here is described in `kdexplorer.library` and docs/library
 
 from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from kdexplorer.library import (  # noqa: I001
+        RunConfig, attention_map, export, get_dataset, load, losses, networks_by_name, parse_student, predict, results,
+        soft_labels, train,
+    )  # fmt: skip
+
 __version__ = "0.1.0"
 __all__ = [
     "RunConfig", "attention_map", "export", "get_dataset", "load", "losses", "networks_by_name", "parse_student",
     "predict", "results", "soft_labels", "train",
 ]  # fmt: skip
-
-if TYPE_CHECKING:
-    from kdexplorer.library import (
-        RunConfig,
-        attention_map,
-        export,
-        get_dataset,
-        load,
-        losses,
-        networks_by_name,
-        parse_student,
-        predict,
-        results,
-        soft_labels,
-        train,
-    )
 
 
 def __getattr__(name: str) -> Any:
@@ -34,7 +24,3 @@ def __getattr__(name: str) -> Any:
     from kdexplorer import library
 
     return getattr(library, name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -116,9 +116,5 @@ def results(*names: str | Run) -> pd.DataFrame:
     """
     import pandas as pd
 
-    entries = tables.find_entries(_as_text(names))
-    return pd.DataFrame(tables.to_records(tables.read_rows(entries)))
-
-
-def _as_text(names: Iterable[str | Run]) -> list[str]:
-    return [str(name.path) if isinstance(name, Run) else name for name in names]
+    texts = [str(name.path) if isinstance(name, Run) else name for name in names]
+    return pd.DataFrame(tables.to_records(tables.read_rows(tables.find_entries(texts))))

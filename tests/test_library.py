@@ -12,6 +12,8 @@ import safetensors.torch
 import torch
 
 import kdexplorer as kd
+from kdexplorer.analysis.results import find_entries, read_rows
+from kdexplorer.analysis.verdicts import compare_with_teacher_and_baseline
 from kdexplorer.cli.main import main
 from kdexplorer.datasets.synthetic import SyntheticShapes
 from kdexplorer.errors import ConfigError, KDError
@@ -105,10 +107,13 @@ def test_ones_own_student_is_compared_with_its_bundled_teacher(runs_root, make_c
     logits = bundled.logits["resnet8-scratch"][:2000]
     make_checkpoint(
         runs_root / "imported" / "own", logits=logits, teacher=reference, data=data,
+        objective={"terms": [{"method": "kd"}]},
         classes=teacher.classes, test_accuracy=float((logits.argmax(1) == bundled.labels[:2000]).mean()),
     )  # fmt: skip
     table = kd.results("imported/own")
     assert table["teacher"][0] == "resnet56"
+    rows = read_rows(find_entries(["imported/own"]))
+    assert "below its teacher resnet56: " in compare_with_teacher_and_baseline(rows)
     both = kd.results("imported/own", "resnet56").set_index("name")
     expected = (bundled.logits["resnet56"][:2000].argmax(1) == bundled.labels[:2000]).mean()
     assert both.loc["resnet56", "accuracy"] == pytest.approx(expected)

@@ -189,8 +189,8 @@ def compare_with_teacher_and_baseline(rows: Sequence[ResultRow]) -> str:
     best, sentences = max(distilled, key=lambda row: row.accuracy), []
     for key, words in (("to_scratch_baseline", "its scratch baseline"), ("to_teacher", "its teacher")):
         found = correct({row.name: one for row in distilled if (one := getattr(row, key))})
-        if best.name in found:
-            sentences.append(_judge(best, by_name[found[best.name].other], words, found[best.name]))
+        if pair := found.get(best.name):
+            sentences.append(_judge(best, by_name.get(pair.other), words, pair))
     if not sentences:
         return f"Select the scratch baseline of {best.name} or its teacher to test the difference between the two."
     if len(distilled) > 1:
@@ -202,11 +202,14 @@ def compare_with_teacher_and_baseline(rows: Sequence[ResultRow]) -> str:
     return " ".join(sentences)
 
 
-def _judge(row: ResultRow, other: ResultRow, words: str, paired: Difference) -> str:
+def _judge(row: ResultRow, other: ResultRow | None, words: str, paired: Difference) -> str:
+    """`other` is None for a teacher outside the table."""
     points = round(100 * paired.estimate, 2)
     relation = f"is {abs(points):.2f} percentage points {'above' if points > 0 else 'below'}"
-    text = f"{row.name} {relation if points else 'has the same accuracy as'} {words} {other.name}"
+    text = f"{row.name} {relation if points else 'has the same accuracy as'} {words} {paired.other}"
     if paired.p is None or paired.p_alone is None:
+        if other is None:
+            return f"{text}."
         apart = row.accuracy_low > other.accuracy_high or row.accuracy_high < other.accuracy_low
         return (
             f"{text}; their 95 % intervals {'do not overlap' if apart else 'overlap'}. The paired test needs the "
@@ -215,7 +218,7 @@ def _judge(row: ResultRow, other: ResultRow, words: str, paired: Difference) -> 
     best_of = f", {format_p(paired.p)} for the best of {paired.family} comparisons" if paired.family > 1 else ""
     power = f" (80 % power, alone, at {100 * paired.detectable:.2f} points)" if paired.detectable else ""
     verdict = "more than chance explains on these images" if paired.sign else f"which chance alone can explain{power}"
-    alone = f"{paired.gained:,} images are classified correctly only by it, {paired.lost:,} only by {other.name}"
+    alone = f"{paired.gained:,} images are classified correctly only by it, {paired.lost:,} only by {paired.other}"
     return f"{text}: {alone} (McNemar {format_p(paired.p_alone)}{best_of}), {verdict}."
 
 
