@@ -106,7 +106,7 @@ def accuracy_cost(rows: Sequence[ResultRow], looks: Sequence[style.Series], cost
     against = f"Accuracy against {facts.label.lower()}"
     listed = "; ".join(f"{point['network']} {point['accuracy']:.1%} at {point['cost']:.3g}" for point in points)
     said = title(against, "Upper left is better; equal costs are side by side")
-    return spec([intervals, markers], said, f"{against}: {listed}", 240)
+    return spec([intervals, markers], said, f"{against}: {listed}", 225)
 
 
 def _cost_points(rows: Sequence[ResultRow], cost: str) -> list[dict[str, Any]]:
@@ -177,7 +177,7 @@ def reliability(
     few = f"bins of fewer than {LEAST_IN_BIN} images are left out"
     heading = title("Accuracy of predictions by their confidence", cues, few, after)
     described = f"Reliability diagram in ten bins of confidence{', ' * scaled}{after}: " + "; ".join(means)
-    return spec(layers, heading, described, 340)
+    return spec(layers, heading, described, 270)
 
 
 def per_class(
