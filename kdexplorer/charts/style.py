@@ -98,8 +98,8 @@ def fill(spec: dict[str, Any], sliders: Sequence[str], untitled: bool = False) -
     return spec | size | {"title": said, "params": params}
 
 
-SLIDER_HEIGHT = {"logT": 3.1}
-"""Of a slider above a chart, in `REM`, where it is not that of a line."""
+SLIDER_HEIGHT = {"logT": 3.1, "wipe": 1.5}
+"""Of a slider above a chart, in `REM`, where it is not that of a line; the wipe may stand beside another."""
 
 
 TEACHER = "teacher"
