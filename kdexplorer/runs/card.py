@@ -5,12 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from kdexplorer.config import MAX_EPOCHS, SCRATCH, ArchitectureKey, Objective
 from kdexplorer.datasets import Normalization
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import read_json
+from kdexplorer.networks.registry import STORED
 from kdexplorer.runs.records import Figures
 from kdexplorer.schema import RECORDED, Name, problems
 
@@ -123,7 +133,7 @@ class Card(_Record):
     name: Name
     architecture: ArchitectureKey
     parameters: Annotated[int, Field(ge=0, lt=10**15, strict=True)]
-    """0 where it is not known."""
+    """0 where only logits are known."""
     multiply_adds: Count | None = None
     """Of one image; None where it was not counted."""
     classes: tuple[Text, ...] = Field(min_length=2, max_length=1000)
@@ -142,6 +152,13 @@ class Card(_Record):
     """Only of networks that were evaluated on held-out images."""
     sha256: Text = ""
     """Of the weights' file."""
+
+    @field_validator("parameters")
+    @classmethod
+    def _are_known(cls, count: int, info: ValidationInfo) -> int:
+        if not count and info.data.get("architecture") != STORED.key:
+            raise ValueError("should be at least 1")
+        return count
 
     @property
     def objective_key(self) -> str:
