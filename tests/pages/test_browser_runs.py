@@ -79,7 +79,7 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(tab, runs,
     page.reload()
     page.get_by_role("button", name="New run").wait_for()
     assert page.url == link
-    page.get_by_text("resnet8-combined against resnet8-scratch").wait_for()
+    page.get_by_text("air_16-response against air_16-scratch").wait_for()
     state(page, "Finished")
     page.get_by_text("Soft labels, epoch by epoch").wait_for()
     from playwright.sync_api import expect
@@ -97,14 +97,14 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(tab, runs,
     page.get_by_role("link", name="Compare them").click()
     page.get_by_role("heading", name="Compare", exact=True).wait_for()
     page.get_by_text("Evaluated on 2,000 test images").wait_for()
-    page.get_by_text(re.compile("resnet8-combined .* its scratch baseline resnet8-scratch.*McNemar")).first.wait_for()
+    page.get_by_text(re.compile("air_16-response .* its scratch baseline air_16-scratch.*McNemar")).first.wait_for()
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Download CSV").click()
     waiting.value.save_as(tmp_path / "table.csv")
     with open(tmp_path / "table.csv", encoding="utf-8", newline="") as file:
         rows = {row["name"].rpartition("/")[2]: row for row in csv.DictReader(file)}
-    assert rows.keys() == {"resnet8-scratch", "resnet8-combined"}
-    assert 0 < float(rows["resnet8-combined"]["teacher_agreement"]) < 1  # on the same images
+    assert rows.keys() == {"air_16-scratch", "air_16-response"}
+    assert 0 < float(rows["air_16-response"]["teacher_agreement"]) < 1  # on the same images
 
     tab.go(f"launch?run={first}")
     if resumed:
@@ -139,8 +139,8 @@ def test_the_whole_demo_shows_progress_at_once_moves_and_ends_in_compare(tab, ru
     pauses = np.diff(changes)
     print(f"pauses between changes of the chart: median {np.median(pauses):.1f} s, longest {pauses.max():.1f} s")
     assert len(changes) > 10
-    page.get_by_text("resnet8-combined against resnet8-scratch").wait_for(timeout=10 * MINUTES)
+    page.get_by_text("air_16-response against air_16-scratch").wait_for(timeout=10 * MINUTES)
     tab.settle()
     page.get_by_role("link", name="Compare them").click()
     page.get_by_text("Evaluated on 2,000 test images").wait_for()
-    assert [path.name for path in finished_students(run)] == ["resnet8-scratch", "resnet8-combined"]
+    assert [path.name for path in finished_students(run)] == ["air_16-scratch", "air_16-response"]
