@@ -50,7 +50,7 @@ from kdexplorer.runs.run_folder import Run
 PATIENCE = 120.0
 """Seconds after which a visitor gives up: an error."""
 
-UPLOADER = "Upload a photo (over 5 MB: reduced in your browser)"
+UPLOADER = "Try your photo"
 WHOLE_UPLOAD = "upload, all of it"
 ROOM = "203.0.113.7"
 """The one public address of a class."""
@@ -255,7 +255,13 @@ class Visitor:
         await self.use("Next", "next image")
 
     async def pin(self) -> None:
-        await self.use("Set T", "pin T", [f"T = {self.random.choice((1, 2, 4, 8, 20))}"])
+        """Moves T: a link with another one asks the page for the same as its slider."""
+        if "Next" not in self.widgets:
+            await self.turn_page("soft_labels")
+            return
+        kept = [part for part in self.query.split("&") if part and not part.startswith("T=")]
+        self.query = "&".join([*kept, f"T={self.random.choice((1, 2, 8, 20))}"])
+        await self.act("pin T")
 
     async def network(self) -> None:
         widget = self.widgets.get("Students")
@@ -275,7 +281,6 @@ class Visitor:
     async def upload(self, data: bytes | None = None, name: str = "photo.jpg") -> str:
         """Uploads a phone's photo of 12 megapixels, or other data; returns the address it was sent to."""
         await self.turn_page("soft_labels")
-        await self.use("Source", "choose upload", ["Upload a photo"])
         begin, data = self.tally.now(), data or photo()
         place = await self.send_file(data, name)
         state = BackMsg().rerun_script.widget_states.widgets.add().file_uploader_state_value

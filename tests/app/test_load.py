@@ -27,7 +27,7 @@ def test_a_visitor_does_everything_a_browser_does(app):
         await visitor.open("overview")
         assert {"overview", "soft_labels", "attention", "launch", "compare"} <= set(visitor.pages) | {"overview"}
         await visitor.turn_page("soft_labels")
-        assert {"Next", "Students", "Set T"} <= visitor.widgets.keys()
+        assert {"Next", "Students", load.UPLOADER} <= visitor.widgets.keys()
         await visitor.pin()
         assert "T=" in visitor.query
         await visitor.network()
@@ -43,7 +43,7 @@ def test_a_visitor_does_everything_a_browser_does(app):
     assert tally.lost == 0
     assert [what for _, _, what in tally.actions] == [
         "join overview", "open soft_labels", "pin T", "choose networks", "next image", "open soft_labels",
-        "choose upload", "show the upload", "upload, all of it", "open attention",
+        "show the upload", "upload, all of it", "open attention",
     ]  # fmt: skip
 
 

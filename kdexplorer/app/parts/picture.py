@@ -27,7 +27,7 @@ from kdexplorer.images import decode
 from kdexplorer.images.picture import Picture, data_url, enlarge_png
 from kdexplorer.runs.checkpoints import Checkpoint
 
-TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Your photo", "Camera")
+TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
 THUMBNAILS, CHOSEN = 10, 6
 """Small pictures of a page, and of chosen examples."""
 EXAMPLES = 20
