@@ -50,6 +50,7 @@ TOGETHER = {
     "a page in a file": ("tests/handout/test_browser_handout.py", "tests/web/test_live.py", "tests/web/test_web.py"),
     "the image decoder": ("tests/images/test_bounds.py",),
     "a run that nothing interrupts": ("tests/training/test_state.py",),
+    "the wheel": ("tests/test_wheel.py",),
     "every chart": ("tests/charts/test_every_chart.py",),
 }
 """What one process makes once for many tests, and where these begin; every other test goes where there is room."""
