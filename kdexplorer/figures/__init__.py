@@ -51,7 +51,7 @@ class Figure:
         title: what it shows.
         page: the page that it belongs to, by its file's name.
         moves: what its viewer moves.
-        section: the handout's section about it.
+        section: the handout's section about it; empty where another figure begins that section.
         draw: makes its chart, if there is one, or yields its parts; None for what only its page can draw.
         needs: where it stands alone: `picture` beside it, or the results of a chosen teacher's `family`.
         choose: the viewer's choices, each from what it needs itself; `draw` takes them by their names.

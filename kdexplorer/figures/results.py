@@ -28,7 +28,7 @@ def _sizes(rows: list[ResultRow], looks: list[Series]) -> Spec | None:
 
 FIGURES = (
     Figure(
-        "sizes", "Accuracy against parameters, without a teacher", "compare", "the teacher", "results", _sizes, "family"
+        "sizes", "Accuracy against parameters, without a teacher", "compare", "the teacher", "", _sizes, "family"
     ),
     Figure(
         "learning_curves", "Learning curves", "compare", "the measure", "results", learning_curves,

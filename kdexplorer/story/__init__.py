@@ -111,7 +111,8 @@ class Lecture(StrictModel):
 
     def sections(self) -> list[str]:
         """The handout's sections about the steps' figures, each once, in the order of the steps."""
-        return list(dict.fromkeys(all_figures()[step.figure].section for step in self.steps if step.figure))
+        found = (all_figures()[step.figure].section for step in self.steps if step.figure)
+        return list(dict.fromkeys(section for section in found if section))
 
     def neighbor(self, number: int, way: int) -> int | None:
         """The next step (`way` 1) or the one before (-1) that is not optional, from 1; None at the end."""
