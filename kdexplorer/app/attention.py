@@ -39,7 +39,7 @@ def show_page() -> None:
         needs="stages",
     )
     with right:
-        with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        with st.container(key="map_controls", horizontal=True, gap="small", vertical_alignment="bottom"):
             first = st.container(width="content")
             mode = choices.pick_option("colors", "Colors show", ["map", "difference"])
             with st.popover("Scale", icon=":material/tune:", width="content"):

@@ -220,7 +220,7 @@ def _pictures(line: float) -> list[alt.Chart]:
         short = f"isValid(datum.like) ? ({long}) : datum.first"
     below = base.transform_calculate(below=f"datum.top + cell + {_LINE / 2} * em", short=short)
     corner = base.transform_calculate(right="datum.left + cell", bottom="datum.top + cell")
-    held = "isValid(held.column) && indexof(held.column, datum.column) >= 0"
+    held = "isValid(held) && isValid(held.column) && indexof(held.column, datum.column) >= 0"
     over = corner.transform_filter("isValid(datum.teacher)").transform_calculate(share=f"{held} ? 1 : wipe")
     over = over.transform_filter("datum.share > 0").transform_calculate(
         covered=_covered(), edge="datum.left + cell * datum.share"

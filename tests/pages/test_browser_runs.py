@@ -96,6 +96,7 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(tab, runs,
     assert [slider.input_value() for slider in replay.all()] == ["2"] * 2
     page.get_by_role("link", name="Compare them").click()
     page.get_by_role("heading", name="Compare", exact=True).wait_for()
+    page.get_by_text("All numbers, files, and what they mean").click()
     page.get_by_text("Evaluated on 2,000 test images").wait_for()
     page.get_by_text(re.compile("air_16-response .* its scratch baseline air_16-scratch.*McNemar")).first.wait_for()
     with page.expect_download() as waiting:
@@ -142,5 +143,6 @@ def test_the_whole_demo_shows_progress_at_once_moves_and_ends_in_compare(tab, ru
     page.get_by_text("air_16-response against air_16-scratch").wait_for(timeout=10 * MINUTES)
     tab.settle()
     page.get_by_role("link", name="Compare them").click()
+    page.get_by_text("All numbers, files, and what they mean").click()
     page.get_by_text("Evaluated on 2,000 test images").wait_for()
     assert [path.name for path in finished_students(run)] == ["air_16-scratch", "air_16-response"]

@@ -302,7 +302,7 @@ class TestInTheApplication:
         pixels = input_of(camera)
         camera.get_by_role("button", name="Use this picture").click()
         camera.get_by_role("link", name="Its soft labels").click()
-        camera.get_by_text("Your photo as the networks see it").wait_for()
+        camera.get_by_text("Your photo, and as the networks see it").wait_for()
         settle(camera)
         shown = camera.locator("[data-testid=stImage] img").first.evaluate(
             """async (image) => {
@@ -371,7 +371,7 @@ class TestWithoutABrowser:
 
         owner = open_page("live", teacher="small", students="s0")
         assert "now show this picture" in owner.success[0].value
-        assert "Your photo as the networks see it" in captions(owner)
+        assert "Your photo, and as the networks see it" in captions(owner)
         monkeypatch.setattr(live, "_view", lambda **_: SimpleNamespace(picture=None))
         assert "Your photo" not in captions(open_page("live", **{k: v[0] for k, v in owner.query_params.items()}))
 
