@@ -5,7 +5,9 @@ import threading
 
 import numpy as np
 import pytest
+from streamlit.runtime.uploaded_file_manager import DeletedFile
 
+from kdexplorer.app.parts import picture
 from kdexplorer.app.server import uploads
 from kdexplorer.app.server.streamlit_internals import MemoryUploadedFileManager, UploadedFileRec
 from kdexplorer.errors import ImageError, ImageMemoryError
@@ -126,3 +128,10 @@ def test_old_uploads_are_forgotten_of_each_visitor_and_of_all(monkeypatch):
     assert kept() == {f"v{number}": ["photo"] for number in range(1, 6)}
     send("large", "photo", 60)  # the latest stays, whatever its size
     assert kept() == {"large": ["photo"]}
+
+
+def test_a_file_that_the_server_has_removed_changes_nothing(monkeypatch):
+    state = {"file": DeletedFile("an id")}
+    monkeypatch.setattr(picture.st, "session_state", state)
+    picture._take("file")
+    assert state.keys() == {"file"}

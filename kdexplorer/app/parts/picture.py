@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import streamlit as st
+from streamlit.typing import UploadedFile
 
 from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.image_filters import Predictions
@@ -286,7 +287,7 @@ def _take(key: str) -> None:
     """The callback of a new file: it becomes this visit's photo, or all stays as it is and the reason is shown."""
     file = st.session_state.get(key)
     st.session_state.pop(_REFUSED, None)
-    if file is None:
+    if not isinstance(file, UploadedFile):  # none, or one that the server has already removed
         return
     try:
         use_photo(file.getvalue())
