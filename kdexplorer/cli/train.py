@@ -79,7 +79,7 @@ def show_demo(options: argparse.Namespace) -> int:
     config = estimate.demo_config(options.epochs or estimate.choose_length(found), options.seed)
     duration = estimate.format_duration(estimate.demo_seconds(found, config.epochs))
     print(
-        "A ResNet-8 learns from labels alone, another also with a ResNet-20's soft labels and attention maps: "
+        f"One {config.students[0].architecture} learns from labels alone, another also from {config.teacher}: "
         f"{config.epochs} epochs of 5,000 CIFAR-10 images, about {duration} on this machine.",
         file=sys.stderr,
     )

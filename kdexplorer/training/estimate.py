@@ -49,8 +49,8 @@ RUNTIME = 0.5 * 2**30
 LENGTHS, TARGET = (9, 14), 75.0
 """Epochs that the demo may take, the shortest first, and the seconds that the chosen length stays below where one does.
 
-In each length the distilled student was ahead of its scratch baseline in at least nine of ten seeds, in bfloat16 and in
-float32: `python -m benchmarks.demo`.
+How often the distilled student is ahead of its scratch baseline in each: `python -m benchmarks.demo`, and
+docs/performance.md.
 """
 
 
