@@ -51,7 +51,7 @@ def show_page() -> None:
                 smooth = choices.pick_toggle("smooth", "Interpolate between the maps' pixels")
             st.button(
                 "Full screen", key="full_screen", icon=":material/fullscreen:",
-                on_click=st.query_params.update, args=({layout.ALONE[0]: "attention"},),
+                on_click=st.query_params.update, args=({layout.FIGURE: "attention"},),
             )  # fmt: skip
         rows = read_maps(image, teacher, students, power)
         with first:

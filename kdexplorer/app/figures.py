@@ -26,19 +26,17 @@ from kdexplorer.runs import lineage
 from kdexplorer.studies.experiments.results import SMALL
 from kdexplorer.vote.store import open_store
 
-PARAMETER, _HIDDEN = "figure", "answer_hidden"
-
 
 def show() -> None:
     """Draws the figure that the address names, or the list of names."""
-    key = st.query_params[PARAMETER]
+    key = st.query_params[layout.FIGURE]
     if key not in all_figures():
         st.error(f"There is no figure '{as_text(key[:60])}'. Choose one of these:")
         st.dataframe([{"figure": key, "shows": one.title, "control": one.moves} for key, one in all_figures().items()])
         return
     draw(key)
     if not st.context.is_embedded and st.button("Leave", key="figure_leave"):
-        st.query_params.pop(PARAMETER, None)
+        st.query_params.pop(layout.FIGURE, None)
         st.switch_page(layout.FOLDER / f"{all_figures()[key].page}.py")
 
 
@@ -48,10 +46,9 @@ ANSWERED = ("experiment",)
 
 def draw(key: str, with_answer: bool = True) -> None:
     """Draws a figure with its control; an error is reported in its place."""
-    st.session_state[_HIDDEN] = not with_answer
     with st.container(key="kd_figure", height="stretch"):
         try:
-            _draw(all_figures()[key], *network_picker.choose_networks())
+            _draw(all_figures()[key], *network_picker.choose_networks(), with_answer)
         except KDError as error:
             show_error(error)
         for pinned in choices.PINNED:
@@ -59,7 +56,7 @@ def draw(key: str, with_answer: bool = True) -> None:
     chart_view.follow_sliders()
 
 
-def _draw(figure: Figure, teacher: Network, students: list[Network]) -> None:
+def _draw(figure: Figure, teacher: Network, students: list[Network], with_answer: bool) -> None:
     if figure.needs == "picture":
         with st.container(key="figure_row", horizontal=True, wrap=False, height="stretch", gap="medium"):
             with st.container(key="figure_left", width="content", gap="small"):
@@ -68,6 +65,8 @@ def _draw(figure: Figure, teacher: Network, students: list[Network]) -> None:
                 controls = st.container()
             with st.container(height="stretch", gap="small"):
                 _draw_beside(figure, teacher, students, image, controls)
+    elif figure.key in ANSWERED:
+        _show_experiment(with_answer)
     elif figure.key in SECTIONS:
         SECTIONS[figure.key](teacher, students)
     else:
@@ -133,21 +132,18 @@ def _show_curves(teacher: Network, students: list[Network]) -> None:
     sections.show_curves(replace(shown, networks={one: shown.networks[one] for one in others or [first]}))
 
 
-def _show_experiment(teacher: Network, students: list[Network]) -> None:
-    """One experiment: its question, its chart, its verdict."""
+def _show_experiment(with_answer: bool) -> None:
+    """One experiment: its question, its chart, and with its answer the verdict."""
     left, right = st.columns([2, 3], gap="medium")
     with left:
         chosen = experiments.pick_experiment()
     words = right.empty()
     found = experiments.draw_chart(chosen)
     said = f"**{chosen.question}** "
-    if st.session_state.get(_HIDDEN):
-        pass
-    elif found and found.small:
-        said += SMALL
-    elif found:
-        verdicts = (f"{VERDICTS[claim.verdict]} {claim.claim}: {claim.verdict}." for claim in chosen.judge(found))
-        said += "  \n".join(verdicts)
+    if with_answer and found:
+        claims = [] if found.small else chosen.judge(found)
+        verdicts = (f"{VERDICTS[claim.verdict][0]} {claim.claim}: {claim.verdict}." for claim in claims)
+        said += "  \n".join(verdicts) or SMALL
     words.markdown(said)
 
 
@@ -160,7 +156,6 @@ def _show_vote(teacher: Network, students: list[Network]) -> None:
 SECTIONS = {
     "learning_curves": _show_curves,
     "accuracy_cost": lambda teacher, students: sections.show_cost(_compare(teacher, students)),
-    "experiment": _show_experiment,
     "vote": _show_vote,
 }
 """The figures that have more on their page than a chart and its control, and are shown with it."""

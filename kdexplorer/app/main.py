@@ -19,7 +19,7 @@ pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())
 ]
-is_figure, is_story = (view.PARAMETER in st.query_params for view in (figures, story))
+is_figure, is_story = (name in st.query_params for name in (layout.FIGURE, layout.STORY))
 hidden = layout.hide()
 page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
 choices.translate_link()  # the page is known: it begins anew where it is

@@ -18,7 +18,7 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.story import Lecture, Step, open_lecture
 from kdexplorer.web import assemble
 
-PARAMETER, NOTES = "story", "notes"
+NOTES = "notes"
 STEP, _BEFORE, _REVEALED = "story_step", "story_before", "story_revealed"
 """The keys of the step where the lecture goes on, of what was chosen before it, and of the step with its answer."""
 _css, _script, _notes_script = (assemble.read(name) for name in ("story.css", "story.js", "story_notes.js"))
@@ -32,7 +32,7 @@ def offer(key: str, step: int = 1, icon: str | None = None) -> None:
     """Draws the button that begins the lecture, at a step."""
     st.button(
         "Present", key=key, icon=icon, help="The lecture, step by step",
-        on_click=st.query_params.update, args=({PARAMETER: str(step)},),
+        on_click=st.query_params.update, args=({layout.STORY: str(step)},),
     )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def show() -> None:
     except ConfigError as error:  # changed while the server runs
         show_error(error)
         return
-    text = st.query_params[PARAMETER]
+    text = st.query_params[layout.STORY]
     if text == NOTES:
         _show_notes(lecture)
         return
@@ -104,13 +104,13 @@ def _show_notes(lecture: Lecture) -> None:
 def _go_to(number: int) -> None:
     """The callback of what changes the step; its answer is hidden again."""
     st.session_state.pop(_REVEALED, None)
-    st.query_params[PARAMETER] = str(number)
+    st.query_params[layout.STORY] = str(number)
 
 
 def _leave(step: Step) -> None:
     """To the page that the step's figure belongs to, with everything that was chosen."""
     _restore()
-    st.query_params.pop(PARAMETER, None)
+    st.query_params.pop(layout.STORY, None)
     st.switch_page(layout.FOLDER / f"{step.page}.py")
 
 

@@ -114,7 +114,7 @@ def test_the_answer_is_revealed_and_hidden_again_at_the_next_step(open_page):
     at.button(key="story_next").click().run()  # an experiment, whose verdict is its answer
     assert "not supported" not in text(at)
     at.button(key="story_reveal").click().run()
-    assert "not supported" in text(at)
+    assert ":material/cancel: A student recognizes a cat that it never saw: not supported." in text(at)
     at.button(key="story_back").click().run()
     assert steps[number - 1].answer not in text(at)
 

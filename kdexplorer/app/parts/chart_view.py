@@ -83,7 +83,7 @@ def _fill(spec: Spec, untitled: bool) -> Spec:
     """A chart for a figure alone, in a lecture perhaps without its title."""
     sliders = [param["name"] for param in spec["params"] if "bind" in param]
     seen = [name for name in sliders if name != "logT" or "alpha" not in sliders]
-    return fill(spec, seen, untitled and "story" in st.query_params)
+    return fill(spec, seen, untitled and layout.STORY in st.query_params)
 
 
 def _slug(name: str) -> str:

@@ -120,13 +120,13 @@ def show_page_controls() -> None:
     _controls(key="page_controls", height=0)
 
 
-ALONE = ("figure", "story")
+FIGURE, STORY = "figure", "story"
 """The parameters of a link that shows one figure alone, or a lecture's step."""
 
 
 def is_alone() -> bool:
     """Whether the page is one figure, which fills the window."""
-    return any(name in st.query_params for name in ALONE)
+    return any(name in st.query_params for name in (FIGURE, STORY))
 
 
 _FACTS = "figure_facts"
