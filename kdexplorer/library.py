@@ -74,11 +74,9 @@ def predict(network: StagedNetwork, images: np.ndarray | Tensor) -> np.ndarray:
     """
     if network.card is None:
         raise ConfigError("predict needs the normalization of a card: use a network that `load` returned.")
-    images, normalization = np.asarray(images), network.card.normalization
-    parts = [
-        inference.predict(network, images[start : start + 500], normalization) for start in range(0, len(images), 500)
-    ]
-    return np.concatenate(parts) if parts else np.empty((0, len(network.card.classes)), np.float32)
+    if not len(images):
+        return np.empty((0, len(network.card.classes)), np.float32)
+    return inference.predict_batches(network, np.asarray(images), network.card.normalization)
 
 
 def soft_labels(logits: np.ndarray | Tensor, temperature: float = 4.0) -> np.ndarray:

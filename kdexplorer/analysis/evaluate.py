@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.difference import LEVEL, over_logits, wilson_interval
-from kdexplorer.analysis.inference import predict
+from kdexplorer.analysis.inference import predict_batches
 from kdexplorer.analysis.results import evaluation_dataset, known_dataset
 from kdexplorer.datasets import Dataset, Normalization, Split, available_dataset, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -108,8 +106,9 @@ def _prepared(checkpoint: Checkpoint, find: Callable[[Checkpoint], Dataset | Non
     """What `find` says after the card's data set was prepared. Raises DataError where its images were replaced."""
     card = checkpoint.card.data
     if card.sha256:
-        get_dataset(card.dataset).prepare()
-        if (now := get_dataset(card.dataset)).sha256 != card.sha256:
+        now = get_dataset(card.dataset)
+        now.prepare()
+        if now.sha256 != card.sha256:
             was = label_folder(card.dataset, card.sha256)
             raise DataError(f"{checkpoint.name} was evaluated on {was}, whose images were replaced since: {now.label}.")
     return find(checkpoint)
@@ -164,9 +163,7 @@ def predict_split(
     network: StagedNetwork, split: Split, normalization: Normalization, name: str, show: bool
 ) -> np.ndarray:
     """Logits `[N, classes]` float16, as they are stored. `show` draws a progress bar on stderr."""
-    starts = tqdm(range(0, len(split), 500), name, disable=not show, file=sys.stderr, leave=False)
-    parts = [predict(network, split.images[start : start + 500], normalization) for start in starts]
-    return np.concatenate(parts).astype(np.float16)
+    return predict_batches(network, split.images, normalization, title=name if show else "").astype(np.float16)
 
 
 def import_checkpoint(

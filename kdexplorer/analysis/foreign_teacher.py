@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,8 +66,7 @@ def import_logits(
 
     if not is_name(name) or (output / name).exists():
         raise CheckpointError(f"the name {name[:60]} is taken, or is no name: choose another.")
-    if not source.is_file():
-        raise CheckpointError(f"{source} is not found: check the path.")
+    _require_file(source)
     splits: dict[SplitName, Split] = {"train": dataset.load("train"), "test": dataset.load("test")}
     if source.suffix == ".npz":
         logits = _read_stored(source, dataset)
@@ -90,7 +89,7 @@ def import_logits(
     test, labels = logits["test"].astype(np.float16), splits["test"].labels
     card = {
         "name": name, "architecture": STORED.key, "parameters": 0, "classes": dataset.classes,
-        "normalization": {"mean": (0, 0, 0), "std": (1, 1, 1)},
+        "normalization": PIXELS,
         "data": DataFacts(dataset=dataset.key, sha256=dataset.sha256, evaluation_images=len(test)),
         "test_accuracy": metrics.accuracy(test, labels), "test_cross_entropy": metrics.cross_entropy(test, labels),
     }  # fmt: skip
@@ -101,8 +100,7 @@ def import_logits(
 
 def find_or_import(source: Path, output: Path, dataset: Dataset, show: bool) -> Checkpoint:
     """What `import_logits` makes of a file, once for each content: the name has the beginning of its hash."""
-    if not source.is_file():
-        raise CheckpointError(f"{source} is not found: check the path.")
+    _require_file(source)
     stem = "".join(one if one.isalnum() and one.isascii() else "-" for one in source.stem).strip("-")[:40]
     facts = (dataset.key, dataset.sha256)
     digest = hashlib.sha256(source.read_bytes() + repr(facts).encode()).hexdigest()
@@ -110,6 +108,11 @@ def find_or_import(source: Path, output: Path, dataset: Dataset, show: bool) -> 
     if (output / name).is_dir():
         return open_checkpoint(output / name)
     return import_logits(source, name, output, dataset, None, show)
+
+
+def _require_file(source: Path) -> None:
+    if not source.is_file():
+        raise CheckpointError(f"{source} is not found: check the path.")
 
 
 def _read_stored(source: Path, dataset: Dataset) -> Logits:
@@ -164,12 +167,11 @@ def _open_onnx(source: Path) -> Program:
     except Exception as error:  # its own classes
         raise CheckpointError(f"{source} is not a readable ONNX file: {str(error)[:200]}") from error
     given = session.get_inputs()[0]
-    sizes = [size if isinstance(size, int) else None for size in given.shape]
 
     def predict(images: np.ndarray) -> np.ndarray:
         return session.run(None, {given.name: images})[0]
 
-    return Program(predict, sizes[0], sizes[2] if len(sizes) == 4 else None)
+    return _describe_program(predict, given.shape)
 
 
 def _open_exported(source: Path) -> Program:
@@ -189,10 +191,15 @@ def _open_exported(source: Path) -> Program:
             os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
     names = set(program.graph_signature.user_inputs)
     shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name in names)
-    sizes = [int(size) if isinstance(size, int) else None for size in shape]
 
     def predict(images: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             return module(torch.from_numpy(images)).numpy()
 
+    return _describe_program(predict, shape)
+
+
+def _describe_program(predict: Predict, shape: Sequence[object]) -> Program:
+    """`shape` is that of its input, with a number where it takes only one size."""
+    sizes = [int(size) if isinstance(size, int) else None for size in shape]
     return Program(predict, sizes[0], sizes[2] if len(sizes) == 4 else None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tqdm import tqdm
 
 from kdexplorer.datasets import Normalization
 from kdexplorer.methods import Method
@@ -27,6 +29,14 @@ def predict(network: StagedNetwork, images: np.ndarray, normalization: Normaliza
 
     with torch.inference_mode():
         return network(to_inputs(network, images, normalization)).float().cpu().numpy()
+
+
+def predict_batches(
+    network: StagedNetwork, images: np.ndarray, normalization: Normalization, size: int = 500, title: str = ""
+) -> np.ndarray:
+    """`predict` for any number of images, so many at once; with a title a progress bar is drawn on stderr."""
+    starts = tqdm(range(0, len(images), size), title, disable=not title, file=sys.stderr, leave=False)
+    return np.concatenate([predict(network, images[start : start + size], normalization) for start in starts])
 
 
 def compute_outputs(network: StagedNetwork, images: np.ndarray, normalization: Normalization) -> Outputs:

@@ -15,6 +15,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.datasets import Dataset, available_dataset, data_root, dataset_choices, get_dataset
 from kdexplorer.datasets.base import Progress
 from kdexplorer.errors import ConfigError
+from kdexplorer.training import event_log
 
 DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
 """Exit codes. The last is a shell's for a process that SIGINT ended; the state is saved."""
@@ -67,7 +68,7 @@ CHECKPOINT_HELP = "a bundled checkpoint's name, RUN/STUDENT, or a checkpoint fol
 JSON = flag("--json", "print JSON instead of Markdown")
 QUIET = flag("--quiet", "print no progress and no results")
 LOG = argument(
-    "--log", choices=("tensorboard",), help="also write figures for TensorBoard, to tensorboard/ among the runs"
+    "--log", choices=event_log.KINDS, help="also write figures for TensorBoard, to tensorboard/ among the runs"
 )
 YES = flag("--yes", "start, or delete, without asking")
 
@@ -96,7 +97,7 @@ RUN_OPTIONS = tuple(_run_option(name, field) for name, field in RUN_FIELDS.items
 def choose_log(options: argparse.Namespace) -> None:
     """Hands `--log` on to the process that trains, see `training.event_log`."""
     if options.log:
-        os.environ["KDEXPLORER_LOG"] = options.log
+        os.environ[event_log.VARIABLE] = options.log
 
 
 def given_values(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
@@ -132,10 +133,11 @@ def prepare_data(options: argparse.Namespace, dataset: str) -> None:
             f"KDEXPLORER_DATA is {data_root()}, but {replaced.label} is not there: correct it, run 'python -m "
             f"kdexplorer data download', or choose another data set by --dataset ({dataset_choices()})."
         )
+    prepared = get_dataset(dataset)
     with progress_bar("reading images") as progress:
-        get_dataset(dataset).prepare(progress)
-    for remark in get_dataset(dataset).remarks:
-        print(f"{get_dataset(dataset).label}: {remark}", file=sys.stderr)
+        prepared.prepare(progress)
+    for remark in prepared.remarks:
+        print(f"{prepared.label}: {remark}", file=sys.stderr)
 
 
 def refuse_torchrun(what: str) -> None:

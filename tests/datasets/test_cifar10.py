@@ -38,11 +38,15 @@ def small(monkeypatch, tmp_path):
     return root
 
 
-def source_images(split):
+def draw_images(count, classes):
     """Images and labels as a source has them."""
-    generator = np.random.default_rng(SMALL[split])
-    images = generator.integers(0, 256, (SMALL[split], 3, 32, 32), dtype=np.uint8)
-    return images, generator.permutation(np.arange(SMALL[split]) % 10)
+    generator = np.random.default_rng(count)
+    images = generator.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
+    return images, generator.permutation(np.arange(count) % classes)
+
+
+def source_images(split):
+    return draw_images(SMALL[split], 10)
 
 
 def small_images(split):

@@ -12,7 +12,7 @@ from torchvision import datasets
 
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.base import content_order
-from tests.datasets.test_cifar10 import png
+from tests.datasets.test_cifar10 import draw_images, png
 
 CIFAR100 = get_dataset("cifar100")
 SMALL = {"train": 200, "test": 100}
@@ -27,9 +27,7 @@ def root(monkeypatch, tmp_path):
 
 
 def images(split):
-    generator = np.random.default_rng(SMALL[split])
-    drawn = generator.integers(0, 256, (SMALL[split], 3, 32, 32), dtype=np.uint8)
-    return drawn, generator.permutation(np.arange(SMALL[split]) % 100)
+    return draw_images(SMALL[split], 100)
 
 
 def write_parquet(root):

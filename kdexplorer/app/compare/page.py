@@ -38,6 +38,7 @@ GROUPS: dict[str, dict[str, Callable[[Comparison], None]]] = {
 }
 """The sections by their group; a section's name is its name in the link."""
 SECTIONS = {name: show for group in GROUPS.values() for name, show in group.items()}
+FIRST = next(iter(SECTIONS))
 LABELS = {"Sweep": "T and weight", "League": "All methods", "The lab's claims": "The lab report's claims"}
 """Of sections that are called otherwise on the page."""
 BESIDE = ("Accuracy and cost", "Learning curves", "Calibration", "Classes")
@@ -113,17 +114,17 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
 
 def _pick_section() -> str:
     """Draws the sections in their groups; returns the chosen one."""
-    chosen = choices.choose_one("show", SECTIONS, "Accuracy and cost", kind="section")
+    chosen = choices.choose_one("show", SECTIONS, FIRST, kind="section")
     with st.container(key="show"):
         places = st.columns([31, 36, 33], gap="small")  # as wide as their names
     for number, (place, (group, named)) in enumerate(zip(places, GROUPS.items(), strict=True)):
         key = f"section_{number}"
         st.session_state[key] = chosen if chosen in named else None
         place.segmented_control(
-            group, list(named), format_func=lambda name: LABELS.get(name, name), key=f"section_{number}",
+            group, list(named), format_func=lambda name: LABELS.get(name, name), key=key,
             on_change=_take_section, args=(key, chosen),
         )  # fmt: skip
-    choices.publish("show", None if chosen == "Accuracy and cost" else chosen)
+    choices.publish("show", None if chosen == FIRST else chosen)
     return chosen
 
 

@@ -239,9 +239,10 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
             ]
         curves = Curves(config, points, batches, looks, teacher, live)
         curves.draw("accuracy")
+    rows = result_rows(found, evaluation_labels(next(iter(found.values())))) if found else []
     with left:
         if found:
-            _show_result(run, config, found)
+            _show_result(run, config, found, rows)
         else:
             curves.draw_losses()
     if metrics and find_dataset(config.dataset).classes:
@@ -250,7 +251,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
         more = st.expander("Losses and results in detail", key="details", on_change="rerun")
         if more.open:
             with more:
-                _show_details(found, roles, curves)
+                _show_details(rows, roles, curves)
 
 
 def _color(looks: list[Series]) -> list[Series]:
@@ -343,9 +344,8 @@ def _as_logits(probes: list[list[float]], classes: int) -> np.ndarray:
 # --- How the run ended ---
 
 
-def _show_result(run: Run, config: RunConfig, found: dict[str, Checkpoint]) -> None:
+def _show_result(run: Run, config: RunConfig, found: dict[str, Checkpoint], rows: list[ResultRow]) -> None:
     """The best student's gain over its scratch baseline, in words what each has gained, and where to go on."""
-    rows = result_rows(found, evaluation_labels(next(iter(found.values()))))
     compared = [row for row in rows if row.to_scratch_baseline is not None]
     if compared:
         best = max(compared, key=lambda row: row.accuracy)
@@ -360,12 +360,11 @@ def _show_result(run: Run, config: RunConfig, found: dict[str, Checkpoint]) -> N
     _show_links(run, config, found, rows)
 
 
-def _show_details(found: dict[str, Checkpoint], roles: dict[str, str], curves: Curves) -> None:
+def _show_details(rows: list[ResultRow], roles: dict[str, str], curves: Curves) -> None:
     """The losses by epoch, and every student's accuracy; `roles` by the students' names."""
     left, right = st.columns(2, gap="medium")
     with left:
         curves.draw_losses()
-    rows = result_rows(found, evaluation_labels(next(iter(found.values()))))
     chart_view.draw(evaluation.accuracies(rows, roles), "Results", place=right, key="result_chart")
 
 

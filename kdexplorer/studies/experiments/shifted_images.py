@@ -61,7 +61,7 @@ NETWORKS = (TEACHER, "resnet20-scratch", "resnet20-response", "resnet8-scratch",
 
 def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
     """Network by network, kept after each condition."""
-    from kdexplorer.analysis.inference import predict
+    from kdexplorer.analysis.inference import predict_batches
 
     images, steps = _load(SMALL_IMAGES if small else IMAGES), dict[str, np.ndarray]()
     described = f"first {len(images):,} test images of CIFAR-10"
@@ -82,9 +82,8 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
                 attacked = find_checkpoint(source)
                 steps[source] = gradient_signs(attacked.network(), images, attacked.card.normalization)
             pixels = shift_images(images.images, kind, strength, steps.get(source or ""))
-            starts, normalization = range(0, len(images), BATCH), checkpoint.card.normalization
-            parts = [predict(network, pixels[start : start + BATCH], normalization) for start in starts]
-            evaluation = Evaluation(np.concatenate(parts), images.labels)
+            logits = predict_batches(network, pixels, checkpoint.card.normalization, BATCH)
+            evaluation = Evaluation(logits, images.labels)
             row = evaluate_row(name, evaluation, ("accuracy", "calibration_error"), shift)
             entries[name] = describe_network(checkpoint)
             added = {"rows": [*table.rows, row], "evaluated_on": described, "images": len(images)}
