@@ -37,7 +37,7 @@ def test_overview_begins_with_a_chosen_example_its_soft_labels_and_results(open_
 def test_overview_shows_what_was_chosen_elsewhere_and_its_examples_replace_a_photo(open_page):
     at = open_page("overview", image="15")
     assert alt_texts(at)[0].startswith("Test image 15")
-    next(one for one in at.file_uploader if "shown" in one.key).set_value(("cat.png", make_photo(), "image/png")).run()
+    upload(at, "cat.png", make_photo())
     assert alt_texts(at)[:2] == ["Your photo before it was reduced", "Your photo"]
     assert "whatever the photo shows" in text(at)
     at.button(key="pick_thumb_361").click().run()
@@ -261,7 +261,7 @@ def test_an_upload_is_freed_once_its_pixels_were_read(family, monkeypatch, open_
     at = upload(open_page("soft_labels"), "one.png", make_photo())
     assert len(freed) == 1
     assert "Your photo" in alt_texts(at)
-    next(one for one in at.file_uploader if "shown" in one.key).set_value(("bad.png", b"bad", "image/png")).run()
+    upload(at, "bad.png", b"bad")
     assert len(freed) == 1  # its message stays as long as it is chosen
     assert at.error
 
