@@ -21,7 +21,7 @@ def test_every_key_in_the_rules_is_drawn():
     folders = PACKAGE / "app", PACKAGE / "figures", ROOT / "pages"
     code = "".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
     drawn = {
-        *re.findall(r'key=f?"([a-zA-Z_]+)', code),
+        *re.findall(r'\bkey ?= ?f?"([a-zA-Z_]+)', code),
         *re.findall(r'(?:pick_[a-z]+|choose_[a-z]+|Choice)\(\s*"([a-z_]+)"', code),
     }
     drawn |= {f"pick_{name}" for name in ("Previous", "Next", "Random")} | {"slider_memory"}
