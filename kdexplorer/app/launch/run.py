@@ -226,7 +226,8 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     if not points and not within:
         return
     found = {} if live else {checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)}
-    left, right = st.columns([2, 3], gap="medium")
+    with st.container(key="learned"):
+        left, right = st.columns([2, 3], gap="medium")
     with right:
         batches: list[CurvePoint] = []
         if within and pick_toggle(
