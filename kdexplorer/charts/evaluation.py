@@ -9,10 +9,10 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from kdexplorer.analysis.error_inheritance import OWN, REPEATED, RIGHT, Outcomes, share_of
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.metrics import accuracy, calibration_bins, per_class_accuracy, softmax
 from kdexplorer.analysis.results import ResultRow
+from kdexplorer.analysis.verdicts import OWN, REPEATED, RIGHT, Outcomes, share_of
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, describe_selection, largest_classes, spec, title, tooltips
 from kdexplorer.charts.style import DESIGN_EM, area, em

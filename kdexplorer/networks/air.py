@@ -40,6 +40,7 @@ class AirNet(StagedNetwork):
     """
 
     stage_names = ("block1", "block2", "block3")
+    conv1: nn.Conv2d
 
     def __init__(self, widths: tuple[int, int, int], classes: int = 10) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ import torch
 
 from kdexplorer import __version__
 from kdexplorer.analysis import metrics
-from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import Card, DataFacts, EpochFigures, Leg
 from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint
 from kdexplorer.runs.run_folder import Run

@@ -25,7 +25,7 @@ from kdexplorer.errors import TrainingError
 from kdexplorer.methods import Method
 from kdexplorer.networks import build, get_architecture
 from kdexplorer.networks.base import StagedNetwork
-from kdexplorer.networks.cost import count_multiply_adds
+from kdexplorer.networks.registry import count_multiply_adds
 from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
 from kdexplorer.training import ddp
 from kdexplorer.training.checks import require_startable
