@@ -101,14 +101,10 @@ def _on_part(checkpoint: Checkpoint, part: Dataset) -> Checkpoint:
     logits = whole_split_logits(checkpoint, checkpoint.logits_or_none(), part.key)
     if dataset is None or dataset.key == part.key or logits is None or labels is None:
         return checkpoint
-    data = checkpoint.card.data.model_copy(update={"dataset": part.key, "evaluation_images": len(labels)})
-    figures: dict[str, Any] = {
-        "test_accuracy": metrics.accuracy(logits, labels),
-        "test_objective": None,
-        "test_terms": {},
-    }
-    figures["test_cross_entropy"] = metrics.cross_entropy(logits, labels)
-    return replace(checkpoint, card=checkpoint.card.model_copy(update={"data": data, **figures}))
+    figures: dict[str, Any] = {"test_accuracy": metrics.accuracy(logits, labels), "test_objective": None}
+    figures |= {"test_cross_entropy": metrics.cross_entropy(logits, labels), "test_terms": {}}
+    figures["data"] = checkpoint.card.data.model_copy(update={"dataset": part.key, "evaluation_images": len(labels)})
+    return replace(checkpoint, card=checkpoint.card.model_copy(update=figures))
 
 
 def whole_split_logits(checkpoint: Checkpoint, logits: np.ndarray | None, dataset: str) -> np.ndarray | None:

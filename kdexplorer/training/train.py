@@ -225,14 +225,6 @@ def _remove_leftovers(progress: RunProgress, trainer: Trainer) -> None:
 
 
 def _log_start(progress: RunProgress, trainer: Trainer, epoch: int, step: int) -> None:
-    progress.logger.info(
-        "%s: %s %s, %s, %d threads, %d images, epoch %d step %d",
-        progress.run.run_id,
-        trainer.device,
-        trainer.dtype,
-        platform.machine(),
-        torch.get_num_threads(),
-        trainer.train_count,
-        epoch,
-        step,
-    )
+    where = f"{trainer.device} {trainer.dtype}, {platform.machine()}, {torch.get_num_threads()} threads"
+    what = f"{trainer.train_count} images, epoch {epoch} step {step}"
+    progress.logger.info("%s: %s, %s", progress.run.run_id, where, what)

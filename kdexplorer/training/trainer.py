@@ -344,11 +344,11 @@ def now(device: torch.device) -> Any:
 
 def median_seconds(spans: Sequence[Span]) -> float | None:
     """The median of the spans' seconds, which compiling and other programs hardly move; None without any."""
-    return float(np.median([_seconds(begin, end) for begin, end in spans])) if spans else None
-
-
-def _seconds(begin: Any, end: Any) -> float:
-    if isinstance(begin, float):
-        return end - begin
-    end.synchronize()
-    return begin.elapsed_time(end) / 1000
+    seconds = []
+    for begin, end in spans:
+        if isinstance(begin, float):
+            seconds.append(end - begin)
+        else:
+            end.synchronize()
+            seconds.append(begin.elapsed_time(end) / 1000)
+    return float(np.median(seconds)) if seconds else None
