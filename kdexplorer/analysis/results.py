@@ -24,11 +24,11 @@ from kdexplorer.datasets.folder import label_folder
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.networks.registry import count_multiply_adds
 from kdexplorer.plugins import leave_out
-from kdexplorer.runs import lineage
+from kdexplorer.runs import checkpoints, lineage
 from kdexplorer.runs.card import EpochFigures
 from kdexplorer.runs.checkpoints import WEIGHTS, Checkpoint, bundled_checkpoints, find_checkpoint, open_checkpoint
 from kdexplorer.runs.records import TeacherFigures
-from kdexplorer.runs.run_folder import find_run, finished_students
+from kdexplorer.runs.run_folder import Run, find_run, finished_students
 
 Logits = Mapping[str, "np.ndarray | None"]
 """Logits `[N, classes]` of the evaluation split by network; None where they are missing."""
@@ -279,6 +279,11 @@ def read_rows(entries: Mapping[str, Checkpoint]) -> list[ResultRow]:
     others = {one.name: one for one in teachers if one is not None and one.name not in entries}
     logits = {name: checkpoint.logits_or_none() for name, checkpoint in {**entries, **others}.items()}
     return build_rows(entries, logits, labels, others=others)
+
+
+def read_run(run: Run) -> list[ResultRow]:
+    """The rows of a run's finished students."""
+    return read_rows({checkpoint.name: checkpoint for checkpoint in checkpoints.run_checkpoints(run)})
 
 
 def find_entries(names: Sequence[str]) -> dict[str, Checkpoint]:

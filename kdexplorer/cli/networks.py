@@ -27,6 +27,7 @@ from kdexplorer.studies.collect import measure_choice
 from kdexplorer.studies.folder import find_study
 
 AFTER_CHOICE = "evaluate networks, or a sweep's best cell, that were chosen on held-out images, once on the test split"
+CHANNELS = "of the channels in training (default: the data set's)"
 STUDENTS = "students, in the same form; one whose scratch baseline is given is compared with that too"
 
 
@@ -124,12 +125,6 @@ def compare_with_humans(options: argparse.Namespace) -> int:
     return shared.DONE
 
 
-def _add_normalization(parser: argparse.ArgumentParser) -> None:
-    for key in Normalization.model_fields:
-        text = "of the channels in training (default: the data set's)"
-        parser.add_argument(f"--{key}", nargs=3, type=float, metavar=("R", "G", "B"), help=text)
-
-
 @command(
     "import",
     argument(
@@ -142,7 +137,7 @@ def _add_normalization(parser: argparse.ArgumentParser) -> None:
     argument("--name", required=True, help="the checkpoint's name"),
     argument("--dataset", help=f"whose classes it has: {dataset_choices()} (default: cifar10)"),
     argument("--classes", nargs="+", metavar="CLASS", help="the network's order of the classes, if it is another one"),
-    _add_normalization,
+    *(argument(f"--{key}", nargs=3, type=float, metavar=("R", "G", "B"), help=CHANNELS) for key in ("mean", "std")),
 )
 def import_weights(options: argparse.Namespace) -> int:
     """Make a checkpoint from your own weights and evaluate it.

@@ -82,7 +82,7 @@ def show(options: argparse.Namespace) -> int:
         accuracy = f"{100 * row.test['accuracy']:.2f} %" if "accuracy" in row.test else "missing"
         print(f"  {row.student:<32} epoch {row.epoch + 1:>3}  accuracy {accuracy}")
     if finished:
-        print("\n" + train.format_results(found))
+        print("\n" + results.to_markdown(results.read_run(found)))
     if status.state in ("failed", "lost"):
         print("\nlast lines of the log:\n" + found.log_tail())
     return shared.DONE

@@ -57,26 +57,14 @@ def _cifar_resnet(depth: int) -> Architecture:
 
 
 def _imagenet_resnet(depth: int, blocks: tuple[int, ...], expansion: int = 1) -> Architecture:
-    channels = [expansion * count for count in (64, 128, 256, 512)]
-    return Architecture(
-        f"resnet{depth}",
-        f"ResNet-{depth}",
-        "resnet.ImageNetResNet",
-        _stages(*channels),
-        channels[-1],
-        {"blocks": blocks, "expansion": expansion},
-    )
+    stages = _stages(*(expansion * count for count in (64, 128, 256, 512)))
+    key, label, given = f"resnet{depth}", f"ResNet-{depth}", {"blocks": blocks, "expansion": expansion}
+    return Architecture(key, label, "resnet.ImageNetResNet", stages, stages[-1].channels, given)
 
 
 def _wide_resnet(depth: int, width: int) -> Architecture:
-    return Architecture(
-        f"wrn_{depth}_{width}",
-        f"WRN-{depth}-{width}",
-        "wide_resnet.WideResNet",
-        _stages(16 * width, 32 * width, 64 * width),
-        64 * width,
-        {"depth": depth, "width": width},
-    )
+    key, label, stages = f"wrn_{depth}_{width}", f"WRN-{depth}-{width}", _stages(16 * width, 32 * width, 64 * width)
+    return Architecture(key, label, "wide_resnet.WideResNet", stages, 64 * width, {"depth": depth, "width": width})
 
 
 def _air_net(width: int) -> Architecture:
@@ -100,11 +88,7 @@ _ARCHITECTURES = (
     _wide_resnet(40, 2),
     Architecture("mobilenet_v2", "MobileNetV2", "mobile.MobileNetV2", _stages(24, 32, 96, 320), 1280),
     Architecture(
-        "shufflenet_v2",
-        "ShuffleNetV2",
-        "mobile.ShuffleNetV2",
-        (Stage(116, 2), Stage(232, 4), Stage(464, 8)),
-        1024,
+        "shufflenet_v2", "ShuffleNetV2", "mobile.ShuffleNetV2", (Stage(116, 2), Stage(232, 4), Stage(464, 8)), 1024
     ),
     _vgg(8, 1),
     _vgg(13, 2),

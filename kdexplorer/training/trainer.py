@@ -30,6 +30,7 @@ from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
 from kdexplorer.training import ddp
 from kdexplorer.training.checks import require_startable
 from kdexplorer.training.data import evaluation_batches, load_run_data
+from kdexplorer.training.fast_recipe import prepare
 from kdexplorer.training.hardware import (
     compile_network,
     describe_environment,
@@ -37,7 +38,6 @@ from kdexplorer.training.hardware import (
     resolve_device,
     resolve_precision,
 )
-from kdexplorer.training.initial import prepare
 from kdexplorer.training.objective import BoundTerm, Targets, bind_terms, compute_objective, relate_parts, run_network
 from kdexplorer.training.recipe import average_decay, build_optimizer, learning_rate, pixel_shares, resolution
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher
