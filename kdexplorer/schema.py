@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from kdexplorer.errors import ConfigError
+from kdexplorer.errors import ConfigError, did_you_mean, unknown_name
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.=+-]{0,63}"
 
@@ -67,10 +67,11 @@ def problems(error: ValidationError) -> list[tuple[str, str]]:
         elif kind == "string_pattern_mismatch":
             message = "takes letters, digits and . _ - = +, at most 64, starting with a letter or digit"
         elif kind == "union_tag_invalid":
-            facts = item["ctx"]
-            unknown = f"unknown {facts['discriminator'].strip(chr(39))} '{facts['tag'][:60]}'"
-            message = f"{unknown}: choose one of {facts['expected_tags']}"
+            tags = item["ctx"]["expected_tags"].replace("'", "").split(", ")
+            message = unknown_name(item["ctx"]["discriminator"].strip("'"), item["ctx"]["tag"], tags)
         elif kind != "value_error" and given is not None and not isinstance(given, (dict, list)):
             message += f", not {str(given)[:60]!r}"
+            if kind == "literal_error":
+                message += did_you_mean(str(given), re.findall("'([^']*)'", item["ctx"]["expected"]))
         found.append((field, message))
     return found
