@@ -75,7 +75,7 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
             _pick_source()
         with photo_place:
             _pick_photo_file()
-    dataset, photo = dataset_of(teacher), _kept_photo()
+    photo = _kept_photo(dataset := dataset_of(teacher))
     if photo is not None:
         chosen = Picture(photo.pixels.transpose(2, 0, 1), dataset=dataset)
         with photo_place:
@@ -199,7 +199,7 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     ranks = {int(index): rank for rank, index in enumerate(indices)}
     small = st.container(horizontal=True, gap="xsmall", key="thumbnails")
     _pick_photo_file()
-    if (photo := _kept_photo()) is not None:
+    if (photo := _kept_photo(dataset)) is not None:
         _pick_fit(teacher)
         index, chosen = None, Picture(photo.pixels.transpose(2, 0, 1), dataset=dataset)
     elif not ranks:
@@ -216,13 +216,17 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     return chosen
 
 
-def _kept_photo() -> Photo | None:
-    """This visit's photo, where it is the chosen source."""
+def _kept_photo(dataset: str) -> Photo | None:
+    """This visit's photo, where it is the chosen source; the margins of a letterbox have the data's mean color."""
     kept = st.session_state.get("photo")
     if st.session_state.get("source") not in SOURCES[1:] or kept is None:
         return None
-    fitted: Photo = kept[st.session_state.get("fit", next(iter(kept)))]
-    return fitted
+    fit = st.session_state.get("fit", next(iter(kept)))
+    fitted: Photo = kept[fit]
+    if FITS[fit] == "crop":
+        return fitted
+    color = np.multiply(get_dataset(dataset).normalization.mean, 255).round()
+    return replace(fitted, pixels=decode.fill_margins(fitted.pixels, color))
 
 
 def most_instructive(teacher: Network, students: list[Network], dataset: str) -> int | None:
