@@ -80,14 +80,14 @@ def _pack_weights(checkpoint: Checkpoint) -> tuple[bytes, Callable[[Tensor], Ten
     return data, _with_normalization(restored, checkpoint)
 
 
-def _with_normalization(network: nn.Module, checkpoint: Checkpoint) -> nn.Module:
+def _with_normalization(network: Any, checkpoint: Checkpoint) -> nn.Module:
     import torch
     from torch import nn
 
     class Program(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.network: Any = network.to(memory_format=torch.contiguous_format)
+            self.network = network.to(memory_format=torch.contiguous_format)
             mean, std = (torch.tensor(v).view(3, 1, 1) for v in checkpoint.card.normalization.model_dump().values())
             self.mean, self.std = nn.Buffer(mean), nn.Buffer(std)
 
