@@ -127,6 +127,13 @@ def decode_sizes(
         raise ImageError("This is not a readable PNG, JPEG or WebP image. Try another file.") from error
 
 
+def fill_margins(pixels: np.ndarray, color: np.ndarray) -> np.ndarray:
+    """A letterboxed image uint8 `[side, side, 3]` whose margins have another color than gray, RGB."""
+    gray = (pixels == GRAY).all(axis=2)
+    margins = gray.all(axis=0) | gray.all(axis=1)[:, None]
+    return np.where(margins[..., None], color.astype(np.uint8), pixels)
+
+
 def _resize(image: Image.Image, fit: Fit, orientation: int, target: int) -> np.ndarray:
     width, height = image.size
     if fit == "crop":
