@@ -101,13 +101,9 @@ def grid(
                 top = max(float(np.abs(map_).max()), 1e-6)
                 own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
                 url = data_url(map_png(map_, *(limits if shared else own), mode, smooth=smooth))
-                place: dict[str, Any] = {
-                    "network": row.name,
-                    "stage": f"stage {number + 1}",
-                    "color": style.look_of(row.role).color,
-                }
-                place |= {"column": shown.index(row), "row": listed.index(number), "url": url}
-                cells.append(place | numbers[number])
+                cell: dict[str, Any] = {"network": row.name, "stage": f"stage {number + 1}"}
+                cell |= {"color": style.look_of(row.role).color, "column": shown.index(row)}
+                cells.append(cell | {"row": listed.index(number), "url": url} | numbers[number])
     if mode == "map":
         of_teacher = {cell["row"]: cell["url"] for cell in cells if cell["column"] == 0}
         for cell in cells:

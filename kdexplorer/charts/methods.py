@@ -64,19 +64,16 @@ def _taxonomy(chosen: str, methods: tuple[type[Method], ...]) -> Spec:
     y = alt.Y("y:Q", scale=alt.Scale(domain=[height, 0], nice=False, zero=False), axis=None)
     scale = alt.Scale(domain=list(FAMILIES), range=[FAMILY_COLORS[family] for family in FAMILIES])
     colored = alt.Color("family:N", scale=scale, title=None, legend=alt.Legend(orient="bottom", symbolType="circle"))
-    listed = alt.Chart(data(names)).transform_calculate(left="datum.x - 0.2")
     tips = tooltips(("name:N", "method"), ("family:N", "family"), ("summary:N", "what the student imitates"))
+    listed = alt.Chart(data(names)).transform_calculate(left="datum.x - 0.2")
+    words = listed.encode(x=left, y=y, text="name:N", tooltip=tips)
     layers = [
         alt.Chart(data(links)).mark_rule(color=NEUTRAL, strokeDash=[2, 4], opacity=0.6).encode(x=x, y=y, y2="y2:Q"),
         alt.Chart(data(flows)).mark_rule(color=NEUTRAL, strokeWidth=em(2)).encode(x=x, x2="x2:Q", y=y),
         alt.Chart(data(blocks)).mark_text(color=INK, fontWeight="bold").encode(x=x, y=y, text="block:N"),
         listed.mark_text(align="right", dx=em(-3)).encode(x=left, y=y, text="mark:N", color=colored),
-        *(
-            listed.transform_filter(f"datum.chosen === {is_chosen}")
-            .mark_text(color=INK, align="left", fontWeight=weight)
-            .encode(x=left, y=y, text="name:N", tooltip=tips)
-            for is_chosen, weight in (("false", "normal"), ("true", 900))
-        ),
+        words.transform_filter("!datum.chosen").mark_text(color=INK, align="left"),
+        words.transform_filter("datum.chosen").mark_text(color=INK, align="left", fontWeight=900),
     ]
     described = "Teacher above, student below; between them the methods at the output that they compare: " + "; ".join(
         f"{BLOCKS[place]}: {', '.join(method.label for method in column)}" for place, column in sorted(columns.items())

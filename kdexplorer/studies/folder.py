@@ -23,7 +23,7 @@ from kdexplorer.files import read_once, write_json
 from kdexplorer.runs import launch
 from kdexplorer.runs.records import LIVE, RESUMABLE
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
-from kdexplorer.schema import Name, StrictModel, validate
+from kdexplorer.schema import RECORDED, Name, StrictModel, validate
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import StudyRun, Table, begin_table, read_table
 
@@ -83,23 +83,19 @@ class StudyFolder(Run):
 
 def _load_config(path: Path) -> StudyConfig:
     folder = StudyFolder(path.parent)
-    config = validate(StudyConfig, folder.read_values(), where=folder.run_id)
+    config = validate(StudyConfig, folder.read_values(), folder.run_id, RECORDED)
     if config.study.study_id != folder.run_id:
         raise ConfigError(f"{folder.run_id}: its {path.name} has another study: restore it, or start a new study.")
     return config
 
 
-def list_studies(with_grid: bool = False) -> list[StudyFolder]:
-    """All studies, or those of grids, the last active first."""
-    found = [StudyFolder(run.path) for run in list_runs(StudyFolder.parent_folder())]
-    found.sort(key=_last_change, reverse=True)
-    return [one for one in found if not with_grid or _has_grid(one)]
-
-
-def _last_change(folder: StudyFolder) -> float:
-    with contextlib.suppress(OSError):
-        return folder.path.stat().st_mtime
-    return 0.0
+def list_sweeps() -> list[StudyFolder]:
+    """The studies of grids, the last active first."""
+    found = dict[StudyFolder, float]()
+    for run in list_runs(StudyFolder.parent_folder()):
+        with contextlib.suppress(OSError):  # deleted meanwhile
+            found[StudyFolder(run.path)] = run.path.stat().st_mtime
+    return [one for one in sorted(found, key=found.__getitem__, reverse=True) if _has_grid(one)]
 
 
 def _has_grid(folder: StudyFolder) -> bool:

@@ -157,6 +157,11 @@ def test_runs_are_listed_and_shown_with_their_results(finished, capsys):
         (["train", "--students", "resnet8", "--dataset", "cifar10"], 2, "data download cifar10"),
         (["train", "--students", "resnet8", "--dataset", "synthetic", "--train-images", "20000"], 2, "only 10000"),
         (["train", "--students", "resnet8:scratch:initial=resnet56", "--dataset", "cifar10-small"], 2, "cannot start"),
+        (["train", "--students", "resnett8"], 2, "not 'resnett8' (did you mean 'resnet8'?)"),
+        (["train", "--students", "resnet8:scrach"], 2, "(did you mean 'scratch'?)"),
+        (["train", "--students", "resnet8", "--dataset", "cifar11"], 2, "(did you mean 'cifar10'?)"),
+        (["experiment", "better-techer"], 2, "(did you mean 'better-teacher'?)"),
+        (["evaluate", "resnet5"], 2, "(did you mean 'resnet56'?)"),
         (["import", "absent.pt", "--architecture", "resnet8", "--name", "x"], 1, "absent.pt is not found"),
     ],
 )
@@ -199,7 +204,7 @@ def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(no_data, mon
     monkeypatch.setattr(study_folder, "start_study", lambda study: None)
     assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach", "--yes", "--quiet"]) == 0
     assert "training on 5,000 CIFAR-10 images (included)" in capsys.readouterr().err
-    (sweep,) = study_folder.list_studies()
+    (sweep,) = study_folder.list_sweeps()
     assert sweep.config().study.shared.dataset == "cifar10-small"
 
 
