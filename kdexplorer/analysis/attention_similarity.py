@@ -159,7 +159,7 @@ def load_stored(
 def _split(images: np.ndarray) -> list[tuple[np.ndarray, str]]:
     """The parts that are stored apart, each with its hash."""
     parts = (images[begin : begin + PART] for begin in range(0, len(images), PART))
-    return [(part, hashlib.sha256(np.ascontiguousarray(part)).hexdigest()) for part in parts]
+    return [(part, hashlib.sha256(part.tobytes()).hexdigest()) for part in parts]
 
 
 def _identify(checkpoint: Checkpoint) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kdexplorer.datasets import Normalization
+from kdexplorer.images.picture import Prediction
 from kdexplorer.methods import Method
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ def predict_with_attention(
     outputs = compute_outputs(network, images, normalization)
     maps = {power: [attention_map(stage, power).cpu().numpy() for stage in outputs.stages] for power in (1, 2)}
     return outputs.logits.cpu().numpy(), maps
+
+
+def predict_picture(network: StagedNetwork, pixels: np.ndarray, normalization: Normalization) -> Prediction:
+    """What a network computes for one picture, uint8 `[3, 32, 32]`."""
+    logits, maps = predict_with_attention(network, pixels[None], normalization)
+    return Prediction(logits[0], {power: [stage[0] for stage in stages] for power, stages in maps.items()})
 
 
 def to_inputs(network: nn.Module, images: np.ndarray, normalization: Normalization) -> torch.Tensor:

@@ -6,8 +6,7 @@ import json
 import pyarrow.ipc
 from PIL import Image
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
-
-from benchmarks.app import ROOT
+from streamlit.util import calc_hash
 
 VIEWS = ("?story=1", "?story=notes", "?figure=gradient", "?figure=temperature_curves", "?figure=method", "?figure=vote")
 """Addresses of what is no page: a step of the lecture, its notes, and figures alone, one for each kind of control."""
@@ -45,9 +44,14 @@ def open_tab(at, name):
     return at.run()
 
 
+def go_to(at, page):
+    """Opens a page at the next run. Streamlit's own `switch_page` only knows pages that are files."""
+    at._page_hash = calc_hash(page)
+
+
 def turn_to(at, page):
     """Opens another page in the same session. Browsers tell the server of no widget of the page before."""
-    at.switch_page(str(ROOT / "pages" / f"{page}.py"))
+    go_to(at, page)
     at._run(WidgetStates())
     return at
 

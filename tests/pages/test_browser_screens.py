@@ -11,8 +11,7 @@ from PIL import Image
 from benchmarks.app import settle
 from kdexplorer.datasets import get_dataset
 from kdexplorer.handout import page as handout_page
-from kdexplorer.handout.request import HandoutRequest, open_sources
-from kdexplorer.handout.request import test_pictures as load_test_pictures
+from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.vote.questions import make_question
 from kdexplorer.vote.store import open_store
@@ -342,10 +341,10 @@ def test_a_finished_run(tab, app_runs):
 
 def test_the_handout(open_tab, tmp_path):
     networks = {name: find_checkpoint(name) for name in NEEDED}
-    sources = open_sources()
-    pictures, address = load_test_pictures([3], networks["resnet56"], sources), "https://kd.example.org"
+    pictures = get_dataset("cifar10").pictures([3], networks["resnet56"].classes)
+    address = "https://kd.example.org"
     request = HandoutRequest(networks, pictures, experiments=True, address=address)
-    (tmp_path / "handout.html").write_text(handout_page.build(request, sources), encoding="utf-8")
+    (tmp_path / "handout.html").write_text(handout_page.build(request), encoding="utf-8")
     page = open_tab(size=PROJECTOR).page
     page.goto((tmp_path / "handout.html").as_uri())
     page.wait_for_selector("[data-chart=soft_labels] svg")

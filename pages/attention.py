@@ -1,5 +1,0 @@
-"""Attention: where teacher and students look, stage by stage."""
-
-from kdexplorer.app import attention
-
-attention.show_page()

@@ -1,5 +1,0 @@
-"""Experiments: why does distillation work?"""
-
-from kdexplorer.app import experiments
-
-experiments.show()

@@ -1,5 +1,0 @@
-"""Launch: start a run from a form and watch it train."""
-
-from kdexplorer.app.launch import page
-
-page.show()

@@ -1,5 +1,0 @@
-"""Methods: what each distillation method asks of a student."""
-
-from kdexplorer.app import methods
-
-methods.show_page()
