@@ -13,16 +13,9 @@ from kdexplorer.errors import ConfigError, DataError, unknown_name
 from kdexplorer.plugins import classes_in, leave_out, plugins
 
 __all__ = [
-    "Dataset",
-    "Normalization",
-    "Split",
-    "all_datasets",
-    "available_dataset",
-    "data_root",
-    "dataset_choices",
-    "find_dataset",
-    "get_dataset",
-]
+    "Dataset", "Normalization", "Split", "all_datasets", "available_dataset", "data_root", "dataset_choices",
+    "find_dataset", "get_dataset",
+]  # fmt: skip
 
 _DATASETS: tuple[Dataset, ...] = (Cifar10(), Cifar10Small(), Cifar100(), SyntheticShapes())
 """One entry each, in the order in which forms list them; the first is the one that cards without a name mean."""

@@ -32,18 +32,10 @@ class _BasicBlock(nn.Module):
 class _ResNet(StagedNetwork):
     """What both designs share."""
 
-    conv1: nn.Conv2d
     bn1: nn.BatchNorm2d
-    fc: nn.Linear
 
     def stem(self, images: Tensor) -> Tensor:
         return F.relu(self.bn1(self.conv1(images)), inplace=True)
-
-    def embed(self, features: Tensor) -> Tensor:
-        return features.mean(dim=(2, 3))
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        return self.fc(embedding)
 
 
 class CifarResNet(_ResNet):

@@ -45,11 +45,5 @@ class WideResNet(StagedNetwork):
         self.fc = nn.Linear(channels_in, classes)
         initialize(self)
 
-    def stem(self, images: Tensor) -> Tensor:
-        return self.conv1(images)
-
     def embed(self, features: Tensor) -> Tensor:
         return F.relu(self.bn(features)).mean(dim=(2, 3))
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        return self.fc(embedding)

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdexplorer.analysis import metrics
-from kdexplorer.analysis.inference import to_inputs
+from kdexplorer.analysis.inference import predict_batches
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import Normalization, Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize, resize, to_device
@@ -240,7 +240,7 @@ class Teacher:
         if side == FULL_RESOLUTION or self.config.teacher_view == "fixed":
             return ""
         some = evaluation.take(np.arange(min(CHECKED_IMAGES, len(evaluation))))
-        logits = predict_at(self.network, some.images, self.normalization, side)
+        logits = predict_batches(self.network, some.images, self.normalization, CHECKED_BATCH, side=side)
         accuracy, full = (metrics.accuracy(one, some.labels) for one in (logits, outputs.logits[: len(some)]))
         if round((full - accuracy) * len(some)) <= MOST_LOST * len(some):
             return ""
@@ -251,16 +251,6 @@ class Teacher:
             f"{100 * float(metrics.softmax(logits).max(axis=1).mean()):.0f} %. In the first epochs it teaches these "
             "errors: choose a larger start_resolution"
         )
-
-
-@torch.no_grad()
-def predict_at(network: nn.Module, images: np.ndarray, normalization: Normalization, side: int) -> np.ndarray:
-    """Logits float32 `[N, K]` of uint8 images `[N, 3, H, W]` that are resized to `side` pixels."""
-    found = []
-    for start in range(0, len(images), CHECKED_BATCH):
-        inputs = resize(to_inputs(network, images[start : start + CHECKED_BATCH], normalization), side)
-        found.append(network(inputs).float().cpu().numpy())
-    return np.concatenate(found)
 
 
 # --- Several teachers ---

@@ -11,9 +11,9 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import measures, metrics, results, verdicts
-from kdexplorer.analysis.error_inheritance import count_inheritance, explain_inheritance
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.results import ResultRow
+from kdexplorer.analysis.verdicts import count_inheritance, explain_inheritance
 from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access, turns
