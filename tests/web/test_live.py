@@ -12,7 +12,7 @@ import pytest
 import streamlit as st
 from PIL import Image
 
-from benchmarks.app import CHROMIUM, FLAGS, settle
+from benchmarks.app import CHROMIUM, FLAGS, ROOT, settle
 from benchmarks.live import page_of
 from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.analysis.metrics import entropy, softmax
