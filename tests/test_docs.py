@@ -56,7 +56,7 @@ def test_relative_links_resolve(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_paths_and_benchmarks_exist(page):
-    paths = re.findall(r"`((?:kdexplorer|tests|benchmarks|deploy|studies)/[\w./-]+)`", PAGES[page])
+    paths = re.findall(r"`((?:kdexplorer|tests|pages|benchmarks|deploy|studies)/[\w./-]+)`", PAGES[page])
     paths = [path for path in paths if path != EXAMPLE]
     assert not [path for path in paths if not (ROOT / path).exists()]
     benchmarks = set(re.findall(r"python -m (benchmarks\.\w+)", PAGES[page]))

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.app import running
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("kdexplorer", "studies", ".streamlit", "pyproject.toml", "setup.py", "requirements.txt",
+FILES = ("kdexplorer", "pages", "studies", ".streamlit", "pyproject.toml", "setup.py", "requirements.txt",
          "streamlit_app.py", "README.md", "LICENSE")  # fmt: skip
 
 COMMANDS = """
