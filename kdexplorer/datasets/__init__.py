@@ -4,9 +4,8 @@ from functools import cache
 from typing import Any
 
 from kdexplorer.datasets.base import Dataset, Normalization, Split, data_root
-from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.datasets.cifar10 import Cifar10, Cifar100
 from kdexplorer.datasets.cifar10_small import Cifar10Small
-from kdexplorer.datasets.cifar100 import Cifar100
 from kdexplorer.datasets.folder import PREFIX, ImageFolder, prepared_folders
 from kdexplorer.datasets.synthetic import SyntheticShapes
 from kdexplorer.errors import ConfigError, DataError, unknown_name

@@ -64,7 +64,7 @@ def _imagenet_resnet(depth: int, blocks: tuple[int, ...], expansion: int = 1) ->
 
 def _wide_resnet(depth: int, width: int) -> Architecture:
     key, label, stages = f"wrn_{depth}_{width}", f"WRN-{depth}-{width}", _stages(16 * width, 32 * width, 64 * width)
-    return Architecture(key, label, "wide_resnet.WideResNet", stages, 64 * width, {"depth": depth, "width": width})
+    return Architecture(key, label, "resnet.WideResNet", stages, 64 * width, {"depth": depth, "width": width})
 
 
 def _air_net(width: int) -> Architecture:
