@@ -81,7 +81,7 @@ def test_a_taken_or_invalid_name_is_refused(tmp_path, small_cifar10):
 @pytest.fixture
 def published(tmp_path):
     """A bundled network as a public repository with option-A shortcuts saves one: file and own checkpoint."""
-    checkpoint = find_checkpoint("resnet8-combined")
+    checkpoint = find_checkpoint("resnet8-feature")
     state = checkpoint.network().state_dict()
     renamed = {f"module.{key.replace('fc.', 'linear.')}": tensor for key, tensor in state.items()}
     torch.save({"state_dict": renamed, "best_prec1": 91.7}, tmp_path / "resnet8.th")
