@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.app import browser
 from kdexplorer.handout.page import build
-from kdexplorer.handout.request import make_request, open_sources
+from kdexplorer.handout.request import make_request
 
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND"
 SCREENS = {"desktop": (1440, 900, 1), "phone": (360, 780, 4)}
@@ -99,10 +99,9 @@ def main() -> None:
         session = chromium.new_browser_cdp_session()
         path = options.file or Path(folder) / "handout.html"
         if not options.file:
-            sources = open_sources()
-            request = make_request(options.networks, options.images, sources, alpha=0.7)
-            path.write_text(build(request, sources), encoding="utf-8")
-            live = len(build(dataclasses.replace(request, live=True), sources).encode())
+            request = make_request(options.networks, options.images, alpha=0.7)
+            path.write_text(build(request), encoding="utf-8")
+            live = len(build(dataclasses.replace(request, live=True)).encode())
             print(f"with embedded networks: {live / 1e6:.2f} MB")
         print(f"{path.stat().st_size / 1e6:.2f} MB")
         for screen, (width, _, slower) in SCREENS.items():

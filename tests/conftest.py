@@ -193,7 +193,7 @@ def make_checkpoint():
     """
     import torch
 
-    from kdexplorer.networks.cost import count_parameters
+    from kdexplorer.networks.registry import count_parameters
     from kdexplorer.runs.weights import to_half_precision
 
     @functools.cache

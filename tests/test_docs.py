@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kdexplorer.analysis.error_inheritance import REPEATED, RIGHT, count_inheritance, share_of
 from kdexplorer.analysis.results import build_rows
+from kdexplorer.analysis.verdicts import REPEATED, RIGHT, count_inheritance, share_of
 from kdexplorer.cli import main
 from kdexplorer.datasets.human_labels import find_human_labels
 from kdexplorer.methods import FAMILIES, all_methods

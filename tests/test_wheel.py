@@ -18,7 +18,8 @@ FILES = ("kdexplorer", "pages", "studies", ".streamlit", "pyproject.toml", "setu
 
 COMMANDS = """
 from kdexplorer.cli.main import main
-for words in (["study", "--list"], ["evaluate", "resnet8-scratch"], ["runs", "table"], ["experiment"]):
+LINES = "study --list", "demo --epochs 1", "evaluate resnet8-scratch", "runs table", "experiment"
+for words in map(str.split, LINES):
     assert main(words) == 0, words
 assert main(["evaluate", "resnet50"]) == 2
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.metrics import entropy, kl_by_image, softmax
+from kdexplorer.analysis.results import whole_split_logits
+from kdexplorer.datasets import get_dataset
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -59,17 +61,25 @@ FILTERS = {
 
 
 def gather_predictions(
-    teacher: Checkpoint,
-    students: Sequence[Checkpoint],
-    stored: Callable[[Checkpoint], np.ndarray | None],
-    labels: np.ndarray,
+    teacher: Checkpoint, students: Sequence[Checkpoint], dataset: str, labels: np.ndarray, indices: np.ndarray
 ) -> Predictions | None:
     """Stored logits of the teacher and of the first distilled student, one with a scratch baseline if there is any.
 
-    None where the teacher's stored logits are missing.
+    Args:
+        teacher, students: the networks.
+        dataset: the key of the images' data set.
+        labels, indices: the images' labels `[N]` and positions in the test split `[N]`.
+
+    Returns:
+        None where the teacher's stored logits are missing, or its classes are not the data set's.
     """
+
+    def stored(network: Checkpoint) -> np.ndarray | None:
+        logits = whole_split_logits(network, network.logits_or_none(), dataset)
+        return None if logits is None else logits[indices]
+
     logits = stored(teacher)
-    if logits is None:
+    if logits is None or teacher.classes != get_dataset(dataset).classes:
         return None
     pairs = [(one, lineage.scratch_baseline_of(one, students)) for one in students if lineage.is_distilled(one)]
     distilled, scratch = next((pair for pair in pairs if pair[1]), pairs[0] if pairs else (None, None))

@@ -13,16 +13,15 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app.parts import layout, network_picker, picture
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server.streamlit_internals import add_media
 from kdexplorer.app.state import choices
-from kdexplorer.app.state.cached import Network, sources
+from kdexplorer.app.state.cached import Network, gallery
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ImageError, KDError
-from kdexplorer.handout.request import choose_pictures, test_pictures
+from kdexplorer.handout.request import choose_pictures
 from kdexplorer.networks import all_architectures
 from kdexplorer.web import assemble, export
 
@@ -86,8 +85,9 @@ def show_view(teacher: Network, students: Sequence[Network], temperature: float)
         exported = checkpoint.export()
         url = _serve(exported.weights, f"kdexplorer_live_{number}")
         networks.append(assemble.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
-    examples = picture.list_examples(teacher, dataset_of(teacher), sources().gallery(dataset_of(teacher))[2].tolist())
-    first = test_pictures(examples[:1], teacher, sources()) or choose_pictures(1, teacher, students, sources())
+    known = gallery(teacher.dataset)
+    examples = picture.list_examples(teacher, known[2])
+    first = [teacher.test_image(examples[0])] if examples else choose_pictures(1, teacher, students, gallery=known)
     sample = (first[0].data_url, first[0].caption(teacher.classes)) if first else None
     settings = assemble.build_settings(networks, temperature, T_MIN, T_MAX, sample)
     result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)

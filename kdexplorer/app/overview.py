@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from kdexplorer.analysis import measures, metrics, verdicts
-from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app import soft_labels, story
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.layout import as_text
@@ -45,7 +44,7 @@ def show_page() -> None:
     with right:
         page = soft_labels.build(image, teacher, students)
         chart_view.show_figure("soft_labels", page, "Soft labels")
-        if said := _describe_example(page, teacher, dataset_of(teacher)):
+        if said := _describe_example(page, teacher, teacher.dataset):
             st.caption(as_text(said))
         layout.link_to("soft_labels", "Soft labels in detail", icon=layout.ARROW)
     found = network_picker.networks()

@@ -100,13 +100,9 @@ def grid(
                 top = max(float(np.abs(map_).max()), 1e-6)
                 own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
                 url = data_url(map_png(map_, *(limits if shared else own), mode, smooth=smooth))
-                place: dict[str, Any] = {
-                    "network": row.name,
-                    "stage": f"stage {number + 1}",
-                    "color": style.look_of(row.role).color,
-                }
-                place |= {"column": shown.index(row), "row": listed.index(number), "url": url}
-                cells.append(place | numbers[number])
+                cell: dict[str, Any] = {"network": row.name, "stage": f"stage {number + 1}"}
+                cell |= {"color": style.look_of(row.role).color, "column": shown.index(row)}
+                cells.append(cell | {"row": listed.index(number), "url": url} | numbers[number])
     if mode == "map":
         of_teacher = {cell["row"]: cell["url"] for cell in cells if cell["column"] == 0}
         for cell in cells:
@@ -261,20 +257,15 @@ def scale_bar(low: float, high: float, mode: str, shared: bool) -> Spec:
     axis = alt.Axis(title=None, tickCount=5, grid=False)
     if not shared:
         least, most = ("−", "+") if mode == "difference" else ("least", "most")
-        axis = alt.Axis(
-            title=None,
-            values=[low, high],
-            labelExpr=f"datum.index == 0 ? '{least}' : '{most}'",
-            grid=False,
-        )
+        ends = f"datum.index == 0 ? '{least}' : '{most}'"
+        axis = alt.Axis(title=None, values=[low, high], labelExpr=ends, grid=False)
     colors = alt.Scale(range=list(PALETTES[mode]), domain=[low, high])
     x = alt.X("value:Q", axis=axis, scale=alt.Scale(domain=[low, high + 1.5 * step], nice=False))
-    bar = alt.Chart(data(steps)).mark_rect()
+    color = alt.Color("value:Q", scale=colors, legend=None)
+    bar = alt.Chart(data(steps)).mark_rect().encode(x=x, x2="end:Q", color=color)
     heading = title(unit if shared else f"{unit.split(' (')[0]}, each map on its own scale")
     described = f"Color scale: {unit}, {'shared by all maps' if shared else 'each map on its own'}."
-    return spec(
-        [bar.encode(x=x, x2="end:Q", color=alt.Color("value:Q", scale=colors, legend=None))], heading, described, 12
-    )
+    return spec([bar], heading, described, 12)
 
 
 _SUMMARY = ("correlation", "low", "high", "chance", "cosine", "mse")

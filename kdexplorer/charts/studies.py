@@ -31,25 +31,18 @@ def figure_chart(figure: Plot) -> Spec | None:
         return None
     present = [name for name in figure.roles if any(point.series == name for point in figure.points)]
     looks = style.series({name: figure.roles[name] for name in present})
-    heading = title(figure.title, figure.subtitle)
-    if figure.kind == "dots":
-        labels = list(dict.fromkeys(point.label for point in figure.points))
-        return spec(
-            _dots(figure, looks, labels),
-            heading,
-            _describe(figure),
-            (ROW if len(labels) <= 10 else NARROW_ROW) * len(labels),
-        )
-    if figure.kind == "scatter":
-        return spec(_scatter(figure, looks), heading, _describe(figure), HEIGHT)
-    return spec(_lines(figure, looks), heading, _describe(figure), HEIGHT, *_slider(figure))
+    layers = {"dots": _dots, "scatter": _scatter, "lines": _lines}[figure.kind](figure, looks)
+    rows = len({point.label for point in figure.points})
+    height = (ROW if rows <= 10 else NARROW_ROW) * rows if figure.kind == "dots" else HEIGHT
+    return spec(layers, title(figure.title, figure.subtitle), _describe(figure), height, *_slider(figure))
 
 
 def _describe(figure: Plot) -> str:
     """The alternative text."""
     if figure.kind == "dots":
         form = "+.2f" if figure.rule == 0 else ".2f"
-        listed = "; ".join(f"{_name(point)} {point.x:{form}}" for point in figure.points)
+        names = (", ".join(dict.fromkeys([point.label, point.series])) for point in figure.points)
+        listed = "; ".join(f"{name} {point.x:{form}}" for name, point in zip(names, figure.points, strict=True))
         return f"{figure.title}: {figure.x_title}. {listed}."
     ends: dict[str, list[Point]] = {}
     for point in figure.points:
@@ -62,10 +55,6 @@ def _describe(figure: Plot) -> str:
     )
     rule = "" if figure.rule is None else f" {figure.rule_title}: {figure.rule:.1f}."
     return f"{figure.title}: {figure.y_title} over {figure.x_title}. {listed}.{rule}"
-
-
-def _name(point: Point) -> str:
-    return point.label if point.series == point.label else f"{point.label}, {point.series}"
 
 
 def _rows(figure: Plot) -> list[dict[str, Any]]:
@@ -83,7 +72,8 @@ def _intervals(figure: Plot, base: alt.Chart, width: int, **encoding: Any) -> li
     return [rules.encode(**encoding)]
 
 
-def _dots(figure: Plot, looks: list[style.Series], labels: list[str]) -> list[alt.Chart]:
+def _dots(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
+    labels = list(dict.fromkeys(point.label for point in figure.points))
     axis = alt.Axis(labelLimit=em(290), ticks=False)
     y: dict[str, Any] = {"y": alt.Y("label:N", sort=labels, title=None, axis=axis)}
     if len({(point.label, point.series) for point in figure.points}) > len(labels):  # beside each other in a row
@@ -121,11 +111,8 @@ def _lines(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
     y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False))
     base = alt.Chart(data(_rows(figure))).encode(x=x, y=y)
     tips = tooltips(("network:N", "series"), ("x:Q", figure.x_title, "~r"), ("y:Q", figure.y_title, ".2f"))
-    return _with_slider(figure, looks, base, tips) if figure.slider else _with_markers(figure, looks, base, tips)
-
-
-def _with_markers(figure: Plot, looks: list[style.Series], base: alt.Chart, tips: list[alt.Tooltip]) -> list[alt.Chart]:
-    """Lines with a marker at every value."""
+    if figure.slider:
+        return _with_slider(figure, looks, base, tips)
     colored = base.encode(color=style.color(looks))
     return [
         *_intervals(figure, colored, 3, y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),

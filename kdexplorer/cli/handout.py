@@ -57,7 +57,7 @@ def write_handout(options: argparse.Namespace) -> int:
     """Write one HTML file with networks' predictions, interactive without a server."""
     from kdexplorer.files import write_bytes
     from kdexplorer.handout.page import build
-    from kdexplorer.handout.request import make_request, open_sources
+    from kdexplorer.handout.request import make_request
     from kdexplorer.story import read_lecture
     from kdexplorer.vote.store import open_store
 
@@ -67,13 +67,12 @@ def write_handout(options: argparse.Namespace) -> int:
     if options.votes and not votes:
         raise ConfigError("there is no closed question: --votes needs the totals of one.")
     order = read_lecture(options.story).sections() if options.story else ()
-    sources = open_sources()
     request = make_request(
-        options.networks, options.images, sources, options.test_images, options.photos,
+        options.networks, options.images, options.test_images, options.photos,
         temperature=options.temperature, alpha=options.alpha, live=options.live, experiments=options.experiments,
         votes=tuple(votes), order=tuple(order),
     )  # fmt: skip
-    text = build(request, sources).encode()
+    text = build(request).encode()
     write_bytes(options.output, text)
     print(f"{options.output}: {len(text) / 1e6:.2f} MB, {len(request.pictures)} images; open it in a browser")
     return DONE

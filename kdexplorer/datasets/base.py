@@ -15,12 +15,16 @@ import numpy as np
 from pydantic import Field
 
 from kdexplorer.errors import DataError
+from kdexplorer.images.picture import Picture
 from kdexplorer.schema import StrictModel
 
 SplitName = Literal["train", "test"]
 Order = Literal["content", "source"]
 Progress = Callable[[int, int], None]
 """Called with the number of images done and the total."""
+
+Gallery = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Images uint8 `[N, 3, 32, 32]`, labels `[N]`, and positions in the test split `[N]`."""
 
 _Channel = Annotated[float, Field(gt=-1e3, lt=1e3)]
 _Deviation = Annotated[float, Field(gt=0, lt=1e3)]
@@ -109,8 +113,8 @@ class Dataset(ABC):
         """Fetches the data and returns where they are. Raises DataError where that is not possible."""
         raise DataError(f"{self.label} cannot be downloaded.")
 
-    def samples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Test images for when the data are missing: images, labels and their positions in the test split."""
+    def samples(self) -> Gallery:
+        """Test images for when the data are missing."""
         empty = np.empty(0, np.int64)
         return np.empty((0, 3, 32, 32), np.uint8), empty, empty
 
@@ -129,12 +133,29 @@ class Dataset(ABC):
         names, members = np.unique(self.groups, return_inverse=True)
         return tuple(names.tolist()), members
 
-    def gallery(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The test split with positions `[N]`, or its samples where the data are missing. Raises DataError."""
+    def gallery(self) -> Gallery:
+        """The images to choose from: the test split, or its samples where the data are missing. Raises DataError."""
         if not self.is_available():
             return self.samples()
         split = self.load("test")
         return split.images, split.labels, np.arange(len(split))
+
+    def pictures(
+        self, indices: Sequence[int], classes: tuple[str, ...], gallery: Gallery | None = None
+    ) -> list[Picture]:
+        """Test images by their positions in the split, each with its label where these classes are the data set's.
+
+        `gallery` is what `gallery()` returns, where it is known. Raises DataError for an image that is missing.
+        """
+        pixels, labels, known = self.gallery() if gallery is None else gallery
+        if missing := [index for index in indices if index not in known]:
+            raise DataError(
+                f"test image {missing[0]} is missing: choose from {', '.join(map(str, known[:20]))}"
+                f"{', …' if len(known) > 20 else ''}, or get CIFAR-10 with 'python -m kdexplorer data download'."
+            )
+        ranks = [int(np.flatnonzero(known == index)[0]) for index in indices]
+        found = ((np.array(pixels[k]), int(known[k]), self.label_in(classes, labels[k])) for k in ranks)
+        return [Picture(*one, dataset=self.key) for one in found]
 
 
 def hash_splits(classes: tuple[str, ...], splits: Sequence[Split]) -> str:
@@ -189,8 +210,12 @@ def hold_out(labels: np.ndarray, count: int) -> np.ndarray:
     return np.sort(sample_class_balanced(labels, count, seed=0))
 
 
-def load_probes(dataset: Dataset, holdout: int = 0, count: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """The first images of a run's evaluation split, whose logits it stores after every epoch, and their labels.
+PROBES = 20
+"""Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
+
+
+def load_probes(dataset: Dataset, holdout: int = 0, count: int = PROBES) -> tuple[np.ndarray, np.ndarray]:
+    """The first images of a run's evaluation split, and their labels.
 
     Returns:
         Images uint8 `[N, 3, 32, 32]` and labels `[N]`. Where the data are missing, samples stand in for the test

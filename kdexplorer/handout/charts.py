@@ -18,7 +18,8 @@ import numpy as np
 from kdexplorer.analysis import metrics, results
 from kdexplorer.analysis.attention_similarity import attention_weight
 from kdexplorer.analysis.human_agreement import Closeness, closeness
-from kdexplorer.analysis.results import ResultRow
+from kdexplorer.analysis.inference import predict_picture
+from kdexplorer.analysis.results import ResultRow, whole_split_logits
 from kdexplorer.charts import class_maps, soft_labels, style, temperature
 from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.common import CLASS_LIMIT, THEME, NetworkLogits, Spec, fresh_student, vega_lite_version
@@ -28,7 +29,7 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.figures import all_figures
 from kdexplorer.figures.images import ALL_STAGES, draw_scale
-from kdexplorer.handout.request import HandoutRequest, Sources
+from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.vega import compile_charts
 from kdexplorer.images.picture import Picture
 
@@ -69,12 +70,18 @@ class Charts:
         shapes: Vega specifications with empty data sets, as wide as their frame, without sliders of their own.
     """
 
-    def __init__(self, request: HandoutRequest, sources: Sources) -> None:
+    def __init__(self, request: HandoutRequest) -> None:
         """Nothing is drawn yet."""
-        self.request, self.sources = request, sources
+        self.request = request
         self._indices: dict[str, int] = {}
         self.roles = request.roles(request.networks)
-        self.stored = {name: sources.stored_logits(one, request.dataset) for name, one in request.networks.items()}
+        self.stored = self._read_logits(request.dataset)
+        self.computing = {name: one.network() for name, one in request.networks.items()}
+
+    def _read_logits(self, dataset: str) -> dict[str, np.ndarray | None]:
+        """Each network's logits `[N, K]` of this data set's whole test split, where they are stored."""
+        networks = self.request.networks
+        return {name: whole_split_logits(one, one.logits_or_none(), dataset) for name, one in networks.items()}
 
     def add(self, charts: dict[str, Spec]) -> dict[str, Chart]:
         """Splits each of the application's Vega-Lite specifications into its shape and the rest."""
@@ -121,7 +128,7 @@ class Charts:
     def _draw_predictions(self, picture: Picture) -> dict[str, Spec]:
         networks, rows = [], []
         for name, checkpoint in self.request.networks.items():
-            logits, maps = self.sources.predict(checkpoint, picture.pixels)
+            logits, maps = predict_picture(self.computing[name], picture.pixels, checkpoint.card.normalization)
             stored = self.stored[name] if picture.index is not None else None
             role = self.roles[name]
             networks.append(NetworkLogits(name, role, logits if stored is None else stored[picture.index]))
@@ -143,12 +150,15 @@ class Charts:
 
     def measure_closeness(self, index: int | None = None) -> dict[str, Closeness]:
         """Each network's closeness to the human labels of a test image or (None) of the split, where both are known."""
-        if self.sources.human_labels is None or self.request.teacher.classes != Cifar10.classes:
+        if self.request.human_labels is None or self.request.teacher.classes != Cifar10.classes:
             return {}
         which = slice(None) if index is None else index
-        found = {name: self.sources.stored_logits(one, Cifar10.key) for name, one in self.request.networks.items()}
-        human = self.sources.human_labels[which]
-        return {name: closeness(human, logits[which]) for name, logits in found.items() if logits is not None}
+        human, stored = self.request.human_labels[which], self._annotated.items()
+        return {name: closeness(human, logits[which]) for name, logits in stored if logits is not None}
+
+    @cached_property
+    def _annotated(self) -> dict[str, np.ndarray | None]:
+        return self._read_logits(Cifar10.key)
 
     @cached_property
     def near(self) -> dict[str, Closeness]:
@@ -158,9 +168,9 @@ class Charts:
     def _draw_human_labels(self, picture: Picture) -> dict[str, Spec]:
         """The human labels of a test image, and how close each network is to them."""
         near = {} if picture.index is None else self.measure_closeness(picture.index)
-        if self.sources.human_labels is None or not near:
+        if self.request.human_labels is None or not near:
             return {}
-        labels, name = self.sources.human_labels[picture.index], f"test image {picture.index}"
+        labels, name = self.request.human_labels[picture.index], f"test image {picture.index}"
         said = "Human labels", f"about 50 annotators, {name}"
         classes = self.request.teacher.classes
         return {
@@ -170,7 +180,7 @@ class Charts:
 
     def split(self, rows: list[ResultRow]) -> dict[str, Chart]:
         """The charts that no picture changes: class maps over T, accuracies, learning curves, methods, votes."""
-        roles, human = self.request.roles(self.request.compared), self.sources.human_labels
+        roles, human = self.request.roles(self.request.compared), self.request.human_labels
         source = SimpleNamespace(rows=rows, roles=roles, method="")
         drawn = {key: all_figures()[key].chart(source) for key in ("accuracies", "taxonomy", "divergence")}
         drawn |= self._draw_class_maps()

@@ -28,7 +28,7 @@ from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.figures.images import OPACITY
 from kdexplorer.handout import texts
 from kdexplorer.handout.charts import Charts
-from kdexplorer.handout.request import HandoutRequest, Sources
+from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.vega import bundle_library
 from kdexplorer.images.picture import data_url
 from kdexplorer.methods import describe_methods
@@ -57,7 +57,7 @@ SECTIONS = {
 """Each section's title in the list of sections, by its name; in this order where no lecture names them."""
 
 
-def build(request: HandoutRequest, sources: Sources) -> str:
+def build(request: HandoutRequest) -> str:
     """The handout as one HTML text that needs nothing but a browser.
 
     Raises:
@@ -65,9 +65,9 @@ def build(request: HandoutRequest, sources: Sources) -> str:
     """
     logits = {name: c.logits_or_none() for name, c in {**request.networks, **request.compared}.items()}
     labels, teacher = evaluation_labels(next(iter(request.compared.values()))), next(iter(request.networks))
-    rows = build_rows(request.compared, logits, labels, teacher, request.baseline, human_labels=sources.human_labels)
-    charts = Charts(request, sources)
-    human = sources.human_labels if charts.near else None
+    rows = build_rows(request.compared, logits, labels, teacher, request.baseline, human_labels=request.human_labels)
+    charts = Charts(request)
+    human = request.human_labels if charts.near else None
     agreement = [] if human is None else human_agreement.build_rows(list(request.networks.values()), human)
     shared, pictures = charts.split(rows), charts.pictures()
     shown = list(request.networks.values())[request.opened]

@@ -1,9 +1,9 @@
-"""What a handout shall contain, validated: networks, pictures worth showing, and where their predictions come from."""
+"""What a handout shall contain, validated: networks, and pictures worth showing."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from kdexplorer.analysis import image_filters
-from kdexplorer.analysis.results import dataset_of, group_by_evaluation, on_same_images, short_names, whole_split_logits
+from kdexplorer.analysis.results import dataset_of, group_by_evaluation, on_same_images, short_names
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.config import trained_alpha
 from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.base import Gallery
 from kdexplorer.datasets.human_labels import find_human_labels, load_human_labels
-from kdexplorer.errors import ConfigError, DataError, ImageError
+from kdexplorer.errors import ConfigError, ImageError
 from kdexplorer.images.decode import decode_image
-from kdexplorer.images.picture import Picture, Prediction
+from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.runs.lineage import is_distilled, list_teachers
 from kdexplorer.vote.questions import Question
@@ -34,83 +35,21 @@ FILTERS = (
 do not."""
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Functions that provide predictions and images; the application passes cached ones.
-
-    Attributes:
-        predict: `predict(checkpoint, pixels)` of one image uint8 `[3, 32, 32]`.
-        stored_logits: `stored_logits(checkpoint, dataset)`: `[N, classes]` of the whole test split, or None.
-        gallery: `gallery(dataset)`: images `[N, 3, 32, 32]`, labels `[N]` and positions `[N]` in the test split.
-        human_labels: of CIFAR-10's test split, as `load_human_labels` returns them, where they are available.
-    """
-
-    predict: Callable[[Checkpoint, np.ndarray], Prediction]
-    stored_logits: Callable[[Checkpoint, str], np.ndarray | None]
-    gallery: Callable[[str], tuple[np.ndarray, np.ndarray, np.ndarray]]
-    human_labels: np.ndarray | None = None
-
-
-def open_sources() -> Sources:
-    """Sources that read each network once and keep it. Raises DataError where the human labels are another file."""
-    from kdexplorer.analysis.inference import predict_with_attention
-
-    networks: dict[Path, Any] = {}
-    stored: dict[tuple[Path, str], np.ndarray | None] = {}
-
-    def predict(checkpoint: Checkpoint, pixels: np.ndarray) -> Prediction:
-        if checkpoint.path not in networks:
-            networks[checkpoint.path] = checkpoint.network()
-        network = networks[checkpoint.path]
-        logits, maps = predict_with_attention(network, pixels[None], checkpoint.card.normalization)
-        return Prediction(logits[0], {power: [stage[0] for stage in stages] for power, stages in maps.items()})
-
-    def stored_logits(checkpoint: Checkpoint, dataset: str) -> np.ndarray | None:
-        key = checkpoint.path, dataset
-        if key not in stored:
-            stored[key] = whole_split_logits(checkpoint, checkpoint.logits_or_none(), dataset)
-        return stored[key]
-
-    path = find_human_labels()
-    human_labels = None if path is None else load_human_labels(path)
-    return Sources(predict, stored_logits, lambda dataset: get_dataset(dataset).gallery(), human_labels)
-
-
-def test_pictures(indices: Sequence[int], teacher: Checkpoint, sources: Sources) -> list[Picture]:
-    """Images of a network's test split by index. Raises DataError for one that is missing."""
-    dataset = get_dataset(dataset_of(teacher))
-    pixels, labels, known = sources.gallery(dataset.key)
-    rank = {int(index): place for place, index in enumerate(known)}
-    missing = [index for index in indices if index not in rank]
-    if missing:
-        raise DataError(
-            f"test image {missing[0]} is missing: choose from {', '.join(map(str, known[:20]))}"
-            f"{', …' if len(known) > 20 else ''}, or get CIFAR-10 with 'python -m kdexplorer data download'."
-        )
-    return [
-        Picture(
-            np.array(pixels[rank[i]]), int(i), dataset.label_in(teacher.classes, labels[rank[i]]), dataset=dataset.key
-        )
-        for i in indices
-    ]
-
-
 def choose_pictures(
-    count: int, teacher: Checkpoint, students: Sequence[Checkpoint], sources: Sources, first: Sequence[Picture] = ()
+    count: int,
+    teacher: Checkpoint,
+    students: Sequence[Checkpoint],
+    first: Sequence[Picture] = (),
+    gallery: Gallery | None = None,
 ) -> list[Picture]:
     """These pictures first, then up to `count` in all test images that `FILTERS` find, in turns.
 
-    Where the networks' logits are not stored, the first images of the gallery.
+    Where the networks' logits are not stored, the first images of the gallery: `gallery` where it is known.
     """
-    dataset = dataset_of(teacher)
-    _, labels, indices = sources.gallery(dataset)
-
-    def stored(checkpoint: Checkpoint) -> np.ndarray | None:
-        logits = sources.stored_logits(checkpoint, dataset)
-        return None if logits is None else logits[indices]
-
-    same_classes = teacher.classes == get_dataset(dataset).classes
-    known = image_filters.gather_predictions(teacher, students, stored, labels) if same_classes else None
+    dataset = get_dataset(dataset_of(teacher))
+    gallery = gallery or dataset.gallery()
+    _, labels, indices = gallery
+    known = image_filters.gather_predictions(teacher, students, dataset.key, labels, indices)
     orders = [np.arange(len(labels))]
     if known is not None:
         available = image_filters.available_filters(known)
@@ -119,7 +58,7 @@ def choose_pictures(
     taken = {picture.index for picture in first}
     found = [int(indices[rank]) for rank in dict.fromkeys(turns) if rank is not None]
     more = [index for index in found if index not in taken][: max(0, count - len(first))]
-    return [*first, *test_pictures(more, teacher, sources)]
+    return [*first, *dataset.pictures(more, teacher.classes, gallery)]
 
 
 @dataclass(frozen=True)
@@ -138,6 +77,7 @@ class HandoutRequest:
         votes: questions of the audience's vote, closed ones, whose totals are included.
         order: the sections that come first, as `story.Lecture.sections` returns them; empty is the bundled lecture's.
         address: where the reader finds the application, for links to its pages; empty where there is none.
+        human_labels: of CIFAR-10's test split, as `load_human_labels` returns them, where they are available.
 
     Raises:
         ConfigError: when one of these does not hold.
@@ -154,6 +94,7 @@ class HandoutRequest:
     votes: tuple[Question, ...] = ()
     order: tuple[str, ...] = ()
     address: str = ""
+    human_labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "compared", on_same_images(self.compared or self.networks))
@@ -207,7 +148,6 @@ class HandoutRequest:
 def make_request(
     names: Sequence[str],
     count: int,
-    sources: Sources,
     test_images: Sequence[int] = (),
     photos: Sequence[Path] = (),
     **options: Any,
@@ -222,13 +162,15 @@ def make_request(
     networks = {short: find_checkpoint(name) for name, short in short_names(list(names)).items()}
     teacher, *students = networks.values()
     pictures = [_read_photo(path) for path in photos]
-    pictures += test_pictures(test_images, teacher, sources)
-    pictures = choose_pictures(count, teacher, students, sources, pictures)
+    pictures += get_dataset(dataset_of(teacher)).pictures(test_images, teacher.classes)
+    pictures = choose_pictures(count, teacher, students, pictures)
     words = ["python", "-m", "kdexplorer", "handout", "--networks", *names, "--images", str(count)]
     words += ["--test-images", *map(str, test_images)] if test_images else []
     words += ["--photos", *(path.name for path in photos)] if photos else []
     words += [f"--{name}" for name in ("live", "experiments", "votes") if options.get(name)]
-    return HandoutRequest(networks, pictures, command=shlex.join(words), **options)
+    path = find_human_labels()
+    human = None if path is None else load_human_labels(path)
+    return HandoutRequest(networks, pictures, command=shlex.join(words), human_labels=human, **options)
 
 
 def _read_photo(path: Path) -> Picture:

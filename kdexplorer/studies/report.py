@@ -53,18 +53,14 @@ def _number(value: float | None, form: str, scale: float = 1) -> str:
     return "" if value is None else format(scale * value, form)
 
 
-def _accuracy(one: Summary) -> str:
-    text = f"{100 * one.accuracy:.2f}"
-    return text if one.interval is None else f"{text} ({100 * one.interval[0]:.2f} – {100 * one.interval[1]:.2f})"
-
-
 def _cells(one: Summary, references: list[str]) -> dict[str, str]:
     """An entry's line."""
+    interval = one.interval and f" ({100 * one.interval[0]:.2f} – {100 * one.interval[1]:.2f})"
     cells = {
         "Entry": one.name,
         "Method": objective_label(one.entry.key),
         "Seeds": str(len(one.rows)),
-        "Accuracy % (95 % interval)": _accuracy(one),
+        "Accuracy % (95 % interval)": f"{100 * one.accuracy:.2f}{interval or ''}",
     }
     for reference in references:
         found = one.differences.get(reference)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis.attention_similarity import StageSimilarity
-from kdexplorer.analysis.error_inheritance import count_inheritance
 from kdexplorer.analysis.human_agreement import closeness
+from kdexplorer.analysis.verdicts import count_inheritance
 from kdexplorer.charts import (
     attention,
     class_maps,

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from kdexplorer.analysis import metrics
+from kdexplorer.datasets import get_dataset
 from kdexplorer.handout import page
-from kdexplorer.handout.request import HandoutRequest, open_sources
-from kdexplorer.handout.request import test_pictures as load_test_pictures
+from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from tests.pages.test_browser_screens import check_themes
@@ -32,13 +32,12 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def handout(tmp_path_factory):
     """The path of a handout with three test images and a photo."""
-    sources = open_sources()
     networks = {name: BUNDLED[name] for name in NAMES}
-    pictures = load_test_pictures([3, 5, 8], networks[NAMES[0]], sources)
+    pictures = get_dataset("cifar10").pictures([3, 5, 8], networks[NAMES[0]].classes)
     photo = Picture(np.random.default_rng(0).integers(0, 256, (3, 32, 32), np.uint8), name="<b>me</b>.png")
     request = HandoutRequest(networks, [*pictures, photo], experiments=True, address="https://kd.example.org")
     path = tmp_path_factory.mktemp("handout") / "handout.html"
-    path.write_text(page.build(request, sources), encoding="utf-8")
+    path.write_text(page.build(request), encoding="utf-8")
     return path
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from kdexplorer.analysis.attention_similarity import compare_maps
 from kdexplorer.analysis.difference import Difference
 from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
+from kdexplorer.analysis.inference import predict_picture
 from kdexplorer.analysis.metrics import class_similarity
 from kdexplorer.analysis.verdicts import describe_changes
 from kdexplorer.charts.common import vega_lite_version
@@ -23,8 +24,7 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, DataError, KDError
 from kdexplorer.handout import page, texts
 from kdexplorer.handout.charts import OCTAVES
-from kdexplorer.handout.request import HandoutRequest, choose_pictures, open_sources
-from kdexplorer.handout.request import test_pictures as load_test_pictures
+from kdexplorer.handout.request import HandoutRequest, choose_pictures
 from kdexplorer.handout.vega import bundle_library, compile_charts
 from kdexplorer.images.picture import Picture
 from kdexplorer.methods import all_methods
@@ -87,11 +87,15 @@ class Parsed(HTMLParser):
         return [attributes["alt"] for tag, attributes in self.tags if tag == "img" and attributes.get("width") == "48"]
 
 
-def build(networks, pictures=None, sources=None, **options):
-    sources = sources or open_sources()
+def build(networks, pictures=None, **options):
     teacher, *students = networks.values()
-    pictures = pictures or choose_pictures(2, teacher, students, sources)
-    return page.build(HandoutRequest(networks, pictures, **options), sources)
+    pictures = pictures or choose_pictures(2, teacher, students)
+    return page.build(HandoutRequest(networks, pictures, **options))
+
+
+def pictures_of(networks, *indices):
+    """Test images of the synthetic data, on which the networks were evaluated."""
+    return get_dataset("synthetic").pictures(indices, next(iter(networks.values())).classes)
 
 
 def test_everything_is_in_the_file_and_nothing_else_may_be_loaded(networks, library):
@@ -148,9 +152,7 @@ def test_a_file_name_full_of_markup_stays_text(networks, library):
 
 
 def test_the_charts_contain_the_networks_logits(networks, library):
-    sources = open_sources()
-    pictures = load_test_pictures([5, 7], next(iter(networks.values())), sources)
-    parsed = Parsed(build(networks, pictures, sources, temperature=2.0, alpha=0.25))
+    parsed = Parsed(build(networks, pictures_of(networks, 5, 7), temperature=2.0, alpha=0.25))
     assert parsed.data()["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.9, "beta": 0.0}
     charts = parsed.data("charts-1")
     rows = max(charts["soft_labels"]["rows"].values(), key=len)
@@ -171,7 +173,8 @@ def test_alpha_and_beta_are_the_students_own_unless_alpha_is_requested(networks,
     own = Parsed(build(networks)).data("charts-0")
     assert [own[f"gradient {number}"]["values"]["alpha"] for number in (1, 2, 3)] == pytest.approx([0.7, 0.7, 0.8])
     cells = max(own["attention"]["rows"].values(), key=len)
-    maps = {name: open_sources().predict(networks[name], first_pixels(networks))[1][1] for name in ("own", "teacher")}
+    pixels, both = first_pixels(networks), {name: networks[name] for name in ("own", "teacher")}
+    maps = {name: predict_picture(c.network(), pixels, c.card.normalization).maps[1] for name, c in both.items()}
     _, mse, _, _ = compare_maps([m[None] for m in maps["own"]], [m[None] for m in maps["teacher"]])[:, 0]
     words = [cell["third"].split(" (")[0] for cell in cells if cell["network"] == "own"]
     assert words == [f"β·MSE {50 * value:.3f}" for value in mse]
@@ -181,7 +184,7 @@ def test_alpha_and_beta_are_the_students_own_unless_alpha_is_requested(networks,
 
 def first_pixels(networks):
     teacher, *students = networks.values()
-    return choose_pictures(1, teacher, students, open_sources())[0].pixels
+    return choose_pictures(1, teacher, students)[0].pixels
 
 
 def test_both_what_distillation_fixed_and_what_it_broke_are_shown_with_counts(networks, library):
@@ -190,9 +193,8 @@ def test_both_what_distillation_fixed_and_what_it_broke_are_shown_with_counts(ne
     gained = int((right["distilled"] & ~right["baseline"]).sum())
     lost = int((right["baseline"] & ~right["distilled"]).sum())
     teacher, *students = networks.values()
-    sources = open_sources()
-    pictures = choose_pictures(6, teacher, students, sources)
-    words = Parsed(build(networks, pictures, sources))
+    pictures = choose_pictures(6, teacher, students)
+    words = Parsed(build(networks, pictures))
     assert f"is right on {gained:,} images, only its scratch baseline baseline on {lost:,}" in words.words
     first, second, *_ = pictures
     assert right["distilled"][first.index] > right["baseline"][first.index]
@@ -237,10 +239,9 @@ def test_the_table_has_intervals_and_the_paired_test(networks, library):
 
 
 def test_an_invalid_request_says_why(networks):
-    sources = open_sources()
-    pictures = load_test_pictures([1], next(iter(networks.values())), sources)
+    pictures = pictures_of(networks, 1)
     with pytest.raises(DataError, match="test image 999 is missing"):
-        load_test_pictures([999], next(iter(networks.values())), sources)
+        pictures_of(networks, 999)
     for changes, words in (
         ({"pictures": []}, "choose 1 to"),
         ({"temperature": 0.1}, "temperature must be 0.5 to 20"),
@@ -260,13 +261,12 @@ def test_human_labels_are_in_the_handout_where_they_are_available(tmp_path, make
     counts = np.ones((10_000, 10))
     counts[np.arange(10_000), cifar10.test_labels()] += 30
     assert "human labels" not in Parsed(build(networks)).data("charts-0")
-    np.save(tmp_path / "counts.npy", counts)
-    monkeypatch.setenv("KDEXPLORER_CIFAR10H", str(tmp_path / "counts.npy"))
-    parsed = Parsed(build(networks))
+    counts /= counts.sum(axis=1, keepdims=True)
+    parsed = Parsed(build(networks, human_labels=counts))
     rows = max(parsed.data("charts-0")["human labels"]["rows"].values(), key=len)
     assert max(row["p"] for row in rows) == pytest.approx(31 / 40)
     stored = networks["teacher"].logits()
-    at_one = cross_entropy_to_humans(counts / counts.sum(axis=1, keepdims=True), stored).mean()
+    at_one = cross_entropy_to_humans(counts, stored).mean()
     assert f"{at_one:.3f}" in parsed.words
     assert "closeness on the split" in parsed.data()["shared"]
 
@@ -362,9 +362,8 @@ def test_twelve_pictures_and_five_networks_weigh_at_most_three_megabytes(network
         networks[f"more{seed}"] = make_checkpoint(
             tmp_path / f"more{seed}", seed=seed, logits=networks["distilled"].logits(), objective=PRESETS["combined"]
         )
-    sources = open_sources()
-    pictures = choose_pictures(12, networks["teacher"], [], sources)
-    size = len(build(networks, pictures, sources).encode())
+    pictures = choose_pictures(12, networks["teacher"], [])
+    size = len(build(networks, pictures).encode())
     assert len(pictures) == 12
     assert 1_000_000 < size < 3_000_000
 
@@ -389,7 +388,7 @@ def test_the_rooms_votes_are_included_on_request(networks, library):
     assert [row["fixed"] for row in rows] == [0.25, 0.75]
     assert "votes" not in {attributes.get("id") for _, attributes in Parsed(build(networks)).tags}
     with pytest.raises(ConfigError, match="closed"):
-        HandoutRequest(networks, choose_pictures(1, networks["teacher"], [], open_sources()), votes=(question,))
+        HandoutRequest(networks, choose_pictures(1, networks["teacher"], []), votes=(question,))
 
 
 def test_a_chart_that_cannot_be_compiled_is_an_error_that_says_why():

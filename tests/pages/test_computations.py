@@ -18,7 +18,7 @@ def busy(monkeypatch):
 
 def test_who_computes_already_gets_no_file(busy):
     with pytest.raises(turns.BusyError):
-        downloads.build_handout(None, None, busy)
+        downloads.build_handout(None, busy)
 
 
 def test_attention_over_many_images_waits(family, busy, open_page):

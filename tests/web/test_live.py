@@ -22,7 +22,7 @@ from kdexplorer.app.server.turns import Visitor
 from kdexplorer.app.state import cached
 from kdexplorer.errors import ImageError
 from kdexplorer.handout import page
-from kdexplorer.handout.request import HandoutRequest, open_sources
+from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.images import decode
 from kdexplorer.images.picture import Picture, enlarge_png
 from kdexplorer.presets import PRESETS
@@ -258,7 +258,7 @@ class TestInAHandout:
     def test_your_own_image_gets_predictions_in_the_file(self, camera, family, tmp_path):
         picture = Picture(np.zeros((3, 32, 32), np.uint8), name="dark.png")
         request = HandoutRequest({c.name: c for c in family}, [picture], live=True)
-        (tmp_path / "handout.html").write_text(page.build(request, open_sources()), encoding="utf-8")
+        (tmp_path / "handout.html").write_text(page.build(request), encoding="utf-8")
         camera.goto((tmp_path / "handout.html").as_uri())
         camera.requested.clear()
         camera.locator("#own-image").scroll_into_view_if_needed()
@@ -351,10 +351,10 @@ class TestWithoutABrowser:
 
     def test_a_handout_with_networks_is_another_file_than_one_without(self, monkeypatch):
         monkeypatch.setattr(page, "bundle_library", lambda version: "window.vegaEmbed = null;")
-        small = open_checkpoint(bundled_root() / "small")
+        small = cached.all_networks()["small"]
         picture = Picture(np.zeros((3, 32, 32), np.uint8), name="dark.png")
         requests = (HandoutRequest({"small": small}, [picture], live=wanted) for wanted in (False, True))
-        plain, live = (downloads.build_handout(request, cached.sources(), Visitor()).decode() for request in requests)
+        plain, live = (downloads.build_handout(request, Visitor()).decode() for request in requests)
         weights = base64.b64encode(export_network(small).weights).decode()
         assert weights in live
         assert weights not in plain

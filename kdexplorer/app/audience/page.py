@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 from urllib.parse import urlsplit
 
-import numpy as np
 import streamlit as st
 from starlette.requests import Request
 from starlette.routing import Route
 
 from kdexplorer.analysis.metrics import softmax
-from kdexplorer.analysis.results import dataset_of
 from kdexplorer.app.audience import results
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.layout import as_text, show_error
@@ -237,19 +235,14 @@ def _remember_prepared() -> None:
 
 def _next_index(store: Store, teacher: Network) -> int | None:
     """The first prepared test image that was not asked about."""
-    dataset = dataset_of(teacher)
-    asked = {one.index for one in store.questions() if one.dataset == dataset}
+    asked = {one.index for one in store.questions() if one.dataset == teacher.dataset}
     return next((int(text) for text in _prepared() if int(text) not in asked), None)
 
 
 def _ask_test_image(store: Store, teacher: Network, index: int | None, seen: str) -> None:
-    dataset = dataset_of(teacher)
-    pixels, labels, indices = cached.gallery(dataset)
-    (ranks,) = np.nonzero(indices == index)
-    if not len(ranks):
+    if index is None or index not in cached.gallery(teacher.dataset)[2]:
         raise VoteError(f"There is no test image {index} here: change the prepared list.")
-    chosen = picture.make_test_image(teacher, pixels[ranks[0]], int(indices[ranks[0]]), int(labels[ranks[0]]))
-    store.start(_make_question(teacher, chosen), seen)
+    store.start(_make_question(teacher, teacher.test_image(index)), seen)
 
 
 def _make_question(teacher: Network, image: Picture) -> Question:

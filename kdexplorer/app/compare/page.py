@@ -141,7 +141,7 @@ def _read(
 ) -> Comparison:
     """What is known of the networks; latencies only where they were measured."""
     first = next(iter(networks.values()))
-    labels, human = evaluation_labels(first), cached.human_labels_of(results.dataset_of(first))
+    labels, human = evaluation_labels(first), cached.human_labels_of(first.dataset)
     timed = st.session_state.get("latency_measured", set()) & {c.architecture for c in networks.values()}
     latencies = {architecture: latency(architecture) for architecture in sorted(timed)}
     rows = result_rows(networks, labels, teacher, baseline, latencies, human)

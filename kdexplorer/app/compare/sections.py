@@ -11,14 +11,14 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import measures, metrics, results, verdicts
-from kdexplorer.analysis.error_inheritance import count_inheritance, explain_inheritance
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.results import ResultRow
+from kdexplorer.analysis.verdicts import count_inheritance, explain_inheritance
 from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached
-from kdexplorer.app.state.cached import KEYS, latency
+from kdexplorer.app.state.cached import KEYS, Network, latency
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
 from kdexplorer.charts.common import CLASS_LIMIT
@@ -27,7 +27,6 @@ from kdexplorer.datasets import find_dataset, get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import enlarge_png
 from kdexplorer.runs import lineage
-from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.run_folder import find_run
 
 
@@ -35,8 +34,8 @@ from kdexplorer.runs.run_folder import find_run
 class Comparison:
     """Networks by the short names that the table has."""
 
-    networks: Mapping[str, Checkpoint]
-    teacher: tuple[str, Checkpoint] | None = None
+    networks: Mapping[str, Network]
+    teacher: tuple[str, Network] | None = None
     """The teacher for agreement and KL; it need not be one of the networks."""
     rows: Sequence[ResultRow] = ()
     labels: np.ndarray | None = None
@@ -60,7 +59,7 @@ class Comparison:
 
     @property
     def dataset(self) -> str:
-        return results.dataset_of(next(iter(self.networks.values())))
+        return next(iter(self.networks.values())).dataset
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -161,7 +160,7 @@ def _configure(key: str, baseline: str) -> Any:
     return st.column_config.NumberColumn(measure.heading, format=number, help=text or None)
 
 
-def _show_handout_button(name: str, teacher: Checkpoint, networks: Mapping[str, Checkpoint]) -> None:
+def _show_handout_button(name: str, teacher: Network, networks: Mapping[str, Network]) -> None:
     """Of the teacher, up to four networks (its own students first), and all rows of the table."""
     others = [n for n, c in networks.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
     own = set(lineage.students_of(networks, teacher))
@@ -229,7 +228,7 @@ def show_calibration(compared: Comparison) -> None:
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs=KEYS)
-def _scale_logits(networks: Mapping[str, Checkpoint], labels: np.ndarray) -> dict[str, np.ndarray]:
+def _scale_logits(networks: Mapping[str, Network], labels: np.ndarray) -> dict[str, np.ndarray]:
     """The stored logits of the networks that have them for all labels, after temperature scaling; by name."""
     logits = {name: checkpoint.logits_or_none() for name, checkpoint in networks.items()}
     known = {name: own for name, own in logits.items() if own is not None and len(own) == len(labels)}
@@ -277,9 +276,8 @@ def show_disagreements(compared: Comparison) -> None:
         "disagreement", "Images", filter(groups.__contains__, titles),
         lambda kind: f"{titles[kind]} ({len(groups[kind]):,})",
     )  # fmt: skip
-    pixels, _, indices = cached.gallery(compared.dataset)
-    ranks = {int(index): rank for rank, index in enumerate(indices)}
-    found = [index for index in groups[kind].tolist() if index in ranks]
+    indices = set(cached.gallery(compared.dataset)[2].tolist())
+    found = [index for index in groups[kind].tolist() if index in indices]
     if not found:
         st.info("There is no such image" + (f" among the first {len(indices):,}." if len(groups[kind]) else "."))
         return
@@ -290,13 +288,14 @@ def show_disagreements(compared: Comparison) -> None:
     with st.container(horizontal=True, gap="medium"):
         for index in found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]:
             with st.container(width=190, border=True):
-                _show_image(compared, pair, index, pixels[ranks[index]])
+                _show_image(compared, pair, index)
 
 
-def _show_image(compared: Comparison, pair: tuple[str, str], index: int, pixels: np.ndarray) -> None:
+def _show_image(compared: Comparison, pair: tuple[str, str], index: int) -> None:
     """An image with both predictions, and a link that opens it on Soft labels."""
     classes = compared.classes
-    st.image(enlarge_png(pixels.transpose(1, 2, 0), 160), width=160, alt=f"Test image {index}")
+    image = next(iter(compared.networks.values())).test_image(index)
+    st.image(enlarge_png(image.pixels_last, 160), width=160, alt=f"Test image {index}")
     label = "" if compared.labels is None else f"**{as_text(classes[compared.labels[index]])}**, "
     st.markdown(f"{label}image {index}")
     for name in pair:

@@ -16,7 +16,7 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.studies.experiments import lab_claims
 from kdexplorer.studies.experiments.base import Claim
 from kdexplorer.studies.experiments.results import read
-from kdexplorer.studies.folder import list_studies
+from kdexplorer.studies.folder import list_sweeps
 from kdexplorer.studies.report import NOTES, describe_protocol, describe_study, format_study, to_csv, to_markdown
 from kdexplorer.studies.table import Table, bundled_tables, find_conflicts, summarize
 
@@ -41,7 +41,7 @@ def show_claim(claim: Claim) -> None:
 def show_grids() -> None:
     """The choice of a grid's study, and its results."""
     found: dict[str, Table] = {}
-    for folder in list_studies(with_grid=True):
+    for folder in list_sweeps():
         try:
             table = folder.table()
         except ConfigError as error:

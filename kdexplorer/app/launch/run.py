@@ -17,7 +17,7 @@ from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
 from kdexplorer.app.parts.layout import ARROW, as_text, show_error
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached
-from kdexplorer.app.state.cached import all_networks, evaluation_labels, result_rows
+from kdexplorer.app.state.cached import Network, all_networks, evaluation_labels, result_rows
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import evaluation, learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
@@ -27,7 +27,6 @@ from kdexplorer.datasets import find_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import enlarge_png
 from kdexplorer.notation import train_command
-from kdexplorer.runs.checkpoints import Checkpoint, run_checkpoints
 from kdexplorer.runs.launch import delete_run, start_run, stop_run
 from kdexplorer.runs.records import LIVE, RESUMABLE, EpochMetrics, RunStatus, State, TeacherFigures
 from kdexplorer.runs.run_folder import Run
@@ -225,7 +224,8 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
         st.info("The curves have their first points after the first epoch." if within else "Loading data and networks.")
     if not points and not within:
         return
-    found = {} if live else {checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)}
+    mine, known = f"{run.run_id}/", {} if live else all_networks()
+    found = {key.removeprefix(mine): one for key, one in known.items() if key.startswith(mine)}
     left, right = st.columns([2, 3], gap="medium")
     with right:
         batches: list[CurvePoint] = []
@@ -344,7 +344,7 @@ def _as_logits(probes: list[list[float]], classes: int) -> np.ndarray:
 # --- How the run ended ---
 
 
-def _show_result(run: Run, config: RunConfig, found: dict[str, Checkpoint], rows: list[ResultRow]) -> None:
+def _show_result(run: Run, config: RunConfig, found: dict[str, Network], rows: list[ResultRow]) -> None:
     """The best student's gain over its scratch baseline, in words what each has gained, and where to go on."""
     compared = [row for row in rows if row.to_scratch_baseline is not None]
     if compared:
@@ -368,7 +368,7 @@ def _show_details(rows: list[ResultRow], roles: dict[str, str], curves: Curves) 
     chart_view.draw(evaluation.accuracies(rows, roles), "Results", place=right, key="result_chart")
 
 
-def _show_links(run: Run, config: RunConfig, found: dict[str, Checkpoint], rows: list[ResultRow]) -> None:
+def _show_links(run: Run, config: RunConfig, found: dict[str, Network], rows: list[ResultRow]) -> None:
     """Links that open the students on the other pages, and the handout."""
     names = [f"{run.run_id}/{name}" for name in found]
     known = all_networks()
@@ -387,7 +387,7 @@ def _show_links(run: Run, config: RunConfig, found: dict[str, Checkpoint], rows:
         downloads.show_handout({teacher: known[teacher]} | dict(list(found.items())[: network_picker.MAX_STUDENTS]))
 
 
-def _show_images(run: Run, found: dict[str, Checkpoint], row: ResultRow, query: dict[str, str]) -> None:
+def _show_images(run: Run, found: dict[str, Network], row: ResultRow, query: dict[str, str]) -> None:
     """A link to the first image that only a distilled student gets right, and one that only its baseline does."""
     if row.to_scratch_baseline is None:
         return
@@ -400,18 +400,18 @@ def _show_images(run: Run, found: dict[str, Checkpoint], row: ResultRow, query: 
             layout.link_to("soft_labels", label, query | pair | {"image": str(index)}, ARROW)
 
 
-def _first_difference(better: Checkpoint, worse: Checkpoint) -> int | None:
+def _first_difference(better: Network, worse: Network) -> int | None:
     """The first test image of the gallery that one network predicts correctly and the other does not, or None."""
     labels, (first, second) = evaluation_labels(better), (better.logits_or_none(), worse.logits_or_none())
     if labels is None or first is None or second is None or not len(labels) == len(first) == len(second):
         return None
-    shown = len(cached.gallery(results.dataset_of(better))[2])
+    shown = len(cached.gallery(better.dataset)[2])
     differs = (first.argmax(axis=1) == labels) & (second.argmax(axis=1) != labels)
     positions = np.flatnonzero(differs[:shown])
     return int(positions[0]) if len(positions) else None
 
 
-def _with_teacher(names: list[str], teacher: str, found: Mapping[str, Checkpoint]) -> list[str]:
+def _with_teacher(names: list[str], teacher: str, found: Mapping[str, Network]) -> list[str]:
     """The students with their teacher before them, if all were evaluated on the same images and fit one table."""
     together = {name: found[name] for name in (teacher, *names) if name in found}
     return list(together) if len(results.group_by_evaluation(together)) == 1 else names

@@ -12,11 +12,10 @@ from kdexplorer.app.parts import layout
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import choices
-from kdexplorer.app.state.cached import KEYS
-from kdexplorer.app.state.cached import sources as open_sources
-from kdexplorer.handout.request import HandoutRequest, Sources, choose_pictures
+from kdexplorer.app.state.cached import KEYS, Network, gallery, human_labels_of
+from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.handout.request import HandoutRequest, choose_pictures
 from kdexplorer.images.picture import Picture
-from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.story import open_lecture
 from kdexplorer.vote.questions import Question
 from kdexplorer.vote.store import open_store
@@ -37,7 +36,7 @@ def show_files(name: str, texts: dict[str, str]) -> None:
             )
 
 
-def show_network(networks: Mapping[str, Checkpoint]) -> None:
+def show_network(networks: Mapping[str, Network]) -> None:
     """Draws the choice of a network and a format, and the button that makes and saves the file."""
     visitor = access.visitor()
     with st.container(horizontal=True, vertical_alignment="bottom", key="take_away"):
@@ -61,7 +60,7 @@ _export = st.cache_data(max_entries=2, show_spinner=False, hash_funcs=KEYS)(prog
 
 
 def show_handout(
-    networks: Mapping[str, Checkpoint], first: Sequence[Picture] = (), compared: Mapping[str, Checkpoint] | None = None
+    networks: Mapping[str, Network], first: Sequence[Picture] = (), compared: Mapping[str, Network] | None = None
 ) -> None:
     """Draws the button for a handout of these networks; it is built when the button is pressed.
 
@@ -76,14 +75,13 @@ def show_handout(
     temperature, alpha, visitor = choices.pinned("T"), choices.pinned_by_visitor("alpha"), access.visitor()
 
     def build() -> bytes:
-        sources = open_sources()
-        pictures = choose_pictures(COUNT, teacher, students, sources, first)
+        pictures = choose_pictures(COUNT, teacher, students, first, gallery(teacher.dataset))
         request = HandoutRequest(
             networks, pictures, compared or {}, temperature, alpha, live=live, experiments=experiments,
             votes=closed if votes else (), order=tuple(open_lecture().sections()),
-            address=address,
+            address=address, human_labels=human_labels_of(Cifar10.key),
         )  # fmt: skip
-        return build_handout(request, sources, visitor)
+        return build_handout(request, visitor)
 
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.container(width="content")
@@ -114,20 +112,19 @@ def show_handout(
         st.caption(f"{ahead} ahead of yours.")
 
 
-def build_handout(request: HandoutRequest, sources: Sources, visitor: turns.Visitor) -> bytes:
+def build_handout(request: HandoutRequest, visitor: turns.Visitor) -> bytes:
     """`handout.page.build` as a file's bytes, built in this visitor's turn. Raises KDError."""
     with turns.compute(visitor):
-        return _build_handout(request, sources)
+        return _build_handout(request)
 
 
 @st.cache_data(
-    max_entries=4, show_spinner=False,
-    hash_funcs=KEYS | {HandoutRequest: vars, Question: Question.model_dump_json, Sources: lambda one: one.human_labels},
-)  # fmt: skip
-def _build_handout(request: HandoutRequest, sources: Sources) -> bytes:
+    max_entries=4, show_spinner=False, hash_funcs=KEYS | {HandoutRequest: vars, Question: Question.model_dump_json}
+)
+def _build_handout(request: HandoutRequest) -> bytes:
     from kdexplorer.handout import page
 
-    return page.build(request, sources).encode()
+    return page.build(request).encode()
 
 
 def _own_address() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -12,8 +12,6 @@ import streamlit as st
 from streamlit.typing import UploadedFile
 
 from kdexplorer.analysis import image_filters
-from kdexplorer.analysis.image_filters import Predictions
-from kdexplorer.analysis.results import dataset_of, whole_split_logits
 from kdexplorer.app.parts import layout, network_picker
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import uploads
@@ -26,7 +24,6 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ImageError
 from kdexplorer.images import decode
 from kdexplorer.images.picture import Picture, data_url, enlarge_png
-from kdexplorer.runs.checkpoints import Checkpoint
 
 TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
 THUMBNAILS, CHOSEN = 10, 6
@@ -75,14 +72,14 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
             _pick_source()
         with photo_place:
             _pick_photo_file()
-    dataset, photo = dataset_of(teacher), _kept_photo()
+    photo = _kept_photo(teacher.dataset)
     if photo is not None:
-        chosen = Picture(photo.pixels.transpose(2, 0, 1), dataset=dataset)
+        chosen = Picture(photo.pixels.transpose(2, 0, 1), dataset=teacher.dataset)
         with photo_place:
             _pick_fit(teacher)
     else:
         with small:
-            chosen = make_test_image(teacher, *_pick_test_image(teacher, students, dataset, sources, steps))
+            chosen = teacher.test_image(_pick_test_image(teacher, students, sources, steps))
     show(chosen if label else replace(chosen, label=None, index=None), teacher, enlarged, caption, photo)
     if not label:
         caption.empty()
@@ -96,39 +93,36 @@ def _pick_unlinked(name: str, label: str, options: Sequence[str]) -> str:
     )
 
 
-def _pick_test_image(
-    teacher: Network, students: list[Network], dataset: str, sources: Any, buttons: Any
-) -> tuple[np.ndarray, int, int]:
-    """Draws the gallery; returns the chosen image uint8 `[3, 32, 32]`, its position in the test split and its label.
+def _pick_test_image(teacher: Network, students: list[Network], sources: Any, buttons: Any) -> int:
+    """Draws the gallery; returns the chosen image's position in the test split.
 
     The filters are drawn in `sources`, the buttons for the next image in `buttons`. Without `sources` the filters that
     were chosen on a page hold as far as they leave the image, and there is no gallery.
 
     Where no image can be chosen, the page says what to do and ends.
     """
-    pixels, labels, indices = cached.gallery(dataset)
-    if not len(labels):
-        _end_without_images(dataset, "" if sources is None else ", or upload a photo")
-    ranks = {int(index): rank for rank, index in enumerate(indices)}
-    index = read_index(ranks)
-    shown, changed = _filter_images(teacher, students, dataset, sources)
+    known = cached.gallery(teacher.dataset)[2]
+    if not len(known):
+        _end_without_images(teacher.dataset, "" if sources is None else ", or upload a photo")
+    index = read_index(known)
+    shown, changed = _filter_images(teacher, students, sources)
     if index is None:
-        index = choose_first(teacher, students, dataset, shown)
+        index = choose_first(teacher, students, shown)
     elif changed or (index not in shown and sources is not None):
         index = shown[0]
     if index not in shown:
-        shown = list(ranks)
+        shown = known.tolist()
     choices.put("image", index)
     with buttons:
         draw_steps(shown, index)
     if sources is not None:
         first = max(
             0, min(shown.index(index) - 2, len(shown) - THUMBNAILS)
-        )  # the chosen one is visible on a phone, too
+        )  # on a phone the chosen one is visible, too
         with st.container(horizontal=True, gap="xsmall", key="thumbnails"):
             for other in shown[first : first + THUMBNAILS]:
-                _show_thumbnail(pixels[ranks[other]], other, other == index)
-    return pixels[ranks[index]], index, int(labels[ranks[index]])
+                _show_thumbnail(teacher.test_image(other), other == index)
+    return index
 
 
 def _end_without_images(dataset: str, else_what: str = "") -> NoReturn:
@@ -137,13 +131,7 @@ def _end_without_images(dataset: str, else_what: str = "") -> NoReturn:
     st.stop()
 
 
-def make_test_image(teacher: Network, pixels: np.ndarray, index: int, label: int) -> Picture:
-    """A test image; its label is None where it is none of the teacher's classes."""
-    dataset = get_dataset(dataset_of(teacher))
-    return Picture(pixels, index, dataset.label_in(teacher.classes, label), dataset=dataset.key)
-
-
-def read_index(known: Collection[int]) -> int | None:
+def read_index(known: Sequence[int] | np.ndarray) -> int | None:
     """The number of the chosen test image, where a link or the visitor has chosen one."""
 
     def parse(text: str) -> int:
@@ -168,23 +156,25 @@ def draw_steps(shown: list[int], index: int) -> None:
         )
 
 
-def choose_first(teacher: Network, students: list[Network], dataset: str, shown: list[int]) -> int:
+def choose_first(teacher: Network, students: list[Network], shown: Sequence[int]) -> int:
     """The image that a page shows first.
 
     The first of the data set's examples that the filters leave. Without one the most instructive image, where the
     filters begin as usual.
     """
-    if examples := list_examples(teacher, dataset, shown):
+    if examples := list_examples(teacher, shown):
         return examples[0]
-    indices = cached.gallery(dataset)[2]
-    rank = most_instructive(teacher, students, dataset) if shown[0] == indices[0] else None
-    best = shown[0] if rank is None else int(indices[rank])
-    return best if best in shown else shown[0]
+    _, labels, indices = (part[:EXAMPLES] for part in cached.gallery(teacher.dataset))
+    predictions = image_filters.gather_predictions(teacher, students, teacher.dataset, labels, indices)
+    if predictions is None or shown[0] != indices[0]:
+        return int(shown[0])
+    best = int(indices[image_filters.most_instructive(predictions, choices.T, choices.ALPHA)])
+    return best if best in shown else int(shown[0])
 
 
-def list_examples(teacher: Network, dataset: str, known: Collection[int]) -> list[int]:
+def list_examples(teacher: Network, known: Sequence[int] | np.ndarray) -> list[int]:
     """The data set's chosen examples among these test images, if its classes are the teacher's."""
-    described = get_dataset(dataset)
+    described = get_dataset(teacher.dataset)
     return [one for one in described.examples if one in known] if described.classes == teacher.classes else []
 
 
@@ -194,49 +184,44 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     Without a picture the page ends.
     """
     enlarged, caption = st.empty(), st.empty()
-    dataset = dataset_of(teacher)
-    pixels, labels, indices = cached.gallery(dataset)
-    ranks = {int(index): rank for rank, index in enumerate(indices)}
+    known = cached.gallery(teacher.dataset)[2].tolist()
     small = st.container(horizontal=True, gap="xsmall", key="thumbnails")
     _pick_photo_file()
-    if (photo := _kept_photo()) is not None:
+    if (photo := _kept_photo(teacher.dataset)) is not None:
         _pick_fit(teacher)
-        index, chosen = None, Picture(photo.pixels.transpose(2, 0, 1), dataset=dataset)
-    elif not ranks:
-        _end_without_images(dataset)
+        index, chosen = None, Picture(photo.pixels.transpose(2, 0, 1), dataset=teacher.dataset)
+    elif not known:
+        _end_without_images(teacher.dataset)
     else:
-        index = read_index(ranks)
-        index = choose_first(teacher, students, dataset, list(ranks)) if index is None else index
+        index = read_index(known)
+        index = choose_first(teacher, students, known) if index is None else index
         choices.put("image", index)
-        chosen = make_test_image(teacher, pixels[ranks[index]], index, int(labels[ranks[index]]))
-    for other in (list_examples(teacher, dataset, ranks) or list(ranks))[:CHOSEN]:
+        chosen = teacher.test_image(index)
+    for other in (list_examples(teacher, known) or known)[:CHOSEN]:
         with small:
-            _show_thumbnail(pixels[ranks[other]], other, other == index)
+            _show_thumbnail(teacher.test_image(other), other == index)
     show(chosen, teacher, enlarged, caption, photo)
     return chosen
 
 
-def _kept_photo() -> Photo | None:
-    """This visit's photo, where it is the chosen source."""
+def _kept_photo(dataset: str) -> Photo | None:
+    """This visit's photo, where it is the chosen source; the margins of a letterbox have the data's mean color."""
     kept = st.session_state.get("photo")
     if st.session_state.get("source") not in SOURCES[1:] or kept is None:
         return None
-    fitted: Photo = kept[st.session_state.get("fit", next(iter(kept)))]
-    return fitted
+    fit = st.session_state.get("fit", next(iter(kept)))
+    fitted: Photo = kept[fit]
+    if FITS[fit] == "crop":
+        return fitted
+    color = np.multiply(get_dataset(dataset).normalization.mean, 255).round()
+    return replace(fitted, pixels=decode.fill_margins(fitted.pixels, color))
 
 
-def most_instructive(teacher: Network, students: list[Network], dataset: str) -> int | None:
-    """The place in the gallery of the most instructive of its first images; None without the teacher's logits."""
-    _, labels, indices = (part[:EXAMPLES] for part in cached.gallery(dataset))
-    predictions = _predictions(teacher, students, dataset, indices, labels)
-    return None if predictions is None else image_filters.most_instructive(predictions, choices.T, choices.ALPHA)
-
-
-def _show_thumbnail(pixels: np.ndarray, index: int, chosen: bool) -> None:
-    image = data_url(enlarge_png(pixels.transpose(1, 2, 0), 64))
+def _show_thumbnail(image: Picture, chosen: bool) -> None:
+    small = data_url(enlarge_png(image.pixels_last, 64))
     st.button(
-        f"![Test image {index}]({image})", key=f"pick_thumb_{index}", type="primary" if chosen else "secondary",
-        on_click=_choose_image, args=(index,),
+        f"![Test image {image.index}]({small})", key=f"pick_thumb_{image.index}",
+        type="primary" if chosen else "secondary", on_click=_choose_image, args=(image.index,),
     )  # fmt: skip
 
 
@@ -334,27 +319,15 @@ ANY_CLASS = "Any class"
 _FILTERS = "filters_shown"
 
 
-def _predictions(
-    teacher: Network, students: list[Network], dataset: str, indices: np.ndarray, labels: np.ndarray
-) -> Predictions | None:
-    """Stored predictions for test images, for the filters; None where the teacher's are missing."""
-
-    def stored(network: Checkpoint) -> np.ndarray | None:
-        logits = whole_split_logits(network, network.logits_or_none(), dataset)
-        return None if logits is None else logits[indices]
-
-    known = teacher.classes == get_dataset(dataset).classes
-    return image_filters.gather_predictions(teacher, students, stored, labels) if known else None
-
-
-def _filter_images(teacher: Network, students: list[Network], dataset: str, place: Any) -> tuple[list[int], bool]:
+def _filter_images(teacher: Network, students: list[Network], place: Any) -> tuple[list[int], bool]:
     """The numbers of the test images that the filters leave, in order, and whether the filters have changed.
 
     The filters are drawn in `place`, and without an image the page ends there. Without a place those hold that were
     chosen on a page, where they leave any image.
     """
+    dataset = teacher.dataset
     _, labels, indices = cached.gallery(dataset)
-    predictions = _predictions(teacher, students, dataset, indices, labels)
+    predictions = image_filters.gather_predictions(teacher, students, dataset, labels, indices)
     if predictions is None:
         return indices.tolist(), False
     options = {"filter": image_filters.available_filters(predictions), "class": [ANY_CLASS, *teacher.classes]}

@@ -19,12 +19,12 @@ import streamlit as st
 from kdexplorer.analysis import results
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.datasets import Split, base, get_dataset, human_labels
+from kdexplorer.datasets.base import Gallery
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import CheckpointError
-from kdexplorer.handout.request import Sources
 from kdexplorer.images.picture import Picture, Prediction
 from kdexplorer.networks import Outputs
-from kdexplorer.networks.cost import measure_latency
+from kdexplorer.networks.registry import measure_latency
 from kdexplorer.runs import checkpoints, run_folder
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.records import BatchMetrics, EpochMetrics, LineReader
@@ -33,6 +33,15 @@ from kdexplorer.web.export import ExportedNetwork, export_network
 
 if TYPE_CHECKING:
     from kdexplorer.networks.base import StagedNetwork
+
+
+def _identify(network: Network) -> tuple[str, str, int]:
+    """Its folder, the hash of its weights, and when its logits were written."""
+    logits = network.path / checkpoints.LOGITS
+    return str(network.path), network.sha256, logits.stat().st_mtime_ns if logits.exists() else 0
+
+
+KEYS: dict[str | type, Any] = {f"{__name__}.Network": _identify}
 
 
 @dataclass(frozen=True)
@@ -51,86 +60,60 @@ class Network(Checkpoint):
     def name(self) -> str:
         return self.label
 
+    @property
+    def dataset(self) -> str:
+        """The key of the data set whose images are shown with it."""
+        return results.dataset_of(self)
+
+    @st.cache_resource(max_entries=16, show_spinner="Loading the network …", hash_funcs=KEYS)
     def network(self) -> StagedNetwork:
         """The network itself, which nobody may change. Raises CheckpointError."""
-        return _network(self)
+        return super().network()
 
+    @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=KEYS)
     def logits_or_none(self) -> np.ndarray | None:
         """The stored logits `[N, K]` of the images on which the card was computed, or None where there are none."""
-        return _stored_logits(self)
+        return super().logits_or_none()
 
     def split_logits(self, dataset: str) -> np.ndarray | None:
         """The stored logits `[N, K]` where they are those of this data set's whole test split in its order."""
-        return _split_logits(self, dataset)
+        return results.whole_split_logits(self, self.logits_or_none(), dataset)
 
+    @st.cache_data(max_entries=512, show_spinner=False, hash_funcs=KEYS)
     def predict(self, pixels: np.ndarray) -> Prediction:
         """Logits and attention maps for uint8 `[3, 32, 32]`. Raises CheckpointError for untrusted weights."""
-        return _predict(self, pixels)
+        from kdexplorer.analysis import inference
+
+        return inference.predict_picture(self.network(), pixels, self.card.normalization)
 
     def logits_of(self, picture: Picture) -> np.ndarray:
         """Logits `[K]`: the stored ones of a test image, else computed. Raises KDError."""
         stored = self.split_logits(picture.dataset) if picture.index is not None else None
         return self.predict(picture.pixels).logits if stored is None else stored[picture.index]
 
+    @st.cache_resource(max_entries=4, show_spinner="Computing the networks' outputs …", hash_funcs=KEYS)
     def outputs_of(self, images: np.ndarray) -> Outputs:
         """All outputs for uint8 `[B, 3, 32, 32]`. Raises CheckpointError for untrusted weights."""
-        return _outputs(self, images)
+        from kdexplorer.analysis import inference
 
+        return inference.compute_outputs(self.network(), images, self.card.normalization)
+
+    @st.cache_data(max_entries=16, show_spinner=False, hash_funcs=KEYS)
     def export(self) -> ExportedNetwork:
         """What a browser runs. Raises CheckpointError for untrusted weights, or a network that is too large."""
-        return _export(self)
+        return export_network(self)
+
+    def test_image(self, index: int) -> Picture:
+        """One of the images that are shown with it, by its position in the test split. Raises DataError."""
+        return get_dataset(self.dataset).pictures([index], self.classes, gallery(self.dataset))[0]
 
 
-def _identify(checkpoint: Checkpoint) -> tuple[str, str, int]:
-    """Its folder, the hash of its weights, and when its logits were written."""
-    logits = checkpoint.path / checkpoints.LOGITS
-    return str(checkpoint.path), checkpoint.sha256, logits.stat().st_mtime_ns if logits.exists() else 0
-
-
-KEYS: dict[str | type, Any] = {Checkpoint: _identify, Network: _identify}
-
-_export = st.cache_data(max_entries=16, show_spinner=False, hash_funcs=KEYS)(export_network)
 latency = st.cache_data(max_entries=64, show_spinner=False)(measure_latency)
-
-
-@st.cache_resource(max_entries=16, show_spinner="Loading the network …", hash_funcs=KEYS)
-def _network(checkpoint: Checkpoint) -> StagedNetwork:
-    return Checkpoint.network(checkpoint)
 
 
 def forget_networks() -> None:
     """Frees the loaded networks."""
-    _network.clear()
-
-
-@st.cache_data(max_entries=64, show_spinner=False, hash_funcs=KEYS)
-def _stored_logits(checkpoint: Checkpoint) -> np.ndarray | None:
-    return Checkpoint.logits_or_none(checkpoint)
-
-
-def _split_logits(checkpoint: Checkpoint, dataset: str) -> np.ndarray | None:
-    return results.whole_split_logits(checkpoint, _stored_logits(checkpoint), dataset)
-
-
-@st.cache_data(max_entries=512, show_spinner=False, hash_funcs=KEYS)
-def _predict(checkpoint: Checkpoint, pixels: np.ndarray) -> Prediction:
-    from kdexplorer.analysis import inference
-
-    images, normalization = np.ascontiguousarray(pixels)[None], checkpoint.card.normalization
-    logits, maps = inference.predict_with_attention(_network(checkpoint), images, normalization)
-    return Prediction(logits[0], {power: [stage[0] for stage in stages] for power, stages in maps.items()})
-
-
-@st.cache_resource(max_entries=4, show_spinner="Computing the networks' outputs …", hash_funcs=KEYS)
-def _outputs(checkpoint: Checkpoint, images: np.ndarray) -> Outputs:
-    from kdexplorer.analysis import inference
-
-    return inference.compute_outputs(_network(checkpoint), images, checkpoint.card.normalization)
-
-
-def sources() -> Sources:
-    """What a handout is built from, out of these caches. Raises DataError for a file that is not of human labels."""
-    return Sources(_predict, _split_logits, gallery, human_labels_of(Cifar10.key))
+    Network.network.clear()
 
 
 def all_networks() -> dict[str, Network]:
@@ -186,19 +169,18 @@ def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:
 
 @st.cache_data(max_entries=32, show_spinner=False, hash_funcs=KEYS)
 def result_rows(
-    entries: Mapping[str, Checkpoint],
+    entries: Mapping[str, Network],
     labels: np.ndarray | None = None,
-    teacher: tuple[str, Checkpoint] | None = None,
+    teacher: tuple[str, Network] | None = None,
     baseline: str | None = None,
     latency: dict[str, float] | None = None,
     human: np.ndarray | None = None,
 ) -> list[ResultRow]:
     """`results.build_rows` of the stored logits; `entries` were all evaluated on the same images."""
-    networks = dict([teacher] if teacher else []) | dict(entries)
-    logits = {name: _stored_logits(checkpoint) for name, checkpoint in networks.items()}
+    logits = {name: one.logits_or_none() for name, one in (dict([teacher] if teacher else []) | dict(entries)).items()}
     evaluated = results.evaluation_dataset(next(iter(entries.values())))
     if teacher and teacher[0] not in entries and evaluated is not None:  # perhaps evaluated on more images
-        logits[teacher[0]] = _split_logits(teacher[1], evaluated.key)
+        logits[teacher[0]] = teacher[1].split_logits(evaluated.key)
     return results.build_rows(entries, logits, labels, teacher[0] if teacher else None, baseline, latency, human)
 
 
@@ -216,11 +198,8 @@ def _split(dataset: str, source: str) -> Split:
     return get_dataset(dataset).load("test")
 
 
-def gallery(dataset: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The images to choose from: uint8 `[N, 3, 32, 32]`, labels `[N]`, positions in the test split `[N]`.
-
-    The whole test split, or the bundled part of it while the data are missing.
-    """
+def gallery(dataset: str) -> Gallery:
+    """The images to choose from: the whole test split, or the bundled part of it while the data are missing."""
     split = test_split(dataset)
     return get_dataset(dataset).samples() if split is None else (split.images, split.labels, np.arange(len(split)))
 
