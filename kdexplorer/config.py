@@ -158,7 +158,7 @@ class RunConfig(StrictModel):
     """One teacher and the students that see the same batches from the same initial weights."""
 
     version: Literal[2] = 2
-    name: Name = Field("experiment", description="label that begins the run's id")
+    name: Name = Field("experiment", description="begins the run's id")
     dataset: DatasetKey = Field("cifar10", description=f"where the images come from: {dataset_choices()}")
     image_order: Literal["content", "source"] = Field(
         "content",

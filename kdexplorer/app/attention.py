@@ -57,20 +57,16 @@ def show_page() -> None:
         with first:
             stage = chart_view.pick_choice(images.choose_stage(rows))
         draw_grid(rows, image, mode, shared, stage, smooth)
-        draw_scale(rows, mode, shared)
     st.caption(
         "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. "
-        "On the shared scale the brightest 1 % of a map may be clipped. Correlation: of the centered maps. Hover over "
-        "a map for cosine and MSE, which the loss uses: MSE = 2 (1 − cosine) / (H·W), so a small stage has more "
-        "weight. β is the weight that the student was trained with, or 1000 if it was trained without attention "
-        "transfer; the percentage is the stage's share of the loss."
+        "On the shared scale the brightest 1 % of a map may be clipped. Correlation: of the maps less their means; 1 "
+        "is the same pattern, 0 none. Hover over a map for cosine and MSE, which the loss uses: MSE = 2 (1 − cosine) / "
+        "(H·W), so a small stage has more weight. β is the weight that the student was trained with, or 1000 if it was "
+        "trained without attention transfer; the percentage is the stage's share of the loss."
     )
 
     st.header("Over many images", divider="grey")
     show_study(teacher, students, image.dataset, power)
-
-
-SCALE = "Attention scale"
 
 
 def read_maps(picture: Picture, teacher: Network, students: list[Network], power: int = 1) -> list[NetworkMaps]:
@@ -88,18 +84,12 @@ def read_maps(picture: Picture, teacher: Network, students: list[Network], power
     return [NetworkMaps(one.name, role_of(one, teacher), maps, attention_weight(one)) for one, maps in found]
 
 
-def draw_scale(rows: list[NetworkMaps], mode: str, shared: bool) -> None:
-    """The bar that explains the colors of `draw_grid`."""
-    with st.container(key="color_scale"):
-        chart_view.draw(images.draw_scale(rows, mode, shared), SCALE, savable=False)
-
-
 def draw_grid(rows: list[NetworkMaps], picture: Picture, mode: str, shared: bool, stage: str, smooth: bool) -> None:
     """The maps over the picture; `mode` is `map` or `difference` (to the teacher), see `figures.images.draw_maps`."""
     if mode == "difference" and len(rows) == 1:
         st.info("Choose a student to see how it differs from the teacher.")
     grid = images.draw_maps(rows, picture.pixels_last, mode, shared, stage, smooth)
-    chart_view.draw(grid, "Attention", chart_view.OF_IMAGE, scale=SCALE)
+    chart_view.draw(grid, "Attention", chart_view.OF_IMAGE)
 
 
 PUBLIC = 1_000

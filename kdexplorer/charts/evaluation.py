@@ -56,7 +56,12 @@ def losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
         if value is not None
     ]
     top = max((value for *_, value in values if value is not None), default=1.0)
-    x = alt.X("value:Q", title="loss (nats; objectives in units of their own)", scale=alt.Scale(domain=[0, 1.4 * top]))
+    x = alt.X(
+        "value:Q",
+        title="loss (nats; objectives in units of their own)",
+        scale=alt.Scale(domain=[0, 1.4 * top]),
+        axis=alt.Axis(tickCount=7),
+    )
     lines = [names[look.name] for look in looks]
     base = alt.Chart(data(points)).encode(
         x=x,

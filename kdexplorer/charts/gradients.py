@@ -66,7 +66,11 @@ def gradient_push(
     return fill_shape(
         _gradient_shape(tuple(classes[index] for index in shown)),
         {"rows": rows},
-        {"logT": slider_value(temperature), "alpha": alpha, "subtitle": join_parts("◆ their sum", selection)},
+        {
+            "logT": slider_value(temperature),
+            "alpha": alpha,
+            "subtitle": join_parts("◆ their sum", selection),
+        },
         f"Bars: how strongly the hard label and {teacher.name} push each logit of {student.name} for this image, and a "
         "diamond for their sum. Sliders set temperature and alpha.",
     )
@@ -75,13 +79,13 @@ def gradient_push(
 @lru_cache(maxsize=8)
 def _gradient_shape(classes: tuple[str, ...]) -> Spec:
     """The chart of these classes without its rows."""
-    order = [" ", *classes]  # the first line has the sizes
+    order = [" ", "  ", *classes]  # the first lines have the sizes
     base = _pushes()
     text = (
         "'L = ' + format(alpha, '.2f') + ' · T² KL + ' + format(1 - alpha, '.2f') + ' · CE at T = ' + format(T, '.2f')"
     )
     slider = alt.binding_range(min=0, max=1, step=0.01, name="α, weight of the teacher's term, 0 to 1")
-    layers = [*_bars(base.transform_filter("!datum.hidden"), order), _sizes(base, order)]
+    layers = [*_bars(base.transform_filter("!datum.hidden"), order), _sizes(base)]
     params = [*temperature_params(), alt.param(name="alpha", value=0, bind=slider)]
     heading = title(alt.expr(text))
     return spec(layers, heading, "", ROW * len(order), *params)
@@ -115,7 +119,7 @@ def _bars(base: alt.Chart, order: Sequence[str]) -> list[alt.Chart]:
         x=x,
         y=y,
         yOffset=alt.YOffset("source:N", sort=_SOURCES),
-        color=alt.Color("source:N", scale=colors, title="push by", legend=alt.Legend(orient="top")),
+        color=alt.Color("source:N", scale=colors, title="push by", legend=alt.Legend(orient="top", title=None)),
         tooltip=tooltips(
             ("class:N", "class"), ("source:N", "source"), ("push:Q", "push", "+.4f"), ("total:Q", "total", "+.4f")
         ),
@@ -126,7 +130,7 @@ def _bars(base: alt.Chart, order: Sequence[str]) -> list[alt.Chart]:
     return [bars, total.encode(x=alt.X("total:Q", title=_PUSH), y=y)]
 
 
-def _sizes(base: alt.Chart, order: Sequence[str]) -> alt.Chart:
+def _sizes(base: alt.Chart) -> alt.Chart:
     """In the first lines: the size of each push and of their sum, which is smaller where they are opposed.
 
     A size is the L1 norm over all classes.
@@ -144,9 +148,9 @@ def _sizes(base: alt.Chart, order: Sequence[str]) -> alt.Chart:
             d="datum.bylabel * datum.byteacher < 0 ? 1 : 0",
         )
         .transform_aggregate(label="sum(a)", teacher="sum(b)", sum="sum(c)", opposed="sum(d)", count="count()")
-        .transform_calculate(row="' '", words=words)
-        .mark_text(color=INK, align="center", lineBreak="\n", dy=em(-8))
-        .encode(x=alt.XValue(alt.expr("width / 2")), y=_class_axis("row", order), text="words:N")
+        .transform_calculate(words=words)
+        .mark_text(color=INK, align="center", baseline="top", lineBreak="\n", lineHeight=em(20))
+        .encode(x=alt.XValue(alt.expr("width / 2")), y=alt.YValue(0), text="words:N")
     )
 
 
@@ -173,7 +177,7 @@ def push_bars(
         for name, index in zip(names, shown, strict=True)
     ]
     bars = alt.Chart(data(rows)).mark_bar().encode(
-        x=alt.X("push:Q", title=_PUSH),
+        x=alt.X("push:Q", title=_PUSH, axis=alt.Axis(tickCount=6)),
         y=alt.Y("class:N", sort=names, title=None),
         color=alt.condition("datum.up", alt.value(_UP), alt.value(_DOWN)),
         tooltip=tooltips(("class:N", "class"), ("push:Q", "push", "+.4f")),

@@ -75,6 +75,11 @@ class Entry(StrictModel):
     sha256: str = ""  # of the weights that were measured
 
     @property
+    def label(self) -> str:
+        """Its name as a reader knows it: the label of its methods where it is called by their keys."""
+        return objective_label(self.key) if self.name == self.key else self.name
+
+    @property
     def memory(self) -> int | None:
         """Bytes that training it takes beside the data and the teacher; None where they were not counted."""
         known = self.state_bytes is not None and self.kept_bytes is not None
@@ -273,6 +278,10 @@ class Summary:
     @property
     def name(self) -> str:
         return self.entry.name
+
+    @property
+    def label(self) -> str:
+        return self.entry.label
 
     @property
     def accuracy(self) -> float:

@@ -255,13 +255,16 @@ def show_confusion(compared: Comparison) -> None:
         classes, members = grouped
         logits = [metrics.sum_classes(metrics.softmax(one), members) for one in logits]
         labels, limit = members[labels], len(classes)
-    maps = [class_maps.confusion_map(one, labels, classes, name, limit) for name, one in zip(pair, logits, strict=True)]
-    maps.append(class_maps.confusion_difference(logits[0], logits[1], labels, classes, pair, limit))
-    columns = st.columns(3) if limit <= CLASS_LIMIT else [st.container() for _ in maps]
-    for number, (column, chart) in enumerate(zip(columns, maps, strict=True)):
-        name = " minus ".join(pair) if number == len(pair) else pair[number]
-        chart_view.draw(chart, f"Confusion {name}", place=column, key=f"confusion_{number}")
-    _describe_pair(compared, pair)
+    names = {"difference": " minus ".join(pair), "first": pair[0], "second": pair[1]}
+    place, words = st.columns([3, 2], gap="medium") if limit <= CLASS_LIMIT else (st.container(), st.container())
+    with words:
+        shown = pick_option("confusion", "Confusion of", names, names.__getitem__)
+        _describe_pair(compared, pair)
+    if shown == "difference":
+        chart = class_maps.confusion_difference(logits[0], logits[1], labels, classes, pair, limit)
+    else:
+        chart = class_maps.confusion_map(logits[shown == "second"], labels, classes, names[shown], limit)
+    chart_view.draw(chart, f"Confusion {names[shown]}", place=place, key="confusion_chart")
 
 
 def show_disagreements(compared: Comparison) -> None:

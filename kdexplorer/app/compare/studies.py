@@ -105,7 +105,7 @@ def _show_entries(table: Table, name: str) -> None:
         st.warning(as_text(problem))
     summaries = summarize(table)
     st.markdown(as_text(describe_study(table, summaries)))
-    labels = {one.name: charts.label_of(one.entry) for one in summaries}
+    labels = {one.name: one.label for one in summaries}
     reference = choices.pick_option(
         "reference", "Compared with", table.declared.references, lambda name: labels.get(name, name)
     )

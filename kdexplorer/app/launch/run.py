@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from kdexplorer.app.state import cached
 from kdexplorer.app.state.cached import Network, all_networks, evaluation_labels, result_rows
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import evaluation, learning_curves, style
+from kdexplorer.charts.common import Spec
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.style import Series
 from kdexplorer.config import SCRATCH, RunConfig
@@ -226,7 +228,8 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
         return
     mine, known = f"{run.run_id}/", {} if live else all_networks()
     found = {key.removeprefix(mine): one for key, one in known.items() if key.startswith(mine)}
-    left, right = st.columns([2, 3], gap="medium")
+    with st.container(key="learned"):
+        left, right = st.columns([2, 3], gap="medium")
     with right:
         batches: list[CurvePoint] = []
         if within and pick_toggle(
@@ -276,20 +279,26 @@ class Curves:
 
     def draw(self, measure: str) -> None:
         """One measure of all students."""
-        chart = learning_curves.learning_curves(
-            self.points, self.looks, measure, self.config.epochs, self.teacher, batches=self.batches
-        )
-        epochs = sorted({int(point.epoch) + 1 for point in self.points})
-        if chart is not None and not self.live and len(epochs) > 1:
-            chart = learning_curves.replay_curves(chart, epochs[0], epochs[-1])
         name, key = ("Accuracy", "accuracy") if measure == "accuracy" else (f"Curves {measure}", "terms")
-        chart_view.draw(chart, name, savable=not self.live, key=f"{key}_chart")
+        chart_view.draw(_make_chart(self, measure), name, savable=not self.live, key=f"{key}_chart")
 
     def draw_losses(self) -> None:
         """The choice of a loss term, and its curves; nothing before there is one."""
         measures = learning_curves.list_measures(self.points or self.batches)
         if terms := [measure for measure in measures if measure != "accuracy"]:
             self.draw(pick_option("term", "Loss term", terms, lambda key: learning_curves.get_measure(key).label))
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Curves: pickle.dumps})
+def _make_chart(curves: Curves, measure: str) -> Spec | None:
+    """One measure of all students, for everybody who watches the run."""
+    chart = learning_curves.learning_curves(
+        curves.points, curves.looks, measure, curves.config.epochs, curves.teacher, batches=curves.batches
+    )
+    epochs = sorted({int(point.epoch) + 1 for point in curves.points})
+    if chart is None or curves.live or len(epochs) < 2:
+        return chart
+    return learning_curves.replay_curves(chart, epochs[0], epochs[-1])
 
 
 def _show_soft_labels(
