@@ -72,8 +72,9 @@ def pick_networks(needs: str = "") -> tuple[Network, list[Network]]:
             "students", "Students", others, default, MAX_STUDENTS,
             known=found, placeholder="Choose up to four students",
         )  # fmt: skip
-        line.markdown(layout.name_networks(name, chosen))
-    return _show_together(found, name, chosen)
+    teacher, students = _show_together(found, name, chosen)
+    line.markdown(layout.name_networks(teacher.label, [one.label for one in students]))
+    return teacher, students
 
 
 def choose_networks(needs: str = "") -> tuple[Network, list[Network]]:
