@@ -16,6 +16,7 @@ from kdexplorer.errors import CheckpointError
 from kdexplorer.runs.checkpoints import find_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import list_runs
 from tests.datasets.test_folder import data, write  # noqa: F401
+from tests.runs.forgery import Marker
 
 SHORT = ["--epochs", "1", "--batch-size", "16", "--students", "resnet8:kd:weight=0.9:ce_weight=0.1"]
 
@@ -180,14 +181,6 @@ def test_logits_of_other_images_are_refused(shapes, tmp_path, capsys):
     save_npz(tmp_path / "teacher.npz", shapes, test=np.zeros((4, 3)))
     assert main(["import", str(tmp_path / "teacher.npz"), "--name", "mine", "--dataset", shapes.key]) == 1
     assert "shape (4, 3)" in capsys.readouterr().err
-
-
-class Marker:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
 
 
 @pytest.mark.parametrize("file", ["evil.npz", "evil.pt2"])

@@ -9,26 +9,18 @@ from kdexplorer.runs.checkpoints import open_checkpoint
 from tests.pages.reading import dataset, open_tab, params, results_table, specs, text
 
 
-def test_the_first_state(family, open_page):
+def test_the_first_state_and_every_tab(family, open_page):
     at = open_page("soft_labels")
     assert at.selectbox(key="teacher").value == "teacher"
     assert at.multiselect(key="students").value == ["small-scratch", "small-response"]
     assert params(specs(at)[0])["logT"] == 2  # T = 4
     assert "2,000 of 2,000 images" in text(at)
-
-
-def test_a_link_sets_the_temperature(family, open_page):
-    at = open_page("soft_labels", T="8")
-    assert params(specs(at)[0])["logT"] == 3
-    assert at.query_params["T"] == "8"
-
-
-def test_every_tab_draws_its_charts(family, open_page):
-    at = open_page("soft_labels")
     counts = {"Gradient on the student": 2, "Curves over T": 5, "Class similarity": 4, "Logits": 1}
+    assert [tab.label for tab in at.tabs] == list(counts)  # without human labels
     for tab, count in counts.items():
         open_tab(at, tab)
         assert len(specs(at)) == count, tab
+        assert "the class that the teacher predicts" not in text(at)  # there are labels
     assert at.dataframe[0].value["class"].tolist()[:2] == ["airplane", "automobile"]
 
 
@@ -60,12 +52,6 @@ def test_alpha_starts_at_the_value_that_the_shown_student_was_trained_with(famil
     assert at.button_group(key="preset_alpha").value == 0.9
 
 
-def test_class_similarity_has_the_bundled_labels(family, open_page):
-    at = open_tab(open_page("soft_labels"), "Class similarity")
-    assert sum("classes by classes" in spec["description"] for spec in specs(at)) == 3
-    assert "the class that the teacher predicts" not in text(at)
-
-
 def test_class_similarity_without_labels_says_how_images_are_grouped(family, monkeypatch, open_page):
     monkeypatch.setattr(type(get_dataset("cifar10")), "test_labels", lambda self, root=None: None)
     at = open_tab(open_page("soft_labels"), "Class similarity")
@@ -91,12 +77,6 @@ def test_human_labels_are_about_test_images_only(family, human, open_page):
     assert len(specs(at)) == 2
     open_tab(at, "Human labels")
     assert "choose one to see their labels" in text(at)
-
-
-def test_without_human_labels_there_is_no_tab(family, open_page):
-    at = open_page("soft_labels")
-    assert "Human labels" not in [tab.label for tab in at.tabs]
-    assert "Logits" in [tab.label for tab in at.tabs]
 
 
 def test_a_file_that_is_not_of_human_labels_is_reported(family, human, tmp_path, open_page):

@@ -39,15 +39,6 @@ def test_distance_against_hand_computed_figures():
     assert found.least <= analysis.distance(room, logits, 1.0).kl
 
 
-def test_the_closest_temperature_is_a_minimum_on_a_grid():
-    generator = np.random.default_rng(0)
-    logits, room = generator.normal(0, 3, 10), generator.dirichlet(np.ones(10))
-    room[np.argmax(logits)] += 1
-    found = analysis.distance(room / 2, logits, 1.0)
-    grid = [analysis.distance(room / 2, logits, t).kl for t in np.geomspace(0.1, 40, 200)]
-    assert found.least == pytest.approx(min(grid), abs=1e-3)
-
-
 def test_agreement_counts_and_does_not_decide_on_few_pictures():
     questions = [
         closed(3, votes(c3=3, c5=1)),
