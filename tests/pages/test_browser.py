@@ -44,7 +44,7 @@ def test_dragging_the_temperature_moves_the_bars_and_asks_the_server_once_it_res
 
 def test_the_gradient_follows_both_sliders_and_tabs_draw_their_charts(tab):
     tab.open("soft_labels?image=3&T=4&alpha=0.7")
-    first, second = tab.chart("push by").locator("input[type=range]").all()
+    first, second = tab.chart("their sum").locator("input[type=range]").all()
     drag(second, 0)
     drag(first, 0)
     assert "teacher 0.00" in tab.chart("L = 0.00 · T² KL + 1.00 · CE at T = 1.00").inner_text()
