@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks.app import ROOT
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import bundled_checkpoints
+from kdexplorer.runs.launch import create_run
 from tests.pages.reading import link_labels, make_photo, params, specs, text, turn_to, upload
 
 CIFAR10 = get_dataset("cifar10")
@@ -208,6 +210,13 @@ def test_every_filter_shows_its_first_image(family, open_page):
         order = image_filters.filter_images(name, predictions)
         expected = f"Test image {indices[order[0]]}:" if len(order) else "No image passes this filter"
         assert expected in text(at), name
+
+
+def test_a_runs_student_has_a_short_name_above_the_page(family, make_checkpoint, cifar10_card, open_page):
+    run = create_run(RunConfig(dataset="synthetic", students=[{"name": "own", "architecture": "resnet8"}]), "mine")
+    make_checkpoint(run.path / "own", "resnet8", 3, np.eye(10)[np.arange(10_000) % 10], **cifar10_card)
+    at = open_page("soft_labels", students=f"{run.run_id}/own")
+    assert "**teacher** → own" in [one.value for one in at.markdown]
 
 
 def test_a_class_keeps_its_images(family, open_page):
