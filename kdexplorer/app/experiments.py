@@ -36,13 +36,19 @@ def show() -> None:
             experiment = pick_experiment()
             st.header(experiment.question)
             claims_place = st.container()
-            _show_question(experiment)
+            st.markdown(f"**Literature.** {experiment.literature}")
+            st.markdown(f"**Expected.** {experiment.expected}")
+            with st.expander("Protocol, declared in advance"):
+                st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
         with right:
             results = draw_chart(experiment)
         with claims_place:
             claims = _show_verdict(experiment, results)
         if claims:
-            _show_numbers(experiment, results, claims)
+            with st.expander("The numbers behind the verdict"):
+                for claim in claims:
+                    st.markdown(as_text(claim.evidence))
+                downloads.show_files(experiment.key, {"csv": to_csv(experiment, results)})
         st.divider()
         access.show_login()
         _show_run(experiment)
@@ -61,14 +67,6 @@ def pick_experiment() -> Experiment:
     return get_experiment(key)
 
 
-def _show_question(experiment: Experiment) -> None:
-    """What is known, and what was declared in advance."""
-    st.markdown(f"**Literature.** {experiment.literature}")
-    st.markdown(f"**Expected.** {experiment.expected}")
-    with st.expander("Protocol, declared in advance"):
-        st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
-
-
 def _show_verdict(experiment: Experiment, results: Results) -> list[Claim]:
     """The claims with their verdicts, which it returns; of the small variant none."""
     if not results:
@@ -80,14 +78,6 @@ def _show_verdict(experiment: Experiment, results: Results) -> list[Claim]:
     for claim in claims:
         show_claim(claim)
     return claims
-
-
-def _show_numbers(experiment: Experiment, results: Results, claims: list[Claim]) -> None:
-    """What the verdicts are computed from, and the files."""
-    with st.expander("The numbers behind the verdict"):
-        for claim in claims:
-            st.markdown(as_text(claim.evidence))
-        downloads.show_files(experiment.key, {"csv": to_csv(experiment, results)})
 
 
 def draw_chart(experiment: Experiment) -> Results:

@@ -139,7 +139,7 @@ def _live_settings(request: HandoutRequest) -> dict[str, Any]:
         for name, checkpoint in select_networks(request.networks).items()
     ]
     sample = (request.pictures[0].data_url, request.pictures[0].caption(request.teacher.classes))
-    return assemble.build_settings(networks, request.temperature, T_MIN, T_MAX, sample)
+    return assemble.build_settings(networks, request.temperature, sample)
 
 
 def _to_json(value: Any) -> Markup:

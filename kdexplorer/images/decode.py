@@ -78,15 +78,8 @@ _LATER_SCAN = re.compile(rb"(?=\xff\xda..(.))", re.DOTALL)
 
 
 def decode_image(data: bytes, fit: Fit = "crop", limit: int = MAX_BYTES) -> np.ndarray:
-    """Decodes a file to a network's input size: `decode_fits` for a single fit."""
-    return decode_fits(data, (fit,), limit)[fit]
-
-
-def decode_fits(
-    data: bytes, fits: Sequence[Fit] = ("crop", "letterbox"), limit: int = MAX_BYTES
-) -> dict[Fit, np.ndarray]:
-    """Decodes a file to a network's input size in one or both ways: `decode_sizes` for that size."""
-    return {fit: pixels for fit, (pixels,) in decode_sizes(data, (SIZE,), fits, limit).items()}
+    """Decodes a file to a network's input size: `decode_sizes` for that size and a single fit."""
+    return decode_sizes(data, (SIZE,), (fit,), limit)[fit][0]
 
 
 def decode_sizes(

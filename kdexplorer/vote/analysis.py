@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from kdexplorer.analysis.difference import correct, format_p, over_images
-from kdexplorer.analysis.metrics import cross_entropy_to_humans, entropy, fit_temperature
+from kdexplorer.analysis.metrics import cross_entropy_to_humans, entropy
 from kdexplorer.vote.questions import Question
-
-
-@dataclass(frozen=True)
-class Distance:
-    """KL(votes ‖ teacher) in nats at a temperature and at the closest one; None where no temperature is closest."""
-
-    kl: float
-    closest: float | None
-    least: float | None
 
 
 def soft_label(counts: Sequence[int]) -> np.ndarray | None:
@@ -38,24 +28,12 @@ def choice_of(counts: Sequence[int]) -> int | None:
     return None if most == 0 or list(counts).count(most) > 1 else list(counts).index(most)
 
 
-def distance(votes: np.ndarray, teacher_logits: np.ndarray, temperature: float) -> Distance:
-    """How far the teacher's soft label is from the audience's.
+def distance(votes: np.ndarray, teacher_logits: np.ndarray) -> float:
+    """KL(votes ‖ teacher) in nats at T = 1, from the audience's soft label and the teacher's logits, `[K]` each.
 
-    KL(votes ‖ teacher) = cross-entropy of the votes to the teacher's soft label at T, less the votes' entropy. The
-    other direction is infinite as soon as a class has no vote.
-
-    Args:
-        votes: the audience's soft label, float64 `[K]`.
-        teacher_logits: `[K]`.
-        temperature: T.
+    The other direction is infinite as soon as a class has no vote.
     """
-    bound = float(entropy(votes))
-
-    def kl(t: float) -> float:
-        return max(0.0, float(cross_entropy_to_humans(votes, teacher_logits, t)) - bound)
-
-    closest = fit_temperature(votes, teacher_logits)
-    return Distance(kl(temperature), closest, None if closest is None else kl(closest))
+    return max(0.0, float(cross_entropy_to_humans(votes, teacher_logits) - entropy(votes)))
 
 
 def describe_agreement(questions: Sequence[Question], logits: Mapping[str, np.ndarray]) -> str | None:

@@ -45,7 +45,7 @@ def test_reduced_size_of_a_large_jpeg_keeps_the_average(side):
 
 def test_both_fits_equal_each_fit():
     data = encode(photo(mode="RGBA"))
-    for fit, pixels in decode.decode_fits(data).items():
+    for fit, (pixels,) in decode.decode_sizes(data, [decode.SIZE]).items():
         assert (pixels == decode.decode_image(data, fit)).all()
 
 

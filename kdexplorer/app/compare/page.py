@@ -157,10 +157,11 @@ def _pick_networks_and_runs(found: dict[str, Network]) -> tuple[dict[str, Networ
     if len(teachers) > 1:
         with st.container(horizontal=True):
             for teacher in teachers:
-                args = (_list_family(bundled, teacher), teacher)
+                students = [name for name in lineage.students_of(bundled, bundled[teacher]) if name != teacher]
                 st.button(
-                    f"{as_text(teacher)} and its students", f"family_{teacher}", on_click=_choose_networks, args=args
-                )
+                    f"{as_text(teacher)} and its students", f"family_{teacher}", on_click=_choose_networks,
+                    args=([teacher, *students][:LIMIT], teacher),
+                )  # fmt: skip
     left, right = st.columns([3, 2])
     with left:
         default = _default_networks(found, bundled or found)
@@ -188,11 +189,6 @@ def _default_networks(found: dict[str, Network], options: dict[str, Network]) ->
     family = lineage.first_family(options, options[teacher])  # curves of more than one are hard to tell apart
     names = [teacher, *family][:LIMIT] if family else list(options)[:LIMIT]
     return next(iter(results.group_by_evaluation({name: found[name] for name in names}).values()))
-
-
-def _list_family(found: dict[str, Network], teacher: str) -> list[str]:
-    """A teacher and its students."""
-    return [teacher, *(name for name in lineage.students_of(found, found[teacher]) if name != teacher)][:LIMIT]
 
 
 def _choose_networks(names: list[str], teacher: str | None = None) -> None:
