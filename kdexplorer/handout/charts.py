@@ -8,7 +8,7 @@ stored in the file once.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +28,7 @@ from kdexplorer.charts.votes import vote_bars
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.figures import all_figures
-from kdexplorer.figures.images import ALL_STAGES, draw_scale
+from kdexplorer.figures.images import ALL_STAGES, Source, draw_scale
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.vega import compile_charts
 from kdexplorer.images.picture import Picture
@@ -45,22 +45,6 @@ OCTAVES = tuple(k / 4 for k in range(-4, 19))
 Chart = dict[str, Any]
 """A chart as `page.js` draws it: `shape` (an index of `Charts.compile_shapes`), `rows` by data set, parameters'
 `values` by name, `description`."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the figures about one picture are drawn from, see `figures.images`."""
-
-    teacher: NetworkLogits
-    students: list[NetworkLogits]
-    maps: list[NetworkMaps]
-    photo: np.ndarray
-    classes: tuple[str, ...]
-    label: int | None
-    temperature: float
-    alpha: float = 0.0
-    student: NetworkLogits | None = None
-    stage: str = ALL_STAGES
 
 
 class Charts:
@@ -135,14 +119,15 @@ class Charts:
             rows.append(NetworkMaps(name, role, maps[1], attention_weight(checkpoint)))
         teacher, *students = networks
         classes, start = self.request.teacher.classes, self.request.temperature
-        shown = Shown(teacher, students, rows, picture.pixels_last, classes, picture.label, start)
+        shown = Source(networks, classes, picture.label, start)
+        over_photo = SimpleNamespace(maps=rows, photo=picture.pixels_last, stage=ALL_STAGES)
         figures = all_figures()
         first, *own = (self.request.alpha_of(checkpoint) for checkpoint in self.request.networks.values())
         moments = [(fresh_student(teacher), own[0] if own else first), *zip(students, own, strict=True)]
         return {
             "soft_labels": figures["soft_labels"].chart(shown),
             "scale": draw_scale(rows, "map", True),
-            "attention": figures["attention"].chart(shown),
+            "attention": figures["attention"].chart(over_photo),
         } | {
             f"gradient {number}": figures["gradient"].chart(replace(shown, student=student, alpha=alpha))
             for number, (student, alpha) in enumerate(moments)
