@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -20,7 +21,8 @@ from kdexplorer.app.server.headers import Gate
 from kdexplorer.app.server.streamlit_internals import ask_no_host, ignore_other_kinds, upload_manager
 from kdexplorer.app.server.style import StyleFirst
 from kdexplorer.app.server.uploads import limit_uploads
-from kdexplorer.app.state.cached import forget_networks
+from kdexplorer.app.state import cached
+from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.processes import limit_thread_spinning
 from kdexplorer.story import check_file
 
@@ -30,7 +32,8 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
     limit_uploads(upload_manager())
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.COMPUTATIONS + 16, "download"))
-    tasks = [asyncio.create_task(one) for one in (memory.load_torch(), memory.tidy(forget_networks))]
+    ahead, tidy = memory.load_ahead(partial(cached.gallery, Cifar10.key)), memory.tidy(cached.forget_networks)
+    tasks = [asyncio.create_task(one) for one in (ahead, tidy)]
     yield
     for task in tasks:
         task.cancel()

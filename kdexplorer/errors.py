@@ -11,6 +11,23 @@ KDError
 └── TrainingError     training that failed (a loss that is not finite)
 """
 
+from __future__ import annotations
+
+from collections.abc import Collection
+
+
+def did_you_mean(name: str, choices: Collection[str]) -> str:
+    """The nearest of the choices in parentheses, after a space; empty where none is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name[:60], choices, 1, cutoff=0.75)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def unknown_name(kind: str, name: str, choices: Collection[str]) -> str:
+    """What is said of a name that is none of the choices."""
+    return f"unknown {kind} '{name[:60]}'{did_you_mean(name, choices)}: choose one of {', '.join(choices)}"
+
 
 class KDError(Exception):
     """Base of all errors that carry a message for the user."""

@@ -15,10 +15,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from kdexplorer.config import SCRATCH, Objective, RunConfig, StudentConfig
-from kdexplorer.errors import ConfigError
-from kdexplorer.methods import all_methods, find_method, get_method
+from kdexplorer.errors import ConfigError, unknown_name
+from kdexplorer.methods import UnknownSettings, all_methods, find_method
 from kdexplorer.presets import PRESETS, RECIPES
-from kdexplorer.schema import validate
+from kdexplorer.schema import RECORDED, validate
 
 _LAB_KEYS = {"alpha": "kd", "beta": "at"}
 """The lab's names for the weights of these methods' terms, where the methods in use have no setting of that name."""
@@ -29,8 +29,8 @@ _STUDENT_KEYS = {"smoothing": "label_smoothing", "label_smoothing": "label_smoot
 """Keys that belong to the student rather than to a term: spelling to field."""
 
 
-def parse_student(text: str) -> StudentConfig:
-    """Reads a student; see the module.
+def parse_student(text: str, recorded: bool = False) -> StudentConfig:
+    """Reads a student; see the module. What a program has `recorded` may name what is not installed now.
 
     A key belongs to the nearest of the words joined by `+` before it that has such a setting, in full or in the
     method's short spelling (`T`), else to the student: `name`, `initial` (a checkpoint to start from), `ce_weight`,
@@ -42,30 +42,29 @@ def parse_student(text: str) -> StudentConfig:
     architecture, *rest = text.split(":")
     words = rest.pop(0).split("+") if rest else [SCRATCH]
     student: dict[str, Any] = {"architecture": architecture, "terms": []}
-    group = [_add_terms(student, text, word) for word in words]
+    group = [_add_terms(student, text, word, recorded) for word in words]
     for pair in rest:
         key, separator, value = pair.partition("=")
         if not separator:
             raise ConfigError(f"'{text}': '{pair}' is not KEY=VALUE, as in T=4")
         value, *more = [value] if key in _TEXT_KEYS else re.split(r"\+(?=[A-Za-z])", value)
         _set(student, group, text, key, value)
-        group = [_add_terms(student, text, word) for word in more] or group
+        group = [_add_terms(student, text, word, recorded) for word in more] or group
         words += more
-    return validate(StudentConfig, {"name": f"{architecture}-{'+'.join(words)}"} | student, where=text)
+    values = {"name": f"{architecture}-{'+'.join(words)}"} | student
+    return validate(StudentConfig, values, where=text, context=RECORDED if recorded else None)
 
 
-def _add_terms(student: dict[str, Any], text: str, word: str) -> list[dict[str, Any]]:
+def _add_terms(student: dict[str, Any], text: str, word: str, recorded: bool) -> list[dict[str, Any]]:
     """Adds the terms of a preset or a method to a student and returns them."""
     if word in PRESETS:
         preset = copy.deepcopy(PRESETS[word])
         student["ce_weight"] = preset["ce_weight"]
         added = preset["terms"]
-    elif word in (keys := [method.key for method in all_methods()]):
+    elif word in (keys := [method.key for method in all_methods()]) or (recorded and word.isidentifier()):
         added = [{"method": word}]
     else:
-        raise ConfigError(
-            f"'{text}': unknown preset or method '{word[:60]}': choose one of {', '.join([*PRESETS, *keys])}"
-        )
+        raise ConfigError(f"'{text}': {unknown_name('preset or method', word, [*PRESETS, *keys])}")
     student["terms"] += added
     return added
 
@@ -90,23 +89,23 @@ def _set(student: dict[str, Any], group: list[list[dict[str, Any]]], text: str, 
         student["terms"].append(term)
         group.append([term])
     else:
-        methods = [get_method(term["method"]) for terms in group for term in terms]
+        methods = [find_method(term["method"]) for terms in group for term in terms]
         own = [name for method in methods for name in (*_settings(method.key), *method.short_keys)]
-        raise ConfigError(
-            f"'{text}': unknown key '{key[:60]}': choose one of {', '.join(dict.fromkeys([*own, *_STUDENT_KEYS]))}"
-        )
+        raise ConfigError(f"'{text}': {unknown_name('key', key, dict.fromkeys([*own, *_STUDENT_KEYS]))}")
     if sets_weight:
         student["ce_weight"] = round(1 - alpha, 12)
 
 
 def _settings(method: str) -> list[str]:
-    return [name for name in get_method(method).Settings.model_fields if name != "method"]
+    return [name for name in find_method(method).Settings.model_fields if name != "method"]
 
 
 def _setting(method: str, key: str) -> str | None:
     """The setting of a method that a key means, or None."""
-    name = "weight" if _LAB_KEYS.get(key) == method else get_method(method).short_keys.get(key, key)
-    return name if name in _settings(method) else None
+    found = find_method(method)
+    name = "weight" if _LAB_KEYS.get(key) == method else found.short_keys.get(key, key)
+    is_open = issubclass(found.Settings, UnknownSettings) and key not in _STUDENT_KEYS
+    return name if is_open or name in _settings(method) else None
 
 
 def _read(value: str) -> float | str:

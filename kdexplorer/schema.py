@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from kdexplorer.errors import ConfigError
+from kdexplorer.errors import ConfigError, did_you_mean, unknown_name
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.=+-]{0,63}"
 
@@ -67,13 +67,13 @@ def problems(error: ValidationError) -> list[tuple[str, str]]:
         elif item["type"] == "string_pattern_mismatch":
             message = "takes letters, digits and . _ - = +, at most 64, starting with a letter or digit"
         elif item["type"] == "union_tag_invalid":
-            message = (
-                f"unknown {item['ctx']['discriminator'].strip(chr(39))} '{item['ctx']['tag'][:60]}': choose one of "
-            )
-            message += item["ctx"]["expected_tags"]
+            tags = item["ctx"]["expected_tags"].replace("'", "").split(", ")
+            message = unknown_name(item["ctx"]["discriminator"].strip("'"), item["ctx"]["tag"], tags)
         elif (
             item["type"] != "value_error" and item["input"] is not None and not isinstance(item["input"], (dict, list))
         ):
             message += f", not {str(item['input'])[:60]!r}"
+            if item["type"] == "literal_error":
+                message += did_you_mean(str(item["input"]), re.findall("'([^']*)'", item["ctx"]["expected"]))
         found.append((field, message))
     return found

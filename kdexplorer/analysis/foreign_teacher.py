@@ -1,11 +1,18 @@
-"""A teacher from elsewhere as its logits: stored ones, a program of `torch.export`, or ONNX. Nothing is unpickled."""
+"""A teacher from elsewhere as its logits: stored ones, a program of `torch.export`, ONNX, or a function's network.
+
+Files run no code and nothing is unpickled. `module:function` runs code, so only a command names it: no record, card,
+form or link.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,14 +52,15 @@ TRIED = 500
 
 
 def import_logits(
-    source: Path, name: str, output: Path, dataset: Dataset, normalization: Normalization | None, show: bool = False
-) -> Checkpoint:
+    source: Path | str, name: str, output: Path, dataset: Dataset, normalization: Normalization | None,
+    show: bool = False,
+) -> Checkpoint:  # fmt: skip
     """Makes the checkpoint folder `output / name` of a teacher's logits for all training and test images.
 
     Args:
         source: `.npz` with arrays `train` and `test` `[N, K]` in the data's order and `sha256`, the data's fingerprint;
             `.pt2` or `.onnx` of a program from images `[B, 3, H, W]` to logits `[B, K]`. Where it takes another size
-            than the images have, they are enlarged.
+            than the images have, they are enlarged. Or `module:function`, as text, see `open_function`.
         name: of the folder.
         output: where it is made.
         dataset: what it classifies.
@@ -66,12 +74,11 @@ def import_logits(
 
     if not is_name(name) or (output / name).exists():
         raise CheckpointError(f"the name {name[:60]} is taken, or is no name: choose another.")
-    _require_file(source)
     splits: dict[SplitName, Split] = {"train": dataset.load("train"), "test": dataset.load("test")}
-    if source.suffix == ".npz":
-        logits = _read_stored(source, dataset)
+    program = _open(source)
+    if program is None:
+        logits = _read_stored(Path(source), dataset)
     else:
-        program = (_open_onnx if source.suffix == ".onnx" else _open_exported)(source)
         chosen = normalization or _choose_normalization(splits["train"], program, dataset.normalization)
         if show:
             values = " and ".join(" ".join(map(str, part)) for part in chosen.model_dump().values())
@@ -98,21 +105,35 @@ def import_logits(
     return save_checkpoint(output / name, state, Card.model_validate(card, context=RECORDED), test)
 
 
-def find_or_import(source: Path, output: Path, dataset: Dataset, show: bool) -> Checkpoint:
-    """What `import_logits` makes of a file, once for each content: the name has the beginning of its hash."""
-    _require_file(source)
-    stem = "".join(one if one.isalnum() and one.isascii() else "-" for one in source.stem).strip("-")[:40]
-    facts = (dataset.key, dataset.sha256)
-    digest = hashlib.sha256(source.read_bytes() + repr(facts).encode()).hexdigest()
+def find_or_import(source: Path | str, output: Path, dataset: Dataset, show: bool) -> Checkpoint:
+    """What `import_logits` makes of a source, once for each content: the name has the beginning of its hash.
+
+    A function's content is what its network predicts for the first training images.
+    """
+    if isinstance(source, str):
+        content = _predict_split(_first(dataset.load("train")), open_function(source), PIXELS, "").tobytes()
+    else:
+        content = source.read_bytes()
+    stem = re.sub("[^A-Za-z0-9]+", "-", source if isinstance(source, str) else source.stem).strip("-")[:40]
+    digest = hashlib.sha256(content + repr((dataset.key, dataset.sha256)).encode()).hexdigest()
     name = f"{stem or 'teacher'}-{digest[:8]}"
     if (output / name).is_dir():
         return open_checkpoint(output / name)
     return import_logits(source, name, output, dataset, None, show)
 
 
-def _require_file(source: Path) -> None:
+def is_function(text: str) -> bool:
+    """Whether it is `module:function`, which no name of a network is."""
+    return re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text) is not None
+
+
+def _open(source: Path | str) -> Program | None:
+    """What is run; None for stored logits. Raises CheckpointError."""
+    if isinstance(source, str):
+        return open_function(source)
     if not source.is_file():
         raise CheckpointError(f"{source} is not found: check the path.")
+    return {".npz": lambda _: None, ".onnx": _open_onnx}.get(source.suffix, _open_exported)(source)
 
 
 def _read_stored(source: Path, dataset: Dataset) -> Logits:
@@ -132,10 +153,14 @@ def _read_stored(source: Path, dataset: Dataset) -> Logits:
 
 def _choose_normalization(train: Split, program: Program, own: Normalization) -> Normalization:
     """Whichever has the smaller cross-entropy on the first training images: a program does not tell."""
-    some = train.take(np.arange(min(TRIED, len(train))))
+    some = _first(train)
     return min(
         (PIXELS, own), key=lambda one: metrics.cross_entropy(_predict_split(some, program, one, ""), some.labels)
     )
+
+
+def _first(split: Split) -> Split:
+    return split.take(np.arange(min(TRIED, len(split))))
 
 
 def _predict_split(split: Split, program: Program, normalization: Normalization, title: str) -> np.ndarray:
@@ -197,6 +222,37 @@ def _open_exported(source: Path) -> Program:
             return module(torch.from_numpy(images)).numpy()
 
     return _describe_program(predict, shape)
+
+
+@cache
+def open_function(source: str) -> Program:
+    """Calls `module:function` of the current folder or an installed package, once; it returns a network.
+
+    That is any function of normalized images float32 `[B, 3, H, W]`, such as a `torch.nn.Module`, to logits `[B, K]` or
+    to an object with `logits`, as Transformers' models return.
+
+    Raises:
+        CheckpointError: when it is not found, or fails.
+    """
+    import torch
+
+    module, _, name = source.partition(":")
+    sys.path.insert(0, "")  # the current folder
+    try:
+        network = getattr(importlib.import_module(module), name)()
+    except Exception as error:  # of somebody's code
+        raise CheckpointError(f"{source} gives no network: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove("")
+    if isinstance(network, torch.nn.Module):
+        network.cpu().eval()
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            found = network(torch.from_numpy(images))
+        return getattr(found, "logits", found).float().cpu().numpy()
+
+    return Program(predict, None, None)
 
 
 def _describe_program(predict: Predict, shape: Sequence[object]) -> Program:

@@ -13,7 +13,7 @@ import numpy as np
 
 from kdexplorer.analysis.results import dataset_of
 from kdexplorer.datasets import get_dataset
-from kdexplorer.errors import CheckpointError, ConfigError
+from kdexplorer.errors import CheckpointError, ConfigError, unknown_name
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def export(network: str | Checkpoint, format: Format = "pt2") -> bytes:
         CheckpointError: when the weights cannot be trusted, or the program computes something else.
     """
     if format not in FORMATS:
-        raise ConfigError(f"unknown format '{str(format)[:60]}': choose one of {', '.join(FORMATS)}")
+        raise ConfigError(unknown_name("format", str(format), FORMATS))
     if format == "onnx" and not has_onnx():
         raise ConfigError("onnx needs more libraries: pip install onnx onnxscript onnxruntime")
     checkpoint = find_checkpoint(network) if isinstance(network, str) else network

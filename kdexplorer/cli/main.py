@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from kdexplorer import __version__
 from kdexplorer.cli import data, handout, networks, runs, study, train
 from kdexplorer.cli.options import COMMANDS, DONE, FAILED, STOPPED, WRONG_USAGE
-from kdexplorer.errors import ConfigError, KDError
+from kdexplorer.errors import ConfigError, KDError, did_you_mean
 
 MODULES = (train, study, runs, networks, handout, data)
 """In the order in which the help lists their commands."""
@@ -45,9 +46,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STOPPED
 
 
+class Parser(argparse.ArgumentParser):
+    """Names the nearest of the choices."""
+
+    def error(self, message: str) -> NoReturn:
+        found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        near = did_you_mean(found[1], found[2].replace("'", "").split(", ")) if found else ""
+        super().error(message + near)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(prog="kdexplorer", description="Train distilled networks and examine them.")
+    parser = Parser(prog="kdexplorer", description="Train distilled networks and examine them.")
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     plugin = "a file with methods, networks or data sets of your own; its code runs"

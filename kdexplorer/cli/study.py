@@ -18,7 +18,7 @@ from kdexplorer.cli.options import argument, command, flag
 from kdexplorer.errors import ConfigError
 from kdexplorer.networks import all_architectures
 from kdexplorer.notation import format_number
-from kdexplorer.schema import validate
+from kdexplorer.schema import RECORDED, validate
 from kdexplorer.studies import driver, report
 from kdexplorer.studies import folder as folders
 from kdexplorer.studies.collect import collect
@@ -75,7 +75,7 @@ def train_declared(options: argparse.Namespace) -> int:
         return shared.DONE
     shared.refuse_torchrun("a study")
     path = options.declaration or bundled_declaration()
-    study = read_study(path, options.pair, options.teacher)
+    study = read_study(path, options.pair, options.teacher, recorded=options.show)
     if options.seeds is not None and not 1 <= options.seeds <= len(study.seeds):
         raise ConfigError(f"--seeds: {path} declares {len(study.seeds)} seeds: choose 1 to that many.")
     beside = path.with_name(f"{path.stem}{f'-{options.pair}' if options.pair else ''}.json")
@@ -119,8 +119,8 @@ def sweep(options: argparse.Namespace) -> int:
 def describe_study(path: Path) -> str:
     """A declaration in a line: its file, how many students and seeds, how many measured; or what it lacks."""
     try:
-        study, table = read_study(path), read_table(path.with_suffix(".json"))
-    except ConfigError as error:  # it declares pairs, or a method that is not installed
+        study, table = read_study(path, recorded=True), read_table(path.with_suffix(".json"))
+    except ConfigError as error:  # it declares pairs
         return str(error)
     size = f"{len(study.entries)} students × {len(study.seeds)} seeds"
     return f"{path}: {size}, {len(table.rows) if table else 0} of {len(study.entries) * len(study.seeds)} measured"
@@ -134,7 +134,7 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
     if options.detach and options.ray:
         raise ConfigError("--detach starts a study on this machine: leave it out with --ray, or use nohup.")
     more = {"students_per_run": options.students_per_run, "memory_gib": options.memory_gib}
-    config = validate(StudyConfig, values | more)
+    config = validate(StudyConfig, values | more, context=RECORDED)
     folder, starting = folders.folder_of(config.study), not (options.show or options.estimate)
     if starting and not options.ray:  # a cluster's machines have data of their own
         shared.prepare_data(options, config.study.shared.dataset)

@@ -9,6 +9,7 @@ from typing import Any
 
 from kdexplorer import processes
 from kdexplorer.analysis import results
+from kdexplorer.analysis.foreign_teacher import find_or_import, is_function
 from kdexplorer.analysis.verdicts import compare_with_teacher_and_baseline
 from kdexplorer.cli import options as shared
 from kdexplorer.cli.options import argument, command, flag
@@ -109,7 +110,8 @@ def show_demo(options: argparse.Namespace) -> int:
     *shared.RUN_OPTIONS,
     argument(
         "--teacher-logits", type=Path, metavar="FILE",
-        help="a teacher of which only logits count: .npz with train, test and sha256, .pt2 of torch.export, or .onnx",
+        help="a teacher of which only logits count: .npz with train, test and sha256, .pt2 of torch.export, or .onnx; "
+        "--teacher MODULE:FUNCTION calls a function of your own that returns a network",
     ),
     flag("--detach", "train in the background and print the run's id"),
     shared.LOG,
@@ -157,20 +159,18 @@ def read_config(options: argparse.Namespace) -> RunConfig:
     if not values.get("students"):
         raise ConfigError(f"no students are given: try --students {EXAMPLES}")
     values.setdefault("dataset", shared.default_dataset())
-    if options.teacher_logits:
+    if options.teacher_logits or is_function(options.teacher or ""):
         values |= {"teacher": _import_teacher(options, values["dataset"]), "teacher_view": "fixed"}
     return validate(RunConfig, values)
 
 
 def _import_teacher(options: argparse.Namespace, dataset: str) -> str:
-    """The name of the checkpoint that the file of `--teacher-logits` is kept as. Raises KDError."""
-    from kdexplorer.analysis.foreign_teacher import find_or_import
-
-    if options.teacher:
+    """The name of the checkpoint that the logits of such a teacher are kept as. Raises KDError."""
+    if options.teacher and options.teacher_logits:
         raise ConfigError("--teacher-logits is the teacher: leave out --teacher.")
     shared.prepare_data(options, dataset)
     data = get_dataset(dataset)
-    found = find_or_import(options.teacher_logits, imported_root(), data, not options.quiet)
+    found = find_or_import(options.teacher_logits or options.teacher, imported_root(), data, not options.quiet)
     if not options.quiet:
         print(f"{found.path}: accuracy {100 * found.card.test_accuracy:.2f} % as a teacher", file=sys.stderr)
     return f"imported/{found.name}"

@@ -9,7 +9,7 @@ from kdexplorer.datasets.cifar10_small import Cifar10Small
 from kdexplorer.datasets.cifar100 import Cifar100
 from kdexplorer.datasets.folder import PREFIX, ImageFolder, prepared_folders
 from kdexplorer.datasets.synthetic import SyntheticShapes
-from kdexplorer.errors import ConfigError, DataError
+from kdexplorer.errors import ConfigError, DataError, unknown_name
 from kdexplorer.plugins import classes_in, leave_out, plugins
 
 __all__ = [
@@ -57,7 +57,7 @@ def get_dataset(key: str) -> Dataset:
     if key.startswith(PREFIX):
         return ImageFolder(key)
     if key not in _listed():
-        raise ConfigError(f"unknown data set '{key[:60]}': choose one of {dataset_choices()}")
+        raise ConfigError(f"{unknown_name('data set', key, _listed())} or {PREFIX}PATH")
     return _listed()[key]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from kdexplorer.errors import ConfigError
+from kdexplorer.errors import ConfigError, unknown_name
 from kdexplorer.methods.base import FAMILIES, Method, MethodSettings
 from kdexplorer.plugins import classes_in, leave_out, modules_of
 from kdexplorer.schema import Name
@@ -44,7 +44,7 @@ def get_method(key: str) -> type[Method]:
     """The method of that key. Raises ConfigError, which lists the choices, for any other."""
     found = {method.key: method for method in all_methods()}
     if key not in found:
-        raise ConfigError(f"unknown method '{key[:60]}': choose one of {', '.join(found)}")
+        raise ConfigError(unknown_name("method", key, found))
     return found[key]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from kdexplorer.errors import ConfigError
+from kdexplorer.errors import ConfigError, unknown_name
 from kdexplorer.plugins import leave_out, plugins
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def get_architecture(key: str) -> Architecture:
     if key == STORED.key:
         return STORED
     if key not in found:
-        raise ConfigError(f"unknown architecture '{key[:60]}': choose one of {', '.join(found)}")
+        raise ConfigError(unknown_name("architecture", key, found))
     return found[key]
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdexplorer.errors import CheckpointError, ConfigError
+from kdexplorer.errors import CheckpointError, ConfigError, did_you_mean
 from kdexplorer.files import bundled, new_folder, open_regular, read_bytes, read_once, write_bytes, write_json
 from kdexplorer.methods import Method, all_methods
 from kdexplorer.networks.registry import STORED
@@ -181,10 +181,11 @@ def find_checkpoint(name: str) -> Checkpoint:
         with contextlib.suppress(OSError):  # too long for a path
             if (place / CARD).is_file():
                 return open_checkpoint(place)
-    choices = ", ".join(checkpoint.name for checkpoint in bundled_checkpoints()) or "none"
+    names = [checkpoint.name for checkpoint in bundled_checkpoints()]
+    near, choices = did_you_mean(name, names), ", ".join(names) or "none"
     hint = "" if (bundled_root() / "resnet50").is_dir() else f" {LARGE}"
     raise ConfigError(
-        f"there is no checkpoint '{name[:100]}'. Bundled: {choices}; or give RUN/STUDENT or a folder.{hint}"
+        f"there is no checkpoint '{name[:100]}'{near}. Bundled: {choices}; or give RUN/STUDENT or a folder.{hint}"
     )
 
 

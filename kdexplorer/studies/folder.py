@@ -23,7 +23,7 @@ from kdexplorer.files import read_once, write_json
 from kdexplorer.runs import launch
 from kdexplorer.runs.records import LIVE, RESUMABLE
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
-from kdexplorer.schema import Name, StrictModel, validate
+from kdexplorer.schema import RECORDED, Name, StrictModel, validate
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import StudyRun, Table, begin_table, read_table
 
@@ -83,7 +83,7 @@ class StudyFolder(Run):
 
 def _load_config(path: Path) -> StudyConfig:
     folder = StudyFolder(path.parent)
-    config = validate(StudyConfig, folder.read_values(), where=folder.run_id)
+    config = validate(StudyConfig, folder.read_values(), folder.run_id, RECORDED)
     if config.study.study_id != folder.run_id:
         raise ConfigError(f"{folder.run_id}: its {path.name} has another study: restore it, or start a new study.")
     return config

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, ValidationInfo, model_validator
 
 from kdexplorer.analysis.metrics import average_logits, fresh_push
 from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, RunConfig, StudentConfig
@@ -23,7 +23,7 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.notation import format_number, format_options, parse_student
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_root, find_teachers
-from kdexplorer.schema import Name, StrictModel, validate
+from kdexplorer.schema import RECORDED, Name, StrictModel, validate
 
 MAX_VALUES = 32
 """The most temperatures, and the most weights, of a grid."""
@@ -130,7 +130,7 @@ class Study(StrictModel):
     grid: Grid | None = None
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Study:
+    def _is_consistent(self, info: ValidationInfo) -> Study:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("a seed is declared twice: remove one")
         if unknown := [name for name in self.references if name not in self.entries]:
@@ -139,8 +139,10 @@ class Study(StrictModel):
             raise ValueError(f"{own[0]} is no setting: remove it")
         names = list(self.entries)
         try:
+            for text in () if info.context else self.entries.values():
+                parse_student(text)
             for start in range(0, len(names), MAX_STUDENTS):
-                self.config(self.seeds[0], names[start : start + MAX_STUDENTS])
+                self.config(self.seeds[0], names[start : start + MAX_STUDENTS], info.context)
         except ConfigError as error:
             raise ValueError(str(error)) from error
         return self
@@ -161,8 +163,8 @@ class Study(StrictModel):
 
     @cached_property
     def students(self) -> dict[str, StudentConfig]:
-        """A student for each entry, called as the entry."""
-        return {name: parse_student(f"{text}:name={name}") for name, text in self.entries.items()}
+        """A student for each entry, called as the entry; in a record it may have what is not installed now."""
+        return {name: parse_student(f"{text}:name={name}", recorded=True) for name, text in self.entries.items()}
 
     @cached_property
     def shared(self) -> RunConfig:
@@ -174,10 +176,10 @@ class Study(StrictModel):
         """Of the students; several joined by `, `."""
         return ", ".join(dict.fromkeys(student.architecture for student in self.students.values()))
 
-    def config(self, seed: int, names: Iterable[str]) -> RunConfig:
+    def config(self, seed: int, names: Iterable[str], context: dict[str, Any] | None = RECORDED) -> RunConfig:
         """The run of some entries and one seed. Raises ConfigError."""
         own = {"name": self.name, "students": [self.students[name] for name in names], "seed": seed}
-        return validate(RunConfig, {**self.recipe, **own})
+        return validate(RunConfig, {**self.recipe, **own}, context=context)
 
     def places(self) -> dict[str, Place]:
         """Where each entry of a grid is; empty where there is none."""
@@ -242,8 +244,10 @@ def make_grid_study(student: str, recipe: Mapping[str, Any], seeds: Any = 3, **g
     return validate(Study, values | {"seeds": list(range(shared.seed, shared.seed + seeds))})
 
 
-def read_study(path: Path, pair: str | None = None, teacher: str | None = None) -> Study:
+def read_study(path: Path, pair: str | None = None, teacher: str | None = None, recorded: bool = False) -> Study:
     """Reads a declaration in TOML. Raises ConfigError when it is missing or not valid.
+
+    Where its results are only shown, it may name what is not installed: it is `recorded`.
 
     Where the file declares several `pairs` of a teacher's and a student's architecture, `pair` names one, whose student
     takes the place of STUDENT in the entries, and `teacher` the trained network.
@@ -262,7 +266,7 @@ def read_study(path: Path, pair: str | None = None, teacher: str | None = None) 
         values |= {"name": f"{values['name']}-{pair}", "recipe": values["recipe"] | {"teacher": teacher}}
     elif pair or teacher:
         raise ConfigError(f"{path} declares no pairs: leave out --pair and --teacher.")
-    return validate(Study, values, str(path))
+    return validate(Study, values, str(path), RECORDED if recorded else None)
 
 
 def bundled_studies() -> Path:

@@ -207,7 +207,7 @@ def find_conflicts(table: Table, study: Study) -> list[str]:
         return found
     stored = {entry.name: entry.objective for entry in table.entries}
     for student in study.students.values() if stored else ():
-        if stored.get(student.name) != student.objective:
+        if not student.objective.unknown and stored.get(student.name) != student.objective:
             found.append(f"{student.name} meant other settings when the table was begun: a default has changed.")
     return found
 

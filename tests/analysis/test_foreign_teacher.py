@@ -111,6 +111,38 @@ def test_a_student_learns_from_logits_alone(shapes, tmp_path, capsys, file):
         assert list_runs()[0].config().teacher == run.config().teacher
 
 
+FUNCTION = """
+from types import SimpleNamespace
+
+import torch
+
+def load():
+    weight = torch.load("weight.pt")
+    return lambda images: SimpleNamespace(logits=images.flatten(1) @ weight.T)
+
+def broken():
+    return 1 / 0
+"""
+
+
+def test_a_function_of_whoever_starts_it_gives_a_teacher(shapes, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_teacher.py").write_text(FUNCTION)
+    torch.save(fit(shapes), tmp_path / "weight.pt")
+    words = ["train", "--dataset", shapes.key, *SHORT, "--teacher"]
+    assert main([*words, "own_teacher:load"]) == 0
+    config = list_runs()[0].config()
+    assert find_checkpoint(config.teacher).logits() == pytest.approx(logits_of(shapes, "test"), abs=0.02)
+    assert main([*words, "own_teacher:load", "--quiet"]) == 0  # computed once
+    assert list_runs()[0].config().teacher == config.teacher
+    capsys.readouterr()
+    assert main([*words, "own_teacher:broken"]) == 1
+    assert "own_teacher:broken gives no network: ZeroDivisionError" in capsys.readouterr().err
+    (tmp_path / "run.json").write_text(config.model_copy(update={"teacher": "own_teacher:load"}).model_dump_json())
+    assert main(["train", "--config", str(tmp_path / "run.json")]) == 2  # a file names no code
+    assert "no checkpoint 'own_teacher:load'" in capsys.readouterr().err
+
+
 def test_a_program_that_normalizes_itself_is_recognized(shapes, tmp_path, capsys):
     assert (
         main(["train", "--dataset", shapes.key, *SHORT[:4], "--students", "resnet8:scratch:name=own", "--quiet"]) == 0

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from kdexplorer.app.server import memory, turns
+from kdexplorer.errors import DataError
 
 
 @pytest.mark.parametrize("is_empty", [True, False])
@@ -40,3 +41,11 @@ def test_loading_a_network_does_not_load_torchs_compiler():
         "sys.exit('torchvision' in sys.modules or 'torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_server_whose_images_are_damaged_starts_and_the_pages_say_so():
+    def read_images():
+        raise DataError("damaged")
+
+    asyncio.run(memory.load_ahead(read_images))
+    assert "torch" in sys.modules

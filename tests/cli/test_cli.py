@@ -157,6 +157,11 @@ def test_runs_are_listed_and_shown_with_their_results(finished, capsys):
         (["train", "--students", "resnet8", "--dataset", "cifar10"], 2, "data download cifar10"),
         (["train", "--students", "resnet8", "--dataset", "synthetic", "--train-images", "20000"], 2, "only 10000"),
         (["train", "--students", "resnet8:scratch:initial=resnet56", "--dataset", "cifar10-small"], 2, "cannot start"),
+        (["train", "--students", "resnett8"], 2, "not 'resnett8' (did you mean 'resnet8'?)"),
+        (["train", "--students", "resnet8:scrach"], 2, "(did you mean 'scratch'?)"),
+        (["train", "--students", "resnet8", "--dataset", "cifar11"], 2, "(did you mean 'cifar10'?)"),
+        (["experiment", "better-techer"], 2, "(did you mean 'better-teacher'?)"),
+        (["evaluate", "resnet5"], 2, "(did you mean 'resnet56'?)"),
         (["import", "absent.pt", "--architecture", "resnet8", "--name", "x"], 1, "absent.pt is not found"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kdexplorer.schema import RECORDED
 from kdexplorer.studies.experiments.base import NETWORKS, Results
 from kdexplorer.studies.experiments.omitted_class import ACCURACY, BIASES, COUNT, RECALL
 from kdexplorer.studies.study import Study, make_grid_study
@@ -30,18 +31,19 @@ def table_of(study, rows, images=400, **facts):
     """A table of these rows; a run for each seed."""
     names = tuple(study.entries)
     seeds = sorted({row.seed for row in rows})
-    return Table(
-        study=study, sha256=study.sha256, teacher="0" * 64, evaluated_on=f"{images:,} test images", images=images,
-        entries=[
+    values = {
+        "study": study, "sha256": study.sha256, "teacher": "0" * 64, "images": images,
+        "evaluated_on": f"{images:,} test images", "rows": rows,
+        "entries": [
             Entry(name=one.name, key=one.key, objective=one.objective, state_bytes=10**6, kept_bytes=10**7)
             for one in study.students.values()
         ],
-        runs=[
+        "runs": [
             StudyRun(run=f"r-{seed}", seed=seed, entries=names, seconds=60, batch_seconds=(1 + seed) * 0.03, device="a")
             for seed in seeds
         ],
-        rows=rows, **facts,
-    )  # fmt: skip
+    }  # fmt: skip
+    return Table.model_validate(values | facts, context=RECORDED)
 
 
 def make_table(accuracies=None, seeds=5):

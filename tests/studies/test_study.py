@@ -15,6 +15,7 @@ from kdexplorer.notation import parse_student
 from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.runs.run_folder import list_runs
+from kdexplorer.schema import RECORDED
 from kdexplorer.studies import folder
 from kdexplorer.studies.folder import StudyConfig, find_study, list_studies, open_study, settle
 from kdexplorer.studies.report import to_markdown
@@ -26,8 +27,9 @@ from kdexplorer.studies.study import (
     make_grid_study,
     read_study,
 )
+from kdexplorer.studies.table import Row, write_table
 from kdexplorer.training import estimate
-from tests.studies.sample import make_grid
+from tests.studies.sample import make_grid, table_of
 
 TEXT = """
 version = 2
@@ -99,6 +101,21 @@ def test_a_declaration_that_cannot_be_run_is_refused_with_the_reason(tmp_path, o
     path.write_text(TEXT.replace(old, new))
     with pytest.raises(ConfigError, match=message):
         read_study(path)
+
+
+def test_the_results_of_a_method_that_is_not_installed_are_shown(tmp_path, capsys):
+    path = tmp_path / "study.toml"
+    path.write_text(TEXT.replace("resnet8:kd:T=4", "resnet8:gone:power=2"))
+    study = read_study(path, recorded=True)
+    measures = {"accuracy": 0.5, "cross_entropy": 1.0}
+    rows = [Row(entry=name, seed=seed, measures=measures) for name in study.entries for seed in study.seeds]
+    write_table(table_of(study, rows, teacher=""), path.with_suffix(".json"))
+    assert main(["study", str(path), "--show"]) == 0
+    assert "| plain-kd | gone | 2 | 50.00 " in capsys.readouterr().out
+    folder = open_study(StudyConfig.model_validate({"study": study}, context=RECORDED))
+    assert folder.config().study == study
+    assert main(["study", str(path), "--yes"]) == 2
+    assert "unknown preset or method 'gone'" in capsys.readouterr().err
 
 
 def test_the_bundled_declaration_has_every_method():

@@ -14,6 +14,7 @@ import re
 from collections.abc import Hashable
 from typing import Any, Literal, TypeVar
 
+import pyarrow as pa
 import streamlit as st
 
 from kdexplorer.app.parts import layout
@@ -61,7 +62,8 @@ def draw(
     slug, height = _slug(name), chart_height()
     spec = _fill(spec, untitled) if height == "stretch" else spec
     with place.container(key=f"drawn_{slug}", gap=None, height=height):
-        st.vega_lite_chart(spec, width="stretch", height=height, key=key)
+        tables = {table: _as_table(rows) for table, rows in spec.get("datasets", {}).items()}
+        st.vega_lite_chart(spec | {"datasets": tables}, width="stretch", height=height, key=key)
         if not savable:
             return
         with st.container(key=f"save_{slug}", width="content"):
@@ -72,6 +74,15 @@ def draw(
         if popover.open:  # its rows are sent once more, for the table
             with popover:
                 _offer(key=f"save_files_{slug}", data=_describe(spec, name, about, slug, scale))
+
+
+def _as_table(rows: list[dict[str, Any]]) -> pa.Table | list[dict[str, Any]]:
+    """Rows as Arrow's table, which Streamlit would make by way of pandas, in ten times the time."""
+    columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+    try:
+        return pa.table(columns)
+    except pa.ArrowException:  # a column of several types, which pandas can read
+        return rows
 
 
 def chart_height() -> Literal["content", "stretch"]:

@@ -1,4 +1,4 @@
-"""Memory that the server gives back to the system: a free host has 1 GB, and a run beside it wants some."""
+"""What the server loads before anybody comes, and the memory that it gives back: a free host has 1 GB in all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Callable
 
 from kdexplorer.app.server import turns
+from kdexplorer.errors import KDError
 
 PERIOD, ABSENCE = 30.0, 120.0
 """Seconds between two looks, and after which nobody is expected back, as `disconnectedSessionTTL`."""
@@ -20,9 +21,12 @@ def limit_arenas() -> None:
     _libc("mallopt", _ARENAS, 2)
 
 
-async def load_torch() -> None:
-    """Before the first visitor needs it."""
-    await asyncio.to_thread(importlib.import_module, "torch")
+async def load_ahead(read_images: Callable[[], object]) -> None:
+    """Loads what the first visitor would wait for: large modules, and the images to choose from."""
+    for module in ("pandas", "pyarrow.dataset", "torch"):
+        await asyncio.to_thread(importlib.import_module, module)
+    with contextlib.suppress(KDError):  # pages say what is wrong
+        await asyncio.to_thread(read_images)
 
 
 async def tidy(forget: Callable[[], object]) -> None:

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from functools import cache
 
-from kdexplorer.errors import ConfigError
+from kdexplorer.errors import ConfigError, unknown_name
 from kdexplorer.studies.experiments.base import Experiment
 
 __all__ = ["Experiment", "all_experiments", "get_experiment"]
@@ -24,5 +24,5 @@ def get_experiment(key: str) -> Experiment:
     """The experiment of that key. Raises ConfigError, which lists the choices, for any other."""
     found = {experiment.key: experiment for experiment in all_experiments()}
     if key not in found:
-        raise ConfigError(f"unknown experiment '{key[:60]}': choose one of {', '.join(found)}")
+        raise ConfigError(unknown_name("experiment", key, found))
     return found[key]
