@@ -136,7 +136,7 @@ def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float)
 
 
 def show_curves(page: SoftLabels) -> None:
-    """Entropy, largest probability, KL and the size of the gradient over temperature."""
+    """Entropy, largest probability, KL and gradient over temperature, and in words what it changes over the split."""
     for position, measure in enumerate(temperature.CURVES):
         if position % 2 == 0:
             columns = st.columns(2)
@@ -146,11 +146,6 @@ def show_curves(page: SoftLabels) -> None:
         else:
             chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
             chart_view.draw(chart, f"{measure} over temperature", chart_view.OF_IMAGE, column)
-    _describe_split(page)
-
-
-def _describe_split(page: SoftLabels) -> None:
-    """What the temperature changes over the whole test split, for each student whose stored logits are available."""
     teacher, t = page.networks[page.teacher.name], page.temperature if page.temperature != 1 else 4.0
     students = {one.name: page.networks[one.name] for one in page.students}
     sentences = _describe_temperature(teacher, students, page.picture.dataset, t)

@@ -19,8 +19,7 @@ from kdexplorer.app.server.refusals import network_of
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
 from kdexplorer.errors import KDError
-from kdexplorer.images.picture import Picture
-from kdexplorer.images.qr import qr_png
+from kdexplorer.images.picture import Picture, qr_png
 from kdexplorer.vote.questions import MAX_QUESTIONS, Question, SoftLabel, VoteError, make_question
 from kdexplorer.vote.routes import PATH, build_routes
 from kdexplorer.vote.store import Store, open_store

@@ -20,8 +20,7 @@ from kdexplorer.charts.votes import vote_bars
 from kdexplorer.errors import KDError
 from kdexplorer.images import decode
 from kdexplorer.images.picture import Picture, data_url, enlarge_png
-from kdexplorer.vote import analysis
-from kdexplorer.vote.questions import Question
+from kdexplorer.vote.questions import Question, choice_of, count_votes, describe_agreement, distance, soft_label
 from kdexplorer.vote.store import Store
 
 POLL, IDLE_POLL = 1.0, 5.0
@@ -133,8 +132,8 @@ def _draw(
 
 def _describe(question: Question, counts: Sequence[int], truth: Truth) -> list[str]:
     """Votes and entropy; then the hard label and the T at which the teacher is closest, as far as they may be shown."""
-    room = analysis.soft_label(counts)
-    lines = [f"**{analysis.count_votes(sum(counts))}** · {'open' if question.is_open else 'closed'}"]
+    room = soft_label(counts)
+    lines = [f"**{count_votes(sum(counts))}** · {'open' if question.is_open else 'closed'}"]
     if room is not None:
         lines.append(f"entropy **{float(entropy(room)):.2f} nats**")
     if truth.label is not None:
@@ -153,14 +152,21 @@ def show_history(closed: Sequence[Question], networks: Sequence[Network]) -> Non
     truths = find_truths(closed, networks[0])
     rows = [_describe_row(one, truth, networks[0].name) for one, truth in zip(closed, truths, strict=True)]
     st.dataframe(rows, hide_index=True, column_config={"picture": st.column_config.ImageColumn("picture")})
-    text = analysis.describe_agreement(closed, _logits(closed, networks))
+    known = {}
+    for network in networks:
+        if all(one.classes == network.classes for one in closed):
+            try:
+                known[network.name] = np.stack([network.logits_of(_picture_of(one)) for one in closed])
+            except KDError as error:
+                show_error(error)
+    text = describe_agreement(closed, known)
     if text is not None:
         st.markdown(as_text(text))
 
 
 def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, object]:
     counts, classes = question.totals, question.classes
-    room, choice = analysis.soft_label(counts), analysis.choice_of(counts)
+    room, choice = soft_label(counts), choice_of(counts)
     row: dict[str, object] = {
         "picture": data_url(enlarge_png(question.pixels.transpose(1, 2, 0), decode.SIZE)),
         "label": "" if truth.label is None else classes[truth.label],
@@ -171,20 +177,6 @@ def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, o
     if truth.teacher is not None:
         closest = None if room is None else fit_temperature(room, truth.teacher.logits)
         row[teacher] = classes[int(truth.teacher.logits.argmax())]
-        row["KL at T = 1 (nats)"] = None if room is None else round(analysis.distance(room, truth.teacher.logits), 3)
+        row["KL at T = 1 (nats)"] = None if room is None else round(distance(room, truth.teacher.logits), 3)
         row["closest T"] = None if closest is None else round(closest, 2)
     return row
-
-
-def _logits(closed: Sequence[Question], networks: Sequence[Network]) -> dict[str, np.ndarray]:
-    """Of each network that has the questions' classes, `[questions, K]`."""
-    found = {}
-    for network in networks:
-        if all(one.classes == network.classes for one in closed):
-            try:
-                rows = [network.logits_of(_picture_of(one)) for one in closed]
-            except KDError as error:
-                show_error(error)
-            else:
-                found[network.name] = np.stack(rows)
-    return found

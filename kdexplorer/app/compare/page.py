@@ -56,23 +56,19 @@ def show() -> None:
         "distillation changes.",
     )
     try:
-        _show()
+        found = network_picker.networks()
+        line, place = layout.networks_line()
+        with place:
+            entries, runs = _pick_networks_and_runs(found)
+        if entries:
+            _compare(entries, found, runs, line, place)
+        else:
+            st.info("Press **Change networks** and choose some, or a run with finished students.")
+            if runs:
+                sections.show_curves(Comparison({}, runs=runs))
+        network_picker.show_unusable()
     except KDError as error:
         show_error(error)
-
-
-def _show() -> None:
-    found = network_picker.networks()
-    line, place = layout.networks_line()
-    with place:
-        entries, runs = _pick_networks_and_runs(found)
-    if entries:
-        _compare(entries, found, runs, line, place)
-    else:
-        st.info("Press **Change networks** and choose some, or a run with finished students.")
-        if runs:
-            sections.show_curves(Comparison({}, runs=runs))
-    network_picker.show_unusable()
 
 
 def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[str], line: Any, place: Any) -> None:

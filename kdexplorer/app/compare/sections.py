@@ -261,7 +261,9 @@ def show_confusion(compared: Comparison) -> None:
     for number, (column, chart) in enumerate(zip(columns, maps, strict=True)):
         name = " minus ".join(pair) if number == len(pair) else pair[number]
         chart_view.draw(chart, f"Confusion {name}", place=column, key=f"confusion_{number}")
-    _describe_pair(compared, pair)
+    rows = [row for row in compared.rows if row.name in pair and row.to_scratch_baseline]
+    rows = [row for row in rows if row.to_scratch_baseline and row.to_scratch_baseline.other in pair]
+    st.markdown(as_text(" ".join(verdicts.describe_changes(rows))))
 
 
 def show_disagreements(compared: Comparison) -> None:
@@ -333,13 +335,6 @@ def show_inheritance(compared: Comparison) -> None:
     chart_view.draw(evaluation.inheritance(counts, teacher), f"Error inheritance {student}", key="inheritance")
     shown = (logits[student], logits[baseline], logits[teacher])
     st.markdown(as_text(explain_inheritance((student, baseline, teacher), *shown, labels)))
-
-
-def _describe_pair(compared: Comparison, pair: tuple[str, str]) -> None:
-    """On how many images only one of the two is right, where one is the other's scratch baseline."""
-    rows = [row for row in compared.rows if row.name in pair and row.to_scratch_baseline]
-    rows = [row for row in rows if row.to_scratch_baseline and row.to_scratch_baseline.other in pair]
-    st.markdown(as_text(" ".join(verdicts.describe_changes(rows))))
 
 
 def _pick_pair(compared: Comparison, key: str) -> tuple[str, str] | None:

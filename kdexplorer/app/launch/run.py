@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
@@ -234,14 +234,28 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
                 for row in within
                 if row.student in roles and row.epoch <= config.epochs
             ]
-        curves = Curves(config, points, batches, looks, teacher, live)
-        curves.draw("accuracy")
+
+        def draw(measure: str) -> None:
+            chart = learning_curves.learning_curves(points, looks, measure, config.epochs, teacher, batches=batches)
+            epochs = sorted({int(point.epoch) + 1 for point in points})
+            if chart is not None and not live and len(epochs) > 1:  # it can be played again
+                chart = learning_curves.replay_curves(chart, epochs[0], epochs[-1])
+            name, key = ("Accuracy", "accuracy") if measure == "accuracy" else (f"Curves {measure}", "terms")
+            chart_view.draw(chart, name, savable=not live, key=f"{key}_chart")
+
+        draw("accuracy")
+    measures = learning_curves.list_measures(points or batches)
+
+    def draw_losses() -> None:
+        if terms := [measure for measure in measures if measure != "accuracy"]:
+            draw(pick_option("term", "Loss term", terms, lambda key: learning_curves.get_measure(key).label))
+
     rows = result_rows(found, evaluation_labels(next(iter(found.values())))) if found else []
     with left:
         if found:
             _show_result(run, config, found, rows)
         else:
-            curves.draw_losses()
+            draw_losses()
     if metrics and find_dataset(config.dataset).classes:
         _show_soft_labels(config, metrics, teacher, looks, live)
     if found:
@@ -250,7 +264,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
             with more:
                 left, right = st.columns(2, gap="medium")
                 with left:
-                    curves.draw_losses()
+                    draw_losses()
                 chart_view.draw(evaluation.accuracies(rows, roles), "Results", place=right, key="result_chart")
 
 
@@ -261,35 +275,6 @@ def _color(looks: list[Series]) -> list[Series]:
         return looks
     green = replace(distilled[0], look=replace(distilled[0].look, color=style.FAMILY_COLORS["response"]))
     return [green if one is distilled[0] else one for one in looks]
-
-
-@dataclass(frozen=True)
-class Curves:
-    """The learning curves of a run; after it they can be played again."""
-
-    config: RunConfig
-    points: list[CurvePoint]
-    batches: list[CurvePoint]
-    looks: list[Series]
-    teacher: TeacherFigures | None
-    live: bool
-
-    def draw(self, measure: str) -> None:
-        """One measure of all students."""
-        chart = learning_curves.learning_curves(
-            self.points, self.looks, measure, self.config.epochs, self.teacher, batches=self.batches
-        )
-        epochs = sorted({int(point.epoch) + 1 for point in self.points})
-        if chart is not None and not self.live and len(epochs) > 1:
-            chart = learning_curves.replay_curves(chart, epochs[0], epochs[-1])
-        name, key = ("Accuracy", "accuracy") if measure == "accuracy" else (f"Curves {measure}", "terms")
-        chart_view.draw(chart, name, savable=not self.live, key=f"{key}_chart")
-
-    def draw_losses(self) -> None:
-        """The choice of a loss term, and its curves; nothing before there is one."""
-        measures = learning_curves.list_measures(self.points or self.batches)
-        if terms := [measure for measure in measures if measure != "accuracy"]:
-            self.draw(pick_option("term", "Loss term", terms, lambda key: learning_curves.get_measure(key).label))
 
 
 def _show_soft_labels(

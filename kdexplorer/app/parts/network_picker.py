@@ -97,13 +97,9 @@ def _list_students(found: Mapping[str, Network], teacher: Network, needs: str) -
     """The networks that may be students of a teacher, and those that are chosen by default: two of its first family."""
     others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
     family = [name for name in lineage.first_family(found, teacher) if name in others]
-    learned = [name for name in family[1:] if not needs or _has_learned_from(found[name], needs)]
+    methods = {name: found[name].card.objective.methods if found[name].card.objective else () for name in family[1:]}
+    learned = [name for name, used in methods.items() if not needs or any(needs in method.needs for method in used)]
     return others, [*family[:1], *(learned or family[1:])[:1]] or others[:1]
-
-
-def _has_learned_from(student: Network, part: str) -> bool:
-    objective = student.card.objective
-    return objective is not None and any(part in method.needs for method in objective.methods)
 
 
 def _follow_teacher(found: Mapping[str, Network], teacher: Network, default: list[str]) -> None:
