@@ -36,7 +36,7 @@ def show_page() -> None:
     store = open_store()
     seen = swap_seen(store)
     if st.query_params.get(VIEW) == PROJECTOR:
-        show_projector(store, network_picker.chosen_teacher(), [], seen)
+        show_projector(store, network_picker.pick_networks(shown=False)[0], [], seen)
         chart_view.follow_sliders()
         return
 

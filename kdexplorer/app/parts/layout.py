@@ -108,6 +108,11 @@ def networks_line() -> tuple[Any, Any]:
         return st.empty(), st.popover("Change networks", icon=":material/tune:", width="content")
 
 
+def unseen(name: str) -> Any:
+    """A place for choices that hold on a page without being shown: so they are in its link, as on other pages."""
+    return st.container(key=f"unseen_{name}")
+
+
 def name_networks(teacher: str | None, others: list[str]) -> str:
     """Which networks a page shows, as Markdown."""
     return lineage.name_family(teacher and f"**{as_text(teacher)}**", map(as_text, others))

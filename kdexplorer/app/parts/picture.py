@@ -317,15 +317,12 @@ def _filter_images(teacher: Network, students: list[Network], place: Any) -> tup
     predictions = image_filters.gather_predictions(teacher, students, dataset, labels, indices)
     if predictions is None:
         return indices.tolist(), False
-    options = {"filter": image_filters.available_filters(predictions), "class": [ANY_CLASS, *teacher.classes]}
-    if place is None:
-        name, chosen = (_choose(one, known) for one, known in options.items())
-    else:
-        left, right = place.columns(2)
-        with left:
-            name = choices.pick_one("filter", "Show", options["filter"], options["filter"][0], kind="filter")
-        with right:
-            chosen = choices.pick_one("class", "Class", options["class"], ANY_CLASS, kind="class")
+    left, right = (layout.unseen("filters") if place is None else place).columns(2)
+    filters, classes = image_filters.available_filters(predictions), [ANY_CLASS, *teacher.classes]
+    with left:
+        name = choices.pick_one("filter", "Show", filters, filters[0], kind="filter")
+    with right:
+        chosen = choices.pick_one("class", "Class", classes, ANY_CLASS, kind="class")
     label = None if chosen == ANY_CLASS else teacher.classes.index(chosen)
     order = image_filters.filter_images(name, predictions, label)
     if place is None:
@@ -339,10 +336,3 @@ def _filter_images(teacher: Network, students: list[Network], place: Any) -> tup
         st.stop()
     before, st.session_state[_FILTERS] = st.session_state.get(_FILTERS, (name, chosen)), (name, chosen)
     return indices[order].tolist(), before != (name, chosen)
-
-
-def _choose(name: str, options: list[str]) -> str:
-    """What a link or a page has chosen, else the first."""
-    chosen = choices.choose_one(name, options, options[0], kind=name)
-    choices.publish(name, chosen if choices.is_chosen(name) else None)
-    return chosen
