@@ -78,7 +78,8 @@ def _list_students(found: Mapping[str, Network], teacher: Network, needs: str) -
     """The networks that may be students of a teacher, and those that are chosen by default: two of its first family."""
     others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
     family = [name for name in lineage.first_family(found, teacher) if name in others]
-    methods = {name: found[name].card.objective.methods if found[name].card.objective else () for name in family[1:]}
+    objectives = {name: found[name].card.objective for name in family[1:]}
+    methods = {name: one.methods if one else () for name, one in objectives.items()}
     learned = [name for name, used in methods.items() if not needs or any(needs in method.needs for method in used)]
     return others, [*family[:1], *(learned or family[1:])[:1]] or others[:1]
 
