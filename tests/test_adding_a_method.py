@@ -88,8 +88,7 @@ def environment(folder, package):
 @pytest.fixture
 def copy(tmp_path):
     """Runs Python in a copy of the package with the example in it."""
-    for name in ("kdexplorer", "pages"):
-        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "kdexplorer", tmp_path / "kdexplorer")
     (tmp_path / "kdexplorer" / "methods" / "cosine.py").write_text(example())
     (tmp_path / "sitecustomize.py").write_text(SHRINK)
 
