@@ -111,6 +111,10 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
 def _pick_section() -> str:
     """Draws the sections in their groups; returns the chosen one."""
     chosen = choices.choose_one("show", SECTIONS, FIRST, kind="section")
+
+    def take(key: str) -> None:
+        choices.put("show", st.session_state[key] or chosen)
+
     with st.container(key="show"):
         places = st.columns([31, 36, 33], gap="small")  # as wide as their names
     for number, (place, (group, named)) in enumerate(zip(places, GROUPS.items(), strict=True)):
@@ -118,14 +122,10 @@ def _pick_section() -> str:
         st.session_state[key] = chosen if chosen in named else None
         place.segmented_control(
             group, list(named), format_func=lambda name: LABELS.get(name, name), key=key,
-            on_change=_take_section, args=(key, chosen),
+            on_change=take, args=(key,),
         )  # fmt: skip
     choices.publish("show", None if chosen == FIRST else chosen)
     return chosen
-
-
-def _take_section(key: str, before: str) -> None:
-    choices.put("show", st.session_state[key] or before)
 
 
 def _read(
