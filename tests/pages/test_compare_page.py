@@ -28,25 +28,21 @@ def names(at):
     return results_table(at)["name"].tolist()
 
 
-def test_the_table_and_its_files(evaluated, open_page):
+def test_the_table_its_files_its_verdict_and_what_its_choices_change(evaluated, open_page):
     at = open_page("compare")
     table = results_table(at)
     assert names(at) == ["teacher", "small-scratch", "small-response"]
     assert table["accuracy"].tolist() == pytest.approx([110 / 1.2, 50, 80 / 1.2])
     assert table["method"].tolist() == ["teacher", "scratch", "KD"]
     assert table["to_baseline"].tolist()[2] == pytest.approx(20 / 1.2)
-    assert len(at.get("download_button")) == 5  # the handout is one, a network another
-
-
-def test_the_columns_are_those_of_all_tables(evaluated, open_page):
-    table = results_table(open_page("compare"))
     assert set(table.columns) <= MEASURES.keys()
-
-
-def test_the_verdicts_are_about_the_table(evaluated, open_page):
-    at = open_page("compare")
-    assert "16.67 percentage points" in text(at)
-    assert "small-response" in text(at)
+    assert len(at.get("download_button")) == 5  # the handout is one, a network another
+    assert "16.67 percentage points" in text(at)  # the verdict
+    at.selectbox(key="baseline").set_value("teacher").run()
+    assert results_table(at)["to_baseline"].tolist() != table["to_baseline"].tolist()
+    at.multiselect(key="networks").set_value([]).run()
+    assert "Change networks" in at.info[0].value
+    assert not at.dataframe
 
 
 def test_the_smallest_teacher_is_shown_first_and_another_family_takes_a_click(evaluated, make_checkpoint, open_page):
@@ -59,13 +55,6 @@ def test_the_smallest_teacher_is_shown_first_and_another_family_takes_a_click(ev
     button(at, "big and its students").click().run()
     assert names(at) == ["big", "big-scratch", "big-distilled"]
     assert at.selectbox(key="teacher").value == "big"
-
-
-def test_another_baseline_changes_the_differences(evaluated, open_page):
-    at = open_page("compare")
-    before = results_table(at)["to_baseline"].tolist()
-    at.selectbox(key="baseline").set_value("teacher").run()
-    assert results_table(at)["to_baseline"].tolist() != before
 
 
 SECTIONS = {"Accuracy and cost": 1, "Calibration": 1, "Classes": 1, "Confusion": 3, "Disagreements": 0}
@@ -185,13 +174,6 @@ def test_invalid_values_in_a_link_are_ignored(evaluated, query, open_page):
 def test_damaged_logits_cost_only_what_needs_them(evaluated, section, open_page):
     (evaluated / "small-response" / LOGITS).write_bytes(b"nonsense")
     assert len(names(open_page("compare", show=section))) == 3
-
-
-def test_an_empty_choice_says_what_to_choose(evaluated, open_page):
-    at = open_page("compare")
-    at.multiselect(key="networks").set_value([]).run()
-    assert "Change networks" in at.info[0].value
-    assert not at.dataframe
 
 
 # --- Sweeps -------------------------------------------------------------------------------------------------
