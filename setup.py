@@ -1,4 +1,4 @@
-"""Puts what stands beside the package in a clone into the wheel: studies, and the networks of at most 5 MB."""
+"""Puts what stands beside the package in a clone into the wheel: pages, studies, and the networks of at most 5 MB."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ class BuildWhole(build_py):
         super().run()
         target = Path(self.build_lib) / "kdexplorer" / "bundled"
         shutil.rmtree(target, ignore_errors=True)
-        files = [HERE / "streamlit_app.py", HERE / ".streamlit" / "config.toml"]
+        files = [HERE / "streamlit_app.py", HERE / ".streamlit" / "config.toml", *(HERE / "pages").glob("*.py")]
         files += [path for path in (HERE / "studies").rglob("*") if path.suffix in (".toml", ".json")]
         for weights in (HERE / "checkpoints").glob("*/weights.safetensors"):
             if weights.stat().st_size <= 5e6:

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from kdexplorer.config import RunConfig
 from kdexplorer.networks import all_architectures
-from kdexplorer.networks.cost import count_multiply_adds
+from kdexplorer.networks.registry import count_multiply_adds
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import RECIPES
 from kdexplorer.training.data import evaluation_batches

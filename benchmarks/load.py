@@ -4,12 +4,13 @@
 
 Starts the application (or visits `--url`; visitors are spread over several). All visitors come from one public address,
 as a class behind a router does (`--no-one-address`: each from their own), which they name like a proxy on this machine.
-Each visitor opens a page, with `--empty-caches` after all the files that a browser would load first, then the page of
-the run that trains meanwhile, and from then on thinks 5 to 15 seconds and changes the image, a network, the pinned
-temperature or the page, uploads a photo, or watches the run again. An action lasts from its message to the server's
-message that the script has finished, a first page from the request of its document. Prints percentiles, errors, lost
-connections, the server's memory, its slope and what is left of it `--linger` seconds after all have left, and how many
-visitors saw the run's progress move. Above some 200 visitors this script needs a core of its own.
+First a presenter opens three pages of the server that has just started. Then each visitor opens a page, with
+`--empty-caches` after all the files that a browser would load first, then the page of the run that trains meanwhile,
+and from then on thinks 5 to 15 seconds and changes the image, a network, the pinned temperature or the page, uploads a
+photo, or watches the run again. An action lasts from its message to the server's message that the script has finished,
+a first page from the request of its document. Prints percentiles, errors, lost connections, the server's memory, its
+slope and what is left of it `--linger` seconds after all have left, and how many visitors saw the run's progress move.
+Above some 200 visitors this script needs a core of its own.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ CHUNKS = (
     "Html", "ArrowVegaLiteChart", "embed", "ButtonGroup", "DownloadButton", "Checkbox", "rehype-katex",
 )  # fmt: skip
 """Streamlit's files that a page with a chart needs beside those of the first document and their imports."""
+FIRST = ("overview", "soft_labels", "attention")
+"""The pages that visitors open first."""
 BY_ITSELF = "a fragment by itself"
 """What a page does every second while something runs."""
 
@@ -367,7 +370,7 @@ async def visit(visitor: Visitor, wait: float, options: argparse.Namespace) -> N
     """One visitor's whole visit; an error is recorded and ends only this visit."""
     await asyncio.sleep(wait)
     try:
-        await visitor.open(visitor.random.choice(["overview", "soft_labels", "attention"]), options.empty_caches)
+        await visitor.open(visitor.random.choice(FIRST), options.empty_caches)
         visitor.tally.joined_until = max(visitor.tally.joined_until, visitor.tally.now())
         if visitor.run:
             await visitor.watch()
@@ -390,11 +393,23 @@ async def watch_memory(servers: list[psutil.Process], tally: Tally, every: float
         await asyncio.sleep(every)
 
 
+async def look_first(urls: list[str]) -> None:
+    """A presenter opens the pages before the class comes; prints how long a server that has just started takes."""
+    tally = Tally()
+    for url in urls:
+        for page in FIRST:
+            presenter = Visitor(0, url, tally, None)
+            await presenter.open(page)
+            await presenter.socket.close()
+    print(f"the presenter's first pages: {', '.join(f'{took:.2f}' for took in tally.first_pages)} s")
+
+
 async def run_visits(
     urls: list[str], run: str | None, servers: list[psutil.Process], options: argparse.Namespace
 ) -> Tally:
     """All visits at once."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
+    await look_first(urls)
     tally, wait = Tally(), options.join / options.people
     watcher = asyncio.create_task(watch_memory(servers, tally))
     visits = []

@@ -42,7 +42,7 @@ from torchvision import transforms
 from kdexplorer.config import RunConfig, StudentConfig
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.networks import build
-from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.notation import parse_student
 from kdexplorer.runs.card import Card
 from kdexplorer.runs.checkpoints import save_checkpoint

@@ -72,16 +72,9 @@ def _check_dataset(key: str, info: ValidationInfo) -> str:
 DatasetKey = Annotated[str, Field(max_length=300), AfterValidator(_check_dataset)]
 
 RUN_FILES = (
-    "config.json",
-    "status.json",
-    "metrics.jsonl",
-    "batches.jsonl",
-    "teacher.json",
-    "log.txt",
-    "state.pt",
-    "state.old.pt",
-    "state.damaged.pt",
-)
+    "config.json", "status.json", "metrics.jsonl", "batches.jsonl", "teacher.json", "log.txt", "state.pt",
+    "state.old.pt", "state.damaged.pt",
+)  # fmt: skip
 """The files of a run's folder, beside a folder for each student."""
 
 MAX_EPOCHS, MAX_STUDENTS = 1000, 64
@@ -165,7 +158,7 @@ class RunConfig(StrictModel):
     """One teacher and the students that see the same batches from the same initial weights."""
 
     version: Literal[2] = 2
-    name: Name = Field("experiment", description="label that begins the run's id")
+    name: Name = Field("experiment", description="begins the run's id")
     dataset: DatasetKey = Field("cifar10", description=f"where the images come from: {dataset_choices()}")
     image_order: Literal["content", "source"] = Field(
         "content",

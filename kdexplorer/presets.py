@@ -25,36 +25,27 @@ PRESETS: dict[str, dict[str, Any]] = {
 RECIPES: dict[str, dict[str, Any]] = {
     "standard": {},
     "fast": {
-        "batch_size": 1000,
-        "learning_rate": 1.0,
-        "warmup": 0.0,
-        "optimizer": "muon",
-        "filter_rate": 0.12,
-        "momentum": 0.85,
-        "bias_factor": 16.0,
-        "norm_momentum": 0.4,
-        "first_layer": "whitening",
-        "start_filters": "dirac",
-        "crop_padding": 2,
+        "batch_size": 1000, "learning_rate": 1.0, "warmup": 0.0, "optimizer": "muon", "filter_rate": 0.12,
+        "momentum": 0.85, "bias_factor": 16.0, "norm_momentum": 0.4, "first_layer": "whitening",
+        "start_filters": "dirac", "crop_padding": 2,
     },
     "adamw": {"optimizer": "adamw", "learning_rate": 0.002, "weight_decay": 0.05, "schedule": "cosine"},
-    "repdistiller": {
-        "batch_size": 64,
-        "learning_rate": 0.05,
-        "schedule": "step",
-        "warmup": 0.0,
-        "flip": "random",
-    },
-}
+    "repdistiller": {"batch_size": 64, "learning_rate": 0.05, "schedule": "step", "warmup": 0.0, "flip": "random"},
+}  # fmt: skip
 """Named recipes: what each sets otherwise than the defaults of `config.RunConfig`. An entry is never changed: a better
 recipe is another entry, so that a command with a name goes on to mean the same.
 """
 
 
-def _students(architecture: str) -> list[dict[str, Any]]:
-    return [
-        {"name": f"{architecture}-{name}", "architecture": architecture, **preset} for name, preset in PRESETS.items()
-    ]
+def _student(architecture: str, preset: str, **changes: Any) -> dict[str, Any]:
+    return {"name": f"{architecture}-{preset}", "architecture": architecture, **PRESETS[preset], **changes}
+
+
+def _lab_table(name: str, teacher: str, student: str, **more: Any) -> dict[str, Any]:
+    """A student of each of the lab's objectives, on CIFAR-10."""
+    lab: dict[str, Any] = {"name": name, "dataset": "cifar10", "train_images": None, "teacher": teacher, "seed": 0}
+    lab |= {"batch_size": 128, "learning_rate": 0.1, "schedule": "cosine", "warmup": 0.15}
+    return lab | {"students": [_student(student, preset) for preset in PRESETS]} | more
 
 
 DEMO = "One-minute demo"
@@ -62,73 +53,26 @@ DEMO = "One-minute demo"
 
 STARTING_POINTS: dict[str, dict[str, Any]] = {
     DEMO: {
-        "name": "one-minute-demo",
-        "dataset": "cifar10-small",
-        "train_images": None,
-        "teacher": "resnet20-combined",
+        "name": "one-minute-demo", "dataset": "cifar10-small", "train_images": None, "teacher": "resnet20-combined",
         "students": [
-            {"name": "air_16-scratch", "architecture": "air_16", **PRESETS["scratch"]},
-            {
-                "name": "air_16-response",
-                "architecture": "air_16",
-                "ce_weight": 0.03,
-                "terms": [{"method": "kd", "weight": 0.3, "temperature": 4.0}],
-            },
+            _student("air_16", "scratch"),
+            _student(
+                "air_16", "response", ce_weight=0.03, terms=[{"method": "kd", "weight": 0.3, "temperature": 4.0}]
+            ),
         ],
-        "recipe": "fast",
-        "epochs": 14,
-        "batch_size": 250,
-        "learning_rate": 0.3,
-        "start_resolution": 24,
-        "seed": 0,
+        "recipe": "fast", "epochs": 14, "batch_size": 250, "learning_rate": 0.3, "start_resolution": 24, "seed": 0,
     },
-    "The lab's table": {
-        "name": "lab-table",
-        "dataset": "cifar10",
-        "train_images": None,
-        "teacher": "resnet50",
-        "students": _students("resnet18"),
-        "epochs": 8,
-        "batch_size": 128,
-        "learning_rate": 0.1,
-        "schedule": "cosine",
-        "warmup": 0.15,
-        "start_resolution": 24,
-        "seed": 0,
-    },
-    "The lab's table with small networks": {
-        "name": "small-lab-table",
-        "dataset": "cifar10",
-        "train_images": None,
-        "teacher": "resnet56",
-        "students": _students("resnet20"),
-        "epochs": 28,
-        "batch_size": 128,
-        "learning_rate": 0.1,
-        "schedule": "cosine",
-        "warmup": 0.15,
-        "seed": 0,
-    },
+    "The lab's table": _lab_table("lab-table", "resnet50", "resnet18", epochs=8, start_resolution=24),
+    "The lab's table with small networks": _lab_table("small-lab-table", "resnet56", "resnet20", epochs=28),
     "A teacher from scratch": {
-        "name": "teacher",
-        "dataset": "synthetic",
-        "train_images": 2000,
-        "teacher": None,
-        "students": [{"name": "resnet20", "architecture": "resnet20", **PRESETS["scratch"]}],
-        "epochs": 6,
-        "batch_size": 64,
-        "learning_rate": 0.1,
-        "seed": 0,
+        "name": "teacher", "dataset": "synthetic", "train_images": 2000, "teacher": None,
+        "students": [_student("resnet20", "scratch", name="resnet20")],
+        "epochs": 6, "batch_size": 64, "learning_rate": 0.1, "seed": 0,
     },
     "A fast teacher": {
-        "name": "fast-teacher",
-        "dataset": "cifar10",
-        "train_images": None,
-        "teacher": None,
-        "students": [{"name": "air_64", "architecture": "air_64", **PRESETS["scratch"], "label_smoothing": 0.2}],
-        "recipe": "fast",
-        "epochs": 10,
-        "seed": 0,
+        "name": "fast-teacher", "dataset": "cifar10", "train_images": None, "teacher": None,
+        "students": [_student("air_64", "scratch", name="air_64", label_smoothing=0.2)],
+        "recipe": "fast", "epochs": 10, "seed": 0,
     },
-}
+}  # fmt: skip
 """What the form can be filled with: fields of `config.RunConfig`. The first without a teacher needs no data either."""

@@ -60,20 +60,18 @@ def problems(error: ValidationError) -> list[tuple[str, str]]:
     """The invalid fields and the reasons in a user's words, for forms that show them beside the field."""
     found = []
     for item in error.errors():
-        field = ".".join(str(part) for part in item["loc"])
+        field, kind, given = ".".join(map(str, item["loc"])), item["type"], item["input"]
         message = item["msg"].removeprefix("Value error, ").replace("Input should", "should")
-        if item["type"] == "extra_forbidden":
+        if kind == "extra_forbidden":
             message = "is not a setting"
-        elif item["type"] == "string_pattern_mismatch":
+        elif kind == "string_pattern_mismatch":
             message = "takes letters, digits and . _ - = +, at most 64, starting with a letter or digit"
-        elif item["type"] == "union_tag_invalid":
+        elif kind == "union_tag_invalid":
             tags = item["ctx"]["expected_tags"].replace("'", "").split(", ")
             message = unknown_name(item["ctx"]["discriminator"].strip("'"), item["ctx"]["tag"], tags)
-        elif (
-            item["type"] != "value_error" and item["input"] is not None and not isinstance(item["input"], (dict, list))
-        ):
-            message += f", not {str(item['input'])[:60]!r}"
-            if item["type"] == "literal_error":
-                message += did_you_mean(str(item["input"]), re.findall("'([^']*)'", item["ctx"]["expected"]))
+        elif kind != "value_error" and given is not None and not isinstance(given, (dict, list)):
+            message += f", not {str(given)[:60]!r}"
+            if kind == "literal_error":
+                message += did_you_mean(str(given), re.findall("'([^']*)'", item["ctx"]["expected"]))
         found.append((field, message))
     return found

@@ -193,7 +193,7 @@ def make_checkpoint():
     """
     import torch
 
-    from kdexplorer.networks.cost import count_parameters
+    from kdexplorer.networks.registry import count_parameters
     from kdexplorer.runs.weights import to_half_precision
 
     @functools.cache
@@ -338,8 +338,6 @@ def open_page(monkeypatch):
     from streamlit.components.v2 import manifest_scanner
     from streamlit.testing.v1 import AppTest
 
-    from tests.pages.reading import go_to
-
     run = AppTest._run
 
     def healthy(self, *args, **kwargs):
@@ -353,7 +351,7 @@ def open_page(monkeypatch):
     def open_page(name=None, **query):
         at = AppTest.from_file(ROOT / "kdexplorer" / "app" / "main.py", default_timeout=120)
         if name:
-            go_to(at, name)
+            at.switch_page(str(ROOT / "pages" / f"{name}.py"))
         for key, value in query.items():
             at.query_params[key] = value
         return at.run()

@@ -20,7 +20,6 @@ import sys
 from pathlib import Path
 import kdexplorer
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 from kdexplorer.cli.main import main
 
 PAGES = "overview", "soft_labels", "attention", "live", "launch", "compare", "methods"
@@ -29,7 +28,7 @@ def show_pages(teacher, student, pages=PAGES):
     run = student.partition("/")[0]
     for page in pages:
         at = AppTest.from_file(Path(kdexplorer.__file__).parent / "app/main.py", default_timeout=120)
-        at._page_hash = calc_hash(page)
+        at.switch_page(str(Path(kdexplorer.__file__).parents[1] / f"pages/{page}.py"))
         at.query_params["teacher"], at.query_params["students"] = teacher, student
         at.query_params["networks"] = f"{teacher},{student}"
         if page == "launch":
@@ -88,7 +87,8 @@ def environment(folder, package):
 @pytest.fixture
 def copy(tmp_path):
     """Runs Python in a copy of the package with the example in it."""
-    shutil.copytree(ROOT / "kdexplorer", tmp_path / "kdexplorer")
+    for name in ("kdexplorer", "pages"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "kdexplorer" / "methods" / "cosine.py").write_text(example())
     (tmp_path / "sitecustomize.py").write_text(SHRINK)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kdexplorer.analysis.error_inheritance import REPEATED, RIGHT, count_inheritance, share_of
 from kdexplorer.analysis.results import build_rows
+from kdexplorer.analysis.verdicts import REPEATED, RIGHT, count_inheritance, share_of
 from kdexplorer.cli import main
 from kdexplorer.datasets.human_labels import find_human_labels
 from kdexplorer.methods import FAMILIES, all_methods
@@ -56,7 +56,7 @@ def test_relative_links_resolve(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_paths_and_benchmarks_exist(page):
-    paths = re.findall(r"`((?:kdexplorer|tests|benchmarks|deploy|studies)/[\w./-]+)`", PAGES[page])
+    paths = re.findall(r"`((?:kdexplorer|tests|pages|benchmarks|deploy|studies)/[\w./-]+)`", PAGES[page])
     paths = [path for path in paths if path != EXAMPLE]
     assert not [path for path in paths if not (ROOT / path).exists()]
     benchmarks = set(re.findall(r"python -m (benchmarks\.\w+)", PAGES[page]))

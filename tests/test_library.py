@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 
 import kdexplorer as kd
+from kdexplorer.analysis import programs
 from kdexplorer.analysis.results import find_entries, read_rows
 from kdexplorer.analysis.verdicts import compare_with_teacher_and_baseline
 from kdexplorer.cli.main import main
@@ -97,6 +98,9 @@ def test_an_exported_network_computes_the_same_elsewhere(format, bundled, tmp_pa
         assert all(torch.equal(state[name], tensor) for name, tensor in network.state_dict().items())
         logits = kd.predict(network, (255 * pixels).round().astype(np.uint8))
     assert np.allclose(logits, bundled.logits["resnet8-scratch"][:5], atol=0.02)
+    monkeypatch.setattr(programs, "TOLERANCE", 0.0)
+    assert main(["export", "resnet8-scratch", "--format", format]) == 1
+    assert f"as {format} its logits differ" in capsys.readouterr().err
 
 
 def test_ones_own_student_is_compared_with_its_bundled_teacher(runs_root, make_checkpoint, bundled, capsys):

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import kdexplorer
 
 PACKAGE = Path(kdexplorer.__file__).parent
@@ -97,6 +99,7 @@ def test_no_module_imports_itself_through_others():
 def test_only_the_application_knows_streamlit():
     for path in FILES:
         known = {name.split(".")[0] for name in imports_of(path)}
+        assert "pages" not in known, path
         assert "streamlit" not in known or path.relative_to(PACKAGE).parts[0] == "app", path
 
 
@@ -104,7 +107,7 @@ def test_private_parts_of_streamlit_are_used_in_one_module():
     """`streamlit.components.v2` and the exceptions are public; what breaks with the others stands in that module."""
     private = ("proto", "runtime", "web", "config", "net_util", "elements", "delta_generator", "navigation", "util")
     own = PACKAGE / "app/server/streamlit_internals.py"
-    for path in [*FILES, ROOT / "streamlit_app.py"]:
+    for path in [*FILES, ROOT / "streamlit_app.py", *(ROOT / "pages").glob("*.py")]:
         used = {name for name in imports_of(path) if name.startswith(tuple(f"streamlit.{part}" for part in private))}
         assert not used or path == own, path
 
@@ -135,6 +138,18 @@ def test_the_descriptions_in_the_registries_load_no_torch():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("pages/*.py")), ids=lambda path: path.stem)
+def test_no_string_stands_alone_on_a_page(path):
+    """Streamlit would write it at the page's top, as it does with every value that nobody takes."""
+    rest = ast.parse(path.read_text()).body[1:]
+    assert not [line for line in rest if isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("pages/*.py")), ids=lambda path: path.stem)
+def test_a_page_is_short(path):
+    assert len(path.read_text().splitlines()) <= 150
 
 
 def test_every_public_function_has_a_docstring_and_type_hints():

@@ -13,12 +13,13 @@ import pytest
 from benchmarks.app import running
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("kdexplorer", "studies", ".streamlit", "pyproject.toml", "setup.py", "requirements.txt",
+FILES = ("kdexplorer", "pages", "studies", ".streamlit", "pyproject.toml", "setup.py", "requirements.txt",
          "streamlit_app.py", "README.md", "LICENSE")  # fmt: skip
 
 COMMANDS = """
 from kdexplorer.cli.main import main
-for words in (["study", "--list"], ["evaluate", "resnet8-scratch"], ["runs", "table"], ["experiment"]):
+LINES = "study --list", "demo --epochs 1", "evaluate resnet8-scratch", "runs table", "experiment"
+for words in map(str.split, LINES):
     assert main(words) == 0, words
 assert main(["evaluate", "resnet50"]) == 2
 

@@ -148,15 +148,18 @@ def load_stored(
     Each is float32 `[2, 5, N, stages]`: for power 1 and 2, what `COMPARED` lists.
     """
     found: dict[Path, np.ndarray | None] = {}
+    named = _split(images)
     for student in students:
-        parts = [_load(teacher, student, part) for part in _split(images)]
+        parts = [_load(teacher, student, part, name) for part, name in named]
         known = [part for part in parts if part is not None]
         found[student.path] = np.concatenate(known, axis=2) if known and len(known) == len(parts) else None
     return found
 
 
-def _split(images: np.ndarray) -> list[np.ndarray]:
-    return [images[begin : begin + PART] for begin in range(0, len(images), PART)]
+def _split(images: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    """The parts that are stored apart, each with its hash."""
+    parts = (images[begin : begin + PART] for begin in range(0, len(images), PART))
+    return [(part, hashlib.sha256(part.tobytes()).hexdigest()) for part in parts]
 
 
 def _identify(checkpoint: Checkpoint) -> tuple[str, str]:
@@ -164,14 +167,14 @@ def _identify(checkpoint: Checkpoint) -> tuple[str, str]:
     return checkpoint.sha256, str(checkpoint.card.normalization)
 
 
-def _facts(teacher: Checkpoint, student: Checkpoint, part: np.ndarray) -> dict[str, Any]:
+def _facts(teacher: Checkpoint, student: Checkpoint, images: str) -> dict[str, Any]:
     networks = {"teacher": _identify(teacher), "student": _identify(student)}
-    return networks | {"attention": "absolute values", "images": hashlib.sha256(part.tobytes()).hexdigest()}
+    return networks | {"attention": "absolute values", "images": images}
 
 
-def _load(teacher: Checkpoint, student: Checkpoint, part: np.ndarray) -> np.ndarray | None:
+def _load(teacher: Checkpoint, student: Checkpoint, part: np.ndarray, name: str) -> np.ndarray | None:
     shape = (2, len(COMPARED), len(part), len(get_architecture(teacher.architecture).stages))
-    return array_store.load_array(_facts(teacher, student, part), shape)
+    return array_store.load_array(_facts(teacher, student, name), shape)
 
 
 def measure(
@@ -193,8 +196,8 @@ def measure(
 
     students, _ = split_by_stages(teacher, students)
     done = 0
-    for part in _split(images):
-        missing = {_identify(one): one for one in students if _load(teacher, one, part) is None}
+    for part, name in _split(images):
+        missing = {_identify(one): one for one in students if _load(teacher, one, part, name) is None}
         chosen = ({_identify(teacher): teacher} | missing) if missing else {}
         networks = {key: (network(one), one.card.normalization) for key, one in chosen.items()}
         found: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in missing}
@@ -214,7 +217,7 @@ def measure(
             alone = np.stack([correlate_own(*(_join(maps, power) for maps in pair)) for power in (1, 2)])
             try:
                 values = np.concatenate([np.concatenate(similarities, axis=2), alone[:, None]], axis=1)
-                array_store.save_array(_facts(teacher, missing[key], part), values)
+                array_store.save_array(_facts(teacher, missing[key], name), values)
             except OSError as error:
                 where = f"{array_store.store_root()} cannot be written ({error.strerror})"
                 raise KDError(f"{where}: free some space or check its permissions.") from error

@@ -17,7 +17,7 @@ from kdexplorer.datasets import Dataset, Normalization, Split, available_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.folder import label_folder
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
-from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import AfterChoice, Card, DataFacts
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, replace_card, save_checkpoint
 from kdexplorer.runs.weights import (

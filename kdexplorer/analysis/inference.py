@@ -24,20 +24,26 @@ PROBED = 16
 """Images of a probe: the one that is examined first, then others that a relation needs."""
 
 
-def predict(network: StagedNetwork, images: np.ndarray, normalization: Normalization) -> np.ndarray:
-    """Logits `[B, classes]` float32 of uint8 images `[B, 3, 32, 32]`, computed in float32."""
+def predict(
+    network: nn.Module, images: np.ndarray, normalization: Normalization, side: int | None = None
+) -> np.ndarray:
+    """Logits `[B, classes]` float32 of uint8 images `[B, 3, 32, 32]`, resized to `side` pixels, computed in float32."""
     import torch
 
+    from kdexplorer.datasets.augmentation import resize
+
     with torch.inference_mode():
-        return network(to_inputs(network, images, normalization)).float().cpu().numpy()
+        inputs = to_inputs(network, images, normalization)
+        return network(resize(inputs, side or inputs.shape[-1])).float().cpu().numpy()
 
 
 def predict_batches(
-    network: StagedNetwork, images: np.ndarray, normalization: Normalization, size: int = 500, title: str = ""
-) -> np.ndarray:
+    network: nn.Module, images: np.ndarray, normalization: Normalization, size: int = 500, title: str = "",
+    side: int | None = None,
+) -> np.ndarray:  # fmt: skip
     """`predict` for any number of images, so many at once; with a title a progress bar is drawn on stderr."""
     starts = tqdm(range(0, len(images), size), title, disable=not title, file=sys.stderr, leave=False)
-    return np.concatenate([predict(network, images[start : start + size], normalization) for start in starts])
+    return np.concatenate([predict(network, images[start : start + size], normalization, side) for start in starts])
 
 
 def compute_outputs(network: StagedNetwork, images: np.ndarray, normalization: Normalization) -> Outputs:

@@ -89,16 +89,8 @@ def _interval(row: Any) -> str:
     return f"{100 * row.accuracy_low:.2f} – {100 * row.accuracy_high:.2f}"
 
 
-def _weights(row: Any) -> str:
-    return describe_objective(row.objective_terms) if row.objective_terms else ""
-
-
 def _training(row: Any) -> str:
     return " + ".join(map(str, row.epochs_by_run)) + (", test seen" if row.continued_in_view else "")
-
-
-def _difference(key: str) -> Callable[[Any], str]:
-    return lambda row: one.points if (one := getattr(row, key)) else ""
 
 
 def _p(row: Any) -> str:
@@ -116,7 +108,8 @@ _PAIRED = "Difference of the accuracies in percentage points, with McNemar's p"
 _REGISTRY = (
     Measure("name", "Network"),
     Measure("method", "Method", help="The distillation methods of its objective"),
-    Measure("weights", "Method with its weights", help="The terms of the sum that training minimized", text=_weights),
+    Measure("weights", "Method with its weights", help="The terms of the sum that training minimized",
+            text=lambda row: row.objective_terms and describe_objective(row.objective_terms)),
     Measure("training", "Epochs by run", text=_training,
             help="Passes over the training images in each run; test seen: continued after test accuracy was known"),
     Measure("objective", "Objective", "", ".3f",
@@ -135,8 +128,9 @@ _REGISTRY = (
     Measure("interval", "95 % interval", help="Wilson's interval of the accuracy", text=_interval),
     Measure("accuracy_interval", "Accuracy, 95 % interval", help="With Wilson's interval",
             text=lambda row: f"{100 * row.accuracy:.2f} % ({_interval(row)})"),
-    Measure("to_scratch_baseline", "To its scratch baseline", help=_PAIRED, text=_difference("to_scratch_baseline")),
-    Measure("to_teacher", "To its teacher", help=_PAIRED, text=_difference("to_teacher")),
+    Measure("to_scratch_baseline", "To its scratch baseline", help=_PAIRED,
+            text=lambda row: row.to_scratch_baseline and row.to_scratch_baseline.points),
+    Measure("to_teacher", "To its teacher", help=_PAIRED, text=lambda row: row.to_teacher and row.to_teacher.points),
     Measure("to_baseline", "vs. baseline (points)", "", "+.2f", 100, help="Difference of the accuracies"),
     Measure("p", "McNemar p",
             help="Of the images that only one of the two networks classifies correctly: the probability of a split at "

@@ -14,6 +14,7 @@ import numpy as np
 from kdexplorer.analysis.results import dataset_of
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import CheckpointError, ConfigError, unknown_name
+from kdexplorer.networks import build
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ def export(network: str | Checkpoint, format: Format = "pt2") -> bytes:
     """The content of a file with a network in float32.
 
     `pt2` (`torch.export`) and `onnx` take pixels float32 `[N, 3, 32, 32]` from 0 to 1, any N, and return logits
-    `[N, K]`: the normalization is inside. They are compared with the network on 200 images. `safetensors` has the
-    weights under the names of this package; the card's facts are its metadata.
+    `[N, K]`: the normalization is inside. `safetensors` has the weights under the names of this package; the card's
+    facts are its metadata. Each is read back and compared with the network on 200 images.
 
     Args:
         network: a name as for `load`, or its checkpoint.
@@ -49,39 +50,43 @@ def export(network: str | Checkpoint, format: Format = "pt2") -> bytes:
     checkpoint = find_checkpoint(network) if isinstance(network, str) else network
     if not checkpoint.computes:
         raise CheckpointError(f"{checkpoint.name} is no network: only its logits are stored.")
-    if format == "safetensors":
-        return _save_weights(checkpoint)
     import torch
 
-    program = _with_normalization(checkpoint)
+    program = _with_normalization(checkpoint.network(), checkpoint)
     images = torch.from_numpy(_images(checkpoint).astype(np.float32) / 255)
     with _EXPORTING, torch.no_grad():
-        shapes = ({0: torch.export.Dim("images")},)
-        exported = torch.export.export(program, (images[:2],), dynamic_shapes=shapes)
-        data, run = _pack_onnx(exported) if format == "onnx" else _pack_torch(exported)
+        if format == "safetensors":
+            data, run = _pack_weights(checkpoint)
+        else:
+            shapes = ({0: torch.export.Dim("images")},)
+            exported = torch.export.export(program, (images[:2],), dynamic_shapes=shapes)
+            data, run = _pack_onnx(exported) if format == "onnx" else _pack_torch(exported)
         difference = float((run(images) - program(images)).abs().max())
     if not difference < TOLERANCE:
         raise CheckpointError(f"{checkpoint.name}: as {format} its logits differ by up to {difference:.2g}.")
     return data
 
 
-def _save_weights(checkpoint: Checkpoint) -> bytes:
+def _pack_weights(checkpoint: Checkpoint) -> tuple[bytes, Callable[[Tensor], Tensor]]:
+    """The file's content, and what computes from it."""
     import safetensors.torch
 
     state = {name: tensor.contiguous() for name, tensor in checkpoint.network().state_dict().items()}
     facts = {"architecture", "classes", "normalization", "test_accuracy"}
     card = checkpoint.card.model_dump(mode="json", include=facts)
-    return safetensors.torch.save(state, {name: json.dumps(value) for name, value in card.items()})
+    data = safetensors.torch.save(state, {name: json.dumps(value) for name, value in card.items()})
+    restored = build(checkpoint.architecture, len(checkpoint.classes))
+    restored.load_state_dict(safetensors.torch.load(data))
+    return data, _with_normalization(restored, checkpoint)
 
 
-def _with_normalization(checkpoint: Checkpoint) -> nn.Module:
+def _with_normalization(network: Any, checkpoint: Checkpoint) -> nn.Module:
     import torch
     from torch import nn
 
     class Program(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            network: Any = checkpoint.network()
             self.network = network.to(memory_format=torch.contiguous_format)
             mean, std = (torch.tensor(v).view(3, 1, 1) for v in checkpoint.card.normalization.model_dump().values())
             self.mean, self.std = nn.Buffer(mean), nn.Buffer(std)
@@ -100,7 +105,6 @@ def _images(checkpoint: Checkpoint) -> np.ndarray:
 
 
 def _pack_torch(exported: Any) -> tuple[bytes, Callable[[Tensor], Tensor]]:
-    """The file's content, and what computes from it."""
     import torch
 
     file = io.BytesIO()

@@ -22,13 +22,13 @@ from kdexplorer.datasets import Dataset, all_datasets, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.folder import label_folder
 from kdexplorer.errors import ConfigError, RunError
-from kdexplorer.networks.cost import count_multiply_adds
+from kdexplorer.networks.registry import count_multiply_adds
 from kdexplorer.plugins import leave_out
-from kdexplorer.runs import lineage
+from kdexplorer.runs import checkpoints, lineage
 from kdexplorer.runs.card import EpochFigures
 from kdexplorer.runs.checkpoints import WEIGHTS, Checkpoint, bundled_checkpoints, find_checkpoint, open_checkpoint
 from kdexplorer.runs.records import TeacherFigures
-from kdexplorer.runs.run_folder import find_run, finished_students
+from kdexplorer.runs.run_folder import Run, find_run, finished_students
 
 Logits = Mapping[str, "np.ndarray | None"]
 """Logits `[N, classes]` of the evaluation split by network; None where they are missing."""
@@ -101,14 +101,10 @@ def _on_part(checkpoint: Checkpoint, part: Dataset) -> Checkpoint:
     logits = whole_split_logits(checkpoint, checkpoint.logits_or_none(), part.key)
     if dataset is None or dataset.key == part.key or logits is None or labels is None:
         return checkpoint
-    data = checkpoint.card.data.model_copy(update={"dataset": part.key, "evaluation_images": len(labels)})
-    figures: dict[str, Any] = {
-        "test_accuracy": metrics.accuracy(logits, labels),
-        "test_objective": None,
-        "test_terms": {},
-    }
-    figures["test_cross_entropy"] = metrics.cross_entropy(logits, labels)
-    return replace(checkpoint, card=checkpoint.card.model_copy(update={"data": data, **figures}))
+    figures: dict[str, Any] = {"test_accuracy": metrics.accuracy(logits, labels), "test_objective": None}
+    figures |= {"test_cross_entropy": metrics.cross_entropy(logits, labels), "test_terms": {}}
+    figures["data"] = checkpoint.card.data.model_copy(update={"dataset": part.key, "evaluation_images": len(labels)})
+    return replace(checkpoint, card=checkpoint.card.model_copy(update=figures))
 
 
 def whole_split_logits(checkpoint: Checkpoint, logits: np.ndarray | None, dataset: str) -> np.ndarray | None:
@@ -283,6 +279,11 @@ def read_rows(entries: Mapping[str, Checkpoint]) -> list[ResultRow]:
     others = {one.name: one for one in teachers if one is not None and one.name not in entries}
     logits = {name: checkpoint.logits_or_none() for name, checkpoint in {**entries, **others}.items()}
     return build_rows(entries, logits, labels, others=others)
+
+
+def read_run(run: Run) -> list[ResultRow]:
+    """The rows of a run's finished students."""
+    return read_rows({checkpoint.name: checkpoint for checkpoint in checkpoints.run_checkpoints(run)})
 
 
 def find_entries(names: Sequence[str]) -> dict[str, Checkpoint]:

@@ -58,24 +58,18 @@ def show_page() -> None:
             stage = chart_view.pick_choice(images.choose_stage(rows))
         if mode == "difference" and len(rows) == 1:
             st.info("Choose a student to see how it differs from the teacher.")
-        maps = images.draw_maps(rows, image.pixels_last, mode, shared, stage, smooth)
-        chart_view.draw(maps, "Attention", chart_view.OF_IMAGE, scale=SCALE)
-        with st.container(key="color_scale"):
-            chart_view.draw(images.draw_scale(rows, mode, shared), SCALE, savable=False)
+        grid = images.draw_maps(rows, image.pixels_last, mode, shared, stage, smooth)
+        chart_view.draw(grid, "Attention", chart_view.OF_IMAGE)
     st.caption(
         "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. "
-        "On the shared scale the brightest 1 % of a map may be clipped. Correlation: of the centered maps. Hover over "
-        "a map for cosine and MSE, which the loss uses: MSE = 2 (1 − cosine) / (H·W), so a small stage has more "
-        "weight. β is the weight that the student was trained with, or 1000 if it was trained without attention "
-        "transfer; the percentage is the stage's share of the loss."
+        "On the shared scale the brightest 1 % of a map may be clipped. Correlation: of the maps less their means; 1 "
+        "is the same pattern, 0 none. Hover over a map for cosine and MSE, which the loss uses: MSE = 2 (1 − cosine) / "
+        "(H·W), so a small stage has more weight. β is the weight that the student was trained with, or 1000 if it was "
+        "trained without attention transfer; the percentage is the stage's share of the loss."
     )
 
     st.header("Over many images", divider="grey")
     show_study(teacher, students, image.dataset, power)
-
-
-SCALE = "Attention scale"
-"""The bar that explains the maps' colors."""
 
 
 def read_maps(picture: Picture, teacher: Network, students: list[Network], power: int = 1) -> list[NetworkMaps]:

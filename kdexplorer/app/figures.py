@@ -37,7 +37,7 @@ def show() -> None:
     draw(key)
     if not st.context.is_embedded and st.button("Leave", key="figure_leave"):
         st.query_params.pop(layout.FIGURE, None)
-        st.switch_page(layout.page(all_figures()[key].page))
+        st.switch_page(layout.FOLDER / f"{all_figures()[key].page}.py")
 
 
 ANSWERED = ("experiment",)

@@ -4,25 +4,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from kdexplorer.app import attention, experiments, figures, live, methods, overview, soft_labels, story
-from kdexplorer.app.audience import page as audience
-from kdexplorer.app.compare import page as compare
-from kdexplorer.app.launch import page as launch
+from kdexplorer.app import figures, story
 from kdexplorer.app.parts import layout
+from kdexplorer.app.parts.layout import FOLDER, TITLES
 from kdexplorer.app.state import choices
-
-PAGES = {
-    "overview": overview.show_page,
-    "soft_labels": soft_labels.show_page,
-    "attention": attention.show_page,
-    "methods": methods.show_page,
-    "live": live.show_page,
-    "launch": launch.show,
-    "audience": audience.show_page,
-    "compare": compare.show,
-    "experiments": experiments.show,
-}
-"""What draws each page of `layout.TITLES`."""
 
 st.set_page_config(
     page_title="KD Explorer",
@@ -30,9 +15,12 @@ st.set_page_config(
     layout="wide",
 )
 layout.show_page_controls()
+pages = [
+    st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
+    for number, (name, title) in enumerate(TITLES.items())
+]
 is_figure, is_story = (name in st.query_params for name in (layout.FIGURE, layout.STORY))
 hidden = layout.hide()
-pages = [layout.page(name, show) for name, show in PAGES.items()]
 page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
 choices.translate_link()  # the page is known: it begins anew where it is
 if is_figure or is_story:
@@ -41,5 +29,5 @@ if is_figure or is_story:
 else:
     with st.container(key="share", horizontal=True, gap="xsmall"):
         story.offer("present", st.session_state.get(story.STEP, 1))
-        layout.show_page_link(page.url_path or layout.HOME)
+        layout.show_page_link(page.url_path or next(iter(TITLES)))
     page.run()

@@ -157,7 +157,9 @@ def show_instrument(method: Method, teacher: Network, student: Network, picture:
         chart_view.draw(chart, f"{method.label} changes", chart_view.OF_IMAGE)
     if all(one is None for one in (found.push, found.relations, *found.changes)):
         st.info("This method has no gradient on these outputs.")
-    trained = " Its adapter has random weights here." if type(method).adapter is not Method.adapter else ""
+    trained = ""
+    if type(method).adapter is not Method.adapter:
+        trained = " Its adapter, which is trained with the student, has random weights here."
     st.caption(
         f"Loss over {PROBED} images, unweighted: {found.loss:.4g}. The gradient is that of the chosen image, by "
         f"automatic differentiation of the code below.{trained}"

@@ -38,6 +38,10 @@ def show_page() -> None:
     with right:
         page = build(image, teacher, students)
         chart_view.show_figure("soft_labels", page, "Soft labels")
+        st.caption(
+            "Effective classes: so many equally likely classes have this entropy. KL: how far a student's soft label "
+            "is from the teacher's, 0 if they are the same; T² · KL is the term that KD minimizes."
+        )
     downloads.show_handout(page.networks, [image])
 
     tab, place = choices.pick_tab("tab", [name for name in TABS if name != HUMAN_LABELS or page.human is not None])

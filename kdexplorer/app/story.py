@@ -111,7 +111,7 @@ def _leave(step: Step) -> None:
     """To the page that the step's figure belongs to, with everything that was chosen."""
     _restore()
     st.query_params.pop(layout.STORY, None)
-    st.switch_page(layout.page(step.page))
+    st.switch_page(layout.FOLDER / f"{step.page}.py")
 
 
 def _enter(number: int, step: Step) -> None:

@@ -15,7 +15,7 @@ from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_ma
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, fill_shape, name_networks, spec, title, tooltips
 from kdexplorer.charts.style import DESIGN_EM, area, em
-from kdexplorer.images.picture import PALETTES, data_url, enlarge_png, map_png
+from kdexplorer.images.picture import data_url, enlarge_png, interpolate_palette, map_png
 
 HEIGHT = 321
 """Of all stages' maps with their numbers, in pixels in a window of 1280 pixels: they then fit its first screen."""
@@ -75,6 +75,7 @@ def grid(
 ) -> Spec:
     """Stages by networks: the photo in gray under each map, the map's opacity on a slider in the browser.
 
+    A bar says what the colors measure: below a single stage's teacher, who has no correlation, else below all maps.
     Another slider puts the teacher's map over the students' from the left, and a press on a map shows it for so long.
 
     Args:
@@ -100,13 +101,9 @@ def grid(
                 top = max(float(np.abs(map_).max()), 1e-6)
                 own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
                 url = data_url(map_png(map_, *(limits if shared else own), mode, smooth=smooth))
-                place: dict[str, Any] = {
-                    "network": row.name,
-                    "stage": f"stage {number + 1}",
-                    "color": style.look_of(row.role).color,
-                }
-                place |= {"column": shown.index(row), "row": listed.index(number), "url": url}
-                cells.append(place | numbers[number])
+                cell: dict[str, Any] = {"network": row.name, "stage": f"stage {number + 1}"}
+                cell |= {"color": style.look_of(row.role).color, "column": shown.index(row)}
+                cells.append(cell | {"row": listed.index(number), "url": url} | numbers[number])
     if mode == "map":
         of_teacher = {cell["row"]: cell["url"] for cell in cells if cell["column"] == 0}
         for cell in cells:
@@ -118,8 +115,8 @@ def grid(
     gray = np.repeat((photo @ GRAY).round().astype(np.uint8)[..., None], 3, axis=2)
     which = f"rows: stage 1 to {stages}" if stage is None else f"stage {stage} of {stages}"
     return fill_shape(
-        _grid_shape(max(1, len(shown)), len(listed), mode == "map" and len(shown) > 1),
-        {"cells": cells, "heads": heads},
+        _grid_shape(max(1, len(shown)), len(listed), mode == "map", len(shown) > 1),
+        {"cells": cells, "heads": heads, **_scale(*limits, mode, shared)},
         {
             "opacity": opacity, "photo": data_url(enlarge_png(gray, 192)), "heading": heading,
             "subtitle": which + ("; interpolated between the maps' pixels" if smooth else ""),
@@ -163,25 +160,30 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, An
 
 
 @lru_cache(maxsize=32)
-def _grid_shape(networks: int, stages: int, wipes: bool) -> Spec:
+def _grid_shape(networks: int, stages: int, with_teacher: bool, several: bool) -> Spec:
     """The grid without its maps and numbers; a single stage is large, with its correlations as numbers and bars."""
     slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity of the maps, 0 to 1")
     is_large, line = stages == 1, _LARGE if stages == 1 else _LINE
     own = f"{(LARGE if is_large else HEIGHT) / DESIGN_EM:.4g} * em"
-    side = f"(room > 0 ? room - names : {own}) / {stages} - {line} * em"
+    strip = 0 if is_large and with_teacher else 3.2
+    side = f"(room > 0 ? room - names - {strip} * em : {own}) / {stages} - {line} * em"
     params = [
         alt.param(name="opacity", value=0, bind=slider),
-        _WIPE if wipes else alt.param(name="wipe", value=0),
+        _WIPE if with_teacher and several else alt.param(name="wipe", value=0),
         alt.param(name="photo", value=""),
         alt.param(name="column", expr=f"width / {max(networks, 3)}"),
         alt.param(name="names", expr="(column < 11 * em ? 2.5 : 1.5) * em"),
         alt.param(name="room", value=0),
         alt.param(name="cell", expr=f"max(0, min({side}, column - em / 4))"),  # the first layout may have no width
     ]
-    height = f"names + {stages} * (cell + {line} * em)"
+    maps = f"names + {stages} * (cell + {line} * em)"
+    params += [
+        alt.param(name="scale", expr=f"{maps} + {0.5 if strip else 1.6 - _LARGE} * em"),
+        alt.param(name="long", expr="column - em / 2" if strip else "cell - em / 2"),
+    ]
     heads = alt.Chart(alt.NamedData("heads")).transform_calculate(left="datum.column * column")
-    layers = [*_pictures(line), *(_correlations() if is_large else []), *name_networks(heads)]
-    return spec(layers, title("", "—"), "", height, *params)
+    layers = [*_pictures(line), *(_correlations() if is_large else []), *_scale_bar(), *name_networks(heads)]
+    return spec(layers, title("", "—"), "", f"{maps} + {strip} * em", *params)
 
 
 _LINE, _LARGE = 1.4, 4.4
@@ -253,28 +255,47 @@ def _correlations() -> list[alt.Chart]:
     ]
 
 
-def scale_bar(low: float, high: float, mode: str, shared: bool) -> Spec:
-    """What the colors measure, and whether all maps share the scale."""
-    starts, step = np.linspace(low, high, 64), (high - low) / 64
-    steps = [{"value": float(start), "end": float(start + 1.5 * step)} for start in starts]  # overlap: no seams
-    unit = "student minus teacher" if mode == "difference" else "attention (1 = spread evenly)"
-    axis = alt.Axis(title=None, tickCount=5, grid=False)
+def _scale(low: float, high: float, mode: str, shared: bool) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the bar that says what the colors measure, and of the numbers below it."""
+    says, short, middle = ("attention (1 = even)", "1 = even", 1.0)
+    if mode == "difference":
+        says, short, middle = "student minus teacher", "minus teacher", 0.0
+    ticks = [(low, "left"), (middle, "center"), (high, "right")]
+    words = [f"{value:.1f}".replace("-", "−") for value, _ in ticks]
     if not shared:
-        least, most = ("−", "+") if mode == "difference" else ("least", "most")
-        axis = alt.Axis(
-            title=None,
-            values=[low, high],
-            labelExpr=f"datum.index == 0 ? '{least}' : '{most}'",
-            grid=False,
-        )
-    colors = alt.Scale(range=list(PALETTES[mode]), domain=[low, high])
-    x = alt.X("value:Q", axis=axis, scale=alt.Scale(domain=[low, high + 1.5 * step], nice=False))
-    bar = alt.Chart(data(steps)).mark_rect()
-    heading = title(unit if shared else f"{unit.split(' (')[0]}, each map on its own scale")
-    described = f"Color scale: {unit}, {'shared by all maps' if shared else 'each map on its own'}."
-    return spec(
-        [bar.encode(x=x, x2="end:Q", color=alt.Color("value:Q", scale=colors, legend=None))], heading, described, 12
+        says, short = f"{says.split(' (')[0]}, each map's own scale", "own scales"
+        words = ["−", "0", "+"] if mode == "difference" else ["least", "", "most"]
+    places = [(value - low) / (high - low) for value, _ in ticks]
+    rows = [
+        {"at": place, "text": word, "align": align}
+        for place, word, (_, align) in zip(places, words, ticks, strict=True)
+        if align != "center" or (word and 0.2 < place < 0.8)
+    ]
+    return {
+        "scale": [{"bar": data_url(enlarge_png(interpolate_palette(mode)[None], 1)), "says": says, "short": short}],
+        "ticks": rows,
+    }
+
+
+def _scale_bar() -> list[alt.Chart]:
+    """The bar of the colors with numbers and name; the parameters `scale` and `long` are its top and width."""
+    x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("top:Q", scale=None, axis=None)
+    bar = alt.Chart(alt.NamedData("scale")).transform_calculate(
+        left="0", top="scale", below="scale + 2.3 * em", words="long < 10 * em ? datum.short : datum.says"
     )
+    size: dict[str, Any] = {"width": alt.expr("long"), "height": em(9), "aspect": False}
+    ticks = alt.Chart(alt.NamedData("ticks")).transform_calculate(left="datum.at * long", top="scale + 1.25 * em")
+    text: dict[str, Any] = {"color": INK, "baseline": "middle"}
+    return [
+        bar.mark_image(align="left", baseline="top", **size).encode(x=x, y=y, url="bar:N"),
+        bar.mark_text(align="left", **text).encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text="words:N"),
+        *(
+            ticks.transform_filter(f"datum.align == '{side}'")
+            .mark_text(align=side, **text)
+            .encode(x=x, y=y, text="text:N")
+            for side in ("left", "center", "right")
+        ),
+    ]
 
 
 _SUMMARY = ("correlation", "low", "high", "chance", "cosine", "mse")

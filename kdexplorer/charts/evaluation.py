@@ -9,10 +9,10 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from kdexplorer.analysis.error_inheritance import OWN, REPEATED, RIGHT, Outcomes, share_of
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.metrics import accuracy, calibration_bins, per_class_accuracy, softmax
 from kdexplorer.analysis.results import ResultRow
+from kdexplorer.analysis.verdicts import OWN, REPEATED, RIGHT, Outcomes, share_of
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, describe_selection, largest_classes, spec, title, tooltips
 from kdexplorer.charts.style import DESIGN_EM, area, em
@@ -56,7 +56,12 @@ def losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
         if value is not None
     ]
     top = max((value for *_, value in values if value is not None), default=1.0)
-    x = alt.X("value:Q", title="loss (nats; objectives in units of their own)", scale=alt.Scale(domain=[0, 1.4 * top]))
+    x = alt.X(
+        "value:Q",
+        title="loss (nats; objectives in units of their own)",
+        scale=alt.Scale(domain=[0, 1.4 * top]),
+        axis=alt.Axis(tickCount=7),
+    )
     lines = [names[look.name] for look in looks]
     base = alt.Chart(data(points)).encode(
         x=x,
@@ -84,9 +89,17 @@ ASIDE = 9
 def accuracy_cost(rows: Sequence[ResultRow], looks: Sequence[style.Series], cost: str) -> Spec | None:
     """Accuracy with its interval against a cost (a key of `COSTS`); None where the cost is unknown."""
     facts = COSTS[cost]
-    points = _cost_points(rows, cost)
+    points: list[dict[str, Any]] = [
+        {"network": row.name, "cost": value * facts.scale, "accuracy": row.accuracy}
+        | {"low": row.accuracy_low, "high": row.accuracy_high}
+        for row in rows
+        if (value := getattr(row, cost))
+    ]
     if not points:
         return None
+    for point in points:  # intervals of equal cost must not overlap
+        equal = [other["network"] for other in points if other["cost"] == point["cost"]]
+        point["aside"] = ASIDE * (equal.index(point["network"]) - (len(equal) - 1) / 2)
     looks = [look for look in looks if any(point["network"] == look.name for point in points)]
     ends = [min(point["cost"] for point in points) / 1.5, max(point["cost"] for point in points) * 1.5]
     scale, axis = alt.Scale(type="log", nice=False, domain=ends), alt.Axis(format=",~r", tickCount=5)
@@ -107,20 +120,6 @@ def accuracy_cost(rows: Sequence[ResultRow], looks: Sequence[style.Series], cost
     listed = "; ".join(f"{point['network']} {point['accuracy']:.1%} at {point['cost']:.3g}" for point in points)
     said = title(against, "Upper left is better; equal costs are side by side")
     return spec([intervals, markers], said, f"{against}: {listed}", 225)
-
-
-def _cost_points(rows: Sequence[ResultRow], cost: str) -> list[dict[str, Any]]:
-    """The networks whose cost is known; those of equal cost get an offset, so that their intervals do not overlap."""
-    points: list[dict[str, Any]] = [
-        {"network": row.name, "cost": value * COSTS[cost].scale, "accuracy": row.accuracy}
-        | {"low": row.accuracy_low, "high": row.accuracy_high}
-        for row in rows
-        if (value := getattr(row, cost))
-    ]
-    for point in points:
-        equal = [other["network"] for other in points if other["cost"] == point["cost"]]
-        point["aside"] = ASIDE * (equal.index(point["network"]) - (len(equal) - 1) / 2)
-    return points
 
 
 LEAST_IN_BIN = 20
@@ -262,15 +261,11 @@ def _list_rows(counts: Mapping[str, Outcomes]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name, one in counts.items():
         for where, outcomes in one.items():
-            total = sum(outcomes.values())
-            start = 0.0
+            start, total = 0.0, sum(outcomes.values()) or 1
             for outcome, images in outcomes.items():
-                share = images / total if total else 0.0
-                text = f"{share:.0%}" if share >= 0.06 else ""
-                bar = f"{name}, teacher {where}"
-                rows.append(
-                    {"bar": bar, "outcome": outcome, "images": images, "share": share, "text": text}
-                    | {"from": start, "to": start + share, "middle": start + share / 2}
-                )
+                share = images / total
+                row = {"bar": f"{name}, teacher {where}", "outcome": outcome, "images": images, "share": share}
+                row |= {"text": f"{share:.0%}" if share >= 0.06 else ""}
+                rows.append(row | {"from": start, "to": start + share, "middle": start + share / 2})
                 start += share
     return rows

@@ -31,6 +31,7 @@ from kdexplorer.images.picture import data_url, enlarge_png, map_png
 
 _HARD_LABEL = "hard label"
 _SOURCES = [_HARD_LABEL, style.TEACHER]
+_PUSH = "push on the logit, −∂L/∂z (← lower · raise →)"
 
 
 def gradient_push(
@@ -65,7 +66,11 @@ def gradient_push(
     return fill_shape(
         _gradient_shape(tuple(classes[index] for index in shown)),
         {"rows": rows},
-        {"logT": slider_value(temperature), "alpha": alpha, "subtitle": join_parts("◆ their sum", selection)},
+        {
+            "logT": slider_value(temperature),
+            "alpha": alpha,
+            "subtitle": join_parts("◆ their sum", selection),
+        },
         f"Bars: how strongly the hard label and {teacher.name} push each logit of {student.name} for this image, and a "
         "diamond for their sum. Sliders set temperature and alpha.",
     )
@@ -74,13 +79,13 @@ def gradient_push(
 @lru_cache(maxsize=8)
 def _gradient_shape(classes: tuple[str, ...]) -> Spec:
     """The chart of these classes without its rows."""
-    order = [" ", *classes]  # the first line has the sizes
+    order = [" ", "  ", *classes]  # the first lines have the sizes
     base = _pushes()
     text = (
         "'L = ' + format(alpha, '.2f') + ' · T² KL + ' + format(1 - alpha, '.2f') + ' · CE at T = ' + format(T, '.2f')"
     )
     slider = alt.binding_range(min=0, max=1, step=0.01, name="α, weight of the teacher's term, 0 to 1")
-    layers = [*_bars(base.transform_filter("!datum.hidden"), order), _sizes(base, order)]
+    layers = [*_bars(base.transform_filter("!datum.hidden"), order), _sizes(base)]
     params = [*temperature_params(), alt.param(name="alpha", value=0, bind=slider)]
     heading = title(alt.expr(text))
     return spec(layers, heading, "", ROW * len(order), *params)
@@ -107,15 +112,14 @@ def _class_axis(field: str, order: Sequence[str], **options: Any) -> alt.Y:
 
 def _bars(base: alt.Chart, order: Sequence[str]) -> list[alt.Chart]:
     """A bar for each source and class, and a diamond for the sum."""
-    heading = "push on the logit, −∂L/∂z (← lower · raise →)"
-    x = alt.X("push:Q", title=heading, axis=alt.Axis(tickCount=6))
+    x = alt.X("push:Q", title=_PUSH, axis=alt.Axis(tickCount=6))
     y = _class_axis("class", order)
     colors = alt.Scale(domain=_SOURCES, range=[style.look_of(style.HUMAN).color, style.look_of(style.TEACHER).color])
     bars = base.mark_bar().encode(
         x=x,
         y=y,
         yOffset=alt.YOffset("source:N", sort=_SOURCES),
-        color=alt.Color("source:N", scale=colors, title="push by", legend=alt.Legend(orient="top")),
+        color=alt.Color("source:N", scale=colors, title="push by", legend=alt.Legend(orient="top", title=None)),
         tooltip=tooltips(
             ("class:N", "class"), ("source:N", "source"), ("push:Q", "push", "+.4f"), ("total:Q", "total", "+.4f")
         ),
@@ -123,10 +127,10 @@ def _bars(base: alt.Chart, order: Sequence[str]) -> list[alt.Chart]:
     total = base.transform_filter(f"datum.source == '{style.TEACHER}'").mark_point(
         shape="diamond", size=area(110), filled=True, color="#D55E00", opacity=1
     )
-    return [bars, total.encode(x=alt.X("total:Q", title=heading), y=y)]
+    return [bars, total.encode(x=alt.X("total:Q", title=_PUSH), y=y)]
 
 
-def _sizes(base: alt.Chart, order: Sequence[str]) -> alt.Chart:
+def _sizes(base: alt.Chart) -> alt.Chart:
     """In the first lines: the size of each push and of their sum, which is smaller where they are opposed.
 
     A size is the L1 norm over all classes.
@@ -144,9 +148,9 @@ def _sizes(base: alt.Chart, order: Sequence[str]) -> alt.Chart:
             d="datum.bylabel * datum.byteacher < 0 ? 1 : 0",
         )
         .transform_aggregate(label="sum(a)", teacher="sum(b)", sum="sum(c)", opposed="sum(d)", count="count()")
-        .transform_calculate(row="' '", words=words)
-        .mark_text(color=INK, align="center", lineBreak="\n", dy=em(-8))
-        .encode(x=alt.XValue(alt.expr("width / 2")), y=_class_axis("row", order), text="words:N")
+        .transform_calculate(words=words)
+        .mark_text(color=INK, align="center", baseline="top", lineBreak="\n", lineHeight=em(20))
+        .encode(x=alt.XValue(alt.expr("width / 2")), y=alt.YValue(0), text="words:N")
     )
 
 
@@ -172,16 +176,12 @@ def push_bars(
         {"class": name, "push": round(float(push[index]), 6), "up": bool(push[index] > 0)}
         for name, index in zip(names, shown, strict=True)
     ]
-    bars = (
-        alt.Chart(data(rows))
-        .mark_bar()
-        .encode(
-            x=alt.X("push:Q", title="push on the logit, −∂L/∂z (← lower · raise →)"),
-            y=alt.Y("class:N", sort=names, title=None),
-            color=alt.condition("datum.up", alt.value(_UP), alt.value(_DOWN)),
-            tooltip=tooltips(("class:N", "class"), ("push:Q", "push", "+.4f")),
-        )
-    )
+    bars = alt.Chart(data(rows)).mark_bar().encode(
+        x=alt.X("push:Q", title=_PUSH, axis=alt.Axis(tickCount=6)),
+        y=alt.Y("class:N", sort=names, title=None),
+        color=alt.condition("datum.up", alt.value(_UP), alt.value(_DOWN)),
+        tooltip=tooltips(("class:N", "class"), ("push:Q", "push", "+.4f")),
+    )  # fmt: skip
     selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
     heading = title(f"{method}: the push on each logit of {student}", selection)
     up, down = classes[int(push.argmax())], classes[int(push.argmin())]
@@ -208,10 +208,7 @@ def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method:
         cells.append({"column": column, "url": url, "photo": picture, "text": text, "share": f"{share:.0%}"})
     cell = f"max(0, min(11 * em, width / {max(len(used), 1)} - 8))"
     slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity of the maps, 0 to 1")
-    params = [
-        alt.param(name="opacity", value=0.65, bind=slider),
-        alt.param(name="cell", expr=cell),
-    ]
+    params = [alt.param(name="opacity", value=0.65, bind=slider), alt.param(name="cell", expr=cell)]
     base = alt.Chart(data(cells)).transform_calculate(left="datum.column * (cell + 8)")
     x = alt.X("left:Q", scale=None, axis=None)
     image: dict[str, Any] = {"width": alt.expr("cell"), "height": alt.expr("cell"), "align": "left", "baseline": "top"}
@@ -247,16 +244,12 @@ def relation_maps(relations: np.ndarray, images: np.ndarray, name: str, role: st
     rows = [{"i": i, "j": j, "value": round(float(relations[i, j]), 4)} for i in range(count) for j in range(count)]
     urls = [data_url(enlarge_png(image.transpose(1, 2, 0), 32)) for image in images]
     pictures = [{"i": position, "url": url} for position, url in enumerate(urls)]
-    size = f"width / {count + 1}"
-    params = [alt.param(name="cell", expr=size)]
     order = list(range(-1, count))
     x = alt.X("j:O", scale=alt.Scale(domain=order, paddingInner=0.05), axis=None)
     y = alt.Y("i:O", scale=alt.Scale(domain=order, paddingInner=0.05), axis=None)
-    color = alt.Color(
-        "value:Q",
-        scale=alt.Scale(scheme="viridis", domain=list(limits), clamp=True),
-        legend=alt.Legend(orient="bottom", title=None, gradientLength=em(190), tickCount=4),
-    )
+    scale = alt.Scale(scheme="viridis", domain=list(limits), clamp=True)
+    legend = alt.Legend(orient="bottom", title=None, gradientLength=em(190), tickCount=4)
+    color = alt.Color("value:Q", scale=scale, legend=legend)
     tips = tooltips(("i:O", "image"), ("j:O", "and image"), ("value:Q", "relation", ".3f"))
     thumb: dict[str, Any] = {"width": alt.expr("cell * 0.92"), "height": alt.expr("cell * 0.92"), "smooth": False}
     first = alt.X(datum=-1, type="ordinal", axis=None)
@@ -270,4 +263,4 @@ def relation_maps(relations: np.ndarray, images: np.ndarray, name: str, role: st
     ]
     heading = title(f"{look_of(role).mark} {name}")
     described = f"Map of {count} by {count} images: how {name} relates every two of them."
-    return spec(layers, heading, described, "width", *params)
+    return spec(layers, heading, described, "width", alt.param(name="cell", expr=f"width / {count + 1}"))

@@ -94,16 +94,15 @@ def learning_curves(
         batches: points within epochs; their training batches are thin lines behind the others.
     """
     names = {look.name for look in looks}
-    rows: list[dict[str, Any]] = [
-        {"epoch": point.epoch + 1, "network": point.network, "value": value}
-        for point in points
-        if point.network in names and (value := value_of(point, measure, split)) is not None
-    ]
-    within: list[dict[str, Any]] = [
-        {"epoch": round(point.epoch + 1, 3), "network": point.network, "value": value}
-        for point in batches
-        if point.network in names and (value := value_of(point, measure, "train")) is not None
-    ]
+
+    def list_rows(some: Sequence[CurvePoint], of: str) -> list[dict[str, Any]]:
+        return [
+            {"epoch": round(point.epoch + 1, 3), "network": point.network, "value": value}
+            for point in some
+            if point.network in names and (value := value_of(point, measure, of)) is not None
+        ]
+
+    rows, within = list_rows(points, split), list_rows(batches, "train")
     if not rows and not within:
         return None
     looks = [look for look in looks if any(row["network"] == look.name for row in rows + within)]

@@ -41,7 +41,7 @@ def _taxonomy(chosen: str, methods: tuple[type[Method], ...]) -> Spec:
     top, bottom = 16, height - 16
     names = [
         {
-            "name": f"{look_of(method.key).mark} {method.label}", "family": method.family, "summary": method.summary,
+            "name": method.label, "mark": look_of(method.key).mark, "family": method.family, "summary": method.summary,
             "x": place, "y": (top + bottom) / 2 + (rank - (len(column) - 1) / 2) * _ROW, "chosen": method.key == chosen,
         }
         for place, column in columns.items()
@@ -49,37 +49,32 @@ def _taxonomy(chosen: str, methods: tuple[type[Method], ...]) -> Spec:
     ]  # fmt: skip
     rows = [("teacher", top, BLOCKS[:-1]), ("student", bottom, BLOCKS)]
     blocks = [
-        {"block": name, "network": network, "x": place, "y": y, "label": f"{network}: {name}" if not place else name}
+        {"block": name if place else network, "x": place, "y": y}
         for network, y, row in rows
         for place, name in enumerate(row)
     ]
-    links = [{"x": place, "y": top + 14, "y2": bottom - 14} for place in columns if place < len(BLOCKS) - 1]
-    flows = [{"x": place + 0.38, "x2": place + 0.62, "y": y} for _, y, row in rows for place in range(len(row) - 1)]
-    x = alt.X("x:Q", scale=alt.Scale(domain=[-0.55, len(BLOCKS) - 0.45]), axis=None)
+    links = [
+        {"x": place, "y": end, "y2": (top + bottom) / 2 + way * (len(column) / 2 * _ROW + 4)}
+        for place, column in columns.items() if place < len(BLOCKS) - 1
+        for end, way in ((top + 14, -1), (bottom - 14, 1))
+    ]  # fmt: skip
+    flows = [{"x": place + 0.45, "x2": place + 0.55, "y": y} for _, y, row in rows for place in range(len(row) - 1)]
+    places = alt.Scale(domain=[-0.55, len(BLOCKS) - 0.45])
+    x, left = alt.X("x:Q", scale=places, axis=None), alt.X("left:Q", scale=places, axis=None)
     y = alt.Y("y:Q", scale=alt.Scale(domain=[height, 0], nice=False, zero=False), axis=None)
     scale = alt.Scale(domain=list(FAMILIES), range=[FAMILY_COLORS[family] for family in FAMILIES])
-    colored = alt.Color(
-        "family:N", scale=scale, title="family", legend=alt.Legend(orient="bottom", symbolType="circle")
-    )
+    colored = alt.Color("family:N", scale=scale, title=None, legend=alt.Legend(orient="bottom", symbolType="circle"))
+    tips = tooltips(("name:N", "method"), ("family:N", "family"), ("summary:N", "what the student imitates"))
+    listed = alt.Chart(data(names)).transform_calculate(left="datum.x - 0.2")
+    words = listed.encode(x=left, y=y, text="name:N", tooltip=tips)
     layers = [
         alt.Chart(data(links)).mark_rule(color=NEUTRAL, strokeDash=[2, 4], opacity=0.6).encode(x=x, y=y, y2="y2:Q"),
         alt.Chart(data(flows)).mark_rule(color=NEUTRAL, strokeWidth=em(2)).encode(x=x, x2="x2:Q", y=y),
         alt.Chart(data(blocks)).mark_text(color=INK, fontWeight="bold").encode(x=x, y=y, text="block:N"),
-        alt.Chart(data(names))
-        .mark_text()
-        .encode(
-            x=x, y=y, text="name:N", color=colored,
-            opacity=alt.condition("datum.chosen", alt.value(1.0), alt.value(0.75)),
-            tooltip=tooltips(("name:N", "method"), ("family:N", "family"), ("summary:N", "what the student imitates")),
-        ),
-        alt.Chart(data([row for row in names if row["chosen"]]))
-        .mark_text(fontWeight="bold")
-        .encode(x=x, y=y, text="name:N", color=colored),
-        alt.Chart(data([row for row in names if row["chosen"]]))
-        .mark_rule(strokeWidth=em(3), yOffset=em(11), y2Offset=em(11))
-        .encode(x=alt.X("from:Q", axis=None), x2="to:Q", y=y, color=colored)
-        .transform_calculate(**{"from": "datum.x - 0.35", "to": "datum.x + 0.35"}),
-    ]  # fmt: skip
+        listed.mark_text(align="right", dx=em(-3)).encode(x=left, y=y, text="mark:N", color=colored),
+        words.transform_filter("!datum.chosen").mark_text(color=INK, align="left"),
+        words.transform_filter("datum.chosen").mark_text(color=INK, align="left", fontWeight=900),
+    ]
     described = "Teacher above, student below; between them the methods at the output that they compare: " + "; ".join(
         f"{BLOCKS[place]}: {', '.join(method.label for method in column)}" for place, column in sorted(columns.items())
     )

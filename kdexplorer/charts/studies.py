@@ -13,9 +13,9 @@ from kdexplorer.analysis.measures import MEASURES, Measure
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
 from kdexplorer.charts.style import area, em
-from kdexplorer.config import SCRATCH, objective_label
+from kdexplorer.config import SCRATCH
 from kdexplorer.studies.experiments.base import Plot, Point, row_of
-from kdexplorer.studies.table import Entry, Summary, Table, find_best, summarize
+from kdexplorer.studies.table import Summary, Table, find_best, summarize
 
 ROW, NARROW_ROW, HEIGHT = 36, 26, 300
 """Pixels of a row of dots, of one of more than ten rows, and of the other charts."""
@@ -31,25 +31,18 @@ def figure_chart(figure: Plot) -> Spec | None:
         return None
     present = [name for name in figure.roles if any(point.series == name for point in figure.points)]
     looks = style.series({name: figure.roles[name] for name in present})
-    heading = title(figure.title, figure.subtitle)
-    if figure.kind == "dots":
-        labels = list(dict.fromkeys(point.label for point in figure.points))
-        return spec(
-            _dots(figure, looks, labels),
-            heading,
-            _describe(figure),
-            (ROW if len(labels) <= 10 else NARROW_ROW) * len(labels),
-        )
-    if figure.kind == "scatter":
-        return spec(_scatter(figure, looks), heading, _describe(figure), HEIGHT)
-    return spec(_lines(figure, looks), heading, _describe(figure), HEIGHT, *_slider(figure))
+    layers = {"dots": _dots, "scatter": _scatter, "lines": _lines}[figure.kind](figure, looks)
+    rows = len({point.label for point in figure.points})
+    height = (ROW if rows <= 10 else NARROW_ROW) * rows if figure.kind == "dots" else HEIGHT
+    return spec(layers, title(figure.title, figure.subtitle), _describe(figure), height, *_slider(figure))
 
 
 def _describe(figure: Plot) -> str:
     """The alternative text."""
     if figure.kind == "dots":
         form = "+.2f" if figure.rule == 0 else ".2f"
-        listed = "; ".join(f"{_name(point)} {point.x:{form}}" for point in figure.points)
+        names = (", ".join(dict.fromkeys([point.label, point.series])) for point in figure.points)
+        listed = "; ".join(f"{name} {point.x:{form}}" for name, point in zip(names, figure.points, strict=True))
         return f"{figure.title}: {figure.x_title}. {listed}."
     ends: dict[str, list[Point]] = {}
     for point in figure.points:
@@ -62,10 +55,6 @@ def _describe(figure: Plot) -> str:
     )
     rule = "" if figure.rule is None else f" {figure.rule_title}: {figure.rule:.1f}."
     return f"{figure.title}: {figure.y_title} over {figure.x_title}. {listed}.{rule}"
-
-
-def _name(point: Point) -> str:
-    return point.label if point.series == point.label else f"{point.label}, {point.series}"
 
 
 def _rows(figure: Plot) -> list[dict[str, Any]]:
@@ -83,7 +72,8 @@ def _intervals(figure: Plot, base: alt.Chart, width: int, **encoding: Any) -> li
     return [rules.encode(**encoding)]
 
 
-def _dots(figure: Plot, looks: list[style.Series], labels: list[str]) -> list[alt.Chart]:
+def _dots(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
+    labels = list(dict.fromkeys(point.label for point in figure.points))
     axis = alt.Axis(labelLimit=em(290), ticks=False)
     y: dict[str, Any] = {"y": alt.Y("label:N", sort=labels, title=None, axis=axis)}
     if len({(point.label, point.series) for point in figure.points}) > len(labels):  # beside each other in a row
@@ -121,11 +111,8 @@ def _lines(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
     y = alt.Y("y:Q", title=figure.y_title, scale=alt.Scale(zero=False))
     base = alt.Chart(data(_rows(figure))).encode(x=x, y=y)
     tips = tooltips(("network:N", "series"), ("x:Q", figure.x_title, "~r"), ("y:Q", figure.y_title, ".2f"))
-    return _with_slider(figure, looks, base, tips) if figure.slider else _with_markers(figure, looks, base, tips)
-
-
-def _with_markers(figure: Plot, looks: list[style.Series], base: alt.Chart, tips: list[alt.Tooltip]) -> list[alt.Chart]:
-    """Lines with a marker at every value."""
+    if figure.slider:
+        return _with_slider(figure, looks, base, tips)
     colored = base.encode(color=style.color(looks))
     return [
         *_intervals(figure, colored, 3, y=alt.Y("low:Q", title=figure.y_title), y2="high:Q"),
@@ -135,26 +122,26 @@ def _with_markers(figure: Plot, looks: list[style.Series], base: alt.Chart, tips
 
 
 def _with_slider(figure: Plot, looks: list[style.Series], base: alt.Chart, tips: list[alt.Tooltip]) -> list[alt.Chart]:
-    """Lines with one marker each, which the slider moves, and its value."""
+    """Lines with one marker each, which the slider moves; right of the plot their values and names, as a legend."""
     labels = {point.series: point.label for point in figure.points}
     dashes = dict(zip(dict.fromkeys(labels.values()), cycle(DASHES), strict=False))
-    dash = style.dash([replace(one, look=replace(one.look, dash=dashes[labels[one.name]])) for one in looks])
-    color = style.color(looks)
-    for channel in (color, dash):  # the legend's symbols are strokes, long enough to show a dash
-        channel["legend"]["symbolType"], channel["legend"]["symbolSize"] = "stroke", area(600)
+    dashed = [replace(one, look=replace(one.look, dash=dashes[labels[one.name]])) for one in looks]
+    dash, color = style.dash(dashed, in_legend=False), style.color(looks).legend(None)
     colored = base.encode(color=color)
     lines = colored.mark_line(strokeWidth=style.WIDTHS[0]).encode(strokeDash=dash)
     chosen = colored.transform_filter(f"abs(datum.x - {figure.slider}) < 1e-6")
     shape = style.shape(looks, in_legend=False)
     marker = chosen.mark_point(size=area(140), filled=True, opacity=1).encode(shape=shape, tooltip=tips)
-    # The values stand in a column right of the plot, the largest first: no line goes through them.
+    # The values stand in a column, the largest first: no line goes through them.
     ranked = alt.Chart(data(_rows(figure))).transform_filter(f"abs(datum.x - {figure.slider}) < 1e-6")
     ranked = ranked.transform_window(rank="row_number()", sort=[alt.SortField("y", order="descending")])
-    place: dict[str, Any] = {"x": alt.ExprRef("width + em"), "y": alt.ExprRef("1.5 * datum.rank * em")}
+    middle: dict[str, Any] = {"x": alt.ExprRef("width + 1.5 * em"), "y": alt.ExprRef("1.5 * datum.rank * em")}
     number = ranked.transform_calculate(said="format(datum.y, '.1f') + '  ' + datum.network")
-    words = number.mark_text(align="left", dx=em(12), **place).encode(text="said:N", color=alt.value(INK))
-    key = ranked.mark_point(size=area(110), filled=True, opacity=1, **place).encode(color=color, shape=shape)
-    return [lines, marker, key, words]
+    words = number.mark_text(align="left", dx=em(28), **middle).encode(text="said:N", color=alt.value(INK))
+    long: dict[str, Any] = {"shape": "stroke", "size": area(1600), "strokeWidth": style.WIDTHS[0], "opacity": 1}
+    line = ranked.mark_point(**long, **middle).encode(color=color, strokeDash=dash)
+    key = ranked.mark_point(size=area(110), filled=True, opacity=1, **middle).encode(color=color, shape=shape)
+    return [lines, marker, line, key, words]
 
 
 def _slider(figure: Plot) -> list[alt.Parameter]:
@@ -308,19 +295,12 @@ def differences(table: Table, reference: str) -> Spec | None:
     points = []
     for one, found in compared:
         low, high = (100 * end for end in found.interval) if found.interval else (None, None)
-        points += [
-            replace(point, low=low, high=high) for point in row_of(label_of(one.entry), _family(one), found.values)
-        ]
-    other = next((label_of(one.entry) for one in summarize(table) if one.name == reference), reference)
+        points += [replace(point, low=low, high=high) for point in row_of(one.label, _family(one), found.values)]
+    other = next((one.label for one in summarize(table) if one.name == reference), reference)
     heading, x_title = f"Accuracy compared with {other}", f"difference to {other} (percentage points)"
     subtitle = "mean, simultaneous 95 % intervals (Dunnett's test); small points: seeds"
     roles = {_family(one): one.entry.key for one, _ in reversed(compared)}
     return figure_chart(Plot("dots", heading, subtitle, x_title, tuple(points), roles, rule=0))
-
-
-def label_of(entry: Entry) -> str:
-    """An entry's name as a reader knows it: the label of its methods where it is called by their keys."""
-    return objective_label(entry.key) if entry.name == entry.key else entry.name
 
 
 def _family(one: Summary) -> str:

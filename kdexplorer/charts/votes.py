@@ -85,12 +85,6 @@ def _shares(soft: bool) -> alt.Chart:
     )
 
 
-def _colors(sources: tuple[str, ...], teacher: str | None) -> alt.Color:
-    looks = [style.AUDIENCE, *([style.TEACHER] if teacher else []), style.HUMAN]
-    colors = [style.look_of(role).color for role in looks[: len(sources)]]
-    return alt.Color("source:N", scale=alt.Scale(domain=list(sources), range=colors), legend=None)
-
-
 @lru_cache(maxsize=32)
 def _shape(sources: tuple[str, ...], teacher: str | None, count: int, projector: bool) -> Spec:
     """The bars without their rows: each source starts a step further right, and has its name above."""
@@ -102,7 +96,10 @@ def _shape(sources: tuple[str, ...], teacher: str | None, count: int, projector:
     x, end = alt.X("begin:Q", scale=scale, axis=None), alt.X("end:Q", scale=scale, axis=None)
     axis = alt.Axis(labelColor=INK, ticks=False, domain=False, labelOverlap=False)
     y = alt.Y("class:N", sort=alt.EncodingSortField("place", op="min"), title=None, axis=axis)
-    bars = base.mark_bar().encode(x=x, x2="end:Q", y=y, color=_colors(sources, teacher), tooltip=TOOLTIPS)
+    roles = [style.AUDIENCE, *([style.TEACHER] if teacher else []), style.HUMAN][: len(sources)]
+    colors = alt.Scale(domain=list(sources), range=[style.look_of(role).color for role in roles])
+    color = alt.Color("source:N", scale=colors, legend=None)
+    bars = base.mark_bar().encode(x=x, x2="end:Q", y=y, color=color, tooltip=TOOLTIPS)
     text = base.mark_text(color=INK, align="left", dx=6)
     percent = text.transform_filter("datum.p >= 0.005").encode(x=end, y=y, text="percent:N")
     words = "'teacher' + (datum.voted > 0 ? ', KL ' + format(max(0, datum.K), '.2f') : '')"

@@ -12,17 +12,8 @@ from kdexplorer.analysis import attention_similarity, foreign_teacher, human_agr
 from kdexplorer.analysis import evaluate as evaluation
 from kdexplorer.analysis.measures import to_json, to_markdown
 from kdexplorer.analysis.results import dataset_of
-from kdexplorer.cli.options import (
-    CHECKPOINT_HELP,
-    DONE,
-    FAILED,
-    JSON,
-    argument,
-    command,
-    flag,
-    prepare_data,
-    progress_bar,
-)
+from kdexplorer.cli import options as shared
+from kdexplorer.cli.options import argument, command, flag
 from kdexplorer.datasets import Normalization, available_dataset, dataset_choices, get_dataset
 from kdexplorer.datasets.human_labels import FILES, VARIABLE, find_human_labels, load_human_labels
 from kdexplorer.errors import ConfigError, DataError, KDError
@@ -36,12 +27,13 @@ from kdexplorer.studies.collect import measure_choice
 from kdexplorer.studies.folder import find_study
 
 AFTER_CHOICE = "evaluate networks, or a sweep's best cell, that were chosen on held-out images, once on the test split"
+CHANNELS = "of the channels in training (default: the data set's)"
 STUDENTS = "students, in the same form; one whose scratch baseline is given is compared with that too"
 
 
 @command(
     "evaluate",
-    argument("checkpoints", nargs="+", metavar="CHECKPOINT", help=CHECKPOINT_HELP),
+    argument("checkpoints", nargs="+", metavar="CHECKPOINT", help=shared.CHECKPOINT_HELP),
     flag("--after-choice", AFTER_CHOICE),
     flag("--json", "print one JSON object per line"),
 )
@@ -50,14 +42,14 @@ def evaluate(options: argparse.Namespace) -> int:
 
     It fails where one differs from its card. `--after-choice` measures what was chosen on held-out images, once.
     """
-    code = DONE
+    code = shared.DONE
     for name in options.checkpoints:
         if options.after_choice:
             values, text = _measure_after_choice(name, show=not options.json)
         else:
             found = evaluation.evaluate_checkpoint(name, show=not options.json)
             values, text = asdict(found), evaluation.format_report(found)
-            code = code if found.matches_card else FAILED
+            code = code if found.matches_card else shared.FAILED
         print(json.dumps(values) if options.json else text, flush=True)
     return code
 
@@ -74,7 +66,7 @@ def _measure_after_choice(name: str, show: bool) -> tuple[dict[str, object], str
 
 @command(
     "export",
-    argument("checkpoint", metavar="CHECKPOINT", help=CHECKPOINT_HELP),
+    argument("checkpoint", metavar="CHECKPOINT", help=shared.CHECKPOINT_HELP),
     argument("--format", choices=programs.FORMATS, default="pt2", help="default: pt2, of torch.export"),
     argument("-o", "--output", type=Path, metavar="FILE", help="default: NAME.FORMAT in this folder"),
 )  # fmt: skip
@@ -84,16 +76,16 @@ def export(options: argparse.Namespace) -> int:
     path = options.output or Path(f"{options.checkpoint.rpartition('/')[2]}.{options.format}")
     write_bytes(path, data)
     print(f"{path}: {len(data) / 1e6:.2f} MB")
-    return DONE
+    return shared.DONE
 
 
 @command(
     "attention",
-    argument("teacher", metavar="TEACHER", help=CHECKPOINT_HELP),
+    argument("teacher", metavar="TEACHER", help=shared.CHECKPOINT_HELP),
     argument("students", nargs="+", metavar="STUDENT", help=STUDENTS),
     argument("--images", type=int, metavar="INT", help="number of test images, from the first on (default: all)"),
     argument("--power", type=int, choices=(1, 2), default=1, help="1: mean over channels, 2: mean of squares"),
-    JSON,
+    shared.JSON,
 )
 def compare_attention(options: argparse.Namespace) -> int:
     """Compare students' attention maps with a teacher's, stage by stage."""
@@ -105,20 +97,22 @@ def compare_attention(options: argparse.Namespace) -> int:
         names = ", ".join(checkpoint.name for checkpoint in others)
         raise KDError(f"{names}: the number of stages differs from that of {teacher.name}: leave it out.")
     images = get_dataset(dataset_of(teacher)).gallery()[0][: options.images]
-    with progress_bar("comparing attention") as update:
+    with shared.progress_bar("comparing attention") as update:
         count = len(images)
         attention_similarity.measure(
             teacher, students, images, Checkpoint.network, lambda share: update(round(share * count), count)
         )
     rows = attention_similarity.build_rows(teacher, students, images, options.power)
     print(to_json(rows) if options.json else to_markdown(attention_similarity.tabulate(rows)))
-    return DONE
+    return shared.DONE
 
 
 @command(
     "human-labels",
-    argument("checkpoints", nargs="*", metavar="CHECKPOINT", help=f"{CHECKPOINT_HELP} (default: all bundled ones)"),
-    JSON,
+    argument(
+        "checkpoints", nargs="*", metavar="CHECKPOINT", help=f"{shared.CHECKPOINT_HELP} (default: all bundled ones)"
+    ),
+    shared.JSON,
 )
 def compare_with_humans(options: argparse.Namespace) -> int:
     """Compare networks with human labels (CIFAR-10H)."""
@@ -128,13 +122,7 @@ def compare_with_humans(options: argparse.Namespace) -> int:
     chosen = [find_checkpoint(name) for name in options.checkpoints] or bundled_checkpoints()
     rows = human_agreement.build_rows(chosen, load_human_labels(path))
     print(to_json(rows) if options.json else to_markdown(human_agreement.tabulate(rows)))
-    return DONE
-
-
-def _add_normalization(parser: argparse.ArgumentParser) -> None:
-    for key in Normalization.model_fields:
-        text = "of the channels in training (default: the data set's)"
-        parser.add_argument(f"--{key}", nargs=3, type=float, metavar=("R", "G", "B"), help=text)
+    return shared.DONE
 
 
 @command(
@@ -149,7 +137,7 @@ def _add_normalization(parser: argparse.ArgumentParser) -> None:
     argument("--name", required=True, help="the checkpoint's name"),
     argument("--dataset", help=f"whose classes it has: {dataset_choices()} (default: cifar10)"),
     argument("--classes", nargs="+", metavar="CLASS", help="the network's order of the classes, if it is another one"),
-    _add_normalization,
+    *(argument(f"--{key}", nargs=3, type=float, metavar=("R", "G", "B"), help=CHANNELS) for key in ("mean", "std")),
 )
 def import_weights(options: argparse.Namespace) -> int:
     """Make a checkpoint from your own weights and evaluate it.
@@ -157,7 +145,7 @@ def import_weights(options: argparse.Namespace) -> int:
     It says so where another normalization gives more.
     """
     dataset = options.dataset or get_dataset("cifar10").key
-    prepare_data(options, dataset)
+    shared.prepare_data(options, dataset)
     used = get_dataset(available_dataset(dataset))
     values = {name: getattr(options, name) or known for name, known in used.normalization.model_dump().items()}
     given = options.mean is not None or options.std is not None
@@ -180,4 +168,4 @@ def import_weights(options: argparse.Namespace) -> int:
     print(f"{checkpoint.path}: {accuracy}; as a teacher: --teacher imported/{checkpoint.name}")
     if not is_logits and (better := evaluation.find_better_normalization(checkpoint, show=True)):
         print(better)
-    return DONE
+    return shared.DONE

@@ -9,22 +9,9 @@ from typing import Any
 
 from kdexplorer.analysis import results
 from kdexplorer.analysis.measures import to_json
+from kdexplorer.cli import options as shared
 from kdexplorer.cli import study, train
-from kdexplorer.cli.options import (
-    CHECKPOINT_HELP,
-    DONE,
-    FAILED,
-    JSON,
-    LOG,
-    QUIET,
-    YES,
-    argument,
-    choose_log,
-    command,
-    confirm,
-    flag,
-    refuse_torchrun,
-)
+from kdexplorer.cli.options import argument, command, flag
 from kdexplorer.notation import train_command
 from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import run_checkpoints
@@ -41,18 +28,20 @@ STOPPABLE = (Run, StudyFolder)
 """The kinds of folders that `stop` and `delete` take."""
 
 
-@command("start", argument("run_id", metavar="RUN", help="the id or folder of a run or study"), LOG, QUIET,
-         aliases=("resume",))  # fmt: skip
+@command(
+    "start", argument("run_id", metavar="RUN", help="the id or folder of a run or study"), shared.LOG, shared.QUIET,
+    aliases=("resume",),
+)  # fmt: skip
 def start(options: argparse.Namespace) -> int:
     """Start what was created, or continue a run from its last saved step, or a study."""
     from kdexplorer.training import ddp
 
-    choose_log(options)
+    shared.choose_log(options)
 
     def find_startable() -> Run:
         found = find_run(options.run_id, tuple(KINDS))
         if type(found) is not Run:
-            refuse_torchrun(f"a {found.kind}")
+            shared.refuse_torchrun(f"a {found.kind}")
         launch.require_resumable(found)
         return found
 
@@ -60,7 +49,7 @@ def start(options: argparse.Namespace) -> int:
     return KINDS[type(found)](found, options.quiet)
 
 
-@command("runs list", JSON)
+@command("runs list", shared.JSON)
 def list_all(options: argparse.Namespace) -> int:
     """List all runs, the newest first."""
     statuses = {found.run_id: found.status() for found in list_runs()}
@@ -73,10 +62,10 @@ def list_all(options: argparse.Namespace) -> int:
         for run_id, status in statuses.items():
             epoch = "" if None in (status.epoch, status.epochs) else f"epoch {(status.epoch or 0) + 1}/{status.epochs}"
             print(f"{run_id:<48} {status.state:<9} {epoch:<14} {status.message}".rstrip())
-    return DONE
+    return shared.DONE
 
 
-@command("runs show", argument("run_id", metavar="RUN", help="the run's id or folder"), JSON)
+@command("runs show", argument("run_id", metavar="RUN", help="the run's id or folder"), shared.JSON)
 def show(options: argparse.Namespace) -> int:
     """Show one run: state, command, latest figures."""
     found = find_run(options.run_id)
@@ -85,7 +74,7 @@ def show(options: argparse.Namespace) -> int:
         report = {"status": status.model_dump(mode="json"), "config": config.model_dump(mode="json")}
         rows = [row.model_dump(mode="json") for row in metrics]
         print(json.dumps({"run": found.run_id, **report, "metrics": rows}, indent=1))
-        return DONE
+        return shared.DONE
     print(f"{found.run_id}: {status.state}  {status.message}".rstrip())
     print(f"command: {train_command(config)}")
     finished = {checkpoint.name for checkpoint in run_checkpoints(found)}  # the table has their final figures
@@ -93,10 +82,10 @@ def show(options: argparse.Namespace) -> int:
         accuracy = f"{100 * row.test['accuracy']:.2f} %" if "accuracy" in row.test else "missing"
         print(f"  {row.student:<32} epoch {row.epoch + 1:>3}  accuracy {accuracy}")
     if finished:
-        print("\n" + train.format_results(found))
+        print("\n" + results.to_markdown(results.read_run(found)))
     if status.state in ("failed", "lost"):
         print("\nlast lines of the log:\n" + found.log_tail())
-    return DONE
+    return shared.DONE
 
 
 @command(
@@ -105,16 +94,16 @@ def show(options: argparse.Namespace) -> int:
         "names",
         nargs="*",
         metavar="RUN",
-        help=f"ids or folders of runs, or single networks: {CHECKPOINT_HELP} (default: all bundled networks)",
+        help=f"ids or folders of runs, or single networks: {shared.CHECKPOINT_HELP} (default: all bundled networks)",
     ),
     flag("--csv", "print CSV with full precision instead of Markdown"),
-    JSON,
+    shared.JSON,
 )
 def tabulate(options: argparse.Namespace) -> int:
     """Print the results of runs and networks."""
     rows = results.read_rows(results.find_entries(options.names))
     print(to_json(rows) if options.json else results.to_csv(rows).strip() if options.csv else results.to_markdown(rows))
-    return DONE
+    return shared.DONE
 
 
 @command("runs stop", argument("run_id", metavar="RUN", help="the id or folder of a run or sweep"))
@@ -122,16 +111,18 @@ def stop(options: argparse.Namespace) -> int:
     """Stop a run or a sweep after saving its state."""
     launch.stop_run(find_run(options.run_id, STOPPABLE))
     print("Stopping: saving state first")
-    return DONE
+    return shared.DONE
 
 
-@command("runs delete", argument("run_ids", nargs="+", metavar="RUN", help="ids or folders of runs or sweeps"), YES)
+@command(
+    "runs delete", argument("run_ids", nargs="+", metavar="RUN", help="ids or folders of runs or sweeps"), shared.YES
+)
 def delete(options: argparse.Namespace) -> int:
     """Delete runs with their trained networks, or sweeps."""
     found = [find_run(run_id, STOPPABLE) for run_id in options.run_ids]
-    if not confirm(options, f"Delete {', '.join(run.run_id for run in found)} for good?"):
-        return FAILED
+    if not shared.confirm(options, f"Delete {', '.join(run.run_id for run in found)} for good?"):
+        return shared.FAILED
     for run in found:
         launch.delete_run(run)
         print(f"deleted {run.path}")
-    return DONE
+    return shared.DONE

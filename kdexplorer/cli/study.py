@@ -25,7 +25,7 @@ from kdexplorer.studies.collect import collect
 from kdexplorer.studies.driver import Left, list_left, measure_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment, lab_claims, results
 from kdexplorer.studies.folder import ExperimentFolder, StudyConfig, StudyFolder
-from kdexplorer.studies.study import Grid, Hold, bundled_declaration, bundled_studies, make_grid_study, read_study
+from kdexplorer.studies.study import Grid, Hold, bundled_studies, make_grid_study, read_study
 from kdexplorer.studies.table import Table, begin_table, read_table
 from kdexplorer.training.checks import require_startable
 from kdexplorer.training.estimate import estimate_memory, format_duration, free_memory
@@ -74,7 +74,7 @@ def train_declared(options: argparse.Namespace) -> int:
             print(describe_study(path))
         return shared.DONE
     shared.refuse_torchrun("a study")
-    path = options.declaration or bundled_declaration()
+    path = options.declaration or bundled_studies() / "league-resnet8.toml"
     study = read_study(path, options.pair, options.teacher, recorded=options.show)
     if options.seeds is not None and not 1 <= options.seeds <= len(study.seeds):
         raise ConfigError(f"--seeds: {path} declares {len(study.seeds)} seeds: choose 1 to that many.")

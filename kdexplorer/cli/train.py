@@ -20,7 +20,6 @@ from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures
 from kdexplorer.notation import format_number, parse_student, train_command
 from kdexplorer.presets import PRESETS
-from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.launch import create_run, launch_run
 from kdexplorer.runs.run_folder import Run, find_run, imported_root, runs_root
 from kdexplorer.schema import validate
@@ -90,7 +89,7 @@ def show_demo(options: argparse.Namespace) -> int:
         names = ",".join(f"{trained.run_id}/{student.name}" for student in config.students)
         query = f"networks={names}" + (f"&teacher={config.teacher}" if config.teacher else "")
         print(
-            f"\n{compare_with_teacher_and_baseline(_build_rows(trained))}\n\n"
+            f"\n{compare_with_teacher_and_baseline(results.read_run(trained))}\n\n"
             "Where to look next:\n"
             f"  streamlit run streamlit_app.py, then http://localhost:8501/compare?{query}\n"
             f"  http://localhost:8501/launch?run={trained.run_id} shows its curves\n"
@@ -195,14 +194,5 @@ def execute_run(run: Run, quiet: bool) -> int:
             print(f"stopped; continue with: python -m kdexplorer resume {run.run_id}", file=sys.stderr)
         return shared.STOPPED if team.size == 1 else shared.DONE
     if not quiet:
-        print(format_results(run))
+        print(results.to_markdown(results.read_run(run)))
     return shared.DONE
-
-
-def format_results(run: Run) -> str:
-    """The results of a run's finished students as a Markdown table."""
-    return results.to_markdown(_build_rows(run))
-
-
-def _build_rows(run: Run) -> list[results.ResultRow]:
-    return results.read_rows({checkpoint.name: checkpoint for checkpoint in run_checkpoints(run)})

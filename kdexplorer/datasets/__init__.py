@@ -4,25 +4,17 @@ from functools import cache
 from typing import Any
 
 from kdexplorer.datasets.base import Dataset, Normalization, Split, data_root
-from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.datasets.cifar10 import Cifar10, Cifar100
 from kdexplorer.datasets.cifar10_small import Cifar10Small
-from kdexplorer.datasets.cifar100 import Cifar100
 from kdexplorer.datasets.folder import PREFIX, ImageFolder, prepared_folders
 from kdexplorer.datasets.synthetic import SyntheticShapes
 from kdexplorer.errors import ConfigError, DataError, unknown_name
 from kdexplorer.plugins import classes_in, leave_out, plugins
 
 __all__ = [
-    "Dataset",
-    "Normalization",
-    "Split",
-    "all_datasets",
-    "available_dataset",
-    "data_root",
-    "dataset_choices",
-    "find_dataset",
-    "get_dataset",
-]
+    "Dataset", "Normalization", "Split", "all_datasets", "available_dataset", "data_root", "dataset_choices",
+    "find_dataset", "get_dataset",
+]  # fmt: skip
 
 _DATASETS: tuple[Dataset, ...] = (Cifar10(), Cifar10Small(), Cifar100(), SyntheticShapes())
 """One entry each, in the order in which forms list them; the first is the one that cards without a name mean."""

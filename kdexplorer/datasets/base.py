@@ -210,8 +210,12 @@ def hold_out(labels: np.ndarray, count: int) -> np.ndarray:
     return np.sort(sample_class_balanced(labels, count, seed=0))
 
 
-def load_probes(dataset: Dataset, holdout: int = 0, count: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """The first images of a run's evaluation split, whose logits it stores after every epoch, and their labels.
+PROBES = 20
+"""Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
+
+
+def load_probes(dataset: Dataset, holdout: int = 0, count: int = PROBES) -> tuple[np.ndarray, np.ndarray]:
+    """The first images of a run's evaluation split, and their labels.
 
     Returns:
         Images uint8 `[N, 3, 32, 32]` and labels `[N]`. Where the data are missing, samples stand in for the test

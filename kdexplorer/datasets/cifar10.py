@@ -1,4 +1,4 @@
-"""CIFAR-10, and what it shares with CIFAR-100: the official archive or the hub's Parquet files.
+"""CIFAR-10, and CIFAR-100 with five classes in each of twenty superclasses: the official archive or Parquet files.
 
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. Images are decoded once and kept beside the
 data as arrays that are memory-mapped. The two sources have the training images in different orders, but subsets,
@@ -19,15 +19,18 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from kdexplorer.datasets.base import Dataset, Order, Progress, Split, SplitName, cache_root, content_order, data_root
-from kdexplorer.datasets.cifar10_small import (
-    CLASSES,
-    NORMALIZATION,
-    TEST_IMAGES,
-    Cifar10Small,
-    read_images,
-    read_labels,
+from kdexplorer.datasets.base import (
+    Dataset,
+    Normalization,
+    Order,
+    Progress,
+    Split,
+    SplitName,
+    cache_root,
+    content_order,
+    data_root,
 )
+from kdexplorer.datasets.cifar10_small import Cifar10Small, read_images, read_labels
 from kdexplorer.errors import DataError
 from kdexplorer.files import new_folder
 
@@ -201,7 +204,7 @@ class Cifar10(Cifar):
     """Photographs of ten kinds of things."""
 
     key, label = "cifar10", "CIFAR-10"
-    classes, normalization = CLASSES, NORMALIZATION
+    classes, normalization = Cifar10Small.classes, Cifar10Small.normalization
     archive, archive_bytes, folder = "cifar-10-python.tar.gz", 170_498_071, "cifar-10-batches-py"
     parquet, label_column, torchvision = "plain_text", "label", "CIFAR10"
     substitute = Cifar10Small.key
@@ -209,11 +212,48 @@ class Cifar10(Cifar):
 
     def samples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The bundled test images, which are the first of the test split."""
-        return read_images("test"), read_labels("test")[:TEST_IMAGES], np.arange(TEST_IMAGES)
+        images = read_images("test")
+        return images, read_labels("test")[: len(images)], np.arange(len(images))
 
     def test_labels(self) -> np.ndarray | None:
         """The labels of the test split; the bundled ones where the images are missing."""
         return super().test_labels() if self.is_available() else read_labels("test")
+
+
+_SUPERCLASSES = {
+    "aquatic mammals": "beaver dolphin otter seal whale",
+    "fish": "aquarium_fish flatfish ray shark trout",
+    "flowers": "orchid poppy rose sunflower tulip",
+    "food containers": "bottle bowl can cup plate",
+    "fruit and vegetables": "apple mushroom orange pear sweet_pepper",
+    "household electrical devices": "clock keyboard lamp telephone television",
+    "household furniture": "bed chair couch table wardrobe",
+    "insects": "bee beetle butterfly caterpillar cockroach",
+    "large carnivores": "bear leopard lion tiger wolf",
+    "large man-made outdoor things": "bridge castle house road skyscraper",
+    "large natural outdoor scenes": "cloud forest mountain plain sea",
+    "large omnivores and herbivores": "camel cattle chimpanzee elephant kangaroo",
+    "medium mammals": "fox porcupine possum raccoon skunk",
+    "non-insect invertebrates": "crab lobster snail spider worm",
+    "people": "baby boy girl man woman",
+    "reptiles": "crocodile dinosaur lizard snake turtle",
+    "small mammals": "hamster mouse rabbit shrew squirrel",
+    "trees": "maple_tree oak_tree palm_tree pine_tree willow_tree",
+    "vehicles 1": "bicycle bus motorcycle pickup_truck train",
+    "vehicles 2": "lawn_mower rocket streetcar tank tractor",
+}
+_GROUP_OF = {name: group for group, names in _SUPERCLASSES.items() for name in names.split()}
+
+
+class Cifar100(Cifar):
+    """Photographs of a hundred kinds of things, 500 for training and 100 for the test of each."""
+
+    key, label = "cifar100", "CIFAR-100"
+    classes = tuple(name.replace("_", " ") for name in sorted(_GROUP_OF))
+    groups = tuple(_GROUP_OF[name] for name in sorted(_GROUP_OF))
+    normalization = Normalization(mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))
+    archive, archive_bytes, folder = "cifar-100-python.tar.gz", 169_001_437, "cifar-100-python"
+    parquet, label_column, torchvision = "cifar100", "fine_label", "CIFAR100"
 
 
 def download_prefix(pid: int) -> str:

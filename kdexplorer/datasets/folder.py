@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -68,6 +69,11 @@ class ImageFolder(Dataset):
         self.key = f"{PREFIX}{self.path}"
         if not key.removeprefix(PREFIX) or len(self.key) > 300:
             raise ConfigError(f"'{key[:60]}' names no folder of images: write {PREFIX}PATH, at most 300 characters.")
+        if re.search(r"@\d+$", key) and not self.path.exists():
+            raise ConfigError(
+                f"'{key[:60]}': images are reduced to {SIZE} × {SIZE} pixels, the size that the networks, the pages "
+                f"and Live take. Leave out {key[key.rindex('@') :]}."
+            )
         self._file = _facts_folder() / f"{hashlib.sha256(self.key.encode()).hexdigest()[:16]}.json"
         self._describe(read_once(_read_facts, self._file) if self._file.is_file() else None)
 

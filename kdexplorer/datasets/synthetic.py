@@ -18,17 +18,9 @@ class SyntheticShapes(Dataset):
 
     key, label = "synthetic", "Synthetic shapes"
     classes = (
-        "disc",
-        "ring",
-        "square",
-        "square frame",
-        "triangle",
-        "triangle frame",
-        "star",
-        "star frame",
-        "cross",
+        "disc", "ring", "square", "square frame", "triangle", "triangle frame", "star", "star frame", "cross",
         "cross frame",
-    )
+    )  # fmt: skip
     sizes = {"train": 10_000, "test": 2_000}
     normalization = Normalization(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 

@@ -49,7 +49,7 @@ class Figure:
     Attributes:
         key: its name in links and lectures.
         title: what it shows.
-        page: the page that it belongs to, by its name in addresses.
+        page: the page that it belongs to, by its file's name.
         moves: what its viewer moves.
         section: the handout's section about it; empty where another figure begins that section.
         draw: makes its chart, if there is one, or yields its parts; None for what only its page can draw.

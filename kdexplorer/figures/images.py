@@ -106,7 +106,6 @@ def _attention(maps: Sequence[NetworkMaps], photo: np.ndarray, stage: str) -> Sp
 def _attention_difference(maps: Sequence[NetworkMaps], photo: np.ndarray, stage: str) -> Iterator[Part]:
     if len(maps) == 1:
         yield Words("Choose a student to see how it differs from the teacher.", is_hint=True)
-    yield draw_scale(maps, "difference", True)
     yield draw_maps(maps, photo, "difference", True, stage)
 
 
@@ -116,12 +115,6 @@ def draw_maps(
     """The maps over the photo, uint8 `[32, 32, 3]`; `stage` is one of `choose_stage`. See `charts.attention.grid`."""
     number = None if stage == ALL_STAGES else int(stage)
     return attention.grid(maps, photo, mode, shared, OPACITY, number, smooth)
-
-
-def draw_scale(maps: Sequence[NetworkMaps], mode: str, shared: bool) -> Spec:
-    """The bar that explains the colors of `draw_maps`."""
-    low, high = attention.color_limits(attention.relative_maps(maps, mode), mode)
-    return attention.scale_bar(low, high, mode, shared)
 
 
 FIGURES = (

@@ -28,7 +28,7 @@ from kdexplorer.charts.votes import vote_bars
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.figures import all_figures
-from kdexplorer.figures.images import ALL_STAGES, Source, draw_scale
+from kdexplorer.figures.images import ALL_STAGES, Source
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.vega import compile_charts
 from kdexplorer.images.picture import Picture
@@ -130,7 +130,6 @@ class Charts:
         moments = [(fresh_student(teacher), own[0] if own else first), *zip(students, own, strict=True)]
         return {
             "soft_labels": figures["soft_labels"].chart(shown),
-            "scale": draw_scale(rows, "map", True),
             "attention": figures["attention"].chart(over_photo),
         } | {
             f"gradient {number}": figures["gradient"].chart(replace(shown, student=student, alpha=alpha))

@@ -60,7 +60,7 @@
 
   // The buttons below a frame that save its chart.
   function addFiles(frame) {
-    const { chart } = frame.dataset, name = { soft_labels: "soft labels", scale: "attention scale" }[chart] ?? chart;
+    const { chart } = frame.dataset, name = chart.replace("_", " ");
     const figure = document.createElement("div");
     const files = Object.assign(document.createElement("p"), { className: "files" });
     for (const kind of ["SVG", "PNG", "CSV"]) {

@@ -78,7 +78,7 @@ _LATER_SCAN = re.compile(rb"(?=\xff\xda..(.))", re.DOTALL)
 
 
 def decode_image(data: bytes, fit: Fit = "crop", limit: int = MAX_BYTES) -> np.ndarray:
-    """Decodes a file to a network's input size: `decode_sizes` for that size and a single fit."""
+    """Decodes a file to a network's input size in one way: `decode_sizes` for that size."""
     return decode_sizes(data, (SIZE,), (fit,), limit)[fit][0]
 
 
@@ -125,6 +125,13 @@ def decode_sizes(
         raise ImageMemoryError("There is too little memory for this picture now. Try again later.") from error
     except Exception as error:  # Pillow's plugins let any exception of their parsers through
         raise ImageError("This is not a readable PNG, JPEG or WebP image. Try another file.") from error
+
+
+def fill_margins(pixels: np.ndarray, color: np.ndarray) -> np.ndarray:
+    """A letterboxed image uint8 `[side, side, 3]` whose margins have another color than gray, RGB."""
+    gray = (pixels == GRAY).all(axis=2)
+    margins = gray.all(axis=0) | gray.all(axis=1)[:, None]
+    return np.where(margins[..., None], color.astype(np.uint8), pixels)
 
 
 def _resize(image: Image.Image, fit: Fit, orientation: int, target: int) -> np.ndarray:

@@ -14,15 +14,9 @@ from kdexplorer.plugins import classes_in, leave_out, modules_of
 from kdexplorer.schema import Name
 
 __all__ = [
-    "FAMILIES",
-    "Method",
-    "MethodSettings",
-    "UnknownSettings",
-    "all_methods",
-    "describe_methods",
-    "find_method",
+    "FAMILIES", "Method", "MethodSettings", "UnknownSettings", "all_methods", "describe_methods", "find_method",
     "get_method",
-]
+]  # fmt: skip
 
 
 @cache
@@ -78,27 +72,17 @@ def describe_methods() -> list[dict[str, str]]:
     """A row for each method as text: family, name, key, what it uses, the defaults of its settings, and its source."""
     rows = []
     for method in all_methods():
-        defaults = {name: field.default for name, field in method.Settings.model_fields.items() if name != "method"}
-        rows.append(
-            {
-                "Family": method.family,
-                "Method": method.label,
-                "Key": method.key,
-                "Uses": ", ".join(sorted(method.needs)) or "no teacher",
-                "Settings": ", ".join(f"{name} {value}" for name, value in defaults.items()),
-                "Source": method.reference,
-            }
-        )
+        fields = [(name, field.default) for name, field in method.Settings.model_fields.items() if name != "method"]
+        row = {"Family": method.family, "Method": method.label, "Key": method.key}
+        row |= {"Uses": ", ".join(sorted(method.needs)) or "no teacher"}
+        row |= {"Settings": ", ".join(f"{name} {value}" for name, value in fields), "Source": method.reference}
+        rows.append(row)
     return rows
 
 
 def _check_description(method: type[Method], known: Mapping[str, type[Method]]) -> None:
-    missing = [
-        name
-        for name in ("key", "label", "family", "reference", "formula", "summary", "needs")
-        if not hasattr(method, name)
-    ]
-    if missing:
+    asked = ("key", "label", "family", "reference", "formula", "summary", "needs")
+    if missing := [name for name in asked if not hasattr(method, name)]:
         raise TypeError(f"{method.__name__} lacks {', '.join(missing)}")
     if method.family not in FAMILIES:
         raise TypeError(f"{method.__name__}: '{method.family}' is none of {', '.join(FAMILIES)}")

@@ -62,19 +62,13 @@ def at_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> T
         of 32x32.
     """
     import torch
-
-    return torch.stack(stage_losses(student_maps, teacher_maps)).sum()
-
-
-def stage_losses(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> list[Tensor]:
-    """`at_loss` stage by stage: a scalar each."""
     import torch.nn.functional as F
 
     losses = []
     for one, other in match_stages(*([maps.shape[-1] for maps in side] for side in (student_maps, teacher_maps))):
         student, teacher = pool_to_same_size(student_maps[one], teacher_maps[other])
         losses.append(F.mse_loss(normalize_maps(student), normalize_maps(teacher.detach())))
-    return losses
+    return torch.stack(losses).sum()
 
 
 def attention_map(features: Tensor, power: int = 1) -> Tensor:

@@ -30,7 +30,7 @@ class CRD(Method):
         r"-\log\frac{e^{u^s_i\cdot u^t_i/T}}{\sum_{j} e^{u^s_i\cdot u^t_j/T}}"
         r" -\log\frac{e^{u^s_i\cdot u^t_i/T}}{\sum_{j} e^{u^s_j\cdot u^t_i/T}}"
     )
-    summary = "The student's projected embedding of an image is closest to the teacher's of the same image."
+    summary = "The student's projected embedding of an image comes near to the teacher's of the same image."
     needs = frozenset({"embedding"})
     relates_images = True
     short_keys = {"T": "temperature"}

@@ -25,7 +25,7 @@ class FitNets(Method):
     key, label, family = "fitnets", "FitNets", "feature"
     reference = "Romero et al. 2015, equation 3, trained at once with the labels as in RepDistiller"
     formula = r"\mathrm{MSE}\bigl(r(F^s_k),\, F^t_k\bigr)"
-    summary = "A stage of the student, through a trained 1×1 convolution r, equals the teacher's."
+    summary = "A stage of the student, through a trained 1×1 convolution r, imitates the teacher's."
     needs = frozenset({"stages"})
     marker, dash = "saltire", (3, 5)
 

@@ -19,7 +19,7 @@ class MSELogits(Method):
     key, label, family = "mse_logits", "Logit MSE", "response"
     reference = "Ba & Caruana 2014, equation 1"
     formula = r"\tfrac{1}{2}\,\lVert z^s - z^t\rVert^2"
-    summary = "The student's logits equal the teacher's."
+    summary = "The student imitates the teacher's logits, without a softmax."
     needs = frozenset({"logits"})
     marker, dash = "hourglass", (4, 1)
 

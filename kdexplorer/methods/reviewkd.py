@@ -27,7 +27,7 @@ class ReviewKD(Method):
     key, label, family = "reviewkd", "ReviewKD", "feature"
     reference = "Chen et al. 2021, section 3"
     formula = r"\sum_{k}\mathrm{HCL}\bigl(\mathrm{ABF}(F^s_k, F^s_{k+1}, \dots),\, F^t_k\bigr)"
-    summary = "Each stage of the student, fused with its deeper ones by a trained module, equals the teacher's."
+    summary = "Each stage of the student, fused with its deeper ones by a trained module, imitates the teacher's."
     needs = frozenset({"stages", "embedding"})
     marker, dash = "pentagon", (8, 3)
 

@@ -22,7 +22,7 @@ class RKD(Method):
     key, label, family = "rkd", "RKD", "relation"
     reference = "Park et al. 2019, equations 4 to 8"
     formula = r"w_D\,\ell\bigl(\tfrac{d^s}{\mu^s}, \tfrac{d^t}{\mu^t}\bigr) + w_A\,\ell(\cos^s, \cos^t)"
-    summary = "Distances and angles between the images of the batch are the same for the student and for the teacher."
+    summary = "The student imitates the distances and angles between the teacher's embeddings of a batch's images."
     needs = frozenset({"embedding"})
     relates_images = True
     marker, dash = "six-star", (10, 3, 2, 3)

@@ -19,7 +19,7 @@ class SP(Method):
     key, label, family = "sp", "SP", "relation"
     reference = "Tung & Mori 2019, equations 1 to 4"
     formula = r"\tfrac{1}{B^2}\,\lVert \tilde{G}^s - \tilde{G}^t\rVert_F^2,\; G = F F^\top"
-    summary = "The similarity of any two images of the batch is the same for the student and for the teacher."
+    summary = "The student finds any two images of the batch as similar as the teacher finds them."
     needs = frozenset({"stages"})
     relates_images = True
     marker, dash = "hexagon", (2, 2)

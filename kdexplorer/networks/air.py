@@ -31,7 +31,7 @@ class _Block(nn.Module):
 class AirNet(StagedNetwork):
     """Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024, section 3.1: the network of its airbench94.
 
-    A 2x2 convolution to 24 channels, which is made for a whitening (`training.initial`) and never trained but for its
+    A 2x2 convolution to 24 channels, made for a whitening (`training.fast_recipe`) and never trained but for its
     shift; then three blocks of two convolutions, whose first is followed by max-pooling. 32-pixel images leave the
     blocks with 15, 7 and 3 pixels a side.
 
@@ -40,6 +40,7 @@ class AirNet(StagedNetwork):
     """
 
     stage_names = ("block1", "block2", "block3")
+    conv1: nn.Conv2d
 
     def __init__(self, widths: tuple[int, int, int], classes: int = 10) -> None:
         super().__init__()

@@ -17,6 +17,8 @@ class StagedNetwork(nn.Module):
     """The base of all architectures; `stage_names` are the attributes that hold the stages."""
 
     stage_names: tuple[str, ...] = ()
+    conv1: nn.Module
+    fc: nn.Module
     card: Any = None
     """Its checkpoint's card, where `kdexplorer.load` returned it."""
     norm_follows_convolution = True
@@ -24,15 +26,15 @@ class StagedNetwork(nn.Module):
 
     def stem(self, images: Tensor) -> Tensor:
         """Normalized images `[B, 3, H, W]` to the first stage's input."""
-        raise NotImplementedError
+        return self.conv1(images)
 
     def embed(self, features: Tensor) -> Tensor:
         """The last stage's output `[B, C, H, W]` to the embedding `[B, D]`."""
-        raise NotImplementedError
+        return features.mean(dim=(2, 3))
 
     def classify(self, embedding: Tensor) -> Tensor:
         """The embedding `[B, D]` to logits `[B, K]`."""
-        raise NotImplementedError
+        return self.fc(embedding)
 
     def forward(self, images: Tensor, all_outputs: bool = False) -> Tensor | tuple[Tensor, list[Tensor], Tensor]:
         """Maps normalized images `[B, 3, H, W]` to logits `[B, K]`.

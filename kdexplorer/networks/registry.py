@@ -1,12 +1,13 @@
 """The architectures by name. Reading them loads no torch.
 
 An entry says which class builds the network and what its stages are; what follows from the network itself (parameters,
-multiply-adds) is derived from it, see `cost`.
+multiply-adds, time for an image) is derived from it, and computed once.
 """
 
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +17,8 @@ from kdexplorer.errors import ConfigError, unknown_name
 from kdexplorer.plugins import leave_out, plugins
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from kdexplorer.networks.base import StagedNetwork
 
 
@@ -54,26 +57,14 @@ def _cifar_resnet(depth: int) -> Architecture:
 
 
 def _imagenet_resnet(depth: int, blocks: tuple[int, ...], expansion: int = 1) -> Architecture:
-    channels = [expansion * count for count in (64, 128, 256, 512)]
-    return Architecture(
-        f"resnet{depth}",
-        f"ResNet-{depth}",
-        "resnet.ImageNetResNet",
-        _stages(*channels),
-        channels[-1],
-        {"blocks": blocks, "expansion": expansion},
-    )
+    stages = _stages(*(expansion * count for count in (64, 128, 256, 512)))
+    key, label, given = f"resnet{depth}", f"ResNet-{depth}", {"blocks": blocks, "expansion": expansion}
+    return Architecture(key, label, "resnet.ImageNetResNet", stages, stages[-1].channels, given)
 
 
 def _wide_resnet(depth: int, width: int) -> Architecture:
-    return Architecture(
-        f"wrn_{depth}_{width}",
-        f"WRN-{depth}-{width}",
-        "wide_resnet.WideResNet",
-        _stages(16 * width, 32 * width, 64 * width),
-        64 * width,
-        {"depth": depth, "width": width},
-    )
+    key, label, stages = f"wrn_{depth}_{width}", f"WRN-{depth}-{width}", _stages(16 * width, 32 * width, 64 * width)
+    return Architecture(key, label, "resnet.WideResNet", stages, 64 * width, {"depth": depth, "width": width})
 
 
 def _air_net(width: int) -> Architecture:
@@ -95,13 +86,9 @@ _ARCHITECTURES = (
     _imagenet_resnet(50, (3, 4, 6, 3), expansion=4),
     _wide_resnet(16, 2),
     _wide_resnet(40, 2),
-    Architecture("mobilenet_v2", "MobileNetV2", "mobilenet.MobileNetV2", _stages(24, 32, 96, 320), 1280),
+    Architecture("mobilenet_v2", "MobileNetV2", "mobile.MobileNetV2", _stages(24, 32, 96, 320), 1280),
     Architecture(
-        "shufflenet_v2",
-        "ShuffleNetV2",
-        "shufflenet.ShuffleNetV2",
-        (Stage(116, 2), Stage(232, 4), Stage(464, 8)),
-        1024,
+        "shufflenet_v2", "ShuffleNetV2", "mobile.ShuffleNetV2", (Stage(116, 2), Stage(232, 4), Stage(464, 8)), 1024
     ),
     _vgg(8, 1),
     _vgg(13, 2),
@@ -177,3 +164,41 @@ def build_empty(architecture: str, classes: int = 10) -> StagedNetwork:
 
     with _Undrawn():
         return build(architecture, classes)
+
+
+# --- What a network costs ---
+
+
+def count_parameters(network: nn.Module) -> int:
+    """The number of learned parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@cache
+def count_multiply_adds(architecture: str, classes: int = 10) -> int:
+    """Multiply-adds of one 32x32 image in convolutions and linear layers, as torch counts them."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network = build(architecture, classes).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, 32, 32))
+    return counter.get_total_flops() // 2
+
+
+def measure_latency(architecture: str, batch: int = 1, repetitions: int = 30) -> float:
+    """Seconds that a batch takes on this machine's processor in float32: the median, after a warm-up."""
+    import torch
+
+    from kdexplorer.networks.base import fold_batch_norm
+
+    network = fold_batch_norm(build(architecture))
+    images = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    seconds = []
+    with torch.inference_mode():
+        for repetition in range(repetitions + 3):
+            begin = time.perf_counter()
+            network(images)
+            if repetition >= 3:
+                seconds.append(time.perf_counter() - begin)
+    return sorted(seconds)[len(seconds) // 2]

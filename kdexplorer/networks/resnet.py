@@ -1,13 +1,21 @@
-"""ResNets for 32-pixel images: the CIFAR design of He et al. 2016, and torchvision's with the CIFAR stem."""
+"""ResNets for 32-pixel images: the CIFAR design of He et al. 2016, wide ones, torchvision's with the CIFAR stem."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdexplorer.networks.base import StagedNetwork, initialize
+
+
+def _stack(
+    block: Callable[[int, int, int], nn.Module], channels_in: int, channels: int, stride: int, count: int
+) -> nn.Sequential:
+    """So many blocks, of which the first takes other channels and has the stride."""
+    first = block(channels_in, channels, stride)
+    return nn.Sequential(first, *(block(channels, channels, 1) for _ in range(count - 1)))
 
 
 class _BasicBlock(nn.Module):
@@ -32,18 +40,10 @@ class _BasicBlock(nn.Module):
 class _ResNet(StagedNetwork):
     """What both designs share."""
 
-    conv1: nn.Conv2d
     bn1: nn.BatchNorm2d
-    fc: nn.Linear
 
     def stem(self, images: Tensor) -> Tensor:
         return F.relu(self.bn1(self.conv1(images)), inplace=True)
-
-    def embed(self, features: Tensor) -> Tensor:
-        return features.mean(dim=(2, 3))
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        return self.fc(embedding)
 
 
 class CifarResNet(_ResNet):
@@ -59,15 +59,47 @@ class CifarResNet(_ResNet):
         blocks = (depth - 2) // 6
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
-        channels_in = 16
-        for name, channels, stride in zip(self.stage_names, (16, 32, 64), (1, 2, 2), strict=True):
-            stage = []
-            for block in range(blocks):
-                stage.append(_BasicBlock(channels_in, channels, stride if block == 0 else 1))
-                channels_in = channels
-            setattr(self, name, nn.Sequential(*stage))
+        for name, sizes in zip(self.stage_names, ((16, 16, 1), (16, 32, 2), (32, 64, 2)), strict=True):
+            setattr(self, name, _stack(_BasicBlock, *sizes, blocks))
         self.fc = nn.Linear(64, classes)
         initialize(self)
+
+
+class _WideBlock(nn.Module):
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        same = stride == 1 and channels_in == channels
+        self.shortcut = None if same else nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(x))
+        residual = x if self.shortcut is None else self.shortcut(y)
+        return self.conv2(F.relu(self.bn2(self.conv1(y)))) + residual
+
+
+class WideResNet(StagedNetwork):
+    """Zagoruyko & Komodakis, "Wide Residual Networks", BMVC 2016: depth 6n + 4, pre-activation."""
+
+    stage_names = ("layer1", "layer2", "layer3")
+    norm_follows_convolution = False
+
+    def __init__(self, depth: int, width: int, classes: int = 10) -> None:
+        super().__init__()
+        blocks = (depth - 4) // 6
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        first, second, third = 16 * width, 32 * width, 64 * width
+        for name, sizes in zip(self.stage_names, ((16, first, 1), (first, second, 2), (second, third, 2)), strict=True):
+            setattr(self, name, _stack(_WideBlock, *sizes, blocks))
+        self.bn = nn.BatchNorm2d(third)
+        self.fc = nn.Linear(third, classes)
+        initialize(self)
+
+    def embed(self, features: Tensor) -> Tensor:
+        return F.relu(self.bn(features)).mean(dim=(2, 3))
 
 
 class _ResidualBlock(nn.Module):

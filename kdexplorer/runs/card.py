@@ -5,23 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StringConstraints,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Field, JsonValue, StringConstraints, ValidationError, ValidationInfo, field_validator
 
 from kdexplorer.config import MAX_EPOCHS, SCRATCH, ArchitectureKey, Objective
 from kdexplorer.datasets import Normalization
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import read_json
 from kdexplorer.networks.registry import STORED
-from kdexplorer.runs.records import Figures
+from kdexplorer.runs.records import Figures, Record
 from kdexplorer.schema import RECORDED, Name, problems
 
 Text = Annotated[str, StringConstraints(max_length=300)]
@@ -29,23 +20,12 @@ Count = Annotated[int, Field(ge=1, lt=10**15, strict=True)]
 Epochs = Annotated[int, Field(ge=0, le=MAX_EPOCHS, strict=True)]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-
-class TeacherMember(_Record):
-    """One of several teachers."""
-
-    name: Text
-    sha256: Text
-
-
-class TeacherReference(_Record):
+class TeacherReference(Record):
     """The network that a student was distilled from: its weights' hash identifies it, whatever its name."""
 
     name: Text
     sha256: Text
-    members: tuple[TeacherMember, ...] = ()
+    members: tuple[TeacherReference, ...] = ()
     """The networks whose probabilities were averaged, where there were several; empty for one."""
 
     @property
@@ -54,7 +34,7 @@ class TeacherReference(_Record):
         return frozenset(member.sha256 for member in self.members) or frozenset({self.sha256})
 
 
-class DataFacts(_Record):
+class DataFacts(Record):
     """What a network was trained and evaluated on."""
 
     dataset: Text = "cifar10"
@@ -66,7 +46,7 @@ class DataFacts(_Record):
     evaluation_images: Count = 10_000
 
 
-class EpochFigures(_Record):
+class EpochFigures(Record):
     """One point of a learning curve: the epoch (from 0), and loss terms and accuracy by name."""
 
     epoch: Epochs
@@ -74,7 +54,7 @@ class EpochFigures(_Record):
     test: Figures = {}
 
 
-class Environment(_Record):
+class Environment(Record):
     """What decides a run's bits beside its configuration, from a step on: another one gives other bits."""
 
     epoch: Epochs = 0
@@ -95,7 +75,7 @@ class Environment(_Record):
         return [f"{name} {theirs[name]} instead of {own[name]}" for name in known if own[name] != theirs[name]]
 
 
-class Leg(_Record):
+class Leg(Record):
     """One run of a network's training; a network that is trained on has several."""
 
     run: Text | None = None
@@ -117,7 +97,7 @@ class Leg(_Record):
     """The learning curve; empty where it was not stored."""
 
 
-class AfterChoice(_Record):
+class AfterChoice(Record):
     """The test split, measured once after settings were chosen on held-out training images."""
 
     dataset: Text
@@ -126,7 +106,7 @@ class AfterChoice(_Record):
     cross_entropy: float
 
 
-class Card(_Record):
+class Card(Record):
     """A checkpoint's `card.json`."""
 
     version: Literal[2] = 2

@@ -20,7 +20,7 @@ from kdexplorer.errors import CheckpointError, ConfigError, did_you_mean
 from kdexplorer.files import bundled, new_folder, open_regular, read_bytes, read_once, write_bytes, write_json
 from kdexplorer.methods import Method, all_methods
 from kdexplorer.networks.registry import STORED
-from kdexplorer.runs.card import Card, TeacherMember, TeacherReference, read_card
+from kdexplorer.runs.card import Card, TeacherReference, read_card
 from kdexplorer.runs.run_folder import Run, finished_students, runs_root
 from kdexplorer.runs.weights import MAX_WEIGHTS_BYTES, network_from_state
 from kdexplorer.schema import is_name
@@ -265,12 +265,8 @@ def why_not_averaged(teachers: Sequence[Checkpoint], method: Method) -> str | No
 
 def refer_to(teachers: Sequence[Checkpoint]) -> TeacherReference:
     """What a card says of its teacher: several have their names joined and a hash of their hashes."""
-    first, *others = teachers
-    if not others:
-        return TeacherReference(name=first.name, sha256=first.sha256)
-    together = "+".join(teacher.sha256 for teacher in teachers)
-    return TeacherReference(
-        name="+".join(teacher.name for teacher in teachers)[:300],
-        sha256=hashlib.sha256(together.encode()).hexdigest(),
-        members=tuple(TeacherMember(name=one.name, sha256=one.sha256) for one in teachers),
-    )
+    members = tuple(TeacherReference(name=one.name, sha256=one.sha256) for one in teachers)
+    if len(members) == 1:
+        return members[0]
+    name, together = ("+".join(parts) for parts in zip(*((one.name, one.sha256) for one in members), strict=True))
+    return TeacherReference(name=name[:300], sha256=hashlib.sha256(together.encode()).hexdigest(), members=members)

@@ -21,8 +21,6 @@ RESUMABLE: tuple[State, ...] = ("waiting", "stopped", "failed", "lost")
 PLACES = ("epoch", "epochs", "step", "steps_per_epoch", "runs", "finished")
 """Fields of a status that say how far the work is: they stay while it starts again."""
 
-Record = TypeVar("Record", bound=BaseModel)
-
 _Count = Annotated[int, Field(ge=0, lt=10**15, strict=True)]
 _Number = Annotated[float, Field(ge=0, lt=1e15)]
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -30,11 +28,16 @@ Figures = Annotated[dict[Annotated[str, Field(max_length=300)], float], Field(ma
 """Loss terms and accuracy by name."""
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """What is read from a file that another version may have written: unknown fields are left out."""
+
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
-class RunStatus(_Record):
+Kind = TypeVar("Kind", bound=Record)
+
+
+class RunStatus(Record):
     """`status.json` of a run or a study."""
 
     state: State = "lost"
@@ -64,7 +67,7 @@ class RunStatus(_Record):
     """Of a study: why runs failed, by run."""
 
 
-class EpochMetrics(_Record):
+class EpochMetrics(Record):
     """A line of `metrics.jsonl`: one student after one epoch."""
 
     epoch: Annotated[int, Field(ge=0, lt=10**6, strict=True)]
@@ -84,7 +87,7 @@ class EpochMetrics(_Record):
     """Of loading a batch with the teacher's forward pass, which all students share; the epoch's median."""
 
 
-class BatchMetrics(_Record):
+class BatchMetrics(Record):
     """A line of `batches.jsonl`: one student's means over the batches since its line before."""
 
     epoch: Annotated[float, Field(ge=0, lt=10**6)]
@@ -93,7 +96,7 @@ class BatchMetrics(_Record):
     train: Figures = {}
 
 
-class TeacherFigures(_Record):
+class TeacherFigures(Record):
     """`teacher.json`: the teacher on the run's evaluation split."""
 
     name: str = ""
@@ -113,7 +116,7 @@ class TeacherFigures(_Record):
         return "on training images that it may have been trained on" if self.evaluation_split == "holdout" else ""
 
 
-def read_record(model: type[Record], values: dict[str, Any]) -> Record:
+def read_record(model: type[Kind], values: dict[str, Any]) -> Kind:
     """The record with every field that is valid; the others have their defaults.
 
     Raises:
@@ -132,19 +135,19 @@ MAX_ROWS, MAX_BYTES, MAX_LINE = 200_000, 256 << 20, 1 << 20
 """What is read of a file at most; 64 students over 1,000 epochs write 64,000 lines by epoch, of about 3 kB each."""
 
 
-class LineReader(Generic[Record]):
+class LineReader(Generic[Kind]):
     """Reads the lines that were added since the last call; a file that was replaced or shortened is read anew."""
 
-    def __init__(self, path: Path, model: type[Record]) -> None:
+    def __init__(self, path: Path, model: type[Kind]) -> None:
         self.path, self.model = path, model
         self._lock = threading.Lock()
         self._forget()
 
     def _forget(self) -> None:
-        self._rows: list[Record] = []
+        self._rows: list[Kind] = []
         self._inode, self._offset, self._last = 0, 0, b""
 
-    def read(self) -> list[Record]:
+    def read(self) -> list[Kind]:
         """All readable records so far, in order; half a line at the end and what is damaged are left out."""
         with self._lock:
             try:

@@ -163,20 +163,16 @@ class Run:
         logger = logging.getLogger(f"kdexplorer.{self.run_id}")
         logger.setLevel(logging.INFO)
         logger.propagate = False
-        handler = self._log_handler()
+        handler: logging.Handler = logging.NullHandler()
+        if self.writes:
+            handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
         try:
             yield logger
         finally:
             logger.removeHandler(handler)
             handler.close()
-
-    def _log_handler(self) -> logging.Handler:
-        if not self.writes:
-            return logging.NullHandler()
-        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        return handler
 
     def write_status(self, state: State, message: str = "", pid: int | None = None, **facts: Any) -> None:
         """Replaces the status. Raises OSError.
@@ -237,7 +233,8 @@ def find_run(run_id: str, kinds: Sequence[type[Run]] = (Run,)) -> Run:
     with contextlib.suppress(OSError, ValueError):  # too long for a path, or a zero byte in it
         path = Path(run_id)
         if not is_name(run_id) and path.is_dir() and (path / "config.json").is_file():
-            places += [(kind, path) for kind in kinds if kind.kind == read_kind(path)]
+            own = (read_json(path / "config.json") or {}).get("kind", Run.kind)
+            places += [(kind, path) for kind in kinds if kind.kind == own]
     found = next((kind(path) for kind, path in places if is_run_folder(path)), None)
     if found is None:
         raise MissingRunError(
@@ -245,11 +242,6 @@ def find_run(run_id: str, kinds: Sequence[type[Run]] = (Run,)) -> Run:
             "'python -m kdexplorer runs list'."
         )
     return found
-
-
-def read_kind(path: Path) -> str:
-    """The kind of a folder, see `Run.kind`."""
-    return str((read_json(path / "config.json") or {}).get("kind", Run.kind))
 
 
 def count_live() -> int:

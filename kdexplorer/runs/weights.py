@@ -6,7 +6,6 @@ import os
 import pickletools
 import re
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -195,16 +194,10 @@ def rename_by_shape(architecture: str, state: dict[str, torch.Tensor], classes: 
 
     expected = {key: tuple(tensor.shape) for key, tensor in build_empty(architecture, classes).state_dict().items()}
 
-    def group(keys: Iterable[str], shapes: dict[str, tuple[int, ...]]) -> dict[tuple[str, tuple[int, ...]], list[str]]:
-        groups: dict[tuple[str, tuple[int, ...]], list[str]] = {}
-        for key in keys:
-            groups.setdefault((key.rpartition(".")[2], shapes[key]), []).append(key)
-        return groups
-
     given = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    missing = group(expected.keys() - given.keys(), expected)
-    unknown = group(given.keys() - expected.keys(), given)
-    names = {
-        keys[0]: missing[what][0] for what, keys in unknown.items() if len(keys) == len(missing.get(what, ())) == 1
-    }
+    groups: dict[tuple[str, tuple[int, ...]], tuple[list[str], list[str]]] = {}  # unknown and missing names
+    for side, (own, other) in enumerate(((given, expected), (expected, given))):
+        for key in own.keys() - other.keys():
+            groups.setdefault((key.rpartition(".")[2], own[key]), ([], []))[side].append(key)
+    names = {unknown[0]: missing[0] for unknown, missing in groups.values() if len(unknown) == len(missing) == 1}
     return {names.get(key, key): tensor for key, tensor in state.items()}

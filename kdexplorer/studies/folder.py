@@ -89,17 +89,13 @@ def _load_config(path: Path) -> StudyConfig:
     return config
 
 
-def list_studies(with_grid: bool = False) -> list[StudyFolder]:
-    """All studies, or those of grids, the last active first."""
-    found = [StudyFolder(run.path) for run in list_runs(StudyFolder.parent_folder())]
-    found.sort(key=_last_change, reverse=True)
-    return [one for one in found if not with_grid or _has_grid(one)]
-
-
-def _last_change(folder: StudyFolder) -> float:
-    with contextlib.suppress(OSError):
-        return folder.path.stat().st_mtime
-    return 0.0
+def list_sweeps() -> list[StudyFolder]:
+    """The studies of grids, the last active first."""
+    found = dict[StudyFolder, float]()
+    for run in list_runs(StudyFolder.parent_folder()):
+        with contextlib.suppress(OSError):  # deleted meanwhile
+            found[StudyFolder(run.path)] = run.path.stat().st_mtime
+    return [one for one in sorted(found, key=found.__getitem__, reverse=True) if _has_grid(one)]
 
 
 def _has_grid(folder: StudyFolder) -> bool:

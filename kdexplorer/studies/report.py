@@ -53,31 +53,28 @@ def _number(value: float | None, form: str, scale: float = 1) -> str:
     return "" if value is None else format(scale * value, form)
 
 
-def _accuracy(one: Summary) -> str:
-    text = f"{100 * one.accuracy:.2f}"
-    return text if one.interval is None else f"{text} ({100 * one.interval[0]:.2f} – {100 * one.interval[1]:.2f})"
-
-
-def _cells(one: Summary, references: list[str]) -> dict[str, str]:
-    """An entry's line."""
+def _cells(one: Summary, references: list[str], labels: Mapping[str, str]) -> dict[str, str]:
+    """An entry's line; `labels` are all entries' by name."""
+    interval = one.interval and f" ({100 * one.interval[0]:.2f} – {100 * one.interval[1]:.2f})"
     cells = {
         "Entry": one.name,
         "Method": objective_label(one.entry.key),
         "Seeds": str(len(one.rows)),
-        "Accuracy % (95 % interval)": _accuracy(one),
+        "Accuracy % (95 % interval)": f"{100 * one.accuracy:.2f}{interval or ''}",
     }
     for reference in references:
         found = one.differences.get(reference)
         reach = "" if found is None or found.interval is None else f" ± {100 * found.half:.2f}"
-        cells[f"To {reference}"] = "" if found is None else f"{100 * found.estimate:+.2f}{reach}"
-        cells[f"p to {reference}"] = format_p_cell(found.p if found else None)
+        label = labels.get(reference, reference)
+        cells[f"To {label}"] = "" if found is None else f"{100 * found.estimate:+.2f}{reach}"
+        cells[f"p to {label}"] = format_p_cell(found.p if found else None)
         paired = found.paired if found else None
         text = "" if paired is None else f"± {100 * paired.half:.2f}, {format_p_cell(paired.p)}"
-        cells[f"Paired to {reference}"] = text
+        cells[f"Paired to {label}"] = text
     known = {MEASURES[key].heading: MEASURES[key].cell({key: one.means.get(key)}) for key in COLUMNS}
     return cells | known | {
-        f"Step / {references[0]}": _number(one.own_step, ".2f"),
-        f"Whole step / {references[-1]}": _number(one.whole_step, ".2f"),
+        f"Step / {labels.get(references[0], references[0])}": _number(one.own_step, ".2f"),
+        f"Whole step / {labels.get(references[-1], references[-1])}": _number(one.whole_step, ".2f"),
         MEASURES["memory"].heading: MEASURES["memory"].cell({"memory": one.entry.memory}),
     }  # fmt: skip
 
@@ -112,7 +109,8 @@ def format_study(table: Table, summaries: list[Summary]) -> list[dict[str, str]]
     if table.declared.grid is not None:
         lines = [_grid_cells(one, references[0]) for one in summaries]
     else:
-        lines = [_cells(one, references) for one in sorted(summaries, key=lambda one: -one.accuracy)]
+        labels = {one.name: one.label for one in summaries}
+        lines = [_cells(one, references, labels) for one in sorted(summaries, key=lambda one: -one.accuracy)]
     unknown = {MEASURES[key].heading for key in COLUMNS if not any(key in one.means for one in summaries)}
     return [{heading: cell for heading, cell in line.items() if heading not in unknown} for line in lines]
 
@@ -181,8 +179,8 @@ def describe_study(table: Table, summaries: list[Summary]) -> str:
     found = max((pair.detectable or 0 for one in summaries for pair in one.differences.values()), default=0)
     sentences.append(f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * POWER:.0f} %.")
     sentences.append(
-        f"{best.name} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} entries it is "
-        "probably overestimated."
+        f"{best.label} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} entries it "
+        "is probably overestimated."
     )
     sentences.append("This holds for this pair, these settings, this learning rate and this length.")
     sentences.append(describe_assumption(seeds))
@@ -190,15 +188,16 @@ def describe_study(table: Table, summaries: list[Summary]) -> str:
 
 
 def _describe_reference(summaries: list[Summary], reference: str, count: str) -> str:
-    compared = [(one.name, one.differences[reference]) for one in summaries if reference in one.differences]
+    compared = [(one.label, one.differences[reference]) for one in summaries if reference in one.differences]
     compared.sort(key=lambda pair: -pair[1].estimate)
+    label = next((one.label for one in summaries if one.name == reference), reference)
     pooled = _list_signs([(f"{name} ({100 * one.estimate:+.2f})", one) for name, one in compared])
     beside = [(name, one.paired) for name, one in compared if one.paired is not None]
     same = all(paired.sign == one.sign for (_, one), (_, paired) in zip(compared, beside, strict=False))
     equal = ", ".join(name for name, paired in beside if paired.is_within(MARGIN))
     within = f" Within {100 * MARGIN:g} points of it, by two one-sided paired tests: {equal}." if equal else ""
     return (
-        f"Compared with {reference}, {pooled} by more than chance after Dunnett's test with pooled variance "
+        f"Compared with {label}, {pooled} by more than chance after Dunnett's test with pooled variance "
         f"({len(compared)} comparisons over {count}); paired t tests with Holm's correction "
         f"{'agree' if same else f'say: {_list_signs(beside)}'}.{within}"
     )

@@ -31,9 +31,8 @@ MAX_VALUES = 32
 OWN = ("version", "name", "students", "seed")
 """Fields of a run that a recipe does not have: the study has its own, or they follow from it."""
 
-_TERM: dict[str, Any] = PRESETS["response"]["terms"][
-    0
-]  # whose temperature and weight a grid varies: the lab's settings
+_TERM: dict[str, Any] = PRESETS["response"]["terms"][0]
+"""Whose temperature and weight a grid varies: the lab's settings."""
 
 
 class Place(NamedTuple):
@@ -272,8 +271,3 @@ def read_study(path: Path, pair: str | None = None, teacher: str | None = None, 
 def bundled_studies() -> Path:
     """The folder of the bundled declarations and tables, beside that of the bundled networks."""
     return bundled_root().parent / "studies"
-
-
-def bundled_declaration() -> Path:
-    """What `league` trains without a file: the comparison of all methods."""
-    return bundled_studies() / "league-resnet8.toml"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -69,11 +69,15 @@ class Entry(StrictModel):
     name: str
     key: str  # of its objective, such as `kd+at`
     objective: Objective | None = None
-    state_bytes: int | None = (
-        None  # weights, gradients, momentum of the student and of what its methods train beside it
-    )
+    # Weights, gradients, momentum of the student and of what its methods train beside it.
+    state_bytes: int | None = None
     kept_bytes: int | None = None  # what autograd keeps of a batch for the backward pass of the whole objective
     sha256: str = ""  # of the weights that were measured
+
+    @property
+    def label(self) -> str:
+        """Its name as a reader knows it: the label of its methods where it is called by their keys."""
+        return objective_label(self.key) if self.name == self.key else self.name
 
     @property
     def memory(self) -> int | None:
@@ -146,9 +150,8 @@ class Table(StrictModel):
     def missing(self) -> dict[int, list[str]]:
         """By seed: the declared entries without a row."""
         known = {(row.entry, row.seed) for row in self.rows}
-        left = {
-            seed: [name for name in self.declared.entries if (name, seed) not in known] for seed in self.declared.seeds
-        }
+        study = self.declared
+        left = {seed: [name for name in study.entries if (name, seed) not in known] for seed in study.seeds}
         return {seed: names for seed, names in left.items() if names}
 
 
@@ -277,6 +280,10 @@ class Summary:
         return self.entry.name
 
     @property
+    def label(self) -> str:
+        return self.entry.label
+
+    @property
     def accuracy(self) -> float:
         return self.means["accuracy"]
 
@@ -309,7 +316,7 @@ def summarize(table: Table) -> list[Summary]:
             continue
         known = set.intersection(*({*row.measures} for row in rows))
         needs_teacher = entry.objective is not None and entry.objective.needs_teacher
-        whole = _relative_step(table, rows, references[-1], lambda run: batches.get(run)) if needs_teacher else None
+        whole = _relative_step(table, rows, references[-1], batches) if needs_teacher else None
         summary = Summary(
             entry=entry, place=places.get(entry.name), rows=rows,
             means={name: float(np.mean([row.measures[name] for row in rows])) for name in rows[0].measures
@@ -317,7 +324,7 @@ def summarize(table: Table) -> list[Summary]:
             interval=t_interval([row.accuracy for row in rows]),
             differences={ref: one[entry.name] for ref, one in by_reference.items() if entry.name in one},
             over_images=images.get(entry.name),
-            own_step=_relative_step(table, rows, references[0], lambda run: 0.0), whole_step=whole,
+            own_step=_relative_step(table, rows, references[0], dict.fromkeys(batches, 0.0)), whole_step=whole,
         )  # fmt: skip
         found.append(summary)
     return sorted(found, key=lambda one: (one.place.temperature or 0, one.place.weight) if one.place else (0, 0))
@@ -343,14 +350,12 @@ def _compare_images(table: Table, over_seeds: dict[str, Difference]) -> dict[str
     return correct(found)
 
 
-def _relative_step(
-    table: Table, rows: list[Row], reference: str, shared: Callable[[str], float | None]
-) -> float | None:
-    """The mean over seeds of a step's seconds divided by the reference's in the same run."""
+def _relative_step(table: Table, rows: list[Row], reference: str, shared: dict[str, float | None]) -> float | None:
+    """The mean over seeds of a step's seconds divided by the reference's in the same run, `shared` included in both."""
     other = {row.run: row.measures.get("step_seconds") for row in table.rows_of(reference)}
     ratios = []
     for row in rows:
-        own, theirs, both = row.measures.get("step_seconds"), other.get(row.run), shared(row.run)
+        own, theirs, both = row.measures.get("step_seconds"), other.get(row.run), shared.get(row.run)
         if own is not None and theirs and both is not None:
             ratios.append((both + own) / (both + theirs))
     return float(np.mean(ratios)) if ratios else None

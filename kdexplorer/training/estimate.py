@@ -28,7 +28,7 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError, RunError
 from kdexplorer.files import read_json, write_json
 from kdexplorer.networks import build
-from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.presets import DEMO, STARTING_POINTS
 from kdexplorer.runs.checkpoints import find_teachers
 from kdexplorer.runs.run_folder import runs_root

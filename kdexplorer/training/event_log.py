@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from kdexplorer.analysis import results
 from kdexplorer.errors import ConfigError
-from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.records import EpochMetrics
 from kdexplorer.runs.run_folder import Run
 
@@ -44,8 +43,7 @@ class EventLog:
     def close(self) -> None:
         """The table of results, once the students are stored."""
         if self.kind:
-            rows = results.read_rows({one.name: one for one in run_checkpoints(self.run)})
-            self._writer("results").add_text("results", results.to_markdown(rows))
+            self._writer("results").add_text("results", results.to_markdown(results.read_run(self.run)))
         for writer in self.writers.values():
             writer.close()
 

@@ -9,7 +9,7 @@ import torch
 
 from kdexplorer import __version__
 from kdexplorer.analysis import metrics
-from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import Card, DataFacts, EpochFigures, Leg
 from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint
 from kdexplorer.runs.run_folder import Run
@@ -60,53 +60,32 @@ def _describe(run: Run, trainer: Trainer, student: Student, seconds: float, logi
     student.check_finite({"cross_entropy": cross_entropy}, "as float16")
     config, teachers = trainer.config, trainer.teacher_checkpoints if student.config.needs_teacher else ()
     earlier = find_checkpoint(student.config.initial).card.legs if student.config.initial else ()
+    data = DataFacts(
+        dataset=config.dataset, sha256=trainer.data_sha256, train_images=trainer.train_count,
+        evaluation_split=trainer.evaluation_name, evaluation_images=len(trainer.evaluation),
+    )  # fmt: skip
     return Card(
-        name=student.config.name,
-        architecture=student.config.architecture,
+        name=student.config.name, architecture=student.config.architecture, data=data,
         parameters=count_parameters(student.network),
         multiply_adds=count_multiply_adds(student.config.architecture, len(trainer.evaluation.classes)),
-        classes=trainer.evaluation.classes,
-        normalization=trainer.normalization,
-        objective=student.config.objective,
-        teacher=refer_to(teachers) if teachers else None,
-        data=DataFacts(
-            dataset=config.dataset,
-            sha256=trainer.data_sha256,
-            train_images=trainer.train_count,
-            evaluation_split=trainer.evaluation_name,
-            evaluation_images=len(trainer.evaluation),
-        ),
+        classes=trainer.evaluation.classes, normalization=trainer.normalization,
+        objective=student.config.objective, teacher=refer_to(teachers) if teachers else None,
         legs=(*earlier, _describe_leg(run, trainer, student, seconds)),
-        test_accuracy=metrics.accuracy(stored, labels),
-        test_cross_entropy=cross_entropy,
-    )
+        test_accuracy=metrics.accuracy(stored, labels), test_cross_entropy=cross_entropy,
+    )  # fmt: skip
 
 
 def _describe_leg(run: Run, trainer: Trainer, student: Student, seconds: float) -> Leg:
-    config = trainer.config
+    config, rows = trainer.config, [row for row in run.metrics() if row.student == student.config.name]
+    libraries = {"kdexplorer": __version__, "torch": torch.__version__.split("+")[0], "numpy": np.__version__}
     return Leg(
-        run=run.run_id,
-        initial=student.config.initial,
-        epochs=config.epochs,
-        seed=config.seed,
+        run=run.run_id, initial=student.config.initial, epochs=config.epochs, seed=config.seed,
         recipe=config.model_dump(mode="json", exclude={"students", "teacher", "name", "epochs", "seed", "version"}),
-        seconds=round(seconds, 1),
-        device=describe_device(trainer.device),
+        seconds=round(seconds, 1), device=describe_device(trainer.device), students=len(config.students),
         precision=str(resolve_precision(config.precision, trainer.device)).removeprefix("torch."),
-        students=len(config.students),
-        versions={
-            "kdexplorer": __version__,
-            "torch": torch.__version__.split("+")[0],
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        environments=tuple(trainer.environments),
-        history=tuple(
-            EpochFigures(epoch=row.epoch, train=_round(row.train), test=_round(row.test))
-            for row in run.metrics()
-            if row.student == student.config.name
-        ),
-    )
+        versions=libraries | {"python": platform.python_version()}, environments=tuple(trainer.environments),
+        history=tuple(EpochFigures(epoch=one.epoch, train=_round(one.train), test=_round(one.test)) for one in rows),
+    )  # fmt: skip
 
 
 def _round(values: dict[str, float]) -> dict[str, float]:

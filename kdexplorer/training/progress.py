@@ -55,13 +55,9 @@ class RunProgress:
         self.costs = np.concatenate([[0.0], np.repeat(costs, trainer.steps_per_epoch).cumsum()])
         """The cost of all steps before each: what the time is nearly proportional to."""
         self.bar = tqdm(
-            total=trainer.steps * self.batch,
-            initial=done * self.batch,
-            unit="img",
-            unit_scale=True,
-            disable=not (self.show and trainer.team.leads),
-            dynamic_ncols=True,
-        )
+            total=trainer.steps * self.batch, initial=done * self.batch, unit="img", unit_scale=True,
+            disable=not (self.show and trainer.team.leads), dynamic_ncols=True,
+        )  # fmt: skip
 
     def update(self, epoch: int, step: int) -> None:
         """A step is done; `step` counts those of the epoch."""
@@ -82,15 +78,13 @@ class RunProgress:
                 self.run.append_batch_metrics(self._average_batches(done / trainer.steps_per_epoch))
         if now - self.written > _EVERY:
             self.written = now
+            worked = self.costs[done] - self.costs[self.first + 1]
+            left = (self.costs[-1] - self.costs[done]) / worked * (now - self.started) if worked > 0 else None
             self.work.facts |= {
-                "epoch": epoch,
-                "epochs": trainer.config.epochs,
-                "step": step,
-                "steps_per_epoch": trainer.steps_per_epoch,
-                "images_per_second": round(self.rate, 1),
-                "seconds_left": self._seconds_left(done, now),
-                "teacher_stored": trainer.reads_teacher(epoch),
-            }
+                "epoch": epoch, "epochs": trainer.config.epochs, "step": step,
+                "steps_per_epoch": trainer.steps_per_epoch, "images_per_second": round(self.rate, 1),
+                "seconds_left": None if left is None else round(left), "teacher_stored": trainer.reads_teacher(epoch),
+            }  # fmt: skip
             with contextlib.suppress(OSError):
                 self.work.write("running", "training")
 
@@ -108,21 +102,12 @@ class RunProgress:
             rows.append(BatchMetrics(epoch=round(epochs, 4), student=name, train=average_sums(since)))
         return rows
 
-    def _seconds_left(self, done: int, now: float) -> int | None:
-        worked = self.costs[done] - self.costs[self.first + 1]
-        return round((self.costs[-1] - self.costs[done]) / worked * (now - self.started)) if worked > 0 else None
-
     def show_metrics(self, rows: list[EpochMetrics]) -> None:
         """An epoch is over: its accuracies go to the log and beside the bar."""
         rows = [row for row in rows if row.test]
         for row in rows:
-            self.logger.info(
-                "epoch %d %s: %s accuracy %.4f",
-                row.epoch + 1,
-                row.student,
-                self.trainer.evaluation_name,
-                row.test["accuracy"],
-            )
+            where = f"epoch {row.epoch + 1} {row.student}: {self.trainer.evaluation_name}"
+            self.logger.info("%s accuracy %.4f", where, row.test["accuracy"])
         shown = {row.student: f"{100 * row.test['accuracy']:.2f} %" for row in rows}
         self.bar.set_postfix(shown, refresh=False)
 

@@ -35,7 +35,7 @@ def build_optimizer(
     import torch
     from torch import nn
 
-    from kdexplorer.training.muon import Muon
+    from kdexplorer.training.fast_recipe import Muon
 
     linear = {id(module.bias) for module in network.modules() if isinstance(module, nn.Linear)}
     shifts = {id(p) for name, p in network.named_parameters() if name.endswith("bias")} - linear

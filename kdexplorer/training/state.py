@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +42,7 @@ def pack_state(trainer: Trainer, epoch: int, step: int, seconds: float) -> bytes
         for student in trainer.students
     }
     buffer = io.BytesIO()
-    facts = {
-        "config": _decisive(trainer),
-        "environments": [one.model_dump() for one in trainer.environments],
-    }
+    facts = {"config": _decisive(trainer), "environments": [one.model_dump() for one in trainer.environments]}
     torch.save(facts | {"epoch": epoch, "step": step, "seconds": seconds, "students": students}, buffer)
     content = buffer.getvalue()
     return content + _HASH + hashlib.sha256(content).digest()
@@ -135,17 +131,6 @@ def continue_in(current: Environment, earlier: list[Environment], epoch: int, st
     return [*earlier, current.model_copy(update={"epoch": epoch, "step": step})]
 
 
-def describe_environments(environments: Sequence[Environment]) -> str:
-    """A warning where there is more than one, else nothing."""
-    if len(environments) < 2:
-        return ""
-    *_, before, now = environments
-    return (
-        f"resumed in another environment ({', '.join(before.differences(now))}): the results are not those of an "
-        "undisturbed run to the bit"
-    )
-
-
 def restore_latest(trainer: Trainer, progress: RunProgress) -> tuple[int, int, float]:
     """The newest good state, else the one before it, else the beginning. What was skipped becomes the run's warning.
 
@@ -157,8 +142,10 @@ def restore_latest(trainer: Trainer, progress: RunProgress) -> tuple[int, int, f
             continue
         try:
             place = restore_state(trainer, path)
-            if environments := describe_environments(trainer.environments):
-                progress.warn(environments, lasting=True)
+            if len(trainer.environments) > 1:
+                *_, before, now = trainer.environments
+                changed = f"resumed in another environment ({', '.join(before.differences(now))})"
+                progress.warn(f"{changed}: the results are not those of an undisturbed run to the bit", lasting=True)
             return place
         except RunError as error:
             progress.warn(str(error))

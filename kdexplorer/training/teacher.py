@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdexplorer.analysis import metrics
-from kdexplorer.analysis.inference import to_inputs
+from kdexplorer.analysis.inference import predict_batches
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import Normalization, Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize, resize, to_device
@@ -83,17 +83,13 @@ class Teacher:
         self.checkpoints = checkpoints
         self.computes = all(checkpoint.computes for checkpoint in checkpoints)
         self.normalization = checkpoints[0].card.normalization
-        self.network = load_network(checkpoints).to(device)
-        self._folded = (
-            self.network.fold() if isinstance(self.network, AveragedNetwork) else fold_batch_norm(self.network)
-        )
+        self.network = network = load_network(checkpoints).to(device)
+        self._folded = network.fold() if isinstance(network, AveragedNetwork) else fold_batch_norm(network)
         self.forward: Callable[..., Any] = compile_network(self._folded, config.compile)
         needs = {need for method in methods for need in method.needs}
         self.needs_features = bool(needs - {"logits"})
-        widths = {
-            "logits": len(checkpoints[0].classes),
-            "embedding": get_architecture(checkpoints[0].architecture).embedding,
-        }
+        first = checkpoints[0]
+        widths = {"logits": len(first.classes), "embedding": get_architecture(first.architecture).embedding}
         self.widths = {part: width for part, width in widths.items() if part == "logits" or part in needs}
         """The parts that are stored, and the numbers of an image in each."""
         self.can_read = "stages" not in needs
@@ -187,12 +183,11 @@ class Teacher:
             evaluation: the split.
             keep: whether to store the outputs for later runs.
         """
-        facts = self._evaluation_facts(evaluation, self.dtype)
-        stored = load_parts(facts, self._evaluation_shapes(evaluation)) if self.can_read else None
-        if stored is not None:
+        facts, shapes = self._describe_evaluation(evaluation, self.dtype)
+        if self.can_read and (stored := load_parts(facts, shapes)) is not None:
+            parts = stored.items()
             return EvaluationTeacher(
-                stored,
-                lambda start, stop: self._reduce_stored({part: values[start:stop] for part, values in stored.items()}),
+                stored, lambda start, stop: self._reduce_stored({part: values[start:stop] for part, values in parts})
             )
         computed = self.compute_evaluation(evaluation)
         if keep:
@@ -201,8 +196,7 @@ class Teacher:
 
     def is_evaluation_stored(self, evaluation: Split, dtype: torch.dtype) -> bool:
         """Whether `evaluate` reads the outputs in that precision instead of computing them."""
-        shapes = self._evaluation_shapes(evaluation)
-        return not self.computes or (self.can_read and are_stored(self._evaluation_facts(evaluation, dtype), shapes))
+        return not self.computes or (self.can_read and are_stored(*self._describe_evaluation(evaluation, dtype)))
 
     def compute_evaluation(self, evaluation: Split) -> EvaluationTeacher:
         """The teacher on the evaluation split, neither read nor stored."""
@@ -225,11 +219,10 @@ class Teacher:
 
         return EvaluationTeacher({part: np.concatenate([b[part] for b in parts]) for part in self.widths}, targets_of)
 
-    def _evaluation_facts(self, evaluation: Split, dtype: torch.dtype) -> dict[str, Any]:
-        return self.facts_in(dtype) | {"evaluation": hash_images(evaluation.images)}
-
-    def _evaluation_shapes(self, evaluation: Split) -> Shapes:
-        return {part: (len(evaluation), width) for part, width in self.widths.items()}
+    def _describe_evaluation(self, evaluation: Split, dtype: torch.dtype) -> tuple[dict[str, Any], Shapes]:
+        """What decides the outputs on the evaluation split, and the shapes of what is stored of them."""
+        facts = self.facts_in(dtype) | {"evaluation": hash_images(evaluation.images)}
+        return facts, {part: (len(evaluation), width) for part, width in self.widths.items()}
 
     def check_size(self, evaluation: Split, outputs: EvaluationTeacher, side: int) -> str:
         """A warning where the teacher loses more than `MOST_LOST` on images of `side` pixels, else nothing.
@@ -240,7 +233,7 @@ class Teacher:
         if side == FULL_RESOLUTION or self.config.teacher_view == "fixed":
             return ""
         some = evaluation.take(np.arange(min(CHECKED_IMAGES, len(evaluation))))
-        logits = predict_at(self.network, some.images, self.normalization, side)
+        logits = predict_batches(self.network, some.images, self.normalization, CHECKED_BATCH, side=side)
         accuracy, full = (metrics.accuracy(one, some.labels) for one in (logits, outputs.logits[: len(some)]))
         if round((full - accuracy) * len(some)) <= MOST_LOST * len(some):
             return ""
@@ -251,16 +244,6 @@ class Teacher:
             f"{100 * float(metrics.softmax(logits).max(axis=1).mean()):.0f} %. In the first epochs it teaches these "
             "errors: choose a larger start_resolution"
         )
-
-
-@torch.no_grad()
-def predict_at(network: nn.Module, images: np.ndarray, normalization: Normalization, side: int) -> np.ndarray:
-    """Logits float32 `[N, K]` of uint8 images `[N, 3, H, W]` that are resized to `side` pixels."""
-    found = []
-    for start in range(0, len(images), CHECKED_BATCH):
-        inputs = resize(to_inputs(network, images[start : start + CHECKED_BATCH], normalization), side)
-        found.append(network(inputs).float().cpu().numpy())
-    return np.concatenate(found)
 
 
 # --- Several teachers ---

@@ -17,6 +17,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from kdexplorer.analysis import metrics
+from kdexplorer.datasets.base import PROBES
 from kdexplorer.files import remove_leftovers, write_json
 from kdexplorer.runs.launch import Stopped, Work, work_in
 from kdexplorer.runs.records import EpochMetrics, State, TeacherFigures
@@ -30,9 +31,6 @@ from kdexplorer.training.recipe import learning_rate, resolution
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
 from kdexplorer.training.teacher import EvaluationTeacher
 from kdexplorer.training.trainer import Student, Trainer, average_sums, median_seconds
-
-PROBES = 20
-"""Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
 
 
 def execute(run: Run, show: bool = False, report: Callable[[int, int], object] | None = None) -> State:
@@ -195,13 +193,11 @@ def _describe_teacher(trainer: Trainer, teacher: EvaluationTeacher) -> TeacherFi
     unseen = all((one.evaluation_split, one.dataset, one.evaluation_images) == own for one in data)
     return TeacherFigures(
         name="+".join(teacher.name for teacher in trainer.teacher_checkpoints),
-        evaluation_split=trainer.evaluation_name,
-        note="" if unseen else None,
+        evaluation_split=trainer.evaluation_name, note="" if unseen else None,
         accuracy=metrics.accuracy(teacher.logits, labels),
         cross_entropy=metrics.cross_entropy(teacher.logits, labels),
-        probes=np.round(teacher.logits[:PROBES].astype(float), 3).tolist(),
-        probe_labels=labels[:PROBES].tolist(),
-    )
+        probes=np.round(teacher.logits[:PROBES].astype(float), 3).tolist(), probe_labels=labels[:PROBES].tolist(),
+    )  # fmt: skip
 
 
 def _save(progress: RunProgress, trainer: Trainer, epoch: int, step: int, clock: _Clock) -> None:
@@ -225,14 +221,6 @@ def _remove_leftovers(progress: RunProgress, trainer: Trainer) -> None:
 
 
 def _log_start(progress: RunProgress, trainer: Trainer, epoch: int, step: int) -> None:
-    progress.logger.info(
-        "%s: %s %s, %s, %d threads, %d images, epoch %d step %d",
-        progress.run.run_id,
-        trainer.device,
-        trainer.dtype,
-        platform.machine(),
-        torch.get_num_threads(),
-        trainer.train_count,
-        epoch,
-        step,
-    )
+    where = f"{trainer.device} {trainer.dtype}, {platform.machine()}, {torch.get_num_threads()} threads"
+    what = f"{trainer.train_count} images, epoch {epoch} step {step}"
+    progress.logger.info("%s: %s, %s", progress.run.run_id, where, what)

@@ -25,11 +25,12 @@ from kdexplorer.errors import TrainingError
 from kdexplorer.methods import Method
 from kdexplorer.networks import build, get_architecture
 from kdexplorer.networks.base import StagedNetwork
-from kdexplorer.networks.cost import count_multiply_adds
+from kdexplorer.networks.registry import count_multiply_adds
 from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
 from kdexplorer.training import ddp
 from kdexplorer.training.checks import require_startable
 from kdexplorer.training.data import evaluation_batches, load_run_data
+from kdexplorer.training.fast_recipe import prepare
 from kdexplorer.training.hardware import (
     compile_network,
     describe_environment,
@@ -37,7 +38,6 @@ from kdexplorer.training.hardware import (
     resolve_device,
     resolve_precision,
 )
-from kdexplorer.training.initial import prepare
 from kdexplorer.training.objective import BoundTerm, Targets, bind_terms, compute_objective, relate_parts, run_network
 from kdexplorer.training.recipe import average_decay, build_optimizer, learning_rate, pixel_shares, resolution
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher
@@ -344,11 +344,11 @@ def now(device: torch.device) -> Any:
 
 def median_seconds(spans: Sequence[Span]) -> float | None:
     """The median of the spans' seconds, which compiling and other programs hardly move; None without any."""
-    return float(np.median([_seconds(begin, end) for begin, end in spans])) if spans else None
-
-
-def _seconds(begin: Any, end: Any) -> float:
-    if isinstance(begin, float):
-        return end - begin
-    end.synchronize()
-    return begin.elapsed_time(end) / 1000
+    seconds = []
+    for begin, end in spans:
+        if isinstance(begin, float):
+            seconds.append(end - begin)
+        else:
+            end.synchronize()
+            seconds.append(begin.elapsed_time(end) / 1000)
+    return float(np.median(seconds)) if seconds else None

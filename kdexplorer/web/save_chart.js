@@ -80,14 +80,13 @@ const KDSave = (() => {
     return more > 0.05 * room ? draw(view, width, em, Math.min(TALLER, 1 + more / plot)) : drawn;
   }
 
-  /** The file's SVG: the chart, the one that explains its colors, the source and the link. */
-  async function toSvg({ view, scale, source, link, description, slide }) {
+  /** The file's SVG: the chart, the source and the link. */
+  async function toSvg({ view, source, link, description, slide }) {
     const layout = slide ? SLIDE : DOCUMENT;
     const { width, em, text } = layout, pad = 0.8 * em, inner = width - 2 * pad;
     const letters = Math.max(20, Math.floor(inner / (0.56 * text)));
     const words = [source, link].filter(Boolean).flatMap((part) => breakLines(part, letters));
-    const extra = scale ? await draw(scale, inner, em) : null;
-    const below = (1.35 * words.length + 0.5) * text + (extra?.height ?? 0);
+    const below = (1.35 * words.length + 0.5) * text;
     const free = layout.height - 2 * pad - below;
     const drawn = slide ? await fill(view, inner, free) : await draw(view, inner, em);
     const room = slide ? free : drawn.height;
@@ -100,7 +99,6 @@ const KDSave = (() => {
       `viewBox="0 0 ${width} ${height}" role="img"><title>${escape(source)}</title><desc>${escape(description)}</desc>` +
       `<rect width="${width}" height="${height}" fill="white"/>` +
       `<g transform="translate(${left},${top}) scale(${shrink})">${drawn.svg}</g>` +
-      (extra ? `<g transform="translate(${pad},${pad + room})">${extra.svg}</g>` : "") +
       (/^https?:/.test(link ?? "") ? `<a href="${escape(link)}">${footer}</a>` : footer) + "</svg>";
   }
 
@@ -136,8 +134,8 @@ const KDSave = (() => {
     return `${plain.replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "").slice(0, 100).replace(/-$/, "")}.${ending}`;
   }
 
-  /** A chart's file, `svg`, `png` or `csv`: its name and its text, of a PNG a data URL. It takes the chart's `view`, perhaps
-      `scale` (the view of what explains its colors), `tables` (the rows of its data sets), `description`, `source`, `link`,
+  /** A chart's file, `svg`, `png` or `csv`: its name and its text, of a PNG a data URL. It takes the chart's `view`,
+      `tables` (the rows of its data sets), `description`, `source`, `link`,
       whether it is for a `slide`, and for the file's name `name` and `of`. */
   async function makeFile(kind, chart) {
     const name = toName(["kd explorer", chart.name, chart.of, kind !== "csv" && chart.slide ? "slide" : ""], kind);

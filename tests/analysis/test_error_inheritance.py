@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdexplorer.analysis.error_inheritance import OWN, REPEATED, RIGHT, count_inheritance, explain_inheritance, share_of
+from kdexplorer.analysis.verdicts import OWN, REPEATED, RIGHT, count_inheritance, explain_inheritance, share_of
 
 LABELS = np.zeros(200, dtype=int)
 

@@ -176,7 +176,7 @@ def uses_by_place(tree, names):
 def test_every_action_of_a_page_is_guarded():
     """It is an argument of `access.act…`, or in a function that is only used there."""
     actions = 0
-    for path in (ROOT / "kdexplorer" / "app").rglob("*.py"):
+    for path in [*(ROOT / "pages").glob("*.py"), *(ROOT / "kdexplorer" / "app").rglob("*.py")]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for action, function, guarded in uses_by_place(tree, ACTIONS):
             actions += 1

@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 import pytest
+import torch
 
 from kdexplorer.app.server import memory, turns
 from kdexplorer.errors import DataError
@@ -43,9 +44,11 @@ def test_loading_a_network_does_not_load_torchs_compiler():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_server_whose_images_are_damaged_starts_and_the_pages_say_so():
+def test_a_server_whose_images_are_damaged_starts_and_its_pages_compute_with_one_thread(monkeypatch):
     def read_images():
         raise DataError("damaged")
 
+    threads = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
     asyncio.run(memory.load_ahead(read_images))
-    assert "torch" in sys.modules
+    assert threads == [1]

@@ -3,7 +3,7 @@
 import re
 
 from kdexplorer.figures import all_figures
-from tests.test_structure import PACKAGE
+from tests.test_structure import PACKAGE, ROOT
 
 STYLE = (PACKAGE / "app" / "style.css").read_text()
 INTERNAL = re.compile(r"\[data-[a-z]|\.st[A-Z]|st-emotion")
@@ -18,7 +18,7 @@ def test_few_selectors_depend_on_streamlits_own_elements():
 
 
 def test_every_key_in_the_rules_is_drawn():
-    folders = PACKAGE / "app", PACKAGE / "figures"
+    folders = PACKAGE / "app", PACKAGE / "figures", ROOT / "pages"
     code = "".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
     drawn = {
         *re.findall(r'\bkey ?= ?f?"([a-zA-Z_]+)', code),

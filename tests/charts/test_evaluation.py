@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kdexplorer.analysis.error_inheritance import OWN, RIGHT
 from kdexplorer.analysis.metrics import per_class_accuracy
+from kdexplorer.analysis.verdicts import OWN, RIGHT
 from kdexplorer.charts import evaluation
 from kdexplorer.charts.evaluation import OUTCOMES, inheritance
 from tests.charts.drawing import rows_of

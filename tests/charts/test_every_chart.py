@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis.attention_similarity import StageSimilarity
-from kdexplorer.analysis.error_inheritance import count_inheritance
 from kdexplorer.analysis.human_agreement import closeness
+from kdexplorer.analysis.verdicts import count_inheritance
 from kdexplorer.charts import (
     attention,
     class_maps,
@@ -54,13 +54,12 @@ def one_image(count):
         "bars": soft_labels.probability_bars(np.full(count, 1 / count), classes, 3, "kd", "Soft label", "T = 1"),
         "grid": attention.grid(maps, photo, "map", True, 0.6),
         "difference": attention.grid(maps, photo, "difference", False, 0.6),
+        "one stage": attention.grid(maps, photo, "map", True, 0.6, 2),
         "method push": gradients.push_bars(generator.normal(size=count), teacher.logits, classes, 3, "KD", "small"),
         "method changes": gradients.change_maps([None, maps[0].maps[1], maps[0].maps[2]], photo, "AT", "small"),
         "method relations": gradients.relation_maps(
             generator.random((4, 4)), np.stack([photo.transpose(2, 0, 1)] * 4), "big", style.TEACHER, (0.0, 1.0)
         ),
-        "scale": attention.scale_bar(0, 3, "map", True),
-        "own scales": attention.scale_bar(-1, 1, "difference", False),
         "soft labels by epoch": learning_curves.soft_labels_by_epoch(
             teacher.logits, {0: some, 1: some}, LOOKS, classes, 2.0, 3
         ),

@@ -204,7 +204,7 @@ def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(no_data, mon
     monkeypatch.setattr(study_folder, "start_study", lambda study: None)
     assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach", "--yes", "--quiet"]) == 0
     assert "training on 5,000 CIFAR-10 images (included)" in capsys.readouterr().err
-    (sweep,) = study_folder.list_studies()
+    (sweep,) = study_folder.list_sweeps()
     assert sweep.config().study.shared.dataset == "cifar10-small"
 
 

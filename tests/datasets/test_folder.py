@@ -103,6 +103,8 @@ def test_a_folder_that_cannot_be_used_is_refused_before_training(tmp_path, capsy
 def test_a_folder_without_a_path_is_no_name_of_a_data_set():
     with pytest.raises(ConfigError, match="folder:PATH"):
         get_dataset("folder:")
+    with pytest.raises(ConfigError, match=r"reduced to 32 × 32 pixels.* Leave out @64"):
+        get_dataset("folder:photos@64")
 
 
 def test_a_student_is_distilled_and_replaced_pictures_are_noticed(tmp_path, monkeypatch, capsys):

@@ -160,7 +160,7 @@ def test_the_charts_contain_the_networks_logits(networks, library):
         logits = [row["logit"] for row in rows if row["network"] == name]
         np.testing.assert_allclose(logits, checkpoint.logits()[7], rtol=1e-6)
     assert "Test image 7" in parsed.captions()[1]
-    assert charts.keys() == {"soft_labels", "scale", "attention", "gradient 0", "gradient 1", "gradient 2"}
+    assert charts.keys() == {"soft_labels", "attention", "gradient 0", "gradient 1", "gradient 2"}
     fresh = max(charts["gradient 0"]["rows"].values(), key=len)
     assert {row["ds"] for row in fresh} == {0}
 

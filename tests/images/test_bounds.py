@@ -46,7 +46,7 @@ HANG_SECONDS = 300
 WORKER = """
 import json, struct, sys, time, warnings
 from kdexplorer.errors import ImageError
-from kdexplorer.images.decode import decode_sizes
+from kdexplorer.images.decode import SIZE, decode_sizes
 warnings.simplefilter("ignore")
 def megabytes(key):
     with open("/proc/self/status") as file:
@@ -58,7 +58,7 @@ while head := sys.stdin.buffer.read(4):
     before, begin = megabytes("VmRSS"), time.process_time()
     message = None
     try:
-        fits = decode_sizes(data, [32])
+        fits = decode_sizes(data, (SIZE,))
         valid = all(pixels.shape == (32, 32, 3) and pixels.dtype == "uint8" for (pixels,) in fits.values())
     except ImageError as error:
         message, valid = str(error), True

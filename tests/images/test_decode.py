@@ -45,7 +45,7 @@ def test_reduced_size_of_a_large_jpeg_keeps_the_average(side):
 
 def test_both_fits_equal_each_fit():
     data = encode(photo(mode="RGBA"))
-    for fit, (pixels,) in decode.decode_sizes(data, [decode.SIZE]).items():
+    for fit, (pixels,) in decode.decode_sizes(data, (decode.SIZE,)).items():
         assert (pixels == decode.decode_image(data, fit)).all()
 
 
@@ -82,6 +82,10 @@ def test_letterbox_keeps_the_whole_image():
     assert (pixels[8:24] == RED).all()
     assert (pixels[:8] == GRAY).all()
     assert (pixels[24:] == GRAY).all()
+    pixels[0, 0] = pixels[15, 15] = GRAY  # in the picture it stays
+    filled = decode.fill_margins(pixels, np.array([1.0, 2.0, 3.0]))
+    assert (filled[[*range(8), *range(24, 32)]] == (1, 2, 3)).all()
+    assert (filled[8:24] == pixels[8:24]).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 400), (400, 1), (31, 33)])

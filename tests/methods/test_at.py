@@ -67,7 +67,7 @@ def test_similarity_is_the_cosine_and_the_number_that_the_loss_minimizes():
     expected = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     np.testing.assert_allclose(cosine.numpy(), expected, rtol=1e-5)
     np.testing.assert_allclose(difference.numpy(), 2 * (1 - expected) / 64, rtol=1e-5)
-    assert at.stage_losses([first], [second])[0].item() == pytest.approx(difference.mean().item(), rel=1e-6)
+    assert at.at_loss([first], [second]).item() == pytest.approx(difference.mean().item(), rel=1e-6)
 
 
 # --- The loss ---------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.networks import Outputs, all_architectures, build, build_empty, get_architecture
 from kdexplorer.networks.air import AirNet
 from kdexplorer.networks.base import fold_batch_norm
-from kdexplorer.networks.cost import count_multiply_adds, count_parameters
+from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.networks.resnet import CifarResNet
 from kdexplorer.runs.weights import to_half_precision
 from kdexplorer.web.export import export_network

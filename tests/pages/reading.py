@@ -6,7 +6,8 @@ import json
 import pyarrow.ipc
 from PIL import Image
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
-from streamlit.util import calc_hash
+
+from benchmarks.app import ROOT
 
 VIEWS = ("?story=1", "?story=notes", "?figure=gradient", "?figure=temperature_curves", "?figure=method", "?figure=vote")
 """Addresses of what is no page: a step of the lecture, its notes, and figures alone, one for each kind of control."""
@@ -44,14 +45,9 @@ def open_tab(at, name):
     return at.run()
 
 
-def go_to(at, page):
-    """Opens a page at the next run. Streamlit's own `switch_page` only knows pages that are files."""
-    at._page_hash = calc_hash(page)
-
-
 def turn_to(at, page):
     """Opens another page in the same session. Browsers tell the server of no widget of the page before."""
-    go_to(at, page)
+    at.switch_page(str(ROOT / "pages" / f"{page}.py"))
     at._run(WidgetStates())
     return at
 

@@ -24,11 +24,10 @@ BELOW = """() => {
 }"""
 """Pixels by which a step does not fit: a page that scrolls, or a figure behind the footer."""
 SMALLEST = """() => Math.min(...[...document.querySelectorAll(
-  ".st-key-story_words *, [class*=st-key-story_figure] :is(svg text, p, .vega-bind-name)")]
+  ".st-key-story_words *, [class*=st-key-story_figure] :is(svg text, p, .vega-bind-name), .st-key-story_footer p")]
   .filter((one) => one.textContent.trim() && one.getBoundingClientRect().height > 1)
-  .filter((one) => !one.closest("button, [role=radiogroup]"))
   .map((one) => parseFloat(getComputedStyle(one).fontSize)))"""
-"""The size of a step's smallest text, in pixels, apart from its buttons and choices."""
+"""The size of a step's smallest text, in pixels."""
 
 
 def at_step(tab, number):

@@ -18,8 +18,7 @@ def popovers(at):
 def test_every_chart_has_a_closed_button_that_sends_nothing(family, open_page, page, monkeypatch):
     monkeypatch.setattr(chart_view, "_describe", lambda *_: pytest.fail("a button is open"))
     at = open_page(page)
-    known = {"attention": 1}  # the scale of colors is a part of the maps' file
-    assert len(popovers(at)) == len(specs(at)) - known.get(page, 0)
+    assert len(popovers(at)) == len(specs(at))
 
 
 def test_an_open_button_says_what_the_chart_is_of(family, open_page, monkeypatch):

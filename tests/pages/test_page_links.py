@@ -14,7 +14,7 @@ LINKS = {
     "compare": [
         {"cost": "parameters"},
         {"show": "Calibration", "scaled": "true"},
-        {"show": "Confusion", "confusion_first": "small-scratch", "confusion_second": "teacher"},
+        {"show": "Confusion", "confusion": "second", "confusion_first": "small-scratch", "confusion_second": "teacher"},
         {"show": "Disagreements", "disagreement_first": "teacher", "disagreement": "neither"},
     ],
     "methods": [{"student": "small-scratch"}],

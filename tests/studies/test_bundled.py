@@ -11,7 +11,7 @@ from kdexplorer.analysis.difference import holm, t_interval
 from kdexplorer.files import write_json
 from kdexplorer.studies.experiments import all_experiments
 from kdexplorer.studies.experiments.results import read, table_path
-from kdexplorer.studies.study import bundled_declaration, bundled_studies, read_study
+from kdexplorer.studies.study import bundled_studies, read_study
 from kdexplorer.studies.table import bundled_tables, find_best, find_conflicts, read_table, seed_deviation, summarize
 
 LEAGUE = "league-resnet8"
@@ -19,7 +19,7 @@ STUDIES = {
     table_path(experiment.key, name): study
     for experiment in all_experiments()
     for name, study in experiment.studies(False).items()
-} | {bundled_declaration().with_suffix(".json"): read_study(bundled_declaration())}
+} | {bundled_studies() / "league-resnet8.json": read_study(bundled_studies() / "league-resnet8.toml")}
 
 
 def by_name(table):

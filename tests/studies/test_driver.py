@@ -18,10 +18,10 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
-from kdexplorer.runs.run_folder import Run, finished_students
+from kdexplorer.runs.run_folder import Run, finished_students, list_runs
 from kdexplorer.studies.collect import ATTEMPTS, measure_choice
 from kdexplorer.studies.driver import execute_study
-from kdexplorer.studies.folder import StudyConfig, left_to_train, list_studies, open_study
+from kdexplorer.studies.folder import StudyConfig, StudyFolder, left_to_train, list_sweeps, open_study
 from kdexplorer.studies.report import to_csv, to_markdown
 from kdexplorer.studies.study import make_grid_study
 from kdexplorer.studies.table import find_best, read_table, summarize, unpack_bits
@@ -152,11 +152,11 @@ def test_the_command_prints_the_table_and_start_takes_a_study(tiny, teacher, sta
     words += ["--weight", "0.7", "--seeds", "2", "--dataset", "synthetic", "--epochs", "1"]
     words += ["--batch-size", "20", "--train-images", "60", "--device", "cpu"]
     assert main(words) == 2  # nobody can answer
-    assert list_studies() == []
+    assert list_runs(StudyFolder.parent_folder()) == []
     assert "6 students to train in 2 runs, about 3 min on this machine" in capsys.readouterr().err
     assert main([*words, "--yes"]) == 0
     printed = capsys.readouterr()
-    (study,) = list_studies(with_grid=True)
+    (study,) = list_sweeps()
     assert study.run_id in printed.err
     assert to_markdown(study.table()) in printed.out
     study.write_status("stopped")
@@ -240,7 +240,7 @@ def test_nothing_starts_without_a_yes(tiny, declared, started, capsys):
     assert main(["league", str(declared)]) == 2
     assert "--yes" in capsys.readouterr().err
     assert main(["league", str(declared), "--show"]) == 0
-    assert started == list_studies() == []
+    assert started == list_runs(StudyFolder.parent_folder()) == []
     assert not declared.with_suffix(".json").exists()
     assert main(["league", str(declared), "--seeds", "3"]) == 2
 

@@ -48,13 +48,13 @@ def test_steps_are_compared_within_a_run():
 
 def test_five_seeds_decide_and_fewer_do_not():
     text = said(make_table())
-    assert "kd (+2.00) is above it" in text
-    assert "Compared with kd, at (-1.88), scratch (-2.00) are below it by more than chance after Dunnett's" in text
+    assert "KD (+2.00) is above it" in text
+    assert "Compared with KD, AT (-1.88), scratch (-2.00) are below it by more than chance after Dunnett's" in text
     assert text.count("paired t tests with Holm's correction agree.") == 2
     assert "Dunnett's test finds 1.29 points with a probability of 80 %" in text
     near = {**ACCURACIES, "at": [value + 0.006 for value in ACCURACIES["scratch"]]}  # each seed's by as much
-    assert "Holm's correction say: kd, at are above it." in said(make_table(near))
-    assert "kd has the highest mean" in text
+    assert "Holm's correction say: KD, AT are above it." in said(make_table(near))
+    assert "KD has the highest mean" in text
     undecided = said(make_table(seeds=4))
     assert "4 seeds" in undecided
     assert "cannot be decided" in undecided
@@ -63,7 +63,7 @@ def test_five_seeds_decide_and_fewer_do_not():
     equal = said(make_table(dict.fromkeys(ACCURACIES, ACCURACIES["scratch"])))
     assert "Compared with scratch, no entry differs by more than chance" in equal
     assert equal.count("correction agree") == 2
-    assert "Within 0.5 points of it, by two one-sided paired tests: kd, at." in equal
+    assert "Within 0.5 points of it, by two one-sided paired tests: KD, AT." in equal
 
 
 def test_one_seed_gives_means_alone():

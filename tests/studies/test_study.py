@@ -17,12 +17,11 @@ from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.schema import RECORDED
 from kdexplorer.studies import folder
-from kdexplorer.studies.folder import StudyConfig, find_study, list_studies, open_study, settle
+from kdexplorer.studies.folder import StudyConfig, find_study, list_sweeps, open_study, settle
 from kdexplorer.studies.report import to_markdown
 from kdexplorer.studies.study import (
     DEFAULT_PLACE,
     Study,
-    bundled_declaration,
     bundled_studies,
     make_grid_study,
     read_study,
@@ -119,7 +118,7 @@ def test_the_results_of_a_method_that_is_not_installed_are_shown(tmp_path, capsy
 
 
 def test_the_bundled_declaration_has_every_method():
-    study = read_study(bundled_declaration())
+    study = read_study(bundled_studies() / "league-resnet8.toml")
     assert len(study.seeds) == 5
     used = {term.method for student in study.students.values() for term in student.terms}
     assert used == {method.key for method in all_methods() if method.key != "altered_kd"}
@@ -130,7 +129,7 @@ def test_the_same_study_has_the_same_folder_and_another_does_not(small, recipe):
     assert open_study(small) == first
     assert first.config() == small
     other = open_study(StudyConfig(study=make_grid_study("resnet8", recipe | {"epochs": 2}, 2)))
-    assert {one.run_id for one in list_studies(with_grid=True)} == {first.run_id, other.run_id}
+    assert {one.run_id for one in list_sweeps()} == {first.run_id, other.run_id}
     assert find_study(first.run_id) == find_study(str(first.path)) == first
     assert find_study("nothing") is None
     assert not list_runs()  # studies are not among the runs
@@ -252,4 +251,4 @@ def test_a_pair_of_a_declaration_has_its_own_students_teacher_and_table(make_che
     assert (study.name, study.architecture) == ("cifar100-vgg13-vgg8", "vgg8")
     assert study.shared.teacher == str(tmp_path / "vgg13")
     with pytest.raises(ConfigError, match="leave out --pair"):
-        read_study(bundled_declaration(), "vgg13-vgg8")
+        read_study(bundled_studies() / "league-resnet8.toml", "vgg13-vgg8")

@@ -12,7 +12,7 @@ import torch
 from kdexplorer.config import RunConfig
 from kdexplorer.errors import RunError
 from kdexplorer.networks import build
-from kdexplorer.networks.cost import count_parameters
+from kdexplorer.networks.registry import count_parameters
 from kdexplorer.training import estimate
 from kdexplorer.training.objective import count_student_memory
 from tests.training.configs import COMBINED, SCRATCH, make_config

@@ -6,8 +6,7 @@ import torch
 
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.networks import build
-from kdexplorer.training.initial import whitening
-from kdexplorer.training.muon import orthogonalize
+from kdexplorer.training.fast_recipe import orthogonalize, whitening
 from kdexplorer.training.recipe import build_optimizer
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer

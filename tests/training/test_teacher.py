@@ -275,7 +275,7 @@ def test_a_teacher_that_loses_more_than_five_points_is_reported(small, monkeypat
         """So many images are classified correctly, each with a probability of 0.89."""
         return np.log(np.where((np.arange(500) < correct)[:, None] == (np.arange(10) == 0), 0.89, 0.11 / 9)[:, :10])
 
-    monkeypatch.setattr(teacher_module, "predict_at", lambda *_: logits(right))
+    monkeypatch.setattr(teacher_module, "predict_batches", lambda *_, **__: logits(right))
     text = Trainer(small).teacher.check_size(split, EvaluationTeacher({"logits": logits(460)}, None), 16)
     assert bool(text) == warned
     if warned:

@@ -12,7 +12,7 @@ import pytest
 import streamlit as st
 from PIL import Image
 
-from benchmarks.app import CHROMIUM, FLAGS, settle
+from benchmarks.app import CHROMIUM, FLAGS, ROOT, settle
 from benchmarks.live import page_of
 from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.analysis.metrics import entropy, softmax
@@ -28,7 +28,6 @@ from kdexplorer.images.picture import Picture, enlarge_png
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints, bundled_root, open_checkpoint
 from kdexplorer.web.export import export_network
-from tests.pages.reading import go_to
 
 needs_browser = pytest.mark.browser
 BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
@@ -367,7 +366,7 @@ class TestWithoutABrowser:
         monkeypatch.setattr(live, "_view", lambda **_: SimpleNamespace(picture=sent))
 
         def captions(at):
-            go_to(at, "soft_labels")
+            at.switch_page(str(ROOT / "pages" / "soft_labels.py"))
             return " ".join(caption.value for caption in at.run().caption)
 
         owner = open_page("live", teacher="small", students="s0")

@@ -74,9 +74,14 @@ def show_first(store: Store, teacher: Network, students: list[Network], seen: st
         if access.is_presenter():
             with st.container(key="picture", width="content", gap="small"):
                 image = picture.pick(teacher, students, alone=not label, label=label)
-                show_ask(store, teacher, image, seen)
         with st.container(key="question_result", height=chart_view.chart_height()):
-            st.markdown("**No question yet.**" + ("" if access.is_presenter() else " The presenter starts questions."))
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(
+                    "**No question yet.**" + ("" if access.is_presenter() else " The presenter starts questions."),
+                    width="content",
+                )
+                if access.is_presenter():
+                    show_ask(store, teacher, image, seen)
             show_code(False)
             results.show_question(store, teacher, show_code)  # once there is one
 
@@ -189,7 +194,7 @@ def show_preparation(store: Store, teacher: Network, students: list[Network], se
 
 def show_ask(store: Store, teacher: Network, image: Picture, seen: str) -> None:
     """The button that asks about a picture. `seen`: see `swap_seen`."""
-    if st.button("Ask about this picture", key="vote_ask"):
+    if st.button("Ask about this picture", key="vote_ask", type="primary"):
         question = _make_question(teacher, image)
         access.act_and_rerun(lambda: store.start(question, seen))
 
@@ -254,7 +259,8 @@ def _make_question(teacher: Network, image: Picture) -> Question:
 def show_projector(store: Store, teacher: Network, students: list[Network], seen: str) -> None:
     """The question for the last row, live while it is open, and the presenter's buttons; without the menu."""
     if not layout.is_alone():
-        st.title("What is it?", anchor=False)
+        with st.container(key="page_header"):
+            st.title("What is it?", anchor=False)
     with st.container(key="projector", height=chart_view.chart_height()):
         if store.current() is None:
             show_first(store, teacher, students, seen, label=False)

@@ -90,11 +90,11 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
     if section in BESIDE:
         with st.container(key="compared"):
             left, right = st.columns(2, gap="medium")
-        with right:
-            SECTIONS[section](compared)
         with left:
             sections.show_summary(compared)
             st.markdown(as_text(sections.describe(section, compared)))
+        with right:
+            SECTIONS[section](compared)
     else:
         SECTIONS[section](compared)
     difference = verdicts.describe_training_difference(networks)

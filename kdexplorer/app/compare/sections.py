@@ -11,9 +11,9 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis import measures, metrics, results, verdicts
-from kdexplorer.analysis.error_inheritance import count_inheritance, explain_inheritance
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.results import ResultRow
+from kdexplorer.analysis.verdicts import count_inheritance, explain_inheritance
 from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access, turns
@@ -255,15 +255,18 @@ def show_confusion(compared: Comparison) -> None:
         classes, members = grouped
         logits = [metrics.sum_classes(metrics.softmax(one), members) for one in logits]
         labels, limit = members[labels], len(classes)
-    maps = [class_maps.confusion_map(one, labels, classes, name, limit) for name, one in zip(pair, logits, strict=True)]
-    maps.append(class_maps.confusion_difference(logits[0], logits[1], labels, classes, pair, limit))
-    columns = st.columns(3) if limit <= CLASS_LIMIT else [st.container() for _ in maps]
-    for number, (column, chart) in enumerate(zip(columns, maps, strict=True)):
-        name = " minus ".join(pair) if number == len(pair) else pair[number]
-        chart_view.draw(chart, f"Confusion {name}", place=column, key=f"confusion_{number}")
-    rows = [row for row in compared.rows if row.name in pair and row.to_scratch_baseline]
-    rows = [row for row in rows if row.to_scratch_baseline and row.to_scratch_baseline.other in pair]
-    st.markdown(as_text(" ".join(verdicts.describe_changes(rows))))
+    names = {"difference": " minus ".join(pair), "first": pair[0], "second": pair[1]}
+    place, words = st.columns([3, 2], gap="medium") if limit <= CLASS_LIMIT else (st.container(), st.container())
+    with words:
+        shown = pick_option("confusion", "Confusion of", names, names.__getitem__)
+        rows = [row for row in compared.rows if row.name in pair and row.to_scratch_baseline]
+        rows = [row for row in rows if row.to_scratch_baseline and row.to_scratch_baseline.other in pair]
+        st.markdown(as_text(" ".join(verdicts.describe_changes(rows))))
+    if shown == "difference":
+        chart = class_maps.confusion_difference(logits[0], logits[1], labels, classes, pair, limit)
+    else:
+        chart = class_maps.confusion_map(logits[shown == "second"], labels, classes, names[shown], limit)
+    chart_view.draw(chart, f"Confusion {names[shown]}", place=place, key="confusion_chart")
 
 
 def show_disagreements(compared: Comparison) -> None:

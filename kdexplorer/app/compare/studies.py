@@ -16,7 +16,7 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.studies.experiments import lab_claims
 from kdexplorer.studies.experiments.base import Claim
 from kdexplorer.studies.experiments.results import read
-from kdexplorer.studies.folder import list_studies
+from kdexplorer.studies.folder import list_sweeps
 from kdexplorer.studies.report import NOTES, describe_protocol, describe_study, format_study, to_csv, to_markdown
 from kdexplorer.studies.table import Table, bundled_tables, find_conflicts, summarize
 
@@ -41,7 +41,7 @@ def show_claim(claim: Claim) -> None:
 def show_grids() -> None:
     """The choice of a grid's study, and its results."""
     found: dict[str, Table] = {}
-    for folder in list_studies(with_grid=True):
+    for folder in list_sweeps():
         try:
             table = folder.table()
         except ConfigError as error:
@@ -105,7 +105,7 @@ def _show_entries(table: Table, name: str) -> None:
         st.warning(as_text(problem))
     summaries = summarize(table)
     st.markdown(as_text(describe_study(table, summaries)))
-    labels = {one.name: charts.label_of(one.entry) for one in summaries}
+    labels = {one.name: one.label for one in summaries}
     reference = choices.pick_option(
         "reference", "Compared with", table.declared.references, lambda name: labels.get(name, name)
     )

@@ -25,7 +25,7 @@ from kdexplorer.training.estimate import choose_length, stored_estimate
 
 FIELDS = {
     "recipe": "Recipe", "epochs": "Epochs", "batch_size": "Batch size", "learning_rate": "Peak learning rate",
-    "train_images": "Training images", "seed": "Seed", "name": "Label",
+    "train_images": "Training images", "seed": "Seed", "name": "Name of the run",
 }  # fmt: skip
 ADVANCED = {
     "schedule": "Schedule", "warmup": "Warm-up", "momentum": "Momentum",

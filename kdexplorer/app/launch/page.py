@@ -19,7 +19,7 @@ from kdexplorer.runs import array_store
 from kdexplorer.runs.records import LIVE, RunStatus
 from kdexplorer.runs.run_folder import Run, find_run, list_runs
 from kdexplorer.schema import is_name
-from kdexplorer.studies.folder import find_study, list_studies
+from kdexplorer.studies.folder import find_study, list_sweeps
 
 WITHOUT_A_START = {
     "live": "Run teacher and students in your own browser",
@@ -97,7 +97,7 @@ def _show_other_pages() -> None:
 
 def _show_list() -> None:
     """The latest sweeps and runs, each with its state and a button that opens it."""
-    sweeps, runs = list_studies(with_grid=True)[:10], list_runs()
+    sweeps, runs = list_sweeps()[:10], list_runs()
     listed: list[Run] = [*sweeps, *runs[: run.LIMIT]]
 
     def read() -> dict[Run, RunStatus]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import pickle
+from dataclasses import dataclass, replace
 
 import numpy as np
 import streamlit as st
@@ -19,6 +20,7 @@ from kdexplorer.app.state import cached
 from kdexplorer.app.state.cached import Network, all_networks, evaluation_labels, result_rows
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import evaluation, learning_curves, style
+from kdexplorer.charts.common import Spec
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.style import Series
 from kdexplorer.config import SCRATCH, RunConfig
@@ -223,7 +225,8 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
         return
     mine, known = f"{run.run_id}/", {} if live else all_networks()
     found = {key.removeprefix(mine): one for key, one in known.items() if key.startswith(mine)}
-    left, right = st.columns([2, 3], gap="medium")
+    with st.container(key="learned"):
+        left, right = st.columns([2, 3], gap="medium")
     with right:
         batches: list[CurvePoint] = []
         if within and pick_toggle(
@@ -234,28 +237,14 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
                 for row in within
                 if row.student in roles and row.epoch <= config.epochs
             ]
-
-        def draw(measure: str) -> None:
-            chart = learning_curves.learning_curves(points, looks, measure, config.epochs, teacher, batches=batches)
-            epochs = sorted({int(point.epoch) + 1 for point in points})
-            if chart is not None and not live and len(epochs) > 1:  # it can be played again
-                chart = learning_curves.replay_curves(chart, epochs[0], epochs[-1])
-            name, key = ("Accuracy", "accuracy") if measure == "accuracy" else (f"Curves {measure}", "terms")
-            chart_view.draw(chart, name, savable=not live, key=f"{key}_chart")
-
-        draw("accuracy")
-    measures = learning_curves.list_measures(points or batches)
-
-    def draw_losses() -> None:
-        if terms := [measure for measure in measures if measure != "accuracy"]:
-            draw(pick_option("term", "Loss term", terms, lambda key: learning_curves.get_measure(key).label))
-
+        curves = Curves(config, points, batches, looks, teacher, live)
+        curves.draw("accuracy")
     rows = result_rows(found, evaluation_labels(next(iter(found.values())))) if found else []
     with left:
         if found:
             _show_result(run, config, found, rows)
         else:
-            draw_losses()
+            curves.draw_losses()
     if metrics and find_dataset(config.dataset).classes:
         _show_soft_labels(config, metrics, teacher, looks, live)
     if found:
@@ -264,7 +253,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
             with more:
                 left, right = st.columns(2, gap="medium")
                 with left:
-                    draw_losses()
+                    curves.draw_losses()
                 chart_view.draw(evaluation.accuracies(rows, roles), "Results", place=right, key="result_chart")
 
 
@@ -275,6 +264,41 @@ def _color(looks: list[Series]) -> list[Series]:
         return looks
     green = replace(distilled[0], look=replace(distilled[0].look, color=style.FAMILY_COLORS["response"]))
     return [green if one is distilled[0] else one for one in looks]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The learning curves of a run; after it they can be played again."""
+
+    config: RunConfig
+    points: list[CurvePoint]
+    batches: list[CurvePoint]
+    looks: list[Series]
+    teacher: TeacherFigures | None
+    live: bool
+
+    def draw(self, measure: str) -> None:
+        """One measure of all students."""
+        name, key = ("Accuracy", "accuracy") if measure == "accuracy" else (f"Curves {measure}", "terms")
+        chart_view.draw(_make_chart(self, measure), name, savable=not self.live, key=f"{key}_chart")
+
+    def draw_losses(self) -> None:
+        """The choice of a loss term, and its curves; nothing before there is one."""
+        measures = learning_curves.list_measures(self.points or self.batches)
+        if terms := [measure for measure in measures if measure != "accuracy"]:
+            self.draw(pick_option("term", "Loss term", terms, lambda key: learning_curves.get_measure(key).label))
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Curves: pickle.dumps})
+def _make_chart(curves: Curves, measure: str) -> Spec | None:
+    """One measure of all students, for everybody who watches the run."""
+    chart = learning_curves.learning_curves(
+        curves.points, curves.looks, measure, curves.config.epochs, curves.teacher, batches=curves.batches
+    )
+    epochs = sorted({int(point.epoch) + 1 for point in curves.points})
+    if chart is None or curves.live or len(epochs) < 2:
+        return chart
+    return learning_curves.replay_curves(chart, epochs[0], epochs[-1])
 
 
 def _show_soft_labels(

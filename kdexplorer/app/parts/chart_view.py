@@ -40,7 +40,6 @@ def draw(
     name: str,
     about: tuple[str, ...] = ("networks",),
     place: Any = st,
-    scale: str = "",
     savable: bool = True,
     key: str | None = None,
     untitled: bool = False,
@@ -52,7 +51,6 @@ def draw(
         name: what it shows, in a few words; no other chart on the page has the same.
         about: which of the facts that the page has mentioned it depends on; they are in its source and file name.
         place: where it is drawn.
-        scale: the name of the page's chart that explains its colors; it is added to the file.
         savable: whether it has the button: not while it is drawn again every second.
         key: the chart's.
         untitled: whether a lecture's step says what its title says.
@@ -73,7 +71,7 @@ def draw(
             )  # fmt: skip
         if popover.open:  # its rows are sent once more, for the table
             with popover:
-                _offer(key=f"save_files_{slug}", data=_describe(spec, name, about, slug, scale))
+                _offer(key=f"save_files_{slug}", data=_describe(spec, name, about, slug))
 
 
 def _as_table(rows: list[dict[str, Any]]) -> pa.Table | list[dict[str, Any]]:
@@ -103,14 +101,13 @@ def _slug(name: str) -> str:
     return f"{plain}_{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
 
-def _describe(spec: Spec, name: str, about: tuple[str, ...], slug: str, scale: str) -> dict[str, Any]:
+def _describe(spec: Spec, name: str, about: tuple[str, ...], slug: str) -> dict[str, Any]:
     """What the files say and contain beside the chart, as `web/save_chart.js` takes it."""
     facts = layout.mentioned()
     known = {fact: facts[fact] for fact in OF_IMAGE if fact in about and fact in facts}
     page = "KD Explorer" + (f", {facts['page']}" if facts.get("page") else "")
     return {
         "chart": slug,
-        "scale": scale and _slug(scale),
         "name": name,
         "of": known.get("image", ""),
         "source": f"{page}: {', '.join(known.values()) or name}",

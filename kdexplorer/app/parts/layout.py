@@ -10,19 +10,20 @@ in slides or in a course's text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 
 from kdexplorer.figures import all_figures
+from kdexplorer.files import bundled
 from kdexplorer.images.picture import qr_png
 from kdexplorer.runs import lineage
 from kdexplorer.web import assemble
 
 ARROW = ":material/arrow_forward:"
 """The icon of links."""
+FOLDER = bundled("pages")
 TITLES = {
     "overview": "Overview",
     "soft_labels": "Soft labels",
@@ -34,8 +35,7 @@ TITLES = {
     "compare": "Compare",
     "experiments": "Experiments",
 }
-"""Each page's title by its name in addresses, in the order of the menu."""
-HOME = next(iter(TITLES))
+"""Each page's title by its file's name, in the order of the menu; the first is the home page."""
 
 
 def with_base(path: str) -> str:
@@ -50,14 +50,9 @@ def server_url() -> str:
     return f"{found.scheme}://{found.netloc}"
 
 
-def page(name: str, show: Callable[[], None] = lambda: None) -> st.Page:
-    """A page as Streamlit knows it, by its address: for a link to it, what draws it is not needed."""
-    return st.Page(show, title=TITLES[name], url_path=name, default=name == HOME)
-
-
-def link_to(name: str, label: str, query: dict[str, str] | None = None, icon: str | None = None) -> None:
+def link_to(page: str, label: str, query: dict[str, str] | None = None, icon: str | None = None) -> None:
     """Draws a link to another page; `query` carries choices there, see `state.choices`."""
-    st.page_link(page(name), label=label, query_params=query, icon=icon)
+    st.page_link(FOLDER / f"{page}.py", label=label, query_params=query, icon=icon)
 
 
 # Text from outside (cards, runs, links, messages) where Streamlit reads Markdown: shown as it is.

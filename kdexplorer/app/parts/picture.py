@@ -76,7 +76,7 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
                 _draw_uploader("Drop or paste a photo anywhere on the page, or choose one", "open")
         with photo_place:
             _pick_photo_file()
-    photo = _kept_photo()
+    photo = _kept_photo(teacher.dataset)
     if photo is not None:
         chosen = Picture(photo.pixels.transpose(2, 0, 1), dataset=teacher.dataset)
         with photo_place:
@@ -191,7 +191,7 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     known = cached.gallery(teacher.dataset)[2].tolist()
     small = st.container(horizontal=True, gap="xsmall", key="thumbnails")
     _pick_photo_file()
-    if (photo := _kept_photo()) is not None:
+    if (photo := _kept_photo(teacher.dataset)) is not None:
         _pick_fit(teacher)
         index, chosen = None, Picture(photo.pixels.transpose(2, 0, 1), dataset=teacher.dataset)
     elif not known:
@@ -208,13 +208,17 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     return chosen
 
 
-def _kept_photo() -> Photo | None:
-    """This visit's photo, where it is the chosen source."""
+def _kept_photo(dataset: str) -> Photo | None:
+    """This visit's photo, where it is the chosen source; the margins of a letterbox have the data's mean color."""
     kept = st.session_state.get("photo")
     if st.session_state.get("source") not in SOURCES[1:] or kept is None:
         return None
-    fitted: Photo = kept[st.session_state.get("fit", next(iter(kept)))]
-    return fitted
+    fit = st.session_state.get("fit", next(iter(kept)))
+    fitted: Photo = kept[fit]
+    if FITS[fit] == "crop":
+        return fitted
+    color = np.multiply(get_dataset(dataset).normalization.mean, 255).round()
+    return replace(fitted, pixels=decode.fill_margins(fitted.pixels, color))
 
 
 def _show_thumbnail(image: Picture, chosen: bool) -> None:

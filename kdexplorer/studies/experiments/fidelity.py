@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import combinations
 
 from kdexplorer.analysis.difference import Verdict, correct, over_images
 from kdexplorer.analysis.measures import Evaluation
@@ -132,12 +133,8 @@ def _pairs(table: Table) -> list[tuple[Row, Row]]:
     """Each two distilled bundled students of one architecture and teacher."""
     distilled = _distilled(table)
     rows = [row for row in table.rows if row.right and row.agrees and row.entry in distilled]
-    return [
-        (own, other)
-        for number, own in enumerate(rows)
-        for other in rows[number + 1 :]
-        if (own.part, _architecture(own)) == (other.part, _architecture(other))
-    ]
+    pairs = combinations(rows, 2)
+    return [(a, b) for a, b in pairs if (a.part, _architecture(a)) == (b.part, _architecture(b))]
 
 
 def _describe_gap(table: Table) -> str:

@@ -62,16 +62,12 @@ def judge(results: Results) -> list[Claim]:
 
 def figure(results: Results) -> Plot:
     """Recall and accuracy over the bias, with a slider."""
-    points = []
+    points, roles = list[Point](), dict[str, str]()
     for entry, name in (("kd", "KD"), ("scratch", "scratch")):
         for measures, label in ((RECALL, CLASS), (ACCURACY, "all images")):
-            points += [
-                Point(f"{name}: {label}", float(bias), 100 * float(value), label)
-                for bias, value in zip(BIASES, _means(results, entry, measures), strict=False)
-            ]
-    names = {"kd": "KD", "scratch": "scratch"}
-    labels = (CLASS, "all images")
-    roles = {f"{name}: {label}": entry for entry, name in names.items() for label in labels}
+            roles[series := f"{name}: {label}"] = entry
+            values = zip(BIASES, _means(results, entry, measures), strict=False)
+            points += [Point(series, float(bias), 100 * float(value), label) for bias, value in values]
     return Plot(
         "lines", f"Students that never saw a {CLASS}", "means over seeds",
         f"added to the logit of {CLASS}", tuple(points), roles, "recognized (%)", slider="bias",

@@ -126,12 +126,8 @@ def to_markdown(experiment: Experiment, results: Results, small: bool = False) -
         for row in table.rows:
             accuracies.setdefault((row.part or name, row.entry), []).append(row.accuracy)
     lines = [
-        {
-            "Part": part,
-            "Student": entry,
-            "Seeds": str(len(values)),
-            "Accuracy %": f"{100 * sum(values) / len(values):.2f}",
-        }
+        {"Part": part, "Student": entry, "Seeds": str(len(values))}
+        | {"Accuracy %": f"{100 * sum(values) / len(values):.2f}"}
         for (part, entry), values in accuracies.items()
     ]
     return "\n\n".join([*head, *said, measures.to_markdown(lines, 2)])

@@ -1,0 +1,5 @@
+"""Experiments: why does distillation work?"""
+
+from kdexplorer.app import experiments
+
+experiments.show()

@@ -1,0 +1,5 @@
+"""Launch: start a run from a form and watch it train."""
+
+from kdexplorer.app.launch import page
+
+page.show()

@@ -1,0 +1,5 @@
+"""Live: teacher and students run in the visitor's own browser."""
+
+from kdexplorer.app import live
+
+live.show_page()

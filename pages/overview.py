@@ -1,0 +1,5 @@
+"""Overview: what distillation is, on the bundled networks."""
+
+from kdexplorer.app import overview
+
+overview.show_page()
