@@ -60,7 +60,7 @@ AFTER_REMOVAL = (
     + """
 run, teacher = sys.argv[1:]
 assert main(["runs", "list"]) == main(["runs", "table", run]) == main(["runs", "show", run]) == 0
-show_pages(teacher, f"{run}/resnet8-cosine")
+show_pages(teacher, f"{run}/resnet8-cosine", ("overview", "soft_labels", "launch", "compare"))
 assert main(["evaluate", f"{run}/resnet8-cosine"]) == 0
 status = Path("runs", run, "status.json")
 status.write_text(status.read_text().replace("finished", "stopped"))

@@ -22,34 +22,6 @@ def make_config(**changes):
     return validate(RunConfig, {"students": [BASELINE], **changes})
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"epochs": 0}, "epochs.*greater than or equal to 1, not '0'"),
-        ({"learning_rate": float("inf")}, "learning_rate"),
-        ({"flip": "upside"}, "flip.*alternating"),
-        ({"start_resolution": 20}, "start_resolution.*multiple of 8, not '20'"),
-        ({"dataset": "mnist"}, "dataset.*cifar10.*synthetic"),
-        ({"train_images": 100, "batch_size": 128}, "batch"),
-        ({"name": "../x"}, "name"),
-        ({"name": "a..b"}, "name.*two dots"),
-        ({"name": "a\n"}, "name"),
-        ({"epoch": 3}, "epoch: is not a setting"),
-        ({"version": 3}, "version.*2"),
-        ({"students": []}, "students"),
-        ({"students": [BASELINE] * 65}, "students"),
-        ({"students": [BASELINE, BASELINE]}, "two students.* a:"),
-        ({"students": [BASELINE, {**BASELINE, "name": "A"}]}, "two students.* a:"),
-        ({"students": [BASELINE, DISTILLED]}, "b.*teacher"),
-    ],
-)
-def test_an_invalid_experiment_is_refused_in_a_users_words(changes, words):
-    with pytest.raises(ConfigError, match=words) as raised:
-        make_config(**changes)
-    assert "pydantic" not in str(raised.value)
-    assert "\n" not in str(raised.value).replace("a\n", "")
-
-
 @pytest.mark.parametrize("name", [*RUN_FILES, "Config.JSON"])
 def test_a_student_cannot_take_the_place_of_the_runs_own_files(name):
     with pytest.raises(ConfigError, match=name.lower()):
@@ -62,16 +34,6 @@ def test_an_experiment_survives_json_and_pickle(tmp_path):
     path.write_text(config.model_dump_json())
     assert RunConfig.load(path) == config
     assert pickle.loads(pickle.dumps(config)) == config
-
-
-@pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b"null", b'{"students": 3}', b"\xff", b"[" * 100_000])
-def test_a_damaged_file_is_a_config_error_that_names_it(tmp_path, garbage):
-    path = tmp_path / "config.json"
-    path.write_bytes(garbage)
-    with pytest.raises(ConfigError, match=r"config\.json"):
-        RunConfig.load(path)
-    with pytest.raises(ConfigError, match=r"missing\.json"):
-        RunConfig.load(tmp_path / "missing.json")
 
 
 # --- Objectives -------------------------------------------------------------------------------------------
@@ -95,11 +57,6 @@ def test_an_objective_is_named_by_its_methods_each_once_in_one_order(terms, key,
     assert objective_label(key) == label
     assert objective.needs_teacher == (key != SCRATCH)
     assert [type(method).key for method in objective.methods] == [term["method"] for term in terms]
-
-
-def test_an_objective_of_an_unknown_method_is_an_error_that_names_it():
-    with pytest.raises(ConfigError, match=r"'magic'.*kd"):
-        validate(Objective, {"terms": [{"method": "magic"}]})
 
 
 def test_a_record_may_have_a_method_that_is_not_installed():

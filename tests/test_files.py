@@ -22,14 +22,6 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
-def test_write_bytes_replaces_the_whole_file(tmp_path):
-    path = tmp_path / "state"
-    files.write_bytes(path, b"old and long")
-    files.write_bytes(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert names(tmp_path) == {"state"}
-
-
 @pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)])
 def test_files_and_folders_have_the_modes_that_the_user_asked_for(tmp_path, umask, file_mode, folder_mode):
     code = (
@@ -60,35 +52,6 @@ def test_write_json_refuses_not_a_number_and_keeps_the_old_file(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         files.write_json(path, {"loss": float("nan")})
     assert files.read_json(path) == {"loss": 1.5}
-
-
-@pytest.mark.parametrize(
-    "garbage", [b"", b'{"a": 1', b"[1]", b"null", b"\xff\xfe\x00", b"[" * 100_000], ids=lambda b: repr(b[:8])
-)
-def test_read_json_reads_garbage_as_missing(tmp_path, garbage):
-    path = tmp_path / "status.json"
-    path.write_bytes(garbage)
-    assert files.read_json(path) is None
-    assert files.read_json(tmp_path / "missing") is None
-    assert files.read_json(tmp_path) is None
-
-
-def test_new_folder_appears_only_when_complete(tmp_path):
-    target = tmp_path / "deep" / "folder"
-    with files.new_folder(target) as folder:
-        (folder / "a").write_text("1")
-        assert not target.exists()
-    assert (target / "a").read_text() == "1"
-    assert names(target.parent) == {"folder"}
-
-
-def test_new_folder_replaces_the_old_one_whole(tmp_path):
-    target = tmp_path / "folder"
-    for name in ("first", "second"):
-        with files.new_folder(target) as folder:
-            (folder / name).touch()
-    assert names(target) == {"second"}
-    assert names(tmp_path) == {"folder"}
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])

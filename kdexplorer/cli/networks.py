@@ -144,7 +144,7 @@ def import_weights(options: argparse.Namespace) -> int:
 
     It says so where another normalization gives more.
     """
-    dataset = options.dataset or get_dataset("cifar10").key
+    dataset = get_dataset(options.dataset or "cifar10").key
     shared.prepare_data(options, dataset)
     used = get_dataset(available_dataset(dataset))
     values = {name: getattr(options, name) or known for name, known in used.normalization.model_dump().items()}

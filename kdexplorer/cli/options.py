@@ -123,8 +123,8 @@ def report_substitute(options: argparse.Namespace, dataset: str) -> None:
         print(f"{replaced.label} is missing: training on {get_dataset(dataset).label}", file=sys.stderr)
 
 
-def prepare_data(options: argparse.Namespace, dataset: str) -> None:
-    """Makes a data set ready, with a progress bar, and says on stderr what a user should know of it.
+def prepare_data(options: argparse.Namespace, dataset: str, remark: bool = True) -> None:
+    """Makes a data set ready, with a progress bar, and says on stderr what a user should know of it, with `remark`.
 
     Raises ConfigError where `KDEXPLORER_DATA` says that the default's data are in a folder, and they are not.
     """
@@ -136,8 +136,8 @@ def prepare_data(options: argparse.Namespace, dataset: str) -> None:
     prepared = get_dataset(dataset)
     with progress_bar("reading images") as progress:
         prepared.prepare(progress)
-    for remark in prepared.remarks:
-        print(f"{prepared.label}: {remark}", file=sys.stderr)
+    for text in prepared.remarks if remark else ():
+        print(f"{prepared.label}: {text}", file=sys.stderr)
 
 
 def refuse_torchrun(what: str) -> None:

@@ -167,7 +167,7 @@ def _import_teacher(options: argparse.Namespace, dataset: str) -> str:
     """The name of the checkpoint that the logits of such a teacher are kept as. Raises KDError."""
     if options.teacher and options.teacher_logits:
         raise ConfigError("--teacher-logits is the teacher: leave out --teacher.")
-    shared.prepare_data(options, dataset)
+    shared.prepare_data(options, dataset, remark=False)
     data = get_dataset(dataset)
     found = find_or_import(options.teacher_logits or options.teacher, imported_root(), data, not options.quiet)
     if not options.quiet:

@@ -9,7 +9,6 @@ from kdexplorer.analysis import attention_similarity
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.datasets import get_dataset
 from kdexplorer.methods.at import AT
-from kdexplorer.runs.array_store import store_root
 
 GENERATOR = np.random.default_rng(0)
 
@@ -50,13 +49,6 @@ def test_maps_of_each_stage_are_compared():
         assert chance[image, 1] == pytest.approx(np.corrcoef(own, other)[0, 1], abs=1e-5)
 
 
-def test_maps_of_different_size_are_pooled_before_they_are_correlated():
-    large = GENERATOR.random((3, 8, 8)).astype(np.float32)
-    small = large.reshape(3, 4, 2, 4, 2).mean(axis=(2, 4))
-    correlation = attention_similarity.compare_maps([large], [small])[2]
-    np.testing.assert_allclose(correlation, 1, rtol=1e-5)
-
-
 def test_a_flat_map_is_similar_to_every_map_by_cosine_and_to_none_by_correlation():
     maps = 1 + 0.1 * GENERATOR.random((4, 8, 8)).astype(np.float32)
     cosine, _, correlation, _ = attention_similarity.compare_maps([np.full_like(maps, 2.0)], [maps])
@@ -83,24 +75,6 @@ def test_a_single_image_has_no_chance_level():
     assert np.isnan(summary.chance)
     row = replace(summary, name="n", loss=0.0)
     assert "nan" not in to_markdown(attention_similarity.tabulate([row]))
-
-
-def test_results_are_stored_and_read_again(tmp_path, make_checkpoint):
-    teacher, student = make_checkpoint(tmp_path / "t", seed=0), make_checkpoint(tmp_path / "s", seed=1)
-    images = random_images(60)
-    shares = []
-    assert attention_similarity.load_stored(teacher, [student], images)[student.path] is None
-    attention_similarity.measure(teacher, [student], images, lambda c: c.network(), shares.append)
-    stored = attention_similarity.load_stored(teacher, [student], images)[student.path]
-    assert stored.shape == (2, 5, 60, 3)
-    assert shares == sorted(shares)
-    assert shares[-1] == 1.0
-    summaries = attention_similarity.summarize(stored, 1)
-    assert sum(summary.share for summary in summaries) == pytest.approx(1)
-    assert all(summary.low <= summary.correlation <= summary.high <= 1.0001 for summary in summaries)
-    assert attention_similarity.load_stored(teacher, [student], images[:59])[student.path] is None
-    next(store_root().iterdir()).write_bytes(b"damaged")
-    assert attention_similarity.load_stored(teacher, [student], images)[student.path] is None
 
 
 def test_each_stage_is_compared_with_the_scratch_baseline_image_by_image(networks, tiny):

@@ -10,7 +10,6 @@ from kdexplorer.analysis.evaluate import (
     evaluate_checkpoint,
     find_better_normalization,
     format_after_choice,
-    format_report,
     import_checkpoint,
     measure_after_choice,
 )
@@ -41,20 +40,6 @@ def evaluated(tmp_path, make_checkpoint, tiny):
         return make_checkpoint(tmp_path / name, **figures | changes)
 
     return make
-
-
-def test_a_network_agrees_with_its_own_card(evaluated):
-    checkpoint = evaluated("a")
-    report = evaluate_checkpoint(str(checkpoint.path))
-    assert report.matches_card
-    assert report.images == 60
-    assert report.accuracy_low < report.accuracy < report.accuracy_high
-    assert np.nanmean(report.per_class_accuracy) == pytest.approx(report.accuracy)
-    assert "agrees with its card" in format_report(report)
-    for name, figure in (("test_accuracy", 0.99), ("test_cross_entropy", 0.01)):
-        other = evaluate_checkpoint(str(evaluated(name, **{name: figure}).path))
-        assert not other.matches_card
-        assert "DIFFERS" in format_report(other)
 
 
 def test_what_was_chosen_on_held_out_images_is_measured_once_on_the_test_split(evaluated, monkeypatch):
@@ -96,11 +81,11 @@ def test_a_taken_or_invalid_name_is_refused(tmp_path, small_cifar10):
 @pytest.fixture
 def published(tmp_path):
     """A bundled network as a public repository with option-A shortcuts saves one: file and own checkpoint."""
-    checkpoint = find_checkpoint("resnet20-scratch")
+    checkpoint = find_checkpoint("resnet8-feature")
     state = checkpoint.network().state_dict()
     renamed = {f"module.{key.replace('fc.', 'linear.')}": tensor for key, tensor in state.items()}
-    torch.save({"state_dict": renamed, "best_prec1": 91.7}, tmp_path / "resnet20.th")
-    return tmp_path / "resnet20.th", checkpoint
+    torch.save({"state_dict": renamed, "best_prec1": 91.7}, tmp_path / "resnet8.th")
+    return tmp_path / "resnet8.th", checkpoint
 
 
 @pytest.fixture
@@ -114,15 +99,15 @@ def first_test_images(monkeypatch):
 def test_a_network_under_other_names_scores_as_under_its_own(tmp_path, published, first_test_images):
     path, original = published
     own = original.card.normalization
-    checkpoint = import_checkpoint(path, "resnet20", "theirs", tmp_path, own)
+    checkpoint = import_checkpoint(path, "resnet8", "theirs", tmp_path, own)
     np.testing.assert_array_equal(checkpoint.logits(), original.logits()[:200])
-    assert checkpoint.card.test_accuracy > 0.85
+    assert checkpoint.card.test_accuracy > 0.8
     assert find_better_normalization(checkpoint) is None
 
 
 def test_a_normalization_that_scores_higher_is_found(tmp_path, published, first_test_images):
     path, original = published
-    checkpoint = import_checkpoint(path, "resnet20", "theirs", tmp_path, Normalization(mean=(0.1,) * 3, std=(1,) * 3))
+    checkpoint = import_checkpoint(path, "resnet8", "theirs", tmp_path, Normalization(mean=(0.1,) * 3, std=(1,) * 3))
     sentence = find_better_normalization(checkpoint)
     assert "the mean and std of CIFAR-10 it" in sentence
     better = metrics.accuracy(original.logits()[:200], first_test_images.labels)
@@ -135,14 +120,14 @@ def test_a_normalization_that_is_better_by_chance_is_not_named(tmp_path, publish
     path, original = published
     near = tuple(value + 0.004 for value in original.card.normalization.mean)
     checkpoint = import_checkpoint(
-        path, "resnet20", "theirs", tmp_path, Normalization(mean=near, std=original.card.normalization.std)
+        path, "resnet8", "theirs", tmp_path, Normalization(mean=near, std=original.card.normalization.std)
     )
     assert find_better_normalization(checkpoint) is None
 
 
 def test_without_the_complete_test_split_weights_are_evaluated_on_the_bundled_one(tmp_path, published, capsys):
     path, original = published
-    words = ["import", str(path), "--architecture", "resnet20", "--name", "mine"]
+    words = ["import", str(path), "--architecture", "resnet8", "--name", "mine"]
     assert main(words) == 0
     printed = capsys.readouterr()
     assert "CIFAR-10 is missing: evaluated on 5,000 CIFAR-10 images" in printed.err
@@ -156,11 +141,11 @@ def test_another_order_of_the_classes_is_brought_into_that_of_the_data(tmp_path,
     state = original.network().state_dict()
     state |= {key: state[key].flip(0) for key in ("fc.weight", "fc.bias")}
     torch.save(state, path)
-    checkpoint = import_checkpoint(path, "resnet20", "mine", tmp_path, classes=classes)
+    checkpoint = import_checkpoint(path, "resnet8", "mine", tmp_path, classes=classes)
     assert checkpoint.classes == original.classes
-    assert checkpoint.card.test_accuracy > 0.85
+    assert checkpoint.card.test_accuracy > 0.8
     with pytest.raises(ConfigError, match="not the 10 classes"):
-        import_checkpoint(path, "resnet20", "other", tmp_path, classes=("a", "b"))
+        import_checkpoint(path, "resnet8", "other", tmp_path, classes=("a", "b"))
 
 
 def test_a_head_of_another_size_is_named_as_such(tmp_path, small_cifar10):

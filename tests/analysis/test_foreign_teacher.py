@@ -16,6 +16,7 @@ from kdexplorer.errors import CheckpointError
 from kdexplorer.runs.checkpoints import find_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import list_runs
 from tests.datasets.test_folder import data, write  # noqa: F401
+from tests.runs.forgery import Marker
 
 SHORT = ["--epochs", "1", "--batch-size", "16", "--students", "resnet8:kd:weight=0.9:ce_weight=0.1"]
 
@@ -128,9 +129,11 @@ def broken():
 def test_a_function_of_whoever_starts_it_gives_a_teacher(shapes, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_teacher.py").write_text(FUNCTION)
+    (tmp_path / "shapes" / "disc" / "notes.txt").write_text("no image")
     torch.save(fit(shapes), tmp_path / "weight.pt")
     words = ["train", "--dataset", shapes.key, *SHORT, "--teacher"]
     assert main([*words, "own_teacher:load"]) == 0
+    assert capsys.readouterr().err.count("notes.txt") == 1
     config = list_runs()[0].config()
     assert find_checkpoint(config.teacher).logits() == pytest.approx(logits_of(shapes, "test"), abs=0.02)
     assert main([*words, "own_teacher:load", "--quiet"]) == 0  # computed once
@@ -143,14 +146,17 @@ def test_a_function_of_whoever_starts_it_gives_a_teacher(shapes, tmp_path, monke
     assert "no checkpoint 'own_teacher:load'" in capsys.readouterr().err
 
 
-def test_a_program_that_normalizes_itself_is_recognized(shapes, tmp_path, capsys):
+def test_a_program_that_normalizes_itself_is_recognized(shapes, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     assert (
         main(["train", "--dataset", shapes.key, *SHORT[:4], "--students", "resnet8:scratch:name=own", "--quiet"]) == 0
     )
     (own,) = run_checkpoints(list_runs()[0])
     (tmp_path / "own.pt2").write_bytes(export(own))
-    assert main(["import", str(tmp_path / "own.pt2"), "--name", "mine", "--dataset", shapes.key]) == 0
-    assert "mean and std 0" in capsys.readouterr().err
+    assert main(["import", "own.pt2", "--name", "mine", "--dataset", "folder:shapes"]) == 0
+    said = capsys.readouterr().err
+    assert "mean and std 0" in said
+    assert "is missing" not in said
     assert find_checkpoint("imported/mine").logits() == pytest.approx(own.logits(), abs=0.05)
 
 
@@ -175,14 +181,6 @@ def test_logits_of_other_images_are_refused(shapes, tmp_path, capsys):
     save_npz(tmp_path / "teacher.npz", shapes, test=np.zeros((4, 3)))
     assert main(["import", str(tmp_path / "teacher.npz"), "--name", "mine", "--dataset", shapes.key]) == 1
     assert "shape (4, 3)" in capsys.readouterr().err
-
-
-class Marker:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
 
 
 @pytest.mark.parametrize("file", ["evil.npz", "evil.pt2"])

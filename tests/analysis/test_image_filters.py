@@ -5,8 +5,6 @@ import pytest
 
 from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.image_filters import Predictions
-from kdexplorer.datasets import get_dataset
-from kdexplorer.runs.checkpoints import LOGITS
 
 
 def logits_of(predicted):
@@ -58,25 +56,3 @@ def test_filters_need_their_students():
     assert "Largest disagreement" not in alone
     assert "Teacher wrong" in alone
     assert image_filters.available_filters(FOUR_IMAGES) == list(image_filters.FILTERS)
-
-
-def test_a_distilled_student_is_paired_with_its_own_baseline(tmp_path, make_checkpoint, monkeypatch):
-    monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 2)
-    kd, at = ({"terms": [{"method": method}]} for method in ("kd", "at"))
-    facts = {"other": {"run": "x"}, "baseline": {"run": "r"}, "unpaired": {"run": "y", "objective": kd},
-             "student": {"run": "r", "objective": at}}  # fmt: skip
-    networks = {
-        name: make_checkpoint(tmp_path / name, seed=seed, logits=np.full((2, 10), float(seed)), **more)
-        for seed, (name, more) in enumerate(facts.items())
-    }
-
-    def gather(*names):
-        students, both = [networks[name] for name in names], (np.zeros(2, int), np.arange(2))
-        return image_filters.gather_predictions(networks["other"], students, "synthetic", *both)
-
-    found = gather("other", "baseline", "unpaired", "student")
-    assert (found.scratch[0, 0], found.distilled[0, 0]) == (1.0, 3.0)
-    found = gather("other", "unpaired")
-    assert (found.scratch, found.distilled[0, 0]) == (None, 2.0)
-    (networks["other"].path / LOGITS).unlink()
-    assert gather("baseline", "student") is None

@@ -33,16 +33,6 @@ def test_rows_agree_with_the_logits(family):
     assert rows[1].to_baseline is None
 
 
-def test_each_student_is_tested_against_its_baseline_and_its_teacher(family):
-    teacher, plain, student = family.rows()
-    assert (teacher.to_scratch_baseline, teacher.to_teacher) == (plain.to_scratch_baseline, plain.to_teacher)
-    assert teacher.to_teacher is None
-    pair = student.to_teacher
-    assert student.to_scratch_baseline.other == "plain"
-    assert (pair.other, pair.estimate, pair.p) == ("teacher", -18 / 120, pytest.approx(2 * 0.5**18))
-    assert (pair.gained, pair.lost) == (0, 18)
-
-
 def test_different_evaluation_images_are_different_groups(family, tmp_path, make_checkpoint):
     assert list(results.group_by_evaluation(family.entries).values()) == [["teacher", "plain", "student"]]
     other = make_checkpoint(tmp_path / "other", data={"dataset": "synthetic", "evaluation_images": 2000})

@@ -93,13 +93,6 @@ FINISHED = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_S
 EARLY = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN).SerializeToString()
 
 
-def test_the_end_of_a_run_is_noticed():
-    assert messages.ends_run(FINISHED)
-    assert not messages.ends_run(EARLY)
-    assert not messages.ends_run(ForwardMsg(session_event={}).SerializeToString())
-    assert not messages.ends_run(b"\0" * 5000)
-
-
 class Browser:
     """One connection: what it sends, what the application has seen of it, and what it was sent."""
 
@@ -378,20 +371,6 @@ def call(application, client=GUEST, method="GET", cookie="", scheme="http"):
         return {"type": "http.request"}
 
     return application(scope, receive, send), sent
-
-
-KIND = b"text/html; charset=utf-8"
-
-
-async def page(scope, receive, send):
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [(b"X-Content-Type-Options", b"other"), (b"content-type", KIND)],
-        }
-    )
-    await send({"type": "http.response.body", "body": b"page"})
 
 
 @pytest.mark.parametrize(("cookies", "first"), [(itertools.count(), 2), (itertools.repeat(0), 1)])

@@ -145,16 +145,6 @@ def test_a_guest_cannot_clear_what_others_see(app):
     asyncio.run(play())
 
 
-def test_a_few_visitors_are_served(app, capsys):
-    tally = load.main(
-        ["--people", "3", "--minutes", "0.03", "--join", "0.5", "--think", "0.2", "0.4", "--empty-caches", "--url", app]
-    )
-    assert tally.errors == []
-    assert len(tally.actions) >= 6
-    assert len(tally.first_pages) == 3
-    assert "errors 0, connections lost 0" in capsys.readouterr().out
-
-
 @pytest.mark.usefixtures("app_runs")
 def test_a_few_phones_vote(app, capsys):
     room, tally = asyncio.run(vote.run(app, argparse.Namespace(devices=5, seconds=2.5, stuffing=None)))

@@ -49,16 +49,6 @@ def order(waiting):
     return found
 
 
-def test_use_is_halved_every_ten_seconds(clock):
-    one = Visitor()
-    one.add(4.0)
-    clock[0] += 20
-    assert one.used() == pytest.approx(1.0)
-    one.add(1.0)
-    clock[0] += 10
-    assert one.used() == pytest.approx(1.0)
-
-
 def test_the_time_of_a_turn_is_used_by_the_visitor_and_the_address(clock, arrive):
     visitor, other = arrive(), arrive()
     for seconds in (3, 1):
@@ -86,13 +76,6 @@ def test_who_waits_goes_first_by_presenter_then_address_then_visitor(arrive):
     for turn in (*held, waiting.pop("presenter")):
         turns.end(turn)
     assert order(waiting) == ["other", "modest", "greedy"]
-
-
-def test_of_equals_the_first_goes_first(arrive):
-    held = turns.ask(arrive(), computes=True)
-    waiting = {number: turns.ask(arrive(), computes=True) for number in range(5)}
-    turns.end(held)
-    assert order(waiting) == [0, 1, 2, 3, 4]
 
 
 def test_who_has_been_here_goes_before_who_has_just_come(arrive):
@@ -213,23 +196,6 @@ def test_while_a_run_trains_a_heavy_turn_is_followed_by_a_pause_without_heavy_on
         assert waits.granted.done()
         turns.end(waits)
         clock[0] += 10
-
-
-def test_whether_something_trains_is_looked_up_once_a_second(clock, monkeypatch):
-    monkeypatch.undo()
-    answers = iter([0, 2])
-    monkeypatch.setattr(turns, "count_live", lambda: next(answers))
-    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr(turns, "_looked", (0.0, True))
-    assert [turns.is_training(), turns.is_training()] == [False, False]
-    clock[0] += 1
-    assert turns.is_training()
-
-
-def test_what_is_called_later_is_called():
-    called = threading.Event()
-    turns.later(0, called.set)
-    assert called.wait(60)
 
 
 def test_an_address_gets_half_of_what_others_leave():

@@ -1,6 +1,5 @@
 """Pictures of many visitors: two are decoded at a time, each file once, and refusals are remembered."""
 
-import contextlib
 import threading
 
 import numpy as np
@@ -64,26 +63,6 @@ def test_two_pictures_are_decoded_at_a_time_and_each_visitor_gets_the_right_one(
     assert in_threads(files) == list(range(1, 13))
     assert sorted(calls) == files
     assert max(most) <= uploads.AT_A_TIME
-
-
-def test_who_waits_is_told_so(decoded, monkeypatch):
-    said = []
-
-    @contextlib.contextmanager
-    def spinner(text):
-        said.append(text)
-        uploads._slots.release()  # one of the others has finished
-        yield
-
-    monkeypatch.setattr(uploads.st, "spinner", spinner)
-    uploads.decode_once(b"first")
-    assert said == []
-    for _ in range(uploads.AT_A_TIME):
-        uploads._slots.acquire()
-    uploads.decode_once(b"second")
-    for _ in range(uploads.AT_A_TIME - 1):
-        uploads._slots.release()
-    assert len(said) == 1
 
 
 def test_the_same_file_is_decoded_once_also_where_many_send_it_at_once(decoded):

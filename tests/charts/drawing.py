@@ -1,5 +1,6 @@
 """What a chart's specification contains, and what Vega makes of it."""
 
+import functools
 import html
 import json
 import re
@@ -20,9 +21,14 @@ def rows_of(spec, field=""):
     return [row for rows in found for row in rows if not field or field in row]
 
 
+@functools.cache
+def schema():
+    return Draft7Validator(load_schema())
+
+
 def validate(spec):
     """Asserts that a chart is valid Vega-Lite and JSON, and has alternative text."""
-    Draft7Validator(load_schema()).validate(spec | {"title": spec["title"] | {"subtitle": ""}})  # no expression there
+    schema().validate(spec | {"title": spec["title"] | {"subtitle": ""}})  # no expression there
     json.dumps(spec, allow_nan=False)
     assert len(spec["description"]) > 20
 

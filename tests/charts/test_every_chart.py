@@ -24,7 +24,7 @@ from kdexplorer.charts import (
     temperature,
     votes,
 )
-from kdexplorer.charts.common import NetworkLogits, fill_shape, title
+from kdexplorer.charts.common import NetworkLogits, title
 from kdexplorer.charts.evaluation import inheritance
 from kdexplorer.runs.records import TeacherFigures
 from tests.charts.drawing import compile_vega, draw, heading, texts, validate
@@ -174,12 +174,3 @@ def test_a_network_has_the_same_color_in_every_chart(charts):
     color = style.look_of(ROLES["small"]).color
     for name in ("soft labels", "kl", "grid", "stages", "curves", "cost", "reliability", "classes", "closeness"):
         assert color in json.dumps(charts[name]), name
-
-
-def test_filling_leaves_the_shape_alone():
-    shape = {"params": [{"name": "a", "value": 0}, {"name": "b", "expr": "a"}], "title": {"text": "x"}, "datasets": {}}
-    before = json.dumps(shape)
-    filled = fill_shape(shape, {"rows": [{"y": 1}]}, {"a": 3}, "d")
-    assert json.dumps(shape) == before
-    assert filled["params"] == [{"name": "a", "value": 3}, {"name": "b", "expr": "a"}]
-    assert (filled["datasets"], filled["description"]) == ({"rows": [{"y": 1}]}, "d")

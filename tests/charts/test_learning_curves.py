@@ -75,14 +75,6 @@ def test_thin_lines_show_the_training_batches_within_epochs_before_and_after_the
         assert "training batches" in json.dumps(spec["params"])
 
 
-def test_a_curve_that_starts_late_says_so():
-    early, late = points(), [one for one in points() if one.epoch > 0 or one.network == "plain"]
-    assert "distilled" not in (heading(learning_curves.learning_curves(early, LOOKS), "subtitle") or "")
-    said = heading(learning_curves.learning_curves(late, LOOKS), "subtitle")
-    assert "distilled from epoch 2" in said
-    assert "plain" not in said
-
-
 @pytest.mark.parametrize("method", all_methods(), ids=lambda method: method.key)
 def test_every_method_has_a_measure(method):
     assert learning_curves.get_measure(method.key).label == f"{method.label} term"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis.metrics import entropy, gradient_on_logits, kl_divergence, softmax
-from kdexplorer.charts import common, gradients, learning_curves, soft_labels, style
+from kdexplorer.charts import common, gradients, soft_labels, style
 from kdexplorer.charts.common import NetworkLogits
 from tests.charts.drawing import draw, heading, marks, number, rows_of, texts
 
@@ -31,7 +31,7 @@ def test_of_more_the_teachers_ten_and_the_label_are_selected(count):
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_the_bars_are_the_softmax_over_all_classes(count):
+def test_bars_and_numbers_are_those_over_all_classes(count):
     teacher, students, classes, label = networks(count)
     svg = draw(soft_labels.columns(teacher, students, classes, label, 4.0))
     found = {(mark["network"], mark["class"]): number(mark["probability at T"]) for mark in marks(svg, "logit")}
@@ -46,12 +46,7 @@ def test_the_bars_are_the_softmax_over_all_classes(count):
             }
             rest = others[one.name, f"the other {count - len(shown)}"]
             assert rest == pytest.approx(1 - expected[shown].sum(), abs=6e-5)
-
-
-@pytest.mark.parametrize("count", COUNTS)
-def test_the_numbers_below_the_bars_count_classes_that_are_not_shown(count):
-    teacher, students, classes, label = networks(count)
-    words = texts(draw(soft_labels.columns(teacher, students, classes, label, 4.0)))
+    words = texts(svg)
     for one in [teacher, *students]:
         own = float(entropy(softmax(one.logits, 4.0)))
         assert f"{own:.2f}" in words
@@ -96,22 +91,6 @@ def test_probability_bars_show_the_probabilities_and_say_which_classes(count):
     assert found == pytest.approx(expected)
     assert (f"{len(shown)} of {count} classes" in heading(spec, "subtitle")) == (count > 10)
     assert spec["layer"][0]["mark"]["color"] == style.look_of(style.HUMAN).color
-
-
-@pytest.mark.parametrize("count", COUNTS)
-def test_soft_labels_of_an_epoch_are_the_softmax_over_all_classes(count):
-    teacher, students, classes, label = networks(count)
-    looks = style.series({one.name: one.role for one in students})
-    logits = {one.name: one.logits for one in students}
-    spec = learning_curves.soft_labels_by_epoch(teacher.logits, {0: logits}, looks, classes, 4.0, label)
-    shown = common.select_classes(teacher.logits, label)
-    for name, values in {"teacher": teacher.logits, **logits}.items():
-        found = {
-            row["class"].removesuffix(" (label)"): row["p"] for row in rows_of(spec, "p") if row["network"] == name
-        }
-        assert list(found) == [classes[k] for k in shown]
-        assert list(found.values()) == pytest.approx(softmax(values, 4.0)[shown], abs=1e-5)
-    assert f"{classes[label]} (label)" in [row["class"] for row in rows_of(spec, "p")]
 
 
 @pytest.mark.parametrize("pinned", [0.5, 1.0, 3.0, 20.0])

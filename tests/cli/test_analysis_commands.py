@@ -56,14 +56,6 @@ def test_human_labels_prints_a_row_for_each_network(bundled, make_checkpoint, tm
     assert "±" not in baseline
 
 
-def test_networks_evaluated_on_different_images_cannot_share_a_table(bundled, make_checkpoint, capsys):
-    make_checkpoint(bundled / "a")
-    held = {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 120}
-    make_checkpoint(bundled / "b", seed=1, data=held)
-    assert main(["runs", "table"]) == 2
-    assert "evaluated on different images" in capsys.readouterr().err
-
-
 def test_claims_prints_every_claim_with_its_verdict(bundled, make_checkpoint, capsys):
     make_checkpoint(bundled / "only")
     assert main(["claims", "--json"]) == 0

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import pickle
 import re
 import shlex
 
@@ -268,24 +267,6 @@ def test_imported_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_pat
     for _ in range(2):  # a failed import leaves nothing
         assert main([*words[:-1], "other", "--std", "0.2", "0.2", "-0.2"]) == 2
         assert "std" in capsys.readouterr().err
-
-
-class _Marker:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
-
-
-def test_a_pickle_in_disguise_is_refused_and_not_executed(tmp_path, capsys):
-    (tmp_path / "evil.pt").write_bytes(pickle.dumps({"conv1.weight": _Marker(tmp_path / "marker")}))
-    words = ["import", str(tmp_path / "evil.pt"), "--architecture", "resnet8", "--name", "evil"]
-    assert main(words) == 1
-    error = capsys.readouterr().err
-    assert "not a plain file of weights" in error
-    assert "weights_only" not in error  # torch's advice is to unpickle
-    assert not (tmp_path / "marker").exists()
 
 
 def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny, monkeypatch, capsys):

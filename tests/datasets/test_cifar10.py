@@ -20,6 +20,7 @@ from kdexplorer.datasets.augmentation import augment
 from kdexplorer.datasets.base import sample_class_balanced
 from kdexplorer.datasets.cifar10 import content_order
 from kdexplorer.errors import DataError
+from tests.runs.forgery import Marker
 
 CIFAR10 = get_dataset("cifar10")
 IMAGE = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
@@ -178,16 +179,6 @@ def test_truncated_parquet_names_the_file(parquet, share):
 
 
 # --- The official archive ---------------------------------------------------------------------------------
-
-
-class Marker:
-    """Unpickled, it would leave a file: what is not verified must not be unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
 
 
 def write_batches(root, marker=None):

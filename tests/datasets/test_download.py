@@ -37,27 +37,6 @@ def wait_for_the_end():
     raise AssertionError("the download did not end")
 
 
-def test_nothing_was_started(program):
-    program("pass")
-    assert download.download_status().state == "absent"
-
-
-def test_the_data_come_without_a_restart(program):
-    program("(root / 'cifar-10-batches-py').mkdir()")
-    download.start_download()
-    assert wait_for_the_end().state == "ready"
-    download.start_download()  # nothing to do
-
-
-def test_a_failure_has_its_last_line_as_message_and_can_be_tried_again(program):
-    program("print('10 %'); sys.exit('error: the network is down')")
-    download.start_download()
-    assert wait_for_the_end() == download.DownloadStatus("failed", 0.0, "the network is down")
-    program("(root / 'cifar-10-batches-py').mkdir()")
-    download.start_download()
-    assert wait_for_the_end().state == "ready"
-
-
 def test_progress_is_the_size_of_the_archive_and_cancel_cleans_up(program):
     size = cifar10.Cifar10.archive_bytes // 4
     root = program(

@@ -45,11 +45,6 @@ def test_the_variable_names_a_file_or_its_folder_and_replaces_the_search(folder,
         assert find_human_labels() == expected
 
 
-def test_counts_become_shares(folder):
-    np.save(folder / "a.npy", counts())
-    np.testing.assert_allclose(load_human_labels(folder / "a.npy"), counts() / 50)
-
-
 def in_the_wrong_order():
     return np.roll(counts(), 1, axis=1)
 

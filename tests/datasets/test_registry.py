@@ -6,12 +6,12 @@ import pytest
 from kdexplorer.datasets import all_datasets, data_root, get_dataset
 from kdexplorer.errors import ConfigError, DataError
 
-DATASETS = all_datasets()
+DATASETS = [one for one in all_datasets() if not one.key.startswith("folder:")]  # none of the user's own
 each_dataset = pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.key)
 
 
 def test_keys_and_labels_are_unique_and_an_unknown_key_lists_the_choices():
-    assert [get_dataset(dataset.key) for dataset in DATASETS] == list(DATASETS)
+    assert [get_dataset(dataset.key) for dataset in DATASETS] == DATASETS
     assert len({dataset.label for dataset in DATASETS}) == len(DATASETS)
     with pytest.raises(ConfigError, match=r"'mnist'.*cifar10.*synthetic"):
         get_dataset("mnist")
@@ -54,33 +54,12 @@ def test_the_gallery_is_the_test_split_or_its_samples(dataset, tiny):
         assert all(np.array_equal(a, b) for a, b in zip((images, labels, positions), dataset.samples(), strict=True))
 
 
-@each_dataset
-def test_a_part_of_a_split_has_its_images_in_order(dataset, tiny):
-    if not dataset.is_available():
-        with pytest.raises(DataError, match=str(data_root())):
-            dataset.load("test")
-        return
-    split = dataset.load("test")
-    part = split.take(np.array([5, 2]))
-    assert len(part) == 2
-    assert np.array_equal(part.images, split.images[[5, 2]])
-    assert part.labels.tolist() == split.labels[[5, 2]].tolist()
-    assert part.classes == dataset.classes
-
-
 def test_what_is_drawn_is_available_anywhere_and_cannot_be_downloaded():
     synthetic = get_dataset("synthetic")
     assert synthetic.is_available()
     assert not synthetic.can_download
     with pytest.raises(DataError, match=synthetic.label):
         synthetic.download()
-
-
-def test_the_real_gallery_is_the_whole_test_split(real_root):
-    images, labels, positions = get_dataset("cifar10").gallery()
-    assert images.shape == (10_000, 3, 32, 32)
-    assert np.array_equal(positions, np.arange(10_000))
-    assert np.bincount(labels).tolist() == [1000] * 10
 
 
 def test_the_environment_names_the_folder(monkeypatch, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kdexplorer.datasets import get_dataset
-from kdexplorer.datasets.synthetic import _draw, draw_shapes
+from kdexplorer.datasets.synthetic import draw_shapes
 
 SYNTHETIC = get_dataset("synthetic")
 
@@ -26,15 +26,3 @@ def test_synthetic_splits_differ_and_load_with_progress(tiny):
     assert calls == [(120, 120)]
     seen = {image.tobytes() for image in train.images}
     assert not any(image.tobytes() in seen for image in test.images)
-
-
-def test_some_synthetic_classes_are_alike():
-    """With everything else the same, a shape's frame is among its two nearest neighbors and close."""
-    images = [_draw(np.full(100, label), np.random.default_rng(0)).astype(float) for label in range(10)]
-    distance = np.array([[np.abs(a - b).mean() for b in images] for a in images])
-    for label in range(10):
-        partner, order = label ^ 1, np.argsort(distance[label])
-        others = [k for k in range(10) if k not in (label, partner)]
-        assert partner in order[1:3]
-        assert distance[label, partner] < 0.7 * distance[label, others].mean()
-    assert distance[~np.eye(10, dtype=bool)].min() > 1

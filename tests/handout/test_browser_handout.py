@@ -17,6 +17,7 @@ from kdexplorer.handout import page
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import bundled_checkpoints
+from tests.pages.test_browser_screens import check_themes
 
 BUNDLED = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
 NAMES = ("resnet56", "resnet20-scratch", "resnet20-response")
@@ -34,7 +35,7 @@ def handout(tmp_path_factory):
     networks = {name: BUNDLED[name] for name in NAMES}
     pictures = get_dataset("cifar10").pictures([3, 5, 8], networks[NAMES[0]].classes)
     photo = Picture(np.random.default_rng(0).integers(0, 256, (3, 32, 32), np.uint8), name="<b>me</b>.png")
-    request = HandoutRequest(networks, [*pictures, photo])
+    request = HandoutRequest(networks, [*pictures, photo], experiments=True, address="https://kd.example.org")
     path = tmp_path_factory.mktemp("handout") / "handout.html"
     path.write_text(page.build(request), encoding="utf-8")
     return path
@@ -135,6 +136,13 @@ def test_sliders_follow_keyboard_and_pointer(tab):
     wait_for_title(tab, "divergence", "Forward KL covers both modes")
     tab.locator("#beta").fill("1")
     wait_for_title(tab, "divergence", "Reverse KL seeks one mode")
+
+
+@on(DESKTOP)
+def test_axe_finds_nothing_severe_and_every_stop_of_the_keyboard_has_a_name(tab):
+    check_themes(tab, lambda _: tab.wait_for_timeout(300))
+    assert tab.locator("[tabindex='0']").count()
+    assert tab.locator("[tabindex='0']:not([role][aria-label])").count() == 0
 
 
 @on(DESKTOP)

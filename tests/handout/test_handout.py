@@ -217,20 +217,6 @@ def test_the_counts_follow_the_numbers(gained, lost, change):
     assert sentence.partition("of 100 images ")[2].endswith(f"{change}.")
 
 
-def test_a_shape_is_in_the_file_once_and_has_no_slider_of_its_own(networks, library):
-    parsed = Parsed(build(networks))
-    shapes, first, second = parsed.data()["shapes"], parsed.data("charts-0"), parsed.data("charts-1")
-    for name in ("soft_labels", "attention", "gradient 1", "gradient 2"):
-        assert first[name]["shape"] == second[name]["shape"]
-        assert first[name]["rows"] != second[name]["rows"]
-        shape = shapes[first[name]["shape"]]
-        assert {data["name"] for data in shape["data"] if "source" not in data} == first[name]["rows"].keys()
-        assert first[name]["values"].keys() <= {signal["name"] for signal in shape["signals"]}
-    assert first["soft_labels"]["values"]["subtitle"].startswith("★ and shading")
-    assert not [signal for shape in shapes for signal in shape["signals"] if "bind" in signal]
-    assert len(shapes) == len({json.dumps(shape) for shape in shapes})
-
-
 def test_the_class_maps_follow_the_temperature(networks, library):
     split = get_dataset("synthetic").load("test")
     found = Parsed(build(networks)).data()
@@ -250,26 +236,6 @@ def test_the_table_has_intervals_and_the_paired_test(networks, library):
     assert "To baseline" in words  # the network of this name
     assert "McNemar p" in words
     assert "Cross-entropy to human labels" not in words  # there are none
-
-
-def test_a_column_without_a_value_is_left_out(networks, library):
-    words = Parsed(build({"teacher": networks["teacher"]})).words
-    assert "Calibration error (%)" in words
-    assert "Agrees with teacher" not in words
-
-
-def test_informative_pictures_come_first_and_none_twice(networks):
-    teacher, *students = networks.values()
-    chosen = choose_pictures(9, teacher, students)
-    assert len({picture.index for picture in chosen}) == 9
-    scratch, distilled = (c.logits().argmax(axis=1) for c in students)
-    first = chosen[0]
-    assert distilled[first.index] == first.label != scratch[first.index]
-    assert len(choose_pictures(500, teacher, students)) == 60
-    own = [*chosen[3:5], Picture(np.zeros((3, 32, 32), np.uint8), name="mine")]
-    more = choose_pictures(6, teacher, students, own)
-    assert more[:3] == own
-    assert len({picture.index for picture in more}) == len(more) == 6
 
 
 def test_an_invalid_request_says_why(networks):

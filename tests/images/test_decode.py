@@ -71,12 +71,6 @@ def test_average_in_blocks_equals_pillows_average_of_the_whole_image(monkeypatch
     assert np.abs(pixels - np.asarray(whole).astype(int)).max() <= 1
 
 
-def test_crop_keeps_the_central_square():
-    pixels = np.zeros((32, 96, 3), np.uint8)
-    pixels[:, 32:64] = 200
-    assert (decode.decode_image(encode(Image.fromarray(pixels)), "crop") == 200).all()
-
-
 def test_letterbox_keeps_the_whole_image():
     pixels = decode.decode_image(encode(Image.new("RGB", (64, 32), RED)), "letterbox")
     assert (pixels[8:24] == RED).all()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from kdexplorer.images.picture import data_url, enlarge_png, interpolate_palette, map_png
+from kdexplorer.images.picture import enlarge_png, interpolate_palette, map_png
 
 
 @pytest.mark.parametrize(("size", "factor"), [(320, 10), (335, 10), (8, 1)])
@@ -44,12 +43,6 @@ def test_a_smooth_map_has_values_between_its_pixels():
             found.append(len(np.unique(np.asarray(image)[..., 3])))
     assert found[0] == 2
     assert found[1] > 50
-
-
-def test_data_url_contains_the_png():
-    kind, _, payload = data_url(b"\x89PNG").partition(",")
-    assert kind == "data:image/png;base64"
-    assert base64.b64decode(payload) == b"\x89PNG"
 
 
 def test_the_perceptual_palette_gets_lighter():

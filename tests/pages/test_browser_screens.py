@@ -10,12 +10,8 @@ from PIL import Image
 
 from benchmarks.app import settle
 from kdexplorer.datasets import get_dataset
-from kdexplorer.handout import page as handout_page
-from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.vote.questions import make_question
 from kdexplorer.vote.store import open_store
-from tests.conftest import NEEDED
 from tests.pages.reading import VIEWS
 from tests.pages.runs import make_run
 from tests.tab import LARGE, PHONE, PROJECTOR
@@ -98,10 +94,6 @@ PERCENTAGES = """() => {
 }"""
 """Of each bar of the live view: how far right of it its percentage begins, in sizes of the text, and whether this ends
 in the bar's own column and stands in its row."""
-RAGGED = """() => [...document.querySelectorAll(".role-legend-symbol path[stroke-dasharray]")]
-  .filter((one) => !["", "1,0"].includes(one.getAttribute("stroke-dasharray")))
-  .map((one) => one.getAttribute("d")).filter((path) => !/^M-[0-9.]+,0L[0-9.]+,0$/.test(path))"""
-"""Markers in legends with a dashed outline: dashes belong to lines."""
 RIGHT = (
     "Math.max(0, ...[...document.querySelectorAll('.stVegaLiteChart svg')]"
     ".map((svg) => Math.round(svg.getBoundingClientRect().right)))"
@@ -192,7 +184,6 @@ def check_parts(page, name, size):
         assert min(box["x"], box["y"]) >= 0, (part, box)
         assert box["y"] + box["height"] <= height, (part, box)
         assert box["x"] + box["width"] <= width, (part, box)
-    assert page.evaluate(RAGGED) == []
     assert -0.5 < page.evaluate(BAND) < 1  # a line is higher than its letters
 
 
@@ -337,17 +328,3 @@ def test_a_finished_run(tab, app_runs):
     assert picture["x"] + picture["width"] <= min(box["x"] for box in drawn if box and box["width"])
     assert max(box["x"] + box["width"] for box in drawn if box) <= PROJECTOR[0]
     check_themes(page)
-
-
-def test_the_handout(open_tab, tmp_path):
-    networks = {name: find_checkpoint(name) for name in NEEDED}
-    pictures = get_dataset("cifar10").pictures([3], networks["resnet56"].classes)
-    address = "https://kd.example.org"
-    request = HandoutRequest(networks, pictures, experiments=True, address=address)
-    (tmp_path / "handout.html").write_text(handout_page.build(request), encoding="utf-8")
-    page = open_tab(size=PROJECTOR).page
-    page.goto((tmp_path / "handout.html").as_uri())
-    page.wait_for_selector("[data-chart=soft_labels] svg")
-    check_themes(page, lambda _: page.wait_for_timeout(300))
-    assert page.locator("[tabindex='0']").count()
-    assert page.locator("[tabindex='0']:not([role][aria-label])").count() == 0

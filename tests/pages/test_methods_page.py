@@ -25,22 +25,14 @@ def test_each_family_has_its_instrument(family, open_page, key, expected):
 
 
 def test_a_setting_changes_the_formula_and_one_out_of_bounds_is_reported(family, open_page):
-    at = open_page("methods", method="kd")
+    at = open_page("methods", method="telepathy")
+    assert "telepathy" in at.warning[0].value
+    assert at.selectbox(key="method").value == "kd"
     at.number_input(key="setting_kd_temperature").set_value(8.0).run()
     assert "T = 8" in at.latex[0].value
     assert not at.error
     at.number_input(key="setting_kd_temperature").set_value(1000.0).run()
     assert "temperature" in at.error[0].value
     assert "T = 4" in at.latex[0].value
-
-
-def test_an_unknown_method_in_the_link_is_left_out(family, open_page):
-    at = open_page("methods", method="telepathy")
-    assert "telepathy" in at.warning[0].value
-    assert at.selectbox(key="method").value == "kd"
-
-
-def test_without_a_student_the_page_says_so(family, open_page):
-    at = open_page("methods")
     at.multiselect(key="students").set_value([]).run()
     assert "Choose a student" in text(at)

@@ -64,13 +64,22 @@ def new_place(tmp_path, monkeypatch):
     return new_place
 
 
-def in_groups(items, size):
-    return [items[begin : begin + size] for begin in range(0, len(items), size)]
+@pytest.fixture
+def check(reliability):
+    """`check(chosen, look_at, size)`: `look_at(group)` fails on no group of so many mutations; they are counted."""
+
+    def check(chosen, look_at, size=8):
+        groups = [chosen[begin : begin + size] for begin in range(0, len(chosen), size)]
+        culprits = [culprit for group in groups for culprit in find_culprits(group, look_at)]
+        assert not culprits, "\n".join(culprits)
+        reliability["JSON files mutated; every page opened"] += len(chosen)
+
+    return check
 
 
-def check_groups(groups, look_at):
-    culprits = [culprit for group in groups for culprit in find_culprits(group, look_at)]
-    assert not culprits, "\n".join(culprits)
+def choose(documents, every):
+    """Every so many of the mutations of documents, by name."""
+    return [one for name, document in documents.items() for one in mutations(name, document)][::every]
 
 
 # --- Cards ------------------------------------------------------------------------------------------------
@@ -97,7 +106,7 @@ def full_card(evaluated):
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, reliability):
+def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, check):
     chosen, scratch = mutations("card.json", full_card)[::every], evaluated.parent / "scratch"
     usable = []
     for mutation in chosen:
@@ -139,9 +148,8 @@ def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, rel
         assert any(f"{len(group)} unusable" in one.label for one in at.expander)
         look("launch")
 
-    check_groups(in_groups(usable, 4), look_at_usable)
-    check_groups(in_groups(refused, 40), look_at_refused)
-    reliability["JSON files mutated; every page opened"] += len(chosen)
+    check(usable, look_at_usable, 4)
+    check(refused, look_at_refused, 40)
 
 
 # --- Runs -------------------------------------------------------------------------------------------------
@@ -172,9 +180,9 @@ def read_first(path):
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_no_file_of_a_run_breaks_a_page(run, every, new_place, look, reliability):
+def test_no_file_of_a_run_breaks_a_page(run, every, new_place, look, check):
     documents = {name: read_first(run.path / name) for name in RUN_FILES}
-    chosen = [one for name in RUN_FILES for one in mutations(name, documents[name])][::every]
+    chosen = choose(documents, every)
 
     def look_at(group):
         root = new_place("KDEXPLORER_RUNS")
@@ -212,9 +220,8 @@ def test_no_file_of_a_run_breaks_a_page(run, every, new_place, look, reliability
 
     broken = [one for one in chosen if one.file == "config.json" and is_broken(one)]
     others = [one for one in chosen if one not in broken]
-    check_groups(in_groups(others, 8), look_at)
-    check_groups(in_groups(broken, 20), look_at_broken)
-    reliability["JSON files mutated; every page opened"] += len(chosen)
+    check(others, look_at)
+    check(broken, look_at_broken, 20)
 
 
 # --- Sweeps -----------------------------------------------------------------------------------------------
@@ -237,9 +244,9 @@ def sweep(evaluated):
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_no_file_of_a_sweep_breaks_a_page(sweep, every, new_place, look, reliability):
+def test_no_file_of_a_sweep_breaks_a_page(sweep, every, new_place, look, check):
     documents = {name: read_first(sweep.path / name) for name in STUDY_FILES}
-    chosen = [one for name in STUDY_FILES for one in mutations(name, documents[name])][::every]
+    chosen = choose(documents, every)
 
     def place(group):
         root = new_place("KDEXPLORER_RUNS")
@@ -270,13 +277,12 @@ def test_no_file_of_a_sweep_breaks_a_page(sweep, every, new_place, look, reliabi
         look("compare", networks="teacher", show="Sweep")
 
     refused = [one for one in chosen if is_refused(one)]
-    check_groups(in_groups(refused, 10), look_at_refused)
-    check_groups(in_groups([one for one in chosen if one not in refused], 4), look_at)
-    reliability["JSON files mutated; every page opened"] += len(chosen)
+    check(refused, look_at_refused, 10)
+    check([one for one in chosen if one not in refused], look_at, 4)
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, reliability):
+def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, check):
     document = make_table().model_dump(mode="json")
     chosen, tables = mutations("league.json", document)[::every], evaluated.parent / "studies"
     tables.mkdir()
@@ -293,8 +299,7 @@ def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, reliability)
             finally:
                 path.unlink()
 
-    check_groups(in_groups(chosen, 8), look_at)
-    reliability["JSON files mutated; every page opened"] += len(chosen)
+    check(chosen, look_at)
 
 
 # --- Experiments and the audience's votes -------------------------------------------------------------------
@@ -302,7 +307,7 @@ def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, reliability)
 
 @pytest.mark.parametrize("every", EVERY)
 @pytest.mark.parametrize("key", ["omitted-class", "few-labels", "fidelity", "shifted-images"])
-def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, look, reliability):
+def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, look, check):
     experiment = get_experiment(key)
     results = known(experiment)
     files = {table_path(key, name): table for name, table in results.tables.items()}
@@ -319,17 +324,16 @@ def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, look, re
             look("experiments", experiment=key)
         look("overview")
 
-    check_groups(in_groups(chosen, 8), look_at)
-    reliability["JSON files mutated; every page opened"] += len(chosen)
+    check(chosen, look_at)
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_no_file_of_an_experiments_process_breaks_a_page(evaluated, every, new_place, look, reliability):
+def test_no_file_of_an_experiments_process_breaks_a_page(evaluated, every, new_place, look, check):
     new_place("KDEXPLORER_RUNS")
     run = open_experiment("fidelity")
     run.write_status("stopped", "stopped", warning="careful", seconds_left=3.0)
     documents = {name: read_first(run.path / name) for name in ("config.json", "status.json")}
-    chosen = [one for name, document in documents.items() for one in mutations(name, document)][::every]
+    chosen = choose(documents, every)
 
     def look_at(group):
         for mutation in group:
@@ -338,16 +342,15 @@ def test_no_file_of_an_experiments_process_breaks_a_page(evaluated, every, new_p
             (target / mutation.file).write_text(json.dumps(mutation.apply(documents[mutation.file])))
             look("experiments", experiment="fidelity")
 
-    check_groups(in_groups(chosen, 8), look_at)
-    reliability["JSON files mutated; every page opened"] += len(chosen)
+    check(chosen, look_at)
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, look, reliability):
+def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, look, check):
     new_place("KDEXPLORER_RUNS")
     closed = ask().model_copy(update={"counts": (1,) * 10})
     documents = {"1": closed.model_dump(), "2": ask(label=5, index=9, seed=1).model_dump()}
-    chosen = [one for number in documents for one in mutations(number, documents[number])][::every]
+    chosen = choose(documents, every)
 
     def look_at(group):
         for mutation in group:
@@ -362,21 +365,20 @@ def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, look, re
         look("soft_labels")
         look(None, figure="vote")
 
-    check_groups(in_groups(chosen, 8), look_at)
-    reliability["JSON files mutated; every page opened"] += len(chosen)
+    check(chosen, look_at)
 
 
 # --- Files beside them ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_no_file_beside_the_runs_breaks_the_launch_page(evaluated, every, new_place, look, reliability):
+def test_no_file_beside_the_runs_breaks_the_launch_page(evaluated, every, new_place, look, check):
     estimate = {"images_per_second": 100.0, "evaluation": 1.0, "epoch": 2.0, "seconds": 20.0}
     documents = {
         ".download.json": {"pid": 1, "pid_started": 1.0, "boot": "x"},
         ".machine.json": {"machine": "a processor", "estimate": estimate},
     }
-    chosen = [one for name, document in documents.items() for one in mutations(name, document)][::every]
+    chosen = choose(documents, every)
 
     def look_at(group):
         for mutation in group:
@@ -385,5 +387,4 @@ def test_no_file_beside_the_runs_breaks_the_launch_page(evaluated, every, new_pl
             (new_place(folders[mutation.file]) / mutation.file).write_text(text)
             look("launch")
 
-    check_groups(in_groups(chosen, 8), look_at)
-    reliability["JSON files mutated; every page opened"] += len(chosen)
+    check(chosen, look_at)

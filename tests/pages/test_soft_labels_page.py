@@ -9,26 +9,18 @@ from kdexplorer.runs.checkpoints import open_checkpoint
 from tests.pages.reading import dataset, open_tab, params, results_table, specs, text
 
 
-def test_the_first_state(family, open_page):
+def test_the_first_state_and_every_tab(family, open_page):
     at = open_page("soft_labels")
     assert at.selectbox(key="teacher").value == "teacher"
     assert at.multiselect(key="students").value == ["small-scratch", "small-response"]
     assert params(specs(at)[0])["logT"] == 2  # T = 4
     assert "2,000 of 2,000 images" in text(at)
-    tabs = [tab.label for tab in at.tabs]
-    assert "Logits" in tabs
-    assert "Human labels" not in tabs  # there are none
-    assert "handout" in [element.proto.id.rpartition("-")[2] for element in at.get("download_button")]
-    at.query_params["T"] = "8"
-    assert params(specs(at.run())[0])["logT"] == 3
-
-
-def test_every_tab_draws_its_charts(family, open_page):
-    at = open_page("soft_labels")
     counts = {"Gradient on the student": 2, "Curves over T": 5, "Class similarity": 4, "Logits": 1}
+    assert [tab.label for tab in at.tabs] == list(counts)  # without human labels
     for tab, count in counts.items():
         open_tab(at, tab)
         assert len(specs(at)) == count, tab
+        assert "the class that the teacher predicts" not in text(at)  # there are labels
     assert at.dataframe[0].value["class"].tolist()[:2] == ["airplane", "automobile"]
 
 
@@ -60,14 +52,10 @@ def test_alpha_starts_at_the_value_that_the_shown_student_was_trained_with(famil
     assert at.button_group(key="preset_alpha").value == 0.9
 
 
-def test_class_similarity_has_the_bundled_labels_and_without_them_says_how_images_are_grouped(
-    family, monkeypatch, open_page
-):
-    at = open_tab(open_page("soft_labels"), "Class similarity")
-    assert sum("classes by classes" in spec["description"] for spec in specs(at)) == 3
-    assert "the class that the teacher predicts" not in text(at)
+def test_class_similarity_without_labels_says_how_images_are_grouped(family, monkeypatch, open_page):
     monkeypatch.setattr(type(get_dataset("cifar10")), "test_labels", lambda self, root=None: None)
-    assert "the class that the teacher predicts" in text(at.run())
+    at = open_tab(open_page("soft_labels"), "Class similarity")
+    assert "the class that the teacher predicts" in text(at)
 
 
 def test_human_labels_have_a_tab(family, human, open_page):
@@ -103,6 +91,11 @@ def test_compare_has_a_column_for_human_labels(family, human, open_page):
     logits = open_checkpoint(family / "small-scratch").logits()
     row = table[table["name"] == "small-scratch"].iloc[0]
     assert row["human_cross_entropy"] == pytest.approx(cross_entropy_to_humans(human, logits).mean())
+
+
+@pytest.mark.parametrize("name", ["soft_labels", "compare"])
+def test_a_handout_can_be_downloaded(family, name, open_page):
+    assert "handout" in [element.proto.id.rpartition("-")[2] for element in open_page(name).get("download_button")]
 
 
 def test_a_data_set_of_its_own_has_its_classes_and_images(own, make_checkpoint, open_page):

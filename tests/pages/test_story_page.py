@@ -80,7 +80,7 @@ def test_a_step_of_the_bundled_lecture_has_its_sentence_and_its_figure(step, ope
     assert at.button(key="story_next").disabled == (step == COUNT)
 
 
-@pytest.mark.parametrize("step", ["0", "99", "-1", "²", "", "x" * 50])
+@pytest.mark.parametrize("step", ["0", "99", "²"])
 def test_a_step_that_does_not_exist_is_reported(family, step, open_page):
     at = open_page(story=step)
     assert at.warning
@@ -129,7 +129,7 @@ def test_an_optional_step_is_passed_over_and_opened_by_its_button(open_page):
     assert at.query_params["story"] == "5"
 
 
-def test_a_steps_settings_end_with_it(family, own_lecture, open_page):
+def test_a_steps_settings_end_with_it_unless_the_presenter_changes_them(family, own_lecture, open_page):
     at = open_page(story="1", T="2", image="3")
     at.button(key="story_next").click().run()
     assert at.query_params["image"] == "7"
@@ -137,11 +137,7 @@ def test_a_steps_settings_end_with_it(family, own_lecture, open_page):
     at.button(key="story_next").click().run()
     assert at.query_params["image"] == "3"
     assert params(specs(at)[0])["logT"] == 1
-
-
-def test_what_the_presenter_changes_in_a_step_stays(family, own_lecture, open_page):
-    at = open_page(story="1", T="2", image="3")
-    at.button(key="story_next").click().run()
+    at.button(key="story_back").click().run()
     at.button(key="pick_Next").click().run()
     at.button(key="story_next").click().run()
     assert at.query_params["image"] == "8"

@@ -40,14 +40,6 @@ def test_an_array_is_read_as_it_was_saved_by_its_facts():
     assert load() is None
 
 
-@pytest.mark.parametrize("damage", [lambda c: b"", lambda c: c[:-1], lambda c: c[:50] + bytes([c[50] ^ 1]) + c[51:]])
-def test_a_damaged_file_counts_as_missing(damage):
-    save()
-    (path,) = stored()
-    path.write_bytes(damage(path.read_bytes()))
-    assert load() is None
-
-
 def test_the_oldest_are_removed_when_there_are_too_many(monkeypatch):
     monkeypatch.setattr(array_store, "MAX_BYTES", 3 * SIZE)
     for number in range(5):

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import psutil
 import pytest
@@ -18,6 +17,7 @@ from kdexplorer.runs.launch import create_run, delete_run, launch_run, start_run
 from kdexplorer.runs.records import RunStatus
 from kdexplorer.runs.run_folder import Run, list_runs
 from tests.runs.conftest import CONFIG, SLEEP, write_status
+from tests.training.configs import wait_for
 
 
 @pytest.fixture
@@ -35,13 +35,6 @@ def popen(monkeypatch):
     for *_, process in calls:
         process.kill()
         process.wait()
-
-
-def wait_until(condition, seconds=300):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 def refuse(number):
@@ -76,7 +69,7 @@ def test_a_live_run_cannot_be_started_twice_nor_deleted_and_stops_on_request(pop
         delete_run(run)
     assert len(popen) == 1
     stop_run(run)
-    assert wait_until(lambda: run.status().state == "lost")  # the stand-in dies of SIGTERM
+    wait_for(lambda: run.status().state == "lost")  # the stand-in dies of SIGTERM
     assert popen[0][-1].wait() == -signal.SIGTERM
     with pytest.raises(RunError, match="lost"):
         stop_run(run)
@@ -89,15 +82,7 @@ def test_a_trainer_that_has_ended_leaves_no_zombie(popen):
     launch_run(CONFIG)
     ((*_, process),) = popen
     os.kill(process.pid, signal.SIGKILL)
-    assert wait_until(lambda: not psutil.pid_exists(process.pid), 60)  # nobody here has asked for its end
-
-
-@pytest.mark.parametrize("state", ["finished", "running"])
-def test_what_is_finished_or_running_cannot_be_started(run, sleeper, popen, state):
-    write_status(run, state, sleeper)
-    with pytest.raises(RunError, match=state):
-        start_run(run)
-    assert popen == []
+    wait_for(lambda: not psutil.pid_exists(process.pid), 60)  # nobody here has asked for its end
 
 
 def test_starting_keeps_what_the_trainer_has_already_written(run, monkeypatch, popen):

@@ -40,16 +40,6 @@ def test_only_new_lines_are_parsed(tmp_path, parsed):
     assert len(parsed) == 52
 
 
-def test_what_was_returned_does_not_change(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text(line(0))
-    reader = LineReader(path, EpochMetrics)
-    first = reader.read()
-    path.write_text(line(0) + line(1))
-    assert len(reader.read()) == 2
-    assert len(first) == 1
-
-
 def test_a_file_that_was_replaced_shortened_or_removed_is_read_anew(tmp_path):
     path = tmp_path / "metrics.jsonl"
     reader = LineReader(path, EpochMetrics)

@@ -233,13 +233,6 @@ def test_path_tricks_find_no_run(run, name):
         find_run(name)
 
 
-def test_a_run_is_found_by_the_path_of_its_folder(run, tmp_path):
-    assert find_run(str(run.path)).path == run.path
-    (tmp_path / "not-a-run").mkdir()
-    with pytest.raises(RunError):
-        find_run(str(tmp_path / "not-a-run"))
-
-
 def test_the_list_has_the_newest_first_and_only_runs(runs_root):
     for name in ("20250101-000000-a-0000", "20260101-000000-a-0000", ".temporary", "not a run"):
         (runs_root / name).mkdir()

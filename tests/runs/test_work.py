@@ -5,7 +5,6 @@ import os
 import signal
 
 import pytest
-from filelock import FileLock
 
 from kdexplorer.errors import RunError, TrainingError
 from kdexplorer.runs.launch import Stopped, create_run, work_in
@@ -66,13 +65,6 @@ def test_work_that_fails_says_why_and_raises_the_error(run, error, message, trac
     assert message in run.status().message
     assert ("Traceback" in run.log_tail()) == traceback
     assert not run.is_locked()
-
-
-def test_a_folder_that_another_process_has_is_left_as_it_is(run):
-    before = (run.path / "status.json").read_bytes()
-    with FileLock(run.path / ".lock"), pytest.raises(RunError, match="already running"):
-        work_in(run, lambda work: work.write("running"))
-    assert (run.path / "status.json").read_bytes() == before
 
 
 def test_a_folder_says_its_kind(run):

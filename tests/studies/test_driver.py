@@ -234,17 +234,6 @@ def test_what_was_not_written_is_found_again_and_what_is_stopped_continues(tiny,
     assert read_table(path) == before
 
 
-def test_nothing_starts_without_a_yes(tiny, declared, started, capsys):
-    assert main(["league", str(declared), "--estimate"]) == 0
-    assert "in 2 runs, about 3 min" in capsys.readouterr().err
-    assert main(["league", str(declared)]) == 2
-    assert "--yes" in capsys.readouterr().err
-    assert main(["league", str(declared), "--show"]) == 0
-    assert started == list_runs(StudyFolder.parent_folder()) == []
-    assert not declared.with_suffix(".json").exists()
-    assert main(["league", str(declared), "--seeds", "3"]) == 2
-
-
 def test_a_table_of_another_declaration_or_no_table_is_not_overwritten(tiny, declared, started, capsys):
     assert main(["league", str(declared), "--yes", "--seeds", "1", "--quiet"]) == 0
     path = declared.with_suffix(".json")

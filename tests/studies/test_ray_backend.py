@@ -66,17 +66,6 @@ def test_a_task_trains_in_a_folder_of_its_own_and_sends_what_changed(tiny, run, 
     assert figures(resumed) == figures(kept)
 
 
-def test_what_is_received_becomes_a_run_folder_of_this_process(run):
-    remote = ray_backend._RemoteRun(run, with_gpus=False)
-    status = {"state": "running", "message": "training", "pid": 1, "pid_started": 1.0, "boot": "another machine's"}
-    status |= {"epoch": 1, "step": 2}
-    remote.store({"status.json": json.dumps(status).encode(), "state.pt": b"s", "a/card.json": b"{}", "a/w": b"w"})
-    assert (run.path / "a" / "w").read_bytes() == b"w"
-    now = run.status()
-    assert (now.state, now.epoch, now.step) == ("running", 1, 2)  # alive: the driver is
-    assert now.pid != 1
-
-
 class FakeRay:
     """As much of Ray as a run uses; its machines are lost after they reported one of these steps."""
 

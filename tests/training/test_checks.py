@@ -6,16 +6,17 @@ from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.training.checks import find_problems, require_startable
 
+PLAIN = {"name": "s", "architecture": "resnet8"}
 BASE = {
     "dataset": "synthetic",
     "train_images": 300,
     "batch_size": 64,
-    "students": [{"name": "s", "architecture": "resnet8"}],
+    "students": [PLAIN],
 }
 AT = {"method": "at", "weight": 1000.0}
-DISTILLED = {"name": "s", "architecture": "resnet8", "terms": [AT]}
-COLD = {"name": "s", "architecture": "resnet8", "terms": [{"method": "kd", "temperature": 0}]}
-UNKNOWN = {"name": "s", "architecture": "resnet8", "terms": [{"method": "telepathy"}]}
+DISTILLED = PLAIN | {"terms": [AT]}
+COLD = PLAIN | {"terms": [{"method": "kd", "temperature": 0}]}
+UNKNOWN = PLAIN | {"terms": [{"method": "telepathy"}]}
 
 
 @pytest.mark.parametrize(
@@ -28,14 +29,19 @@ UNKNOWN = {"name": "s", "architecture": "resnet8", "terms": [{"method": "telepat
         ({"train_images": 20_000, "batch_size": 64}, "train_images", "only 10000"),
         ({"train_images": None, "holdout": 9_960}, "batch_size", "only 40"),
         ({"holdout": 9_990}, "holdout", "only 10000"),
+        ({"flip": "upside"}, "flip", "alternating"),
+        ({"epoch": 3}, "epoch", "is not a setting"),
+        ({"version": 3}, "version", "2"),
         ({"name": "../x"}, "name", "letters"),
+        ({"name": "a..b"}, "name", "two dots"),
         ({"students": []}, "students", "at least 1"),
+        ({"students": [PLAIN] * 65}, "students", "at most 64"),
         ({"students": [DISTILLED]}, "teacher", "no teacher is given"),
-        ({"students": [COLD]}, "students", "temperature"),
+        ({"students": [COLD]}, "students", "s: KD temperature should"),
         ({"students": [UNKNOWN]}, "students", "s: unknown method 'telepathy'"),
         ({"teacher": "nobody"}, "teacher", "no network 'nobody'"),
         ({"dataset": "cifar10"}, "dataset", "not available yet"),
-        ({"students": [{"name": "s", "architecture": "resnet8"}] * 2}, "students", "two students"),
+        ({"students": [PLAIN, PLAIN | {"name": "S"}]}, "students", "two students"),
     ],
 )
 def test_each_problem_is_reported_beside_its_field(changes, field, words, monkeypatch, tmp_path):
@@ -43,17 +49,7 @@ def test_each_problem_is_reported_beside_its_field(changes, field, words, monkey
     config, problems = find_problems(BASE | changes)
     assert config is None
     assert words in " ".join(problems[field])
-
-
-def test_a_students_problem_names_the_student_the_method_and_the_setting():
-    _, problems = find_problems(BASE | {"students": [COLD]})
-    assert problems["students"][0].startswith("s: KD temperature should")
-
-
-def test_valid_values_give_the_experiment():
-    config, problems = find_problems(BASE)
-    assert problems == {}
-    assert config.train_images == 300
+    assert "pydantic" not in str(problems)
 
 
 def test_a_teacher_must_fit_the_data_and_the_students(tmp_path, make_checkpoint):

@@ -26,23 +26,11 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("epochs", [2, 100])
-def test_the_whole_is_the_sum_of_its_parts(tiny, epochs):
-    figures = estimate.measure(RunConfig.model_validate(SMALL | {"epochs": epochs}))
-    parts = figures.loading + 4 * epochs * figures.step + (epochs + 1) * figures.evaluation
+def test_the_whole_is_the_sum_of_its_parts(tiny):
+    figures = estimate.measure(RunConfig.model_validate(SMALL | {"epochs": 100}))
+    parts = figures.loading + 4 * 100 * figures.step + 101 * figures.evaluation
     assert figures.seconds >= parts > 0
     assert figures.images_per_second == pytest.approx(20 / figures.step)
-
-
-def test_where_the_resolution_grows_steps_are_timed_at_each(tiny, monkeypatch):
-    seconds = {0: 1.0, 2: 2.0, 3: 4.0}  # the first epochs at 16, at 24 and at 32 pixels a side
-    monkeypatch.setattr(estimate, "_time_steps", lambda _, epoch: (seconds[epoch], 10 * seconds[epoch]))
-    config = RunConfig.model_validate(SMALL | {"epochs": 5, "start_resolution": 16})
-    figures = estimate.measure(config)
-    steps = [1.0, 1.0, 2.0, 4.0, 4.0]
-    assert figures.step == pytest.approx(sum(steps) / 5)
-    beyond = figures.seconds - figures.loading - 4 * sum(steps) - 6 * figures.evaluation
-    assert beyond == pytest.approx(10 * sum(seconds.values()))  # each size is compiled for once
 
 
 def test_the_program_prints_the_figures_or_one_line_that_says_what_is_wrong(tiny, tmp_path, monkeypatch, capsys):
@@ -92,11 +80,6 @@ def test_runs_are_measured_one_after_the_other(monkeypatch):
     assert estimate.Measurement([], len).wait() == 0
 
 
-def test_what_runs_share_is_paid_once():
-    figures = {"loading": 1, "step": 1, "evaluation": 1, "epoch": 1, "images_per_second": 1}
-    assert estimate.Estimate(seconds=100, fixing=40, **figures).repeat(2) == 40 + 2 * 60
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (720, "12 min"), (7500, "2 h 5 min")]
 )
@@ -125,14 +108,6 @@ def test_the_estimate_grows_with_what_fills_the_memory(teacher):
     assert bytes_of("resnet8", "resnet8") - one == 28 * count_parameters(build("resnet8"))
     assert bytes_of("resnet8", batch_size=100) > one
     assert bytes_of("resnet18") > bytes_of("resnet20") > one
-
-
-def test_activations_are_counted_from_the_network():
-    # ResNet-8 keeps the inputs and outputs of 7 convolutions for each image, most of them 16 x 32 x 32 in float32.
-    kept, _ = estimate.count_activations("resnet8", torch.float32)
-    assert 5 * 16 * 32 * 32 * 4 < kept < 30 * 16 * 32 * 32 * 4
-    # ResNet-50's widest output is its first stage's; its largest weights are far larger.
-    assert estimate.count_activations("resnet50", torch.float32)[1] == 256 * 32 * 32 * 4
 
 
 def test_a_students_memory_is_its_state_and_what_its_objective_keeps(tiny, teacher):

@@ -1,7 +1,5 @@
 """The teacher: what is read instead of computed has the same bits, and what it loses on small images is said."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -11,9 +9,9 @@ from kdexplorer.analysis.metrics import accuracy, softmax
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.methods import Method, get_method
 from kdexplorer.runs import array_store
-from kdexplorer.training import data, estimate, hardware
+from kdexplorer.training import estimate, hardware
 from kdexplorer.training import teacher as teacher_module
-from kdexplorer.training.teacher import BatchPredictions, EvaluationTeacher, Teacher
+from kdexplorer.training.teacher import EvaluationTeacher, Teacher
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import bits, create, make_config, stop_at, train_to_end
@@ -164,18 +162,6 @@ def test_a_file_that_is_damaged_or_of_another_size_counts_as_missing(response, c
     assert sorted(computed) == [5] * 12 + [60]
 
 
-def test_two_runs_that_compute_the_same_epoch_store_it_once(runs_root):
-    batches = np.random.default_rng(0).normal(size=(3, 2, 10)).astype(np.float32)
-    writers = [BatchPredictions({"number": 1}, {"logits": batches.shape}) for _ in range(2)]
-    for step, batch in enumerate(batches):
-        for writer in writers:
-            assert writer.get(0, 32, step) is None
-            writer.add(0, 32, step, lambda batch=batch: {"logits": batch})
-    assert len(stored()) == 1
-    reader = BatchPredictions({"number": 1}, {"logits": batches.shape})
-    assert all((reader.get(0, 32, step)["logits"] == batch).all() for step, batch in enumerate(batches))
-
-
 def test_a_disk_that_is_full_costs_nothing_but_the_store(response, monkeypatch):
     def fail(path, data):
         raise OSError(28, "No space left on device")
@@ -221,35 +207,6 @@ def test_the_estimate_knows_which_epochs_are_stored(response, monkeypatch):
     assert (longer.step, longer.stored, longer.speedup) == (2.0, 0.5, 1.5)
     stages = make_config(RESPONSE, ATTENTION, teacher=response.teacher)
     assert estimate.measure(stages).stored == 0.0
-
-
-def test_the_estimate_counts_the_teachers_evaluation_unless_the_whole_split_is_stored(response, monkeypatch):
-    monkeypatch.setattr(estimate, "_time_steps", lambda *_: (3.0, 0.0))
-    monkeypatch.setattr(estimate, "_time_teacher", lambda *_: 0.0)
-    monkeypatch.setattr(data, "EVALUATION_BATCH", 20)  # of 60
-    clock, compute = [0.0], Teacher.compute_evaluation
-    monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-
-    def slow(self, evaluation):
-        clock[0] += 100.0
-        return compute(self, evaluation)
-
-    monkeypatch.setattr(Teacher, "compute_evaluation", slow)
-
-    def seconds_of_teacher(config):
-        return estimate.measure(config).seconds - 12 * 3.0
-
-    assert seconds_of_teacher(response) == 300.0
-    assert stored() == []  # a part of the split is no use to a run
-    assert seconds_of_teacher(response) == 300.0
-    reduced = response.model_copy(update={"precision": "bfloat16"})
-    assert seconds_of_teacher(reduced) == 600.0  # at the end once more, in float32
-    stages = make_config(RESPONSE, ATTENTION, teacher=response.teacher)
-    assert seconds_of_teacher(stages) == 600.0
-    train_to_end(response)
-    assert seconds_of_teacher(response) == 0.0
-    assert seconds_of_teacher(reduced) == 300.0
-    assert seconds_of_teacher(stages) == 600.0
 
 
 # --- On the small images of the first epochs --------------------------------------------------------------

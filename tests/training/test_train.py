@@ -122,13 +122,6 @@ def test_the_same_configuration_gives_the_same_bits_and_another_seed_others(pair
     assert weights["scratch"] != undisturbed[0]["scratch"]
 
 
-def test_a_finished_run_is_not_trained_again(tiny, monkeypatch):
-    run = train_to_end(make_config(epochs=1))
-    monkeypatch.setattr(train_module, "Trainer", None)
-    assert execute(run) == "finished"
-    assert run.status().state == "finished"
-
-
 # --- Killed and launched ----------------------------------------------------------------------------------
 
 

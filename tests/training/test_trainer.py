@@ -15,9 +15,9 @@ from kdexplorer.networks import build
 from kdexplorer.training import data
 from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.data import load_run_data
-from kdexplorer.training.hardware import configure_process, resolve_device, resolve_precision
+from kdexplorer.training.hardware import configure_process, resolve_device
 from kdexplorer.training.recipe import learning_rate
-from kdexplorer.training.trainer import Trainer, median_seconds
+from kdexplorer.training.trainer import Trainer
 from tests.training.configs import COMBINED, SCRATCH, make_config, predict
 
 RESPONSE = COMBINED | {"terms": COMBINED["terms"][:1]}
@@ -37,14 +37,6 @@ def record_forwards(trainer, record):
 
 
 # --- Hardware ---------------------------------------------------------------------------------------------
-
-
-def test_devices_and_precisions_are_what_was_requested():
-    cpu = torch.device("cpu")
-    assert resolve_device("cpu") == cpu
-    assert resolve_precision("float32", cpu) == torch.float32
-    assert resolve_precision("bfloat16", cpu) == torch.bfloat16
-    assert resolve_precision("auto", cpu) in (torch.float32, torch.bfloat16)
 
 
 @pytest.mark.parametrize(
@@ -220,20 +212,6 @@ def test_the_teacher_is_reduced_once_for_methods_with_equal_settings_whatever_th
     assert [method.key for method in trainer.teacher.methods] == ["kd", "at", "at"]
 
 
-def test_each_network_gets_the_input_that_it_was_trained_on(tiny, make_checkpoint, tmp_path):
-    other = make_checkpoint(tmp_path / "other", seed=3, normalization=OTHER_NORMALIZATION)
-    trainer = Trainer(make_config(COMBINED, teacher=str(other.path), crop_padding=0, flip="none"))
-    expected = predict(other.network(), trainer.evaluation.images, OTHER_NORMALIZATION)
-    np.testing.assert_allclose(trainer.evaluate_teacher().logits, expected, atol=1e-4)
-
-    seen = []
-    record_forwards(trainer, lambda inputs, **_: seen.append(inputs))
-    trainer.step(0, 0)
-    batch = trainer.images[epoch_order(30, 0, 0)[:5]]
-    torch.testing.assert_close(seen[0], normalize(batch, OTHER_NORMALIZATION))
-    torch.testing.assert_close(seen[1], normalize(batch, get_dataset("synthetic").normalization))
-
-
 def test_at_a_lower_resolution_all_networks_see_the_same_smaller_images(tiny, make_checkpoint, tmp_path):
     other = make_checkpoint(tmp_path / "other", seed=3, normalization=OTHER_NORMALIZATION)
     config = make_config(SCRATCH, COMBINED, teacher=str(other.path), epochs=4, start_resolution=16)
@@ -298,22 +276,6 @@ def test_losses_that_are_read_later_have_the_same_sums_and_name_the_same_step(pa
     later.step(0, 4)
     with pytest.raises(TrainingError, match=r"combined: \w+ became nan in epoch 1, step 5"):
         later.step(0, 5)  # the epoch's last
-
-
-def test_the_median_of_the_spans():
-    assert median_seconds([(1.0, 2.0), (3.0, 3.5), (4.0, 9.0)]) == 1
-    assert median_seconds([]) is None
-
-
-def test_the_parts_of_a_step_follow_one_another(paired):
-    trainer = Trainer(paired)
-    for step in range(2):
-        trainer.step(0, step)
-    first, second = (student.spans for student in trainer.students)
-    for batch, one, other in zip(trainer.spans, first, second, strict=True):
-        moments = [*batch, *one, *other]
-        assert moments == sorted(moments)
-    assert len(first) == len(second) == 2
 
 
 # --- Runs that cannot be trained -------------------------------------------------------------------

@@ -21,16 +21,6 @@ def file(store):
     return store._path
 
 
-def test_a_device_has_one_vote_that_it_can_change(store, question):
-    store.vote(question.key, 3, browser(1))
-    store.vote(question.key, 5, browser(1))
-    store.vote(question.key, 5, browser(2))
-    assert store.counts(question) == (0, 0, 0, 0, 0, 2, 0, 0, 0, 0)
-    assert store.choice(question, browser(1)) == 5
-    assert store.choice(question, browser(3)) is None
-    assert store.voters() == 2
-
-
 def test_a_restart_in_the_middle_of_a_question_loses_no_vote(store, question):
     for number in range(30):
         store.vote(question.key, number % 3, browser(number))
@@ -82,25 +72,6 @@ def test_a_process_that_is_killed_while_it_writes_spoils_no_vote(store, question
     for reader in (store, reopen(store)):
         reader.vote(question.key, 3, browser(2))
         assert reader.counts(question) == (0, 1, 0, 1, 0, 0, 0, 0, 0, 0)
-
-
-def test_what_is_refused(store, question, monkeypatch):
-    def status(*vote):
-        with pytest.raises(VoteError) as refused:
-            store.vote(*vote)
-        return refused.value.status
-
-    assert status(question.key, 10, browser(1)) == 400
-    assert status(question.key, -1, browser(1)) == 400
-    assert status("00000000", 1, browser(1)) == 409
-    store.vote(question.key, 0, browser(1))
-    monkeypatch.setattr(stores, "MAX_CHANGES", 3)
-    for choice in (1, 2, 3, 3, 3):  # the same again is no change
-        store.vote(question.key, choice, browser(1))
-    assert status(question.key, 4, browser(1)) == 429
-    assert store.choice(question, browser(1)) == 3
-    store.close()
-    assert status(question.key, 0, browser(1)) == 409
 
 
 def test_an_address_leaves_room_for_the_devices_of_others(store, question, monkeypatch):
@@ -214,11 +185,3 @@ def test_a_full_disk_is_answered(store, question):
     assert 0 < counted < 2000
     store.vote(question.key, 1, browser(2000))  # there is space again
     assert sum(store.counts(question)) == counted + 1
-
-
-def test_a_question_keeps_its_picture(store, question):
-    kept = reopen(store).current()
-    assert (kept.pixels == ask().pixels).all()
-    assert kept == question
-    with pytest.raises(VoteError):
-        ask(classes=tuple(map(str, range(100))))

@@ -67,10 +67,10 @@ def pick_networks(needs: str = "", shown: bool = True) -> tuple[Network, list[Ne
             "students", "Students", others, default, MAX_STUDENTS,
             known=found, placeholder="Choose up to four students",
         )  # fmt: skip
-    if line is not None:
-        line.markdown(layout.name_networks(name, chosen))
     layout.mention(networks=lineage.name_family(name, chosen))
     teacher, *students = label_together([found[one] for one in (name, *chosen)])
+    if line is not None:
+        line.markdown(layout.name_networks(teacher.label, [one.label for one in students]))
     return teacher, students
 
 

@@ -82,9 +82,10 @@ class Network(Checkpoint):
     @st.cache_data(max_entries=512, show_spinner=False, hash_funcs=KEYS)
     def predict(self, pixels: np.ndarray) -> Prediction:
         """Logits and attention maps for uint8 `[3, 32, 32]`. Raises CheckpointError for untrusted weights."""
+        network = self.network()  # it says that it loads, which takes long while torch is imported
         from kdexplorer.analysis import inference
 
-        return inference.predict_picture(self.network(), pixels, self.card.normalization)
+        return inference.predict_picture(network, pixels, self.card.normalization)
 
     def logits_of(self, picture: Picture) -> np.ndarray:
         """Logits `[K]`: the stored ones of a test image, else computed. Raises KDError."""

@@ -142,14 +142,3 @@ def test_an_address_has_half_of_what_the_others_leave(monkeypatch):
         held = [[connect(port, REQUEST[:-2], source) for _ in range(120)] for source in sources]
         time.sleep(0.2)
         assert [sum(not is_closed(one, 0.001) for one in of_one) for of_one in held] == [80, 40]
-
-
-def test_another_server_is_not_changed(caplog):
-    async def start():
-        async def application(scope, receive, send):
-            pass
-
-        await connections.Connections(application)({"type": "lifespan"}, lambda: None, None)
-
-    asyncio.run(start())
-    assert "not watched" in caplog.text

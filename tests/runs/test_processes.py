@@ -12,15 +12,6 @@ import pytest
 from kdexplorer import processes
 
 
-@pytest.fixture
-def sleeper():
-    """A living process that is not this one."""
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    yield process
-    process.kill()
-    process.wait()
-
-
 def test_a_process_is_recognized_by_itself_and_by_others(sleeper):
     assert processes.live(processes.identity()).pid == os.getpid()
     assert processes.live(processes.identity(sleeper.pid)).pid == sleeper.pid
