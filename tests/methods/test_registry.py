@@ -11,7 +11,6 @@ import torch
 from pydantic import ValidationError
 
 from kdexplorer import methods
-from kdexplorer.errors import ConfigError
 from kdexplorer.methods import FAMILIES, Method, MethodSettings, all_methods, get_method
 from kdexplorer.networks import Outputs
 
@@ -74,11 +73,6 @@ def test_a_faulty_file_is_left_out_and_named(register, caplog, old, new, words):
     found = register("extra", EXTRA.replace(old, new))
     assert len(found) == len(METHODS)
     assert re.search(words, caplog.text)
-
-
-def test_an_unknown_method_is_an_error_that_lists_the_choices():
-    with pytest.raises(ConfigError, match=r"'magic'.*kd"):
-        get_method("magic")
 
 
 @each_method
