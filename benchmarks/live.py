@@ -91,7 +91,7 @@ def page_of(networks: Sequence[Checkpoint]) -> str:
     described = [
         assemble.describe_network(one.name, role_of(one, networks[0]), export.export_network(one)) for one in networks
     ]
-    settings = json.dumps(assemble.build_settings(described, 4.0, 0.5, 20.0)).replace("<", "\\u003c")
+    settings = json.dumps(assemble.build_settings(described, 4.0)).replace("<", "\\u003c")
     return PAGE.format(styles=assemble.read("live.css"), script=assemble.build_script(), settings=settings)
 
 

@@ -56,7 +56,10 @@ def show_page() -> None:
         rows = read_maps(image, teacher, students, power)
         with first:
             stage = chart_view.pick_choice(images.choose_stage(rows))
-        draw_grid(rows, image, mode, shared, stage, smooth)
+        if mode == "difference" and len(rows) == 1:
+            st.info("Choose a student to see how it differs from the teacher.")
+        grid = images.draw_maps(rows, image.pixels_last, mode, shared, stage, smooth)
+        chart_view.draw(grid, "Attention", chart_view.OF_IMAGE)
     st.caption(
         "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. "
         "On the shared scale the brightest 1 % of a map may be clipped. Correlation: of the maps less their means; 1 "
@@ -82,14 +85,6 @@ def read_maps(picture: Picture, teacher: Network, students: list[Network], power
 
     found = network_picker.ask_each([teacher, *students], maps_of)
     return [NetworkMaps(one.name, role_of(one, teacher), maps, attention_weight(one)) for one, maps in found]
-
-
-def draw_grid(rows: list[NetworkMaps], picture: Picture, mode: str, shared: bool, stage: str, smooth: bool) -> None:
-    """The maps over the picture; `mode` is `map` or `difference` (to the teacher), see `figures.images.draw_maps`."""
-    if mode == "difference" and len(rows) == 1:
-        st.info("Choose a student to see how it differs from the teacher.")
-    grid = images.draw_maps(rows, picture.pixels_last, mode, shared, stage, smooth)
-    chart_view.draw(grid, "Attention", chart_view.OF_IMAGE)
 
 
 PUBLIC = 1_000
@@ -172,10 +167,11 @@ def describe_similarity(
     last = max(row.stage for row in rows)
     final = [row for row in rows if row.stage == last]
     closest = max(final, key=lambda row: row.correlation)
+    chance = f"chance, another image's map: {closest.chance:.3f}; without the mean map of all images: {closest.own:.3f}"
+    chance = "" if math.isnan(closest.chance) else f" ({chance})"
     words = (
         f"The most similar at stage {last} is **{as_text(closest.name)}** with a mean correlation of "
-        f"{closest.correlation:.3f}{_describe_chance(closest)}. Their cosine, which the loss uses, is "
-        f"{closest.cosine:.3f}."
+        f"{closest.correlation:.3f}{chance}. Their cosine, which the loss uses, is {closest.cosine:.3f}."
     )
     for row in sorted(final, key=lambda row: -row.correlation):
         paired, student = row.to_scratch_baseline, students[row.name]
@@ -188,13 +184,6 @@ def describe_similarity(
                 f"**{verdict}.** At stage {last}, the mean correlation of the maps with those of {theirs} is "
                 f"**{row.correlation:.3f}** for {own}, which was trained on the teacher's stages, and "
                 f"{row.correlation - paired.estimate:.3f} for its scratch baseline: a paired difference of "
-                f"{paired.nats} "
-                f"(95 % interval over images). {words}"
+                f"{paired.nats} (95 % interval over images). {words}"
             )
     return words
-
-
-def _describe_chance(row: StageSimilarity) -> str:
-    if math.isnan(row.chance):
-        return ""
-    return f" (chance, another image's map: {row.chance:.3f}; without the mean map of all images: {row.own:.3f})"

@@ -16,7 +16,7 @@ from kdexplorer.errors import KDError
 from kdexplorer.runs.launch import stop_run
 from kdexplorer.studies.driver import describe_state, list_left, measure_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
-from kdexplorer.studies.experiments.base import Claim, Results
+from kdexplorer.studies.experiments.base import Results
 from kdexplorer.studies.experiments.results import SMALL, command, count_left, read, read_largest, to_csv
 from kdexplorer.studies.folder import experiment_folder, start_experiment
 from kdexplorer.training.estimate import format_duration
@@ -36,13 +36,23 @@ def show() -> None:
             experiment = pick_experiment()
             st.header(experiment.question)
             claims_place = st.container()
-            _show_question(experiment)
+            st.markdown(f"**Literature.** {experiment.literature}")
+            st.markdown(f"**Expected.** {experiment.expected}")
+            with st.expander("Protocol, declared in advance"):
+                st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
         with right:
             results = draw_chart(experiment)
+        claims = experiment.judge(results) if results and not results.small else []
         with claims_place:
-            claims = _show_verdict(experiment, results)
+            if results and results.small:
+                st.caption(SMALL)
+            for claim in claims:
+                show_claim(claim)
         if claims:
-            _show_numbers(experiment, results, claims)
+            with st.expander("The numbers behind the verdict"):
+                for claim in claims:
+                    st.markdown(as_text(claim.evidence))
+                downloads.show_files(experiment.key, {"csv": to_csv(experiment, results)})
         st.divider()
         access.show_login()
         _show_run(experiment)
@@ -59,35 +69,6 @@ def pick_experiment() -> Experiment:
         format_func=lambda key: get_experiment(key).title,
     )  # fmt: skip
     return get_experiment(key)
-
-
-def _show_question(experiment: Experiment) -> None:
-    """What is known, and what was declared in advance."""
-    st.markdown(f"**Literature.** {experiment.literature}")
-    st.markdown(f"**Expected.** {experiment.expected}")
-    with st.expander("Protocol, declared in advance"):
-        st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
-
-
-def _show_verdict(experiment: Experiment, results: Results) -> list[Claim]:
-    """The claims with their verdicts, which it returns; of the small variant none."""
-    if not results:
-        return []
-    if results.small:
-        st.caption(SMALL)
-        return []
-    claims = experiment.judge(results)
-    for claim in claims:
-        show_claim(claim)
-    return claims
-
-
-def _show_numbers(experiment: Experiment, results: Results, claims: list[Claim]) -> None:
-    """What the verdicts are computed from, and the files."""
-    with st.expander("The numbers behind the verdict"):
-        for claim in claims:
-            st.markdown(as_text(claim.evidence))
-        downloads.show_files(experiment.key, {"csv": to_csv(experiment, results)})
 
 
 def draw_chart(experiment: Experiment) -> Results:

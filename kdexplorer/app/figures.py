@@ -48,7 +48,8 @@ def draw(key: str, with_answer: bool = True) -> None:
     """Draws a figure with its control; an error is reported in its place."""
     with st.container(key="kd_figure", height="stretch"):
         try:
-            _draw(all_figures()[key], *network_picker.choose_networks(), with_answer)
+            needs = "stages" if all_figures()[key].page == "attention" else ""
+            _draw(all_figures()[key], *network_picker.pick_networks(needs, shown=False), with_answer)
         except KDError as error:
             show_error(error)
         for pinned in choices.PINNED:
@@ -81,8 +82,8 @@ def _draw_beside(figure: Figure, teacher: Network, students: list[Network], imag
         return
     source: Any
     if figure.page == "attention":
-        many = network_picker.choose_networks("stages")
-        source = SimpleNamespace(maps=attention.read_maps(image, *many), photo=image.pixels_last)
+        maps = attention.read_maps(image, teacher, students)
+        source = SimpleNamespace(maps=maps, photo=image.pixels_last)
     else:
         source = soft_labels.build(image, teacher, students)
         if source.students:

@@ -19,7 +19,6 @@ from kdexplorer.app.server.streamlit_internals import add_media
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import Network, gallery
 from kdexplorer.charts.style import role_of
-from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ImageError, KDError
 from kdexplorer.handout.request import choose_pictures
 from kdexplorer.networks import all_architectures
@@ -83,13 +82,14 @@ def show_view(teacher: Network, students: Sequence[Network], temperature: float)
     networks = []
     for number, checkpoint in enumerate([teacher, *students]):
         exported = checkpoint.export()
-        url = _serve(exported.weights, f"kdexplorer_live_{number}")
+        path = add_media(exported.weights, "application/octet-stream", f"kdexplorer_live_{number}")
+        url = path and layout.with_base(path)
         networks.append(assemble.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
     known = gallery(teacher.dataset)
     examples = picture.list_examples(teacher, known[2])
     first = [teacher.test_image(examples[0])] if examples else choose_pictures(1, teacher, students, gallery=known)
     sample = (first[0].data_url, first[0].caption(teacher.classes)) if first else None
-    settings = assemble.build_settings(networks, temperature, T_MIN, T_MAX, sample)
+    settings = assemble.build_settings(networks, temperature, sample)
     result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)
     return None if result.picture is None else _decode(result.picture)
 
@@ -97,12 +97,6 @@ def show_view(teacher: Network, students: Sequence[Network], temperature: float)
 def _keep_temperature() -> None:
     """The slider's temperature is that of the other pages, too."""
     choices.pin("T", st.session_state[_KEY].get("temperature"))
-
-
-def _serve(weights: bytes, place: str) -> str:
-    """The URL of these bytes, see `add_media`."""
-    path = add_media(weights, "application/octet-stream", place)
-    return path and layout.with_base(path)
 
 
 def _decode(picture: object) -> bytes:

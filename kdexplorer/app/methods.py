@@ -49,7 +49,7 @@ def show_page() -> None:
     chart_view.draw(charts.taxonomy(method.key), "Taxonomy of methods", ())
 
     st.header("The code that trains", divider="grey")
-    show_code(method)
+    st.code(method.source(), language="python", height=420)
 
     st.header("Forward or reverse KL", divider="grey")
     left, right = st.columns([3, 2], gap="large")
@@ -136,8 +136,9 @@ def show_instrument(method: Method, teacher: Network, student: Network, picture:
     if problem:
         st.info(f"{problem}.")
         return
+    images, labels = probe_images(picture, teacher)
     try:
-        found = probe_method(method, student, teacher, picture)
+        found = _probe(method.settings.model_dump_json(), student, teacher, images, labels)
     except KDError as error:
         show_error(error)
         return
@@ -150,15 +151,15 @@ def show_instrument(method: Method, teacher: Network, student: Network, picture:
         chart = gradients.push_bars(found.push, logits, classes, picture.label, method.label, student.name)
         chart_view.draw(chart, f"{method.label} push", chart_view.OF_IMAGE)
     if found.relations is not None:
-        _show_relations(found, teacher, student, picture)
+        _show_relations(found.relations, teacher, student, images)
     if any(change is not None for change in found.changes):
         chart = gradients.change_maps(found.changes, picture.pixels_last, method.label, student.name)
         chart_view.draw(chart, f"{method.label} changes", chart_view.OF_IMAGE)
     if all(one is None for one in (found.push, found.relations, *found.changes)):
         st.info("This method has no gradient on these outputs.")
-    trained = (
-        " Its adapter, which is trained with the student, has random weights here." if _has_adapter(method) else ""
-    )
+    trained = ""
+    if type(method).adapter is not Method.adapter:
+        trained = " Its adapter, which is trained with the student, has random weights here."
     st.caption(
         f"Loss over {PROBED} images, unweighted: {found.loss:.4g}. The gradient is that of the chosen image, by "
         f"automatic differentiation of the code below.{trained}"
@@ -179,14 +180,9 @@ def probe_images(picture: Picture, teacher: Network) -> tuple[np.ndarray, np.nda
     return np.concatenate([picture.pixels[None], pixels[others]]), np.append(label, labels[others])
 
 
-def probe_method(method: Method, student: Network, teacher: Network, picture: Picture) -> Probe:
-    """`inference.probe` of sixteen images, see `probe_images`. Raises CheckpointError for untrusted weights."""
-    images, labels = probe_images(picture, teacher)
-    return _probe(method.settings.model_dump_json(), student, teacher, images, labels)
-
-
 @st.cache_data(max_entries=128, show_spinner=False, hash_funcs=KEYS)
 def _probe(settings: str, student: Network, teacher: Network, images: np.ndarray, labels: np.ndarray) -> Probe:
+    """`inference.probe` of a method with these settings. Raises CheckpointError for untrusted weights."""
     values = json.loads(settings)
     return inference.probe(
         get_method(values["method"])(**values),
@@ -197,27 +193,18 @@ def _probe(settings: str, student: Network, teacher: Network, images: np.ndarray
     )
 
 
-def _has_adapter(method: Method) -> bool:
-    return type(method).adapter is not Method.adapter
-
-
-def _show_relations(found: Probe, teacher: Network, student: Network, picture: Picture) -> None:
-    assert found.relations is not None
-    off = ~np.eye(len(found.relations[0]), dtype=bool)
-    both = np.concatenate([one[off] for one in found.relations])
+def _show_relations(
+    found: tuple[np.ndarray, np.ndarray], teacher: Network, student: Network, images: np.ndarray
+) -> None:
+    off = ~np.eye(len(images), dtype=bool)
+    both = np.concatenate([one[off] for one in found])
     limits = (float(both.min()), float(both.max()))
-    images = probe_images(picture, teacher)[0]
     roles = ((teacher.name, TEACHER), (student.name, role_of(student, teacher)))
-    for column, relations, (name, role) in zip(st.columns(2), found.relations, roles, strict=True):
+    for column, relations, (name, role) in zip(st.columns(2), found, roles, strict=True):
         chart = gradients.relation_maps(relations, images, name, role, limits)
         chart_view.draw(chart, f"Relations {role} {name}", chart_view.OF_IMAGE, column)
-    gap = float(np.abs(found.relations[0] - found.relations[1])[off].mean())
+    gap = float(np.abs(found[0] - found[1])[off].mean())
     st.markdown(f"Mean difference between the two maps, off the diagonal: **{gap:.3f}**.")
-
-
-def show_code(method: type[Method]) -> None:
-    """The method's file, which is what trains."""
-    st.code(method.source(), language="python", height=420)
 
 
 def pick_student(students: list[Network], teacher: Network) -> Network | None:

@@ -30,7 +30,7 @@ def show_page() -> None:
         "The soft label of a large **teacher** says what a picture resembles; a small **student** can learn from it.",
         title="Knowledge distillation",
     )
-    teacher, students = network_picker.choose_networks()
+    teacher, students = network_picker.pick_networks(shown=False)
     with st.container(key="overview"):
         left, right = layout.first_screen()
     with left:

@@ -24,6 +24,7 @@ from kdexplorer.config import SCRATCH, trained_alpha
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import KDError
+from kdexplorer.figures.images import Source
 from kdexplorer.images.picture import Picture
 
 
@@ -49,43 +50,21 @@ def show_page() -> None:
     chart_view.follow_sliders()
 
 
-@dataclass(frozen=True)
-class SoftLabels:
+@dataclass(frozen=True, kw_only=True)
+class SoftLabels(Source):
     """What the page shows: one picture, the networks' logits for it, and the pinned temperature."""
 
     picture: Picture
     networks: dict[str, Network]
     """By the name that they are shown under, the teacher first."""
-    logits: list[NetworkLogits]
-    """In the same order."""
-    temperature: float
     human: np.ndarray | None
     """The shares of annotators `[N, K]` for the test split, where they are available."""
-    student: NetworkLogits | None = None
-    """Whose gradient is shown, with alpha as the weight of the teacher's term."""
-    alpha: float = 0.0
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return next(iter(self.networks.values())).classes
 
     @property
     def shown(self) -> tuple[object, ...]:
         """What the charts show apart from the sliders' numbers."""
         whose = self.student and self.student.name
         return self.picture.index, self.picture.pixels.tobytes(), tuple(self.networks), whose
-
-    @property
-    def label(self) -> int | None:
-        return self.picture.label
-
-    @property
-    def teacher(self) -> NetworkLogits:
-        return self.logits[0]
-
-    @property
-    def students(self) -> list[NetworkLogits]:
-        return self.logits[1:]
 
     @property
     def distilled(self) -> NetworkLogits:
@@ -103,7 +82,9 @@ def build(picture: Picture, teacher: Network, students: list[Network]) -> SoftLa
     found = network_picker.ask_each([teacher, *students], lambda one: one.logits_of(picture))
     networks = {one.name: one for one, _ in found}
     logits = [NetworkLogits(one.name, role_of(one, teacher), values) for one, values in found]
-    return SoftLabels(picture, networks, logits, choices.pinned("T"), human)
+    return SoftLabels(
+        logits, teacher.classes, picture.label, choices.pinned("T"), picture=picture, networks=networks, human=human
+    )
 
 
 MOMENTS = ("End of training", "Start of training")
@@ -139,14 +120,14 @@ def show_gradient(page: SoftLabels) -> None:
         "images that the student predicts with confidence, and the two pushes may oppose each other. At the start an "
         "untrained student gives every class the same probability."
     )
-    if page.picture.label is None:
+    if page.label is None:
         st.caption("A photo has no hard label, so only the teacher pushes.")
     chart_view.show_figure("gradient", replace(page, student=student, alpha=alpha), f"Gradient {student.name}")
 
 
 def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float) -> str:
     """The formula with its numbers for one class: the hard label's, else the teacher's first."""
-    label, t = page.picture.label, page.temperature
+    label, t = page.label, page.temperature
     parts = metrics.gradient_on_logits(student.logits, page.teacher.logits, label, t, alpha)
     index = label if label is not None else int(np.argmax(page.teacher.logits))
     soft, of_teacher = (metrics.softmax(one.logits, t)[index] for one in (student, page.teacher))
@@ -159,7 +140,7 @@ def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float)
 
 
 def show_curves(page: SoftLabels) -> None:
-    """Entropy, largest probability, KL and the size of the gradient over temperature."""
+    """Entropy, largest probability, KL and gradient over temperature, and in words what it changes over the split."""
     for position, measure in enumerate(temperature.CURVES):
         if position % 2 == 0:
             columns = st.columns(2)
@@ -169,11 +150,6 @@ def show_curves(page: SoftLabels) -> None:
         else:
             chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
             chart_view.draw(chart, f"{measure} over temperature", chart_view.OF_IMAGE, column)
-    _describe_split(page)
-
-
-def _describe_split(page: SoftLabels) -> None:
-    """What the temperature changes over the whole test split, for each student whose stored logits are available."""
     teacher, t = page.networks[page.teacher.name], page.temperature if page.temperature != 1 else 4.0
     students = {one.name: page.networks[one.name] for one in page.students}
     sentences = _describe_temperature(teacher, students, page.picture.dataset, t)
@@ -253,7 +229,7 @@ def show_class_similarity(page: SoftLabels) -> None:
 
 def show_human_labels(page: SoftLabels) -> None:
     """How close each network is to the annotators over T, for this image and over the split."""
-    if page.human is None or page.picture.label is None:
+    if page.human is None or page.label is None:
         st.info("About 50 annotators labeled each test image of CIFAR-10: choose one to see their labels.")
         return
     _show_annotators(page, page.human)
@@ -294,7 +270,7 @@ def _closeness(network: Network, human: np.ndarray, index: int | None = None) ->
 
 def _show_annotators(page: SoftLabels, human: np.ndarray) -> None:
     """The annotators' labels of this image, and the temperature at which the teacher is closest to them."""
-    label, index = page.picture.label, page.picture.index
+    label, index = page.label, page.picture.index
     shown = select_classes(page.teacher.logits, label)
     title = "Human labels", "about 50 annotators"
     left, right = st.columns([1, 1], vertical_alignment="center")

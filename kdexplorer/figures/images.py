@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +17,30 @@ from kdexplorer.figures import Choice, Figure, Part, Words
 
 OPACITY = 0.9
 """Where the slider from photo to attention map starts."""
+ALL_STAGES = "all"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the figures about one picture are drawn from; those about attention maps take them and the photo."""
+
+    logits: list[NetworkLogits]
+    """Of the networks, the teacher first."""
+    classes: tuple[str, ...]
+    label: int | None
+    temperature: float
+    alpha: float = 0.0
+    """The weight of the teacher's term, for the gradient on a student's logits."""
+    student: NetworkLogits | None = None
+    """Whose gradient or prediction is shown."""
+
+    @property
+    def teacher(self) -> NetworkLogits:
+        return self.logits[0]
+
+    @property
+    def students(self) -> list[NetworkLogits]:
+        return self.logits[1:]
 
 
 def _hard_label(classes: Sequence[str], label: int | None) -> Iterator[Part]:
@@ -66,9 +91,6 @@ def _students(
     soft = softmax(teacher.logits)
     top = int(soft.argmax())
     yield Words(f"The teacher, {teacher.name}: {soft[top]:.0%} {classes[top]}.")
-
-
-ALL_STAGES = "all"
 
 
 def choose_stage(maps: Sequence[NetworkMaps]) -> Choice:

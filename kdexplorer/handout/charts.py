@@ -8,8 +8,8 @@ stored in the file once.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from kdexplorer.analysis import metrics, results
 from kdexplorer.analysis.attention_similarity import attention_weight
-from kdexplorer.analysis.human_agreement import Closeness, closeness
+from kdexplorer.analysis.human_agreement import closeness
 from kdexplorer.analysis.inference import predict_picture
 from kdexplorer.analysis.results import ResultRow, whole_split_logits
 from kdexplorer.charts import class_maps, soft_labels, style, temperature
@@ -28,7 +28,7 @@ from kdexplorer.charts.votes import vote_bars
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.figures import all_figures
-from kdexplorer.figures.images import ALL_STAGES
+from kdexplorer.figures.images import ALL_STAGES, Source
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.vega import compile_charts
 from kdexplorer.images.picture import Picture
@@ -47,27 +47,12 @@ Chart = dict[str, Any]
 `values` by name, `description`."""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What the figures about one picture are drawn from, see `figures.images`."""
-
-    teacher: NetworkLogits
-    students: list[NetworkLogits]
-    maps: list[NetworkMaps]
-    photo: np.ndarray
-    classes: tuple[str, ...]
-    label: int | None
-    temperature: float
-    alpha: float = 0.0
-    student: NetworkLogits | None = None
-    stage: str = ALL_STAGES
-
-
 class Charts:
     """The charts of one handout.
 
     Attributes:
         shapes: Vega specifications with empty data sets, as wide as their frame, without sliders of their own.
+        human: the annotators' shares `[N, K]`, where they and a network's stored logits of the same images are known.
     """
 
     def __init__(self, request: HandoutRequest) -> None:
@@ -76,6 +61,9 @@ class Charts:
         self._indices: dict[str, int] = {}
         self.roles = request.roles(request.networks)
         self.stored = self._read_logits(request.dataset)
+        annotated = self._read_logits(Cifar10.key) if request.teacher.classes == Cifar10.classes else {}
+        self.annotated = {name: logits for name, logits in annotated.items() if logits is not None}
+        self.human = request.human_labels if self.annotated else None
         self.computing = {name: one.network() for name, one in request.networks.items()}
 
     def _read_logits(self, dataset: str) -> dict[str, np.ndarray | None]:
@@ -135,41 +123,25 @@ class Charts:
             rows.append(NetworkMaps(name, role, maps[1], attention_weight(checkpoint)))
         teacher, *students = networks
         classes, start = self.request.teacher.classes, self.request.temperature
-        shown = Shown(teacher, students, rows, picture.pixels_last, classes, picture.label, start)
+        shown = Source(networks, classes, picture.label, start)
+        over_photo = SimpleNamespace(maps=rows, photo=picture.pixels_last, stage=ALL_STAGES)
         figures = all_figures()
         first, *own = (self.request.alpha_of(checkpoint) for checkpoint in self.request.networks.values())
         moments = [(fresh_student(teacher), own[0] if own else first), *zip(students, own, strict=True)]
         return {
             "soft_labels": figures["soft_labels"].chart(shown),
-            "attention": figures["attention"].chart(shown),
+            "attention": figures["attention"].chart(over_photo),
         } | {
             f"gradient {number}": figures["gradient"].chart(replace(shown, student=student, alpha=alpha))
             for number, (student, alpha) in enumerate(moments)
         }
 
-    def measure_closeness(self, index: int | None = None) -> dict[str, Closeness]:
-        """Each network's closeness to the human labels of a test image or (None) of the split, where both are known."""
-        if self.request.human_labels is None or self.request.teacher.classes != Cifar10.classes:
-            return {}
-        which = slice(None) if index is None else index
-        human, stored = self.request.human_labels[which], self._annotated.items()
-        return {name: closeness(human, logits[which]) for name, logits in stored if logits is not None}
-
-    @cached_property
-    def _annotated(self) -> dict[str, np.ndarray | None]:
-        return self._read_logits(Cifar10.key)
-
-    @cached_property
-    def near(self) -> dict[str, Closeness]:
-        """`measure_closeness` on the split."""
-        return self.measure_closeness()
-
     def _draw_human_labels(self, picture: Picture) -> dict[str, Spec]:
         """The human labels of a test image, and how close each network is to them."""
-        near = {} if picture.index is None else self.measure_closeness(picture.index)
-        if self.request.human_labels is None or not near:
+        if self.human is None or picture.index is None:
             return {}
-        labels, name = self.request.human_labels[picture.index], f"test image {picture.index}"
+        labels, name = self.human[picture.index], f"test image {picture.index}"
+        near = {name: closeness(labels, logits[picture.index]) for name, logits in self.annotated.items()}
         said = "Human labels", f"about 50 annotators, {name}"
         classes = self.request.teacher.classes
         return {
@@ -179,7 +151,7 @@ class Charts:
 
     def split(self, rows: list[ResultRow]) -> dict[str, Chart]:
         """The charts that no picture changes: class maps over T, accuracies, learning curves, methods, votes."""
-        roles, human = self.request.roles(self.request.compared), self.request.human_labels
+        roles = self.request.roles(self.request.compared)
         source = SimpleNamespace(rows=rows, roles=roles, method="")
         drawn = {key: all_figures()[key].chart(source) for key in ("accuracies", "taxonomy", "divergence")}
         drawn |= self._draw_class_maps()
@@ -189,9 +161,10 @@ class Charts:
         for measure in ("accuracy", "cross_entropy"):
             parts = all_figures()["learning_curves"].parts(curves, measure=measure, split="test")
             drawn |= {f"curve {measure}": part for part in parts if isinstance(part, dict)}
-        if human is not None and self.near:
-            subject = f"{len(human):,} test images"
-            drawn["closeness on the split"] = temperature.closeness_curves(self.near, self.roles, human, subject)
+        if self.human is not None:
+            subject = f"{len(self.human):,} test images"
+            near = {name: closeness(self.human, logits) for name, logits in self.annotated.items()}
+            drawn["closeness on the split"] = temperature.closeness_curves(near, self.roles, self.human, subject)
         votes = enumerate(self.request.votes, start=1)
         return self.add(drawn | {f"votes {k}": vote_bars(one.totals, one.classes, one.label) for k, one in votes})
 

@@ -35,8 +35,7 @@ from kdexplorer.methods import describe_methods
 from kdexplorer.runs.lineage import name_family
 from kdexplorer.story import read_lecture
 from kdexplorer.studies.experiments.results import list_verdicts
-from kdexplorer.vote.analysis import count_votes, soft_label
-from kdexplorer.vote.questions import Question
+from kdexplorer.vote.questions import Question, count_votes, soft_label
 from kdexplorer.web import assemble
 from kdexplorer.web.export import export_network, select_networks
 
@@ -67,11 +66,11 @@ def build(request: HandoutRequest) -> str:
     labels, teacher = evaluation_labels(next(iter(request.compared.values()))), next(iter(request.networks))
     rows = build_rows(request.compared, logits, labels, teacher, request.baseline, human_labels=request.human_labels)
     charts = Charts(request)
-    human = request.human_labels if charts.near else None
-    agreement = [] if human is None else human_agreement.build_rows(list(request.networks.values()), human)
+    networks = list(request.networks.values())
+    agreement = [] if charts.human is None else human_agreement.build_rows(networks, charts.human)
     shared, pictures = charts.split(rows), charts.pictures()
-    shown = list(request.networks.values())[request.opened]
-    start = {"T": request.temperature, "alpha": request.alpha_of(shown), "opacity": OPACITY, "beta": 0.0}
+    alpha = request.alpha_of(networks[request.opened])
+    start = {"T": request.temperature, "alpha": alpha, "opacity": OPACITY, "beta": 0.0}
     judged = list_verdicts() if request.experiments else []
     present = {
         "gradient": len(request.networks) > 1, "own-image": request.live, "human-labels": agreement,
@@ -139,7 +138,7 @@ def _live_settings(request: HandoutRequest) -> dict[str, Any]:
         for name, checkpoint in select_networks(request.networks).items()
     ]
     sample = (request.pictures[0].data_url, request.pictures[0].caption(request.teacher.classes))
-    return assemble.build_settings(networks, request.temperature, T_MIN, T_MAX, sample)
+    return assemble.build_settings(networks, request.temperature, sample)
 
 
 def _to_json(value: Any) -> Markup:

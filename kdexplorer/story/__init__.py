@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ConfigError, KDError
@@ -55,15 +55,11 @@ class Settings(StrictModel):
                 raise ValueError(str(error)) from error
         return value
 
-    @field_validator("method")
+    @field_validator("method", "experiment")
     @classmethod
-    def _method_is_known(cls, value: str | None) -> str | None:
-        return None if value is None else _require(value, [method.key for method in all_methods()])
-
-    @field_validator("experiment")
-    @classmethod
-    def _experiment_is_known(cls, value: str | None) -> str | None:
-        return None if value is None else _require(value, [experiment.key for experiment in all_experiments()])
+    def _is_known(cls, value: str | None, info: ValidationInfo) -> str | None:
+        entries = all_methods() if info.field_name == "method" else all_experiments()
+        return None if value is None else _require(value, [one.key for one in entries])
 
     def given(self) -> dict[str, Any]:
         """The fields that are given."""

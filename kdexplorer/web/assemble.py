@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any
 
 from kdexplorer.charts.style import look_of
+from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.images.picture import PALETTES
 from kdexplorer.web.export import ExportedNetwork
 
@@ -40,25 +41,20 @@ def describe_network(name: str, role: str, exported: ExportedNetwork, url: str |
 
 
 def build_settings(
-    networks: Sequence[dict[str, Any]],
-    temperature: float,
-    low: float,
-    high: float,
-    sample: tuple[str, str] | None = None,
+    networks: Sequence[dict[str, Any]], temperature: float, sample: tuple[str, str] | None = None
 ) -> dict[str, Any]:
     """What `KDLive.mount` takes.
 
     Args:
         networks: of `describe_network`, the teacher first.
-        temperature: at the start, `low` to `high`.
-        low, high: the slider's ends.
+        temperature: at the start.
         sample: an image to begin with: its data URL and its caption.
     """
     return {
         "networks": list(networks),
         "palette": PALETTES["map"],
         "temperature": temperature,
-        "range": [low, high],
+        "range": [T_MIN, T_MAX],
         "sample": None if sample is None else dict(zip(("url", "caption"), sample, strict=True)),
     }
 

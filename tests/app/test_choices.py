@@ -22,11 +22,7 @@ def _family():
     choices.translate_link()
     teacher = choices.pick_one("teacher", "Teacher", ["a", "b"], "a")
     students = [f"{teacher}{number}" for number in range(4)]
-    if "alone" in st.query_params:
-        names = choices.choose_several("students", students, students[:2], 4)
-        choices.publish("students", names if choices.is_chosen("students") else None)
-    else:
-        names = choices.pick_several("students", "Students", students, students[: 3 if st.toggle("Three") else 2], 4)
+    names = choices.pick_several("students", "Students", students, students[: 3 if st.toggle("Three") else 2], 4)
     st.text(" ".join(names))
     choices.pick_option("curve", "Curve", ["kl", "entropy"], {"kl": "KL", "entropy": "Entropy"}.__getitem__)
     choices.pick_toggle("scaled", "Scaled")
@@ -54,16 +50,6 @@ def test_a_link_names_an_options_key_not_its_label():
     assert "curve" not in at.query_params
     at.button_group(key="curve").set_value("entropy").run()
     assert at.query_params["curve"] == "entropy"
-
-
-def test_a_value_without_its_widget_is_kept_and_in_the_link():
-    at = _open(_family, students=["a2", "a3"])
-    at.query_params["alone"] = "yes"
-    assert at.run().text[0].value == "a2 a3"  # the first run without the widget: Streamlit takes the name out
-    assert at.run().query_params["students"] == ["a2", "a3"]
-    assert at.text[0].value == "a2 a3"
-    del at.query_params["alone"]
-    assert at.run().multiselect(key="students").value == ["a2", "a3"]
 
 
 def test_a_link_from_before_is_translated_once():

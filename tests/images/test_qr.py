@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdexplorer.images.qr import qr_png
+from kdexplorer.images.picture import qr_png
 
 FINDER = np.array([[max(abs(x), abs(y)) in (0, 1, 3) for x in range(-3, 4)] for y in range(-3, 4)])
 

@@ -19,8 +19,7 @@ from kdexplorer.app.server.refusals import network_of
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
 from kdexplorer.errors import KDError
-from kdexplorer.images.picture import Picture
-from kdexplorer.images.qr import qr_png
+from kdexplorer.images.picture import Picture, qr_png
 from kdexplorer.vote.questions import MAX_QUESTIONS, Question, SoftLabel, VoteError, make_question
 from kdexplorer.vote.routes import PATH, build_routes
 from kdexplorer.vote.store import Store, open_store
@@ -37,7 +36,7 @@ def show_page() -> None:
     store = open_store()
     seen = swap_seen(store)
     if st.query_params.get(VIEW) == PROJECTOR:
-        show_projector(store, network_picker.chosen_teacher(), [], seen)
+        show_projector(store, network_picker.pick_networks(shown=False)[0], [], seen)
         chart_view.follow_sliders()
         return
 
@@ -62,7 +61,9 @@ def show_page() -> None:
         else:
             results.show_question(store, teacher, show_code)
     results.show_history(store.closed(), [teacher, *students])
-    show_end(store)
+    if store.questions():
+        warning = "Delete all questions and their totals? This cannot be undone."
+        access.offer_deletion("Delete all questions", warning, "vote_clear", store.clear, "Deleted.")
     show_preparation(store, teacher, students, seen, with_picture=question is not None)
     chart_view.follow_sliders()
 
@@ -198,13 +199,6 @@ def show_ask(store: Store, teacher: Network, image: Picture, seen: str) -> None:
         access.act_and_rerun(lambda: store.start(question, seen))
 
 
-def show_end(store: Store) -> None:
-    """The deletion of everything."""
-    if access.is_presenter() and store.questions():
-        question = "Delete all questions and their totals? This cannot be undone."
-        access.offer_deletion("Delete all questions", question, "vote_clear", store.clear, "Deleted.")
-
-
 def show_warning() -> None:
     """For the presenter: where votes may be invented."""
     for address, count in crowded_addresses().items() if access.is_presenter() else ():
@@ -283,8 +277,4 @@ def show_projector(store: Store, teacher: Network, students: list[Network], seen
                 with place:
                     show_ask(store, teacher, image, seen)
         if not layout.is_alone():
-            st.button("Leave projector view", key="leave_projector", on_click=_leave_projector)
-
-
-def _leave_projector() -> None:
-    st.query_params.pop(VIEW, None)
+            st.button("Leave projector view", key="leave_projector", on_click=choices.forget, args=(VIEW,))

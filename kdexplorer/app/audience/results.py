@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis.metrics import entropy
+from kdexplorer.analysis.metrics import entropy, fit_temperature
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
@@ -20,8 +20,7 @@ from kdexplorer.charts.votes import vote_bars
 from kdexplorer.errors import KDError
 from kdexplorer.images import decode
 from kdexplorer.images.picture import Picture, data_url, enlarge_png
-from kdexplorer.vote import analysis
-from kdexplorer.vote.questions import Question
+from kdexplorer.vote.questions import Question, choice_of, count_votes, describe_agreement, distance, soft_label
 from kdexplorer.vote.store import Store
 
 POLL, IDLE_POLL = 1.0, 5.0
@@ -83,37 +82,28 @@ def show_question(store: Store, teacher: Network, show_code: Callable[[bool], ob
 
 def find_truths(questions: Sequence[Question], teacher: Network) -> list[Truth]:
     """What is known of each question; what is missing is reported, each reason once."""
-    found = [_find_truth(one, teacher) for one in questions]
+    found, problems = list[Truth](), dict[str, Exception]()
+    for one in questions:
+        logits = human = None
+        try:
+            if teacher.classes == one.classes:
+                logits = NetworkLogits(teacher.name, TEACHER, teacher.logits_of(_picture_of(one)))
+            if one.index is not None:
+                known = cached.human_labels_of(one.dataset)
+                human = None if known is None else known[one.index]
+        except (KDError, OSError, IndexError) as error:
+            problems[str(error)] = error
+        found.append(Truth(one.label, logits, human))
     if any(one.classes != teacher.classes for one in questions):
         which = "this question" if len(questions) == 1 else "some of these questions"
         st.info(f"{as_text(teacher.name)} has other classes than {which}.")
-    for error in {str(error): error for _, error in found if error is not None}.values():
-        show_error(error)
-    return [truth for truth, _ in found]
-
-
-def _find_truth(question: Question, teacher: Network) -> tuple[Truth, Exception | None]:
-    """The label, the teacher's logits and the human labels, as far as they are known, and why something is missing."""
-    logits = human = problem = None
-    try:
-        if teacher.classes == question.classes:
-            computed = teacher.logits_of(_picture_of(question))
-            logits = NetworkLogits(teacher.name, TEACHER, computed)
-        if question.index is not None:
-            known = cached.human_labels_of(question.dataset)
-            human = None if known is None else known[question.index]
-    except (KDError, OSError, IndexError) as error:
-        problem = error
-    return Truth(question.label, logits, human), problem
+    for problem in problems.values():
+        show_error(problem)
+    return found
 
 
 def _picture_of(question: Question) -> Picture:
     return Picture(question.pixels, question.index, question.label, dataset=question.dataset)
-
-
-def _describe_votes(question: Question, votes: int) -> str:
-    """How many there are, and whether more are accepted, as Markdown."""
-    return f"**{analysis.count_votes(votes)}** · {'open' if question.is_open else 'closed'}"
 
 
 def _draw(
@@ -136,19 +126,20 @@ def _draw(
             known = truth.label, truth.teacher, truth.human
             chart = vote_bars(counts, question.classes, *known, begin, projector)
             key, savable = f"room_{question.key}", not question.is_open and not projector
-            chart_view.draw_with_sliders(CHART, chart, "Vote", (), savable=savable, key=key, untitled=True)
+            with st.container(key=CHART, height=height):
+                chart_view.draw(chart, "Vote", (), savable=savable, key=key, untitled=True)
 
 
 def _describe(question: Question, counts: Sequence[int], truth: Truth) -> list[str]:
     """Votes and entropy; then the hard label and the T at which the teacher is closest, as far as they may be shown."""
-    room, votes = analysis.soft_label(counts), _describe_votes(question, sum(counts))
-    lines = [votes]
+    room = soft_label(counts)
+    lines = [f"**{count_votes(sum(counts))}** · {'open' if question.is_open else 'closed'}"]
     if room is not None:
         lines.append(f"entropy **{float(entropy(room)):.2f} nats**")
     if truth.label is not None:
         lines.append(f"★ the label: **{as_text(question.classes[truth.label])}**")
     if room is not None and truth.teacher is not None:
-        closest = analysis.distance(room, truth.teacher.logits, 1.0).closest
+        closest = fit_temperature(room, truth.teacher.logits)
         lines.append("no T is closest" if closest is None else f"closest T: **{closest:.2f}**")
     return lines
 
@@ -161,14 +152,21 @@ def show_history(closed: Sequence[Question], networks: Sequence[Network]) -> Non
     truths = find_truths(closed, networks[0])
     rows = [_describe_row(one, truth, networks[0].name) for one, truth in zip(closed, truths, strict=True)]
     st.dataframe(rows, hide_index=True, column_config={"picture": st.column_config.ImageColumn("picture")})
-    text = analysis.describe_agreement(closed, _logits(closed, networks))
+    known = {}
+    for network in networks:
+        if all(one.classes == network.classes for one in closed):
+            try:
+                known[network.name] = np.stack([network.logits_of(_picture_of(one)) for one in closed])
+            except KDError as error:
+                show_error(error)
+    text = describe_agreement(closed, known)
     if text is not None:
         st.markdown(as_text(text))
 
 
 def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, object]:
     counts, classes = question.totals, question.classes
-    room, choice = analysis.soft_label(counts), analysis.choice_of(counts)
+    room, choice = soft_label(counts), choice_of(counts)
     row: dict[str, object] = {
         "picture": data_url(enlarge_png(question.pixels.transpose(1, 2, 0), decode.SIZE)),
         "label": "" if truth.label is None else classes[truth.label],
@@ -177,22 +175,8 @@ def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, o
         "entropy (nats)": None if room is None else abs(round(float(entropy(room)), 2)),
     }
     if truth.teacher is not None:
-        found = None if room is None else analysis.distance(room, truth.teacher.logits, 1.0)
+        closest = None if room is None else fit_temperature(room, truth.teacher.logits)
         row[teacher] = classes[int(truth.teacher.logits.argmax())]
-        row["KL at T = 1 (nats)"] = None if found is None else round(found.kl, 3)
-        row["closest T"] = None if found is None or found.closest is None else round(found.closest, 2)
+        row["KL at T = 1 (nats)"] = None if room is None else round(distance(room, truth.teacher.logits), 3)
+        row["closest T"] = None if closest is None else round(closest, 2)
     return row
-
-
-def _logits(closed: Sequence[Question], networks: Sequence[Network]) -> dict[str, np.ndarray]:
-    """Of each network that has the questions' classes, `[questions, K]`."""
-    found = {}
-    for network in networks:
-        if all(one.classes == network.classes for one in closed):
-            try:
-                rows = [network.logits_of(_picture_of(one)) for one in closed]
-            except KDError as error:
-                show_error(error)
-            else:
-                found[network.name] = np.stack(rows)
-    return found

@@ -56,23 +56,19 @@ def show() -> None:
         "distillation changes.",
     )
     try:
-        _show()
+        found = network_picker.networks()
+        line, place = layout.networks_line()
+        with place:
+            entries, runs = _pick_networks_and_runs(found)
+        if entries:
+            _compare(entries, found, runs, line, place)
+        else:
+            st.info("Press **Change networks** and choose some, or a run with finished students.")
+            if runs:
+                sections.show_curves(Comparison({}, runs=runs))
+        network_picker.show_unusable()
     except KDError as error:
         show_error(error)
-
-
-def _show() -> None:
-    found = network_picker.networks()
-    line, place = layout.networks_line()
-    with place:
-        entries, runs = _pick_networks_and_runs(found)
-    if entries:
-        _compare(entries, found, runs, line, place)
-    else:
-        st.info("Press **Change networks** and choose some, or a run with finished students.")
-        if runs:
-            sections.show_curves(Comparison({}, runs=runs))
-    network_picker.show_unusable()
 
 
 def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[str], line: Any, place: Any) -> None:
@@ -115,6 +111,10 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
 def _pick_section() -> str:
     """Draws the sections in their groups; returns the chosen one."""
     chosen = choices.choose_one("show", SECTIONS, FIRST, kind="section")
+
+    def take(key: str) -> None:
+        choices.put("show", st.session_state[key] or chosen)
+
     with st.container(key="show"):
         places = st.columns([31, 36, 33], gap="small")  # as wide as their names
     for number, (place, (group, named)) in enumerate(zip(places, GROUPS.items(), strict=True)):
@@ -122,14 +122,10 @@ def _pick_section() -> str:
         st.session_state[key] = chosen if chosen in named else None
         place.segmented_control(
             group, list(named), format_func=lambda name: LABELS.get(name, name), key=key,
-            on_change=_take_section, args=(key, chosen),
+            on_change=take, args=(key,),
         )  # fmt: skip
     choices.publish("show", None if chosen == FIRST else chosen)
     return chosen
-
-
-def _take_section(key: str, before: str) -> None:
-    choices.put("show", st.session_state[key] or before)
 
 
 def _read(
@@ -157,10 +153,11 @@ def _pick_networks_and_runs(found: dict[str, Network]) -> tuple[dict[str, Networ
     if len(teachers) > 1:
         with st.container(horizontal=True):
             for teacher in teachers:
-                args = (_list_family(bundled, teacher), teacher)
+                students = [name for name in lineage.students_of(bundled, bundled[teacher]) if name != teacher]
                 st.button(
-                    f"{as_text(teacher)} and its students", f"family_{teacher}", on_click=_choose_networks, args=args
-                )
+                    f"{as_text(teacher)} and its students", f"family_{teacher}", on_click=_choose_networks,
+                    args=([teacher, *students][:LIMIT], teacher),
+                )  # fmt: skip
     left, right = st.columns([3, 2])
     with left:
         default = _default_networks(found, bundled or found)
@@ -188,11 +185,6 @@ def _default_networks(found: dict[str, Network], options: dict[str, Network]) ->
     family = lineage.first_family(options, options[teacher])  # curves of more than one are hard to tell apart
     names = [teacher, *family][:LIMIT] if family else list(options)[:LIMIT]
     return next(iter(results.group_by_evaluation({name: found[name] for name in names}).values()))
-
-
-def _list_family(found: dict[str, Network], teacher: str) -> list[str]:
-    """A teacher and its students."""
-    return [teacher, *(name for name in lineage.students_of(found, found[teacher]) if name != teacher)][:LIMIT]
 
 
 def _choose_networks(names: list[str], teacher: str | None = None) -> None:

@@ -259,7 +259,9 @@ def show_confusion(compared: Comparison) -> None:
     place, words = st.columns([3, 2], gap="medium") if limit <= CLASS_LIMIT else (st.container(), st.container())
     with words:
         shown = pick_option("confusion", "Confusion of", names, names.__getitem__)
-        _describe_pair(compared, pair)
+        rows = [row for row in compared.rows if row.name in pair and row.to_scratch_baseline]
+        rows = [row for row in rows if row.to_scratch_baseline and row.to_scratch_baseline.other in pair]
+        st.markdown(as_text(" ".join(verdicts.describe_changes(rows))))
     if shown == "difference":
         chart = class_maps.confusion_difference(logits[0], logits[1], labels, classes, pair, limit)
     else:
@@ -336,13 +338,6 @@ def show_inheritance(compared: Comparison) -> None:
     chart_view.draw(evaluation.inheritance(counts, teacher), f"Error inheritance {student}", key="inheritance")
     shown = (logits[student], logits[baseline], logits[teacher])
     st.markdown(as_text(explain_inheritance((student, baseline, teacher), *shown, labels)))
-
-
-def _describe_pair(compared: Comparison, pair: tuple[str, str]) -> None:
-    """On how many images only one of the two is right, where one is the other's scratch baseline."""
-    rows = [row for row in compared.rows if row.name in pair and row.to_scratch_baseline]
-    rows = [row for row in rows if row.to_scratch_baseline and row.to_scratch_baseline.other in pair]
-    st.markdown(as_text(" ".join(verdicts.describe_changes(rows))))
 
 
 def _pick_pair(compared: Comparison, key: str) -> tuple[str, str] | None:

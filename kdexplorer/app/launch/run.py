@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,7 +89,11 @@ def show(run: Run) -> None:
     if isinstance(run, StudyFolder):
         _show_results(run)
     with st.expander("Command line and log"):
-        command = _command(config) if isinstance(config, StudyConfig) else train_command(config)
+        if not isinstance(config, StudyConfig):
+            command = train_command(config)
+        else:
+            study = config.study
+            command = study.grid_command() if study.grid else f"python -m kdexplorer resume {study.study_id}"
         st.code(command, language="bash", wrap_lines=True)
         _show_log(run, 12)
     _offer_deletion(run)
@@ -99,12 +102,6 @@ def show(run: Run) -> None:
 def interval() -> float:
     """Seconds between two looks at what runs."""
     return POLL if access.is_presenter() else max(VISITORS_POLL, FOR_EACH * turns.count_visitors())
-
-
-def _command(config: StudyConfig) -> str:
-    """The command that continues a study."""
-    study = config.study
-    return study.grid_command() if study.grid else f"python -m kdexplorer resume {study.study_id}"
 
 
 def _show_results(folder: StudyFolder) -> None:
@@ -254,7 +251,10 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
         more = st.expander("Losses and results in detail", key="details", on_change="rerun")
         if more.open:
             with more:
-                _show_details(rows, roles, curves)
+                left, right = st.columns(2, gap="medium")
+                with left:
+                    curves.draw_losses()
+                chart_view.draw(evaluation.accuracies(rows, roles), "Results", place=right, key="result_chart")
 
 
 def _color(looks: list[Series]) -> list[Series]:
@@ -369,14 +369,6 @@ def _show_result(run: Run, config: RunConfig, found: dict[str, Network], rows: l
     _show_links(run, config, found, rows)
 
 
-def _show_details(rows: list[ResultRow], roles: dict[str, str], curves: Curves) -> None:
-    """The losses by epoch, and every student's accuracy; `roles` by the students' names."""
-    left, right = st.columns(2, gap="medium")
-    with left:
-        curves.draw_losses()
-    chart_view.draw(evaluation.accuracies(rows, roles), "Results", place=right, key="result_chart")
-
-
 def _show_links(run: Run, config: RunConfig, found: dict[str, Network], rows: list[ResultRow]) -> None:
     """Links that open the students on the other pages, and the handout."""
     names = [f"{run.run_id}/{name}" for name in found]
@@ -384,8 +376,10 @@ def _show_links(run: Run, config: RunConfig, found: dict[str, Network], rows: li
     teacher = network_picker.find_name(config.teacher, known) if config.teacher else None
     query = {"teacher": teacher} if teacher else {}
     students = query | {"students": ",".join(names[: network_picker.MAX_STUDENTS])}
+    together = {name: known[name] for name in ([teacher] if teacher else []) + names if name in known}
+    one_table = teacher and len(results.group_by_evaluation(together)) == 1
     with st.container(horizontal=True):
-        compared = names if teacher is None else _with_teacher(names, teacher, known)
+        compared = list(together) if one_table else names
         layout.link_to("compare", "Compare them", query | {"networks": ",".join(compared)}, ARROW)
         if teacher:
             layout.link_to("soft_labels", "Soft labels", students, ARROW)
@@ -418,9 +412,3 @@ def _first_difference(better: Network, worse: Network) -> int | None:
     differs = (first.argmax(axis=1) == labels) & (second.argmax(axis=1) != labels)
     positions = np.flatnonzero(differs[:shown])
     return int(positions[0]) if len(positions) else None
-
-
-def _with_teacher(names: list[str], teacher: str, found: Mapping[str, Network]) -> list[str]:
-    """The students with their teacher before them, if all were evaluated on the same images and fit one table."""
-    together = {name: found[name] for name in (teacher, *names) if name in found}
-    return list(together) if len(results.group_by_evaluation(together)) == 1 else names

@@ -61,20 +61,23 @@ def show(config: RunConfig | None, problems: Problems, sweep: Study | None) -> N
     """Estimate, command and start of a run, or of the sweep whose recipe it is."""
     alive = count_live()
     with st.container(border=True, gap="small"):
-        _offer_start(config, sweep, alive)
+        if alive:
+            st.info(f"This run will wait in the queue: {alive} run{'s' if alive > 1 else ''} ahead of it.")
+        label = "Add to the queue" if alive else "Start training" if sweep is None else "Start the sweep"
+        pressed = st.button(label, "start", type="primary", disabled=config is None, icon=":material/play_arrow:")
+        if pressed and config is not None:
+            access.act_and_rerun(lambda: _start(config, sweep))
         if config is None:
             count = sum(len(sentences) for sentences in problems.values())
             st.markdown(f"{count} problem{'s' if count > 1 else ''} to fix first, marked in red in the form.")
         else:
+            command, measured, times = train_command(config), config, 1.0
             if sweep is not None:
                 st.markdown(f"{as_text(describe_study(sweep))}.")
-                students = sweep.shared.students
-                times = len(sweep.seeds) * len(sweep.entries) / len(students)
-                _show_estimate(config.model_copy(update={"students": students}), times)
-            else:
-                _show_estimate(config)
+                command, measured = sweep.grid_command(), config.model_copy(update={"students": sweep.shared.students})
+                times = len(sweep.seeds) * len(sweep.entries) / len(measured.students)
+            _show_estimate(measured, times)
             st.markdown("The same from the command line:")
-            command = train_command(config) if sweep is None else sweep.grid_command()
             st.code(command, language="bash", wrap_lines=True)
         st.caption("The last epoch's weights are the result: no epoch is selected on the test images.")
 
@@ -90,17 +93,7 @@ def describe_study(study: Study) -> str:
     )
 
 
-def _offer_start(config: RunConfig | None, sweep: Study | None, alive: int) -> None:
-    """The button that starts, disabled while something is wrong."""
-    if alive:
-        st.info(f"This run will wait in the queue: {alive} run{'s' if alive > 1 else ''} ahead of it.")
-    label = "Add to the queue" if alive else "Start training" if sweep is None else "Start the sweep"
-    pressed = st.button(label, "start", type="primary", disabled=config is None, icon=":material/play_arrow:")
-    if pressed and config is not None:
-        access.act_and_rerun(lambda: _start(config, sweep))
-
-
-def _start(config: RunConfig, sweep: Study | None) -> None:
+def _start(config: RunConfig, sweep: Study | None = None) -> None:
     started = launch_run(config) if sweep is None else launch_study(sweep)
     measurement.forget(_ESTIMATE)
     st.query_params["run" if sweep is None else "sweep"] = started.run_id
@@ -109,7 +102,7 @@ def _start(config: RunConfig, sweep: Study | None) -> None:
 # --- The estimate ---
 
 
-def _show_estimate(config: RunConfig, times: float = 1.0) -> None:
+def _show_estimate(config: RunConfig, times: float) -> None:
     """The training time, times `times`, from a few batches that a process of its own measures."""
     small = config.teacher and config.start_resolution < FULL_RESOLUTION
     more = f", and measures the teacher at {config.start_resolution} pixels" if small else ""
@@ -183,7 +176,7 @@ def show_demo() -> bool:
             f"{config.teacher} (**distilled**). Which one classifies more test images correctly?"
         )
         if st.button("Train now", "train_now", type="primary", icon=":material/play_arrow:", width=260):
-            access.act_and_rerun(lambda: _start(config, None))
+            access.act_and_rerun(lambda: _start(config))
     with right:
         if found is None and not alive:
             st.fragment(_measure_demo, run_every=POLL)()

@@ -150,15 +150,6 @@ def start_sliders(chart: str, shown: Hashable, pinned: Start) -> Start:
     return starts[chart][1]
 
 
-def draw_with_sliders(chart: str, spec: Spec, name: str, about: tuple[str, ...] = OF_IMAGE, **options: Any) -> None:
-    """Draws a chart whose sliders are remembered, in a container of its key.
-
-    `name` says what it shows; `about` and `options` are those of `draw`.
-    """
-    with st.container(key=chart, height=chart_height()):
-        draw(spec, name, about, **options)
-
-
 _SLID = {"T": ("temperature",), "α": ("temperature", "alpha")}
 """What the sliders of a figure set, by what its viewer moves."""
 

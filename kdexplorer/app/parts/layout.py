@@ -17,7 +17,7 @@ import streamlit as st
 
 from kdexplorer.figures import all_figures
 from kdexplorer.files import bundled
-from kdexplorer.images.qr import qr_png
+from kdexplorer.images.picture import qr_png
 from kdexplorer.runs import lineage
 from kdexplorer.web import assemble
 
@@ -103,6 +103,11 @@ def networks_line() -> tuple[Any, Any]:
         return st.empty(), st.popover("Change networks", icon=":material/tune:", width="content")
 
 
+def unseen(name: str) -> Any:
+    """A place for choices that hold on a page without being shown: so they are in its link, as on other pages."""
+    return st.container(key=f"unseen_{name}")
+
+
 def name_networks(teacher: str | None, others: list[str]) -> str:
     """Which networks a page shows, as Markdown."""
     return lineage.name_family(teacher and f"**{as_text(teacher)}**", map(as_text, others))
@@ -171,7 +176,11 @@ def show_page_link(page: str) -> None:
     with popover:
         show_copy_button("copy_page")
         _show_code(page_url(), "page")
-        _show_figure_links(page)
+        if names := [name for name, figure in all_figures().items() if figure.page == page]:
+            name = st.selectbox("A figure alone, for slides", names, format_func=lambda name: all_figures()[name].title)
+            link = page_url(figure=name, embed="true")
+            show_copy_button("copy_figure", link)
+            _show_code(link, "figure")
 
 
 def _show_code(link: str, of: str) -> None:
@@ -180,16 +189,6 @@ def _show_code(link: str, of: str) -> None:
         st.image(qr_png(link, 4), width=260, alt=f"QR code of this {of}'s link", output_format="PNG")
     else:
         st.caption("The link is too long for a QR code.")
-
-
-def _show_figure_links(page: str) -> None:
-    """A link to one of the page's figures alone, for a frame in slides."""
-    names = [name for name, figure in all_figures().items() if figure.page == page]
-    if names:
-        name = st.selectbox("A figure alone, for slides", names, format_func=lambda name: all_figures()[name].title)
-        link = page_url(figure=name, embed="true")
-        show_copy_button("copy_figure", link)
-        _show_code(link, "figure")
 
 
 def page_url(**more: str) -> str:

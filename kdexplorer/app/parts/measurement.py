@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import streamlit as st
 
@@ -44,17 +44,16 @@ def offer_estimate(key: str, subject: Hashable, measure: Callable[[], Measuremen
         if caption:
             st.caption(caption)
     elif result is None:
-        st.fragment(_wait_for, run_every=POLL)(measured)
+
+        def wait() -> None:
+            with contextlib.suppress(KDError):
+                if measured.poll() is None:
+                    st.markdown(f":material/timer: {measured.describe()}")
+                    return
+            st.rerun()
+
+        st.fragment(wait, run_every=POLL)()
     return result
-
-
-def _wait_for(measured: Measurement[Any]) -> None:
-    """Says how far it is, and runs the page again once it has ended."""
-    with contextlib.suppress(KDError):
-        if measured.poll() is None:
-            st.markdown(f":material/timer: {measured.describe()}")
-            return
-    st.rerun()
 
 
 def forget(key: str) -> None:

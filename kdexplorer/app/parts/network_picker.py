@@ -49,21 +49,16 @@ def default_teacher(found: Mapping[str, Network]) -> str:
     return next(iter(lineage.list_teachers(found) or found))
 
 
-def chosen_teacher() -> Network:
-    """The teacher that all pages share, without drawing its choice."""
-    found = networks()
-    return found[choices.choose_one("teacher", found, default_teacher(found))]
-
-
-def pick_networks(needs: str = "") -> tuple[Network, list[Network]]:
+def pick_networks(needs: str = "", shown: bool = True) -> tuple[Network, list[Network]]:
     """Draws a line with the names of a teacher and of up to four students, and their choice behind a button.
 
     Args:
         needs: which of the teacher's outputs a student that is chosen by default beside the scratch baseline has
             learned from, see `Method.needs`; any where it is empty.
+        shown: whether they are seen; else what was chosen elsewhere holds.
     """
     found = networks()
-    line, place = layout.networks_line()
+    line, place = layout.networks_line() if shown else (None, layout.unseen("networks"))
     with place:
         name = choices.pick_one("teacher", "Teacher", list(found), default_teacher(found))
         others, default = _list_students(found, found[name], needs)
@@ -72,39 +67,21 @@ def pick_networks(needs: str = "") -> tuple[Network, list[Network]]:
             "students", "Students", others, default, MAX_STUDENTS,
             known=found, placeholder="Choose up to four students",
         )  # fmt: skip
-    teacher, students = _show_together(found, name, chosen)
-    line.markdown(layout.name_networks(teacher.label, [one.label for one in students]))
+    layout.mention(networks=lineage.name_family(name, chosen))
+    teacher, *students = label_together([found[one] for one in (name, *chosen)])
+    if line is not None:
+        line.markdown(layout.name_networks(teacher.label, [one.label for one in students]))
     return teacher, students
-
-
-def choose_networks(needs: str = "") -> tuple[Network, list[Network]]:
-    """As `pick_networks`, without widgets."""
-    found = networks()
-    name = choices.choose_one("teacher", found, default_teacher(found))
-    others, default = _list_students(found, found[name], needs)
-    chosen = choices.choose_several("students", others, default, MAX_STUDENTS, known=found)
-    choices.publish("teacher", name if choices.is_chosen("teacher") else None)
-    choices.publish("students", chosen if choices.is_chosen("students") else None)
-    return _show_together(found, name, chosen)
-
-
-def _show_together(found: Mapping[str, Network], name: str, students: Sequence[str]) -> tuple[Network, list[Network]]:
-    layout.mention(networks=lineage.name_family(name, students))
-    teacher, *others = label_together([found[one] for one in (name, *students)])
-    return teacher, others
 
 
 def _list_students(found: Mapping[str, Network], teacher: Network, needs: str) -> tuple[list[str], list[str]]:
     """The networks that may be students of a teacher, and those that are chosen by default: two of its first family."""
     others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
     family = [name for name in lineage.first_family(found, teacher) if name in others]
-    learned = [name for name in family[1:] if not needs or _has_learned_from(found[name], needs)]
+    objectives = {name: found[name].card.objective for name in family[1:]}
+    methods = {name: one.methods if one else () for name, one in objectives.items()}
+    learned = [name for name, used in methods.items() if not needs or any(needs in method.needs for method in used)]
     return others, [*family[:1], *(learned or family[1:])[:1]] or others[:1]
-
-
-def _has_learned_from(student: Network, part: str) -> bool:
-    objective = student.card.objective
-    return objective is not None and any(part in method.needs for method in objective.methods)
 
 
 def _follow_teacher(found: Mapping[str, Network], teacher: Network, default: list[str]) -> None:

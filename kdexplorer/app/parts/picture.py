@@ -69,7 +69,11 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
             options: dict[str, Any] = {"width": "content", "key": _SOURCES_OPEN, "on_change": "rerun"}
             sources = st.popover("Source", icon=":material/photo_library:", **options)
         with sources:
-            _pick_source()
+            source = _pick_unlinked("source", "Source", SOURCES)
+            if source == CAMERA:
+                st.camera_input("Take a picture", key=_CAMERA, on_change=_take, args=(_CAMERA,))
+            elif source == UPLOAD:  # on a phone the page has no room for it
+                _draw_uploader("Drop or paste a photo anywhere on the page, or choose one", "open")
         with photo_place:
             _pick_photo_file()
     photo = _kept_photo(teacher.dataset)
@@ -235,15 +239,6 @@ _FILE, _CAMERA, _REFUSED, _READ, _SOURCES_OPEN = (
 )  # fmt: skip
 
 
-def _pick_source() -> None:
-    """Draws the choice between test images, the photo and the camera."""
-    source = _pick_unlinked("source", "Source", SOURCES)
-    if source == CAMERA:
-        st.camera_input("Take a picture", key=_CAMERA, on_change=_take, args=(_CAMERA,))
-    elif source == UPLOAD:  # on a phone the page has no room for it
-        _draw_uploader("Drop or paste a photo anywhere on the page, or choose one", "open")
-
-
 def _pick_photo_file() -> None:
     """Draws what takes a photo: a click, or a drop or paste anywhere on the page (`web/shrink_upload.js`)."""
     with st.container(key="photo_input"):
@@ -284,14 +279,10 @@ def _take(key: str) -> None:
     remove_upload(file.file_id)
 
 
-def _decode(data: bytes) -> None:
-    photo = uploads.decode_once(data)
-    st.session_state["photo"] = {name: photo[fit] for name, fit in FITS.items()}
-
-
 def use_photo(data: bytes) -> None:
     """Makes this the picture of all pages, as if it had been uploaded. Raises ImageError."""
-    _decode(data)
+    photo = uploads.decode_once(data)
+    st.session_state["photo"] = {name: photo[fit] for name, fit in FITS.items()}
     st.session_state["source"] = UPLOAD
 
 
@@ -330,21 +321,18 @@ def _filter_images(teacher: Network, students: list[Network], place: Any) -> tup
     predictions = image_filters.gather_predictions(teacher, students, dataset, labels, indices)
     if predictions is None:
         return indices.tolist(), False
-    options = {"filter": image_filters.available_filters(predictions), "class": [ANY_CLASS, *teacher.classes]}
-    if place is None:
-        name, chosen = (_choose(one, known) for one, known in options.items())
-    else:
-        left, right = place.columns(2)
-        with left:
-            name = choices.pick_one("filter", "Show", options["filter"], options["filter"][0], kind="filter")
-        with right:
-            chosen = choices.pick_one("class", "Class", options["class"], ANY_CLASS, kind="class")
+    left, right = (layout.unseen("filters") if place is None else place).columns(2)
+    filters, classes = image_filters.available_filters(predictions), [ANY_CLASS, *teacher.classes]
+    with left:
+        name = choices.pick_one("filter", "Show", filters, filters[0], kind="filter")
+    with right:
+        chosen = choices.pick_one("class", "Class", classes, ANY_CLASS, kind="class")
     label = None if chosen == ANY_CLASS else teacher.classes.index(chosen)
     order = image_filters.filter_images(name, predictions, label)
     if place is None:
         return (indices[order] if len(order) else indices).tolist(), False
     part = ""
-    if cached.test_split(dataset) is None:
+    if not get_dataset(dataset).is_available():
         part = f" These are the first of the test split; download {get_dataset(dataset).label} on Launch to see all."
     place.caption(f"{len(order):,} of {len(labels):,} images: {image_filters.FILTERS[name].description}.{part}")
     if not len(order):
@@ -352,10 +340,3 @@ def _filter_images(teacher: Network, students: list[Network], place: Any) -> tup
         st.stop()
     before, st.session_state[_FILTERS] = st.session_state.get(_FILTERS, (name, chosen)), (name, chosen)
     return indices[order].tolist(), before != (name, chosen)
-
-
-def _choose(name: str, options: list[str]) -> str:
-    """What a link or a page has chosen, else the first."""
-    chosen = choices.choose_one(name, options, options[0], kind=name)
-    choices.publish(name, chosen if choices.is_chosen(name) else None)
-    return chosen

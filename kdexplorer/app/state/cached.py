@@ -18,7 +18,7 @@ import streamlit as st
 
 from kdexplorer.analysis import results
 from kdexplorer.analysis.results import ResultRow
-from kdexplorer.datasets import Split, base, get_dataset, human_labels
+from kdexplorer.datasets import base, get_dataset, human_labels
 from kdexplorer.datasets.base import Gallery
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import CheckpointError
@@ -188,21 +188,18 @@ def result_rows(
 # Images, labels and training records.
 
 
-def test_split(dataset: str) -> Split | None:
-    """The test split, or None while the data are missing. Raises DataError when they are damaged."""
+def gallery(dataset: str) -> Gallery:
+    """The images to choose from: the whole test split, or the bundled part of it while the data are missing.
+
+    Raises DataError when the data are damaged.
+    """
     source = get_dataset(dataset).find()
-    return None if source is None else _split(dataset, str(source.resolve()))
+    return _gallery(dataset, "" if source is None else str(source.resolve()))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Decoding the images …")
-def _split(dataset: str, source: str) -> Split:
-    return get_dataset(dataset).load("test")
-
-
-def gallery(dataset: str) -> Gallery:
-    """The images to choose from: the whole test split, or the bundled part of it while the data are missing."""
-    split = test_split(dataset)
-    return get_dataset(dataset).samples() if split is None else (split.images, split.labels, np.arange(len(split)))
+def _gallery(dataset: str, source: str) -> Gallery:
+    return get_dataset(dataset).gallery()
 
 
 def probes(dataset: str, holdout: int) -> tuple[np.ndarray, np.ndarray]:

@@ -191,19 +191,15 @@ def choose_one(
     may_be_empty: bool = False,
 ) -> Name:
     """The current choice of one of several names, without a widget; see `pick_one`."""
-    get(name, None, parse_name(options if known is None else known, kind))
+
+    def parse(text: str) -> str:
+        if text not in (options if known is None else known):
+            raise ValueError(f"there is no {kind} '{text[:60]}'")
+        return text
+
+    get(name, None, parse)
     settle(name, options, default, may_be_empty)
     return st.session_state.get(name, default)
-
-
-def choose_several(
-    name: str, options: Collection[str], default: Sequence[str], limit: int, known: Collection[str] | None = None
-) -> list[str]:
-    """The current choice of up to `limit` names, without a widget; see `pick_one`."""
-    parse = parse_name(options if known is None else known, "network")
-    get(name, None, lambda text: list(dict.fromkeys(map(parse, text.split(","))))[:limit])
-    settle(name, options, list(default))
-    return [one for one in st.session_state.get(name, default) if one in options]
 
 
 def get(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
@@ -251,17 +247,6 @@ def forget(name: str) -> None:
     """Removes a choice from the session and the link, so that the default applies again."""
     st.session_state.pop(name, None)
     publish(name, None)
-
-
-def parse_name(known: Collection[str], kind: str) -> Callable[[str], str]:
-    """A parser for the link: one of the known names; `kind` says what they name."""
-
-    def parse(text: str) -> str:
-        if text not in known:
-            raise ValueError(f"there is no {kind} '{text[:60]}'")
-        return text
-
-    return parse
 
 
 def parse_number(low: float, high: float) -> Callable[[str], float]:

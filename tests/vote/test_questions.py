@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdexplorer.vote import analysis
+from kdexplorer.vote.questions import choice_of, describe_agreement, distance, soft_label
 from tests.vote.conftest import ask
 
 
@@ -22,21 +22,15 @@ def one_hot(predicted, scale=5.0):
 
 
 def test_soft_label_and_choice():
-    assert analysis.soft_label([1, 3, 0]).tolist() == [0.25, 0.75, 0.0]
-    assert analysis.soft_label([0, 0]) is None
-    assert [analysis.choice_of(counts) for counts in ([1, 3, 0], [2, 2, 1], [0, 0, 0])] == [1, None, None]
+    assert soft_label([1, 3, 0]).tolist() == [0.25, 0.75, 0.0]
+    assert soft_label([0, 0]) is None
+    assert [choice_of(counts) for counts in ([1, 3, 0], [2, 2, 1], [0, 0, 0])] == [1, None, None]
 
 
 def test_distance_against_hand_computed_figures():
     logits = np.log(np.array([0.5, 0.25, 0.25]))
-    found = analysis.distance(np.array([0.5, 0.5, 0.0]), logits, 1.0)
-    assert found.kl == pytest.approx(0.5 * np.log(1) + 0.5 * np.log(2))
-    room = np.exp(logits / 3) / np.exp(logits / 3).sum()  # the teacher at T = 3
-    found = analysis.distance(room, logits, 3.0)
-    assert found.kl == pytest.approx(0, abs=1e-9)
-    assert found.closest == pytest.approx(3.0, rel=1e-3)
-    assert found.least == pytest.approx(0, abs=1e-6)
-    assert found.least <= analysis.distance(room, logits, 1.0).kl
+    assert distance(np.array([0.5, 0.5, 0.0]), logits) == pytest.approx(0.5 * np.log(1) + 0.5 * np.log(2))
+    assert distance(np.exp(logits), logits) == pytest.approx(0, abs=1e-9)
 
 
 def test_agreement_counts_and_does_not_decide_on_few_pictures():
@@ -48,14 +42,14 @@ def test_agreement_counts_and_does_not_decide_on_few_pictures():
         ask(3),  # open
     ]
     logits = {"big": np.stack([one_hot(3)] * 5), "small": np.stack([one_hot(5)] * 5)}
-    text = analysis.describe_agreement(questions, logits)
+    text = describe_agreement(questions, logits)
     assert "On 2 pictures with a label" in text
     assert "right 1 times" in text
     assert "62%" in text  # the mean of 75 % and 50 %
     assert "big 2, small 0" in text
     assert "not decided" in text
-    assert analysis.describe_agreement(questions[2:], logits) is None
-    assert "networks" not in analysis.describe_agreement(questions, {})
+    assert describe_agreement(questions[2:], logits) is None
+    assert "networks" not in describe_agreement(questions, {})
 
 
 @pytest.mark.parametrize(("room_right", "word"), [(True, "more"), (False, "less")])
@@ -64,6 +58,6 @@ def test_agreement_says_when_the_room_differs(room_right, word):
     questions = [closed(3, votes(c3=5) if room_right else votes(c4=5)) for _ in range(12)]
     wrong = np.stack([one_hot(4 if room_right else 3)] * 12)
     same = np.stack([one_hot(3 if room_right else 4)] * 12)
-    text = analysis.describe_agreement(questions, {"big": wrong, "same": same})
+    text = describe_agreement(questions, {"big": wrong, "same": same})
     assert f"the room is {word} often right than big (p = 0.00098)" in text
     assert "than same" not in text
