@@ -187,20 +187,20 @@ def test_attention_overlay_and_its_opacity(tab):
     pictures = chart.locator("image")
     stages = 3
     networks = chart.inner_text().count("resnet")
-    assert pictures.count() == 2 * stages * networks  # the photo, and a map over it
+    own = 2 * stages * networks + 1  # the photo, and a map over it; the bar of the colors
+    assert pictures.count() == own
     assert all(picture.get_attribute("href").startswith("data:image/png") for picture in pictures.all())
     sent = tab.sent
     drag(chart.locator("input[name=opacity]"), 0.25)
     chart.locator("image[opacity='0.25']").nth(stages * networks - 1).wait_for()
     tab.settle()
     assert chart.locator("image[opacity='0.25']").count() == stages * networks
-    own = 2 * stages * networks
     assert pictures.count() == own
     drag(chart.locator("input[name=wipe]"), 0.5)  # the teacher's map comes from the left
     pictures.nth(own + stages * (networks - 1) - 1).wait_for()
     drag(chart.locator("input[name=wipe]"), 0)
     pictures.nth(own).wait_for(state="detached")
-    box = pictures.nth(own - 1).bounding_box()
+    box = pictures.nth(own - 2).bounding_box()
     tab.page.mouse.move(box["x"] + 5, box["y"] + 5)
     tab.page.mouse.down()  # as long as a student's map is pressed
     pictures.nth(own + stages - 1).wait_for()
