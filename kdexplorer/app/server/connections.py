@@ -21,6 +21,8 @@ SILENCE = 10.0
 """Seconds."""
 MOST = 4000
 """Connections, as far as the system allows as many files. A browser opens six while it loads a page."""
+GRACE = 5
+"""Seconds for browsers to take leave when the server is told to end; one that does not answer would hold it forever."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Connections:
             if settings is None:
                 logger.warning("Connections are not watched: this is another version of uvicorn than 0.54.")
             else:
+                settings.timeout_graceful_shutdown = GRACE
                 most = min(MOST, files * 5 // 8)
                 # So many are accepted at once, three times before the first of them can be closed again.
                 settings.backlog = min(settings.backlog, max(64, (files - most) // 4))

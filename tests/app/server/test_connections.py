@@ -25,12 +25,13 @@ async def page(request):
 
 async def stream(socket):
     await socket.accept()
+    await socket.send_bytes(bytes(int(socket.query_params.get("bytes", 0))))
     await socket.receive()
 
 
 @contextmanager
-def serving(files=None):
-    """A server as Streamlit starts one; yields its port."""
+def serving(force=True):
+    """A server as Streamlit starts one, which ends at once or waits for its connections; yields its port."""
     application = Starlette(routes=[Route("/", page, methods=["GET", "POST"]), WebSocketRoute("/stream", stream)])
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
@@ -41,8 +42,9 @@ def serving(files=None):
     try:
         yield listening.getsockname()[1]
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit, server.force_exit = True, force
         thread.join(30)
+        assert not thread.is_alive()
 
 
 def connect(port, data=b"", source="127.0.0.1"):
@@ -142,3 +144,14 @@ def test_an_address_has_half_of_what_the_others_leave(monkeypatch):
         held = [[connect(port, REQUEST[:-2], source) for _ in range(120)] for source in sources]
         time.sleep(0.2)
         assert [sum(not is_closed(one, 0.001) for one in of_one) for of_one in held] == [80, 40]
+
+
+def test_a_browser_that_does_not_read_does_not_hold_a_server_that_is_told_to_end(monkeypatch):
+    monkeypatch.setattr(connections, "GRACE", 0.2)
+    upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+    with serving(force=False) as port:
+        silent = connect(
+            port, b"GET /stream?bytes=20000000 HTTP/1.1\r\nHost: localhost\r\n" + upgrade + b"A" * 22 + b"==\r\n\r\n"
+        )
+        assert b"101" in silent.recv(12)
+    silent.close()
