@@ -300,6 +300,7 @@ def test_the_projector_view_is_read_from_the_back_and_outlives_the_server(chromi
         room.get_by_role("button", name="Next question").click()
         assert room.get_by_alt_text("The picture of the question").bounding_box()["width"] >= 350
         code = room.get_by_alt_text("QR code of")
+        settle(room)
         assert code.bounding_box()["width"] >= 300
         phone.goto(f"{url}/vote")
         phone.get_by_role("button", name="ship").click()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kdexplorer.app.parts import layout
 from tests.pages.reading import text, turn_to
 
 LINKS = {
@@ -71,3 +72,10 @@ def test_a_figures_link_has_its_filter_and_its_measure(family, open_page):
     assert (at.query_params["class"], at.query_params["curve"]) == ("cat", "kl")
     assert at.button_group(key="curve").value == "kl"
     assert not at.warning
+
+
+def test_the_link_to_share_names_all_students(family, open_page, monkeypatch):
+    links = []
+    monkeypatch.setattr(layout, "show_page_link", lambda page: links.append(layout.page_url(embed="true")))
+    open_page("soft_labels", students=["small-scratch", "small-response"])
+    assert links[-1].endswith("?students=small-scratch&students=small-response&embed=true")

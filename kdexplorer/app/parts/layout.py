@@ -193,7 +193,8 @@ def _show_code(link: str, of: str) -> None:
 
 def page_url(**more: str) -> str:
     """This page's address with its choices, as far as the browser has told it, and more parameters."""
-    query = urlencode(st.query_params.to_dict() | more)
+    chosen: dict[str, str | list[str]] = {name: st.query_params.get_all(name) for name in st.query_params}
+    query = urlencode(chosen | more, doseq=True)
     return f"{st.context.url or ''}{'?' if query else ''}{query}"
 
 
