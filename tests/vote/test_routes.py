@@ -209,6 +209,7 @@ def test_a_vote_that_waits_too_long_is_told(phones, store, question, monkeypatch
 def test_a_thousand_phones_behind_one_address_vote_at_the_same_time(phones, store, question, monkeypatch):
     """Each loads the page, the picture and its vote; with patience, on a machine that may be busy."""
     monkeypatch.setattr(Store.vote, "__defaults__", ("", 600.0))
+    monkeypatch.setattr(headers, "SLOW", 600.0)
 
     async def visit(number):
         found = [await phones.request("GET", number=number)]
